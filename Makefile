@@ -1,0 +1,69 @@
+# GIFT: from a bare clone to a result. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONUTF8 := 1
+export DVC_NO_ANALYTICS := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: help setup repro show dag report test test-fast lint format pretrain-mini bench-effect constraints clean
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## make .venv and install the project with pinned versions
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "GIFT needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	@echo "Setting up $(VENV) (a few minutes the first time, most of it PyTorch) ..."
+	@if command -v uv >/dev/null 2>&1; then \
+		uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV) && \
+		VIRTUAL_ENV=$(CURDIR)/$(VENV) uv pip install --constraint constraints.txt --editable '.[dev]'; \
+	else \
+		{ $(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }; } && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'; \
+	fi
+	@touch $@
+
+repro: $(INSTALLED) ## run what is new or changed of the pipeline, print the table and where the report lies
+	@dvc repro
+	@gift show
+
+show: $(INSTALLED) ## print the result table again
+	@gift show
+
+dag: $(INSTALLED) ## draw the pipeline
+	@dvc dag
+
+test: $(INSTALLED) ## the whole test suite
+	@python -m pytest $(ARGS)
+
+test-fast: $(INSTALLED) ## the suite without the end-to-end runs
+	@python -m pytest -m "not end_to_end and not slow" $(ARGS)
+
+lint: $(INSTALLED) ## ruff and mypy --strict
+	@ruff check .
+	@ruff format --check .
+	@mypy
+
+format: $(INSTALLED) ## let ruff rewrite the code's layout
+	@ruff check --fix-only --quiet .
+	@ruff format .
+
+pretrain-mini: $(INSTALLED) ## make the two miniature models again (hours; resumable)
+	@cd gift_core/mini/pretrain && dvc repro
+
+bench-effect: $(INSTALLED) ## the README's table: methods x seeds on the miniature benchmark
+	@python benchmarks/effect.py
+
+constraints: ## pin the newest versions that work together (needs uv)
+	@{ head -n 1 constraints.txt; uv pip compile --quiet --universal --python-version 3.10 --extra dev --no-annotate --no-header --no-emit-index-url \
+		pyproject.toml | grep -viE '^(torch|torchvision|nvidia-|cuda-|triton|setuptools|sympy|mpmath|--)[=a-z0-9-]*(==| )'; } > constraints.new && mv constraints.new constraints.txt
+
+clean: ## remove the environment and the work area (results stay in DVC's cache)
+	rm -rf $(VENV) .gift
