@@ -1,0 +1,139 @@
+"""Synthetic image-text pairs in img2dataset's layout, and manifest.json, written last: the mark that all are there."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from gift_core.artifacts.atomic import broken, require_hash, sha256_of
+from gift_core.artifacts.images import image_extension
+from gift_core.artifacts.json_files import read_json, require_fields, write_json
+from gift_core.artifacts.tables import write_table
+from gift_core.artifacts.tars import read_tar, write_tar
+
+STAGE = "synthesize"
+MANIFEST = "manifest.json"
+SCHEMA = pa.schema([("key", pa.string()), ("prompt_id", pa.int64()), ("caption", pa.string()), ("status", pa.string())])
+_FIELDS: dict[str, type | tuple[type, ...]] = {"images": int, "shards": list, "generator": dict, "redrawn": int}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One synthetic image (encoded, PNG or JPEG) and the prompt it was drawn from."""
+
+    key: str
+    prompt_id: int
+    prompt: str
+    image: bytes
+
+
+def shard_name(index: int) -> str:
+    """Returns img2dataset's name of a shard, without an extension: "00003"."""
+    return f"{index:05d}"
+
+
+def pair_key(index: int, position: int) -> str:
+    """Returns img2dataset's key of the pair at `position` of shard `index`: shard's name and four digits or more."""
+    return f"{shard_name(index)}{position:04d}"
+
+
+def write_shard(folder: Path, index: int, pairs: Sequence[Pair], stats: Mapping[str, Any]) -> None:
+    """Writes one shard: the tar, its table, and last NNNNN_stats.json, the mark that the shard is whole.
+
+    `stats` is added to the shard's count in the stats file; the manifest sums its "redrawn".
+    """
+    name = shard_name(index)
+    write_tar(folder / f"{name}.tar", ((pair.key, _files(pair)) for pair in pairs))
+    rows = [{"key": p.key, "prompt_id": p.prompt_id, "caption": p.prompt, "status": "success"} for p in pairs]
+    write_table(folder / f"{name}.parquet", pa.Table.from_pylist(rows, schema=SCHEMA), {})
+    counts = {"count": len(pairs), "successes": len(pairs), "status_dict": {"success": len(pairs)}}
+    write_json(folder / f"{name}_stats.json", {**counts, "redrawn": 0, **stats})
+
+
+def read_shard_stats(folder: Path, index: int) -> dict[str, Any] | None:
+    """Returns what NNNNN_stats.json says of a finished shard, None where the shard isn't finished."""
+    path = folder / f"{shard_name(index)}_stats.json"
+    return read_json(path, STAGE) if path.is_file() else None
+
+
+def write_manifest(folder: Path, generator: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes and returns the manifest of all shards in `folder`: images, their tars' hashes, generator, redrawn."""
+    shards = {tar.name: sha256_of(tar) for tar in sorted(folder.glob("*.tar"))}
+    stats = [read_json(folder / f"{Path(name).stem}_stats.json", STAGE) for name in shards]
+    manifest = {
+        "images": sum(each["count"] for each in stats),
+        "shards": [{"name": name, "sha256": digest} for name, digest in shards.items()],
+        "generator": dict(generator),
+        "redrawn": sum(each["redrawn"] for each in stats),
+    }
+    write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Returns the manifest; ContractError where it is missing or damaged, or a tar it names is missing."""
+    path = folder / MANIFEST
+    manifest = read_json(path, STAGE)
+    require_fields(path, manifest, _FIELDS, STAGE)
+    for shard in manifest["shards"]:
+        require_fields(path, shard, {"name": str, "sha256": str}, STAGE)
+        if not (folder / shard["name"]).is_file():
+            raise broken(folder / shard["name"], "there should be a file, manifest.json names it", STAGE)
+    return manifest
+
+
+def iterate_pairs(folder: Path) -> Iterator[Pair]:
+    """Yields the pairs in their order; ContractError for a changed tar, an incomplete pair, a wrong count."""
+    manifest = read_manifest(folder)
+    count = 0
+    for shard in manifest["shards"]:
+        tar = folder / shard["name"]
+        require_hash(tar, shard["sha256"], STAGE)
+        for key, files in read_tar(tar, STAGE):
+            yield _pair(tar, key, files)
+            count += 1
+    if count != manifest["images"]:
+        raise broken(folder / MANIFEST, f"there should be {manifest['images']} pairs, there are {count}", STAGE)
+
+
+def first_pairs(folder: Path, count: int) -> list[Pair]:
+    """Returns the first `count` pairs of the first shard (fewer if it has fewer), without importing torch.
+
+    WebDataset imports torch; what only shows a few pictures, as the report does, reads the tar by itself.
+    """
+    name = read_manifest(folder)["shards"][0]["name"]
+    grouped: dict[str, dict[str, bytes]] = {}
+    with tarfile.open(folder / name) as tar:
+        for member in tar:
+            key, _, extension = member.name.partition(".")
+            if key not in grouped and len(grouped) == count:
+                break
+            file = tar.extractfile(member)
+            grouped.setdefault(key, {})[extension] = file.read() if file else b""
+    return [_pair(folder / name, key, files) for key, files in grouped.items()]
+
+
+def _files(pair: Pair) -> dict[str, bytes]:
+    note = {"key": pair.key, "prompt_id": pair.prompt_id, "caption": pair.prompt, "status": "success"}
+    return {
+        image_extension(pair.image): pair.image,
+        "txt": pair.prompt.encode(),
+        "json": json.dumps(note, ensure_ascii=False).encode(),
+    }
+
+
+def _pair(tar: Path, key: str, files: Mapping[str, bytes]) -> Pair:
+    images: Iterable[bytes] = (files[extension] for extension in ("png", "jpg") if extension in files)
+    image = next(iter(images), None)
+    if image is None or not {"txt", "json"} <= set(files):
+        raise broken(tar, f"sample {key} should be an image, a txt and a json, it is {', '.join(files)}", STAGE)
+    try:
+        return Pair(key, int(json.loads(files["json"])["prompt_id"]), files["txt"].decode(), image)
+    except (ValueError, KeyError, TypeError) as error:
+        raise broken(tar, f"sample {key} should have a json with a prompt_id ({error!r})", STAGE) from error

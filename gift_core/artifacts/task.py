@@ -1,0 +1,142 @@
+"""An ingested task: tars of (image, label) for the two splits, and task.json, which says what is in them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from gift_core.artifacts.atomic import broken, build_folder, require_hash, sha256_of
+from gift_core.artifacts.json_files import read_json, require_fields, write_json
+from gift_core.artifacts.tars import read_tar, write_tar
+
+STAGE = "ingest"
+SPLITS = ("train", "test")
+LabelledImage = tuple[bytes, str, int]  # encoded image, its extension (png, jpg), label
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "name": str, "class_names": list, "templates": list, "source": str, "counts": dict, "skipped": list, "hashes": dict,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What task.json says. A label is an index into class_names; the first template is the one training uses.
+
+    counts: images a split; skipped: (file, reason) of images that could not be read; hashes: {tar's name: sha256}.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    templates: tuple[str, ...]
+    source: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+    skipped: tuple[tuple[str, str], ...] = ()
+    hashes: Mapping[str, str] = field(default_factory=dict)
+
+    def shards(self, split: str) -> list[str]:
+        """The names of the split's tars, in their order."""
+        return sorted(name for name in self.hashes if name.startswith(f"{split}-"))
+
+
+def write_task(
+    folder: Path,
+    info: TaskInfo,
+    train: Iterable[LabelledImage],
+    test: Iterable[LabelledImage],
+    *,
+    images_per_shard: int,
+    skipped: Sequence[tuple[str, str]] = (),
+) -> TaskInfo:
+    """Writes the task as a whole and returns `info` with the counts, skipped files and hashes filled in.
+
+    `skipped` is read after both splits, so a source may add to it while it decodes. ContractError for a description
+    that breaks the contract (two classes at least, names unique, templates with {}).
+    """
+    _require_sound(folder / "task.json", info)
+    with build_folder(folder) as unfinished:
+        counts = {
+            split: _write_split(unfinished, split, images, images_per_shard, len(info.class_names))
+            for split, images in zip(SPLITS, (train, test), strict=True)
+        }
+        hashes = {tar.name: sha256_of(tar) for tar in sorted(unfinished.glob("*.tar"))}
+        written = dataclasses.replace(info, counts=counts, skipped=tuple(skipped), hashes=hashes)
+        write_json(unfinished / "task.json", dataclasses.asdict(written))
+    return written
+
+
+def read_task(folder: Path) -> TaskInfo:
+    """Returns what task.json says; ContractError where it or a tar it names is missing or it breaks the contract."""
+    path = folder / "task.json"
+    record = read_json(path, STAGE)
+    require_fields(path, record, _FIELDS, STAGE)
+    info = TaskInfo(
+        **{name: record[name] for name in ("name", "source", "counts", "hashes")},
+        class_names=tuple(record["class_names"]),
+        templates=tuple(record["templates"]),
+        skipped=tuple((file, reason) for file, reason in record["skipped"]),
+    )
+    _require_sound(path, info)
+    if sorted(info.counts) != sorted(SPLITS):
+        raise broken(path, f"counts should name train and test, they name {', '.join(info.counts) or 'none'}", STAGE)
+    for name in info.hashes:
+        if not (folder / name).is_file():
+            raise broken(folder / name, "there should be a file, task.json names it", STAGE)
+    return info
+
+
+def iterate_task(folder: Path, split: str) -> Iterator[tuple[bytes, int]]:
+    """Yields (encoded image, label) in their order; ContractError for a changed tar, a bad label, a wrong count."""
+    assert split in SPLITS, f"{split!r} is no split"
+    info = read_task(folder)
+    count = 0
+    for name in info.shards(split):
+        require_hash(folder / name, info.hashes[name], STAGE)
+        for key, files in read_tar(folder / name, STAGE):
+            yield _decode_sample(folder / name, key, files, len(info.class_names))
+            count += 1
+    if count != info.counts[split]:
+        what = f"there should be {info.counts[split]} {split} images, there are {count}"
+        raise broken(folder / "task.json", what, STAGE)
+
+
+def _write_split(folder: Path, split: str, images: Iterable[LabelledImage], per_shard: int, classes: int) -> int:
+    remaining = iter(images)
+    count = 0
+    for index in range(10**5):
+        batch = list(islice(remaining, per_shard))
+        if not batch:
+            break
+        write_tar(folder / f"{split}-{index:05d}.tar", _samples(batch, count, classes))
+        count += len(batch)
+    return count
+
+
+def _samples(images: Iterable[LabelledImage], start: int, classes: int) -> Iterator[tuple[str, dict[str, bytes]]]:
+    for offset, (image, extension, label) in enumerate(images):
+        assert 0 <= label < classes, f"label {label} of {classes} classes"
+        yield f"{start + offset:08d}", {extension: image, "cls": str(label).encode("ascii")}
+
+
+def _decode_sample(tar: Path, key: str, files: dict[str, bytes], classes: int) -> tuple[bytes, int]:
+    images = [data for extension, data in files.items() if extension != "cls"]
+    label = files.get("cls", b"")
+    if len(images) != 1 or not label.isdigit():
+        raise broken(tar, f"sample {key} should be one image and its label, it is {', '.join(files)}", STAGE)
+    if int(label) >= classes:
+        raise broken(tar, f"sample {key} has label {int(label)}, task.json has {classes} classes", STAGE)
+    return images[0], int(label)
+
+
+def _require_sound(path: Path, info: TaskInfo) -> None:
+    checks: list[tuple[Callable[[], Any], str]] = [
+        (lambda: len(info.class_names) > 1, f"two classes at least, found {len(info.class_names)}"),
+        (lambda: len(set(info.class_names)) == len(info.class_names), "each class name once"),
+        (lambda: all(isinstance(name, str) and name.strip() for name in info.class_names), "no empty class name"),
+        (lambda: info.templates and all("{}" in template for template in info.templates), "templates that hold {}"),
+    ]
+    for holds, expectation in checks:
+        if not holds():
+            raise broken(path, f"a task should have {expectation}", STAGE)

@@ -1,0 +1,36 @@
+"""The two errors a user may see, and the one lookup by name, which suggests the nearest name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class GiftError(Exception):
+    """An error with a message for people: what, where, and what to do about it."""
+
+
+class UserError(GiftError):
+    """Bad input: a parameter, a name, a folder of the user's."""
+
+
+class ContractError(GiftError):
+    """A bad artifact: which file, what was expected of it, and which stage makes it again."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Returns "Did you mean 'distill'? Known: align, distill." (the question only where a known name is near)."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    question = f"Did you mean {near[0]!r}? " if near else ""
+    return f"{question}Known: {', '.join(names) or 'none'}."
+
+
+def lookup(table: Mapping[str, T], name: str, place: str) -> T:
+    """Returns table[name]; UserError "<place>: unknown name 'distil'. Did you mean ...?" where it isn't there."""
+    if name not in table:
+        raise UserError(f"{place}: unknown name {name!r}. {did_you_mean(name, table)}")
+    return table[name]
