@@ -1,0 +1,125 @@
+"""Draws a task's synthetic image-text pairs: shard by shard, resumable, always exactly one image a prompt."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gift_core.artifacts.atomic import build_folder, require_free_bytes
+from gift_core.artifacts.shards import Pair, pair_key, read_shard_stats, write_manifest, write_shard
+from gift_core.errors import UserError
+from gift_core.generators.rejects import is_black
+from gift_core.progress import progress_bar
+from gift_core.seeds import seed_for
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from PIL import Image
+
+    from gift_core.config import GeneratorConfig
+    from gift_core.generators.pipeline import TextToImage
+
+BYTES_A_PIXEL = 3  # an upper bound: PNG and JPEG stay below the raw size
+FORMATS = {"png": {"format": "PNG"}, "jpg": {"format": "JPEG", "quality": 95}}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One row of the prompts: what to draw and the seed that its images' seeds come from."""
+
+    prompt_id: int
+    prompt: str
+    seed: int
+
+
+def synthesize(prompts: pd.DataFrame, text_to_image: TextToImage, folder: Path, *, work: Path) -> dict[str, Any]:
+    """Draws one pair a row of `prompts` into `folder` (img2dataset's layout) and returns the manifest.
+
+    Finished shards wait in `work`, under the fingerprint of prompts and settings, until all are there: an interrupted
+    draw goes on at the first missing shard, and `folder` appears only when it is whole.
+    Raises UserError when an image stays black after config.max_redraws more tries, or when the disk is too small.
+    """
+    config = text_to_image.config
+    require_free_bytes(folder, len(prompts) * config.size**2 * BYTES_A_PIXEL, "synthesize: the drawn images")
+    requests = [Request(int(row.prompt_id), str(row.prompt), int(row.seed)) for row in prompts.itertuples()]
+    unfinished = _work_folder(requests, config, work)
+    shards = [requests[at : at + config.images_per_shard] for at in range(0, len(requests), config.images_per_shard)]
+    with progress_bar(total=len(requests), description="drawing images") as bar:
+        for index, shard in enumerate(shards):
+            if read_shard_stats(unfinished, index) is not None:
+                bar.update(len(shard))
+                continue
+            pairs, redrawn = _draw_shard(index, shard, text_to_image, bar.update)
+            write_shard(unfinished, index, pairs, {"redrawn": redrawn})
+    with build_folder(folder) as whole:
+        shutil.copytree(unfinished, whole, dirs_exist_ok=True)
+        manifest = write_manifest(whole, identity(config))
+    shutil.rmtree(work)
+    return manifest
+
+
+def identity(config: GeneratorConfig) -> dict[str, Any]:
+    """Returns the settings that decide how an image looks; the batch size is one (it moves the last bits of floats)."""
+    undecisive = {"images_per_shard", "max_redraws", "device"}
+    return {name: value for name, value in config.model_dump().items() if name not in undecisive}
+
+
+def _draw_shard(
+    index: int, shard: list[Request], text_to_image: TextToImage, advance: Callable[[int], object]
+) -> tuple[list[Pair], int]:
+    """Returns the shard's pairs and how many images were drawn again because they came out black."""
+    config = text_to_image.config
+    pairs: list[Pair] = []
+    redrawn = 0
+    for start in range(0, len(shard), config.batch_size):
+        batch = shard[start : start + config.batch_size]
+        images, again = _draw_batch(batch, text_to_image)
+        redrawn += again
+        for position, (request, image) in enumerate(zip(batch, images, strict=True), start):
+            encoded = _encode(image, config.image_format)
+            pairs.append(Pair(pair_key(index, position), request.prompt_id, request.prompt, encoded))
+        advance(len(batch))
+    return pairs, redrawn
+
+
+def _draw_batch(batch: list[Request], text_to_image: TextToImage) -> tuple[list[Image.Image], int]:
+    """Draws a batch, and its black images again with their next seeds until none is left."""
+    config = text_to_image.config
+    images: dict[int, Image.Image] = {}
+    redrawn = 0
+    for attempt in range(config.max_redraws + 1):
+        missing = [place for place in range(len(batch)) if place not in images]
+        seeds = [seed_for("synthesize", config.seed, batch[place].seed, attempt) for place in missing]
+        drawn = text_to_image.draw([batch[place].prompt for place in missing], seeds)
+        images |= {place: image for place, image in zip(missing, drawn, strict=True) if not is_black(image)}
+        if len(images) == len(batch):
+            return [images[place] for place in range(len(batch))], redrawn
+        redrawn += len(batch) - len(images)
+    black = next(batch[place] for place in range(len(batch)) if place not in images)
+    raise UserError(
+        f"synthesize: prompt {black.prompt_id} ({black.prompt!r}) gave a black image {config.max_redraws + 1} times. "
+        "A safety checker may withhold it: raise params.yaml: generator.max_redraws, or use a pipeline without one."
+    )
+
+
+def _encode(image: Image.Image, image_format: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, **FORMATS[image_format])
+    return buffer.getvalue()
+
+
+def _work_folder(requests: list[Request], config: GeneratorConfig, work: Path) -> Path:
+    """Returns the folder of this very draw; what other prompts or settings left unfinished in `work` is removed."""
+    content = json.dumps([[vars(request) for request in requests], identity(config), config.images_per_shard])
+    folder = work / hashlib.sha256(content.encode()).hexdigest()[:16]
+    for other in work.glob("*"):
+        if other != folder:
+            shutil.rmtree(other)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,1 @@
+"""One typer command a file: load, call one library function, save."""

@@ -1,0 +1,41 @@
+"""`python -m stages NAME`, installed as `gift`: every stage of the pipeline, and what people ask it for."""
+
+from __future__ import annotations
+
+import typer
+
+from stages.cells import GiftGroup
+from stages.evaluate import evaluate
+from stages.finetune import finetune
+from stages.import_model import import_model
+from stages.ingest import ingest
+from stages.report import report
+from stages.show import show
+from stages.synthesize import synthesize
+from stages.teach import teach
+from stages.write_prompts import write_prompts
+from stages.write_vocabulary import write_vocabulary
+
+app = typer.Typer(
+    cls=GiftGroup,
+    name="gift",
+    help="Vision-language models that keep learning without forgetting. `dvc repro` runs these stages in their order.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+STAGES = "Stages of dvc.yaml"
+for command in (
+    import_model, ingest, write_vocabulary, write_prompts, synthesize, teach, finetune, evaluate, report,
+):  # fmt: skip
+    app.command(command.__name__, rich_help_panel=STAGES)(command)
+app.command("show", rich_help_panel="For people")(show)
+
+
+def main() -> None:
+    """The console command `gift`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

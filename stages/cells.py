@@ -1,0 +1,83 @@
+"""What every stage's command shares: its options, its configuration, clear errors, and the note of its time."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from gift_core.errors import GiftError, UserError, lookup
+from gift_core.layout import Layout
+
+if TYPE_CHECKING:
+    from gift_core.config import Config, MethodConfig, StepConfig
+
+Task = Annotated[str, typer.Argument(help="A task of params.yaml's sequence.", show_default=False)]
+Method = Annotated[str, typer.Argument(help="A method of params.yaml's run.methods.", show_default=False)]
+Params = Annotated[Path, typer.Option("--params", help="The experiment to read.")]
+Root = Annotated[Path, typer.Option("--root", help="The folder that holds data/ and reports/.")]
+PARAMS = Path("params.yaml")
+ROOT = Path()
+
+
+class GiftGroup(TyperGroup):
+    """Turns the library's errors into one plain message and exit code 1: a traceback is for our own bugs only."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except GiftError as error:
+            typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            typer.secho("interrupted: nothing half-written was left; run it again to go on", err=True)
+            raise typer.Exit(130) from None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a stage: the experiment, where things lie, and which cell of dvc.yaml this is."""
+
+    stage: str
+    name: str
+    config: Config
+    layout: Layout
+
+    def say(self, message: str) -> None:
+        """Prints one line that begins with the cell's name."""
+        typer.echo(f"{self.stage}{'@' + self.name if self.name else ''}: {message}")
+
+    def step(self, task: str) -> StepConfig:
+        """Returns the step that learns `task`; UserError with the nearest name where the sequence has none."""
+        return lookup({step.task: step for step in self.config.sequence}, task, "params.yaml: sequence: task")
+
+    def learned_before(self, task: str) -> list[str]:
+        """Returns the tasks before `task` in the sequence, oldest first."""
+        names = [step.task for step in self.config.sequence]
+        return names[: names.index(self.step(task).task)]
+
+    def method(self, name: str) -> MethodConfig:
+        """Returns the row of method `name`; UserError with the nearest name where there is none."""
+        return lookup(self.config.methods, name, "params.yaml: methods")
+
+
+@contextmanager
+def open_cell(stage: str, name: str, params: Path, root: Path) -> Iterator[Cell]:
+    """Reads the experiment, yields the cell, and notes the seconds it took in .gift/timings when it succeeds."""
+    from gift_core.config import load_config
+
+    started = time.monotonic()
+    if not params.is_file():
+        raise UserError(f"--params {params}: no such file. Run in the project's root, or name the file.")
+    cell = Cell(stage, name, load_config(params), Layout(root))
+    yield cell
+    note = cell.layout.timings() / stage / f"{name or stage}.json"
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps({"seconds": round(time.monotonic() - started, 2)}) + "\n")

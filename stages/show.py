@@ -1,0 +1,49 @@
+"""show: the result table in the terminal, and where the report lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stages.cells import ROOT, Root
+
+COLUMNS = ("transfer", "avg", "last", "forgetting")
+
+
+def show(
+    root: Root = ROOT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json as it is.")] = False,
+) -> None:
+    """Print Transfer, Avg, Last and Forgetting of every method, and where the report lies."""
+    from gift_core.artifacts.metrics_json import read_metrics
+    from gift_core.layout import Layout
+
+    reports = Layout(root).reports()
+    metrics = read_metrics(reports / "metrics.json")
+    if as_json:
+        typer.echo((reports / "metrics.json").read_text(encoding="utf-8"), nl=False)
+        return
+    _print_table(metrics)
+    _print_place(reports / "index.html")
+
+
+def _print_table(metrics: dict[str, dict[str, float]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Accuracy in percent (Forgetting: lower is better)", title_justify="left")
+    table.add_column("method")
+    for column in COLUMNS:
+        table.add_column(column.capitalize(), justify="right")
+    for method, row in metrics.items():
+        table.add_row(method, *(f"{row[column]:.1f}" for column in COLUMNS))
+    Console().print(table)
+
+
+def _print_place(page: Path) -> None:
+    if page.is_file():
+        typer.echo(f"The report: {page.resolve()}")
+    else:
+        typer.echo(f"There is no {page} here: `dvc pull` brings it, `dvc repro report` makes it.")
