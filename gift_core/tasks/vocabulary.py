@@ -1,0 +1,69 @@
+"""The class names that stand for what the pre-trained model knows."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from gift_core.errors import UserError, did_you_mean
+
+PLACE = "params.yaml: prompts.base_vocabulary"
+
+
+def base_vocabulary(name: str) -> tuple[str, ...]:
+    """Returns the vocabulary's class names: mini, imagenet, none, or the lines of a UTF-8 text file.
+
+    Empty lines of a file and lines that begin with # don't count. UserError for an unknown name, for an empty or
+    unreadable file, and for one in which a name comes twice.
+    """
+    if name in VOCABULARIES:
+        return VOCABULARIES[name]()
+    path = Path(name)
+    if not path.is_file():
+        hint = did_you_mean(name, VOCABULARIES)
+        raise UserError(f"{PLACE}: {name!r} is neither a vocabulary nor a text file. {hint} Or write a file's path.")
+    return _read_names(path)
+
+
+def _mini() -> tuple[str, ...]:
+    from gift_core.mini.world import base_vocabulary as names
+
+    return tuple(names())
+
+
+def _imagenet() -> tuple[str, ...]:
+    """The 1,000 ImageNet class names that CLIP's authors curated, as open_clip ships them.
+
+    They are read out of open_clip's source, because importing open_clip imports torch, which takes seconds.
+    """
+    package = find_spec("open_clip")
+    if package is None or package.origin is None:
+        raise UserError(f"{PLACE}: 'imagenet' comes with open_clip, which is not installed. Run: make setup")
+    source = Path(package.origin).with_name("zero_shot_metadata.py").read_text(encoding="utf-8")
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "IMAGENET_CLASSNAMES":
+            return tuple(ast.literal_eval(statement.value))
+    raise UserError(f"{PLACE}: this open_clip has no IMAGENET_CLASSNAMES. Install the pinned version: make setup")
+
+
+def _read_names(path: Path) -> tuple[str, ...]:
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{PLACE}: {path} cannot be read ({error}). Save it as UTF-8 text.") from None
+    names = tuple(line for line in lines if line and not line.startswith("#"))
+    if not names:
+        raise UserError(f"{PLACE}: {path} holds no name. Write one a line, or write none for no vocabulary.")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"{PLACE}: {path}: {twice[0]!r} comes twice. Remove one, it would be drawn twice as often.")
+    return names
+
+
+VOCABULARIES: Mapping[str, Callable[[], tuple[str, ...]]] = {
+    "mini": _mini,
+    "imagenet": _imagenet,
+    "none": lambda: (),
+}
