@@ -40,6 +40,8 @@ class _StrictLoader(yaml.SafeLoader):
         seen: dict[str, int] = {}
         for key, _ in node.value:
             line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key is a list or a section", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None,

@@ -23,9 +23,9 @@ _KINDS = {
     "bool_type": "true or false",
     "tuple_type": "a list",
     "list_type": "a list",
-    "dict_type": "a section of names",
-    "model_type": "a section of keys",
-    "model_attributes_type": "a section of keys",
+    "dict_type": "a section",
+    "model_type": "a section",
+    "model_attributes_type": "a section",
     "finite_number": "a finite number",
 }
 _BOUNDS = {
@@ -36,7 +36,7 @@ _BOUNDS = {
     "multiple_of": ("a multiple of", "multiple_of"),
 }
 _PATTERNS = {
-    r"\{\}": ("holds no {}", "Put {} where the class name goes, as in 'a photo of a {}.'"),
+    r"\{\}": ("holds no {}", "Put {} where the class name goes: 'a photo of a {}'."),
     r"^(auto|cpu|mps|cuda(:\d+)?)$": ("is no device", "Write auto, cpu, cuda, cuda:1 or mps."),
 }
 _EXPONENT = re.compile(r"^[+-]?(\d+)(\.\d*)?[eE]([+-]?\d+)$")
@@ -53,6 +53,8 @@ def _explain_one(finding: dict[str, Any], raw: Mapping[str, Any]) -> tuple[str, 
     kind, value = finding["type"], finding.get("input")
     name = str(location[-1]) if location else ""
     place = dotted(location)
+    if kind == "missing" and isinstance(location[-1], int):
+        return dotted(location[:-1]), f"should have more entries: number {location[-1] + 1} is missing. Add it."
     if kind == "missing":
         return place, "missing. Every key is required: write it, presets/mini.yaml shows how."
     if kind == "extra_forbidden" and section is not None:
@@ -81,14 +83,14 @@ def _explain_value(kind: str, value: Any, context: Mapping[str, Any], message: s
         return f"should be {_KINDS[kind]}, it is {_describe(value)}. {_rewrite(kind, value)}"
     if kind in _BOUNDS:
         words, bound = _BOUNDS[kind]
-        return f"should be {words} {context[bound]}, it is {value}. Change the number."
+        return f"should be {words} {context[bound]:g}, it is {value:g}. Change the number."
     if kind == "string_pattern_mismatch":
         what, remedy = _PATTERNS[context["pattern"]]
         return f"{value!r} {what}. {remedy}"
     if kind in ("too_short", "string_too_short"):
         return f"should not be empty. Write {context.get('min_length', 1)} or more."
     if kind == "too_long":
-        return f"should have {context['max_length']} entries, it has {context['actual_length']}. Remove some."
+        return f"should have {context['max_length']} entries at most, it has {context['actual_length']}. Remove some."
     return f"{message}. Compare it with presets/mini.yaml."
 
 

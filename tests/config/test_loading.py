@@ -1,0 +1,402 @@
+"""params.yaml: what is read, and every way in which it can be wrong."""
+# ruff: noqa: E501 - in a table, a case is a line
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gift_core.config import (
+    Config,
+    FolderTaskConfig,
+    MethodConfig,
+    MiniTaskConfig,
+    TrainingConfig,
+    UniformAnchorConfig,
+    load_config,
+)
+from gift_core.errors import UserError
+
+WriteParams = Callable[[dict[str, Any]], Path]
+FOLDER_TASK = {
+    "source": "folder",
+    "path": "data/0_raw/birds",
+    "templates": ["a photo of a {}, a bird."],
+    "test_fraction": 0.2,
+    "on_bad_image": "refuse",
+}
+
+
+def set_at(params: dict[str, Any], path: str, value: Any) -> None:
+    """Sets params["a"]["b"][0] for the path "a.b.0"."""
+    *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    for part in parents:
+        params = params[part]
+    params[last] = value
+
+
+def message_of(path: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        load_config(path)
+    return str(caught.value)
+
+
+def test_params_yaml_is_the_mini_preset_byte_for_byte(project: Path) -> None:
+    assert (project / "params.yaml").read_bytes() == (project / "presets" / "mini.yaml").read_bytes()
+
+
+def test_every_preset_is_valid(project: Path) -> None:
+    presets = sorted((project / "presets").glob("*.yaml"))
+    assert [load_config(path).experiment for path in presets] == [path.stem for path in presets]
+
+
+def test_mini_full_learns_all_eleven_tasks(project: Path) -> None:
+    from gift_core.mini.world import task_names
+
+    config = load_config(project / "presets" / "mini_full.yaml")
+    assert sorted(step.task for step in config.sequence) == sorted(task_names())
+    assert len(config.sequence) == 11
+
+
+def test_mini_presets_name_only_tasks_of_the_mini_world(project: Path) -> None:
+    from gift_core.mini.world import task_names
+
+    for preset in ("mini", "mini_full"):
+        assert set(load_config(project / "presets" / f"{preset}.yaml").tasks) <= set(task_names())
+
+
+def test_gift_has_the_papers_terms_and_weights(project: Path) -> None:
+    gift = load_config(project / "params.yaml").methods["gift"]
+    terms = {name: options.model_dump() for name, options in gift.terms.items()}
+    assert terms == {
+        "distill": {"weight": 1.0, "temperature": 2.0},
+        "align": {"weight": 0.25, "label_smoothing": 0.2},
+    }
+    assert gift.anchor.kind == "adaptive_fisher"
+
+
+def test_position_and_step_agree(project: Path) -> None:
+    config = load_config(project / "params.yaml")
+    for index, step in enumerate(config.sequence):
+        assert config.position(step.task) == index
+        assert config.step(index) is step
+
+
+def test_position_of_an_unknown_task_names_the_nearest(project: Path) -> None:
+    config = load_config(project / "params.yaml")
+    with pytest.raises(UserError, match=r"params\.yaml: sequence: unknown name 'leters'\. Did you mean 'letters'\?"):
+        config.position("leters")
+
+
+def test_a_config_is_frozen(project: Path) -> None:
+    config = load_config(project / "params.yaml")
+    with pytest.raises(Exception, match="frozen"):
+        config.training.steps = 5  # type: ignore[misc]
+
+
+def test_a_folder_task_is_told_apart_by_its_source(mini_params: dict[str, Any], write_params: WriteParams) -> None:
+    mini_params["tasks"]["birds"] = FOLDER_TASK
+    config = load_config(write_params(mini_params))
+    assert isinstance(config.tasks["birds"], FolderTaskConfig)
+    assert config.tasks["birds"].templates == ("a photo of a {}, a bird.",)
+    assert isinstance(config.tasks["letters"], MiniTaskConfig)
+
+
+def test_whole_numbers_serve_where_a_number_is_asked(mini_params: dict[str, Any], write_params: WriteParams) -> None:
+    mini_params["generator"]["guidance"] = 3
+    assert load_config(write_params(mini_params)).generator.guidance == 3.0
+
+
+def test_sections_can_be_made_in_python() -> None:
+    method = MethodConfig.model_validate(
+        {
+            "learning_rate": 0.001,
+            "replay": {"images": "none"},
+            "terms": {},
+            "anchor": UniformAnchorConfig(kind="uniform", weight=2.0),
+        }
+    )
+    assert not method.terms
+    assert method.anchor == UniformAnchorConfig(kind="uniform", weight=2.0)
+
+
+def test_lists_serve_as_pairs_of_numbers_in_python() -> None:
+    training = TrainingConfig(
+        steps=10, batch_size=4, replay_batch_size=4, warmup_steps=1, weight_decay=0.0,
+        betas=[0.9, 0.999], label_smoothing=0.0, crop_scale=[0.9, 1.0],  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert training.betas == (0.9, 0.999)
+
+
+# (path of the key, its bad value, what the message must say): one case for each row of the table of errors
+WRONG_VALUES: list[tuple[str, Any, str]] = [
+    # unknown names
+    (
+        "methods.gift.terms",
+        {"distil": {"weight": 1.0, "temperature": 2.0}},
+        "methods.gift.terms.distil: unknown term. Did you mean 'distill'? Known: align, distill.",
+    ),
+    ("training.step", 5, "training.step: unknown key. Did you mean 'steps'?"),
+    ("trainning", {}, "trainning: unknown key. Did you mean 'training'?"),
+    (
+        "methods.gift.terms.align.smoothing", 0.1,
+        "methods.gift.terms.align.smoothing: unknown key. Did you mean 'label_smoothing'?",
+    ),
+    (
+        "tasks.letters.train_image", 5,
+        "tasks.letters.train_image: unknown key. Did you mean 'train_images'?",
+    ),
+    (
+        "methods.gift.anchor.kind", "adaptive_fischer",
+        "methods.gift.anchor.kind: unknown anchor kind 'adaptive_fischer'. Did you mean 'adaptive_fisher'? "
+        "Known: adaptive_fisher, none, uniform.",
+    ),
+    (
+        "methods.gift.replay.images", "sinthetic",
+        "methods.gift.replay.images: unknown replay images 'sinthetic'. Did you mean 'synthetic'? Known: none, synthetic.",
+    ),
+    (
+        "methods.gift.replay.teacher", "previus",
+        "methods.gift.replay.teacher: unknown value 'previus'. Did you mean 'previous'?",
+    ),
+    ("tasks.letters.source", "minni", "tasks.letters.source: unknown source 'minni'. Did you mean 'mini'? Known: folder, mini."),
+    ("tasks.letters.path", "gift_core/mimi", "tasks.letters.path: unknown value 'gift_core/mimi'. Did you mean 'gift_core/mini'?"),
+    (
+        "prompts.base_vocabulary", "imagnet",
+        "prompts.base_vocabulary: unknown vocabulary 'imagnet'. Did you mean 'imagenet'? Known: imagenet, mini, none. "
+        "Or write the path of a text file.",
+    ),
+    ("run.methods", ["finetune", "gitf"], "run.methods: unknown method 'gitf'. Did you mean 'gift'?"),
+    ("sequence.1.task", "textur", "sequence[1].task: unknown task 'textur'. Did you mean 'textures'?"),
+    ("model.precision", "fp23", "model.precision: unknown value 'fp23'. Did you mean 'fp32'? Known: amp_bf16, fp32."),
+    ("generator.dtype", "float61", "generator.dtype: unknown value 'float61'. Did you mean 'float16'?"),
+    ("generator.image_format", "jpeg", "generator.image_format: unknown value 'jpeg'. Did you mean 'jpg'?"),
+    ("ingest.image_format", 3, "ingest.image_format: unknown value 3. Known: jpg, png."),
+    # wrong types
+    ("training.steps", "100", "training.steps: should be a whole number, it is the text '100'. Write the number without quotes."),
+    ("training.steps", 1.5, "training.steps: should be a whole number, it is 1.5."),
+    ("training.steps", True, "training.steps: should be a whole number, it is true."),
+    ("training.steps", None, "training.steps: should be a whole number, it is empty (null)."),
+    ("training.weight_decay", False, "training.weight_decay: should be a number, it is false."),
+    ("methods.gift.learning_rate", "5e-5", "methods.gift.learning_rate: should be a number, it is the text '5e-5'. Write 5.0e-5"),
+    ("methods.gift.learning_rate", "1e3", "methods.gift.learning_rate: should be a number, it is the text '1e3'. Write 1.0e+3"),
+    ("methods.gift.learning_rate", "2.5e3", "Write 2.5e+3"),
+    ("experiment", 5, "experiment: should be a text, it is 5. Put it in quotes."),
+    ("run.methods", "gift", "run.methods: should be a list, it is the text 'gift'."),
+    ("training", 5, "training: should be a section, it is 5."),
+    ("training", None, "training: should be a section, it is empty (null)."),
+    ("methods", [], "methods: should be a section, it is a list []."),
+    ("methods.gift", "all", "methods.gift: should be a section, it is the text 'all'."),
+    ("tasks.letters", None, "tasks.letters: should be a section, it is empty (null)."),
+    ("training.betas", [0.9], "training.betas: should have more entries: number 2 is missing. Add it."),
+    ("training.betas", [0.9, 0.99, 0.999], "training.betas: should have 2 entries at most, it has 3."),
+    # impossible values
+    ("training.steps", 0, "training.steps: should be at least 1, it is 0."),
+    ("training.batch_size", 0, "training.batch_size: should be at least 1, it is 0."),
+    ("training.replay_batch_size", -3, "training.replay_batch_size: should be at least 1, it is -3."),
+    ("evaluation.batch_size", 0, "evaluation.batch_size: should be at least 1, it is 0."),
+    ("generator.batch_size", 0, "generator.batch_size: should be at least 1, it is 0."),
+    ("training.weight_decay", -0.1, "training.weight_decay: should be at least 0, it is -0.1."),
+    ("training.label_smoothing", 1.0, "training.label_smoothing: should be less than 1, it is 1"),
+    ("training.betas", [0.9, 1.0], "training.betas[1]: should be less than 1, it is 1"),
+    ("training.crop_scale", [0.0, 1.0], "training.crop_scale[0]: should be more than 0, it is 0"),
+    ("training.crop_scale", [0.9, 1.5], "training.crop_scale[1]: should be at most 1, it is 1.5."),
+    ("training.crop_scale", [0.9, 0.5], "training.crop_scale: [0.9, 0.5] should rise."),
+    ("training.warmup_steps", 100, "training.warmup_steps: 100 should be fewer than training.steps (100)."),
+    ("prompts.images_per_task", 63, "prompts.images_per_task: 63 images cannot fill a replay batch (64)."),
+    ("methods.gift.learning_rate", 0.0, "methods.gift.learning_rate: should be more than 0, it is 0"),
+    ("methods.gift.learning_rate", float("inf"), "methods.gift.learning_rate: should be a finite number, it is inf."),
+    ("methods.gift.learning_rate", float("nan"), "methods.gift.learning_rate: should be a finite number, it is nan."),
+    ("methods.gift.terms.distill.weight", 0.0, "methods.gift.terms.distill.weight: should be more than 0, it is 0"),
+    ("methods.gift.terms.distill.temperature", -2.0, "methods.gift.terms.distill.temperature: should be more than 0, it is -2"),
+    ("methods.gift.terms.align.label_smoothing", 1.2, "methods.gift.terms.align.label_smoothing: should be less than 1"),
+    ("methods.gift.anchor.weight", 0.0, "methods.gift.anchor.weight: should be more than 0, it is 0"),
+    ("sequence.0.learning_rate_factor", 0.0, "sequence[0].learning_rate_factor: should be more than 0, it is 0"),
+    ("generator.size", 30, "generator.size: should be a multiple of 8, it is 30."),
+    ("prompts.base_template", "a photo", "prompts.base_template: 'a photo' holds no {}. Put {} where the class name goes"),
+    ("run.device", "gpu", "run.device: 'gpu' is no device. Write auto, cpu, cuda, cuda:1 or mps."),
+    ("experiment", "", "experiment: should not be empty."),
+    ("tasks", {}, "tasks: should not be empty."),
+    ("sequence", [], "sequence: should not be empty."),
+    ("run.methods", [], "run.methods: should not be empty."),
+    ("seed", -1, "seed: should be at least 0, it is -1."),
+    # what does not fit together
+    ("sequence.0.after", "letters", "sequence[0].after: should be ../pretrained, it is letters. Write after: ../pretrained"),
+    ("sequence.1.after", "../pretrained", "sequence[1].after: should be letters, it is ../pretrained. Write after: letters"),
+    (
+        "run.with_teacher", [],
+        "run.with_teacher: should be [gift], it is []. "
+        "Write with_teacher: [gift] (methods that replay) and without_teacher: [finetune] (the others).",
+    ),
+    ("run.without_teacher", ["finetune", "gift"], "run.without_teacher: should be [finetune], it is [finetune, gift]."),
+    ("run.methods", ["finetune", "gift", "gift"], "run.methods: 'gift' stands there twice."),
+    ("methods.finetune.terms", {"align": {"weight": 1.0, "label_smoothing": 0.0}}, "methods.finetune.terms: align: a term needs pairs."),
+    ("methods.gift.terms", {}, "methods.gift.terms: empty, so nothing would be learned from the replay."),
+    (
+        "methods.finetune.anchor", {"kind": "adaptive_fisher", "weight": 1.0},
+        "methods.finetune.anchor.kind: adaptive_fisher is measured on the terms, and there are none.",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "value", "expected"), WRONG_VALUES)
+def test_a_wrong_value_is_named_with_its_place_and_remedy(
+    path: str, value: Any, expected: str, mini_params: dict[str, Any], write_params: WriteParams
+) -> None:
+    set_at(mini_params, path, value)
+    message = message_of(write_params(mini_params))
+    assert expected in message
+    assert all(line.startswith("params.yaml: ") for line in message.splitlines())
+    assert all(line.endswith(".") for line in message.splitlines()), message
+
+
+def all_key_paths() -> list[tuple[str, ...]]:
+    """Every key that a section of the preset has; names (of tasks, methods, terms) are no keys."""
+    names = {("tasks",), ("methods",)}
+    preset = yaml.safe_load((Path(__file__).parents[2] / "presets" / "mini.yaml").read_text(encoding="utf-8"))
+
+    def walk(node: Any, path: tuple[str, ...]) -> list[tuple[str, ...]]:
+        if isinstance(node, list):
+            return [found for index, item in enumerate(node[:1]) for found in walk(item, (*path, str(index)))]
+        if not isinstance(node, dict):
+            return []
+        here = [] if path in names or path[-1:] == ("terms",) else [(*path, key) for key in node]
+        return here + [found for key, item in node.items() for found in walk(item, (*path, key))]
+
+    return walk(preset, ())
+
+
+@pytest.mark.parametrize("path", all_key_paths(), ids=".".join)
+def test_every_key_is_required(path: tuple[str, ...], mini_params: dict[str, Any], write_params: WriteParams) -> None:
+    node: Any = mini_params
+    for part in path[:-1]:
+        node = node[int(part)] if part.isdigit() else node[part]
+    del node[path[-1]]
+    place = ".".join(path).replace(".0.", "[0].")
+    assert f"params.yaml: {place}: missing. " in message_of(write_params(mini_params))
+
+
+@pytest.mark.parametrize("name", ["My-Task", "täsk", "a task", "../x"])
+def test_a_task_name_that_is_no_file_name_is_refused(
+    name: str, mini_params: dict[str, Any], write_params: WriteParams
+) -> None:
+    mini_params["tasks"][name] = FOLDER_TASK
+    assert f"params.yaml: tasks.{name}: is no name. Use small letters, digits and _" in message_of(
+        write_params(mini_params)
+    )
+
+
+@pytest.mark.parametrize(("section", "name"), [("tasks", "pretrained"), ("methods", "zero_shot"), ("tasks", "base")])
+def test_reserved_names_are_refused(
+    section: str, name: str, mini_params: dict[str, Any], write_params: WriteParams
+) -> None:
+    mini_params[section][name] = FOLDER_TASK if section == "tasks" else mini_params["methods"]["gift"]
+    assert f"params.yaml: {section}.{name}: this name is taken" in message_of(write_params(mini_params))
+
+
+def test_a_task_that_comes_twice_is_refused(mini_params: dict[str, Any], write_params: WriteParams) -> None:
+    again = dict(mini_params["sequence"][0], after=mini_params["sequence"][-1]["task"])
+    mini_params["sequence"].append(again)
+    expected = f"params.yaml: sequence: task {again['task']!r} comes twice. Remove one of its steps."
+    assert expected in message_of(write_params(mini_params))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("templates", [], "templates: should not be empty."),
+        ("templates", ["a photo"], "templates[0]: 'a photo' holds no {}."),
+        ("test_fraction", 1.0, "test_fraction: should be less than 1, it is 1"),
+        ("test_fraction", 0.0, "test_fraction: should be more than 0, it is 0"),
+        ("on_bad_image", "skipp", "on_bad_image: unknown value 'skipp'. Did you mean 'skip'? Known: refuse, skip."),
+        ("path", "", "path: should not be empty."),
+    ],
+)
+def test_a_wrong_folder_task_is_named(
+    key: str, value: Any, expected: str, mini_params: dict[str, Any], write_params: WriteParams
+) -> None:
+    mini_params["tasks"]["birds"] = {**FOLDER_TASK, key: value}
+    assert f"params.yaml: tasks.birds.{expected}" in message_of(write_params(mini_params))
+
+
+def test_all_errors_of_a_file_are_listed_at_once(mini_params: dict[str, Any], write_params: WriteParams) -> None:
+    mini_params["training"]["steps"] = 0
+    mini_params["generator"]["colour"] = "red"
+    del mini_params["evaluation"]["batch_size"]
+    lines = message_of(write_params(mini_params)).splitlines()
+    assert [line.split(":")[1].strip() for line in lines] == [
+        "generator.colour",
+        "training.steps",
+        "evaluation.batch_size",
+    ]
+
+
+def test_all_that_does_not_fit_together_is_listed_at_once(
+    mini_params: dict[str, Any], write_params: WriteParams
+) -> None:
+    mini_params["training"]["warmup_steps"] = 500
+    mini_params["sequence"][0]["after"] = "letters"
+    assert len(message_of(write_params(mini_params)).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seed: 1\nseed: 2\n", "params.yaml: line 2: key 'seed' stands here and on line 1. Remove one."),
+        ("a:\n  b: 1\n  b: 1\n", "params.yaml: line 3: key 'b' stands here and on line 2."),
+        ("a: [1, 2\n", "params.yaml: line 2: "),
+        ("", "params.yaml: should hold sections, it holds None. Compare it with presets/mini.yaml."),
+        ("- 1\n", "params.yaml: should hold sections, it holds [1]."),
+        ("a: !!python/object:os.system {}\n", "params.yaml: line 1: could not determine a constructor"),
+        ("a: {[1]: 2}\n", "params.yaml: line 1: "),
+    ],
+)
+def test_text_that_is_no_params_file_is_refused(text: str, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert expected in message_of(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    assert "no such file. Run in the project's root" in message_of(tmp_path / "params.yaml")
+
+
+def test_a_file_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(b"experiment: \xff\xfe")
+    assert "Save it as UTF-8 text." in message_of(path)
+
+
+def test_the_terms_anchors_and_replays_of_the_file_are_those_of_the_library() -> None:
+    from gift_core.anchors.table import ANCHORS
+    from gift_core.objectives.table import TERMS
+    from gift_core.replay.pairs import REPLAYS
+
+    def tags(field: str, tag: str) -> set[str]:
+        from typing import get_args
+
+        union = get_args(MethodConfig.model_fields[field].annotation)
+        return {value for member in union for value in get_args(member.model_fields[tag].annotation)}
+
+    assert set(MethodConfig.model_fields["terms"].annotation.model_fields) == set(TERMS)  # type: ignore[union-attr]
+    assert tags("anchor", "kind") == set(ANCHORS)
+    assert tags("replay", "images") == set(REPLAYS)
+
+
+def test_the_vocabularies_of_the_file_are_those_of_the_library() -> None:
+    from gift_core.config.checks import VOCABULARIES
+    from gift_core.tasks.vocabulary import VOCABULARIES as LIBRARY
+
+    assert sorted(VOCABULARIES) == sorted(LIBRARY)
+
+
+def test_no_key_of_a_section_has_a_default(project: Path) -> None:
+    def required(section: Any) -> bool:
+        return all(field.is_required() for field in section.model_fields.values())
+
+    assert required(Config)
+    assert all(required(Config.model_fields[name].annotation) for name in ("run", "model", "generator", "training"))
