@@ -1,0 +1,110 @@
+"""Seeded batches of a task's training images.  B images, K classes, L tokens, C channels, H W pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+
+from gift_core.clip.crops import crop_and_resize, draw_boxes
+from gift_core.clip.images import decode, normalise, pixels_of
+from gift_core.clip.model import Clip
+from gift_core.errors import UserError
+from gift_core.seeds import seed_for
+
+KEPT_SIDE = 8 / 7  # of the model's image size: 256 for 224, the usual margin between resizing and cropping
+
+
+@dataclass(frozen=True)
+class TaskBatch:
+    """Normalised images [B, 3, S, S] on the model's device, and their labels [B]."""
+
+    images_BCHW: torch.Tensor
+    labels_B: torch.Tensor
+
+
+class TaskBatches(Protocol):
+    """The images of the task that is being learned, and the prompts of its classes."""
+
+    class_prompts: Sequence[str]
+
+    def draw(self, step: int) -> TaskBatch:
+        """The batch of step `step`: the same whenever it is asked for."""
+        ...
+
+
+@dataclass(frozen=True)
+class ShuffledIndices:
+    """An endless stream of indices below `count`, `batch_size` at a time: each epoch is a seeded permutation.
+
+    A batch always has exactly `batch_size` entries, so it may span two epochs; where `count` is smaller than a batch
+    it is drawn with replacement.
+    """
+
+    count: int
+    batch_size: int
+    names: tuple[str | int, ...]
+
+    def draw(self, step: int) -> np.ndarray:
+        """int64 [batch_size] of step `step`, without any state."""
+        if self.count < self.batch_size:
+            return self._generator("replacement", step).integers(self.count, size=self.batch_size)
+        first = step * self.batch_size
+        epochs = range(first // self.count, (first + self.batch_size - 1) // self.count + 1)
+        stream = np.concatenate([self._generator("epoch", epoch).permutation(self.count) for epoch in epochs])
+        offset = first - epochs.start * self.count
+        return stream[offset : offset + self.batch_size]
+
+    def _generator(self, *names: str | int) -> np.random.Generator:
+        return np.random.default_rng(seed_for(*self.names, *names))
+
+
+class TrainingImages:
+    """A task's training split, decoded once and kept as uint8; every batch is cropped anew.
+
+    # differs: an image whose shorter side exceeds 8/7 of the model's image size is reduced to that, bicubic, before it
+    # is kept, so that a large data set fits in memory; the crops are taken from the reduced image.
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        samples: Iterable[tuple[bytes, int]],
+        *,
+        class_prompts: Sequence[str],
+        batch_size: int,
+        crop_scale: tuple[float, float],
+        names: tuple[str | int, ...],
+    ) -> None:
+        self.class_prompts = tuple(class_prompts)
+        self._clip, self._crop_scale, self._names = clip, crop_scale, names
+        pairs = [(_kept_pixels(image, size=clip.image_size), label) for image, label in samples]
+        if not pairs:
+            raise UserError(f"{names}: the task has no training images. Ingest it again.")
+        self._pixels = [pixels for pixels, _ in pairs]
+        self._labels_N = torch.tensor([label for _, label in pairs])
+        self._indices = ShuffledIndices(len(pairs), batch_size, (*names, "shuffle"))
+
+    def draw(self, step: int) -> TaskBatch:
+        """Batch `step`, cropped with a generator of its own."""
+        chosen = self._indices.draw(step)
+        images = [self._pixels[index] for index in chosen]
+        heights, widths = (np.array([image.shape[axis] for image in images]) for axis in (1, 2))
+        generator = np.random.default_rng(seed_for(*self._names, "crop", step))
+        boxes = draw_boxes(heights, widths, scale=self._crop_scale, generator=generator)
+        pixels_BCHW = crop_and_resize(images, boxes, size=self._clip.image_size)
+        labels_B = self._labels_N[torch.from_numpy(chosen)].to(self._clip.device)
+        return TaskBatch(normalise(self._clip, pixels_BCHW), labels_B)
+
+
+def _kept_pixels(image_bytes: bytes, *, size: int) -> torch.Tensor:
+    image = decode(image_bytes)
+    factor = round(size * KEPT_SIDE) / min(image.size)
+    if factor < 1:
+        reduced = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+        image = image.resize(reduced, Image.Resampling.BICUBIC)
+    return pixels_of(image)

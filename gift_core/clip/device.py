@@ -1,0 +1,29 @@
+"""The one place that decides where tensors live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from gift_core.errors import UserError, lookup
+
+_AVAILABLE: dict[str, Callable[[], bool]] = {
+    "cpu": lambda: True,
+    "cuda": torch.cuda.is_available,
+    "mps": lambda: bool(torch.backends.mps.is_available()),  # type: ignore[no-untyped-call]
+}
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device called `name`: cpu, cuda, cuda:<number>, mps, or auto (the fastest kind present).
+
+    UserError for an unknown name and for a device that this machine or this build of torch lacks.
+    """
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if _AVAILABLE[kind]()))
+    kind, _, number = name.partition(":")
+    available = lookup({**_AVAILABLE, "auto": lambda: True}, kind, "device")()
+    if not available or (number and int(number) >= torch.cuda.device_count()):
+        raise UserError(f"device: {name!r} is not available here (torch {torch.__version__}). Use auto or cpu.")
+    return torch.device(name)

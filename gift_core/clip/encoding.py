@@ -1,0 +1,99 @@
+"""Images and token rows to unit features.  B images, N texts, L tokens, C channels, H W pixels, D features."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from open_clip.transformer import text_global_pool
+from torch.nn import functional
+
+from gift_core.clip.model import Clip
+
+# Rows are not cut below this: under 16 tokens torch's attention on CPUs takes another path, and features differ in the
+# last bit from those of full rows. At the first step student and teacher are equal, the gradient of the distillation is
+# rounding noise, and Adam makes steps of full size of it: tests/test_parity.py notices.
+SHORTEST_ROWS = 16
+
+
+def encode_images(clip: Clip, images_BCHW: torch.Tensor) -> torch.Tensor:
+    """Unit features [B, D], float32, of normalised images; differentiable."""
+    with _autocast(clip):
+        features_BD: torch.Tensor = clip.model.encode_image(images_BCHW)  # type: ignore[operator]
+    return functional.normalize(features_BD.float(), dim=-1)
+
+
+def encode_tokens(clip: Clip, tokens_NL: torch.Tensor) -> torch.Tensor:
+    """Unit features [N, D], float32, of token rows (see tokenize); differentiable."""
+    with _autocast(clip):
+        if _is_plain_clip(clip.model) and tokens_NL.shape[1] < clip.model.positional_embedding.shape[0]:  # type: ignore[index]
+            features_ND = _encode_short_rows(clip.model, tokens_NL)
+        else:
+            features_ND = clip.model.encode_text(tokens_NL)  # type: ignore[operator]
+    return functional.normalize(features_ND.float(), dim=-1)
+
+
+def tokenize(clip: Clip, texts: Sequence[str]) -> torch.Tensor:
+    """Token rows [N, L] on the model's device, as short as the longest text allows.
+
+    With causal attention and the feature read at the end token, what follows that token changes nothing, so the
+    padding is cut; for any other text tower the rows keep the full context length.
+    """
+    tokens_NL = clip.tokenizer(list(texts))
+    return trim_rows(clip.model, tokens_NL).to(clip.device)
+
+
+def trim_rows(model: torch.nn.Module, tokens_NL: torch.Tensor) -> torch.Tensor:
+    """`tokens_NL` without the columns that no row's feature can depend on."""
+    ends_N = _end_positions(model, tokens_NL)
+    return tokens_NL if ends_N is None else tokens_NL[:, : max(SHORTEST_ROWS, int(ends_N.max()) + 1)]
+
+
+def _end_positions(model: Any, tokens_NL: torch.Tensor) -> torch.Tensor | None:
+    """Where each row's feature is read, or None where later tokens matter too."""
+    tower: Any = model if _is_plain_clip(model) else getattr(model, "text", None)
+    pool = getattr(tower, "text_pool_type", None) or getattr(tower, "pool_type", None)
+    causal = getattr(tower, "attn_mask", None) is not None and getattr(tower, "cls_emb", None) is None
+    if not causal:
+        return None
+    if pool == "argmax":
+        return tokens_NL.argmax(dim=-1)
+    if pool == "eos":
+        end = tower.text_eos_id if hasattr(tower, "text_eos_id") else tower.eos_id
+        found_NL = torch.eq(tokens_NL, int(end))
+        return found_NL.int().argmax(dim=-1) if bool(found_NL.any(dim=-1).all()) else None
+    return None
+
+
+def _is_plain_clip(model: Any) -> bool:
+    """open_clip.CLIP keeps the text tower's parts on itself; its other classes keep a tower that takes short rows."""
+    return hasattr(model, "token_embedding") and hasattr(model, "attn_mask")
+
+
+def _encode_short_rows(model: Any, tokens_NL: torch.Tensor) -> torch.Tensor:
+    """CLIP.encode_text for rows shorter than the context, which it refuses."""
+    length = tokens_NL.shape[1]
+    dtype = model.transformer.get_cast_dtype()
+    hidden_NLW = model.token_embedding(tokens_NL).to(dtype) + model.positional_embedding[:length].to(dtype)
+    hidden_NLW = model.transformer(hidden_NLW, attn_mask=model.attn_mask[:length, :length])
+    pooled_NW = text_global_pool(
+        model.ln_final(hidden_NLW), tokens_NL, model.text_pool_type, eos_token_id=getattr(model, "text_eos_id", None)
+    )
+    return _project(pooled_NW, model.text_projection)
+
+
+def _project(pooled_NW: torch.Tensor, projection: torch.nn.Module | torch.Tensor | None) -> torch.Tensor:
+    if projection is None:
+        return pooled_NW
+    if isinstance(projection, torch.Tensor):
+        return pooled_NW @ projection
+    projected_ND: torch.Tensor = projection(pooled_NW)
+    return projected_ND
+
+
+def _autocast(clip: Clip) -> contextlib.AbstractContextManager[object]:
+    if clip.precision == "amp_bf16":
+        return torch.autocast(clip.device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()

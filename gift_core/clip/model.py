@@ -1,0 +1,59 @@
+"""The model under study as one value: weights, tokenizer, configuration, precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PRECISIONS = ("fp32", "amp_bf16")
+FROZEN = ("logit_scale", "logit_bias")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """An open_clip model with what is needed to use it and to save it again.
+
+    `config` is the content of open_clip_config.json (`model_cfg`, `preprocess_cfg`). Weights are always float32;
+    `precision` amp_bf16 computes the two towers under bfloat16 autocast. `tokenizer_files` are copied when it is saved.
+    """
+
+    model: torch.nn.Module
+    tokenizer: Callable[[list[str]], torch.Tensor]
+    config: dict[str, Any]
+    precision: str
+    tokenizer_files: tuple[Path, ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.scale.device
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """s = exp(logit_scale), the frozen temperature by which cosines are multiplied; 0-dimensional."""
+        logit_scale = self.model.get_parameter("logit_scale")
+        return logit_scale.detach().exp().reshape(())
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square the image tower takes, in pixels."""
+        size = self.config["preprocess_cfg"]["size"]
+        return int(size if isinstance(size, int) else size[0])
+
+    @property
+    def embedding_size(self) -> int:
+        """D, the length of a feature."""
+        return int(self.config["model_cfg"]["embed_dim"])
+
+    @property
+    def parameter_count(self) -> int:
+        """Numbers in all weights."""
+        return sum(value.numel() for value in self.model.parameters())
+
+    def trainable(self) -> dict[str, torch.nn.Parameter]:
+        """Parameters by name, in the model's order, without the frozen temperature."""
+        return {name: value for name, value in self.model.named_parameters() if name not in FROZEN}

@@ -1,0 +1,1 @@
+"""Which (image, text) pairs protect the past, and what the teacher says of them."""

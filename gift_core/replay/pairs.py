@@ -1,0 +1,115 @@
+"""Batches of replayed pairs and the teacher's word on them.  M pairs, L tokens, C channels, H W pixels, D features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from gift_core.artifacts.features import Features, read_features
+from gift_core.artifacts.shards import Pair, iterate_pairs
+from gift_core.clip.batches import ShuffledIndices
+from gift_core.clip.encoding import tokenize
+from gift_core.clip.images import evaluation_pixels, normalise
+from gift_core.clip.model import Clip
+from gift_core.errors import ContractError
+
+
+@dataclass(frozen=True)
+class ReplayBatch:
+    """M pairs: normalised images, token rows, which prompts are the same, and the teacher's unit features."""
+
+    images_MCHW: torch.Tensor
+    tokens_ML: torch.Tensor
+    prompt_ids_M: torch.Tensor
+    teacher_image_MD: torch.Tensor
+    teacher_text_MD: torch.Tensor
+
+
+class Replay(Protocol):
+    """The pairs that protect the past."""
+
+    def draw(self, step: int) -> tuple[ReplayBatch, ...]:
+        """The batch of step `step` as a tuple of one, or nothing to replay."""
+        ...
+
+
+class NoReplay:
+    """The null object: only the task itself is seen."""
+
+    def draw(self, step: int) -> tuple[ReplayBatch, ...]:
+        """Nothing."""
+        return ()
+
+
+class PairReplay:
+    """(image, prompt) pairs under the evaluation transform, prepared once and drawn in seeded epochs."""
+
+    def __init__(
+        self, clip: Clip, pairs: Iterable[Pair], features: Features, *, batch_size: int, names: tuple[str | int, ...]
+    ) -> None:
+        listed = list(pairs)
+        rows = _rows_of(features, [pair.key for pair in listed])
+        prompts = [pair.prompt for pair in listed]
+        numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
+        self._clip = clip
+        self._pixels_NCHW = evaluation_pixels(clip, (pair.image for pair in listed))
+        self._prompt_ids_N = torch.tensor([numbers[prompt] for prompt in prompts], device=clip.device)
+        self._tokens_PL = tokenize(clip, list(numbers))
+        self._teacher_image_ND = torch.from_numpy(features.image_MD[rows]).to(clip.device)
+        self._teacher_text_ND = torch.from_numpy(features.text_MD[rows]).to(clip.device)
+        self._indices = ShuffledIndices(len(listed), batch_size, (*names, "replay"))
+
+    def draw(self, step: int) -> tuple[ReplayBatch, ...]:
+        """The M pairs of step `step`."""
+        chosen = torch.from_numpy(self._indices.draw(step))
+        on_device = chosen.to(self._clip.device)
+        prompt_ids_M = self._prompt_ids_N[on_device]
+        batch = ReplayBatch(
+            images_MCHW=normalise(self._clip, self._pixels_NCHW[chosen]),
+            tokens_ML=self._tokens_PL[prompt_ids_M],
+            prompt_ids_M=prompt_ids_M,
+            teacher_image_MD=self._teacher_image_ND[on_device],
+            teacher_text_MD=self._teacher_text_ND[on_device],
+        )
+        return (batch,)
+
+
+@dataclass(frozen=True)
+class ReplaySource:
+    """Where a replay finds its pairs and the teacher's features of them."""
+
+    shards: Path
+    features: Path
+    batch_size: int
+    names: tuple[str | int, ...]
+
+
+def no_replay(clip: Clip, source: ReplaySource) -> Replay:
+    """NoReplay: reads nothing."""
+    return NoReplay()
+
+
+def synthetic_replay(clip: Clip, source: ReplaySource) -> Replay:
+    """The pairs of the task's synthetic shards with the features the stage teach wrote."""
+    pairs, features = iterate_pairs(source.shards), read_features(source.features)
+    return PairReplay(clip, pairs, features, batch_size=source.batch_size, names=source.names)
+
+
+# By the name of replay.images in params.yaml.
+REPLAYS: Mapping[str, Callable[[Clip, ReplaySource], Replay]] = {"none": no_replay, "synthetic": synthetic_replay}
+
+
+def _rows_of(features: Features, keys: list[str]) -> list[int]:
+    """Row of each key in `features`; both must hold exactly the same pairs."""
+    row_of = {key: row for row, key in enumerate(features.keys)}
+    missing = [key for key in keys if key not in row_of]
+    if missing or len(row_of) != len(keys):
+        raise ContractError(
+            f"features.parquet holds {len(row_of)} pairs, the shards {len(keys)}; without features: {missing[:3]}. "
+            "Run stage teach again for this step."
+        )
+    return [row_of[key] for key in keys]

@@ -1,0 +1,188 @@
+"""The one training loop: fine-tuning on a task while the replayed pairs and the anchor protect the past."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from gift_core.anchors.table import Anchor
+from gift_core.clip.batches import TaskBatch, TaskBatches
+from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
+from gift_core.clip.model import FROZEN, Clip
+from gift_core.config import TrainingConfig
+from gift_core.errors import UserError
+from gift_core.methods import Method
+from gift_core.objectives.encodings import ReplayEncodings
+from gift_core.objectives.task import task_loss
+from gift_core.progress import progress
+from gift_core.replay.pairs import Replay, ReplayBatch
+from gift_core.seeds import seed_for
+
+LossRow = dict[str, float]
+
+
+def finetune(
+    clip: Clip,
+    task_batches: TaskBatches,
+    *,
+    method: Method,
+    replay: Replay,
+    training: TrainingConfig,
+    learning_rate: float,
+    seed: int,
+    on_step: Callable[[LossRow], None] = lambda row: None,
+) -> list[LossRow]:
+    """Train `clip.model` in place for `training.steps` steps; return one row of losses a step.
+
+    A row holds step, learning_rate, task, each replay term by its name, anchor, total; the losses are weighted, so
+    that total is their sum. `seed` only feeds layers that are random in training (dropout); the batches carry their
+    own. UserError when a loss or a weight stops being finite: step, term, last good values.
+
+    # differs: the official loop runs steps + 1 steps; the rate of its last one is exactly 0 and changes nothing.
+    """
+    rates = learning_rates(training.steps, warmup_steps=training.warmup_steps, peak=learning_rate)
+    with _training_mode(clip), torch.random.fork_rng():
+        torch.manual_seed(seed_for("finetune", seed))
+        rows = run_steps(
+            clip, task_batches, method=method, replay=replay, training=training, rates=rates, on_step=on_step
+        )
+    _require_finite_weights(clip, rows[-1])
+    return rows
+
+
+def learning_rates(steps: int, *, warmup_steps: int, peak: float) -> list[float]:
+    """Rate of each step: rising linearly to `peak` in `warmup_steps` steps, then falling as a cosine towards 0."""
+    rising = [peak * (step + 1) / warmup_steps for step in range(min(warmup_steps, steps))]
+    span = steps - warmup_steps
+    return rising + [peak * 0.5 * (1 + math.cos(math.pi * step / span)) for step in range(span)]
+
+
+def run_steps(
+    clip: Clip,
+    task_batches: TaskBatches,
+    *,
+    method: Method,
+    replay: Replay,
+    training: TrainingConfig,
+    rates: Sequence[float],
+    on_step: Callable[[LossRow], None] = lambda row: None,
+) -> list[LossRow]:
+    """The loop itself, a step for each rate. The start weights of the anchor are those at the call."""
+    parameters = clip.trainable()
+    optimizer = torch.optim.AdamW(
+        parameters.values(), lr=0.0, betas=training.betas, weight_decay=training.weight_decay, foreach=True
+    )
+    stepper = Stepper(
+        clip=clip,
+        parameters=parameters,
+        class_tokens_KL=tokenize(clip, task_batches.class_prompts),
+        method=method,
+        anchor=method.build_anchor(parameters),
+        label_smoothing=training.label_smoothing,
+    )
+    rows: list[LossRow] = []
+    for step, rate in enumerate(progress(rates, len(rates), "steps")):
+        optimizer.zero_grad()
+        losses = stepper.backward(task_batches.draw(step), replay.draw(step))
+        row = {"step": step, "learning_rate": rate, **_as_numbers(losses)}
+        _require_finite(row, rows)
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.step()
+        rows.append(row)
+        on_step(row)
+    return rows
+
+
+@dataclass(frozen=True)
+class Stepper:
+    """Fills the gradients of one step. B images, M pairs, K classes, L tokens, D features."""
+
+    clip: Clip
+    parameters: Mapping[str, torch.nn.Parameter]
+    class_tokens_KL: torch.Tensor
+    method: Method
+    anchor: Anchor
+    label_smoothing: float
+
+    def backward(self, batch: TaskBatch, replayed: Sequence[ReplayBatch]) -> dict[str, torch.Tensor]:
+        """The weighted losses by name; `.grad` of every parameter holds the gradient of their sum.
+
+        The order matters: the anchor sees the gradients of the replay terms before the task's are added to them.
+        """
+        terms: dict[str, torch.Tensor] = {}
+        for replay_batch in replayed:
+            terms = self._replay_terms(replay_batch)
+            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        self.anchor.observe({name: parameter.grad for name, parameter in self.parameters.items()})
+        task = self._task_loss(batch)
+        task.backward()  # type: ignore[no-untyped-call]
+        return {"task": task, **terms, "anchor": self.anchor.pull(self.parameters)}
+
+    def _replay_terms(self, batch: ReplayBatch) -> dict[str, torch.Tensor]:
+        encodings = ReplayEncodings(
+            student_image_MD=encode_images(self.clip, batch.images_MCHW),
+            student_text_MD=encode_tokens(self.clip, batch.tokens_ML),
+            teacher_image_MD=batch.teacher_image_MD,
+            teacher_text_MD=batch.teacher_text_MD,
+            prompt_ids_M=batch.prompt_ids_M,
+            scale=self.clip.scale,
+        )
+        return {name: weighted.weight * weighted.term(encodings) for name, weighted in self.method.terms.items()}
+
+    def _task_loss(self, batch: TaskBatch) -> torch.Tensor:
+        return task_loss(
+            encode_images(self.clip, batch.images_BCHW),
+            encode_tokens(self.clip, self.class_tokens_KL),
+            labels_B=batch.labels_B,
+            scale=self.clip.scale,
+            label_smoothing=self.label_smoothing,
+        )
+
+
+@contextmanager
+def _training_mode(clip: Clip) -> Iterator[None]:
+    """Training mode with a frozen temperature; afterwards evaluation mode.
+
+    # differs: BatchNorm keeps its statistics. They would drift with the task's images, and no loss term or anchor
+    # could hold them, since they are not parameters.
+    """
+    clip.model.train()
+    for module in clip.model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    for name, parameter in clip.model.named_parameters():
+        parameter.requires_grad_(name not in FROZEN)
+    try:
+        yield
+    finally:
+        clip.model.eval()
+        clip.model.zero_grad()
+
+
+def _as_numbers(losses: Mapping[str, torch.Tensor]) -> LossRow:
+    """The losses and their total, fetched from the device at once."""
+    values: list[float] = torch.stack([loss.detach().float() for loss in losses.values()]).tolist()
+    return {**dict(zip(losses, values, strict=True)), "total": math.fsum(values)}
+
+
+def _require_finite(row: LossRow, rows: Sequence[LossRow]) -> None:
+    broken = [name for name, value in row.items() if not math.isfinite(value) and name != "total"]
+    if broken:
+        last = rows[-1] if rows else "none"
+        raise UserError(
+            f"training stopped at step {int(row['step'])}: {', '.join(broken)} became {row[broken[0]]}. Last good "
+            f"values: {last}. No model is written. Lower the learning rate ({row['learning_rate']:.3g} at this step)."
+        )
+
+
+def _require_finite_weights(clip: Clip, last: LossRow) -> None:
+    broken = [name for name, value in clip.trainable().items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        raise UserError(
+            f"training ended with weights that are not finite, first {broken[0]}. Last good values: {last}. "
+            "No model is written. Lower the learning rate."
+        )
