@@ -1,0 +1,66 @@
+"""Accuracy matrices as tables whose cells are coloured by the distance to the zero-shot model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from gift_core.report.record import RunRecord
+from gift_core.report.words import label, number
+
+SHADES = (1.0, 5.0, 10.0, 20.0, 35.0)  # percentage points from zero-shot at which the next deeper shade begins
+ROOMY_TASKS = 7  # with more tasks than this the cells show whole percents
+
+
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    shade: str
+    exact: str
+    own: bool  # the task that this row has just trained
+
+
+@dataclass(frozen=True)
+class Row:
+    number: str
+    name: str
+    cells: tuple[Cell, ...]
+    mean: str
+
+
+@dataclass(frozen=True)
+class Matrix:
+    method: str
+    title: str
+    rows: tuple[Row, ...]
+
+
+def shade_of(difference: float) -> str:
+    """The CSS class of a difference to zero-shot in percentage points: same, gain1..gain5, loss1..loss5."""
+    depth = sum(abs(difference) >= threshold for threshold in SHADES)
+    if depth == 0:
+        return "same"
+    return f"{'gain' if difference > 0 else 'loss'}{depth}"
+
+
+def matrix_of(record: RunRecord, method: str) -> Matrix:
+    """One method's matrix, the pre-trained model's row first."""
+    percent = record.percent(method)
+    zero_shot = percent.iloc[0]
+    rows = []
+    for at in range(len(percent)):
+        name = "zero-shot" if at == 0 else record.tasks[at - 1]
+        cells = tuple(_cell(record, percent, zero_shot, at, position) for position in range(len(record.tasks)))
+        rows.append(Row(str(at) if at else "", name, cells, number(float(percent.iloc[at].mean()))))
+    return Matrix(method, label(method), tuple(rows))
+
+
+def _cell(record: RunRecord, percent: pd.DataFrame, zero_shot: pd.Series[float], at: int, position: int) -> Cell:
+    value = float(percent.to_numpy()[at, position])
+    difference = value - float(zero_shot.to_numpy()[position])
+    text = number(value) if len(record.tasks) <= ROOMY_TASKS else f"{value:.0f}"
+    sign = "+" if difference > 0 else ""
+    moment = "before training" if at == 0 else f"after {record.tasks[at - 1]}"
+    exact = f"{record.tasks[position]} {moment}\t{number(value)}\nto zero-shot\t{sign}{number(difference)}"
+    return Cell(text, shade_of(difference), exact, own=at == position + 1)

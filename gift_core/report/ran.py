@@ -1,0 +1,98 @@
+"""What ran: the settings, the models by the hash of their weights, versions, and times where this machine has them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+import pandas as pd
+from safetensors import safe_open
+
+from gift_core.artifacts.json_files import read_json
+from gift_core.artifacts.models import WEIGHTS, require_model_folder
+from gift_core.config import Config, MethodConfig
+from gift_core.layout import Layout
+from gift_core.report.record import Fact
+from gift_core.report.words import label
+
+PACKAGES = ("torch", "open_clip_torch", "diffusers", "transformers", "dvc")
+STAGES = ("import_model", "ingest", "write_vocabulary", "write_prompts", "synthesize", "teach", "finetune", "evaluate")
+
+
+def facts_of(layout: Layout, config: Config, accuracy: pd.DataFrame) -> tuple[Fact, ...]:
+    """The settings that a reader needs to judge the numbers, from params.yaml and the artifacts."""
+    model, generator, prompts, training = config.model, config.generator, config.prompts, config.training
+    tests = accuracy.groupby("eval_task")["n"].first()
+    sequence = ", ".join(f"{step.task} ({tests[step.task]:,} test images)" for step in config.sequence)
+    return (
+        Fact("Experiment", f"{config.experiment}, seed {config.seed}"),
+        Fact("Sequence", sequence),
+        Fact("Model", f"{model.name}{f', {model.pretrained}' if model.pretrained else ''}, {_size(layout)}"),
+        Fact(
+            "Generator",
+            f"{generator.pipeline}, {generator.steps} steps, guidance {generator.guidance:g}, {generator.size} px",
+        ),
+        Fact("Replay", f"{prompts.images_per_task:,} pairs a task, base vocabulary {prompts.base_vocabulary}"),
+        Fact(
+            "Training",
+            f"{training.steps:,} steps a task, batches of {training.batch_size} images "
+            f"and {training.replay_batch_size} pairs",
+        ),
+        *(Fact(label(name), _method(config.methods[name])) for name in config.run.methods),
+        Fact("Versions here", ", ".join(_versions())),
+    )
+
+
+def models_of(hashes: Mapping[str, Mapping[str, str]], tasks: tuple[str, ...]) -> pd.DataFrame:
+    """method, task, sha256 of every model that was evaluated, from the accuracy files' metadata."""
+    rows = [
+        (method, task, notes[f"model:{task}"])
+        for method, notes in hashes.items()
+        for task in ("pretrained", *tasks)
+        if f"model:{task}" in notes
+    ]
+    models: pd.DataFrame = pd.DataFrame(rows, columns=["method", "task", "sha256"])
+    return models
+
+
+def timings_of(layout: Layout) -> pd.DataFrame:
+    """stage, cells, seconds (their sum) of every stage that this machine has notes of; empty where it has none."""
+    rows = []
+    for stage in STAGES:
+        notes = sorted((layout.timings() / stage).glob("*.json"))
+        if notes:
+            seconds = sum(float(read_json(note, stage)["seconds"]) for note in notes)
+            rows.append((stage, len(notes), seconds))
+    timings: pd.DataFrame = pd.DataFrame(rows, columns=["stage", "cells", "seconds"])
+    return timings
+
+
+def _method(method: MethodConfig) -> str:
+    """A row of params.yaml's methods in words."""
+    parts = [f"rate {method.learning_rate:g}"]
+    if method.replay.images != "none":
+        parts.append(f"{method.replay.images} replay")
+    parts += [f"{name} {term.weight:g}" for name, term in method.terms.items()]
+    if method.anchor.kind != "none":
+        parts.append(f"anchor {method.anchor.kind} {method.anchor.weight:g}")
+    return ", ".join(parts)
+
+
+def _size(layout: Layout) -> str:
+    """The pre-trained model's number of parameters, from the header of its weights."""
+    folder = layout.pretrained()
+    require_model_folder(folder, "import_model")
+    with safe_open(folder / WEIGHTS, framework="numpy") as weights:
+        count = sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    return f"{count / 1e6:.1f} million parameters"
+
+
+def _versions() -> list[str]:
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return found

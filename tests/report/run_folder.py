@@ -1,0 +1,121 @@
+"""A finished run made of small numbers, written with the real artifact writers: what the report's tests read."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+from PIL import Image
+from safetensors.numpy import save_file
+
+from gift_core.artifacts.accuracy import write_accuracy
+from gift_core.artifacts.losses import write_losses
+from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
+from gift_core.config import Config, load_config
+from gift_core.layout import Layout
+
+ROOT = Path(__file__).resolve().parents[2]
+TASKS = ("letters", "textures", "zodiac")
+# A[i][j] in percent: the pre-trained model, then after each task
+MATRICES = {
+    "finetune": [[40, 60, 50], [90, 50, 30], [60, 95, 20], [30, 65, 85]],
+    "gift": [[40, 60, 50], [80, 58, 50], [78, 88, 46], [74, 86, 80]],
+}
+# by hand from the matrices: transfer = mean(A01, mean(A02, A12)), last = mean of the last row,
+# forgetting = mean(A00 - A20, A11 - A21)
+METRICS = {
+    "zero_shot": {"transfer": 55.0, "avg": 50.0, "last": 50.0, "forgetting": 0.0},
+    "finetune": {"transfer": 37.5, "avg": 58.33, "last": 60.0, "forgetting": 45.0},
+    "gift": {"transfer": 53.0, "avg": 71.11, "last": 80.0, "forgetting": 4.0},
+}
+PROMPTS = ("a photo of a snowman.", 'a photo of a "quoted" <sign> & more.')
+STEPS = 30
+
+
+def write_run(root: Path, *, tasks: tuple[str, ...] = TASKS, matrices: dict[str, list[list[int]]] = MATRICES) -> Config:
+    """Fill root with params.yaml, accuracies, losses, pairs, models' headers and two timings; return the parameters."""
+    layout = Layout(root)
+    config = _write_params(root, tasks, tuple(matrices))
+    for method, matrix in matrices.items():
+        write_method(layout, method, tasks, matrix)
+    for position, task in enumerate(tasks):
+        _write_pairs(layout.shards(task), seed=position)
+    _write_pretrained(layout.pretrained())
+    for cell, seconds in (("letters", 65.5), ("textures", 61.0)):
+        note = layout.timings() / "synthesize" / f"{cell}.json"
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps({"seconds": seconds}))
+    return config
+
+
+def write_method(layout: Layout, method: str, tasks: tuple[str, ...], matrix: list[list[int]]) -> None:
+    """Accuracy files in the shape of an L, and losses: a task loss for all, a distillation loss with replay."""
+    hashes = {"model:pretrained": "0" * 64}
+    for step, task in enumerate(tasks):
+        hashes[f"model:{task}"] = f"{step + 1:x}" * 64
+        cells = [(step, seen) for seen in range(step + 1)] + [(earlier, step) for earlier in range(-1, step)]
+        rows = pd.DataFrame([_cell(method, tasks, matrix, *cell) for cell in cells])
+        write_accuracy(layout.accuracy(method, task), rows, hashes)
+        write_losses(layout.model(method, task) / "losses.jsonl", [_loss(method, at) for at in range(STEPS)])
+
+
+def _cell(method: str, tasks: tuple[str, ...], matrix: list[list[int]], step: int, evaluated: int) -> dict[str, object]:
+    phase = "past" if evaluated < step else "current" if evaluated == step else "future"
+    return {
+        "method": method,
+        "step": step,
+        "trained_task": "pretrained" if step < 0 else tasks[step],
+        "eval_task": tasks[evaluated],
+        "phase": "pretrained" if step < 0 else phase,
+        "top1": matrix[step + 1][evaluated] / 100,
+        "n": 500,
+    }
+
+
+def _loss(method: str, step: int) -> dict[str, float]:
+    task = 2.0 / (1 + step)
+    extra = {} if method == "finetune" else {"distill": 0.01 * step}
+    return {"step": step, "learning_rate": 1e-4, "task": task, **extra, "total": task + sum(extra.values())}
+
+
+def _write_pairs(folder: Path, seed: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 255, (30, 8, 8, 3), dtype=np.uint8)
+    pairs = []
+    for position, image in enumerate(pixels):
+        buffer = io.BytesIO()
+        Image.fromarray(image).resize((32, 32), Image.Resampling.NEAREST).save(buffer, "PNG")
+        pairs.append(Pair(pair_key(0, position), position, PROMPTS[position % 2], buffer.getvalue()))
+    folder.mkdir(parents=True)
+    write_shard(folder, 0, pairs, {"redrawn": 2})
+    write_manifest(folder, {"pipeline": "test"})
+
+
+def _write_pretrained(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    save_file({"weight": np.zeros((1000, 1500), np.float32)}, folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": {}, "preprocess_cfg": {}}))
+
+
+def _write_params(root: Path, tasks: tuple[str, ...], methods: tuple[str, ...]) -> Config:
+    """The project's own params.yaml, cut to these tasks and methods; a method without a row there copies gift's."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    row = next(iter(params["tasks"].values()))
+    params["tasks"] = dict.fromkeys(tasks, row)
+    after = ("../pretrained", *tasks)
+    params["sequence"] = [
+        {"task": task, "after": before, "learning_rate_factor": 1.0} for task, before in zip(tasks, after, strict=False)
+    ]
+    params["methods"] |= {method: params["methods"]["gift"] for method in methods if method not in params["methods"]}
+    replaying = [m for m in methods if params["methods"][m]["replay"]["images"] != "none"]
+    params["run"] |= {
+        "methods": list(methods),
+        "with_teacher": replaying,
+        "without_teacher": [method for method in methods if method not in replaying],
+    }
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    return load_config(root / "params.yaml")

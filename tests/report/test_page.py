@@ -1,0 +1,172 @@
+"""The page as a whole: what stands in it, that nothing outside is needed, and that it is the same every time."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from gift_core.artifacts.metrics_json import read_metrics
+from gift_core.layout import Layout
+from gift_core.report import build_report
+from tests.report.run_folder import MATRICES, METRICS, PROMPTS, ROOT, TASKS, write_run
+
+
+class Reader(HTMLParser):
+    """Collects tags with their attributes, and the text outside scripts and styles."""
+
+    VOID = ("meta", "link", "img", "path", "line", "rect", "circle", "br")
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", "".join(self.texts))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    config = write_run(folder)
+    build_report(Layout(folder), config, folder / "reports")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(root: Path) -> str:
+    return (root / "reports" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Reader:
+    return Reader(html)
+
+
+def test_metrics_json_holds_the_metrics_worked_out_by_hand(root: Path) -> None:
+    assert read_metrics(root / "reports" / "metrics.json") == METRICS
+
+
+def test_the_headline_is_one_sentence_with_the_four_numbers(page: Reader) -> None:
+    assert (
+        "After 3 tasks GIFT keeps 80.0% mean accuracy where plain fine-tuning keeps 60.0%; "
+        "on tasks it has not seen yet it has 53.0% against 37.5% (the untouched zero-shot model: 55.0%)."
+    ) in page.text
+
+
+def test_the_result_table_holds_every_metric_and_marks_the_best_of_the_methods(html: str) -> None:
+    table = html[html.index('<table class="result">') : html.index("</table>")]
+    rows = [re.sub(r"<svg.*?</svg>", "", row) for row in re.findall(r"<tr.*?</tr>", table, re.S)]
+    cells = [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.S) for row in rows]
+    assert cells == [
+        ["Method", "Transfer", "Avg", "Last", "Forgetting"],
+        ["Zero-shot", "55.0", "50.0", "50.0", "0.0"],
+        ["Fine-tuning", "37.5", "58.3", "60.0", "45.0"],
+        ["GIFT", "<b>53.0</b>", "<b>71.1</b>", "<b>80.0</b>", "<b>4.0</b>"],
+    ]
+
+
+def test_every_cell_of_both_matrices_stands_in_its_table(html: str) -> None:
+    tables = re.findall(r'<table class="matrix">.*?</table>', html, re.S)
+    for table, matrix in zip(tables, MATRICES.values(), strict=True):
+        shown = re.findall(r'<td class="\w+(?: own)?" data-tip=.*?>([\d.]+)</td>', table, re.S)
+        assert [float(value) for value in shown] == [float(value) for row in matrix for value in row]
+        assert table.count(" own") == len(TASKS)
+
+
+def test_tables_have_headers_with_a_scope_and_a_caption(html: str) -> None:
+    tables = re.findall(r"<table.*?</table>", html, re.S)
+    assert len(tables) == 6
+    for table in tables:
+        assert "<caption>" in table
+        assert all("scope=" in header for header in re.findall(r"<th\b[^>]*>", table))
+
+
+def test_charts_say_in_words_what_they_show(page: Reader) -> None:
+    charts = [svg for svg in page.all("svg") if "role" in svg]
+    assert len(charts) == 1 + len(TASKS) + 3  # mean, tasks; task, distill and total loss
+    assert all(chart["aria-label"] for chart in charts)
+    assert (
+        "letters, trained at position 1 of 3. Accuracy at the end: Fine-tuning 30.0%, GIFT 74.0%; zero-shot 40.0%."
+        in [chart["aria-label"] for chart in charts]
+    )
+
+
+def test_the_contact_sheet_embeds_24_pictures_a_task_with_their_prompts(page: Reader) -> None:
+    pictures = page.all("img")
+    assert len(pictures) == 24 * len(TASKS)
+    assert {picture["alt"] for picture in pictures} == set(PROMPTS)
+    for picture in pictures:
+        kind, _, data = str(picture["src"]).partition(",")
+        assert kind == "data:image/png;base64"
+        assert base64.b64decode(data).startswith(b"\x89PNG")
+        assert picture["class"] == "pixelated"
+    assert "24 of 30 pairs, 2 drawn again" in page.text
+
+
+def test_the_page_refers_to_nothing_outside_itself(html: str, page: Reader) -> None:
+    references = [str(value) for _, attrs in page.tags for name, value in attrs.items() if name in ("src", "href")]
+    assert references
+    assert all(reference.startswith(("#", "data:")) for reference in references)
+    assert not re.search(r"https?://|@import|url\(", html)
+
+
+def test_links_lead_to_sections_of_the_page(page: Reader) -> None:
+    ids = [str(attributes["id"]) for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {str(link["href"]).lstrip("#") for link in page.all("a")} <= set(ids)
+
+
+def test_what_ran_names_model_size_hashes_and_times(page: Reader) -> None:
+    assert "1.5 million parameters" in page.text
+    assert "3" * 16 in page.text
+    assert "rate 0.0005, synthetic replay, distill 1, align 0.25, anchor adaptive_fisher 1" in page.text
+    assert re.search(r"synthesize ?2 ?2 min 6 s", page.text)
+
+
+def test_times_that_are_unknown_here_are_said_to_be_so(tmp_path: Path) -> None:
+    config = write_run(tmp_path)
+    shutil.rmtree(tmp_path / ".gift")
+    build_report(Layout(tmp_path), config, tmp_path / "reports")
+    assert "Not recorded here" in (tmp_path / "reports" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_same_run_gives_the_same_bytes(root: Path, tmp_path: Path) -> None:
+    config = write_run(tmp_path)
+    build_report(Layout(tmp_path), config, tmp_path / "reports")
+    for name in ("index.html", "metrics.json", "plots/accuracy.csv", "plots/losses.csv"):
+        assert (tmp_path / "reports" / name).read_bytes() == (root / "reports" / name).read_bytes()
+
+
+def test_the_report_imports_no_torch() -> None:
+    code = "import sys, gift_core.report; print([m for m in ('torch', 'webdataset', 'plotly') if m in sys.modules])"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert printed.stdout.strip() == "[]"
