@@ -11,7 +11,7 @@ import yaml
 
 from gift_core.config import load_config
 from gift_core.layout import Layout
-from gift_core.metrics import metrics_table
+from gift_core.metrics import metrics_by_method
 from stages.evaluate import evaluate
 from stages.finetune import finetune
 from stages.import_model import import_model
@@ -88,6 +88,6 @@ class Run:
         ]
         return pd.concat([read_accuracy(file)[0] for file in files], ignore_index=True)
 
-    def metrics(self) -> dict[str, dict[str, float]]:
+    def metrics(self) -> dict[str, dict[str, float | None]]:
         """Returns Transfer, Avg, Last and Forgetting of every method and of the zero-shot model, in percent."""
-        return metrics_table(self.accuracies())
+        return metrics_by_method(self.accuracies())

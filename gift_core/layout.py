@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class Layout:
 
     def pool(self, task: str) -> Path:
         """The class names that may be prompts after this task ("../pretrained": before any task)."""
-        return self.root / "data" / "2_prompts" / "pools" / f"{task}.json"
+        return _without_dots(self.root / "data" / "2_prompts" / "pools" / f"{task}.json")
 
     def base_pool(self) -> Path:
         """The base vocabulary as a pool, beside the folder of the others, as the pre-trained model is."""
@@ -46,11 +47,11 @@ class Layout:
 
     def model(self, method: str, task: str) -> Path:
         """The method's model after this task ("../pretrained": before any task)."""
-        return self.root / "data" / "5_models" / method / task
+        return _without_dots(self.root / "data" / "5_models" / method / task)
 
     def accuracy(self, method: str, task: str) -> Path:
-        """The accuracies that this step adds to the method's matrix."""
-        return self.root / "data" / "6_accuracy" / method / f"{task}.parquet"
+        """The accuracies that this step adds to the method's matrix ("../pretrained": the chain's empty start)."""
+        return _without_dots(self.root / "data" / "6_accuracy" / method / f"{task}.parquet")
 
     def pretrained_accuracy(self) -> Path:
         """The start of every method's chain of accuracy files: no rows, the pre-trained model's hash."""
@@ -67,3 +68,8 @@ class Layout:
     def timings(self) -> Path:
         """How long the stages took on this machine; no artifact."""
         return self.root / ".gift" / "timings"
+
+
+def _without_dots(path: Path) -> Path:
+    """Takes "../" out of a path by its text, as DVC does: the folder before it need not exist yet."""
+    return Path(os.path.normpath(path))

@@ -63,6 +63,27 @@ class Cell:
         names = [step.task for step in self.config.sequence]
         return names[: names.index(self.step(task).task)]
 
+    def start_model(self, method: str, task: str) -> Path:
+        """Returns the folder of the method's model as it stood before `task`."""
+        return self.layout.model(method, self.step(task).after)
+
+    def provenance(self, method: str, task: str, learning_rate_factor: float) -> dict[str, Any]:
+        """Returns what the model after `task` is made from: enough to make it again, nothing of when and where."""
+        from gift_core.artifacts.atomic import sha256_of
+        from gift_core.artifacts.models import model_hash
+
+        return {
+            "method": method,
+            "task": task,
+            "step": len(self.learned_before(task)),
+            "start_model": model_hash(self.start_model(method, task)),
+            "task_json": sha256_of(self.layout.task(task) / "task.json"),
+            "seed": self.config.seed,
+            "learning_rate_factor": learning_rate_factor,
+            "training": self.config.training.model_dump(mode="json"),
+            "settings": self.method(method).model_dump(mode="json"),
+        }
+
     def method(self, name: str) -> MethodConfig:
         """Returns the row of method `name`; UserError with the nearest name where there is none."""
         return lookup(self.config.methods, name, "params.yaml: methods")

@@ -15,3 +15,40 @@ def finetune(
     method: Method, task: Task, learning_rate_factor: Factor = 1.0, params: Params = PARAMS, root: Root = ROOT
 ) -> None:
     """Fine-tune the model of the step before on the task, by the method's replay, loss terms and anchor."""
+    from gift_core.artifacts.task import iterate_task, read_task
+    from gift_core.clip.batches import TrainingImages
+    from gift_core.clip.device import resolve_device
+    from gift_core.clip.loading import load_folder
+    from gift_core.clip.saving import save_clip
+    from gift_core.clip.zero_shot import class_prompts
+    from gift_core.methods import build_method, load_replay
+    from gift_core.replay.pairs import ReplaySource
+    from gift_core.training import finetune as train
+
+    with open_cell("finetune", f"{method}-{task}", params, root) as cell:
+        row, training, place = cell.method(method), cell.config.training, f"params.yaml: methods.{method}"
+        names = ("finetune", cell.config.seed, task)  # not the method's: all methods see the same batches
+        info, folder = read_task(cell.layout.task(task)), cell.layout.model(method, task)
+        device = resolve_device(cell.config.run.device)
+        clip = load_folder(cell.start_model(method, task), device=device, precision=cell.config.model.precision)
+        images = TrainingImages(
+            clip,
+            iterate_task(cell.layout.task(task), "train"),
+            class_prompts=class_prompts(info.class_names, info.templates),
+            batch_size=training.batch_size,
+            crop_scale=training.crop_scale,
+            names=names,
+        )
+        features = cell.layout.teacher(method, task) / "features.parquet"
+        source = ReplaySource(cell.layout.shards(task), features, training.replay_batch_size, names)
+        losses = train(
+            clip,
+            images,
+            method=build_method(row, place),
+            replay=load_replay(row, clip, source, place),
+            training=training,
+            learning_rate=row.learning_rate * learning_rate_factor,
+            seed=cell.config.seed,
+        )
+        save_clip(clip, folder, cell.provenance(method, task, learning_rate_factor), losses)
+        cell.say(f"{len(info.class_names)} classes, {len(losses)} steps, task loss {losses[0]['task']:.2f} -> {losses[-1]['task']:.2f}")

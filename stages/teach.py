@@ -7,3 +7,23 @@ from stages.cells import PARAMS, ROOT, Method, Params, Root, Task, open_cell
 
 def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """Encode the task's synthetic pairs with the teacher: the model as it stood before this task."""
+    from gift_core.artifacts.features import write_features
+    from gift_core.artifacts.models import model_hash
+    from gift_core.artifacts.shards import iterate_pairs
+    from gift_core.clip.device import resolve_device
+    from gift_core.clip.loading import load_folder
+    from gift_core.replay.teacher import teach as encode_pairs
+
+    with open_cell("teach", f"{method}-{task}", params, root) as cell:
+        start = cell.start_model(method, task)
+        device = resolve_device(cell.config.run.device)
+        teacher = load_folder(start, device=device, precision=cell.config.model.precision)
+        features = encode_pairs(
+            teacher,
+            iterate_pairs(cell.layout.shards(task)),
+            batch_size=cell.config.evaluation.batch_size,
+            metadata={"model": model_hash(start)},
+        )
+        file = cell.layout.teacher(method, task) / "features.parquet"
+        write_features(file, features.keys, features.image_MD, features.text_MD, features.metadata)
+        cell.say(f"{len(features.keys)} pairs encoded, {features.image_MD.shape[1]} numbers each")
