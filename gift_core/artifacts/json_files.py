@@ -28,8 +28,10 @@ def read_json(path: Path, stage: str) -> dict[str, Any]:
     return value
 
 
-def require_fields(path: Path, record: dict[str, Any], fields: dict[str, type | tuple[type, ...]], stage: str) -> None:
-    """Raises ContractError where a field is missing or of another type."""
+def require_fields(path: Path, record: Any, fields: dict[str, type | tuple[type, ...]], stage: str) -> None:
+    """Raises ContractError where `record` is no object, or a field of it is missing or of another type."""
+    if not isinstance(record, dict):
+        raise broken(path, f"it should be an object with {', '.join(fields)}, it is {record!r}", stage)
     for name, kind in fields.items():
         if name not in record:
             raise broken(path, f"there should be a field {name!r}; it has {', '.join(record) or 'none'}", stage)

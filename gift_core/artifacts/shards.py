@@ -109,13 +109,16 @@ def first_pairs(folder: Path, count: int) -> list[Pair]:
     """
     name = read_manifest(folder)["shards"][0]["name"]
     grouped: dict[str, dict[str, bytes]] = {}
-    with tarfile.open(folder / name) as tar:
-        for member in tar:
-            key, _, extension = member.name.partition(".")
-            if key not in grouped and len(grouped) == count:
-                break
-            file = tar.extractfile(member)
-            grouped.setdefault(key, {})[extension] = file.read() if file else b""
+    try:
+        with tarfile.open(folder / name) as tar:
+            for member in tar:
+                key, _, extension = member.name.partition(".")
+                if key not in grouped and len(grouped) == count:
+                    break
+                file = tar.extractfile(member)
+                grouped.setdefault(key, {})[extension] = file.read() if file else b""
+    except (tarfile.TarError, OSError) as error:
+        raise broken(folder / name, f"it should be a whole tar of samples, but {error}", STAGE) from error
     return [_pair(folder / name, key, files) for key, files in grouped.items()]
 
 

@@ -72,6 +72,8 @@ def read_task(folder: Path) -> TaskInfo:
     path = folder / "task.json"
     record = read_json(path, STAGE)
     require_fields(path, record, _FIELDS, STAGE)
+    if not all(isinstance(entry, list) and len(entry) == 2 for entry in record["skipped"]):
+        raise broken(path, "skipped should be pairs of a file and a reason", STAGE)
     info = TaskInfo(
         **{name: record[name] for name in ("name", "source", "counts", "hashes")},
         class_names=tuple(record["class_names"]),

@@ -1,0 +1,50 @@
+"""Tools to damage artifacts with, and images to fill them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from gift_core.errors import ContractError
+
+
+def png(colour: int) -> bytes:
+    """A 2x2 PNG of one grey."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (2, 2), (colour, colour, colour)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def tree_hash(path: Path) -> dict[str, str]:
+    """{relative path: sha256} of a file or a folder's files."""
+    files = [path] if path.is_file() else sorted(found for found in path.rglob("*") if found.is_file())
+    return {file.relative_to(path.parent).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def cut(path: Path, share: float = 0.5) -> None:
+    """Keeps the first `share` of the file's bytes."""
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+
+
+def rewrite_table(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Replaces the Parquet file by the changed table."""
+    table = pq.read_table(path)
+    pq.write_table(change(table), path)
+
+
+def broken_message(read: Callable[[], object], path: Path, stage: str) -> str:
+    """The message of the ContractError that `read` raises; it must name the file and the stage that makes it again."""
+    with pytest.raises(ContractError) as caught:
+        read()
+    message = str(caught.value)
+    assert message.startswith(str(path)), message
+    assert message.endswith(f"Re-make it with: dvc repro {stage}"), message
+    return message

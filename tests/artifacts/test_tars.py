@@ -1,0 +1,79 @@
+"""Tars of samples: byte-stable, readable by WebDataset, and never read when damaged."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from gift_core.artifacts.tars import read_tar, write_tar
+from tests.artifacts.damage import broken_message, cut, tree_hash
+
+SAMPLES = [("000", {"txt": b"a snowman", "png": b"pixels"}), ("001", {"png": b"more", "txt": b"a spade"})]
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", SAMPLES)
+    assert list(read_tar(tmp_path / "a.tar", "ingest")) == SAMPLES
+
+
+def test_webdataset_itself_reads_the_tar(tmp_path: Path) -> None:
+    import webdataset as wds
+
+    write_tar(tmp_path / "a.tar", SAMPLES)
+    samples = list(wds.WebDataset(str(tmp_path / "a.tar"), shardshuffle=False).to_tuple("__key__", "txt"))
+    assert samples == [("000", b"a snowman"), ("001", b"a spade")]
+
+
+def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
+    reordered = [(key, dict(sorted(files.items()))) for key, files in SAMPLES]
+    write_tar(tmp_path / "a.tar", SAMPLES)
+    write_tar(tmp_path / "b.tar", reordered)
+    assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
+
+
+def test_members_have_no_time_and_no_owner(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", SAMPLES)
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        members = tar.getmembers()
+    assert [member.name for member in members] == ["000.png", "000.txt", "001.png", "001.txt"]
+    assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in members} == {(0, 0, 0, "", "", 0o644)}
+
+
+@pytest.mark.parametrize("share", [0.2, 0.3, 0.5])
+def test_a_truncated_tar_is_refused(share: float, tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    write_tar(path, [(f"{number:03d}", {"png": bytes(3000)}) for number in range(5)])
+    cut(path, share)
+    message = broken_message(lambda: list(read_tar(path, "synthesize")), path, "synthesize")
+    assert "it should be a whole tar of samples" in message
+
+
+def test_a_file_that_is_no_tar_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(b"no tar" * 200)
+    broken_message(lambda: list(read_tar(path, "ingest")), path, "ingest")
+
+
+def test_a_missing_tar_is_refused(tmp_path: Path) -> None:
+    broken_message(lambda: list(read_tar(tmp_path / "a.tar", "ingest")), tmp_path / "a.tar", "ingest")
+
+
+@pytest.mark.parametrize("name", ["with space", "with:colon", "with{1..3}", "größe"])
+def test_a_folder_may_have_any_name(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name / "a.tar"
+    write_tar(path, SAMPLES)
+    assert len(list(read_tar(path, "ingest"))) == 2
+
+
+@pytest.mark.parametrize("key", ["a.b", "a/b", "__a", ""])
+def test_a_key_that_webdataset_reads_otherwise_is_our_bug(key: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="no WebDataset key"):
+        write_tar(tmp_path / "a.tar", [(key, {"png": b"x"})])
+    assert tree_hash(tmp_path) == {}
+
+
+def test_a_key_that_comes_twice_is_our_bug(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="comes twice"):
+        write_tar(tmp_path / "a.tar", [SAMPLES[0], SAMPLES[0]])

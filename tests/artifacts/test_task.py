@@ -1,0 +1,170 @@
+"""The task artifact."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gift_core.artifacts.tars import write_tar
+from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_task
+from gift_core.errors import ContractError
+from tests.artifacts.damage import broken_message, cut, png, tree_hash
+
+INFO = TaskInfo("birds", ("great tit", "wren"), ("a photo of a {}.", "a {}."), "folder")
+TRAIN = [(png(index), "png", index % 2) for index in range(5)]
+TEST = [(png(100 + index), "png", index % 2) for index in range(2)]
+
+
+def make(folder: Path) -> TaskInfo:
+    return write_task(folder, INFO, TRAIN, TEST, images_per_shard=2, skipped=[("train/wren/x.jpg", "not an image")])
+
+
+def change_json(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    record = json.loads((folder / "task.json").read_text())
+    change(record)
+    (folder / "task.json").write_text(json.dumps(record))
+
+
+def test_a_task_is_split_into_shards_of_the_asked_size(tmp_path: Path) -> None:
+    info = make(tmp_path / "birds")
+    assert info.shards("train") == ["train-00000.tar", "train-00001.tar", "train-00002.tar"]
+    assert info.shards("test") == ["test-00000.tar"]
+    assert info.counts == {"train": 5, "test": 2}
+
+
+def test_read_returns_what_was_written(tmp_path: Path) -> None:
+    written = make(tmp_path / "birds")
+    assert read_task(tmp_path / "birds") == written
+
+
+def test_images_and_labels_come_back_in_their_order(tmp_path: Path) -> None:
+    make(tmp_path / "birds")
+    assert list(iterate_task(tmp_path / "birds", "train")) == [(image, label) for image, _, label in TRAIN]
+    assert list(iterate_task(tmp_path / "birds", "test")) == [(image, label) for image, _, label in TEST]
+
+
+def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    make(tmp_path / "a" / "birds")
+    make(tmp_path / "b" / "birds")
+    assert tree_hash(tmp_path / "a" / "birds") == tree_hash(tmp_path / "b" / "birds")
+
+
+def test_skipped_files_are_read_after_both_splits(tmp_path: Path) -> None:
+    skipped: list[tuple[str, str]] = []
+
+    def test_images() -> Any:
+        yield from TEST
+        skipped.append(("test/wren/last.png", "not an image"))
+
+    info = write_task(tmp_path / "birds", INFO, TRAIN, test_images(), images_per_shard=10, skipped=skipped)
+    assert info.skipped == (("test/wren/last.png", "not an image"),)
+    assert read_task(tmp_path / "birds").skipped == info.skipped
+
+
+def test_a_source_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def failing() -> Any:
+        yield TEST[0]
+        raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        write_task(tmp_path / "birds", INFO, TRAIN, failing(), images_per_shard=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"class_names": ("wren",)}, "two classes at least, found 1"),
+        ({"class_names": ("wren", "wren")}, "each class name once"),
+        ({"class_names": ("wren", " ")}, "no empty class name"),
+        ({"templates": ()}, "templates that hold {}"),
+        ({"templates": ("a photo",)}, "templates that hold {}"),
+    ],
+)
+def test_an_unsound_description_is_refused_on_write(change: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    info = dataclasses.replace(INFO, **change)
+    with pytest.raises(ContractError, match=expected):
+        write_task(tmp_path / "birds", info, TRAIN, TEST, images_per_shard=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_label_without_a_class_is_our_bug(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="label 2 of 2 classes"):
+        write_task(tmp_path / "birds", INFO, [(png(0), "png", 2)], TEST, images_per_shard=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda record: record.pop("class_names"), "there should be a field 'class_names'"),
+        (lambda record: record.update(class_names="wren"), "'class_names' should be list, it is str"),
+        (lambda record: record.update(class_names=["wren"]), "two classes at least, found 1"),
+        (lambda record: record.update(counts={"train": 5}), "counts should name train and test, they name train"),
+        (lambda record: record.update(skipped=[["only a file"]]), "skipped should be pairs"),
+    ],
+)
+def test_a_damaged_task_json_is_refused(
+    change: Callable[[dict[str, Any]], object], expected: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "birds"
+    make(folder)
+    change_json(folder, change)
+    assert expected in broken_message(lambda: read_task(folder), folder / "task.json", "ingest")
+
+
+def test_a_task_json_that_is_cut_is_refused(tmp_path: Path) -> None:
+    make(tmp_path / "birds")
+    cut(tmp_path / "birds" / "task.json")
+    message = broken_message(lambda: read_task(tmp_path / "birds"), tmp_path / "birds" / "task.json", "ingest")
+    assert "it should be JSON" in message
+
+
+def test_a_missing_task_is_refused(tmp_path: Path) -> None:
+    broken_message(lambda: read_task(tmp_path / "birds"), tmp_path / "birds" / "task.json", "ingest")
+
+
+def test_a_missing_tar_is_refused(tmp_path: Path) -> None:
+    make(tmp_path / "birds")
+    tar = tmp_path / "birds" / "train-00001.tar"
+    tar.unlink()
+    assert "task.json names it" in broken_message(lambda: read_task(tmp_path / "birds"), tar, "ingest")
+
+
+def test_a_changed_tar_is_refused(tmp_path: Path) -> None:
+    make(tmp_path / "birds")
+    tar = tmp_path / "birds" / "train-00001.tar"
+    cut(tar)
+    message = broken_message(lambda: list(iterate_task(tmp_path / "birds", "train")), tar, "ingest")
+    assert "its sha256 should be" in message
+
+
+def test_a_wrong_count_is_refused(tmp_path: Path) -> None:
+    make(tmp_path / "birds")
+    change_json(tmp_path / "birds", lambda record: record["counts"].update(train=6))
+    path = tmp_path / "birds" / "task.json"
+    message = broken_message(lambda: list(iterate_task(tmp_path / "birds", "train")), path, "ingest")
+    assert "there should be 6 train images, there are 5" in message
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"png": png(0), "cls": b"2"}, "sample 0 has label 2, task.json has 2 classes"),
+        ({"png": png(0)}, "sample 0 should be one image and its label, it is png"),
+        ({"cls": b"1"}, "sample 0 should be one image and its label, it is cls"),
+        ({"png": png(0), "cls": b"-1"}, "sample 0 should be one image and its label"),
+    ],
+)
+def test_an_unsound_sample_is_refused(files: dict[str, bytes], expected: str, tmp_path: Path) -> None:
+    from gift_core.artifacts.atomic import sha256_of
+
+    make(tmp_path / "birds")
+    tar = tmp_path / "birds" / "test-00000.tar"
+    write_tar(tar, [("0", files)])
+    change_json(tmp_path / "birds", lambda record: record["hashes"].update({tar.name: sha256_of(tar)}))
+    assert expected in broken_message(lambda: list(iterate_task(tmp_path / "birds", "test")), tar, "ingest")

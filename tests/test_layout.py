@@ -1,0 +1,36 @@
+"""Where artifacts lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gift_core.layout import Layout
+
+LAYOUT = Layout(Path("root"))
+
+
+def test_every_artifact_has_its_place() -> None:
+    places = {
+        LAYOUT.raw("birds"): "data/0_raw/birds",
+        LAYOUT.task("digits"): "data/1_tasks/digits",
+        LAYOUT.prompts("digits"): "data/2_prompts/digits.parquet",
+        LAYOUT.pool("digits"): "data/2_prompts/pools/digits.json",
+        LAYOUT.shards("digits"): "data/3_shards/digits",
+        LAYOUT.teacher("gift", "digits"): "data/4_teachers/gift/digits",
+        LAYOUT.model("gift", "digits"): "data/5_models/gift/digits",
+        LAYOUT.accuracy("gift", "digits"): "data/6_accuracy/gift/digits.parquet",
+        LAYOUT.reports(): "reports",
+        LAYOUT.work("synthesize", "digits"): ".gift/synthesize/digits",
+        LAYOUT.timings(): ".gift/timings",
+    }
+    assert {path.as_posix() for path in places} == {f"root/{place}" for place in places.values()}
+
+
+def test_before_the_first_task_stands_what_lies_beside_the_methods() -> None:
+    def normal(path: Path) -> Path:
+        return Path(os.path.normpath(path))
+
+    assert normal(LAYOUT.model("gift", "../pretrained")) == LAYOUT.pretrained()
+    assert normal(LAYOUT.accuracy("gift", "../pretrained")) == LAYOUT.pretrained_accuracy()
+    assert normal(LAYOUT.pool("../pretrained")) == LAYOUT.base_pool()

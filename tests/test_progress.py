@@ -1,0 +1,22 @@
+"""Progress bars count on stderr and never change what they count."""
+
+from __future__ import annotations
+
+import pytest
+
+from gift_core.progress import progress, progress_bar
+
+
+def test_progress_yields_what_it_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(progress(iter("abc"), 3, "letters")) == ["a", "b", "c"]
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "letters" in captured.err
+    assert "3/3" in captured.err
+
+
+def test_a_bar_is_advanced_by_several(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar(10, "images") as bar:
+        bar.update(4)
+        bar.update(6)
+    assert "10/10" in capsys.readouterr().err
