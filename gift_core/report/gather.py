@@ -59,7 +59,19 @@ def _read_accuracies(
         for task in tasks:
             of_task, hashes[method] = read_accuracy(layout.accuracy(method, task))
             rows.append(of_task)
+    _require_comparable(layout, hashes)
     return pd.concat(rows, ignore_index=True), hashes
+
+
+def _require_comparable(layout: Layout, hashes: Mapping[str, Mapping[str, str]]) -> None:
+    """Raise ContractError where two methods started from different models or were tested on different images."""
+    seen: dict[str, tuple[str, str]] = {}
+    for method, notes in hashes.items():
+        for name, digest in notes.items():
+            if name.startswith("task:") or name == "model:pretrained":
+                first, expected = seen.setdefault(name, (method, digest))
+                if digest != expected:
+                    raise _broken(layout, f"{first} and {method} were measured with different versions of {name}.")
 
 
 def _measure(

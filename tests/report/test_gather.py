@@ -42,6 +42,15 @@ def test_accuracies_of_another_sequence_are_refused(tmp_path: Path) -> None:
         gather(layout, config)
 
 
+def test_methods_that_started_from_different_models_are_not_compared(tmp_path: Path) -> None:
+    config = write_run(tmp_path)
+    path = Layout(tmp_path).accuracy("gift", "zodiac")
+    rows, metadata = read_accuracy(path)
+    write_accuracy(path, rows, {**metadata, "model:pretrained": "f" * 64})
+    with pytest.raises(ContractError, match=r"finetune and gift .* different versions of model:pretrained"):
+        gather(Layout(tmp_path), config)
+
+
 def test_missing_losses_and_pairs_are_refused(tmp_path: Path) -> None:
     config = write_run(tmp_path)
     layout = Layout(tmp_path)
