@@ -1,0 +1,132 @@
+"""Writes what was trained as the two folders other programs load: open_clip's and diffusers' own formats, fp16."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gift_core.mini.pretrain import autoencoder, clip, unet
+from gift_core.mini.pretrain.tokenizer import save_tokenizer
+from gift_core.mini.pretrain.work import ROOT, settings, work_file
+
+
+def export_clip(folder: Path) -> None:
+    """An open_clip folder: config, fp16 weights, tokenizer files."""
+    from safetensors.torch import save_file
+
+    tokenizer, model = load_clip()
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "model_cfg": clip.model_config(len(tokenizer)),
+        "preprocess_cfg": {"mean": [clip.MEAN] * 3, "std": [clip.STD] * 3, "interpolation": "bilinear"},
+    }
+    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    save_file(
+        {name: _half(tensor) for name, tensor in model.state_dict().items()},
+        str(folder / "open_clip_model.safetensors"),
+        metadata={"format": "pt"},
+    )
+    save_tokenizer(tokenizer, folder)
+
+
+def load_clip() -> tuple[Any, Any]:
+    """(tokenizer, the model of the work area's checkpoint in evaluation mode)."""
+    tokenizer = clip.tokenizer()
+    model = clip.build(len(tokenizer))
+    model.load_state_dict(torch.load(work_file("clip.pt"), weights_only=True)["model"])
+    return tokenizer, model.eval()
+
+
+def text_encoder(model: Any, tokenizer: Any) -> Any:
+    """The text tower of an open_clip model as a transformers CLIPTextModel; its last hidden states are the same."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    text = settings()["clip"]["text"]
+    encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=text["width"],
+            intermediate_size=4 * text["width"],
+            projection_dim=settings()["clip"]["embed_dim"],
+            num_hidden_layers=text["layers"],
+            num_attention_heads=text["heads"],
+            max_position_embeddings=text["context_length"],
+            hidden_act="gelu",
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    prefix = "text_model." if any(name.startswith("text_model.") for name in encoder.state_dict()) else ""
+    renamed = {prefix + name: tensor for name, tensor in _transformers_names(model, text["layers"]).items()}
+    missing, unexpected = encoder.load_state_dict(renamed, strict=False)
+    assert not unexpected and all("position_ids" in name for name in missing), (missing, unexpected)
+    return encoder.eval()
+
+
+def _transformers_names(model: Any, layers: int) -> dict[str, Tensor]:
+    state = model.state_dict()
+    names = {
+        "embeddings.token_embedding.weight": state["token_embedding.weight"],
+        "embeddings.position_embedding.weight": state["positional_embedding"],
+        "final_layer_norm.weight": state["ln_final.weight"],
+        "final_layer_norm.bias": state["ln_final.bias"],
+    }
+    parts = {"layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj"}
+    parts["self_attn.out_proj"] = "attn.out_proj"
+    for layer in range(layers):
+        ours, theirs = f"transformer.resblocks.{layer}.", f"encoder.layers.{layer}."
+        for kind in ("weight", "bias"):
+            for their_part, our_part in parts.items():
+                names[f"{theirs}{their_part}.{kind}"] = state[f"{ours}{our_part}.{kind}"]
+            for part, tensor in zip("qkv", state[f"{ours}attn.in_proj_{kind}"].chunk(3), strict=True):
+                names[f"{theirs}self_attn.{part}_proj.{kind}"] = tensor
+    return names
+
+
+def export_diffusion(folder: Path) -> None:
+    """A Stable Diffusion folder: tokenizer, text encoder, UNet (running mean), autoencoder, scheduler, fp16 weights."""
+    from diffusers import StableDiffusionPipeline
+
+    tokenizer, model = load_clip()
+    decoder = autoencoder.build()
+    decoder.load_state_dict(torch.load(work_file("autoencoder.pt"), weights_only=True)["model"])
+    denoiser = unet.build()
+    state = torch.load(work_file("unet.pt"), weights_only=True)
+    denoiser.load_state_dict(state["average"])
+    decoder.register_to_config(scaling_factor=state["scale"]["factor"].item())
+    pipeline = StableDiffusionPipeline(
+        vae=decoder,
+        text_encoder=text_encoder(model, tokenizer),
+        tokenizer=tokenizer,
+        unet=denoiser,
+        scheduler=unet.sampling_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.to(dtype=torch.float16)
+    card = folder / "README.md"
+    text = card.read_text(encoding="utf-8") if card.exists() else None
+    shutil.rmtree(folder, ignore_errors=True)
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    if text is not None:
+        card.write_text(text, encoding="utf-8")
+
+
+def _half(tensor: Tensor) -> Tensor:
+    return (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+
+
+def main() -> None:
+    """Exports both models from the work area to the folders of params.yaml."""
+    params = settings()
+    export_clip(ROOT / params["clip_folder"])
+    export_diffusion(ROOT / params["diffusion_folder"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""How each of the eleven tasks draws one picture of one of its classes."""
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from gift_core.mini import looks
+from gift_core.mini.colours import COLOURS, gradient, legible_pair, legible_pairs, shade
+from gift_core.mini.glyphs import UPRIGHT_FACES, Glyph, faces_for, glyphs_of
+from gift_core.mini.render import Pixels, glyph_mask, paint, place
+from gift_core.mini.textures import PATTERNS, texture_mask
+
+Random = np.random.Generator
+Draw = Callable[[int, Random], Pixels]
+"""(label, random) -> picture, float [32, 32, 3] in 0-255."""
+
+OBLIQUE = ("DejaVuSans-Oblique", "DejaVuSans-BoldOblique", "DejaVuSerif-Italic", "DejaVuSerif-BoldItalic")
+STIX = ("STIXGeneral", "STIXGeneralBol")
+STIX_ITALIC = ("STIXGeneralItalic", "STIXGeneralBolIta")
+COMPUTER_MODERN = ("cmr10", "cmb10", "cmss10", "cmti10", "cmtt10")
+
+
+def pick_mask(glyph: Glyph, faces: tuple[str, ...], random: Random) -> Image.Image:
+    """The glyph's mask [64, 64] in one of the faces that have it."""
+    usable = faces_for(glyph.character, faces)
+    return glyph_mask(glyph.character, usable[int(random.integers(len(usable)))])
+
+
+def base_picture(glyph: Glyph, ink: str, ground: str, random: Random) -> Pixels:
+    """A base symbol as pre-training knows it: an upright face, a named ink on a plain named ground."""
+    mask = place(pick_mask(glyph, UPRIGHT_FACES, random), random)
+    return looks.noisy(paint(mask, shade(ink, random), looks.plain(ground, random)), random, strength=3)
+
+
+def _glyph_task(group: str, faces: tuple[str, ...], finish: Callable[[Pixels, Random], Pixels]) -> Draw:
+    def draw(label: int, random: Random) -> Pixels:
+        mask = pick_mask(glyphs_of(group)[label], faces, random)
+        return finish(place(mask, random), random)
+
+    return draw
+
+
+def _noisy_print(mask: Pixels, random: Random) -> Pixels:
+    ink, ground = legible_pair(random)
+    return looks.noisy(paint(mask, shade(ink, random), looks.plain(ground, random)), random, strength=55)
+
+
+def _blurred_light_on_dark(mask: Pixels, random: Random) -> Pixels:
+    dark = random.uniform(0, 70, 3).astype(np.float32)
+    light = random.uniform(150, 255, 3).astype(np.float32)
+    picture = looks.blurred(paint(mask, light, dark), radius=random.uniform(0.8, 1.6))
+    return looks.noisy(picture, random, strength=12)
+
+
+def _ink_on_paper(mask: Pixels, random: Random) -> Pixels:
+    ink = np.asarray((45, 40, 75), np.float32) + random.uniform(-25, 45, 3).astype(np.float32)
+    return paint(looks.crumbled(mask, random, share=0.25), ink, looks.paper(random))
+
+
+def _on_checkerboard(mask: Pixels, random: Random) -> Pixels:
+    ink = np.asarray((25, 20, 20) if random.random() < 0.6 else (250, 245, 235), np.float32)
+    return looks.noisy(paint(mask, ink, looks.checkerboard(random)), random, strength=8)
+
+
+def _among_clutter(mask: Pixels, random: Random) -> Pixels:
+    ink, ground = legible_pair(random)
+    picture = paint(mask, shade(ink, random), looks.plain(ground, random))
+    return looks.clutter(picture, random, pieces=int(random.integers(5, 11)))
+
+
+def _on_a_sticker(mask: Pixels, random: Random) -> Pixels:
+    yellow, rim = shade("yellow", random, spread=30.0), shade("orange", random, spread=30.0)
+    picture = paint(mask, random.uniform(0, 90, 3).astype(np.float32), gradient(yellow, rim, random))
+    return looks.noisy(looks.blurred(picture, radius=0.5), random, strength=18)
+
+
+def _night_sky(mask: Pixels, random: Random) -> Pixels:
+    night = gradient(np.asarray((10, 12, 40), np.float32), np.asarray((60, 30, 90), np.float32), random)
+    stars = random.random((*mask.shape, 1)) > 0.95
+    night = np.where(stars, random.uniform(120, 255), night).astype(np.float32)
+    return paint(mask, np.asarray((235, 215, 150), np.float32), night)
+
+
+def _on_chalkboard(mask: Pixels, random: Random) -> Pixels:
+    chalk = random.uniform(190, 255, 3).astype(np.float32)
+    return paint(looks.crumbled(mask, random, share=0.35), chalk, looks.chalkboard(random))
+
+
+def _texture(label: int, random: Random) -> Pixels:
+    ink, ground = legible_pair(random)
+    mask = np.asarray(
+        texture_mask(tuple(PATTERNS)[label], random, turn=45.0).resize((32, 32)), np.float32
+    ) / np.float32(255)
+    picture = paint(mask, shade(ink, random), shade(ground, random))
+    light = gradient(np.full(3, 0.5, np.float32), np.full(3, 1.15, np.float32), random)
+    return looks.noisy(picture * light, random, strength=22)
+
+
+def _coloured_symbol(label: int, random: Random) -> Pixels:
+    ink = tuple(COLOURS)[label]
+    grounds = [ground for name, ground in legible_pairs() if name == ink]
+    glyph = glyphs_of("base")[int(random.integers(len(glyphs_of("base"))))]
+    mask = place(pick_mask(glyph, ("DejaVuSans-BoldOblique", "DejaVuSans-Bold"), random), random, zoom=0.3)
+    start, end = (grounds[int(random.integers(len(grounds)))] for _ in range(2))
+    ground = gradient(shade(start, random), shade(end, random), random)
+    return looks.noisy(paint(mask, shade(ink, random, spread=32.0), ground), random, strength=14)
+
+
+GLYPH_TASKS: dict[str, Draw] = {
+    "letters": _glyph_task("letters", COMPUTER_MODERN + STIX_ITALIC, _noisy_print),
+    "greek": _glyph_task("greek", STIX + STIX_ITALIC, _blurred_light_on_dark),
+    "cyrillic": _glyph_task("cyrillic", STIX + OBLIQUE[2:], _ink_on_paper),
+    "games": _glyph_task("games", OBLIQUE, _on_checkerboard),
+    "arrows": _glyph_task("arrows", STIX, _among_clutter),
+    "faces": _glyph_task("faces", OBLIQUE, _on_a_sticker),
+    "zodiac": _glyph_task("zodiac", OBLIQUE, _night_sky),
+    "mathematics": _glyph_task("mathematics", STIX, _on_chalkboard),
+}
+PATTERN_TASKS: dict[str, Draw] = {"textures": _texture, "colours": _coloured_symbol}
