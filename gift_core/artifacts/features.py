@@ -69,6 +69,9 @@ def _require_sound(path: Path, features: Features) -> None:
     count = len(features.keys)
     if count == 0 or len(set(features.keys)) != count:
         raise broken(path, f"there should be keys, each once; {count} keys, {len(set(features.keys))} different", STAGE)
+    sizes = [values_MD.shape[-1] for values_MD in (features.image_MD, features.text_MD)]
+    if sizes[0] != sizes[1]:
+        raise broken(path, f"image_emb and text_emb should be of one size, they are {sizes[0]} and {sizes[1]}", STAGE)
     for name, values_MD in (("image_emb", features.image_MD), ("text_emb", features.text_MD)):
         if values_MD.dtype != np.float32 or values_MD.ndim != 2 or len(values_MD) != count:
             found = f"{values_MD.dtype} {values_MD.shape}"

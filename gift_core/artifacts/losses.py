@@ -38,7 +38,11 @@ def read_losses(path: Path) -> list[dict[str, float]]:
 
 
 def _require_sound(path: Path, rows: list[Row]) -> None:
+    if not rows:
+        raise broken(path, "there should be one step at least", STAGE)
     for number, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise broken(path, f"each line should be a JSON object, line {number + 1} is {row!r}", STAGE)
         missing = [name for name in REQUIRED if name not in row]
         if missing:
             raise broken(path, f"line {number + 1} should have {', '.join(REQUIRED)}; {missing[0]} is missing", STAGE)
@@ -46,6 +50,6 @@ def _require_sound(path: Path, rows: list[Row]) -> None:
             raise broken(path, f"line {number + 1} should have the fields of line 1: {', '.join(rows[0])}", STAGE)
         if row["step"] != number:
             raise broken(path, f"line {number + 1} should be step {number}, it is step {row['step']}", STAGE)
-        bad = [name for name, value in row.items() if not math.isfinite(value)]
+        bad = [name for name, value in row.items() if not isinstance(value, int | float) or not math.isfinite(value)]
         if bad:
-            raise broken(path, f"line {number + 1}: {bad[0]} should be a finite number, it is {row[bad[0]]}", STAGE)
+            raise broken(path, f"line {number + 1}: {bad[0]} should be a finite number, it is {row[bad[0]]!r}", STAGE)

@@ -15,6 +15,8 @@ from gift_core.config.experiment import Config
 from gift_core.config.messages import explain
 from gift_core.errors import UserError
 
+_TEXT_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")  # merge: `<<: *anchor`
+
 
 def load_config(path: Path) -> Config:
     """Returns the experiment of a params file, checked in itself and across its sections.
@@ -34,23 +36,23 @@ def load_config(path: Path) -> Config:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys without a word; this one refuses."""
+    """PyYAML keeps the last of two equal keys without a word, and reads `1:` as a number; this one refuses both."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: dict[str, int] = {}
+        lines: dict[str, int] = {}
         for key, _ in node.value:
-            line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key is a list or a section", key.start_mark)
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None,
-                    None,
-                    f"key {key.value!r} stands here and on line {seen[key.value]}. Remove one",
-                    key.start_mark,
-                )
-            seen[key.value] = line
+                raise _refuse(key, "a key is a list or a section")
+            if key.tag not in _TEXT_TAGS:
+                raise _refuse(key, f"key {key.value!r} is no text for YAML. Put it in quotes")
+            if key.value in lines:
+                raise _refuse(key, f"key {key.value!r} stands here and on line {lines[key.value]}. Remove one")
+            lines[key.value] = key.start_mark.line + 1
         return super().construct_mapping(node, deep)
+
+
+def _refuse(key: yaml.Node, what: str) -> yaml.constructor.ConstructorError:
+    return yaml.constructor.ConstructorError(None, None, what, key.start_mark)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

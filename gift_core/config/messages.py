@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -161,10 +161,10 @@ def _members(kind: Any) -> list[Any]:
 
 
 def _has_tag(member: Any, tag: int | str) -> bool:
-    tags: Callable[[Any], tuple[Any, ...]] = lambda field: (  # noqa: E731
-        get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-    )
-    return _is_section(member) and any(tag in tags(field) for field in member.model_fields.values())
+    if not _is_section(member):
+        return False
+    annotations = [field.annotation for field in member.model_fields.values()]
+    return any(tag in get_args(annotation) for annotation in annotations if get_origin(annotation) is Literal)
 
 
 def _is_section(kind: Any) -> bool:

@@ -86,7 +86,8 @@ class _Reader:
     def _refusal(self) -> str:
         named = ", ".join(f"{file} ({reason})" for file, reason in self.bad[:NAMED])
         more = f" and {len(self.bad) - NAMED} more" if len(self.bad) > NAMED else ""
-        what = f"{len(self.bad)} images cannot be decoded: {named}{more}"
+        images = "image" if len(self.bad) == 1 else "images"
+        what = f"{len(self.bad)} {images} cannot be decoded: {named}{more}"
         return f"{self.place}: {what}. Repair or remove them, or set on_bad_image: skip."
 
 

@@ -352,13 +352,27 @@ def test_all_that_does_not_fit_together_is_listed_at_once(
         ("", "params.yaml: should hold sections, it holds None. Compare it with presets/mini.yaml."),
         ("- 1\n", "params.yaml: should hold sections, it holds [1]."),
         ("a: !!python/object:os.system {}\n", "params.yaml: line 1: could not determine a constructor"),
-        ("a: {[1]: 2}\n", "params.yaml: line 1: "),
+        ("a: {[1]: 2}\n", "params.yaml: line 1: a key is a list or a section. Correct that line."),
+        ("a:\n  1: 2\n", "params.yaml: line 2: key '1' is no text for YAML. Put it in quotes."),
+        ("2024-01-01: 2\n", "params.yaml: line 1: key '2024-01-01' is no text for YAML."),
     ],
 )
 def test_text_that_is_no_params_file_is_refused(text: str, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(text, encoding="utf-8")
     assert expected in message_of(path)
+
+
+def test_yaml_anchors_and_merges_may_save_repetition(project: Path, tmp_path: Path) -> None:
+    text = (project / "presets" / "mini.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "params.yaml"
+    path.write_text(
+        text.replace("  gift:  ", "  gift: &gift  ", 1) + "  softer:\n    <<: *gift\n    learning_rate: 1.0e-4\n",
+        encoding="utf-8",
+    )
+    methods = load_config(path).methods
+    assert methods["softer"].learning_rate == 1.0e-4
+    assert methods["softer"].terms == methods["gift"].terms
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

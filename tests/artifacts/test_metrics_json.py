@@ -1,0 +1,64 @@
+"""reports/metrics.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gift_core.artifacts.metrics_json import read_metrics, write_metrics
+from gift_core.errors import ContractError
+from tests.artifacts.damage import broken_message
+
+GIFT = {"transfer": 65.123, "avg": 70.0, "last": 80.5, "forgetting": -1.25}
+
+
+def test_what_is_written_is_read_with_two_decimals(tmp_path: Path) -> None:
+    write_metrics(tmp_path / "metrics.json", {"gift": GIFT})
+    assert read_metrics(tmp_path / "metrics.json") == {"gift": {**GIFT, "transfer": 65.12}}
+
+
+def test_methods_keep_their_order_and_metrics_theirs(tmp_path: Path) -> None:
+    write_metrics(tmp_path / "metrics.json", {"zero_shot": dict(reversed(GIFT.items())), "gift": GIFT})
+    text = (tmp_path / "metrics.json").read_text()
+    assert list(json.loads(text)) == ["zero_shot", "gift"]
+    assert list(json.loads(text)["zero_shot"]) == ["transfer", "avg", "last", "forgetting"]
+
+
+def test_with_one_task_there_is_no_transfer_and_no_forgetting(tmp_path: Path) -> None:
+    metrics = {"gift": {**GIFT, "transfer": None, "forgetting": None}}
+    write_metrics(tmp_path / "metrics.json", metrics)
+    assert read_metrics(tmp_path / "metrics.json")["gift"]["transfer"] is None
+
+
+def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    write_metrics(tmp_path / "a", {"gift": GIFT})
+    write_metrics(tmp_path / "b", {"gift": GIFT})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"transfer": 1.0}, "gift should have transfer, avg, last, forgetting"),
+        ({**GIFT, "extra": 1.0}, "gift should have transfer, avg, last, forgetting"),
+        ({**GIFT, "avg": None}, "gift.avg should be a percentage, it is None"),
+        ({**GIFT, "avg": float("nan")}, "gift.avg should be a percentage, it is nan"),
+        ({**GIFT, "avg": 101.0}, "gift.avg should be a percentage, it is 101.0"),
+        ({**GIFT, "avg": "70"}, "gift.avg should be a percentage, it is '70'"),
+        (5, "gift should have transfer, avg, last, forgetting"),
+    ],
+)
+def test_unsound_metrics_are_refused_on_write_and_on_read(row: Any, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    with pytest.raises(ContractError, match=expected):
+        write_metrics(path, {"gift": row})
+    assert not path.exists()
+    path.write_text(json.dumps({"gift": row}))
+    assert expected in broken_message(lambda: read_metrics(path), path, "report")
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    broken_message(lambda: read_metrics(tmp_path / "metrics.json"), tmp_path / "metrics.json", "report")
