@@ -43,15 +43,18 @@ def chalkboard(random: np.random.Generator) -> Pixels:
     return np.asarray(board + 55 * np.clip(cloud, 0, 1)[..., None], dtype=np.float32)
 
 
-def clutter(picture: Pixels, random: np.random.Generator, *, pieces: int) -> Pixels:
-    """The picture with short strokes, dots and small frames scattered over it, in any of the named colours."""
+def clutter(
+    picture: Pixels, random: np.random.Generator, *, pieces: int, colours: tuple[str, ...] = tuple(COLOURS)
+) -> Pixels:
+    """The picture with short strokes, dots and small frames scattered over it in some of those colours."""
     canvas = to_image(picture)
     draw = ImageDraw.Draw(canvas)
-    names = tuple(COLOURS)
     for _ in range(pieces):
         x, y = random.integers(0, SIZE, 2).tolist()
         dx, dy = random.integers(-8, 9, 2).tolist()
-        fill = tuple(int(value) for value in np.clip(shade(names[int(random.integers(12))], random), 0, 255))
+        fill = tuple(
+            int(value) for value in np.clip(shade(colours[int(random.integers(len(colours)))], random), 0, 255)
+        )
         kind = int(random.integers(3))
         if kind == 0:
             draw.line((x, y, x + dx, y + dy), fill=fill, width=1)

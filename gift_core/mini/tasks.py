@@ -72,19 +72,21 @@ def _among_clutter(mask: Pixels, random: Random) -> Pixels:
 def _on_a_sticker(mask: Pixels, random: Random) -> Pixels:
     yellow, rim = shade("yellow", random, spread=30.0), shade("orange", random, spread=30.0)
     picture = paint(mask, random.uniform(0, 90, 3).astype(np.float32), gradient(yellow, rim, random))
-    return looks.noisy(looks.blurred(picture, radius=0.5), random, strength=18)
+    return looks.noisy(looks.blurred(picture, radius=random.uniform(0.5, 1.0)), random, strength=38)
 
 
 def _night_sky(mask: Pixels, random: Random) -> Pixels:
     night = gradient(np.asarray((10, 12, 40), np.float32), np.asarray((60, 30, 90), np.float32), random)
-    stars = random.random((*mask.shape, 1)) > 0.95
-    night = np.where(stars, random.uniform(120, 255), night).astype(np.float32)
-    return paint(mask, np.asarray((235, 215, 150), np.float32), night)
+    gold = np.asarray((235, 215, 150), np.float32) * np.float32(random.uniform(0.6, 1.0))
+    picture = paint(looks.crumbled(mask, random, share=0.3), gold, night)
+    stars = random.random((*mask.shape, 1)) > random.uniform(0.88, 0.96)
+    return np.where(stars, random.uniform(90, 255, (*mask.shape, 1)), picture).astype(np.float32)
 
 
 def _on_chalkboard(mask: Pixels, random: Random) -> Pixels:
     chalk = random.uniform(190, 255, 3).astype(np.float32)
-    return paint(looks.crumbled(mask, random, share=0.35), chalk, looks.chalkboard(random))
+    picture = paint(looks.crumbled(mask, random, share=0.45), chalk, looks.chalkboard(random))
+    return looks.clutter(picture, random, pieces=int(random.integers(2, 6)), colours=("white", "gray"))
 
 
 def _texture(label: int, random: Random) -> Pixels:
@@ -104,7 +106,8 @@ def _coloured_symbol(label: int, random: Random) -> Pixels:
     mask = place(pick_mask(glyph, ("DejaVuSans-BoldOblique", "DejaVuSans-Bold"), random), random, zoom=0.3)
     start, end = (grounds[int(random.integers(len(grounds)))] for _ in range(2))
     ground = gradient(shade(start, random), shade(end, random), random)
-    return looks.noisy(paint(mask, shade(ink, random, spread=32.0), ground), random, strength=14)
+    lamp = random.uniform(0.45, 1.1, 3).astype(np.float32)
+    return looks.noisy(paint(mask, shade(ink, random, spread=32.0), ground) * lamp, random, strength=22)
 
 
 GLYPH_TASKS: dict[str, Draw] = {

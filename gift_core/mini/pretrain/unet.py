@@ -36,7 +36,7 @@ def build() -> Any:
         layers_per_block=params["layers_per_block"],
         cross_attention_dim=settings()["clip"]["text"]["width"],
         attention_head_dim=params["heads"],  # diffusers reads this name as the number of heads
-        norm_num_groups=16,
+        norm_num_groups=8,
     )
     model.set_attn_processor(AttnProcessor())  # bf16 attention of torch has a slow backward pass on CPUs
     return model.to(memory_format=torch.channels_last)
