@@ -12,7 +12,9 @@ def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
 
     with open_cell("ingest", task, params, root) as cell:
         source = lookup(cell.config.tasks, task, "params.yaml: tasks")
-        info = ingest_task(task, source, cell.layout.task(task), ingest_config=cell.config.ingest, seed=cell.config.seed)
+        info = ingest_task(
+            task, source, cell.layout.task(task), ingest_config=cell.config.ingest, seed=cell.config.seed
+        )
         cell.say(
             f"{len(info.class_names)} classes, {info.counts['train']} images to learn from, {info.counts['test']} to test on"
         )

@@ -29,7 +29,7 @@ def show(
     _print_place(reports / "index.html")
 
 
-def _print_table(metrics: dict[str, dict[str, float]]) -> None:
+def _print_table(metrics: dict[str, dict[str, float | None]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -38,8 +38,12 @@ def _print_table(metrics: dict[str, dict[str, float]]) -> None:
     for column in COLUMNS:
         table.add_column(column.capitalize(), justify="right")
     for method, row in metrics.items():
-        table.add_row(method, *(f"{row[column]:.1f}" for column in COLUMNS))
+        table.add_row(method, *(_percent(row[column]) for column in COLUMNS))
     Console().print(table)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"  # with one task there is no transfer and no forgetting
 
 
 def _print_place(page: Path) -> None:

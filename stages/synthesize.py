@@ -17,5 +17,7 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
         check_local_folder(generator.pipeline)
         prompts = read_prompts(cell.layout.prompts(task))
         text_to_image = load_pipeline(generator, resolve_device(cell.config.run.device))
-        manifest = draw_pairs(prompts, text_to_image, cell.layout.shards(task), work=cell.layout.work("synthesize", task))
+        manifest = draw_pairs(
+            prompts, text_to_image, cell.layout.shards(task), work=cell.layout.work("synthesize", task)
+        )
         cell.say(f"{manifest['images']} pairs in {len(manifest['shards'])} shards, {manifest['redrawn']} drawn again")

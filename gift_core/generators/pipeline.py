@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gift_core.errors import UserError, lookup
 
 if TYPE_CHECKING:
+    import torch
     from PIL import Image
 
     from gift_core.config import GeneratorConfig
@@ -24,7 +25,7 @@ class TextToImage:
 
     pipeline: Any
     config: GeneratorConfig
-    device: str
+    device: torch.device
 
     def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
         """Returns one RGB image a prompt, of config.size x config.size px.
@@ -51,7 +52,7 @@ class TextToImage:
         return {"negative_prompt": [self.config.negative_prompt] * count} if self.config.negative_prompt else {}
 
 
-def load_pipeline(config: GeneratorConfig, device: str) -> TextToImage:
+def load_pipeline(config: GeneratorConfig, device: torch.device) -> TextToImage:
     """Returns the pipeline of `config.pipeline` (a diffusers folder or a hub name) on `device`.
 
     Raises UserError where the folder is missing or damaged, where the hub does not answer, or where the scheduler's
@@ -61,8 +62,9 @@ def load_pipeline(config: GeneratorConfig, device: str) -> TextToImage:
     import torch
     from diffusers import AutoPipelineForText2Image, DiffusionPipeline
 
+    _hide_loading_bars()
     name = lookup(DTYPES, config.dtype, "params.yaml: generator.dtype")
-    options = {"torch_dtype": getattr(torch, name), "revision": config.revision}
+    options = {"dtype": getattr(torch, name), "revision": config.revision}
     try:
         try:
             pipeline = AutoPipelineForText2Image.from_pretrained(config.pipeline, **options)
@@ -90,6 +92,15 @@ def check_local_folder(name: str) -> None:
             f"params.yaml: generator.pipeline: there is no folder {name}. "
             "Name a diffusers folder that exists, or a hub name such as stable-diffusion-v1-5/stable-diffusion-v1-5."
         )
+
+
+def _hide_loading_bars() -> None:
+    """Weights load in seconds, a bar for each of their files only hides ours; a hub's download keeps its own."""
+    import diffusers
+    import transformers
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
 
 
 def _scheduler(name: str, settings: Any) -> Any:

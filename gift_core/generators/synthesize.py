@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gift_core.generators.pipeline import TextToImage
 
 BYTES_A_PIXEL = 3  # an upper bound: PNG and JPEG stay below the raw size
-FORMATS = {"png": {"format": "PNG"}, "jpg": {"format": "JPEG", "quality": 95}}
+FORMATS: dict[str, dict[str, Any]] = {"png": {"format": "PNG"}, "jpg": {"format": "JPEG", "quality": 95}}
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ def synthesize(prompts: pd.DataFrame, text_to_image: TextToImage, folder: Path, 
     """
     config = text_to_image.config
     require_free_bytes(folder, len(prompts) * config.size**2 * BYTES_A_PIXEL, "synthesize: the drawn images")
-    requests = [Request(int(row.prompt_id), str(row.prompt), int(row.seed)) for row in prompts.itertuples()]
+    columns = (prompts[name].tolist() for name in ("prompt_id", "prompt", "seed"))
+    requests = [Request(*row) for row in zip(*columns, strict=True)]
     unfinished = _work_folder(requests, config, work)
     shards = [requests[at : at + config.images_per_shard] for at in range(0, len(requests), config.images_per_shard)]
     with progress_bar(total=len(requests), description="drawing images") as bar:
@@ -66,7 +67,7 @@ def synthesize(prompts: pd.DataFrame, text_to_image: TextToImage, folder: Path, 
 
 def identity(config: GeneratorConfig) -> dict[str, Any]:
     """Returns the settings that decide how an image looks; the batch size is one (it moves the last bits of floats)."""
-    undecisive = {"images_per_shard", "max_redraws", "device"}
+    undecisive = {"images_per_shard", "max_redraws"}
     return {name: value for name, value in config.model_dump().items() if name not in undecisive}
 
 

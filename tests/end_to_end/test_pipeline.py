@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tests.imports import ROOT
 
 pytestmark = pytest.mark.end_to_end
@@ -56,7 +57,9 @@ def cut(params: dict[str, Any]) -> dict[str, Any]:
     """Three tasks, few steps, few images."""
     params["tasks"] = {task: {**params["tasks"][task], "train_images": 200, "test_images": 100} for task in TASKS}
     after = ["../pretrained", *TASKS]
-    params["sequence"] = [{"task": task, "after": after[i], "learning_rate_factor": 1.0} for i, task in enumerate(TASKS)]
+    params["sequence"] = [
+        {"task": task, "after": after[i], "learning_rate_factor": 1.0} for i, task in enumerate(TASKS)
+    ]
     params["training"] |= {"steps": 12, "warmup_steps": 2, "batch_size": 16, "replay_batch_size": 16}
     params["prompts"] |= {"images_per_task": 48}
     params["generator"] |= {"images_per_shard": 32, "steps": 4, "batch_size": 16}
@@ -68,7 +71,11 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone in which the cut pipeline has run once."""
     folder = tmp_path_factory.mktemp("clone") / "gift"
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     for name in listed.stdout.splitlines():
         if (ROOT / name).is_file() and name not in ("dvc.lock", "reports/metrics.json"):
@@ -155,4 +162,6 @@ def test_a_changed_generator_seed_runs_synthesize_and_what_follows(clone: Clone)
     ran = set(clone.repro())
     assert {f"synthesize@{step}" for step in range(4)} <= ran
     assert cells(["teach", "finetune", "evaluate"], "gift", range(4)) <= ran
-    assert not any("finetune_plain" in cell or "@finetune-" in cell or cell.startswith(("ingest", "write_")) for cell in ran)
+    assert not any(
+        "finetune_plain" in cell or "@finetune-" in cell or cell.startswith(("ingest", "write_")) for cell in ran
+    )

@@ -10,13 +10,14 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+
 from gift_core.artifacts.shards import iterate_pairs, read_manifest
 from gift_core.config import GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators.rejects import is_black
 from gift_core.generators.synthesize import synthesize
 from gift_core.seeds import seed_for
-from PIL import Image
 
 CONFIG = GeneratorConfig(
     pipeline="toy", revision=None, dtype="float32", steps=1, guidance=1.0, size=8, scheduler=None, negative_prompt="",
