@@ -1,4 +1,4 @@
-"""Runs a whole experiment in one process: the stages' own commands in dvc.yaml's order, without DVC and its process starts."""
+"""Runs a whole experiment in one process: the stages' own commands in dvc.yaml's order, without DVC around them."""
 
 from __future__ import annotations
 

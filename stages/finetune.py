@@ -51,6 +51,5 @@ def finetune(
             seed=cell.config.seed,
         )
         save_clip(clip, folder, cell.provenance(method, task, learning_rate_factor), losses)
-        cell.say(
-            f"{len(info.class_names)} classes, {len(losses)} steps, task loss {losses[0]['task']:.2f} -> {losses[-1]['task']:.2f}"
-        )
+        first, last = losses[0]["task"], losses[-1]["task"]
+        cell.say(f"{len(info.class_names)} classes, {len(losses)} steps, task loss {first:.2f} -> {last:.2f}")

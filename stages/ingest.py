@@ -15,8 +15,7 @@ def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
         info = ingest_task(
             task, source, cell.layout.task(task), ingest_config=cell.config.ingest, seed=cell.config.seed
         )
-        cell.say(
-            f"{len(info.class_names)} classes, {info.counts['train']} images to learn from, {info.counts['test']} to test on"
-        )
+        counts = f"{info.counts['train']} images to learn from, {info.counts['test']} to test on"
+        cell.say(f"{len(info.class_names)} classes, {counts}")
         if info.skipped:
             cell.say(f"{len(info.skipped)} images could not be read and were skipped (named in task.json)")

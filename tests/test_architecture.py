@@ -26,7 +26,7 @@ ORDER = [
     {"methods"},
     {"training", "evaluation", "report"},
 ]
-# What cannot change a result: messages, bars, places, and the check of params.yaml, whose values are tracked themselves.
+# What cannot change a result: messages, bars, places, and the checks of params.yaml, whose values DVC tracks.
 PLUMBING = ("gift_core/errors.py", "gift_core/progress.py", "gift_core/layout.py", "gift_core/config/")
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 

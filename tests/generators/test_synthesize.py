@@ -106,7 +106,7 @@ def test_the_same_draw_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_too_little_disk_is_said_before_anything_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=5))
     painter = Painter()
-    with pytest.raises(UserError, match="are needed in .*shards, but only"):
+    with pytest.raises(UserError, match=r"are needed in .*shards, but only"):
         synthesize(PROMPTS, painter, tmp_path / "shards", work=tmp_path / "work")
     assert painter.batches == 0
 
