@@ -92,7 +92,7 @@ def evaluate_step(
 
 
 def measured_on(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[str, str]:
-    """{"model:<name>": sha256 of its weights, "task:<name>": sha256 of its task.json, which holds its shards' hashes}."""
+    """{"model:<name>": sha256 of its weights, "task:<name>": sha256 of its task.json, which vouches for its shards}."""
     hashes = {f"model:{name}": model_hash(folder) for name, folder in models.items()}
     return {**hashes, **{f"task:{name}": sha256_of(folder / "task.json") for name, folder in tasks.items()}}
 

@@ -32,9 +32,9 @@ def metrics_by_method(rows: pd.DataFrame) -> dict[str, dict[str, float | None]]:
 def scores(matrix: pd.DataFrame) -> dict[str, float | None]:
     """The four metrics of an accuracy matrix, in its own unit.
 
-    transfer: mean over tasks j >= 1 of the mean over steps i < j of A[i][j]; avg: mean of A; last: mean of the last row;
-    forgetting: mean over tasks j before the last one of A[j][j] - A[T][j]. With one task, transfer and forgetting do
-    not exist: None.
+    transfer: mean over tasks j >= 1 of the mean over steps i < j of A[i][j]; avg: mean of A; last: mean of the last
+    row; forgetting: mean over tasks j before the last one of A[j][j] - A[T][j]. With one task, transfer and forgetting
+    do not exist: None.
     """
     values = matrix.to_numpy(dtype=float)
     later = range(1, len(values))
@@ -64,7 +64,8 @@ def accuracy_matrix(rows: pd.DataFrame, method: str) -> pd.DataFrame:
     own = rows[(rows["method"] == method) & (rows["step"] != PRETRAINED_STEP)]
     order = _task_order(own, method)
     _require_unique(own, method)
-    wide: pd.DataFrame = own.pivot(index="trained_task", columns="eval_task", values="top1").reindex(index=order, columns=order)
+    wide: pd.DataFrame = own.pivot(index="trained_task", columns="eval_task", values="top1")
+    wide = wide.reindex(index=order, columns=order)
     _require_complete(wide, method)
     return wide
 
@@ -97,7 +98,7 @@ def _task_order(rows: pd.DataFrame, method: str) -> list[str]:
     order = [str(task) for task in pairs["trained_task"]]
     unknown = sorted(set(rows["eval_task"]) - set(order))
     if unknown or len(set(order)) != len(order):
-        raise UserError(f"accuracies of {method}: evaluated on {unknown}, which no step trained; steps trained {order}.")
+        raise UserError(f"accuracies of {method}: evaluated on {unknown}, which no step trained; trained were {order}.")
     return order
 
 

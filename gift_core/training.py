@@ -45,7 +45,7 @@ def finetune(
     # differs: the official loop runs steps + 1 steps; the rate of its last one is exactly 0 and changes nothing.
     """
     rates = learning_rates(training.steps, warmup_steps=training.warmup_steps, peak=learning_rate)
-    with _training_mode(clip), torch.random.fork_rng():
+    with training_mode(clip), torch.random.fork_rng():
         torch.manual_seed(seed_for("finetune", seed))
         rows = run_steps(
             clip, task_batches, method=method, replay=replay, training=training, rates=rates, on_step=on_step
@@ -144,7 +144,7 @@ class Stepper:
 
 
 @contextmanager
-def _training_mode(clip: Clip) -> Iterator[None]:
+def training_mode(clip: Clip) -> Iterator[None]:
     """Training mode with a frozen temperature; afterwards evaluation mode.
 
     # differs: BatchNorm keeps its statistics. They would drift with the task's images, and no loss term or anchor

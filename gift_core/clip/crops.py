@@ -1,8 +1,7 @@
 """Random resized crops of a whole batch as two small matrix products.  B images, S output side, H W input sides.
 
 The boxes follow the rule of torchvision.transforms.RandomResizedCrop; the resampling is Pillow's bicubic filter with
-antialiasing, inside the box. Against Pillow it differs only by the rounding Pillow does between its two passes
-(under 2 grey levels of 255; tests/clip/test_crops.py).
+antialiasing, inside the box; results equal Pillow's within one grey level of 255 (tests/clip/test_crops.py).
 """
 
 from __future__ import annotations
@@ -62,7 +61,13 @@ def _resample(pixels_BCHW: torch.Tensor, boxes: np.ndarray, *, size: int) -> tor
     columns_BSW = filter_weights(boxes[:, 1], boxes[:, 3], source=pixels_BCHW.shape[3], size=size)
     rows_B1SH = rows_BSH[:, None].to(pixels_BCHW.device)
     columns_B1WS = columns_BSW[:, None].transpose(-1, -2).to(pixels_BCHW.device)
-    return (rows_B1SH @ pixels_BCHW.float() @ columns_B1WS).round_().clamp_(0, 255)
+    wide_BCHS = _whole_levels(pixels_BCHW.float() @ columns_B1WS)
+    return _whole_levels(rows_B1SH @ wide_BCHS)
+
+
+def _whole_levels(levels: torch.Tensor) -> torch.Tensor:
+    """Grey levels as a byte can hold them: Pillow rounds and clips after each of its two passes, columns first."""
+    return levels.round_().clamp_(0, 255)
 
 
 def filter_weights(starts: np.ndarray, lengths: np.ndarray, *, source: int, size: int) -> torch.Tensor:

@@ -11,7 +11,8 @@ from gift_core.errors import UserError, lookup
 _AVAILABLE: dict[str, Callable[[], bool]] = {
     "cpu": lambda: True,
     "cuda": torch.cuda.is_available,
-    "mps": lambda: bool(torch.backends.mps.is_available()),  # type: ignore[no-untyped-call]
+    "mps": lambda: bool(torch.backends.mps.is_available()),
+    "auto": lambda: True,
 }
 
 
@@ -23,7 +24,7 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if _AVAILABLE[kind]()))
     kind, _, number = name.partition(":")
-    available = lookup({**_AVAILABLE, "auto": lambda: True}, kind, "device")()
-    if not available or (number and int(number) >= torch.cuda.device_count()):
+    is_available = lookup(_AVAILABLE, kind, "device")
+    if not is_available() or (number and int(number) >= torch.cuda.device_count()):
         raise UserError(f"device: {name!r} is not available here (torch {torch.__version__}). Use auto or cpu.")
     return torch.device(name)

@@ -27,9 +27,10 @@ def encode_images(clip: Clip, images_BCHW: torch.Tensor) -> torch.Tensor:
 
 def encode_tokens(clip: Clip, tokens_NL: torch.Tensor) -> torch.Tensor:
     """Unit features [N, D], float32, of token rows (see tokenize); differentiable."""
+    tower = _causal_tower(clip.model)
     with _autocast(clip):
-        if _is_plain_clip(clip.model) and tokens_NL.shape[1] < clip.model.positional_embedding.shape[0]:  # type: ignore[index]
-            features_ND = _encode_short_rows(clip.model, tokens_NL)
+        if tower is not None and tokens_NL.shape[1] < tower.positional_embedding.shape[0]:
+            features_ND = _encode_short_rows(tower, tokens_NL)
         else:
             features_ND = clip.model.encode_text(tokens_NL)  # type: ignore[operator]
     return functional.normalize(features_ND.float(), dim=-1)
@@ -51,37 +52,44 @@ def trim_rows(model: torch.nn.Module, tokens_NL: torch.Tensor) -> torch.Tensor:
     return tokens_NL if ends_N is None else tokens_NL[:, : max(SHORTEST_ROWS, int(ends_N.max()) + 1)]
 
 
-def _end_positions(model: Any, tokens_NL: torch.Tensor) -> torch.Tensor | None:
-    """Where each row's feature is read, or None where later tokens matter too."""
-    tower: Any = model if _is_plain_clip(model) else getattr(model, "text", None)
-    pool = getattr(tower, "text_pool_type", None) or getattr(tower, "pool_type", None)
+def _causal_tower(model: Any) -> Any | None:
+    """The module whose text features depend on nothing after the end token, None where there is no such.
+
+    open_clip.CLIP keeps the text tower's parts on itself, its other classes in `.text`.
+    """
+    tower = model if hasattr(model, "token_embedding") else getattr(model, "text", None)
     causal = getattr(tower, "attn_mask", None) is not None and getattr(tower, "cls_emb", None) is None
-    if not causal:
+    return tower if causal and _pool_type(tower) in ("argmax", "eos") else None
+
+
+def _pool_type(tower: Any) -> str:
+    return str(tower.text_pool_type if hasattr(tower, "text_pool_type") else tower.pool_type)
+
+
+def _end_token(tower: Any) -> int:
+    return int(tower.text_eos_id if hasattr(tower, "text_eos_id") else tower.eos_id)
+
+
+def _end_positions(model: torch.nn.Module, tokens_NL: torch.Tensor) -> torch.Tensor | None:
+    """Where each row's feature is read, or None where later tokens matter too."""
+    tower = _causal_tower(model)
+    if tower is None:
         return None
-    if pool == "argmax":
+    if _pool_type(tower) == "argmax":
         return tokens_NL.argmax(dim=-1)
-    if pool == "eos":
-        end = tower.text_eos_id if hasattr(tower, "text_eos_id") else tower.eos_id
-        found_NL = torch.eq(tokens_NL, int(end))
-        return found_NL.int().argmax(dim=-1) if bool(found_NL.any(dim=-1).all()) else None
-    return None
+    return torch.eq(tokens_NL, _end_token(tower)).int().argmax(dim=-1)
 
 
-def _is_plain_clip(model: Any) -> bool:
-    """open_clip.CLIP keeps the text tower's parts on itself; its other classes keep a tower that takes short rows."""
-    return hasattr(model, "token_embedding") and hasattr(model, "attn_mask")
-
-
-def _encode_short_rows(model: Any, tokens_NL: torch.Tensor) -> torch.Tensor:
-    """CLIP.encode_text for rows shorter than the context, which it refuses."""
+def _encode_short_rows(tower: Any, tokens_NL: torch.Tensor) -> torch.Tensor:
+    """encode_text for rows shorter than the context, which open_clip refuses."""
     length = tokens_NL.shape[1]
-    dtype = model.transformer.get_cast_dtype()
-    hidden_NLW = model.token_embedding(tokens_NL).to(dtype) + model.positional_embedding[:length].to(dtype)
-    hidden_NLW = model.transformer(hidden_NLW, attn_mask=model.attn_mask[:length, :length])
+    dtype = tower.transformer.get_cast_dtype()
+    hidden_NLW = tower.token_embedding(tokens_NL).to(dtype) + tower.positional_embedding[:length].to(dtype)
+    hidden_NLW = tower.transformer(hidden_NLW, attn_mask=tower.attn_mask[:length, :length])
     pooled_NW = text_global_pool(
-        model.ln_final(hidden_NLW), tokens_NL, model.text_pool_type, eos_token_id=getattr(model, "text_eos_id", None)
+        tower.ln_final(hidden_NLW), tokens_NL, _pool_type(tower), eos_token_id=_end_token(tower)
     )
-    return _project(pooled_NW, model.text_projection)
+    return _project(pooled_NW, tower.text_projection)
 
 
 def _project(pooled_NW: torch.Tensor, projection: torch.nn.Module | torch.Tensor | None) -> torch.Tensor:

@@ -107,7 +107,8 @@ def _read_config(path: Path) -> dict[str, Any]:
         sections = config["model_cfg"]
         missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in sections]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a model configuration of open_clip ({error!r}). Fetch the folder again.") from error
+        what = f"not a model configuration of open_clip ({error!r})"
+        raise UserError(f"{path}: {what}. Fetch the folder again.") from error
     if missing:
         raise UserError(f"{path}: model_cfg lacks {', '.join(missing)}. Fetch the folder again.")
     return config

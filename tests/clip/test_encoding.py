@@ -1,0 +1,81 @@
+"""Images and texts to unit features; short token rows change nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from open_clip.model import CustomTextCLIP
+
+from gift_core.clip.encoding import SHORTEST_ROWS, encode_images, encode_tokens, tokenize, trim_rows
+from gift_core.clip.images import evaluation_transform
+from tests.clip.tiny import CONTEXT, picture, tiny_clip, tiny_config
+
+TEXTS = ["a photo of a cat.", "a photo of a very old and quite enormous black chess knight on a board."]
+
+
+def test_features_have_unit_norm() -> None:
+    clip = tiny_clip()
+    images_BCHW = torch.stack([evaluation_transform(clip)(picture(seed)) for seed in range(3)])
+    for features in (encode_images(clip, images_BCHW), encode_tokens(clip, tokenize(clip, TEXTS))):
+        torch.testing.assert_close(features.norm(dim=-1), torch.ones(len(features)))
+
+
+def test_short_rows_give_the_features_of_full_rows() -> None:
+    clip = tiny_clip()
+    full_NL = clip.tokenizer(TEXTS)
+    short_NL = trim_rows(clip.model, full_NL)
+    assert full_NL.shape[1] == CONTEXT
+    assert short_NL.shape[1] == 18  # start, 16 tokens, end
+    expected = clip.model.encode_text(full_NL, normalize=True)
+    torch.testing.assert_close(encode_tokens(clip, short_NL), expected, rtol=0, atol=1e-6)
+
+
+def test_short_rows_give_the_gradients_of_full_rows() -> None:
+    gradients = []
+    for cut in (False, True):
+        clip = tiny_clip()
+        tokens_NL = clip.tokenizer(TEXTS)
+        encode_tokens(clip, trim_rows(clip.model, tokens_NL) if cut else tokens_NL).pow(3).sum().backward()
+        gradients.append(clip.model.get_parameter("positional_embedding").grad)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-7)
+
+
+def test_rows_are_never_cut_below_sixteen() -> None:
+    clip = tiny_clip()
+    assert tokenize(clip, ["a cat"]).shape == (1, SHORTEST_ROWS)
+
+
+def test_a_text_tower_of_its_own_takes_short_rows_too() -> None:
+    clip = dataclasses.replace(tiny_clip(), model=CustomTextCLIP(**tiny_config()["model_cfg"]).eval())
+    full_NL = clip.tokenizer(TEXTS)
+    short_NL = trim_rows(clip.model, full_NL)
+    assert short_NL.shape[1] == 18
+    torch.testing.assert_close(encode_tokens(clip, short_NL), clip.model.encode_text(full_NL, normalize=True))
+
+
+@pytest.mark.parametrize("changes", [{"no_causal_mask": True}, {"pool_type": "last"}, {"embed_cls": True}])
+def test_rows_stay_full_where_later_tokens_matter(changes: dict[str, object]) -> None:
+    config = tiny_config()["model_cfg"]
+    config["text_cfg"] |= changes
+    model = CustomTextCLIP(**config)
+    tokens_NL = tiny_clip().tokenizer(TEXTS)
+    assert trim_rows(model, tokens_NL).shape[1] == CONTEXT
+
+
+def test_rows_are_cut_after_the_end_token_where_the_feature_is_read_there() -> None:
+    config = tiny_config()["model_cfg"]
+    config["text_cfg"] |= {"pool_type": "eos", "eos_id": 49407}
+    model = CustomTextCLIP(**config)
+    tokens_NL = tiny_clip().tokenizer(TEXTS)
+    assert trim_rows(model, tokens_NL).shape[1] == 18
+
+
+def test_bfloat16_autocast_gives_nearly_the_same_float32_features() -> None:
+    exact, fast = tiny_clip(), tiny_clip(precision="amp_bf16")
+    tokens_NL = tokenize(exact, TEXTS)
+    features = encode_tokens(fast, tokens_NL)
+    assert features.dtype == torch.float32
+    torch.testing.assert_close(features, encode_tokens(exact, tokens_NL), rtol=0, atol=2e-2)
+    assert not torch.equal(features, encode_tokens(exact, tokens_NL))

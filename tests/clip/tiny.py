@@ -1,0 +1,61 @@
+"""A tiny open_clip model with random weights, made from a configuration: no hub, no files."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from open_clip.model import CLIP
+from PIL import Image
+
+from gift_core.clip.model import Clip
+
+torch.set_num_threads(1)
+CONTEXT = 24
+
+
+def tiny_config(*, tower: str = "vit", width: int = 16) -> dict[str, Any]:
+    """open_clip_config.json of a 16 px model: a ViT, or a ResNet with BatchNorm (32 px)."""
+    vision: dict[str, Any] = {"image_size": 16, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8}
+    if tower == "resnet":
+        vision = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16}
+    return {
+        "model_cfg": {
+            "embed_dim": 8,
+            "vision_cfg": vision,
+            "text_cfg": {"context_length": CONTEXT, "vocab_size": 49408, "width": width, "heads": 2, "layers": 1},
+        },
+        "preprocess_cfg": {
+            "size": [vision["image_size"]] * 2,
+            "mode": "RGB",
+            "mean": [0.48, 0.45, 0.40],
+            "std": [0.26, 0.25, 0.27],
+            "interpolation": "bicubic",
+            "resize_mode": "shortest",
+            "fill_color": 0,
+        },
+    }
+
+
+def tiny_clip(*, tower: str = "vit", seed: int = 0, precision: str = "fp32") -> Clip:
+    """The model of `tiny_config` with weights from `seed` and open_clip's default tokenizer."""
+    torch.manual_seed(seed)
+    config = tiny_config(tower=tower)
+    model = CLIP(**config["model_cfg"]).eval()
+    return Clip(model, open_clip.SimpleTokenizer(context_length=CONTEXT), config, precision)
+
+
+def picture(seed: int, *, width: int = 16, height: int = 16) -> Image.Image:
+    """A random RGB picture."""
+    levels = np.random.default_rng(seed).integers(0, 256, size=(height, width, 3), dtype=np.uint8)
+    return Image.fromarray(levels)
+
+
+def png(seed: int, *, width: int = 16, height: int = 16) -> bytes:
+    """The PNG file of `picture`."""
+    file = io.BytesIO()
+    picture(seed, width=width, height=height).save(file, format="PNG")
+    return file.getvalue()

@@ -1,0 +1,178 @@
+"""Our training loop against recorded steps of the official one (tests/golden/parity/README.md).
+
+The recorded batches go through the loop that `finetune` runs: class prompts tokenised and cut short, teacher features
+computed once before the first step, AdamW, the schedule.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from open_clip.model import build_model_from_openai_state_dict
+
+from gift_core.clip.batches import TaskBatch
+from gift_core.clip.encoding import encode_images, encode_tokens, trim_rows
+from gift_core.clip.model import Clip
+from gift_core.config import MethodConfig, TrainingConfig
+from gift_core.methods import build_method
+from gift_core.replay.pairs import ReplayBatch
+from gift_core.training import LossRow, learning_rates, run_steps, training_mode
+
+torch.set_num_threads(1)
+RECORDED = np.load(Path(__file__).parent / "golden" / "parity" / "official_steps.npz")
+SETTINGS = json.loads(bytes(RECORDED["config"]))
+LOSSES = json.loads(bytes(RECORDED["losses"]))
+TERMS = {
+    "cd_only": {"distill": {"weight": SETTINGS["distill"], "temperature": SETTINGS["T"]}},
+    "cd_ita": {
+        "distill": {"weight": SETTINGS["distill"], "temperature": SETTINGS["T"]},
+        "align": {"weight": SETTINGS["ita"], "label_smoothing": SETTINGS["label_smoothing"]},
+    },
+}
+# From our column to the recorded ones, which keep the two directions apart.
+COLUMNS = {
+    "task": ("ce_loss",),
+    "distill": ("image_distill_loss", "text_distill_loss"),
+    "align": ("image_ita_loss", "text_ita_loss"),
+    "total": ("loss",),
+}
+
+
+def recorded(key: str) -> torch.Tensor:
+    return torch.from_numpy(RECORDED[key].copy())
+
+
+def start_weights() -> dict[str, torch.Tensor]:
+    return {key.removeprefix("init/"): recorded(key) for key in RECORDED if key.startswith("init/")}
+
+
+def final_weights(variant: str) -> dict[str, torch.Tensor]:
+    found = {}
+    for name, start in start_weights().items():
+        whole = f"final/{variant}/{name}"
+        found[name] = recorded(whole) if whole in RECORDED else start + recorded(f"delta/{variant}/{name}").float()
+    return found
+
+
+def recorded_clip() -> Clip:
+    """The recorded model; its tokenizer answers class i with row i of the recorded class tokens."""
+    model = build_model_from_openai_state_dict(start_weights(), cast_dtype=torch.float32).float()
+    model.load_state_dict(start_weights())
+    class_tokens_KL = recorded("class_tokens")
+    return Clip(model.eval(), lambda texts: class_tokens_KL[[int(text) for text in texts]], {}, "fp32")
+
+
+class RecordedTask:
+    """The recorded task images."""
+
+    class_prompts: Sequence[str] = tuple(str(row) for row in range(5))
+
+    def draw(self, step: int) -> TaskBatch:
+        return TaskBatch(recorded("images")[step], recorded("labels")[step])
+
+
+class RecordedReplay:
+    """The recorded pairs, with the teacher's features computed once for all of them."""
+
+    def __init__(self) -> None:
+        teacher = recorded_clip()
+        self.tokens_PL = trim_rows(teacher.model, recorded("prompt_tokens"))
+        with torch.no_grad():
+            self.image_SMD = torch.stack([encode_images(teacher, images) for images in recorded("ref_images")])
+            self.text_PD = encode_tokens(teacher, self.tokens_PL)
+
+    def draw(self, step: int) -> tuple[ReplayBatch, ...]:
+        prompts_M = recorded("ref_prompts")[step]
+        batch = ReplayBatch(
+            images_MCHW=recorded("ref_images")[step],
+            tokens_ML=self.tokens_PL[prompts_M],
+            prompt_ids_M=prompts_M,
+            teacher_image_MD=self.image_SMD[step],
+            teacher_text_MD=self.text_PD[prompts_M],
+        )
+        return (batch,)
+
+
+@dataclass(frozen=True)
+class Result:
+    variant: str
+    rows: list[LossRow]
+    weights: dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module", params=sorted(TERMS))
+def result(request: pytest.FixtureRequest) -> Result:
+    steps = SETTINGS["total_iterations"]
+    training = TrainingConfig(
+        steps=steps,
+        batch_size=8,
+        replay_batch_size=8,
+        warmup_steps=SETTINGS["warmup"],
+        weight_decay=SETTINGS["wd"],
+        betas=(0.9, SETTINGS["beta2"]),
+        label_smoothing=SETTINGS["label_smoothing"],
+        crop_scale=(0.9, 1.0),
+    )
+    method = MethodConfig.model_validate(
+        {
+            "learning_rate": SETTINGS["lr"],
+            "replay": {"images": "synthetic", "teacher": "previous"},
+            "terms": TERMS[request.param],
+            "anchor": {"kind": "none"},
+        }
+    )
+    rates = learning_rates(steps, warmup_steps=training.warmup_steps, peak=method.learning_rate)
+    rates.append(0.0)  # the official loop runs one step more, at the end of the cosine
+    clip = recorded_clip()
+    with training_mode(clip):
+        rows = run_steps(
+            clip,
+            RecordedTask(),
+            method=build_method(method, "methods.parity"),
+            replay=RecordedReplay(),
+            training=training,
+            rates=rates,
+        )
+    return Result(request.param, rows, {name: value.detach() for name, value in clip.model.state_dict().items()})
+
+
+def test_losses_of_all_six_steps_equal_the_recorded_ones(result: Result) -> None:
+    assert len(result.rows) == len(LOSSES[result.variant]) == 6
+    for ours, official in zip(result.rows, LOSSES[result.variant], strict=True):
+        for column, parts in COLUMNS.items():
+            if column in ours:
+                expected = sum(official[part] for part in parts)
+                assert ours[column] == pytest.approx(expected, abs=2e-4), (result.variant, ours["step"], column)
+
+
+def test_weights_after_six_steps_equal_the_recorded_ones(result: Result) -> None:
+    for name, expected in final_weights(result.variant).items():
+        ours = result.weights[name]
+        if name.endswith("in_proj_bias"):
+            ours, expected = without_key_bias(ours), without_key_bias(expected)
+        assert (ours - expected).norm() <= 1e-4 * expected.norm(), name
+
+
+def test_the_bias_of_the_keys_moves_no_further_than_rounding_noise_can_move_it(result: Result) -> None:
+    """Softmax ignores what is added to all keys: the true gradient is 0, Adam makes steps of its rounding noise."""
+    longest_path = sum(row["learning_rate"] for row in result.rows)
+    for name, expected in final_weights(result.variant).items():
+        if name.endswith("in_proj_bias"):
+            assert (result.weights[name].chunk(3)[1] - expected.chunk(3)[1]).abs().max() <= 2 * longest_path
+
+
+def without_key_bias(bias: torch.Tensor) -> torch.Tensor:
+    query, _, value = bias.chunk(3)
+    return torch.cat([query, value])
+
+
+def test_the_recorded_steps_move_the_weights_much_further_than_the_tolerance(result: Result) -> None:
+    start = start_weights()
+    moved = [(result.weights[name] - start[name]).norm() / start[name].norm().clamp_min(1e-9) for name in start]
+    assert float(torch.stack(moved).median()) > 1e-2
