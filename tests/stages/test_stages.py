@@ -1,0 +1,250 @@
+"""Each stage through typer's runner, on tiny inputs and with the real miniature models; and what bad input meets."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from gift_core.artifacts.accuracy import read_accuracy
+from gift_core.artifacts.features import read_features
+from gift_core.artifacts.losses import read_losses
+from gift_core.artifacts.pool import read_pool
+from gift_core.artifacts.prompts import read_prompts
+from gift_core.artifacts.shards import read_manifest
+from gift_core.artifacts.task import read_task
+from gift_core.layout import Layout
+from stages.__main__ import app
+from typer.testing import CliRunner, Result
+
+TASKS = ["games", "arrows"]
+RUNNER = CliRunner()
+
+
+class Experiment:
+    """A params file and a root folder of its own, and the commands run on them."""
+
+    def __init__(self, folder: Path, params: dict[str, Any]) -> None:
+        self.folder, self.params, self.layout = folder, params, Layout(folder)
+        self.write(params)
+
+    def write(self, params: dict[str, Any]) -> None:
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+    def run(self, *command: str) -> Result:
+        place = ["--params", str(self.folder / "params.yaml"), "--root", str(self.folder)]
+        return RUNNER.invoke(app, [*command, *place])
+
+    def succeed(self, *command: str) -> str:
+        result = self.run(*command)
+        assert result.exit_code == 0, f"{command}: {result.output}\n{result.exception!r}"
+        return result.output
+
+    def fail(self, *command: str) -> str:
+        result = self.run(*command)
+        assert result.exit_code == 1, f"{command} ended with {result.exit_code}: {result.output}\n{result.exception!r}"
+        assert "Traceback" not in result.output
+        return result.output
+
+
+def tiny(params: dict[str, Any], project: Path) -> dict[str, Any]:
+    row = {"source": "mini", "path": "gift_core/mini", "train_images": 40, "test_images": 30}
+    params["tasks"] = {task: dict(row) for task in TASKS}
+    params["sequence"] = [
+        {"task": "games", "after": "../pretrained", "learning_rate_factor": 1.0},
+        {"task": "arrows", "after": "games", "learning_rate_factor": 2.0},
+    ]
+    params["training"] |= {"steps": 3, "warmup_steps": 1, "batch_size": 8, "replay_batch_size": 8}
+    params["prompts"] |= {"images_per_task": 12}
+    params["generator"] |= {"images_per_shard": 8, "steps": 2, "pipeline": str(project / "data/mini/diffusion")}
+    params["model"] |= {"name": f"local-dir:{project / 'data/mini/clip'}"}
+    return params
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any], project: Path) -> Iterator[Experiment]:
+    """An experiment of two tasks in which every stage has run."""
+    params = tiny(yaml.safe_load(yaml.safe_dump(_mini_params)), project)
+    experiment = Experiment(tmp_path_factory.mktemp("experiment"), params)
+    experiment.succeed("import_model")
+    experiment.succeed("write_vocabulary")
+    for task, factor in zip(TASKS, ("1.0", "2.0"), strict=True):
+        experiment.succeed("ingest", task)
+        experiment.succeed("write_prompts", task)
+        experiment.succeed("synthesize", task)
+        experiment.succeed("teach", "gift", task)
+        for method in ("finetune", "gift"):
+            experiment.succeed("finetune", method, task, "--learning-rate-factor", factor)
+            experiment.succeed("evaluate", method, task)
+    experiment.succeed("report")
+    yield experiment
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, mini_params: dict[str, Any], project: Path) -> Experiment:
+    """An experiment in which nothing has run."""
+    return Experiment(tmp_path, tiny(mini_params, project))
+
+
+def test_ingest_keeps_the_images_and_class_names_asked_for(done: Experiment) -> None:
+    info = read_task(done.layout.task("games"))
+    assert dict(info.counts) == {"train": 40, "test": 30}
+    assert "black chess knight" in info.class_names
+
+
+def test_prompts_of_the_first_task_come_from_the_base_vocabulary_alone(done: Experiment) -> None:
+    assert set(read_prompts(done.layout.prompts("games")).source_task) == {"base"}
+    base, after_games = read_pool(done.layout.base_pool()), read_pool(done.layout.pool("games"))
+    learned = read_task(done.layout.task("games")).class_names
+    assert [entry.class_name for entry in after_games] == [entry.class_name for entry in base] + list(learned)
+
+
+def test_synthesize_draws_one_pair_a_prompt(done: Experiment) -> None:
+    manifest = read_manifest(done.layout.shards("arrows"))
+    assert manifest["images"] == 12
+    assert len(manifest["shards"]) == 2
+
+
+def test_the_first_teacher_is_the_pretrained_model_and_the_second_the_model_after_the_first_task(done: Experiment) -> None:
+    from gift_core.artifacts.models import model_hash
+
+    first = read_features(done.layout.teacher("gift", "games") / "features.parquet")
+    second = read_features(done.layout.teacher("gift", "arrows") / "features.parquet")
+    assert first.metadata["model"] == model_hash(done.layout.pretrained())
+    assert second.metadata["model"] == model_hash(done.layout.model("gift", "games"))
+
+
+def test_losses_have_a_column_a_term(done: Experiment) -> None:
+    plain = read_losses(done.layout.model("finetune", "games") / "losses.jsonl")
+    gift = read_losses(done.layout.model("gift", "games") / "losses.jsonl")
+    assert len(plain) == len(gift) == 3
+    assert {"task", "anchor", "total"} <= set(plain[0])
+    assert {"task", "distill", "align", "anchor", "total"} <= set(gift[0])
+    assert plain[0]["task"] == pytest.approx(gift[0]["task"], rel=1e-4)  # all methods see the same batches
+
+
+def test_the_rate_factor_of_a_step_multiplies_the_methods_rate(done: Experiment) -> None:
+    rate = done.params["methods"]["gift"]["learning_rate"]
+    rows = read_losses(done.layout.model("gift", "arrows") / "losses.jsonl")
+    assert max(row["learning_rate"] for row in rows) == pytest.approx(2 * rate)
+
+
+def test_a_trained_model_opens_in_open_clip_without_our_code(done: Experiment) -> None:
+    import open_clip
+    import torch
+
+    folder = done.layout.model("gift", "arrows")
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(["a photo of a upwards arrow."])
+    with torch.no_grad():
+        assert torch.isfinite(model.encode_text(tokens)).all()
+
+
+def test_the_accuracies_of_all_steps_together_are_the_whole_matrix(done: Experiment) -> None:
+    files = [done.layout.accuracy("gift", task) for task in TASKS]
+    rows = pd.concat([read_accuracy(file)[0] for file in files])
+    cells = {(row.step, row.eval_task, row.phase) for row in rows.itertuples()}
+    assert cells == {
+        (-1, "games", "pretrained"), (-1, "arrows", "pretrained"),
+        (0, "games", "current"), (0, "arrows", "future"), (1, "games", "past"), (1, "arrows", "current"),
+    }  # fmt: skip
+
+
+def test_an_exchanged_earlier_model_is_noticed_when_it_is_evaluated_again(done: Experiment, tmp_path: Path) -> None:
+    copy = Experiment(shutil.copytree(done.folder, tmp_path / "copy"), done.params)
+    shutil.copytree(copy.layout.model("finetune", "games"), copy.layout.model("gift", "games"), dirs_exist_ok=True)
+    assert "games" in copy.fail("evaluate", "gift", "arrows")
+
+
+def test_show_prints_the_table_and_the_place_of_the_report(done: Experiment) -> None:
+    result = RUNNER.invoke(app, ["show", "--root", str(done.folder)])
+    assert result.exit_code == 0
+    assert "Transfer" in result.output and "zero_shot" in result.output
+    assert "index.html" in result.output.replace("\n", "")
+    as_json = RUNNER.invoke(app, ["show", "--json", "--root", str(done.folder)])
+    assert set(json.loads(as_json.output)) == {"zero_shot", "finetune", "gift"}
+
+
+def test_running_a_stage_again_gives_the_same_bytes(done: Experiment) -> None:
+    kept = {
+        done.layout.task("games"): ("ingest", "games"),
+        done.layout.shards("games"): ("synthesize", "games"),
+        done.layout.teacher("gift", "games"): ("teach", "gift", "games"),
+        done.layout.model("gift", "games"): ("finetune", "gift", "games"),
+    }
+    for folder, command in kept.items():
+        before = {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+        done.succeed(*command)
+        assert {file.name: file.read_bytes() for file in sorted(folder.iterdir())} == before, command
+
+
+UNKNOWN = [
+    (("ingest", "gamse"), "Did you mean 'games'?"),
+    (("write_prompts", "arows"), "Did you mean 'arrows'?"),
+    (("teach", "gifd", "games"), "Did you mean 'gift'?"),
+    (("finetune", "finetun", "games"), "Did you mean 'finetune'?"),
+    (("evaluate", "gift", "gams"), "Did you mean 'games'?"),
+]
+
+
+@pytest.mark.parametrize(("command", "message"), UNKNOWN, ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+def test_an_unknown_name_is_met_with_the_nearest_one(fresh: Experiment, command: tuple[str, ...], message: str) -> None:
+    assert message in fresh.fail(*command).replace("\n", " ")
+
+
+def test_a_wrong_params_file_is_refused_before_anything_starts(fresh: Experiment) -> None:
+    fresh.params["methods"]["gift"]["terms"]["distil"] = fresh.params["methods"]["gift"]["terms"].pop("distill")
+    fresh.write(fresh.params)
+    output = fresh.fail("import_model").replace("\n", " ")
+    assert "methods.gift.terms.distil" in output and "Did you mean 'distill'?" in output
+    assert not (fresh.folder / "data").exists()
+
+
+def test_a_missing_params_file_is_named() -> None:
+    result = RUNNER.invoke(app, ["import_model", "--params", "nowhere.yaml"])
+    assert result.exit_code == 1 and "nowhere.yaml" in result.output
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut short", "no config"])
+def test_a_missing_or_damaged_model_folder_is_named(fresh: Experiment, project: Path, damage: str) -> None:
+    folder = fresh.folder / "my_clip"
+    if damage != "missing":
+        shutil.copytree(project / "data/mini/clip", folder)
+        weights = folder / "open_clip_model.safetensors"
+        if damage == "cut short":
+            weights.write_bytes(weights.read_bytes()[:-1000])
+        else:
+            (folder / "open_clip_config.json").unlink()
+    fresh.params["model"]["name"] = f"local-dir:{folder}"
+    fresh.write(fresh.params)
+    assert "my_clip" in fresh.fail("import_model").replace("\n", "")
+    assert not fresh.layout.pretrained().exists()
+
+
+def test_a_stage_whose_input_is_missing_says_which_stage_makes_it(fresh: Experiment) -> None:
+    assert "dvc repro" in fresh.fail("write_prompts", "games").replace("\n", " ")
+    assert "import_model" in fresh.fail("teach", "gift", "games").replace("\n", " ")
+
+
+def test_an_interrupted_finetune_leaves_no_model(done: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = Experiment(shutil.copytree(done.folder, tmp_path / "copy"), done.params)
+    shutil.rmtree(copy.layout.model("gift", "arrows"))
+
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gift_core.artifacts.models.write_json", interrupt)
+    result = copy.run("finetune", "gift", "arrows")
+    assert result.exit_code == 130
+    assert sorted(folder.name for folder in (copy.folder / "data/5_models/gift").iterdir()) == ["games"]
+
+
+def test_help_names_every_stage_and_what_it_does() -> None:
+    output = RUNNER.invoke(app, ["--help"]).output
+    for stage in ("import_model", "ingest", "write_vocabulary", "write_prompts", "synthesize", "teach", "finetune"):
+        assert stage in output
