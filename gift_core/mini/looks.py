@@ -27,8 +27,8 @@ def paper(random: np.random.Generator) -> Pixels:
 
 def checkerboard(random: np.random.Generator) -> Pixels:
     """Two wood tones in squares of 8 to 13 px [32, 32, 3]."""
-    light = np.asarray((225, 200, 160), np.float32) + random.uniform(-20, 20, 3).astype(np.float32)
-    dark = np.asarray((150, 105, 70), np.float32) + random.uniform(-25, 25, 3).astype(np.float32)
+    light = np.asarray((215, 185, 140), np.float32) + random.uniform(-20, 20, 3).astype(np.float32)
+    dark = np.asarray((165, 120, 80), np.float32) + random.uniform(-25, 25, 3).astype(np.float32)
     cell = int(random.integers(8, 14))
     rows, columns = np.mgrid[0:SIZE, 0:SIZE] + random.integers(0, cell, 2)[:, None, None]
     square = ((rows // cell + columns // cell) % 2)[..., None]

@@ -59,14 +59,14 @@ def _ink_on_paper(mask: Pixels, random: Random) -> Pixels:
 
 
 def _on_checkerboard(mask: Pixels, random: Random) -> Pixels:
-    ink = np.asarray((25, 20, 20) if random.random() < 0.6 else (250, 245, 235), np.float32)
+    ink = np.asarray((25, 20, 20) if random.random() < 0.8 else (255, 250, 245), np.float32)
     return looks.noisy(paint(mask, ink, looks.checkerboard(random)), random, strength=8)
 
 
 def _among_clutter(mask: Pixels, random: Random) -> Pixels:
     ink, ground = legible_pair(random)
     picture = paint(mask, shade(ink, random), looks.plain(ground, random))
-    return looks.clutter(picture, random, pieces=int(random.integers(5, 11)))
+    return looks.clutter(picture, random, pieces=int(random.integers(3, 8)))
 
 
 def _on_a_sticker(mask: Pixels, random: Random) -> Pixels:
@@ -92,11 +92,11 @@ def _on_chalkboard(mask: Pixels, random: Random) -> Pixels:
 def _texture(label: int, random: Random) -> Pixels:
     ink, ground = legible_pair(random)
     mask = np.asarray(
-        texture_mask(tuple(PATTERNS)[label], random, turn=45.0).resize((32, 32)), np.float32
+        texture_mask(tuple(PATTERNS)[label], random, turn=30.0).resize((32, 32)), np.float32
     ) / np.float32(255)
     picture = paint(mask, shade(ink, random), shade(ground, random))
     light = gradient(np.full(3, 0.5, np.float32), np.full(3, 1.15, np.float32), random)
-    return looks.noisy(picture * light, random, strength=22)
+    return looks.noisy(picture * light, random, strength=18)
 
 
 def _coloured_symbol(label: int, random: Random) -> Pixels:

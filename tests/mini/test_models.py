@@ -1,0 +1,111 @@
+"""The two shipped models: what other programs load, and the quality that the cards state."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from gift_core.mini import measure, world
+from gift_core.mini.measure import DATA, TEMPLATE, MiniClip
+
+CAPTIONS = [
+    "a photo of a snowman.",
+    "a photo of a red anchor on a blue background.",
+    "a photo of a rightwards arrow over leftwards arrow.",
+    "A Photo of a striped   texture.",
+    "words that the world has never seen, 42!",
+    "",
+]
+
+
+@pytest.fixture(scope="module")
+def clip():
+    torch.set_num_threads(2)
+    return MiniClip()
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return measure.load_pipeline()
+
+
+def test_both_models_together_stay_below_15_mb():
+    assert sum(path.stat().st_size for path in DATA.rglob("*") if path.is_file()) <= 15_000_000
+
+
+def test_weights_are_half_precision_safetensors():
+    from safetensors import safe_open
+
+    files = sorted(DATA.rglob("*.safetensors"))
+    assert len(files) == 4
+    for path in files:
+        with safe_open(path, "pt") as weights:
+            kinds = {weights.get_tensor(name).dtype for name in weights.keys()}  # noqa: SIM118  (it is no dict)
+        assert kinds <= {torch.float16, torch.int64}
+    assert not sorted(DATA.rglob("*.bin"))
+
+
+def test_open_clip_loads_its_folder_in_full_precision(clip):
+    assert {parameter.dtype for parameter in clip.model.parameters()} == {torch.float32}
+    assert clip.tokenize("a photo of a snowman.").shape == (1, 20)
+
+
+def test_open_clip_transformers_and_the_pipeline_give_the_same_tokens(clip, pipeline):
+    from transformers import AutoTokenizer
+
+    expected = clip.tokenize(CAPTIONS)
+    for tokenizer in (AutoTokenizer.from_pretrained(DATA / "clip"), pipeline.tokenizer):
+        tokens = tokenizer(CAPTIONS, padding="max_length", truncation=True, max_length=20, return_tensors="pt")
+        assert torch.equal(tokens.input_ids, expected)
+
+
+def test_the_vocabulary_is_small_and_ends_with_the_end_token(clip):
+    config = json.loads((DATA / "clip" / "open_clip_config.json").read_text(encoding="utf-8"))
+    size = config["model_cfg"]["text_cfg"]["vocab_size"]
+    assert size < 2000
+    assert int(clip.tokenize("a").argmax()) == 2 and int(clip.tokenize("a").max()) == size - 1
+
+
+def test_no_prompt_of_the_world_is_cut_off(clip):
+    prompts = [TEMPLATE.format(name) for name in world.base_vocabulary()]
+    for name in world.task_names():
+        task = world.mini_task(name)
+        prompts += [template.format(word) for template in task.templates for word in task.class_names]
+    tokens = clip.tokenize(prompts, context_length=60)
+    assert int(tokens.argmax(dim=1).max()) < 20
+
+
+def test_the_text_encoder_of_the_pipeline_is_clips_text_tower(clip, pipeline):
+    tokens = clip.tokenize(CAPTIONS)
+    model = clip.model
+    with torch.no_grad():
+        hidden = model.token_embedding(tokens) + model.positional_embedding
+        hidden = model.ln_final(model.transformer(hidden, attn_mask=model.attn_mask))
+        theirs = pipeline.text_encoder(tokens).last_hidden_state
+        feature = hidden[torch.arange(len(tokens)), tokens.argmax(1)] @ model.text_projection
+        torch.testing.assert_close(feature, model.encode_text(tokens), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(theirs, hidden, rtol=1e-4, atol=1e-4)
+
+
+def test_the_pipeline_is_a_stable_diffusion_without_a_safety_checker(pipeline):
+    assert type(pipeline).__name__ == "StableDiffusionPipeline"
+    assert pipeline.safety_checker is None
+    assert pipeline.scheduler.config.prediction_type == "v_prediction"
+
+
+def test_base_symbols_are_recognised_zero_shot(clip):
+    assert measure.base_accuracy(clip, 300) >= 0.9
+
+
+def test_tasks_are_recognised_only_in_part(clip):
+    accuracies = [measure.task_accuracy(clip, name, "train", 100) for name in world.task_names()]
+    assert 0.45 <= float(np.mean(accuracies)) <= 0.80
+    assert min(accuracies) >= 0.15
+
+
+def test_clip_picks_the_prompt_of_most_generated_pictures(clip, pipeline):
+    prompts = measure.sample_prompts(64, seed=1)
+    pictures = measure.generate(pipeline, prompts, steps=10, guidance=3.0, seed=1)
+    assert measure.pick_accuracy(clip, pictures, prompts) >= 0.7
+    assert pictures[0].size == (32, 32)
