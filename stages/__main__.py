@@ -13,6 +13,7 @@ from stages.report import report
 from stages.show import show
 from stages.synthesize import synthesize
 from stages.teach import teach
+from stages.use import use
 from stages.write_prompts import write_prompts
 from stages.write_vocabulary import write_vocabulary
 
@@ -29,7 +30,8 @@ for command in (
     import_model, ingest, write_vocabulary, write_prompts, synthesize, teach, finetune, evaluate, report,
 ):  # fmt: skip
     app.command(command.__name__, rich_help_panel=STAGES)(command)
-app.command("show", rich_help_panel="For people")(show)
+for command in (show, use):
+    app.command(command.__name__, rich_help_panel="For people")(command)
 
 
 def main() -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from typer.testing import CliRunner, Result
+
 from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.artifacts.features import read_features
 from gift_core.artifacts.losses import read_losses
@@ -20,7 +22,6 @@ from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import read_task
 from gift_core.layout import Layout
 from stages.__main__ import app
-from typer.testing import CliRunner, Result
 
 TASKS = ["games", "arrows"]
 RUNNER = CliRunner()
@@ -110,7 +111,9 @@ def test_synthesize_draws_one_pair_a_prompt(done: Experiment) -> None:
     assert len(manifest["shards"]) == 2
 
 
-def test_the_first_teacher_is_the_pretrained_model_and_the_second_the_model_after_the_first_task(done: Experiment) -> None:
+def test_the_first_teacher_is_the_pretrained_model_and_the_second_the_model_after_the_first_task(
+    done: Experiment,
+) -> None:
     from gift_core.artifacts.models import model_hash
 
     first = read_features(done.layout.teacher("gift", "games") / "features.parquet")
@@ -139,7 +142,7 @@ def test_a_trained_model_opens_in_open_clip_without_our_code(done: Experiment) -
     import torch
 
     folder = done.layout.model("gift", "arrows")
-    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")
     tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(["a photo of a upwards arrow."])
     with torch.no_grad():
         assert torch.isfinite(model.encode_text(tokens)).all()
@@ -192,7 +195,9 @@ UNKNOWN = [
 ]
 
 
-@pytest.mark.parametrize(("command", "message"), UNKNOWN, ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(
+    ("command", "message"), UNKNOWN, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
 def test_an_unknown_name_is_met_with_the_nearest_one(fresh: Experiment, command: tuple[str, ...], message: str) -> None:
     assert message in fresh.fail(*command).replace("\n", " ")
 
@@ -231,7 +236,9 @@ def test_a_stage_whose_input_is_missing_says_which_stage_makes_it(fresh: Experim
     assert "import_model" in fresh.fail("teach", "gift", "games").replace("\n", " ")
 
 
-def test_an_interrupted_finetune_leaves_no_model(done: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_finetune_leaves_no_model(
+    done: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     copy = Experiment(shutil.copytree(done.folder, tmp_path / "copy"), done.params)
     shutil.rmtree(copy.layout.model("gift", "arrows"))
 
@@ -248,3 +255,29 @@ def test_help_names_every_stage_and_what_it_does() -> None:
     output = RUNNER.invoke(app, ["--help"]).output
     for stage in ("import_model", "ingest", "write_vocabulary", "write_prompts", "synthesize", "teach", "finetune"):
         assert stage in output
+
+
+def presets_of(project: Path, folder: Path) -> None:
+    shutil.copytree(project / "presets", folder / "presets")
+    shutil.copy2(project / "presets/mini.yaml", folder / "params.yaml")
+
+
+def test_use_writes_a_preset_and_shows_the_difference(tmp_path: Path, project: Path) -> None:
+    presets_of(project, tmp_path)
+    result = RUNNER.invoke(app, ["use", "mini_full", "--root", str(tmp_path)])
+    assert result.exit_code == 0 and "+" in result.output and "kept" not in result.output
+    assert (tmp_path / "params.yaml").read_bytes() == (project / "presets/mini_full.yaml").read_bytes()
+
+
+def test_use_keeps_a_changed_params_file(tmp_path: Path, project: Path) -> None:
+    presets_of(project, tmp_path)
+    mine = (tmp_path / "params.yaml").read_text().replace("seed: 42", "seed: 43")
+    (tmp_path / "params.yaml").write_text(mine)
+    assert RUNNER.invoke(app, ["use", "mini", "--root", str(tmp_path)]).exit_code == 0
+    assert (tmp_path / "params.backup-1.yaml").read_text() == mine
+
+
+def test_use_meets_an_unknown_preset_with_the_nearest_one(tmp_path: Path, project: Path) -> None:
+    presets_of(project, tmp_path)
+    result = RUNNER.invoke(app, ["use", "mini_ful", "--root", str(tmp_path)])
+    assert result.exit_code == 1 and "Did you mean 'mini_full'?" in result.output.replace("\n", " ")
