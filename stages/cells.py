@@ -90,14 +90,22 @@ class Cell:
 
 
 @contextmanager
-def open_cell(stage: str, name: str, params: Path, root: Path) -> Iterator[Cell]:
-    """Reads the experiment, yields the cell, and notes the seconds it took in .gift/timings when it succeeds."""
+def open_cell(stage: str, params: Path, root: Path, *, method: str = "", task: str = "") -> Iterator[Cell]:
+    """Reads the experiment, checks the names, yields the cell, and notes the seconds it took in .gift/timings.
+
+    Stages import what is slow to import inside the block: a wrong name is met at once.
+    """
     from gift_core.config import load_config
 
     started = time.monotonic()
     if not params.is_file():
         raise UserError(f"--params {params}: no such file. Run in the project's root, or name the file.")
+    name = "-".join(part for part in (method, task) if part)
     cell = Cell(stage, name, load_config(params), Layout(root))
+    if method:
+        cell.method(method)
+    if task:
+        lookup(cell.config.tasks, task, "params.yaml: tasks")
     yield cell
     note = cell.layout.timings() / stage / f"{name or stage}.json"
     note.parent.mkdir(parents=True, exist_ok=True)

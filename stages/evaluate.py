@@ -7,11 +7,11 @@ from stages.cells import PARAMS, ROOT, Method, Params, Root, Task, open_cell
 
 def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """Test the step's model on all tasks learned so far, and every earlier model on this task."""
-    from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
-    from gift_core.clip.device import resolve_device
-    from gift_core.evaluation import PRETRAINED, evaluate_step
+    with open_cell("evaluate", params, root, method=method, task=task) as cell:
+        from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
+        from gift_core.clip.device import resolve_device
+        from gift_core.evaluation import PRETRAINED, evaluate_step
 
-    with open_cell("evaluate", f"{method}-{task}", params, root) as cell:
         tasks = [*cell.learned_before(task), task]
         before = cell.layout.accuracy(method, cell.step(task).after)
         _, previous = read_accuracy(before)

@@ -15,17 +15,17 @@ def finetune(
     method: Method, task: Task, learning_rate_factor: Factor = 1.0, params: Params = PARAMS, root: Root = ROOT
 ) -> None:
     """Fine-tune the model of the step before on the task, by the method's replay, loss terms and anchor."""
-    from gift_core.artifacts.task import iterate_task, read_task
-    from gift_core.clip.batches import TrainingImages
-    from gift_core.clip.device import resolve_device
-    from gift_core.clip.loading import load_folder
-    from gift_core.clip.saving import save_clip
-    from gift_core.clip.zero_shot import class_prompts
-    from gift_core.methods import build_method, load_replay
-    from gift_core.replay.pairs import ReplaySource
-    from gift_core.training import finetune as train
+    with open_cell("finetune", params, root, method=method, task=task) as cell:
+        from gift_core.artifacts.task import iterate_task, read_task
+        from gift_core.clip.batches import TrainingImages
+        from gift_core.clip.device import resolve_device
+        from gift_core.clip.loading import load_folder
+        from gift_core.clip.saving import save_clip
+        from gift_core.clip.zero_shot import class_prompts
+        from gift_core.methods import build_method, load_replay
+        from gift_core.replay.pairs import ReplaySource
+        from gift_core.training import finetune as train
 
-    with open_cell("finetune", f"{method}-{task}", params, root) as cell:
         row, training, place = cell.method(method), cell.config.training, f"params.yaml: methods.{method}"
         names = ("finetune", cell.config.seed, task)  # not the method's: all methods see the same batches
         info, folder = read_task(cell.layout.task(task)), cell.layout.model(method, task)

@@ -7,12 +7,12 @@ from stages.cells import PARAMS, ROOT, Params, Root, open_cell
 
 def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
     """Load the pre-trained CLIP by its name and keep it as a plain open_clip folder: every method starts there."""
-    from gift_core.artifacts.accuracy import write_empty_accuracy
-    from gift_core.artifacts.models import model_hash
-    from gift_core.clip.loading import load_clip
-    from gift_core.clip.saving import save_clip
+    with open_cell("import_model", params, root) as cell:
+        from gift_core.artifacts.accuracy import write_empty_accuracy
+        from gift_core.artifacts.models import model_hash
+        from gift_core.clip.loading import load_clip
+        from gift_core.clip.saving import save_clip
 
-    with open_cell("import_model", "", params, root) as cell:
         model = cell.config.model
         clip = load_clip(model.name, model.pretrained, device="cpu")
         folder = cell.layout.pretrained()

@@ -7,10 +7,10 @@ from stages.cells import PARAMS, ROOT, Params, Root, Task, open_cell
 
 def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """Turn a raw data set (or the miniature world's) into image tars and a task.json."""
-    from gift_core.errors import lookup
-    from gift_core.tasks.ingest import ingest as ingest_task
+    with open_cell("ingest", params, root, task=task) as cell:
+        from gift_core.errors import lookup
+        from gift_core.tasks.ingest import ingest as ingest_task
 
-    with open_cell("ingest", task, params, root) as cell:
         source = lookup(cell.config.tasks, task, "params.yaml: tasks")
         info = ingest_task(
             task, source, cell.layout.task(task), ingest_config=cell.config.ingest, seed=cell.config.seed

@@ -7,8 +7,8 @@ from stages.cells import PARAMS, ROOT, Params, Root, open_cell
 
 def report(params: Params = PARAMS, root: Root = ROOT) -> None:
     """Compute Transfer, Avg, Last and Forgetting, and write reports/: metrics.json, plots, index.html."""
-    from gift_core.report import build_report
+    with open_cell("report", params, root) as cell:
+        from gift_core.report import build_report
 
-    with open_cell("report", "", params, root) as cell:
         build_report(cell.layout, cell.config, cell.layout.reports())
         cell.say(f"open {(cell.layout.reports() / 'index.html').resolve()}")

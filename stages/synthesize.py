@@ -7,12 +7,12 @@ from stages.cells import PARAMS, ROOT, Params, Root, Task, open_cell
 
 def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """Draw the task's synthetic image-text pairs with the diffusion model; resumes an interrupted draw."""
-    from gift_core.artifacts.prompts import read_prompts
-    from gift_core.clip.device import resolve_device
-    from gift_core.generators.pipeline import check_local_folder, load_pipeline
-    from gift_core.generators.synthesize import synthesize as draw_pairs
+    with open_cell("synthesize", params, root, task=task) as cell:
+        from gift_core.artifacts.prompts import read_prompts
+        from gift_core.clip.device import resolve_device
+        from gift_core.generators.pipeline import check_local_folder, load_pipeline
+        from gift_core.generators.synthesize import synthesize as draw_pairs
 
-    with open_cell("synthesize", task, params, root) as cell:
         generator = cell.config.generator
         check_local_folder(generator.pipeline)
         prompts = read_prompts(cell.layout.prompts(task))

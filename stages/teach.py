@@ -7,14 +7,14 @@ from stages.cells import PARAMS, ROOT, Method, Params, Root, Task, open_cell
 
 def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """Encode the task's synthetic pairs with the teacher: the model as it stood before this task."""
-    from gift_core.artifacts.features import write_features
-    from gift_core.artifacts.models import model_hash
-    from gift_core.artifacts.shards import iterate_pairs
-    from gift_core.clip.device import resolve_device
-    from gift_core.clip.loading import load_folder
-    from gift_core.replay.teacher import teach as encode_pairs
+    with open_cell("teach", params, root, method=method, task=task) as cell:
+        from gift_core.artifacts.features import write_features
+        from gift_core.artifacts.models import model_hash
+        from gift_core.artifacts.shards import iterate_pairs
+        from gift_core.clip.device import resolve_device
+        from gift_core.clip.loading import load_folder
+        from gift_core.replay.teacher import teach as encode_pairs
 
-    with open_cell("teach", f"{method}-{task}", params, root) as cell:
         start = cell.start_model(method, task)
         device = resolve_device(cell.config.run.device)
         teacher = load_folder(start, device=device, precision=cell.config.model.precision)

@@ -7,12 +7,12 @@ from stages.cells import PARAMS, ROOT, Params, Root, Task, open_cell
 
 def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """Draw the task's prompts from the base vocabulary and the class names of the tasks before it."""
-    from gift_core.artifacts.pool import PoolEntry, read_pool, write_pool
-    from gift_core.artifacts.prompts import write_prompts as save_prompts
-    from gift_core.artifacts.task import read_task
-    from gift_core.replay.prompts import draw_prompts
+    with open_cell("write_prompts", params, root, task=task) as cell:
+        from gift_core.artifacts.pool import PoolEntry, read_pool, write_pool
+        from gift_core.artifacts.prompts import write_prompts as save_prompts
+        from gift_core.artifacts.task import read_task
+        from gift_core.replay.prompts import draw_prompts
 
-    with open_cell("write_prompts", task, params, root) as cell:
         info = read_task(cell.layout.task(task))
         pool = read_pool(cell.layout.pool(cell.step(task).after))
         count = cell.config.prompts.images_per_task

@@ -7,10 +7,10 @@ from stages.cells import PARAMS, ROOT, Params, Root, open_cell
 
 def write_vocabulary(params: Params = PARAMS, root: Root = ROOT) -> None:
     """Write the base vocabulary: the first entries of every task's prompt pool."""
-    from gift_core.artifacts.pool import PoolEntry, write_pool
-    from gift_core.tasks.vocabulary import base_vocabulary
+    with open_cell("write_vocabulary", params, root) as cell:
+        from gift_core.artifacts.pool import PoolEntry, write_pool
+        from gift_core.tasks.vocabulary import base_vocabulary
 
-    with open_cell("write_vocabulary", "", params, root) as cell:
         prompts = cell.config.prompts
         names = base_vocabulary(prompts.base_vocabulary)
         write_pool(cell.layout.base_pool(), [PoolEntry("base", name, prompts.base_template) for name in names])

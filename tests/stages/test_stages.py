@@ -54,7 +54,7 @@ class Experiment:
 
 
 def tiny(params: dict[str, Any], project: Path) -> dict[str, Any]:
-    row = {"source": "mini", "path": "gift_core/mini", "train_images": 40, "test_images": 30}
+    row = {"source": "mini", "path": "gift_core/mini", "train_images": 40, "test_images": 35}
     params["tasks"] = {task: dict(row) for task in TASKS}
     params["sequence"] = [
         {"task": "games", "after": "../pretrained", "learning_rate_factor": 1.0},
@@ -94,7 +94,7 @@ def fresh(tmp_path: Path, mini_params: dict[str, Any], project: Path) -> Experim
 
 def test_ingest_keeps_the_images_and_class_names_asked_for(done: Experiment) -> None:
     info = read_task(done.layout.task("games"))
-    assert dict(info.counts) == {"train": 40, "test": 30}
+    assert dict(info.counts) == {"train": 40, "test": 35}
     assert "black chess knight" in info.class_names
 
 
