@@ -74,7 +74,7 @@ def run_steps(
     """The loop itself, a step for each rate. The start weights of the anchor are those at the call."""
     parameters = clip.trainable()
     optimizer = torch.optim.AdamW(
-        parameters.values(), lr=0.0, betas=training.betas, weight_decay=training.weight_decay, foreach=True
+        parameters.values(), lr=0.0, betas=training.betas, weight_decay=training.weight_decay, fused=True
     )
     stepper = Stepper(
         clip=clip,

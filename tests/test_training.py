@@ -91,7 +91,9 @@ def gift() -> MethodConfig:
 
 def test_the_rate_rises_linearly_then_falls_as_a_cosine() -> None:
     rates = learning_rates(6, warmup_steps=2, peak=1.0)
-    assert rates == pytest.approx([0.5, 1.0, 1.0, (1 + math.cos(math.pi / 4)) / 2, 0.5, (1 - math.cos(math.pi / 4)) / 2])
+    assert rates == pytest.approx(
+        [0.5, 1.0, 1.0, (1 + math.cos(math.pi / 4)) / 2, 0.5, (1 - math.cos(math.pi / 4)) / 2]
+    )
     assert learning_rates(2, warmup_steps=0, peak=4.0) == pytest.approx([4.0, 2.0])
 
 

@@ -30,7 +30,10 @@ class TaskBatch:
 class TaskBatches(Protocol):
     """The images of the task that is being learned, and the prompts of its classes."""
 
-    class_prompts: Sequence[str]
+    @property
+    def class_prompts(self) -> Sequence[str]:
+        """One prompt a class, in the order of the labels."""
+        ...
 
     def draw(self, step: int) -> TaskBatch:
         """The batch of step `step`: the same whenever it is asked for."""

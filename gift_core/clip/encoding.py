@@ -20,6 +20,8 @@ SHORTEST_ROWS = 16
 
 def encode_images(clip: Clip, images_BCHW: torch.Tensor) -> torch.Tensor:
     """Unit features [B, D], float32, of normalised images; differentiable."""
+    # channels last: a convolutional tower trains nearly twice as fast on a CPU, a transformer as fast as before
+    images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
     with _autocast(clip):
         features_BD: torch.Tensor = clip.model.encode_image(images_BCHW)  # type: ignore[operator]
     return functional.normalize(features_BD.float(), dim=-1)

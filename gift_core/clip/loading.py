@@ -47,7 +47,7 @@ def load_clip(
     if name.startswith(HUB):
         return _from_hub(name, device=device, precision=precision)
     lookup({known: known for known in open_clip.list_models()}, name.replace("/", "-"), "model.name (architecture)")
-    options = _weights_options(name.replace("/", "-"), pretrained)
+    options = weights_options(name.replace("/", "-"), pretrained)
     model = _create(name, device, place=f"model.name {name!r}, model.pretrained {pretrained!r}", **options)
     model_config = open_clip.get_model_config(name.replace("/", "-"))
     if options.get("force_quick_gelu"):
@@ -123,7 +123,7 @@ def _check_safetensors(path: Path) -> None:
         raise UserError(f"{path}: damaged or incomplete ({error}). Fetch or make it again.") from error
 
 
-def _weights_options(architecture: str, pretrained: str | None) -> dict[str, Any]:
+def weights_options(architecture: str, pretrained: str | None) -> dict[str, Any]:
     """Arguments for open_clip that fetch `pretrained`, a tag or a file."""
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if pretrained is None:
@@ -147,8 +147,9 @@ def _create(name: str, device: torch.device, *, place: str, **options: Any) -> t
             name, device=device, precision="fp32", weights_only=True, require_pretrained=True, **options
         )
     except Exception as error:  # whatever open_clip, the hub or torch raise, the user needs the place and the reason
-        reason = str(error).strip().splitlines()[:4]
-        raise UserError(f"{place}: open_clip cannot load it: {' '.join(reason)}") from error
+        reason = " ".join(str(error).split()[:60])
+        remedy = "Check the name, and that weights and configuration belong together."
+        raise UserError(f"{place}: open_clip cannot load it: {reason}. {remedy}") from error
     return model.eval()
 
 

@@ -31,16 +31,18 @@ def encodings(
 def test_task_loss_without_smoothing() -> None:
     # logits 3 * (1, 0) and 3 * (0.6, 0.8); labels 0 and 1
     image_BD, class_KD = torch.tensor([[1.0, 0.0], [0.6, 0.8]]), torch.eye(2)
-    loss = task_loss(
-        image_BD, class_KD, labels_B=torch.tensor([0, 1]), scale=torch.tensor(3.0), label_smoothing=0.0
-    )
+    loss = task_loss(image_BD, class_KD, labels_B=torch.tensor([0, 1]), scale=torch.tensor(3.0), label_smoothing=0.0)
     assert loss.item() == pytest.approx((math.log(1 + math.exp(-3)) + math.log(1 + math.exp(-0.6))) / 2, abs=1e-6)
 
 
 def test_task_loss_smooths_the_labels() -> None:
     # one image, logits (2, 0), label 0, smoothing 0.2: 0.9 of the mass on class 0, 0.1 on class 1
     loss = task_loss(
-        torch.tensor([[1.0, 0.0]]), torch.eye(2), labels_B=torch.tensor([0]), scale=torch.tensor(2.0), label_smoothing=0.2
+        torch.tensor([[1.0, 0.0]]),
+        torch.eye(2),
+        labels_B=torch.tensor([0]),
+        scale=torch.tensor(2.0),
+        label_smoothing=0.2,
     )
     first, second = -math.log(1 / (1 + math.exp(-2))), -math.log(math.exp(-2) / (1 + math.exp(-2)))
     assert loss.item() == pytest.approx(0.9 * first + 0.1 * second, abs=1e-6)

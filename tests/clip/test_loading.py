@@ -1,0 +1,199 @@
+"""Models by name and by folder, what is wrong with them, and the folder that open_clip loads by itself."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from gift_core.artifacts.losses import read_losses
+from gift_core.artifacts.models import read_provenance
+from gift_core.clip.encoding import encode_tokens, tokenize
+from gift_core.clip.images import evaluation_transform
+from gift_core.clip.loading import load_clip, load_folder, weights_options
+from gift_core.clip.saving import save_clip
+from gift_core.errors import ContractError, UserError
+from tests.clip.tiny import picture, tiny_clip, tiny_config
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "clip"
+    save_clip(tiny_clip(), path, {"name": "tiny"})
+    return path
+
+
+def load(folder: Path):
+    return load_clip(f"local-dir:{folder}", device=CPU, precision="fp32")
+
+
+@pytest.mark.parametrize("tower", ["vit", "resnet"])
+def test_open_clip_alone_loads_a_saved_folder(tmp_path: Path, tower: str) -> None:
+    clip = tiny_clip(tower=tower)
+    save_clip(clip, tmp_path / "saved", {})
+    model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / 'saved'}")
+    tokens_NL = open_clip.get_tokenizer(f"local-dir:{tmp_path / 'saved'}")(["a cat"])
+    image_CHW = transform(picture(0, width=50, height=40))
+    assert torch.equal(image_CHW, evaluation_transform(clip)(picture(0, width=50, height=40)))
+    model.eval()
+    assert torch.equal(model.encode_image(image_CHW[None]), clip.model.encode_image(image_CHW[None]))
+    assert torch.equal(model.encode_text(tokens_NL), clip.model.encode_text(clip.tokenizer(["a cat"])))
+
+
+def test_a_loaded_model_saves_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    save_clip(load(folder), tmp_path / "again", {"name": "tiny"})
+    files = sorted(path.name for path in folder.iterdir())
+    assert files == ["open_clip_config.json", "open_clip_model.safetensors", "provenance.json"]
+    for name in files:
+        assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+
+
+def test_provenance_and_losses_lie_beside_the_model(tmp_path: Path) -> None:
+    losses = [{"step": 0, "learning_rate": 0.1, "task": 1.5, "anchor": 0.0, "total": 1.5}]
+    save_clip(tiny_clip(), tmp_path / "model", {"method": "gift"}, losses)
+    assert read_provenance(tmp_path / "model") == {"method": "gift"}
+    assert read_losses(tmp_path / "model" / "losses.jsonl") == losses
+
+
+def test_half_precision_files_become_float32_models(folder: Path, tmp_path: Path) -> None:
+    weights = load_file(folder / "open_clip_model.safetensors")
+    save_file({name: value.half() for name, value in weights.items()}, folder / "open_clip_model.safetensors")
+    clip = load(folder)
+    assert {value.dtype for value in clip.model.parameters()} == {torch.float32}
+    save_clip(clip, tmp_path / "saved", {})
+    assert {value.dtype for value in load_file(tmp_path / "saved" / "open_clip_model.safetensors").values()} == {
+        torch.float32
+    }
+
+
+def test_the_mini_models_tokenizer_goes_with_every_copy(tmp_path: Path, project: Path) -> None:
+    source = load(project / "data" / "mini" / "clip")
+    save_clip(source, tmp_path / "copy", {})
+    copy = load(tmp_path / "copy")
+    texts = ["a photo of a red snowman.", "upwards arrow"]
+    assert torch.equal(source.tokenizer(texts), copy.tokenizer(texts))
+    assert torch.equal(encode_tokens(source, tokenize(source, texts)), encode_tokens(copy, tokenize(copy, texts)))
+    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / 'copy'}")
+    assert torch.equal(open_clip.get_tokenizer(f"local-dir:{tmp_path / 'copy'}")(texts), source.tokenizer(texts))
+    assert sum(value.numel() for value in model.parameters()) == source.parameter_count
+
+
+def remove(name: str):
+    return lambda folder: (folder / name).unlink()
+
+
+def cut(name: str):
+    def change(folder: Path) -> None:
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: len(data) // 2])
+
+    return change
+
+
+def without_embedding_size(folder: Path) -> None:
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    del config["model_cfg"]["embed_dim"]
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+
+
+def with_a_wider_tower(folder: Path) -> None:
+    (folder / "open_clip_config.json").write_text(json.dumps(tiny_config(width=32)))
+
+
+def with_a_tokenizer_it_lacks(folder: Path) -> None:
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = "."
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+
+
+DAMAGES = {
+    "no folder": (shutil.rmtree, "clip: no such model folder"),
+    "no configuration": (remove("open_clip_config.json"), "open_clip_config.json: missing"),
+    "half a configuration": (cut("open_clip_config.json"), "open_clip_config.json: not a model configuration"),
+    "an incomplete configuration": (without_embedding_size, "open_clip_config.json: model_cfg lacks embed_dim"),
+    "no weights": (remove("open_clip_model.safetensors"), "clip: holds no weights"),
+    "half the weights": (cut("open_clip_model.safetensors"), "model.safetensors: damaged or incomplete"),
+    "weights of another model": (with_a_wider_tower, "clip: open_clip cannot load it: .*belong together"),
+    "no tokenizer": (with_a_tokenizer_it_lacks, "no tokenizer file lies beside it"),
+}
+
+
+@pytest.mark.parametrize("damage", sorted(DAMAGES))
+def test_a_damaged_folder_is_refused_with_its_place(folder: Path, damage: str) -> None:
+    change, message = DAMAGES[damage]
+    change(folder)
+    with pytest.raises(UserError, match=message):
+        load(folder)
+
+
+def test_a_damaged_artifact_names_the_stages_that_make_it(folder: Path) -> None:
+    cut("open_clip_model.safetensors")(folder)
+    with pytest.raises(ContractError, match=r"damaged or incomplete.*import_model and finetune"):
+        load_folder(folder, device=CPU, precision="fp32")
+
+
+def test_an_unknown_architecture_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"unknown name 'ViT-B-61'\. Did you mean 'ViT-B-16'"):
+        load_clip("ViT-B-61", "openai", device=CPU, precision="fp32")
+
+
+def test_an_unknown_tag_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"unknown name 'openia'\. Did you mean 'openai'"):
+        load_clip("ViT-B-16", "openia", device=CPU, precision="fp32")
+
+
+def test_an_architecture_without_weights_lists_the_tags() -> None:
+    with pytest.raises(UserError, match=r"model\.pretrained: .*ViT-B-16.*openai"):
+        load_clip("ViT-B-16", None, device=CPU, precision="fp32")
+
+
+def test_an_unknown_precision_is_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"model\.precision: unknown name 'fp16'"):
+        load_clip(f"local-dir:{folder}", device=CPU, precision="fp16")
+
+
+def test_openai_weights_get_the_activation_they_were_trained_with() -> None:
+    assert weights_options("ViT-B-16", "openai") == {"pretrained": "openai", "force_quick_gelu": True}
+    assert weights_options("ViT-B-16", "laion2b_s34b_b88k") == {
+        "pretrained": "laion2b_s34b_b88k",
+        "force_quick_gelu": False,
+    }
+
+
+@pytest.fixture
+def tiny_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An architecture of that name known to open_clip while the test runs."""
+    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIGS", {"Tiny": tiny_config()["model_cfg"]})
+    return "Tiny"
+
+
+def test_an_architecture_takes_a_file_of_weights(tiny_architecture: str, tmp_path: Path) -> None:
+    torch.save(tiny_clip(seed=3).model.state_dict(), tmp_path / "weights.pth")
+    clip = load_clip(tiny_architecture, str(tmp_path / "weights.pth"), device=CPU, precision="fp32")
+    expected = tiny_clip(seed=3).model.get_parameter("visual.proj")
+    assert torch.equal(clip.model.get_parameter("visual.proj"), expected)
+    save_clip(clip, tmp_path / "saved", {})
+    assert torch.equal(load(tmp_path / "saved").model.get_parameter("visual.proj"), expected)
+
+
+class Surprise:
+    """What a malicious pickle does when it is opened."""
+
+    def __reduce__(self):
+        return (print, ("code of the file was run",))
+
+
+def test_nothing_in_a_weights_file_is_executed(
+    tiny_architecture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"state_dict": Surprise()}, tmp_path / "weights.pth")
+    with pytest.raises(UserError, match=r"weights.pth.*open_clip cannot load it"):
+        load_clip(tiny_architecture, str(tmp_path / "weights.pth"), device=CPU, precision="fp32")
+    assert "code of the file" not in capsys.readouterr().out

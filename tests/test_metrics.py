@@ -1,0 +1,126 @@
+"""Transfer, Avg, Last, Forgetting: by hand, and on the published matrices to the printed digit."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gift_core.errors import UserError
+from gift_core.metrics import accuracy_matrix, avg_by_task, metrics_by_method, scores, transfer_by_task, with_zero_shot
+
+PUBLISHED = Path(__file__).parents[1] / "gift_core" / "published" / "mtil_order_1_accuracy.csv"
+# Transfer / Avg / Last as the papers print them (MTIL, order I, CLIP ViT-B/16).
+PRINTED = {
+    "zero_shot": (69.4, 65.3, 65.3),
+    "finetune": (44.6, 55.9, 77.3),
+    "lwf": (56.9, 64.7, 74.6),
+    "icarl": (50.4, 65.7, 80.1),
+    "lwf_vr": (57.2, 65.1, 76.6),
+    "wise_ft": (52.3, 60.7, 77.7),
+    "zscl_star": (62.2, 72.6, 84.5),
+    "zscl": (68.1, 75.4, 83.6),
+}
+
+
+def published() -> pd.DataFrame:
+    rows = pd.read_csv(PUBLISHED)
+    return rows.assign(top1=rows["top1_percent"] / 100)
+
+
+def rows_of(matrix: list[list[float]], method: str = "gift", tasks: str = "abc") -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"method": method, "step": step, "trained_task": tasks[step], "eval_task": tasks[column], "top1": value}
+            for step, row in enumerate(matrix)
+            for column, value in enumerate(row)
+        ]
+    )
+
+
+MATRIX = [[0.9, 0.4, 0.5], [0.8, 0.7, 0.3], [0.6, 0.5, 0.8]]
+
+
+@pytest.mark.parametrize("method", sorted(PRINTED))
+def test_published_matrices_give_the_printed_numbers(method: str) -> None:
+    metrics = metrics_by_method(published())[method]
+    assert tuple(round(metrics[name], 1) for name in ("transfer", "avg", "last")) == PRINTED[method]
+
+
+def test_zero_shot_forgets_nothing() -> None:
+    assert metrics_by_method(published())["zero_shot"]["forgetting"] == pytest.approx(0)
+
+
+def test_metrics_by_hand() -> None:
+    metrics = scores(accuracy_matrix(rows_of(MATRIX), "gift"))
+    assert metrics["transfer"] == pytest.approx((0.4 + (0.5 + 0.3) / 2) / 2)
+    assert metrics["avg"] == pytest.approx(5.5 / 9)
+    assert metrics["last"] == pytest.approx((0.6 + 0.5 + 0.8) / 3)
+    assert metrics["forgetting"] == pytest.approx(((0.9 - 0.6) + (0.7 - 0.5)) / 2)
+
+
+def test_rows_by_task() -> None:
+    matrix = accuracy_matrix(rows_of(MATRIX), "gift")
+    assert transfer_by_task(matrix).to_dict() == pytest.approx({"b": 0.4, "c": 0.4})
+    assert avg_by_task(matrix).to_dict() == pytest.approx({"a": 2.3 / 3, "b": 1.6 / 3, "c": 1.6 / 3})
+
+
+def test_the_order_of_the_tasks_is_that_of_the_steps_not_of_the_rows_or_letters() -> None:
+    shuffled = rows_of(MATRIX, tasks="cab").sample(frac=1, random_state=0)
+    matrix = accuracy_matrix(shuffled, "gift")
+    assert list(matrix.index) == list(matrix.columns) == ["c", "a", "b"]
+    assert scores(matrix) == scores(accuracy_matrix(rows_of(MATRIX), "gift"))
+
+
+def test_one_task_has_neither_transfer_nor_forgetting() -> None:
+    metrics = metrics_by_method(rows_of([[0.75]], tasks="a"))["gift"]
+    assert metrics == {"transfer": None, "avg": 75.0, "last": 75.0, "forgetting": None}
+
+
+def test_the_pretrained_model_becomes_the_zero_shot_method() -> None:
+    before = pd.DataFrame(
+        [
+            {"method": method, "step": -1, "trained_task": "pretrained", "eval_task": task, "top1": value}
+            for method in ("gift", "finetune")
+            for task, value in zip("abc", (0.5, 0.6, 0.8), strict=True)
+        ]
+    )
+    rows = pd.concat([before, rows_of(MATRIX), rows_of(MATRIX, "finetune")])
+    metrics = metrics_by_method(rows)
+    assert list(metrics) == ["zero_shot", "gift", "finetune"]
+    assert metrics["zero_shot"] == pytest.approx(
+        {"transfer": 70.0, "avg": 190 / 3, "last": 190 / 3, "forgetting": 0.0}
+    )
+    assert set(with_zero_shot(rows)["step"]) == {0, 1, 2}
+
+
+def test_missing_cells_are_named() -> None:
+    with pytest.raises(UserError, match=r"accuracies of gift: missing: step 1 on c, step 2 on a\. Run stage evaluate"):
+        accuracy_matrix(rows_of(MATRIX).drop([5, 6]), "gift")
+
+
+def test_cells_given_twice_are_named() -> None:
+    rows = rows_of(MATRIX)
+    with pytest.raises(UserError, match="given twice: step 1 on b"):
+        accuracy_matrix(pd.concat([rows, rows.iloc[[4]]]), "gift")
+
+
+def test_a_missing_step_is_named() -> None:
+    rows = rows_of(MATRIX)
+    with pytest.raises(UserError, match=r"steps are \[0, 2\], expected 0, 1, 2"):
+        accuracy_matrix(rows[rows["step"] != 1], "gift")
+
+
+def test_a_task_that_no_step_trained_is_named() -> None:
+    rows = rows_of(MATRIX)
+    extra = rows.iloc[[0]].assign(eval_task="z")
+    with pytest.raises(UserError, match=r"evaluated on \['z'\], which no step trained"):
+        accuracy_matrix(pd.concat([rows, extra]), "gift")
+
+
+def test_metrics_do_not_import_torch() -> None:
+    code = "import sys, gift_core.metrics; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PUBLISHED.parents[2])
