@@ -256,6 +256,13 @@ def test_a_loss_that_is_not_finite_stops_with_step_term_and_last_good_values() -
         )
 
 
+def test_bfloat16_autocast_trains_float32_weights() -> None:
+    clip = tiny_clip(precision="amp_bf16")
+    fast, exact = run(clip, gift()), run(tiny_clip(), gift())
+    assert {value.dtype for value in clip.model.parameters()} == {torch.float32}
+    assert fast[0]["total"] == pytest.approx(exact[0]["total"], rel=2e-2)
+
+
 def test_the_model_comes_back_in_evaluation_mode_without_gradients() -> None:
     clip = tiny_clip()
     run(clip, gift())

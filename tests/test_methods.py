@@ -1,0 +1,55 @@
+"""A method is data: every name that params.yaml may say has a row in a table, and a row becomes a method."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+import torch
+
+from gift_core.anchors.adaptive_fisher import AdaptiveFisherAnchor
+from gift_core.anchors.none import NoAnchor
+from gift_core.anchors.table import ANCHORS
+from gift_core.config import AnchorConfig, MethodConfig, ReplayConfig, TermsConfig
+from gift_core.methods import build_method
+from gift_core.objectives.align import ImageTextAlignment
+from gift_core.objectives.distill import ContrastiveDistillation
+from gift_core.objectives.table import TERMS
+from gift_core.replay.pairs import REPLAYS
+
+
+def names_of(union: Any, key: str) -> set[str]:
+    """What `key` may say in the sections of a discriminated union."""
+    return {get_args(section.model_fields[key].annotation)[0] for section in get_args(get_args(union)[0])}
+
+
+def test_every_name_that_params_may_say_has_a_row() -> None:
+    assert set(TermsConfig.model_fields) == set(TERMS)
+    assert names_of(AnchorConfig, "kind") == set(ANCHORS)
+    assert names_of(ReplayConfig, "images") == set(REPLAYS)
+
+
+def test_gift_of_the_preset_is_the_papers_gift(mini_params: dict[str, Any]) -> None:
+    method = build_method(MethodConfig.model_validate(mini_params["methods"]["gift"]), "methods.gift")
+    assert {name: weighted.term for name, weighted in method.terms.items()} == {
+        "distill": ContrastiveDistillation(temperature=2.0),
+        "align": ImageTextAlignment(label_smoothing=0.2),
+    }
+    assert {name: weighted.weight for name, weighted in method.terms.items()} == {"distill": 1.0, "align": 0.25}
+    parameters = {"weight": torch.nn.Parameter(torch.zeros(2))}
+    assert isinstance(method.build_anchor(parameters), AdaptiveFisherAnchor)
+
+
+def test_finetune_has_no_terms_and_no_anchor(mini_params: dict[str, Any]) -> None:
+    method = build_method(MethodConfig.model_validate(mini_params["methods"]["finetune"]), "methods.finetune")
+    assert method.terms == {}
+    assert isinstance(method.build_anchor({}), NoAnchor)
+
+
+@pytest.mark.parametrize("weight", [0.3, 2.0])
+def test_the_anchors_weight_is_the_rows(mini_params: dict[str, Any], weight: float) -> None:
+    row = mini_params["methods"]["gift"] | {"anchor": {"kind": "uniform", "weight": weight}}
+    parameters = {"weight": torch.nn.Parameter(torch.zeros(2))}
+    anchor = build_method(MethodConfig.model_validate(row), "methods.gift").build_anchor(parameters)
+    parameters["weight"].data += 1.0
+    assert anchor.pull(parameters).item() == pytest.approx(2 * weight)
