@@ -43,19 +43,19 @@ def _glyph_task(group: str, faces: tuple[str, ...], finish: Callable[[Pixels, Ra
 
 def _noisy_print(mask: Pixels, random: Random) -> Pixels:
     ink, ground = legible_pair(random)
-    return looks.noisy(paint(mask, shade(ink, random), looks.plain(ground, random)), random, strength=55)
+    return looks.noisy(paint(mask, shade(ink, random), looks.plain(ground, random)), random, strength=68)
 
 
 def _blurred_light_on_dark(mask: Pixels, random: Random) -> Pixels:
     dark = random.uniform(0, 70, 3).astype(np.float32)
     light = random.uniform(150, 255, 3).astype(np.float32)
-    picture = looks.blurred(paint(mask, light, dark), radius=random.uniform(0.8, 1.6))
-    return looks.noisy(picture, random, strength=12)
+    picture = looks.blurred(paint(mask, light, dark), radius=random.uniform(0.9, 1.7))
+    return looks.noisy(picture, random, strength=16)
 
 
 def _ink_on_paper(mask: Pixels, random: Random) -> Pixels:
     ink = np.asarray((45, 40, 75), np.float32) + random.uniform(-25, 45, 3).astype(np.float32)
-    return paint(looks.crumbled(mask, random, share=0.25), ink, looks.paper(random))
+    return paint(looks.crumbled(mask, random, share=0.4), ink, looks.paper(random))
 
 
 def _on_checkerboard(mask: Pixels, random: Random) -> Pixels:
@@ -72,7 +72,7 @@ def _among_clutter(mask: Pixels, random: Random) -> Pixels:
 def _on_a_sticker(mask: Pixels, random: Random) -> Pixels:
     yellow, rim = shade("yellow", random, spread=30.0), shade("orange", random, spread=30.0)
     picture = paint(mask, random.uniform(0, 90, 3).astype(np.float32), gradient(yellow, rim, random))
-    return looks.noisy(looks.blurred(picture, radius=random.uniform(0.5, 1.0)), random, strength=38)
+    return looks.noisy(looks.blurred(picture, radius=random.uniform(0.5, 1.0)), random, strength=44)
 
 
 def _night_sky(mask: Pixels, random: Random) -> Pixels:
@@ -96,7 +96,7 @@ def _texture(label: int, random: Random) -> Pixels:
     ) / np.float32(255)
     picture = paint(mask, shade(ink, random), shade(ground, random))
     light = gradient(np.full(3, 0.5, np.float32), np.full(3, 1.15, np.float32), random)
-    return looks.noisy(picture * light, random, strength=18)
+    return looks.noisy(picture * light, random, strength=30)
 
 
 def _coloured_symbol(label: int, random: Random) -> Pixels:

@@ -46,7 +46,9 @@ def sampling_scheduler() -> Any:
     """The scheduler the pipeline ships with."""
     from diffusers import DPMSolverMultistepScheduler
 
-    return DPMSolverMultistepScheduler(**SCHEDULE, algorithm_type="dpmsolver++", timestep_spacing="trailing")
+    return DPMSolverMultistepScheduler(
+        **SCHEDULE, algorithm_type="dpmsolver++", timestep_spacing="trailing", steps_offset=1
+    )
 
 
 class Scale(nn.Module):
