@@ -55,7 +55,8 @@ class Clone:
 
 def cut(params: dict[str, Any]) -> dict[str, Any]:
     """Three tasks, few steps, few images."""
-    params["tasks"] = {task: {**params["tasks"][task], "train_images": 200, "test_images": 100} for task in TASKS}
+    row = {"source": "mini", "path": "gift_core/mini", "train_images": 200, "test_images": 100}
+    params["tasks"] = {task: dict(row) for task in TASKS}
     after = ["../pretrained", *TASKS]
     params["sequence"] = [
         {"task": task, "after": after[i], "learning_rate_factor": 1.0} for i, task in enumerate(TASKS)
@@ -147,7 +148,7 @@ def test_a_changed_weight_of_gift_runs_only_its_cells_and_the_report(clone: Clon
 
 def test_an_appended_task_runs_only_its_own_cells(clone: Clone) -> None:
     params = clone.params
-    params["tasks"]["faces"] = {**params["tasks"]["games"]}
+    params["tasks"]["faces"] = dict(params["tasks"]["games"])
     params["sequence"].append({"task": "faces", "after": TASKS[-1], "learning_rate_factor": 1.0})
     clone.write_params(params)
     expected = {"ingest@faces", "write_prompts@3", "synthesize@3", "finetune_plain@finetune-step3", "report"}
