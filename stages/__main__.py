@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
 from stages.cells import GiftGroup
@@ -25,13 +27,23 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-STAGES = "Stages of dvc.yaml"
-for command in (
-    import_model, ingest, write_vocabulary, write_prompts, synthesize, teach, finetune, evaluate, report,
-):  # fmt: skip
-    app.command(command.__name__, rich_help_panel=STAGES)(command)
-for command in (show, use):
-    app.command(command.__name__, rich_help_panel="For people")(command)
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Stages of dvc.yaml": (
+        import_model,
+        ingest,
+        write_vocabulary,
+        write_prompts,
+        synthesize,
+        teach,
+        finetune,
+        evaluate,
+        report,
+    ),  # fmt: skip
+    "For people": (show, use),
+}
+for panel, commands in COMMANDS.items():
+    for command in commands:
+        app.command(command.__name__, rich_help_panel=panel)(command)
 
 
 def main() -> None:
