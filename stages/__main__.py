@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         finetune,
         evaluate,
         report,
-    ),  # fmt: skip
+    ),
     "For people": (show, use),
 }
 for panel, commands in COMMANDS.items():
