@@ -157,8 +157,10 @@ def main() -> None:
     parser.add_argument("--split", default="test", choices=("train", "test"))
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--threads", type=int, default=1, help="more is slower where the cores are busy")
     parser.add_argument("--clip-only", action="store_true")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     clip = MiniClip()
     _line("base zero-shot", base_accuracy(clip, options.count))
     tasks = {name: task_accuracy(clip, name, options.split, options.count) for name in world.task_names()}
