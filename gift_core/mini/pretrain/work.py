@@ -49,7 +49,7 @@ class Checkpoint:
         if not self.path.exists():
             return 0
         state = torch.load(self.path, weights_only=True)
-        if state["recipe"] != self.recipe:
+        if state.get("recipe") != self.recipe:
             return 0
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
