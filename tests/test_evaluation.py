@@ -87,9 +87,7 @@ def test_all_steps_together_are_the_whole_matrix_once(models: dict[str, Path], t
     assert len(cells) == len(set(cells)) == 4 * 3
 
 
-def test_rows_satisfy_the_artifacts_contract(
-    models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path
-) -> None:
+def test_rows_satisfy_the_artifacts_contract(models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path) -> None:
     rows, metadata = measure(models, tasks, 1)
     write_accuracy(tmp_path / "accuracy.parquet", rows, metadata)
     again, again_metadata = read_accuracy(tmp_path / "accuracy.parquet")

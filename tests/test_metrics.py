@@ -91,9 +91,7 @@ def test_the_pretrained_model_becomes_the_zero_shot_method() -> None:
     rows = pd.concat([before, rows_of(MATRIX), rows_of(MATRIX, "finetune")])
     metrics = metrics_by_method(rows)
     assert list(metrics) == ["zero_shot", "gift", "finetune"]
-    assert metrics["zero_shot"] == pytest.approx(
-        {"transfer": 70.0, "avg": 190 / 3, "last": 190 / 3, "forgetting": 0.0}
-    )
+    assert metrics["zero_shot"] == pytest.approx({"transfer": 70.0, "avg": 190 / 3, "last": 190 / 3, "forgetting": 0.0})
     assert set(with_zero_shot(rows)["step"]) == {0, 1, 2}
 
 

@@ -31,9 +31,7 @@ TOKENIZER_FILES = (
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth")
 
 
-def load_clip(
-    name: str, pretrained: str | None = None, *, device: torch.device | str, precision: str = "fp32"
-) -> Clip:
+def load_clip(name: str, pretrained: str | None = None, *, device: torch.device | str, precision: str = "fp32") -> Clip:
     """The model called `name`, in evaluation mode with float32 weights (half-precision files are widened).
 
     `name` is an open_clip architecture (ViT-B-16), with `pretrained` a tag that open_clip knows or a weights file
@@ -82,9 +80,7 @@ def check_folder(folder: Path) -> dict[str, Any]:
     UserError names the folder, the file and what is wrong with it.
     """
     if not folder.is_dir():
-        raise UserError(
-            f"{folder}: no such model folder. It should hold {CONFIG} and {WEIGHTS}; check model.name."
-        )
+        raise UserError(f"{folder}: no such model folder. It should hold {CONFIG} and {WEIGHTS}; check model.name.")
     config = _read_config(folder / CONFIG)
     weights = sorted(path for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES)
     if not weights:
