@@ -9,6 +9,7 @@ import typer
 from stages.cells import PARAMS, ROOT, Method, Params, Root, Task, open_cell
 
 Factor = Annotated[float, typer.Option(help="This step's factor on the method's learning rate.", min=0.0)]
+BYTES_A_WEIGHT = 4
 
 
 def finetune(
@@ -16,6 +17,7 @@ def finetune(
 ) -> None:
     """Fine-tune the model of the step before on the task, by the method's replay, loss terms and anchor."""
     with open_cell("finetune", params, root, method=method, task=task) as cell:
+        from gift_core.artifacts.atomic import require_free_bytes
         from gift_core.artifacts.task import iterate_task, read_task
         from gift_core.clip.batches import TrainingImages
         from gift_core.clip.device import resolve_device
@@ -31,6 +33,7 @@ def finetune(
         info, folder = read_task(cell.layout.task(task)), cell.layout.model(method, task)
         device = resolve_device(cell.config.run.device)
         clip = load_folder(cell.start_model(method, task), device=device, precision=cell.config.model.precision)
+        require_free_bytes(folder, clip.parameter_count * BYTES_A_WEIGHT, f"finetune: the model after {task}")
         images = TrainingImages(
             clip,
             iterate_task(cell.layout.task(task), "train"),

@@ -206,7 +206,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("training.crop_scale", [0.0, 1.0], "training.crop_scale[0]: should be more than 0, it is 0"),
     ("training.crop_scale", [0.9, 1.5], "training.crop_scale[1]: should be at most 1, it is 1.5."),
     ("training.crop_scale", [0.9, 0.5], "training.crop_scale: [0.9, 0.5] should rise."),
-    ("training.warmup_steps", 100, "training.warmup_steps: 100 should be fewer than training.steps (100)."),
+    ("training.warmup_steps", 200, "training.warmup_steps: 200 should be fewer than training.steps (200)."),
     ("prompts.images_per_task", 63, "prompts.images_per_task: 63 images cannot fill a replay batch (64)."),
     ("methods.gift.learning_rate", 0.0, "methods.gift.learning_rate: should be more than 0, it is 0"),
     ("methods.gift.learning_rate", float("inf"), "methods.gift.learning_rate: should be a finite number, it is inf."),

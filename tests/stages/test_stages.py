@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -249,6 +250,16 @@ def test_an_interrupted_finetune_leaves_no_model(
     result = copy.run("finetune", "gift", "arrows")
     assert result.exit_code == 130
     assert sorted(folder.name for folder in (copy.folder / "data/5_models/gift").iterdir()) == ["games"]
+
+
+def test_too_little_disk_is_said_before_the_training_starts(
+    done: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Experiment(shutil.copytree(done.folder, tmp_path / "copy"), done.params)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    output = copy.fail("finetune", "gift", "arrows").replace("\n", " ")
+    assert "finetune: the model after arrows" in output and "are free" in output
+    assert "steps" not in output
 
 
 def test_help_names_every_stage_and_what_it_does() -> None:
