@@ -148,7 +148,7 @@ def test_links_lead_to_sections_of_the_page(page: Reader) -> None:
 def test_what_ran_names_model_size_hashes_and_times(page: Reader) -> None:
     assert "1.5 million parameters" in page.text
     assert "3" * 16 in page.text
-    assert "rate 0.0005, synthetic replay, distill 1, align 0.25, anchor adaptive_fisher 1" in page.text
+    assert "rate 0.0005, synthetic replay, distill 1, align 0.25, anchor adaptive_fisher 0.1" in page.text
     assert re.search(r"synthesize ?2 ?2 min 6 s", page.text)
 
 
