@@ -1,0 +1,62 @@
+"""fisher.safetensors: the diagonal Fisher information of a model, one tensor a parameter, by the parameters' names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from gift_core.artifacts.atomic import broken, require_file, write_atomically
+
+STAGE = "teach"
+KEY = "fisher"  # one key alone: safetensors writes several in an order that changes from run to run
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Fisher:
+    """Diagonals >= 0 in the shapes of the parameters, how they were estimated, and the SHA-256 of the model."""
+
+    diagonals: Mapping[str, Floats]
+    estimator: str
+    model: str
+
+
+def write_fisher(path: Path, fisher: Fisher) -> None:
+    """Writes the diagonals as float32, sorted by name; ContractError for none, a negative or a number not finite."""
+    _require_sound(path, fisher)
+    note = json.dumps({"estimator": fisher.estimator, "model": fisher.model}, sort_keys=True)
+    tensors = {name: np.ascontiguousarray(fisher.diagonals[name]) for name in sorted(fisher.diagonals)}
+    with write_atomically(path) as unfinished:
+        unfinished.write_bytes(save(tensors, {KEY: note}))
+
+
+def read_fisher(path: Path) -> Fisher:
+    """Returns the diagonals; ContractError where the file is missing, damaged, or says not what it is."""
+    require_file(path, STAGE)
+    try:
+        with safe_open(path, framework="np") as file:
+            note = json.loads((file.metadata() or {})[KEY])
+            fisher = Fisher({name: file.get_tensor(name) for name in sorted(file.keys())}, **note)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise broken(
+            path, f"it should be safetensors with an estimator and a model in its metadata ({error!r})", STAGE
+        ) from error
+    _require_sound(path, fisher)
+    return fisher
+
+
+def _require_sound(path: Path, fisher: Fisher) -> None:
+    if not fisher.diagonals or not fisher.estimator or not fisher.model:
+        raise broken(path, "there should be diagonals, the estimator's name and the model's hash", STAGE)
+    for name, values in fisher.diagonals.items():
+        if values.dtype != np.float32:
+            raise broken(path, f"{name} should be float32, it is {values.dtype}", STAGE)
+        if not np.isfinite(values).all() or (values < 0).any():
+            raise broken(path, f"{name} should hold finite numbers >= 0", STAGE)
