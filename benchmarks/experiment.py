@@ -1,17 +1,29 @@
-"""Runs a whole experiment in one process: the stages' own commands in dvc.yaml's order, without DVC around them."""
+"""Runs a whole experiment without DVC around it: the stages' own commands in dvc.yaml's order, methods in parallel.
+
+What a folder holds is used again as long as it was made from the same settings; the code is not compared.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
+from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.config import load_config
 from gift_core.layout import Layout
 from gift_core.metrics import metrics_by_method
+from gift_core.progress import progress
 from stages.evaluate import evaluate
 from stages.finetune import finetune
 from stages.import_model import import_model
@@ -22,6 +34,7 @@ from stages.write_prompts import write_prompts
 from stages.write_vocabulary import write_vocabulary
 
 Experiment = dict[str, Any]
+READS = {"none": "none", "synthetic": "synthetic"}  # replay.images -> the list of run that names the method
 
 
 def read_experiment(path: Path) -> Experiment:
@@ -32,62 +45,97 @@ def read_experiment(path: Path) -> Experiment:
 def choose_methods(experiment: Experiment, rows: dict[str, dict[str, Any]]) -> None:
     """Makes `rows` (method name -> row of `methods:`) the methods that the experiment runs."""
     experiment["methods"] = rows
-    with_teacher = [name for name, row in rows.items() if row["replay"]["images"] != "none"]
-    experiment["run"] |= {
-        "methods": list(rows),
-        "with_teacher": with_teacher,
-        "without_teacher": [name for name in rows if name not in with_teacher],
-    }
+    reads = {name: READS.get(row["replay"]["images"], "real") for name, row in rows.items()}
+    lists = {f"replay_{kind}": [name for name in rows if reads[name] == kind] for kind in ("synthetic", "real", "none")}
+    experiment["run"] |= {"methods": list(rows), **lists}
 
 
 class Run:
     """An experiment under its own root folder; cells whose output exists are not run again."""
 
-    def __init__(self, experiment: Experiment, root: Path) -> None:
-        self.root, self.layout = root, Layout(root)
-        root.mkdir(parents=True, exist_ok=True)
-        self.params = root / "params.yaml"
-        self.params.write_text(yaml.safe_dump(experiment, sort_keys=False), encoding="utf-8")
+    def __init__(self, root: Path) -> None:
+        self.root, self.layout, self.params = root, Layout(root), root / "params.yaml"
         self.config = load_config(self.params)
+        self._place = {"params": self.params, "root": root}
+
+    @classmethod
+    def of(cls, experiment: Experiment, root: Path) -> Run:
+        """The experiment under `root`: what was made there from other settings is removed first."""
+        _remove_what_changed(experiment, root)
+        root.mkdir(parents=True, exist_ok=True)
+        (root / "params.yaml").write_text(yaml.safe_dump(experiment, sort_keys=False), encoding="utf-8")
+        return cls(root)
 
     def prepare(self) -> None:
         """Everything that the methods share: the model, the tasks, the prompts, the pictures."""
-        place = {"params": self.params, "root": self.root}
-        if not self.layout.pretrained().exists():
-            import_model(**place)
+        if not self.layout.pretrained_accuracy().exists():
+            import_model(**self._place)
         if not self.layout.base_pool().exists():
-            write_vocabulary(**place)
+            write_vocabulary(**self._place)
         for step in self.config.sequence:
             if not self.layout.task(step.task).exists():
-                ingest(step.task, **place)
+                ingest(step.task, **self._place)
             if not self.layout.prompts(step.task).exists():
-                write_prompts(step.task, **place)
-            if self.config.run.with_teacher and not self.layout.shards(step.task).exists():
-                synthesize(step.task, **place)
+                write_prompts(step.task, **self._place)
+            if self.config.run.replay_synthetic and not self.layout.shards(step.task).exists():
+                synthesize(step.task, **self._place)
 
-    def learn(self) -> None:
-        """Every method's cells, step by step."""
-        place = {"params": self.params, "root": self.root}
-        for method in self.config.run.methods:
-            for step in self.config.sequence:
-                if self.layout.accuracy(method, step.task).exists():
-                    continue
-                if method in self.config.run.with_teacher:
-                    teach(method, step.task, **place)
-                finetune(method, step.task, learning_rate_factor=step.learning_rate_factor, **place)
-                evaluate(method, step.task, **place)
+    def learn(self, method: str) -> None:
+        """The method's cells, step by step."""
+        for step in self.config.sequence:
+            if self.layout.accuracy(method, step.task).exists():
+                continue
+            if self.config.methods[method].replay.reads != "none":
+                teach(method, step.task, **self._place)
+            finetune(method, step.task, learning_rate_factor=step.learning_rate_factor, **self._place)
+            evaluate(method, step.task, **self._place)
 
     def accuracies(self) -> pd.DataFrame:
         """Returns the accuracy rows of all methods."""
-        from gift_core.artifacts.accuracy import read_accuracy
-
-        files = [
-            self.layout.accuracy(method, step.task)
-            for method in self.config.run.methods
-            for step in self.config.sequence
-        ]
+        steps, methods = self.config.sequence, self.config.run.methods
+        files = [self.layout.accuracy(method, step.task) for method in methods for step in steps]
         return pd.concat([read_accuracy(file)[0] for file in files], ignore_index=True)
 
     def metrics(self) -> dict[str, dict[str, float | None]]:
         """Returns Transfer, Avg, Last and Forgetting of every method and of the zero-shot model, in percent."""
         return metrics_by_method(self.accuracies())
+
+
+def learn_all(runs: Iterable[Run], *, workers: int) -> None:
+    """Every method of every run, each in a process of its own with one thread, `workers` at a time."""
+    jobs = [(run.root, method) for run in runs for method in run.config.run.methods]
+    # one thread each: two processes of two threads on two cores take each other's time
+    os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        waiting = {pool.submit(_learn, root, method): (root, method) for root, method in jobs}
+        os.environ.pop("TQDM_DISABLE")
+        for done in progress(as_completed(waiting), len(waiting), "methods"):
+            done.result()
+
+
+def default_workers() -> int:
+    """As many as there are cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _learn(root: Path, method: str) -> None:
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        Run(root).learn(method)
+
+
+def _remove_what_changed(experiment: Experiment, root: Path) -> None:
+    if not (root / "params.yaml").is_file():
+        return
+    before = read_experiment(root / "params.yaml")
+    if _shared(before) != _shared(experiment):
+        shutil.rmtree(root)
+        return
+    for method, row in before["methods"].items():
+        if experiment["methods"].get(method, row) != row:
+            layout = Layout(root)
+            for folder in (layout.teacher(method, ""), layout.model(method, ""), layout.accuracy(method, "any").parent):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _shared(experiment: Experiment) -> str:
+    return json.dumps({key: value for key, value in experiment.items() if key not in ("run", "methods")})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,11 +55,22 @@ def top1(clip: Clip, test: EvaluationSet, *, batch_size: int) -> float:
     return float((predict(image_ND, class_KD).cpu() == test.labels_N).double().mean())
 
 
+def newest_model(step: int, evaluated: int) -> int:
+    """Which model answers for task `evaluated` after `step`: the newest. Both count from 0; -1 is the pre-trained."""
+    return step
+
+
+def own_model(step: int, evaluated: int) -> int:
+    """The task's own model once it is there, the pre-trained one before: what a store with a model a task does."""
+    return evaluated if evaluated <= step else -1
+
+
 def evaluate_step(
     method: str,
     models: Mapping[str, Path],
     *,
     tasks: Mapping[str, Path],
+    answering: Callable[[int, int], int] = newest_model,
     device: torch.device,
     precision: str,
     batch_size: int,
@@ -69,26 +80,54 @@ def evaluate_step(
 
     `tasks`: folder of each task up to this step, in the sequence's order. `models`: the folder of `pretrained`, then of
     the model after each of the tasks, in that order. `previous`: the metadata of the step before, None at the first.
-    The rows are an L: the new model on every task so far (phase past or current), and every earlier model on the new
-    task (phase future; pretrained for the model before any step, step -1). So the whole matrix grows without running
-    a cell again. The metadata hold the hash of every model and task; ContractError where `previous` was measured on
-    others.
+    The rows are an L: this step on every task so far (phase past or current), and every earlier step on the new task
+    (phase future; pretrained for the model before any step, step -1). So the whole matrix grows without running a cell
+    again. `answering` says which model answers in a cell. The metadata hold the hash of every model and task;
+    ContractError where `previous` was measured on others.
     """
     names = list(tasks)
     assert list(models) == [PRETRAINED, *names], "models are pretrained and one after each task"
     metadata = measured_on(models, tasks)
     _require_same(previous or {}, metadata, method)
-    newest = names[-1]
-    clip = load_folder(models[newest], device=device, precision=precision)
-    rows = []
-    for task in names[:-1]:
-        rows.append(_row(method, newest, names, evaluation_set(clip, tasks[task]), clip, batch_size))
-    test = evaluation_set(clip, tasks[newest])
-    rows.append(_row(method, newest, names, test, clip, batch_size))
-    for model in progress(list(models)[:-1], len(models) - 1, f"earlier models on {newest}"):
-        earlier = load_folder(models[model], device=device, precision=precision)
-        rows.append(_row(method, model, names, test, earlier, batch_size))
+    last = len(names) - 1
+    cells = [(last, task) for task in range(last + 1)] + [(step, last) for step in range(-1, last)]
+    accuracies = _Accuracies(list(models.values()), list(tasks.values()), device, precision, batch_size)
+    rows = [
+        _row(method, names, step, task, *accuracies.of(answering(step, task), task))
+        for step, task in progress(cells, len(cells), "accuracies")
+    ]
     return pd.DataFrame(rows).sort_values(["step", "eval_task"], kind="stable", ignore_index=True), metadata
+
+
+class _Accuracies:
+    """top1 of models on tasks, each pair measured once; the model and the test images used last are kept."""
+
+    def __init__(
+        self, models: Sequence[Path], tasks: Sequence[Path], device: torch.device, precision: str, batch_size: int
+    ) -> None:
+        self._models, self._tasks, self._batch_size = models, tasks, batch_size
+        self._device, self._precision = device, precision
+        self._clip: tuple[int, Clip] | None = None
+        self._test: tuple[int, EvaluationSet] | None = None
+        self._known: dict[tuple[int, int], tuple[float, int]] = {}
+
+    def of(self, model: int, task: int) -> tuple[float, int]:
+        """(top1 of 0-1, test images)."""
+        if (model, task) not in self._known:
+            clip = self._load(model)
+            test = self._test_set(clip, task)
+            self._known[model, task] = top1(clip, test, batch_size=self._batch_size), len(test.labels_N)
+        return self._known[model, task]
+
+    def _load(self, model: int) -> Clip:
+        if self._clip is None or self._clip[0] != model:
+            self._clip = model, load_folder(self._models[model + 1], device=self._device, precision=self._precision)
+        return self._clip[1]
+
+    def _test_set(self, clip: Clip, task: int) -> EvaluationSet:
+        if self._test is None or self._test[0] != task:
+            self._test = task, evaluation_set(clip, self._tasks[task])
+        return self._test[1]
 
 
 def measured_on(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[str, str]:
@@ -98,19 +137,17 @@ def measured_on(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[s
 
 
 def _row(
-    method: str, model: str, names: list[str], test: EvaluationSet, clip: Clip, batch_size: int
+    method: str, names: list[str], step: int, evaluated: int, accuracy: float, images: int
 ) -> dict[str, str | int | float]:
-    step = names.index(model) if model in names else -1
-    evaluated = names.index(test.task.name)
     phase = "past" if evaluated < step else "current" if evaluated == step else "future"
     return {
         "method": method,
         "step": step,
-        "trained_task": model,
-        "eval_task": test.task.name,
-        "phase": PRETRAINED if model == PRETRAINED else phase,
-        "top1": top1(clip, test, batch_size=batch_size),
-        "n": len(test.labels_N),
+        "trained_task": names[step] if step >= 0 else PRETRAINED,
+        "eval_task": names[evaluated],
+        "phase": phase if step >= 0 else PRETRAINED,
+        "top1": accuracy,
+        "n": images,
     }
 
 

@@ -38,8 +38,12 @@ class Layout:
         return self.root / "data" / "3_shards" / task
 
     def teacher(self, method: str, task: str) -> Path:
-        """What the method's model before this task says of those pairs."""
-        return self.root / "data" / "4_teachers" / method / task
+        """What the method's teacher says before this task ("../pretrained": the chain's empty start)."""
+        return _without_dots(self.root / "data" / "4_teachers" / method / task)
+
+    def first_teacher(self) -> Path:
+        """The start of every method's chain of teachers: nothing was taught."""
+        return self.root / "data" / "4_teachers" / "pretrained"
 
     def pretrained(self) -> Path:
         """The model under study before any step."""

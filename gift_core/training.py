@@ -16,7 +16,7 @@ from gift_core.clip.model import FROZEN, Clip
 from gift_core.config import TrainingConfig
 from gift_core.errors import UserError
 from gift_core.methods import Method
-from gift_core.objectives.encodings import ReplayEncodings
+from gift_core.objectives.encodings import LazyEncodings
 from gift_core.objectives.task import task_loss
 from gift_core.progress import progress
 from gift_core.replay.pairs import Replay, ReplayBatch
@@ -33,10 +33,11 @@ def finetune(
     replay: Replay,
     training: TrainingConfig,
     learning_rate: float,
+    steps: int,
     seed: int,
     on_step: Callable[[LossRow], None] = lambda row: None,
 ) -> list[LossRow]:
-    """Train `clip.model` in place for `training.steps` steps; return one row of losses a step.
+    """Train `clip.model` in place for `steps` steps; return one row of losses a step.
 
     A row holds step, learning_rate, task, each replay term by its name, anchor, total; the losses are weighted, so
     that total is their sum. `seed` only feeds layers that are random in training (dropout); the batches carry their
@@ -44,13 +45,14 @@ def finetune(
 
     # differs: the official loop runs steps + 1 steps; the rate of its last one is exactly 0 and changes nothing.
     """
-    rates = learning_rates(training.steps, warmup_steps=training.warmup_steps, peak=learning_rate)
+    rates = learning_rates(steps, warmup_steps=training.warmup_steps, peak=learning_rate)
     with training_mode(clip), torch.random.fork_rng():
         torch.manual_seed(seed_for("finetune", seed))
         rows = run_steps(
             clip, task_batches, method=method, replay=replay, training=training, rates=rates, on_step=on_step
         )
-    _require_finite_weights(clip, rows[-1])
+    if rows:
+        _require_finite_weights(clip, rows[-1])
     return rows
 
 
@@ -71,8 +73,14 @@ def run_steps(
     rates: Sequence[float],
     on_step: Callable[[LossRow], None] = lambda row: None,
 ) -> list[LossRow]:
-    """The loop itself, a step for each rate. The start weights of the anchor are those at the call."""
+    """The loop itself, a step for each rate. The start weights of the anchor are those at the call.
+
+    At its end `clip.model` holds what the method keeps of the task (weights.Keeper). Without rates nothing happens.
+    """
+    if not rates:
+        return []
     parameters = clip.trainable()
+    keepers = method.build_keepers(parameters)
     optimizer = torch.optim.AdamW(
         parameters.values(), lr=0.0, betas=training.betas, weight_decay=training.weight_decay, fused=True
     )
@@ -92,8 +100,12 @@ def run_steps(
         _require_finite(row, rows)
         optimizer.param_groups[0]["lr"] = rate
         optimizer.step()
+        for keeper in keepers:
+            keeper.observe(step + 1, parameters)
         rows.append(row)
         on_step(row)
+    for keeper in keepers:
+        keeper.finish(parameters)
     return rows
 
 
@@ -123,9 +135,9 @@ class Stepper:
         return {"task": task, **terms, "anchor": self.anchor.pull(self.parameters)}
 
     def _replay_terms(self, batch: ReplayBatch) -> dict[str, torch.Tensor]:
-        encodings = ReplayEncodings(
-            student_image_MD=encode_images(self.clip, batch.images_MCHW),
-            student_text_MD=encode_tokens(self.clip, batch.tokens_ML),
+        encodings = LazyEncodings(
+            encode_images=lambda: encode_images(self.clip, batch.images_MCHW),
+            encode_texts=lambda: encode_tokens(self.clip, batch.tokens_ML),
             teacher_image_MD=batch.teacher_image_MD,
             teacher_text_MD=batch.teacher_text_MD,
             prompt_ids_M=batch.prompt_ids_M,
@@ -136,7 +148,7 @@ class Stepper:
     def _task_loss(self, batch: TaskBatch) -> torch.Tensor:
         return task_loss(
             encode_images(self.clip, batch.images_BCHW),
-            encode_tokens(self.clip, self.class_tokens_KL),
+            encode_tokens(self.clip, self.class_tokens_KL[batch.classes]),
             labels_B=batch.labels_B,
             scale=self.clip.scale,
             label_smoothing=self.label_smoothing,

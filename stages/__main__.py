@@ -7,10 +7,12 @@ from collections.abc import Callable
 import typer
 
 from stages.cells import GiftGroup
+from stages.compare import compare
 from stages.evaluate import evaluate
 from stages.finetune import finetune
 from stages.import_model import import_model
 from stages.ingest import ingest
+from stages.metrics import metrics
 from stages.report import report
 from stages.show import show
 from stages.synthesize import synthesize
@@ -39,7 +41,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         evaluate,
         report,
     ),
-    "For people": (show, use),
+    "For people": (show, metrics, compare, use),
 }
 for panel, commands in COMMANDS.items():
     for command in commands:

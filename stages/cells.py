@@ -63,9 +63,17 @@ class Cell:
         names = [step.task for step in self.config.sequence]
         return names[: names.index(self.step(task).task)]
 
+    def tasks_so_far(self, task: str) -> tuple[Path, ...]:
+        """Returns the folders of all tasks up to and with `task`, in the sequence's order."""
+        return tuple(self.layout.task(name) for name in (*self.learned_before(task), task))
+
     def start_model(self, method: str, task: str) -> Path:
-        """Returns the folder of the method's model as it stood before `task`."""
-        return self.layout.model(method, self.step(task).after)
+        """Returns the folder of the model from which the method starts to learn `task`."""
+        starts = {
+            "previous": self.layout.model(method, self.step(task).after),
+            "pretrained": self.layout.pretrained(),
+        }
+        return starts[self.method(method).start]
 
     def provenance(self, method: str, task: str, learning_rate_factor: float) -> dict[str, Any]:
         """Returns what the model after `task` is made from: enough to make it again, nothing of when and where."""
@@ -81,7 +89,7 @@ class Cell:
             "seed": self.config.seed,
             "learning_rate_factor": learning_rate_factor,
             "training": self.config.training.model_dump(mode="json"),
-            "settings": self.method(method).model_dump(mode="json"),
+            "settings": self.method(method).model_dump(mode="json", exclude_unset=True),
         }
 
     def method(self, name: str) -> MethodConfig:

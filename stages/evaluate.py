@@ -10,7 +10,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
     with open_cell("evaluate", params, root, method=method, task=task) as cell:
         from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
         from gift_core.clip.device import resolve_device
-        from gift_core.evaluation import PRETRAINED, evaluate_step
+        from gift_core.evaluation import PRETRAINED, evaluate_step, newest_model, own_model
 
         tasks = [*cell.learned_before(task), task]
         before = cell.layout.accuracy(method, cell.step(task).after)
@@ -19,6 +19,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
             method,
             {PRETRAINED: cell.layout.pretrained(), **{name: cell.layout.model(method, name) for name in tasks}},
             tasks={name: cell.layout.task(name) for name in tasks},
+            answering=own_model if cell.method(method).keeps_every_model else newest_model,
             device=resolve_device(cell.config.run.device),
             precision=cell.config.model.precision,
             batch_size=cell.config.evaluation.batch_size,

@@ -18,41 +18,32 @@ def finetune(
     """Fine-tune the model of the step before on the task, by the method's replay, loss terms and anchor."""
     with open_cell("finetune", params, root, method=method, task=task) as cell:
         from gift_core.artifacts.atomic import require_free_bytes
-        from gift_core.artifacts.task import iterate_task, read_task
-        from gift_core.clip.batches import TrainingImages
         from gift_core.clip.device import resolve_device
         from gift_core.clip.loading import load_folder
         from gift_core.clip.saving import save_clip
-        from gift_core.clip.zero_shot import class_prompts
-        from gift_core.methods import build_method, load_replay
-        from gift_core.replay.pairs import ReplaySource
+        from gift_core.methods import build_method, load_fisher, load_lessons, load_replay
         from gift_core.training import finetune as train
+        from stages.sources import replay_source
 
-        row, training, place = cell.method(method), cell.config.training, f"params.yaml: methods.{method}"
-        names = ("finetune", cell.config.seed, task)  # not the method's: all methods see the same batches
-        info, folder = read_task(cell.layout.task(task)), cell.layout.model(method, task)
+        row, training, source = cell.method(method), cell.config.training, replay_source(cell, method, task)
+        folder = cell.layout.model(method, task)
         device = resolve_device(cell.config.run.device)
         clip = load_folder(cell.start_model(method, task), device=device, precision=cell.config.model.precision)
         require_free_bytes(folder, clip.parameter_count * BYTES_A_WEIGHT, f"finetune: the model after {task}")
-        images = TrainingImages(
-            clip,
-            iterate_task(cell.layout.task(task), "train"),
-            class_prompts=class_prompts(info.class_names, info.templates),
-            batch_size=training.batch_size,
-            crop_scale=training.crop_scale,
-            names=names,
-        )
-        features = cell.layout.teacher(method, task) / "features.parquet"
-        source = ReplaySource(cell.layout.shards(task), features, training.replay_batch_size, names)
+        lessons = load_lessons(row, clip, source.tasks, training=training, names=("finetune", cell.config.seed))
         losses = train(
             clip,
-            images,
-            method=build_method(row, place),
-            replay=load_replay(row, clip, source, place),
+            lessons.batches,
+            method=build_method(row, fisher=load_fisher(row, source.teacher)),
+            replay=load_replay(row, clip, source),
             training=training,
-            learning_rate=row.learning_rate * learning_rate_factor,
+            learning_rate=(row.learning_rate or 0.0) * learning_rate_factor,
+            steps=lessons.steps,
             seed=cell.config.seed,
         )
         save_clip(clip, folder, cell.provenance(method, task, learning_rate_factor), losses)
-        first, last = losses[0]["task"], losses[-1]["task"]
-        cell.say(f"{len(info.class_names)} classes, {len(losses)} steps, task loss {first:.2f} -> {last:.2f}")
+        cell.say(f"{lessons.class_count} classes, {lessons.steps} steps{_progress(losses)}")
+
+
+def _progress(losses: list[dict[str, float]]) -> str:
+    return f", task loss {losses[0]['task']:.2f} -> {losses[-1]['task']:.2f}" if losses else ": nothing learned"

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from stages.cells import ROOT, Root
-
-COLUMNS = ("transfer", "avg", "last", "forgetting")
+from stages.tables import print_metrics
 
 
 def show(
@@ -25,25 +24,8 @@ def show(
     if as_json:
         typer.echo((reports / "metrics.json").read_text(encoding="utf-8"), nl=False)
         return
-    _print_table(metrics)
+    print_metrics(metrics)
     _print_place(reports / "index.html")
-
-
-def _print_table(metrics: dict[str, dict[str, float | None]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="Accuracy in percent (Forgetting: lower is better)", title_justify="left")
-    table.add_column("method")
-    for column in COLUMNS:
-        table.add_column(column.capitalize(), justify="right")
-    for method, row in metrics.items():
-        table.add_row(method, *(_percent(row[column]) for column in COLUMNS))
-    Console().print(table)
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"  # with one task there is no transfer and no forgetting
 
 
 def _print_place(page: Path) -> None:

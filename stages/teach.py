@@ -1,29 +1,28 @@
-"""teach METHOD TASK: what the model before this task says of every synthetic pair, computed once."""
+"""teach METHOD TASK: what the model before this task says of everything that is replayed, computed once."""
 
 from __future__ import annotations
 
+from gift_core.errors import UserError
 from stages.cells import PARAMS, ROOT, Method, Params, Root, Task, open_cell
 
 
 def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
-    """Encode the task's synthetic pairs with the teacher: the model as it stood before this task."""
+    """Encode what the method replays with its teacher, and estimate Fisher diagonals where its anchor needs them."""
     with open_cell("teach", params, root, method=method, task=task) as cell:
-        from gift_core.artifacts.features import write_features
-        from gift_core.artifacts.models import model_hash
-        from gift_core.artifacts.shards import iterate_pairs
         from gift_core.clip.device import resolve_device
-        from gift_core.clip.loading import load_folder
-        from gift_core.replay.teacher import teach as encode_pairs
+        from gift_core.config import TaughtReplay
+        from gift_core.replay.teachers import load_teacher
+        from gift_core.replay.teaching import teach as ask
+        from stages.sources import replay_source
 
-        start = cell.start_model(method, task)
-        device = resolve_device(cell.config.run.device)
-        teacher = load_folder(start, device=device, precision=cell.config.model.precision)
-        features = encode_pairs(
-            teacher,
-            iterate_pairs(cell.layout.shards(task)),
-            batch_size=cell.config.evaluation.batch_size,
-            metadata={"model": model_hash(start)},
+        row = cell.method(method)
+        if not isinstance(row.replay, TaughtReplay):
+            raise UserError(f"params.yaml: methods.{method}.replay.images: none: the method replays nothing to teach.")
+        teacher = load_teacher(
+            row.replay,
+            previous=cell.start_model(method, task),
+            initial=cell.layout.pretrained(),
+            device=resolve_device(cell.config.run.device),
+            precision=cell.config.model.precision,
         )
-        file = cell.layout.teacher(method, task) / "features.parquet"
-        write_features(file, features.keys, features.image_MD, features.text_MD, features.metadata)
-        cell.say(f"{len(features.keys)} pairs encoded, {features.image_MD.shape[1]} numbers each")
+        cell.say(ask(teacher, row, replay_source(cell, method, task)))

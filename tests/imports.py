@@ -43,8 +43,11 @@ def file_of(module: str) -> Path | None:
     return None
 
 
-def closure(file: Path) -> set[Path]:
-    """Returns every file of ours that running `file` may import, itself included."""
+def closure(file: Path, *, until: tuple[str, ...] = ()) -> set[Path]:
+    """Returns every file of ours that running `file` may import, itself included.
+
+    Files whose path begins with one of `until` are returned, and not followed further.
+    """
     seen: set[Path] = set()
     waiting = [file]
     while waiting:
@@ -52,5 +55,6 @@ def closure(file: Path) -> set[Path]:
         if current in seen:
             continue
         seen.add(current)
-        waiting += [found for name in imported_modules(current) if (found := file_of(name))]
+        if not str(current.relative_to(ROOT)).startswith(until):
+            waiting += [found for name in imported_modules(current) if (found := file_of(name))]
     return seen

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from gift_core import evaluation
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
 from gift_core.artifacts.task import TaskInfo, write_task
+from gift_core.clip.model import Clip
 from gift_core.clip.saving import save_clip
 from gift_core.errors import ContractError
-from gift_core.evaluation import evaluate_step, evaluation_set, top1
+from gift_core.evaluation import EvaluationSet, evaluate_step, evaluation_set, newest_model, own_model, top1
 from tests.clip.tiny import png, tiny_clip
 
 TASKS = ("letters", "digits", "faces")
@@ -39,12 +42,19 @@ def models(tmp_path: Path) -> dict[str, Path]:
     return folders
 
 
-def measure(models: dict[str, Path], tasks: dict[str, Path], step: int, previous: dict[str, str] | None = None):
+def measure(
+    models: dict[str, Path],
+    tasks: dict[str, Path],
+    step: int,
+    previous: dict[str, str] | None = None,
+    answering: Callable[[int, int], int] = newest_model,
+):
     names = TASKS[: step + 1]
     return evaluate_step(
         "gift",
         {name: models[name] for name in ("pretrained", *names)},
         tasks={name: tasks[name] for name in names},
+        answering=answering,
         device=torch.device("cpu"),
         precision="fp32",
         batch_size=4,
@@ -108,3 +118,75 @@ def test_a_chain_measured_on_another_model_is_refused(models: dict[str, Path], t
     save_clip(tiny_clip(seed=9), models["letters"], {})
     with pytest.raises(ContractError, match="measured on another model:letters"):
         measure(models, tasks, 1, previous)
+
+
+IMAGES = {"letters": 4, "digits": 5, "faces": 6}
+
+
+def mark(clip: Clip) -> torch.Tensor:
+    """A weight by which these tests tell models apart."""
+    return clip.model.get_parameter("visual.class_embedding").data[:1]
+
+
+@pytest.fixture
+def signed_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """Four models whose accuracy says whose it is: tenths for the model, hundredths for the images of the task."""
+    folders = {}
+    for number, name in enumerate(("pretrained", *TASKS)):
+        clip = tiny_clip()
+        mark(clip).fill_(number / 10)
+        folders[name] = tmp_path / "signed" / name
+        save_clip(clip, folders[name], {})
+
+    def signature(clip: Clip, test: EvaluationSet, *, batch_size: int) -> float:
+        return mark(clip).item() + len(test.labels_N) / 100
+
+    monkeypatch.setattr(evaluation, "top1", signature)
+    return folders
+
+
+# The model that answers for letters, digits and faces, before any step (-1) and after each.
+NEWEST = {step: [name] * 3 for step, name in enumerate(("pretrained", *TASKS), -1)}
+OWN = {
+    -1: ["pretrained", "pretrained", "pretrained"],
+    0: ["letters", "pretrained", "pretrained"],
+    1: ["letters", "digits", "pretrained"],
+    2: ["letters", "digits", "faces"],
+}
+
+
+@pytest.mark.parametrize(("answering", "answers"), [(newest_model, NEWEST), (own_model, OWN)])
+def test_a_cell_is_answered_by_the_model_whose_turn_it_is(
+    signed_models: dict[str, Path],
+    tasks: dict[str, Path],
+    answering: Callable[[int, int], int],
+    answers: dict[int, list[str]],
+) -> None:
+    """Of a store with a model a task: the past by the task's own model, the future by the pre-trained one."""
+    cells = {
+        (row.step, row.eval_task): row.top1
+        for step in range(3)
+        for row in measure(signed_models, tasks, step, answering=answering)[0].itertuples()
+    }
+    numbers = {name: number for number, name in enumerate(("pretrained", *TASKS))}
+    assert cells == {
+        (step, task): pytest.approx(numbers[model] / 10 + IMAGES[task] / 100)
+        for step, row in answers.items()
+        for model, task in zip(row, TASKS, strict=True)
+    }
+
+
+def test_the_newest_model_answers_where_nothing_else_is_said(
+    signed_models: dict[str, Path], tasks: dict[str, Path]
+) -> None:
+    rows, _ = evaluate_step(
+        "gift",
+        {name: signed_models[name] for name in ("pretrained", "letters", "digits")},
+        tasks={name: tasks[name] for name in ("letters", "digits")},
+        device=torch.device("cpu"),
+        precision="fp32",
+        batch_size=4,
+        previous=None,
+    )
+    past = rows[rows.phase == "past"]
+    assert past.top1.tolist() == pytest.approx([0.24])

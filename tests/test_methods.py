@@ -15,7 +15,7 @@ from gift_core.methods import build_method
 from gift_core.objectives.align import ImageTextAlignment
 from gift_core.objectives.distill import ContrastiveDistillation
 from gift_core.objectives.table import TERMS
-from gift_core.replay.pairs import REPLAYS
+from gift_core.replay.table import REPLAYS
 
 
 def names_of(union: Any, key: str) -> set[str]:
@@ -30,7 +30,7 @@ def test_every_name_that_params_may_say_has_a_row() -> None:
 
 
 def test_gift_of_the_preset_is_the_papers_gift(mini_params: dict[str, Any]) -> None:
-    method = build_method(MethodConfig.model_validate(mini_params["methods"]["gift"]), "methods.gift")
+    method = build_method(MethodConfig.model_validate(mini_params["methods"]["gift"]))
     assert {name: weighted.term for name, weighted in method.terms.items()} == {
         "distill": ContrastiveDistillation(temperature=2.0),
         "align": ImageTextAlignment(label_smoothing=0.2),
@@ -41,7 +41,7 @@ def test_gift_of_the_preset_is_the_papers_gift(mini_params: dict[str, Any]) -> N
 
 
 def test_finetune_has_no_terms_and_no_anchor(mini_params: dict[str, Any]) -> None:
-    method = build_method(MethodConfig.model_validate(mini_params["methods"]["finetune"]), "methods.finetune")
+    method = build_method(MethodConfig.model_validate(mini_params["methods"]["finetune"]))
     assert method.terms == {}
     assert isinstance(method.build_anchor({}), NoAnchor)
 
@@ -50,6 +50,6 @@ def test_finetune_has_no_terms_and_no_anchor(mini_params: dict[str, Any]) -> Non
 def test_the_anchors_weight_is_the_rows(mini_params: dict[str, Any], weight: float) -> None:
     row = mini_params["methods"]["gift"] | {"anchor": {"kind": "uniform", "weight": weight}}
     parameters = {"weight": torch.nn.Parameter(torch.zeros(2))}
-    anchor = build_method(MethodConfig.model_validate(row), "methods.gift").build_anchor(parameters)
+    anchor = build_method(MethodConfig.model_validate(row)).build_anchor(parameters)
     parameters["weight"].data += 1.0
     assert anchor.pull(parameters).item() == pytest.approx(2 * weight)

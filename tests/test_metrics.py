@@ -10,7 +10,19 @@ import pandas as pd
 import pytest
 
 from gift_core.errors import UserError
-from gift_core.metrics import accuracy_matrix, avg_by_task, metrics_by_method, scores, transfer_by_task, with_zero_shot
+from gift_core.metrics import (
+    accuracy_matrix,
+    accuracy_on_seen,
+    avg_by_task,
+    forgetting_by_task,
+    last_by_task,
+    metrics_by_method,
+    metrics_by_task,
+    scores,
+    scores_on_seen,
+    transfer_by_task,
+    with_zero_shot,
+)
 
 PUBLISHED = Path(__file__).parents[1] / "gift_core" / "published" / "mtil_order_1_accuracy.csv"
 # Transfer / Avg / Last as the papers print them (MTIL, order I, CLIP ViT-B/16).
@@ -66,6 +78,60 @@ def test_rows_by_task() -> None:
     matrix = accuracy_matrix(rows_of(MATRIX), "gift")
     assert transfer_by_task(matrix).to_dict() == pytest.approx({"b": 0.4, "c": 0.4})
     assert avg_by_task(matrix).to_dict() == pytest.approx({"a": 2.3 / 3, "b": 1.6 / 3, "c": 1.6 / 3})
+    assert last_by_task(matrix).to_dict() == pytest.approx({"a": 0.6, "b": 0.5, "c": 0.8})
+    assert forgetting_by_task(matrix).to_dict() == pytest.approx({"a": 0.3, "b": 0.2})
+
+
+def test_rows_by_task_are_percent_and_none_where_a_number_does_not_exist() -> None:
+    by_task = metrics_by_task(rows_of(MATRIX))["gift"]
+    assert list(by_task) == ["a", "b", "c"]
+    assert by_task["b"] == pytest.approx({"transfer": 40.0, "avg": 160 / 3, "last": 50.0, "forgetting": 20.0})
+    assert by_task["a"]["transfer"] is None and by_task["c"]["forgetting"] is None
+
+
+@pytest.mark.parametrize("method", sorted(PRINTED))
+def test_published_rows_by_task_have_the_metrics_as_their_means(method: str) -> None:
+    by_task = metrics_by_task(published())[method].values()
+    for name, value in metrics_by_method(published())[method].items():
+        existing = [row[name] for row in by_task if row[name] is not None]
+        assert sum(existing) / len(existing) == pytest.approx(value)
+
+
+ON_SEEN = [0.9, 0.75, 0.6]
+
+
+def rows_on_seen(method: str = "cil") -> pd.DataFrame:
+    steps = pd.DataFrame({"step": [0, 1, 2], "trained_task": ["z", "y", "x"], "top1": ON_SEEN})
+    return steps.assign(method=method, eval_task="seen")
+
+
+def test_class_incremental_metrics_by_hand() -> None:
+    expected = {"transfer": None, "avg": pytest.approx(75.0), "last": pytest.approx(60.0), "forgetting": None}
+    assert metrics_by_method(rows_on_seen()) == {"cil": expected}
+    assert metrics_by_task(rows_on_seen()) == {"cil": {}}
+
+
+def test_class_incremental_accuracies_are_in_the_order_of_the_steps() -> None:
+    accuracies = accuracy_on_seen(rows_on_seen()[::-1], "cil")
+    assert accuracies.to_dict() == {"z": 0.9, "y": 0.75, "x": 0.6}
+    assert scores_on_seen(accuracies)["last"] == 0.6
+
+
+def test_both_settings_stand_side_by_side() -> None:
+    both = metrics_by_method(pd.concat([rows_on_seen(), rows_of(MATRIX)]))
+    assert both == metrics_by_method(rows_on_seen()) | metrics_by_method(rows_of(MATRIX))
+
+
+def test_a_class_incremental_step_given_twice_is_named() -> None:
+    rows = rows_on_seen()
+    with pytest.raises(UserError, match="given twice: step 1 on seen"):
+        metrics_by_method(pd.concat([rows, rows[1:2]]))
+
+
+def test_class_incremental_learning_has_no_step_before_the_first() -> None:
+    before = rows_on_seen()[:1].assign(step=-1, trained_task="pretrained")
+    with pytest.raises(UserError, match="step -1 on 'seen': before the first step nothing is seen"):
+        metrics_by_method(pd.concat([before, rows_on_seen()]))
 
 
 def test_the_order_of_the_tasks_is_that_of_the_steps_not_of_the_rows_or_letters() -> None:
@@ -95,8 +161,35 @@ def test_the_pretrained_model_becomes_the_zero_shot_method() -> None:
     assert set(with_zero_shot(rows)["step"]) == {0, 1, 2}
 
 
+def test_the_pretrained_model_may_stand_alone_as_a_method() -> None:
+    before = rows_of([[0.5, 0.6, 0.7]], "clip").assign(step=-1, trained_task="pretrained")
+    metrics = metrics_by_method(pd.concat([before, rows_of(MATRIX)]))
+    assert list(metrics) == ["zero_shot", "gift"]
+    assert metrics["zero_shot"]["avg"] == pytest.approx(60.0)
+
+
+def test_a_task_that_the_pretrained_model_was_not_tested_on_is_named() -> None:
+    before = rows_of([[0.5, 0.6]]).assign(step=-1, trained_task="pretrained")
+    with pytest.raises(UserError, match=r"accuracies of gift: missing: step -1 on c\. Add these rows"):
+        with_zero_shot(pd.concat([before, rows_of(MATRIX)]))
+
+
+def test_a_triangle_of_past_tasks_is_refused_with_the_reason() -> None:
+    rows = rows_of(MATRIX)
+    with pytest.raises(UserError, match="no task was tested before its own step, so Transfer and Avg do not exist"):
+        accuracy_matrix(rows[rows["eval_task"] <= rows["trained_task"]], "gift")
+
+
+def test_a_task_trained_twice_is_named() -> None:
+    again = rows_of(MATRIX)[:3].assign(step=3)
+    with pytest.raises(UserError, match="trained on a in more than one step"):
+        accuracy_matrix(pd.concat([rows_of(MATRIX), again]), "gift")
+
+
 def test_missing_cells_are_named() -> None:
-    with pytest.raises(UserError, match=r"accuracies of gift: missing: step 1 on c, step 2 on a\. Run stage evaluate"):
+    with pytest.raises(
+        UserError, match=r"accuracies of gift: missing: step 1 on c, step 2 on a\. Run stage evaluate, or add"
+    ):
         accuracy_matrix(rows_of(MATRIX).drop([5, 6]), "gift")
 
 
@@ -108,14 +201,14 @@ def test_cells_given_twice_are_named() -> None:
 
 def test_a_missing_step_is_named() -> None:
     rows = rows_of(MATRIX)
-    with pytest.raises(UserError, match=r"steps are \[0, 2\], expected 0, 1, 2"):
+    with pytest.raises(UserError, match=r"steps are 0 \(a\), 2 \(c\); expected 0, 1, 2"):
         accuracy_matrix(rows[rows["step"] != 1], "gift")
 
 
 def test_a_task_that_no_step_trained_is_named() -> None:
     rows = rows_of(MATRIX)
     extra = rows.iloc[[0]].assign(eval_task="z")
-    with pytest.raises(UserError, match=r"evaluated on \['z'\], which no step trained"):
+    with pytest.raises(UserError, match=r"evaluated on z, which no step trained"):
         accuracy_matrix(pd.concat([rows, extra]), "gift")
 
 

@@ -134,7 +134,7 @@ def result(request: pytest.FixtureRequest) -> Result:
         rows = run_steps(
             clip,
             RecordedTask(),
-            method=build_method(method, "methods.parity"),
+            method=build_method(method),
             replay=RecordedReplay(),
             training=training,
             rates=rates,

@@ -19,11 +19,12 @@ from gift_core.clip.saving import write_clip
 from gift_core.config import MethodConfig, TrainingConfig
 from gift_core.errors import UserError
 from gift_core.methods import build_method
+from gift_core.objectives.align import ImageTextAlignment
+from gift_core.objectives.distill import ContrastiveDistillation
 from gift_core.objectives.encodings import ReplayEncodings
-from gift_core.objectives.table import TERMS
 from gift_core.objectives.task import task_loss
 from gift_core.replay.pairs import NoReplay, PairReplay, Replay
-from gift_core.replay.teacher import teach
+from gift_core.replay.teacher import encode_pairs
 from gift_core.training import LossRow, finetune, learning_rates
 from tests.clip.tiny import png, tiny_clip
 
@@ -67,7 +68,7 @@ def pairs() -> list[Pair]:
 
 
 def pair_replay(clip: Clip) -> PairReplay:
-    features: Features = teach(clip, pairs(), batch_size=4, metadata={})
+    features: Features = encode_pairs(clip, pairs(), batch_size=4, metadata={})
     return PairReplay(clip, pairs(), features, batch_size=4, names=("test",))
 
 
@@ -77,10 +78,11 @@ def run(
     return finetune(
         clip,
         task_images(clip),
-        method=build_method(config, "methods.test"),
+        method=build_method(config),
         replay=replay or (pair_replay(clip) if len(config.terms) else NoReplay()),
         training=training(steps),
-        learning_rate=config.learning_rate,
+        learning_rate=config.learning_rate or 0.0,
+        steps=steps,
         seed=seed,
     )
 
@@ -164,8 +166,8 @@ def test_one_gift_step_equals_autograd_of_the_whole_objective() -> None:
             pair.prompt_ids_M,
             theirs.scale,
         )
-        distill = TERMS["distill"](temperature=2.0)(encodings)
-        align = TERMS["align"](label_smoothing=0.2)(encodings)
+        distill = ContrastiveDistillation(2.0)(encodings)
+        align = ImageTextAlignment(0.2)(encodings)
         replayed = distill + 0.25 * align
         measured = torch.autograd.grad(replayed, list(parameters.values()), retain_graph=True)
         penalty = sum(
@@ -192,7 +194,7 @@ def test_one_gift_step_equals_autograd_of_the_whole_objective() -> None:
 def test_the_anchor_sees_the_replay_gradients_alone() -> None:
     clip = tiny_clip()
     config = gift()
-    method = build_method(config, "methods.test")
+    method = build_method(config)
     replay, seen = pair_replay(clip), []
 
     class Spy:
@@ -210,6 +212,7 @@ def test_the_anchor_sees_the_replay_gradients_alone() -> None:
         replay=replay,
         training=training(2),
         learning_rate=1e-3,
+        steps=2,
         seed=1,
     )
     fresh = tiny_clip()
@@ -248,10 +251,11 @@ def test_a_loss_that_is_not_finite_stops_with_step_term_and_last_good_values() -
         finetune(
             clip,
             BrokenFrom(2),
-            method=build_method(method_config(), "methods.test"),
+            method=build_method(method_config()),
             replay=NoReplay(),
             training=training(),
             learning_rate=1e-3,
+            steps=3,
             seed=1,
         )
 

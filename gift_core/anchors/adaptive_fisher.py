@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from gift_core.anchors.penalty import add_gradients, copy_of, distances, total
+from gift_core.anchors.penalty import copy_of, weighted_pull
 
 NO_GRADIENT_IMPORTANCE = 1e-6
 
@@ -24,11 +24,7 @@ class AdaptiveFisherAnchor:
 
     def observe(self, gradients: Mapping[str, torch.Tensor | None]) -> None:
         """Take the importance of each tensor from the gradients of the replay terms, before the task's are added."""
-        present = [
-            torch.zeros_like(start) if gradient is None else gradient
-            for gradient, start in zip(gradients.values(), self._start, strict=True)
-        ]
-        self._importance = normalised_squares(present)
+        self._importance = normalised_squares(or_zero(gradients, self._start))
 
     def pull(self, parameters: Mapping[str, torch.nn.Parameter]) -> torch.Tensor:
         """Add the penalty's gradient 2 * weight * F * (theta - theta_start) to `.grad`; return the penalty.
@@ -36,11 +32,13 @@ class AdaptiveFisherAnchor:
         F is a constant here: no gradient flows through it.
         """
         assert self._importance, "observe() comes before pull()"
-        values = list(parameters.values())
-        moved = distances(values, self._start)
-        weighted = list(torch._foreach_mul(self._importance, moved))
-        add_gradients(values, weighted, factor=2.0 * self._weight)
-        return self._weight * total(weighted, moved)
+        return weighted_pull(parameters, self._start, self._importance, weight=self._weight)
+
+
+def or_zero(gradients: Mapping[str, torch.Tensor | None], like: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The gradients, with zeros where a parameter has none."""
+    pairs = zip(gradients.values(), like, strict=True)
+    return [torch.zeros_like(value) if gradient is None else gradient for gradient, value in pairs]
 
 
 @torch.no_grad()
@@ -49,9 +47,14 @@ def normalised_squares(gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:
 
     # differs: a gradient that is exactly zero counts as none (0 / 0 otherwise).
     """
-    squares = torch._foreach_mul(list(gradients), list(gradients))
+    return divided_by_means(torch._foreach_mul(list(gradients), list(gradients)))
+
+
+@torch.no_grad()
+def divided_by_means(squares: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Each tensor over its own mean; 1e-6 in a tensor that is all zero."""
     means = torch.stack([square.mean() for square in squares])
     absent = means == 0
-    torch._foreach_div_(squares, list(torch.where(absent, 1.0, means).unbind()))
-    torch._foreach_add_(squares, list((absent * NO_GRADIENT_IMPORTANCE).unbind()))
-    return list(squares)
+    importance = torch._foreach_div(list(squares), list(torch.where(absent, 1.0, means).unbind()))
+    torch._foreach_add_(importance, list((absent * NO_GRADIENT_IMPORTANCE).unbind()))
+    return list(importance)

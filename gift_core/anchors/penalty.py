@@ -12,6 +12,24 @@ def copy_of(parameters: Mapping[str, torch.nn.Parameter]) -> list[torch.Tensor]:
     return [value.detach().clone() for value in parameters.values()]
 
 
+def weighted_pull(
+    parameters: Mapping[str, torch.Tensor],
+    start: Sequence[torch.Tensor],
+    importance: Sequence[torch.Tensor],
+    *,
+    weight: float,
+) -> torch.Tensor:
+    """Add 2 * weight * F * (theta - theta_start) to `.grad`; return the penalty weight * sum F (theta - theta_start)^2.
+
+    F is a constant: no gradient flows through it.
+    """
+    values = list(parameters.values())
+    moved = distances(values, start)
+    weighted = list(torch._foreach_mul(list(importance), moved))
+    add_gradients(values, weighted, factor=2.0 * weight)
+    return weight * total(weighted, moved)
+
+
 @torch.no_grad()
 def distances(parameters: Iterable[torch.Tensor], start: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """theta - theta_start, a tensor each."""

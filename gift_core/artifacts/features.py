@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from gift_core.artifacts.atomic import broken
-from gift_core.artifacts.tables import read_table, require_schema, write_table
+from gift_core.artifacts.tables import write_table
+from gift_core.artifacts.vectors import Floats, as_column, as_vectors, read_vectors, require_unit_rows, vector_type
 
 STAGE = "teach"
-UNIT_TOLERANCE = 1e-3  # bfloat16 autocast leaves norms within 4e-4 of 1 after normalising in float32
-Floats = npt.NDArray[np.float32]
+FEATURES = "features.parquet"
 
 
 @dataclass(frozen=True)
@@ -34,35 +33,21 @@ def write_features(
     """Writes features.parquet (key, image_emb, text_emb as fixed_size_list<float32>[D]); ContractError if unsound."""
     features = Features(tuple(keys), np.asarray(image_MD), np.asarray(text_MD), metadata)
     _require_sound(path, features)
-    columns = [pa.array(features.keys, pa.string()), _as_lists(features.image_MD), _as_lists(features.text_MD)]
+    columns = [pa.array(features.keys, pa.string()), as_column(features.image_MD), as_column(features.text_MD)]
     write_table(path, pa.Table.from_arrays(columns, schema=_schema(image_MD.shape[1])), metadata)
 
 
 def read_features(path: Path) -> Features:
     """Returns the features; ContractError where the file is missing, has other columns, or a row isn't unit norm."""
-    table, metadata = read_table(path, None, STAGE)
-    kind = table.schema.field("image_emb").type if "image_emb" in table.schema.names else pa.list_(pa.float32(), 1)
-    require_schema(path, table.schema, _schema(kind.list_size if pa.types.is_fixed_size_list(kind) else 1), STAGE)
+    table, metadata = read_vectors(path, "image_emb", _schema, STAGE)
     keys = tuple(table["key"].to_pylist())
-    features = Features(keys, _as_array(table["image_emb"]), _as_array(table["text_emb"]), metadata)
+    features = Features(keys, as_vectors(table["image_emb"]), as_vectors(table["text_emb"]), metadata)
     _require_sound(path, features)
     return features
 
 
 def _schema(size: int) -> pa.Schema:
-    vector = pa.list_(pa.float32(), size)
-    return pa.schema([("key", pa.string()), ("image_emb", vector), ("text_emb", vector)])
-
-
-def _as_lists(values_MD: Floats) -> pa.Array:
-    flat = pa.array(np.ascontiguousarray(values_MD).reshape(-1), pa.float32())
-    return pa.FixedSizeListArray.from_arrays(flat, values_MD.shape[1])
-
-
-def _as_array(column: pa.ChunkedArray) -> Floats:
-    size = column.type.list_size
-    flat: Floats = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(-1, size)
+    return pa.schema([("key", pa.string()), ("image_emb", vector_type(size)), ("text_emb", vector_type(size))])
 
 
 def _require_sound(path: Path, features: Features) -> None:
@@ -72,13 +57,5 @@ def _require_sound(path: Path, features: Features) -> None:
     sizes = [values_MD.shape[-1] for values_MD in (features.image_MD, features.text_MD)]
     if sizes[0] != sizes[1]:
         raise broken(path, f"image_emb and text_emb should be of one size, they are {sizes[0]} and {sizes[1]}", STAGE)
-    for name, values_MD in (("image_emb", features.image_MD), ("text_emb", features.text_MD)):
-        if values_MD.dtype != np.float32 or values_MD.ndim != 2 or len(values_MD) != count:
-            found = f"{values_MD.dtype} {values_MD.shape}"
-            raise broken(path, f"{name} should be float32 [{count}, D], it is {found}", STAGE)
-        norms_M = np.linalg.norm(values_MD.astype(np.float64), axis=1)
-        off = ~(np.abs(norms_M - 1) < UNIT_TOLERANCE)
-        if off.any():
-            row = int(np.argmax(off))
-            what = f"rows of {name} should have norm 1; {int(off.sum())} have not, the first is {features.keys[row]}"
-            raise broken(path, f"{what} with {norms_M[row]:.4f}", STAGE)
+    require_unit_rows(path, "image_emb", features.image_MD, features.keys, STAGE)
+    require_unit_rows(path, "text_emb", features.text_MD, features.keys, STAGE)

@@ -15,6 +15,7 @@ from safetensors.numpy import save
 from gift_core.artifacts.atomic import broken, require_file, write_atomically
 
 STAGE = "teach"
+FISHER = "fisher.safetensors"
 KEY = "fisher"  # one key alone: safetensors writes several in an order that changes from run to run
 Floats = npt.NDArray[np.float32]
 

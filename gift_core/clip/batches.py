@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -21,10 +21,14 @@ KEPT_SIDE = 8 / 7  # of the model's image size: 256 for 224, the usual margin be
 
 @dataclass(frozen=True)
 class TaskBatch:
-    """Normalised images [B, 3, S, S] on the model's device, and their labels [B]."""
+    """Normalised images [B, 3, S, S] on the model's device, and their labels [B].
+
+    A label counts within `classes`, the part of the class prompts that belongs to the batch's task.
+    """
 
     images_BCHW: torch.Tensor
     labels_B: torch.Tensor
+    classes: slice = field(default_factory=lambda: slice(None))
 
 
 class TaskBatches(Protocol):
@@ -102,6 +106,27 @@ class TrainingImages:
         pixels_BCHW = crop_and_resize(images, boxes, size=self._clip.image_size)
         labels_B = self._labels_N[torch.from_numpy(chosen)].to(self._clip.device)
         return TaskBatch(normalise(self._clip, pixels_BCHW), labels_B)
+
+
+class JointImages:
+    """Several tasks at once: each round draws one batch of every task, in a seeded order.
+
+    A batch belongs to one task and is told apart among that task's classes alone, as if the task were learned by
+    itself. Without tasks there is nothing to draw.
+    """
+
+    def __init__(self, tasks: Sequence[TrainingImages], names: tuple[str | int, ...]) -> None:
+        self.class_prompts = tuple(prompt for task in tasks for prompt in task.class_prompts)
+        self._tasks, self._names = tasks, names
+        counts = [len(task.class_prompts) for task in tasks]
+        self._classes = [slice(sum(counts[:at]), sum(counts[: at + 1])) for at in range(len(counts))]
+
+    def draw(self, step: int) -> TaskBatch:
+        """Batch `step`: the next one of the task whose turn it is."""
+        rounds, turn = divmod(step, len(self._tasks))
+        order = np.random.default_rng(seed_for(*self._names, "round", rounds)).permutation(len(self._tasks))
+        task = int(order[turn])
+        return replace(self._tasks[task].draw(rounds), classes=self._classes[task])
 
 
 def _kept_pixels(image_bytes: bytes, *, size: int) -> torch.Tensor:

@@ -29,7 +29,7 @@ def encode_images(clip: Clip, images_BCHW: torch.Tensor) -> torch.Tensor:
 
 def encode_tokens(clip: Clip, tokens_NL: torch.Tensor) -> torch.Tensor:
     """Unit features [N, D], float32, of token rows (see tokenize); differentiable."""
-    tower = _causal_tower(clip.model)
+    tower = causal_tower(clip.model)
     with _autocast(clip):
         if tower is not None and tokens_NL.shape[1] < tower.positional_embedding.shape[0]:
             features_ND = _encode_short_rows(tower, tokens_NL)
@@ -50,11 +50,11 @@ def tokenize(clip: Clip, texts: Sequence[str]) -> torch.Tensor:
 
 def trim_rows(model: torch.nn.Module, tokens_NL: torch.Tensor) -> torch.Tensor:
     """`tokens_NL` without the columns that no row's feature can depend on."""
-    ends_N = _end_positions(model, tokens_NL)
+    ends_N = end_positions(model, tokens_NL)
     return tokens_NL if ends_N is None else tokens_NL[:, : max(SHORTEST_ROWS, int(ends_N.max()) + 1)]
 
 
-def _causal_tower(model: Any) -> Any | None:
+def causal_tower(model: Any) -> Any | None:
     """The module whose text features depend on nothing after the end token, None where there is no such.
 
     open_clip.CLIP keeps the text tower's parts on itself, its other classes in `.text`.
@@ -72,9 +72,9 @@ def _end_token(tower: Any) -> int:
     return int(tower.text_eos_id if hasattr(tower, "text_eos_id") else tower.eos_id)
 
 
-def _end_positions(model: torch.nn.Module, tokens_NL: torch.Tensor) -> torch.Tensor | None:
+def end_positions(model: torch.nn.Module, tokens_NL: torch.Tensor) -> torch.Tensor | None:
     """Where each row's feature is read, or None where later tokens matter too."""
-    tower = _causal_tower(model)
+    tower = causal_tower(model)
     if tower is None:
         return None
     if _pool_type(tower) == "argmax":

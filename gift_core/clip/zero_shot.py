@@ -21,7 +21,13 @@ def image_features(clip: Clip, pixels_BCHW: torch.Tensor, *, batch_size: int) ->
 @torch.no_grad()
 def text_features(clip: Clip, texts: Sequence[str], *, batch_size: int) -> torch.Tensor:
     """Unit features [N, D] of texts, one row each."""
-    return torch.cat([encode_tokens(clip, part) for part in torch.split(tokenize(clip, texts), batch_size)])
+    return token_features(clip, tokenize(clip, texts), batch_size=batch_size)
+
+
+@torch.no_grad()
+def token_features(clip: Clip, tokens_NL: torch.Tensor, *, batch_size: int) -> torch.Tensor:
+    """Unit features [N, D] of token rows."""
+    return torch.cat([encode_tokens(clip, part.to(clip.device)) for part in torch.split(tokens_NL, batch_size)])
 
 
 def class_features(

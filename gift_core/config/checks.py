@@ -6,12 +6,18 @@ import re
 from collections.abc import Iterable, Iterator
 
 from gift_core.config.experiment import Config
-from gift_core.config.methods import MethodConfig
+from gift_core.config.methods import MethodConfig, ReferenceReplayConfig, TaughtReplay, Terms
 from gift_core.errors import did_you_mean
 
 Findings = Iterator[tuple[str, str]]
 START = "../pretrained"  # beside a method's models lies the pre-trained one
-RESERVED = ("pretrained", "zero_shot", "base", "pools")
+RESERVED = ("pretrained", "base", "pools", "seen")
+KINDS = {
+    "synthetic": "replay.images: synthetic",
+    "real": "task, exemplars or reference",
+    "none": "the others",
+}
+REFERENCES = "data/0_raw/reference/"
 VOCABULARIES = ("imagenet", "mini", "none")
 _NAME = re.compile(r"[a-z0-9_]+")
 
@@ -40,21 +46,22 @@ def _check_run(config: Config) -> Findings:
         yield "run.methods", f"{name!r} stands there twice. Remove one."
     if unknown:
         return
-    replays = {name: config.methods[name].replay.images != "none" for name in run.methods}
-    wanted = {
-        "with_teacher": [name for name in run.methods if replays[name]],
-        "without_teacher": [name for name in run.methods if not replays[name]],
-    }
+    wanted = {f"replay_{kind}": _reading(config, kind) for kind in KINDS}
     for key, names in wanted.items():
         found = getattr(run, key)
         if sorted(found) != sorted(set(names)):
             what = f"should be [{', '.join(names)}], it is [{', '.join(found)}]"
-            yield f"run.{key}", f"{what}. Write {_both(wanted)}."
+            yield f"run.{key}", f"{what}. Write {_lists(wanted)}."
 
 
-def _both(lists: dict[str, list[str]]) -> str:
-    why = {"with_teacher": "methods that replay", "without_teacher": "the others"}
-    return " and ".join(f"{key}: [{', '.join(names)}] ({why[key]})" for key, names in lists.items())
+def _reading(config: Config, kind: str) -> list[str]:
+    return [name for name in config.run.methods if config.methods[name].replay.reads == kind]
+
+
+def _lists(wanted: dict[str, list[str]]) -> str:
+    return ", ".join(
+        f"{key}: [{', '.join(names)}] ({KINDS[key.removeprefix('replay_')]})" for key, names in wanted.items()
+    )
 
 
 def _check_sequence(config: Config) -> Findings:
@@ -74,23 +81,72 @@ def _check_sequence(config: Config) -> Findings:
 def _check_methods(config: Config) -> Findings:
     for name, method in config.methods.items():
         yield from _check_method(f"methods.{name}", method)
+        if name in config.run.methods:
+            yield from _check_lengths(f"methods.{name}", method, config.training.steps)
 
 
 def _check_method(place: str, method: MethodConfig) -> Findings:
-    replays = method.replay.images != "none"
-    if method.terms and not replays:
-        names = ", ".join(term for term, _ in method.terms.items())
-        yield f"{place}.terms", f"{names}: a term needs pairs. Set replay.images to synthetic, or write terms: {{}}."
-    if replays and not method.terms:
-        yield (
-            f"{place}.terms",
-            "empty, so nothing would be learned from the replay. Add a term, or set replay.images: none.",
-        )
-    if method.anchor.kind == "adaptive_fisher" and not method.terms:
-        yield (
-            f"{place}.anchor.kind",
-            "adaptive_fisher is measured on the terms, and there are none. Use uniform or none.",
-        )
+    yield from _check_replay(place, method)
+    yield from _check_learning(place, method)
+    anchor, kind = method.anchor, method.anchor.kind
+    if anchor.needs_terms and not method.terms:
+        yield f"{place}.anchor.kind", f"{kind} is measured on the terms, and there are none. Use uniform or none."
+    fisher = getattr(method.replay, "fisher", None)
+    if anchor.needs_fisher and fisher is None:
+        what = f"{kind} needs the Fisher diagonals of the teacher, and none are estimated"
+        remedy = "Add to a replay of pairs (synthetic, reference) fisher: {estimator: per_sample, accumulate: false}"
+        yield f"{place}.anchor.kind", f"{what}. {remedy}, or use uniform or none."
+    if fisher is not None and not anchor.needs_fisher:
+        what = f"estimated for nothing: the anchor {kind} does not read it"
+        yield f"{place}.replay.fisher", f"{what}. Leave it out, or write anchor.kind: static_fisher."
+
+
+def _check_replay(place: str, method: MethodConfig) -> Findings:
+    replay, replays = method.replay, method.replay.reads != "none"
+    names = [name for name, _ in method.terms.items()]
+    if names and not replays:
+        what = f"{', '.join(names)}: a term needs replay"
+        yield f"{place}.terms", f"{what}. Set replay.images to synthetic, or write terms: {{}}."
+    if replays and not names and getattr(replay, "fisher", None) is None:
+        what = "empty, so nothing would be learned from the replay"
+        yield f"{place}.terms", f"{what}. Add a term, or set replay.images: none."
+    for name, options in method.terms.items():
+        if options.pairs_only and replays and not replay.pairs:
+            what = f"needs images with their own texts, and {replay.images} replays no pairs"
+            yield f"{place}.terms.{name}", f"{what}. Set replay.images to synthetic, or leave the term out."
+    if isinstance(replay, TaughtReplay) and (replay.teacher == "mix") != (replay.teacher_alpha is not None):
+        what = "the share of the model before the task belongs to teacher: mix, and to it alone"
+        yield f"{place}.replay.teacher_alpha", f"{what}. Write teacher: mix and teacher_alpha: 0.5, or neither."
+    if isinstance(replay, ReferenceReplayConfig) and not replay.folder.startswith(REFERENCES):
+        what = f"{replay.folder} lies outside {REFERENCES}, where the pipeline watches for changes"
+        yield f"{place}.replay.folder", f"{what}. Move or link it there."
+
+
+def _check_learning(place: str, method: MethodConfig) -> Findings:
+    if method.learns != "nothing":
+        if method.learning_rate is None:
+            yield f"{place}.learning_rate", "empty (null), but the method learns. Write a rate: 1.0e-5."
+        return
+    if method.learning_rate is not None:
+        yield f"{place}.learning_rate", "learns: nothing has no rate. Write learning_rate: null."
+    extra = [key for key in ("replay", "terms", "anchor", "average", "merge") if not _is_empty(getattr(method, key))]
+    if extra:
+        yield f"{place}.{extra[0]}", "learns: nothing takes no step, so this would do nothing. Leave it empty."
+
+
+def _check_lengths(place: str, method: MethodConfig, steps: int) -> Findings:
+    if method.average is not None and method.average.every > steps:
+        what = f"{method.average.every} is more than training.steps ({steps}), so the mean would be the start weights"
+        yield f"{place}.average.every", f"{what}. Lower it."
+    frozen_after = getattr(method.anchor, "steps", 1)
+    if frozen_after >= steps > 1:
+        what = f"{frozen_after} should be fewer than training.steps ({steps}), or nothing is ever frozen"
+        yield f"{place}.anchor.steps", f"{what}. Lower it, or use adaptive_fisher."
+
+
+def _is_empty(slot: object) -> bool:
+    named_none = "none" in (getattr(slot, "images", ""), getattr(slot, "kind", ""))
+    return slot is None or named_none or (isinstance(slot, Terms) and not slot)
 
 
 def _check_training(config: Config) -> Findings:

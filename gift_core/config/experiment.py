@@ -14,13 +14,12 @@ from gift_core.config.sections import (
     ModelConfig,
     PromptsConfig,
     RunConfig,
-    Section,
     StepConfig,
-    Text,
     TrainingConfig,
 )
 from gift_core.config.tasks import TaskConfig
 from gift_core.errors import lookup
+from gift_core.section import Section, Text
 
 
 class Config(Section):

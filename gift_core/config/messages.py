@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import ValidationError
 
 from gift_core.config.experiment import Config
-from gift_core.config.sections import Section
 from gift_core.errors import did_you_mean
+from gift_core.section import Section
 
 Location = tuple[int | str, ...]
 _KINDS = {
@@ -121,8 +121,8 @@ def _rewrite(kind: str, value: Any) -> str:
 
 
 def _noun(location: Location, key: str) -> str:
-    """What a discriminator is called: "anchor kind", "replay images", "source"."""
-    return f"{location[-1]} {key}" if location and location[-1] in ("anchor", "replay") else key
+    """What a discriminator is called: "anchor kind", "replay images", "texts kind", "source"."""
+    return f"{location[-1]} {key}" if location and location[-1] in ("anchor", "replay", "texts") else key
 
 
 def _follow(location: Location) -> tuple[Location, type[Section] | None]:

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Text = Annotated[str, Field(min_length=1)]
+from gift_core.section import Count, NonNegative, Positive, Section, Share, Text
+
 Template = Annotated[str, Field(pattern=r"\{\}")]  # str.format's place for the class name
 ImageFormat = Literal["png", "jpg"]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 
 
-class Section(BaseModel):
-    """A part of params.yaml: frozen, no unknown key, no silent conversion."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-    noun: ClassVar[str] = "key"  # what a name in this section is called in errors
-
-
 class RunConfig(Section):
-    """Which methods run, where. `with_teacher` and `without_teacher` part `methods` in two."""
+    """Which methods run, where. The three `replay_` lists part `methods` by what their cells read."""
 
     methods: Annotated[tuple[str, ...], Field(min_length=1)]
-    with_teacher: tuple[str, ...]
-    without_teacher: tuple[str, ...]
+    replay_synthetic: tuple[str, ...]
+    replay_real: tuple[str, ...]
+    replay_none: tuple[str, ...]
     device: Device
 
 

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gift_core.config.sections import Count, Section, Template, Text
+from gift_core.config.sections import Template
+from gift_core.section import Count, Section, Text
 
 
 class MiniTaskConfig(Section):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from gift_core.objectives.encodings import ReplayEncodings
+from gift_core.objectives.encodings import Encodings, student_logits
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class ImageTextAlignment:
 
     label_smoothing: float
 
-    def __call__(self, encodings: ReplayEncodings) -> torch.Tensor:
+    def __call__(self, encodings: Encodings) -> torch.Tensor:
         """The sum of both directions, a scalar >= 0, in nats."""
-        student_MM = encodings.student_logits()
+        student_MM = student_logits(encodings)
         targets_MM = shared_prompt_targets(encodings.prompt_ids_M)
         by_image = functional.cross_entropy(student_MM, targets_MM, label_smoothing=self.label_smoothing)
         by_text = functional.cross_entropy(student_MM.T, targets_MM, label_smoothing=self.label_smoothing)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from gift_core.objectives.encodings import ReplayEncodings
+from gift_core.objectives.encodings import Encodings, student_logits, teacher_logits
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,16 @@ class ContrastiveDistillation:
 
     temperature: float
 
-    def __call__(self, encodings: ReplayEncodings) -> torch.Tensor:
+    def __call__(self, encodings: Encodings) -> torch.Tensor:
         """The sum of both directions, a scalar >= 0, in nats times T^2."""
-        student_MM, teacher_MM = encodings.student_logits(), encodings.teacher_logits()
-        by_image = soft_cross_entropy(student_MM, teacher_MM, temperature=self.temperature)
-        by_text = soft_cross_entropy(student_MM.T, teacher_MM.T, temperature=self.temperature)
-        return by_image + by_text
+        return both_directions(student_logits(encodings), teacher_logits(encodings), temperature=self.temperature)
+
+
+def both_directions(student_MM: torch.Tensor, teacher_MM: torch.Tensor, *, temperature: float) -> torch.Tensor:
+    """The soft cross-entropy over the rows plus that over the columns."""
+    by_image = soft_cross_entropy(student_MM, teacher_MM, temperature=temperature)
+    by_text = soft_cross_entropy(student_MM.T, teacher_MM.T, temperature=temperature)
+    return by_image + by_text
 
 
 def soft_cross_entropy(student_RC: torch.Tensor, teacher_RC: torch.Tensor, *, temperature: float) -> torch.Tensor:

@@ -1,20 +1,68 @@
-"""What a replay term sees: the student's and the teacher's features of the same M pairs."""
+"""What a replay term sees: the student's and the teacher's features of the replayed images and texts.
+
+M pairs, D features. Where images and texts are no pairs there may be another number of texts than of images.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import torch
 
 
-@dataclass(frozen=True)
-class ReplayEncodings:
-    """Unit features of M (image, text) pairs.
+class Encodings(Protocol):
+    """Unit features of M images and their texts.
 
     `prompt_ids_M` is equal for two pairs exactly when their prompts are the same text. `scale` is s, the temperature
-    that multiplies cosines. Only the student's features carry gradients.
+    that multiplies cosines. Only the student's features carry gradients, and a term pays for those that it reads: an
+    encoder runs when its features are first asked for.
     """
+
+    @property
+    def student_image_MD(self) -> torch.Tensor: ...
+    @property
+    def student_text_MD(self) -> torch.Tensor: ...
+    @property
+    def teacher_image_MD(self) -> torch.Tensor: ...
+    @property
+    def teacher_text_MD(self) -> torch.Tensor: ...
+    @property
+    def prompt_ids_M(self) -> torch.Tensor: ...
+    @property
+    def scale(self) -> torch.Tensor: ...
+
+
+Term = Callable[[Encodings], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class LazyEncodings:
+    """Encodings whose student features are computed once, when they are first read."""
+
+    encode_images: Callable[[], torch.Tensor]
+    encode_texts: Callable[[], torch.Tensor]
+    teacher_image_MD: torch.Tensor
+    teacher_text_MD: torch.Tensor
+    prompt_ids_M: torch.Tensor
+    scale: torch.Tensor
+
+    @cached_property
+    def student_image_MD(self) -> torch.Tensor:
+        """The student's features of the images."""
+        return self.encode_images()
+
+    @cached_property
+    def student_text_MD(self) -> torch.Tensor:
+        """The student's features of the texts."""
+        return self.encode_texts()
+
+
+@dataclass(frozen=True)
+class ReplayEncodings:
+    """Encodings that are all there."""
 
     student_image_MD: torch.Tensor
     student_text_MD: torch.Tensor
@@ -23,13 +71,12 @@ class ReplayEncodings:
     prompt_ids_M: torch.Tensor
     scale: torch.Tensor
 
-    def student_logits(self) -> torch.Tensor:
-        """S [M, M]: rows are images, columns are texts."""
-        return self.scale * self.student_image_MD @ self.student_text_MD.T
 
-    def teacher_logits(self) -> torch.Tensor:
-        """Z [M, M]: the same of the teacher."""
-        return self.scale * self.teacher_image_MD @ self.teacher_text_MD.T
+def student_logits(encodings: Encodings) -> torch.Tensor:
+    """S [M, M]: rows are images, columns are texts."""
+    return encodings.scale * encodings.student_image_MD @ encodings.student_text_MD.T
 
 
-Term = Callable[[ReplayEncodings], torch.Tensor]
+def teacher_logits(encodings: Encodings) -> torch.Tensor:
+    """Z [M, M]: the same of the teacher."""
+    return encodings.scale * encodings.teacher_image_MD @ encodings.teacher_text_MD.T

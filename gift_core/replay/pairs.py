@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import torch
 
-from gift_core.artifacts.features import Features, read_features
-from gift_core.artifacts.shards import Pair, iterate_pairs
+from gift_core.artifacts.features import Features
+from gift_core.artifacts.shards import Pair
 from gift_core.clip.batches import ShuffledIndices
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.images import evaluation_pixels, normalise
@@ -20,7 +19,10 @@ from gift_core.errors import ContractError
 
 @dataclass(frozen=True)
 class ReplayBatch:
-    """M pairs: normalised images, token rows, which prompts are the same, and the teacher's unit features."""
+    """M pairs: normalised images, token rows, which prompts are the same, and the teacher's unit features.
+
+    Where images and texts are no pairs, tokens, prompt ids and text features have a row a text instead.
+    """
 
     images_MCHW: torch.Tensor
     tokens_ML: torch.Tensor
@@ -76,31 +78,6 @@ class PairReplay:
             teacher_text_MD=self._teacher_text_ND[on_device],
         )
         return (batch,)
-
-
-@dataclass(frozen=True)
-class ReplaySource:
-    """Where a replay finds its pairs and the teacher's features of them."""
-
-    shards: Path
-    features: Path
-    batch_size: int
-    names: tuple[str | int, ...]
-
-
-def no_replay(clip: Clip, source: ReplaySource) -> Replay:
-    """NoReplay: reads nothing."""
-    return NoReplay()
-
-
-def synthetic_replay(clip: Clip, source: ReplaySource) -> Replay:
-    """The pairs of the task's synthetic shards with the features the stage teach wrote."""
-    pairs, features = iterate_pairs(source.shards), read_features(source.features)
-    return PairReplay(clip, pairs, features, batch_size=source.batch_size, names=source.names)
-
-
-# By the name of replay.images in params.yaml.
-REPLAYS: Mapping[str, Callable[[Clip, ReplaySource], Replay]] = {"none": no_replay, "synthetic": synthetic_replay}
 
 
 def _rows_of(features: Features, keys: list[str]) -> list[int]:

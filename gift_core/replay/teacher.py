@@ -1,4 +1,4 @@
-"""What the teacher, frozen before a task, says of the replayed pairs.  M pairs, P prompts, D features."""
+"""What a teacher says of the replayed pairs.  M pairs, P prompts, D features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gift_core.errors import UserError
 from gift_core.progress import progress
 
 
-def teach(clip: Clip, pairs: Iterable[Pair], *, batch_size: int, metadata: Mapping[str, str]) -> Features:
+def encode_pairs(clip: Clip, pairs: Iterable[Pair], *, batch_size: int, metadata: Mapping[str, str]) -> Features:
     """The teacher's unit features of every pair, in the order of `pairs`.
 
     The images go through the evaluation transform, so their features are constant for the task; each distinct prompt
@@ -21,7 +21,7 @@ def teach(clip: Clip, pairs: Iterable[Pair], *, batch_size: int, metadata: Mappi
     """
     listed = list(pairs)
     if not listed:
-        raise UserError("teach: there are no synthetic pairs. Run stage synthesize for this task.")
+        raise UserError("teach: there are no pairs to replay. Run stage synthesize for this task.")
     clip.model.eval()
     pixels_MCHW = evaluation_pixels(clip, (pair.image for pair in progress(listed, len(listed), "images")))
     image_MD = image_features(clip, pixels_MCHW, batch_size=batch_size)

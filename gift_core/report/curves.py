@@ -2,43 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 
 from gift_core.metrics import ZERO_SHOT
-from gift_core.report.drawing import Chart, Frame, Hover, Label, Line, Tick, path_of, spread, style_of
+from gift_core.report.drawing import Chart, Frame, Hover, Label, Line, Tick, path_of, spread
+from gift_core.report.emphasis import is_crowded, quiet_first, styles_of
 from gift_core.report.record import RunRecord
-from gift_core.report.words import baseline_method, best_method, label, number, short
+from gift_core.report.words import label, number, short
 
 PERCENT_TICKS = (0, 25, 50, 75, 100)
 FEW_METHODS = 3  # up to here each small chart has room for a value at every line's end
-MANY_METHODS = 5  # beyond this only the best method and its baseline are drawn in full strength
 MANY_TASKS = 8  # beyond this a small chart has no room for every position's number
 
 
+@dataclass(frozen=True)
+class End:
+    """What stands at the end of a line: whose line it is, the words, and the line's last value."""
+
+    method: str
+    text: str
+    style: str
+    value: float
+
+
 def mean_chart(record: RunRecord) -> Chart:
-    """Mean accuracy over all tasks, seen or not, after each position of the sequence."""
-    means = {method: record.percent(method).mean(axis=1) for method in record.methods}
-    frame = _frame(record, width=640, height=320, left=44, right=170, top=14, bottom=32)
+    """Mean accuracy over all tasks, seen or not, after each position of the sequence; a name at every line's end."""
+    styles, gap = styles_of(record), 15 if is_crowded(record) else 19
+    height = max(320, gap * (len(record.continued) + 1) + 60)
+    frame = _frame(record, width=640, height=height, left=44, right=206, top=14, bottom=32)
+    means = {method: record.percent(method).mean(axis=1) for method in record.continued}
+    zero_shot = float(record.percent(ZERO_SHOT).iloc[0].mean())
     ends = [
-        (f"{number(curve.iloc[-1])} {short(label(method))}", style_of(index), float(curve.iloc[-1]))
-        for index, (method, curve) in enumerate(means.items())
+        End(method, f"{number(curve.iloc[-1])} {short(label(method))}", styles[method], float(curve.iloc[-1]))
+        for method, curve in means.items()
     ]
-    zero_shot = float(next(iter(means.values())).iloc[0])
-    ends.append((f"{number(zero_shot)} {label(ZERO_SHOT)}", "reference", zero_shot))
-    return _chart(record, "All tasks, mean accuracy", "", means, frame, ends, gap=19, position=None)
+    ends.append(End(ZERO_SHOT, f"{number(zero_shot)} {label(ZERO_SHOT)}", "reference", zero_shot))
+    return _chart(record, "All tasks, mean accuracy", "", means, frame, ends, gap=gap, zero_shot=zero_shot)
 
 
 def task_charts(record: RunRecord) -> list[Chart]:
     """A chart for each task: what every method knows of it before, at and after the moment it is trained."""
-    few = len(record.methods) <= FEW_METHODS
+    styles, few = styles_of(record), len(record.continued) <= FEW_METHODS
     frame = _frame(record, width=300, height=190, left=34, right=44 if few else 12, top=20, bottom=24)
-    matrices = {method: record.percent(method) for method in record.methods}
     charts = []
     for position, task in enumerate(record.tasks):
-        curves = {method: matrix[task] for method, matrix in matrices.items()}
-        values = [float(curve.iloc[-1]) for curve in curves.values()]
-        ends = [(number(value), style_of(index), value) for index, value in enumerate(values) if few]
-        charts.append(_chart(record, task, str(position + 1), curves, frame, ends, gap=15, position=position))
+        curves = {method: record.percent(method)[task] for method in record.continued}
+        lasts = {method: float(curve.iloc[-1]) for method, curve in curves.items() if few}
+        ends = [End(method, number(value), styles[method], value) for method, value in lasts.items()]
+        zero_shot = float(record.percent(ZERO_SHOT)[task].iloc[0])
+        number_of_task = str(position + 1)
+        charts.append(
+            _chart(record, task, number_of_task, curves, frame, ends, gap=15, zero_shot=zero_shot, position=position)
+        )
     return charts
 
 
@@ -57,27 +74,23 @@ def _chart(
     ordinal: str,
     curves: dict[str, pd.Series[float]],
     frame: Frame,
-    ends: list[tuple[str, str, float]],
+    ends: list[End],
     *,
     gap: float,
-    position: int | None,
+    zero_shot: float,
+    position: int | None = None,
 ) -> Chart:
-    crowded, main, lines = len(curves) > MANY_METHODS, (best_method(record), baseline_method(record)), []
-    for index, (method, curve) in enumerate(curves.items()):
-        points = tuple((frame.x(at), frame.y(value)) for at, value in enumerate(curve))
-        marked = () if crowded else points
-        lines.append(Line(method, style_of(index), path_of(points), marked, crowded and method not in main))
-    heights = spread([frame.y(value) + 4 for _, _, value in ends], gap, frame.top + 4, frame.y_end)
+    heights = spread([frame.y(end.value) + 4 for end in ends], gap, frame.top + 4, frame.y_end)
     labels = tuple(
-        Label(text, style, frame.x_end + 8, height) for (text, style, _), height in zip(ends, heights, strict=True)
+        Label(end.method, end.text, end.style, frame.x_end + 8, height)
+        for end, height in zip(ends, heights, strict=True)
     )
-    zero_shot = float(next(iter(curves.values())).iloc[0])
     return Chart(
         title=title,
         number=ordinal,
         description=_describe(record, title, curves, zero_shot, position),
         frame=frame,
-        lines=tuple(lines),
+        lines=_lines(record, curves, frame),
         x_ticks=tuple(Tick(frame.x(at), str(at)) for at in _positions(len(record.tasks), position)),
         y_ticks=tuple(Tick(frame.y(value), str(value)) for value in PERCENT_TICKS),
         labels=labels,
@@ -85,6 +98,14 @@ def _chart(
         zero_shot=frame.y(zero_shot),
         trained=None if position is None else frame.x(position + 1),
     )
+
+
+def _lines(record: RunRecord, curves: dict[str, pd.Series[float]], frame: Frame) -> tuple[Line, ...]:
+    styles, lines = styles_of(record), []
+    for method in quiet_first(record, curves):
+        points = tuple((frame.x(at), frame.y(value)) for at, value in enumerate(curves[method]))
+        lines.append(Line(method, styles[method], path_of(points), () if is_crowded(record) else points))
+    return tuple(lines)
 
 
 def _positions(tasks: int, position: int | None) -> list[int]:

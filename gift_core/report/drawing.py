@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 Point = tuple[float, float]
-COLOURS = 6  # colour-blind safe hues in the style sheet; each further six methods repeat them with another dash
-DASHES = 3
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A plot area inside an SVG's view box, in its units; maps data (x from 0 to x_max, y from 0 to y_max) into it."""
+    """A plot area inside an SVG's view box, in its units; maps data (x_min to x_max, y_min to y_max) into it."""
 
     width: float
     height: float
@@ -23,6 +21,8 @@ class Frame:
     bottom: float
     x_max: float
     y_max: float
+    x_min: float = 0.0
+    y_min: float = 0.0
 
     @property
     def x_end(self) -> float:
@@ -33,16 +33,17 @@ class Frame:
         return self.height - self.bottom
 
     def x(self, value: float) -> float:
-        return round(self.left + (self.x_end - self.left) * value / self.x_max, 1)
+        return round(self.left + (self.x_end - self.left) * (value - self.x_min) / (self.x_max - self.x_min), 1)
 
     def y(self, value: float) -> float:
-        return round(self.y_end - (self.y_end - self.top) * value / self.y_max, 1)
+        return round(self.y_end - (self.y_end - self.top) * (value - self.y_min) / (self.y_max - self.y_min), 1)
 
 
 @dataclass(frozen=True)
 class Label:
-    """A text beside a line's end, moved up or down so that no two overlap."""
+    """A text beside a method's line's end, moved up or down so that no two overlap."""
 
+    method: str
     text: str
     style: str
     x: float
@@ -51,13 +52,12 @@ class Label:
 
 @dataclass(frozen=True)
 class Line:
-    """One method's curve: the SVG path, its marked points, and whether it stays in the background."""
+    """One method's curve: the SVG path and its marked points."""
 
     method: str
     style: str
     path: str
     points: tuple[Point, ...] = ()
-    quiet: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,6 @@ class Chart:
     boundaries: tuple[float, ...] = ()
 
 
-def style_of(position: int) -> str:
-    """CSS classes of the method at this position of params.yaml's list: a hue and a dash, 18 in all."""
-    return f"m{position % COLOURS} dash{position // COLOURS % DASHES}"
-
-
 def path_of(points: Sequence[Point]) -> str:
     """An SVG path through the points; a nan breaks the line."""
     words, pen_down = [], False
@@ -111,19 +106,28 @@ def path_of(points: Sequence[Point]) -> str:
 
 
 def spread(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """The heights, moved so that neighbours keep the gap, the order stays, and all lie in [low, high]."""
+    """The heights, moved so that neighbours keep the gap, the order stays, and all lie in [low, high].
+
+    Each is the mean of being pushed down by those before it and of being pushed up by those after it, so that a crowd
+    gives way to both sides.
+    """
     order = sorted(range(len(heights)), key=lambda index: (heights[index], index))
     gap = min(gap, (high - low) / max(len(heights) - 1, 1))
-    placed = list(heights)
-    floor = low
-    for index in order:
-        placed[index] = max(placed[index], floor)
-        floor = placed[index] + gap
-    ceiling = high
-    for index in reversed(order):
-        placed[index] = min(placed[index], ceiling)
-        ceiling = placed[index] - gap
-    return [round(value, 1) for value in placed]
+    rising = [heights[index] for index in order]
+    down = _pushed(rising, gap, low, high)
+    up = [-value for value in reversed(_pushed([-value for value in reversed(rising)], gap, -high, -low))]
+    places = {index: round((one + other) / 2, 1) for index, one, other in zip(order, down, up, strict=True)}
+    return [places[index] for index in range(len(heights))]
+
+
+def _pushed(rising: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Each pushed beyond the one before it, then all back below the high end."""
+    placed = list(rising)
+    for index, value in enumerate(rising):
+        placed[index] = max(value, placed[index - 1] + gap if index else low)
+    for index in reversed(range(len(placed))):
+        placed[index] = min(placed[index], placed[index + 1] - gap if index + 1 < len(placed) else high)
+    return placed
 
 
 def round_ticks(largest: float) -> list[float]:

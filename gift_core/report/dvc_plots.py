@@ -27,7 +27,7 @@ def accuracy_rows(record: RunRecord) -> pd.DataFrame:
         task_step=[order[task] for task in record.accuracy["eval_task"]],
         accuracy=(record.accuracy["top1"] * 100.0).round(3),
     )
-    methods = {method: position for position, method in enumerate(record.methods)}
+    methods = {method: position for position, method in enumerate(record.accuracy["method"].unique())}
     rows = rows.assign(order=rows["method"].map(methods)).sort_values(["order", "after_step", "task_step"])
     chosen: pd.DataFrame = rows[["method", "after", "after_step", "task", "task_step", "phase", "accuracy"]]
     return chosen

@@ -6,7 +6,8 @@ import math
 
 import pandas as pd
 
-from gift_core.report.drawing import Chart, Frame, Line, Point, Tick, path_of, round_ticks, style_of
+from gift_core.report.drawing import Chart, Frame, Line, Point, Tick, path_of, round_ticks
+from gift_core.report.emphasis import quiet_first, styles_of
 from gift_core.report.record import RunRecord
 from gift_core.report.words import label, number
 
@@ -23,12 +24,13 @@ def loss_charts(record: RunRecord) -> list[Chart]:
 
 def _chart(record: RunRecord, term: str, rows: pd.DataFrame) -> Chart:
     bins = max(BINS // len(record.tasks), 8)
-    curves = {method: _points(rows[rows["method"] == method], bins) for method in record.methods}
+    curves = {method: _points(rows[rows["method"] == method], bins) for method in quiet_first(record, record.methods)}
     curves = {method: points for method, points in curves.items() if points}
     ticks = round_ticks(max((y for points in curves.values() for _, y in points if not math.isnan(y)), default=0.0))
     frame = Frame(width=460, height=210, left=44, right=12, top=12, bottom=26, x_max=len(record.tasks), y_max=ticks[-1])
+    styles = styles_of(record)
     lines = tuple(
-        Line(method, style_of(record.methods.index(method)), path_of([(frame.x(x), frame.y(y)) for x, y in points]))
+        Line(method, styles[method], path_of([(frame.x(x), frame.y(y)) for x, y in points]))
         for method, points in curves.items()
     )
     means = ", ".join(f"{label(m)} {_mean(rows, m)}" for m in curves)

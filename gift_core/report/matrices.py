@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from gift_core.report.accuracies import own_task
 from gift_core.report.record import RunRecord
 from gift_core.report.words import label, number
 
@@ -31,8 +32,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Matrix:
+    """A method's table; `summary` is the one figure to know of it while it is folded."""
+
     method: str
     title: str
+    summary: str
     rows: tuple[Row, ...]
 
 
@@ -53,7 +57,14 @@ def matrix_of(record: RunRecord, method: str) -> Matrix:
         name = "zero-shot" if at == 0 else record.tasks[at - 1]
         cells = tuple(_cell(record, percent, zero_shot, at, position) for position in range(len(record.tasks)))
         rows.append(Row(str(at) if at else "", name, cells, number(float(percent.iloc[at].mean()))))
-    return Matrix(method, label(method), tuple(rows))
+    return Matrix(method, label(method), _summary(record, method), tuple(rows))
+
+
+def _summary(record: RunRecord, method: str) -> str:
+    percent = record.percent(method)
+    if method in record.separate_models:
+        return f"Own task {number(own_task(percent))}"
+    return f"Last {number(float(percent.iloc[-1].mean()))}"
 
 
 def _cell(record: RunRecord, percent: pd.DataFrame, zero_shot: pd.Series[float], at: int, position: int) -> Cell:

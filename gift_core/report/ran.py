@@ -11,8 +11,9 @@ from safetensors import safe_open
 
 from gift_core.artifacts.json_files import read_json
 from gift_core.artifacts.models import WEIGHTS, require_model_folder
-from gift_core.config import Config, MethodConfig
+from gift_core.config import Config
 from gift_core.layout import Layout
+from gift_core.report.method_words import in_words
 from gift_core.report.record import Fact
 from gift_core.report.words import label
 
@@ -39,7 +40,7 @@ def facts_of(layout: Layout, config: Config, accuracy: pd.DataFrame) -> tuple[Fa
             f"{training.steps:,} steps a task, batches of {training.batch_size} images "
             f"and {training.replay_batch_size} pairs",
         ),
-        *(Fact(label(name), _method(config.methods[name])) for name in config.run.methods),
+        *(Fact(label(name), in_words(config.methods[name])) for name in config.run.methods),
         Fact("Versions here", ", ".join(_versions())),
     )
 
@@ -66,17 +67,6 @@ def timings_of(layout: Layout) -> pd.DataFrame:
             rows.append((stage, len(notes), seconds))
     timings: pd.DataFrame = pd.DataFrame(rows, columns=["stage", "cells", "seconds"])
     return timings
-
-
-def _method(method: MethodConfig) -> str:
-    """A row of params.yaml's methods in words."""
-    parts = [f"rate {method.learning_rate:g}"]
-    if method.replay.images != "none":
-        parts.append(f"{method.replay.images} replay")
-    parts += [f"{name} {term.weight:g}" for name, term in method.terms.items()]
-    if method.anchor.kind != "none":
-        parts.append(f"anchor {method.anchor.kind} {method.anchor.weight:g}")
-    return ", ".join(parts)
 
 
 def _size(layout: Layout) -> str:

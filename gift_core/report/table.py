@@ -1,4 +1,4 @@
-"""The result table: Transfer, Avg, Last, Forgetting of the zero-shot model and of every method, the best marked."""
+"""The result table: the metrics of the zero-shot model and every method, the best marked, references at the end."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import math
 from dataclasses import dataclass
 
 from gift_core.metrics import ZERO_SHOT
-from gift_core.report.drawing import style_of
+from gift_core.report.accuracies import own_task
+from gift_core.report.emphasis import styles_of
 from gift_core.report.record import RunRecord
 from gift_core.report.words import label, number
 
-COLUMNS = ("transfer", "avg", "last", "forgetting")
+COLUMNS = ("transfer", "avg", "last", "forgetting", "own")
+OF_SEPARATE_MODELS = ("own",)  # a model a task: no one model has the other figures
 LOWER_IS_BETTER = ("forgetting",)
 
 
@@ -29,23 +31,35 @@ class ResultRow:
 
 
 def result_rows(record: RunRecord) -> list[ResultRow]:
-    """The zero-shot row, then the methods in params.yaml's order; the best of the methods is marked in each column."""
+    """The zero-shot row, then the contenders in params.yaml's order, the best of each column marked."""
     best = {column: _best(record, column) for column in COLUMNS}
-    rows = [ResultRow(ZERO_SHOT, label(ZERO_SHOT), "reference", _figures(record, ZERO_SHOT, {}))]
-    for position, method in enumerate(record.methods):
-        rows.append(ResultRow(method, label(method), style_of(position), _figures(record, method, best)))
-    return rows
+    zero_shot = ResultRow(ZERO_SHOT, label(ZERO_SHOT), "reference", _figures(record, ZERO_SHOT, {}))
+    return [zero_shot, *(_row(record, method, best) for method in record.contenders)]
+
+
+def reference_rows(record: RunRecord) -> list[ResultRow]:
+    """The upper references, none of them marked; of a model a task only the accuracy on its own task."""
+    return [_row(record, method, {}) for method in record.references]
+
+
+def _row(record: RunRecord, method: str, best: dict[str, str]) -> ResultRow:
+    return ResultRow(method, label(method), styles_of(record)[method], _figures(record, method, best))
 
 
 def _figures(record: RunRecord, method: str, best: dict[str, str]) -> tuple[Figure, ...]:
-    values = {column: number(record.metrics[method][column]) for column in COLUMNS}
+    shown = OF_SEPARATE_MODELS if method in record.separate_models else COLUMNS
+    values = {column: number(_value(record, method, column) if column in shown else None) for column in COLUMNS}
     return tuple(Figure(values[column], values[column] == best.get(column)) for column in COLUMNS)
 
 
 def _best(record: RunRecord, column: str) -> str:
-    """The best value as printed, so that methods equal in print are all marked; empty with a single method."""
-    values = [record.metrics[method][column] for method in record.methods]
+    """The best value as printed, so that methods equal in print are all marked; empty with a single contender."""
+    values = [_value(record, method, column) for method in record.contenders]
     defined = [value for value in values if value is not None and not math.isnan(value)]
     if len(defined) < 2:
         return ""
     return number(min(defined) if column in LOWER_IS_BETTER else max(defined))
+
+
+def _value(record: RunRecord, method: str, column: str) -> float | None:
+    return own_task(record.percent(method)) if column == "own" else record.metrics[method][column]

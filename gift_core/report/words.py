@@ -7,18 +7,31 @@ import math
 from gift_core.metrics import ZERO_SHOT
 from gift_core.report.record import RunRecord
 
-SHORT = 12
+SHORT = 22
 LABELS = {
     ZERO_SHOT: "Zero-shot",
+    "individual": "Individual",
+    "joint": "Joint",
     "finetune": "Fine-tuning",
-    "gift": "GIFT",
     "lwf": "LwF",
     "lwf_vr": "LwF-VR",
     "icarl": "iCaRL",
     "wise_ft": "WiSE-FT",
-    "ewc": "EWC",
     "l2": "L2",
+    "ewc": "EWC",
     "zscl": "ZSCL",
+    "gift": "GIFT",
+    "gift_cd": "GIFT, CD only",
+    "gift_cd_ita": "GIFT, CD + ITA",
+    "gift_l2": "GIFT, L2",
+    "gift_static_fisher": "GIFT, static Fisher",
+    "gift_frozen_fisher": "GIFT, frozen Fisher",
+    "gift_feature_mse": "GIFT, feature MSE",
+    "gift_reverse_kl": "GIFT, reverse KL",
+    "gift_image_side": "GIFT, image side",
+    "gift_text_side": "GIFT, text side",
+    "gift_initial_teacher": "GIFT, initial teacher",
+    "gift_mixed_teacher": "GIFT, mixed teacher",
 }
 
 
@@ -56,23 +69,24 @@ def plural(count: int, noun: str) -> str:
 
 
 def best_method(record: RunRecord) -> str:
-    """The method with the highest Last; the first in params.yaml's order where two are equal."""
-    return max(record.methods, key=lambda method: _last(record, method))
+    """The contender with the highest Last, a reference only where there are no others; the first of equals."""
+    return max(record.contenders or record.methods, key=lambda method: _last(record, method))
 
 
 def baseline_method(record: RunRecord) -> str | None:
-    """What the best is held against: a method with no protection at all, else the one with the lowest Last."""
+    """What the best is held against: a method with no protection at all, else the contender with the lowest Last."""
     best = best_method(record)
-    candidates = [m for m in record.plain_methods if m != best] or [m for m in record.methods if m != best]
+    candidates = [m for m in record.plain_methods if m != best] or [m for m in record.contenders if m != best]
     return min(candidates, key=lambda method: _last(record, method)) if candidates else None
 
 
 def headline(record: RunRecord) -> tuple[str, str]:
     """The result in one sentence, from the metrics alone; in two parts: what is kept, and what of the unseen tasks."""
+    metrics, count = record.metrics, plural(len(record.tasks), "task")
+    if not record.methods:
+        return f"The untouched zero-shot model has {number(metrics[ZERO_SHOT]['last'])}% mean accuracy on {count}.", ""
     best, baseline = best_method(record), baseline_method(record)
-    metrics = record.metrics
-    count, last = plural(len(record.tasks), "task"), number(metrics[best]["last"])
-    kept = f"After {count} {label(best)} keeps {last}% mean accuracy"
+    kept = f"After {count} {label(best)} keeps {number(metrics[best]['last'])}% mean accuracy"
     if baseline is not None:
         name = "plain fine-tuning" if baseline in record.plain_methods else label(baseline)
         kept += f" where {name} keeps {number(metrics[baseline]['last'])}%"

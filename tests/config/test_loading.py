@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
+from gift_core.anchors.table import ANCHORS, Uniform
 from gift_core.config import (
     Config,
     FolderTaskConfig,
     MethodConfig,
     MiniTaskConfig,
     TrainingConfig,
-    UniformAnchorConfig,
     load_config,
 )
 from gift_core.errors import UserError
@@ -117,11 +117,11 @@ def test_sections_can_be_made_in_python() -> None:
             "learning_rate": 0.001,
             "replay": {"images": "none"},
             "terms": {},
-            "anchor": UniformAnchorConfig(kind="uniform", weight=2.0),
+            "anchor": Uniform(kind="uniform", weight=2.0),
         }
     )
     assert not method.terms
-    assert method.anchor == UniformAnchorConfig(kind="uniform", weight=2.0)
+    assert method.anchor == Uniform(kind="uniform", weight=2.0)
 
 
 def test_lists_serve_as_pairs_of_numbers_in_python() -> None:
@@ -138,7 +138,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     (
         "methods.gift.terms",
         {"distil": {"weight": 1.0, "temperature": 2.0}},
-        "methods.gift.terms.distil: unknown term. Did you mean 'distill'? Known: align, distill.",
+        "methods.gift.terms.distil: unknown term. Did you mean 'distill'?",
     ),
     ("training.step", 5, "training.step: unknown key. Did you mean 'steps'?"),
     ("trainning", {}, "trainning: unknown key. Did you mean 'training'?"),
@@ -153,11 +153,11 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     (
         "methods.gift.anchor.kind", "adaptive_fischer",
         "methods.gift.anchor.kind: unknown anchor kind 'adaptive_fischer'. Did you mean 'adaptive_fisher'? "
-        "Known: adaptive_fisher, none, uniform.",
+        "Known: adaptive_fisher, frozen_fisher, none, static_fisher, uniform.",
     ),
     (
         "methods.gift.replay.images", "sinthetic",
-        "methods.gift.replay.images: unknown replay images 'sinthetic'. Did you mean 'synthetic'? Known: none, synthetic.",
+        "methods.gift.replay.images: unknown replay images 'sinthetic'. Did you mean 'synthetic'? Known: exemplars, none, reference, synthetic, task.",
     ),
     (
         "methods.gift.replay.teacher", "previus",
@@ -228,18 +228,39 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("sequence.0.after", "letters", "sequence[0].after: should be ../pretrained, it is letters. Write after: ../pretrained"),
     ("sequence.1.after", "../pretrained", "sequence[1].after: should be letters, it is ../pretrained. Write after: letters"),
     (
-        "run.with_teacher", [],
-        "run.with_teacher: should be [gift], it is []. "
-        "Write with_teacher: [gift] (methods that replay) and without_teacher: [finetune] (the others).",
+        "run.replay_synthetic", [],
+        "run.replay_synthetic: should be [gift], it is []. Write replay_synthetic: [gift] (replay.images: synthetic), "
+        "replay_real: [] (task, exemplars or reference), replay_none: [finetune] (the others).",
     ),
-    ("run.without_teacher", ["finetune", "gift"], "run.without_teacher: should be [finetune], it is [finetune, gift]."),
+    ("run.replay_none", ["finetune", "gift"], "run.replay_none: should be [finetune], it is [finetune, gift]."),
+    ("run.replay_real", ["gift"], "run.replay_real: should be [], it is [gift]."),
     ("run.methods", ["finetune", "gift", "gift"], "run.methods: 'gift' stands there twice."),
-    ("methods.finetune.terms", {"align": {"weight": 1.0, "label_smoothing": 0.0}}, "methods.finetune.terms: align: a term needs pairs."),
+    ("methods.finetune.terms", {"align": {"weight": 1.0, "label_smoothing": 0.0}}, "methods.finetune.terms: align: a term needs replay. Set replay.images to synthetic, or write terms: {}."),
     ("methods.gift.terms", {}, "methods.gift.terms: empty, so nothing would be learned from the replay."),
     (
         "methods.finetune.anchor", {"kind": "adaptive_fisher", "weight": 1.0},
         "methods.finetune.anchor.kind: adaptive_fisher is measured on the terms, and there are none.",
     ),
+    # methods
+    ("methods.gift.average", {"kind": "runing_mean", "every": 5}, "methods.gift.average.kind: unknown value 'runing_mean'. Did you mean 'running_mean'?"),
+    ("methods.wise_ft.merge.alpha", 1.5, "methods.wise_ft.merge.alpha: should be at most 1, it is 1.5."),
+    ("methods.wise_ft.merge.alpha", -0.1, "methods.wise_ft.merge.alpha: should be at least 0, it is -0.1."),
+    ("methods.gift_mixed_teacher.replay.teacher_alpha", 1.5, "methods.gift_mixed_teacher.replay.teacher_alpha: should be at most 1"),
+    ("methods.gift.replay.teacher_alpha", 0.5, "methods.gift.replay.teacher_alpha: the share of the model before the task belongs to teacher: mix"),
+    ("methods.gift.replay.teacher", "previus", "methods.gift.replay.teacher: unknown value 'previus'. Did you mean 'previous'?"),
+    ("methods.gift.start", "pretraned", "methods.gift.start: unknown value 'pretraned'. Did you mean 'pretrained'?"),
+    ("methods.gift.learning_rate", None, "methods.gift.learning_rate: empty (null), but the method learns. Write a rate: 1.0e-5."),
+    ("methods.zero_shot.learning_rate", 1.0, "methods.zero_shot.learning_rate: learns: nothing has no rate. Write learning_rate: null."),
+    ("methods.zero_shot.anchor", {"kind": "uniform", "weight": 1.0}, "methods.zero_shot.anchor: learns: nothing takes no step, so this would do nothing."),
+    ("methods.gift.anchor", {"kind": "static_fisher", "weight": 1.0, "scale": "tensor"}, "methods.gift.anchor.kind: static_fisher needs the Fisher diagonals of the teacher, and none are estimated. Add to a replay of pairs"),
+    ("methods.finetune.anchor", {"kind": "static_fisher", "weight": 1.0, "scale": "tensor"}, "methods.finetune.anchor.kind: static_fisher needs the Fisher diagonals"),
+    ("methods.gift.replay.fisher", {"estimator": "per_sample", "accumulate": False}, "methods.gift.replay.fisher: estimated for nothing: the anchor adaptive_fisher does not read it."),
+    ("methods.ewc.replay.fisher.estimator", "persample", "methods.ewc.replay.fisher.estimator: unknown value 'persample'. Did you mean 'per_sample'?"),
+    ("methods.lwf.terms.align", {"weight": 1.0, "label_smoothing": 0.0}, "methods.lwf.terms.align: needs images with their own texts, and task replays no pairs."),
+    ("methods.lwf.replay.texts.kind", "clases", "methods.lwf.replay.texts.kind: unknown texts kind 'clases'. Did you mean 'classes'?"),
+    ("methods.zscl.replay", {"images": "reference", "folder": "data/elsewhere", "teacher": "initial"}, "methods.zscl.replay.folder: data/elsewhere lies outside data/0_raw/reference/"),
+    ("methods.lwf.terms.distill_image_side.weight", 0, "methods.lwf.terms.distill_image_side.weight: should be more than 0, it is 0."),
+    ("methods.lwf.terms.distill_image_side.temperature", 0.0, "methods.lwf.terms.distill_image_side.temperature: should be more than 0, it is 0."),
 ]  # fmt: skip
 
 
@@ -254,8 +275,35 @@ def test_a_wrong_value_is_named_with_its_place_and_remedy(
     assert all(line.endswith(".") for line in message.splitlines()), message
 
 
+OPTIONAL_SLOTS = ("start", "learns", "average", "merge", "fisher", "teacher_alpha")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (
+            "gift.average",
+            {"kind": "running_mean", "every": 500},
+            "gift.average.every: 500 is more than training.steps (200), so the mean would be the start weights. Lower it.",
+        ),
+        (
+            "gift.anchor",
+            {"kind": "frozen_fisher", "weight": 1.0, "steps": 200},
+            "gift.anchor.steps: 200 should be fewer than training.steps (200), or nothing is ever frozen.",
+        ),
+    ],
+)
+def test_lengths_must_fit_the_steps_of_a_method_that_runs(
+    path: str, value: Any, expected: str, mini_params: dict[str, Any], write_params: WriteParams
+) -> None:
+    set_at(mini_params["methods"], path, value)
+    assert f"params.yaml: methods.{expected}" in message_of(write_params(mini_params))
+    mini_params["run"] |= {"methods": ["finetune"], "replay_synthetic": []}
+    load_config(write_params(mini_params))
+
+
 def all_key_paths() -> list[tuple[str, ...]]:
-    """Every key that a section of the preset has; names (of tasks, methods, terms) are no keys."""
+    """Every key that a section of the preset must have; names (of tasks, methods, terms) are no keys."""
     names = {("tasks",), ("methods",)}
     preset = yaml.safe_load((Path(__file__).parents[2] / "presets" / "mini.yaml").read_text(encoding="utf-8"))
 
@@ -264,7 +312,8 @@ def all_key_paths() -> list[tuple[str, ...]]:
             return [found for index, item in enumerate(node[:1]) for found in walk(item, (*path, str(index)))]
         if not isinstance(node, dict):
             return []
-        here = [] if path in names or path[-1:] == ("terms",) else [(*path, key) for key in node]
+        keys = [key for key in node if not (path[:1] == ("methods",) and key in OPTIONAL_SLOTS)]
+        here = [] if path in names or path[-1:] == ("terms",) else [(*path, key) for key in keys]
         return here + [found for key, item in node.items() for found in walk(item, (*path, key))]
 
     return walk(preset, ())
@@ -290,7 +339,7 @@ def test_a_task_name_that_is_no_file_name_is_refused(
     )
 
 
-@pytest.mark.parametrize(("section", "name"), [("tasks", "pretrained"), ("methods", "zero_shot"), ("tasks", "base")])
+@pytest.mark.parametrize(("section", "name"), [("tasks", "pretrained"), ("methods", "pretrained"), ("tasks", "base")])
 def test_reserved_names_are_refused(
     section: str, name: str, mini_params: dict[str, Any], write_params: WriteParams
 ) -> None:
@@ -386,9 +435,8 @@ def test_a_file_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_terms_anchors_and_replays_of_the_file_are_those_of_the_library() -> None:
-    from gift_core.anchors.table import ANCHORS
     from gift_core.objectives.table import TERMS
-    from gift_core.replay.pairs import REPLAYS
+    from gift_core.replay.table import REPLAYS
 
     def tags(field: str, tag: str) -> set[str]:
         from typing import get_args

@@ -12,7 +12,7 @@ from gift_core.artifacts.shards import Pair
 from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.errors import ContractError, UserError
 from gift_core.replay.pairs import NoReplay, PairReplay
-from gift_core.replay.teacher import teach
+from gift_core.replay.teacher import encode_pairs
 from tests.clip.tiny import png, tiny_clip
 
 PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse."]
@@ -20,7 +20,7 @@ PAIRS = [Pair(f"{row:05d}", row, prompt, png(row)) for row, prompt in enumerate(
 
 
 def test_features_have_one_unit_row_a_pair_and_say_their_precision() -> None:
-    features = teach(tiny_clip(), PAIRS, batch_size=3, metadata={"model": "abc"})
+    features = encode_pairs(tiny_clip(), PAIRS, batch_size=3, metadata={"model": "abc"})
     assert features.keys == ("00000", "00001", "00002", "00003")
     assert features.image_MD.shape == features.text_MD.shape == (4, 8)
     np.testing.assert_allclose(np.linalg.norm(features.image_MD, axis=1), 1, atol=1e-6)
@@ -28,19 +28,19 @@ def test_features_have_one_unit_row_a_pair_and_say_their_precision() -> None:
 
 
 def test_the_same_prompt_has_the_same_text_feature() -> None:
-    features = teach(tiny_clip(), PAIRS, batch_size=3, metadata={})
+    features = encode_pairs(tiny_clip(), PAIRS, batch_size=3, metadata={})
     assert (features.text_MD[0] == features.text_MD[2]).all()
     assert not np.allclose(features.text_MD[0], features.text_MD[1])
 
 
 def test_no_pairs_are_refused() -> None:
-    with pytest.raises(UserError, match="no synthetic pairs"):
-        teach(tiny_clip(), [], batch_size=3, metadata={})
+    with pytest.raises(UserError, match="no pairs"):
+        encode_pairs(tiny_clip(), [], batch_size=3, metadata={})
 
 
 def test_replay_draws_pairs_with_their_own_teacher_features() -> None:
     clip = tiny_clip()
-    features = teach(clip, PAIRS, batch_size=4, metadata={})
+    features = encode_pairs(clip, PAIRS, batch_size=4, metadata={})
     shuffled = dataclasses.replace(
         features,
         keys=features.keys[::-1],
@@ -57,14 +57,15 @@ def test_replay_draws_pairs_with_their_own_teacher_features() -> None:
 
 def test_replay_shows_every_pair_once_an_epoch() -> None:
     clip = tiny_clip()
-    replay = PairReplay(clip, PAIRS, teach(clip, PAIRS, batch_size=4, metadata={}), batch_size=2, names=("test",))
+    features = encode_pairs(clip, PAIRS, batch_size=4, metadata={})
+    replay = PairReplay(clip, PAIRS, features, batch_size=2, names=("test",))
     images = torch.cat([replay.draw(step)[0].images_MCHW for step in range(2)])
     assert len(torch.unique(images, dim=0)) == 4
 
 
 def test_a_pair_without_features_names_the_stage_to_run() -> None:
     clip = tiny_clip()
-    features = teach(clip, PAIRS[:3], batch_size=4, metadata={})
+    features = encode_pairs(clip, PAIRS[:3], batch_size=4, metadata={})
     with pytest.raises(ContractError, match=r"holds 3 pairs, the shards 4.*00003.*stage teach"):
         PairReplay(clip, PAIRS, features, batch_size=2, names=("test",))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from gift_core.artifacts.accuracy import write_accuracy
+from gift_core.artifacts.fisher import Fisher, write_fisher
 from gift_core.artifacts.losses import write_losses
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
 from gift_core.config import Config, load_config
@@ -26,7 +29,7 @@ MATRICES = {
     "gift": [[40, 60, 50], [80, 58, 50], [78, 88, 46], [74, 86, 80]],
 }
 # by hand from the matrices: transfer = mean(A01, mean(A02, A12)), last = mean of the last row,
-# forgetting = mean(A00 - A20, A11 - A21)
+# forgetting = mean(A00 - A20, A11 - A21); the own tasks' means: finetune (90 + 95 + 85) / 3, gift (80 + 88 + 80) / 3
 METRICS = {
     "zero_shot": {"transfer": 55.0, "avg": 50.0, "last": 50.0, "forgetting": 0.0},
     "finetune": {"transfer": 37.5, "avg": 58.33, "last": 60.0, "forgetting": 45.0},
@@ -34,14 +37,28 @@ METRICS = {
 }
 PROMPTS = ("a photo of a snowman.", 'a photo of a "quoted" <sign> & more.')
 STEPS = 30
+PARAMETERS = {  # name: (shape, Fisher information of each weight); the mean: (4 x 100 + 4 x 1 + 2 x 0) / 10 = 40.4
+    "visual.layer2.0.conv1.weight": ((2, 2), 100.0),
+    "transformer.resblocks.1.mlp.c_fc.weight": ((4,), 1.0),
+    "text_projection": ((2,), 0.0),
+}
 
 
-def write_run(root: Path, *, tasks: tuple[str, ...] = TASKS, matrices: dict[str, list[list[int]]] = MATRICES) -> Config:
+Matrix = Sequence[Sequence[float]]
+
+
+def write_run(
+    root: Path, *, tasks: tuple[str, ...] = TASKS, matrices: Mapping[str, Matrix] = MATRICES, seed: int = 42
+) -> Config:
     """Fill root with params.yaml, accuracies, losses, pairs, models' headers and two timings; return the parameters."""
     layout = Layout(root)
-    config = _write_params(root, tasks, tuple(matrices))
+    config = write_params(root, tasks, tuple(matrices), seed=seed)
     for method, matrix in matrices.items():
-        write_method(layout, method, tasks, matrix)
+        write_accuracies(layout, method, tasks, matrix)
+        if config.methods[method].learns != "nothing":
+            _write_losses(layout, method, tasks)
+        if config.methods[method].anchor.needs_fisher:
+            _write_fisher(layout, method, tasks)
     for position, task in enumerate(tasks):
         _write_pairs(layout.shards(task), seed=position)
     _write_pretrained(layout.pretrained())
@@ -52,18 +69,30 @@ def write_run(root: Path, *, tasks: tuple[str, ...] = TASKS, matrices: dict[str,
     return config
 
 
-def write_method(layout: Layout, method: str, tasks: tuple[str, ...], matrix: list[list[int]]) -> None:
-    """Accuracy files in the shape of an L, and losses: a task loss for all, a distillation loss with replay."""
+def write_accuracies(layout: Layout, method: str, tasks: tuple[str, ...], matrix: Matrix) -> None:
+    """Accuracy files in the shape of an L."""
     hashes = {"model:pretrained": "0" * 64}
     for step, task in enumerate(tasks):
         hashes[f"model:{task}"] = f"{step + 1:x}" * 64
         cells = [(step, seen) for seen in range(step + 1)] + [(earlier, step) for earlier in range(-1, step)]
         rows = pd.DataFrame([_cell(method, tasks, matrix, *cell) for cell in cells])
         write_accuracy(layout.accuracy(method, task), rows, hashes)
+
+
+def _write_losses(layout: Layout, method: str, tasks: tuple[str, ...]) -> None:
+    """A task loss for all, a distillation loss for all but plain fine-tuning."""
+    for task in tasks:
         write_losses(layout.model(method, task) / "losses.jsonl", [_loss(method, at) for at in range(STEPS)])
 
 
-def _cell(method: str, tasks: tuple[str, ...], matrix: list[list[int]], step: int, evaluated: int) -> dict[str, object]:
+def _write_fisher(layout: Layout, method: str, tasks: tuple[str, ...]) -> None:
+    diagonals = {name: np.full(shape, value, np.float32) for name, (shape, value) in PARAMETERS.items()}
+    for task in tasks:
+        path = layout.teacher(method, task) / "fisher.safetensors"
+        write_fisher(path, Fisher(diagonals, estimator="per_sample", model="0" * 64))
+
+
+def _cell(method: str, tasks: tuple[str, ...], matrix: Matrix, step: int, evaluated: int) -> dict[str, object]:
     phase = "past" if evaluated < step else "current" if evaluated == step else "future"
     return {
         "method": method,
@@ -100,7 +129,7 @@ def _write_pretrained(folder: Path) -> None:
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": {}, "preprocess_cfg": {}}))
 
 
-def _write_params(root: Path, tasks: tuple[str, ...], methods: tuple[str, ...]) -> Config:
+def write_params(root: Path, tasks: tuple[str, ...], methods: tuple[str, ...], *, seed: int = 42) -> Config:
     """The project's own params.yaml, cut to these tasks and methods; a method without a row there copies gift's."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     row = next(iter(params["tasks"].values()))
@@ -109,13 +138,16 @@ def _write_params(root: Path, tasks: tuple[str, ...], methods: tuple[str, ...]) 
     params["sequence"] = [
         {"task": task, "after": before, "learning_rate_factor": 1.0} for task, before in zip(tasks, after, strict=False)
     ]
-    params["methods"] |= {method: params["methods"]["gift"] for method in methods if method not in params["methods"]}
-    replaying = [m for m in methods if params["methods"][m]["replay"]["images"] != "none"]
-    params["run"] |= {
-        "methods": list(methods),
-        "with_teacher": replaying,
-        "without_teacher": [method for method in methods if method not in replaying],
-    }
+    rows = {method: params["methods"].get(method, params["methods"]["gift"]) for method in methods}
+    params |= {"seed": seed, "methods": rows, "run": {"methods": list(methods), "device": "auto", **_by_replay(rows)}}
     root.mkdir(parents=True, exist_ok=True)
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     return load_config(root / "params.yaml")
+
+
+def _by_replay(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    lists: dict[str, list[str]] = {"replay_synthetic": [], "replay_real": [], "replay_none": []}
+    for method, row in rows.items():
+        images = row["replay"]["images"]
+        lists[f"replay_{images if images in ('synthetic', 'none') else 'real'}"].append(method)
+    return lists

@@ -11,7 +11,7 @@ from PIL import Image
 
 from gift_core.report.contact import thumbnail
 from gift_core.report.curves import columns_for
-from gift_core.report.drawing import Frame, path_of, round_ticks, spread, style_of
+from gift_core.report.drawing import Frame, path_of, round_ticks, spread
 from gift_core.report.losses import _points
 from gift_core.report.matrices import shade_of
 from gift_core.report.words import duration, label, number, plural
@@ -23,14 +23,21 @@ def test_a_frame_maps_the_corners_of_the_data_to_the_corners_of_the_plot() -> No
     assert (frame.y(0), frame.y(100), frame.y(50)) == (45, 5, 25)
 
 
+def test_a_frame_may_begin_elsewhere_than_at_zero() -> None:
+    frame = Frame(width=100, height=60, left=10, right=20, top=5, bottom=15, x_min=2, x_max=9, y_min=50, y_max=100)
+    assert (frame.x(2), frame.x(9), frame.x(5.5)) == (10, 80, 45)
+    assert (frame.y(50), frame.y(100), frame.y(75)) == (45, 5, 25)
+
+
 def test_a_path_is_lifted_at_a_nan() -> None:
     assert path_of([(0, 1.5), (1, 2), (2, math.nan), (3, 4)]) == "M0 1.5L1 2M3 4"
 
 
-def test_labels_are_spread_keep_their_order_and_stay_inside() -> None:
-    assert spread([50, 51, 10], gap=10, low=0, high=100) == [50, 60, 10]
-    assert spread([95, 99, 98], gap=10, low=0, high=100) == [80, 100, 90]
+def test_labels_are_spread_to_both_sides_keep_their_order_and_stay_inside() -> None:
+    assert spread([50, 51, 10], gap=10, low=0, high=100) == [45.5, 55.5, 10]
+    assert spread([95, 99, 98], gap=10, low=0, high=100) == [79.5, 99.5, 89.5]
     assert spread([0, 0, 0], gap=80, low=0, high=100) == [0, 50, 100]
+    assert spread([5, 5, 5], gap=10, low=-20, high=40) == [-5, 5, 15]
     assert spread([], gap=10, low=0, high=100) == []
 
 
@@ -48,10 +55,6 @@ def test_ticks_of_any_size_are_few_and_reach_the_largest_value() -> None:
             ticks = round_ticks(lead * 10.0**exponent)
             assert 2 <= len(ticks) <= 6
             assert ticks[-1] >= lead * 10.0**exponent * (1 - 1e-6)
-
-
-def test_eighteen_methods_have_eighteen_styles() -> None:
-    assert len({style_of(position) for position in range(18)}) == 18
 
 
 def test_charts_stand_in_as_many_columns_as_leave_the_fewest_holes() -> None:

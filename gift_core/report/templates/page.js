@@ -1,4 +1,4 @@
-// Two comforts; the page is whole without them: values under the pointer, and one method brought forward.
+// Two comforts; the page is whole without them: values under the pointer, and chosen methods brought forward.
 (() => {
   const tip = document.getElementById("tip");
   const show = (target, event) => {
@@ -8,6 +8,7 @@
       return row;
     });
     tip.replaceChildren(...rows);
+    tip.classList.toggle("long", rows.length > 12);
     tip.hidden = false;
     const box = tip.getBoundingClientRect();
     const right = event.clientX + 14 + box.width < document.documentElement.clientWidth;
@@ -22,17 +23,35 @@
   document.addEventListener("pointerleave", () => { tip.hidden = true; });
   document.addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
 
+  const hues = ["var(--c2)", "var(--c3)", "var(--c4)", "var(--c5)"]; // of quiet methods, in the order of choice
   const buttons = [...document.querySelectorAll(".legend button")];
-  const choose = (method) => {
-    for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.method === method));
-    for (const series of document.querySelectorAll(".series")) {
-      series.classList.toggle("dim", method !== null && series.dataset.method !== method);
-      if (series.dataset.method === method) series.parentNode.insertBefore(series, series.parentNode.querySelector(".end, .hover"));
+  const marks = [...document.querySelectorAll(".series, .end[data-method]"), ...buttons];
+  const quiet = new Set(buttons.filter((button) => button.classList.contains("quiet")).map((button) => button.dataset.method));
+  let chosen = [];
+  const bringForward = (methods) => {
+    const hued = methods.filter((method) => quiet.has(method));
+    for (const mark of marks) {
+      const method = mark.dataset.method;
+      const lit = methods.includes(method);
+      if (mark.matches(".series")) {
+        mark.classList.toggle("dim", methods.length > 0 && !lit && !(quiet.size && !quiet.has(method)));
+        if (lit) mark.parentNode.insertBefore(mark, mark.parentNode.querySelector(".end, .hover"));
+      }
+      if (!quiet.has(method)) continue;
+      mark.classList.toggle("lit", lit);
+      mark.style.setProperty("--c", lit ? hues[hued.indexOf(method) % hues.length] : "");
     }
   };
   for (const button of buttons) {
+    const method = button.dataset.method;
     button.addEventListener("click", () => {
-      choose(button.getAttribute("aria-pressed") === "true" ? null : button.dataset.method);
+      chosen = chosen.includes(method) ? chosen.filter((other) => other !== method) : [...chosen, method];
+      for (const other of buttons) other.setAttribute("aria-pressed", String(chosen.includes(other.dataset.method)));
+      bringForward(chosen);
     });
+    button.addEventListener("pointerenter", (event) => {
+      if (event.pointerType === "mouse" && !chosen.includes(method)) bringForward([...chosen, method]);
+    });
+    button.addEventListener("pointerleave", () => bringForward(chosen));
   }
 })();

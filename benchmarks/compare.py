@@ -1,0 +1,56 @@
+"""All methods over several seeds on the miniature benchmark, and the report that compares them: `make compare`.
+
+    python benchmarks/compare.py                                      # presets/mini_compare.yaml, seeds 1 2 3
+    python benchmarks/compare.py --seeds 1 --methods finetune gift    # less
+
+A seed changes the splits, the prompts, the images, the batches; all methods of a seed share them. Work lies in
+.gift/compare and is not run again; the report goes to reports/comparison, its figures to benchmarks/compare.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from pathlib import Path
+
+from experiment import Experiment, Run, choose_methods, default_workers, learn_all, read_experiment
+
+from stages.compare import compare
+
+
+def main() -> None:
+    """Runs the seeds, then compares."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", type=Path, default=Path("presets/mini_compare.yaml"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--methods", nargs="+", default=None, help="of the preset's; all by default")
+    parser.add_argument("--workers", type=int, default=default_workers(), help="processes of one thread each")
+    parser.add_argument("--work", type=Path, default=Path(".gift/compare"))
+    parser.add_argument("--out", type=Path, default=Path("reports/comparison"))
+    choices = parser.parse_args()
+    started = time.monotonic()
+    runs = [prepared(choices.preset, seed, choices.methods, choices.work) for seed in choices.seeds]
+    learn_all(runs, workers=choices.workers)
+    print(f"{len(runs)} seeds, {len(runs[0].config.run.methods)} methods: {(time.monotonic() - started) / 60:.0f} min")
+    compare([run.root for run in runs], out=choices.out)
+    shutil.copyfile(choices.out / "comparison.csv", Path("benchmarks/compare.csv"))
+
+
+def prepared(preset: Path, seed: int, methods: list[str] | None, work: Path) -> Run:
+    """Returns the run of one seed, with everything made that its methods share."""
+    experiment = seeded(read_experiment(preset), seed)
+    chosen = methods or experiment["run"]["methods"]
+    choose_methods(experiment, {name: experiment["methods"][name] for name in chosen})
+    run = Run.of(experiment, work / f"seed-{seed}")
+    run.prepare()
+    return run
+
+
+def seeded(experiment: Experiment, seed: int) -> Experiment:
+    """Returns the experiment with another seed of everything, the images too."""
+    return experiment | {"seed": seed, "generator": experiment["generator"] | {"seed": seed}}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""What the Fisher diagonals cost: both estimators against a Python loop over the pairs, in time and in memory.
+
+    python benchmarks/fisher.py           # data/mini/clip, 384 pairs
+    python benchmarks/fisher.py --full    # and ViT-B/16 with random weights, 4 pairs
+
+The images are noise, the prompts all differ. Each measurement has a process of its own, on one thread; the ways take
+turns, and of each the fastest turn counts, in seconds of the processor. Memory is what the process grew by at its
+peak. Writes benchmarks/fisher.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import multiprocessing
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import open_clip
+import torch
+
+from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
+from gift_core.clip.images import normalise
+from gift_core.clip.loading import load_clip
+from gift_core.clip.model import Clip
+from gift_core.replay import fisher
+from gift_core.replay.fisher import ESTIMATORS, Others, batch_slices, contrastive_loss, estimate_fisher, shared_targets
+
+MEBIBYTE = 2**20
+RSS_UNIT = 1 if sys.platform == "darwin" else 2**10  # bytes in a unit of ru_maxrss
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, how many pairs it sees in batches of what size, and the ways to compare, by their names in WAYS."""
+
+    model: str
+    load: Callable[[], Clip]
+    pairs: int
+    batch_size: int
+    ways: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of the processor, and MiB at the peak above what the loaded model and the pairs take."""
+
+    seconds: float
+    mebibytes: float
+
+
+def mini() -> Clip:
+    """The miniature CLIP."""
+    return load_clip("local-dir:data/mini/clip", device="cpu")
+
+
+def vit_b_16() -> Clip:
+    """ViT-B/16 with random weights."""
+    model = open_clip.create_model("ViT-B-16")
+    preprocess = {"size": [224, 224], "mean": [0.48, 0.45, 0.40], "std": [0.26, 0.25, 0.27]}
+    config = {"model_cfg": open_clip.get_model_config("ViT-B-16"), "preprocess_cfg": preprocess}
+    return Clip(model.eval(), open_clip.get_tokenizer("ViT-B-16"), config, "fp32")
+
+
+COMPARED = ("loop", "per_sample", "batch")
+BUDGETS = {f"per_sample, {size} MiB": size * MEBIBYTE for size in (32, 1024)}  # in place of fisher.GRADIENT_BYTES
+CASES = {
+    "mini": Case("data/mini/clip", mini, 384, 64, (*COMPARED, *BUDGETS)),
+    "full": Case("ViT-B/16, random weights", vit_b_16, 4, 4, COMPARED),
+}
+
+
+def main() -> None:
+    """Measures, prints and writes the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/fisher.md"))
+    choices = parser.parse_args()
+    names = ["mini", "full"] if choices.full else ["mini"]
+    report = "\n".join([heading(choices.turns), *(table(CASES[name], measured(name, choices.turns)) for name in names)])
+    choices.out.write_text(report, encoding="utf-8")
+    print(report)
+
+
+def measured(name: str, turns: int) -> dict[str, Cost]:
+    """Returns the cost of each way: the least time and the median memory of its turns."""
+    costs: dict[str, list[Cost]] = {way: [] for way in CASES[name].ways}
+    for _ in range(turns):
+        for way, known in costs.items():
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+                known.append(process.submit(measure, name, way).result())
+    return {way: Cost(min(c.seconds for c in known), median(known)) for way, known in costs.items()}
+
+
+def median(costs: list[Cost]) -> float:
+    """Returns the median of the costs' memory, in MiB."""
+    return sorted(cost.mebibytes for cost in costs)[len(costs) // 2]
+
+
+def measure(name: str, way: str) -> Cost:
+    """Returns what one estimate costs in this process, which should be a fresh one."""
+    torch.set_num_threads(1)
+    case = CASES[name]
+    clip = case.load()
+    side = clip.image_size
+    pixels_MCHW = torch.randint(0, 256, (case.pairs, 3, side, side), dtype=torch.uint8)
+    tokens_ML = tokenize(clip, [f"a photo of a thing number {number}." for number in range(case.pairs)])
+    # a few pairs first, forward only: what torch itself takes at its first call is no cost of the estimate
+    encode_images(clip, normalise(clip, pixels_MCHW[:2]))
+    before, started = peak_rss(), time.process_time()
+    WAYS[way](clip, pixels_MCHW, tokens_ML, batch_size=case.batch_size)
+    return Cost(time.process_time() - started, (peak_rss() - before) / MEBIBYTE)
+
+
+def peak_rss() -> int:
+    """Returns the most memory this process has held so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
+
+
+def loop(clip: Clip, pixels_MCHW: torch.Tensor, tokens_ML: torch.Tensor, *, batch_size: int) -> None:
+    """The estimate per_sample makes, with one backward pass of plain autograd after another."""
+    weights = list(clip.trainable().values())
+    total = [torch.zeros_like(weight) for weight in weights]
+    for part in batch_slices(len(pixels_MCHW), batch_size):
+        images_BCHW, tokens_BL = normalise(clip, pixels_MCHW[part]), tokens_ML[part]
+        with torch.no_grad():
+            others = Others(encode_images(clip, images_BCHW), encode_tokens(clip, tokens_BL), clip.scale)
+        own_BB = torch.eye(len(tokens_BL), dtype=torch.bool)
+        targets_BB = shared_targets(tokens_BL)
+        for row in range(len(tokens_BL)):
+            image_1D = encode_images(clip, images_BCHW[row : row + 1])
+            text_1D = encode_tokens(clip, tokens_BL[row : row + 1])
+            loss = contrastive_loss(image_1D[0], text_1D[0], own_BB[row], targets_BB[row], others)
+            gradients = torch.autograd.grad(loss, weights)
+            torch._foreach_addcmul_(total, gradients, gradients)
+
+
+def within(budget: int, clip: Clip, pixels_MCHW: torch.Tensor, tokens_ML: torch.Tensor, *, batch_size: int) -> None:
+    """per_sample with another budget, in bytes, for the gradients held at once; for a process of its own."""
+    fisher.GRADIENT_BYTES = budget
+    estimate_fisher(clip, pixels_MCHW, tokens_ML, estimator="per_sample", batch_size=batch_size)
+
+
+WAYS: dict[str, Callable[..., object]] = {
+    "loop": loop,
+    **{name: partial(estimate_fisher, estimator=name) for name in ESTIMATORS},
+    **{name: partial(within, budget) for name, budget in BUDGETS.items()},
+}
+
+
+def heading(turns: int) -> str:
+    """Returns the page's first lines: what, when, where."""
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, one thread, torch {torch.__version__}"
+    return (
+        "# Fisher diagonals: time and memory\n\n"
+        f"`python benchmarks/fisher.py --full`, {datetime.date.today()}, {machine}.\n"
+        f"{turns} turns: the least seconds of the processor; the median memory, at the peak, above the loaded model.\n"
+        "`loop` is a Python loop over the pairs with plain autograd. per_sample holds gradients of "
+        f"{fisher.GRADIENT_BYTES // MEBIBYTE} MiB at once,\nor of one pair where that is more.\n"
+    )
+
+
+def table(case: Case, costs: dict[str, Cost]) -> str:
+    """Returns a Markdown table: a row a way, with its ratios to the loop."""
+    loop_cost = costs["loop"]
+    rows = [
+        f"| {way} | {cost.seconds:.1f} | {cost.seconds / loop_cost.seconds:.2f} | {cost.mebibytes:.0f} "
+        f"| {cost.mebibytes / loop_cost.mebibytes:.2f} |"
+        for way, cost in costs.items()
+    ]
+    title = f"\n{case.model}, {case.pairs} pairs in batches of {case.batch_size}:\n"
+    return "\n".join([title, "| | s | of the loop | MiB | of the loop |", "|---|---|---|---|---|", *rows, ""])
+
+
+if __name__ == "__main__":
+    main()

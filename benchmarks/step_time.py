@@ -1,0 +1,180 @@
+"""The time of a training step of every method, as a multiple of plain fine-tuning's.
+
+    python benchmarks/step_time.py          # all methods of presets/mini.yaml that learn, B = M = 64
+    python benchmarks/step_time.py --full   # and some of them on ViT-B/16 with random weights, B = M = 8
+
+The methods take turns, a few steps each, so that whatever else the machine does slows all alike; a turn's ratio is to
+finetune in the same round. Seconds are the process's own, on one thread. It is the training loop itself, on the second
+task of the sequence, with the replay and the Fisher diagonals that the stage teach wrote. Writes
+benchmarks/step_time.csv and benchmarks/step_time.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from experiment import Run, choose_methods, read_experiment
+
+from gift_core.clip.loading import load_folder
+from gift_core.clip.model import Clip
+from gift_core.config import TrainingConfig
+from gift_core.methods import Lessons, Method, build_method, load_fisher, load_lessons, load_replay
+from gift_core.replay.pairs import Replay
+from gift_core.training import run_steps, training_mode
+from stages.cells import Cell
+from stages.sources import replay_source
+from stages.teach import teach
+
+PRESET = Path("presets/mini.yaml")
+TASKS = ("letters", "textures")
+RATE = 1e-6  # small: what a step costs does not hang on it
+WHERE_THE_TIME_GOES = "TODO\n"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, the methods to time on it, images of the task and pairs of the replay a step, and how often."""
+
+    model: str
+    methods: Sequence[str]
+    batch_size: int
+    images: int
+    rounds: int
+    steps: int
+
+
+def cases(*, full: bool) -> list[Case]:
+    """Returns the miniature, and the full size where it is asked for."""
+    rows = read_experiment(PRESET)["methods"]
+    learning = [name for name, row in rows.items() if row.get("learns") != "nothing"]
+    learning.sort(key=lambda name: name != "finetune")
+    mini = Case("local-dir:data/mini/clip", learning, batch_size=64, images=128, rounds=6, steps=2)
+    big = Case("ViT-B-16", ["finetune", "l2", "lwf", "zscl", "gift"], batch_size=8, images=32, rounds=2, steps=1)
+    return [mini, big] if full else [mini]
+
+
+def main() -> None:
+    """Measures, prints and writes the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks"))
+    choices = parser.parse_args()
+    torch.set_num_threads(1)
+    load = os.getloadavg()[0]
+    tables = [measured(case) for case in cases(full=choices.full)]
+    page = "\n".join([heading(load, full=choices.full), *(section(table) for table in tables)])
+    pd.concat(tables).to_csv(choices.out / "step_time.csv", index=False, float_format="%.3f")
+    (choices.out / "step_time.md").write_text(page, encoding="utf-8")
+    print(page)
+
+
+def measured(case: Case) -> pd.DataFrame:
+    """Returns a row a method: the median second of a step, and the ratio to finetune with its quartiles."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = prepared(case, Path(folder))
+        clip = load_folder(run.layout.pretrained(), device=torch.device("cpu"), precision="fp32")
+        works = {method: work_of(run, clip, method) for method in case.methods}
+    # all share one model: what a step costs does not hang on the values of the weights
+    with training_mode(clip):
+        seconds_RM = np.array([[timed(work, clip, case.steps) for work in works.values()] for _ in range(case.rounds)])
+    ratios_RM = seconds_RM / seconds_RM[:, :1]
+    quarter, half, three_quarters = np.quantile(ratios_RM, [0.25, 0.5, 0.75], axis=0)
+    columns = {"seconds": np.median(seconds_RM, axis=0), "ratio": half, "q1": quarter, "q3": three_quarters}
+    return pd.DataFrame({"model": case.model, "batch": case.batch_size, "method": case.methods, **columns})
+
+
+def prepared(case: Case, root: Path) -> Run:
+    """Returns the experiment under `root`, taught up to the second task; nothing was learned in the first."""
+    experiment = read_experiment(PRESET)
+    experiment["model"]["name"] = case.model
+    experiment["sequence"] = experiment["sequence"][: len(TASKS)]
+    experiment["generator"]["steps"] = 1  # what the images show costs nothing
+    experiment["prompts"]["images_per_task"] = case.images
+    experiment["training"] |= {"batch_size": case.batch_size, "replay_batch_size": case.batch_size}
+    for task in TASKS:
+        experiment["tasks"][task] |= {"train_images": case.images, "test_images": 30}
+    choose_methods(experiment, {name: experiment["methods"][name] for name in case.methods})
+    (root / "params.yaml").write_text(yaml.safe_dump(experiment, sort_keys=False), encoding="utf-8")
+    run = Run(root)
+    run.prepare()
+    for method in case.methods:
+        run.layout.model(method, TASKS[0]).parent.mkdir(parents=True)
+        run.layout.model(method, TASKS[0]).symlink_to(run.layout.pretrained())
+        for task in TASKS if run.config.methods[method].replay.reads != "none" else ():
+            teach(method, task, params=run.params, root=root)
+    return run
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the training loop is given for one method."""
+
+    method: Method
+    lessons: Lessons
+    replay: Replay
+    training: TrainingConfig
+
+
+def work_of(run: Run, clip: Clip, method: str) -> Work:
+    """Returns the method's second step, as the stage finetune would load it."""
+    row, training = run.config.methods[method], run.config.training
+    source = replay_source(Cell("finetune", method, run.config, run.layout), method, TASKS[-1])
+    return Work(
+        method=build_method(row, fisher=load_fisher(row, source.teacher)),
+        lessons=load_lessons(row, clip, source.tasks, training=training, names=("step time",)),
+        replay=load_replay(row, clip, source),
+        training=training,
+    )
+
+
+def timed(work: Work, clip: Clip, steps: int) -> float:
+    """Returns the median seconds of `steps` steps, after one in which the optimizer makes its state."""
+    ends: list[float] = []
+    run_steps(
+        clip,
+        work.lessons.batches,
+        method=work.method,
+        replay=work.replay,
+        training=work.training,
+        rates=[RATE] * (steps + 1),
+        on_step=lambda row: ends.append(time.process_time()),
+    )
+    return float(np.median(np.diff(ends)))
+
+
+def heading(load: float, *, full: bool) -> str:
+    """Returns the page's first lines: what, when, where, and what it says."""
+    command = f"python benchmarks/step_time.py{' --full' if full else ''}"
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
+    return (
+        "# Time of a training step\n\n"
+        f"`{command}`, {datetime.date.today()}, {machine}, load {load:.1f} at the start. One thread, its own seconds.\n"
+        "Ratios are to `finetune` in the same round: the median, and the first and third quartile.\n\n"
+        f"{WHERE_THE_TIME_GOES}"
+    )
+
+
+def section(table: pd.DataFrame) -> str:
+    """Returns a Markdown table of one model."""
+    rows = [
+        f"| {row.method} | {row.seconds:.2f} | {row.ratio:.2f} | {row.q1:.2f} - {row.q3:.2f} |"
+        for row in table.itertuples()
+    ]
+    title = f"\n{table.model[0]}, B = M = {table.batch[0]}:\n"
+    return "\n".join([title, "| method | s | of finetune | quartiles |", "|---|---|---|---|", *rows, ""])
+
+
+if __name__ == "__main__":
+    main()

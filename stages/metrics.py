@@ -1,0 +1,61 @@
+"""metrics FILE...: the metrics of anyone's accuracy rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stages.tables import print_metrics
+
+Metrics = Mapping[str, float | None]
+Files = Annotated[
+    list[Path], typer.Argument(metavar="FILE", help="CSV or Parquet files, or folders of them.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in metrics.json's shape, unrounded.")]
+PerTask = Annotated[bool, typer.Option("--per-task", help="Also the rows of each task (JSON: by_task).")]
+
+
+def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) -> None:
+    """Compute Transfer, Avg, Last and Forgetting of accuracy rows from anywhere.
+
+    Columns: method, step, trained_task, eval_task, and top1 (0-1) or
+    top1_percent (0-100). Steps count from 0 in the order of training; -1 is the
+    pre-trained model. Class-incremental: a row a step, with eval_task "seen".
+    """
+    from gift_core.artifacts.accuracy_rows import read_accuracy_rows
+    from gift_core.metrics import metrics_by_method, metrics_by_task
+
+    rows = read_accuracy_rows(files)
+    by_method = metrics_by_method(rows)
+    by_task = metrics_by_task(rows)
+    _note_different_tasks(by_task)
+    shown = by_task if per_task else {}
+    if as_json:
+        _print_json(by_method, shown)
+        return
+    print_metrics(by_method)
+    for method, tasks in shown.items():
+        _print_tasks(method, tasks)
+
+
+def _note_different_tasks(by_task: Mapping[str, Mapping[str, Metrics]]) -> None:
+    if len({tuple(tasks) for tasks in by_task.values() if tasks}) > 1:
+        typer.echo("note: not all methods learned the same tasks in the same order; compare with care", err=True)
+
+
+def _print_json(by_method: Mapping[str, Metrics], by_task: Mapping[str, Mapping[str, Metrics]]) -> None:
+    import json
+
+    extra = {method: {"by_task": tasks} for method, tasks in by_task.items()}
+    whole = {method: {**row, **extra.get(method, {})} for method, row in by_method.items()}
+    typer.echo(json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _print_tasks(method: str, tasks: Mapping[str, Metrics]) -> None:
+    if tasks:
+        print_metrics(tasks, title=method, of="task")
+    else:
+        typer.echo(f"{method}: class-incremental, so there are no rows by task")

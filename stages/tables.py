@@ -1,0 +1,27 @@
+"""The table of Transfer, Avg, Last and Forgetting in the terminal, the same for every command that prints one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+COLUMNS = ("transfer", "avg", "last", "forgetting")
+TITLE = "Accuracy in percent (Forgetting: lower is better)"
+
+
+def print_metrics(rows: Mapping[str, Mapping[str, float | None]], *, title: str = TITLE, of: str = "method") -> None:
+    """Prints a row for each name of `rows`, in percent with one decimal; `of` heads the names' column."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    table.add_column(of)
+    for column in COLUMNS:
+        table.add_column(column.capitalize(), justify="right")
+    for name, row in rows.items():
+        table.add_row(Text(name), *(_percent(row[column]) for column in COLUMNS))  # Text: [gift] is a name, no markup
+    Console().print(Text(title), table, sep="\n")
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"  # with one task there is no transfer and no forgetting

@@ -1,0 +1,286 @@
+"""Fisher diagonals: two estimators against plain autograd, pair by pair, and against numbers made by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+
+from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
+from gift_core.clip.images import normalise
+from gift_core.clip.loading import load_clip
+from gift_core.clip.model import Clip
+from gift_core.errors import UserError
+from gift_core.objectives.align import shared_prompt_targets
+from gift_core.replay import fisher
+from gift_core.replay.fisher import (
+    Estimator,
+    Others,
+    PairLoss,
+    batch_gradient,
+    batch_slices,
+    contrastive_loss,
+    estimate_fisher,
+    pairs_at_once,
+    per_sample,
+    shared_targets,
+)
+from tests.clip.tiny import tiny_clip
+
+PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a red bird."]
+NAMES = ("per_sample", "batch")
+Sums = dict[str, torch.Tensor]
+
+
+def clip_called(name: str, project: Path) -> Clip:
+    if name == "mini":
+        return load_clip(f"local-dir:{project / 'data/mini/clip'}", device="cpu")
+    return tiny_clip(tower=name)
+
+
+def pairs_for(clip: Clip, prompts: list[str] = PROMPTS) -> tuple[torch.Tensor, torch.Tensor]:
+    size = (len(prompts), 3, clip.image_size, clip.image_size)
+    pixels_MCHW = torch.randint(0, 256, size, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    return pixels_MCHW, tokenize(clip, prompts)
+
+
+def gradients_pair_by_pair(clip: Clip, pixels_BCHW: torch.Tensor, tokens_BL: torch.Tensor) -> list[Sums]:
+    """A batch's gradients the slow way: the whole table of logits, in which one pair alone is differentiable."""
+    images_BCHW, weights = normalise(clip, pixels_BCHW), clip.trainable()
+    same_BB = torch.tensor([[a.equal(b) for b in tokens_BL] for a in tokens_BL]).double()
+    gradients = []
+    for row in range(len(tokens_BL)):
+        with torch.no_grad():
+            image_BD, text_BD = encode_images(clip, images_BCHW), encode_tokens(clip, tokens_BL)
+        image_BD[row] = encode_images(clip, images_BCHW[row : row + 1])[0]
+        text_BD[row] = encode_tokens(clip, tokens_BL[row : row + 1])[0]
+        logits_BB = clip.scale * image_BD @ text_BD.T
+        chances = logits_BB.softmax(dim=1)[row].log() + logits_BB.softmax(dim=0)[:, row].log()
+        loss = -(chances * same_BB[row] / same_BB[row].sum()).sum()
+        found = torch.autograd.grad(loss, list(weights.values()))
+        gradients.append(dict(zip(weights, found, strict=True)))
+    return gradients
+
+
+def assert_same(found: Sums, expected: Sums, *, rtol: float = 1e-4) -> None:
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        # gradients that are zero in exact arithmetic (the bias of keys in an attention) are rounding noise in both
+        noise = 1e-5 * float(value.max()) + 1e-11
+        torch.testing.assert_close(
+            found[name], value, rtol=rtol, atol=noise, msg=lambda text, name=name: f"{name} {text}"
+        )
+
+
+@pytest.mark.parametrize("model", ["vit", "resnet", "mini"])
+def test_per_sample_is_the_mean_of_every_pairs_squared_gradient(model: str, project: Path) -> None:
+    clip = clip_called(model, project)
+    pixels, tokens = pairs_for(clip)
+    gradients = gradients_pair_by_pair(clip, pixels, tokens)
+    expected = {name: torch.stack([g[name] ** 2 for g in gradients]).mean(dim=0) for name in clip.trainable()}
+    assert_same(estimate_fisher(clip, pixels, tokens, estimator="per_sample", batch_size=8), expected)
+
+
+@pytest.mark.parametrize("model", ["vit", "resnet", "mini"])
+def test_batch_is_the_pairs_times_the_squared_mean_gradient(model: str, project: Path) -> None:
+    clip = clip_called(model, project)
+    pixels, tokens = pairs_for(clip)
+    gradients = gradients_pair_by_pair(clip, pixels, tokens)
+    expected = {name: 5 * torch.stack([g[name] for g in gradients]).mean(dim=0) ** 2 for name in clip.trainable()}
+    assert_same(estimate_fisher(clip, pixels, tokens, estimator="batch", batch_size=8), expected)
+
+
+@pytest.mark.parametrize("estimator", NAMES)
+def test_batches_count_by_their_pairs_and_a_short_last_one_is_used(estimator: str) -> None:
+    clip = tiny_clip()
+    pixels, tokens = pairs_for(clip)
+
+    def estimate(part: slice) -> Sums:
+        return estimate_fisher(clip, pixels[part], tokens[part], estimator=estimator, batch_size=3)
+
+    first, last = estimate(slice(0, 3)), estimate(slice(3, 5))
+    assert_same(estimate(slice(0, 5)), {name: (3 * first[name] + 2 * last[name]) / 5 for name in first})
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "sizes"),
+    [(6, 2, [2, 2, 2]), (5, 3, [3, 2]), (7, 3, [3, 4]), (3, 2, [3]), (2, 8, [2]), (65, 64, [65])],
+)
+def test_a_last_pair_alone_joins_the_batch_before_it(count: int, batch_size: int, sizes: list[int]) -> None:
+    slices = batch_slices(count, batch_size)
+    assert [part.stop - part.start for part in slices] == sizes
+    assert [row for part in slices for row in range(count)[part]] == list(range(count))
+
+
+def test_how_many_gradients_are_held_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = tiny_clip(tower="resnet")
+    pixels, tokens = pairs_for(clip)
+    weights = {name: value.detach() for name, value in clip.trainable().items()}
+    size = sum(4 * value.numel() for value in weights.values())
+    results = []
+    for pairs in (5, 2, 1):
+        monkeypatch.setattr(fisher, "GRADIENT_BYTES", pairs * size)
+        assert pairs_at_once(weights) == pairs
+        results.append(estimate_fisher(clip, pixels, tokens, estimator="per_sample", batch_size=5))
+    assert_same(results[1], results[0])
+    assert_same(results[2], results[0])
+
+
+def test_one_gradient_is_held_however_large_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fisher, "GRADIENT_BYTES", 7)
+    assert pairs_at_once({"two numbers": torch.zeros(2)}) == 1
+
+
+def linear(weights: Sums, row_D: torch.Tensor) -> torch.Tensor:
+    """A loss whose gradient is the row itself."""
+    return weights["w"] @ row_D
+
+
+def squares(estimator: Estimator, loss: PairLoss, weights: Sums, *rows: torch.Tensor) -> dict[str, list[float]]:
+    total = {name: torch.zeros_like(value) for name, value in weights.items()}
+    for gradients in estimator(loss, weights, rows):
+        fisher._add_squares(total, gradients)
+    return {name: value.tolist() for name, value in total.items()}
+
+
+def test_the_estimators_by_hand() -> None:
+    weights, rows_ND = {"w": torch.zeros(3)}, torch.tensor([[1.0, 2.0, 3.0], [1.0, 0.0, -3.0]])
+    assert squares(per_sample, linear, weights, rows_ND)["w"] == [2, 4, 18]  # 1 + 1, 4 + 0, 9 + 9
+    assert squares(batch_gradient, linear, weights, rows_ND)["w"] == [4, 4, 0]  # (1 + 1)^2, (2 + 0)^2, (3 - 3)^2
+
+
+def test_both_estimators_agree_in_expectation_over_independent_gradients_of_mean_zero() -> None:
+    weights, rows_ND = {"w": torch.zeros(2)}, torch.tensor([[1.0, 5.0], [2.0, 0.0], [3.0, 1.0]])
+    every_sign = [torch.tensor(signs)[:, None] for signs in itertools.product((1.0, -1.0), repeat=3)]
+    by_batch = torch.tensor([squares(batch_gradient, linear, weights, signs * rows_ND)["w"] for signs in every_sign])
+    assert by_batch.mean(dim=0).tolist() == squares(per_sample, linear, weights, rows_ND)["w"] == [14, 26]
+
+
+def test_a_common_gradient_counts_once_a_pair_in_per_sample_and_n_times_in_batch() -> None:
+    weights, rows_ND = {"w": torch.zeros(1)}, torch.full((4, 1), 3.0)
+    assert squares(per_sample, linear, weights, rows_ND)["w"] == [4 * 9]
+    assert squares(batch_gradient, linear, weights, rows_ND)["w"] == [4 * (9 + (4 - 1) * 9)]  # (n - 1) mu^2 more
+
+
+def test_gradients_in_the_same_memory_are_squared_once() -> None:
+    def of_a_sum(weights: Sums, row_D: torch.Tensor) -> torch.Tensor:
+        return (weights["a"] + weights["b"]) @ row_D
+
+    weights, rows_ND = {"a": torch.zeros(1), "b": torch.zeros(1)}, torch.tensor([[2.0], [1.0]])
+    assert squares(per_sample, of_a_sum, weights, rows_ND) == {"a": [5], "b": [5]}
+    assert squares(batch_gradient, of_a_sum, weights, rows_ND) == {"a": [9], "b": [9]}
+
+
+def test_a_pairs_loss_by_hand() -> None:
+    # s = ln 3, cosine 1 with its own and 0 with the other: 3 / (3 + 1) in both directions
+    axes, own_B, scale = torch.eye(2), torch.tensor([True, False]), torch.tensor(3.0).log()
+    others = Others(axes, axes, scale)
+    loss = contrastive_loss(axes[0], axes[0], own_B, own_B.float(), others)
+    torch.testing.assert_close(loss, 2 * torch.tensor(4 / 3).log())
+    # were both of the same prompt, half the mass would be the other's: -(ln 3/4 + ln 1/4) / 2 in each direction
+    shared = contrastive_loss(axes[0], axes[0], own_B, torch.tensor([0.5, 0.5]), others)
+    torch.testing.assert_close(shared, torch.tensor(16 / 3).log())
+
+
+def test_a_pair_is_told_from_others_that_do_not_move_with_it() -> None:
+    others = Others(torch.eye(2, requires_grad=True), torch.eye(2, requires_grad=True), torch.tensor(1.0))
+    own_B = torch.tensor([True, False])
+    new_D = torch.tensor([0.6, 0.8])
+    loss = contrastive_loss(new_D, new_D, own_B, own_B.float(), others)
+    # its own cosine, 1, takes the place of the one in the batch; with the other: 0.8
+    torch.testing.assert_close(loss, 2 * (1 + torch.tensor(0.8 - 1).exp()).log())
+
+
+def test_pairs_of_the_same_prompt_share_the_targets_as_in_the_alignment() -> None:
+    targets = shared_targets(pairs_for(tiny_clip())[1])
+    assert targets[0].tolist() == targets[2].tolist() == [0.5, 0, 0.5, 0, 0]
+    torch.testing.assert_close(targets, shared_prompt_targets(torch.tensor([0, 1, 0, 2, 3])))
+
+
+@pytest.mark.parametrize("estimator", NAMES)
+def test_every_weight_but_the_frozen_temperature_has_a_diagonal(estimator: str) -> None:
+    clip = tiny_clip(tower="resnet")
+    found = estimate_fisher(clip, *pairs_for(clip), estimator=estimator, batch_size=8)
+    assert list(found) == [name for name, _ in clip.model.named_parameters() if name != "logit_scale"]
+    for name, value in found.items():
+        assert value.shape == clip.trainable()[name].shape
+        assert value.dtype == torch.float32
+        assert value.device.type == "cpu"
+        assert (value >= 0).all()
+        assert not value.requires_grad
+
+
+@pytest.mark.parametrize("estimator", NAMES)
+def test_words_that_no_prompt_holds_have_no_importance(estimator: str) -> None:
+    clip = tiny_clip()
+    pixels, tokens = pairs_for(clip)
+    rows = estimate_fisher(clip, pixels, tokens, estimator=estimator, batch_size=8)["token_embedding.weight"].sum(dim=1)
+    # end tokens stand where the feature is read; what follows them, the padding 0, changes nothing
+    assert set(rows.nonzero().flatten().tolist()) == set(tokens.flatten().tolist()) - {0}
+
+
+@pytest.mark.parametrize("estimator", NAMES)
+def test_the_same_pairs_give_the_same_diagonals(estimator: str) -> None:
+    clip = tiny_clip()
+    first, again = (estimate_fisher(clip, *pairs_for(clip), estimator=estimator, batch_size=3) for _ in range(2))
+    assert all(first[name].equal(again[name]) for name in first)
+
+
+@pytest.mark.parametrize("estimator", NAMES)
+def test_the_model_is_left_as_it_was(estimator: str) -> None:
+    clip = tiny_clip(tower="resnet")
+    clip.model.train()
+    clip.model.visual.bn1.eval()
+    clip.model.positional_embedding.requires_grad_(False)
+    modes = [module.training for module in clip.model.modules()]
+    before = {name: value.clone() for name, value in clip.model.state_dict().items()}
+    estimate_fisher(clip, *pairs_for(clip), estimator=estimator, batch_size=8)
+    assert [module.training for module in clip.model.modules()] == modes
+    assert all(value.equal(before[name]) for name, value in clip.model.state_dict().items())
+    assert all(value.grad is None for value in clip.model.parameters())
+    assert [name for name, value in clip.model.named_parameters() if not value.requires_grad] == [
+        "positional_embedding"
+    ]
+
+
+def test_a_model_in_training_mode_is_judged_in_evaluation_mode() -> None:
+    clip = tiny_clip(tower="resnet")
+    expected = estimate_fisher(clip, *pairs_for(clip), estimator="batch", batch_size=8)
+    clip.model.train()
+    assert_same(estimate_fisher(clip, *pairs_for(clip), estimator="batch", batch_size=8), expected)
+
+
+def test_a_model_of_mixed_precision_is_judged_in_float32() -> None:
+    clip = tiny_clip()
+    mixed = dataclasses.replace(clip, precision="amp_bf16")
+    expected = estimate_fisher(clip, *pairs_for(clip), estimator="per_sample", batch_size=8)
+    found = estimate_fisher(mixed, *pairs_for(clip), estimator="per_sample", batch_size=8)
+    assert all(found[name].equal(expected[name]) for name in expected)
+
+
+def test_an_unknown_estimator_is_named_with_the_nearest_one() -> None:
+    clip = tiny_clip()
+    with pytest.raises(
+        UserError, match="replay.fisher.estimator: unknown name 'per_samples'. Did you mean 'per_sample'"
+    ):
+        estimate_fisher(clip, *pairs_for(clip), estimator="per_samples", batch_size=8)
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(0, 8), (1, 8), (5, 1)])
+def test_pairs_without_another_to_be_told_from_are_refused(count: int, batch_size: int) -> None:
+    clip = tiny_clip()
+    pixels, tokens = pairs_for(clip)
+    with pytest.raises(UserError, match=f"{count} pairs in batches of {batch_size}"):
+        estimate_fisher(clip, pixels[:count], tokens[:count], estimator="batch", batch_size=batch_size)
+
+
+@pytest.mark.parametrize("estimator", NAMES)
+def test_a_result_that_is_not_finite_names_its_parameter(estimator: str) -> None:
+    clip = tiny_clip()
+    with torch.no_grad():
+        clip.model.visual.proj[0, 0] = float("nan")
+    with pytest.raises(UserError, match="Fisher information of positional_embedding is not finite"):
+        estimate_fisher(clip, *pairs_for(clip), estimator=estimator, batch_size=8)

@@ -1,0 +1,239 @@
+"""Runs that differ in their seeds: what is computed of them, what is refused, and what stands in the page."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
+from gift_core.errors import UserError
+from gift_core.layout import Layout
+from gift_core.report.comparison import compare_runs
+from gift_core.report.comparison.measuring import groups_of, measure_runs
+from gift_core.report.comparison.reading import read_runs
+from gift_core.report.comparison.scatter import scatters_of
+from tests.report.run_folder import MATRICES, METRICS, ROOT, TASKS, Matrix, write_run
+
+SHIFTS = {42: 0.0, 43: -1.0, 44: 1.0}  # points that gift has more after training with that seed
+
+
+def shifted(matrix: Matrix, points: float) -> Matrix:
+    return [matrix[0], *[[value + points for value in row] for row in matrix[1:]]]
+
+
+GIFT = MATRICES["gift"]
+ALL: dict[str, Matrix] = {
+    **MATRICES,
+    "gift_cd": MATRICES["finetune"],
+    "gift_l2": shifted(GIFT, -0.5),
+    "joint": GIFT,
+}
+
+
+def write_seed(root: Path, seed: int, methods: dict[str, Matrix] = ALL) -> Path:
+    """Everything shifts with the seed, as harder test images would; gift_l2 does not shift with it."""
+    matrices = {name: shifted(matrix, SHIFTS[seed] * (name != "gift_l2")) for name, matrix in methods.items()}
+    folder = root / str(seed)
+    write_run(folder, matrices=matrices, seed=seed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("seeds")
+    return [write_seed(folder, seed) for seed in (44, 42, 43)]
+
+
+@pytest.fixture(scope="module")
+def out(roots: list[Path]) -> Path:
+    compare_runs(roots, roots[0] / "comparison")
+    return roots[0] / "comparison"
+
+
+def change(root: Path, place: str, value: object) -> None:
+    """Put another value at the dotted place of the root's params.yaml."""
+    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    *path, last = place.split(".")
+    section = params
+    for name in path:
+        section = section[int(name) if name.isdigit() else name]
+    section[last] = value
+    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+
+def test_the_csv_holds_every_seeds_figures_unrounded_in_the_order_of_the_seeds(out: Path) -> None:
+    values = pd.read_csv(out / "comparison.csv")
+    assert list(values.columns) == ["seed", "method", "transfer", "avg", "last", "forgetting", "own"]
+    assert list(values["seed"].unique()) == [42, 43, 44]
+    row = values[(values.seed == 42) & (values.method == "gift")].iloc[0]
+    assert row.to_dict() == {"seed": 42, "method": "gift"} | {
+        **{name: pytest.approx(value, abs=0.005) for name, value in METRICS["gift"].items()},
+        "own": pytest.approx(248 / 3),
+    }
+
+
+def test_the_json_holds_mean_deviation_and_paired_difference(out: Path) -> None:
+    comparison = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+    assert (comparison["seeds"], comparison["against"], comparison["missing"]) == ([42, 43, 44], "gift", [])
+    gift, finetune = comparison["methods"]["gift"], comparison["methods"]["finetune"]
+    assert gift["figures"]["last"] == {"mean": 80.0, "deviation": 1.0, "seeds": 3}
+    assert gift["difference"] == {}
+    # both shift alike with the seed, so that the paired difference has no noise at all
+    assert finetune["difference"]["last"] == {
+        "mean": -20.0, "interval_95": [-20.0, -20.0], "exceeds_noise": True, "seeds": 3,
+    }  # fmt: skip
+    assert comparison["methods"]["gift_l2"]["difference"]["last"]["exceeds_noise"] is False
+
+
+def test_the_best_by_last_that_is_no_reference_is_compared_with_unless_another_is_named(roots: list[Path]) -> None:
+    runs = read_runs(roots, allow_missing=False)
+    assert measure_runs(runs, None).against == "gift"
+    assert measure_runs(runs, "finetune").against == "finetune"
+    with pytest.raises(UserError, match=r"--against: unknown name 'fintune'. Did you mean 'finetune'\?"):
+        measure_runs(runs, "fintune")
+
+
+def test_methods_are_grouped_into_references_baselines_and_one_family(roots: list[Path]) -> None:
+    groups = {group.title: group.methods for group in groups_of(read_runs(roots, allow_missing=False))}
+    assert groups == {
+        "References": ("zero_shot", "joint"),
+        "Baselines": ("finetune",),
+        "GIFT": ("gift",),
+        "Ablations of GIFT": ("gift_cd", "gift_l2"),
+    }
+
+
+def test_without_variants_there_is_one_group_of_methods(tmp_path: Path) -> None:
+    runs = read_runs([write_seed(tmp_path, 42, dict(MATRICES))], allow_missing=False)
+    assert [group.title for group in groups_of(runs)] == ["References", "Methods"]
+
+
+def test_the_page_says_what_exceeds_the_noise(out: Path) -> None:
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert "Over 3 seeds GIFT keeps 80.0 ± 1.0% mean accuracy after 3 tasks;" in page
+    assert "2 of 3 other methods differ from it in Last by more than the noise." in page
+    differences = page[page.index('class="seeds differences"') :]
+    assert (
+        '<td class="worse"><span class="figure">−20.0</span><span class="interval">−20.0 to −20.0</span>' in differences
+    )
+    assert (
+        '<td class="noise"><span class="figure">≈ −0.5</span><span class="interval">−3.0 to +2.0</span>' in differences
+    )
+
+
+def test_every_seeds_value_stands_in_the_page(out: Path) -> None:
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert "GIFT\nseed 42\t80.00\nseed 43\t79.00\nseed 44\t81.00" in page
+    strips = re.findall(r'<svg class="strip".*?</svg>', page, re.S)
+    assert len(strips) == 6 * 5
+    assert all(strip.count("<circle") == 3 for strip in strips)
+
+
+def test_the_page_refers_to_nothing_outside_itself(out: Path) -> None:
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?://|@import|url\(", page)
+    assert all(target.startswith(("#", "data:")) for target in re.findall(r'(?:src|href)="([^"]*)"', page))
+
+
+def test_the_same_runs_give_the_same_bytes_in_whatever_order(roots: list[Path], out: Path, tmp_path: Path) -> None:
+    compare_runs(roots[::-1], tmp_path)
+    for name in ("index.html", "comparison.csv", "comparison.json"):
+        assert (tmp_path / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_one_seed_has_no_spread_and_says_so(roots: list[Path], tmp_path: Path) -> None:
+    comparison = compare_runs(roots[:1], tmp_path)
+    assert comparison.spreads["gift"]["last"].deviation is None
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "No spread can be given" in page and "±" not in page[page.index("<main") :]
+    figures = json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))["methods"]["finetune"]
+    assert figures["difference"]["last"] == {"mean": -20.0, "interval_95": None, "seeds": 1}
+
+
+def test_a_method_that_lacks_a_seed_is_an_error_unless_it_is_allowed(tmp_path: Path) -> None:
+    folders = [write_seed(tmp_path, seed) for seed in (42, 43, 44)]
+    Layout(folders[1]).accuracy("gift_cd", TASKS[-1]).unlink()
+    with pytest.raises(UserError, match=r"43 \(seed 43\) lacks gift_cd\n.*--allow-missing"):
+        compare_runs(folders, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    comparison = compare_runs(folders, tmp_path / "out", allow_missing=True)
+    assert comparison.runs.missing == ((43, "gift_cd"),)
+    assert comparison.spreads["gift_cd"]["last"].count == 2
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "Missing: GIFT, CD only (seed 43)" in page and "2 of 3 seeds" in page
+
+
+DIFFERENT = [
+    ("training.steps", 100, "training.steps is 200 in the first and 100 in the second"),
+    ("methods.gift.learning_rate", 1e-3, "methods.gift.learning_rate is 0.0005 in the first and 0.001 in the second"),
+    (
+        "sequence.1.learning_rate_factor",
+        2.0,
+        "sequence.1.learning_rate_factor is 1.0 in the first and 2.0 in the second",
+    ),
+    ("seed", 42, "have the same seed, 42"),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "message"), DIFFERENT, ids=[place for place, _, _ in DIFFERENT])
+def test_runs_that_differ_in_more_than_their_seeds_are_refused(
+    tmp_path: Path, place: str, value: object, message: str
+) -> None:
+    folders = [write_seed(tmp_path, seed, dict(MATRICES)) for seed in (42, 43)]
+    change(folders[1], place, value)
+    with pytest.raises(UserError, match=message):
+        compare_runs(folders, tmp_path / "out")
+
+
+def test_runs_from_different_pretrained_models_are_refused(tmp_path: Path) -> None:
+    folders = [write_seed(tmp_path, seed, {"gift": GIFT}) for seed in (42, 43)]
+    for task in TASKS:
+        path = Layout(folders[1]).accuracy("gift", task)
+        rows, metadata = read_accuracy(path)
+        write_accuracy(path, rows, {**metadata, "model:pretrained": "f" * 64})
+    with pytest.raises(UserError, match="started from different pre-trained models"):
+        compare_runs(folders, tmp_path / "out")
+
+
+def test_name_device_and_drawing_seed_may_differ(tmp_path: Path) -> None:
+    folders = [write_seed(tmp_path, seed, dict(MATRICES)) for seed in (42, 43)]
+    for place, value in (("experiment", "another"), ("run.device", "cpu"), ("generator.seed", 7)):
+        change(folders[1], place, value)
+    assert compare_runs(folders, tmp_path / "out").runs.seeds == (42, 43)
+
+
+def test_a_root_without_a_finished_method_is_named(tmp_path: Path) -> None:
+    folder = write_seed(tmp_path, 42, {"gift": MATRICES["gift"]})
+    Layout(folder).accuracy("gift", TASKS[0]).unlink()
+    with pytest.raises(UserError, match=r"42/data/6_accuracy holds no finished method"):
+        compare_runs([folder], tmp_path / "out")
+
+
+def test_many_methods_are_drawn_in_two_charts_and_every_name_in_one_of_them(tmp_path: Path) -> None:
+    many = {f"gift_{number}": shifted(MATRICES["gift"], -number / 10) for number in range(10)}
+    folders = [write_seed(tmp_path, seed, {**MATRICES, **many}) for seed in (42, 43)]
+    whole, enlarged = scatters_of(measure_runs(read_runs(folders, allow_missing=False), None))
+    assert len(whole.marks) == 13 and whole.enlarged is not None
+    names = [mark.name for chart in (whole, enlarged) for mark in chart.marks if mark.name]
+    assert len(names) == len(set(names)) == 13
+
+
+def test_a_single_task_has_no_chart_of_transfer(tmp_path: Path) -> None:
+    for seed in (42, 43):
+        matrices = {"finetune": [[40], [90]], "gift": [[40], [85]]}
+        write_run(tmp_path / str(seed), tasks=("letters",), matrices=matrices, seed=seed)
+    compare_runs([tmp_path / "42", tmp_path / "43"], tmp_path / "out")
+    assert 'id="chart"' not in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_comparison_imports_no_torch() -> None:
+    code = "import sys, gift_core.report.comparison; print([m for m in ('torch', 'scipy') if m in sys.modules])"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert printed.stdout.strip() == "[]"

@@ -1,0 +1,309 @@
+"""`gift metrics`: the published numbers from their rows, and what bad rows meet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from gift_core.artifacts.accuracy import write_accuracy, write_empty_accuracy
+from gift_core.layout import Layout
+from stages.__main__ import app
+from tests.imports import closure, imported_modules
+from tests.test_metrics import PRINTED
+
+RUNNER = CliRunner()
+PUBLISHED = "gift_core/published/mtil_order_1_accuracy.csv"
+TASKS = ("pets", "cars")  # not in the order of letters
+BEFORE = (0.5, 0.25)
+MATRIX = ((0.75, 0.25), (0.5, 1.0))
+BY_HAND = {"transfer": 25.0, "avg": 62.5, "last": 75.0, "forgetting": 25.0}
+ON_SEEN = (0.75, 0.5, 0.25)
+
+
+def rows_of(matrix: tuple[tuple[float, ...], ...] = MATRIX, method: str = "gift") -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"method": method, "step": step, "trained_task": TASKS[step], "eval_task": task, "top1": value}
+            for step, row in enumerate(matrix)
+            for task, value in zip(TASKS, row, strict=False)
+        ]
+    )
+
+
+def on_seen(method: str = "cil") -> pd.DataFrame:
+    cell = {"method": method, "eval_task": "seen"}
+    return pd.DataFrame(
+        [{**cell, "step": step, "trained_task": f"classes_{step}", "top1": value} for step, value in enumerate(ON_SEEN)]
+    )
+
+
+def run(*arguments: str | Path) -> Result:
+    return RUNNER.invoke(app, ["metrics", *(str(argument) for argument in arguments)])
+
+
+def computed(*arguments: str | Path) -> dict[str, Any]:
+    result = run("--json", *arguments)
+    assert result.exit_code == 0, result.output
+    numbers: dict[str, Any] = json.loads(result.stdout)
+    return numbers
+
+
+def refused(*arguments: str | Path) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 1 and result.stdout == "", result.output
+    return result.stderr
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Callable[[pd.DataFrame | str], Path]:
+    """Writes rows or text as tmp_path/rows.csv and returns the path."""
+
+    def write(rows: pd.DataFrame | str) -> Path:
+        path = tmp_path / "rows.csv"
+        path.write_text(rows if isinstance(rows, str) else rows.to_csv(index=False), encoding="utf-8")
+        return path
+
+    return write
+
+
+Csv = Callable[["pd.DataFrame | str"], Path]
+
+
+def test_the_published_rows_give_the_printed_numbers(project: Path) -> None:
+    numbers = computed(project / PUBLISHED)
+    rounded = {m: tuple(round(row[name], 1) for name in ("transfer", "avg", "last")) for m, row in numbers.items()}
+    assert rounded == PRINTED
+    assert list(numbers) == list(PRINTED)
+
+
+def test_json_is_unrounded(project: Path) -> None:
+    zero_shot = pd.read_csv(project / PUBLISHED).query("method == 'zero_shot' and step == 0").top1_percent
+    assert computed(project / PUBLISHED)["zero_shot"]["avg"] == pytest.approx(zero_shot.sum() / 11, abs=1e-10)
+
+
+def test_the_table_has_the_printed_numbers(project: Path) -> None:
+    lines = run(project / PUBLISHED).stdout.splitlines()
+    row = next(line for line in lines if "zscl " in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")] == ["zscl", "68.1", "75.4", "83.6", "3.8"]
+
+
+def test_csv_by_hand(csv: Csv) -> None:
+    assert computed(csv(rows_of())) == {"gift": BY_HAND}
+
+
+def test_parquet_fractions_and_percent_give_the_same(csv: Csv, tmp_path: Path) -> None:
+    rows = rows_of()
+    rows.to_parquet(tmp_path / "rows.parquet")
+    rows.assign(top1_percent=100 * rows.top1).drop(columns="top1").to_csv(tmp_path / "percent.csv", index=False)
+    assert computed(tmp_path / "rows.parquet") == computed(tmp_path / "percent.csv") == computed(csv(rows))
+
+
+def test_the_order_of_the_rows_does_not_matter(csv: Csv) -> None:
+    assert computed(csv(rows_of()[::-1])) == {"gift": BY_HAND}
+
+
+def test_the_order_of_the_tasks_is_that_of_the_steps(csv: Csv) -> None:
+    assert list(computed("--per-task", csv(rows_of()[::-1]))["gift"]["by_task"]) == ["pets", "cars"]
+
+
+def test_per_task_json_has_a_row_a_task(csv: Csv) -> None:
+    numbers = computed("--per-task", csv(rows_of()))["gift"]
+    by_task = numbers.pop("by_task")
+    assert numbers == BY_HAND
+    assert by_task == {
+        "pets": {"transfer": None, "avg": 62.5, "last": 50.0, "forgetting": 25.0},
+        "cars": {"transfer": 25.0, "avg": 62.5, "last": 100.0, "forgetting": None},
+    }
+
+
+def test_per_task_prints_a_table_a_method(csv: Csv) -> None:
+    lines = run("--per-task", csv(rows_of())).stdout.splitlines()
+    row = next(line for line in lines if "cars" in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")] == ["cars", "25.0", "62.5", "100.0", "-"]
+
+
+def test_class_incremental_rows_give_avg_and_last_alone(csv: Csv) -> None:
+    path = csv(pd.concat([on_seen(), rows_of()]))
+    assert computed(path)["cil"] == {"transfer": None, "avg": 50.0, "last": 25.0, "forgetting": None}
+    assert computed("--per-task", path)["cil"]["by_task"] == {}
+    assert "cil: class-incremental, so there are no rows by task" in run("--per-task", path).stdout
+
+
+def write_pipeline(root: Path, method: str) -> None:
+    """The accuracy files of two steps as stage evaluate writes them: each an L of the matrix."""
+    layout = Layout(root)
+    write_empty_accuracy(layout.pretrained_accuracy(), {})
+    matrix = {-1: BEFORE, 0: MATRIX[0], 1: MATRIX[1]}
+    for at, cells in {0: [(0, 0), (-1, 0)], 1: [(1, 0), (1, 1), (0, 1), (-1, 1)]}.items():
+        rows = [
+            {
+                "method": method,
+                "step": step,
+                "trained_task": "pretrained" if step < 0 else TASKS[step],
+                "eval_task": TASKS[task],
+                "phase": "pretrained" if step < 0 else ("past", "current", "future")[(task > step) - (task < step) + 1],
+                "top1": matrix[step][task],
+                "n": 8,
+            }
+            for step, task in cells
+        ]
+        write_accuracy(layout.accuracy(method, TASKS[at]), pd.DataFrame(rows), {})
+
+
+def test_the_pipelines_files_give_the_methods_and_zero_shot(tmp_path: Path) -> None:
+    for method in ("finetune", "gift"):
+        write_pipeline(tmp_path, method)
+    zero_shot = {"transfer": 25.0, "avg": 37.5, "last": 37.5, "forgetting": 0.0}
+    folder = tmp_path / "data" / "6_accuracy"
+    assert computed(folder / "gift") == {"zero_shot": zero_shot, "gift": BY_HAND}
+    assert computed(folder) == {"zero_shot": zero_shot, "finetune": BY_HAND, "gift": BY_HAND}
+    files = [folder / "gift" / f"{task}.parquet" for task in TASKS]
+    assert computed(*files) == computed(folder / "gift")
+
+
+def test_rows_of_a_method_may_lie_in_several_files(tmp_path: Path) -> None:
+    for step, rows in rows_of().groupby("step"):
+        rows.to_csv(tmp_path / f"step_{step}.csv", index=False)
+    assert computed(tmp_path) == computed(tmp_path / "step_1.csv", tmp_path / "step_0.csv") == {"gift": BY_HAND}
+
+
+def test_methods_of_different_tasks_are_pointed_out_beside_the_numbers(csv: Csv) -> None:
+    path = csv(pd.concat([rows_of(), rows_of(((0.5,),), "short"), on_seen()]))
+    assert "note: not all methods learned the same tasks in the same order" in run(path).stderr
+    assert list(computed(path)) == ["gift", "short", "cil"]
+    assert run(csv(pd.concat([rows_of(), rows_of(method="other"), on_seen()]))).stderr == ""
+
+
+def test_a_methods_name_is_printed_as_it_is(csv: Csv) -> None:
+    assert "gift [red]x[/red]" in run(csv(rows_of(method="gift [red]x[/red]"))).stdout
+
+
+def changed(at: int, column: str, value: object) -> pd.DataFrame:
+    rows = rows_of().astype({column: object})
+    rows.loc[at, column] = value
+    return rows
+
+
+PERCENT = rows_of().assign(top1=100 * rows_of().top1)
+BAD_ROWS = {
+    "missing column": (
+        rows_of().rename(columns={"eval_task": "evaltask"}),
+        "rows.csv: column 'eval_task' is missing. Did you mean 'evaltask'?",
+    ),
+    "no accuracy": (
+        rows_of().rename(columns={"top1": "top_1"}),
+        "'top1_percent' (0-100) is missing. Did you mean 'top_1'",
+    ),
+    "two accuracies": (rows_of().assign(top1_percent=50), "there are both top1 and top1_percent. Keep one"),
+    "percent as fractions": (
+        PERCENT,
+        "rows.csv: row 1, column top1: 75 should be from 0 to 1. It looks like percent: name the column top1_percent.",
+    ),
+    "too large": (changed(2, "top1", 177.5), "rows.csv: row 3, column top1: 177.5 should be from 0 to 1. Correct it."),
+    "below 0": (changed(2, "top1", -0.5), "row 3, column top1: -0.5 should be from 0 to 1. Correct it."),
+    "over 100 percent": (
+        PERCENT.assign(top1_percent=[50, 100, 101, 5]).drop(columns="top1"),
+        "row 3, column top1_percent: 101 should be from 0 to 100",
+    ),
+    "text": (changed(1, "top1", "good"), "rows.csv: row 2, column top1: 'good' is no number"),
+    "percent sign": (changed(1, "top1", "75%"), "row 2, column top1: '75%' is no number. Write one, with a point"),
+    "nan": (changed(1, "top1", "nan"), "row 2, column top1: 'nan' is no number"),
+    "infinite": (changed(1, "top1", "inf"), "row 2, column top1: 'inf' is no number"),
+    "empty number": (changed(1, "step", ""), "row 2, column step: '' is no number"),
+    "empty name": (changed(1, "method", " "), "row 2, column method: is empty"),
+    "half a step": (changed(1, "step", 0.5), "row 2, column step: 0.5 is no step. Count from 0"),
+    "step below -1": (changed(1, "step", -2), "row 2, column step: -2 is no step"),
+    "decimal comma": (
+        "method,step,trained_task,eval_task,top1_percent\ngift,0,pets,pets,77,3\n",
+        "row 1: 6 cells, but the header has 5. Separate cells by commas, and write numbers with a point.",
+    ),
+    "semicolons": (rows_of().to_csv(index=False, sep=";"), "column 'method' is missing."),
+    "a column twice": ("method,step,step,trained_task,eval_task,top1\n", "column 'step' comes twice. Keep one"),
+    "no rows": (rows_of()[:0], "rows.csv: no rows. Give a file"),
+    "nothing at all": ("", "rows.csv: is empty. Give it a header"),
+    "cell given twice": (
+        pd.concat([rows_of(), rows_of()[:1]]),
+        "rows.csv: row 1 and rows.csv: row 5: both give gift, step 0, on pets. Keep one of them.",
+    ),
+    "cell missing": (
+        rows_of().drop(2),
+        "accuracies of gift: missing: step 1 on pets. Run stage evaluate, or add these rows.",
+    ),
+    "lower triangle": (rows_of().drop(1), "accuracies of gift: no task was tested before its own step"),
+    "steps from 1": (rows_of().assign(step=rows_of().step + 1), "steps are 1 (pets), 2 (cars); expected 0, 1, 2 ..."),
+    "two tasks a step": (rows_of().assign(step=[0, 0, 0, 0], eval_task=list("abcd")), "steps are 0 (pets), 0 (cars);"),
+    "a task again": (
+        pd.concat([rows_of(), rows_of()[:2].assign(step=2)]),
+        "accuracies of gift: trained on pets in more than one step.",
+    ),
+    "untrained task": (
+        pd.concat([rows_of(), rows_of()[:1].assign(eval_task="birds")]),
+        "accuracies of gift: evaluated on birds, which no step trained; trained were pets, cars. Correct the names",
+    ),
+    "seen and single tasks": (
+        pd.concat([on_seen("gift"), on_seen("gift").assign(eval_task="classes_0")]),
+        "accuracies of gift: evaluated on 'seen', which means all classes seen so far (class-incremental), and",
+    ),
+    "seen before the first step": (
+        pd.concat([on_seen(), on_seen()[:1].assign(step=-1, trained_task="pretrained")]),
+        "accuracies of cil: step -1 on 'seen': before the first step nothing is seen.",
+    ),
+    "class-incremental step missing": (on_seen().drop(1), "accuracies of cil: steps are 0 (classes_0), 2 (classes_2);"),
+    "pre-trained model on some tasks": (
+        pd.concat([rows_of(), rows_of()[:1].assign(step=-1)]),
+        "accuracies of gift: missing: step -1 on cars. Add these rows, or leave out step -1.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("rows", "message"), BAD_ROWS.values(), ids=BAD_ROWS.keys())
+def test_bad_rows_are_met_with_their_place_and_a_remedy(
+    csv: Csv, monkeypatch: pytest.MonkeyPatch, rows: pd.DataFrame | str, message: str
+) -> None:
+    path = csv(rows)
+    monkeypatch.chdir(path.parent)
+    for options in ([], ["--json"]):
+        assert message in refused("rows.csv", *options)
+
+
+def test_a_cell_in_two_files_is_met_with_both(tmp_path: Path) -> None:
+    rows_of().to_csv(tmp_path / "a.csv", index=False)
+    rows_of()[2:].to_parquet(tmp_path / "b.parquet")
+    assert f"{tmp_path / 'a.csv'}: row 3 and {tmp_path / 'b.parquet'}: row 1: both give gift, step 1" in refused(
+        tmp_path
+    )
+
+
+def test_many_missing_cells_are_counted(csv: Csv, project: Path) -> None:
+    rows = pd.read_csv(project / PUBLISHED).query("method == 'zscl' and (step != 3 or eval_task == 'dtd')")
+    assert "step 3 on eurosat, step 3 on flowers and 5 more." in refused(csv(rows))
+
+
+def test_a_missing_file_is_met_with_the_nearest_one(csv: Csv) -> None:
+    path = csv(rows_of())
+    assert "row.csv: no such file or folder. Did you mean 'rows.csv'?" in refused(path.with_name("row.csv"))
+
+
+def test_another_suffix_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.xlsx").write_bytes(b"")
+    assert "rows.xlsx: is no .csv or .parquet file by its name" in refused(tmp_path / "rows.xlsx")
+    assert "no .csv or .parquet file in it or below it" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.parquet"])
+def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\xff\xfe\x00damaged")
+    assert f"{name}: cannot be read as {Path(name).suffix}" in refused(tmp_path / name)
+
+
+def test_metrics_needs_no_torch(project: Path) -> None:
+    names = {
+        name.split(".")[0] for file in closure(project / "stages" / "metrics.py") for name in imported_modules(file)
+    }
+    assert not names & {"torch", "torchvision", "open_clip", "diffusers", "transformers"}

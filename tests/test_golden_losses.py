@@ -1,0 +1,91 @@
+"""Twenty steps of every method against the recorded ones: a change of a preset's row, a term or the loop is seen.
+
+benchmarks/golden.py makes both; tests/golden/losses/README.md says what the tolerance is based on.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gift_core.artifacts.losses import read_losses
+
+PROJECT = Path(__file__).resolve().parents[1]
+GOLDEN = PROJECT / "tests" / "golden" / "losses"
+PRESET = yaml.safe_load((PROJECT / "presets" / "mini.yaml").read_text(encoding="utf-8"))
+LEARNING = [name for name, row in PRESET["methods"].items() if row.get("learns") != "nothing"]
+RELATIVE, ABSOLUTE = 2e-3, 1e-4
+# A slot of gift's row, one of its numbers, and the factor of a change that must not pass unseen.
+CHANGES = {
+    "rate": (("learning_rate",), 1.05),
+    "weight_of_align": (("terms", "align", "weight"), 1.2),
+    "weight_of_distill": (("terms", "distill", "weight"), 1.1),
+    "temperature": (("terms", "distill", "temperature"), 1.1),
+    "weight_of_anchor": (("anchor", "weight"), 1.2),
+}
+
+Rows = list[dict[str, float]]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the losses as they are now, of the preset's methods and of gift with each of CHANGES."""
+    folder = tmp_path_factory.mktemp("golden")
+    preset = copy.deepcopy(PRESET)
+    preset["methods"] |= {change: changed(preset["methods"]["gift"], *CHANGES[change]) for change in CHANGES}
+    (folder / "preset.yaml").write_text(yaml.safe_dump(preset, sort_keys=False), encoding="utf-8")
+    command = [sys.executable, "benchmarks/golden.py", "--preset", folder / "preset.yaml", "--out", folder]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+def changed(row: dict[str, Any], keys: tuple[str, ...], factor: float) -> dict[str, Any]:
+    """The row with one number multiplied."""
+    key, *deeper = keys
+    return {**row, key: changed(row[key], tuple(deeper), factor) if deeper else row[key] * factor}
+
+
+def first_difference(rows: Rows, golden: Rows) -> str:
+    """Where the rows first leave the golden ones by more than the tolerance, in words; empty where they never do."""
+    if list(rows[0]) != list(golden[0]):
+        return f"the columns: {', '.join(rows[0])} instead of {', '.join(golden[0])}"
+    for row, expected in zip(rows, golden, strict=True):
+        for column, value in expected.items():
+            if not math.isclose(row[column], value, rel_tol=RELATIVE, abs_tol=ABSOLUTE):
+                return f"column {column} at step {row['step']}: {row[column]} instead of {value}"
+    return ""
+
+
+@pytest.mark.parametrize("method", LEARNING)
+def test_the_losses_are_the_golden_ones(found: Path, method: str) -> None:
+    golden = GOLDEN / f"{method}.jsonl"
+    assert golden.is_file(), f"{method} has no golden losses yet. Run `make golden`."
+    difference = first_difference(read_losses(found / golden.name), read_losses(golden))
+    assert not difference, (
+        f"the losses of {method} moved: {difference}. If the change is meant, run `make golden` and say why in "
+        "CHANGELOG.md under Numbers."
+    )
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_number_of_a_row_does_not_pass(found: Path, change: str) -> None:
+    assert first_difference(read_losses(found / f"{change}.jsonl"), read_losses(GOLDEN / "gift.jsonl"))
+
+
+def test_every_method_that_learns_and_no_other_has_golden_losses() -> None:
+    assert sorted(file.stem for file in GOLDEN.glob("*.jsonl")) == sorted(LEARNING)
+    assert "zero_shot" not in LEARNING  # it learns nothing: there are no losses
+
+
+def test_twenty_steps_of_each_are_kept() -> None:
+    lengths = {file.stem: len(read_losses(file)) for file in GOLDEN.glob("*.jsonl")}
+    assert lengths.pop("joint") == 40  # twenty for each of the two tasks
+    assert set(lengths.values()) == {20}

@@ -1,0 +1,136 @@
+"""A tiny experiment on disk: three tasks, synthetic pairs for each, a pre-trained model, and cells of one method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
+from gift_core.artifacts.task import TaskInfo, write_task
+from gift_core.clip.loading import load_folder
+from gift_core.clip.model import Clip
+from gift_core.clip.saving import save_clip
+from gift_core.config import MethodConfig, load_config
+from gift_core.layout import Layout
+from gift_core.methods import Lessons, load_lessons, load_replay
+from gift_core.replay.pairs import Replay
+from gift_core.replay.table import ReplaySource
+from stages.cells import Cell
+from stages.finetune import finetune
+from stages.sources import replay_source
+from stages.teach import teach
+from tests.clip.tiny import png, tiny_clip
+
+CLASSES = {"birds": ("tit", "wren", "owl"), "digits": ("one", "two"), "letters": ("alpha", "beta")}
+TEMPLATES = ("a photo of a {}.", "the {}")
+CAPTIONS = ("a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a cat.", "a fish.")
+BATCH_SIZE = 4
+
+
+def make_world(root: Path) -> Layout:
+    """Tasks of 12 training images, 7 synthetic pairs of 5 prompts before each, and a pre-trained model."""
+    layout = Layout(root)
+    for number, task in enumerate(CLASSES):
+        write_images(layout.task(task), seed=100 * number)
+        write_pairs(layout.shards(task), seed=100 * number + 50)
+    save_clip(tiny_clip(), layout.pretrained(), {})
+    return layout
+
+
+def write_images(folder: Path, *, seed: int) -> None:
+    """The task that the folder is named after: image `seed` + n has label n modulo the number of classes."""
+    names = CLASSES[folder.name]
+    train = [(png(seed + row), "png", row % len(names)) for row in range(12)]
+    write_task(folder, TaskInfo(folder.name, names, TEMPLATES, "a test"), train, train[:2], images_per_shard=5)
+
+
+def write_pairs(folder: Path, *, seed: int) -> list[Pair]:
+    """One shard of pairs: image `seed` + n with caption n."""
+    pairs = [Pair(pair_key(0, row), row, caption, png(seed + row)) for row, caption in enumerate(CAPTIONS)]
+    folder.mkdir(parents=True)
+    write_shard(folder, 0, pairs, {})
+    write_manifest(folder, {})
+    return pairs
+
+
+def moved(clip: Clip, *, seed: int, distance: float = 0.02) -> Clip:
+    """`clip` with noise on its trainable weights: what training might have made of it."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for value in clip.trainable().values():
+            value.add_(distance * torch.randn(value.shape, generator=generator))
+    return clip
+
+
+def load(folder: Path) -> Clip:
+    """The model in `folder`, on the CPU."""
+    return load_folder(folder, device=torch.device("cpu"), precision="fp32")
+
+
+class TinyExperiment:
+    """One method in a tiny world: the real stages teach and finetune, and what they read."""
+
+    def __init__(self, layout: Layout, params: dict[str, Any], method: str, row: dict[str, Any], *, steps: int) -> None:
+        """Writes params.yaml with `row` as the only method, and a model after birds that is not the pre-trained one."""
+        images = row["replay"]["images"]
+        reads = images if images in ("none", "synthetic") else "real"
+        params["run"] |= {"methods": [method], "device": "cpu"}
+        params["run"] |= {f"replay_{kind}": [method] * (kind == reads) for kind in ("none", "synthetic", "real")}
+        params["methods"] = {method: row}
+        params["tasks"] = {name: _folder_task(name) for name in CLASSES}
+        afters = ("../pretrained", *CLASSES)
+        params["sequence"] = [
+            {"task": task, "after": after, "learning_rate_factor": 1.0}
+            for task, after in zip(CLASSES, afters, strict=False)
+        ]
+        params["training"] |= {
+            "steps": steps,
+            "warmup_steps": 1,
+            "batch_size": BATCH_SIZE,
+            "replay_batch_size": BATCH_SIZE,
+        }
+        self.layout, self.method = layout, method
+        self.params = layout.root / f"{method}.yaml"
+        self.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+        self.cell = Cell("test", method, load_config(self.params), layout)
+        save_clip(moved(load(layout.pretrained()), seed=1), layout.model(method, "birds"), {})
+
+    @property
+    def row(self) -> MethodConfig:
+        """The method as params.yaml's section."""
+        return self.cell.method(self.method)
+
+    def run(self, task: str) -> Clip:
+        """The model after `task`, by the stages teach (where there is a teacher) and finetune."""
+        if self.row.replay.images != "none":
+            teach(self.method, task, params=self.params, root=self.layout.root)
+        finetune(self.method, task, params=self.params, root=self.layout.root)
+        return load(self.layout.model(self.method, task))
+
+    def source(self, task: str) -> ReplaySource:
+        """Where the replay of the step lies."""
+        return replay_source(self.cell, self.method, task)
+
+    def lessons(self, clip: Clip, task: str) -> Lessons:
+        """The task images of the step, as finetune reads them."""
+        seed, training = self.cell.config.seed, self.cell.config.training
+        tasks = self.cell.tasks_so_far(task)
+        return load_lessons(self.row, clip, tasks, training=training, names=("finetune", seed))
+
+    def replay(self, clip: Clip, task: str) -> Replay:
+        """What is replayed in the step, as finetune reads it."""
+        return load_replay(self.row, clip, self.source(task))
+
+
+def _folder_task(name: str) -> dict[str, Any]:
+    path = f"data/0_raw/{name}"
+    return {
+        "source": "folder",
+        "path": path,
+        "templates": list(TEMPLATES),
+        "test_fraction": 0.2,
+        "on_bad_image": "refuse",
+    }
