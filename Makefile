@@ -10,7 +10,7 @@ export PYTHONUTF8 := 1
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup repro show dag report test test-fast lint format pretrain-mini bench-effect constraints clean
+.PHONY: help setup repro show dag report test test-fast lint format pretrain-mini compare search curve bench-steps golden constraints clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,8 +58,20 @@ format: $(INSTALLED) ## let ruff rewrite the code's layout
 pretrain-mini: $(INSTALLED) ## make the two miniature models again (hours; resumable)
 	@cd gift_core/mini/pretrain && dvc repro
 
-bench-effect: $(INSTALLED) ## the README's table: methods x seeds on the miniature benchmark
-	@python benchmarks/effect.py
+compare: $(INSTALLED) ## all methods over three seeds on the miniature benchmark (an hour), and their report
+	@python benchmarks/compare.py $(ARGS)
+
+search: $(INSTALLED) ## each method's rate and anchor weight, on a validation part of the training splits
+	@python benchmarks/search.py $(ARGS)
+
+curve: $(INSTALLED) ## accuracy against the number of synthetic images
+	@python benchmarks/curve.py $(ARGS)
+
+bench-steps: $(INSTALLED) ## time of a training step of each method, relative to fine-tuning
+	@python benchmarks/step_time.py $(ARGS)
+
+golden: $(INSTALLED) ## write the golden losses again (say why in CHANGELOG.md under Numbers)
+	@python benchmarks/golden.py
 
 constraints: ## pin the newest versions that work together (needs uv)
 	@{ head -n 1 constraints.txt; uv pip compile --quiet --universal --python-version 3.10 --extra dev --no-annotate --no-header --no-emit-index-url \

@@ -165,14 +165,6 @@ Disturbance = Iterator[Callable[[Path], None]]
 
 
 @contextlib.contextmanager
-def two_threads() -> Disturbance:
-    """Sums are split, so they round differently."""
-    torch.set_num_threads(2)
-    yield lambda folder: None
-    torch.set_num_threads(1)
-
-
-@contextlib.contextmanager
 def without_onednn() -> Disturbance:
     """Convolutions and products by other kernels, as another build or machine would choose them."""
     with torch.backends.mkldnn.flags(enabled=False):
@@ -193,7 +185,7 @@ def shake(folder: Path) -> None:
     save_file({name: value * (1 + 1e-6 * noise[name]) for name, value in weights.items()}, folder / WEIGHTS)
 
 
-DISTURBANCES = {"two threads": two_threads, "without oneDNN": without_onednn, "shaken weights": shaken_weights}
+DISTURBANCES = {"without oneDNN": without_onednn, "shaken weights": shaken_weights}
 
 
 if __name__ == "__main__":

@@ -47,6 +47,6 @@ def _caption_of(path: Path, place: str) -> str:
 def _require_image(path: Path, place: str) -> None:
     try:
         with Image.open(path) as image:
-            image.verify()
+            image.convert("RGB")  # verify() does not notice a JPEG that was cut short
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise UserError(f"{place}: {path} cannot be read as an image ({error}). Replace or remove it.") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from gift_core.artifacts.shards import Pair
 from gift_core.errors import UserError
@@ -107,7 +108,11 @@ def test_a_file_that_is_no_image_is_refused(tmp_path: Path, content: bytes) -> N
     assert "a.png cannot be read as an image" in refusal(tmp_path)
 
 
-def test_an_image_cut_short_is_refused(tmp_path: Path) -> None:
-    whole = put(tmp_path, "a.png", "a cat")
-    (tmp_path / "a.png").write_bytes(whole[:-100])
-    assert "a.png cannot be read as an image" in refusal(tmp_path)
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp"])
+def test_an_image_cut_short_is_refused(tmp_path: Path, name: str) -> None:
+    put(tmp_path, "a.png", "a cat")
+    with Image.open(tmp_path / "a.png") as image:
+        image.save(tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[:-100])
+    assert f"{name} cannot be read as an image" in refusal(tmp_path)

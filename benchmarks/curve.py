@@ -1,0 +1,84 @@
+"""Accuracy against the number of synthetic images a task: `make curve`.
+
+    python benchmarks/curve.py                                   # gift, 50 to 384 images, seeds 1 2 3
+
+Only the number of images differs; the replay batch is 50 for all of them, so that the smallest set fills one. Every
+smaller set is the beginning of the larger one of its seed. Rows go to benchmarks/curve.csv, the picture to
+docs/images_curve.png. Work lies in .gift/curve and is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+from compare import seeded
+from experiment import Run, choose_methods, default_workers, learn_all, read_experiment
+
+IMAGES = (50, 100, 200, 384)
+REPLAY_BATCH = 50
+METRICS = ("transfer", "avg", "last")
+
+
+def main() -> None:
+    """Runs every number of images with every seed, and draws the curve."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", type=Path, default=Path("presets/mini_compare.yaml"))
+    parser.add_argument("--method", default="gift")
+    parser.add_argument("--images", type=int, nargs="+", default=IMAGES)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--workers", type=int, default=default_workers(), help="processes of one thread each")
+    parser.add_argument("--work", type=Path, default=Path(".gift/curve"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/curve.csv"))
+    choices = parser.parse_args()
+    runs = {
+        (images, seed): prepared(choices.preset, choices.method, images, seed, choices.work)
+        for images in choices.images
+        for seed in choices.seeds
+    }
+    learn_all(runs.values(), workers=choices.workers)
+    rows = pd.DataFrame(
+        [{"images": images, "seed": seed, **run.metrics()[choices.method]} for (images, seed), run in runs.items()]
+    )
+    rows.round(5).to_csv(choices.out, index=False)
+    print(rows.groupby("images")[list(METRICS)].agg(["mean", "std"]).round(1).to_string())
+    draw(rows, Path("docs/images_curve.png"))
+
+
+def prepared(preset: Path, method: str, images: int, seed: int, work: Path) -> Run:
+    """Returns the run of one number of images and one seed, with everything made but the models."""
+    experiment = seeded(read_experiment(preset), seed)
+    experiment["prompts"] |= {"images_per_task": images}
+    experiment["training"] |= {"replay_batch_size": REPLAY_BATCH}
+    choose_methods(experiment, {method: experiment["methods"][method]})
+    run = Run.of(experiment, work / f"images-{images}" / f"seed-{seed}")
+    run.prepare()
+    return run
+
+
+def draw(rows: pd.DataFrame, path: Path) -> None:
+    """Draws the means over the seeds, and each seed as a dot."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for metric, colour in zip(METRICS, ("#0072b2", "#009e73", "#d55e00"), strict=True):
+        means = rows.groupby("images")[metric].mean()
+        axes.plot(means.index, means, color=colour, marker="o", label=metric.capitalize())
+        axes.scatter(rows["images"], rows[metric], color=colour, s=12, alpha=0.5)
+        axes.annotate(metric.capitalize(), (means.index[-1], means.iloc[-1]), (6, 0), textcoords="offset points",
+                      color=colour, va="center")  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xticks(sorted(set(rows["images"])), [str(count) for count in sorted(set(rows["images"]))])
+    axes.minorticks_off()
+    axes.set_xlim(right=rows["images"].max() * 1.35)
+    axes.set_xlabel("synthetic images a task")
+    axes.set_ylabel("accuracy, percent")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", alpha=0.25)
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    main()
