@@ -14,7 +14,7 @@ import shutil
 import time
 from pathlib import Path
 
-from experiment import Experiment, Run, choose_methods, default_workers, learn_all, read_experiment
+from experiment import Experiment, Run, choose_methods, default_workers, learn_all, prepare_all, read_experiment
 
 from stages.compare import compare
 
@@ -30,21 +30,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("reports/comparison"))
     choices = parser.parse_args()
     started = time.monotonic()
-    runs = [prepared(choices.preset, seed, choices.methods, choices.work) for seed in choices.seeds]
+    runs = [run_of(choices.preset, seed, choices.methods, choices.work) for seed in choices.seeds]
+    prepare_all(runs, workers=choices.workers)
     learn_all(runs, workers=choices.workers)
     print(f"{len(runs)} seeds, {len(runs[0].config.run.methods)} methods: {(time.monotonic() - started) / 60:.0f} min")
     compare([run.root for run in runs], out=choices.out)
     shutil.copyfile(choices.out / "comparison.csv", Path("benchmarks/compare.csv"))
 
 
-def prepared(preset: Path, seed: int, methods: list[str] | None, work: Path) -> Run:
-    """Returns the run of one seed, with everything made that its methods share."""
+def run_of(preset: Path, seed: int, methods: list[str] | None, work: Path) -> Run:
+    """Returns the run of one seed."""
     experiment = seeded(read_experiment(preset), seed)
     chosen = methods or experiment["run"]["methods"]
     choose_methods(experiment, {name: experiment["methods"][name] for name in chosen})
-    run = Run.of(experiment, work / f"seed-{seed}")
-    run.prepare()
-    return run
+    return Run.of(experiment, work / f"seed-{seed}")
 
 
 def seeded(experiment: Experiment, seed: int) -> Experiment:

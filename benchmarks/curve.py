@@ -2,9 +2,8 @@
 
     python benchmarks/curve.py                                   # gift, 50 to 384 images, seeds 1 2 3
 
-Only the number of images differs; the replay batch is 50 for all of them, so that the smallest set fills one. Every
-smaller set is the beginning of the larger one of its seed. Rows go to benchmarks/curve.csv, the picture to
-docs/images_curve.png. Work lies in .gift/curve and is not run again.
+Only the number of images differs. Every smaller set is the beginning of the larger one of its seed. Rows go to
+benchmarks/curve.csv, the picture to docs/images_curve.png. Work lies in .gift/curve and is not run again.
 """
 
 from __future__ import annotations
@@ -14,10 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 from compare import seeded
-from experiment import Run, choose_methods, default_workers, learn_all, read_experiment
+from experiment import Run, choose_methods, default_workers, learn_all, prepare_all, read_experiment
 
 IMAGES = (50, 100, 200, 384)
-REPLAY_BATCH = 50
 METRICS = ("transfer", "avg", "last")
 
 
@@ -33,10 +31,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/curve.csv"))
     choices = parser.parse_args()
     runs = {
-        (images, seed): prepared(choices.preset, choices.method, images, seed, choices.work)
+        (images, seed): run_of(choices.preset, choices.method, images, seed, choices.work)
         for images in choices.images
         for seed in choices.seeds
     }
+    prepare_all(runs.values(), workers=choices.workers)
     learn_all(runs.values(), workers=choices.workers)
     rows = pd.DataFrame(
         [{"images": images, "seed": seed, **run.metrics()[choices.method]} for (images, seed), run in runs.items()]
@@ -46,15 +45,12 @@ def main() -> None:
     draw(rows, Path("docs/images_curve.png"))
 
 
-def prepared(preset: Path, method: str, images: int, seed: int, work: Path) -> Run:
-    """Returns the run of one number of images and one seed, with everything made but the models."""
+def run_of(preset: Path, method: str, images: int, seed: int, work: Path) -> Run:
+    """Returns the run of one number of images and one seed."""
     experiment = seeded(read_experiment(preset), seed)
     experiment["prompts"] |= {"images_per_task": images}
-    experiment["training"] |= {"replay_batch_size": REPLAY_BATCH}
     choose_methods(experiment, {method: experiment["methods"][method]})
-    run = Run.of(experiment, work / f"images-{images}" / f"seed-{seed}")
-    run.prepare()
-    return run
+    return Run.of(experiment, work / f"images-{images}" / f"seed-{seed}")
 
 
 def draw(rows: pd.DataFrame, path: Path) -> None:

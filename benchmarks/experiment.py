@@ -10,7 +10,7 @@ import copy
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -101,15 +101,26 @@ class Run:
         return metrics_by_method(self.accuracies())
 
 
+def prepare_all(runs: Iterable[Run], *, workers: int) -> None:
+    """What the methods of each run share, `workers` runs at a time."""
+    _in_processes([(_prepare, run.root) for run in runs], "runs prepared", workers)
+
+
 def learn_all(runs: Iterable[Run], *, workers: int) -> None:
-    """Every method of every run, each in a process of its own with one thread, `workers` at a time."""
-    jobs = [(run.root, method) for run in runs for method in run.config.run.methods]
-    # one thread each: two processes of two threads on two cores take each other's time
-    os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    """Every method of every run, `workers` at a time."""
+    jobs = [(_learn, run.root, method) for run in runs for method in run.config.run.methods]
+    _in_processes(jobs, "methods", workers)
+
+
+def _in_processes(jobs: Sequence[tuple[Any, ...]], what: str, workers: int) -> None:
+    """Calls (function, *arguments), each in a process with one thread: two of two threads would fight for two cores."""
+    before = dict(os.environ)
+    os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}  # the processes inherit them
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(_learn, root, method): (root, method) for root, method in jobs}
-        os.environ.pop("TQDM_DISABLE")
-        for done in progress(as_completed(waiting), len(waiting), "methods"):
+        waiting = [pool.submit(*job) for job in jobs]
+        os.environ.clear()
+        os.environ.update(before)
+        for done in progress(as_completed(waiting), len(waiting), what):
             done.result()
 
 
@@ -118,9 +129,20 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _prepare(root: Path) -> None:
+    with _silence():
+        Run(root).prepare()
+
+
 def _learn(root: Path, method: str) -> None:
-    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with _silence():
         Run(root).learn(method)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
 def _remove_what_changed(experiment: Experiment, root: Path) -> None:

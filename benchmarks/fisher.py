@@ -177,7 +177,7 @@ def table(case: Case, costs: dict[str, Cost]) -> str:
         f"| {cost.mebibytes / loop_cost.mebibytes:.2f} |"
         for way, cost in costs.items()
     ]
-    title = f"\n{case.model}, {case.pairs} pairs in batches of {case.batch_size}:\n"
+    title = f"{case.model}, {case.pairs} pairs in batches of {case.batch_size}:\n"
     return "\n".join([title, "| | s | of the loop | MiB | of the loop |", "|---|---|---|---|---|", *rows, ""])
 
 

