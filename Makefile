@@ -59,7 +59,7 @@ pretrain-mini: $(INSTALLED) ## make the two miniature models again (hours; resum
 	@cd gift_core/mini/pretrain && dvc repro
 
 compare: $(INSTALLED) ## all methods over three seeds on the miniature benchmark (an hour), and their report
-	@python benchmarks/compare.py $(ARGS)
+	@python benchmarks/compare.py --record benchmarks/compare.csv $(ARGS)
 
 search: $(INSTALLED) ## each method's rate and anchor weight, on a validation part of the training splits
 	@python benchmarks/search.py $(ARGS)

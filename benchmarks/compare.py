@@ -4,7 +4,7 @@
     python benchmarks/compare.py --seeds 1 --methods finetune gift    # less
 
 A seed changes the splits, the prompts, the images, the batches; all methods of a seed share them. Work lies in
-.gift/compare and is not run again; the report goes to reports/comparison, its figures to benchmarks/compare.csv.
+.gift/compare and is not run again; the report goes to reports/comparison, a copy of its figures where --record says.
 """
 
 from __future__ import annotations
@@ -28,14 +28,17 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=default_workers(), help="processes of one thread each")
     parser.add_argument("--work", type=Path, default=Path(".gift/compare"))
     parser.add_argument("--out", type=Path, default=Path("reports/comparison"))
+    parser.add_argument("--against", default="gift", help="the method that differences are to")
+    parser.add_argument("--record", type=Path, default=None, help="a CSV file to copy the figures to")
     choices = parser.parse_args()
     started = time.monotonic()
     runs = [run_of(choices.preset, seed, choices.methods, choices.work) for seed in choices.seeds]
     prepare_all(runs, workers=choices.workers)
     learn_all(runs, workers=choices.workers)
     print(f"{len(runs)} seeds, {len(runs[0].config.run.methods)} methods: {(time.monotonic() - started) / 60:.0f} min")
-    compare([run.root for run in runs], out=choices.out)
-    shutil.copyfile(choices.out / "comparison.csv", Path("benchmarks/compare.csv"))
+    compare([run.root for run in runs], out=choices.out, against=choices.against)
+    if choices.record:
+        shutil.copyfile(choices.out / "comparison.csv", choices.record)
 
 
 def run_of(preset: Path, seed: int, methods: list[str] | None, work: Path) -> Run:
@@ -43,7 +46,7 @@ def run_of(preset: Path, seed: int, methods: list[str] | None, work: Path) -> Ru
     experiment = seeded(read_experiment(preset), seed)
     chosen = methods or experiment["run"]["methods"]
     choose_methods(experiment, {name: experiment["methods"][name] for name in chosen})
-    return Run.of(experiment, work / f"seed-{seed}")
+    return Run.of(experiment, work / preset.stem / f"seed-{seed}")
 
 
 def seeded(experiment: Experiment, seed: int) -> Experiment:

@@ -107,8 +107,10 @@ def prepare_all(runs: Iterable[Run], *, workers: int) -> None:
 
 
 def learn_all(runs: Iterable[Run], *, workers: int) -> None:
-    """Every method of every run, `workers` at a time."""
-    jobs = [(_learn, run.root, method) for run in runs for method in run.config.run.methods]
+    """Every method of every run, `workers` at a time; a method's runs one after another, so that they end together."""
+    listed = list(runs)
+    methods = dict.fromkeys(method for run in listed for method in run.config.run.methods)
+    jobs = [(_learn, run.root, method) for method in methods for run in listed if method in run.config.run.methods]
     _in_processes(jobs, "methods", workers)
 
 
