@@ -50,7 +50,7 @@ def _print_table(comparison: Comparison) -> None:
     seeds = ", ".join(map(str, comparison.runs.seeds))
     title = f"Percent over seeds {seeds}. Δ Last: to {label(comparison.against)}, ≈ within the noise"
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
-    table.add_column("", no_wrap=True)
+    table.add_column("", no_wrap=True, max_width=24)
     for column in (*COLUMNS, "difference"):
         table.add_column(TITLES.get(column, "Δ Last"), justify="right", no_wrap=True)
     for group in row_groups(comparison):
