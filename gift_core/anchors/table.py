@@ -5,6 +5,7 @@ Rows import their anchor's file when it is made, so that reading params.yaml nee
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -35,9 +36,9 @@ class AnchorOptions(Section):
     needs_fisher: ClassVar[bool] = False
     kind: Any
 
+    @abstractmethod
     def build(self, parameters: Parameters, fisher: Tensors) -> Anchor:
         """The anchor at the start of a task; `fisher` holds the teacher's diagonals by name where they are needed."""
-        raise NotImplementedError
 
 
 class NoPull(AnchorOptions):

@@ -22,17 +22,34 @@ class Encodings(Protocol):
     """
 
     @property
-    def student_image_MD(self) -> torch.Tensor: ...
+    def student_image_MD(self) -> torch.Tensor:
+        """The student's features of the images, with gradients."""
+        ...
+
     @property
-    def student_text_MD(self) -> torch.Tensor: ...
+    def student_text_MD(self) -> torch.Tensor:
+        """The student's features of the texts, with gradients."""
+        ...
+
     @property
-    def teacher_image_MD(self) -> torch.Tensor: ...
+    def teacher_image_MD(self) -> torch.Tensor:
+        """The teacher's features of the images."""
+        ...
+
     @property
-    def teacher_text_MD(self) -> torch.Tensor: ...
+    def teacher_text_MD(self) -> torch.Tensor:
+        """The teacher's features of the texts."""
+        ...
+
     @property
-    def prompt_ids_M(self) -> torch.Tensor: ...
+    def prompt_ids_M(self) -> torch.Tensor:
+        """int64, equal where two pairs' prompts are."""
+        ...
+
     @property
-    def scale(self) -> torch.Tensor: ...
+    def scale(self) -> torch.Tensor:
+        """s, 0-dimensional."""
+        ...
 
 
 Term = Callable[[Encodings], torch.Tensor]

@@ -5,6 +5,7 @@ Rows import their term's file when it is built, so that reading params.yaml need
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,9 +21,9 @@ class TermOptions(Section):
     pairs_only: ClassVar[bool] = False
     weight: Positive
 
+    @abstractmethod
     def build(self) -> Term:
         """The term, unweighted: the loop multiplies by `weight`."""
-        raise NotImplementedError
 
 
 class Distill(TermOptions):

@@ -26,16 +26,20 @@ class Frame:
 
     @property
     def x_end(self) -> float:
+        """The plot area's right edge."""
         return self.width - self.right
 
     @property
     def y_end(self) -> float:
+        """The plot area's lower edge."""
         return self.height - self.bottom
 
     def x(self, value: float) -> float:
+        """The view box's x of a value from 0 to x_max."""
         return round(self.left + (self.x_end - self.left) * (value - self.x_min) / (self.x_max - self.x_min), 1)
 
     def y(self, value: float) -> float:
+        """The view box's y of a value from 0 to y_max; values grow upwards."""
         return round(self.y_end - (self.y_end - self.top) * (value - self.y_min) / (self.y_max - self.y_min), 1)
 
 
@@ -62,6 +66,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Tick:
+    """A mark on an axis and its text."""
+
     at: float
     text: str
 

@@ -24,6 +24,8 @@ OUTPUT = re.compile(r"\b(?:proj|text_projection|attnpool|ln_post|ln_final|head|n
 
 @dataclass(frozen=True)
 class FisherCell:
+    """A layer before a task: times the model's mean in print, its CSS class, and what the pointer shows."""
+
     text: str
     shade: str
     exact: str
@@ -41,6 +43,8 @@ class FisherRow:
 
 @dataclass(frozen=True)
 class FisherTable:
+    """One method's layers, how the diagonals were estimated."""
+
     title: str
     estimator: str
     rows: tuple[FisherRow, ...]

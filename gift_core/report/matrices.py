@@ -16,6 +16,8 @@ ROOMY_TASKS = 7  # with more tasks than this the cells show whole percents
 
 @dataclass(frozen=True)
 class Cell:
+    """An accuracy in percent, its CSS class, and what the pointer shows."""
+
     text: str
     shade: str
     exact: str
@@ -24,6 +26,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
+    """A model of the sequence: its accuracy on each task and their mean."""
+
     number: str
     name: str
     cells: tuple[Cell, ...]

@@ -18,12 +18,16 @@ LOWER_IS_BETTER = ("forgetting",)
 
 @dataclass(frozen=True)
 class Figure:
+    """A figure in print, and whether it is the column's best."""
+
     text: str
     best: bool
 
 
 @dataclass(frozen=True)
 class ResultRow:
+    """A method's figures; `style` is the CSS classes of its line."""
+
     method: str
     name: str
     style: str

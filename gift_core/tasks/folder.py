@@ -54,6 +54,7 @@ class _Reader:
     bad: list[tuple[str, str]] = field(default_factory=list)
 
     def read_train(self, files: Files, folders: Sequence[str]) -> Iterator[LabelledImage]:
+        """Yields the images to learn from; UserError where a class has none left after skipping."""
         seen = dict.fromkeys(folders, 0)
         for label, folder, image, extension in self._decode(files, folders):
             seen[folder] += 1
@@ -64,6 +65,7 @@ class _Reader:
             raise UserError(f"{self.place}: {what}. Replace its images, or remove the folder.")
 
     def read_test(self, files: Files, folders: Sequence[str]) -> Iterator[LabelledImage]:
+        """Yields the images to test on; UserError for bad images of either split where refused, or for none."""
         read = 0
         for label, _, image, extension in self._decode(files, folders):
             read += 1

@@ -58,6 +58,8 @@ class Difference:
 
 @dataclass(frozen=True)
 class Group:
+    """Methods that stand together in the table, under the group's title."""
+
     title: str
     methods: tuple[str, ...]
 

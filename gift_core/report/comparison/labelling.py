@@ -28,12 +28,14 @@ class Box:
     distance: float = 0.0
 
     def overlaps(self, other: Box) -> bool:
+        """Whether the two rectangles share any area."""
         return (
             abs(self.x - other.x) * 2 < self.width + other.width
             and abs(self.y - other.y) * 2 < self.height + other.height
         )
 
     def covers(self, point: Point, margin: float = 0.0) -> bool:
+        """Whether the point lies in the rectangle, widened by `margin` on all sides."""
         x, y = point
         return abs(x - self.x) <= self.width / 2 + margin and abs(y - self.y) <= self.height / 2 + margin
 

@@ -33,6 +33,7 @@ class Run:
 
     @property
     def tasks(self) -> tuple[str, ...]:
+        """The tasks in the sequence's order."""
         return tuple(step.task for step in self.config.sequence)
 
 

@@ -40,6 +40,8 @@ class Row:
 
 @dataclass(frozen=True)
 class RowGroup:
+    """A group's title and its rows."""
+
     title: str
     rows: tuple[Row, ...]
 
