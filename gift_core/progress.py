@@ -24,4 +24,11 @@ def progress_bar(total: int, description: str) -> tqdm[Any]:
 
 def _look(total: int, description: str) -> dict[str, Any]:
     interval = 0.1 if sys.stderr.isatty() else LOG_INTERVAL_S
-    return {"total": total, "desc": description, "file": sys.stderr, "mininterval": interval, "dynamic_ncols": True}
+    return {
+        "total": total,
+        "desc": description,
+        "file": sys.stderr,
+        "mininterval": interval,
+        "dynamic_ncols": True,
+        "leave": None,  # a bar inside another one vanishes when it is full
+    }
