@@ -118,6 +118,8 @@ def result(request: pytest.FixtureRequest) -> Result:
         betas=(0.9, SETTINGS["beta2"]),
         label_smoothing=SETTINGS["label_smoothing"],
         crop_scale=(0.9, 1.0),
+        micro_batch_size=None,
+        gradient_checkpointing=False,
     )
     method = MethodConfig.model_validate(
         {

@@ -42,6 +42,8 @@ def training(steps: int = 3) -> TrainingConfig:
         betas=(0.9, 0.999),
         label_smoothing=0.2,
         crop_scale=(0.9, 1.0),
+        micro_batch_size=None,
+        gradient_checkpointing=False,
     )
 
 

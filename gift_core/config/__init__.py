@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gift_core.config.experiment import Config
+from gift_core.config.generator import GatesConfig, GeneratorConfig, GeneratorMemoryConfig, LoraConfig
 from gift_core.config.loading import load_config
 from gift_core.config.methods import (
     AnchorConfig,
@@ -24,7 +25,6 @@ from gift_core.config.methods import (
 )
 from gift_core.config.sections import (
     EvaluationConfig,
-    GeneratorConfig,
     IngestConfig,
     ModelConfig,
     PromptsConfig,
@@ -32,19 +32,30 @@ from gift_core.config.sections import (
     StepConfig,
     TrainingConfig,
 )
-from gift_core.config.tasks import FolderTaskConfig, MiniTaskConfig, TaskConfig
+from gift_core.config.tasks import (
+    CatalogueTaskConfig,
+    FolderTaskConfig,
+    MiniTaskConfig,
+    TableTaskConfig,
+    TaskConfig,
+    WebDatasetTaskConfig,
+)
 
 __all__ = [
     "AnchorConfig",
+    "CatalogueTaskConfig",
     "ClassTextsConfig",
     "Config",
     "EvaluationConfig",
     "ExemplarReplayConfig",
     "FisherConfig",
     "FolderTaskConfig",
+    "GatesConfig",
     "GeneratorConfig",
+    "GeneratorMemoryConfig",
     "IngestConfig",
     "InterpolateConfig",
+    "LoraConfig",
     "MethodConfig",
     "MiniTaskConfig",
     "ModelConfig",
@@ -58,10 +69,12 @@ __all__ = [
     "RunningMeanConfig",
     "StepConfig",
     "SyntheticReplayConfig",
+    "TableTaskConfig",
     "TaskConfig",
     "TaskReplayConfig",
     "TaughtReplay",
     "TermsConfig",
     "TrainingConfig",
+    "WebDatasetTaskConfig",
     "load_config",
 ]

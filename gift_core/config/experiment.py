@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from gift_core.config.generator import GeneratorConfig
 from gift_core.config.methods import MethodConfig
 from gift_core.config.sections import (
     EvaluationConfig,
-    GeneratorConfig,
     IngestConfig,
     ModelConfig,
     PromptsConfig,

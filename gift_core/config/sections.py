@@ -28,40 +28,29 @@ class ModelConfig(Section):
 
     name: Text
     pretrained: Text | None
-    precision: Literal["fp32", "amp_bf16"]
-
-
-class GeneratorConfig(Section):
-    """The text-to-image pipeline (a diffusers folder or a hub name) and how it draws. Sizes in pixels."""
-
-    pipeline: Text
-    revision: Text | None
-    dtype: Literal["float32", "float16", "bfloat16"]
-    steps: Count
-    guidance: NonNegative
-    size: Annotated[int, Field(ge=8, multiple_of=8)]
-    scheduler: Text | None
-    negative_prompt: str
-    batch_size: Count
-    images_per_shard: Annotated[int, Field(ge=1, le=10_000)]  # img2dataset's keys have four digits for the place
-    image_format: ImageFormat
-    max_redraws: Annotated[int, Field(ge=0)]
-    seed: Annotated[int, Field(ge=0)]
+    precision: Literal["fp32", "amp_bf16", "amp_fp16"]
 
 
 class PromptsConfig(Section):
-    """Which class names stand for what the model knew before, and how many prompts a task gets."""
+    """Which class names stand for what the model knew before, how they become prompts, and how many a task gets.
+
+    `strategy`: class_template (the paper: the first template of a class's data set), all_templates (any of them), or
+    captions (those of the file `captions`, where it has some for a class).
+    """
 
     base_vocabulary: Text
     base_template: Template
     images_per_task: Count
+    strategy: Literal["class_template", "all_templates", "captions"]
+    captions: Text | None
 
 
 class IngestConfig(Section):
-    """How ingested tasks are stored."""
+    """How ingested tasks are stored. Images with a shorter side above `shorter_side` px are shrunk; null: none is."""
 
     images_per_shard: Count
     image_format: ImageFormat
+    shorter_side: Count | None
 
 
 class StepConfig(Section):
@@ -73,7 +62,11 @@ class StepConfig(Section):
 
 
 class TrainingConfig(Section):
-    """What every method's fine-tuning shares."""
+    """What every method's fine-tuning shares.
+
+    `micro_batch_size`: so many images or texts are encoded at once, null for all; `gradient_checkpointing`: layers
+    are computed again on the way back. Both save memory and cost time; gradients stay those of the whole batch.
+    """
 
     steps: Count
     batch_size: Count
@@ -83,9 +76,15 @@ class TrainingConfig(Section):
     betas: Annotated[tuple[Share, Share], Field(strict=False)]
     label_smoothing: Share
     crop_scale: Annotated[tuple[Positive, Annotated[float, Field(gt=0, le=1)]], Field(strict=False)]
+    micro_batch_size: Count | None
+    gradient_checkpointing: bool
 
 
 class EvaluationConfig(Section):
-    """How many images are encoded at once."""
+    """How many images are encoded at once, and among which classes a test image is told apart.
+
+    `protocol`: task_incremental (those of its own task), or class_incremental (those of all tasks so far).
+    """
 
     batch_size: Count
+    protocol: Literal["task_incremental", "class_incremental"]

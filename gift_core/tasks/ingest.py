@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gift_core.artifacts.atomic import require_free_bytes
 from gift_core.artifacts.task import LabelledImage, TaskInfo, write_task
-from gift_core.config import FolderTaskConfig, IngestConfig, MiniTaskConfig
+from gift_core.config import FolderTaskConfig, IngestConfig, MiniTaskConfig, TaskConfig
 from gift_core.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def ingest(
     name: str,
-    config: MiniTaskConfig | FolderTaskConfig,
+    config: TaskConfig,
     folder: Path,
     *,
     ingest_config: IngestConfig,
@@ -49,14 +49,13 @@ def ingest(
         )
 
 
-def open_source(
-    name: str, config: MiniTaskConfig | FolderTaskConfig, *, image_format: str, seed: int, root: Path
-) -> TaskSource:
+def open_source(name: str, config: TaskConfig, *, image_format: str, seed: int, root: Path) -> TaskSource:
     """Returns the source that a task's row describes; each imports what it alone needs."""
     if isinstance(config, FolderTaskConfig):
         from gift_core.tasks.folder import folder_source
 
         return folder_source(name, config, root=root, image_format=image_format, seed=seed)
+    assert isinstance(config, MiniTaskConfig)
     from gift_core.tasks.mini_source import mini_source
 
     return mini_source(name, config, image_format=image_format, seed=seed)

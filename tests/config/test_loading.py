@@ -127,7 +127,7 @@ def test_sections_can_be_made_in_python() -> None:
 def test_lists_serve_as_pairs_of_numbers_in_python() -> None:
     training = TrainingConfig(
         steps=10, batch_size=4, replay_batch_size=4, warmup_steps=1, weight_decay=0.0,
-        betas=[0.9, 0.999], label_smoothing=0.0, crop_scale=[0.9, 1.0],  # type: ignore[arg-type]
+        betas=[0.9, 0.999], label_smoothing=0.0, crop_scale=[0.9, 1.0], micro_batch_size=None, gradient_checkpointing=False,  # type: ignore[arg-type]
     )  # fmt: skip
     assert training.betas == (0.9, 0.999)
 
@@ -163,7 +163,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
         "methods.gift.replay.teacher", "previus",
         "methods.gift.replay.teacher: unknown value 'previus'. Did you mean 'previous'?",
     ),
-    ("tasks.letters.source", "minni", "tasks.letters.source: unknown source 'minni'. Did you mean 'mini'? Known: folder, mini."),
+    ("tasks.letters.source", "minni", "tasks.letters.source: unknown source 'minni'. Did you mean 'mini'? Known: catalogue, folder, mini, table, webdataset."),
     ("tasks.letters.path", "gift_core/mimi", "tasks.letters.path: unknown value 'gift_core/mimi'. Did you mean 'gift_core/mini'?"),
     (
         "prompts.base_vocabulary", "imagnet",
@@ -172,7 +172,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ),
     ("run.methods", ["finetune", "gitf"], "run.methods: unknown method 'gitf'. Did you mean 'gift'?"),
     ("sequence.1.task", "textur", "sequence[1].task: unknown task 'textur'. Did you mean 'textures'?"),
-    ("model.precision", "fp23", "model.precision: unknown value 'fp23'. Did you mean 'fp32'? Known: amp_bf16, fp32."),
+    ("model.precision", "fp23", "model.precision: unknown value 'fp23'. Did you mean 'fp32'? Known: amp_bf16, amp_fp16, fp32."),
     ("generator.dtype", "float61", "generator.dtype: unknown value 'float61'. Did you mean 'float16'?"),
     ("generator.image_format", "jpeg", "generator.image_format: unknown value 'jpeg'. Did you mean 'jpg'?"),
     ("ingest.image_format", 3, "ingest.image_format: unknown value 3. Known: jpg, png."),

@@ -11,7 +11,7 @@ from gift_core.artifacts.task import TaskInfo
 from gift_core.config import FolderTaskConfig, IngestConfig
 from gift_core.tasks.ingest import ingest
 
-INGEST = IngestConfig(images_per_shard=4, image_format="png")
+INGEST = IngestConfig(images_per_shard=4, image_format="png", shorter_side=None)
 
 
 def picture(path: Path, colour: tuple[int, int, int] = (10, 20, 30), **options: Any) -> Path:

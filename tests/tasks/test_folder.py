@@ -124,7 +124,7 @@ def test_a_plain_jpeg_keeps_its_bytes(tmp_path: Path) -> None:
 
 def test_images_can_be_stored_as_jpeg(tmp_path: Path) -> None:
     picture(birds(tmp_path) / "train" / "wren" / "9.bmp")
-    ingest_birds(tmp_path, ingest_config=IngestConfig(images_per_shard=100, image_format="jpg"))
+    ingest_birds(tmp_path, ingest_config=IngestConfig(images_per_shard=100, image_format="jpg", shorter_side=None))
     image, _ = list(iterate_task(tmp_path / "task", "train"))[-1]
     assert image.startswith(b"\xff\xd8\xff")
 

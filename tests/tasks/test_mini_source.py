@@ -15,7 +15,7 @@ from gift_core.mini.world import mini_task
 from gift_core.tasks.ingest import ingest
 from tests.artifacts.damage import tree_hash
 
-INGEST = IngestConfig(images_per_shard=50, image_format="png")
+INGEST = IngestConfig(images_per_shard=50, image_format="png", shorter_side=None)
 
 
 def config(train: int = 60, test: int = 30) -> MiniTaskConfig:
