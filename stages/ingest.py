@@ -19,3 +19,5 @@ def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
         cell.say(f"{len(info.class_names)} classes, {counts}")
         if info.skipped:
             cell.say(f"{len(info.skipped)} images could not be read and were skipped (named in task.json)")
+        for note in info.notes:
+            cell.say(note)

@@ -17,7 +17,8 @@ STAGE = "ingest"
 SPLITS = ("train", "test")
 LabelledImage = tuple[bytes, str, int]  # encoded image, its extension (png, jpg), label
 _FIELDS: dict[str, type | tuple[type, ...]] = {
-    "name": str, "class_names": list, "templates": list, "source": str, "counts": dict, "skipped": list, "hashes": dict,
+    "name": str, "class_names": list, "templates": list, "source": str, "counts": dict, "skipped": list, "notes": list,
+    "hashes": dict,
 }  # fmt: skip
 
 
@@ -25,7 +26,8 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 class TaskInfo:
     """What task.json says. A label is an index into class_names; the first template is the one training uses.
 
-    counts: images a split; skipped: (file, reason) of images that could not be read; hashes: {tar's name: sha256}.
+    counts: images a split; skipped: (file, reason) of images that could not be read; notes: what a reader of the
+    results should know of the data, a sentence each; hashes: {tar's name: sha256}.
     """
 
     name: str
@@ -34,6 +36,7 @@ class TaskInfo:
     source: str
     counts: Mapping[str, int] = field(default_factory=dict)
     skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
     hashes: Mapping[str, str] = field(default_factory=dict)
 
     def shards(self, split: str) -> list[str]:
@@ -74,11 +77,14 @@ def read_task(folder: Path) -> TaskInfo:
     require_fields(path, record, _FIELDS, STAGE)
     if not all(isinstance(entry, list) and len(entry) == 2 for entry in record["skipped"]):
         raise broken(path, "skipped should be pairs of a file and a reason", STAGE)
+    if not all(isinstance(note, str) for note in record["notes"]):
+        raise broken(path, "notes should be texts", STAGE)
     info = TaskInfo(
         **{name: record[name] for name in ("name", "source", "counts", "hashes")},
         class_names=tuple(record["class_names"]),
         templates=tuple(record["templates"]),
         skipped=tuple((file, reason) for file, reason in record["skipped"]),
+        notes=tuple(record["notes"]),
     )
     _require_sound(path, info)
     if sorted(info.counts) != sorted(SPLITS):

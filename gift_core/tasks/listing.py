@@ -21,9 +21,13 @@ class Item:
 
 @dataclass(frozen=True)
 class Listing:
-    """Class names, templates, and the items of both splits in their order. A label is an index into class_names."""
+    """Class names, templates, and the items of both splits in their order. A label is an index into class_names.
+
+    `notes` are for whoever reads the result: "incomplete: 3,000 of 3,334 training images".
+    """
 
     class_names: tuple[str, ...]
     templates: tuple[str, ...]
     train: Sequence[Item]
     test: Sequence[Item]
+    notes: tuple[str, ...] = ()

@@ -12,8 +12,8 @@ from gift_core.artifacts.task import LabelledImage
 class TaskSource:
     """A data set before it is stored. The streams are consumed once, train before test.
 
-    `counts` and `expected_bytes` are known beforehand (for the bar and the disk check); `skipped` grows while the
-    streams are consumed: (file, reason).
+    `counts` and `expected_bytes` are known beforehand (for the bar and the disk check); `notes` are for whoever reads
+    the result; `skipped` grows while the streams are consumed: (file, reason).
     """
 
     class_names: tuple[str, ...]
@@ -22,4 +22,5 @@ class TaskSource:
     expected_bytes: int
     train: Iterator[LabelledImage]
     test: Iterator[LabelledImage]
+    notes: tuple[str, ...] = ()
     skipped: list[tuple[str, str]] = field(default_factory=list)

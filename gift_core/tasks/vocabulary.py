@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from gift_core.errors import UserError, did_you_mean
+from gift_core.tasks.lines import read_lines
 
 PLACE = "params.yaml: prompts.base_vocabulary"
 
@@ -24,7 +25,7 @@ def base_vocabulary(name: str) -> tuple[str, ...]:
     if not path.is_file():
         hint = did_you_mean(name, VOCABULARIES)
         raise UserError(f"{PLACE}: {name!r} is neither a vocabulary nor a text file. {hint} Or write a file's path.")
-    return _read_names(path)
+    return read_lines(path, PLACE, noun="name")
 
 
 def _mini() -> tuple[str, ...]:
@@ -46,20 +47,6 @@ def _imagenet() -> tuple[str, ...]:
         if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "IMAGENET_CLASSNAMES":
             return tuple(ast.literal_eval(statement.value))
     raise UserError(f"{PLACE}: this open_clip has no IMAGENET_CLASSNAMES. Install the pinned version: make setup")
-
-
-def _read_names(path: Path) -> tuple[str, ...]:
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{PLACE}: {path} cannot be read ({error}). Save it as UTF-8 text.") from None
-    names = tuple(line for line in lines if line and not line.startswith("#"))
-    if not names:
-        raise UserError(f"{PLACE}: {path} holds no name. Write one a line, or write none for no vocabulary.")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UserError(f"{PLACE}: {path}: {twice[0]!r} comes twice. Remove one, it would be drawn twice as often.")
-    return names
 
 
 VOCABULARIES: Mapping[str, Callable[[], tuple[str, ...]]] = {

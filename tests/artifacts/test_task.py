@@ -15,7 +15,9 @@ from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_ta
 from gift_core.errors import ContractError
 from tests.artifacts.damage import broken_message, cut, png, tree_hash
 
-INFO = TaskInfo("birds", ("great tit", "wren"), ("a photo of a {}.", "a {}."), "folder")
+INFO = TaskInfo(
+    "birds", ("great tit", "wren"), ("a photo of a {}.", "a {}."), "folder", notes=("incomplete: 7 of 8 images",)
+)
 TRAIN = [(png(index), "png", index % 2) for index in range(5)]
 TEST = [(png(100 + index), "png", index % 2) for index in range(2)]
 
@@ -40,6 +42,11 @@ def test_a_task_is_split_into_shards_of_the_asked_size(tmp_path: Path) -> None:
 def test_read_returns_what_was_written(tmp_path: Path) -> None:
     written = make(tmp_path / "birds")
     assert read_task(tmp_path / "birds") == written
+
+
+def test_notes_come_back_as_they_were_given(tmp_path: Path) -> None:
+    make(tmp_path / "birds")
+    assert read_task(tmp_path / "birds").notes == ("incomplete: 7 of 8 images",)
 
 
 def test_images_and_labels_come_back_in_their_order(tmp_path: Path) -> None:
@@ -106,6 +113,9 @@ def test_a_label_without_a_class_is_our_bug(tmp_path: Path) -> None:
         (lambda record: record.update(class_names=["wren"]), "two classes at least, found 1"),
         (lambda record: record.update(counts={"train": 5}), "counts should name train and test, they name train"),
         (lambda record: record.update(skipped=[["only a file"]]), "skipped should be pairs"),
+        (lambda record: record.pop("notes"), "there should be a field 'notes'"),
+        (lambda record: record.update(notes="incomplete"), "'notes' should be list, it is str"),
+        (lambda record: record.update(notes=[["incomplete"]]), "notes should be texts"),
     ],
 )
 def test_a_damaged_task_json_is_refused(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from gift_core.artifacts.task import TaskInfo
+from gift_core.artifacts.task import TaskInfo, iterate_task
 from gift_core.config import FolderTaskConfig, IngestConfig
 from gift_core.tasks.ingest import ingest
 
@@ -53,3 +54,13 @@ def config(**changes: Any) -> FolderTaskConfig:
 def ingest_birds(root: Path, *, seed: int = 42, ingest_config: IngestConfig = INGEST, **changes: Any) -> TaskInfo:
     """Ingests root/birds into root/task."""
     return ingest("birds", config(**changes), root / "task", ingest_config=ingest_config, seed=seed, root=root)
+
+
+def colours(folder: Path, split: str) -> list[tuple[tuple[int, int, int], int]]:
+    """[(colour of the first pixel, label)] of the ingested images."""
+    found = []
+    for image, label in iterate_task(folder, split):
+        pixel = Image.open(io.BytesIO(image)).getpixel((0, 0))
+        assert isinstance(pixel, tuple)
+        found.append((pixel, label))
+    return found

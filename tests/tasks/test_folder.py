@@ -14,17 +14,7 @@ from gift_core.artifacts.task import iterate_task, read_task
 from gift_core.config import IngestConfig
 from gift_core.errors import UserError
 from tests.artifacts.damage import tree_hash
-from tests.tasks.folders import birds, flat_birds, ingest_birds, picture
-
-
-def colours(folder: Path, split: str) -> list[tuple[tuple[int, int, int], int]]:
-    """[(colour of the first pixel, label)] of the ingested images."""
-    found = []
-    for image, label in iterate_task(folder, split):
-        pixel = Image.open(io.BytesIO(image)).getpixel((0, 0))
-        assert isinstance(pixel, tuple)
-        found.append((pixel, label))
-    return found
+from tests.tasks.folders import birds, colours, flat_birds, ingest_birds, picture
 
 
 def refusal(root: Path, **changes: object) -> str:
@@ -218,7 +208,8 @@ def test_one_split_without_the_other_is_refused(tmp_path: Path) -> None:
 def test_two_folders_of_one_class_name_are_refused(tmp_path: Path) -> None:
     folder = flat_birds(tmp_path)
     shutil.copytree(folder / "great_tit", folder / "great-tit")
-    assert "folders great-tit, great_tit give the class name 'great tit'. Rename them." in refusal(tmp_path)
+    message = refusal(tmp_path)
+    assert "great-tit, great_tit give the same class name, 'great tit'. Rename them, or tell them apart in" in message
 
 
 def test_a_class_too_small_to_split_is_refused(tmp_path: Path) -> None:
@@ -243,3 +234,44 @@ def test_a_refused_ingest_keeps_the_task_that_stood_there(tmp_path: Path) -> Non
     with pytest.raises(UserError):
         ingest_birds(tmp_path)
     assert tree_hash(tmp_path / "task") == before
+
+
+def test_a_file_in_the_folder_names_the_classes(tmp_path: Path) -> None:
+    folder = birds(tmp_path)
+    (folder / "names.txt").write_text("Kohlmeise\nZaunkönig\n", encoding="utf-8")
+    assert ingest_birds(tmp_path, class_names="names.txt").class_names == ("Kohlmeise", "Zaunkönig")
+
+
+def test_a_mapping_names_the_classes(tmp_path: Path) -> None:
+    birds(tmp_path)
+    names = {"wren": "Zaunkönig", "great_tit": "Kohlmeise"}
+    assert ingest_birds(tmp_path, class_names=names).class_names == ("Kohlmeise", "Zaunkönig")
+
+
+def test_folders_of_numbers_stay_in_the_order_of_texts(tmp_path: Path) -> None:
+    for name in ("1", "2", "10"):
+        picture(tmp_path / "birds" / name / "1.png")
+        picture(tmp_path / "birds" / name / "2.png")
+    assert ingest_birds(tmp_path).class_names == ("1", "10", "2")
+
+
+def test_large_images_are_shrunk_where_it_is_asked_and_others_keep_their_bytes(tmp_path: Path) -> None:
+    folder = birds(tmp_path)
+    large = folder / "train" / "wren" / "9.jpg"
+    Image.effect_noise((80, 60), 50).convert("RGB").save(large)
+    stored = IngestConfig(images_per_shard=100, image_format="png", shorter_side=30)
+    ingest_birds(tmp_path, ingest_config=stored)
+    images = [image for image, _ in iterate_task(tmp_path / "task", "train")]
+    assert Image.open(io.BytesIO(images[-1])).size == (40, 30)
+    small = sorted((folder / "train").rglob("*.png"))
+    assert images[:-1] == [path.read_bytes() for path in small]
+
+
+def test_the_disk_check_knows_that_images_are_shrunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = birds(tmp_path)
+    Image.effect_noise((900, 900), 100).convert("RGB").save(folder / "train" / "wren" / "9.png")
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1_000_000))
+    with pytest.raises(UserError, match="MB are needed"):
+        ingest_birds(tmp_path)
+    ingest_birds(tmp_path, ingest_config=IngestConfig(images_per_shard=4, image_format="png", shorter_side=32))

@@ -1,0 +1,154 @@
+"""params.yaml edited as a person would: what is added, and that nothing else moves."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import pytest
+import yaml
+
+from gift_core.config.editing import append_task
+from gift_core.errors import UserError
+from tests.imports import ROOT
+
+ROW: dict[str, Any] = {
+    "source": "folder", "path": "data/0_raw/birds", "templates": ["a photo of a {}.", 'a "{}": bird'],
+    "test_fraction": 0.2, "on_bad_image": "refuse",
+}  # fmt: skip
+SMALL = """\
+# the experiment
+tasks:
+  letters:   # glyphs
+    source: mini
+    # commented out: 5
+    path: x   # watched
+
+# The order.
+
+sequence:
+  - task: letters
+    after: ../pretrained
+    learning_rate_factor: 1.0   # as it is
+
+# at the end
+seed: 42
+"""
+
+
+def add(text: str, name: str = "birds", *, factor: float = 1.0, **row: Any) -> str:
+    """Adds the task, and checks that lines were inserted only, and which values the file then holds."""
+    added = append_task(text, name, {**ROW, **row}, learning_rate_factor=factor)
+    codes = {tag for tag, *_ in difflib.SequenceMatcher(None, text.split("\n"), added.split("\n"), False).get_opcodes()}
+    assert codes == {"equal", "insert"}
+    before, after = yaml.safe_load(text), yaml.safe_load(added)
+    assert after["tasks"].pop(name) == {**ROW, **row}
+    last = before["sequence"][-1]["task"]
+    assert after["sequence"].pop() == {"task": name, "after": last, "learning_rate_factor": factor}
+    assert after == before
+    return added
+
+
+@pytest.mark.parametrize("preset", sorted(path.name for path in (ROOT / "presets").glob("*.yaml")))
+def test_every_preset_can_be_added_to_without_moving_another_line(preset: str) -> None:
+    add((ROOT / "presets" / preset).read_text(encoding="utf-8"), "my_birds")
+
+
+def test_a_second_task_comes_after_the_first() -> None:
+    twice = yaml.safe_load(add(add(SMALL), "flowers"))
+    assert [step["after"] for step in twice["sequence"]] == ["../pretrained", "letters", "birds"]
+
+
+def test_the_new_lines_stand_before_the_comments_of_the_next_section() -> None:
+    assert add(SMALL) == SMALL.replace(
+        "    path: x   # watched\n",
+        "    path: x   # watched\n"
+        "  birds:\n"
+        "    source: folder\n"
+        "    path: data/0_raw/birds\n"
+        '    templates: ["a photo of a {}.", "a \\"{}\\": bird"]\n'
+        "    test_fraction: 0.2\n"
+        "    on_bad_image: refuse\n",
+    ).replace(
+        "factor: 1.0   # as it is\n",
+        "factor: 1.0   # as it is\n  - task: birds\n    after: letters\n    learning_rate_factor: 1.0\n",
+    )
+
+
+def test_indents_are_those_of_the_lines_before() -> None:
+    text = "tasks:\n    a:\n        path: x\nsequence:\n-   task: a\n    after: b\n"
+    added = add(text)
+    assert "    birds:\n        source: folder\n" in added
+    assert added.endswith("-   task: birds\n    after: a\n    learning_rate_factor: 1.0\n")
+
+
+def test_a_step_in_braces_is_followed_by_one_in_braces() -> None:
+    text = "sequence:\n  - {task: a, after: ../pretrained, learning_rate_factor: 1.0}\ntasks:\n  a: {path: x}\n"
+    assert "\n  - {task: birds, after: a, learning_rate_factor: 1.0}\n" in add(text)
+
+
+def test_the_ends_of_the_lines_stay_what_they_were() -> None:
+    added = add(SMALL.replace("\n", "\r\n"))
+    assert added.count("\n") == added.count("\r\n") == add(SMALL).count("\n")
+
+
+def test_a_file_without_a_last_line_end_gets_one() -> None:
+    text = "tasks:\n  a:\n    path: x\nsequence:\n  - task: a\n    after: b"
+    added = append_task(text, "birds", ROW, learning_rate_factor=1.0)
+    assert yaml.safe_load(added)["sequence"][-1]["task"] == "birds"
+
+
+@pytest.mark.parametrize(("tasks", "sequence"), [(" {}", " []"), ("", ""), (" null", " ~")])
+def test_the_first_task_of_all_starts_from_the_pretrained_model(tasks: str, sequence: str) -> None:
+    text = f"tasks:{tasks}   # none yet\n\nsequence:{sequence}\n# the end\n"
+    added = append_task(text, "birds", ROW, learning_rate_factor=1.0)
+    assert added.startswith("tasks:   # none yet\n  birds:\n    source: folder\n")
+    assert added.endswith(
+        "\nsequence:\n  - task: birds\n    after: ../pretrained\n    learning_rate_factor: 1.0\n# the end\n"
+    )
+    assert list(yaml.safe_load(added)["tasks"]) == ["birds"]
+
+
+def test_small_numbers_are_numbers_for_every_yaml() -> None:
+    assert "learning_rate_factor: 5.0e-05\n" in add(SMALL, factor=5e-5)
+
+
+@pytest.mark.parametrize("word", ["on", "yes", "null", "1_000", "12"])
+def test_names_that_yaml_takes_for_something_else_are_quoted(word: str) -> None:
+    added = add(SMALL, word, path=word)
+    assert f'  "{word}":\n' in added
+    assert f'- task: "{word}"\n' in added
+
+
+def test_names_of_classes_are_written_as_a_section() -> None:
+    added = add(SMALL, class_names={"0": "great tit", "no": "wren: brown"})
+    assert '    class_names:\n      "0": great tit\n      "no": "wren: brown"\n' in added
+
+
+def test_a_name_that_is_taken_is_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"^params.yaml: tasks.letters: there is a task of that name \(path: x\)\. Choose"
+    ):
+        append_task(SMALL, "letters", ROW, learning_rate_factor=1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("tasks: {a: {path: x}}\nsequence:\n  - task: a\n", "params.yaml: tasks: is written in brackets"),
+        ("tasks:\n  a:\n    path: x\nsequence: [{task: a}]\n", "params.yaml: sequence: is written in brackets"),
+        ("seed: 1\n", "params.yaml: there is no section tasks"),
+        ("tasks: [\n", "params.yaml: is no YAML"),
+        ("- 1\n", "params.yaml: there is no section tasks"),
+    ],
+)
+def test_a_file_that_cannot_be_added_to_is_refused(text: str, expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        append_task(text, "birds", ROW, learning_rate_factor=1.0)
+    assert str(caught.value).startswith(expected)
+
+
+def test_a_layout_that_would_be_misread_is_refused_with_the_lines_to_write() -> None:
+    text = "x: &rows\n  a:\n    path: x\ntasks: *rows\nsequence:\n  - task: a\n"
+    with pytest.raises(UserError, match="Write by hand below tasks:\nbirds:\n  source: folder\n"):
+        append_task(text, "birds", ROW, learning_rate_factor=1.0)

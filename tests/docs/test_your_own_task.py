@@ -1,0 +1,157 @@
+"""docs/your_own_task.md, followed to the letter: its commands, what they print and write, and the model at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import webdataset
+import yaml
+from typer.testing import CliRunner
+
+from gift_core.config import load_config
+from stages.__main__ import app
+from tests.artifacts.damage import png
+from tests.end_to_end.test_pipeline import Clone, cut
+from tests.imports import ROOT
+from tests.tasks.folders import picture
+
+PAGE = (ROOT / "docs" / "your_own_task.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EMPTY = {"tasks": "{}", "sequence": "[]"}
+GARMENTS = ("dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt")
+
+
+def blocks(language: str) -> list[str]:
+    return [code for found, code in BLOCK.findall(PAGE) if found == language]
+
+
+def commands() -> list[str]:
+    return [line for code in blocks("sh") for line in code.splitlines()]
+
+
+def draw_photos(home: Path) -> None:
+    """~/photos/garments as the page describes it: 10 classes, 30 images each to learn from and 10 to test on."""
+    for number, name in enumerate(GARMENTS):
+        for split, count in (("train", 30), ("test", 10)):
+            for index in range(count):
+                picture(home / "photos" / "garments" / split / name / f"{index}.jpg", (25 * number, 8 * index, 0))
+
+
+def draw_table(folder: Path) -> None:
+    rows = [(f"images/{number}.png", ("wren", "owl")[number % 2], ("train", "test")[number > 5]) for number in range(8)]
+    for file, *_ in rows:
+        picture(folder / file)
+    pd.DataFrame(rows, columns=["file", "bird", "fold"]).to_csv(folder / "labels.csv", index=False)
+
+
+def draw_tars(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for name in ("train-000", "train-001", "test-000"):
+        with webdataset.TarWriter(str(folder / f"{name}.tar")) as tar:
+            for number in range(4):
+                label = json.dumps({"species": ("rose", "tulip")[number % 2]}).encode()
+                tar.write({"__key__": str(number), "png": png(number), "json": label})
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of the mini preset with the page's data sets, and a home with its photos."""
+    root = tmp_path / "gift"
+    draw_table(root / "data" / "0_raw" / "birds")
+    draw_tars(root / "data" / "0_raw" / "flowers")
+    draw_photos(tmp_path)
+    shutil.copy(ROOT / "presets" / "mini.yaml", root / "params.yaml")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(root)
+    return root
+
+
+def follow(line: str) -> str:
+    """Runs a line of the page that begins with gift, and returns what it printed."""
+    words = [os.path.expanduser(word) for word in shlex.split(line)]  # noqa: PTH111 (words that are no paths stay)
+    assert words[0] == "gift"
+    done = CliRunner().invoke(app, words[1:])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_the_commands_print_and_write_what_the_page_shows(project: Path) -> None:
+    printed = [follow(line) for line in commands() if line.startswith("gift")]
+    (shown,) = blocks("")
+    assert printed[0].startswith(shown)
+    assert printed[1].startswith(shown)
+    written = (project / "params.yaml").read_text(encoding="utf-8")
+    for code in blocks("yaml"):
+        assert re.sub(r" +#.*", "", code) in written
+    config = load_config(project / "params.yaml")
+    assert [step.task for step in config.sequence][-3:] == ["garments", "birds", "flowers"]
+
+
+def test_a_mapping_of_names_is_written_as_the_page_says(project: Path) -> None:
+    (code,) = re.findall(r"`(class_names: \{.*?\})`", PAGE)
+    params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+    params["tasks"]["birds"] = {
+        "source": "folder", "path": "birds", "templates": ["{}"], "test_fraction": 0.2, "on_bad_image": "refuse",
+    } | yaml.safe_load(code)  # fmt: skip
+    (project / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    assert load_config(project / "params.yaml").tasks["birds"].class_names == {"0": "great tit", "1": "wren"}
+
+
+def test_the_preset_for_full_size_takes_the_task_as_its_first(project: Path) -> None:
+    text = (ROOT / "presets" / "bring_your_own.yaml").read_text(encoding="utf-8")
+    empty = re.sub(
+        r"^(tasks|sequence):\n(?:[ #].*\n)+", lambda found: f"{found[1]}: {EMPTY[found[1]]}\n", text, flags=re.M
+    )
+    (project / "params.yaml").write_text(empty, encoding="utf-8")
+    follow(commands()[1])
+    config = load_config(project / "params.yaml")
+    assert list(config.tasks) == ["garments"]
+    assert [(step.task, step.after) for step in config.sequence] == [("garments", "../pretrained")]
+
+
+@pytest.mark.end_to_end
+def test_dvc_learns_the_task_alone_and_open_clip_opens_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    clone = Clone(tmp_path / "gift")
+    for name in names:
+        if (ROOT / name).is_file() and name not in ("dvc.lock", "reports/metrics.json"):
+            (clone.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, clone.folder / name)
+    clone.run("git", "init", "--quiet")
+    params = cut(clone.params)
+    params["tasks"] = {"arrows": params["tasks"]["arrows"]}
+    params["sequence"] = [{"task": "arrows", "after": "../pretrained", "learning_rate_factor": 1.0}]
+    params["run"] |= {"methods": ["gift"], "replay_none": []}
+    clone.write_params(params)
+    clone.repro()
+    draw_photos(tmp_path)
+    monkeypatch.setitem(clone.environment, "HOME", str(tmp_path))
+    _, add, repro = commands()[:3]
+    said = clone.run("bash", "-c", add.replace("gift ", f"{sys.executable} -m stages ", 1))
+    assert repro == "dvc repro"
+    ran = clone.repro()
+    assert set(ran) == {
+        "ingest@garments", "write_prompts@1", "synthesize@1", "teach@gift-step1", "finetune@gift-step1",
+        "evaluate@gift-step1", "report",
+    }  # fmt: skip
+    assert all(cell in said for cell in ran)
+    assert clone.repro() == []
+    (code,) = blocks("python")
+    monkeypatch.chdir(clone.folder)
+    found: dict[str, object] = {}
+    exec(code, found)
+    assert {"model", "preprocess", "tokenizer"} <= set(found)
+    picture(tmp_path / "photos" / "garments" / "train" / "hat" / "30.jpg")
+    assert "ingest@garments" in clone.repro()  # a change behind the link

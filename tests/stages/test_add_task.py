@@ -1,0 +1,274 @@
+"""`gift add-task`, as a person types it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import webdataset
+import yaml
+from typer.testing import CliRunner, Result
+
+from gift_core.config import load_config
+from stages.__main__ import app
+from stages.new_task import cells_of
+from tests.artifacts.damage import png, tree_hash
+from tests.imports import ROOT
+from tests.tasks.folders import flat_birds, picture
+
+Add = Callable[..., Result]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A project with presets/mini.yaml as params.yaml, and birds in data/0_raw: 10 images of each of two classes."""
+    shutil.copy(ROOT / "presets" / "mini.yaml", tmp_path / "params.yaml")
+    flat_birds(tmp_path / "data" / "0_raw")
+    return tmp_path
+
+
+@pytest.fixture
+def add(root: Path, monkeypatch: pytest.MonkeyPatch) -> Add:
+    """Runs the command in the project; text that is not said to fail must succeed."""
+    monkeypatch.chdir(root)
+
+    def run(*arguments: str, expect: int = 0) -> Result:
+        done = CliRunner().invoke(app, ["add-task", *arguments])
+        assert done.exit_code == expect, done.output
+        return done
+
+    return run
+
+
+def refused(add: Add, *arguments: str) -> str:
+    """The message of a call that must fail and leave everything as it was."""
+    before = tree_hash(Path())
+    message = add(*arguments, expect=1).output
+    assert tree_hash(Path()) == before
+    assert message.startswith("error: ")
+    return message
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")}
+
+
+def test_a_folder_becomes_the_last_task(root: Path, add: Add) -> None:
+    output = add("birds", "--images", "data/0_raw/birds").output
+    assert "birds: 2 classes, 16 images to learn from, 4 to test on" in output
+    assert "  great tit      8     2" in output
+    assert "+  birds:" in output
+    config = load_config(root / "params.yaml")
+    assert config.tasks["birds"].model_dump(exclude_unset=True) == {
+        "source": "folder", "path": "data/0_raw/birds", "templates": ("a photo of a {}.",), "test_fraction": 0.2,
+        "on_bad_image": "refuse",
+    }  # fmt: skip
+    assert config.sequence[-1].model_dump() == {"task": "birds", "after": "arrows", "learning_rate_factor": 1.0}
+
+
+def test_every_option_of_a_folder_is_written(root: Path, add: Add) -> None:
+    (root / "data/0_raw/birds/names.txt").write_text("Kohlmeise\nZaunkönig\n", encoding="utf-8")
+    output = add(
+        "birds", "--images", "data/0_raw/birds", "--template", "a {}.", "--template", "two {}.",
+        "--test-fraction", "0.5", "--on-bad-image", "skip", "--class-names", "names.txt", "--shots", "3",
+        "--learning-rate-factor", "0.5",
+    ).output  # fmt: skip
+    assert "birds: 2 classes, 6 images to learn from, 10 to test on" in output
+    assert "  Zaunkönig      3     5" in output
+    config = load_config(root / "params.yaml")
+    assert config.tasks["birds"].model_dump() == {
+        "source": "folder", "path": "data/0_raw/birds", "templates": ("a {}.", "two {}."), "test_fraction": 0.5,
+        "on_bad_image": "skip", "class_names": "names.txt", "shots": 3,
+    }  # fmt: skip
+    assert config.sequence[-1].learning_rate_factor == 0.5
+
+
+def test_comments_and_order_stay_and_only_lines_are_added(root: Path, add: Add) -> None:
+    before = (root / "params.yaml").read_text(encoding="utf-8").splitlines()
+    add("birds", "--images", "data/0_raw/birds")
+    after = (root / "params.yaml").read_text(encoding="utf-8").splitlines()
+    assert len(after) == len(before) + 9
+    remaining = iter(after)
+    assert all(line in remaining for line in before)  # as a subsequence
+
+
+def test_a_table_becomes_a_task(root: Path, add: Add) -> None:
+    folder = root / "data/0_raw/birds"
+    names = sorted(files(folder))
+    pd.DataFrame({"file": names, "bird": [name[0] for name in names]}).to_csv(folder / "all.csv", index=False)
+    output = add(
+        "birds", "--images", "data/0_raw/birds", "--table", "data/0_raw/birds/all.csv", "--image-column", "file",
+        "--label-column", "bird",
+    ).output  # fmt: skip
+    assert "birds: 2 classes, 16 images to learn from" in output
+    row = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))["tasks"]["birds"]
+    assert row["source"] == "table"
+    assert (row["table"], row["image_column"], row["label_column"]) == ("all.csv", "file", "bird")
+
+
+def test_tars_become_a_task(root: Path, add: Add) -> None:
+    folder = root / "data/0_raw/tars"
+    folder.mkdir()
+    for split, count in (("train", 6), ("test", 2)):
+        with webdataset.TarWriter(str(folder / f"{split}-0.tar")) as tar:
+            for number in range(count):
+                tar.write({"__key__": f"{number}", "png": png(number), "txt": ("owl", "wren")[number % 2]})
+    output = add(
+        "birds", "--images", "data/0_raw/tars", "--webdataset", "train-*.tar", "--webdataset-test", "test-*.tar",
+        "--label", "txt",
+    ).output  # fmt: skip
+    assert "birds: 2 classes, 6 images to learn from, 2 to test on" in output
+    assert load_config(root / "params.yaml").tasks["birds"].source == "webdataset"
+
+
+def test_a_dry_run_writes_nothing(add: Add, tmp_path: Path) -> None:
+    before = tree_hash(tmp_path)
+    assert "--dry-run: nothing was written" in add("birds", "--images", "data/0_raw/birds", "--dry-run").output
+    assert tree_hash(tmp_path) == before
+
+
+def test_images_elsewhere_are_linked_or_copied_and_never_watched_outside(
+    root: Path, add: Add, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = flat_birds(tmp_path_factory.mktemp("elsewhere"))
+    message = refused(add, "owls", "--images", str(elsewhere))
+    assert f"--images {elsewhere}: lies outside data/0_raw" in message
+    assert "Add --link (a link in data/0_raw, nothing is copied) or --copy." in message
+    add("owls", "--images", str(elsewhere), "--link")
+    add("wrens", "--images", str(elsewhere), "--copy")
+    raw = root / "data/0_raw"
+    assert (raw / "owls").is_symlink()
+    assert (raw / "owls").resolve() == elsewhere.resolve()
+    assert not (raw / "wrens").is_symlink()
+    assert files(raw / "wrens") == files(elsewhere)
+    assert load_config(root / "params.yaml").tasks["owls"].path == "data/0_raw/owls"
+
+
+def test_a_dry_run_links_nothing(root: Path, add: Add, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = flat_birds(tmp_path_factory.mktemp("elsewhere"))
+    add("owls", "--images", str(elsewhere), "--link", "--dry-run")
+    assert not os.path.lexists(root / "data/0_raw/owls")
+
+
+@pytest.mark.parametrize("place", ["--link", "--copy"])
+def test_a_params_yaml_that_cannot_be_written_leaves_no_link_and_no_copy(
+    place: str, root: Path, add: Add, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = flat_birds(tmp_path_factory.mktemp("elsewhere"))
+    before, images = tree_hash(root), tree_hash(elsewhere)
+
+    def full(path: Path) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("gift_core.tasks.adding.write_atomically", full)
+    add("owls", "--images", str(elsewhere), place, expect=1)
+    assert tree_hash(root) == before
+    assert not os.path.lexists(root / "data/0_raw/owls")
+    assert tree_hash(elsewhere) == images
+
+
+def test_a_second_call_with_the_same_name_is_refused(add: Add) -> None:
+    add("birds", "--images", "data/0_raw/birds")
+    message = refused(add, "birds", "--images", "data/0_raw/birds")
+    assert "params.yaml: tasks.birds: there is a task of that name (path: data/0_raw/birds). Choose another" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["Birds"], "params.yaml: tasks.Birds: is no name. Use small letters, digits and _ only"),
+        (["pretrained"], "params.yaml: tasks.pretrained: this name is taken"),
+        (["birds", "--template", "a photo"], "params.yaml: tasks.birds.templates[0]: 'a photo' holds no {}."),
+        (["birds", "--test-fraction", "1"], "params.yaml: tasks.birds.test_fraction"),
+        (
+            ["birds", "--shots", "9"],
+            "tasks.birds.shots: 9 shots cannot be drawn of class 'great tit', which has 8 images",
+        ),
+        (["birds", "--learning-rate-factor", "0"], "params.yaml: sequence[6].learning_rate_factor"),
+        (
+            ["birds", "--class-names", "names.txt"],
+            "--class-names names.txt: there is no such file, neither here nor in",
+        ),
+        (["birds", "--class-names", "params.yaml"], "--class-names params.yaml: lies outside data/0_raw/birds"),
+        (["birds", "--table", "labels.csv"], "--table labels.csv: there is no such file"),
+        (["birds", "--label-column", "x"], "--label-column and --split-column belong to --table. Add it."),
+        (["birds", "--label", "txt"], "--webdataset-test and --label belong to --webdataset. Add it."),
+        (["birds", "--webdataset", "*.tar"], "tasks.birds.train: no file matches '*.tar'. There are no tars"),
+        (["birds", "--webdataset", "*.tar", "--table", "x.csv"], "--table and --webdataset name two sources"),
+        (["birds", "--copy"], "--copy: data/0_raw/birds lies in data/0_raw already. Leave --copy out."),
+        (["birds", "--params", "other.yaml"], "--params other.yaml: cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_written(arguments: list[str], expected: str, add: Add) -> None:
+    name, *options = arguments
+    assert expected in refused(add, name, "--images", "data/0_raw/birds", *options)
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        ("data/0_raw/brids", "--images data/0_raw/brids: there is no such folder"),
+        ("data/0_raw", "--images data/0_raw: holds all data sets. Name the folder of one of them."),
+        ("data/0_raw/birds/wren", "there are no images in its sub-folders"),
+    ],
+)
+def test_a_wrong_folder_is_refused(images: str, expected: str, add: Add) -> None:
+    assert expected in refused(add, "birds", "--images", images)
+
+
+def test_a_link_never_replaces_a_folder_that_is_there(add: Add, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = flat_birds(tmp_path_factory.mktemp("elsewhere"))
+    message = refused(add, "birds", "--images", str(elsewhere), "--copy")
+    assert "--copy: data/0_raw/birds is there already. Choose another name" in message
+
+
+def test_link_and_copy_together_are_refused(add: Add) -> None:
+    done = add("birds", "--images", "data/0_raw/birds", "--link", "--copy", expect=2)
+    assert "give --link or --copy, not both" in done.output
+
+
+def test_numbers_as_class_names_are_pointed_out(root: Path, add: Add) -> None:
+    for label in ("0", "1"):
+        for number in range(2):
+            picture(root / "data/0_raw/digits" / label / f"{number}.png", (number, 0, 0))
+    output = add("written", "--images", "data/0_raw/digits").output
+    assert "The names are numbers, which say little to CLIP: see --class-names" in output
+
+
+def test_the_cells_that_it_announces_are_those_that_dvc_then_has_more(root: Path, add: Add) -> None:
+    shutil.copy(ROOT / "presets" / "mini_compare.yaml", root / "params.yaml")  # methods of every kind
+    shutil.copy(ROOT / "dvc.yaml", root)
+    environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
+    dvc = [sys.executable, "-m", "dvc"]
+    subprocess.run([*dvc, "init", "--no-scm", "--quiet"], cwd=root, env=environment, check=True)
+
+    def cells() -> set[str]:
+        listed = [*dvc, "stage", "list", "--name-only"]
+        return set(
+            subprocess.run(listed, cwd=root, env=environment, check=True, capture_output=True, text=True).stdout.split()
+        )
+
+    before = cells()
+    output = add("birds", "--images", "data/0_raw/birds").output
+    announced = list(cells_of(load_config(root / "params.yaml"), "birds"))
+    assert cells() - before == set(announced) - {"report"}
+    assert len(announced) == len(set(announced))
+    assert all(cell in output for cell in announced)
+
+
+def test_the_command_does_not_load_torch(root: Path, project: Path) -> None:
+    program = """
+import sys
+from stages.__main__ import app
+app(["add-task", "birds", "--images", "data/0_raw/birds"], standalone_mode=False)
+assert "torch" not in sys.modules
+assert "pandas" not in sys.modules
+"""
+    environment = os.environ | {"PYTHONPATH": str(project)}
+    subprocess.run([sys.executable, "-c", program], cwd=root, env=environment, check=True, capture_output=True)
