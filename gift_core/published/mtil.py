@@ -1,0 +1,77 @@
+"""MTIL with CLIP ViT-B/16 as published: both orders, each method's Transfer, Avg, Last, and accuracies by data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+import pandas as pd
+
+MODEL = "CLIP ViT-B/16 with OpenAI's weights"
+METRICS = ("transfer", "avg", "last")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One order of MTIL: its name in print, its rows in mtil_summary.csv, its data sets by the catalogue's names."""
+
+    title: str
+    key: str
+    data_sets: tuple[str, ...]
+
+    @property
+    def accuracies_file(self) -> str:
+        """Where the accuracies by data set would lie."""
+        return f"{self.key}_accuracy.csv"
+
+
+ORDER_1 = Benchmark(
+    "MTIL order I",
+    "mtil_order_1",
+    ("aircraft", "caltech101", "cifar100", "dtd", "eurosat", "flowers", "food", "mnist", "oxford_pet", "stanford_cars",
+     "sun397"),
+)  # fmt: skip
+ORDER_2 = Benchmark(
+    "MTIL order II",
+    "mtil_order_2",
+    ("stanford_cars", "food", "mnist", "oxford_pet", "flowers", "sun397", "aircraft", "caltech101", "dtd", "eurosat",
+     "cifar100"),
+)  # fmt: skip
+
+
+def benchmark_of(data_sets: Sequence[str]) -> Benchmark | None:
+    """The benchmark that is exactly this sequence of data sets, None where there is no such."""
+    return next((order for order in (ORDER_1, ORDER_2) if order.data_sets == tuple(data_sets)), None)
+
+
+def summary(benchmark: Benchmark) -> pd.DataFrame:
+    """transfer, avg, last in percent and source (text), a row a method, in the order of the published table."""
+    table = _read("mtil_summary.csv")
+    own: pd.DataFrame = table[table["order"] == benchmark.key].set_index("method")
+    columns: pd.DataFrame = own[[*METRICS, "source"]]
+    return columns
+
+
+def accuracy_rows(benchmark: Benchmark) -> pd.DataFrame:
+    """method, step, trained_task, eval_task, top1 (0-1) of the methods whose accuracies are known; else no rows."""
+    if not (files(__package__) / benchmark.accuracies_file).is_file():
+        none: pd.DataFrame = pd.DataFrame(columns=["method", "step", "trained_task", "eval_task", "top1"])
+        return none
+    rows = _read(benchmark.accuracies_file)
+    fractions: pd.DataFrame = rows.assign(top1=rows["top1_percent"] / 100).drop(columns="top1_percent")
+    return fractions
+
+
+def zero_shot(benchmark: Benchmark) -> pd.Series[float]:
+    """Accuracy in percent of the pre-trained model by data set, in the benchmark's order; it is the same in both."""
+    rows = _read(ORDER_1.accuracies_file)
+    untouched = rows[(rows["method"] == "zero_shot") & (rows["step"] == 0)].set_index("eval_task")["top1_percent"]
+    in_order: pd.Series[float] = untouched.reindex(list(benchmark.data_sets))
+    return in_order
+
+
+def _read(name: str) -> pd.DataFrame:
+    with (files(__package__) / name).open(encoding="utf-8") as lines:
+        table: pd.DataFrame = pd.read_csv(lines)
+    return table

@@ -1,0 +1,137 @@
+"""`gift data`: what status shows and exits with, what fetch explains, what verify finds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from gift_core.tasks.catalogue.row import catalogue_names, catalogue_row
+from stages.__main__ import app
+from tests.imports import ROOT, closure, imported_modules
+from tests.tasks.catalogue.trees import make_tree
+
+RUNNER = CliRunner()
+Written = Callable[[dict[str, Any]], Path]
+
+
+def row(dataset: str, **changes: Any) -> dict[str, Any]:
+    return {"source": "catalogue", "dataset": dataset, "path": f"data/0_raw/{dataset}", **changes}
+
+
+@pytest.fixture
+def gift(tmp_path: Path, mini_params: dict[str, Any], write_params: Written) -> Callable[..., Result]:
+    """Runs `gift data ...` in tmp_path, with some tasks of the catalogue beside the miniature's."""
+
+    def run(*arguments: str, tasks: dict[str, dict[str, Any]] | None = None) -> Result:
+        mini_params["tasks"].update(tasks or {})
+        params = write_params(mini_params)
+        return RUNNER.invoke(app, ["data", *arguments, "--params", str(params), "--root", str(tmp_path)])
+
+    return run
+
+
+def test_status_lists_the_whole_catalogue_and_is_content_where_nothing_is_needed(gift: Callable[..., Result]) -> None:
+    result = gift("status")
+    assert result.exit_code == 0, result.output
+    for name in catalogue_names():
+        assert name in result.stdout
+
+
+def test_status_fails_where_a_task_lacks_its_data_and_says_what_to_do(gift: Callable[..., Result]) -> None:
+    result = gift("status", tasks={"textures2": row("dtd")})
+    assert result.exit_code == 1
+    assert "dtd: there is no dtd/dtd/" in result.stderr and "gift data fetch dtd" in result.stderr
+    assert "aircraft: " not in result.stderr  # nothing needs it
+
+
+def test_a_part_is_enough_where_all_its_tasks_allow_that(gift: Callable[..., Result], tmp_path: Path) -> None:
+    make_tree("dtd", tmp_path / "data" / "0_raw" / "dtd")
+    assert gift("status", tasks={"a": row("dtd", allow_partial=True)}).exit_code == 0
+    assert gift("status", tasks={"a": row("dtd", allow_partial=True), "b": row("dtd")}).exit_code == 1
+
+
+def test_status_as_json_has_the_counts_and_the_tasks_of_each(gift: Callable[..., Result], tmp_path: Path) -> None:
+    make_tree("cifar100", tmp_path / "data" / "0_raw" / "cifar100", per_class=2)
+    slices = {
+        f"step_{step}": row("cifar100", classes={"order": "benchmark", "first": 50 * step, "count": 50})
+        for step in range(2)
+    }
+    result = gift("status", "cifar100", "mnist", "--json", tasks=slices)
+    cifar, mnist = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert cifar == {
+        "data_set": "cifar100",
+        "tasks": ["step_0", "step_1"],
+        "state": "partial",
+        "suffices": False,
+        "train": {"found": 200, "expected": 50000},
+        "test": {"found": 200, "expected": 10000},
+        "bytes": 400 * 3072,
+        "path": f"{tmp_path.as_posix()}/data/0_raw/cifar100",
+        "faults": ["200 of 50,000 training images", "200 of 10,000 test images"],
+    }
+    assert (mnist["state"], mnist["suffices"], mnist["tasks"]) == ("missing", True, [])
+
+
+def test_status_finds_a_data_set_where_its_task_says_it_lies(gift: Callable[..., Result], tmp_path: Path) -> None:
+    make_tree("mnist", tmp_path / "elsewhere")
+    result = gift("status", "mnist", "--json", tasks={"a": row("mnist", path="elsewhere")})
+    (status,) = json.loads(result.stdout)
+    assert status["train"]["found"] == 10
+
+
+def test_fetch_explains_every_data_set_it_cannot_get_and_fails(gift: Callable[..., Result], tmp_path: Path) -> None:
+    result = gift("fetch", "stanford_cars", "sun397")
+    assert result.exit_code == 1
+    assert "cars_test_annos_withlabels.mat" in result.stderr and "SUN397.tar.gz" in result.stderr
+    assert result.stderr.strip().endswith("not complete: stanford_cars, sun397")
+    assert not (tmp_path / "data").exists()
+
+
+def test_fetch_leaves_what_is_complete_alone(
+    gift: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tree("stanford_cars", tmp_path / "data" / "0_raw" / "stanford_cars")
+    small = catalogue_row("stanford_cars", "tests").model_copy(update={"counts": {"train": 196, "test": 196}})
+    monkeypatch.setattr("gift_core.tasks.catalogue.needed.catalogue_row", lambda name, place: small)
+    result = gift("fetch", "--all", tasks={"cars": row("stanford_cars")})
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "stanford_cars: complete")
+
+
+def test_verify_names_the_offenders(gift: Callable[..., Result], tmp_path: Path) -> None:
+    make_tree("dtd", tmp_path / "data" / "0_raw" / "dtd", per_class=2)
+    images = sorted((tmp_path / "data" / "0_raw" / "dtd" / "dtd" / "dtd" / "images" / "banded").iterdir())
+    images[0].write_bytes(b"no image")
+    result = gift("verify", "dtd")
+    assert result.exit_code == 1
+    assert "dtd: 94 of 1,880 training images" in result.stdout
+    assert "dtd: train: 94 images, 2 to 2 a class, median 2" in result.stdout
+    assert f"dtd: 1 images cannot be decoded: images/banded/{images[0].name} (not an image)" in result.stdout
+    assert "not as published: dtd" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["fetch", "verify"])
+def test_a_wrong_name_suggests_the_nearest(command: str, gift: Callable[..., Result]) -> None:
+    result = gift(command, "flower")
+    assert result.exit_code == 1 and "Did you mean 'flowers'?" in result.stderr
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    ((), "name data sets, or write --all"),
+    (("dtd", "--all"), "name data sets, or write --all"),
+    (("--all",), "no task reads a data set of the catalogue"),
+])  # fmt: skip
+def test_fetch_says_what_to_name(arguments: tuple[str, ...], said: str, gift: Callable[..., Result]) -> None:
+    result = gift("fetch", *arguments)
+    assert result.exit_code == 1 and said in result.stderr
+
+
+def test_status_loads_neither_torch_nor_torchvision() -> None:
+    used = closure(ROOT / "stages" / "data_status.py", until=("gift_core/config/",))
+    imported = {name.split(".")[0] for file in used for name in imported_modules(file)}
+    assert not imported & {"torch", "torchvision"}
