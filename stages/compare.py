@@ -43,7 +43,7 @@ def _print_table(comparison: Comparison) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from gift_core.report.comparison.figures import COLUMNS, TITLES
+    from gift_core.report.comparison.figures import TITLES
     from gift_core.report.comparison.tables import row_groups
     from gift_core.report.words import label
 
@@ -51,13 +51,14 @@ def _print_table(comparison: Comparison) -> None:
     title = f"Percent over seeds {seeds}. Δ Last: to {label(comparison.against)}, ≈ within the noise"
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True, max_width=24)
-    for column in (*COLUMNS, "difference"):
+    columns = comparison.runs.columns
+    for column in (*columns, "difference"):
         table.add_column(TITLES.get(column, "Δ Last"), justify="right", no_wrap=True)
     for group in row_groups(comparison):
         table.add_row(f"[bold]{group.title}")
         for row in group.rows:
             figures = [f"{cell.mean}±{cell.deviation}" if cell.deviation else cell.mean for cell in row.figures]
-            last = row.differences[COLUMNS.index("last")]
+            last = row.differences[columns.index("last")]
             name = f"{row.name} ({row.seeds})" if row.seeds else row.name
             table.add_row(name, *figures, f"≈{last.mean}" if last.verdict == "noise" else last.mean)
     Console().print(table)

@@ -23,7 +23,8 @@ def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) ->
 
     Columns: method, step, trained_task, eval_task, and top1 (0-1) or
     top1_percent (0-100). Steps count from 0 in the order of training; -1 is the
-    pre-trained model. Class-incremental: a row a step, with eval_task "seen".
+    pre-trained model. Class-incremental: a row a step, with eval_task "seen"; the
+    pre-trained model's are "seen:<task>", for all classes up to that task's.
     """
     from gift_core.artifacts.accuracy_rows import read_accuracy_rows
     from gift_core.metrics import metrics_by_method, metrics_by_task

@@ -6,9 +6,14 @@ from stages.cells import PARAMS, ROOT, Params, Root, open_cell
 
 
 def report(params: Params = PARAMS, root: Root = ROOT) -> None:
-    """Compute Transfer, Avg, Last and Forgetting, and write reports/: metrics.json, plots, index.html."""
+    """Compute Transfer, Avg, Last and Forgetting, and write reports/: metrics.json, plots, index.html.
+
+    Of a published benchmark it also says whether the zero-shot row agrees.
+    """
     with open_cell("report", params, root) as cell:
         from gift_core.report import build_report
 
-        build_report(cell.layout, cell.config, cell.layout.reports())
+        zero_shot = build_report(cell.layout, cell.config, cell.layout.reports())
+        if zero_shot:
+            cell.say(zero_shot)
         cell.say(f"open {(cell.layout.reports() / 'index.html').resolve()}")

@@ -15,7 +15,10 @@ def show(
     root: Root = ROOT,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json as it is.")] = False,
 ) -> None:
-    """Print Transfer, Avg, Last and Forgetting of every method, and where the report lies."""
+    """Print Transfer, Avg, Last and Forgetting of every method, and where the report lies.
+
+    Of a published benchmark the first line says whether the zero-shot row agrees.
+    """
     from gift_core.artifacts.metrics_json import read_metrics
     from gift_core.layout import Layout
 
@@ -24,8 +27,17 @@ def show(
     if as_json:
         typer.echo((reports / "metrics.json").read_text(encoding="utf-8"), nl=False)
         return
+    if check := _zero_shot(reports / "zero_shot.json"):
+        typer.echo(check)
     print_metrics(metrics)
     _print_place(reports / "index.html")
+
+
+def _zero_shot(path: Path) -> str:
+    """The sentence of the report; empty where the run is of no published benchmark, or the file is not here."""
+    from gift_core.artifacts.zero_shot_json import read_zero_shot
+
+    return str(read_zero_shot(path)["sentence"]) if path.is_file() else ""
 
 
 def _print_place(page: Path) -> None:

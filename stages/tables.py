@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 COLUMNS = ("transfer", "avg", "last", "forgetting")
-TITLE = "Accuracy in percent (Forgetting: lower is better)"
+TITLE = "Accuracy in percent"
 
 
-def print_metrics(rows: Mapping[str, Mapping[str, float | None]], *, title: str = TITLE, of: str = "method") -> None:
-    """Prints a row for each name of `rows`, in percent with one decimal; `of` heads the names' column."""
+def print_metrics(rows: Mapping[str, Mapping[str, float | None]], *, title: str = "", of: str = "method") -> None:
+    """Prints a row for each name of `rows`, in percent with one decimal; `of` heads the names' column.
+
+    `title` stands above it. A metric that none of them has is left out: class-incremental learning has no Transfer and
+    no Forgetting.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    shown = [column for column in COLUMNS if any(row[column] is not None for row in rows.values())]
     table = Table()
     table.add_column(of)
-    for column in COLUMNS:
+    for column in shown:
         table.add_column(column.capitalize(), justify="right")
     for name, row in rows.items():
-        table.add_row(Text(name), *(_percent(row[column]) for column in COLUMNS))  # Text: [gift] is a name, no markup
-    Console().print(Text(title), table, sep="\n")
+        table.add_row(Text(name), *(_percent(row[column]) for column in shown))  # Text: [gift] is a name, no markup
+    lower = " (Forgetting: lower is better)" if "forgetting" in shown else ""
+    Console().print(Text(title or f"{TITLE}{lower}"), table, sep="\n")
 
 
 def _percent(value: float | None) -> str:

@@ -15,6 +15,7 @@ from gift_core.metrics import (
     accuracy_on_seen,
     avg_by_task,
     forgetting_by_task,
+    is_class_incremental,
     last_by_task,
     metrics_by_method,
     metrics_by_task,
@@ -132,6 +133,33 @@ def test_class_incremental_learning_has_no_step_before_the_first() -> None:
     before = rows_on_seen()[:1].assign(step=-1, trained_task="pretrained")
     with pytest.raises(UserError, match="step -1 on 'seen': before the first step nothing is seen"):
         metrics_by_method(pd.concat([before, rows_on_seen()]))
+
+
+def before_on_seen(*values: float) -> pd.DataFrame:
+    rows = pd.DataFrame({"eval_task": ["seen:z", "seen:y", "seen:x"][: len(values)], "top1": values})
+    return rows.assign(method="cil", step=-1, trained_task="pretrained")
+
+
+def test_the_pretrained_model_has_its_own_accuracy_at_each_class_incremental_step() -> None:
+    rows = pd.concat([rows_on_seen(), before_on_seen(0.8, 0.6, 0.7)])
+    metrics = metrics_by_method(rows)
+    assert list(metrics) == ["zero_shot", "cil"]
+    assert metrics["zero_shot"] == pytest.approx({"transfer": None, "avg": 70.0, "last": 70.0, "forgetting": None})
+    assert accuracy_on_seen(with_zero_shot(rows), "zero_shot").to_dict() == {"z": 0.8, "y": 0.6, "x": 0.7}
+    assert is_class_incremental(rows, "cil")
+
+
+def test_of_two_methods_the_pretrained_rows_of_the_first_are_taken() -> None:
+    other = pd.concat([rows_on_seen(), before_on_seen(0.1, 0.1, 0.1)]).assign(method="other")
+    rows = pd.concat([rows_on_seen(), before_on_seen(0.8, 0.6, 0.7), other])
+    assert {method: row["last"] for method, row in metrics_by_method(rows).items()} == pytest.approx(
+        {"zero_shot": 70.0, "cil": 60.0, "other": 60.0}
+    )
+
+
+def test_a_moment_without_the_pretrained_model_is_named() -> None:
+    with pytest.raises(UserError, match=r"accuracies of cil: missing: step -1 on seen:x\. Add these rows"):
+        metrics_by_method(pd.concat([rows_on_seen(), before_on_seen(0.8, 0.6)]))
 
 
 def test_the_order_of_the_tasks_is_that_of_the_steps_not_of_the_rows_or_letters() -> None:

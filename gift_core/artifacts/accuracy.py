@@ -1,4 +1,8 @@
-"""The accuracies a step adds: its model on every task so far, and every earlier model on its task."""
+"""The accuracies a step adds, in one of two protocols.
+
+Task-incremental: the step's model on every task so far, and every earlier model on the step's task. Class-incremental:
+the step's model on all classes seen so far (eval_task "seen"), and the pre-trained model on the same ("seen:<task>").
+"""
 
 from __future__ import annotations
 
@@ -12,18 +16,31 @@ from gift_core.artifacts.atomic import broken
 from gift_core.artifacts.tables import read_table, write_table
 
 STAGE = "evaluate"
-PHASES = ("past", "current", "future", "pretrained")
+PRETRAINED = "pretrained"
+SEEN = "seen"
+PHASES = ("past", "current", "future", SEEN, PRETRAINED)
 SCHEMA = pa.schema(
     [
         ("method", pa.string()),
         ("step", pa.int64()),  # -1: the pre-trained model
         ("trained_task", pa.string()),  # the task learned last; "pretrained" at step -1
-        ("eval_task", pa.string()),
-        ("phase", pa.string()),
+        ("eval_task", pa.string()),  # "seen": the classes of all tasks up to trained_task; or seen_until(task)
+        ("phase", pa.string()),  # of PHASES
         ("top1", pa.float64()),  # 0-1
         ("n", pa.int64()),  # test images
     ]
 )
+
+
+def seen_until(task: str) -> str:
+    """Returns the eval_task of the pre-trained model on the classes of all tasks up to `task`: "seen:<task>"."""
+    return f"{SEEN}:{task}"
+
+
+def task_seen_until(eval_task: str) -> str | None:
+    """Returns the task that `eval_task` names as seen_until does, None where it is any other."""
+    word, colon, task = eval_task.partition(":")
+    return task if colon and word == SEEN else None
 
 
 def write_accuracy(path: Path, rows: pd.DataFrame, metadata: Mapping[str, str]) -> None:
@@ -77,5 +94,7 @@ def _require_sound(path: Path, rows: pd.DataFrame) -> None:
         raise broken(path, f"top1 should be a fraction from 0 to 1; found {rows.top1.max()}", STAGE)
     if not (rows.n > 0).all() or not (rows.step >= -1).all():
         raise broken(path, "n should be at least 1 and step at least -1", STAGE)
-    if not ((rows.step == -1) == (rows.phase == "pretrained")).all():
+    if not ((rows.step == -1) == (rows.phase == PRETRAINED)).all():
         raise broken(path, "phase should be pretrained at step -1 and nowhere else", STAGE)
+    if not ((rows.eval_task == SEEN) == (rows.phase == SEEN)).all():
+        raise broken(path, f"phase should be {SEEN} where eval_task is {SEEN!r} and nowhere else", STAGE)

@@ -1,27 +1,45 @@
-"""Accuracy files of whole methods: read, checked against each other, and measured."""
+"""Accuracy files of whole methods: read, checked against each other, and measured by the run's protocol."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from gift_core.artifacts.accuracy import read_accuracy
+from gift_core.config import Config
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
-from gift_core.metrics import ZERO_SHOT, accuracy_matrix, metrics_by_method, with_zero_shot
+from gift_core.metrics import (
+    ZERO_SHOT,
+    accuracy_matrix,
+    accuracy_on_seen,
+    is_class_incremental,
+    metrics_by_method,
+    with_zero_shot,
+)
 
 Metrics = Mapping[str, Mapping[str, float | None]]
+# The columns of a result table, by protocol; "own" is the accuracy on each task right after its own training.
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "task_incremental": ("transfer", "avg", "last", "forgetting", "own"),
+    "class_incremental": ("avg", "last"),
+}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Of the zero-shot model and each method: A in percent with the pre-trained row on top, and the four metrics."""
+    """The zero-shot model and each method, measured.
 
-    matrices: Mapping[str, pd.DataFrame]
-    metrics: Metrics
+    `figures`: the metrics and, task-incremental, "own", in percent. `matrices`, task-incremental: A in percent with the
+    pre-trained row on top. `seen`, class-incremental: percent on all classes so far, a row a step, a column a method.
+    """
+
+    figures: Metrics
+    matrices: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    seen: pd.DataFrame | None = None
 
 
 def read_accuracies(
@@ -40,27 +58,55 @@ def read_accuracies(
     return pd.concat(rows, ignore_index=True), hashes
 
 
-def measure(layout: Layout, accuracy: pd.DataFrame, methods: tuple[str, ...], tasks: tuple[str, ...]) -> Measured:
-    """The matrices and metrics of the zero-shot model and `methods`; ContractError for holes or another sequence."""
+def measure(layout: Layout, config: Config, accuracy: pd.DataFrame, methods: Sequence[str]) -> Measured:
+    """The zero-shot model and `methods` by evaluation.protocol; ContractError for holes or another sequence."""
+    names, tasks = (ZERO_SHOT, *methods), tuple(step.task for step in config.sequence)
+    protocol = config.evaluation.protocol
     try:
         complete = with_zero_shot(accuracy)
-        by_name = {method: accuracy_matrix(complete, method) * 100.0 for method in (ZERO_SHOT, *methods)}
+        _require_protocol(complete, names, protocol)
+        courses = {name: _COURSES[protocol](complete, name) * 100.0 for name in names}
         metrics = metrics_by_method(accuracy)
     except UserError as error:
         raise _broken(layout, str(error)) from error
-    for method, matrix in by_name.items():
-        if tuple(matrix.columns) != tasks:
+    for name, course in courses.items():
+        if tuple(course.index) != tasks:
             raise _broken(
-                layout, f"{method} was trained on {', '.join(matrix.columns)}, the sequence is {', '.join(tasks)}."
+                layout, f"{name} was trained on {', '.join(course.index)}, the sequence is {', '.join(tasks)}."
             )
-    zero_shot = by_name[ZERO_SHOT].iloc[:1]
-    matrices = {name: pd.concat([zero_shot, matrix]) for name, matrix in by_name.items()}
-    return Measured(matrices, {name: metrics[name] for name in by_name})
+    return _MEASURED[protocol](courses, {name: metrics[name] for name in names})
 
 
 def own_task(matrix: pd.DataFrame) -> float:
     """Mean over the tasks of the accuracy right after their own step; `matrix` has the pre-trained row on top."""
     return float(np.diagonal(matrix.to_numpy(dtype=float)[1:]).mean())
+
+
+def _with_matrices(courses: Mapping[str, pd.DataFrame], metrics: Metrics) -> Measured:
+    top = courses[ZERO_SHOT].iloc[:1]
+    matrices = {name: pd.concat([top, matrix]) for name, matrix in courses.items()}
+    return Measured({name: {**metrics[name], "own": own_task(matrices[name])} for name in matrices}, matrices=matrices)
+
+
+def _with_seen(courses: Mapping[str, pd.Series], metrics: Metrics) -> Measured:
+    return Measured(metrics, seen=pd.DataFrame(courses))
+
+
+_COURSES: Mapping[str, Callable[[pd.DataFrame, str], pd.DataFrame | pd.Series]] = {
+    "task_incremental": accuracy_matrix,
+    "class_incremental": accuracy_on_seen,
+}
+_MEASURED: Mapping[str, Callable[..., Measured]] = {
+    "task_incremental": _with_matrices,
+    "class_incremental": _with_seen,
+}
+
+
+def _require_protocol(rows: pd.DataFrame, methods: Sequence[str], protocol: str) -> None:
+    for method in methods:
+        found = "class_incremental" if is_class_incremental(rows, method) else "task_incremental"
+        if found != protocol:
+            raise UserError(f"accuracies of {method} are {found}, evaluation.protocol is {protocol}.")
 
 
 def _require_comparable(layout: Layout, hashes: Mapping[str, Mapping[str, str]]) -> None:

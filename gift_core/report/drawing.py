@@ -94,7 +94,9 @@ class Chart:
     y_ticks: tuple[Tick, ...]
     labels: tuple[Label, ...] = ()
     hovers: tuple[Hover, ...] = ()
-    zero_shot: float | None = None
+    zero_shot: float | None = None  # its level, or a path where it has a course
+    zero_shot_path: str = ""
+    x_title: str = ""
     trained: float | None = None
     boundaries: tuple[float, ...] = ()
 
@@ -134,6 +136,19 @@ def _pushed(rising: Sequence[float], gap: float, low: float, high: float) -> lis
     for index in reversed(range(len(placed))):
         placed[index] = min(placed[index], placed[index + 1] - gap if index + 1 < len(placed) else high)
     return placed
+
+
+def thinned(values: Sequence[int], most: int) -> list[int]:
+    """The first and the last value and of those between every n-th, at most `most` and a last one in all.
+
+    One that would stand too near the last gives way to it.
+    """
+    step = math.ceil((len(values) - 1) / (most - 1)) if len(values) > most else 1
+    kept = list(range(0, len(values), step))
+    last = len(values) - 1
+    if kept[-1] != last:
+        kept = [*(place for place in kept if last - place > step / 2), last]
+    return [values[place] for place in kept]
 
 
 def round_ticks(largest: float) -> list[float]:

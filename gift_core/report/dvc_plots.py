@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from gift_core.artifacts.accuracy import SEEN
 from gift_core.artifacts.atomic import write_atomically
 from gift_core.report.record import RunRecord
+
+ACCURACY_COLUMNS = ["method", "after", "after_step", "task", "task_step", "phase", "accuracy"]
 
 
 def write_plots(folder: Path, record: RunRecord) -> None:
@@ -18,7 +21,24 @@ def write_plots(folder: Path, record: RunRecord) -> None:
 
 
 def accuracy_rows(record: RunRecord) -> pd.DataFrame:
-    """method, after (the task, "zero-shot" first), after_step 0..T, task, task_step, accuracy in percent."""
+    """method, after (the task, "zero-shot" first), after_step 0..T, task, task_step, accuracy in percent.
+
+    Of a class-incremental run the one task is "classes seen", and the zero-shot model is a method of its own.
+    """
+    return _cells(record) if record.seen is None else _course_on_seen(record.seen)
+
+
+def _course_on_seen(seen: pd.DataFrame) -> pd.DataFrame:
+    rows = [
+        (method, task, step + 1, "classes seen", 0, SEEN, round(float(percent), 3))
+        for method in seen.columns
+        for step, (task, percent) in enumerate(seen[method].items())
+    ]
+    course: pd.DataFrame = pd.DataFrame(rows, columns=ACCURACY_COLUMNS)
+    return course
+
+
+def _cells(record: RunRecord) -> pd.DataFrame:
     order = {task: position for position, task in enumerate(record.tasks)}
     rows = record.accuracy.assign(
         after=["zero-shot" if step < 0 else record.tasks[step] for step in record.accuracy["step"]],
@@ -29,7 +49,7 @@ def accuracy_rows(record: RunRecord) -> pd.DataFrame:
     )
     methods = {method: position for position, method in enumerate(record.accuracy["method"].unique())}
     rows = rows.assign(order=rows["method"].map(methods)).sort_values(["order", "after_step", "task_step"])
-    chosen: pd.DataFrame = rows[["method", "after", "after_step", "task", "task_step", "phase", "accuracy"]]
+    chosen: pd.DataFrame = rows[ACCURACY_COLUMNS]
     return chosen
 
 

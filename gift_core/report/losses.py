@@ -6,12 +6,13 @@ import math
 
 import pandas as pd
 
-from gift_core.report.drawing import Chart, Frame, Line, Point, Tick, path_of, round_ticks
+from gift_core.report.drawing import Chart, Frame, Line, Point, Tick, path_of, round_ticks, thinned
 from gift_core.report.emphasis import quiet_first, styles_of
 from gift_core.report.record import RunRecord
 from gift_core.report.words import label, number
 
 TOTAL = "total"
+PARTED_TASKS = 25  # up to here a line parts each task from the next
 BINS = 240  # points a line over the whole sequence; each is the mean of its steps
 
 
@@ -40,9 +41,11 @@ def _chart(record: RunRecord, term: str, rows: pd.DataFrame) -> Chart:
         description=f"{term} loss over the steps of {len(record.tasks)} tasks; mean over all steps: {means}.",
         frame=frame,
         lines=lines,
-        x_ticks=tuple(Tick(frame.x(at + 0.5), str(at + 1)) for at in range(len(record.tasks))),
+        x_ticks=tuple(Tick(frame.x(at + 0.5), str(at + 1)) for at in thinned(range(len(record.tasks)), 20)),
         y_ticks=tuple(Tick(frame.y(value), f"{value:g}") for value in ticks),
-        boundaries=tuple(frame.x(at) for at in range(1, len(record.tasks))),
+        boundaries=tuple(frame.x(at) for at in range(1, len(record.tasks)))
+        if len(record.tasks) <= PARTED_TASKS
+        else (),
     )
 
 

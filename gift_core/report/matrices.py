@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from gift_core.report.accuracies import own_task
+from gift_core.metrics import ZERO_SHOT
 from gift_core.report.record import RunRecord
 from gift_core.report.words import label, number
 
@@ -52,30 +53,41 @@ def shade_of(difference: float) -> str:
     return f"{'gain' if difference > 0 else 'loss'}{depth}"
 
 
-def matrix_of(record: RunRecord, method: str) -> Matrix:
-    """One method's matrix, the pre-trained model's row first."""
-    percent = record.percent(method)
-    zero_shot = percent.iloc[0]
-    rows = []
+def matrices_of(record: RunRecord, methods: Iterable[str]) -> list[Matrix]:
+    """The methods' matrices, the pre-trained model's row first in each."""
+    return [_matrix(method, record.percent(method), _summary(record, method)) for method in methods]
+
+
+def published_matrices(record: RunRecord) -> list[Matrix]:
+    """Those of the published methods whose accuracies are known, the published zero-shot row first in each."""
+    published = record.published.methods if record.published else ()
+    return [
+        _matrix(row.method, row.matrix, f"Last {number(row.figures['last'])}")
+        for row in published
+        if row.matrix is not None and row.method != ZERO_SHOT
+    ]
+
+
+def _matrix(method: str, percent: pd.DataFrame, summary: str) -> Matrix:
+    tasks, rows = [str(task) for task in percent.columns], []
     for at in range(len(percent)):
-        name = "zero-shot" if at == 0 else record.tasks[at - 1]
-        cells = tuple(_cell(record, percent, zero_shot, at, position) for position in range(len(record.tasks)))
+        name = "zero-shot" if at == 0 else tasks[at - 1]
+        cells = tuple(_cell(percent, tasks, at, position) for position in range(len(tasks)))
         rows.append(Row(str(at) if at else "", name, cells, number(float(percent.iloc[at].mean()))))
-    return Matrix(method, label(method), _summary(record, method), tuple(rows))
+    return Matrix(method, label(method), summary, tuple(rows))
 
 
 def _summary(record: RunRecord, method: str) -> str:
-    percent = record.percent(method)
     if method in record.separate_models:
-        return f"Own task {number(own_task(percent))}"
-    return f"Last {number(float(percent.iloc[-1].mean()))}"
+        return f"Own task {number(record.figures[method]['own'])}"
+    return f"Last {number(record.figures[method]['last'])}"
 
 
-def _cell(record: RunRecord, percent: pd.DataFrame, zero_shot: pd.Series[float], at: int, position: int) -> Cell:
+def _cell(percent: pd.DataFrame, tasks: Sequence[str], at: int, position: int) -> Cell:
     value = float(percent.to_numpy()[at, position])
-    difference = value - float(zero_shot.to_numpy()[position])
-    text = number(value) if len(record.tasks) <= ROOMY_TASKS else f"{value:.0f}"
+    difference = value - float(percent.to_numpy()[0, position])
+    text = number(value) if len(tasks) <= ROOMY_TASKS else f"{value:.0f}"
     sign = "+" if difference > 0 else ""
-    moment = "before training" if at == 0 else f"after {record.tasks[at - 1]}"
-    exact = f"{record.tasks[position]} {moment}\t{number(value)}\nto zero-shot\t{sign}{number(difference)}"
+    moment = "before training" if at == 0 else f"after {tasks[at - 1]}"
+    exact = f"{tasks[position]} {moment}\t{number(value)}\nto zero-shot\t{sign}{number(difference)}"
     return Cell(text, shade_of(difference), exact, own=at == position + 1)

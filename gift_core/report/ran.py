@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import pandas as pd
@@ -11,24 +11,32 @@ from safetensors import safe_open
 
 from gift_core.artifacts.json_files import read_json
 from gift_core.artifacts.models import WEIGHTS, require_model_folder
+from gift_core.artifacts.task import TaskInfo
 from gift_core.config import Config
 from gift_core.layout import Layout
 from gift_core.report.method_words import in_words
-from gift_core.report.record import Fact
-from gift_core.report.words import label
+from gift_core.report.record import DataNote, Fact
+from gift_core.report.words import label, named
 
 PACKAGES = ("torch", "open_clip_torch", "diffusers", "transformers", "dvc")
+PROTOCOLS = {
+    "task_incremental": "task-incremental: an image is told apart among the classes of its own task",
+    "class_incremental": "class-incremental: an image is told apart among the classes of all tasks so far",
+}
+MANY_TASKS = 15  # beyond this only the ends of the sequence are named
 STAGES = ("import_model", "ingest", "write_vocabulary", "write_prompts", "synthesize", "teach", "finetune", "evaluate")
 
 
-def facts_of(layout: Layout, config: Config, accuracy: pd.DataFrame) -> tuple[Fact, ...]:
+def facts_of(
+    layout: Layout, config: Config, infos: Mapping[str, TaskInfo], notes: Sequence[DataNote]
+) -> tuple[Fact, ...]:
     """The settings that a reader needs to judge the numbers, from params.yaml and the artifacts."""
     model, generator, prompts, training = config.model, config.generator, config.prompts, config.training
-    tests = accuracy.groupby("eval_task")["n"].first()
-    sequence = ", ".join(f"{step.task} ({tests[step.task]:,} test images)" for step in config.sequence)
     return (
         Fact("Experiment", f"{config.experiment}, seed {config.seed}"),
-        Fact("Sequence", sequence),
+        Fact("Sequence", _sequence(infos)),
+        *(Fact("Data", f"{note.text} ({named(note.tasks, len(infos))})") for note in notes),
+        Fact("Tested", PROTOCOLS[config.evaluation.protocol]),
         Fact("Model", f"{model.name}{f', {model.pretrained}' if model.pretrained else ''}, {_size(layout)}"),
         Fact(
             "Generator",
@@ -67,6 +75,19 @@ def timings_of(layout: Layout) -> pd.DataFrame:
             rows.append((stage, len(notes), seconds))
     timings: pd.DataFrame = pd.DataFrame(rows, columns=["stage", "cells", "seconds"])
     return timings
+
+
+def _sequence(infos: Mapping[str, TaskInfo]) -> str:
+    """Each task with its classes and test images; of many tasks the first and the last, and the sums."""
+    tasks = [
+        f"{info.name} ({len(info.class_names)} classes, {info.counts['test']:,} test images)" for info in infos.values()
+    ]
+    if len(tasks) <= MANY_TASKS:
+        return ", ".join(tasks)
+    classes = sum(len(info.class_names) for info in infos.values())
+    images = sum(info.counts["test"] for info in infos.values())
+    whole = f"together {classes:,} classes and {images:,} test images"
+    return f"{len(tasks)} tasks: {tasks[0]}, {tasks[1]} … {tasks[-1]}; {whole}"
 
 
 def _size(layout: Layout) -> str:

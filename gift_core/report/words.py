@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 from gift_core.metrics import ZERO_SHOT
 from gift_core.report.record import RunRecord
 
 SHORT = 22
+TASKS_NAMED = 4
+REASONS = {"clip_score": "the CLIP score", "duplicate": "likeness to another"}
 LABELS = {
     ZERO_SHOT: "Zero-shot",
     "individual": "Individual",
@@ -20,6 +23,7 @@ LABELS = {
     "l2": "L2",
     "ewc": "EWC",
     "zscl": "ZSCL",
+    "moe_adapters": "MoE-Adapters",
     "gift": "GIFT",
     "gift_cd": "GIFT, CD only",
     "gift_cd_ita": "GIFT, CD + ITA",
@@ -64,8 +68,23 @@ def duration(seconds: float) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """`1 task`, `6 tasks`, `1,000 tasks`."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+    """`1 task`, `6 tasks`, `1,000 tasks`, `100 classes`."""
+    ending = "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}" + ("" if count == 1 else ending)
+
+
+def named(tasks: Sequence[str], every: int) -> str:
+    """The tasks by name; "all 11 tasks" or, where many are meant, the first of them and their number."""
+    if len(tasks) == every and every > 1:
+        return f"all {plural(every, 'task')}"
+    rest = len(tasks) - TASKS_NAMED
+    return ", ".join(tasks) if rest <= 1 else f"{', '.join(tasks[:TASKS_NAMED])} and {rest} more"
+
+
+def rejections(rejected: Mapping[str, int]) -> str:
+    """`12 turned away by clip_score, 3 by duplicate`; empty where the gates turned none away."""
+    counted = [f"{count:,} by {REASONS.get(reason, reason)}" for reason, count in rejected.items() if count]
+    return f"turned away: {', '.join(counted)}" if counted else ""
 
 
 def best_method(record: RunRecord) -> str:
@@ -83,6 +102,8 @@ def baseline_method(record: RunRecord) -> str | None:
 def headline(record: RunRecord) -> tuple[str, str]:
     """The result in one sentence, from the metrics alone; in two parts: what is kept, and what of the unseen tasks."""
     metrics, count = record.metrics, plural(len(record.tasks), "task")
+    if record.seen is not None:
+        return _headline_on_seen(record)
     if not record.methods:
         return f"The untouched zero-shot model has {number(metrics[ZERO_SHOT]['last'])}% mean accuracy on {count}.", ""
     best, baseline = best_method(record), baseline_method(record)
@@ -96,6 +117,23 @@ def headline(record: RunRecord) -> tuple[str, str]:
     if baseline is not None:
         unseen += f" against {number(metrics[baseline]['transfer'])}%"
     return f"{kept};", f" {unseen} (the untouched zero-shot model: {number(metrics[ZERO_SHOT]['transfer'])}%)."
+
+
+def _headline_on_seen(record: RunRecord) -> tuple[str, str]:
+    """The same of a class-incremental run: the accuracy among all classes at the end, and its mean over the steps."""
+    metrics, classes = record.metrics, plural(record.classes_seen[-1], "class")
+    untouched = f"(the untouched zero-shot model: {number(metrics[ZERO_SHOT]['last'])}%"
+    if not record.methods:
+        return f"The untouched zero-shot model tells {classes} apart with {number(metrics[ZERO_SHOT]['last'])}%.", ""
+    best, baseline = best_method(record), baseline_method(record)
+    kept = f"After {plural(len(record.tasks), 'step')} {label(best)} tells {classes} apart with "
+    kept += f"{number(metrics[best]['last'])}% accuracy"
+    mean = f" over all steps its mean is {number(metrics[best]['avg'])}%"
+    if baseline is not None:
+        name = "plain fine-tuning" if baseline in record.plain_methods else label(baseline)
+        kept += f" where {name} has {number(metrics[baseline]['last'])}%"
+        mean += f" against {number(metrics[baseline]['avg'])}%"
+    return f"{kept} {untouched});", f"{mean}."
 
 
 def _last(record: RunRecord, method: str) -> float:

@@ -9,7 +9,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from gift_core.artifacts.accuracy import read_accuracy, read_all, write_accuracy, write_empty_accuracy
+from gift_core.artifacts.accuracy import (
+    read_accuracy,
+    read_all,
+    seen_until,
+    task_seen_until,
+    write_accuracy,
+    write_empty_accuracy,
+)
 from gift_core.errors import ContractError
 from tests.artifacts.damage import broken_message, cut, rewrite_table
 
@@ -34,6 +41,18 @@ def test_what_is_written_is_read_with_its_metadata(tmp_path: Path) -> None:
     assert metadata == METADATA
 
 
+def test_the_moment_of_the_pretrained_model_is_named_and_read_back() -> None:
+    assert seen_until("letters") == "seen:letters"
+    assert [task_seen_until(name) for name in ("seen:letters", "seen", "letters")] == ["letters", None, None]
+
+
+def test_rows_on_all_classes_seen_so_far_are_read_back(tmp_path: Path) -> None:
+    seen = [row(step=-1, trained_task="pretrained", eval_task="seen:letters", phase="pretrained")]
+    seen += [row(eval_task="seen", phase="seen")]
+    write_accuracy(tmp_path / "a.parquet", pd.DataFrame(seen), METADATA)
+    assert read_accuracy(tmp_path / "a.parquet")[0].to_dict("records") == seen
+
+
 def test_rows_are_ordered_by_step(tmp_path: Path) -> None:
     write_accuracy(tmp_path / "a.parquet", ROWS[::-1], METADATA)
     assert read_accuracy(tmp_path / "a.parquet")[0].step.tolist() == [-1, 0]
@@ -51,11 +70,13 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
         ({"top1": 75.0}, r"top1 should be a fraction from 0 to 1; found 75\.0"),
         ({"top1": -0.1}, "top1 should be a fraction from 0 to 1"),
         ({"top1": float("nan")}, "there should be no empty cell"),
-        ({"phase": "passed"}, "phase should be one of past, current, future, pretrained; found 'passed'"),
+        ({"phase": "passed"}, "phase should be one of past, current, future, seen, pretrained; found 'passed'"),
         ({"n": 0}, "n should be at least 1"),
         ({"step": -2}, "step at least -1"),
         ({"step": -1}, "phase should be pretrained at step -1 and nowhere else"),
         ({"phase": "pretrained"}, "phase should be pretrained at step -1 and nowhere else"),
+        ({"phase": "seen"}, "phase should be seen where eval_task is 'seen' and nowhere else"),
+        ({"eval_task": "seen"}, "phase should be seen where eval_task is 'seen' and nowhere else"),
     ],
 )
 def test_unsound_rows_are_refused_on_write(change: dict[str, Any], expected: str, tmp_path: Path) -> None:

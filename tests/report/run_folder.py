@@ -14,8 +14,9 @@ import yaml
 from PIL import Image
 from safetensors.numpy import save_file
 
-from gift_core.artifacts.accuracy import write_accuracy
+from gift_core.artifacts.accuracy import SEEN, seen_until, write_accuracy
 from gift_core.artifacts.fisher import Fisher, write_fisher
+from gift_core.artifacts.json_files import write_json
 from gift_core.artifacts.losses import write_losses
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
 from gift_core.config import Config, load_config
@@ -48,25 +49,81 @@ Matrix = Sequence[Sequence[float]]
 
 
 def write_run(
-    root: Path, *, tasks: tuple[str, ...] = TASKS, matrices: Mapping[str, Matrix] = MATRICES, seed: int = 42
+    root: Path,
+    *,
+    tasks: tuple[str, ...] = TASKS,
+    matrices: Mapping[str, Matrix] = MATRICES,
+    seed: int = 42,
+    changes: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Fill root with params.yaml, accuracies, losses, pairs, models' headers and two timings; return the parameters."""
-    layout = Layout(root)
-    config = write_params(root, tasks, tuple(matrices), seed=seed)
+    """Fill root with params.yaml, accuracies, losses, pairs, models' headers and two timings; return the parameters.
+
+    `changes` are other sections of params.yaml.
+    """
+    config = write_params(root, tasks, tuple(matrices), seed=seed, changes=changes)
     for method, matrix in matrices.items():
-        write_accuracies(layout, method, tasks, matrix)
+        write_accuracies(Layout(root), method, tasks, matrix)
+    _write_rest(Layout(root), config, tasks, tuple(matrices))
+    return config
+
+
+def write_seen_run(
+    root: Path,
+    *,
+    tasks: tuple[str, ...],
+    zero_shot: Sequence[float],
+    seen: Mapping[str, Sequence[float]],
+    seed: int = 42,
+) -> Config:
+    """The same of a class-incremental run: percent on all classes so far, a number a step."""
+    protocol = {"evaluation": {"batch_size": 256, "protocol": "class_incremental"}}
+    config = write_params(root, tasks, tuple(seen), seed=seed, changes=protocol)
+    for method, course in seen.items():
+        write_seen_accuracies(Layout(root), method, tasks, zero_shot, course)
+    _write_rest(Layout(root), config, tasks, tuple(seen))
+    return config
+
+
+def _write_rest(layout: Layout, config: Config, tasks: tuple[str, ...], methods: tuple[str, ...]) -> None:
+    for method in methods:
         if config.methods[method].learns != "nothing":
             _write_losses(layout, method, tasks)
         if config.methods[method].anchor.needs_fisher:
             _write_fisher(layout, method, tasks)
     for position, task in enumerate(tasks):
+        write_task_json(layout, task)
         _write_pairs(layout.shards(task), seed=position)
     _write_pretrained(layout.pretrained())
     for cell, seconds in (("letters", 65.5), ("textures", 61.0)):
         note = layout.timings() / "synthesize" / f"{cell}.json"
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(json.dumps({"seconds": seconds}))
-    return config
+
+
+def write_task_json(
+    layout: Layout, task: str, *, classes: int = 10, notes: Sequence[str] = (), skipped: Sequence[Sequence[str]] = ()
+) -> None:
+    """A task's description without its images: the report reads no others."""
+    described: dict[str, Any] = {"name": task, "class_names": [f"{task} {number}" for number in range(classes)]}
+    described |= {"templates": ["a photo of a {}."], "source": "test", "counts": {"train": 1000, "test": 500}}
+    described |= {"skipped": list(skipped), "notes": list(notes), "hashes": {}}
+    write_json(layout.task(task) / "task.json", described)
+
+
+def write_seen_accuracies(
+    layout: Layout, method: str, tasks: tuple[str, ...], zero_shot: Sequence[float], course: Sequence[float]
+) -> None:
+    """Accuracy files of the class-incremental protocol: the pre-trained model and the step's, on all classes so far."""
+    hashes = {"model:pretrained": "0" * 64}
+    for step, task in enumerate(tasks):
+        hashes[f"model:{task}"] = f"{step + 1:064x}"
+        common = {"method": method, "n": 500 * (step + 1)}
+        rows = [
+            {"step": -1, "trained_task": "pretrained", "eval_task": seen_until(task), "phase": "pretrained",
+             "top1": zero_shot[step] / 100},
+            {"step": step, "trained_task": task, "eval_task": SEEN, "phase": SEEN, "top1": course[step] / 100},
+        ]  # fmt: skip
+        write_accuracy(layout.accuracy(method, task), pd.DataFrame([{**row, **common} for row in rows]), hashes)
 
 
 def write_accuracies(layout: Layout, method: str, tasks: tuple[str, ...], matrix: Matrix) -> None:
@@ -129,7 +186,14 @@ def _write_pretrained(folder: Path) -> None:
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": {}, "preprocess_cfg": {}}))
 
 
-def write_params(root: Path, tasks: tuple[str, ...], methods: tuple[str, ...], *, seed: int = 42) -> Config:
+def write_params(
+    root: Path,
+    tasks: tuple[str, ...],
+    methods: tuple[str, ...],
+    *,
+    seed: int = 42,
+    changes: Mapping[str, Any] | None = None,
+) -> Config:
     """The project's own params.yaml, cut to these tasks and methods; a method without a row there copies gift's."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     row = next(iter(params["tasks"].values()))
@@ -140,6 +204,7 @@ def write_params(root: Path, tasks: tuple[str, ...], methods: tuple[str, ...], *
     ]
     rows = {method: params["methods"].get(method, params["methods"]["gift"]) for method in methods}
     params |= {"seed": seed, "methods": rows, "run": {"methods": list(methods), "device": "auto", **_by_replay(rows)}}
+    params |= changes or {}
     root.mkdir(parents=True, exist_ok=True)
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     return load_config(root / "params.yaml")

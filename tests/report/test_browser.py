@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ from gift_core.layout import Layout
 from gift_core.report import build_report
 from gift_core.report.comparison import compare_runs
 from tests.report.browser import Page, chromium, open_browser
-from tests.report.run_folder import MATRICES, ROOT, Matrix, write_run
+from tests.report.run_folder import MATRICES, ROOT, Matrix, write_run, write_seen_run, write_task_json
+from tests.report.test_beside_published import write_mtil
 
 pytestmark = [
     pytest.mark.browser,
@@ -82,19 +83,39 @@ def write_large_run(root: Path, seed: int = 42) -> Config:
     return write_run(root, tasks=MANY_TASKS, matrices=matrices, seed=seed)
 
 
+def write_long_seen_run(root: Path) -> Config:
+    """A class-incremental run of 50 steps of two classes, with every method that has one model."""
+    steps = np.arange(50)
+    seen = {
+        method: (95 - 50 * (steps / 50) ** (0.4 + 0.1 * place)).tolist()
+        for place, method in enumerate(name for name in MANY_METHODS if name not in ("zero_shot", "individual"))
+    }
+    tasks = tuple(f"cifar100_{step:02d}" for step in steps)
+    config = write_seen_run(root, tasks=tasks, zero_shot=(88 - 0.4 * steps).tolist(), seen=seen)
+    for task in tasks:
+        write_task_json(Layout(root), task, classes=2)
+    return config
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The reports of 3 tasks and 2 methods, and of 11 tasks and every method; the comparison of three seeds of it."""
-    small, *seeds = (tmp_path_factory.mktemp(name) for name in ("small", "42", "43", "44"))
+    """The reports of 3 tasks and 2 methods, and of 11 tasks and every method; the comparison of three seeds of it.
+
+    A run of MTIL in which zero-shot differs, and a class-incremental one of 50 steps.
+    """
+    names = ("mtil", "seen", "small", "42", "43", "44")
+    mtil, seen, small, *seeds = (tmp_path_factory.mktemp(name) for name in names)
     configs = [write_run(small), *(write_large_run(root, seed) for root, seed in zip(seeds, SEEDS, strict=True))]
-    for root, config in ((small, configs[0]), (seeds[0], configs[1])):
+    configs += [write_mtil(mtil, apart={"eurosat": -12.0, "dtd": 2.0}), write_long_seen_run(seen)]
+    for root, config in zip((small, *seeds, mtil, seen), configs, strict=True):
         build_report(Layout(root), config, root / "reports")
     compare_runs(seeds, seeds[0] / "comparison")
     folders = {"small": small / "reports", "large": seeds[0] / "reports", "comparison": seeds[0] / "comparison"}
+    folders |= {"mtil": mtil / "reports", "seen": seen / "reports"}
     return {name: folder / "index.html" for name, folder in folders.items()}
 
 
-@pytest.fixture(params=["small", "large", "comparison"])
+@pytest.fixture(params=["small", "large", "comparison", "mtil", "seen"])
 def page(request: pytest.FixtureRequest, pages: dict[str, Path]) -> Path:
     return pages[request.param]
 
@@ -181,3 +202,27 @@ def test_scrolling_regions_and_buttons_can_be_reached_by_keyboard(browser: Page,
         '[...document.querySelectorAll(".scroll, .legend button, summary, a")].filter((e) => e.tabIndex < 0).length'
     )
     assert browser.evaluate(unreachable) == 0
+
+
+def test_folded_tables_of_steps_and_published_matrices_fit_when_they_are_opened(
+    browser: Page, pages: dict[str, Path]
+) -> None:
+    for name in ("mtil", "seen"):
+        browser.open(pages[name], width=390)
+        browser.evaluate("document.querySelectorAll('details').forEach((e) => { e.open = true; })")
+        assert browser.evaluate("document.documentElement.scrollWidth") == 390
+        assert browser.evaluate(TOO_WIDE) == []
+        assert browser.evaluate(CONTRAST) == []
+
+
+def test_the_numbers_below_a_chart_of_fifty_steps_lie_apart(browser: Page, pages: dict[str, Path]) -> None:
+    for width in (390, 1280):
+        browser.open(pages["seen"], width=width)
+        boxes = """[...document.querySelectorAll("#seen svg[role=img], #losses svg[role=img]")].map((chart) =>
+            [...chart.querySelectorAll(".tick.x")].filter((e) => /^[0-9]+$/.test(e.textContent))
+            .map((e) => e.getBoundingClientRect()).map((b) => [b.left, b.right]))"""
+        charts = browser.evaluate(boxes)
+        assert len(charts) > 1
+        for ticks in charts:
+            assert len(ticks) > 5
+            assert all(right < left for (_, right), (left, _) in pairwise(ticks))

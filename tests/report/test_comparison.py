@@ -16,10 +16,11 @@ from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.report.comparison import compare_runs
+from gift_core.report.comparison.course import course_of
 from gift_core.report.comparison.measuring import groups_of, measure_runs
 from gift_core.report.comparison.reading import read_runs
 from gift_core.report.comparison.scatter import scatters_of
-from tests.report.run_folder import MATRICES, METRICS, ROOT, TASKS, Matrix, write_run
+from tests.report.run_folder import MATRICES, METRICS, ROOT, TASKS, Matrix, write_run, write_seen_run
 
 SHIFTS = {42: 0.0, 43: -1.0, 44: 1.0}  # points that gift has more after training with that seed
 
@@ -237,3 +238,53 @@ def test_the_comparison_imports_no_torch() -> None:
     code = "import sys, gift_core.report.comparison; print([m for m in ('torch', 'scipy') if m in sys.modules])"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert printed.stdout.strip() == "[]"
+
+
+STEPS = ("first", "second")
+ON_SEEN = {"finetune": (90.0, 50.0), "gift": (92.0, 80.0)}
+
+
+def write_seen_seed(root: Path, seed: int) -> Path:
+    """Class-incremental; gift ends a point higher with every seed."""
+    seen = {**ON_SEEN, "gift": (92.0, 80.0 + seed - 43)}
+    write_seen_run(root / str(seed), tasks=STEPS, zero_shot=(70.0, 60.0), seen=seen, seed=seed)
+    return root / str(seed)
+
+
+@pytest.fixture(scope="module")
+def seen_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("seen")
+    compare_runs([write_seen_seed(folder, seed) for seed in (42, 43, 44)], folder / "comparison")
+    return folder / "comparison"
+
+
+def test_class_incremental_runs_are_compared_by_avg_and_last(seen_out: Path) -> None:
+    values = pd.read_csv(seen_out / "comparison.csv")
+    assert list(values.columns) == ["seed", "method", "avg", "last"]
+    assert values[values.method == "gift"]["last"].tolist() == [79.0, 80.0, 81.0]
+    methods = json.loads((seen_out / "comparison.json").read_text(encoding="utf-8"))["methods"]
+    assert methods["gift"]["figures"]["avg"] == {"mean": 86.0, "deviation": 0.5, "seeds": 3}
+    assert methods["zero_shot"]["figures"]["last"]["mean"] == 60.0
+    assert methods["finetune"]["difference"]["last"]["mean"] == -30.0
+
+
+def test_the_page_of_class_incremental_runs_has_their_course_and_no_chart_of_transfer(seen_out: Path) -> None:
+    page = (seen_out / "index.html").read_text(encoding="utf-8")
+    assert "Over 3 seeds GIFT keeps 80.0 ± 1.0% accuracy among all classes after 2 steps;" in page
+    assert 'id="seen"' in page and 'id="chart"' not in page
+    assert "Own task" not in page and "Transfer" not in page
+
+
+def test_the_course_is_the_mean_over_the_seeds(seen_out: Path) -> None:
+    roots = [seen_out.parent / str(seed) for seed in (42, 43, 44)]
+    chart = course_of(measure_runs(read_runs(roots, allow_missing=False), None))
+    assert chart is not None
+    assert [label.text for label in chart.labels] == ["50.0 Fine-tuning", "80.0 GIFT", "60.0 Zero-shot"]
+    assert chart.hovers[1].text == "After step 2 of 2\nFine-tuning\t50.0\nGIFT\t80.0\nZero-shot\t60.0"
+
+
+def test_both_protocols_are_not_one_experiment(seen_out: Path, tmp_path: Path) -> None:
+    other = write_run(tmp_path, tasks=STEPS, matrices={"gift": [[70, 60], [80, 60], [80, 80]]}, seed=45)
+    assert other.evaluation.protocol == "task_incremental"
+    with pytest.raises(UserError, match=r"evaluation\.protocol is class_incremental in the first and task_incremental"):
+        read_runs([seen_out.parent / "42", tmp_path], allow_missing=False)

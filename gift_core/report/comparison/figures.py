@@ -7,14 +7,17 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-COLUMNS = ("transfer", "avg", "last", "forgetting", "own")
 LOWER_IS_BETTER = ("forgetting",)
 TITLES = {"transfer": "Transfer", "avg": "Avg", "last": "Last", "forgetting": "Forgetting", "own": "Own task"}
 
 
 @dataclass(frozen=True)
 class Runs:
-    """Finished runs of one experiment. `values`: seed, method and COLUMNS in percent, a row a finished method."""
+    """Finished runs of one experiment.
+
+    `values`: seed, method and `columns` in percent, a row a finished method. `seen`, of class-incremental runs: seed,
+    method, step, percent on all classes so far.
+    """
 
     experiment: str
     tasks: tuple[str, ...]
@@ -23,7 +26,9 @@ class Runs:
     references: tuple[str, ...]
     separate_models: tuple[str, ...]
     missing: tuple[tuple[int, str], ...]  # (seed, method)
+    columns: tuple[str, ...]
     values: pd.DataFrame
+    seen: pd.DataFrame | None
 
     def of(self, method: str, column: str) -> pd.Series[float]:
         """The method's figures by seed, in the order of the seeds; undefined ones are left out."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gift_core.errors import lookup
 from gift_core.metrics import ZERO_SHOT
-from gift_core.report.comparison.figures import COLUMNS, Comparison, Difference, Group, Runs
+from gift_core.report.comparison.figures import Comparison, Difference, Group, Runs
 from gift_core.report.comparison.statistics import difference_of, spread_of
 from gift_core.report.words import label
 
@@ -37,7 +37,7 @@ def best_by_last(runs: Runs) -> str:
 
 def shown_columns(runs: Runs, method: str) -> tuple[str, ...]:
     """The columns that mean something for the method."""
-    return OF_SEPARATE_MODELS if method in runs.separate_models else COLUMNS
+    return OF_SEPARATE_MODELS if method in runs.separate_models else runs.columns
 
 
 def groups_of(runs: Runs) -> tuple[Group, ...]:

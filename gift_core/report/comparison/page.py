@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gift_core.metrics import ZERO_SHOT
-from gift_core.report.comparison.figures import COLUMNS, TITLES, Comparison, Spread
+from gift_core.report.comparison.course import course_of
+from gift_core.report.comparison.figures import TITLES, Comparison, Spread
 from gift_core.report.comparison.scatter import scatters_of
 from gift_core.report.comparison.tables import reach_of, row_groups
 from gift_core.report.page import environment
@@ -19,9 +20,10 @@ def render_comparison(comparison: Comparison) -> str:
             comparison=comparison,
             runs=comparison.runs,
             headline=headline(comparison),
-            columns=[(TITLES[column], reach_of(comparison, column)) for column in COLUMNS],
+            columns=[(TITLES[column], reach_of(comparison, column)) for column in comparison.runs.columns],
             groups=row_groups(comparison),
             scatters=scatters_of(comparison),
+            course=course_of(comparison),
             missing=[f"{label(method)} (seed {seed})" for seed, method in comparison.runs.missing],
         )
     )
@@ -30,9 +32,12 @@ def render_comparison(comparison: Comparison) -> str:
 def headline(comparison: Comparison) -> tuple[str, str]:
     """The result in one sentence: what the chosen method keeps, and how many others differ by more than the noise."""
     name, runs = comparison.against, comparison.runs
-    last = comparison.spreads[name].get("last", comparison.spreads[name]["own"])
-    kept = f"Over {plural(len(runs.seeds), 'seed')} {label(name)} keeps {with_deviation(last)}% mean accuracy"
-    kept += f" after {plural(len(runs.tasks), 'task')}"
+    last = comparison.spreads[name].get("last") or comparison.spreads[name]["own"]
+    kept = f"Over {plural(len(runs.seeds), 'seed')} {label(name)} keeps {with_deviation(last)}% "
+    if runs.seen is None:
+        kept += f"mean accuracy after {plural(len(runs.tasks), 'task')}"
+    else:
+        kept += f"accuracy among all classes after {plural(len(runs.tasks), 'step')}"
     if len(runs.seeds) == 1:
         return f"{kept};", " one seed shows no spread, so nothing here can be told from noise."
     others = [

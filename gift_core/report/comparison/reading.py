@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,8 +13,7 @@ import pandas as pd
 from gift_core.config import Config, load_config
 from gift_core.errors import UserError
 from gift_core.layout import Layout
-from gift_core.metrics import ZERO_SHOT
-from gift_core.report.accuracies import measure, own_task, read_accuracies
+from gift_core.report.accuracies import COLUMNS, Measured, measure, read_accuracies
 from gift_core.report.comparison.figures import Runs
 from gift_core.report.roles import is_untouched
 
@@ -52,6 +51,8 @@ def read_runs(roots: Sequence[Path], *, allow_missing: bool) -> Runs:
     if missing and not allow_missing:
         raise UserError(_what_is_missing(runs, wanted))
     methods = tuple(name for name in wanted if any(name in run.finished for run in runs))
+    measured = _measured(runs)
+    columns = COLUMNS[runs[0].config.evaluation.protocol]
     return Runs(
         experiment=runs[0].config.experiment,
         tasks=runs[0].tasks,
@@ -60,7 +61,9 @@ def read_runs(roots: Sequence[Path], *, allow_missing: bool) -> Runs:
         references=tuple(name for name in methods if rows[name].is_reference),
         separate_models=tuple(name for name in methods if rows[name].keeps_every_model),
         missing=missing,
-        values=_values(runs),
+        columns=columns,
+        values=_values(measured, columns),
+        seen=_seen(measured),
     )
 
 
@@ -75,21 +78,39 @@ def _open(root: Path) -> Run:
     return Run(root, config, finished)
 
 
-def _values(runs: Sequence[Run]) -> pd.DataFrame:
-    rows, models = [], {}
+def _measured(runs: Sequence[Run]) -> dict[int, Measured]:
+    """Every run, measured, by its seed; UserError where they started from different models."""
+    by_seed, models = {}, {}
     for run in runs:
         accuracy, hashes = read_accuracies(Layout(run.root), run.finished, run.tasks)
         models[run.root] = hashes[run.finished[0]].get(MODEL)
         learning = tuple(name for name in run.finished if not is_untouched(run.config.methods[name]))
-        measured = measure(Layout(run.root), accuracy, learning, run.tasks)
-        for name in (ZERO_SHOT, *learning):
-            own = own_task(measured.matrices[name])
-            rows.append({"seed": run.config.seed, "method": name, **measured.metrics[name], "own": own})
+        by_seed[run.config.seed] = measure(Layout(run.root), run.config, accuracy, learning)
     for (first, one), (second, other) in pairwise(models.items()):
         if one != other:
             raise UserError(f"{PLACE}: {first} and {second} started from different pre-trained models.")
-    values: pd.DataFrame = pd.DataFrame(rows).astype({"transfer": float, "forgetting": float})
+    return by_seed
+
+
+def _values(measured: Mapping[int, Measured], columns: tuple[str, ...]) -> pd.DataFrame:
+    rows = [
+        {"seed": seed, "method": name, **{column: figures[column] for column in columns}}
+        for seed, of_seed in measured.items()
+        for name, figures in of_seed.figures.items()
+    ]
+    values: pd.DataFrame = pd.DataFrame(rows).astype(dict.fromkeys(columns, float))
     return values
+
+
+def _seen(measured: Mapping[int, Measured]) -> pd.DataFrame | None:
+    rows = [
+        (seed, name, step, float(percent))
+        for seed, of_seed in measured.items()
+        if of_seed.seen is not None
+        for name in of_seed.seen.columns
+        for step, percent in enumerate(of_seed.seen[name])
+    ]
+    return pd.DataFrame(rows, columns=["seed", "method", "step", "percent"]) if rows else None
 
 
 def _require_comparable(first: Run, second: Run) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gift_core.report.comparison.figures import COLUMNS, LOWER_IS_BETTER, Comparison, Difference, Spread
+from gift_core.report.comparison.figures import LOWER_IS_BETTER, Comparison, Difference, Spread
 from gift_core.report.words import label, number
 
 
@@ -48,7 +48,7 @@ class RowGroup:
 
 def row_groups(comparison: Comparison) -> list[RowGroup]:
     """The groups with their rows in order."""
-    reach = {column: reach_of(comparison, column) for column in COLUMNS}
+    reach = {column: reach_of(comparison, column) for column in comparison.runs.columns}
     return [
         RowGroup(group.title, tuple(_row(comparison, method, reach) for method in group.methods))
         for group in comparison.groups
@@ -63,13 +63,14 @@ def reach_of(comparison: Comparison, column: str) -> float:
 
 
 def _row(comparison: Comparison, method: str, reach: Mapping[str, float]) -> Row:
-    count, every = comparison.spreads[method]["own"].count, len(comparison.runs.seeds)
+    runs = comparison.runs
+    count, every = comparison.spreads[method][runs.columns[-1]].count, len(runs.seeds)
     differences = comparison.differences.get(method, {})
     return Row(
         name=label(method),
         seeds="" if count == every else f"{count} of {every} seeds",
-        figures=tuple(_figure(comparison, method, column, reach[column]) for column in COLUMNS),
-        differences=tuple(_difference(differences.get(column), column) for column in COLUMNS),
+        figures=tuple(_figure(comparison, method, column, reach[column]) for column in runs.columns),
+        differences=tuple(_difference(differences.get(column), column) for column in runs.columns),
     )
 
 

@@ -1,4 +1,4 @@
-"""Top-1, and the L of cells that a step adds to the accuracy matrix."""
+"""Task-incremental: the L of cells that a step adds to the accuracy matrix."""
 
 from __future__ import annotations
 
@@ -8,38 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from gift_core import evaluation
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
-from gift_core.artifacts.task import TaskInfo, write_task
 from gift_core.clip.model import Clip
 from gift_core.clip.saving import save_clip
 from gift_core.errors import ContractError
-from gift_core.evaluation import EvaluationSet, evaluate_step, evaluation_set, newest_model, own_model, top1
-from tests.clip.tiny import png, tiny_clip
-
-TASKS = ("letters", "digits", "faces")
-
-
-@pytest.fixture
-def tasks(tmp_path: Path) -> dict[str, Path]:
-    """Three tasks of two classes, 4, 5 and 6 test images."""
-    folders = {}
-    for number, name in enumerate(TASKS):
-        folders[name] = tmp_path / "tasks" / name
-        info = TaskInfo(name, (f"{name} one", f"{name} two"), ("a {}.", "the {}"), "made for a test")
-        images = [(png(10 * number + row), "png", row % 2) for row in range(4 + number)]
-        write_task(folders[name], info, images[:2], images, images_per_shard=3)
-    return folders
-
-
-@pytest.fixture
-def models(tmp_path: Path) -> dict[str, Path]:
-    """Four models with different weights."""
-    folders = {}
-    for seed, name in enumerate(("pretrained", *TASKS)):
-        folders[name] = tmp_path / "models" / name
-        save_clip(tiny_clip(seed=seed), folders[name], {})
-    return folders
+from gift_core.evaluation import newest_model, own_model, task_incremental
+from gift_core.evaluation.chain import Measured
+from gift_core.evaluation.streaming import HeldOut
+from gift_core.evaluation.task_incremental import evaluate_matrix, matrix_in_words
+from tests.clip.tiny import tiny_clip
+from tests.evaluation.sequence import TASKS, cell_of
 
 
 def measure(
@@ -48,27 +26,8 @@ def measure(
     step: int,
     previous: dict[str, str] | None = None,
     answering: Callable[[int, int], int] = newest_model,
-):
-    names = TASKS[: step + 1]
-    return evaluate_step(
-        "gift",
-        {name: models[name] for name in ("pretrained", *names)},
-        tasks={name: tasks[name] for name in names},
-        answering=answering,
-        device=torch.device("cpu"),
-        precision="fp32",
-        batch_size=4,
-        previous=previous,
-    )
-
-
-def test_top1_counts_images_whose_nearest_class_is_their_own(tasks: dict[str, Path]) -> None:
-    clip = tiny_clip()
-    test = evaluation_set(clip, tasks["digits"])
-    guess = top1(clip, test, batch_size=2)
-    assert guess in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-    swapped = type(test)(test.task, test.pixels_NCHW, 1 - test.labels_N)
-    assert top1(clip, swapped, batch_size=2) == pytest.approx(1 - guess)
+) -> Measured:
+    return evaluate_matrix(cell_of(models, tasks, step, previous=previous, answering=answering))
 
 
 def test_the_first_step_measures_its_model_and_the_pretrained_one(
@@ -138,10 +97,10 @@ def signed_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
         folders[name] = tmp_path / "signed" / name
         save_clip(clip, folders[name], {})
 
-    def signature(clip: Clip, test: EvaluationSet, *, batch_size: int) -> float:
-        return mark(clip).item() + len(test.labels_N) / 100
+    def signature(clip: Clip, images: HeldOut) -> float:
+        return mark(clip).item() + len(images) / 100
 
-    monkeypatch.setattr(evaluation, "top1", signature)
+    monkeypatch.setattr(task_incremental, "top1", signature)
     return folders
 
 
@@ -176,17 +135,8 @@ def test_a_cell_is_answered_by_the_model_whose_turn_it_is(
     }
 
 
-def test_the_newest_model_answers_where_nothing_else_is_said(
-    signed_models: dict[str, Path], tasks: dict[str, Path]
-) -> None:
-    rows, _ = evaluate_step(
-        "gift",
-        {name: signed_models[name] for name in ("pretrained", "letters", "digits")},
-        tasks={name: tasks[name] for name in ("letters", "digits")},
-        device=torch.device("cpu"),
-        precision="fp32",
-        batch_size=4,
-        previous=None,
-    )
-    past = rows[rows.phase == "past"]
-    assert past.top1.tolist() == pytest.approx([0.24])
+def test_the_step_in_words_is_its_own_row(models: dict[str, Path], tasks: dict[str, Path]) -> None:
+    rows, _ = measure(models, tasks, 1)
+    digits, letters = rows[rows.step == 1].top1
+    both = f"{digits:.1%} on digits, {(digits + letters) / 2:.1%} on the 2 tasks so far"
+    assert matrix_in_words(rows) == both

@@ -1,0 +1,149 @@
+"""Class-incremental: one test on all classes so far, worked out a second time the slow way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from torch.nn import functional
+
+from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
+from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_task
+from gift_core.clip.images import decode, evaluation_transform
+from gift_core.clip.loading import load_folder
+from gift_core.errors import ContractError, UserError
+from gift_core.evaluation import PROTOCOLS, own_model
+from gift_core.evaluation.chain import Measured
+from gift_core.evaluation.class_incremental import evaluate_seen, require_distinct_classes, seen_in_words
+from gift_core.metrics import accuracy_on_seen, metrics_by_method, with_zero_shot
+from tests.clip.tiny import png
+from tests.evaluation.sequence import TASKS, cell_of
+
+CPU = torch.device("cpu")
+
+
+def measure(
+    models: dict[str, Path], tasks: dict[str, Path], step: int, previous: dict[str, str] | None = None
+) -> Measured:
+    return evaluate_seen(cell_of(models, tasks, step, previous=previous))
+
+
+def chain(models: dict[str, Path], tasks: dict[str, Path]) -> list[Measured]:
+    cells: list[Measured] = []
+    for step in range(len(TASKS)):
+        cells.append(measure(models, tasks, step, cells[-1][1] if cells else None))
+    return cells
+
+
+def slow_hits(model: Path, folders: list[Path]) -> tuple[int, int]:
+    """(images told right among all classes of the folders, images): one image and one prompt at a time."""
+    clip = load_folder(model, device=CPU, precision="fp32")
+    transform, classes, images = evaluation_transform(clip), [], []
+    with torch.no_grad():
+        for folder in folders:
+            task = read_task(folder)
+            images += [(image, label + len(classes)) for image, label in iterate_task(folder, "test")]
+            for name in task.class_names:
+                prompts = [clip.model.encode_text(clip.tokenizer([t.format(name)]))[0] for t in task.templates]
+                classes.append(functional.normalize(sum(functional.normalize(p, dim=0) for p in prompts), dim=0))
+        encoded = [(clip.model.encode_image(transform(decode(image))[None])[0], label) for image, label in images]
+    hits = sum(int(torch.argmax(torch.stack([feature @ c for c in classes]))) == label for feature, label in encoded)
+    return hits, len(images)
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_top1_is_over_all_images_among_all_classes_so_far(
+    models: dict[str, Path], tasks: dict[str, Path], step: int
+) -> None:
+    rows, _ = measure(models, tasks, step)
+    folders = [tasks[name] for name in TASKS[: step + 1]]
+    for row, model in zip(rows.itertuples(), ("pretrained", TASKS[step]), strict=True):
+        hits, images = slow_hits(models[model], folders)
+        assert (row.top1, row.n) == (pytest.approx(hits / images), images)
+
+
+def test_a_step_adds_one_row_of_its_model_and_one_of_the_pretrained(
+    models: dict[str, Path], tasks: dict[str, Path]
+) -> None:
+    rows, _ = measure(models, tasks, 1)
+    cells = rows[["method", "step", "trained_task", "eval_task", "phase", "n"]].to_records(index=False).tolist()
+    assert cells == [
+        ("gift", -1, "pretrained", "seen:digits", "pretrained", 9),
+        ("gift", 1, "digits", "seen", "seen", 9),
+    ]
+
+
+def test_the_chain_passes_the_contract_and_becomes_metrics_with_a_zero_shot_row(
+    models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path
+) -> None:
+    cells = []
+    for step, (rows, metadata) in enumerate(chain(models, tasks)):
+        write_accuracy(tmp_path / f"{step}.parquet", rows, metadata)
+        cells.append(read_accuracy(tmp_path / f"{step}.parquet")[0])
+    rows = pd.concat(cells)
+    metrics = metrics_by_method(rows)
+    assert list(metrics) == ["zero_shot", "gift"]
+    last = [slow_hits(models[model], list(tasks.values())) for model in ("pretrained", "faces")]
+    assert [metrics[name]["last"] for name in metrics] == pytest.approx([100 * hits / n for hits, n in last])
+    assert list(accuracy_on_seen(with_zero_shot(rows), "zero_shot").index) == list(TASKS)
+
+
+def test_metadata_name_all_models_of_the_chain_though_only_two_are_read(
+    models: dict[str, Path], tasks: dict[str, Path]
+) -> None:
+    _, previous = measure(models, tasks, 0)
+    for file in models["letters"].iterdir():
+        file.unlink()
+    _, metadata = measure(models, tasks, 1, previous)
+    assert sorted(metadata) == ["model:digits", "model:letters", "model:pretrained", "task:digits", "task:letters"]
+
+
+@pytest.mark.parametrize("changed", ["model:pretrained", "task:letters"])
+def test_a_chain_measured_on_something_else_is_refused(
+    models: dict[str, Path], tasks: dict[str, Path], changed: str
+) -> None:
+    _, previous = measure(models, tasks, 0)
+    previous[changed] = "0" * 64
+    with pytest.raises(ContractError, match=f"measured on another {changed}"):
+        measure(models, tasks, 1, previous)
+
+
+def test_models_of_their_own_for_the_tasks_are_refused_before_any_is_loaded(tasks: dict[str, Path]) -> None:
+    nowhere = {name: Path("nowhere") for name in ("pretrained", *TASKS)}
+    with pytest.raises(UserError, match=r"gift keeps a model of its own for every task.*run\.methods"):
+        evaluate_seen(cell_of(nowhere, tasks, 1, answering=own_model))
+
+
+def described(name: str, *classes: str) -> TaskInfo:
+    return TaskInfo(name, classes, ("a {}.",), "made for a test")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("swift", "the class 'swift', so"), (" Swift", "the class 'swift' and ' Swift', so")]
+)
+def test_a_class_in_two_tasks_is_refused_with_both(name: str, said: str) -> None:
+    with pytest.raises(UserError, match=f"tasks birds and cars both have {said}"):
+        require_distinct_classes([described("birds", "robin", "swift"), described("cars", "polo", name)])
+    require_distinct_classes([described("birds", "robin", "swift"), described("cars", "polo", "swift car")])
+
+
+def test_a_class_in_two_tasks_is_met_before_any_image_is_read(models: dict[str, Path], tasks: dict[str, Path]) -> None:
+    images = [(png(0), "png", 0)]
+    write_task(tasks["digits"], described("digits", "Letters One", "two"), images, images, images_per_shard=3)
+    with pytest.raises(UserError, match="tasks letters and digits both have the class 'letters one' and 'Letters One'"):
+        measure(models, tasks, 1)
+
+
+def test_the_step_in_words_names_both_models(models: dict[str, Path], tasks: dict[str, Path]) -> None:
+    rows, _ = measure(models, tasks, 1)
+    untouched, learned = rows.top1
+    said = f"{learned:.1%} on 9 test images of all classes so far (the pre-trained model: {untouched:.1%})"
+    assert seen_in_words(rows) == said
+
+
+def test_params_yaml_and_the_table_name_the_same_protocols() -> None:
+    from gift_core.config import EvaluationConfig
+
+    assert set(PROTOCOLS) == set(EvaluationConfig.model_fields["protocol"].annotation.__args__)

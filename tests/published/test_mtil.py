@@ -1,0 +1,76 @@
+"""The published tables: what they hold, that they agree with each other, and that a built wheel has them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from gift_core.metrics import metrics_by_method
+from gift_core.published.mtil import METRICS, ORDER_1, ORDER_2, accuracy_rows, benchmark_of, summary, zero_shot
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_two_orders_are_of_the_same_eleven_data_sets() -> None:
+    assert sorted(ORDER_1.data_sets) == sorted(ORDER_2.data_sets)
+    assert len(set(ORDER_1.data_sets)) == 11
+    assert ORDER_1.data_sets[0] == "aircraft" and ORDER_2.data_sets[0] == "stanford_cars"
+
+
+def test_a_benchmark_is_known_by_exactly_its_data_sets() -> None:
+    assert benchmark_of(list(ORDER_1.data_sets)) == ORDER_1
+    assert benchmark_of(ORDER_2.data_sets) == ORDER_2
+    assert benchmark_of(ORDER_1.data_sets[:-1]) is None
+    assert benchmark_of((*ORDER_1.data_sets[1:], "aircraft")) is None
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "gift", "zero"), [(ORDER_1, (69.3, 77.3, 86.0), 69.4), (ORDER_2, (65.9, 75.7, 85.3), 65.4)]
+)
+def test_the_summary_holds_every_method_with_its_source(
+    benchmark: object, gift: tuple[float, ...], zero: float
+) -> None:
+    table = summary(benchmark)  # type: ignore[arg-type]
+    assert tuple(table.loc["gift", list(METRICS)]) == gift
+    assert table.loc["zero_shot", "transfer"] == zero
+    assert len(table) == 9 and table["source"].str.contains("2503.04229").all()
+
+
+def test_the_summary_is_what_the_accuracies_give() -> None:
+    worked_out = metrics_by_method(accuracy_rows(ORDER_1))
+    table = summary(ORDER_1)
+    both = [method for method in table.index if method in worked_out]
+    assert len(both) == 7
+    for method in both:
+        assert [round(worked_out[method][name] or 0, 1) for name in METRICS] == list(table.loc[method, list(METRICS)])
+
+
+def test_order_2_has_no_accuracies_but_the_zero_shot_ones_which_are_the_same_model() -> None:
+    assert accuracy_rows(ORDER_2).empty
+    first, second = zero_shot(ORDER_1), zero_shot(ORDER_2)
+    assert tuple(second.index) == ORDER_2.data_sets and second.to_dict() == first.to_dict()
+    # the mean over the data sets, and Transfer in each order, as printed
+    for benchmark, accuracies in ((ORDER_1, first), (ORDER_2, second)):
+        assert round(accuracies.mean(), 1) == summary(benchmark).loc["zero_shot", "last"]
+        assert round(accuracies.iloc[1:].mean(), 1) == summary(benchmark).loc["zero_shot", "transfer"]
+
+
+def test_a_built_wheel_holds_the_tables(tmp_path: Path) -> None:
+    listing = "from setuptools.build_meta import build_wheel; import sys; build_wheel(sys.argv[1])"
+    (tmp_path / "src").mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", "gift_core/published"):
+        target = tmp_path / "src" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["cp", "-r", str(ROOT / name), str(target)], check=True)
+    (tmp_path / "src/gift_core/__init__.py").touch()
+    command = [sys.executable, "-c", listing, str(tmp_path)]
+    subprocess.run(command, cwd=tmp_path / "src", check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        names = set(wheel.namelist())
+    assert {
+        f"gift_core/published/{name}" for name in ("mtil.py", "mtil_summary.csv", "mtil_order_1_accuracy.csv")
+    } <= names

@@ -1,0 +1,53 @@
+"""`gift show` and the stage report: whether zero-shot agrees comes first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from stages.__main__ import app
+from tests.report.run_folder import write_run
+from tests.report.test_beside_published import AGREES, write_mtil
+
+RUNNER = CliRunner()
+
+
+def report(root: Path) -> str:
+    result = RUNNER.invoke(app, ["report", "--params", str(root / "params.yaml"), "--root", str(root)])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def show(root: Path, *options: str) -> list[str]:
+    result = RUNNER.invoke(app, ["show", "--root", str(root), *options])
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()
+
+
+def test_of_mtil_the_first_line_says_that_zero_shot_agrees(tmp_path: Path) -> None:
+    write_mtil(tmp_path)
+    assert f"report: {AGREES}" in report(tmp_path)
+    assert show(tmp_path)[0].startswith(AGREES)
+    assert show(tmp_path, "--json")[0] == "{"
+
+
+def test_of_another_run_the_table_comes_first(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    assert "Zero-shot" not in report(tmp_path)
+    assert show(tmp_path)[0] == "Accuracy in percent (Forgetting: lower is better)"
+
+
+@pytest.mark.parametrize("damage", ["missing", "no verdict"])
+def test_reports_without_the_check_show_the_table_and_a_damaged_one_is_named(tmp_path: Path, damage: str) -> None:
+    write_run(tmp_path)
+    report(tmp_path)
+    check = tmp_path / "reports" / "zero_shot.json"
+    if damage == "missing":
+        check.unlink()
+        assert show(tmp_path)[0].startswith("Accuracy in percent")
+        return
+    check.write_text("{}")
+    result = RUNNER.invoke(app, ["show", "--root", str(tmp_path)])
+    assert result.exit_code == 1 and "zero_shot.json" in result.output
