@@ -10,14 +10,23 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     with open_cell("synthesize", params, root, task=task) as cell:
         from gift_core.artifacts.prompts import read_prompts
         from gift_core.clip.device import resolve_device
-        from gift_core.generators.pipeline import check_local_folder, load_pipeline
+        from gift_core.generators.gates import REASONS, load_gates
+        from gift_core.generators.pipeline import load_pipeline
+        from gift_core.generators.sources import check_local_folder
         from gift_core.generators.synthesize import synthesize as draw_pairs
 
         generator = cell.config.generator
         check_local_folder(generator.pipeline)
         prompts = read_prompts(cell.layout.prompts(task))
-        text_to_image = load_pipeline(generator, resolve_device(cell.config.run.device))
+        device = resolve_device(cell.config.run.device)
+        gates = load_gates(generator.gates, device)
         manifest = draw_pairs(
-            prompts, text_to_image, cell.layout.shards(task), work=cell.layout.work("synthesize", task)
+            prompts,
+            load_pipeline(generator, device),
+            cell.layout.shards(task),
+            work=cell.layout.work("synthesize", task),
+            gates=gates,
         )
-        cell.say(f"{manifest['images']} pairs in {len(manifest['shards'])} shards, {manifest['redrawn']} drawn again")
+        rejected = "".join(f", {count} {REASONS[reason]}" for reason, count in manifest.get("rejected", {}).items())
+        shards, redrawn = len(manifest["shards"]), manifest["redrawn"]
+        cell.say(f"{manifest['images']} pairs in {shards} shards, {redrawn} black ones drawn again{rejected}")

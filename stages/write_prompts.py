@@ -11,13 +11,26 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
         from gift_core.artifacts.pool import PoolEntry, read_pool, write_pool
         from gift_core.artifacts.prompts import write_prompts as save_prompts
         from gift_core.artifacts.task import read_task
+        from gift_core.replay.captions import read_captions
         from gift_core.replay.prompts import draw_prompts
 
+        settings = cell.config.prompts
         info = read_task(cell.layout.task(task))
         pool = read_pool(cell.layout.pool(cell.step(task).after))
-        count = cell.config.prompts.images_per_task
-        prompts = draw_prompts(pool, count, task=task, seed=cell.config.seed)
+        captions = read_captions(settings.captions)
+        prompts = draw_prompts(
+            pool,
+            settings.images_per_task,
+            task=task,
+            seed=cell.config.seed,
+            strategy=settings.strategy,
+            captions=captions,
+        )
         save_prompts(cell.layout.prompts(task), prompts)
-        learned = [PoolEntry(task, name, info.templates[0]) for name in info.class_names]
+        learned = [PoolEntry(task, name, info.templates) for name in info.class_names]
         write_pool(cell.layout.pool(task), [*pool, *learned])
-        cell.say(f"{count} prompts from {len(pool)} class names ({prompts.source_task.nunique()} sources)")
+        captioned = sum(captions.cover(name) for name in prompts.class_name)
+        worded = f", {captioned} worded by captions" if settings.strategy == "captions" else ""
+        cell.say(
+            f"{len(prompts)} prompts from {len(pool)} class names ({prompts.source_task.nunique()} sources){worded}"
+        )

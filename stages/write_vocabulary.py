@@ -13,5 +13,5 @@ def write_vocabulary(params: Params = PARAMS, root: Root = ROOT) -> None:
 
         prompts = cell.config.prompts
         names = base_vocabulary(prompts.base_vocabulary)
-        write_pool(cell.layout.base_pool(), [PoolEntry("base", name, prompts.base_template) for name in names])
+        write_pool(cell.layout.base_pool(), [PoolEntry("base", name, (prompts.base_template,)) for name in names])
         cell.say(f"{len(names)} class names from {prompts.base_vocabulary}")

@@ -15,18 +15,20 @@ REMAKE = "re-make it with: dvc repro write_vocabulary write_prompts"
 
 @dataclass(frozen=True)
 class PoolEntry:
-    """One class name, where it came from ("base" or a task) and the template that makes it a prompt."""
+    """One class name, where it came from ("base" or a task), and the templates that make it a prompt, in their order.
+
+    The first is the one its data set is trained with.
+    """
 
     source_task: str
     class_name: str
-    template: str
+    templates: tuple[str, ...]
 
 
 def write_pool(path: Path, entries: Sequence[PoolEntry]) -> None:
-    """Writes the pool, one entry a line, in the order given."""
+    """Writes the pool, one entry a line, in the order given; ContractError for an entry that can be no prompt."""
     for entry in entries:
-        if "{}" not in entry.template or not entry.class_name:
-            raise ContractError(f"{path}: {entry} must have a class name and a template with a {{}}; {REMAKE}")
+        _require_sound(path, entry)
     lines = ",\n".join(json.dumps(asdict(entry), ensure_ascii=False) for entry in entries)
     with write_atomically(path) as unfinished:
         unfinished.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
@@ -35,8 +37,22 @@ def write_pool(path: Path, entries: Sequence[PoolEntry]) -> None:
 def read_pool(path: Path) -> list[PoolEntry]:
     """Returns the pool's entries; ContractError where the file is missing or is no pool."""
     try:
-        return [PoolEntry(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+        entries = [
+            PoolEntry(**{**entry, "templates": tuple(entry["templates"])})
+            for entry in json.loads(path.read_text(encoding="utf-8"))
+        ]
     except FileNotFoundError as error:
         raise ContractError(f"{path}: the prompt pool is missing; {REMAKE}") from error
-    except (json.JSONDecodeError, TypeError) as error:
-        raise ContractError(f"{path}: is no prompt pool ({error}); {REMAKE}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise ContractError(f"{path}: is no prompt pool ({error!r}); {REMAKE}") from error
+    for entry in entries:
+        _require_sound(path, entry)
+    return entries
+
+
+def _require_sound(path: Path, entry: PoolEntry) -> None:
+    named = all(isinstance(name, str) and name for name in (entry.source_task, entry.class_name))
+    fillable = all(isinstance(template, str) and "{}" in template for template in entry.templates)
+    if not (named and fillable and entry.templates):
+        what = f"{entry} must have a source, a class name and templates with a {{}} each"
+        raise ContractError(f"{path}: {what}; {REMAKE}")

@@ -46,7 +46,8 @@ def pair_key(index: int, position: int) -> str:
 def write_shard(folder: Path, index: int, pairs: Sequence[Pair], stats: Mapping[str, Any]) -> None:
     """Writes one shard: the tar, its table, and last NNNNN_stats.json, the mark that the shard is whole.
 
-    `stats` is added to the shard's count in the stats file; the manifest sums its "redrawn".
+    `stats` is added to the shard's count in the stats file; the manifest sums its "redrawn" (a number) and, where
+    there is one, its "rejected" (a number for each reason).
     """
     name = shard_name(index)
     write_tar(folder / f"{name}.tar", ((pair.key, _files(pair)) for pair in pairs))
@@ -62,8 +63,23 @@ def read_shard_stats(folder: Path, index: int) -> dict[str, Any] | None:
     return read_json(path, STAGE) if path.is_file() else None
 
 
+def read_shard(folder: Path, index: int) -> Iterator[Pair]:
+    """Yields the pairs of one finished shard in their order, whether or not all are there; ContractError if damaged."""
+    tar = folder / f"{shard_name(index)}.tar"
+    stats = read_json(folder / f"{shard_name(index)}_stats.json", STAGE)
+    count = 0
+    for key, files in read_tar(tar, STAGE):
+        yield _pair(tar, key, files)
+        count += 1
+    if count != stats["count"]:
+        raise broken(tar, f"there should be {stats['count']} pairs, there are {count}", STAGE)
+
+
 def write_manifest(folder: Path, generator: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes and returns the manifest of all shards in `folder`: images, their tars' hashes, generator, redrawn."""
+    """Writes and returns the manifest of all shards in `folder`: images, their tars' hashes, generator, redrawn.
+
+    It has "rejected", a number for each reason, where the shards' stats have it: the images that a gate turned away.
+    """
     shards = {tar.name: sha256_of(tar) for tar in sorted(folder.glob("*.tar"))}
     stats = [read_json(folder / f"{Path(name).stem}_stats.json", STAGE) for name in shards]
     manifest = {
@@ -71,6 +87,7 @@ def write_manifest(folder: Path, generator: Mapping[str, Any]) -> dict[str, Any]
         "shards": [{"name": name, "sha256": digest} for name, digest in shards.items()],
         "generator": dict(generator),
         "redrawn": sum(each["redrawn"] for each in stats),
+        **_rejected(stats),
     }
     write_json(folder / MANIFEST, manifest)
     return manifest
@@ -81,6 +98,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     manifest = read_json(path, STAGE)
     require_fields(path, manifest, _FIELDS, STAGE)
+    _require_rejected(path, manifest.get("rejected", {}))
     for shard in manifest["shards"]:
         require_fields(path, shard, {"name": str, "sha256": str}, STAGE)
         if not (folder / shard["name"]).is_file():
@@ -120,6 +138,17 @@ def first_pairs(folder: Path, count: int) -> list[Pair]:
     except (tarfile.TarError, OSError) as error:
         raise broken(folder / name, f"it should be a whole tar of samples, but {error}", STAGE) from error
     return [_pair(folder / name, key, files) for key, files in grouped.items()]
+
+
+def _rejected(stats: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    gated = [each["rejected"] for each in stats if "rejected" in each]
+    reasons = sorted({reason for each in gated for reason in each})
+    return {"rejected": {reason: sum(each.get(reason, 0) for each in gated) for reason in reasons}} if gated else {}
+
+
+def _require_rejected(path: Path, rejected: object) -> None:
+    if not isinstance(rejected, dict) or not all(type(count) is int for count in rejected.values()):
+        raise broken(path, f"'rejected' should be a number for each reason, it is {rejected!r}", STAGE)
 
 
 def _files(pair: Pair) -> dict[str, bytes]:

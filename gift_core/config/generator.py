@@ -53,6 +53,16 @@ class GatesConfig(Section):
     max_redraws: Count
 
 
+class NegativePromptConfig(Section):
+    """The negative prompt of a pipeline whose `guidance` is distilled into its weights (Flux), and how it steers.
+
+    `true_guidance` is classifier-free guidance on top of theirs, for twice the work.
+    """
+
+    text: str
+    true_guidance: Annotated[float, Field(gt=1)]
+
+
 class GeneratorConfig(Section):
     """The text-to-image pipeline (a diffusers folder or a hub name) and how it draws. Sizes in pixels."""
 
@@ -63,7 +73,7 @@ class GeneratorConfig(Section):
     guidance: NonNegative
     size: Annotated[int, Field(ge=8, multiple_of=8)]
     scheduler: Text | None
-    negative_prompt: str
+    negative_prompt: str | NegativePromptConfig
     batch_size: Count
     images_per_shard: Annotated[int, Field(ge=1, le=10_000)]  # img2dataset's keys have four digits for the place
     image_format: ImageFormat

@@ -1,1 +1,1 @@
-"""Text to image: any diffusers pipeline, one seeded generator an image, black images drawn again."""
+"""Text to image: any diffusers pipeline, one seeded generator an image; black or unfit images are drawn again."""

@@ -1,14 +1,17 @@
-"""Loads a diffusers text-to-image pipeline from a hub name or a local folder and draws seeded batches with it."""
+"""A diffusers text-to-image pipeline, ready to draw seeded batches."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gift_core.errors import UserError, lookup
+from gift_core.errors import UserError
+from gift_core.generators.calls import CallSettings, call_settings
+from gift_core.generators.lora import add_lora, check_lora
+from gift_core.generators.memory import check_memory, place_pipeline
+from gift_core.generators.schedulers import set_scheduler
+from gift_core.generators.sources import pretrained_pipeline
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
     from gift_core.config import GeneratorConfig
 
-DTYPES = {"float32": "float32", "float16": "float16", "bfloat16": "bfloat16"}
+PLACE = "params.yaml: generator"
 
 
 @dataclass(frozen=True)
@@ -25,103 +28,59 @@ class TextToImage:
 
     pipeline: Any
     config: GeneratorConfig
-    device: torch.device
+    settings: CallSettings
 
     def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
         """Returns one RGB image a prompt, of config.size x config.size px.
 
         Each image has its own generator, seeded with its own seed on the CPU, so that neither its place in the batch
-        nor the device decides its noise (diffusers' guide to reproducible pipelines).
+        nor the device decides its noise (diffusers' guide to reproducible pipelines). UserError where the memory does
+        not suffice, the pipeline refuses its settings, or draws another size than asked for.
         """
         import torch
 
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-        with torch.inference_mode(), _quiet(self.pipeline):
-            output = self.pipeline(
-                prompt=list(prompts),
-                generator=generators,
-                num_inference_steps=self.config.steps,
-                guidance_scale=self.config.guidance,
-                height=self.config.size,
-                width=self.config.size,
-                **self._negative_prompts(len(prompts)),
-            )
-        return [image.convert("RGB") for image in output.images]
+        try:
+            with torch.inference_mode():
+                output = self.pipeline(
+                    prompt=list(prompts), generator=generators, **self.settings.arguments(len(prompts))
+                )
+        except torch.OutOfMemoryError as error:
+            raise UserError(_out_of_memory(self.config)) from error
+        except ValueError as error:  # how pipelines refuse what they cannot do
+            kind, reason = type(self.pipeline).__name__, " ".join(str(error).split())
+            raise UserError(f"{PLACE}: {kind} refuses these settings ({reason}). Change what it names.") from error
+        return [self._checked(image) for image in output.images]
 
-    def _negative_prompts(self, count: int) -> dict[str, list[str]]:
-        return {"negative_prompt": [self.config.negative_prompt] * count} if self.config.negative_prompt else {}
+    def _checked(self, image: Image.Image) -> Image.Image:
+        size = self.config.size
+        if image.size != (size, size):
+            drawn = "x".join(map(str, image.size))
+            what = f"{size}, but {type(self.pipeline).__name__} draws {drawn} px then"
+            raise UserError(f"{PLACE}.size: {what}. Write a size it can draw, a multiple of 16 or 32 for most.")
+        return image.convert("RGB")
 
 
 def load_pipeline(config: GeneratorConfig, device: torch.device) -> TextToImage:
-    """Returns the pipeline of `config.pipeline` (a diffusers folder or a hub name) on `device`.
+    """Returns the pipeline of `config.pipeline` (a diffusers folder or a hub name) on `device`, ready to draw.
 
-    Raises UserError where the folder is missing or damaged, where the hub does not answer, or where the scheduler's
-    name is unknown to diffusers.
+    UserError where it cannot be loaded or cannot do what `config` asks for: scheduler, steps, guidance, negative
+    prompt, LoRA, memory savers. Nothing is left to be found by the first image.
     """
-    check_local_folder(config.pipeline)
-    import torch
-    from diffusers import AutoPipelineForText2Image, DiffusionPipeline
-
-    _hide_loading_bars()
-    name = lookup(DTYPES, config.dtype, "params.yaml: generator.dtype")
-    options = {"dtype": getattr(torch, name), "revision": config.revision}
-    try:
-        try:
-            pipeline = AutoPipelineForText2Image.from_pretrained(config.pipeline, **options)
-        except ValueError:  # a class that the text-to-image table does not know: its own from_pretrained may
-            pipeline = DiffusionPipeline.from_pretrained(config.pipeline, **options)
-    except Exception as error:
-        raise UserError(_cannot_load(config, error)) from error
-    if config.scheduler is not None:
-        pipeline.scheduler = _scheduler(config.scheduler, pipeline.scheduler.config)
-    pipeline.to(device)
-    return TextToImage(pipeline, config, device)
+    check_lora(config.lora)
+    check_memory(config.memory, device)
+    pipeline = pretrained_pipeline(config)
+    settings = call_settings(pipeline, config)
+    set_scheduler(pipeline, config.scheduler, config.steps)
+    add_lora(pipeline, config.lora)
+    place_pipeline(pipeline, config.memory, device)
+    pipeline.set_progress_bar_config(disable=True)  # it counts the steps of one batch, and would hide ours
+    return TextToImage(pipeline, config, settings)
 
 
-def check_local_folder(name: str) -> None:
-    """Raises UserError when `name` is a folder without model_index.json, or looks like a path and is not there."""
-    folder = Path(name)
-    if folder.is_dir() and not (folder / "model_index.json").is_file():
-        raise UserError(
-            f"params.yaml: generator.pipeline: {name} holds no model_index.json, so it is no diffusers pipeline. "
-            "Save one there with pipeline.save_pretrained(folder), or restore the folder (git checkout / dvc pull)."
-        )
-    looks_like_path = name.startswith((".", "/", "data/")) or name.count("/") > 1
-    if not folder.exists() and looks_like_path:
-        raise UserError(
-            f"params.yaml: generator.pipeline: there is no folder {name}. "
-            "Name a diffusers folder that exists, or a hub name such as stable-diffusion-v1-5/stable-diffusion-v1-5."
-        )
-
-
-def _hide_loading_bars() -> None:
-    """Weights load in seconds, a bar for each of their files only hides ours; a hub's download keeps its own."""
-    import diffusers
-    import transformers
-
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
-
-
-def _scheduler(name: str, settings: Any) -> Any:
-    import diffusers
-
-    schedulers = {entry: entry for entry in dir(diffusers) if entry.endswith("Scheduler")}
-    return getattr(diffusers, lookup(schedulers, name, "params.yaml: generator.scheduler")).from_config(settings)
-
-
-def _cannot_load(config: GeneratorConfig, error: Exception) -> str:
-    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    remedy = (
-        "The folder is incomplete or damaged: restore it (git checkout / dvc pull)."
-        if Path(config.pipeline).is_dir()
-        else "Check the name and the revision, the connection to the hub, and `hf auth login` for a gated model."
+def _out_of_memory(config: GeneratorConfig) -> str:
+    return (
+        f"{PLACE}: the device's memory does not suffice for {config.batch_size} images of {config.size} px at once. "
+        "Lower batch_size; set memory: {vae_slicing: true, vae_tiling: false, offload: model, attention: null}; or use "
+        "dtype: float16 or bfloat16."
     )
-    return f"params.yaml: generator.pipeline: {config.pipeline} cannot be loaded ({first_line}). {remedy}"
-
-
-@contextlib.contextmanager
-def _quiet(pipeline: Any) -> Iterator[None]:
-    """The pipeline's own bar counts the denoising steps of one batch; ours counts images, so only ours is shown."""
-    pipeline.set_progress_bar_config(disable=True)
-    yield

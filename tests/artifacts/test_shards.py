@@ -17,6 +17,7 @@ from gift_core.artifacts.shards import (
     iterate_pairs,
     pair_key,
     read_manifest,
+    read_shard,
     read_shard_stats,
     write_manifest,
     write_shard,
@@ -76,6 +77,25 @@ def test_the_manifest_sums_the_shards(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == manifest
 
 
+def test_the_manifest_sums_what_gates_turned_away_by_its_reason(tmp_path: Path) -> None:
+    write_shard(tmp_path, 0, PAIRS[0], {"redrawn": 0, "rejected": {"duplicate": 2, "clip_score": 1}})
+    write_shard(tmp_path, 1, PAIRS[1], {"redrawn": 0, "rejected": {"duplicate": 3, "clip_score": 0}})
+    write_manifest(tmp_path, GENERATOR)
+    assert read_manifest(tmp_path)["rejected"] == {"clip_score": 1, "duplicate": 5}
+
+
+def test_without_gates_nothing_is_said_of_them(tmp_path: Path) -> None:
+    assert "rejected" not in make(tmp_path)
+
+
+def test_a_finished_shard_is_read_before_there_is_a_manifest(tmp_path: Path) -> None:
+    write_shard(tmp_path, 0, PAIRS[0], {"redrawn": 1})
+    assert list(read_shard(tmp_path, 0)) == PAIRS[0]
+    write_tar(tmp_path / "00000.tar", [(PAIRS[0][0].key, {"png": png(0), "txt": b"a", "json": b'{"prompt_id": 0}'})])
+    message = broken_message(lambda: list(read_shard(tmp_path, 0)), tmp_path / "00000.tar", "synthesize")
+    assert "there should be 2 pairs, there are 1" in message
+
+
 def test_an_unfinished_shard_has_no_stats(tmp_path: Path) -> None:
     assert read_shard_stats(tmp_path, 0) is None
 
@@ -132,6 +152,8 @@ def test_a_wrong_count_is_refused(tmp_path: Path) -> None:
         (lambda record: record.pop("images"), "there should be a field 'images'"),
         (lambda record: record.update(redrawn="3"), "'redrawn' should be int, it is str"),
         (lambda record: record.update(shards=["00000.tar"]), "it should be an object with name, sha256"),
+        (lambda record: record.update(rejected=3), "'rejected' should be a number for each reason, it is 3"),
+        (lambda record: record.update(rejected={"duplicate": "3"}), "'rejected' should be a number for each reason"),
     ],
 )
 def test_a_damaged_manifest_is_refused(

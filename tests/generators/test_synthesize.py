@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from gift_core.artifacts.shards import iterate_pairs, read_manifest
-from gift_core.config import GeneratorConfig
+from gift_core.config import GatesConfig, GeneratorConfig
 from gift_core.errors import UserError
+from gift_core.generators.gates import OpenGates
+from gift_core.generators.pipeline import load_pipeline
 from gift_core.generators.rejects import is_black
-from gift_core.generators.synthesize import synthesize
+from gift_core.generators.synthesize import identity, synthesize
 from gift_core.seeds import seed_for
 
 CONFIG = GeneratorConfig(
@@ -50,8 +55,37 @@ def image_seed(prompt: int, attempt: int = 0) -> int:
     return seed_for("synthesize", 0, prompt, attempt)
 
 
+def pixels(folder: Path) -> str:
+    """A hash of what the images show, whatever wrote their files."""
+    shown = [np.asarray(Image.open(io.BytesIO(pair.image))).tobytes() for pair in iterate_pairs(folder)]
+    return hashlib.sha256(b"".join(shown)).hexdigest()
+
+
+def test_the_draws_are_those_of_the_first_release(tmp_path: Path) -> None:
+    black = [image_seed(4, 0), image_seed(4, 1), image_seed(5, 0)]
+    synthesize(PROMPTS, Painter(black_seeds=black), tmp_path / "a", work=tmp_path / "work", gates=OpenGates())
+    assert pixels(tmp_path / "a") == "b6b87c17e6df69fe8775d7c8791c45244c41b60ded4da9cba3e0c66ecad864f5"
+
+
+def test_the_miniature_draws_what_diffusers_draws_with_the_seeds_of_their_names(
+    tmp_path: Path, project: Path, mini_params: dict[str, Any]
+) -> None:
+    from diffusers import StableDiffusionPipeline
+
+    folder = str(project / "data/mini/diffusion")
+    section = {**mini_params["generator"], "pipeline": folder, "steps": 3, "batch_size": 2, "images_per_shard": 3}
+    text_to_image = load_pipeline(GeneratorConfig.model_validate(section), torch.device("cpu"))
+    synthesize(PROMPTS.head(2), text_to_image, tmp_path / "a", work=tmp_path / "work", gates=OpenGates())
+    theirs = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)(
+        list(PROMPTS.prompt[:2]), num_inference_steps=3, guidance_scale=3.0, height=32, width=32,
+        generator=[torch.Generator("cpu").manual_seed(image_seed(prompt)) for prompt in range(2)],
+    ).images  # fmt: skip
+    for pair, expected in zip(iterate_pairs(tmp_path / "a"), theirs, strict=True):
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(pair.image))), np.asarray(expected))
+
+
 def test_every_prompt_gets_one_image_drawn_with_its_own_seed(tmp_path: Path) -> None:
-    synthesize(PROMPTS, Painter(), tmp_path / "shards", work=tmp_path / "work")
+    synthesize(PROMPTS, Painter(), tmp_path / "shards", work=tmp_path / "work", gates=OpenGates())
     pairs = list(iterate_pairs(tmp_path / "shards"))
     assert [pair.prompt for pair in pairs] == list(PROMPTS.prompt)
     assert [colour(pair.image)[0] for pair in pairs] == [image_seed(i) % 255 + 1 for i in range(7)]
@@ -62,7 +96,9 @@ def test_every_prompt_gets_one_image_drawn_with_its_own_seed(tmp_path: Path) -> 
 
 def test_a_black_image_is_drawn_again_with_its_next_seed_and_counted(tmp_path: Path) -> None:
     black = [image_seed(4, 0), image_seed(4, 1), image_seed(5, 0)]
-    manifest = synthesize(PROMPTS, Painter(black_seeds=black), tmp_path / "shards", work=tmp_path / "work")
+    manifest = synthesize(
+        PROMPTS, Painter(black_seeds=black), tmp_path / "shards", work=tmp_path / "work", gates=OpenGates()
+    )
     assert manifest["redrawn"] == 3
     assert manifest["images"] == 7
     fifth = list(iterate_pairs(tmp_path / "shards"))[4]
@@ -72,33 +108,33 @@ def test_a_black_image_is_drawn_again_with_its_next_seed_and_counted(tmp_path: P
 def test_an_image_that_stays_black_is_an_error_that_names_its_prompt(tmp_path: Path) -> None:
     black = [image_seed(6, attempt) for attempt in range(3)]
     with pytest.raises(UserError, match=r"prompt 6 \('a photo of a 6\.'\) gave a black image 3 times.*max_redraws"):
-        synthesize(PROMPTS, Painter(black_seeds=black), tmp_path / "shards", work=tmp_path / "work")
+        synthesize(PROMPTS, Painter(black_seeds=black), tmp_path / "shards", work=tmp_path / "work", gates=OpenGates())
     assert not (tmp_path / "shards").exists()
 
 
 def test_an_interrupted_draw_leaves_nothing_and_goes_on_after_its_last_whole_shard(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        synthesize(PROMPTS, Painter(fail_after=3), tmp_path / "shards", work=tmp_path / "work")
+        synthesize(PROMPTS, Painter(fail_after=3), tmp_path / "shards", work=tmp_path / "work", gates=OpenGates())
     assert not (tmp_path / "shards").exists()
     second = Painter()
-    synthesize(PROMPTS, second, tmp_path / "shards", work=tmp_path / "work")
+    synthesize(PROMPTS, second, tmp_path / "shards", work=tmp_path / "work", gates=OpenGates())
     assert second.batches == 3  # shard 0 was whole; two batches of shard 1 and one of shard 2 remained
-    synthesize(PROMPTS, Painter(), tmp_path / "whole", work=tmp_path / "work")
+    synthesize(PROMPTS, Painter(), tmp_path / "whole", work=tmp_path / "work", gates=OpenGates())
     assert [p.image for p in iterate_pairs(tmp_path / "shards")] == [p.image for p in iterate_pairs(tmp_path / "whole")]
     assert not (tmp_path / "work").exists()
 
 
 def test_what_other_settings_left_unfinished_is_not_taken_over(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        synthesize(PROMPTS, Painter(fail_after=3), tmp_path / "shards", work=tmp_path / "work")
+        synthesize(PROMPTS, Painter(fail_after=3), tmp_path / "shards", work=tmp_path / "work", gates=OpenGates())
     other = Painter(CONFIG.model_copy(update={"seed": 1}))
-    synthesize(PROMPTS, other, tmp_path / "shards", work=tmp_path / "work")
+    synthesize(PROMPTS, other, tmp_path / "shards", work=tmp_path / "work", gates=OpenGates())
     assert other.batches == 5
 
 
 def test_the_same_draw_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        synthesize(PROMPTS, Painter(), tmp_path / name, work=tmp_path / "work")
+        synthesize(PROMPTS, Painter(), tmp_path / name, work=tmp_path / "work", gates=OpenGates())
     for file in sorted((tmp_path / "a").iterdir()):
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
 
@@ -107,7 +143,7 @@ def test_too_little_disk_is_said_before_anything_is_drawn(tmp_path: Path, monkey
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=5))
     painter = Painter()
     with pytest.raises(UserError, match=r"are needed in .*shards, but only"):
-        synthesize(PROMPTS, painter, tmp_path / "shards", work=tmp_path / "work")
+        synthesize(PROMPTS, painter, tmp_path / "shards", work=tmp_path / "work", gates=OpenGates())
     assert painter.batches == 0
 
 
@@ -116,3 +152,22 @@ def test_only_an_image_without_any_light_is_black() -> None:
     dim = Image.new("RGB", (4, 4))
     dim.putpixel((3, 3), (0, 0, 1))
     assert not is_black(dim)
+
+
+def test_black_images_in_half_precision_point_to_the_vae(tmp_path: Path) -> None:
+    half = CONFIG.model_copy(update={"dtype": "float16"})
+    painter = Painter(half, black_seeds=[image_seed(6, attempt) for attempt in range(3)])
+    with pytest.raises(UserError, match=r"In float16 a VAE may overflow to black .*bfloat16"):
+        synthesize(PROMPTS, painter, tmp_path / "shards", work=tmp_path / "work", gates=OpenGates())
+
+
+def test_how_often_a_try_is_repeated_is_no_part_of_what_is_drawn() -> None:
+    gates = GatesConfig(
+        judge={"name": "ViT-B-32", "pretrained": "openai"}, min_clip_score=0.2, max_similarity=None, max_redraws=3
+    )
+    gated = CONFIG.model_copy(update={"gates": gates})
+    patient = CONFIG.model_copy(update={"max_redraws": 9, "gates": gates.model_copy(update={"max_redraws": 9})})
+    assert identity(gated) == identity(patient)
+    assert identity(gated)["gates"]["min_clip_score"] == 0.2
+    assert identity(CONFIG)["gates"] is None
+    assert identity(CONFIG) != identity(CONFIG.model_copy(update={"batch_size": 3}))

@@ -1,0 +1,101 @@
+"""The CLIP that judges drawn images: any open_clip model with both towers.
+
+N images or texts, D embedding size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gift_core.errors import UserError, lookup
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+    from gift_core.config.generator import JudgeConfig
+
+PLACE = "params.yaml: generator.gates.judge"
+LOCAL, HUB = "local-dir:", "hf-hub:"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A CLIP in evaluation mode, float32. It sees one image or text at a time.
+
+    So an image has the same features to the last bit whatever is judged with it, and an interrupted draw that goes on
+    decides as one that ran through.
+    """
+
+    model: Any
+    transform: Any
+    tokenizer: Any
+    device: torch.device
+
+    def image_features(self, image: Image.Image) -> np.ndarray:
+        """Returns the image's features D, unit norm, float32."""
+        import torch
+
+        with torch.inference_mode():
+            image_1CHW = self.transform(image.convert("RGB")).unsqueeze(0).to(self.device)
+            return self._vector(self.model.encode_image(image_1CHW, normalize=True))
+
+    def text_features(self, text: str) -> np.ndarray:
+        """Returns the text's features D, unit norm, float32."""
+        import torch
+
+        with torch.inference_mode():
+            return self._vector(self.model.encode_text(self.tokenizer([text]).to(self.device), normalize=True))
+
+    @staticmethod
+    def _vector(feature_1D: torch.Tensor) -> np.ndarray:
+        vector: np.ndarray = feature_1D[0].float().cpu().numpy()
+        return vector
+
+
+def load_judge(config: JudgeConfig, device: torch.device) -> Judge:
+    """Returns the CLIP of `config` (an architecture with a tag or a file, hf-hub:<repository>, local-dir:<folder>).
+
+    UserError for an unknown name or tag, and for weights that open_clip cannot load.
+    """
+    import open_clip
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    name = config.name
+    options = {} if name.startswith((LOCAL, HUB)) else _weights(name, config.pretrained)
+    _require_folder(name)
+    try:
+        model = open_clip.create_model(
+            name, device=device, precision="fp32", weights_only=True, require_pretrained=True, **options
+        )
+        tokenizer = open_clip.get_tokenizer(name)
+    except Exception as error:  # whatever open_clip, the hub or torch raise, the place and the reason are wanted
+        reason = " ".join(str(error).split()[:60])
+        raise UserError(f"{PLACE}: open_clip cannot load {name} ({reason}). Check name and pretrained.") from error
+    crop = PreprocessCfg(**open_clip.get_model_preprocess_cfg(model))
+    return Judge(model.eval(), image_transform_v2(crop, is_train=False), tokenizer, device)
+
+
+def _weights(architecture: str, pretrained: str | None) -> dict[str, Any]:
+    import open_clip
+
+    lookup({known: known for known in open_clip.list_models()}, architecture.replace("/", "-"), f"{PLACE}.name")
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if pretrained is None:
+        known = ", ".join(tags) or "none are known"
+        raise UserError(f"{PLACE}.pretrained: {architecture} has no weights of its own. Give a file or a tag: {known}.")
+    if Path(pretrained).is_file():
+        return {"pretrained": pretrained}
+    lookup({tag: tag for tag in tags}, pretrained, f"{PLACE}.pretrained (no such file; tags of {architecture})")
+    quick = bool(open_clip.get_pretrained_cfg(architecture, pretrained).get("quick_gelu", False))
+    return {"pretrained": pretrained, "force_quick_gelu": quick}
+
+
+def _require_folder(name: str) -> None:
+    folder = Path(name.removeprefix(LOCAL))
+    if name.startswith(LOCAL) and not (folder / "open_clip_config.json").is_file():
+        raise UserError(f"{PLACE}.name: {folder} holds no open_clip_config.json. Name an open_clip model folder.")

@@ -1,0 +1,37 @@
+"""What the tests of generators share: tiny pipelines saved as folders, and a generator section to change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gift_core.config import GeneratorConfig
+from tests.generators import tiny
+
+
+@pytest.fixture(scope="session")
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Saves the tiny pipeline of a family once and returns its folder."""
+    root = tmp_path_factory.mktemp("pipelines")
+
+    def save(family: str) -> str:
+        folder = root / family
+        if not folder.exists():
+            tiny.make(family).save_pretrained(str(folder))
+        return str(folder)
+
+    return save
+
+
+@pytest.fixture
+def settings(mini_params: dict[str, Any]) -> Callable[..., GeneratorConfig]:
+    """The section generator for a tiny pipeline: two steps, 16 px; keywords change it."""
+
+    def make(pipeline: str | Path, **changes: Any) -> GeneratorConfig:
+        section = {**mini_params["generator"], "steps": 2, "size": tiny.SIZE, "pipeline": str(pipeline), **changes}
+        return GeneratorConfig.model_validate(section)
+
+    return make

@@ -1,0 +1,150 @@
+"""Quality gates: what they turn away, how often, and that a resumed draw decides as one that ran through.
+
+The painter's images are plain colours; the toy judge's features are the colour, so that every cosine is known.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from gift_core.artifacts.shards import iterate_pairs, read_manifest, read_shard_stats
+from gift_core.config import GatesConfig, GeneratorConfig
+from gift_core.errors import UserError
+from gift_core.generators.gates import QualityGates
+from gift_core.generators.synthesize import synthesize
+from gift_core.seeds import seed_for
+
+RED, GREEN, BLUE, ORANGE, BLACK = (200, 0, 0), (0, 200, 0), (0, 0, 200), (160, 120, 0), (0, 0, 0)
+Colour = tuple[int, int, int]
+PROMPTS = pd.DataFrame({"prompt_id": range(4), "prompt": ["red", "red", "green", "blue"], "seed": range(4)})
+WORDS = {"red": (1.0, 0.0, 0.0), "green": (0.0, 1.0, 0.0), "blue": (0.0, 0.0, 1.0)}
+
+
+class ToyJudge:
+    """An image's features are its colour at length 1, a text's the colour it names."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def image_features(self, image: Image.Image) -> np.ndarray:
+        self.seen += 1
+        colour = np.asarray(image.convert("RGB"), dtype=np.float32)[0, 0]
+        return colour / np.linalg.norm(colour)
+
+    def text_features(self, text: str) -> np.ndarray:
+        return np.asarray(WORDS[text], dtype=np.float32)
+
+
+class Painter:
+    """Draws for (prompt, attempt) the colour that its script names; ends after `batches` calls as an interrupt does."""
+
+    def __init__(self, config: GeneratorConfig, script: dict[tuple[int, int], Colour], batches: int = 99) -> None:
+        self.config, self.batches = config, batches
+        self.colours = {seed_for("synthesize", 0, *key): colour for key, colour in script.items()}
+
+    def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
+        self.batches -= 1
+        if self.batches < 0:
+            raise KeyboardInterrupt
+        return [Image.new("RGB", (8, 8), self.colours[seed]) for seed in seeds]
+
+
+def config(*, min_clip_score: float | None, max_similarity: float | None, max_redraws: int = 3) -> GeneratorConfig:
+    gates = GatesConfig(
+        judge={"name": "toy", "pretrained": None}, min_clip_score=min_clip_score, max_similarity=max_similarity,
+        max_redraws=max_redraws,
+    )  # fmt: skip
+    return GeneratorConfig(
+        pipeline="toy", revision=None, dtype="float32", steps=1, guidance=1.0, size=8, scheduler=None,
+        negative_prompt="", batch_size=2, images_per_shard=2, image_format="png", max_redraws=1, seed=0, lora=None,
+        memory=None, gates=gates,
+    )  # fmt: skip
+
+
+def draw(painter: Painter, folder: Path, judge: ToyJudge | None = None) -> list[Colour]:
+    gates = QualityGates(painter.config.gates, judge or ToyJudge())
+    synthesize(PROMPTS, painter, folder / "shards", work=folder / "work", gates=gates)
+    opened = (np.asarray(Image.open(io.BytesIO(pair.image)))[0, 0] for pair in iterate_pairs(folder / "shards"))
+    return [tuple(int(level) for level in colour) for colour in opened]
+
+
+FITTING = {(0, 0): RED, (1, 0): RED, (2, 0): GREEN, (3, 0): BLUE}
+
+
+def test_an_image_that_does_not_show_its_prompt_is_drawn_again(tmp_path: Path) -> None:
+    script = {**FITTING, (1, 0): GREEN, (1, 1): ORANGE, (3, 0): RED, (3, 1): BLUE}  # orange is at 0.8 to red
+    colours = draw(Painter(config(min_clip_score=0.79, max_similarity=None), script), tmp_path)
+    assert colours == [RED, ORANGE, GREEN, BLUE]
+    manifest = read_manifest(tmp_path / "shards")
+    assert (manifest["images"], manifest["redrawn"]) == (4, 0)
+    assert manifest["rejected"] == {"clip_score": 2, "duplicate": 0}
+    assert read_shard_stats(tmp_path / "shards", 1)["rejected"] == {"clip_score": 1, "duplicate": 0}
+
+
+def test_an_image_too_near_to_any_kept_one_is_drawn_again(tmp_path: Path) -> None:
+    script = {(0, 0): RED, (1, 0): RED, (1, 1): GREEN, (2, 0): RED, (2, 1): GREEN, (2, 2): ORANGE, (3, 0): BLUE}
+    colours = draw(Painter(config(min_clip_score=None, max_similarity=0.85), script), tmp_path)
+    assert colours == [RED, GREEN, ORANGE, BLUE]
+    assert read_manifest(tmp_path / "shards")["rejected"] == {"clip_score": 0, "duplicate": 3}
+
+
+def test_black_images_count_apart_from_rejected_ones(tmp_path: Path) -> None:
+    script = {**FITTING, (2, 0): BLACK, (2, 1): BLUE, (2, 2): GREEN}
+    assert draw(Painter(config(min_clip_score=0.5, max_similarity=None), script), tmp_path)[2] == GREEN
+    manifest = read_manifest(tmp_path / "shards")
+    assert (manifest["redrawn"], manifest["rejected"]["clip_score"]) == (1, 1)
+
+
+def test_an_image_that_never_passes_is_an_error_with_the_best_it_reached(tmp_path: Path) -> None:
+    script = {**FITTING, **{(1, attempt): colour for attempt, colour in enumerate((GREEN, ORANGE, BLUE))}}
+    painter = Painter(config(min_clip_score=0.9, max_similarity=None, max_redraws=2), script)
+    with pytest.raises(
+        UserError, match=r"prompt 1 \('red'\) was turned away 3 times: 3 with a CLIP score of 0\.800 at"
+    ):
+        draw(painter, tmp_path)
+    assert not (tmp_path / "shards").exists()
+
+
+def test_the_error_says_which_gate_turned_the_image_away_and_what_to_change(tmp_path: Path) -> None:
+    script = {**FITTING, (1, 0): GREEN, (1, 1): RED}
+    painter = Painter(config(min_clip_score=0.5, max_similarity=0.9, max_redraws=1), script)
+    with pytest.raises(UserError) as caught:
+        draw(painter, tmp_path)
+    assert "1 with a CLIP score of 0.000 at best (min_clip_score: 0.5)" in str(caught.value)
+    assert "1 as near to an image kept as 1.000 at best (max_similarity: 0.9)" in str(caught.value)
+    assert "generator.gates move that threshold or raise max_redraws" in str(caught.value)
+
+
+def test_a_resumed_draw_compares_with_the_images_of_its_finished_shards(tmp_path: Path) -> None:
+    script = {(0, 0): RED, (1, 0): GREEN, (2, 0): RED, (2, 1): GREEN, (2, 2): ORANGE, (3, 0): BLUE}
+    settings = config(min_clip_score=None, max_similarity=0.85)
+    whole = draw(Painter(settings, script), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        draw(Painter(settings, script, batches=1), tmp_path / "cut")
+    assert draw(Painter(settings, script), tmp_path / "cut") == whole == [RED, GREEN, ORANGE, BLUE]
+    for file in sorted((tmp_path / "whole/shards").iterdir()):
+        assert file.read_bytes() == (tmp_path / "cut/shards" / file.name).read_bytes(), file.name
+
+
+def test_more_redraws_go_on_where_the_error_stood(tmp_path: Path) -> None:
+    script = {**FITTING, (2, 0): RED, (2, 1): RED, (2, 2): GREEN}
+    with pytest.raises(UserError, match="turned away 2 times"):
+        draw(Painter(config(min_clip_score=0.5, max_similarity=None, max_redraws=1), script), tmp_path)
+    judge = ToyJudge()
+    patient = config(min_clip_score=0.5, max_similarity=None, max_redraws=2)
+    assert draw(Painter(patient, script, batches=3), tmp_path, judge)[2] == GREEN
+    assert judge.seen == 2 + 4  # two images of the finished shard, four drawn for the other
+
+
+def test_the_manifest_names_the_gates_it_was_drawn_with(tmp_path: Path) -> None:
+    draw(Painter(config(min_clip_score=0.5, max_similarity=None), FITTING), tmp_path)
+    assert read_manifest(tmp_path / "shards")["generator"]["gates"] == {
+        "judge": {"name": "toy", "pretrained": None}, "min_clip_score": 0.5, "max_similarity": None,
+    }  # fmt: skip

@@ -1,0 +1,201 @@
+"""Real diffusers pipelines of every family, made tiny from configurations with random weights; no hub, no files.
+
+They draw 16 px noise; what they share with the full-size ones is every line of code between a prompt and an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from gift_core.mini.pretrain.tokenizer import make_tokenizer
+
+SIZE = 16
+WORDS = ["a photo of a red snowman.", "a anchor", "a cloud"]
+VOCABULARY = 600  # of the text encoders: above any of the tokenizers'
+
+
+def _clip_tokenizer() -> Any:
+    return make_tokenizer(WORDS, merges=40, context_length=77)
+
+
+def _clip_encoder(*, projected: bool = False) -> Any:
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    tokenizer = _clip_tokenizer()
+    config = CLIPTextConfig(
+        vocab_size=VOCABULARY, hidden_size=32, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4,
+        projection_dim=32, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    return CLIPTextModelWithProjection(config) if projected else CLIPTextModel(config)
+
+
+def t5_tokenizer() -> Any:
+    """A Unigram tokenizer of whole words and letters, in T5's class."""
+    from transformers import T5Tokenizer
+
+    words = sorted({f"▁{word}" for line in WORDS for word in line.split()})
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    pieces += [(word, -3.0) for word in words] + [(letter, -6.0) for letter in "abcdefghijklmnopqrstuvwxyz."]
+    return T5Tokenizer(vocab=pieces, extra_ids=0)
+
+
+def _t5_encoder() -> Any:
+    from transformers import T5Config, T5EncoderModel
+
+    return T5EncoderModel(T5Config(vocab_size=VOCABULARY, d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4))
+
+
+def _vae(latent_channels: int = 4, *, blocks: int = 2, **options: Any) -> Any:
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        block_out_channels=[8] * (blocks - 1) + [16], in_channels=3, out_channels=3, norm_num_groups=4,
+        down_block_types=["DownEncoderBlock2D"] * blocks, up_block_types=["UpDecoderBlock2D"] * blocks,
+        latent_channels=latent_channels, sample_size=SIZE, **options,
+    )  # fmt: skip
+
+
+def _unet(**options: Any) -> Any:
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(
+        **{
+            "block_out_channels": (8, 16), "layers_per_block": 1, "sample_size": 8, "in_channels": 4, "out_channels": 4,
+            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"), "attention_head_dim": 4,
+            "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"), "cross_attention_dim": 32, "norm_num_groups": 2,
+            **options,
+        }
+    )  # fmt: skip
+
+
+def stable_diffusion() -> Any:
+    """The family of SD 1.x and 2.x."""
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+    return StableDiffusionPipeline(
+        vae=_vae(), text_encoder=_clip_encoder(), tokenizer=_clip_tokenizer(), unet=_unet(),
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False), safety_checker=None, feature_extractor=None,
+        requires_safety_checker=False,
+    )  # fmt: skip
+
+
+def withheld() -> Any:
+    """The same with diffusers' own safety checker, whose thresholds are so low that it withholds every image."""
+    from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+    from transformers import CLIPConfig, CLIPImageProcessor
+
+    tower = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = {**tower, "image_size": 16, "patch_size": 8, "projection_dim": 16}
+    checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, text_config=tower, projection_dim=16))
+    checker.concept_embeds_weights.fill_(-2.0)  # below any cosine
+    pipeline = stable_diffusion()
+    pipeline.register_modules(
+        safety_checker=checker,
+        feature_extractor=CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}),
+    )
+    return pipeline
+
+
+def lcm() -> Any:
+    """A latent consistency model: guidance is an input of its UNet, and there is no negative prompt."""
+    from diffusers import LatentConsistencyModelPipeline, LCMScheduler
+
+    return LatentConsistencyModelPipeline(
+        vae=_vae(), text_encoder=_clip_encoder(), tokenizer=_clip_tokenizer(), unet=_unet(time_cond_proj_dim=32),
+        scheduler=LCMScheduler(), safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+
+
+def stable_diffusion_xl() -> Any:
+    """SDXL and SDXL-Turbo: two text encoders."""
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
+
+    unet = _unet(
+        attention_head_dim=(2, 4), use_linear_projection=True, addition_embed_type="text_time",
+        addition_time_embed_dim=8, projection_class_embeddings_input_dim=80, cross_attention_dim=64,
+    )  # fmt: skip
+    return StableDiffusionXLPipeline(
+        vae=_vae(), text_encoder=_clip_encoder(), text_encoder_2=_clip_encoder(projected=True), unet=unet,
+        tokenizer=_clip_tokenizer(), tokenizer_2=_clip_tokenizer(), scheduler=EulerDiscreteScheduler(),
+    )  # fmt: skip
+
+
+def _pixart(pipeline: Any) -> Any:
+    from diffusers import DPMSolverMultistepScheduler, PixArtTransformer2DModel
+
+    transformer = PixArtTransformer2DModel(
+        sample_size=8, num_layers=2, patch_size=2, attention_head_dim=8, num_attention_heads=3, caption_channels=32,
+        in_channels=4, out_channels=8, cross_attention_dim=24, norm_type="ada_norm_single",
+    )  # fmt: skip
+    return pipeline(
+        tokenizer=t5_tokenizer(), text_encoder=_t5_encoder(), vae=_vae(), transformer=transformer,
+        scheduler=DPMSolverMultistepScheduler(),
+    )  # fmt: skip
+
+
+def pixart_alpha() -> Any:
+    """PixArt-alpha: a T5 text encoder and a transformer."""
+    from diffusers import PixArtAlphaPipeline
+
+    return _pixart(PixArtAlphaPipeline)
+
+
+def pixart_sigma() -> Any:
+    """PixArt-Sigma."""
+    from diffusers import PixArtSigmaPipeline
+
+    return _pixart(PixArtSigmaPipeline)
+
+
+def stable_diffusion_3() -> Any:
+    """SD3: three text encoders, flow matching."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
+
+    transformer = SD3Transformer2DModel(
+        sample_size=8, patch_size=1, in_channels=4, out_channels=4, num_layers=1, attention_head_dim=8,
+        num_attention_heads=4, caption_projection_dim=32, joint_attention_dim=32, pooled_projection_dim=64,
+    )  # fmt: skip
+    return StableDiffusion3Pipeline(
+        transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=_vae(shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False),
+        text_encoder=_clip_encoder(projected=True), tokenizer=_clip_tokenizer(),
+        text_encoder_2=_clip_encoder(projected=True), tokenizer_2=_clip_tokenizer(),
+        text_encoder_3=_t5_encoder(), tokenizer_3=t5_tokenizer(),
+    )  # fmt: skip
+
+
+def flux(vae_blocks: int = 2) -> Any:
+    """FLUX.1-dev: guidance is distilled into the transformer, the scheduler shifts with the image's size."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+
+    transformer = FluxTransformer2DModel(
+        patch_size=1, in_channels=4, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
+        joint_attention_dim=32, pooled_projection_dim=32, axes_dims_rope=(4, 4, 8), guidance_embeds=True,
+    )  # fmt: skip
+    return FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=_vae(1, blocks=vae_blocks, shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False),
+        transformer=transformer, text_encoder=_clip_encoder(), tokenizer=_clip_tokenizer(),
+        text_encoder_2=_t5_encoder(), tokenizer_2=t5_tokenizer(),
+    )  # fmt: skip
+
+
+# What tests draw with; `withheld` is one apart, for nothing can be seen on its images.
+FAMILIES: Mapping[str, Callable[[], Any]] = {
+    "stable_diffusion": stable_diffusion,
+    "lcm": lcm,
+    "stable_diffusion_xl": stable_diffusion_xl,
+    "pixart_alpha": pixart_alpha,
+    "pixart_sigma": pixart_sigma,
+    "stable_diffusion_3": stable_diffusion_3,
+    "flux": flux,
+}
+
+
+def make(family: str) -> Any:
+    """The pipeline of a family, its weights drawn from one seed."""
+    torch.manual_seed(0)
+    return FAMILIES[family]()
