@@ -1,11 +1,19 @@
-"""What is kept of a task's training: the last weights, their running mean, or a mix with those at the start."""
+"""What is kept of a task's training: the last weights, their running mean, or a mix with those at the start.
+
+And the mix of any two models.
+"""
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+
+from gift_core.clip.model import Clip
+from gift_core.errors import UserError
 
 Parameters = Mapping[str, torch.nn.Parameter]
 
@@ -57,6 +65,43 @@ class Interpolation:
 def mixed(new: Sequence[torch.Tensor], old: Sequence[torch.Tensor], *, alpha: float) -> list[torch.Tensor]:
     """alpha * new + (1 - alpha) * old, tensor by tensor; alpha, 0-1, is the share of the new weights."""
     return list(torch._foreach_lerp(list(old), list(new), alpha))
+
+
+@torch.no_grad()
+def merge_clips(start: Clip, new: Clip, *, alpha: float) -> Clip:
+    """A model with alpha * new + (1 - alpha) * start as its weights and its running statistics (BatchNorm).
+
+    What is no fraction (counters) is that of `new`. UserError where the two are not of one architecture, or prepare
+    images or texts differently.
+    """
+    _require_alike(start.config, new.config)
+    old, state = start.model.state_dict(), new.model.state_dict()
+    names = [name for name, value in state.items() if value.is_floating_point()]
+    values = mixed([state[name] for name in names], [old[name].to(new.device) for name in names], alpha=alpha)
+    model = copy.deepcopy(new.model)
+    model.load_state_dict(state | dict(zip(names, values, strict=True)))
+    return dataclasses.replace(new, model=model, origin={})
+
+
+def _require_alike(start: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    settings = _flat(start), _flat(new)
+    differing = sorted(key for key in {*settings[0], *settings[1]} if settings[0].get(key) != settings[1].get(key))
+    if differing:
+        shown = ", ".join(f"{key} ({settings[0].get(key)} and {settings[1].get(key)})" for key in differing[:3])
+        raise UserError(
+            f"merge: the two models are not of one architecture: {shown}. Only weights of one can be mixed."
+        )
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by their dotted names, those that are off (null, false) left out."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{key}.")
+        elif value is not None and value is not False:
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def _copies(parameters: Parameters) -> list[torch.Tensor]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from stages.cells import PARAMS, ROOT, Params, Root, open_cell
+from pathlib import Path
+
+from stages.cells import PARAMS, ROOT, Cell, Params, Root, open_cell
 
 
 def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
     """Load the pre-trained CLIP by its name and keep it as a plain open_clip folder: every method starts there."""
     with open_cell("import_model", params, root) as cell:
         from gift_core.artifacts.accuracy import write_empty_accuracy
+        from gift_core.artifacts.atomic import require_free_bytes
         from gift_core.artifacts.json_files import write_json
         from gift_core.artifacts.models import model_hash
         from gift_core.clip.loading import load_clip
@@ -17,7 +20,21 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
         model = cell.config.model
         clip = load_clip(model.name, model.pretrained, device="cpu")
         folder = cell.layout.pretrained()
-        save_clip(clip, folder, provenance={"name": model.name, "pretrained": model.pretrained})
+        require_free_bytes(folder, 4 * clip.parameter_count, "import_model")
+        provenance = {"name": model.name, "pretrained": model.pretrained, **clip.origin}
+        save_clip(clip, folder, provenance)
         write_empty_accuracy(cell.layout.pretrained_accuracy(), {"model:pretrained": model_hash(folder)})
         write_json(cell.layout.first_teacher() / "start.json", {"taught": "nothing"})
         cell.say(f"{model.name}: {clip.parameter_count / 1e6:.1f}M parameters, image size {clip.image_size} px")
+        for what, found in clip.origin.items():
+            cell.say(f"{what.replace('_', ' ')}: {found}")
+        _note_unwatched(cell, model.pretrained or model.name.partition(":")[2])
+
+
+def _note_unwatched(cell: Cell, place: str) -> None:
+    """DVC sees a change of the model only where import_model's dependencies lie."""
+    path = Path(place).absolute()
+    watched = [cell.layout.raw("models").absolute(), Path("data/mini/clip").absolute()]
+    if path.exists() and not any(path.is_relative_to(folder) for folder in watched):
+        cell.say(f"note: DVC does not watch {place}: move it to {cell.layout.raw('models')}, or run "
+                 "`dvc repro --force import_model` after a change")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Any open_clip model as a Clip: an architecture with weights, a hub model, a plain folder."""
+"""Any open_clip model as a Clip: an architecture with weights, a hub model, a folder, one file."""
 
 from __future__ import annotations
 
@@ -8,49 +8,42 @@ from typing import Any
 
 import open_clip
 import torch
-from safetensors import SafetensorError, safe_open
 
 from gift_core.artifacts.models import CONFIG, WEIGHTS
+from gift_core.clip.activation import tag_activation
+from gift_core.clip.architectures import architecture_config, require_supported
+from gift_core.clip.building import as_clip
+from gift_core.clip.checkpoints import TRANSFORMERS_CONFIG, require_whole_safetensors
+from gift_core.clip.importing import from_checkpoint, from_file, from_transformers
 from gift_core.clip.model import PRECISIONS, Clip
+from gift_core.clip.tokenizers import LOCAL, in_short, load_tokenizer, require_text_tower, tokenizer_files_of
 from gift_core.errors import ContractError, UserError, lookup
 
-LOCAL, HUB = "local-dir:", "hf-hub:"
-# Files a Hugging Face tokenizer may consist of.
-TOKENIZER_FILES = (
-    "added_tokens.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "special_tokens_map.json",
-    "spiece.model",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.json",
-    "vocab.txt",
-)
+FILE, HUB = "local-file:", "hf-hub:"
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth")
 
 
 def load_clip(name: str, pretrained: str | None = None, *, device: torch.device | str, precision: str = "fp32") -> Clip:
     """The model called `name`, in evaluation mode with float32 weights (half-precision files are widened).
 
-    `name` is an open_clip architecture (ViT-B-16), with `pretrained` a tag that open_clip knows or a weights file
-    (safetensors, or a pickle of tensors alone: nothing in it is executed); `hf-hub:owner/model`; or
-    `local-dir:folder`, an open_clip folder. UserError says which of them is wrong and what is known instead.
+    `name` is an open_clip architecture (ViT-B-16), with `pretrained` a tag that open_clip knows, or weights on disk
+    (clip.checkpoints: nothing in them is executed); `hf-hub:owner/model`; `local-dir:folder`, an open_clip folder or a
+    transformers one; or `local-file:file`, what `gift export --to safetensors` wrote. UserError says which of them is
+    wrong and what is known instead.
     """
     lookup({known: known for known in PRECISIONS}, precision, "model.precision")
     device = torch.device(device)
     if name.startswith(LOCAL):
         return _from_folder(Path(name.removeprefix(LOCAL)), device=device, precision=precision)
+    if name.startswith(FILE):
+        return from_file(Path(name.removeprefix(FILE)), device=device, precision=precision)
     if name.startswith(HUB):
         return _from_hub(name, device=device, precision=precision)
-    lookup({known: known for known in open_clip.list_models()}, name.replace("/", "-"), "model.name (architecture)")
-    options = weights_options(name.replace("/", "-"), pretrained)
-    model = _create(name, device, place=f"model.name {name!r}, model.pretrained {pretrained!r}", **options)
-    model_config = open_clip.get_model_config(name.replace("/", "-"))
-    if options.get("force_quick_gelu"):
-        model_config["quick_gelu"] = True
-    return _finish(name, model, model_config, precision=precision)
+    architecture, config = architecture_config(name)
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if pretrained is not None and pretrained not in tags and Path(pretrained).exists():
+        return from_checkpoint(architecture, config, Path(pretrained), device=device, precision=precision)
+    return _from_tag(architecture, config, pretrained, device=device, precision=precision)
 
 
 def load_folder(folder: Path, *, device: torch.device, precision: str) -> Clip:
@@ -63,15 +56,40 @@ def load_folder(folder: Path, *, device: torch.device, precision: str) -> Clip:
 
 
 def _from_folder(folder: Path, *, device: torch.device, precision: str) -> Clip:
-    config = check_folder(folder)
+    if (folder / TRANSFORMERS_CONFIG).is_file() and not (folder / CONFIG).is_file():
+        return from_transformers(folder, device=device, precision=precision)
+    config = check_folder(folder)["model_cfg"]
+    tokenizer = load_tokenizer(f"{LOCAL}{folder}")
+    require_text_tower(config, str(folder))
     model = _create(f"{LOCAL}{folder}", device, place=str(folder))
-    files = tuple(path for name in TOKENIZER_FILES if (path := folder / name).is_file())
-    return _finish(f"{LOCAL}{folder}", model, config["model_cfg"], precision=precision, tokenizer_files=files)
+    return as_clip(model, tokenizer, config, precision=precision, tokenizer_files=tokenizer_files_of(folder))
 
 
 def _from_hub(name: str, *, device: torch.device, precision: str) -> Clip:
-    model = _create(name, device, place=f"model.name {name!r}")
-    return _finish(name, model, open_clip.get_model_config(name), precision=precision)
+    place = f"model.name {name!r}"
+    try:
+        config = open_clip.get_model_config(name)
+    except Exception as error:  # the hub's own errors are many
+        remedy = "Check the name and the connection, or fetch the repository into a folder: local-dir:<folder>."
+        raise UserError(f"{place}: its configuration cannot be fetched: {in_short(error)}. {remedy}") from error
+    require_supported(config, place)
+    tokenizer = load_tokenizer(name)
+    require_text_tower(config, place)
+    return as_clip(_create(name, device, place=place), tokenizer, config, precision=precision)
+
+
+def _from_tag(
+    architecture: str, config: dict[str, Any], tag: str | None, *, device: torch.device, precision: str
+) -> Clip:
+    options = tag_options(architecture, tag)
+    computes_quick, forced = bool(config.get("quick_gelu")), options["force_quick_gelu"]
+    tokenizer = load_tokenizer(architecture)
+    require_text_tower(config, f"model.name {architecture!r}")
+    model = _create(architecture, device, place=f"model.name {architecture!r}, model.pretrained {tag!r}", **options)
+    if forced:
+        config["quick_gelu"] = True
+    note = tag_activation(architecture, options["pretrained"], computes_quick=computes_quick, forced=forced)
+    return as_clip(model, tokenizer, config, precision=precision, origin={"activation": note})
 
 
 def check_folder(folder: Path) -> dict[str, Any]:
@@ -87,11 +105,10 @@ def check_folder(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder}: holds no weights. Put {WEIGHTS} there, or fetch the folder again.")
     for path in weights:
         if path.suffix == ".safetensors":
-            _check_safetensors(path)
-    if config["model_cfg"]["text_cfg"].get("hf_tokenizer_name") and not any(
-        (folder / name).is_file() for name in TOKENIZER_FILES
-    ):
+            require_whole_safetensors(path)
+    if config["model_cfg"]["text_cfg"].get("hf_tokenizer_name") and not tokenizer_files_of(folder):
         raise UserError(f"{folder}: its {CONFIG} names a tokenizer, but no tokenizer file lies beside it.")
+    require_supported(config["model_cfg"], str(folder))
     return config
 
 
@@ -110,31 +127,18 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _check_safetensors(path: Path) -> None:
-    """The header is read and compared with the file's length: a half-copied file is found before anything starts."""
-    try:
-        with safe_open(path, framework="pt"):
-            pass
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: damaged or incomplete ({error}). Fetch or make it again.") from error
-
-
-def weights_options(architecture: str, pretrained: str | None) -> dict[str, Any]:
-    """Arguments for open_clip that fetch `pretrained`, a tag or a file."""
+def tag_options(architecture: str, tag: str | None) -> dict[str, Any]:
+    """Arguments for open_clip that fetch the weights it knows by `tag`; UserError with what is known instead."""
     tags = open_clip.list_pretrained_tags_by_model(architecture)
-    if pretrained is None:
+    if tag is None:
         raise UserError(
             f"model.pretrained: an architecture ({architecture}) has no weights of its own. Give a file or a tag: "
             f"{', '.join(tags) or 'none are known'}."
         )
-    if Path(pretrained).is_file():
-        if Path(pretrained).suffix == ".safetensors":
-            _check_safetensors(Path(pretrained))
-        return {"pretrained": pretrained}
-    lookup({tag: tag for tag in tags}, pretrained, f"model.pretrained (no such file; tags of {architecture})")
-    quick = bool(open_clip.get_pretrained_cfg(architecture, pretrained).get("quick_gelu", False))
+    lookup({each: each for each in tags}, tag, f"model.pretrained (no such file; tags of {architecture})")
+    quick = bool(open_clip.get_pretrained_cfg(architecture, tag).get("quick_gelu", False))
     # differs: open_clip only warns when the weights were trained with QuickGELU and the architecture has GELU.
-    return {"pretrained": pretrained, "force_quick_gelu": quick}
+    return {"pretrained": tag, "force_quick_gelu": quick}
 
 
 def _create(name: str, device: torch.device, *, place: str, **options: Any) -> torch.nn.Module:
@@ -143,24 +147,6 @@ def _create(name: str, device: torch.device, *, place: str, **options: Any) -> t
             name, device=device, precision="fp32", weights_only=True, require_pretrained=True, **options
         )
     except Exception as error:  # whatever open_clip, the hub or torch raise, the user needs the place and the reason
-        reason = " ".join(str(error).split()[:60])
-        remedy = "Check the name, and that weights and configuration belong together."
-        raise UserError(f"{place}: open_clip cannot load it: {reason}. {remedy}") from error
+        remedy = "Check the name and the connection, and that weights and configuration belong together."
+        raise UserError(f"{place}: open_clip cannot load it: {in_short(error)}. {remedy}") from error
     return model.eval()
-
-
-def _finish(
-    name: str,
-    model: torch.nn.Module,
-    model_config: dict[str, Any],
-    *,
-    precision: str,
-    tokenizer_files: tuple[Path, ...] = (),
-) -> Clip:
-    try:
-        tokenizer = open_clip.get_tokenizer(name)
-    except Exception as error:  # the tokenizers' own errors name neither the model nor its folder
-        raise UserError(f"model.name {name!r}: its tokenizer cannot be loaded: {error}") from error
-    preprocess = open_clip.get_model_preprocess_cfg(model)
-    config = {"model_cfg": model_config, "preprocess_cfg": json.loads(json.dumps(preprocess))}
-    return Clip(model, tokenizer, config, precision, tokenizer_files)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-PRECISIONS = ("fp32", "amp_bf16")
-FROZEN = ("logit_scale", "logit_bias")
+PRECISIONS = ("fp32", "amp_bf16", "amp_fp16")
+# Parameters by the beginning of their names: the temperature, SigLIP's bias (it cancels in every softmax), and the
+# caption decoder of CoCa, which no loss reaches.
+FROZEN = ("logit_scale", "logit_bias", "text_decoder.")
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class Clip:
     """An open_clip model with what is needed to use it and to save it again.
 
     `config` is the content of open_clip_config.json (`model_cfg`, `preprocess_cfg`). Weights are always float32;
-    `precision` amp_bf16 computes the two towers under bfloat16 autocast. `tokenizer_files` are copied when it is saved.
+    `precision` amp_bf16 and amp_fp16 compute the two towers under autocast of that type. `tokenizer_files` are copied
+    when it is saved. `origin`: what was found out about weights from elsewhere, for provenance.json.
     """
 
     model: torch.nn.Module
@@ -26,6 +29,7 @@ class Clip:
     config: dict[str, Any]
     precision: str
     tokenizer_files: tuple[Path, ...] = ()
+    origin: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -55,5 +59,5 @@ class Clip:
         return sum(value.numel() for value in self.model.parameters())
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
-        """Parameters by name, in the model's order, without the frozen temperature."""
-        return {name: value for name, value in self.model.named_parameters() if name not in FROZEN}
+        """Parameters by name, in the model's order, without the frozen ones."""
+        return {name: value for name, value in self.model.named_parameters() if not name.startswith(FROZEN)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from gift_core.artifacts.atomic import build_folder
 from gift_core.artifacts.losses import write_losses
 from gift_core.artifacts.models import CONFIG, WEIGHTS, write_provenance
 from gift_core.clip.model import Clip
-from gift_core.errors import UserError
+from gift_core.clip.tokenizers import tokenizer_contents
 
 LOSSES = "losses.jsonl"
 
@@ -37,25 +36,18 @@ def save_clip(
 
 def write_clip(clip: Clip, folder: Path) -> None:
     """Weights, configuration and tokenizer into an existing `folder`."""
-    state = clip.model.state_dict()
-    save_file({name: _plain(value) for name, value in state.items()}, folder / WEIGHTS)
+    save_file(weights_of(clip), folder / WEIGHTS)
     text = json.dumps(clip.config, indent=2, sort_keys=True) + "\n"
     (folder / CONFIG).write_text(text, encoding="utf-8")
-    if clip.tokenizer_files:
-        for path in clip.tokenizer_files:
-            shutil.copyfile(path, folder / path.name)
-    elif clip.config["model_cfg"]["text_cfg"].get("hf_tokenizer_name"):
-        _save_tokenizer(clip, folder)
+    for name, content in tokenizer_contents(clip).items():
+        (folder / name).write_bytes(content)
+
+
+def weights_of(clip: Clip) -> dict[str, torch.Tensor]:
+    """Copies of all weights and buffers on the CPU, float32 where they are no whole numbers."""
+    return {name: _plain(value) for name, value in clip.model.state_dict().items()}
 
 
 def _plain(value: torch.Tensor) -> torch.Tensor:
     value = value.detach().cpu()
     return (value.float() if value.is_floating_point() else value).contiguous().clone()
-
-
-def _save_tokenizer(clip: Clip, folder: Path) -> None:
-    """The files of a hub tokenizer, as it writes them itself."""
-    save = getattr(clip.tokenizer, "save_pretrained", None)
-    if save is None:
-        raise UserError(f"{type(clip.tokenizer).__name__}: this tokenizer cannot be saved beside the model.")
-    save(folder)

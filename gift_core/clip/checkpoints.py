@@ -1,0 +1,161 @@
+"""Files and folders of CLIP weights from elsewhere, whoever wrote them, as tensors under open_clip's names."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from gift_core.artifacts.models import CONFIG
+from gift_core.clip.torchscript import is_torchscript, read_torchscript
+from gift_core.clip.transformers_config import ACTIVATIONS
+from gift_core.clip.transformers_layout import MARK, from_transformers
+from gift_core.errors import UserError
+
+TRANSFORMERS_CONFIG = "config.json"
+TRANSFORMERS_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+OPENAI_BUFFERS = ("input_resolution", "context_length", "vocab_size")  # of the archives OpenAI published
+_STATE_KEYS = ("state_dict", "model_state_dict", "model")  # under which a training checkpoint keeps the weights
+_NO_WEIGHTS = ("attn_mask", "position_ids")  # buffers that some versions saved
+# What the readers raise for a file that is cut, changed or none of theirs.
+_DAMAGES = (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, LookupError, ValueError, TypeError,
+            AttributeError)  # fmt: skip
+_PREFIX = re.compile(r"((?:[^.]+\.)*?)(?:visual|vision_model)\.")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights as they were found.
+
+    `tensors` by open_clip's names; `written_by` says whose layout it was; `quick_gelu` whether they were trained with
+    QuickGELU, None where nothing says so, and `evidence` what does; `left_out`: tensors that are no part of a CLIP.
+    """
+
+    tensors: Mapping[str, torch.Tensor]
+    written_by: str
+    quick_gelu: bool | None
+    evidence: str
+    left_out: tuple[str, ...] = ()
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The weights in `path`: safetensors, a pickle of tensors, a TorchScript archive, or a transformers folder.
+
+    Nothing in a pickle is executed. UserError where the file is damaged, holds other objects or no CLIP.
+    """
+    if path.is_dir():
+        return read_checkpoint(_weights_of_folder(path))
+    stored, outer = _read(path)
+    tensors = {str(name): value for name, value in stored.items() if isinstance(value, torch.Tensor)}
+    prefix = _common_prefix(tensors)
+    inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    left_out = tuple(sorted(name for name in tensors if not name.startswith(prefix)))
+    theirs = MARK in inside
+    known = from_transformers(inside) if theirs else inside
+    weights = {name: value for name, value in known.items() if _is_weight(name)}
+    if not weights:
+        raise UserError(f"{path}: holds no tensors. Expected the state_dict of a CLIP model.")
+    written_by, quick_gelu, evidence = _origin(path, inside, outer, theirs=theirs)
+    return Checkpoint(weights, written_by, quick_gelu, evidence, left_out)
+
+
+def require_whole_safetensors(path: Path) -> None:
+    """The header is read and compared with the file's length: a half-copied file is found before anything starts."""
+    try:
+        with safe_open(path, framework="pt"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged or incomplete ({error}). Fetch or make it again.") from error
+
+
+def _weights_of_folder(folder: Path) -> Path:
+    found = [folder / name for name in TRANSFORMERS_WEIGHTS if (folder / name).is_file()]
+    if not found:
+        if (folder / CONFIG).is_file():
+            raise UserError(f"{folder}: an open_clip folder says its own architecture: model.name: local-dir:{folder}.")
+        expected = " or ".join(TRANSFORMERS_WEIGHTS)
+        raise UserError(f"{folder}: no weights of a transformers CLIP there, expected {expected}. Fetch it again.")
+    return found[0]
+
+
+def _read(path: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """(what is stored by name, the names that lay around it)."""
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        require_whole_safetensors(path)
+        return load_file(path), ()
+    try:
+        stored: Any = read_torchscript(path) if is_torchscript(path) else torch.load(path, "cpu", weights_only=True)
+    except _DAMAGES as error:
+        raise _unreadable(path, error) from error
+    if not isinstance(stored, Mapping):
+        raise UserError(f"{path}: holds a {type(stored).__name__}, expected the state_dict of a CLIP model.")
+    inner = next((key for key in _STATE_KEYS if isinstance(stored.get(key), Mapping)), None)
+    return (stored, ()) if inner is None else (stored[inner], tuple(str(key) for key in stored))
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    text = " ".join(str(error).split())
+    named = re.search(r"GLOBAL (\S+)|it names (\S+),", text)
+    if named:
+        what = f"holds Python objects beside tensors ({named[1] or named[2]}); nothing in it was executed"
+        remedy = "Save the weights alone, where you trust the file: torch.save(model.state_dict(), ...)."
+        return UserError(f"{path}: {what}. {remedy}")
+    return UserError(f"{path}: damaged, or no file of weights ({text[:200]}). Fetch or make it again.")
+
+
+def _common_prefix(tensors: Mapping[str, Any]) -> str:
+    """What stands before the image tower's name in most names: "", "module.", "model.", "image_encoder.model." ..."""
+    found = Counter(match[1] for name in tensors if (match := _PREFIX.match(name)))
+    return found.most_common(1)[0][0] if found else ""
+
+
+def _is_weight(name: str) -> bool:
+    return name not in OPENAI_BUFFERS and name.rpartition(".")[2] not in _NO_WEIGHTS
+
+
+def _origin(
+    path: Path, tensors: Mapping[str, Any], outer: tuple[str, ...], *, theirs: bool
+) -> tuple[str, bool | None, str]:
+    """(who wrote it, whether it needs QuickGELU, by what that is known)."""
+    buffers = [name for name in OPENAI_BUFFERS if name in tensors]
+    if theirs:
+        return "transformers' CLIPModel", *_activation_beside(path)
+    if buffers:
+        return "OpenAI", True, f"it has {', '.join(buffers)}, as the archives of OpenAI have, trained with QuickGELU"
+    if "iteration" in outer:
+        because = "it has an entry 'iteration', as checkpoints of ZSCL and GIFT_CL have, which fine-tune OpenAI's CLIP"
+        return "ZSCL or GIFT_CL", True, because
+    if "optimizer" in outer and "epoch" in outer:
+        return "open_clip's training", None, "its checkpoints do not note the activation"
+    return "a state_dict", None, "a state_dict does not note the activation"
+
+
+def _activation_beside(path: Path) -> tuple[bool | None, str]:
+    config = path.parent / TRANSFORMERS_CONFIG
+    if not config.is_file():
+        return None, f"there is no {TRANSFORMERS_CONFIG} beside it"
+    settings = read_config(config)
+    name = settings.get("vision_config", {}).get("hidden_act", "quick_gelu")
+    return ACTIVATIONS.get(name), f"{TRANSFORMERS_CONFIG} says hidden_act {name}"
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A JSON object; UserError where the file holds none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: no JSON ({error}). Fetch it again.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected a JSON object, found a {type(value).__name__}. Fetch it again.")
+    return value

@@ -1,0 +1,121 @@
+"""Weights from elsewhere into an open_clip model: all of them and nothing else; or why not, and what they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.convert import convert_state_dict
+from open_clip.model import convert_to_custom_text_state_dict
+
+from gift_core.clip.architectures import CLIP_VOCABULARY, unsupported_reason
+from gift_core.clip.building import build_empty
+from gift_core.errors import UserError
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_COUNTER = "num_batches_tracked"  # of BatchNorm; files of old versions lack it, and it changes nothing
+_EXAMPLES = 3  # names shown of each kind of mismatch
+_NEAR = 0.5  # share of agreeing tensors below which no architecture is worth naming
+
+
+def fill(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], place: str) -> None:
+    """Overwrites every weight and buffer of `model` by those of `tensors`, widened to float32.
+
+    UserError where a name or a shape differs: examples of each, and the architectures that the weights fit.
+    # differs: open_clip interpolates position embeddings of another size in silence; here they are refused.
+    """
+    renamed = for_model(model, tensors)
+    expected = _shapes(model.state_dict())
+    problems = _mismatches(expected, _shapes(renamed))
+    if problems:
+        raise UserError(f"{place}: the weights do not fit: {'; '.join(problems)}. {_advice(tensors)}")
+    missing = {name: value for name, value in model.state_dict().items() if name not in renamed}
+    model.load_state_dict({**missing, **renamed})
+
+
+def for_model(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """`tensors` under the names that `model` uses: its text tower's parts in `.text` or on itself, Apple's names."""
+    named = dict(convert_state_dict(model, dict(tensors)))
+    if hasattr(model, "text"):
+        named = dict(convert_to_custom_text_state_dict(named))
+    elif not any(name.startswith("transformer.") for name in named):
+        named = {name.removeprefix("text."): value for name, value in named.items()}
+    for name in ("logit_scale", "logit_bias"):  # 0- or 1-dimensional, by version
+        own = getattr(model, name, None)
+        if own is not None and name in named and named[name].numel() == 1:
+            named[name] = named[name].reshape(own.shape)
+    return named
+
+
+def fitting_architectures(tensors: Mapping[str, torch.Tensor]) -> tuple[list[str], float]:
+    """(the architectures of open_clip that the weights fit best, the share of tensors that agree).
+
+    Several where they differ in nothing but what they compute (ViT-B-16, ViT-B-16-quickgelu). Only those are compared
+    whose features and text tower have the weights' sizes; text towers of transformers are not.
+    """
+    shares: dict[str, float] = {}
+    for name in open_clip.list_models():
+        config = open_clip.get_model_config(name)
+        if unsupported_reason(config) is None and _could_fit(config, tensors):
+            shares[name] = _agreement(build_empty(config), tensors)
+    best = max(shares.values(), default=0.0)
+    return [name for name, share in shares.items() if share == best], best
+
+
+def _shapes(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in state.items()}
+
+
+def _mismatches(expected: Shapes, found: Shapes) -> list[str]:
+    missing = [name for name in expected if name not in found and not name.endswith(_COUNTER)]
+    extra = [name for name in found if name not in expected]
+    other = [
+        f"{name} is {_size(found[name])}, expected {_size(shape)}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    kinds = {"missing": missing, "not part of the model": extra, "of another shape": other}
+    return [f"{len(names)} {kind} ({_some(names)})" for kind, names in kinds.items() if names]
+
+
+def _advice(tensors: Mapping[str, torch.Tensor]) -> str:
+    names, share = fitting_architectures(tensors)
+    if share == 1.0:
+        return f"These weights are a {' or '.join(names)}: model.name: {names[0]}."
+    if share > _NEAR:
+        return f"The nearest architecture is {names[0]} ({share:.0%} of the tensors agree)."
+    return "No architecture of open_clip is near: check that the file holds a whole CLIP, image and text tower."
+
+
+def _could_fit(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> bool:
+    text = config["text_cfg"]
+    words = next((value for name, value in tensors.items() if name.endswith("token_embedding.weight")), None)
+    if text.get("hf_model_name") or words is None:
+        return False
+    head = next((value for name, value in tensors.items() if "text_projection" in name), None)
+    same_features = head is None or config["embed_dim"] in head.shape
+    kinds = {name.startswith("visual.trunk.") for name in tensors if name.startswith("visual.")}  # timm's towers or not
+    same_kind = not kinds or bool(config["vision_cfg"].get("timm_model_name")) in kinds
+    return (
+        same_features
+        and same_kind
+        and tuple(words.shape) == (text.get("vocab_size", CLIP_VOCABULARY), text.get("width", 512))
+    )
+
+
+def _agreement(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> float:
+    expected, found = _shapes(model.state_dict()), _shapes(for_model(model, tensors))
+    names = {name for name in {*expected, *found} if not name.endswith(_COUNTER)}
+    return sum(expected.get(name) == found.get(name) for name in names) / len(names)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "a number"
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - _EXAMPLES
+    return ", ".join(names[:_EXAMPLES]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,102 @@
+"""The tensors of a TorchScript archive, read without TorchScript: nothing in the file is executed."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_DTYPES = {
+    "BFloat16Storage": torch.bfloat16,
+    "BoolStorage": torch.bool,
+    "ByteStorage": torch.uint8,
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "IntStorage": torch.int32,
+    "LongStorage": torch.int64,
+    "ShortStorage": torch.int16,
+}
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether the file is what torch.jit.save writes: a zip with the code of its modules beside the tensors."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
+    """Every tensor of the archive's modules by its dotted name, parameters and buffers alike, on the CPU.
+
+    The archive's pickle may name modules, tensors and lists of numbers; anything else is refused (UnpicklingError).
+    ValueError, KeyError or BadZipFile for a damaged one.
+    """
+    with zipfile.ZipFile(path) as archive:
+        pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise ValueError(f"{len(pickles)} files data.pkl in the archive, expected 1")
+        with archive.open(pickles[0]) as file:
+            root = _TensorsOnly(file, archive, pickles[0].removesuffix("/data.pkl")).load()
+    return _tensors_of(root, "")
+
+
+class _Module:
+    """Stands for any module of the archive: keeps its attributes, has none of its code."""
+
+    def __init__(self) -> None:
+        self.attributes: dict[str, Any] = {}
+
+    def __setstate__(self, state: Any) -> None:
+        self.attributes = state if isinstance(state, dict) else {}
+
+
+class _TensorsOnly(pickle.Unpickler):
+    """Knows the few names that a TorchScript archive needs, and maps them to harmless ones of this file."""
+
+    def __init__(self, file: Any, archive: zipfile.ZipFile, folder: str) -> None:
+        super().__init__(file)
+        self._archive, self._folder = archive, folder
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "__torch__" or module.startswith("__torch__."):
+            return _Module
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _rebuild
+        if module == "torch" and name in _DTYPES:
+            return _DTYPES[name]
+        if (module, name) == ("collections", "OrderedDict"):
+            return dict
+        if module == "torch.jit._pickle":
+            return _first
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which no CLIP archive needs")
+
+    def persistent_load(self, pid: Any) -> torch.Tensor:
+        _, dtype, key, _, count = pid
+        data = bytearray(self._archive.read(f"{self._folder}/data/{key}"))
+        return torch.frombuffer(data, dtype=dtype)[:count] if count else torch.empty(0, dtype=dtype)
+
+
+def _rebuild(
+    storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
+) -> torch.Tensor:
+    return torch.as_strided(storage, size, stride, offset)
+
+
+def _first(value: object, *_: object) -> object:
+    """torch.jit._pickle wraps lists of numbers to note their type."""
+    return value
+
+
+def _tensors_of(module: _Module, prefix: str) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    for name, value in module.attributes.items():
+        if isinstance(value, torch.Tensor):
+            found[f"{prefix}{name}"] = value
+        elif isinstance(value, _Module):
+            found |= _tensors_of(value, f"{prefix}{name}.")
+    return found

@@ -1,0 +1,1 @@
+"""A Clip in the formats of other libraries: transformers, ONNX, one safetensors file."""

@@ -1,0 +1,35 @@
+"""merge A B: a model between two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stages.models import open_model, require_new
+
+New = Annotated[str, typer.Argument(metavar="B", help="The new model, of the same architecture.", show_default=False)]
+Start = Annotated[
+    str, typer.Argument(metavar="A", help="The model at the start: a folder or file.", show_default=False)
+]
+Alpha = Annotated[
+    float, typer.Option(help="The share of B, the new weights: 0 is A, 1 is B.", min=0.0, max=1.0, show_default=False)
+]
+Out = Annotated[Path, typer.Option(help="The folder to write.", show_default=False)]
+
+
+def merge(start: Start, new: New, alpha: Alpha, out: Out) -> None:
+    """Mix the weights of two models: alpha * B + (1 - alpha) * A (WiSE-FT). The result is an open_clip folder."""
+    from gift_core.artifacts.atomic import require_free_bytes
+    from gift_core.clip.opening import identity
+    from gift_core.clip.saving import save_clip
+    from gift_core.weights import merge_clips
+
+    require_new(out)
+    old_clip, new_clip = open_model(start, None, "cpu"), open_model(new, None, "cpu")
+    require_free_bytes(out, 4 * new_clip.parameter_count, "merge")
+    merged = merge_clips(old_clip, new_clip, alpha=alpha)
+    provenance = {"merge": {"alpha": alpha, "start": identity(start, None), "new": identity(new, None)}}
+    save_clip(merged, out, provenance)
+    typer.echo(f"{out}: {alpha:g} of {new}, {1 - alpha:g} of {start}")

@@ -1,0 +1,169 @@
+"""Every architecture of open_clip is supported or refused with the reason; each family learns."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from open_clip.utils import to_2tuple
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from gift_core.clip.architectures import architecture_config, unsupported_reason
+from gift_core.clip.building import build_empty
+from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
+from gift_core.clip.loading import load_clip, load_folder
+from gift_core.clip.model import FROZEN, Clip
+from gift_core.clip.saving import save_clip
+from gift_core.errors import UserError
+from gift_core.objectives.align import ImageTextAlignment
+from gift_core.objectives.distill import ContrastiveDistillation
+from gift_core.objectives.encodings import ReplayEncodings
+from tests.clip.families import SMALL, small_clip, small_config, without_the_hub
+
+REFUSED = {"coca_base": "its vocabulary has 64000 entries, and open_clip names no tokenizer for it"}
+TEXTS = ["3 4 5", "6 7", "8 9 10 11"]
+
+
+def test_every_architecture_is_supported_or_refused_with_the_reason() -> None:
+    reasons = {name: unsupported_reason(open_clip.get_model_config(name)) for name in open_clip.list_models()}
+    assert {name: reason for name, reason in reasons.items() if reason} == REFUSED
+    assert len(reasons) > 130
+
+
+@pytest.mark.slow
+def test_every_supported_architecture_has_two_towers_of_one_feature_size() -> None:
+    """All configurations at full size on the meta device: names and shapes without memory.
+
+    Text towers of transformers are left out: their masks cannot be computed without memory, and their configurations
+    lie on the hub.
+    """
+    for name in set(open_clip.list_models()) - set(REFUSED):
+        config = open_clip.get_model_config(name)
+        if config["text_cfg"].get("hf_model_name"):
+            continue
+        model = build_empty(config).eval()
+        height, width = to_2tuple(model.visual.image_size)
+        with torch.device("meta"):
+            image_BD = model.encode_image(torch.zeros(2, 3, height, width))
+            text_ND = model.encode_text(torch.zeros(3, config["text_cfg"].get("context_length", 77), dtype=torch.long))
+        assert height == width, name
+        assert (image_BD.shape, text_ND.shape) == ((2, config["embed_dim"]), (3, config["embed_dim"])), name
+        assert model.logit_scale.numel() == 1, name
+
+
+def encoded(clip: Clip) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    images_BCHW = torch.randn(len(TEXTS), 3, clip.image_size, clip.image_size)
+    return encode_images(clip, images_BCHW), encode_tokens(clip, tokenize(clip, TEXTS))
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_a_step_of_gifts_terms_moves_both_towers_of_every_family(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_the_hub(monkeypatch)
+    clip = small_clip(name)
+    before = copy.deepcopy(clip.model.state_dict())
+    teacher_BD, teacher_ND = (features.detach().roll(1, 0) for features in encoded(clip))
+    image_BD, text_ND = encoded(clip)
+    torch.testing.assert_close(image_BD.norm(dim=1), torch.ones(len(TEXTS)))
+    encodings = ReplayEncodings(image_BD, text_ND, teacher_BD, teacher_ND, torch.arange(len(TEXTS)), clip.scale)
+    loss = ContrastiveDistillation(2.0)(encodings) + ImageTextAlignment(0.2)(encodings)
+    loss.backward()
+    with_gradient = {name for name, value in clip.trainable().items() if value.grad is not None and value.grad.any()}
+    assert any(name.startswith("visual.") for name in with_gradient)
+    assert any(not name.startswith("visual.") for name in with_gradient)
+    torch.optim.AdamW(clip.trainable().values(), lr=1e-3, weight_decay=0.1).step()
+    after = clip.model.state_dict()
+    assert loss.isfinite() and all(value.isfinite().all() for value in after.values() if value.is_floating_point())
+    frozen = [name for name in before if name.startswith(FROZEN)]
+    assert all(torch.equal(before[name], after[name]) for name in frozen)
+    assert with_gradient <= {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def test_the_bias_of_siglip_is_frozen_and_cancels_in_every_softmax() -> None:
+    clip = small_clip("ViT-B-16-SigLIP")
+    assert clip.model.logit_bias.item() == -10 and "logit_bias" not in clip.trainable()
+    image_BD, text_ND = encoded(clip)
+    without_BN = clip.scale * image_BD @ text_ND.T
+    with_BN = without_BN + clip.model.logit_bias
+    torch.testing.assert_close(with_BN.softmax(dim=1), without_BN.softmax(dim=1))
+    labels_B = torch.arange(len(TEXTS))
+    for logits in (with_BN, without_BN):
+        loss = torch.nn.functional.cross_entropy(logits, labels_B, label_smoothing=0.2)
+        torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(without_BN, labels_B, label_smoothing=0.2))
+
+
+def test_the_caption_decoder_of_coca_is_frozen() -> None:
+    clip = small_clip("coca_ViT-B-32")
+    decoder = {name for name in clip.model.state_dict() if name.startswith("text_decoder.")}
+    assert decoder and not decoder & set(clip.trainable())
+
+
+def test_a_refused_architecture_says_why_before_anything_is_fetched() -> None:
+    with pytest.raises(UserError, match=r"model.name 'coca_base': not supported: its vocabulary has 64000 entries"):
+        architecture_config("coca_base")
+
+
+def test_images_that_are_no_squares_are_refused() -> None:
+    config = small_config("ViT-B-16-quickgelu")
+    config["vision_cfg"]["image_size"] = [224, 128]
+    assert unsupported_reason(config) == "its images are 224 x 128 px, crops here are squares"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ViT-B-16-SigLIP", r"its tokenizer timm/ViT-B-16-SigLIP cannot be loaded: .*Hugging Face hub: connect once"),
+        ("ViT-H-14-CLIPA", r"its tokenizer bert-base-uncased cannot be loaded: .*local-dir:<folder>"),
+        ("nllb-clip-base", r"its tokenizer facebook/nllb-200-distilled-600M cannot"),
+    ],
+)
+def test_what_lies_on_the_hub_is_asked_for_before_the_weights_and_missed_clearly(name: str, message: str) -> None:
+    tag = open_clip.list_pretrained_tags_by_model(name)[0]
+    with pytest.raises(UserError, match=message):
+        load_clip(name, tag, device="cpu")
+
+
+def save_word_tokenizer(folder: Path) -> None:
+    """A tokenizer of transformers that knows a few words."""
+    words = {"<pad>": 0, "</s>": 1, "<unk>": 2, "a": 3, "photo": 4, "of": 5, "cat": 6}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    )
+    wrapped.save_pretrained(folder)
+
+
+def saved_and_loaded(clip: Clip, place: Path) -> Clip:
+    """The model after a stay in an open_clip folder, with a tokenizer's files where it has none of open_clip's."""
+    files: tuple[Path, ...] = ()
+    if clip.config["model_cfg"]["text_cfg"].get("hf_tokenizer_name"):
+        save_word_tokenizer(place / "tokenizer")
+        files = tuple(sorted((place / "tokenizer").iterdir()))
+    save_clip(dataclasses.replace(clip, tokenizer_files=files), place / "model", {})
+    return load_folder(place / "model", device=torch.device("cpu"), precision="fp32")
+
+
+@pytest.mark.parametrize("name", ["convnext_base_w", "MobileCLIP-S1", "mt5-base-ViT-B-32", "coca_roberta-ViT-B-32"])
+def test_a_folder_of_every_kind_of_tower_gives_the_same_features(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_the_hub(monkeypatch)
+    clip = small_clip(name)
+    loaded = dataclasses.replace(saved_and_loaded(clip, tmp_path), tokenizer=clip.tokenizer)
+    assert type(loaded.model) is type(clip.model)
+    for ours, theirs in zip(encoded(clip), encoded(loaded), strict=True):
+        torch.testing.assert_close(theirs, ours)
+
+
+def test_a_siglip_folder_with_its_tokenizer_needs_no_hub(tmp_path: Path) -> None:
+    clip = small_clip("ViT-B-16-SigLIP")
+    loaded = saved_and_loaded(clip, tmp_path)
+    assert loaded.tokenizer(["A photo, of a CAT!"])[0, :6].tolist() == [3, 4, 5, 3, 6, 0]  # cleaned as SigLIP's is
+    torch.testing.assert_close(loaded.model.logit_bias, clip.model.logit_bias)
+    assert encode_tokens(loaded, tokenize(loaded, ["a cat"])).shape == (1, clip.embedding_size)

@@ -1,0 +1,154 @@
+"""Weights in every wrapping people keep them in; nothing in a file is executed."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from gift_core.clip.checkpoints import read_checkpoint
+from gift_core.clip.torchscript import is_torchscript, read_torchscript
+from gift_core.errors import UserError
+from tests.clip.weights import openai_archive, tiny_model
+
+STATE = tiny_model().state_dict()
+
+
+def under(prefix: str) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{name}": value for name, value in STATE.items()}
+
+
+# Who writes it -> (what torch.save gets, who is recognised, whether QuickGELU is needed).
+WRAPPINGS: dict[str, tuple[dict[str, Any], str, bool | None]] = {
+    "a state_dict": (under(""), "a state_dict", None),
+    "a parallel model's state_dict": (under("module."), "a state_dict", None),
+    "wise-ft's image encoder": ({"state_dict": under("model.")}, "a state_dict", None),
+    "open_clip's training": (
+        {"epoch": 3, "name": "run", "state_dict": under("module."), "optimizer": {"state": {}}},
+        "open_clip's training",
+        None,
+    ),
+    "ZSCL and GIFT_CL": ({"iteration": 1000, "state_dict": under("")}, "ZSCL or GIFT_CL", True),
+    "an OpenAI state_dict": (
+        under("") | {name: torch.tensor(16) for name in ("input_resolution", "context_length", "vocab_size")},
+        "OpenAI",
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("writer", sorted(WRAPPINGS))
+def test_every_wrapping_gives_the_same_tensors(writer: str, tmp_path: Path) -> None:
+    stored, written_by, quick_gelu = WRAPPINGS[writer]
+    torch.save(stored, tmp_path / "weights.pt")
+    found = read_checkpoint(tmp_path / "weights.pt")
+    assert (found.written_by, found.quick_gelu) == (written_by, quick_gelu)
+    assert sorted(found.tensors) == sorted(STATE)
+    assert all(torch.equal(found.tensors[name], value) for name, value in STATE.items())
+
+
+def test_safetensors_are_read_like_pickles(tmp_path: Path) -> None:
+    save_file({name: value.contiguous() for name, value in under("module.").items()}, tmp_path / "weights.safetensors")
+    found = read_checkpoint(tmp_path / "weights.safetensors")
+    assert all(torch.equal(found.tensors[name], value) for name, value in STATE.items())
+
+
+def test_what_lies_outside_the_clip_is_left_out_and_named(tmp_path: Path) -> None:
+    stored = under("image_encoder.model.") | {"classification_head.weight": torch.zeros(3, 8)}
+    torch.save({"state_dict": stored}, tmp_path / "weights.pt")
+    found = read_checkpoint(tmp_path / "weights.pt")
+    assert sorted(found.tensors) == sorted(STATE)
+    assert found.left_out == ("classification_head.weight",)
+
+
+def test_a_torchscript_archive_gives_what_torch_jit_gives(tmp_path: Path) -> None:
+    path = openai_archive(tiny_model(), tmp_path / "archive.pt")
+    ours, theirs = read_torchscript(path), torch.jit.load(path).state_dict()
+    assert set(theirs) - set(ours) == set()
+    assert {"input_resolution", "visual.proj"} <= set(ours)
+    for name, value in theirs.items():
+        assert torch.equal(ours[name], value) and ours[name].dtype == value.dtype, name
+
+
+def test_an_openai_archive_is_recognised_and_its_buffers_are_no_weights(tmp_path: Path) -> None:
+    found = read_checkpoint(openai_archive(tiny_model(), tmp_path / "archive.pt"))
+    assert found.written_by == "OpenAI" and found.quick_gelu is True
+    assert sorted(found.tensors) == sorted(STATE)
+    assert found.tensors["visual.proj"].dtype == torch.float16
+
+
+class Surprise:
+    """What a malicious pickle does when it is opened."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return (print, ("code of the file was run",))
+
+
+def torchscript_with_a_surprise(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/constants.pkl", pickle.dumps(()))
+        archive.writestr("archive/data.pkl", pickle.dumps(Surprise(), protocol=2))
+
+
+MALICIOUS: dict[str, Callable[[Path], None]] = {
+    "a checkpoint": lambda path: torch.save({"state_dict": Surprise()}, path),
+    "an archive": torchscript_with_a_surprise,
+}
+
+
+@pytest.mark.parametrize("kind", sorted(MALICIOUS))
+def test_nothing_in_a_weights_file_is_executed(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    MALICIOUS[kind](tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=r"weights.pt: holds Python objects beside tensors \(.*print\)"):
+        read_checkpoint(tmp_path / "weights.pt")
+    assert "code of the file" not in capsys.readouterr().out
+
+
+def test_a_whole_pickled_model_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    torch.save(tiny_model(), tmp_path / "model.pt")
+    with pytest.raises(UserError, match=r"open_clip.model.CLIP\); nothing in it was executed. .*state_dict\(\)"):
+        read_checkpoint(tmp_path / "model.pt")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    "write", [lambda path: openai_archive(tiny_model(), path), lambda path: torch.save(STATE, path)]
+)
+def test_half_a_file_is_damaged(write: Callable[[Path], object], tmp_path: Path) -> None:
+    write(tmp_path / "weights.pt")
+    cut(tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=r"weights.pt: damaged, or no file of weights"):
+        read_checkpoint(tmp_path / "weights.pt")
+
+
+@pytest.mark.parametrize(("stored", "message"), [([1, 2], "holds a list"), ({"epoch": 3}, "holds no tensors")])
+def test_a_file_without_weights_is_refused(stored: object, message: str, tmp_path: Path) -> None:
+    torch.save(stored, tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=message):
+        read_checkpoint(tmp_path / "weights.pt")
+
+
+def test_an_open_clip_folder_is_no_file_of_weights(tmp_path: Path) -> None:
+    (tmp_path / "open_clip_config.json").touch()
+    with pytest.raises(UserError, match=f"says its own architecture: model.name: local-dir:{tmp_path}"):
+        read_checkpoint(tmp_path)
+
+
+def test_a_folder_without_weights_says_what_it_should_hold(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"expected model.safetensors or pytorch_model.bin"):
+        read_checkpoint(tmp_path)
+
+
+def test_only_archives_of_torchscript_are_taken_for_one(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "weights.pt")
+    assert not is_torchscript(tmp_path / "weights.pt")
+    assert is_torchscript(openai_archive(tiny_model(), tmp_path / "archive.pt"))

@@ -1,0 +1,211 @@
+"""Weights from elsewhere as a Clip: the right activation, the right architecture, the same features."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from transformers import CLIPConfig, CLIPModel
+
+from gift_core.artifacts.models import read_provenance
+from gift_core.clip.building import preprocess_of
+from gift_core.clip.fitting import fitting_architectures
+from gift_core.clip.loading import load_clip
+from gift_core.clip.saving import save_clip
+from gift_core.errors import UserError
+from tests.clip.tiny import CONTEXT
+from tests.clip.weights import features, openai_archive, register, tiny_model
+
+QUICK, PLAIN = tiny_model(quick=True), tiny_model(quick=False)
+
+
+@pytest.fixture(autouse=True)
+def architectures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny, Tiny-quickgelu, and three that differ from Tiny in a size, known to open_clip while a test runs."""
+    register(
+        monkeypatch,
+        TinyDeep={"vision_cfg": {"layers": 2}},
+        TinyLarge={"vision_cfg": {"image_size": 32}},
+        TinyWide={"text_cfg": {"width": 32}},
+    )
+
+
+def saved(tmp_path: Path, stored: object) -> str:
+    torch.save(stored, tmp_path / "weights.pt")
+    return str(tmp_path / "weights.pt")
+
+
+def test_an_openai_archive_computes_quickgelu_under_either_name(tmp_path: Path) -> None:
+    path = openai_archive(QUICK, tmp_path / "archive.pt")
+    expected = features(copy.deepcopy(QUICK).half().float())
+    for name in ("Tiny", "Tiny-quickgelu"):
+        clip = load_clip(name, str(path), device="cpu")
+        torch.testing.assert_close(features(clip.model), expected)
+        assert clip.config["model_cfg"]["quick_gelu"] is True
+        assert {value.dtype for value in clip.model.parameters()} == {torch.float32}
+        assert clip.origin["written_by"] == "OpenAI"
+    assert (features(copy.deepcopy(PLAIN).half().float()) - expected).abs().max() > 1e-3
+
+
+def test_the_imported_folder_computes_the_same_in_open_clip(tmp_path: Path) -> None:
+    clip = load_clip("Tiny", str(openai_archive(QUICK, tmp_path / "archive.pt")), device="cpu")
+    save_clip(clip, tmp_path / "folder", dict(clip.origin))
+    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / 'folder'}")
+    assert torch.equal(features(model.eval()), features(clip.model))
+    assert "archives of OpenAI" in read_provenance(tmp_path / "folder")["activation"]
+
+
+def test_checkpoints_of_zscl_and_gift_cl_get_quickgelu(tmp_path: Path) -> None:
+    path = saved(tmp_path, {"iteration": 1000, "state_dict": QUICK.state_dict()})
+    clip = load_clip("Tiny", path, device="cpu")
+    torch.testing.assert_close(features(clip.model), features(QUICK))
+    assert "QuickGELU in place of the GELU of Tiny" in clip.origin["activation"]
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "note"),
+    [
+        ("Tiny", PLAIN, r"GELU assumed: .*; weights that descend from OpenAI's .*: model.name: Tiny-quickgelu"),
+        ("Tiny-quickgelu", QUICK, r"QuickGELU assumed: .*; for weights trained with GELU: model.name: Tiny"),
+    ],
+)
+def test_an_unknown_activation_is_the_named_architectures(
+    name: str, model: torch.nn.Module, note: str, tmp_path: Path
+) -> None:
+    clip = load_clip(name, saved(tmp_path, model.state_dict()), device="cpu")
+    torch.testing.assert_close(features(clip.model), features(model))
+    assert re.match(note, clip.origin["activation"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "TinyDeep",
+            r"12 missing \(visual.transformer.resblocks.1.* and 9 more\). These weights are a Tiny or Tiny-qu",
+        ),
+        ("TinyLarge", r"visual.positional_embedding is 5 x 32, expected 17 x 32\). .*: model.name: Tiny\."),
+        ("TinyWide", r"17 of another shape \(positional_embedding is 24 x 16, expected 24 x 32, .* and 14 more\)"),
+    ],
+)
+def test_weights_of_another_architecture_are_named(name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        load_clip(name, saved(tmp_path, PLAIN.state_dict()), device="cpu")
+
+
+def test_weights_near_no_architecture_name_the_nearest_one(tmp_path: Path) -> None:
+    state = PLAIN.state_dict()
+    state["visual.conv1.weight"] = torch.zeros(32, 3, 4, 4)
+    with pytest.raises(UserError, match=r"is 32 x 3 x 4 x 4, expected .* nearest architecture is Tiny \(97% of"):
+        load_clip("Tiny", saved(tmp_path, state), device="cpu")
+
+
+def test_an_image_tower_alone_is_no_clip(tmp_path: Path) -> None:
+    state = {name: value for name, value in PLAIN.state_dict().items() if name.startswith("visual.")}
+    with pytest.raises(UserError, match="No architecture of open_clip is near: check that .* image and text tower"):
+        load_clip("Tiny", saved(tmp_path, state), device="cpu")
+
+
+def test_a_custom_text_tower_takes_weights_of_the_old_layout_and_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(monkeypatch)
+    open_clip.factory._MODEL_CONFIGS["TinyCustom"] = open_clip.get_model_config("Tiny") | {"custom_text": True}
+    custom = load_clip("TinyCustom", saved(tmp_path, PLAIN.state_dict()), device="cpu")
+    torch.testing.assert_close(features(custom.model), features(PLAIN))
+    back = load_clip("Tiny", saved(tmp_path, custom.model.state_dict()), device="cpu")
+    torch.testing.assert_close(features(back.model), features(PLAIN))
+
+
+def transformers_folder(tmp_path: Path, **vision: object) -> tuple[Path, CLIPModel]:
+    torch.manual_seed(5)
+    config = CLIPConfig(
+        text_config={"hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
+                     "max_position_embeddings": CONTEXT, "eos_token_id": 49407, "hidden_act": "quick_gelu"},
+        vision_config={"hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 2,
+                       "image_size": 16, "patch_size": 8, "hidden_act": "quick_gelu", **vision},
+        projection_dim=8,
+    )  # fmt: skip
+    model = CLIPModel(config).eval()
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(0.05 * torch.randn_like(value))
+    model.save_pretrained(tmp_path / "transformers")
+    return tmp_path / "transformers", model
+
+
+def their_features(model: CLIPModel) -> torch.Tensor:
+    torch.manual_seed(0)
+    tokens_NL = open_clip.SimpleTokenizer(context_length=CONTEXT)(["a photo of a cat."])
+    with torch.no_grad():
+        image_BD = model.get_image_features(torch.randn(1, 3, 16, 16)).pooler_output
+        text_ND = model.get_text_features(tokens_NL).pooler_output
+    return torch.nn.functional.normalize(torch.cat([image_BD, text_ND]), dim=-1)
+
+
+@pytest.mark.parametrize("way", ["by itself", "as weights of an architecture", "as a file of them"])
+def test_a_transformers_clip_gives_its_own_features(way: str, tmp_path: Path) -> None:
+    folder, theirs = transformers_folder(tmp_path)
+    names = {
+        "by itself": (f"local-dir:{folder}", None),
+        "as weights of an architecture": ("Tiny", str(folder)),
+        "as a file of them": ("Tiny", str(folder / "model.safetensors")),
+    }
+    clip = load_clip(*names[way], device="cpu")
+    torch.testing.assert_close(features(clip.model), their_features(theirs), rtol=0, atol=1e-6)
+    assert "hidden_act quick_gelu" in clip.origin["activation"]
+
+
+def test_a_transformers_clip_with_gelu_is_refused_under_a_quickgelu_name(tmp_path: Path) -> None:
+    folder, _ = transformers_folder(tmp_path)
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace("quick_gelu", "gelu"))
+    assert load_clip("Tiny", str(folder), device="cpu").config["model_cfg"].get("quick_gelu") is None
+    with pytest.raises(UserError, match=r"trained with GELU \(config.json .*\), Tiny-quickgelu .*: model.name: Tiny\."):
+        load_clip("Tiny-quickgelu", str(folder), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("vision", "message"),
+    [
+        ({"hidden_act": "relu"}, "hidden_act 'relu'; open_clip has quick_gelu, gelu"),
+        ({"hidden_act": "gelu"}, "two towers differ"),
+    ],
+)
+def test_what_open_clip_cannot_compute_is_refused(vision: dict[str, object], message: str, tmp_path: Path) -> None:
+    folder, _ = transformers_folder(tmp_path, **vision)
+    with pytest.raises(UserError, match=f"config.json: .*{message}"):
+        load_clip(f"local-dir:{folder}", device="cpu")
+
+
+def test_another_model_of_transformers_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(UserError, match="model_type is 'bert', expected 'clip'"):
+        load_clip(f"local-dir:{tmp_path}", device="cpu")
+
+
+def test_pictures_are_prepared_as_the_released_weights_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert preprocess_of("ViT-B-16-SigLIP")["mean"] == (0.5, 0.5, 0.5)
+    assert preprocess_of("ViT-B-16-SigLIP")["resize_mode"] == "squash"
+    assert preprocess_of("ViT-B-16")["resize_mode"] == "shortest"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ViT-B-32", ["ViT-B-32", "ViT-B-32-quickgelu"]),
+        ("EVA02-B-16", ["EVA02-B-16"]),
+    ],
+)
+def test_full_size_weights_name_their_architecture(
+    name: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    with torch.device("meta"):
+        tensors = open_clip.create_model(name, load_weights=False, device="meta").state_dict()
+    assert fitting_architectures(tensors) == (expected, 1.0)

@@ -1,0 +1,70 @@
+"""`gift export`: where it writes, what it says, what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from transformers import CLIPModel
+from typer.testing import CliRunner, Result
+
+from gift_core.artifacts.models import model_hash, read_provenance
+from gift_core.clip.loading import load_clip
+from gift_core.clip.saving import save_clip
+from stages.__main__ import app
+from tests.clip.tiny import tiny_clip
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A vision transformer and a ResNet as open_clip folders."""
+    save_clip(tiny_clip(tower="resnet"), tmp_path / "gift" / "resnet", {})
+    save_clip(tiny_clip(), tmp_path / "gift" / "birds", {})
+    return tmp_path / "gift" / "birds"
+
+
+def export(*arguments: str | Path) -> Result:
+    return RUNNER.invoke(app, ["export", *map(str, arguments)])
+
+
+def test_transformers_loads_the_folder_and_the_provenance_names_the_model(model: Path, tmp_path: Path) -> None:
+    result = export(model, "--to", "transformers", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert CLIPModel.from_pretrained(tmp_path / "out").config.projection_dim == 8
+    noted = read_provenance(tmp_path / "out")
+    assert noted == {"format": "transformers", "model": {"name": str(model), "sha256": model_hash(model)}}
+    assert str(tmp_path / "out" / "config.json") in result.stdout
+
+
+def test_an_export_may_be_exported_again(model: Path, tmp_path: Path) -> None:
+    assert export(model, "--to", "safetensors", "--out", tmp_path / "one").exit_code == 0
+    result = export(tmp_path / "one" / "model.safetensors", "--to", "transformers", "--out", tmp_path / "two")
+    assert result.exit_code == 0, result.output
+    assert load_clip(f"local-dir:{tmp_path / 'two'}", device="cpu").embedding_size == 8
+
+
+def test_without_out_the_folder_is_named_after_the_model(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert export("gift/birds", "--to", "safetensors").exit_code == 0
+    assert (tmp_path / "exports" / "gift-birds-safetensors" / "model.safetensors").is_file()
+
+
+def test_a_refused_export_leaves_nothing(model: Path, tmp_path: Path) -> None:
+    result = export(model.parent / "resnet", "--to", "transformers", "--out", tmp_path / "out")
+    assert result.exit_code == 1 and "its image tower is a ResNet" in result.stderr
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_an_existing_folder_is_not_overwritten(model: Path, tmp_path: Path) -> None:
+    result = export(model, "--to", "safetensors", "--out", model)
+    assert result.exit_code == 1 and "exists already" in result.stderr
+
+
+@pytest.mark.parametrize(("to", "message"), [("onx", "Did you mean 'onnx'"), ("pickle", "Known: onnx, safetensors")])
+def test_an_unknown_format_is_met_before_the_model_is_loaded(to: str, message: str, tmp_path: Path) -> None:
+    result = export("no/such/model", "--to", to, "--out", tmp_path / "out")
+    assert result.exit_code == 1 and message in result.stderr

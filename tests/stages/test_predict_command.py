@@ -1,0 +1,128 @@
+"""`gift predict`: its three formats, and what it says of what it cannot read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from gift_core.artifacts.task import iterate_task, read_task
+from gift_core.clip.saving import save_clip
+from gift_core.layout import Layout
+from stages.__main__ import app
+from tests.clip.tiny import picture, tiny_clip
+from tests.tiny_world import write_images
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    """A model, an ingested task, a file of classes and a folder with two pictures."""
+    save_clip(tiny_clip(), tmp_path / "model", {})
+    write_images(Layout(tmp_path).task("birds"), seed=0)
+    (tmp_path / "classes.txt").write_text("cat\ndog, big\nowl\n")
+    (tmp_path / "pictures").mkdir()
+    for number in (1, 2):
+        picture(number, width=30, height=20).save(tmp_path / "pictures" / f"{number}.png")
+    return tmp_path
+
+
+def run(world: Path, *options: str, images: str = "pictures", model: str = "model") -> Result:
+    arguments = ["predict", str(world / model), str(world / images), "--root", str(world), "--device", "cpu", *options]
+    return RUNNER.invoke(app, arguments)
+
+
+def classes_file(world: Path) -> tuple[str, str]:
+    return "--classes", str(world / "classes.txt")
+
+
+def test_json_is_one_array_with_an_object_an_image(world: Path) -> None:
+    result = run(world, *classes_file(world), "--format", "json", "--top", "2")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert [Path(each["path"]).name for each in found] == ["1.png", "2.png"]
+    for each in found:
+        first, second = each["classes"]
+        assert {first["class"], second["class"]} < {"cat", "dog, big", "owl"}
+        assert 1 >= first["probability"] >= second["probability"] >= 0
+
+
+def test_csv_and_json_say_the_same(world: Path) -> None:
+    by_csv = list(csv.DictReader(io.StringIO(run(world, *classes_file(world), "--format", "csv", "--top", "3").stdout)))
+    by_json = json.loads(run(world, *classes_file(world), "--format", "json", "--top", "3").stdout)
+    assert len(by_csv) == 6 and [row["rank"] for row in by_csv] == ["1", "2", "3"] * 2
+    expected = [(each["path"], each_class["class"]) for each in by_json for each_class in each["classes"]]
+    assert [(row["path"], row["class"]) for row in by_csv] == expected
+    assert sum(float(row["probability"]) for row in by_csv) == pytest.approx(2, abs=1e-5)
+
+
+def test_the_table_has_a_line_an_image(world: Path) -> None:
+    lines = run(world, *classes_file(world)).stdout.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith(str(world / "pictures" / "1.png")) and "%" in lines[0]
+
+
+def test_an_ingested_task_brings_its_classes(world: Path) -> None:
+    result = run(world, "--classes", "birds", "--format", "json", "--top", "9")
+    assert {each["class"] for each in json.loads(result.stdout)[0]["classes"]} == {"tit", "wren", "owl"}
+
+
+def test_the_test_split_is_told_as_evaluate_tells_it(world: Path, tmp_path: Path) -> None:
+    """A second way to the same answer: the evaluation's own zero-shot head on the ingested images."""
+    import torch
+
+    from gift_core.clip.images import evaluation_pixels
+    from gift_core.clip.loading import load_folder
+    from gift_core.clip.zero_shot import class_features, image_features, predict
+
+    clip = load_folder(world / "model", device=torch.device("cpu"), precision="fp32")
+    task = read_task(Layout(world).task("birds"))
+    images = [image for image, _ in iterate_task(Layout(world).task("birds"), "test")]
+    (world / "test").mkdir()
+    for number, image in enumerate(images):
+        (world / "test" / f"{number}.png").write_bytes(image)
+    class_KD = class_features(clip, task.class_names, task.templates, batch_size=4)
+    expected = predict(image_features(clip, evaluation_pixels(clip, images), batch_size=4), class_KD)
+    found = json.loads(run(world, "--classes", "birds", "--format", "json", images="test").stdout)
+    assert [each["classes"][0]["class"] for each in found] == [task.class_names[index] for index in expected.tolist()]
+
+
+def test_unreadable_images_are_named_at_the_end_and_the_rest_answered(world: Path) -> None:
+    (world / "pictures" / "1.5.png").write_text("no picture")
+    result = run(world, *classes_file(world), "--format", "json")
+    assert result.exit_code == 1
+    assert len(json.loads(result.stdout)) == 2
+    assert result.stderr.splitlines()[-1].endswith("1.5.png: no image of a kind that Pillow reads")
+
+
+def test_no_readable_image_is_still_an_array(world: Path) -> None:
+    (world / "broken.png").write_text("no picture")
+    result = run(world, *classes_file(world), "--format", "json", images="broken.png")
+    assert (result.exit_code, json.loads(result.stdout)) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("options", "images", "message"),
+    [
+        (["--classes", "brids"], "pictures", "--classes brids: neither a file nor a task"),
+        (["--classes", "birds", "--format", "jsno"], "pictures", "unknown name 'jsno'. Did you mean 'json'"),
+        (["--classes", "birds"], "nothing", "nothing: no image there"),
+        (["--classes", "birds", "--device", "gpu"], "pictures", "device: unknown name 'gpu'"),
+    ],
+)
+def test_bad_input_is_met_before_the_model_is_loaded(
+    options: list[str], images: str, message: str, world: Path
+) -> None:
+    result = run(world, *options, images=images, model="no_model")
+    assert result.exit_code == 1 and result.stdout == ""
+    assert message in result.stderr
+
+
+def test_a_model_that_is_none_is_named(world: Path) -> None:
+    result = run(world, "--classes", "birds", model="classes.txt")
+    assert result.exit_code == 1 and "no .safetensors file" in result.stderr
