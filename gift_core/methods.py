@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from gift_core.artifacts.fisher import FISHER, read_fisher
-from gift_core.artifacts.task import iterate_task, read_task
+from gift_core.artifacts.task import read_task
+from gift_core.artifacts.task_images import index_task
 from gift_core.clip.batches import JointImages, TaskBatches, TrainingImages
 from gift_core.clip.model import Clip
+from gift_core.clip.pixels import Allowance
 from gift_core.clip.zero_shot import class_prompts
 from gift_core.replay.pairs import NoReplay, Replay
 from gift_core.replay.table import REPLAYS, ReplaySource
@@ -94,8 +96,8 @@ def load_lessons(
 
     Batches are named by `names` and the task alone, so all methods see the same ones.
     """
-    chosen = LEARNS[config.learns](tasks)
-    images = [_training_images(clip, folder, training, names) for folder in chosen]
+    chosen, allowance = LEARNS[config.learns](tasks), Allowance()
+    images = [_training_images(clip, folder, training, names, allowance) for folder in chosen]
     batches = images[0] if len(images) == 1 else JointImages(images, names)
     return Lessons(batches, training.steps * len(images), len(batches.class_prompts))
 
@@ -109,14 +111,15 @@ LEARNS: Mapping[str, Callable[[Sequence[Path]], Sequence[Path]]] = {
 
 
 def _training_images(
-    clip: Clip, folder: Path, training: TrainingConfig, names: tuple[str | int, ...]
+    clip: Clip, folder: Path, training: TrainingConfig, names: tuple[str | int, ...], allowance: Allowance
 ) -> TrainingImages:
     info = read_task(folder)
     return TrainingImages(
         clip,
-        iterate_task(folder, "train"),
+        index_task(folder, "train"),
         class_prompts=class_prompts(info.class_names, info.templates),
         batch_size=training.batch_size,
         crop_scale=training.crop_scale,
         names=(*names, info.name),
+        allowance=allowance,
     )

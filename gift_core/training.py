@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
 
 from gift_core.anchors.table import Anchor
+from gift_core.clip.ahead import drawn_ahead
 from gift_core.clip.batches import TaskBatch, TaskBatches
-from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
+from gift_core.clip.checkpointing import checkpointed
+from gift_core.clip.encoding import tokenize
+from gift_core.clip.loss_scale import LOSS_SCALES, LossScale
 from gift_core.clip.model import FROZEN, Clip
+from gift_core.clip.passes import Passes, build_passes
 from gift_core.config import TrainingConfig
 from gift_core.errors import UserError
 from gift_core.methods import Method
@@ -40,13 +44,15 @@ def finetune(
     """Train `clip.model` in place for `steps` steps; return one row of losses a step.
 
     A row holds step, learning_rate, task, each replay term by its name, anchor, total; the losses are weighted, so
-    that total is their sum. `seed` only feeds layers that are random in training (dropout); the batches carry their
-    own. UserError when a loss or a weight stops being finite: step, term, last good values.
+    that total is their sum. Under amp_fp16 it also holds skipped, 1 where the gradients were not finite and the weights
+    stayed. `seed` only feeds layers that are random in training (dropout); the batches carry their own. UserError when
+    a loss or a weight stops being finite (step, term, last good values), and for a model that cannot be checkpointed
+    where training asks for it.
 
     # differs: the official loop runs steps + 1 steps; the rate of its last one is exactly 0 and changes nothing.
     """
     rates = learning_rates(steps, warmup_steps=training.warmup_steps, peak=learning_rate)
-    with training_mode(clip), torch.random.fork_rng():
+    with training_mode(clip), _saving(clip, training), torch.random.fork_rng():
         torch.manual_seed(seed_for("finetune", seed))
         rows = run_steps(
             clip, task_batches, method=method, replay=replay, training=training, rates=rates, on_step=on_step
@@ -54,6 +60,16 @@ def finetune(
     if rows:
         _require_finite_weights(clip, rows[-1])
     return rows
+
+
+def require_trainable(clip: Clip, training: TrainingConfig) -> None:
+    """Raises UserError where the model cannot be trained as `training` asks, before any image is read for it."""
+    with _saving(clip, training):
+        pass
+
+
+def _saving(clip: Clip, training: TrainingConfig) -> AbstractContextManager[None]:
+    return checkpointed(clip) if training.gradient_checkpointing else nullcontext()
 
 
 def learning_rates(steps: int, *, warmup_steps: int, peak: float) -> list[float]:
@@ -81,7 +97,7 @@ def run_steps(
         return []
     parameters = clip.trainable()
     keepers = method.build_keepers(parameters)
-    optimizer = torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(  # fused on every device that clip.device.resolve_device knows
         parameters.values(), lr=0.0, betas=training.betas, weight_decay=training.weight_decay, fused=True
     )
     stepper = Stepper(
@@ -91,19 +107,24 @@ def run_steps(
         method=method,
         anchor=method.build_anchor(parameters),
         label_smoothing=training.label_smoothing,
+        passes=build_passes(clip, training.micro_batch_size),
+        loss_scale=LOSS_SCALES[clip.precision](),
     )
     rows: list[LossRow] = []
-    for step, rate in enumerate(progress(rates, len(rates), "steps")):
-        optimizer.zero_grad()
-        losses = stepper.backward(task_batches.draw(step), replay.draw(step))
-        row = {"step": step, "learning_rate": rate, **_as_numbers(losses)}
-        _require_finite(row, rows)
-        optimizer.param_groups[0]["lr"] = rate
-        optimizer.step()
-        for keeper in keepers:
-            keeper.observe(step + 1, parameters)
-        rows.append(row)
-        on_step(row)
+    batches = drawn_ahead(lambda step: (task_batches.draw(step), replay.draw(step)), len(rates))
+    with closing(batches):
+        for step, (batch, replayed) in enumerate(progress(batches, len(rates), "steps")):
+            optimizer.zero_grad()
+            losses, finite = stepper.backward(batch, replayed)
+            row = {"step": step, "learning_rate": rates[step], **_as_numbers(losses)}
+            _require_finite(row, rows)
+            optimizer.param_groups[0]["lr"] = rates[step]
+            if finite:
+                optimizer.step()
+            for keeper in keepers:
+                keeper.observe(step + 1, parameters)
+            rows.append({**row, **stepper.loss_scale.update(finite)})
+            on_step(rows[-1])
     for keeper in keepers:
         keeper.finish(parameters)
     return rows
@@ -119,25 +140,36 @@ class Stepper:
     method: Method
     anchor: Anchor
     label_smoothing: float
+    passes: Passes
+    loss_scale: LossScale
 
-    def backward(self, batch: TaskBatch, replayed: Sequence[ReplayBatch]) -> dict[str, torch.Tensor]:
-        """The weighted losses by name; `.grad` of every parameter holds the gradient of their sum.
+    def backward(self, batch: TaskBatch, replayed: Sequence[ReplayBatch]) -> tuple[dict[str, torch.Tensor], bool]:
+        """The weighted losses by name, and whether the gradients are finite: only then they may be used.
 
-        The order matters: the anchor sees the gradients of the replay terms before the task's are added to them.
+        `.grad` of every parameter holds the gradient of the losses' sum. The order matters: the anchor sees the
+        unscaled gradients of the replay terms before the task's are added to them, and its own pull is added last.
+        Where the gradients are not finite the anchor does not pull, and its loss is 0.
         """
         terms: dict[str, torch.Tensor] = {}
         for replay_batch in replayed:
             terms = self._replay_terms(replay_batch)
-            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
-        self.anchor.observe({name: parameter.grad for name, parameter in self.parameters.items()})
+            self.passes.backward(self.loss_scale.scaled(torch.stack(list(terms.values())).sum()))
+        if finite := self.loss_scale.unscale(self._gradients()):
+            self.anchor.observe({name: parameter.grad for name, parameter in self.parameters.items()})
+        self.loss_scale.restore(self._gradients())
         task = self._task_loss(batch)
-        task.backward()  # type: ignore[no-untyped-call]
-        return {"task": task, **terms, "anchor": self.anchor.pull(self.parameters)}
+        self.passes.backward(self.loss_scale.scaled(task))
+        finite = self.loss_scale.unscale(self._gradients()) and finite
+        anchor = self.anchor.pull(self.parameters) if finite else torch.zeros_like(task)
+        return {"task": task, **terms, "anchor": anchor}, finite
+
+    def _gradients(self) -> list[torch.Tensor]:
+        return [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
 
     def _replay_terms(self, batch: ReplayBatch) -> dict[str, torch.Tensor]:
         encodings = LazyEncodings(
-            encode_images=lambda: encode_images(self.clip, batch.images_MCHW),
-            encode_texts=lambda: encode_tokens(self.clip, batch.tokens_ML),
+            encode_images=lambda: self.passes.encode_images(batch.images_MCHW),
+            encode_texts=lambda: self.passes.encode_tokens(batch.tokens_ML),
             teacher_image_MD=batch.teacher_image_MD,
             teacher_text_MD=batch.teacher_text_MD,
             prompt_ids_M=batch.prompt_ids_M,
@@ -147,8 +179,8 @@ class Stepper:
 
     def _task_loss(self, batch: TaskBatch) -> torch.Tensor:
         return task_loss(
-            encode_images(self.clip, batch.images_BCHW),
-            encode_tokens(self.clip, self.class_tokens_KL[batch.classes]),
+            self.passes.encode_images(batch.images_BCHW),
+            self.passes.encode_tokens(self.class_tokens_KL[batch.classes]),
             labels_B=batch.labels_B,
             scale=self.clip.scale,
             label_smoothing=self.label_smoothing,
@@ -167,7 +199,7 @@ def training_mode(clip: Clip) -> Iterator[None]:
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             module.eval()
     for name, parameter in clip.model.named_parameters():
-        parameter.requires_grad_(name not in FROZEN)
+        parameter.requires_grad_(not name.startswith(FROZEN))
     try:
         yield
     finally:
@@ -187,7 +219,8 @@ def _require_finite(row: LossRow, rows: Sequence[LossRow]) -> None:
         last = rows[-1] if rows else "none"
         raise UserError(
             f"training stopped at step {int(row['step'])}: {', '.join(broken)} became {row[broken[0]]}. Last good "
-            f"values: {last}. No model is written. Lower the learning rate ({row['learning_rate']:.3g} at this step)."
+            f"values: {last}. No model is written. Lower the learning rate ({row['learning_rate']:.3g} at this step), "
+            "or set model.precision to fp32 if it is not."
         )
 
 

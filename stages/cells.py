@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from gift_core import out_of_memory
 from gift_core.errors import GiftError, UserError, lookup
 from gift_core.layout import Layout
 
@@ -50,9 +51,14 @@ class Cell:
     config: Config
     layout: Layout
 
+    @property
+    def title(self) -> str:
+        """The cell's name as DVC writes it: finetune@gift-birds."""
+        return f"{self.stage}@{self.name}" if self.name else self.stage
+
     def say(self, message: str) -> None:
         """Prints one line that begins with the cell's name."""
-        typer.echo(f"{self.stage}{'@' + self.name if self.name else ''}: {message}")
+        typer.echo(f"{self.title}: {message}")
 
     def step(self, task: str) -> StepConfig:
         """Returns the step that learns `task`; UserError with the nearest name where the sequence has none."""
@@ -101,6 +107,7 @@ class Cell:
 def open_cell(stage: str, params: Path, root: Path, *, method: str = "", task: str = "") -> Iterator[Cell]:
     """Reads the experiment, checks the names, yields the cell, and notes the seconds it took in .gift/timings.
 
+    Memory that does not suffice in the block becomes a UserError that says what to change (gift_core.out_of_memory).
     Stages import what is slow to import inside the block: a wrong name is met at once.
     """
     from gift_core.config import load_config
@@ -114,7 +121,13 @@ def open_cell(stage: str, params: Path, root: Path, *, method: str = "", task: s
         cell.method(method)
     if task:
         lookup(cell.config.tasks, task, "params.yaml: tasks")
-    yield cell
+    try:
+        yield cell
+    except Exception as error:
+        shortage = out_of_memory.explain(error, stage=stage, cell=cell.title, config=cell.config)
+        if shortage is None:
+            raise
+        raise shortage from error
     note = cell.layout.timings() / stage / f"{name or stage}.json"
     note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps({"seconds": round(time.monotonic() - started, 2)}) + "\n")

@@ -23,12 +23,14 @@ def finetune(
         from gift_core.clip.saving import save_clip
         from gift_core.methods import build_method, load_fisher, load_lessons, load_replay
         from gift_core.training import finetune as train
+        from gift_core.training import require_trainable
         from stages.sources import replay_source
 
         row, training, source = cell.method(method), cell.config.training, replay_source(cell, method, task)
         folder = cell.layout.model(method, task)
         device = resolve_device(cell.config.run.device)
         clip = load_folder(cell.start_model(method, task), device=device, precision=cell.config.model.precision)
+        require_trainable(clip, training)
         require_free_bytes(folder, clip.parameter_count * BYTES_A_WEIGHT, f"finetune: the model after {task}")
         lessons = load_lessons(row, clip, source.tasks, training=training, names=("finetune", cell.config.seed))
         losses = train(
@@ -46,4 +48,8 @@ def finetune(
 
 
 def _progress(losses: list[dict[str, float]]) -> str:
-    return f", task loss {losses[0]['task']:.2f} -> {losses[-1]['task']:.2f}" if losses else ": nothing learned"
+    if not losses:
+        return ": nothing learned"
+    skipped = int(sum(row.get("skipped", 0) for row in losses))
+    note = f", {skipped} of them skipped for gradients beyond float16" if skipped else ""
+    return f"{note}, task loss {losses[0]['task']:.2f} -> {losses[-1]['task']:.2f}"

@@ -19,7 +19,9 @@ import torch
 from gift_core.artifacts.fisher import FISHER, read_fisher
 from gift_core.clip.batches import TaskBatch
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
+from gift_core.clip.loss_scale import NoScale
 from gift_core.clip.model import Clip
+from gift_core.clip.passes import WholePasses
 from gift_core.clip.saving import save_clip
 from gift_core.layout import Layout
 from gift_core.methods import build_method
@@ -482,6 +484,8 @@ def test_a_one_sided_term_leaves_the_other_tower_without_gradient(begin: Begin, 
         method=build_method(experiment.row),
         anchor=Spy(),
         label_smoothing=0.2,
+        passes=WholePasses(clip),
+        loss_scale=NoScale(),
     )
     stepper.backward(experiment.lessons(clip, "digits").batches.draw(0), experiment.replay(clip, "digits").draw(0))
     towers = {"image": [name for name in seen if name.startswith("visual.")]}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from gift_core.artifacts.shards import Pair
 from gift_core.clip.batches import TaskBatch, TrainingImages
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.model import Clip
+from gift_core.clip.pixels import Allowance
 from gift_core.clip.saving import write_clip
 from gift_core.config import MethodConfig, TrainingConfig
 from gift_core.errors import UserError
-from gift_core.methods import build_method
+from gift_core.methods import Method, build_method
 from gift_core.objectives.align import ImageTextAlignment
 from gift_core.objectives.distill import ContrastiveDistillation
 from gift_core.objectives.encodings import ReplayEncodings
@@ -26,13 +28,13 @@ from gift_core.objectives.task import task_loss
 from gift_core.replay.pairs import NoReplay, PairReplay, Replay
 from gift_core.replay.teacher import encode_pairs
 from gift_core.training import LossRow, finetune, learning_rates
-from tests.clip.tiny import png, tiny_clip
+from tests.clip.tiny import Picture, png, tiny_clip
 
 GIFT_TERMS = {"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}}
 PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a fish."]
 
 
-def training(steps: int = 3) -> TrainingConfig:
+def training(steps: int = 3, **changes: Any) -> TrainingConfig:
     return TrainingConfig(
         steps=steps,
         batch_size=4,
@@ -42,8 +44,7 @@ def training(steps: int = 3) -> TrainingConfig:
         betas=(0.9, 0.999),
         label_smoothing=0.2,
         crop_scale=(0.9, 1.0),
-        micro_batch_size=None,
-        gradient_checkpointing=False,
+        **{"micro_batch_size": None, "gradient_checkpointing": False, **changes},
     )
 
 
@@ -57,11 +58,12 @@ def method_config(*, terms: dict[str, Any] | None = None, anchor: dict[str, Any]
 def task_images(clip: Clip) -> TrainingImages:
     return TrainingImages(
         clip,
-        [(png(seed), seed % 3) for seed in range(9)],
+        [Picture(png(seed), seed % 3) for seed in range(9)],
         class_prompts=["a one.", "a two.", "a three."],
         batch_size=4,
         crop_scale=(0.9, 1.0),
         names=("test",),
+        allowance=Allowance(),
     )
 
 
@@ -71,21 +73,31 @@ def pairs() -> list[Pair]:
 
 def pair_replay(clip: Clip) -> PairReplay:
     features: Features = encode_pairs(clip, pairs(), batch_size=4, metadata={})
-    return PairReplay(clip, pairs(), features, batch_size=4, names=("test",))
+    return PairReplay(clip, pairs(), features, batch_size=4, names=("test",), allowance=Allowance())
 
 
 def run(
-    clip: Clip, config: MethodConfig, *, steps: int = 3, replay: Replay | None = None, seed: int = 1
+    clip: Clip,
+    config: MethodConfig,
+    *,
+    steps: int = 3,
+    replay: Replay | None = None,
+    seed: int = 1,
+    method: Method | None = None,
+    on_step: Callable[[LossRow], None] = lambda row: None,
+    **changes: Any,
 ) -> list[LossRow]:
+    """The rows of training `clip` in place; `changes` are of the training section."""
     return finetune(
         clip,
         task_images(clip),
-        method=build_method(config),
+        method=method or build_method(config),
         replay=replay or (pair_replay(clip) if len(config.terms) else NoReplay()),
-        training=training(steps),
+        training=training(steps, **changes),
         learning_rate=config.learning_rate or 0.0,
         steps=steps,
         seed=seed,
+        on_step=on_step,
     )
 
 
@@ -206,17 +218,7 @@ def test_the_anchor_sees_the_replay_gradients_alone() -> None:
         def pull(self, parameters: dict[str, torch.nn.Parameter]) -> torch.Tensor:
             return torch.zeros(())
 
-    spied = type(method)(method.terms, lambda parameters: Spy())
-    finetune(
-        clip,
-        task_images(clip),
-        method=spied,
-        replay=replay,
-        training=training(2),
-        learning_rate=1e-3,
-        steps=2,
-        seed=1,
-    )
+    run(clip, config, method=type(method)(method.terms, lambda parameters: Spy()), replay=replay, steps=2)
     fresh = tiny_clip()
     (pair,) = replay.draw(0)
     encodings = ReplayEncodings(
@@ -274,3 +276,12 @@ def test_the_model_comes_back_in_evaluation_mode_without_gradients() -> None:
     run(clip, gift())
     assert not clip.model.training
     assert all(value.grad is None for value in clip.model.parameters())
+
+
+def test_no_thread_is_left_when_training_is_interrupted() -> None:
+    def interrupt(row: LossRow) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny_clip(), method_config(), steps=50, on_step=interrupt)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("draw")]

@@ -24,6 +24,7 @@ class AdaptiveFisherAnchor:
 
     def observe(self, gradients: Mapping[str, torch.Tensor | None]) -> None:
         """Take the importance of each tensor from the gradients of the replay terms, before the task's are added."""
+        self._importance = []  # the last step's goes first: each is as large as the model
         self._importance = normalised_squares(or_zero(gradients, self._start))
 
     def pull(self, parameters: Mapping[str, torch.nn.Parameter]) -> torch.Tensor:
@@ -47,14 +48,19 @@ def normalised_squares(gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:
 
     # differs: a gradient that is exactly zero counts as none (0 / 0 otherwise).
     """
-    return divided_by_means(torch._foreach_mul(list(gradients), list(gradients)))
+    return _divide_by_means(torch._foreach_mul(list(gradients), list(gradients)))
+
+
+def divided_by_means(squares: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Each tensor over its own mean; 1e-6 in a tensor that is all zero."""
+    return _divide_by_means([square.clone() for square in squares])
 
 
 @torch.no_grad()
-def divided_by_means(squares: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Each tensor over its own mean; 1e-6 in a tensor that is all zero."""
+def _divide_by_means(squares: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """In place."""
     means = torch.stack([square.mean() for square in squares])
     absent = means == 0
-    importance = torch._foreach_div(list(squares), list(torch.where(absent, 1.0, means).unbind()))
-    torch._foreach_add_(importance, list((absent * NO_GRADIENT_IMPORTANCE).unbind()))
-    return list(importance)
+    torch._foreach_div_(list(squares), list(torch.where(absent, 1.0, means).unbind()))
+    torch._foreach_add_(list(squares), list((absent * NO_GRADIENT_IMPORTANCE).unbind()))
+    return list(squares)

@@ -1,10 +1,12 @@
-"""The quadratic penalty over all tensors of a model at once, with torch's fused list operations."""
+"""The quadratic penalty over the tensors of a model, many at once with torch's fused list operations."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
+
+GROUP_BYTES = 2**26  # 64 MiB: enough tensors for torch's list operations to be worth it
 
 
 def copy_of(parameters: Mapping[str, torch.nn.Parameter]) -> list[torch.Tensor]:
@@ -24,10 +26,27 @@ def weighted_pull(
     F is a constant: no gradient flows through it.
     """
     values = list(parameters.values())
-    moved = distances(values, start)
-    weighted = list(torch._foreach_mul(list(importance), moved))
-    add_gradients(values, weighted, factor=2.0 * weight)
-    return weight * total(weighted, moved)
+    products = []
+    for part in groups(values):
+        moved = distances(values[part], start[part])
+        weighted = list(torch._foreach_mul(list(importance[part]), moved))
+        add_gradients(values[part], weighted, factor=2.0 * weight)
+        products += dot_products(weighted, moved)
+    return weight * torch.stack(products).sum()
+
+
+def groups(tensors: Sequence[torch.Tensor]) -> Iterator[slice]:
+    """Neighbours that together have at most GROUP_BYTES, or one alone that has more.
+
+    What is computed of a group at a time never needs another copy of the whole model.
+    """
+    start, size = 0, 0
+    for index, tensor in enumerate(tensors):
+        if index > start and size + tensor.nbytes > GROUP_BYTES:
+            yield slice(start, index)
+            start, size = index, 0
+        size += tensor.nbytes
+    yield slice(start, len(tensors))
 
 
 @torch.no_grad()
@@ -49,6 +68,6 @@ def _gradient_of(parameter: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def total(left: Sequence[torch.Tensor], right: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Sum over all tensors and all their elements of left * right; a scalar."""
-    return torch.stack([torch.dot(a.reshape(-1), b.reshape(-1)) for a, b in zip(left, right, strict=True)]).sum()
+def dot_products(left: Iterable[torch.Tensor], right: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """The sum of left * right over all elements, a scalar a tensor."""
+    return [torch.dot(a.reshape(-1), b.reshape(-1)) for a, b in zip(left, right, strict=True)]

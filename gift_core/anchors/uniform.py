@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from gift_core.anchors.penalty import add_gradients, copy_of, distances, total
+from gift_core.anchors.penalty import add_gradients, copy_of, distances, dot_products, groups
 
 
 class UniformAnchor:
@@ -21,6 +21,9 @@ class UniformAnchor:
     def pull(self, parameters: Mapping[str, torch.nn.Parameter]) -> torch.Tensor:
         """Add the penalty's gradient 2 * weight * (theta - theta_start) to `.grad`; return the penalty."""
         values = list(parameters.values())
-        moved = distances(values, self._start)
-        add_gradients(values, moved, factor=2.0 * self._weight)
-        return self._weight * total(moved, moved)
+        products = []
+        for part in groups(values):
+            moved = distances(values[part], self._start[part])
+            add_gradients(values[part], moved, factor=2.0 * self._weight)
+            products += dot_products(moved, moved)
+        return self._weight * torch.stack(products).sum()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -11,8 +12,10 @@ import torch
 from PIL import Image
 
 from gift_core.clip.crops import crop_and_resize, draw_boxes
+from gift_core.clip.device import to_device
 from gift_core.clip.images import decode, normalise, pixels_of
 from gift_core.clip.model import Clip
+from gift_core.clip.pixels import Allowance, PixelStore
 from gift_core.errors import UserError
 from gift_core.seeds import seed_for
 
@@ -70,8 +73,21 @@ class ShuffledIndices:
         return np.random.default_rng(seed_for(*self.names, *names))
 
 
+class LabelledImage(Protocol):
+    """An encoded image wherever it lies, and its label."""
+
+    @property
+    def label(self) -> int:
+        """The number of its class."""
+        ...
+
+    def read(self) -> bytes:
+        """The encoded image; several threads may read at once."""
+        ...
+
+
 class TrainingImages:
-    """A task's training split, decoded once and kept as uint8; every batch is cropped anew.
+    """A task's training split, decoded when drawn and kept as uint8 as far as `allowance` goes; crops are always new.
 
     # differs: an image whose shorter side exceeds 8/7 of the model's image size is reduced to that, bicubic, before it
     # is kept, so that a large data set fits in memory; the crops are taken from the reduced image.
@@ -80,31 +96,33 @@ class TrainingImages:
     def __init__(
         self,
         clip: Clip,
-        samples: Iterable[tuple[bytes, int]],
+        images: Sequence[LabelledImage],
         *,
         class_prompts: Sequence[str],
         batch_size: int,
         crop_scale: tuple[float, float],
         names: tuple[str | int, ...],
+        allowance: Allowance,
     ) -> None:
+        if not images:
+            raise UserError(f"{names}: the task has no training images. Ingest it again.")
         self.class_prompts = tuple(class_prompts)
         self._clip, self._crop_scale, self._names = clip, crop_scale, names
-        pairs = [(_kept_pixels(image, size=clip.image_size), label) for image, label in samples]
-        if not pairs:
-            raise UserError(f"{names}: the task has no training images. Ingest it again.")
-        self._pixels = [pixels for pixels, _ in pairs]
-        self._labels_N = torch.tensor([label for _, label in pairs])
-        self._indices = ShuffledIndices(len(pairs), batch_size, (*names, "shuffle"))
+        self._store = PixelStore(
+            [image.read for image in images], partial(_kept_pixels, size=clip.image_size), allowance
+        )
+        self._labels_N = torch.tensor([image.label for image in images])
+        self._indices = ShuffledIndices(len(images), batch_size, (*names, "shuffle"))
 
     def draw(self, step: int) -> TaskBatch:
         """Batch `step`, cropped with a generator of its own."""
         chosen = self._indices.draw(step)
-        images = [self._pixels[index] for index in chosen]
+        images = self._store.fetch(chosen)
         heights, widths = (np.array([image.shape[axis] for image in images]) for axis in (1, 2))
         generator = np.random.default_rng(seed_for(*self._names, "crop", step))
         boxes = draw_boxes(heights, widths, scale=self._crop_scale, generator=generator)
-        pixels_BCHW = crop_and_resize(images, boxes, size=self._clip.image_size)
-        labels_B = self._labels_N[torch.from_numpy(chosen)].to(self._clip.device)
+        pixels_BCHW = to_device(crop_and_resize(images, boxes, size=self._clip.image_size), self._clip.device)
+        labels_B = to_device(self._labels_N[torch.from_numpy(chosen)], self._clip.device)
         return TaskBatch(normalise(self._clip, pixels_BCHW), labels_B)
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 
 from gift_core.artifacts.exemplars import Exemplar
 from gift_core.artifacts.task import TaskInfo, iterate_task, read_task
-from gift_core.clip.images import evaluation_pixels
 from gift_core.clip.model import Clip
-from gift_core.clip.zero_shot import class_prompts, image_features
+from gift_core.clip.pixels import Read, in_memory
+from gift_core.clip.streams import stream_image_features
+from gift_core.clip.zero_shot import class_prompts
 from gift_core.progress import progress
-
-T = TypeVar("T")
 
 
 def herding(features_ND: torch.Tensor, count: int) -> list[int]:
@@ -63,22 +60,17 @@ def choose_exemplars(
 
 
 def _training_features(clip: Clip, task: Path, info: TaskInfo, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(unit features [N, D], labels [N]) of the training split, on the CPU; pixels are kept of one batch alone."""
+    """(unit features [N, D], labels [N]) of the training split, on the CPU; pixels are kept of a batch alone."""
     clip.model.eval()
-    features: list[torch.Tensor] = []
     labels: list[int] = []
-    samples = progress(iterate_task(task, "train"), info.counts["train"], f"{info.name} images")
-    for batch in _batches(samples, batch_size):
-        pixels_BCHW = evaluation_pixels(clip, (image for image, _ in batch))
-        features.append(image_features(clip, pixels_BCHW, batch_size=batch_size).cpu())
-        labels += [label for _, label in batch]
-    return torch.cat([torch.empty(0, clip.embedding_size), *features]), torch.tensor(labels, dtype=torch.int64)
 
+    def images() -> Iterator[Read]:
+        for image, label in progress(iterate_task(task, "train"), info.counts["train"], f"{info.name} images"):
+            labels.append(label)
+            yield in_memory(image)
 
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    remaining = iter(items)
-    while batch := list(islice(remaining, size)):
-        yield batch
+    features_ND = stream_image_features(clip, images(), batch_size=batch_size)
+    return features_ND, torch.tensor(labels, dtype=torch.int64)
 
 
 def _herd_class(features_ND: torch.Tensor, labels_N: torch.Tensor, label: int, count: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,9 +11,11 @@ import torch
 from gift_core.artifacts.features import Features
 from gift_core.artifacts.shards import Pair
 from gift_core.clip.batches import ShuffledIndices
+from gift_core.clip.device import to_device
 from gift_core.clip.encoding import tokenize
-from gift_core.clip.images import evaluation_pixels, normalise
+from gift_core.clip.images import normalise
 from gift_core.clip.model import Clip
+from gift_core.clip.pixels import Allowance, PixelStore, evaluation_preparation
 from gift_core.errors import ContractError
 
 
@@ -48,30 +50,48 @@ class NoReplay:
 
 
 class PairReplay:
-    """(image, prompt) pairs under the evaluation transform, prepared once and drawn in seeded epochs."""
+    """(image, prompt) pairs under the evaluation transform, drawn in seeded epochs.
+
+    As many as `allowance` holds are decoded at once; the others stay encoded, and are decoded when drawn.
+    """
 
     def __init__(
-        self, clip: Clip, pairs: Iterable[Pair], features: Features, *, batch_size: int, names: tuple[str | int, ...]
+        self,
+        clip: Clip,
+        pairs: Iterable[Pair],
+        features: Features,
+        *,
+        batch_size: int,
+        names: tuple[str | int, ...],
+        allowance: Allowance,
     ) -> None:
-        listed = list(pairs)
-        rows = _rows_of(features, [pair.key for pair in listed])
-        prompts = [pair.prompt for pair in listed]
-        numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
+        keys: list[str] = []
+        prompts: list[str] = []
+
+        def images() -> Iterator[bytes]:
+            for pair in pairs:
+                keys.append(pair.key)
+                prompts.append(pair.prompt)
+                yield pair.image
+
         self._clip = clip
-        self._pixels_NCHW = evaluation_pixels(clip, (pair.image for pair in listed))
+        self._store = PixelStore.filled(images(), evaluation_preparation(clip), allowance)
+        rows = _rows_of(features, keys)
+        numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
         self._prompt_ids_N = torch.tensor([numbers[prompt] for prompt in prompts], device=clip.device)
         self._tokens_PL = tokenize(clip, list(numbers))
         self._teacher_image_ND = torch.from_numpy(features.image_MD[rows]).to(clip.device)
         self._teacher_text_ND = torch.from_numpy(features.text_MD[rows]).to(clip.device)
-        self._indices = ShuffledIndices(len(listed), batch_size, (*names, "replay"))
+        self._indices = ShuffledIndices(len(keys), batch_size, (*names, "replay"))
 
     def draw(self, step: int) -> tuple[ReplayBatch, ...]:
         """The M pairs of step `step`."""
         chosen = torch.from_numpy(self._indices.draw(step))
-        on_device = chosen.to(self._clip.device)
+        on_device = to_device(chosen, self._clip.device)
+        pixels_MCHW = to_device(torch.stack(self._store.fetch(chosen.tolist())), self._clip.device)
         prompt_ids_M = self._prompt_ids_N[on_device]
         batch = ReplayBatch(
-            images_MCHW=normalise(self._clip, self._pixels_NCHW[chosen]),
+            images_MCHW=normalise(self._clip, pixels_MCHW),
             tokens_ML=self._tokens_PL[prompt_ids_M],
             prompt_ids_M=prompt_ids_M,
             teacher_image_MD=self._teacher_image_ND[on_device],

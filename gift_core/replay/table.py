@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,11 +22,13 @@ from gift_core.artifacts.embeddings import (
 from gift_core.artifacts.exemplars import read_exemplars, write_exemplars
 from gift_core.artifacts.features import FEATURES, read_features, write_features
 from gift_core.artifacts.shards import Pair, iterate_pairs
-from gift_core.artifacts.task import iterate_task, read_task
+from gift_core.artifacts.task import read_task
+from gift_core.artifacts.task_images import index_task
 from gift_core.clip.encoding import tokenize
-from gift_core.clip.images import evaluation_pixels
 from gift_core.clip.model import Clip
-from gift_core.clip.zero_shot import class_prompts, image_features, token_features
+from gift_core.clip.pixels import Allowance, Read, in_memory
+from gift_core.clip.streams import stream_image_features
+from gift_core.clip.zero_shot import class_prompts, token_features
 from gift_core.progress import progress
 from gift_core.replay.bank import BankReplay
 from gift_core.replay.exemplars import choose_exemplars
@@ -100,20 +102,29 @@ def teach_pairs(teacher: Teacher, options: Any, source: ReplaySource) -> str:
 def load_pairs(clip: Clip, options: Any, source: ReplaySource) -> Replay:
     """The pairs with the features the stage teach wrote."""
     features = read_features(source.teacher / FEATURES)
-    return PairReplay(clip, pairs_of(options, source), features, batch_size=source.batch_size, names=source.names)
+    return PairReplay(
+        clip,
+        pairs_of(options, source),
+        features,
+        batch_size=source.batch_size,
+        names=source.names,
+        allowance=Allowance(),
+    )
 
 
 def teach_task(teacher: Teacher, options: Any, source: ReplaySource) -> str:
     """Writes the features of the new task's training images and of the texts they are held against."""
-    info = read_task(source.tasks[-1])
-    images = (image for image, _ in iterate_task(source.tasks[-1], "train"))
     texts, tokens_PL = TEXTS[options.texts.kind](teacher.clip, options, source)
-    return _teach_bank(teacher, images, info.counts["train"], texts, tokens_PL, source)
+    return _teach_bank(teacher, _task_images(source), texts, tokens_PL, source)
 
 
 def load_task(clip: Clip, options: Any, source: ReplaySource) -> Replay:
     """The new task's training images against those texts."""
-    return _load_bank(clip, (image for image, _ in iterate_task(source.tasks[-1], "train")), source)
+    return _load_bank(clip, _task_images(source), source)
+
+
+def _task_images(source: ReplaySource) -> list[Read]:
+    return [image.read for image in index_task(source.tasks[-1], "train")]
 
 
 def teach_exemplars(teacher: Teacher, options: Any, source: ReplaySource) -> str:
@@ -135,13 +146,15 @@ def teach_exemplars(teacher: Teacher, options: Any, source: ReplaySource) -> str
     write_exemplars(source.teacher, kept)
     texts = list(dict.fromkeys(exemplar.prompt for exemplar in kept))
     tokens_PL = tokenize(teacher.clip, texts)
-    return _teach_bank(teacher, (exemplar.image for exemplar in kept), len(kept), texts, tokens_PL, source)
+    return _teach_bank(teacher, [in_memory(exemplar.image) for exemplar in kept], texts, tokens_PL, source)
 
 
 def load_exemplars(clip: Clip, options: Any, source: ReplaySource) -> Replay:
     """The exemplars against the prompts of their classes; nothing before there are any."""
     exemplars = read_exemplars(source.teacher)
-    return _load_bank(clip, (exemplar.image for exemplar in exemplars), source) if exemplars else NoReplay()
+    if not exemplars:
+        return NoReplay()
+    return _load_bank(clip, [in_memory(exemplar.image) for exemplar in exemplars], source)
 
 
 def _class_texts(clip: Clip, options: Any, source: ReplaySource) -> tuple[list[str], torch.Tensor]:
@@ -164,16 +177,15 @@ TEXTS: Mapping[str, Callable[[Clip, Any, ReplaySource], tuple[list[str], torch.T
 
 def _teach_bank(
     teacher: Teacher,
-    images: Iterable[bytes],
-    count: int,
+    images: Sequence[Read],
     texts: list[str],
     tokens_PL: torch.Tensor,
     source: ReplaySource,
 ) -> str:
     clip, size = teacher.clip, source.encode_batch_size
     metadata = {"model": teacher.model, "precision": clip.precision}
-    pixels_NCHW = evaluation_pixels(clip, progress(images, count, "images"))
-    image_ND = image_features(clip, pixels_NCHW, batch_size=size).cpu().numpy()
+    reads = progress(images, len(images), "images")
+    image_ND = stream_image_features(clip, reads, batch_size=size).numpy()
     text_PD = token_features(clip, tokens_PL, batch_size=size).cpu().numpy()
     keys = tuple(f"{row:08d}" for row in range(len(image_ND)))
     write_image_features(source.teacher / IMAGE_FEATURES, ImageFeatures(keys, image_ND, metadata))
@@ -182,7 +194,7 @@ def _teach_bank(
     return f"{len(image_ND)} images and {len(texts)} texts, {image_ND.shape[1]} numbers each"
 
 
-def _load_bank(clip: Clip, images: Iterable[bytes], source: ReplaySource) -> Replay:
+def _load_bank(clip: Clip, images: Sequence[Read], source: ReplaySource) -> Replay:
     return BankReplay(
         clip,
         images,
@@ -190,6 +202,7 @@ def _load_bank(clip: Clip, images: Iterable[bytes], source: ReplaySource) -> Rep
         read_text_features(source.teacher / TEXT_FEATURES),
         batch_size=source.batch_size,
         names=source.names,
+        allowance=Allowance(),
     )
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 
 from gift_core.artifacts.features import Features
 from gift_core.artifacts.shards import Pair
-from gift_core.clip.images import evaluation_pixels
 from gift_core.clip.model import Clip
-from gift_core.clip.zero_shot import image_features, text_features
+from gift_core.clip.pixels import in_memory
+from gift_core.clip.streams import stream_image_features
+from gift_core.clip.zero_shot import text_features
 from gift_core.errors import UserError
 from gift_core.progress import progress
 
@@ -23,14 +24,14 @@ def encode_pairs(clip: Clip, pairs: Iterable[Pair], *, batch_size: int, metadata
     if not listed:
         raise UserError("teach: there are no pairs to replay. Run stage synthesize for this task.")
     clip.model.eval()
-    pixels_MCHW = evaluation_pixels(clip, (pair.image for pair in progress(listed, len(listed), "images")))
-    image_MD = image_features(clip, pixels_MCHW, batch_size=batch_size)
+    images = (in_memory(pair.image) for pair in progress(listed, len(listed), "images"))
+    image_MD = stream_image_features(clip, images, batch_size=batch_size)
     numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(pair.prompt for pair in listed))}
     text_PD = text_features(clip, list(numbers), batch_size=batch_size)
     text_MD = text_PD[[numbers[pair.prompt] for pair in listed]]
     return Features(
         keys=tuple(pair.key for pair in listed),
-        image_MD=image_MD.cpu().numpy(),
+        image_MD=image_MD.numpy(),
         text_MD=text_MD.cpu().numpy(),
         metadata={**metadata, "precision": clip.precision},
     )

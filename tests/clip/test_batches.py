@@ -8,14 +8,23 @@ import torch
 
 from gift_core.clip.batches import ShuffledIndices, TrainingImages
 from gift_core.clip.images import normalise, pixels_of
+from gift_core.clip.pixels import Allowance
 from gift_core.errors import UserError
-from tests.clip.tiny import picture, png, tiny_clip
+from tests.clip.tiny import Picture, picture, png, tiny_clip
 
 
-def training_images(count: int = 10, *, seed: int = 1, scale: tuple[float, float] = (0.9, 1.0)) -> TrainingImages:
-    samples = [(png(index), index) for index in range(count)]
+def training_images(
+    count: int = 10, *, seed: int = 1, scale: tuple[float, float] = (0.9, 1.0), allowance: Allowance | None = None
+) -> TrainingImages:
+    samples = [Picture(png(index), index) for index in range(count)]
     return TrainingImages(
-        tiny_clip(), samples, class_prompts=["a", "b"], batch_size=4, crop_scale=scale, names=("test", seed)
+        tiny_clip(),
+        samples,
+        class_prompts=["a", "b"],
+        batch_size=4,
+        crop_scale=scale,
+        names=("test", seed),
+        allowance=allowance or Allowance(),
     )
 
 
@@ -54,16 +63,26 @@ def test_labels_belong_to_their_images() -> None:
 def test_large_images_are_kept_at_eight_sevenths_of_the_models_size() -> None:
     images = TrainingImages(
         tiny_clip(),
-        [(png(0, width=200, height=100), 0)],
+        [Picture(png(0, width=200, height=100), 0)],
         class_prompts=["a"],
         batch_size=1,
         crop_scale=(0.9, 1.0),
         names=("test",),
+        allowance=Allowance(),
     )
-    assert images._pixels[0].shape == (3, 18, 36)
+    assert images._store.fetch([0])[0].shape == (3, 18, 36)
     assert images.draw(0).images_BCHW.shape == (1, 3, 16, 16)
 
 
 def test_a_task_without_training_images_is_refused() -> None:
     with pytest.raises(UserError, match="no training images"):
         training_images(0)
+
+
+@pytest.mark.parametrize("room", [0, 4])
+def test_batches_do_not_depend_on_how_many_images_are_kept(room: int) -> None:
+    kept, decoded_anew = training_images(), training_images(allowance=Allowance(room * 3 * 16 * 16))
+    for step in (0, 5, 1, 3):  # several epochs, in any order
+        expected, found = kept.draw(step), decoded_anew.draw(step)
+        assert torch.equal(found.images_BCHW, expected.images_BCHW) and torch.equal(found.labels_B, expected.labels_B)
+    assert (kept._store.kept, decoded_anew._store.kept) == (10, room)

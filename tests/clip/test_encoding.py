@@ -72,10 +72,22 @@ def test_rows_are_cut_after_the_end_token_where_the_feature_is_read_there() -> N
     assert trim_rows(model, tokens_NL).shape[1] == 18
 
 
-def test_bfloat16_autocast_gives_nearly_the_same_float32_features() -> None:
-    exact, fast = tiny_clip(), tiny_clip(precision="amp_bf16")
+@pytest.mark.parametrize("precision", ["amp_bf16", "amp_fp16"])
+def test_autocast_gives_nearly_the_same_float32_features(precision: str) -> None:
+    exact, fast = tiny_clip(), tiny_clip(precision=precision)
     tokens_NL = tokenize(exact, TEXTS)
     features = encode_tokens(fast, tokens_NL)
     assert features.dtype == torch.float32
     torch.testing.assert_close(features, encode_tokens(exact, tokens_NL), rtol=0, atol=2e-2)
     assert not torch.equal(features, encode_tokens(exact, tokens_NL))
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("amp_bf16", torch.bfloat16), ("amp_fp16", torch.float16)])
+def test_the_towers_compute_in_the_precision_asked_for(precision: str, dtype: torch.dtype) -> None:
+    clip, seen = tiny_clip(precision=precision), set()
+    for tower in (clip.model.visual.transformer, clip.model.transformer):
+        for block in tower.resblocks:
+            block.mlp.c_fc.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    encode_images(clip, torch.randn(2, 3, 16, 16))
+    encode_tokens(clip, tokenize(clip, TEXTS))
+    assert seen == {dtype}

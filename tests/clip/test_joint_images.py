@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from gift_core.clip.batches import JointImages, TaskBatch, TrainingImages
-from tests.clip.tiny import png, tiny_clip
+from gift_core.clip.pixels import Allowance
+from tests.clip.tiny import Picture, png, tiny_clip
 
 PROMPTS = {"birds": ["a tit.", "a wren.", "an owl."], "digits": ["a one.", "a two."], "pets": ["a cat.", "an owl."]}
 CLIP = tiny_clip()
@@ -14,9 +15,15 @@ CLIP = tiny_clip()
 def task(name: str, *, seed: int = 1) -> TrainingImages:
     """Ten images of the task, other ones for each."""
     first = 100 * list(PROMPTS).index(name)
-    samples = [(png(first + row), row % len(PROMPTS[name])) for row in range(10)]
+    samples = [Picture(png(first + row), row % len(PROMPTS[name])) for row in range(10)]
     return TrainingImages(
-        CLIP, samples, class_prompts=PROMPTS[name], batch_size=4, crop_scale=(0.9, 1.0), names=("test", seed, name)
+        CLIP,
+        samples,
+        class_prompts=PROMPTS[name],
+        batch_size=4,
+        crop_scale=(0.9, 1.0),
+        names=("test", seed, name),
+        allowance=Allowance(),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -59,3 +60,15 @@ def png(seed: int, *, width: int = 16, height: int = 16) -> bytes:
     file = io.BytesIO()
     picture(seed, width=width, height=height).save(file, format="PNG")
     return file.getvalue()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG in memory with its label: what a task's images are without their tar."""
+
+    image: bytes
+    label: int
+
+    def read(self) -> bytes:
+        """Its bytes."""
+        return self.image

@@ -10,12 +10,14 @@ from gift_core.artifacts.embeddings import ImageFeatures, TextFeatures
 from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.clip.images import evaluation_pixels
 from gift_core.clip.model import Clip
+from gift_core.clip.pixels import Allowance, in_memory
 from gift_core.clip.zero_shot import image_features, text_features
 from gift_core.errors import ContractError
 from gift_core.replay.bank import BankReplay
 from tests.clip.tiny import png, tiny_clip
 
 IMAGES = [png(seed, width=20 + seed) for seed in range(6)]
+READS = [in_memory(image) for image in IMAGES]
 TEXTS = ("a cat.", "a very long text about a dog and a horse.", "a bird.")
 CLIP = tiny_clip()
 
@@ -31,9 +33,15 @@ def said_of_texts(clip: Clip) -> TextFeatures:
     return TextFeatures(TEXTS, tokens_PL, text_features(clip, TEXTS, batch_size=4).numpy(), {})
 
 
-def bank(*, batch_size: int = 2, seed: int = 1) -> BankReplay:
+def bank(*, batch_size: int = 2, seed: int = 1, allowance: Allowance | None = None) -> BankReplay:
     return BankReplay(
-        CLIP, IMAGES, said_of_images(CLIP), said_of_texts(CLIP), batch_size=batch_size, names=("test", seed)
+        CLIP,
+        READS,
+        said_of_images(CLIP),
+        said_of_texts(CLIP),
+        batch_size=batch_size,
+        names=("test", seed),
+        allowance=allowance or Allowance(),
     )
 
 
@@ -73,6 +81,21 @@ def test_a_batch_is_the_same_each_time_and_another_with_another_seed() -> None:
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
+def test_batches_do_not_depend_on_how_many_images_are_kept() -> None:
+    for step in range(5):
+        ((found,), (expected,)) = (replay.draw(step) for replay in (bank(allowance=Allowance(1000)), bank()))
+        assert torch.equal(found.images_MCHW, expected.images_MCHW)
+        assert torch.equal(found.teacher_image_MD, expected.teacher_image_MD)
+
+
 def test_features_of_other_images_name_the_stage_to_run() -> None:
     with pytest.raises(ContractError, match=r"holds 5 images, there are 6.*stage teach"):
-        BankReplay(CLIP, IMAGES, said_of_images(CLIP, 5), said_of_texts(CLIP), batch_size=2, names=("test",))
+        BankReplay(
+            CLIP,
+            READS,
+            said_of_images(CLIP, 5),
+            said_of_texts(CLIP),
+            batch_size=2,
+            names=("test",),
+            allowance=Allowance(),
+        )

@@ -10,6 +10,7 @@ import torch
 
 from gift_core.artifacts.shards import Pair
 from gift_core.clip.encoding import encode_images, encode_tokens
+from gift_core.clip.pixels import Allowance
 from gift_core.errors import ContractError, UserError
 from gift_core.replay.pairs import NoReplay, PairReplay
 from gift_core.replay.teacher import encode_pairs
@@ -47,7 +48,7 @@ def test_replay_draws_pairs_with_their_own_teacher_features() -> None:
         image_MD=features.image_MD[::-1].copy(),
         text_MD=features.text_MD[::-1].copy(),
     )
-    (batch,) = PairReplay(clip, PAIRS, shuffled, batch_size=4, names=("test",)).draw(0)
+    (batch,) = PairReplay(clip, PAIRS, shuffled, batch_size=4, names=("test",), allowance=Allowance()).draw(0)
     with torch.no_grad():
         torch.testing.assert_close(encode_images(clip, batch.images_MCHW), batch.teacher_image_MD)
         torch.testing.assert_close(encode_tokens(clip, batch.tokens_ML), batch.teacher_text_MD)
@@ -58,16 +59,39 @@ def test_replay_draws_pairs_with_their_own_teacher_features() -> None:
 def test_replay_shows_every_pair_once_an_epoch() -> None:
     clip = tiny_clip()
     features = encode_pairs(clip, PAIRS, batch_size=4, metadata={})
-    replay = PairReplay(clip, PAIRS, features, batch_size=2, names=("test",))
+    replay = PairReplay(clip, PAIRS, features, batch_size=2, names=("test",), allowance=Allowance())
     images = torch.cat([replay.draw(step)[0].images_MCHW for step in range(2)])
     assert len(torch.unique(images, dim=0)) == 4
+
+
+def test_batches_do_not_depend_on_how_many_images_are_kept() -> None:
+    clip = tiny_clip()
+    features = encode_pairs(clip, PAIRS, batch_size=4, metadata={})
+    replays = [
+        PairReplay(clip, iter(PAIRS), features, batch_size=3, names=("test",), allowance=Allowance(room))
+        for room in (0, 2 * 3 * 16 * 16, 10**6)
+    ]
+    for step in range(5):
+        first, *others = (replay.draw(step)[0] for replay in replays)
+        assert all(torch.equal(first.images_MCHW, other.images_MCHW) for other in others)
+
+
+@pytest.mark.parametrize("precision", ["amp_bf16", "amp_fp16"])
+def test_a_teacher_under_autocast_says_nearly_the_same_in_float32(precision: str) -> None:
+    exact, fast = (
+        encode_pairs(tiny_clip(precision=kind), PAIRS, batch_size=3, metadata={}) for kind in ("fp32", precision)
+    )
+    assert fast.image_MD.dtype == np.float32 and fast.metadata["precision"] == precision
+    np.testing.assert_allclose(fast.image_MD, exact.image_MD, atol=2e-2)
+    np.testing.assert_allclose(fast.text_MD, exact.text_MD, atol=2e-2)
+    assert not np.array_equal(fast.image_MD, exact.image_MD)
 
 
 def test_a_pair_without_features_names_the_stage_to_run() -> None:
     clip = tiny_clip()
     features = encode_pairs(clip, PAIRS[:3], batch_size=4, metadata={})
     with pytest.raises(ContractError, match=r"holds 3 pairs, the shards 4.*00003.*stage teach"):
-        PairReplay(clip, PAIRS, features, batch_size=2, names=("test",))
+        PairReplay(clip, PAIRS, features, batch_size=2, names=("test",), allowance=Allowance())
 
 
 def test_no_replay_draws_nothing() -> None:

@@ -1,0 +1,227 @@
+"""Peak memory and time of a step of gift, with each of the settings that save memory.
+
+    python benchmarks/memory.py                     # towers of ViT-B/16 cut to four layers, on the CPU, one thread
+    python benchmarks/memory.py --depth 12 --device cuda --batch 64 --classes 397
+
+Each case is a process of its own, so that no allocator remembers the one before. The weights are random and the batches
+too: neither changes what a step costs. Writes benchmarks/memory.csv and benchmarks/memory.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import datetime
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pandas as pd
+import torch
+import yaml
+from open_clip.model import CLIP
+from torch.nn import functional
+
+from gift_core.clip.batches import TaskBatch
+from gift_core.clip.encoding import tokenize
+from gift_core.clip.model import Clip
+from gift_core.config import MethodConfig, TrainingConfig
+from gift_core.methods import build_method
+from gift_core.replay.pairs import ReplayBatch
+from gift_core.training import finetune
+
+PRESET = Path("presets/mini.yaml")
+GIB = 2**30
+COPIES = 6  # of the weights: themselves, gradients, two moments of AdamW, the anchor's start and its importance
+CASES: dict[str, dict[str, Any]] = {
+    "whole": {},
+    "parts of 16": {"micro_batch_size": 16},
+    "parts of 8": {"micro_batch_size": 8},
+    "checkpointing": {"gradient_checkpointing": True},
+    "parts of 8, checkpointing": {"micro_batch_size": 8, "gradient_checkpointing": True},
+    "bf16": {"precision": "amp_bf16"},
+    "bf16, parts of 8, checkpointing": {
+        "precision": "amp_bf16",
+        "micro_batch_size": 8,
+        "gradient_checkpointing": True,
+    },
+}
+
+
+def main() -> None:
+    """Measures each case in a process of its own, prints and writes the tables."""
+    choices = parser().parse_args()
+    if choices.case:
+        print(json.dumps(measured(choices)))
+        return
+    load = os.getloadavg()[0]
+    table = pd.DataFrame([in_own_process(name) for name in CASES])
+    whole = table.iloc[0]
+    table["memory_ratio"] = table.peak_gib / whole.peak_gib
+    table["activations_ratio"] = table.activations_gib / whole.activations_gib
+    table["time_ratio"] = table.seconds / whole.seconds
+    page = f"{heading(choices, load)}\n\n{rows_of(table)}"
+    table.to_csv(choices.out / "memory.csv", index=False, float_format="%.3f")
+    (choices.out / "memory.md").write_text(page, encoding="utf-8")
+    print(page)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--depth", type=int, default=4, help="layers of each tower; 12 are ViT-B/16")
+    made.add_argument("--batch", type=int, default=24, help="images of the task, and pairs of the replay")
+    made.add_argument("--classes", type=int, default=100, help="class prompts of the task")
+    made.add_argument("--device", default="cpu")
+    made.add_argument("--out", type=Path, default=Path("benchmarks"))
+    made.add_argument("--case", choices=CASES, help="measure this one here and print it")
+    return made
+
+
+def in_own_process(case: str) -> dict[str, Any]:
+    """Returns what a new process of this program measures of the case."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--case", case]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    print(found, file=sys.stderr)
+    return found
+
+
+def measured(choices: argparse.Namespace) -> dict[str, Any]:
+    """Returns peak memory, the activations' part of it, and the seconds of the second step."""
+    torch.set_num_threads(1)
+    settings = dict(CASES[choices.case])
+    clip = cut_clip(choices.depth, torch.device(choices.device), settings.pop("precision", "fp32"))
+    weights = sum(value.nbytes for value in clip.model.parameters())
+    loaded = peak_bytes(clip.device)
+    clock = time.perf_counter if clip.device.type == "cuda" else time.process_time  # whatever else the machine does
+    ends = [clock()]
+    finetune(
+        clip,
+        Batches(clip, choices.batch, choices.classes),
+        method=build_method(MethodConfig.model_validate(yaml.safe_load(PRESET.read_text())["methods"]["gift"])),
+        replay=Pairs(clip, choices.batch),
+        training=training(settings),
+        learning_rate=1e-6,
+        steps=2,
+        seed=0,
+        on_step=lambda row: ends.append(clock()),
+    )
+    peak = peak_bytes(clip.device)
+    return {
+        "case": choices.case,
+        "peak_gib": peak / GIB,
+        "activations_gib": (peak - loaded - (COPIES - 1) * weights) / GIB,
+        "seconds": ends[-1] - ends[-2],
+    }
+
+
+def training(settings: dict[str, Any]) -> TrainingConfig:
+    """Returns the preset's section with the case's settings."""
+    section = yaml.safe_load(PRESET.read_text())["training"]
+    return TrainingConfig.model_validate({**section, "steps": 2, "warmup_steps": 0, **settings})
+
+
+def cut_clip(depth: int, device: torch.device, precision: str) -> Clip:
+    """Returns ViT-B/16 with random weights and `depth` layers in each tower."""
+    torch.manual_seed(0)
+    config = copy.deepcopy(open_clip.get_model_config("ViT-B-16"))
+    config["vision_cfg"]["layers"] = config["text_cfg"]["layers"] = depth
+    preprocess = {"size": [224, 224], "mean": [0.48, 0.46, 0.41], "std": [0.27, 0.26, 0.28]}
+    described = {"model_cfg": config, "preprocess_cfg": preprocess}
+    model = CLIP(**config).to(device)
+    return Clip(model, open_clip.get_tokenizer("ViT-B-16"), described, precision)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Returns the most memory that was in use so far: of the process, or what torch took of a CUDA device."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def rows_in(step: int, count: int) -> int:
+    """Returns the batch of a step: the first is small, and only there so that AdamW's moments exist in the next."""
+    return count if step else 2
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Random images of a task with as many classes as asked for."""
+
+    clip: Clip
+    count: int
+    classes: int
+
+    @property
+    def class_prompts(self) -> Sequence[str]:
+        """A prompt a class."""
+        return [f"a photo of a thing of kind {number}." for number in range(self.classes)]
+
+    def draw(self, step: int) -> TaskBatch:
+        """Random images, labelled in turn."""
+        count = rows_in(step, self.count)
+        images_BCHW = torch.randn(count, 3, 224, 224).to(self.clip.device)
+        return TaskBatch(images_BCHW, torch.arange(count, device=self.clip.device) % self.classes)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Random replayed pairs."""
+
+    clip: Clip
+    count: int
+
+    def draw(self, step: int) -> tuple[ReplayBatch, ...]:
+        """Random images and teacher's features, a prompt each."""
+        count = rows_in(step, self.count)
+        features_MD = functional.normalize(torch.randn(count, 512), dim=-1).to(self.clip.device)
+        tokens_ML = tokenize(self.clip, [f"a photo of a {number}." for number in range(count)])
+        images_MCHW = torch.randn(count, 3, 224, 224).to(self.clip.device)
+        numbers_M = torch.arange(count, device=self.clip.device)
+        return (ReplayBatch(images_MCHW, tokens_ML, numbers_M, features_MD, features_MD.flip(0)),)
+
+
+def heading(choices: argparse.Namespace, load: float) -> str:
+    """Returns the page's first lines: what, when, where."""
+    on_gpu = choices.device.startswith("cuda")
+    place = torch.cuda.get_device_name(choices.device) if on_gpu else "one thread, its own seconds"
+    machine = f"{platform.system()} {platform.machine()}, torch {torch.__version__}, open_clip {open_clip.__version__}"
+    command = " ".join(["python benchmarks/memory.py", *sys.argv[1:]])
+    return (
+        "# Memory of a training step\n\n"
+        f"`{command}`, {datetime.date.today()}, {machine}, {place}, load {load:.1f} at the start.\n"
+        f"A step of gift, ViT-B/16 with {choices.depth} layers a tower and random weights, {choices.batch} images of a "
+        f"task of {choices.classes} classes\nand {choices.batch} pairs. Memory is the process's (on a GPU: torch's); "
+        "activations are what it rises by beyond the loaded\n"
+        f"model and the {COPIES - 1} more copies of the weights that gradients, AdamW and the anchor are. "
+        "Ratios are to `whole`."
+    )
+
+
+def rows_of(table: pd.DataFrame) -> str:
+    """Returns the Markdown table."""
+    lines = [
+        "| settings | peak, GiB | ratio | activations, GiB | ratio | s a step | ratio |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in table.itertuples():
+        memory = (
+            f"{row.peak_gib:.2f} | {row.memory_ratio:.2f} | {row.activations_gib:.2f} | {row.activations_ratio:.2f}"
+        )
+        lines.append(f"| {row.case} | {memory} | {row.seconds:.1f} | {row.time_ratio:.2f} |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""Checkpointed towers give the same gradients from fewer kept activations, and those that cannot be are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from open_clip.model import CustomTextCLIP
+from transformers import BertConfig, BertModel
+
+from gift_core.clip.checkpointing import checkpointed
+from gift_core.clip.encoding import encode_images, encode_tokens
+from gift_core.clip.model import Clip
+from gift_core.errors import UserError
+from gift_core.training import training_mode
+from tests.clip.tiny import CONTEXT, tiny_clip, tiny_config
+
+TIMM = {"timm_model_pretrained": False, "timm_pool": "", "timm_proj": "linear", "image_size": 32}
+
+
+def own_text_tower(tmp_path: Path) -> Clip:
+    return _custom({"layers": 2}, {"layers": 2})
+
+
+def timm_transformer(tmp_path: Path) -> Clip:
+    return _custom(TIMM | {"timm_model_name": "test_vit", "timm_pool": "token"}, {})
+
+
+def timm_convolutions(tmp_path: Path) -> Clip:
+    return _custom(TIMM | {"timm_model_name": "test_resnet", "timm_pool": "avg"}, {})
+
+
+def transformers_text_tower(tmp_path: Path) -> Clip:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    BertModel(BertConfig(vocab_size=49408, **sizes, **no_dropout)).save_pretrained(tmp_path)
+    text = {"hf_model_name": str(tmp_path), "hf_model_pretrained": False, "hf_pooler_type": "mean_pooler"}
+    return _custom({}, text | {"hf_proj_type": "linear"})
+
+
+def _custom(vision: dict[str, Any], text: dict[str, Any]) -> Clip:
+    config = tiny_config()
+    config["model_cfg"]["vision_cfg"] |= vision
+    config["model_cfg"]["text_cfg"] |= text
+    config["preprocess_cfg"]["size"] = [config["model_cfg"]["vision_cfg"]["image_size"]] * 2
+    torch.manual_seed(0)
+    return dataclasses.replace(tiny_clip(), model=CustomTextCLIP(**config["model_cfg"]).eval(), config=config)
+
+
+FAMILIES: dict[str, Callable[[Path], Clip]] = {
+    "open_clip transformer": lambda folder: tiny_clip(),
+    "open_clip ResNet": lambda folder: tiny_clip(tower="resnet"),
+    "own text tower": own_text_tower,
+    "timm transformer": timm_transformer,
+    "timm convolutions": timm_convolutions,
+    "transformers text tower": transformers_text_tower,
+}
+
+
+@pytest.fixture(params=FAMILIES)
+def clip(request: pytest.FixtureRequest, tmp_path: Path) -> Clip:
+    return FAMILIES[request.param](tmp_path)
+
+
+def gradients(clip: Clip) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
+    """Gradients of a loss of both towers, and the bytes that each tower's forward pass kept for the way back."""
+    images_BCHW = torch.randn(3, 3, clip.image_size, clip.image_size, generator=torch.Generator().manual_seed(1))
+    tokens_NL = torch.randint(1, 400, (4, CONTEXT), generator=torch.Generator().manual_seed(2))
+    weights = {value.untyped_storage().data_ptr() for value in clip.model.parameters()}
+    kept = {"image": 0, "text": 0}
+
+    def forward(side: str, encode: Callable[[], torch.Tensor]) -> torch.Tensor:
+        def count(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.untyped_storage().data_ptr() not in weights:
+                kept[side] += tensor.nbytes
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            return encode()
+
+    image_BD = forward("image", lambda: encode_images(clip, images_BCHW))
+    text_ND = forward("text", lambda: encode_tokens(clip, tokens_NL))
+    kept_forward = dict(kept)  # on the way back layers are computed again, and counted again
+    (image_BD @ text_ND.T).pow(3).sum().backward()
+    found = {name: value.grad.clone() for name, value in clip.trainable().items() if value.grad is not None}
+    clip.model.zero_grad()
+    return found, kept_forward
+
+
+def test_gradients_are_those_of_plain_towers_and_less_is_kept(clip: Clip) -> None:
+    with training_mode(clip):
+        plain, kept_plain = gradients(clip)
+        with checkpointed(clip):
+            saved, kept_saved = gradients(clip)
+    assert list(saved) == list(plain) and len(plain) > 10
+    for name, expected in plain.items():
+        torch.testing.assert_close(saved[name], expected, rtol=0, atol=1e-6 * max(1.0, expected.abs().max().item()))
+    for side in ("image", "text"):
+        assert kept_saved[side] < 0.8 * kept_plain[side], (side, kept_saved, kept_plain)
+
+
+def test_afterwards_the_towers_are_plain_again(clip: Clip) -> None:
+    with training_mode(clip):
+        _, before = gradients(clip)
+        state = list(clip.model.state_dict())
+        with checkpointed(clip):
+            assert list(clip.model.state_dict()) == state
+        _, after = gradients(clip)
+    assert before == after
+
+
+def test_a_timm_tower_without_checkpointing_is_refused_with_timms_reason(tmp_path: Path) -> None:
+    clip = timm_convolutions(tmp_path)
+
+    def refuse(enable: bool = True) -> None:
+        assert not enable, "gradient checkpointing not supported"  # timm's own words, for example in TinyViT's neck
+
+    clip.model.visual.trunk.set_grad_checkpointing = refuse
+    expected = r"gradient_checkpointing: the model's image tower \(ResNet\).*not supported.*micro_batch_size"
+    with pytest.raises(UserError, match=expected), checkpointed(clip):
+        pass
+
+
+def test_a_tower_without_layers_to_checkpoint_is_refused_and_the_other_is_switched_back() -> None:
+    clip = tiny_clip()
+    clip.model.text = torch.nn.Linear(2, 2)
+    expected = r"text tower \(Linear\) cannot be checkpointed: it has no layers"
+    with pytest.raises(UserError, match=expected), checkpointed(clip):
+        pass
+    assert not clip.model.visual.transformer.grad_checkpointing

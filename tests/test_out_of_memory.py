@@ -1,0 +1,148 @@
+"""Memory that does not suffice ends in one sentence: what ran, what was asked for, and what to change, in order."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from gift_core.config import load_config
+from gift_core.errors import UserError
+from gift_core.out_of_memory import KNOBS, PHASES, explain, is_out_of_memory
+from stages.__main__ import app
+from stages.cells import open_cell
+
+PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
+CUDA = (
+    "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.11 GiB of which 14.62 MiB is "
+    "free. Process 1 has 79.08 GiB memory in use."
+)
+MPS = (
+    "MPS backend out of memory (MPS allocated: 17.06 GiB, other allocations: 1.02 MiB, max allowed: 18.13 GiB). Tried "
+    "to allocate 256.00 MiB on private pool. Use PYTORCH_MPS_HIGH_WATERMARK_RATIO=0.0 to disable upper limit."
+)
+
+
+def on_the_cpu() -> None:
+    torch.empty(10**15)
+
+
+def in_numpy() -> None:
+    np.empty(10**15)
+
+
+def in_python() -> None:
+    raise MemoryError
+
+
+def on_cuda() -> None:
+    raise torch.OutOfMemoryError(CUDA)
+
+
+def on_mps() -> None:
+    raise RuntimeError(MPS)
+
+
+def in_a_library() -> None:
+    raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+
+
+def behind_another_error() -> None:
+    try:
+        on_cuda()
+    except RuntimeError as error:
+        raise UserError("model.name: open_clip cannot load it. Check the name.") from error
+
+
+TOLD: dict[Callable[[], None], str] = {
+    on_the_cpu: "(4000000000000000 bytes were asked for)",
+    in_numpy: "(7.11 PiB were asked for)",
+    in_python: "while running. In params.yaml",
+    on_cuda: "(20.00 GiB were asked for, 14.62 MiB were free)",
+    on_mps: "(256.00 MiB were asked for)",
+    in_a_library: "while running. In params.yaml",
+    behind_another_error: "(20.00 GiB were asked for, 14.62 MiB were free)",
+}
+
+
+def caught(fail: Callable[[], None]) -> Exception:
+    try:
+        fail()
+    except Exception as error:
+        return error
+    raise AssertionError("it should have failed")
+
+
+@pytest.mark.parametrize("fail", TOLD, ids=lambda fail: fail.__name__)
+def test_every_allocators_error_is_known_and_its_sizes_are_told(fail: Callable[[], None]) -> None:
+    with pytest.raises(UserError) as error, open_cell("finetune", PARAMS, Path(), method="gift", task="letters"):
+        fail()
+    message = str(error.value)
+    assert message.startswith("finetune@gift-letters: out of memory while running")
+    assert TOLD[fail] in message
+    assert "docs/memory.md" in message
+
+
+@pytest.mark.parametrize("error", [ValueError("out of memory"), RuntimeError("mat1 and mat2 shapes"), KeyError("x")])
+def test_other_errors_are_left_alone(error: Exception) -> None:
+    assert not is_out_of_memory(error)
+    with pytest.raises(type(error)) as raised, open_cell("finetune", PARAMS, Path(), method="gift", task="letters"):
+        raise error
+    assert raised.value is error
+
+
+@pytest.mark.parametrize("stage", KNOBS)
+def test_the_knobs_stand_in_their_order_with_their_present_values(stage: str) -> None:
+    explained = explain(caught(on_cuda), stage=stage, cell=stage, config=load_config(PARAMS))
+    message = str(explained)
+    places = [message.index(f"{key} (now ") for key in KNOBS[stage]]
+    assert places == sorted(places)
+    if stage == "finetune":
+        assert "training.micro_batch_size (now null): 16" in message
+        assert "training.gradient_checkpointing (now false): true" in message
+
+
+@pytest.mark.parametrize("key", [key for knobs in KNOBS.values() for key in knobs])
+def test_every_knob_is_a_key_of_params_yaml(key: str) -> None:
+    section: Any = load_config(PARAMS)
+    for name in key.split("."):
+        if section is not None:  # generator.memory may be null
+            assert name in type(section).model_fields, key
+            section = getattr(section, name)
+
+
+def test_a_stage_without_knobs_says_what_is_left() -> None:
+    explained = explain(caught(in_numpy), stage="ingest", cell="ingest@birds", config=load_config(PARAMS))
+    assert "In params.yaml" not in str(explained) and "Close what else uses that memory" in str(explained)
+
+
+@pytest.mark.parametrize("function", PHASES)
+def test_every_phase_is_a_function_of_the_library(function: str) -> None:
+    library = PARAMS.parent / "gift_core"
+    assert any(f"def {function}(" in file.read_text(encoding="utf-8") for file in library.rglob("*.py"))
+
+
+def test_the_command_ends_with_the_phase_and_exit_code_1_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real stage, while whose model is made torch's own allocator refuses."""
+    monkeypatch.setattr("open_clip.create_model", lambda *args, **options: torch.empty(10**15))
+    result = CliRunner().invoke(app, ["import_model", "--params", str(PARAMS), "--root", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "error: import_model: out of memory while loading the model (4000000000000000 bytes were" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_explaining_needs_no_torch() -> None:
+    check = "import sys, gift_core.out_of_memory, stages.cells; print('torch' in sys.modules)"
+    printed = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=PARAMS.parent
+    )
+    assert printed.stdout.strip() == "False"
