@@ -1,0 +1,46 @@
+"""Images a second of the SD-v1.5-shaped pipeline, by how many are drawn at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.experiment import read_experiment
+from benchmarks.gpu.meter import taken_by
+from benchmarks.gpu.plan import Plan
+from benchmarks.smoke.experiment import PRESET
+from benchmarks.smoke.sizes import Size
+from gift_core.clip.device import resolve_device
+from gift_core.config import GeneratorConfig
+from gift_core.errors import UserError
+from gift_core.generators.pipeline import TextToImage, load_pipeline
+
+Row = tuple[str, str, int, float | None, float | None]
+
+
+def drawing_rows(folder: Path, size: Size, plan: Plan, *, device: str) -> Iterator[Row]:
+    """Yields a row a batch size, until one does not fit: its figures are None."""
+    text_to_image = load_pipeline(generator_config(folder, size, plan, device=device), resolve_device(device))
+    setting = f"{text_to_image.config.dtype}, {plan.denoising_steps} steps, {size.pixels} px"
+    draw(text_to_image, 1)  # the first one chooses its kernels
+    for count in plan.batch_sizes:
+        try:
+            taken = taken_by(lambda count=count: draw(text_to_image, count), device)  # type: ignore[misc]
+        except UserError as error:
+            print(f"{count} at once: {error}")
+            yield "images drawn", setting, count, None, None
+            return
+        yield "images drawn", setting, count, count / taken.seconds, taken.peak_gib
+
+
+def draw(text_to_image: TextToImage, count: int) -> None:
+    """Draws `count` images at once."""
+    text_to_image.draw(["a photo of a lighthouse."] * count, list(range(count)))
+
+
+def generator_config(folder: Path, size: Size, plan: Plan, *, device: str) -> GeneratorConfig:
+    """Returns the preset's generator section with the random pipeline; in float32 where half precision is slow."""
+    section: dict[str, Any] = read_experiment(PRESET)["generator"]
+    changed = {"pipeline": str(folder), "revision": None, "size": size.pixels, "steps": plan.denoising_steps}
+    return GeneratorConfig(**{**section, **changed, "dtype": "float32" if device == "cpu" else section["dtype"]})

@@ -1,0 +1,34 @@
+"""Wall time and peak memory of work on a device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Seconds of wall time, and the most memory that tensors took on a CUDA device (None elsewhere)."""
+
+    seconds: float
+    peak_gib: float | None
+
+
+def taken_by(work: Callable[[], object], device: str) -> Taken:
+    """Runs `work` and waits until the device has finished it."""
+    on_cuda = device.startswith("cuda")
+    if on_cuda:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    work()
+    if on_cuda:
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - started
+    return Taken(seconds, torch.cuda.max_memory_allocated() / GIB if on_cuda else None)

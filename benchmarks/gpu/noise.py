@@ -1,0 +1,43 @@
+"""The artifacts that training reads, made of noise: an ingested task, and synthetic pairs nobody drew."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gift_core.artifacts.atomic import build_folder
+from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
+from gift_core.artifacts.task import TaskInfo, write_task
+
+CLASSES = 100
+PHOTOGRAPH = (500, 375)  # what the pictures of the usual data sets measure
+
+
+def write_noise_task(folder: Path, *, images: int) -> None:
+    """Writes the task called as `folder`: so many training images in CLASSES classes, and one test image."""
+    names = tuple(f"thing {number}" for number in range(CLASSES))
+    info = TaskInfo(folder.name, class_names=names, templates=("a photo of a {}.",), source="noise")
+    train = ((jpeg(number, PHOTOGRAPH), "jpg", number % CLASSES) for number in range(images))
+    write_task(folder, info, train, [(jpeg(0, PHOTOGRAPH), "jpg", 0)], images_per_shard=images)
+
+
+def write_noise_pairs(folder: Path, *, count: int, pixels: int) -> None:
+    """Writes `count` pairs, one shard, as the stage synthesize would; every text is another."""
+    pairs = [
+        Pair(pair_key(0, number), number, f"a photo of a thing {number}.", jpeg(number, (pixels, pixels)))
+        for number in range(count)
+    ]
+    with build_folder(folder) as unfinished:
+        write_shard(unfinished, 0, pairs, {})
+        write_manifest(unfinished, {})
+
+
+def jpeg(seed: int, size: tuple[int, int]) -> bytes:
+    """Returns a JPEG file of coarse noise, of width and height `size` px."""
+    coarse = np.random.default_rng(seed).integers(0, 256, size=(32, 32, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(file, format="JPEG", quality=95)
+    return file.getvalue()

@@ -1,0 +1,42 @@
+"""What `gift doctor` estimates that a cell needs, in bytes, beside what it took."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.smoke.pipeline import Pipeline
+from benchmarks.smoke.random_models import part_sizes
+from benchmarks.smoke.sizes import Size
+from gift_core.artifacts.models import CONFIG
+from gift_core.artifacts.task import read_task
+from gift_core.config import Config, load_config
+from gift_core.doctor.architecture import read_architecture
+from gift_core.doctor.memory import drawing_bytes, learning_bytes
+
+
+def estimated_bytes(pipeline: Pipeline, size: Size) -> Mapping[str, int]:
+    """Returns the estimates by cell ("finetune gift aircraft"), for the stages whose memory is estimated."""
+    config = load_config(pipeline.folder / "params.yaml")
+    drawn = drawing_bytes({name: count for name, count in part_sizes(size).items() if name != "clip"}, config.generator)
+    drawing = {f"synthesize {task}": drawn for task in config.tasks}
+    learning = {
+        f"finetune {method} {task}": _learning(pipeline, config, method, task)
+        for method in config.run.methods
+        for task in config.tasks
+    }
+    return drawing | learning
+
+
+def _learning(pipeline: Pipeline, config: Config, method: str, task: str) -> int:
+    folder: Path = pipeline.layout.pretrained()
+    architecture = read_architecture(json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_cfg"])
+    assert architecture is not None, f"{folder}: a plain vision transformer"
+    return learning_bytes(
+        architecture,
+        config.methods[method],
+        config.training,
+        precision=config.model.precision,
+        classes=len(read_task(pipeline.layout.task(task)).class_names),
+    )

@@ -1,0 +1,45 @@
+"""The smoke's params.yaml: presets/mtil_order_1.yaml on two tasks, with the numbers that cost time made small."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.experiment import Experiment, choose_methods, read_experiment
+from benchmarks.smoke.sizes import Size
+from gift_core.errors import lookup
+
+PRESET = Path(__file__).resolve().parents[2] / "presets" / "mtil_order_1.yaml"
+TASKS = ("aircraft", "mnist")  # JPEG files and lists of names; an archive of grey images. Both have the higher rate
+METHODS = ("finetune", "gift")
+MODEL, GENERATOR = "data/0_raw/models/random_clip", "data/0_raw/generators/random_diffusion"
+
+
+def smoke_experiment(size: Size, methods: Sequence[str] = METHODS) -> Experiment:
+    """Returns the preset with random models, TASKS, two prompts a task, two denoising and two training steps.
+
+    What is not named here, from the vocabulary of prompts to the loss terms, is the preset's.
+    """
+    experiment = read_experiment(PRESET)
+    experiment["experiment"] = "smoke_full"
+    experiment["model"] |= {"name": f"local-dir:{MODEL}", "pretrained": None}
+    experiment["generator"] |= {
+        "pipeline": GENERATOR, "revision": None, "dtype": "float32", "steps": 2, "batch_size": 1, "size": size.pixels,
+        "scheduler": "DPMSolverMultistepScheduler",
+    }  # fmt: skip
+    experiment["prompts"] |= {"images_per_task": 2}
+    experiment["training"] |= {"steps": 2, "warmup_steps": 1, "batch_size": 4, "replay_batch_size": 2}
+    experiment["evaluation"] |= {"batch_size": 32}
+    experiment["tasks"] = {task: experiment["tasks"][task] | {"allow_partial": True} for task in TASKS}
+    experiment["sequence"] = _sequence(experiment)
+    choose_methods(
+        experiment, {name: lookup(experiment["methods"], name, f"{PRESET.name}: methods") for name in methods}
+    )
+    return experiment
+
+
+def _sequence(experiment: Experiment) -> list[dict[str, object]]:
+    """The tasks' own rows of the preset, chained anew."""
+    rows = {row["task"]: row for row in experiment["sequence"]}
+    before = ("../pretrained", *TASKS)
+    return [rows[task] | {"after": before[place]} for place, task in enumerate(TASKS)]

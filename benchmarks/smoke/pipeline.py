@@ -1,0 +1,84 @@
+"""A folder of its own with the project's code, in which `dvc repro` runs and every stage is measured."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from benchmarks.experiment import Experiment
+from benchmarks.smoke.experiment import GENERATOR, MODEL
+from benchmarks.smoke.measure import Measured, read_notes, write_shim
+from gift_core.errors import UserError
+from gift_core.layout import Layout
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("dvc.yaml", ".dvcignore", "stages", "gift_core", "data/mini")
+NOTES = "measured.jsonl"
+
+
+class Pipeline:
+    """The project in `folder`, which is made anew."""
+
+    def __init__(self, folder: Path, experiment: Experiment, *, threads: int) -> None:
+        self.folder, self.layout = folder, Layout(folder)
+        self.experiment, self._threads = experiment, threads
+
+    def prepare(self, clip: Path, diffusion: Path, make_data: Callable[[Path], None]) -> None:
+        """Copies the code, links the models, makes the raw data under the folder, writes params.yaml, starts DVC."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for name in (*COPIED, *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("data/0_raw/*/README.md")))):
+            _copy(ROOT / name, self.folder / name)
+        _link(clip, self.folder / MODEL)
+        _link(diffusion, self.folder / GENERATOR)
+        make_data(self.folder)
+        text = yaml.safe_dump(self.experiment, sort_keys=False)
+        (self.folder / "params.yaml").write_text(text, encoding="utf-8")
+        write_shim(self.folder / "bin", self.folder / NOTES)
+        self._dvc("init", "--no-scm", "--quiet")
+
+    def repro(self) -> list[Measured]:
+        """Runs `dvc repro`, its output shown; returns what its stages took. UserError where it fails."""
+        before = len(self.measured())
+        self._dvc("repro")
+        return self.measured()[before:]
+
+    def measured(self) -> list[Measured]:
+        """What every stage that ran in the folder took."""
+        return read_notes(self.folder / NOTES)
+
+    def _dvc(self, *command: str) -> None:
+        done = subprocess.run([sys.executable, "-m", "dvc", *command], cwd=self.folder, env=self._environment())
+        if done.returncode:
+            raise UserError(f"dvc {' '.join(command)} in {self.folder} failed: its message stands above.")
+
+    def _environment(self) -> dict[str, str]:
+        shim = (self.folder / "bin").resolve()
+        path = f"{shim}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        threads = {name: str(self._threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+        return os.environ | threads | {"PATH": path, "PYTHONPATH": "", "DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy2(source, target)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The files of `source` under a second name: gigabytes that need not be there twice."""
+    shutil.copytree(source, target, copy_function=_hard_link)
+
+
+def _hard_link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or one without links
+        shutil.copy2(source, target)

@@ -1,0 +1,133 @@
+"""CLIP ViT-B/16 and an SD-v1.5-shaped pipeline with random weights: a dry run at full size needs no hub.
+
+    python -m benchmarks.smoke.random_models .gift/smoke_full/models --size full
+
+writes two folders in the standard formats, <folder>/clip (open_clip) and <folder>/diffusion (diffusers), 2.7 GB; name
+them in params.yaml as model.name: local-dir:<folder>/clip and generator.pipeline: <folder>/diffusion. What is drawn is
+noise. v1.5's safety checker is left out: with random weights it would withhold images at random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.smoke.sizes import SCHEDULER, SIZES, Size
+from benchmarks.smoke.tokenizer import clip_tokenizer, save_tokenizer
+from gift_core.artifacts.atomic import build_folder, require_free_bytes
+
+if TYPE_CHECKING:
+    import torch
+
+SEED = 0
+BYTES_NEEDED = 3_000_000_000  # CLIP in float32 and the pipeline in float16, with a margin
+
+
+def require_models(folder: Path, size: Size) -> tuple[Path, Path]:
+    """Returns the folders of the CLIP and of the pipeline under `folder`; what is not there yet is made.
+
+    Raises UserError where the disk is too small, AssertionError where a part has not the published number of weights.
+    """
+    clip, diffusion = folder / "clip", folder / "diffusion"
+    if not clip.is_dir() or not diffusion.is_dir():
+        require_free_bytes(folder, BYTES_NEEDED if size.parameters else 0, "random models")
+    if not clip.is_dir():
+        write_clip(clip, size)
+    if not diffusion.is_dir():
+        write_diffusion(diffusion, size)
+    return clip, diffusion
+
+
+def write_clip(folder: Path, size: Size) -> None:
+    """Writes an open_clip folder in float32, the way the pipeline's own models are saved."""
+    import open_clip
+    import torch
+
+    from gift_core.clip.model import Clip
+    from gift_core.clip.saving import save_clip
+
+    torch.manual_seed(SEED)
+    model = build_clip(size).eval()
+    _require_count("clip", model, size)
+    preprocess = json.loads(json.dumps(open_clip.get_model_preprocess_cfg(model)))
+    config = {"model_cfg": dict(size.clip), "preprocess_cfg": preprocess}
+    save_clip(Clip(model, open_clip.SimpleTokenizer(), config, "fp32"), folder, {"weights": f"random, seed {SEED}"})
+
+
+def write_diffusion(folder: Path, size: Size) -> None:
+    """Writes a StableDiffusionPipeline in float16: a tokenizer, a text encoder, a UNet, an autoencoder, a scheduler."""
+    import torch
+    from diffusers import PNDMScheduler, StableDiffusionPipeline
+
+    torch.manual_seed(SEED)
+    parts = build_diffusion(size)
+    for name, part in parts.items():
+        _require_count(name, part, size)
+    pipeline = StableDiffusionPipeline(
+        **{name: part.half().eval() for name, part in parts.items()},
+        tokenizer=clip_tokenizer(),
+        scheduler=PNDMScheduler(**SCHEDULER),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    with build_folder(folder) as unfinished:
+        pipeline.save_pretrained(unfinished)
+        save_tokenizer(pipeline.tokenizer, unfinished / "tokenizer")
+
+
+def build_clip(size: Size) -> torch.nn.Module:
+    """Returns the CLIP with weights from torch's generator, on torch's default device."""
+    from open_clip.model import CLIP
+
+    model: torch.nn.Module = CLIP(**copy.deepcopy(dict(size.clip)))
+    return model
+
+
+def build_diffusion(size: Size) -> dict[str, torch.nn.Module]:
+    """Returns text_encoder, unet and vae, made in the same way."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    return {
+        "text_encoder": CLIPTextModel(CLIPTextConfig(**size.text_encoder)),
+        "unet": UNet2DConditionModel(**size.unet),
+        "vae": AutoencoderKL(**size.autoencoder),
+    }
+
+
+def part_sizes(size: Size) -> dict[str, int]:
+    """Returns how many numbers each part's weights hold (clip, text_encoder, unet, vae), without making them."""
+    import torch
+
+    with torch.device("meta"):
+        parts = {"clip": build_clip(size), **build_diffusion(size)}
+    return {name: parameter_count(part) for name, part in parts.items()}
+
+
+def parameter_count(part: torch.nn.Module) -> int:
+    """Returns how many numbers the weights of `part` hold."""
+    return sum(value.numel() for value in part.parameters())
+
+
+def _require_count(name: str, part: torch.nn.Module, size: Size) -> None:
+    expected = size.parameters.get(name)
+    found = parameter_count(part)
+    assert expected in (None, found), f"{name}: {found:,} parameters, the published one has {expected:,}"
+
+
+def main() -> None:
+    """Makes the models that are not there yet and prints their folders."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--size", choices=SIZES, default="full")
+    choices = parser.parse_args()
+    for folder in require_models(choices.folder, SIZES[choices.size]):
+        print(folder)
+
+
+if __name__ == "__main__":
+    main()

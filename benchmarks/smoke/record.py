@@ -1,0 +1,76 @@
+"""The smoke's figures as a table: benchmarks/smoke_full.csv and .md."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.smoke.measure import Measured
+
+GIB = 2**30
+PACKAGES = ("torch", "open_clip_torch", "diffusers", "transformers", "dvc")
+
+PAGE = """\
+# The full size on a CPU, with random weights
+
+`make smoke-full`, {date}, {machine}, {threads} threads, load {load:.1f} at the start; {versions}.
+
+CLIP ViT-B/16 (149.6M parameters) and a Stable-Diffusion-v1.5-shaped pipeline (UNet 859.5M, VAE 83.7M, text encoder
+123.1M, 512 px, float32) with random weights go through `dvc repro` of presets/mtil_order_1.yaml, cut to two tasks in
+their official layouts: 2 prompts, 2 denoising steps, 2 training steps of 4 + 2 images. No accuracy here means anything.
+
+{cells} cells, {minutes:.1f} minutes in the stages ({cpu_minutes:.1f} of processor time), at most {peak:.1f} GiB.
+Peak: resident memory of the stage's process, files of weights that are mapped included. Estimated: `gift doctor`'s
+figure for a GPU (docs/doctor.md): a CUDA context in place of Python and its libraries, and every text 77 tokens long,
+where the stages cut the rows to the longest prompt; so it is too high for many classes.
+"""
+
+
+def table_of(cells: Sequence[Measured], estimates: Mapping[str, int]) -> pd.DataFrame:
+    """Returns a row a cell in the order in which they ran: cell, seconds, cpu_seconds, peak_gib, estimated_gib."""
+    rows = [
+        (cell.cell, cell.seconds, cell.cpu_seconds, cell.peak_bytes / GIB, estimates.get(cell.cell, math.nan) / GIB)
+        for cell in cells
+    ]
+    return pd.DataFrame(rows, columns=["cell", "seconds", "cpu_seconds", "peak_gib", "estimated_gib"])
+
+
+def write_record(folder: Path, table: pd.DataFrame, lines: Sequence[str], *, threads: int, load: float) -> None:
+    """Writes smoke_full.csv and smoke_full.md into `folder`; `lines` are what the checks said."""
+    table.to_csv(folder / "smoke_full.csv", index=False, float_format="%.2f")
+    text = "\n".join([heading(table, threads=threads, load=load), *markdown(table), "", "What was checked:", ""])
+    (folder / "smoke_full.md").write_text(text + "\n".join(f"- {line}" for line in lines) + "\n", encoding="utf-8")
+
+
+def heading(table: pd.DataFrame, *, threads: int, load: float) -> str:
+    """Returns the page's first lines: what ran, when, where, with what."""
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+    return PAGE.format(
+        date=datetime.date.today(),
+        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB",
+        threads=threads,
+        load=load,
+        versions=versions,
+        cells=len(table),
+        minutes=table.seconds.sum() / 60,
+        cpu_minutes=table.cpu_seconds.sum() / 60,
+        peak=table.peak_gib.max(),
+    )
+
+
+def markdown(table: pd.DataFrame) -> list[str]:
+    """Returns the lines of the table."""
+    head = ["| cell | s | processor s | peak GiB | estimated |", "|---|---|---|---|---|"]
+    return head + [f"| {row.cell} | {' | '.join(map(_figure, row[2:]))} |" for row in table.itertuples()]
+
+
+def _figure(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.1f}"

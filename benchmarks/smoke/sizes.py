@@ -1,0 +1,113 @@
+"""The official configurations of CLIP ViT-B/16 and Stable Diffusion v1.5, and the same cut in depth and width."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Settings = Mapping[str, Any]
+
+CONTEXT, VOCABULARY = 77, 49408
+
+# open_clip's ViT-B-16-quickgelu: the architecture of OpenAI's weights.
+VIT_B_16: Settings = {
+    "embed_dim": 512,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 224, "layers": 12, "width": 768, "patch_size": 16},
+    "text_cfg": {"context_length": CONTEXT, "vocab_size": VOCABULARY, "width": 512, "heads": 8, "layers": 12},
+}
+
+# The config.json files of stable-diffusion-v1-5/stable-diffusion-v1-5, part by part.
+UNET: Settings = {
+    "sample_size": 64,
+    "in_channels": 4,
+    "out_channels": 4,
+    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    "block_out_channels": (320, 640, 1280, 1280),
+    "layers_per_block": 2,
+    "cross_attention_dim": 768,
+    "attention_head_dim": 8,
+    "norm_num_groups": 32,
+}
+AUTOENCODER: Settings = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "latent_channels": 4,
+    "norm_num_groups": 32,
+    "sample_size": 512,
+}
+TEXT_ENCODER: Settings = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "projection_dim": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "max_position_embeddings": CONTEXT,
+    "hidden_act": "quick_gelu",
+    "layer_norm_eps": 1e-5,
+    # differs: v1.5's file has 0, 2 and 1, no ids of its tokenizer. They decide the pooled output alone, unused in SD.
+    "bos_token_id": VOCABULARY - 2,
+    "eos_token_id": VOCABULARY - 1,
+    "pad_token_id": VOCABULARY - 1,
+}
+SCHEDULER: Settings = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """What both models are built from. `parameters` by the part's name: what the published weights have, if known."""
+
+    clip: Settings
+    unet: Settings
+    autoencoder: Settings
+    text_encoder: Settings
+    parameters: Mapping[str, int]
+    pixels: int  # a side of a drawn image: 8 times the side of the UNet's latents
+
+
+FULL = Size(
+    clip=VIT_B_16,
+    unet=UNET,
+    autoencoder=AUTOENCODER,
+    text_encoder=TEXT_ENCODER,
+    parameters={"clip": 149_620_737, "unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480},
+    pixels=512,
+)
+CUT = Size(
+    clip={
+        "embed_dim": 64,
+        "quick_gelu": True,
+        "vision_cfg": {**VIT_B_16["vision_cfg"], "layers": 2, "width": 128, "head_width": 32},
+        "text_cfg": {**VIT_B_16["text_cfg"], "layers": 2, "width": 64, "heads": 2},
+    },
+    unet={
+        **UNET, "sample_size": 8, "block_out_channels": (16, 16, 32, 32), "layers_per_block": 1,
+        "cross_attention_dim": 32, "attention_head_dim": 2, "norm_num_groups": 8,
+    },
+    autoencoder={
+        **AUTOENCODER, "sample_size": 64, "block_out_channels": (16, 16, 16, 16), "layers_per_block": 1,
+        "norm_num_groups": 8,
+    },
+    text_encoder={
+        **TEXT_ENCODER, "hidden_size": 32, "intermediate_size": 64, "projection_dim": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    },
+    parameters={},
+    pixels=64,
+)  # fmt: skip
+SIZES = {"full": FULL, "cut": CUT}

@@ -1,0 +1,76 @@
+"""How much arithmetic the full size asks for, counted by torch on the meta device: no weights, no device, seconds.
+
+    python -m benchmarks.smoke.work
+
+prints docs/full_size.md's table. A multiplication and an addition count as two operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.smoke.random_models import build_clip, build_diffusion
+from benchmarks.smoke.sizes import CONTEXT, FULL, Size
+
+TERA = 1e12
+GUIDED = 2  # with guidance every step runs the UNet on the prompt and on the empty one
+BACKWARD = 3  # forward and backward cost three times the forward pass
+DENOISING_STEPS, IMAGES, CLASSES = 50, 64, 100
+
+
+def operations(work: Callable[[], object]) -> float:
+    """Returns how many operations, in units of 10^12, the matrix products and convolutions of `work` are."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        work()
+    return float(counter.get_total_flops()) / TERA
+
+
+def parts(size: Size) -> Mapping[str, float]:
+    """Returns the operations (10^12) of a forward pass of each part on one item.
+
+    UNet step, autoencoder's decoder, text encoder, CLIP's image tower, CLIP's text tower on a whole context.
+    """
+    with torch.device("meta"):
+        clip, diffusion = build_clip(size).train(), build_diffusion(size)
+        side = size.pixels // 8
+        latents_1CHW = torch.empty(1, 4, side, side)
+        context_1LD = torch.empty(1, CONTEXT, size.unet["cross_attention_dim"])
+        image_1CHW = torch.empty(1, 3, *(size.clip["vision_cfg"]["image_size"],) * 2)
+        tokens_1L = torch.zeros(1, CONTEXT, dtype=torch.long)
+        time = torch.zeros(1)
+    return {
+        "UNet": operations(lambda: diffusion["unet"](latents_1CHW, time, context_1LD)),
+        "decoder": operations(lambda: diffusion["vae"].decode(latents_1CHW)),  # type: ignore[operator]
+        "text encoder": operations(lambda: diffusion["text_encoder"](tokens_1L)),
+        "image tower": operations(lambda: clip.encode_image(image_1CHW)),  # type: ignore[operator]
+        "text tower": operations(lambda: clip.encode_text(tokens_1L)),  # type: ignore[operator]
+    }
+
+
+def totals(part: Mapping[str, float]) -> Mapping[str, float]:
+    """Returns the operations (10^12) of an image, and of a training step of finetune and of gift at most.
+
+    A step: 64 images and 100 class prompts, for gift 64 pairs as well. Prompts are shorter than the context: less.
+    """
+    task = IMAGES * part["image tower"] + CLASSES * part["text tower"]
+    pairs = IMAGES * (part["image tower"] + part["text tower"])
+    return {
+        f"an image, {DENOISING_STEPS} steps": GUIDED * DENOISING_STEPS * part["UNet"] + part["decoder"],
+        "a step of finetune": BACKWARD * task,
+        "a step of gift": BACKWARD * (task + pairs),
+    }
+
+
+def main() -> None:
+    """Prints the table."""
+    part = parts(FULL)
+    print("| | 10^12 operations |\n|---|---|")
+    for name, count in {**part, **totals(part)}.items():
+        print(f"| {name} | {count:.3g} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The whole pipeline at full size with random weights: a real `dvc repro`, every stage's time and memory.
+
+    python -m benchmarks.smoke_full              # ViT-B/16 and an SD-v1.5-shaped pipeline; about ten minutes, 24 GiB
+    python -m benchmarks.smoke_full --size cut   # the same code on the same architectures, cut: a minute
+
+Works in .gift/smoke_full or .gift/smoke_cut: models/ is made once, run/ anew each time. With --record the figures go
+to smoke_full.csv and smoke_full.md in the folder named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.smoke.checks import SmokeError, check_results
+from benchmarks.smoke.data import make_data
+from benchmarks.smoke.estimates import estimated_bytes
+from benchmarks.smoke.experiment import METHODS, smoke_experiment
+from benchmarks.smoke.pipeline import Pipeline
+from benchmarks.smoke.random_models import require_models
+from benchmarks.smoke.record import markdown, table_of, write_record
+from benchmarks.smoke.sizes import SIZES
+from gift_core.errors import GiftError
+
+
+def main() -> int:
+    """Runs, checks, prints, records; returns the exit code."""
+    choices = parse()
+    folder = choices.folder or Path(".gift") / f"smoke_{choices.size}"
+    load = os.getloadavg()[0]
+    try:
+        table, lines = smoke(folder, choices.size, choices.methods, threads=choices.threads)
+    except (GiftError, SmokeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(["", *markdown(table), "", *(f"ok: {line}" for line in lines)]))
+    if choices.record:
+        write_record(choices.record, table, lines, threads=choices.threads, load=load)
+        print(f"Written: {choices.record / 'smoke_full.md'}")
+    return 0
+
+
+def smoke(folder: Path, size_name: str, methods: Sequence[str], *, threads: int) -> tuple[pd.DataFrame, Sequence[str]]:
+    """Returns what each stage took, and what was checked; raises where a stage or a check fails."""
+    size = SIZES[size_name]
+    print(f"Models with random weights in {folder / 'models'} ...", flush=True)
+    clip, diffusion = require_models(folder / "models", size)
+    pipeline = Pipeline(folder / "run", smoke_experiment(size, methods), threads=threads)
+    pipeline.prepare(clip, diffusion, make_data)
+    table = table_of(pipeline.repro(), estimated_bytes(pipeline, size))
+    lines = list(check_results(pipeline, size))
+    again = pipeline.repro()
+    if again:
+        raise SmokeError(f"a second `dvc repro` should run nothing, it ran {', '.join(cell.cell for cell in again)}")
+    return table, [*lines, "a second `dvc repro` runs nothing"]
+
+
+def parse() -> argparse.Namespace:
+    """Returns the command line's choices."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=SIZES, default="full")
+    parser.add_argument("--methods", nargs="+", default=METHODS, help="rows of the preset to run")
+    parser.add_argument("--threads", type=int, default=cores, help="of each stage")
+    parser.add_argument("--folder", type=Path, help="where to work instead")
+    parser.add_argument("--record", type=Path, help="where the figures go, usually benchmarks")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
