@@ -6,13 +6,20 @@ from collections.abc import Callable
 
 import typer
 
+from stages.add_task import add_task
 from stages.cells import GiftGroup
 from stages.compare import compare
+from stages.data import data
+from stages.doctor import doctor
 from stages.evaluate import evaluate
+from stages.export import export
 from stages.finetune import finetune
 from stages.import_model import import_model
 from stages.ingest import ingest
+from stages.merge import merge
 from stages.metrics import metrics
+from stages.predict import predict
+from stages.presets import presets
 from stages.report import report
 from stages.show import show
 from stages.synthesize import synthesize
@@ -41,11 +48,13 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         evaluate,
         report,
     ),
-    "For people": (show, metrics, compare, use),
+    "For people": (show, predict, merge, export, add_task, metrics, compare, presets, use, doctor),
 }
 for panel, commands in COMMANDS.items():
     for command in commands:
-        app.command(command.__name__, rich_help_panel=panel)(command)
+        name = command.__name__ if panel == "Stages of dvc.yaml" else None  # None: typer writes add-task
+        app.command(name, rich_help_panel=panel)(command)
+app.add_typer(data, name="data", rich_help_panel="For people")
 
 
 def main() -> None:

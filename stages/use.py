@@ -2,51 +2,51 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stages.cells import ROOT, Root
 
-Preset = Annotated[str, typer.Argument(help="A file of presets/, without .yaml.", show_default=False)]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Preset = Annotated[str, typer.Argument(help="One of those that `gift presets` lists.", show_default=False)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and write nothing.")]
+COLOURS = {"+": typer.colors.GREEN, "-": typer.colors.RED}
+NEXT = {
+    "hub": "gift doctor        # can the models be fetched, is there memory and disk enough?",
+    "data": "gift data status   # which data sets are there, which are missing?",
+}
 
 
-def use(preset: Preset, root: Root = ROOT) -> None:
-    """Make a preset the active experiment: write it to params.yaml and show what changed."""
-    from gift_core.artifacts.atomic import write_atomically
+def use(preset: Preset, dry_run: DryRun = False, root: Root = ROOT) -> None:
+    """Make a preset the active experiment: write it to params.yaml and show what changed.
+
+    A params.yaml that you changed is kept as params.backup-1.yaml (or the next
+    free number) beside it.
+    """
     from gift_core.config import load_config
-    from gift_core.errors import lookup
+    from gift_core.presets import needs_of, plan_switch
 
-    presets = {file.stem: file for file in sorted((root / "presets").glob("*.yaml"))}
-    chosen = lookup(presets, preset, "gift use: presets")
-    load_config(chosen)
-    params = root / "params.yaml"
-    before = params.read_text(encoding="utf-8") if params.is_file() else ""
-    after = chosen.read_text(encoding="utf-8")
-    if before == after:
-        typer.echo(f"params.yaml is {chosen} already")
+    switch = plan_switch(root, preset)
+    if not switch.changes:
+        typer.echo(f"params.yaml is {switch.preset} already")
         return
-    if before and before not in {file.read_text(encoding="utf-8") for file in presets.values()}:
-        typer.echo(f"your changed params.yaml is kept as {_keep(params)}")
-    with write_atomically(params) as unfinished:
-        unfinished.write_text(after, encoding="utf-8")
-    _show_difference(before, after)
+    _show(switch.difference())
+    if dry_run:
+        typer.echo("--dry-run: nothing was written")
+        return
+    switch.carry_out()
+    if switch.backup is not None:
+        typer.echo(f"your changed params.yaml is kept as {switch.backup}")
+    typer.echo(f"params.yaml is now {switch.preset}. Next:")
+    for need in needs_of(load_config(switch.params)):
+        if need in NEXT:
+            typer.echo(f"  {NEXT[need]}")
+    typer.echo("  dvc repro          # runs what is new or changed; --dry --force only lists the cells")
 
 
-def _keep(params: Path) -> Path:
-    """Renames params.yaml to the first free params.backup-N.yaml."""
-    number = 1
-    while (backup := params.with_name(f"params.backup-{number}.yaml")).exists():
-        number += 1
-    return params.rename(backup)
-
-
-def _show_difference(before: str, after: str) -> None:
-    import difflib
-
-    colours = {"+": typer.colors.GREEN, "-": typer.colors.RED}
-    for line in difflib.unified_diff(
-        before.splitlines(), after.splitlines(), "params.yaml", "preset", n=1, lineterm=""
-    ):
-        typer.secho(line, fg=colours.get(line[:1]))
+def _show(difference: Iterable[str]) -> None:
+    for line in difference:
+        typer.secho(line, fg=COLOURS.get(line[:1]))

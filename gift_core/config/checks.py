@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from gift_core.config.experiment import Config
+from gift_core.config.generator_checks import PROMPT_FILES, check_generator, check_prompts, is_watched, unwatched
 from gift_core.config.methods import MethodConfig, ReferenceReplayConfig, TaughtReplay, Terms
+from gift_core.config.task_checks import check_tasks
 from gift_core.errors import did_you_mean
 
 Findings = Iterator[tuple[str, str]]
@@ -24,7 +26,10 @@ _NAME = re.compile(r"[a-z0-9_]+")
 
 def cross_check(config: Config) -> list[tuple[str, str]]:
     """Returns [(dotted path, "what is wrong. Remedy")], empty where all fits."""
-    checks = (_check_names, _check_run, _check_sequence, _check_methods, _check_training, _check_vocabulary)
+    checks = (
+        _check_names, check_tasks, _check_run, _check_sequence, _check_methods, _check_training, _check_protocol,
+        _check_vocabulary, check_generator, check_prompts,
+    )  # fmt: skip
     return [finding for check in checks for finding in check(config)]
 
 
@@ -161,11 +166,22 @@ def _check_training(config: Config) -> Findings:
         yield "prompts.images_per_task", f"{what}. Raise it, or lower training.replay_batch_size."
 
 
+def _check_protocol(config: Config) -> Findings:
+    if config.evaluation.protocol != "class_incremental":
+        return
+    for name in config.run.methods:
+        if name in config.methods and config.methods[name].keeps_every_model:
+            what = f"{name} keeps a model of its own for every task, and class_incremental asks one among all classes"
+            yield "run.methods", f"{what}. Take it out, or write evaluation.protocol: task_incremental."
+
+
 def _check_vocabulary(config: Config) -> Findings:
     name = config.prompts.base_vocabulary
     if name not in VOCABULARIES and not looks_like_path(name):
         hint = did_you_mean(name, VOCABULARIES)
         yield "prompts.base_vocabulary", f"unknown vocabulary {name!r}. {hint} Or write the path of a text file."
+    elif name not in VOCABULARIES and not is_watched(name, PROMPT_FILES):
+        yield "prompts.base_vocabulary", unwatched(name, PROMPT_FILES)
 
 
 def looks_like_path(name: str) -> bool:

@@ -1,0 +1,67 @@
+"""Python and packages, against ranges that hold and ranges that do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gift_core.doctor.environment import check_browser, check_devices, check_packages, check_python
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The metadata file of an installed distribution `toy`."""
+    folder = tmp_path / "toy-1.0.dist-info"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return folder / "METADATA"
+
+
+def describe(metadata: Path, *requirements: str) -> None:
+    lines = ["Metadata-Version: 2.1", "Name: toy", "Version: 1.0", *(f"Requires-Dist: {line}" for line in requirements)]
+    metadata.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(("version", "mark"), [((3, 9), "fail"), ((3, 10), "ok"), ((3, 14), "ok")])
+def test_python_3_10_is_the_oldest(version: tuple[int, int], mark: str) -> None:
+    assert check_python(version).mark == mark
+
+
+def test_this_environment_has_all_that_pyproject_asks_for() -> None:
+    assert [finding.mark for finding in check_packages("gift-pipeline")] == ["ok"]
+
+
+def test_a_package_out_of_range_is_named_with_both_versions(toy: Path) -> None:
+    describe(toy, "numpy>=999", "typer>=0.1")
+    (finding,) = check_packages("toy")
+    assert (finding.mark, finding.found) == ("fail", f"numpy {np.__version__} is out of range (numpy>=999)")
+    assert finding.remedy == "Run: make setup"
+
+
+def test_a_missing_package_is_named(toy: Path) -> None:
+    describe(toy, "no-such-package>=1", "numpy>=1")
+    (finding,) = check_packages("toy")
+    assert finding.found == "no-such-package is missing (no-such-package>=1)"
+
+
+def test_what_only_developers_or_other_systems_need_is_not_asked_for(toy: Path) -> None:
+    describe(toy, 'no-such-package; extra == "dev"', 'no-such-package; sys_platform == "amiga"', "numpy")
+    assert [finding.mark for finding in check_packages("toy")] == ["ok"]
+
+
+def test_a_project_that_is_not_installed_is_a_fail() -> None:
+    (finding,) = check_packages("no-such-distribution")
+    assert (finding.mark, "is not installed" in finding.found) == ("fail", True)
+
+
+def test_torch_and_a_device_are_named() -> None:
+    first, *devices = check_devices()
+    assert (first.subject, first.mark) == ("torch", "ok")
+    assert devices
+
+
+def test_a_browser_is_a_matter_of_the_tests_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert check_browser().mark == "info"

@@ -1,0 +1,154 @@
+"""The presets beside each other: whole, of one shape, and different only where their names say so."""
+
+from __future__ import annotations
+
+import copy
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from gift_core.config import load_config
+from tests.imports import ROOT
+from tests.presets.test_paper_numbers import BENCHMARKS, FULL_SIZE, read
+
+ORDERS = json.loads((ROOT / "gift_core" / "published" / "cil_class_orders.json").read_text(encoding="utf-8"))
+# preset -> (data set, classes of the first step, steps after it, classes of each)
+INCREMENTAL = {
+    "cil_cifar100_10": ("cifar100", 10, 9, 10),
+    "cil_cifar100_20": ("cifar100", 5, 19, 5),
+    "cil_cifar100_50": ("cifar100", 2, 49, 2),
+    "cil_tinyimagenet_5": ("tinyimagenet", 100, 5, 20),
+    "cil_tinyimagenet_10": ("tinyimagenet", 100, 10, 10),
+    "cil_tinyimagenet_20": ("tinyimagenet", 100, 20, 5),
+}
+FEW_SHOT = {"mtil_few_shot": 5, "mtil_few_shot_16": 16}
+
+
+def text_of(preset: str) -> str:
+    return (ROOT / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")
+
+
+def without(params: dict[str, Any], *paths: str) -> dict[str, Any]:
+    params = copy.deepcopy(params)
+    for path in paths:
+        *parents, last = path.split(".")
+        place = params
+        for key in parents:
+            place = place[key]
+        del place[last]
+    return params
+
+
+def test_the_benchmarks_of_the_paper_are_all_there() -> None:
+    assert set(BENCHMARKS) == {"mtil_order_1", "mtil_order_2", *FEW_SHOT, *INCREMENTAL}
+
+
+def test_the_guide_has_a_row_of_every_preset_with_its_number_of_tasks() -> None:
+    rows = [line.split("|")[1:3] for line in (ROOT / "docs" / "presets.md").read_text(encoding="utf-8").splitlines()
+            if line.startswith("| `")]  # fmt: skip
+    told = {
+        name.strip(" `"): int(number)
+        for names, numbers in rows
+        for name, number in zip(names.split(","), (numbers.split(",") * 3)[: names.count(",") + 1], strict=True)
+    }
+    assert told == {path.stem: len(read(path.stem)["sequence"]) for path in (ROOT / "presets").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("preset", FULL_SIZE)
+def test_a_preset_has_the_miniatures_sections_in_their_order_and_all_their_keys(preset: str) -> None:
+    mini, params = read("mini"), read(preset)
+    assert list(params) == list(mini)
+    for section in ("run", "model", "generator", "prompts", "ingest", "training", "evaluation"):
+        assert list(params[section]) == list(mini[section]), section
+
+
+@pytest.mark.parametrize("preset", FULL_SIZE)
+def test_a_preset_is_named_as_its_file_and_says_what_it_is_and_what_to_check_first(preset: str) -> None:
+    assert load_config(ROOT / "presets" / f"{preset}.yaml").experiment == preset
+    comment = text_of(preset).split("\n\n")[0]
+    assert all(line.startswith("# ") for line in comment.splitlines())
+    assert "gift doctor" in comment
+
+
+@pytest.mark.parametrize("preset", FULL_SIZE)
+def test_every_key_of_a_section_is_explained(preset: str) -> None:
+    lines = text_of(preset).splitlines()
+    for section in ("model", "generator", "prompts", "ingest", "training", "evaluation"):
+        start = lines.index(f"{section}:") + 1
+        keys = lines[start : start + len(read(preset)[section])]
+        silent = [line for line in keys if "   # " not in line]
+        assert silent == [line for line in keys if "weight_decay" in line], silent
+
+
+def test_order_2_differs_from_order_1_in_name_and_sequence_alone() -> None:
+    first, second = (without(read(f"mtil_order_{number}"), "experiment", "sequence") for number in (1, 2))
+    assert first == second
+
+
+@pytest.mark.parametrize(("preset", "shots"), FEW_SHOT.items())
+def test_few_shot_differs_from_order_1_in_name_and_shots_alone(preset: str, shots: int) -> None:
+    few = read(preset)
+    assert [row.pop("shots") for row in copy.deepcopy(few["tasks"]).values()] == [shots] * 11
+    assert without(few, "experiment", "tasks") == without(read("mtil_order_1"), "experiment", "tasks")
+    without_shots = {name: {k: v for k, v in row.items() if k != "shots"} for name, row in few["tasks"].items()}
+    assert without_shots == read("mtil_order_1")["tasks"]
+
+
+@pytest.mark.parametrize(("preset", "numbers"), INCREMENTAL.items())
+def test_a_class_incremental_preset_parts_all_classes_in_the_benchmarks_order(
+    preset: str, numbers: tuple[str, int, int, int]
+) -> None:
+    dataset, first, steps, each = numbers
+    params = read(preset)
+    slices = [row["classes"] for row in params["tasks"].values()]
+    assert [row["count"] for row in slices] == [first] + [each] * steps
+    assert [row["first"] for row in slices] == [0] + [first + each * step for step in range(steps)]
+    ends = [row["first"] + row["count"] for row in slices]
+    assert all(end == following["first"] for end, following in zip(ends, slices[1:], strict=False))
+    assert ends[-1] == len(ORDERS[dataset])
+    assert {row["order"] for row in slices} == {"benchmark"}
+    assert {(row["source"], row["dataset"], row["path"]) for row in params["tasks"].values()} == {
+        ("catalogue", dataset, f"data/0_raw/{dataset}")
+    }
+
+
+@pytest.mark.parametrize("preset", INCREMENTAL)
+def test_a_class_incremental_preset_learns_its_slices_in_turn_and_tests_among_all_seen(preset: str) -> None:
+    params = read(preset)
+    names = list(params["tasks"])
+    assert names == [f"{INCREMENTAL[preset][0]}_{place:02d}" for place in range(len(names))]
+    assert [step["task"] for step in params["sequence"]] == names
+    assert all(after["after"] == before["task"] for before, after in pairwise(params["sequence"]))
+    assert {step["learning_rate_factor"] for step in params["sequence"]} == {1.0}
+    assert params["evaluation"]["protocol"] == "class_incremental"
+    assert params["run"]["methods"] == ["finetune", "gift"]
+
+
+@pytest.mark.parametrize("preset", INCREMENTAL)
+def test_a_class_incremental_preset_shares_all_else_with_mtil(preset: str) -> None:
+    own = ("experiment", "run", "tasks", "sequence", "evaluation.protocol")
+    assert without(read(preset), *own) == without(read("mtil_order_1"), *own)
+
+
+def test_bring_your_own_is_one_folder_that_is_not_there_yet_at_full_size() -> None:
+    params, mtil = read("bring_your_own"), read("mtil_order_1")
+    (row,) = params["tasks"].values()
+    assert row["source"] == "folder"
+    assert not (ROOT / row["path"]).exists()
+    for section in ("model", "generator", "prompts", "ingest", "training", "evaluation"):
+        assert params[section] == mtil[section]
+    assert all(params["methods"][name] == mtil["methods"][name] for name in params["methods"])
+
+
+def test_bring_your_owns_toy_is_the_miniature() -> None:
+    comments, mini = text_of("bring_your_own"), read("mini")
+    for section, keys in {
+        "model": ("name", "pretrained"),
+        "generator": ("pipeline", "revision", "dtype", "steps", "guidance", "size", "batch_size"),
+        "prompts": ("base_vocabulary", "images_per_task"),
+    }.items():
+        for key in keys:
+            value = "null" if mini[section][key] is None else mini[section][key]
+            assert f"{key}: {value}" in comments, key

@@ -1,0 +1,126 @@
+"""Every number of the paper's set-up, read back from the presets of its benchmarks."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.imports import ROOT
+
+FULL_SIZE = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml") if not path.stem.startswith("mini"))
+BENCHMARKS = [name for name in FULL_SIZE if name != "bring_your_own"]
+ORDER_1 = [
+    "aircraft", "caltech101", "cifar100", "dtd", "eurosat", "flowers", "food", "mnist", "oxford_pet", "stanford_cars",
+    "sun397",
+]  # fmt: skip
+ORDER_2 = [
+    "stanford_cars", "food", "mnist", "oxford_pet", "flowers", "sun397", "aircraft", "caltech101", "dtd", "eurosat",
+    "cifar100",
+]  # fmt: skip
+# What the paper says (GIFT: "replay", "one training step", "training", "compared with"), and where it stands.
+NUMBERS: list[tuple[str, str, Any]] = [
+    ("setting: CLIP ViT-B/16, OpenAI's weights", "model.name", "ViT-B-16"),
+    ("setting: CLIP ViT-B/16, OpenAI's weights", "model.pretrained", "openai"),
+    ("training: fp32", "model.precision", "fp32"),
+    ("replay: Stable Diffusion v1.5", "generator.pipeline", "stable-diffusion-v1-5/stable-diffusion-v1-5"),
+    ("replay: fp16", "generator.dtype", "float16"),
+    ("replay: 512 px", "generator.size", 512),
+    ("replay: 50 denoising steps", "generator.steps", 50),
+    ("replay: DPM-Solver++ only with fewer steps", "generator.scheduler", None),
+    ("replay: guidance 7.5", "generator.guidance", 7.5),
+    ("replay: no negative prompt", "generator.negative_prompt", ""),
+    ("replay: no quality gates", "generator.gates", None),
+    ("replay: ImageNet-1k's class names", "prompts.base_vocabulary", "imagenet"),
+    ("replay: the template", "prompts.base_template", "a photo of a {}."),
+    ("replay: 1,000 images a task", "prompts.images_per_task", 1000),
+    ("replay: each class in its first template", "prompts.strategy", "class_template"),
+    ("training: 1,000 steps a task", "training.steps", 1000),
+    ("training: 100 of them to warm up", "training.warmup_steps", 100),
+    ("training: B = 64 images", "training.batch_size", 64),
+    ("training: M = 64 pairs", "training.replay_batch_size", 64),
+    ("training: AdamW's betas", "training.betas", [0.9, 0.999]),
+    ("training: no weight decay", "training.weight_decay", 0.0),
+    ("task loss: label smoothing 0.2", "training.label_smoothing", 0.2),
+    ("training: crops of 0.9 to 1.0", "training.crop_scale", [0.9, 1.0]),
+    ("training: seed 42", "seed", 42),
+    ("training: rate 1e-5", "methods.gift.learning_rate", 1e-5),
+    ("distillation: the model before the task", "methods.gift.replay", {"images": "synthetic", "teacher": "previous"}),
+    ("distillation: weight 1, T = 2", "methods.gift.terms.distill", {"weight": 1.0, "temperature": 2.0}),
+    ("alignment: weight 0.25, smoothing 0.2", "methods.gift.terms.align", {"weight": 0.25, "label_smoothing": 0.2}),
+    ("consolidation: adaptive, weight 1", "methods.gift.anchor", {"kind": "adaptive_fisher", "weight": 1.0}),
+    ("WiSE-FT: 0.8 new, 0.2 start", "methods.wise_ft.merge", {"kind": "interpolate", "alpha": 0.8}),
+    ("ZSCL: the pre-trained teacher", "methods.zscl.replay", {"images": "synthetic", "teacher": "initial"}),
+    ("ZSCL: L2 of weight 1", "methods.zscl.anchor", {"kind": "uniform", "weight": 1.0}),
+    ("ZSCL: the mean every 100 steps", "methods.zscl.average", {"kind": "running_mean", "every": 100}),
+    ("LwF: T = 2", "methods.lwf.terms.distill_image_side", {"weight": 1.0, "temperature": 2.0}),
+    ("LwF-VR: T = 2", "methods.lwf_vr.terms.distill_image_side", {"weight": 1.0, "temperature": 2.0}),
+    (
+        "LwF-VR: 1,000 random sequences of 10 tokens",
+        "methods.lwf_vr.replay.texts",
+        {"kind": "random_tokens", "count": 1000, "length": 10},
+    ),
+]
+
+
+@cache
+def read(preset: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "presets" / f"{preset}.yaml").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def at(preset: str, path: str) -> Any:
+    place = read(preset)
+    for key in path.split("."):
+        place = place[key]
+    return place
+
+
+@pytest.mark.parametrize(("sentence", "path", "value"), NUMBERS, ids=[f"{row[1]}" for row in NUMBERS])
+def test_every_benchmark_has_the_papers_number(sentence: str, path: str, value: Any) -> None:
+    assert {preset: at(preset, path) for preset in BENCHMARKS} == dict.fromkeys(BENCHMARKS, value), sentence
+
+
+@pytest.mark.parametrize(("preset", "order"), [("mtil_order_1", ORDER_1), ("mtil_order_2", ORDER_2)])
+def test_mtil_learns_the_eleven_data_sets_in_the_papers_order(preset: str, order: list[str]) -> None:
+    steps = at(preset, "sequence")
+    assert [step["task"] for step in steps] == order
+    assert [step["after"] for step in steps] == ["../pretrained", *order[:-1]]
+    assert at(preset, "tasks") == {
+        name: {"source": "catalogue", "dataset": name, "path": f"data/0_raw/{name}"} for name in ORDER_1
+    }
+
+
+def test_order_1_learns_aircraft_and_mnist_at_5e_5_and_order_2_all_at_1e_5() -> None:
+    rates = {
+        preset: {step["task"]: step["learning_rate_factor"] * 1e-5 for step in at(preset, "sequence")}
+        for preset in ("mtil_order_1", "mtil_order_2")
+    }
+    fast = {"aircraft", "mnist"}
+    assert rates["mtil_order_1"] == pytest.approx({name: 5e-5 if name in fast else 1e-5 for name in ORDER_1})
+    assert rates["mtil_order_2"] == pytest.approx(dict.fromkeys(ORDER_2, 1e-5))
+
+
+@pytest.mark.parametrize("preset", BENCHMARKS)
+def test_a_benchmark_has_all_methods_and_one_rate_for_all_that_learn(preset: str) -> None:
+    methods = at(preset, "methods")
+    assert list(methods) == list(at("mini_compare", "methods"))
+    assert {row["learning_rate"] for row in methods.values()} == {None, 1e-5}
+    assert [name for name, row in methods.items() if row["learning_rate"] is None] == ["zero_shot"]
+
+
+@pytest.mark.parametrize("preset", BENCHMARKS)
+def test_a_benchmarks_methods_are_the_miniatures_with_other_numbers_alone(preset: str) -> None:
+    def shape(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: shape(part) for key, part in value.items()}
+        return type(value) if isinstance(value, (int, float)) else value
+
+    for name, row in at(preset, "methods").items():
+        assert shape(row) == shape(at("mini", "methods")[name])
+
+
+@pytest.mark.parametrize("preset", FULL_SIZE)
+def test_the_generator_is_pinned_to_a_commit(preset: str) -> None:
+    assert at(preset, "generator.revision") == "451f4fe16113bff5a5d2269ed5ad43b0592e9a14"

@@ -1,0 +1,142 @@
+"""From presets/ to params.yaml: what is shown, what is kept, and that nothing is lost."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gift_core.errors import UserError
+from gift_core.presets import find_presets, plan_switch, summarize
+from tests.imports import ROOT
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A root with the presets, and mini as its params.yaml."""
+    shutil.copytree(ROOT / "presets", tmp_path / "presets")
+    shutil.copy(ROOT / "presets" / "mini.yaml", tmp_path / "params.yaml")
+    return tmp_path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
+
+
+def test_presets_are_listed_with_5_before_10() -> None:
+    found = list(find_presets(ROOT))
+    assert found.index("cil_tinyimagenet_5") < found.index("cil_tinyimagenet_10") < found.index("cil_tinyimagenet_20")
+    assert set(found) == {path.stem for path in (ROOT / "presets").glob("*.yaml")}
+
+
+def test_a_folder_without_presets_says_where_to_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Run in the project's root"):
+        find_presets(tmp_path)
+
+
+def test_a_summary_is_the_first_sentence_and_the_numbers_of_the_file() -> None:
+    summary = summarize(ROOT / "presets" / "mini_compare.yaml")
+    assert summary.title.startswith("The embedded miniature benchmark with every method")
+    assert summary.title.endswith("over several seeds.")
+    assert (summary.tasks, summary.steps, len(summary.methods)) == (5, 100, 23)
+
+
+@pytest.mark.parametrize(
+    ("preset", "needs"), [("mini", ()), ("mtil_order_1", ("hub", "GPU", "data")), ("mini_full", ())]
+)
+def test_a_summary_says_what_a_bare_clone_lacks(preset: str, needs: tuple[str, ...]) -> None:
+    assert summarize(ROOT / "presets" / f"{preset}.yaml").needs == needs
+
+
+def test_an_unchanged_preset_needs_no_backup(project: Path) -> None:
+    switch = plan_switch(project, "mtil_order_1")
+    assert switch.changes
+    assert switch.backup is None
+    switch.carry_out()
+    assert (project / "params.yaml").read_bytes() == (project / "presets" / "mtil_order_1.yaml").read_bytes()
+    assert names(project) == ["params.yaml"]
+
+
+def test_planning_writes_nothing(project: Path) -> None:
+    (project / "params.yaml").write_text("experiment: mine\n", encoding="utf-8")
+    assert plan_switch(project, "mini").backup == project / "params.backup-1.yaml"
+    assert names(project) == ["params.yaml"]
+
+
+def test_every_changed_params_yaml_is_kept_under_a_name_of_its_own(project: Path) -> None:
+    for number, text in enumerate(("experiment: first\n", "experiment: second\n"), start=1):
+        (project / "params.yaml").write_text(text, encoding="utf-8")
+        plan_switch(project, "mini").carry_out()
+        assert (project / f"params.backup-{number}.yaml").read_text(encoding="utf-8") == text
+    assert names(project) == ["params.backup-1.yaml", "params.backup-2.yaml", "params.yaml"]
+
+
+def test_an_older_version_of_a_preset_is_kept_too(project: Path) -> None:
+    older = (project / "presets" / "mini.yaml").read_text(encoding="utf-8")
+    newer = older.replace("images_per_task: 384", "images_per_task: 385")
+    (project / "presets" / "mini.yaml").write_text(newer, encoding="utf-8")
+    plan_switch(project, "mini").carry_out()
+    assert (project / "params.backup-1.yaml").read_text(encoding="utf-8") == older
+
+
+def test_only_a_comment_that_changed_is_kept_too(project: Path) -> None:
+    with (project / "params.yaml").open("a", encoding="utf-8") as file:
+        file.write("# the run of Tuesday\n")
+    assert plan_switch(project, "mini").backup is not None
+
+
+def test_other_line_ends_are_no_reason_to_lose_a_file(project: Path) -> None:
+    text = (project / "params.yaml").read_bytes().replace(b"\n", b"\r\n")
+    (project / "params.yaml").write_bytes(text)
+    plan_switch(project, "mini").carry_out()
+    assert (project / "params.backup-1.yaml").read_bytes() == text
+
+
+def test_without_a_params_yaml_one_is_written(project: Path) -> None:
+    (project / "params.yaml").unlink()
+    switch = plan_switch(project, "mini")
+    assert switch.before is None
+    assert all(line.startswith(("+", "-", "@")) for line in switch.difference())
+    switch.carry_out()
+    assert not plan_switch(project, "mini").changes
+
+
+def test_the_difference_is_from_what_is_there_to_the_preset(project: Path) -> None:
+    difference = plan_switch(project, "mini_full").difference()
+    assert any(line.startswith("-experiment: mini ") for line in difference)
+    assert any(line.startswith("+experiment: mini_full") for line in difference)
+
+
+@pytest.mark.parametrize("failing", ["params.backup-1.yaml", "params.yaml"])
+def test_an_error_while_writing_leaves_params_yaml_as_it_was(
+    project: Path, failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "params.yaml").write_text("experiment: mine\n", encoding="utf-8")
+    replace = Path.replace
+
+    def full_disk(self: Path, target: Path) -> Path:
+        if target.name == failing:
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
+
+    switch = plan_switch(project, "mini")
+    monkeypatch.setattr(Path, "replace", full_disk)
+    with pytest.raises(UserError, match="No space left on device"):
+        switch.carry_out()
+    assert (project / "params.yaml").read_text(encoding="utf-8") == "experiment: mine\n"
+    assert not list(project.glob(".*.partial"))
+
+
+def test_a_preset_that_is_not_valid_is_refused_before_anything_is_written(project: Path) -> None:
+    (project / "presets" / "mine.yaml").write_text("experiment: mine\n", encoding="utf-8")
+    before = (project / "params.yaml").read_bytes()
+    with pytest.raises(UserError, match="mine.yaml"):
+        plan_switch(project, "mine")
+    assert (project / "params.yaml").read_bytes() == before
+
+
+def test_a_params_yaml_that_cannot_be_read_is_not_overwritten(project: Path) -> None:
+    (project / "params.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="cannot be read"):
+        plan_switch(project, "mini")

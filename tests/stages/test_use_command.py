@@ -1,0 +1,94 @@
+"""`gift use` and `gift presets` as people meet them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from stages.__main__ import app
+from tests.imports import ROOT
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A root with the presets, and mini as its params.yaml."""
+    shutil.copytree(ROOT / "presets", tmp_path / "presets")
+    shutil.copy(ROOT / "presets" / "mini.yaml", tmp_path / "params.yaml")
+    return tmp_path
+
+
+def gift(project: Path, *words: str) -> Result:
+    return RUNNER.invoke(app, [*words, "--root", str(project)])
+
+
+def test_an_unknown_preset_is_met_with_the_nearest_name(project: Path) -> None:
+    result = gift(project, "use", "mtil_order1")
+    assert result.exit_code == 1
+    assert "unknown name 'mtil_order1'. Did you mean 'mtil_order_1'?" in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    "preset", ["mtil_order_1", "mtil_order_2", "mtil_few_shot", "cil_cifar100_50", "bring_your_own"]
+)
+def test_a_preset_becomes_params_yaml_and_its_difference_is_shown(project: Path, preset: str) -> None:
+    result = gift(project, "use", preset)
+    assert result.exit_code == 0, result.output
+    assert (project / "params.yaml").read_bytes() == (project / "presets" / f"{preset}.yaml").read_bytes()
+    assert f"+experiment: {preset}" in result.stdout
+    assert "-experiment: mini" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("preset", "commands"),
+    [("mtil_order_1", ["gift doctor", "gift data status", "dvc repro"]), ("mini_full", ["dvc repro"])],
+)
+def test_what_comes_next_is_what_the_preset_needs(project: Path, preset: str, commands: list[str]) -> None:
+    _, _, following = gift(project, "use", preset).stdout.partition("Next:\n")
+    assert [line.split("#")[0].strip() for line in following.splitlines()] == commands
+
+
+def test_a_dry_run_shows_the_difference_and_writes_nothing(project: Path) -> None:
+    (project / "params.yaml").write_text("experiment: mine\n", encoding="utf-8")
+    result = gift(project, "use", "mtil_order_1", "--dry-run")
+    assert result.exit_code == 0
+    assert "-experiment: mine" in result.stdout
+    assert "nothing was written" in result.stdout
+    assert sorted(path.name for path in project.iterdir()) == ["params.yaml", "presets"]
+    assert (project / "params.yaml").read_text(encoding="utf-8") == "experiment: mine\n"
+
+
+def test_a_changed_params_yaml_is_kept_and_named(project: Path) -> None:
+    (project / "params.yaml").write_text("experiment: mine\n", encoding="utf-8")
+    result = gift(project, "use", "mini")
+    assert f"kept as {project / 'params.backup-1.yaml'}" in result.stdout
+    assert (project / "params.backup-1.yaml").read_text(encoding="utf-8") == "experiment: mine\n"
+
+
+def test_the_active_preset_again_changes_nothing(project: Path) -> None:
+    result = gift(project, "use", "mini")
+    assert (result.exit_code, "already" in result.stdout) == (0, True)
+    assert sorted(path.name for path in project.iterdir()) == ["params.yaml", "presets"]
+
+
+def test_presets_lists_each_with_what_it_is_and_needs_and_marks_the_active_one(project: Path) -> None:
+    lines = gift(project, "presets").stdout.splitlines()
+    heads = {line.split()[0]: line for line in lines if " x " in line}
+    assert set(heads) == {path.stem for path in (ROOT / "presets").glob("*.yaml")}
+    assert [name for name, line in heads.items() if line.split()[1] == "*"] == ["mini"]
+    assert heads["mini"].endswith("6 tasks x 200 steps; finetune, gift; needs nothing more")
+    assert heads["mini_compare"].endswith("5 tasks x 100 steps; 23 methods; needs nothing more")
+    assert heads["mtil_order_1"].endswith("11 tasks x 1000 steps; finetune, gift; needs hub, GPU, data")
+    assert "  1 task x 1000 steps;" in heads["bring_your_own"]
+    title = lines[lines.index(heads["mtil_order_1"]) + 1]
+    assert title.strip().startswith("MTIL in order I, the paper's main benchmark")
+
+
+def test_presets_without_the_folder_says_where_to_run(tmp_path: Path) -> None:
+    result = gift(tmp_path, "presets")
+    assert (result.exit_code, "Run in the project's root" in result.stderr) == (1, True)
