@@ -10,7 +10,7 @@ export PYTHONUTF8 := 1
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup repro show dag report test test-fast lint format pretrain-mini compare search curve bench-steps golden constraints clean
+.PHONY: help setup repro plan show dag report test test-fast test-slow lint format pretrain-mini compare search curve bench-steps bench-memory smoke-full bench-gpu golden constraints clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +31,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 repro: $(INSTALLED) ## run what is new or changed of the pipeline, print the table and where the report lies
+	@gift doctor --quick
 	@dvc repro
 	@gift show
+
+plan: $(INSTALLED) ## list all cells of params.yaml in the order they would run; no data is needed for that
+	@dvc repro --dry --force
 
 show: $(INSTALLED) ## print the result table again
 	@gift show
@@ -45,6 +49,9 @@ test: $(INSTALLED) ## the whole test suite
 
 test-fast: $(INSTALLED) ## the suite without the end-to-end runs
 	@python -m pytest -m "not end_to_end and not slow" $(ARGS)
+
+test-slow: $(INSTALLED) ## the full-size checks that the suite leaves out (a quarter of an hour, 24 GiB)
+	@python -m pytest -m slow $(ARGS)
 
 lint: $(INSTALLED) ## ruff and mypy --strict
 	@ruff check .
@@ -69,6 +76,15 @@ curve: $(INSTALLED) ## accuracy against the number of synthetic images
 
 bench-steps: $(INSTALLED) ## time of a training step of each method, relative to fine-tuning
 	@python benchmarks/step_time.py $(ARGS)
+
+bench-memory: $(INSTALLED) ## memory and time of a training step with each setting that saves memory
+	@python benchmarks/memory.py $(ARGS)
+
+smoke-full: $(INSTALLED) ## the whole pipeline at full size with random weights on a CPU: time and memory of every stage
+	@python -m benchmarks.smoke_full --record benchmarks $(ARGS)
+
+bench-gpu: $(INSTALLED) ## images and training steps a second at full size, on a GPU
+	@python -m benchmarks.throughput --record benchmarks $(ARGS)
 
 golden: $(INSTALLED) ## write the golden losses again (say why in CHANGELOG.md under Numbers)
 	@python benchmarks/golden.py

@@ -17,8 +17,8 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 # Stage of dvc.yaml -> command, where the names differ.
 STAGES = {"finetune_plain": "finetune", "finetune_real": "finetune", "teach_real": "teach"}
 ORDER = [
-    {"errors", "seeds"},
-    {"layout", "progress", "section"},
+    {"errors", "seeds", "published"},
+    {"layout", "out_of_memory", "progress", "section"},
     {"objectives", "anchors"},  # their tables of options are part of params.yaml's schema
     {"config"},
     {"artifacts"},
@@ -27,11 +27,12 @@ ORDER = [
     {"weights", "metrics"},
     {"replay"},
     {"methods"},
-    {"training", "evaluation", "report"},
+    {"training", "evaluation", "report", "presets", "doctor", "exports", "prediction"},
 ]
 # What cannot change a result: messages, bars, places, and the checks of params.yaml, whose values DVC tracks.
 PLUMBING = (
     "gift_core/errors.py",
+    "gift_core/out_of_memory.py",
     "gift_core/progress.py",
     "gift_core/layout.py",
     "gift_core/section.py",
