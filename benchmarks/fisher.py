@@ -27,9 +27,9 @@ from pathlib import Path
 import open_clip
 import torch
 
+from gift_core.checkpoints.loading import load_clip
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import normalise
-from gift_core.clip.loading import load_clip
 from gift_core.clip.model import Clip
 from gift_core.replay import fisher
 from gift_core.replay.fisher import ESTIMATORS, Others, batch_slices, contrastive_loss, estimate_fisher, shared_targets

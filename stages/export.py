@@ -17,7 +17,7 @@ Out = Annotated[Path | None, typer.Option(help="The folder to write; without it 
 def export(model: Model, to: To, out: Out = None, pretrained: Pretrained = None) -> None:
     """Write a model for transformers (CLIPModel, CLIPProcessor), for ONNX, or as one safetensors file."""
     from gift_core.artifacts.atomic import require_free_bytes
-    from gift_core.clip.opening import identity
+    from gift_core.checkpoints.opening import identity
     from gift_core.errors import lookup
     from gift_core.exports.table import EXPORTS, export_clip
 

@@ -19,7 +19,7 @@ def finetune(
     with open_cell("finetune", params, root, method=method, task=task) as cell:
         from gift_core.artifacts.atomic import require_free_bytes
         from gift_core.clip.device import resolve_device
-        from gift_core.clip.loading import load_folder
+        from gift_core.clip.folder import load_folder
         from gift_core.clip.saving import save_clip
         from gift_core.methods import build_method, load_fisher, load_lessons, load_replay
         from gift_core.training import finetune as train

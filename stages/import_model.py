@@ -14,7 +14,7 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
         from gift_core.artifacts.atomic import require_free_bytes
         from gift_core.artifacts.json_files import write_json
         from gift_core.artifacts.models import model_hash
-        from gift_core.clip.loading import load_clip
+        from gift_core.checkpoints.loading import load_clip
         from gift_core.clip.saving import save_clip
 
         model = cell.config.model

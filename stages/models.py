@@ -26,9 +26,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:<number>
 
 def open_model(model: str, pretrained: str | None, device: str) -> Clip:
     """Returns the model in fp32; UserError says what is wrong with its name."""
+    from gift_core.checkpoints.loading import load_clip
+    from gift_core.checkpoints.opening import model_name
     from gift_core.clip.device import resolve_device
-    from gift_core.clip.loading import load_clip
-    from gift_core.clip.opening import model_name
 
     chosen = resolve_device(device)
     return load_clip(model_name(model), pretrained, device=chosen)

@@ -24,6 +24,7 @@ ORDER = [
     {"artifacts"},
     {"mini"},
     {"tasks", "generators", "clip"},
+    {"checkpoints"},
     {"weights", "metrics"},
     {"replay"},
     {"methods"},

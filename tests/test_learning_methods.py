@@ -19,14 +19,14 @@ import torch
 from gift_core.artifacts.fisher import FISHER, read_fisher
 from gift_core.clip.batches import TaskBatch
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
-from gift_core.clip.loss_scale import NoScale
 from gift_core.clip.model import Clip
-from gift_core.clip.passes import WholePasses
 from gift_core.clip.saving import save_clip
 from gift_core.layout import Layout
 from gift_core.methods import build_method
 from gift_core.replay.pairs import ReplayBatch
 from gift_core.training import Stepper, learning_rates
+from gift_core.training.loss_scale import NoScale
+from gift_core.training.passes import WholePasses
 from tests.clip.tiny import CONTEXT
 from tests.tiny_world import CLASSES, TinyExperiment, load, make_world
 

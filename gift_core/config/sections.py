@@ -24,7 +24,7 @@ class RunConfig(Section):
 
 
 class ModelConfig(Section):
-    """The model under study: a name that clip.loading.load_clip takes, and weights where it is an architecture."""
+    """The model under study: a name that load_clip takes, and weights where it is an architecture."""
 
     name: Text
     pretrained: Text | None

@@ -12,7 +12,7 @@ import torch
 from gift_core.artifacts.accuracy import PRETRAINED
 from gift_core.artifacts.atomic import sha256_of
 from gift_core.artifacts.models import model_hash
-from gift_core.clip.loading import load_folder
+from gift_core.clip.folder import load_folder
 from gift_core.clip.model import Clip
 from gift_core.clip.zero_shot import predict
 from gift_core.errors import ContractError

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from gift_core.clip.model import Clip
+from gift_core.clip.pixels import KEPT_BYTES, Allowance
 from gift_core.clip.zero_shot import class_features
 from gift_core.evaluation.chain import (
     EvaluationCell,
@@ -17,7 +18,7 @@ from gift_core.evaluation.chain import (
     row_of,
     share_correct,
 )
-from gift_core.evaluation.streaming import KEPT_BYTES, HeldOut, encode_held_out
+from gift_core.evaluation.streaming import HeldOut, encode_held_out
 from gift_core.progress import progress
 
 
@@ -87,8 +88,8 @@ class _Accuracies:
 
     def _held_out(self, task: int) -> HeldOut:
         if self._images is None or self._images[0] != task:
-            kept_bytes = KEPT_BYTES if task == len(self._tasks) - 1 else 0
-            images = HeldOut(self._tasks[task], batch_size=self._encoding.batch_size, kept_bytes=kept_bytes)
+            allowance = Allowance(KEPT_BYTES if task == len(self._tasks) - 1 else 0)
+            images = HeldOut(self._tasks[task], batch_size=self._encoding.batch_size, allowance=allowance)
             self._images = task, images
         return self._images[1]
 
@@ -100,8 +101,8 @@ def top1(clip: Clip, images: HeldOut) -> float:
     """
     task = images.task
     class_KD = class_features(clip, task.class_names, task.templates, batch_size=images.batch_size)
-    (image_ND,), labels_N = encode_held_out([clip], images)
-    return share_correct(image_ND, class_KD, labels_N)
+    (image_ND,) = encode_held_out([clip], images)
+    return share_correct(image_ND, class_KD, images.labels_N)
 
 
 def _row(method: str, names: Sequence[str], step: int, evaluated: int, accuracy: float, images: int) -> Row:

@@ -11,12 +11,12 @@ from safetensors.torch import save_file
 
 from gift_core.artifacts.atomic import build_folder
 from gift_core.artifacts.models import write_provenance
+from gift_core.checkpoints.transformers_config import clip_config_of
+from gift_core.checkpoints.transformers_layout import to_transformers
+from gift_core.checkpoints.transformers_preprocess import image_processor_settings
 from gift_core.clip.model import Clip
 from gift_core.clip.saving import weights_of
 from gift_core.clip.tokenizers import tokenizer_contents
-from gift_core.clip.transformers_config import clip_config_of
-from gift_core.clip.transformers_layout import to_transformers
-from gift_core.clip.transformers_preprocess import image_processor_settings
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer

@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 import torch
 
+from gift_core.checkpoints.loading import load_clip
 from gift_core.clip.encoding import encode_images, encode_tokens
-from gift_core.clip.loading import load_clip
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
 from gift_core.exports.onnx_graphs import OPSET

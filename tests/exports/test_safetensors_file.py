@@ -10,8 +10,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from gift_core.checkpoints.loading import load_clip
 from gift_core.clip.encoding import encode_tokens, tokenize
-from gift_core.clip.loading import load_clip
 from gift_core.errors import UserError
 from gift_core.exports.table import export_clip
 from tests.clip.tiny import tiny_clip

@@ -14,16 +14,16 @@ from sklearn.datasets import load_sample_images
 from transformers import CLIPModel, CLIPProcessor
 
 from gift_core.artifacts.models import read_provenance
+from gift_core.checkpoints.loading import load_clip
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_transform
-from gift_core.clip.loading import load_clip
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
 from gift_core.exports.table import export_clip
 from gift_core.exports.transformers_folder import clip_tokenizer
+from tests.checkpoints.weights import tiny_model
 from tests.clip.families import small_clip
 from tests.clip.tiny import CONTEXT, tiny_clip
-from tests.clip.weights import tiny_model
 
 TEXTS = ["a photo of a Chinese temple.", "naïve café's 12 dogs & a cat!"]
 # Reduced to 16 px it is 24 x 16: the margins beside the crop are even. At odd ones transformers crops one pixel off.

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from gift_core.checkpoints.loading import load_clip
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import normalise
-from gift_core.clip.loading import load_clip
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
 from gift_core.objectives.align import shared_prompt_targets

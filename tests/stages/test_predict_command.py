@@ -76,8 +76,8 @@ def test_the_test_split_is_told_as_evaluate_tells_it(world: Path, tmp_path: Path
     """A second way to the same answer: the evaluation's own zero-shot head on the ingested images."""
     import torch
 
+    from gift_core.clip.folder import load_folder
     from gift_core.clip.images import evaluation_pixels
-    from gift_core.clip.loading import load_folder
     from gift_core.clip.zero_shot import class_features, image_features, predict
 
     clip = load_folder(world / "model", device=torch.device("cpu"), precision="fp32")

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import torch
 
-from gift_core.clip.loss_scale import LOSS_SCALES, DynamicScale
 from gift_core.config import MethodConfig
 from gift_core.errors import UserError
 from gift_core.methods import build_method
 from gift_core.replay.pairs import PairReplay
 from gift_core.training import LossRow, require_trainable
+from gift_core.training.loss_scale import LOSS_SCALES, DynamicScale
 from tests.clip.tiny import tiny_clip
-from tests.test_training import GIFT_TERMS, gift, method_config, pair_replay, run, training
+from tests.training.test_loop import GIFT_TERMS, gift, method_config, pair_replay, run, training
 
 ZSCL = {"distill_image_side": {"weight": 1.0, "temperature": 2.0}}
 METHODS = {

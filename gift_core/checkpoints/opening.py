@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gift_core.artifacts.atomic import sha256_of
 from gift_core.artifacts.models import WEIGHTS
-from gift_core.clip.loading import FILE
+from gift_core.checkpoints.loading import FILE
 from gift_core.clip.tokenizers import LOCAL
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import open_clip
 
-from gift_core.clip.checkpoints import Checkpoint
+from gift_core.checkpoints.containers import Checkpoint
 from gift_core.errors import UserError
 
 SUFFIX = "-quickgelu"  # of open_clip's names: ViT-B-16 computes GELU, ViT-B-16-quickgelu QuickGELU

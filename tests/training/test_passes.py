@@ -13,10 +13,10 @@ from open_clip.model import CLIP
 
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.model import Clip
-from gift_core.clip.passes import PartedPasses, Passes, WholePasses, build_passes, random_state
 from gift_core.objectives.encodings import LazyEncodings
 from gift_core.objectives.table import TERMS
 from gift_core.objectives.task import task_loss
+from gift_core.training.passes import PartedPasses, Passes, WholePasses, build_passes, random_state
 from tests.clip.tiny import tiny_clip, tiny_config
 
 PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a fish.", "a tree."]

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from gift_core.clip.loss_scale import MOST_SKIPS, DynamicScale, NoScale
 from gift_core.errors import UserError
+from gift_core.training.loss_scale import MOST_SKIPS, DynamicScale, NoScale
 
 
 def torch_scales(finite: list[bool], *, first: float, interval: int) -> list[float]:

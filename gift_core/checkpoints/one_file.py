@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from gift_core.artifacts.atomic import write_atomically
-from gift_core.clip.checkpoints import require_whole_safetensors
+from gift_core.clip.folder import require_whole_safetensors
 from gift_core.clip.model import Clip
 from gift_core.clip.saving import weights_of
 from gift_core.clip.tokenizers import tokenizer_contents

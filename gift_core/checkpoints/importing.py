@@ -7,23 +7,23 @@ from typing import Any
 
 import torch
 
-from gift_core.clip.activation import settle_activation
+from gift_core.checkpoints.activation import settle_activation
+from gift_core.checkpoints.containers import TRANSFORMERS_CONFIG, read_checkpoint, read_config
+from gift_core.checkpoints.fitting import fill
+from gift_core.checkpoints.one_file import read_one_file
+from gift_core.checkpoints.transformers_config import model_config_of
+from gift_core.checkpoints.transformers_preprocess import preprocess_beside
 from gift_core.clip.architectures import CLIP_VOCABULARY, require_supported
 from gift_core.clip.building import as_clip, build_model, preprocess_of
-from gift_core.clip.checkpoints import TRANSFORMERS_CONFIG, read_checkpoint, read_config
-from gift_core.clip.fitting import fill
 from gift_core.clip.model import Clip
-from gift_core.clip.one_file import read_one_file
 from gift_core.clip.tokenizers import load_tokenizer, require_text_tower, tokenizer_files_of, tokenizer_from
-from gift_core.clip.transformers_config import model_config_of
-from gift_core.clip.transformers_preprocess import preprocess_beside
 from gift_core.errors import UserError
 
 
 def from_checkpoint(
     architecture: str, config: dict[str, Any], path: Path, *, device: torch.device, precision: str
 ) -> Clip:
-    """open_clip's `architecture`, whose model_cfg is `config`, with the weights in `path` (clip.checkpoints)."""
+    """open_clip's `architecture`, whose model_cfg is `config`, with the weights in `path` (checkpoints.containers)."""
     place = f"model.pretrained {path}"
     checkpoint = read_checkpoint(path)
     computes_quick = bool(config.get("quick_gelu"))

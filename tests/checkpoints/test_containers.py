@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gift_core.clip.checkpoints import read_checkpoint
-from gift_core.clip.torchscript import is_torchscript, read_torchscript
+from gift_core.checkpoints.containers import read_checkpoint
+from gift_core.checkpoints.torchscript import is_torchscript, read_torchscript
 from gift_core.errors import UserError
-from tests.clip.weights import openai_archive, tiny_model
+from tests.checkpoints.weights import openai_archive, tiny_model
 
 STATE = tiny_model().state_dict()
 

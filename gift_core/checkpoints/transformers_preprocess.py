@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gift_core.clip.checkpoints import read_config
+from gift_core.checkpoints.containers import read_config
 from gift_core.errors import UserError
 
 _FILES = ("processor_config.json", "preprocessor_config.json")

@@ -12,11 +12,8 @@ import torch
 from gift_core.anchors.table import Anchor
 from gift_core.clip.ahead import drawn_ahead
 from gift_core.clip.batches import TaskBatch, TaskBatches
-from gift_core.clip.checkpointing import checkpointed
 from gift_core.clip.encoding import tokenize
-from gift_core.clip.loss_scale import LOSS_SCALES, LossScale
 from gift_core.clip.model import FROZEN, Clip
-from gift_core.clip.passes import Passes, build_passes
 from gift_core.config import TrainingConfig
 from gift_core.errors import UserError
 from gift_core.methods import Method
@@ -25,6 +22,9 @@ from gift_core.objectives.task import task_loss
 from gift_core.progress import progress
 from gift_core.replay.pairs import Replay, ReplayBatch
 from gift_core.seeds import seed_for
+from gift_core.training.checkpointing import checkpointed
+from gift_core.training.loss_scale import LOSS_SCALES, LossScale
+from gift_core.training.passes import Passes, build_passes
 
 LossRow = dict[str, float]
 

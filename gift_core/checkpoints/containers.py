@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from gift_core.artifacts.models import CONFIG
-from gift_core.clip.torchscript import is_torchscript, read_torchscript
-from gift_core.clip.transformers_config import ACTIVATIONS
-from gift_core.clip.transformers_layout import MARK, from_transformers
+from gift_core.checkpoints.torchscript import is_torchscript, read_torchscript
+from gift_core.checkpoints.transformers_config import ACTIVATIONS
+from gift_core.checkpoints.transformers_layout import MARK, from_transformers
+from gift_core.clip.folder import require_whole_safetensors
 from gift_core.errors import UserError
 
 TRANSFORMERS_CONFIG = "config.json"
@@ -66,15 +66,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise UserError(f"{path}: holds no tensors. Expected the state_dict of a CLIP model.")
     written_by, quick_gelu, evidence = _origin(path, inside, outer, theirs=theirs)
     return Checkpoint(weights, written_by, quick_gelu, evidence, left_out)
-
-
-def require_whole_safetensors(path: Path) -> None:
-    """The header is read and compared with the file's length: a half-copied file is found before anything starts."""
-    try:
-        with safe_open(path, framework="pt"):
-            pass
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: damaged or incomplete ({error}). Fetch or make it again.") from error
 
 
 def _weights_of_folder(folder: Path) -> Path:

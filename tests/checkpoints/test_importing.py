@@ -12,13 +12,13 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 from gift_core.artifacts.models import read_provenance
+from gift_core.checkpoints.fitting import fitting_architectures
+from gift_core.checkpoints.loading import load_clip
 from gift_core.clip.building import preprocess_of
-from gift_core.clip.fitting import fitting_architectures
-from gift_core.clip.loading import load_clip
 from gift_core.clip.saving import save_clip
 from gift_core.errors import UserError
+from tests.checkpoints.weights import features, openai_archive, register, tiny_model
 from tests.clip.tiny import CONTEXT
-from tests.clip.weights import features, openai_archive, register, tiny_model
 
 QUICK, PLAIN = tiny_model(quick=True), tiny_model(quick=False)
 

@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from gift_core.artifacts.losses import read_losses
 from gift_core.artifacts.models import read_provenance
+from gift_core.checkpoints.loading import load_clip, tag_options
 from gift_core.clip.encoding import encode_tokens, tokenize
+from gift_core.clip.folder import load_folder
 from gift_core.clip.images import evaluation_transform
-from gift_core.clip.loading import load_clip, load_folder, tag_options
 from gift_core.clip.saving import save_clip
 from gift_core.errors import ContractError, UserError
 from tests.clip.tiny import picture, tiny_clip, tiny_config

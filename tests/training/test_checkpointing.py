@@ -12,11 +12,11 @@ import torch
 from open_clip.model import CustomTextCLIP
 from transformers import BertConfig, BertModel
 
-from gift_core.clip.checkpointing import checkpointed
 from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
 from gift_core.training import training_mode
+from gift_core.training.checkpointing import checkpointed
 from tests.clip.tiny import CONTEXT, tiny_clip, tiny_config
 
 TIMM = {"timm_model_pretrained": False, "timm_pool": "", "timm_proj": "linear", "image_size": 32}
