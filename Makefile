@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+WORKERS ?= 2# processes of the tests, a thread and about 2 GiB each
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUTF8 := 1
 export DVC_NO_ANALYTICS := 1
@@ -44,8 +45,8 @@ show: $(INSTALLED) ## print the result table again
 dag: $(INSTALLED) ## draw the pipeline
 	@dvc dag
 
-test: $(INSTALLED) ## the whole test suite
-	@python -m pytest $(ARGS)
+test: $(INSTALLED) ## the whole test suite, in WORKERS=2 processes
+	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: $(INSTALLED) ## the suite without the end-to-end runs
 	@python -m pytest -m "not end_to_end and not slow" $(ARGS)
