@@ -14,7 +14,7 @@ import torch
 
 from gift_core.artifacts.task import read_task
 from gift_core.artifacts.task_images import StoredImage, index_task
-from gift_core.clip.ahead import drawn_ahead
+from gift_core.clip.ahead import drawn
 from gift_core.clip.model import Clip
 from gift_core.clip.pixels import Allowance, PixelStore, evaluation_preparation
 from gift_core.clip.zero_shot import image_features
@@ -48,14 +48,14 @@ class HeldOut:
         return torch.tensor([image.label for image in self._images])
 
     def batches(self, clip: Clip) -> Iterator[torch.Tensor]:
-        """Yields the images in their order under the evaluation transform, uint8 [B, 3, S, S]; one batch is ahead."""
+        """Yields the images in their order under the evaluation transform, uint8 [B, 3, S, S]."""
         reads = [image.read for image in self._images]
         store = self._store = self._store or PixelStore(reads, evaluation_preparation(clip), self._allowance)
 
         def draw(number: int) -> torch.Tensor:
             return torch.stack(store.fetch(range(len(self))[number * self.batch_size :][: self.batch_size]))
 
-        with closing(drawn_ahead(draw, -(-len(self) // self.batch_size))) as batches:
+        with closing(drawn(draw, -(-len(self) // self.batch_size), device=clip.device)) as batches:
             yield from batches
 
     @cached_property

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 import torch
 
-from gift_core.clip.ahead import drawn_ahead
+from gift_core.clip.ahead import drawn, drawn_ahead
 from tests.clip.test_batches import training_images
 
 
@@ -28,16 +28,16 @@ def test_batches_are_those_of_drawing_in_turn() -> None:
 
 
 def test_the_next_batch_is_drawn_while_this_one_is_used() -> None:
-    drawn = [threading.Event() for _ in range(3)]
+    begun = [threading.Event() for _ in range(3)]
 
     def draw(step: int) -> int:
-        drawn[step].set()
+        begun[step].set()
         return step
 
     batches = drawn_ahead(draw, 3)
     assert next(batches) == 0
-    assert drawn[1].wait(timeout=10)
-    assert not drawn[2].is_set()
+    assert begun[1].wait(timeout=10)
+    assert not begun[2].is_set()
     batches.close()
 
 
@@ -63,3 +63,12 @@ def test_a_loop_that_is_broken_off_ends_the_thread(interruption: type[BaseExcept
                 raise interruption
     assert not drawing_threads()
     assert len(drawn) <= 5
+
+
+@pytest.mark.parametrize(("device", "ahead"), [("cpu", False), ("cuda", True), ("mps", True)])
+def test_only_beside_a_device_of_its_own_a_thread_draws(device: str, ahead: bool) -> None:
+    batches = drawn(lambda step: (step, threading.current_thread().name), 3, device=torch.device(device))
+    steps, threads = zip(*batches, strict=True)
+    assert steps == (0, 1, 2)
+    assert {name.startswith("draw") for name in threads} == {ahead}
+    assert not drawing_threads()
