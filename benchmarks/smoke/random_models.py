@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.smoke.sizes import SCHEDULER, SIZES, Size
-from benchmarks.smoke.tokenizer import clip_tokenizer, save_tokenizer
+from benchmarks.smoke.tokenizer import save_tokenizer
 from gift_core.artifacts.atomic import build_folder, require_free_bytes
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def write_diffusion(folder: Path, size: Size) -> None:
     """Writes a StableDiffusionPipeline in float16: a tokenizer, a text encoder, a UNet, an autoencoder, a scheduler."""
     import torch
     from diffusers import PNDMScheduler, StableDiffusionPipeline
+
+    from gift_core.exports.transformers_folder import clip_tokenizer
 
     torch.manual_seed(SEED)
     parts = build_diffusion(size)

@@ -42,8 +42,11 @@ def export_transformers(clip: Clip, folder: Path, provenance: Mapping[str, Any])
         write_provenance(unfinished, provenance)
 
 
-def clip_tokenizer(context_length: int) -> CLIPTokenizer:
-    """transformers' tokenizer with the byte-pair vocabulary that open_clip ships: the same numbers for a text."""
+def clip_tokenizer(context_length: int = 77) -> CLIPTokenizer:
+    """transformers' tokenizer with the byte-pair vocabulary that open_clip ships: 49,408 entries, 48,894 merges.
+
+    # differs: open_clip mends texts first (ftfy, HTML entities) and pads with 0; transformers does neither.
+    """
     from open_clip import SimpleTokenizer
     from transformers import CLIPTokenizer
 

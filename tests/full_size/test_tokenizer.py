@@ -10,7 +10,8 @@ import pytest
 from open_clip.tokenizer import basic_clean
 from transformers import AutoTokenizer, CLIPTokenizer
 
-from benchmarks.smoke.tokenizer import END, START, clip_tokenizer, save_tokenizer
+from benchmarks.smoke.tokenizer import save_tokenizer
+from gift_core.exports.transformers_folder import clip_tokenizer
 
 ODD_TEXTS = [
     "", " ", "a", "A PHOTO of A Dog!!", "it's we'll they'd I'M", "O'Brien's 'quoted'", "naïve café", "e\u0301",
@@ -63,7 +64,7 @@ def test_texts_are_padded_with_the_end_token_to_the_context() -> None:
     row = tokenizer()("a dog", padding="max_length").input_ids
     assert row[:4] == [49406, 320, 1929, 49407]
     assert len(row) == 77 and set(row[4:]) == {49407}
-    assert tokenizer().convert_ids_to_tokens([49406, 49407]) == [START, END]
+    assert tokenizer().convert_ids_to_tokens([49406, 49407]) == ["<|startoftext|>", "<|endoftext|>"]
 
 
 def test_both_kinds_of_saved_files_give_the_same_tokenizer(tmp_path: Path) -> None:
