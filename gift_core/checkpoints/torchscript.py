@@ -63,6 +63,7 @@ class _TensorsOnly(pickle.Unpickler):
         self._archive, self._folder = archive, folder
 
     def find_class(self, module: str, name: str) -> Any:
+        """What stands for a name in the pickle: only what tensors need; UnpicklingError for every other."""
         if module == "__torch__" or module.startswith("__torch__."):
             return _Module
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
@@ -76,6 +77,7 @@ class _TensorsOnly(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it names {module}.{name}, which no CLIP archive needs")
 
     def persistent_load(self, pid: Any) -> torch.Tensor:
+        """The storage that `pid` names in the archive, as a tensor of one dimension."""
         _, dtype, key, _, count = pid
         data = bytearray(self._archive.read(f"{self._folder}/data/{key}"))
         return torch.frombuffer(data, dtype=dtype)[:count] if count else torch.empty(0, dtype=dtype)

@@ -52,6 +52,7 @@ class _Features(torch.nn.Module):
         self.model, self._encode = model, encode
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Unit features [N, D] of N normalised images [N, 3, H, W] or N token rows [N, L]."""
         return functional.normalize(getattr(self.model, self._encode)(rows), dim=-1)
 
 
