@@ -37,7 +37,7 @@ from gift_core.clip.model import Clip
 from gift_core.config import MethodConfig, TrainingConfig
 from gift_core.methods import build_method
 from gift_core.replay.pairs import ReplayBatch
-from gift_core.training import finetune
+from gift_core.training.loop import finetune
 
 PRESET = Path("presets/mini.yaml")
 GIB = 2**30

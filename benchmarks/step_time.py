@@ -33,9 +33,9 @@ from gift_core.clip.folder import load_folder
 from gift_core.clip.model import Clip
 from gift_core.clip.tokenizers import LOCAL
 from gift_core.config import TrainingConfig
-from gift_core.methods import Lessons, Method, build_method, load_fisher, load_lessons, load_replay
+from gift_core.methods import Method, TrainingData, build_method, load_fisher, load_replay, load_training_data
 from gift_core.replay.pairs import Replay
-from gift_core.training import run_steps, training_mode
+from gift_core.training.loop import run_iterations, training_mode
 from stages.cells import Cell
 from stages.sources import replay_source
 from stages.teach import teach
@@ -138,7 +138,7 @@ class Work:
     """What the training loop is given for one method."""
 
     method: Method
-    lessons: Lessons
+    lessons: TrainingData
     replay: Replay
     training: TrainingConfig
 
@@ -149,7 +149,7 @@ def work_of(run: Run, clip: Clip, method: str) -> Work:
     source = replay_source(Cell("finetune", method, run.config, run.layout), method, TASKS[-1])
     return Work(
         method=build_method(row, fisher=load_fisher(row, source.teacher)),
-        lessons=load_lessons(row, clip, source.tasks, training=training, names=("step time",)),
+        lessons=load_training_data(row, clip, source.tasks, training=training, names=("step time",)),
         replay=load_replay(row, clip, source),
         training=training,
     )
@@ -158,7 +158,7 @@ def work_of(run: Run, clip: Clip, method: str) -> Work:
 def timed(work: Work, clip: Clip, steps: int) -> float:
     """Returns the median seconds of `steps` steps, after one in which the optimizer makes its state."""
     ends: list[float] = []
-    run_steps(
+    run_iterations(
         clip,
         work.lessons.batches,
         method=work.method,

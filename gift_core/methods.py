@@ -1,9 +1,10 @@
-"""A method is data: what it learns, replays and adds, what pulls the weights back, and which are kept of a task."""
+"""A method is data: its row in params.yaml fills the slots of the training loop. No method has code of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,97 +13,105 @@ import torch
 from gift_core.artifacts.fisher import FISHER, read_fisher
 from gift_core.artifacts.task import read_task
 from gift_core.artifacts.task_images import index_task
+from gift_core.averaging import Interpolation, Parameters, RunningMean, WeightAveraging
 from gift_core.clip.batches import JointImages, TaskBatches, TrainingImages
 from gift_core.clip.model import Clip
 from gift_core.clip.pixels import Allowance
 from gift_core.clip.zero_shot import class_prompts
+from gift_core.consolidation import CONSOLIDATIONS, Consolidation
+from gift_core.losses import LOSSES, PairFeatures
 from gift_core.replay.pairs import NoReplay, Replay
-from gift_core.replay.table import REPLAYS, ReplaySource
-from gift_core.weights import Interpolation, Keeper, Parameters, RunningMean
+from gift_core.replay.teach import ReplaySource
+from gift_core.replay.teach import load_replay as load_taught_replay
 
 if TYPE_CHECKING:
-    from gift_core.anchors.table import Anchor
     from gift_core.config import MethodConfig, TrainingConfig
-    from gift_core.objectives.encodings import Term
 
 
 @dataclass(frozen=True)
-class WeightedTerm:
-    """A replay term and the weight it enters the total with."""
+class WeightedLoss:
+    """A replay loss and its weight in the total."""
 
     weight: float
-    term: Term
+    function: Callable[[PairFeatures], torch.Tensor]
 
 
-def keep_all(parameters: Parameters) -> tuple[Keeper, ...]:
-    """No keeper: the weights stay as the last step left them."""
+def no_averages(parameters: Parameters) -> tuple[WeightAveraging, ...]:
+    """Returns no weight averaging: the weights stay as the last iteration left them."""
     return ()
 
 
 @dataclass(frozen=True)
 class Method:
-    """The slots the training loop reads.
+    """What the training loop needs of a method.
 
-    `terms` by name, in the order of the table; `build_anchor` and `build_keepers` take the trainable parameters at the
-    start of a task.
+    `losses` are the replay losses by name. `build_consolidation` and `build_averages` take the trainable parameters at
+    the start of a task.
     """
 
-    terms: Mapping[str, WeightedTerm]
-    build_anchor: Callable[[Parameters], Anchor]
-    build_keepers: Callable[[Parameters], tuple[Keeper, ...]] = keep_all
+    losses: Mapping[str, WeightedLoss]
+    build_consolidation: Callable[[Parameters], Consolidation]
+    build_averages: Callable[[Parameters], tuple[WeightAveraging, ...]] = no_averages
 
 
 def build_method(config: MethodConfig, *, fisher: Mapping[str, torch.Tensor] | None = None) -> Method:
-    """The method that `config` describes; `fisher` holds the teacher's diagonals by name (see load_fisher)."""
+    """Returns the method that `config` describes; `fisher` holds the teacher's diagonals by name (see load_fisher)."""
+    options = config.consolidation.keywords()
+    if config.consolidation.needs_fisher:
+        options["fisher"] = fisher or {}
+    losses = {
+        name: WeightedLoss(loss.weight, partial(LOSSES[name], **loss.keywords()))
+        for name, loss in config.losses.items()
+    }
     return Method(
-        terms={name: WeightedTerm(options.weight, options.build()) for name, options in config.terms.items()},
-        build_anchor=lambda parameters: config.anchor.build(parameters, fisher or {}),
-        build_keepers=lambda parameters: _keepers(config, parameters),
+        losses=losses,
+        build_consolidation=lambda parameters: CONSOLIDATIONS[config.consolidation.kind](parameters, **options),
+        build_averages=lambda parameters: _averages(config, parameters),
     )
 
 
-def _keepers(config: MethodConfig, parameters: Parameters) -> tuple[Keeper, ...]:
-    """The mean first, then the mix with the start weights: the order in which they finish."""
+def _averages(config: MethodConfig, parameters: Parameters) -> tuple[WeightAveraging, ...]:
+    """The running mean comes first: the interpolation mixes it with the start weights."""
     mean = [RunningMean(parameters, every=config.average.every)] if config.average else []
     mix = [Interpolation(parameters, alpha=config.merge.alpha)] if config.merge else []
     return (*mean, *mix)
 
 
 def load_replay(config: MethodConfig, clip: Clip, source: ReplaySource) -> Replay:
-    """The replay that `config` names, read from `source`; nothing where no term would look at it."""
-    return REPLAYS[config.replay.images].load(clip, config.replay, source) if config.terms else NoReplay()
+    """Returns the replay that `config` names, read from `source`; NoReplay for a method without replay losses."""
+    return load_taught_replay(config.replay, clip, source) if config.losses else NoReplay()
 
 
 def load_fisher(config: MethodConfig, teacher: Path) -> dict[str, torch.Tensor]:
-    """The diagonals by name that stage teach wrote into `teacher`; empty where the anchor asks for none."""
-    if not config.anchor.needs_fisher:
+    """Returns the diagonals that the stage teach wrote into `teacher`, by name; empty where none are needed."""
+    if not config.consolidation.needs_fisher:
         return {}
     return {name: torch.from_numpy(values) for name, values in read_fisher(teacher / FISHER).diagonals.items()}
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """The task images of one step of the sequence, and for how many training steps they are learned."""
+class TrainingData:
+    """The task images of one step of the sequence, and the number of iterations to train on them."""
 
     batches: TaskBatches
-    steps: int
+    iterations: int
     class_count: int
 
 
-def load_lessons(
+def load_training_data(
     config: MethodConfig, clip: Clip, tasks: Sequence[Path], *, training: TrainingConfig, names: tuple[str | int, ...]
-) -> Lessons:
-    """What the method learns when the last of `tasks`, the folders of all tasks so far, is new.
+) -> TrainingData:
+    """Returns what the method learns in the step of the last of `tasks`, the folders of all tasks so far.
 
-    Batches are named by `names` and the task alone, so all methods see the same ones.
+    The seed of the batches depends on `names` and the task only, so all methods see the same batches.
     """
     chosen, allowance = LEARNS[config.learns](tasks), Allowance()
     images = [_training_images(clip, folder, training, names, allowance) for folder in chosen]
     batches = images[0] if len(images) == 1 else JointImages(images, names)
-    return Lessons(batches, training.steps * len(images), len(batches.class_prompts))
+    return TrainingData(batches, training.iterations * len(images), len(batches.class_prompts))
 
 
-# By the name of `learns` in params.yaml: which of the tasks so far.
+# By the value of `learns` in params.yaml: which of the tasks so far.
 LEARNS: Mapping[str, Callable[[Sequence[Path]], Sequence[Path]]] = {
     "task": lambda tasks: tasks[-1:],
     "seen": lambda tasks: tasks,

@@ -21,9 +21,9 @@ def finetune(
         from gift_core.clip.device import resolve_device
         from gift_core.clip.folder import load_folder
         from gift_core.clip.saving import save_clip
-        from gift_core.methods import build_method, load_fisher, load_lessons, load_replay
-        from gift_core.training import finetune as train
-        from gift_core.training import require_trainable
+        from gift_core.methods import build_method, load_fisher, load_replay, load_training_data
+        from gift_core.training.loop import finetune as train
+        from gift_core.training.loop import require_trainable
         from stages.sources import replay_source
 
         row, training, source = cell.method(method), cell.config.training, replay_source(cell, method, task)
@@ -32,7 +32,7 @@ def finetune(
         clip = load_folder(cell.start_model(method, task), device=device, precision=cell.config.model.precision)
         require_trainable(clip, training)
         require_free_bytes(folder, clip.parameter_count * BYTES_A_WEIGHT, f"finetune: the model after {task}")
-        lessons = load_lessons(row, clip, source.tasks, training=training, names=("finetune", cell.config.seed))
+        lessons = load_training_data(row, clip, source.tasks, training=training, names=("finetune", cell.config.seed))
         losses = train(
             clip,
             lessons.batches,

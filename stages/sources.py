@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gift_core.replay.table import ReplaySource
+from gift_core.replay.teach import ReplaySource
 from stages.cells import Cell
 
 

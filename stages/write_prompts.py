@@ -12,13 +12,13 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
         from gift_core.artifacts.prompts import write_prompts as save_prompts
         from gift_core.artifacts.task import read_task
         from gift_core.replay.captions import read_captions
-        from gift_core.replay.prompts import draw_prompts
+        from gift_core.replay.prompts import sample_prompts
 
         settings = cell.config.prompts
         info = read_task(cell.layout.task(task))
         pool = read_pool(cell.layout.pool(cell.step(task).after))
         captions = read_captions(settings.captions)
-        prompts = draw_prompts(
+        prompts = sample_prompts(
             pool,
             settings.images_per_task,
             task=task,

@@ -24,9 +24,9 @@ from gift_core.clip.saving import save_clip
 from gift_core.layout import Layout
 from gift_core.methods import build_method
 from gift_core.replay.pairs import ReplayBatch
-from gift_core.training import Stepper, learning_rates
+from gift_core.training.encoders import FullBatch
+from gift_core.training.loop import GradientComputation, learning_rates
 from gift_core.training.loss_scale import NoScale
-from gift_core.training.passes import WholePasses
 from tests.clip.tiny import CONTEXT
 from tests.tiny_world import CLASSES, TinyExperiment, load, make_world
 
@@ -477,14 +477,14 @@ def test_a_one_sided_term_leaves_the_other_tower_without_gradient(begin: Begin, 
         def pull(self, parameters: Mapping[str, torch.nn.Parameter]) -> torch.Tensor:
             return torch.zeros(())
 
-    stepper = Stepper(
+    stepper = GradientComputation(
         clip=clip,
         parameters=clip.trainable(),
         class_tokens_KL=tokenize(clip, PROMPTS["digits"]),
         method=build_method(experiment.row),
         anchor=Spy(),
         label_smoothing=0.2,
-        passes=WholePasses(clip),
+        passes=FullBatch(clip),
         loss_scale=NoScale(),
     )
     stepper.backward(experiment.lessons(clip, "digits").batches.draw(0), experiment.replay(clip, "digits").draw(0))

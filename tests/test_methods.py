@@ -7,15 +7,13 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from gift_core.anchors.adaptive_fisher import AdaptiveFisherAnchor
-from gift_core.anchors.none import NoAnchor
 from gift_core.anchors.table import ANCHORS
 from gift_core.config import AnchorConfig, MethodConfig, ReplayConfig, TermsConfig
+from gift_core.consolidation import AdaptiveFisher, NoConsolidation
+from gift_core.losses import align, distill
 from gift_core.methods import build_method
-from gift_core.objectives.align import ImageTextAlignment
-from gift_core.objectives.distill import ContrastiveDistillation
 from gift_core.objectives.table import TERMS
-from gift_core.replay.table import REPLAYS
+from gift_core.replay.teach import REPLAYS
 
 
 def names_of(union: Any, key: str) -> set[str]:
@@ -32,18 +30,18 @@ def test_every_name_that_params_may_say_has_a_row() -> None:
 def test_gift_of_the_preset_is_the_papers_gift(mini_params: dict[str, Any]) -> None:
     method = build_method(MethodConfig.model_validate(mini_params["methods"]["gift"]))
     assert {name: weighted.term for name, weighted in method.terms.items()} == {
-        "distill": ContrastiveDistillation(temperature=2.0),
-        "align": ImageTextAlignment(label_smoothing=0.2),
+        "distill": distill(temperature=2.0),
+        "align": align(label_smoothing=0.2),
     }
     assert {name: weighted.weight for name, weighted in method.terms.items()} == {"distill": 1.0, "align": 0.25}
     parameters = {"weight": torch.nn.Parameter(torch.zeros(2))}
-    assert isinstance(method.build_anchor(parameters), AdaptiveFisherAnchor)
+    assert isinstance(method.build_anchor(parameters), AdaptiveFisher)
 
 
 def test_finetune_has_no_terms_and_no_anchor(mini_params: dict[str, Any]) -> None:
     method = build_method(MethodConfig.model_validate(mini_params["methods"]["finetune"]))
     assert method.terms == {}
-    assert isinstance(method.build_anchor({}), NoAnchor)
+    assert isinstance(method.build_anchor({}), NoConsolidation)
 
 
 @pytest.mark.parametrize("weight", [0.3, 2.0])

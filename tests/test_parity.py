@@ -22,7 +22,7 @@ from gift_core.clip.model import Clip
 from gift_core.config import MethodConfig, TrainingConfig
 from gift_core.methods import build_method
 from gift_core.replay.pairs import ReplayBatch
-from gift_core.training import LossRow, learning_rates, run_steps, training_mode
+from gift_core.training.loop import LossRow, learning_rates, run_iterations, training_mode
 
 torch.set_num_threads(1)
 RECORDED = np.load(Path(__file__).parent / "golden" / "parity" / "official_steps.npz")
@@ -133,7 +133,7 @@ def result(request: pytest.FixtureRequest) -> Result:
     rates.append(0.0)  # the official loop runs one step more, at the end of the cosine
     clip = recorded_clip()
     with training_mode(clip):
-        rows = run_steps(
+        rows = run_iterations(
             clip,
             RecordedTask(),
             method=build_method(method),

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from gift_core.weights import Interpolation, Keeper, Parameters, RunningMean, mixed
+from gift_core.averaging import Interpolation, Parameters, RunningMean, WeightAveraging, interpolate
 
 WALK = [1.0, 4.0, 10.0, 15.0, 31.0]  # the weight after steps 1 to 5; it starts at 100
 
 
-def kept(build: Callable[[Parameters], Keeper]) -> float:
+def kept(build: Callable[[Parameters], WeightAveraging]) -> float:
     """What a keeper leaves of a weight that took this walk."""
     parameters = {"a": torch.nn.Parameter(torch.tensor([100.0]))}
     keeper = build(parameters)
@@ -46,13 +46,13 @@ def test_alpha_is_the_share_of_the_new_weights(alpha: float, mix: float) -> None
 
 def test_mixed_is_the_weighted_sum_of_every_tensor_and_leaves_both_alone() -> None:
     new, old = [torch.tensor([4.0, 8.0]), torch.tensor([[1.0]])], [torch.tensor([0.0, 4.0]), torch.tensor([[9.0]])]
-    assert [value.tolist() for value in mixed(new, old, alpha=0.25)] == [[1.0, 5.0], [[7.0]]]
+    assert [value.tolist() for value in interpolate(new, old, alpha=0.25)] == [[1.0, 5.0], [[7.0]]]
     assert new[0].tolist() == [4.0, 8.0] and old[0].tolist() == [0.0, 4.0]
 
 
 def test_a_mix_of_equal_weights_is_the_weights_to_the_last_bit() -> None:
     values = torch.randn(100, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(mixed([values], [values.clone()], alpha=0.3)[0], values)
+    assert torch.equal(interpolate([values], [values.clone()], alpha=0.3)[0], values)
 
 
 @pytest.mark.parametrize("keeper", [RunningMean, Interpolation])

@@ -15,9 +15,9 @@ from gift_core.clip.model import Clip
 from gift_core.clip.saving import save_clip
 from gift_core.config import MethodConfig, load_config
 from gift_core.layout import Layout
-from gift_core.methods import Lessons, load_lessons, load_replay
+from gift_core.methods import TrainingData, load_replay, load_training_data
 from gift_core.replay.pairs import Replay
-from gift_core.replay.table import ReplaySource
+from gift_core.replay.teach import ReplaySource
 from stages.cells import Cell
 from stages.finetune import finetune
 from stages.sources import replay_source
@@ -114,11 +114,11 @@ class TinyExperiment:
         """Where the replay of the step lies."""
         return replay_source(self.cell, self.method, task)
 
-    def lessons(self, clip: Clip, task: str) -> Lessons:
+    def lessons(self, clip: Clip, task: str) -> TrainingData:
         """The task images of the step, as finetune reads them."""
         seed, training = self.cell.config.seed, self.cell.config.training
         tasks = self.cell.tasks_so_far(task)
-        return load_lessons(self.row, clip, tasks, training=training, names=("finetune", seed))
+        return load_training_data(self.row, clip, tasks, training=training, names=("finetune", seed))
 
     def replay(self, clip: Clip, task: str) -> Replay:
         """What is replayed in the step, as finetune reads it."""

@@ -48,9 +48,9 @@ class NoPull(AnchorOptions):
 
     def build(self, parameters: Parameters, fisher: Tensors) -> Anchor:
         """NoAnchor."""
-        from gift_core.anchors.none import NoAnchor
+        from gift_core.consolidation import NoConsolidation
 
-        return NoAnchor(parameters)
+        return NoConsolidation(parameters)
 
 
 class Uniform(AnchorOptions):
@@ -61,9 +61,9 @@ class Uniform(AnchorOptions):
 
     def build(self, parameters: Parameters, fisher: Tensors) -> Anchor:
         """UniformAnchor."""
-        from gift_core.anchors.uniform import UniformAnchor
+        from gift_core.consolidation import Uniform
 
-        return UniformAnchor(parameters, weight=self.weight)
+        return Uniform(parameters, weight=self.weight)
 
 
 class StaticFisher(AnchorOptions):
@@ -80,9 +80,9 @@ class StaticFisher(AnchorOptions):
 
     def build(self, parameters: Parameters, fisher: Tensors) -> Anchor:
         """StaticFisherAnchor."""
-        from gift_core.anchors.static_fisher import StaticFisherAnchor
+        from gift_core.consolidation import StaticFisher
 
-        return StaticFisherAnchor(parameters, fisher, weight=self.weight, scale=self.scale)
+        return StaticFisher(parameters, fisher, weight=self.weight, scale=self.scale)
 
 
 class FrozenFisher(AnchorOptions):
@@ -95,9 +95,9 @@ class FrozenFisher(AnchorOptions):
 
     def build(self, parameters: Parameters, fisher: Tensors) -> Anchor:
         """FrozenFisherAnchor."""
-        from gift_core.anchors.frozen_fisher import FrozenFisherAnchor
+        from gift_core.consolidation import FrozenFisher
 
-        return FrozenFisherAnchor(parameters, weight=self.weight, steps=self.steps)
+        return FrozenFisher(parameters, weight=self.weight, steps=self.steps)
 
 
 class AdaptiveFisher(AnchorOptions):
@@ -109,9 +109,9 @@ class AdaptiveFisher(AnchorOptions):
 
     def build(self, parameters: Parameters, fisher: Tensors) -> Anchor:
         """AdaptiveFisherAnchor."""
-        from gift_core.anchors.adaptive_fisher import AdaptiveFisherAnchor
+        from gift_core.consolidation import AdaptiveFisher
 
-        return AdaptiveFisherAnchor(parameters, weight=self.weight)
+        return AdaptiveFisher(parameters, weight=self.weight)
 
 
 ANCHORS: Mapping[str, type[AnchorOptions]] = {

@@ -33,9 +33,9 @@ class Distill(TermOptions):
 
     def build(self) -> Term:
         """ContrastiveDistillation."""
-        from gift_core.objectives.distill import ContrastiveDistillation
+        from gift_core.losses import distill
 
-        return ContrastiveDistillation(self.temperature)
+        return distill(self.temperature)
 
 
 class DistillReverseKl(TermOptions):
@@ -45,9 +45,9 @@ class DistillReverseKl(TermOptions):
 
     def build(self) -> Term:
         """ReverseKlDistillation."""
-        from gift_core.objectives.reverse_kl import ReverseKlDistillation
+        from gift_core.losses import distill_reverse_kl
 
-        return ReverseKlDistillation(self.temperature)
+        return distill_reverse_kl(self.temperature)
 
 
 class DistillFeatures(TermOptions):
@@ -55,9 +55,9 @@ class DistillFeatures(TermOptions):
 
     def build(self) -> Term:
         """FeatureDistillation."""
-        from gift_core.objectives.feature_mse import FeatureDistillation
+        from gift_core.losses import distill_features
 
-        return FeatureDistillation()
+        return distill_features()
 
 
 class DistillImageSide(TermOptions):
@@ -67,9 +67,9 @@ class DistillImageSide(TermOptions):
 
     def build(self) -> Term:
         """ImageSideDistillation."""
-        from gift_core.objectives.one_side import ImageSideDistillation
+        from gift_core.losses import distill_image_side
 
-        return ImageSideDistillation(self.temperature)
+        return distill_image_side(self.temperature)
 
 
 class DistillTextSide(TermOptions):
@@ -79,9 +79,9 @@ class DistillTextSide(TermOptions):
 
     def build(self) -> Term:
         """TextSideDistillation."""
-        from gift_core.objectives.one_side import TextSideDistillation
+        from gift_core.losses import distill_text_side
 
-        return TextSideDistillation(self.temperature)
+        return distill_text_side(self.temperature)
 
 
 class Align(TermOptions):
@@ -92,9 +92,9 @@ class Align(TermOptions):
 
     def build(self) -> Term:
         """ImageTextAlignment."""
-        from gift_core.objectives.align import ImageTextAlignment
+        from gift_core.losses import align
 
-        return ImageTextAlignment(self.label_smoothing)
+        return align(self.label_smoothing)
 
 
 TERMS: Mapping[str, type[TermOptions]] = {

@@ -1,4 +1,8 @@
-"""The one training loop: fine-tuning on a task while the replayed pairs and the anchor protect the past."""
+"""The training loop: fine-tuning on one task while replay and weight consolidation protect what was learned before.
+
+zero_grad -> backward(replay losses) -> consolidation.observe(gradients) -> backward(task loss)
+-> consolidation.pull adds its gradient -> optimizer step -> weight averaging
+"""
 
 from __future__ import annotations
 
@@ -9,24 +13,23 @@ from dataclasses import dataclass
 
 import torch
 
-from gift_core.anchors.table import Anchor
 from gift_core.clip.ahead import drawn
 from gift_core.clip.batches import TaskBatch, TaskBatches
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.model import FROZEN, Clip
 from gift_core.config import TrainingConfig
+from gift_core.consolidation import Consolidation
 from gift_core.errors import UserError
+from gift_core.losses import PairFeatures, task_loss
 from gift_core.methods import Method
-from gift_core.objectives.encodings import LazyEncodings
-from gift_core.objectives.task import task_loss
 from gift_core.progress import progress
 from gift_core.replay.pairs import Replay, ReplayBatch
 from gift_core.seeds import seed_for
 from gift_core.training.checkpointing import checkpointed
-from gift_core.training.loss_scale import LOSS_SCALES, LossScale
-from gift_core.training.passes import Passes, build_passes
+from gift_core.training.encoders import EncoderStrategy, encoder_strategy
 
 LossRow = dict[str, float]
+MAX_SKIPPED = 24  # iterations in a row: by then the loss scale is far below 1, so the scale is not the reason
 
 
 def finetune(
@@ -37,25 +40,25 @@ def finetune(
     replay: Replay,
     training: TrainingConfig,
     learning_rate: float,
-    steps: int,
+    iterations: int,
     seed: int,
-    on_step: Callable[[LossRow], None] = lambda row: None,
+    on_iteration: Callable[[LossRow], None] = lambda row: None,
 ) -> list[LossRow]:
-    """Train `clip.model` in place for `steps` steps; return one row of losses a step.
+    """Train `clip.model` in place; return one row of losses for each iteration.
 
-    A row holds step, learning_rate, task, each replay term by its name, anchor, total; the losses are weighted, so
-    that total is their sum. Under amp_fp16 it also holds skipped, 1 where the gradients were not finite and the weights
-    stayed. `seed` only feeds layers that are random in training (dropout); the batches carry their own. UserError when
-    a loss or a weight stops being finite (step, term, last good values), and for a model that cannot be checkpointed
-    where training asks for it.
+    A row holds iteration, learning_rate, task, each replay loss by its name, consolidation, total. The losses are
+    weighted, so total is their sum. Under amp_fp16 it also holds skipped, which is 1 where the gradients were not
+    finite and the weights did not change. `seed` only affects layers that are random in training (dropout), since
+    batches have seeds of their own. UserError where a loss or a weight stops being finite (with the iteration, the loss
+    and the last good values), and for a model that does not support the gradient checkpointing that `training` asks for.
 
-    # differs: the official loop runs steps + 1 steps; the rate of its last one is exactly 0 and changes nothing.
+    # differs: the official loop runs one more iteration. Its learning rate is exactly 0, so it changes nothing.
     """
-    rates = learning_rates(steps, warmup_steps=training.warmup_steps, peak=learning_rate)
-    with training_mode(clip), _saving(clip, training), torch.random.fork_rng():
+    rates = learning_rates(iterations, warmup_iterations=training.warmup_iterations, peak=learning_rate)
+    with training_mode(clip), _checkpointing(clip, training), torch.random.fork_rng():
         torch.manual_seed(seed_for("finetune", seed))
-        rows = run_steps(
-            clip, task_batches, method=method, replay=replay, training=training, rates=rates, on_step=on_step
+        rows = run_iterations(
+            clip, task_batches, method=method, replay=replay, training=training, rates=rates, on_iteration=on_iteration
         )
     if rows:
         _require_finite_weights(clip, rows[-1])
@@ -63,23 +66,19 @@ def finetune(
 
 
 def require_trainable(clip: Clip, training: TrainingConfig) -> None:
-    """Raises UserError where the model cannot be trained as `training` asks, before any image is read for it."""
-    with _saving(clip, training):
+    """Raises UserError where the model does not support the settings of `training`, before any image is read."""
+    with _checkpointing(clip, training):
         pass
 
 
-def _saving(clip: Clip, training: TrainingConfig) -> AbstractContextManager[None]:
-    return checkpointed(clip) if training.gradient_checkpointing else nullcontext()
+def learning_rates(iterations: int, *, warmup_iterations: int, peak: float) -> list[float]:
+    """Returns the rate of each iteration: a linear warm-up to `peak`, then a cosine decay towards 0."""
+    rising = [peak * (index + 1) / warmup_iterations for index in range(min(warmup_iterations, iterations))]
+    span = iterations - warmup_iterations
+    return rising + [peak * 0.5 * (1 + math.cos(math.pi * index / span)) for index in range(span)]
 
 
-def learning_rates(steps: int, *, warmup_steps: int, peak: float) -> list[float]:
-    """Rate of each step: rising linearly to `peak` in `warmup_steps` steps, then falling as a cosine towards 0."""
-    rising = [peak * (step + 1) / warmup_steps for step in range(min(warmup_steps, steps))]
-    span = steps - warmup_steps
-    return rising + [peak * 0.5 * (1 + math.cos(math.pi * step / span)) for step in range(span)]
-
-
-def run_steps(
+def run_iterations(
     clip: Clip,
     task_batches: TaskBatches,
     *,
@@ -87,112 +86,148 @@ def run_steps(
     replay: Replay,
     training: TrainingConfig,
     rates: Sequence[float],
-    on_step: Callable[[LossRow], None] = lambda row: None,
+    on_iteration: Callable[[LossRow], None] = lambda row: None,
 ) -> list[LossRow]:
-    """The loop itself, a step for each rate. The start weights of the anchor are those at the call.
+    """The loop itself, with one iteration for each rate. Consolidation pulls to the weights at the time of the call.
 
-    At its end `clip.model` holds what the method keeps of the task (weights.Keeper). Without rates nothing happens.
+    At the end `clip.model` holds the averaged weights, where the method averages. Without rates nothing happens.
     """
     if not rates:
         return []
     parameters = clip.trainable()
-    keepers = method.build_keepers(parameters)
-    optimizer = torch.optim.AdamW(  # fused on every device that clip.device.resolve_device knows
+    averages = method.build_averages(parameters)
+    optimizer = torch.optim.AdamW(  # fused on every device that resolve_device knows
         parameters.values(), lr=0.0, betas=training.betas, weight_decay=training.weight_decay, fused=True
     )
-    stepper = Stepper(
+    update = WeightUpdate(optimizer, grad_scaler(clip))
+    gradients = GradientComputation(
         clip=clip,
         parameters=parameters,
         class_tokens_KL=tokenize(clip, task_batches.class_prompts),
         method=method,
-        anchor=method.build_anchor(parameters),
+        consolidation=method.build_consolidation(parameters),
         label_smoothing=training.label_smoothing,
-        passes=build_passes(clip, training.micro_batch_size),
-        loss_scale=LOSS_SCALES[clip.precision](),
+        encoders=encoder_strategy(clip, training.micro_batch_size),
+        optimizer=optimizer,
+        scaler=update.scaler,
     )
     rows: list[LossRow] = []
-    batches = drawn(lambda step: (task_batches.draw(step), replay.draw(step)), len(rates), device=clip.device)
+    batches = drawn(lambda index: (task_batches.draw(index), replay.draw(index)), len(rates), device=clip.device)
     with closing(batches):
-        for step, (batch, replayed) in enumerate(progress(batches, len(rates), "steps")):
+        for index, (batch, replayed) in enumerate(progress(batches, len(rates), "iterations")):
             optimizer.zero_grad()
-            losses, finite = stepper.backward(batch, replayed)
-            row = {"step": step, "learning_rate": rates[step], **_as_numbers(losses)}
-            _require_finite(row, rows)
-            optimizer.param_groups[0]["lr"] = rates[step]
-            if finite:
-                optimizer.step()
-            for keeper in keepers:
-                keeper.observe(step + 1, parameters)
-            rows.append({**row, **stepper.loss_scale.update(finite)})
-            on_step(rows[-1])
-    for keeper in keepers:
-        keeper.finish(parameters)
+            losses = gradients.backward(batch, replayed)
+            row = {"iteration": index, "learning_rate": rates[index], **_as_numbers(losses)}
+            rows.append(update(row, earlier=rows))
+            for average in averages:
+                average.observe(index + 1, parameters)
+            on_iteration(rows[-1])
+    for average in averages:
+        average.finish(parameters)
     return rows
 
 
 @dataclass(frozen=True)
-class Stepper:
-    """Fills the gradients of one step. B images, M pairs, K classes, L tokens, D features."""
+class GradientComputation:
+    """Computes the gradients of one iteration. B images, K classes, L tokens."""
 
     clip: Clip
     parameters: Mapping[str, torch.nn.Parameter]
     class_tokens_KL: torch.Tensor
     method: Method
-    anchor: Anchor
+    consolidation: Consolidation
     label_smoothing: float
-    passes: Passes
-    loss_scale: LossScale
+    encoders: EncoderStrategy
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
 
-    def backward(self, batch: TaskBatch, replayed: Sequence[ReplayBatch]) -> tuple[dict[str, torch.Tensor], bool]:
-        """The weighted losses by name, and whether the gradients are finite: only then they may be used.
+    def backward(self, batch: TaskBatch, replayed: Sequence[ReplayBatch]) -> dict[str, torch.Tensor]:
+        """Returns the weighted losses by name, and leaves the gradient of their sum in `.grad` of the parameters.
 
-        `.grad` of every parameter holds the gradient of the losses' sum. The order matters: the anchor sees the
-        unscaled gradients of the replay terms before the task's are added to them, and its own pull is added last.
-        Where the gradients are not finite the anchor does not pull, and its loss is 0.
+        The order matters: consolidation observes the gradients of the replay losses before those of the task loss are
+        added. It observes them with the loss scale, which its importance does not depend on. The gradient of the penalty
+        is added last, to gradients without the scale.
         """
-        terms: dict[str, torch.Tensor] = {}
+        losses: dict[str, torch.Tensor] = {}
         for replay_batch in replayed:
-            terms = self._replay_terms(replay_batch)
-            self.passes.backward(self.loss_scale.scaled(torch.stack(list(terms.values())).sum()))
-        if finite := self.loss_scale.unscale(self._gradients()):
-            self.anchor.observe({name: parameter.grad for name, parameter in self.parameters.items()})
-        self.loss_scale.restore(self._gradients())
+            losses = self._replay_losses(replay_batch)
+            self.encoders.backward(self.scaler.scale(torch.stack(list(losses.values())).sum()))
+        self.consolidation.observe({name: parameter.grad for name, parameter in self.parameters.items()})
         task = self._task_loss(batch)
-        self.passes.backward(self.loss_scale.scaled(task))
-        finite = self.loss_scale.unscale(self._gradients()) and finite
-        anchor = self.anchor.pull(self.parameters) if finite else torch.zeros_like(task)
-        return {"task": task, **terms, "anchor": anchor}, finite
+        self.encoders.backward(self.scaler.scale(task))
+        self.scaler.unscale_(self.optimizer)
+        return {"task": task, **losses, "consolidation": self.consolidation.pull(self.parameters)}
 
-    def _gradients(self) -> list[torch.Tensor]:
-        return [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
-
-    def _replay_terms(self, batch: ReplayBatch) -> dict[str, torch.Tensor]:
-        encodings = LazyEncodings(
-            encode_images=lambda: self.passes.encode_images(batch.images_MCHW),
-            encode_texts=lambda: self.passes.encode_tokens(batch.tokens_ML),
+    def _replay_losses(self, batch: ReplayBatch) -> dict[str, torch.Tensor]:
+        features = PairFeatures(
+            encode_images=lambda: self.encoders.encode_images(batch.images_MCHW),
+            encode_texts=lambda: self.encoders.encode_tokens(batch.tokens_ML),
             teacher_image_MD=batch.teacher_image_MD,
             teacher_text_MD=batch.teacher_text_MD,
             prompt_ids_M=batch.prompt_ids_M,
             scale=self.clip.scale,
         )
-        return {name: weighted.weight * weighted.term(encodings) for name, weighted in self.method.terms.items()}
+        return {name: loss.weight * loss.function(features) for name, loss in self.method.losses.items()}
 
     def _task_loss(self, batch: TaskBatch) -> torch.Tensor:
         return task_loss(
-            self.passes.encode_images(batch.images_BCHW),
-            self.passes.encode_tokens(self.class_tokens_KL[batch.classes]),
+            self.encoders.encode_images(batch.images_BCHW),
+            self.encoders.encode_tokens(self.class_tokens_KL[batch.classes]),
             labels_B=batch.labels_B,
             scale=self.clip.scale,
             label_smoothing=self.label_smoothing,
         )
 
 
+@dataclass
+class WeightUpdate:
+    """Takes the optimizer's step. Under amp_fp16, GradScaler skips it where gradients are not finite."""
+
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    skipped_in_a_row: int = 0
+
+    def __call__(self, row: LossRow, *, earlier: Sequence[LossRow]) -> LossRow:
+        """Update the weights at row["learning_rate"]; return the row, under amp_fp16 with skipped (0.0 or 1.0).
+
+        UserError where a loss is not finite, or after MAX_SKIPPED skipped iterations in a row.
+        """
+        self.optimizer.param_groups[0]["lr"] = row["learning_rate"]
+        if not self.scaler.is_enabled():
+            _require_finite(row, earlier)
+            self.optimizer.step()
+            return row
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        skipped = self.scaler.get_scale() < scale
+        if skipped:  # the penalty of a skipped iteration comes from gradients that are not finite
+            row = {**row, "consolidation": 0.0, "total": row["total"] - row["consolidation"]}
+        _require_finite(row, earlier)
+        self._count_skipped(skipped)
+        return {**row, "skipped": float(skipped)}
+
+    def _count_skipped(self, skipped: bool) -> None:
+        self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
+        if self.skipped_in_a_row == MAX_SKIPPED:
+            raise UserError(
+                f"model.precision: amp_fp16: the gradients of {MAX_SKIPPED} iterations in a row were not finite, down "
+                f"to a loss scale of {self.scaler.get_scale():g}. No model is written. Set model.precision to amp_bf16 "
+                "or fp32."
+            )
+
+
+def grad_scaler(clip: Clip) -> torch.amp.GradScaler:
+    """Returns torch's dynamic loss scale for a model in amp_fp16, and a disabled one for any other precision."""
+    return torch.amp.GradScaler(clip.device.type, enabled=clip.precision == "amp_fp16")
+
+
 @contextmanager
 def training_mode(clip: Clip) -> Iterator[None]:
-    """Training mode with a frozen temperature; afterwards evaluation mode.
+    """Within the block the model is in training mode and the temperature is frozen. Afterwards: evaluation mode.
 
-    # differs: BatchNorm keeps its statistics. They would drift with the task's images, and no loss term or anchor
-    # could hold them, since they are not parameters.
+    # differs: BatchNorm keeps its statistics. They would drift with the task's images, and no replay loss and no
+    # consolidation could hold them, since they are not parameters.
     """
     clip.model.train()
     for module in clip.model.modules():
@@ -207,8 +242,12 @@ def training_mode(clip: Clip) -> Iterator[None]:
         clip.model.zero_grad()
 
 
+def _checkpointing(clip: Clip, training: TrainingConfig) -> AbstractContextManager[None]:
+    return checkpointed(clip) if training.gradient_checkpointing else nullcontext()
+
+
 def _as_numbers(losses: Mapping[str, torch.Tensor]) -> LossRow:
-    """The losses and their total, fetched from the device at once."""
+    """The losses and their total, copied from the device at once."""
     values: list[float] = torch.stack([loss.detach().float() for loss in losses.values()]).tolist()
     return {**dict(zip(losses, values, strict=True)), "total": math.fsum(values)}
 
@@ -218,9 +257,9 @@ def _require_finite(row: LossRow, rows: Sequence[LossRow]) -> None:
     if broken:
         last = rows[-1] if rows else "none"
         raise UserError(
-            f"training stopped at step {int(row['step'])}: {', '.join(broken)} became {row[broken[0]]}. Last good "
-            f"values: {last}. No model is written. Lower the learning rate ({row['learning_rate']:.3g} at this step), "
-            "or set model.precision to fp32 if it is not."
+            f"training stopped at iteration {int(row['iteration'])}: {', '.join(broken)} became {row[broken[0]]}. Last "
+            f"good values: {last}. No model is written. Lower the learning rate ({row['learning_rate']:.3g} at this "
+            "iteration), or set model.precision to fp32 if it is not."
         )
 
 
@@ -228,6 +267,6 @@ def _require_finite_weights(clip: Clip, last: LossRow) -> None:
     broken = [name for name, value in clip.trainable().items() if not bool(torch.isfinite(value).all())]
     if broken:
         raise UserError(
-            f"training ended with weights that are not finite, first {broken[0]}. Last good values: {last}. "
+            f"training ended with weights that are not finite, the first is {broken[0]}. Last good values: {last}. "
             "No model is written. Lower the learning rate."
         )

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 import pytest
 import torch
 
-from gift_core.anchors.adaptive_fisher import AdaptiveFisherAnchor, normalised_squares
-from gift_core.anchors.none import NoAnchor
 from gift_core.anchors.table import ANCHORS
-from gift_core.anchors.uniform import UniformAnchor
+from gift_core.consolidation import AdaptiveFisher, NoConsolidation, Uniform, normalized_squares
 from gift_core.errors import UserError, lookup
 
 Parameters = Mapping[str, torch.nn.Parameter]
@@ -31,20 +29,20 @@ def move(parameters: Parameters, distance: float) -> None:
 
 def test_importance_is_the_squared_gradient_over_its_mean() -> None:
     # squares 1, 9: mean 5 -> 0.2, 1.8; a tensor of one element is 1 whatever its gradient
-    first, second = normalised_squares([torch.tensor([1.0, -3.0]), torch.tensor([[0.01]])])
+    first, second = normalized_squares([torch.tensor([1.0, -3.0]), torch.tensor([[0.01]])])
     torch.testing.assert_close(first, torch.tensor([0.2, 1.8]))
     torch.testing.assert_close(second, torch.tensor([[1.0]]))
 
 
 def test_the_scale_of_the_gradient_does_not_matter() -> None:
     gradient = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
-    large, small = normalised_squares([gradient, gradient * 1e-4])
+    large, small = normalized_squares([gradient, gradient * 1e-4])
     torch.testing.assert_close(large, small)
 
 
 def test_a_tensor_without_gradient_has_importance_one_millionth() -> None:
     parameters = two_parameters()
-    anchor = AdaptiveFisherAnchor(parameters, weight=1.0)
+    anchor = AdaptiveFisher(parameters, weight=1.0)
     anchor.observe({"a": None, "b": torch.zeros(1, 1)})
     move(parameters, 2.0)
     # (2 + 1 elements) * 1e-6 * 2^2
@@ -54,7 +52,7 @@ def test_a_tensor_without_gradient_has_importance_one_millionth() -> None:
 
 def test_adaptive_pull_by_hand() -> None:
     parameters = two_parameters()
-    anchor = AdaptiveFisherAnchor(parameters, weight=0.5)
+    anchor = AdaptiveFisher(parameters, weight=0.5)
     anchor.observe({"a": torch.tensor([1.0, -3.0]), "b": torch.tensor([[4.0]])})
     move(parameters, 0.1)
     # F = (0.2, 1.8), 1; penalty 0.5 * (0.2 + 1.8 + 1) * 0.01; gradient 2 * 0.5 * F * 0.1
@@ -65,7 +63,7 @@ def test_adaptive_pull_by_hand() -> None:
 
 def test_uniform_pull_by_hand() -> None:
     parameters = two_parameters()
-    anchor = UniformAnchor(parameters, weight=0.5)
+    anchor = Uniform(parameters, weight=0.5)
     anchor.observe({"a": torch.ones(2), "b": None})
     move(parameters, 0.1)
     assert anchor.pull(parameters).item() == pytest.approx(0.5 * 3 * 0.01, rel=1e-5)
@@ -74,7 +72,7 @@ def test_uniform_pull_by_hand() -> None:
 
 def test_pull_adds_to_the_gradients_that_are_there() -> None:
     parameters = two_parameters()
-    anchor = UniformAnchor(parameters, weight=1.0)
+    anchor = Uniform(parameters, weight=1.0)
     parameters["a"].grad = torch.tensor([5.0, 7.0])
     move(parameters, 1.0)
     anchor.pull(parameters)
@@ -83,7 +81,7 @@ def test_pull_adds_to_the_gradients_that_are_there() -> None:
 
 def test_no_anchor_pulls_nothing() -> None:
     parameters = two_parameters()
-    anchor = NoAnchor(parameters)
+    anchor = NoConsolidation(parameters)
     anchor.observe({"a": torch.ones(2), "b": None})
     move(parameters, 1.0)
     assert anchor.pull(parameters).item() == 0
@@ -97,7 +95,7 @@ def test_adaptive_pull_equals_autograd_with_a_constant_importance(weight: float)
     layers = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3))
     parameters = dict(layers.named_parameters())
     start = {name: value.detach().clone() for name, value in parameters.items()}
-    anchor = AdaptiveFisherAnchor(parameters, weight=weight)
+    anchor = AdaptiveFisher(parameters, weight=weight)
     for value in parameters.values():
         value.data += 0.05 * torch.randn(value.shape, generator=generator)
     inputs = torch.randn(7, 4, generator=generator)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gift_core.anchors.frozen_fisher import FrozenFisherAnchor
+from gift_core.consolidation import FrozenFisher
 
 # Squares 1, 9 -> F = (0.2, 1.8); squares 4, 0 -> F = (2, 0); squares 1, 1 -> F = (1, 1).
 GRADIENTS = [torch.tensor([1.0, -3.0]), torch.tensor([2.0, 0.0]), torch.tensor([5.0, 5.0]), torch.tensor([0.0, 7.0])]
@@ -14,7 +14,7 @@ GRADIENTS = [torch.tensor([1.0, -3.0]), torch.tensor([2.0, 0.0]), torch.tensor([
 def importances(*, steps: int, weight: float = 1.0) -> list[list[float]]:
     """F of each step, read from the pull on weights that moved by 1: 2 * weight * F."""
     parameters = {"a": torch.nn.Parameter(torch.tensor([1.0, 2.0]))}
-    anchor = FrozenFisherAnchor(parameters, weight=weight, steps=steps)
+    anchor = FrozenFisher(parameters, weight=weight, steps=steps)
     parameters["a"].data += 1.0
     seen = []
     for gradient in GRADIENTS:
@@ -52,7 +52,7 @@ def test_the_weight_multiplies_the_pull() -> None:
 
 def test_a_step_without_gradient_counts_a_millionth() -> None:
     parameters = {"a": torch.nn.Parameter(torch.zeros(2))}
-    anchor = FrozenFisherAnchor(parameters, weight=1.0, steps=2)
+    anchor = FrozenFisher(parameters, weight=1.0, steps=2)
     anchor.observe({"a": None})
     anchor.observe({"a": GRADIENTS[0]})
     parameters["a"].data += 1.0
@@ -63,4 +63,4 @@ def test_a_step_without_gradient_counts_a_millionth() -> None:
 def test_it_is_measured_before_it_pulls() -> None:
     parameters = {"a": torch.nn.Parameter(torch.zeros(2))}
     with pytest.raises(AssertionError, match="observe"):
-        FrozenFisherAnchor(parameters, weight=1.0, steps=2).pull(parameters)
+        FrozenFisher(parameters, weight=1.0, steps=2).pull(parameters)

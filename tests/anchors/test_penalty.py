@@ -7,16 +7,13 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from gift_core.anchors import penalty
-from gift_core.anchors.adaptive_fisher import AdaptiveFisherAnchor, divided_by_means
-from gift_core.anchors.penalty import groups
-from gift_core.anchors.table import Anchor
-from gift_core.anchors.uniform import UniformAnchor
+from gift_core import consolidation
+from gift_core.consolidation import AdaptiveFisher, Consolidation, Uniform, divided_by_means, groups
 
 SIZES = (3, 50, 1, 7, 200, 2)  # numbers of four bytes
-ANCHORS: dict[str, Callable[[dict[str, torch.nn.Parameter]], Anchor]] = {
-    "uniform": lambda parameters: UniformAnchor(parameters, weight=0.3),
-    "adaptive": lambda parameters: AdaptiveFisherAnchor(parameters, weight=0.3),
+ANCHORS: dict[str, Callable[[dict[str, torch.nn.Parameter]], Consolidation]] = {
+    "uniform": lambda parameters: Uniform(parameters, weight=0.3),
+    "adaptive": lambda parameters: AdaptiveFisher(parameters, weight=0.3),
 }
 
 
@@ -29,7 +26,7 @@ def tensors(seed: int) -> list[torch.Tensor]:
 def test_groups_hold_every_tensor_once_and_no_more_bytes_than_allowed(
     monkeypatch: pytest.MonkeyPatch, limit: int, expected: int
 ) -> None:
-    monkeypatch.setattr(penalty, "GROUP_BYTES", limit)
+    monkeypatch.setattr(consolidation, "GROUP_BYTES", limit)
     values = tensors(0)
     parts = [values[part] for part in groups(values)]
     assert len(parts) == expected
@@ -39,11 +36,11 @@ def test_groups_hold_every_tensor_once_and_no_more_bytes_than_allowed(
 
 @pytest.mark.parametrize("make", ANCHORS.values(), ids=ANCHORS)
 def test_pulling_in_groups_gives_the_same_bits(
-    monkeypatch: pytest.MonkeyPatch, make: Callable[[dict[str, torch.nn.Parameter]], Anchor]
+    monkeypatch: pytest.MonkeyPatch, make: Callable[[dict[str, torch.nn.Parameter]], Consolidation]
 ) -> None:
     found = []
     for limit in (10**6, 240, 1):
-        monkeypatch.setattr(penalty, "GROUP_BYTES", limit)
+        monkeypatch.setattr(consolidation, "GROUP_BYTES", limit)
         parameters = {str(at): torch.nn.Parameter(value) for at, value in enumerate(tensors(1))}
         anchor = make(parameters)
         for parameter, moved, gradient in zip(parameters.values(), tensors(2), tensors(3), strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gift_core.anchors.static_fisher import StaticFisherAnchor
+from gift_core.consolidation import StaticFisher
 from gift_core.errors import ContractError
 
 Tensors = dict[str, torch.Tensor]
@@ -23,7 +23,7 @@ def pulled(
 ) -> tuple[float, Tensors]:
     """The penalty and the gradients after every weight moved by `distance`."""
     parameters = two_parameters()
-    anchor = StaticFisherAnchor(parameters, fisher, weight=weight, scale=scale)
+    anchor = StaticFisher(parameters, fisher, weight=weight, scale=scale)
     for value in parameters.values():
         value.data += distance
     anchor.observe({"a": None, "b": None})
@@ -83,7 +83,7 @@ def test_all_zeros_leave_a_millionth_everywhere(scale: str) -> None:
 
 def test_what_it_sees_during_the_task_changes_nothing() -> None:
     parameters = two_parameters()
-    anchor = StaticFisherAnchor(parameters, FISHER, weight=1.0, scale="model")
+    anchor = StaticFisher(parameters, FISHER, weight=1.0, scale="model")
     parameters["b"].data += 1.0
     before = anchor.pull(parameters).item()
     anchor.observe({"a": torch.tensor([100.0, 0.0]), "b": torch.tensor([[0.0]])})

@@ -8,21 +8,17 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from gift_core.anchors.adaptive_fisher import AdaptiveFisherAnchor
-from gift_core.anchors.frozen_fisher import FrozenFisherAnchor
-from gift_core.anchors.none import NoAnchor
-from gift_core.anchors.static_fisher import StaticFisherAnchor
 from gift_core.anchors.table import ANCHORS
-from gift_core.anchors.uniform import UniformAnchor
+from gift_core.consolidation import AdaptiveFisher, FrozenFisher, NoConsolidation, StaticFisher, Uniform
 
 # name: (options, the anchor, F of the second of three weights), where the replay terms have the gradients (1, 3, 0) in
 # the first step and (0, 1, 1) in the second, and the file holds the diagonal (1, 5, 0).
 ROWS: dict[str, tuple[dict[str, Any], type, float]] = {
-    "none": ({}, NoAnchor, 0.0),
-    "uniform": ({"weight": 0.5}, UniformAnchor, 1.0),
-    "static_fisher": ({"weight": 0.5, "scale": "model"}, StaticFisherAnchor, 2.5),
-    "frozen_fisher": ({"weight": 0.5, "steps": 1}, FrozenFisherAnchor, 2.7),
-    "adaptive_fisher": ({"weight": 0.5}, AdaptiveFisherAnchor, 1.5),
+    "none": ({}, NoConsolidation, 0.0),
+    "uniform": ({"weight": 0.5}, Uniform, 1.0),
+    "static_fisher": ({"weight": 0.5, "scale": "model"}, StaticFisher, 2.5),
+    "frozen_fisher": ({"weight": 0.5, "steps": 1}, FrozenFisher, 2.7),
+    "adaptive_fisher": ({"weight": 0.5}, AdaptiveFisher, 1.5),
 }
 
 

@@ -436,7 +436,7 @@ def test_a_file_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
 
 def test_the_terms_anchors_and_replays_of_the_file_are_those_of_the_library() -> None:
     from gift_core.objectives.table import TERMS
-    from gift_core.replay.table import REPLAYS
+    from gift_core.replay.teach import REPLAYS
 
     def tags(field: str, tag: str) -> set[str]:
         from typing import get_args

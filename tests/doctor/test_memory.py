@@ -16,7 +16,7 @@ from gift_core.doctor.architecture import Architecture, Tower, read_architecture
 from gift_core.doctor.memory import CONTEXT, drawing_bytes, graph_bytes, learning_bytes
 from gift_core.methods import build_method
 from gift_core.replay.pairs import ReplayBatch
-from gift_core.training import finetune
+from gift_core.training.loop import finetune
 from tests.doctor.profiling import peak_bytes
 from tests.imports import ROOT
 

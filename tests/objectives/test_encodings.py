@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from gift_core.objectives.encodings import LazyEncodings, student_logits, teacher_logits
+from gift_core.losses import PairFeatures, student_logits, teacher_logits
 from gift_core.objectives.table import TERMS
 
 ROWS: dict[str, dict[str, Any]] = {
@@ -30,8 +30,8 @@ class Towers:
     def __init__(self) -> None:
         self.ran: list[str] = []
 
-    def encodings(self) -> LazyEncodings:
-        return LazyEncodings(
+    def encodings(self) -> PairFeatures:
+        return PairFeatures(
             lambda: self.run("images"),
             lambda: self.run("texts"),
             *[torch.eye(2)] * 2,
@@ -72,6 +72,6 @@ def test_two_terms_share_what_was_encoded() -> None:
 
 def test_similarities_have_a_row_an_image_and_a_column_a_text() -> None:
     images, texts = torch.eye(2), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
-    encodings = LazyEncodings(lambda: images, lambda: texts, images.flip(0), texts, torch.arange(3), torch.tensor(10.0))
+    encodings = PairFeatures(lambda: images, lambda: texts, images.flip(0), texts, torch.arange(3), torch.tensor(10.0))
     torch.testing.assert_close(student_logits(encodings), torch.tensor([[10.0, 0.0, 6.0], [0.0, 10.0, 8.0]]))
     torch.testing.assert_close(teacher_logits(encodings), torch.tensor([[0.0, 10.0, 8.0], [10.0, 0.0, 6.0]]))

@@ -7,18 +7,16 @@ import math
 import pytest
 import torch
 
-from gift_core.objectives.align import ImageTextAlignment, shared_prompt_targets
-from gift_core.objectives.distill import ContrastiveDistillation, soft_cross_entropy
-from gift_core.objectives.encodings import ReplayEncodings
-from gift_core.objectives.task import task_loss
+from gift_core.losses import align, distill, shared_prompt_targets, soft_cross_entropy, task_loss
+from tests.pair_features import pair_features
 
 
 def encodings(
     *, student_text_MD: torch.Tensor, prompt_ids: tuple[int, ...] = (0, 1), scale: float = 2.0
-) -> ReplayEncodings:
+) -> pair_features:
     """Two pairs; the student's and the teacher's images are the axes, the teacher's texts too."""
     axes_MD = torch.eye(2)
-    return ReplayEncodings(
+    return pair_features(
         student_image_MD=axes_MD,
         student_text_MD=student_text_MD,
         teacher_image_MD=axes_MD,
@@ -64,12 +62,12 @@ def test_distillation_sums_both_directions() -> None:
     rows = soft_cross_entropy(student_MM, teacher_MM, temperature=2.0)
     columns = soft_cross_entropy(student_MM.T, teacher_MM.T, temperature=2.0)
     assert rows.item() != pytest.approx(columns.item(), abs=1e-3)
-    assert ContrastiveDistillation(2.0)(given).item() == pytest.approx((rows + columns).item(), abs=1e-6)
+    assert distill(2.0)(given).item() == pytest.approx((rows + columns).item(), abs=1e-6)
 
 
 def test_distillation_is_least_and_flat_where_the_student_equals_the_teacher() -> None:
     text_MD = torch.eye(2).requires_grad_()
-    loss = ContrastiveDistillation(2.0)(encodings(student_text_MD=text_MD))
+    loss = distill(2.0)(encodings(student_text_MD=text_MD))
     loss.backward()
     # twice the entropy of (1, 0) / T = softmax(1, 0), times T^2
     share = 1 / (1 + math.exp(-1))
@@ -100,9 +98,9 @@ def test_alignment_sums_both_directions_of_smoothed_cross_entropy() -> None:
 
     rows = (cross_entropy(2.0, 1.2) + cross_entropy(1.6, 0.0)) / 2
     columns = (cross_entropy(2.0, 0.0) + cross_entropy(1.6, 1.2)) / 2
-    assert ImageTextAlignment(0.2)(given).item() == pytest.approx(rows + columns, abs=1e-6)
+    assert align(0.2)(given).item() == pytest.approx(rows + columns, abs=1e-6)
 
 
 def test_alignment_asks_for_equal_shares_of_two_images_of_one_prompt() -> None:
     given = encodings(student_text_MD=torch.tensor([[1.0, 0.0], [1.0, 0.0]]), prompt_ids=(5, 5), scale=0.0)
-    assert ImageTextAlignment(0.2)(given).item() == pytest.approx(2 * math.log(2), abs=1e-6)
+    assert align(0.2)(given).item() == pytest.approx(2 * math.log(2), abs=1e-6)

@@ -7,17 +7,17 @@ import math
 import pytest
 import torch
 
-from gift_core.objectives.encodings import ReplayEncodings
-from gift_core.objectives.one_side import ImageSideDistillation, TextSideDistillation
+from gift_core.losses import distill_image_side, distill_text_side
+from tests.pair_features import pair_features
 
-SIDES = {"image": ImageSideDistillation(2.0), "text": TextSideDistillation(2.0)}
+SIDES = {"image": distill_image_side(2.0), "text": distill_text_side(2.0)}
 AXES = torch.eye(2)
 TILTED = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
 
 
-def encodings(*, image: torch.Tensor = AXES, text: torch.Tensor = AXES, scale: float = 2.0) -> ReplayEncodings:
+def encodings(*, image: torch.Tensor = AXES, text: torch.Tensor = AXES, scale: float = 2.0) -> pair_features:
     """A student of these features; the teacher's images are the axes and its texts too."""
-    return ReplayEncodings(image, text, AXES, AXES, torch.arange(len(text)), torch.tensor(scale))
+    return pair_features(image, text, AXES, AXES, torch.arange(len(text)), torch.tensor(scale))
 
 
 def cross_entropy(student: list[list[float]], teacher: list[list[float]]) -> float:
@@ -63,7 +63,7 @@ def test_rows_and_columns_are_both_summed() -> None:
 def test_there_may_be_more_texts_than_images() -> None:
     # two images, three texts: 2 rows of 3 and 3 rows of 2, each with a mean of its own
     texts = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
-    given = ReplayEncodings(TILTED, -texts, AXES, texts, torch.arange(3), torch.tensor(2.0))
+    given = pair_features(TILTED, -texts, AXES, texts, torch.arange(3), torch.tensor(2.0))
     expected = both_ways([[2.0, 0.0, 1.2], [1.2, 1.6, 2.0]], [[2.0, 0.0, 1.2], [0.0, 2.0, 1.6]])
     assert SIDES["image"](given).item() == pytest.approx(expected, abs=1e-5)
 
@@ -72,7 +72,7 @@ def test_there_may_be_more_texts_than_images() -> None:
 def test_only_its_own_tower_is_pulled(side: str, pulled: int) -> None:
     towers = [TILTED.clone().requires_grad_(), TILTED.clone().requires_grad_()]
     teacher = AXES.clone().requires_grad_()
-    given = ReplayEncodings(towers[0], towers[1], teacher, AXES, torch.arange(2), torch.tensor(2.0))
+    given = pair_features(towers[0], towers[1], teacher, AXES, torch.arange(2), torch.tensor(2.0))
     SIDES[side](given).backward()
     gradient = towers[pulled].grad
     assert gradient is not None and gradient.abs().max() > 0.1

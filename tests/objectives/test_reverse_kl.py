@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gift_core.objectives.encodings import ReplayEncodings, student_logits, teacher_logits
-from gift_core.objectives.reverse_kl import ReverseKlDistillation, reverse_kl
+from gift_core.losses import distill_reverse_kl, reverse_kl, student_logits, teacher_logits
+from tests.pair_features import pair_features
 
 
 def unit_rows(count: int, seed: int) -> torch.Tensor:
     return functional.normalize(torch.randn(count, 3, generator=torch.Generator().manual_seed(seed)), dim=1)
 
 
-def encodings() -> ReplayEncodings:
+def encodings() -> pair_features:
     rows = [unit_rows(4, seed) for seed in range(4)]
-    return ReplayEncodings(*rows, torch.arange(4), torch.tensor(5.0))
+    return pair_features(*rows, torch.arange(4), torch.tensor(5.0))
 
 
 def divergence(p: float, q: float) -> float:
@@ -52,7 +52,7 @@ def test_both_directions_are_torchs_own_divergence() -> None:
         for student, teacher in ((student_MM, teacher_MM), (student_MM.T, teacher_MM.T))
     )
     assert abs(rows.item() - columns.item()) > 1e-2
-    assert ReverseKlDistillation(2.0)(given).item() == pytest.approx(4 * (rows + columns).item(), abs=1e-5)
+    assert distill_reverse_kl(2.0)(given).item() == pytest.approx(4 * (rows + columns).item(), abs=1e-5)
 
 
 def test_it_is_zero_and_flat_where_student_and_teacher_agree() -> None:

@@ -13,7 +13,7 @@ from gift_core.clip.model import Clip
 from gift_core.clip.pixels import Allowance, in_memory
 from gift_core.clip.zero_shot import image_features, text_features
 from gift_core.errors import ContractError
-from gift_core.replay.bank import BankReplay
+from gift_core.replay.unpaired import UnpairedReplay
 from tests.clip.tiny import png, tiny_clip
 
 IMAGES = [png(seed, width=20 + seed) for seed in range(6)]
@@ -33,8 +33,8 @@ def said_of_texts(clip: Clip) -> TextFeatures:
     return TextFeatures(TEXTS, tokens_PL, text_features(clip, TEXTS, batch_size=4).numpy(), {})
 
 
-def bank(*, batch_size: int = 2, seed: int = 1, allowance: Allowance | None = None) -> BankReplay:
-    return BankReplay(
+def bank(*, batch_size: int = 2, seed: int = 1, allowance: Allowance | None = None) -> UnpairedReplay:
+    return UnpairedReplay(
         CLIP,
         READS,
         said_of_images(CLIP),
@@ -90,7 +90,7 @@ def test_batches_do_not_depend_on_how_many_images_are_kept() -> None:
 
 def test_features_of_other_images_name_the_stage_to_run() -> None:
     with pytest.raises(ContractError, match=r"holds 5 images, there are 6.*stage teach"):
-        BankReplay(
+        UnpairedReplay(
             CLIP,
             READS,
             said_of_images(CLIP, 5),

@@ -14,7 +14,7 @@ from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import normalise
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
-from gift_core.objectives.align import shared_prompt_targets
+from gift_core.losses import shared_prompt_targets
 from gift_core.replay import fisher
 from gift_core.replay.fisher import (
     Estimator,

@@ -14,7 +14,7 @@ from gift_core.artifacts.prompts import read_prompts, write_prompts
 from gift_core.config import PromptsConfig
 from gift_core.errors import UserError
 from gift_core.replay.captions import Captions
-from gift_core.replay.prompts import STRATEGIES, draw_prompts
+from gift_core.replay.prompts import STRATEGIES, sample_prompts
 from gift_core.seeds import seed_for
 from gift_core.tasks.vocabulary import base_vocabulary
 
@@ -32,7 +32,7 @@ def draw(
     captions: Captions = Captions(),  # noqa: B008  frozen
 ) -> pd.DataFrame:
     """Prompts of the paper's strategy, unless told otherwise."""
-    return draw_prompts(pool, count, task=task, seed=seed, strategy=strategy, captions=captions)
+    return sample_prompts(pool, count, task=task, seed=seed, strategy=strategy, captions=captions)
 
 
 def test_a_prompt_is_the_template_of_its_source_filled_with_its_name() -> None:

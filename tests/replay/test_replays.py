@@ -21,9 +21,7 @@ from gift_core.config import MethodConfig
 from gift_core.layout import Layout
 from gift_core.methods import load_fisher, load_replay
 from gift_core.replay.pairs import NoReplay, Replay, ReplayBatch
-from gift_core.replay.table import REPLAYS, ReplaySource
-from gift_core.replay.teachers import Teacher
-from gift_core.replay.teaching import teach
+from gift_core.replay.teach import REPLAYS, ReplaySource, Teacher, teach
 from tests.clip.tiny import png, tiny_clip
 from tests.tiny_world import CAPTIONS, CLASSES, make_world, moved
 

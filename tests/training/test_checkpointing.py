@@ -15,8 +15,8 @@ from transformers import BertConfig, BertModel
 from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
-from gift_core.training import training_mode
 from gift_core.training.checkpointing import checkpointed
+from gift_core.training.loop import training_mode
 from tests.clip.tiny import CONTEXT, tiny_clip, tiny_config
 
 TIMM = {"timm_model_pretrained": False, "timm_pool": "", "timm_proj": "linear", "image_size": 32}

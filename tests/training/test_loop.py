@@ -20,15 +20,13 @@ from gift_core.clip.pixels import Allowance
 from gift_core.clip.saving import write_clip
 from gift_core.config import MethodConfig, TrainingConfig
 from gift_core.errors import UserError
+from gift_core.losses import align, distill, task_loss
 from gift_core.methods import Method, build_method
-from gift_core.objectives.align import ImageTextAlignment
-from gift_core.objectives.distill import ContrastiveDistillation
-from gift_core.objectives.encodings import ReplayEncodings
-from gift_core.objectives.task import task_loss
 from gift_core.replay.pairs import NoReplay, PairReplay, Replay
-from gift_core.replay.teacher import encode_pairs
-from gift_core.training import LossRow, finetune, learning_rates
+from gift_core.replay.teach import encode_pairs
+from gift_core.training.loop import LossRow, finetune, learning_rates
 from tests.clip.tiny import Picture, png, tiny_clip
+from tests.pair_features import pair_features
 
 GIFT_TERMS = {"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}}
 PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a fish."]
@@ -172,7 +170,7 @@ def test_one_gift_step_equals_autograd_of_the_whole_objective() -> None:
     tokens_KL = tokenize(theirs, batches.class_prompts)
     for step, rate in enumerate(learning_rates(3, warmup_steps=1, peak=1e-3)):
         (pair,), task = replay.draw(step), batches.draw(step)
-        encodings = ReplayEncodings(
+        encodings = pair_features(
             encode_images(theirs, pair.images_MCHW),
             encode_tokens(theirs, pair.tokens_ML),
             pair.teacher_image_MD,
@@ -180,8 +178,8 @@ def test_one_gift_step_equals_autograd_of_the_whole_objective() -> None:
             pair.prompt_ids_M,
             theirs.scale,
         )
-        distill = ContrastiveDistillation(2.0)(encodings)
-        align = ImageTextAlignment(0.2)(encodings)
+        distill = distill(2.0)(encodings)
+        align = align(0.2)(encodings)
         replayed = distill + 0.25 * align
         measured = torch.autograd.grad(replayed, list(parameters.values()), retain_graph=True)
         penalty = sum(
@@ -221,7 +219,7 @@ def test_the_anchor_sees_the_replay_gradients_alone() -> None:
     run(clip, config, method=type(method)(method.terms, lambda parameters: Spy()), replay=replay, steps=2)
     fresh = tiny_clip()
     (pair,) = replay.draw(0)
-    encodings = ReplayEncodings(
+    encodings = pair_features(
         encode_images(fresh, pair.images_MCHW),
         encode_tokens(fresh, pair.tokens_ML),
         pair.teacher_image_MD,

@@ -14,7 +14,7 @@ from gift_core.config import MethodConfig
 from gift_core.errors import UserError
 from gift_core.methods import build_method
 from gift_core.replay.pairs import PairReplay
-from gift_core.training import LossRow, require_trainable
+from gift_core.training.loop import LossRow, require_trainable
 from gift_core.training.loss_scale import LOSS_SCALES, DynamicScale
 from tests.clip.tiny import tiny_clip
 from tests.training.test_loop import GIFT_TERMS, gift, method_config, pair_replay, run, training

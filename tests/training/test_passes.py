@@ -13,10 +13,9 @@ from open_clip.model import CLIP
 
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.model import Clip
-from gift_core.objectives.encodings import LazyEncodings
+from gift_core.losses import PairFeatures, task_loss
 from gift_core.objectives.table import TERMS
-from gift_core.objectives.task import task_loss
-from gift_core.training.passes import PartedPasses, Passes, WholePasses, build_passes, random_state
+from gift_core.training.encoders import EncoderStrategy, FullBatch, GradientCache, encoder_strategy, random_state
 from tests.clip.tiny import tiny_clip, tiny_config
 
 PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a fish.", "a tree."]
@@ -28,7 +27,7 @@ OPTIONS: dict[str, dict[str, float]] = {
     "distill_text_side": {"temperature": 2.0},
     "align": {"label_smoothing": 0.2},
 }
-Loss = Callable[[Clip, Passes], torch.Tensor]
+Loss = Callable[[Clip, EncoderStrategy], torch.Tensor]
 
 
 def images(count: int, *, side: int = 16) -> torch.Tensor:
@@ -44,9 +43,9 @@ def term_loss(name: str, *, texts: int = 7) -> Loss:
     """The term `name` on 7 images and the first `texts` prompts."""
     term = TERMS[name].model_validate({"weight": 1.0, **OPTIONS[name]}).build()
 
-    def loss(clip: Clip, passes: Passes) -> torch.Tensor:
+    def loss(clip: Clip, passes: EncoderStrategy) -> torch.Tensor:
         tokens_ML = tokenize(clip, PROMPTS[:texts])
-        encodings = LazyEncodings(
+        encodings = PairFeatures(
             encode_images=lambda: passes.encode_images(images(7, side=clip.image_size)),
             encode_texts=lambda: passes.encode_tokens(tokens_ML),
             teacher_image_MD=teacher_features(7, seed=1),
@@ -59,7 +58,7 @@ def term_loss(name: str, *, texts: int = 7) -> Loss:
     return loss
 
 
-def loss_of_the_task(clip: Clip, passes: Passes) -> torch.Tensor:
+def loss_of_the_task(clip: Clip, passes: EncoderStrategy) -> torch.Tensor:
     return task_loss(
         passes.encode_images(images(7, side=clip.image_size)),
         passes.encode_tokens(tokenize(clip, PROMPTS[1:])),
@@ -75,7 +74,7 @@ LOSSES: dict[str, Loss] = {name: term_loss(name) for name in TERMS} | {
 }
 
 
-def gradients(clip: Clip, passes: Passes, loss: Loss) -> tuple[float, dict[str, torch.Tensor]]:
+def gradients(clip: Clip, passes: EncoderStrategy, loss: Loss) -> tuple[float, dict[str, torch.Tensor]]:
     """The loss, and the gradients of all parameters that have some."""
     clip.model.zero_grad()
     value = loss(clip, passes)
@@ -98,8 +97,8 @@ def test_every_term_is_tested() -> None:
 @pytest.mark.parametrize("size", [1, 3, 4])
 def test_parts_give_the_gradients_of_the_whole_batch(loss: Loss, size: int) -> None:
     clip = tiny_clip()
-    value, whole = gradients(clip, WholePasses(clip), loss)
-    value_of_parts, parts = gradients(clip, PartedPasses(clip, size), loss)
+    value, whole = gradients(clip, FullBatch(clip), loss)
+    value_of_parts, parts = gradients(clip, GradientCache(clip, size), loss)
     assert value_of_parts == pytest.approx(value, rel=1e-6)
     assert largest_difference(whole, parts) < 2e-6
 
@@ -108,22 +107,22 @@ def test_parts_give_the_gradients_of_the_whole_batch(loss: Loss, size: int) -> N
 @pytest.mark.parametrize("loss", [LOSSES["distill"], LOSSES["task"]], ids=["distill", "task"])
 def test_parts_agree_with_the_whole_batch_under_autocast(loss: Loss, precision: str) -> None:
     clip = tiny_clip(precision=precision)
-    _, whole = gradients(clip, WholePasses(clip), loss)
-    _, parts = gradients(clip, PartedPasses(clip, 3), loss)
+    _, whole = gradients(clip, FullBatch(clip), loss)
+    _, parts = gradients(clip, GradientCache(clip, 3), loss)
     assert largest_difference(whole, parts) < 2e-2
 
 
 def test_a_convolutional_tower_gives_the_same_gradients_in_parts() -> None:
     clip = tiny_clip(tower="resnet")  # in evaluation mode, as its BatchNorm is while it is trained
-    _, whole = gradients(clip, WholePasses(clip), LOSSES["distill"])
-    _, parts = gradients(clip, PartedPasses(clip, 3), LOSSES["distill"])
+    _, whole = gradients(clip, FullBatch(clip), LOSSES["distill"])
+    _, parts = gradients(clip, GradientCache(clip, 3), LOSSES["distill"])
     assert largest_difference(whole, parts) < 2e-6
 
 
 def test_a_batch_that_fits_into_one_part_is_passed_whole() -> None:
     clip = tiny_clip()
-    _, whole = gradients(clip, WholePasses(clip), loss_of_the_task)
-    _, parts = gradients(clip, PartedPasses(clip, 7), loss_of_the_task)
+    _, whole = gradients(clip, FullBatch(clip), loss_of_the_task)
+    _, parts = gradients(clip, GradientCache(clip, 7), loss_of_the_task)
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
@@ -140,19 +139,19 @@ def seen() -> Iterator[tuple[Clip, list[tuple[int, bool]]]]:
 
 def test_no_more_than_a_part_is_encoded_at_once(seen: tuple[Clip, list[tuple[int, bool]]]) -> None:
     clip, calls = seen
-    gradients(clip, PartedPasses(clip, 3), loss_of_the_task)
+    gradients(clip, GradientCache(clip, 3), loss_of_the_task)
     assert calls == [(3, False), (3, False), (1, False), (3, True), (3, True), (1, True)]
 
 
 def test_the_whole_batch_is_encoded_once(seen: tuple[Clip, list[tuple[int, bool]]]) -> None:
     clip, calls = seen
-    gradients(clip, build_passes(clip, None), loss_of_the_task)
+    gradients(clip, encoder_strategy(clip, None), loss_of_the_task)
     assert calls == [(7, True)]
 
 
 def test_a_tower_that_no_term_reads_is_not_run(seen: tuple[Clip, list[tuple[int, bool]]]) -> None:
     clip, calls = seen
-    gradients(clip, PartedPasses(clip, 3), LOSSES["distill_text_side"])
+    gradients(clip, GradientCache(clip, 3), LOSSES["distill_text_side"])
     assert calls == []
 
 
@@ -168,9 +167,9 @@ def test_random_layers_draw_the_same_in_both_passes() -> None:
     """An independent second implementation: one graph of all parts, encoded from the same random state."""
     clip = dropping_clip()
     torch.manual_seed(3)
-    _, parts = gradients(clip, PartedPasses(clip, 3), loss_of_the_task)
+    _, parts = gradients(clip, GradientCache(clip, 3), loss_of_the_task)
 
-    class OneGraph(WholePasses):
+    class OneGraph(FullBatch):
         def encode_images(self, images_BCHW: torch.Tensor) -> torch.Tensor:
             return torch.cat([encode_images(clip, part) for part in torch.split(images_BCHW, 3)])
 
@@ -187,7 +186,7 @@ def test_random_layers_draw_the_same_in_both_passes() -> None:
 
 def test_the_second_pass_leaves_the_random_state_as_the_first_left_it() -> None:
     clip = dropping_clip()
-    passes = PartedPasses(clip, 3)
+    passes = GradientCache(clip, 3)
     loss: Any = loss_of_the_task(clip, passes)
     before, _ = random_state(clip.device)
     passes.backward(loss)

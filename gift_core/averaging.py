@@ -1,7 +1,4 @@
-"""What is kept of a task's training: the last weights, their running mean, or a mix with those at the start.
-
-And the mix of any two models.
-"""
+"""Weight averaging: the running mean over a task's training, the interpolation with its start, the merge of two models."""
 
 from __future__ import annotations
 
@@ -18,32 +15,32 @@ from gift_core.errors import UserError
 Parameters = Mapping[str, torch.nn.Parameter]
 
 
-class Keeper(Protocol):
-    """Watches a task's training and decides which weights are kept of it."""
+class WeightAveraging(Protocol):
+    """Observes the weights during a task's training and replaces them at its end."""
 
-    def observe(self, steps_done: int, parameters: Parameters) -> None:
-        """See the weights after `steps_done` steps, 1, 2 ..."""
+    def observe(self, iterations_done: int, parameters: Parameters) -> None:
+        """Take the weights after `iterations_done` iterations, 1, 2 ..."""
 
     def finish(self, parameters: Parameters) -> None:
-        """Overwrite the weights by those that are kept."""
+        """Overwrite the weights with the average."""
 
 
 class RunningMean:
-    """The mean of the weights at the start and after every `every` steps (ZSCL, section 3.3, equation 8)."""
+    """The mean of the weights at the start and after every `every` iterations (ZSCL, section 3.3, equation 8)."""
 
     def __init__(self, parameters: Parameters, *, every: int) -> None:
         self._every, self._count = every, 1
         self._mean = _copies(parameters)
 
     @torch.no_grad()
-    def observe(self, steps_done: int, parameters: Parameters) -> None:
-        """Take the weights into the mean where they are due."""
-        if steps_done % self._every == 0:
+    def observe(self, iterations_done: int, parameters: Parameters) -> None:
+        """Add the weights to the mean every `every` iterations."""
+        if iterations_done % self._every == 0:
             self._count += 1
             torch._foreach_lerp_(self._mean, list(parameters.values()), 1 / self._count)
 
     def finish(self, parameters: Parameters) -> None:
-        """Keep the mean."""
+        """Overwrite the weights with the mean."""
         _overwrite(parameters, self._mean)
 
 
@@ -53,48 +50,48 @@ class Interpolation:
     def __init__(self, parameters: Parameters, *, alpha: float) -> None:
         self._alpha, self._start = alpha, _copies(parameters)
 
-    def observe(self, steps_done: int, parameters: Parameters) -> None:
+    def observe(self, iterations_done: int, parameters: Parameters) -> None:
         """Learn nothing: only the start and the end count."""
 
     def finish(self, parameters: Parameters) -> None:
-        """Keep the mix."""
-        _overwrite(parameters, mixed(list(parameters.values()), self._start, alpha=self._alpha))
+        """Overwrite the weights with the interpolation."""
+        _overwrite(parameters, interpolate(list(parameters.values()), self._start, alpha=self._alpha))
 
 
 @torch.no_grad()
-def mixed(new: Sequence[torch.Tensor], old: Sequence[torch.Tensor], *, alpha: float) -> list[torch.Tensor]:
-    """alpha * new + (1 - alpha) * old, tensor by tensor; alpha, 0-1, is the share of the new weights."""
+def interpolate(new: Sequence[torch.Tensor], old: Sequence[torch.Tensor], *, alpha: float) -> list[torch.Tensor]:
+    """Returns alpha * new + (1 - alpha) * old for each tensor; alpha (0-1) is the share of the new weights."""
     return list(torch._foreach_lerp(list(old), list(new), alpha))
 
 
 @torch.no_grad()
 def merge_clips(start: Clip, new: Clip, *, alpha: float) -> Clip:
-    """A model with alpha * new + (1 - alpha) * start as its weights and its running statistics (BatchNorm).
+    """Returns a model whose weights and BatchNorm statistics are alpha * new + (1 - alpha) * start.
 
-    What is no fraction (counters) is that of `new`. UserError where the two are not of one architecture, or prepare
-    images or texts differently.
+    Integer buffers (counters) are those of `new`. UserError where the two models differ in architecture or in the
+    preprocessing of images or texts.
     """
-    _require_alike(start.config, new.config)
+    _require_same_config(start.config, new.config)
     old, state = start.model.state_dict(), new.model.state_dict()
     names = [name for name, value in state.items() if value.is_floating_point()]
-    values = mixed([state[name] for name in names], [old[name].to(new.device) for name in names], alpha=alpha)
+    values = interpolate([state[name] for name in names], [old[name].to(new.device) for name in names], alpha=alpha)
     model = copy.deepcopy(new.model)
     model.load_state_dict(state | dict(zip(names, values, strict=True)))
     return dataclasses.replace(new, model=model, origin={})
 
 
-def _require_alike(start: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def _require_same_config(start: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     settings = _flat(start), _flat(new)
     differing = sorted(key for key in {*settings[0], *settings[1]} if settings[0].get(key) != settings[1].get(key))
     if differing:
         shown = ", ".join(f"{key} ({settings[0].get(key)} and {settings[1].get(key)})" for key in differing[:3])
         raise UserError(
-            f"merge: the two models are not of one architecture: {shown}. Only weights of one can be mixed."
+            f"merge: the two models have different configurations: {shown}. Only models of one architecture can be merged."
         )
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their dotted names, those that are off (null, false) left out."""
+    """Settings by their dotted names, without those that are off (null, false)."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, Mapping):
@@ -109,5 +106,5 @@ def _copies(parameters: Parameters) -> list[torch.Tensor]:
 
 
 @torch.no_grad()
-def _overwrite(parameters: Parameters, kept: Sequence[torch.Tensor]) -> None:
-    torch._foreach_copy_(list(parameters.values()), list(kept))
+def _overwrite(parameters: Parameters, averaged: Sequence[torch.Tensor]) -> None:
+    torch._foreach_copy_(list(parameters.values()), list(averaged))

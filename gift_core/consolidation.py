@@ -1,0 +1,248 @@
+"""Weight consolidation: a quadratic penalty that pulls the weights towards their values at the start of a task.
+
+Penalty = weight * sum F * (theta - theta_start)^2 over all trainable parameters. The kinds differ in the importance F.
+F is a constant in the gradient 2 * weight * F * (theta - theta_start), so the gradient is added to `.grad` in closed
+form, without an autograd graph and without a second model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+import torch
+
+from gift_core.errors import ContractError
+
+Parameters = Mapping[str, torch.nn.Parameter]
+Gradients = Mapping[str, torch.Tensor | None]
+
+NO_GRADIENT_IMPORTANCE = 1e-6
+GROUP_BYTES = 2**26  # 64 MiB: enough tensors at once for torch's list operations to pay off
+
+
+class Consolidation(Protocol):
+    """Pulls the weights towards their values at the time it was made."""
+
+    def observe(self, gradients: Gradients) -> None:
+        """Take the gradients of the replay losses alone, one entry for each trainable parameter.
+
+        They may be multiplied by a power of two (the loss scale of float16).
+        """
+
+    def pull(self, parameters: Parameters) -> torch.Tensor:
+        """Add the penalty's gradient to each parameter's `.grad`; return the penalty, already weighted."""
+        ...
+
+
+class NoConsolidation:
+    """No penalty: the weights move freely."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        pass
+
+    def observe(self, gradients: Gradients) -> None:
+        """Do nothing."""
+
+    def pull(self, parameters: Parameters) -> torch.Tensor:
+        """Leave the gradients as they are; return 0."""
+        return next(iter(parameters.values())).new_zeros(())
+
+
+class Uniform:
+    """F = 1 for every weight: plain L2 towards the start weights."""
+
+    def __init__(self, parameters: Parameters, *, weight: float) -> None:
+        self._start, self._weight = copy_of(parameters), weight
+
+    def observe(self, gradients: Gradients) -> None:
+        """Do nothing: F does not depend on the replay losses."""
+
+    def pull(self, parameters: Parameters) -> torch.Tensor:
+        """Add 2 * weight * (theta - theta_start) to `.grad`; return the penalty."""
+        return pull_to_start(parameters, self._start, None, weight=self._weight)
+
+
+class StaticFisher:
+    """F is the teacher's Fisher information, fixed before the task (EWC, Kirkpatrick et al. 2017, equation 3).
+
+    `fisher` holds a diagonal >= 0 for each trainable parameter by name. With `scale` "tensor" each diagonal is divided
+    by its own mean, with "model" all are divided by the mean over all weights, which keeps the proportions between
+    layers. ContractError where names or shapes are not those of the model.
+    """
+
+    def __init__(
+        self, parameters: Parameters, *, fisher: Mapping[str, torch.Tensor], weight: float, scale: str
+    ) -> None:
+        _require_same_shapes(parameters, fisher)
+        self._start, self._weight = copy_of(parameters), weight
+        diagonals = [fisher[name].to(value.device, value.dtype) for name, value in parameters.items()]
+        self._importance = SCALES[scale](diagonals)
+
+    def observe(self, gradients: Gradients) -> None:
+        """Do nothing: F was fixed before the task."""
+
+    def pull(self, parameters: Parameters) -> torch.Tensor:
+        """Add the penalty's gradient to `.grad`; return the penalty."""
+        return pull_to_start(parameters, self._start, self._importance, weight=self._weight)
+
+
+class AdaptiveFisher:
+    """F is measured anew in every iteration (GIFT's adaptive weight consolidation, section 3.3).
+
+    F of a tensor is g^2 / mean(g^2), where g is the gradient of the replay losses in this iteration, or 1e-6 where a
+    tensor has no gradient. The frozen temperature never moves, so its part of the penalty (1e-6 * 0) is left out.
+    """
+
+    def __init__(self, parameters: Parameters, *, weight: float) -> None:
+        self._start, self._weight = copy_of(parameters), weight
+        self._importance: list[torch.Tensor] = []
+
+    def observe(self, gradients: Gradients) -> None:
+        """Compute F from the gradients of the replay losses, before those of the task loss are added."""
+        self._importance = []  # free the last F first: it is as large as the model
+        self._importance = normalized_squares(or_zero(gradients, self._start))
+
+    def pull(self, parameters: Parameters) -> torch.Tensor:
+        """Add the penalty's gradient to `.grad`; return the penalty."""
+        assert self._importance, "observe() comes before pull()"
+        return pull_to_start(parameters, self._start, self._importance, weight=self._weight)
+
+
+class FrozenFisher:
+    """F is the running mean of the adaptive importance over the first `iterations` iterations, then constant.
+
+    Until then, iteration k uses the mean over the iterations 0 to k. An importance that is not finite (an overflow
+    under float16, whose iteration is skipped) does not count.
+    """
+
+    def __init__(self, parameters: Parameters, *, weight: float, iterations: int) -> None:
+        self._start, self._weight, self._iterations = copy_of(parameters), weight, iterations
+        self._observed = 0
+        self._importance = [torch.zeros_like(start) for start in self._start]
+
+    def observe(self, gradients: Gradients) -> None:
+        """Add this iteration's importance to the mean, until the mean is frozen."""
+        if self._observed == self._iterations:
+            return
+        newest = normalized_squares(or_zero(gradients, self._start))
+        if all_finite(newest):
+            self._observed += 1
+            torch._foreach_lerp_(self._importance, newest, 1 / self._observed)
+
+    def pull(self, parameters: Parameters) -> torch.Tensor:
+        """Add the penalty's gradient to `.grad`; return the penalty."""
+        return pull_to_start(parameters, self._start, self._importance, weight=self._weight)
+
+
+# By their `kind` in params.yaml (methods.*.consolidation); their options are in gift_core.config.methods.
+CONSOLIDATIONS: Mapping[str, Callable[..., Consolidation]] = {
+    "none": NoConsolidation,
+    "uniform": Uniform,
+    "static_fisher": StaticFisher,
+    "frozen_fisher": FrozenFisher,
+    "adaptive_fisher": AdaptiveFisher,
+}
+
+
+def copy_of(parameters: Parameters) -> list[torch.Tensor]:
+    """Returns theta_start: the values as they are now, in the order of `parameters`."""
+    return [value.detach().clone() for value in parameters.values()]
+
+
+@torch.no_grad()
+def pull_to_start(
+    parameters: Mapping[str, torch.Tensor],
+    start: Sequence[torch.Tensor],
+    importance: Sequence[torch.Tensor] | None,
+    *,
+    weight: float,
+) -> torch.Tensor:
+    """Add 2 * weight * F * (theta - theta_start) to `.grad`; return weight * sum F * (theta - theta_start)^2.
+
+    F is `importance`, or 1 where that is None. A parameter without `.grad` gets one.
+    """
+    values = list(parameters.values())
+    products = []
+    for part in groups(values):
+        moved = list(torch._foreach_sub(values[part], list(start[part])))
+        weighted = moved if importance is None else list(torch._foreach_mul(list(importance[part]), moved))
+        torch._foreach_add_([_gradient_of(value) for value in values[part]], weighted, alpha=2.0 * weight)
+        products += [torch.dot(a.reshape(-1), b.reshape(-1)) for a, b in zip(weighted, moved, strict=True)]
+    return weight * torch.stack(products).sum()
+
+
+def groups(tensors: Sequence[torch.Tensor]) -> Iterator[slice]:
+    """Yields runs of neighbors of at most GROUP_BYTES together, or of one larger tensor.
+
+    Computing a group at a time avoids another copy of the whole model.
+    """
+    start, size = 0, 0
+    for index, tensor in enumerate(tensors):
+        if index > start and size + tensor.nbytes > GROUP_BYTES:
+            yield slice(start, index)
+            start, size = index, 0
+        size += tensor.nbytes
+    yield slice(start, len(tensors))
+
+
+def or_zero(gradients: Gradients, like: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Returns the gradients, with zeros where a parameter has none."""
+    pairs = zip(gradients.values(), like, strict=True)
+    return [torch.zeros_like(value) if gradient is None else gradient for gradient, value in pairs]
+
+
+@torch.no_grad()
+def normalized_squares(gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Returns g^2 / mean(g^2) for each tensor, which has mean 1; 1e-6 everywhere where g is all zero.
+
+    # differs: a gradient that is exactly zero counts as no gradient (it would be 0 / 0).
+    """
+    return _divide_by_means(torch._foreach_mul(list(gradients), list(gradients)))
+
+
+def divided_by_means(squares: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Returns each tensor divided by its own mean; 1e-6 everywhere in a tensor that is all zero."""
+    return _divide_by_means([square.clone() for square in squares])
+
+
+def divided_by_one_mean(diagonals: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Returns the tensors divided by the mean over all their elements; 1e-6 everywhere where all are zero."""
+    mean = torch.stack([diagonal.sum() for diagonal in diagonals]).sum() / sum(d.numel() for d in diagonals)
+    if mean == 0:
+        return [torch.full_like(diagonal, NO_GRADIENT_IMPORTANCE) for diagonal in diagonals]
+    return list(torch._foreach_div(list(diagonals), mean))
+
+
+# By the value of consolidation.scale in params.yaml.
+SCALES = {"tensor": divided_by_means, "model": divided_by_one_mean}
+
+
+def all_finite(tensors: Sequence[torch.Tensor]) -> bool:
+    """Returns whether no element is infinite or NaN."""
+    return bool(torch.stack(list(torch._foreach_norm(list(tensors), torch.inf))).isfinite().all())
+
+
+@torch.no_grad()
+def _divide_by_means(squares: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """In place."""
+    means = torch.stack([square.mean() for square in squares])
+    absent = means == 0
+    torch._foreach_div_(list(squares), list(torch.where(absent, 1.0, means).unbind()))
+    torch._foreach_add_(list(squares), list((absent * NO_GRADIENT_IMPORTANCE).unbind()))
+    return list(squares)
+
+
+def _gradient_of(parameter: torch.Tensor) -> torch.Tensor:
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad
+
+
+def _require_same_shapes(parameters: Parameters, fisher: Mapping[str, torch.Tensor]) -> None:
+    wrong = [name for name, value in parameters.items() if name not in fisher or fisher[name].shape != value.shape]
+    if wrong:
+        raise ContractError(
+            f"fisher.safetensors: {len(wrong)} parameters have no diagonal of their shape, the first is {wrong[0]}. "
+            "Run the stage teach again for this step."
+        )

@@ -1,0 +1,281 @@
+"""What each kind of replay reads, what the stage teach computes for it, and how fine-tuning loads it again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from gift_core.artifacts.atomic import sha256_of
+from gift_core.artifacts.embeddings import (
+    IMAGE_FEATURES,
+    TEXT_FEATURES,
+    ImageFeatures,
+    TextFeatures,
+    read_image_features,
+    read_text_features,
+    write_image_features,
+    write_text_features,
+)
+from gift_core.artifacts.exemplars import read_exemplars, write_exemplars
+from gift_core.artifacts.features import FEATURES, read_features, write_features
+from gift_core.artifacts.fisher import FISHER, Fisher, Floats, read_fisher, write_fisher
+from gift_core.artifacts.shards import Pair, iterate_pairs
+from gift_core.artifacts.task import read_task
+from gift_core.artifacts.task_images import index_task
+from gift_core.artifacts.teacher_source import write_source
+from gift_core.clip.encoding import tokenize
+from gift_core.clip.images import evaluation_pixels
+from gift_core.clip.model import Clip
+from gift_core.clip.pixels import Allowance, Read, in_memory
+from gift_core.clip.streams import stream_image_features
+from gift_core.clip.zero_shot import class_prompts, token_features
+from gift_core.progress import progress
+from gift_core.replay.exemplars import choose_exemplars
+from gift_core.replay.fisher import estimate_fisher
+from gift_core.replay.pairs import NoReplay, PairReplay, Replay
+from gift_core.replay.reference import iterate_folder
+from gift_core.replay.unpaired import UnpairedReplay, random_token_rows
+
+if TYPE_CHECKING:
+    from gift_core.config import MethodConfig, ReplayConfig
+
+
+@dataclass(frozen=True)
+class ReplaySource:
+    """Where the replay of one step lies, and how it is sampled.
+
+    `tasks`: folders of all tasks so far, the new one last. `shards`: the step's synthetic pairs. `teacher`: the folder
+    that the stage teach writes for this step, and `teacher_before` the one of the step before. `root`: the folder that a
+    reference folder is relative to. `key`: the method's key in params.yaml, for errors.
+    """
+
+    root: Path
+    tasks: tuple[Path, ...]
+    shards: Path
+    teacher: Path
+    teacher_before: Path
+    batch_size: int
+    encode_batch_size: int
+    names: tuple[str | int, ...]
+    key: str
+
+
+def teach(teacher: Teacher, method: MethodConfig, source: ReplaySource) -> str:
+    """Writes what fine-tuning needs of the frozen teacher into `source.teacher`; returns a summary of it.
+
+    These are the features of the replayed images and texts, the Fisher diagonals where `replay.fisher` asks for them,
+    and source.json.
+    """
+    kind = REPLAYS[method.replay.images]
+    summary = kind.teach(teacher, method.replay, source)
+    write_source(source.teacher, replay=method.replay.images, read=kind.hashes(method.replay, source))
+    options = getattr(method.replay, "fisher", None)
+    if options is None:
+        return summary
+    pairs = pairs_of(method.replay, source)
+    diagonals = fisher_of_pairs(teacher.clip, pairs, estimator=options.estimator, batch_size=source.batch_size)
+    if options.accumulate and len(source.tasks) > 1:
+        diagonals = added(diagonals, read_fisher(source.teacher_before / FISHER).diagonals)
+    write_fisher(source.teacher / FISHER, Fisher(diagonals, options.estimator, teacher.model))
+    return f"{summary}; Fisher diagonals ({options.estimator}) of {len(diagonals)} tensors"
+
+
+def load_replay(options: ReplayConfig, clip: Clip, source: ReplaySource) -> Replay:
+    """Returns the replay that `options` describe, with what `teach` wrote."""
+    return REPLAYS[options.images].load(clip, options, source)
+
+
+def pairs_of(options: ReplayConfig, source: ReplaySource) -> Iterator[Pair]:
+    """Returns the (image, prompt) pairs of a paired replay, in their order."""
+    return PAIRS[options.images](options, source)
+
+
+def _synthetic(options: Any, source: ReplaySource) -> Iterator[Pair]:
+    return iterate_pairs(source.shards)
+
+
+def _reference(options: Any, source: ReplaySource) -> Iterator[Pair]:
+    return iterate_folder(source.root / options.folder, f"{source.key}.replay.folder")
+
+
+PAIRS = {"synthetic": _synthetic, "reference": _reference}
+
+
+def teach_nothing(teacher: Teacher, options: Any, source: ReplaySource) -> str:
+    """Writes nothing."""
+    return "no replay"
+
+
+def teach_pairs(teacher: Teacher, options: Any, source: ReplaySource) -> str:
+    """Writes features.parquet: an image and a text feature for each pair."""
+    pairs = pairs_of(options, source)
+    features = encode_pairs(teacher.clip, pairs, batch_size=source.encode_batch_size, metadata={"model": teacher.model})
+    write_features(source.teacher / FEATURES, features.keys, features.image_MD, features.text_MD, features.metadata)
+    return f"{len(features.keys)} pairs, {features.image_MD.shape[1]} numbers each"
+
+
+def load_pairs(clip: Clip, options: Any, source: ReplaySource) -> Replay:
+    """Returns the pairs with the features that `teach_pairs` wrote."""
+    features = read_features(source.teacher / FEATURES)
+    return PairReplay(
+        clip,
+        pairs_of(options, source),
+        features,
+        batch_size=source.batch_size,
+        names=source.names,
+        allowance=Allowance(),
+    )
+
+
+def teach_task(teacher: Teacher, options: Any, source: ReplaySource) -> str:
+    """Writes the features of the new task's training images and of the texts in `options.texts`."""
+    texts, tokens_PL = TEXTS[options.texts.kind](teacher.clip, options, source)
+    return _teach_unpaired(teacher, _task_images(source), texts, tokens_PL, source)
+
+
+def load_task(clip: Clip, options: Any, source: ReplaySource) -> Replay:
+    """Returns the new task's training images against those texts."""
+    return _load_unpaired(clip, _task_images(source), source)
+
+
+def _task_images(source: ReplaySource) -> list[Read]:
+    return [image.read for image in index_task(source.tasks[-1], "train")]
+
+
+def teach_exemplars(teacher: Teacher, options: Any, source: ReplaySource) -> str:
+    """Writes the exemplars after the task before this one, and their features. The first task has none."""
+    if len(source.tasks) == 1:
+        write_exemplars(source.teacher, [])
+        return "no exemplars yet"
+    earlier = read_exemplars(source.teacher_before)
+    kept = choose_exemplars(
+        teacher.clip,
+        source.tasks[-2],
+        memory=options.memory,
+        earlier=earlier,
+        batch_size=source.encode_batch_size,
+    )
+    write_exemplars(source.teacher, kept)
+    texts = list(dict.fromkeys(exemplar.prompt for exemplar in kept))
+    tokens_PL = tokenize(teacher.clip, texts)
+    return _teach_unpaired(teacher, [in_memory(exemplar.image) for exemplar in kept], texts, tokens_PL, source)
+
+
+def load_exemplars(clip: Clip, options: Any, source: ReplaySource) -> Replay:
+    """Returns the exemplars against the prompts of their classes; NoReplay where there are none."""
+    exemplars = read_exemplars(source.teacher)
+    if not exemplars:
+        return NoReplay()
+    return _load_unpaired(clip, [in_memory(exemplar.image) for exemplar in exemplars], source)
+
+
+def _class_texts(clip: Clip, options: Any, source: ReplaySource) -> tuple[list[str], torch.Tensor]:
+    info = read_task(source.tasks[-1])
+    texts = class_prompts(info.class_names, info.templates)
+    return texts, tokenize(clip, texts)
+
+
+def _random_texts(clip: Clip, options: Any, source: ReplaySource) -> tuple[list[str], torch.Tensor]:
+    tokens_PL = random_token_rows(clip, options.texts.count, options.texts.length, source.names)
+    return [f"random tokens {row}" for row in range(len(tokens_PL))], tokens_PL
+
+
+# By the name of replay.texts.kind in params.yaml.
+TEXTS: Mapping[str, Callable[[Clip, Any, ReplaySource], tuple[list[str], torch.Tensor]]] = {
+    "classes": _class_texts,
+    "random_tokens": _random_texts,
+}
+
+
+def _teach_unpaired(
+    teacher: Teacher,
+    images: Sequence[Read],
+    texts: list[str],
+    tokens_PL: torch.Tensor,
+    source: ReplaySource,
+) -> str:
+    clip, size = teacher.clip, source.encode_batch_size
+    metadata = {"model": teacher.model, "precision": clip.precision}
+    reads = progress(images, len(images), "images")
+    image_ND = stream_image_features(clip, reads, batch_size=size).numpy()
+    text_PD = token_features(clip, tokens_PL, batch_size=size).cpu().numpy()
+    keys = tuple(f"{row:08d}" for row in range(len(image_ND)))
+    write_image_features(source.teacher / IMAGE_FEATURES, ImageFeatures(keys, image_ND, metadata))
+    rows = TextFeatures(tuple(texts), tokens_PL.cpu().numpy(), text_PD, metadata)
+    write_text_features(source.teacher / TEXT_FEATURES, rows)
+    return f"{len(image_ND)} images and {len(texts)} texts, {image_ND.shape[1]} numbers each"
+
+
+def _load_unpaired(clip: Clip, images: Sequence[Read], source: ReplaySource) -> Replay:
+    return UnpairedReplay(
+        clip,
+        images,
+        read_image_features(source.teacher / IMAGE_FEATURES),
+        read_text_features(source.teacher / TEXT_FEATURES),
+        batch_size=source.batch_size,
+        names=source.names,
+        allowance=Allowance(),
+    )
+
+
+def fisher_of_pairs(clip: Clip, pairs: Iterable[Pair], *, estimator: str, batch_size: int) -> dict[str, Floats]:
+    """Returns the diagonal Fisher information of `clip` on the pairs by parameter name (gift_core.replay.fisher)."""
+    listed = list(pairs)
+    pixels_MCHW = evaluation_pixels(clip, (pair.image for pair in listed))
+    tokens_ML = tokenize(clip, [pair.prompt for pair in listed])
+    fisher: dict[str, torch.Tensor] = estimate_fisher(
+        clip, pixels_MCHW, tokens_ML, estimator=estimator, batch_size=batch_size
+    )
+    return {name: diagonal.numpy() for name, diagonal in fisher.items()}
+
+
+def added(newest: Mapping[str, Floats], earlier: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Returns the sum over the steps so far, as in EWC."""
+    return {name: (diagonal + earlier[name]).astype(np.float32) for name, diagonal in newest.items()}
+
+
+@dataclass(frozen=True)
+class ReplayKind:
+    """One value of replay.images.
+
+    `teach` writes the teacher's features into `source.teacher` and returns a summary. `load` returns the replay for
+    fine-tuning. `hashes` returns the SHA-256 of what is read, by name.
+    """
+
+    teach: Callable[[Teacher, Any, ReplaySource], str]
+    load: Callable[[Clip, Any, ReplaySource], Replay]
+    hashes: Callable[[Any, ReplaySource], dict[str, str]]
+
+
+def _hash_shards(options: Any, source: ReplaySource) -> dict[str, str]:
+    return {"shards": sha256_of(source.shards / "manifest.json")}  # it holds the hash of every shard
+
+
+def _hash_task(options: Any, source: ReplaySource) -> dict[str, str]:
+    return {"task": sha256_of(source.tasks[-1] / "task.json")}
+
+
+def _hash_earlier_task(options: Any, source: ReplaySource) -> dict[str, str]:
+    return {f"task {folder.name}": sha256_of(folder / "task.json") for folder in source.tasks[-2:-1]}
+
+
+def _hash_reference(options: Any, source: ReplaySource) -> dict[str, str]:
+    digest = hashlib.sha256()
+    for pair in _reference(options, source):
+        digest.update(f"{pair.key}\n{pair.prompt}\n{hashlib.sha256(pair.image).hexdigest()}\n".encode())
+    return {"reference": digest.hexdigest()}
+
+
+REPLAYS: Mapping[str, ReplayKind] = {
+    "none": ReplayKind(teach_nothing, lambda clip, options, source: NoReplay(), lambda options, source: {}),
+    "synthetic": ReplayKind(teach_pairs, load_pairs, _hash_shards),
+    "reference": ReplayKind(teach_pairs, load_pairs, _hash_reference),
+    "task": ReplayKind(teach_task, load_task, _hash_task),
+    "exemplars": ReplayKind(teach_exemplars, load_exemplars, _hash_earlier_task),
+}
