@@ -1,4 +1,4 @@
-"""Weight averaging: the running mean over a task's training, the interpolation with its start, the merge of two models."""
+"""Weight averaging: a running mean over training, an interpolation with the start weights, a merge of two models."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def _require_same_config(start: Mapping[str, Any], new: Mapping[str, Any]) -> No
     if differing:
         shown = ", ".join(f"{key} ({settings[0].get(key)} and {settings[1].get(key)})" for key in differing[:3])
         raise UserError(
-            f"merge: the two models have different configurations: {shown}. Only models of one architecture can be merged."
+            f"merge: the two models have different configurations: {shown}. "
+            "Only models of one architecture can be merged."
         )
 
 

@@ -40,6 +40,7 @@ from gift_core.replay.exemplars import choose_exemplars
 from gift_core.replay.fisher import estimate_fisher
 from gift_core.replay.pairs import NoReplay, PairReplay, Replay
 from gift_core.replay.reference import iterate_folder
+from gift_core.replay.teachers import Teacher, encode_pairs
 from gift_core.replay.unpaired import UnpairedReplay, random_token_rows
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class ReplaySource:
     """Where the replay of one step lies, and how it is sampled.
 
     `tasks`: folders of all tasks so far, the new one last. `shards`: the step's synthetic pairs. `teacher`: the folder
-    that the stage teach writes for this step, and `teacher_before` the one of the step before. `root`: the folder that a
+    that the stage teach writes for this step. `teacher_before`: the same of the step before. `root`: the folder that a
     reference folder is relative to. `key`: the method's key in params.yaml, for errors.
     """
 
