@@ -39,7 +39,7 @@ class Teacher:
 def load_teacher(
     options: TaughtReplay, *, previous: Path, initial: Path, device: torch.device, precision: str
 ) -> Teacher:
-    """Returns the teacher that `options` ask for, from the folders of the model before the task and of the pre-trained model."""
+    """Returns the teacher that `options` ask for; `previous` and `initial` are folders of models."""
 
     def load(folder: Path) -> Clip:
         return load_folder(folder, device=device, precision=precision)

@@ -43,7 +43,7 @@ class UnpairedReplay:
     ) -> None:
         if len(images) != len(image_features.keys):
             raise ContractError(
-                f"image_features.parquet has features of {len(image_features.keys)} images, but there are {len(images)} images. "
+                f"image_features.parquet has {len(image_features.keys)} images, but the replay has {len(images)}. "
                 "Run the stage teach again for this step."
             )
         self._clip = clip
@@ -70,10 +70,10 @@ class UnpairedReplay:
 def random_token_rows(clip: Clip, count: int, length: int, names: tuple[str | int, ...]) -> torch.Tensor:
     """Returns int64 [P, L] on the model's device: `count` different rows of a start, `length` random and an end token.
 
-    The tokens are uniform over the vocabulary without start, end and padding; `names` name the seed. Rows are padded and
-    trimmed as in encoding.tokenize. Source: VR-LwF (Ding et al. 2022); the baseline LwF-VR in ZSCL uses 1,000 rows of 10
-    tokens. UserError where a row does not fit in the context, where fewer different rows exist, and where the text tower
-    does not read its feature at the end token.
+    The tokens are uniform over the vocabulary without start, end and padding. `names` name the seed. Rows are padded
+    and trimmed as in encoding.tokenize. Source: VR-LwF (Ding et al. 2022); the baseline LwF-VR in ZSCL uses 1,000 rows
+    of 10 tokens. UserError where a row does not fit in the context, where fewer different rows exist, and where the
+    text tower does not read its feature at the end token.
     """
     tower = causal_tower(clip.model)
     if tower is None:

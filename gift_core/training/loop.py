@@ -50,7 +50,7 @@ def finetune(
     weighted, so total is their sum. Under amp_fp16 it also holds skipped, which is 1 where the gradients were not
     finite and the weights did not change. `seed` only affects layers that are random in training (dropout), since
     batches have seeds of their own. UserError where a loss or a weight stops being finite (with the iteration, the loss
-    and the last good values), and for a model that does not support the gradient checkpointing that `training` asks for.
+    and the last good values), and for a model without support for the gradient checkpointing that is set.
 
     # differs: the official loop runs one more iteration. Its learning rate is exactly 0, so it changes nothing.
     """
@@ -145,8 +145,8 @@ class GradientComputation:
         """Returns the weighted losses by name, and leaves the gradient of their sum in `.grad` of the parameters.
 
         The order matters: consolidation observes the gradients of the replay losses before those of the task loss are
-        added. It observes them with the loss scale, which its importance does not depend on. The gradient of the penalty
-        is added last, to gradients without the scale.
+        added. It observes them multiplied by the loss scale, which its importance does not depend on. The gradient of
+        the penalty is added last, to gradients without the scale.
         """
         losses: dict[str, torch.Tensor] = {}
         for replay_batch in replayed:

@@ -178,9 +178,7 @@ def test_one_gift_step_equals_autograd_of_the_whole_objective() -> None:
             pair.prompt_ids_M,
             theirs.scale,
         )
-        distill = distill(2.0)(encodings)
-        align = align(0.2)(encodings)
-        replayed = distill + 0.25 * align
+        replayed = distill(encodings, temperature=2.0) + 0.25 * align(encodings, label_smoothing=0.2)
         measured = torch.autograd.grad(replayed, list(parameters.values()), retain_graph=True)
         penalty = sum(
             (gradient**2 / (gradient**2).mean() * (value - start[name]) ** 2).sum()
