@@ -1,4 +1,4 @@
-"""Where each artifact lies. No other file spells a path of data/."""
+"""The location of each artifact. No other module contains a path below data/."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Layout:
-    """The places under the project's root; methods only name them, nothing is made or read."""
+    """Paths below the project's root. Nothing is created or read."""
 
     root: Path
 
     def raw(self, name: str) -> Path:
-        """The raw data set that a person put there; never changed."""
+        """The raw data set that the user put there. It is never changed."""
         return self.root / "data" / "0_raw" / name
 
     def task(self, task: str) -> Path:
@@ -22,31 +22,31 @@ class Layout:
         return self.root / "data" / "1_tasks" / task
 
     def prompts(self, task: str) -> Path:
-        """The prompts that replay draws while this task is learned."""
+        """The prompts whose images are replayed while this task is learned."""
         return self.root / "data" / "2_prompts" / f"{task}.parquet"
 
-    def pool(self, task: str) -> Path:
-        """The class names that may be prompts after this task ("../pretrained": before any task)."""
-        return _without_dots(self.root / "data" / "2_prompts" / "pools" / f"{task}.json")
+    def vocabulary(self, task: str) -> Path:
+        """The class names that can become prompts after this task ("../pretrained": before any task)."""
+        return _without_dots(self.root / "data" / "2_prompts" / "vocabularies" / f"{task}.json")
 
-    def base_pool(self) -> Path:
-        """The base vocabulary as a pool, beside the folder of the others, as the pre-trained model is."""
+    def base_vocabulary(self) -> Path:
+        """The base vocabulary. It lies beside the folder of the others, like the pre-trained model."""
         return self.root / "data" / "2_prompts" / "pretrained.json"
 
     def shards(self, task: str) -> Path:
-        """The synthetic image-text pairs that protect the past while this task is learned."""
+        """The synthetic image-text pairs that are replayed while this task is learned."""
         return self.root / "data" / "3_shards" / task
 
     def teacher(self, method: str, task: str) -> Path:
-        """What the method's teacher says before this task ("../pretrained": the chain's empty start)."""
+        """What the stage teach wrote for this task ("../pretrained": the empty start of the chain)."""
         return _without_dots(self.root / "data" / "4_teachers" / method / task)
 
     def first_teacher(self) -> Path:
-        """The start of every method's chain of teachers: nothing was taught."""
+        """The start of every method's chain of teachers, with nothing in it."""
         return self.root / "data" / "4_teachers" / "pretrained"
 
     def pretrained(self) -> Path:
-        """The model under study before any step."""
+        """The pre-trained model."""
         return self.root / "data" / "5_models" / "pretrained"
 
     def model(self, method: str, task: str) -> Path:
@@ -54,26 +54,30 @@ class Layout:
         return _without_dots(self.root / "data" / "5_models" / method / task)
 
     def accuracy(self, method: str, task: str) -> Path:
-        """The accuracies that this step adds to the method's matrix ("../pretrained": the chain's empty start)."""
+        """The accuracies that this step adds ("../pretrained": the empty start of the chain)."""
         return _without_dots(self.root / "data" / "6_accuracy" / method / f"{task}.parquet")
 
     def pretrained_accuracy(self) -> Path:
-        """The start of every method's chain of accuracy files: no rows, the pre-trained model's hash."""
+        """The start of every method's chain of accuracy files: no rows, the hash of the pre-trained model."""
         return self.root / "data" / "6_accuracy" / "pretrained.parquet"
+
+    def code(self, stage: str) -> Path:
+        """The fingerprint of the code that the stage runs."""
+        return self.root / "data" / "code" / f"{stage}.json"
 
     def reports(self) -> Path:
         """metrics.json, plots and index.html."""
         return self.root / "reports"
 
     def work(self, stage: str, key: str) -> Path:
-        """The area where an interrupted stage keeps its partial work; no artifact."""
+        """The partial work of an interrupted stage. It is not an artifact."""
         return self.root / ".gift" / stage / key
 
     def timings(self) -> Path:
-        """How long the stages took on this machine; no artifact."""
+        """The run times of the stages on this machine. They are not artifacts."""
         return self.root / ".gift" / "timings"
 
 
 def _without_dots(path: Path) -> Path:
-    """Takes "../" out of a path by its text, as DVC does: the folder before it need not exist yet."""
+    """Resolves "../" in the text of a path, as DVC does: the folder before it need not exist."""
     return Path(os.path.normpath(path))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import typer
 
 from stages.add_task import add_task
-from stages.cells import GiftGroup
+from stages.stage import GiftGroup
 from stages.compare import compare
 from stages.data import data
 from stages.doctor import doctor

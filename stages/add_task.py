@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stages import task_options as options
-from stages.cells import PARAMS, ROOT, Params, Root
+from stages.stage import PARAMS, ROOT, Params, Root
 
 
 def add_task(

@@ -57,7 +57,7 @@ def _print_table(comparison: Comparison) -> None:
     for group in row_groups(comparison):
         table.add_row(f"[bold]{group.title}")
         for row in group.rows:
-            figures = [f"{cell.mean}±{cell.deviation}" if cell.deviation else cell.mean for cell in row.figures]
+            figures = [f"{stage.mean}±{stage.deviation}" if stage.deviation else stage.mean for stage in row.figures]
             last = row.differences[columns.index("last")]
             name = f"{row.name} ({row.seeds})" if row.seeds else row.name
             table.add_row(name, *figures, f"≈{last.mean}" if last.verdict == "noise" else last.mean)

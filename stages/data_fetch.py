@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from stages.cells import PARAMS, ROOT, Params, Root
+from stages.stage import PARAMS, ROOT, Params, Root
 from stages.data_places import All, Names, chosen_places
 
 

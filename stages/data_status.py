@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from stages.cells import PARAMS, ROOT, Params, Root
+from stages.stage import PARAMS, ROOT, Params, Root
 from stages.data_places import Names
 from stages.data_table import print_statuses
 

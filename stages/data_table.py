@@ -25,7 +25,7 @@ def print_statuses(statuses: Sequence[DataSetStatus]) -> None:
         table.add_column(column, no_wrap=True)
     table.add_column("where", overflow="fold")
     for status in statuses:
-        table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in _cells(status)))
+        table.add_row(*(Text(stage, style=COLOURS.get(stage, "")) for stage in _cells(status)))
     Console().print(table)
     for status in statuses:
         if not status.suffices:

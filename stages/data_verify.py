@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stages.cells import PARAMS, ROOT, Params, Root
+from stages.stage import PARAMS, ROOT, Params, Root
 from stages.data_places import All, Names, chosen_places
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.cells import PARAMS, ROOT, Method, Params, Root, Task, open_cell
+from stages.stage import PARAMS, ROOT, Method, Params, Root, Task, open_stage
 
 
 def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
@@ -11,7 +11,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
     Class-incremental (evaluation.protocol): the step's model and the pre-trained
     one, on all classes seen so far.
     """
-    with open_cell("evaluate", params, root, method=method, task=task) as cell:
+    with open_stage("evaluate", params, root, method=method, task=task) as stage:
         from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
         from gift_core.clip.device import resolve_device
         from gift_core.evaluation import (
@@ -23,9 +23,9 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
             own_model,
         )
 
-        config, tasks = cell.config, [*cell.learned_before(task), task]
+        config, tasks = stage.config, [*stage.learned_before(task), task]
         protocol = PROTOCOLS[config.evaluation.protocol]
-        _, previous = read_accuracy(cell.layout.accuracy(method, cell.step(task).after))
+        _, previous = read_accuracy(stage.layout.accuracy(method, stage.step(task).after))
         encoding = Encoding(
             device=resolve_device(config.run.device),
             precision=config.model.precision,
@@ -33,12 +33,12 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         )
         measured = EvaluationCell(
             method=method,
-            models={PRETRAINED: cell.layout.pretrained(), **{name: cell.layout.model(method, name) for name in tasks}},
-            tasks={name: cell.layout.task(name) for name in tasks},
-            answering=own_model if cell.method(method).keeps_every_model else newest_model,
+            models={PRETRAINED: stage.layout.pretrained(), **{name: stage.layout.model(method, name) for name in tasks}},
+            tasks={name: stage.layout.task(name) for name in tasks},
+            answering=own_model if stage.method(method).keeps_every_model else newest_model,
             encoding=encoding,
             previous=previous,
         )
         rows, metadata = protocol.evaluate(measured)
-        write_accuracy(cell.layout.accuracy(method, task), rows, metadata)
-        cell.say(protocol.in_words(rows))
+        write_accuracy(stage.layout.accuracy(method, task), rows, metadata)
+        stage.say(protocol.in_words(rows))

@@ -1,4 +1,4 @@
-"""finetune METHOD TASK: the model learns the task, and keeps what it knew as far as the method keeps it."""
+"""finetune METHOD TASK: the model learns the task, with the method's replay, losses and consolidation."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Annotated
 
 import typer
 
-from stages.cells import PARAMS, ROOT, Method, Params, Root, Task, open_cell
+from stages.stage import PARAMS, ROOT, Method, Params, Root, Task, open_stage
 
-Factor = Annotated[float, typer.Option(help="This step's factor on the method's learning rate.", min=0.0)]
-BYTES_A_WEIGHT = 4
+Factor = Annotated[float, typer.Option(help="The factor on the method's learning rate in this step.", min=0.0)]
+BYTES_PER_WEIGHT = 4
 
 
 def finetune(
     method: Method, task: Task, learning_rate_factor: Factor = 1.0, params: Params = PARAMS, root: Root = ROOT
 ) -> None:
-    """Fine-tune the model of the step before on the task, by the method's replay, loss terms and anchor."""
-    with open_cell("finetune", params, root, method=method, task=task) as cell:
+    """Fine-tune the model of the step before on the task, with the method's replay, losses and consolidation."""
+    with open_stage("finetune", params, root, method=method, task=task) as stage:
         from gift_core.artifacts.atomic import require_free_bytes
         from gift_core.clip.device import resolve_device
         from gift_core.clip.folder import load_folder
@@ -24,32 +24,37 @@ def finetune(
         from gift_core.methods import build_method, load_fisher, load_replay, load_training_data
         from gift_core.training.loop import finetune as train
         from gift_core.training.loop import require_trainable
-        from stages.sources import replay_source
 
-        row, training, source = cell.method(method), cell.config.training, replay_source(cell, method, task)
-        folder = cell.layout.model(method, task)
-        device = resolve_device(cell.config.run.device)
-        clip = load_folder(cell.start_model(method, task), device=device, precision=cell.config.model.precision)
+        row, training, source = stage.method(method), stage.config.training, stage.replay_source(method, task)
+        folder = stage.layout.model(method, task)
+        device = resolve_device(stage.config.run.device)
+        stage.phase = "loading the model"
+        clip = load_folder(stage.start_model(method, task), device=device, precision=stage.config.model.precision)
         require_trainable(clip, training)
-        require_free_bytes(folder, clip.parameter_count * BYTES_A_WEIGHT, f"finetune: the model after {task}")
-        lessons = load_training_data(row, clip, source.tasks, training=training, names=("finetune", cell.config.seed))
+        require_free_bytes(folder, clip.parameter_count * BYTES_PER_WEIGHT, f"finetune: the model after {task}")
+        stage.phase = "reading the training images"
+        data = load_training_data(row, clip, source.tasks, training=training, names=("finetune", stage.config.seed))
+        stage.phase = "reading the replayed data"
+        replay = load_replay(row, clip, source)
+        stage.phase = "training"
         losses = train(
             clip,
-            lessons.batches,
+            data.batches,
             method=build_method(row, fisher=load_fisher(row, source.teacher)),
-            replay=load_replay(row, clip, source),
+            replay=replay,
             training=training,
             learning_rate=(row.learning_rate or 0.0) * learning_rate_factor,
-            steps=lessons.steps,
-            seed=cell.config.seed,
+            iterations=data.iterations,
+            seed=stage.config.seed,
         )
-        save_clip(clip, folder, cell.provenance(method, task, learning_rate_factor), losses)
-        cell.say(f"{lessons.class_count} classes, {lessons.steps} steps{_progress(losses)}")
+        stage.phase = "saving the model"
+        save_clip(clip, folder, stage.provenance(method, task, learning_rate_factor), losses)
+        stage.say(f"{data.class_count} classes, {data.iterations} iterations{_summary(losses)}")
 
 
-def _progress(losses: list[dict[str, float]]) -> str:
+def _summary(losses: list[dict[str, float]]) -> str:
     if not losses:
-        return ": nothing learned"
+        return ", nothing to learn"
     skipped = int(sum(row.get("skipped", 0) for row in losses))
-    note = f", {skipped} of them skipped for gradients beyond float16" if skipped else ""
+    note = f", {skipped} skipped because gradients overflowed float16" if skipped else ""
     return f"{note}, task loss {losses[0]['task']:.2f} -> {losses[-1]['task']:.2f}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.cells import PARAMS, ROOT, Cell, Params, Root, open_cell
+from stages.stage import PARAMS, ROOT, Stage, Params, Root, open_stage
 
 
 def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
     """Load the pre-trained CLIP by its name and keep it as a plain open_clip folder: every method starts there."""
-    with open_cell("import_model", params, root) as cell:
+    with open_stage("import_model", params, root) as stage:
         from gift_core.artifacts.accuracy import write_empty_accuracy
         from gift_core.artifacts.atomic import require_free_bytes
         from gift_core.artifacts.json_files import write_json
@@ -17,24 +17,24 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
         from gift_core.checkpoints.loading import load_clip
         from gift_core.clip.saving import save_clip
 
-        model = cell.config.model
+        model = stage.config.model
         clip = load_clip(model.name, model.pretrained, device="cpu")
-        folder = cell.layout.pretrained()
+        folder = stage.layout.pretrained()
         require_free_bytes(folder, 4 * clip.parameter_count, "import_model")
         provenance = {"name": model.name, "pretrained": model.pretrained, **clip.origin}
         save_clip(clip, folder, provenance)
-        write_empty_accuracy(cell.layout.pretrained_accuracy(), {"model:pretrained": model_hash(folder)})
-        write_json(cell.layout.first_teacher() / "start.json", {"taught": "nothing"})
-        cell.say(f"{model.name}: {clip.parameter_count / 1e6:.1f}M parameters, image size {clip.image_size} px")
+        write_empty_accuracy(stage.layout.pretrained_accuracy(), {"model:pretrained": model_hash(folder)})
+        write_json(stage.layout.first_teacher() / "start.json", {"taught": "nothing"})
+        stage.say(f"{model.name}: {clip.parameter_count / 1e6:.1f}M parameters, image size {clip.image_size} px")
         for what, found in clip.origin.items():
-            cell.say(f"{what.replace('_', ' ')}: {found}")
-        _note_unwatched(cell, model.pretrained or model.name.partition(":")[2])
+            stage.say(f"{what.replace('_', ' ')}: {found}")
+        _note_unwatched(stage, model.pretrained or model.name.partition(":")[2])
 
 
-def _note_unwatched(cell: Cell, place: str) -> None:
+def _note_unwatched(stage: Stage, place: str) -> None:
     """DVC sees a change of the model only where import_model's dependencies lie."""
     path = Path(place).absolute()
-    watched = [cell.layout.raw("models").absolute(), Path("data/mini/clip").absolute()]
+    watched = [stage.layout.raw("models").absolute(), Path("data/mini/clip").absolute()]
     if path.exists() and not any(path.is_relative_to(folder) for folder in watched):
-        cell.say(f"note: DVC does not watch {place}: move it to {cell.layout.raw('models')}, or run "
+        stage.say(f"note: DVC does not watch {place}: move it to {stage.layout.raw('models')}, or run "
                  "`dvc repro --force import_model` after a change")  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages.cells import ROOT, Root
+from stages.stage import ROOT, Root
 from stages.models import Device, Model, Pretrained, open_model
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.cells import PARAMS, ROOT, Params, Root, open_cell
+from stages.stage import PARAMS, ROOT, Params, Root, open_stage
 
 
 def report(params: Params = PARAMS, root: Root = ROOT) -> None:
@@ -10,10 +10,10 @@ def report(params: Params = PARAMS, root: Root = ROOT) -> None:
 
     Of a published benchmark it also says whether the zero-shot row agrees.
     """
-    with open_cell("report", params, root) as cell:
+    with open_stage("report", params, root) as stage:
         from gift_core.report import build_report
 
-        zero_shot = build_report(cell.layout, cell.config, cell.layout.reports())
+        zero_shot = build_report(stage.layout, stage.config, stage.layout.reports())
         if zero_shot:
-            cell.say(zero_shot)
-        cell.say(f"open {(cell.layout.reports() / 'index.html').resolve()}")
+            stage.say(zero_shot)
+        stage.say(f"open {(stage.layout.reports() / 'index.html').resolve()}")

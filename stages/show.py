@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stages.cells import ROOT, Root
+from stages.stage import ROOT, Root
 from stages.tables import print_metrics
 
 

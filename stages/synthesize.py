@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from stages.cells import PARAMS, ROOT, Params, Root, Task, open_cell
+from stages.stage import PARAMS, ROOT, Params, Root, Task, open_stage
 
 
 def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """Draw the task's synthetic image-text pairs with the diffusion model; resumes an interrupted draw."""
-    with open_cell("synthesize", params, root, task=task) as cell:
+    with open_stage("synthesize", params, root, task=task) as stage:
         from gift_core.artifacts.prompts import read_prompts
         from gift_core.clip.device import resolve_device
         from gift_core.generators.gates import REASONS, load_gates
@@ -15,18 +15,18 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
         from gift_core.generators.sources import check_local_folder
         from gift_core.generators.synthesize import synthesize as draw_pairs
 
-        generator = cell.config.generator
+        generator = stage.config.generator
         check_local_folder(generator.pipeline)
-        prompts = read_prompts(cell.layout.prompts(task))
-        device = resolve_device(cell.config.run.device)
+        prompts = read_prompts(stage.layout.prompts(task))
+        device = resolve_device(stage.config.run.device)
         gates = load_gates(generator.gates, device)
         manifest = draw_pairs(
             prompts,
             load_pipeline(generator, device),
-            cell.layout.shards(task),
-            work=cell.layout.work("synthesize", task),
+            stage.layout.shards(task),
+            work=stage.layout.work("synthesize", task),
             gates=gates,
         )
         rejected = "".join(f", {count} {REASONS[reason]}" for reason, count in manifest.get("rejected", {}).items())
         shards, redrawn = len(manifest["shards"]), manifest["redrawn"]
-        cell.say(f"{manifest['images']} pairs in {shards} shards, {redrawn} black ones drawn again{rejected}")
+        stage.say(f"{manifest['images']} pairs in {shards} shards, {redrawn} black ones drawn again{rejected}")

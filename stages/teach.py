@@ -1,28 +1,40 @@
-"""teach METHOD TASK: what the model before this task says of everything that is replayed, computed once."""
+"""teach METHOD TASK: the features of all replayed data by the teacher, computed once."""
 
 from __future__ import annotations
 
-from gift_core.errors import UserError
-from stages.cells import PARAMS, ROOT, Method, Params, Root, Task, open_cell
+from stages.stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
 
 
 def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
-    """Encode what the method replays with its teacher, and estimate Fisher diagonals where its anchor needs them."""
-    with open_cell("teach", params, root, method=method, task=task) as cell:
-        from gift_core.clip.device import resolve_device
-        from gift_core.config import TaughtReplay
-        from gift_core.replay.teach import load_teacher
-        from gift_core.replay.teach import teach as ask
-        from stages.sources import replay_source
+    """Encode the replayed data with the teacher, and estimate Fisher diagonals where the method needs them."""
+    with open_stage("teach", params, root, method=method, task=task) as stage:
+        if stage.method(method).replay.images == "none":
+            _write_no_replay(stage, method, task)
+        else:
+            _teach(stage, method, task)
 
-        row = cell.method(method)
-        if not isinstance(row.replay, TaughtReplay):
-            raise UserError(f"params.yaml: methods.{method}.replay.images: none: the method replays nothing to teach.")
-        teacher = load_teacher(
-            row.replay,
-            previous=cell.start_model(method, task),
-            initial=cell.layout.pretrained(),
-            device=resolve_device(cell.config.run.device),
-            precision=cell.config.model.precision,
-        )
-        cell.say(ask(teacher, row, replay_source(cell, method, task)))
+
+def _write_no_replay(stage: Stage, method: str, task: str) -> None:
+    """A constant file: nothing behind it goes stale when the synthetic images change."""
+    from gift_core.artifacts.teacher_source import write_source
+
+    write_source(stage.layout.teacher(method, task), replay="none", read={})
+    stage.say("no replay")
+
+
+def _teach(stage: Stage, method: str, task: str) -> None:
+    from gift_core.clip.device import resolve_device
+    from gift_core.replay.teach import teach as teach_method
+    from gift_core.replay.teachers import load_teacher
+
+    row = stage.method(method)
+    stage.phase = "loading the teacher"
+    teacher = load_teacher(
+        row.replay,
+        previous=stage.start_model(method, task),
+        initial=stage.layout.pretrained(),
+        device=resolve_device(stage.config.run.device),
+        precision=stage.config.model.precision,
+    )
+    stage.phase = "encoding with the teacher"
+    stage.say(teach_method(teacher, row, stage.replay_source(method, task)))

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from stages.cells import PARAMS, ROOT, Params, Root, Task, open_cell
+from stages.stage import PARAMS, ROOT, Params, Root, Task, open_stage
 
 
 def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """Draw the task's prompts from the base vocabulary and the class names of the tasks before it."""
-    with open_cell("write_prompts", params, root, task=task) as cell:
+    with open_stage("write_prompts", params, root, task=task) as stage:
         from gift_core.artifacts.pool import PoolEntry, read_pool, write_pool
         from gift_core.artifacts.prompts import write_prompts as save_prompts
         from gift_core.artifacts.task import read_task
         from gift_core.replay.captions import read_captions
         from gift_core.replay.prompts import sample_prompts
 
-        settings = cell.config.prompts
-        info = read_task(cell.layout.task(task))
-        pool = read_pool(cell.layout.pool(cell.step(task).after))
+        settings = stage.config.prompts
+        info = read_task(stage.layout.task(task))
+        pool = read_pool(stage.layout.pool(stage.step(task).after))
         captions = read_captions(settings.captions)
         prompts = sample_prompts(
             pool,
             settings.images_per_task,
             task=task,
-            seed=cell.config.seed,
+            seed=stage.config.seed,
             strategy=settings.strategy,
             captions=captions,
         )
-        save_prompts(cell.layout.prompts(task), prompts)
+        save_prompts(stage.layout.prompts(task), prompts)
         learned = [PoolEntry(task, name, info.templates) for name in info.class_names]
-        write_pool(cell.layout.pool(task), [*pool, *learned])
+        write_pool(stage.layout.pool(task), [*pool, *learned])
         captioned = sum(captions.cover(name) for name in prompts.class_name)
         worded = f", {captioned} worded by captions" if settings.strategy == "captions" else ""
-        cell.say(
+        stage.say(
             f"{len(prompts)} prompts from {len(pool)} class names ({prompts.source_task.nunique()} sources){worded}"
         )

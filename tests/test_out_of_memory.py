@@ -1,4 +1,4 @@
-"""Memory that does not suffice ends in one sentence: what ran, what was asked for, and what to change, in order."""
+"""Insufficient memory ends in one message: what ran, what was requested, and what to change, in order."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from gift_core.config import load_config
 from gift_core.errors import UserError
-from gift_core.out_of_memory import KNOBS, PHASES, explain, is_out_of_memory
+from gift_core.out_of_memory import SETTINGS, explain, is_out_of_memory
 from stages.__main__ import app
-from stages.cells import open_cell
+from stages.stage import open_stage
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 CUDA = (
@@ -61,14 +61,14 @@ def behind_another_error() -> None:
         raise UserError("model.name: open_clip cannot load it. Check the name.") from error
 
 
-TOLD: dict[Callable[[], None], str] = {
-    on_the_cpu: "(4000000000000000 bytes were asked for)",
-    in_numpy: "(7.11 PiB were asked for)",
+SHOWN: dict[Callable[[], None], str] = {
+    on_the_cpu: "(4000000000000000 bytes requested)",
+    in_numpy: "(7.11 PiB requested)",
     in_python: "while running. In params.yaml",
-    on_cuda: "(20.00 GiB were asked for, 14.62 MiB were free)",
-    on_mps: "(256.00 MiB were asked for)",
+    on_cuda: "(20.00 GiB requested, 14.62 MiB free)",
+    on_mps: "(256.00 MiB requested)",
     in_a_library: "while running. In params.yaml",
-    behind_another_error: "(20.00 GiB were asked for, 14.62 MiB were free)",
+    behind_another_error: "(20.00 GiB requested, 14.62 MiB free)",
 }
 
 
@@ -80,37 +80,37 @@ def caught(fail: Callable[[], None]) -> Exception:
     raise AssertionError("it should have failed")
 
 
-@pytest.mark.parametrize("fail", TOLD, ids=lambda fail: fail.__name__)
-def test_every_allocators_error_is_known_and_its_sizes_are_told(fail: Callable[[], None]) -> None:
-    with pytest.raises(UserError) as error, open_cell("finetune", PARAMS, Path(), method="gift", task="letters"):
+@pytest.mark.parametrize("fail", SHOWN, ids=lambda fail: fail.__name__)
+def test_the_errors_of_all_allocators_are_recognized_and_their_sizes_shown(fail: Callable[[], None]) -> None:
+    with pytest.raises(UserError) as error, open_stage("finetune", PARAMS, Path(), method="gift", task="letters"):
         fail()
     message = str(error.value)
     assert message.startswith("finetune@gift-letters: out of memory while running")
-    assert TOLD[fail] in message
+    assert SHOWN[fail] in message
     assert "docs/memory.md" in message
 
 
 @pytest.mark.parametrize("error", [ValueError("out of memory"), RuntimeError("mat1 and mat2 shapes"), KeyError("x")])
 def test_other_errors_are_left_alone(error: Exception) -> None:
     assert not is_out_of_memory(error)
-    with pytest.raises(type(error)) as raised, open_cell("finetune", PARAMS, Path(), method="gift", task="letters"):
+    with pytest.raises(type(error)) as raised, open_stage("finetune", PARAMS, Path(), method="gift", task="letters"):
         raise error
     assert raised.value is error
 
 
-@pytest.mark.parametrize("stage", KNOBS)
-def test_the_knobs_stand_in_their_order_with_their_present_values(stage: str) -> None:
-    explained = explain(caught(on_cuda), stage=stage, cell=stage, config=load_config(PARAMS))
+@pytest.mark.parametrize("stage", SETTINGS)
+def test_the_settings_come_in_order_with_their_current_values(stage: str) -> None:
+    explained = explain(caught(on_cuda), stage=stage, title=stage, phase="running", config=load_config(PARAMS))
     message = str(explained)
-    places = [message.index(f"{key} (now ") for key in KNOBS[stage]]
-    assert places == sorted(places)
+    positions = [message.index(f"{key} (now ") for key in SETTINGS[stage]]
+    assert positions == sorted(positions)
     if stage == "finetune":
         assert "training.micro_batch_size (now null): 16" in message
         assert "training.gradient_checkpointing (now false): true" in message
 
 
-@pytest.mark.parametrize("key", [key for knobs in KNOBS.values() for key in knobs])
-def test_every_knob_is_a_key_of_params_yaml(key: str) -> None:
+@pytest.mark.parametrize("key", [key for keys in SETTINGS.values() for key in keys])
+def test_every_setting_is_a_key_of_params_yaml(key: str) -> None:
     section: Any = load_config(PARAMS)
     for name in key.split("."):
         if section is not None:  # generator.memory may be null
@@ -118,30 +118,33 @@ def test_every_knob_is_a_key_of_params_yaml(key: str) -> None:
             section = getattr(section, name)
 
 
-def test_a_stage_without_knobs_says_what_is_left() -> None:
-    explained = explain(caught(in_numpy), stage="ingest", cell="ingest@birds", config=load_config(PARAMS))
-    assert "In params.yaml" not in str(explained) and "Close what else uses that memory" in str(explained)
+def test_a_stage_without_settings_gives_the_last_remedy() -> None:
+    explained = explain(caught(in_numpy), stage="ingest", title="ingest@birds", phase="running", config=load_config(PARAMS))
+    assert "In params.yaml" not in str(explained) and "Close other programs" in str(explained)
 
 
-@pytest.mark.parametrize("function", PHASES)
-def test_every_phase_is_a_function_of_the_library(function: str) -> None:
-    library = PARAMS.parent / "gift_core"
-    assert any(f"def {function}(" in file.read_text(encoding="utf-8") for file in library.rglob("*.py"))
+def test_the_message_says_what_the_stage_was_doing() -> None:
+    with (
+        pytest.raises(UserError, match="out of memory while training"),
+        open_stage("finetune", PARAMS, Path(), method="gift", task="letters") as stage,
+    ):
+        stage.phase = "training"
+        on_cuda()
 
 
 def test_the_command_ends_with_the_phase_and_exit_code_1_and_no_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The real stage, while whose model is made torch's own allocator refuses."""
+    """The real stage, with an allocation by torch that fails while the model is built."""
     monkeypatch.setattr("open_clip.create_model", lambda *args, **options: torch.empty(10**15))
     result = CliRunner().invoke(app, ["import_model", "--params", str(PARAMS), "--root", str(tmp_path)])
     assert result.exit_code == 1
-    assert "error: import_model: out of memory while loading the model (4000000000000000 bytes were" in result.output
+    assert "error: import_model: out of memory while loading the model (4000000000000000 bytes requested" in result.output
     assert "Traceback" not in result.output
 
 
 def test_explaining_needs_no_torch() -> None:
-    check = "import sys, gift_core.out_of_memory, stages.cells; print('torch' in sys.modules)"
+    check = "import sys, gift_core.out_of_memory, stages.stage; print('torch' in sys.modules)"
     printed = subprocess.run(
         [sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=PARAMS.parent
     )

@@ -1,4 +1,7 @@
-"""One real `dvc repro` of a cut miniature (three tasks, few steps, real models), and what each change then runs."""
+"""One real `dvc repro` of a small miniature (three tasks, few iterations, real models), and what each change runs.
+
+The tests of this file run in order, on one clone.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from tests.imports import ROOT
 
 pytestmark = pytest.mark.end_to_end
 TASKS = ["digits", "games", "arrows"]
+ATOMIC = "gift_core/artifacts/atomic.py"
 
 
 class Clone:
@@ -38,9 +43,27 @@ class Clone:
         assert done.returncode == expect, f"{' '.join(command)} -> {done.returncode}\n{output[-6000:]}"
         return output
 
-    def repro(self) -> list[str]:
-        """Runs `dvc repro` and returns the cells that ran."""
-        return re.findall(r"Running stage '([^']+)'", self.run("dvc", "repro"))
+    def repro(self, *, expect: int = 0) -> list[str]:
+        """Runs `dvc repro` and returns the stages whose commands ran."""
+        self.printed = self.run("dvc", "repro", expect=expect)
+        return re.findall(r"Running stage '([^']+)'", self.printed)
+
+    def outputs(self) -> set[str]:
+        """Returns every file of data/ and reports/ that is no input."""
+        files = [*(self.folder / "data").rglob("*"), *(self.folder / "reports").rglob("*")]
+        names = {file.relative_to(self.folder).as_posix() for file in files if file.is_file()}
+        return {name for name in names if not name.startswith(("data/0_raw", "data/mini"))}
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replaces the one place where `old` stands in a file."""
+        path = self.folder / file
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{file}: {text.count(old)} x {old!r}"
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def undo(self) -> None:
+        """Takes every change since the last commit back."""
+        self.run("git", "checkout", "--quiet", "--", "params.yaml", "gift_core", "stages", "dvc.yaml")
 
     @property
     def params(self) -> dict[str, Any]:
@@ -53,15 +76,15 @@ class Clone:
         return json.loads((self.folder / "reports" / "metrics.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
-def cut(params: dict[str, Any]) -> dict[str, Any]:
-    """Three tasks, few steps, few images."""
-    row = {"source": "mini", "path": "gift_core/mini", "train_images": 200, "test_images": 100}
+def small(params: dict[str, Any]) -> dict[str, Any]:
+    """Three tasks, few iterations, few images."""
+    row = {"source": "mini", "path": "gift_core/mini/symbols.csv", "train_images": 200, "test_images": 100}
     params["tasks"] = {task: dict(row) for task in TASKS}
     after = ["../pretrained", *TASKS]
     params["sequence"] = [
         {"task": task, "after": after[i], "learning_rate_factor": 1.0} for i, task in enumerate(TASKS)
     ]
-    params["training"] |= {"steps": 12, "warmup_steps": 2, "batch_size": 16, "replay_batch_size": 16}
+    params["training"] |= {"iterations": 12, "warmup_iterations": 2, "batch_size": 16, "replay_batch_size": 16}
     params["prompts"] |= {"images_per_task": 48}
     params["generator"] |= {"images_per_shard": 32, "steps": 4, "batch_size": 16}
     return params
@@ -69,7 +92,7 @@ def cut(params: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone in which the cut pipeline has run once."""
+    """A clone in which the small pipeline has run once."""
     folder = tmp_path_factory.mktemp("clone") / "gift"
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -83,7 +106,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     clone = Clone(folder)
-    clone.write_params(cut(clone.params))
+    clone.write_params(small(clone.params))
     clone.run("git", "init", "--quiet")
     clone.ran = clone.repro()  # type: ignore[attr-defined]
     clone.run("git", "add", "--all")
@@ -91,16 +114,19 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     return clone
 
 
-def cells(stages: list[str], method: str, steps: range) -> set[str]:
+def of_method(method: str, steps: range, stages: Sequence[str] = ("teach", "finetune", "evaluate")) -> set[str]:
     return {f"{stage}@{method}-step{step}" for stage in stages for step in steps}
 
 
-def test_a_bare_clone_runs_every_cell_once(clone: Clone) -> None:
-    expected = {"import_model", "write_vocabulary", "report", *(f"ingest@{task}" for task in TASKS)}
-    expected |= {f"{stage}@{step}" for stage in ("write_prompts", "synthesize") for step in range(3)}
-    expected |= cells(["teach", "finetune", "evaluate"], "gift", range(3))
-    expected |= cells(["finetune_plain", "evaluate"], "finetune", range(3))
+FIRST = range(3)
+
+
+def test_a_bare_clone_runs_every_stage_once(clone: Clone) -> None:
+    expected = {"check", "import_model", "write_vocabulary", "report", *(f"ingest@{task}" for task in TASKS)}
+    expected |= {f"{stage}@{step}" for stage in ("write_prompts", "synthesize") for step in FIRST}
+    expected |= of_method("gift", FIRST) | of_method("finetune", FIRST)
     ran: list[str] = clone.ran  # type: ignore[attr-defined]
+    assert ran[0] == "check"
     assert set(ran) == expected
     assert len(ran) == len(expected)
 
@@ -136,45 +162,130 @@ def test_a_second_clone_that_pulls_has_nothing_to_run_and_the_same_report(clone:
         assert (second.folder / name).read_bytes() == (clone.folder / name).read_bytes()
 
 
-def test_a_changed_weight_of_gift_runs_only_its_cells_and_the_report(clone: Clone) -> None:
+def test_an_edited_comment_and_docstring_run_check_alone(clone: Clone) -> None:
+    first, *rest = (clone.folder / ATOMIC).read_text(encoding="utf-8").split("\n", 1)
+    assert first.startswith('"""')
+    edited = "\n".join(['"""Another docstring."""' if first.endswith('"""') else '"""Another docstring.', *rest])
+    (clone.folder / ATOMIC).write_text(f"# another comment\n{edited}", encoding="utf-8")
+    assert clone.repro() == ["check"]
+    clone.undo()
+    assert clone.repro() == ["check"]
+
+
+def test_a_changed_evaluation_batch_size_runs_check_alone(clone: Clone) -> None:
     params = clone.params
-    params["methods"]["gift"]["anchor"]["weight"] = 0.5
+    params["evaluation"]["batch_size"] = 50
     clone.write_params(params)
-    ran = set(clone.repro())
-    allowed = cells(["teach", "finetune", "evaluate"], "gift", range(3)) | {"report"}
-    assert ran <= allowed
-    assert ran >= cells(["finetune", "evaluate"], "gift", range(3)) | {"report"}
+    assert clone.repro() == ["check"]
+    clone.undo()
+    assert clone.repro() == ["check"]
 
 
-def test_an_appended_task_runs_only_its_own_cells(clone: Clone) -> None:
+def test_a_changed_function_of_the_losses_runs_finetune_and_what_follows(clone: Clone) -> None:
+    clone.edit("gift_core/losses.py", "return by_image + by_text\n\n\n# By", "return 1.0 * (by_image + by_text)\n\n\n# By")
+    ran = clone.repro()
+    # the losses are only used by gift, but the code of finetune is one: every method trains again
+    trained = of_method("gift", FIRST, ["finetune"]) | of_method("finetune", FIRST, ["finetune"])
+    assert {stage for stage in ran if stage.startswith("finetune")} == trained
+    # a factor of 1.0 changes no weight, so nothing after finetune is stale
+    assert set(ran) == trained | {"check"}
+    clone.undo()
+    assert clone.repro() == ["check"]
+
+
+REFUSED = {
+    "a typo in a method's row": (
+        lambda params: params["methods"]["gift"]["losses"].update(distil=params["methods"]["gift"]["losses"].pop("distill")),
+        "methods.gift.losses.distil: unknown loss. Did you mean 'distill'?",
+    ),
+    "a method that is no row": (lambda params: params["run"]["methods"].append("lwff"), "unknown method 'lwff'"),
+    "a task with a command in its name": (
+        lambda params: params["tasks"].update({"a; touch pwned ;": dict(params["tasks"]["digits"])}),
+        "a; touch pwned ;",
+    ),
+    "a rate factor with a command": (
+        lambda params: params["sequence"][2].update(learning_rate_factor="1; touch pwned"),
+        "sequence[2].learning_rate_factor",
+    ),
+    "a method with a path": (
+        lambda params: (
+            params["methods"].update({"../..": dict(params["methods"]["finetune"])}),
+            params["run"]["methods"].append("../.."),
+        ),
+        "../..",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED.values(), ids=REFUSED)
+def test_bad_params_stop_before_anything_is_removed(
+    clone: Clone, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    before = clone.outputs()
+    params = clone.params
+    change(params)
+    clone.write_params(params)
+    assert set(clone.repro(expect=255)) <= {"check"}
+    assert message in clone.printed
+    assert clone.outputs() == before
+    assert not (clone.folder / "pwned").exists()
+    clone.undo()
+    assert set(clone.repro()) <= {"check"}
+
+
+def test_a_changed_loss_weight_runs_only_that_method_and_undoing_it_runs_nothing(clone: Clone) -> None:
+    params = clone.params
+    params["methods"]["gift"]["losses"]["align"]["weight"] = 0.5
+    clone.write_params(params)
+    expected = of_method("gift", FIRST, ["finetune", "evaluate"]) | {"check", "report"}
+    expected |= of_method("gift", range(1, 3), ["teach"])  # the teacher of step 0 is the pre-trained model
+    assert set(clone.repro()) == expected
+    clone.undo()
+    assert clone.repro() == ["check"]
+
+
+def test_a_changed_rate_of_the_last_step_runs_that_step_and_undoing_it_runs_nothing(clone: Clone) -> None:
+    params = clone.params
+    params["sequence"][2]["learning_rate_factor"] = 0.5
+    clone.write_params(params)
+    last = range(2, 3)
+    stages = ["finetune", "evaluate"]
+    expected = of_method("gift", last, stages) | of_method("finetune", last, stages) | {"check", "report"}
+    assert set(clone.repro()) == expected
+    clone.undo()
+    assert clone.repro() == ["check"]
+
+
+def test_a_changed_generator_seed_runs_synthesize_and_what_learns_from_it(clone: Clone) -> None:
+    params = clone.params
+    params["generator"]["seed"] += 1
+    clone.write_params(params)
+    expected = {f"synthesize@{step}" for step in FIRST} | of_method("gift", FIRST) | {"check", "report"}
+    # teach runs for every method, and writes the same for one without replay: its finetune does not run
+    expected |= of_method("finetune", FIRST, ["teach"])
+    assert set(clone.repro()) == expected
+    clone.undo()
+    assert clone.repro() == ["check"]
+
+
+def test_an_appended_task_runs_only_its_own_stages(clone: Clone) -> None:
     params = clone.params
     params["tasks"]["faces"] = dict(params["tasks"]["games"])
     params["sequence"].append({"task": "faces", "after": TASKS[-1], "learning_rate_factor": 1.0})
     clone.write_params(params)
-    expected = {"ingest@faces", "write_prompts@3", "synthesize@3", "finetune_plain@finetune-step3", "report"}
-    expected |= cells(["teach", "finetune", "evaluate"], "gift", range(3, 4)) | {"evaluate@finetune-step3"}
+    expected = {"check", "ingest@faces", "write_prompts@3", "synthesize@3", "report"}
+    expected |= of_method("gift", range(3, 4)) | of_method("finetune", range(3, 4))
     assert set(clone.repro()) == expected
+    clone.undo()
+    assert clone.repro() == ["check"]
 
 
-def test_a_changed_generator_seed_runs_synthesize_and_what_follows(clone: Clone) -> None:
-    params = clone.params
-    params["generator"]["seed"] += 1
-    clone.write_params(params)
-    ran = set(clone.repro())
-    assert {f"synthesize@{step}" for step in range(4)} <= ran
-    assert cells(["teach", "finetune", "evaluate"], "gift", range(4)) <= ran
-    assert not any(
-        "finetune_plain" in cell or "@finetune-" in cell or cell.startswith(("ingest", "write_")) for cell in ran
-    )
-
-
-def test_added_methods_run_only_their_own_cells(clone: Clone) -> None:
+def test_added_methods_are_names_in_one_list_and_run_only_their_own_stages(clone: Clone) -> None:
     params = clone.params
     params["run"]["methods"] += ["icarl", "individual"]
-    params["run"]["replay_real"] += ["icarl"]
-    params["run"]["replay_none"] += ["individual"]
     clone.write_params(params)
-    expected = cells(["teach_real", "finetune_real", "evaluate"], "icarl", range(4))
-    expected |= cells(["finetune_plain", "evaluate"], "individual", range(4)) | {"report"}
+    expected = of_method("icarl", FIRST) | of_method("individual", FIRST) | {"check", "report"}
     assert set(clone.repro()) == expected
     assert set(clone.metrics()) == {"zero_shot", "finetune", "gift", "icarl", "individual"}
+    clone.undo()
+    assert clone.repro() == ["check"]

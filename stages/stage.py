@@ -1,4 +1,4 @@
-"""What every stage's command shares: its options, its configuration, clear errors, and the note of its time."""
+"""What the commands of all stages share: options, configuration, clear errors, and a note of their run time."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from gift_core.layout import Layout
 
 if TYPE_CHECKING:
     from gift_core.config import Config, MethodConfig, StepConfig
+    from gift_core.replay.teach import ReplaySource
 
-Task = Annotated[str, typer.Argument(help="A task of params.yaml's sequence.", show_default=False)]
-Method = Annotated[str, typer.Argument(help="A method of params.yaml's run.methods.", show_default=False)]
+Task = Annotated[str, typer.Argument(help="A task in the sequence of params.yaml.", show_default=False)]
+Method = Annotated[str, typer.Argument(help="A method in run.methods of params.yaml.", show_default=False)]
 Params = Annotated[Path, typer.Option("--params", help="The experiment to read.")]
-Root = Annotated[Path, typer.Option("--root", help="The folder that holds data/ and reports/.")]
+Root = Annotated[Path, typer.Option("--root", help="The folder that contains data/ and reports/.")]
 PARAMS = Path("params.yaml")
 ROOT = Path()
 
 
 class GiftGroup(TyperGroup):
-    """Turns the library's errors into one plain message and exit code 1: a traceback is for our own bugs only."""
+    """Prints the library's errors as one message and exits with 1. Only bugs show a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -38,26 +39,30 @@ class GiftGroup(TyperGroup):
             typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
-            typer.secho("interrupted: nothing half-written was left; run it again to go on", err=True)
+            typer.secho("interrupted: no partial results were left. Run it again to continue.", err=True)
             raise typer.Exit(130) from None
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One run of a stage: the experiment, where things lie, and which cell of dvc.yaml this is."""
+@dataclass
+class Stage:
+    """One run of a stage: the experiment and the locations of its files.
+
+    `phase` says what the stage is doing, for the message when memory is insufficient.
+    """
 
     stage: str
     name: str
     config: Config
     layout: Layout
+    phase: str = "running"
 
     @property
     def title(self) -> str:
-        """The cell's name as DVC writes it: finetune@gift-birds."""
+        """The name that DVC shows: finetune@gift-birds."""
         return f"{self.stage}@{self.name}" if self.name else self.stage
 
     def say(self, message: str) -> None:
-        """Prints one line that begins with the cell's name."""
+        """Prints one line that begins with the title."""
         typer.echo(f"{self.title}: {message}")
 
     def step(self, task: str) -> StepConfig:
@@ -70,8 +75,12 @@ class Cell:
         return names[: names.index(self.step(task).task)]
 
     def tasks_so_far(self, task: str) -> tuple[Path, ...]:
-        """Returns the folders of all tasks up to and with `task`, in the sequence's order."""
+        """Returns the folders of all tasks up to and including `task`, in the order of the sequence."""
         return tuple(self.layout.task(name) for name in (*self.learned_before(task), task))
+
+    def method(self, name: str) -> MethodConfig:
+        """Returns the row of method `name`; UserError with the nearest name where there is none."""
+        return lookup(self.config.methods, name, "params.yaml: methods")
 
     def start_model(self, method: str, task: str) -> Path:
         """Returns the folder of the model from which the method starts to learn `task`."""
@@ -81,8 +90,24 @@ class Cell:
         }
         return starts[self.method(method).start]
 
+    def replay_source(self, method: str, task: str) -> ReplaySource:
+        """Returns the locations of the step's replay. Its seed depends on the task only: all methods see the same."""
+        from gift_core.replay.teach import ReplaySource
+
+        return ReplaySource(
+            root=self.layout.root,
+            tasks=self.tasks_so_far(task),
+            shards=self.layout.shards(task),
+            teacher=self.layout.teacher(method, task),
+            teacher_before=self.layout.teacher(method, self.step(task).after),
+            batch_size=self.config.training.replay_batch_size,
+            encode_batch_size=self.config.evaluation.batch_size,
+            names=("finetune", self.config.seed, task),
+            key=f"params.yaml: methods.{method}",
+        )
+
     def provenance(self, method: str, task: str, learning_rate_factor: float) -> dict[str, Any]:
-        """Returns what the model after `task` is made from: enough to make it again, nothing of when and where."""
+        """Returns what the model after `task` is made from. It contains no times and no machine names."""
         from gift_core.artifacts.atomic import sha256_of
         from gift_core.artifacts.models import model_hash
 
@@ -98,17 +123,13 @@ class Cell:
             "settings": self.method(method).model_dump(mode="json", exclude_unset=True),
         }
 
-    def method(self, name: str) -> MethodConfig:
-        """Returns the row of method `name`; UserError with the nearest name where there is none."""
-        return lookup(self.config.methods, name, "params.yaml: methods")
-
 
 @contextmanager
-def open_cell(stage: str, params: Path, root: Path, *, method: str = "", task: str = "") -> Iterator[Cell]:
-    """Reads the experiment, checks the names, yields the cell, and notes the seconds it took in .gift/timings.
+def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: str = "") -> Iterator[Stage]:
+    """Reads the experiment, checks the names, yields the stage, and writes its run time to .gift/timings.
 
-    Memory that does not suffice in the block becomes a UserError that says what to change (gift_core.out_of_memory).
-    Stages import what is slow to import inside the block: a wrong name is met at once.
+    Where memory is insufficient within the block, raises a UserError that says what to change
+    (gift_core.out_of_memory). Commands import slow modules inside the block, so that a wrong name is reported at once.
     """
     from gift_core.config import load_config
 
@@ -116,18 +137,18 @@ def open_cell(stage: str, params: Path, root: Path, *, method: str = "", task: s
     if not params.is_file():
         raise UserError(f"--params {params}: no such file. Run in the project's root, or name the file.")
     name = "-".join(part for part in (method, task) if part)
-    cell = Cell(stage, name, load_config(params), Layout(root))
+    opened = Stage(stage, name, load_config(params), Layout(root))
     if method:
-        cell.method(method)
+        opened.method(method)
     if task:
-        lookup(cell.config.tasks, task, "params.yaml: tasks")
+        lookup(opened.config.tasks, task, "params.yaml: tasks")
     try:
-        yield cell
+        yield opened
     except Exception as error:
-        shortage = out_of_memory.explain(error, stage=stage, cell=cell.title, config=cell.config)
+        shortage = out_of_memory.explain(error, stage=stage, title=opened.title, phase=opened.phase, config=opened.config)
         if shortage is None:
             raise
         raise shortage from error
-    note = cell.layout.timings() / stage / f"{name or stage}.json"
+    note = opened.layout.timings() / stage / f"{name or stage}.json"
     note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps({"seconds": round(time.monotonic() - started, 2)}) + "\n")

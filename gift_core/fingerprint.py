@@ -1,0 +1,236 @@
+"""Fingerprints of the code that a stage runs, so that DVC runs a stage again when its code changes, and only then.
+
+A fingerprint covers every module that the stage's command imports, at any depth. It is computed from syntax trees, so
+comments, docstrings, layout, type-checking imports and the texts of raised errors do not count. It is the same on every
+supported Python version. Data files that lie beside the modules count by their bytes.
+
+The sections of params.yaml (gift_core.config) count by their methods and their defaults only: their values are DVC
+parameters, and a new key or check in them must not run everything again.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from gift_core.config.section import Section
+
+PACKAGES = ("gift_core", "stages")
+CONFIG = "gift_core/config/"
+# What a person sees while a stage runs. It does not change what the stage writes.
+DISPLAY = ("gift_core/progress.py", "gift_core/out_of_memory.py")
+SHOWN_DIGITS = 16
+
+
+@dataclass
+class CodeBase:
+    """The modules below `root`. Each is read and parsed once."""
+
+    root: Path
+    _modules: dict[Path, Module] = field(default_factory=dict)
+
+    def module(self, path: Path) -> Module:
+        """Returns the module in the file `path`."""
+        if path not in self._modules:
+            self._modules[path] = Module(path, ast.parse(path.read_text(encoding="utf-8"), str(path)))
+        return self._modules[path]
+
+    def find(self, name: str) -> Path | None:
+        """Returns the file of one of our modules by its dotted name, None for any other name."""
+        if name.split(".")[0] not in PACKAGES:
+            return None
+        path = self.root.joinpath(*name.split("."))
+        return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+    def _files(self, name: str) -> list[Path]:
+        """The module of a dotted name, and the packages that contain it."""
+        parts = name.split(".")
+        found = [self.find(".".join(parts[:end])) for end in range(1, len(parts) + 1)]
+        return [file for file in found if file]
+
+    def closure(self, path: Path) -> list[Path]:
+        """Returns every file of ours that running `path` may import, itself included, sorted."""
+        seen: set[Path] = set()
+        waiting = [path]
+        while waiting:
+            current = waiting.pop()
+            if current not in seen:
+                seen.add(current)
+                waiting += [file for name in self.module(current).imports for file in self._files(name)]
+        return sorted(seen)
+
+    def fingerprint(self, path: Path) -> dict[str, str]:
+        """Returns {file: hash} of the modules that running `path` imports, and of the data files beside them."""
+        modules = self.closure(path)
+        hashes = {self._relative(module): self._hash(module) for module in modules}
+        files = sorted({file for module in modules for file in data_files_beside(module)})
+        return {name: digest for name, digest in hashes.items() if digest} | {
+            self._relative(file): _shown(file.read_bytes()) for file in files
+        }
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def _hash(self, path: Path) -> str:
+        """Empty where nothing of the module counts."""
+        name, module = self._relative(path), self.module(path)
+        if name.startswith(DISPLAY):
+            return ""
+        text = module.methods if name.startswith(CONFIG) else module.text
+        return _shown(text.encode()) if text else ""
+
+
+@dataclass(frozen=True)
+class Module:
+    """A parsed module."""
+
+    path: Path
+    tree: ast.Module
+
+    @cached_property
+    def imports(self) -> frozenset[str]:
+        """The dotted names that it imports when it runs, also inside functions."""
+        names: set[str] = set()
+        for node in _running_nodes(self.tree):
+            if isinstance(node, ast.Import):
+                names.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module)
+                names.update(f"{node.module}.{alias.name}" for alias in node.names)
+        return frozenset(names)
+
+    @cached_property
+    def text(self) -> str:
+        """The syntax tree as text, see `normalized`."""
+        return "".join(normalized(self.tree))
+
+    @cached_property
+    def methods(self) -> str:
+        """The functions of its classes as text."""
+        classes = [node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef)]
+        functions = [(each.name, node) for each in classes for node in each.body if isinstance(node, ast.FunctionDef)]
+        return "".join(name + "".join(normalized(node)) for name, node in functions)
+
+
+def normalized(node: ast.AST) -> Iterator[str]:
+    """Yields the syntax tree as text that is the same on every Python version.
+
+    ast.dump and ast.unparse are not: their output changed in 3.9, 3.12 and 3.13. Empty fields are left out, since new
+    versions of Python add fields.
+    """
+    yield type(node).__name__
+    if isinstance(node, ast.Constant):
+        yield f"<{type(node.value).__name__} {node.value!r}>"
+        return
+    for name, value in _counting_fields(node):
+        values = [each for each in (value if isinstance(value, list) else [value]) if not _is_type_checking(each)]
+        if values:
+            yield f"({name}"
+            for each in values:
+                yield from normalized(each) if isinstance(each, ast.AST) else [f"<{each!r}>"]
+            yield ")"
+
+
+def _counting_fields(node: ast.AST) -> Iterator[tuple[str, Any]]:
+    """The fields of a node without documentation, messages of errors, and empty ones."""
+    if isinstance(node, ast.Raise):
+        yield "exc", node.exc.func if isinstance(node.exc, ast.Call) else node.exc or []
+        return
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if name in ("ctx", "type_comment") or (name == "msg" and isinstance(node, ast.Assert)):
+            continue
+        if name == "body" and isinstance(value, list) and _has_docstring(node, value):
+            value = value[1:]
+        if value is not None:
+            yield name, value
+
+
+def _has_docstring(node: ast.AST, body: list[ast.stmt]) -> bool:
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    first = body[0] if body else None
+    return (
+        isinstance(node, documented)
+        and isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    )
+
+
+def _running_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if not _is_type_checking(node):
+            yield node
+            yield from _running_nodes(node)
+
+
+def _is_type_checking(node: object) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def data_files_beside(module: Path) -> list[Path]:
+    """Returns the files beside a module and in folders beside it that are no packages, without Python files."""
+    found: list[Path] = []
+    for entry in module.parent.iterdir():
+        if entry.is_dir() and entry.name != "__pycache__" and not any(entry.rglob("*.py")):
+            found += [file for file in entry.rglob("*") if file.is_file()]
+        elif entry.is_file() and entry.suffix not in (".py", ".pyc", ".md"):
+            found.append(entry)
+    return found
+
+
+def schema_defaults(annotation: Any) -> dict[str, str]:
+    """Returns {"MethodConfig.start": "'previous'", ...}: the defaults below a section of params.yaml.
+
+    A default of None stands for something that is left out and does not count, so that new optional keys run nothing.
+    """
+    found: dict[str, str] = {}
+    for section in _sections(annotation):
+        for name, info in section.model_fields.items():
+            if not info.is_required() and info.default is not None:
+                found[f"{section.__name__}.{name}"] = repr(info.default)
+            found |= schema_defaults(info.annotation)
+    return found
+
+
+def _sections(annotation: Any) -> list[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    if get_origin(annotation) in (Annotated, Union, types.UnionType, dict, tuple, list):
+        return [section for argument in get_args(annotation) for section in _sections(argument)]
+    return []
+
+
+def fingerprints(root: Path, params_of: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
+    """Returns {stage: {"code": {file: hash}, "defaults": {key: value}}} for each stage of `params_of`.
+
+    `root` holds gift_core/ and stages/; stages/<stage>.py is the stage's command. `params_of` gives the DVC parameters
+    of each stage, whose sections' defaults count.
+    """
+    from gift_core.config.experiment import Config
+
+    code = CodeBase(root)
+    return {
+        stage: {
+            "code": code.fingerprint(root / "stages" / f"{stage}.py"),
+            "defaults": _defaults_of(Config, params),
+        }
+        for stage, params in params_of.items()
+    }
+
+
+def _defaults_of(config: type[Section], params: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in sorted({param.split(".")[0] for param in params}):
+        found |= schema_defaults(config.model_fields[name].annotation)
+    return dict(sorted(found.items()))
+
+
+def _shown(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:SHOWN_DIGITS]

@@ -1,0 +1,25 @@
+"""check: validates params.yaml and writes a fingerprint of the code of every other stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stages.stage import PARAMS, ROOT, Params, Root, open_stage
+
+
+def check(params: Params = PARAMS, root: Root = ROOT) -> None:
+    """Check params.yaml, and write what each stage depends on of the code: data/code/<stage>.json.
+
+    DVC runs this stage first. An error in params.yaml stops here, before any
+    result is removed.
+    """
+    with open_stage("check", params, root) as stage:
+        from gift_core.artifacts.json_files import write_json
+        from gift_core.fingerprint import fingerprints
+        from gift_core.stage_graph import read_params
+
+        project = Path(__file__).resolve().parents[1]
+        params_of = {name: keys for name, keys in read_params(project).items() if name != "check"}
+        for name, fingerprint in fingerprints(project, params_of).items():
+            write_json(stage.layout.code(name), fingerprint)
+        stage.say(f"{params} is valid; fingerprints of {len(params_of)} stages")
