@@ -17,15 +17,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
-from gift_core.config.section import Section
+if TYPE_CHECKING:
+    from gift_core.config.section import Section
 
 PACKAGES = ("gift_core", "stages")
 CONFIG = "gift_core/config/"
 # What a person sees while a stage runs. It does not change what the stage writes.
 DISPLAY = ("gift_core/progress.py", "gift_core/out_of_memory.py")
-SHOWN_DIGITS = 16
+DIGITS = 16
 
 
 @dataclass
@@ -71,7 +72,7 @@ class CodeBase:
         hashes = {self._relative(module): self._hash(module) for module in modules}
         files = sorted({file for module in modules for file in data_files_beside(module)})
         return {name: digest for name, digest in hashes.items() if digest} | {
-            self._relative(file): _shown(file.read_bytes()) for file in files
+            self._relative(file): _digest(file.read_bytes()) for file in files
         }
 
     def _relative(self, path: Path) -> str:
@@ -83,7 +84,7 @@ class CodeBase:
         if name.startswith(DISPLAY):
             return ""
         text = module.methods if name.startswith(CONFIG) else module.text
-        return _shown(text.encode()) if text else ""
+        return _digest(text.encode()) if text else ""
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,8 @@ def schema_defaults(annotation: Any) -> dict[str, str]:
 
 
 def _sections(annotation: Any) -> list[type[Section]]:
+    from gift_core.config.section import Section
+
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
     if get_origin(annotation) in (Annotated, Union, types.UnionType, dict, tuple, list):
@@ -232,5 +235,5 @@ def _defaults_of(config: type[Section], params: list[str]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _shown(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:SHOWN_DIGITS]
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:DIGITS]
