@@ -29,8 +29,8 @@ PHASES = {
     "finetune": "training",
     "teach": "asking the teacher",
     "synthesize": "drawing images",
-    "evaluate_matrix": "testing",
-    "evaluate_seen": "testing",
+    "evaluate_task_incremental": "testing",
+    "evaluate_class_incremental": "testing",
     "save_clip": "saving the model",
 }
 # By stage: keys of params.yaml in the order in which to try them, and what to write there.

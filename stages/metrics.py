@@ -1,4 +1,4 @@
-"""metrics FILE...: the metrics of anyone's accuracy rows."""
+"""metrics FILE...: Transfer, Avg, Last and Forgetting of accuracy rows from anywhere."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) ->
 
     Columns: method, step, trained_task, eval_task, and top1 (0-1) or
     top1_percent (0-100). Steps count from 0 in the order of training; -1 is the
-    pre-trained model. Class-incremental: a row a step, with eval_task "seen"; the
-    pre-trained model's are "seen:<task>", for all classes up to that task's.
+    pre-trained model. The optional column protocol is task_incremental (the
+    default) or class_incremental: then each step has one row on the classes of all
+    tasks so far, with the task it trained as eval_task.
     """
-    from gift_core.artifacts.accuracy_rows import read_accuracy_rows
+    from gift_core.artifacts.accuracy import read_accuracy_rows
     from gift_core.metrics import metrics_by_method, metrics_by_task
 
     rows = read_accuracy_rows(files)

@@ -54,11 +54,11 @@ def summary(benchmark: Benchmark) -> pd.DataFrame:
 
 
 def accuracy_rows(benchmark: Benchmark) -> pd.DataFrame:
-    """method, step, trained_task, eval_task, top1 (0-1) of the methods whose accuracies are known; else no rows."""
+    """Returns rows as artifacts.accuracy.read_accuracy_rows does, of the methods whose accuracies were published."""
     if not (files(__package__) / benchmark.accuracies_file).is_file():
-        none: pd.DataFrame = pd.DataFrame(columns=["method", "step", "trained_task", "eval_task", "top1"])
+        none: pd.DataFrame = pd.DataFrame(columns=["method", "protocol", "step", "trained_task", "eval_task", "top1"])
         return none
-    rows = _read(benchmark.accuracies_file)
+    rows = _read(benchmark.accuracies_file).assign(protocol="task_incremental")
     fractions: pd.DataFrame = rows.assign(top1=rows["top1_percent"] / 100).drop(columns="top1_percent")
     return fractions
 
