@@ -31,7 +31,6 @@ from gift_core.errors import ContractError, UserError
 from gift_core.progress import progress, progress_bar
 
 KEY = "params.yaml: evaluation.protocol: class_incremental"
-Row = dict[str, str | int | float]
 Measurement = tuple[pd.DataFrame, dict[str, str]]  # rows of artifacts.accuracy, and their metadata
 
 
@@ -302,7 +301,7 @@ def _share_correct(image_ND: torch.Tensor, class_KD: torch.Tensor, labels_N: tor
 
 def _row(
     inputs: EvaluationInputs, protocol: str, *, step: int, eval_task: str, phase: str, accuracy: float, n: int
-) -> Row:
+) -> dict[str, str | int | float]:
     """One row of artifacts.accuracy; at step -1 trained_task and phase are "pretrained"."""
     before = step == PRETRAINED_STEP
     return {

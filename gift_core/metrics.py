@@ -25,30 +25,48 @@ LISTED = 5  # missing or repeated rows that an error names
 Metrics = dict[str, float | None]
 
 
+@dataclass(frozen=True)
+class Summary:
+    """A method's accuracies (0-1), as its protocol arranges them: PROTOCOLS[protocol].accuracies."""
+
+    protocol: str
+    accuracies: pd.DataFrame | pd.Series
+
+    @property
+    def metrics(self) -> Metrics:
+        """{"transfer", "avg", "last", "forgetting"} in percent, unrounded.
+
+        Class-incremental methods have neither transfer nor forgetting: None.
+        """
+        return _in_percent(PROTOCOLS[self.protocol].scores(self.accuracies))
+
+    @property
+    def by_task(self) -> dict[str, Metrics]:
+        """{"<task>": {"transfer", "avg", "last", "forgetting"}} in percent, unrounded, tasks in the order of training.
+
+        Their means over the tasks are `metrics`. The first task has no transfer and the last one no forgetting: None.
+        A class-incremental method has no metrics by task: {}.
+        """
+        by_task = PROTOCOLS[self.protocol].scores_by_task(self.accuracies)
+        return {task: _in_percent(row) for task, row in by_task.items()}
+
+
+def summarize(rows: pd.DataFrame) -> dict[str, Summary]:
+    """Returns {"<method>": Summary}, the zero-shot model first (with_zero_shot), then the methods as their rows come.
+
+    The methods may differ in their protocols. UserError names the rows that are missing or given twice.
+    """
+    complete = with_zero_shot(rows)
+    protocols = {str(method): protocol_of(complete, str(method)) for method in dict.fromkeys(complete["method"])}
+    return {
+        method: Summary(protocol, PROTOCOLS[protocol].accuracies(complete, method))
+        for method, protocol in protocols.items()
+    }
+
+
 def metrics_by_method(rows: pd.DataFrame) -> dict[str, Metrics]:
-    """Returns {"<method>": {"transfer", "avg", "last", "forgetting"}} in percent, unrounded; zero_shot comes first.
-
-    The methods of `rows` may differ in their protocols. Class-incremental methods have neither transfer nor forgetting:
-    None. UserError names the rows that are missing or given twice.
-    """
-    complete = with_zero_shot(rows)
-    return {
-        method: _in_percent(protocol.scores(protocol.accuracies(complete, method)))
-        for method, protocol in _protocols_of(complete).items()
-    }
-
-
-def metrics_by_task(rows: pd.DataFrame) -> dict[str, dict[str, Metrics]]:
-    """Returns {"<method>": {"<task>": {"transfer", "avg", "last", "forgetting"}}} in percent, tasks in their order.
-
-    Their means over the tasks are the numbers of metrics_by_method. The first task has no transfer and the last one no
-    forgetting: None. A class-incremental method has no metrics by task: {}. `rows` and errors as in metrics_by_method.
-    """
-    complete = with_zero_shot(rows)
-    return {
-        method: protocol.scores_by_task(protocol.accuracies(complete, method))
-        for method, protocol in _protocols_of(complete).items()
-    }
+    """Returns {"<method>": {"transfer", "avg", "last", "forgetting"}} in percent: the metrics of `summarize`."""
+    return {method: summary.metrics for method, summary in summarize(rows).items()}
 
 
 def protocol_of(rows: pd.DataFrame, method: str) -> str:
@@ -169,9 +187,10 @@ def _columns_by_task(matrix: pd.DataFrame) -> dict[str, pd.Series]:
     }
 
 
-def _matrix_scores_by_task(matrix: pd.DataFrame) -> dict[str, Metrics]:
+def matrix_scores_by_task(matrix: pd.DataFrame) -> dict[str, Metrics]:
+    """Returns each task's metrics in the matrix's unit; None: the first task's transfer, the last one's forgetting."""
     columns = {name: column.to_dict() for name, column in _columns_by_task(matrix).items()}
-    return {task: _in_percent({name: columns[name].get(task) for name in METRICS}) for task in matrix.columns}
+    return {task: {name: columns[name].get(task) for name in METRICS} for task in matrix.columns}
 
 
 @dataclass(frozen=True)
@@ -179,7 +198,7 @@ class Protocol:
     """How a method's accuracies are summarized.
 
     `accuracies` makes the method's rows the matrix or the curve, whose index are the tasks in the order of training.
-    `scores` and `scores_by_task` take that matrix or curve; the latter is in percent. `metrics` are those that exist.
+    `scores` and `scores_by_task` take that matrix or curve, and keep its unit. `metrics` are those that exist.
     `pretrained_rows` selects the rows of the pre-trained model that belong to the step of a task.
     """
 
@@ -195,7 +214,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
         metrics=METRICS,
         accuracies=accuracy_matrix,
         scores=matrix_scores,
-        scores_by_task=_matrix_scores_by_task,
+        scores_by_task=matrix_scores_by_task,
         pretrained_rows=lambda rows, task: rows,
     ),
     CLASS_INCREMENTAL: Protocol(
@@ -206,15 +225,6 @@ PROTOCOLS: Mapping[str, Protocol] = {
         pretrained_rows=lambda rows, task: rows[rows["eval_task"] == task],
     ),
 }
-
-
-def _protocols_of(rows: pd.DataFrame) -> dict[str, Protocol]:
-    return {method: PROTOCOLS[protocol_of(rows, method)] for method in _methods_of(rows)}
-
-
-def _methods_of(rows: pd.DataFrame) -> list[str]:
-    """The methods in the order of their first rows."""
-    return [str(method) for method in dict.fromkeys(rows["method"])]
 
 
 def _own_rows(rows: pd.DataFrame, method: str) -> tuple[pd.DataFrame, list[str]]:
@@ -248,7 +258,7 @@ def _task_order(rows: pd.DataFrame, method: str) -> list[str]:
 
 
 def _order_for_zero_shot(after: pd.DataFrame, first: str) -> list[str]:
-    methods = _methods_of(after)
+    methods = [str(method) for method in dict.fromkeys(after["method"])]
     learner = first if first in methods or not methods else methods[0]
     return _task_order(after[after["method"] == learner], learner)
 

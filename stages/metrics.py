@@ -28,11 +28,11 @@ def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) ->
     tasks so far, with the task it trained as eval_task.
     """
     from gift_core.artifacts.accuracy import read_accuracy_rows
-    from gift_core.metrics import metrics_by_method, metrics_by_task
+    from gift_core.metrics import summarize
 
-    rows = read_accuracy_rows(files)
-    by_method = metrics_by_method(rows)
-    by_task = metrics_by_task(rows)
+    summaries = summarize(read_accuracy_rows(files))
+    by_method = {method: summary.metrics for method, summary in summaries.items()}
+    by_task = {method: summary.by_task for method, summary in summaries.items()}
     _note_different_tasks(by_task)
     shown = by_task if per_task else {}
     if as_json:

@@ -19,8 +19,8 @@ from gift_core.metrics import (
     last_by_task,
     matrix_scores,
     metrics_by_method,
-    metrics_by_task,
     protocol_of,
+    summarize,
     transfer_by_task,
     with_zero_shot,
 )
@@ -84,7 +84,7 @@ def test_rows_by_task() -> None:
 
 
 def test_rows_by_task_are_percent_and_none_where_a_number_does_not_exist() -> None:
-    by_task = metrics_by_task(rows_of(MATRIX))["gift"]
+    by_task = summarize(rows_of(MATRIX))["gift"].by_task
     assert list(by_task) == ["a", "b", "c"]
     assert by_task["b"] == pytest.approx({"transfer": 40.0, "avg": 160 / 3, "last": 50.0, "forgetting": 20.0})
     assert by_task["a"]["transfer"] is None and by_task["c"]["forgetting"] is None
@@ -92,7 +92,7 @@ def test_rows_by_task_are_percent_and_none_where_a_number_does_not_exist() -> No
 
 @pytest.mark.parametrize("method", sorted(PRINTED))
 def test_published_rows_by_task_have_the_metrics_as_their_means(method: str) -> None:
-    by_task = metrics_by_task(published())[method].values()
+    by_task = summarize(published())[method].by_task.values()
     for name, value in metrics_by_method(published())[method].items():
         existing = [row[name] for row in by_task if row[name] is not None]
         assert sum(existing) / len(existing) == pytest.approx(value)
@@ -109,7 +109,7 @@ def curve_rows(method: str = "cil") -> pd.DataFrame:
 def test_class_incremental_metrics_by_hand() -> None:
     expected = {"transfer": None, "avg": pytest.approx(75.0), "last": pytest.approx(60.0), "forgetting": None}
     assert metrics_by_method(curve_rows()) == {"cil": expected}
-    assert metrics_by_task(curve_rows()) == {"cil": {}}
+    assert summarize(curve_rows())["cil"].by_task == {}
 
 
 def test_class_incremental_accuracies_are_in_the_order_of_the_steps() -> None:
@@ -118,7 +118,7 @@ def test_class_incremental_accuracies_are_in_the_order_of_the_steps() -> None:
     assert curve_scores(accuracies)["last"] == 0.6
 
 
-def test_both_settings_stand_side_by_side() -> None:
+def test_methods_of_both_protocols_are_measured_together() -> None:
     both = metrics_by_method(pd.concat([curve_rows(), rows_of(MATRIX)]))
     assert both == metrics_by_method(curve_rows()) | metrics_by_method(rows_of(MATRIX))
 
@@ -156,7 +156,7 @@ def test_of_two_methods_the_pretrained_rows_of_the_first_are_taken() -> None:
     )
 
 
-def test_a_moment_without_the_pretrained_model_is_named() -> None:
+def test_a_step_without_the_pretrained_model_is_named() -> None:
     with pytest.raises(UserError, match=r"accuracies of cil: missing: step -1 on x\. Add these rows"):
         metrics_by_method(pd.concat([curve_rows(), curve_before(0.8, 0.6)]))
 
@@ -213,14 +213,14 @@ def test_a_task_trained_twice_is_named() -> None:
         accuracy_matrix(pd.concat([rows_of(MATRIX), again]), "gift")
 
 
-def test_missing_cells_are_named() -> None:
+def test_missing_rows_are_named() -> None:
     with pytest.raises(
         UserError, match=r"accuracies of gift: missing: step 1 on c, step 2 on a\. Run stage evaluate, or add"
     ):
         accuracy_matrix(rows_of(MATRIX).drop([5, 6]), "gift")
 
 
-def test_cells_given_twice_are_named() -> None:
+def test_rows_given_twice_are_named() -> None:
     rows = rows_of(MATRIX)
     with pytest.raises(UserError, match="given twice: step 1 on b"):
         accuracy_matrix(pd.concat([rows, rows.iloc[[4]]]), "gift")

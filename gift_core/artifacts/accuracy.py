@@ -47,7 +47,7 @@ SCHEMA = pa.schema(
 TEXTS = ("method", "trained_task", "eval_task")
 LARGEST = {"top1": 1, "top1_percent": 100}  # the accuracy's column, and its largest value
 COLUMNS = (*TEXTS, "protocol", "step", *LARGEST)
-KEY = ["method", "protocol", "step", "eval_task"]
+UNIQUE = ["method", "protocol", "step", "eval_task"]
 
 
 def write_accuracy(path: Path, rows: pd.DataFrame, metadata: Mapping[str, str]) -> None:
@@ -245,10 +245,10 @@ def _numbers(column: pd.Series) -> pd.Series:
 
 
 def _require_unique(rows: pd.DataFrame) -> None:
-    repeated = rows[rows.duplicated(KEY, keep=False)]
+    repeated = rows[rows.duplicated(UNIQUE, keep=False)]
     if len(repeated):
         row = repeated.iloc[0]
-        positions = repeated.index[(repeated[KEY] == row[KEY]).all(axis=1)]
+        positions = repeated.index[(repeated[UNIQUE] == row[UNIQUE]).all(axis=1)]
         raise UserError(
             f"{positions[0]} and {positions[1]}: both give {row.method}, step {row.step}, on {row.eval_task}. "
             "Keep one of them."

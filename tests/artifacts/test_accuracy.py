@@ -156,7 +156,7 @@ def test_parquet_of_other_types_is_read(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(read_accuracy_rows([tmp_path]), FOREIGN, check_like=True, check_dtype=False)
 
 
-def test_an_empty_cell_of_parquet_is_named(tmp_path: Path) -> None:
+def test_an_empty_value_of_parquet_is_named(tmp_path: Path) -> None:
     FOREIGN.assign(eval_task=["007", None]).to_parquet(tmp_path / "rows.parquet")
     with pytest.raises(UserError, match="row 2, column eval_task: is empty"):
         read_accuracy_rows([tmp_path])

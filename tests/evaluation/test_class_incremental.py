@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 from torch.nn import functional
 
+from gift_core import evaluation
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
 from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_task
 from gift_core.clip.folder import load_folder
@@ -36,10 +40,10 @@ def measure(
 
 
 def chain(models: dict[str, Path], tasks: dict[str, Path]) -> list[Measurement]:
-    cells: list[Measurement] = []
+    steps: list[Measurement] = []
     for step in range(len(TASKS)):
-        cells.append(measure(models, tasks, step, cells[-1][1] if cells else None))
-    return cells
+        steps.append(measure(models, tasks, step, steps[-1][1] if steps else None))
+    return steps
 
 
 def slow_hits(model: Path, folders: list[Path]) -> tuple[int, int]:
@@ -73,10 +77,8 @@ def test_a_step_adds_one_row_of_its_model_and_one_of_the_pretrained(
     models: dict[str, Path], tasks: dict[str, Path]
 ) -> None:
     rows, _ = measure(models, tasks, 1)
-    cells = (
-        rows[["method", "protocol", "step", "trained_task", "eval_task", "phase", "n"]].to_records(index=False).tolist()
-    )
-    assert cells == [
+    columns = ["method", "protocol", "step", "trained_task", "eval_task", "phase", "n"]
+    assert rows[columns].to_records(index=False).tolist() == [
         ("gift", "class_incremental", -1, "pretrained", "digits", "pretrained", 9),
         ("gift", "class_incremental", 1, "digits", "digits", "current", 9),
     ]
@@ -85,11 +87,11 @@ def test_a_step_adds_one_row_of_its_model_and_one_of_the_pretrained(
 def test_the_chain_passes_the_contract_and_becomes_metrics_with_a_zero_shot_row(
     models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path
 ) -> None:
-    cells = []
+    frames = []
     for step, (rows, metadata) in enumerate(chain(models, tasks)):
         write_accuracy(tmp_path / f"{step}.parquet", rows, metadata)
-        cells.append(read_accuracy(tmp_path / f"{step}.parquet")[0])
-    rows = pd.concat(cells)
+        frames.append(read_accuracy(tmp_path / f"{step}.parquet")[0])
+    rows = pd.concat(frames)
     metrics = metrics_by_method(rows)
     assert list(metrics) == ["zero_shot", "gift"]
     last = [slow_hits(models[model], list(tasks.values())) for model in ("pretrained", "faces")]
@@ -141,6 +143,24 @@ def test_a_class_in_two_tasks_is_met_before_any_image_is_read(models: dict[str, 
     write_task(tasks["digits"], described("digits", "Letters One", "two"), images, images, images_per_shard=3)
     with pytest.raises(UserError, match="tasks letters and digits both have the class 'letters one' and 'Letters One'"):
         measure(models, tasks, 1)
+
+
+def test_nothing_is_read_or_encoded_twice(
+    models: dict[str, Path], tasks: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: Counter[str] = Counter()
+    for name in ("read_task", "index_task", "load_folder", "class_features"):
+        monkeypatch.setattr(evaluation, name, counted(name, getattr(evaluation, name), calls))
+    measure(models, tasks, 2)
+    assert calls == {"read_task": 3, "index_task": 3, "load_folder": 2, "class_features": 2 * 3}
+
+
+def counted(name: str, function: Callable[..., Any], calls: Counter[str]) -> Callable[..., Any]:
+    def call(*arguments: Any, **options: Any) -> Any:
+        calls[name] += 1
+        return function(*arguments, **options)
+
+    return call
 
 
 def test_the_summary_names_both_models(models: dict[str, Path], tasks: dict[str, Path]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -34,18 +36,21 @@ def measure(
     return evaluate_task_incremental(inputs_of(models, tasks, step, previous=previous, model_for=model_for))
 
 
+def in_short(rows: pd.DataFrame) -> list[tuple[Any, ...]]:
+    columns = ["step", "trained_task", "eval_task", "phase", "n"]
+    return rows[columns].to_records(index=False).tolist()  # type: ignore[no-any-return]
+
+
 def test_the_first_step_measures_its_model_and_the_pretrained_one(
     models: dict[str, Path], tasks: dict[str, Path]
 ) -> None:
     rows, _ = measure(models, tasks, 0)
-    cells = rows[["step", "trained_task", "eval_task", "phase", "n"]].to_records(index=False).tolist()
-    assert cells == [(-1, "pretrained", "letters", "pretrained", 4), (0, "letters", "letters", "current", 4)]
+    assert in_short(rows) == [(-1, "pretrained", "letters", "pretrained", 4), (0, "letters", "letters", "current", 4)]
 
 
 def test_a_later_step_adds_an_l_its_row_and_its_column(models: dict[str, Path], tasks: dict[str, Path]) -> None:
     rows, _ = measure(models, tasks, 2)
-    cells = rows[["step", "trained_task", "eval_task", "phase", "n"]].to_records(index=False).tolist()
-    assert cells == [
+    assert in_short(rows) == [
         (-1, "pretrained", "faces", "pretrained", 6),
         (0, "letters", "faces", "future", 6),
         (1, "digits", "faces", "future", 6),
@@ -56,8 +61,8 @@ def test_a_later_step_adds_an_l_its_row_and_its_column(models: dict[str, Path], 
 
 
 def test_all_steps_together_are_the_whole_matrix_once(models: dict[str, Path], tasks: dict[str, Path]) -> None:
-    cells = [tuple(cell) for step in range(3) for cell in measure(models, tasks, step)[0][["step", "eval_task"]].values]
-    assert len(cells) == len(set(cells)) == 4 * 3
+    rows = pd.concat([measure(models, tasks, step)[0] for step in range(3)])
+    assert len(rows) == len(rows[["step", "eval_task"]].drop_duplicates()) == 4 * 3
 
 
 def test_rows_satisfy_the_artifacts_contract(models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path) -> None:
@@ -126,13 +131,13 @@ def test_each_task_is_classified_by_the_model_that_the_method_has_for_it(
     models_of: dict[int, list[str]],
 ) -> None:
     """Of a store with a model a task: the past by the task's own model, the future by the pre-trained one."""
-    cells = {
+    top1 = {
         (row.step, row.eval_task): row.top1
         for step in range(3)
         for row in measure(signed_models, tasks, step, model_for=model_for)[0].itertuples()
     }
     numbers = {name: number for number, name in enumerate(("pretrained", *TASKS))}
-    assert cells == {
+    assert top1 == {
         (step, task): pytest.approx(numbers[model] / 10 + IMAGES[task] / 100)
         for step, row in models_of.items()
         for model, task in zip(row, TASKS, strict=True)

@@ -1,4 +1,4 @@
-"""`gift metrics`: the published numbers from their rows, and what bad rows meet."""
+"""`gift metrics`: the published numbers from their rows, and the errors of bad rows."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def write_pipeline(root: Path, method: str) -> None:
     layout = Layout(root)
     write_empty_accuracy(layout.pretrained_accuracy(), {})
     matrix = {-1: BEFORE, 0: MATRIX[0], 1: MATRIX[1]}
-    for at, cells in {0: [(0, 0), (-1, 0)], 1: [(1, 0), (1, 1), (0, 1), (-1, 1)]}.items():
+    for at, pairs in {0: [(0, 0), (-1, 0)], 1: [(1, 0), (1, 1), (0, 1), (-1, 1)]}.items():
         rows = [
             {
                 "method": method,
@@ -151,7 +151,7 @@ def write_pipeline(root: Path, method: str) -> None:
                 "top1": matrix[step][task],
                 "n": 8,
             }
-            for step, task in cells
+            for step, task in pairs
         ]
         write_accuracy(layout.accuracy(method, TASKS[at]), pd.DataFrame(rows), {})
 
@@ -173,7 +173,7 @@ def test_rows_of_a_method_may_lie_in_several_files(tmp_path: Path) -> None:
     assert computed(tmp_path) == computed(tmp_path / "step_1.csv", tmp_path / "step_0.csv") == {"gift": BY_HAND}
 
 
-def test_methods_of_different_tasks_are_pointed_out_beside_the_numbers(csv: Csv) -> None:
+def test_methods_of_different_tasks_get_a_note_beside_the_numbers(csv: Csv) -> None:
     of_tasks = pd.concat([rows_of(), rows_of(((0.5,),), "short")]).assign(protocol="task_incremental")
     path = csv(pd.concat([of_tasks, curve_of()]))
     assert "note: not all methods learned the same tasks in the same order" in run(path).stderr
@@ -230,11 +230,11 @@ BAD_ROWS = {
     "a column twice": ("method,step,step,trained_task,eval_task,top1\n", "column 'step' comes twice. Keep one"),
     "no rows": (rows_of()[:0], "rows.csv: no rows. Give a file"),
     "nothing at all": ("", "rows.csv: is empty. Give it a header"),
-    "cell given twice": (
+    "row given twice": (
         pd.concat([rows_of(), rows_of()[:1]]),
         "rows.csv: row 1 and rows.csv: row 5: both give gift, step 0, on pets. Keep one of them.",
     ),
-    "cell missing": (
+    "row missing": (
         rows_of().drop(2),
         "accuracies of gift: missing: step 1 on pets. Run stage evaluate, or add these rows.",
     ),
@@ -274,7 +274,7 @@ BAD_ROWS = {
 
 
 @pytest.mark.parametrize(("rows", "message"), BAD_ROWS.values(), ids=BAD_ROWS.keys())
-def test_bad_rows_are_met_with_their_place_and_a_remedy(
+def test_an_error_has_the_location_of_the_bad_row_and_a_remedy(
     csv: Csv, monkeypatch: pytest.MonkeyPatch, rows: pd.DataFrame | str, message: str
 ) -> None:
     path = csv(rows)
@@ -283,7 +283,7 @@ def test_bad_rows_are_met_with_their_place_and_a_remedy(
         assert message in refused("rows.csv", *options)
 
 
-def test_a_cell_in_two_files_is_met_with_both(tmp_path: Path) -> None:
+def test_an_error_names_both_files_that_give_a_row(tmp_path: Path) -> None:
     rows_of().to_csv(tmp_path / "a.csv", index=False)
     rows_of()[2:].to_parquet(tmp_path / "b.parquet")
     assert f"{tmp_path / 'a.csv'}: row 3 and {tmp_path / 'b.parquet'}: row 1: both give gift, step 1" in refused(
@@ -291,12 +291,12 @@ def test_a_cell_in_two_files_is_met_with_both(tmp_path: Path) -> None:
     )
 
 
-def test_many_missing_cells_are_counted(csv: Csv, project: Path) -> None:
+def test_many_missing_rows_are_counted(csv: Csv, project: Path) -> None:
     rows = pd.read_csv(project / PUBLISHED).query("method == 'zscl' and (step != 3 or eval_task == 'dtd')")
     assert "step 3 on eurosat, step 3 on flowers and 5 more." in refused(csv(rows))
 
 
-def test_a_missing_file_is_met_with_the_nearest_one(csv: Csv) -> None:
+def test_the_error_of_a_missing_file_names_the_nearest_one(csv: Csv) -> None:
     path = csv(rows_of())
     assert "row.csv: no such file or folder. Did you mean 'rows.csv'?" in refused(path.with_name("row.csv"))
 
