@@ -1,4 +1,4 @@
-"""metrics FILE...: the metrics of anyone's accuracy rows."""
+"""metrics FILE...: Transfer, Avg, Last and Forgetting of accuracy rows from anywhere."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) ->
 
     Columns: method, step, trained_task, eval_task, and top1 (0-1) or
     top1_percent (0-100). Steps count from 0 in the order of training; -1 is the
-    pre-trained model. Class-incremental: a row a step, with eval_task "seen"; the
-    pre-trained model's are "seen:<task>", for all classes up to that task's.
+    pre-trained model. The optional column protocol is task_incremental (the
+    default) or class_incremental: then each step has one row on the classes of all
+    tasks so far, with the task it trained as eval_task.
     """
-    from gift_core.artifacts.accuracy_rows import read_accuracy_rows
-    from gift_core.metrics import metrics_by_method, metrics_by_task
+    from gift_core.artifacts.accuracy import read_accuracy_rows
+    from gift_core.metrics import summarize
 
-    rows = read_accuracy_rows(files)
-    by_method = metrics_by_method(rows)
-    by_task = metrics_by_task(rows)
+    summaries = summarize(read_accuracy_rows(files))
+    by_method = {method: summary.metrics for method, summary in summaries.items()}
+    by_task = {method: summary.by_task for method, summary in summaries.items()}
     _note_different_tasks(by_task)
     shown = by_task if per_task else {}
     if as_json:

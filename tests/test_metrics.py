@@ -11,16 +11,16 @@ import pytest
 
 from gift_core.errors import UserError
 from gift_core.metrics import (
+    accuracy_curve,
     accuracy_matrix,
-    accuracy_on_seen,
     avg_by_task,
+    curve_scores,
     forgetting_by_task,
-    is_class_incremental,
     last_by_task,
+    matrix_scores,
     metrics_by_method,
-    metrics_by_task,
-    scores,
-    scores_on_seen,
+    protocol_of,
+    summarize,
     transfer_by_task,
     with_zero_shot,
 )
@@ -41,7 +41,7 @@ PRINTED = {
 
 def published() -> pd.DataFrame:
     rows = pd.read_csv(PUBLISHED)
-    return rows.assign(top1=rows["top1_percent"] / 100)
+    return rows.assign(protocol="task_incremental", top1=rows["top1_percent"] / 100)
 
 
 def rows_of(matrix: list[list[float]], method: str = "gift", tasks: str = "abc") -> pd.DataFrame:
@@ -51,7 +51,7 @@ def rows_of(matrix: list[list[float]], method: str = "gift", tasks: str = "abc")
             for step, row in enumerate(matrix)
             for column, value in enumerate(row)
         ]
-    )
+    ).assign(protocol="task_incremental")
 
 
 MATRIX = [[0.9, 0.4, 0.5], [0.8, 0.7, 0.3], [0.6, 0.5, 0.8]]
@@ -68,7 +68,7 @@ def test_zero_shot_forgets_nothing() -> None:
 
 
 def test_metrics_by_hand() -> None:
-    metrics = scores(accuracy_matrix(rows_of(MATRIX), "gift"))
+    metrics = matrix_scores(accuracy_matrix(rows_of(MATRIX), "gift"))
     assert metrics["transfer"] == pytest.approx((0.4 + (0.5 + 0.3) / 2) / 2)
     assert metrics["avg"] == pytest.approx(5.5 / 9)
     assert metrics["last"] == pytest.approx((0.6 + 0.5 + 0.8) / 3)
@@ -84,7 +84,7 @@ def test_rows_by_task() -> None:
 
 
 def test_rows_by_task_are_percent_and_none_where_a_number_does_not_exist() -> None:
-    by_task = metrics_by_task(rows_of(MATRIX))["gift"]
+    by_task = summarize(rows_of(MATRIX))["gift"].by_task
     assert list(by_task) == ["a", "b", "c"]
     assert by_task["b"] == pytest.approx({"transfer": 40.0, "avg": 160 / 3, "last": 50.0, "forgetting": 20.0})
     assert by_task["a"]["transfer"] is None and by_task["c"]["forgetting"] is None
@@ -92,81 +92,80 @@ def test_rows_by_task_are_percent_and_none_where_a_number_does_not_exist() -> No
 
 @pytest.mark.parametrize("method", sorted(PRINTED))
 def test_published_rows_by_task_have_the_metrics_as_their_means(method: str) -> None:
-    by_task = metrics_by_task(published())[method].values()
+    by_task = summarize(published())[method].by_task.values()
     for name, value in metrics_by_method(published())[method].items():
         existing = [row[name] for row in by_task if row[name] is not None]
         assert sum(existing) / len(existing) == pytest.approx(value)
 
 
-ON_SEEN = [0.9, 0.75, 0.6]
+CURVE = [0.9, 0.75, 0.6]
 
 
-def rows_on_seen(method: str = "cil") -> pd.DataFrame:
-    steps = pd.DataFrame({"step": [0, 1, 2], "trained_task": ["z", "y", "x"], "top1": ON_SEEN})
-    return steps.assign(method=method, eval_task="seen")
+def curve_rows(method: str = "cil") -> pd.DataFrame:
+    steps = pd.DataFrame({"step": [0, 1, 2], "trained_task": list("zyx"), "eval_task": list("zyx"), "top1": CURVE})
+    return steps.assign(method=method, protocol="class_incremental")
 
 
 def test_class_incremental_metrics_by_hand() -> None:
     expected = {"transfer": None, "avg": pytest.approx(75.0), "last": pytest.approx(60.0), "forgetting": None}
-    assert metrics_by_method(rows_on_seen()) == {"cil": expected}
-    assert metrics_by_task(rows_on_seen()) == {"cil": {}}
+    assert metrics_by_method(curve_rows()) == {"cil": expected}
+    assert summarize(curve_rows())["cil"].by_task == {}
 
 
 def test_class_incremental_accuracies_are_in_the_order_of_the_steps() -> None:
-    accuracies = accuracy_on_seen(rows_on_seen()[::-1], "cil")
+    accuracies = accuracy_curve(curve_rows()[::-1], "cil")
     assert accuracies.to_dict() == {"z": 0.9, "y": 0.75, "x": 0.6}
-    assert scores_on_seen(accuracies)["last"] == 0.6
+    assert curve_scores(accuracies)["last"] == 0.6
 
 
-def test_both_settings_stand_side_by_side() -> None:
-    both = metrics_by_method(pd.concat([rows_on_seen(), rows_of(MATRIX)]))
-    assert both == metrics_by_method(rows_on_seen()) | metrics_by_method(rows_of(MATRIX))
+def test_methods_of_both_protocols_are_measured_together() -> None:
+    both = metrics_by_method(pd.concat([curve_rows(), rows_of(MATRIX)]))
+    assert both == metrics_by_method(curve_rows()) | metrics_by_method(rows_of(MATRIX))
 
 
 def test_a_class_incremental_step_given_twice_is_named() -> None:
-    rows = rows_on_seen()
-    with pytest.raises(UserError, match="given twice: step 1 on seen"):
+    rows = curve_rows()
+    with pytest.raises(UserError, match="given twice: step 1 on y"):
         metrics_by_method(pd.concat([rows, rows[1:2]]))
 
 
-def test_class_incremental_learning_has_no_step_before_the_first() -> None:
-    before = rows_on_seen()[:1].assign(step=-1, trained_task="pretrained")
-    with pytest.raises(UserError, match="step -1 on 'seen': before the first step nothing is seen"):
-        metrics_by_method(pd.concat([before, rows_on_seen()]))
+def test_a_method_of_both_protocols_is_refused() -> None:
+    with pytest.raises(UserError, match="accuracies of gift: protocol is class_incremental and task_incremental"):
+        metrics_by_method(pd.concat([curve_rows("gift"), rows_of(MATRIX)]))
 
 
-def before_on_seen(*values: float) -> pd.DataFrame:
-    rows = pd.DataFrame({"eval_task": ["seen:z", "seen:y", "seen:x"][: len(values)], "top1": values})
-    return rows.assign(method="cil", step=-1, trained_task="pretrained")
+def curve_before(*values: float) -> pd.DataFrame:
+    rows = pd.DataFrame({"eval_task": list("zyx")[: len(values)], "top1": values})
+    return rows.assign(method="cil", protocol="class_incremental", step=-1, trained_task="pretrained")
 
 
 def test_the_pretrained_model_has_its_own_accuracy_at_each_class_incremental_step() -> None:
-    rows = pd.concat([rows_on_seen(), before_on_seen(0.8, 0.6, 0.7)])
+    rows = pd.concat([curve_rows(), curve_before(0.8, 0.6, 0.7)])
     metrics = metrics_by_method(rows)
     assert list(metrics) == ["zero_shot", "cil"]
     assert metrics["zero_shot"] == pytest.approx({"transfer": None, "avg": 70.0, "last": 70.0, "forgetting": None})
-    assert accuracy_on_seen(with_zero_shot(rows), "zero_shot").to_dict() == {"z": 0.8, "y": 0.6, "x": 0.7}
-    assert is_class_incremental(rows, "cil")
+    assert accuracy_curve(with_zero_shot(rows), "zero_shot").to_dict() == {"z": 0.8, "y": 0.6, "x": 0.7}
+    assert protocol_of(rows, "cil") == "class_incremental"
 
 
 def test_of_two_methods_the_pretrained_rows_of_the_first_are_taken() -> None:
-    other = pd.concat([rows_on_seen(), before_on_seen(0.1, 0.1, 0.1)]).assign(method="other")
-    rows = pd.concat([rows_on_seen(), before_on_seen(0.8, 0.6, 0.7), other])
+    other = pd.concat([curve_rows(), curve_before(0.1, 0.1, 0.1)]).assign(method="other")
+    rows = pd.concat([curve_rows(), curve_before(0.8, 0.6, 0.7), other])
     assert {method: row["last"] for method, row in metrics_by_method(rows).items()} == pytest.approx(
         {"zero_shot": 70.0, "cil": 60.0, "other": 60.0}
     )
 
 
-def test_a_moment_without_the_pretrained_model_is_named() -> None:
-    with pytest.raises(UserError, match=r"accuracies of cil: missing: step -1 on seen:x\. Add these rows"):
-        metrics_by_method(pd.concat([rows_on_seen(), before_on_seen(0.8, 0.6)]))
+def test_a_step_without_the_pretrained_model_is_named() -> None:
+    with pytest.raises(UserError, match=r"accuracies of cil: missing: step -1 on x\. Add these rows"):
+        metrics_by_method(pd.concat([curve_rows(), curve_before(0.8, 0.6)]))
 
 
 def test_the_order_of_the_tasks_is_that_of_the_steps_not_of_the_rows_or_letters() -> None:
     shuffled = rows_of(MATRIX, tasks="cab").sample(frac=1, random_state=0)
     matrix = accuracy_matrix(shuffled, "gift")
     assert list(matrix.index) == list(matrix.columns) == ["c", "a", "b"]
-    assert scores(matrix) == scores(accuracy_matrix(rows_of(MATRIX), "gift"))
+    assert matrix_scores(matrix) == matrix_scores(accuracy_matrix(rows_of(MATRIX), "gift"))
 
 
 def test_one_task_has_neither_transfer_nor_forgetting() -> None:
@@ -181,7 +180,7 @@ def test_the_pretrained_model_becomes_the_zero_shot_method() -> None:
             for method in ("gift", "finetune")
             for task, value in zip("abc", (0.5, 0.6, 0.8), strict=True)
         ]
-    )
+    ).assign(protocol="task_incremental")
     rows = pd.concat([before, rows_of(MATRIX), rows_of(MATRIX, "finetune")])
     metrics = metrics_by_method(rows)
     assert list(metrics) == ["zero_shot", "gift", "finetune"]
@@ -214,14 +213,14 @@ def test_a_task_trained_twice_is_named() -> None:
         accuracy_matrix(pd.concat([rows_of(MATRIX), again]), "gift")
 
 
-def test_missing_cells_are_named() -> None:
+def test_missing_rows_are_named() -> None:
     with pytest.raises(
         UserError, match=r"accuracies of gift: missing: step 1 on c, step 2 on a\. Run stage evaluate, or add"
     ):
         accuracy_matrix(rows_of(MATRIX).drop([5, 6]), "gift")
 
 
-def test_cells_given_twice_are_named() -> None:
+def test_rows_given_twice_are_named() -> None:
     rows = rows_of(MATRIX)
     with pytest.raises(UserError, match="given twice: step 1 on b"):
         accuracy_matrix(pd.concat([rows, rows.iloc[[4]]]), "gift")

@@ -1,1 +1,1 @@
-"""What was published of the benchmarks: facts, kept as baselines beside a run of one's own."""
+"""Published results of the benchmarks, kept as baselines to compare a run with."""

@@ -1,4 +1,4 @@
-"""MTIL with CLIP ViT-B/16 as published: both orders, each method's Transfer, Avg, Last, and accuracies by data set."""
+"""Published results of MTIL with CLIP ViT-B/16: Transfer, Avg and Last in both orders, and accuracies by data set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ METRICS = ("transfer", "avg", "last")
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One order of MTIL: its name in print, its rows in mtil_summary.csv, its data sets by the catalogue's names."""
+    """One order of MTIL: its name in papers, its key in mtil_summary.csv, its data sets by their catalogue names."""
 
     title: str
     key: str
@@ -22,7 +22,7 @@ class Benchmark:
 
     @property
     def accuracies_file(self) -> str:
-        """Where the accuracies by data set would lie."""
+        """The name of the file with the accuracies by data set; it may not exist."""
         return f"{self.key}_accuracy.csv"
 
 
@@ -41,12 +41,12 @@ ORDER_2 = Benchmark(
 
 
 def benchmark_of(data_sets: Sequence[str]) -> Benchmark | None:
-    """The benchmark that is exactly this sequence of data sets, None where there is no such."""
+    """Returns the benchmark that is exactly this sequence of data sets, or None."""
     return next((order for order in (ORDER_1, ORDER_2) if order.data_sets == tuple(data_sets)), None)
 
 
 def summary(benchmark: Benchmark) -> pd.DataFrame:
-    """transfer, avg, last in percent and source (text), a row a method, in the order of the published table."""
+    """Returns transfer, avg and last in percent and source (text), one row per method, in the published order."""
     table = _read("mtil_summary.csv")
     own: pd.DataFrame = table[table["order"] == benchmark.key].set_index("method")
     columns: pd.DataFrame = own[[*METRICS, "source"]]
@@ -54,20 +54,23 @@ def summary(benchmark: Benchmark) -> pd.DataFrame:
 
 
 def accuracy_rows(benchmark: Benchmark) -> pd.DataFrame:
-    """method, step, trained_task, eval_task, top1 (0-1) of the methods whose accuracies are known; else no rows."""
+    """Returns rows as artifacts.accuracy.read_accuracy_rows does, of the methods whose accuracies were published."""
     if not (files(__package__) / benchmark.accuracies_file).is_file():
-        none: pd.DataFrame = pd.DataFrame(columns=["method", "step", "trained_task", "eval_task", "top1"])
+        none: pd.DataFrame = pd.DataFrame(columns=["method", "protocol", "step", "trained_task", "eval_task", "top1"])
         return none
-    rows = _read(benchmark.accuracies_file)
+    rows = _read(benchmark.accuracies_file).assign(protocol="task_incremental")
     fractions: pd.DataFrame = rows.assign(top1=rows["top1_percent"] / 100).drop(columns="top1_percent")
     return fractions
 
 
 def zero_shot(benchmark: Benchmark) -> pd.Series[float]:
-    """Accuracy in percent of the pre-trained model by data set, in the benchmark's order; it is the same in both."""
+    """Returns the accuracy in percent of the pre-trained model on each data set, in the order of the benchmark.
+
+    The model has the same accuracies in both orders.
+    """
     rows = _read(ORDER_1.accuracies_file)
-    untouched = rows[(rows["method"] == "zero_shot") & (rows["step"] == 0)].set_index("eval_task")["top1_percent"]
-    in_order: pd.Series[float] = untouched.reindex(list(benchmark.data_sets))
+    pretrained = rows[(rows["method"] == "zero_shot") & (rows["step"] == 0)].set_index("eval_task")["top1_percent"]
+    in_order: pd.Series[float] = pretrained.reindex(list(benchmark.data_sets))
     return in_order
 
 

@@ -12,20 +12,13 @@ from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.config import Config
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
-from gift_core.metrics import (
-    ZERO_SHOT,
-    accuracy_matrix,
-    accuracy_on_seen,
-    is_class_incremental,
-    metrics_by_method,
-    with_zero_shot,
-)
+from gift_core.metrics import PROTOCOLS, ZERO_SHOT, metrics_by_method, protocol_of, with_zero_shot
 
 Metrics = Mapping[str, Mapping[str, float | None]]
 # The columns of a result table, by protocol; "own" is the accuracy on each task right after its own training.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "task_incremental": ("transfer", "avg", "last", "forgetting", "own"),
-    "class_incremental": ("avg", "last"),
+    "task_incremental": (*PROTOCOLS["task_incremental"].metrics, "own"),
+    "class_incremental": PROTOCOLS["class_incremental"].metrics,
 }
 
 
@@ -65,7 +58,7 @@ def measure(layout: Layout, config: Config, accuracy: pd.DataFrame, methods: Seq
     try:
         complete = with_zero_shot(accuracy)
         _require_protocol(complete, names, protocol)
-        courses = {name: _COURSES[protocol](complete, name) * 100.0 for name in names}
+        courses = {name: PROTOCOLS[protocol].accuracies(complete, name) * 100.0 for name in names}
         metrics = metrics_by_method(accuracy)
     except UserError as error:
         raise _broken(layout, str(error)) from error
@@ -92,10 +85,6 @@ def _with_seen(courses: Mapping[str, pd.Series], metrics: Metrics) -> Measured:
     return Measured(metrics, seen=pd.DataFrame(courses))
 
 
-_COURSES: Mapping[str, Callable[[pd.DataFrame, str], pd.DataFrame | pd.Series]] = {
-    "task_incremental": accuracy_matrix,
-    "class_incremental": accuracy_on_seen,
-}
 _MEASURED: Mapping[str, Callable[..., Measured]] = {
     "task_incremental": _with_matrices,
     "class_incremental": _with_seen,
@@ -104,7 +93,7 @@ _MEASURED: Mapping[str, Callable[..., Measured]] = {
 
 def _require_protocol(rows: pd.DataFrame, methods: Sequence[str], protocol: str) -> None:
     for method in methods:
-        found = "class_incremental" if is_class_incremental(rows, method) else "task_incremental"
+        found = protocol_of(rows, method)
         if found != protocol:
             raise UserError(f"accuracies of {method} are {found}, evaluation.protocol is {protocol}.")
 

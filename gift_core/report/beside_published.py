@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from gift_core.artifacts.report_json import NO_BENCHMARK
 from gift_core.artifacts.task import TaskInfo
-from gift_core.artifacts.zero_shot_json import NO_BENCHMARK
 from gift_core.config import CatalogueTaskConfig, Config
 from gift_core.metrics import accuracy_matrix, metrics_by_method
 from gift_core.published import mtil

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gift_core.artifacts.atomic import write_atomically
-from gift_core.artifacts.metrics_json import write_metrics
-from gift_core.artifacts.zero_shot_json import write_zero_shot
+from gift_core.artifacts.report_json import write_metrics, write_zero_shot
 from gift_core.config import Config
 from gift_core.layout import Layout
 from gift_core.report.beside_published import as_json

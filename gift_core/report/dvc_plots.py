@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from gift_core.artifacts.accuracy import SEEN
 from gift_core.artifacts.atomic import write_atomically
 from gift_core.report.record import RunRecord
 
@@ -30,7 +29,7 @@ def accuracy_rows(record: RunRecord) -> pd.DataFrame:
 
 def _course_on_seen(seen: pd.DataFrame) -> pd.DataFrame:
     rows = [
-        (method, task, step + 1, "classes seen", 0, SEEN, round(float(percent), 3))
+        (method, task, step + 1, "classes seen", 0, "current", round(float(percent), 3))
         for method in seen.columns
         for step, (task, percent) in enumerate(seen[method].items())
     ]

@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import pandas as pd
 
-from gift_core.artifacts.metrics_json import METRICS
+from gift_core.artifacts.report_json import METRICS
 from gift_core.report.beside_published import BesidePublished
 
 

@@ -1,4 +1,4 @@
-"""The accuracies of a step."""
+"""The accuracies of a step, and accuracy rows from anywhere (what those refuse: stages/test_metrics_command.py)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import pytest
 
 from gift_core.artifacts.accuracy import (
     read_accuracy,
-    read_all,
-    seen_until,
-    task_seen_until,
+    read_accuracy_rows,
     write_accuracy,
     write_empty_accuracy,
 )
-from gift_core.errors import ContractError
+from gift_core.errors import ContractError, UserError
 from tests.artifacts.damage import broken_message, cut, rewrite_table
 
 METADATA = {"task:letters": "abc", "model:pretrained": "def"}
@@ -25,8 +23,8 @@ METADATA = {"task:letters": "abc", "model:pretrained": "def"}
 
 def row(**changes: Any) -> dict[str, Any]:
     return {
-        "method": "gift", "step": 0, "trained_task": "letters", "eval_task": "letters", "phase": "current",
-        "top1": 0.75, "n": 500, **changes,
+        "method": "gift", "protocol": "task_incremental", "step": 0, "trained_task": "letters", "eval_task": "letters",
+        "phase": "current", "top1": 0.75, "n": 500, **changes,
     }  # fmt: skip
 
 
@@ -41,16 +39,10 @@ def test_what_is_written_is_read_with_its_metadata(tmp_path: Path) -> None:
     assert metadata == METADATA
 
 
-def test_the_moment_of_the_pretrained_model_is_named_and_read_back() -> None:
-    assert seen_until("letters") == "seen:letters"
-    assert [task_seen_until(name) for name in ("seen:letters", "seen", "letters")] == ["letters", None, None]
-
-
-def test_rows_on_all_classes_seen_so_far_are_read_back(tmp_path: Path) -> None:
-    seen = [row(step=-1, trained_task="pretrained", eval_task="seen:letters", phase="pretrained")]
-    seen += [row(eval_task="seen", phase="seen")]
-    write_accuracy(tmp_path / "a.parquet", pd.DataFrame(seen), METADATA)
-    assert read_accuracy(tmp_path / "a.parquet")[0].to_dict("records") == seen
+def test_class_incremental_rows_are_read_back(tmp_path: Path) -> None:
+    rows = ROWS.assign(protocol="class_incremental")
+    write_accuracy(tmp_path / "a.parquet", rows, METADATA)
+    assert read_accuracy(tmp_path / "a.parquet")[0].to_dict("records") == rows.to_dict("records")
 
 
 def test_rows_are_ordered_by_step(tmp_path: Path) -> None:
@@ -69,14 +61,18 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     [
         ({"top1": 75.0}, r"top1 should be a fraction from 0 to 1; found 75\.0"),
         ({"top1": -0.1}, "top1 should be a fraction from 0 to 1"),
-        ({"top1": float("nan")}, "there should be no empty cell"),
-        ({"phase": "passed"}, "phase should be one of past, current, future, seen, pretrained; found 'passed'"),
+        ({"top1": float("nan")}, "there should be no empty value"),
+        ({"phase": "passed"}, "rows should be one of past, current, future, pretrained; found 'passed'"),
+        ({"protocol": "cil"}, "protocol should be one of task_incremental, class_incremental; found 'cil'"),
         ({"n": 0}, "n should be at least 1"),
         ({"step": -2}, "step at least -1"),
         ({"step": -1}, "phase should be pretrained at step -1 and nowhere else"),
         ({"phase": "pretrained"}, "phase should be pretrained at step -1 and nowhere else"),
-        ({"phase": "seen"}, "phase should be seen where eval_task is 'seen' and nowhere else"),
-        ({"eval_task": "seen"}, "phase should be seen where eval_task is 'seen' and nowhere else"),
+        ({"protocol": "class_incremental", "phase": "past"}, "rows should be one of current, pretrained; found 'past'"),
+        (
+            {"protocol": "class_incremental", "eval_task": "digits"},
+            "eval_task should be trained_task where",
+        ),
     ],
 )
 def test_unsound_rows_are_refused_on_write(change: dict[str, Any], expected: str, tmp_path: Path) -> None:
@@ -97,26 +93,6 @@ def test_the_start_of_the_chain_has_no_rows(tmp_path: Path) -> None:
     assert metadata == METADATA
 
 
-def test_read_all_puts_the_files_together_and_skips_the_empty_start(tmp_path: Path) -> None:
-    write_empty_accuracy(tmp_path / "pretrained.parquet", METADATA)
-    write_accuracy(tmp_path / "gift" / "letters.parquet", ROWS, METADATA)
-    write_accuracy(tmp_path / "finetune" / "letters.parquet", ROWS.assign(method="finetune"), METADATA)
-    rows = read_all(tmp_path)
-    assert rows.method.tolist() == ["finetune", "finetune", "gift", "gift"]
-    assert rows.index.tolist() == [0, 1, 2, 3]
-
-
-def test_read_all_refuses_a_cell_that_comes_twice(tmp_path: Path) -> None:
-    write_accuracy(tmp_path / "gift" / "letters.parquet", ROWS, METADATA)
-    write_accuracy(tmp_path / "gift" / "textures.parquet", ROWS.tail(1), METADATA)
-    message = broken_message(lambda: read_all(tmp_path), tmp_path, "evaluate")
-    assert "gift, step 0, on letters comes again" in message
-
-
-def test_read_all_refuses_a_folder_without_rows(tmp_path: Path) -> None:
-    broken_message(lambda: read_all(tmp_path), tmp_path, "evaluate")
-
-
 def test_a_missing_column_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     write_accuracy(path, ROWS, METADATA)
@@ -127,7 +103,7 @@ def test_a_missing_column_is_refused(tmp_path: Path) -> None:
 def test_a_wrong_type_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     write_accuracy(path, ROWS, METADATA)
-    rewrite_table(path, lambda table: table.set_column(5, "top1", pa.array([1, 1])))
+    rewrite_table(path, lambda table: table.set_column(6, "top1", pa.array([1, 1])))
     message = broken_message(lambda: read_accuracy(path), path, "evaluate")
     assert "column top1 should be double, it is int64" in message
 
@@ -137,3 +113,56 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     write_accuracy(path, ROWS, METADATA)
     cut(path)
     broken_message(lambda: read_accuracy(path), path, "evaluate")
+
+
+# Rows from anywhere; names that look like numbers or missing values stay as they are.
+FOREIGN = pd.DataFrame(
+    {
+        "method": ["NA", "1e5"],
+        "protocol": ["task_incremental", "class_incremental"],
+        "step": [-1, 0],
+        "trained_task": ["007", "null"],
+        "eval_task": "007",
+        "top1": [0.5, 0.25],
+    }
+)
+
+
+def test_names_stay_as_they_are_written(tmp_path: Path) -> None:
+    FOREIGN.to_csv(tmp_path / "rows.csv", index=False)
+    rows = read_accuracy_rows([tmp_path / "rows.csv"])
+    pd.testing.assert_frame_equal(rows, FOREIGN, check_like=True, check_dtype=False)
+
+
+def test_a_spreadsheets_csv_is_read(tmp_path: Path) -> None:
+    text = (
+        '\ufeffmethod, step, trained_task, eval_task, top1_percent, note\r\ngift, 0, pets , pets, 62.5, "a, b"\r\n\r\n'
+    )
+    (tmp_path / "ROWS.CSV").write_bytes(text.encode())
+    row = read_accuracy_rows([tmp_path]).to_dict("records")
+    texts = {"method": "gift", "protocol": "task_incremental", "trained_task": "pets", "eval_task": "pets"}
+    assert row == [{**texts, "step": 0, "top1": 0.625}]
+
+
+@pytest.mark.parametrize("index", ["method", ["method", "step"]])
+def test_parquet_columns_that_pandas_made_the_index_are_found(tmp_path: Path, index: str | list[str]) -> None:
+    FOREIGN.set_index(index).to_parquet(tmp_path / "rows.parquet")
+    pd.testing.assert_frame_equal(read_accuracy_rows([tmp_path]), FOREIGN, check_like=True, check_dtype=False)
+
+
+def test_parquet_of_other_types_is_read(tmp_path: Path) -> None:
+    typed = FOREIGN.astype({"method": "category", "step": "float32", "top1": "float32"})
+    typed.to_parquet(tmp_path / "rows.parquet")
+    pd.testing.assert_frame_equal(read_accuracy_rows([tmp_path]), FOREIGN, check_like=True, check_dtype=False)
+
+
+def test_an_empty_value_of_parquet_is_named(tmp_path: Path) -> None:
+    FOREIGN.assign(eval_task=["007", None]).to_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(UserError, match="row 2, column eval_task: is empty"):
+        read_accuracy_rows([tmp_path])
+
+
+def test_files_may_give_fractions_and_percent(tmp_path: Path) -> None:
+    FOREIGN[:1].to_csv(tmp_path / "a.csv", index=False)
+    FOREIGN[1:].rename(columns={"top1": "top1_percent"}).to_csv(tmp_path / "b.csv", index=False)
+    assert read_accuracy_rows([tmp_path]).top1.tolist() == [0.5, 0.0025]

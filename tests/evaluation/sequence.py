@@ -9,28 +9,28 @@ import torch
 
 from gift_core.artifacts.task import TaskInfo, write_task
 from gift_core.clip.saving import save_clip
-from gift_core.evaluation import Encoding, EvaluationCell, newest_model
+from gift_core.evaluation import EncodingSettings, EvaluationInputs, newest_model
 from tests.clip.tiny import png, tiny_clip
 
 TASKS = ("letters", "digits", "faces")
 
 
-def cell_of(
+def inputs_of(
     models: Mapping[str, Path],
     tasks: Mapping[str, Path],
     step: int,
     *,
-    answering: Callable[[int, int], int] = newest_model,
+    model_for: Callable[[int, int], int] = newest_model,
     previous: Mapping[str, str] | None = None,
-) -> EvaluationCell:
-    """The cell of the method gift after `step`."""
+) -> EvaluationInputs:
+    """What the evaluation of the method gift after `step` needs."""
     names = TASKS[: step + 1]
-    return EvaluationCell(
+    return EvaluationInputs(
         method="gift",
         models={name: models[name] for name in ("pretrained", *names)},
         tasks={name: tasks[name] for name in names},
-        answering=answering,
-        encoding=Encoding(torch.device("cpu"), "fp32", batch_size=4),
+        model_for=model_for,
+        settings=EncodingSettings(torch.device("cpu"), "fp32", batch_size=4),
         previous=previous or {},
     )
 

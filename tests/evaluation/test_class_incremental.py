@@ -2,43 +2,52 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 from torch.nn import functional
 
+from gift_core import evaluation
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
 from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_task
 from gift_core.clip.folder import load_folder
 from gift_core.clip.images import decode, evaluation_transform
 from gift_core.errors import ContractError, UserError
-from gift_core.evaluation import PROTOCOLS, own_model
-from gift_core.evaluation.chain import Measured
-from gift_core.evaluation.class_incremental import evaluate_seen, require_distinct_classes, seen_in_words
-from gift_core.metrics import accuracy_on_seen, metrics_by_method, with_zero_shot
+from gift_core.evaluation import (
+    PROTOCOLS,
+    Measurement,
+    evaluate_class_incremental,
+    own_model,
+    require_distinct_classes,
+    summarize_class_incremental,
+)
+from gift_core.metrics import accuracy_curve, metrics_by_method, with_zero_shot
 from tests.clip.tiny import png
-from tests.evaluation.sequence import TASKS, cell_of
+from tests.evaluation.sequence import TASKS, inputs_of
 
 CPU = torch.device("cpu")
 
 
 def measure(
     models: dict[str, Path], tasks: dict[str, Path], step: int, previous: dict[str, str] | None = None
-) -> Measured:
-    return evaluate_seen(cell_of(models, tasks, step, previous=previous))
+) -> Measurement:
+    return evaluate_class_incremental(inputs_of(models, tasks, step, previous=previous))
 
 
-def chain(models: dict[str, Path], tasks: dict[str, Path]) -> list[Measured]:
-    cells: list[Measured] = []
+def chain(models: dict[str, Path], tasks: dict[str, Path]) -> list[Measurement]:
+    steps: list[Measurement] = []
     for step in range(len(TASKS)):
-        cells.append(measure(models, tasks, step, cells[-1][1] if cells else None))
-    return cells
+        steps.append(measure(models, tasks, step, steps[-1][1] if steps else None))
+    return steps
 
 
 def slow_hits(model: Path, folders: list[Path]) -> tuple[int, int]:
-    """(images told right among all classes of the folders, images): one image and one prompt at a time."""
+    """(images classified correctly among all classes of the folders, images): one image and one prompt at a time."""
     clip = load_folder(model, device=CPU, precision="fp32")
     transform, classes, images = evaluation_transform(clip), [], []
     with torch.no_grad():
@@ -68,26 +77,26 @@ def test_a_step_adds_one_row_of_its_model_and_one_of_the_pretrained(
     models: dict[str, Path], tasks: dict[str, Path]
 ) -> None:
     rows, _ = measure(models, tasks, 1)
-    cells = rows[["method", "step", "trained_task", "eval_task", "phase", "n"]].to_records(index=False).tolist()
-    assert cells == [
-        ("gift", -1, "pretrained", "seen:digits", "pretrained", 9),
-        ("gift", 1, "digits", "seen", "seen", 9),
+    columns = ["method", "protocol", "step", "trained_task", "eval_task", "phase", "n"]
+    assert rows[columns].to_records(index=False).tolist() == [
+        ("gift", "class_incremental", -1, "pretrained", "digits", "pretrained", 9),
+        ("gift", "class_incremental", 1, "digits", "digits", "current", 9),
     ]
 
 
 def test_the_chain_passes_the_contract_and_becomes_metrics_with_a_zero_shot_row(
     models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path
 ) -> None:
-    cells = []
+    frames = []
     for step, (rows, metadata) in enumerate(chain(models, tasks)):
         write_accuracy(tmp_path / f"{step}.parquet", rows, metadata)
-        cells.append(read_accuracy(tmp_path / f"{step}.parquet")[0])
-    rows = pd.concat(cells)
+        frames.append(read_accuracy(tmp_path / f"{step}.parquet")[0])
+    rows = pd.concat(frames)
     metrics = metrics_by_method(rows)
     assert list(metrics) == ["zero_shot", "gift"]
     last = [slow_hits(models[model], list(tasks.values())) for model in ("pretrained", "faces")]
     assert [metrics[name]["last"] for name in metrics] == pytest.approx([100 * hits / n for hits, n in last])
-    assert list(accuracy_on_seen(with_zero_shot(rows), "zero_shot").index) == list(TASKS)
+    assert list(accuracy_curve(with_zero_shot(rows), "zero_shot").index) == list(TASKS)
 
 
 def test_metadata_name_all_models_of_the_chain_though_only_two_are_read(
@@ -113,7 +122,7 @@ def test_a_chain_measured_on_something_else_is_refused(
 def test_models_of_their_own_for_the_tasks_are_refused_before_any_is_loaded(tasks: dict[str, Path]) -> None:
     nowhere = {name: Path("nowhere") for name in ("pretrained", *TASKS)}
     with pytest.raises(UserError, match=r"gift keeps a model of its own for every task.*run\.methods"):
-        evaluate_seen(cell_of(nowhere, tasks, 1, answering=own_model))
+        evaluate_class_incremental(inputs_of(nowhere, tasks, 1, model_for=own_model))
 
 
 def described(name: str, *classes: str) -> TaskInfo:
@@ -136,14 +145,35 @@ def test_a_class_in_two_tasks_is_met_before_any_image_is_read(models: dict[str, 
         measure(models, tasks, 1)
 
 
-def test_the_step_in_words_names_both_models(models: dict[str, Path], tasks: dict[str, Path]) -> None:
+def test_nothing_is_read_or_encoded_twice(
+    models: dict[str, Path], tasks: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: Counter[str] = Counter()
+    for name in ("read_task", "index_task", "load_folder", "class_features"):
+        monkeypatch.setattr(evaluation, name, counted(name, getattr(evaluation, name), calls))
+    measure(models, tasks, 2)
+    assert calls == {"read_task": 3, "index_task": 3, "load_folder": 2, "class_features": 2 * 3}
+
+
+def counted(name: str, function: Callable[..., Any], calls: Counter[str]) -> Callable[..., Any]:
+    def call(*arguments: Any, **options: Any) -> Any:
+        calls[name] += 1
+        return function(*arguments, **options)
+
+    return call
+
+
+def test_the_summary_names_both_models(models: dict[str, Path], tasks: dict[str, Path]) -> None:
     rows, _ = measure(models, tasks, 1)
-    untouched, learned = rows.top1
-    said = f"{learned:.1%} on 9 test images of all classes so far (the pre-trained model: {untouched:.1%})"
-    assert seen_in_words(rows) == said
+    pretrained, learned = rows.top1
+    said = f"{learned:.1%} on 9 test images of all classes so far (the pre-trained model: {pretrained:.1%})"
+    assert summarize_class_incremental(rows) == said
 
 
-def test_params_yaml_and_the_table_name_the_same_protocols() -> None:
+def test_params_yaml_and_all_tables_name_the_same_protocols() -> None:
+    from gift_core.artifacts.accuracy import PHASES
     from gift_core.config import EvaluationConfig
+    from gift_core.metrics import PROTOCOLS as SUMMARIES
 
     assert set(PROTOCOLS) == set(EvaluationConfig.model_fields["protocol"].annotation.__args__)
+    assert set(PROTOCOLS) == set(SUMMARIES) == set(PHASES)

@@ -1,23 +1,29 @@
-"""Task-incremental: the L of cells that a step adds to the accuracy matrix."""
+"""Task-incremental: the L that a step adds to the accuracy matrix."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
+from gift_core import evaluation
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
 from gift_core.clip.model import Clip
 from gift_core.clip.saving import save_clip
 from gift_core.errors import ContractError
-from gift_core.evaluation import newest_model, own_model, task_incremental
-from gift_core.evaluation.chain import Measured
-from gift_core.evaluation.streaming import HeldOut
-from gift_core.evaluation.task_incremental import evaluate_matrix, matrix_in_words
+from gift_core.evaluation import (
+    Measurement,
+    evaluate_task_incremental,
+    newest_model,
+    own_model,
+    summarize_task_incremental,
+)
 from tests.clip.tiny import tiny_clip
-from tests.evaluation.sequence import TASKS, cell_of
+from tests.evaluation.sequence import TASKS, inputs_of
 
 
 def measure(
@@ -25,23 +31,26 @@ def measure(
     tasks: dict[str, Path],
     step: int,
     previous: dict[str, str] | None = None,
-    answering: Callable[[int, int], int] = newest_model,
-) -> Measured:
-    return evaluate_matrix(cell_of(models, tasks, step, previous=previous, answering=answering))
+    model_for: Callable[[int, int], int] = newest_model,
+) -> Measurement:
+    return evaluate_task_incremental(inputs_of(models, tasks, step, previous=previous, model_for=model_for))
+
+
+def in_short(rows: pd.DataFrame) -> list[tuple[Any, ...]]:
+    columns = ["step", "trained_task", "eval_task", "phase", "n"]
+    return rows[columns].to_records(index=False).tolist()  # type: ignore[no-any-return]
 
 
 def test_the_first_step_measures_its_model_and_the_pretrained_one(
     models: dict[str, Path], tasks: dict[str, Path]
 ) -> None:
     rows, _ = measure(models, tasks, 0)
-    cells = rows[["step", "trained_task", "eval_task", "phase", "n"]].to_records(index=False).tolist()
-    assert cells == [(-1, "pretrained", "letters", "pretrained", 4), (0, "letters", "letters", "current", 4)]
+    assert in_short(rows) == [(-1, "pretrained", "letters", "pretrained", 4), (0, "letters", "letters", "current", 4)]
 
 
 def test_a_later_step_adds_an_l_its_row_and_its_column(models: dict[str, Path], tasks: dict[str, Path]) -> None:
     rows, _ = measure(models, tasks, 2)
-    cells = rows[["step", "trained_task", "eval_task", "phase", "n"]].to_records(index=False).tolist()
-    assert cells == [
+    assert in_short(rows) == [
         (-1, "pretrained", "faces", "pretrained", 6),
         (0, "letters", "faces", "future", 6),
         (1, "digits", "faces", "future", 6),
@@ -52,8 +61,8 @@ def test_a_later_step_adds_an_l_its_row_and_its_column(models: dict[str, Path], 
 
 
 def test_all_steps_together_are_the_whole_matrix_once(models: dict[str, Path], tasks: dict[str, Path]) -> None:
-    cells = [tuple(cell) for step in range(3) for cell in measure(models, tasks, step)[0][["step", "eval_task"]].values]
-    assert len(cells) == len(set(cells)) == 4 * 3
+    rows = pd.concat([measure(models, tasks, step)[0] for step in range(3)])
+    assert len(rows) == len(rows[["step", "eval_task"]].drop_duplicates()) == 4 * 3
 
 
 def test_rows_satisfy_the_artifacts_contract(models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path) -> None:
@@ -83,7 +92,7 @@ IMAGES = {"letters": 4, "digits": 5, "faces": 6}
 
 
 def mark(clip: Clip) -> torch.Tensor:
-    """A weight by which these tests tell models apart."""
+    """A weight that these tests recognize a model by."""
     return clip.model.get_parameter("visual.class_embedding").data[:1]
 
 
@@ -97,14 +106,14 @@ def signed_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
         folders[name] = tmp_path / "signed" / name
         save_clip(clip, folders[name], {})
 
-    def signature(clip: Clip, images: HeldOut) -> float:
+    def signature(clip: Clip, images: evaluation.TestSet) -> float:
         return mark(clip).item() + len(images) / 100
 
-    monkeypatch.setattr(task_incremental, "top1", signature)
+    monkeypatch.setattr(evaluation, "top1", signature)
     return folders
 
 
-# The model that answers for letters, digits and faces, before any step (-1) and after each.
+# The model that classifies letters, digits and faces, before any step (-1) and after each.
 NEWEST = {step: [name] * 3 for step, name in enumerate(("pretrained", *TASKS), -1)}
 OWN = {
     -1: ["pretrained", "pretrained", "pretrained"],
@@ -114,29 +123,29 @@ OWN = {
 }
 
 
-@pytest.mark.parametrize(("answering", "answers"), [(newest_model, NEWEST), (own_model, OWN)])
-def test_a_cell_is_answered_by_the_model_whose_turn_it_is(
+@pytest.mark.parametrize(("model_for", "models_of"), [(newest_model, NEWEST), (own_model, OWN)])
+def test_each_task_is_classified_by_the_model_that_the_method_has_for_it(
     signed_models: dict[str, Path],
     tasks: dict[str, Path],
-    answering: Callable[[int, int], int],
-    answers: dict[int, list[str]],
+    model_for: Callable[[int, int], int],
+    models_of: dict[int, list[str]],
 ) -> None:
     """Of a store with a model a task: the past by the task's own model, the future by the pre-trained one."""
-    cells = {
+    top1 = {
         (row.step, row.eval_task): row.top1
         for step in range(3)
-        for row in measure(signed_models, tasks, step, answering=answering)[0].itertuples()
+        for row in measure(signed_models, tasks, step, model_for=model_for)[0].itertuples()
     }
     numbers = {name: number for number, name in enumerate(("pretrained", *TASKS))}
-    assert cells == {
+    assert top1 == {
         (step, task): pytest.approx(numbers[model] / 10 + IMAGES[task] / 100)
-        for step, row in answers.items()
+        for step, row in models_of.items()
         for model, task in zip(row, TASKS, strict=True)
     }
 
 
-def test_the_step_in_words_is_its_own_row(models: dict[str, Path], tasks: dict[str, Path]) -> None:
+def test_the_summary_is_the_row_of_the_step(models: dict[str, Path], tasks: dict[str, Path]) -> None:
     rows, _ = measure(models, tasks, 1)
     digits, letters = rows[rows.step == 1].top1
     both = f"{digits:.1%} on digits, {(digits + letters) / 2:.1%} on the 2 tasks so far"
-    assert matrix_in_words(rows) == both
+    assert summarize_task_incremental(rows) == both

@@ -1,4 +1,4 @@
-"""The published tables: what they hold, that they agree with each other, and that a built wheel has them."""
+"""The published tables: their contents, that they agree with each other, and that a built wheel has them."""
 
 from __future__ import annotations
 

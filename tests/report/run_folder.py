@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 from safetensors.numpy import save_file
 
-from gift_core.artifacts.accuracy import SEEN, seen_until, write_accuracy
+from gift_core.artifacts.accuracy import write_accuracy
 from gift_core.artifacts.fisher import Fisher, write_fisher
 from gift_core.artifacts.json_files import write_json
 from gift_core.artifacts.losses import write_losses
@@ -117,11 +117,10 @@ def write_seen_accuracies(
     hashes = {"model:pretrained": "0" * 64}
     for step, task in enumerate(tasks):
         hashes[f"model:{task}"] = f"{step + 1:064x}"
-        common = {"method": method, "n": 500 * (step + 1)}
+        common = {"method": method, "protocol": "class_incremental", "eval_task": task, "n": 500 * (step + 1)}
         rows = [
-            {"step": -1, "trained_task": "pretrained", "eval_task": seen_until(task), "phase": "pretrained",
-             "top1": zero_shot[step] / 100},
-            {"step": step, "trained_task": task, "eval_task": SEEN, "phase": SEEN, "top1": course[step] / 100},
+            {"step": -1, "trained_task": "pretrained", "phase": "pretrained", "top1": zero_shot[step] / 100},
+            {"step": step, "trained_task": task, "phase": "current", "top1": course[step] / 100},
         ]  # fmt: skip
         write_accuracy(layout.accuracy(method, task), pd.DataFrame([{**row, **common} for row in rows]), hashes)
 
@@ -153,6 +152,7 @@ def _cell(method: str, tasks: tuple[str, ...], matrix: Matrix, step: int, evalua
     phase = "past" if evaluated < step else "current" if evaluated == step else "future"
     return {
         "method": method,
+        "protocol": "task_incremental",
         "step": step,
         "trained_task": "pretrained" if step < 0 else tasks[step],
         "eval_task": tasks[evaluated],

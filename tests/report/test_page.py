@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gift_core.artifacts.metrics_json import read_metrics
+from gift_core.artifacts.report_json import read_metrics
 from gift_core.layout import Layout
 from gift_core.report import build_report
 from tests.report.run_folder import MATRICES, METRICS, PROMPTS, ROOT, TASKS, write_run

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
-from gift_core.artifacts.metrics_json import read_metrics
+from gift_core.artifacts.report_json import read_metrics
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
 from gift_core.report import build_report
@@ -57,7 +57,7 @@ def test_metrics_json_has_neither_transfer_nor_forgetting(record: RunRecord, tmp
     rows = pd.read_csv(tmp_path / "reports/plots/accuracy.csv")
     assert rows[rows.method == "zero_shot"].accuracy.tolist() == list(ZERO_SHOT)
     last = rows[(rows.method == "gift") & (rows.after_step == 3)].iloc[0]
-    assert (last.after, last.task, last.phase, last.accuracy) == ("third", "classes seen", "seen", 72.0)
+    assert (last.after, last.task, last.phase, last.accuracy) == ("third", "classes seen", "current", 72.0)
 
 
 def test_the_headline_counts_classes_and_steps(record: RunRecord) -> None:
@@ -161,7 +161,7 @@ def test_a_step_without_the_pretrained_model_is_named(tmp_path: Path) -> None:
     path = Layout(tmp_path).accuracy("finetune", "second")
     rows, metadata = read_accuracy(path)
     write_accuracy(path, rows[rows.step >= 0], metadata)
-    with pytest.raises(ContractError, match="step -1 on seen:second"):
+    with pytest.raises(ContractError, match="step -1 on second"):
         gather(Layout(tmp_path), config)
 
 

@@ -1,4 +1,4 @@
-"""`gift metrics`: the published numbers from their rows, and what bad rows meet."""
+"""`gift metrics`: the published numbers from their rows, and the errors of bad rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TASKS = ("pets", "cars")  # not in the order of letters
 BEFORE = (0.5, 0.25)
 MATRIX = ((0.75, 0.25), (0.5, 1.0))
 BY_HAND = {"transfer": 25.0, "avg": 62.5, "last": 75.0, "forgetting": 25.0}
-ON_SEEN = (0.75, 0.5, 0.25)
+CURVE = (0.75, 0.5, 0.25)
 
 
 def rows_of(matrix: tuple[tuple[float, ...], ...] = MATRIX, method: str = "gift") -> pd.DataFrame:
@@ -36,11 +36,10 @@ def rows_of(matrix: tuple[tuple[float, ...], ...] = MATRIX, method: str = "gift"
     )
 
 
-def on_seen(method: str = "cil") -> pd.DataFrame:
-    cell = {"method": method, "eval_task": "seen"}
-    return pd.DataFrame(
-        [{**cell, "step": step, "trained_task": f"classes_{step}", "top1": value} for step, value in enumerate(ON_SEEN)]
-    )
+def curve_of(method: str = "cil") -> pd.DataFrame:
+    tasks = [f"classes_{step}" for step in range(len(CURVE))]
+    rows = pd.DataFrame({"step": range(len(CURVE)), "trained_task": tasks, "eval_task": tasks, "top1": CURVE})
+    return rows.assign(method=method, protocol="class_incremental")
 
 
 def run(*arguments: str | Path) -> Result:
@@ -129,7 +128,7 @@ def test_per_task_prints_a_table_a_method(csv: Csv) -> None:
 
 
 def test_class_incremental_rows_give_avg_and_last_alone(csv: Csv) -> None:
-    path = csv(pd.concat([on_seen(), rows_of()]))
+    path = csv(pd.concat([curve_of(), rows_of().assign(protocol="task_incremental")]))
     assert computed(path)["cil"] == {"transfer": None, "avg": 50.0, "last": 25.0, "forgetting": None}
     assert computed("--per-task", path)["cil"]["by_task"] == {}
     assert "cil: class-incremental, so there are no rows by task" in run("--per-task", path).stdout
@@ -140,10 +139,11 @@ def write_pipeline(root: Path, method: str) -> None:
     layout = Layout(root)
     write_empty_accuracy(layout.pretrained_accuracy(), {})
     matrix = {-1: BEFORE, 0: MATRIX[0], 1: MATRIX[1]}
-    for at, cells in {0: [(0, 0), (-1, 0)], 1: [(1, 0), (1, 1), (0, 1), (-1, 1)]}.items():
+    for at, pairs in {0: [(0, 0), (-1, 0)], 1: [(1, 0), (1, 1), (0, 1), (-1, 1)]}.items():
         rows = [
             {
                 "method": method,
+                "protocol": "task_incremental",
                 "step": step,
                 "trained_task": "pretrained" if step < 0 else TASKS[step],
                 "eval_task": TASKS[task],
@@ -151,7 +151,7 @@ def write_pipeline(root: Path, method: str) -> None:
                 "top1": matrix[step][task],
                 "n": 8,
             }
-            for step, task in cells
+            for step, task in pairs
         ]
         write_accuracy(layout.accuracy(method, TASKS[at]), pd.DataFrame(rows), {})
 
@@ -173,11 +173,14 @@ def test_rows_of_a_method_may_lie_in_several_files(tmp_path: Path) -> None:
     assert computed(tmp_path) == computed(tmp_path / "step_1.csv", tmp_path / "step_0.csv") == {"gift": BY_HAND}
 
 
-def test_methods_of_different_tasks_are_pointed_out_beside_the_numbers(csv: Csv) -> None:
-    path = csv(pd.concat([rows_of(), rows_of(((0.5,),), "short"), on_seen()]))
+def test_methods_of_different_tasks_get_a_note_beside_the_numbers(csv: Csv) -> None:
+    of_tasks = pd.concat([rows_of(), rows_of(((0.5,),), "short")]).assign(protocol="task_incremental")
+    path = csv(pd.concat([of_tasks, curve_of()]))
     assert "note: not all methods learned the same tasks in the same order" in run(path).stderr
     assert list(computed(path)) == ["gift", "short", "cil"]
-    assert run(csv(pd.concat([rows_of(), rows_of(method="other"), on_seen()]))).stderr == ""
+    same_tasks = pd.concat([rows_of(), rows_of(method="other")])
+    assert run(csv(same_tasks)).stderr == ""
+    assert run(csv(pd.concat([same_tasks.assign(protocol="task_incremental"), curve_of()]))).stderr == ""
 
 
 def test_a_methods_name_is_printed_as_it_is(csv: Csv) -> None:
@@ -211,27 +214,27 @@ BAD_ROWS = {
         PERCENT.assign(top1_percent=[50, 100, 101, 5]).drop(columns="top1"),
         "row 3, column top1_percent: 101 should be from 0 to 100",
     ),
-    "text": (changed(1, "top1", "good"), "rows.csv: row 2, column top1: 'good' is no number"),
-    "percent sign": (changed(1, "top1", "75%"), "row 2, column top1: '75%' is no number. Write one, with a point"),
-    "nan": (changed(1, "top1", "nan"), "row 2, column top1: 'nan' is no number"),
-    "infinite": (changed(1, "top1", "inf"), "row 2, column top1: 'inf' is no number"),
-    "empty number": (changed(1, "step", ""), "row 2, column step: '' is no number"),
+    "text": (changed(1, "top1", "good"), "rows.csv: row 2, column top1: 'good' is not a number"),
+    "percent sign": (changed(1, "top1", "75%"), "row 2, column top1: '75%' is not a number. Write one, with a point"),
+    "nan": (changed(1, "top1", "nan"), "row 2, column top1: 'nan' is not a number"),
+    "infinite": (changed(1, "top1", "inf"), "row 2, column top1: 'inf' is not a number"),
+    "empty number": (changed(1, "step", ""), "row 2, column step: '' is not a number"),
     "empty name": (changed(1, "method", " "), "row 2, column method: is empty"),
-    "half a step": (changed(1, "step", 0.5), "row 2, column step: 0.5 is no step. Count from 0"),
-    "step below -1": (changed(1, "step", -2), "row 2, column step: -2 is no step"),
+    "half a step": (changed(1, "step", 0.5), "row 2, column step: 0.5 is not a step. Count from 0"),
+    "step below -1": (changed(1, "step", -2), "row 2, column step: -2 is not a step"),
     "decimal comma": (
         "method,step,trained_task,eval_task,top1_percent\ngift,0,pets,pets,77,3\n",
-        "row 1: 6 cells, but the header has 5. Separate cells by commas, and write numbers with a point.",
+        "row 1: 6 values, but the header has 5. Separate values by commas, and write numbers with a point.",
     ),
     "semicolons": (rows_of().to_csv(index=False, sep=";"), "column 'method' is missing."),
     "a column twice": ("method,step,step,trained_task,eval_task,top1\n", "column 'step' comes twice. Keep one"),
     "no rows": (rows_of()[:0], "rows.csv: no rows. Give a file"),
     "nothing at all": ("", "rows.csv: is empty. Give it a header"),
-    "cell given twice": (
+    "row given twice": (
         pd.concat([rows_of(), rows_of()[:1]]),
         "rows.csv: row 1 and rows.csv: row 5: both give gift, step 0, on pets. Keep one of them.",
     ),
-    "cell missing": (
+    "row missing": (
         rows_of().drop(2),
         "accuracies of gift: missing: step 1 on pets. Run stage evaluate, or add these rows.",
     ),
@@ -246,15 +249,23 @@ BAD_ROWS = {
         pd.concat([rows_of(), rows_of()[:1].assign(eval_task="birds")]),
         "accuracies of gift: evaluated on birds, which no step trained; trained were pets, cars. Correct the names",
     ),
-    "seen and single tasks": (
-        pd.concat([on_seen("gift"), on_seen("gift").assign(eval_task="classes_0")]),
-        "accuracies of gift: evaluated on 'seen', which means all classes seen so far (class-incremental), and",
+    "both protocols": (
+        pd.concat([curve_of("gift"), rows_of().assign(protocol="task_incremental")]),
+        "accuracies of gift: protocol is class_incremental and task_incremental. Keep the rows of one protocol, or",
     ),
-    "seen before the first step": (
-        pd.concat([on_seen(), on_seen()[:1].assign(step=-1, trained_task="pretrained")]),
-        "accuracies of cil: step -1 on 'seen': before the first step nothing is seen.",
+    "unknown protocol": (
+        rows_of().assign(protocol=["class_incremental", "class-incremental"] * 2),
+        "row 2, column protocol: unknown protocol 'class-incremental'. Did you mean 'class_incremental'?",
     ),
-    "class-incremental step missing": (on_seen().drop(1), "accuracies of cil: steps are 0 (classes_0), 2 (classes_2);"),
+    "empty protocol": (rows_of().assign(protocol=""), "row 1, column protocol: is empty. Write a name there."),
+    "class-incremental on a single task": (
+        pd.concat([curve_of()[:2], curve_of()[2:].assign(eval_task="classes_0")]),
+        "accuracies of cil: class_incremental, but step 2 trained classes_2 and its eval_task is classes_0. Write",
+    ),
+    "class-incremental step missing": (
+        curve_of().drop(1),
+        "accuracies of cil: steps are 0 (classes_0), 2 (classes_2);",
+    ),
     "pre-trained model on some tasks": (
         pd.concat([rows_of(), rows_of()[:1].assign(step=-1)]),
         "accuracies of gift: missing: step -1 on cars. Add these rows, or leave out step -1.",
@@ -263,7 +274,7 @@ BAD_ROWS = {
 
 
 @pytest.mark.parametrize(("rows", "message"), BAD_ROWS.values(), ids=BAD_ROWS.keys())
-def test_bad_rows_are_met_with_their_place_and_a_remedy(
+def test_an_error_has_the_location_of_the_bad_row_and_a_remedy(
     csv: Csv, monkeypatch: pytest.MonkeyPatch, rows: pd.DataFrame | str, message: str
 ) -> None:
     path = csv(rows)
@@ -272,7 +283,7 @@ def test_bad_rows_are_met_with_their_place_and_a_remedy(
         assert message in refused("rows.csv", *options)
 
 
-def test_a_cell_in_two_files_is_met_with_both(tmp_path: Path) -> None:
+def test_an_error_names_both_files_that_give_a_row(tmp_path: Path) -> None:
     rows_of().to_csv(tmp_path / "a.csv", index=False)
     rows_of()[2:].to_parquet(tmp_path / "b.parquet")
     assert f"{tmp_path / 'a.csv'}: row 3 and {tmp_path / 'b.parquet'}: row 1: both give gift, step 1" in refused(
@@ -280,19 +291,19 @@ def test_a_cell_in_two_files_is_met_with_both(tmp_path: Path) -> None:
     )
 
 
-def test_many_missing_cells_are_counted(csv: Csv, project: Path) -> None:
+def test_many_missing_rows_are_counted(csv: Csv, project: Path) -> None:
     rows = pd.read_csv(project / PUBLISHED).query("method == 'zscl' and (step != 3 or eval_task == 'dtd')")
     assert "step 3 on eurosat, step 3 on flowers and 5 more." in refused(csv(rows))
 
 
-def test_a_missing_file_is_met_with_the_nearest_one(csv: Csv) -> None:
+def test_the_error_of_a_missing_file_names_the_nearest_one(csv: Csv) -> None:
     path = csv(rows_of())
     assert "row.csv: no such file or folder. Did you mean 'rows.csv'?" in refused(path.with_name("row.csv"))
 
 
 def test_another_suffix_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.xlsx").write_bytes(b"")
-    assert "rows.xlsx: is no .csv or .parquet file by its name" in refused(tmp_path / "rows.xlsx")
+    assert "rows.xlsx: not a .csv or .parquet file by its name" in refused(tmp_path / "rows.xlsx")
     assert "no .csv or .parquet file in it or below it" in refused(tmp_path)
 
 

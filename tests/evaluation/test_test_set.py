@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from gift_core import evaluation
 from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_task
 from gift_core.artifacts.task_images import StoredImage
 from gift_core.clip.images import evaluation_pixels
 from gift_core.clip.pixels import Allowance
 from gift_core.clip.zero_shot import class_features, image_features, predict
 from gift_core.errors import UserError
-from gift_core.evaluation.streaming import HeldOut, encode_held_out
-from gift_core.evaluation.task_incremental import top1
+from gift_core.evaluation import encode_test_set, top1
 from tests.clip.tiny import png, tiny_clip
 
 IMAGES = 23
@@ -37,14 +37,14 @@ def whole_split(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
     )
 
 
-def held_out(folder: Path, *, batch_size: int, kept_bytes: int = 0) -> HeldOut:
-    return HeldOut(folder, batch_size=batch_size, allowance=Allowance(kept_bytes))
+def open_test_set(folder: Path, *, batch_size: int, kept_bytes: int = 0) -> evaluation.TestSet:
+    return evaluation.TestSet(folder, batch_size=batch_size, allowance=Allowance(kept_bytes))
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 16, 23, 40])
 def test_streamed_batches_are_the_split_in_its_order(folder: Path, batch_size: int) -> None:
     pixels_NCHW, labels_N = whole_split(folder)
-    images = held_out(folder, batch_size=batch_size)
+    images = open_test_set(folder, batch_size=batch_size)
     batches = list(images.batches(tiny_clip()))
     assert torch.equal(torch.cat(batches), pixels_NCHW)
     assert torch.equal(images.labels_N, labels_N)
@@ -56,9 +56,9 @@ def test_features_and_top1_have_the_bits_of_the_whole_split_at_once(folder: Path
     clip, info = tiny_clip(), read_task(folder)
     pixels_NCHW, labels_N = whole_split(folder)
     at_once_ND = image_features(clip, pixels_NCHW, batch_size=4)
-    images = held_out(folder, batch_size=4, kept_bytes=kept_bytes)
+    images = open_test_set(folder, batch_size=4, kept_bytes=kept_bytes)
     for _ in range(2):
-        (streamed_ND,) = encode_held_out([clip], images)
+        (streamed_ND,) = encode_test_set([clip], images)
         assert torch.equal(streamed_ND, at_once_ND)
     class_KD = class_features(clip, info.class_names, info.templates, batch_size=4)
     hits = (predict(at_once_ND, class_KD) == labels_N).sum().item()
@@ -69,16 +69,16 @@ def test_features_and_top1_have_the_bits_of_the_whole_split_at_once(folder: Path
 def test_several_models_read_each_image_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = count_reads(monkeypatch)
     clips = [tiny_clip(seed=0), tiny_clip(seed=1)]
-    features = encode_held_out(clips, held_out(folder, batch_size=4))
+    features = encode_test_set(clips, open_test_set(folder, batch_size=4))
     assert len(read) == IMAGES
     for clip, image_ND in zip(clips, features, strict=True):
-        assert torch.equal(image_ND, encode_held_out([clip], held_out(folder, batch_size=4))[0])
+        assert torch.equal(image_ND, encode_test_set([clip], open_test_set(folder, batch_size=4))[0])
 
 
 @pytest.mark.parametrize("room", [0, 3, 4, 22, 23])
 def test_images_are_kept_as_far_as_the_bytes_reach(folder: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     read = count_reads(monkeypatch)
-    images = held_out(folder, batch_size=4, kept_bytes=room * BYTES_AN_IMAGE)
+    images = open_test_set(folder, batch_size=4, kept_bytes=room * BYTES_AN_IMAGE)
     first = list(images.batches(tiny_clip()))
     assert len(read) == IMAGES
     again = list(images.batches(tiny_clip()))
@@ -88,7 +88,7 @@ def test_images_are_kept_as_far_as_the_bytes_reach(folder: Path, monkeypatch: py
 
 def test_a_split_is_not_read_faster_than_it_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = count_reads(monkeypatch)
-    batches = held_out(folder, batch_size=2).batches(tiny_clip())
+    batches = open_test_set(folder, batch_size=2).batches(tiny_clip())
     next(batches)
     batches.close()  # type: ignore[attr-defined]
     assert 2 <= len(read) <= 4
@@ -99,14 +99,14 @@ def test_a_damaged_image_is_an_error_and_no_missing_row(tmp_path: Path) -> None:
     images = [(png(0), "png", 0), (b"no image", "png", 1), (png(1), "png", 0)]
     write_task(tmp_path / "shapes", info, images[:1], images, images_per_shard=10)
     with pytest.raises(OSError, match="cannot identify image"):
-        list(held_out(tmp_path / "shapes", batch_size=2).batches(tiny_clip()))
+        list(open_test_set(tmp_path / "shapes", batch_size=2).batches(tiny_clip()))
 
 
 def test_a_task_without_test_images_is_refused(tmp_path: Path) -> None:
     info = TaskInfo("shapes", ("one", "two"), ("a {}.",), "made for a test")
     write_task(tmp_path / "shapes", info, [(png(0), "png", 0)], [], images_per_shard=10)
     with pytest.raises(UserError, match=r"shapes: the task has no test images\. Give it some"):
-        held_out(tmp_path / "shapes", batch_size=4)
+        open_test_set(tmp_path / "shapes", batch_size=4)
 
 
 def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -1,0 +1,332 @@
+"""Evaluation of a step: top-1 accuracies of its models on the test sets, by one of two protocols.
+
+task_incremental: a test image is classified among the classes of its own task. class_incremental: among the classes of
+all tasks so far. PROTOCOLS holds both by the value of evaluation.protocol in params.yaml.
+
+Shapes: B images of a batch, N images of a test set, K classes, C channels, H W pixels, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PRETRAINED, PRETRAINED_STEP, TASK_INCREMENTAL
+from gift_core.artifacts.atomic import sha256_of
+from gift_core.artifacts.models import model_hash
+from gift_core.artifacts.task import TaskInfo, read_task
+from gift_core.artifacts.task_images import StoredImage, index_task
+from gift_core.clip.ahead import drawn
+from gift_core.clip.folder import load_folder
+from gift_core.clip.model import Clip
+from gift_core.clip.pixels import KEPT_BYTES, Allowance, PixelStore, evaluation_preparation
+from gift_core.clip.zero_shot import class_features, image_features, predict
+from gift_core.errors import ContractError, UserError
+from gift_core.progress import progress, progress_bar
+
+KEY = "params.yaml: evaluation.protocol: class_incremental"
+Measurement = tuple[pd.DataFrame, dict[str, str]]  # rows of artifacts.accuracy, and their metadata
+
+
+@dataclass(frozen=True)
+class EncodingSettings:
+    """How models are loaded and images encoded."""
+
+    device: torch.device
+    precision: str
+    batch_size: int
+
+    def load(self, folder: Path) -> Clip:
+        """Returns the model in `folder`."""
+        return load_folder(folder, device=self.device, precision=self.precision)
+
+
+@dataclass(frozen=True)
+class EvaluationInputs:
+    """A method after a step, and all that its evaluation needs.
+
+    `tasks`: the folder of each task up to this step, in the order of the sequence. `models`: the folder of
+    "pretrained", then of the model after each of the tasks, in that order. `model_for` says which model classifies the
+    images of a task after a step (newest_model, own_model). `previous`: the metadata of the step before, empty at the
+    first step.
+    """
+
+    method: str
+    models: Mapping[str, Path]
+    tasks: Mapping[str, Path]
+    model_for: Callable[[int, int], int]
+    settings: EncodingSettings
+    previous: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        """Checks that there is one model for each task, and the pre-trained one before them."""
+        assert list(self.models) == [PRETRAINED, *self.tasks], "models are pretrained and one after each task"
+
+    @property
+    def step(self) -> int:
+        """This step, which trained the last of the tasks; counts from 0."""
+        return len(self.tasks) - 1
+
+
+def newest_model(step: int, task: int) -> int:
+    """Returns the model that classifies the images of `task` after `step`: the newest one, `step`.
+
+    Both count from 0; -1 is the pre-trained model.
+    """
+    return step
+
+
+def own_model(step: int, task: int) -> int:
+    """Returns the task's own model once it exists, and the pre-trained one (-1) before: one model for each task."""
+    return task if task <= step else PRETRAINED_STEP
+
+
+def evaluate_task_incremental(inputs: EvaluationInputs) -> Measurement:
+    """Returns the rows (artifacts.accuracy) that the step adds to the accuracy matrix, and their metadata.
+
+    The rows form an L (docs/decisions/0001): this step on every task so far (phase past or current), and every earlier
+    step on the new task (phase future, or pretrained at step -1). So the matrix grows without measuring anything again.
+    The metadata hold the hash of every model and task. ContractError where the step before was measured on others.
+    """
+    metadata = _hashes(inputs.models, inputs.tasks)
+    _require_same(inputs.previous, metadata, inputs.method)
+    last, names = inputs.step, list(inputs.tasks)
+    pairs = [(last, task) for task in range(last + 1)] + [(step, last) for step in range(PRETRAINED_STEP, last)]
+    accuracies = _Accuracies(inputs)
+    rows = []
+    for step, task in progress(pairs, len(pairs), "accuracies"):
+        accuracy, images = accuracies.of(inputs.model_for(step, task), task)
+        phase = "past" if task < step else "current" if task == step else "future"
+        row = _row(inputs, TASK_INCREMENTAL, step=step, eval_task=names[task], phase=phase, accuracy=accuracy, n=images)
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values(["step", "eval_task"], kind="stable", ignore_index=True), metadata
+
+
+def summarize_task_incremental(rows: pd.DataFrame) -> str:
+    """Returns the accuracies of the step's own model in one line: on the new task, and on all tasks so far."""
+    own = rows[rows.step == rows.step.max()]
+    current = own[own.phase == "current"].iloc[0]
+    return f"{current.top1:.1%} on {current.eval_task}, {own.top1.mean():.1%} on the {len(own)} tasks so far"
+
+
+def evaluate_class_incremental(inputs: EvaluationInputs) -> Measurement:
+    """Returns two rows (artifacts.accuracy), of the step's model and of the pre-trained one, and their metadata.
+
+    Both are tested on the test sets of all tasks so far. Each image is classified among the classes of all of them,
+    with the templates of each class's own task; top1 is over all images together. No other model is read: the metadata
+    take the other hashes from the step before. UserError where each task has a model of its own, or two tasks share a
+    class.
+    """
+    if inputs.model_for is not newest_model:
+        raise UserError(
+            f"{KEY}: {inputs.method} keeps a model of its own for every task, and no one model knows all classes. "
+            f"Take {inputs.method} out of run.methods, or write task_incremental."
+        )
+    newest = list(inputs.tasks)[-1]
+    models = {name: inputs.models[name] for name in (PRETRAINED, newest)}
+    batch_size = inputs.settings.batch_size
+    test_sets = [TestSet(folder, batch_size=batch_size, allowance=Allowance(0)) for folder in inputs.tasks.values()]
+    require_distinct_classes([test_set.task for test_set in test_sets])
+    hashes = _hashes(models, inputs.tasks)
+    _require_same(inputs.previous, hashes, inputs.method)
+    clips = [inputs.settings.load(folder) for folder in models.values()]
+    accuracies = _top1_among_all(clips, test_sets)
+    images = sum(len(test_set) for test_set in test_sets)
+    rows = [
+        _row(inputs, CLASS_INCREMENTAL, step=step, eval_task=newest, phase="current", accuracy=accuracy, n=images)
+        for step, accuracy in zip((PRETRAINED_STEP, inputs.step), accuracies, strict=True)
+    ]
+    return pd.DataFrame(rows), {**inputs.previous, **hashes}
+
+
+def summarize_class_incremental(rows: pd.DataFrame) -> str:
+    """Returns both accuracies in one line: of the step's model, and of the pre-trained one."""
+    pretrained, learned = rows.sort_values("step").top1
+    count = f"{rows.n.max():,} test images of all classes so far"
+    return f"{learned:.1%} on {count} (the pre-trained model: {pretrained:.1%})"
+
+
+@dataclass(frozen=True)
+class EvaluationProtocol:
+    """How a step is evaluated: its rows with their metadata, and these rows in one line."""
+
+    evaluate: Callable[[EvaluationInputs], Measurement]
+    summarize: Callable[[pd.DataFrame], str]
+
+
+PROTOCOLS: Mapping[str, EvaluationProtocol] = {
+    TASK_INCREMENTAL: EvaluationProtocol(evaluate_task_incremental, summarize_task_incremental),
+    CLASS_INCREMENTAL: EvaluationProtocol(evaluate_class_incremental, summarize_class_incremental),
+}
+
+
+def require_distinct_classes(tasks: Sequence[TaskInfo]) -> None:
+    """Raises UserError where two tasks have a class of the same name: no model could distinguish their images.
+
+    Case and spaces make no difference, as they make none to CLIP's tokenizer.
+    """
+    owners: dict[str, tuple[str, str]] = {}
+    for task in tasks:
+        for name in task.class_names:
+            other, spelling = owners.setdefault(" ".join(name.casefold().split()), (task.name, name))
+            if other != task.name:
+                both = repr(name) if name == spelling else f"{spelling!r} and {name!r}"
+                raise UserError(
+                    f"{KEY}: tasks {other} and {task.name} both have the class {both}, so no model can say which of "
+                    "the two an image shows. Rename or remove one of them, or write task_incremental."
+                )
+
+
+class TestSet:
+    """The test images of the task in `folder`, in batches of `batch_size`, as often as they are asked for.
+
+    Decoded images stay in memory between two passes as far as `allowance` reaches; the others are decoded again. 2 GiB
+    hold 14,266 images of 224 px: of the data sets of MTIL only Food101 and SUN397 are decoded more than once. Models
+    that read the same object must share their preprocessing. UserError where there are no test images.
+    """
+
+    def __init__(self, folder: Path, *, batch_size: int, allowance: Allowance) -> None:
+        self.task = read_task(folder)
+        self.batch_size = batch_size
+        self._folder, self._allowance = folder, allowance
+        self._store: PixelStore | None = None
+        if not len(self):
+            raise UserError(f"{folder}: the task has no test images. Give it some and run stage ingest again.")
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return self.task.counts["test"]
+
+    @cached_property
+    def labels_N(self) -> torch.Tensor:
+        """int64 [N]."""
+        return torch.tensor([image.label for image in self._images])
+
+    def batches(self, clip: Clip) -> Iterator[torch.Tensor]:
+        """Yields the images in their order under the evaluation transform, uint8 [B, 3, S, S]."""
+        reads = [image.read for image in self._images]
+        store = self._store = self._store or PixelStore(reads, evaluation_preparation(clip), self._allowance)
+
+        def batch(number: int) -> torch.Tensor:
+            return torch.stack(store.fetch(range(len(self))[number * self.batch_size :][: self.batch_size]))
+
+        with closing(drawn(batch, -(-len(self) // self.batch_size), device=clip.device)) as batches:
+            yield from batches
+
+    def class_features(self, clip: Clip) -> torch.Tensor:
+        """Returns unit features [K, D] of the task's classes, each the mean over all the task's templates."""
+        return class_features(clip, self.task.class_names, self.task.templates, batch_size=self.batch_size)
+
+    @cached_property
+    def _images(self) -> Sequence[StoredImage]:
+        return index_task(self._folder, "test")
+
+
+def encode_test_set(clips: Sequence[Clip], test_set: TestSet) -> list[torch.Tensor]:
+    """Returns unit features [N, D] of the test images by each model, on the CPU; each image is decoded once."""
+    features: list[list[torch.Tensor]] = [[] for _ in clips]
+    with progress_bar(len(test_set), f"{test_set.task.name} images") as bar:
+        for pixels_BCHW in test_set.batches(clips[0]):
+            for clip, of_clip in zip(clips, features, strict=True):
+                of_clip.append(image_features(clip, pixels_BCHW, batch_size=len(pixels_BCHW)))
+            bar.update(len(pixels_BCHW))
+    return [torch.cat(of_clip) for of_clip in features]
+
+
+def top1(clip: Clip, test_set: TestSet) -> float:
+    """Returns the share (0-1) of the test images whose nearest class of the task is their own."""
+    class_KD = test_set.class_features(clip)
+    (image_ND,) = encode_test_set([clip], test_set)
+    return _share_correct(image_ND, class_KD, test_set.labels_N)
+
+
+def _top1_among_all(clips: Sequence[Clip], test_sets: Sequence[TestSet]) -> list[float]:
+    """Top-1 of each model on the images of all test sets; labels count on from task to task."""
+    features: list[list[torch.Tensor]] = [[] for _ in clips]
+    labels, classes = [], 0
+    for test_set in test_sets:
+        for image_ND, of_clip in zip(encode_test_set(clips, test_set), features, strict=True):
+            of_clip.append(image_ND)
+        labels.append(test_set.labels_N + classes)
+        classes += len(test_set.task.class_names)
+    labels_N = torch.cat(labels)
+    heads = [torch.cat([test_set.class_features(clip) for test_set in test_sets]) for clip in clips]
+    pairs = zip(features, heads, strict=True)
+    return [_share_correct(torch.cat(of_clip), class_KD, labels_N) for of_clip, class_KD in pairs]
+
+
+class _Accuracies:
+    """Top-1 of models on tasks, each pair measured once.
+
+    The model and the test set used last are kept. So the images of the last task, which every model classifies, are
+    decoded once as far as KEPT_BYTES reach.
+    """
+
+    def __init__(self, inputs: EvaluationInputs) -> None:
+        self._models, self._tasks = list(inputs.models.values()), list(inputs.tasks.values())
+        self._settings = inputs.settings
+        self._clip: tuple[int, Clip] | None = None
+        self._test_set: tuple[int, TestSet] | None = None
+        self._known: dict[tuple[int, int], tuple[float, int]] = {}
+
+    def of(self, model: int, task: int) -> tuple[float, int]:
+        """(top1 of 0-1, test images)."""
+        if (model, task) not in self._known:
+            test_set = self._open(task)
+            self._known[model, task] = top1(self._load(model), test_set), len(test_set)
+        return self._known[model, task]
+
+    def _load(self, model: int) -> Clip:
+        if self._clip is None or self._clip[0] != model:
+            self._clip = None  # two models at once would need twice the memory
+            self._clip = model, self._settings.load(self._models[model + 1])
+        return self._clip[1]
+
+    def _open(self, task: int) -> TestSet:
+        if self._test_set is None or self._test_set[0] != task:
+            allowance = Allowance(KEPT_BYTES if task == len(self._tasks) - 1 else 0)
+            self._test_set = task, TestSet(self._tasks[task], batch_size=self._settings.batch_size, allowance=allowance)
+        return self._test_set[1]
+
+
+def _share_correct(image_ND: torch.Tensor, class_KD: torch.Tensor, labels_N: torch.Tensor) -> float:
+    return float((predict(image_ND, class_KD).cpu() == labels_N).double().mean())
+
+
+def _row(
+    inputs: EvaluationInputs, protocol: str, *, step: int, eval_task: str, phase: str, accuracy: float, n: int
+) -> dict[str, str | int | float]:
+    """One row of artifacts.accuracy; at step -1 trained_task and phase are "pretrained"."""
+    before = step == PRETRAINED_STEP
+    return {
+        "method": inputs.method,
+        "protocol": protocol,
+        "step": step,
+        "trained_task": PRETRAINED if before else list(inputs.tasks)[step],
+        "eval_task": eval_task,
+        "phase": PRETRAINED if before else phase,
+        "top1": accuracy,
+        "n": n,
+    }
+
+
+def _hashes(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[str, str]:
+    """{"model:<name>": sha256 of its weights, "task:<name>": sha256 of its task.json, which holds its tars' hashes}."""
+    hashes = {f"model:{name}": model_hash(folder) for name, folder in models.items()}
+    return {**hashes, **{f"task:{name}": sha256_of(folder / "task.json") for name, folder in tasks.items()}}
+
+
+def _require_same(previous: Mapping[str, str], current: Mapping[str, str], method: str) -> None:
+    """Raises ContractError where the step before was measured on another version of a model or task of `current`."""
+    changed = [key for key, value in previous.items() if key in current and current[key] != value]
+    if changed:
+        raise ContractError(
+            f"accuracy of {method} at the step before was measured on another {', '.join(sorted(changed))}. "
+            "Run stage evaluate for that step again."
+        )

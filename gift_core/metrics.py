@@ -1,0 +1,297 @@
+"""Transfer, Avg, Last and Forgetting of a continual learner, from rows of accuracies (ZSCL, section 5.1).
+
+Task-incremental (MTIL): A[i][j] is the accuracy on the task of step j after step i. Class-incremental (CIL): one
+accuracy for each step, on the classes of all tasks learned so far. Steps count from 0 in the order of training; the
+pre-trained model has step -1. Rows have the columns method, protocol, step, trained_task, eval_task and top1 (0-1),
+as described in artifacts.accuracy. PROTOCOLS says how the rows of each protocol are summarized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PRETRAINED_STEP, TASK_INCREMENTAL
+from gift_core.artifacts.report_json import METRICS
+from gift_core.errors import UserError
+
+ZERO_SHOT = "zero_shot"
+LISTED = 5  # missing or repeated rows that an error names
+
+Metrics = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A method's accuracies (0-1), as its protocol arranges them: PROTOCOLS[protocol].accuracies."""
+
+    protocol: str
+    accuracies: pd.DataFrame | pd.Series
+
+    @property
+    def metrics(self) -> Metrics:
+        """{"transfer", "avg", "last", "forgetting"} in percent, unrounded.
+
+        Class-incremental methods have neither transfer nor forgetting: None.
+        """
+        return _in_percent(PROTOCOLS[self.protocol].scores(self.accuracies))
+
+    @property
+    def by_task(self) -> dict[str, Metrics]:
+        """{"<task>": {"transfer", "avg", "last", "forgetting"}} in percent, unrounded, tasks in the order of training.
+
+        Their means over the tasks are `metrics`. The first task has no transfer and the last one no forgetting: None.
+        A class-incremental method has no metrics by task: {}.
+        """
+        by_task = PROTOCOLS[self.protocol].scores_by_task(self.accuracies)
+        return {task: _in_percent(row) for task, row in by_task.items()}
+
+
+def summarize(rows: pd.DataFrame) -> dict[str, Summary]:
+    """Returns {"<method>": Summary}, the zero-shot model first (with_zero_shot), then the methods as their rows come.
+
+    The methods may differ in their protocols. UserError names the rows that are missing or given twice.
+    """
+    complete = with_zero_shot(rows)
+    protocols = {str(method): protocol_of(complete, str(method)) for method in dict.fromkeys(complete["method"])}
+    return {
+        method: Summary(protocol, PROTOCOLS[protocol].accuracies(complete, method))
+        for method, protocol in protocols.items()
+    }
+
+
+def metrics_by_method(rows: pd.DataFrame) -> dict[str, Metrics]:
+    """Returns {"<method>": {"transfer", "avg", "last", "forgetting"}} in percent: the metrics of `summarize`."""
+    return {method: summary.metrics for method, summary in summarize(rows).items()}
+
+
+def protocol_of(rows: pd.DataFrame, method: str) -> str:
+    """Returns the protocol of the method's rows, a key of PROTOCOLS; UserError where they have more than one."""
+    found = sorted(set(rows.loc[rows["method"] == method, "protocol"]))
+    if len(found) != 1:
+        raise UserError(
+            f"accuracies of {method}: protocol is {' and '.join(found)}. Keep the rows of one protocol, or give the "
+            "method two names."
+        )
+    return str(found[0])
+
+
+def with_zero_shot(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns `rows` with the pre-trained model (step -1) as a method of its own, zero_shot, which has every step.
+
+    Each method's evaluation holds rows of the pre-trained model; those of the first method are taken, in the order of
+    its tasks, or in the order of the next method where the first has no other rows. Rows that have a zero_shot method
+    already, or no pre-trained model, come back without step -1. UserError where the pre-trained model has no row for a
+    task.
+    """
+    before = rows[rows["step"] == PRETRAINED_STEP]
+    after: pd.DataFrame = rows[rows["step"] != PRETRAINED_STEP]
+    if before.empty or ZERO_SHOT in set(after["method"]):
+        return after
+    first = str(before["method"].iloc[0])
+    own: pd.DataFrame = before[before["method"] == first]
+    order = _order_for_zero_shot(after, first)
+    _require_pretrained(own, order, first)
+    rows_at = PROTOCOLS[protocol_of(own, first)].pretrained_rows
+    steps = [
+        rows_at(own, task).assign(method=ZERO_SHOT, step=step, trained_task=task) for step, task in enumerate(order)
+    ]
+    whole: pd.DataFrame = pd.concat([*steps, after], ignore_index=True)
+    return whole
+
+
+def accuracy_matrix(rows: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Returns A of a task-incremental method: a row for each step, named by its task, and a column for each task."""
+    own, order = _own_rows(rows, method)
+    unknown = sorted(set(own["eval_task"]) - set(order))
+    if unknown:
+        raise UserError(
+            f"accuracies of {method}: evaluated on {', '.join(unknown)}, which no step trained; "
+            f"trained were {', '.join(order)}. Correct the names, or leave these rows out."
+        )
+    matrix: pd.DataFrame = own.pivot(index="trained_task", columns="eval_task", values="top1")
+    matrix = matrix.reindex(index=order, columns=order)
+    _require_complete(matrix, method)
+    return matrix
+
+
+def accuracy_curve(rows: pd.DataFrame, method: str) -> pd.Series:
+    """Returns the accuracies (0-1) of a class-incremental method after each step, by the task that the step trained."""
+    own, order = _own_rows(rows, method)
+    other = own[own["eval_task"] != own["trained_task"]]
+    if not other.empty:
+        row = other.iloc[0]
+        raise UserError(
+            f"accuracies of {method}: class_incremental, but step {row.step} trained {row.trained_task} and its "
+            f"eval_task is {row.eval_task}. Write {row.trained_task}, which means all classes up to that task."
+        )
+    by_task: pd.Series = own.set_index("trained_task")["top1"]
+    return by_task.reindex(order)
+
+
+def matrix_scores(matrix: pd.DataFrame) -> Metrics:
+    """Returns the four metrics of an accuracy matrix, in its own unit.
+
+    transfer: mean over tasks j >= 1 of the mean over steps i < j of A[i][j]; avg: mean of A; last: mean of the last
+    row; forgetting: mean over tasks j before the last one of A[j][j] - A[T][j]. With one task, transfer and forgetting
+    do not exist: None.
+    """
+    return {name: _mean(column) for name, column in _columns_by_task(matrix).items()}
+
+
+def curve_scores(accuracies: pd.Series) -> Metrics:
+    """Returns the metrics of a class-incremental method, in the unit of `accuracies`.
+
+    avg: mean over the steps, each counting once; last: the last step. transfer and forgetting need accuracies on single
+    tasks, so they do not exist: None.
+    """
+    return {"transfer": None, "avg": _mean(accuracies), "last": float(accuracies.iloc[-1]), "forgetting": None}
+
+
+def transfer_by_task(matrix: pd.DataFrame) -> pd.Series:
+    """Returns the mean accuracy on each task before its own step, in the matrix's unit; the first task has none."""
+    values = matrix.to_numpy(dtype=float)
+    later = range(1, len(values))
+    return pd.Series({matrix.columns[task]: float(values[:task, task].mean()) for task in later}, dtype=float)
+
+
+def avg_by_task(matrix: pd.DataFrame) -> pd.Series:
+    """Returns the mean accuracy on each task over all steps, in the matrix's unit."""
+    return matrix.mean(axis=0)
+
+
+def last_by_task(matrix: pd.DataFrame) -> pd.Series:
+    """Returns the accuracy on each task after the last step, in the matrix's unit."""
+    return matrix.iloc[-1].astype(float)
+
+
+def forgetting_by_task(matrix: pd.DataFrame) -> pd.Series:
+    """Returns what each task lost from its own step to the last one, in the matrix's unit (below 0: it gained).
+
+    The last task has none.
+    """
+    own = pd.Series(np.diag(matrix.to_numpy(dtype=float)), index=matrix.columns)
+    return (own - last_by_task(matrix)).iloc[:-1]
+
+
+def _columns_by_task(matrix: pd.DataFrame) -> dict[str, pd.Series]:
+    return {
+        "transfer": transfer_by_task(matrix),
+        "avg": avg_by_task(matrix),
+        "last": last_by_task(matrix),
+        "forgetting": forgetting_by_task(matrix),
+    }
+
+
+def matrix_scores_by_task(matrix: pd.DataFrame) -> dict[str, Metrics]:
+    """Returns each task's metrics in the matrix's unit; None: the first task's transfer, the last one's forgetting."""
+    columns = {name: column.to_dict() for name, column in _columns_by_task(matrix).items()}
+    return {task: {name: columns[name].get(task) for name in METRICS} for task in matrix.columns}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a method's accuracies are summarized.
+
+    `accuracies` makes the method's rows the matrix or the curve, whose index are the tasks in the order of training.
+    `scores` and `scores_by_task` take that matrix or curve, and keep its unit. `metrics` are those that exist.
+    `pretrained_rows` selects the rows of the pre-trained model that belong to the step of a task.
+    """
+
+    metrics: tuple[str, ...]
+    accuracies: Callable[[pd.DataFrame, str], pd.DataFrame | pd.Series]
+    scores: Callable[[Any], Metrics]
+    scores_by_task: Callable[[Any], dict[str, Metrics]]
+    pretrained_rows: Callable[[pd.DataFrame, str], pd.DataFrame]
+
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    TASK_INCREMENTAL: Protocol(
+        metrics=METRICS,
+        accuracies=accuracy_matrix,
+        scores=matrix_scores,
+        scores_by_task=matrix_scores_by_task,
+        pretrained_rows=lambda rows, task: rows,
+    ),
+    CLASS_INCREMENTAL: Protocol(
+        metrics=("avg", "last"),
+        accuracies=accuracy_curve,
+        scores=curve_scores,
+        scores_by_task=lambda curve: {},
+        pretrained_rows=lambda rows, task: rows[rows["eval_task"] == task],
+    ),
+}
+
+
+def _own_rows(rows: pd.DataFrame, method: str) -> tuple[pd.DataFrame, list[str]]:
+    """The method's rows from step 0 on, and its tasks in the order of training."""
+    own: pd.DataFrame = rows[(rows["method"] == method) & (rows["step"] != PRETRAINED_STEP)]
+    repeated = own[own.duplicated(["step", "eval_task"])]
+    if not repeated.empty:
+        names = [f"step {step} on {task}" for step, task in zip(repeated["step"], repeated["eval_task"], strict=True)]
+        raise UserError(f"accuracies of {method}: given twice: {_listed(names)}. Keep one of each.")
+    return own, _task_order(own, method)
+
+
+def _task_order(rows: pd.DataFrame, method: str) -> list[str]:
+    """The tasks by the step that trained them; steps must be 0, 1, 2 ... with one task each."""
+    pairs = rows[["step", "trained_task"]].drop_duplicates().sort_values("step", kind="stable")
+    steps = [int(step) for step in pairs["step"]]
+    order = [str(task) for task in pairs["trained_task"]]
+    if not steps or steps != list(range(len(steps))):
+        found = ", ".join(f"{step} ({task})" for step, task in zip(steps, order, strict=True)) or "none"
+        raise UserError(
+            f"accuracies of {method}: steps are {found}; expected 0, 1, 2 ..., each with one trained task. "
+            "Count the steps from 0 in the order of training."
+        )
+    again = [task for step, task in enumerate(order) if task in order[:step]]
+    if again:
+        raise UserError(
+            f"accuracies of {method}: trained on {', '.join(again)} in more than one step. "
+            "Give each step a trained_task of its own."
+        )
+    return order
+
+
+def _order_for_zero_shot(after: pd.DataFrame, first: str) -> list[str]:
+    methods = [str(method) for method in dict.fromkeys(after["method"])]
+    learner = first if first in methods or not methods else methods[0]
+    return _task_order(after[after["method"] == learner], learner)
+
+
+def _require_complete(matrix: pd.DataFrame, method: str) -> None:
+    missing = matrix.isna().to_numpy()
+    future = np.triu(np.ones_like(missing), k=1)
+    if future.any() and (missing == future).all():
+        raise UserError(
+            f"accuracies of {method}: no task was tested before its own step, so Transfer and Avg do not exist. Test "
+            f"every step on every task. Class-incremental rows need the column protocol, with {CLASS_INCREMENTAL}."
+        )
+    if missing.any():
+        names = [f"step {step} on {matrix.columns[task]}" for step, task in np.argwhere(missing)]
+        raise UserError(f"accuracies of {method}: missing: {_listed(names)}. Run stage evaluate, or add these rows.")
+
+
+def _require_pretrained(rows: pd.DataFrame, order: Sequence[str], method: str) -> None:
+    tested = set(rows["eval_task"])
+    names = [f"step {PRETRAINED_STEP} on {task}" for task in order if task not in tested]
+    if names:
+        raise UserError(f"accuracies of {method}: missing: {_listed(names)}. Add these rows, or leave out step -1.")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    rest = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _mean(values: pd.Series) -> float | None:
+    return float(np.mean(values.to_numpy(dtype=float))) if len(values) else None
+
+
+def _in_percent(row: Mapping[str, float | None]) -> Metrics:
+    return {name: None if value is None else 100 * float(value) for name, value in row.items()}
