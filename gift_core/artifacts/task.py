@@ -1,8 +1,9 @@
-"""An ingested task: tars of (image, label) for the two splits, and task.json, which says what is in them."""
+"""An ingested task: tars of labeled images for the two splits, and task.json, which describes them."""
 
 from __future__ import annotations
 
 import dataclasses
+import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,7 +12,7 @@ from typing import Any
 
 from gift_core.artifacts.atomic import broken, build_folder, require_hash, sha256_of
 from gift_core.artifacts.json_files import read_json, require_fields, write_json
-from gift_core.artifacts.tars import read_tar, write_tar
+from gift_core.artifacts.tars import StoredFile, index_tar, write_tar
 
 STAGE = "ingest"
 SPLITS = ("train", "test")
@@ -42,6 +43,21 @@ class TaskInfo:
     def shards(self, split: str) -> list[str]:
         """The names of the split's tars, in their order."""
         return sorted(name for name in self.hashes if name.startswith(f"{split}-"))
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An encoded image of a task, still in its tar, and its label."""
+
+    file: StoredFile
+    label: int
+
+    def read(self) -> bytes:
+        """Returns the encoded image; safe to call from several threads. ContractError where the tar was cut short."""
+        try:
+            return self.file.read()
+        except tarfile.ReadError as error:
+            raise broken(self.file.tar, str(error), STAGE) from error
 
 
 def write_task(
@@ -95,19 +111,44 @@ def read_task(folder: Path) -> TaskInfo:
     return info
 
 
-def iterate_task(folder: Path, split: str) -> Iterator[tuple[bytes, int]]:
-    """Yields (encoded image, label) in their order; ContractError for a changed tar, a bad label, a wrong count."""
+def index_task(folder: Path, split: str) -> list[StoredImage]:
+    """Returns the split's images in their order, none of them read.
+
+    ContractError for a changed tar, a sample without one image and one label, an unknown label, a wrong count.
+    """
     assert split in SPLITS, f"{split!r} is no split"
     info = read_task(folder)
-    count = 0
+    images: list[StoredImage] = []
     for name in info.shards(split):
         require_hash(folder / name, info.hashes[name], STAGE)
-        for key, files in read_tar(folder / name, STAGE):
-            yield _decode_sample(folder / name, key, files, len(info.class_names))
-            count += 1
-    if count != info.counts[split]:
-        what = f"there should be {info.counts[split]} {split} images, there are {count}"
+        images.extend(_index_shard(folder / name, len(info.class_names)))
+    if len(images) != info.counts[split]:
+        what = f"there should be {info.counts[split]} {split} images, there are {len(images)}"
         raise broken(folder / "task.json", what, STAGE)
+    return images
+
+
+def iterate_task(folder: Path, split: str) -> Iterator[tuple[bytes, int]]:
+    """Yields (encoded image, label) of the split in their order. ContractError as index_task."""
+    return ((image.read(), image.label) for image in index_task(folder, split))
+
+
+def _index_shard(tar: Path, classes: int) -> Iterator[StoredImage]:
+    try:
+        for key, files in index_tar(tar):
+            yield _stored_image(tar, key, files, classes)
+    except (tarfile.TarError, OSError) as error:
+        raise broken(tar, f"it should be a whole tar of samples, but reading it failed ({error})", STAGE) from error
+
+
+def _stored_image(tar: Path, key: str, files: Mapping[str, StoredFile], classes: int) -> StoredImage:
+    images = [file for extension, file in files.items() if extension != "cls"]
+    label = files["cls"].read() if "cls" in files else b""
+    if len(images) != 1 or not label.isdigit():
+        raise broken(tar, f"sample {key} should be one image and its label, it is {', '.join(files)}", STAGE)
+    if int(label) >= classes:
+        raise broken(tar, f"sample {key} has label {int(label)}, task.json has {classes} classes", STAGE)
+    return StoredImage(images[0], int(label))
 
 
 def _write_split(folder: Path, split: str, images: Iterable[LabelledImage], per_shard: int, classes: int) -> int:
@@ -126,16 +167,6 @@ def _samples(images: Iterable[LabelledImage], start: int, classes: int) -> Itera
     for offset, (image, extension, label) in enumerate(images):
         assert 0 <= label < classes, f"label {label} of {classes} classes"
         yield f"{start + offset:08d}", {extension: image, "cls": str(label).encode("ascii")}
-
-
-def _decode_sample(tar: Path, key: str, files: dict[str, bytes], classes: int) -> tuple[bytes, int]:
-    images = [data for extension, data in files.items() if extension != "cls"]
-    label = files.get("cls", b"")
-    if len(images) != 1 or not label.isdigit():
-        raise broken(tar, f"sample {key} should be one image and its label, it is {', '.join(files)}", STAGE)
-    if int(label) >= classes:
-        raise broken(tar, f"sample {key} has label {int(label)}, task.json has {classes} classes", STAGE)
-    return images[0], int(label)
 
 
 def _require_sound(path: Path, info: TaskInfo) -> None:

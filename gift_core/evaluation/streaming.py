@@ -12,8 +12,7 @@ from pathlib import Path
 
 import torch
 
-from gift_core.artifacts.task import read_task
-from gift_core.artifacts.task_images import StoredImage, index_task
+from gift_core.artifacts.task import StoredImage, index_task, read_task
 from gift_core.clip.ahead import drawn
 from gift_core.clip.model import Clip
 from gift_core.clip.pixels import Allowance, PixelStore, evaluation_preparation

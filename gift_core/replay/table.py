@@ -22,8 +22,7 @@ from gift_core.artifacts.embeddings import (
 from gift_core.artifacts.exemplars import read_exemplars, write_exemplars
 from gift_core.artifacts.features import FEATURES, read_features, write_features
 from gift_core.artifacts.shards import Pair, iterate_pairs
-from gift_core.artifacts.task import read_task
-from gift_core.artifacts.task_images import index_task
+from gift_core.artifacts.task import index_task, read_task
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.model import Clip
 from gift_core.clip.pixels import Allowance, Read, in_memory

@@ -12,8 +12,7 @@ import pytest
 
 from gift_core.artifacts.atomic import sha256_of
 from gift_core.artifacts.tars import write_tar
-from gift_core.artifacts.task import TaskInfo, iterate_task, write_task
-from gift_core.artifacts.task_images import index_task
+from gift_core.artifacts.task import TaskInfo, index_task, iterate_task, write_task
 from gift_core.errors import ContractError
 from tests.clip.tiny import png
 
