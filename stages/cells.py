@@ -84,7 +84,7 @@ class Cell:
     def provenance(self, method: str, task: str, learning_rate_factor: float) -> dict[str, Any]:
         """Returns what the model after `task` is made from: enough to make it again, nothing of when and where."""
         from gift_core.artifacts.atomic import sha256_of
-        from gift_core.artifacts.models import model_hash
+        from gift_core.artifacts.model_folder import model_hash
 
         return {
             "method": method,

@@ -11,9 +11,8 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
     """Load the pre-trained CLIP by its name and keep it as a plain open_clip folder: every method starts there."""
     with open_cell("import_model", params, root) as cell:
         from gift_core.artifacts.accuracy import write_empty_accuracy
-        from gift_core.artifacts.atomic import require_free_bytes
-        from gift_core.artifacts.json_files import write_json
-        from gift_core.artifacts.models import model_hash
+        from gift_core.artifacts.atomic import require_free_bytes, write_json
+        from gift_core.artifacts.model_folder import model_hash
         from gift_core.checkpoints.loading import load_clip
         from gift_core.clip.saving import save_clip
 

@@ -17,6 +17,9 @@ from gift_core.artifacts.atomic import broken, require_file, write_atomically
 _KEY_AND_EXTENSION = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")
 
 
+_IMAGE_BEGINNINGS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpg"}
+
+
 @dataclass(frozen=True)
 class StoredFile:
     """A file inside an uncompressed tar: `size` bytes that start at byte `offset` of the tar."""
@@ -73,6 +76,14 @@ def write_tar(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) ->
             seen.add(key)
             for extension in sorted(files):
                 _add_file(tar, f"{key}.{extension}", files[extension])
+
+
+def image_extension(image: bytes) -> str:
+    """Returns "png" or "jpg" by the first bytes of an encoded image. ValueError for any other format."""
+    for beginning, extension in _IMAGE_BEGINNINGS.items():
+        if image.startswith(beginning):
+            return extension
+    raise ValueError(f"neither PNG nor JPEG: the bytes begin with {image[:8]!r}")
 
 
 def _index(path: Path, stream: BinaryIO) -> Iterator[tuple[str, dict[str, StoredFile]]]:

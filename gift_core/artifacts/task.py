@@ -10,8 +10,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.atomic import broken, build_folder, require_hash, sha256_of
-from gift_core.artifacts.json_files import read_json, require_fields, write_json
+from gift_core.artifacts.atomic import (
+    broken,
+    build_folder,
+    read_json,
+    require_fields,
+    require_hash,
+    sha256_of,
+    write_json,
+)
 from gift_core.artifacts.tars import StoredFile, index_tar, write_tar
 
 STAGE = "ingest"
@@ -25,10 +32,10 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """What task.json says. A label is an index into class_names; the first template is the one training uses.
+    """The content of task.json. A label is an index into class_names. Training uses the first template.
 
-    counts: images a split; skipped: (file, reason) of images that could not be read; notes: what a reader of the
-    results should know of the data, a sentence each; hashes: {tar's name: sha256}.
+    counts: the number of images of each split. skipped: (file, reason) of images that could not be read. notes: one
+    sentence each, what a reader of the results should know about the data. hashes: {name of the tar: SHA-256}.
     """
 
     name: str
@@ -41,7 +48,7 @@ class TaskInfo:
     hashes: Mapping[str, str] = field(default_factory=dict)
 
     def shards(self, split: str) -> list[str]:
-        """The names of the split's tars, in their order."""
+        """Returns the names of the split's tars in their order."""
         return sorted(name for name in self.hashes if name.startswith(f"{split}-"))
 
 
@@ -69,10 +76,10 @@ def write_task(
     images_per_shard: int,
     skipped: Sequence[tuple[str, str]] = (),
 ) -> TaskInfo:
-    """Writes the task as a whole and returns `info` with the counts, skipped files and hashes filled in.
+    """Writes the task's folder and returns `info` with counts, skipped files and hashes filled in.
 
-    `skipped` is read after both splits, so a source may add to it while it decodes. ContractError for a description
-    that breaks the contract (two classes at least, names unique, templates with {}).
+    `skipped` is read after both splits, so a source may add to it while it decodes. ContractError unless there are at
+    least two classes with unique names, and templates that contain {}.
     """
     _require_sound(folder / "task.json", info)
     with build_folder(folder) as unfinished:
@@ -87,14 +94,14 @@ def write_task(
 
 
 def read_task(folder: Path) -> TaskInfo:
-    """Returns what task.json says; ContractError where it or a tar it names is missing or it breaks the contract."""
+    """Returns the content of task.json. ContractError where it is invalid, or it or a tar it names is missing."""
     path = folder / "task.json"
     record = read_json(path, STAGE)
     require_fields(path, record, _FIELDS, STAGE)
     if not all(isinstance(entry, list) and len(entry) == 2 for entry in record["skipped"]):
-        raise broken(path, "skipped should be pairs of a file and a reason", STAGE)
+        raise broken(path, "skipped should hold pairs of a file and a reason", STAGE)
     if not all(isinstance(note, str) for note in record["notes"]):
-        raise broken(path, "notes should be texts", STAGE)
+        raise broken(path, "notes should hold strings", STAGE)
     info = TaskInfo(
         **{name: record[name] for name in ("name", "source", "counts", "hashes")},
         class_names=tuple(record["class_names"]),
@@ -107,7 +114,7 @@ def read_task(folder: Path) -> TaskInfo:
         raise broken(path, f"counts should name train and test, they name {', '.join(info.counts) or 'none'}", STAGE)
     for name in info.hashes:
         if not (folder / name).is_file():
-            raise broken(folder / name, "there should be a file, task.json names it", STAGE)
+            raise broken(folder / name, "there should be a file, because task.json names it", STAGE)
     return info
 
 
@@ -171,10 +178,13 @@ def _samples(images: Iterable[LabelledImage], start: int, classes: int) -> Itera
 
 def _require_sound(path: Path, info: TaskInfo) -> None:
     checks: list[tuple[Callable[[], Any], str]] = [
-        (lambda: len(info.class_names) > 1, f"two classes at least, found {len(info.class_names)}"),
-        (lambda: len(set(info.class_names)) == len(info.class_names), "each class name once"),
-        (lambda: all(isinstance(name, str) and name.strip() for name in info.class_names), "no empty class name"),
-        (lambda: info.templates and all("{}" in template for template in info.templates), "templates that hold {}"),
+        (lambda: len(info.class_names) > 1, f"at least two classes, it has {len(info.class_names)}"),
+        (lambda: len(set(info.class_names)) == len(info.class_names), "unique class names"),
+        (
+            lambda: all(isinstance(name, str) and name.strip() for name in info.class_names),
+            "no empty class name",
+        ),
+        (lambda: info.templates and all("{}" in template for template in info.templates), "templates that contain {}"),
     ]
     for holds, expectation in checks:
         if not holds():

@@ -11,7 +11,7 @@ import torch
 
 from gift_core.artifacts.accuracy import PRETRAINED
 from gift_core.artifacts.atomic import sha256_of
-from gift_core.artifacts.models import model_hash
+from gift_core.artifacts.model_folder import model_hash
 from gift_core.clip.folder import load_folder
 from gift_core.clip.model import Clip
 from gift_core.clip.zero_shot import predict

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from gift_core.artifacts.embeddings import ImageFeatures, TextFeatures
+from gift_core.artifacts.features import ImageFeatures, TextFeatures
 from gift_core.clip.batches import ShuffledIndices
 from gift_core.clip.device import to_device
 from gift_core.clip.encoding import trim_rows

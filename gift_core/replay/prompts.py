@@ -7,26 +7,26 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from gift_core.artifacts.pool import PoolEntry
+from gift_core.artifacts.prompts import VocabularyEntry
 from gift_core.errors import UserError, lookup
 from gift_core.replay.captions import Captions
 from gift_core.seeds import seed_for
 
 # An entry, the strategy's own draw, the captions -> the template (with a {} for the class name, or a whole caption).
-Strategy = Callable[[PoolEntry, np.random.Generator, Captions], str]
+Strategy = Callable[[VocabularyEntry, np.random.Generator, Captions], str]
 
 
-def class_template(entry: PoolEntry, draw: np.random.Generator, captions: Captions) -> str:
+def class_template(entry: VocabularyEntry, draw: np.random.Generator, captions: Captions) -> str:
     """Returns the first template of the name's own data set (GIFT, section 3.1)."""
     return entry.templates[0]
 
 
-def all_templates(entry: PoolEntry, draw: np.random.Generator, captions: Captions) -> str:
+def all_templates(entry: VocabularyEntry, draw: np.random.Generator, captions: Captions) -> str:
     """Returns any template of the name's own data set, each as likely."""
     return entry.templates[draw.integers(len(entry.templates))]
 
 
-def own_captions(entry: PoolEntry, draw: np.random.Generator, captions: Captions) -> str:
+def own_captions(entry: VocabularyEntry, draw: np.random.Generator, captions: Captions) -> str:
     """Returns any caption of the class, each as likely; for a class without one, its first template."""
     found = captions.by_class.get(entry.class_name, entry.templates[:1])
     return found[draw.integers(len(found))]
@@ -40,7 +40,7 @@ STRATEGIES: Mapping[str, Strategy] = {
 
 
 def draw_prompts(
-    pool: Sequence[PoolEntry], count: int, *, task: str, seed: int, strategy: str, captions: Captions
+    pool: Sequence[VocabularyEntry], count: int, *, task: str, seed: int, strategy: str, captions: Captions
 ) -> pd.DataFrame:
     """Returns `count` prompts drawn from the pool uniformly, with replacement (GIFT, section 3.1).
 
@@ -49,7 +49,7 @@ def draw_prompts(
     give two images. UserError for an empty pool: the base vocabulary is none and no task came before.
     """
     word = lookup(STRATEGIES, strategy, "params.yaml: prompts.strategy")
-    entries = [*pool, *(PoolEntry("base", caption, ("{}",)) for caption in captions.general)]
+    entries = [*pool, *(VocabularyEntry("base", caption, ("{}",)) for caption in captions.general)]
     if not entries:
         raise UserError(
             f"params.yaml: prompts.base_vocabulary: none leaves nothing to draw for task {task!r}, the first. "

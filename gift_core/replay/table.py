@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gift_core.artifacts.embeddings import (
+from gift_core.artifacts.exemplars import read_exemplars, write_exemplars
+from gift_core.artifacts.features import (
+    FEATURES,
     IMAGE_FEATURES,
     TEXT_FEATURES,
     ImageFeatures,
     TextFeatures,
+    read_features,
     read_image_features,
     read_text_features,
+    write_features,
     write_image_features,
     write_text_features,
 )
-from gift_core.artifacts.exemplars import read_exemplars, write_exemplars
-from gift_core.artifacts.features import FEATURES, read_features, write_features
 from gift_core.artifacts.shards import Pair, iterate_pairs
 from gift_core.artifacts.task import index_task, read_task
 from gift_core.clip.encoding import tokenize

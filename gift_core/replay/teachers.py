@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gift_core.artifacts.models import model_hash
+from gift_core.artifacts.model_folder import model_hash
 from gift_core.clip.folder import load_folder
 from gift_core.clip.model import Clip
 from gift_core.weights import mixed
