@@ -75,7 +75,7 @@ def broken(path: Path, expectation: str, stage: str) -> ContractError:
 def require_file(path: Path, stage: str) -> None:
     """Raises ContractError where the file is missing."""
     if not path.is_file():
-        raise broken(path, "there should be a file", stage)
+        raise broken(path, "the file is missing", stage)
 
 
 def require_hash(path: Path, expected: str, stage: str) -> None:
@@ -83,7 +83,8 @@ def require_hash(path: Path, expected: str, stage: str) -> None:
     require_file(path, stage)
     found = sha256_of(path)
     if found != expected:
-        raise broken(path, f"its sha256 should be {expected[:12]}..., it is {found[:12]}...: the file changed", stage)
+        what = f"its sha256 should be {expected[:12]}..., it is {found[:12]}...: the file was changed"
+        raise broken(path, what, stage)
 
 
 def _temporary_sibling(path: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from gift_core.artifacts.atomic import (
     write_atomically,
     write_json,
 )
+from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
 
 WEIGHTS = "open_clip_model.safetensors"
 CONFIG = "open_clip_config.json"
@@ -33,10 +33,10 @@ def require_model_folder(folder: Path, stage: str) -> None:
     `stage` is the one that makes the folder again: import_model or finetune.
     """
     if not folder.is_dir():
-        raise broken(folder, "there should be a model folder", stage)
+        raise broken(folder, "the model folder is missing", stage)
     record = read_json(folder / CONFIG, stage)
     require_fields(folder / CONFIG, record, {"model_cfg": dict, "preprocess_cfg": dict}, stage)
-    _require_whole_safetensors(folder / WEIGHTS, stage)
+    _require_whole_weights(folder / WEIGHTS, stage)
 
 
 def model_hash(folder: Path) -> str:
@@ -83,22 +83,12 @@ def _stage_of(folder: Path) -> str:
     return "import_model" if folder.name == "pretrained" else _FINETUNE
 
 
-def _require_whole_safetensors(path: Path, stage: str) -> None:
-    """Compares the file's length with its header (https://huggingface.co/docs/safetensors)."""
+def _require_whole_weights(path: Path, stage: str) -> None:
     require_file(path, stage)
-    with path.open("rb") as file:
-        start = file.read(8)
-        header_size = struct.unpack("<Q", start)[0] if len(start) == 8 else -1
-        try:
-            header = json.loads(file.read(header_size)) if 0 < header_size < path.stat().st_size else None
-        except ValueError:
-            header = None
-    if not isinstance(header, dict):
-        raise broken(path, "it should be a safetensors file, its header is damaged", stage)
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    expected = 8 + header_size + max(ends, default=0)
-    if path.stat().st_size != expected:
-        raise broken(path, f"it should have {expected} bytes, it has {path.stat().st_size}: it was cut short", stage)
+    try:
+        read_shapes(path)
+    except DamagedFileError as error:
+        raise broken(path, f"it should be a whole safetensors file, but {error}", stage) from error
 
 
 def _require_sound_losses(path: Path, rows: Sequence[LossRow]) -> None:

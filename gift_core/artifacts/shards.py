@@ -100,7 +100,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     for shard in manifest["shards"]:
         require_fields(path, shard, {"name": str, "sha256": str}, STAGE)
         if not (folder / shard["name"]).is_file():
-            raise broken(folder / shard["name"], "there should be a file, manifest.json names it", STAGE)
+            raise broken(folder / shard["name"], "the file is missing, but manifest.json names it", STAGE)
     return manifest
 
 

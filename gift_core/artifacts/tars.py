@@ -71,8 +71,8 @@ def write_tar(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) ->
     seen: set[str] = set()
     with write_atomically(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
         for key, files in samples:
-            assert key and not set("./") & set(key) and not key.startswith("__"), f"{key!r} is no WebDataset key"
-            assert key not in seen, f"sample {key!r} comes twice"
+            assert key and not set("./") & set(key) and not key.startswith("__"), f"{key!r} is not a WebDataset key"
+            assert key not in seen, f"sample {key!r} is a duplicate"
             seen.add(key)
             for extension in sorted(files):
                 _add_file(tar, f"{key}.{extension}", files[extension])

@@ -23,7 +23,7 @@ from gift_core.artifacts.tars import StoredFile, index_tar, write_tar
 
 STAGE = "ingest"
 SPLITS = ("train", "test")
-LabelledImage = tuple[bytes, str, int]  # encoded image, its extension (png, jpg), label
+LabeledImage = tuple[bytes, str, int]  # encoded image, its extension (png, jpg), label
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "name": str, "class_names": list, "templates": list, "source": str, "counts": dict, "skipped": list, "notes": list,
     "hashes": dict,
@@ -70,8 +70,8 @@ class StoredImage:
 def write_task(
     folder: Path,
     info: TaskInfo,
-    train: Iterable[LabelledImage],
-    test: Iterable[LabelledImage],
+    train: Iterable[LabeledImage],
+    test: Iterable[LabeledImage],
     *,
     images_per_shard: int,
     skipped: Sequence[tuple[str, str]] = (),
@@ -114,7 +114,7 @@ def read_task(folder: Path) -> TaskInfo:
         raise broken(path, f"counts should name train and test, they name {', '.join(info.counts) or 'none'}", STAGE)
     for name in info.hashes:
         if not (folder / name).is_file():
-            raise broken(folder / name, "there should be a file, because task.json names it", STAGE)
+            raise broken(folder / name, "the file is missing, but task.json names it", STAGE)
     return info
 
 
@@ -123,7 +123,7 @@ def index_task(folder: Path, split: str) -> list[StoredImage]:
 
     ContractError for a changed tar, a sample without one image and one label, an unknown label, a wrong count.
     """
-    assert split in SPLITS, f"{split!r} is no split"
+    assert split in SPLITS, f"{split!r} is not a split"
     info = read_task(folder)
     images: list[StoredImage] = []
     for name in info.shards(split):
@@ -158,7 +158,7 @@ def _stored_image(tar: Path, key: str, files: Mapping[str, StoredFile], classes:
     return StoredImage(images[0], int(label))
 
 
-def _write_split(folder: Path, split: str, images: Iterable[LabelledImage], per_shard: int, classes: int) -> int:
+def _write_split(folder: Path, split: str, images: Iterable[LabeledImage], per_shard: int, classes: int) -> int:
     remaining = iter(images)
     count = 0
     for index in range(10**5):
@@ -170,7 +170,7 @@ def _write_split(folder: Path, split: str, images: Iterable[LabelledImage], per_
     return count
 
 
-def _samples(images: Iterable[LabelledImage], start: int, classes: int) -> Iterator[tuple[str, dict[str, bytes]]]:
+def _samples(images: Iterable[LabeledImage], start: int, classes: int) -> Iterator[tuple[str, dict[str, bytes]]]:
     for offset, (image, extension, label) in enumerate(images):
         assert 0 <= label < classes, f"label {label} of {classes} classes"
         yield f"{start + offset:08d}", {extension: image, "cls": str(label).encode("ascii")}
@@ -180,10 +180,7 @@ def _require_sound(path: Path, info: TaskInfo) -> None:
     checks: list[tuple[Callable[[], Any], str]] = [
         (lambda: len(info.class_names) > 1, f"at least two classes, it has {len(info.class_names)}"),
         (lambda: len(set(info.class_names)) == len(info.class_names), "unique class names"),
-        (
-            lambda: all(isinstance(name, str) and name.strip() for name in info.class_names),
-            "no empty class name",
-        ),
+        (lambda: all(isinstance(name, str) and name.strip() for name in info.class_names), "no empty class name"),
         (lambda: info.templates and all("{}" in template for template in info.templates), "templates that contain {}"),
     ]
     for holds, expectation in checks:

@@ -54,12 +54,12 @@ def test_provenance_comes_back_and_is_byte_stable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "file", "expected"),
     [
-        (lambda folder: (folder / WEIGHTS).unlink(), WEIGHTS, "there should be a file"),
+        (lambda folder: (folder / WEIGHTS).unlink(), WEIGHTS, "the file is missing"),
         (lambda folder: cut(folder / WEIGHTS, 0.9), WEIGHTS, "it was cut short"),
         (lambda folder: cut(folder / WEIGHTS, 0.01), WEIGHTS, "its header is damaged"),
         (lambda folder: (folder / WEIGHTS).write_bytes(b""), WEIGHTS, "its header is damaged"),
         (lambda folder: (folder / WEIGHTS).write_bytes(b"version https://git-lfs"), WEIGHTS, "its header is damaged"),
-        (lambda folder: (folder / CONFIG).unlink(), CONFIG, "there should be a file"),
+        (lambda folder: (folder / CONFIG).unlink(), CONFIG, "the file is missing"),
         (lambda folder: (folder / CONFIG).write_text("{"), CONFIG, "it should be JSON"),
         (lambda folder: (folder / CONFIG).write_text("[]"), CONFIG, "it should be a JSON object, it is a list"),
         (lambda folder: (folder / CONFIG).write_text("{}"), CONFIG, "there should be a field 'model_cfg'"),
@@ -75,7 +75,7 @@ def test_a_damaged_folder_is_refused(
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "letters"
-    assert "there should be a model folder" in broken_message(
+    assert "the model folder is missing" in broken_message(
         lambda: require_model_folder(folder, "finetune"), folder, "finetune"
     )
 

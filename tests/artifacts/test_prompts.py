@@ -88,7 +88,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
-    assert "there should be a file" in broken_message(lambda: read_prompts(path), path, "write_prompts")
+    assert "the file is missing" in broken_message(lambda: read_prompts(path), path, "write_prompts")
 
 
 VOCABULARY = [
