@@ -109,12 +109,12 @@ def test_a_folder_may_have_any_name(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["a.b", "a/b", "__a", ""])
-def test_a_key_that_webdataset_reads_otherwise_is_our_bug(key: str, tmp_path: Path) -> None:
+def test_a_key_that_webdataset_reads_otherwise_is_an_assertion_error(key: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="not a WebDataset key"):
         write_tar(tmp_path / "a.tar", [(key, {"png": b"x"})])
     assert tree_hash(tmp_path) == {}
 
 
-def test_a_duplicate_key_is_our_bug(tmp_path: Path) -> None:
+def test_a_duplicate_key_is_an_assertion_error(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="is a duplicate"):
         write_tar(tmp_path / "a.tar", [SAMPLES[0], SAMPLES[0]])

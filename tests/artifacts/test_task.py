@@ -102,7 +102,7 @@ def test_an_unsound_description_is_refused_on_write(change: dict[str, Any], expe
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_label_without_a_class_is_our_bug(tmp_path: Path) -> None:
+def test_a_label_without_a_class_is_an_assertion_error(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="label 2 of 2 classes"):
         write_task(tmp_path / "birds", INFO, [(png(0), "png", 2)], TEST, images_per_shard=2)
 
