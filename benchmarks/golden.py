@@ -24,8 +24,7 @@ import yaml
 from experiment import Experiment, Run, choose_methods, read_experiment
 from safetensors.torch import load_file, save_file
 
-from gift_core.artifacts.losses import read_losses, write_losses
-from gift_core.artifacts.models import WEIGHTS
+from gift_core.artifacts.model_folder import WEIGHTS, read_losses, write_losses
 from gift_core.clip.saving import LOSSES
 from stages.finetune import finetune
 from stages.teach import teach

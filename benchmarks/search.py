@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from experiment import Run, choose_methods, default_workers, learn_all, read_experiment
 
-from gift_core.artifacts.images import image_extension
+from gift_core.artifacts.tars import image_extension
 from gift_core.artifacts.task import iterate_task, read_task, write_task
 from gift_core.layout import Layout
 from gift_core.seeds import seed_for

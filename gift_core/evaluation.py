@@ -19,9 +19,8 @@ import torch
 
 from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PRETRAINED, PRETRAINED_STEP, TASK_INCREMENTAL
 from gift_core.artifacts.atomic import sha256_of
-from gift_core.artifacts.models import model_hash
-from gift_core.artifacts.task import TaskInfo, read_task
-from gift_core.artifacts.task_images import StoredImage, index_task
+from gift_core.artifacts.model_folder import model_hash
+from gift_core.artifacts.task import StoredImage, TaskInfo, index_task, read_task
 from gift_core.clip.ahead import drawn
 from gift_core.clip.folder import load_folder
 from gift_core.clip.model import Clip

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gift_core.artifacts.fisher import FISHER, read_fisher
-from gift_core.artifacts.task import read_task
-from gift_core.artifacts.task_images import index_task
+from gift_core.artifacts.task import index_task, read_task
 from gift_core.averaging import Interpolation, Parameters, RunningMean, WeightAveraging
 from gift_core.clip.batches import JointImages, TaskBatches, TrainingImages
 from gift_core.clip.model import Clip

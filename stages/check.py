@@ -14,7 +14,7 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
     result is removed.
     """
     with open_stage("check", params, root) as stage:
-        from gift_core.artifacts.json_files import write_json
+        from gift_core.artifacts.atomic import write_json
         from gift_core.fingerprint import fingerprints
         from gift_core.stage_graph import read_params
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from stages.stage import PARAMS, ROOT, Params, Root
 from stages.data_places import Names
 from stages.data_table import print_statuses
+from stages.stage import PARAMS, ROOT, Params, Root
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with all that is off.")]
 

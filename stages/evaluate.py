@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.cells import PARAMS, ROOT, Method, Params, Root, Task, open_cell
+from stages.stage import PARAMS, ROOT, Method, Params, Root, Task, open_stage
 
 
 def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
@@ -11,7 +11,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
     Class-incremental (evaluation.protocol): the step's model and the pre-trained
     one, on the classes of all tasks so far.
     """
-    with open_cell("evaluate", params, root, method=method, task=task) as stage:
+    with open_stage("evaluate", params, root, method=method, task=task) as stage:
         from gift_core.artifacts.accuracy import PRETRAINED, read_accuracy, write_accuracy
         from gift_core.clip.device import resolve_device
         from gift_core.evaluation import PROTOCOLS, EncodingSettings, EvaluationInputs, newest_model, own_model

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.stage import PARAMS, ROOT, Stage, Params, Root, open_stage
+from stages.stage import PARAMS, ROOT, Params, Root, Stage, open_stage
 
 
 def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
     """Load the pre-trained CLIP by its name and keep it as a plain open_clip folder: every method starts there."""
     with open_stage("import_model", params, root) as stage:
         from gift_core.artifacts.accuracy import write_empty_accuracy
-        from gift_core.artifacts.atomic import require_free_bytes
-        from gift_core.artifacts.json_files import write_json
-        from gift_core.artifacts.models import model_hash
+        from gift_core.artifacts.atomic import require_free_bytes, write_json
+        from gift_core.artifacts.model_folder import model_hash
         from gift_core.checkpoints.loading import load_clip
         from gift_core.clip.saving import save_clip
 

@@ -19,7 +19,7 @@ def show(
 
     Of a published benchmark the first line says whether the zero-shot row agrees.
     """
-    from gift_core.artifacts.metrics_json import read_metrics
+    from gift_core.artifacts.report_json import read_metrics
     from gift_core.layout import Layout
 
     reports = Layout(root).reports()
@@ -35,7 +35,7 @@ def show(
 
 def _zero_shot(path: Path) -> str:
     """The sentence of the report; empty where the run is of no published benchmark, or the file is not here."""
-    from gift_core.artifacts.zero_shot_json import read_zero_shot
+    from gift_core.artifacts.report_json import read_zero_shot
 
     return str(read_zero_shot(path)["sentence"]) if path.is_file() else ""
 

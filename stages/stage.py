@@ -109,7 +109,7 @@ class Stage:
     def provenance(self, method: str, task: str, learning_rate_factor: float) -> dict[str, Any]:
         """Returns what the model after `task` is made from. It contains no times and no machine names."""
         from gift_core.artifacts.atomic import sha256_of
-        from gift_core.artifacts.models import model_hash
+        from gift_core.artifacts.model_folder import model_hash
 
         return {
             "method": method,
@@ -145,7 +145,9 @@ def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: 
     try:
         yield opened
     except Exception as error:
-        shortage = out_of_memory.explain(error, stage=stage, title=opened.title, phase=opened.phase, config=opened.config)
+        shortage = out_of_memory.explain(
+            error, stage=stage, title=opened.title, phase=opened.phase, config=opened.config
+        )
         if shortage is None:
             raise
         raise shortage from error

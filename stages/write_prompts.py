@@ -8,7 +8,7 @@ from stages.stage import PARAMS, ROOT, Params, Root, Task, open_stage
 def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """Draw the task's prompts from the base vocabulary and the class names of the tasks before it."""
     with open_stage("write_prompts", params, root, task=task) as stage:
-        from gift_core.artifacts.pool import PoolEntry, read_pool, write_pool
+        from gift_core.artifacts.prompts import VocabularyEntry, read_vocabulary, write_vocabulary
         from gift_core.artifacts.prompts import write_prompts as save_prompts
         from gift_core.artifacts.task import read_task
         from gift_core.replay.captions import read_captions
@@ -16,7 +16,7 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
 
         settings = stage.config.prompts
         info = read_task(stage.layout.task(task))
-        pool = read_pool(stage.layout.pool(stage.step(task).after))
+        pool = read_vocabulary(stage.layout.pool(stage.step(task).after))
         captions = read_captions(settings.captions)
         prompts = sample_prompts(
             pool,
@@ -27,8 +27,8 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
             captions=captions,
         )
         save_prompts(stage.layout.prompts(task), prompts)
-        learned = [PoolEntry(task, name, info.templates) for name in info.class_names]
-        write_pool(stage.layout.pool(task), [*pool, *learned])
+        learned = [VocabularyEntry(task, name, info.templates) for name in info.class_names]
+        write_vocabulary(stage.layout.pool(task), [*pool, *learned])
         captioned = sum(captions.cover(name) for name in prompts.class_name)
         worded = f", {captioned} worded by captions" if settings.strategy == "captions" else ""
         stage.say(

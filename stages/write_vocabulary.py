@@ -8,10 +8,12 @@ from stages.stage import PARAMS, ROOT, Params, Root, open_stage
 def write_vocabulary(params: Params = PARAMS, root: Root = ROOT) -> None:
     """Write the base vocabulary: the first entries of every task's prompt pool."""
     with open_stage("write_vocabulary", params, root) as stage:
-        from gift_core.artifacts.pool import PoolEntry, write_pool
+        from gift_core.artifacts.prompts import VocabularyEntry, write_vocabulary
         from gift_core.tasks.vocabulary import base_vocabulary
 
         prompts = stage.config.prompts
         names = base_vocabulary(prompts.base_vocabulary)
-        write_pool(stage.layout.base_pool(), [PoolEntry("base", name, (prompts.base_template,)) for name in names])
+        write_vocabulary(
+            stage.layout.base_pool(), [VocabularyEntry("base", name, (prompts.base_template,)) for name in names]
+        )
         stage.say(f"{len(names)} class names from {prompts.base_vocabulary}")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gift_core.artifacts.losses import read_losses
+from gift_core.artifacts.model_folder import read_losses
 
 PROJECT = Path(__file__).resolve().parents[1]
 GOLDEN = PROJECT / "tests" / "golden" / "losses"

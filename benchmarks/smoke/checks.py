@@ -13,8 +13,7 @@ from benchmarks.smoke.pipeline import Pipeline
 from benchmarks.smoke.sizes import Size
 from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.artifacts.features import FEATURES, read_features
-from gift_core.artifacts.losses import read_losses
-from gift_core.artifacts.models import PROVENANCE, require_model_folder
+from gift_core.artifacts.model_folder import PROVENANCE, read_losses, require_model_folder
 from gift_core.artifacts.prompts import read_prompts
 from gift_core.artifacts.report_json import read_metrics
 from gift_core.artifacts.shards import iterate_pairs

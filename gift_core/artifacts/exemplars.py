@@ -1,4 +1,4 @@
-"""The images kept of earlier tasks: exemplars.tar, and last exemplars.parquet, which vouches for it."""
+"""Images kept from earlier tasks: exemplars.tar, and exemplars.parquet, which lists them and notes the tar's hash."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from gift_core.artifacts.atomic import broken, require_hash, sha256_of
-from gift_core.artifacts.images import image_extension
 from gift_core.artifacts.tables import read_table, write_table
-from gift_core.artifacts.tars import read_tar, write_tar
+from gift_core.artifacts.tars import image_extension, read_tar, write_tar
 
 STAGE = "teach"
 TAR, TABLE = "exemplars.tar", "exemplars.parquet"
@@ -31,9 +30,10 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Exemplar:
-    """One kept image (encoded, PNG or JPEG) of class `label` of `task`, with the class's prompt.
+    """A kept image (encoded, PNG or JPEG) of class `label` of `task`, with the class's prompt.
 
-    `rank` counts within its class from 0, the one chosen first: fewer exemplars of a class are those of lowest rank.
+    `rank` counts within the class from 0, the image chosen first. To keep fewer images of a class, keep those of the
+    lowest ranks.
     """
 
     key: str
@@ -46,10 +46,10 @@ class Exemplar:
 
 
 def write_exemplars(folder: Path, exemplars: Sequence[Exemplar]) -> None:
-    """Writes exemplars.tar (key.png or key.jpg) and last exemplars.parquet; the same exemplars give the same bytes.
+    """Writes exemplars.tar and then exemplars.parquet. The same exemplars give the same bytes.
 
-    No exemplars, as before the first task, give a table without rows and no tar. ContractError for keys that repeat or
-    ranks that have a gap; ValueError for an image that is neither PNG nor JPEG.
+    Without exemplars, as before the first task, the table has no rows and there is no tar. ContractError where keys
+    repeat or ranks have a gap, ValueError for an image that is neither PNG nor JPEG.
     """
     rows = [{name: getattr(exemplar, name) for name in SCHEMA.names} for exemplar in exemplars]
     _require_sound(folder / TABLE, rows)
@@ -63,9 +63,10 @@ def write_exemplars(folder: Path, exemplars: Sequence[Exemplar]) -> None:
 
 
 def read_exemplars(folder: Path) -> list[Exemplar]:
-    """Returns the exemplars in the order they were written, none where there were none.
+    """Returns the exemplars in the order they were written.
 
-    ContractError where a file is missing or damaged, the tar is another than the table's, or ranks have a gap.
+    ContractError where a file is missing or damaged, the tar is not the one the table was written for, keys repeat or
+    ranks have a gap.
     """
     table, notes = read_table(folder / TABLE, SCHEMA, STAGE)
     rows = table.to_pylist()
@@ -75,8 +76,8 @@ def read_exemplars(folder: Path) -> list[Exemplar]:
     require_hash(folder / TAR, notes.get(HASH, "none noted"), STAGE)
     images = {key: _image(folder / TAR, key, files) for key, files in read_tar(folder / TAR, STAGE)}
     if list(images) != [row["key"] for row in rows]:
-        what = f"its keys should be those of {TABLE} in the same order; {len(images)} images, {len(rows)} rows"
-        raise broken(folder / TAR, what, STAGE)
+        found = f"there are {len(images)} images and {len(rows)} rows"
+        raise broken(folder / TAR, f"its keys should be those of {TABLE} in the same order, {found}", STAGE)
     return [Exemplar(**row, image=images[row["key"]]) for row in rows]
 
 
@@ -91,11 +92,11 @@ def _require_sound(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
         raise broken(path, "there should be no empty cell", STAGE)
     different = len({row["key"] for row in rows})
     if different != len(rows):
-        raise broken(path, f"each key should come once; {len(rows)} keys, {different} different", STAGE)
+        raise broken(path, f"keys should be unique, but {len(rows)} rows have {different} different keys", STAGE)
     seen: Counter[tuple[object, object]] = Counter()
     for row in rows:
         label = (row["task"], row["label"])
         if row["rank"] != seen[label]:
-            what = f"ranks of a class should be 0, 1, 2 ... in this order; {row['key']} has {row['rank']}"
-            raise broken(path, f"{what}, {seen[label]} is due", STAGE)
+            what = f"ranks of a class should be 0, 1, 2, ... in this order, but {row['key']} has rank {row['rank']}"
+            raise broken(path, f"{what} instead of {seen[label]}", STAGE)
         seen[label] += 1

@@ -1,4 +1,4 @@
-"""fisher.safetensors: the diagonal Fisher information of a model, one tensor a parameter, by the parameters' names."""
+"""fisher.safetensors: the diagonal Fisher information of a model, one tensor per parameter."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gift_core.artifacts.atomic import broken, require_file, write_atomically
 
 STAGE = "teach"
 FISHER = "fisher.safetensors"
-KEY = "fisher"  # one key alone: safetensors writes several in an order that changes from run to run
+KEY = "fisher"  # one key only: safetensors writes several keys in an order that changes from run to run
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Fisher:
-    """Diagonals >= 0 in the shapes of the parameters, how they were estimated, and the SHA-256 of the model."""
+    """Diagonals by parameter name (>= 0, in the parameter's shape), the estimator's name and the model's SHA-256."""
 
     diagonals: Mapping[str, Floats]
     estimator: str
@@ -30,7 +30,7 @@ class Fisher:
 
 
 def write_fisher(path: Path, fisher: Fisher) -> None:
-    """Writes the diagonals as float32, sorted by name; ContractError for none, a negative or a number not finite."""
+    """Writes the diagonals sorted by name. ContractError unless they are float32, finite and >= 0."""
     _require_sound(path, fisher)
     note = json.dumps({"estimator": fisher.estimator, "model": fisher.model}, sort_keys=True)
     tensors = {name: np.ascontiguousarray(fisher.diagonals[name]) for name in sorted(fisher.diagonals)}
@@ -39,7 +39,7 @@ def write_fisher(path: Path, fisher: Fisher) -> None:
 
 
 def read_fisher(path: Path) -> Fisher:
-    """Returns the diagonals; ContractError where the file is missing, damaged, or says not what it is."""
+    """Returns the diagonals. ContractError where the file is missing, damaged, or has no estimator or model noted."""
     require_file(path, STAGE)
     try:
         with safe_open(path, framework="np") as file:

@@ -1,17 +1,21 @@
-"""The prompts that replay draws while a task is learned: one row an image to be."""
+"""Prompts and vocabularies: the prompts to generate images from, and the class names that prompts are made of."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gift_core.artifacts.atomic import broken
+from gift_core.artifacts.atomic import broken, require_file, write_atomically
 from gift_core.artifacts.tables import read_table, write_table
 
 STAGE = "write_prompts"
+VOCABULARY_STAGES = "write_vocabulary write_prompts"
 SCHEMA = pa.schema(
     [
         ("prompt_id", pa.int64()),
@@ -24,26 +28,75 @@ SCHEMA = pa.schema(
 )
 
 
+@dataclass(frozen=True)
+class VocabularyEntry:
+    """A class name, its source ("base" or the name of a task) and the templates that turn it into a prompt.
+
+    The first template is the one that the source's data set is trained with.
+    """
+
+    source_task: str
+    class_name: str
+    templates: tuple[str, ...]
+
+
 def write_prompts(path: Path, prompts: pd.DataFrame) -> None:
-    """Writes the prompts in their order; ContractError where they break the contract."""
+    """Writes the columns of SCHEMA, one row per image to generate. ContractError where a row is incomplete."""
     table = pa.Table.from_pandas(prompts[SCHEMA.names], schema=SCHEMA, preserve_index=False)
-    _require_sound(path, table)
+    _require_sound_prompts(path, table)
     write_table(path, table, {})
 
 
 def read_prompts(path: Path) -> pd.DataFrame:
-    """Returns the columns of SCHEMA, sorted by prompt_id 0..N-1; ContractError for anything else."""
+    """Returns the columns of SCHEMA, sorted by prompt_id 0..N-1. ContractError where the file is missing or invalid."""
     table, _ = read_table(path, SCHEMA, STAGE)
-    _require_sound(path, table)
+    _require_sound_prompts(path, table)
     prompts: pd.DataFrame = table.to_pandas()
     return prompts
 
 
-def _require_sound(path: Path, table: pa.Table) -> None:
+def write_vocabulary(path: Path, entries: Sequence[VocabularyEntry]) -> None:
+    """Writes the entries in the order given as JSON, one a line. ContractError for an entry without a name or template.
+
+    This is every class name that prompts may use after a task. It may be empty.
+    """
+    for entry in entries:
+        _require_sound_entry(path, entry)
+    lines = ",\n".join(json.dumps(asdict(entry), ensure_ascii=False) for entry in entries)
+    with write_atomically(path) as unfinished:
+        unfinished.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+
+
+def read_vocabulary(path: Path) -> list[VocabularyEntry]:
+    """Returns the entries in their order. ContractError where the file is missing or is not a vocabulary."""
+    require_file(path, VOCABULARY_STAGES)
+    try:
+        entries = [
+            VocabularyEntry(**{**entry, "templates": tuple(entry["templates"])})
+            for entry in json.loads(path.read_text(encoding="utf-8"))
+        ]
+    except (ValueError, TypeError, KeyError) as error:
+        raise broken(
+            path, f"it should be a vocabulary, but reading it failed ({error!r})", VOCABULARY_STAGES
+        ) from error
+    for entry in entries:
+        _require_sound_entry(path, entry)
+    return entries
+
+
+def _require_sound_prompts(path: Path, table: pa.Table) -> None:
     for name in SCHEMA.names:
         if table[name].null_count:
             raise broken(path, f"column {name} should have no empty cell, it has {table[name].null_count}", STAGE)
     if table["prompt_id"].to_pylist() != list(range(table.num_rows)):
         raise broken(path, "prompt_id should count 0, 1, 2, ... without a gap", STAGE)
     if table.num_rows == 0 or pc.min(pc.utf8_length(table["prompt"])).as_py() == 0:
-        raise broken(path, "there should be one prompt at least and no empty one", STAGE)
+        raise broken(path, "there should be at least one prompt and no empty prompt", STAGE)
+
+
+def _require_sound_entry(path: Path, entry: VocabularyEntry) -> None:
+    named = all(isinstance(name, str) and name for name in (entry.source_task, entry.class_name))
+    fillable = all(isinstance(template, str) and "{}" in template for template in entry.templates)
+    if not (named and fillable and entry.templates):
+        what = f"every entry should have a source, a class name and templates with {{}}, one is {entry}"
+        raise broken(path, what, VOCABULARY_STAGES)

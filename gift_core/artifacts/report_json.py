@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.atomic import broken
-from gift_core.artifacts.json_files import read_json, require_fields, write_json
+from gift_core.artifacts.atomic import broken, read_json, require_fields, write_json
 
 STAGE = "report"
 METRICS = ("transfer", "avg", "last", "forgetting")

@@ -1,21 +1,19 @@
-"""Synthetic image-text pairs in img2dataset's layout, and manifest.json, written last: the mark that all are there."""
+"""Synthetic image-text pairs in img2dataset's layout. manifest.json is written last and marks a complete folder."""
 
 from __future__ import annotations
 
 import json
-import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from gift_core.artifacts.atomic import broken, require_hash, sha256_of
-from gift_core.artifacts.images import image_extension
-from gift_core.artifacts.json_files import read_json, require_fields, write_json
+from gift_core.artifacts.atomic import broken, read_json, require_fields, require_hash, sha256_of, write_json
 from gift_core.artifacts.tables import write_table
-from gift_core.artifacts.tars import read_tar, write_tar
+from gift_core.artifacts.tars import image_extension, read_tar, write_tar
 
 STAGE = "synthesize"
 MANIFEST = "manifest.json"
@@ -25,7 +23,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {"images": int, "shards": list, "g
 
 @dataclass(frozen=True)
 class Pair:
-    """One synthetic image (encoded, PNG or JPEG) and the prompt it was drawn from."""
+    """A synthetic image (encoded, PNG or JPEG) and the prompt it was generated from."""
 
     key: str
     prompt_id: int
@@ -34,20 +32,20 @@ class Pair:
 
 
 def shard_name(index: int) -> str:
-    """Returns img2dataset's name of a shard, without an extension: "00003"."""
+    """Returns img2dataset's name of a shard without extension, such as "00003"."""
     return f"{index:05d}"
 
 
 def pair_key(index: int, position: int) -> str:
-    """Returns img2dataset's key of the pair at `position` of shard `index`: shard's name and four digits or more."""
+    """Returns img2dataset's key of a pair: the shard's name, then the pair's position in four or more digits."""
     return f"{shard_name(index)}{position:04d}"
 
 
 def write_shard(folder: Path, index: int, pairs: Sequence[Pair], stats: Mapping[str, Any]) -> None:
-    """Writes one shard: the tar, its table, and last NNNNN_stats.json, the mark that the shard is whole.
+    """Writes a shard: the tar, its table, and last NNNNN_stats.json, which marks the shard as finished.
 
-    `stats` is added to the shard's count in the stats file; the manifest sums its "redrawn" (a number) and, where
-    there is one, its "rejected" (a number for each reason).
+    `stats` is added to the counts in the stats file. The manifest sums its "redrawn" (a number) and, if present, its
+    "rejected" (a number for each reason).
     """
     name = shard_name(index)
     write_tar(folder / f"{name}.tar", ((pair.key, _files(pair)) for pair in pairs))
@@ -58,13 +56,13 @@ def write_shard(folder: Path, index: int, pairs: Sequence[Pair], stats: Mapping[
 
 
 def read_shard_stats(folder: Path, index: int) -> dict[str, Any] | None:
-    """Returns what NNNNN_stats.json says of a finished shard, None where the shard isn't finished."""
+    """Returns NNNNN_stats.json of a finished shard, None if the shard is not finished."""
     path = folder / f"{shard_name(index)}_stats.json"
     return read_json(path, STAGE) if path.is_file() else None
 
 
 def read_shard(folder: Path, index: int) -> Iterator[Pair]:
-    """Yields the pairs of one finished shard in their order, whether or not all are there; ContractError if damaged."""
+    """Yields the pairs of a finished shard in their order; the manifest is not needed. ContractError if damaged."""
     tar = folder / f"{shard_name(index)}.tar"
     stats = read_json(folder / f"{shard_name(index)}_stats.json", STAGE)
     count = 0
@@ -76,9 +74,9 @@ def read_shard(folder: Path, index: int) -> Iterator[Pair]:
 
 
 def write_manifest(folder: Path, generator: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes and returns the manifest of all shards in `folder`: images, their tars' hashes, generator, redrawn.
+    """Writes and returns the manifest of all shards in `folder`: images, the tars' hashes, generator, redrawn.
 
-    It has "rejected", a number for each reason, where the shards' stats have it: the images that a gate turned away.
+    "rejected" (a number of images for each reason) is there if the shards' stats have it, that is with quality filters.
     """
     shards = {tar.name: sha256_of(tar) for tar in sorted(folder.glob("*.tar"))}
     stats = [read_json(folder / f"{Path(name).stem}_stats.json", STAGE) for name in shards]
@@ -94,7 +92,7 @@ def write_manifest(folder: Path, generator: Mapping[str, Any]) -> dict[str, Any]
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Returns the manifest; ContractError where it is missing or damaged, or a tar it names is missing."""
+    """Returns the manifest. ContractError where it is missing or damaged, or a tar it names is missing."""
     path = folder / MANIFEST
     manifest = read_json(path, STAGE)
     require_fields(path, manifest, _FIELDS, STAGE)
@@ -102,12 +100,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     for shard in manifest["shards"]:
         require_fields(path, shard, {"name": str, "sha256": str}, STAGE)
         if not (folder / shard["name"]).is_file():
-            raise broken(folder / shard["name"], "there should be a file, manifest.json names it", STAGE)
+            raise broken(folder / shard["name"], "the file is missing, but manifest.json names it", STAGE)
     return manifest
 
 
 def iterate_pairs(folder: Path) -> Iterator[Pair]:
-    """Yields the pairs in their order; ContractError for a changed tar, an incomplete pair, a wrong count."""
+    """Yields all pairs in their order. ContractError for a changed tar, an incomplete pair or a wrong count."""
     manifest = read_manifest(folder)
     count = 0
     for shard in manifest["shards"]:
@@ -121,29 +119,17 @@ def iterate_pairs(folder: Path) -> Iterator[Pair]:
 
 
 def first_pairs(folder: Path, count: int) -> list[Pair]:
-    """Returns the first `count` pairs of the first shard (fewer if it has fewer), without importing torch.
-
-    WebDataset imports torch; what only shows a few pictures, as the report does, reads the tar by itself.
-    """
-    name = read_manifest(folder)["shards"][0]["name"]
-    grouped: dict[str, dict[str, bytes]] = {}
-    try:
-        with tarfile.open(folder / name) as tar:
-            for member in tar:
-                key, _, extension = member.name.partition(".")
-                if key not in grouped and len(grouped) == count:
-                    break
-                file = tar.extractfile(member)
-                grouped.setdefault(key, {})[extension] = file.read() if file else b""
-    except (tarfile.TarError, OSError) as error:
-        raise broken(folder / name, f"it should be a whole tar of samples, but {error}", STAGE) from error
-    return [_pair(folder / name, key, files) for key, files in grouped.items()]
+    """Returns the first `count` pairs of the first shard, fewer if it has fewer. Hashes are not checked."""
+    tar = folder / read_manifest(folder)["shards"][0]["name"]
+    return [_pair(tar, key, files) for key, files in islice(read_tar(tar, STAGE), count)]
 
 
 def _rejected(stats: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    gated = [each["rejected"] for each in stats if "rejected" in each]
-    reasons = sorted({reason for each in gated for reason in each})
-    return {"rejected": {reason: sum(each.get(reason, 0) for each in gated) for reason in reasons}} if gated else {}
+    filtered = [each["rejected"] for each in stats if "rejected" in each]
+    reasons = sorted({reason for each in filtered for reason in each})
+    return (
+        {"rejected": {reason: sum(each.get(reason, 0) for each in filtered) for reason in reasons}} if filtered else {}
+    )
 
 
 def _require_rejected(path: Path, rejected: object) -> None:

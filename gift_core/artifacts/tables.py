@@ -1,25 +1,33 @@
-"""Parquet artifacts: written the same way every time, read against a schema."""
+"""Parquet files: the same table always gives the same bytes, and reading checks the columns.
+
+N rows, D numbers in a vector.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gift_core.artifacts.atomic import broken, require_file, write_atomically
 
+UNIT_TOLERANCE = 1e-3  # bfloat16 autocast leaves norms within 4e-4 of 1 after normalizing in float32
+Floats = npt.NDArray[np.float32]
+
 
 def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str]) -> None:
-    """Writes the table with `metadata` in its schema; no time stamps, so the same table gives the same bytes."""
+    """Writes the table with `metadata` in its schema, zstd-compressed."""
     notes = {name: metadata[name] for name in sorted(metadata)}
     with write_atomically(path) as temporary:
         pq.write_table(table.replace_schema_metadata(notes), temporary, compression="zstd", version="2.6")
 
 
 def read_table(path: Path, schema: pa.Schema | None, stage: str) -> tuple[pa.Table, dict[str, str]]:
-    """Returns (table with exactly the schema's columns, metadata); ContractError for anything else.
+    """Returns (table, metadata). ContractError where the file is missing, damaged or has other columns than the schema.
 
     `stage` is the one that makes the file again. Without a schema the caller checks the columns.
     """
@@ -35,7 +43,7 @@ def read_table(path: Path, schema: pa.Schema | None, stage: str) -> tuple[pa.Tab
 
 
 def require_schema(path: Path, found: pa.Schema, expected: pa.Schema, stage: str) -> None:
-    """Raises ContractError where a column is missing, unknown, or of another type."""
+    """Raises ContractError where a column is missing, unknown or has another type."""
     missing = [name for name in expected.names if name not in found.names]
     unknown = [name for name in found.names if name not in expected.names]
     if missing or unknown:
@@ -45,3 +53,48 @@ def require_schema(path: Path, found: pa.Schema, expected: pa.Schema, stage: str
         if found.field(field.name).type != field.type:
             kind = found.field(field.name).type
             raise broken(path, f"column {field.name} should be {field.type}, it is {kind}", stage)
+
+
+def vector_type(size: int) -> pa.DataType:
+    """Returns the type of a column of vectors: fixed_size_list<float32>[D]."""
+    return pa.list_(pa.float32(), size)
+
+
+def as_column(values_ND: Floats) -> pa.Array:
+    """Returns the rows of `values_ND` as a column of vectors."""
+    flat = pa.array(np.ascontiguousarray(values_ND).reshape(-1), pa.float32())
+    return pa.FixedSizeListArray.from_arrays(flat, values_ND.shape[1])
+
+
+def as_vectors(column: pa.ChunkedArray) -> Floats:
+    """Returns a column of vectors as float32 [N, D]. An empty cell leaves out a row or gives NaN."""
+    flat: Floats = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(-1, column.type.list_size)
+
+
+def read_vectors(
+    path: Path, column: str, schema: Callable[[int], pa.Schema], stage: str
+) -> tuple[pa.Table, dict[str, str]]:
+    """Returns (table, metadata) of a file with the columns schema(D), where D is the vector size found in `column`.
+
+    ContractError where the file is missing, damaged or has other columns. `stage` makes it again.
+    """
+    table, metadata = read_table(path, None, stage)
+    kind = table.schema.field(column).type if column in table.schema.names else pa.null()
+    size = kind.list_size if pa.types.is_fixed_size_list(kind) else 1
+    require_schema(path, table.schema, schema(size), stage)
+    return table, metadata
+
+
+def require_unit_rows(path: Path, column: str, values_ND: Floats, names: Sequence[str], stage: str) -> None:
+    """Raises ContractError unless `values_ND` is float32 [N, D] with rows of norm 1, one for each name."""
+    count = len(names)
+    if values_ND.dtype != np.float32 or values_ND.ndim != 2 or len(values_ND) != count:
+        found = f"{values_ND.dtype} {values_ND.shape}"
+        raise broken(path, f"{column} should be float32 [{count}, D], it is {found}", stage)
+    norms_N = np.linalg.norm(values_ND.astype(np.float64), axis=1)
+    off = ~(np.abs(norms_N - 1) < UNIT_TOLERANCE)
+    if off.any():
+        row = int(np.argmax(off))
+        what = f"rows of {column} should have norm 1; {int(off.sum())} have not, the first is {names[row]}"
+        raise broken(path, f"{what} with {norms_N[row]:.4f}", stage)

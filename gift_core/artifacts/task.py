@@ -1,21 +1,29 @@
-"""An ingested task: tars of (image, label) for the two splits, and task.json, which says what is in them."""
+"""An ingested task: tars of labeled images for the two splits, and task.json, which describes them."""
 
 from __future__ import annotations
 
 import dataclasses
+import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.atomic import broken, build_folder, require_hash, sha256_of
-from gift_core.artifacts.json_files import read_json, require_fields, write_json
-from gift_core.artifacts.tars import read_tar, write_tar
+from gift_core.artifacts.atomic import (
+    broken,
+    build_folder,
+    read_json,
+    require_fields,
+    require_hash,
+    sha256_of,
+    write_json,
+)
+from gift_core.artifacts.tars import StoredFile, index_tar, write_tar
 
 STAGE = "ingest"
 SPLITS = ("train", "test")
-LabelledImage = tuple[bytes, str, int]  # encoded image, its extension (png, jpg), label
+LabeledImage = tuple[bytes, str, int]  # encoded image, its extension (png, jpg), label
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "name": str, "class_names": list, "templates": list, "source": str, "counts": dict, "skipped": list, "notes": list,
     "hashes": dict,
@@ -24,10 +32,10 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """What task.json says. A label is an index into class_names; the first template is the one training uses.
+    """The content of task.json. A label is an index into class_names. Training uses the first template.
 
-    counts: images a split; skipped: (file, reason) of images that could not be read; notes: what a reader of the
-    results should know of the data, a sentence each; hashes: {tar's name: sha256}.
+    counts: the number of images of each split. skipped: (file, reason) of images that could not be read. notes: one
+    sentence each, what a reader of the results should know about the data. hashes: {name of the tar: SHA-256}.
     """
 
     name: str
@@ -40,23 +48,38 @@ class TaskInfo:
     hashes: Mapping[str, str] = field(default_factory=dict)
 
     def shards(self, split: str) -> list[str]:
-        """The names of the split's tars, in their order."""
+        """Returns the names of the split's tars in their order."""
         return sorted(name for name in self.hashes if name.startswith(f"{split}-"))
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An encoded image of a task, still in its tar, and its label."""
+
+    file: StoredFile
+    label: int
+
+    def read(self) -> bytes:
+        """Returns the encoded image; safe to call from several threads. ContractError where the tar was cut short."""
+        try:
+            return self.file.read()
+        except tarfile.ReadError as error:
+            raise broken(self.file.tar, str(error), STAGE) from error
 
 
 def write_task(
     folder: Path,
     info: TaskInfo,
-    train: Iterable[LabelledImage],
-    test: Iterable[LabelledImage],
+    train: Iterable[LabeledImage],
+    test: Iterable[LabeledImage],
     *,
     images_per_shard: int,
     skipped: Sequence[tuple[str, str]] = (),
 ) -> TaskInfo:
-    """Writes the task as a whole and returns `info` with the counts, skipped files and hashes filled in.
+    """Writes the task's folder and returns `info` with counts, skipped files and hashes filled in.
 
-    `skipped` is read after both splits, so a source may add to it while it decodes. ContractError for a description
-    that breaks the contract (two classes at least, names unique, templates with {}).
+    `skipped` is read after both splits, so a source may add to it while it decodes. ContractError unless there are at
+    least two classes with unique names, and templates that contain {}.
     """
     _require_sound(folder / "task.json", info)
     with build_folder(folder) as unfinished:
@@ -71,14 +94,14 @@ def write_task(
 
 
 def read_task(folder: Path) -> TaskInfo:
-    """Returns what task.json says; ContractError where it or a tar it names is missing or it breaks the contract."""
+    """Returns the content of task.json. ContractError where it is invalid, or it or a tar it names is missing."""
     path = folder / "task.json"
     record = read_json(path, STAGE)
     require_fields(path, record, _FIELDS, STAGE)
     if not all(isinstance(entry, list) and len(entry) == 2 for entry in record["skipped"]):
-        raise broken(path, "skipped should be pairs of a file and a reason", STAGE)
+        raise broken(path, "skipped should hold pairs of a file and a reason", STAGE)
     if not all(isinstance(note, str) for note in record["notes"]):
-        raise broken(path, "notes should be texts", STAGE)
+        raise broken(path, "notes should hold strings", STAGE)
     info = TaskInfo(
         **{name: record[name] for name in ("name", "source", "counts", "hashes")},
         class_names=tuple(record["class_names"]),
@@ -91,26 +114,51 @@ def read_task(folder: Path) -> TaskInfo:
         raise broken(path, f"counts should name train and test, they name {', '.join(info.counts) or 'none'}", STAGE)
     for name in info.hashes:
         if not (folder / name).is_file():
-            raise broken(folder / name, "there should be a file, task.json names it", STAGE)
+            raise broken(folder / name, "the file is missing, but task.json names it", STAGE)
     return info
 
 
-def iterate_task(folder: Path, split: str) -> Iterator[tuple[bytes, int]]:
-    """Yields (encoded image, label) in their order; ContractError for a changed tar, a bad label, a wrong count."""
-    assert split in SPLITS, f"{split!r} is no split"
+def index_task(folder: Path, split: str) -> list[StoredImage]:
+    """Returns the split's images in their order, none of them read.
+
+    ContractError for a changed tar, a sample without one image and one label, an unknown label, a wrong count.
+    """
+    assert split in SPLITS, f"{split!r} is not a split"
     info = read_task(folder)
-    count = 0
+    images: list[StoredImage] = []
     for name in info.shards(split):
         require_hash(folder / name, info.hashes[name], STAGE)
-        for key, files in read_tar(folder / name, STAGE):
-            yield _decode_sample(folder / name, key, files, len(info.class_names))
-            count += 1
-    if count != info.counts[split]:
-        what = f"there should be {info.counts[split]} {split} images, there are {count}"
+        images.extend(_index_shard(folder / name, len(info.class_names)))
+    if len(images) != info.counts[split]:
+        what = f"there should be {info.counts[split]} {split} images, there are {len(images)}"
         raise broken(folder / "task.json", what, STAGE)
+    return images
 
 
-def _write_split(folder: Path, split: str, images: Iterable[LabelledImage], per_shard: int, classes: int) -> int:
+def iterate_task(folder: Path, split: str) -> Iterator[tuple[bytes, int]]:
+    """Yields (encoded image, label) of the split in their order. ContractError as index_task."""
+    return ((image.read(), image.label) for image in index_task(folder, split))
+
+
+def _index_shard(tar: Path, classes: int) -> Iterator[StoredImage]:
+    try:
+        for key, files in index_tar(tar):
+            yield _stored_image(tar, key, files, classes)
+    except (tarfile.TarError, OSError) as error:
+        raise broken(tar, f"it should be a whole tar of samples, but reading it failed ({error})", STAGE) from error
+
+
+def _stored_image(tar: Path, key: str, files: Mapping[str, StoredFile], classes: int) -> StoredImage:
+    images = [file for extension, file in files.items() if extension != "cls"]
+    label = files["cls"].read() if "cls" in files else b""
+    if len(images) != 1 or not label.isdigit():
+        raise broken(tar, f"sample {key} should be one image and its label, it is {', '.join(files)}", STAGE)
+    if int(label) >= classes:
+        raise broken(tar, f"sample {key} has label {int(label)}, task.json has {classes} classes", STAGE)
+    return StoredImage(images[0], int(label))
+
+
+def _write_split(folder: Path, split: str, images: Iterable[LabeledImage], per_shard: int, classes: int) -> int:
     remaining = iter(images)
     count = 0
     for index in range(10**5):
@@ -122,28 +170,18 @@ def _write_split(folder: Path, split: str, images: Iterable[LabelledImage], per_
     return count
 
 
-def _samples(images: Iterable[LabelledImage], start: int, classes: int) -> Iterator[tuple[str, dict[str, bytes]]]:
+def _samples(images: Iterable[LabeledImage], start: int, classes: int) -> Iterator[tuple[str, dict[str, bytes]]]:
     for offset, (image, extension, label) in enumerate(images):
         assert 0 <= label < classes, f"label {label} of {classes} classes"
         yield f"{start + offset:08d}", {extension: image, "cls": str(label).encode("ascii")}
 
 
-def _decode_sample(tar: Path, key: str, files: dict[str, bytes], classes: int) -> tuple[bytes, int]:
-    images = [data for extension, data in files.items() if extension != "cls"]
-    label = files.get("cls", b"")
-    if len(images) != 1 or not label.isdigit():
-        raise broken(tar, f"sample {key} should be one image and its label, it is {', '.join(files)}", STAGE)
-    if int(label) >= classes:
-        raise broken(tar, f"sample {key} has label {int(label)}, task.json has {classes} classes", STAGE)
-    return images[0], int(label)
-
-
 def _require_sound(path: Path, info: TaskInfo) -> None:
     checks: list[tuple[Callable[[], Any], str]] = [
-        (lambda: len(info.class_names) > 1, f"two classes at least, found {len(info.class_names)}"),
-        (lambda: len(set(info.class_names)) == len(info.class_names), "each class name once"),
+        (lambda: len(info.class_names) > 1, f"at least two classes, it has {len(info.class_names)}"),
+        (lambda: len(set(info.class_names)) == len(info.class_names), "unique class names"),
         (lambda: all(isinstance(name, str) and name.strip() for name in info.class_names), "no empty class name"),
-        (lambda: info.templates and all("{}" in template for template in info.templates), "templates that hold {}"),
+        (lambda: info.templates and all("{}" in template for template in info.templates), "templates that contain {}"),
     ]
     for holds, expectation in checks:
         if not holds():

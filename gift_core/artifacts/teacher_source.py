@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from gift_core.artifacts.json_files import write_json
+from gift_core.artifacts.atomic import write_json
 
 SOURCE = "source.json"
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from gift_core.artifacts.models import CONFIG
+from gift_core.artifacts.model_folder import CONFIG
 from gift_core.checkpoints.torchscript import is_torchscript, read_torchscript
 from gift_core.checkpoints.transformers_config import ACTIVATIONS
 from gift_core.checkpoints.transformers_layout import MARK, from_transformers

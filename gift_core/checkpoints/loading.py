@@ -8,7 +8,7 @@ from typing import Any
 import open_clip
 import torch
 
-from gift_core.artifacts.models import CONFIG
+from gift_core.artifacts.model_folder import CONFIG
 from gift_core.checkpoints.activation import tag_activation
 from gift_core.checkpoints.containers import TRANSFORMERS_CONFIG
 from gift_core.checkpoints.importing import from_checkpoint, from_file, from_transformers

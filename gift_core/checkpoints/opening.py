@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gift_core.artifacts.atomic import sha256_of
-from gift_core.artifacts.models import WEIGHTS
+from gift_core.artifacts.model_folder import WEIGHTS
 from gift_core.checkpoints.loading import FILE
 from gift_core.clip.tokenizers import LOCAL
 

@@ -10,7 +10,7 @@ import open_clip
 import torch
 from safetensors import SafetensorError, safe_open
 
-from gift_core.artifacts.models import CONFIG, WEIGHTS
+from gift_core.artifacts.model_folder import CONFIG, WEIGHTS
 from gift_core.clip.architectures import require_supported
 from gift_core.clip.building import as_clip
 from gift_core.clip.model import Clip

@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from gift_core.artifacts.atomic import build_folder
-from gift_core.artifacts.losses import write_losses
-from gift_core.artifacts.models import CONFIG, WEIGHTS, write_provenance
+from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, write_losses, write_provenance
 from gift_core.clip.model import Clip
 from gift_core.clip.tokenizers import tokenizer_contents
 

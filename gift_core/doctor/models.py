@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.models import CONFIG, WEIGHTS
+from gift_core.artifacts.model_folder import CONFIG, WEIGHTS
 from gift_core.doctor.finding import Finding, Scene
 from gift_core.doctor.hub import in_cache, to_be_fetched
 from gift_core.doctor.weights_files import INDEX, count_numbers, pipeline_parameters

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.models import CONFIG
+from gift_core.artifacts.model_folder import CONFIG
 from gift_core.doctor.architecture import Architecture, read_architecture
 from gift_core.doctor.finding import Scene
 from gift_core.doctor.hub import in_cache

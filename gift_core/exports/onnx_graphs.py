@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from gift_core.artifacts.atomic import build_folder
-from gift_core.artifacts.json_files import write_json
-from gift_core.artifacts.models import write_provenance
+from gift_core.artifacts.atomic import build_folder, write_json
+from gift_core.artifacts.model_folder import write_provenance
 from gift_core.clip.model import Clip
 from gift_core.clip.tokenizers import tokenizer_contents
 from gift_core.errors import UserError

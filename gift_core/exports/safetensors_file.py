@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.atomic import build_folder
-from gift_core.artifacts.models import write_provenance
+from gift_core.artifacts.model_folder import write_provenance
 from gift_core.checkpoints.one_file import save_one_file
 from gift_core.clip.model import Clip
 

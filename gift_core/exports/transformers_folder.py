@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import save_file
 
 from gift_core.artifacts.atomic import build_folder
-from gift_core.artifacts.models import write_provenance
+from gift_core.artifacts.model_folder import write_provenance
 from gift_core.checkpoints.transformers_config import clip_config_of
 from gift_core.checkpoints.transformers_layout import to_transformers
 from gift_core.checkpoints.transformers_preprocess import image_processor_settings

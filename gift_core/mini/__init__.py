@@ -1,1 +1,1 @@
-"""The embedded miniature world: rendered glyphs, their names, and two small models pre-trained on them."""
+"""The embedded miniature benchmark: rendered symbols, their names, and two small models pre-trained on them."""

@@ -1,4 +1,4 @@
-"""`python -m gift_core.mini.measure`: the quality of the two shipped models, by the libraries' own loaders alone."""
+"""`python -m gift_core.mini.measure`: the quality of the two shipped models as open_clip and diffusers load them."""
 
 import argparse
 import sys
@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from gift_core.mini import world
-from gift_core.mini.colours import COLOURS
+from gift_core.mini.rendering import COLORS
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "mini"
 TEMPLATE = "a photo of a {}."
 
 
 class MiniClip:
-    """The shipped open_clip model with its preprocessing and tokenizer; features are unit norm [B, D]."""
+    """The shipped open_clip model with its preprocessing and tokenizer."""
 
     def __init__(self, folder: Path = DATA / "clip") -> None:
         import open_clip
@@ -32,7 +32,7 @@ class MiniClip:
 
     @torch.no_grad()
     def images(self, pictures: Iterable[Image.Image]) -> Tensor:
-        """Unit features [B, D] of RGB pictures."""
+        """Returns unit-norm features [B, D] of RGB pictures."""
         pixels = torch.stack([self.preprocess(picture) for picture in pictures])
         return torch.cat(
             [functional.normalize(self.model.encode_image(part), dim=-1) for part in torch.split(pixels, 256)]
@@ -40,44 +40,44 @@ class MiniClip:
 
     @torch.no_grad()
     def texts(self, captions: list[str]) -> Tensor:
-        """Unit features [B, D] of captions."""
+        """Returns unit-norm features [B, D] of captions."""
         return functional.normalize(self.model.encode_text(self.tokenize(captions)), dim=-1)
 
     def classifier(self, names: Iterable[str], templates: Iterable[str]) -> Tensor:
-        """Unit class features [K, D]: the mean over the templates."""
+        """Returns unit-norm class features [K, D], the mean over the templates."""
         names = list(names)
         mean = torch.stack([self.texts([template.format(name) for name in names]) for template in templates]).mean(0)
         return functional.normalize(mean, dim=-1)
 
 
 def zero_shot(clip: MiniClip, pictures: list[tuple[Image.Image, int]], class_KD: Tensor) -> float:
-    """Top-1 accuracy, 0-1."""
+    """Returns the top-1 accuracy (0-1)."""
     guess = (clip.images(picture for picture, _ in pictures) @ class_KD.T).argmax(1)
     return float((guess == torch.tensor([label for _, label in pictures])).float().mean())
 
 
 def base_accuracy(clip: MiniClip, count: int) -> float:
-    """Zero-shot accuracy on rendered base symbols, among all base symbols."""
+    """Returns the zero-shot accuracy (0-1) on rendered base symbols, among all base symbols."""
     class_KD = clip.classifier(world.base_symbols(), [TEMPLATE])
     return zero_shot(clip, list(world.render_base(count, seed=7)), class_KD)
 
 
 def task_accuracy(clip: MiniClip, name: str, split: str, count: int) -> float:
-    """Zero-shot accuracy on a task, class features averaged over its templates."""
+    """Returns the zero-shot accuracy (0-1) on a task, class features averaged over its templates."""
     task = world.mini_task(name)
     pictures = list(world.render_task(name, split, min(count, 500 if name == "digits" else count), seed=7))
     return zero_shot(clip, pictures, clip.classifier(task.class_names, task.templates))
 
 
 def sample_prompts(count: int, seed: int) -> list[str]:
-    """Distinct base prompts, drawn by seed."""
+    """Returns `count` different base prompts, sampled by seed."""
     vocabulary = world.base_vocabulary()
     chosen = np.random.default_rng(seed).permutation(len(vocabulary))[:count]
     return [TEMPLATE.format(vocabulary[index]) for index in chosen]
 
 
 def pick_accuracy(clip: MiniClip, pictures: list[Image.Image], prompts: list[str], choices: int = 64) -> float:
-    """How often CLIP picks a picture's own prompt among its group of `choices` prompts (0-1)."""
+    """Returns how often (0-1) CLIP ranks a picture's own prompt first among `choices` prompts."""
     image_BD, text_BD = clip.images(pictures), clip.texts(prompts)
     hits = [
         (image @ text.T).argmax(1) == torch.arange(len(image))
@@ -87,7 +87,7 @@ def pick_accuracy(clip: MiniClip, pictures: list[Image.Image], prompts: list[str
 
 
 def load_pipeline(folder: Path = DATA / "diffusion") -> Any:
-    """The shipped diffusion pipeline in fp32, with the plain attention that is fastest on a CPU."""
+    """Returns the shipped diffusion pipeline in fp32, with plain attention, the fastest on a CPU."""
     from diffusers import DiffusionPipeline
     from diffusers.models.attention_processor import AttnProcessor
 
@@ -98,7 +98,7 @@ def load_pipeline(folder: Path = DATA / "diffusion") -> Any:
 
 
 def generate(pipeline: Any, prompts: list[str], *, steps: int, guidance: float, seed: int) -> list[Image.Image]:
-    """One 32 px picture a prompt, in batches of 64, one seeded generator a picture."""
+    """Returns one 32 px picture per prompt, generated in batches of 64 with one seeded generator per picture."""
     pictures: list[Image.Image] = []
     for first in range(0, len(prompts), 64):
         batch = prompts[first : first + 64]
@@ -108,33 +108,32 @@ def generate(pipeline: Any, prompts: list[str], *, steps: int, guidance: float, 
     return pictures
 
 
-def colour_accuracy(clip: MiniClip, pipeline: Any, *, steps: int, guidance: float) -> float:
-    """How often CLIP sees the colour that a prompt such as "a photo of a red anchor." asked for (0-1)."""
+def color_accuracy(clip: MiniClip, pipeline: Any, *, steps: int, guidance: float) -> float:
+    """Returns how often (0-1) CLIP recognizes the color of generated pictures, such as "a photo of a red anchor."."""
     symbols = world.base_symbols()
-    asked = [(ink, symbols[(5 * index) % len(symbols)]) for index, ink in enumerate(list(COLOURS) * 16)]
+    asked = [(ink, symbols[(5 * index) % len(symbols)]) for index, ink in enumerate(list(COLORS) * 16)]
     pictures = generate(
         pipeline, [TEMPLATE.format(f"{ink} {name}") for ink, name in asked], steps=steps, guidance=guidance, seed=3
     )
-    labels = [list(COLOURS).index(ink) for ink, _ in asked]
+    labels = [list(COLORS).index(ink) for ink, _ in asked]
     return zero_shot(
-        clip, list(zip(pictures, labels, strict=True)), clip.classifier(COLOURS, ["a photo of a {} symbol."])
+        clip, list(zip(pictures, labels, strict=True)), clip.classifier(COLORS, ["a photo of a {} symbol."])
     )
 
 
 def rendered_for(prompts: list[str]) -> list[Image.Image]:
-    """The rendered picture that a base prompt describes; colours it does not name are drawn at random."""
-    from gift_core.mini.colours import legible_pairs
-    from gift_core.mini.glyphs import glyphs_of
-    from gift_core.mini.render import to_image
-    from gift_core.mini.tasks import base_picture
+    """Returns the rendered pictures that base prompts describe. Colors that a prompt does not name are random."""
+    from gift_core.mini.rendering import legible_pairs, to_image
+    from gift_core.mini.styles import base_picture
+    from gift_core.mini.symbols import glyphs_of
 
     pictures = []
     for index, prompt in enumerate(prompts):
         random = np.random.default_rng([11, index])
         scene, _, ground = prompt.removeprefix("a photo of a ").removesuffix(".").partition(" on a ")
         ink, _, rest = scene.partition(" ")
-        name = rest if ink in COLOURS else scene
-        wanted = (ink if ink in COLOURS else None, ground.removesuffix(" background") or None)
+        name = rest if ink in COLORS else scene
+        wanted = (ink if ink in COLORS else None, ground.removesuffix(" background") or None)
         pairs = [pair for pair in legible_pairs() if all(w in (None, p) for w, p in zip(wanted, pair, strict=True))]
         glyph = next(glyph for glyph in glyphs_of("base") if glyph.name == name)
         pictures.append(to_image(base_picture(glyph, *pairs[int(random.integers(len(pairs)))], random)))
@@ -142,7 +141,7 @@ def rendered_for(prompts: list[str]) -> list[Image.Image]:
 
 
 def psnr(pipeline: Any, pictures: list[Image.Image]) -> float:
-    """The autoencoder's peak signal-to-noise ratio in dB, mean over pictures."""
+    """Returns the autoencoder's peak signal-to-noise ratio in dB, the mean over pictures."""
     pixels = torch.stack([torch.from_numpy(np.array(p)).permute(2, 0, 1) for p in pictures]).float() / 127.5 - 1
     with torch.no_grad():
         decoded = pipeline.vae.decode(pipeline.vae.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)
@@ -151,13 +150,13 @@ def psnr(pipeline: Any, pictures: list[Image.Image]) -> float:
 
 
 def main() -> None:
-    """Prints a figure a line: base and task zero-shot, then the generator's where its folder exists."""
+    """Prints one figure per line: zero-shot accuracies, then the quality of the generator."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=1000, help="pictures a figure")
+    parser.add_argument("--count", type=int, default=1000, help="pictures per figure")
     parser.add_argument("--split", default="test", choices=("train", "test"))
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--guidance", type=float, default=3.0)
-    parser.add_argument("--threads", type=int, default=1, help="more is slower where the cores are busy")
+    parser.add_argument("--threads", type=int, default=1, help="more are slower when the cores are busy")
     parser.add_argument("--clip-only", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -174,13 +173,13 @@ def main() -> None:
     pipeline = load_pipeline()
     pictures = generate(pipeline, prompts, steps=options.steps, guidance=options.guidance, seed=1)
     _line("pick of 64, generated", pick_accuracy(clip, pictures, prompts))
-    _line("colour of generated", colour_accuracy(clip, pipeline, steps=options.steps, guidance=options.guidance))
+    _line("color of generated", color_accuracy(clip, pipeline, steps=options.steps, guidance=options.guidance))
     for name in world.task_names():
         names = world.mini_task(name).class_names
         asked = [world.mini_task(name).templates[0].format(names[index % len(names)]) for index in range(96)]
-        drawn = generate(pipeline, asked, steps=options.steps, guidance=options.guidance, seed=5)
-        labelled = [(picture, index % len(names)) for index, picture in enumerate(drawn)]
-        _line(f"{name} generated", zero_shot(clip, labelled, clip.classifier(names, world.mini_task(name).templates)))
+        generated = generate(pipeline, asked, steps=options.steps, guidance=options.guidance, seed=5)
+        labeled = [(picture, index % len(names)) for index, picture in enumerate(generated)]
+        _line(f"{name} generated", zero_shot(clip, labeled, clip.classifier(names, world.mini_task(name).templates)))
     sys.stdout.write(f"{'autoencoder PSNR':28} {psnr(pipeline, rendered_for(prompts[:200])):6.1f} dB\n")
 
 

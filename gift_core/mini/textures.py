@@ -1,12 +1,14 @@
-"""Twelve repeating patterns as coverage masks: the texture task, and material for cluttered grounds."""
+"""Patterns, backgrounds and distortions: what makes the pictures of one task look unlike those of another."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 
-from gift_core.mini.render import MASK_SIZE
+from gift_core.mini.rendering import COLORS, MASK_SIZE, SIZE, Pixels, gradient, shade, to_image
 
 
 def _stripes(across: Any, _down: Any) -> Any:
@@ -45,8 +47,8 @@ def _waves(across: Any, down: Any) -> Any:
 
 def _scales(across: Any, down: Any) -> Any:
     row = np.floor(down * 1.2)
-    centre = (across + 0.5 * (row % 2)) % 1 - 0.5
-    return np.abs(np.sqrt(centre**2 + ((down * 1.2) % 1) ** 2 * 0.45) - 0.45) < 0.12
+    center = (across + 0.5 * (row % 2)) % 1 - 0.5
+    return np.abs(np.sqrt(center**2 + ((down * 1.2) % 1) ** 2 * 0.45) - 0.45) < 0.12
 
 
 def _diamonds(across: Any, down: Any) -> Any:
@@ -80,7 +82,10 @@ PATTERNS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def texture_mask(pattern: str, random: np.random.Generator, *, turn: float = 20.0) -> Image.Image:
-    """Coverage of a pattern, uint8 [64, 64], with a random period (14-24 mask pixels), phase and turn in degrees."""
+    """Returns the coverage of a pattern, uint8 [64, 64], with random period (14-24 mask pixels), phase and rotation.
+
+    `turn` is the largest rotation in degrees.
+    """
     angle = np.deg2rad(random.uniform(-turn, turn))
     period = random.uniform(14, 24)
     rows, columns = np.mgrid[0 : 2 * MASK_SIZE, 0 : 2 * MASK_SIZE] / (2 * period) + 20
@@ -88,3 +93,74 @@ def texture_mask(pattern: str, random: np.random.Generator, *, turn: float = 20.
     down = columns * np.sin(angle) + rows * np.cos(angle) + random.uniform(0, 2)
     cover = PATTERNS[pattern](across, down).astype(np.uint8) * 255
     return Image.fromarray(cover).resize((MASK_SIZE, MASK_SIZE), Image.Resampling.BOX)
+
+
+def plain(color: str, random: np.random.Generator) -> Pixels:
+    """Returns a background [32, 32, 3] of the named color. One in three is a gradient to a similar shade."""
+    start = shade(color, random)
+    end = shade(color, random, spread=40.0) if random.random() < 0.33 else start
+    return gradient(start, end, random)
+
+
+def paper(random: np.random.Generator) -> Pixels:
+    """Returns yellowed, stained, ruled paper [32, 32, 3]."""
+    sheet = gradient(shade("white", random), np.asarray((215, 190, 140), np.float32), random)
+    stains = random.normal(0, 1, (5, 5)).astype(np.float32)
+    stain = np.asarray(Image.fromarray(stains).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+    sheet = sheet - 14 * np.abs(stain)[..., None]
+    first = int(random.integers(3, 9))
+    sheet[first :: int(random.integers(6, 9))] -= np.asarray((70, 45, 15), np.float32)
+    return np.asarray(sheet + random.normal(0, 7, (SIZE, SIZE, 1)), dtype=np.float32)
+
+
+def checkerboard(random: np.random.Generator) -> Pixels:
+    """Returns squares of 8 to 13 px in two wood tones [32, 32, 3]."""
+    light = np.asarray((215, 185, 140), np.float32) + random.uniform(-20, 20, 3).astype(np.float32)
+    dark = np.asarray((165, 120, 80), np.float32) + random.uniform(-25, 25, 3).astype(np.float32)
+    cell = int(random.integers(8, 14))
+    rows, columns = np.mgrid[0:SIZE, 0:SIZE] + random.integers(0, cell, 2)[:, None, None]
+    square = ((rows // cell + columns // cell) % 2)[..., None]
+    return np.asarray(square * dark + (1 - square) * light, dtype=np.float32)
+
+
+def chalkboard(random: np.random.Generator) -> Pixels:
+    """Returns a dark green board with clouds of wiped chalk [32, 32, 3]."""
+    board = np.asarray((38, 70, 55), np.float32) + random.uniform(-12, 12, 3).astype(np.float32)
+    clouds = random.uniform(0, 1, (4, 4)).astype(np.float32)
+    cloud = np.asarray(Image.fromarray(clouds).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+    return np.asarray(board + 55 * np.clip(cloud, 0, 1)[..., None], dtype=np.float32)
+
+
+def clutter(
+    picture: Pixels, random: np.random.Generator, *, pieces: int, colors: tuple[str, ...] = tuple(COLORS)
+) -> Pixels:
+    """Returns the picture with short strokes, dots and small frames scattered over it, in the given colors."""
+    canvas = to_image(picture)
+    draw = ImageDraw.Draw(canvas)
+    for _ in range(pieces):
+        x, y = random.integers(0, SIZE, 2).tolist()
+        dx, dy = random.integers(-8, 9, 2).tolist()
+        fill = tuple(int(value) for value in np.clip(shade(colors[int(random.integers(len(colors)))], random), 0, 255))
+        kind = int(random.integers(3))
+        if kind == 0:
+            draw.line((x, y, x + dx, y + dy), fill=fill, width=1)
+        elif kind == 1:
+            draw.ellipse((x - 1, y - 1, x + 1, y + 1), fill=fill)
+        else:
+            draw.rectangle((x, y, x + abs(dx) // 2 + 1, y + abs(dy) // 2 + 1), outline=fill)
+    return np.asarray(canvas, dtype=np.float32)
+
+
+def noisy(picture: Pixels, random: np.random.Generator, *, strength: float) -> Pixels:
+    """Returns the picture with Gaussian noise on every channel; `strength` is its standard deviation (of 255)."""
+    return picture + random.normal(0, strength, picture.shape).astype(np.float32)
+
+
+def blurred(picture: Pixels, *, radius: float) -> Pixels:
+    """Returns the picture after a Gaussian blur, radius in pixels."""
+    return np.asarray(to_image(picture).filter(ImageFilter.GaussianBlur(radius)), dtype=np.float32)
+
+
+def crumbled(mask: Pixels, random: np.random.Generator, *, share: float) -> Pixels:
+    """Returns the mask [32, 32] with random losses of coverage (`share` on average), like chalk or worn print."""
+    return np.asarray(mask * (1 - random.uniform(0, 2 * share, mask.shape)), dtype=np.float32)

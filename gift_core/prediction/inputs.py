@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gift_core.artifacts.json_files import read_json, require_fields
+from gift_core.artifacts.atomic import read_json, require_fields
 from gift_core.artifacts.task import STAGE
 from gift_core.errors import UserError
 from gift_core.layout import Layout

@@ -7,26 +7,26 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from gift_core.artifacts.pool import PoolEntry
+from gift_core.artifacts.prompts import VocabularyEntry
 from gift_core.errors import UserError, lookup
 from gift_core.replay.captions import Captions
 from gift_core.seeds import seed_for
 
 # (entry, random generator, captions) -> the template, with {} for the class name, or a complete caption.
-Strategy = Callable[[PoolEntry, np.random.Generator, Captions], str]
+Strategy = Callable[[VocabularyEntry, np.random.Generator, Captions], str]
 
 
-def class_template(entry: PoolEntry, random: np.random.Generator, captions: Captions) -> str:
+def class_template(entry: VocabularyEntry, random: np.random.Generator, captions: Captions) -> str:
     """Returns the first template of the name's own data set (GIFT, section 3.1)."""
     return entry.templates[0]
 
 
-def all_templates(entry: PoolEntry, random: np.random.Generator, captions: Captions) -> str:
+def all_templates(entry: VocabularyEntry, random: np.random.Generator, captions: Captions) -> str:
     """Returns a template of the name's own data set, all equally likely."""
     return entry.templates[random.integers(len(entry.templates))]
 
 
-def class_captions(entry: PoolEntry, random: np.random.Generator, captions: Captions) -> str:
+def class_captions(entry: VocabularyEntry, random: np.random.Generator, captions: Captions) -> str:
     """Returns a caption of the class, all equally likely, or its first template where it has none."""
     found = captions.by_class.get(entry.class_name, entry.templates[:1])
     return found[random.integers(len(found))]
@@ -40,7 +40,7 @@ STRATEGIES: Mapping[str, Strategy] = {
 
 
 def sample_prompts(
-    pool: Sequence[PoolEntry], count: int, *, task: str, seed: int, strategy: str, captions: Captions
+    pool: Sequence[VocabularyEntry], count: int, *, task: str, seed: int, strategy: str, captions: Captions
 ) -> pd.DataFrame:
     """Returns `count` prompts sampled uniformly from the vocabulary, with replacement (GIFT, section 3.1).
 
@@ -49,7 +49,7 @@ def sample_prompts(
     UserError for an empty vocabulary: prompts.base_vocabulary is none and this is the first task.
     """
     choose = lookup(STRATEGIES, strategy, "params.yaml: prompts.strategy")
-    entries = [*pool, *(PoolEntry("base", caption, ("{}",)) for caption in captions.general)]
+    entries = [*pool, *(VocabularyEntry("base", caption, ("{}",)) for caption in captions.general)]
     if not entries:
         raise UserError(
             f"params.yaml: prompts.base_vocabulary: none leaves no prompts for the first task, {task!r}. "

@@ -12,22 +12,23 @@ import numpy as np
 import torch
 
 from gift_core.artifacts.atomic import sha256_of
-from gift_core.artifacts.embeddings import (
+from gift_core.artifacts.exemplars import read_exemplars, write_exemplars
+from gift_core.artifacts.features import (
+    FEATURES,
     IMAGE_FEATURES,
     TEXT_FEATURES,
     ImageFeatures,
     TextFeatures,
+    read_features,
     read_image_features,
     read_text_features,
+    write_features,
     write_image_features,
     write_text_features,
 )
-from gift_core.artifacts.exemplars import read_exemplars, write_exemplars
-from gift_core.artifacts.features import FEATURES, read_features, write_features
 from gift_core.artifacts.fisher import FISHER, Fisher, Floats, read_fisher, write_fisher
 from gift_core.artifacts.shards import Pair, iterate_pairs
-from gift_core.artifacts.task import read_task
-from gift_core.artifacts.task_images import index_task
+from gift_core.artifacts.task import index_task, read_task
 from gift_core.artifacts.teacher_source import write_source
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.images import evaluation_pixels

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gift_core.artifacts.features import Features
-from gift_core.artifacts.models import model_hash
+from gift_core.artifacts.model_folder import model_hash
 from gift_core.artifacts.shards import Pair
 from gift_core.averaging import interpolate
 from gift_core.clip.folder import load_folder

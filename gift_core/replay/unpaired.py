@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from gift_core.artifacts.embeddings import ImageFeatures, TextFeatures
+from gift_core.artifacts.features import ImageFeatures, TextFeatures
 from gift_core.clip.batches import ShuffledIndices
 from gift_core.clip.device import to_device
 from gift_core.clip.encoding import causal_tower, end_positions, trim_rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from gift_core.artifacts.losses import read_losses
+from gift_core.artifacts.model_folder import read_losses
 from gift_core.artifacts.shards import first_pairs, read_manifest
 from gift_core.artifacts.task import TaskInfo, read_task
 from gift_core.config import Config

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gift_core.artifacts.atomic import require_free_bytes
-from gift_core.artifacts.task import LabelledImage, TaskInfo, write_task
+from gift_core.artifacts.task import LabeledImage, TaskInfo, write_task
 from gift_core.config import IngestConfig, TaskConfig
 from gift_core.progress import progress_bar
 from gift_core.tasks.opening import open_source
@@ -31,7 +31,7 @@ def ingest(
     info = TaskInfo(name, source.class_names, source.templates, config.source, notes=source.notes)
     with progress_bar(sum(source.counts.values()), f"ingest {name}") as bar:
 
-        def counted(images: Iterator[LabelledImage]) -> Iterator[LabelledImage]:
+        def counted(images: Iterator[LabeledImage]) -> Iterator[LabeledImage]:
             for image in images:
                 yield image
                 bar.update()

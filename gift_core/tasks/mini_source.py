@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gift_core.artifacts.task import LabelledImage
+from gift_core.artifacts.task import LabeledImage
 from gift_core.config import MiniTaskConfig
 from gift_core.errors import UserError
 from gift_core.mini.world import mini_task, render_task
@@ -24,7 +24,7 @@ def mini_source(name: str, config: MiniTaskConfig, *, image_format: str, seed: i
             place = f"params.yaml: tasks.{name}.{split}_images"
             raise UserError(f"{place}: {count} images cannot show {classes} classes. Write {classes} or more.")
 
-    def images(split: str) -> Iterator[LabelledImage]:
+    def images(split: str) -> Iterator[LabeledImage]:
         for image, label in render_task(name, split, counts[split], seed=seed):
             yield encode_image(image, image_format), image_format, label
 

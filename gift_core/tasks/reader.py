@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from gift_core.artifacts.task import LabelledImage
+from gift_core.artifacts.task import LabeledImage
 from gift_core.config import IngestConfig
 from gift_core.errors import UserError
 from gift_core.tasks.images import plain_image
@@ -46,7 +46,7 @@ class _Reader:
     stored: IngestConfig
     bad: list[tuple[str, str]] = field(default_factory=list)
 
-    def read_train(self) -> Iterator[LabelledImage]:
+    def read_train(self) -> Iterator[LabeledImage]:
         """Yields the images to learn from; UserError where a class has none left after skipping."""
         seen = [0] * len(self.listing.class_names)
         for image in self._decode(self.listing.train):
@@ -57,7 +57,7 @@ class _Reader:
             what = f"no image of class {name!r} can be decoded, so it cannot be learned"
             raise UserError(f"{self.place}: {what}. Replace its images, or remove the class.")
 
-    def read_test(self) -> Iterator[LabelledImage]:
+    def read_test(self) -> Iterator[LabeledImage]:
         """Yields the images to test on; UserError for bad images of either split where refused, or for none."""
         read = 0
         for image in self._decode(self.listing.test):
@@ -68,7 +68,7 @@ class _Reader:
         if not read:
             raise UserError(f"{self.place}: no test image can be decoded. Replace the images.")
 
-    def _decode(self, items: Sequence[Item]) -> Iterator[LabelledImage]:
+    def _decode(self, items: Sequence[Item]) -> Iterator[LabeledImage]:
         stored = self.stored
         for item in items:
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from gift_core.artifacts.task import LabelledImage
+from gift_core.artifacts.task import LabeledImage
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class TaskSource:
     templates: tuple[str, ...]
     counts: Mapping[str, int]
     expected_bytes: int
-    train: Iterator[LabelledImage]
-    test: Iterator[LabelledImage]
+    train: Iterator[LabeledImage]
+    test: Iterator[LabeledImage]
     notes: tuple[str, ...] = ()
     skipped: list[tuple[str, str]] = field(default_factory=list)

@@ -46,5 +46,5 @@ def broken_message(read: Callable[[], object], path: Path, stage: str) -> str:
         read()
     message = str(caught.value)
     assert message.startswith(str(path)), message
-    assert message.endswith(f"Re-make it with: dvc repro {stage}"), message
+    assert message.endswith(f"Recreate it with: dvc repro {stage}"), message
     return message

@@ -140,5 +140,8 @@ def test_a_changed_file_is_named_with_both_hashes(tmp_path: Path) -> None:
     assert sha256_of(path) == sha256_of_abc
     require_hash(path, sha256_of_abc, "ingest")
     path.write_bytes(b"abd")
-    with pytest.raises(ContractError, match=r"a\.tar: its sha256 should be ba7816bf8f01\.\.\., .*dvc repro ingest$"):
+    with pytest.raises(
+        ContractError,
+        match=r"a\.tar: its sha256 should be ba7816bf8f01\.\.\., .*dvc repro ingest$",
+    ):
         require_hash(path, sha256_of_abc, "ingest")

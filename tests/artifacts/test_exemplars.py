@@ -69,9 +69,9 @@ def test_before_the_first_task_there_is_a_table_without_rows_and_no_tar(tmp_path
 @pytest.mark.parametrize(
     ("exemplars", "expected"),
     [
-        ([EXEMPLARS[0], dataclasses.replace(EXEMPLARS[2], key="birds-0000-0000")], "2 keys, 1 different"),
-        (EXEMPLARS[1:], "birds-0000-0001 has 1, 0 is due"),
-        ([EXEMPLARS[1], EXEMPLARS[0]], "birds-0000-0001 has 1, 0 is due"),
+        ([EXEMPLARS[0], dataclasses.replace(EXEMPLARS[2], key="birds-0000-0000")], "2 rows have 1 different keys"),
+        (EXEMPLARS[1:], "birds-0000-0001 has rank 1 instead of 0"),
+        ([EXEMPLARS[1], EXEMPLARS[0]], "birds-0000-0001 has rank 1 instead of 0"),
     ],
 )
 def test_unsound_exemplars_are_refused_on_write(exemplars: list[Exemplar], expected: str, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_tar_of_another_run_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("samples", "expected"),
     [
-        ([(each.key, {"png": png(1)}) for each in EXEMPLARS[:3]], "3 images, 4 rows"),
+        ([(each.key, {"png": png(1)}) for each in EXEMPLARS[:3]], "3 images and 4 rows"),
         ([(each.key, {"png": png(1)}) for each in EXEMPLARS[::-1]], "in the same order"),
         ([(each.key, {"gif": b"GIF89a"}) for each in EXEMPLARS], "should be one png or jpg, it is gif"),
         ([(each.key, {"png": png(1), "txt": b"a"}) for each in EXEMPLARS], "it is png, txt"),
@@ -121,7 +121,7 @@ def test_a_tar_with_other_samples_is_refused(
     ("change", "expected"),
     [
         (lambda table: table.drop_columns(["rank"]), "rank is missing"),
-        (lambda table: table.set_column(5, "rank", pa.array([0, 2, 0, 0])), "birds-0000-0001 has 2, 1 is due"),
+        (lambda table: table.set_column(5, "rank", pa.array([0, 2, 0, 0])), "birds-0000-0001 has rank 2 instead of 1"),
         (lambda table: table.set_column(3, "class_name", pa.array(["a", None, "c", "d"])), "no empty cell"),
     ],
 )

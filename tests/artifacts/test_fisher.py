@@ -48,9 +48,9 @@ def test_unsound_diagonals_are_not_written(tmp_path: Path, values: np.ndarray, m
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_cut_or_unlabelled_file_names_the_stage_that_makes_it(tmp_path: Path) -> None:
+def test_a_missing_cut_or_unlabeled_file_names_the_stage_that_makes_it(tmp_path: Path) -> None:
     path = tmp_path / "fisher.safetensors"
-    with pytest.raises(ContractError, match=r"there should be a file\. Re-make it with: dvc repro teach"):
+    with pytest.raises(ContractError, match=r"the file is missing\. Recreate it with: dvc repro teach"):
         read_fisher(path)
     save_file(DIAGONALS, path)
     with pytest.raises(ContractError, match="estimator and a model in its metadata"):

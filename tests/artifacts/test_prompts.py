@@ -1,14 +1,15 @@
-"""The prompts artifact."""
+"""The prompts and the vocabulary."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from gift_core.artifacts.prompts import read_prompts, write_prompts
+from gift_core.artifacts.prompts import VocabularyEntry, read_prompts, read_vocabulary, write_prompts, write_vocabulary
 from gift_core.errors import ContractError
 from tests.artifacts.damage import broken_message, cut, rewrite_table
 
@@ -41,7 +42,7 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     ("change", "expected"),
     [
         ({"prompt_id": [0, 2]}, "prompt_id should count 0, 1, 2"),
-        ({"prompt": ["a", ""]}, "no empty one"),
+        ({"prompt": ["a", ""]}, "no empty prompt"),
         ({"class_name": ["a", None]}, "column class_name should have no empty cell"),
     ],
 )
@@ -52,7 +53,7 @@ def test_unsound_prompts_are_refused_on_write(change: dict[str, list[object]], e
 
 
 def test_no_prompts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match="there should be one prompt at least"):
+    with pytest.raises(ContractError, match="there should be at least one prompt"):
         write_prompts(tmp_path / "p.parquet", PROMPTS.head(0))
 
 
@@ -87,4 +88,59 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
-    assert "there should be a file" in broken_message(lambda: read_prompts(path), path, "write_prompts")
+    assert "the file is missing" in broken_message(lambda: read_prompts(path), path, "write_prompts")
+
+
+VOCABULARY = [
+    VocabularyEntry("base", "Möwe", ("a photo of a {}.",)),
+    VocabularyEntry("birds", "wren", ("a {}, a bird.", "the {}.")),
+]
+
+
+def test_a_vocabulary_keeps_its_order(tmp_path: Path) -> None:
+    write_vocabulary(tmp_path / "vocabulary.json", VOCABULARY)
+    assert read_vocabulary(tmp_path / "vocabulary.json") == VOCABULARY
+
+
+def test_a_vocabulary_may_be_empty(tmp_path: Path) -> None:
+    write_vocabulary(tmp_path / "vocabulary.json", [])
+    assert read_vocabulary(tmp_path / "vocabulary.json") == []
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        VocabularyEntry("birds", "wren", ()),
+        VocabularyEntry("birds", "wren", ("a {}.", "no place")),
+        VocabularyEntry("birds", "", ("a {}.",)),
+        VocabularyEntry("", "wren", ("a {}.",)),
+    ],
+)
+def test_an_entry_without_a_name_or_template_is_refused(entry: VocabularyEntry, tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match=r"should have a source, a class name and templates with \{\}"):
+        write_vocabulary(tmp_path / "vocabulary.json", [entry])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("no json", "it should be a vocabulary"),
+        ('[{"source_task": "base", "class_name": "wren", "template": "a {}."}]', "a vocabulary, .*templates"),
+        ('[{"source_task": "base", "class_name": "wren", "templates": ["x"]}]', "templates with"),
+        ('[{"source_task": "base", "class_name": 7, "templates": ["a {}."]}]', "a class name"),
+        ('[{"source_task": "base", "class_name": "wren", "templates": ["a {}."], "x": 1}]', "a vocabulary, .*'x'"),
+        ("[7]", "it should be a vocabulary"),
+        ("7", "it should be a vocabulary"),
+    ],
+)  # fmt: skip
+def test_a_damaged_vocabulary_is_refused(text: str, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "vocabulary.json"
+    path.write_text(text)
+    message = broken_message(lambda: read_vocabulary(path), path, "write_vocabulary write_prompts")
+    assert re.search(expected, message)
+
+
+def test_a_missing_vocabulary_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "vocabulary.json"
+    broken_message(lambda: read_vocabulary(path), path, "write_vocabulary write_prompts")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from gift_core.artifacts.tars import read_tar, write_tar
+from gift_core.artifacts.tars import image_extension, index_tar, read_tar, write_tar
 from tests.artifacts.damage import broken_message, cut, tree_hash
 
 SAMPLES = [("000", {"txt": b"a snowman", "png": b"pixels"}), ("001", {"png": b"more", "txt": b"a spade"})]
@@ -41,6 +43,45 @@ def test_members_have_no_time_and_no_owner(tmp_path: Path) -> None:
     assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in members} == {(0, 0, 0, "", "", 0o644)}
 
 
+def test_the_index_says_where_every_file_lies(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", SAMPLES)
+    index = [(key, {name: file.read() for name, file in files.items()}) for key, files in index_tar(tmp_path / "a.tar")]
+    assert index == SAMPLES
+
+
+def test_hidden_files_folders_and_reserved_names_are_skipped(tmp_path: Path) -> None:
+    names = ["._a.jpg", "__meta__.json", "sub/", "sub/a.b.JPG", "sub/a.cls", "sub/.b.jpg", "readme", "c.cls"]
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name in names:
+            member = tarfile.TarInfo(name.rstrip("/"))
+            member.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            tar.addfile(member)
+    found = [(key, list(files)) for key, files in index_tar(tmp_path / "a.tar")]
+    assert found == [("sub/a", ["b.jpg", "cls"]), ("c", ["cls"])]
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("a.jpg"))
+        tar.addfile(tarfile.TarInfo("a.JPG"))
+    with pytest.raises(tarfile.ReadError, match=r"sample a has two files \.jpg"):
+        list(index_tar(tmp_path / "a.tar"))
+
+
+def test_an_images_extension_is_that_of_its_bytes() -> None:
+    assert image_extension(b"\x89PNG\r\n\x1a\n...") == "png"
+    assert image_extension(b"\xff\xd8\xff\xe0") == "jpg"
+    with pytest.raises(ValueError, match="neither PNG nor JPEG"):
+        image_extension(b"GIF89a")
+
+
+def test_reading_a_tar_needs_no_torch(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", SAMPLES)
+    code = "import sys; from pathlib import Path; from gift_core.artifacts.tars import read_tar; "
+    code += f"list(read_tar(Path({str(tmp_path / 'a.tar')!r}), 'ingest')); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize("share", [0.2, 0.3, 0.5])
 def test_a_truncated_tar_is_refused(share: float, tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
@@ -68,12 +109,12 @@ def test_a_folder_may_have_any_name(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["a.b", "a/b", "__a", ""])
-def test_a_key_that_webdataset_reads_otherwise_is_our_bug(key: str, tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="no WebDataset key"):
+def test_a_key_that_webdataset_reads_otherwise_is_an_assertion_error(key: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="not a WebDataset key"):
         write_tar(tmp_path / "a.tar", [(key, {"png": b"x"})])
     assert tree_hash(tmp_path) == {}
 
 
-def test_a_key_that_comes_twice_is_our_bug(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="comes twice"):
+def test_a_duplicate_key_is_an_assertion_error(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="is a duplicate"):
         write_tar(tmp_path / "a.tar", [SAMPLES[0], SAMPLES[0]])

@@ -1,17 +1,19 @@
-"""The task artifact."""
+"""An ingested task: writing it, reading it, and its index of stored images."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gift_core.artifacts.atomic import sha256_of
 from gift_core.artifacts.tars import write_tar
-from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_task
+from gift_core.artifacts.task import TaskInfo, index_task, iterate_task, read_task, write_task
 from gift_core.errors import ContractError
 from tests.artifacts.damage import broken_message, cut, png, tree_hash
 
@@ -86,11 +88,11 @@ def test_a_source_that_fails_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"class_names": ("wren",)}, "two classes at least, found 1"),
-        ({"class_names": ("wren", "wren")}, "each class name once"),
+        ({"class_names": ("wren",)}, "at least two classes, it has 1"),
+        ({"class_names": ("wren", "wren")}, "unique class names"),
         ({"class_names": ("wren", " ")}, "no empty class name"),
-        ({"templates": ()}, "templates that hold {}"),
-        ({"templates": ("a photo",)}, "templates that hold {}"),
+        ({"templates": ()}, "templates that contain {}"),
+        ({"templates": ("a photo",)}, "templates that contain {}"),
     ],
 )
 def test_an_unsound_description_is_refused_on_write(change: dict[str, Any], expected: str, tmp_path: Path) -> None:
@@ -100,7 +102,7 @@ def test_an_unsound_description_is_refused_on_write(change: dict[str, Any], expe
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_label_without_a_class_is_our_bug(tmp_path: Path) -> None:
+def test_a_label_without_a_class_is_an_assertion_error(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="label 2 of 2 classes"):
         write_task(tmp_path / "birds", INFO, [(png(0), "png", 2)], TEST, images_per_shard=2)
 
@@ -110,12 +112,12 @@ def test_a_label_without_a_class_is_our_bug(tmp_path: Path) -> None:
     [
         (lambda record: record.pop("class_names"), "there should be a field 'class_names'"),
         (lambda record: record.update(class_names="wren"), "'class_names' should be list, it is str"),
-        (lambda record: record.update(class_names=["wren"]), "two classes at least, found 1"),
+        (lambda record: record.update(class_names=["wren"]), "at least two classes, it has 1"),
         (lambda record: record.update(counts={"train": 5}), "counts should name train and test, they name train"),
-        (lambda record: record.update(skipped=[["only a file"]]), "skipped should be pairs"),
+        (lambda record: record.update(skipped=[["only a file"]]), "skipped should hold pairs"),
         (lambda record: record.pop("notes"), "there should be a field 'notes'"),
         (lambda record: record.update(notes="incomplete"), "'notes' should be list, it is str"),
-        (lambda record: record.update(notes=[["incomplete"]]), "notes should be texts"),
+        (lambda record: record.update(notes=[["incomplete"]]), "notes should hold strings"),
     ],
 )
 def test_a_damaged_task_json_is_refused(
@@ -161,6 +163,19 @@ def test_a_wrong_count_is_refused(tmp_path: Path) -> None:
     assert "there should be 6 train images, there are 5" in message
 
 
+def note_hash(tar: Path) -> None:
+    change_json(tar.parent, lambda record: record["hashes"].update({tar.name: sha256_of(tar)}))
+
+
+def test_a_file_that_is_no_tar_is_refused(tmp_path: Path) -> None:
+    make(tmp_path / "birds")
+    tar = tmp_path / "birds" / "test-00000.tar"
+    tar.write_bytes(b"no tar at all" * 100)
+    note_hash(tar)
+    message = broken_message(lambda: index_task(tmp_path / "birds", "test"), tar, "ingest")
+    assert "it should be a whole tar of samples" in message
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
@@ -168,13 +183,36 @@ def test_a_wrong_count_is_refused(tmp_path: Path) -> None:
         ({"png": png(0)}, "sample 0 should be one image and its label, it is png"),
         ({"cls": b"1"}, "sample 0 should be one image and its label, it is cls"),
         ({"png": png(0), "cls": b"-1"}, "sample 0 should be one image and its label"),
+        ({"png": png(0), "jpg": png(1), "cls": b"0"}, "sample 0 should be one image and its label"),
     ],
 )
 def test_an_unsound_sample_is_refused(files: dict[str, bytes], expected: str, tmp_path: Path) -> None:
-    from gift_core.artifacts.atomic import sha256_of
-
     make(tmp_path / "birds")
     tar = tmp_path / "birds" / "test-00000.tar"
     write_tar(tar, [("0", files)])
-    change_json(tmp_path / "birds", lambda record: record["hashes"].update({tar.name: sha256_of(tar)}))
+    note_hash(tar)
     assert expected in broken_message(lambda: list(iterate_task(tmp_path / "birds", "test")), tar, "ingest")
+
+
+def test_a_stored_image_knows_its_tar_and_its_bytes(tmp_path: Path) -> None:
+    make(tmp_path / "birds")
+    index = index_task(tmp_path / "birds", "train")
+    assert [(image.read(), image.label) for image in index] == [(image, label) for image, _, label in TRAIN]
+    assert [image.file.tar.name for image in index] == [f"train-0000{shard}.tar" for shard in (0, 0, 1, 1, 2)]
+
+
+def test_stored_images_are_read_in_any_order_by_several_threads(tmp_path: Path) -> None:
+    make(tmp_path / "birds")
+    index = index_task(tmp_path / "birds", "train")
+    order = [4, 0, 3, 3, 1, 2, 4] * 10
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda number: index[number].read(), order))
+    assert found == [TRAIN[number][0] for number in order]
+
+
+def test_a_tar_that_is_cut_short_after_indexing_is_named(tmp_path: Path) -> None:
+    make(tmp_path / "birds")
+    image = index_task(tmp_path / "birds", "test")[1]
+    with image.file.tar.open("r+b") as file:
+        file.truncate(image.file.offset + 3)
+    assert "there are 3" in broken_message(image.read, image.file.tar, "ingest")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel
 
-from gift_core.artifacts.models import read_provenance
+from gift_core.artifacts.model_folder import read_provenance
 from gift_core.checkpoints.fitting import fitting_architectures
 from gift_core.checkpoints.loading import load_clip
 from gift_core.clip.building import preprocess_of

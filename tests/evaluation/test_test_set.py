@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from gift_core import evaluation
-from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_task
-from gift_core.artifacts.task_images import StoredImage
+from gift_core.artifacts.task import StoredImage, TaskInfo, iterate_task, read_task, write_task
 from gift_core.clip.images import evaluation_pixels
 from gift_core.clip.pixels import Allowance
 from gift_core.clip.zero_shot import class_features, image_features, predict

@@ -9,9 +9,8 @@ from PIL import Image
 
 from gift_core.errors import UserError
 from gift_core.mini import world
-from gift_core.mini.colours import COLOURS, legible_pairs
-from gift_core.mini.glyphs import UPRIGHT_FACES, all_glyphs, characters_of, faces_for, glyphs_of
-from gift_core.mini.render import GLYPH_EXTENT, glyph_mask
+from gift_core.mini.rendering import COLORS, GLYPH_EXTENT, glyph_mask, legible_pairs
+from gift_core.mini.symbols import UPRIGHT_FACES, all_glyphs, characters_of, faces_for, glyphs_of
 
 TASKS = world.task_names()
 
@@ -28,7 +27,7 @@ def test_a_task_is_32_px_rgb_and_the_same_for_the_same_seed(name):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_another_seed_draws_other_pictures(name):
+def test_another_seed_gives_other_pictures(name):
     one = digest(world.render_task(name, "train", 20, seed=3))
     assert one != digest(world.render_task(name, "train", 20, seed=4))
 
@@ -53,14 +52,14 @@ def test_classes_are_balanced(name):
     assert np.bincount(labels, minlength=classes).tolist() == [3] * classes
 
 
-def test_a_shorter_draw_is_the_start_of_a_longer_one():
+def test_a_smaller_count_gives_the_first_pictures_of_a_larger_one():
     assert digest(world.render_task("faces", "test", 7, seed=1)) == digest(
         islice(world.render_task("faces", "test", 50, seed=1), 7)
     )
 
 
 def test_too_many_digits_are_refused_with_the_number_that_exists():
-    with pytest.raises(UserError, match="501 test images asked for, but the handwriting has 500"):
+    with pytest.raises(UserError, match="501 test images requested, but there are only 500"):
         world.render_task("digits", "test", 501, seed=0)
 
 
@@ -87,20 +86,20 @@ def test_no_name_stands_for_two_glyphs():
     assert len(set(names)) == len(names)
 
 
-def test_templates_have_one_place_for_the_name():
+def test_templates_have_one_placeholder():
     for name in TASKS:
         assert all(template.count("{}") == 1 for template in world.mini_task(name).templates)
 
 
-def test_the_base_vocabulary_has_every_symbol_plain_and_coloured_and_every_colour_and_pair():
+def test_the_base_vocabulary_has_every_symbol_plain_and_colored_and_every_color_and_pair():
     vocabulary, symbols = world.base_vocabulary(), world.base_symbols()
     assert len(set(vocabulary)) == len(vocabulary)
     assert set(symbols) < set(vocabulary)
-    for ink in COLOURS:
+    for ink in COLORS:
         assert sum(entry.startswith(f"{ink} ") for entry in vocabulary) >= 15
     scenes = [entry for entry in vocabulary if entry.endswith(" background")]
-    drawn = {(entry.split()[0], entry.split()[-2]) for entry in scenes}
-    assert drawn == set(legible_pairs())
+    found = {(entry.split()[0], entry.split()[-2]) for entry in scenes}
+    assert found == set(legible_pairs())
 
 
 def test_the_base_vocabulary_has_no_class_of_a_task():
@@ -108,7 +107,7 @@ def test_the_base_vocabulary_has_no_class_of_a_task():
     assert not tasks & set(world.base_vocabulary())
 
 
-def test_every_glyph_has_a_face_of_pre_training_that_draws_it():
+def test_every_glyph_has_a_face_of_pre_training():
     for glyph in all_glyphs():
         faces = faces_for(glyph.character)
         assert set(faces) <= set(UPRIGHT_FACES)

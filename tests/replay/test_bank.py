@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gift_core.artifacts.embeddings import ImageFeatures, TextFeatures
+from gift_core.artifacts.features import ImageFeatures, TextFeatures
 from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.clip.images import evaluation_pixels
 from gift_core.clip.model import Clip

@@ -10,9 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from gift_core.artifacts.embeddings import IMAGE_FEATURES, TEXT_FEATURES, read_image_features, read_text_features
 from gift_core.artifacts.exemplars import Exemplar, read_exemplars
-from gift_core.artifacts.features import FEATURES, read_features
+from gift_core.artifacts.features import (
+    FEATURES,
+    IMAGE_FEATURES,
+    TEXT_FEATURES,
+    read_features,
+    read_image_features,
+    read_text_features,
+)
 from gift_core.artifacts.fisher import FISHER, Fisher, read_fisher
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_pixels, normalise

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gift_core.artifacts.models import model_hash
+from gift_core.artifacts.model_folder import model_hash
 from gift_core.clip.saving import save_clip
 from gift_core.config import SyntheticReplayConfig
 from gift_core.replay.teach import TEACHERS, Teacher, load_teacher

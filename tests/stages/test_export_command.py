@@ -8,7 +8,7 @@ import pytest
 from transformers import CLIPModel
 from typer.testing import CliRunner, Result
 
-from gift_core.artifacts.models import model_hash, read_provenance
+from gift_core.artifacts.model_folder import model_hash, read_provenance
 from gift_core.checkpoints.loading import load_clip
 from gift_core.clip.saving import save_clip
 from stages.__main__ import app

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from gift_core.artifacts.losses import read_losses
-from gift_core.artifacts.models import read_provenance
+from gift_core.artifacts.model_folder import read_losses, read_provenance
 from gift_core.clip.model import Clip
 from tests.tiny_world import TinyExperiment, make_world
 

@@ -16,9 +16,8 @@ from typer.testing import CliRunner, Result
 
 from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.artifacts.features import read_features
-from gift_core.artifacts.losses import read_losses
-from gift_core.artifacts.pool import read_pool
-from gift_core.artifacts.prompts import read_prompts
+from gift_core.artifacts.model_folder import read_losses
+from gift_core.artifacts.prompts import read_prompts, read_vocabulary
 from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import read_task
 from gift_core.layout import Layout
@@ -101,7 +100,7 @@ def test_ingest_keeps_the_images_and_class_names_asked_for(done: Experiment) -> 
 
 def test_prompts_of_the_first_task_come_from_the_base_vocabulary_alone(done: Experiment) -> None:
     assert set(read_prompts(done.layout.prompts("games")).source_task) == {"base"}
-    base, after_games = read_pool(done.layout.base_pool()), read_pool(done.layout.pool("games"))
+    base, after_games = read_vocabulary(done.layout.base_pool()), read_vocabulary(done.layout.pool("games"))
     learned = read_task(done.layout.task("games")).class_names
     assert [entry.class_name for entry in after_games] == [entry.class_name for entry in base] + list(learned)
 
@@ -115,7 +114,7 @@ def test_synthesize_draws_one_pair_a_prompt(done: Experiment) -> None:
 def test_the_first_teacher_is_the_pretrained_model_and_the_second_the_model_after_the_first_task(
     done: Experiment,
 ) -> None:
-    from gift_core.artifacts.models import model_hash
+    from gift_core.artifacts.model_folder import model_hash
 
     first = read_features(done.layout.teacher("gift", "games") / "features.parquet")
     second = read_features(done.layout.teacher("gift", "arrows") / "features.parquet")
@@ -246,7 +245,7 @@ def test_an_interrupted_finetune_leaves_no_model(
     def interrupt(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gift_core.artifacts.models.write_json", interrupt)
+    monkeypatch.setattr("gift_core.artifacts.model_folder.write_json", interrupt)
     result = copy.run("finetune", "gift", "arrows")
     assert result.exit_code == 130
     assert sorted(folder.name for folder in (copy.folder / "data/5_models/gift").iterdir()) == ["games"]

@@ -1,4 +1,4 @@
-"""Trains the autoencoder of the mini Stable Diffusion on clean pictures of the world; it needs no CLIP."""
+"""Trains the autoencoder of the mini Stable Diffusion on clean pictures of the miniature world."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from gift_core.mini.pretrain.clip import set_rate
-from gift_core.mini.pretrain.pool import Pool
+from gift_core.mini.pretrain.pictures import PretrainingImages
 from gift_core.mini.pretrain.work import Checkpoint, generator, settings
 
 
 def build() -> Any:
-    """A diffusers AutoencoderKL, 32 px to 8x8 latents, with random weights from the recipe's seed."""
+    """Returns a diffusers AutoencoderKL (32 px to 8x8 latents) with random weights from the recipe's seed."""
     from diffusers import AutoencoderKL
 
     params = settings()["autoencoder"]
@@ -33,7 +33,7 @@ def build() -> Any:
 
 
 def reconstruction_loss(model: Any, image_BCHW: Tensor, noise: torch.Generator, kl_weight: float) -> Tensor:
-    """Mean absolute and ten times squared error in -1..1, plus a faint pull of the latents to a unit normal."""
+    """Returns the mean absolute error plus ten times the squared error, in -1..1, plus the weighted KL divergence."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         posterior = model.encode(image_BCHW).latent_dist
         latent = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=noise)
@@ -44,18 +44,18 @@ def reconstruction_loss(model: Any, image_BCHW: Tensor, noise: torch.Generator, 
 
 
 def train() -> None:
-    """Runs or resumes the training; writes autoencoder.pt to the work area."""
+    """Runs or resumes the training. Writes autoencoder.pt to the work area."""
     params = settings()
     chosen = params["autoencoder"]
     torch.set_num_threads(params["threads"])
-    pool, model, total = Pool(), build(), chosen["steps"]
+    images, model, total = PretrainingImages(), build(), chosen["steps"]
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=1e-4)
     checkpoint = Checkpoint("autoencoder", {"model": model, "optimizer": optimizer}, chosen)
     start = checkpoint.resume()
     progress = tqdm(range(start, total), initial=start, total=total, desc="autoencoder", mininterval=5)
     for step in progress:
         random = generator("autoencoder", step)
-        image_BCHW = (pool.draw_clean(chosen["batch"], random).images * 2 - 1).contiguous(
+        image_BCHW = (images.sample_clean(chosen["batch"], random).images * 2 - 1).contiguous(
             memory_format=torch.channels_last
         )
         set_rate(optimizer, chosen["rate"], step, total)

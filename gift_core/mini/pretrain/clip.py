@@ -11,16 +11,17 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from gift_core.mini.pretrain.captions import (
+from gift_core.mini.pretrain.pictures import (
     PAIRS,
+    Batch,
+    PretrainingImages,
     class_captions,
-    colour_captions,
+    color_captions,
     corpus,
     ink_caption,
     scene_caption,
     subjects,
 )
-from gift_core.mini.pretrain.pool import Batch, Pool
 from gift_core.mini.pretrain.tokenizer import make_tokenizer
 from gift_core.mini.pretrain.work import Checkpoint, generator, settings, work_file
 
@@ -28,20 +29,20 @@ MEAN, STD = 0.5, 0.25
 
 
 def tokenizer() -> Any:
-    """The transformers tokenizer of the recipe."""
+    """Returns the transformers tokenizer of the recipe."""
     clip = settings()["clip"]
     return make_tokenizer(corpus(), merges=clip["merges"], context_length=clip["text"]["context_length"])
 
 
 def model_config(vocabulary: int) -> dict[str, Any]:
-    """The model_cfg of open_clip_config.json."""
+    """Returns model_cfg of open_clip_config.json."""
     clip = settings()["clip"]
     text = clip["text"] | {"vocab_size": vocabulary, "hf_tokenizer_name": "."}
     return {"embed_dim": clip["embed_dim"], "vision_cfg": clip["vision"], "text_cfg": text}
 
 
 def build(vocabulary: int) -> Any:
-    """An open_clip CLIP with random weights from the recipe's seed, convolutions in channels-last layout."""
+    """Returns an open_clip CLIP with random weights from the recipe's seed, in channels-last layout."""
     from open_clip.model import CLIP
 
     torch.manual_seed(settings()["seed"])
@@ -52,7 +53,7 @@ def build(vocabulary: int) -> Any:
 
 
 def encode_images(model: Any, image_BCHW: Tensor) -> Tensor:
-    """Unit features [B, D] of pictures [B, 3, 32, 32] in 0-1, enlarged as the shipped preprocessing does."""
+    """Returns unit-norm features [B, D] of pictures [B, 3, 32, 32] in 0-1, enlarged like the shipped preprocessing."""
     size = settings()["clip"]["vision"]["image_size"]
     pixels = functional.interpolate((image_BCHW - MEAN) / STD, size=size, mode="bilinear", align_corners=False)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -61,7 +62,10 @@ def encode_images(model: Any, image_BCHW: Tensor) -> Tensor:
 
 
 def encode_texts(model: Any, token_BT: Tensor) -> Tensor:
-    """Unit features [B, D]; columns that are padding in every row are cut, which the causal mask makes exact."""
+    """Returns unit-norm features [B, D].
+
+    Columns that are padding in every row are cut. The causal mask makes this exact.
+    """
     end = token_BT.argmax(dim=1)
     width = int(end.max()) + 1
     hidden = model.token_embedding(token_BT[:, :width]) + model.positional_embedding[:width]
@@ -72,7 +76,7 @@ def encode_texts(model: Any, token_BT: Tensor) -> Tensor:
 
 
 class Texts:
-    """Token tables of all captions: class [3, S, T], colour [3, K, T], ink [S, K, T], scene [S, P, T]."""
+    """Token ids of all captions: classes [3, S, T], colors [3, K, T], inks [S, K, T], scenes [S, P, T]."""
 
     def __init__(self, tokenize: Any, context_length: int) -> None:
         def table(captions: list[str]) -> Tensor:
@@ -83,7 +87,7 @@ class Texts:
 
         count = len(subjects())
         self.classes = torch.stack([table(class_captions(template)) for template in range(3)])
-        self.colours = torch.stack([table(colour_captions(template)) for template in range(3)])
+        self.colors = torch.stack([table(color_captions(template)) for template in range(3)])
         inks = [ink_caption(subject, ink) for subject in range(count) for ink in range(12)]
         self.inks = table(inks).view(count, 12, -1)
         scenes = [scene_caption(subject, pair) for subject in range(count) for pair in range(len(PAIRS))]
@@ -91,14 +95,14 @@ class Texts:
 
 
 def joint_loss(model: Any, batch: Batch, texts: Texts, step: int) -> Tensor:
-    """Cross-entropy over the batch's own subjects and over all colours, and contrast of scenes; both towers learn."""
+    """Returns cross-entropy over the batch's subjects and over all colors, plus a contrastive loss of scenes."""
     clip = settings()["clip"]
     image_BD = clip["scale"] * encode_images(model, batch.images)
     unique, label_B = torch.unique(batch.subjects, return_inverse=True)
     half = len(image_BD) // 4
     scene = texts.scenes[batch.subjects[:half], batch.pairs[:half]]
     ink = texts.inks[batch.subjects[half : 2 * half], batch.inks[half : 2 * half]]
-    short = encode_texts(model, torch.cat([texts.classes[step % 3, unique], texts.colours[step % 3]]))
+    short = encode_texts(model, torch.cat([texts.classes[step % 3, unique], texts.colors[step % 3]]))
     long = encode_texts(model, torch.cat([scene, ink]))
     loss = functional.cross_entropy(image_BD @ short[: len(unique)].T, label_B)
     loss = loss + float(clip["colour_weight"]) * functional.cross_entropy(image_BD @ short[len(unique) :].T, batch.inks)
@@ -109,7 +113,7 @@ def joint_loss(model: Any, batch: Batch, texts: Texts, step: int) -> Tensor:
 
 
 class FrozenTexts:
-    """The features of all captions, once the text tower is frozen: same indices as Texts, last axis D."""
+    """The features of all captions by the frozen text tower: indexed like Texts, last axis D."""
 
     @torch.no_grad()
     def __init__(self, model: Any, texts: Texts) -> None:
@@ -117,17 +121,17 @@ class FrozenTexts:
             rows = [encode_texts(model, part) for part in torch.split(tokens.flatten(0, -2), 4096)]
             return torch.cat(rows).view(*tokens.shape[:-1], -1)
 
-        self.classes, self.colours = encode(texts.classes), encode(texts.colours)
+        self.classes, self.colors = encode(texts.classes), encode(texts.colors)
         self.inks, self.scenes = encode(texts.inks), encode(texts.scenes)
 
 
 def image_loss(model: Any, batch: Batch, texts: FrozenTexts, step: int) -> Tensor:
-    """As joint_loss, but over all subjects and with the whole batch's scenes: the text features are constants."""
+    """Returns joint_loss with constant text features, over all subjects and with a scene for every picture."""
     clip = settings()["clip"]
     image_BD = clip["scale"] * encode_images(model, batch.images)
     loss = functional.cross_entropy(image_BD @ texts.classes[step % 3].T, batch.subjects)
     loss = loss + float(clip["colour_weight"]) * functional.cross_entropy(
-        image_BD @ texts.colours[step % 3].T, batch.inks
+        image_BD @ texts.colors[step % 3].T, batch.inks
     )
     scene_BD = texts.scenes[batch.subjects, batch.pairs]
     contrast = functional.cross_entropy(image_BD @ scene_BD.T, torch.arange(len(image_BD)))
@@ -135,12 +139,12 @@ def image_loss(model: Any, batch: Batch, texts: FrozenTexts, step: int) -> Tenso
 
 
 def train() -> None:
-    """Runs or resumes both phases; writes clip.pt and clip_joint.pt (both towers as phase one left them)."""
+    """Runs or resumes both phases. Writes clip.pt and, after the first phase, clip_joint.pt."""
     params = settings()
     clip = params["clip"]
     torch.set_num_threads(params["threads"])
     tokenize = tokenizer()
-    pool, texts = Pool(), Texts(tokenize, clip["text"]["context_length"])
+    images, texts = PretrainingImages(), Texts(tokenize, clip["text"]["context_length"])
     model = build(len(tokenize))
     joint, total = clip["joint_steps"], clip["joint_steps"] + clip["image_steps"]
     weights = [p for name, p in model.named_parameters() if name != "logit_scale"]
@@ -156,7 +160,7 @@ def train() -> None:
             model.requires_grad_(False).visual.requires_grad_(True)
             optimizer.zero_grad(set_to_none=True)
             frozen = FrozenTexts(model, texts)
-        batch = pool.draw(clip["batch"], generator("clip", step))
+        batch = images.sample(clip["batch"], generator("clip", step))
         set_rate(optimizer, clip["rate"], *((step, joint) if frozen is None else (step - joint, total - joint)))
         loss = joint_loss(model, batch, texts, step) if frozen is None else image_loss(model, batch, frozen, step)
         optimizer.zero_grad(set_to_none=True)
@@ -170,7 +174,7 @@ def train() -> None:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, peak: float, step: int, total: int) -> None:
-    """Linear warm-up over 200 steps, then a cosine to zero."""
+    """Sets the learning rate: a linear warmup over 200 iterations times a cosine to zero."""
     rate = peak * min(1.0, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / total))
     for group in optimizer.param_groups:
         group["lr"] = rate

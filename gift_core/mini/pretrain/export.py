@@ -1,4 +1,4 @@
-"""Writes what was trained as the two folders other programs load: open_clip's and diffusers' own formats, fp16."""
+"""Writes the trained models as fp16 folders in the formats of open_clip and diffusers."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from gift_core.mini.pretrain.work import ROOT, settings, work_file
 
 
 def export_clip(folder: Path) -> None:
-    """An open_clip folder: config, fp16 weights, tokenizer files."""
+    """Writes an open_clip folder: config, fp16 weights, tokenizer files."""
     from safetensors.torch import save_file
 
     tokenizer, model = load_clip()
@@ -33,7 +33,7 @@ def export_clip(folder: Path) -> None:
 
 
 def load_clip() -> tuple[Any, Any]:
-    """(tokenizer, the model of the work area's checkpoint in evaluation mode)."""
+    """Returns (tokenizer, model in evaluation mode) from the work area's checkpoint."""
     tokenizer = clip.tokenizer()
     model = clip.build(len(tokenizer))
     model.load_state_dict(torch.load(work_file("clip.pt"), weights_only=True)["model"])
@@ -41,7 +41,7 @@ def load_clip() -> tuple[Any, Any]:
 
 
 def text_encoder(model: Any, tokenizer: Any) -> Any:
-    """The text tower of an open_clip model as a transformers CLIPTextModel; its last hidden states are the same."""
+    """Returns the text tower of an open_clip model as a transformers CLIPTextModel with the same last hidden states."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
     text = settings()["clip"]["text"]
@@ -88,7 +88,7 @@ def _transformers_names(model: Any, layers: int) -> dict[str, Tensor]:
 
 
 def export_diffusion(folder: Path) -> None:
-    """A Stable Diffusion folder: tokenizer, text encoder, UNet (running mean), autoencoder, scheduler, fp16 weights."""
+    """Writes a Stable Diffusion folder: tokenizer, text encoder, UNet (running mean), autoencoder, scheduler."""
     from diffusers import StableDiffusionPipeline
 
     tokenizer, model = load_clip()

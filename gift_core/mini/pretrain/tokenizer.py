@@ -1,4 +1,4 @@
-"""A byte-level BPE vocabulary of the world's captions, in the layout of CLIP's own."""
+"""A byte-level BPE tokenizer of the miniature world's captions, in the layout of CLIP's."""
 
 import itertools
 import re
@@ -10,7 +10,7 @@ Word = tuple[str, ...]
 
 
 def _byte_characters() -> list[str]:
-    """The 256 printable stand-ins of byte-level BPE, in the order of CLIP's vocabulary."""
+    """Returns the 256 printable characters that stand for bytes, in the order of CLIP's vocabulary."""
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [chr(256 + index) for index in range(256 - len(plain))]
     return [chr(code) for code in plain] + others
@@ -27,7 +27,10 @@ def _merged(word: Word, pair: tuple[str, str]) -> Word:
 
 
 def learn_merges(captions: list[str], limit: int) -> list[tuple[str, str]]:
-    """Up to `limit` merges, most frequent pair first, ties in alphabetical order, until every word is one token."""
+    """Returns up to `limit` merges, the most frequent pair first, ties in alphabetical order.
+
+    It stops early when every word is one token.
+    """
     found = Counter(word for caption in captions for word in re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", caption.lower()))
     words: dict[Word, int] = {(*word[:-1], word[-1] + "</w>"): count for word, count in sorted(found.items())}
     merges: list[tuple[str, str]] = []
@@ -45,7 +48,7 @@ def learn_merges(captions: list[str], limit: int) -> list[tuple[str, str]]:
 
 
 def make_tokenizer(captions: list[str], *, merges: int, context_length: int) -> Any:
-    """A transformers CLIPTokenizer of these captions; it pads with the end token, as Stable Diffusion's does."""
+    """Returns a transformers CLIPTokenizer of the captions. It pads with the end token, like Stable Diffusion's."""
     from transformers import CLIPTokenizer
 
     learned = learn_merges(captions, merges)
@@ -56,5 +59,5 @@ def make_tokenizer(captions: list[str], *, merges: int, context_length: int) -> 
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """The tokenizer's files, for AutoTokenizer and for open_clip's `hf_tokenizer_name`."""
+    """Writes the tokenizer's files, for AutoTokenizer and for open_clip's `hf_tokenizer_name`."""
     tokenizer.save_pretrained(str(folder))

@@ -11,14 +11,14 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from gift_core.mini.pretrain import autoencoder, clip
-from gift_core.mini.pretrain.pool import Pool
+from gift_core.mini.pretrain.pictures import PretrainingImages
 from gift_core.mini.pretrain.work import Checkpoint, generator, settings, work_file
 
 SCHEDULE = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "num_train_timesteps": 1000}
 
 
 def build() -> Any:
-    """A diffusers UNet2DConditionModel on 8x8 latents, with random weights from the recipe's seed."""
+    """Returns a diffusers UNet2DConditionModel on 8x8 latents with random weights from the recipe's seed."""
     from diffusers import UNet2DConditionModel
     from diffusers.models.attention_processor import AttnProcessor
 
@@ -43,7 +43,7 @@ def build() -> Any:
 
 
 def sampling_scheduler() -> Any:
-    """The scheduler the pipeline ships with."""
+    """Returns the scheduler of the shipped pipeline."""
     from diffusers import DPMSolverMultistepScheduler
 
     return DPMSolverMultistepScheduler(
@@ -52,7 +52,7 @@ def sampling_scheduler() -> Any:
 
 
 class Scale(nn.Module):
-    """The factor that gives latents unit variance, kept with the checkpoint."""
+    """The factor that scales latents to unit variance. As a module it is saved with the checkpoint."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Scale(nn.Module):
 
 
 def cached_latents(scale: Scale) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(latents [N, L, 8, 8] of unit variance, subject, ink, pair) of the recipe's clean pictures; drawn once, kept."""
+    """Returns (latents [N, L, 8, 8], subjects, inks, pairs) of clean pictures from a cache. Sets the scale."""
     path = work_file("latents.pt")
     if not path.exists():
         _cache_latents(path)
@@ -73,10 +73,10 @@ def cached_latents(scale: Scale) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def _cache_latents(path: Any) -> None:
     model = autoencoder.build()
     model.load_state_dict(torch.load(work_file("autoencoder.pt"), weights_only=True)["model"])
-    pool, size = Pool(), 1000
+    images, size = PretrainingImages(), 1000
     rows: dict[str, list[Tensor]] = {"latent": [], "subject": [], "ink": [], "pair": []}
     for part in tqdm(range(settings()["unet"]["latents"] // size), desc="latents", mininterval=5):
-        batch = pool.draw_clean(size, generator("latents", part))
+        batch = images.sample_clean(size, generator("latents", part))
         pixels = (batch.images * 2 - 1).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             rows["latent"].append(model.encode(pixels).latent_dist.mean.half().contiguous())
@@ -87,7 +87,7 @@ def _cache_latents(path: Any) -> None:
 
 
 class Conditions:
-    """Hidden states [.., T, C] of every caption the UNet learns, by the frozen text tower."""
+    """Hidden states [.., T, C] of every caption of the UNet's training, by the frozen text tower."""
 
     @torch.no_grad()
     def __init__(self) -> None:
@@ -97,18 +97,21 @@ class Conditions:
         length = settings()["clip"]["text"]["context_length"]
         texts = clip.Texts(tokenize, length)
         empty = tokenize([""], padding="max_length", max_length=length, return_tensors="pt").input_ids
-        tables = [texts.classes[0], texts.inks, texts.scenes, texts.colours[0], empty]
-        self.classes, self.inks, self.scenes, self.colours, self.empty = (_hidden(model, tokens) for tokens in tables)
+        tables = [texts.classes[0], texts.inks, texts.scenes, texts.colors[0], empty]
+        self.classes, self.inks, self.scenes, self.colors, self.empty = (_hidden(model, tokens) for tokens in tables)
 
     def choose(self, subject_B: Tensor, ink_B: Tensor, pair_B: Tensor, drop: float, random: torch.Generator) -> Tensor:
-        """Half the pictures get their class caption, the others their colour too, or all, or nothing: [B, T, C]."""
+        """Returns the hidden states [B, T, C] of one caption per picture, the empty one with probability `drop`.
+
+        45% get the class caption, 25% color and class, 25% the scene, 5% the color only.
+        """
         kind_B = torch.rand(len(subject_B), generator=random)
         drop_B = torch.rand(len(subject_B), generator=random) < drop
         state_BTC = self.classes[subject_B].clone()
         for low, high, other in (
             (0.45, 0.70, self.inks[subject_B, ink_B]),
             (0.70, 0.95, self.scenes[subject_B, pair_B]),
-            (0.95, 1.0, self.colours[ink_B]),
+            (0.95, 1.0, self.colors[ink_B]),
         ):
             chosen_B = (kind_B >= low) & (kind_B < high)
             state_BTC[chosen_B] = other[chosen_B]
@@ -117,7 +120,7 @@ class Conditions:
 
 
 def _hidden(model: Any, tokens: Tensor) -> Tensor:
-    """The text tower's output at every token, padding included: [.., T, C] in fp16."""
+    """Returns the text tower's output at every token including padding: [.., T, C] in fp16."""
     rows = []
     for part in torch.split(tokens.flatten(0, -2), 2048):
         embedded = model.token_embedding(part) + model.positional_embedding
@@ -128,7 +131,7 @@ def _hidden(model: Any, tokens: Tensor) -> Tensor:
 def velocity_loss(
     model: Any, latent_BLHW: Tensor, state_BTC: Tensor, alpha_T: Tensor, random: torch.Generator
 ) -> Tensor:
-    """Mean squared error of the predicted velocity at uniformly drawn times."""
+    """Returns the mean squared error of the predicted velocity at uniformly sampled times."""
     time_B = torch.randint(len(alpha_T), (len(latent_BLHW),), generator=random)
     noise = torch.randn(latent_BLHW.shape, generator=random)
     signal = alpha_T[time_B].sqrt()[:, None, None, None]
@@ -140,7 +143,7 @@ def velocity_loss(
 
 
 def train() -> None:
-    """Runs or resumes the training; writes latents.pt and unet.pt (with the running mean) to the work area."""
+    """Runs or resumes the training. Writes latents.pt and unet.pt (with the running mean) to the work area."""
     from diffusers import DDPMScheduler
 
     params = settings()
@@ -177,7 +180,7 @@ def train() -> None:
 
 @torch.no_grad()
 def follow(average: nn.Module, model: nn.Module, keep: float) -> None:
-    """Moves the running mean towards the model: keep * average + (1 - keep) * model."""
+    """Updates the running mean in place: keep * average + (1 - keep) * model."""
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - keep)
 
 

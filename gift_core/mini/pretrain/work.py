@@ -1,4 +1,4 @@
-"""Settings, seeds and resumable checkpoints of the recipe's stages."""
+"""Settings, random generators and resumable checkpoints of the pre-training stages."""
 
 import json
 import time
@@ -12,30 +12,30 @@ import yaml
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[3]
-"""The repository: the recipe's paths are relative to it."""
+"""The repository's root. Paths in params.yaml are relative to it."""
 
 
 @cache
 def settings() -> dict[str, Any]:
-    """params.yaml of this folder."""
+    """Returns the params.yaml of this folder."""
     loaded: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "params.yaml").read_text(encoding="utf-8"))
     return loaded
 
 
 def work_file(name: str) -> Path:
-    """A file in the work area, whose folder is made."""
+    """Returns the path of a file in the work area and creates the folder."""
     folder = ROOT / str(settings()["work_area"])
     folder.mkdir(parents=True, exist_ok=True)
     return folder / name
 
 
 def generator(*name: object) -> torch.Generator:
-    """A random generator that belongs to a name, such as ("clip", step)."""
+    """Returns the random generator of a name such as ("clip", step)."""
     return torch.Generator().manual_seed(zlib.crc32("/".join(map(str, (settings()["seed"], *name))).encode()))
 
 
 class Checkpoint:
-    """Saves a training's state every so often and finds it again after a kill."""
+    """Saves the training state regularly and resumes from it."""
 
     def __init__(self, name: str, parts: dict[str, nn.Module | torch.optim.Optimizer], recipe: dict[str, Any]) -> None:
         self.recipe = json.dumps({key: value for key, value in recipe.items() if "steps" not in key})
@@ -45,7 +45,10 @@ class Checkpoint:
         self.saved_at = time.monotonic()
 
     def resume(self) -> int:
-        """The step to go on with; 0 where nothing was saved, or under other settings (numbers of steps may differ)."""
+        """Loads the saved state and returns the next step; 0 where nothing was saved, or with other settings.
+
+        Settings with "steps" in their name may differ.
+        """
         if not self.path.exists():
             return 0
         state = torch.load(self.path, weights_only=True)
@@ -56,14 +59,14 @@ class Checkpoint:
         return int(state["step"])
 
     def save_if_due(self, step: int) -> bool:
-        """Saves after `step` finished steps if the last save is old enough."""
+        """Saves after `step` finished steps if the last save is old enough. Returns whether it saved."""
         if time.monotonic() - self.saved_at < self.every_s:
             return False
         self.save(step)
         return True
 
     def save(self, step: int) -> None:
-        """Saves beside the old file, then replaces it, so that a kill leaves one of them whole."""
+        """Writes a temporary file and then replaces the old one, so that an interruption leaves a complete file."""
         partial = self.path.with_suffix(".partial")
         torch.save({"step": step, "recipe": self.recipe} | self._states(), partial)
         partial.replace(self.path)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.atomic import write_atomically
-from gift_core.artifacts.json_files import write_json
+from gift_core.artifacts.atomic import write_atomically, write_json
 from gift_core.report.comparison.figures import Comparison, Difference, Spread
 from gift_core.report.comparison.measuring import measure_runs
 from gift_core.report.comparison.page import render_comparison

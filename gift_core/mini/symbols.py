@@ -1,4 +1,4 @@
-"""The characters of the miniature world, their names, and the fonts that draw them."""
+"""The characters of the miniature world (symbols.csv), their names, and the fonts they are rendered with."""
 
 import csv
 import importlib.util
@@ -14,12 +14,12 @@ UPRIGHT_FACES = (
     "DejaVuSerif",
     "DejaVuSerif-Bold",
 )
-"""The faces of the base vocabulary and of pre-training; the tasks prefer others."""
+"""The font faces of the base vocabulary and of pre-training. The tasks use others."""
 
 
 @dataclass(frozen=True)
 class Glyph:
-    """One character with the name that captions use; `group` is "base" or the task that owns it."""
+    """A character and its name in captions. `group` is "base" or the task that the character belongs to."""
 
     group: str
     character: str
@@ -28,29 +28,29 @@ class Glyph:
 
 @cache
 def all_glyphs() -> tuple[Glyph, ...]:
-    """Every glyph of the world, in the order of symbols.csv."""
+    """Returns every glyph in the order of symbols.csv."""
     with (Path(__file__).parent / "symbols.csv").open(encoding="utf-8", newline="") as file:
         return tuple(Glyph(row["group"], chr(int(row["codepoint"], 16)), row["name"]) for row in csv.DictReader(file))
 
 
 @cache
 def glyphs_of(group: str) -> tuple[Glyph, ...]:
-    """The glyphs of one group, "base" or a task's name; empty for tasks that are not made of characters."""
+    """Returns the glyphs of a group: "base" or a task's name. Empty for tasks that do not show characters."""
     return tuple(glyph for glyph in all_glyphs() if glyph.group == group)
 
 
 @cache
 def font_path(face: str) -> Path:
-    """Where matplotlib keeps the TrueType file of a face such as "DejaVuSans-Bold". Does not import matplotlib."""
+    """Returns the path of the font file that matplotlib ships for a face such as "DejaVuSans-Bold"."""
     spec = importlib.util.find_spec("matplotlib")
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("the miniature world draws with the fonts of matplotlib, which is not installed")
+        raise ModuleNotFoundError("the miniature world needs matplotlib's fonts. Run: pip install matplotlib")
     return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / f"{face}.ttf"
 
 
 @cache
 def characters_of(face: str) -> frozenset[str]:
-    """The characters a face has a glyph for, from its character map."""
+    """Returns the characters that the face has a glyph for."""
     from fontTools.ttLib import TTFont
 
     with TTFont(font_path(face), lazy=True) as font:
@@ -59,5 +59,5 @@ def characters_of(face: str) -> frozenset[str]:
 
 @cache
 def faces_for(character: str, preferred: tuple[str, ...] = UPRIGHT_FACES) -> tuple[str, ...]:
-    """The preferred faces that have the character, or DejaVuSans, which has every character of the world."""
+    """Returns the preferred faces that have the character, or DejaVuSans, which has all characters of the world."""
     return tuple(face for face in preferred if character in characters_of(face)) or ("DejaVuSans",)

@@ -1,4 +1,4 @@
-"""The two shipped models: what other programs load, and the quality that the cards state."""
+"""The two shipped models: other libraries load them, and their quality is that of the model cards."""
 
 import json
 
@@ -21,7 +21,7 @@ CAPTIONS = [
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """Models this small lose more by waiting for a busy second core than they win by having it."""
+    """Models this small are slower with two threads when the second core is busy."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -102,11 +102,11 @@ def test_the_pipeline_is_a_stable_diffusion_without_a_safety_checker(pipeline):
     assert pipeline.scheduler.config.prediction_type == "v_prediction"
 
 
-def test_base_symbols_are_recognised_zero_shot(clip):
+def test_base_symbols_are_recognized_zero_shot(clip):
     assert measure.base_accuracy(clip, 300) >= 0.9
 
 
-def test_tasks_are_recognised_only_in_part(clip):
+def test_tasks_are_recognized_only_in_part(clip):
     accuracies = [measure.task_accuracy(clip, name, "train", 100) for name in world.task_names()]
     assert 0.45 <= float(np.mean(accuracies)) <= 0.80
     assert min(accuracies) >= 0.15

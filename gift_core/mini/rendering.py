@@ -1,0 +1,116 @@
+"""Renders a character as a 32 px picture: a coverage mask, its position, its color and its background."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from gift_core.mini.symbols import font_path
+
+SIZE = 32
+"""Side of every picture in pixels."""
+MASK_SIZE = 2 * SIZE
+"""Side of a mask in pixels. It is twice the picture's, so that downscaling averages 2x2 pixels."""
+GLYPH_EXTENT = 46
+"""Longest side of an unscaled glyph in its mask, in mask pixels."""
+
+Pixels = NDArray[np.float32]
+
+
+@cache
+def _font(face: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(font_path(face)), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+@cache
+def glyph_mask(character: str, face: str) -> Image.Image:
+    """Returns the coverage of a character, uint8 [64, 64], centered, its longest side 46 px in every font."""
+    drawn = Image.new("L", (4 * MASK_SIZE, 4 * MASK_SIZE))
+    center = (2 * MASK_SIZE, 2 * MASK_SIZE)
+    ImageDraw.Draw(drawn).text(center, character, font=_font(face, 96), fill=255, anchor="mm")
+    box = drawn.getbbox()
+    if box is None:
+        raise ValueError(f"{face} draws nothing for U+{ord(character):04X}")
+    glyph = drawn.crop(box)
+    scale = GLYPH_EXTENT / max(glyph.size)
+    size = (max(1, round(glyph.width * scale)), max(1, round(glyph.height * scale)))
+    mask = Image.new("L", (MASK_SIZE, MASK_SIZE))
+    mask.paste(glyph.resize(size, Image.Resampling.LANCZOS), ((MASK_SIZE - size[0]) // 2, (MASK_SIZE - size[1]) // 2))
+    return mask
+
+
+def place(mask: Image.Image, random: np.random.Generator, *, turn: float = 12.0, zoom: float = 0.2) -> Pixels:
+    """Returns the mask rotated by up to `turn` degrees, scaled by 1 +- `zoom` and shifted: float [32, 32] in 0-1."""
+    angle = np.deg2rad(random.uniform(-turn, turn))
+    scale = 1.0 / random.uniform(1 - zoom, 1 + zoom)
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    center = MASK_SIZE / 2
+    shift_x, shift_y = random.uniform(-5, 5, 2)
+    offset_x = center - cos * (center + shift_x) - sin * (center + shift_y)
+    offset_y = center + sin * (center + shift_x) - cos * (center + shift_y)
+    matrix = (cos, sin, offset_x, -sin, cos, offset_y)
+    placed = mask.transform(mask.size, Image.Transform.AFFINE, matrix, resample=Image.Resampling.BILINEAR)
+    small = np.asarray(placed.resize((SIZE, SIZE), Image.Resampling.BOX), dtype=np.float32)
+    return np.asarray(small / 255, dtype=np.float32)
+
+
+def paint(mask: Pixels, ink: Pixels, ground: Pixels) -> Pixels:
+    """Returns ink over ground, float [32, 32, 3] in 0-255. Both are one color [3] or a picture [32, 32, 3]."""
+    cover = mask[..., None]
+    return np.asarray(cover * ink + (1 - cover) * ground, dtype=np.float32)
+
+
+def to_image(picture: Pixels) -> Image.Image:
+    """Returns the RGB image of a float picture [32, 32, 3] in 0-255. Values outside are clipped."""
+    return Image.fromarray(np.clip(np.rint(picture), 0, 255).astype(np.uint8))
+
+
+COLORS: dict[str, tuple[int, int, int]] = {
+    "red": (215, 30, 35),
+    "orange": (245, 135, 25),
+    "yellow": (245, 220, 50),
+    "green": (40, 150, 60),
+    "cyan": (60, 205, 215),
+    "blue": (40, 70, 210),
+    "purple": (130, 50, 165),
+    "pink": (245, 145, 190),
+    "brown": (120, 75, 40),
+    "black": (20, 20, 22),
+    "gray": (130, 130, 132),
+    "white": (245, 245, 243),
+}
+LEGIBLE_DISTANCE = 140.0
+"""Least Euclidean distance in RGB between a symbol's color and its background's."""
+
+
+@cache
+def legible_pairs() -> tuple[tuple[str, str], ...]:
+    """Returns all pairs (ink, ground) of color names that are far enough apart to be legible."""
+    return tuple(
+        (ink, ground)
+        for ink, ink_rgb in COLORS.items()
+        for ground, ground_rgb in COLORS.items()
+        if float(np.linalg.norm(np.subtract(ink_rgb, ground_rgb))) >= LEGIBLE_DISTANCE
+    )
+
+
+def legible_pair(random: np.random.Generator) -> tuple[str, str]:
+    """Returns a random legible pair (ink, ground)."""
+    pairs = legible_pairs()
+    return pairs[int(random.integers(len(pairs)))]
+
+
+def shade(color: str, random: np.random.Generator, *, spread: float = 16.0) -> Pixels:
+    """Returns an RGB triple near the named color, each channel off by up to `spread` of 255."""
+    return np.asarray(np.add(COLORS[color], random.uniform(-spread, spread, 3)), dtype=np.float32)
+
+
+def gradient(start: Pixels, end: Pixels, random: np.random.Generator) -> Pixels:
+    """Returns a picture [32, 32, 3] that changes from one color to the other in a random direction."""
+    angle = random.uniform(0, 2 * np.pi)
+    rows, columns = np.mgrid[0:SIZE, 0:SIZE] / (SIZE - 1) - 0.5
+    share = np.clip((rows * np.sin(angle) + columns * np.cos(angle)) / np.sqrt(2) + 0.5, 0, 1)[..., None]
+    return np.asarray(share * end + (1 - share) * start, dtype=np.float32)

@@ -1,0 +1,152 @@
+"""Model folders and their losses.jsonl."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from gift_core.artifacts.model_folder import (
+    model_hash,
+    read_losses,
+    read_provenance,
+    require_model_folder,
+    write_losses,
+    write_provenance,
+)
+from gift_core.errors import ContractError
+from tests.artifacts.damage import broken_message, cut
+
+WEIGHTS, CONFIG = "open_clip_model.safetensors", "open_clip_config.json"
+
+
+def make(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    save_file({"a": np.arange(6, dtype=np.float32), "b": np.zeros((2, 2), dtype=np.float32)}, folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps({"model_cfg": {"embed_dim": 4}, "preprocess_cfg": {"size": 32}}))
+    return folder
+
+
+def test_a_whole_folder_passes(tmp_path: Path) -> None:
+    require_model_folder(make(tmp_path / "letters"), "finetune")
+
+
+def test_the_models_hash_is_that_of_its_weights_file(tmp_path: Path) -> None:
+    folder = make(tmp_path / "letters")
+    assert model_hash(folder) == hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+
+
+def test_provenance_comes_back_and_is_byte_stable(tmp_path: Path) -> None:
+    provenance = {"method": "gift", "after": "abc", "settings": {"rate": 0.001}}
+    write_provenance(tmp_path, provenance)
+    first = (tmp_path / "provenance.json").read_bytes()
+    write_provenance(tmp_path, provenance)
+    assert read_provenance(tmp_path) == provenance
+    assert (tmp_path / "provenance.json").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("damage", "file", "expected"),
+    [
+        (lambda folder: (folder / WEIGHTS).unlink(), WEIGHTS, "the file is missing"),
+        (lambda folder: cut(folder / WEIGHTS, 0.9), WEIGHTS, "it was cut short"),
+        (lambda folder: cut(folder / WEIGHTS, 0.01), WEIGHTS, "its header is damaged"),
+        (lambda folder: (folder / WEIGHTS).write_bytes(b""), WEIGHTS, "its header is damaged"),
+        (lambda folder: (folder / WEIGHTS).write_bytes(b"version https://git-lfs"), WEIGHTS, "its header is damaged"),
+        (lambda folder: (folder / CONFIG).unlink(), CONFIG, "the file is missing"),
+        (lambda folder: (folder / CONFIG).write_text("{"), CONFIG, "it should be JSON"),
+        (lambda folder: (folder / CONFIG).write_text("[]"), CONFIG, "it should be a JSON object, it is a list"),
+        (lambda folder: (folder / CONFIG).write_text("{}"), CONFIG, "there should be a field 'model_cfg'"),
+    ],
+)
+def test_a_damaged_folder_is_refused(
+    damage: Callable[[Path], object], file: str, expected: str, tmp_path: Path
+) -> None:
+    folder = make(tmp_path / "letters")
+    damage(folder)
+    assert expected in broken_message(lambda: require_model_folder(folder, "finetune"), folder / file, "finetune")
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "letters"
+    assert "the model folder is missing" in broken_message(
+        lambda: require_model_folder(folder, "finetune"), folder, "finetune"
+    )
+
+
+def test_the_pretrained_model_is_made_again_by_its_own_stage(tmp_path: Path) -> None:
+    folder = tmp_path / "pretrained"
+    broken_message(lambda: model_hash(folder), folder / WEIGHTS, "import_model")
+    broken_message(lambda: read_provenance(folder), folder / "provenance.json", "import_model")
+
+
+ROWS = [
+    {"step": 0, "learning_rate": 0.001, "task": 2.5, "distill": 1.0, "anchor": 0.0, "total": 3.5},
+    {"step": 1, "learning_rate": 0.0005, "task": 2.0, "distill": 0.5, "anchor": 0.25, "total": 2.75},
+]
+
+
+def test_losses_come_back(tmp_path: Path) -> None:
+    write_losses(tmp_path / "losses.jsonl", ROWS)
+    assert read_losses(tmp_path / "losses.jsonl") == ROWS
+
+
+def test_a_line_is_an_iteration(tmp_path: Path) -> None:
+    write_losses(tmp_path / "losses.jsonl", ROWS[:1])
+    expected = '{"step": 0, "learning_rate": 0.001, "task": 2.5, "distill": 1.0, "anchor": 0.0, "total": 3.5}\n'
+    assert (tmp_path / "losses.jsonl").read_text() == expected
+
+
+def test_writing_losses_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    write_losses(tmp_path / "a", ROWS)
+    write_losses(tmp_path / "b", ROWS)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"step": 2}, "line 2 should be step 1, it is step 2"),
+        ({"distill": math.nan}, "line 2 should hold finite numbers, distill is nan"),
+        ({"total": math.inf}, "line 2 should hold finite numbers, total is inf"),
+        ({"total": "much"}, "line 2 should hold finite numbers, total is 'much'"),
+        ({"align": 1.0}, "line 2 should have the fields of line 1: step, learning_rate, task, distill, anchor, total"),
+    ],
+)
+def test_an_unsound_row_is_refused_on_write(change: dict[str, float], expected: str, tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match=expected):
+        write_losses(tmp_path / "losses.jsonl", [ROWS[0], {**ROWS[1], **change}])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_row_without_its_total_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="line 1 should have step, learning_rate, task, total; total is missing"):
+        write_losses(tmp_path / "losses.jsonl", [{"step": 0, "learning_rate": 0.1, "task": 1.0}])
+
+
+def test_no_losses_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="there should be at least one row"):
+        write_losses(tmp_path / "losses.jsonl", [])
+
+
+def test_truncated_losses_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "losses.jsonl"
+    write_losses(path, ROWS)
+    cut(path, 0.7)
+    assert "each line should be a JSON object" in broken_message(lambda: read_losses(path), path, "finetune")
+
+
+def test_a_line_that_is_no_object_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "losses.jsonl"
+    path.write_text("5\n")
+    assert "each line should be a JSON object" in broken_message(lambda: read_losses(path), path, "finetune")
+
+
+def test_missing_losses_are_refused(tmp_path: Path) -> None:
+    broken_message(lambda: read_losses(tmp_path / "l"), tmp_path / "l", "finetune")
