@@ -70,7 +70,7 @@ class Run:
         """Everything that the methods share: the model, the tasks, the prompts, the pictures."""
         if not self.layout.pretrained_accuracy().exists():
             import_model(**self._place)
-        if not self.layout.base_pool().exists():
+        if not self.layout.base_vocabulary().exists():
             write_vocabulary(**self._place)
         for step in self.config.sequence:
             if not self.layout.task(step.task).exists():

@@ -16,7 +16,7 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
 
         settings = stage.config.prompts
         info = read_task(stage.layout.task(task))
-        pool = read_vocabulary(stage.layout.pool(stage.step(task).after))
+        pool = read_vocabulary(stage.layout.vocabulary(stage.step(task).after))
         captions = read_captions(settings.captions)
         prompts = sample_prompts(
             pool,
@@ -28,7 +28,7 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
         )
         save_prompts(stage.layout.prompts(task), prompts)
         learned = [VocabularyEntry(task, name, info.templates) for name in info.class_names]
-        write_vocabulary(stage.layout.pool(task), [*pool, *learned])
+        write_vocabulary(stage.layout.vocabulary(task), [*pool, *learned])
         captioned = sum(captions.cover(name) for name in prompts.class_name)
         worded = f", {captioned} worded by captions" if settings.strategy == "captions" else ""
         stage.say(

@@ -14,6 +14,6 @@ def write_vocabulary(params: Params = PARAMS, root: Root = ROOT) -> None:
         prompts = stage.config.prompts
         names = base_vocabulary(prompts.base_vocabulary)
         write_vocabulary(
-            stage.layout.base_pool(), [VocabularyEntry("base", name, (prompts.base_template,)) for name in names]
+            stage.layout.base_vocabulary(), [VocabularyEntry("base", name, (prompts.base_template,)) for name in names]
         )
         stage.say(f"{len(names)} class names from {prompts.base_vocabulary}")

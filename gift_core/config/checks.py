@@ -13,7 +13,7 @@ from gift_core.errors import did_you_mean
 
 Findings = Iterator[tuple[str, str]]
 START = "../pretrained"  # beside a method's models lies the pre-trained one
-RESERVED = ("pretrained", "base", "pools")
+RESERVED = ("pretrained", "base", "vocabularies")
 KINDS = {
     "synthetic": "replay.images: synthetic",
     "real": "task, exemplars or reference",

@@ -91,7 +91,7 @@ def test_all_templates_of_a_learned_task_word_its_prompts(drawing: Drawing) -> N
     for task in TASKS:
         drawing.run("write_prompts", task)
     templates = read_task(drawing.layout.task("games")).templates
-    learned = [entry for entry in read_vocabulary(drawing.layout.pool("games")) if entry.source_task == "games"]
+    learned = [entry for entry in read_vocabulary(drawing.layout.vocabulary("games")) if entry.source_task == "games"]
     assert {entry.templates for entry in learned} == {templates}
     prompts = read_prompts(drawing.layout.prompts("arrows"))
     assert set(prompts[prompts.source_task == "games"].template) == set(templates)

@@ -100,7 +100,7 @@ def test_ingest_keeps_the_images_and_class_names_asked_for(done: Experiment) -> 
 
 def test_prompts_of_the_first_task_come_from_the_base_vocabulary_alone(done: Experiment) -> None:
     assert set(read_prompts(done.layout.prompts("games")).source_task) == {"base"}
-    base, after_games = read_vocabulary(done.layout.base_pool()), read_vocabulary(done.layout.pool("games"))
+    base, after_games = read_vocabulary(done.layout.base_vocabulary()), read_vocabulary(done.layout.vocabulary("games"))
     learned = read_task(done.layout.task("games")).class_names
     assert [entry.class_name for entry in after_games] == [entry.class_name for entry in base] + list(learned)
 
