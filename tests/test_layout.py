@@ -15,7 +15,7 @@ def test_every_artifact_has_its_place() -> None:
         LAYOUT.raw("birds"): "data/0_raw/birds",
         LAYOUT.task("digits"): "data/1_tasks/digits",
         LAYOUT.prompts("digits"): "data/2_prompts/digits.parquet",
-        LAYOUT.pool("digits"): "data/2_prompts/pools/digits.json",
+        LAYOUT.vocabulary("digits"): "data/2_prompts/vocabularies/digits.json",
         LAYOUT.shards("digits"): "data/3_shards/digits",
         LAYOUT.teacher("gift", "digits"): "data/4_teachers/gift/digits",
         LAYOUT.model("gift", "digits"): "data/5_models/gift/digits",
@@ -33,4 +33,4 @@ def test_before_the_first_task_stands_what_lies_beside_the_methods() -> None:
 
     assert normal(LAYOUT.model("gift", "../pretrained")) == LAYOUT.pretrained()
     assert normal(LAYOUT.accuracy("gift", "../pretrained")) == LAYOUT.pretrained_accuracy()
-    assert normal(LAYOUT.pool("../pretrained")) == LAYOUT.base_vocabulary()
+    assert normal(LAYOUT.vocabulary("../pretrained")) == LAYOUT.base_vocabulary()
