@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 
 from gift_core.artifacts.losses import read_losses, write_losses
 from gift_core.artifacts.models import WEIGHTS
-from gift_core.clip.saving import LOSSES
+from gift_core.clip.model import LOSSES
 from stages.finetune import finetune
 from stages.teach import teach
 

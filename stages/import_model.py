@@ -1,4 +1,4 @@
-"""import_model: the pre-trained CLIP, whatever its source, becomes one plain open_clip folder."""
+"""import_model: the pre-trained CLIP, from any source, as a plain open_clip folder."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from stages.cells import PARAMS, ROOT, Cell, Params, Root, open_cell
 
 
 def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
-    """Load the pre-trained CLIP by its name and keep it as a plain open_clip folder: every method starts there."""
+    """Load the pre-trained CLIP and save it as an open_clip folder, from which every method starts."""
     with open_cell("import_model", params, root) as cell:
         from gift_core.artifacts.accuracy import write_empty_accuracy
         from gift_core.artifacts.atomic import require_free_bytes
         from gift_core.artifacts.json_files import write_json
         from gift_core.artifacts.models import model_hash
-        from gift_core.checkpoints.loading import load_clip
-        from gift_core.clip.saving import save_clip
+        from gift_core.clip.model import save_clip
+        from gift_core.interop.loading import load_clip
 
         model = cell.config.model
         clip = load_clip(model.name, model.pretrained, device="cpu")
@@ -31,10 +31,10 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
         _note_unwatched(cell, model.pretrained or model.name.partition(":")[2])
 
 
-def _note_unwatched(cell: Cell, place: str) -> None:
-    """DVC sees a change of the model only where import_model's dependencies lie."""
-    path = Path(place).absolute()
+def _note_unwatched(cell: Cell, location: str) -> None:
+    """Prints a note where the model is on this disk, but in no folder that import_model depends on in dvc.yaml."""
+    path = Path(location).absolute()
     watched = [cell.layout.raw("models").absolute(), Path("data/mini/clip").absolute()]
     if path.exists() and not any(path.is_relative_to(folder) for folder in watched):
-        cell.say(f"note: DVC does not watch {place}: move it to {cell.layout.raw('models')}, or run "
+        cell.say(f"note: DVC does not watch {location}: move it to {cell.layout.raw('models')}, or run "
                  "`dvc repro --force import_model` after a change")  # fmt: skip

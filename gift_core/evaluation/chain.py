@@ -12,9 +12,8 @@ import torch
 from gift_core.artifacts.accuracy import PRETRAINED
 from gift_core.artifacts.atomic import sha256_of
 from gift_core.artifacts.models import model_hash
-from gift_core.clip.folder import load_folder
-from gift_core.clip.model import Clip
-from gift_core.clip.zero_shot import predict
+from gift_core.clip.encoding import predict
+from gift_core.clip.model import Clip, load_folder
 from gift_core.errors import ContractError
 
 Row = dict[str, str | int | float]

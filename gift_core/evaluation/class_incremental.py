@@ -10,9 +10,9 @@ import torch
 
 from gift_core.artifacts.accuracy import PRETRAINED, SEEN, seen_until
 from gift_core.artifacts.task import TaskInfo, read_task
+from gift_core.clip.encoding import class_features
+from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
-from gift_core.clip.pixels import Allowance
-from gift_core.clip.zero_shot import class_features
 from gift_core.errors import UserError
 from gift_core.evaluation.chain import EvaluationCell, Measured, measured_on, require_same, row_of, share_correct
 from gift_core.evaluation.streaming import HeldOut, encode_held_out
@@ -74,7 +74,7 @@ def require_distinct_classes(tasks: Sequence[TaskInfo]) -> None:
 
 def _accuracies(clips: Sequence[Clip], folders: Sequence[Path], batch_size: int) -> tuple[list[float], int]:
     """(top1 of each model on the test images of all tasks, their number); labels count on from task to task."""
-    splits = [HeldOut(folder, batch_size=batch_size, allowance=Allowance(0)) for folder in folders]
+    splits = [HeldOut(folder, batch_size=batch_size, cache_budget=CacheBudget(0)) for folder in folders]
     features: list[list[torch.Tensor]] = [[] for _ in clips]
     labels, seen = [], 0
     for split in splits:

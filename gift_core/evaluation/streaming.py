@@ -14,10 +14,9 @@ import torch
 
 from gift_core.artifacts.task import read_task
 from gift_core.artifacts.task_images import StoredImage, index_task
-from gift_core.clip.ahead import drawn
+from gift_core.clip.encoding import image_features
+from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation, prefetched
 from gift_core.clip.model import Clip
-from gift_core.clip.pixels import Allowance, PixelStore, evaluation_preparation
-from gift_core.clip.zero_shot import image_features
 from gift_core.errors import UserError
 from gift_core.progress import progress_bar
 
@@ -30,11 +29,11 @@ class HeldOut:
     same object must share their preprocessing. UserError where there are no test images.
     """
 
-    def __init__(self, folder: Path, *, batch_size: int, allowance: Allowance) -> None:
+    def __init__(self, folder: Path, *, batch_size: int, cache_budget: CacheBudget) -> None:
         self.task = read_task(folder)
         self.batch_size = batch_size
-        self._folder, self._allowance = folder, allowance
-        self._store: PixelStore | None = None
+        self._folder, self._allowance = folder, cache_budget
+        self._store: PixelCache | None = None
         if not len(self):
             raise UserError(f"{folder}: the task has no test images. Give it some and run stage ingest again.")
 
@@ -50,12 +49,12 @@ class HeldOut:
     def batches(self, clip: Clip) -> Iterator[torch.Tensor]:
         """Yields the images in their order under the evaluation transform, uint8 [B, 3, S, S]."""
         reads = [image.read for image in self._images]
-        store = self._store = self._store or PixelStore(reads, evaluation_preparation(clip), self._allowance)
+        store = self._store = self._store or PixelCache(reads, evaluation_preparation(clip), self._allowance)
 
         def draw(number: int) -> torch.Tensor:
             return torch.stack(store.fetch(range(len(self))[number * self.batch_size :][: self.batch_size]))
 
-        with closing(drawn(draw, -(-len(self) // self.batch_size), device=clip.device)) as batches:
+        with closing(prefetched(draw, -(-len(self) // self.batch_size), device=clip.device)) as batches:
             yield from batches
 
     @cached_property

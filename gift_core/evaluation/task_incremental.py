@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from gift_core.clip.encoding import class_features
+from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.model import Clip
-from gift_core.clip.pixels import KEPT_BYTES, Allowance
-from gift_core.clip.zero_shot import class_features
 from gift_core.evaluation.chain import (
     EvaluationCell,
     Measured,
@@ -88,8 +88,8 @@ class _Accuracies:
 
     def _held_out(self, task: int) -> HeldOut:
         if self._images is None or self._images[0] != task:
-            allowance = Allowance(KEPT_BYTES if task == len(self._tasks) - 1 else 0)
-            images = HeldOut(self._tasks[task], batch_size=self._encoding.batch_size, allowance=allowance)
+            cache_budget = CacheBudget(CACHE_BYTES if task == len(self._tasks) - 1 else 0)
+            images = HeldOut(self._tasks[task], batch_size=self._encoding.batch_size, cache_budget=cache_budget)
             self._images = task, images
         return self._images[1]
 

@@ -24,11 +24,9 @@ from gift_core.artifacts.features import FEATURES, read_features, write_features
 from gift_core.artifacts.shards import Pair, iterate_pairs
 from gift_core.artifacts.task import read_task
 from gift_core.artifacts.task_images import index_task
-from gift_core.clip.encoding import tokenize
+from gift_core.clip.encoding import class_prompts, stream_image_features, token_features, tokenize
+from gift_core.clip.images import CacheBudget, Read, in_memory
 from gift_core.clip.model import Clip
-from gift_core.clip.pixels import Allowance, Read, in_memory
-from gift_core.clip.streams import stream_image_features
-from gift_core.clip.zero_shot import class_prompts, token_features
 from gift_core.progress import progress
 from gift_core.replay.bank import BankReplay
 from gift_core.replay.exemplars import choose_exemplars
@@ -108,7 +106,7 @@ def load_pairs(clip: Clip, options: Any, source: ReplaySource) -> Replay:
         features,
         batch_size=source.batch_size,
         names=source.names,
-        allowance=Allowance(),
+        cache_budget=CacheBudget(),
     )
 
 
@@ -202,7 +200,7 @@ def _load_bank(clip: Clip, images: Sequence[Read], source: ReplaySource) -> Repl
         read_text_features(source.teacher / TEXT_FEATURES),
         batch_size=source.batch_size,
         names=source.names,
-        allowance=Allowance(),
+        cache_budget=CacheBudget(),
     )
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gift_core.artifacts.models import model_hash
-from gift_core.clip.folder import load_folder
-from gift_core.clip.model import Clip
+from gift_core.clip.model import Clip, load_folder
 from gift_core.weights import mixed
 
 if TYPE_CHECKING:

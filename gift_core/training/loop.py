@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 
 from gift_core.anchors.table import Anchor
-from gift_core.clip.ahead import drawn
 from gift_core.clip.batches import TaskBatch, TaskBatches
 from gift_core.clip.encoding import tokenize
+from gift_core.clip.images import prefetched
 from gift_core.clip.model import FROZEN, Clip
 from gift_core.config import TrainingConfig
 from gift_core.errors import UserError
@@ -111,7 +111,7 @@ def run_steps(
         loss_scale=LOSS_SCALES[clip.precision](),
     )
     rows: list[LossRow] = []
-    batches = drawn(lambda step: (task_batches.draw(step), replay.draw(step)), len(rates), device=clip.device)
+    batches = prefetched(lambda step: (task_batches.draw(step), replay.draw(step)), len(rates), device=clip.device)
     with closing(batches):
         for step, (batch, replayed) in enumerate(progress(batches, len(rates), "steps")):
             optimizer.zero_grad()

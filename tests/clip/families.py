@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import M2M100Config, MT5Config, PretrainedConfig, RobertaConfig, XLMRobertaConfig
 
-from gift_core.clip.building import as_clip, build_model
-from gift_core.clip.model import Clip
+from gift_core.clip.architectures import build_model
+from gift_core.clip.model import Clip, as_clip
 
 VOCABULARY, LENGTH, SIDE = 120, 12, 32
 TEXT = {"context_length": LENGTH, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}

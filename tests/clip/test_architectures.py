@@ -13,14 +13,11 @@ from open_clip.utils import to_2tuple
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from gift_core.checkpoints.loading import load_clip
-from gift_core.clip.architectures import architecture_config, unsupported_reason
-from gift_core.clip.building import build_empty
+from gift_core.clip.architectures import architecture_config, build_empty, unsupported_reason
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
-from gift_core.clip.folder import load_folder
-from gift_core.clip.model import FROZEN, Clip
-from gift_core.clip.saving import save_clip
+from gift_core.clip.model import FROZEN, Clip, load_folder, save_clip
 from gift_core.errors import UserError
+from gift_core.interop.loading import load_clip
 from gift_core.objectives.align import ImageTextAlignment
 from gift_core.objectives.distill import ContrastiveDistillation
 from gift_core.objectives.encodings import ReplayEncodings

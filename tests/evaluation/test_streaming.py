@@ -9,9 +9,8 @@ import torch
 
 from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_task
 from gift_core.artifacts.task_images import StoredImage
-from gift_core.clip.images import evaluation_pixels
-from gift_core.clip.pixels import Allowance
-from gift_core.clip.zero_shot import class_features, image_features, predict
+from gift_core.clip.encoding import class_features, image_features, predict
+from gift_core.clip.images import CacheBudget, evaluation_pixels
 from gift_core.errors import UserError
 from gift_core.evaluation.streaming import HeldOut, encode_held_out
 from gift_core.evaluation.task_incremental import top1
@@ -38,7 +37,7 @@ def whole_split(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def held_out(folder: Path, *, batch_size: int, kept_bytes: int = 0) -> HeldOut:
-    return HeldOut(folder, batch_size=batch_size, allowance=Allowance(kept_bytes))
+    return HeldOut(folder, batch_size=batch_size, cache_budget=CacheBudget(kept_bytes))
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 16, 23, 40])

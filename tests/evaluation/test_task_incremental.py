@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
-from gift_core.clip.model import Clip
-from gift_core.clip.saving import save_clip
+from gift_core.clip.model import Clip, save_clip
 from gift_core.errors import ContractError
 from gift_core.evaluation import newest_model, own_model, task_incremental
 from gift_core.evaluation.chain import Measured

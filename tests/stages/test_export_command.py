@@ -9,8 +9,8 @@ from transformers import CLIPModel
 from typer.testing import CliRunner, Result
 
 from gift_core.artifacts.models import model_hash, read_provenance
-from gift_core.checkpoints.loading import load_clip
-from gift_core.clip.saving import save_clip
+from gift_core.clip.model import save_clip
+from gift_core.interop.loading import load_clip
 from stages.__main__ import app
 from tests.clip.tiny import tiny_clip
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from gift_core.artifacts.models import read_provenance, require_model_folder
 from gift_core.layout import Layout
 from stages.__main__ import app
-from tests.checkpoints.weights import features, openai_archive, register, tiny_model
+from tests.interop.weights import features, openai_archive, register, tiny_model
 
 Run = Callable[[str, Path], Result]
 

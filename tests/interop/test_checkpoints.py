@@ -1,4 +1,4 @@
-"""Weights in every wrapping people keep them in; nothing in a file is executed."""
+"""Weights in every format that people keep them in; nothing in a file is executed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gift_core.checkpoints.containers import read_checkpoint
-from gift_core.checkpoints.torchscript import is_torchscript, read_torchscript
 from gift_core.errors import UserError
-from tests.checkpoints.weights import openai_archive, tiny_model
+from gift_core.interop.checkpoints import read_checkpoint
+from gift_core.interop.torchscript import is_torchscript, read_torchscript
+from tests.interop.weights import openai_archive, tiny_model
 
 STATE = tiny_model().state_dict()
 
@@ -24,7 +24,7 @@ def under(prefix: str) -> dict[str, torch.Tensor]:
     return {f"{prefix}{name}": value for name, value in STATE.items()}
 
 
-# Who writes it -> (what torch.save gets, who is recognised, whether QuickGELU is needed).
+# Who writes it -> (what torch.save gets, the writer that is recognized, whether QuickGELU is needed).
 WRAPPINGS: dict[str, tuple[dict[str, Any], str, bool | None]] = {
     "a state_dict": (under(""), "a state_dict", None),
     "a parallel model's state_dict": (under("module."), "a state_dict", None),
@@ -76,7 +76,7 @@ def test_a_torchscript_archive_gives_what_torch_jit_gives(tmp_path: Path) -> Non
         assert torch.equal(ours[name], value) and ours[name].dtype == value.dtype, name
 
 
-def test_an_openai_archive_is_recognised_and_its_buffers_are_no_weights(tmp_path: Path) -> None:
+def test_an_openai_archive_is_recognized_and_its_buffers_are_no_weights(tmp_path: Path) -> None:
     found = read_checkpoint(openai_archive(tiny_model(), tmp_path / "archive.pt"))
     assert found.written_by == "OpenAI" and found.quick_gelu is True
     assert sorted(found.tensors) == sorted(STATE)
@@ -126,7 +126,7 @@ def cut(path: Path) -> None:
 def test_half_a_file_is_damaged(write: Callable[[Path], object], tmp_path: Path) -> None:
     write(tmp_path / "weights.pt")
     cut(tmp_path / "weights.pt")
-    with pytest.raises(UserError, match=r"weights.pt: damaged, or no file of weights"):
+    with pytest.raises(UserError, match=r"weights.pt: damaged, or not a file of weights"):
         read_checkpoint(tmp_path / "weights.pt")
 
 
@@ -139,7 +139,7 @@ def test_a_file_without_weights_is_refused(stored: object, message: str, tmp_pat
 
 def test_an_open_clip_folder_is_no_file_of_weights(tmp_path: Path) -> None:
     (tmp_path / "open_clip_config.json").touch()
-    with pytest.raises(UserError, match=f"says its own architecture: model.name: local-dir:{tmp_path}"):
+    with pytest.raises(UserError, match=f"has its own architecture. Use model.name: local-dir:{tmp_path}"):
         read_checkpoint(tmp_path)
 
 

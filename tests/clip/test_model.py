@@ -1,4 +1,4 @@
-"""Models by name and by folder, what is wrong with them, and the folder that open_clip loads by itself."""
+"""A saved folder, which open_clip loads by itself; what is wrong with a damaged one; names of devices."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from gift_core.artifacts.losses import read_losses
 from gift_core.artifacts.models import read_provenance
-from gift_core.checkpoints.loading import load_clip, tag_options
 from gift_core.clip.encoding import encode_tokens, tokenize
-from gift_core.clip.folder import load_folder
 from gift_core.clip.images import evaluation_transform
-from gift_core.clip.saving import save_clip
+from gift_core.clip.model import load_folder, resolve_device, save_clip, to_device
 from gift_core.errors import ContractError, UserError
+from gift_core.interop.loading import load_clip
 from tests.clip.tiny import picture, tiny_clip, tiny_config
 
 CPU = torch.device("cpu")
@@ -122,7 +121,7 @@ DAMAGES = {
     "no weights": (remove("open_clip_model.safetensors"), "clip: holds no weights"),
     "half the weights": (cut("open_clip_model.safetensors"), "model.safetensors: damaged or incomplete"),
     "weights of another model": (with_a_wider_tower, "clip: open_clip cannot load it: .*belong together"),
-    "no tokenizer": (with_a_tokenizer_it_lacks, "no tokenizer file lies beside it"),
+    "no tokenizer": (with_a_tokenizer_it_lacks, "the folder holds no tokenizer file"),
 }
 
 
@@ -140,45 +139,39 @@ def test_a_damaged_artifact_names_the_stages_that_make_it(folder: Path) -> None:
         load_folder(folder, device=CPU, precision="fp32")
 
 
-def test_an_unknown_architecture_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"unknown name 'ViT-B-61'\. Did you mean 'ViT-B-16'"):
-        load_clip("ViT-B-61", "openai", device=CPU, precision="fp32")
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
 
 
-def test_an_unknown_tag_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"unknown name 'openia'\. Did you mean 'openai'"):
-        load_clip("ViT-B-16", "openia", device=CPU, precision="fp32")
+def test_auto_is_the_fastest_device_present() -> None:
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else resolve_device("auto").type)
+    assert resolve_device("cpu") == torch.device("cpu")
 
 
-def test_an_architecture_without_weights_lists_the_tags() -> None:
-    with pytest.raises(UserError, match=r"model\.pretrained: .*ViT-B-16.*openai"):
-        load_clip("ViT-B-16", None, device=CPU, precision="fp32")
+def test_an_unknown_device_is_named_with_its_neighbour() -> None:
+    with pytest.raises(UserError, match=r"device: unknown name 'cudda'\. Did you mean 'cuda'\?"):
+        resolve_device("cudda")
 
 
-def test_an_unknown_precision_is_refused(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"model\.precision: unknown name 'fp16'"):
-        load_clip(f"local-dir:{folder}", device=CPU, precision="fp16")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has one")
+def test_a_device_that_is_missing_is_refused() -> None:
+    with pytest.raises(UserError, match="'cuda:1' is not available here"):
+        resolve_device("cuda:1")
 
 
-def test_openai_weights_get_the_activation_they_were_trained_with() -> None:
-    assert tag_options("ViT-B-16", "openai") == {"pretrained": "openai", "force_quick_gelu": True}
-    assert tag_options("ViT-B-16", "laion2b_s34b_b88k") == {
-        "pretrained": "laion2b_s34b_b88k",
-        "force_quick_gelu": False,
-    }
+def test_float32_is_computed_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    resolve_device("cpu")
+    assert not torch.backends.cudnn.allow_tf32  # torch's own default is True
+    assert not torch.backends.cuda.matmul.allow_tf32
 
 
-@pytest.fixture
-def tiny_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An architecture of that name known to open_clip while the test runs."""
-    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIGS", {"Tiny": tiny_config()["model_cfg"]})
-    return "Tiny"
+def test_the_optimizer_has_a_fused_kernel_on_every_kind_of_device() -> None:
+    from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
+
+    assert {"cpu", "cuda", "mps"} <= set(_get_fused_kernels_supported_devices())
 
 
-def test_an_architecture_takes_a_file_of_weights(tiny_architecture: str, tmp_path: Path) -> None:
-    torch.save(tiny_clip(seed=3).model.state_dict(), tmp_path / "weights.pth")
-    clip = load_clip(tiny_architecture, str(tmp_path / "weights.pth"), device=CPU, precision="fp32")
-    expected = tiny_clip(seed=3).model.get_parameter("visual.proj")
-    assert torch.equal(clip.model.get_parameter("visual.proj"), expected)
-    save_clip(clip, tmp_path / "saved", {})
-    assert torch.equal(load(tmp_path / "saved").model.get_parameter("visual.proj"), expected)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_cuda)])
+def test_tensors_arrive_as_they_are(device: str) -> None:
+    for tensor in (torch.randn(3, 4), torch.arange(5), torch.empty(0, 2)):
+        assert torch.equal(to_device(tensor, torch.device(device)).cpu(), tensor)
