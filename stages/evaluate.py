@@ -13,7 +13,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
     """
     with open_cell("evaluate", params, root, method=method, task=task) as cell:
         from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
-        from gift_core.clip.model import resolve_device
+        from gift_core.clip.device import resolve_device
         from gift_core.evaluation import (
             PRETRAINED,
             PROTOCOLS,

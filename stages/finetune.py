@@ -18,7 +18,8 @@ def finetune(
     """Fine-tune the model of the step before on the task, by the method's replay, loss terms and anchor."""
     with open_cell("finetune", params, root, method=method, task=task) as cell:
         from gift_core.artifacts.atomic import require_free_bytes
-        from gift_core.clip.model import load_folder, resolve_device, save_clip
+        from gift_core.clip.device import resolve_device
+        from gift_core.clip.model import load_folder, save_clip
         from gift_core.methods import build_method, load_fisher, load_lessons, load_replay
         from gift_core.training import finetune as train
         from gift_core.training import require_trainable

@@ -9,7 +9,7 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """Draw the task's synthetic image-text pairs with the diffusion model; resumes an interrupted draw."""
     with open_cell("synthesize", params, root, task=task) as cell:
         from gift_core.artifacts.prompts import read_prompts
-        from gift_core.clip.model import resolve_device
+        from gift_core.clip.device import resolve_device
         from gift_core.generators.gates import REASONS, load_gates
         from gift_core.generators.pipeline import load_pipeline
         from gift_core.generators.sources import check_local_folder

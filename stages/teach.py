@@ -9,7 +9,7 @@ from stages.cells import PARAMS, ROOT, Method, Params, Root, Task, open_cell
 def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """Encode what the method replays with its teacher, and estimate Fisher diagonals where its anchor needs them."""
     with open_cell("teach", params, root, method=method, task=task) as cell:
-        from gift_core.clip.model import resolve_device
+        from gift_core.clip.device import resolve_device
         from gift_core.config import TaughtReplay
         from gift_core.replay.teachers import load_teacher
         from gift_core.replay.teaching import teach as ask

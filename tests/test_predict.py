@@ -19,7 +19,7 @@ from tests.clip.tiny import picture, tiny_clip
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Images in two levels, beside files that are none."""
+    """Images in a folder and its subfolder, beside other files."""
     for name in ("b.png", "a.JPG", "notes.txt", "deeper/c.webp", "deeper/d.json"):
         (tmp_path / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "pictures" / name).touch()
@@ -34,15 +34,15 @@ def test_a_folder_gives_its_images_at_every_depth_sorted(pictures: Path) -> None
     assert names(find_images([str(pictures)])) == ["a.JPG", "b.png", "c.webp"]
 
 
-def test_patterns_and_named_files_give_each_image_once_in_the_order_asked(pictures: Path) -> None:
+def test_patterns_and_named_files_give_each_image_once_in_order(pictures: Path) -> None:
     asked = [str(pictures / "b.png"), str(pictures / "*.*"), str(pictures / "**" / "c.*")]
     assert names(find_images(asked)) == ["b.png", "a.JPG", "notes.txt", "c.webp"]
 
 
-@pytest.mark.parametrize("place", ["missing", "pictures/*.gif", "pictures/deeper/*.tif"])
-def test_a_place_without_images_is_named(place: str, pictures: Path) -> None:
+@pytest.mark.parametrize("pattern", ["missing", "pictures/*.gif", "pictures/deeper/*.tif"])
+def test_a_pattern_without_images_is_refused(pattern: str, pictures: Path) -> None:
     with pytest.raises(UserError, match=r"no image found. Give files, folders with images \(.jpg"):
-        find_images([str(pictures), str(pictures.parent / place)])
+        find_images([str(pictures), str(pictures.parent / pattern)])
 
 
 def text(path: Path, content: str) -> Path:
@@ -98,7 +98,7 @@ def test_an_unknown_source_lists_what_it_could_be(tmp_path: Path) -> None:
         read_classes("pets", None, Layout(tmp_path))
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_bytes("naïve".encode("latin-1"))
     with pytest.raises(UserError, match="not UTF-8 text"):
         read_classes(str(tmp_path / "classes.txt"), None, Layout(tmp_path))
@@ -116,7 +116,7 @@ CLASSES = Classes(("cat", "dog", "owl"), ("a photo of a {}.",))
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
-    """Five files: pictures of many sizes, and in the middle one that is none."""
+    """Five files: images of several sizes, and text in the middle one."""
     paths = [tmp_path / f"{number}.png" for number in range(5)]
     for number, path in enumerate(paths):
         picture(number, width=20 + 3 * number, height=17).save(path)
@@ -149,7 +149,7 @@ def test_results_come_in_the_order_of_the_files_whatever_the_batch_size(files: l
             assert one.classes[0][1] == pytest.approx(other.classes[0][1], abs=1e-5)
 
 
-def test_unreadable_files_are_set_aside_with_the_reason(files: list[Path], tmp_path: Path) -> None:
+def test_unreadable_files_are_collected_with_the_reason(files: list[Path], tmp_path: Path) -> None:
     files[4].write_bytes(files[3].read_bytes()[:60])
     unreadable: list[Unreadable] = []
     results = classify_images(CLIP, [*files, tmp_path / "gone.png"], CLASSES, top=1, batch_size=2)

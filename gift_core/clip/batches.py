@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from gift_core.clip.device import to_device
 from gift_core.clip.images import CacheBudget, PixelCache, decode, normalize, pixels_of
-from gift_core.clip.model import Clip, to_device
+from gift_core.clip.model import Clip
 from gift_core.errors import UserError
 from gift_core.seeds import seed_for
 

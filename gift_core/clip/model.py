@@ -26,7 +26,7 @@ from gift_core.clip.tokenizers import (
     tokenizer_contents,
     tokenizer_files_of,
 )
-from gift_core.errors import ContractError, UserError, lookup
+from gift_core.errors import ContractError, UserError
 
 PRECISIONS = ("fp32", "amp_bf16", "amp_fp16")
 # Prefixes of the parameters that are never trained: the temperature, SigLIP's bias (it cancels in every softmax), and
@@ -188,37 +188,6 @@ def write_clip(clip: Clip, folder: Path) -> None:
 def weights_of(clip: Clip) -> dict[str, torch.Tensor]:
     """Copies of all parameters and buffers on the CPU; floating-point values become float32."""
     return {name: _cpu_copy(value) for name, value in clip.model.state_dict().items()}
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device called `name`: cpu, cuda, cuda:<number>, mps, or auto (the fastest kind that this machine has).
-
-    It also turns off TF32 for convolutions on CUDA devices, so that float32 is computed in full (matrix products do so
-    by default). UserError for an unknown name and for a device that this machine or this build of torch lacks.
-    """
-    torch.backends.cudnn.allow_tf32 = False
-    if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if _AVAILABLE[kind]()))
-    kind, _, number = name.partition(":")
-    is_available = lookup(_AVAILABLE, kind, "device")
-    if not is_available() or (number and int(number) >= torch.cuda.device_count()):
-        raise UserError(f"device: {name!r} is not available here (torch {torch.__version__}). Use auto or cpu.")
-    return torch.device(name)
-
-
-def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A CPU tensor on `device`. Copies to a CUDA device are asynchronous, from pinned memory."""
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
-
-
-_AVAILABLE: dict[str, Callable[[], bool]] = {
-    "cpu": lambda: True,
-    "cuda": torch.cuda.is_available,
-    "mps": lambda: bool(torch.backends.mps.is_available()),
-    "auto": lambda: True,
-}
 
 
 def _read_config(path: Path) -> dict[str, Any]:

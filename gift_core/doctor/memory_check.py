@@ -44,7 +44,7 @@ class DeviceMemory:
 
 def check_memory(scene: Scene) -> Iterator[Finding]:
     """Yields whether the device holds the largest step of learning, and the drawing of a batch of images."""
-    from gift_core.clip.model import resolve_device
+    from gift_core.clip.device import resolve_device
 
     device = resolve_device(scene.config.run.device)
     memory, dtype = memory_of(device), scene.config.generator.dtype

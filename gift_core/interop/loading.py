@@ -17,7 +17,8 @@ from gift_core.clip.architectures import (
     preprocess_of,
     require_supported,
 )
-from gift_core.clip.model import PRECISIONS, Clip, as_clip, create_model, open_folder, resolve_device
+from gift_core.clip.device import resolve_device
+from gift_core.clip.model import PRECISIONS, Clip, as_clip, create_model, open_folder
 from gift_core.clip.tokenizers import (
     LOCAL,
     load_tokenizer,
@@ -43,7 +44,7 @@ FILE, HUB = "local-file:", "hf-hub:"
 def open_model(text: str, pretrained: str | None = None, *, device: str) -> Clip:
     """The model that a user names on the command line, in fp32: a folder, a file, or any name of load_clip.
 
-    `device` is a name of clip.model.resolve_device. UserError says what is wrong with either name.
+    `device` is a name of clip.device.resolve_device. UserError says what is wrong with either name.
     """
     chosen = resolve_device(device)
     return load_clip(_with_prefix(text), pretrained, device=chosen)

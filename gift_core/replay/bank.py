@@ -8,9 +8,10 @@ import torch
 
 from gift_core.artifacts.embeddings import ImageFeatures, TextFeatures
 from gift_core.clip.batches import ShuffledIndices
+from gift_core.clip.device import to_device
 from gift_core.clip.encoding import trim_rows
 from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation, normalize
-from gift_core.clip.model import Clip, to_device
+from gift_core.clip.model import Clip
 from gift_core.errors import ContractError
 from gift_core.replay.pairs import ReplayBatch
 

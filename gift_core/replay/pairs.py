@@ -11,9 +11,10 @@ import torch
 from gift_core.artifacts.features import Features
 from gift_core.artifacts.shards import Pair
 from gift_core.clip.batches import ShuffledIndices
+from gift_core.clip.device import to_device
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation, normalize
-from gift_core.clip.model import Clip, to_device
+from gift_core.clip.model import Clip
 from gift_core.errors import ContractError
 
 

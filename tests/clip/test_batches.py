@@ -136,7 +136,7 @@ def test_class_prompts_are_those_of_all_tasks_in_their_order() -> None:
     assert joint().class_prompts == ("a tit.", "a wren.", "an owl.", "a one.", "a two.", "a cat.", "an owl.")
 
 
-def test_a_batch_counts_its_labels_within_the_prompts_of_its_own_task() -> None:
+def test_labels_of_a_joint_batch_count_within_the_prompts_of_its_own_task() -> None:
     batches = joint()
     for step in range(6):
         batch = batches.draw(step)
@@ -194,7 +194,7 @@ def test_images_of_different_sizes_are_cropped_as_if_alone() -> None:
     assert torch.equal(together, torch.stack(alone))
 
 
-def test_boxes_lie_inside_and_cover_the_share_asked_for() -> None:
+def test_boxes_lie_inside_and_cover_the_requested_share() -> None:
     top, left, height, width = boxes_for(60, 80, scale=(0.5, 0.6)).T
     assert (top >= 0).all() and (left >= 0).all()
     assert (top + height <= 60).all() and (left + width <= 80).all()

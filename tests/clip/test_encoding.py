@@ -96,7 +96,7 @@ def test_autocast_gives_nearly_the_same_float32_features(precision: str) -> None
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("amp_bf16", torch.bfloat16), ("amp_fp16", torch.float16)])
-def test_the_towers_compute_in_the_precision_asked_for(precision: str, dtype: torch.dtype) -> None:
+def test_the_towers_compute_in_the_requested_precision(precision: str, dtype: torch.dtype) -> None:
     clip, seen = tiny_clip(precision=precision), set()
     for tower in (clip.model.visual.transformer, clip.model.transformer):
         for block in tower.resblocks:

@@ -70,7 +70,7 @@ def encoded(seed: int, size: tuple[int, int], mode: str) -> bytes:
 @pytest.mark.parametrize("side", [16, 31])
 @pytest.mark.parametrize("name", sorted(PREPROCESSINGS))
 def test_pixels_are_bit_identical_to_open_clips_own_transform(name: str, side: int) -> None:
-    """The long way through floats, as open_clip goes it: image_transform up to its normalization, times 255."""
+    """Compared with the way through floats: open_clip's image_transform up to the normalization, times 255."""
     settings = PREPROCESSINGS[name] | {"size": [side, side]}
     clip = dataclasses.replace(CLIP, config=CLIP.config | {"preprocess_cfg": CLIP.config["preprocess_cfg"] | settings})
     theirs = image_transform(side, is_train=False, **PREPROCESSINGS[name])

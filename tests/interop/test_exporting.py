@@ -30,7 +30,7 @@ from tests.clip.tiny import CONTEXT, tiny_clip
 from tests.interop.weights import tiny_model
 
 TEXTS = ["a photo of a Chinese temple.", "naïve café's 12 dogs & a cat!"]
-# Reduced to 16 px it is 24 x 16: the margins beside the crop are even. At odd ones transformers crops one pixel off.
+# Reduced to 16 px it is 24 x 16, so the margins of the crop are even. With odd ones transformers crops one pixel off.
 PHOTOGRAPH = Image.fromarray(load_sample_images().images[0]).crop((0, 0, 640, 426))
 
 
@@ -41,7 +41,7 @@ def our_features(clip: Clip) -> torch.Tensor:
 
 
 def their_features(folder: Path) -> torch.Tensor:
-    """By transformers alone, from the photograph and the texts themselves."""
+    """Features that transformers alone computes from the photograph and the texts."""
     model, processor = CLIPModel.from_pretrained(folder).eval(), CLIPProcessor.from_pretrained(folder)
     inputs = processor(text=TEXTS, images=PHOTOGRAPH, return_tensors="pt", padding=True)
     with torch.no_grad():
@@ -84,7 +84,7 @@ def test_the_scale_and_the_logits_are_ours(tmp_path: Path) -> None:
     assert CLIPModel.from_pretrained(tmp_path / "out").logit_scale.exp() == clip.scale
 
 
-def test_what_is_exported_comes_back(tmp_path: Path) -> None:
+def test_an_exported_model_can_be_imported_again(tmp_path: Path) -> None:
     clip = variant("QuickGELU")
     export_clip(clip, tmp_path / "out", to="transformers", provenance={})
     again = load_clip(f"local-dir:{tmp_path / 'out'}", device="cpu")
@@ -92,7 +92,7 @@ def test_what_is_exported_comes_back(tmp_path: Path) -> None:
     assert again.config["preprocess_cfg"]["mean"] == clip.config["preprocess_cfg"]["mean"]
 
 
-def test_the_tokenizer_of_the_mini_model_goes_along(project: Path, tmp_path: Path) -> None:
+def test_the_tokenizer_of_the_mini_model_is_exported(project: Path, tmp_path: Path) -> None:
     mini = load_clip(f"local-dir:{project / 'data/mini/clip'}", device="cpu")
     config = tiny_clip().config
     text = mini.config["model_cfg"]["text_cfg"] | {"width": 16, "heads": 2, "layers": 1}
@@ -141,7 +141,7 @@ MINI_TEXTS = ["a photo of a red snowman.", "upwards arrow", "a cat"]
 
 
 def run(path: Path, rows: torch.Tensor) -> torch.Tensor:
-    """What onnxruntime computes of `rows`, by the graph's own names."""
+    """What onnxruntime computes from `rows`."""
     session = onnxruntime.InferenceSession(path)
     [given], [wanted] = session.get_inputs(), session.get_outputs()
     assert wanted.name == "features"
@@ -165,7 +165,7 @@ def mini(project: Path) -> Clip:
 
 @pytest.fixture(scope="module")
 def exported(mini: Clip, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its export."""
+    """The mini model's ONNX folder."""
     folder = tmp_path_factory.mktemp("onnx") / "out"
     export_clip(mini, folder, to="onnx", provenance={"format": "onnx"})
     return folder
@@ -201,7 +201,7 @@ def test_the_description_says_how_to_use_the_graphs(mini: Clip, exported: Path) 
     assert said["scale"] == float(mini.scale) and said["preprocess_cfg"] == mini.config["preprocess_cfg"]
 
 
-def test_without_the_onnx_packages_the_way_to_them_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_onnx_packages_are_reported_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"onnx, onnxscript is not installed. pip install 'gift-pipeline\[onnx\]'"):
         export_clip(tiny_clip(), tmp_path / "out", to="onnx", provenance={})
@@ -251,6 +251,6 @@ def test_other_files_are_refused(name: str, message: str, tmp_path: Path) -> Non
         load_clip(f"local-file:{tmp_path / name}", device="cpu")
 
 
-def test_an_unknown_format_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+def test_an_unknown_format_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown name 'onxx'. Did you mean 'onnx'"):
         export_clip(tiny_clip(), tmp_path / "out", to="onxx", provenance={})

@@ -75,7 +75,7 @@ def test_checkpoints_of_zscl_and_gift_cl_get_quickgelu(tmp_path: Path) -> None:
         ("Tiny-quickgelu", QUICK, r"QuickGELU assumed: .*; for weights trained with GELU: model.name: Tiny"),
     ],
 )
-def test_an_unknown_activation_is_the_named_architectures(
+def test_an_unknown_activation_is_that_of_the_named_architecture(
     name: str, model: torch.nn.Module, note: str, tmp_path: Path
 ) -> None:
     clip = load_clip(name, saved(tmp_path, model.state_dict()), device="cpu")
@@ -94,19 +94,19 @@ def test_an_unknown_activation_is_the_named_architectures(
         ("TinyWide", r"17 of another shape \(positional_embedding is 24 x 16, expected 24 x 32, .* and 14 more\)"),
     ],
 )
-def test_weights_of_another_architecture_are_named(name: str, message: str, tmp_path: Path) -> None:
+def test_weights_of_another_architecture_are_refused_with_its_name(name: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         load_clip(name, saved(tmp_path, PLAIN.state_dict()), device="cpu")
 
 
-def test_weights_near_no_architecture_name_the_nearest_one(tmp_path: Path) -> None:
+def test_weights_of_no_architecture_are_refused_with_the_nearest_name(tmp_path: Path) -> None:
     state = PLAIN.state_dict()
     state["visual.conv1.weight"] = torch.zeros(32, 3, 4, 4)
     with pytest.raises(UserError, match=r"is 32 x 3 x 4 x 4, expected .* nearest architecture is Tiny \(97% of"):
         load_clip("Tiny", saved(tmp_path, state), device="cpu")
 
 
-def test_an_image_tower_alone_is_no_clip(tmp_path: Path) -> None:
+def test_an_image_tower_alone_is_refused(tmp_path: Path) -> None:
     state = {name: value for name, value in PLAIN.state_dict().items() if name.startswith("visual.")}
     with pytest.raises(UserError, match="No architecture of open_clip is near: check that .* image and text tower"):
         load_clip("Tiny", saved(tmp_path, state), device="cpu")
@@ -190,7 +190,7 @@ def test_another_model_of_transformers_is_refused(tmp_path: Path) -> None:
         load_clip(f"local-dir:{tmp_path}", device="cpu")
 
 
-def test_pictures_are_prepared_as_the_released_weights_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_preprocessing_is_that_of_the_released_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert preprocess_of("ViT-B-16-SigLIP")["mean"] == (0.5, 0.5, 0.5)
     assert preprocess_of("ViT-B-16-SigLIP")["resize_mode"] == "squash"

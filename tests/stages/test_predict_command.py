@@ -115,7 +115,7 @@ def test_without_a_readable_image_the_array_is_empty(world: Path) -> None:
         (["--classes", "birds", "--device", "gpu"], "pictures", "device: unknown name 'gpu'"),
     ],
 )
-def test_bad_input_is_met_before_the_model_is_loaded(
+def test_bad_input_is_reported_before_the_model_is_loaded(
     options: list[str], images: str, message: str, world: Path
 ) -> None:
     result = run(world, *options, images=images, model="no_model")

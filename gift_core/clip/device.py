@@ -1,0 +1,39 @@
+"""Where tensors are computed: devices by name, and copies to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from gift_core.errors import UserError, lookup
+
+_AVAILABLE: dict[str, Callable[[], bool]] = {
+    "cpu": lambda: True,
+    "cuda": torch.cuda.is_available,
+    "mps": lambda: bool(torch.backends.mps.is_available()),
+    "auto": lambda: True,
+}
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device called `name`: cpu, cuda, cuda:<number>, mps, or auto (the fastest kind that this machine has).
+
+    It also turns off TF32 for convolutions on CUDA devices, so that float32 is computed in full (matrix products do so
+    by default). UserError for an unknown name and for a device that this machine or this build of torch lacks.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if _AVAILABLE[kind]()))
+    kind, _, number = name.partition(":")
+    is_available = lookup(_AVAILABLE, kind, "device")
+    if not is_available() or (number and int(number) >= torch.cuda.device_count()):
+        raise UserError(f"device: {name!r} is not available here (torch {torch.__version__}). Use auto or cpu.")
+    return torch.device(name)
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A CPU tensor on `device`. Copies to a CUDA device are asynchronous, from pinned memory."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -1,0 +1,46 @@
+"""Names of devices, and copies to them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gift_core.clip.device import resolve_device, to_device
+from gift_core.errors import UserError
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+
+
+def test_auto_is_the_fastest_device_present() -> None:
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else resolve_device("auto").type)
+    assert resolve_device("cpu") == torch.device("cpu")
+
+
+def test_an_unknown_device_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(UserError, match=r"device: unknown name 'cudda'\. Did you mean 'cuda'\?"):
+        resolve_device("cudda")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has one")
+def test_a_device_that_is_missing_is_refused() -> None:
+    with pytest.raises(UserError, match="'cuda:1' is not available here"):
+        resolve_device("cuda:1")
+
+
+def test_float32_is_computed_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    resolve_device("cpu")
+    assert not torch.backends.cudnn.allow_tf32  # torch's own default is True
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_the_optimizer_has_a_fused_kernel_on_every_kind_of_device() -> None:
+    from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
+
+    assert {"cpu", "cuda", "mps"} <= set(_get_fused_kernels_supported_devices())
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_cuda)])
+def test_copies_equal_the_tensors(device: str) -> None:
+    for tensor in (torch.randn(3, 4), torch.arange(5), torch.empty(0, 2)):
+        assert torch.equal(to_device(tensor, torch.device(device)).cpu(), tensor)
