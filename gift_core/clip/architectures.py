@@ -45,7 +45,7 @@ def unsupported_reason(model_config: Mapping[str, Any]) -> str | None:
     """Why the stages cannot use a model of `model_config`, None where they can.
 
     They need one feature per image and per text, square images, and a published tokenizer. CoCa's caption decoder and
-    SigLIP's logit bias are kept unchanged.
+    SigLIP's logit bias stay unchanged.
     """
     missing = [key for key in _REQUIRED_KEYS if key not in model_config]
     if missing:

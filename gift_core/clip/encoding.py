@@ -92,7 +92,8 @@ def image_features(clip: Clip, pixels_BCHW: torch.Tensor, *, batch_size: int) ->
 def stream_image_features(clip: Clip, images: Iterable[Read], *, batch_size: int) -> torch.Tensor:
     """Unit features [B, D] on the CPU, without gradients, of encoded images under the evaluation transform.
 
-    Equal to image_features of all of them. A few threads decode ahead of the model, and few images are decoded at once.
+    Equal to image_features of all images at once. A few threads decode while the model computes, and only a few decoded
+    images are in memory.
     """
     pixels = decoded(images, evaluation_preparation(clip))
     features = [torch.empty(0, clip.embedding_size)]

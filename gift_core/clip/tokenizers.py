@@ -32,7 +32,7 @@ TOKENIZER_FILES = (
     "vocab.txt",
 )
 _HUB_REMEDY = (
-    "It comes from the Hugging Face hub: connect once (it is kept), or name a model folder that holds the "
+    "It comes from the Hugging Face hub: connect once (it is then cached), or name a model folder that holds the "
     "tokenizer's files, as model.name local-dir:<folder>."
 )
 
@@ -59,7 +59,8 @@ def require_text_tower(model_config: Mapping[str, Any], location: str) -> None:
         AutoConfig.from_pretrained(name)
     except (OSError, ValueError) as error:
         what = f"the configuration of its text tower {name} cannot be loaded: {short_message(error)}"
-        raise UserError(f"{location}: {what}. It comes from the Hugging Face hub: connect once, it is kept.") from error
+        remedy = "It comes from the Hugging Face hub: connect once, it is then cached."
+        raise UserError(f"{location}: {what}. {remedy}") from error
 
 
 def tokenizer_files_of(folder: Path) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""Weights from elsewhere into an open_clip model: do they fit, and which activation do they need?"""
+"""Loads foreign weights into an open_clip model if they fit, and chooses the activation that they need."""
 
 from __future__ import annotations
 
