@@ -8,29 +8,45 @@ from typing import Annotated
 
 import typer
 
-from stages.models import Model, Pretrained, open_model, require_new
-
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A model folder (data/5_models/gift/<task>), a file of `gift export --to safetensors`, "
+        "hf-hub:<repository>, or an architecture of open_clip with --pretrained.",
+        show_default=False,
+    ),
+]
+Pretrained = Annotated[str | None, typer.Option(help="Weights of an architecture: a tag of open_clip, or a file.")]
 To = Annotated[str, typer.Option(help="transformers, onnx or safetensors.", show_default=False)]
-Out = Annotated[Path | None, typer.Option(help="The folder to write; without it exports/<model>-<format>.")]
+Out = Annotated[Path | None, typer.Option(help="The folder to write [default: exports/<model>-<format>].")]
 
 
 def export(model: Model, to: To, out: Out = None, pretrained: Pretrained = None) -> None:
     """Write a model for transformers (CLIPModel, CLIPProcessor), for ONNX, or as one safetensors file."""
-    from gift_core.artifacts.atomic import require_free_bytes
-    from gift_core.checkpoints.opening import identity
     from gift_core.errors import lookup
-    from gift_core.exports.table import EXPORTS, export_clip
+    from gift_core.interop.exporting import EXPORTS, export_clip
 
     lookup(EXPORTS, to, "export --to")
-    folder = out or _default_place(model, to)
+    folder = out or _default_folder(model, to)
     require_new(folder)
-    clip = open_model(model, pretrained, "cpu")
+    from gift_core.artifacts.atomic import require_free_bytes
+    from gift_core.interop.loading import model_identity, open_model
+
+    clip = open_model(model, pretrained, device="cpu")
     require_free_bytes(folder, 2 * 4 * clip.parameter_count, "export")
-    files = export_clip(clip, folder, to=to, provenance={"format": to, "model": identity(model, pretrained)})
+    files = export_clip(clip, folder, to=to, provenance={"format": to, "model": model_identity(model, pretrained)})
     for path in files:
         typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
 
 
-def _default_place(model: str, to: str) -> Path:
+def require_new(folder: Path) -> None:
+    """Raises UserError where `folder` exists and is not empty, so that no file of a user is overwritten."""
+    from gift_core.errors import UserError
+
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise UserError(f"--out {folder}: exists already. Name another folder, or remove this one.")
+
+
+def _default_folder(model: str, to: str) -> Path:
     name = "-".join(Path(model).parts[-2:])
     return Path("exports") / re.sub(r"[^\w.-]+", "-", f"{name}-{to}").strip("-")

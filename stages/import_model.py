@@ -1,39 +1,40 @@
-"""import_model: the pre-trained CLIP, whatever its source, becomes one plain open_clip folder."""
+"""import_model: the pre-trained CLIP, from any source, as a plain open_clip folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from stages.stage import PARAMS, ROOT, Params, Root, Stage, open_stage
+from stages.cells import PARAMS, ROOT, Cell, Params, Root, open_cell
 
 
 def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
-    """Load the pre-trained CLIP by its name and keep it as a plain open_clip folder: every method starts there."""
-    with open_stage("import_model", params, root) as stage:
+    """Load the pre-trained CLIP and save it as an open_clip folder, from which every method starts."""
+    with open_cell("import_model", params, root) as cell:
         from gift_core.artifacts.accuracy import write_empty_accuracy
-        from gift_core.artifacts.atomic import require_free_bytes, write_json
-        from gift_core.artifacts.model_folder import model_hash
-        from gift_core.checkpoints.loading import load_clip
-        from gift_core.clip.saving import save_clip
+        from gift_core.artifacts.atomic import require_free_bytes
+        from gift_core.artifacts.json_files import write_json
+        from gift_core.artifacts.models import model_hash
+        from gift_core.clip.model import save_clip
+        from gift_core.interop.loading import load_clip
 
-        model = stage.config.model
+        model = cell.config.model
         clip = load_clip(model.name, model.pretrained, device="cpu")
-        folder = stage.layout.pretrained()
+        folder = cell.layout.pretrained()
         require_free_bytes(folder, 4 * clip.parameter_count, "import_model")
         provenance = {"name": model.name, "pretrained": model.pretrained, **clip.origin}
         save_clip(clip, folder, provenance)
-        write_empty_accuracy(stage.layout.pretrained_accuracy(), {"model:pretrained": model_hash(folder)})
-        write_json(stage.layout.first_teacher() / "start.json", {"taught": "nothing"})
-        stage.say(f"{model.name}: {clip.parameter_count / 1e6:.1f}M parameters, image size {clip.image_size} px")
+        write_empty_accuracy(cell.layout.pretrained_accuracy(), {"model:pretrained": model_hash(folder)})
+        write_json(cell.layout.first_teacher() / "start.json", {"taught": "nothing"})
+        cell.say(f"{model.name}: {clip.parameter_count / 1e6:.1f}M parameters, image size {clip.image_size} px")
         for what, found in clip.origin.items():
-            stage.say(f"{what.replace('_', ' ')}: {found}")
-        _note_unwatched(stage, model.pretrained or model.name.partition(":")[2])
+            cell.say(f"{what.replace('_', ' ')}: {found}")
+        _note_unwatched(cell, model.pretrained or model.name.partition(":")[2])
 
 
-def _note_unwatched(stage: Stage, place: str) -> None:
-    """DVC sees a change of the model only where import_model's dependencies lie."""
-    path = Path(place).absolute()
-    watched = [stage.layout.raw("models").absolute(), Path("data/mini/clip").absolute()]
+def _note_unwatched(cell: Cell, location: str) -> None:
+    """Prints a note where the model is on this disk, but in no folder that import_model depends on in dvc.yaml."""
+    path = Path(location).absolute()
+    watched = [cell.layout.raw("models").absolute(), Path("data/mini/clip").absolute()]
     if path.exists() and not any(path.is_relative_to(folder) for folder in watched):
-        stage.say(f"note: DVC does not watch {place}: move it to {stage.layout.raw('models')}, or run "
+        cell.say(f"note: DVC does not watch {location}: move it to {cell.layout.raw('models')}, or run "
                  "`dvc repro --force import_model` after a change")  # fmt: skip

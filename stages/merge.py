@@ -1,4 +1,4 @@
-"""merge A B: a model between two."""
+"""merge A B: a model between two others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stages.models import open_model, require_new
+from stages.export import require_new
 
 New = Annotated[str, typer.Argument(metavar="B", help="The new model, of the same architecture.", show_default=False)]
 Start = Annotated[
@@ -22,14 +22,13 @@ Out = Annotated[Path, typer.Option(help="The folder to write.", show_default=Fal
 def merge(start: Start, new: New, alpha: Alpha, out: Out) -> None:
     """Mix the weights of two models: alpha * B + (1 - alpha) * A (WiSE-FT). The result is an open_clip folder."""
     from gift_core.artifacts.atomic import require_free_bytes
-    from gift_core.averaging import merge_clips
-    from gift_core.checkpoints.opening import identity
-    from gift_core.clip.saving import save_clip
+    from gift_core.clip.model import save_clip
+    from gift_core.interop.loading import model_identity, open_model
+    from gift_core.weights import merge_clips
 
     require_new(out)
-    old_clip, new_clip = open_model(start, None, "cpu"), open_model(new, None, "cpu")
+    old_clip, new_clip = open_model(start, device="cpu"), open_model(new, device="cpu")
     require_free_bytes(out, 4 * new_clip.parameter_count, "merge")
     merged = merge_clips(old_clip, new_clip, alpha=alpha)
-    provenance = {"merge": {"alpha": alpha, "start": identity(start, None), "new": identity(new, None)}}
-    save_clip(merged, out, provenance)
+    save_clip(merged, out, {"merge": {"alpha": alpha, "start": model_identity(start), "new": model_identity(new)}})
     typer.echo(f"{out}: {alpha:g} of {new}, {1 - alpha:g} of {start}")

@@ -1,4 +1,4 @@
-"""predict MODEL IMAGES: the most likely classes of images from anywhere."""
+"""predict MODEL IMAGES: the most likely classes of any images."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages.models import Device, Model, Pretrained, open_model
-from stages.stage import ROOT, Root
+from stages.cells import ROOT, Root
+from stages.export import Model, Pretrained
 
 if TYPE_CHECKING:
-    from gift_core.prediction.answers import Unreadable
+    from gift_core.predict import Unreadable
 
 Images = Annotated[list[str], typer.Argument(help="Files, folders, quoted patterns.", show_default=False)]
 Classes = Annotated[
     str,
-    typer.Option(help="A text file with a class name a line, a task.json, or an ingested task.", show_default=False),
+    typer.Option(
+        help="A text file with one class name per line, a task.json, or an ingested task.", show_default=False
+    ),
 ]
-Templates = Annotated[Path | None, typer.Option(help="A text file with a template a line ({} for the class name).")]
-Top = Annotated[int, typer.Option(help="How many classes an image, most likely first.", min=1)]
+Templates = Annotated[Path | None, typer.Option(help="A text file with one template per line ({} for the class name).")]
+Top = Annotated[int, typer.Option(help="Number of classes per image, most likely first.", min=1)]
 Format = Annotated[str, typer.Option("--format", help="table, csv or json.")]
 BatchSize = Annotated[int, typer.Option(help="Images encoded at once.", min=1)]
+Device = Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:<number>.")]
 
 
 def predict(
@@ -37,21 +40,20 @@ def predict(
     pretrained: Pretrained = None,
     root: Root = ROOT,
 ) -> None:
-    """Name the class of each image: zero-shot, by the names alone. Exit code 1 where an image could not be read."""
+    """Classify images zero-shot, by class names alone. Exit code 1 where an image could not be read."""
     from gift_core.errors import lookup
     from gift_core.layout import Layout
-    from gift_core.prediction.formats import FORMATS
-    from gift_core.prediction.inputs import find_images, read_classes
+    from gift_core.predict import FORMATS, classify_images, find_images, read_classes, readable
 
     lines = lookup(FORMATS, output, "predict --format")
-    asked, paths = read_classes(classes, templates, Layout(root)), find_images(images)
-    clip = open_model(model, pretrained, device)
-    from gift_core.prediction.answers import answer, readable
+    chosen, paths = read_classes(classes, templates, Layout(root)), find_images(images)
+    from gift_core.interop.loading import open_model
     from gift_core.progress import progress
 
+    clip = open_model(model, pretrained, device=device)
     unreadable: list[Unreadable] = []
-    answers = answer(clip, paths, asked, top=top, batch_size=batch_size)
-    shown = answers if sys.stdout.isatty() else progress(answers, len(paths), "images")  # printed lines need no bar
+    results = classify_images(clip, paths, chosen, top=top, batch_size=batch_size)
+    shown = results if sys.stdout.isatty() else progress(results, len(paths), "images")  # no bar beside printed lines
     for line in lines(readable(shown, unreadable), paths):
         typer.echo(line)
     for file in unreadable:

@@ -46,8 +46,7 @@ def write_clip(folder: Path, size: Size) -> None:
     import open_clip
     import torch
 
-    from gift_core.clip.model import Clip
-    from gift_core.clip.saving import save_clip
+    from gift_core.clip.model import Clip, save_clip
 
     torch.manual_seed(SEED)
     model = build_clip(size).eval()
@@ -62,7 +61,7 @@ def write_diffusion(folder: Path, size: Size) -> None:
     import torch
     from diffusers import PNDMScheduler, StableDiffusionPipeline
 
-    from gift_core.exports.transformers_folder import clip_tokenizer
+    from gift_core.interop.exporting import clip_tokenizer
 
     torch.manual_seed(SEED)
     parts = build_diffusion(size)

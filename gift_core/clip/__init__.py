@@ -1,1 +1,1 @@
-"""The model under study: loading, encoding, batches of images, the zero-shot head, saving."""
+"""The CLIP under study: architectures, tokenizers, loading and saving, images, features, training batches."""

@@ -1,20 +1,29 @@
-"""Which configurations of open_clip this project can train, decided before anything is fetched."""
+"""Architectures of open_clip: which of them can be trained here, and models of them with random weights."""
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import open_clip
+import torch
+from open_clip.coca_model import CoCa
+from open_clip.model import CLIP, CustomTextCLIP, set_model_preprocess_cfg
+from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from gift_core.errors import UserError, lookup
 
 CLIP_VOCABULARY = 49408  # entries of the byte-pair vocabulary that open_clip ships
-_NEEDED = ("embed_dim", "vision_cfg", "text_cfg")
+_REQUIRED_KEYS = ("embed_dim", "vision_cfg", "text_cfg")
+# Preprocessing settings, other than the size, that belong to released weights.
+_PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
 
 
 def architecture_config(name: str) -> tuple[str, dict[str, Any]]:
-    """(open_clip's own spelling of `name`, its model_cfg); ViT-B/16 is ViT-B-16.
+    """(open_clip's spelling of `name`, its model_cfg). ViT-B/16 is accepted for ViT-B-16.
 
     UserError for an unknown name, and for an architecture that cannot be trained here, with the reason.
     """
@@ -25,24 +34,59 @@ def architecture_config(name: str) -> tuple[str, dict[str, Any]]:
     return architecture, config
 
 
-def require_supported(model_config: Mapping[str, Any], place: str) -> None:
-    """Raises UserError where `model_config` (open_clip's model_cfg) lacks what every stage needs, with the reason."""
+def require_supported(model_config: Mapping[str, Any], location: str) -> None:
+    """Raises UserError where the stages cannot use a model of `model_config` (open_clip's model_cfg)."""
     reason = unsupported_reason(model_config)
     if reason:
-        raise UserError(f"{place}: not supported: {reason}. See docs/models.md for what is.")
+        raise UserError(f"{location}: not supported: {reason}. See docs/models.md for what is.")
 
 
 def unsupported_reason(model_config: Mapping[str, Any]) -> str | None:
-    """Why no stage can use such a model, None where all can.
+    """Why the stages cannot use a model of `model_config`, None where they can.
 
-    Needed are one feature an image and one a text, squares of one size, and a tokenizer that somebody publishes. A
-    caption decoder beside the two towers (CoCa) and a logit bias (SigLIP) are carried along unchanged.
+    They need one feature per image and per text, square images, and a published tokenizer. CoCa's caption decoder and
+    SigLIP's logit bias stay unchanged.
     """
-    missing = [key for key in _NEEDED if key not in model_config]
+    missing = [key for key in _REQUIRED_KEYS if key not in model_config]
     if missing:
         return f"it has no {', '.join(missing)}"
     reasons = (check(model_config) for check in _CHECKS)
     return next((reason for reason in reasons if reason), None)
+
+
+def build_model(model_config: Mapping[str, Any], preprocess: Mapping[str, Any]) -> torch.nn.Module:
+    """A model of `model_config` (open_clip's model_cfg) with random float32 weights, as open_clip's factory builds it.
+
+    `preprocess` overrides open_clip's preprocessing, except for the size, which is the image tower's. Nothing is
+    downloaded except the configuration of a Hugging Face text tower.
+    """
+    settings = copy.deepcopy(dict(model_config))
+    settings["vision_cfg"]["timm_model_pretrained"] = False
+    settings["text_cfg"]["hf_model_pretrained"] = False
+    custom_text = settings.pop("custom_text", False) or bool(settings["text_cfg"].get("hf_model_name"))
+    kind = CLIP if not custom_text else CoCa if "multimodal_cfg" in settings else CustomTextCLIP
+    model: Any = kind(**settings)
+    merged = merge_preprocess_dict(asdict(PreprocessCfg()), dict(preprocess))
+    set_model_preprocess_cfg(model, merged | {"size": model.visual.image_size})
+    built: torch.nn.Module = model
+    return built
+
+
+def build_empty(model_config: Mapping[str, Any]) -> torch.nn.Module:
+    """The model of `model_config` on the meta device: names and shapes without memory."""
+    with torch.device("meta"):
+        return build_model(model_config, {})
+
+
+def preprocess_of(architecture: str) -> dict[str, Any]:
+    """The preprocessing settings that all released weights of the architecture share.
+
+    # differs: open_clip uses the preprocessing of OpenAI's CLIP for all weights from files, also for SigLIP.
+    """
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    configs = [open_clip.get_pretrained_cfg(architecture, tag) for tag in tags]
+    shared = [key for key in _PREPROCESS_KEYS if len({json.dumps(config.get(key)) for config in configs}) == 1]
+    return {key: configs[0][key] for key in shared if configs[0].get(key) is not None}
 
 
 def _without_square(config: Mapping[str, Any]) -> str | None:

@@ -1,7 +1,15 @@
-"""Seeded batches of a task's training images.  B images, K classes, L tokens, C channels, H W pixels."""
+"""Seeded batches of training images, as random resized crops.
+
+B images, C channels, S side of the model's images, H W sides of a source image.
+
+The boxes of the crops follow torchvision.transforms.RandomResizedCrop. A whole batch is resampled as two small matrix
+products, with Pillow's bicubic filter and antialiasing; results equal Pillow's within one gray level of 255
+(tests/clip/test_batches.py).
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,22 +19,26 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gift_core.clip.crops import crop_and_resize, draw_boxes
 from gift_core.clip.device import to_device
-from gift_core.clip.images import decode, normalise, pixels_of
+from gift_core.clip.images import CacheBudget, PixelCache, decode, normalize, pixels_of
 from gift_core.clip.model import Clip
-from gift_core.clip.pixels import Allowance, PixelStore
 from gift_core.errors import UserError
 from gift_core.seeds import seed_for
 
-KEPT_SIDE = 8 / 7  # of the model's image size: 256 for 224, the usual margin between resizing and cropping
+# Shorter side of a cached image, relative to the model's images: 256 for 224, the usual margin between resizing and
+# cropping.
+CACHED_SIDE = 8 / 7
+ASPECT_RATIOS = (3 / 4, 4 / 3)
+ATTEMPTS = 10
+CUBIC = -0.5  # Pillow's bicubic coefficient
+SUPPORT = 2.0  # half-width of the bicubic filter, in output pixels
 
 
 @dataclass(frozen=True)
 class TaskBatch:
-    """Normalised images [B, 3, S, S] on the model's device, and their labels [B].
+    """Normalized images [B, 3, S, S] and their labels [B], on the model's device.
 
-    A label counts within `classes`, the part of the class prompts that belongs to the batch's task.
+    Labels count from 0 within `classes`, the range of the class prompts that belongs to the batch's task.
     """
 
     images_BCHW: torch.Tensor
@@ -35,35 +47,35 @@ class TaskBatch:
 
 
 class TaskBatches(Protocol):
-    """The images of the task that is being learned, and the prompts of its classes."""
+    """Batches of the task that is being learned, and the prompts of its classes."""
 
     @property
     def class_prompts(self) -> Sequence[str]:
-        """One prompt a class, in the order of the labels."""
+        """One prompt per class, in the order of the labels."""
         ...
 
-    def draw(self, step: int) -> TaskBatch:
-        """The batch of step `step`: the same whenever it is asked for."""
+    def draw(self, iteration: int) -> TaskBatch:
+        """The batch of `iteration`. It depends on nothing else."""
         ...
 
 
 @dataclass(frozen=True)
 class ShuffledIndices:
-    """An endless stream of indices below `count`, `batch_size` at a time: each epoch is a seeded permutation.
+    """An endless stream of indices below `count`, `batch_size` at a time. Each epoch is a seeded permutation.
 
-    A batch always has exactly `batch_size` entries, so it may span two epochs; where `count` is smaller than a batch
-    it is drawn with replacement.
+    A batch always has `batch_size` entries, so it may span two epochs. Where `count` is smaller than a batch, batches
+    are sampled with replacement.
     """
 
     count: int
     batch_size: int
     names: tuple[str | int, ...]
 
-    def draw(self, step: int) -> np.ndarray:
-        """int64 [batch_size] of step `step`, without any state."""
+    def draw(self, iteration: int) -> np.ndarray:
+        """Indices int64 [batch_size] of `iteration`."""
         if self.count < self.batch_size:
-            return self._generator("replacement", step).integers(self.count, size=self.batch_size)
-        first = step * self.batch_size
+            return self._generator("replacement", iteration).integers(self.count, size=self.batch_size)
+        first = iteration * self.batch_size
         epochs = range(first // self.count, (first + self.batch_size - 1) // self.count + 1)
         stream = np.concatenate([self._generator("epoch", epoch).permutation(self.count) for epoch in epochs])
         offset = first - epochs.start * self.count
@@ -73,8 +85,8 @@ class ShuffledIndices:
         return np.random.default_rng(seed_for(*self.names, *names))
 
 
-class LabelledImage(Protocol):
-    """An encoded image wherever it lies, and its label."""
+class ReadableImage(Protocol):
+    """A labeled image that can be read from where it is stored."""
 
     @property
     def label(self) -> int:
@@ -87,50 +99,50 @@ class LabelledImage(Protocol):
 
 
 class TrainingImages:
-    """A task's training split, decoded when drawn and kept as uint8 as far as `allowance` goes; crops are always new.
+    """Batches of a task's training images, newly cropped in each batch. Decoded pixels are cached in `cache_budget`.
 
     # differs: an image whose shorter side exceeds 8/7 of the model's image size is reduced to that, bicubic, before it
-    # is kept, so that a large data set fits in memory; the crops are taken from the reduced image.
+    # is cached, so that a large data set fits in memory. The crops are taken from the reduced image.
     """
 
     def __init__(
         self,
         clip: Clip,
-        images: Sequence[LabelledImage],
+        images: Sequence[ReadableImage],
         *,
         class_prompts: Sequence[str],
         batch_size: int,
         crop_scale: tuple[float, float],
         names: tuple[str | int, ...],
-        allowance: Allowance,
+        cache_budget: CacheBudget,
     ) -> None:
         if not images:
             raise UserError(f"{names}: the task has no training images. Ingest it again.")
         self.class_prompts = tuple(class_prompts)
         self._clip, self._crop_scale, self._names = clip, crop_scale, names
-        self._store = PixelStore(
-            [image.read for image in images], partial(_kept_pixels, size=clip.image_size), allowance
+        self._cache = PixelCache(
+            [image.read for image in images], partial(_reduced_pixels, size=clip.image_size), cache_budget
         )
         self._labels_N = torch.tensor([image.label for image in images])
         self._indices = ShuffledIndices(len(images), batch_size, (*names, "shuffle"))
 
-    def draw(self, step: int) -> TaskBatch:
-        """Batch `step`, cropped with a generator of its own."""
-        chosen = self._indices.draw(step)
-        images = self._store.fetch(chosen)
+    def draw(self, iteration: int) -> TaskBatch:
+        """The batch of `iteration`, cropped with a random generator of its own."""
+        chosen = self._indices.draw(iteration)
+        images = self._cache.fetch(chosen)
         heights, widths = (np.array([image.shape[axis] for image in images]) for axis in (1, 2))
-        generator = np.random.default_rng(seed_for(*self._names, "crop", step))
-        boxes = draw_boxes(heights, widths, scale=self._crop_scale, generator=generator)
+        generator = np.random.default_rng(seed_for(*self._names, "crop", iteration))
+        boxes = sample_boxes(heights, widths, scale=self._crop_scale, generator=generator)
         pixels_BCHW = to_device(crop_and_resize(images, boxes, size=self._clip.image_size), self._clip.device)
         labels_B = to_device(self._labels_N[torch.from_numpy(chosen)], self._clip.device)
-        return TaskBatch(normalise(self._clip, pixels_BCHW), labels_B)
+        return TaskBatch(normalize(self._clip, pixels_BCHW), labels_B)
 
 
 class JointImages:
-    """Several tasks at once: each round draws one batch of every task, in a seeded order.
+    """Batches of several tasks: each round has one batch of every task, in a seeded order.
 
-    A batch belongs to one task and is told apart among that task's classes alone, as if the task were learned by
-    itself. Without tasks there is nothing to draw.
+    A batch belongs to one task and is classified among that task's classes alone, as if the task were learned by
+    itself. Without tasks there are no class prompts and no batches.
     """
 
     def __init__(self, tasks: Sequence[TrainingImages], names: tuple[str | int, ...]) -> None:
@@ -139,17 +151,88 @@ class JointImages:
         counts = [len(task.class_prompts) for task in tasks]
         self._classes = [slice(sum(counts[:at]), sum(counts[: at + 1])) for at in range(len(counts))]
 
-    def draw(self, step: int) -> TaskBatch:
-        """Batch `step`: the next one of the task whose turn it is."""
-        rounds, turn = divmod(step, len(self._tasks))
+    def draw(self, iteration: int) -> TaskBatch:
+        """The batch of `iteration`: the next one of the task that comes next in the round."""
+        rounds, position = divmod(iteration, len(self._tasks))
         order = np.random.default_rng(seed_for(*self._names, "round", rounds)).permutation(len(self._tasks))
-        task = int(order[turn])
+        task = int(order[position])
         return replace(self._tasks[task].draw(rounds), classes=self._classes[task])
 
 
-def _kept_pixels(image_bytes: bytes, *, size: int) -> torch.Tensor:
+def sample_boxes(
+    heights: np.ndarray, widths: np.ndarray, *, scale: tuple[float, float], generator: np.random.Generator
+) -> np.ndarray:
+    """Boxes int64 [B, 4] = (top, left, height, width) in pixels; `scale` bounds their share of the image's area.
+
+    The first of ten attempts whose box fits, else the largest centered box with an aspect ratio of 3/4 to 4/3.
+    """
+    count = len(heights)
+    areas = (heights * widths)[:, None] * generator.uniform(*scale, size=(count, ATTEMPTS))
+    low, high = ASPECT_RATIOS
+    ratios = np.exp(generator.uniform(math.log(low), math.log(high), size=(count, ATTEMPTS)))
+    box_widths = np.rint(np.sqrt(areas * ratios)).astype(np.int64)
+    box_heights = np.rint(np.sqrt(areas / ratios)).astype(np.int64)
+    fits = (box_widths > 0) & (box_widths <= widths[:, None]) & (box_heights > 0) & (box_heights <= heights[:, None])
+    first = fits.argmax(axis=1)
+    rows = np.arange(count)
+    any_fits = fits.any(axis=1)
+    own_ratios = np.clip(widths / heights, low, high)
+    fallback_widths = np.minimum(widths, np.rint(heights * own_ratios)).astype(np.int64)
+    fallback_heights = np.minimum(heights, np.rint(widths / own_ratios)).astype(np.int64)
+    height = np.where(any_fits, box_heights[rows, first], fallback_heights)
+    width = np.where(any_fits, box_widths[rows, first], fallback_widths)
+    offset_y, offset_x = generator.random(count), generator.random(count)
+    top = np.where(any_fits, np.floor(offset_y * (heights - height + 1)), (heights - height) // 2)
+    left = np.where(any_fits, np.floor(offset_x * (widths - width + 1)), (widths - width) // 2)
+    return np.stack([top, left, height, width], axis=1).astype(np.int64)
+
+
+def crop_and_resize(images: Sequence[torch.Tensor], boxes: np.ndarray, *, size: int) -> torch.Tensor:
+    """Whole gray levels 0-255, float32 [B, 3, size, size], of uint8 images [3, H, W], each cropped to its box.
+
+    Images of one size are resampled together, others one by one.
+    """
+    if len({image.shape for image in images}) == 1:
+        return _resample(torch.stack(list(images)), boxes, size=size)
+    return torch.cat([_resample(image[None], box[None], size=size) for image, box in zip(images, boxes, strict=True)])
+
+
+def filter_weights(starts: np.ndarray, lengths: np.ndarray, *, source: int, size: int) -> torch.Tensor:
+    """Weights float32 [B, size, source]: row i makes output pixel i from the pixels start ... start + length - 1."""
+    ratio_B11 = (lengths / size)[:, None, None]
+    stretch_B11 = np.maximum(ratio_B11, 1.0)
+    centers_BS1 = starts[:, None, None] + (np.arange(size)[None, :, None] + 0.5) * ratio_B11
+    position_11N = np.arange(source)[None, None, :]
+    distance_BSN = np.abs(position_11N + 0.5 - centers_BS1) / stretch_B11
+    inside_B1N = (position_11N >= starts[:, None, None]) & (position_11N < (starts + lengths)[:, None, None])
+    weights_BSN = np.where(inside_B1N, _bicubic(distance_BSN), 0.0)
+    return torch.from_numpy((weights_BSN / weights_BSN.sum(axis=2, keepdims=True)).astype(np.float32))
+
+
+def _resample(pixels_BCHW: torch.Tensor, boxes: np.ndarray, *, size: int) -> torch.Tensor:
+    rows_BSH = filter_weights(boxes[:, 0], boxes[:, 2], source=pixels_BCHW.shape[2], size=size)
+    columns_BSW = filter_weights(boxes[:, 1], boxes[:, 3], source=pixels_BCHW.shape[3], size=size)
+    rows_B1SH = rows_BSH[:, None].to(pixels_BCHW.device)
+    columns_B1WS = columns_BSW[:, None].transpose(-1, -2).to(pixels_BCHW.device)
+    wide_BCHS = _whole_levels(pixels_BCHW.float() @ columns_B1WS)
+    return _whole_levels(rows_B1SH @ wide_BCHS)
+
+
+def _whole_levels(levels: torch.Tensor) -> torch.Tensor:
+    """Gray levels rounded and clipped to 0-255, as Pillow does after each of its two passes (columns first)."""
+    return levels.round_().clamp_(0, 255)
+
+
+def _bicubic(distance: np.ndarray) -> np.ndarray:
+    """Keys' cubic convolution kernel of a distance >= 0."""
+    near = ((CUBIC + 2) * distance - (CUBIC + 3)) * distance**2 + 1
+    far = (((distance - 5) * distance + 8) * distance - 4) * CUBIC
+    return np.where(distance < 1, near, np.where(distance < SUPPORT, far, 0.0))
+
+
+def _reduced_pixels(image_bytes: bytes, *, size: int) -> torch.Tensor:
     image = decode(image_bytes)
-    factor = round(size * KEPT_SIDE) / min(image.size)
+    factor = round(size * CACHED_SIDE) / min(image.size)
     if factor < 1:
         reduced = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
         image = image.resize(reduced, Image.Resampling.BICUBIC)

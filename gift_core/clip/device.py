@@ -1,4 +1,4 @@
-"""The one place that decides where tensors live."""
+"""Where tensors are computed: devices by name, and copies to them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _AVAILABLE: dict[str, Callable[[], bool]] = {
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device called `name`: cpu, cuda, cuda:<number>, mps, or auto (the fastest kind present).
+    """The device called `name`: cpu, cuda, cuda:<number>, mps, or auto (the fastest kind that this machine has).
 
-    Convolutions on CUDA devices are told to compute float32 in full from here on, as products do by themselves.
-    UserError for an unknown name and for a device that this machine or this build of torch lacks.
+    It also turns off TF32 for convolutions on CUDA devices, so that float32 is computed in full (matrix products do so
+    by default). UserError for an unknown name and for a device that this machine or this build of torch lacks.
     """
     torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
@@ -33,7 +33,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A CPU tensor on `device`; to a CUDA device it travels from pinned memory while the caller goes on."""
+    """A CPU tensor on `device`. Copies to a CUDA device are asynchronous, from pinned memory."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

@@ -1,30 +1,35 @@
-"""Images and token rows to unit features.  B images, N texts, L tokens, C channels, H W pixels, D features."""
+"""Images and texts to unit features, with and without gradients, and the zero-shot classifier.
+
+B images, N texts, K classes, L tokens, C channels, H W pixels, D features, W width of the text tower.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
 from open_clip.transformer import text_global_pool
 from torch.nn import functional
 
+from gift_core.clip.images import Read, decoded, evaluation_preparation, normalize
 from gift_core.clip.model import Clip
 
-# Rows are not cut below this: under 16 tokens torch's attention on CPUs takes another path, and features differ in the
-# last bit from those of full rows. At the first step student and teacher are equal, the gradient of the distillation is
-# rounding noise, and Adam makes steps of full size of it: tests/test_parity.py notices.
+# Rows are never cut below this. Under 16 tokens torch's attention on CPUs takes another path, and features differ in
+# the last bit from those of full rows. At the first iteration student and teacher are equal, so the gradient of the
+# distillation is rounding noise, which Adam turns into updates of full size: tests/test_parity.py fails then.
 SHORTEST_ROWS = 16
 
-# By the name of model.precision in params.yaml; fp32 computes in the weights' own type.
+# By model.precision of params.yaml. fp32 computes in the type of the weights.
 AUTOCAST = {"amp_bf16": torch.bfloat16, "amp_fp16": torch.float16}
 
 
 def encode_images(clip: Clip, images_BCHW: torch.Tensor) -> torch.Tensor:
-    """Unit features [B, D], float32, of normalised images; differentiable."""
+    """Unit features [B, D], float32, of normalized images; differentiable."""
     if clip.device.type != "mps":  # there the backward pass of convolutions mixes up layouts (pytorch issue 174269)
-        # channels last: a convolutional tower trains nearly twice as fast on a CPU, a transformer as fast as before
+        # Channels last: on a CPU a convolutional tower trains nearly twice as fast, a transformer as fast as before.
         images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
     with _autocast(clip):
         features_BD: torch.Tensor = clip.model.encode_image(images_BCHW)  # type: ignore[operator]
@@ -43,29 +48,94 @@ def encode_tokens(clip: Clip, tokens_NL: torch.Tensor) -> torch.Tensor:
 
 
 def tokenize(clip: Clip, texts: Sequence[str]) -> torch.Tensor:
-    """Token rows [N, L] on the model's device, as short as the longest text allows.
+    """Token rows int64 [N, L] on the model's device, as short as the longest text allows.
 
-    With causal attention and the feature read at the end token, what follows that token changes nothing, so the
-    padding is cut; for any other text tower the rows keep the full context length.
+    With causal attention and the feature read at the end token, later tokens change nothing, so the padding is cut.
+    For all other text towers the rows keep the full context length.
     """
     tokens_NL = clip.tokenizer(list(texts))
     return trim_rows(clip.model, tokens_NL).to(clip.device)
 
 
 def trim_rows(model: torch.nn.Module, tokens_NL: torch.Tensor) -> torch.Tensor:
-    """`tokens_NL` without the columns that no row's feature can depend on."""
+    """`tokens_NL` without the last columns that cannot change any row's feature."""
     ends_N = end_positions(model, tokens_NL)
     return tokens_NL if ends_N is None else tokens_NL[:, : max(SHORTEST_ROWS, int(ends_N.max()) + 1)]
 
 
 def causal_tower(model: Any) -> Any | None:
-    """The module whose text features depend on nothing after the end token, None where there is no such.
+    """The text tower, if its features depend on no token after the end token, else None.
 
-    open_clip.CLIP keeps the text tower's parts on itself, its other classes in `.text`.
+    open_clip.CLIP keeps the parts of the text tower in the model itself, open_clip's other classes in `.text`.
     """
     tower = model if hasattr(model, "token_embedding") else getattr(model, "text", None)
     causal = getattr(tower, "attn_mask", None) is not None and getattr(tower, "cls_emb", None) is None
     return tower if causal and _pool_type(tower) in ("argmax", "eos") else None
+
+
+def end_positions(model: torch.nn.Module, tokens_NL: torch.Tensor) -> torch.Tensor | None:
+    """The position int64 [N] at which each row's feature is read, or None where later tokens matter too."""
+    tower = causal_tower(model)
+    if tower is None:
+        return None
+    if _pool_type(tower) == "argmax":
+        return tokens_NL.argmax(dim=-1)
+    return torch.eq(tokens_NL, _end_token(tower)).int().argmax(dim=-1)
+
+
+@torch.no_grad()
+def image_features(clip: Clip, pixels_BCHW: torch.Tensor, *, batch_size: int) -> torch.Tensor:
+    """Unit features [B, D], without gradients, of the uint8 images of clip.images.evaluation_pixels."""
+    return torch.cat([encode_images(clip, normalize(clip, part)) for part in torch.split(pixels_BCHW, batch_size)])
+
+
+def stream_image_features(clip: Clip, images: Iterable[Read], *, batch_size: int) -> torch.Tensor:
+    """Unit features [B, D] on the CPU, without gradients, of encoded images under the evaluation transform.
+
+    Equal to image_features of all images at once. A few threads decode while the model computes, and only a few decoded
+    images are in memory.
+    """
+    pixels = decoded(images, evaluation_preparation(clip))
+    features = [torch.empty(0, clip.embedding_size)]
+    while batch := list(islice(pixels, batch_size)):
+        features.append(image_features(clip, torch.stack(batch), batch_size=batch_size).cpu())
+    return torch.cat(features)
+
+
+@torch.no_grad()
+def text_features(clip: Clip, texts: Sequence[str], *, batch_size: int) -> torch.Tensor:
+    """Unit features [N, D] of texts, without gradients."""
+    return token_features(clip, tokenize(clip, texts), batch_size=batch_size)
+
+
+@torch.no_grad()
+def token_features(clip: Clip, tokens_NL: torch.Tensor, *, batch_size: int) -> torch.Tensor:
+    """Unit features [N, D] of token rows, without gradients."""
+    return torch.cat([encode_tokens(clip, part.to(clip.device)) for part in torch.split(tokens_NL, batch_size)])
+
+
+def class_features(
+    clip: Clip, class_names: Sequence[str], templates: Sequence[str], *, batch_size: int
+) -> torch.Tensor:
+    """Unit features [K, D] of the classes: the normalized mean of the unit features of all templates.
+
+    The zero-shot classifier of CLIP (Radford et al. 2021, section 3.1.4). In a template, `{}` stands for the class
+    name.
+    """
+    prompts = [template.replace("{}", name) for name in class_names for template in templates]
+    prompts_ND = text_features(clip, prompts, batch_size=batch_size)
+    means_KD = prompts_ND.reshape(len(class_names), len(templates), -1).mean(dim=1)
+    return functional.normalize(means_KD, dim=-1)
+
+
+def class_prompts(class_names: Sequence[str], templates: Sequence[str]) -> list[str]:
+    """The prompts that a task is trained with: one per class, from the first template."""
+    return [templates[0].replace("{}", name) for name in class_names]
+
+
+def predict(image_BD: torch.Tensor, class_KD: torch.Tensor) -> torch.Tensor:
+    """The class of each image with the largest cosine, int64 [B]."""
+    return (image_BD @ class_KD.T).argmax(dim=1)
 
 
 def _pool_type(tower: Any) -> str:
@@ -76,18 +146,8 @@ def _end_token(tower: Any) -> int:
     return int(tower.text_eos_id if hasattr(tower, "text_eos_id") else tower.eos_id)
 
 
-def end_positions(model: torch.nn.Module, tokens_NL: torch.Tensor) -> torch.Tensor | None:
-    """Where each row's feature is read, or None where later tokens matter too."""
-    tower = causal_tower(model)
-    if tower is None:
-        return None
-    if _pool_type(tower) == "argmax":
-        return tokens_NL.argmax(dim=-1)
-    return torch.eq(tokens_NL, _end_token(tower)).int().argmax(dim=-1)
-
-
 def _encode_short_rows(tower: Any, tokens_NL: torch.Tensor) -> torch.Tensor:
-    """encode_text for rows shorter than the context, which open_clip refuses."""
+    """encode_text for rows shorter than the context length, which open_clip refuses."""
     length = tokens_NL.shape[1]
     dtype = tower.transformer.get_cast_dtype()
     hidden_NLW = tower.token_embedding(tokens_NL).to(dtype) + tower.positional_embedding[:length].to(dtype)

@@ -1,27 +1,52 @@
-"""The model under study as one value: weights, tokenizer, configuration, precision."""
+"""The CLIP under study as one value, and the open_clip folder it is loaded from and saved to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import torch
+from open_clip.model import get_model_preprocess_cfg
+from safetensors.torch import save_file
+
+from gift_core.artifacts.atomic import build_folder
+from gift_core.artifacts.losses import write_losses
+from gift_core.artifacts.models import CONFIG, WEIGHTS, write_provenance
+from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
+from gift_core.clip.architectures import require_supported
+from gift_core.clip.tokenizers import (
+    LOCAL,
+    load_tokenizer,
+    require_text_tower,
+    short_message,
+    tokenizer_contents,
+    tokenizer_files_of,
+)
+from gift_core.errors import ContractError, UserError
 
 PRECISIONS = ("fp32", "amp_bf16", "amp_fp16")
-# Parameters by the beginning of their names: the temperature, SigLIP's bias (it cancels in every softmax), and the
-# caption decoder of CoCa, which no loss reaches.
+# Prefixes of the parameters that are never trained: the temperature, SigLIP's bias (it cancels in every softmax), and
+# CoCa's caption decoder, which no loss uses.
 FROZEN = ("logit_scale", "logit_bias", "text_decoder.")
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth")
+LOSSES = "losses.jsonl"
 
 
 @dataclass(frozen=True)
 class Clip:
-    """An open_clip model with what is needed to use it and to save it again.
+    """An open_clip model with everything that is needed to use it and to save it again.
 
-    `config` is the content of open_clip_config.json (`model_cfg`, `preprocess_cfg`). Weights are always float32;
-    `precision` amp_bf16 and amp_fp16 compute the two towers under autocast of that type. `tokenizer_files` are copied
-    when it is saved. `origin`: what was found out about weights from elsewhere, for provenance.json.
+    Args:
+        model: the weights, always float32, in evaluation mode.
+        tokenizer: texts to token rows int64 [N, L].
+        config: the content of open_clip_config.json (`model_cfg`, `preprocess_cfg`).
+        precision: one of PRECISIONS; amp_bf16 and amp_fp16 run the two towers under autocast.
+        tokenizer_files: files that are saved with the model.
+        origin: facts about imported weights, for provenance.json.
     """
 
     model: torch.nn.Module
@@ -33,18 +58,18 @@ class Clip:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
+        """The device of the weights."""
         return self.scale.device
 
     @property
     def scale(self) -> torch.Tensor:
-        """s = exp(logit_scale), the frozen temperature by which cosines are multiplied; 0-dimensional."""
+        """s = exp(logit_scale), the frozen factor that multiplies cosines; 0-dimensional."""
         logit_scale = self.model.get_parameter("logit_scale")
         return logit_scale.detach().exp().reshape(())
 
     @property
     def image_size(self) -> int:
-        """Side of the square the image tower takes, in pixels."""
+        """Side of the square images that the model takes, in pixels."""
         size = self.config["preprocess_cfg"]["size"]
         return int(size if isinstance(size, int) else size[0])
 
@@ -55,9 +80,131 @@ class Clip:
 
     @property
     def parameter_count(self) -> int:
-        """Numbers in all weights."""
+        """Number of values in all parameters."""
         return sum(value.numel() for value in self.model.parameters())
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """Parameters by name, in the model's order, without the frozen ones."""
         return {name: value for name, value in self.model.named_parameters() if not name.startswith(FROZEN)}
+
+
+def as_clip(
+    model: torch.nn.Module,
+    tokenizer: Callable[[list[str]], torch.Tensor],
+    model_config: Mapping[str, Any],
+    *,
+    precision: str,
+    tokenizer_files: tuple[Path, ...] = (),
+    origin: Mapping[str, str] | None = None,
+) -> Clip:
+    """An open_clip model as a Clip, in evaluation mode. The preprocessing is taken from the model itself."""
+    preprocess = json.loads(json.dumps(get_model_preprocess_cfg(model)))
+    config = {"model_cfg": dict(model_config), "preprocess_cfg": preprocess}
+    return Clip(model.eval(), tokenizer, config, precision, tokenizer_files, origin or {})
+
+
+def load_folder(folder: Path, *, device: torch.device, precision: str) -> Clip:
+    """The model that an earlier stage saved in `folder`; ContractError where it is missing or damaged."""
+    try:
+        return open_folder(folder, device=device, precision=precision)
+    except UserError as error:
+        remedy = "The stages import_model and finetune write these folders: run `dvc repro`, or `dvc pull`."
+        raise ContractError(f"{error} {remedy}") from error
+
+
+def open_folder(folder: Path, *, device: torch.device, precision: str) -> Clip:
+    """The model in any open_clip folder; UserError names the file and what is wrong with it."""
+    config = check_folder(folder)["model_cfg"]
+    tokenizer = load_tokenizer(f"{LOCAL}{folder}")
+    require_text_tower(config, str(folder))
+    model = create_model(f"{LOCAL}{folder}", device, location=str(folder))
+    return as_clip(model, tokenizer, config, precision=precision, tokenizer_files=tokenizer_files_of(folder))
+
+
+def check_folder(folder: Path) -> dict[str, Any]:
+    """The content of the folder's open_clip_config.json, after checking all files that open_clip will read.
+
+    Weights are not loaded. UserError names the folder, the file and what is wrong with it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such model folder. It should hold {CONFIG} and {WEIGHTS}; check model.name.")
+    config = _read_config(folder / CONFIG)
+    weights = sorted(path for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES)
+    if not weights:
+        raise UserError(f"{folder}: holds no weights. Put {WEIGHTS} there, or fetch the folder again.")
+    for path in weights:
+        if path.suffix == ".safetensors":
+            require_whole_safetensors(path)
+    if config["model_cfg"]["text_cfg"].get("hf_tokenizer_name") and not tokenizer_files_of(folder):
+        raise UserError(f"{folder}: {CONFIG} names a tokenizer, but the folder holds no tokenizer file. Add its files.")
+    require_supported(config["model_cfg"], str(folder))
+    return config
+
+
+def require_whole_safetensors(path: Path) -> None:
+    """Raises UserError where the file's header is damaged or the file was copied only in part."""
+    try:
+        read_shapes(path)
+    except (DamagedFileError, OSError) as error:
+        raise UserError(f"{path}: damaged or incomplete ({error}). Fetch or make it again.") from error
+
+
+def create_model(name: str, device: torch.device, *, location: str, **options: Any) -> torch.nn.Module:
+    """The model that open_clip calls `name`, in evaluation mode; UserError with `location` and open_clip's reason."""
+    try:
+        model: torch.nn.Module = open_clip.create_model(
+            name, device=device, precision="fp32", weights_only=True, require_pretrained=True, **options
+        )
+    except Exception as error:  # open_clip, the hub and torch raise many types
+        remedy = "Check the name and the connection, and that weights and configuration belong together."
+        raise UserError(f"{location}: open_clip cannot load it: {short_message(error)}. {remedy}") from error
+    return model.eval()
+
+
+def save_clip(
+    clip: Clip, folder: Path, provenance: Mapping[str, Any], losses: Sequence[Mapping[str, float]] = ()
+) -> None:
+    """Write open_clip_model.safetensors (float32), open_clip_config.json, the tokenizer and provenance.json.
+
+    With `losses`, losses.jsonl too. The folder appears only when it is complete, and
+    `open_clip.create_model_and_transforms("local-dir:<folder>")` loads it. The same model gives the same bytes.
+    """
+    with build_folder(folder) as unfinished:
+        write_clip(clip, unfinished)
+        write_provenance(unfinished, provenance)
+        if losses:
+            write_losses(unfinished / LOSSES, losses)
+
+
+def write_clip(clip: Clip, folder: Path) -> None:
+    """Write weights, configuration and tokenizer into an existing `folder`."""
+    save_file(weights_of(clip), folder / WEIGHTS)
+    text = json.dumps(clip.config, indent=2, sort_keys=True) + "\n"
+    (folder / CONFIG).write_text(text, encoding="utf-8")
+    for name, content in tokenizer_contents(clip).items():
+        (folder / name).write_bytes(content)
+
+
+def weights_of(clip: Clip) -> dict[str, torch.Tensor]:
+    """Copies of all parameters and buffers on the CPU; floating-point values become float32."""
+    return {name: _cpu_copy(value) for name, value in clip.model.state_dict().items()}
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{path}: missing. An open_clip model folder needs it; fetch the folder again.")
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        sections = config["model_cfg"]
+        missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in sections]
+    except (ValueError, KeyError, TypeError) as error:
+        what = f"not a model configuration of open_clip ({error!r})"
+        raise UserError(f"{path}: {what}. Fetch the folder again.") from error
+    if missing:
+        raise UserError(f"{path}: model_cfg lacks {', '.join(missing)}. Fetch the folder again.")
+    return config
+
+
+def _cpu_copy(value: torch.Tensor) -> torch.Tensor:
+    value = value.detach().cpu()
+    return (value.float() if value.is_floating_point() else value).contiguous().clone()

@@ -1,4 +1,4 @@
-"""A model's tokenizer: loaded before its weights are, and the files it consists of."""
+"""Tokenizers: loading them, finding their files, saving them with a model."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import open_clip
 import torch
 
-from gift_core.artifacts.model_folder import CONFIG
-from gift_core.clip.model import Clip
+from gift_core.artifacts.models import CONFIG
 from gift_core.errors import UserError
 
+if TYPE_CHECKING:
+    from gift_core.clip.model import Clip
+
 LOCAL = "local-dir:"
-# Files a Hugging Face tokenizer may consist of.
+# The files that a Hugging Face tokenizer may consist of.
 TOKENIZER_FILES = (
     "added_tokens.json",
     "merges.txt",
@@ -30,8 +32,8 @@ TOKENIZER_FILES = (
     "vocab.txt",
 )
 _HUB_REMEDY = (
-    "It comes from the Hugging Face hub: connect once (it is kept), or give a folder that holds its files "
-    "beside the model, as model.name local-dir:<folder>."
+    "It comes from the Hugging Face hub: connect once (it is then cached), or name a model folder that holds the "
+    "tokenizer's files, as model.name local-dir:<folder>."
 )
 
 
@@ -41,20 +43,13 @@ def load_tokenizer(name: str) -> Callable[[list[str]], torch.Tensor]:
         tokenizer: Callable[[list[str]], torch.Tensor] = open_clip.get_tokenizer(name)
     except Exception as error:  # the tokenizers' own errors name neither the model nor its folder
         remedy = "Fetch the folder again." if name.startswith(LOCAL) else _HUB_REMEDY
-        what = f"its tokenizer {_name_of_tokenizer(name)}cannot be loaded: {in_short(error)}"
+        what = f"its tokenizer {_hub_name(name)}cannot be loaded: {short_message(error)}"
         raise UserError(f"model.name {name!r}: {what}. {remedy}") from error
     return tokenizer
 
 
-def _name_of_tokenizer(name: str) -> str:
-    """The hub's name of the tokenizer and a space, where `name` is an architecture that names one."""
-    known = open_clip.get_model_config(name) if name in open_clip.list_models() else {}
-    tokenizer = known.get("text_cfg", {}).get("hf_tokenizer_name")
-    return f"{tokenizer} " if tokenizer else ""
-
-
-def require_text_tower(model_config: Mapping[str, Any], place: str) -> None:
-    """Raises UserError where the text tower is one of transformers and its configuration cannot be had."""
+def require_text_tower(model_config: Mapping[str, Any], location: str) -> None:
+    """Raises UserError where the text tower is a transformers model whose configuration cannot be loaded."""
     name = model_config["text_cfg"].get("hf_model_name")
     if not name:
         return
@@ -63,8 +58,9 @@ def require_text_tower(model_config: Mapping[str, Any], place: str) -> None:
     try:
         AutoConfig.from_pretrained(name)
     except (OSError, ValueError) as error:
-        what = f"the configuration of its text tower {name} cannot be loaded: {in_short(error)}"
-        raise UserError(f"{place}: {what}. It comes from the Hugging Face hub: connect once, it is kept.") from error
+        what = f"the configuration of its text tower {name} cannot be loaded: {short_message(error)}"
+        remedy = "It comes from the Hugging Face hub: connect once, it is then cached."
+        raise UserError(f"{location}: {what}. {remedy}") from error
 
 
 def tokenizer_files_of(folder: Path) -> tuple[Path, ...]:
@@ -73,7 +69,7 @@ def tokenizer_files_of(folder: Path) -> tuple[Path, ...]:
 
 
 def tokenizer_contents(clip: Clip) -> dict[str, bytes]:
-    """The tokenizer's files by name; none where open_clip brings the tokenizer itself.
+    """The tokenizer's files by name; empty where open_clip ships the tokenizer itself.
 
     UserError where the tokenizer cannot be saved.
     """
@@ -84,20 +80,27 @@ def tokenizer_contents(clip: Clip) -> dict[str, bytes]:
     save = getattr(clip.tokenizer, "save_pretrained", None)
     if save is None:
         raise UserError(f"{type(clip.tokenizer).__name__}: this tokenizer cannot be saved beside the model.")
-    with tempfile.TemporaryDirectory(prefix="gift-tokenizer-") as place:
-        save(place)
-        return {path.name: path.read_bytes() for path in sorted(Path(place).iterdir())}
+    with tempfile.TemporaryDirectory(prefix="gift-tokenizer-") as folder:
+        save(folder)
+        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
 
 
 def tokenizer_from(contents: Mapping[str, bytes], model_config: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
-    """The tokenizer of `model_config` from the files' contents, as if they lay in an open_clip folder."""
-    with tempfile.TemporaryDirectory(prefix="gift-tokenizer-") as place:
-        Path(place, CONFIG).write_text(json.dumps({"model_cfg": model_config}), encoding="utf-8")
+    """The tokenizer of `model_config` from the contents of its files, by name."""
+    with tempfile.TemporaryDirectory(prefix="gift-tokenizer-") as folder:
+        Path(folder, CONFIG).write_text(json.dumps({"model_cfg": model_config}), encoding="utf-8")
         for name, content in contents.items():
-            Path(place, Path(name).name).write_bytes(content)
-        return load_tokenizer(f"{LOCAL}{place}")
+            Path(folder, Path(name).name).write_bytes(content)
+        return load_tokenizer(f"{LOCAL}{folder}")
 
 
-def in_short(error: Exception, *, words: int = 60) -> str:
-    """The beginning of a foreign error's message, on one line, without its closing full stop."""
+def short_message(error: Exception, *, words: int = 60) -> str:
+    """The first words of another library's error message, on one line, without a final full stop."""
     return " ".join(str(error).split()[:words]).rstrip(".")
+
+
+def _hub_name(name: str) -> str:
+    """The tokenizer's name on the hub and a space, where `name` is an architecture that uses one."""
+    known = open_clip.get_model_config(name) if name in open_clip.list_models() else {}
+    tokenizer = known.get("text_cfg", {}).get("hf_tokenizer_name")
+    return f"{tokenizer} " if tokenizer else ""

@@ -9,10 +9,9 @@ import torch
 
 from gift_core.artifacts.exemplars import Exemplar
 from gift_core.artifacts.task import TaskInfo, iterate_task, read_task
+from gift_core.clip.encoding import class_prompts, stream_image_features
+from gift_core.clip.images import Read, in_memory
 from gift_core.clip.model import Clip
-from gift_core.clip.pixels import Read, in_memory
-from gift_core.clip.streams import stream_image_features
-from gift_core.clip.zero_shot import class_prompts
 from gift_core.progress import progress
 
 

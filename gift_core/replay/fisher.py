@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gift_core.clip.encoding import encode_tokens
-from gift_core.clip.images import normalise
+from gift_core.clip.images import normalize
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError, lookup
 from gift_core.progress import progress_bar
@@ -56,7 +56,7 @@ def estimate_fisher(
     # the fused attention of CPUs has no rule for vmap, which would then go pair by pair through it
     with _evaluation_mode(clip.model), sdpa_kernel(SDPBackend.MATH), progress_bar(count, "pairs") as bar:
         for part in batch_slices(count, batch_size):
-            pair_loss, rows = _contrast(clip, normalise(clip, images_MCHW[part]), tokens_ML[part].to(clip.device))
+            pair_loss, rows = _contrast(clip, normalize(clip, images_MCHW[part]), tokens_ML[part].to(clip.device))
             for gradients in gradients_of(pair_loss, weights, rows):
                 _add_squares(total, gradients)
             bar.update(part.stop - part.start)

@@ -13,9 +13,8 @@ from gift_core.artifacts.shards import Pair
 from gift_core.clip.batches import ShuffledIndices
 from gift_core.clip.device import to_device
 from gift_core.clip.encoding import tokenize
-from gift_core.clip.images import normalise
+from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation, normalize
 from gift_core.clip.model import Clip
-from gift_core.clip.pixels import Allowance, PixelStore, evaluation_preparation
 from gift_core.errors import ContractError
 
 
@@ -63,7 +62,7 @@ class PairReplay:
         *,
         batch_size: int,
         names: tuple[str | int, ...],
-        allowance: Allowance,
+        cache_budget: CacheBudget,
     ) -> None:
         keys: list[str] = []
         prompts: list[str] = []
@@ -75,7 +74,7 @@ class PairReplay:
                 yield pair.image
 
         self._clip = clip
-        self._store = PixelStore.filled(images(), evaluation_preparation(clip), allowance)
+        self._store = PixelCache.filled(images(), evaluation_preparation(clip), cache_budget)
         rows = _rows_of(features, keys)
         numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
         self._prompt_ids_N = torch.tensor([numbers[prompt] for prompt in prompts], device=clip.device)
@@ -91,7 +90,7 @@ class PairReplay:
         pixels_MCHW = to_device(torch.stack(self._store.fetch(chosen.tolist())), self._clip.device)
         prompt_ids_M = self._prompt_ids_N[on_device]
         batch = ReplayBatch(
-            images_MCHW=normalise(self._clip, pixels_MCHW),
+            images_MCHW=normalize(self._clip, pixels_MCHW),
             tokens_ML=self._tokens_PL[prompt_ids_M],
             prompt_ids_M=prompt_ids_M,
             teacher_image_MD=self._teacher_image_ND[on_device],

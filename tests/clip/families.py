@@ -10,14 +10,14 @@ import pytest
 import torch
 from transformers import M2M100Config, MT5Config, PretrainedConfig, RobertaConfig, XLMRobertaConfig
 
-from gift_core.clip.building import as_clip, build_model
-from gift_core.clip.model import Clip
+from gift_core.clip.architectures import build_model
+from gift_core.clip.model import Clip, as_clip
 
 VOCABULARY, LENGTH, SIDE = 120, 12, 32
 TEXT = {"context_length": LENGTH, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 VIT = {"image_size": SIDE, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
 
-# The real architecture whose configuration is kept -> what is made small of its two towers.
+# Architecture of open_clip -> the settings that make its image and its text tower small.
 SMALL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "ViT-B-16-quickgelu": (VIT, TEXT),
     "RN50": ({"image_size": SIDE, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16}, TEXT),
@@ -50,7 +50,7 @@ HUB: dict[str, PretrainedConfig] = {
 
 
 def without_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gives transformers small configurations of the text towers that it would fetch."""
+    """Makes transformers load small configurations of the text towers, where it would download them."""
     auto = open_clip.hf_model.AutoConfig
     fetch = auto.from_pretrained
 
@@ -75,13 +75,13 @@ def small_config(name: str) -> dict[str, Any]:
 
 
 def small_clip(name: str) -> Clip:
-    """The model of `small_config`, with a tokenizer of numbers: "3 4" is the row start, 3, 4, end, padding."""
+    """The model of `small_config`, with a tokenizer of numbers: "3 4" gives the row start, 3, 4, end, padding."""
     torch.manual_seed(0)
     config = small_config(name)
     return as_clip(build_model(config, {}), number_tokens, config, precision="fp32")
 
 
 def number_tokens(texts: list[str]) -> torch.Tensor:
-    """int64 [N, L]; the largest number is the end, 1 is RoBERTa's padding and 0 everybody else's."""
+    """int64 [N, L]; the largest number is the end, 1 is RoBERTa's padding and 0 the padding of all others."""
     rows = [[2, *map(int, text.split()), VOCABULARY - 1] for text in texts]
     return torch.tensor([row + [0] * (LENGTH - len(row)) for row in rows])

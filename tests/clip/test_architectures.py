@@ -13,17 +13,15 @@ from open_clip.utils import to_2tuple
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from gift_core.checkpoints.loading import load_clip
-from gift_core.clip.architectures import architecture_config, unsupported_reason
-from gift_core.clip.building import build_empty
+from gift_core.clip.architectures import architecture_config, build_empty, unsupported_reason
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
-from gift_core.clip.folder import load_folder
-from gift_core.clip.model import FROZEN, Clip
-from gift_core.clip.saving import save_clip
+from gift_core.clip.model import FROZEN, Clip, load_folder, save_clip
 from gift_core.errors import UserError
-from gift_core.losses import align, distill
+from gift_core.interop.loading import load_clip
+from gift_core.objectives.align import ImageTextAlignment
+from gift_core.objectives.distill import ContrastiveDistillation
+from gift_core.objectives.encodings import ReplayEncodings
 from tests.clip.families import SMALL, small_clip, small_config, without_the_hub
-from tests.pair_features import pair_features
 
 REFUSED = {"coca_base": "its vocabulary has 64000 entries, and open_clip names no tokenizer for it"}
 TEXTS = ["3 4 5", "6 7", "8 9 10 11"]
@@ -40,7 +38,7 @@ def test_every_supported_architecture_has_two_towers_of_one_feature_size() -> No
     """All configurations at full size on the meta device: names and shapes without memory.
 
     Text towers of transformers are left out: their masks cannot be computed without memory, and their configurations
-    lie on the hub.
+    are on the hub.
     """
     for name in set(open_clip.list_models()) - set(REFUSED):
         config = open_clip.get_model_config(name)
@@ -63,15 +61,15 @@ def encoded(clip: Clip) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
-def test_a_step_of_gifts_terms_moves_both_towers_of_every_family(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_iteration_with_gifts_losses_changes_both_towers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     without_the_hub(monkeypatch)
     clip = small_clip(name)
     before = copy.deepcopy(clip.model.state_dict())
     teacher_BD, teacher_ND = (features.detach().roll(1, 0) for features in encoded(clip))
     image_BD, text_ND = encoded(clip)
     torch.testing.assert_close(image_BD.norm(dim=1), torch.ones(len(TEXTS)))
-    encodings = pair_features(image_BD, text_ND, teacher_BD, teacher_ND, torch.arange(len(TEXTS)), clip.scale)
-    loss = distill(2.0)(encodings) + align(0.2)(encodings)
+    encodings = ReplayEncodings(image_BD, text_ND, teacher_BD, teacher_ND, torch.arange(len(TEXTS)), clip.scale)
+    loss = ContrastiveDistillation(2.0)(encodings) + ImageTextAlignment(0.2)(encodings)
     loss.backward()
     with_gradient = {name for name, value in clip.trainable().items() if value.grad is not None and value.grad.any()}
     assert any(name.startswith("visual.") for name in with_gradient)
@@ -108,7 +106,7 @@ def test_a_refused_architecture_says_why_before_anything_is_fetched() -> None:
         architecture_config("coca_base")
 
 
-def test_images_that_are_no_squares_are_refused() -> None:
+def test_architectures_without_square_images_are_refused() -> None:
     config = small_config("ViT-B-16-quickgelu")
     config["vision_cfg"]["image_size"] = [224, 128]
     assert unsupported_reason(config) == "its images are 224 x 128 px, crops here are squares"
@@ -122,14 +120,14 @@ def test_images_that_are_no_squares_are_refused() -> None:
         ("nllb-clip-base", r"its tokenizer facebook/nllb-200-distilled-600M cannot"),
     ],
 )
-def test_what_lies_on_the_hub_is_asked_for_before_the_weights_and_missed_clearly(name: str, message: str) -> None:
+def test_a_tokenizer_missing_from_the_hub_is_reported_before_weights_are_fetched(name: str, message: str) -> None:
     tag = open_clip.list_pretrained_tags_by_model(name)[0]
     with pytest.raises(UserError, match=message):
         load_clip(name, tag, device="cpu")
 
 
 def save_word_tokenizer(folder: Path) -> None:
-    """A tokenizer of transformers that knows a few words."""
+    """Saves a tokenizer of transformers with a few words."""
     words = {"<pad>": 0, "</s>": 1, "<unk>": 2, "a": 3, "photo": 4, "of": 5, "cat": 6}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -140,7 +138,7 @@ def save_word_tokenizer(folder: Path) -> None:
 
 
 def saved_and_loaded(clip: Clip, place: Path) -> Clip:
-    """The model after a stay in an open_clip folder, with a tokenizer's files where it has none of open_clip's."""
+    """The model saved to a folder and loaded again, with a word tokenizer where it does not use open_clip's."""
     files: tuple[Path, ...] = ()
     if clip.config["model_cfg"]["text_cfg"].get("hf_tokenizer_name"):
         save_word_tokenizer(place / "tokenizer")

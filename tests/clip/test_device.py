@@ -1,4 +1,4 @@
-"""Names of devices."""
+"""Names of devices, and copies to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_auto_is_the_fastest_device_present() -> None:
     assert resolve_device("cpu") == torch.device("cpu")
 
 
-def test_an_unknown_device_is_named_with_its_neighbour() -> None:
+def test_an_unknown_device_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(UserError, match=r"device: unknown name 'cudda'\. Did you mean 'cuda'\?"):
         resolve_device("cudda")
 
@@ -41,6 +41,6 @@ def test_the_optimizer_has_a_fused_kernel_on_every_kind_of_device() -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_cuda)])
-def test_tensors_arrive_as_they_are(device: str) -> None:
+def test_copies_equal_the_tensors(device: str) -> None:
     for tensor in (torch.randn(3, 4), torch.arange(5), torch.empty(0, 2)):
         assert torch.equal(to_device(tensor, torch.device(device)).cpu(), tensor)

@@ -1,4 +1,4 @@
-"""Images and texts to unit features; short token rows change nothing."""
+"""Images and texts to unit features, one at a time or streamed; short token rows change nothing."""
 
 from __future__ import annotations
 
@@ -8,10 +8,23 @@ import pytest
 import torch
 from open_clip.model import CustomTextCLIP
 
-from gift_core.clip.encoding import SHORTEST_ROWS, encode_images, encode_tokens, tokenize, trim_rows
-from gift_core.clip.images import evaluation_transform
-from tests.clip.tiny import CONTEXT, picture, tiny_clip, tiny_config
+from gift_core.clip.encoding import (
+    SHORTEST_ROWS,
+    class_features,
+    class_prompts,
+    encode_images,
+    encode_tokens,
+    image_features,
+    predict,
+    stream_image_features,
+    text_features,
+    tokenize,
+    trim_rows,
+)
+from gift_core.clip.images import evaluation_pixels, evaluation_transform, in_memory
+from tests.clip.tiny import CONTEXT, picture, png, tiny_clip, tiny_config
 
+IMAGES = [png(seed, width=20 + seed) for seed in range(9)]
 TEXTS = ["a photo of a cat.", "a photo of a very old and quite enormous black chess knight on a board."]
 
 
@@ -83,7 +96,7 @@ def test_autocast_gives_nearly_the_same_float32_features(precision: str) -> None
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("amp_bf16", torch.bfloat16), ("amp_fp16", torch.float16)])
-def test_the_towers_compute_in_the_precision_asked_for(precision: str, dtype: torch.dtype) -> None:
+def test_the_towers_compute_in_the_requested_precision(precision: str, dtype: torch.dtype) -> None:
     clip, seen = tiny_clip(precision=precision), set()
     for tower in (clip.model.visual.transformer, clip.model.transformer):
         for block in tower.resblocks:
@@ -91,3 +104,35 @@ def test_the_towers_compute_in_the_precision_asked_for(precision: str, dtype: to
     encode_images(clip, torch.randn(2, 3, 16, 16))
     encode_tokens(clip, tokenize(clip, TEXTS))
     assert seen == {dtype}
+
+
+def test_a_class_is_the_normalized_mean_of_its_unit_template_features() -> None:
+    clip = tiny_clip()
+    names, templates = ["cat", "dog"], ["a photo of a {}.", "{} art", "the {}"]
+    class_KD = class_features(clip, names, templates, batch_size=4)
+    for row, name in enumerate(names):
+        prompts_ND = text_features(clip, [template.format(name) for template in templates], batch_size=100)
+        mean_D = (prompts_ND[0] + prompts_ND[1] + prompts_ND[2]) / 3
+        torch.testing.assert_close(class_KD[row], mean_D / mean_D.norm())
+
+
+def test_training_prompts_use_the_first_template() -> None:
+    assert class_prompts(["cat", "{dog}"], ["a {}.", "no {}"]) == ["a cat.", "a {dog}."]
+
+
+def test_the_nearest_class_is_predicted() -> None:
+    image_BD = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
+    class_KD = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    assert predict(image_BD, class_KD).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 9, 20])
+def test_streamed_features_are_those_of_all_images_together(batch_size: int) -> None:
+    clip = tiny_clip()
+    expected = image_features(clip, evaluation_pixels(clip, IMAGES), batch_size=batch_size)
+    found = stream_image_features(clip, map(in_memory, IMAGES), batch_size=batch_size)
+    assert torch.equal(found, expected)
+
+
+def test_no_images_have_no_features() -> None:
+    assert stream_image_features(tiny_clip(), [], batch_size=4).shape == (0, 8)

@@ -1,21 +1,100 @@
-"""Pixels kept as whole grey levels give exactly what open_clip's evaluation transform gives."""
+"""Pixels equal those of open_clip's transform, cached or not; prefetching changes no batch and leaves no thread."""
 
 from __future__ import annotations
 
-import torch
+import dataclasses
+import io
+import threading
+from contextlib import closing
+from typing import Any
 
-from gift_core.clip.images import decode, evaluation_pixels, evaluation_transform, normalise, pixels_of
+import pytest
+import torch
+from open_clip.constants import INCEPTION_MEAN, INCEPTION_STD, OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from open_clip.transform import image_transform
+from torchvision.transforms import Compose
+
+from gift_core.clip import images
+from gift_core.clip.images import (
+    CacheBudget,
+    PixelCache,
+    Read,
+    decode,
+    decoded,
+    evaluation_pixels,
+    evaluation_preparation,
+    evaluation_transform,
+    in_memory,
+    normalize,
+    pixels_of,
+    prefetch_in_thread,
+    prefetched,
+)
+from tests.clip.test_batches import training_images
 from tests.clip.tiny import picture, png, tiny_clip
 
+CLIP = tiny_clip()
+PREPARE = evaluation_preparation(CLIP)
+IMAGES = [png(seed, width=20 + seed) for seed in range(9)]
+EACH = 3 * 16 * 16  # bytes of one of them, decoded
 
-def test_kept_pixels_normalised_equal_open_clips_evaluation_transform() -> None:
-    clip = tiny_clip()
+
+def test_normalized_pixels_equal_open_clips_evaluation_transform() -> None:
     sizes = [(16, 16), (40, 23), (19, 61)]
-    images = [png(seed, width=width, height=height) for seed, (width, height) in enumerate(sizes)]
-    pixels_BCHW = evaluation_pixels(clip, images)
+    pictures = [png(seed, width=width, height=height) for seed, (width, height) in enumerate(sizes)]
+    pixels_BCHW = evaluation_pixels(CLIP, pictures)
     assert pixels_BCHW.dtype == torch.uint8
-    expected = torch.stack([evaluation_transform(clip)(decode(image)) for image in images])
-    assert torch.equal(normalise(clip, pixels_BCHW), expected)
+    expected = torch.stack([evaluation_transform(CLIP)(decode(image)) for image in pictures])
+    assert torch.equal(normalize(CLIP, pixels_BCHW), expected)
+
+
+OPENAI = {"resize_mode": "shortest", "interpolation": "bicubic", "mean": OPENAI_DATASET_MEAN, "std": OPENAI_DATASET_STD}
+SIGLIP = {"resize_mode": "squash", "interpolation": "bicubic", "mean": INCEPTION_MEAN, "std": INCEPTION_STD}
+PREPROCESSINGS: dict[str, dict[str, Any]] = {
+    "OpenAI": OPENAI,
+    "OpenAI, bilinear": OPENAI | {"interpolation": "bilinear"},
+    "SigLIP": SIGLIP,
+    "SigLIP, bilinear": SIGLIP | {"interpolation": "bilinear"},
+    "padded": OPENAI | {"resize_mode": "longest"},
+    "padded in gray": OPENAI | {"resize_mode": "longest", "fill_color": 127},
+}
+
+
+def encoded(seed: int, size: tuple[int, int], mode: str) -> bytes:
+    """A PNG of random levels in the mode, smaller or larger than the model's images."""
+    file = io.BytesIO()
+    picture(seed, width=size[0], height=size[1]).convert(mode).save(file, format="PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("side", [16, 31])
+@pytest.mark.parametrize("name", sorted(PREPROCESSINGS))
+def test_pixels_are_bit_identical_to_open_clips_own_transform(name: str, side: int) -> None:
+    """Compared with the way through floats: open_clip's image_transform up to the normalization, times 255."""
+    settings = PREPROCESSINGS[name] | {"size": [side, side]}
+    clip = dataclasses.replace(CLIP, config=CLIP.config | {"preprocess_cfg": CLIP.config["preprocess_cfg"] | settings})
+    theirs = image_transform(side, is_train=False, **PREPROCESSINGS[name])
+    sizes = [(16, 16), (31, 31), (40, 23), (19, 61), (7, 9), (200, 64), (2, 50), (63, 64)]
+    pictures = [encoded(seed, size, mode) for mode in ("RGB", "L", "P", "RGBA") for seed, size in enumerate(sizes)]
+    floats = [Compose(theirs.transforms[:-1])(decode(image)) for image in pictures]
+    expected = torch.stack([(values * 255).round().to(torch.uint8) for values in floats])
+    found = evaluation_pixels(clip, pictures)
+    assert torch.equal(found, expected)
+    assert torch.equal(normalize(clip, found), torch.stack([theirs(decode(image)) for image in pictures]))
+
+
+def test_the_conversion_to_floats_keeps_every_gray_level() -> None:
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal((levels.float() / 255 * 255).round().to(torch.uint8), levels)
+
+
+def test_the_transform_is_built_once_for_many_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[object] = []
+    build = images.evaluation_transform
+    monkeypatch.setattr(images, "evaluation_transform", lambda clip: built.append(clip) or build(clip))
+    list(decoded(map(in_memory, IMAGES), evaluation_preparation(CLIP)))
+    evaluation_pixels(CLIP, IMAGES)
+    assert len(built) == 2  # once per call
 
 
 def test_no_images_are_an_empty_batch() -> None:
@@ -27,3 +106,145 @@ def test_pixels_keep_rows_columns_and_channels_apart() -> None:
     pixels_CHW = pixels_of(image)
     assert pixels_CHW.shape == (3, 3, 5)
     assert tuple(pixels_CHW[:, 2, 4].tolist()) == image.getpixel((4, 2))
+
+
+class Counted:
+    """An encoded image that counts how often it is read."""
+
+    def __init__(self, image: bytes) -> None:
+        self.image, self.reads = image, 0
+
+    def __call__(self) -> bytes:
+        self.reads += 1
+        return self.image
+
+
+def test_preparing_one_by_one_equals_preparing_all() -> None:
+    assert torch.equal(torch.stack([PREPARE(image) for image in IMAGES]), evaluation_pixels(CLIP, IMAGES))
+
+
+@pytest.mark.parametrize("room", [0, 4, 9])
+def test_the_cache_changes_no_pixel(room: int) -> None:
+    cache = PixelCache([in_memory(image) for image in IMAGES], PREPARE, CacheBudget(room * EACH + 5))
+    expected = evaluation_pixels(CLIP, IMAGES)
+    for numbers in ([0, 8, 3, 3, 1], [8, 2, 4, 0, 7], [5, 6, 1]):
+        assert torch.equal(torch.stack(cache.fetch(numbers)), expected[numbers])
+    assert cache.cached_count == room
+
+
+def test_a_cached_image_is_read_once_and_any_other_every_time() -> None:
+    reads = [Counted(image) for image in IMAGES[:4]]
+    cache = PixelCache(reads, PREPARE, CacheBudget(2 * EACH))
+    for _ in range(3):
+        cache.fetch([0, 1, 2, 3])
+    assert [read.reads for read in reads] == [1, 1, 3, 3]
+
+
+def test_an_image_that_a_batch_holds_twice_is_decoded_once() -> None:
+    read = Counted(IMAGES[0])
+    PixelCache([read], PREPARE, CacheBudget(0)).fetch([0, 0, 0])
+    assert read.reads == 1
+
+
+def test_caches_share_a_budget() -> None:
+    cache_budget = CacheBudget(3 * EACH)
+    caches = [PixelCache([in_memory(image) for image in IMAGES], PREPARE, cache_budget) for _ in range(2)]
+    for cache in caches:
+        cache.fetch([0, 1])
+    assert [cache.cached_count for cache in caches] == [2, 1]
+
+
+@pytest.mark.parametrize("room", [0, 70, 150])
+def test_a_stream_beyond_the_budget_stays_encoded_and_gives_the_same_pixels(room: int) -> None:
+    pictures = [png(seed % 7, width=17) for seed in range(150)]  # more than two chunks
+    cache = PixelCache.filled(iter(pictures), PREPARE, CacheBudget(room * EACH))
+    assert len(cache) == 150 and cache.cached_count == room
+    assert torch.equal(torch.stack(cache.fetch(range(150))), evaluation_pixels(CLIP, pictures))
+
+
+def test_images_are_yielded_in_their_order_from_several_threads() -> None:
+    threads = set()
+
+    def prepare(image: bytes) -> torch.Tensor:
+        threads.add(threading.current_thread().name)
+        return PREPARE(image)
+
+    pictures = [png(seed) for seed in range(130)]
+    found = list(decoded(map(in_memory, pictures), prepare))
+    assert torch.equal(torch.stack(found), torch.stack([pixels_of(picture(seed)) for seed in range(130)]))
+    assert all(name.startswith("decode") for name in threads)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]  # all are gone
+
+
+def test_an_error_of_reading_is_raised() -> None:
+    def broken() -> bytes:
+        raise OSError("gone")
+
+    reads: list[Read] = [in_memory(IMAGES[0]), broken]
+    with pytest.raises(OSError, match="gone"):
+        PixelCache(reads, PREPARE, CacheBudget()).fetch([0, 1])
+
+
+def prefetching_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("prefetch")]
+
+
+def test_prefetched_batches_are_those_of_sampling_in_turn() -> None:
+    images_again = training_images()
+    batches = list(prefetch_in_thread(training_images().draw, 6))
+    assert len(batches) == 6
+    for step, batch in enumerate(batches):
+        expected = images_again.draw(step)
+        assert torch.equal(batch.images_BCHW, expected.images_BCHW)
+        assert torch.equal(batch.labels_B, expected.labels_B)
+    assert not prefetching_threads()
+
+
+def test_the_next_batch_is_sampled_while_this_one_is_used() -> None:
+    begun = [threading.Event() for _ in range(3)]
+
+    def sample(step: int) -> int:
+        begun[step].set()
+        return step
+
+    batches = prefetch_in_thread(sample, 3)
+    assert next(batches) == 0
+    assert begun[1].wait(timeout=10)
+    assert not begun[2].is_set()
+    batches.close()
+
+
+def test_an_error_of_sampling_is_raised_at_its_batch() -> None:
+    def sample(step: int) -> int:
+        if step == 2:
+            raise ValueError("broken")
+        return step
+
+    batches = prefetch_in_thread(sample, 5)
+    assert [next(batches), next(batches)] == [0, 1]
+    with pytest.raises(ValueError, match="broken"):
+        next(batches)
+    assert not prefetching_threads()
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, RuntimeError])
+def test_the_thread_ends_when_the_loop_is_broken_off(interruption: type[BaseException]) -> None:
+    sampled: list[int] = []
+    with (
+        pytest.raises(interruption),
+        closing(prefetch_in_thread(sampled.append, 1000)) as batches,
+    ):
+        for step, _ in enumerate(batches):
+            if step == 3:
+                raise interruption
+    assert not prefetching_threads()
+    assert len(sampled) <= 5
+
+
+@pytest.mark.parametrize(("device", "in_thread"), [("cpu", False), ("cuda", True), ("mps", True)])
+def test_a_thread_prefetches_unless_the_device_is_the_cpu(device: str, in_thread: bool) -> None:
+    batches = prefetched(lambda step: (step, threading.current_thread().name), 3, device=torch.device(device))
+    steps, threads = zip(*batches, strict=True)
+    assert steps == (0, 1, 2)
+    assert {name.startswith("prefetch") for name in threads} == {in_thread}
+    assert not prefetching_threads()

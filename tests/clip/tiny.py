@@ -50,7 +50,7 @@ def tiny_clip(*, tower: str = "vit", seed: int = 0, precision: str = "fp32") -> 
 
 
 def picture(seed: int, *, width: int = 16, height: int = 16) -> Image.Image:
-    """A random RGB picture."""
+    """A random RGB image."""
     levels = np.random.default_rng(seed).integers(0, 256, size=(height, width, 3), dtype=np.uint8)
     return Image.fromarray(levels)
 
@@ -64,11 +64,11 @@ def png(seed: int, *, width: int = 16, height: int = 16) -> bytes:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG in memory with its label: what a task's images are without their tar."""
+    """A PNG in memory with its label, in place of an image in a task's tar."""
 
     image: bytes
     label: int
 
     def read(self) -> bytes:
-        """Its bytes."""
+        """The bytes of the PNG."""
         return self.image

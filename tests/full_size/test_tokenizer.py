@@ -11,7 +11,7 @@ from open_clip.tokenizer import basic_clean
 from transformers import AutoTokenizer, CLIPTokenizer
 
 from benchmarks.smoke.tokenizer import save_tokenizer
-from gift_core.exports.transformers_folder import clip_tokenizer
+from gift_core.interop.exporting import clip_tokenizer
 
 ODD_TEXTS = [
     "", " ", "a", "A PHOTO of A Dog!!", "it's we'll they'd I'M", "O'Brien's 'quoted'", "naïve café", "e\u0301",

@@ -11,8 +11,8 @@ import torch
 
 from gift_core.artifacts.exemplars import Exemplar, read_exemplars, write_exemplars
 from gift_core.artifacts.task import TaskInfo, write_task
+from gift_core.clip.encoding import image_features
 from gift_core.clip.images import evaluation_pixels
-from gift_core.clip.zero_shot import image_features
 from gift_core.replay.exemplars import choose_exemplars, herding
 from tests.clip.tiny import png, tiny_clip
 

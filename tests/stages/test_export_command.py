@@ -1,4 +1,4 @@
-"""`gift export`: where it writes, what it says, what it refuses."""
+"""`gift export`: its folders, its messages, its errors."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 from transformers import CLIPModel
 from typer.testing import CliRunner, Result
 
-from gift_core.artifacts.model_folder import model_hash, read_provenance
-from gift_core.checkpoints.loading import load_clip
-from gift_core.clip.saving import save_clip
+from gift_core.artifacts.models import model_hash, read_provenance
+from gift_core.clip.model import save_clip
+from gift_core.interop.loading import load_clip
 from stages.__main__ import app
 from tests.clip.tiny import tiny_clip
 
@@ -38,7 +38,7 @@ def test_transformers_loads_the_folder_and_the_provenance_names_the_model(model:
     assert str(tmp_path / "out" / "config.json") in result.stdout
 
 
-def test_an_export_may_be_exported_again(model: Path, tmp_path: Path) -> None:
+def test_an_export_can_be_exported_again(model: Path, tmp_path: Path) -> None:
     assert export(model, "--to", "safetensors", "--out", tmp_path / "one").exit_code == 0
     result = export(tmp_path / "one" / "model.safetensors", "--to", "transformers", "--out", tmp_path / "two")
     assert result.exit_code == 0, result.output
@@ -65,6 +65,6 @@ def test_an_existing_folder_is_not_overwritten(model: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("to", "message"), [("onx", "Did you mean 'onnx'"), ("pickle", "Known: onnx, safetensors")])
-def test_an_unknown_format_is_met_before_the_model_is_loaded(to: str, message: str, tmp_path: Path) -> None:
+def test_an_unknown_format_is_reported_before_the_model_is_loaded(to: str, message: str, tmp_path: Path) -> None:
     result = export("no/such/model", "--to", to, "--out", tmp_path / "out")
     assert result.exit_code == 1 and message in result.stderr

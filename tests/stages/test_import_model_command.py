@@ -1,4 +1,4 @@
-"""`import_model` with weights from elsewhere: what the folder is, what is said and noted of it."""
+"""`import_model` with weights of other libraries: the folder, its provenance, and the messages."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from gift_core.artifacts.model_folder import read_provenance, require_model_folder
+from gift_core.artifacts.models import read_provenance, require_model_folder
 from gift_core.layout import Layout
 from stages.__main__ import app
-from tests.checkpoints.weights import features, openai_archive, register, tiny_model
+from tests.interop.weights import features, openai_archive, register, tiny_model
 
 Run = Callable[[str, Path], Result]
 
@@ -37,7 +37,7 @@ def raw(tmp_path: Path) -> Path:
     return folder
 
 
-def test_an_openai_archive_becomes_an_open_clip_folder_that_says_why_it_computes_quickgelu(
+def test_an_openai_archive_becomes_an_open_clip_folder_that_records_why_it_computes_quickgelu(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(monkeypatch)
@@ -56,7 +56,7 @@ def test_an_openai_archive_becomes_an_open_clip_folder_that_says_why_it_computes
     assert "DVC does not watch" not in result.output
 
 
-def test_weights_that_dvc_does_not_watch_are_pointed_out(
+def test_weights_that_dvc_does_not_watch_are_reported(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(monkeypatch)

@@ -1,4 +1,4 @@
-"""`gift predict`: its three formats, and what it says of what it cannot read."""
+"""`gift predict`: its three formats, and its messages about files that it cannot read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gift_core.artifacts.task import iterate_task, read_task
-from gift_core.clip.saving import save_clip
+from gift_core.clip.model import save_clip
 from gift_core.layout import Layout
 from stages.__main__ import app
 from tests.clip.tiny import picture, tiny_clip
@@ -22,7 +22,7 @@ RUNNER = CliRunner()
 
 @pytest.fixture
 def world(tmp_path: Path) -> Path:
-    """A model, an ingested task, a file of classes and a folder with two pictures."""
+    """A model, an ingested task, a file of classes and a folder with two images."""
     save_clip(tiny_clip(), tmp_path / "model", {})
     write_images(Layout(tmp_path).task("birds"), seed=0)
     (tmp_path / "classes.txt").write_text("cat\ndog, big\nowl\n")
@@ -41,7 +41,7 @@ def classes_file(world: Path) -> tuple[str, str]:
     return "--classes", str(world / "classes.txt")
 
 
-def test_json_is_one_array_with_an_object_an_image(world: Path) -> None:
+def test_json_is_one_array_with_one_object_per_image(world: Path) -> None:
     result = run(world, *classes_file(world), "--format", "json", "--top", "2")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -61,7 +61,7 @@ def test_csv_and_json_say_the_same(world: Path) -> None:
     assert sum(float(row["probability"]) for row in by_csv) == pytest.approx(2, abs=1e-5)
 
 
-def test_the_table_has_a_line_an_image(world: Path) -> None:
+def test_the_table_has_one_line_per_image(world: Path) -> None:
     lines = run(world, *classes_file(world)).stdout.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith(str(world / "pictures" / "1.png")) and "%" in lines[0]
@@ -72,13 +72,13 @@ def test_an_ingested_task_brings_its_classes(world: Path) -> None:
     assert {each["class"] for each in json.loads(result.stdout)[0]["classes"]} == {"tit", "wren", "owl"}
 
 
-def test_the_test_split_is_told_as_evaluate_tells_it(world: Path, tmp_path: Path) -> None:
-    """A second way to the same answer: the evaluation's own zero-shot head on the ingested images."""
+def test_the_test_split_is_classified_as_evaluate_classifies_it(world: Path, tmp_path: Path) -> None:
+    """An independent way to the same predictions: the evaluation's zero-shot classifier on the ingested images."""
     import torch
 
-    from gift_core.clip.folder import load_folder
+    from gift_core.clip.encoding import class_features, image_features, predict
     from gift_core.clip.images import evaluation_pixels
-    from gift_core.clip.zero_shot import class_features, image_features, predict
+    from gift_core.clip.model import load_folder
 
     clip = load_folder(world / "model", device=torch.device("cpu"), precision="fp32")
     task = read_task(Layout(world).task("birds"))
@@ -92,15 +92,15 @@ def test_the_test_split_is_told_as_evaluate_tells_it(world: Path, tmp_path: Path
     assert [each["classes"][0]["class"] for each in found] == [task.class_names[index] for index in expected.tolist()]
 
 
-def test_unreadable_images_are_named_at_the_end_and_the_rest_answered(world: Path) -> None:
+def test_unreadable_images_are_named_at_the_end_and_the_rest_classified(world: Path) -> None:
     (world / "pictures" / "1.5.png").write_text("no picture")
     result = run(world, *classes_file(world), "--format", "json")
     assert result.exit_code == 1
     assert len(json.loads(result.stdout)) == 2
-    assert result.stderr.splitlines()[-1].endswith("1.5.png: no image of a kind that Pillow reads")
+    assert result.stderr.splitlines()[-1].endswith("1.5.png: not an image of a kind that Pillow reads")
 
 
-def test_no_readable_image_is_still_an_array(world: Path) -> None:
+def test_without_a_readable_image_the_array_is_empty(world: Path) -> None:
     (world / "broken.png").write_text("no picture")
     result = run(world, *classes_file(world), "--format", "json", images="broken.png")
     assert (result.exit_code, json.loads(result.stdout)) == (1, [])
@@ -109,13 +109,13 @@ def test_no_readable_image_is_still_an_array(world: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "images", "message"),
     [
-        (["--classes", "brids"], "pictures", "--classes brids: neither a file nor a task"),
+        (["--classes", "brids"], "pictures", "--classes brids: neither a file nor an ingested task"),
         (["--classes", "birds", "--format", "jsno"], "pictures", "unknown name 'jsno'. Did you mean 'json'"),
-        (["--classes", "birds"], "nothing", "nothing: no image there"),
+        (["--classes", "birds"], "nothing", "nothing: no image found"),
         (["--classes", "birds", "--device", "gpu"], "pictures", "device: unknown name 'gpu'"),
     ],
 )
-def test_bad_input_is_met_before_the_model_is_loaded(
+def test_bad_input_is_reported_before_the_model_is_loaded(
     options: list[str], images: str, message: str, world: Path
 ) -> None:
     result = run(world, *options, images=images, model="no_model")
@@ -123,6 +123,6 @@ def test_bad_input_is_met_before_the_model_is_loaded(
     assert message in result.stderr
 
 
-def test_a_model_that_is_none_is_named(world: Path) -> None:
+def test_a_file_that_is_not_a_model_is_named(world: Path) -> None:
     result = run(world, "--classes", "birds", model="classes.txt")
-    assert result.exit_code == 1 and "no .safetensors file" in result.stderr
+    assert result.exit_code == 1 and "not a .safetensors file" in result.stderr

@@ -1,4 +1,4 @@
-"""Files of weights as others write them, made from tiny models."""
+"""Tiny models, and files of weights in the formats of other libraries."""
 
 from __future__ import annotations
 

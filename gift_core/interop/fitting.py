@@ -1,4 +1,4 @@
-"""Weights from elsewhere into an open_clip model: all of them and nothing else; or why not, and what they fit."""
+"""Loads foreign weights into an open_clip model if they fit, and chooses the activation that they need."""
 
 from __future__ import annotations
 
@@ -10,34 +10,38 @@ import torch
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 
-from gift_core.clip.architectures import CLIP_VOCABULARY, unsupported_reason
-from gift_core.clip.building import build_empty
+from gift_core.clip.architectures import CLIP_VOCABULARY, build_empty, unsupported_reason
 from gift_core.errors import UserError
+from gift_core.interop.checkpoints import Checkpoint
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-_COUNTER = "num_batches_tracked"  # of BatchNorm; files of old versions lack it, and it changes nothing
+QUICK_SUFFIX = "-quickgelu"  # of open_clip's names: ViT-B-16 computes GELU, ViT-B-16-quickgelu QuickGELU
+_COUNTER = "num_batches_tracked"  # of BatchNorm; files of old versions lack it, and it has no effect here
 _EXAMPLES = 3  # names shown of each kind of mismatch
-_NEAR = 0.5  # share of agreeing tensors below which no architecture is worth naming
+_NEAR = 0.5  # an architecture is suggested only if at least this share of the tensors agrees
 
 
-def fill(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], place: str) -> None:
-    """Overwrites every weight and buffer of `model` by those of `tensors`, widened to float32.
+def fill_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], location: str) -> None:
+    """Overwrites every weight and buffer of `model` with those of `tensors`, widened to float32.
 
-    UserError where a name or a shape differs: examples of each, and the architectures that the weights fit.
-    # differs: open_clip interpolates position embeddings of another size in silence; here they are refused.
+    UserError where a name or a shape differs. It shows examples, and the architectures that the weights fit.
+    # differs: open_clip silently interpolates position embeddings of another size; here they are refused.
     """
     renamed = for_model(model, tensors)
     expected = _shapes(model.state_dict())
     problems = _mismatches(expected, _shapes(renamed))
     if problems:
-        raise UserError(f"{place}: the weights do not fit: {'; '.join(problems)}. {_advice(tensors)}")
+        raise UserError(f"{location}: the weights do not fit: {'; '.join(problems)}. {_advice(tensors)}")
     missing = {name: value for name, value in model.state_dict().items() if name not in renamed}
     model.load_state_dict({**missing, **renamed})
 
 
 def for_model(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """`tensors` under the names that `model` uses: its text tower's parts in `.text` or on itself, Apple's names."""
+    """`tensors` under the names that `model` uses.
+
+    Models keep the parts of the text tower in `.text` or in themselves; Apple's MobileCLIP has names of its own.
+    """
     named = dict(convert_state_dict(model, dict(tensors)))
     if hasattr(model, "text"):
         named = dict(convert_to_custom_text_state_dict(named))
@@ -51,10 +55,10 @@ def for_model(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> di
 
 
 def fitting_architectures(tensors: Mapping[str, torch.Tensor]) -> tuple[list[str], float]:
-    """(the architectures of open_clip that the weights fit best, the share of tensors that agree).
+    """(the architectures of open_clip that the weights fit best, the share 0-1 of tensors that agree).
 
-    Several where they differ in nothing but what they compute (ViT-B-16, ViT-B-16-quickgelu). Only those are compared
-    whose features and text tower have the weights' sizes; text towers of transformers are not.
+    Several where they differ only in what they compute (ViT-B-16, ViT-B-16-quickgelu). Architectures are compared only
+    if their features and text tower have the weights' sizes. Text towers of transformers are left out.
     """
     shares: dict[str, float] = {}
     for name in open_clip.list_models():
@@ -63,6 +67,34 @@ def fitting_architectures(tensors: Mapping[str, torch.Tensor]) -> tuple[list[str
             shares[name] = _agreement(build_empty(config), tensors)
     best = max(shares.values(), default=0.0)
     return [name for name, share in shares.items() if share == best], best
+
+
+def choose_activation(
+    architecture: str, computes_quick: bool, checkpoint: Checkpoint, location: str
+) -> tuple[bool, str]:
+    """(whether the model must compute QuickGELU, a sentence that says why and how to choose otherwise).
+
+    The checkpoint decides. Where it does not say, the architecture's own activation is used. UserError where the
+    architecture named has QuickGELU and the weights were trained with GELU.
+    # differs: open_clip computes the architecture's activation for every file, whatever its weights need.
+    """
+    quick = checkpoint.quick_gelu
+    if quick is None:
+        return computes_quick, f"{_label(computes_quick)} assumed: {checkpoint.evidence}{_alternative(architecture)}"
+    if computes_quick and not quick:
+        other = architecture.removesuffix(QUICK_SUFFIX)
+        what = f"the weights were trained with GELU ({checkpoint.evidence}), {architecture} computes QuickGELU"
+        raise UserError(f"{location}: {what}. Name the other: model.name: {other}.")
+    if quick and not computes_quick:
+        return True, f"QuickGELU in place of the GELU of {architecture}: {checkpoint.evidence}"
+    return quick, f"{_label(quick)}: {checkpoint.evidence}"
+
+
+def tag_activation(architecture: str, tag: str, *, computes_quick: bool, forced: bool) -> str:
+    """The same sentence for weights that open_clip knows by a tag."""
+    if forced and not computes_quick:
+        return f"QuickGELU in place of the GELU of {architecture}: open_clip knows that {tag} was trained with it"
+    return f"{_label(computes_quick)}: as {architecture} computes, and open_clip knows nothing else of {tag}"
 
 
 def _shapes(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
@@ -119,3 +151,18 @@ def _size(shape: tuple[int, ...]) -> str:
 def _some(names: list[str]) -> str:
     rest = len(names) - _EXAMPLES
     return ", ".join(names[:_EXAMPLES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _label(quick: bool) -> str:
+    return "QuickGELU" if quick else "GELU"
+
+
+def _alternative(architecture: str) -> str:
+    """Advice that names the architecture with the other activation, where open_clip has it."""
+    is_quick = architecture.endswith(QUICK_SUFFIX)
+    other = architecture.removesuffix(QUICK_SUFFIX) if is_quick else f"{architecture}{QUICK_SUFFIX}"
+    if other not in open_clip.list_models():
+        return ""
+    if is_quick:
+        return f"; for weights trained with GELU: model.name: {other}"
+    return f"; weights that descend from OpenAI's CLIP need QuickGELU: model.name: {other}"

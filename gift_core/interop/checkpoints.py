@@ -1,8 +1,7 @@
-"""Files and folders of CLIP weights from elsewhere, whoever wrote them, as tensors under open_clip's names."""
+"""Files and folders of CLIP weights, written by any library, as tensors under open_clip's names."""
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 import zipfile
@@ -14,19 +13,21 @@ from typing import Any
 
 import torch
 
-from gift_core.artifacts.model_folder import CONFIG
-from gift_core.checkpoints.torchscript import is_torchscript, read_torchscript
-from gift_core.checkpoints.transformers_config import ACTIVATIONS
-from gift_core.checkpoints.transformers_layout import MARK, from_transformers
-from gift_core.clip.folder import require_whole_safetensors
+from gift_core.artifacts.models import CONFIG
+from gift_core.clip.model import require_whole_safetensors
 from gift_core.errors import UserError
+from gift_core.interop.torchscript import is_torchscript, read_torchscript
+from gift_core.interop.transformers_format import (
+    TRANSFORMERS_MARK,
+    TRANSFORMERS_WEIGHTS,
+    activation_beside,
+    weights_from_transformers,
+)
 
-TRANSFORMERS_CONFIG = "config.json"
-TRANSFORMERS_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-OPENAI_BUFFERS = ("input_resolution", "context_length", "vocab_size")  # of the archives OpenAI published
-_STATE_KEYS = ("state_dict", "model_state_dict", "model")  # under which a training checkpoint keeps the weights
+OPENAI_BUFFERS = ("input_resolution", "context_length", "vocab_size")  # of the archives that OpenAI published
+_STATE_KEYS = ("state_dict", "model_state_dict", "model")  # keys of the weights in training checkpoints
 _NO_WEIGHTS = ("attn_mask", "position_ids")  # buffers that some versions saved
-# What the readers raise for a file that is cut, changed or none of theirs.
+# What the readers raise for files that are damaged or of another format.
 _DAMAGES = (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, LookupError, ValueError, TypeError,
             AttributeError)  # fmt: skip
 _PREFIX = re.compile(r"((?:[^.]+\.)*?)(?:visual|vision_model)\.")
@@ -34,10 +35,14 @@ _PREFIX = re.compile(r"((?:[^.]+\.)*?)(?:visual|vision_model)\.")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights as they were found.
+    """Weights from a file or folder.
 
-    `tensors` by open_clip's names; `written_by` says whose layout it was; `quick_gelu` whether they were trained with
-    QuickGELU, None where nothing says so, and `evidence` what does; `left_out`: tensors that are no part of a CLIP.
+    Args:
+        tensors: the weights by open_clip's names, in the precision of the file.
+        written_by: the library or code that wrote them.
+        quick_gelu: whether they were trained with QuickGELU; None if unknown.
+        evidence: how that is known, or why it is not.
+        left_out: names of tensors in the file that are no part of a CLIP.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -50,7 +55,7 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """The weights in `path`: safetensors, a pickle of tensors, a TorchScript archive, or a transformers folder.
 
-    Nothing in a pickle is executed. UserError where the file is damaged, holds other objects or no CLIP.
+    Nothing in a pickle is executed. UserError where the file is damaged, or holds other objects or no weights.
     """
     if path.is_dir():
         return read_checkpoint(_weights_of_folder(path))
@@ -59,12 +64,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     prefix = _common_prefix(tensors)
     inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     left_out = tuple(sorted(name for name in tensors if not name.startswith(prefix)))
-    theirs = MARK in inside
-    known = from_transformers(inside) if theirs else inside
+    transformers = TRANSFORMERS_MARK in inside
+    known = weights_from_transformers(inside) if transformers else inside
     weights = {name: value for name, value in known.items() if _is_weight(name)}
     if not weights:
         raise UserError(f"{path}: holds no tensors. Expected the state_dict of a CLIP model.")
-    written_by, quick_gelu, evidence = _origin(path, inside, outer, theirs=theirs)
+    written_by, quick_gelu, evidence = _origin(path, inside, outer, transformers=transformers)
     return Checkpoint(weights, written_by, quick_gelu, evidence, left_out)
 
 
@@ -72,14 +77,16 @@ def _weights_of_folder(folder: Path) -> Path:
     found = [folder / name for name in TRANSFORMERS_WEIGHTS if (folder / name).is_file()]
     if not found:
         if (folder / CONFIG).is_file():
-            raise UserError(f"{folder}: an open_clip folder says its own architecture: model.name: local-dir:{folder}.")
+            raise UserError(
+                f"{folder}: an open_clip folder has its own architecture. Use model.name: local-dir:{folder}."
+            )
         expected = " or ".join(TRANSFORMERS_WEIGHTS)
-        raise UserError(f"{folder}: no weights of a transformers CLIP there, expected {expected}. Fetch it again.")
+        raise UserError(f"{folder}: holds no weights of a transformers CLIP, expected {expected}. Fetch it again.")
     return found[0]
 
 
 def _read(path: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """(what is stored by name, the names that lay around it)."""
+    """(the stored values by name, the keys of the checkpoint around them)."""
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
@@ -100,13 +107,13 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     named = re.search(r"GLOBAL (\S+)|it names (\S+),", text)
     if named:
         what = f"holds Python objects beside tensors ({named[1] or named[2]}); nothing in it was executed"
-        remedy = "Save the weights alone, where you trust the file: torch.save(model.state_dict(), ...)."
+        remedy = "If you trust the file, save its weights alone: torch.save(model.state_dict(), ...)."
         return UserError(f"{path}: {what}. {remedy}")
-    return UserError(f"{path}: damaged, or no file of weights ({text[:200]}). Fetch or make it again.")
+    return UserError(f"{path}: damaged, or not a file of weights ({text[:200]}). Fetch or make it again.")
 
 
 def _common_prefix(tensors: Mapping[str, Any]) -> str:
-    """What stands before the image tower's name in most names: "", "module.", "model.", "image_encoder.model." ..."""
+    """The most frequent prefix of the image tower's names: "", "module.", "model.", "image_encoder.model." ..."""
     found = Counter(match[1] for name in tensors if (match := _PREFIX.match(name)))
     return found.most_common(1)[0][0] if found else ""
 
@@ -116,12 +123,12 @@ def _is_weight(name: str) -> bool:
 
 
 def _origin(
-    path: Path, tensors: Mapping[str, Any], outer: tuple[str, ...], *, theirs: bool
+    path: Path, tensors: Mapping[str, Any], outer: tuple[str, ...], *, transformers: bool
 ) -> tuple[str, bool | None, str]:
-    """(who wrote it, whether it needs QuickGELU, by what that is known)."""
+    """(who wrote it, whether it needs QuickGELU, how that is known)."""
     buffers = [name for name in OPENAI_BUFFERS if name in tensors]
-    if theirs:
-        return "transformers' CLIPModel", *_activation_beside(path)
+    if transformers:
+        return "transformers' CLIPModel", *activation_beside(path)
     if buffers:
         return "OpenAI", True, f"it has {', '.join(buffers)}, as the archives of OpenAI have, trained with QuickGELU"
     if "iteration" in outer:
@@ -130,23 +137,3 @@ def _origin(
     if "optimizer" in outer and "epoch" in outer:
         return "open_clip's training", None, "its checkpoints do not note the activation"
     return "a state_dict", None, "a state_dict does not note the activation"
-
-
-def _activation_beside(path: Path) -> tuple[bool | None, str]:
-    config = path.parent / TRANSFORMERS_CONFIG
-    if not config.is_file():
-        return None, f"there is no {TRANSFORMERS_CONFIG} beside it"
-    settings = read_config(config)
-    name = settings.get("vision_config", {}).get("hidden_act", "quick_gelu")
-    return ACTIVATIONS.get(name), f"{TRANSFORMERS_CONFIG} says hidden_act {name}"
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """A JSON object; UserError where the file holds none."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: no JSON ({error}). Fetch it again.") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: expected a JSON object, found a {type(value).__name__}. Fetch it again.")
-    return value

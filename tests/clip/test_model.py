@@ -1,4 +1,4 @@
-"""Models by name and by folder, what is wrong with them, and the folder that open_clip loads by itself."""
+"""A saved folder, which open_clip loads by itself; what is wrong with a damaged one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gift_core.artifacts.model_folder import read_losses, read_provenance
-from gift_core.checkpoints.loading import load_clip, tag_options
+from gift_core.artifacts.losses import read_losses
+from gift_core.artifacts.models import read_provenance
 from gift_core.clip.encoding import encode_tokens, tokenize
-from gift_core.clip.folder import load_folder
 from gift_core.clip.images import evaluation_transform
-from gift_core.clip.saving import save_clip
+from gift_core.clip.model import load_folder, save_clip
 from gift_core.errors import ContractError, UserError
+from gift_core.interop.loading import load_clip
 from tests.clip.tiny import picture, tiny_clip, tiny_config
 
 CPU = torch.device("cpu")
@@ -55,7 +55,7 @@ def test_a_loaded_model_saves_the_same_bytes(folder: Path, tmp_path: Path) -> No
         assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
 
-def test_provenance_and_losses_lie_beside_the_model(tmp_path: Path) -> None:
+def test_provenance_and_losses_are_saved_beside_the_model(tmp_path: Path) -> None:
     losses = [{"step": 0, "learning_rate": 0.1, "task": 1.5, "anchor": 0.0, "total": 1.5}]
     save_clip(tiny_clip(), tmp_path / "model", {"method": "gift"}, losses)
     assert read_provenance(tmp_path / "model") == {"method": "gift"}
@@ -73,7 +73,7 @@ def test_half_precision_files_become_float32_models(folder: Path, tmp_path: Path
     }
 
 
-def test_the_mini_models_tokenizer_goes_with_every_copy(tmp_path: Path, project: Path) -> None:
+def test_every_copy_of_the_mini_model_has_its_tokenizer(tmp_path: Path, project: Path) -> None:
     source = load(project / "data" / "mini" / "clip")
     save_clip(source, tmp_path / "copy", {})
     copy = load(tmp_path / "copy")
@@ -121,63 +121,19 @@ DAMAGES = {
     "no weights": (remove("open_clip_model.safetensors"), "clip: holds no weights"),
     "half the weights": (cut("open_clip_model.safetensors"), "model.safetensors: damaged or incomplete"),
     "weights of another model": (with_a_wider_tower, "clip: open_clip cannot load it: .*belong together"),
-    "no tokenizer": (with_a_tokenizer_it_lacks, "no tokenizer file lies beside it"),
+    "no tokenizer": (with_a_tokenizer_it_lacks, "the folder holds no tokenizer file"),
 }
 
 
 @pytest.mark.parametrize("damage", sorted(DAMAGES))
-def test_a_damaged_folder_is_refused_with_its_place(folder: Path, damage: str) -> None:
+def test_a_damaged_folder_is_refused_with_the_file_and_the_reason(folder: Path, damage: str) -> None:
     change, message = DAMAGES[damage]
     change(folder)
     with pytest.raises(UserError, match=message):
         load(folder)
 
 
-def test_a_damaged_artifact_names_the_stages_that_make_it(folder: Path) -> None:
+def test_the_error_of_a_damaged_artifact_names_the_stages_that_make_it(folder: Path) -> None:
     cut("open_clip_model.safetensors")(folder)
     with pytest.raises(ContractError, match=r"damaged or incomplete.*import_model and finetune"):
         load_folder(folder, device=CPU, precision="fp32")
-
-
-def test_an_unknown_architecture_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"unknown name 'ViT-B-61'\. Did you mean 'ViT-B-16'"):
-        load_clip("ViT-B-61", "openai", device=CPU, precision="fp32")
-
-
-def test_an_unknown_tag_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"unknown name 'openia'\. Did you mean 'openai'"):
-        load_clip("ViT-B-16", "openia", device=CPU, precision="fp32")
-
-
-def test_an_architecture_without_weights_lists_the_tags() -> None:
-    with pytest.raises(UserError, match=r"model\.pretrained: .*ViT-B-16.*openai"):
-        load_clip("ViT-B-16", None, device=CPU, precision="fp32")
-
-
-def test_an_unknown_precision_is_refused(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"model\.precision: unknown name 'fp16'"):
-        load_clip(f"local-dir:{folder}", device=CPU, precision="fp16")
-
-
-def test_openai_weights_get_the_activation_they_were_trained_with() -> None:
-    assert tag_options("ViT-B-16", "openai") == {"pretrained": "openai", "force_quick_gelu": True}
-    assert tag_options("ViT-B-16", "laion2b_s34b_b88k") == {
-        "pretrained": "laion2b_s34b_b88k",
-        "force_quick_gelu": False,
-    }
-
-
-@pytest.fixture
-def tiny_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An architecture of that name known to open_clip while the test runs."""
-    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIGS", {"Tiny": tiny_config()["model_cfg"]})
-    return "Tiny"
-
-
-def test_an_architecture_takes_a_file_of_weights(tiny_architecture: str, tmp_path: Path) -> None:
-    torch.save(tiny_clip(seed=3).model.state_dict(), tmp_path / "weights.pth")
-    clip = load_clip(tiny_architecture, str(tmp_path / "weights.pth"), device=CPU, precision="fp32")
-    expected = tiny_clip(seed=3).model.get_parameter("visual.proj")
-    assert torch.equal(clip.model.get_parameter("visual.proj"), expected)
-    save_clip(clip, tmp_path / "saved", {})
-    assert torch.equal(load(tmp_path / "saved").model.get_parameter("visual.proj"), expected)

@@ -1,4 +1,4 @@
-"""Weights in every wrapping people keep them in; nothing in a file is executed."""
+"""Weights in every format that people keep them in; nothing in a file is executed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gift_core.checkpoints.containers import read_checkpoint
-from gift_core.checkpoints.torchscript import is_torchscript, read_torchscript
 from gift_core.errors import UserError
-from tests.checkpoints.weights import openai_archive, tiny_model
+from gift_core.interop.checkpoints import read_checkpoint
+from gift_core.interop.torchscript import is_torchscript, read_torchscript
+from tests.interop.weights import openai_archive, tiny_model
 
 STATE = tiny_model().state_dict()
 
@@ -24,8 +24,8 @@ def under(prefix: str) -> dict[str, torch.Tensor]:
     return {f"{prefix}{name}": value for name, value in STATE.items()}
 
 
-# Who writes it -> (what torch.save gets, who is recognised, whether QuickGELU is needed).
-WRAPPINGS: dict[str, tuple[dict[str, Any], str, bool | None]] = {
+# Who writes it -> (what torch.save gets, the writer that is recognized, whether QuickGELU is needed).
+FORMATS: dict[str, tuple[dict[str, Any], str, bool | None]] = {
     "a state_dict": (under(""), "a state_dict", None),
     "a parallel model's state_dict": (under("module."), "a state_dict", None),
     "wise-ft's image encoder": ({"state_dict": under("model.")}, "a state_dict", None),
@@ -43,9 +43,9 @@ WRAPPINGS: dict[str, tuple[dict[str, Any], str, bool | None]] = {
 }
 
 
-@pytest.mark.parametrize("writer", sorted(WRAPPINGS))
-def test_every_wrapping_gives_the_same_tensors(writer: str, tmp_path: Path) -> None:
-    stored, written_by, quick_gelu = WRAPPINGS[writer]
+@pytest.mark.parametrize("writer", sorted(FORMATS))
+def test_every_format_gives_the_same_tensors(writer: str, tmp_path: Path) -> None:
+    stored, written_by, quick_gelu = FORMATS[writer]
     torch.save(stored, tmp_path / "weights.pt")
     found = read_checkpoint(tmp_path / "weights.pt")
     assert (found.written_by, found.quick_gelu) == (written_by, quick_gelu)
@@ -59,7 +59,7 @@ def test_safetensors_are_read_like_pickles(tmp_path: Path) -> None:
     assert all(torch.equal(found.tensors[name], value) for name, value in STATE.items())
 
 
-def test_what_lies_outside_the_clip_is_left_out_and_named(tmp_path: Path) -> None:
+def test_tensors_outside_the_clip_are_left_out_and_named(tmp_path: Path) -> None:
     stored = under("image_encoder.model.") | {"classification_head.weight": torch.zeros(3, 8)}
     torch.save({"state_dict": stored}, tmp_path / "weights.pt")
     found = read_checkpoint(tmp_path / "weights.pt")
@@ -76,7 +76,7 @@ def test_a_torchscript_archive_gives_what_torch_jit_gives(tmp_path: Path) -> Non
         assert torch.equal(ours[name], value) and ours[name].dtype == value.dtype, name
 
 
-def test_an_openai_archive_is_recognised_and_its_buffers_are_no_weights(tmp_path: Path) -> None:
+def test_an_openai_archive_is_recognized_and_its_buffers_are_not_weights(tmp_path: Path) -> None:
     found = read_checkpoint(openai_archive(tiny_model(), tmp_path / "archive.pt"))
     assert found.written_by == "OpenAI" and found.quick_gelu is True
     assert sorted(found.tensors) == sorted(STATE)
@@ -84,7 +84,7 @@ def test_an_openai_archive_is_recognised_and_its_buffers_are_no_weights(tmp_path
 
 
 class Surprise:
-    """What a malicious pickle does when it is opened."""
+    """An object whose unpickling runs code."""
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return (print, ("code of the file was run",))
@@ -110,7 +110,7 @@ def test_nothing_in_a_weights_file_is_executed(kind: str, tmp_path: Path, capsys
     assert "code of the file" not in capsys.readouterr().out
 
 
-def test_a_whole_pickled_model_is_refused_with_the_way_out(tmp_path: Path) -> None:
+def test_a_whole_pickled_model_is_refused_with_the_remedy(tmp_path: Path) -> None:
     torch.save(tiny_model(), tmp_path / "model.pt")
     with pytest.raises(UserError, match=r"open_clip.model.CLIP\); nothing in it was executed. .*state_dict\(\)"):
         read_checkpoint(tmp_path / "model.pt")
@@ -126,7 +126,7 @@ def cut(path: Path) -> None:
 def test_half_a_file_is_damaged(write: Callable[[Path], object], tmp_path: Path) -> None:
     write(tmp_path / "weights.pt")
     cut(tmp_path / "weights.pt")
-    with pytest.raises(UserError, match=r"weights.pt: damaged, or no file of weights"):
+    with pytest.raises(UserError, match=r"weights.pt: damaged, or not a file of weights"):
         read_checkpoint(tmp_path / "weights.pt")
 
 
@@ -137,9 +137,9 @@ def test_a_file_without_weights_is_refused(stored: object, message: str, tmp_pat
         read_checkpoint(tmp_path / "weights.pt")
 
 
-def test_an_open_clip_folder_is_no_file_of_weights(tmp_path: Path) -> None:
+def test_an_open_clip_folder_is_not_taken_for_weights(tmp_path: Path) -> None:
     (tmp_path / "open_clip_config.json").touch()
-    with pytest.raises(UserError, match=f"says its own architecture: model.name: local-dir:{tmp_path}"):
+    with pytest.raises(UserError, match=f"has its own architecture. Use model.name: local-dir:{tmp_path}"):
         read_checkpoint(tmp_path)
 
 
@@ -148,7 +148,7 @@ def test_a_folder_without_weights_says_what_it_should_hold(tmp_path: Path) -> No
         read_checkpoint(tmp_path)
 
 
-def test_only_archives_of_torchscript_are_taken_for_one(tmp_path: Path) -> None:
+def test_only_torchscript_archives_are_recognized_as_such(tmp_path: Path) -> None:
     torch.save(STATE, tmp_path / "weights.pt")
     assert not is_torchscript(tmp_path / "weights.pt")
     assert is_torchscript(openai_archive(tiny_model(), tmp_path / "archive.pt"))

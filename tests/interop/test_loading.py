@@ -1,4 +1,4 @@
-"""Weights from elsewhere as a Clip: the right activation, the right architecture, the same features."""
+"""Any CLIP by its name: the right activation, the right architecture, the same features; or what is wrong."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel
 
-from gift_core.artifacts.model_folder import read_provenance
-from gift_core.checkpoints.fitting import fitting_architectures
-from gift_core.checkpoints.loading import load_clip
-from gift_core.clip.building import preprocess_of
-from gift_core.clip.saving import save_clip
+from gift_core.artifacts.atomic import sha256_of
+from gift_core.artifacts.models import read_provenance
+from gift_core.clip.architectures import preprocess_of
+from gift_core.clip.model import save_clip
 from gift_core.errors import UserError
-from tests.checkpoints.weights import features, openai_archive, register, tiny_model
+from gift_core.interop.fitting import fitting_architectures
+from gift_core.interop.loading import load_clip, model_identity, open_model, tag_options
+from gift_core.interop.single_file import save_single_file
 from tests.clip.tiny import CONTEXT
+from tests.interop.weights import features, openai_archive, register, tiny_model
 
 QUICK, PLAIN = tiny_model(quick=True), tiny_model(quick=False)
 
@@ -73,7 +75,7 @@ def test_checkpoints_of_zscl_and_gift_cl_get_quickgelu(tmp_path: Path) -> None:
         ("Tiny-quickgelu", QUICK, r"QuickGELU assumed: .*; for weights trained with GELU: model.name: Tiny"),
     ],
 )
-def test_an_unknown_activation_is_the_named_architectures(
+def test_an_unknown_activation_is_that_of_the_named_architecture(
     name: str, model: torch.nn.Module, note: str, tmp_path: Path
 ) -> None:
     clip = load_clip(name, saved(tmp_path, model.state_dict()), device="cpu")
@@ -92,19 +94,19 @@ def test_an_unknown_activation_is_the_named_architectures(
         ("TinyWide", r"17 of another shape \(positional_embedding is 24 x 16, expected 24 x 32, .* and 14 more\)"),
     ],
 )
-def test_weights_of_another_architecture_are_named(name: str, message: str, tmp_path: Path) -> None:
+def test_weights_of_another_architecture_are_refused_with_its_name(name: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         load_clip(name, saved(tmp_path, PLAIN.state_dict()), device="cpu")
 
 
-def test_weights_near_no_architecture_name_the_nearest_one(tmp_path: Path) -> None:
+def test_weights_of_no_architecture_are_refused_with_the_nearest_name(tmp_path: Path) -> None:
     state = PLAIN.state_dict()
     state["visual.conv1.weight"] = torch.zeros(32, 3, 4, 4)
     with pytest.raises(UserError, match=r"is 32 x 3 x 4 x 4, expected .* nearest architecture is Tiny \(97% of"):
         load_clip("Tiny", saved(tmp_path, state), device="cpu")
 
 
-def test_an_image_tower_alone_is_no_clip(tmp_path: Path) -> None:
+def test_an_image_tower_alone_is_refused(tmp_path: Path) -> None:
     state = {name: value for name, value in PLAIN.state_dict().items() if name.startswith("visual.")}
     with pytest.raises(UserError, match="No architecture of open_clip is near: check that .* image and text tower"):
         load_clip("Tiny", saved(tmp_path, state), device="cpu")
@@ -188,7 +190,7 @@ def test_another_model_of_transformers_is_refused(tmp_path: Path) -> None:
         load_clip(f"local-dir:{tmp_path}", device="cpu")
 
 
-def test_pictures_are_prepared_as_the_released_weights_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_preprocessing_is_that_of_the_released_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert preprocess_of("ViT-B-16-SigLIP")["mean"] == (0.5, 0.5, 0.5)
     assert preprocess_of("ViT-B-16-SigLIP")["resize_mode"] == "squash"
@@ -209,3 +211,53 @@ def test_full_size_weights_name_their_architecture(
     with torch.device("meta"):
         tensors = open_clip.create_model(name, load_weights=False, device="meta").state_dict()
     assert fitting_architectures(tensors) == (expected, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "message"),
+    [
+        ("ViT-B-61", "openai", r"unknown name 'ViT-B-61'\. Did you mean 'ViT-B-16'"),
+        ("ViT-B-16", "openia", r"unknown name 'openia'\. Did you mean 'openai'"),
+        ("ViT-B-16", None, r"model\.pretrained: .*ViT-B-16.*openai"),
+    ],
+)
+def test_an_unknown_name_or_tag_is_refused_with_the_known_ones(
+    name: str, tag: str | None, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    with pytest.raises(UserError, match=message):
+        load_clip(name, tag, device="cpu")
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(UserError, match=r"model\.precision: unknown name 'fp16'"):
+        load_clip("Tiny", device="cpu", precision="fp16")
+
+
+@pytest.mark.parametrize(("tag", "quick"), [("openai", True), ("laion2b_s34b_b88k", False)])
+def test_weights_of_a_tag_get_the_activation_they_were_trained_with(
+    tag: str, quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    assert tag_options("ViT-B-16", tag) == {"pretrained": tag, "force_quick_gelu": quick}
+
+
+def test_an_architecture_takes_a_file_of_weights_and_keeps_them_in_its_folder(tmp_path: Path) -> None:
+    clip = load_clip("Tiny", saved(tmp_path, PLAIN.state_dict()), device="cpu")
+    assert torch.equal(clip.model.get_parameter("visual.proj"), PLAIN.get_parameter("visual.proj"))
+    save_clip(clip, tmp_path / "saved", {})
+    again = load_clip(f"local-dir:{tmp_path / 'saved'}", device="cpu")
+    assert torch.equal(again.model.get_parameter("visual.proj"), PLAIN.get_parameter("visual.proj"))
+
+
+def test_a_command_line_names_folders_and_files_by_their_paths(tmp_path: Path) -> None:
+    clip = load_clip("Tiny", saved(tmp_path, QUICK.state_dict()), device="cpu")
+    save_clip(clip, tmp_path / "folder", {})
+    save_single_file(clip, tmp_path / "model.safetensors", {})
+    for name in ("folder", "model.safetensors"):
+        opened = open_model(str(tmp_path / name), device="cpu")
+        torch.testing.assert_close(features(opened.model), features(clip.model))
+        assert model_identity(str(tmp_path / name))["name"] == str(tmp_path / name)
+    weights = tmp_path / "folder" / "open_clip_model.safetensors"
+    assert model_identity(f"local-dir:{tmp_path / 'folder'}")["sha256"] == sha256_of(weights)
+    assert model_identity("ViT-B-16", "openai") == {"name": "ViT-B-16", "pretrained": "openai"}

@@ -1,4 +1,4 @@
-"""The tensors of a TorchScript archive, read without TorchScript: nothing in the file is executed."""
+"""Reads the tensors of a TorchScript archive without TorchScript. Nothing in the file is executed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DTYPES = {
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether the file is what torch.jit.save writes: a zip with the code of its modules beside the tensors."""
+    """Whether torch.jit.save wrote the file: a zip archive with code and constants beside the tensors."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -31,10 +31,10 @@ def is_torchscript(path: Path) -> bool:
 
 
 def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
-    """Every tensor of the archive's modules by its dotted name, parameters and buffers alike, on the CPU.
+    """All parameters and buffers of the archive's modules by dotted name, on the CPU.
 
-    The archive's pickle may name modules, tensors and lists of numbers; anything else is refused (UnpicklingError).
-    ValueError, KeyError or BadZipFile for a damaged one.
+    UnpicklingError where the archive's pickle names anything but modules, tensors and lists of numbers. ValueError,
+    KeyError or BadZipFile where the archive is damaged.
     """
     with zipfile.ZipFile(path) as archive:
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
@@ -46,7 +46,7 @@ def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
 
 
 class _Module:
-    """Stands for any module of the archive: keeps its attributes, has none of its code."""
+    """Stands for any module of the archive: its attributes without its code."""
 
     def __init__(self) -> None:
         self.attributes: dict[str, Any] = {}
@@ -56,14 +56,14 @@ class _Module:
 
 
 class _TensorsOnly(pickle.Unpickler):
-    """Knows the few names that a TorchScript archive needs, and maps them to harmless ones of this file."""
+    """Accepts only the few names that a TorchScript archive needs, and replaces them by harmless ones."""
 
     def __init__(self, file: Any, archive: zipfile.ZipFile, folder: str) -> None:
         super().__init__(file)
         self._archive, self._folder = archive, folder
 
     def find_class(self, module: str, name: str) -> Any:
-        """What stands for a name in the pickle: only what tensors need; UnpicklingError for every other."""
+        """The replacement of a name in the pickle; UnpicklingError for every name that tensors do not need."""
         if module == "__torch__" or module.startswith("__torch__."):
             return _Module
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
@@ -77,7 +77,7 @@ class _TensorsOnly(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it names {module}.{name}, which no CLIP archive needs")
 
     def persistent_load(self, pid: Any) -> torch.Tensor:
-        """The storage that `pid` names in the archive, as a tensor of one dimension."""
+        """The storage that `pid` names in the archive, as a one-dimensional tensor."""
         _, dtype, key, _, count = pid
         data = bytearray(self._archive.read(f"{self._folder}/data/{key}"))
         return torch.frombuffer(data, dtype=dtype)[:count] if count else torch.empty(0, dtype=dtype)
@@ -90,7 +90,7 @@ def _rebuild(
 
 
 def _first(value: object, *_: object) -> object:
-    """torch.jit._pickle wraps lists of numbers to note their type."""
+    """Functions of torch.jit._pickle only add the type to a list of numbers: the list is their first argument."""
     return value
 
 

@@ -1,1 +1,0 @@
-"""A Clip in the formats of other libraries: transformers, ONNX, one safetensors file."""

@@ -1,0 +1,198 @@
+"""Writes a Clip in the formats of other libraries: transformers, ONNX, one safetensors file.
+
+B images, N texts, L tokens, D features, S side of the model's images.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional
+
+from gift_core.artifacts.atomic import build_folder
+from gift_core.artifacts.json_files import write_json
+from gift_core.artifacts.models import write_provenance
+from gift_core.clip.model import Clip, weights_of
+from gift_core.clip.tokenizers import tokenizer_contents
+from gift_core.errors import UserError, lookup
+from gift_core.interop.single_file import save_single_file
+from gift_core.interop.transformers_format import (
+    TRANSFORMERS_CONFIG,
+    clip_config_of,
+    image_processor_settings,
+    weights_to_transformers,
+)
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
+
+Export = Callable[[Clip, Path, Mapping[str, Any]], None]
+
+SAFETENSORS = "model.safetensors"  # the name that transformers expects, and of our single file
+IMAGE_GRAPH, TEXT_GRAPH, DESCRIPTION = "image.onnx", "text.onnx", "model.json"
+OPSET = 18
+_ONNX_PACKAGES = "pip install 'gift-pipeline[onnx]' (onnx, onnxscript; onnxruntime to run them)"
+# open_clip's special tokens have other names than those of OpenAI and transformers. Their numbers are the same.
+_SPECIAL_TOKENS = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
+
+
+def export_clip(clip: Clip, folder: Path, *, to: str, provenance: Mapping[str, Any]) -> list[Path]:
+    """Write `clip` and provenance.json into `folder` in the format called `to`; returns the files, sorted.
+
+    The folder appears only when it is complete. UserError for an unknown format, and for a model that the format
+    cannot express.
+    """
+    lookup(EXPORTS, to, "export --to")(clip, folder, provenance)
+    return sorted(path for path in folder.iterdir() if path.is_file())
+
+
+def export_transformers(clip: Clip, folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Write a folder that CLIPModel.from_pretrained and CLIPProcessor.from_pretrained load offline.
+
+    UserError with the reason where no CLIPModel computes what `clip` does.
+    """
+    config = clip_config_of(clip.config["model_cfg"])
+    settings = image_processor_settings(clip.config["preprocess_cfg"], clip.image_size)
+    weights = {name.removeprefix("text."): value for name, value in weights_of(clip).items()}
+    weights["logit_scale"] = weights["logit_scale"].reshape(())
+    with build_folder(folder) as unfinished:
+        save_file(weights_to_transformers(weights), unfinished / SAFETENSORS, metadata={"format": "pt"})
+        (unfinished / TRANSFORMERS_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        _write_tokenizer(clip, unfinished)
+        _write_image_processor(settings, unfinished)
+        write_provenance(unfinished, provenance)
+
+
+def export_onnx(clip: Clip, folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Write two ONNX graphs to unit features, for any batch size, and everything needed to use them.
+
+    image.onnx (pixels [B, 3, S, S] -> features [B, D]), text.onnx (tokens [N, L] -> features [N, D]), model.json (the
+    preprocessing and the scale), the tokenizer's files. UserError where the onnx packages are missing or torch cannot
+    export the model.
+    """
+    _require_onnx()
+    length = int(clip.tokenizer(["a"]).shape[1])
+    pixels_BCHW = torch.zeros(2, 3, clip.image_size, clip.image_size)
+    tokens_NL = clip.tokenizer(["a", "b c"])
+    with build_folder(folder) as unfinished:
+        _write_graph(_Features(clip.model, "encode_image"), pixels_BCHW, unfinished / IMAGE_GRAPH, name="pixels")
+        _write_graph(_Features(clip.model, "encode_text"), tokens_NL, unfinished / TEXT_GRAPH, name="tokens")
+        for name, content in tokenizer_contents(clip).items():
+            (unfinished / name).write_bytes(content)
+        write_json(unfinished / DESCRIPTION, _description(clip, length))
+        write_provenance(unfinished, provenance)
+
+
+def export_safetensors(clip: Clip, folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Write model.safetensors, a whole model in one file; load_clip opens it as `local-file:<path>`."""
+    with build_folder(folder) as unfinished:
+        save_single_file(clip, unfinished / SAFETENSORS, provenance)
+        write_provenance(unfinished, provenance)
+
+
+EXPORTS: dict[str, Export] = {
+    "transformers": export_transformers,
+    "onnx": export_onnx,
+    "safetensors": export_safetensors,
+}
+
+
+def clip_tokenizer(context_length: int = 77) -> CLIPTokenizer:
+    """transformers' tokenizer with the byte-pair vocabulary that open_clip ships: 49,408 entries, 48,894 merges.
+
+    # differs: open_clip cleans texts first (ftfy, HTML entities) and pads with 0; transformers does neither.
+    """
+    from open_clip import SimpleTokenizer
+    from transformers import CLIPTokenizer
+
+    source = SimpleTokenizer()
+    vocabulary = {_SPECIAL_TOKENS.get(word, word): number for word, number in source.encoder.items()}
+    return CLIPTokenizer(vocab=vocabulary, merges=list(source.bpe_ranks), model_max_length=context_length)
+
+
+def _write_tokenizer(clip: Clip, folder: Path) -> None:
+    contents = tokenizer_contents(clip)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    if not contents:
+        clip_tokenizer(clip.config["model_cfg"]["text_cfg"].get("context_length", 77)).save_pretrained(folder)
+
+
+def _write_image_processor(settings: Mapping[str, Any], folder: Path) -> None:
+    from transformers import CLIPImageProcessor
+
+    CLIPImageProcessor(**settings).save_pretrained(folder)
+
+
+class _Features(torch.nn.Module):
+    """One tower with normalized features."""
+
+    def __init__(self, model: torch.nn.Module, encode: str) -> None:
+        super().__init__()
+        self.model, self._encode = model, encode
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Unit features [N, D] of N normalized images [N, 3, S, S] or N token rows [N, L]."""
+        return functional.normalize(getattr(self.model, self._encode)(rows), dim=-1)
+
+
+def _write_graph(tower: torch.nn.Module, example: torch.Tensor, path: Path, *, name: str) -> None:
+    with _silent():
+        try:
+            program = torch.onnx.export(
+                tower.eval(),
+                (example,),
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                input_names=[name],
+                output_names=["features"],
+                opset_version=OPSET,
+                verbose=False,
+            )
+        except Exception as error:  # the exporter's own errors do not name the tower
+            reason = " ".join(str(error).split()[:40])
+            raise UserError(f"export --to onnx: {path.name}: torch cannot export this tower: {reason}") from error
+        if program is None:
+            raise UserError(f"export --to onnx: {path.name}: torch made no graph of this tower.")
+        program.save(path)
+
+
+def _description(clip: Clip, length: int) -> dict[str, Any]:
+    """What a program needs, beside the graphs, to classify with them."""
+    return {
+        "opset": OPSET,
+        "image": {"file": IMAGE_GRAPH, "input": "pixels", "output": "features", "size": clip.image_size},
+        "text": {"file": TEXT_GRAPH, "input": "tokens", "output": "features", "context_length": length},
+        "scale": float(clip.scale),
+        "preprocess_cfg": clip.config["preprocess_cfg"],
+        "model_cfg": clip.config["model_cfg"],
+    }
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Hides the exporter's progress on stdout and its warnings."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
+
+
+def _require_onnx() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise UserError(f"export --to onnx: {', '.join(missing)} is not installed. {_ONNX_PACKAGES}.")

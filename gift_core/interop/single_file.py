@@ -1,0 +1,59 @@
+"""A whole model in one safetensors file. Configuration and tokenizer are in the metadata of the file's header."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from gift_core.artifacts.atomic import write_atomically
+from gift_core.clip.model import Clip, require_whole_safetensors, weights_of
+from gift_core.clip.tokenizers import tokenizer_contents
+from gift_core.errors import UserError
+
+# The only key of the metadata: safetensors writes several in an order that changes from run to run. Its value is JSON:
+# {"config": open_clip_config.json, "provenance": ..., "tokenizer": {file name: its text}}.
+KEY = "open_clip"
+_REMEDY = "Give its architecture, and the file as pretrained weights."
+
+
+def save_single_file(clip: Clip, path: Path, provenance: Mapping[str, Any]) -> None:
+    """Write the model and `provenance` for read_single_file; the same model gives the same bytes.
+
+    UserError where a tokenizer file is not text (sentencepiece models).
+    """
+    tokenizer = {name: _text(name, content) for name, content in tokenizer_contents(clip).items()}
+    description = {"config": clip.config, "provenance": dict(provenance), "tokenizer": tokenizer}
+    with write_atomically(path) as unfinished:
+        save_file(weights_of(clip), unfinished, metadata={KEY: json.dumps(description, sort_keys=True)})
+
+
+def read_single_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, bytes]]:
+    """(weights by name, the content of open_clip_config.json, the contents of the tokenizer files by name).
+
+    UserError where the file is missing or damaged, or has no configuration in its metadata.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file. Expected one that `gift export --to safetensors` wrote.")
+    if path.suffix != ".safetensors":
+        raise UserError(f"{path}: not a .safetensors file. {_REMEDY}")
+    require_whole_safetensors(path)
+    with safe_open(path, framework="pt") as file:
+        description = json.loads((file.metadata() or {}).get(KEY, "{}"))
+        if "config" not in description:
+            raise UserError(f"{path}: only weights, no configuration in its metadata. {_REMEDY}")
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is not a mapping)
+    return tensors, description["config"], {name: text.encode() for name, text in description["tokenizer"].items()}
+
+
+def _text(name: str, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        what = f"its tokenizer file {name} is not text and cannot be stored in a safetensors header"
+        raise UserError(f"export: {what}. Use the open_clip folder itself, or --to onnx.") from error

@@ -1,0 +1,293 @@
+"""The CLIP of transformers as open_clip's, and back: configuration, weights, preprocessing.
+
+D features, W width of a tower.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg
+
+from gift_core.errors import UserError
+
+TRANSFORMERS_CONFIG = "config.json"
+TRANSFORMERS_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+TRANSFORMERS_MARK = "vision_model.embeddings.class_embedding"  # a weight that only CLIPModel has under this name
+_PREPROCESSING_FILES = ("processor_config.json", "preprocessor_config.json")
+_ACTIVATIONS = {"quick_gelu": True, "gelu": False}  # hidden_act -> open_clip's quick_gelu
+_ARGMAX = 2  # with this eos_token_id, CLIPTextModel reads the feature at the largest token
+_RESAMPLE = {"bicubic": 3, "bilinear": 2, "nearest": 0}  # Pillow's numbers
+
+# open_clip's settings that CLIPConfig has too, and those that change no feature.
+_SHARED_VISION = ("layers", "width", "head_width", "mlp_ratio", "patch_size", "image_size", "norm_kwargs")
+_SHARED_TEXT = ("layers", "width", "heads", "mlp_ratio", "context_length", "vocab_size", "norm_kwargs")
+_WITHOUT_EFFECT = ("patch_dropout", "timm_model_pretrained", "hf_model_pretrained", "hf_tokenizer_name",
+                   "tokenizer_kwargs", "pool_type", "eos_id", "pad_id", "output_tokens")  # fmt: skip
+
+# CLIPModel's names of weights -> open_clip's.
+_OUTSIDE_LAYERS = {
+    "logit_scale": "logit_scale",
+    "vision_model.embeddings.class_embedding": "visual.class_embedding",
+    "vision_model.embeddings.patch_embedding.weight": "visual.conv1.weight",
+    "vision_model.embeddings.position_embedding.weight": "visual.positional_embedding",
+    "vision_model.pre_layrnorm.weight": "visual.ln_pre.weight",
+    "vision_model.pre_layrnorm.bias": "visual.ln_pre.bias",
+    "vision_model.post_layernorm.weight": "visual.ln_post.weight",
+    "vision_model.post_layernorm.bias": "visual.ln_post.bias",
+    "text_model.embeddings.token_embedding.weight": "token_embedding.weight",
+    "text_model.embeddings.position_embedding.weight": "positional_embedding",
+    "text_model.final_layer_norm.weight": "ln_final.weight",
+    "text_model.final_layer_norm.bias": "ln_final.bias",
+}
+_PROJECTIONS = {
+    "visual_projection.weight": "visual.proj",
+    "text_projection.weight": "text_projection",
+}  # [D, W], [W, D]
+_TOWERS = {"vision_model": "visual.transformer", "text_model": "transformer"}
+_LAYER = {
+    "self_attn.out_proj": "attn.out_proj",
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+}
+_QKV = ("q", "k", "v")
+_THEIR_LAYER = re.compile(r"(vision_model|text_model)\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
+_OUR_LAYER = re.compile(r"(visual\.transformer|transformer)\.resblocks\.(\d+)\.(.+?)[._](weight|bias)")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`; UserError where the file holds none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}). Fetch it again.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected a JSON object, found a {type(value).__name__}. Fetch it again.")
+    return value
+
+
+def model_config_of(config: Mapping[str, Any], location: str) -> dict[str, Any]:
+    """open_clip's model_cfg of transformers' config.json; UserError where open_clip has no such model."""
+    from transformers import CLIPConfig
+
+    if config.get("model_type") != "clip":
+        what = f"model_type is {config.get('model_type')!r}, expected 'clip'"
+        raise UserError(f"{location}: {what}. Only transformers' CLIPModel can be imported.")
+    whole = CLIPConfig.from_dict(dict(config))
+    vision, text = whole.vision_config, whole.text_config
+    quick = {_is_quick_gelu(tower.hidden_act, location) for tower in (vision, text)}
+    if len(quick) > 1 or vision.layer_norm_eps != text.layer_norm_eps:
+        what = "its two towers differ in hidden_act or layer_norm_eps, open_clip's cannot"
+        raise UserError(f"{location}: {what}. Such a model cannot be imported.")
+    norm = {"norm_kwargs": {"eps": vision.layer_norm_eps}} if vision.layer_norm_eps != 1e-5 else {}
+    return {
+        "embed_dim": whole.projection_dim,
+        "quick_gelu": quick.pop(),
+        "vision_cfg": {
+            "image_size": vision.image_size,
+            "layers": vision.num_hidden_layers,
+            "width": vision.hidden_size,
+            "head_width": vision.hidden_size // vision.num_attention_heads,
+            "mlp_ratio": vision.intermediate_size / vision.hidden_size,
+            "patch_size": vision.patch_size,
+            **norm,
+        },
+        "text_cfg": {
+            "context_length": text.max_position_embeddings,
+            "vocab_size": text.vocab_size,
+            "width": text.hidden_size,
+            "heads": text.num_attention_heads,
+            "layers": text.num_hidden_layers,
+            "mlp_ratio": text.intermediate_size / text.hidden_size,
+            **_pooling(text.eos_token_id, text.vocab_size),
+            **norm,
+        },
+    }
+
+
+def clip_config_of(model_config: Mapping[str, Any]) -> dict[str, Any]:
+    """config.json of the CLIPModel that computes what `model_config` does; UserError with the reason if there is none.
+
+    The opposite of model_config_of.
+    """
+    reason = _unsupported(model_config)
+    if reason:
+        raise UserError(f"export: transformers' CLIPModel cannot express this model: {reason}. Export onnx instead.")
+    vision = CLIPVisionCfg(**model_config["vision_cfg"])
+    text = CLIPTextCfg(**model_config["text_cfg"])
+    size = model_config["embed_dim"]
+    shared = {"hidden_act": "quick_gelu" if model_config.get("quick_gelu") else "gelu", "projection_dim": size}
+    return {
+        "model_type": "clip",
+        "architectures": ["CLIPModel"],
+        "projection_dim": size,
+        "vision_config": shared
+        | {
+            "hidden_size": vision.width,
+            "intermediate_size": int(vision.width * vision.mlp_ratio),
+            "num_hidden_layers": vision.layers,
+            "num_attention_heads": vision.width // vision.head_width,
+            "image_size": vision.image_size if isinstance(vision.image_size, int) else vision.image_size[0],
+            "patch_size": vision.patch_size,
+            "layer_norm_eps": (vision.norm_kwargs or {}).get("eps", 1e-5),
+        },
+        "text_config": shared
+        | {
+            "hidden_size": text.width,
+            "intermediate_size": int(text.width * text.mlp_ratio),
+            "num_hidden_layers": text.layers,
+            "num_attention_heads": text.heads,
+            "max_position_embeddings": text.context_length,
+            "vocab_size": text.vocab_size,
+            "layer_norm_eps": (text.norm_kwargs or {}).get("eps", 1e-5),
+            "eos_token_id": text.eos_id if text.pool_type == "eos" else _ARGMAX,
+        },
+    }
+
+
+def activation_beside(path: Path) -> tuple[bool | None, str]:
+    """(whether the weights in `path` need QuickGELU, how that is known), by the config.json beside the file."""
+    config = path.parent / TRANSFORMERS_CONFIG
+    if not config.is_file():
+        return None, f"there is no {TRANSFORMERS_CONFIG} beside it"
+    settings = read_config(config)
+    name = settings.get("vision_config", {}).get("hidden_act", "quick_gelu")
+    return _ACTIVATIONS.get(name), f"{TRANSFORMERS_CONFIG} says hidden_act {name}"
+
+
+def weights_from_transformers(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """CLIPModel's weights under open_clip's names: q, k and v concatenated, projections transposed.
+
+    Weights that CLIPModel does not have keep their names, so that comparing them with a model finds them.
+    """
+    ours: dict[str, torch.Tensor] = {}
+    for name, value in tensors.items():
+        layer = _THEIR_LAYER.fullmatch(name)
+        if name in _OUTSIDE_LAYERS:
+            ours[_OUTSIDE_LAYERS[name]] = value
+        elif name in _PROJECTIONS:
+            ours[_PROJECTIONS[name]] = value.T
+        elif layer and layer[3] in _LAYER:
+            ours[f"{_TOWERS[layer[1]]}.resblocks.{layer[2]}.{_LAYER[layer[3]]}.{layer[4]}"] = value
+        elif layer and layer[3] == "self_attn.q_proj":
+            parts = [tensors.get(name.replace("q_proj", f"{part}_proj")) for part in _QKV]
+            stacked = torch.cat([part for part in parts if part is not None])
+            ours[f"{_TOWERS[layer[1]]}.resblocks.{layer[2]}.attn.in_proj_{layer[4]}"] = stacked
+        elif not (layer and layer[3] in ("self_attn.k_proj", "self_attn.v_proj")):
+            ours[name] = value
+    return ours
+
+
+def weights_to_transformers(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights of an open_clip.CLIP with a vision transformer under CLIPModel's names.
+
+    The opposite of weights_from_transformers. KeyError names a tensor that CLIPModel does not have.
+    """
+    outside = {ours: theirs for theirs, ours in _OUTSIDE_LAYERS.items()}
+    projections = {ours: theirs for theirs, ours in _PROJECTIONS.items()}
+    towers = {ours: theirs for theirs, ours in _TOWERS.items()}
+    layers = {ours: theirs for theirs, ours in _LAYER.items()}
+    theirs: dict[str, torch.Tensor] = {}
+    for name, value in tensors.items():
+        layer = _OUR_LAYER.fullmatch(name)
+        if name in projections:
+            theirs[projections[name]] = value.T.contiguous()
+        elif layer:
+            stem = f"{towers[layer[1]]}.encoder.layers.{layer[2]}"
+            if layer[3] == "attn.in_proj":
+                for part, piece in zip(_QKV, value.chunk(3), strict=True):
+                    theirs[f"{stem}.self_attn.{part}_proj.{layer[4]}"] = piece.contiguous()
+            else:
+                theirs[f"{stem}.{layers[layer[3]]}.{layer[4]}"] = value
+        else:
+            theirs[outside[name]] = value
+    return theirs
+
+
+def preprocess_beside(path: Path) -> dict[str, Any]:
+    """open_clip's preprocess_cfg of the preprocessor_config.json in the folder `path`, or beside the file `path`.
+
+    Empty where there is none.
+    """
+    folder = path if path.is_dir() else path.parent
+    found = [folder / name for name in _PREPROCESSING_FILES if (folder / name).is_file()]
+    if not found:
+        return {}
+    settings = read_config(found[0])
+    settings = settings.get("image_processor", settings)
+    size = settings.get("size", {})
+    squashed = isinstance(size, dict) and "height" in size
+    preprocess = {
+        "mean": settings.get("image_mean"),
+        "std": settings.get("image_std"),
+        "interpolation": {number: name for name, number in _RESAMPLE.items()}.get(settings.get("resample", 3)),
+        "resize_mode": "squash" if squashed else "shortest",
+    }
+    return {key: value for key, value in preprocess.items() if value is not None}
+
+
+def image_processor_settings(preprocess: Mapping[str, Any], side: int) -> dict[str, Any]:
+    """Arguments of CLIPImageProcessor that equal open_clip's `preprocess` at `side` px; UserError if there are none."""
+    square = {"height": side, "width": side}
+    sizes = {
+        "shortest": {"size": {"shortest_edge": side}, "do_center_crop": True, "crop_size": square},
+        "squash": {"size": square, "do_center_crop": False},
+    }
+    mode, interpolation = preprocess["resize_mode"], preprocess["interpolation"]
+    if mode not in sizes or interpolation not in _RESAMPLE:
+        what = f"resize_mode {mode!r} with interpolation {interpolation!r}"
+        raise UserError(f"export: transformers' CLIPImageProcessor has no {what}. Export onnx instead.")
+    return {
+        **sizes[mode],
+        "resample": _RESAMPLE[interpolation],
+        "image_mean": list(preprocess["mean"]),
+        "image_std": list(preprocess["std"]),
+    }
+
+
+def _unsupported(model_config: Mapping[str, Any]) -> str | None:
+    """Why CLIPModel cannot compute what `model_config` does, None where it can."""
+    vision, text = model_config["vision_cfg"], model_config["text_cfg"]
+    if "multimodal_cfg" in model_config:
+        return "it has a caption decoder (CoCa)"
+    if model_config.get("init_logit_bias") is not None:
+        return "it has a logit bias (SigLIP)"
+    if text.get("hf_model_name"):
+        return f"its text tower is {text['hf_model_name']}"
+    if vision.get("timm_model_name"):
+        return f"its image tower is timm's {vision['timm_model_name']}"
+    if isinstance(vision.get("layers"), (list, tuple)):
+        return "its image tower is a ResNet, CLIPModel's is a vision transformer"
+    if text.get("pool_type", "argmax") not in ("argmax", "eos"):
+        return f"its text feature is read by pool_type {text['pool_type']!r}"
+    unknown = [f"vision_cfg.{name}" for name in _unknown_settings(CLIPVisionCfg, vision, _SHARED_VISION)]
+    unknown += [f"text_cfg.{name}" for name in _unknown_settings(CLIPTextCfg, text, _SHARED_TEXT)]
+    return f"CLIPConfig has no setting for {', '.join(unknown)}" if unknown else None
+
+
+def _unknown_settings(kind: Any, settings: Mapping[str, Any], shared: tuple[str, ...]) -> list[str]:
+    """The settings with an effect that differ from open_clip's defaults and that CLIPConfig does not have."""
+    defaults = asdict(kind())
+    return sorted(
+        key for key, value in settings.items() if key not in shared + _WITHOUT_EFFECT and value != defaults[key]
+    )
+
+
+def _is_quick_gelu(name: str, location: str) -> bool:
+    if name not in _ACTIVATIONS:
+        raise UserError(f"{location}: hidden_act {name!r}; open_clip has {', '.join(_ACTIVATIONS)}.")
+    return _ACTIVATIONS[name]
+
+
+def _pooling(end_token: int, entries: int) -> dict[str, Any]:
+    if end_token in (_ARGMAX, entries - 1):
+        return {}
+    return {"pool_type": "eos", "eos_id": end_token}

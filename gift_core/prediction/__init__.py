@@ -1,1 +1,0 @@
-"""Which class the images of any folder show: the images, the classes, the answers."""

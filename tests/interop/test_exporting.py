@@ -1,0 +1,256 @@
+"""transformers, onnxruntime and safetensors load what was exported, and their features are ours."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import open_clip
+import pytest
+import torch
+from open_clip.model import CustomTextCLIP
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from sklearn.datasets import load_sample_images
+from transformers import CLIPModel, CLIPProcessor
+
+from gift_core.artifacts.models import read_provenance
+from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
+from gift_core.clip.images import evaluation_transform
+from gift_core.clip.model import Clip
+from gift_core.errors import UserError
+from gift_core.interop.exporting import OPSET, clip_tokenizer, export_clip
+from gift_core.interop.loading import load_clip
+from tests.clip.families import small_clip
+from tests.clip.tiny import CONTEXT, tiny_clip
+from tests.interop.weights import tiny_model
+
+TEXTS = ["a photo of a Chinese temple.", "naïve café's 12 dogs & a cat!"]
+# Reduced to 16 px it is 24 x 16, so the margins of the crop are even. With odd ones transformers crops one pixel off.
+PHOTOGRAPH = Image.fromarray(load_sample_images().images[0]).crop((0, 0, 640, 426))
+
+
+def our_features(clip: Clip) -> torch.Tensor:
+    with torch.no_grad():
+        image_BD = encode_images(clip, evaluation_transform(clip)(PHOTOGRAPH)[None])
+        return torch.cat([image_BD, encode_tokens(clip, tokenize(clip, TEXTS))])
+
+
+def their_features(folder: Path) -> torch.Tensor:
+    """Features that transformers alone computes from the photograph and the texts."""
+    model, processor = CLIPModel.from_pretrained(folder).eval(), CLIPProcessor.from_pretrained(folder)
+    inputs = processor(text=TEXTS, images=PHOTOGRAPH, return_tensors="pt", padding=True)
+    with torch.no_grad():
+        found = model(**inputs)
+    return torch.cat([found.image_embeds, found.text_embeds])
+
+
+def variant(kind: str) -> Clip:
+    clip = tiny_clip()
+    quick = clip.config | {"model_cfg": clip.config["model_cfg"] | {"quick_gelu": True}}
+    custom = clip.config | {"model_cfg": clip.config["model_cfg"] | {"custom_text": True}}
+    bilinear = clip.config | {"preprocess_cfg": clip.config["preprocess_cfg"] | {"interpolation": "bilinear"}}
+    squashed = clip.config | {"preprocess_cfg": clip.config["preprocess_cfg"] | {"resize_mode": "squash"}}
+    torch.manual_seed(4)
+    return {
+        "GELU": clip,
+        "QuickGELU": dataclasses.replace(clip, model=tiny_model(quick=True), config=quick),
+        "text tower of its own": dataclasses.replace(
+            clip, model=CustomTextCLIP(**clip.config["model_cfg"]).eval(), config=custom
+        ),
+        "bilinear": dataclasses.replace(clip, config=bilinear),
+        "squashed": dataclasses.replace(clip, config=squashed),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["GELU", "QuickGELU", "text tower of its own", "bilinear", "squashed"])
+def test_transformers_gives_our_features_of_a_photograph(kind: str, tmp_path: Path) -> None:
+    clip = variant(kind)
+    files = export_clip(clip, tmp_path / "out", to="transformers", provenance={"format": "transformers"})
+    torch.testing.assert_close(their_features(tmp_path / "out"), our_features(clip), rtol=0, atol=1e-4)
+    assert {"config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json"} <= {
+        path.name for path in files
+    }
+    assert read_provenance(tmp_path / "out") == {"format": "transformers"}
+
+
+def test_the_scale_and_the_logits_are_ours(tmp_path: Path) -> None:
+    clip = tiny_clip()
+    export_clip(clip, tmp_path / "out", to="transformers", provenance={})
+    assert CLIPModel.from_pretrained(tmp_path / "out").logit_scale.exp() == clip.scale
+
+
+def test_an_exported_model_can_be_imported_again(tmp_path: Path) -> None:
+    clip = variant("QuickGELU")
+    export_clip(clip, tmp_path / "out", to="transformers", provenance={})
+    again = load_clip(f"local-dir:{tmp_path / 'out'}", device="cpu")
+    torch.testing.assert_close(our_features(again), our_features(clip), rtol=0, atol=1e-6)
+    assert again.config["preprocess_cfg"]["mean"] == clip.config["preprocess_cfg"]["mean"]
+
+
+def test_the_tokenizer_of_the_mini_model_is_exported(project: Path, tmp_path: Path) -> None:
+    mini = load_clip(f"local-dir:{project / 'data/mini/clip'}", device="cpu")
+    config = tiny_clip().config
+    text = mini.config["model_cfg"]["text_cfg"] | {"width": 16, "heads": 2, "layers": 1}
+    model_cfg = config["model_cfg"] | {"text_cfg": text}
+    towers = {key: value for key, value in text.items() if key != "hf_tokenizer_name"}
+    model = open_clip.CLIP(**(model_cfg | {"text_cfg": towers})).eval()
+    clip = dataclasses.replace(mini, model=model, config=config | {"model_cfg": model_cfg})
+    export_clip(clip, tmp_path / "out", to="transformers", provenance={})
+    torch.testing.assert_close(their_features(tmp_path / "out"), our_features(clip), rtol=0, atol=1e-4)
+
+
+def test_transformers_tokenizer_numbers_texts_as_open_clip_does() -> None:
+    texts = [*TEXTS, "  Two\nlines,   UPPER case ", "日本語 and emoji 🙂", "it's 3.14 <tag> #hash @home", "", "x" * 300]
+    ours_NL = open_clip.SimpleTokenizer(context_length=CONTEXT)(texts)
+    theirs = clip_tokenizer(CONTEXT)(texts, truncation=True, max_length=CONTEXT).input_ids
+    for row_L, numbers in zip(ours_NL, theirs, strict=True):
+        end = int(row_L.argmax()) + 1
+        assert row_L[:end].tolist() == numbers
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("RN50", "its image tower is a ResNet"),
+        ("convnext_base_w", "its image tower is timm's convnext_atto"),
+        ("ViT-B-16-SigLIP", r"it has a logit bias \(SigLIP\)"),
+        ("coca_ViT-B-32", r"it has a caption decoder \(CoCa\)"),
+        ("ViT-H-14-CLIPA", "its text feature is read by pool_type 'last'"),
+    ],
+)
+def test_what_clipmodel_cannot_express_is_refused_with_the_reason(name: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"CLIPModel cannot express this model: {reason}.*Export onnx instead"):
+        export_clip(small_clip(name), tmp_path / "out", to="transformers", provenance={})
+    assert not (tmp_path / "out").exists()
+
+
+def test_settings_that_clipconfig_lacks_are_named(tmp_path: Path) -> None:
+    clip = tiny_clip()
+    clip.config["model_cfg"]["vision_cfg"]["no_ln_pre"] = True
+    clip.config["model_cfg"]["text_cfg"]["no_causal_mask"] = True
+    with pytest.raises(UserError, match=r"has no setting for vision_cfg.no_ln_pre, text_cfg.no_causal_mask"):
+        export_clip(clip, tmp_path / "out", to="transformers", provenance={})
+
+
+MINI_TEXTS = ["a photo of a red snowman.", "upwards arrow", "a cat"]
+
+
+def run(path: Path, rows: torch.Tensor) -> torch.Tensor:
+    """What onnxruntime computes from `rows`."""
+    session = onnxruntime.InferenceSession(path)
+    [given], [wanted] = session.get_inputs(), session.get_outputs()
+    assert wanted.name == "features"
+    return torch.from_numpy(session.run(None, {given.name: rows.numpy()})[0])
+
+
+def assert_same_features(clip: Clip, folder: Path, tokens_NL: torch.Tensor) -> None:
+    for count in (1, len(tokens_NL)):
+        pixels_BCHW = torch.randn(count, 3, clip.image_size, clip.image_size)
+        with torch.no_grad():
+            image_BD, text_ND = encode_images(clip, pixels_BCHW), encode_tokens(clip, tokens_NL[:count])
+        torch.testing.assert_close(run(folder / "image.onnx", pixels_BCHW), image_BD, rtol=0, atol=1e-4)
+        torch.testing.assert_close(run(folder / "text.onnx", tokens_NL[:count]), text_ND, rtol=0, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def mini(project: Path) -> Clip:
+    """The mini model."""
+    return load_clip(f"local-dir:{project / 'data/mini/clip'}", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def exported(mini: Clip, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The mini model's ONNX folder."""
+    folder = tmp_path_factory.mktemp("onnx") / "out"
+    export_clip(mini, folder, to="onnx", provenance={"format": "onnx"})
+    return folder
+
+
+def test_onnxruntime_gives_the_mini_models_features_for_any_batch(mini: Clip, exported: Path) -> None:
+    assert_same_features(mini, exported, mini.tokenizer(MINI_TEXTS))
+    files = {path.name for path in exported.iterdir()}
+    assert {"image.onnx", "text.onnx", "model.json", "tokenizer.json", "provenance.json"} <= files
+
+
+def test_onnxruntime_gives_a_vision_transformers_features(tmp_path: Path) -> None:
+    clip = tiny_clip()
+    export_clip(clip, tmp_path / "out", to="onnx", provenance={})
+    assert_same_features(clip, tmp_path / "out", clip.tokenizer(TEXTS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ViT-B-16-SigLIP", "convnext_base_w", "MobileCLIP-S1"])
+def test_onnxruntime_gives_the_features_of_timms_towers(name: str, tmp_path: Path) -> None:
+    clip = small_clip(name)
+    clip.config["model_cfg"]["text_cfg"].pop("hf_tokenizer_name", None)  # its tokenizer is made up, and has no files
+    tokens_NL = clip.tokenizer(["3 4", "5", "6 7"])
+    numbered = dataclasses.replace(clip, tokenizer=lambda texts: tokens_NL[: len(texts)])
+    export_clip(numbered, tmp_path / "out", to="onnx", provenance={})
+    assert_same_features(numbered, tmp_path / "out", tokens_NL)
+
+
+def test_the_description_says_how_to_use_the_graphs(mini: Clip, exported: Path) -> None:
+    said = json.loads((exported / "model.json").read_text())
+    assert said["opset"] == OPSET == onnx.load(exported / "image.onnx").opset_import[0].version
+    assert said["image"]["size"] == 64 and said["text"]["context_length"] == 20
+    assert said["scale"] == float(mini.scale) and said["preprocess_cfg"] == mini.config["preprocess_cfg"]
+
+
+def test_missing_onnx_packages_are_reported_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"onnx, onnxscript is not installed. pip install 'gift-pipeline\[onnx\]'"):
+        export_clip(tiny_clip(), tmp_path / "out", to="onnx", provenance={})
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_single_file_loads_back_with_its_tokenizer(mini: Clip, tmp_path: Path) -> None:
+    export_clip(mini, tmp_path / "out", to="safetensors", provenance={"format": "safetensors"})
+    again = load_clip(f"local-file:{tmp_path / 'out' / 'model.safetensors'}", device="cpu")
+    assert torch.equal(
+        encode_tokens(again, tokenize(again, MINI_TEXTS)), encode_tokens(mini, tokenize(mini, MINI_TEXTS))
+    )
+    assert again.config == mini.config
+    for name, value in mini.model.state_dict().items():
+        assert torch.equal(again.model.state_dict()[name], value), name
+
+
+def test_safetensors_alone_reads_weights_and_configuration(mini: Clip, project: Path, tmp_path: Path) -> None:
+    export_clip(mini, tmp_path / "out", to="safetensors", provenance={"format": "safetensors"})
+    path = tmp_path / "out" / "model.safetensors"
+    assert sorted(load_file(path)) == sorted(mini.model.state_dict())
+    with safe_open(path, framework="pt") as file:
+        described = json.loads(file.metadata()["open_clip"])
+    assert described["config"] == mini.config
+    assert described["provenance"] == {"format": "safetensors"}
+    assert described["tokenizer"]["tokenizer.json"] == (project / "data/mini/clip/tokenizer.json").read_text()
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        export_clip(tiny_clip(), tmp_path / name, to="safetensors", provenance={})
+    assert (tmp_path / "one/model.safetensors").read_bytes() == (tmp_path / "two/model.safetensors").read_bytes()
+
+
+def test_a_file_with_only_weights_is_refused_with_the_way_to_load_it(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / "weights.safetensors")
+    with pytest.raises(UserError, match="only weights, no configuration .* Give its architecture"):
+        load_clip(f"local-file:{tmp_path / 'weights.safetensors'}", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("missing.safetensors", "no such file"), ("weights.pt", "not a .safetensors file")]
+)
+def test_other_files_are_refused(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"")
+    with pytest.raises(UserError, match=message):
+        load_clip(f"local-file:{tmp_path / name}", device="cpu")
+
+
+def test_an_unknown_format_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown name 'onxx'. Did you mean 'onnx'"):
+        export_clip(tiny_clip(), tmp_path / "out", to="onxx", provenance={})
