@@ -21,11 +21,9 @@ from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PRETRAINED, PRETRAIN
 from gift_core.artifacts.atomic import sha256_of
 from gift_core.artifacts.model_folder import model_hash
 from gift_core.artifacts.task import StoredImage, TaskInfo, index_task, read_task
-from gift_core.clip.ahead import drawn
-from gift_core.clip.folder import load_folder
-from gift_core.clip.model import Clip
-from gift_core.clip.pixels import KEPT_BYTES, Allowance, PixelStore, evaluation_preparation
-from gift_core.clip.zero_shot import class_features, image_features, predict
+from gift_core.clip.encoding import class_features, image_features, predict
+from gift_core.clip.images import CACHE_BYTES, CacheBudget, PixelCache, evaluation_preparation, prefetched
+from gift_core.clip.model import Clip, load_folder
 from gift_core.errors import ContractError, UserError
 from gift_core.progress import progress, progress_bar
 
@@ -130,7 +128,9 @@ def evaluate_class_incremental(inputs: EvaluationInputs) -> Measurement:
     newest = list(inputs.tasks)[-1]
     models = {name: inputs.models[name] for name in (PRETRAINED, newest)}
     batch_size = inputs.settings.batch_size
-    test_sets = [TestSet(folder, batch_size=batch_size, allowance=Allowance(0)) for folder in inputs.tasks.values()]
+    test_sets = [
+        TestSet(folder, batch_size=batch_size, cache_budget=CacheBudget(0)) for folder in inputs.tasks.values()
+    ]
     require_distinct_classes([test_set.task for test_set in test_sets])
     hashes = _hashes(models, inputs.tasks)
     _require_same(inputs.previous, hashes, inputs.method)
@@ -190,11 +190,11 @@ class TestSet:
     that read the same object must share their preprocessing. UserError where there are no test images.
     """
 
-    def __init__(self, folder: Path, *, batch_size: int, allowance: Allowance) -> None:
+    def __init__(self, folder: Path, *, batch_size: int, cache_budget: CacheBudget) -> None:
         self.task = read_task(folder)
         self.batch_size = batch_size
-        self._folder, self._allowance = folder, allowance
-        self._store: PixelStore | None = None
+        self._folder, self._allowance = folder, cache_budget
+        self._store: PixelCache | None = None
         if not len(self):
             raise UserError(f"{folder}: the task has no test images. Give it some and run stage ingest again.")
 
@@ -210,12 +210,12 @@ class TestSet:
     def batches(self, clip: Clip) -> Iterator[torch.Tensor]:
         """Yields the images in their order under the evaluation transform, uint8 [B, 3, S, S]."""
         reads = [image.read for image in self._images]
-        store = self._store = self._store or PixelStore(reads, evaluation_preparation(clip), self._allowance)
+        store = self._store = self._store or PixelCache(reads, evaluation_preparation(clip), self._allowance)
 
         def batch(number: int) -> torch.Tensor:
             return torch.stack(store.fetch(range(len(self))[number * self.batch_size :][: self.batch_size]))
 
-        with closing(drawn(batch, -(-len(self) // self.batch_size), device=clip.device)) as batches:
+        with closing(prefetched(batch, -(-len(self) // self.batch_size), device=clip.device)) as batches:
             yield from batches
 
     def class_features(self, clip: Clip) -> torch.Tensor:
@@ -289,8 +289,11 @@ class _Accuracies:
 
     def _open(self, task: int) -> TestSet:
         if self._test_set is None or self._test_set[0] != task:
-            allowance = Allowance(KEPT_BYTES if task == len(self._tasks) - 1 else 0)
-            self._test_set = task, TestSet(self._tasks[task], batch_size=self._settings.batch_size, allowance=allowance)
+            cache_budget = CacheBudget(CACHE_BYTES if task == len(self._tasks) - 1 else 0)
+            self._test_set = (
+                task,
+                TestSet(self._tasks[task], batch_size=self._settings.batch_size, cache_budget=cache_budget),
+            )
         return self._test_set[1]
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from PIL import UnidentifiedImageError
 
-from gift_core.artifacts.json_files import read_json, require_fields
+from gift_core.artifacts.atomic import read_json, require_fields
 from gift_core.artifacts.task import STAGE
 from gift_core.errors import UserError
 from gift_core.layout import Layout

@@ -19,8 +19,7 @@ def finetune(
     with open_stage("finetune", params, root, method=method, task=task) as stage:
         from gift_core.artifacts.atomic import require_free_bytes
         from gift_core.clip.device import resolve_device
-        from gift_core.clip.folder import load_folder
-        from gift_core.clip.saving import save_clip
+        from gift_core.clip.model import load_folder, save_clip
         from gift_core.methods import build_method, load_fisher, load_replay, load_training_data
         from gift_core.training.loop import finetune as train
         from gift_core.training.loop import require_trainable

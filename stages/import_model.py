@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.cells import PARAMS, ROOT, Cell, Params, Root, open_cell
+from stages.stage import PARAMS, ROOT, Params, Root, Stage, open_stage
 
 
 def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
     """Load the pre-trained CLIP and save it as an open_clip folder, from which every method starts."""
-    with open_cell("import_model", params, root) as cell:
+    with open_stage("import_model", params, root) as cell:
         from gift_core.artifacts.accuracy import write_empty_accuracy
-        from gift_core.artifacts.atomic import require_free_bytes
-        from gift_core.artifacts.json_files import write_json
-        from gift_core.artifacts.models import model_hash
+        from gift_core.artifacts.atomic import require_free_bytes, write_json
+        from gift_core.artifacts.model_folder import model_hash
         from gift_core.clip.model import save_clip
         from gift_core.interop.loading import load_clip
 
@@ -31,7 +30,7 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
         _note_unwatched(cell, model.pretrained or model.name.partition(":")[2])
 
 
-def _note_unwatched(cell: Cell, location: str) -> None:
+def _note_unwatched(cell: Stage, location: str) -> None:
     """Prints a note where the model is on this disk, but in no folder that import_model depends on in dvc.yaml."""
     path = Path(location).absolute()
     watched = [cell.layout.raw("models").absolute(), Path("data/mini/clip").absolute()]

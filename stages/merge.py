@@ -22,9 +22,9 @@ Out = Annotated[Path, typer.Option(help="The folder to write.", show_default=Fal
 def merge(start: Start, new: New, alpha: Alpha, out: Out) -> None:
     """Mix the weights of two models: alpha * B + (1 - alpha) * A (WiSE-FT). The result is an open_clip folder."""
     from gift_core.artifacts.atomic import require_free_bytes
+    from gift_core.averaging import merge_clips
     from gift_core.clip.model import save_clip
     from gift_core.interop.loading import model_identity, open_model
-    from gift_core.weights import merge_clips
 
     require_new(out)
     old_clip, new_clip = open_model(start, device="cpu"), open_model(new, device="cpu")

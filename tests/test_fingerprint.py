@@ -54,6 +54,13 @@ PRINT = "import sys; from gift_core.fingerprint import CodeBase; from pathlib im
 PRINT += "print(CodeBase(root).fingerprint(root / 'gift_core' / 'a.py')['gift_core/a.py'])"
 
 
+def find_python(version: str) -> str | None:
+    """The command of a Python version that is installed and starts."""
+    python = shutil.which(f"python{version}")
+    starts = python and subprocess.run([python, "--version"], capture_output=True).returncode == 0
+    return python if starts else None
+
+
 def project(folder: Path, **modules: str) -> Path:
     """A project with the modules gift_core/<name>.py."""
     (folder / "gift_core").mkdir(parents=True)
@@ -76,7 +83,7 @@ def test_the_fingerprint_of_a_sample_is_the_recorded_one(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13", "3.14"])
 def test_other_python_versions_compute_the_recorded_fingerprint(tmp_path: Path, version: str) -> None:
-    python = shutil.which(f"python{version}")
+    python = find_python(version)
     if python is None:
         pytest.skip(f"Python {version} is not installed")
     command = [python, "-c", PRINT, str(project(tmp_path, a=SAMPLE))]
@@ -85,7 +92,7 @@ def test_other_python_versions_compute_the_recorded_fingerprint(tmp_path: Path, 
 
 
 def test_two_versions_agree_on_every_module_of_the_project() -> None:
-    others = [shutil.which(f"python3.{minor}") for minor in (10, 11, 12, 13, 14) if minor != sys.version_info.minor]
+    others = [find_python(f"3.{minor}") for minor in (10, 11, 12, 13, 14) if minor != sys.version_info.minor]
     python = next(filter(None, others), None)
     if python is None:
         pytest.skip("no second Python version is installed")

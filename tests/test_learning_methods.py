@@ -19,8 +19,7 @@ import torch
 from gift_core.artifacts.fisher import FISHER, read_fisher
 from gift_core.clip.batches import TaskBatch
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
-from gift_core.clip.model import Clip
-from gift_core.clip.saving import save_clip
+from gift_core.clip.model import Clip, save_clip
 from gift_core.layout import Layout
 from gift_core.methods import build_method
 from gift_core.replay.pairs import ReplayBatch

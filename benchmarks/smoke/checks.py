@@ -18,7 +18,7 @@ from gift_core.artifacts.prompts import read_prompts
 from gift_core.artifacts.report_json import read_metrics
 from gift_core.artifacts.shards import iterate_pairs
 from gift_core.artifacts.task import SPLITS, iterate_task, read_task
-from gift_core.clip.saving import LOSSES
+from gift_core.clip.model import LOSSES
 
 
 class SmokeError(AssertionError):

@@ -14,8 +14,7 @@ from open_clip.model import get_model_preprocess_cfg
 from safetensors.torch import save_file
 
 from gift_core.artifacts.atomic import build_folder
-from gift_core.artifacts.losses import write_losses
-from gift_core.artifacts.models import CONFIG, WEIGHTS, write_provenance
+from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, write_losses, write_provenance
 from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
 from gift_core.clip.architectures import require_supported
 from gift_core.clip.tokenizers import (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import open_clip
 import torch
 
-from gift_core.artifacts.models import CONFIG
+from gift_core.artifacts.model_folder import CONFIG
 from gift_core.errors import UserError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from gift_core.artifacts.models import CONFIG
+from gift_core.artifacts.model_folder import CONFIG
 from gift_core.clip.model import require_whole_safetensors
 from gift_core.errors import UserError
 from gift_core.interop.torchscript import is_torchscript, read_torchscript

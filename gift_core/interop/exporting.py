@@ -18,9 +18,8 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from gift_core.artifacts.atomic import build_folder
-from gift_core.artifacts.json_files import write_json
-from gift_core.artifacts.models import write_provenance
+from gift_core.artifacts.atomic import build_folder, write_json
+from gift_core.artifacts.model_folder import write_provenance
 from gift_core.clip.model import Clip, weights_of
 from gift_core.clip.tokenizers import tokenizer_contents
 from gift_core.errors import UserError, lookup

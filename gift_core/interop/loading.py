@@ -9,7 +9,7 @@ import open_clip
 import torch
 
 from gift_core.artifacts.atomic import sha256_of
-from gift_core.artifacts.models import CONFIG, WEIGHTS
+from gift_core.artifacts.model_folder import CONFIG, WEIGHTS
 from gift_core.clip.architectures import (
     CLIP_VOCABULARY,
     architecture_config,

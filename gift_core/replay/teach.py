@@ -30,12 +30,9 @@ from gift_core.artifacts.fisher import FISHER, Fisher, Floats, read_fisher, writ
 from gift_core.artifacts.shards import Pair, iterate_pairs
 from gift_core.artifacts.task import index_task, read_task
 from gift_core.artifacts.teacher_source import write_source
-from gift_core.clip.encoding import tokenize
-from gift_core.clip.images import evaluation_pixels
+from gift_core.clip.encoding import class_prompts, stream_image_features, token_features, tokenize
+from gift_core.clip.images import CacheBudget, Read, evaluation_pixels, in_memory
 from gift_core.clip.model import Clip
-from gift_core.clip.pixels import Allowance, Read, in_memory
-from gift_core.clip.streams import stream_image_features
-from gift_core.clip.zero_shot import class_prompts, token_features
 from gift_core.progress import progress
 from gift_core.replay.exemplars import choose_exemplars
 from gift_core.replay.fisher import estimate_fisher
@@ -131,7 +128,7 @@ def load_pairs(clip: Clip, options: Any, source: ReplaySource) -> Replay:
         features,
         batch_size=source.batch_size,
         names=source.names,
-        allowance=Allowance(),
+        cache_budget=CacheBudget(),
     )
 
 
@@ -222,7 +219,7 @@ def _load_unpaired(clip: Clip, images: Sequence[Read], source: ReplaySource) -> 
         read_text_features(source.teacher / TEXT_FEATURES),
         batch_size=source.batch_size,
         names=source.names,
-        allowance=Allowance(),
+        cache_budget=CacheBudget(),
     )
 
 

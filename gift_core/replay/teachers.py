@@ -16,11 +16,9 @@ from gift_core.artifacts.features import Features
 from gift_core.artifacts.model_folder import model_hash
 from gift_core.artifacts.shards import Pair
 from gift_core.averaging import interpolate
-from gift_core.clip.folder import load_folder
-from gift_core.clip.model import Clip
-from gift_core.clip.pixels import in_memory
-from gift_core.clip.streams import stream_image_features
-from gift_core.clip.zero_shot import text_features
+from gift_core.clip.encoding import stream_image_features, text_features
+from gift_core.clip.images import in_memory
+from gift_core.clip.model import Clip, load_folder
 from gift_core.errors import UserError
 from gift_core.progress import progress
 

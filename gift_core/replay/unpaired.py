@@ -14,9 +14,8 @@ from gift_core.artifacts.features import ImageFeatures, TextFeatures
 from gift_core.clip.batches import ShuffledIndices
 from gift_core.clip.device import to_device
 from gift_core.clip.encoding import causal_tower, end_positions, trim_rows
-from gift_core.clip.images import normalise
+from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation, normalize
 from gift_core.clip.model import Clip
-from gift_core.clip.pixels import Allowance, PixelStore, Read, evaluation_preparation
 from gift_core.errors import ContractError, UserError
 from gift_core.replay.pairs import ReplayBatch
 from gift_core.seeds import seed_for
@@ -39,7 +38,7 @@ class UnpairedReplay:
         *,
         batch_size: int,
         names: tuple[str | int, ...],
-        allowance: Allowance,
+        cache_budget: CacheBudget,
     ) -> None:
         if len(images) != len(image_features.keys):
             raise ContractError(
@@ -47,7 +46,7 @@ class UnpairedReplay:
                 "Run the stage teach again for this step."
             )
         self._clip = clip
-        self._store = PixelStore(images, evaluation_preparation(clip), allowance)
+        self._store = PixelCache(images, evaluation_preparation(clip), cache_budget)
         self._tokens_PL = trim_rows(clip.model, torch.tensor(text_features.tokens_PL)).to(clip.device)
         self._teacher_image_ND = torch.tensor(image_features.image_ND, device=clip.device)
         self._teacher_text_PD = torch.tensor(text_features.text_PD, device=clip.device)
@@ -58,7 +57,7 @@ class UnpairedReplay:
         chosen = torch.from_numpy(self._indices.draw(step))
         pixels_MCHW = to_device(torch.stack(self._store.fetch(chosen.tolist())), self._clip.device)
         batch = ReplayBatch(
-            images_MCHW=normalise(self._clip, pixels_MCHW),
+            images_MCHW=normalize(self._clip, pixels_MCHW),
             tokens_ML=self._tokens_PL,
             prompt_ids_M=torch.arange(len(self._tokens_PL), device=self._clip.device),
             teacher_image_MD=self._teacher_image_ND[to_device(chosen, self._clip.device)],

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import torch
 
-from gift_core.clip.ahead import drawn
 from gift_core.clip.batches import TaskBatch, TaskBatches
 from gift_core.clip.encoding import tokenize
+from gift_core.clip.images import prefetched
 from gift_core.clip.model import FROZEN, Clip
 from gift_core.config import TrainingConfig
 from gift_core.consolidation import Consolidation
@@ -112,7 +112,7 @@ def run_iterations(
         scaler=update.scaler,
     )
     rows: list[LossRow] = []
-    batches = drawn(lambda index: (task_batches.draw(index), replay.draw(index)), len(rates), device=clip.device)
+    batches = prefetched(lambda index: (task_batches.draw(index), replay.draw(index)), len(rates), device=clip.device)
     with closing(batches):
         for index, (batch, replayed) in enumerate(progress(batches, len(rates), "iterations")):
             optimizer.zero_grad()

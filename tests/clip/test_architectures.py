@@ -18,10 +18,9 @@ from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.model import FROZEN, Clip, load_folder, save_clip
 from gift_core.errors import UserError
 from gift_core.interop.loading import load_clip
-from gift_core.objectives.align import ImageTextAlignment
-from gift_core.objectives.distill import ContrastiveDistillation
-from gift_core.objectives.encodings import ReplayEncodings
+from gift_core.losses import align, distill
 from tests.clip.families import SMALL, small_clip, small_config, without_the_hub
+from tests.pair_features import pair_features
 
 REFUSED = {"coca_base": "its vocabulary has 64000 entries, and open_clip names no tokenizer for it"}
 TEXTS = ["3 4 5", "6 7", "8 9 10 11"]
@@ -68,8 +67,8 @@ def test_an_iteration_with_gifts_losses_changes_both_towers(name: str, monkeypat
     teacher_BD, teacher_ND = (features.detach().roll(1, 0) for features in encoded(clip))
     image_BD, text_ND = encoded(clip)
     torch.testing.assert_close(image_BD.norm(dim=1), torch.ones(len(TEXTS)))
-    encodings = ReplayEncodings(image_BD, text_ND, teacher_BD, teacher_ND, torch.arange(len(TEXTS)), clip.scale)
-    loss = ContrastiveDistillation(2.0)(encodings) + ImageTextAlignment(0.2)(encodings)
+    encodings = pair_features(image_BD, text_ND, teacher_BD, teacher_ND, torch.arange(len(TEXTS)), clip.scale)
+    loss = distill(2.0)(encodings) + align(0.2)(encodings)
     loss.backward()
     with_gradient = {name for name, value in clip.trainable().items() if value.grad is not None and value.grad.any()}
     assert any(name.startswith("visual.") for name in with_gradient)

@@ -15,8 +15,8 @@ from torch.nn import functional
 from gift_core import evaluation
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
 from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_task
-from gift_core.clip.folder import load_folder
 from gift_core.clip.images import decode, evaluation_transform
+from gift_core.clip.model import load_folder
 from gift_core.errors import ContractError, UserError
 from gift_core.evaluation import (
     PROTOCOLS,

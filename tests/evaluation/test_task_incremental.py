@@ -12,8 +12,7 @@ import torch
 
 from gift_core import evaluation
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
-from gift_core.clip.model import Clip
-from gift_core.clip.saving import save_clip
+from gift_core.clip.model import Clip, save_clip
 from gift_core.errors import ContractError
 from gift_core.evaluation import (
     Measurement,

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_sample_images
 from transformers import CLIPModel, CLIPProcessor
 
-from gift_core.artifacts.models import read_provenance
+from gift_core.artifacts.model_folder import read_provenance
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_transform
 from gift_core.clip.model import Clip

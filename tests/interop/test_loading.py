@@ -12,7 +12,7 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 from gift_core.artifacts.atomic import sha256_of
-from gift_core.artifacts.models import read_provenance
+from gift_core.artifacts.model_folder import read_provenance
 from gift_core.clip.architectures import preprocess_of
 from gift_core.clip.model import save_clip
 from gift_core.errors import UserError

@@ -7,11 +7,9 @@ import pytest
 import torch
 
 from gift_core.artifacts.features import ImageFeatures, TextFeatures
-from gift_core.clip.encoding import encode_images, encode_tokens
-from gift_core.clip.images import evaluation_pixels
+from gift_core.clip.encoding import encode_images, encode_tokens, image_features, text_features
+from gift_core.clip.images import CacheBudget, evaluation_pixels, in_memory
 from gift_core.clip.model import Clip
-from gift_core.clip.pixels import Allowance, in_memory
-from gift_core.clip.zero_shot import image_features, text_features
 from gift_core.errors import ContractError
 from gift_core.replay.unpaired import UnpairedReplay
 from tests.clip.tiny import png, tiny_clip
@@ -33,7 +31,7 @@ def said_of_texts(clip: Clip) -> TextFeatures:
     return TextFeatures(TEXTS, tokens_PL, text_features(clip, TEXTS, batch_size=4).numpy(), {})
 
 
-def bank(*, batch_size: int = 2, seed: int = 1, allowance: Allowance | None = None) -> UnpairedReplay:
+def bank(*, batch_size: int = 2, seed: int = 1, cache_budget: CacheBudget | None = None) -> UnpairedReplay:
     return UnpairedReplay(
         CLIP,
         READS,
@@ -41,7 +39,7 @@ def bank(*, batch_size: int = 2, seed: int = 1, allowance: Allowance | None = No
         said_of_texts(CLIP),
         batch_size=batch_size,
         names=("test", seed),
-        allowance=allowance or Allowance(),
+        cache_budget=cache_budget or CacheBudget(),
     )
 
 
@@ -83,7 +81,7 @@ def test_a_batch_is_the_same_each_time_and_another_with_another_seed() -> None:
 
 def test_batches_do_not_depend_on_how_many_images_are_kept() -> None:
     for step in range(5):
-        ((found,), (expected,)) = (replay.draw(step) for replay in (bank(allowance=Allowance(1000)), bank()))
+        ((found,), (expected,)) = (replay.draw(step) for replay in (bank(cache_budget=CacheBudget(1000)), bank()))
         assert torch.equal(found.images_MCHW, expected.images_MCHW)
         assert torch.equal(found.teacher_image_MD, expected.teacher_image_MD)
 
@@ -97,5 +95,5 @@ def test_features_of_other_images_name_the_stage_to_run() -> None:
             said_of_texts(CLIP),
             batch_size=2,
             names=("test",),
-            allowance=Allowance(),
+            cache_budget=CacheBudget(),
         )

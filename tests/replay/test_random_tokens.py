@@ -11,8 +11,7 @@ import torch
 from open_clip.model import CustomTextCLIP
 
 from gift_core.clip.encoding import SHORTEST_ROWS, encode_tokens
-from gift_core.clip.folder import load_folder
-from gift_core.clip.model import Clip
+from gift_core.clip.model import Clip, load_folder
 from gift_core.errors import UserError
 from gift_core.replay.unpaired import random_token_rows
 from tests.clip.tiny import CONTEXT, tiny_clip, tiny_config

@@ -21,7 +21,7 @@ from gift_core.artifacts.features import (
 )
 from gift_core.artifacts.fisher import FISHER, Fisher, read_fisher
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
-from gift_core.clip.images import evaluation_pixels, normalise
+from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip
 from gift_core.config import MethodConfig
 from gift_core.layout import Layout
@@ -95,7 +95,7 @@ def require_said_by(teacher: Teacher, batch: ReplayBatch) -> None:
 def places_of(batch: ReplayBatch, images: list[bytes]) -> list[int]:
     """Which of `images`, under the evaluation transform, each row of the batch is."""
     clip = tiny_clip()
-    known = normalise(clip, evaluation_pixels(clip, images))
+    known = normalize(clip, evaluation_pixels(clip, images))
     return [[torch.equal(row, image) for image in known].index(True) for row in batch.images_MCHW]
 
 
@@ -276,7 +276,7 @@ def test_diagonals_are_of_the_teacher_on_its_pairs(
 ) -> None:
     """Pair by pair in plain autograd: seven pairs contrast in batches of 4 and 3, the others' features held fixed."""
     clip = teachers["digits"].clip
-    images = normalise(clip, evaluation_pixels(clip, [png(150 + row) for row in range(7)]))
+    images = normalize(clip, evaluation_pixels(clip, [png(150 + row) for row in range(7)]))
     tokens = tokenize(clip, list(CAPTIONS))
     weight = clip.model.get_parameter("visual.proj")
     squares = torch.zeros_like(weight)

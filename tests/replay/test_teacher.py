@@ -10,7 +10,7 @@ import torch
 
 from gift_core.artifacts.shards import Pair
 from gift_core.clip.encoding import encode_images, encode_tokens
-from gift_core.clip.pixels import Allowance
+from gift_core.clip.images import CacheBudget
 from gift_core.errors import ContractError, UserError
 from gift_core.replay.pairs import NoReplay, PairReplay
 from gift_core.replay.teach import encode_pairs
@@ -48,7 +48,7 @@ def test_replay_draws_pairs_with_their_own_teacher_features() -> None:
         image_MD=features.image_MD[::-1].copy(),
         text_MD=features.text_MD[::-1].copy(),
     )
-    (batch,) = PairReplay(clip, PAIRS, shuffled, batch_size=4, names=("test",), allowance=Allowance()).draw(0)
+    (batch,) = PairReplay(clip, PAIRS, shuffled, batch_size=4, names=("test",), cache_budget=CacheBudget()).draw(0)
     with torch.no_grad():
         torch.testing.assert_close(encode_images(clip, batch.images_MCHW), batch.teacher_image_MD)
         torch.testing.assert_close(encode_tokens(clip, batch.tokens_ML), batch.teacher_text_MD)
@@ -59,7 +59,7 @@ def test_replay_draws_pairs_with_their_own_teacher_features() -> None:
 def test_replay_shows_every_pair_once_an_epoch() -> None:
     clip = tiny_clip()
     features = encode_pairs(clip, PAIRS, batch_size=4, metadata={})
-    replay = PairReplay(clip, PAIRS, features, batch_size=2, names=("test",), allowance=Allowance())
+    replay = PairReplay(clip, PAIRS, features, batch_size=2, names=("test",), cache_budget=CacheBudget())
     images = torch.cat([replay.draw(step)[0].images_MCHW for step in range(2)])
     assert len(torch.unique(images, dim=0)) == 4
 
@@ -68,7 +68,7 @@ def test_batches_do_not_depend_on_how_many_images_are_kept() -> None:
     clip = tiny_clip()
     features = encode_pairs(clip, PAIRS, batch_size=4, metadata={})
     replays = [
-        PairReplay(clip, iter(PAIRS), features, batch_size=3, names=("test",), allowance=Allowance(room))
+        PairReplay(clip, iter(PAIRS), features, batch_size=3, names=("test",), cache_budget=CacheBudget(room))
         for room in (0, 2 * 3 * 16 * 16, 10**6)
     ]
     for step in range(5):
@@ -91,7 +91,7 @@ def test_a_pair_without_features_names_the_stage_to_run() -> None:
     clip = tiny_clip()
     features = encode_pairs(clip, PAIRS[:3], batch_size=4, metadata={})
     with pytest.raises(ContractError, match=r"holds 3 pairs, the shards 4.*00003.*stage teach"):
-        PairReplay(clip, PAIRS, features, batch_size=2, names=("test",), allowance=Allowance())
+        PairReplay(clip, PAIRS, features, batch_size=2, names=("test",), cache_budget=CacheBudget())
 
 
 def test_no_replay_draws_nothing() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gift_core.artifacts.model_folder import model_hash
-from gift_core.clip.saving import save_clip
+from gift_core.clip.model import save_clip
 from gift_core.config import SyntheticReplayConfig
 from gift_core.replay.teach import TEACHERS, Teacher, load_teacher
 from tests.clip.tiny import tiny_clip

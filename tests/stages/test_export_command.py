@@ -8,7 +8,7 @@ import pytest
 from transformers import CLIPModel
 from typer.testing import CliRunner, Result
 
-from gift_core.artifacts.models import model_hash, read_provenance
+from gift_core.artifacts.model_folder import model_hash, read_provenance
 from gift_core.clip.model import save_clip
 from gift_core.interop.loading import load_clip
 from stages.__main__ import app

@@ -9,7 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from gift_core.artifacts.models import model_hash, read_provenance
+from gift_core.artifacts.model_folder import model_hash, read_provenance
 from gift_core.clip.model import save_clip
 from stages.__main__ import app
 from tests.clip.tiny import tiny_clip

@@ -15,9 +15,8 @@ from gift_core.artifacts.features import Features
 from gift_core.artifacts.shards import Pair
 from gift_core.clip.batches import TaskBatch, TrainingImages
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
-from gift_core.clip.model import Clip
-from gift_core.clip.pixels import Allowance
-from gift_core.clip.saving import write_clip
+from gift_core.clip.images import CacheBudget
+from gift_core.clip.model import Clip, write_clip
 from gift_core.config import MethodConfig, TrainingConfig
 from gift_core.errors import UserError
 from gift_core.losses import align, distill, task_loss
@@ -61,7 +60,7 @@ def task_images(clip: Clip) -> TrainingImages:
         batch_size=4,
         crop_scale=(0.9, 1.0),
         names=("test",),
-        allowance=Allowance(),
+        cache_budget=CacheBudget(),
     )
 
 
@@ -71,7 +70,7 @@ def pairs() -> list[Pair]:
 
 def pair_replay(clip: Clip) -> PairReplay:
     features: Features = encode_pairs(clip, pairs(), batch_size=4, metadata={})
-    return PairReplay(clip, pairs(), features, batch_size=4, names=("test",), allowance=Allowance())
+    return PairReplay(clip, pairs(), features, batch_size=4, names=("test",), cache_budget=CacheBudget())
 
 
 def run(
