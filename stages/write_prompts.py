@@ -1,4 +1,4 @@
-"""write_prompts TASK: the prompts that will protect, while this task is learned, all that came before it."""
+"""write_prompts TASK: the prompts for the replay images of a task."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from stages.cells import PARAMS, ROOT, Params, Root, Task, open_cell
 
 
 def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
-    """Draw the task's prompts from the base vocabulary and the class names of the tasks before it."""
+    """Sample the prompts of a task from the base vocabulary and the class names of earlier tasks."""
     with open_cell("write_prompts", params, root, task=task) as cell:
         from gift_core.artifacts.pool import PoolEntry, read_pool, write_pool
         from gift_core.artifacts.prompts import write_prompts as save_prompts
@@ -30,7 +30,6 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
         learned = [PoolEntry(task, name, info.templates) for name in info.class_names]
         write_pool(cell.layout.pool(task), [*pool, *learned])
         captioned = sum(captions.cover(name) for name in prompts.class_name)
-        worded = f", {captioned} worded by captions" if settings.strategy == "captions" else ""
-        cell.say(
-            f"{len(prompts)} prompts from {len(pool)} class names ({prompts.source_task.nunique()} sources){worded}"
-        )
+        from_captions = f", {captioned} from captions" if settings.strategy == "captions" else ""
+        sources = f"{prompts.source_task.nunique()} sources"
+        cell.say(f"{len(prompts)} prompts from {len(pool)} class names ({sources}){from_captions}")
