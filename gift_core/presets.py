@@ -10,7 +10,7 @@ from pathlib import Path
 from gift_core.artifacts.atomic import write_atomically
 from gift_core.config import Config, load_config
 from gift_core.errors import UserError, lookup
-from gift_core.generators.sources import looks_local
+from gift_core.generators.pretrained import looks_local
 
 _FIRST_SENTENCE = re.compile(r"(.*?\.)(?:\s|$)")
 

@@ -1,4 +1,4 @@
-"""doctor: is everything there that the active experiment needs?"""
+"""doctor: checks that everything the active experiment needs is available."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages.stage import ROOT, Root
+from stages.cells import ROOT, Root
 
 if TYPE_CHECKING:
     from gift_core.doctor.finding import Finding
 
 Quick = Annotated[
-    bool, typer.Option("--quick", help="params.yaml, data and local models alone; silent if all is well.")
+    bool, typer.Option("--quick", help="Check only params.yaml, data and local models. Print only problems.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a list of findings as JSON.")]
-COLOURS = {"ok": typer.colors.GREEN, "info": typer.colors.BLUE, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
+COLORS = {"ok": typer.colors.GREEN, "info": typer.colors.BLUE, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
 
 
 def doctor(quick: Quick = False, as_json: AsJson = False, root: Root = ROOT) -> None:
-    """Check this machine and params.yaml: what is there, what is missing, and what to do about it.
+    """Check this machine and params.yaml, and say what is missing and what to do about it.
 
-    A line each; exit code 1 where one of them is a fail. Versions, devices,
-    memory, disk, data sets, models, and DVC's remote.
+    Checks versions, devices, memory, disk space, data sets, models and the DVC
+    remote. Exits with code 1 if a check fails.
     """
     from gift_core.doctor.examine import examine, examine_quickly
 
@@ -38,7 +38,7 @@ def doctor(quick: Quick = False, as_json: AsJson = False, root: Root = ROOT) -> 
 
 
 def _show(finding: Finding) -> None:
-    typer.secho(f"{finding.mark:4}", fg=COLOURS[finding.mark], bold=True, nl=False)
+    typer.secho(f"{finding.mark:4}", fg=COLORS[finding.mark], bold=True, nl=False)
     what = finding.found if finding.found.endswith((".", "?")) else f"{finding.found}."
     typer.echo(f"  {finding.subject}: {what} {finding.remedy}".rstrip())
 

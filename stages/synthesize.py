@@ -1,32 +1,32 @@
-"""synthesize TASK: a diffusion model draws one image a prompt."""
+"""synthesize TASK: a diffusion model generates one image per prompt."""
 
 from __future__ import annotations
 
-from stages.stage import PARAMS, ROOT, Params, Root, Task, open_stage
+from stages.cells import PARAMS, ROOT, Params, Root, Task, open_cell
 
 
 def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
-    """Draw the task's synthetic image-text pairs with the diffusion model; resumes an interrupted draw."""
-    with open_stage("synthesize", params, root, task=task) as stage:
+    """Generate the task's synthetic image-text pairs with the diffusion model. Resumes an interrupted run."""
+    with open_cell("synthesize", params, root, task=task) as cell:
         from gift_core.artifacts.prompts import read_prompts
         from gift_core.clip.device import resolve_device
-        from gift_core.generators.gates import REASONS, load_gates
+        from gift_core.generators.filters import REASONS, load_filters
         from gift_core.generators.pipeline import load_pipeline
-        from gift_core.generators.sources import check_local_folder
-        from gift_core.generators.synthesize import synthesize as draw_pairs
+        from gift_core.generators.pretrained import check_local_folder
+        from gift_core.generators.synthesize import synthesize as generate_pairs
 
-        generator = stage.config.generator
+        generator = cell.config.generator
         check_local_folder(generator.pipeline)
-        prompts = read_prompts(stage.layout.prompts(task))
-        device = resolve_device(stage.config.run.device)
-        gates = load_gates(generator.gates, device)
-        manifest = draw_pairs(
+        prompts = read_prompts(cell.layout.prompts(task))
+        device = resolve_device(cell.config.run.device)
+        filters = load_filters(generator.gates, device)
+        manifest = generate_pairs(
             prompts,
             load_pipeline(generator, device),
-            stage.layout.shards(task),
-            work=stage.layout.work("synthesize", task),
-            gates=gates,
+            cell.layout.shards(task),
+            work=cell.layout.work("synthesize", task),
+            filters=filters,
         )
         rejected = "".join(f", {count} {REASONS[reason]}" for reason, count in manifest.get("rejected", {}).items())
-        shards, redrawn = len(manifest["shards"]), manifest["redrawn"]
-        stage.say(f"{manifest['images']} pairs in {shards} shards, {redrawn} black ones drawn again{rejected}")
+        shards, black = len(manifest["shards"]), manifest["redrawn"]
+        cell.say(f"{manifest['images']} pairs in {shards} shards, {black} black images generated again{rejected}")

@@ -1,36 +1,35 @@
-"""write_prompts TASK: the prompts that will protect, while this task is learned, all that came before it."""
+"""write_prompts TASK: the prompts for the replay images of a task."""
 
 from __future__ import annotations
 
-from stages.stage import PARAMS, ROOT, Params, Root, Task, open_stage
+from stages.cells import PARAMS, ROOT, Params, Root, Task, open_cell
 
 
 def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
-    """Draw the task's prompts from the base vocabulary and the class names of the tasks before it."""
-    with open_stage("write_prompts", params, root, task=task) as stage:
-        from gift_core.artifacts.prompts import VocabularyEntry, read_vocabulary, write_vocabulary
+    """Sample the prompts of a task from the base vocabulary and the class names of earlier tasks."""
+    with open_cell("write_prompts", params, root, task=task) as cell:
+        from gift_core.artifacts.pool import PoolEntry, read_pool, write_pool
         from gift_core.artifacts.prompts import write_prompts as save_prompts
         from gift_core.artifacts.task import read_task
         from gift_core.replay.captions import read_captions
-        from gift_core.replay.prompts import sample_prompts
+        from gift_core.replay.prompts import draw_prompts
 
-        settings = stage.config.prompts
-        info = read_task(stage.layout.task(task))
-        pool = read_vocabulary(stage.layout.vocabulary(stage.step(task).after))
+        settings = cell.config.prompts
+        info = read_task(cell.layout.task(task))
+        pool = read_pool(cell.layout.pool(cell.step(task).after))
         captions = read_captions(settings.captions)
-        prompts = sample_prompts(
+        prompts = draw_prompts(
             pool,
             settings.images_per_task,
             task=task,
-            seed=stage.config.seed,
+            seed=cell.config.seed,
             strategy=settings.strategy,
             captions=captions,
         )
-        save_prompts(stage.layout.prompts(task), prompts)
-        learned = [VocabularyEntry(task, name, info.templates) for name in info.class_names]
-        write_vocabulary(stage.layout.vocabulary(task), [*pool, *learned])
+        save_prompts(cell.layout.prompts(task), prompts)
+        learned = [PoolEntry(task, name, info.templates) for name in info.class_names]
+        write_pool(cell.layout.pool(task), [*pool, *learned])
         captioned = sum(captions.cover(name) for name in prompts.class_name)
-        worded = f", {captioned} worded by captions" if settings.strategy == "captions" else ""
-        stage.say(
-            f"{len(prompts)} prompts from {len(pool)} class names ({prompts.source_task.nunique()} sources){worded}"
-        )
+        from_captions = f", {captioned} from captions" if settings.strategy == "captions" else ""
+        sources = f"{prompts.source_task.nunique()} sources"
+        cell.say(f"{len(prompts)} prompts from {len(pool)} class names ({sources}){from_captions}")

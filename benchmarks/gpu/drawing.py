@@ -36,7 +36,7 @@ def drawing_rows(folder: Path, size: Size, plan: Plan, *, device: str) -> Iterat
 
 def draw(text_to_image: TextToImage, count: int) -> None:
     """Draws `count` images at once."""
-    text_to_image.draw(["a photo of a lighthouse."] * count, list(range(count)))
+    text_to_image.generate(["a photo of a lighthouse."] * count, list(range(count)))
 
 
 def generator_config(folder: Path, size: Size, plan: Plan, *, device: str) -> GeneratorConfig:

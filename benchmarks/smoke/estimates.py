@@ -9,17 +9,18 @@ from pathlib import Path
 from benchmarks.smoke.pipeline import Pipeline
 from benchmarks.smoke.random_models import part_sizes
 from benchmarks.smoke.sizes import Size
-from gift_core.artifacts.model_folder import CONFIG
+from gift_core.artifacts.models import CONFIG
 from gift_core.artifacts.task import read_task
 from gift_core.config import Config, load_config
-from gift_core.doctor.architecture import read_architecture
-from gift_core.doctor.memory import drawing_bytes, learning_bytes
+from gift_core.doctor.memory_estimate import generation_bytes, has_estimate, training_bytes
 
 
 def estimated_bytes(pipeline: Pipeline, size: Size) -> Mapping[str, int]:
     """Returns the estimates by cell ("finetune gift aircraft"), for the stages whose memory is estimated."""
     config = load_config(pipeline.folder / "params.yaml")
-    drawn = drawing_bytes({name: count for name, count in part_sizes(size).items() if name != "clip"}, config.generator)
+    drawn = generation_bytes(
+        {name: count for name, count in part_sizes(size).items() if name != "clip"}, config.generator
+    )
     drawing = {f"synthesize {task}": drawn for task in config.tasks}
     learning = {
         f"finetune {method} {task}": _learning(pipeline, config, method, task)
@@ -31,10 +32,10 @@ def estimated_bytes(pipeline: Pipeline, size: Size) -> Mapping[str, int]:
 
 def _learning(pipeline: Pipeline, config: Config, method: str, task: str) -> int:
     folder: Path = pipeline.layout.pretrained()
-    architecture = read_architecture(json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_cfg"])
-    assert architecture is not None, f"{folder}: a plain vision transformer"
-    return learning_bytes(
-        architecture,
+    model_config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_cfg"]
+    assert has_estimate(model_config), f"{folder}: not a plain vision transformer"
+    return training_bytes(
+        model_config,
         config.methods[method],
         config.training,
         precision=config.model.precision,

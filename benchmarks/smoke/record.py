@@ -28,8 +28,7 @@ their official layouts: 2 prompts, 2 denoising steps, 2 training steps of 4 + 2 
 
 {cells} cells, {minutes:.1f} minutes in the stages ({cpu_minutes:.1f} of processor time), at most {peak:.1f} GiB.
 Peak: resident memory of the stage's process, files of weights that are mapped included. Estimated: `gift doctor`'s
-figure for a GPU (docs/doctor.md): a CUDA context in place of Python and its libraries, and every text 77 tokens long,
-where the stages cut the rows to the longest prompt; so it is too high for many classes.
+figure for a GPU without its margin (docs/doctor.md), with a CUDA context in place of Python and its libraries.
 """
 
 

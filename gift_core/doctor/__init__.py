@@ -1,1 +1,1 @@
-"""Is everything there that the active experiment needs? Findings, a line each, and what to do about them."""
+"""Checks that everything the active experiment needs is available, and says what to do about problems."""

@@ -1,4 +1,4 @@
-"""Python, the packages against pyproject's ranges, torch's build and devices, and tools for the tests."""
+"""Checks Python, the installed packages, torch and its devices, and the browser for the tests."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import shutil
 import sys
 from collections.abc import Iterator
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 from gift_core.doctor.finding import Finding, gigabytes
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 DISTRIBUTION = "gift-pipeline"
 OLDEST_PYTHON = (3, 10)
@@ -25,33 +29,33 @@ def check_environment() -> Iterator[Finding]:
 
 
 def check_python(version: tuple[int, ...]) -> Finding:
-    """Returns whether this Python is new enough."""
+    """Returns whether the Python version is supported."""
     if version >= OLDEST_PYTHON:
         return Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
-    needed = ".".join(map(str, OLDEST_PYTHON))
-    return Finding("python", "fail", f"{platform.python_version()}, older than {needed}", f"Install Python {needed}+.")
+    oldest = ".".join(map(str, OLDEST_PYTHON))
+    return Finding("python", "fail", f"{platform.python_version()}, older than {oldest}", f"Install Python {oldest}+.")
 
 
 def check_packages(distribution: str) -> Iterator[Finding]:
-    """Yields a finding a package that is missing or out of the range that `distribution` was installed with."""
+    """Yields one finding for each package that `distribution` requires and that is missing or out of range."""
     from packaging.requirements import Requirement
 
     try:
-        wanted = [Requirement(line) for line in metadata.requires(distribution) or ()]
+        required = [Requirement(line) for line in metadata.requires(distribution) or ()]
     except metadata.PackageNotFoundError:
         yield Finding("packages", "fail", f"{distribution} is not installed in this Python", INSTALL)
         return
-    wanted = [need for need in wanted if need.marker is None or need.marker.evaluate({"extra": ""})]
-    wrong = [finding for need in wanted if (finding := _package(need.name, need.specifier)) is not None]
-    yield from wrong
-    if not wrong:
-        yield Finding("packages", "ok", f"all {len(wanted)} are there, in the versions that pyproject.toml asks for")
+    required = [each for each in required if each.marker is None or each.marker.evaluate({"extra": ""})]
+    problems = [finding for each in required if (finding := _check_package(each)) is not None]
+    yield from problems
+    if not problems:
+        yield Finding(
+            "packages", "ok", f"all {len(required)} are installed in the versions that pyproject.toml requires"
+        )
 
 
-def _package(name: str, versions: object) -> Finding | None:
-    from packaging.specifiers import SpecifierSet
-
-    assert isinstance(versions, SpecifierSet)
+def _check_package(required: Requirement) -> Finding | None:
+    name, versions = required.name, required.specifier
     try:
         found = metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -62,7 +66,7 @@ def _package(name: str, versions: object) -> Finding | None:
 
 
 def check_devices() -> Iterator[Finding]:
-    """Yields torch's build, then each GPU with its memory; the CPU alone where there is none."""
+    """Yields the build of torch, then each GPU with its memory, or the CPU if there is no GPU."""
     import torch
 
     cuda = f"CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
@@ -70,17 +74,17 @@ def check_devices() -> Iterator[Finding]:
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(index)
-            found = f"{torch.cuda.get_device_name(index)}, {gigabytes(total)}, {gigabytes(free)} of them free"
+            found = f"{torch.cuda.get_device_name(index)}, {gigabytes(total)}, {gigabytes(free)} free"
             yield Finding(f"cuda:{index}", "ok", found)
     elif torch.backends.mps.is_available():
-        yield Finding("mps", "ok", f"Apple GPU, {gigabytes(torch.mps.recommended_max_memory())} recommended at most")
+        yield Finding("mps", "ok", f"Apple GPU, recommended limit {gigabytes(torch.mps.recommended_max_memory())}")
     else:
-        yield Finding("device", "info", f"CPU alone, {torch.get_num_threads()} threads: enough for the miniature")
+        yield Finding("device", "info", f"CPU only, {torch.get_num_threads()} threads: enough for the miniature")
 
 
 def check_browser() -> Finding:
     """Returns whether there is a browser for the tests of the report."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found:
-        return Finding("chromium", "info", f"{found} (the report's tests use it)")
-    return Finding("chromium", "info", "not found: the report's tests in a browser are skipped")
+        return Finding("chromium", "info", f"{found} (used by the tests of the report)")
+    return Finding("chromium", "info", "not found: the browser tests of the report are skipped")

@@ -1,4 +1,4 @@
-"""What a check says: a line, a mark, and what to do."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ Mark = Literal["ok", "info", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One line. `fail`: what params.yaml or DVC's settings ask for cannot work; `warn`: it may not, or not well.
+    """One line of the report.
 
-    `remedy` is what to do, a sentence; empty where there is nothing to do.
+    `fail`: something that params.yaml or the DVC settings ask for cannot work. `warn`: it may not work, or not well.
+    `remedy` is a sentence that says what to do, or empty.
     """
 
     subject: str
@@ -26,16 +27,16 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What is examined: the project's folder, and its experiment."""
+class Project:
+    """What is checked: the folder of the project and its experiment."""
 
     root: Path
     config: Config
 
 
-Check = Callable[[Scene], Iterable[Finding]]
+Check = Callable[[Project], Iterable[Finding]]
 
 
 def gigabytes(size: float) -> str:
-    """Returns a number of bytes as people read it: "1.5 GB", "20 MB"."""
+    """Returns a number of bytes as text: "1.5 GB", "20 MB"."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

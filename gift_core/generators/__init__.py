@@ -1,1 +1,1 @@
-"""Text to image: any diffusers pipeline, one seeded generator an image; black or unfit images are drawn again."""
+"""Text-to-image generation with any diffusers pipeline, one seed per image, and optional quality filters."""

@@ -1,41 +1,42 @@
-"""A diffusers text-to-image pipeline, ready to draw seeded batches."""
+"""A diffusers text-to-image pipeline on its device: memory savers, and seeded generation in batches."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from gift_core.errors import UserError
-from gift_core.generators.calls import CallSettings, call_settings
-from gift_core.generators.lora import add_lora, check_lora
-from gift_core.generators.memory import check_memory, place_pipeline
-from gift_core.generators.schedulers import set_scheduler
-from gift_core.generators.sources import pretrained_pipeline
+from gift_core.errors import UserError, did_you_mean
+from gift_core.generators.pretrained import add_lora, check_lora, pretrained_pipeline
+from gift_core.generators.sampling_settings import CallSettings, call_settings, set_scheduler
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from gift_core.config import GeneratorConfig
+    from gift_core.config import GeneratorConfig, GeneratorMemoryConfig
 
-PLACE = "params.yaml: generator"
+KEY = "params.yaml: generator"
+MEMORY_KEY = f"{KEY}.memory"
+OFFLOADS = {"model": "enable_model_cpu_offload", "sequential": "enable_sequential_cpu_offload"}
+VAE_SWITCHES = {"vae_slicing": "enable_slicing", "vae_tiling": "enable_tiling"}
 
 
 @dataclass(frozen=True)
 class TextToImage:
-    """A loaded pipeline and the settings every image is drawn with."""
+    """A loaded pipeline and the settings that all images are generated with."""
 
     pipeline: Any
     config: GeneratorConfig
     settings: CallSettings
 
-    def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
-        """Returns one RGB image a prompt, of config.size x config.size px.
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
+        """Returns one RGB image per prompt, of config.size x config.size pixels.
 
-        Each image has its own generator, seeded with its own seed on the CPU, so that neither its place in the batch
-        nor the device decides its noise (diffusers' guide to reproducible pipelines). UserError where the memory does
-        not suffice, the pipeline refuses its settings, or draws another size than asked for.
+        Each image has its own generator on the CPU with its own seed, so its noise depends neither on its position in
+        the batch nor on the device (https://huggingface.co/docs/diffusers/using-diffusers/reusing_seeds). Raises
+        UserError if memory runs out, if the pipeline rejects the settings, or if it returns images of another size.
         """
         import torch
 
@@ -47,25 +48,25 @@ class TextToImage:
                 )
         except torch.OutOfMemoryError as error:
             raise UserError(_out_of_memory(self.config)) from error
-        except ValueError as error:  # how pipelines refuse what they cannot do
+        except ValueError as error:  # how pipelines reject settings
             kind, reason = type(self.pipeline).__name__, " ".join(str(error).split())
-            raise UserError(f"{PLACE}: {kind} refuses these settings ({reason}). Change what it names.") from error
+            raise UserError(f"{KEY}: {kind} rejects these settings ({reason}). Change the setting it names.") from error
         return [self._checked(image) for image in output.images]
 
     def _checked(self, image: Image.Image) -> Image.Image:
         size = self.config.size
         if image.size != (size, size):
-            drawn = "x".join(map(str, image.size))
-            what = f"{size}, but {type(self.pipeline).__name__} draws {drawn} px then"
-            raise UserError(f"{PLACE}.size: {what}. Write a size it can draw, a multiple of 16 or 32 for most.")
+            actual = "x".join(map(str, image.size))
+            what = f"{size}, but {type(self.pipeline).__name__} returns images of {actual} px"
+            raise UserError(f"{KEY}.size: {what}. Use a size it supports, for most a multiple of 16 or 32.")
         return image.convert("RGB")
 
 
 def load_pipeline(config: GeneratorConfig, device: torch.device) -> TextToImage:
-    """Returns the pipeline of `config.pipeline` (a diffusers folder or a hub name) on `device`, ready to draw.
+    """Returns the pipeline `config.pipeline` (a diffusers folder or a hub name) on `device`, ready to generate.
 
-    UserError where it cannot be loaded or cannot do what `config` asks for: scheduler, steps, guidance, negative
-    prompt, LoRA, memory savers. Nothing is left to be found by the first image.
+    Raises UserError if it cannot be loaded or does not support a setting of `config`: scheduler, steps, guidance,
+    negative prompt, LoRA, memory savers. All of them are checked here, before the first image.
     """
     check_lora(config.lora)
     check_memory(config.memory, device)
@@ -74,13 +75,78 @@ def load_pipeline(config: GeneratorConfig, device: torch.device) -> TextToImage:
     set_scheduler(pipeline, config.scheduler, config.steps)
     add_lora(pipeline, config.lora)
     place_pipeline(pipeline, config.memory, device)
-    pipeline.set_progress_bar_config(disable=True)  # it counts the steps of one batch, and would hide ours
+    pipeline.set_progress_bar_config(disable=True)  # counts the steps of one batch; ours counts images
     return TextToImage(pipeline, config, settings)
 
 
 def _out_of_memory(config: GeneratorConfig) -> str:
     return (
-        f"{PLACE}: the device's memory does not suffice for {config.batch_size} images of {config.size} px at once. "
+        f"{KEY}: the device ran out of memory for {config.batch_size} images of {config.size} px at once. "
         "Lower batch_size; set memory: {vae_slicing: true, vae_tiling: false, offload: model, attention: null}; or use "
         "dtype: float16 or bfloat16."
     )
+
+
+def check_memory(config: GeneratorMemoryConfig | None, device: torch.device) -> None:
+    """Raises UserError if offloading lacks its package or a GPU to offload from. Loads nothing."""
+    if config is None or config.offload == "none":
+        return
+    if device.type == "cpu":
+        what = f"{config.offload}, but run.device is the CPU, where everything is already"
+        raise UserError(f"{MEMORY_KEY}.offload: {what}. Write offload: none, or run on a GPU.")
+    if find_spec("accelerate") is None:
+        raise UserError(f"{MEMORY_KEY}.offload: needs another package: pip install accelerate. Or write offload: none.")
+
+
+def place_pipeline(pipeline: Any, config: GeneratorMemoryConfig | None, device: torch.device) -> None:
+    """Moves `pipeline` to `device` with the memory savers of `config` (None: no memory savers).
+
+    Raises UserError for a saver that the pipeline does not have, and for an unknown or unusable attention backend.
+    """
+    if config is None:
+        pipeline.to(device)
+        return
+    for key, switch in VAE_SWITCHES.items():
+        if getattr(config, key):
+            _switch_on(pipeline, key, switch)
+    if config.attention is not None:
+        _set_attention(pipeline, config.attention)
+    if config.offload == "none":
+        pipeline.to(device)
+    else:
+        getattr(pipeline, OFFLOADS[config.offload])(device=device)
+
+
+def _switch_on(pipeline: Any, key: str, switch: str) -> None:
+    vae = getattr(pipeline, "vae", None)
+    try:
+        getattr(vae, switch)()
+    except (AttributeError, NotImplementedError) as error:
+        what = f"true, but {type(pipeline).__name__} has no VAE that supports it"
+        raise UserError(f"{MEMORY_KEY}.{key}: {what}. Write {key}: false.") from error
+
+
+def _set_attention(pipeline: Any, backend: str) -> None:
+    from diffusers.models.attention_dispatch import AttentionBackendName
+
+    known = [name.value for name in AttentionBackendName]
+    if backend not in known:
+        hint = did_you_mean(backend, (name for name in known if not name.startswith("_")))
+        raise UserError(f"{MEMORY_KEY}.attention: unknown backend {backend!r}. {hint} Or write null.")
+    models = [part for part in pipeline.components.values() if _supports_attention_backend(part)]
+    if not models:
+        what = f"{backend}, but no part of {type(pipeline).__name__} supports attention backends"
+        raise UserError(f"{MEMORY_KEY}.attention: {what}. Write attention: null.")
+    try:
+        for model in models:
+            model.set_attention_backend(backend)
+    except (RuntimeError, ValueError, ImportError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{MEMORY_KEY}.attention: {reason} Or write attention: null.") from error
+
+
+def _supports_attention_backend(part: Any) -> bool:
+    """Returns whether set_attention_backend has an effect on a part. On the UNets of SD and SDXL it has none."""
+    if not hasattr(part, "set_attention_backend"):
+        return False
+    return any(hasattr(getattr(layer, "processor", None), "_attention_backend") for layer in part.modules())

@@ -1,4 +1,4 @@
-"""Draws a task's synthetic image-text pairs: shard by shard, resumable, always exactly one image a prompt."""
+"""Generates the synthetic image-text pairs of a task, shard by shard, with exactly one image per prompt."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.atomic import build_folder, require_free_bytes
 from gift_core.artifacts.shards import Pair, pair_key, read_shard, read_shard_stats, write_manifest, write_shard
-from gift_core.generators.gates import REASONS, Gates
-from gift_core.generators.rejects import BLACK, Verdict, is_black, require_another_try
+from gift_core.generators.filters import BLACK, REASONS, Filters, Verdict, check_attempts, is_black
 from gift_core.progress import progress_bar
 from gift_core.seeds import seed_for
 
@@ -27,13 +26,13 @@ if TYPE_CHECKING:
     from gift_core.config import GeneratorConfig
     from gift_core.generators.pipeline import TextToImage
 
-BYTES_A_PIXEL = 3  # an upper bound: PNG and JPEG stay below the raw size
+BYTES_PER_PIXEL = 3  # an upper bound: PNG and JPEG files are smaller than the raw image
 FORMATS: dict[str, dict[str, Any]] = {"png": {"format": "PNG"}, "jpg": {"format": "JPEG", "quality": 95}}
 
 
 @dataclass(frozen=True)
 class Request:
-    """One row of the prompts: what to draw and the seed that its images' seeds come from."""
+    """One row of the prompts. The seeds of its images are derived from `seed`."""
 
     prompt_id: int
     prompt: str
@@ -41,29 +40,28 @@ class Request:
 
 
 def synthesize(
-    prompts: pd.DataFrame, text_to_image: TextToImage, folder: Path, *, work: Path, gates: Gates
+    prompts: pd.DataFrame, text_to_image: TextToImage, folder: Path, *, work: Path, filters: Filters
 ) -> dict[str, Any]:
-    """Draws one pair a row of `prompts` into `folder` (img2dataset's layout) and returns the manifest.
+    """Generates one pair per row of `prompts` into `folder` (layout of img2dataset) and returns the manifest.
 
-    Finished shards wait in `work`, under the fingerprint of prompts and settings, until all are there: an interrupted
-    draw goes on at the first missing shard, and `folder` appears only when it is whole.
-    Raises UserError when an image stays black, or no try of it passes `gates`, as often as the settings allow, or when
-    the disk is too small.
+    Finished shards are kept in `work`, under a fingerprint of prompts and settings, until all are finished. An
+    interrupted run resumes at the first missing shard, and `folder` only appears when it is complete. Raises UserError
+    if an image is rejected more often than the settings allow, or if there is too little disk space.
     """
     config = text_to_image.config
-    require_free_bytes(folder, len(prompts) * config.size**2 * BYTES_A_PIXEL, "synthesize: the drawn images")
+    require_free_bytes(folder, len(prompts) * config.size**2 * BYTES_PER_PIXEL, "synthesize: the generated images")
     columns = (prompts[name].tolist() for name in ("prompt_id", "prompt", "seed"))
     requests = [Request(*row) for row in zip(*columns, strict=True)]
     unfinished = _work_folder(requests, config, work)
     shards = [requests[at : at + config.images_per_shard] for at in range(0, len(requests), config.images_per_shard)]
-    with progress_bar(total=len(requests), description="drawing images") as bar:
+    with progress_bar(total=len(requests), description="generating images") as bar:
         for index, shard in enumerate(shards):
             if read_shard_stats(unfinished, index) is not None:
-                gates.recall(pair.image for pair in read_shard(unfinished, index))
+                filters.recall(pair.image for pair in read_shard(unfinished, index))
                 bar.update(len(shard))
                 continue
-            pairs, refused = _draw_shard(index, shard, text_to_image, gates, bar.update)
-            write_shard(unfinished, index, pairs, _stats(refused, config))
+            pairs, rejected = _generate_shard(index, shard, text_to_image, filters, bar.update)
+            write_shard(unfinished, index, pairs, _stats(rejected, config))
     with build_folder(folder) as whole:
         shutil.copytree(unfinished, whole, dirs_exist_ok=True)
         manifest = write_manifest(whole, identity(config))
@@ -72,52 +70,54 @@ def synthesize(
 
 
 def identity(config: GeneratorConfig) -> dict[str, Any]:
-    """Returns the settings that decide how an image looks; the batch size is one (it moves the last bits of floats)."""
+    """Returns the settings that decide what the images look like. The batch size does: it moves the last bits."""
     return config.model_dump(exclude={"images_per_shard": True, "max_redraws": True, "gates": {"max_redraws"}})
 
 
-def _stats(refused: Counter[str], config: GeneratorConfig) -> dict[str, Any]:
-    rejected = {} if config.gates is None else {"rejected": {reason: refused[reason] for reason in REASONS}}
-    return {"redrawn": refused["black"], **rejected}
+def _stats(counts: Counter[str], config: GeneratorConfig) -> dict[str, Any]:
+    rejected = {} if config.gates is None else {"rejected": {reason: counts[reason] for reason in REASONS}}
+    return {"redrawn": counts["black"], **rejected}
 
 
-def _draw_shard(
-    index: int, shard: list[Request], text_to_image: TextToImage, gates: Gates, advance: Callable[[int], object]
+def _generate_shard(
+    index: int, shard: list[Request], text_to_image: TextToImage, filters: Filters, advance: Callable[[int], object]
 ) -> tuple[list[Pair], Counter[str]]:
-    """Returns the shard's pairs and how many images were drawn again, by reason."""
+    """Returns the pairs of a shard, and how many images were rejected for each reason."""
     pairs: list[Pair] = []
-    refused: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for start in range(0, len(shard), text_to_image.config.batch_size):
         batch = shard[start : start + text_to_image.config.batch_size]
-        images, again = _draw_batch(batch, text_to_image, gates)
-        refused += again
+        images, rejected = _generate_batch(batch, text_to_image, filters)
+        counts += rejected
         for position, (request, image) in enumerate(zip(batch, images, strict=True), start):
             pairs.append(Pair(pair_key(index, position), request.prompt_id, request.prompt, image))
         advance(len(batch))
-    return pairs, refused
+    return pairs, counts
 
 
-def _draw_batch(batch: list[Request], text_to_image: TextToImage, gates: Gates) -> tuple[list[bytes], Counter[str]]:
-    """Draws a batch, and its black or rejected images again with their next seeds until none is left."""
+def _generate_batch(
+    batch: list[Request], text_to_image: TextToImage, filters: Filters
+) -> tuple[list[bytes], Counter[str]]:
+    """Generates a batch. Rejected images are generated again with their next seeds until all are kept."""
     config = text_to_image.config
     images: dict[int, bytes] = {}
-    refused: dict[int, list[Verdict]] = {place: [] for place in range(len(batch))}
+    rejected: dict[int, list[Verdict]] = {index: [] for index in range(len(batch))}
     for attempt in itertools.count():
-        missing = [place for place in range(len(batch)) if place not in images]
+        missing = [index for index in range(len(batch)) if index not in images]
         if not missing:
             break
-        seeds = [seed_for("synthesize", config.seed, batch[place].seed, attempt) for place in missing]
-        drawn = text_to_image.draw([batch[place].prompt for place in missing], seeds)
-        for place, image in zip(missing, drawn, strict=True):
-            request, encoded = batch[place], _encode(image, config.image_format)
-            verdict = BLACK if is_black(image) else gates.verdict(encoded, request.prompt)
+        seeds = [seed_for("synthesize", config.seed, batch[index].seed, attempt) for index in missing]
+        generated = text_to_image.generate([batch[index].prompt for index in missing], seeds)
+        for index, image in zip(missing, generated, strict=True):
+            request, encoded = batch[index], _encode(image, config.image_format)
+            verdict = BLACK if is_black(image) else filters.verdict(encoded, request.prompt)
             if verdict.reason is None:
-                images[place] = encoded
+                images[index] = encoded
                 continue
-            refused[place].append(verdict)
-            require_another_try(f"prompt {request.prompt_id} ({request.prompt!r})", refused[place], config)
-    counts = Counter(str(verdict.reason) for verdicts in refused.values() for verdict in verdicts)
-    return [images[place] for place in range(len(batch))], counts
+            rejected[index].append(verdict)
+            check_attempts(f"prompt {request.prompt_id} ({request.prompt!r})", rejected[index], config)
+    counts = Counter(str(verdict.reason) for verdicts in rejected.values() for verdict in verdicts)
+    return [images[index] for index in range(len(batch))], counts
 
 
 def _encode(image: Image.Image, image_format: str) -> bytes:
@@ -127,7 +127,7 @@ def _encode(image: Image.Image, image_format: str) -> bytes:
 
 
 def _work_folder(requests: list[Request], config: GeneratorConfig, work: Path) -> Path:
-    """Returns the folder of this very draw; what other prompts or settings left unfinished in `work` is removed."""
+    """Returns the folder for these prompts and settings, and removes unfinished work for other ones."""
     content = json.dumps([[vars(request) for request in requests], identity(config), config.images_per_shard])
     folder = work / hashlib.sha256(content.encode()).hexdigest()[:16]
     for other in work.glob("*"):

@@ -1,4 +1,4 @@
-"""The peak of a function's memory, as torch's profiler saw every allocation: what the estimates are held against."""
+"""Measures the peak memory of a function with the profiler of torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def peak_bytes(function: Callable[[], Any]) -> int:
-    """Returns how many bytes more than at its call were held at once while `function` ran on the CPU."""
+    """Returns by how many bytes the allocated CPU memory rose at most while `function` ran."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         function()
     assert profiler.profiler is not None

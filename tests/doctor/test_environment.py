@@ -1,4 +1,4 @@
-"""Python and packages, against ranges that hold and ranges that do not."""
+"""Python, packages and devices."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ def test_python_3_10_is_the_oldest(version: tuple[int, int], mark: str) -> None:
     assert check_python(version).mark == mark
 
 
-def test_this_environment_has_all_that_pyproject_asks_for() -> None:
+def test_this_environment_has_all_required_packages() -> None:
     assert [finding.mark for finding in check_packages("gift-pipeline")] == ["ok"]
 
 
-def test_a_package_out_of_range_is_named_with_both_versions(toy: Path) -> None:
+def test_a_package_out_of_range_is_a_fail_with_both_versions(toy: Path) -> None:
     describe(toy, "numpy>=999", "typer>=0.1")
     (finding,) = check_packages("toy")
     assert (finding.mark, finding.found) == ("fail", f"numpy {np.__version__} is out of range (numpy>=999)")
     assert finding.remedy == "Run: make setup"
 
 
-def test_a_missing_package_is_named(toy: Path) -> None:
+def test_a_missing_package_is_a_fail(toy: Path) -> None:
     describe(toy, "no-such-package>=1", "numpy>=1")
     (finding,) = check_packages("toy")
     assert finding.found == "no-such-package is missing (no-such-package>=1)"
 
 
-def test_what_only_developers_or_other_systems_need_is_not_asked_for(toy: Path) -> None:
+def test_packages_for_developers_and_other_systems_are_not_required(toy: Path) -> None:
     describe(toy, 'no-such-package; extra == "dev"', 'no-such-package; sys_platform == "amiga"', "numpy")
     assert [finding.mark for finding in check_packages("toy")] == ["ok"]
 
@@ -56,12 +56,12 @@ def test_a_project_that_is_not_installed_is_a_fail() -> None:
     assert (finding.mark, "is not installed" in finding.found) == ("fail", True)
 
 
-def test_torch_and_a_device_are_named() -> None:
+def test_torch_and_a_device_are_listed() -> None:
     first, *devices = check_devices()
     assert (first.subject, first.mark) == ("torch", "ok")
     assert devices
 
 
-def test_a_browser_is_a_matter_of_the_tests_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_browser_is_not_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert check_browser().mark == "info"

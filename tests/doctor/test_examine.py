@@ -1,4 +1,4 @@
-"""The whole examination: its order, and that nothing ends in a traceback."""
+"""All checks together: their order, and that none ends in a traceback."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 
 from gift_core.doctor import examine as module
 from gift_core.doctor.examine import examine, examine_quickly
-from gift_core.doctor.finding import Finding, Scene, gigabytes
+from gift_core.doctor.finding import Finding, Project, gigabytes
 from gift_core.errors import UserError
-from tests.doctor.scenes import marks, mini_models, scene
+from tests.doctor.projects import link_models, make_project, worst_marks
 
 
-def test_the_miniature_is_well(tmp_path: Path) -> None:
-    mini_models(tmp_path)
-    scene(tmp_path)
+def test_the_miniature_has_no_problems(tmp_path: Path) -> None:
+    link_models(tmp_path)
+    make_project(tmp_path)
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = True\n", encoding="utf-8")
     found = list(examine(tmp_path))
@@ -24,18 +24,18 @@ def test_the_miniature_is_well(tmp_path: Path) -> None:
     subjects = [finding.subject for finding in found]
     assert subjects[0] == "python"
     assert subjects[-2:] == ["dvc", "dvc remote"]
-    wanted = ["params.yaml", "model", "generator", "data", "memory to draw", "disk"]
+    wanted = ["params.yaml", "model", "generator", "data", "generation memory", "disk"]
     assert [subject for subject in dict.fromkeys(subjects) if subject in wanted] == wanted
 
 
-def test_the_quick_look_finds_what_dvc_would_stumble_over(tmp_path: Path) -> None:
-    scene(tmp_path, "bring_your_own")
-    assert marks(list(examine_quickly(tmp_path))) == {"params.yaml": "ok", "data my_task": "fail"}
-    scene(tmp_path)  # its models are not here
-    assert marks(list(examine_quickly(tmp_path))) == {"params.yaml": "ok", "model": "fail", "generator": "fail"}
+def test_the_quick_check_finds_missing_data_and_models(tmp_path: Path) -> None:
+    make_project(tmp_path, "bring_your_own")
+    assert worst_marks(list(examine_quickly(tmp_path))) == {"params.yaml": "ok", "data my_task": "fail"}
+    make_project(tmp_path)  # its models are missing
+    assert worst_marks(list(examine_quickly(tmp_path))) == {"params.yaml": "ok", "model": "fail", "generator": "fail"}
 
 
-def test_a_wrong_params_yaml_is_one_fail_with_the_place_and_the_rest_is_examined(tmp_path: Path) -> None:
+def test_an_invalid_params_yaml_is_one_fail_and_the_other_checks_run(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("experimnt: mini\n", encoding="utf-8")
     found = list(examine(tmp_path))
     (fault,) = (finding for finding in found if finding.subject == "params.yaml")
@@ -52,18 +52,18 @@ def test_a_missing_params_yaml_is_a_fail(tmp_path: Path) -> None:
     ("error", "words"),
     [(UserError("a: wrong. Do b."), "a: wrong. Do b."), (RuntimeError("driver"), "RuntimeError: driver")],
 )
-def test_a_check_that_breaks_is_a_fail_and_the_others_go_on(
+def test_a_check_that_crashes_is_a_fail_and_the_others_run(
     tmp_path: Path, error: Exception, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def check_first(scene: Scene) -> Iterator[Finding]:
+    def check_first(project: Project) -> Iterator[Finding]:
         yield Finding("first", "ok", "begun")
         raise error
 
-    def check_second(scene: Scene) -> Iterator[Finding]:
+    def check_second(project: Project) -> Iterator[Finding]:
         yield Finding("second", "ok", "fine")
 
     monkeypatch.setattr(module, "QUICK", (check_first, check_second))
-    scene(tmp_path)
+    make_project(tmp_path)
     found = list(examine_quickly(tmp_path))
     assert [finding.subject for finding in found] == ["params.yaml", "first", "first", "second"]
     assert (found[2].mark, words in found[2].found) == ("fail", True)

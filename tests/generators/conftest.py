@@ -1,4 +1,4 @@
-"""What the tests of generators share: tiny pipelines saved as folders, and a generator section to change."""
+"""Fixtures: tiny pipelines saved as folders, and a generator section with changes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
 
 @pytest.fixture
 def settings(mini_params: dict[str, Any]) -> Callable[..., GeneratorConfig]:
-    """The section generator for a tiny pipeline: two steps, 16 px; keywords change it."""
+    """Makes the generator section for a tiny pipeline: two steps, 16 px, and the given changes."""
 
     def make(pipeline: str | Path, **changes: Any) -> GeneratorConfig:
         section = {**mini_params["generator"], "steps": 2, "size": tiny.SIZE, "pipeline": str(pipeline), **changes}

@@ -1,4 +1,4 @@
-"""Drawing pairs: exactly one image a prompt, black ones again, interrupted draws go on."""
+"""Generating pairs: exactly one image per prompt, black images again, and interrupted runs resume."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from PIL import Image
 from gift_core.artifacts.shards import iterate_pairs, read_manifest
 from gift_core.config import GatesConfig, GeneratorConfig
 from gift_core.errors import UserError
-from gift_core.generators.gates import OpenGates
+from gift_core.generators.filters import NoFilters, is_black
 from gift_core.generators.pipeline import load_pipeline
-from gift_core.generators.rejects import is_black
 from gift_core.generators.synthesize import identity, synthesize
 from gift_core.seeds import seed_for
 
@@ -32,12 +31,12 @@ PROMPTS = pd.DataFrame({"prompt_id": range(7), "prompt": [f"a photo of a {i}." f
 
 
 class Painter:
-    """Draws a plain colour that tells its seed, and black where it was told to."""
+    """Paints a plain color that encodes the seed, and black for chosen seeds."""
 
     def __init__(self, config: GeneratorConfig = CONFIG, black_seeds: Sequence[int] = (), fail_after: int = 99) -> None:
         self.config, self.black_seeds, self.fail_after, self.batches = config, set(black_seeds), fail_after, 0
 
-    def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
         self.batches += 1
         if self.batches > self.fail_after:
             raise KeyboardInterrupt
@@ -47,7 +46,11 @@ class Painter:
         ]
 
 
-def colour(image: bytes) -> tuple[int, ...]:
+def generated(folder: Path, painter: Painter, name: str = "shards") -> dict[str, Any]:
+    return synthesize(PROMPTS, painter, folder / name, work=folder / "work", filters=NoFilters())
+
+
+def color(image: bytes) -> tuple[int, ...]:
     return tuple(np.asarray(Image.open(io.BytesIO(image)))[0, 0])
 
 
@@ -56,18 +59,18 @@ def image_seed(prompt: int, attempt: int = 0) -> int:
 
 
 def pixels(folder: Path) -> str:
-    """A hash of what the images show, whatever wrote their files."""
+    """A hash of the pixels, independent of the file format."""
     shown = [np.asarray(Image.open(io.BytesIO(pair.image))).tobytes() for pair in iterate_pairs(folder)]
     return hashlib.sha256(b"".join(shown)).hexdigest()
 
 
-def test_the_draws_are_those_of_the_first_release(tmp_path: Path) -> None:
+def test_the_images_are_those_of_the_first_release(tmp_path: Path) -> None:
     black = [image_seed(4, 0), image_seed(4, 1), image_seed(5, 0)]
-    synthesize(PROMPTS, Painter(black_seeds=black), tmp_path / "a", work=tmp_path / "work", gates=OpenGates())
+    generated(tmp_path, Painter(black_seeds=black), "a")
     assert pixels(tmp_path / "a") == "b6b87c17e6df69fe8775d7c8791c45244c41b60ded4da9cba3e0c66ecad864f5"
 
 
-def test_the_miniature_draws_what_diffusers_draws_with_the_seeds_of_their_names(
+def test_the_miniature_generates_what_diffusers_generates_with_the_same_seeds(
     tmp_path: Path, project: Path, mini_params: dict[str, Any]
 ) -> None:
     from diffusers import StableDiffusionPipeline
@@ -75,7 +78,7 @@ def test_the_miniature_draws_what_diffusers_draws_with_the_seeds_of_their_names(
     folder = str(project / "data/mini/diffusion")
     section = {**mini_params["generator"], "pipeline": folder, "steps": 3, "batch_size": 2, "images_per_shard": 3}
     text_to_image = load_pipeline(GeneratorConfig.model_validate(section), torch.device("cpu"))
-    synthesize(PROMPTS.head(2), text_to_image, tmp_path / "a", work=tmp_path / "work", gates=OpenGates())
+    synthesize(PROMPTS.head(2), text_to_image, tmp_path / "a", work=tmp_path / "work", filters=NoFilters())
     theirs = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)(
         list(PROMPTS.prompt[:2]), num_inference_steps=3, guidance_scale=3.0, height=32, width=32,
         generator=[torch.Generator("cpu").manual_seed(image_seed(prompt)) for prompt in range(2)],
@@ -84,70 +87,68 @@ def test_the_miniature_draws_what_diffusers_draws_with_the_seeds_of_their_names(
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(pair.image))), np.asarray(expected))
 
 
-def test_every_prompt_gets_one_image_drawn_with_its_own_seed(tmp_path: Path) -> None:
-    synthesize(PROMPTS, Painter(), tmp_path / "shards", work=tmp_path / "work", gates=OpenGates())
+def test_every_prompt_gets_one_image_with_its_own_seed(tmp_path: Path) -> None:
+    generated(tmp_path, Painter())
     pairs = list(iterate_pairs(tmp_path / "shards"))
     assert [pair.prompt for pair in pairs] == list(PROMPTS.prompt)
-    assert [colour(pair.image)[0] for pair in pairs] == [image_seed(i) % 255 + 1 for i in range(7)]
+    assert [color(pair.image)[0] for pair in pairs] == [image_seed(i) % 255 + 1 for i in range(7)]
     assert [shard["name"] for shard in read_manifest(tmp_path / "shards")["shards"]] == [
         "00000.tar", "00001.tar", "00002.tar",
     ]  # fmt: skip
 
 
-def test_a_black_image_is_drawn_again_with_its_next_seed_and_counted(tmp_path: Path) -> None:
+def test_a_black_image_is_generated_again_with_its_next_seed_and_counted(tmp_path: Path) -> None:
     black = [image_seed(4, 0), image_seed(4, 1), image_seed(5, 0)]
-    manifest = synthesize(
-        PROMPTS, Painter(black_seeds=black), tmp_path / "shards", work=tmp_path / "work", gates=OpenGates()
-    )
+    manifest = generated(tmp_path, Painter(black_seeds=black))
     assert manifest["redrawn"] == 3
     assert manifest["images"] == 7
     fifth = list(iterate_pairs(tmp_path / "shards"))[4]
-    assert colour(fifth.image)[0] == image_seed(4, 2) % 255 + 1
+    assert color(fifth.image)[0] == image_seed(4, 2) % 255 + 1
 
 
 def test_an_image_that_stays_black_is_an_error_that_names_its_prompt(tmp_path: Path) -> None:
     black = [image_seed(6, attempt) for attempt in range(3)]
     with pytest.raises(UserError, match=r"prompt 6 \('a photo of a 6\.'\) gave a black image 3 times.*max_redraws"):
-        synthesize(PROMPTS, Painter(black_seeds=black), tmp_path / "shards", work=tmp_path / "work", gates=OpenGates())
+        generated(tmp_path, Painter(black_seeds=black))
     assert not (tmp_path / "shards").exists()
 
 
-def test_an_interrupted_draw_leaves_nothing_and_goes_on_after_its_last_whole_shard(tmp_path: Path) -> None:
+def test_an_interrupted_run_leaves_nothing_and_resumes_after_its_last_complete_shard(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        synthesize(PROMPTS, Painter(fail_after=3), tmp_path / "shards", work=tmp_path / "work", gates=OpenGates())
+        generated(tmp_path, Painter(fail_after=3))
     assert not (tmp_path / "shards").exists()
     second = Painter()
-    synthesize(PROMPTS, second, tmp_path / "shards", work=tmp_path / "work", gates=OpenGates())
-    assert second.batches == 3  # shard 0 was whole; two batches of shard 1 and one of shard 2 remained
-    synthesize(PROMPTS, Painter(), tmp_path / "whole", work=tmp_path / "work", gates=OpenGates())
+    generated(tmp_path, second)
+    assert second.batches == 3  # shard 0 was complete; two batches of shard 1 and one of shard 2 remained
+    generated(tmp_path, Painter(), "whole")
     assert [p.image for p in iterate_pairs(tmp_path / "shards")] == [p.image for p in iterate_pairs(tmp_path / "whole")]
     assert not (tmp_path / "work").exists()
 
 
-def test_what_other_settings_left_unfinished_is_not_taken_over(tmp_path: Path) -> None:
+def test_unfinished_work_of_other_settings_is_not_used(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        synthesize(PROMPTS, Painter(fail_after=3), tmp_path / "shards", work=tmp_path / "work", gates=OpenGates())
+        generated(tmp_path, Painter(fail_after=3))
     other = Painter(CONFIG.model_copy(update={"seed": 1}))
-    synthesize(PROMPTS, other, tmp_path / "shards", work=tmp_path / "work", gates=OpenGates())
+    generated(tmp_path, other)
     assert other.batches == 5
 
 
-def test_the_same_draw_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        synthesize(PROMPTS, Painter(), tmp_path / name, work=tmp_path / "work", gates=OpenGates())
+        generated(tmp_path, Painter(), name)
     for file in sorted((tmp_path / "a").iterdir()):
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
 
 
-def test_too_little_disk_is_said_before_anything_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_disk_space_is_an_error_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=5))
     painter = Painter()
     with pytest.raises(UserError, match=r"are needed in .*shards, but only"):
-        synthesize(PROMPTS, painter, tmp_path / "shards", work=tmp_path / "work", gates=OpenGates())
+        generated(tmp_path, painter)
     assert painter.batches == 0
 
 
-def test_only_an_image_without_any_light_is_black() -> None:
+def test_only_an_image_of_zeros_is_black() -> None:
     assert is_black(Image.new("RGB", (4, 4)))
     dim = Image.new("RGB", (4, 4))
     dim.putpixel((3, 3), (0, 0, 1))
@@ -158,16 +159,16 @@ def test_black_images_in_half_precision_point_to_the_vae(tmp_path: Path) -> None
     half = CONFIG.model_copy(update={"dtype": "float16"})
     painter = Painter(half, black_seeds=[image_seed(6, attempt) for attempt in range(3)])
     with pytest.raises(UserError, match=r"In float16 a VAE may overflow to black .*bfloat16"):
-        synthesize(PROMPTS, painter, tmp_path / "shards", work=tmp_path / "work", gates=OpenGates())
+        generated(tmp_path, painter)
 
 
-def test_how_often_a_try_is_repeated_is_no_part_of_what_is_drawn() -> None:
-    gates = GatesConfig(
+def test_the_number_of_attempts_is_not_part_of_the_identity() -> None:
+    filters = GatesConfig(
         judge={"name": "ViT-B-32", "pretrained": "openai"}, min_clip_score=0.2, max_similarity=None, max_redraws=3
     )
-    gated = CONFIG.model_copy(update={"gates": gates})
-    patient = CONFIG.model_copy(update={"max_redraws": 9, "gates": gates.model_copy(update={"max_redraws": 9})})
-    assert identity(gated) == identity(patient)
-    assert identity(gated)["gates"]["min_clip_score"] == 0.2
+    filtered = CONFIG.model_copy(update={"gates": filters})
+    patient = CONFIG.model_copy(update={"max_redraws": 9, "gates": filters.model_copy(update={"max_redraws": 9})})
+    assert identity(filtered) == identity(patient)
+    assert identity(filtered)["gates"]["min_clip_score"] == 0.2
     assert identity(CONFIG)["gates"] is None
     assert identity(CONFIG) != identity(CONFIG.model_copy(update={"batch_size": 3}))

@@ -1,6 +1,6 @@
 """Real diffusers pipelines of every family, made tiny from configurations with random weights; no hub, no files.
 
-They draw 16 px noise; what they share with the full-size ones is every line of code between a prompt and an image.
+Their images are 16 px of noise. They run the same code between prompt and image as the full-size pipelines.
 """
 
 from __future__ import annotations
@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 
+from gift_core.config import GeneratorConfig
+from gift_core.generators.pipeline import TextToImage, load_pipeline
 from gift_core.mini.pretrain.tokenizer import make_tokenizer
 
 SIZE = 16
@@ -83,7 +87,7 @@ def stable_diffusion() -> Any:
 
 
 def withheld() -> Any:
-    """The same with diffusers' own safety checker, whose thresholds are so low that it withholds every image."""
+    """The same with the safety checker of diffusers, with thresholds so low that it blocks every image."""
     from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
     from transformers import CLIPConfig, CLIPImageProcessor
 
@@ -183,7 +187,7 @@ def flux(vae_blocks: int = 2) -> Any:
     )  # fmt: skip
 
 
-# What tests draw with; `withheld` is one apart, for nothing can be seen on its images.
+# All pipelines with visible images. `withheld` returns only black ones.
 FAMILIES: Mapping[str, Callable[[], Any]] = {
     "stable_diffusion": stable_diffusion,
     "lcm": lcm,
@@ -196,6 +200,26 @@ FAMILIES: Mapping[str, Callable[[], Any]] = {
 
 
 def make(family: str) -> Any:
-    """The pipeline of a family, its weights drawn from one seed."""
+    """The pipeline of a family, with weights from a fixed seed."""
     torch.manual_seed(0)
     return FAMILIES[family]()
+
+
+def load(folder: str, settings: Callable[..., GeneratorConfig], **changes: Any) -> TextToImage:
+    """The pipeline in `folder` on the CPU."""
+    return load_pipeline(settings(folder, **changes), torch.device("cpu"))
+
+
+def levels(image: Image.Image) -> np.ndarray:
+    """The pixels as signed integers."""
+    return np.asarray(image).astype(int)
+
+
+def apart(first: Image.Image, second: Image.Image) -> int:
+    """The largest difference between two images in any channel of any pixel."""
+    return int(np.abs(levels(first) - levels(second)).max())
+
+
+def first_image(config: GeneratorConfig) -> np.ndarray:
+    """The pixels of one image with seed 5."""
+    return levels(load_pipeline(config, torch.device("cpu")).generate(WORDS[:1], [5])[0])

@@ -1,6 +1,6 @@
-"""The CLIP that judges drawn images: any open_clip model with both towers.
+"""The CLIP that scores generated images: any open_clip model with an image and a text encoder.
 
-N images or texts, D embedding size.
+D is the embedding size.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
     from gift_core.config.generator import JudgeConfig
 
-PLACE = "params.yaml: generator.gates.judge"
+KEY = "params.yaml: generator.gates.judge"
 LOCAL, HUB = "local-dir:", "hf-hub:"
 
 
 @dataclass(frozen=True)
-class Judge:
-    """A CLIP in evaluation mode, float32. It sees one image or text at a time.
+class Scorer:
+    """A CLIP in evaluation mode and float32 that encodes one image or text at a time.
 
-    So an image has the same features to the last bit whatever is judged with it, and an interrupted draw that goes on
-    decides as one that ran through.
+    So the features of an image do not depend on a batch, to the last bit, and a resumed run makes the same decisions
+    as an uninterrupted one.
     """
 
     model: Any
@@ -37,7 +37,7 @@ class Judge:
     device: torch.device
 
     def image_features(self, image: Image.Image) -> np.ndarray:
-        """Returns the image's features D, unit norm, float32."""
+        """Returns the features of an image: D, unit norm, float32."""
         import torch
 
         with torch.inference_mode():
@@ -45,7 +45,7 @@ class Judge:
             return self._vector(self.model.encode_image(image_1CHW, normalize=True))
 
     def text_features(self, text: str) -> np.ndarray:
-        """Returns the text's features D, unit norm, float32."""
+        """Returns the features of a text: D, unit norm, float32."""
         import torch
 
         with torch.inference_mode():
@@ -57,10 +57,10 @@ class Judge:
         return vector
 
 
-def load_judge(config: JudgeConfig, device: torch.device) -> Judge:
-    """Returns the CLIP of `config` (an architecture with a tag or a file, hf-hub:<repository>, local-dir:<folder>).
+def load_scorer(config: JudgeConfig, device: torch.device) -> Scorer:
+    """Returns the CLIP of `config`: an architecture with a tag or a file, hf-hub:<repository> or local-dir:<folder>.
 
-    UserError for an unknown name or tag, and for weights that open_clip cannot load.
+    Raises UserError for an unknown name or tag, and for weights that open_clip cannot load.
     """
     import open_clip
     from open_clip.transform import PreprocessCfg, image_transform_v2
@@ -73,24 +73,24 @@ def load_judge(config: JudgeConfig, device: torch.device) -> Judge:
             name, device=device, precision="fp32", weights_only=True, require_pretrained=True, **options
         )
         tokenizer = open_clip.get_tokenizer(name)
-    except Exception as error:  # whatever open_clip, the hub or torch raise, the place and the reason are wanted
+    except Exception as error:  # open_clip, the hub and torch raise many kinds of errors
         reason = " ".join(str(error).split()[:60])
-        raise UserError(f"{PLACE}: open_clip cannot load {name} ({reason}). Check name and pretrained.") from error
+        raise UserError(f"{KEY}: open_clip cannot load {name} ({reason}). Check name and pretrained.") from error
     crop = PreprocessCfg(**open_clip.get_model_preprocess_cfg(model))
-    return Judge(model.eval(), image_transform_v2(crop, is_train=False), tokenizer, device)
+    return Scorer(model.eval(), image_transform_v2(crop, is_train=False), tokenizer, device)
 
 
 def _weights(architecture: str, pretrained: str | None) -> dict[str, Any]:
     import open_clip
 
-    lookup({known: known for known in open_clip.list_models()}, architecture.replace("/", "-"), f"{PLACE}.name")
+    lookup({known: known for known in open_clip.list_models()}, architecture.replace("/", "-"), f"{KEY}.name")
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if pretrained is None:
-        known = ", ".join(tags) or "none are known"
-        raise UserError(f"{PLACE}.pretrained: {architecture} has no weights of its own. Give a file or a tag: {known}.")
+        known = ", ".join(tags) or "none"
+        raise UserError(f"{KEY}.pretrained: {architecture} needs weights. Write a file or one of these tags: {known}.")
     if Path(pretrained).is_file():
         return {"pretrained": pretrained}
-    lookup({tag: tag for tag in tags}, pretrained, f"{PLACE}.pretrained (no such file; tags of {architecture})")
+    lookup({tag: tag for tag in tags}, pretrained, f"{KEY}.pretrained (no such file; tags of {architecture})")
     quick = bool(open_clip.get_pretrained_cfg(architecture, pretrained).get("quick_gelu", False))
     return {"pretrained": pretrained, "force_quick_gelu": quick}
 
@@ -98,4 +98,4 @@ def _weights(architecture: str, pretrained: str | None) -> dict[str, Any]:
 def _require_folder(name: str) -> None:
     folder = Path(name.removeprefix(LOCAL))
     if name.startswith(LOCAL) and not (folder / "open_clip_config.json").is_file():
-        raise UserError(f"{PLACE}.name: {folder} holds no open_clip_config.json. Name an open_clip model folder.")
+        raise UserError(f"{KEY}.name: {folder} has no open_clip_config.json. Use an open_clip model folder.")

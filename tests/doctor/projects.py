@@ -1,4 +1,4 @@
-"""A project's folder and an experiment to examine, made from presets with changes."""
+"""Projects to check: presets with changes."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Any
 import yaml
 
 from gift_core.config import load_config
-from gift_core.doctor.finding import Finding, Scene
+from gift_core.doctor.finding import Finding, Project
 from tests.imports import ROOT
 
 
-def scene(folder: Path, preset: str = "mini", **changes: Any) -> Scene:
-    """The preset in `folder`/params.yaml, with some keys ("generator.size" is written generator__size) changed."""
+def make_project(folder: Path, preset: str = "mini", **changes: Any) -> Project:
+    """Writes a preset to `folder`/params.yaml with some keys changed; generator__size is generator.size."""
     params = copy.deepcopy(yaml.safe_load((ROOT / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")))
     for path, value in changes.items():
         *parents, last = path.split("__")
-        place = params
+        section = params
         for key in parents:
-            place = place[key]
-        place[last] = value
+            section = section[key]
+        section[last] = value
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-    return Scene(folder, load_config(folder / "params.yaml"))
+    return Project(folder, load_config(folder / "params.yaml"))
 
 
-def mini_models(folder: Path) -> None:
-    """Links the project's two small models into `folder`, where the miniature's params.yaml looks for them."""
+def link_models(folder: Path) -> None:
+    """Links the two small models of the project into `folder`, where the preset mini expects them."""
     (folder / "data").mkdir(exist_ok=True)
     (folder / "data" / "mini").symlink_to(ROOT / "data" / "mini")
 
 
-def marks(findings: list[Finding]) -> dict[str, str]:
-    """{subject: mark}, the worst where a subject has several."""
+def worst_marks(findings: list[Finding]) -> dict[str, str]:
+    """{subject: mark}, with the worst mark of each subject."""
     order = ("ok", "info", "warn", "fail")
     found: dict[str, str] = {}
     for finding in findings:

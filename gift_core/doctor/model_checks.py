@@ -1,0 +1,244 @@
+"""Checks the CLIP and the text-to-image pipeline of params.yaml: complete on this machine, or available on the hub."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gift_core.artifacts.models import CONFIG, WEIGHTS
+from gift_core.doctor.finding import Finding, Project
+from gift_core.errors import ContractError, UserError, lookup
+
+FOLDER, FILE, HUB = "local-dir:", "local-file:", "hf-hub:"
+INDEX = "model_index.json"
+CACHED_WEIGHTS = (WEIGHTS, "open_clip_pytorch_model.bin")  # the files that open_clip looks for in a repository
+CLIP_CACHE = Path("~/.cache/clip")  # where open_clip keeps weights downloaded from a plain address
+HUB_TIMEOUT = 3.0  # seconds
+HEADER_LENGTH_BYTES = 8  # before the header of a safetensors file (https://huggingface.co/docs/safetensors)
+BY_HAND = {
+    "model": "download it elsewhere, put it into data/0_raw/models and name it there (docs/models.md)",
+    "generator": "download it elsewhere, put it into data/0_raw/generators and name that folder (docs/generators.md)",
+}
+
+
+def check_local_models(project: Project) -> Iterator[Finding]:
+    """Yields whether the models that params.yaml names as local paths are complete. Skips models from the hub."""
+    model = project.config.model
+    if model.name.startswith((FOLDER, FILE)):
+        yield check_local_clip(project.root, model.name)
+    elif model.pretrained and looks_like_file(model.pretrained):
+        yield check_weights_file(project.root, model.pretrained)
+    if pipeline_folder(project) is not None:
+        yield _check_pipeline(project)
+
+
+def check_clip(project: Project) -> Iterator[Finding]:
+    """Yields whether the CLIP is on this machine or can be downloaded, and is supported."""
+    name, pretrained = project.config.model.name, project.config.model.pretrained
+    if name.startswith((FOLDER, FILE)):
+        yield check_local_clip(project.root, name)
+    elif name.startswith(HUB):
+        yield _check_cache("model", name.removeprefix(HUB), CACHED_WEIGHTS)
+    else:
+        from gift_core.clip.architectures import architecture_config
+
+        architecture, _ = architecture_config(name)
+        if pretrained is not None and (project.root / pretrained).exists():
+            yield check_weights_file(project.root, pretrained)
+        else:
+            yield _check_tag(architecture, pretrained)
+
+
+def check_generator(project: Project) -> Iterator[Finding]:
+    """Yields whether the pipeline is on this machine with all its parts or can be downloaded, and a local LoRA."""
+    yield _check_pipeline(project)
+
+
+def check_local_clip(root: Path, name: str) -> Finding:
+    """Returns whether a folder has weights and a configuration for open_clip, or whether a weights file is complete."""
+    if name.startswith(FILE):
+        return check_weights_file(root, name.removeprefix(FILE))
+    folder = root / name.removeprefix(FOLDER)
+    weights = sorted(file for file in folder.glob("*") if file.suffix in (".safetensors", ".bin", ".pt", ".pth"))
+    configuration = next((file for file in (folder / CONFIG, folder / "config.json") if file.is_file()), None)
+    if not weights or configuration is None:
+        what = f"{folder} has no {CONFIG} or no weights" if folder.is_dir() else f"there is no {folder}"
+        return Finding("model", "fail", what, "Correct model.name, or restore the folder (git checkout, dvc pull).")
+    try:
+        json.loads(configuration.read_text(encoding="utf-8"))
+    except ValueError as error:
+        return Finding("model", "fail", f"{configuration} is not valid JSON ({error})", "Restore the file.")
+    return check_weights_file(root, str(weights[0].relative_to(root)))
+
+
+def check_weights_file(root: Path, name: str) -> Finding:
+    """Returns whether a weights file (or a folder of them) exists. A safetensors file must be complete."""
+    path = root / name
+    if not path.exists():
+        return Finding("model", "fail", f"there is no {path}", "Correct model.name and model.pretrained.")
+    if path.suffix == ".safetensors":
+        return Finding("model", "ok", f"{path}, {count_numbers(path) / 1e6:.1f}M parameters")
+    return Finding("model", "ok", str(path))
+
+
+def _check_tag(architecture: str, pretrained: str | None) -> Finding:
+    import open_clip
+
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if pretrained is None:
+        raise UserError(f"params.yaml: model.pretrained: {architecture} needs weights. Choose one of {tags}.")
+    lookup({tag: tag for tag in tags}, pretrained, f"params.yaml: model.pretrained (tags of {architecture})")
+    source: dict[str, Any] = open_clip.get_pretrained_cfg(architecture, pretrained)
+    repository, _, file = source.get("hf_hub", "").rpartition("/")
+    if repository:
+        return _check_cache("model", repository, (file,) if file else CACHED_WEIGHTS)
+    kept = CLIP_CACHE.expanduser() / Path(source["url"]).name
+    if kept.is_file():
+        return Finding("model", "ok", f"{architecture} {pretrained}, in {kept}")
+    return download_finding("model", source["url"], by_hand=BY_HAND["model"])
+
+
+def _check_pipeline(project: Project) -> Finding:
+    from gift_core.generators.pretrained import check_lora
+
+    check_lora(project.config.generator.lora)
+    folder = cached_pipeline(project)
+    name = project.config.generator.pipeline
+    if folder is None:
+        return download_finding("generator", name, by_hand=BY_HAND["generator"])
+    if not folder.is_dir():
+        what = f"there is no {folder}"
+        return Finding("generator", "fail", what, "Correct generator.pipeline, or restore it (git checkout, dvc pull).")
+    parts = pipeline_parameters(folder)
+    return Finding("generator", "ok", f"{name}, {sum(parts.values()) / 1e6:.1f}M parameters")
+
+
+def pipeline_folder(project: Project) -> Path | None:
+    """Returns the folder that generator.pipeline names, which may not exist. None for a name on the hub."""
+    from gift_core.generators.pretrained import looks_local
+
+    name = project.config.generator.pipeline
+    return project.root / name if looks_local(name) or (project.root / name).is_dir() else None
+
+
+def cached_pipeline(project: Project) -> Path | None:
+    """Returns the folder of the pipeline on this machine: a local one, or one in the hub cache, or None."""
+    folder = pipeline_folder(project)
+    if folder is not None:
+        return folder
+    generator = project.config.generator
+    index = in_cache(generator.pipeline, (INDEX,), revision=generator.revision)
+    return None if index is None else index.parent
+
+
+def looks_like_file(pretrained: str) -> bool:
+    """Returns True when `pretrained` can only be a path: tags have no slash and no dot."""
+    return "/" in pretrained or "." in pretrained
+
+
+def count_numbers(path: Path) -> int:
+    """Returns how many numbers a safetensors file contains. Raises ContractError if it is damaged or truncated.
+
+    Only the header is read.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(HEADER_LENGTH_BYTES)
+        length = struct.unpack("<Q", start)[0] if len(start) == HEADER_LENGTH_BYTES else 0
+        try:
+            header = json.loads(file.read(length)) if 0 < length < size else None
+            tensors = [tensor for name, tensor in header.items() if name != "__metadata__"] if header else []
+            end = HEADER_LENGTH_BYTES + length + max((tensor["data_offsets"][1] for tensor in tensors), default=0)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            header, end = None, 0
+    if header is None or end != size:
+        what = f"has {size:,} bytes, should have {end:,}" if header is not None else "its header is damaged"
+        raise ContractError(f"{path}: not a complete safetensors file: {what}. Download or create it again.")
+    return sum(math.prod(tensor["shape"]) for tensor in tensors)
+
+
+def pipeline_parameters(folder: Path) -> dict[str, int]:
+    """Returns {part: parameters} for the parts of a diffusers folder that have weights.
+
+    Raises ContractError if model_index.json or the folder of a part is missing, or if a weights file is damaged. Parts
+    with pickled weights are counted by their size in bytes, as float32.
+    """
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        what = f"{folder}: not a diffusers pipeline, its {INDEX} cannot be read ({error})"
+        raise ContractError(f"{what}. Restore the folder, or download it again.") from None
+    parts = {name: part for name, part in index.items() if isinstance(part, list) and part[0] is not None}
+    missing = [name for name in parts if not (folder / name).is_dir()]
+    if missing:
+        raise ContractError(f"{folder}: {', '.join(missing)}: named in {INDEX}, but missing. Download it again.")
+    counts = {name: _count_part(folder / name) for name in parts}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _count_part(folder: Path) -> int:
+    """Counts the plain files if there are also copies of the same weights (fp16, non_ema)."""
+    files = sorted(folder.glob("*.safetensors"))
+    plain = [file for file in files if not {"fp16", "non_ema"} & set(file.name.split("."))] or files
+    if plain:
+        return sum(map(count_numbers, plain))
+    return sum(file.stat().st_size for file in folder.glob("*.bin")) // 4
+
+
+def _check_cache(subject: str, repository: str, files: tuple[str, ...]) -> Finding:
+    found = in_cache(repository, files)
+    if found is not None:
+        return Finding(subject, "ok", f"{repository}, in the hub cache: {found.name}")
+    return download_finding(subject, repository, by_hand=BY_HAND[subject])
+
+
+def in_cache(repository: str, files: Iterable[str], *, revision: str | None = None) -> Path | None:
+    """Returns the first of `files` that is in the hub cache for a repository, or None."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    for name in files:
+        found = try_to_load_from_cache(repository, name, cache_dir=constants.HF_HUB_CACHE, revision=revision)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def download_finding(subject: str, what: str, *, by_hand: str) -> Finding:
+    """Returns whether `what`, which is not on this machine, can be downloaded. `by_hand` says what to do otherwise."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        found = f"{what} is not on this machine, and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE prevents the download"
+        return Finding(subject, "fail", found, f"Unset them for the first run, or {by_hand}.")
+    if hub_answers(constants.ENDPOINT):
+        return Finding(subject, "ok", f"{what} is not on this machine yet, and {constants.ENDPOINT} answers")
+    found = f"{what} is not on this machine, and {constants.ENDPOINT} does not answer within {HUB_TIMEOUT:.0f} s"
+    return Finding(subject, "fail", found, f"Connect (HTTPS_PROXY, HF_ENDPOINT), or {by_hand}.")
+
+
+@cache  # the model and the generator use the same hub
+def hub_answers(address: str, timeout: float = HUB_TIMEOUT) -> bool:
+    """Returns whether a server answers at `address` within `timeout` seconds, including the DNS lookup."""
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=timeout):
+                answered.set()
+        except urllib.error.HTTPError:  # also an answer
+            answered.set()
+        except (OSError, ValueError):
+            pass
+
+    asking = threading.Thread(target=ask, daemon=True)  # DNS lookups ignore the timeout
+    asking.start()
+    asking.join(timeout)
+    return answered.is_set()

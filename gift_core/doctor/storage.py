@@ -1,0 +1,182 @@
+"""Checks the disk space for the artifacts, the DVC repository, and its remote. docs/doctor.md has the formula."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+
+from gift_core.config import CatalogueTaskConfig, Config, MiniTaskConfig, TaskConfig
+from gift_core.doctor.finding import Finding, Project, gigabytes
+from gift_core.doctor.memory_estimate import embedding_and_parameters
+from gift_core.errors import UserError
+from gift_core.layout import Layout
+
+WEIGHT_BYTES = 4
+PIXEL_BYTES = {"jpg": 0.4, "png": 1.6}  # per pixel of a generated photo, as stored
+LINKS = ("hardlink", "symlink", "reflink")  # cache types of DVC that keep one copy
+REMOTE_TIMEOUT = 8.0  # seconds
+OFFLINE = "Until then everything stays on this machine: `dvc repro` works, `dvc push` and `dvc pull` do not."
+
+
+def check_disk(project: Project) -> Iterator[Finding]:
+    """Yields whether the artifacts that are still missing fit the disks of the project and of the DVC cache."""
+    embedding, parameters = embedding_and_parameters(project)
+    wanted = artifact_bytes(project, parameters=parameters, embedding=embedding)
+    parts = ", ".join(f"{name} {gigabytes(needed)}" for name, needed in wanted.items())
+    unknown = "" if parameters else "; the size of the models is not known yet"
+    yield Finding("disk", "info", f"artifacts of this experiment: {gigabytes(sum(wanted.values()))} ({parts}){unknown}")
+    left = sum(max(0, needed - _present_bytes(project, name)) for name, needed in wanted.items())
+    for folder, copies in _copies(project.root):
+        yield disk_finding(folder, copies * left, shutil.disk_usage(folder).free)
+
+
+def _copies(root: Path) -> list[tuple[Path, int]]:
+    """Returns a folder on each disk that is written to, and how many copies of each artifact the disk gets."""
+    cache, keeps_one = read_cache(root)
+    by_disk: dict[int, list[Path]] = {}
+    for path in [root] if keeps_one else [root, cache]:
+        existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+        by_disk.setdefault(existing.stat().st_dev, []).append(existing)
+    return [(folders[0], len(folders)) for folders in by_disk.values()]
+
+
+def disk_finding(folder: Path, needed: int, free: int) -> Finding:
+    """Returns whether `needed` bytes fit into `free` bytes, with a tenth to spare."""
+    found = f"{gigabytes(needed)} still to be written at {folder.resolve()}, {gigabytes(free)} free"
+    if free < needed:
+        options = "Free some space, set ingest.shorter_side, run fewer methods, or keep one copy"
+        return Finding("disk", "fail", found, f"{options}: dvc config cache.type symlink")
+    return Finding("disk", "ok" if 10 * free >= 11 * needed else "warn", found)
+
+
+def artifact_bytes(project: Project, *, parameters: int, embedding: int) -> dict[str, int]:
+    """Returns {kind: bytes} that a complete run writes, once.
+
+    tasks: the images of the data sets as they are; a slice of the classes has its share. shards: steps *
+    images_per_task * size^2 pixels * 0.4 (jpg) or 1.6 (png) bytes. teachers: for each method with replay, steps *
+    images_per_task * 2 embeddings in float32, and 4 bytes per parameter with Fisher information. models: 4 bytes per
+    parameter for each method and step, and for the pre-trained model.
+    """
+    config, steps = project.config, len(project.config.sequence)
+    images = steps * config.prompts.images_per_task
+    shards = images * config.generator.size**2 * PIXEL_BYTES[config.generator.image_format]
+    model = WEIGHT_BYTES * parameters
+    methods = [config.methods[name] for name in config.run.methods]
+    taught = sum(method.replay.reads != "none" for method in methods)
+    fisher = sum(getattr(method.replay, "fisher", None) is not None for method in methods)
+    return {
+        "tasks": sum(stored_bytes(name, task, project.root) for name, task in config.tasks.items()),
+        "shards": int(shards) if taught else 0,
+        "teachers": taught * images * 2 * embedding * WEIGHT_BYTES + fisher * steps * model,
+        "models": model * (1 + steps * len(methods)),
+    }
+
+
+def stored_bytes(name: str, task: TaskConfig, root: Path) -> int:
+    """Returns the approximate size of the images of a task in bytes, 0 if it is not known yet."""
+    if isinstance(task, MiniTaskConfig):
+        return (task.train_images + task.test_images) * 2_000
+    if isinstance(task, CatalogueTaskConfig):
+        from gift_core.tasks.catalogue.row import catalogue_row
+
+        row = catalogue_row(task.dataset, f"params.yaml: tasks.{name}.dataset")
+        share = task.classes.count / len(row.classes) if task.classes else 1.0
+        return int(row.unpacked_bytes * share)
+    return _folder_bytes(root / task.path)
+
+
+def read_cache(root: Path) -> tuple[Path, bool]:
+    """Returns the folder of the DVC cache, and whether DVC keeps one copy of a file instead of two."""
+    repository = root / ".dvc"
+    settings = read_settings(root) if repository.is_dir() else {}
+    kinds = settings.get("cache.type", "copy").strip("[]'").split(",")
+    return repository / settings.get("cache.dir", "cache"), kinds[0].strip("' ") in LINKS
+
+
+def _present_bytes(project: Project, kind: str) -> int:
+    return sum(_folder_bytes(folder) for folder in _folders(project.config, Layout(project.root))[kind])
+
+
+def _folders(config: Config, layout: Layout) -> dict[str, list[Path]]:
+    steps = [step.task for step in config.sequence]
+    pairs = [(method, task) for method in config.run.methods for task in steps]
+    return {
+        "tasks": [layout.task(name) for name in config.tasks],
+        "shards": [layout.shards(task) for task in steps],
+        "teachers": [layout.teacher(method, task) for method, task in pairs],
+        "models": [layout.pretrained(), *(layout.model(method, task) for method, task in pairs)],
+    }
+
+
+def _folder_bytes(folder: Path) -> int:
+    files = (Path(parent) / name for parent, _, names in os.walk(folder) for name in names)
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def check_dvc(root: Path) -> Iterator[Finding]:
+    """Yields the version of DVC, whether `root` is a DVC repository, and whether its default remote answers.
+
+    Raises UserError if the settings of DVC cannot be read.
+    """
+    folder = root.resolve()
+    if not (root / ".dvc").is_dir():
+        yield Finding("dvc", "fail", f"{folder} is not a DVC repository", "Run in the project's root, or: dvc init")
+        return
+    settings = read_settings(root)
+    in_git = any((parent / ".git").exists() for parent in (folder, *folder.parents))
+    if not in_git and settings.get("core.no_scm") != "True":
+        yield Finding("dvc", "fail", f"{folder} is not a git repository, which DVC expects", "Run: git init")
+        return
+    yield Finding("dvc", "ok", f"{metadata.version('dvc')}, repository {folder}")
+    yield check_remote(root, settings)
+
+
+def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:
+    """Returns whether the default remote in the `settings` of DVC answers."""
+    name = settings.get("core.remote")
+    if name is None:
+        return Finding("dvc remote", "info", "none", "To share results: dvc remote add -d store s3://bucket/gift")
+    address = settings.get(f"remote.{name}.url", "no address")
+    try:
+        answer = _run_dvc(root, "ls-url", f"remote://{name}", timeout=REMOTE_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        what = f"{name} ({address}) did not answer within {REMOTE_TIMEOUT:.0f} s"
+        return Finding("dvc remote", "fail", what, OFFLINE)
+    if answer.returncode == 0:
+        return Finding("dvc remote", "ok", f"{name} ({address}) answers")
+    reason = _reason(answer)
+    if "does not exist" in reason:
+        what = f"{name}: there is nothing at {address} yet"
+        return Finding("dvc remote", "warn", what, "If the address is right, the first dvc push creates it.")
+    return Finding("dvc remote", "fail", f"{name} ({address}): {reason}", OFFLINE)
+
+
+def read_settings(root: Path) -> dict[str, str]:
+    """Returns the settings of DVC from all its configuration files: {"core.remote": "store", ...}.
+
+    Raises UserError if they cannot be read.
+    """
+    listed = _run_dvc(root, "config", "--list")
+    if listed.returncode != 0:
+        raise UserError(f"The settings of DVC cannot be read ({_reason(listed)}). Correct .dvc/config.")
+    pairs = (line.partition("=") for line in listed.stdout.splitlines())
+    return {key: value for key, _, value in pairs}
+
+
+def _run_dvc(root: Path, *words: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs DVC without telemetry. Raises TimeoutExpired after `timeout` seconds."""
+    environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
+    command = [sys.executable, "-m", "dvc", *words]
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=timeout)
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    """Returns the first line of the error."""
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    error = next((line for line in lines if line.startswith("ERROR:")), lines[0] if lines else "no reason given")
+    return error.removeprefix("ERROR:").strip()

@@ -1,0 +1,155 @@
+"""Filters for generated images: black ones, ones that do not match their prompt, and near-duplicates.
+
+Rejected images are generated again with their next seed. The paper has no filters except for black images.
+D is the embedding size of the scorer.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from PIL import Image
+
+from gift_core.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from gift_core.config import GatesConfig, GeneratorConfig
+    from gift_core.generators.scorer import Scorer
+
+KEY = "generator.gates"
+REASONS = {"clip_score": "below the CLIP score", "duplicate": "near-duplicates"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why an image was rejected (None: it was kept), and its cosines to the prompt and to the nearest kept image."""
+
+    reason: str | None
+    clip_score: float = 0.0
+    similarity: float = 0.0
+
+
+KEPT = Verdict(None)
+BLACK = Verdict("black")
+
+
+class Filters(Protocol):
+    """Decides about every encoded image, in the order of generation."""
+
+    def verdict(self, image: bytes, prompt: str) -> Verdict:
+        """Returns whether to keep the image, and remembers it if it is kept."""
+        ...
+
+    def recall(self, images: Iterable[bytes]) -> None:
+        """Remembers images that an interrupted run kept."""
+        ...
+
+
+class NoFilters:
+    """Keeps every image without looking at it (`null` in params.yaml)."""
+
+    def verdict(self, image: bytes, prompt: str) -> Verdict:
+        """Returns that the image is kept."""
+        return KEPT
+
+    def recall(self, images: Iterable[bytes]) -> None:
+        """Remembers nothing."""
+
+
+class QualityFilters:
+    """Applies the thresholds of params.yaml, and remembers the features of the images kept for the task.
+
+    The features are those of the encoded image, as it is stored, so they are the same when a later run recalls it.
+    """
+
+    def __init__(self, config: GatesConfig, scorer: Scorer) -> None:
+        self.config = config
+        self.scorer = scorer
+        self._kept: list[np.ndarray] = []
+        self._texts: dict[str, np.ndarray] = {}
+
+    def verdict(self, image: bytes, prompt: str) -> Verdict:
+        """Returns whether the image is similar enough to its prompt and different enough from all kept images."""
+        image_D = self._image_features(image)
+        clip_score = float(image_D @ self._text_features(prompt))
+        similarity = max((float(image_D @ kept_D) for kept_D in self._kept), default=-1.0)
+        low, high = self.config.min_clip_score, self.config.max_similarity
+        if low is not None and clip_score < low:
+            return Verdict("clip_score", clip_score, similarity)
+        if high is not None and similarity > high:
+            return Verdict("duplicate", clip_score, similarity)
+        self._kept.append(image_D)
+        return Verdict(None, clip_score, similarity)
+
+    def recall(self, images: Iterable[bytes]) -> None:
+        """Remembers the features of images that were kept in an earlier run."""
+        self._kept += [self._image_features(image) for image in images]
+
+    def _image_features(self, image: bytes) -> np.ndarray:
+        with Image.open(io.BytesIO(image)) as opened:
+            return self.scorer.image_features(opened)
+
+    def _text_features(self, prompt: str) -> np.ndarray:
+        if prompt not in self._texts:  # prompts are sampled with replacement
+            self._texts[prompt] = self.scorer.text_features(prompt)
+        return self._texts[prompt]
+
+
+def load_filters(config: GatesConfig | None, device: torch.device) -> Filters:
+    """Returns the filters of params.yaml with their scorer on `device`. None keeps every image."""
+    if config is None:
+        return NoFilters()
+    from gift_core.generators.scorer import load_scorer
+
+    return QualityFilters(config, load_scorer(config.judge, device))
+
+
+def is_black(image: Image.Image) -> bool:
+    """Returns True if every pixel is 0. The safety checkers of diffusers return such images."""
+    return not np.asarray(image).any()
+
+
+def check_attempts(what: str, verdicts: Sequence[Verdict], config: GeneratorConfig) -> None:
+    """Raises UserError if `what` (describes an image) was rejected more often than the settings allow.
+
+    Black images count against config.max_redraws, all others against config.gates.max_redraws.
+    """
+    black = sum(verdict is BLACK for verdict in verdicts)
+    rejected = [verdict for verdict in verdicts if verdict is not BLACK]
+    if black > config.max_redraws:
+        raise UserError(f"synthesize: {what} gave a black image {black} times. {_why_black(config)}")
+    if config.gates is not None and len(rejected) > config.gates.max_redraws:
+        raise UserError(f"synthesize: {what} {_why_rejected(rejected, config.gates)}")
+
+
+def _why_black(config: GeneratorConfig) -> str:
+    overflow = (
+        " In float16 a VAE may overflow to black (that of SDXL does): use dtype float32 or bfloat16, or a pipeline "
+        "with a VAE made for float16."
+    )
+    return (
+        "A safety checker may have blocked it: raise params.yaml: generator.max_redraws, or use a pipeline without one."
+        f"{overflow if config.dtype == 'float16' else ''}"
+    )
+
+
+def _why_rejected(rejected: Sequence[Verdict], config: GatesConfig) -> str:
+    parts = []
+    scores = [verdict.clip_score for verdict in rejected if verdict.reason == "clip_score"]
+    if scores:
+        best = f"{len(scores)} for a CLIP score of at most {max(scores):.3f}"
+        parts.append(f"{best} (min_clip_score: {config.min_clip_score})")
+    similarities = [verdict.similarity for verdict in rejected if verdict.reason == "duplicate"]
+    if similarities:
+        least = f"{len(similarities)} for a similarity of at least {min(similarities):.3f} to a kept image"
+        parts.append(f"{least} (max_similarity: {config.max_similarity})")
+    return (
+        f"was rejected {len(rejected)} times: {', '.join(parts)}. In params.yaml: {KEY} change that threshold or raise "
+        "max_redraws. If only max_redraws changes, finished shards are kept."
+    )

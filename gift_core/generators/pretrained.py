@@ -1,0 +1,171 @@
+"""Loads the diffusers pipeline and the LoRA that params.yaml names, from a folder or from the hub."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gift_core.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from gift_core.config import GeneratorConfig, LoraConfig
+
+PIPELINE_KEY = "params.yaml: generator.pipeline"
+LORA_KEY = "params.yaml: generator.lora"
+ADAPTER = "lora"
+# A word in the loaders' errors -> packages to install. The T5 loader falls back to tiktoken without sentencepiece.
+PACKAGES = {
+    "tiktoken": "sentencepiece protobuf",
+    "sentencepiece": "sentencepiece protobuf",
+    "protobuf": "protobuf",
+    "accelerate": "accelerate",
+    "peft": "peft",
+}
+
+
+def check_local_folder(name: str) -> None:
+    """Raises UserError when `name` is a folder without model_index.json, or looks like a path and does not exist."""
+    folder = Path(name)
+    if folder.is_dir() and not (folder / "model_index.json").is_file():
+        raise UserError(
+            f"{PIPELINE_KEY}: {name} has no model_index.json, so it is not a diffusers pipeline. "
+            "Save one there with pipeline.save_pretrained(folder), or restore the folder (git checkout / dvc pull)."
+        )
+    if not folder.exists() and looks_local(name):
+        raise UserError(
+            f"{PIPELINE_KEY}: there is no folder {name}. "
+            "Use an existing diffusers folder, or a hub name such as stable-diffusion-v1-5/stable-diffusion-v1-5."
+        )
+
+
+def looks_local(name: str) -> bool:
+    """Returns True when `name` can only be a path on this machine. Hub names have the form owner/name."""
+    return name.startswith((".", "/", "data/")) or name.count("/") > 1
+
+
+def pretrained_pipeline(config: GeneratorConfig) -> Any:
+    """Returns the diffusers pipeline `config.pipeline` on the CPU, in config.dtype, with its own scheduler.
+
+    Raises UserError if the folder is missing or damaged, the hub does not answer, a package is missing, or the files
+    of a tokenizer are missing.
+    """
+    check_local_folder(config.pipeline)
+    _hide_loading_bars()
+    try:
+        pipeline = _load_any_variant(config)
+    except Exception as error:  # diffusers, transformers and the hub raise many kinds of errors
+        raise UserError(_cannot_load(config, error)) from error
+    _require_tokenizers(pipeline, config)
+    return pipeline
+
+
+def _load_any_variant(config: GeneratorConfig) -> Any:
+    try:
+        return _from_pretrained(config, None)
+    except OSError as error:
+        if "no file named" not in str(error):
+            raise
+        try:  # some repositories contain only half-precision files
+            return _from_pretrained(config, "fp16")
+        except Exception:
+            raise error from None
+
+
+def _from_pretrained(config: GeneratorConfig, variant: str | None) -> Any:
+    import torch
+    from diffusers import AutoPipelineForText2Image, DiffusionPipeline
+
+    options = {
+        "dtype": getattr(torch, config.dtype),
+        "revision": config.revision,
+        "variant": variant,
+        "low_cpu_mem_usage": find_spec("accelerate") is not None,  # avoids a long warning of diffusers
+    }
+    try:
+        return AutoPipelineForText2Image.from_pretrained(config.pipeline, **options)
+    except ValueError:  # not in the text-to-image table of diffusers; the generic loader may know the class
+        return DiffusionPipeline.from_pretrained(config.pipeline, **options)
+
+
+def _hide_loading_bars() -> None:
+    """Hides the bars for loading weights, which takes seconds. Downloads from the hub keep their bars."""
+    import diffusers
+    import transformers
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def _require_tokenizers(pipeline: Any, config: GeneratorConfig) -> None:
+    """When tokenizer files are missing, transformers silently builds an empty tokenizer that ignores the prompt."""
+    for name, part in sorted(pipeline.components.items()):
+        if not name.startswith("tokenizer") or part is None:
+            continue
+        first, second = (part(text).input_ids for text in ("a photo of a wren", "a photo of a tree"))
+        if first == second:
+            raise UserError(
+                f"{PIPELINE_KEY}: {config.pipeline}: its {name} encodes different prompts identically, so its files "
+                f"are missing. Fetch the folder {name} again (tokenizer.json, or vocab.json and merges.txt, or "
+                "spiece.model)."
+            )
+
+
+def _cannot_load(config: GeneratorConfig, error: Exception) -> str:
+    text = str(error).strip()
+    first_line = text.splitlines()[0] if text else type(error).__name__
+    return f"{PIPELINE_KEY}: {config.pipeline} cannot be loaded ({first_line}). {_remedy(config, text.lower())}"
+
+
+def _remedy(config: GeneratorConfig, error: str) -> str:
+    for word, packages in PACKAGES.items():
+        if word in error:
+            return f"It needs another package: pip install {packages}"
+    if Path(config.pipeline).is_dir():
+        return "The folder is incomplete or damaged: restore it (git checkout / dvc pull)."
+    return "Check the name, the revision and the connection to the hub. A gated model needs `hf auth login`."
+
+
+def check_lora(config: LoraConfig | None) -> None:
+    """Raises UserError if the package, folder or file of the LoRA is missing. Loads nothing."""
+    if config is None:
+        return
+    if find_spec("peft") is None:
+        raise UserError(f"{LORA_KEY}: needs another package: pip install peft. Or write lora: null.")
+    path = Path(config.path)
+    if not path.exists():
+        if looks_local(config.path):
+            raise UserError(f"{LORA_KEY}.path: there is no {path}. Put the LoRA there, or use the name of a hub repo.")
+        return
+    files = sorted(file.name for file in path.glob("*.safetensors")) if path.is_dir() else [path.name]
+    if not files:
+        raise UserError(f"{LORA_KEY}.path: {path} has no .safetensors file. Put the LoRA weights there.")
+    if config.weight_name is None and len(files) > 1:
+        raise UserError(f"{LORA_KEY}.weight_name: {path} has {len(files)} files: {', '.join(files)}. Choose one.")
+    if config.weight_name is not None and config.weight_name not in files:
+        hint = did_you_mean(config.weight_name, files)
+        raise UserError(f"{LORA_KEY}.weight_name: {path} has no {config.weight_name}. {hint}")
+
+
+def add_lora(pipeline: Any, config: LoraConfig | None) -> None:
+    """Adds the LoRA to `pipeline` at its scale. Does nothing for None.
+
+    Raises UserError if the pipeline does not support LoRA, or if the weights do not fit it.
+    """
+    if config is None:
+        return
+    if not hasattr(pipeline, "load_lora_weights"):
+        raise UserError(f"{LORA_KEY}: {type(pipeline).__name__} does not support LoRA. Write lora: null.")
+    options = {} if config.weight_name is None else {"weight_name": config.weight_name}
+    try:
+        pipeline.load_lora_weights(config.path, adapter_name=ADAPTER, **options)
+    except Exception as error:  # diffusers, peft and the hub each raise their own errors for wrong weights
+        raise _does_not_fit(pipeline, config, " ".join(str(error).split()[:60])) from error
+    if not pipeline.get_active_adapters():
+        raise _does_not_fit(pipeline, config, "none of its weights match a layer")
+    pipeline.set_adapters([ADAPTER], adapter_weights=[config.scale])
+
+
+def _does_not_fit(pipeline: Any, config: LoraConfig, reason: str) -> UserError:
+    what = f"{config.path} cannot be added to {type(pipeline).__name__} ({reason})"
+    return UserError(f"{LORA_KEY}: {what}. Use a LoRA that was trained for this pipeline.")

@@ -1,0 +1,158 @@
+"""Translates generator settings for one pipeline: the arguments of its call, and its scheduler.
+
+Pipelines differ in their arguments, so the arguments are read from the signature of the call, not from the class name.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gift_core.errors import UserError, lookup
+
+if TYPE_CHECKING:
+    from gift_core.config import GeneratorConfig
+
+KEY = "params.yaml: generator"
+REQUIRED = ("prompt", "generator", "num_inference_steps")
+GUIDANCE = ("guidance_scale", "true_cfg_scale", "prior_guidance_scale")
+# Options that would silently change the image or the prompt: resizing to another size, "cleaning" the prompt.
+SWITCHES: Mapping[str, bool] = {"use_resolution_binning": False, "clean_caption": False}
+Parameters = Mapping[str, inspect.Parameter]
+
+
+@dataclass(frozen=True)
+class CallSettings:
+    """Arguments that are the same for every batch, and the negative prompt of each image (None: not passed)."""
+
+    fixed: Mapping[str, Any]
+    negative_prompt: str | None
+
+    def arguments(self, count: int) -> dict[str, Any]:
+        """Returns the keyword arguments of a call that generates `count` images."""
+        if self.negative_prompt is None:
+            return dict(self.fixed)
+        return {**self.fixed, "negative_prompt": [self.negative_prompt] * count}
+
+
+def call_settings(pipeline: Any, config: GeneratorConfig) -> CallSettings:
+    """Returns the arguments for calling `pipeline` with the settings of `config`.
+
+    Raises UserError if it is not a text-to-image pipeline, or does not support the guidance, the true guidance or the
+    negative prompt.
+    """
+    parameters = inspect.signature(pipeline.__call__).parameters
+    kind = type(pipeline).__name__
+    missing = [name for name in REQUIRED if name not in parameters]
+    if missing:
+        what = f"{config.pipeline} is a {kind}, whose call has no argument {', '.join(missing)}"
+        raise UserError(f"{KEY}.pipeline: {what}. Use a text-to-image pipeline.")
+    scale = _guidance_parameter(parameters)
+    fixed: dict[str, Any] = {"num_inference_steps": config.steps}
+    fixed |= {name: config.size for name in ("height", "width") if name in parameters}
+    fixed |= {name: value for name, value in SWITCHES.items() if name in parameters}
+    fixed |= _text_length(parameters, pipeline)
+    fixed |= _guidance(scale, config, kind)
+    negative = config.negative_prompt
+    if isinstance(negative, str):
+        return CallSettings(fixed, _negative_prompt(parameters, scale, negative, config.guidance, kind))
+    _require_true_guidance(parameters, scale, negative.true_guidance, kind)
+    return CallSettings({**fixed, "true_cfg_scale": negative.true_guidance}, negative.text)
+
+
+def _text_length(parameters: Parameters, pipeline: Any) -> dict[str, int]:
+    """FLUX.1-schnell was trained with 256 tokens. Only its tokenizer knows; the default of the call is 512."""
+    tokenizers = [part for name, part in pipeline.components.items() if name.startswith("tokenizer") and part]
+    if "max_sequence_length" not in parameters or not tokenizers:
+        return {}
+    longest = max(part.model_max_length for part in tokenizers)
+    return {"max_sequence_length": longest} if longest < parameters["max_sequence_length"].default else {}
+
+
+def _guidance_parameter(parameters: Parameters) -> str | None:
+    """The argument that sets guidance. If its default is None, another one does: true_cfg_scale of Qwen-Image."""
+    known = [name for name in GUIDANCE if name in parameters]
+    with_default = [name for name in known if parameters[name].default is not None]
+    return next(iter(with_default or known), None)
+
+
+def _guidance(scale: str | None, config: GeneratorConfig, kind: str) -> dict[str, float]:
+    if scale is not None:
+        return {scale: config.guidance}
+    if config.guidance > 0:
+        raise UserError(f"{KEY}.guidance: {config.guidance}, but {kind} has no guidance. Write guidance: 0.0.")
+    return {}
+
+
+def _negative_prompt(parameters: Parameters, scale: str | None, text: str, guidance: float, kind: str) -> str | None:
+    if text and "negative_prompt" not in parameters:
+        what = f"{text!r}, but {kind} has no negative prompt"
+        raise UserError(f'{KEY}.negative_prompt: {what}. Write negative_prompt: "".')
+    if text and _has_true_guidance(parameters, scale):
+        what = f"{text!r}: the guidance of {kind} is distilled into its weights, so it needs true guidance as well"
+        remedy = f'Write negative_prompt: "", or negative_prompt: {{text: {text!r}, true_guidance: 2.0}}'
+        raise UserError(f"{KEY}.negative_prompt: {what}. {remedy}.")
+    if scale == "true_cfg_scale" and guidance > 1:  # there is no guidance without a negative prompt, even if blank
+        return text or " "
+    return text or None
+
+
+def _require_true_guidance(parameters: Parameters, scale: str | None, value: float, kind: str) -> None:
+    if not _has_true_guidance(parameters, scale):
+        what = f"{value}, but {kind} has no true guidance in addition to its guidance"
+        raise UserError(f"{KEY}.negative_prompt.true_guidance: {what}. Write negative_prompt as a plain text.")
+
+
+def _has_true_guidance(parameters: Parameters, scale: str | None) -> bool:
+    return {"true_cfg_scale", "negative_prompt"} <= set(parameters) and scale != "true_cfg_scale"
+
+
+def set_scheduler(pipeline: Any, name: str | None, steps: int) -> None:
+    """Replaces the scheduler by the diffusers class `name`, with the settings of the current one (None: keeps it).
+
+    Raises UserError for an unknown name, a missing package, a flow-matching scheduler on a model that was not trained
+    for it (or the reverse), and a number of steps that the scheduler does not support.
+    """
+    if name is not None:
+        pipeline.scheduler = _make_scheduler(pipeline.scheduler, name)
+    scheduler = getattr(pipeline, "scheduler", None)
+    if scheduler is not None:
+        _try_steps(scheduler, steps)
+
+
+def _make_scheduler(own: Any, name: str) -> Any:
+    import diffusers
+
+    known = {entry: entry for entry in dir(diffusers) if entry.endswith("Scheduler") and not entry.startswith("Flax")}
+    kind = getattr(diffusers, lookup(known, name, f"{KEY}.scheduler"))
+    try:
+        made = kind.from_config(own.config)
+    except (ImportError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        what = f"{name} cannot be made from the settings of {type(own).__name__} ({reason})"
+        raise UserError(f"{KEY}.scheduler: {what}. Use another one, or null.") from error
+    if _matches_flow(made) != _matches_flow(own):
+        what = f"{name} and {type(own).__name__}, which the model was trained with, define noise differently"
+        raise UserError(f"{KEY}.scheduler: {what}: images would be noise. Use one of the same kind, or null.")
+    return made
+
+
+def _matches_flow(scheduler: Any) -> bool:
+    settings = scheduler.config
+    by_settings = settings.get("prediction_type") == "flow_prediction" or settings.get("use_flow_sigmas")
+    return "FlowM" in type(scheduler).__name__ or bool(by_settings)
+
+
+def _try_steps(scheduler: Any, steps: int) -> None:
+    """Tries the steps on a copy. Some schedulers need a shift, whose value does not matter here."""
+    copy = type(scheduler).from_config(scheduler.config)
+    shifts = copy.config.get("use_dynamic_shifting") and "mu" in inspect.signature(copy.set_timesteps).parameters
+    shift = {"mu": 1.0} if shifts else {}
+    try:
+        copy.set_timesteps(num_inference_steps=steps, **shift)
+    except (ValueError, IndexError, AssertionError) as error:
+        reason = " ".join(str(error).split())
+        what = f"{type(scheduler).__name__} does not support {steps} steps ({reason})"
+        raise UserError(f"{KEY}.steps: {what}. Change steps, or use another scheduler.") from error

@@ -1,0 +1,115 @@
+"""Data sets: missing, empty, incomplete or complete, and their numbers of classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from gift_core.doctor.data_checks import check_data_sets, check_folders, class_count
+from tests.doctor.projects import make_project, worst_marks
+from tests.tasks.catalogue.trees import make_tree
+
+
+def make_images(folder: Path, *, classes: int = 3, images: int = 5) -> None:
+    """The image folder of the preset bring_your_own."""
+    for label in range(classes):
+        place = folder / "data/0_raw/my_task" / f"class_{label}"
+        place.mkdir(parents=True)
+        for number in range(images):
+            Image.new("RGB", (8, 8), (40 * label, 10 * number, 0)).save(place / f"{number}.png")
+
+
+def test_the_miniature_needs_no_data(tmp_path: Path) -> None:
+    assert list(check_folders(make_project(tmp_path))) == []
+    assert worst_marks(list(check_data_sets(make_project(tmp_path)))) == {"data": "ok"}
+
+
+def test_a_missing_data_set_is_a_fail_with_the_command_that_downloads_it(tmp_path: Path) -> None:
+    found = list(check_folders(make_project(tmp_path, "mtil_order_1")))
+    assert len(found) == 11
+    assert {finding.mark for finding in found} == {"fail"}
+    assert found[0].found == f"there is no {tmp_path / 'data/0_raw/aircraft'}"
+    assert found[0].remedy.startswith("Run: gift data fetch aircraft.")
+
+
+def test_slices_of_one_data_set_share_a_line(tmp_path: Path) -> None:
+    (finding,) = check_folders(make_project(tmp_path, "cil_cifar100_50"))
+    assert finding.subject == "data cifar100_00 ... cifar100_49"
+
+
+def test_an_empty_folder_is_a_fail(tmp_path: Path) -> None:
+    (tmp_path / "data/0_raw/my_task").mkdir(parents=True)
+    (finding,) = check_folders(make_project(tmp_path, "bring_your_own"))
+    assert (finding.mark, finding.found) == ("fail", f"{tmp_path / 'data/0_raw/my_task'} is empty")
+    assert "docs/your_own_task.md" in finding.remedy
+
+
+def test_ingested_data_without_raw_data_suggests_allow_missing(tmp_path: Path) -> None:
+    project = make_project(tmp_path, "bring_your_own")
+    (finding,) = check_folders(project)
+    assert "--allow-missing" not in finding.remedy
+    (tmp_path / "data/1_tasks/my_task").mkdir(parents=True)
+    (tmp_path / "data/1_tasks/my_task/task.json").write_text("{}", encoding="utf-8")
+    (finding,) = check_folders(project)
+    assert finding.remedy.endswith("dvc repro --allow-missing.")
+
+
+def test_the_images_of_a_complete_folder_are_counted(tmp_path: Path) -> None:
+    make_images(tmp_path)
+    project = make_project(tmp_path, "bring_your_own")
+    assert list(check_folders(project)) == []
+    (finding,) = check_data_sets(project)
+    assert finding.mark == "ok"
+    assert finding.found == "data/0_raw/my_task: 12 + 3 images, 3 classes"
+
+
+def test_a_folder_that_ingest_rejects_is_a_fail_with_the_same_message(tmp_path: Path) -> None:
+    make_images(tmp_path, classes=1)
+    (finding,) = check_data_sets(make_project(tmp_path, "bring_your_own"))
+    assert finding.mark == "fail"
+    assert "params.yaml: tasks.my_task" in finding.found
+
+
+def test_too_few_images_for_the_shots_are_a_fail(tmp_path: Path) -> None:
+    make_images(tmp_path)
+    project = make_project(tmp_path, "bring_your_own", tasks__my_task__shots=16)
+    (finding,) = check_data_sets(project)
+    assert (finding.mark, "shots" in finding.found) == ("fail", True)
+
+
+def test_an_incomplete_data_set_is_a_fail_or_a_warning_if_allowed(tmp_path: Path) -> None:
+    make_tree("dtd", tmp_path / "data/0_raw/dtd")
+    row = {"source": "catalogue", "dataset": "dtd", "path": "data/0_raw/dtd"}
+    step = [{"task": "dtd", "after": "../pretrained", "learning_rate_factor": 1.0}]
+    (refused,) = check_data_sets(make_project(tmp_path, "mtil_order_1", tasks={"dtd": row}, sequence=step))
+    assert (refused.mark, "47 of 1,880 training images" in refused.found) == ("fail", True)
+    allowed = make_project(tmp_path, "mtil_order_1", tasks={"dtd": {**row, "allow_partial": True}}, sequence=step)
+    assert [finding.mark for finding in check_data_sets(allowed)] == ["ok", "warn"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "task", "count"),
+    [
+        ("mtil_order_1", "sun397", 397),
+        ("mtil_order_1", "mnist", 10),
+        ("cil_cifar100_50", "cifar100_49", 2),
+        ("cil_tinyimagenet_5", "tinyimagenet_00", 100),
+        ("bring_your_own", "my_task", None),
+        ("mini", "letters", None),
+    ],
+)
+def test_classes_are_counted_without_reading_data(tmp_path: Path, preset: str, task: str, count: int | None) -> None:
+    assert class_count(task, make_project(tmp_path, preset).config.tasks[task], tmp_path) == count
+
+
+@pytest.mark.parametrize("split", ["", "train"])
+def test_the_classes_of_a_folder_are_its_subfolders(tmp_path: Path, split: str) -> None:
+    make_images(tmp_path, classes=4)
+    project = make_project(tmp_path, "bring_your_own")
+    if split:
+        (tmp_path / "data/0_raw/my_task").rename(tmp_path / "moved")
+        (tmp_path / "data/0_raw/my_task").mkdir()
+        (tmp_path / "moved").rename(tmp_path / "data/0_raw/my_task" / split)
+    assert class_count("my_task", project.config.tasks["my_task"], tmp_path) == 4

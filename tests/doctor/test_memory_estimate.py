@@ -1,0 +1,357 @@
+"""The memory estimates against measured peaks, and the advice for devices that are too small."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+import yaml
+from open_clip.model import CLIP
+
+from gift_core.clip.batches import TaskBatch
+from gift_core.clip.model import Clip
+from gift_core.config import GeneratorConfig, MethodConfig, TrainingConfig
+from gift_core.doctor.memory_estimate import (
+    CONTEXT,
+    MARGIN,
+    DeviceMemory,
+    check_generation,
+    check_memory,
+    check_training,
+    count_parameters,
+    generation_bytes,
+    has_estimate,
+    memory_finding,
+    memory_of,
+    most_classes,
+    training_bytes,
+)
+from gift_core.methods import build_method
+from gift_core.replay.pairs import ReplayBatch
+from gift_core.training import finetune
+from tests.doctor.profiling import peak_bytes
+from tests.doctor.projects import link_models, make_project
+from tests.imports import ROOT
+
+GIGA, GIB = 10**9, 2**30
+VIT_B_16: dict[str, Any] = open_clip.get_model_config("ViT-B-16")
+SMALL: dict[str, Any] = {
+    "embed_dim": 64,
+    "vision_cfg": {"image_size": 64, "layers": 4, "width": 128, "head_width": 64, "patch_size": 8},
+    "text_cfg": {"context_length": 32, "vocab_size": 2000, "width": 64, "heads": 2, "layers": 4},
+}
+IMAGES, PAIRS, CLASSES = 16, 16, 40
+FINETUNE_ONLY = {
+    "methods": ["finetune"], "replay_synthetic": [], "replay_real": [], "replay_none": ["finetune"], "device": "cpu",
+}  # fmt: skip
+
+
+def method(**slots: Any) -> MethodConfig:
+    row = {"learning_rate": 1e-5, "replay": {"images": "none"}, "terms": {}, "anchor": {"kind": "none"}}
+    return MethodConfig.model_validate({**row, **slots})
+
+
+def gift() -> MethodConfig:
+    return method(
+        replay={"images": "synthetic", "teacher": "previous"},
+        terms={"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}},
+        anchor={"kind": "adaptive_fisher", "weight": 1.0},
+    )
+
+
+def training(**changes: Any) -> TrainingConfig:
+    numbers = {
+        "steps": 2, "batch_size": IMAGES, "replay_batch_size": PAIRS, "warmup_steps": 1, "weight_decay": 0.0,
+        "betas": (0.9, 0.999), "label_smoothing": 0.2, "crop_scale": (0.9, 1.0), "micro_batch_size": None,
+        "gradient_checkpointing": False,
+    }  # fmt: skip
+    return TrainingConfig(**{**numbers, **changes})
+
+
+def cut_vit(layers: int) -> dict[str, Any]:
+    """ViT-B/16 with fewer layers in both encoders."""
+    config = copy.deepcopy(VIT_B_16)
+    config["vision_cfg"]["layers"] = config["text_cfg"]["layers"] = layers
+    return config
+
+
+# Activations in GiB of benchmarks/memory.md, 2026-11-24: four layers, 24 images, 24 pairs, 100 classes.
+@pytest.mark.parametrize(
+    ("changes", "precision", "activations"),
+    [
+        ({}, "fp32", 1.414),
+        ({"micro_batch_size": 16}, "fp32", 0.888),
+        ({"micro_batch_size": 8}, "fp32", 0.500),
+        ({"gradient_checkpointing": True}, "fp32", 0.580),
+        ({"micro_batch_size": 8, "gradient_checkpointing": True}, "fp32", 0.410),
+        ({}, "amp_bf16", 0.911),
+        ({"micro_batch_size": 8, "gradient_checkpointing": True}, "amp_bf16", 0.439),
+    ],
+)
+def test_training_peaks_of_the_benchmark_are_met_within_the_margin(
+    changes: dict[str, Any], precision: str, activations: float
+) -> None:
+    config, settings = cut_vit(4), training(batch_size=24, replay_batch_size=24, **changes)
+    estimate = training_bytes(config, gift(), settings, precision=precision, classes=100) - CONTEXT
+    measured = activations * GIB + 6 * 4 * count_parameters(config)
+    assert 1 / MARGIN < estimate / measured < MARGIN
+
+
+# Peaks in GiB of benchmarks/smoke_full.md, 2026-11-24: ViT-B/16, 4 images, 2 pairs. Python takes the CONTEXT's place.
+@pytest.mark.parametrize(
+    ("row", "classes", "peak"), [(gift(), 100, 5.87), (gift(), 10, 4.94), (method(), 100, 4.08), (method(), 10, 3.21)]
+)
+def test_training_peaks_at_full_size_are_met_within_the_margin(row: MethodConfig, classes: int, peak: float) -> None:
+    settings = training(batch_size=4, replay_batch_size=2)
+    estimate = training_bytes(VIT_B_16, row, settings, precision="fp32", classes=classes)
+    assert 1 / MARGIN < estimate / (peak * GIB) < MARGIN
+
+
+class Batches:
+    """Random images of 40 classes."""
+
+    class_prompts = tuple(f"a {number}." for number in range(CLASSES))
+
+    def draw(self, step: int) -> TaskBatch:
+        return TaskBatch(torch.randn(IMAGES, 3, 64, 64), torch.randint(0, CLASSES, (IMAGES,)), slice(0, CLASSES))
+
+
+class Pairs:
+    """Random pairs with random teacher features."""
+
+    def draw(self, step: int) -> tuple[ReplayBatch, ...]:
+        features_MD = torch.nn.functional.normalize(torch.randn(PAIRS, 64), dim=-1)
+        tokens_ML = torch.randint(0, 1900, (PAIRS, 32))
+        return (ReplayBatch(torch.randn(PAIRS, 3, 64, 64), tokens_ML, torch.arange(PAIRS), features_MD, features_MD),)
+
+
+def tokenizer(texts: list[str]) -> torch.Tensor:
+    return torch.arange(len(texts) * 32).reshape(-1, 32) % 1900
+
+
+@pytest.mark.parametrize("changes", [{}, {"micro_batch_size": 4}, {"gradient_checkpointing": True}])
+def test_the_peak_of_the_real_training_loop_is_met_within_the_margin(changes: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    model = CLIP(**SMALL)
+    clip = Clip(model, tokenizer, {"model_cfg": SMALL, "preprocess_cfg": {}}, "fp32")  # type: ignore[arg-type]
+    settings = training(**changes)
+    measured = peak_bytes(
+        lambda: finetune(
+            clip,
+            Batches(),
+            method=build_method(gift()),
+            replay=Pairs(),
+            training=settings,
+            learning_rate=1e-5,
+            steps=2,
+            seed=1,
+        )
+    )
+    measured += 4 * count_parameters(SMALL)
+    estimate = training_bytes(SMALL, gift(), settings, precision="fp32", classes=CLASSES) - CONTEXT
+    assert 1 / MARGIN < estimate / measured < MARGIN
+
+
+def test_vit_b_16_at_the_batch_of_the_paper_by_hand() -> None:
+    settings = training(batch_size=64, replay_batch_size=64)
+    found = training_bytes(VIT_B_16, gift(), settings, precision="fp32", classes=397)
+    # weights, gradients, two moments, start weights and importances of 149.6 million parameters; 64 images, 397 texts
+    image, text = 20 * 12 * 197 * 768, 20 * 12 * 32 * 512
+    assert found == CONTEXT + 4 * 6 * 149_620_737 + 4 * (64 * image + 397 * text)
+
+
+@pytest.mark.parametrize(
+    ("slots", "copies"),
+    [
+        ({}, 4),
+        ({"anchor": {"kind": "uniform", "weight": 1.0}}, 5),
+        ({"merge": {"kind": "interpolate", "alpha": 0.8}}, 5),
+        ({"average": {"kind": "running_mean", "every": 1}, "merge": {"kind": "interpolate", "alpha": 0.8}}, 6),
+    ],
+)
+def test_each_slot_of_a_method_holds_its_copies_of_the_weights(slots: dict[str, Any], copies: int) -> None:
+    plain, found = (
+        training_bytes(SMALL, row, training(), precision="fp32", classes=2) for row in (method(), method(**slots))
+    )
+    assert found - plain == 4 * (copies - 4) * count_parameters(SMALL)
+
+
+def test_half_precision_halves_the_activations_and_adds_half_precision_weights() -> None:
+    single, half = (
+        training_bytes(SMALL, method(), training(), precision=precision, classes=1000)
+        for precision in ("fp32", "amp_bf16")
+    )
+    parameters = count_parameters(SMALL)
+    assert single - half == (single - CONTEXT - 16 * parameters) // 2 - 2 * parameters
+
+
+@pytest.mark.parametrize("micro", [4, 99])
+def test_a_micro_batch_holds_images_or_texts(micro: int) -> None:
+    found = training_bytes(SMALL, method(), training(micro_batch_size=micro), precision="fp32", classes=2)
+    assert found == CONTEXT + 16 * count_parameters(SMALL) + 4 * min(micro, IMAGES) * 20 * 4 * 65 * 128
+
+
+@pytest.mark.parametrize("name", ["RN50", "ViT-B-16-SigLIP", "EVA02-B-16", "roberta-ViT-B-32"])
+def test_encoders_that_are_not_plain_transformers_have_no_estimate(name: str) -> None:
+    assert not has_estimate(open_clip.get_model_config(name))
+    assert has_estimate(VIT_B_16)
+
+
+def test_the_table_in_the_docs_is_what_the_formula_gives() -> None:
+    columns: list[tuple[dict[str, Any], str]] = [
+        ({}, "fp32"),
+        ({}, "amp_bf16"),
+        ({"micro_batch_size": 64}, "fp32"),
+        ({"micro_batch_size": 16}, "fp32"),
+        ({"gradient_checkpointing": True}, "fp32"),
+    ]
+    lines = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8").splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("| classes | fp32"))
+    for line in lines[start + 2 : start + 5]:
+        classes, *sizes = [field.strip() for field in line.strip("|").split("|")]
+        for (changes, precision), size in zip(columns, sizes, strict=True):
+            settings = training(batch_size=64, replay_batch_size=64, **changes)
+            found = training_bytes(VIT_B_16, gift(), settings, precision=precision, classes=int(classes.split()[0]))
+            assert f"{MARGIN * found / 1e9:.1f}" == size, line
+
+
+def generator(**changes: Any) -> GeneratorConfig:
+    row = yaml.safe_load((ROOT / "presets" / "mtil_order_1.yaml").read_text(encoding="utf-8"))["generator"]
+    return GeneratorConfig.model_validate({**row, **changes})
+
+
+PARTS = {"unet": 1000, "vae": 10}
+
+
+@pytest.mark.parametrize(
+    ("savers", "numbers"),
+    [
+        ({}, 1010 + 512**2 * 768 * 10),
+        ({"vae_slicing": True}, 1010 + 512**2 * 320 * 10),
+        ({"vae_slicing": True, "offload": "model"}, 1000 + 512**2 * 320 * 10),
+    ],
+)
+def test_generation_by_hand(savers: dict[str, Any], numbers: int) -> None:
+    memory = {"vae_slicing": False, "vae_tiling": False, "offload": "none", "attention": None, **savers}
+    assert generation_bytes(PARTS, generator(memory=memory if savers else None)) == CONTEXT + 2 * numbers
+    assert generation_bytes(PARTS, generator(memory=memory, dtype="float32")) == CONTEXT + 4 * numbers
+
+
+# Peaks in GiB of benchmarks/smoke_full.md, 2026-11-24: Stable Diffusion v1.5 without its safety checker, one image.
+@pytest.mark.parametrize("peak", [5.71, 6.18])
+def test_generation_peaks_at_full_size_are_met_within_the_margin(peak: float) -> None:
+    parts = {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480}
+    estimate = generation_bytes(parts, generator(dtype="float32", batch_size=1))
+    assert 1 / MARGIN < estimate / (peak * GIB) < MARGIN
+
+
+def test_the_peak_of_a_real_decoder_is_met_within_the_margin() -> None:
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    decoder = AutoencoderKL(  # of Stable Diffusion, with random weights
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(128, 256, 512, 512),
+        layers_per_block=2,
+        latent_channels=4,
+    ).eval()
+    latents_BCHW = torch.randn(2, 4, 8, 8)
+    with torch.inference_mode():
+        measured = peak_bytes(lambda: decoder.decode(latents_BCHW))
+    estimate = generation_bytes({"vae": 0}, generator(size=64, batch_size=2, dtype="float32")) - CONTEXT
+    assert 1 / MARGIN < estimate / measured < MARGIN
+
+
+def gpu(size: float, *, free: float | None = None) -> DeviceMemory:
+    return DeviceMemory("a GPU", int(size * GIGA), int((size if free is None else free) * GIGA))
+
+
+def test_the_batch_of_the_paper_fits_a_gpu_of_40_gb(tmp_path: Path) -> None:
+    finding = check_training(make_project(tmp_path, "mtil_order_1"), gpu(40))
+    assert finding.mark == "ok"
+    assert "397 classes (sun397)" in finding.found
+
+
+@pytest.mark.parametrize(("size", "micro"), [(20, 64), (16, 32), (8, 8)])
+def test_on_a_smaller_gpu_the_largest_fitting_micro_batch_is_suggested(tmp_path: Path, size: int, micro: int) -> None:
+    finding = check_training(make_project(tmp_path, "mtil_order_1"), gpu(size))
+    assert finding.mark == "fail"
+    assert finding.remedy.startswith(f"Write training.micro_batch_size: {micro} (up to ")
+    assert (
+        check_training(make_project(tmp_path, "mtil_order_1", training__micro_batch_size=micro), gpu(size)).mark == "ok"
+    )
+
+
+def test_no_setting_helps_a_gpu_that_is_too_small_for_the_weights(tmp_path: Path) -> None:
+    finding = check_training(make_project(tmp_path, "mtil_order_1"), gpu(2))
+    assert (finding.mark, finding.remedy.startswith("Use a larger device")) == ("fail", True)
+
+
+def test_memory_used_by_other_programs_is_a_warning(tmp_path: Path) -> None:
+    assert check_training(make_project(tmp_path, "mtil_order_1"), gpu(80, free=10)).mark == "warn"
+
+
+def test_the_most_demanding_method_decides(tmp_path: Path) -> None:
+    plain = check_training(make_project(tmp_path, "mtil_order_1", run=FINETUNE_ONLY), gpu(80)).found
+    both = check_training(make_project(tmp_path, "mtil_order_1"), gpu(80)).found
+    # gift holds the start weights and importances of 149.6 million parameters
+    sizes = [float(found.split()[2]) for found in (plain, both)]
+    assert sizes[1] - sizes[0] == pytest.approx(MARGIN * 2 * 4 * 0.14962, abs=0.11)
+
+
+def test_a_residual_network_has_no_estimate(tmp_path: Path) -> None:
+    link_models(tmp_path)
+    assert check_training(make_project(tmp_path), gpu(1)).mark == "info"
+
+
+def test_generation_is_estimated_before_the_pipeline_is_downloaded(tmp_path: Path) -> None:
+    finding = check_generation(make_project(tmp_path, "mtil_order_1"), gpu(12))
+    assert finding.mark == "ok"
+    assert finding.found.startswith("up to 9.6 GB for 10 images at once")
+    finding = check_generation(make_project(tmp_path, "mtil_order_1"), gpu(7))
+    assert (finding.mark, finding.remedy.split(" (")[0]) == ("fail", "Write generator.batch_size: 4")
+
+
+def test_an_unknown_pipeline_is_estimated_once_it_is_on_this_machine(tmp_path: Path) -> None:
+    unknown = make_project(tmp_path, "mtil_order_1", generator__pipeline="who/what")
+    assert check_generation(unknown, gpu(12)).mark == "info"
+    link_models(tmp_path)
+    assert check_generation(make_project(tmp_path), gpu(12)).mark == "ok"
+
+
+def test_the_first_setting_that_fits_with_the_margin_is_suggested() -> None:
+    choices = {"a: 1": 9 * GIGA, "b: 2": 4 * GIGA, "c: 3": 3 * GIGA}
+    finding = memory_finding("x", "y", 10 * GIGA, device=gpu(5.2), choices=choices)
+    assert finding.found == "up to 13.0 GB for y; a GPU has 5.2 GB, 5.2 GB free"
+    assert finding.remedy == "Write b: 2 (up to 5.2 GB). See docs/memory.md."
+
+
+def test_unknown_device_memory_is_not_a_fail() -> None:
+    assert memory_finding("x", "y", 10 * GIGA, device=DeviceMemory("the CPU", 0, 0), choices={}).mark == "info"
+
+
+def test_the_memory_of_the_cpu_is_that_of_the_machine() -> None:
+    memory = memory_of(torch.device("cpu"))
+    assert 0 < memory.free <= memory.total
+    assert memory.total > 10**9
+
+
+def test_half_precision_generation_on_a_cpu_is_a_warning(tmp_path: Path) -> None:
+    found = list(check_memory(make_project(tmp_path, "mtil_order_1", run__device="cpu")))
+    assert [finding.subject for finding in found] == ["training memory", "generation memory", "device"]
+    assert (found[-1].mark, "float16" in found[-1].found) == ("warn", True)
+
+
+def test_methods_without_synthetic_pairs_need_no_generation_memory(tmp_path: Path) -> None:
+    found = list(check_memory(make_project(tmp_path, "mtil_order_1", run=FINETUNE_ONLY)))
+    assert [finding.subject for finding in found] == ["training memory"]
+
+
+def test_the_task_with_the_most_classes_decides(tmp_path: Path) -> None:
+    assert most_classes(make_project(tmp_path, "mtil_order_2")) == (397, "sun397")
+    assert most_classes(make_project(tmp_path, "bring_your_own")) == (100, "assumed")

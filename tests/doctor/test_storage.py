@@ -1,0 +1,212 @@
+"""Disk space by hand, and the repository and remote of DVC with the real DVC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gift_core.doctor import storage
+from gift_core.doctor.finding import Finding
+from gift_core.doctor.storage import (
+    artifact_bytes,
+    check_disk,
+    check_dvc,
+    check_remote,
+    disk_finding,
+    read_cache,
+    read_settings,
+)
+from gift_core.errors import UserError
+from tests.doctor.projects import link_models, make_project
+
+CORE = "[core]\n    no_scm = True\n"
+
+
+def test_the_bytes_of_mtil_by_hand(tmp_path: Path) -> None:
+    found = artifact_bytes(make_project(tmp_path, "mtil_order_1"), parameters=149_620_737, embedding=512)
+    assert found["shards"] == int(11 * 1000 * 512**2 * 0.4)
+    assert found["teachers"] == 11 * 1000 * 2 * 512 * 4  # gift alone replays
+    assert found["models"] == 4 * 149_620_737 * (1 + 11 * 2)
+    assert 40e9 < found["tasks"] < 70e9  # SUN397 is most of it
+
+
+def test_a_png_takes_four_times_a_jpg(tmp_path: Path) -> None:
+    jpg, png = (
+        artifact_bytes(make_project(tmp_path, "mtil_order_1", generator__image_format=kind), parameters=1, embedding=1)
+        for kind in ("jpg", "png")
+    )
+    assert png["shards"] == pytest.approx(4 * jpg["shards"], rel=1e-6)
+
+
+def test_fisher_diagonals_are_as_large_as_the_model(tmp_path: Path) -> None:
+    lists = {"methods": ["ewc"], "replay_synthetic": ["ewc"], "replay_real": [], "replay_none": [], "device": "auto"}
+    found = artifact_bytes(make_project(tmp_path, "mtil_order_1", run=lists), parameters=1000, embedding=1)
+    assert found["teachers"] == 11 * 1000 * 2 * 4 + 11 * 4000
+
+
+def test_slices_of_one_data_set_add_up_to_it(tmp_path: Path) -> None:
+    sizes = {
+        preset: artifact_bytes(make_project(tmp_path, preset), parameters=1, embedding=1)["tasks"]
+        for preset in ("cil_cifar100_10", "cil_cifar100_50")
+    }
+    assert sizes["cil_cifar100_10"] == pytest.approx(sizes["cil_cifar100_50"], rel=1e-6)
+
+
+def test_a_folder_of_images_counts_with_its_size(tmp_path: Path) -> None:
+    project = make_project(tmp_path, "bring_your_own")
+    assert artifact_bytes(project, parameters=1, embedding=1)["tasks"] == 0
+    (tmp_path / "data/0_raw/my_task/a").mkdir(parents=True)
+    (tmp_path / "data/0_raw/my_task/a/1.png").write_bytes(bytes(700))
+    assert artifact_bytes(project, parameters=1, embedding=1)["tasks"] == 700
+
+
+@pytest.mark.parametrize(("free", "mark"), [(99, "fail"), (100, "warn"), (109, "warn"), (110, "ok")])
+def test_a_tenth_must_be_to_spare(tmp_path: Path, free: int, mark: str) -> None:
+    assert disk_finding(tmp_path, 100, free).mark == mark
+
+
+def wanted(findings: list[str]) -> str:
+    """The line with the missing space."""
+    return next(line for line in findings if "still to be written" in line)
+
+
+def test_existing_artifacts_need_no_more_space(tmp_path: Path) -> None:
+    link_models(tmp_path)
+    before = [finding.found for finding in check_disk(make_project(tmp_path))]
+    model = tmp_path / "data/5_models/gift/letters"
+    model.mkdir(parents=True)
+    (model / "open_clip_model.safetensors").write_bytes(bytes(5_000_000))
+    after = [finding.found for finding in check_disk(make_project(tmp_path))]
+    assert before[0] == after[0]  # the total does not change
+    sizes = [int(wanted(lines).split(" MB")[0]) for lines in (before, after)]
+    assert sizes[0] - sizes[1] in (10, 9, 11)  # in the project and in the cache, rounded
+
+
+def test_a_cache_of_links_keeps_one_copy(tmp_path: Path) -> None:
+    link_models(tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text(CORE, encoding="utf-8")
+    two = wanted([finding.found for finding in check_disk(make_project(tmp_path))])
+    (tmp_path / ".dvc/config.local").write_text("[cache]\n    type = symlink\n", encoding="utf-8")
+    one = wanted([finding.found for finding in check_disk(make_project(tmp_path))])
+    assert abs(int(two.split(" MB")[0]) - 2 * int(one.split(" MB")[0])) <= 1
+
+
+def test_an_unknown_model_size_is_reported(tmp_path: Path) -> None:
+    project = make_project(tmp_path, "mtil_order_1", model__name="hf-hub:who/what", model__pretrained=None)
+    assert "the size of the models is not known yet" in next(iter(check_disk(project))).found
+    assert "not known" not in next(iter(check_disk(make_project(tmp_path, "mtil_order_1")))).found
+
+
+def test_a_cache_on_another_disk_is_checked_separately(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link_models(tmp_path)
+    shared = Path("/dev/shm")
+    if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second disk here")
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text(f"{CORE}[cache]\n    dir = {shared}\n", encoding="utf-8")
+    lines = [finding.found for finding in check_disk(make_project(tmp_path))][1:]
+    assert [line.split(" at ")[1].split(",")[0] for line in lines] == [str(tmp_path), str(shared)]
+    assert len({line.split(" still")[0] for line in lines}) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "folder", "links"),
+    [
+        ("", ".dvc/cache", False),
+        ("[cache]\n    dir = ../../shared\n", ".dvc/../../shared", False),
+        ("[cache]\n    type = hardlink,copy\n", ".dvc/cache", True),
+        ("[cache]\n    type = copy\n['remote \"store\"']\n    url = /a/store\n", ".dvc/cache", False),
+    ],
+)
+def test_the_cache_folder_is_read_from_dvc(tmp_path: Path, settings: str, folder: str, links: bool) -> None:
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text(CORE + settings, encoding="utf-8")
+    place, keeps_one = read_cache(tmp_path)
+    assert (place.resolve(), keeps_one) == ((tmp_path / folder).resolve(), links)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A DVC repository without a remote."""
+    root = tmp_path / "project"
+    (root / ".dvc").mkdir(parents=True)
+    configure(root, "")
+    return root
+
+
+def configure(root: Path, remote: str, *, core: str = "") -> None:
+    (root / ".dvc" / "config").write_text(f"[core]\n    no_scm = True\n{core}{remote}", encoding="utf-8")
+
+
+def with_remote(root: Path, url: str) -> None:
+    configure(root, f"['remote \"store\"']\n    url = {url}\n", core="    remote = store\n")
+
+
+def remote_of(root: Path) -> Finding:
+    return check_remote(root, read_settings(root))
+
+
+def test_a_folder_without_dvc_is_a_fail(tmp_path: Path) -> None:
+    (finding,) = check_dvc(tmp_path)
+    assert (finding.mark, finding.remedy) == ("fail", "Run in the project's root, or: dvc init")
+
+
+def test_a_repository_without_a_remote_is_fine(repository: Path) -> None:
+    first, second = check_dvc(repository)
+    assert (first.mark, second.mark) == ("ok", "info")
+    assert "dvc remote add" in second.remedy
+
+
+def test_an_existing_remote_answers(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    with_remote(repository, str(tmp_path / "store"))
+    finding = remote_of(repository)
+    assert (finding.mark, finding.found) == ("ok", f"store ({tmp_path / 'store'}) answers")
+
+
+def test_long_settings_are_read_completely(repository: Path) -> None:
+    address = "/a" + "/very/long/place" * 20
+    with_remote(repository, address)
+    assert read_settings(repository)["remote.store.url"] == address
+
+
+def test_a_missing_remote_is_a_warning(repository: Path, tmp_path: Path) -> None:
+    with_remote(repository, str(tmp_path / "nowhere"))
+    finding = remote_of(repository)
+    assert (finding.mark, "there is nothing at" in finding.found) == ("warn", True)
+
+
+def test_an_unusable_remote_is_a_fail_with_the_reason_of_dvc(repository: Path) -> None:
+    with_remote(repository, "nosuchscheme://bucket/gift")
+    finding = remote_of(repository)
+    assert finding.mark == "fail"
+    assert "nosuchscheme" in finding.found
+    assert "Traceback" not in finding.found
+
+
+def test_only_the_default_remote_is_checked(repository: Path) -> None:
+    configure(repository, "['remote \"spare\"']\n    url = /nowhere\n")
+    assert remote_of(repository).found == "none"
+
+
+def test_a_broken_configuration_is_an_error_with_its_location(repository: Path) -> None:
+    (repository / ".dvc" / "config").write_text("[core\n", encoding="utf-8")
+    with pytest.raises(UserError, match="at line 1.*Correct .dvc/config"):
+        list(check_dvc(repository))
+
+
+def test_a_repository_outside_git_is_a_fail_unless_no_scm_is_set(repository: Path) -> None:
+    (repository / ".dvc" / "config").write_text("", encoding="utf-8")
+    (finding,) = check_dvc(repository)
+    assert (finding.mark, finding.remedy) == ("fail", "Run: git init")
+    (repository / ".git").mkdir()
+    assert [finding.mark for finding in check_dvc(repository)] == ["ok", "info"]
+
+
+def test_a_slow_remote_is_a_fail(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_remote(repository, str(tmp_path))
+    monkeypatch.setattr(storage, "REMOTE_TIMEOUT", 0.01)
+    finding = remote_of(repository)
+    assert (finding.mark, "did not answer within" in finding.found) == ("fail", True)

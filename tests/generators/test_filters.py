@@ -1,0 +1,150 @@
+"""Quality filters: what they reject, how often, and that a resumed run decides as an uninterrupted one.
+
+The images are plain colors. The features of the toy scorer are the color, so every cosine is known.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from gift_core.artifacts.shards import iterate_pairs, read_manifest, read_shard_stats
+from gift_core.config import GatesConfig, GeneratorConfig
+from gift_core.errors import UserError
+from gift_core.generators.filters import QualityFilters
+from gift_core.generators.synthesize import synthesize
+from gift_core.seeds import seed_for
+
+RED, GREEN, BLUE, ORANGE, BLACK = (200, 0, 0), (0, 200, 0), (0, 0, 200), (160, 120, 0), (0, 0, 0)
+Color = tuple[int, int, int]
+PROMPTS = pd.DataFrame({"prompt_id": range(4), "prompt": ["red", "red", "green", "blue"], "seed": range(4)})
+WORDS = {"red": (1.0, 0.0, 0.0), "green": (0.0, 1.0, 0.0), "blue": (0.0, 0.0, 1.0)}
+
+
+class ToyScorer:
+    """The features of an image are its color with unit norm, those of a text the color it names."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def image_features(self, image: Image.Image) -> np.ndarray:
+        self.seen += 1
+        color = np.asarray(image.convert("RGB"), dtype=np.float32)[0, 0]
+        return color / np.linalg.norm(color)
+
+    def text_features(self, text: str) -> np.ndarray:
+        return np.asarray(WORDS[text], dtype=np.float32)
+
+
+class Painter:
+    """Paints for (prompt, attempt) the color in its script. Raises KeyboardInterrupt after `batches` calls."""
+
+    def __init__(self, config: GeneratorConfig, script: dict[tuple[int, int], Color], batches: int = 99) -> None:
+        self.config, self.batches = config, batches
+        self.colors = {seed_for("synthesize", 0, *key): color for key, color in script.items()}
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
+        self.batches -= 1
+        if self.batches < 0:
+            raise KeyboardInterrupt
+        return [Image.new("RGB", (8, 8), self.colors[seed]) for seed in seeds]
+
+
+def config(*, min_clip_score: float | None, max_similarity: float | None, max_redraws: int = 3) -> GeneratorConfig:
+    filters = GatesConfig(
+        judge={"name": "toy", "pretrained": None}, min_clip_score=min_clip_score, max_similarity=max_similarity,
+        max_redraws=max_redraws,
+    )  # fmt: skip
+    return GeneratorConfig(
+        pipeline="toy", revision=None, dtype="float32", steps=1, guidance=1.0, size=8, scheduler=None,
+        negative_prompt="", batch_size=2, images_per_shard=2, image_format="png", max_redraws=1, seed=0, lora=None,
+        memory=None, gates=filters,
+    )  # fmt: skip
+
+
+def generated(painter: Painter, folder: Path, scorer: ToyScorer | None = None) -> list[Color]:
+    filters = QualityFilters(painter.config.gates, scorer or ToyScorer())
+    synthesize(PROMPTS, painter, folder / "shards", work=folder / "work", filters=filters)
+    opened = (np.asarray(Image.open(io.BytesIO(pair.image)))[0, 0] for pair in iterate_pairs(folder / "shards"))
+    return [tuple(int(level) for level in color) for color in opened]
+
+
+FITTING = {(0, 0): RED, (1, 0): RED, (2, 0): GREEN, (3, 0): BLUE}
+
+
+def test_an_image_that_does_not_match_its_prompt_is_generated_again(tmp_path: Path) -> None:
+    script = {**FITTING, (1, 0): GREEN, (1, 1): ORANGE, (3, 0): RED, (3, 1): BLUE}  # orange is at 0.8 to red
+    colors = generated(Painter(config(min_clip_score=0.79, max_similarity=None), script), tmp_path)
+    assert colors == [RED, ORANGE, GREEN, BLUE]
+    manifest = read_manifest(tmp_path / "shards")
+    assert (manifest["images"], manifest["redrawn"]) == (4, 0)
+    assert manifest["rejected"] == {"clip_score": 2, "duplicate": 0}
+    assert read_shard_stats(tmp_path / "shards", 1)["rejected"] == {"clip_score": 1, "duplicate": 0}
+
+
+def test_an_image_too_similar_to_any_kept_one_is_generated_again(tmp_path: Path) -> None:
+    script = {(0, 0): RED, (1, 0): RED, (1, 1): GREEN, (2, 0): RED, (2, 1): GREEN, (2, 2): ORANGE, (3, 0): BLUE}
+    colors = generated(Painter(config(min_clip_score=None, max_similarity=0.85), script), tmp_path)
+    assert colors == [RED, GREEN, ORANGE, BLUE]
+    assert read_manifest(tmp_path / "shards")["rejected"] == {"clip_score": 0, "duplicate": 3}
+
+
+def test_black_images_are_counted_separately_from_rejected_ones(tmp_path: Path) -> None:
+    script = {**FITTING, (2, 0): BLACK, (2, 1): BLUE, (2, 2): GREEN}
+    assert generated(Painter(config(min_clip_score=0.5, max_similarity=None), script), tmp_path)[2] == GREEN
+    manifest = read_manifest(tmp_path / "shards")
+    assert (manifest["redrawn"], manifest["rejected"]["clip_score"]) == (1, 1)
+
+
+def test_an_image_that_never_passes_is_an_error_with_its_best_score(tmp_path: Path) -> None:
+    script = {**FITTING, **{(1, attempt): color for attempt, color in enumerate((GREEN, ORANGE, BLUE))}}
+    painter = Painter(config(min_clip_score=0.9, max_similarity=None, max_redraws=2), script)
+    with pytest.raises(
+        UserError, match=r"prompt 1 \('red'\) was rejected 3 times: 3 for a CLIP score of at most 0\.800"
+    ):
+        generated(painter, tmp_path)
+    assert not (tmp_path / "shards").exists()
+
+
+def test_the_error_says_which_filter_rejected_the_image_and_what_to_change(tmp_path: Path) -> None:
+    script = {**FITTING, (1, 0): GREEN, (1, 1): RED}
+    painter = Painter(config(min_clip_score=0.5, max_similarity=0.9, max_redraws=1), script)
+    with pytest.raises(UserError) as caught:
+        generated(painter, tmp_path)
+    assert "1 for a CLIP score of at most 0.000 (min_clip_score: 0.5)" in str(caught.value)
+    assert "1 for a similarity of at least 1.000 to a kept image (max_similarity: 0.9)" in str(caught.value)
+    assert "generator.gates change that threshold or raise max_redraws" in str(caught.value)
+
+
+def test_a_resumed_run_compares_with_the_images_of_finished_shards(tmp_path: Path) -> None:
+    script = {(0, 0): RED, (1, 0): GREEN, (2, 0): RED, (2, 1): GREEN, (2, 2): ORANGE, (3, 0): BLUE}
+    settings = config(min_clip_score=None, max_similarity=0.85)
+    whole = generated(Painter(settings, script), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        generated(Painter(settings, script, batches=1), tmp_path / "cut")
+    assert generated(Painter(settings, script), tmp_path / "cut") == whole == [RED, GREEN, ORANGE, BLUE]
+    for file in sorted((tmp_path / "whole/shards").iterdir()):
+        assert file.read_bytes() == (tmp_path / "cut/shards" / file.name).read_bytes(), file.name
+
+
+def test_with_more_attempts_a_failed_run_resumes(tmp_path: Path) -> None:
+    script = {**FITTING, (2, 0): RED, (2, 1): RED, (2, 2): GREEN}
+    with pytest.raises(UserError, match="rejected 2 times"):
+        generated(Painter(config(min_clip_score=0.5, max_similarity=None, max_redraws=1), script), tmp_path)
+    scorer = ToyScorer()
+    patient = config(min_clip_score=0.5, max_similarity=None, max_redraws=2)
+    assert generated(Painter(patient, script, batches=3), tmp_path, scorer)[2] == GREEN
+    assert scorer.seen == 2 + 4  # two images of the finished shard, four generated for the other
+
+
+def test_the_manifest_records_the_filters(tmp_path: Path) -> None:
+    generated(Painter(config(min_clip_score=0.5, max_similarity=None), FITTING), tmp_path)
+    assert read_manifest(tmp_path / "shards")["generator"]["gates"] == {
+        "judge": {"name": "toy", "pretrained": None}, "min_clip_score": 0.5, "max_similarity": None,
+    }  # fmt: skip

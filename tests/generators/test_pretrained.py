@@ -1,0 +1,174 @@
+"""Loading pipelines and LoRAs from folders and the hub, and the errors when they cannot be loaded."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gift_core.config import GeneratorConfig
+from gift_core.errors import UserError
+from gift_core.generators.pipeline import load_pipeline
+from tests.generators import tiny
+from tests.generators.tiny import first_image
+
+CPU = torch.device("cpu")
+Folder = Callable[[str], str]
+Settings = Callable[..., GeneratorConfig]
+FILE = "pytorch_lora_weights.safetensors"
+
+
+def config(mini_params: dict[str, Any], **changes: Any) -> GeneratorConfig:
+    return GeneratorConfig(**{**mini_params["generator"], "steps": 2, **changes})
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("data/nowhere", r"generator\.pipeline: there is no folder data/nowhere"),
+        ("./nowhere", r"there is no folder \./nowhere"),
+        ("nobody/nothing", r"generator\.pipeline: nobody/nothing cannot be loaded .*Check the name, the revision"),
+    ],
+)
+def test_a_missing_pipeline_is_an_error_with_a_remedy(mini_params: dict[str, Any], name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_pipeline(config(mini_params, pipeline=name), CPU)
+
+
+def test_a_folder_without_model_index_is_not_a_pipeline(tmp_path: Path, mini_params: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"has no model_index\.json"):
+        load_pipeline(config(mini_params, pipeline=str(tmp_path)), CPU)
+
+
+def test_a_damaged_folder_is_an_error(project: Path, tmp_path: Path, mini_params: dict[str, Any]) -> None:
+    shutil.copytree(project / "data/mini/diffusion", tmp_path / "broken")
+    weights = next((tmp_path / "broken" / "unet").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(UserError, match=r"broken cannot be loaded .*incomplete or damaged"):
+        load_pipeline(config(mini_params, pipeline=str(tmp_path / "broken")), CPU)
+    (tmp_path / "broken" / "model_index.json").write_text(json.dumps({"_class_name": "NoSuchPipeline"}))
+    with pytest.raises(UserError, match=r"broken cannot be loaded"):
+        load_pipeline(config(mini_params, pipeline=str(tmp_path / "broken")), CPU)
+
+
+def test_a_folder_with_only_half_precision_files_is_loaded(
+    tmp_path: Path, folder_of: Folder, settings: Settings
+) -> None:
+    from diffusers import DiffusionPipeline
+
+    whole = DiffusionPipeline.from_pretrained(folder_of("pixart_sigma"), dtype=torch.float16)
+    whole.save_pretrained(str(tmp_path), variant="fp16")
+    assert all("fp16" in file.name for file in tmp_path.rglob("*.safetensors"))
+    expected = first_image(settings(folder_of("pixart_sigma")))
+    assert np.abs(first_image(settings(tmp_path)) - expected).mean() < 12  # weights rounded to half precision
+
+
+def test_a_tokenizer_without_its_files_is_refused(tmp_path: Path, folder_of: Folder, settings: Settings) -> None:
+    shutil.copytree(folder_of("pixart_sigma"), tmp_path / "bare")
+    (tmp_path / "bare/tokenizer/tokenizer.json").unlink()
+    with pytest.raises(UserError, match=r"its tokenizer encodes different prompts identically, so its files"):
+        load_pipeline(settings(tmp_path / "bare"), CPU)
+
+
+def test_a_missing_package_is_named(folder_of: Folder, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffusers import AutoPipelineForText2Image
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise ImportError("T5Converter requires the SentencePiece library but it was not found")
+
+    monkeypatch.setattr(AutoPipelineForText2Image, "from_pretrained", fail)
+    with pytest.raises(UserError, match=r"cannot be loaded .*It needs another package: pip install sentencepiece prot"):
+        load_pipeline(settings(folder_of("pixart_sigma")), CPU)
+
+
+@pytest.fixture
+def with_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretends that peft is installed."""
+    monkeypatch.setattr("gift_core.generators.pretrained.find_spec", lambda name: object())
+
+
+def make_lora(folder: Path, *, layers: str = "to_q") -> Path:
+    """Saves a LoRA of the tiny Stable Diffusion's attention, with weights large enough to change the image."""
+    peft = pytest.importorskip("peft")
+    from diffusers import StableDiffusionPipeline
+    from peft.utils import get_peft_model_state_dict
+
+    unet = tiny.make("stable_diffusion").unet
+    unet.add_adapter(peft.LoraConfig(r=2, lora_alpha=2, init_lora_weights=False, target_modules=[layers, "to_out.0"]))
+    with torch.no_grad():
+        for name, weight in unet.named_parameters():
+            if "lora" in name:
+                weight.normal_(0, 2, generator=torch.Generator().manual_seed(len(name)))
+    StableDiffusionPipeline.save_lora_weights(str(folder), unet_lora_layers=get_peft_model_state_dict(unet))
+    return folder
+
+
+def test_a_lora_changes_the_image_as_much_as_its_scale_says(
+    tmp_path: Path, folder_of: Folder, settings: Settings
+) -> None:
+    lora = make_lora(tmp_path / "style")
+    plain = first_image(settings(folder_of("stable_diffusion")))
+    moved = [
+        np.abs(
+            first_image(settings(folder_of("stable_diffusion"), lora={"path": str(lora), "scale": scale})) - plain
+        ).mean()
+        for scale in (0.001, 0.1, 1.0)
+    ]
+    assert moved[0] < moved[1] < moved[2]
+    assert moved[2] > 1
+
+
+def test_a_lora_is_the_same_by_its_folder_and_by_its_file(
+    tmp_path: Path, folder_of: Folder, settings: Settings
+) -> None:
+    lora = make_lora(tmp_path / "style")
+    whole = first_image(settings(folder_of("stable_diffusion"), lora={"path": str(lora), "scale": 1.0}))
+    named = {"path": str(lora), "weight_name": FILE, "scale": 1.0}
+    assert np.array_equal(whole, first_image(settings(folder_of("stable_diffusion"), lora=named)))
+    file = {"path": str(lora / FILE), "scale": 1.0}
+    assert np.array_equal(whole, first_image(settings(folder_of("stable_diffusion"), lora=file)))
+
+
+def test_a_lora_of_another_pipeline_is_refused(tmp_path: Path, folder_of: Folder, settings: Settings) -> None:
+    lora = make_lora(tmp_path / "style")
+    with pytest.raises(
+        UserError, match=r"generator\.lora: .*style cannot be added to PixArtSigma|does not support LoRA"
+    ):
+        load_pipeline(settings(folder_of("pixart_sigma"), lora={"path": str(lora), "scale": 1.0}), CPU)
+    with pytest.raises(UserError, match=r"generator\.lora: .*style cannot be added to FluxPipeline"):
+        load_pipeline(settings(folder_of("flux"), lora={"path": str(lora), "scale": 1.0}), CPU)
+
+
+def test_a_lora_without_its_package_is_an_error(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gift_core.generators.pretrained.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"generator\.lora: needs another package: pip install peft\. Or write"):
+        load_pipeline(settings("nowhere", lora={"path": "x/y", "scale": 1.0}), CPU)
+
+
+@pytest.mark.parametrize(
+    ("files", "weight_name", "message"),
+    [
+        (None, None, r"lora\.path: there is no .*style"),
+        ([], None, r"lora\.path: .*style has no \.safetensors file"),
+        (["a.safetensors", "b.safetensors"], None, r"lora\.weight_name: .* 2 files: a\.safetensors, b\.safetensors"),
+        (["ink.safetensors"], "imk.safetensors", r"has no imk\.safetensors\. Did you mean 'ink\.safetensors'\?"),
+    ],
+)
+@pytest.mark.usefixtures("with_package")
+def test_a_missing_lora_is_an_error_before_the_pipeline_is_loaded(
+    files: list[str] | None, weight_name: str | None, message: str, tmp_path: Path, settings: Settings
+) -> None:
+    folder = tmp_path / "style"
+    if files is not None:
+        folder.mkdir()
+    for file in files or []:
+        (folder / file).write_bytes(b"")
+    lora = {"path": str(folder), "weight_name": weight_name, "scale": 1.0}
+    with pytest.raises(UserError, match=message):
+        load_pipeline(settings("nowhere", lora=lora), CPU)
