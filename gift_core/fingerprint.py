@@ -147,6 +147,8 @@ def _counting_fields(node: ast.AST) -> Iterator[tuple[str, Any]]:
         value = getattr(node, name, None)
         if name in ("ctx", "type_comment") or (name == "msg" and isinstance(node, ast.Assert)):
             continue
+        if isinstance(node, ast.JoinedStr):  # some versions add empty texts to f-strings
+            value = [each for each in node.values if not (isinstance(each, ast.Constant) and each.value == "")]
         if name == "body" and isinstance(value, list) and _has_docstring(node, value):
             value = value[1:]
         if value is not None:

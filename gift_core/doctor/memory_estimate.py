@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gift_core.artifacts.models import CONFIG
+from gift_core.artifacts.model_folder import CONFIG
 from gift_core.config import GeneratorConfig, GeneratorMemoryConfig, MethodConfig, TrainingConfig
 from gift_core.doctor.data_checks import class_count
 from gift_core.doctor.finding import Finding, Project, gigabytes
@@ -104,7 +104,7 @@ def generation_bytes(parameters: Mapping[str, int], generator: GeneratorConfig) 
 
 def count_parameters(model_config: Mapping[str, Any]) -> int:
     """Returns the number of parameters of an open_clip model, built without weights on the meta device."""
-    from gift_core.clip.building import build_empty
+    from gift_core.clip.architectures import build_empty
 
     return sum(parameter.numel() for parameter in build_empty(model_config).parameters())
 

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.models import CONFIG, WEIGHTS
+from gift_core.artifacts.model_folder import CONFIG, WEIGHTS
 from gift_core.doctor.finding import Finding, Project
 from gift_core.errors import ContractError, UserError, lookup
 

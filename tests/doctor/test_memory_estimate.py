@@ -32,7 +32,7 @@ from gift_core.doctor.memory_estimate import (
 )
 from gift_core.methods import build_method
 from gift_core.replay.pairs import ReplayBatch
-from gift_core.training import finetune
+from gift_core.training.loop import finetune
 from tests.doctor.profiling import peak_bytes
 from tests.doctor.projects import link_models, make_project
 from tests.imports import ROOT

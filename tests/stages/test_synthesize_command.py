@@ -9,8 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from gift_core.artifacts.pool import read_pool
-from gift_core.artifacts.prompts import read_prompts
+from gift_core.artifacts.prompts import read_prompts, read_vocabulary
 from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import read_task
 from gift_core.layout import Layout
@@ -94,7 +93,7 @@ def test_prompts_use_all_templates_of_a_learned_task(experiment: Experiment) -> 
     for task in TASKS:
         experiment.run("write_prompts", task)
     templates = read_task(experiment.layout.task("games")).templates
-    learned = [entry for entry in read_pool(experiment.layout.pool("games")) if entry.source_task == "games"]
+    learned = [entry for entry in read_vocabulary(experiment.layout.pool("games")) if entry.source_task == "games"]
     assert {entry.templates for entry in learned} == {templates}
     prompts = read_prompts(experiment.layout.prompts("arrows"))
     assert set(prompts[prompts.source_task == "games"].template) == set(templates)
