@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.cells import PARAMS, ROOT, Params, Root, open_cell
+from stages.stage import PARAMS, ROOT, Params, Root, open_stage
 
 
 def report(params: Params = PARAMS, root: Root = ROOT) -> None:
@@ -10,7 +10,7 @@ def report(params: Params = PARAMS, root: Root = ROOT) -> None:
 
     For a published benchmark, also say whether the zero-shot accuracies agree.
     """
-    with open_cell("report", params, root) as stage:
+    with open_stage("report", params, root) as stage:
         from gift_core.report.build import build_report
 
         sentence = build_report(stage.layout, stage.config, stage.layout.reports())

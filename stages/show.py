@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from stages.cells import ROOT, Root
 from stages.metrics_table import print_metrics
+from stages.stage import ROOT, Root
 
 
 def show(

@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 import pandas as pd
 from safetensors import safe_open
 
-from gift_core.artifacts.json_files import read_json
-from gift_core.artifacts.models import WEIGHTS, require_model_folder
+from gift_core.artifacts.atomic import read_json
+from gift_core.artifacts.model_folder import WEIGHTS, require_model_folder
 from gift_core.artifacts.task import TaskInfo
 from gift_core.config import (
     AnchorConfig,

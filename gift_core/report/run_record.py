@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import pandas as pd
 
-from gift_core.artifacts.losses import read_losses
+from gift_core.artifacts.model_folder import read_losses
 from gift_core.artifacts.report_json import METRICS
 from gift_core.artifacts.task import TaskInfo, read_task
 from gift_core.config import Config, MethodConfig

@@ -15,9 +15,9 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from gift_core.artifacts.accuracy import write_accuracy
+from gift_core.artifacts.atomic import write_json
 from gift_core.artifacts.fisher import Fisher, write_fisher
-from gift_core.artifacts.json_files import write_json
-from gift_core.artifacts.losses import write_losses
+from gift_core.artifacts.model_folder import write_losses
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
 from gift_core.config import Config, load_config
 from gift_core.layout import Layout

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.atomic import write_atomically
-from gift_core.artifacts.json_files import write_json
+from gift_core.artifacts.atomic import write_atomically, write_json
 from gift_core.metrics import ZERO_SHOT
 from gift_core.report.charts import Chart
 from gift_core.report.comparison.read_runs import read_runs
