@@ -17,6 +17,7 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
         from gift_core.interop.loading import load_clip
 
         model = stage.config.model
+        stage.phase = "loading the model"
         clip = load_clip(model.name, model.pretrained, device="cpu")
         folder = stage.layout.pretrained()
         require_free_bytes(folder, 4 * clip.parameter_count, "import_model")

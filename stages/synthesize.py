@@ -19,10 +19,13 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
         check_local_folder(generator.pipeline)
         prompts = read_prompts(stage.layout.prompts(task))
         device = resolve_device(stage.config.run.device)
+        stage.phase = "loading the pipeline"
         filters = load_filters(generator.gates, device)
+        pipeline = load_pipeline(generator, device)
+        stage.phase = "generating images"
         manifest = generate_pairs(
             prompts,
-            load_pipeline(generator, device),
+            pipeline,
             stage.layout.shards(task),
             work=stage.layout.work("synthesize", task),
             filters=filters,

@@ -16,10 +16,10 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
 
         settings = stage.config.prompts
         info = read_task(stage.layout.task(task))
-        pool = read_vocabulary(stage.layout.pool(stage.step(task).after))
+        vocabulary = read_vocabulary(stage.layout.vocabulary(stage.step(task).after))
         captions = read_captions(settings.captions)
         prompts = sample_prompts(
-            pool,
+            vocabulary,
             settings.images_per_task,
             task=task,
             seed=stage.config.seed,
@@ -28,8 +28,8 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
         )
         save_prompts(stage.layout.prompts(task), prompts)
         learned = [VocabularyEntry(task, name, info.templates) for name in info.class_names]
-        write_vocabulary(stage.layout.pool(task), [*pool, *learned])
+        write_vocabulary(stage.layout.vocabulary(task), [*vocabulary, *learned])
         captioned = sum(captions.cover(name) for name in prompts.class_name)
         from_captions = f", {captioned} from captions" if settings.strategy == "captions" else ""
         sources = f"{prompts.source_task.nunique()} sources"
-        stage.say(f"{len(prompts)} prompts from {len(pool)} class names ({sources}){from_captions}")
+        stage.say(f"{len(prompts)} prompts from {len(vocabulary)} class names ({sources}){from_captions}")

@@ -93,7 +93,7 @@ def test_prompts_use_all_templates_of_a_learned_task(experiment: Experiment) -> 
     for task in TASKS:
         experiment.run("write_prompts", task)
     templates = read_task(experiment.layout.task("games")).templates
-    learned = [entry for entry in read_vocabulary(experiment.layout.pool("games")) if entry.source_task == "games"]
+    learned = [entry for entry in read_vocabulary(experiment.layout.vocabulary("games")) if entry.source_task == "games"]
     assert {entry.templates for entry in learned} == {templates}
     prompts = read_prompts(experiment.layout.prompts("arrows"))
     assert set(prompts[prompts.source_task == "games"].template) == set(templates)
