@@ -32,7 +32,7 @@ from safetensors.torch import save_file
 from gift_core.clip.folder import load_folder
 from gift_core.clip.model import Clip
 from gift_core.clip.tokenizers import LOCAL
-from gift_core.config import TrainingConfig
+from gift_core.config.experiment import TrainingConfig
 from gift_core.methods import Lessons, Method, build_method, load_fisher, load_lessons, load_replay
 from gift_core.replay.pairs import Replay
 from gift_core.training import run_steps, training_mode

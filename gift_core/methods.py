@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from gift_core.anchors.table import Anchor, build_anchor
 from gift_core.artifacts.fisher import FISHER, read_fisher
 from gift_core.artifacts.task import read_task
 from gift_core.artifacts.task_images import index_task
@@ -16,13 +17,14 @@ from gift_core.clip.batches import JointImages, TaskBatches, TrainingImages
 from gift_core.clip.model import Clip
 from gift_core.clip.pixels import Allowance
 from gift_core.clip.zero_shot import class_prompts
+from gift_core.objectives.table import TERMS
 from gift_core.replay.pairs import NoReplay, Replay
 from gift_core.replay.table import REPLAYS, ReplaySource
 from gift_core.weights import Interpolation, Keeper, Parameters, RunningMean
 
 if TYPE_CHECKING:
-    from gift_core.anchors.table import Anchor
-    from gift_core.config import MethodConfig, TrainingConfig
+    from gift_core.config.experiment import TrainingConfig
+    from gift_core.config.methods import MethodConfig
     from gift_core.objectives.encodings import Term
 
 
@@ -55,8 +57,11 @@ class Method:
 def build_method(config: MethodConfig, *, fisher: Mapping[str, torch.Tensor] | None = None) -> Method:
     """The method that `config` describes; `fisher` holds the teacher's diagonals by name (see load_fisher)."""
     return Method(
-        terms={name: WeightedTerm(options.weight, options.build()) for name, options in config.terms.items()},
-        build_anchor=lambda parameters: config.anchor.build(parameters, fisher or {}),
+        terms={
+            name: WeightedTerm(options.weight, TERMS[name](**options.keywords()))
+            for name, options in config.losses.items()
+        },
+        build_anchor=lambda parameters: build_anchor(parameters, fisher or {}, **config.consolidation.model_dump()),
         build_keepers=lambda parameters: _keepers(config, parameters),
     )
 
@@ -70,12 +75,12 @@ def _keepers(config: MethodConfig, parameters: Parameters) -> tuple[Keeper, ...]
 
 def load_replay(config: MethodConfig, clip: Clip, source: ReplaySource) -> Replay:
     """The replay that `config` names, read from `source`; nothing where no term would look at it."""
-    return REPLAYS[config.replay.images].load(clip, config.replay, source) if config.terms else NoReplay()
+    return REPLAYS[config.replay.images].load(clip, config.replay, source) if config.losses else NoReplay()
 
 
 def load_fisher(config: MethodConfig, teacher: Path) -> dict[str, torch.Tensor]:
     """The diagonals by name that stage teach wrote into `teacher`; empty where the anchor asks for none."""
-    if not config.anchor.needs_fisher:
+    if not config.consolidation.needs_fisher:
         return {}
     return {name: torch.from_numpy(values) for name, values in read_fisher(teacher / FISHER).diagonals.items()}
 
@@ -99,7 +104,7 @@ def load_lessons(
     chosen, allowance = LEARNS[config.learns](tasks), Allowance()
     images = [_training_images(clip, folder, training, names, allowance) for folder in chosen]
     batches = images[0] if len(images) == 1 else JointImages(images, names)
-    return Lessons(batches, training.steps * len(images), len(batches.class_prompts))
+    return Lessons(batches, training.iterations * len(images), len(batches.class_prompts))
 
 
 # By the name of `learns` in params.yaml: which of the tasks so far.

@@ -18,7 +18,8 @@ from gift_core.errors import GiftError, UserError, lookup
 from gift_core.layout import Layout
 
 if TYPE_CHECKING:
-    from gift_core.config import Config, MethodConfig, StepConfig
+    from gift_core.config.experiment import Config, StepConfig
+    from gift_core.config.methods import MethodConfig
 
 Task = Annotated[str, typer.Argument(help="A task of params.yaml's sequence.", show_default=False)]
 Method = Annotated[str, typer.Argument(help="A method of params.yaml's run.methods.", show_default=False)]
@@ -110,7 +111,7 @@ def open_cell(stage: str, params: Path, root: Path, *, method: str = "", task: s
     Memory that does not suffice in the block becomes a UserError that says what to change (gift_core.out_of_memory).
     Stages import what is slow to import inside the block: a wrong name is met at once.
     """
-    from gift_core.config import load_config
+    from gift_core.config.loading import load_config
 
     started = time.monotonic()
     if not params.is_file():

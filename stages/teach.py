@@ -10,7 +10,7 @@ def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT
     """Encode what the method replays with its teacher, and estimate Fisher diagonals where its anchor needs them."""
     with open_cell("teach", params, root, method=method, task=task) as cell:
         from gift_core.clip.device import resolve_device
-        from gift_core.config import TaughtReplay
+        from gift_core.config.methods import TaughtReplay
         from gift_core.replay.teachers import load_teacher
         from gift_core.replay.teaching import teach as ask
         from stages.sources import replay_source

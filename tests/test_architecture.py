@@ -128,7 +128,7 @@ def test_stages_without_a_model_do_not_import_torch(command: str) -> None:
 
 def test_the_command_line_starts_and_reads_params_without_torch_or_pandas() -> None:
     check = (
-        "import sys, pathlib, stages.__main__, gift_core.config as config\n"
+        "import sys, pathlib, stages.__main__, gift_core.config.loading as config\n"
         "config.load_config(pathlib.Path('params.yaml'))\n"
         "print([m for m in ('torch', 'pandas', 'diffusers', 'dvc') if m in sys.modules])"
     )

@@ -1,123 +1,39 @@
-"""The anchors by the name they have in params.yaml: a row is an anchor's options and how it is made for a task.
-
-Rows import their anchor's file when it is made, so that reading params.yaml needs no torch.
-"""
+"""The consolidations by the name that they have in params.yaml."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
-from gift_core.section import Count, Positive, Section
+import torch
 
-if TYPE_CHECKING:
-    import torch
+from gift_core.anchors.adaptive_fisher import AdaptiveFisherAnchor
+from gift_core.anchors.frozen_fisher import FrozenFisherAnchor
+from gift_core.anchors.none import NoAnchor
+from gift_core.anchors.static_fisher import StaticFisherAnchor
+from gift_core.anchors.uniform import UniformAnchor
 
-    Parameters = Mapping[str, torch.nn.Parameter]
-    Tensors = Mapping[str, torch.Tensor]
+Parameters = Mapping[str, torch.nn.Parameter]
+Tensors = Mapping[str, torch.Tensor]
 
 
 class Anchor(Protocol):
-    """Pulls the weights back to where they stood when it was made."""
+    """Pulls the weights towards those at the start of the task."""
 
     def observe(self, gradients: Mapping[str, torch.Tensor | None]) -> None:
-        """See the gradients of the replay terms alone, one entry for each trainable parameter."""
+        """See the gradients of the replay losses alone, one entry for each trainable parameter."""
 
     def pull(self, parameters: Parameters) -> torch.Tensor:
-        """Add the penalty's gradient to each parameter's `.grad`; return the penalty, already weighted."""
+        """Add the penalty's gradient to each parameter's `.grad`; return the weighted penalty."""
         ...
 
 
-class AnchorOptions(Section):
-    """What every anchor has. `needs_terms`: it is measured on the replay terms; `needs_fisher`: on teach's file."""
-
-    needs_terms: ClassVar[bool] = False
-    needs_fisher: ClassVar[bool] = False
-    kind: Any
-
-    @abstractmethod
-    def build(self, parameters: Parameters, fisher: Tensors) -> Anchor:
-        """The anchor at the start of a task; `fisher` holds the teacher's diagonals by name where they are needed."""
-
-
-class NoPull(AnchorOptions):
-    """Nothing pulls the weights back."""
-
-    kind: Literal["none"]
-
-    def build(self, parameters: Parameters, fisher: Tensors) -> Anchor:
-        """NoAnchor."""
-        from gift_core.anchors.none import NoAnchor
-
-        return NoAnchor(parameters)
-
-
-class Uniform(AnchorOptions):
-    """Every weight counts the same (plain L2 to the start)."""
-
-    kind: Literal["uniform"]
-    weight: Positive
-
-    def build(self, parameters: Parameters, fisher: Tensors) -> Anchor:
-        """UniformAnchor."""
-        from gift_core.anchors.uniform import UniformAnchor
-
-        return UniformAnchor(parameters, weight=self.weight)
-
-
-class StaticFisher(AnchorOptions):
-    """A weight counts by the teacher's Fisher information, estimated before the task (EWC).
-
-    `scale`: tensor divides each tensor's diagonal by its own mean, as GIFT does in every step; model divides all of
-    them by one mean, as EWC does up to its weight.
-    """
-
-    needs_fisher: ClassVar[bool] = True
-    kind: Literal["static_fisher"]
-    weight: Positive
-    scale: Literal["tensor", "model"]
-
-    def build(self, parameters: Parameters, fisher: Tensors) -> Anchor:
-        """StaticFisherAnchor."""
-        from gift_core.anchors.static_fisher import StaticFisherAnchor
-
-        return StaticFisherAnchor(parameters, fisher, weight=self.weight, scale=self.scale)
-
-
-class FrozenFisher(AnchorOptions):
-    """A weight counts by the mean of the adaptive importance over the first steps of the task, fixed from then on."""
-
-    needs_terms: ClassVar[bool] = True
-    kind: Literal["frozen_fisher"]
-    weight: Positive
-    steps: Count
-
-    def build(self, parameters: Parameters, fisher: Tensors) -> Anchor:
-        """FrozenFisherAnchor."""
-        from gift_core.anchors.frozen_fisher import FrozenFisherAnchor
-
-        return FrozenFisherAnchor(parameters, weight=self.weight, steps=self.steps)
-
-
-class AdaptiveFisher(AnchorOptions):
-    """A weight counts by the squared gradient of the replay terms in this very step."""
-
-    needs_terms: ClassVar[bool] = True
-    kind: Literal["adaptive_fisher"]
-    weight: Positive
-
-    def build(self, parameters: Parameters, fisher: Tensors) -> Anchor:
-        """AdaptiveFisherAnchor."""
-        from gift_core.anchors.adaptive_fisher import AdaptiveFisherAnchor
-
-        return AdaptiveFisherAnchor(parameters, weight=self.weight)
-
-
-ANCHORS: Mapping[str, type[AnchorOptions]] = {
-    "none": NoPull,
-    "uniform": Uniform,
-    "static_fisher": StaticFisher,
-    "frozen_fisher": FrozenFisher,
-    "adaptive_fisher": AdaptiveFisher,
-}
+def build_anchor(parameters: Parameters, fisher: Tensors, *, kind: str, **options: Any) -> Anchor:
+    """Returns the consolidation at the start of a task. `fisher`: the teacher's diagonals by name."""
+    if kind == "static_fisher":
+        return StaticFisherAnchor(parameters, fisher, **options)
+    if kind == "frozen_fisher":
+        return FrozenFisherAnchor(parameters, weight=options["weight"], steps=options["iterations"])
+    others: Mapping[str, Callable[..., Anchor]]
+    others = {"none": NoAnchor, "uniform": UniformAnchor, "adaptive_fisher": AdaptiveFisherAnchor}
+    return others[kind](parameters, **options)

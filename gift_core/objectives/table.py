@@ -1,107 +1,21 @@
-"""The replay terms by the name they have in params.yaml: a row is a term's options and how they become the term.
-
-Rows import their term's file when it is built, so that reading params.yaml needs no torch.
-"""
+"""The replay losses by the name that they have in params.yaml."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Mapping
 
-from gift_core.section import Positive, Section, Share
+from gift_core.objectives.align import ImageTextAlignment
+from gift_core.objectives.distill import ContrastiveDistillation
+from gift_core.objectives.encodings import Term
+from gift_core.objectives.feature_mse import FeatureDistillation
+from gift_core.objectives.one_side import ImageSideDistillation, TextSideDistillation
+from gift_core.objectives.reverse_kl import ReverseKlDistillation
 
-if TYPE_CHECKING:
-    from gift_core.objectives.encodings import Term
-
-
-class TermOptions(Section):
-    """What every term has; `pairs_only` where it makes no sense for images and texts that are no pairs."""
-
-    pairs_only: ClassVar[bool] = False
-    weight: Positive
-
-    @abstractmethod
-    def build(self) -> Term:
-        """The term, unweighted: the loop multiplies by `weight`."""
-
-
-class Distill(TermOptions):
-    """Contrastive distillation, both towers."""
-
-    temperature: Positive
-
-    def build(self) -> Term:
-        """ContrastiveDistillation."""
-        from gift_core.objectives.distill import ContrastiveDistillation
-
-        return ContrastiveDistillation(self.temperature)
-
-
-class DistillReverseKl(TermOptions):
-    """KL(student || teacher) in its place."""
-
-    temperature: Positive
-
-    def build(self) -> Term:
-        """ReverseKlDistillation."""
-        from gift_core.objectives.reverse_kl import ReverseKlDistillation
-
-        return ReverseKlDistillation(self.temperature)
-
-
-class DistillFeatures(TermOptions):
-    """The squared error of the features in its place."""
-
-    def build(self) -> Term:
-        """FeatureDistillation."""
-        from gift_core.objectives.feature_mse import FeatureDistillation
-
-        return FeatureDistillation()
-
-
-class DistillImageSide(TermOptions):
-    """Distillation of the image tower alone."""
-
-    temperature: Positive
-
-    def build(self) -> Term:
-        """ImageSideDistillation."""
-        from gift_core.objectives.one_side import ImageSideDistillation
-
-        return ImageSideDistillation(self.temperature)
-
-
-class DistillTextSide(TermOptions):
-    """Distillation of the text tower alone."""
-
-    temperature: Positive
-
-    def build(self) -> Term:
-        """TextSideDistillation."""
-        from gift_core.objectives.one_side import TextSideDistillation
-
-        return TextSideDistillation(self.temperature)
-
-
-class Align(TermOptions):
-    """Image-text alignment against hard targets."""
-
-    pairs_only: ClassVar[bool] = True
-    label_smoothing: Share
-
-    def build(self) -> Term:
-        """ImageTextAlignment."""
-        from gift_core.objectives.align import ImageTextAlignment
-
-        return ImageTextAlignment(self.label_smoothing)
-
-
-TERMS: Mapping[str, type[TermOptions]] = {
-    "distill": Distill,
-    "distill_reverse_kl": DistillReverseKl,
-    "distill_features": DistillFeatures,
-    "distill_image_side": DistillImageSide,
-    "distill_text_side": DistillTextSide,
-    "align": Align,
+TERMS: Mapping[str, Callable[..., Term]] = {
+    "distill": ContrastiveDistillation,
+    "distill_reverse_kl": ReverseKlDistillation,
+    "distill_features": FeatureDistillation,
+    "distill_image_side": ImageSideDistillation,
+    "distill_text_side": TextSideDistillation,
+    "align": ImageTextAlignment,
 }

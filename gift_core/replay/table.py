@@ -39,7 +39,7 @@ from gift_core.replay.teacher import encode_pairs
 from gift_core.replay.teachers import Teacher
 
 if TYPE_CHECKING:
-    from gift_core.config import ReplayConfig
+    from gift_core.config.methods import ReplayConfig
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from gift_core.clip.model import Clip
 from gift_core.weights import mixed
 
 if TYPE_CHECKING:
-    from gift_core.config import TaughtReplay
+    from gift_core.config.methods import TaughtReplay
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from gift_core.replay.table import REPLAYS, ReplaySource, pairs_of
 from gift_core.replay.teachers import Teacher
 
 if TYPE_CHECKING:
-    from gift_core.config import MethodConfig
+    from gift_core.config.methods import MethodConfig
 
 
 def teach(teacher: Teacher, method: MethodConfig, source: ReplaySource) -> str:

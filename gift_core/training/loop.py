@@ -14,7 +14,7 @@ from gift_core.clip.ahead import drawn
 from gift_core.clip.batches import TaskBatch, TaskBatches
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.model import FROZEN, Clip
-from gift_core.config import TrainingConfig
+from gift_core.config.experiment import TrainingConfig
 from gift_core.errors import UserError
 from gift_core.methods import Method
 from gift_core.objectives.encodings import LazyEncodings
@@ -51,7 +51,7 @@ def finetune(
 
     # differs: the official loop runs steps + 1 steps; the rate of its last one is exactly 0 and changes nothing.
     """
-    rates = learning_rates(steps, warmup_steps=training.warmup_steps, peak=learning_rate)
+    rates = learning_rates(steps, warmup_steps=training.warmup_iterations, peak=learning_rate)
     with training_mode(clip), _saving(clip, training), torch.random.fork_rng():
         torch.manual_seed(seed_for("finetune", seed))
         rows = run_steps(

@@ -9,7 +9,7 @@ import torch
 
 from gift_core.artifacts.models import model_hash
 from gift_core.clip.saving import save_clip
-from gift_core.config import SyntheticReplayConfig
+from gift_core.config.methods import SyntheticReplayConfig
 from gift_core.replay.teachers import TEACHERS, Teacher, load_teacher
 from tests.clip.tiny import tiny_clip
 from tests.tiny_world import moved
