@@ -20,7 +20,7 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
         prompts = read_prompts(stage.layout.prompts(task))
         device = resolve_device(stage.config.run.device)
         stage.phase = "loading the pipeline"
-        filters = load_filters(generator.gates, device)
+        filters = load_filters(generator.filters, device)
         pipeline = load_pipeline(generator, device)
         stage.phase = "generating images"
         manifest = generate_pairs(

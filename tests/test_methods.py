@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gift_core.anchors.table import ANCHORS
-from gift_core.config import AnchorConfig, MethodConfig, ReplayConfig, TermsConfig
+from gift_core.config.methods import ConsolidationConfig, LossesConfig, MethodConfig, ReplayConfig
 from gift_core.consolidation import AdaptiveFisher, NoConsolidation
 from gift_core.losses import align, distill
 from gift_core.methods import build_method
@@ -22,8 +22,8 @@ def names_of(union: Any, key: str) -> set[str]:
 
 
 def test_every_name_that_params_may_say_has_a_row() -> None:
-    assert set(TermsConfig.model_fields) == set(TERMS)
-    assert names_of(AnchorConfig, "kind") == set(ANCHORS)
+    assert set(LossesConfig.model_fields) == set(TERMS)
+    assert names_of(ConsolidationConfig, "kind") == set(ANCHORS)
     assert names_of(ReplayConfig, "images") == set(REPLAYS)
 
 
@@ -46,7 +46,7 @@ def test_finetune_has_no_terms_and_no_anchor(mini_params: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("weight", [0.3, 2.0])
 def test_the_anchors_weight_is_the_rows(mini_params: dict[str, Any], weight: float) -> None:
-    row = mini_params["methods"]["gift"] | {"anchor": {"kind": "uniform", "weight": weight}}
+    row = mini_params["methods"]["gift"] | {"consolidation": {"kind": "uniform", "weight": weight}}
     parameters = {"weight": torch.nn.Parameter(torch.zeros(2))}
     anchor = build_method(MethodConfig.model_validate(row)).build_anchor(parameters)
     parameters["weight"].data += 1.0

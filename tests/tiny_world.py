@@ -11,7 +11,8 @@ import yaml
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
 from gift_core.artifacts.task import TaskInfo, write_task
 from gift_core.clip.model import Clip, load_folder, save_clip
-from gift_core.config import MethodConfig, load_config
+from gift_core.config.loading import load_config
+from gift_core.config.methods import MethodConfig
 from gift_core.layout import Layout
 from gift_core.methods import TrainingData, load_replay, load_training_data
 from gift_core.replay.pairs import Replay
@@ -86,7 +87,7 @@ class TinyExperiment:
         ]
         params["training"] |= {
             "steps": steps,
-            "warmup_steps": 1,
+            "warmup_iterations": 1,
             "batch_size": BATCH_SIZE,
             "replay_batch_size": BATCH_SIZE,
         }

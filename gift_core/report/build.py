@@ -8,7 +8,7 @@ import pandas as pd
 
 from gift_core.artifacts.atomic import write_atomically
 from gift_core.artifacts.report_json import write_metrics, write_zero_shot
-from gift_core.config import Config
+from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.report.page import render_page
 from gift_core.report.published_results import zero_shot_json

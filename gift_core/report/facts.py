@@ -13,9 +13,9 @@ from safetensors import safe_open
 from gift_core.artifacts.atomic import read_json
 from gift_core.artifacts.model_folder import WEIGHTS, require_model_folder
 from gift_core.artifacts.task import TaskInfo
-from gift_core.config import (
-    AnchorConfig,
-    Config,
+from gift_core.config.experiment import Config
+from gift_core.config.methods import (
+    ConsolidationConfig,
     ExemplarReplayConfig,
     FisherConfig,
     MethodConfig,
@@ -82,7 +82,7 @@ def run_facts(
         Fact("Replay", f"{prompts.images_per_task:,} pairs per task, base vocabulary {prompts.base_vocabulary}"),
         Fact(
             "Training",
-            f"{training.steps:,} iterations per task, batches of {training.batch_size} images "
+            f"{training.iterations:,} iterations per task, batches of {training.batch_size} images "
             f"and {training.replay_batch_size} pairs",
         ),
         *(Fact(label(name), summarize_method(config.methods[name])) for name in config.run.methods),
@@ -175,8 +175,8 @@ def _method_parts(method: MethodConfig) -> Iterator[str]:
         yield _fisher(method.replay.fisher)
     for name, term in method.terms.items():
         yield f"{name} {term.weight:g}"
-    if method.anchor.kind != "none":
-        yield _consolidation(method.anchor)
+    if method.consolidation.kind != "none":
+        yield _consolidation(method.consolidation)
     if method.average is not None:
         yield f"averages the weights every {method.average.every:,} iterations"
     if method.merge is not None:
@@ -211,7 +211,7 @@ def _fisher(fisher: FisherConfig) -> str:
     return f"Fisher information {estimated}" + (", accumulated over the steps" if fisher.accumulate else "")
 
 
-def _consolidation(options: AnchorConfig) -> str:
+def _consolidation(options: ConsolidationConfig) -> str:
     """Kind, weight and the other options by their names in params.yaml."""
     values = options.model_dump(mode="json")
     kind, weight = values.pop("kind"), values.pop("weight")

@@ -11,7 +11,8 @@ import pandas as pd
 from gift_core.artifacts.model_folder import read_losses
 from gift_core.artifacts.report_json import METRICS
 from gift_core.artifacts.task import TaskInfo, read_task
-from gift_core.config import Config, MethodConfig
+from gift_core.config.experiment import Config
+from gift_core.config.methods import MethodConfig
 from gift_core.layout import Layout
 from gift_core.metrics import ZERO_SHOT
 from gift_core.report.accuracies import COLUMNS, RunScores, read_accuracies, score_run
@@ -121,7 +122,7 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
         notes=notes,
         losses=_read_losses(layout, methods, tasks),
         sheets=contact_sheets(layout, tasks) if replays_pairs else (),
-        fisher={name: _read_profiles(layout, name, tasks) for name in methods if rows[name].anchor.needs_fisher},
+        fisher={name: _read_profiles(layout, name, tasks) for name in methods if rows[name].consolidation.needs_fisher},
         facts=run_facts(layout, config, infos, notes),
         models=model_hashes(hashes, tasks),
         timings=stage_times(layout),
@@ -137,7 +138,7 @@ def is_plain_finetuning(method: MethodConfig) -> bool:
     """Whether the method fine-tunes on task after task without any protection against forgetting."""
     protected = method.terms or method.average or method.merge
     continues = method.start == "previous" and method.learns == "task"
-    return continues and method.replay.reads == "none" and method.anchor.kind == "none" and not protected
+    return continues and method.replay.reads == "none" and method.consolidation.kind == "none" and not protected
 
 
 def _published(config: Config, infos: dict[str, TaskInfo], run_scores: RunScores) -> PublishedResults | None:

@@ -120,4 +120,4 @@ def test_adaptive_pull_equals_autograd_with_a_constant_importance(weight: float)
 
 def test_an_unknown_anchor_is_answered_with_the_nearest() -> None:
     with pytest.raises(UserError, match="Did you mean 'adaptive_fisher'"):
-        lookup(ANCHORS, "adaptive_fischer", "methods.gift.anchor.kind")
+        lookup(ANCHORS, "adaptive_fischer", "methods.gift.consolidation.kind")

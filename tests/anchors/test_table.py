@@ -42,7 +42,7 @@ def test_a_row_builds_its_anchor_with_its_own_options(kind: str) -> None:
 @pytest.mark.parametrize("kind", ROWS)
 def test_a_row_says_what_its_anchor_is_measured_on(kind: str) -> None:
     row = ANCHORS[kind]
-    assert row.needs_terms == (kind in ("adaptive_fisher", "frozen_fisher"))
+    assert row.needs_losses == (kind in ("adaptive_fisher", "frozen_fisher"))
     assert row.needs_fisher == (kind == "static_fisher")
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gift_core.config import GatesConfig
+from gift_core.config.generator import FiltersConfig
 from gift_core.errors import UserError
 from gift_core.generators.filters import NoFilters, QualityFilters, load_filters
 from gift_core.generators.scorer import Scorer, load_scorer
@@ -21,9 +21,9 @@ from tests.clip.tiny import tiny_config
 CPU = torch.device("cpu")
 
 
-def filters(name: str, pretrained: str | None = None) -> GatesConfig:
+def filters(name: str, pretrained: str | None = None) -> FiltersConfig:
     scorer = {"name": name, "pretrained": pretrained}
-    return GatesConfig(judge=scorer, min_clip_score=0.2, max_similarity=None, max_redraws=1)
+    return FiltersConfig(judge=scorer, min_clip_score=0.2, max_similarity=None, max_redraws=1)
 
 
 @pytest.fixture(scope="module")

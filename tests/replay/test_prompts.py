@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from gift_core.artifacts.prompts import VocabularyEntry, read_prompts, write_prompts
-from gift_core.config import PromptsConfig
+from gift_core.config.experiment import PromptsConfig
 from gift_core.errors import UserError
 from gift_core.replay.captions import Captions
 from gift_core.replay.prompts import STRATEGIES, sample_prompts

@@ -23,7 +23,7 @@ from gift_core.artifacts.fisher import FISHER, Fisher, read_fisher
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip
-from gift_core.config import MethodConfig
+from gift_core.config.methods import MethodConfig
 from gift_core.layout import Layout
 from gift_core.methods import load_fisher, load_replay
 from gift_core.replay.pairs import NoReplay, Replay, ReplayBatch
@@ -49,8 +49,10 @@ def teachers() -> dict[str, Teacher]:
 
 def method(replay: dict[str, Any], *, terms: dict[str, Any] = TERMS, anchor: str = "none") -> MethodConfig:
     static = {"kind": "static_fisher", "weight": 1.0, "scale": "model"}
-    row = {"learning_rate": 1e-3, "replay": replay, "terms": terms}
-    return MethodConfig.model_validate({**row, "anchor": static if anchor == "static_fisher" else {"kind": anchor}})
+    row = {"learning_rate": 1e-3, "replay": replay, "losses": terms}
+    return MethodConfig.model_validate(
+        {**row, "consolidation": static if anchor == "static_fisher" else {"kind": anchor}}
+    )
 
 
 class Cells:

@@ -9,7 +9,7 @@ import torch
 
 from gift_core.artifacts.model_folder import model_hash
 from gift_core.clip.model import save_clip
-from gift_core.config import SyntheticReplayConfig
+from gift_core.config.methods import SyntheticReplayConfig
 from gift_core.replay.teach import TEACHERS, Teacher, load_teacher
 from tests.clip.tiny import tiny_clip
 from tests.tiny_world import moved

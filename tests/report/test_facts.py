@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from gift_core.config import MethodConfig, load_config
+from gift_core.config.loading import load_config
+from gift_core.config.methods import MethodConfig
 from gift_core.layout import Layout
 from gift_core.report.facts import DataNote, summarize_method
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
 from tests.report.run_folder import TASKS, write_run, write_task_json
 
-PLAIN = {"learning_rate": 1e-4, "replay": {"images": "none"}, "terms": {}, "anchor": {"kind": "none"}}
+PLAIN = {"learning_rate": 1e-4, "replay": {"images": "none"}, "losses": {}, "consolidation": {"kind": "none"}}
 BEFORE = "(teacher: the model before the task)"
 SYNTHETIC = {"images": "synthetic", "teacher": "previous"}
 INCOMPLETE = "incomplete: 3,000 of 3,334 training images"
@@ -34,7 +35,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
         {"average": {"kind": "running_mean", "every": 100}},
         "learning rate 0.0001, averages the weights every 100 iterations",
     ),
-    ({"anchor": {"kind": "uniform", "weight": 2.0}}, "learning rate 0.0001, consolidation uniform 2"),
+    ({"consolidation": {"kind": "uniform", "weight": 2.0}}, "learning rate 0.0001, consolidation uniform 2"),
     (
         {"replay": {"images": "task", "teacher": "previous", "texts": {"kind": "classes"}}},
         f"learning rate 0.0001, replays the images of the task with its class prompts {BEFORE}",
@@ -64,8 +65,8 @@ CASES: list[tuple[dict[str, Any], str]] = [
     (
         {
             "replay": SYNTHETIC | {"fisher": {"estimator": "per_sample", "accumulate": True}},
-            "terms": {"distill": {"weight": 1.0, "temperature": 2.0}},
-            "anchor": {"kind": "static_fisher", "weight": 1.0, "scale": "model"},
+            "losses": {"distill": {"weight": 1.0, "temperature": 2.0}},
+            "consolidation": {"kind": "static_fisher", "weight": 1.0, "scale": "model"},
         },
         f"learning rate 0.0001, replays synthetic pairs {BEFORE}, Fisher information per sample, "
         "accumulated over the steps, distill 1, consolidation static_fisher 1 (scale: model)",
