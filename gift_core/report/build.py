@@ -53,15 +53,15 @@ def accuracy_rows(record: RunRecord) -> pd.DataFrame:
 
 
 def loss_rows(record: RunRecord) -> pd.DataFrame:
-    """method, term, sequence_step, value: means of 20 bins per task.
+    """method, loss, sequence_step, value: means of 20 bins per task.
 
     sequence_step is the position of the task plus the fraction of its iterations.
     """
     losses, bins = record.losses, LOSS_BINS_PER_TASK
-    iterations = losses.groupby(["method", "position"])["step"].transform("max") + 1
-    fraction = ((losses["step"] * bins) // iterations + 0.5) / bins
+    iterations = losses.groupby(["method", "position"])["iteration"].transform("max") + 1
+    fraction = ((losses["iteration"] * bins) // iterations + 0.5) / bins
     binned = losses.assign(sequence_step=(losses["position"] + fraction).round(4))
-    means = binned.groupby(["method", "term", "sequence_step"], sort=False)["value"].mean().round(6)
+    means = binned.groupby(["method", "loss", "sequence_step"], sort=False)["value"].mean().round(6)
     tidy: pd.DataFrame = means.reset_index()
     return tidy
 

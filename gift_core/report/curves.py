@@ -91,8 +91,8 @@ def panel_columns(count: int) -> int:
 def loss_charts(record: RunRecord) -> list[Chart]:
     """A chart for each loss in the order of the logs, the total last. x is the position in the task sequence."""
     losses = record.losses
-    names = sorted(map(str, losses["term"].unique()), key=lambda name: name == TOTAL_LOSS)
-    return [_loss_chart(record, name, losses[losses["term"] == name]) for name in names]
+    names = sorted(map(str, losses["loss"].unique()), key=lambda name: name == TOTAL_LOSS)
+    return [_loss_chart(record, name, losses[losses["loss"] == name]) for name in names]
 
 
 def _frame(record: RunRecord, **sizes: float) -> Frame:
@@ -188,8 +188,8 @@ def _loss_points(rows: pd.DataFrame, bins: int) -> list[Point]:
     points: list[Point] = []
     for position, of_task in rows.groupby("position", sort=True):
         start = float(str(position))
-        count = int(of_task["step"].max()) + 1
-        bin_of_row = (of_task["step"] * min(bins, count)) // count
+        count = int(of_task["iteration"].max()) + 1
+        bin_of_row = (of_task["iteration"] * min(bins, count)) // count
         for index, value in of_task.groupby(bin_of_row, sort=True)["value"].mean().items():
             points.append((round(start + (int(str(index)) + 0.5) / min(bins, count), 4), float(value)))
         points.append((start + 1.0, math.nan))

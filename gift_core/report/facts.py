@@ -173,8 +173,8 @@ def _method_parts(method: MethodConfig) -> Iterator[str]:
         yield f"replays {_replayed(method.replay)} (teacher: {_teacher(method.replay)})"
     if isinstance(method.replay, PairedReplay) and method.replay.fisher is not None:
         yield _fisher(method.replay.fisher)
-    for name, term in method.terms.items():
-        yield f"{name} {term.weight:g}"
+    for name, loss in method.losses.items():
+        yield f"{name} {loss.weight:g}"
     if method.consolidation.kind != "none":
         yield _consolidation(method.consolidation)
     if method.average is not None:

@@ -21,8 +21,8 @@ from gift_core.report.facts import DataNote, Fact, data_notes, model_hashes, run
 from gift_core.report.fisher_heatmap import FisherProfile, read_profile
 from gift_core.report.published_results import PublishedResults, published_results
 
-NOT_LOSSES = ("step", "learning_rate", "skipped")  # other columns of losses.jsonl
-LOSS_COLUMNS = ["method", "position", "task", "step", "term", "value"]
+NOT_LOSSES = ("iteration", "learning_rate", "skipped")  # other columns of losses.jsonl
+LOSS_COLUMNS = ["method", "position", "task", "iteration", "loss", "value"]
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def is_zero_shot(method: MethodConfig) -> bool:
 
 def is_plain_finetuning(method: MethodConfig) -> bool:
     """Whether the method fine-tunes on task after task without any protection against forgetting."""
-    protected = method.terms or method.average or method.merge
+    protected = method.losses or method.average or method.merge
     continues = method.start == "previous" and method.learns == "task"
     return continues and method.replay.reads == "none" and method.consolidation.kind == "none" and not protected
 
@@ -153,7 +153,7 @@ def _read_losses(layout: Layout, methods: tuple[str, ...], tasks: tuple[str, ...
         for position, task in enumerate(tasks):
             wide = pd.DataFrame(read_losses(layout.model(method, task) / "losses.jsonl"))
             names = [name for name in wide.columns if name not in NOT_LOSSES]
-            tidy = wide.melt(id_vars="step", value_vars=names, var_name="term", value_name="value")
+            tidy = wide.melt(id_vars="iteration", value_vars=names, var_name="loss", value_name="value")
             frames.append(tidy.assign(method=method, position=position, task=task))
     losses: pd.DataFrame = pd.concat(frames[1:] or frames, ignore_index=True)[LOSS_COLUMNS]
     return losses

@@ -187,7 +187,7 @@ def _cell(method: str, tasks: tuple[str, ...], matrix: Matrix, step: int, evalua
 def _loss(method: str, step: int) -> dict[str, float]:
     task = 2.0 / (1 + step)
     extra = {} if method == "finetune" else {"distill": 0.01 * step}
-    return {"step": step, "learning_rate": 1e-4, "task": task, **extra, "total": task + sum(extra.values())}
+    return {"iteration": step, "learning_rate": 1e-4, "task": task, **extra, "total": task + sum(extra.values())}
 
 
 def _write_pairs(folder: Path, seed: int) -> None:

@@ -33,7 +33,7 @@ def test_the_plot_files_are_tidy_and_in_percent(project: Path) -> None:
     assert (cell.after_step, cell.task_step, cell.phase, cell.accuracy) == (2, 0, "past", 78.0)
     losses = pd.read_csv(project / "reports/plots/losses.csv")
     assert len(losses) == (2 + 3) * len(TASKS) * 20
-    first = losses[(losses.method == "gift") & (losses.term == "distill")].iloc[0]
+    first = losses[(losses.method == "gift") & (losses.loss == "distill")].iloc[0]
     assert (first.sequence_step, first.value) == (
         0.025,
         pytest.approx(0.005),

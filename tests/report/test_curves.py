@@ -15,7 +15,7 @@ def test_panel_columns_leave_the_fewest_gaps() -> None:
 
 def test_loss_points_are_means_of_neighboring_iterations_and_end_at_each_task() -> None:
     rows = pd.DataFrame(
-        {"position": [0] * 4 + [1] * 2, "step": [0, 1, 2, 3, 0, 1], "value": [1.0, 3.0, 5.0, 7.0, 10.0, 20.0]}
+        {"position": [0] * 4 + [1] * 2, "iteration": [0, 1, 2, 3, 0, 1], "value": [1.0, 3.0, 5.0, 7.0, 10.0, 20.0]}
     )
     points = _loss_points(rows, bins=2)
     assert points[:2] == [(0.25, 2.0), (0.75, 6.0)]
