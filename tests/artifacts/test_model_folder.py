@@ -116,7 +116,7 @@ def test_writing_losses_twice_gives_the_same_bytes(tmp_path: Path) -> None:
         ({"distill": math.nan}, "line 2 should hold finite numbers, distill is nan"),
         ({"total": math.inf}, "line 2 should hold finite numbers, total is inf"),
         ({"total": "much"}, "line 2 should hold finite numbers, total is 'much'"),
-        ({"align": 1.0}, "line 2 should have the fields of line 1: step, learning_rate, task, distill, anchor, total"),
+        ({"align": 1.0}, "line 2 should have the fields of line 1: iteration, learning_rate, task, distill, consolidation, total"),
     ],
 )
 def test_an_unsound_row_is_refused_on_write(change: dict[str, float], expected: str, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_an_unsound_row_is_refused_on_write(change: dict[str, float], expected: 
 
 
 def test_a_row_without_its_total_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match="line 1 should have step, learning_rate, task, total; total is missing"):
+    with pytest.raises(ContractError, match="line 1 should have iteration, learning_rate, task, total; total is missing"):
         write_losses(tmp_path / "losses.jsonl", [{"iteration": 0, "learning_rate": 0.1, "task": 1.0}])
 
 
