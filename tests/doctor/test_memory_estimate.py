@@ -67,7 +67,7 @@ def gift() -> MethodConfig:
 
 def training(**changes: Any) -> TrainingConfig:
     numbers = {
-        "steps": 2, "batch_size": IMAGES, "replay_batch_size": PAIRS, "warmup_iterations": 1, "weight_decay": 0.0,
+        "iterations": 2, "batch_size": IMAGES, "replay_batch_size": PAIRS, "warmup_iterations": 1, "weight_decay": 0.0,
         "betas": (0.9, 0.999), "label_smoothing": 0.2, "crop_scale": (0.9, 1.0), "micro_batch_size": None,
         "gradient_checkpointing": False,
     }  # fmt: skip
@@ -149,7 +149,7 @@ def test_the_peak_of_the_real_training_loop_is_met_within_the_margin(changes: di
             replay=Pairs(),
             training=settings,
             learning_rate=1e-5,
-            steps=2,
+            iterations=2,
             seed=1,
         )
     )
