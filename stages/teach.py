@@ -32,6 +32,7 @@ def _teach(stage: Stage, method: str, task: str, replay: TaughtReplay) -> None:
     from gift_core.clip.device import resolve_device
     from gift_core.replay.teach import teach as teach_method
     from gift_core.replay.teachers import load_teacher
+    from stages.replay_source import replay_source
 
     stage.phase = "loading the teacher"
     teacher = load_teacher(
@@ -42,4 +43,4 @@ def _teach(stage: Stage, method: str, task: str, replay: TaughtReplay) -> None:
         precision=stage.config.model.precision,
     )
     stage.phase = "encoding with the teacher"
-    stage.say(teach_method(teacher, stage.method(method), stage.replay_source(method, task)))
+    stage.say(teach_method(teacher, stage.method(method), replay_source(stage, method, task)))
