@@ -13,7 +13,7 @@ from gift_core.config.experiment import Config
 from gift_core.config.loading import parse_config
 from gift_core.config.overlays import complete_text
 from gift_core.errors import UserError, lookup
-from gift_core.generators.sources import looks_local
+from gift_core.generators.pretrained import looks_local
 
 _FIRST_SENTENCE = re.compile(r"(.*?\.)(?:\s|$)")
 

@@ -74,10 +74,7 @@ class TinyExperiment:
 
     def __init__(self, layout: Layout, params: dict[str, Any], method: str, row: dict[str, Any], *, steps: int) -> None:
         """Writes params.yaml with `row` as the only method, and a model after birds that is not the pre-trained one."""
-        images = row["replay"]["images"]
-        reads = images if images in ("none", "synthetic") else "real"
         params["run"] |= {"methods": [method], "device": "cpu"}
-        params["run"] |= {f"replay_{kind}": [method] * (kind == reads) for kind in ("none", "synthetic", "real")}
         params["methods"] = {method: row}
         params["tasks"] = {name: _folder_task(name) for name in CLASSES}
         afters = ("../pretrained", *CLASSES)
@@ -86,7 +83,7 @@ class TinyExperiment:
             for task, after in zip(CLASSES, afters, strict=False)
         ]
         params["training"] |= {
-            "steps": steps,
+            "iterations": steps,
             "warmup_iterations": 1,
             "batch_size": BATCH_SIZE,
             "replay_batch_size": BATCH_SIZE,

@@ -24,7 +24,7 @@ MADE = tuple(
     path.as_posix()
     for path in (
         _LAYOUT.task("x").parent,
-        _LAYOUT.base_pool().parent,
+        _LAYOUT.base_vocabulary().parent,
         _LAYOUT.shards("x").parent,
         _LAYOUT.first_teacher().parent,
         _LAYOUT.pretrained().parent,

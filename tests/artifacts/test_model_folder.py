@@ -99,7 +99,9 @@ def test_losses_come_back(tmp_path: Path) -> None:
 
 def test_a_line_is_an_iteration(tmp_path: Path) -> None:
     write_losses(tmp_path / "losses.jsonl", ROWS[:1])
-    expected = '{"iteration": 0, "learning_rate": 0.001, "task": 2.5, "distill": 1.0, "consolidation": 0.0, "total": 3.5}\n'
+    expected = (
+        '{"iteration": 0, "learning_rate": 0.001, "task": 2.5, "distill": 1.0, "consolidation": 0.0, "total": 3.5}\n'
+    )
     assert (tmp_path / "losses.jsonl").read_text() == expected
 
 
@@ -116,7 +118,10 @@ def test_writing_losses_twice_gives_the_same_bytes(tmp_path: Path) -> None:
         ({"distill": math.nan}, "line 2 should hold finite numbers, distill is nan"),
         ({"total": math.inf}, "line 2 should hold finite numbers, total is inf"),
         ({"total": "much"}, "line 2 should hold finite numbers, total is 'much'"),
-        ({"align": 1.0}, "line 2 should have the fields of line 1: iteration, learning_rate, task, distill, consolidation, total"),
+        (
+            {"align": 1.0},
+            "line 2 should have the fields of line 1: iteration, learning_rate, task, distill, consolidation, total",
+        ),
     ],
 )
 def test_an_unsound_row_is_refused_on_write(change: dict[str, float], expected: str, tmp_path: Path) -> None:
@@ -126,7 +131,9 @@ def test_an_unsound_row_is_refused_on_write(change: dict[str, float], expected: 
 
 
 def test_a_row_without_its_total_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match="line 1 should have iteration, learning_rate, task, total; total is missing"):
+    with pytest.raises(
+        ContractError, match="line 1 should have iteration, learning_rate, task, total; total is missing"
+    ):
         write_losses(tmp_path / "losses.jsonl", [{"iteration": 0, "learning_rate": 0.1, "task": 1.0}])
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from gift_core.config.experiment import Config, TrainingConfig
 from gift_core.config.loading import load_config
-from gift_core.config.methods import MethodConfig, Uniform
+from gift_core.config.methods import MethodConfig, UniformOptions
 from gift_core.config.tasks import FolderTaskConfig, MiniTaskConfig
 from gift_core.errors import UserError
 
@@ -87,11 +87,11 @@ def test_sections_can_be_made_in_python() -> None:
             "learning_rate": 0.001,
             "replay": {"images": "none"},
             "losses": {},
-            "consolidation": Uniform(kind="uniform", weight=2.0),
+            "consolidation": UniformOptions(kind="uniform", weight=2.0),
         }
     )
     assert not method.losses
-    assert method.consolidation == Uniform(kind="uniform", weight=2.0)
+    assert method.consolidation == UniformOptions(kind="uniform", weight=2.0)
 
 
 def test_lists_serve_as_pairs_of_numbers_in_python() -> None:
