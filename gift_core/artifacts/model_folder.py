@@ -56,7 +56,7 @@ def read_provenance(folder: Path) -> dict[str, Any]:
 
 
 def write_losses(path: Path, rows: Iterable[LossRow]) -> None:
-    """Writes losses.jsonl, one line per training iteration: {"iteration": 0, "learning_rate": .., "task": .., "total": ..}.
+    """Writes losses.jsonl, one line per iteration: {"iteration": 0, "learning_rate": .., "task": .., "total": ..}.
 
     Between "task" and "total" there is one field for each replay loss. ContractError where a row lacks a field, has
     other fields than the first row, or holds a number that is not finite.

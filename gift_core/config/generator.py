@@ -51,7 +51,7 @@ class FiltersConfig(Section):
     to another image of the task. `max_redraws`: the number of further attempts for an image before the stage fails.
     """
 
-    judge: ScorerConfig
+    scorer: ScorerConfig
     min_clip_score: Cosine | None
     max_similarity: Cosine | None
     max_redraws: Count
@@ -114,9 +114,9 @@ def _check_filters(filters: FiltersConfig) -> Iterator[tuple[str, str]]:
     if filters.min_clip_score is None and filters.max_similarity is None:
         what = "neither min_clip_score nor max_similarity is set, so every image would pass"
         yield "generator.filters", f"{what}. Set one, or write filters: null."
-    folder = filters.judge.name.removeprefix(LOCAL)
-    if folder != filters.judge.name and not is_watched(folder, GENERATOR_FILES):
-        yield "generator.filters.judge.name", unwatched(folder, GENERATOR_FILES)
+    folder = filters.scorer.name.removeprefix(LOCAL)
+    if folder != filters.scorer.name and not is_watched(folder, GENERATOR_FILES):
+        yield "generator.filters.scorer.name", unwatched(folder, GENERATOR_FILES)
 
 
 def is_watched(path: str, folder: str) -> bool:

@@ -26,6 +26,7 @@ OLD_KEYS = {
     "run.replay_real": None,
     "run.replay_none": None,
     "generator.gates": "filters",
+    "generator.filters.judge": "scorer",
     "training.steps": "iterations",
     "training.warmup_steps": "warmup_iterations",
     "methods.*.terms": "losses",

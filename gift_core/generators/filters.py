@@ -107,7 +107,7 @@ def load_filters(config: FiltersConfig | None, device: torch.device) -> Filters:
         return NoFilters()
     from gift_core.generators.scorer import load_scorer
 
-    return QualityFilters(config, load_scorer(config.judge, device))
+    return QualityFilters(config, load_scorer(config.scorer, device))
 
 
 def is_black(image: Image.Image) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from gift_core.config.generator import ScorerConfig
 
-KEY = "params.yaml: generator.filters.judge"
+KEY = "params.yaml: generator.filters.scorer"
 LOCAL, HUB = "local-dir:", "hf-hub:"
 
 

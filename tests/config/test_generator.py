@@ -14,7 +14,7 @@ from gift_core.errors import UserError
 Params = dict[str, Any]
 MEMORY = {"vae_slicing": True, "vae_tiling": False, "offload": "model", "attention": None}
 FILTERS = {
-    "judge": {"name": "ViT-B-32", "pretrained": "openai"},
+    "scorer": {"name": "ViT-B-32", "pretrained": "openai"},
     "min_clip_score": 0.2,
     "max_similarity": None,
     "max_redraws": 5,
@@ -32,8 +32,8 @@ FILTERS = {
          "generator.memory.offload: model moves parts to the CPU, but run.device is cpu already"),
         ("generator", {"filters": {**FILTERS, "min_clip_score": None}},
          "generator.filters: neither min_clip_score nor max_similarity is set"),
-        ("generator", {"filters": {**FILTERS, "judge": {"name": "local-dir:models/judge", "pretrained": None}}},
-         "generator.filters.judge.name: models/judge is outside data/0_raw/generators/"),
+        ("generator", {"filters": {**FILTERS, "scorer": {"name": "local-dir:models/scorer", "pretrained": None}}},
+         "generator.filters.scorer.name: models/scorer is outside data/0_raw/generators/"),
         ("generator", {"filters": {**FILTERS, "min_clip_score": 1.5}}, "generator.filters.min_clip_score"),
         ("generator", {"negative_prompt": {"text": "blurry", "true_guidance": 1.0}},
          "generator.negative_prompt.true_guidance: should be more than 1"),
@@ -68,7 +68,7 @@ def test_a_contradiction_is_named_with_its_place(
         ("generator", {"filters": FILTERS}),
         (
             "generator",
-            {"filters": {**FILTERS, "judge": {"name": "local-dir:data/0_raw/generators/j", "pretrained": None}}},
+            {"filters": {**FILTERS, "scorer": {"name": "local-dir:data/0_raw/generators/j", "pretrained": None}}},
         ),
         ("generator", {"memory": {**MEMORY, "offload": "none"}}),
         ("prompts", {"strategy": "captions", "captions": "data/0_raw/prompts/mine.csv"}),

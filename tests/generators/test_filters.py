@@ -58,7 +58,7 @@ class Painter:
 
 def config(*, min_clip_score: float | None, max_similarity: float | None, max_redraws: int = 3) -> GeneratorConfig:
     filters = FiltersConfig(
-        judge={"name": "toy", "pretrained": None}, min_clip_score=min_clip_score, max_similarity=max_similarity,
+        scorer={"name": "toy", "pretrained": None}, min_clip_score=min_clip_score, max_similarity=max_similarity,
         max_redraws=max_redraws,
     )  # fmt: skip
     return GeneratorConfig(
@@ -146,5 +146,5 @@ def test_with_more_attempts_a_failed_run_resumes(tmp_path: Path) -> None:
 def test_the_manifest_records_the_filters(tmp_path: Path) -> None:
     generated(Painter(config(min_clip_score=0.5, max_similarity=None), FITTING), tmp_path)
     assert read_manifest(tmp_path / "shards")["generator"]["filters"] == {
-        "judge": {"name": "toy", "pretrained": None}, "min_clip_score": 0.5, "max_similarity": None,
+        "scorer": {"name": "toy", "pretrained": None}, "min_clip_score": 0.5, "max_similarity": None,
     }  # fmt: skip

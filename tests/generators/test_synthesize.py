@@ -164,7 +164,7 @@ def test_black_images_in_half_precision_point_to_the_vae(tmp_path: Path) -> None
 
 def test_the_number_of_attempts_is_not_part_of_the_identity() -> None:
     filters = FiltersConfig(
-        judge={"name": "ViT-B-32", "pretrained": "openai"}, min_clip_score=0.2, max_similarity=None, max_redraws=3
+        scorer={"name": "ViT-B-32", "pretrained": "openai"}, min_clip_score=0.2, max_similarity=None, max_redraws=3
     )
     filtered = CONFIG.model_copy(update={"filters": filters})
     patient = CONFIG.model_copy(update={"max_redraws": 9, "filters": filters.model_copy(update={"max_redraws": 9})})

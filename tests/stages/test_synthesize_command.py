@@ -57,7 +57,7 @@ def test_vocabulary_captions_and_filters_are_used(experiment: Experiment) -> Non
     (experiment.path / "data/0_raw/prompts/captions.csv").write_text(captions)
     experiment.params["prompts"] |= {"strategy": "captions", "captions": "data/0_raw/prompts/captions.csv"}
     scorer = {"name": "local-dir:data/0_raw/generators/scorer", "pretrained": None}
-    filters = {"judge": scorer, "min_clip_score": -1.0, "max_similarity": 1.0, "max_redraws": 3}
+    filters = {"scorer": scorer, "min_clip_score": -1.0, "max_similarity": 1.0, "max_redraws": 3}
     experiment.params["generator"]["filters"] = filters
     assert "2 class names from data/0_raw/prompts/words.txt" in experiment.run("write_vocabulary")
     experiment.run("ingest", "games")
@@ -74,7 +74,7 @@ def test_vocabulary_captions_and_filters_are_used(experiment: Experiment) -> Non
 
 def test_an_image_that_cannot_pass_the_filters_ends_the_stage(experiment: Experiment) -> None:
     scorer = {"name": "local-dir:data/0_raw/generators/scorer", "pretrained": None}
-    filters = {"judge": scorer, "min_clip_score": 0.99, "max_similarity": None, "max_redraws": 1}
+    filters = {"scorer": scorer, "min_clip_score": 0.99, "max_similarity": None, "max_redraws": 1}
     experiment.params["generator"]["filters"] = filters
     for command in (["write_vocabulary"], ["ingest", "games"], ["write_prompts", "games"]):
         experiment.run(*command)
