@@ -87,7 +87,7 @@ def test_prompts_use_all_templates_of_a_learned_task(experiment: Experiment) -> 
     experiment.run("write_vocabulary")
     for task in TASKS:
         experiment.run("ingest", task)
-    assert "none leaves nothing to draw for task 'games', the first" in experiment.run("write_prompts", "games")
+    assert "none leaves no prompts for the first task, 'games'" in experiment.run("write_prompts", "games")
     experiment.params["prompts"] |= {"base_vocabulary": "data/0_raw/prompts/words.txt"}
     experiment.run("write_vocabulary")
     for task in TASKS:
