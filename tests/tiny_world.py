@@ -18,7 +18,7 @@ from gift_core.layout import Layout
 from gift_core.methods import TrainingData, load_replay, load_training_data
 from gift_core.replay.pairs import Replay
 from gift_core.replay.teach import ReplaySource
-from stages.cells import Cell
+from stages.stage import Stage
 from stages.finetune import finetune
 from stages.sources import replay_source
 from stages.teach import teach
@@ -95,7 +95,7 @@ class TinyExperiment:
         self.layout, self.method = layout, method
         self.params = layout.root / f"{method}.yaml"
         self.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-        self.cell = Cell("test", method, load_config(self.params), layout)
+        self.cell = Stage("test", method, load_config(self.params), layout)
         save_clip(moved(load(layout.pretrained()), seed=1), layout.model(method, "birds"), {})
 
     @property
