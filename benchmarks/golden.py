@@ -41,12 +41,12 @@ DIGITS = 6
 CUT: Experiment = {
     "tasks": {task: {"train_images": 100, "test_images": 30} for task in STEPS},
     "prompts": {"images_per_task": 24},
-    "training": {"batch_size": 8, "replay_batch_size": 8, "warmup_steps": 2},
+    "training": {"batch_size": 8, "replay_batch_size": 8, "warmup_iterations": 2},
     "methods": {
         "lwf_vr": {"replay": {"texts": {"count": 40}}},
         "icarl": {"replay": {"memory": 60}},
         "zscl": {"average": {"every": 2}},
-        "gift_frozen_fisher": {"anchor": {"steps": 4}},
+        "gift_frozen_fisher": {"consolidation": {"iterations": 4}},
     },
 }
 
@@ -101,7 +101,7 @@ def cut(preset: Path, steps: int) -> Experiment:
     """Returns the preset cut to the tasks of STEPS, to `steps` training steps, and to the methods that learn."""
     experiment = merged(read_experiment(preset), CUT)
     experiment["sequence"] = [step for step in experiment["sequence"] if step["task"] in STEPS]
-    experiment["training"]["steps"] = steps
+    experiment["training"]["iterations"] = steps
     rows = experiment["methods"]
     choose_methods(experiment, {name: row for name, row in rows.items() if row.get("learns") != "nothing"})
     return experiment

@@ -34,7 +34,8 @@ from torch.nn import functional
 from gift_core.clip.batches import TaskBatch
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.model import Clip
-from gift_core.config import MethodConfig, TrainingConfig
+from gift_core.config.experiment import TrainingConfig
+from gift_core.config.methods import MethodConfig
 from gift_core.methods import build_method
 from gift_core.replay.pairs import ReplayBatch
 from gift_core.training.loop import finetune
@@ -128,7 +129,7 @@ def measured(choices: argparse.Namespace) -> dict[str, Any]:
 def training(settings: dict[str, Any]) -> TrainingConfig:
     """Returns the preset's section with the case's settings."""
     section = yaml.safe_load(PRESET.read_text())["training"]
-    return TrainingConfig.model_validate({**section, "steps": 2, "warmup_steps": 0, **settings})
+    return TrainingConfig.model_validate({**section, "iterations": 2, "warmup_iterations": 0, **settings})
 
 
 def cut_clip(depth: int, device: torch.device, precision: str) -> Clip:

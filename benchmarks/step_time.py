@@ -32,12 +32,12 @@ from safetensors.torch import save_file
 from gift_core.clip.folder import load_folder
 from gift_core.clip.model import Clip
 from gift_core.clip.tokenizers import LOCAL
-from gift_core.config import TrainingConfig
+from gift_core.config.experiment import TrainingConfig
 from gift_core.methods import Method, TrainingData, build_method, load_fisher, load_replay, load_training_data
 from gift_core.replay.pairs import Replay
 from gift_core.training.loop import run_iterations, training_mode
-from stages.stage import Stage
 from stages.sources import replay_source
+from stages.stage import Stage
 from stages.teach import teach
 
 PRESET = Path("presets/mini.yaml")

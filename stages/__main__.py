@@ -7,7 +7,6 @@ from collections.abc import Callable
 import typer
 
 from stages.add_task import add_task
-from stages.stage import GiftGroup
 from stages.compare import compare
 from stages.data import data
 from stages.doctor import doctor
@@ -22,6 +21,7 @@ from stages.predict import predict
 from stages.presets import presets
 from stages.report import report
 from stages.show import show
+from stages.stage import GiftGroup
 from stages.synthesize import synthesize
 from stages.teach import teach
 from stages.use import use

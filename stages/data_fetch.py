@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from stages.stage import PARAMS, ROOT, Params, Root
 from stages.data_places import All, Names, chosen_places
+from stages.stage import PARAMS, ROOT, Params, Root
 
 
 def fetch(names: Names = None, every: All = False, params: Params = PARAMS, root: Root = ROOT) -> None:

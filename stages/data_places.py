@@ -21,7 +21,7 @@ def chosen_places(names: list[str] | None, every: bool, params: Path, root: Path
 
     UserError for none or an unknown one.
     """
-    from gift_core.config import load_config
+    from gift_core.config.loading import load_config
     from gift_core.errors import UserError
     from gift_core.tasks.catalogue.needed import places_in_use, places_of
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from stages.stage import PARAMS, ROOT, Params, Root
 from stages.data_places import Names
 from stages.data_table import print_statuses
+from stages.stage import PARAMS, ROOT, Params, Root
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with all that is off.")]
 
@@ -22,7 +22,7 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
     """
     import json
 
-    from gift_core.config import load_config
+    from gift_core.config.loading import load_config
     from gift_core.tasks.catalogue.status import data_set_statuses
 
     statuses = data_set_statuses(names or (), load_config(params).tasks, root=root)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stages.stage import PARAMS, ROOT, Params, Root
 from stages.data_places import All, Names, chosen_places
+from stages.stage import PARAMS, ROOT, Params, Root
 
 if TYPE_CHECKING:
     from gift_core.tasks.catalogue.verify import Verification

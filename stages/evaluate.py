@@ -33,7 +33,10 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         )
         measured = EvaluationCell(
             method=method,
-            models={PRETRAINED: stage.layout.pretrained(), **{name: stage.layout.model(method, name) for name in tasks}},
+            models={
+                PRETRAINED: stage.layout.pretrained(),
+                **{name: stage.layout.model(method, name) for name in tasks},
+            },
             tasks={name: stage.layout.task(name) for name in tasks},
             answering=own_model if stage.method(method).keeps_every_model else newest_model,
             encoding=encoding,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from gift_core.config import Config
+    from gift_core.config.experiment import Config
     from gift_core.tasks.adding import Addition
 
 CLASSES_SHOWN = 40

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages.stage import ROOT, Root
 from stages.models import Device, Model, Pretrained, open_model
+from stages.stage import ROOT, Root
 
 if TYPE_CHECKING:
     from gift_core.prediction.answers import Unreadable

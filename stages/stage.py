@@ -18,7 +18,8 @@ from gift_core.errors import GiftError, UserError, lookup
 from gift_core.layout import Layout
 
 if TYPE_CHECKING:
-    from gift_core.config import Config, MethodConfig, StepConfig
+    from gift_core.config.experiment import Config, StepConfig
+    from gift_core.config.methods import MethodConfig
     from gift_core.replay.teach import ReplaySource
 
 Task = Annotated[str, typer.Argument(help="A task in the sequence of params.yaml.", show_default=False)]
@@ -131,7 +132,7 @@ def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: 
     Where memory is insufficient within the block, raises a UserError that says what to change
     (gift_core.out_of_memory). Commands import slow modules inside the block, so that a wrong name is reported at once.
     """
-    from gift_core.config import load_config
+    from gift_core.config.loading import load_config
 
     started = time.monotonic()
     if not params.is_file():
@@ -145,7 +146,9 @@ def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: 
     try:
         yield opened
     except Exception as error:
-        shortage = out_of_memory.explain(error, stage=stage, title=opened.title, phase=opened.phase, config=opened.config)
+        shortage = out_of_memory.explain(
+            error, stage=stage, title=opened.title, phase=opened.phase, config=opened.config
+        )
         if shortage is None:
             raise
         raise shortage from error

@@ -19,7 +19,7 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
         check_local_folder(generator.pipeline)
         prompts = read_prompts(stage.layout.prompts(task))
         device = resolve_device(stage.config.run.device)
-        gates = load_gates(generator.gates, device)
+        gates = load_gates(generator.filters, device)
         manifest = draw_pairs(
             prompts,
             load_pipeline(generator, device),

@@ -13,5 +13,7 @@ def write_vocabulary(params: Params = PARAMS, root: Root = ROOT) -> None:
 
         prompts = stage.config.prompts
         names = base_vocabulary(prompts.base_vocabulary)
-        write_pool(stage.layout.base_pool(), [PoolEntry("base", name, (prompts.base_template,)) for name in names])
+        write_pool(
+            stage.layout.base_vocabulary(), [PoolEntry("base", name, (prompts.base_template,)) for name in names]
+        )
         stage.say(f"{len(names)} class names from {prompts.base_vocabulary}")

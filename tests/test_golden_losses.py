@@ -24,10 +24,10 @@ LEARNING = [name for name, row in PRESET["methods"].items() if row.get("learns")
 # A slot of gift's row, one of its numbers, and the factor of a change that must not pass unseen.
 CHANGES = {
     "rate": (("learning_rate",), 1.05),
-    "weight_of_align": (("terms", "align", "weight"), 1.2),
-    "weight_of_distill": (("terms", "distill", "weight"), 1.1),
-    "temperature": (("terms", "distill", "temperature"), 1.1),
-    "weight_of_anchor": (("anchor", "weight"), 1.2),
+    "weight_of_align": (("losses", "align", "weight"), 1.2),
+    "weight_of_distill": (("losses", "distill", "weight"), 1.1),
+    "temperature": (("losses", "distill", "temperature"), 1.1),
+    "weight_of_anchor": (("consolidation", "weight"), 1.2),
 }
 
 Rows = list[dict[str, float]]
@@ -55,10 +55,10 @@ def changed(row: dict[str, Any], keys: tuple[str, ...], factor: float) -> dict[s
 def tolerance(method: str) -> float:
     """The relative tolerance of the method's columns: several times what rounding was seen to do to them."""
     row = PRESET["methods"][method]
-    if not row["terms"] and row["anchor"]["kind"] == "none":
+    if not row["losses"] and row["consolidation"]["kind"] == "none":
         return 2e-4
     # student and teacher begin equal: what distillation alone teaches first is rounding noise, and Adam makes it large
-    return 0.15 if list(row["terms"]) == ["distill"] else 1e-2
+    return 0.15 if list(row["losses"]) == ["distill"] else 1e-2
 
 
 def first_difference(rows: Rows, golden: Rows, *, relative: float) -> str:

@@ -33,4 +33,4 @@ def test_before_the_first_task_stands_what_lies_beside_the_methods() -> None:
 
     assert normal(LAYOUT.model("gift", "../pretrained")) == LAYOUT.pretrained()
     assert normal(LAYOUT.accuracy("gift", "../pretrained")) == LAYOUT.pretrained_accuracy()
-    assert normal(LAYOUT.pool("../pretrained")) == LAYOUT.base_pool()
+    assert normal(LAYOUT.pool("../pretrained")) == LAYOUT.base_vocabulary()

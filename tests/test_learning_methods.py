@@ -269,7 +269,7 @@ def test_icarl_distils_the_image_side_on_exemplars_of_the_task_before(begin: Beg
 
 def test_zscl_keeps_the_mean_of_the_weights_under_the_pretrained_teacher(begin: Begin) -> None:
     average = {"kind": "running_mean", "every": 2}
-    experiment = begin("zscl", steps=5, anchor={"kind": "uniform", "weight": WEIGHT}, average=average)
+    experiment = begin("zscl", steps=5, consolidation={"kind": "uniform", "weight": WEIGHT}, average=average)
     ours = experiment.run("digits")
 
     def objective(at: Moment) -> torch.Tensor:
@@ -283,7 +283,7 @@ def test_zscl_keeps_the_mean_of_the_weights_under_the_pretrained_teacher(begin: 
 
 
 def test_l2_pulls_every_weight_alike(begin: Begin) -> None:
-    experiment = begin("l2", anchor={"kind": "uniform", "weight": WEIGHT})
+    experiment = begin("l2", consolidation={"kind": "uniform", "weight": WEIGHT})
     ours = experiment.run("digits")
 
     def objective(at: Moment) -> torch.Tensor:
@@ -298,7 +298,7 @@ def diagonals_before(experiment: TinyExperiment, task: str) -> Weights:
 
 
 def test_ewc_pulls_by_the_accumulated_fisher_over_its_mean_over_the_whole_model(begin: Begin) -> None:
-    experiment = begin("ewc", anchor={"kind": "static_fisher", "weight": WEIGHT, "scale": "model"})
+    experiment = begin("ewc", consolidation={"kind": "static_fisher", "weight": WEIGHT, "scale": "model"})
     experiment.run("birds")
     ours = experiment.run("digits")
     # only the loop is tried here; what the files hold: tests/replay/test_replays.py
@@ -315,7 +315,7 @@ def test_ewc_pulls_by_the_accumulated_fisher_over_its_mean_over_the_whole_model(
 
 def test_gift_with_the_static_fisher_pulls_by_each_diagonal_over_its_own_mean(begin: Begin) -> None:
     anchor = {"kind": "static_fisher", "weight": WEIGHT, "scale": "tensor"}
-    experiment = begin("gift_static_fisher", anchor=anchor)
+    experiment = begin("gift_static_fisher", consolidation=anchor)
     ours = experiment.run("digits")
     importance = {name: value / value.mean() for name, value in diagonals_before(experiment, "digits").items()}
 
@@ -326,7 +326,9 @@ def test_gift_with_the_static_fisher_pulls_by_each_diagonal_over_its_own_mean(be
 
 
 def test_gift_with_the_frozen_fisher_pulls_by_the_mean_of_the_first_importances(begin: Begin) -> None:
-    experiment = begin("gift_frozen_fisher", steps=4, anchor={"kind": "frozen_fisher", "weight": WEIGHT, "steps": 2})
+    experiment = begin(
+        "gift_frozen_fisher", steps=4, consolidation={"kind": "frozen_fisher", "weight": WEIGHT, "iterations": 2}
+    )
     ours = experiment.run("digits")
     seen: list[Weights] = []
 
@@ -351,20 +353,20 @@ def test_gift_with_the_frozen_fisher_pulls_by_the_mean_of_the_first_importances(
     ],
 )
 def test_gift_distils_by_the_term_it_is_called_after(begin: Begin, method: str, term: Objective) -> None:
-    experiment = begin(method, anchor=ADAPTIVE)
+    experiment = begin(method, consolidation=ADAPTIVE)
     ours = experiment.run("digits")
     require_equal(ours, taught_walk(experiment, gift(term), teacher=before(experiment)))
 
 
 def test_gift_of_the_initial_teacher_listens_to_the_pretrained_model(begin: Begin) -> None:
-    experiment = begin("gift_initial_teacher", anchor=ADAPTIVE)
+    experiment = begin("gift_initial_teacher", consolidation=ADAPTIVE)
     ours = experiment.run("digits")
     require_equal(ours, taught_walk(experiment, gift(distill), teacher=pretrained(experiment)))
 
 
 def test_gift_of_the_mixed_teacher_listens_to_the_mean_of_two_models_weights(begin: Begin) -> None:
     replay = {"images": "synthetic", "teacher": "mix", "teacher_alpha": 0.7}
-    experiment = begin("gift_mixed_teacher", anchor=ADAPTIVE, replay=replay)
+    experiment = begin("gift_mixed_teacher", consolidation=ADAPTIVE, replay=replay)
     ours = experiment.run("digits")
     mix, initial = before(experiment), pretrained(experiment).trainable()
     for name, value in mix.trainable().items():
@@ -464,7 +466,7 @@ def test_zero_shot_stays_the_pretrained_model(begin: Begin) -> None:
 )
 def test_a_one_sided_term_leaves_the_other_tower_without_gradient(begin: Begin, term: str, pulled: str) -> None:
     terms = {term: {"weight": 1.0, "temperature": 2.0}}
-    experiment = begin("gift", terms=terms, anchor={"kind": "none"})
+    experiment = begin("gift", losses=terms, consolidation={"kind": "none"})
     clip = experiment.run("digits")  # it has moved away from its teacher
     seen: dict[str, float] = {}
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from gift_core.config import ConsolidationConfig, LossesConfig, MethodConfig, ReplayConfig
+from gift_core.config import ConsolidationConfig, LossesConfig
+from gift_core.config.methods import MethodConfig, ReplayConfig
 from gift_core.consolidation import (
     CONSOLIDATIONS,
     AdaptiveFisher,
@@ -72,7 +73,7 @@ def test_finetune_of_the_preset_has_no_losses_and_no_consolidation(mini_params: 
 
 @pytest.mark.parametrize("name", LOSS_OPTIONS)
 def test_a_loss_gets_the_options_of_its_row(mini_params: Params, name: str) -> None:
-    options = {key: 0.5 for key in LOSS_OPTIONS[name]}
+    options = dict.fromkeys(LOSS_OPTIONS[name], 0.5)
     loss = method_of(mini_params, losses={name: {"weight": 3.0, **options}}).losses[name]
     assert (loss.weight, loss.function.func, loss.function.keywords) == (3.0, LOSSES[name], options)
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from gift_core.config import load_config
+from gift_core.config.loading import load_config
 from gift_core.errors import UserError
 from gift_core.out_of_memory import SETTINGS, explain, is_out_of_memory
 from stages.__main__ import app
@@ -119,7 +119,9 @@ def test_every_setting_is_a_key_of_params_yaml(key: str) -> None:
 
 
 def test_a_stage_without_settings_gives_the_last_remedy() -> None:
-    explained = explain(caught(in_numpy), stage="ingest", title="ingest@birds", phase="running", config=load_config(PARAMS))
+    explained = explain(
+        caught(in_numpy), stage="ingest", title="ingest@birds", phase="running", config=load_config(PARAMS)
+    )
     assert "In params.yaml" not in str(explained) and "Close other programs" in str(explained)
 
 
@@ -139,7 +141,9 @@ def test_the_command_ends_with_the_phase_and_exit_code_1_and_no_traceback(
     monkeypatch.setattr("open_clip.create_model", lambda *args, **options: torch.empty(10**15))
     result = CliRunner().invoke(app, ["import_model", "--params", str(PARAMS), "--root", str(tmp_path)])
     assert result.exit_code == 1
-    assert "error: import_model: out of memory while loading the model (4000000000000000 bytes requested" in result.output
+    assert (
+        "error: import_model: out of memory while loading the model (4000000000000000 bytes requested" in result.output
+    )
     assert "Traceback" not in result.output
 
 

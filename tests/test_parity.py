@@ -19,7 +19,8 @@ from open_clip.model import build_model_from_openai_state_dict
 from gift_core.clip.batches import TaskBatch
 from gift_core.clip.encoding import encode_images, encode_tokens, trim_rows
 from gift_core.clip.model import Clip
-from gift_core.config import MethodConfig, TrainingConfig
+from gift_core.config.experiment import TrainingConfig
+from gift_core.config.methods import MethodConfig
 from gift_core.methods import build_method
 from gift_core.replay.pairs import ReplayBatch
 from gift_core.training.loop import LossRow, learning_rates, run_iterations, training_mode
@@ -110,10 +111,10 @@ class Result:
 def result(request: pytest.FixtureRequest) -> Result:
     steps = SETTINGS["total_iterations"]
     training = TrainingConfig(
-        steps=steps,
+        iterations=steps,
         batch_size=8,
         replay_batch_size=8,
-        warmup_steps=SETTINGS["warmup"],
+        warmup_iterations=SETTINGS["warmup"],
         weight_decay=SETTINGS["wd"],
         betas=(0.9, SETTINGS["beta2"]),
         label_smoothing=SETTINGS["label_smoothing"],
@@ -125,11 +126,11 @@ def result(request: pytest.FixtureRequest) -> Result:
         {
             "learning_rate": SETTINGS["lr"],
             "replay": {"images": "synthetic", "teacher": "previous"},
-            "terms": TERMS[request.param],
-            "anchor": {"kind": "none"},
+            "losses": TERMS[request.param],
+            "consolidation": {"kind": "none"},
         }
     )
-    rates = learning_rates(steps, warmup_steps=training.warmup_steps, peak=method.learning_rate)
+    rates = learning_rates(steps, warmup_steps=training.warmup_iterations, peak=method.learning_rate)
     rates.append(0.0)  # the official loop runs one step more, at the end of the cosine
     clip = recorded_clip()
     with training_mode(clip):

@@ -13,14 +13,15 @@ from gift_core.artifacts.task import TaskInfo, write_task
 from gift_core.clip.folder import load_folder
 from gift_core.clip.model import Clip
 from gift_core.clip.saving import save_clip
-from gift_core.config import MethodConfig, load_config
+from gift_core.config.loading import load_config
+from gift_core.config.methods import MethodConfig
 from gift_core.layout import Layout
 from gift_core.methods import TrainingData, load_replay, load_training_data
 from gift_core.replay.pairs import Replay
 from gift_core.replay.teach import ReplaySource
-from stages.stage import Stage
 from stages.finetune import finetune
 from stages.sources import replay_source
+from stages.stage import Stage
 from stages.teach import teach
 from tests.clip.tiny import png, tiny_clip
 
@@ -87,8 +88,8 @@ class TinyExperiment:
             for task, after in zip(CLASSES, afters, strict=False)
         ]
         params["training"] |= {
-            "steps": steps,
-            "warmup_steps": 1,
+            "iterations": steps,
+            "warmup_iterations": 1,
             "batch_size": BATCH_SIZE,
             "replay_batch_size": BATCH_SIZE,
         }

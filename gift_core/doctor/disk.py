@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from gift_core.config import CatalogueTaskConfig, Config, MiniTaskConfig, TaskConfig
+from gift_core.config.experiment import Config
+from gift_core.config.tasks import CatalogueTaskConfig, MiniTaskConfig, TaskConfig
 from gift_core.doctor.finding import Finding, Scene, gigabytes
 from gift_core.doctor.sizes import embedding_and_parameters
 from gift_core.doctor.store import read_settings

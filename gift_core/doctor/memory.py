@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gift_core.config import GeneratorConfig, MethodConfig, TrainingConfig
+from gift_core.config.experiment import TrainingConfig
+from gift_core.config.generator import GeneratorConfig
+from gift_core.config.methods import MethodConfig
 from gift_core.doctor.architecture import Architecture, Tower
 
 CONTEXT = 600_000_000  # what a CUDA context takes before the first tensor
@@ -31,11 +33,11 @@ def learning_bytes(
     """
     half = precision != "fp32"
     parameters = architecture.parameters
-    copies = _COPIES.get(method.anchor.kind, _COPIES_WITH_IMPORTANCE)
+    copies = _COPIES.get(method.consolidation.kind, _COPIES_WITH_IMPORTANCE)
     copies += (method.average is not None) + (method.merge is not None)
     held = parameters * (FP32 * (_STATES + copies) + (HALF if half else 0))
     graph = graph_bytes(architecture, training, bytes_each=HALF if half else FP32, texts=classes)
-    pull = _TEMPORARY * FP32 * parameters if method.anchor.kind != "none" else 0
+    pull = _TEMPORARY * FP32 * parameters if method.consolidation.kind != "none" else 0
     return CONTEXT + held + max(graph, pull)
 
 

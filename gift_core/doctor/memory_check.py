@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gift_core.config import GeneratorConfig, GeneratorMemoryConfig, TrainingConfig
+from gift_core.config.experiment import TrainingConfig
+from gift_core.config.generator import GeneratorConfig, GeneratorMemoryConfig
 from gift_core.doctor.data import class_count
 from gift_core.doctor.finding import Finding, Scene, gigabytes
 from gift_core.doctor.memory import drawing_bytes, learning_bytes

@@ -14,7 +14,7 @@ from gift_core.generators.rejects import KEPT, Verdict
 if TYPE_CHECKING:
     import torch
 
-    from gift_core.config import GatesConfig
+    from gift_core.config.generator import FiltersConfig
     from gift_core.generators.judge import Judge
 
 REASONS = {"clip_score": "below the CLIP score", "duplicate": "near-duplicates"}
@@ -49,7 +49,7 @@ class QualityGates:
     They look at the encoded image, as the student will: so it is the same image when a later run recalls it.
     """
 
-    def __init__(self, config: GatesConfig, judge: Judge) -> None:
+    def __init__(self, config: FiltersConfig, judge: Judge) -> None:
         self.config = config
         self.judge = judge
         self._kept: list[np.ndarray] = []
@@ -82,7 +82,7 @@ class QualityGates:
         return self._texts[prompt]
 
 
-def load_gates(config: GatesConfig | None, device: torch.device) -> Gates:
+def load_gates(config: FiltersConfig | None, device: torch.device) -> Gates:
     """Returns the gates of params.yaml with their judge on `device`; open ones for null."""
     if config is None:
         return OpenGates()

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from gift_core.config.generator import JudgeConfig
+    from gift_core.config.generator import ScorerConfig
 
-PLACE = "params.yaml: generator.gates.judge"
+PLACE = "params.yaml: generator.filters.judge"
 LOCAL, HUB = "local-dir:", "hf-hub:"
 
 
@@ -57,7 +57,7 @@ class Judge:
         return vector
 
 
-def load_judge(config: JudgeConfig, device: torch.device) -> Judge:
+def load_judge(config: ScorerConfig, device: torch.device) -> Judge:
     """Returns the CLIP of `config` (an architecture with a tag or a file, hf-hub:<repository>, local-dir:<folder>).
 
     UserError for an unknown name or tag, and for weights that open_clip cannot load.

@@ -10,7 +10,7 @@ from gift_core.errors import UserError, did_you_mean
 from gift_core.generators.sources import looks_local
 
 if TYPE_CHECKING:
-    from gift_core.config import LoraConfig
+    from gift_core.config.generator import LoraConfig
 
 PLACE = "params.yaml: generator.lora"
 ADAPTER = "lora"

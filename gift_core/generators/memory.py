@@ -10,7 +10,7 @@ from gift_core.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     import torch
 
-    from gift_core.config import GeneratorMemoryConfig
+    from gift_core.config.generator import GeneratorMemoryConfig
 
 PLACE = "params.yaml: generator.memory"
 OFFLOADS = {"model": "enable_model_cpu_offload", "sequential": "enable_sequential_cpu_offload"}

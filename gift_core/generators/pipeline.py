@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from gift_core.config import GeneratorConfig
+    from gift_core.config.generator import GeneratorConfig
 
 PLACE = "params.yaml: generator"
 

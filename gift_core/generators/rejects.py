@@ -12,7 +12,7 @@ from PIL import Image
 from gift_core.errors import UserError
 
 if TYPE_CHECKING:
-    from gift_core.config import GatesConfig, GeneratorConfig
+    from gift_core.config.generator import FiltersConfig, GeneratorConfig
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ def is_black(image: Image.Image) -> bool:
 def require_another_try(what: str, verdicts: Sequence[Verdict], config: GeneratorConfig) -> None:
     """Raises UserError where `what` (an image, in words) was turned away as often as the settings allow.
 
-    Black images count against config.max_redraws, those that a gate turned away against config.gates.max_redraws.
+    Black images count against config.max_redraws, those that a gate turned away against config.filters.max_redraws.
     """
     black = sum(verdict is BLACK for verdict in verdicts)
     rejected = [verdict for verdict in verdicts if verdict is not BLACK]
     if black > config.max_redraws:
         raise UserError(f"synthesize: {what} gave a black image {black} times. {_why_black(config)}")
-    if config.gates is not None and len(rejected) > config.gates.max_redraws:
-        raise UserError(f"synthesize: {what} {_why_rejected(rejected, config.gates)}")
+    if config.filters is not None and len(rejected) > config.filters.max_redraws:
+        raise UserError(f"synthesize: {what} {_why_rejected(rejected, config.filters)}")
 
 
 def _why_black(config: GeneratorConfig) -> str:
@@ -57,7 +57,7 @@ def _why_black(config: GeneratorConfig) -> str:
     )
 
 
-def _why_rejected(rejected: Sequence[Verdict], gates: GatesConfig) -> str:
+def _why_rejected(rejected: Sequence[Verdict], gates: FiltersConfig) -> str:
     parts = []
     scores = [verdict.clip_score for verdict in rejected if verdict.reason == "clip_score"]
     if scores:
@@ -68,6 +68,6 @@ def _why_rejected(rejected: Sequence[Verdict], gates: GatesConfig) -> str:
         best = f"{len(similarities)} as near to an image kept as {min(similarities):.3f} at best"
         parts.append(f"{best} (max_similarity: {gates.max_similarity})")
     return (
-        f"was turned away {len(rejected)} times: {', '.join(parts)}. In params.yaml: generator.gates move that "
+        f"was turned away {len(rejected)} times: {', '.join(parts)}. In params.yaml: generator.filters move that "
         "threshold or raise max_redraws; what is drawn already is kept where only max_redraws changes."
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gift_core.errors import UserError
 
 if TYPE_CHECKING:
-    from gift_core.config import GeneratorConfig
+    from gift_core.config.generator import GeneratorConfig
 
 PLACE = "params.yaml: generator.pipeline"
 # A word of the loaders' errors -> what to install; T5's loader turns to tiktoken where sentencepiece is missing.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
 
-    from gift_core.config import GeneratorConfig
+    from gift_core.config.generator import GeneratorConfig
     from gift_core.generators.pipeline import TextToImage
 
 BYTES_A_PIXEL = 3  # an upper bound: PNG and JPEG stay below the raw size
@@ -73,11 +73,11 @@ def synthesize(
 
 def identity(config: GeneratorConfig) -> dict[str, Any]:
     """Returns the settings that decide how an image looks; the batch size is one (it moves the last bits of floats)."""
-    return config.model_dump(exclude={"images_per_shard": True, "max_redraws": True, "gates": {"max_redraws"}})
+    return config.model_dump(exclude={"images_per_shard": True, "max_redraws": True, "filters": {"max_redraws"}})
 
 
 def _stats(refused: Counter[str], config: GeneratorConfig) -> dict[str, Any]:
-    rejected = {} if config.gates is None else {"rejected": {reason: refused[reason] for reason in REASONS}}
+    rejected = {} if config.filters is None else {"rejected": {reason: refused[reason] for reason in REASONS}}
     return {"redrawn": refused["black"], **rejected}
 
 

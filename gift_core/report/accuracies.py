@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gift_core.artifacts.accuracy import read_accuracy
-from gift_core.config import Config
+from gift_core.config.experiment import Config
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 from gift_core.metrics import (

@@ -10,7 +10,8 @@ import pandas as pd
 
 from gift_core.artifacts.task import TaskInfo
 from gift_core.artifacts.zero_shot_json import NO_BENCHMARK
-from gift_core.config import CatalogueTaskConfig, Config
+from gift_core.config.experiment import Config
+from gift_core.config.tasks import CatalogueTaskConfig
 from gift_core.metrics import accuracy_matrix, metrics_by_method
 from gift_core.published import mtil
 from gift_core.published.mtil import Benchmark

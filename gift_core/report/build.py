@@ -7,7 +7,7 @@ from pathlib import Path
 from gift_core.artifacts.atomic import write_atomically
 from gift_core.artifacts.metrics_json import write_metrics
 from gift_core.artifacts.zero_shot_json import write_zero_shot
-from gift_core.config import Config
+from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.report.beside_published import as_json
 from gift_core.report.dvc_plots import write_plots

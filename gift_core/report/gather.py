@@ -7,7 +7,7 @@ import pandas as pd
 from gift_core.artifacts.losses import read_losses
 from gift_core.artifacts.shards import first_pairs, read_manifest
 from gift_core.artifacts.task import TaskInfo, read_task
-from gift_core.config import Config
+from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.metrics import ZERO_SHOT
 from gift_core.report.accuracies import COLUMNS, Measured, measure, read_accuracies
@@ -52,7 +52,7 @@ def gather(layout: Layout, config: Config) -> RunRecord:
         notes=notes,
         losses=_read_losses(layout, methods, tasks),
         sheets=_read_sheets(layout, tasks) if replaying else (),
-        fisher={name: _read_profiles(layout, name, tasks) for name in methods if rows[name].anchor.needs_fisher},
+        fisher={name: _read_profiles(layout, name, tasks) for name in methods if rows[name].consolidation.needs_fisher},
         facts=facts_of(layout, config, infos, notes),
         models=models_of(hashes, tasks),
         timings=timings_of(layout),

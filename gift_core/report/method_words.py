@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gift_core.config import (
-    AnchorConfig,
+from gift_core.config.methods import (
+    ConsolidationConfig,
     ExemplarReplayConfig,
     FisherConfig,
     MethodConfig,
@@ -38,10 +38,10 @@ def _phrases(method: MethodConfig) -> Iterator[str]:
         yield f"{_replayed(method.replay)} (teacher: {_teacher(method.replay)})"
     if isinstance(method.replay, PairedReplay) and method.replay.fisher is not None:
         yield _fisher(method.replay.fisher)
-    for name, term in method.terms.items():
+    for name, term in method.losses.items():
         yield f"{name} {term.weight:g}"
-    if method.anchor.kind != "none":
-        yield _anchor(method.anchor)
+    if method.consolidation.kind != "none":
+        yield _anchor(method.consolidation)
     if method.average is not None:
         yield f"keeps the mean of the weights every {method.average.every:,} steps"
     if method.merge is not None:
@@ -76,7 +76,7 @@ def _fisher(fisher: FisherConfig) -> str:
     return f"Fisher information {estimated}" + (", earlier steps added" if fisher.accumulate else "")
 
 
-def _anchor(anchor: AnchorConfig) -> str:
+def _anchor(anchor: ConsolidationConfig) -> str:
     """Kind, weight, and the anchor's own options by their names in params.yaml."""
     options = anchor.model_dump(mode="json")
     kind, weight = options.pop("kind"), options.pop("weight")

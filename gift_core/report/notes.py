@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gift_core.artifacts.task import TaskInfo
-from gift_core.config import Config
+from gift_core.config.experiment import Config
 from gift_core.report.record import DataNote
 
 

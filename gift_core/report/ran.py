@@ -12,7 +12,7 @@ from safetensors import safe_open
 from gift_core.artifacts.json_files import read_json
 from gift_core.artifacts.models import WEIGHTS, require_model_folder
 from gift_core.artifacts.task import TaskInfo
-from gift_core.config import Config
+from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.report.method_words import in_words
 from gift_core.report.record import DataNote, Fact
@@ -45,7 +45,7 @@ def facts_of(
         Fact("Replay", f"{prompts.images_per_task:,} pairs a task, base vocabulary {prompts.base_vocabulary}"),
         Fact(
             "Training",
-            f"{training.steps:,} steps a task, batches of {training.batch_size} images "
+            f"{training.iterations:,} steps a task, batches of {training.batch_size} images "
             f"and {training.replay_batch_size} pairs",
         ),
         *(Fact(label(name), in_words(config.methods[name])) for name in config.run.methods),

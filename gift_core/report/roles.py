@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gift_core.config import MethodConfig
+from gift_core.config.methods import MethodConfig
 
 
 def is_untouched(method: MethodConfig) -> bool:
@@ -12,6 +12,6 @@ def is_untouched(method: MethodConfig) -> bool:
 
 def is_plain(method: MethodConfig) -> bool:
     """Whether it is fine-tuning from task to task with nothing that protects the past."""
-    protected = method.terms or method.average or method.merge
+    protected = method.losses or method.average or method.merge
     learns_on = method.start == "previous" and method.learns == "task"
-    return learns_on and method.replay.reads == "none" and method.anchor.kind == "none" and not protected
+    return learns_on and method.replay.reads == "none" and method.consolidation.kind == "none" and not protected

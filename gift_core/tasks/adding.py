@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.atomic import build_folder, require_free_bytes, write_atomically
-from gift_core.config import Config, MiniTaskConfig, load_config
 from gift_core.config.editing import append_task
+from gift_core.config.experiment import Config
+from gift_core.config.loading import load_config
+from gift_core.config.tasks import MiniTaskConfig
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.tasks.listing import Listing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from gift_core.config import FolderTaskConfig
+from gift_core.config.tasks import FolderTaskConfig
 from gift_core.errors import UserError
 from gift_core.tasks.class_names import name_folders
 from gift_core.tasks.found import SPLITS, Found, Splits, labels_to_learn, list_found, split_by_seed

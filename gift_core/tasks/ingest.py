@@ -7,7 +7,8 @@ from pathlib import Path
 
 from gift_core.artifacts.atomic import require_free_bytes
 from gift_core.artifacts.task import LabelledImage, TaskInfo, write_task
-from gift_core.config import IngestConfig, TaskConfig
+from gift_core.config.experiment import IngestConfig
+from gift_core.config.tasks import TaskConfig
 from gift_core.progress import progress_bar
 from gift_core.tasks.opening import open_source
 

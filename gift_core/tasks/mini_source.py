@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gift_core.artifacts.task import LabelledImage
-from gift_core.config import MiniTaskConfig
+from gift_core.config.tasks import MiniTaskConfig
 from gift_core.errors import UserError
 from gift_core.mini.world import mini_task, render_task
 from gift_core.tasks.images import encode_image

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gift_core.config import (
+from gift_core.config.experiment import IngestConfig
+from gift_core.config.tasks import (
     CatalogueTaskConfig,
     FolderTaskConfig,
-    IngestConfig,
     MiniTaskConfig,
     TableTaskConfig,
     TaskConfig,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gift_core.artifacts.task import LabelledImage
-from gift_core.config import IngestConfig
+from gift_core.config.experiment import IngestConfig
 from gift_core.errors import UserError
 from gift_core.tasks.images import plain_image
 from gift_core.tasks.listing import Item, Listing

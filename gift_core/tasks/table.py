@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gift_core.config import TableTaskConfig
-from gift_core.config.task_checks import is_inside
+from gift_core.config.tasks import TableTaskConfig, is_inside
 from gift_core.errors import UserError
 from gift_core.tasks.class_names import name_classes
 from gift_core.tasks.found import SPLITS, Found, Splits, labels_to_learn, list_found, split_by_seed

@@ -6,8 +6,7 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
-from gift_core.config import WebDatasetTaskConfig
-from gift_core.config.task_checks import is_inside
+from gift_core.config.tasks import WebDatasetTaskConfig, is_inside
 from gift_core.errors import UserError
 from gift_core.progress import progress
 from gift_core.tasks.class_names import name_classes

@@ -17,7 +17,7 @@ from gift_core.clip.ahead import drawn
 from gift_core.clip.batches import TaskBatch, TaskBatches
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.model import FROZEN, Clip
-from gift_core.config import TrainingConfig
+from gift_core.config.experiment import TrainingConfig
 from gift_core.consolidation import Consolidation
 from gift_core.errors import UserError
 from gift_core.losses import PairFeatures, task_loss

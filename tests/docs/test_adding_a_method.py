@@ -101,7 +101,7 @@ def cut(text: str) -> str:
     params = yaml.safe_load(text)
     params["methods"] = {name: params["methods"][name] for name in params["run"]["methods"]}
     params["tasks"][TASK] |= {"train_images": 40, "test_images": 35}
-    params["training"] |= {"steps": 4, "warmup_steps": 1, "batch_size": 8, "replay_batch_size": 8}
+    params["training"] |= {"iterations": 4, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
     params["prompts"] |= {"images_per_task": 12}
     params["generator"] |= {"steps": 2}
     return yaml.safe_dump(params, sort_keys=False)

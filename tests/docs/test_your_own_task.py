@@ -17,7 +17,8 @@ import webdataset
 import yaml
 from typer.testing import CliRunner
 
-from gift_core.config import load_config
+from gift_core.config.loading import load_config
+from gift_core.config.overlays import complete_text
 from stages.__main__ import app
 from tests.artifacts.damage import png
 from tests.end_to_end.test_pipeline import Clone, cut
@@ -107,7 +108,7 @@ def test_a_mapping_of_names_is_written_as_the_page_says(project: Path) -> None:
 
 
 def test_the_preset_for_full_size_takes_the_task_as_its_first(project: Path) -> None:
-    text = (ROOT / "presets" / "bring_your_own.yaml").read_text(encoding="utf-8")
+    text = complete_text(ROOT / "presets" / "bring_your_own.yaml")
     empty = re.sub(
         r"^(tasks|sequence):\n(?:[ #].*\n)+", lambda found: f"{found[1]}: {EMPTY[found[1]]}\n", text, flags=re.M
     )
@@ -133,7 +134,7 @@ def test_dvc_learns_the_task_alone_and_open_clip_opens_the_result(
     params = cut(clone.params)
     params["tasks"] = {"arrows": params["tasks"]["arrows"]}
     params["sequence"] = [{"task": "arrows", "after": "../pretrained", "learning_rate_factor": 1.0}]
-    params["run"] |= {"methods": ["gift"], "replay_none": []}
+    params["run"] |= {"methods": ["gift"]}
     clone.write_params(params)
     clone.repro()
     draw_photos(tmp_path)

@@ -8,14 +8,15 @@ from typing import Any
 
 import yaml
 
-from gift_core.config import load_config
+from gift_core.config.loading import load_config
+from gift_core.config.overlays import complete_text
 from gift_core.doctor.finding import Finding, Scene
 from tests.imports import ROOT
 
 
 def scene(folder: Path, preset: str = "mini", **changes: Any) -> Scene:
     """The preset in `folder`/params.yaml, with some keys ("generator.size" is written generator__size) changed."""
-    params = copy.deepcopy(yaml.safe_load((ROOT / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")))
+    params = copy.deepcopy(yaml.safe_load(complete_text(ROOT / "presets" / f"{preset}.yaml")))
     for path, value in changes.items():
         *parents, last = path.split("__")
         place = params

@@ -11,7 +11,9 @@ from open_clip.model import CLIP
 
 from gift_core.clip.batches import TaskBatch
 from gift_core.clip.model import Clip
-from gift_core.config import GeneratorConfig, MethodConfig, TrainingConfig
+from gift_core.config.experiment import TrainingConfig
+from gift_core.config.generator import GeneratorConfig
+from gift_core.config.methods import MethodConfig
 from gift_core.doctor.architecture import Architecture, Tower, read_architecture
 from gift_core.doctor.memory import CONTEXT, drawing_bytes, graph_bytes, learning_bytes
 from gift_core.methods import build_method
@@ -35,21 +37,21 @@ IMAGES, PAIRS, CLASSES = 16, 16, 40
 
 
 def method(**slots: Any) -> MethodConfig:
-    row = {"learning_rate": 1e-5, "replay": {"images": "none"}, "terms": {}, "anchor": {"kind": "none"}}
+    row = {"learning_rate": 1e-5, "replay": {"images": "none"}, "losses": {}, "consolidation": {"kind": "none"}}
     return MethodConfig.model_validate({**row, **slots})
 
 
 def gift() -> MethodConfig:
     return method(
         replay={"images": "synthetic", "teacher": "previous"},
-        terms={"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}},
-        anchor={"kind": "adaptive_fisher", "weight": 1.0},
+        losses={"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}},
+        consolidation={"kind": "adaptive_fisher", "weight": 1.0},
     )
 
 
 def training(**changes: Any) -> TrainingConfig:
     numbers = {
-        "steps": 2, "batch_size": IMAGES, "replay_batch_size": PAIRS, "warmup_steps": 1, "weight_decay": 0.0,
+        "iterations": 2, "batch_size": IMAGES, "replay_batch_size": PAIRS, "warmup_iterations": 1, "weight_decay": 0.0,
         "betas": (0.9, 0.999), "label_smoothing": 0.2, "crop_scale": (0.9, 1.0), "micro_batch_size": None,
         "gradient_checkpointing": False,
     }  # fmt: skip
@@ -139,7 +141,7 @@ def test_the_table_of_the_docs_is_what_the_formulas_give() -> None:
     ("slots", "copies"),
     [
         ({}, 4),
-        ({"anchor": {"kind": "uniform", "weight": 1.0}}, 5),
+        ({"consolidation": {"kind": "uniform", "weight": 1.0}}, 5),
         ({"merge": {"kind": "interpolate", "alpha": 0.8}}, 5),
         ({"average": {"kind": "running_mean", "every": 1}, "merge": {"kind": "interpolate", "alpha": 0.8}}, 6),
     ],

@@ -52,7 +52,7 @@ def test_memory_that_others_hold_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_the_method_that_needs_most_decides(tmp_path: Path) -> None:
-    run = {"methods": ["finetune"], "replay_synthetic": [], "replay_real": [], "replay_none": ["finetune"]}
+    run = {"methods": ["finetune"]}
     plain = check_learning(scene(tmp_path, "mtil_order_1", run={**run, "device": "auto"}), card(80)).found
     both = check_learning(scene(tmp_path, "mtil_order_1"), card(80)).found
     # gift holds where the task began and the importance of 149.6 million parameters: 1.2 GB
@@ -102,6 +102,6 @@ def test_drawing_in_half_precision_on_a_cpu_is_a_warning(tmp_path: Path) -> None
 
 
 def test_methods_without_synthetic_pairs_draw_nothing(tmp_path: Path) -> None:
-    run = {"methods": ["finetune"], "replay_synthetic": [], "replay_real": [], "replay_none": ["finetune"]}
+    run = {"methods": ["finetune"]}
     found = list(check_memory(scene(tmp_path, "mtil_order_1", run={**run, "device": "cpu"})))
     assert [finding.subject for finding in found] == ["memory to learn"]

@@ -182,7 +182,9 @@ def test_a_changed_evaluation_batch_size_runs_check_alone(clone: Clone) -> None:
 
 
 def test_a_changed_function_of_the_losses_runs_finetune_and_what_follows(clone: Clone) -> None:
-    clone.edit("gift_core/losses.py", "return by_image + by_text\n\n\n# By", "return 1.0 * (by_image + by_text)\n\n\n# By")
+    clone.edit(
+        "gift_core/losses.py", "return by_image + by_text\n\n\n# By", "return 1.0 * (by_image + by_text)\n\n\n# By"
+    )
     ran = clone.repro()
     # the losses are only used by gift, but the code of finetune is one: every method trains again
     trained = of_method("gift", FIRST, ["finetune"]) | of_method("finetune", FIRST, ["finetune"])
@@ -195,7 +197,9 @@ def test_a_changed_function_of_the_losses_runs_finetune_and_what_follows(clone: 
 
 REFUSED = {
     "a typo in a method's row": (
-        lambda params: params["methods"]["gift"]["losses"].update(distil=params["methods"]["gift"]["losses"].pop("distill")),
+        lambda params: params["methods"]["gift"]["losses"].update(
+            distil=params["methods"]["gift"]["losses"].pop("distill")
+        ),
         "methods.gift.losses.distil: unknown loss. Did you mean 'distill'?",
     ),
     "a method that is no row": (lambda params: params["run"]["methods"].append("lwff"), "unknown method 'lwff'"),

@@ -144,6 +144,6 @@ def test_the_step_in_words_names_both_models(models: dict[str, Path], tasks: dic
 
 
 def test_params_yaml_and_the_table_name_the_same_protocols() -> None:
-    from gift_core.config import EvaluationConfig
+    from gift_core.config.experiment import EvaluationConfig
 
     assert set(PROTOCOLS) == set(EvaluationConfig.model_fields["protocol"].annotation.__args__)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gift_core.config import GeneratorConfig
+from gift_core.config.generator import GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators.calls import call_settings
 from gift_core.generators.pipeline import TextToImage, load_pipeline

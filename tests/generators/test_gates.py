@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from gift_core.artifacts.shards import iterate_pairs, read_manifest, read_shard_stats
-from gift_core.config import GatesConfig, GeneratorConfig
+from gift_core.config.generator import FiltersConfig, GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators.gates import QualityGates
 from gift_core.generators.synthesize import synthesize
@@ -57,7 +57,7 @@ class Painter:
 
 
 def config(*, min_clip_score: float | None, max_similarity: float | None, max_redraws: int = 3) -> GeneratorConfig:
-    gates = GatesConfig(
+    gates = FiltersConfig(
         judge={"name": "toy", "pretrained": None}, min_clip_score=min_clip_score, max_similarity=max_similarity,
         max_redraws=max_redraws,
     )  # fmt: skip
@@ -69,7 +69,7 @@ def config(*, min_clip_score: float | None, max_similarity: float | None, max_re
 
 
 def draw(painter: Painter, folder: Path, judge: ToyJudge | None = None) -> list[Colour]:
-    gates = QualityGates(painter.config.gates, judge or ToyJudge())
+    gates = QualityGates(painter.config.filters, judge or ToyJudge())
     synthesize(PROMPTS, painter, folder / "shards", work=folder / "work", gates=gates)
     opened = (np.asarray(Image.open(io.BytesIO(pair.image)))[0, 0] for pair in iterate_pairs(folder / "shards"))
     return [tuple(int(level) for level in colour) for colour in opened]
@@ -119,7 +119,7 @@ def test_the_error_says_which_gate_turned_the_image_away_and_what_to_change(tmp_
         draw(painter, tmp_path)
     assert "1 with a CLIP score of 0.000 at best (min_clip_score: 0.5)" in str(caught.value)
     assert "1 as near to an image kept as 1.000 at best (max_similarity: 0.9)" in str(caught.value)
-    assert "generator.gates move that threshold or raise max_redraws" in str(caught.value)
+    assert "generator.filters move that threshold or raise max_redraws" in str(caught.value)
 
 
 def test_a_resumed_draw_compares_with_the_images_of_its_finished_shards(tmp_path: Path) -> None:
@@ -145,6 +145,6 @@ def test_more_redraws_go_on_where_the_error_stood(tmp_path: Path) -> None:
 
 def test_the_manifest_names_the_gates_it_was_drawn_with(tmp_path: Path) -> None:
     draw(Painter(config(min_clip_score=0.5, max_similarity=None), FITTING), tmp_path)
-    assert read_manifest(tmp_path / "shards")["generator"]["gates"] == {
+    assert read_manifest(tmp_path / "shards")["generator"]["filters"] == {
         "judge": {"name": "toy", "pretrained": None}, "min_clip_score": 0.5, "max_similarity": None,
     }  # fmt: skip

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gift_core.config import GatesConfig
+from gift_core.config.generator import FiltersConfig
 from gift_core.errors import UserError
 from gift_core.generators.gates import OpenGates, QualityGates, load_gates
 from gift_core.generators.judge import Judge, load_judge
@@ -21,9 +21,9 @@ from tests.clip.tiny import tiny_config
 CPU = torch.device("cpu")
 
 
-def gates(name: str, pretrained: str | None = None) -> GatesConfig:
+def gates(name: str, pretrained: str | None = None) -> FiltersConfig:
     judge = {"name": name, "pretrained": pretrained}
-    return GatesConfig(judge=judge, min_clip_score=0.2, max_similarity=None, max_redraws=1)
+    return FiltersConfig(judge=judge, min_clip_score=0.2, max_similarity=None, max_redraws=1)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from gift_core.artifacts.shards import iterate_pairs, read_manifest
-from gift_core.config import GatesConfig, GeneratorConfig
+from gift_core.config.generator import FiltersConfig, GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators.gates import OpenGates
 from gift_core.generators.pipeline import load_pipeline
@@ -162,12 +162,12 @@ def test_black_images_in_half_precision_point_to_the_vae(tmp_path: Path) -> None
 
 
 def test_how_often_a_try_is_repeated_is_no_part_of_what_is_drawn() -> None:
-    gates = GatesConfig(
+    gates = FiltersConfig(
         judge={"name": "ViT-B-32", "pretrained": "openai"}, min_clip_score=0.2, max_similarity=None, max_redraws=3
     )
-    gated = CONFIG.model_copy(update={"gates": gates})
-    patient = CONFIG.model_copy(update={"max_redraws": 9, "gates": gates.model_copy(update={"max_redraws": 9})})
+    gated = CONFIG.model_copy(update={"filters": gates})
+    patient = CONFIG.model_copy(update={"max_redraws": 9, "filters": gates.model_copy(update={"max_redraws": 9})})
     assert identity(gated) == identity(patient)
-    assert identity(gated)["gates"]["min_clip_score"] == 0.2
-    assert identity(CONFIG)["gates"] is None
+    assert identity(gated)["filters"]["min_clip_score"] == 0.2
+    assert identity(CONFIG)["filters"] is None
     assert identity(CONFIG) != identity(CONFIG.model_copy(update={"batch_size": 3}))

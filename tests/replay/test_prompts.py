@@ -11,7 +11,7 @@ import pytest
 
 from gift_core.artifacts.pool import PoolEntry
 from gift_core.artifacts.prompts import read_prompts, write_prompts
-from gift_core.config import PromptsConfig
+from gift_core.config.experiment import PromptsConfig
 from gift_core.errors import UserError
 from gift_core.replay.captions import Captions
 from gift_core.replay.prompts import STRATEGIES, sample_prompts

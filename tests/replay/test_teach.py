@@ -20,7 +20,7 @@ from gift_core.artifacts.teacher_source import SOURCE
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_pixels, normalise
 from gift_core.clip.model import Clip
-from gift_core.config import MethodConfig
+from gift_core.config.methods import MethodConfig
 from gift_core.layout import Layout
 from gift_core.methods import load_fisher, load_replay
 from gift_core.replay.pairs import NoReplay, Replay, ReplayBatch
@@ -314,9 +314,7 @@ def test_a_fisher_file_states_its_estimator_and_teacher(diagonals: dict[bool, di
     ]
 
 
-def test_training_gets_the_diagonals_of_the_file(
-    world: Layout, tmp_path: Path, teachers: dict[str, Teacher]
-) -> None:
+def test_training_gets_the_diagonals_of_the_file(world: Layout, tmp_path: Path, teachers: dict[str, Teacher]) -> None:
     steps = fisher_steps(world, tmp_path, teachers, accumulate=False)
     steps.teach("birds")
     loaded = load_fisher(steps.row, tmp_path / "birds")

@@ -19,7 +19,8 @@ from gift_core.artifacts.fisher import Fisher, write_fisher
 from gift_core.artifacts.json_files import write_json
 from gift_core.artifacts.losses import write_losses
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
-from gift_core.config import Config, load_config
+from gift_core.config.experiment import Config
+from gift_core.config.loading import load_config
 from gift_core.layout import Layout
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,7 +89,7 @@ def _write_rest(layout: Layout, config: Config, tasks: tuple[str, ...], methods:
     for method in methods:
         if config.methods[method].learns != "nothing":
             _write_losses(layout, method, tasks)
-        if config.methods[method].anchor.needs_fisher:
+        if config.methods[method].consolidation.needs_fisher:
             _write_fisher(layout, method, tasks)
     for position, task in enumerate(tasks):
         write_task_json(layout, task)
@@ -203,16 +204,8 @@ def write_params(
         {"task": task, "after": before, "learning_rate_factor": 1.0} for task, before in zip(tasks, after, strict=False)
     ]
     rows = {method: params["methods"].get(method, params["methods"]["gift"]) for method in methods}
-    params |= {"seed": seed, "methods": rows, "run": {"methods": list(methods), "device": "auto", **_by_replay(rows)}}
+    params |= {"seed": seed, "methods": rows, "run": {"methods": list(methods), "device": "auto"}}
     params |= changes or {}
     root.mkdir(parents=True, exist_ok=True)
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     return load_config(root / "params.yaml")
-
-
-def _by_replay(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    lists: dict[str, list[str]] = {"replay_synthetic": [], "replay_real": [], "replay_none": []}
-    for method, row in rows.items():
-        images = row["replay"]["images"]
-        lists[f"replay_{images if images in ('synthetic', 'none') else 'real'}"].append(method)
-    return lists

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gift_core.config import Config
+from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.metrics import accuracy_matrix
 from gift_core.published import mtil

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from gift_core.config import Config
+from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.report import build_report
 from gift_core.report.comparison import compare_runs

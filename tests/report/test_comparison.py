@@ -172,7 +172,7 @@ def test_a_method_that_lacks_a_seed_is_an_error_unless_it_is_allowed(tmp_path: P
 
 
 DIFFERENT = [
-    ("training.steps", 100, "training.steps is 200 in the first and 100 in the second"),
+    ("training.iterations", 100, "training.iterations is 200 in the first and 100 in the second"),
     ("methods.gift.learning_rate", 1e-3, "methods.gift.learning_rate is 0.0005 in the first and 0.001 in the second"),
     (
         "sequence.1.learning_rate_factor",

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gift_core.config import MethodConfig
+from gift_core.config.methods import MethodConfig
 from gift_core.report.method_words import in_words
 
-PLAIN = {"learning_rate": 1e-4, "replay": {"images": "none"}, "terms": {}, "anchor": {"kind": "none"}}
+PLAIN = {"learning_rate": 1e-4, "replay": {"images": "none"}, "losses": {}, "consolidation": {"kind": "none"}}
 BEFORE = "(teacher: the model before the task)"
 SYNTHETIC = {"images": "synthetic", "teacher": "previous"}
 CASES: list[tuple[dict[str, Any], str]] = [
@@ -26,7 +26,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
         {"average": {"kind": "running_mean", "every": 100}},
         "rate 0.0001, keeps the mean of the weights every 100 steps",
     ),
-    ({"anchor": {"kind": "uniform", "weight": 2.0}}, "rate 0.0001, anchor uniform 2"),
+    ({"consolidation": {"kind": "uniform", "weight": 2.0}}, "rate 0.0001, anchor uniform 2"),
     (
         {"replay": {"images": "task", "teacher": "previous", "texts": {"kind": "classes"}}},
         f"rate 0.0001, the task's images against its class prompts {BEFORE}",
@@ -56,8 +56,8 @@ CASES: list[tuple[dict[str, Any], str]] = [
     (
         {
             "replay": SYNTHETIC | {"fisher": {"estimator": "per_sample", "accumulate": True}},
-            "terms": {"distill": {"weight": 1.0, "temperature": 2.0}},
-            "anchor": {"kind": "static_fisher", "weight": 1.0, "scale": "model"},
+            "losses": {"distill": {"weight": 1.0, "temperature": 2.0}},
+            "consolidation": {"kind": "static_fisher", "weight": 1.0, "scale": "model"},
         },
         f"rate 0.0001, synthetic pairs {BEFORE}, Fisher information per sample, earlier steps added, distill 1, "
         "anchor static_fisher 1 (scale: model)",

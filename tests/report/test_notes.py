@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from gift_core.config import load_config
+from gift_core.config.loading import load_config
 from gift_core.layout import Layout
 from gift_core.report.gather import gather
 from gift_core.report.page import render_page

@@ -49,7 +49,7 @@ def test_the_table_has_avg_and_last_alone(record: RunRecord) -> None:
 
 
 def test_metrics_json_has_neither_transfer_nor_forgetting(record: RunRecord, tmp_path: Path) -> None:
-    from gift_core.config import load_config
+    from gift_core.config.loading import load_config
 
     build_report(Layout(tmp_path), load_config(tmp_path / "params.yaml"), tmp_path / "reports")
     gift = read_metrics(tmp_path / "reports/metrics.json")["gift"]
@@ -148,7 +148,7 @@ def test_shown_positions_are_spread_with_both_ends() -> None:
 
 
 def test_rows_of_the_other_protocol_are_refused_with_both_names(tmp_path: Path, record: RunRecord) -> None:
-    from gift_core.config import load_config
+    from gift_core.config.loading import load_config
 
     params = (tmp_path / "params.yaml").read_text().replace("class_incremental", "task_incremental")
     (tmp_path / "params.yaml").write_text(params)

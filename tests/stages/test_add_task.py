@@ -15,7 +15,8 @@ import webdataset
 import yaml
 from typer.testing import CliRunner, Result
 
-from gift_core.config import load_config
+from gift_core.config.loading import load_config
+from gift_core.config.overlays import complete_text
 from stages.__main__ import app
 from stages.new_task import cells_of
 from tests.artifacts.damage import png, tree_hash
@@ -176,7 +177,7 @@ def test_a_params_yaml_that_cannot_be_written_leaves_no_link_and_no_copy(
 def test_a_second_call_with_the_same_name_is_refused(add: Add) -> None:
     add("birds", "--images", "data/0_raw/birds")
     message = refused(add, "birds", "--images", "data/0_raw/birds")
-    assert "params.yaml: tasks.birds: there is a task of that name (path: data/0_raw/birds). Choose another" in message
+    assert "params.yaml: tasks.birds: already exists (path: data/0_raw/birds). Choose another" in message
 
 
 @pytest.mark.parametrize(
@@ -242,7 +243,9 @@ def test_numbers_as_class_names_are_pointed_out(root: Path, add: Add) -> None:
 
 
 def test_the_cells_that_it_announces_are_those_that_dvc_then_has_more(root: Path, add: Add) -> None:
-    shutil.copy(ROOT / "presets" / "mini_compare.yaml", root / "params.yaml")  # methods of every kind
+    (root / "params.yaml").write_text(
+        complete_text(ROOT / "presets" / "mini_compare.yaml"), encoding="utf-8"
+    )  # methods of every kind
     shutil.copy(ROOT / "dvc.yaml", root)
     environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
     dvc = [sys.executable, "-m", "dvc"]

@@ -36,7 +36,7 @@ class Drawing:
 @pytest.fixture
 def drawing(tmp_path: Path, mini_params: dict[str, Any], project: Path, monkeypatch: pytest.MonkeyPatch) -> Drawing:
     """A project of two tasks, as a user's own: paths are relative to it."""
-    row = {"source": "mini", "path": "gift_core/mini", "train_images": 40, "test_images": 35}
+    row = {"source": "mini", "path": "gift_core/mini/symbols.csv", "train_images": 40, "test_images": 35}
     mini_params["tasks"] = {task: dict(row) for task in TASKS}
     befores = zip(TASKS, ("../pretrained", *TASKS), strict=False)
     mini_params["sequence"] = [{"task": task, "after": after, "learning_rate_factor": 1.0} for task, after in befores]
@@ -57,7 +57,7 @@ def test_a_users_words_captions_and_gates_reach_the_images(drawing: Drawing) -> 
     drawing.params["prompts"] |= {"strategy": "captions", "captions": "data/0_raw/prompts/captions.csv"}
     judge = {"name": "local-dir:data/0_raw/generators/judge", "pretrained": None}
     gates = {"judge": judge, "min_clip_score": -1.0, "max_similarity": 1.0, "max_redraws": 3}
-    drawing.params["generator"]["gates"] = gates
+    drawing.params["generator"]["filters"] = gates
     assert "2 class names from data/0_raw/prompts/words.txt" in drawing.run("write_vocabulary")
     drawing.run("ingest", "games")
     said = drawing.run("write_prompts", "games")
@@ -74,7 +74,7 @@ def test_a_users_words_captions_and_gates_reach_the_images(drawing: Drawing) -> 
 def test_an_unreachable_gate_ends_the_stage_with_the_score_reached(drawing: Drawing) -> None:
     judge = {"name": "local-dir:data/0_raw/generators/judge", "pretrained": None}
     gates = {"judge": judge, "min_clip_score": 0.99, "max_similarity": None, "max_redraws": 1}
-    drawing.params["generator"]["gates"] = gates
+    drawing.params["generator"]["filters"] = gates
     for command in (["write_vocabulary"], ["ingest", "games"], ["write_prompts", "games"]):
         drawing.run(*command)
     assert "was turned away 2 times: 2 with a CLIP score of 0." in drawing.run("synthesize", "games")

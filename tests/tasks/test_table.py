@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from gift_core.artifacts.task import TaskInfo, iterate_task
-from gift_core.config import TableTaskConfig
+from gift_core.config.tasks import TableTaskConfig
 from gift_core.errors import UserError
 from gift_core.tasks.ingest import ingest
 from tests.tasks.folders import INGEST, colours, picture

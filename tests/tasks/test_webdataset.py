@@ -14,7 +14,7 @@ import pytest
 import webdataset
 
 from gift_core.artifacts.task import TaskInfo, iterate_task
-from gift_core.config import WebDatasetTaskConfig
+from gift_core.config.tasks import WebDatasetTaskConfig
 from gift_core.errors import UserError
 from gift_core.tasks.ingest import ingest
 from gift_core.tasks.webdataset import webdataset_listing
@@ -249,7 +249,7 @@ def test_listing_tars_does_not_import_torch(tmp_path: Path, project: Path) -> No
     program = """
 import sys
 from pathlib import Path
-from gift_core.config import WebDatasetTaskConfig
+from gift_core.config.tasks import WebDatasetTaskConfig
 from gift_core.tasks.webdataset import webdataset_listing
 row = dict(source="webdataset", path="birds", train="*.tar", label="cls", templates=("{}",), test_fraction=0.5)
 webdataset_listing("birds", WebDatasetTaskConfig(on_bad_image="skip", **row), root=Path(sys.argv[1]), seed=1)

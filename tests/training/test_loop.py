@@ -18,7 +18,8 @@ from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.model import Clip
 from gift_core.clip.pixels import Allowance
 from gift_core.clip.saving import write_clip
-from gift_core.config import MethodConfig, TrainingConfig
+from gift_core.config.experiment import TrainingConfig
+from gift_core.config.methods import MethodConfig
 from gift_core.errors import UserError
 from gift_core.losses import align, distill, task_loss
 from gift_core.methods import Method, build_method
@@ -34,10 +35,10 @@ PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a fish."]
 
 def training(steps: int = 3, **changes: Any) -> TrainingConfig:
     return TrainingConfig(
-        steps=steps,
+        iterations=steps,
         batch_size=4,
         replay_batch_size=4,
-        warmup_steps=1,
+        warmup_iterations=1,
         weight_decay=0.0,
         betas=(0.9, 0.999),
         label_smoothing=0.2,
@@ -46,10 +47,15 @@ def training(steps: int = 3, **changes: Any) -> TrainingConfig:
     )
 
 
-def method_config(*, terms: dict[str, Any] | None = None, anchor: dict[str, Any] | None = None) -> MethodConfig:
-    replay = {"images": "synthetic", "teacher": "previous"} if terms else {"images": "none"}
+def method_config(*, losses: dict[str, Any] | None = None, consolidation: dict[str, Any] | None = None) -> MethodConfig:
+    replay = {"images": "synthetic", "teacher": "previous"} if losses else {"images": "none"}
     return MethodConfig.model_validate(
-        {"learning_rate": 1e-3, "replay": replay, "terms": terms or {}, "anchor": anchor or {"kind": "none"}}
+        {
+            "learning_rate": 1e-3,
+            "replay": replay,
+            "losses": losses or {},
+            "consolidation": consolidation or {"kind": "none"},
+        }
     )
 
 
@@ -90,7 +96,7 @@ def run(
         clip,
         task_images(clip),
         method=method or build_method(config),
-        replay=replay or (pair_replay(clip) if len(config.terms) else NoReplay()),
+        replay=replay or (pair_replay(clip) if len(config.losses) else NoReplay()),
         training=training(steps, **changes),
         learning_rate=config.learning_rate or 0.0,
         steps=steps,
@@ -100,7 +106,7 @@ def run(
 
 
 def gift() -> MethodConfig:
-    return method_config(terms=GIFT_TERMS, anchor={"kind": "adaptive_fisher", "weight": 1.0})
+    return method_config(losses=GIFT_TERMS, consolidation={"kind": "adaptive_fisher", "weight": 1.0})
 
 
 def test_the_rate_rises_linearly_then_falls_as_a_cosine() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from gift_core.config import MethodConfig
+from gift_core.config.methods import MethodConfig
 from gift_core.errors import UserError
 from gift_core.methods import build_method
 from gift_core.replay.pairs import PairReplay
@@ -22,11 +22,11 @@ from tests.training.test_loop import GIFT_TERMS, gift, method_config, pair_repla
 ZSCL = {"distill_image_side": {"weight": 1.0, "temperature": 2.0}}
 METHODS = {
     "gift": gift(),
-    "zscl": method_config(terms=ZSCL, anchor={"kind": "uniform", "weight": 1.0}),
-    "lwf": method_config(terms=ZSCL),
+    "zscl": method_config(losses=ZSCL, consolidation={"kind": "uniform", "weight": 1.0}),
+    "lwf": method_config(losses=ZSCL),
     "gift_text_side": method_config(
-        terms={"distill_text_side": {"weight": 1.0, "temperature": 2.0}},
-        anchor={"kind": "frozen_fisher", "weight": 1.0, "steps": 2},
+        losses={"distill_text_side": {"weight": 1.0, "temperature": 2.0}},
+        consolidation={"kind": "frozen_fisher", "weight": 1.0, "iterations": 2},
     ),
     "finetune": method_config(),
 }
@@ -46,8 +46,8 @@ def other_teacher() -> PairReplay:
 @pytest.mark.parametrize("config", METHODS.values(), ids=METHODS)
 def test_saving_memory_changes_no_step(config: MethodConfig, saving: dict[str, Any]) -> None:
     plain, saving_clip = tiny_clip(), tiny_clip()
-    expected = run(plain, config, replay=other_teacher() if len(config.terms) else None)
-    found = run(saving_clip, config, replay=other_teacher() if len(config.terms) else None, **saving)
+    expected = run(plain, config, replay=other_teacher() if len(config.losses) else None)
+    found = run(saving_clip, config, replay=other_teacher() if len(config.losses) else None, **saving)
     for row, expected_row in zip(found, expected, strict=True):
         anchors = row.pop("anchor"), expected_row.pop("anchor")
         assert anchors[0] == pytest.approx(anchors[1], rel=1e-3, abs=1e-6)  # it sees the bias of the keys too, below
@@ -139,8 +139,8 @@ class OverflowAt:
 def test_a_step_whose_gradients_overflow_changes_nothing_and_the_next_goes_on(
     monkeypatch: pytest.MonkeyPatch, kind: str, calls: tuple[int, ...]
 ) -> None:
-    options = {"steps": 2} if kind == "frozen_fisher" else {}
-    config = method_config(terms=GIFT_TERMS, anchor={"kind": kind, "weight": 1.0, **options})
+    options = {"iterations": 2} if kind == "frozen_fisher" else {}
+    config = method_config(losses=GIFT_TERMS, consolidation={"kind": kind, "weight": 1.0, **options})
     monkeypatch.setitem(LOSS_SCALES, "fp32", OverflowAt(*calls).build)
     clip, seen = tiny_clip(), []
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from gift_core.config import Config, load_config
+from gift_core.config.experiment import Config
+from gift_core.config.loading import load_config
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.report.accuracies import COLUMNS, Measured, measure, read_accuracies

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gift_core.config import CatalogueTaskConfig
+from gift_core.config.tasks import CatalogueTaskConfig
 from gift_core.errors import UserError
 from gift_core.tasks.catalogue import inventory
 from gift_core.tasks.catalogue.listing import catalogue_listing

@@ -1,4 +1,4 @@
-"""Settings of generator and prompts that contradict each other, and files that the pipeline would not watch."""
+"""Settings of generator and prompts that contradict each other, and files outside the watched folders."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from gift_core.config import load_config
+from gift_core.config.loading import load_config
 from gift_core.errors import UserError
 
 Params = dict[str, Any]
 MEMORY = {"vae_slicing": True, "vae_tiling": False, "offload": "model", "attention": None}
-GATES = {
+FILTERS = {
     "judge": {"name": "ViT-B-32", "pretrained": "openai"},
     "min_clip_score": 0.2,
     "max_similarity": None,
@@ -25,30 +25,30 @@ GATES = {
     ("section", "changes", "expected"),
     [
         ("generator", {"negative_prompt": "blurry", "guidance": 1.0},
-         "generator.negative_prompt: 'blurry' has no effect at guidance 1.0"),
+         "generator.negative_prompt: 'blurry' has no effect with guidance 1.0"),
         ("generator", {"scheduler": "DPMSolverSDEScheduler"},
-         "generator.scheduler: DPMSolverSDEScheduler draws noise that does not follow the images' seeds"),
+         "generator.scheduler: the noise of DPMSolverSDEScheduler does not follow the images' seeds"),
         ("generator", {"memory": MEMORY},
-         "generator.memory.offload: model, but run.device is cpu, where all is already"),
-        ("generator", {"gates": {**GATES, "min_clip_score": None}},
-         "generator.gates: neither min_clip_score nor max_similarity is set"),
-        ("generator", {"gates": {**GATES, "judge": {"name": "local-dir:models/judge", "pretrained": None}}},
-         "generator.gates.judge.name: models/judge lies outside data/0_raw/generators/"),
-        ("generator", {"gates": {**GATES, "min_clip_score": 1.5}}, "generator.gates.min_clip_score"),
+         "generator.memory.offload: model moves parts to the CPU, but run.device is cpu already"),
+        ("generator", {"filters": {**FILTERS, "min_clip_score": None}},
+         "generator.filters: neither min_clip_score nor max_similarity is set"),
+        ("generator", {"filters": {**FILTERS, "judge": {"name": "local-dir:models/judge", "pretrained": None}}},
+         "generator.filters.judge.name: models/judge is outside data/0_raw/generators/"),
+        ("generator", {"filters": {**FILTERS, "min_clip_score": 1.5}}, "generator.filters.min_clip_score"),
         ("generator", {"negative_prompt": {"text": "blurry", "true_guidance": 1.0}},
          "generator.negative_prompt.true_guidance: should be more than 1"),
         ("generator", {"negative_prompt": {"text": "blurry"}}, "generator.negative_prompt.true_guidance: missing"),
-        ("generator", {"negative_prompt": 3}, "generator.negative_prompt: should be a text"),
+        ("generator", {"negative_prompt": 3}, "generator.negative_prompt: should be text, it is 3"),
         ("prompts", {"strategy": "captions"},
          "prompts.captions: strategy captions needs a file. Write captions: data/0_raw/prompts/captions.csv."),
         ("prompts", {"captions": "data/0_raw/prompts/mine.csv"},
-         "prompts.captions: data/0_raw/prompts/mine.csv is not read by strategy class_template"),
+         "prompts.captions: data/0_raw/prompts/mine.csv has no effect with strategy class_template"),
         ("prompts", {"strategy": "captions", "captions": "mine.csv"},
-         "prompts.captions: mine.csv lies outside data/0_raw/prompts/, where the pipeline watches for changes. Move"),
+         "prompts.captions: mine.csv is outside data/0_raw/prompts/, which the pipeline watches for changes. Move"),
         ("prompts", {"strategy": "captions", "captions": "data/0_raw/prompts/../mine.csv"},
-         "prompts.captions: data/0_raw/prompts/../mine.csv lies outside data/0_raw/prompts/"),
+         "prompts.captions: data/0_raw/prompts/../mine.csv is outside data/0_raw/prompts/"),
         ("prompts", {"base_vocabulary": "lists/words.txt"},
-         "prompts.base_vocabulary: lists/words.txt lies outside data/0_raw/prompts/, where the pipeline watches"),
+         "prompts.base_vocabulary: lists/words.txt is outside data/0_raw/prompts/, which the pipeline watches"),
     ],
 )  # fmt: skip
 def test_a_contradiction_is_named_with_its_place(
@@ -65,8 +65,11 @@ def test_a_contradiction_is_named_with_its_place(
     ("section", "changes"),
     [
         ("generator", {"negative_prompt": {"text": "blurry", "true_guidance": 2.0}, "guidance": 0.0}),
-        ("generator", {"gates": GATES}),
-        ("generator", {"gates": {**GATES, "judge": {"name": "local-dir:data/0_raw/generators/j", "pretrained": None}}}),
+        ("generator", {"filters": FILTERS}),
+        (
+            "generator",
+            {"filters": {**FILTERS, "judge": {"name": "local-dir:data/0_raw/generators/j", "pretrained": None}}},
+        ),
         ("generator", {"memory": {**MEMORY, "offload": "none"}}),
         ("prompts", {"strategy": "captions", "captions": "data/0_raw/prompts/mine.csv"}),
         ("prompts", {"strategy": "all_templates", "base_vocabulary": "data/0_raw/prompts/words.txt"}),

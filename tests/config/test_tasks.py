@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gift_core.config import load_config
-from gift_core.config.task_checks import MADE
+from gift_core.config.loading import load_config
+from gift_core.config.tasks import MADE
 from gift_core.errors import UserError
 
 FOLDER: dict[str, Any] = {
@@ -41,26 +41,26 @@ def test_sound_rows_pass(row: dict[str, Any], mini_params: dict[str, Any], write
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        ({**FOLDER, "path": "/data/birds"}, "path: /data/birds lies outside the project"),
-        ({**FOLDER, "path": "../birds"}, "path: ../birds lies outside the project"),
-        ({**FOLDER, "path": "data/0_raw/../../../birds"}, "lies outside the project"),
-        ({**FOLDER, "path": "C:/birds"}, "path: C:/birds lies outside the project"),
+        ({**FOLDER, "path": "/data/birds"}, "path: /data/birds is outside the project"),
+        ({**FOLDER, "path": "../birds"}, "path: ../birds is outside the project"),
+        ({**FOLDER, "path": "data/0_raw/../../../birds"}, "is outside the project"),
+        ({**FOLDER, "path": "C:/birds"}, "path: C:/birds is outside the project"),
         ({**FOLDER, "path": "."}, "path: . is the whole project. Put the data into a folder of data/0_raw."),
-        ({**FOLDER, "path": "data"}, "path: data and data/1_tasks, which the pipeline writes, hold each other"),
+        ({**FOLDER, "path": "data"}, "path: data overlaps with data/1_tasks, which the pipeline writes"),
         ({**FOLDER, "path": "data/1_tasks/birds/"}, "data/1_tasks, which the pipeline writes"),
-        ({**FOLDER, "templates": ["{} and {}"]}, "templates: '{} and {}' has more than one place for the name"),
-        ({**FOLDER, "templates": ["{} {bird}"]}, "templates: '{} {bird}' has more than one place"),
-        ({**FOLDER, "templates": ["a {}.", "a {}."]}, "templates: 'a {}.' stands there twice. Remove one."),
-        ({**FOLDER, "class_names": "../names.txt"}, "class_names: ../names.txt lies outside the task's path"),
+        ({**FOLDER, "templates": ["{} and {}"]}, "templates: '{} and {}' should contain {} for the class name once"),
+        ({**FOLDER, "templates": ["{} {bird}"]}, "templates: '{} {bird}' should contain {} for the class name once"),
+        ({**FOLDER, "templates": ["a {}.", "a {}."]}, "templates: 'a {}.' is listed more than once."),
+        ({**FOLDER, "class_names": "../names.txt"}, "class_names: ../names.txt is outside the task's path"),
         ({**FOLDER, "class_names": {"a": "wren", "b": "wren "}}, "class_names: a, b have the same name, 'wren'"),
-        ({**TABLE, "table": "labels.xlsx"}, "table: labels.xlsx is no table that is read. Write it as .csv"),
-        ({**TABLE, "table": "/labels.csv"}, "table: /labels.csv lies outside the task's path"),
-        ({**TABLE, "label_column": "image"}, "label_column: 'image' is the image_column too"),
-        ({**TABLE, "split_column": "label"}, "split_column: 'label' is another key's column too"),
-        ({**TARS, "train": "/x.tar"}, "train: '/x.tar' lies outside the task's path"),
-        ({**TARS, "test": "a.tar::../b.tar"}, "test: '../b.tar' lies outside the task's path"),
-        ({**TARS, "label": ".cls"}, "label: .cls is written without its point. Write cls."),
-        ({**TARS, "label": "json:"}, "label: names no key. Write json:<key>"),
+        ({**TABLE, "table": "labels.xlsx"}, "table: labels.xlsx is not a supported table. Save it as one of .csv"),
+        ({**TABLE, "table": "/labels.csv"}, "table: /labels.csv is outside the task's path"),
+        ({**TABLE, "label_column": "image"}, "label_column: 'image' is also the image_column"),
+        ({**TABLE, "split_column": "label"}, "split_column: 'label' is also the image_column or the label_column"),
+        ({**TARS, "train": "/x.tar"}, "train: '/x.tar' is outside the task's path"),
+        ({**TARS, "test": "a.tar::../b.tar"}, "test: '../b.tar' is outside the task's path"),
+        ({**TARS, "label": ".cls"}, "label: .cls starts with a dot. Write cls."),
+        ({**TARS, "label": "json:"}, "label: the key is missing. Write json:<key>"),
     ],
 )  # fmt: skip
 def test_unsound_rows_are_refused(
