@@ -8,8 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from gift_core.config import ConsolidationConfig, LossesConfig
-from gift_core.config.methods import MethodConfig, ReplayConfig
+from gift_core.config.methods import ConsolidationConfig, LossesConfig, MethodConfig, ReplayConfig
 from gift_core.consolidation import (
     CONSOLIDATIONS,
     AdaptiveFisher,

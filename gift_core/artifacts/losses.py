@@ -1,4 +1,4 @@
-"""losses.jsonl beside a model: one JSON object a training step, one field a loss term."""
+"""losses.jsonl beside a model: one JSON object per training iteration, one field per loss."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from gift_core.artifacts.atomic import broken, require_file, write_atomically
 
 STAGE = "finetune"
 Row = Mapping[str, float]
-REQUIRED = ("step", "learning_rate", "task", "total")
+REQUIRED = ("iteration", "learning_rate", "task", "total")
 
 
 def write_losses(path: Path, rows: Iterable[Row]) -> None:
-    """Writes the rows, {"step": 0, "learning_rate": ..., "task": ..., <terms>, "total": ...}.
+    """Writes the rows, {"iteration": 0, "learning_rate": .., "task": .., <losses>, "total": ..}.
 
     ContractError where a row lacks a field, has others than the first, or holds a NaN.
     """
@@ -39,7 +39,7 @@ def read_losses(path: Path) -> list[dict[str, float]]:
 
 def _require_sound(path: Path, rows: list[Row]) -> None:
     if not rows:
-        raise broken(path, "there should be one step at least", STAGE)
+        raise broken(path, "there should be one iteration at least", STAGE)
     for number, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise broken(path, f"each line should be a JSON object, line {number + 1} is {row!r}", STAGE)
@@ -48,8 +48,9 @@ def _require_sound(path: Path, rows: list[Row]) -> None:
             raise broken(path, f"line {number + 1} should have {', '.join(REQUIRED)}; {missing[0]} is missing", STAGE)
         if list(row) != list(rows[0]):
             raise broken(path, f"line {number + 1} should have the fields of line 1: {', '.join(rows[0])}", STAGE)
-        if row["step"] != number:
-            raise broken(path, f"line {number + 1} should be step {number}, it is step {row['step']}", STAGE)
+        if row["iteration"] != number:
+            what = f"line {number + 1} should be iteration {number}, it is iteration {row['iteration']}"
+            raise broken(path, what, STAGE)
         bad = [name for name, value in row.items() if not isinstance(value, int | float) or not math.isfinite(value)]
         if bad:
             raise broken(path, f"line {number + 1}: {bad[0]} should be a finite number, it is {row[bad[0]]!r}", STAGE)
