@@ -80,7 +80,11 @@ def parse_config(text: str, name: str) -> Config:
         # through JSON: its strict mode accepts a list for a tuple and a whole number for a float
         config = Config.model_validate_json(json.dumps(raw, default=str))
     except ValidationError as error:
-        raise UserError(_lines([_explain(finding) for finding in error.errors(include_url=False)], name)) from None
+        # a list with a wrong entry also counts as too short
+        findings = [
+            each for each in error.errors(include_url=False) if each["type"] != "too_short" or not each["input"]
+        ]
+        raise UserError(_lines([_explain(finding) for finding in findings], name)) from None
     _require_nothing(cross_check(config), name)
     return config
 

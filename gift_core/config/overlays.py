@@ -88,7 +88,9 @@ def _merge(base: Path, overlay: str, name: str) -> str:
     first = entries.pop("base")
     edits = [(0, _paragraph(lines), new[first.top : first.head])]
     edits += _edits(_entries(below, lines, base.name), entries, name)
-    for start, end, replacement in sorted(edits, key=lambda edit: edit[:2], reverse=True):
+    edits.sort(key=lambda edit: edit[:2])
+    while edits:  # from the bottom up
+        start, end, replacement = edits.pop()
         lines[start:end] = replacement
     return "\n".join(lines) + "\n"
 

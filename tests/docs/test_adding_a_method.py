@@ -150,7 +150,7 @@ def test_a_mistyped_name_of_the_new_term_is_met_with_the_right_one_in_the_words_
     params = (copy.folder / "params.yaml").read_text(encoding="utf-8")
     (copy.folder / "mistyped.yaml").write_text(params.replace(f"{TERM}:", f"{mistyped}:"), encoding="utf-8")
     printed = copy.run("-m", "stages", "finetune", METHOD, TASK, "--params", "mistyped.yaml", expect=1)
-    expected = f"methods.{METHOD}.terms.{mistyped}: unknown term. Did you mean '{TERM}'?"
+    expected = f"methods.{METHOD}.losses.{mistyped}: unknown loss. Did you mean '{TERM}'?"
     assert expected in " ".join(printed.split())
     assert expected in PAGE.read_text(encoding="utf-8")
 

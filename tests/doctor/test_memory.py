@@ -148,7 +148,7 @@ def test_the_table_of_the_docs_is_what_the_formulas_give() -> None:
 )
 def test_what_a_method_holds_of_every_parameter(slots: dict[str, Any], copies: int) -> None:
     found = learning_bytes(TOY, method(**slots), training(), precision="fp32", classes=2)
-    pulled = 2 * 4 * 2001 if "anchor" in slots else 0
+    pulled = 2 * 4 * 2001 if "consolidation" in slots else 0
     graph = 4 * (IMAGES * 100 + PAIRS * 10)  # the pairs': the task has 2 prompts alone
     assert found == CONTEXT + 4 * copies * 2001 + max(graph, pulled)
 

@@ -64,7 +64,7 @@ def config(*, min_clip_score: float | None, max_similarity: float | None, max_re
     return GeneratorConfig(
         pipeline="toy", revision=None, dtype="float32", steps=1, guidance=1.0, size=8, scheduler=None,
         negative_prompt="", batch_size=2, images_per_shard=2, image_format="png", max_redraws=1, seed=0, lora=None,
-        memory=None, gates=gates,
+        memory=None, filters=gates,
     )  # fmt: skip
 
 

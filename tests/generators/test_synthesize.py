@@ -26,7 +26,7 @@ from gift_core.seeds import seed_for
 
 CONFIG = GeneratorConfig(
     pipeline="toy", revision=None, dtype="float32", steps=1, guidance=1.0, size=8, scheduler=None, negative_prompt="",
-    batch_size=2, images_per_shard=3, image_format="png", max_redraws=2, seed=0, lora=None, memory=None, gates=None,
+    batch_size=2, images_per_shard=3, image_format="png", max_redraws=2, seed=0, lora=None, memory=None, filters=None,
 )  # fmt: skip
 PROMPTS = pd.DataFrame({"prompt_id": range(7), "prompt": [f"a photo of a {i}." for i in range(7)], "seed": range(7)})
 

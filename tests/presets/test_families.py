@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
+import textwrap
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,3 +155,14 @@ def test_bring_your_owns_toy_is_the_miniature() -> None:
         for key in keys:
             value = "null" if mini[section][key] is None else mini[section][key]
             assert f"{key}: {value}" in comments, key
+
+
+def test_the_overlay_of_the_guide_can_be_used(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "presets.md").read_text(encoding="utf-8")
+    example = page[page.index("    # MTIL in order I with our own") : page.index("- A section on several lines")]
+    (tmp_path / "my_experiment.yaml").write_text(textwrap.dedent(example), encoding="utf-8")
+    shutil.copy(ROOT / "presets" / "mtil_order_1.yaml", tmp_path)
+    config, base = load_preset(tmp_path / "my_experiment.yaml"), load_preset(tmp_path / "mtil_order_1.yaml")
+    assert (config.training.iterations, config.training.batch_size) == (500, base.training.batch_size)
+    assert [name for name, _ in config.methods["gift"].losses.items()] == ["distill"]
+    assert set(base.methods) - set(config.methods) == {"ewc"}

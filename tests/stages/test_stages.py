@@ -208,7 +208,7 @@ def test_a_wrong_params_file_is_refused_before_anything_starts(fresh: Experiment
     fresh.params["methods"]["gift"]["losses"]["distil"] = fresh.params["methods"]["gift"]["losses"].pop("distill")
     fresh.write(fresh.params)
     output = fresh.fail("import_model").replace("\n", " ")
-    assert "methods.gift.terms.distil" in output and "Did you mean 'distill'?" in output
+    assert "methods.gift.losses.distil" in output and "Did you mean 'distill'?" in output
     assert not (fresh.folder / "data").exists()
 
 
