@@ -6,7 +6,6 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from pydantic import ValidationError
 
 from gift_core.config.methods import ConsolidationConfig, LossesConfig, MethodConfig, ReplayConfig
 from gift_core.consolidation import (
@@ -103,19 +102,3 @@ def test_each_task_gets_its_own_consolidation(mini_params: Params) -> None:
     parameters["a"].data += 1.0
     second = method.build_consolidation(parameters)
     assert (first.pull(parameters).item(), second.pull(parameters).item()) == (2.0, 0.0)
-
-
-@pytest.mark.parametrize(("kind", "option"), [(kind, option) for kind, row in KINDS.items() for option in row[0]])
-def test_no_option_of_a_consolidation_has_a_default(mini_params: Params, kind: str, option: str) -> None:
-    options = {"kind": kind, **KINDS[kind][0]}
-    del options[option]
-    with pytest.raises(ValidationError, match=option):
-        MethodConfig.model_validate(mini_params["methods"]["gift"] | {"consolidation": options})
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_row_states_what_its_consolidation_needs(mini_params: Params, kind: str) -> None:
-    options = {"kind": kind, **KINDS[kind][0]}
-    config = MethodConfig.model_validate(mini_params["methods"]["gift"] | {"consolidation": options}).consolidation
-    assert config.needs_losses == (kind in ("adaptive_fisher", "frozen_fisher"))
-    assert config.needs_fisher == (kind == "static_fisher")
