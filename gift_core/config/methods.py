@@ -23,35 +23,35 @@ class LossOptions(Section):
         return self.model_dump(exclude={"weight"})
 
 
-class Distill(LossOptions):
+class DistillOptions(LossOptions):
     """Contrastive distillation of both towers."""
 
     temperature: Positive
 
 
-class DistillReverseKl(LossOptions):
+class DistillReverseKlOptions(LossOptions):
     """Distillation with KL(student || teacher)."""
 
     temperature: Positive
 
 
-class DistillFeatures(LossOptions):
+class DistillFeaturesOptions(LossOptions):
     """The squared error between the features of student and teacher."""
 
 
-class DistillImageSide(LossOptions):
+class DistillImageSideOptions(LossOptions):
     """Distillation of the image tower alone."""
 
     temperature: Positive
 
 
-class DistillTextSide(LossOptions):
+class DistillTextSideOptions(LossOptions):
     """Distillation of the text tower alone."""
 
     temperature: Positive
 
 
-class Align(LossOptions):
+class AlignOptions(LossOptions):
     """Image-text alignment with hard targets."""
 
     pairs_only: ClassVar[bool] = True
@@ -62,12 +62,12 @@ class LossesConfig(Section):
     """The losses on replayed data that are added to the task loss. False if there are none."""
 
     noun: ClassVar[str] = "loss"
-    distill: Distill | None = None
-    distill_reverse_kl: DistillReverseKl | None = None
-    distill_features: DistillFeatures | None = None
-    distill_image_side: DistillImageSide | None = None
-    distill_text_side: DistillTextSide | None = None
-    align: Align | None = None
+    distill: DistillOptions | None = None
+    distill_reverse_kl: DistillReverseKlOptions | None = None
+    distill_features: DistillFeaturesOptions | None = None
+    distill_image_side: DistillImageSideOptions | None = None
+    distill_text_side: DistillTextSideOptions | None = None
+    align: AlignOptions | None = None
 
     def items(self) -> Iterator[tuple[str, LossOptions]]:
         """Yields (name, options) of the losses that are present, in the order in which they are declared here."""
@@ -97,20 +97,20 @@ class ConsolidationOptions(Section):
         return self.model_dump(exclude={"kind"})
 
 
-class NoConsolidation(ConsolidationOptions):
+class NoConsolidationOptions(ConsolidationOptions):
     """The weights move freely."""
 
     kind: Literal["none"]
 
 
-class Uniform(ConsolidationOptions):
+class UniformOptions(ConsolidationOptions):
     """All weights have the same importance: the L2 distance to the start."""
 
     kind: Literal["uniform"]
     weight: Positive
 
 
-class StaticFisher(ConsolidationOptions):
+class StaticFisherOptions(ConsolidationOptions):
     """The importance is the teacher's Fisher information, estimated before the task (EWC).
 
     `scale`: tensor divides the diagonal of each tensor by its own mean, as GIFT does in every iteration; model divides
@@ -123,7 +123,7 @@ class StaticFisher(ConsolidationOptions):
     scale: Literal["tensor", "model"]
 
 
-class FrozenFisher(ConsolidationOptions):
+class FrozenFisherOptions(ConsolidationOptions):
     """The importance is the mean adaptive importance of the first `iterations` of the task, and constant after them."""
 
     needs_losses: ClassVar[bool] = True
@@ -132,7 +132,7 @@ class FrozenFisher(ConsolidationOptions):
     iterations: Count
 
 
-class AdaptiveFisher(ConsolidationOptions):
+class AdaptiveFisherOptions(ConsolidationOptions):
     """The importance is the squared gradient of the replay losses in the current iteration (GIFT)."""
 
     needs_losses: ClassVar[bool] = True
@@ -141,7 +141,8 @@ class AdaptiveFisher(ConsolidationOptions):
 
 
 ConsolidationConfig = Annotated[
-    NoConsolidation | Uniform | StaticFisher | FrozenFisher | AdaptiveFisher, Field(discriminator="kind")
+    NoConsolidationOptions | UniformOptions | StaticFisherOptions | FrozenFisherOptions | AdaptiveFisherOptions,
+    Field(discriminator="kind"),
 ]
 
 

@@ -118,7 +118,7 @@ def run_iterations(
             optimizer.zero_grad()
             losses = gradients.backward(batch, replayed)
             row = {"iteration": index, "learning_rate": rates[index], **_as_numbers(losses)}
-            rows.append(update(row, earlier=rows))
+            rows.append(update(_with_total(row), earlier=rows))
             for average in averages:
                 average.observe(index + 1, parameters)
             on_iteration(rows[-1])
@@ -201,8 +201,8 @@ class WeightUpdate:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         skipped = self.scaler.get_scale() < scale
-        if skipped:  # the penalty of a skipped iteration comes from gradients that are not finite
-            row = {**row, "consolidation": 0.0, "total": row["total"] - row["consolidation"]}
+        if skipped:  # gradients that are not finite may make the penalty infinite or NaN
+            row = _with_total({**row, "consolidation": 0.0})
         _require_finite(row, earlier)
         self._count_skipped(skipped)
         return {**row, "skipped": float(skipped)}
@@ -247,9 +247,15 @@ def _checkpointing(clip: Clip, training: TrainingConfig) -> AbstractContextManag
 
 
 def _as_numbers(losses: Mapping[str, torch.Tensor]) -> LossRow:
-    """The losses and their total, copied from the device at once."""
+    """The losses, copied from the device at once."""
     values: list[float] = torch.stack([loss.detach().float() for loss in losses.values()]).tolist()
-    return {**dict(zip(losses, values, strict=True)), "total": math.fsum(values)}
+    return dict(zip(losses, values, strict=True))
+
+
+def _with_total(row: LossRow) -> LossRow:
+    """The row with the sum of its losses in the column total."""
+    losses = [value for name, value in row.items() if name not in ("iteration", "learning_rate", "total")]
+    return {**row, "total": math.fsum(losses)}
 
 
 def _require_finite(row: LossRow, rows: Sequence[LossRow]) -> None:
