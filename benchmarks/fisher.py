@@ -27,10 +27,10 @@ from pathlib import Path
 import open_clip
 import torch
 
-from gift_core.checkpoints.loading import load_clip
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
-from gift_core.clip.images import normalise
+from gift_core.clip.images import normalize
 from gift_core.clip.model import Clip
+from gift_core.interop.loading import load_clip
 from gift_core.replay import fisher
 from gift_core.replay.fisher import ESTIMATORS, Others, batch_slices, contrastive_loss, estimate_fisher, shared_targets
 
@@ -115,7 +115,7 @@ def measure(name: str, variant: str) -> Cost:
     pixels_MCHW = torch.randint(0, 256, (case.pairs, 3, side, side), dtype=torch.uint8)
     tokens_ML = tokenize(clip, [f"a photo of a thing number {number}." for number in range(case.pairs)])
     # a few pairs first, forward only: the memory of torch's first call is not part of the estimate
-    encode_images(clip, normalise(clip, pixels_MCHW[:2]))
+    encode_images(clip, normalize(clip, pixels_MCHW[:2]))
     before, started = peak_rss(), time.process_time()
     VARIANTS[variant](clip, pixels_MCHW, tokens_ML, batch_size=case.batch_size)
     return Cost(time.process_time() - started, (peak_rss() - before) / MEBIBYTE)
@@ -131,7 +131,7 @@ def loop(clip: Clip, pixels_MCHW: torch.Tensor, tokens_ML: torch.Tensor, *, batc
     weights = list(clip.trainable().values())
     total = [torch.zeros_like(weight) for weight in weights]
     for part in batch_slices(len(pixels_MCHW), batch_size):
-        images_BCHW, tokens_BL = normalise(clip, pixels_MCHW[part]), tokens_ML[part]
+        images_BCHW, tokens_BL = normalize(clip, pixels_MCHW[part]), tokens_ML[part]
         with torch.no_grad():
             others = Others(encode_images(clip, images_BCHW), encode_tokens(clip, tokens_BL), clip.scale)
         own_BB = torch.eye(len(tokens_BL), dtype=torch.bool)

@@ -29,8 +29,7 @@ import yaml
 from experiment import Run, choose_methods, read_experiment
 from safetensors.torch import save_file
 
-from gift_core.clip.folder import load_folder
-from gift_core.clip.model import Clip
+from gift_core.clip.model import Clip, load_folder
 from gift_core.clip.tokenizers import LOCAL
 from gift_core.config.experiment import TrainingConfig
 from gift_core.methods import Method, TrainingData, build_method, load_fisher, load_replay, load_training_data

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from gift_core.artifacts.fisher import FISHER, read_fisher
-from gift_core.artifacts.task import read_task
-from gift_core.artifacts.task_images import index_task
+from gift_core.artifacts.task import index_task, read_task
 from gift_core.averaging import Interpolation, Parameters, RunningMean, WeightAveraging
 from gift_core.clip.batches import JointImages, TaskBatches, TrainingImages
+from gift_core.clip.encoding import class_prompts
+from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
-from gift_core.clip.pixels import Allowance
-from gift_core.clip.zero_shot import class_prompts
 from gift_core.consolidation import CONSOLIDATIONS, Consolidation
 from gift_core.losses import LOSSES, PairFeatures
 from gift_core.replay.pairs import NoReplay, Replay
@@ -106,8 +105,8 @@ def load_training_data(
 
     The seed of the batches depends on `names` and the task only, so all methods see the same batches.
     """
-    chosen, allowance = LEARNS[config.learns](tasks), Allowance()
-    images = [_training_images(clip, folder, training, names, allowance) for folder in chosen]
+    chosen, cache_budget = LEARNS[config.learns](tasks), CacheBudget()
+    images = [_training_images(clip, folder, training, names, cache_budget) for folder in chosen]
     batches = images[0] if len(images) == 1 else JointImages(images, names)
     return TrainingData(batches, training.iterations * len(images), len(batches.class_prompts))
 
@@ -121,7 +120,7 @@ LEARNS: Mapping[str, Callable[[Sequence[Path]], Sequence[Path]]] = {
 
 
 def _training_images(
-    clip: Clip, folder: Path, training: TrainingConfig, names: tuple[str | int, ...], allowance: Allowance
+    clip: Clip, folder: Path, training: TrainingConfig, names: tuple[str | int, ...], cache_budget: CacheBudget
 ) -> TrainingImages:
     info = read_task(folder)
     return TrainingImages(
@@ -131,5 +130,5 @@ def _training_images(
         batch_size=training.batch_size,
         crop_scale=training.crop_scale,
         names=(*names, info.name),
-        allowance=allowance,
+        cache_budget=cache_budget,
     )

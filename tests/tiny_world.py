@@ -10,9 +10,7 @@ import yaml
 
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
 from gift_core.artifacts.task import TaskInfo, write_task
-from gift_core.clip.folder import load_folder
-from gift_core.clip.model import Clip
-from gift_core.clip.saving import save_clip
+from gift_core.clip.model import Clip, load_folder, save_clip
 from gift_core.config.loading import load_config
 from gift_core.config.methods import MethodConfig
 from gift_core.layout import Layout

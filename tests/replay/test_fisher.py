@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from gift_core.checkpoints.loading import load_clip
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
-from gift_core.clip.images import normalise
+from gift_core.clip.images import normalize
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
+from gift_core.interop.loading import load_clip
 from gift_core.losses import shared_prompt_targets
 from gift_core.replay import fisher
 from gift_core.replay.fisher import (
@@ -49,7 +49,7 @@ def pairs_for(clip: Clip, prompts: list[str] = PROMPTS) -> tuple[torch.Tensor, t
 
 def gradients_pair_by_pair(clip: Clip, pixels_BCHW: torch.Tensor, tokens_BL: torch.Tensor) -> list[Sums]:
     """The gradients of a batch by a loop: all logits, where only one pair is differentiable."""
-    images_BCHW, weights = normalise(clip, pixels_BCHW), clip.trainable()
+    images_BCHW, weights = normalize(clip, pixels_BCHW), clip.trainable()
     same_BB = torch.tensor([[a.equal(b) for b in tokens_BL] for a in tokens_BL]).double()
     gradients = []
     for row in range(len(tokens_BL)):

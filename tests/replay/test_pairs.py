@@ -10,7 +10,7 @@ import torch
 from gift_core.artifacts.features import Features
 from gift_core.artifacts.shards import Pair
 from gift_core.clip.encoding import encode_images, encode_tokens
-from gift_core.clip.pixels import Allowance
+from gift_core.clip.images import CacheBudget
 from gift_core.errors import ContractError
 from gift_core.replay.pairs import NoReplay, PairReplay
 from gift_core.replay.teachers import encode_pairs
@@ -26,9 +26,11 @@ def features() -> Features:
     return encode_pairs(CLIP, PAIRS, batch_size=4, metadata={})
 
 
-def replay_of(features: Features, *, batch_size: int, allowance: Allowance | None = None) -> PairReplay:
+def replay_of(features: Features, *, batch_size: int, cache_budget: CacheBudget | None = None) -> PairReplay:
     pairs = iter(PAIRS)
-    return PairReplay(CLIP, pairs, features, batch_size=batch_size, names=("test",), allowance=allowance or Allowance())
+    return PairReplay(
+        CLIP, pairs, features, batch_size=batch_size, names=("test",), cache_budget=cache_budget or CacheBudget()
+    )
 
 
 def test_pairs_have_their_own_teacher_features_in_any_order_of_the_file(features: Features) -> None:
@@ -53,7 +55,9 @@ def test_every_pair_is_sampled_once_per_epoch(features: Features) -> None:
 
 
 def test_batches_do_not_depend_on_the_number_of_cached_images(features: Features) -> None:
-    replays = [replay_of(features, batch_size=3, allowance=Allowance(size)) for size in (0, 2 * 3 * 16 * 16, 10**6)]
+    replays = [
+        replay_of(features, batch_size=3, cache_budget=CacheBudget(size)) for size in (0, 2 * 3 * 16 * 16, 10**6)
+    ]
     for iteration in range(5):
         first, *others = (replay.draw(iteration)[0] for replay in replays)
         assert all(torch.equal(first.images_MCHW, other.images_MCHW) for other in others)

@@ -9,8 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gift_core.artifacts.pool import PoolEntry
-from gift_core.artifacts.prompts import read_prompts, write_prompts
+from gift_core.artifacts.prompts import VocabularyEntry, read_prompts, write_prompts
 from gift_core.config.experiment import PromptsConfig
 from gift_core.errors import UserError
 from gift_core.replay.captions import Captions
@@ -18,12 +17,12 @@ from gift_core.replay.prompts import STRATEGIES, sample_prompts
 from gift_core.seeds import seed_for
 from gift_core.tasks.vocabulary import base_vocabulary
 
-BASE = [PoolEntry("base", name, ("a photo of a {}.",)) for name in ("snowman", "spade", "heart")]
-VOCABULARY = [*BASE, PoolEntry("birds", "wren", ("a {}, a bird.", "the {}.", "my {}."))]
+BASE = [VocabularyEntry("base", name, ("a photo of a {}.",)) for name in ("snowman", "spade", "heart")]
+VOCABULARY = [*BASE, VocabularyEntry("birds", "wren", ("a {}, a bird.", "the {}.", "my {}."))]
 
 
 def sample(
-    vocabulary: Sequence[PoolEntry] = VOCABULARY,
+    vocabulary: Sequence[VocabularyEntry] = VOCABULARY,
     count: int = 200,
     *,
     task: str = "letters",
@@ -63,7 +62,7 @@ def test_every_image_has_its_own_seed_from_its_prompt_id() -> None:
 
 
 def test_braces_in_a_class_name_stay_as_they_are() -> None:
-    prompts = sample([PoolEntry("base", "{curly}", ("a {}.",))], 1)
+    prompts = sample([VocabularyEntry("base", "{curly}", ("a {}.",))], 1)
     assert prompts.prompt[0] == "a {curly}."
 
 
@@ -79,8 +78,8 @@ def test_an_empty_vocabulary_is_refused() -> None:
 
 
 def test_the_papers_strategy_samples_the_prompts_of_the_first_release() -> None:
-    vocabulary = [PoolEntry("base", name, ("a photo of a {}.",)) for name in base_vocabulary("imagenet")]
-    vocabulary += [PoolEntry("birds", name, ("a {}, a bird.", "the {}.")) for name in ("wren", "tit")]
+    vocabulary = [VocabularyEntry("base", name, ("a photo of a {}.",)) for name in base_vocabulary("imagenet")]
+    vocabulary += [VocabularyEntry("birds", name, ("a {}, a bird.", "the {}.")) for name in ("wren", "tit")]
     table = sample(vocabulary, 300).to_csv(index=False, lineterminator="\n")
     assert hashlib.sha256(table.encode()).hexdigest() == (
         "321965b930de80610f6b6daaf9cf533702beb07ac89a8720b1f752a2ef68e2e5"

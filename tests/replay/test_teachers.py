@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from gift_core.artifacts.models import model_hash
+from gift_core.artifacts.model_folder import model_hash
 from gift_core.artifacts.shards import Pair
-from gift_core.clip.saving import save_clip
+from gift_core.clip.model import save_clip
 from gift_core.config.methods import SyntheticReplayConfig
 from gift_core.errors import UserError
 from gift_core.replay.teachers import TEACHERS, Teacher, encode_pairs, load_teacher

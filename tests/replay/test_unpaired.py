@@ -11,13 +11,10 @@ import pytest
 import torch
 from open_clip.model import CustomTextCLIP
 
-from gift_core.artifacts.embeddings import ImageFeatures, TextFeatures
-from gift_core.clip.encoding import SHORTEST_ROWS, encode_images, encode_tokens
-from gift_core.clip.folder import load_folder
-from gift_core.clip.images import evaluation_pixels
-from gift_core.clip.model import Clip
-from gift_core.clip.pixels import Allowance, in_memory
-from gift_core.clip.zero_shot import image_features, text_features
+from gift_core.artifacts.features import ImageFeatures, TextFeatures
+from gift_core.clip.encoding import SHORTEST_ROWS, encode_images, encode_tokens, image_features, text_features
+from gift_core.clip.images import CacheBudget, evaluation_pixels, in_memory
+from gift_core.clip.model import Clip, load_folder
 from gift_core.errors import ContractError, UserError
 from gift_core.replay.unpaired import UnpairedReplay, random_token_rows
 from tests.clip.tiny import CONTEXT, png, tiny_clip, tiny_config
@@ -41,7 +38,7 @@ def features_of_texts(clip: Clip) -> TextFeatures:
 
 
 def replay_of(
-    *, images: int = 6, batch_size: int = 2, seed: int = 1, allowance: Allowance | None = None
+    *, images: int = 6, batch_size: int = 2, seed: int = 1, cache_budget: CacheBudget | None = None
 ) -> UnpairedReplay:
     """Replay of six images, where the teacher's features cover the first `images`."""
     return UnpairedReplay(
@@ -51,7 +48,7 @@ def replay_of(
         features_of_texts(CLIP),
         batch_size=batch_size,
         names=("test", seed),
-        allowance=allowance or Allowance(),
+        cache_budget=cache_budget or CacheBudget(),
     )
 
 
@@ -90,7 +87,7 @@ def test_a_batch_depends_on_the_seed() -> None:
 def test_batches_do_not_depend_on_the_number_of_cached_images() -> None:
     for iteration in range(5):
         ((found,), (expected,)) = (
-            replay.draw(iteration) for replay in (replay_of(allowance=Allowance(1000)), replay_of())
+            replay.draw(iteration) for replay in (replay_of(cache_budget=CacheBudget(1000)), replay_of())
         )
         assert torch.equal(found.images_MCHW, expected.images_MCHW)
         assert torch.equal(found.teacher_image_MD, expected.teacher_image_MD)

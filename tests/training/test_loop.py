@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from gift_core.clip.ahead import drawn, drawn_ahead
 from gift_core.clip.batches import TaskBatch
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
-from gift_core.clip.model import Clip
-from gift_core.clip.saving import write_clip
+from gift_core.clip.images import prefetch_in_thread, prefetched
+from gift_core.clip.model import Clip, write_clip
 from gift_core.errors import UserError
 from gift_core.losses import PairFeatures, align, distill, task_loss
 from gift_core.methods import build_method
@@ -189,7 +188,9 @@ def test_the_model_is_afterwards_in_evaluation_mode_without_gradients() -> None:
 
 def test_no_thread_is_left_when_training_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches are prefetched on a GPU only, so the test makes the loop prefetch on the CPU."""
-    monkeypatch.setattr(loop, drawn.__name__, lambda sample, iterations, device: drawn_ahead(sample, iterations))
+    monkeypatch.setattr(
+        loop, prefetched.__name__, lambda sample, iterations, device: prefetch_in_thread(sample, iterations)
+    )
     before, during = threading.active_count(), []
 
     def interrupt(row: LossRow) -> None:

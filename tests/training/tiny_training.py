@@ -8,8 +8,8 @@ from typing import Any
 from gift_core.artifacts.features import Features
 from gift_core.artifacts.shards import Pair
 from gift_core.clip.batches import TrainingImages
+from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
-from gift_core.clip.pixels import Allowance
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.methods import MethodConfig
 from gift_core.methods import Method, build_method
@@ -55,7 +55,7 @@ def task_images(clip: Clip) -> TrainingImages:
         batch_size=4,
         crop_scale=(0.9, 1.0),
         names=("test",),
-        allowance=Allowance(),
+        cache_budget=CacheBudget(),
     )
 
 
@@ -65,7 +65,7 @@ def pairs() -> list[Pair]:
 
 def pair_replay(teacher: Clip) -> PairReplay:
     features: Features = encode_pairs(teacher, pairs(), batch_size=4, metadata={})
-    return PairReplay(teacher, pairs(), features, batch_size=4, names=("test",), allowance=Allowance())
+    return PairReplay(teacher, pairs(), features, batch_size=4, names=("test",), cache_budget=CacheBudget())
 
 
 def other_teacher() -> PairReplay:
