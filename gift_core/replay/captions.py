@@ -79,12 +79,12 @@ def _require_columns(path: Path, number: int, row: Row) -> None:
             raise UserError(f"{key}: unknown column {column!r}. {did_you_mean(str(column), COLUMNS)} Remove it.")
 
 
-def _text(path: Path, number: int, column: str, cell: object) -> str:
-    if not isinstance(cell, str) or not cell.strip():
-        what = f"not text ({cell!r})" if cell and not isinstance(cell, str) else "empty"
+def _text(path: Path, number: int, column: str, value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        what = f"not text ({value!r})" if value and not isinstance(value, str) else "empty"
         remedy = "Fill it in or remove the row. General captions belong in a text file."
         raise UserError(f"{KEY}: {path}: row {number}: {column} is {what}. {remedy}")
-    return " ".join(cell.split())
+    return " ".join(value.split())
 
 
 def _read_csv(path: Path) -> Iterator[Row]:
