@@ -45,7 +45,8 @@ def test_every_epoch_shows_every_image_once() -> None:
 
 def test_batches_do_not_depend_on_the_order_of_the_requests() -> None:
     indices = ShuffledIndices(10, 4, ("test",))
-    assert indices.sample(7).tolist() == [ShuffledIndices(10, 4, ("test",)).sample(step) for step in range(8)][7].tolist()
+    in_turn = [ShuffledIndices(10, 4, ("test",)).sample(step) for step in range(8)]
+    assert indices.sample(7).tolist() == in_turn[7].tolist()
 
 
 def test_a_task_smaller_than_a_batch_is_sampled_with_replacement() -> None:

@@ -191,12 +191,15 @@ def test_no_thread_is_left_when_training_is_interrupted(monkeypatch: pytest.Monk
     monkeypatch.setattr(
         loop, prefetched.__name__, lambda sample, iterations, device: prefetch_in_thread(sample, iterations)
     )
-    before, during = threading.active_count(), []
+    during: list[int] = []
+
+    def prefetching() -> int:
+        return len([thread for thread in threading.enumerate() if thread.name.startswith("prefetch")])
 
     def interrupt(row: LossRow) -> None:
-        during.append(threading.active_count())
+        during.append(prefetching())
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run(tiny_clip(), method_config(), iterations=50, on_iteration=interrupt)
-    assert during == [before + 1] and threading.active_count() == before
+    assert during == [1] and prefetching() == 0
