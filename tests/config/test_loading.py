@@ -451,7 +451,7 @@ def test_the_terms_anchors_and_replays_of_the_file_are_those_of_the_library() ->
 
 def test_the_vocabularies_of_the_file_are_those_of_the_library() -> None:
     from gift_core.config.checks import VOCABULARIES
-    from gift_core.tasks.vocabulary import VOCABULARIES as LIBRARY
+    from gift_core.datasets.base_vocabulary import VOCABULARIES as LIBRARY
 
     assert sorted(VOCABULARIES) == sorted(LIBRARY)
 
