@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from gift_core.artifacts.atomic import broken
-from gift_core.artifacts.table_files import TableSchema, read_table_file
+from gift_core.artifacts.table_files import TableSchema, TextTable, read_table_file
 from gift_core.artifacts.tables import read_table, write_table
 from gift_core.errors import UserError, did_you_mean
 
@@ -135,20 +135,20 @@ def _checked_rows(file: Path) -> pd.DataFrame:
     table = read_table_file(file, ROWS)
     index = pd.Index([f"{file}: {row.position}" for row in table.rows], dtype=object)
     texts = pd.DataFrame([row.cells for row in table.rows], index=index, columns=list(table.columns), dtype=str)
-    accuracy = _accuracy_column(file, texts)
+    accuracy = _accuracy_column(file, table)
     columns: dict[str, pd.Series] = {name: texts[name] for name in TEXTS}
     columns["protocol"] = _protocols(texts)
     return pd.DataFrame({**columns, "step": _steps(texts["step"]), "top1": _fractions(texts[accuracy])})
 
 
-def _accuracy_column(file: Path, table: pd.DataFrame) -> str:
+def _accuracy_column(file: Path, table: TextTable) -> str:
     """Returns the name of the column that has the accuracies."""
-    found = [name for name in LARGEST if name in table]
+    found = [name for name in LARGEST if name in table.columns]
     if len(found) == 2:
         raise UserError(f"{file}: there are both top1 and top1_percent. Keep one of them.")
     if not found:
         what = "column 'top1' (a fraction, 0-1) or 'top1_percent' (0-100) is missing"
-        raise UserError(f"{file}: {what}. Add one of them.")
+        raise UserError(f"{file}: {what}. {did_you_mean('top1', table.header)}")
     return found[0]
 
 

@@ -50,8 +50,9 @@ class Row:
 
 @dataclass(frozen=True)
 class TextTable:
-    """The columns of the schema that the file has, and its rows. Cells are texts without spaces around them."""
+    """The names of all columns, those of the schema, and the rows. Cells are texts without spaces around them."""
 
+    header: tuple[str, ...]
     columns: tuple[str, ...]
     rows: Sequence[Row]
 
@@ -71,7 +72,8 @@ def read_table_file(path: Path, schema: TableSchema, *, location: str = "") -> T
     try:
         header, rows = read(path, None if schema.refuse_others else schema.columns)
         _require_columns(path, header, schema, location)
-        table = TextTable(tuple(name for name in schema.columns if name in header), list(rows))
+        columns = tuple(name for name in schema.columns if name in header)
+        table = TextTable(tuple(header), columns, list(rows))
     except _RowError as error:
         raise UserError(f"{prefix}: {error}") from None
     except (OSError, ValueError, csv.Error) as error:

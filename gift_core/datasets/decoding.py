@@ -180,7 +180,7 @@ def _open(data: bytes) -> Image.Image:
             return Image.open(io.BytesIO(data))
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise ValueError(f"more than {limit / 1e6:.0f} million pixels; shrink it before") from None
+        raise ValueError(f"more than {limit / 1e6:.0f} million pixels: shrink it beforehand") from None
 
 
 def _shrink(image: Image.Image, shorter_side: int | None) -> Image.Image:

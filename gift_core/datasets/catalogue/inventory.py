@@ -25,7 +25,8 @@ class Inventory:
     """The samples that were found, without those of unknown labels.
 
     state: complete; partial: less than the row says; missing: nothing; wrong: more than the row says, or other files.
-    `faults` say what is different, one phrase each. `folder` has the content of the archive.
+    `faults` say what is different, one phrase each. They are stored in task.json if the user accepts them. `folder` has
+    the content of the archive.
     """
 
     row: CatalogueRow
@@ -137,14 +138,14 @@ def _unknown_labels(unknown: Sequence[Sample]) -> list[str]:
     if not unknown:
         return []
     labels = Counter(sample.label for sample in unknown)
-    what = f"{len(unknown):,} images have classes that the data set does not have"
+    what = f"{len(unknown):,} images are of classes that the data set does not have"
     return [f"{what}: {', '.join(sorted(labels)[:NAMED])} (the first: {unknown[0].name})"]
 
 
 def _absent(absent: Sequence[str]) -> list[str]:
     if not absent:
         return []
-    return [f"{len(absent):,} images that its lists name do not exist: {', '.join(absent[:NAMED])}"]
+    return [f"{len(absent):,} images that its lists name are not there: {', '.join(absent[:NAMED])}"]
 
 
 def _empty_classes(row: CatalogueRow, known: Mapping[str, Sequence[Sample]]) -> list[str]:
@@ -152,4 +153,4 @@ def _empty_classes(row: CatalogueRow, known: Mapping[str, Sequence[Sample]]) -> 
     empty = [label for label in row.classes if label not in present]
     if not empty:
         return []
-    return [f"{len(present)} of {len(row.classes)} classes have images; none have {', '.join(empty[:NAMED])}"]
+    return [f"{len(present)} of {len(row.classes)} classes have images, none have {', '.join(empty[:NAMED])}"]

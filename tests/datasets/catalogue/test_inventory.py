@@ -77,7 +77,7 @@ def test_allow_partial_goes_on_and_notes_what_is_missing(tmp_path: Path) -> None
     assert (len(dataset.class_names), len(dataset.train), len(dataset.test)) == (100, 3, 3)
     (note,) = dataset.notes
     assert "is partial: 3 of 3,334 training images" in note
-    assert "3 of 100 classes have images; none have 737-300, 737-400" in note
+    assert "3 of 100 classes have images, none have 737-300, 737-400" in note
 
 
 def test_labels_stay_the_official_ones_where_classes_are_missing(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_label_out_of_range_is_told_with_its_first_image(tmp_path: Path, compl
     labels.write_bytes(labels.read_bytes()[:-1] + bytes([10]))
     complete("mnist")
     text = refusal(tmp_path, "mnist")
-    assert "1 images have classes that the data set does not have: 10" in text
+    assert "1 images are of classes that the data set does not have: 10" in text
     assert "t10k-images-idx3-ubyte, image 9" in text
 
 
@@ -109,14 +109,14 @@ def test_a_folder_that_is_no_class_is_told(tmp_path: Path, complete: Callable[..
     make_tree("caltech101", tmp_path / "raw" / "caltech101", classes=2)
     images = tmp_path / "raw" / "caltech101" / "caltech101" / "101_ObjectCategories"
     (images / "Faces").rename(images / "Fases")
-    assert "5 images have classes that the data set does not have: Fases" in refusal(tmp_path, "caltech101")
+    assert "5 images are of classes that the data set does not have: Fases" in refusal(tmp_path, "caltech101")
 
 
 def test_images_that_the_lists_name_and_that_are_not_there_are_named(tmp_path: Path) -> None:
     make_tree("food", tmp_path / "raw" / "food", classes=2)
     gone = next((tmp_path / "raw" / "food" / "food-101" / "images" / "apple_pie").iterdir())
     gone.unlink()
-    assert f"1 images that its lists name do not exist: images/apple_pie/{gone.name}" in refusal(tmp_path, "food")
+    assert f"1 images that its lists name are not there: images/apple_pie/{gone.name}" in refusal(tmp_path, "food")
 
 
 def test_nothing_there_says_which_archive_to_get(tmp_path: Path) -> None:
