@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gift_core.artifacts.task import iterate_task
-from gift_core.config import IngestConfig, MiniTaskConfig
+from gift_core.config.experiment import IngestConfig
+from gift_core.config.tasks import MiniTaskConfig
 from gift_core.datasets.ingest import ingest
 from gift_core.errors import UserError
 from gift_core.mini.world import mini_task
@@ -19,7 +20,7 @@ INGEST = IngestConfig(images_per_shard=50, image_format="png", shorter_side=None
 
 
 def config(train: int = 60, test: int = 30) -> MiniTaskConfig:
-    return MiniTaskConfig(source="mini", path="gift_core/mini", train_images=train, test_images=test)
+    return MiniTaskConfig(source="mini", path="gift_core/mini/symbols.csv", train_images=train, test_images=test)
 
 
 def test_a_mini_task_has_the_worlds_classes_and_templates(tmp_path: Path) -> None:
