@@ -169,7 +169,7 @@ class Batches:
         """One prompt per class."""
         return [f"a photo of a thing of kind {number}." for number in range(self.classes)]
 
-    def draw(self, step: int) -> TaskBatch:
+    def sample(self, step: int) -> TaskBatch:
         """Random images whose labels cycle through the classes."""
         count = rows_in(step, self.count)
         images_BCHW = torch.randn(count, 3, 224, 224).to(self.clip.device)
@@ -183,7 +183,7 @@ class Pairs:
     clip: Clip
     count: int
 
-    def draw(self, step: int) -> tuple[ReplayBatch, ...]:
+    def sample(self, step: int) -> tuple[ReplayBatch, ...]:
         """Random images and teacher features, with different prompts."""
         count = rows_in(step, self.count)
         features_MD = functional.normalize(torch.randn(count, 512), dim=-1).to(self.clip.device)

@@ -35,6 +35,7 @@ from gift_core.config.experiment import TrainingConfig
 from gift_core.methods import Method, TrainingData, build_method, load_fisher, load_replay, load_training_data
 from gift_core.replay.pairs import Replay
 from gift_core.training.loop import run_iterations, training_mode
+from stages.replay_source import replay_source
 from stages.stage import Stage
 from stages.teach import teach
 
@@ -147,7 +148,7 @@ class Work:
 def work_of(run: Run, clip: Clip, method: str) -> Work:
     """Returns the method's second step, as the stage finetune would load it."""
     row, training = run.config.methods[method], run.config.training
-    source = Stage("finetune", method, run.config, run.layout).replay_source(method, TASKS[-1])
+    source = replay_source(Stage("finetune", method, run.config, run.layout), method, TASKS[-1])
     return Work(
         method=build_method(row, fisher=load_fisher(row, source.teacher)),
         data=load_training_data(row, clip, source.tasks, training=training, names=("step time",)),

@@ -17,9 +17,9 @@ from PIL import UnidentifiedImageError
 
 from gift_core.artifacts.atomic import read_json, require_fields
 from gift_core.artifacts.task import STAGE
+from gift_core.datasets.decoding import SUFFIXES, plain_image
 from gift_core.errors import UserError
 from gift_core.layout import Layout
-from gift_core.tasks.images import SUFFIXES, plain_image
 
 # Modules that need torch are imported in the functions that use them: wrong arguments are reported at once.
 if TYPE_CHECKING:

@@ -1,43 +1,99 @@
-"""add-task NAME: a data set of one's own becomes a row of tasks and the last step of the sequence."""
+"""add-task NAME: adds a user's own data set to tasks and to the end of the sequence."""
 
 from __future__ import annotations
 
-from stages import task_options as options
+import textwrap
+from collections import Counter
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
 from stages.stage import PARAMS, ROOT, Params, Root
+
+if TYPE_CHECKING:
+    from gift_core.datasets.new_task import Addition
+
+CLASSES_SHOWN = 40
+WIDTH = 100
+COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+class OnBadImage(str, Enum):
+    """What happens to an image that cannot be decoded."""
+
+    REFUSE = "refuse"
+    SKIP = "skip"
+
+
+def _option(name: str, help: str, panel: str | None = None) -> Any:
+    return typer.Option(name, help=help, show_default=False, rich_help_panel=panel)
+
+
+TABLE = "Images listed in a table"
+TARS = "Images in WebDataset tars"
+Name = Annotated[str, typer.Argument(help="The task's name: lower-case letters, digits and _.", show_default=False)]
+Images = Annotated[Path, _option("--images", "The folder: <class>/*, or train/<class>/* and test/<class>/*.")]
+Templates = Annotated[
+    list[str] | None, _option("--template", "A prompt with {} for the class name. Repeat it for several.")
+]
+TestFraction = Annotated[
+    float, typer.Option("--test-fraction", help="The share of each class for testing, if the data has no splits.")
+]
+BadImage = Annotated[OnBadImage, typer.Option("--on-bad-image", help="What to do with an undecodable image.")]
+ClassNames = Annotated[
+    Path | None, _option("--class-names", "A text file in the folder with one name per line, in label order.")
+]
+Shots = Annotated[int | None, _option("--shots", "The number of training images per class, sampled by seed.")]
+Table = Annotated[str | None, _option("--table", "A CSV or Parquet file in the folder, one row per image.", TABLE)]
+ImageColumn = Annotated[
+    str | None, _option("--image-column", "The column of files, relative to the folder: image.", TABLE)
+]
+LabelColumn = Annotated[str | None, _option("--label-column", "The column of labels, numbers or names: label.", TABLE)]
+SplitColumn = Annotated[
+    str | None, _option("--split-column", "The column with train or test. Without it: split by seed.", TABLE)
+]
+Tars = Annotated[str | None, _option("--webdataset", "Training tars: birds-{000..005}.tar, train/*.tar.", TARS)]
+TestTars = Annotated[str | None, _option("--webdataset-test", "Test tars. Without them: split by seed.", TARS)]
+Label = Annotated[str | None, _option("--label", "The extension of a sample's label: cls; or json:<key>.", TARS)]
+Factor = Annotated[
+    float, typer.Option("--learning-rate-factor", help="A factor for each method's learning rate in this task.")
+]
+Link = Annotated[bool, typer.Option("--link", help="Link images from outside data/0_raw into it.")]
+Copy = Annotated[bool, typer.Option("--copy", help="Copy images from outside data/0_raw into it.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show everything, but write nothing.")]
 
 
 def add_task(
-    name: options.Name,
-    images: options.Images,
-    template: options.Templates = None,
-    test_fraction: options.TestFraction = 0.2,
-    on_bad_image: options.BadImage = options.OnBadImage.REFUSE,
-    class_names: options.ClassNames = None,
-    shots: options.Shots = None,
-    learning_rate_factor: options.Factor = 1.0,
-    link: options.Link = False,
-    copy: options.Copy = False,
-    dry_run: options.DryRun = False,
-    table: options.Table = None,
-    image_column: options.ImageColumn = None,
-    label_column: options.LabelColumn = None,
-    split_column: options.SplitColumn = None,
-    webdataset: options.Tars = None,
-    webdataset_test: options.TestTars = None,
-    label: options.Label = None,
+    name: Name,
+    images: Images,
+    template: Templates = None,
+    test_fraction: TestFraction = 0.2,
+    on_bad_image: BadImage = OnBadImage.REFUSE,
+    class_names: ClassNames = None,
+    shots: Shots = None,
+    learning_rate_factor: Factor = 1.0,
+    link: Link = False,
+    copy: Copy = False,
+    dry_run: DryRun = False,
+    table: Table = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
+    webdataset: Tars = None,
+    webdataset_test: TestTars = None,
+    label: Label = None,
     params: Params = PARAMS,
     root: Root = ROOT,
 ) -> None:
-    """Add a data set of your own as the next task: its row and its step in params.yaml.
+    """Add your own data set as the next task: its row and its step in params.yaml.
 
-    The data set is checked first and its classes are shown; params.yaml keeps
-    its comments and order. An error changes nothing.
+    The data set is checked first and its classes are shown. params.yaml keeps its
+    comments and order. An error changes nothing.
     """
-    import typer
-
-    from gift_core.tasks.adding import plan_task
-    from gift_core.tasks.new_row import new_row
-    from stages.new_task import show_addition, show_next
+    from gift_core.datasets.new_task import new_row, plan_task
 
     columns = {"image_column": image_column, "label_column": label_column, "split_column": split_column}
     tars = {"train": webdataset, "test": webdataset_test, "label": label}
@@ -45,11 +101,42 @@ def add_task(
         images, templates=template or [], test_fraction=test_fraction, on_bad_image=on_bad_image.value,
         class_names=class_names, shots=shots, table={"table": table, **columns}, tars=tars,
     )  # fmt: skip
-    place = options.chosen_place(link=link, copy=copy)
-    addition = plan_task(name, row, images, params=params, root=root, factor=learning_rate_factor, place=place)
-    show_addition(name, addition)
+    if link and copy:
+        raise typer.BadParameter("give only one of --link and --copy")
+    bring = "link" if link else "copy" if copy else None
+    addition = plan_task(name, row, images, params=params, root=root, factor=learning_rate_factor, bring=bring)
+    _show_addition(name, addition)
     if dry_run:
         typer.echo("--dry-run: nothing was written")
         return
     addition.carry_out()
-    show_next(addition.config, name)
+    _show_stages(name, addition)
+
+
+def _show_addition(name: str, addition: Addition) -> None:
+    """Prints the classes with the number of images in both splits, and the difference in params.yaml."""
+    dataset = addition.dataset
+    train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
+    counts = f"{len(dataset.train)} training images, {len(dataset.test)} test images"
+    typer.echo(f"{name}: {len(dataset.classes)} classes, {counts}")
+    width = max(map(len, dataset.class_names))
+    typer.echo(f"  {'class':<{width}}  train  test")
+    for label, class_name in list(dataset.classes.items())[:CLASSES_SHOWN]:
+        typer.echo(f"  {class_name:<{width}}  {train[label]:5}  {test[label]:4}")
+    if len(dataset.classes) > CLASSES_SHOWN:
+        typer.echo(f"  ... and {len(dataset.classes) - CLASSES_SHOWN} more")
+    if all(class_name.isdigit() for class_name in dataset.class_names):
+        warning = "  The class names are numbers, which mean little to CLIP. See --class-names."
+        typer.secho(warning, fg=typer.colors.YELLOW)
+    for note in dataset.notes:
+        typer.echo(f"  {note}")
+    for line in addition.difference():
+        typer.secho(line, fg=COLORS.get(line[:1]))
+
+
+def _show_stages(name: str, addition: Addition) -> None:
+    from gift_core.stage_graph import stages_of_step
+
+    stages = ", ".join(stages_of_step(PROJECT, addition.config.model_dump(mode="json"), name))
+    typer.echo("params.yaml has the new task. Next: dvc repro, which runs")
+    typer.echo(textwrap.indent(textwrap.fill(stages, WIDTH, break_long_words=False, break_on_hyphens=False), "  "))

@@ -1,4 +1,4 @@
-"""ingest TASK: a data set becomes tars of images and a task.json."""
+"""ingest TASK: turns a data set into tars of images and a task.json."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from stages.stage import PARAMS, ROOT, Params, Root, Task, open_stage
 
 
 def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
-    """Turn a raw data set (or the miniature world's) into image tars and a task.json."""
+    """Turn a raw data set, or a task of the miniature benchmark, into image tars and a task.json."""
     with open_stage("ingest", params, root, task=task) as stage:
+        from gift_core.datasets.ingest import ingest as ingest_task
         from gift_core.errors import lookup
-        from gift_core.tasks.ingest import ingest as ingest_task
 
         source = lookup(stage.config.tasks, task, "params.yaml: tasks")
         info = ingest_task(
             task, source, stage.layout.task(task), ingest_config=stage.config.ingest, seed=stage.config.seed
         )
-        counts = f"{info.counts['train']} images to learn from, {info.counts['test']} to test on"
+        counts = f"{info.counts['train']} training images, {info.counts['test']} test images"
         stage.say(f"{len(info.class_names)} classes, {counts}")
         if info.skipped:
-            stage.say(f"{len(info.skipped)} images could not be read and were skipped (named in task.json)")
+            stage.say(f"{len(info.skipped)} images cannot be decoded and were skipped (see task.json)")
         for note in info.notes:
             stage.say(note)

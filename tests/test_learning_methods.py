@@ -187,12 +187,12 @@ def trajectory_with_teacher(
     replay = experiment.replay(load(start), "digits")
 
     def total(clip: Clip, iteration: int, start_weights: Weights) -> torch.Tensor:
-        replayed = replay.draw(iteration)
+        replayed = replay.sample(iteration)
         (batch,) = replayed or (_no_pairs(clip),)
         with torch.no_grad():
             teacher_features = encode_images(teacher, batch.images_MCHW), encode_tokens(teacher, batch.tokens_ML)
         moment = Moment(
-            task_loss(clip, batches.draw(iteration), PROMPTS["digits"]),
+            task_loss(clip, batches.sample(iteration), PROMPTS["digits"]),
             encode_images(clip, batch.images_MCHW),
             encode_tokens(clip, batch.tokens_ML),
             *teacher_features,
@@ -239,7 +239,7 @@ def require_equal(clip: Clip, trajectory: list[Weights]) -> None:
 def test_lwf_distills_the_image_side_on_the_tasks_images_and_class_prompts(begin: Begin) -> None:
     experiment = begin("lwf")
     ours = experiment.run("digits")
-    (batch,) = experiment.replay(ours, "digits").draw(0)
+    (batch,) = experiment.replay(ours, "digits").sample(0)
     assert torch.equal(batch.tokens_ML, tokenize(ours, PROMPTS["digits"]))
     expected = trajectory_with_teacher(experiment, lambda at: at.task + image_side(at), teacher=before(experiment))
     require_equal(ours, expected)
@@ -249,7 +249,7 @@ def test_lwf_vr_distills_the_image_side_with_random_texts(begin: Begin) -> None:
     texts = {"kind": "random_tokens", "count": 9, "length": 5}
     experiment = begin("lwf_vr", replay={"images": "task", "texts": texts, "teacher": "previous"})
     ours = experiment.run("digits")
-    (batch,) = experiment.replay(ours, "digits").draw(0)
+    (batch,) = experiment.replay(ours, "digits").sample(0)
     assert len(batch.tokens_ML) == 9 and len(batch.images_MCHW) == 4
     expected = trajectory_with_teacher(experiment, lambda at: at.task + image_side(at), teacher=before(experiment))
     require_equal(ours, expected)
@@ -259,7 +259,7 @@ def test_icarl_distills_the_image_side_on_exemplars_of_the_task_before(begin: Be
     experiment = begin("icarl", replay={"images": "exemplars", "memory": 6, "teacher": "previous"})
     experiment.run("birds")
     ours = experiment.run("digits")
-    (batch,) = experiment.replay(ours, "digits").draw(0)
+    (batch,) = experiment.replay(ours, "digits").sample(0)
     assert torch.equal(batch.tokens_ML, tokenize(ours, PROMPTS["birds"]))
     expected = trajectory_with_teacher(experiment, lambda at: at.task + image_side(at), teacher=before(experiment))
     require_equal(ours, expected)
@@ -386,7 +386,7 @@ def trajectory_without_teacher(experiment: TinyExperiment, start: Path, task: st
     """Fine-tuning with the task loss only."""
     batches = experiment.training_data(load(start), task).batches
     return expected_trajectory(
-        start, lambda clip, iteration, _: task_loss(clip, batches.draw(iteration), PROMPTS[task])
+        start, lambda clip, iteration, _: task_loss(clip, batches.sample(iteration), PROMPTS[task])
     )
 
 
@@ -441,8 +441,8 @@ def test_joint_trains_on_all_tasks_so_far_and_each_batch_has_the_classes_of_its_
     learned = []
 
     def total(clip: Clip, iteration: int, start_weights: Weights) -> torch.Tensor:
-        pixels = data.batches.draw(iteration).images_BCHW
-        batches = {task: images.draw(iteration // 2) for task, images in single.items()}
+        pixels = data.batches.sample(iteration).images_BCHW
+        batches = {task: images.sample(iteration // 2) for task, images in single.items()}
         (task,) = [task for task, batch in batches.items() if torch.equal(batch.images_BCHW, pixels)]
         learned.append(task)
         return task_loss(clip, batches[task], PROMPTS[task])
@@ -492,7 +492,7 @@ def test_a_one_sided_loss_gives_the_other_tower_no_gradient(begin: Begin, loss: 
         scaler=grad_scaler(clip),
     )
     data, replay = experiment.training_data(clip, "digits"), experiment.replay(clip, "digits")
-    computation.backward(data.batches.draw(0), replay.draw(0))
+    computation.backward(data.batches.sample(0), replay.sample(0))
     image_tower = max(value for name, value in largest.items() if name.startswith("visual."))
     text_tower = max(value for name, value in largest.items() if not name.startswith("visual."))
     for tower, gradient in {"image": image_tower, "text": text_tower}.items():

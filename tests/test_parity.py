@@ -74,7 +74,7 @@ class RecordedTask:
 
     class_prompts: Sequence[str] = tuple(str(row) for row in range(5))
 
-    def draw(self, step: int) -> TaskBatch:
+    def sample(self, step: int) -> TaskBatch:
         return TaskBatch(recorded("images")[step], recorded("labels")[step])
 
 
@@ -88,7 +88,7 @@ class RecordedReplay:
             self.image_SMD = torch.stack([encode_images(teacher, images) for images in recorded("ref_images")])
             self.text_PD = encode_tokens(teacher, self.tokens_PL)
 
-    def draw(self, step: int) -> tuple[ReplayBatch, ...]:
+    def sample(self, step: int) -> tuple[ReplayBatch, ...]:
         prompts_M = recorded("ref_prompts")[step]
         batch = ReplayBatch(
             images_MCHW=recorded("ref_images")[step],

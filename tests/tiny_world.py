@@ -18,6 +18,7 @@ from gift_core.methods import TrainingData, load_replay, load_training_data
 from gift_core.replay.pairs import Replay
 from gift_core.replay.teach import ReplaySource
 from stages.finetune import finetune
+from stages.replay_source import replay_source
 from stages.stage import Stage
 from stages.teach import teach
 from tests.clip.tiny import png, tiny_clip
@@ -108,7 +109,7 @@ class TinyExperiment:
 
     def source(self, task: str) -> ReplaySource:
         """The locations of the step's replay."""
-        return self.stage.replay_source(self.method, task)
+        return replay_source(self.stage, self.method, task)
 
     def training_data(self, clip: Clip, task: str) -> TrainingData:
         """The task images of the step, as finetune reads them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.smoke.experiment import TASKS
-from tests.tasks.catalogue.trees import make_tree
+from tests.datasets.catalogue.trees import make_tree
 
 PER_CLASS = 1  # images of a class in each split
 

@@ -10,15 +10,14 @@ Each row is one test of one model. `protocol` says what a test image is classifi
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gift_core.artifacts.atomic import broken
+from gift_core.artifacts.table_files import TableSchema, TextTable, read_table_file
 from gift_core.artifacts.tables import read_table, write_table
 from gift_core.errors import UserError, did_you_mean
 
@@ -46,7 +45,8 @@ SCHEMA = pa.schema(
 # Accuracy rows from anywhere.
 TEXTS = ("method", "trained_task", "eval_task")
 LARGEST = {"top1": 1, "top1_percent": 100}  # the accuracy's column, and its largest value
-COLUMNS = (*TEXTS, "protocol", "step", *LARGEST)
+ROWS = TableSchema(required=(*TEXTS, "step"), optional=("protocol", *LARGEST))
+KINDS = (".csv", ".parquet")
 UNIQUE = ["method", "protocol", "step", "eval_task"]
 
 
@@ -103,10 +103,10 @@ def read_accuracy_rows(paths: Iterable[Path]) -> pd.DataFrame:
     A folder stands for every .csv and .parquet file in it and below it, by their paths; other columns are left out.
     Each file has method, step (-1: the pre-trained model), trained_task, eval_task, and either top1 (a fraction, 0-1)
     or top1_percent (0-100). `protocol` is optional; without it the rows are task_incremental. UserError names the file,
-    the row (counted from 1, without the header) and the column.
+    the row (the line of a CSV file, the number of the row of a Parquet file) and the column.
     """
     files = [file for path in paths for file in _files(path)]
-    rows = pd.concat([_checked_columns(file, _read_columns(file)) for file in files])
+    rows = pd.concat([_checked_rows(file) for file in files])
     if rows.empty:
         raise UserError(
             f"{', '.join(str(file) for file in files)}: no rows. Give a file with a row for each step and task."
@@ -118,93 +118,44 @@ def read_accuracy_rows(paths: Iterable[Path]) -> pd.DataFrame:
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
-        inside = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in READERS and file.is_file()]
+        inside = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in KINDS and file.is_file()]
         if not inside:
             raise UserError(f"{path}: no {_suffixes()} file in it or below it. Name another folder, or a file.")
         return inside
     if not path.is_file():
-        beside = [file.name for file in path.parent.glob("*") if file.is_dir() or file.suffix.lower() in READERS]
+        beside = [file.name for file in path.parent.glob("*") if file.is_dir() or file.suffix.lower() in KINDS]
         raise UserError(f"{path}: no such file or folder. {did_you_mean(path.name, beside)}")
-    if path.suffix.lower() not in READERS:
+    if path.suffix.lower() not in KINDS:
         raise UserError(f"{path}: not a {_suffixes()} file by its name. Write the rows as one of these.")
     return [path]
 
 
-def _read_columns(file: Path) -> pd.DataFrame:
-    """The file's columns, names stripped, values unchecked; the index says where a row is: "rows.csv: row 1"."""
-    try:
-        table = READERS[file.suffix.lower()](file)
-    except (csv.Error, pa.ArrowException, UnicodeError, OSError) as error:
-        raise UserError(
-            f"{file}: cannot be read as {file.suffix.lower()}: {error}. Write it again, a CSV in UTF-8."
-        ) from error
-    table.columns = pd.Index([str(name).strip() for name in table.columns])
-    table.index = pd.Index([f"{file}: row {number}" for number in range(1, len(table) + 1)], dtype=object)
-    return table
-
-
-def _read_csv(file: Path) -> pd.DataFrame:
-    """All values as text: a task may be called 007 or NA, and an error can quote a number as it was written."""
-    with file.open(newline="", encoding="utf-8-sig") as lines:
-        filled = [values for values in csv.reader(lines, skipinitialspace=True) if values]
-    if not filled:
-        raise UserError(f"{file}: is empty. Give it a header and a row for each step and task.")
-    header, *rows = filled
-    for number, values in enumerate(rows, start=1):
-        if len(values) != len(header):
-            raise UserError(
-                f"{file}: row {number}: {len(values)} values, but the header has {len(header)}. "
-                "Separate values by commas, and write numbers with a point."
-            )
-    table: pd.DataFrame = pd.DataFrame(rows, columns=header, dtype=str)
-    return table
-
-
-def _read_parquet(file: Path) -> pd.DataFrame:
-    """All stored columns, including those that pandas would make the index."""
-    table: pd.DataFrame = pq.ParquetFile(file).read().to_pandas(ignore_metadata=True)
-    return table
-
-
-READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {".csv": _read_csv, ".parquet": _read_parquet}
-
-
-def _checked_columns(file: Path, table: pd.DataFrame) -> pd.DataFrame:
+def _checked_rows(file: Path) -> pd.DataFrame:
+    """Returns the rows of one file with checked values. The index is their position: "rows.csv: line 2"."""
+    table = read_table_file(file, ROWS)
+    index = pd.Index([f"{file}: {row.position}" for row in table.rows], dtype=object)
+    texts = pd.DataFrame([row.cells for row in table.rows], index=index, columns=list(table.columns), dtype=str)
     accuracy = _accuracy_column(file, table)
-    columns = {name: _texts(table[name]) for name in TEXTS}
-    columns["protocol"] = _protocols(table)
-    rows: pd.DataFrame = pd.DataFrame({**columns, "step": _steps(table["step"]), "top1": _fractions(table[accuracy])})
-    return rows
+    columns: dict[str, pd.Series] = {name: texts[name] for name in TEXTS}
+    columns["protocol"] = _protocols(texts)
+    return pd.DataFrame({**columns, "step": _steps(texts["step"]), "top1": _fractions(texts[accuracy])})
 
 
-def _accuracy_column(file: Path, table: pd.DataFrame) -> str:
-    """Checks the names of the columns; returns the one that holds the accuracies."""
-    for name in (*TEXTS, "step"):
-        if name not in table:
-            raise UserError(f"{file}: column {name!r} is missing. {did_you_mean(name, table.columns)}")
-    for name in table.columns[table.columns.duplicated()].intersection(COLUMNS):
-        raise UserError(f"{file}: column {name!r} comes twice. Keep one of them.")
-    found = [name for name in LARGEST if name in table]
+def _accuracy_column(file: Path, table: TextTable) -> str:
+    """Returns the name of the column that has the accuracies."""
+    found = [name for name in LARGEST if name in table.columns]
     if len(found) == 2:
         raise UserError(f"{file}: there are both top1 and top1_percent. Keep one of them.")
     if not found:
-        both = "column 'top1' (a fraction, 0-1) or 'top1_percent' (0-100) is missing"
-        raise UserError(f"{file}: {both}. {did_you_mean('top1', table.columns)}")
+        what = "column 'top1' (a fraction, 0-1) or 'top1_percent' (0-100) is missing"
+        raise UserError(f"{file}: {what}. {did_you_mean('top1', table.header)}")
     return found[0]
-
-
-def _texts(column: pd.Series) -> pd.Series:
-    texts = column.astype(str).str.strip()
-    empty = column.isna() | (texts == "")
-    if empty.any():
-        raise UserError(f"{_position(column, empty)}: is empty. Write a name there.")
-    return texts
 
 
 def _protocols(table: pd.DataFrame) -> pd.Series:
     if "protocol" not in table:
         return pd.Series(TASK_INCREMENTAL, index=table.index, dtype=object)
-    protocols = _texts(table["protocol"])
+    protocols = table["protocol"]
     wrong = ~protocols.isin(list(PHASES))
     if wrong.any():
         found = protocols[wrong].iloc[0]
@@ -260,4 +211,4 @@ def _position(column: pd.Series, wrong: pd.Series) -> str:
 
 
 def _suffixes() -> str:
-    return " or ".join(READERS)
+    return " or ".join(KINDS)

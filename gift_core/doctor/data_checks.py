@@ -35,14 +35,14 @@ def check_data_sets(project: Project) -> Iterator[Finding]:
 
 
 def _check_contents(project: Project, names: list[str]) -> Iterator[Finding]:
-    from gift_core.tasks.opening import open_listing
+    from gift_core.datasets.ingest import open_dataset
 
     subject, notes = _subject(names), set[str]()
     for name in names if _different_data_sets(project.config.tasks, names) else names[:1]:
         task = project.config.tasks[name]
         assert not isinstance(task, MiniTaskConfig)
         try:
-            listing = open_listing(name, task, seed=project.config.seed, root=project.root)
+            listing = open_dataset(name, task, seed=project.config.seed, root=project.root)
         except UserError as error:
             yield Finding(subject, "fail", str(error))
             return
@@ -58,7 +58,7 @@ def _check_contents(project: Project, names: list[str]) -> Iterator[Finding]:
 def class_count(name: str, task: TaskConfig, root: Path) -> int | None:
     """Returns the number of classes of a task, or None if that needs reading the data."""
     if isinstance(task, CatalogueTaskConfig):
-        from gift_core.tasks.catalogue.row import catalogue_row
+        from gift_core.datasets.catalogue.row import catalogue_row
 
         row = catalogue_row(task.dataset, f"params.yaml: tasks.{name}.dataset")
         return task.classes.count if task.classes else len(row.classes)

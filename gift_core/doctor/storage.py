@@ -83,7 +83,7 @@ def stored_bytes(name: str, task: TaskConfig, root: Path) -> int:
     if isinstance(task, MiniTaskConfig):
         return (task.train_images + task.test_images) * 2_000
     if isinstance(task, CatalogueTaskConfig):
-        from gift_core.tasks.catalogue.row import catalogue_row
+        from gift_core.datasets.catalogue.row import catalogue_row
 
         row = catalogue_row(task.dataset, f"params.yaml: tasks.{name}.dataset")
         share = task.classes.count / len(row.classes) if task.classes else 1.0

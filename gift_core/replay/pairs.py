@@ -39,15 +39,15 @@ class ReplayBatch:
 class Replay(Protocol):
     """Batches of replayed images and texts."""
 
-    def draw(self, step: int) -> tuple[ReplayBatch, ...]:
-        """Returns the batch of iteration `step` in a tuple, or an empty tuple without replay."""
+    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
+        """Returns the batch of iteration `iteration` in a tuple, or an empty tuple without replay."""
         ...
 
 
 class NoReplay:
     """No replay: training uses the task's images only."""
 
-    def draw(self, step: int) -> tuple[ReplayBatch, ...]:
+    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
         """Returns an empty tuple."""
         return ()
 
@@ -88,9 +88,9 @@ class PairReplay:
         self._teacher_text_ND = torch.from_numpy(features.text_MD[rows]).to(clip.device)
         self._indices = ShuffledIndices(len(keys), batch_size, (*names, "replay"))
 
-    def draw(self, step: int) -> tuple[ReplayBatch, ...]:
-        """Returns the M pairs of iteration `step`."""
-        chosen = torch.from_numpy(self._indices.draw(step))
+    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
+        """Returns the M pairs of iteration `iteration`."""
+        chosen = torch.from_numpy(self._indices.sample(iteration))
         on_device = to_device(chosen, self._clip.device)
         pixels_MCHW = to_device(torch.stack(self._store.fetch(chosen.tolist())), self._clip.device)
         prompt_ids_M = self._prompt_ids_N[on_device]

@@ -112,7 +112,11 @@ def run_iterations(
         scaler=update.scaler,
     )
     rows: list[LossRow] = []
-    batches = prefetched(lambda index: (task_batches.draw(index), replay.draw(index)), len(rates), device=clip.device)
+
+    def sample(index: int) -> tuple[TaskBatch, tuple[ReplayBatch, ...]]:
+        return task_batches.sample(index), replay.sample(index)
+
+    batches = prefetched(sample, len(rates), device=clip.device)
     with closing(batches):
         for index, (batch, replayed) in enumerate(progress(batches, len(rates), "iterations")):
             optimizer.zero_grad()

@@ -480,7 +480,7 @@ def test_a_file_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
 
 def test_the_vocabularies_of_the_file_are_those_of_the_library() -> None:
     from gift_core.config.checks import VOCABULARIES
-    from gift_core.tasks.vocabulary import VOCABULARIES as LIBRARY
+    from gift_core.datasets.base_vocabulary import VOCABULARIES as LIBRARY
 
     assert sorted(VOCABULARIES) == sorted(LIBRARY)
 

@@ -21,9 +21,9 @@ from gift_core.config.loading import load_config
 from gift_core.config.overlays import complete_text
 from stages.__main__ import app
 from tests.artifacts.damage import png
+from tests.datasets.folders import picture
 from tests.end_to_end.test_pipeline import Clone, cut
 from tests.imports import ROOT
-from tests.tasks.folders import picture
 
 PAGE = (ROOT / "docs" / "your_own_task.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from gift_core.doctor.data_checks import check_data_sets, check_folders, class_count
+from tests.datasets.catalogue.trees import make_tree
 from tests.doctor.projects import make_project, worst_marks
-from tests.tasks.catalogue.trees import make_tree
 
 
 def make_images(folder: Path, *, classes: int = 3, images: int = 5) -> None:

@@ -118,14 +118,14 @@ class Batches:
 
     class_prompts = tuple(f"a {number}." for number in range(CLASSES))
 
-    def draw(self, step: int) -> TaskBatch:
+    def sample(self, step: int) -> TaskBatch:
         return TaskBatch(torch.randn(IMAGES, 3, 64, 64), torch.randint(0, CLASSES, (IMAGES,)), slice(0, CLASSES))
 
 
 class Pairs:
     """Random pairs with random teacher features."""
 
-    def draw(self, step: int) -> tuple[ReplayBatch, ...]:
+    def sample(self, step: int) -> tuple[ReplayBatch, ...]:
         features_MD = torch.nn.functional.normalize(torch.randn(PAIRS, 64), dim=-1)
         tokens_ML = torch.randint(0, 1900, (PAIRS, 32))
         return (ReplayBatch(torch.randn(PAIRS, 3, 64, 64), tokens_ML, torch.arange(PAIRS), features_MD, features_MD),)

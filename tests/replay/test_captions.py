@@ -1,4 +1,4 @@
-"""A user's captions: every kind of file, and every error in one."""
+"""A user's captions: every kind of file, and every way in which one can be wrong."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_table_has_captions_for_class_names(suffix: str, tmp_path: Path) -> No
     assert not captions.cover("robin")
 
 
-def test_a_text_file_has_general_captions(tmp_path: Path) -> None:
+def test_a_text_file_has_captions_of_no_class(tmp_path: Path) -> None:
     path = tmp_path / "captions.txt"
     path.write_bytes("\ufeff# mine\ntwo dogs on a beach\n\n  a café \r\n".encode())
     captions = read_captions(str(path))
@@ -42,11 +42,11 @@ def test_a_text_file_has_general_captions(tmp_path: Path) -> None:
     assert captions.cover("a café")
 
 
-def test_null_gives_no_captions() -> None:
+def test_null_has_none() -> None:
     assert read_captions(None) == Captions()
 
 
-def test_extra_blanks_in_a_caption_are_removed(tmp_path: Path) -> None:
+def test_blanks_around_and_within_a_caption_do_not_count(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_text('class_name,caption\n wren ,"a wren\n in  the rain "\n')
     assert read_captions(str(tmp_path / "c.csv")).by_class == {"wren": ("a wren in the rain",)}
 
@@ -54,37 +54,45 @@ def test_extra_blanks_in_a_caption_are_removed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("c.csv", "class,caption\nwren,x\n", r"c\.csv: column 'class_name' is missing\. "),
         (
             "c.csv",
-            "class,caption\nwren,x\n",
-            r"c\.csv: row 1: column class_name is missing\. The columns are: class, caption",
+            "class_name,caption,note\nwren,x,y\n",
+            r"c\.csv: unknown column 'note'\. Known: caption, class_name\.",
         ),
-        ("c.csv", "class_name,caption,note\nwren,x,y\n", r"row 1: unknown column 'note'\. Known: caption, class_name"),
-        ("c.csv", "class_name,caption\nwren,x\nwren,\n", r"row 2: caption is empty\. Fill it in or remove the row"),
-        ("c.csv", "class_name,caption\nwren,x\n,y\n", r"row 2: class_name is empty\. .*belong in a text file"),
-        ("c.csv", "class_name,caption\nwren\n", r"row 1: caption is empty"),
+        (
+            "c.csv",
+            "class_name,caption\nwren,x\nwren,\n",
+            r"c\.csv: line 3, column caption: is empty\. Fill it in",
+        ),
+        ("c.csv", "class_name,caption\nwren,x\n,y\n", r"c\.csv: line 3, column class_name: is empty\. Fill it in"),
+        ("c.csv", "class_name,caption\nwren\n", r"c\.csv: line 2: 1 values, but the header has 2\."),
         (
             "c.csv",
             "class_name,caption\nwren,x\nwren, x \n",
-            r"row 2: the caption 'x' of 'wren' is in row 1 too\. Remove one",
+            r"c\.csv: line 3: 'x' of 'wren' is also on line 2,",
         ),
-        ("c.csv", "class_name,caption\nwren,red, small\n", r"cannot be read \(a row has more fields .*in quotes"),
         (
             "c.csv",
-            "class_name,caption\n",
-            r"c\.csv has no rows\. Write one row per caption.*class_name and caption",
+            "class_name,caption\nwren,red, small\n",
+            r"c\.csv: line 2: 3 values, but the header has 2\. .*quotes",
         ),
-        ("c.csv", b"class_name,caption\nwren,\xff\n", r"c\.csv cannot be read .*UTF-8 text"),
-        ("c.jsonl", '{"class_name": "wren", "caption": 7}\n', r"row 1: caption is not text \(7\)"),
-        ("c.jsonl", "[1]\n", r"c\.jsonl cannot be read \(line 1 must be an object"),
-        ("c.jsonl", "{\n", r"c\.jsonl cannot be read"),
-        ("c.parquet", "no parquet", r"c\.parquet cannot be read"),
-        ("c.txt", "# nothing\n\n", r"c\.txt holds no caption\. Write one a line"),
-        ("c.txt", "a dog\na dog\n", r"'a dog' comes twice\. Remove one"),
-        ("c.xlsx", "", r"kind of file \(or \.txt\): unknown name '\.xlsx'\. Known: \.csv, \.jsonl, \.parquet"),
+        ("c.csv", "class_name,caption\n", r"c\.csv: no rows\. Write one row per caption"),
+        ("c.csv", b"class_name,caption\nwren,\xff\n", r"c\.csv: cannot be read as \.csv .*text as UTF-8"),
+        (
+            "c.jsonl",
+            '{"class_name": "wren", "caption": [7]}\n',
+            r"line 1, column caption: should be a text or a number",
+        ),
+        ("c.jsonl", "[1]\n", r"c\.jsonl: line 1: should be an object, it is \[1\]"),
+        ("c.jsonl", "{\n", r"c\.jsonl: cannot be read as \.jsonl"),
+        ("c.parquet", "no parquet", r"c\.parquet: cannot be read as \.parquet"),
+        ("c.txt", "# nothing\n\n", r"c\.txt has no caption\. Write one per line"),
+        ("c.txt", "a dog\na dog\n", r"'a dog' is a duplicate, .*Remove one"),
+        ("c.xlsx", "", r"kind of file \(or \.txt\): unknown name '\.xlsx'\. Known: \.csv, \.jsonl, \.parquet, \.tsv"),
     ],
 )
-def test_an_invalid_file_is_refused_with_the_row(name: str, content: str | bytes, message: str, tmp_path: Path) -> None:
+def test_an_unsound_file_is_refused_by_its_row(name: str, content: str | bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=message) as caught:
@@ -92,6 +100,6 @@ def test_an_invalid_file_is_refused_with_the_row(name: str, content: str | bytes
     assert str(caught.value).startswith("params.yaml: prompts.captions: ")
 
 
-def test_a_missing_file_is_refused_with_its_path() -> None:
-    with pytest.raises(UserError, match=r"prompts\.captions: data/0_raw/prompts/none\.csv does not exist"):
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(UserError, match=r"prompts\.captions: there is no file data/0_raw/prompts/none\.csv"):
         read_captions("data/0_raw/prompts/none.csv")

@@ -40,7 +40,7 @@ def test_pairs_have_their_own_teacher_features_in_any_order_of_the_file(features
         image_MD=features.image_MD[::-1].copy(),
         text_MD=features.text_MD[::-1].copy(),
     )
-    (batch,) = replay_of(backwards, batch_size=4).draw(0)
+    (batch,) = replay_of(backwards, batch_size=4).sample(0)
     with torch.no_grad():
         torch.testing.assert_close(encode_images(CLIP, batch.images_MCHW), batch.teacher_image_MD)
         torch.testing.assert_close(encode_tokens(CLIP, batch.tokens_ML), batch.teacher_text_MD)
@@ -50,7 +50,7 @@ def test_pairs_have_their_own_teacher_features_in_any_order_of_the_file(features
 
 def test_every_pair_is_sampled_once_per_epoch(features: Features) -> None:
     replay = replay_of(features, batch_size=2)
-    images = torch.cat([replay.draw(iteration)[0].images_MCHW for iteration in range(2)])
+    images = torch.cat([replay.sample(iteration)[0].images_MCHW for iteration in range(2)])
     assert len(torch.unique(images, dim=0)) == 4
 
 
@@ -59,7 +59,7 @@ def test_batches_do_not_depend_on_the_number_of_cached_images(features: Features
         replay_of(features, batch_size=3, cache_budget=CacheBudget(size)) for size in (0, 2 * 3 * 16 * 16, 10**6)
     ]
     for iteration in range(5):
-        first, *others = (replay.draw(iteration)[0] for replay in replays)
+        first, *others = (replay.sample(iteration)[0] for replay in replays)
         assert all(torch.equal(first.images_MCHW, other.images_MCHW) for other in others)
 
 
@@ -70,4 +70,4 @@ def test_a_pair_without_features_is_refused_with_the_stage_to_run() -> None:
 
 
 def test_no_replay_has_no_batches() -> None:
-    assert NoReplay().draw(0) == ()
+    assert NoReplay().sample(0) == ()

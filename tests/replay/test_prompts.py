@@ -11,11 +11,11 @@ import pytest
 
 from gift_core.artifacts.prompts import VocabularyEntry, read_prompts, write_prompts
 from gift_core.config.experiment import PromptsConfig
+from gift_core.datasets.base_vocabulary import base_vocabulary
 from gift_core.errors import UserError
 from gift_core.replay.captions import Captions
 from gift_core.replay.prompts import STRATEGIES, sample_prompts
 from gift_core.seeds import seed_for
-from gift_core.tasks.vocabulary import base_vocabulary
 
 BASE = [VocabularyEntry("base", name, ("a photo of a {}.",)) for name in ("snowman", "spade", "heart")]
 VOCABULARY = [*BASE, VocabularyEntry("birds", "wren", ("a {}, a bird.", "the {}.", "my {}."))]

@@ -86,7 +86,7 @@ class Steps:
 
     def batch(self, task: str) -> ReplayBatch:
         """The first batch for a student that is not the teacher."""
-        (batch,) = self.load(task, tiny_clip(seed=7)).draw(0)
+        (batch,) = self.load(task, tiny_clip(seed=7)).sample(0)
         return batch
 
 
@@ -121,7 +121,7 @@ def test_without_replay_there_are_no_batches_and_source_json_is_constant(
         steps.teach(task)
         assert source_json(steps, task) == {"replay": "none", "read": {}}
         assert [file.name for file in (tmp_path / task).iterdir()] == [SOURCE]
-    assert REPLAYS["none"].load(tiny_clip(), steps.row.replay, steps.source("birds")).draw(0) == ()
+    assert REPLAYS["none"].load(tiny_clip(), steps.row.replay, steps.source("birds")).sample(0) == ()
 
 
 def test_synthetic_pairs_are_those_of_the_steps_shards(
@@ -337,7 +337,7 @@ def test_without_replay_losses_nothing_is_replayed(world: Layout, tmp_path: Path
     """EWC uses the pairs for the Fisher information only."""
     steps = fisher_steps(world, tmp_path, teachers, accumulate=False)
     steps.teach("birds")
-    assert steps.load("birds", tiny_clip()).draw(0) == ()
+    assert steps.load("birds", tiny_clip()).sample(0) == ()
 
 
 # replay.images: the row, the entry of source.json's `read`, and the file that is changed

@@ -54,14 +54,14 @@ def replay_of(
 
 def test_every_batch_comes_with_all_texts() -> None:
     for iteration in range(3):
-        (batch,) = replay_of().draw(iteration)
+        (batch,) = replay_of().sample(iteration)
         assert len(batch.images_MCHW) == len(batch.teacher_image_MD) == 2
         assert len(batch.tokens_ML) == len(batch.teacher_text_MD) == 3
         assert batch.prompt_ids_M.tolist() == [0, 1, 2]
 
 
 def test_the_teachers_features_are_those_of_the_images_and_texts_of_the_batch() -> None:
-    (batch,) = replay_of(batch_size=6).draw(0)
+    (batch,) = replay_of(batch_size=6).sample(0)
     with torch.no_grad():
         torch.testing.assert_close(encode_images(CLIP, batch.images_MCHW), batch.teacher_image_MD)
         torch.testing.assert_close(encode_tokens(CLIP, batch.tokens_ML), batch.teacher_text_MD)
@@ -69,25 +69,25 @@ def test_the_teachers_features_are_those_of_the_images_and_texts_of_the_batch() 
 
 
 def test_texts_are_trimmed_to_the_longest() -> None:
-    (batch,) = replay_of().draw(0)
+    (batch,) = replay_of().sample(0)
     assert CLIP.tokenizer(list(TEXTS)).shape[1] == 24
     assert batch.tokens_ML.shape[1] == 16
 
 
 def test_every_image_is_sampled_once_per_epoch() -> None:
-    images = torch.cat([replay_of().draw(iteration)[0].images_MCHW for iteration in range(3)])
+    images = torch.cat([replay_of().sample(iteration)[0].images_MCHW for iteration in range(3)])
     assert len(torch.unique(images, dim=0)) == 6
 
 
 def test_a_batch_depends_on_the_seed() -> None:
-    first, again, other = (replay_of(seed=seed).draw(2)[0].images_MCHW for seed in (1, 1, 2))
+    first, again, other = (replay_of(seed=seed).sample(2)[0].images_MCHW for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_batches_do_not_depend_on_the_number_of_cached_images() -> None:
     for iteration in range(5):
         ((found,), (expected,)) = (
-            replay.draw(iteration) for replay in (replay_of(cache_budget=CacheBudget(1000)), replay_of())
+            replay.sample(iteration) for replay in (replay_of(cache_budget=CacheBudget(1000)), replay_of())
         )
         assert torch.equal(found.images_MCHW, expected.images_MCHW)
         assert torch.equal(found.teacher_image_MD, expected.teacher_image_MD)

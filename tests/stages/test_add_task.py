@@ -17,11 +17,11 @@ from typer.testing import CliRunner, Result
 
 from gift_core.config.loading import load_config
 from gift_core.config.overlays import complete_text
+from gift_core.stage_graph import stages_of_step
 from stages.__main__ import app
-from stages.new_task import cells_of
 from tests.artifacts.damage import png, tree_hash
+from tests.datasets.folders import flat_birds, picture
 from tests.imports import ROOT
-from tests.tasks.folders import flat_birds, picture
 
 Add = Callable[..., Result]
 
@@ -62,7 +62,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_a_folder_becomes_the_last_task(root: Path, add: Add) -> None:
     output = add("birds", "--images", "data/0_raw/birds").output
-    assert "birds: 2 classes, 16 images to learn from, 4 to test on" in output
+    assert "birds: 2 classes, 16 training images, 4 test images" in output
     assert "  great tit      8     2" in output
     assert "+  birds:" in output
     config = load_config(root / "params.yaml")
@@ -80,7 +80,7 @@ def test_every_option_of_a_folder_is_written(root: Path, add: Add) -> None:
         "--test-fraction", "0.5", "--on-bad-image", "skip", "--class-names", "names.txt", "--shots", "3",
         "--learning-rate-factor", "0.5",
     ).output  # fmt: skip
-    assert "birds: 2 classes, 6 images to learn from, 10 to test on" in output
+    assert "birds: 2 classes, 6 training images, 10 test images" in output
     assert "  Zaunkönig      3     5" in output
     config = load_config(root / "params.yaml")
     assert config.tasks["birds"].model_dump() == {
@@ -107,7 +107,7 @@ def test_a_table_becomes_a_task(root: Path, add: Add) -> None:
         "birds", "--images", "data/0_raw/birds", "--table", "data/0_raw/birds/all.csv", "--image-column", "file",
         "--label-column", "bird",
     ).output  # fmt: skip
-    assert "birds: 2 classes, 16 images to learn from" in output
+    assert "birds: 2 classes, 16 training images" in output
     row = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))["tasks"]["birds"]
     assert row["source"] == "table"
     assert (row["table"], row["image_column"], row["label_column"]) == ("all.csv", "file", "bird")
@@ -124,7 +124,7 @@ def test_tars_become_a_task(root: Path, add: Add) -> None:
         "birds", "--images", "data/0_raw/tars", "--webdataset", "train-*.tar", "--webdataset-test", "test-*.tar",
         "--label", "txt",
     ).output  # fmt: skip
-    assert "birds: 2 classes, 6 images to learn from, 2 to test on" in output
+    assert "birds: 2 classes, 6 training images, 2 test images" in output
     assert load_config(root / "params.yaml").tasks["birds"].source == "webdataset"
 
 
@@ -139,7 +139,7 @@ def test_images_elsewhere_are_linked_or_copied_and_never_watched_outside(
 ) -> None:
     elsewhere = flat_birds(tmp_path_factory.mktemp("elsewhere"))
     message = refused(add, "owls", "--images", str(elsewhere))
-    assert f"--images {elsewhere}: lies outside data/0_raw" in message
+    assert f"--images {elsewhere}: is outside data/0_raw" in message
     assert "Add --link (a link in data/0_raw, nothing is copied) or --copy." in message
     add("owls", "--images", str(elsewhere), "--link")
     add("wrens", "--images", str(elsewhere), "--copy")
@@ -167,7 +167,7 @@ def test_a_params_yaml_that_cannot_be_written_leaves_no_link_and_no_copy(
     def full(path: Path) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("gift_core.tasks.adding.write_atomically", full)
+    monkeypatch.setattr("gift_core.datasets.new_task.write_atomically", full)
     add("owls", "--images", str(elsewhere), place, expect=1)
     assert tree_hash(root) == before
     assert not os.path.lexists(root / "data/0_raw/owls")
@@ -189,20 +189,20 @@ def test_a_second_call_with_the_same_name_is_refused(add: Add) -> None:
         (["birds", "--test-fraction", "1"], "params.yaml: tasks.birds.test_fraction"),
         (
             ["birds", "--shots", "9"],
-            "tasks.birds.shots: 9 shots cannot be drawn of class 'great tit', which has 8 images",
+            "tasks.birds.shots: 9 shots are more than class 'great tit' has (8 training images)",
         ),
         (["birds", "--learning-rate-factor", "0"], "params.yaml: sequence[6].learning_rate_factor"),
         (
             ["birds", "--class-names", "names.txt"],
             "--class-names names.txt: there is no such file, neither here nor in",
         ),
-        (["birds", "--class-names", "params.yaml"], "--class-names params.yaml: lies outside data/0_raw/birds"),
+        (["birds", "--class-names", "params.yaml"], "--class-names params.yaml: is outside data/0_raw/birds"),
         (["birds", "--table", "labels.csv"], "--table labels.csv: there is no such file"),
-        (["birds", "--label-column", "x"], "--label-column and --split-column belong to --table. Add it."),
-        (["birds", "--label", "txt"], "--webdataset-test and --label belong to --webdataset. Add it."),
+        (["birds", "--label-column", "x"], "--label-column and --split-column need --table. Add it."),
+        (["birds", "--label", "txt"], "--webdataset-test and --label need --webdataset. Add it."),
         (["birds", "--webdataset", "*.tar"], "tasks.birds.train: no file matches '*.tar'. There are no tars"),
-        (["birds", "--webdataset", "*.tar", "--table", "x.csv"], "--table and --webdataset name two sources"),
-        (["birds", "--copy"], "--copy: data/0_raw/birds lies in data/0_raw already. Leave --copy out."),
+        (["birds", "--webdataset", "*.tar", "--table", "x.csv"], "--table and --webdataset are two sources"),
+        (["birds", "--copy"], "--copy: data/0_raw/birds is already in data/0_raw. Remove --copy."),
         (["birds", "--params", "other.yaml"], "--params other.yaml: cannot be read"),
     ],
 )
@@ -215,8 +215,8 @@ def test_what_is_wrong_is_said_before_anything_is_written(arguments: list[str], 
     ("images", "expected"),
     [
         ("data/0_raw/brids", "--images data/0_raw/brids: there is no such folder"),
-        ("data/0_raw", "--images data/0_raw: holds all data sets. Name the folder of one of them."),
-        ("data/0_raw/birds/wren", "there are no images in its sub-folders"),
+        ("data/0_raw", "--images data/0_raw: this folder has all data sets. Name the folder of one of them."),
+        ("data/0_raw/birds/wren", "its sub-folders have no images"),
     ],
 )
 def test_a_wrong_folder_is_refused(images: str, expected: str, add: Add) -> None:
@@ -226,12 +226,12 @@ def test_a_wrong_folder_is_refused(images: str, expected: str, add: Add) -> None
 def test_a_link_never_replaces_a_folder_that_is_there(add: Add, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = flat_birds(tmp_path_factory.mktemp("elsewhere"))
     message = refused(add, "birds", "--images", str(elsewhere), "--copy")
-    assert "--copy: data/0_raw/birds is there already. Choose another name" in message
+    assert "--copy: data/0_raw/birds already exists. Choose another name" in message
 
 
 def test_link_and_copy_together_are_refused(add: Add) -> None:
     done = add("birds", "--images", "data/0_raw/birds", "--link", "--copy", expect=2)
-    assert "give --link or --copy, not both" in done.output
+    assert "give only one of --link and --copy" in done.output
 
 
 def test_numbers_as_class_names_are_pointed_out(root: Path, add: Add) -> None:
@@ -239,10 +239,10 @@ def test_numbers_as_class_names_are_pointed_out(root: Path, add: Add) -> None:
         for number in range(2):
             picture(root / "data/0_raw/digits" / label / f"{number}.png", (number, 0, 0))
     output = add("written", "--images", "data/0_raw/digits").output
-    assert "The names are numbers, which say little to CLIP: see --class-names" in output
+    assert "The class names are numbers, which mean little to CLIP. See --class-names." in output
 
 
-def test_the_cells_that_it_announces_are_those_that_dvc_then_has_more(root: Path, add: Add) -> None:
+def test_it_announces_the_stages_that_dvc_then_has_more(root: Path, add: Add) -> None:
     (root / "params.yaml").write_text(
         complete_text(ROOT / "presets" / "mini_compare.yaml"), encoding="utf-8"
     )  # methods of every kind
@@ -251,18 +251,19 @@ def test_the_cells_that_it_announces_are_those_that_dvc_then_has_more(root: Path
     dvc = [sys.executable, "-m", "dvc"]
     subprocess.run([*dvc, "init", "--no-scm", "--quiet"], cwd=root, env=environment, check=True)
 
-    def cells() -> set[str]:
+    def stages() -> set[str]:
         listed = [*dvc, "stage", "list", "--name-only"]
         return set(
             subprocess.run(listed, cwd=root, env=environment, check=True, capture_output=True, text=True).stdout.split()
         )
 
-    before = cells()
+    before = stages()
     output = add("birds", "--images", "data/0_raw/birds").output
-    announced = list(cells_of(load_config(root / "params.yaml"), "birds"))
-    assert cells() - before == set(announced) - {"report"}
+    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    announced = stages_of_step(ROOT, params, "birds")
+    assert stages() - before == set(announced) - {"check", "report"}
     assert len(announced) == len(set(announced))
-    assert all(cell in output for cell in announced)
+    assert all(stage in output for stage in announced)
 
 
 def test_the_command_does_not_load_torch(root: Path, project: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from gift_core.tasks.catalogue.row import catalogue_names, catalogue_row
+from gift_core.datasets.catalogue.row import catalogue_names, catalogue_row
 from stages.__main__ import app
-from tests.imports import ROOT, closure, imported_modules
-from tests.tasks.catalogue.trees import make_tree
+from tests.datasets.catalogue.trees import make_tree
 
 RUNNER = CliRunner()
 Written = Callable[[dict[str, Any]], Path]
@@ -98,7 +99,7 @@ def test_fetch_leaves_what_is_complete_alone(
 ) -> None:
     make_tree("stanford_cars", tmp_path / "data" / "0_raw" / "stanford_cars")
     small = catalogue_row("stanford_cars", "tests").model_copy(update={"counts": {"train": 196, "test": 196}})
-    monkeypatch.setattr("gift_core.tasks.catalogue.needed.catalogue_row", lambda name, place: small)
+    monkeypatch.setattr("gift_core.datasets.catalogue.status.catalogue_row", lambda name, place: small)
     result = gift("fetch", "--all", tasks={"cars": row("stanford_cars")})
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "stanford_cars: complete")
 
@@ -110,7 +111,7 @@ def test_verify_names_the_offenders(gift: Callable[..., Result], tmp_path: Path)
     result = gift("verify", "dtd")
     assert result.exit_code == 1
     assert "dtd: 94 of 1,880 training images" in result.stdout
-    assert "dtd: train: 94 images, 2 to 2 a class, median 2" in result.stdout
+    assert "dtd: train: 94 images, 2 to 2 per class, median 2" in result.stdout
     assert f"dtd: 1 images cannot be decoded: images/banded/{images[0].name} (not an image)" in result.stdout
     assert "not as published: dtd" in result.stderr
 
@@ -131,7 +132,12 @@ def test_fetch_says_what_to_name(arguments: tuple[str, ...], said: str, gift: Ca
     assert result.exit_code == 1 and said in result.stderr
 
 
-def test_status_loads_neither_torch_nor_torchvision() -> None:
-    used = closure(ROOT / "stages" / "data_status.py", until=("gift_core/config/",))
-    imported = {name.split(".")[0] for file in used for name in imported_modules(file)}
-    assert not imported & {"torch", "torchvision"}
+def test_status_loads_neither_torch_nor_torchvision(tmp_path: Path, project: Path) -> None:
+    make_tree("dtd", tmp_path / "data" / "0_raw" / "dtd")
+    program = """
+import sys
+from stages.__main__ import app
+app(["data", "status", "dtd", "--root", sys.argv[1]], standalone_mode=False)
+assert not {"torch", "torchvision"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=project, check=True, capture_output=True)

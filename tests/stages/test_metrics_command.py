@@ -206,33 +206,32 @@ BAD_ROWS = {
     "two accuracies": (rows_of().assign(top1_percent=50), "there are both top1 and top1_percent. Keep one"),
     "percent as fractions": (
         PERCENT,
-        "rows.csv: row 1, column top1: 75 should be from 0 to 1. It looks like percent: name the column top1_percent.",
+        "rows.csv: line 2, column top1: 75 should be from 0 to 1. It looks like percent: name the column top1_percent.",
     ),
-    "too large": (changed(2, "top1", 177.5), "rows.csv: row 3, column top1: 177.5 should be from 0 to 1. Correct it."),
-    "below 0": (changed(2, "top1", -0.5), "row 3, column top1: -0.5 should be from 0 to 1. Correct it."),
+    "too large": (changed(2, "top1", 177.5), "rows.csv: line 4, column top1: 177.5 should be from 0 to 1. Correct it."),
+    "below 0": (changed(2, "top1", -0.5), "line 4, column top1: -0.5 should be from 0 to 1. Correct it."),
     "over 100 percent": (
         PERCENT.assign(top1_percent=[50, 100, 101, 5]).drop(columns="top1"),
-        "row 3, column top1_percent: 101 should be from 0 to 100",
+        "line 4, column top1_percent: 101 should be from 0 to 100",
     ),
-    "text": (changed(1, "top1", "good"), "rows.csv: row 2, column top1: 'good' is not a number"),
-    "percent sign": (changed(1, "top1", "75%"), "row 2, column top1: '75%' is not a number. Write one, with a point"),
-    "nan": (changed(1, "top1", "nan"), "row 2, column top1: 'nan' is not a number"),
-    "infinite": (changed(1, "top1", "inf"), "row 2, column top1: 'inf' is not a number"),
-    "empty number": (changed(1, "step", ""), "row 2, column step: '' is not a number"),
-    "empty name": (changed(1, "method", " "), "row 2, column method: is empty"),
-    "half a step": (changed(1, "step", 0.5), "row 2, column step: 0.5 is not a step. Count from 0"),
-    "step below -1": (changed(1, "step", -2), "row 2, column step: -2 is not a step"),
+    "text": (changed(1, "top1", "good"), "rows.csv: line 3, column top1: 'good' is not a number"),
+    "percent sign": (changed(1, "top1", "75%"), "line 3, column top1: '75%' is not a number. Write one, with a point"),
+    "nan": (changed(1, "top1", "nan"), "line 3, column top1: 'nan' is not a number"),
+    "infinite": (changed(1, "top1", "inf"), "line 3, column top1: 'inf' is not a number"),
+    "empty number": (changed(1, "step", ""), "line 3, column step: is empty. Fill it in"),
+    "empty name": (changed(1, "method", " "), "line 3, column method: is empty"),
+    "half a step": (changed(1, "step", 0.5), "line 3, column step: 0.5 is not a step. Count from 0"),
+    "step below -1": (changed(1, "step", -2), "line 3, column step: -2 is not a step"),
     "decimal comma": (
         "method,step,trained_task,eval_task,top1_percent\ngift,0,pets,pets,77,3\n",
-        "row 1: 6 values, but the header has 5. Separate values by commas, and write numbers with a point.",
+        "line 2: 6 values, but the header has 5. Put texts that contain ',' in quotes, and write numbers with a point.",
     ),
-    "semicolons": (rows_of().to_csv(index=False, sep=";"), "column 'method' is missing."),
-    "a column twice": ("method,step,step,trained_task,eval_task,top1\n", "column 'step' comes twice. Keep one"),
+    "a column twice": ("method,step,step,trained_task,eval_task,top1\n", "column 'step' is a duplicate. Keep one"),
     "no rows": (rows_of()[:0], "rows.csv: no rows. Give a file"),
-    "nothing at all": ("", "rows.csv: is empty. Give it a header"),
+    "nothing at all": ("", "rows.csv: is empty. Give it the columns method, trained_task, eval_task and step"),
     "row given twice": (
         pd.concat([rows_of(), rows_of()[:1]]),
-        "rows.csv: row 1 and rows.csv: row 5: both give gift, step 0, on pets. Keep one of them.",
+        "rows.csv: line 2 and rows.csv: line 6: both give gift, step 0, on pets. Keep one of them.",
     ),
     "row missing": (
         rows_of().drop(2),
@@ -255,9 +254,9 @@ BAD_ROWS = {
     ),
     "unknown protocol": (
         rows_of().assign(protocol=["class_incremental", "class-incremental"] * 2),
-        "row 2, column protocol: unknown protocol 'class-incremental'. Did you mean 'class_incremental'?",
+        "line 3, column protocol: unknown protocol 'class-incremental'. Did you mean 'class_incremental'?",
     ),
-    "empty protocol": (rows_of().assign(protocol=""), "row 1, column protocol: is empty. Write a name there."),
+    "empty protocol": (rows_of().assign(protocol=""), "line 2, column protocol: is empty. Fill it in"),
     "class-incremental on a single task": (
         pd.concat([curve_of()[:2], curve_of()[2:].assign(eval_task="classes_0")]),
         "accuracies of cil: class_incremental, but step 2 trained classes_2 and its eval_task is classes_0. Write",
@@ -286,9 +285,14 @@ def test_an_error_has_the_location_of_the_bad_row_and_a_remedy(
 def test_an_error_names_both_files_that_give_a_row(tmp_path: Path) -> None:
     rows_of().to_csv(tmp_path / "a.csv", index=False)
     rows_of()[2:].to_parquet(tmp_path / "b.parquet")
-    assert f"{tmp_path / 'a.csv'}: row 3 and {tmp_path / 'b.parquet'}: row 1: both give gift, step 1" in refused(
+    assert f"{tmp_path / 'a.csv'}: line 4 and {tmp_path / 'b.parquet'}: row 1: both give gift, step 1" in refused(
         tmp_path
     )
+
+
+def test_semicolons_and_tabs_separate_values_too(csv: Csv) -> None:
+    for separator in ";\t":
+        assert computed(csv(rows_of().to_csv(index=False, sep=separator))) == {"gift": BY_HAND}
 
 
 def test_many_missing_rows_are_counted(csv: Csv, project: Path) -> None:

@@ -1,0 +1,235 @@
+"""Tables and lists that people write: CSV, TSV, Parquet and JSON lines as texts, and text files with an entry per line.
+
+Every error names the file, the row and the column, and says what to do.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gift_core.errors import UserError, did_you_mean, lookup
+
+SEPARATORS = ",;\t"
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """The columns that a table may have.
+
+    `keys`: {column: the key of params.yaml that names it}. `may_be_empty`: columns whose cells may be empty.
+    `refuse_others`: whether any other column is an error; otherwise it is ignored.
+    """
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    keys: Mapping[str, str] = field(default_factory=dict)
+    may_be_empty: Collection[str] = ()
+    refuse_others: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return (*self.required, *self.optional)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table. `position` is "line 4" in a text file, whose header is line 1, and "row 3" in Parquet."""
+
+    position: str
+    cells: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """The names of all columns, those of the schema, and the rows. Cells are texts without spaces around them."""
+
+    header: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: Sequence[Row]
+
+
+def read_table_file(path: Path, schema: TableSchema, *, location: str = "") -> TextTable:
+    """Returns the table with all values as texts: 3 and 3.0 of Parquet become "3", missing values "".
+
+    CSV may be separated by commas, semicolons or tabs, whichever the header has most. Blank lines are skipped.
+    `location` begins the error messages; it is the key of params.yaml that names the file.
+
+    Raises:
+        UserError: the file is unreadable or has no header, a required column is missing, a column is a duplicate or
+            unknown, a row has more or fewer cells than the header, or a cell is empty that should not be.
+    """
+    prefix = _prefix(path, location)
+    read = lookup(READERS, path.suffix.lower(), f"{prefix}: kind of table")
+    try:
+        header, rows = read(path, None if schema.refuse_others else schema.columns)
+        _require_columns(path, header, schema, location)
+        columns = tuple(name for name in schema.columns if name in header)
+        table = TextTable(tuple(header), columns, list(rows))
+    except _RowError as error:
+        raise UserError(f"{prefix}: {error}") from None
+    except (OSError, ValueError, csv.Error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        what = f"cannot be read as {path.suffix.lower()} ({reason})"
+        raise UserError(f"{prefix}: {what}. Save it again, text as UTF-8.") from None
+    for row in table.rows:
+        for column in table.columns:
+            if not row.cells[column] and column not in schema.may_be_empty:
+                raise empty_cell(path, row, column, location=location)
+    return table
+
+
+def empty_cell(path: Path, row: Row, column: str, *, location: str = "") -> UserError:
+    """Returns the error for a cell that should not be empty."""
+    where = f"{_prefix(path, location)}: {row.position}, column {column}"
+    return UserError(f"{where}: is empty. Fill it in, or remove the row.")
+
+
+def text_lines(path: Path, location: str) -> list[str]:
+    """Returns the lines of a UTF-8 text file without spaces around them. Empty lines and lines with # are skipped.
+
+    UserError, beginning with `location`, for a file that cannot be read.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{location}: {path} cannot be read ({error}). Save it as UTF-8 text.") from None
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def distinct_lines(path: Path, location: str, *, noun: str) -> tuple[str, ...]:
+    """Returns the lines as `text_lines` does. UserError if there are none, or for a duplicate.
+
+    `noun` says what a line is.
+    """
+    entries = tuple(text_lines(path, location))
+    if not entries:
+        raise UserError(f"{location}: {path} has no {noun}. Write one per line.")
+    duplicates = sorted(entry for entry, count in Counter(entries).items() if count > 1)
+    if duplicates:
+        what = f"{duplicates[0]!r} is a duplicate, so it would be sampled more often than the others"
+        raise UserError(f"{location}: {path}: {what}. Remove one.")
+    return entries
+
+
+def _prefix(path: Path, location: str) -> str:
+    return f"{location}: {path}" if location else str(path)
+
+
+def _require_columns(path: Path, header: Sequence[str], schema: TableSchema, location: str) -> None:
+    prefix = _prefix(path, location)
+    if not header:
+        columns = " and ".join(filter(None, [", ".join(schema.required[:-1]), schema.required[-1]]))
+        raise UserError(f"{prefix}: is empty. Give it the columns {columns}, and at least one row.")
+    for name in schema.required:
+        if name not in header:
+            at = _prefix(path, schema.keys.get(name, location))
+            raise UserError(f"{at}: column {name!r} is missing. {did_you_mean(name, header)}")
+    for name in header:
+        if name not in schema.columns and schema.refuse_others:
+            raise UserError(f"{prefix}: unknown column {name!r}. {did_you_mean(name, schema.columns)} Remove it.")
+        if name in schema.columns and list(header).count(name) > 1:
+            raise UserError(f"{prefix}: column {name!r} is a duplicate. Keep one of them.")
+
+
+Content = tuple[list[str], Iterator[Row]]  # the header, and the rows, which are read after the header was checked
+
+
+class _RowError(Exception):
+    """A row that is wrong in itself: where, what and the remedy."""
+
+
+def _read_csv(path: Path, wanted: Collection[str] | None) -> Content:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        text = file.read()
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    separator = max(SEPARATORS, key=first.count)
+    lines = _split_lines(text, separator)
+    _, header = next(lines, ("", []))
+    return header, _csv_rows(header, lines, separator, wanted)
+
+
+def _split_lines(text: str, separator: str) -> Iterator[tuple[str, list[str]]]:
+    """Yields (position, cells) of the lines that are not blank. A quoted cell may contain line breaks."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+    line = 1
+    for cells in reader:
+        start, line = line, reader.line_num + 1
+        texts = [cell.strip() for cell in cells]
+        if len(texts) > 1 or any(texts):
+            yield f"line {start}", texts
+
+
+def _csv_rows(
+    header: Sequence[str], lines: Iterable[tuple[str, list[str]]], separator: str, wanted: Collection[str] | None
+) -> Iterator[Row]:
+    for position, texts in lines:
+        if len(texts) != len(header):
+            what = f"{position}: {len(texts)} values, but the header has {len(header)}"
+            remedy = f"Put texts that contain {separator!r} in quotes, and write numbers with a point"
+            raise _RowError(f"{what}. {remedy}.")
+        named = zip(header, texts, strict=True)
+        yield Row(position, {name: text for name, text in named if wanted is None or name in wanted})
+
+
+def _read_json_lines(path: Path, wanted: Collection[str] | None) -> Content:
+    records: dict[str, dict[str, Any]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
+        if line.strip():
+            record = json.loads(line)
+            if not isinstance(record, dict):
+                raise _RowError(f"line {number}: should be an object, it is {line.strip()}. Write {{column: value}}.")
+            records[f"line {number}"] = record
+    header = list(dict.fromkeys(name for record in records.values() for name in record))
+    columns = [name for name in header if wanted is None or name in wanted]
+    return header, (_typed_row(position, record, columns) for position, record in records.items())
+
+
+def _read_parquet(path: Path, wanted: Collection[str] | None) -> Content:
+    """Reads the stored columns, including those that pandas would make the index."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+    except pa.ArrowException as error:
+        raise ValueError(str(error)) from None
+    header = [str(name) for name in file.schema_arrow.names]
+    columns = [name for name in header if wanted is None or name in wanted]
+
+    def rows() -> Iterator[Row]:
+        for number, record in enumerate(file.read(columns=columns).to_pylist(), 1):
+            yield _typed_row(f"row {number}", record, columns)
+
+    return header, rows()
+
+
+def _typed_row(position: str, record: Mapping[str, Any], columns: Sequence[str]) -> Row:
+    return Row(position, {name: _text(record.get(name), position, name) for name in columns})
+
+
+def _text(value: Any, position: str, column: str) -> str:
+    """A whole number is written without ".0": columns with missing values hold it as a float."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, list | dict | tuple | bytes):
+        raise _RowError(f"{position}, column {column}: should be a text or a number, it is {value!r}. Correct it.")
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+READERS: Mapping[str, Callable[[Path, Collection[str] | None], Content]] = {
+    ".csv": _read_csv,
+    ".tsv": _read_csv,
+    ".jsonl": _read_json_lines,
+    ".parquet": _read_parquet,
+}

@@ -1,0 +1,56 @@
+"""The base vocabulary: the class names that stand for what the pre-trained model knows."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from gift_core.artifacts.table_files import distinct_lines
+from gift_core.errors import UserError, did_you_mean
+
+KEY = "params.yaml: prompts.base_vocabulary"
+
+
+def base_vocabulary(name: str) -> tuple[str, ...]:
+    """Returns the class names of a vocabulary: mini, imagenet, none, or the lines of a UTF-8 text file.
+
+    Empty lines of a file and lines that begin with # are skipped. UserError for an unknown name, and for a file that is
+    empty, unreadable or has duplicates.
+    """
+    if name in VOCABULARIES:
+        return VOCABULARIES[name]()
+    path = Path(name)
+    if not path.is_file():
+        hint = did_you_mean(name, VOCABULARIES)
+        raise UserError(f"{KEY}: {name!r} is neither a vocabulary nor a text file. {hint} Or write a file's path.")
+    return distinct_lines(path, KEY, noun="name")
+
+
+def _mini() -> tuple[str, ...]:
+    from gift_core.mini.world import base_vocabulary as names
+
+    return tuple(names())
+
+
+def _imagenet() -> tuple[str, ...]:
+    """The 1,000 ImageNet class names that CLIP's authors curated, as open_clip ships them.
+
+    They are read from open_clip's source, because importing open_clip imports torch, which takes seconds.
+    """
+    package = find_spec("open_clip")
+    if package is None or package.origin is None:
+        raise UserError(f"{KEY}: 'imagenet' comes with open_clip, which is not installed. Run: make setup")
+    source = Path(package.origin).with_name("zero_shot_metadata.py").read_text(encoding="utf-8")
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "IMAGENET_CLASSNAMES":
+            return tuple(ast.literal_eval(statement.value))
+    raise UserError(f"{KEY}: this open_clip has no IMAGENET_CLASSNAMES. Install the pinned version: make setup")
+
+
+VOCABULARIES: Mapping[str, Callable[[], tuple[str, ...]]] = {
+    "mini": _mini,
+    "imagenet": _imagenet,
+    "none": lambda: (),
+}

@@ -1,0 +1,111 @@
+"""Downloads data sets from where they are published, or says how to get them by hand."""
+
+from __future__ import annotations
+
+import socket
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from gift_core.artifacts.atomic import build_folder, require_free_bytes
+from gift_core.datasets.catalogue.inventory import take_inventory
+from gift_core.datasets.catalogue.row import CatalogueRow
+from gift_core.errors import UserError
+
+TIMEOUT_S = 60.0  # without an answer from the server
+_PACKED = (".gz", ".tgz", ".zip")
+# Raised by urllib, http and the unpackers. torchvision raises RuntimeError for a wrong checksum.
+_FAILURES = (OSError, RuntimeError, HTTPException, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+
+
+def fetch(row: CatalogueRow, path: Path) -> None:
+    """Downloads and unpacks the data set into `path`. Does nothing if it is already complete.
+
+    Raises:
+        UserError: the data set cannot be downloaded by a program (the message says what to get and where to put it),
+            the disk is too small, `path` has other files, or the network fails. After an error nothing is left behind.
+    """
+    if take_inventory(row, path).state == "complete":
+        return
+    location = f"gift data fetch {row.name}"
+    if row.fetch == "by_hand":
+        raise UserError(f"{location}: {row.title} cannot be downloaded by a program. {how_to_get(row, path)}")
+    _require_empty(path, location)
+    require_free_bytes(path, row.unpacked_bytes + sum(archive.bytes for archive in row.archives), location)
+    with build_folder(path.resolve()) as unfinished:
+        with _plain_errors(row, path, location):
+            _download(row, unfinished)
+        _remove_archives(row, unfinished)
+        found = take_inventory(row, unfinished)
+        if found.state != "complete":
+            what = f"the unpacked data set is {found.state}: {'; '.join(found.faults)}"
+            raise UserError(f"{location}: {what}. {how_to_get(row, path)}")
+
+
+def how_to_get(row: CatalogueRow, path: Path) -> str:
+    """Returns a few lines that say which archives to get, from where, and where to put their content."""
+    archives = (f"  {each.name} ({-(-each.bytes // 10**6):,} MB) {each.url or ''}".rstrip() for each in row.archives)
+    terms = (f"  page: {row.page}", f"  license: {row.license}")
+    return "\n".join((row.by_hand or "By hand:", *archives, *terms, f"  unpack to: {path}/{row.layout}"))
+
+
+def _download(row: CatalogueRow, folder: Path) -> None:
+    if row.fetch == "torchvision":
+        _torchvision_classes()[row.name](folder, download=True)
+        return
+    from torchvision.datasets.utils import download_and_extract_archive
+
+    for archive in row.archives:
+        download_and_extract_archive(archive.url, folder, filename=archive.name, md5=archive.md5)
+
+
+def _torchvision_classes() -> Mapping[str, Callable[..., Any]]:
+    from torchvision import datasets
+
+    return {
+        "aircraft": datasets.FGVCAircraft,
+        "caltech101": datasets.Caltech101,
+        "cifar100": datasets.CIFAR100,
+        "dtd": datasets.DTD,
+        "eurosat": datasets.EuroSAT,
+        "flowers": datasets.Flowers102,
+        "food": datasets.Food101,
+        "mnist": datasets.MNIST,
+        "oxford_pet": datasets.OxfordIIITPet,
+    }
+
+
+@contextmanager
+def _plain_errors(row: CatalogueRow, path: Path, location: str) -> Iterator[None]:
+    """Sets a timeout, and turns what a download can raise into one UserError."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT_S)
+    try:
+        yield
+    except _FAILURES as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        what = f"{row.archive_names} could not be downloaded and unpacked ({reason})"
+        raise UserError(f"{location}: {what}. Try again later. {how_to_get(row, path)}") from None
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _require_empty(path: Path, location: str) -> None:
+    """Raises UserError if `path` has files, which a download would replace."""
+    if path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir()):
+        what = f"{path} has files already, but not the complete data set"
+        raise UserError(f"{location}: {what}. See `gift data status`, then complete it or move it away.")
+
+
+def _remove_archives(row: CatalogueRow, folder: Path) -> None:
+    """Removes the archives after unpacking, so that the data set is stored and hashed only once."""
+    for archive in row.archives:
+        if archive.name.endswith(_PACKED):
+            for depth in ("", "*/", "*/*/"):
+                for file in folder.glob(f"{depth}{archive.name}"):
+                    file.unlink()

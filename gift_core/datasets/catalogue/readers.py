@@ -1,0 +1,233 @@
+"""Readers of the official archives, one per data set. They list the images of the unpacked folder and decode none."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import json
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gift_core.datasets.catalogue.contents import (
+    Contents,
+    Pair,
+    contents_of,
+    list_arrays,
+    list_classes,
+    read_mat,
+    read_rows,
+    reading,
+    split_80_20,
+)
+from gift_core.datasets.dataset import Sample
+
+
+def read_aircraft(folder: Path) -> Contents:
+    """FGVC-Aircraft: lists of variants with one image per line, "<number> <variant>"."""
+
+    def split(name: str) -> list[Pair]:
+        path = folder / "data" / f"images_variant_{name}.txt"
+        with reading(path):
+            rows = [line.split(" ", 1) for line in read_rows(path)]
+            return [(variant, f"data/images/{number}.jpg") for number, variant in rows]
+
+    return contents_of(folder, train=split("train"), test=split("test"))
+
+
+def read_caltech101(folder: Path) -> Contents:
+    """Caltech-101: one folder per class, and one of background images that is not a class.
+
+    Split 80/20 in torchvision's order: classes by name, images by number.
+    """
+    images = "101_ObjectCategories"
+    pairs = [(label, f"{images}/{name}") for label, name in list_classes(folder / images, "image_*.jpg")]
+    train, test = split_80_20([pair for pair in pairs if pair[0] != "BACKGROUND_Google"])
+    return contents_of(folder, train=train, test=test)
+
+
+def read_cifar100(folder: Path) -> Contents:
+    """CIFAR-100: three Python 2 pickles. The labels are the fine ones."""
+    meta = folder / "meta"
+    with reading(meta):
+        names: list[str] = _unpickle(meta)["fine_label_names"]
+
+    def split(path: Path) -> list[Sample]:
+        with reading(path):
+            batch = _unpickle(path)
+            images = batch["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # rows of 1024 red, green, blue
+            labels = [_cifar_name(label, names) for label in batch["fine_labels"]]
+            return list_arrays(images, labels, file=path.name)
+
+    return Contents(split(folder / "train"), split(folder / "test"))
+
+
+def _cifar_name(label: int, names: list[str]) -> str:
+    """The name of the label, or the number itself, which is then reported as an unknown class."""
+    return names[label] if 0 <= label < len(names) else str(label)
+
+
+_RECONSTRUCT = np.empty(0).__reduce__()[0]  # what builds a pickled array; its module differs between NumPy versions
+_ALLOWED = {
+    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): codecs.encode,
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Builds arrays, texts and lists, and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no CIFAR file needs")
+        return _ALLOWED[module, name]
+
+
+def _unpickle(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        content: dict[str, Any] = _Unpickler(file, encoding="latin1").load()
+    return content
+
+
+def read_dtd(folder: Path) -> Contents:
+    """Describable Textures: lists with one image per line, "<class>/<file>". The first of ten partitions is used."""
+
+    def split(name: str) -> list[Pair]:
+        path = folder / "labels" / f"{name}1.txt"
+        with reading(path):
+            return [(line.split("/")[0], f"images/{line}") for line in read_rows(path)]
+
+    return contents_of(folder, train=split("train"), test=split("test"))
+
+
+def read_eurosat(folder: Path) -> Contents:
+    """EuroSAT: one folder per class. Split 80/20 in torchvision's order: by class, by name (1, 10, 100, 1000, 2)."""
+    train, test = split_80_20(list_classes(folder, "*.jpg"))
+    return contents_of(folder, train=train, test=test)
+
+
+def read_flowers(folder: Path) -> Contents:
+    """Oxford Flowers-102: labels 1 to 102 in imagelabels.mat, the image numbers of the splits in setid.mat."""
+    labels_path, splits_path = folder / "imagelabels.mat", folder / "setid.mat"
+    with reading(labels_path):
+        labels: list[int] = np.atleast_1d(read_mat(labels_path)["labels"]).tolist()
+
+    def split(numbers: np.ndarray) -> list[Pair]:
+        counted_from_1 = np.atleast_1d(numbers).tolist()
+        return [(str(labels[number - 1]), f"jpg/image_{number:05d}.jpg") for number in counted_from_1]
+
+    with reading(splits_path):
+        splits = read_mat(splits_path)
+        train, test = split(splits["trnid"]), split(splits["tstid"])
+    return contents_of(folder, train=train, test=test)
+
+
+def read_food(folder: Path) -> Contents:
+    """Food-101: one JSON file per split, {class: [image without .jpg, ...]}."""
+
+    def split(name: str) -> list[Pair]:
+        path = folder / "meta" / f"{name}.json"
+        with reading(path):
+            classes = json.loads(path.read_text(encoding="utf-8"))
+            return [(label, f"images/{image}.jpg") for label, images in classes.items() for image in images]
+
+    return contents_of(folder, train=split("train"), test=split("test"))
+
+
+def read_mnist(folder: Path) -> Contents:
+    """MNIST: IDX files, unpacked or gzipped. The labels are the digits."""
+
+    def split(name: str) -> list[Sample]:
+        images = _read_idx(folder / f"{name}-images-idx3-ubyte", dimensions=3)
+        labels = _read_idx(folder / f"{name}-labels-idx1-ubyte", dimensions=1)
+        with reading(folder / f"{name}-labels-idx1-ubyte"):
+            return list_arrays(images, [str(label) for label in labels.tolist()], file=f"{name}-images-idx3-ubyte")
+
+    return Contents(split("train"), split("t10k"))
+
+
+def _read_idx(path: Path, *, dimensions: int) -> np.ndarray:
+    """Two zero bytes, the type, the number of dimensions, their lengths as big-endian 32-bit numbers, then the data."""
+    uint8 = 8  # the type byte
+    with reading(path):
+        data = path.read_bytes() if path.is_file() else gzip.decompress(path.with_name(f"{path.name}.gz").read_bytes())
+        header = 4 + 4 * dimensions
+        if data[:4] != bytes([0, 0, uint8, dimensions]):
+            raise ValueError(f"it should begin with 0, 0, {uint8}, {dimensions}, it begins with {list(data[:4])}")
+        shape = np.frombuffer(data[4:header], ">u4").tolist()
+        array: np.ndarray = np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+        return array
+
+
+def read_oxford_pet(folder: Path) -> Contents:
+    """Oxford-IIIT Pet: lists with one image per line, "<breed>_<number> <class> <species> <breed of the species>"."""
+
+    def split(name: str) -> list[Pair]:
+        path = folder / "annotations" / f"{name}.txt"
+        with reading(path):
+            images = [line.split()[0] for line in read_rows(path)]
+            return [(image.rsplit("_", 1)[0], f"images/{image}.jpg") for image in images]
+
+    return contents_of(folder, train=split("trainval"), test=split("test"))
+
+
+def read_stanford_cars(folder: Path) -> Contents:
+    """Stanford Cars: classes 1 to 196 in one MATLAB file per split."""
+
+    def split(images: str, annotations: Path) -> list[Pair]:
+        if (folder / images / images).is_dir():  # as Kaggle's copy unpacks
+            images = f"{images}/{images}"
+        with reading(annotations):
+            rows = np.atleast_1d(read_mat(annotations)["annotations"])
+            return [(str(int(row["class"])), f"{images}/{row['fname']}") for row in rows]
+
+    train = split("cars_train", folder / "devkit" / "cars_train_annos.mat")
+    test = split("cars_test", folder / "cars_test_annos_withlabels.mat")
+    return contents_of(folder, train=train, test=test)
+
+
+def read_sun397(folder: Path) -> Contents:
+    """SUN397: <letter>/<class>, for some classes one folder deeper: a/abbey, a/apse/indoor. Split 80/20 by path.
+
+    differs: torchvision lists the images in the order of the file system, which differs between machines.
+    """
+    pairs: list[Pair] = []
+    for parent, _, files in os.walk(folder, followlinks=True):
+        path = Path(parent).relative_to(folder)
+        images = (file for file in files if file.startswith("sun_") and file.endswith(".jpg"))
+        pairs += [("/".join(path.parts[1:]), f"{path.as_posix()}/{file}") for file in images]
+    train, test = split_80_20(sorted(pairs, key=lambda pair: pair[1]))
+    return contents_of(folder, train=train, test=test)
+
+
+def read_tinyimagenet(folder: Path) -> Contents:
+    """Tiny ImageNet: train/<wnid>/images, and val with a table of its labels, which is used as the test split."""
+    train = [(label, f"train/{name}") for label, name in list_classes(folder / "train", "images/*.JPEG")]
+    path = folder / "val" / "val_annotations.txt"
+    with reading(path):
+        rows = [line.split("\t")[:2] for line in read_rows(path)]  # file, wnid, then a box
+        test = [(label, f"val/images/{file}") for file, label in rows]
+    return contents_of(folder, train=train, test=test)
+
+
+READERS: Mapping[str, Callable[[Path], Contents]] = {
+    "aircraft": read_aircraft,
+    "caltech101": read_caltech101,
+    "cifar100": read_cifar100,
+    "dtd": read_dtd,
+    "eurosat": read_eurosat,
+    "flowers": read_flowers,
+    "food": read_food,
+    "mnist": read_mnist,
+    "oxford_pet": read_oxford_pet,
+    "stanford_cars": read_stanford_cars,
+    "sun397": read_sun397,
+    "tinyimagenet": read_tinyimagenet,
+}

@@ -1,0 +1,112 @@
+"""A row of the catalogue: what is known about a data set before it is downloaded. The rows are rows/<name>.yaml."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import yaml
+from pydantic import Field
+
+from gift_core.config.section import Count, Section, Template, Text
+from gift_core.config.tasks import ClassSliceConfig
+from gift_core.errors import UserError, did_you_mean, lookup
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
+
+Texts = Annotated[tuple[Text, ...], Field(min_length=1)]
+
+
+class Archive(Section):
+    """A published file of the data set. `url` is None if it is not available under a lasting link."""
+
+    name: Text
+    bytes: Count
+    url: Text | None = None
+    md5: Text | None = None
+
+
+class CatalogueRow(Section):
+    """One data set.
+
+    `folders`: where below the task's path the content of the archive may be, torchvision's location first.
+    `required_files`: what must be there, plain or with .gz. `fetch`: by torchvision's downloader, from the archive's
+    url, or by hand; then `by_hand` says how. `classes`: {the data set's own label: class name} in label order.
+    """
+
+    name: Text
+    title: Text
+    page: Text
+    license: Text
+    split: Text
+    counts: dict[Text, Count]
+    fetch: Literal["torchvision", "archive", "by_hand"]
+    by_hand: Text | None = None
+    archives: Annotated[tuple[Archive, ...], Field(min_length=1)]
+    unpacked_bytes: Count
+    folders: Texts
+    required_files: Texts
+    layout: Text
+    templates: Annotated[tuple[Template, ...], Field(min_length=1)]
+    classes: Annotated[dict[Text, Text], Field(min_length=2)]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The class names in the order of the labels."""
+        return tuple(self.classes.values())
+
+    @property
+    def archive_names(self) -> str:
+        """The names of the archives in one line."""
+        return ", ".join(archive.name for archive in self.archives)
+
+
+def catalogue_names() -> tuple[str, ...]:
+    """Returns the names of all data sets, sorted."""
+    return tuple(sorted(row.name.removesuffix(".yaml") for row in _rows().iterdir() if row.name.endswith(".yaml")))
+
+
+def catalogue_row(name: str, location: str) -> CatalogueRow:
+    """Returns the row of data set `name`. UserError, beginning with `location`, for an unknown name."""
+    lookup(dict.fromkeys(catalogue_names()), name, location)
+    return _read_row(name)
+
+
+@cache
+def _read_row(name: str) -> CatalogueRow:
+    text = _rows().joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    # through JSON, whose strict mode accepts a list for a tuple
+    return CatalogueRow.model_validate_json(json.dumps({"name": name, **yaml.safe_load(text)}))
+
+
+def _rows() -> Traversable:
+    return files("gift_core.datasets.catalogue").joinpath("rows")
+
+
+def sliced_classes(row: CatalogueRow, config: ClassSliceConfig | None, key: str) -> dict[str, str]:
+    """Returns {label: class name} of a slice of the classes in its order, or of all classes for None.
+
+    UserError, beginning with `key`, for a slice that ends after the last class, and for a data set without a benchmark
+    order.
+    """
+    if config is None:
+        return dict(row.classes)
+    end = config.first + config.count
+    if end > len(row.classes):
+        what = f"first {config.first} and count {config.count} end at class {end}, but {row.name} has"
+        raise UserError(f"{key}.classes: {what} {len(row.classes)}. Write a smaller first or count.")
+    order = range(len(row.classes)) if config.order == "labels" else _benchmark_order(row.name, f"{key}.classes.order")
+    labels = tuple(row.classes)
+    return {labels[number]: row.classes[labels[number]] for number in order[config.first : end]}
+
+
+def _benchmark_order(name: str, key: str) -> list[int]:
+    """The numbers of the classes in the order in which class-incremental benchmarks learn them."""
+    text = files("gift_core").joinpath("published/cil_class_orders.json").read_text(encoding="utf-8")
+    orders: dict[str, list[int]] = {key: order for key, order in json.loads(text).items() if isinstance(order, list)}
+    if name not in orders:
+        raise UserError(f"{key}: {name} has no benchmark order. {did_you_mean(name, orders)} Or write: labels")
+    return orders[name]

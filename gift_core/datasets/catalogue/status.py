@@ -1,0 +1,165 @@
+"""The data sets that an experiment needs: which exist (a quick check), and whether every image can be decoded."""
+
+from __future__ import annotations
+
+import io
+import os
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from gift_core.artifacts.task import SPLITS
+from gift_core.config.tasks import CatalogueTaskConfig, TaskConfig
+from gift_core.datasets.catalogue.inventory import Inventory, take_inventory
+from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_names, catalogue_row
+from gift_core.datasets.dataset import Sample
+from gift_core.datasets.decoding import bad_image_reason
+from gift_core.layout import Layout
+from gift_core.progress import progress
+
+_BATCH = 1024  # images that are decoded at the same time
+
+
+@dataclass(frozen=True)
+class RawDataset:
+    """A data set and its folder. `tasks` read it there. `allow_partial`: a part of it is enough for all of them."""
+
+    row: CatalogueRow
+    path: Path
+    tasks: tuple[str, ...] = ()
+    allow_partial: bool = False
+
+
+@dataclass(frozen=True)
+class DatasetStatus:
+    """What is in the folder of a data set."""
+
+    raw: RawDataset
+    inventory: Inventory
+
+    @property
+    def suffices(self) -> bool:
+        """False if a task reads the data set and there is less than the task accepts."""
+        partial_is_enough = self.raw.allow_partial and any(self.inventory.splits.values())
+        return not self.raw.tasks or self.inventory.state == "complete" or partial_is_enough
+
+    def record(self) -> dict[str, Any]:
+        """Returns the status as plain values for JSON. "bytes" is the size of the images."""
+        inventory = self.inventory
+        counts = {
+            split: {"found": inventory.count(split), "expected": expected}
+            for split, expected in inventory.row.counts.items()
+        }
+        return {
+            "data_set": inventory.row.name,
+            "tasks": list(self.raw.tasks),
+            "state": inventory.state,
+            "suffices": self.suffices,
+            **counts,
+            "bytes": inventory.size,
+            "path": self.raw.path.as_posix(),
+            "faults": list(inventory.faults),
+        }
+
+
+def datasets_in_use(tasks: Mapping[str, TaskConfig], *, root: Path) -> list[RawDataset]:
+    """Returns the data sets that the tasks read, one for each folder. UserError for an unknown data set."""
+    readers: dict[tuple[str, str], dict[str, CatalogueTaskConfig]] = {}
+    for task, config in tasks.items():
+        if isinstance(config, CatalogueTaskConfig):
+            catalogue_row(config.dataset, f"params.yaml: tasks.{task}.dataset")
+            readers.setdefault((config.dataset, config.path), {})[task] = config
+    return [
+        RawDataset(
+            catalogue_row(name, "params.yaml"),
+            root / path,
+            tuple(rows),
+            all(row.allow_partial for row in rows.values()),
+        )
+        for (name, path), rows in readers.items()
+    ]
+
+
+def datasets_named(names: Iterable[str], tasks: Mapping[str, TaskConfig], *, root: Path) -> list[RawDataset]:
+    """Returns the named data sets: where tasks read them, otherwise in data/0_raw/<name>.
+
+    UserError for an unknown name.
+    """
+    in_use = datasets_in_use(tasks, root=root)
+    found: list[RawDataset] = []
+    for name in dict.fromkeys(names):
+        row = catalogue_row(name, "gift data")
+        found += [raw for raw in in_use if raw.row.name == name] or [RawDataset(row, Layout(root).raw(name))]
+    return found
+
+
+def dataset_statuses(names: Iterable[str], tasks: Mapping[str, TaskConfig], *, root: Path) -> list[DatasetStatus]:
+    """Returns the status of the named data sets. Without names: of the whole catalogue, those in use first.
+
+    Files are listed, no image is decoded.
+    """
+    in_use = [raw.row.name for raw in datasets_in_use(tasks, root=root)]
+    raws = datasets_named(list(names) or (*in_use, *catalogue_names()), tasks, root=root)
+    return [DatasetStatus(raw, take_inventory(raw.row, raw.path)) for raw in progress(raws, len(raws), "data sets")]
+
+
+@dataclass(frozen=True)
+class Balance:
+    """The number of images per class in a split, and the names of the classes that have none."""
+
+    least: int
+    median: float
+    most: int
+    empty: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """`balances`: {split: balance}. `unreadable`: (file, reason) of each image that cannot be decoded, train first."""
+
+    inventory: Inventory
+    balances: Mapping[str, Balance]
+    unreadable: tuple[tuple[str, str], ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether it is the official data set and every image can be decoded."""
+        return self.inventory.state == "complete" and not self.unreadable
+
+
+def verify(row: CatalogueRow, path: Path) -> Verification:
+    """Counts and decodes the data set in `path` on all cores, with a progress bar."""
+    inventory = take_inventory(row, path)
+    samples = [sample for split in SPLITS for sample in inventory.splits[split]]
+    faults = tuple(progress(_decode_all(samples), len(samples), f"verify {row.name}")) if samples else ()
+    balances = {split: _balance(row, inventory.splits[split]) for split in SPLITS}
+    return Verification(inventory, balances, tuple(fault for fault in faults if fault))
+
+
+def _decode_all(samples: Sequence[Sample]) -> Iterator[tuple[str, str] | None]:
+    """Yields (file, reason) for each image that cannot be decoded and None for the others, in their order."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow releases the interpreter's lock while it decodes
+        for start in range(0, len(samples), _BATCH):
+            yield from pool.map(_decode, samples[start : start + _BATCH])
+
+
+def _decode(sample: Sample) -> tuple[str, str] | None:
+    try:
+        with Image.open(io.BytesIO(sample.read())) as opened:
+            opened.load()
+    except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error and others
+        return sample.name, bad_image_reason(error)
+    return None
+
+
+def _balance(row: CatalogueRow, samples: Sequence[Sample]) -> Balance:
+    found = Counter(sample.label for sample in samples)
+    counts = [found[label] for label in row.classes]
+    empty = tuple(name for label, name in row.classes.items() if not found[label])
+    return Balance(min(counts), statistics.median(counts), max(counts), empty)

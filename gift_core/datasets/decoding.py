@@ -1,0 +1,213 @@
+"""Decodes the images of a data set, and stores them as plain RGB: upright, without palette or transparency, one frame.
+
+H, W: the height and width of an image.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from gift_core.artifacts.task import LabeledImage
+from gift_core.config.experiment import IngestConfig
+from gift_core.datasets.dataset import NAMED, Dataset, Sample
+from gift_core.errors import UserError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+JPEG_QUALITY = 95
+_UPRIGHT = 1
+_ORIENTATION = 0x0112  # the EXIF tag
+_GROWTH = 3  # an upper bound for the size of a PNG, in sizes of the file that it was decoded from
+_SHRUNK_PIXELS = 2  # the pixels of an image with aspect ratio 2:1, in squares of its shorter side
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """The images of a task, ready to be stored. The streams are consumed once, train before test.
+
+    `counts` and `expected_bytes` are known before (for the progress bar and the disk check). `notes` are for the reader
+    of the results. `skipped` grows while the streams are consumed: (file, reason).
+    """
+
+    class_names: tuple[str, ...]
+    templates: tuple[str, ...]
+    counts: Mapping[str, int]
+    expected_bytes: int
+    train: Iterator[LabeledImage]
+    test: Iterator[LabeledImage]
+    notes: tuple[str, ...] = ()
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+def decode_dataset(dataset: Dataset, location: str, *, on_bad_image: str, stored: IngestConfig) -> ImageSource:
+    """Returns the images of the data set as a source. They are read and encoded when they are consumed.
+
+    `stored` says how they are encoded, and `location` begins the error messages. UserError while the streams are
+    consumed: with on_bad_image "refuse" after the last image if some cannot be decoded; with "skip" if none of a class
+    can be decoded.
+    """
+    decoder = _Decoder(dataset, location, on_bad_image, stored)
+    return ImageSource(
+        class_names=dataset.class_names,
+        templates=dataset.templates,
+        counts=dataset.counts,
+        expected_bytes=sum(_expected_bytes(sample, stored) for sample in (*dataset.train, *dataset.test)),
+        train=decoder.read_train(),
+        test=decoder.read_test(),
+        notes=dataset.notes,
+        skipped=decoder.bad,
+    )
+
+
+@dataclass
+class _Decoder:
+    """Decodes both splits. `bad` collects the images that cannot be decoded: (name, reason)."""
+
+    dataset: Dataset
+    location: str
+    on_bad_image: str
+    stored: IngestConfig
+    bad: list[tuple[str, str]] = field(default_factory=list)
+
+    def read_train(self) -> Iterator[LabeledImage]:
+        """Yields the training images. UserError if skipping leaves a class without images."""
+        seen = [0] * len(self.dataset.classes)
+        for image in self._decode(self.dataset.train):
+            seen[image[2]] += 1
+            yield image
+        if self.on_bad_image == "skip" and 0 in seen:
+            name = self.dataset.class_names[seen.index(0)]
+            what = f"no training image of class {name!r} can be decoded"
+            raise UserError(f"{self.location}: {what}. Replace its images, or remove the class.")
+
+    def read_test(self) -> Iterator[LabeledImage]:
+        """Yields the test images. UserError if bad images of either split are refused, or if no test image is left."""
+        count = 0
+        for image in self._decode(self.dataset.test):
+            count += 1
+            yield image
+        if self.bad and self.on_bad_image == "refuse":
+            raise UserError(self._refusal())
+        if not count:
+            raise UserError(f"{self.location}: no test image can be decoded. Replace the images.")
+
+    def _decode(self, samples: Sequence[Sample]) -> Iterator[LabeledImage]:
+        number_of = {label: number for number, label in enumerate(self.dataset.classes)}
+        stored = self.stored
+        for sample in samples:
+            try:
+                image, extension = plain_image(sample.read(), stored.image_format, shorter_side=stored.shorter_side)
+            except MemoryError:
+                raise  # not the fault of the image
+            except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error and others
+                self.bad.append((sample.name, bad_image_reason(error)))
+            else:
+                yield image, extension, number_of[sample.label]
+
+    def _refusal(self) -> str:
+        named = ", ".join(f"{file} ({reason})" for file, reason in self.bad[:NAMED])
+        more = f" and {len(self.bad) - NAMED} more" if len(self.bad) > NAMED else ""
+        images = "image" if len(self.bad) == 1 else "images"
+        what = f"{len(self.bad)} {images} cannot be decoded: {named}{more}"
+        return f"{self.location}: {what}. Repair or remove them, or set on_bad_image: skip."
+
+
+def _expected_bytes(sample: Sample, stored: IngestConfig) -> int:
+    """An upper bound for the stored size of the image, estimated from the size of its file."""
+    whole = _GROWTH * sample.size
+    return whole if stored.shorter_side is None else min(whole, 3 * _SHRUNK_PIXELS * stored.shorter_side**2)
+
+
+def bad_image_reason(error: Exception) -> str:
+    """Returns why an image cannot be decoded, in one line without the memory addresses that Pillow prints."""
+    return "not an image" if "cannot identify" in str(error) else (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def plain_image(data: bytes, image_format: str, *, shorter_side: int | None) -> tuple[bytes, str]:
+    """Returns (encoded image, its extension): the file's own bytes if they are plain, otherwise a new encoding.
+
+    Plain is an upright RGB JPEG, or a PNG with 8 bits per channel and one frame. Everything else is encoded as
+    `image_format` (png or jpg): EXIF rotation is applied, transparency becomes white, palettes, gray, CMYK and 16 bits
+    are converted, and only the first frame is kept. An image whose shorter side is above `shorter_side` pixels is
+    shrunk to it; None shrinks nothing.
+
+    Raises:
+        OSError, ValueError, SyntaxError: Pillow cannot decode the file, or it has too many pixels.
+    """
+    with _open(data) as image:
+        image.load()  # decodes the whole file, so a truncated one is noticed here
+        kind = {"JPEG": "jpg", "PNG": "png"}.get(image.format or "")
+        upright = image.getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT
+        plain = image.mode == "RGB" and "transparency" not in image.info and getattr(image, "n_frames", 1) == 1
+        small = shorter_side is None or min(image.size) <= shorter_side
+        if kind and upright and plain and small and not _has_16_bits(data, kind):
+            return data, kind
+        return encode_image(_shrink(to_rgb(image), shorter_side), image_format), image_format
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Returns the image as viewers show it, as 8-bit RGB: upright, and on white where it is transparent."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        return _from_wide_gray(image)
+    if "A" in image.getbands() or "transparency" in image.info:
+        layered = image.convert("RGBA")
+        white = Image.new("RGBA", layered.size, "white")
+        return Image.alpha_composite(white, layered).convert("RGB")
+    return image.convert("RGB")
+
+
+def encode_image(image: Image.Image, image_format: str) -> bytes:
+    """Returns the RGB image as PNG or JPEG bytes without metadata. The same image gives the same bytes."""
+    buffer = io.BytesIO()
+    if image_format == "jpg":
+        image.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    else:
+        image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _open(data: bytes) -> Image.Image:
+    """Opens the image. ValueError if it has so many pixels that Pillow refuses it as a decompression bomb."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow warns from half of the limit on
+            return Image.open(io.BytesIO(data))
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise ValueError(f"more than {limit / 1e6:.0f} million pixels: shrink it beforehand") from None
+
+
+def _shrink(image: Image.Image, shorter_side: int | None) -> Image.Image:
+    """Scales the image down so that its shorter side has `shorter_side` pixels: bicubic with antialiasing."""
+    if shorter_side is None or min(image.size) <= shorter_side:
+        return image
+    scale = shorter_side / min(image.size)
+    width, height = (round(side * scale) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def _from_wide_gray(image: Image.Image) -> Image.Image:
+    """Converts gray with more than 8 bits. 16-bit values keep their upper byte; Pillow's own convert would clip at 255.
+
+    Floats up to 1 are fractions of white. A transparent gray value, which PNG names in its header, becomes white.
+    """
+    values_HW = np.asarray(image).astype(np.float64)
+    gray_HW = values_HW
+    if image.mode.startswith("I;16") or values_HW.max() > 255:
+        gray_HW = values_HW / 257  # 65535 -> 255
+    elif image.mode == "F" and values_HW.max() <= 1:
+        gray_HW = values_HW * 255
+    if "transparency" in image.info:
+        gray_HW = np.where(values_HW == image.info["transparency"], 255, gray_HW)
+    return Image.fromarray(np.clip(np.rint(gray_HW), 0, 255).astype(np.uint8)).convert("RGB")
+
+
+def _has_16_bits(data: bytes, kind: str) -> bool:
+    """Whether it is a PNG with 16 bits per channel, which Pillow opens as plain RGB. Byte 24 is the bit depth."""
+    return kind == "png" and data[24] == 16

@@ -1,0 +1,113 @@
+"""Turns a data set from any source into the task artifact. Each source imports only what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from gift_core.artifacts.atomic import require_free_bytes
+from gift_core.artifacts.task import LabeledImage, TaskInfo, write_task
+from gift_core.config.experiment import IngestConfig
+from gift_core.config.tasks import (
+    CatalogueTaskConfig,
+    FolderTaskConfig,
+    MiniTaskConfig,
+    TableTaskConfig,
+    TaskConfig,
+    WebDatasetTaskConfig,
+)
+from gift_core.datasets.dataset import Dataset, sample_shots
+from gift_core.datasets.decoding import ImageSource, decode_dataset, encode_image
+from gift_core.errors import UserError
+from gift_core.progress import progress_bar
+
+ListedTaskConfig = FolderTaskConfig | TableTaskConfig | WebDatasetTaskConfig | CatalogueTaskConfig
+_BYTES_PER_MINI_IMAGE = 6144  # an upper bound for a 32 px image with its share of the tar
+
+
+def ingest(
+    name: str,
+    config: TaskConfig,
+    folder: Path,
+    *,
+    ingest_config: IngestConfig,
+    seed: int,
+    root: Path = Path(),
+) -> TaskInfo:
+    """Writes the task into `folder` and returns the content of its task.json. Paths of the config are below `root`.
+
+    UserError if the source is unsound (unknown name, no images, images that cannot be decoded, ...) or if the disk is
+    too small. After an error `folder` is as it was before.
+    """
+    source = _open_images(name, config, stored=ingest_config, seed=seed, root=root)
+    require_free_bytes(folder, source.expected_bytes, f"ingest {name}")
+    info = TaskInfo(name, source.class_names, source.templates, config.source, notes=source.notes)
+    with progress_bar(sum(source.counts.values()), f"ingest {name}") as bar:
+
+        def counted(images: Iterator[LabeledImage]) -> Iterator[LabeledImage]:
+            for image in images:
+                yield image
+                bar.update()
+
+        return write_task(
+            folder,
+            info,
+            counted(source.train),
+            counted(source.test),
+            images_per_shard=ingest_config.images_per_shard,
+            skipped=source.skipped,
+        )
+
+
+def open_dataset(name: str, config: ListedTaskConfig, *, seed: int, root: Path) -> Dataset:
+    """Returns the data set of a row of tasks, few-shot if the row says so. No image is decoded."""
+    dataset = _list_images(name, config, seed=seed, root=root)
+    if config.shots is None:
+        return dataset
+    return sample_shots(dataset, config.shots, task=name, seed=seed)
+
+
+def _open_images(name: str, config: TaskConfig, *, stored: IngestConfig, seed: int, root: Path) -> ImageSource:
+    if isinstance(config, MiniTaskConfig):
+        return _mini_images(name, config, image_format=stored.image_format, seed=seed)
+    dataset = open_dataset(name, config, seed=seed, root=root)
+    location = f"params.yaml: tasks.{name}.path: {config.path}"
+    return decode_dataset(dataset, location, on_bad_image=config.on_bad_image, stored=stored)
+
+
+def _list_images(name: str, config: ListedTaskConfig, *, seed: int, root: Path) -> Dataset:
+    if isinstance(config, FolderTaskConfig):
+        from gift_core.datasets.image_folder import folder_dataset
+
+        return folder_dataset(name, config, root=root, seed=seed)
+    if isinstance(config, TableTaskConfig):
+        from gift_core.datasets.image_table import table_dataset
+
+        return table_dataset(name, config, root=root, seed=seed)
+    if isinstance(config, WebDatasetTaskConfig):
+        from gift_core.datasets.webdataset import tar_dataset
+
+        return tar_dataset(name, config, root=root, seed=seed)
+    from gift_core.datasets.catalogue.inventory import catalogue_dataset
+
+    return catalogue_dataset(name, config, root=root)
+
+
+def _mini_images(name: str, config: MiniTaskConfig, *, image_format: str, seed: int) -> ImageSource:
+    """Renders a task of the embedded miniature benchmark."""
+    from gift_core.mini.world import mini_task, render_task
+
+    task = mini_task(name)
+    counts = {"train": config.train_images, "test": config.test_images}
+    for split, count in counts.items():
+        classes = len(task.class_names)
+        if count < classes:
+            key = f"params.yaml: tasks.{name}.{split}_images"
+            raise UserError(f"{key}: {count} images are fewer than the {classes} classes. Write {classes} or more.")
+
+    def images(split: str) -> Iterator[LabeledImage]:
+        for image, label in render_task(name, split, counts[split], seed=seed):
+            yield encode_image(image, image_format), image_format, label
+
+    expected = sum(counts.values()) * _BYTES_PER_MINI_IMAGE
+    return ImageSource(task.class_names, task.templates, counts, expected, images("train"), images("test"))

@@ -1,0 +1,203 @@
+"""Adds a user's own data set as the next task: its row and its step in params.yaml, and its images in data/0_raw."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gift_core.artifacts.atomic import build_folder, require_free_bytes, write_atomically
+from gift_core.config.editing import append_task
+from gift_core.config.experiment import Config
+from gift_core.config.loading import load_config
+from gift_core.config.tasks import MiniTaskConfig
+from gift_core.datasets.dataset import Dataset
+from gift_core.datasets.ingest import open_dataset
+from gift_core.errors import UserError
+from gift_core.layout import Layout
+
+TEMPLATE = "a photo of a {}."
+COLUMNS = {"image_column": "image", "label_column": "label"}
+LABEL = "cls"
+
+
+def new_row(
+    images: Path,
+    *,
+    templates: Sequence[str],
+    test_fraction: float,
+    on_bad_image: str,
+    class_names: Path | None,
+    shots: int | None,
+    table: Mapping[str, Any],
+    tars: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Returns the row of params.yaml without its `path`.
+
+    `table` may have table, image_column, label_column and split_column; `tars` may have train, test and label. None
+    counts as absent. UserError for both at once, for options of a source that is not named, and for a file that is not
+    in `images`.
+    """
+    row: dict[str, Any] = {
+        **_source(images, _given(table), _given(tars)),
+        "templates": list(templates) or [TEMPLATE],
+        "test_fraction": test_fraction,
+        "on_bad_image": on_bad_image,
+    }
+    if class_names is not None:
+        row["class_names"] = _relative(images, class_names, "--class-names")
+    if shots is not None:
+        row["shots"] = shots
+    return row
+
+
+def _source(images: Path, table: dict[str, Any], tars: dict[str, Any]) -> dict[str, Any]:
+    if "table" in table and "train" in tars:
+        raise UserError("gift add-task: --table and --webdataset are two sources. Give only one of them.")
+    if table and "table" not in table:
+        raise UserError("gift add-task: --image-column, --label-column and --split-column need --table. Add it.")
+    if tars and "train" not in tars:
+        raise UserError("gift add-task: --webdataset-test and --label need --webdataset. Add it.")
+    if table:
+        file = _relative(images, Path(table.pop("table")), "--table")
+        return {"source": "table", "table": file, **COLUMNS, **table}
+    if tars:
+        return {"source": "webdataset", "label": LABEL, **tars}
+    return {"source": "folder"}
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _relative(images: Path, file: Path, option: str) -> str:
+    """The path of a file relative to `images`. It may be given relative to `images` or to the working folder."""
+    if not file.is_absolute() and (images / file).is_file():
+        return file.as_posix()
+    if not file.is_file():
+        raise UserError(f"gift add-task: {option} {file}: there is no such file, neither here nor in {images}.")
+    relative = os.path.relpath(file.absolute(), images.absolute())
+    if relative.startswith(".."):
+        what = f"is outside {images}, which is watched for changes"
+        raise UserError(f"gift add-task: {option} {file}: {what}. Move it there.")
+    return Path(relative).as_posix()
+
+
+@dataclass(frozen=True)
+class Addition:
+    """A task that is about to be added. `bring` links or copies the images to `target`; None if they are there."""
+
+    params: Path
+    before: str
+    after: str
+    config: Config
+    dataset: Dataset
+    images: Path
+    target: Path
+    bring: Callable[[Path, Path], None] | None
+
+    def difference(self) -> list[str]:
+        """Returns the lines of a unified diff of params.yaml with three lines of context."""
+        name = self.params.name
+        return list(difflib.unified_diff(self.before.splitlines(), self.after.splitlines(), name, name, lineterm=""))
+
+    def carry_out(self) -> None:
+        """Links or copies the images, then replaces params.yaml atomically. After an error both are as before."""
+        if self.bring is not None:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            self.bring(self.images, self.target)
+        try:
+            with write_atomically(self.params) as unfinished:
+                unfinished.write_bytes(self.after.encode())
+        except BaseException:
+            if self.bring is not None:
+                _remove(self.target)
+            raise
+
+
+def plan_task(
+    name: str, row: Mapping[str, Any], images: Path, *, params: Path, root: Path, factor: float, bring: str | None
+) -> Addition:
+    """Returns the addition of the data set in the folder `images`, described by `row` (without its path).
+
+    `bring` is link or copy for images outside data/0_raw, None for images in it. Nothing is written.
+
+    Raises:
+        UserError: the name is taken, the images are in the wrong folder, the row is refused by the checks of
+            params.yaml, or the data set is no sound task.
+    """
+    target = _target(name, images, root, bring)
+    source, *rest = row.items()
+    row = dict([source, ("path", target.relative_to(root).as_posix()), *rest])
+    before = _read(params)
+    after = append_task(before, name, row, learning_rate_factor=factor)
+    new = _load(after, params.name)
+    task = new.tasks[name]
+    assert not isinstance(task, MiniTaskConfig)
+    here = task.model_copy(update={"path": str(images.absolute())})
+    dataset = open_dataset(name, here, seed=new.seed, root=root)
+    return Addition(params, before, after, new, dataset, images, target, BRING[bring] if bring else None)
+
+
+def _target(name: str, images: Path, root: Path, bring: str | None) -> Path:
+    """Where the images are, or will be: a folder of data/0_raw."""
+    if not images.is_dir():
+        raise UserError(f"--images {images}: there is no such folder. Name the folder that has the images.")
+    raw = Layout(root).raw("")
+    location = Path(os.path.normpath(images.absolute()))
+    inside = os.path.relpath(location.parent.resolve() / location.name, raw.resolve())
+    if not inside.startswith(".."):
+        if inside == ".":
+            raise UserError(f"--images {images}: this folder has all data sets. Name the folder of one of them.")
+        if bring is not None:
+            raise UserError(f"--{bring}: {images} is already in {raw}. Remove --{bring}.")
+        return raw / inside
+    if bring is None:
+        what = f"is outside {raw}, where data sets have the same paths on every machine"
+        remedy = f"Add --link (a link in {raw}, nothing is copied) or --copy"
+        raise UserError(f"--images {images}: {what}. {remedy}.")
+    target = Layout(root).raw(name)
+    if os.path.lexists(target):
+        raise UserError(f"--{bring}: {target} already exists. Choose another name, or add it with --images {target}.")
+    return target
+
+
+def _read(params: Path) -> str:
+    try:
+        return params.read_bytes().decode()  # as bytes, so that line endings stay as they are
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--params {params}: cannot be read ({error}). Run in the project's root.") from None
+
+
+def _load(text: str, name: str) -> Config:
+    """Loads the new text from a temporary file with the same name, because errors name the file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(text.encode())
+        return load_config(path)
+
+
+def _link(images: Path, target: Path) -> None:
+    target.symlink_to(images.resolve(), target_is_directory=True)
+
+
+def _copy(images: Path, target: Path) -> None:
+    needed = sum(path.stat().st_size for path in images.rglob("*") if path.is_file())
+    require_free_bytes(target, needed, "gift add-task --copy")
+    with build_folder(target) as unfinished:
+        shutil.copytree(images, unfinished, dirs_exist_ok=True)
+
+
+def _remove(target: Path) -> None:
+    if target.is_symlink():
+        target.unlink()
+    else:
+        shutil.rmtree(target, ignore_errors=True)
+
+
+BRING: Mapping[str, Callable[[Path, Path], None]] = {"link": _link, "copy": _copy}

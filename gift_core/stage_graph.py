@@ -1,0 +1,115 @@
+"""The stages of dvc.yaml, read without DVC: their parameters, and the instances that DVC makes of each block.
+
+DVC names an instance after what it loops over: ingest@birds (`foreach` over a section), synthesize@3 (`foreach` over a
+list of sections) and finetune@gift-step3 (`matrix`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CHANGED_BY_A_TASK = ("tasks", "sequence")  # the sections of params.yaml that a new task changes
+PARAMS = "params.yaml"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of dvc.yaml. `loops`: {variable: dotted key of params.yaml}; the variable of `foreach` is ""."""
+
+    name: str
+    deps: Sequence[str]
+    params: Sequence[str]
+    loops: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StageInstance:
+    """A stage as DVC runs it: finetune@gift-step3. `tasks`: the tasks that its loops name."""
+
+    name: str
+    tasks: tuple[str, ...]
+
+
+def read_blocks(root: Path) -> list[Block]:
+    """Returns the blocks of root/dvc.yaml in their order."""
+    stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    return [_block(name, content) for name, content in stages.items()]
+
+
+def read_params(root: Path) -> dict[str, list[str]]:
+    """Returns {stage: its DVC parameters} of root/dvc.yaml: {"ingest": ["tasks.${key}", "ingest", "seed"], ...}."""
+    return {block.name: list(block.params) for block in read_blocks(root)}
+
+
+def list_stages(root: Path, params: Mapping[str, Any]) -> list[str]:
+    """Returns all stages that DVC makes of root/dvc.yaml, in the order of its blocks.
+
+    `params` is the content of params.yaml.
+    """
+    return [instance.name for block in read_blocks(root) for instance in _instances(block, params)]
+
+
+def stages_of_step(root: Path, params: Mapping[str, Any], task: str) -> list[str]:
+    """Returns the stages that run when `task` is added to tasks and sequence, in the order of the blocks.
+
+    Of the blocks without a loop these are the ones that read params.yaml itself or one of the two sections.
+    """
+    return [
+        instance.name
+        for block in read_blocks(root)
+        for instance in _instances(block, params)
+        if (task in instance.tasks if block.loops else _reads_tasks(block))
+    ]
+
+
+def _block(name: str, content: Mapping[str, Any]) -> Block:
+    body = content.get("do", content)
+    loops = {"": content["foreach"]} if "foreach" in content else content.get("matrix", {})
+    return Block(
+        name,
+        body.get("deps", []),
+        body.get("params", []),
+        {variable: _key(expression) for variable, expression in loops.items()},
+    )
+
+
+def _key(expression: str) -> str:
+    """ "${run.methods}" -> "run.methods"."""
+    return expression.removeprefix("${").removesuffix("}")
+
+
+def _reads_tasks(block: Block) -> bool:
+    return PARAMS in block.deps or any(param in CHANGED_BY_A_TASK for param in block.params)
+
+
+def _instances(block: Block, params: Mapping[str, Any]) -> Iterator[StageInstance]:
+    if not block.loops:
+        yield StageInstance(block.name, ())
+        return
+    loops = (_items(variable, _lookup(params, key)) for variable, key in block.loops.items())
+    for items in product(*loops):
+        name = "-".join(label for label, _ in items)
+        yield StageInstance(f"{block.name}@{name}", tuple(task for _, task in items if task))
+
+
+def _items(variable: str, values: Mapping[str, Any] | Sequence[Any]) -> Iterator[tuple[str, str]]:
+    """Yields (part of the stage's name, task or "") of each item, as DVC names them."""
+    if isinstance(values, Mapping):
+        yield from ((name, name) for name in values)
+        return
+    for index, value in enumerate(values):
+        if isinstance(value, Mapping):
+            yield f"{variable}{index}", value["task"]
+        else:
+            yield str(value), ""
+
+
+def _lookup(params: Mapping[str, Any], key: str) -> Any:
+    return reduce(lambda section, name: section[name], key.split("."), params)

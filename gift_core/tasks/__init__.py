@@ -1,1 +1,0 @@
-"""Data sets: where their images, class names and templates come from, and the vocabulary of what came before them."""

@@ -1,1 +1,0 @@
-"""Readers of official archives as they unpack: one file a data set, `read(folder)` lists its images, decodes none."""

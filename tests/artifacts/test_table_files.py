@@ -1,0 +1,176 @@
+"""Tables and lists that people write: what is read from each kind of file, and how each error is located."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from gift_core.artifacts.table_files import (
+    Row,
+    TableSchema,
+    TextTable,
+    distinct_lines,
+    empty_cell,
+    read_table_file,
+    text_lines,
+)
+from gift_core.errors import UserError
+
+BIRDS = TableSchema(required=("file", "bird"), optional=("fold",))
+FRAME = pd.DataFrame({"file": ["a.png", "b.png"], "note": ["x", "y"], "bird": [7, 10]})
+
+
+def to_json_lines(path: Path) -> None:
+    path.write_text("\n".join(json.dumps(row) for row in FRAME.to_dict("records")) + "\n")
+
+
+WRITERS: dict[str, Callable[[Path], Any]] = {
+    "birds.csv": lambda path: FRAME.to_csv(path, index=False),
+    "BIRDS.CSV": lambda path: FRAME.to_csv(path, index=False, sep=";"),
+    "birds.tsv": lambda path: FRAME.to_csv(path, index=False, sep="\t"),
+    "birds.jsonl": to_json_lines,
+    "birds.parquet": FRAME.to_parquet,
+}
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def cells(table: TextTable) -> list[dict[str, str]]:
+    return [dict(row.cells) for row in table.rows]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_kind_of_file_gives_the_same_texts_of_the_known_columns(name: str, tmp_path: Path) -> None:
+    WRITERS[name](tmp_path / name)
+    table = read_table_file(tmp_path / name, BIRDS)
+    assert cells(table) == [{"file": "a.png", "bird": "7"}, {"file": "b.png", "bird": "10"}]
+    assert (table.header, table.columns) == (("file", "note", "bird"), ("file", "bird"))
+
+
+def test_a_position_is_the_line_of_a_text_file_where_the_row_begins(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", '\n\ufefffile,bird\n\na,"wren\nin rain"\n \nb,owl\n'.replace("\n\ufeff", "\ufeff"))
+    assert [row.position for row in read_table_file(path, BIRDS).rows] == ["line 3", "line 6"]
+    path = write(tmp_path / "a.jsonl", '\n{"file": "a", "bird": "wren"}\n\n{"bird": "owl", "file": "b"}')
+    assert [row.position for row in read_table_file(path, BIRDS).rows] == ["line 2", "line 4"]
+
+
+def test_a_position_is_the_number_of_a_parquet_row(tmp_path: Path) -> None:
+    FRAME.to_parquet(tmp_path / "a.parquet")
+    assert [row.position for row in read_table_file(tmp_path / "a.parquet", BIRDS).rows] == ["row 1", "row 2"]
+
+
+def test_texts_of_a_csv_stay_as_they_are_written(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'file , bird\r\n007, "wren, ""Zaunkönig"""\r\n NA ,1e5\r\n')
+    assert cells(read_table_file(path, BIRDS)) == [
+        {"file": "007", "bird": 'wren, "Zaunkönig"'},
+        {"file": "NA", "bird": "1e5"},
+    ]
+
+
+def test_numbers_of_parquet_are_exact_and_whole_ones_have_no_point(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"file": [1.0, 0.1], "bird": pd.array([2**60, 3], dtype="Int64")})
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert cells(read_table_file(tmp_path / "a.parquet", BIRDS)) == [
+        {"file": "1", "bird": str(2**60)},
+        {"file": "0.1", "bird": "3"},
+    ]
+
+
+def test_columns_that_pandas_made_the_index_are_found(tmp_path: Path) -> None:
+    FRAME.set_index("file").to_parquet(tmp_path / "a.parquet")
+    assert cells(read_table_file(tmp_path / "a.parquet", BIRDS))[0] == {"file": "a.png", "bird": "7"}
+
+
+def test_cells_may_be_empty_only_where_the_schema_says_so(tmp_path: Path) -> None:
+    lenient = TableSchema(required=("file", "bird"), may_be_empty=("bird",))
+    path = write(tmp_path / "a.csv", "file,bird\na,\n")
+    assert cells(read_table_file(path, lenient)) == [{"file": "a", "bird": ""}]
+    with pytest.raises(UserError) as caught:
+        read_table_file(path, BIRDS)
+    assert str(caught.value) == str(empty_cell(path, Row("line 2", {}), "bird"))
+
+
+def test_a_table_without_rows_has_its_columns(tmp_path: Path) -> None:
+    table = read_table_file(write(tmp_path / "a.csv", "file,bird,fold\n"), BIRDS)
+    assert (table.columns, table.rows) == (("file", "bird", "fold"), [])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "", "is empty. Give it the columns file and bird, and at least one row."),
+        ("a.csv", "file,brid\n", "column 'bird' is missing. Did you mean 'brid'? Known: brid, file."),
+        ("a.csv", "file,bird,bird\n", "column 'bird' is a duplicate. Keep one of them."),
+        ("a.csv", "file,bird\na,wren\n\nb, \n", "line 4, column bird: is empty. Fill it in, or remove the row."),
+        ("a.csv", "file,bird\na\n", "line 2: 1 values, but the header has 2. Put texts that contain ',' in quotes"),
+        ("a.csv", "file;bird\na;b;c\n", "line 2: 3 values, but the header has 2. Put texts that contain ';' in quotes"),
+        ("a.csv", 'file,bird\na,"b" c\n', "cannot be read as .csv ("),
+        ("a.csv", b"file,bird\n\xff,b\n", "cannot be read as .csv ("),
+        ("a.jsonl", '{"file": "a", "bird": null}', "line 1, column bird: is empty."),
+        ("a.jsonl", '{"file": "a", "bird": "b"}\n{"file": "c"}', "line 2, column bird: is empty."),
+        ("a.jsonl", '{"file": "a", "bird": ["b"]}', "line 1, column bird: should be a text or a number, it is ['b']."),
+        ("a.jsonl", '"a"', 'line 1: should be an object, it is "a". Write {column: value}.'),
+        ("a.jsonl", "{", "cannot be read as .jsonl ("),
+        ("a.parquet", "PAR1", "cannot be read as .parquet ("),
+        ("a.xlsx", "", "kind of table: unknown name '.xlsx'. Known: .csv, .jsonl, .parquet, .tsv."),
+    ],
+)
+def test_an_error_names_the_file_the_row_and_the_column(
+    name: str, content: str | bytes, message: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / name, content)
+    for location, prefix in (("", f"{path}: "), ("params.yaml: birds", f"params.yaml: birds: {path}: ")):
+        with pytest.raises(UserError) as caught:
+            read_table_file(path, BIRDS, location=location)
+        assert str(caught.value).startswith(prefix + message)
+
+
+def test_an_empty_cell_of_parquet_is_named_by_its_row(tmp_path: Path) -> None:
+    FRAME.assign(bird=[7, None]).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a\.parquet: row 2, column bird: is empty"):
+        read_table_file(tmp_path / "a.parquet", BIRDS)
+
+
+def test_a_missing_column_is_located_at_the_key_that_names_it(tmp_path: Path) -> None:
+    schema = TableSchema(required=("file", "brid"), keys={"brid": "params.yaml: label_column"})
+    path = write(tmp_path / "a.csv", "file,bird\n")
+    with pytest.raises(UserError, match=f"^params.yaml: label_column: {path}: column 'brid' is missing. Did you mean"):
+        read_table_file(path, schema, location="params.yaml: table")
+
+
+@pytest.mark.parametrize("name", ["birds.csv", "birds.jsonl", "birds.parquet"])
+def test_other_columns_are_refused_where_the_schema_says_so(name: str, tmp_path: Path) -> None:
+    WRITERS[name](tmp_path / name)
+    with pytest.raises(UserError, match=r"unknown column 'note'\. Known: bird, file\. Remove it"):
+        read_table_file(tmp_path / name, TableSchema(required=("file", "bird"), refuse_others=True))
+
+
+def test_lines_are_trimmed_and_comments_skipped(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "\ufeff# mine\nwren\n\n  great tit \r\nwren")
+    assert text_lines(path, "here") == ["wren", "great tit", "wren"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("# none\n", "has no name. Write one per line."),
+        ("wren\nowl\nwren\n", "'wren' is a duplicate, so it would be sampled more often than the others. Remove one."),
+        (b"\xff\xfe", "cannot be read ("),
+    ],
+)
+def test_a_list_that_is_empty_unreadable_or_has_duplicates_is_refused(
+    content: str | bytes, message: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.txt", content)
+    with pytest.raises(UserError) as caught:
+        distinct_lines(path, "params.yaml: names", noun="name")
+    assert str(caught.value).startswith(f"params.yaml: names: {path}")
+    assert message in str(caught.value)

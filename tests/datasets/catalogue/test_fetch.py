@@ -1,0 +1,207 @@
+"""Fetching from a server of our own: torchvision's downloaders end to end, and what a failing one leaves behind."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import shutil
+import tarfile
+import threading
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gift_core.datasets.catalogue import fetch as fetching
+from gift_core.datasets.catalogue.fetch import fetch, how_to_get
+from gift_core.datasets.catalogue.inventory import take_inventory
+from gift_core.datasets.catalogue.row import Archive, CatalogueRow, catalogue_names, catalogue_row
+from gift_core.errors import UserError
+from tests.datasets.catalogue.trees import counts_of, make_tree
+
+
+class Server:
+    """Serves a folder on this machine, and counts what was asked of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.asked: list[str] = []
+        asked = self.asked
+
+        class Handler(SimpleHTTPRequestHandler):
+            def log_message(self, format: str, *arguments: Any) -> None:
+                asked.append(self.path)
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        self.thread = threading.Thread(target=self.http.serve_forever, daemon=True)
+        self.thread.start()
+
+    def close(self) -> None:
+        self.http.shutdown()
+        self.http.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    (tmp_path / "served").mkdir()
+    server = Server(tmp_path / "served")
+    yield server
+    server.close()
+
+
+def small_row(dataset: str, **changes: Any) -> CatalogueRow:
+    """The row, expecting what a small tree holds."""
+    return catalogue_row(dataset, "tests").model_copy(update={"counts": counts_of(dataset), **changes})
+
+
+def md5_of(file: Path) -> str:
+    return hashlib.md5(file.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def dtd(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CatalogueRow:
+    """Serves a small DTD as the official archive is packed."""
+    from torchvision import datasets
+
+    tree = make_tree("dtd", tmp_path / "tree")
+    archive = server.folder / "dtd-r1.0.1.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(tree / "dtd" / "dtd", "dtd")
+    monkeypatch.setattr(datasets.DTD, "_URL", f"{server.url}/{archive.name}")
+    monkeypatch.setattr(datasets.DTD, "_MD5", md5_of(archive))
+    return small_row("dtd")
+
+
+def test_torchvisions_downloader_ends_in_a_complete_data_set_without_its_archive(
+    dtd: CatalogueRow, tmp_path: Path
+) -> None:
+    fetch(dtd, tmp_path / "raw" / "dtd")
+    inventory = take_inventory(dtd, tmp_path / "raw" / "dtd")
+    assert (inventory.state, inventory.faults) == ("complete", ())
+    first = inventory.splits["train"][0]
+    assert first.read() == (tmp_path / "tree" / "dtd" / "dtd" / first.name).read_bytes()
+    assert not list((tmp_path / "raw").rglob("*.tar.gz"))
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["dtd"]
+
+
+def test_what_is_complete_is_not_downloaded_again(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
+    fetch(dtd, tmp_path / "raw" / "dtd")
+    asked = len(server.asked)
+    fetch(dtd, tmp_path / "raw" / "dtd")
+    assert asked > 0 and len(server.asked) == asked
+
+
+def test_tiny_imagenet_comes_from_its_own_archive(server: Server, tmp_path: Path) -> None:
+    make_tree("tinyimagenet", tmp_path / "tree")
+    archive = server.folder / "tiny-imagenet-200.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for file in sorted((tmp_path / "tree").rglob("*")):
+            packed.write(file, file.relative_to(tmp_path / "tree"))
+    served = Archive(name=archive.name, bytes=1, url=f"{server.url}/{archive.name}", md5=md5_of(archive))
+    row = small_row("tinyimagenet", archives=(served,))
+    fetch(row, tmp_path / "raw")
+    assert take_inventory(row, tmp_path / "raw").state == "complete"
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["tiny-imagenet-200"]
+
+
+def refused(row: CatalogueRow, path: Path) -> str:
+    with pytest.raises(UserError) as error:
+        fetch(row, path)
+    return str(error.value)
+
+
+def test_a_missing_archive_is_told_in_a_sentence_with_how_to_get_it_by_hand(
+    dtd: CatalogueRow, server: Server, tmp_path: Path
+) -> None:
+    (server.folder / "dtd-r1.0.1.tar.gz").unlink()
+    text = refused(dtd, tmp_path / "raw" / "dtd")
+    assert text.startswith("gift data fetch dtd: dtd-r1.0.1.tar.gz could not be downloaded and unpacked (HTTP Error 4")
+    assert how_to_get(dtd, tmp_path / "raw" / "dtd") in text
+    assert not list((tmp_path / "raw").iterdir())
+
+
+def test_a_dead_server_is_told_in_a_sentence(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
+    server.close()
+    assert "Connection refused" in refused(dtd, tmp_path / "raw" / "dtd")
+    assert not list((tmp_path / "raw").iterdir())
+
+
+def test_a_damaged_archive_leaves_nothing_behind(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
+    archive = server.folder / "dtd-r1.0.1.tar.gz"
+    archive.write_bytes(archive.read_bytes()[:-100])
+    assert "(File not found or corrupted.)" in refused(dtd, tmp_path / "raw" / "dtd")
+    assert not list((tmp_path / "raw").iterdir())
+
+
+def test_an_archive_with_other_contents_is_refused(dtd: CatalogueRow, tmp_path: Path) -> None:
+    other = dtd.model_copy(update={"counts": {"train": 50, "test": 47}})
+    assert "the unpacked data set is partial: 47 of 50 training images" in refused(other, tmp_path / "raw" / "dtd")
+    assert not list((tmp_path / "raw").iterdir())
+
+
+def test_files_that_are_there_already_are_never_replaced(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "raw" / "dtd"
+    shutil.copytree(tmp_path / "tree", path)
+    next((path / "dtd" / "dtd" / "images" / "woven").iterdir()).unlink()
+    files = sorted(path.rglob("*"))
+    assert "has files already, but not the complete data set" in refused(dtd, path)
+    assert sorted(path.rglob("*")) == files and not server.asked
+
+
+def test_a_full_disk_is_met_before_the_download(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
+    huge = dtd.model_copy(update={"unpacked_bytes": 10**18})
+    assert "only" in refused(huge, tmp_path / "raw" / "dtd") and not server.asked
+
+
+def test_a_linked_folder_is_filled_where_it_points_to(dtd: CatalogueRow, tmp_path: Path) -> None:
+    (tmp_path / "other disk").mkdir()
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "dtd").symlink_to(tmp_path / "other disk")
+    fetch(dtd, tmp_path / "raw" / "dtd")
+    assert (tmp_path / "raw" / "dtd").is_symlink()
+    assert (tmp_path / "other disk" / "dtd" / "dtd" / "images").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "said"),
+    [
+        ("stanford_cars", ("cars_train.tgz (980 MB)", "kaggle", "stanford_cars/{cars_train/*.jpg")),
+        ("sun397", ("SUN397.tar.gz (39,078 MB)", "8ca2778205c41d23104230ba66911c7a", "SUN397/<letter>/<class>")),
+    ],
+)
+def test_what_no_program_can_get_is_explained(dataset: str, said: tuple[str, ...], tmp_path: Path) -> None:
+    text = refused(catalogue_row(dataset, "tests"), tmp_path / "raw")
+    for part in said:
+        assert part.lower() in text.lower()
+    assert f"unpack to: {tmp_path / 'raw'}/" in text and not (tmp_path / "raw").exists()
+
+
+def test_torchvision_has_a_downloader_for_each_row_that_names_it() -> None:
+    downloaders = fetching._torchvision_classes()
+    named = {name for name in catalogue_names() if catalogue_row(name, "tests").fetch == "torchvision"}
+    assert set(downloaders) == named
+    for downloader in downloaders.values():
+        assert {"root", "download"} <= set(inspect.signature(downloader).parameters)
+
+
+def test_the_archives_are_those_that_torchvision_downloads() -> None:
+    from torchvision import datasets
+
+    for dataset, url in (
+        ("aircraft", datasets.FGVCAircraft._URL),
+        ("cifar100", datasets.CIFAR100.url),
+        ("dtd", datasets.DTD._URL),
+        ("food", datasets.Food101._URL),
+    ):
+        assert catalogue_row(dataset, "tests").archives[0].url == url
+    pets = [url for url, _ in datasets.OxfordIIITPet._RESOURCES]
+    assert [archive.url for archive in catalogue_row("oxford_pet", "tests").archives] == pets
+    assert [archive.name for archive in catalogue_row("mnist", "tests").archives] == [
+        name for name, _ in datasets.MNIST.resources
+    ]

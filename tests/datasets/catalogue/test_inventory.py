@@ -1,0 +1,214 @@
+"""A task of the catalogue: whole, incomplete, wrong, and sliced into class-incremental steps."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gift_core.config.tasks import CatalogueTaskConfig
+from gift_core.datasets.catalogue import inventory
+from gift_core.datasets.catalogue.inventory import catalogue_dataset
+from gift_core.datasets.catalogue.row import catalogue_row
+from gift_core.errors import UserError
+from tests.datasets.catalogue.trees import counts_of, make_tree
+
+Listed = Callable[..., Any]
+
+
+def config(dataset: str, **changes: Any) -> CatalogueTaskConfig:
+    return CatalogueTaskConfig(source="catalogue", dataset=dataset, path=f"raw/{dataset}", **changes)
+
+
+def refusal(root: Path, dataset: str, **changes: Any) -> str:
+    with pytest.raises(UserError) as error:
+        catalogue_dataset("mine", config(dataset, **changes), root=root)
+    return str(error.value)
+
+
+@pytest.fixture
+def complete(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes the row of a data set expect what its small tree holds."""
+
+    def expect(dataset: str, per_class: int = 1) -> None:
+        row = catalogue_row(dataset, "tests").model_copy(update={"counts": counts_of(dataset, per_class)})
+        monkeypatch.setattr("gift_core.datasets.catalogue.inventory.catalogue_row", lambda name, place: row)
+
+    return expect
+
+
+def test_a_complete_data_set_is_listed_with_the_rows_names_and_templates(
+    tmp_path: Path, complete: Callable[..., None]
+) -> None:
+    make_tree("dtd", tmp_path / "raw" / "dtd", per_class=2)
+    complete("dtd", per_class=2)
+    dataset = catalogue_dataset("mine", config("dtd"), root=tmp_path)
+    row = catalogue_row("dtd", "tests")
+    assert (dataset.class_names, dataset.templates, dataset.notes) == (row.class_names, row.templates, ())
+    assert [sample.label for sample in dataset.test] == [label for label in row.classes for _ in range(2)]
+    first = dataset.train[0]
+    file = tmp_path / "raw" / "dtd" / "dtd" / "dtd" / first.name
+    assert (first.read(), first.size) == (file.read_bytes(), file.stat().st_size)
+
+
+def test_own_templates_replace_the_rows(tmp_path: Path, complete: Callable[..., None]) -> None:
+    make_tree("eurosat", tmp_path / "raw" / "eurosat")
+    complete("eurosat")
+    dataset = catalogue_dataset("mine", config("eurosat", templates=("seen from above: {}",)), root=tmp_path)
+    assert dataset.templates == ("seen from above: {}",)
+
+
+def test_a_wrong_count_is_refused_with_what_was_found_and_what_to_do(tmp_path: Path) -> None:
+    make_tree("aircraft", tmp_path / "raw" / "aircraft")
+    text = refusal(tmp_path, "aircraft")
+    assert text.startswith("params.yaml: tasks.mine.path: raw/aircraft: FGVC-Aircraft (variants) is partial: ")
+    assert "100 of 3,334 training images; 100 of 3,333 test images" in text
+    assert "gift data verify aircraft" in text and "fgvc-aircraft-2013b.tar.gz" in text
+    assert text.endswith("allow_partial: true.")
+
+
+def test_allow_partial_goes_on_and_notes_what_is_missing(tmp_path: Path) -> None:
+    make_tree("aircraft", tmp_path / "raw" / "aircraft", classes=3)
+    dataset = catalogue_dataset("mine", config("aircraft", allow_partial=True), root=tmp_path)
+    assert (len(dataset.class_names), len(dataset.train), len(dataset.test)) == (100, 3, 3)
+    (note,) = dataset.notes
+    assert "is partial: 3 of 3,334 training images" in note
+    assert "3 of 100 classes have images, none have 737-300, 737-400" in note
+
+
+def test_labels_stay_the_official_ones_where_classes_are_missing(tmp_path: Path) -> None:
+    make_tree("eurosat", tmp_path / "raw" / "eurosat", classes=4)
+    shutil.rmtree(tmp_path / "raw" / "eurosat" / "eurosat" / "2750" / "Forest")
+    dataset = catalogue_dataset("mine", config("eurosat", allow_partial=True), root=tmp_path)
+    names = {dataset.classes[sample.label] for sample in (*dataset.train, *dataset.test)}
+    assert names == {"annual crop land", "brushland or shrubland", "highway or road"}
+
+
+def test_more_images_than_published_are_wrong(tmp_path: Path, complete: Callable[..., None]) -> None:
+    make_tree("mnist", tmp_path / "raw" / "mnist", per_class=2)
+    complete("mnist", per_class=1)
+    assert "MNIST is wrong: 20 of 10 training images; 20 of 10 test images" in refusal(tmp_path, "mnist")
+    assert catalogue_dataset("mine", config("mnist", allow_partial=True), root=tmp_path).notes[0].startswith("MNIST is")
+
+
+def test_a_label_out_of_range_is_told_with_its_first_image(tmp_path: Path, complete: Callable[..., None]) -> None:
+    make_tree("mnist", tmp_path / "raw" / "mnist")
+    labels = tmp_path / "raw" / "mnist" / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    labels.write_bytes(labels.read_bytes()[:-1] + bytes([10]))
+    complete("mnist")
+    text = refusal(tmp_path, "mnist")
+    assert "1 images are of classes that the data set does not have: 10" in text
+    assert "t10k-images-idx3-ubyte, image 9" in text
+
+
+def test_a_folder_that_is_no_class_is_told(tmp_path: Path, complete: Callable[..., None]) -> None:
+    make_tree("caltech101", tmp_path / "raw" / "caltech101", classes=2)
+    images = tmp_path / "raw" / "caltech101" / "caltech101" / "101_ObjectCategories"
+    (images / "Faces").rename(images / "Fases")
+    assert "5 images are of classes that the data set does not have: Fases" in refusal(tmp_path, "caltech101")
+
+
+def test_images_that_the_lists_name_and_that_are_not_there_are_named(tmp_path: Path) -> None:
+    make_tree("food", tmp_path / "raw" / "food", classes=2)
+    gone = next((tmp_path / "raw" / "food" / "food-101" / "images" / "apple_pie").iterdir())
+    gone.unlink()
+    assert f"1 images that its lists name are not there: images/apple_pie/{gone.name}" in refusal(tmp_path, "food")
+
+
+def test_nothing_there_says_which_archive_to_get(tmp_path: Path) -> None:
+    for changes in ({}, {"allow_partial": True}):
+        text = refusal(tmp_path, "flowers", **changes)
+        assert "Oxford Flowers-102 is missing: there is no flowers-102/" in text
+        assert "102flowers.tgz, imagelabels.mat, setid.mat: `gift data fetch flowers`" in text
+
+
+def test_a_part_of_the_archive_says_what_it_lacks(tmp_path: Path) -> None:
+    make_tree("stanford_cars", tmp_path / "raw" / "stanford_cars", classes=2)
+    (tmp_path / "raw" / "stanford_cars" / "stanford_cars" / "cars_test_annos_withlabels.mat").unlink()
+    assert "has no cars_test_annos_withlabels.mat" in refusal(tmp_path, "stanford_cars")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "file"),
+    [
+        ("aircraft", "fgvc-aircraft-2013b/data/images_variant_test.txt"),
+        ("cifar100", "cifar-100-python/train"),
+        ("flowers", "flowers-102/setid.mat"),
+        ("food", "food-101/meta/train.json"),
+        ("mnist", "MNIST/raw/train-images-idx3-ubyte"),
+        ("oxford_pet", "oxford-iiit-pet/annotations/test.txt"),
+        ("stanford_cars", "stanford_cars/devkit/cars_train_annos.mat"),
+    ],
+)
+def test_a_file_that_is_not_the_official_one_is_named(dataset: str, file: str, tmp_path: Path) -> None:
+    make_tree(dataset, tmp_path / "raw" / dataset, classes=2)
+    damaged = tmp_path / "raw" / dataset / file
+    damaged.write_bytes(b"\xff<html>404</html>")
+    text = refusal(tmp_path, dataset, allow_partial=True)
+    assert f"{damaged}: cannot be read as the official file" in text
+
+
+def test_a_slice_in_the_benchmarks_order_has_its_classes_under_new_labels(
+    tmp_path: Path, complete: Callable[..., None], project: Path
+) -> None:
+    make_tree("cifar100", tmp_path / "raw" / "cifar100", per_class=2)
+    complete("cifar100", per_class=2)
+    orders = json.loads((project / "gift_core" / "published" / "cil_class_orders.json").read_text(encoding="utf-8"))
+    labels = list(catalogue_row("cifar100", "tests").classes)
+    wanted = [labels[number] for number in orders["cifar100"][10:15]]
+    classes = {"order": "benchmark", "first": 10, "count": 5}
+    dataset = catalogue_dataset("mine", config("cifar100", classes=classes), root=tmp_path)
+    whole = catalogue_dataset("mine", config("cifar100"), root=tmp_path)
+    assert dataset.class_names == ("wardrobe", "tulip", "bowl", "seal", "mountain")
+    expected = [(sample.label, sample.read()) for sample in whole.test if sample.label in wanted]
+    assert list(dataset.classes) == wanted
+    assert [(sample.label, sample.read()) for sample in dataset.test] == expected and len(expected) == 10
+
+
+@pytest.mark.parametrize(("dataset", "steps"), [("cifar100", 10), ("tinyimagenet", 20)])
+def test_slices_of_the_benchmarks_order_share_out_all_classes(
+    dataset: str, steps: int, tmp_path: Path, complete: Callable[..., None]
+) -> None:
+    make_tree(dataset, tmp_path / "raw" / dataset)
+    complete(dataset)
+    count = len(catalogue_row(dataset, "tests").classes) // steps
+    names: list[str] = []
+    for step in range(steps):
+        classes = {"order": "benchmark", "first": step * count, "count": count}
+        names += catalogue_dataset("mine", config(dataset, classes=classes), root=tmp_path).class_names
+    assert sorted(names) == sorted(catalogue_row(dataset, "tests").class_names)
+
+
+def test_a_slice_in_the_labels_order_starts_at_its_first(tmp_path: Path, complete: Callable[..., None]) -> None:
+    make_tree("mnist", tmp_path / "raw" / "mnist")
+    complete("mnist")
+    classes = {"order": "labels", "first": 7, "count": 3}
+    dataset = catalogue_dataset("mine", config("mnist", classes=classes), root=tmp_path)
+    assert dataset.class_names == ("7", "8", "9")
+    assert [list(dataset.classes).index(sample.label) for sample in dataset.train] == [0, 1, 2]
+
+
+def test_a_slice_beyond_the_last_class_is_refused_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inventory, "READERS", {})
+    text = refusal(tmp_path, "cifar100", classes={"order": "labels", "first": 95, "count": 10})
+    assert text == (
+        "params.yaml: tasks.mine.classes: first 95 and count 10 end at class 105, but cifar100 has 100. "
+        "Write a smaller first or count."
+    )
+
+
+def test_a_data_set_without_a_benchmark_order_says_which_have_one(tmp_path: Path) -> None:
+    text = refusal(tmp_path, "dtd", classes={"order": "benchmark", "first": 0, "count": 10})
+    assert "tasks.mine.classes.order: dtd has no benchmark order. Known: cifar100, tinyimagenet." in text
+
+
+def test_a_slice_counts_the_whole_data_set_first(tmp_path: Path) -> None:
+    make_tree("cifar100", tmp_path / "raw" / "cifar100")
+    text = refusal(tmp_path, "cifar100", classes={"order": "benchmark", "first": 0, "count": 10})
+    assert "100 of 50,000 training images" in text

@@ -1,0 +1,153 @@
+"""The catalogue's rows: names, templates and counts, against what others publish of the same data sets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from setuptools import find_namespace_packages
+from torchvision import datasets
+
+from gift_core.datasets.base_vocabulary import base_vocabulary
+from gift_core.datasets.catalogue.row import catalogue_names, catalogue_row
+from gift_core.errors import UserError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+MTIL = {  # classes, train, test
+    "aircraft": (100, 3334, 3333),
+    "caltech101": (101, 6941, 1736),
+    "cifar100": (100, 50000, 10000),
+    "dtd": (47, 1880, 1880),
+    "eurosat": (10, 21600, 5400),
+    "flowers": (102, 1020, 6149),
+    "food": (101, 75750, 25250),
+    "mnist": (10, 60000, 10000),
+    "oxford_pet": (37, 3680, 3669),
+    "stanford_cars": (196, 8144, 8041),
+    "sun397": (397, 87003, 21751),
+}
+TEMPLATES = {  # how many CLIP publishes of each
+    "aircraft": 2, "caltech101": 34, "cifar100": 18, "dtd": 8, "eurosat": 3, "flowers": 1, "food": 1, "mnist": 1,
+    "oxford_pet": 1, "stanford_cars": 8, "sun397": 2, "tinyimagenet": 80,
+}  # fmt: skip
+
+
+def names_of(dataset: str) -> tuple[str, ...]:
+    return catalogue_row(dataset, "tests").class_names
+
+
+@pytest.mark.parametrize("dataset", MTIL)
+def test_classes_and_counts_are_the_benchmarks(dataset: str) -> None:
+    row = catalogue_row(dataset, "tests")
+    assert (len(row.classes), row.counts["train"], row.counts["test"]) == MTIL[dataset]
+
+
+def test_mtil_has_1201_classes() -> None:
+    assert sum(len(names_of(dataset)) for dataset in MTIL) == 1201
+    assert set(catalogue_names()) == {*MTIL, "tinyimagenet"}
+
+
+@pytest.mark.parametrize("dataset", TEMPLATES)
+def test_a_row_has_all_templates_once_and_a_name_of_its_own_for_each_class(dataset: str) -> None:
+    row = catalogue_row(dataset, "tests")
+    assert len(row.templates) == len(set(row.templates)) == TEMPLATES[dataset]
+    assert all(template.count("{}") == 1 for template in row.templates)
+    assert len(set(row.class_names)) == len(row.class_names)
+    assert all(name == " ".join(name.split()) for name in row.class_names)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "first_prompt"),
+    [
+        ("aircraft", "a photo of a 707-320, a type of aircraft."),
+        ("caltech101", "a photo of a off-center face."),
+        ("cifar100", "a photo of a apple."),
+        ("dtd", "a photo of a banded texture."),
+        ("eurosat", "a centered satellite photo of annual crop land."),
+        ("flowers", "a photo of a pink primrose, a type of flower."),
+        ("food", "a photo of apple pie, a type of food."),
+        ("mnist", 'a photo of the number: "0".'),
+        ("oxford_pet", "a photo of a Abyssinian, a type of pet."),
+        ("stanford_cars", "a photo of a AM General Hummer SUV 2000."),
+        ("sun397", "a photo of a abbey."),
+        ("tinyimagenet", "a photo of a goldfish."),
+    ],
+)
+def test_the_first_prompt_is_clips(dataset: str, first_prompt: str) -> None:
+    row = catalogue_row(dataset, "tests")
+    assert row.templates[0].replace("{}", row.class_names[0]) == first_prompt
+
+
+def test_flowers_are_named_in_torchvisions_order() -> None:
+    respelled = {
+        "globe-flower": "globe flower",
+        "pink-yellow dahlia?": "pink and yellow dahlia",
+        "ball moss": "air plant",
+    }
+    assert names_of("flowers") == tuple(respelled.get(name, name) for name in datasets.Flowers102.classes)
+
+
+def test_pets_are_in_the_order_of_their_labels_which_mixes_cats_and_dogs() -> None:
+    names = names_of("oxford_pet")
+    assert names == tuple(sorted(names, key=str.lower)) != tuple(sorted(names))
+
+
+@pytest.mark.parametrize("dataset", ["caltech101", "dtd", "eurosat", "food", "sun397", "tinyimagenet", "aircraft"])
+def test_labels_follow_the_sorted_names_of_the_data_set(dataset: str) -> None:
+    keys = list(catalogue_row(dataset, "tests").classes)
+    assert keys == sorted(keys)
+
+
+@pytest.mark.parametrize("dataset", ["cifar100", "dtd", "food", "oxford_pet", "sun397"])
+def test_a_name_is_the_data_sets_own_in_words(dataset: str) -> None:
+    for key, name in catalogue_row(dataset, "tests").classes.items():
+        assert name == key.replace("/", " ").replace("_", " ")
+
+
+def test_tiny_imagenets_names_are_clips_for_the_same_synsets() -> None:
+    from timm.data import ImageNetInfo
+
+    synsets = ImageNetInfo("imagenet-1k").label_names()
+    names = dict(zip(synsets, base_vocabulary("imagenet"), strict=True))
+    assert catalogue_row("tinyimagenet", "tests").classes == {
+        synset: names[synset] for synset in catalogue_row("tinyimagenet", "tests").classes
+    }
+
+
+def test_tiny_imagenets_templates_are_clips_for_imagenet_the_plain_one_first() -> None:
+    from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
+
+    published = [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
+    ours = catalogue_row("tinyimagenet", "tests").templates
+    assert ours[0] == "a photo of a {}." and sorted(ours) == sorted(published)
+
+
+def test_an_unknown_data_set_is_met_with_the_nearest_name() -> None:
+    with pytest.raises(UserError, match=r"tasks\.pets\.dataset: unknown name 'oxford_pets'. Did you mean 'oxford_pet'"):
+        catalogue_row("oxford_pets", "params.yaml: tasks.pets.dataset")
+
+
+@pytest.mark.parametrize("dataset", TEMPLATES)
+def test_the_page_shows_the_rows_counts_and_layout(dataset: str, project: Path) -> None:
+    row = catalogue_row(dataset, "tests")
+    page = (project / "docs" / "data_sets.md").read_text(encoding="utf-8")
+    (line,) = [line for line in page.splitlines() if line.startswith(f"| `{dataset}` ")]
+    assert f"| {len(row.classes)} | {row.counts['train']:,} | {row.counts['test']:,} |" in line
+    assert f"| {sum(archive.bytes for archive in row.archives) / 1e9:.1f} GB |" in line.replace("0.01 GB", "0.0 GB")
+    assert f"    {dataset}/{row.layout.split(',')[0].split(' (')[0]}" in page
+
+
+def test_a_wheel_holds_the_rows_and_the_published_facts(project: Path) -> None:
+    settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    packages = find_namespace_packages(str(project), include=settings["packages"]["find"]["include"])
+    rows = (project / "gift_core" / "datasets" / "catalogue" / "rows").iterdir()
+    files = [*rows, project / "gift_core" / "published" / "cil_class_orders.json"]
+    assert len(files) == len(catalogue_names()) + 1
+    for file in files:
+        assert ".".join(file.parent.relative_to(project).parts) in packages
+        assert any(file.match(pattern) for pattern in settings["package-data"]["*"])

@@ -1,0 +1,241 @@
+"""Small data sets in the layouts of the official archives, made of real image, pickle, IDX and MATLAB files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import pickle
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from PIL import Image
+from scipy.io import savemat
+
+from gift_core.datasets.catalogue.row import catalogue_row
+
+SIDE = 8
+TRAIN_SHARE = 4  # training images for one test image, where a data set is split 80/20
+Splits = Mapping[str, list[tuple[str, str]]]  # split -> (class, file)
+
+
+def make_tree(dataset: str, folder: Path, per_class: int = 1, classes: int | None = None) -> Path:
+    """Writes data set `dataset` below `folder`, a task's path, where torchvision's downloader puts it; returns it.
+
+    Each of the first `classes` classes (None: all) has `per_class` images in the training and in the test split; where
+    the data set is split 80/20, 5 * per_class images. Each image is of another colour.
+    """
+    keys = list(catalogue_row(dataset, "tests").classes)[:classes]
+    MAKERS[dataset](folder, keys, per_class)
+    return folder
+
+
+def counts_of(dataset: str, per_class: int = 1, classes: int | None = None) -> dict[str, int]:
+    """How many images make_tree writes for each split."""
+    number = len(list(catalogue_row(dataset, "tests").classes)[:classes])
+    if dataset in ("caltech101", "eurosat", "sun397"):
+        whole = (TRAIN_SHARE + 1) * per_class * number
+        return {"train": int(0.8 * whole), "test": whole - int(0.8 * whole)}
+    return {"train": number * per_class, "test": number * per_class}
+
+
+def _aircraft(folder: Path, keys: list[str], per_class: int) -> None:
+    data = folder / "fgvc-aircraft-2013b" / "data"
+    numbers = count(34309)  # seven digits, zeros before
+    for split in ("train", "val", "test"):
+        lines = [f"{next(numbers):07d} {key}" for key in keys for _ in range(per_class)]
+        _write_lines(data / f"images_variant_{split}.txt", lines)
+        for line in lines:
+            _write_jpeg(data / "images" / f"{line.split()[0]}.jpg")
+    _write_lines(data / "variants.txt", list(catalogue_row("aircraft", "tests").classes))
+
+
+def _caltech101(folder: Path, keys: list[str], per_class: int) -> None:
+    images = folder / "caltech101" / "101_ObjectCategories"
+    for key in (*keys, "BACKGROUND_Google"):
+        for number in range(1, (TRAIN_SHARE + 1) * per_class + 1):
+            _write_jpeg(images / key / f"image_{number:04d}.jpg")
+    (images / "BACKGROUND_Google" / "tmp").touch()  # the archive has it
+
+
+def _cifar100(folder: Path, keys: list[str], per_class: int) -> None:
+    archive = folder / "cifar-100-python"
+    archive.mkdir(parents=True)
+    names = list(catalogue_row("cifar100", "tests").classes)
+    colours = np.random.default_rng(100)
+    for split in ("train", "test"):
+        labels = [names.index(key) for _ in range(per_class) for key in reversed(keys)]
+        batch = {
+            "filenames": [f"{names[label]}_s_{number:06d}.png" for number, label in enumerate(labels)],
+            "batch_label": f"{split}ing batch 1 of 1",
+            "fine_labels": labels,
+            "coarse_labels": [0] * len(labels),
+            "data": colours.integers(0, 256, (len(labels), 3072), dtype=np.uint8),
+        }
+        _write_python2_pickle(archive / split, batch)
+    _write_python2_pickle(archive / "meta", {"fine_label_names": names, "coarse_label_names": ["fish"]})
+
+
+def _dtd(folder: Path, keys: list[str], per_class: int) -> None:
+    data = folder / "dtd" / "dtd"
+    numbers = count(1)
+    for partition in (1, 2):
+        for split in ("train", "val", "test"):
+            lines = [f"{key}/{key}_{next(numbers):04d}.jpg" for key in keys for _ in range(per_class)]
+            _write_lines(data / "labels" / f"{split}{partition}.txt", lines)
+            for line in lines:
+                _write_jpeg(data / "images" / line)
+
+
+def _eurosat(folder: Path, keys: list[str], per_class: int) -> None:
+    for key in keys:
+        for number in range(1, (TRAIN_SHARE + 1) * per_class + 1):
+            _write_jpeg(folder / "eurosat" / "2750" / key / f"{key}_{number}.jpg")
+
+
+def _flowers(folder: Path, keys: list[str], per_class: int) -> None:
+    archive = folder / "flowers-102"
+    labels = [int(key) for _ in range(3 * per_class) for key in keys]
+    for number in range(1, len(labels) + 1):
+        _write_jpeg(archive / "jpg" / f"image_{number:05d}.jpg")
+    train, valid, test = np.split(np.arange(1, len(labels) + 1, dtype=np.uint16), 3)
+    savemat(archive / "imagelabels.mat", {"labels": np.array([labels], dtype=np.uint8)})
+    savemat(archive / "setid.mat", {"trnid": train[None, ::-1], "valid": valid[None], "tstid": test[None]})
+
+
+def _food(folder: Path, keys: list[str], per_class: int) -> None:
+    archive = folder / "food-101"
+    numbers = count(1005649)
+    for split in ("train", "test"):
+        classes = {key: [f"{key}/{next(numbers)}" for _ in range(per_class)] for key in reversed(keys)}
+        for images in classes.values():
+            for image in images:
+                _write_jpeg(archive / "images" / f"{image}.jpg")
+        (archive / "meta").mkdir(exist_ok=True)
+        (archive / "meta" / f"{split}.json").write_text(json.dumps(classes), encoding="utf-8")
+
+
+def _mnist(folder: Path, keys: list[str], per_class: int) -> None:
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    greys = np.random.default_rng(10)
+    for split in ("train", "t10k"):
+        labels = np.array([int(key) for _ in range(per_class) for key in keys], dtype=np.uint8)
+        images = greys.integers(0, 256, (len(labels), 28, 28), dtype=np.uint8)
+        for name, array in ((f"{split}-images-idx3-ubyte", images), (f"{split}-labels-idx1-ubyte", labels)):
+            header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+            (raw / name).write_bytes(header + array.tobytes())
+            (raw / f"{name}.gz").write_bytes(gzip.compress(header + array.tobytes()))
+
+
+def _oxford_pet(folder: Path, keys: list[str], per_class: int) -> None:
+    archive = folder / "oxford-iiit-pet"
+    all_keys = list(catalogue_row("oxford_pet", "tests").classes)
+    for split, first in (("trainval", 1), ("test", 1 + per_class)):
+        images = [(key, number) for key in keys for number in range(first, first + per_class)]
+        _write_lines(
+            archive / "annotations" / f"{split}.txt",
+            [f"{key}_{number} {all_keys.index(key) + 1} {1 if key[0].isupper() else 2} 1" for key, number in images],
+        )
+        for key, number in images:
+            _write_jpeg(archive / "images" / f"{key}_{number}.jpg")
+
+
+def _stanford_cars(folder: Path, keys: list[str], per_class: int) -> None:
+    archive = folder / "stanford_cars"
+    (archive / "devkit").mkdir(parents=True)
+    annotations = {"train": archive / "devkit" / "cars_train_annos.mat"}
+    annotations["test"] = archive / "cars_test_annos_withlabels.mat"
+    for split, path in annotations.items():
+        rows = np.zeros((1, len(keys) * per_class), dtype=[("bbox_x1", object), ("class", object), ("fname", object)])
+        for index, key in enumerate(key for key in reversed(keys) for _ in range(per_class)):
+            rows[0, index] = (np.uint8(1), np.uint8(key), f"{index + 1:05d}.jpg")
+            _write_jpeg(archive / f"cars_{split}" / f"{index + 1:05d}.jpg")
+        savemat(path, {"annotations": rows})
+    names = np.array([list(catalogue_row("stanford_cars", "tests").classes.values())], dtype=object)
+    savemat(archive / "devkit" / "cars_meta.mat", {"class_names": names})
+
+
+def _sun397(folder: Path, keys: list[str], per_class: int) -> None:
+    archive = folder / "SUN397"
+    for key in keys:
+        for number in range((TRAIN_SHARE + 1) * per_class):
+            _write_jpeg(archive / key[0] / key / f"sun_{number:017d}.jpg")
+    names = [f"/{key[0]}/{key}" for key in catalogue_row("sun397", "tests").classes]
+    _write_lines(archive / "ClassName.txt", names)
+
+
+def _tinyimagenet(folder: Path, keys: list[str], per_class: int) -> None:
+    archive = folder / "tiny-imagenet-200"
+    for key in keys:
+        for number in range(per_class):
+            _write_jpeg(archive / "train" / key / "images" / f"{key}_{number}.JPEG")
+        _write_lines(archive / "train" / key / f"{key}_boxes.txt", [f"{key}_0.JPEG\t0\t0\t7\t7"])
+    validation = [(f"val_{number}.JPEG", key) for number, key in enumerate(reversed(keys * per_class))]
+    for file, _ in validation:
+        _write_jpeg(archive / "val" / "images" / file)
+    _write_lines(archive / "val" / "val_annotations.txt", [f"{file}\t{key}\t0\t0\t7\t7" for file, key in validation])
+    _write_lines(archive / "wnids.txt", list(reversed(list(catalogue_row("tinyimagenet", "tests").classes))))
+
+
+MAKERS: Mapping[str, Callable[[Path, list[str], int], None]] = {
+    "aircraft": _aircraft,
+    "caltech101": _caltech101,
+    "cifar100": _cifar100,
+    "dtd": _dtd,
+    "eurosat": _eurosat,
+    "flowers": _flowers,
+    "food": _food,
+    "mnist": _mnist,
+    "oxford_pet": _oxford_pet,
+    "stanford_cars": _stanford_cars,
+    "sun397": _sun397,
+    "tinyimagenet": _tinyimagenet,
+}
+
+
+def _write_lines(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _colours() -> Iterator[tuple[int, int, int]]:
+    """Colours 4 apart, so that a JPEG keeps each distinct from the others."""
+    for number in count():
+        yield number * 4 % 256, number // 64 * 4 % 256, number // 4096 * 4 % 256
+
+
+_COLOURS = _colours()
+
+
+def _write_jpeg(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (SIDE, SIDE), next(_COLOURS)).save(path, "JPEG", quality=95)
+
+
+class _Python2Pickler(pickle._Pickler):  # type: ignore[name-defined,misc]
+    """Writes what Python 2 wrote, as the official files are: byte strings, and numpy's old module."""
+
+    dispatch: ClassVar[dict[type, Any]] = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+
+    def _save_string(self, text: str | bytes) -> None:
+        data = text.encode("latin1") if isinstance(text, str) else text
+        self.write(pickle.BINSTRING + struct.pack("<i", len(data)) + data)
+
+    dispatch[str] = _save_string
+    dispatch[bytes] = _save_string
+
+    def save_global(self, obj: Any, name: str | None = None) -> None:
+        """The array's constructor under the name that it had then."""
+        if obj is np.empty(0).__reduce__()[0]:
+            self.write(pickle.GLOBAL + b"numpy.core.multiarray\n_reconstruct\n")
+        else:
+            super().save_global(obj, name)
+
+
+def _write_python2_pickle(path: Path, content: Any) -> None:
+    with path.open("wb") as file:
+        _Python2Pickler(file, protocol=2).dump(content)

@@ -1,0 +1,67 @@
+"""Folders of images to ingest."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from gift_core.artifacts.task import TaskInfo, iterate_task
+from gift_core.config.experiment import IngestConfig
+from gift_core.config.tasks import FolderTaskConfig
+from gift_core.datasets.ingest import ingest
+
+INGEST = IngestConfig(images_per_shard=4, image_format="png", shorter_side=None)
+
+
+def picture(path: Path, colour: tuple[int, int, int] = (10, 20, 30), **options: Any) -> Path:
+    """Writes a 3x2 image of one colour in the format that the path's suffix names."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (3, 2), colour).save(path, **options)
+    return path
+
+
+def birds(root: Path, *, train: int = 3, test: int = 2) -> Path:
+    """root/birds/{train,test}/{great_tit,wren}/N.png, each image of another colour."""
+    for split, count in (("train", train), ("test", test)):
+        for label, name in enumerate(("great_tit", "wren")):
+            for number in range(count):
+                picture(root / "birds" / split / name / f"{number}.png", (label, number, len(split)))
+    return root / "birds"
+
+
+def flat_birds(root: Path, count: int = 10) -> Path:
+    """root/birds/{great_tit,wren}/N.png."""
+    for label, name in enumerate(("great_tit", "wren")):
+        for number in range(count):
+            picture(root / "birds" / name / f"{number}.png", (label, number, 0))
+    return root / "birds"
+
+
+def config(**changes: Any) -> FolderTaskConfig:
+    """A row of params.yaml for root/birds."""
+    row: dict[str, Any] = {
+        "source": "folder",
+        "path": "birds",
+        "templates": ("a photo of a {}, a bird.",),
+        "test_fraction": 0.2,
+        "on_bad_image": "refuse",
+    }
+    return FolderTaskConfig(**{**row, **changes})
+
+
+def ingest_birds(root: Path, *, seed: int = 42, ingest_config: IngestConfig = INGEST, **changes: Any) -> TaskInfo:
+    """Ingests root/birds into root/task."""
+    return ingest("birds", config(**changes), root / "task", ingest_config=ingest_config, seed=seed, root=root)
+
+
+def colours(folder: Path, split: str) -> list[tuple[tuple[int, int, int], int]]:
+    """[(colour of the first pixel, label)] of the ingested images."""
+    found = []
+    for image, label in iterate_task(folder, split):
+        pixel = Image.open(io.BytesIO(image)).getpixel((0, 0))
+        assert isinstance(pixel, tuple)
+        found.append((pixel, label))
+    return found

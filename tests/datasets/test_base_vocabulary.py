@@ -1,0 +1,70 @@
+"""Base vocabularies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gift_core.datasets.base_vocabulary import base_vocabulary
+from gift_core.errors import UserError
+from gift_core.mini.world import base_vocabulary as mini_vocabulary
+
+
+def test_imagenet_has_the_thousand_curated_names() -> None:
+    names = base_vocabulary("imagenet")
+    assert len(names) == 1000
+    assert names[:2] == ("tench", "goldfish")
+    assert names[-1] == "toilet paper"
+
+
+def test_imagenet_is_read_without_torch(project: Path) -> None:
+    program = (
+        "import sys; from gift_core.datasets.base_vocabulary import base_vocabulary; base_vocabulary('imagenet'); "
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=project)
+
+
+def test_imagenets_names_are_those_that_open_clip_gives() -> None:
+    from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
+
+    assert base_vocabulary("imagenet") == tuple(IMAGENET_CLASSNAMES)
+
+
+def test_mini_is_the_miniature_worlds() -> None:
+    assert base_vocabulary("mini") == tuple(mini_vocabulary())
+
+
+def test_none_is_empty() -> None:
+    assert base_vocabulary("none") == ()
+
+
+def test_a_file_has_a_name_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_bytes("\ufeff# birds\nwren\n\n  great tit \r\nMöwe".encode())
+    assert base_vocabulary(str(path)) == ("wren", "great tit", "Möwe")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "has no name. Write one per line"),
+        (b"# only a comment\n", "has no name"),
+        (b"wren\nwren\n", "'wren' is a duplicate, .* Remove one"),
+        (b"\xff\xfe", "cannot be read"),
+    ],
+)
+def test_an_unsound_file_is_refused(content: bytes, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=expected) as caught:
+        base_vocabulary(str(path))
+    assert str(caught.value).startswith(f"params.yaml: prompts.base_vocabulary: {path}")
+
+
+def test_an_unknown_name_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"'imagnet' is neither a vocabulary nor a text file\. Did you mean 'imagenet'"):
+        base_vocabulary("imagnet")

@@ -1,0 +1,194 @@
+"""Samples, few-shot samples and class names of a data set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gift_core.artifacts.task import iterate_task
+from gift_core.datasets.dataset import Dataset, Sample, name_classes, name_folders, sample_shots
+from gift_core.errors import UserError
+from tests.datasets.folders import birds, config, ingest_birds, picture
+
+LABELS = ["great_tit", "heron", "wren"]
+
+
+def names(labels: list[str], class_names: Any, folder: Path = Path()) -> dict[str, str]:
+    return name_classes(labels, config(class_names=class_names), folder=folder, task="birds")
+
+
+def refusal(labels: list[str], class_names: Any, folder: Path = Path()) -> str:
+    with pytest.raises(UserError) as caught:
+        names(labels, class_names, folder)
+    assert str(caught.value).startswith("params.yaml: tasks.birds.class_names")
+    return str(caught.value)
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "names.txt").write_bytes(text.encode())
+    return folder
+
+
+def test_without_names_labels_stay_as_they_stand() -> None:
+    assert list(names(LABELS, None).values()) == LABELS
+
+
+def test_without_names_folders_have_spaces_for_underscores() -> None:
+    assert list(name_folders(LABELS, config(), folder=Path(), task="birds").values()) == ["great tit", "heron", "wren"]
+
+
+def test_a_mapping_names_each_label_whatever_its_order() -> None:
+    found = names(LABELS, {"wren": "Zaunkönig", "great_tit": "Kohlmeise", "heron": "Reiher"})
+    assert list(found.items()) == [("great_tit", "Kohlmeise"), ("heron", "Reiher"), ("wren", "Zaunkönig")]
+
+
+def test_a_mapping_that_names_an_unknown_label_is_refused_with_the_nearest() -> None:
+    message = refusal(LABELS, {"great_tit": "a", "heron": "b", "wrem": "c"})
+    assert message.startswith(
+        "params.yaml: tasks.birds.class_names.wrem: the data has no such label. Did you mean 'wren'?"
+    )
+
+
+def test_a_mapping_that_leaves_labels_out_is_refused() -> None:
+    message = refusal(LABELS, {"heron": "b"})
+    assert "'great_tit' and 1 more labels have no name. Add a line: \"great_tit\": <its name>" in message
+
+
+def test_a_mapping_of_two_labels_to_one_name_is_refused() -> None:
+    assert "great_tit, wren have the same class name, 'bird'" in refusal(
+        LABELS, {"great_tit": "bird", "heron": "b", "wren": "bird "}
+    )
+
+
+def test_the_lines_of_a_file_name_numbers_in_their_order(tmp_path: Path) -> None:
+    write(tmp_path, "\ufeff# birds\r\nzero\r\n\r\none\r\ntwo\r\n")
+    labels = ["0", "1", "10"]
+    assert names(labels, "names.txt", tmp_path) == {"0": "zero", "1": "one", "10": "two"}
+
+
+def test_numbers_are_named_by_value_where_the_folders_are_in_the_order_of_texts(tmp_path: Path) -> None:
+    write(tmp_path, "one\ntwo\nten")
+    assert names(["1", "10", "2"], "names.txt", tmp_path) == {"1": "one", "10": "ten", "2": "two"}
+
+
+def test_the_lines_of_a_file_name_labels_in_the_order_of_the_alphabet(tmp_path: Path) -> None:
+    write(tmp_path, "Kohlmeise\nReiher\nZaunkönig\n")
+    assert list(names(LABELS, "names.txt", tmp_path).values()) == ["Kohlmeise", "Reiher", "Zaunkönig"]
+
+
+def test_a_file_that_lists_the_labels_themselves_renames_none_of_them(tmp_path: Path) -> None:
+    write(tmp_path, "wren\ngreat_tit\nheron\n")
+    assert names(LABELS, "names.txt", tmp_path) == {label: label for label in LABELS}
+
+
+def test_a_file_that_gives_a_label_another_ones_name_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "wren\nheron\nKohlmeise\n")
+    assert "'wren' is itself a label of the data, but its line names the label 'great_tit'" in refusal(
+        LABELS, "names.txt", tmp_path
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "a\nb\n",
+            "2 names for 3 labels (great_tit, heron, wren). Write one name per line",
+        ),
+        ("a\nb\nb\n", "heron, wren have the same class name, 'b'"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused(text: str, expected: str, tmp_path: Path) -> None:
+    assert expected in refusal(LABELS, "names.txt", write(tmp_path, text))
+
+
+def test_a_missing_file_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    write(tmp_path, "a")
+    assert "there is no such file in the task's path. Did you mean 'names.txt'?" in refusal(
+        LABELS, "nams.txt", tmp_path
+    )
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_bytes(b"\xff\xfe")
+    assert "cannot be read" in refusal(LABELS, "names.txt", tmp_path)
+
+
+def dataset(*counts: int) -> Dataset:
+    """Labels "0", "1", ... of classes "class 0", "class 1", ... with so many training samples, which take turns."""
+    samples = [
+        Sample(str(label), f"{label}/{number}", bytes, 0)
+        for number in range(max(counts))
+        for label, count in enumerate(counts)
+        if number < count
+    ]
+    classes = {str(label): f"class {label}" for label in range(len(counts))}
+    return Dataset(classes, ("{}",), samples, samples[:3], ("a note",))
+
+
+def sampled(shots: int, *, counts: tuple[int, ...] = (9, 12), task: str = "birds", seed: int = 42) -> list[str]:
+    return [sample.name for sample in sample_shots(dataset(*counts), shots, task=task, seed=seed).train]
+
+
+def test_each_class_gives_so_many_images_and_none_twice() -> None:
+    found = sampled(5)
+    assert Counter(name[0] for name in found) == {"0": 5, "1": 5}
+    assert len(set(found)) == 10
+
+
+def test_the_images_keep_their_order() -> None:
+    order = [sample.name for sample in dataset(9, 12).train]
+    assert sampled(5) == [name for name in order if name in sampled(5)]
+
+
+def test_the_sample_depends_on_the_seed_the_task_and_the_class() -> None:
+    assert sampled(5) == sampled(5)
+    assert sampled(5, seed=43) != sampled(5)
+    assert sampled(5, task="flowers") != sampled(5)
+    same_size = sampled(3, counts=(9, 9))
+    assert [name[2:] for name in same_size if name[0] == "0"] != [name[2:] for name in same_size if name[0] == "1"]
+
+
+def test_another_class_does_not_move_the_sample_of_this_one() -> None:
+    assert [name for name in sampled(4, counts=(9, 12, 30)) if name[0] < "2"] == sampled(4)
+
+
+def test_as_many_shots_as_images_take_them_all() -> None:
+    assert len(sampled(9, counts=(9, 9))) == 18
+
+
+def test_the_test_split_and_the_notes_stay() -> None:
+    whole = dataset(9, 12)
+    few = sample_shots(whole, 1, task="birds", seed=42)
+    assert (few.test, few.notes, few.class_names) == (whole.test, whole.notes, whole.class_names)
+
+
+def test_a_class_with_fewer_images_is_named_with_its_count() -> None:
+    with pytest.raises(UserError) as caught:
+        sampled(10)
+    expected = "params.yaml: tasks.birds.shots: 10 shots are more than class 'class 0' has (9 training images). Write 9"
+    assert str(caught.value).startswith(expected)
+
+
+def test_a_folder_is_learned_from_few_shots_and_tested_whole(tmp_path: Path) -> None:
+    birds(tmp_path, train=5, test=3)
+    assert ingest_birds(tmp_path, shots=2).counts == {"train": 4, "test": 6}
+    assert [label for _, label in iterate_task(tmp_path / "task", "train")] == [0, 0, 1, 1]
+
+
+def test_images_that_were_not_sampled_are_not_read(tmp_path: Path) -> None:
+    folder = birds(tmp_path, train=1)
+    bad = picture(folder / "train" / "wren" / "9.png")
+    bad.write_bytes(b"no image")
+    outcomes = set()
+    for seed in range(20):
+        try:
+            ingest_birds(tmp_path, shots=1, seed=seed)
+            outcomes.add("not read")
+        except UserError as error:
+            assert "train/wren/9.png" in str(error)
+            outcomes.add("sampled")
+    assert outcomes == {"not read", "sampled"}

@@ -1,0 +1,275 @@
+"""Raw image files become plain RGB."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gift_core.datasets.decoding import encode_image, plain_image, to_rgb
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def pixels(data: bytes) -> np.ndarray:
+    """uint8 [H, W, 3] of an encoded image that must be RGB without palette or transparency."""
+    image = Image.open(io.BytesIO(data))
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def plain_pixels(path: Path) -> np.ndarray:
+    data, extension = plain_image(path.read_bytes(), "png", shorter_side=None)
+    assert extension == "png"
+    return pixels(data)
+
+
+def test_an_image_on_its_side_is_turned_upright(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    image = Image.new("RGB", (32, 16), "black")
+    image.paste("white", (0, 0, 16, 16))  # the left half
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned 90 degrees clockwise: left becomes top
+    image.save(path, exif=exif, quality=100)
+    found_HWC = plain_pixels(path)
+    assert found_HWC.shape == (32, 16, 3)
+    assert found_HWC[:14].min() > 200
+    assert found_HWC[-14:].max() < 50
+
+
+def test_an_upright_jpeg_with_exif_keeps_its_bytes(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "a.jpg", exif=exif)
+    data = (tmp_path / "a.jpg").read_bytes()
+    assert plain_image(data, "png", shorter_side=None) == (data, "jpg")
+
+
+def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    image.putpixel((1, 0), (255, 0, 0, 128))
+    image.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(plain_pixels(tmp_path / "a.png"), [[[255, 255, 255], [255, 127, 127]]])
+
+
+def test_a_transparent_palette_is_laid_on_white(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([0, 0, 0, 0, 0, 255])
+    image.putpixel((1, 0), 1)
+    image.save(tmp_path / "a.png", transparency=0)
+    np.testing.assert_array_equal(plain_pixels(tmp_path / "a.png"), [[[255, 255, 255], [0, 0, 255]]])
+
+
+def test_a_transparent_colour_of_an_rgb_image_is_laid_on_white(tmp_path: Path) -> None:
+    image = Image.new("RGB", (2, 1), (9, 9, 9))
+    image.putpixel((1, 0), (0, 0, 255))
+    image.save(tmp_path / "a.png", transparency=(9, 9, 9))
+    np.testing.assert_array_equal(plain_pixels(tmp_path / "a.png"), [[[255, 255, 255], [0, 0, 255]]])
+
+
+@pytest.mark.parametrize(("mode", "colour", "expected"), [("L", 77, 77), ("1", 1, 255), ("LA", (77, 255), 77)])
+def test_grey_becomes_three_equal_channels(mode: str, colour: int, expected: int, tmp_path: Path) -> None:
+    Image.new(mode, (1, 1), colour).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(plain_pixels(tmp_path / "a.png"), [[[expected] * 3]])
+
+
+def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "a.jpg", quality=100)
+    found_HWC = plain_pixels(tmp_path / "a.jpg")
+    np.testing.assert_allclose(found_HWC[4, 4], (255, 0, 0), atol=4)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_grey_of_16_bits_keeps_its_upper_byte(suffix: str, tmp_path: Path) -> None:
+    values_HW = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
+    Image.fromarray(values_HW).save(tmp_path / f"a.{suffix}")
+    expected = [[[value] * 3 for value in (0, 1, 128, 255)]]
+    np.testing.assert_array_equal(plain_pixels(tmp_path / f"a.{suffix}"), expected)
+
+
+def test_of_an_animation_the_first_frame_is_taken(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (2, 2), colour) for colour in ((255, 0, 0), (0, 0, 255))]
+    for suffix in ("gif", "png", "webp"):
+        options = {"lossless": True} if suffix == "webp" else {}
+        frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], **options)
+        found_HWC = plain_pixels(tmp_path / f"a.{suffix}")
+        np.testing.assert_array_equal(found_HWC[0, 0], (255, 0, 0))
+
+
+def test_a_16_bit_rgb_png_is_encoded_again() -> None:
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    pixel = zlib.compress(b"\x00" + struct.pack(">HHH", 65535, 32896, 0))
+    image = PNG + chunk(b"IHDR", header) + chunk(b"IDAT", pixel) + chunk(b"IEND", b"")
+    data, _ = plain_image(image, "png", shorter_side=None)
+    assert data[24] == 8
+    np.testing.assert_array_equal(pixels(data), [[[255, 128, 0]]])
+
+
+def test_grey_of_16_bits_with_a_transparent_value_is_laid_on_white(tmp_path: Path) -> None:
+    values_HW = np.array([[0, 32896]], dtype=np.uint16)
+    Image.fromarray(values_HW).save(tmp_path / "a.png", transparency=0)
+    np.testing.assert_array_equal(plain_pixels(tmp_path / "a.png"), [[[255] * 3, [128] * 3]])
+
+
+def test_floats_are_shares_of_white_or_values_of_8_bits(tmp_path: Path) -> None:
+    for values, expected in (([0.0, 0.5, 1.0], [0, 128, 255]), ([0.0, 128.0, 255.0], [0, 128, 255])):
+        Image.fromarray(np.array([values], dtype=np.float32)).save(tmp_path / "a.tif")
+        np.testing.assert_array_equal(plain_pixels(tmp_path / "a.tif")[0, :, 0], expected)
+
+
+def test_rgb_of_16_bits_in_a_tiff_keeps_its_upper_byte(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff_of_16_bits((65535, 32896, 0)))
+    np.testing.assert_array_equal(plain_pixels(path), [[[255, 128, 0]]])
+
+
+def tiff_of_16_bits(pixel: tuple[int, int, int]) -> bytes:
+    """A little-endian TIFF of one RGB pixel of 16 bits a channel, written by hand: Pillow writes none."""
+    count, head = 9, 8
+    bits = head + 2 + 12 * count + 4  # where the three bit depths lie, and after them the pixel
+    tags = [(256, 3, 1, 1), (257, 3, 1, 1), (258, 3, 3, bits), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, bits + 6),
+            (277, 3, 1, 3), (278, 3, 1, 1), (279, 4, 1, 6)]  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    depths = struct.pack("<HHH", 16, 16, 16)
+    return b"II*\0" + struct.pack("<IH", head, count) + entries + b"\0\0\0\0" + depths + struct.pack("<HHH", *pixel)
+
+
+def test_cmyk_of_a_jpeg_is_inverted_as_adobe_writes_it(tmp_path: Path) -> None:
+    """The file holds 255 - ink, and says so by Adobe's marker; no ink is white, and not black."""
+    path = tmp_path / "a.jpg"
+    Image.new("CMYK", (8, 8), (0, 0, 0, 0)).save(path, quality=100)
+    assert b"Adobe" in path.read_bytes()
+    np.testing.assert_allclose(plain_pixels(path)[4, 4], (255, 255, 255), atol=3)
+    Image.new("CMYK", (8, 8), (0, 0, 0, 255)).save(path, quality=100)
+    np.testing.assert_allclose(plain_pixels(path)[4, 4], (0, 0, 0), atol=3)
+
+
+def test_cmyk_of_a_tiff_is_not_inverted(tmp_path: Path) -> None:
+    Image.new("CMYK", (2, 2), (255, 0, 0, 0)).save(tmp_path / "a.tif")
+    np.testing.assert_array_equal(plain_pixels(tmp_path / "a.tif")[0, 0], (0, 255, 255))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_shows_the_same_picture(suffix: str, orientation: int, tmp_path: Path) -> None:
+    """The corners of the picture as it is meant to be seen: red, green / blue, white; stored turned or mirrored."""
+    seen = Image.new("RGB", (32, 16), "white")
+    for colour, place in (("red", (0, 0)), ("lime", (16, 0)), ("blue", (0, 8))):
+        seen.paste(colour, (*place, place[0] + 16, place[1] + 8))
+    stored = {  # what a viewer undoes, by the EXIF standard
+        1: None, 2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options: dict[str, Any] = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}.get(suffix, {})
+    path = tmp_path / f"a.{suffix}"
+    (seen.transpose(stored) if stored is not None else seen).save(path, exif=exif, **options)
+    data, _ = plain_image(path.read_bytes(), "png", shorter_side=None)
+    np.testing.assert_allclose(pixels(data).astype(int), np.asarray(seen).astype(int), atol=4)
+
+
+def test_transparency_of_webp_and_gif_is_laid_on_white(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    image.putpixel((1, 0), (255, 0, 0, 255))
+    for suffix, options in (("webp", {"lossless": True}), ("gif", {})):
+        image.save(tmp_path / f"a.{suffix}", **options)
+        expected = [[[255, 255, 255], [255, 0, 0]]]
+        np.testing.assert_array_equal(plain_pixels(tmp_path / f"a.{suffix}"), expected)
+
+
+def test_grey_with_transparency_is_laid_on_white(tmp_path: Path) -> None:
+    image = Image.new("LA", (2, 1), (0, 0))
+    image.putpixel((1, 0), (100, 255))
+    image.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(plain_pixels(tmp_path / "a.png"), [[[255] * 3, [100] * 3]])
+
+
+def noise(path: Path) -> Path:
+    Image.effect_noise((64, 64), 80).convert("RGB").save(path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "gif", "tif"])
+def test_a_cut_file_is_no_image(suffix: str, tmp_path: Path) -> None:
+    data = noise(tmp_path / f"a.{suffix}").read_bytes()
+    plain_image(data, "png", shorter_side=None)
+    with pytest.raises((OSError, ValueError, SyntaxError)):
+        plain_image(data[: len(data) // 2], "png", shorter_side=None)
+
+
+def test_more_pixels_than_memory_should_hold_are_refused() -> None:
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    bomb = PNG + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    with pytest.raises(ValueError, match="^more than 179 million pixels: shrink it beforehand$"):
+        plain_image(bomb, "png", shorter_side=None)
+
+
+def test_an_image_at_half_the_limit_is_read_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
+    buffer = io.BytesIO()
+    Image.new("1", (10_000, 9_500)).save(buffer, "PNG")
+    data, _ = plain_image(buffer.getvalue(), "png", shorter_side=10)
+    assert Image.open(io.BytesIO(data)).size == (11, 10)
+    assert not [warning for warning in recwarn if "bomb" in str(warning.category)]
+
+
+@pytest.mark.parametrize(("size", "shrunk"), [((80, 60), (40, 30)), ((60, 90), (30, 45)), ((100, 31), (97, 30))])
+def test_a_larger_shorter_side_is_shrunk(size: tuple[int, int], shrunk: tuple[int, int], tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    Image.effect_noise(size, 50).convert("RGB").save(path)
+    data, extension = plain_image(path.read_bytes(), "png", shorter_side=30)
+    assert extension == "png"
+    assert Image.open(io.BytesIO(data)).size == shrunk
+
+
+@pytest.mark.parametrize("size", [(30, 80), (20, 10)])
+def test_an_image_that_is_small_enough_keeps_its_bytes(size: tuple[int, int], tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    Image.effect_noise(size, 50).convert("RGB").save(path)
+    assert plain_image(path.read_bytes(), "png", shorter_side=30) == (path.read_bytes(), "jpg")
+
+
+def test_shrinking_averages_over_what_falls_away() -> None:
+    """A chessboard of single pixels becomes grey, not a pattern; torchvision's antialiased resize says the same."""
+    import torch
+    from torchvision.transforms.v2 import functional
+
+    board_HW = np.indices((96, 96)).sum(0) % 2 * 255
+    image_HWC = np.repeat(board_HW[..., None], 3, 2).astype(np.uint8)
+    image_HWC[:48] = np.random.default_rng(0).integers(0, 256, (48, 96, 3))
+    buffer = io.BytesIO()
+    Image.fromarray(image_HWC).save(buffer, "PNG")
+    found_HWC = pixels(plain_image(buffer.getvalue(), "png", shorter_side=24)[0]).astype(int)
+    tensor = functional.resize(
+        torch.from_numpy(image_HWC).permute(2, 0, 1), [24], functional.InterpolationMode.BICUBIC, antialias=True
+    )
+    assert np.abs(found_HWC - tensor.permute(1, 2, 0).numpy().astype(int)).max() <= 2
+    assert np.abs(found_HWC[16:] - 128).max() < 40
+
+
+def test_encoding_twice_gives_the_same_bytes() -> None:
+    image = Image.effect_noise((16, 16), 60).convert("RGB")
+    for image_format in ("png", "jpg"):
+        assert encode_image(image, image_format) == encode_image(image.copy(), image_format)
+
+
+def test_an_rgb_image_stays_as_it_is() -> None:
+    image = Image.effect_noise((16, 16), 60).convert("RGB")
+    np.testing.assert_array_equal(np.asarray(to_rgb(image)), np.asarray(image))
+
+
+def test_png_keeps_every_pixel() -> None:
+    image = Image.effect_noise((16, 16), 60).convert("RGB")
+    np.testing.assert_array_equal(pixels(encode_image(image, "png")), np.asarray(image))

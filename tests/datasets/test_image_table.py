@@ -1,0 +1,194 @@
+"""Tables of image files and labels as tasks."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from gift_core.artifacts.task import TaskInfo, iterate_task
+from gift_core.config.tasks import TableTaskConfig
+from gift_core.datasets.ingest import ingest
+from gift_core.errors import UserError
+from tests.datasets.folders import INGEST, colours, picture
+
+ROWS = [("a/0.png", "wren"), ("a/1.png", "heron"), ("a/2.png", "wren"), ("a/3.png", "heron"), ("a/4.png", "wren")]
+
+
+def write_table(root: Path, lines: list[str], *, header: str = "image,label", name: str = "birds/labels.csv") -> None:
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+
+
+def birds(root: Path, count: int = 5) -> None:
+    """root/birds/a/N.png, each image of another colour."""
+    for number in range(count):
+        picture(root / "birds" / "a" / f"{number}.png", (number, 0, 0))
+
+
+def table(root: Path, **changes: Any) -> TaskInfo:
+    row: dict[str, Any] = {
+        "source": "table", "path": "birds", "table": "labels.csv", "image_column": "image", "label_column": "label",
+        "templates": ("a photo of a {}.",), "test_fraction": 0.5, "on_bad_image": "refuse",
+    }  # fmt: skip
+    config = TableTaskConfig(**{**row, **changes})
+    return ingest("birds", config, root / "task", ingest_config=INGEST, seed=42, root=root)
+
+
+def refusal(root: Path, **changes: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        table(root, **changes)
+    assert not (root / "task").exists()
+    assert str(caught.value).startswith("params.yaml: tasks.birds."), str(caught.value)
+    return str(caught.value)
+
+
+def test_a_split_column_says_what_is_learned_and_what_is_tested(tmp_path: Path) -> None:
+    birds(tmp_path)
+    splits = ["train", "Train", "test", "test ", "val"]
+    write_table(
+        tmp_path,
+        [f"{file},{label},{split}" for (file, label), split in zip(ROWS, splits, strict=True)],
+        header="image,label,fold",
+    )
+    info = table(tmp_path, split_column="fold")
+    assert info.class_names == ("heron", "wren")
+    assert colours(tmp_path / "task", "train") == [((0, 0, 0), 1), ((1, 0, 0), 0)]
+    assert colours(tmp_path / "task", "test") == [((2, 0, 0), 1), ((3, 0, 0), 0)]
+
+
+def test_without_one_each_class_is_split_by_seed_in_the_order_of_the_rows(tmp_path: Path) -> None:
+    birds(tmp_path)
+    write_table(tmp_path, [f"{file},{label}" for file, label in ROWS])
+    assert table(tmp_path).counts == {"train": 2, "test": 3}
+    train, test = (colours(tmp_path / "task", split) for split in ("train", "test"))
+    expected = [((number, 0, 0), 1 - number % 2) for number in range(5)]
+    assert train == sorted(train)
+    assert test == sorted(test)
+    assert sorted([*train, *test]) == expected
+
+
+def test_the_split_of_a_table_is_the_one_that_a_folder_of_its_labels_has(tmp_path: Path) -> None:
+    from tests.datasets.folders import flat_birds, ingest_birds
+
+    folder = flat_birds(tmp_path)
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+    write_table(tmp_path, [f"{file},{file.split('/')[0]}" for file in files])
+    ingest_birds(tmp_path, test_fraction=0.5)
+    by_folder = list(iterate_task(tmp_path / "task", "test"))
+    table(tmp_path)
+    assert list(iterate_task(tmp_path / "task", "test")) == by_folder
+
+
+def test_csv_and_parquet_give_the_same_bytes(tmp_path: Path) -> None:
+    from tests.artifacts.damage import tree_hash
+
+    birds(tmp_path)
+    rows = [(file, 7 if label == "wren" else 10) for file, label in ROWS]
+    frame = pd.DataFrame(rows, columns=["image", "label"])
+    frame.to_csv(tmp_path / "birds" / "labels.csv", index=False)
+    frame.to_parquet(tmp_path / "birds" / "labels.parquet")
+    info = table(tmp_path)
+    assert info.class_names == ("7", "10")  # by number, not by text
+    from_csv = tree_hash(tmp_path / "task")
+    table(tmp_path, table="labels.parquet")
+    assert tree_hash(tmp_path / "task") == from_csv
+
+
+def test_numbers_that_parquet_holds_as_floats_are_whole(tmp_path: Path) -> None:
+    birds(tmp_path)
+    frame = pd.DataFrame({"image": [file for file, _ in ROWS], "label": [1.0, 0.0, 1.0, 0.0, 1.0]})
+    frame.to_parquet(tmp_path / "birds" / "labels.parquet")
+    assert table(tmp_path, table="labels.parquet").class_names == ("0", "1")
+
+
+def test_an_empty_cell_of_parquet_is_named_by_its_row(tmp_path: Path) -> None:
+    birds(tmp_path)
+    frame = pd.DataFrame({"image": [file for file, _ in ROWS], "label": [1, 0, None, 0, 1]})
+    frame.to_parquet(tmp_path / "birds" / "labels.parquet")
+    assert "labels.parquet: row 3, column label: is empty." in refusal(tmp_path, table="labels.parquet")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_any_usual_separator_is_understood(separator: str, tmp_path: Path) -> None:
+    birds(tmp_path)
+    write_table(tmp_path, [f"{file}{separator}{label}" for file, label in ROWS], header=f"image{separator}label")
+    assert table(tmp_path).class_names == ("heron", "wren")
+
+
+def test_names_with_commas_quotes_and_accents_stay_as_they_are(tmp_path: Path) -> None:
+    birds(tmp_path)
+    names = {"wren": '"wren, ""Zaunkönig"""', "heron": "NA"}
+    lines = [f"{file},{names[label]}" for file, label in ROWS]
+    (tmp_path / "birds" / "labels.csv").write_bytes(("﻿image,label\r\n" + "\r\n".join(lines)).encode())
+    assert table(tmp_path).class_names == ("NA", 'wren, "Zaunkönig"')
+
+
+def test_the_order_of_the_rows_does_not_change_the_classes(tmp_path: Path) -> None:
+    birds(tmp_path)
+    rows = ROWS.copy()
+    random.Random(3).shuffle(rows)
+    write_table(tmp_path, [f"{file},{label}" for file, label in rows])
+    assert table(tmp_path).class_names == ("heron", "wren")
+
+
+@pytest.mark.parametrize(
+    ("lines", "changes", "expected"),
+    [
+        (["a/0.png,wren", "a/1.pgn,heron"], {}, "line 3: a/1.pgn (did you mean 'a/1.png'?)"),
+        (["a/0.png,wren", "b/1.png,heron"], {}, "labels.csv: 1 image file is missing: line 3: b/1.png. Correct"),
+        (["a/0.png,wren", "a/1.png,"], {}, "labels.csv: line 3, column label: is empty. Fill"),
+        (["a/0.png,wren", " ,heron"], {}, "labels.csv: line 3, column image: is empty. Fill"),
+        (["a/0.png,wren", "../x.png,heron"], {}, "line 3 of labels.csv: ../x.png is outside birds"),
+        (["a/0.png,wren", "/etc/x.png,heron"], {}, "line 3 of labels.csv: /etc/x.png is outside birds"),
+        (["a/0.png,wren", "a/1.png,heron", "./a/0.png,heron"], {}, "a/0.png is on line 2 and on line 4. Remove"),
+        (["a/0.png,wren,heron"], {}, "labels.csv: line 2: 3 values, but the header has 2. Put texts that contain"),
+        (["a/0.png,wren"], {"label_column": "lable"}, "labels.csv: column 'lable' is missing. Did you mean 'label'?"),
+        (["a/0.png,wren"], {"table": "lables.csv"}, "there is no such file in birds. Did you mean 'labels.csv'?"),
+        (["a/0.png,wren", "a/1.png,wren"], {}, "there is only one class (wren), but a task needs at least two"),
+        (["a/0.png,wren", "a/1.png,heron"], {}, "class 'wren' has only one image, which cannot be split"),
+    ],
+)  # fmt: skip
+def test_a_bad_row_is_named(lines: list[str], changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    birds(tmp_path)
+    write_table(tmp_path, lines)
+    assert expected in refusal(tmp_path, **changes)
+
+
+def test_five_missing_files_are_named_and_the_others_counted(tmp_path: Path) -> None:
+    birds(tmp_path)
+    write_table(tmp_path, [f"a/x{number}.png,wren" for number in range(7)])
+    message = refusal(tmp_path)
+    assert "7 image files are missing: line 2: a/x0.png" in message
+    assert "line 6: a/x4.png" in message
+    assert " and 2 more." in message
+    assert "x5" not in message
+
+
+def test_a_split_column_without_test_rows_is_refused(tmp_path: Path) -> None:
+    birds(tmp_path)
+    write_table(tmp_path, [f"{file},{label},train" for file, label in ROWS], header="image,label,fold")
+    assert "no row has test in column 'fold'" in refusal(tmp_path, split_column="fold")
+
+
+def test_a_class_that_only_test_rows_have_is_refused(tmp_path: Path) -> None:
+    birds(tmp_path)
+    lines = ["a/0.png,wren,train", "a/1.png,heron,train", "a/2.png,owl,test"]
+    write_table(tmp_path, lines, header="image,label,fold")
+    assert "class 'owl' is in the test split but not in the training split" in refusal(tmp_path, split_column="fold")
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    birds(tmp_path)
+    write_table(tmp_path, ["a/0.png,wren,heron"], header="image,label,label")
+    assert "labels.csv: column 'label' is a duplicate. Keep one" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "data"), [("labels.csv", b"image,label\n\xff,x\n"), ("labels.parquet", b"PAR1")])
+def test_an_unreadable_table_is_refused(name: str, data: bytes, tmp_path: Path) -> None:
+    birds(tmp_path)
+    (tmp_path / "birds" / name).write_bytes(data)
+    assert f"tasks.birds.table: {tmp_path}/birds/{name}: cannot be read as" in refusal(tmp_path, table=name)

@@ -1,0 +1,258 @@
+"""WebDataset tars as tasks: written by WebDataset's own writer, and compared with its own reader."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webdataset
+
+from gift_core.artifacts.task import TaskInfo, iterate_task
+from gift_core.config.tasks import WebDatasetTaskConfig
+from gift_core.datasets.ingest import ingest
+from gift_core.datasets.webdataset import tar_dataset
+from gift_core.errors import UserError
+from tests.artifacts.damage import png
+from tests.datasets.folders import INGEST
+
+Samples = list[Mapping[str, Any]]
+
+
+def sample(number: int, label: object, extension: str = "cls", **more: Any) -> dict[str, Any]:
+    return {"__key__": f"{number:04d}", "png": png(number), extension: str(label).encode(), **more}
+
+
+def write(path: Path, samples: Samples) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with webdataset.TarWriter(str(path)) as tar:
+        for each in samples:
+            tar.write(each)
+    return path
+
+
+def birds(root: Path, tars: int = 2, each: int = 6) -> None:
+    """root/birds/train-00000N.tar: labels 0, 1, 0, 1, ..."""
+    for tar in range(tars):
+        samples = [sample(tar * each + number, number % 2) for number in range(each)]
+        write(root / "birds" / f"train-{tar:06d}.tar", samples)
+
+
+def config(**changes: Any) -> WebDatasetTaskConfig:
+    row: dict[str, Any] = {
+        "source": "webdataset", "path": "birds", "train": "train-*.tar", "label": "cls",
+        "templates": ("a photo of a {}.",), "test_fraction": 0.5, "on_bad_image": "refuse",
+    }  # fmt: skip
+    return WebDatasetTaskConfig(**{**row, **changes})
+
+
+def tars(root: Path, **changes: Any) -> TaskInfo:
+    return ingest("birds", config(**changes), root / "task", ingest_config=INGEST, seed=42, root=root)
+
+
+def refusal(root: Path, **changes: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        tars(root, **changes)
+    assert not (root / "task").exists()
+    assert str(caught.value).startswith("params.yaml: tasks.birds."), str(caught.value)
+    return str(caught.value)
+
+
+def test_what_is_ingested_is_what_webdataset_reads(tmp_path: Path) -> None:
+    birds(tmp_path)
+    write(tmp_path / "birds" / "test-000000.tar", [sample(100, 1), sample(101, 0)])
+    info = tars(tmp_path, train="train-{000000..000001}.tar", test="test-*.tar")
+    assert info.class_names == ("0", "1")
+    for split, urls in (("train", "train-{000000..000001}.tar"), ("test", "test-000000.tar")):
+        read = webdataset.WebDataset(str(tmp_path / "birds" / urls), shardshuffle=False, empty_check=False)
+        expected = [(each["png"], int(each["cls"])) for each in read]
+        assert list(iterate_task(tmp_path / "task", split)) == expected
+
+
+def test_without_test_tars_each_class_is_split_by_seed(tmp_path: Path) -> None:
+    birds(tmp_path)
+    assert tars(tmp_path).counts == {"train": 6, "test": 6}
+    train, test = (list(iterate_task(tmp_path / "task", split)) for split in ("train", "test"))
+    assert [label for _, label in train].count(0) == 3
+    assert sorted(image for image, _ in [*train, *test]) == sorted(png(number) for number in range(12))
+
+
+def test_labels_can_be_names_in_a_file_of_any_extension(tmp_path: Path) -> None:
+    write(
+        tmp_path / "birds" / "train-0.tar",
+        [sample(number, ("wren\n", "heron")[number % 2], "name") for number in range(4)],
+    )
+    assert tars(tmp_path, label="name").class_names == ("heron", "wren")
+
+
+@pytest.mark.parametrize(("labels", "names"), [(("wren", "heron"), ("heron", "wren")), ((10, 9.0), ("9", "10"))])
+def test_labels_can_stand_in_json(labels: tuple[object, object], names: tuple[str, str], tmp_path: Path) -> None:
+    samples = [sample(n, json.dumps({"bird": labels[n % 2], "other": 1}), "json") for n in range(4)]
+    write(tmp_path / "birds" / "train-0.tar", samples)
+    assert tars(tmp_path, label="json:bird").class_names == names
+
+
+def test_images_of_any_usual_extension_are_found(tmp_path: Path) -> None:
+    from PIL import Image
+
+    samples: Samples = []
+    for number, extension in enumerate(["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "PNG"]):
+        buffer = io.BytesIO()
+        name = {"jpg": "JPEG", "jpeg": "JPEG", "tif": "TIFF"}.get(extension, extension.upper())
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(buffer, name)
+        samples.append(
+            {"__key__": f"{number}", f"photo.{extension}": buffer.getvalue(), "cls": str(number % 2).encode()}
+        )
+    path = tmp_path / "birds" / "train-0.tar"
+    path.parent.mkdir()
+    with tarfile.open(path, "w") as tar:
+        for each in samples:
+            for extension, data in each.items():
+                if extension != "__key__":
+                    add(tar, f"{each['__key__']}.{extension}", data)
+    assert sum(tars(tmp_path).counts.values()) == 8
+
+
+def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
+
+
+def test_keys_are_webdatasets(tmp_path: Path) -> None:
+    """Folders belong to the key, and the extension begins at the first dot of the file's name."""
+    path = tmp_path / "birds" / "train-0.tar"
+    path.parent.mkdir()
+    with tarfile.open(path, "w") as tar:
+        tar.addfile(tarfile.TarInfo("./"))
+        for number in range(4):
+            add(tar, f"v1.0/x/{number}.png", png(number))
+            add(tar, f"v1.0/x/{number}.CLS", str(number % 2).encode())
+    dataset = tar_dataset("birds", config(), root=tmp_path, seed=42)
+    names = sorted(sample.name for sample in (*dataset.train, *dataset.test))
+    assert names == [f"train-0.tar/v1.0/x/{number}.png" for number in range(4)]
+    read = webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False)
+    assert [each["__key__"] for each in read] == [f"v1.0/x/{number}" for number in range(4)]
+
+
+def test_hidden_files_are_no_part_of_a_sample(tmp_path: Path) -> None:
+    path = tmp_path / "birds" / "train-0.tar"
+    path.parent.mkdir()
+    with tarfile.open(path, "w") as tar:
+        add(tar, "__readme__.txt", b"no sample")
+        for number in range(4):
+            add(tar, f"x/{number}.png", png(number))
+            add(tar, f"x/._{number}.png", b"what macOS leaves")
+            add(tar, f"x/{number}.cls", str(number % 2).encode())
+    assert tars(tmp_path).counts == {"train": 2, "test": 2}
+
+
+def test_images_are_read_when_asked_for_and_not_before(tmp_path: Path) -> None:
+    birds(tmp_path, tars=1)
+    dataset = tar_dataset("birds", config(), root=tmp_path, seed=42)
+    (tmp_path / "birds" / "train-000000.tar").rename(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError):
+        dataset.train[0].read()
+    (tmp_path / "elsewhere").rename(tmp_path / "birds" / "train-000000.tar")
+    assert len(dataset.train[0].read()) == dataset.train[0].size
+
+
+def test_a_bad_image_is_named_by_tar_and_key(tmp_path: Path) -> None:
+    samples = [sample(number, number % 2) for number in range(6)]
+    samples[3]["png"] = b"no image"
+    write(tmp_path / "birds" / "train-0.tar", samples)
+    assert "1 image cannot be decoded: train-0.tar/0003.png (not an image)." in refusal(tmp_path)
+    assert tars(tmp_path, on_bad_image="skip").skipped == (("train-0.tar/0003.png", "not an image"),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"train": "trian-*.tar"}, "train: no file matches 'trian-*.tar'. There are: train-000000.tar, train-000001"),
+        ({"train": "train-{000000..000002}.tar"}, "train: there is no tar 'train-000002.tar'. Did you mean 'train"),
+        ({"train": "train-{0.tar"}, "train: 'train-{0.tar' has an unmatched brace"),
+        ({"train": "../birds/train-*.tar"}, "train: ../birds/train-*.tar is outside the task's path"),
+        ({"test": "train-000001.tar"}, "test: train-000001.tar is also a training tar. Remove it"),
+        ({"label": "txt"}, "sample 0000 of train-000000.tar has no label, a file .txt. Known: cls, png."),
+        ({"label": "json:bird"}, "has no label, a file .json"),
+        ({"path": "brids"}, "path: brids: there is no such folder"),
+    ],
+)  # fmt: skip
+def test_a_wrong_pattern_or_label_is_named(changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    birds(tmp_path)
+    assert expected in refusal(tmp_path, **changes)
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ('{"brid": 1}', "no key 'bird' in its JSON: Did you mean 'brid'?"),
+        ("[1]", "It should be an object"),
+        ('{"bird": true}', "'bird' is true"),
+        ('{"bird": ""}', "is empty"),
+        ("{", "cannot be read"),
+    ],
+)
+def test_a_wrong_json_label_is_named(record: str, expected: str, tmp_path: Path) -> None:
+    write(tmp_path / "birds" / "train-0.tar", [sample(number, record, "json") for number in range(4)])
+    message = refusal(tmp_path, label="json:bird")
+    assert "sample 0000 of train-0.tar" in message
+    assert expected in message
+
+
+def test_a_sample_without_one_image_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "birds" / "train-0.tar", [sample(0, 0), {"__key__": "0001", "cls": b"1"}])
+    assert "sample 0001 of train-0.tar has cls, but it should have one image" in refusal(tmp_path)
+    write(tmp_path / "birds" / "train-0.tar", [sample(0, 0, jpg=b"another")])
+    assert "sample 0000 of train-0.tar has cls, jpg, png, but it should have one" in refusal(tmp_path)
+
+
+def test_a_compressed_tar_is_refused_with_the_command_that_unpacks_it(tmp_path: Path) -> None:
+    birds(tmp_path, tars=1)
+    path = tmp_path / "birds" / "train-000000.tar"
+    (tmp_path / "birds" / "small.tar.gz").write_bytes(gzip.compress(path.read_bytes()))
+    message = refusal(tmp_path, train="small.tar.gz")
+    assert "small.tar.gz is compressed" in message
+    assert "Unpack it with gunzip" in message
+
+
+@pytest.mark.parametrize("damage", ["cut", "overwritten", "no tar"])
+def test_a_damaged_tar_is_refused(damage: str, tmp_path: Path) -> None:
+    birds(tmp_path, tars=1)
+    path = tmp_path / "birds" / "train-000000.tar"
+    data = path.read_bytes()
+    block = 4 * tarfile.BLOCKSIZE  # the second sample's header
+    damaged = {
+        "cut": data[: block + 700],
+        "overwritten": data[:block] + b"\xff" * 512 + data[block + 512 :],
+        "no tar": b"no tar" * 500,
+    }
+    path.write_bytes(damaged[damage])
+    assert "train-000000.tar cannot be read as a tar of samples (" in refusal(tmp_path)
+
+
+def test_tars_without_samples_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "birds" / "train-0.tar", [])
+    assert "the tars have no samples" in refusal(tmp_path)
+
+
+def test_indexing_tars_does_not_import_torch(tmp_path: Path, project: Path) -> None:
+    import subprocess
+    import sys
+
+    birds(tmp_path)
+    program = """
+import sys
+from pathlib import Path
+from gift_core.config.tasks import WebDatasetTaskConfig
+from gift_core.datasets.webdataset import tar_dataset
+row = dict(source="webdataset", path="birds", train="*.tar", label="cls", templates=("{}",), test_fraction=0.5)
+tar_dataset("birds", WebDatasetTaskConfig(on_bad_image="skip", **row), root=Path(sys.argv[1]), seed=1)
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=project)

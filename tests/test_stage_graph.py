@@ -1,0 +1,99 @@
+"""The stages of dvc.yaml as stage_graph reads them, and as real DVC does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gift_core.stage_graph import list_stages, read_params, stages_of_step
+from tests.imports import ROOT
+
+PIPELINE = """
+stages:
+  check: {cmd: "true", deps: [params.yaml], outs: [code]}
+  import_model: {cmd: "true", params: [seed], outs: [model]}
+  ingest:
+    foreach: ${tasks}
+    do: {cmd: "echo ${key}", params: ["tasks.${key}", seed], outs: ["${key}"]}
+  synthesize:
+    foreach: ${sequence}
+    do: {cmd: "echo ${item.task}", outs: ["shards/${item.task}"]}
+  repeat:
+    foreach: ${run.methods}
+    do: {cmd: "echo ${item}", outs: ["repeat/${item}"]}
+  finetune:
+    matrix: {method: "${run.methods}", step: "${sequence}"}
+    cmd: echo ${item.method} ${item.step.task}
+    outs: ["models/${item.method}/${item.step.task}"]
+  report: {cmd: "true", params: [seed, tasks], outs: [reports]}
+"""
+PARAMS: dict[str, Any] = {
+    "seed": 1,
+    "run": {"methods": ["gift", "ewc"]},
+    "tasks": {"owls": {"path": "b"}, "birds": {"path": "a"}},
+    "sequence": [{"task": "birds", "after": "../pretrained"}, {"task": "owls", "after": "birds"}],
+}
+STAGES = [
+    "check", "import_model", "ingest@owls", "ingest@birds", "synthesize@0", "synthesize@1", "repeat@gift", "repeat@ewc",
+    "finetune@gift-step0", "finetune@gift-step1", "finetune@ewc-step0", "finetune@ewc-step1", "report",
+]  # fmt: skip
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A project with PIPELINE and PARAMS."""
+    (tmp_path / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS, sort_keys=False), encoding="utf-8")
+    return tmp_path
+
+
+def listed_by_dvc(root: Path) -> list[str]:
+    (root / ".dvc").mkdir()
+    (root / ".dvc" / "config").write_text("[core]\n    no_scm = True\n", encoding="utf-8")
+    command = [sys.executable, "-m", "dvc", "stage", "list", "--name-only"]
+    environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_stages_have_the_names_and_the_order_that_dvc_gives_them(root: Path) -> None:
+    assert list_stages(root, PARAMS) == STAGES == listed_by_dvc(root)
+
+
+def test_the_stages_of_this_project_are_those_of_dvc(tmp_path: Path) -> None:
+    for name in ("dvc.yaml", "params.yaml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    assert list_stages(ROOT, params) == listed_by_dvc(tmp_path)
+
+
+def test_a_new_task_runs_its_own_instances_and_what_reads_the_whole_sections(root: Path) -> None:
+    assert stages_of_step(root, PARAMS, "owls") == [
+        "check", "ingest@owls", "synthesize@1", "finetune@gift-step1", "finetune@ewc-step1", "report",
+    ]  # fmt: skip
+
+
+def test_the_stages_of_a_step_are_those_that_dvc_has_more_with_it(root: Path) -> None:
+    shorter = PARAMS | {"tasks": {"birds": {"path": "a"}}, "sequence": PARAMS["sequence"][:1]}
+    new = set(list_stages(root, PARAMS)) - set(list_stages(root, shorter))
+    assert new == set(stages_of_step(root, PARAMS, "owls")) - {"check", "report"}
+
+
+def test_the_parameters_of_a_stage_are_as_they_are_written(root: Path) -> None:
+    assert read_params(root) == {
+        "check": [], "import_model": ["seed"], "ingest": ["tasks.${key}", "seed"], "synthesize": [], "repeat": [],
+        "finetune": [], "report": ["seed", "tasks"],
+    }  # fmt: skip
+
+
+def test_every_stage_of_this_project_but_check_has_parameters() -> None:
+    params = read_params(ROOT)
+    assert [stage for stage, names in params.items() if not names] == ["check"]
+    assert params["finetune"][0] == "methods.${item.method}"
