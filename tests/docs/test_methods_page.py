@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from gift_core.anchors.table import ANCHORS
-from gift_core.config.methods import MethodConfig, ReplayConfig, ReplayOptions
+from gift_core.config.method_options import MethodConfig, ReplayConfig, ReplayOptions
 from gift_core.config.section import Section
 from gift_core.objectives.table import TERMS
 from tests.imports import ROOT

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.artifacts.features import read_features
 from gift_core.artifacts.model_folder import read_losses
-from gift_core.artifacts.prompts import read_prompts, read_vocabulary
+from gift_core.artifacts.prompt_files import read_prompts, read_vocabulary
 from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import read_task
 from gift_core.config.overlays import complete_text
