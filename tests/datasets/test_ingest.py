@@ -62,9 +62,9 @@ def test_ingestion_does_not_import_torch(tmp_path: Path, project: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from gift_core.config import load_config
+from gift_core.presets import load_preset
 from gift_core.datasets.ingest import ingest
-config = load_config(Path("presets/mini_full.yaml"))
+config = load_preset(Path("presets/mini_full.yaml"))
 ingest("textures", config.tasks["textures"], Path(sys.argv[1]), ingest_config=config.ingest, seed=1)
 assert "torch" not in sys.modules
 """
