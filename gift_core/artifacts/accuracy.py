@@ -138,7 +138,8 @@ def _checked_rows(file: Path) -> pd.DataFrame:
     accuracy = _accuracy_column(file, table)
     columns: dict[str, pd.Series] = {name: texts[name] for name in TEXTS}
     columns["protocol"] = _protocols(texts)
-    return pd.DataFrame({**columns, "step": _steps(texts["step"]), "top1": _fractions(texts[accuracy])})
+    rows: pd.DataFrame = pd.DataFrame({**columns, "step": _steps(texts["step"]), "top1": _fractions(texts[accuracy])})
+    return rows
 
 
 def _accuracy_column(file: Path, table: TextTable) -> str:

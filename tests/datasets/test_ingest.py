@@ -1,4 +1,4 @@
-"""Tasks of the miniature world."""
+"""Tasks of the miniature benchmark."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def config(train: int = 60, test: int = 30) -> MiniTaskConfig:
     return MiniTaskConfig(source="mini", path="gift_core/mini", train_images=train, test_images=test)
 
 
-def test_a_mini_task_has_the_worlds_classes_and_templates(tmp_path: Path) -> None:
+def test_a_mini_task_has_its_classes_and_templates(tmp_path: Path) -> None:
     info = ingest("letters", config(), tmp_path / "letters", ingest_config=INGEST, seed=1)
     task = mini_task("letters")
     assert (info.class_names, info.templates) == (task.class_names, task.templates)
