@@ -20,7 +20,8 @@ import pandas as pd
 import yaml
 
 from gift_core.artifacts.accuracy import read_accuracy
-from gift_core.config import load_config
+from gift_core.config.loading import load_config
+from gift_core.config.overlays import complete_text
 from gift_core.layout import Layout
 from gift_core.metrics import metrics_by_method
 from gift_core.progress import progress
@@ -34,20 +35,17 @@ from stages.write_prompts import write_prompts
 from stages.write_vocabulary import write_vocabulary
 
 Experiment = dict[str, Any]
-READS = {"none": "none", "synthetic": "synthetic"}  # replay.images -> the list of run that names the method
 
 
 def read_experiment(path: Path) -> Experiment:
     """Returns the experiment of a params file as plain data, to be changed and written again."""
-    return copy.deepcopy(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return copy.deepcopy(yaml.safe_load(complete_text(path)))
 
 
 def choose_methods(experiment: Experiment, rows: dict[str, dict[str, Any]]) -> None:
     """Makes `rows` (method name -> row of `methods:`) the methods that the experiment runs."""
     experiment["methods"] = rows
-    reads = {name: READS.get(row["replay"]["images"], "real") for name, row in rows.items()}
-    lists = {f"replay_{kind}": [name for name in rows if reads[name] == kind] for kind in ("synthetic", "real", "none")}
-    experiment["run"] |= {"methods": list(rows), **lists}
+    experiment["run"] |= {"methods": list(rows)}
 
 
 class Run:
@@ -72,12 +70,13 @@ class Run:
             import_model(**self._place)
         if not self.layout.base_vocabulary().exists():
             write_vocabulary(**self._place)
+        reads = {self.config.methods[name].replay.reads for name in self.config.run.methods}
         for step in self.config.sequence:
             if not self.layout.task(step.task).exists():
                 ingest(step.task, **self._place)
             if not self.layout.prompts(step.task).exists():
                 write_prompts(step.task, **self._place)
-            if self.config.run.replay_synthetic and not self.layout.shards(step.task).exists():
+            if "synthetic" in reads and not self.layout.shards(step.task).exists():
                 synthesize(step.task, **self._place)
 
     def learn(self, method: str) -> None:

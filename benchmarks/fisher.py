@@ -1,11 +1,11 @@
-"""What the Fisher diagonals cost: both estimators against a Python loop over the pairs, in time and in memory.
+"""Time and memory of the Fisher diagonals: both estimators and a Python loop over the pairs.
 
     python benchmarks/fisher.py           # data/mini/clip, 384 pairs
     python benchmarks/fisher.py --full    # and ViT-B/16 with random weights, 4 pairs
 
-The images are noise, the prompts all differ. Each measurement has a process of its own, on one thread; the ways take
-turns, and of each the fastest turn counts, in seconds of the processor. Memory is what the process grew by at its
-peak. Writes benchmarks/fisher.md.
+The images are noise, and all prompts differ. Each measurement has its own process with one thread. The variants take
+turns, and the fastest turn counts, in seconds of process time. Memory is the growth of the process at its peak. Writes
+benchmarks/fisher.md.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ RSS_UNIT = 1 if sys.platform == "darwin" else 2**10  # bytes in a unit of ru_max
 
 @dataclass(frozen=True)
 class Case:
-    """A model, how many pairs it sees in batches of what size, and the ways to compare, by their names in WAYS."""
+    """A model, the number of pairs and the batch size, and the variants to compare, by their names in VARIANTS."""
 
     model: str
     load: Callable[[], Clip]
     pairs: int
     batch_size: int
-    ways: tuple[str, ...]
+    variants: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of the processor, and MiB at the peak above what the loaded model and the pairs take."""
+    """Process time in seconds, and MiB at the peak above the memory of the loaded model and the pairs."""
 
     seconds: float
     mebibytes: float
@@ -92,13 +92,13 @@ def main() -> None:
 
 
 def measured(name: str, turns: int) -> dict[str, Cost]:
-    """Returns the cost of each way: the least time and the median memory of its turns."""
-    costs: dict[str, list[Cost]] = {way: [] for way in CASES[name].ways}
+    """Returns the cost of each variant: the shortest time and the median memory of its turns."""
+    costs: dict[str, list[Cost]] = {variant: [] for variant in CASES[name].variants}
     for _ in range(turns):
-        for way, known in costs.items():
+        for variant, known in costs.items():
             with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-                known.append(process.submit(measure, name, way).result())
-    return {way: Cost(min(c.seconds for c in known), median(known)) for way, known in costs.items()}
+                known.append(process.submit(measure, name, variant).result())
+    return {variant: Cost(min(c.seconds for c in known), median(known)) for variant, known in costs.items()}
 
 
 def median(costs: list[Cost]) -> float:
@@ -106,18 +106,18 @@ def median(costs: list[Cost]) -> float:
     return sorted(cost.mebibytes for cost in costs)[len(costs) // 2]
 
 
-def measure(name: str, way: str) -> Cost:
-    """Returns what one estimate costs in this process, which should be a fresh one."""
+def measure(name: str, variant: str) -> Cost:
+    """Returns the cost of one estimate in this process, which should be a fresh one."""
     torch.set_num_threads(1)
     case = CASES[name]
     clip = case.load()
     side = clip.image_size
     pixels_MCHW = torch.randint(0, 256, (case.pairs, 3, side, side), dtype=torch.uint8)
     tokens_ML = tokenize(clip, [f"a photo of a thing number {number}." for number in range(case.pairs)])
-    # a few pairs first, forward only: what torch itself takes at its first call is no cost of the estimate
+    # a few pairs first, forward only: the memory of torch's first call is not part of the estimate
     encode_images(clip, normalize(clip, pixels_MCHW[:2]))
     before, started = peak_rss(), time.process_time()
-    WAYS[way](clip, pixels_MCHW, tokens_ML, batch_size=case.batch_size)
+    VARIANTS[variant](clip, pixels_MCHW, tokens_ML, batch_size=case.batch_size)
     return Cost(time.process_time() - started, (peak_rss() - before) / MEBIBYTE)
 
 
@@ -127,7 +127,7 @@ def peak_rss() -> int:
 
 
 def loop(clip: Clip, pixels_MCHW: torch.Tensor, tokens_ML: torch.Tensor, *, batch_size: int) -> None:
-    """The estimate per_sample makes, with one backward pass of plain autograd after another."""
+    """The estimate of per_sample, with one backward pass of plain autograd for each pair."""
     weights = list(clip.trainable().values())
     total = [torch.zeros_like(weight) for weight in weights]
     for part in batch_slices(len(pixels_MCHW), batch_size):
@@ -145,12 +145,12 @@ def loop(clip: Clip, pixels_MCHW: torch.Tensor, tokens_ML: torch.Tensor, *, batc
 
 
 def within(budget: int, clip: Clip, pixels_MCHW: torch.Tensor, tokens_ML: torch.Tensor, *, batch_size: int) -> None:
-    """per_sample with another budget, in bytes, for the gradients held at once; for a process of its own."""
+    """per_sample with another memory budget for the gradients, in bytes. It changes a constant of this process."""
     fisher.GRADIENT_BYTES = budget
     estimate_fisher(clip, pixels_MCHW, tokens_ML, estimator="per_sample", batch_size=batch_size)
 
 
-WAYS: dict[str, Callable[..., object]] = {
+VARIANTS: dict[str, Callable[..., object]] = {
     "loop": loop,
     **{name: partial(estimate_fisher, estimator=name) for name in ESTIMATORS},
     **{name: partial(within, budget) for name, budget in BUDGETS.items()},
@@ -163,19 +163,19 @@ def heading(turns: int) -> str:
     return (
         "# Fisher diagonals: time and memory\n\n"
         f"`python benchmarks/fisher.py --full`, {datetime.date.today()}, {machine}.\n"
-        f"{turns} turns: the least seconds of the processor; the median memory, at the peak, above the loaded model.\n"
-        "`loop` is a Python loop over the pairs with plain autograd. per_sample holds gradients of "
-        f"{fisher.GRADIENT_BYTES // MEBIBYTE} MiB at once,\nor of one pair where that is more.\n"
+        f"{turns} turns: the shortest process time, and the median peak memory above the loaded model.\n"
+        "`loop` is a Python loop over the pairs with plain autograd. per_sample keeps gradients of "
+        f"{fisher.GRADIENT_BYTES // MEBIBYTE} MiB at once,\nor of one pair where these are larger.\n"
     )
 
 
 def table(case: Case, costs: dict[str, Cost]) -> str:
-    """Returns a Markdown table: a row a way, with its ratios to the loop."""
+    """Returns a Markdown table with one row per variant and its ratios to the loop."""
     loop_cost = costs["loop"]
     rows = [
-        f"| {way} | {cost.seconds:.1f} | {cost.seconds / loop_cost.seconds:.2f} | {cost.mebibytes:.0f} "
+        f"| {variant} | {cost.seconds:.1f} | {cost.seconds / loop_cost.seconds:.2f} | {cost.mebibytes:.0f} "
         f"| {cost.mebibytes / loop_cost.mebibytes:.2f} |"
-        for way, cost in costs.items()
+        for variant, cost in costs.items()
     ]
     title = f"{case.model}, {case.pairs} pairs in batches of {case.batch_size}:\n"
     return "\n".join([title, "| | s | of the loop | MiB | of the loop |", "|---|---|---|---|---|", *rows, ""])

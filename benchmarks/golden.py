@@ -1,11 +1,12 @@
-"""The golden losses: twenty steps of every method of presets/mini.yaml, by which a change of its numbers is seen.
+"""The golden losses: twenty iterations of every method of presets/mini.yaml, to detect changes of its numbers.
 
-    python benchmarks/golden.py             # writes tests/golden/losses/<method>.jsonl, a row a step
-    python benchmarks/golden.py --disturb   # instead prints how far rounding noise moves the losses
+    python benchmarks/golden.py             # writes tests/golden/losses/<method>.jsonl, one row per iteration
+    python benchmarks/golden.py --disturb   # prints the effect of rounding noise on the losses instead
 
-The stages themselves run, on the preset's first two tasks and its own rows, cut as CUT says. The first task is short;
-the losses are the second's: by then teachers differ, exemplars are kept and Fisher diagonals added up. The synthetic
-pairs lie in tests/golden/losses/inputs, so that no loss hangs on a diffusion model; delete them to draw anew.
+It runs the stages on the preset's first two tasks with its own rows, reduced by REDUCED. The first task is short. The
+losses are those of the second task, where teachers differ, exemplars are kept and Fisher diagonals are accumulated. The
+synthetic pairs are in tests/golden/losses/inputs, so that no loss depends on a diffusion model. Delete them to generate
+new ones.
 """
 
 from __future__ import annotations
@@ -31,21 +32,21 @@ from stages.teach import teach
 
 GOLDEN = Path("tests/golden/losses")
 INPUTS = GOLDEN / "inputs"
-STEPS = {"letters": 5, "textures": 20}  # the tasks and how long each is learned
-# of the preset's rates: at the whole ones a rounding error grows tenfold a step, and no other build would come near
+ITERATIONS = {"letters": 5, "textures": 20}  # of each task
+# On the preset's rates: at the full ones a rounding error grows tenfold per iteration, and no other build would agree.
 RATE_FACTOR = 0.2
 DIGITS = 6
 
-# What differs from the preset: it is smaller, and no number is left that so few steps would never reach.
-CUT: Experiment = {
-    "tasks": {task: {"train_images": 100, "test_images": 30} for task in STEPS},
+# Changes to the preset: smaller data, and no number that is larger than the number of iterations.
+REDUCED: Experiment = {
+    "tasks": {task: {"train_images": 100, "test_images": 30} for task in ITERATIONS},
     "prompts": {"images_per_task": 24},
-    "training": {"batch_size": 8, "replay_batch_size": 8, "warmup_steps": 2},
+    "training": {"batch_size": 8, "replay_batch_size": 8, "warmup_iterations": 2},
     "methods": {
         "lwf_vr": {"replay": {"texts": {"count": 40}}},
         "icarl": {"replay": {"memory": 60}},
         "zscl": {"average": {"every": 2}},
-        "gift_frozen_fisher": {"anchor": {"steps": 4}},
+        "gift_frozen_fisher": {"consolidation": {"iterations": 4}},
     },
 }
 
@@ -67,7 +68,7 @@ def main() -> None:
 
 
 def write(losses: Losses, folder: Path) -> None:
-    """Writes a file a method into `folder`, and removes those of methods that are no more."""
+    """Writes one file per method into `folder`, and removes those of other methods."""
     for file in folder.glob("*.jsonl"):
         file.unlink()
     for method, rows in losses.items():
@@ -75,39 +76,39 @@ def write(losses: Losses, folder: Path) -> None:
 
 
 def golden_losses(preset: Path, disturb_model: Callable[[Path], None] = lambda folder: None) -> Losses:
-    """Returns each learning method's losses on the second task, in the preset's order, rounded to DIGITS digits.
+    """Returns each training method's losses on the second task, in the preset's order, rounded to DIGITS digits.
 
-    `disturb_model` may change the folder of the pre-trained model before anything is learned.
+    `disturb_model` may change the folder of the pre-trained model before training.
     """
     with tempfile.TemporaryDirectory() as folder:
-        first, second = STEPS
-        run = cut_run(preset, STEPS[first], Path(folder))
+        first, second = ITERATIONS
+        run = reduced_run(preset, ITERATIONS[first], Path(folder))
         prepare(run)
         disturb_model(run.layout.pretrained())
         learn(run, first)
-        run = cut_run(preset, STEPS[second], Path(folder))
+        run = reduced_run(preset, ITERATIONS[second], Path(folder))
         learn(run, second)
         return {name: rounded(read_losses(run.layout.model(name, second) / LOSSES)) for name in run.config.run.methods}
 
 
-def cut_run(preset: Path, steps: int, root: Path) -> Run:
-    """Returns the cut preset as an experiment under `root`."""
-    (root / "params.yaml").write_text(yaml.safe_dump(cut(preset, steps), sort_keys=False), encoding="utf-8")
+def reduced_run(preset: Path, iterations: int, root: Path) -> Run:
+    """Returns the reduced preset as an experiment under `root`."""
+    (root / "params.yaml").write_text(yaml.safe_dump(reduced(preset, iterations), sort_keys=False), encoding="utf-8")
     return Run(root)
 
 
-def cut(preset: Path, steps: int) -> Experiment:
-    """Returns the preset cut to the tasks of STEPS, to `steps` training steps, and to the methods that learn."""
-    experiment = merged(read_experiment(preset), CUT)
-    experiment["sequence"] = [step for step in experiment["sequence"] if step["task"] in STEPS]
-    experiment["training"]["steps"] = steps
+def reduced(preset: Path, iterations: int) -> Experiment:
+    """Returns the preset with the tasks of ITERATIONS, `iterations` per task, and the methods that train."""
+    experiment = merged(read_experiment(preset), REDUCED)
+    experiment["sequence"] = [step for step in experiment["sequence"] if step["task"] in ITERATIONS]
+    experiment["training"]["iterations"] = iterations
     rows = experiment["methods"]
     choose_methods(experiment, {name: row for name, row in rows.items() if row.get("learns") != "nothing"})
     return experiment
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns `values` with `changes`, which name only keys that are there, at any depth."""
+    """Returns `values` with `changes`, which may only have keys of `values`, at any depth."""
     return {
         key: merged(value, changes[key]) if isinstance(changes.get(key), dict) else changes.get(key, value)
         for key, value in values.items()
@@ -115,33 +116,35 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
 
 
 def prepare(run: Run) -> None:
-    """Everything that the methods share, with the kept pairs; where there are none, they are drawn and kept."""
-    kept = {INPUTS / task: run.layout.shards(task) for task in STEPS}
-    for inputs, shards in kept.items():
+    """Runs the stages that all methods share, with the recorded pairs, or generates and records these."""
+    recorded = {INPUTS / task: run.layout.shards(task) for task in ITERATIONS}
+    for inputs, shards in recorded.items():
         if inputs.exists():
             shutil.copytree(inputs, shards)
     run.prepare()
-    for inputs, shards in kept.items():
+    for inputs, shards in recorded.items():
         if not inputs.exists():
             shutil.copytree(shards, inputs)
 
 
 def learn(run: Run, task: str) -> None:
-    """One step of the sequence, of every method."""
-    place = {"params": run.params, "root": run.root}
+    """Runs one step of the sequence for every method."""
+    paths = {"params": run.params, "root": run.root}
     for method in run.config.run.methods:
-        if run.config.methods[method].replay.reads != "none":
-            teach(method, task, **place)
-        finetune(method, task, learning_rate_factor=RATE_FACTOR, **place)
+        teach(method, task, **paths)
+        finetune(method, task, learning_rate_factor=RATE_FACTOR, **paths)
 
 
 def rounded(rows: list[dict[str, float]]) -> list[dict[str, float]]:
-    """Returns the rows with every number but the step cut to DIGITS significant digits."""
-    return [{name: float(f"{value:.{DIGITS}g}") for name, value in row.items()} | {"step": row["step"]} for row in rows]
+    """Returns the rows with all numbers but the iteration rounded to DIGITS significant digits."""
+    return [
+        {name: float(f"{value:.{DIGITS}g}") for name, value in row.items()} | {"iteration": row["iteration"]}
+        for row in rows
+    ]
 
 
 def sensitivity(preset: Path) -> pd.DataFrame:
-    """Returns how far each column of each method moves at most, over all steps, under each of DISTURBANCES."""
+    """Returns the largest change of each column of each method, over all iterations, under each of DISTURBANCES."""
     plain = golden_losses(preset)
     tables = {}
     for name, disturbance in DISTURBANCES.items():
@@ -151,15 +154,19 @@ def sensitivity(preset: Path) -> pd.DataFrame:
 
 
 def deviations(found: Losses, expected: Losses) -> pd.DataFrame:
-    """Returns a row a method: of the task loss, all replay terms and the anchor, the largest relative difference."""
+    """Returns one row per method: the largest relative difference of the task loss, replay losses and consolidation."""
     return pd.DataFrame({name: _deviations(found[name], rows) for name, rows in expected.items()}).T
 
 
 def _deviations(found: list[dict[str, float]], expected: list[dict[str, float]]) -> dict[str, float]:
     moved = (pd.DataFrame(found) - pd.DataFrame(expected)).abs() / pd.DataFrame(expected).abs().clip(lower=1e-4)
-    largest = moved.drop(columns=["step", "learning_rate", "total"]).max()
-    terms = largest.drop(["task", "anchor"])
-    return {"task": largest["task"], "terms": terms.max() if len(terms) else 0.0, "anchor": largest["anchor"]}
+    largest = moved.drop(columns=["iteration", "learning_rate", "total"]).max()
+    replay = largest.drop(["task", "consolidation"])
+    return {
+        "task": largest["task"],
+        "replay": replay.max() if len(replay) else 0.0,
+        "consolidation": largest["consolidation"],
+    }
 
 
 Disturbance = Iterator[Callable[[Path], None]]
@@ -167,19 +174,19 @@ Disturbance = Iterator[Callable[[Path], None]]
 
 @contextlib.contextmanager
 def without_onednn() -> Disturbance:
-    """Convolutions and products by other kernels, as another build or machine would choose them."""
+    """Other kernels for convolutions and matrix products, as another build or machine would choose them."""
     with torch.backends.mkldnn.flags(enabled=False):
         yield lambda folder: None
 
 
 @contextlib.contextmanager
 def shaken_weights() -> Disturbance:
-    """Every start weight is multiplied by 1 + 1e-6 times a normal draw: ten times float32's rounding."""
+    """Multiplies every start weight by 1 + 1e-6 times a normal random number: ten times the rounding of float32."""
     yield shake
 
 
 def shake(folder: Path) -> None:
-    """Shakes the weights of the model in `folder`."""
+    """Adds this noise to the weights of the model in `folder`."""
     generator = torch.Generator().manual_seed(0)
     weights = load_file(folder / WEIGHTS)
     noise = {name: torch.randn(value.shape, generator=generator) for name, value in weights.items()}

@@ -1,10 +1,10 @@
-"""Peak memory and time of a step of gift, with each of the settings that save memory.
+"""Peak memory and time of a training iteration of gift, with each of the settings that save memory.
 
     python benchmarks/memory.py                     # towers of ViT-B/16 cut to four layers, on the CPU, one thread
     python benchmarks/memory.py --depth 12 --device cuda --batch 64 --classes 397
 
-Each case is a process of its own, so that no allocator remembers the one before. The weights are random and the batches
-too: neither changes what a step costs. Writes benchmarks/memory.csv and benchmarks/memory.md.
+Each case runs in its own process, so that no allocator keeps memory of another case. Weights and batches are random,
+which does not change the cost. Writes benchmarks/memory.csv and benchmarks/memory.md.
 """
 
 from __future__ import annotations
@@ -34,22 +34,23 @@ from torch.nn import functional
 from gift_core.clip.batches import TaskBatch
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.model import Clip
-from gift_core.config import MethodConfig, TrainingConfig
+from gift_core.config.experiment import TrainingConfig
+from gift_core.config.methods import MethodConfig
 from gift_core.methods import build_method
 from gift_core.replay.pairs import ReplayBatch
 from gift_core.training.loop import finetune
 
 PRESET = Path("presets/mini.yaml")
 GIB = 2**30
-COPIES = 6  # of the weights: themselves, gradients, two moments of AdamW, the anchor's start and its importance
+COPIES = 6  # of the weights: themselves, gradients, two moments of AdamW, the start weights and their importance
 CASES: dict[str, dict[str, Any]] = {
-    "whole": {},
-    "parts of 16": {"micro_batch_size": 16},
-    "parts of 8": {"micro_batch_size": 8},
+    "full batch": {},
+    "chunks of 16": {"micro_batch_size": 16},
+    "chunks of 8": {"micro_batch_size": 8},
     "checkpointing": {"gradient_checkpointing": True},
-    "parts of 8, checkpointing": {"micro_batch_size": 8, "gradient_checkpointing": True},
+    "chunks of 8, checkpointing": {"micro_batch_size": 8, "gradient_checkpointing": True},
     "bf16": {"precision": "amp_bf16"},
-    "bf16, parts of 8, checkpointing": {
+    "bf16, chunks of 8, checkpointing": {
         "precision": "amp_bf16",
         "micro_batch_size": 8,
         "gradient_checkpointing": True,
@@ -97,13 +98,13 @@ def in_own_process(case: str) -> dict[str, Any]:
 
 
 def measured(choices: argparse.Namespace) -> dict[str, Any]:
-    """Returns peak memory, the activations' part of it, and the seconds of the second step."""
+    """Returns peak memory, the activations' part of it, and the seconds of the second iteration."""
     torch.set_num_threads(1)
     settings = dict(CASES[choices.case])
     clip = cut_clip(choices.depth, torch.device(choices.device), settings.pop("precision", "fp32"))
     weights = sum(value.nbytes for value in clip.model.parameters())
     loaded = peak_bytes(clip.device)
-    clock = time.perf_counter if clip.device.type == "cuda" else time.process_time  # whatever else the machine does
+    clock = time.perf_counter if clip.device.type == "cuda" else time.process_time  # does not count other processes
     ends = [clock()]
     finetune(
         clip,
@@ -112,9 +113,9 @@ def measured(choices: argparse.Namespace) -> dict[str, Any]:
         replay=Pairs(clip, choices.batch),
         training=training(settings),
         learning_rate=1e-6,
-        steps=2,
+        iterations=2,
         seed=0,
-        on_step=lambda row: ends.append(clock()),
+        on_iteration=lambda row: ends.append(clock()),
     )
     peak = peak_bytes(clip.device)
     return {
@@ -128,7 +129,7 @@ def measured(choices: argparse.Namespace) -> dict[str, Any]:
 def training(settings: dict[str, Any]) -> TrainingConfig:
     """Returns the preset's section with the case's settings."""
     section = yaml.safe_load(PRESET.read_text())["training"]
-    return TrainingConfig.model_validate({**section, "steps": 2, "warmup_steps": 0, **settings})
+    return TrainingConfig.model_validate({**section, "iterations": 2, "warmup_iterations": 0, **settings})
 
 
 def cut_clip(depth: int, device: torch.device, precision: str) -> Clip:
@@ -150,9 +151,9 @@ def peak_bytes(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def rows_in(step: int, count: int) -> int:
-    """Returns the batch of a step: the first is small, and only there so that AdamW's moments exist in the next."""
-    return count if step else 2
+def rows_in(iteration: int, count: int) -> int:
+    """Returns the batch size. The first iteration is small: it only creates AdamW's moments for the next one."""
+    return count if iteration else 2
 
 
 @dataclass(frozen=True)
@@ -165,11 +166,11 @@ class Batches:
 
     @property
     def class_prompts(self) -> Sequence[str]:
-        """A prompt a class."""
+        """One prompt per class."""
         return [f"a photo of a thing of kind {number}." for number in range(self.classes)]
 
-    def draw(self, step: int) -> TaskBatch:
-        """Random images, labelled in turn."""
+    def sample(self, step: int) -> TaskBatch:
+        """Random images whose labels cycle through the classes."""
         count = rows_in(step, self.count)
         images_BCHW = torch.randn(count, 3, 224, 224).to(self.clip.device)
         return TaskBatch(images_BCHW, torch.arange(count, device=self.clip.device) % self.classes)
@@ -182,8 +183,8 @@ class Pairs:
     clip: Clip
     count: int
 
-    def draw(self, step: int) -> tuple[ReplayBatch, ...]:
-        """Random images and teacher's features, a prompt each."""
+    def sample(self, step: int) -> tuple[ReplayBatch, ...]:
+        """Random images and teacher features, with different prompts."""
         count = rows_in(step, self.count)
         features_MD = functional.normalize(torch.randn(count, 512), dim=-1).to(self.clip.device)
         tokens_ML = tokenize(self.clip, [f"a photo of a {number}." for number in range(count)])
@@ -199,20 +200,20 @@ def heading(choices: argparse.Namespace, load: float) -> str:
     machine = f"{platform.system()} {platform.machine()}, torch {torch.__version__}, open_clip {open_clip.__version__}"
     command = " ".join(["python benchmarks/memory.py", *sys.argv[1:]])
     return (
-        "# Memory of a training step\n\n"
+        "# Memory of a training iteration\n\n"
         f"`{command}`, {datetime.date.today()}, {machine}, {place}, load {load:.1f} at the start.\n"
-        f"A step of gift, ViT-B/16 with {choices.depth} layers a tower and random weights, {choices.batch} images of a "
-        f"task of {choices.classes} classes\nand {choices.batch} pairs. Memory is the process's (on a GPU: torch's); "
-        "activations are what it rises by beyond the loaded\n"
-        f"model and the {COPIES - 1} more copies of the weights that gradients, AdamW and the anchor are. "
-        "Ratios are to `whole`."
+        f"An iteration of gift, ViT-B/16 with {choices.depth} layers per tower and random weights, {choices.batch} "
+        f"images of a task of {choices.classes} classes\nand {choices.batch} pairs. Memory is the process's (on a GPU: "
+        "torch's); activations are the increase beyond the loaded\n"
+        f"model and the {COPIES - 1} other copies of the weights in gradients, AdamW and consolidation. "
+        "Ratios are to `full batch`."
     )
 
 
 def rows_of(table: pd.DataFrame) -> str:
     """Returns the Markdown table."""
     lines = [
-        "| settings | peak, GiB | ratio | activations, GiB | ratio | s a step | ratio |",
+        "| settings | peak, GiB | ratio | activations, GiB | ratio | s per iteration | ratio |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in table.itertuples():

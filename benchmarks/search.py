@@ -68,13 +68,13 @@ def settings(
     method: str, row: dict[str, Any], rates: list[float], anchor_weights: list[float]
 ) -> dict[str, dict[str, Any]]:
     """Returns a row of `methods:` for each rate, and for each anchor weight where the method has an anchor."""
-    weights = anchor_weights if "weight" in row["anchor"] else [None]
+    weights = anchor_weights if "weight" in row["consolidation"] else [None]
     found = {}
     for rate, weight in product(rates, weights):
         changed = copy.deepcopy(row) | {"learning_rate": rate}
         name = f"{method}_rate_{_as_name(rate)}"
         if weight is not None:
-            changed["anchor"]["weight"] = weight
+            changed["consolidation"]["weight"] = weight
             name += f"_anchor_{_as_name(weight)}"
         found[name] = changed
     return found
@@ -87,7 +87,7 @@ def figures(run: Run) -> pd.DataFrame:
     rows = []
     for name, metrics in run.metrics().items():
         row = run.config.methods.get(name)
-        weight = getattr(row.anchor, "weight", None) if row else None
+        weight = getattr(row.consolidation, "weight", None) if row else None
         rate = row.learning_rate if row else None
         rows.append({"variant": name, "rate": rate, "anchor_weight": weight, **metrics, "own": own.get(name)})
     return pd.DataFrame(rows).round(5)

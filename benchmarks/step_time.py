@@ -1,12 +1,12 @@
-"""The time of a training step of every method, as a multiple of plain fine-tuning's.
+"""The time of a training iteration of every method, relative to plain fine-tuning.
 
-    python benchmarks/step_time.py          # all methods of presets/mini.yaml that learn, B = M = 64
+    python benchmarks/step_time.py          # all methods of presets/mini.yaml that train, B = M = 64
     python benchmarks/step_time.py --full   # and some of them on ViT-B/16 with random weights, B = M = 8
 
-The methods take turns, a few steps each, so that whatever else the machine does slows all alike; a turn's ratio is to
-finetune in the same round. Seconds are the process's own, on one thread. It is the training loop itself, on the second
-task of the sequence, with the replay and the Fisher diagonals that the stage teach wrote. Writes
-benchmarks/step_time.csv and benchmarks/step_time.md.
+The methods take turns, with a few iterations each, so that other load on the machine affects all of them. Each ratio is
+to finetune in the same round. Seconds are process time on one thread. It runs the training loop on the second task of
+the sequence, with the replay and the Fisher diagonals that the stage teach wrote. Writes benchmarks/step_time.csv and
+benchmarks/step_time.md.
 """
 
 from __future__ import annotations
@@ -31,34 +31,35 @@ from safetensors.torch import save_file
 
 from gift_core.clip.model import Clip, load_folder
 from gift_core.clip.tokenizers import LOCAL
-from gift_core.config import TrainingConfig
+from gift_core.config.experiment import TrainingConfig
 from gift_core.methods import Method, TrainingData, build_method, load_fisher, load_replay, load_training_data
 from gift_core.replay.pairs import Replay
 from gift_core.training.loop import run_iterations, training_mode
-from stages.sources import replay_source
+from stages.replay_source import replay_source
 from stages.stage import Stage
 from stages.teach import teach
 
 PRESET = Path("presets/mini.yaml")
 TASKS = ("letters", "textures")
-RATE = 1e-6  # small: what a step costs does not hang on it
+RATE = 1e-6  # small, the time does not depend on it
 WHERE_THE_TIME_GOES = """\
-Nearly all that gift adds is the replay's forward and backward pass: its images cost what the task's do, and its texts
-come on top, one a pair where the task has a dozen classes; lwf, icarl and zscl take theirs from the teacher.
-On the miniature the adaptive anchor takes 3 % of a step of gift's (9 of 325 ms), AdamW 1 %, drawing batches 2 %.
+Most of the extra time of gift is the forward and backward pass of the replay: its images cost as much as the task's,
+and it encodes one text per pair where the task has a dozen classes; lwf, icarl and zscl take the text features of the
+teacher. On the miniature, adaptive consolidation takes 3 % of an iteration of gift (9 of 325 ms), AdamW 1 %, and
+sampling batches 2 %.
 """
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model, the methods to time on it, images of the task and pairs of the replay a step, and how often."""
+    """A model, the methods to time, images and pairs per iteration, and the number of rounds and iterations."""
 
     model: str
     methods: Sequence[str]
     batch_size: int
     images: int
     rounds: int
-    steps: int
+    iterations: int
 
 
 def cases(*, full: bool) -> list[Case]:
@@ -66,8 +67,8 @@ def cases(*, full: bool) -> list[Case]:
     rows = read_experiment(PRESET)["methods"]
     learning = [name for name, row in rows.items() if row.get("learns") != "nothing"]
     learning.sort(key=lambda name: name != "finetune")
-    mini = Case("local-dir:data/mini/clip", learning, batch_size=64, images=128, rounds=6, steps=2)
-    big = Case("ViT-B-16", ["finetune", "l2", "lwf", "zscl", "gift"], batch_size=8, images=32, rounds=2, steps=1)
+    mini = Case("local-dir:data/mini/clip", learning, batch_size=64, images=128, rounds=6, iterations=2)
+    big = Case("ViT-B-16", ["finetune", "l2", "lwf", "zscl", "gift"], batch_size=8, images=32, rounds=2, iterations=1)
     return [mini, big] if full else [mini]
 
 
@@ -87,14 +88,16 @@ def main() -> None:
 
 
 def measured(case: Case) -> pd.DataFrame:
-    """Returns a row a method: the median second of a step, and the ratio to finetune with its quartiles."""
+    """Returns one row per method: the median seconds per iteration, and the ratio to finetune with its quartiles."""
     with tempfile.TemporaryDirectory() as folder:
         run = prepared(case, Path(folder))
         clip = load_folder(run.layout.pretrained(), device=torch.device("cpu"), precision="fp32")
         works = {method: work_of(run, clip, method) for method in case.methods}
-    # all share one model: what a step costs does not hang on the values of the weights
+    # all methods share one model, because the time does not depend on the values of the weights
     with training_mode(clip):
-        seconds_RM = np.array([[timed(work, clip, case.steps) for work in works.values()] for _ in range(case.rounds)])
+        seconds_RM = np.array(
+            [[timed(work, clip, case.iterations) for work in works.values()] for _ in range(case.rounds)]
+        )
     ratios_RM = seconds_RM / seconds_RM[:, :1]
     quarter, half, three_quarters = np.quantile(ratios_RM, [0.25, 0.5, 0.75], axis=0)
     columns = {"seconds": np.median(seconds_RM, axis=0), "ratio": half, "q1": quarter, "q3": three_quarters}
@@ -102,11 +105,11 @@ def measured(case: Case) -> pd.DataFrame:
 
 
 def prepared(case: Case, root: Path) -> Run:
-    """Returns the experiment under `root`, taught up to the second task; nothing was learned in the first."""
+    """Returns the experiment under `root` after the stage teach. The model after the first task is not trained."""
     experiment = read_experiment(PRESET)
     experiment["model"] |= {"name": case.model, "pretrained": random_weights(case, root)}
     experiment["sequence"] = experiment["sequence"][: len(TASKS)]
-    experiment["generator"]["steps"] = 1  # what the images show costs nothing
+    experiment["generator"]["steps"] = 1  # the content of the images does not matter
     experiment["prompts"]["images_per_task"] = case.images
     experiment["training"] |= {"batch_size": case.batch_size, "replay_batch_size": case.batch_size}
     for task in TASKS:
@@ -118,13 +121,13 @@ def prepared(case: Case, root: Path) -> Run:
     for method in case.methods:
         run.layout.model(method, TASKS[0]).parent.mkdir(parents=True)
         run.layout.model(method, TASKS[0]).symlink_to(run.layout.pretrained())
-        for task in TASKS if run.config.methods[method].replay.reads != "none" else ():
+        for task in TASKS:
             teach(method, task, params=run.params, root=root)
     return run
 
 
 def random_weights(case: Case, root: Path) -> str | None:
-    """Returns the file of random weights that an architecture gets, None where the model is a folder with its own."""
+    """Returns a file of random weights for an architecture, and None for a model folder, which has its own."""
     if case.model.startswith(LOCAL):
         return None
     weights = open_clip.create_model(case.model).state_dict()
@@ -134,10 +137,10 @@ def random_weights(case: Case, root: Path) -> str | None:
 
 @dataclass(frozen=True)
 class Work:
-    """What the training loop is given for one method."""
+    """The inputs of the training loop for one method."""
 
     method: Method
-    lessons: TrainingData
+    data: TrainingData
     replay: Replay
     training: TrainingConfig
 
@@ -148,23 +151,23 @@ def work_of(run: Run, clip: Clip, method: str) -> Work:
     source = replay_source(Stage("finetune", method, run.config, run.layout), method, TASKS[-1])
     return Work(
         method=build_method(row, fisher=load_fisher(row, source.teacher)),
-        lessons=load_training_data(row, clip, source.tasks, training=training, names=("step time",)),
+        data=load_training_data(row, clip, source.tasks, training=training, names=("step time",)),
         replay=load_replay(row, clip, source),
         training=training,
     )
 
 
-def timed(work: Work, clip: Clip, steps: int) -> float:
-    """Returns the median seconds of `steps` steps, after one in which the optimizer makes its state."""
+def timed(work: Work, clip: Clip, iterations: int) -> float:
+    """Returns the median seconds of `iterations`, after a first one in which the optimizer creates its state."""
     ends: list[float] = []
     run_iterations(
         clip,
-        work.lessons.batches,
+        work.data.batches,
         method=work.method,
         replay=work.replay,
         training=work.training,
-        rates=[RATE] * (steps + 1),
-        on_step=lambda row: ends.append(time.process_time()),
+        rates=[RATE] * (iterations + 1),
+        on_iteration=lambda row: ends.append(time.process_time()),
     )
     return float(np.median(np.diff(ends)))
 
@@ -174,8 +177,8 @@ def heading(load: float, *, full: bool) -> str:
     command = f"python benchmarks/step_time.py{' --full' if full else ''}"
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
     return (
-        "# Time of a training step\n\n"
-        f"`{command}`, {datetime.date.today()}, {machine}, load {load:.1f} at the start. One thread, its own seconds.\n"
+        "# Time of a training iteration\n\n"
+        f"`{command}`, {datetime.date.today()}, {machine}, load {load:.1f} at the start. Process time on one thread.\n"
         "Ratios are to `finetune` in the same round: the median, and the first and third quartile.\n\n"
         f"{WHERE_THE_TIME_GOES.rstrip()}"
     )

@@ -51,7 +51,7 @@ class Interpolation:
         self._alpha, self._start = alpha, _copies(parameters)
 
     def observe(self, iterations_done: int, parameters: Parameters) -> None:
-        """Learn nothing: only the start and the end count."""
+        """Do nothing: only the weights at the start and at the end matter."""
 
     def finish(self, parameters: Parameters) -> None:
         """Overwrite the weights with the interpolation."""

@@ -24,7 +24,8 @@ from gift_core.replay.teach import ReplaySource
 from gift_core.replay.teach import load_replay as load_taught_replay
 
 if TYPE_CHECKING:
-    from gift_core.config import MethodConfig, TrainingConfig
+    from gift_core.config.experiment import TrainingConfig
+    from gift_core.config.methods import MethodConfig
 
 
 @dataclass(frozen=True)

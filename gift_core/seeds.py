@@ -1,4 +1,4 @@
-"""Seeds by name: a draw is seeded by what it is for, never by where it stands in a loop."""
+"""Seeds by name: a random number generator is seeded by its purpose, not by its position in a loop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 
 
 def seed_for(*names: str | int | float) -> int:
-    """Returns the seed of the draw so named, 0 <= seed < 2**63, the same on every machine and in every version.
+    """Returns the seed for these names, 0 <= seed < 2**63, the same on every machine and in every version.
 
     It is the first 63 bits of the SHA-256 of the names as a JSON list: seed_for("ingest", 42, "digits").
     """

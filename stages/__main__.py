@@ -1,4 +1,4 @@
-"""`python -m stages NAME`, installed as `gift`: every stage of the pipeline, and what people ask it for."""
+"""`python -m stages NAME`, installed as `gift`: the stages of the pipeline and the commands for users."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import typer
 
 from stages.add_task import add_task
+from stages.check import check
 from stages.compare import compare
 from stages.data import data
 from stages.doctor import doctor
@@ -31,13 +32,14 @@ from stages.write_vocabulary import write_vocabulary
 app = typer.Typer(
     cls=GiftGroup,
     name="gift",
-    help="Vision-language models that keep learning without forgetting. `dvc repro` runs these stages in their order.",
+    help="Vision-language models that keep learning without forgetting. `dvc repro` runs the stages in order.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Stages of dvc.yaml": (
+        check,
         import_model,
         ingest,
         write_vocabulary,
@@ -48,13 +50,13 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         evaluate,
         report,
     ),
-    "For people": (show, predict, merge, export, add_task, metrics, compare, presets, use, doctor),
+    "Commands": (show, predict, merge, export, add_task, metrics, compare, presets, use, doctor),
 }
 for panel, commands in COMMANDS.items():
     for command in commands:
         name = command.__name__ if panel == "Stages of dvc.yaml" else None  # None: typer writes add-task
         app.command(name, rich_help_panel=panel)(command)
-app.add_typer(data, name="data", rich_help_panel="For people")
+app.add_typer(data, name="data", rich_help_panel="Commands")
 
 
 def main() -> None:

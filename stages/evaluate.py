@@ -31,6 +31,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
             ),
             previous=previous,
         )
+        stage.phase = "evaluating"
         rows, metadata = protocol.evaluate(inputs)
         write_accuracy(layout.accuracy(method, task), rows, metadata)
         stage.say(protocol.summarize(rows))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from stages.stage import PARAMS, ROOT, Method, Params, Root, Task, open_stage
+from stages.stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
 
 Factor = Annotated[float, typer.Option(help="The factor on the method's learning rate in this step.", min=0.0)]
 BYTES_PER_WEIGHT = 4
@@ -23,8 +23,9 @@ def finetune(
         from gift_core.methods import build_method, load_fisher, load_replay, load_training_data
         from gift_core.training.loop import finetune as train
         from gift_core.training.loop import require_trainable
+        from stages.replay_source import replay_source
 
-        row, training, source = stage.method(method), stage.config.training, stage.replay_source(method, task)
+        row, training, source = stage.method(method), stage.config.training, replay_source(stage, method, task)
         folder = stage.layout.model(method, task)
         device = resolve_device(stage.config.run.device)
         stage.phase = "loading the model"
@@ -47,8 +48,26 @@ def finetune(
             seed=stage.config.seed,
         )
         stage.phase = "saving the model"
-        save_clip(clip, folder, stage.provenance(method, task, learning_rate_factor), losses)
+        save_clip(clip, folder, _provenance(stage, method, task, learning_rate_factor), losses)
         stage.say(f"{data.class_count} classes, {data.iterations} iterations{_summary(losses)}")
+
+
+def _provenance(stage: Stage, method: str, task: str, learning_rate_factor: float) -> dict[str, Any]:
+    """What the model after `task` is made from. It contains no times and no machine names."""
+    from gift_core.artifacts.atomic import sha256_of
+    from gift_core.artifacts.model_folder import model_hash
+
+    return {
+        "method": method,
+        "task": task,
+        "step": len(stage.learned_before(task)),
+        "start_model": model_hash(stage.start_model(method, task)),
+        "task_json": sha256_of(stage.layout.task(task) / "task.json"),
+        "seed": stage.config.seed,
+        "learning_rate_factor": learning_rate_factor,
+        "training": stage.config.training.model_dump(mode="json"),
+        "settings": stage.method(method).model_dump(mode="json", exclude_unset=True),
+    }
 
 
 def _summary(losses: list[dict[str, float]]) -> str:

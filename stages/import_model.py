@@ -9,31 +9,32 @@ from stages.stage import PARAMS, ROOT, Params, Root, Stage, open_stage
 
 def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
     """Load the pre-trained CLIP and save it as an open_clip folder, from which every method starts."""
-    with open_stage("import_model", params, root) as cell:
+    with open_stage("import_model", params, root) as stage:
         from gift_core.artifacts.accuracy import write_empty_accuracy
         from gift_core.artifacts.atomic import require_free_bytes, write_json
         from gift_core.artifacts.model_folder import model_hash
         from gift_core.clip.model import save_clip
         from gift_core.interop.loading import load_clip
 
-        model = cell.config.model
+        model = stage.config.model
+        stage.phase = "loading the model"
         clip = load_clip(model.name, model.pretrained, device="cpu")
-        folder = cell.layout.pretrained()
+        folder = stage.layout.pretrained()
         require_free_bytes(folder, 4 * clip.parameter_count, "import_model")
         provenance = {"name": model.name, "pretrained": model.pretrained, **clip.origin}
         save_clip(clip, folder, provenance)
-        write_empty_accuracy(cell.layout.pretrained_accuracy(), {"model:pretrained": model_hash(folder)})
-        write_json(cell.layout.first_teacher() / "start.json", {"taught": "nothing"})
-        cell.say(f"{model.name}: {clip.parameter_count / 1e6:.1f}M parameters, image size {clip.image_size} px")
+        write_empty_accuracy(stage.layout.pretrained_accuracy(), {"model:pretrained": model_hash(folder)})
+        write_json(stage.layout.first_teacher() / "start.json", {"taught": "nothing"})
+        stage.say(f"{model.name}: {clip.parameter_count / 1e6:.1f}M parameters, image size {clip.image_size} px")
         for what, found in clip.origin.items():
-            cell.say(f"{what.replace('_', ' ')}: {found}")
-        _note_unwatched(cell, model.pretrained or model.name.partition(":")[2])
+            stage.say(f"{what.replace('_', ' ')}: {found}")
+        _note_unwatched(stage, model.pretrained or model.name.partition(":")[2])
 
 
-def _note_unwatched(cell: Stage, location: str) -> None:
+def _note_unwatched(stage: Stage, location: str) -> None:
     """Prints a note where the model is on this disk, but in no folder that import_model depends on in dvc.yaml."""
     path = Path(location).absolute()
-    watched = [cell.layout.raw("models").absolute(), Path("data/mini/clip").absolute()]
+    watched = [stage.layout.raw("models").absolute(), Path("data/mini/clip").absolute()]
     if path.exists() and not any(path.is_relative_to(folder) for folder in watched):
-        cell.say(f"note: DVC does not watch {location}: move it to {cell.layout.raw('models')}, or run "
+        stage.say(f"note: DVC does not watch {location}: move it to {stage.layout.raw('models')}, or run "
                  "`dvc repro --force import_model` after a change")  # fmt: skip

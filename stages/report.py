@@ -1,4 +1,4 @@
-"""report: every accuracy, loss and picture becomes metrics.json, plots and one page."""
+"""report: metrics, plots and one page from the accuracies, losses and synthetic pairs of a run."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from stages.stage import PARAMS, ROOT, Params, Root, open_stage
 
 
 def report(params: Params = PARAMS, root: Root = ROOT) -> None:
-    """Compute Transfer, Avg, Last and Forgetting, and write reports/: metrics.json, plots, index.html.
+    """Compute Transfer, Avg, Last and Forgetting, and write metrics.json, plots and index.html to reports/.
 
-    Of a published benchmark it also says whether the zero-shot row agrees.
+    For a published benchmark, also say whether the zero-shot accuracies agree.
     """
     with open_stage("report", params, root) as stage:
-        from gift_core.report import build_report
+        from gift_core.report.build import build_report
 
-        zero_shot = build_report(stage.layout, stage.config, stage.layout.reports())
-        if zero_shot:
-            stage.say(zero_shot)
+        sentence = build_report(stage.layout, stage.config, stage.layout.reports())
+        if sentence:
+            stage.say(sentence)
         stage.say(f"open {(stage.layout.reports() / 'index.html').resolve()}")

@@ -18,8 +18,8 @@ from gift_core.errors import GiftError, UserError, lookup
 from gift_core.layout import Layout
 
 if TYPE_CHECKING:
-    from gift_core.config import Config, MethodConfig, StepConfig
-    from gift_core.replay.teach import ReplaySource
+    from gift_core.config.experiment import Config, StepConfig
+    from gift_core.config.methods import MethodConfig
 
 Task = Annotated[str, typer.Argument(help="A task in the sequence of params.yaml.", show_default=False)]
 Method = Annotated[str, typer.Argument(help="A method in run.methods of params.yaml.", show_default=False)]
@@ -90,39 +90,6 @@ class Stage:
         }
         return starts[self.method(method).start]
 
-    def replay_source(self, method: str, task: str) -> ReplaySource:
-        """Returns the locations of the step's replay. Its seed depends on the task only: all methods see the same."""
-        from gift_core.replay.teach import ReplaySource
-
-        return ReplaySource(
-            root=self.layout.root,
-            tasks=self.tasks_so_far(task),
-            shards=self.layout.shards(task),
-            teacher=self.layout.teacher(method, task),
-            teacher_before=self.layout.teacher(method, self.step(task).after),
-            batch_size=self.config.training.replay_batch_size,
-            encode_batch_size=self.config.evaluation.batch_size,
-            names=("finetune", self.config.seed, task),
-            key=f"params.yaml: methods.{method}",
-        )
-
-    def provenance(self, method: str, task: str, learning_rate_factor: float) -> dict[str, Any]:
-        """Returns what the model after `task` is made from. It contains no times and no machine names."""
-        from gift_core.artifacts.atomic import sha256_of
-        from gift_core.artifacts.model_folder import model_hash
-
-        return {
-            "method": method,
-            "task": task,
-            "step": len(self.learned_before(task)),
-            "start_model": model_hash(self.start_model(method, task)),
-            "task_json": sha256_of(self.layout.task(task) / "task.json"),
-            "seed": self.config.seed,
-            "learning_rate_factor": learning_rate_factor,
-            "training": self.config.training.model_dump(mode="json"),
-            "settings": self.method(method).model_dump(mode="json", exclude_unset=True),
-        }
-
 
 @contextmanager
 def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: str = "") -> Iterator[Stage]:
@@ -131,7 +98,7 @@ def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: 
     Where memory is insufficient within the block, raises a UserError that says what to change
     (gift_core.out_of_memory). Commands import slow modules inside the block, so that a wrong name is reported at once.
     """
-    from gift_core.config import load_config
+    from gift_core.config.loading import load_config
 
     started = time.monotonic()
     if not params.is_file():

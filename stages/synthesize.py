@@ -7,7 +7,7 @@ from stages.stage import PARAMS, ROOT, Params, Root, Task, open_stage
 
 def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """Generate the task's synthetic image-text pairs with the diffusion model. Resumes an interrupted run."""
-    with open_stage("synthesize", params, root, task=task) as cell:
+    with open_stage("synthesize", params, root, task=task) as stage:
         from gift_core.artifacts.prompts import read_prompts
         from gift_core.clip.device import resolve_device
         from gift_core.generators.filters import REASONS, load_filters
@@ -15,18 +15,21 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
         from gift_core.generators.pretrained import check_local_folder
         from gift_core.generators.synthesize import synthesize as generate_pairs
 
-        generator = cell.config.generator
+        generator = stage.config.generator
         check_local_folder(generator.pipeline)
-        prompts = read_prompts(cell.layout.prompts(task))
-        device = resolve_device(cell.config.run.device)
-        filters = load_filters(generator.gates, device)
+        prompts = read_prompts(stage.layout.prompts(task))
+        device = resolve_device(stage.config.run.device)
+        stage.phase = "loading the pipeline"
+        filters = load_filters(generator.filters, device)
+        pipeline = load_pipeline(generator, device)
+        stage.phase = "generating images"
         manifest = generate_pairs(
             prompts,
-            load_pipeline(generator, device),
-            cell.layout.shards(task),
-            work=cell.layout.work("synthesize", task),
+            pipeline,
+            stage.layout.shards(task),
+            work=stage.layout.work("synthesize", task),
             filters=filters,
         )
         rejected = "".join(f", {count} {REASONS[reason]}" for reason, count in manifest.get("rejected", {}).items())
         shards, black = len(manifest["shards"]), manifest["redrawn"]
-        cell.say(f"{manifest['images']} pairs in {shards} shards, {black} black images generated again{rejected}")
+        stage.say(f"{manifest['images']} pairs in {shards} shards, {black} black images generated again{rejected}")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from stages.stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
+
+if TYPE_CHECKING:
+    from gift_core.config.methods import TaughtReplay
 
 
 def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """Encode the replayed data with the teacher, and estimate Fisher diagonals where the method needs them."""
     with open_stage("teach", params, root, method=method, task=task) as stage:
-        if stage.method(method).replay.images == "none":
+        replay = stage.method(method).replay
+        if replay.images == "none":
             _write_no_replay(stage, method, task)
         else:
-            _teach(stage, method, task)
+            _teach(stage, method, task, replay)
 
 
 def _write_no_replay(stage: Stage, method: str, task: str) -> None:
@@ -22,19 +28,19 @@ def _write_no_replay(stage: Stage, method: str, task: str) -> None:
     stage.say("no replay")
 
 
-def _teach(stage: Stage, method: str, task: str) -> None:
+def _teach(stage: Stage, method: str, task: str, replay: TaughtReplay) -> None:
     from gift_core.clip.device import resolve_device
     from gift_core.replay.teach import teach as teach_method
     from gift_core.replay.teachers import load_teacher
+    from stages.replay_source import replay_source
 
-    row = stage.method(method)
     stage.phase = "loading the teacher"
     teacher = load_teacher(
-        row.replay,
+        replay,
         previous=stage.start_model(method, task),
         initial=stage.layout.pretrained(),
         device=resolve_device(stage.config.run.device),
         precision=stage.config.model.precision,
     )
     stage.phase = "encoding with the teacher"
-    stage.say(teach_method(teacher, row, stage.replay_source(method, task)))
+    stage.say(teach_method(teacher, stage.method(method), replay_source(stage, method, task)))

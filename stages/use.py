@@ -1,4 +1,4 @@
-"""use PRESET: presets/PRESET.yaml becomes params.yaml, a changed one is kept beside it."""
+"""use PRESET: write a preset to params.yaml; a changed params.yaml is kept beside it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,26 @@ from stages.stage import ROOT, Root
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Preset = Annotated[str, typer.Argument(help="One of those that `gift presets` lists.", show_default=False)]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and write nothing.")]
-COLOURS = {"+": typer.colors.GREEN, "-": typer.colors.RED}
+Preset = Annotated[str, typer.Argument(help="A name that `gift presets` lists.", show_default=False)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change without writing anything.")]
+COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}
 NEXT = {
-    "hub": "gift doctor        # can the models be fetched, is there memory and disk enough?",
-    "data": "gift data status   # which data sets are there, which are missing?",
+    "hub": "gift doctor        # checks that the models can be downloaded and that memory and disk suffice",
+    "data": "gift data status   # lists the data sets that are present or missing",
 }
 
 
 def use(preset: Preset, dry_run: DryRun = False, root: Root = ROOT) -> None:
-    """Make a preset the active experiment: write it to params.yaml and show what changed.
+    """Make a preset the active experiment: write it to params.yaml and show what changes.
 
     A params.yaml that you changed is kept as params.backup-1.yaml (or the next
-    free number) beside it.
+    free number).
     """
-    from gift_core.config import load_config
-    from gift_core.presets import needs_of, plan_switch
+    from gift_core.presets import load_preset, needs_of, plan_switch
 
     switch = plan_switch(root, preset)
     if not switch.changes:
-        typer.echo(f"params.yaml is {switch.preset} already")
+        typer.echo(f"params.yaml is already the preset {preset}")
         return
     _show(switch.difference())
     if dry_run:
@@ -39,14 +38,14 @@ def use(preset: Preset, dry_run: DryRun = False, root: Root = ROOT) -> None:
         return
     switch.carry_out()
     if switch.backup is not None:
-        typer.echo(f"your changed params.yaml is kept as {switch.backup}")
-    typer.echo(f"params.yaml is now {switch.preset}. Next:")
-    for need in needs_of(load_config(switch.params)):
+        typer.echo(f"Your changed params.yaml is kept as {switch.backup}")
+    typer.echo(f"params.yaml is now the preset {preset}. Next:")
+    for need in needs_of(load_preset(switch.preset)):
         if need in NEXT:
             typer.echo(f"  {NEXT[need]}")
-    typer.echo("  dvc repro          # runs what is new or changed; --dry --force only lists the cells")
+    typer.echo("  dvc repro          # runs what is new or changed; --dry --force only lists the stages")
 
 
 def _show(difference: Iterable[str]) -> None:
     for line in difference:
-        typer.secho(line, fg=COLOURS.get(line[:1]))
+        typer.secho(line, fg=COLORS.get(line[:1]))

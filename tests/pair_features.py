@@ -1,10 +1,20 @@
-"""PairFeatures whose student features are given, not computed."""
+"""PairFeatures whose student features are given, not computed, and options for every loss."""
 
 from __future__ import annotations
 
 import torch
 
 from gift_core.losses import PairFeatures
+
+# By the names of gift_core.losses.LOSSES.
+LOSS_OPTIONS: dict[str, dict[str, float]] = {
+    "distill": {"temperature": 2.0},
+    "distill_reverse_kl": {"temperature": 2.0},
+    "distill_features": {},
+    "distill_image_side": {"temperature": 2.0},
+    "distill_text_side": {"temperature": 2.0},
+    "align": {"label_smoothing": 0.2},
+}
 
 
 def pair_features(

@@ -1,4 +1,4 @@
-"""A method is data: every name that params.yaml may say has a row in a table, and a row becomes a method."""
+"""A method is data: every name that params.yaml allows has an implementation, which gets the options of its row."""
 
 from __future__ import annotations
 
@@ -7,47 +7,98 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from gift_core.anchors.table import ANCHORS
-from gift_core.config import AnchorConfig, MethodConfig, ReplayConfig, TermsConfig
-from gift_core.consolidation import AdaptiveFisher, NoConsolidation
-from gift_core.losses import align, distill
-from gift_core.methods import build_method
-from gift_core.objectives.table import TERMS
+from gift_core.config.methods import ConsolidationConfig, LossesConfig, MethodConfig, ReplayConfig
+from gift_core.consolidation import (
+    CONSOLIDATIONS,
+    AdaptiveFisher,
+    Consolidation,
+    FrozenFisher,
+    NoConsolidation,
+    StaticFisher,
+    Uniform,
+)
+from gift_core.losses import LOSSES, align, distill
+from gift_core.methods import Method, build_method
 from gift_core.replay.teach import REPLAYS
+from tests.pair_features import LOSS_OPTIONS
+
+Params = dict[str, Any]
+
+# kind: (options, class, F of the second of three weights). The replay losses have the gradients (1, 3, 0) in the first
+# iteration and (0, 1, 1) in the second. The teacher's diagonal is (1, 5, 0).
+KINDS: dict[str, tuple[dict[str, Any], type, float]] = {
+    "none": ({}, NoConsolidation, 0.0),
+    "uniform": ({"weight": 0.5}, Uniform, 1.0),
+    "static_fisher": ({"weight": 0.5, "scale": "model"}, StaticFisher, 2.5),
+    "frozen_fisher": ({"weight": 0.5, "iterations": 1}, FrozenFisher, 2.7),
+    "adaptive_fisher": ({"weight": 0.5}, AdaptiveFisher, 1.5),
+}
+
+
+def method_of(params: Params, name: str = "gift", **changes: Any) -> Method:
+    """The method `name` of the preset, with some keys changed."""
+    config = MethodConfig.model_validate(params["methods"][name] | changes)
+    return build_method(config, fisher={"a": torch.tensor([1.0, 5.0, 0.0])})
 
 
 def names_of(union: Any, key: str) -> set[str]:
-    """What `key` may say in the sections of a discriminated union."""
+    """The values that `key` can have in the sections of a discriminated union."""
     return {get_args(section.model_fields[key].annotation)[0] for section in get_args(get_args(union)[0])}
 
 
-def test_every_name_that_params_may_say_has_a_row() -> None:
-    assert set(TermsConfig.model_fields) == set(TERMS)
-    assert names_of(AnchorConfig, "kind") == set(ANCHORS)
+def test_every_name_that_params_yaml_allows_has_an_implementation() -> None:
+    assert list(LossesConfig.model_fields) == list(LOSSES)
+    assert names_of(ConsolidationConfig, "kind") == set(CONSOLIDATIONS) == set(KINDS)
     assert names_of(ReplayConfig, "images") == set(REPLAYS)
 
 
-def test_gift_of_the_preset_is_the_papers_gift(mini_params: dict[str, Any]) -> None:
-    method = build_method(MethodConfig.model_validate(mini_params["methods"]["gift"]))
-    assert {name: weighted.term for name, weighted in method.terms.items()} == {
-        "distill": distill(temperature=2.0),
-        "align": align(label_smoothing=0.2),
+def test_gift_of_the_preset_is_the_papers_gift(mini_params: Params) -> None:
+    method = method_of(mini_params)
+    found = {name: (loss.weight, loss.function.func, loss.function.keywords) for name, loss in method.losses.items()}
+    assert found == {
+        "distill": (1.0, distill, {"temperature": 2.0}),
+        "align": (0.25, align, {"label_smoothing": 0.2}),
     }
-    assert {name: weighted.weight for name, weighted in method.terms.items()} == {"distill": 1.0, "align": 0.25}
-    parameters = {"weight": torch.nn.Parameter(torch.zeros(2))}
-    assert isinstance(method.build_anchor(parameters), AdaptiveFisher)
+    assert isinstance(method.build_consolidation({}), AdaptiveFisher)
 
 
-def test_finetune_has_no_terms_and_no_anchor(mini_params: dict[str, Any]) -> None:
-    method = build_method(MethodConfig.model_validate(mini_params["methods"]["finetune"]))
-    assert method.terms == {}
-    assert isinstance(method.build_anchor({}), NoConsolidation)
+def test_finetune_of_the_preset_has_no_losses_and_no_consolidation(mini_params: Params) -> None:
+    method = method_of(mini_params, "finetune")
+    assert method.losses == {}
+    assert isinstance(method.build_consolidation({}), NoConsolidation)
+    assert method.build_averages({}) == ()
 
 
-@pytest.mark.parametrize("weight", [0.3, 2.0])
-def test_the_anchors_weight_is_the_rows(mini_params: dict[str, Any], weight: float) -> None:
-    row = mini_params["methods"]["gift"] | {"anchor": {"kind": "uniform", "weight": weight}}
-    parameters = {"weight": torch.nn.Parameter(torch.zeros(2))}
-    anchor = build_method(MethodConfig.model_validate(row)).build_anchor(parameters)
-    parameters["weight"].data += 1.0
-    assert anchor.pull(parameters).item() == pytest.approx(2 * weight)
+@pytest.mark.parametrize("name", LOSS_OPTIONS)
+def test_a_loss_gets_the_options_of_its_row(mini_params: Params, name: str) -> None:
+    options = dict.fromkeys(LOSS_OPTIONS[name], 0.5)
+    loss = method_of(mini_params, losses={name: {"weight": 3.0, **options}}).losses[name]
+    assert (loss.weight, loss.function.func, loss.function.keywords) == (3.0, LOSSES[name], options)
+
+
+def consolidation_of(params: Params, kind: str, parameters: dict[str, torch.nn.Parameter]) -> Consolidation:
+    fisher = {"fisher": {"estimator": "per_sample", "accumulate": False}} if kind == "static_fisher" else {}
+    replay = {"images": "synthetic", "teacher": "previous", **fisher}
+    row = {"consolidation": {"kind": kind, **KINDS[kind][0]}, "replay": replay}
+    return method_of(params, **row).build_consolidation(parameters)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_consolidation_gets_the_options_of_its_row(mini_params: Params, kind: str) -> None:
+    _, expected, importance = KINDS[kind]
+    parameters = {"a": torch.nn.Parameter(torch.zeros(3))}
+    consolidation = consolidation_of(mini_params, kind, parameters)
+    assert type(consolidation) is expected
+    consolidation.observe({"a": torch.tensor([1.0, 3.0, 0.0])})
+    consolidation.observe({"a": torch.tensor([0.0, 1.0, 1.0])})
+    parameters["a"].data[1] += 2.0
+    assert consolidation.pull(parameters).item() == pytest.approx(0.5 * importance * 2**2)
+
+
+def test_each_task_gets_its_own_consolidation(mini_params: Params) -> None:
+    method = method_of(mini_params, consolidation={"kind": "uniform", "weight": 1.0})
+    parameters = {"a": torch.nn.Parameter(torch.zeros(2))}
+    first = method.build_consolidation(parameters)
+    parameters["a"].data += 1.0
+    second = method.build_consolidation(parameters)
+    assert (first.pull(parameters).item(), second.pull(parameters).item()) == (2.0, 0.0)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from gift_core.config import load_config
+from gift_core.config.loading import load_config
 from gift_core.errors import UserError
 from gift_core.out_of_memory import SETTINGS, explain, is_out_of_memory
 from stages.__main__ import app

@@ -1,7 +1,7 @@
-"""Our training loop against recorded steps of the official one (tests/golden/parity/README.md).
+"""Our training loop against recorded iterations of the official one (tests/golden/parity/README.md).
 
-The recorded batches go through the loop that `finetune` runs: class prompts tokenised and cut short, teacher features
-computed once before the first step, AdamW, the schedule.
+The recorded batches go through the loop that `finetune` runs: tokenized and trimmed class prompts, teacher features
+that are computed once before the first iteration, AdamW, the schedule.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from open_clip.model import build_model_from_openai_state_dict
 from gift_core.clip.batches import TaskBatch
 from gift_core.clip.encoding import encode_images, encode_tokens, trim_rows
 from gift_core.clip.model import Clip
-from gift_core.config import MethodConfig, TrainingConfig
+from gift_core.config.experiment import TrainingConfig
+from gift_core.config.methods import MethodConfig
 from gift_core.methods import build_method
 from gift_core.replay.pairs import ReplayBatch
 from gift_core.training.loop import LossRow, learning_rates, run_iterations, training_mode
@@ -28,7 +29,7 @@ torch.set_num_threads(1)
 RECORDED = np.load(Path(__file__).parent / "golden" / "parity" / "official_steps.npz")
 SETTINGS = json.loads(bytes(RECORDED["config"]))
 LOSSES = json.loads(bytes(RECORDED["losses"]))
-TERMS = {
+METHOD_LOSSES = {
     "cd_only": {"distill": {"weight": SETTINGS["distill"], "temperature": SETTINGS["T"]}},
     "cd_ita": {
         "distill": {"weight": SETTINGS["distill"], "temperature": SETTINGS["T"]},
@@ -61,7 +62,7 @@ def final_weights(variant: str) -> dict[str, torch.Tensor]:
 
 
 def recorded_clip() -> Clip:
-    """The recorded model; its tokenizer answers class i with row i of the recorded class tokens."""
+    """The recorded model; its tokenizer returns, for class i, row i of the recorded class tokens."""
     model = build_model_from_openai_state_dict(start_weights(), cast_dtype=torch.float32).float()
     model.load_state_dict(start_weights())
     class_tokens_KL = recorded("class_tokens")
@@ -73,7 +74,7 @@ class RecordedTask:
 
     class_prompts: Sequence[str] = tuple(str(row) for row in range(5))
 
-    def draw(self, step: int) -> TaskBatch:
+    def sample(self, step: int) -> TaskBatch:
         return TaskBatch(recorded("images")[step], recorded("labels")[step])
 
 
@@ -87,7 +88,7 @@ class RecordedReplay:
             self.image_SMD = torch.stack([encode_images(teacher, images) for images in recorded("ref_images")])
             self.text_PD = encode_tokens(teacher, self.tokens_PL)
 
-    def draw(self, step: int) -> tuple[ReplayBatch, ...]:
+    def sample(self, step: int) -> tuple[ReplayBatch, ...]:
         prompts_M = recorded("ref_prompts")[step]
         batch = ReplayBatch(
             images_MCHW=recorded("ref_images")[step],
@@ -106,14 +107,14 @@ class Result:
     weights: dict[str, torch.Tensor]
 
 
-@pytest.fixture(scope="module", params=sorted(TERMS))
+@pytest.fixture(scope="module", params=sorted(METHOD_LOSSES))
 def result(request: pytest.FixtureRequest) -> Result:
-    steps = SETTINGS["total_iterations"]
+    iterations = SETTINGS["total_iterations"]
     training = TrainingConfig(
-        steps=steps,
+        iterations=iterations,
         batch_size=8,
         replay_batch_size=8,
-        warmup_steps=SETTINGS["warmup"],
+        warmup_iterations=SETTINGS["warmup"],
         weight_decay=SETTINGS["wd"],
         betas=(0.9, SETTINGS["beta2"]),
         label_smoothing=SETTINGS["label_smoothing"],
@@ -125,12 +126,12 @@ def result(request: pytest.FixtureRequest) -> Result:
         {
             "learning_rate": SETTINGS["lr"],
             "replay": {"images": "synthetic", "teacher": "previous"},
-            "terms": TERMS[request.param],
-            "anchor": {"kind": "none"},
+            "losses": METHOD_LOSSES[request.param],
+            "consolidation": {"kind": "none"},
         }
     )
-    rates = learning_rates(steps, warmup_steps=training.warmup_steps, peak=method.learning_rate)
-    rates.append(0.0)  # the official loop runs one step more, at the end of the cosine
+    rates = learning_rates(iterations, warmup_iterations=training.warmup_iterations, peak=method.learning_rate)
+    rates.append(0.0)  # the official loop runs one more iteration, at the end of the cosine
     clip = recorded_clip()
     with training_mode(clip):
         rows = run_iterations(
@@ -144,16 +145,16 @@ def result(request: pytest.FixtureRequest) -> Result:
     return Result(request.param, rows, {name: value.detach() for name, value in clip.model.state_dict().items()})
 
 
-def test_losses_of_all_six_steps_equal_the_recorded_ones(result: Result) -> None:
+def test_losses_of_all_six_iterations_equal_the_recorded_ones(result: Result) -> None:
     assert len(result.rows) == len(LOSSES[result.variant]) == 6
     for ours, official in zip(result.rows, LOSSES[result.variant], strict=True):
         for column, parts in COLUMNS.items():
             if column in ours:
                 expected = sum(official[part] for part in parts)
-                assert ours[column] == pytest.approx(expected, abs=2e-4), (result.variant, ours["step"], column)
+                assert ours[column] == pytest.approx(expected, abs=2e-4), (result.variant, ours["iteration"], column)
 
 
-def test_weights_after_six_steps_equal_the_recorded_ones(result: Result) -> None:
+def test_weights_after_six_iterations_equal_the_recorded_ones(result: Result) -> None:
     for name, expected in final_weights(result.variant).items():
         ours = result.weights[name]
         if name.endswith("in_proj_bias"):
@@ -162,7 +163,7 @@ def test_weights_after_six_steps_equal_the_recorded_ones(result: Result) -> None
 
 
 def test_the_bias_of_the_keys_moves_no_further_than_rounding_noise_can_move_it(result: Result) -> None:
-    """Softmax ignores what is added to all keys: the true gradient is 0, Adam makes steps of its rounding noise."""
+    """Softmax ignores a constant added to all keys: the true gradient is 0, and Adam follows its rounding noise."""
     longest_path = sum(row["learning_rate"] for row in result.rows)
     for name, expected in final_weights(result.variant).items():
         if name.endswith("in_proj_bias"):
@@ -174,7 +175,7 @@ def without_key_bias(bias: torch.Tensor) -> torch.Tensor:
     return torch.cat([query, value])
 
 
-def test_the_recorded_steps_move_the_weights_much_further_than_the_tolerance(result: Result) -> None:
+def test_the_recorded_iterations_move_the_weights_much_further_than_the_tolerance(result: Result) -> None:
     start = start_weights()
     moved = [(result.weights[name] - start[name]).norm() / start[name].norm().clamp_min(1e-9) for name in start]
     assert float(torch.stack(moved).median()) > 1e-2

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gift_core.config.overlays import complete_text
 from tests.imports import ROOT
 
 SHARED = {"check": 1, "import_model": 1, "write_vocabulary": 1, "report": 1}
@@ -58,7 +59,7 @@ def planned(preset: str, folder: Path) -> list[str]:
 
 @cache
 def read(preset: str) -> dict[str, Any]:
-    return yaml.safe_load((ROOT / "presets" / f"{preset}.yaml").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    return yaml.safe_load(complete_text(ROOT / "presets" / f"{preset}.yaml"))  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -1,4 +1,4 @@
-"""A tiny experiment on disk: three tasks, synthetic pairs for each, a pre-trained model, and cells of one method."""
+"""A tiny experiment on disk: three tasks with synthetic pairs, a pre-trained model, and the stages of one method."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import yaml
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
 from gift_core.artifacts.task import TaskInfo, write_task
 from gift_core.clip.model import Clip, load_folder, save_clip
-from gift_core.config import MethodConfig, load_config
+from gift_core.config.loading import load_config
+from gift_core.config.methods import MethodConfig
 from gift_core.layout import Layout
 from gift_core.methods import TrainingData, load_replay, load_training_data
 from gift_core.replay.pairs import Replay
 from gift_core.replay.teach import ReplaySource
 from stages.finetune import finetune
-from stages.sources import replay_source
+from stages.replay_source import replay_source
 from stages.stage import Stage
 from stages.teach import teach
 from tests.clip.tiny import png, tiny_clip
@@ -55,7 +56,7 @@ def write_pairs(folder: Path, *, seed: int) -> list[Pair]:
 
 
 def moved(clip: Clip, *, seed: int, distance: float = 0.02) -> Clip:
-    """`clip` with noise on its trainable weights: what training might have made of it."""
+    """Adds noise to the trainable weights of `clip`, as if it had been trained; returns it."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for value in clip.trainable().values():
@@ -69,14 +70,13 @@ def load(folder: Path) -> Clip:
 
 
 class TinyExperiment:
-    """One method in a tiny world: the real stages teach and finetune, and what they read."""
+    """One method in a tiny world: the real stages teach and finetune, and the data they read."""
 
-    def __init__(self, layout: Layout, params: dict[str, Any], method: str, row: dict[str, Any], *, steps: int) -> None:
+    def __init__(
+        self, layout: Layout, params: dict[str, Any], method: str, row: dict[str, Any], *, iterations: int
+    ) -> None:
         """Writes params.yaml with `row` as the only method, and a model after birds that is not the pre-trained one."""
-        images = row["replay"]["images"]
-        reads = images if images in ("none", "synthetic") else "real"
         params["run"] |= {"methods": [method], "device": "cpu"}
-        params["run"] |= {f"replay_{kind}": [method] * (kind == reads) for kind in ("none", "synthetic", "real")}
         params["methods"] = {method: row}
         params["tasks"] = {name: _folder_task(name) for name in CLASSES}
         afters = ("../pretrained", *CLASSES)
@@ -85,41 +85,40 @@ class TinyExperiment:
             for task, after in zip(CLASSES, afters, strict=False)
         ]
         params["training"] |= {
-            "steps": steps,
-            "warmup_steps": 1,
+            "iterations": iterations,
+            "warmup_iterations": 1,
             "batch_size": BATCH_SIZE,
             "replay_batch_size": BATCH_SIZE,
         }
         self.layout, self.method = layout, method
         self.params = layout.root / f"{method}.yaml"
         self.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-        self.cell = Stage("test", method, load_config(self.params), layout)
+        self.stage = Stage("test", method, load_config(self.params), layout)
         save_clip(moved(load(layout.pretrained()), seed=1), layout.model(method, "birds"), {})
 
     @property
     def row(self) -> MethodConfig:
-        """The method as params.yaml's section."""
-        return self.cell.method(self.method)
+        """The method's section of params.yaml."""
+        return self.stage.method(self.method)
 
     def run(self, task: str) -> Clip:
-        """The model after `task`, by the stages teach (where there is a teacher) and finetune."""
-        if self.row.replay.images != "none":
-            teach(self.method, task, params=self.params, root=self.layout.root)
+        """The model after `task`, by the stages teach and finetune."""
+        teach(self.method, task, params=self.params, root=self.layout.root)
         finetune(self.method, task, params=self.params, root=self.layout.root)
         return load(self.layout.model(self.method, task))
 
     def source(self, task: str) -> ReplaySource:
-        """Where the replay of the step lies."""
-        return replay_source(self.cell, self.method, task)
+        """The locations of the step's replay."""
+        return replay_source(self.stage, self.method, task)
 
-    def lessons(self, clip: Clip, task: str) -> TrainingData:
+    def training_data(self, clip: Clip, task: str) -> TrainingData:
         """The task images of the step, as finetune reads them."""
-        seed, training = self.cell.config.seed, self.cell.config.training
-        tasks = self.cell.tasks_so_far(task)
+        seed, training = self.stage.config.seed, self.stage.config.training
+        tasks = self.stage.tasks_so_far(task)
         return load_training_data(self.row, clip, tasks, training=training, names=("finetune", seed))
 
     def replay(self, clip: Clip, task: str) -> Replay:
-        """What is replayed in the step, as finetune reads it."""
+        """The replay of the step, as finetune reads it."""
         return load_replay(self.row, clip, self.source(task))
 
 

@@ -12,7 +12,7 @@ from benchmarks.gpu.plan import Plan
 from benchmarks.smoke.experiment import PRESET
 from benchmarks.smoke.sizes import Size
 from gift_core.clip.device import resolve_device
-from gift_core.config import GeneratorConfig
+from gift_core.config.generator import GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators.pipeline import TextToImage, load_pipeline
 

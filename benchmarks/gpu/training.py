@@ -51,7 +51,7 @@ def trained(experiment: Experiment, root: Path, method: str, steps: int, device:
 
 def written(experiment: Experiment, root: Path, *, steps: int) -> Run:
     """Returns the experiment under `root`, with so many training steps."""
-    experiment["training"] |= {"steps": steps, "warmup_steps": 0}
+    experiment["training"] |= {"iterations": steps, "warmup_iterations": 0}
     (root / "params.yaml").write_text(yaml.safe_dump(experiment, sort_keys=False), encoding="utf-8")
     return Run(root)
 

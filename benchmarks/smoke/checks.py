@@ -28,10 +28,11 @@ class SmokeError(AssertionError):
 def check_results(pipeline: Pipeline, size: Size) -> Iterator[str]:
     """Yields a sentence for each thing that holds; ContractError or SmokeError at the first that does not."""
     run, tasks = pipeline.experiment["run"], list(pipeline.experiment["tasks"])
+    taught = [name for name, row in pipeline.experiment["methods"].items() if row["replay"]["images"] == "synthetic"]
     for task in tasks:
         yield _check_task(pipeline, task)
         yield _check_pairs(pipeline, task, size)
-        for method in run["replay_synthetic"]:
+        for method in taught:
             yield _check_teacher(pipeline, method, task, size)
         for method in run["methods"]:
             yield _check_step(pipeline, method, task)
@@ -61,7 +62,7 @@ def _check_step(pipeline: Pipeline, method: str, task: str) -> str:
     require_model_folder(folder, "finetune")
     _require((folder / PROVENANCE).is_file(), f"{folder}: no {PROVENANCE}")
     losses = read_losses(folder / LOSSES)
-    steps = pipeline.experiment["training"]["steps"]
+    steps = pipeline.experiment["training"]["iterations"]
     _require(len(losses) == steps, f"{folder / LOSSES}: {len(losses)} rows, expected {steps}")
     _require(all(math.isfinite(value) for row in losses for value in row.values()), f"{folder / LOSSES}: not finite")
     rows, _ = read_accuracy(pipeline.layout.accuracy(method, task))

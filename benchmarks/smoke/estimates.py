@@ -11,7 +11,8 @@ from benchmarks.smoke.random_models import part_sizes
 from benchmarks.smoke.sizes import Size
 from gift_core.artifacts.model_folder import CONFIG
 from gift_core.artifacts.task import read_task
-from gift_core.config import Config, load_config
+from gift_core.config.experiment import Config
+from gift_core.config.loading import load_config
 from gift_core.doctor.memory_estimate import generation_bytes, has_estimate, training_bytes
 
 

@@ -28,7 +28,7 @@ def smoke_experiment(size: Size, methods: Sequence[str] = METHODS) -> Experiment
         "scheduler": "DPMSolverMultistepScheduler",
     }  # fmt: skip
     experiment["prompts"] |= {"images_per_task": 2}
-    experiment["training"] |= {"steps": 2, "warmup_steps": 1, "batch_size": 4, "replay_batch_size": 2}
+    experiment["training"] |= {"iterations": 2, "warmup_iterations": 1, "batch_size": 4, "replay_batch_size": 2}
     experiment["evaluation"] |= {"batch_size": 32}
     experiment["tasks"] = {task: experiment["tasks"][task] | {"allow_partial": True} for task in TASKS}
     experiment["sequence"] = _sequence(experiment)

@@ -22,7 +22,7 @@ from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
 WEIGHTS = "open_clip_model.safetensors"
 CONFIG = "open_clip_config.json"
 PROVENANCE = "provenance.json"
-LOSS_FIELDS = ("step", "learning_rate", "task", "total")
+LOSS_FIELDS = ("iteration", "learning_rate", "task", "total")
 LossRow = Mapping[str, float]
 _FINETUNE = "finetune"
 
@@ -56,7 +56,7 @@ def read_provenance(folder: Path) -> dict[str, Any]:
 
 
 def write_losses(path: Path, rows: Iterable[LossRow]) -> None:
-    """Writes losses.jsonl, one line per training iteration: {"step": 0, "learning_rate": .., "task": .., "total": ..}.
+    """Writes losses.jsonl, one line per iteration: {"iteration": 0, "learning_rate": .., "task": .., "total": ..}.
 
     Between "task" and "total" there is one field for each replay loss. ContractError where a row lacks a field, has
     other fields than the first row, or holds a number that is not finite.
@@ -108,7 +108,7 @@ def _problem_of(row: LossRow, number: int, *, first: LossRow) -> str | None:
         return f"should have {', '.join(LOSS_FIELDS)}; {missing[0]} is missing"
     if list(row) != list(first):
         return f"should have the fields of line 1: {', '.join(first)}"
-    if row["step"] != number:
-        return f"should be step {number}, it is step {row['step']}"
+    if row["iteration"] != number:
+        return f"should be iteration {number}, it is iteration {row['iteration']}"
     bad = [name for name, value in row.items() if not isinstance(value, int | float) or not math.isfinite(value)]
     return f"should hold finite numbers, {bad[0]} is {row[bad[0]]!r}" if bad else None

@@ -54,7 +54,7 @@ class TaskBatches(Protocol):
         """One prompt per class, in the order of the labels."""
         ...
 
-    def draw(self, iteration: int) -> TaskBatch:
+    def sample(self, iteration: int) -> TaskBatch:
         """The batch of `iteration`. It depends on nothing else."""
         ...
 
@@ -71,7 +71,7 @@ class ShuffledIndices:
     batch_size: int
     names: tuple[str | int, ...]
 
-    def draw(self, iteration: int) -> np.ndarray:
+    def sample(self, iteration: int) -> np.ndarray:
         """Indices int64 [batch_size] of `iteration`."""
         if self.count < self.batch_size:
             return self._generator("replacement", iteration).integers(self.count, size=self.batch_size)
@@ -126,9 +126,9 @@ class TrainingImages:
         self._labels_N = torch.tensor([image.label for image in images])
         self._indices = ShuffledIndices(len(images), batch_size, (*names, "shuffle"))
 
-    def draw(self, iteration: int) -> TaskBatch:
+    def sample(self, iteration: int) -> TaskBatch:
         """The batch of `iteration`, cropped with a random generator of its own."""
-        chosen = self._indices.draw(iteration)
+        chosen = self._indices.sample(iteration)
         images = self._cache.fetch(chosen)
         heights, widths = (np.array([image.shape[axis] for image in images]) for axis in (1, 2))
         generator = np.random.default_rng(seed_for(*self._names, "crop", iteration))
@@ -151,12 +151,12 @@ class JointImages:
         counts = [len(task.class_prompts) for task in tasks]
         self._classes = [slice(sum(counts[:at]), sum(counts[: at + 1])) for at in range(len(counts))]
 
-    def draw(self, iteration: int) -> TaskBatch:
+    def sample(self, iteration: int) -> TaskBatch:
         """The batch of `iteration`: the next one of the task that comes next in the round."""
         rounds, position = divmod(iteration, len(self._tasks))
         order = np.random.default_rng(seed_for(*self._names, "round", rounds)).permutation(len(self._tasks))
         task = int(order[position])
-        return replace(self._tasks[task].draw(rounds), classes=self._classes[task])
+        return replace(self._tasks[task].sample(rounds), classes=self._classes[task])
 
 
 def sample_boxes(

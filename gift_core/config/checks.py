@@ -1,4 +1,4 @@
-"""What no single section can know: names that must exist elsewhere in the file, numbers that must fit each other."""
+"""Checks that involve several sections of params.yaml: names that must exist, numbers that must fit each other."""
 
 from __future__ import annotations
 
@@ -6,161 +6,140 @@ import re
 from collections.abc import Iterable, Iterator
 
 from gift_core.config.experiment import Config
-from gift_core.config.generator_checks import PROMPT_FILES, check_generator, check_prompts, is_watched, unwatched
-from gift_core.config.methods import MethodConfig, ReferenceReplayConfig, TaughtReplay, Terms
-from gift_core.config.task_checks import check_tasks
+from gift_core.config.generator import check_generator, is_watched, unwatched
+from gift_core.config.methods import LossesConfig, MethodConfig, ReferenceReplayConfig, TaughtReplay
+from gift_core.config.tasks import check_tasks
 from gift_core.errors import did_you_mean
 
 Findings = Iterator[tuple[str, str]]
-START = "../pretrained"  # beside a method's models lies the pre-trained one
-RESERVED = ("pretrained", "base", "vocabularies")
-KINDS = {
-    "synthetic": "replay.images: synthetic",
-    "real": "task, exemplars or reference",
-    "none": "the others",
-}
+START = "../pretrained"  # the pre-trained model is stored beside the folders of the methods' models
+RESERVED = ("pretrained", "base", "pools", "vocabularies", "seen")
+PROMPT_FILES = "data/0_raw/prompts/"
 REFERENCES = "data/0_raw/reference/"
 VOCABULARIES = ("imagenet", "mini", "none")
-_NAME = re.compile(r"[a-z0-9_]+")
+# Names become parts of file names and shell commands.
+_NAME = re.compile(r"[a-z0-9_]{1,64}")
 
 
 def cross_check(config: Config) -> list[tuple[str, str]]:
-    """Returns [(dotted path, "what is wrong. Remedy")], empty where all fits."""
+    """Returns [(dotted path, "what is wrong. Remedy")]; empty if everything fits."""
     checks = (
-        _check_names, check_tasks, _check_run, _check_sequence, _check_methods, _check_training, _check_protocol,
-        _check_vocabulary, check_generator, check_prompts,
+        _check_names, _check_run, _check_sequence, _check_methods, _check_training, _check_protocol, _check_prompts,
     )  # fmt: skip
-    return [finding for check in checks for finding in check(config)]
+    findings = [finding for check in checks for finding in check(config)]
+    return [*findings, *check_tasks(config.tasks), *check_generator(config.generator, device=config.run.device)]
 
 
 def _check_names(config: Config) -> Findings:
     for section, names in (("tasks", config.tasks), ("methods", config.methods)):
         for name in names:
             if not _NAME.fullmatch(name):
-                yield f"{section}.{name}", "is no name. Use small letters, digits and _ only: it becomes a file's name."
+                yield f"{section}.{name}", "invalid name. Use 1 to 64 of the characters a-z, 0-9 and _."
             if name in RESERVED:
-                yield f"{section}.{name}", f"this name is taken ({', '.join(RESERVED)} are). Choose another."
+                yield f"{section}.{name}", f"reserved name. Choose another one than {', '.join(RESERVED)}."
 
 
 def _check_run(config: Config) -> Findings:
-    run = config.run
-    unknown = [name for name in run.methods if name not in config.methods]
-    for name in unknown:
-        yield "run.methods", f"unknown method {name!r}. {did_you_mean(name, config.methods)}"
-    for name in _twice(run.methods):
-        yield "run.methods", f"{name!r} stands there twice. Remove one."
-    if unknown:
-        return
-    wanted = {f"replay_{kind}": _reading(config, kind) for kind in KINDS}
-    for key, names in wanted.items():
-        found = getattr(run, key)
-        if sorted(found) != sorted(set(names)):
-            what = f"should be [{', '.join(names)}], it is [{', '.join(found)}]"
-            yield f"run.{key}", f"{what}. Write {_lists(wanted)}."
-
-
-def _reading(config: Config, kind: str) -> list[str]:
-    return [name for name in config.run.methods if config.methods[name].replay.reads == kind]
-
-
-def _lists(wanted: dict[str, list[str]]) -> str:
-    return ", ".join(
-        f"{key}: [{', '.join(names)}] ({KINDS[key.removeprefix('replay_')]})" for key, names in wanted.items()
-    )
+    for name in config.run.methods:
+        if name not in config.methods:
+            yield "run.methods", f"unknown method {name!r}. {did_you_mean(name, config.methods)}"
+    for name in _duplicates(config.run.methods):
+        yield "run.methods", f"{name!r} is listed more than once. Remove the duplicate."
 
 
 def _check_sequence(config: Config) -> Findings:
     before = START
     for index, step in enumerate(config.sequence):
-        place = f"sequence[{index}]"
+        key = f"sequence[{index}]"
         if step.task not in config.tasks:
-            yield f"{place}.task", f"unknown task {step.task!r}. {did_you_mean(step.task, config.tasks)}"
+            yield f"{key}.task", f"unknown task {step.task!r}. {did_you_mean(step.task, config.tasks)}"
         if step.after != before:
             why = "the task of the step before" if index else "the first step starts from the pre-trained model"
-            yield f"{place}.after", f"should be {before}, it is {step.after}. Write after: {before} ({why})."
+            yield f"{key}.after", f"should be {before}, not {step.after}. Write after: {before} ({why})."
         before = step.task
-    for task in _twice(step.task for step in config.sequence):
-        yield "sequence", f"task {task!r} comes twice. Remove one of its steps."
+    for task in _duplicates(step.task for step in config.sequence):
+        yield "sequence", f"task {task!r} has more than one step. Remove one."
 
 
 def _check_methods(config: Config) -> Findings:
     for name, method in config.methods.items():
         yield from _check_method(f"methods.{name}", method)
         if name in config.run.methods:
-            yield from _check_lengths(f"methods.{name}", method, config.training.steps)
+            yield from _check_lengths(f"methods.{name}", method, config.training.iterations)
 
 
-def _check_method(place: str, method: MethodConfig) -> Findings:
-    yield from _check_replay(place, method)
-    yield from _check_learning(place, method)
-    anchor, kind = method.anchor, method.anchor.kind
-    if anchor.needs_terms and not method.terms:
-        yield f"{place}.anchor.kind", f"{kind} is measured on the terms, and there are none. Use uniform or none."
+def _check_method(key: str, method: MethodConfig) -> Findings:
+    yield from _check_replay(key, method)
+    yield from _check_learning(key, method)
+    consolidation, kind = method.consolidation, method.consolidation.kind
+    if consolidation.needs_losses and not method.losses:
+        what = f"{kind} needs the gradients of the losses, and there are none"
+        yield f"{key}.consolidation.kind", f"{what}. Add a loss, or use uniform or none."
     fisher = getattr(method.replay, "fisher", None)
-    if anchor.needs_fisher and fisher is None:
-        what = f"{kind} needs the Fisher diagonals of the teacher, and none are estimated"
-        remedy = "Add to a replay of pairs (synthetic, reference) fisher: {estimator: per_sample, accumulate: false}"
-        yield f"{place}.anchor.kind", f"{what}. {remedy}, or use uniform or none."
-    if fisher is not None and not anchor.needs_fisher:
-        what = f"estimated for nothing: the anchor {kind} does not read it"
-        yield f"{place}.replay.fisher", f"{what}. Leave it out, or write anchor.kind: static_fisher."
+    if consolidation.needs_fisher and fisher is None:
+        what = f"{kind} needs the teacher's Fisher information, which is not estimated"
+        remedy = "Add to a replay with pairs (synthetic, reference) fisher: {estimator: per_sample, accumulate: false}"
+        yield f"{key}.consolidation.kind", f"{what}. {remedy}, or use uniform or none."
+    if fisher is not None and not consolidation.needs_fisher:
+        what = f"the Fisher information is not used by consolidation {kind}"
+        yield f"{key}.replay.fisher", f"{what}. Remove it, or write consolidation.kind: static_fisher."
 
 
-def _check_replay(place: str, method: MethodConfig) -> Findings:
+def _check_replay(key: str, method: MethodConfig) -> Findings:
     replay, replays = method.replay, method.replay.reads != "none"
-    names = [name for name, _ in method.terms.items()]
+    names = [name for name, _ in method.losses.items()]
     if names and not replays:
-        what = f"{', '.join(names)}: a term needs replay"
-        yield f"{place}.terms", f"{what}. Set replay.images to synthetic, or write terms: {{}}."
+        what = f"{', '.join(names)}: a loss needs replay"
+        yield f"{key}.losses", f"{what}. Set replay.images to synthetic, or write losses: {{}}."
     if replays and not names and getattr(replay, "fisher", None) is None:
-        what = "empty, so nothing would be learned from the replay"
-        yield f"{place}.terms", f"{what}. Add a term, or set replay.images: none."
-    for name, options in method.terms.items():
+        what = "empty, so the replay has no effect"
+        yield f"{key}.losses", f"{what}. Add a loss, or set replay.images: none."
+    for name, options in method.losses.items():
         if options.pairs_only and replays and not replay.pairs:
-            what = f"needs images with their own texts, and {replay.images} replays no pairs"
-            yield f"{place}.terms.{name}", f"{what}. Set replay.images to synthetic, or leave the term out."
+            what = f"needs images with their own texts, which replay.images: {replay.images} does not have"
+            yield f"{key}.losses.{name}", f"{what}. Set replay.images to synthetic, or remove the loss."
     if isinstance(replay, TaughtReplay) and (replay.teacher == "mix") != (replay.teacher_alpha is not None):
-        what = "the share of the model before the task belongs to teacher: mix, and to it alone"
-        yield f"{place}.replay.teacher_alpha", f"{what}. Write teacher: mix and teacher_alpha: 0.5, or neither."
-    if isinstance(replay, ReferenceReplayConfig) and not replay.folder.startswith(REFERENCES):
-        what = f"{replay.folder} lies outside {REFERENCES}, where the pipeline watches for changes"
-        yield f"{place}.replay.folder", f"{what}. Move or link it there."
+        what = "is set for teacher: mix, and only for it"
+        yield f"{key}.replay.teacher_alpha", f"{what}. Write teacher: mix and teacher_alpha: 0.5, or neither."
+    if isinstance(replay, ReferenceReplayConfig) and not is_watched(replay.folder, REFERENCES):
+        yield f"{key}.replay.folder", unwatched(replay.folder, REFERENCES)
 
 
-def _check_learning(place: str, method: MethodConfig) -> Findings:
+def _check_learning(key: str, method: MethodConfig) -> Findings:
     if method.learns != "nothing":
         if method.learning_rate is None:
-            yield f"{place}.learning_rate", "empty (null), but the method learns. Write a rate: 1.0e-5."
+            yield f"{key}.learning_rate", "empty (null), but the method learns. Write a rate: 1.0e-5."
         return
     if method.learning_rate is not None:
-        yield f"{place}.learning_rate", "learns: nothing has no rate. Write learning_rate: null."
-    extra = [key for key in ("replay", "terms", "anchor", "average", "merge") if not _is_empty(getattr(method, key))]
+        yield f"{key}.learning_rate", "has no effect with learns: nothing. Write learning_rate: null."
+    slots = ("replay", "losses", "consolidation", "average", "merge")
+    extra = [slot for slot in slots if not _is_empty(getattr(method, slot))]
     if extra:
-        yield f"{place}.{extra[0]}", "learns: nothing takes no step, so this would do nothing. Leave it empty."
+        yield f"{key}.{extra[0]}", "has no effect with learns: nothing. Leave it empty."
 
 
-def _check_lengths(place: str, method: MethodConfig, steps: int) -> Findings:
-    if method.average is not None and method.average.every > steps:
-        what = f"{method.average.every} is more than training.steps ({steps}), so the mean would be the start weights"
-        yield f"{place}.average.every", f"{what}. Lower it."
-    frozen_after = getattr(method.anchor, "steps", 1)
-    if frozen_after >= steps > 1:
-        what = f"{frozen_after} should be fewer than training.steps ({steps}), or nothing is ever frozen"
-        yield f"{place}.anchor.steps", f"{what}. Lower it, or use adaptive_fisher."
+def _check_lengths(key: str, method: MethodConfig, iterations: int) -> Findings:
+    if method.average is not None and method.average.every > iterations:
+        what = f"{method.average.every} is more than training.iterations ({iterations}), so nothing is averaged"
+        yield f"{key}.average.every", f"{what}. Lower it."
+    frozen_after = getattr(method.consolidation, "iterations", 1)
+    if frozen_after >= iterations > 1:
+        what = f"{frozen_after} should be less than training.iterations ({iterations}), or nothing is ever frozen"
+        yield f"{key}.consolidation.iterations", f"{what}. Lower it, or use adaptive_fisher."
 
 
 def _is_empty(slot: object) -> bool:
     named_none = "none" in (getattr(slot, "images", ""), getattr(slot, "kind", ""))
-    return slot is None or named_none or (isinstance(slot, Terms) and not slot)
+    return slot is None or named_none or (isinstance(slot, LossesConfig) and not slot)
 
 
 def _check_training(config: Config) -> Findings:
     training, count = config.training, config.prompts.images_per_task
-    if training.warmup_steps >= training.steps:
-        what = f"{training.warmup_steps} should be fewer than training.steps ({training.steps})"
-        yield "training.warmup_steps", f"{what}. Lower it, or train for more steps."
+    if training.warmup_iterations >= training.iterations:
+        what = f"{training.warmup_iterations} should be less than training.iterations ({training.iterations})"
+        yield "training.warmup_iterations", f"{what}. Lower it, or train for more iterations."
     if training.crop_scale[0] > training.crop_scale[1]:
-        yield "training.crop_scale", f"{list(training.crop_scale)} should rise. Write the smaller share first."
+        yield "training.crop_scale", f"{list(training.crop_scale)} should ascend. Write the smaller number first."
     if count < training.replay_batch_size:
         what = f"{count} images cannot fill a replay batch ({training.replay_batch_size})"
         yield "prompts.images_per_task", f"{what}. Raise it, or lower training.replay_batch_size."
@@ -171,24 +150,31 @@ def _check_protocol(config: Config) -> Findings:
         return
     for name in config.run.methods:
         if name in config.methods and config.methods[name].keeps_every_model:
-            what = f"{name} keeps a model of its own for every task, and class_incremental asks one among all classes"
-            yield "run.methods", f"{what}. Take it out, or write evaluation.protocol: task_incremental."
+            what = f"{name} has one model per task, but class_incremental tests one model on the classes of all tasks"
+            yield "run.methods", f"{what}. Remove it, or write evaluation.protocol: task_incremental."
 
 
-def _check_vocabulary(config: Config) -> Findings:
-    name = config.prompts.base_vocabulary
-    if name not in VOCABULARIES and not looks_like_path(name):
-        hint = did_you_mean(name, VOCABULARIES)
-        yield "prompts.base_vocabulary", f"unknown vocabulary {name!r}. {hint} Or write the path of a text file."
-    elif name not in VOCABULARIES and not is_watched(name, PROMPT_FILES):
-        yield "prompts.base_vocabulary", unwatched(name, PROMPT_FILES)
+def _check_prompts(config: Config) -> Findings:
+    vocabulary, strategy, captions = config.prompts.base_vocabulary, config.prompts.strategy, config.prompts.captions
+    if vocabulary not in VOCABULARIES and not _is_path(vocabulary):
+        hint = did_you_mean(vocabulary, VOCABULARIES)
+        yield "prompts.base_vocabulary", f"unknown vocabulary {vocabulary!r}. {hint} Or write the path of a text file."
+    elif vocabulary not in VOCABULARIES and not is_watched(vocabulary, PROMPT_FILES):
+        yield "prompts.base_vocabulary", unwatched(vocabulary, PROMPT_FILES)
+    if strategy == "captions" and captions is None:
+        yield "prompts.captions", f"strategy captions needs a file. Write captions: {PROMPT_FILES}captions.csv."
+    if strategy != "captions" and captions is not None:
+        what = f"{captions} has no effect with strategy {strategy}"
+        yield "prompts.captions", f"{what}. Write captions: null, or strategy: captions."
+    if captions is not None and not is_watched(captions, PROMPT_FILES):
+        yield "prompts.captions", unwatched(captions, PROMPT_FILES)
 
 
-def looks_like_path(name: str) -> bool:
-    """True where a vocabulary's name can only be a text file's: "my_words.txt", "lists/words"."""
+def _is_path(name: str) -> bool:
+    """Returns whether a vocabulary's name is the path of a text file: "my_words.txt", "lists/words"."""
     return "/" in name or "\\" in name or "." in name
 
 
-def _twice(names: Iterable[str]) -> list[str]:
+def _duplicates(names: Iterable[str]) -> list[str]:
     listed = list(names)
     return sorted({name for name in listed if listed.count(name) > 1})

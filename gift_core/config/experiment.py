@@ -1,29 +1,106 @@
-"""The whole of params.yaml."""
+"""The whole of params.yaml and its short sections. Every key is required: no default in code changes a result."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from gift_core.config.generator import GeneratorConfig
 from gift_core.config.methods import MethodConfig
-from gift_core.config.sections import (
-    EvaluationConfig,
-    IngestConfig,
-    ModelConfig,
-    PromptsConfig,
-    RunConfig,
-    StepConfig,
-    TrainingConfig,
+from gift_core.config.section import (
+    Count,
+    ImageFormat,
+    NonNegative,
+    Positive,
+    Section,
+    Share,
+    Template,
+    Text,
 )
 from gift_core.config.tasks import TaskConfig
 from gift_core.errors import lookup
-from gift_core.section import Section, Text
+
+DEVICE = r"^(auto|cpu|mps|cuda(:\d+)?)$"
+
+
+class RunConfig(Section):
+    """Which methods run, and on which device."""
+
+    methods: Annotated[tuple[str, ...], Field(min_length=1)]
+    device: Annotated[str, Field(pattern=DEVICE)]
+
+
+class ModelConfig(Section):
+    """The model under study: a name that load_clip accepts, and the weights if the name is an architecture."""
+
+    name: Text
+    pretrained: Text | None
+    precision: Literal["fp32", "amp_bf16", "amp_fp16"]
+
+
+class PromptsConfig(Section):
+    """Which class names represent the model's earlier knowledge, how they become prompts, and how many a task gets.
+
+    `strategy`: class_template (as in the paper, the first template of the class's data set), all_templates (one of its
+    templates), or captions (those in the file `captions`, for the classes that it lists).
+    """
+
+    base_vocabulary: Text
+    base_template: Template
+    images_per_task: Count
+    strategy: Literal["class_template", "all_templates", "captions"]
+    captions: Text | None
+
+
+class IngestConfig(Section):
+    """How ingested tasks are stored. Images whose shorter side has more than `shorter_side` pixels are resized."""
+
+    images_per_shard: Count
+    image_format: ImageFormat
+    shorter_side: Count | None
+
+
+class StepConfig(Section):
+    """One step of the sequence: its task, the task before it, and the factor for the method's learning rate."""
+
+    task: str
+    after: str
+    learning_rate_factor: Positive
+
+
+class TrainingConfig(Section):
+    """The training settings that all methods share.
+
+    `micro_batch_size` is the number of images or texts that are encoded at once (null: the whole batch).
+    `gradient_checkpointing` recomputes activations in the backward pass. Both save memory and cost time, and the
+    gradients stay those of the whole batch.
+    """
+
+    iterations: Count
+    batch_size: Count
+    replay_batch_size: Count
+    warmup_iterations: Annotated[int, Field(ge=0)]
+    weight_decay: NonNegative
+    betas: Annotated[tuple[Share, Share], Field(strict=False)]
+    label_smoothing: Share
+    crop_scale: Annotated[tuple[Positive, Annotated[float, Field(gt=0, le=1)]], Field(strict=False)]
+    micro_batch_size: Count | None
+    gradient_checkpointing: bool
+
+
+class EvaluationConfig(Section):
+    """The number of images encoded at once, and the classes among which a test image is classified.
+
+    `protocol`: task_incremental (the classes of its own task) or class_incremental (the classes of all tasks so far).
+    """
+
+    batch_size: Count
+    protocol: Literal["task_incremental", "class_incremental"]
 
 
 class Config(Section):
-    """The active experiment: every number that people edit."""
+    """The active experiment: everything in params.yaml."""
 
     experiment: Text
     seed: Annotated[int, Field(ge=0, lt=2**63)]
@@ -39,9 +116,5 @@ class Config(Section):
     methods: Annotated[dict[str, MethodConfig], Field(min_length=1)]
 
     def position(self, task: str) -> int:
-        """Returns the step (0..T-1) that learns `task`; UserError with the nearest name where the sequence has none."""
+        """Returns the step (0..T-1) that learns `task`; UserError with the nearest name if the sequence has none."""
         return lookup({step.task: index for index, step in enumerate(self.sequence)}, task, "params.yaml: sequence")
-
-    def step(self, index: int) -> StepConfig:
-        """Returns the step at `index`, 0..T-1."""
-        return self.sequence[index]

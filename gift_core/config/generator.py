@@ -1,19 +1,23 @@
-"""The section generator of params.yaml: the text-to-image pipeline, how it draws, and which images are kept."""
+"""The section generator of params.yaml: the text-to-image pipeline, its settings, and the filters for its images."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from gift_core.config.sections import ImageFormat
-from gift_core.section import Count, NonNegative, Positive, Section, Text
+from gift_core.config.section import Count, ImageFormat, NonNegative, Positive, Section, Text, text_or_section
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
+GENERATOR_FILES = "data/0_raw/generators/"
+# Schedulers that take their noise from torchsde instead of the images' own generators.
+UNSEEDED = ("DPMSolverSDEScheduler", "CosineDPMSolverMultistepScheduler")
+LOCAL = "local-dir:"
 
 
 class LoraConfig(Section):
-    """A LoRA on top of the pipeline: a folder or a hub name, the file in it, and how strongly it counts."""
+    """A LoRA for the pipeline: a folder or a hub name, the file in it, and the scale of its weights."""
 
     path: Text
     weight_name: Text | None = None
@@ -21,10 +25,10 @@ class LoraConfig(Section):
 
 
 class GeneratorMemoryConfig(Section):
-    """What lets a large pipeline fit: slower, and the last bits of the images may differ.
+    """Settings that make a large pipeline fit into memory. They cost time, and the last bits of the images may differ.
 
-    `offload`: none; model (whole parts wait on the CPU); sequential (layer by layer, the least memory). `attention`: a
-    backend of diffusers by its name, null for its own choice.
+    `offload`: none, model (whole parts wait on the CPU), or sequential (layer by layer, the least memory). `attention`:
+    the name of a diffusers attention backend; null for the default.
     """
 
     vae_slicing: bool
@@ -33,38 +37,43 @@ class GeneratorMemoryConfig(Section):
     attention: Text | None
 
 
-class JudgeConfig(Section):
-    """The CLIP that judges drawn images: a name that open_clip knows, or local-dir:<folder>."""
+class ScorerConfig(Section):
+    """The CLIP model that scores generated images: a name that open_clip knows, or local-dir:<folder>."""
 
     name: Text
     pretrained: Text | None
 
 
-class GatesConfig(Section):
-    """Sample quality gates; the paper has none. An image that fails one is drawn again with its next seed.
+class FiltersConfig(Section):
+    """Quality filters, which the paper does not use. A rejected image is generated again with its next seed.
 
-    `min_clip_score`: cosine of image and prompt, at least. `max_similarity`: cosine to any other image kept for the
-    task, at most. `max_redraws`: tries more an image; what then still fails is an error.
+    `min_clip_score`: the lowest cosine similarity of image and prompt. `max_similarity`: the highest cosine similarity
+    to another image of the task. `max_redraws`: the number of further attempts for an image before the stage fails.
     """
 
-    judge: JudgeConfig
+    scorer: ScorerConfig
     min_clip_score: Cosine | None
     max_similarity: Cosine | None
     max_redraws: Count
 
 
 class NegativePromptConfig(Section):
-    """The negative prompt of a pipeline whose `guidance` is distilled into its weights (Flux), and how it steers.
+    """The negative prompt of a pipeline with distilled guidance (Flux), and the scale of its guidance.
 
-    `true_guidance` is classifier-free guidance on top of theirs, for twice the work.
+    `true_guidance` is classifier-free guidance on top of the distilled one. It doubles the work.
     """
 
     text: str
     true_guidance: Annotated[float, Field(gt=1)]
 
 
+NegativePrompt = Annotated[
+    Annotated[str, Tag("text")] | Annotated[NegativePromptConfig, Tag("section")], Discriminator(text_or_section)
+]
+
+
 class GeneratorConfig(Section):
-    """The text-to-image pipeline (a diffusers folder or a hub name) and how it draws. Sizes in pixels."""
+    """The text-to-image pipeline (a diffusers folder or a hub name) and its settings. `size` is in pixels."""
 
     pipeline: Text
     revision: Text | None
@@ -73,12 +82,48 @@ class GeneratorConfig(Section):
     guidance: NonNegative
     size: Annotated[int, Field(ge=8, multiple_of=8)]
     scheduler: Text | None
-    negative_prompt: str | NegativePromptConfig
+    negative_prompt: NegativePrompt
     batch_size: Count
-    images_per_shard: Annotated[int, Field(ge=1, le=10_000)]  # img2dataset's keys have four digits for the place
+    images_per_shard: Annotated[int, Field(ge=1, le=10_000)]  # img2dataset's keys have four digits for the position
     image_format: ImageFormat
     max_redraws: Annotated[int, Field(ge=0)]
     seed: Annotated[int, Field(ge=0)]
     lora: LoraConfig | None
     memory: GeneratorMemoryConfig | None
-    gates: GatesConfig | None
+    filters: FiltersConfig | None
+
+
+def check_generator(generator: GeneratorConfig, *, device: str) -> Iterator[tuple[str, str]]:
+    """Yields (dotted path, "what is wrong. Remedy") for settings that contradict each other. `device`: run.device."""
+    text, guidance = generator.negative_prompt, generator.guidance
+    if isinstance(text, str) and text and guidance <= 1:
+        what = f"{text!r} has no effect with guidance {guidance}, because guidance of 1 or less is off"
+        yield "generator.negative_prompt", f'{what}. Write negative_prompt: "", or a guidance above 1.'
+    if generator.scheduler in UNSEEDED:
+        what = f"the noise of {generator.scheduler} does not follow the images' seeds"
+        yield "generator.scheduler", f"{what}. Use DPMSolverMultistepScheduler, or EulerAncestralDiscreteScheduler."
+    memory = generator.memory
+    if memory is not None and memory.offload != "none" and device == "cpu":
+        what = f"{memory.offload} moves parts to the CPU, but run.device is cpu already"
+        yield "generator.memory.offload", f"{what}. Write offload: none, or run on a GPU."
+    if generator.filters is not None:
+        yield from _check_filters(generator.filters)
+
+
+def _check_filters(filters: FiltersConfig) -> Iterator[tuple[str, str]]:
+    if filters.min_clip_score is None and filters.max_similarity is None:
+        what = "neither min_clip_score nor max_similarity is set, so every image would pass"
+        yield "generator.filters", f"{what}. Set one, or write filters: null."
+    folder = filters.scorer.name.removeprefix(LOCAL)
+    if folder != filters.scorer.name and not is_watched(folder, GENERATOR_FILES):
+        yield "generator.filters.scorer.name", unwatched(folder, GENERATOR_FILES)
+
+
+def is_watched(path: str, folder: str) -> bool:
+    """Returns whether `path` lies in `folder`, which the pipeline watches for changes."""
+    return path.startswith(folder) and ".." not in path.split("/")
+
+
+def unwatched(path: str, folder: str) -> str:
+    """Returns the error text for a file outside the folder that the pipeline watches."""
+    return f"{path} is outside {folder}, which the pipeline watches for changes. Move or link it there."

@@ -3,51 +3,115 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+import re
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Tag, ValidationError
+from pydantic_core import ErrorDetails
 
 from gift_core.config.checks import cross_check
-from gift_core.config.experiment import Config
-from gift_core.config.messages import explain
-from gift_core.errors import UserError
+from gift_core.config.experiment import DEVICE, Config
+from gift_core.config.section import CLASS_NAME, Section
+from gift_core.errors import UserError, did_you_mean
 
+Location = tuple[int | str, ...]
+EXAMPLE = "presets/mini.yaml"
+# Keys of earlier versions: the new name, or None for a key that is gone. * stands for any name.
+OLD_KEYS = {
+    "run.replay_synthetic": None,
+    "run.replay_real": None,
+    "run.replay_none": None,
+    "generator.gates": "filters",
+    "generator.filters.judge": "scorer",
+    "training.steps": "iterations",
+    "training.warmup_steps": "warmup_iterations",
+    "methods.*.terms": "losses",
+    "methods.*.anchor": "consolidation",
+    "methods.*.anchor.steps": "iterations",
+    "methods.*.consolidation.steps": "iterations",
+}
 _TEXT_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")  # merge: `<<: *anchor`
+_TYPES = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a section",
+    "model_type": "a section",
+    "model_attributes_type": "a section",
+}
+_BOUNDS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most", "multiple_of": "a multiple of"}
+_PATTERNS = {
+    CLASS_NAME: "does not contain {}. Write {} where the class name goes: 'a photo of a {}'.",
+    DEVICE: "is not a device. Write auto, cpu, cuda, cuda:1 or mps.",
+}
+_EXPONENT = re.compile(r"([+-]?\d+)(\.\d+)?\.?[eE]([+-]?)(\d+)")
 
 
 def load_config(path: Path) -> Config:
-    """Returns the experiment of a params file, checked in itself and across its sections.
+    """Returns the experiment in a params file.
 
-    UserError lists everything that is wrong, a line each: "params.yaml: <dotted.path>: <what is wrong>. <remedy>".
+    UserError lists everything that is wrong, one line each: "params.yaml: <key>: <what is wrong>. <remedy>".
     """
-    raw = _read_yaml(path)
     try:
-        # through JSON: its strict mode still takes a list for a tuple and a whole number for a float
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file. Run in the project's root, or write one there: gift use mini") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}). Save it as UTF-8 text.") from None
+    return parse_config(text, path.name)
+
+
+def parse_config(text: str, name: str) -> Config:
+    """Returns the experiment in the text of a params file. `name` is the file's name in errors (see load_config)."""
+    raw = _parse_yaml(text, name)
+    if "base" in raw:
+        what = f"base: the file is not complete, it changes the preset {raw['base']}"
+        raise UserError(f"{name}: {what}. Write the complete params.yaml: gift use {name.removesuffix('.yaml')}")
+    _require_nothing(list(_old_keys(raw)), name)
+    try:
+        # through JSON: its strict mode accepts a list for a tuple and a whole number for a float
         config = Config.model_validate_json(json.dumps(raw, default=str))
     except ValidationError as error:
-        raise UserError(_lines(path, explain(error, raw))) from None
-    wrong = cross_check(config)
-    if wrong:
-        raise UserError(_lines(path, wrong))
+        # a list with a wrong entry also counts as too short
+        findings = [
+            each for each in error.errors(include_url=False) if each["type"] != "too_short" or not each["input"]
+        ]
+        raise UserError(_lines([_explain(finding) for finding in findings], name)) from None
+    _require_nothing(cross_check(config), name)
     return config
 
 
+def _lines(wrong: list[tuple[str, str]], name: str) -> str:
+    return "\n".join(f"{name}: {key}: {what}" for key, what in wrong)
+
+
+def _require_nothing(wrong: list[tuple[str, str]], name: str) -> None:
+    if wrong:
+        raise UserError(_lines(wrong, name))
+
+
 class _StrictLoader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys without a word, and reads `1:` as a number; this one refuses both."""
+    """A SafeLoader that refuses a key that is repeated, and a key that is not text (`1:`)."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """A mapping whose keys are texts, each once; ConstructorError with the line of a key that is not."""
+        """Returns the mapping; ConstructorError with the line of a key that is refused."""
         lines: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise _refuse(key, "a key is a list or a section")
             if key.tag not in _TEXT_TAGS:
-                raise _refuse(key, f"key {key.value!r} is no text for YAML. Put it in quotes")
+                raise _refuse(key, f"key {key.value!r} is not text in YAML. Put it in quotes")
             if key.value in lines:
-                raise _refuse(key, f"key {key.value!r} stands here and on line {lines[key.value]}. Remove one")
+                raise _refuse(key, f"key {key.value!r} is already on line {lines[key.value]}. Remove one")
             lines[key.value] = key.start_mark.line + 1
         return super().construct_mapping(node, deep)
 
@@ -56,24 +120,151 @@ def _refuse(key: yaml.Node, what: str) -> yaml.constructor.ConstructorError:
     return yaml.constructor.ConstructorError(None, None, what, key.start_mark)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file. Run in the project's root, or copy one of presets/ there.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}). Save it as UTF-8 text.") from None
+def _parse_yaml(text: str, name: str) -> dict[str, Any]:
     try:
         raw = yaml.load(text, Loader=_StrictLoader)  # a SafeLoader
     except yaml.MarkedYAMLError as error:
-        place = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise UserError(f"{path.name}: {place}{error.problem}. Correct that line.") from None
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise UserError(f"{name}: {line}{error.problem}. Correct that line.") from None
     except yaml.YAMLError as error:
-        raise UserError(f"{path.name}: is no YAML ({error}). Compare it with presets/mini.yaml.") from None
+        raise UserError(f"{name}: is not valid YAML ({error}). Compare it with {EXAMPLE}.") from None
     if not isinstance(raw, dict):
-        raise UserError(f"{path.name}: should hold sections, it holds {raw!r}. Compare it with presets/mini.yaml.")
+        raise UserError(f"{name}: should contain sections, it contains {raw!r}. Compare it with {EXAMPLE}.")
     return raw
 
 
-def _lines(path: Path, wrong: list[tuple[str, str]]) -> str:
-    return "\n".join(f"{path.name}: {place}: {what}" for place, what in wrong)
+def _old_keys(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for pattern, new in OLD_KEYS.items():
+        for *parents, key in _find(raw, pattern.split(".")):
+            place = _dotted((*parents, key))
+            yield place, f"renamed. Write {new} instead of {key}." if new else "no longer needed. Remove it."
+
+
+def _find(raw: Any, pattern: list[str]) -> Iterator[tuple[str, ...]]:
+    """Yields the locations in `raw` that match the pattern."""
+    first, *rest = pattern
+    keys = [key for key in raw if first in ("*", key)] if isinstance(raw, Mapping) else []
+    for key in keys:
+        if rest:
+            yield from ((key, *found) for found in _find(raw[key], rest))
+        else:
+            yield (key,)
+
+
+def _explain(error: ErrorDetails) -> tuple[str, str]:
+    """Returns (dotted path, "what is wrong. Remedy") for one of pydantic's errors."""
+    location, kind, section = _resolve(error["loc"])
+    context, value = error.get("ctx", {}), error["input"]
+    match error["type"]:
+        case "missing" if isinstance(location[-1], int):
+            return _dotted(location[:-1]), f"entry {location[-1] + 1} is missing. Add it."
+        case "missing":
+            what = f"missing. Every key is required. Add it, as in {EXAMPLE}."
+        case "extra_forbidden":
+            assert section is not None, "only sections refuse unknown keys"
+            what = f"unknown {section.noun}. {did_you_mean(str(location[-1]), section.model_fields)}"
+        case "union_tag_not_found" | "union_tag_invalid":
+            key = context["discriminator"].strip("'")
+            known = _literals(kind, key)
+            unknown = f"unknown {key} {value.get(key)!r}. " if key in value else "missing. "
+            return _dotted((*location, key)), unknown + did_you_mean(str(value.get(key, "")), known)
+        case "literal_error":
+            (literal,) = _members(kind).values()
+            what = f"unknown value {value!r}. {did_you_mean(str(value), map(str, get_args(literal)))}"
+        case "string_pattern_mismatch":
+            what = f"{value!r} {_PATTERNS[context['pattern']]}"
+        case "too_short" | "string_too_short":
+            what = "should not be empty. Write at least one."
+        case "too_long":
+            what = f"should have {context['max_length']} entries, it has {context['actual_length']}. Remove some."
+        case name if name in _TYPES:
+            what = f"should be {_TYPES[name]}, it is {_describe(value)}. {_remedy(name, value)}"
+        case _:
+            bounds = [f"{words} {context[bound]:g}" for bound, words in _BOUNDS.items() if bound in context]
+            what = f"should be {bounds[0]}, it is {value:g}. Change the number." if bounds else f"{error['msg']}."
+    return _dotted(location), what
+
+
+def _describe(value: Any) -> str:
+    if value is None:
+        return "empty (null)"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"the text {value!r}"
+    if isinstance(value, list):
+        return f"the list {value!r}"
+    return f"a section ({', '.join(value) or 'empty'})" if isinstance(value, dict) else repr(value)
+
+
+def _remedy(kind: str, value: Any) -> str:
+    number = _EXPONENT.fullmatch(value) if isinstance(value, str) and kind == "float_type" else None
+    if number:
+        digits, fraction, sign, power = number.groups()
+        return f"Write {digits}{fraction or '.0'}e{sign or '+'}{power}: YAML needs the point and the sign."
+    if isinstance(value, str) and kind in ("int_type", "float_type"):
+        return "Write the number without quotes."
+    return "Put it in quotes." if kind == "string_type" and value is not None else f"Compare it with {EXAMPLE}."
+
+
+def _resolve(location: Location) -> tuple[Location, Any, type[Section] | None]:
+    """Returns (the location in the file, the type there, the section that contains it).
+
+    pydantic's locations also contain the tag of a union's member ("mini", "synthetic"), which is no key of the file.
+    """
+    found: list[int | str] = []
+    kind: Any = Config
+    section = None
+    for part in location:
+        members = _members(kind)
+        if len(members) > 1:
+            kind = members[str(part)]
+            continue
+        (member,) = members.values()
+        section = member if _is_section(member) else None
+        found.append(part)
+        kind = _child(member, part)
+    return tuple(found), kind, section
+
+
+def _members(kind: Any) -> dict[str, Any]:
+    """Returns {tag: type} of a union, None left out; {"": type} for any other type."""
+    plain = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if get_origin(plain) not in (Union, UnionType):
+        return {"": plain}
+    members = [member for member in get_args(plain) if member is not NoneType]
+    return _members(members[0]) if len(members) == 1 else {tag: each for each in members for tag in _tags(each)}
+
+
+def _tags(member: Any) -> list[str]:
+    if get_origin(member) is Annotated:
+        return [each.tag for each in member.__metadata__ if isinstance(each, Tag)]
+    return [
+        value
+        for field in member.model_fields.values()
+        if get_origin(field.annotation) is Literal
+        for value in get_args(field.annotation)
+    ]
+
+
+def _literals(union: Any, key: str) -> list[str]:
+    """Returns the values of `key` that choose a member of the union."""
+    members = _members(union).values()
+    return sorted({value for member in members for value in get_args(member.model_fields[key].annotation)})
+
+
+def _child(kind: Any, part: int | str) -> Any:
+    """Returns the type of a section's key, of a mapping's values or of a list's entries."""
+    if _is_section(kind):
+        return kind.model_fields[part].annotation if part in kind.model_fields else None
+    arguments = get_args(kind)
+    return arguments[-1 if get_origin(kind) is dict else 0] if arguments else None
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def _dotted(location: Location) -> str:
+    """Returns "sequence[1].after" for ("sequence", 1, "after")."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")

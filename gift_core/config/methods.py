@@ -1,35 +1,172 @@
-"""A row of params.yaml's methods: a method is data, so its row says all of it. A slot left out is empty."""
+"""A row of the section methods in params.yaml. A row says everything about its method; a slot left out is empty."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, create_model
+from pydantic import Field
 
-from gift_core.anchors.table import ANCHORS, AnchorOptions
-from gift_core.objectives.table import TERMS, TermOptions
-from gift_core.section import Alpha, Count, Positive, Section, Text
+from gift_core.config.section import Alpha, Count, Positive, Section, Share, Text
+
+# The losses on replayed data. The computations are in gift_core/losses.py.
+
+
+class LossOptions(Section):
+    """The options of a loss. `pairs_only`: it needs images with their own texts."""
+
+    pairs_only: ClassVar[bool] = False
+    weight: Positive
+
+    def keywords(self) -> dict[str, Any]:
+        """Returns the options without the weight: the keyword arguments of the loss function."""
+        return self.model_dump(exclude={"weight"})
+
+
+class DistillOptions(LossOptions):
+    """Contrastive distillation of both towers."""
+
+    temperature: Positive
+
+
+class DistillReverseKlOptions(LossOptions):
+    """Distillation with KL(student || teacher)."""
+
+    temperature: Positive
+
+
+class DistillFeaturesOptions(LossOptions):
+    """The squared error between the features of student and teacher."""
+
+
+class DistillImageSideOptions(LossOptions):
+    """Distillation of the image tower alone."""
+
+    temperature: Positive
+
+
+class DistillTextSideOptions(LossOptions):
+    """Distillation of the text tower alone."""
+
+    temperature: Positive
+
+
+class AlignOptions(LossOptions):
+    """Image-text alignment with hard targets."""
+
+    pairs_only: ClassVar[bool] = True
+    label_smoothing: Share
+
+
+class LossesConfig(Section):
+    """The losses on replayed data that are added to the task loss. False if there are none."""
+
+    noun: ClassVar[str] = "loss"
+    distill: DistillOptions | None = None
+    distill_reverse_kl: DistillReverseKlOptions | None = None
+    distill_features: DistillFeaturesOptions | None = None
+    distill_image_side: DistillImageSideOptions | None = None
+    distill_text_side: DistillTextSideOptions | None = None
+    align: AlignOptions | None = None
+
+    def items(self) -> Iterator[tuple[str, LossOptions]]:
+        """Yields (name, options) of the losses that are present, in the order in which they are declared here."""
+        for name in type(self).model_fields:
+            options = getattr(self, name)
+            if options is not None:
+                yield name, options
+
+    def __len__(self) -> int:
+        """Returns the number of losses that are present."""
+        return len(list(self.items()))
+
+
+# Weight consolidation: what pulls the weights towards those at the start of the task. See gift_core/consolidation.py.
+
+
+class ConsolidationOptions(Section):
+    """The options of a consolidation. `needs_losses`: it uses the gradients of the replay losses; `needs_fisher`: it
+    uses the Fisher information that the stage teach estimates."""
+
+    needs_losses: ClassVar[bool] = False
+    needs_fisher: ClassVar[bool] = False
+    kind: Any
+
+    def keywords(self) -> dict[str, Any]:
+        """Returns the options without the kind."""
+        return self.model_dump(exclude={"kind"})
+
+
+class NoConsolidationOptions(ConsolidationOptions):
+    """The weights move freely."""
+
+    kind: Literal["none"]
+
+
+class UniformOptions(ConsolidationOptions):
+    """All weights have the same importance: the L2 distance to the start."""
+
+    kind: Literal["uniform"]
+    weight: Positive
+
+
+class StaticFisherOptions(ConsolidationOptions):
+    """The importance is the teacher's Fisher information, estimated before the task (EWC).
+
+    `scale`: tensor divides the diagonal of each tensor by its own mean, as GIFT does in every iteration; model divides
+    all of them by their common mean, which is EWC up to the weight.
+    """
+
+    needs_fisher: ClassVar[bool] = True
+    kind: Literal["static_fisher"]
+    weight: Positive
+    scale: Literal["tensor", "model"]
+
+
+class FrozenFisherOptions(ConsolidationOptions):
+    """The importance is the mean adaptive importance of the first `iterations` of the task, and constant after them."""
+
+    needs_losses: ClassVar[bool] = True
+    kind: Literal["frozen_fisher"]
+    weight: Positive
+    iterations: Count
+
+
+class AdaptiveFisherOptions(ConsolidationOptions):
+    """The importance is the squared gradient of the replay losses in the current iteration (GIFT)."""
+
+    needs_losses: ClassVar[bool] = True
+    kind: Literal["adaptive_fisher"]
+    weight: Positive
+
+
+ConsolidationConfig = Annotated[
+    NoConsolidationOptions | UniformOptions | StaticFisherOptions | FrozenFisherOptions | AdaptiveFisherOptions,
+    Field(discriminator="kind"),
+]
+
+
+# Replay: what is learned again beside the task.
 
 
 class ReplayOptions(Section):
-    """What every replay says of itself: what its cells read, and whether its images and texts are pairs."""
+    """The options of a replay. `reads`: the data it needs; `pairs`: whether its images come with their own texts."""
 
     reads: ClassVar[Literal["none", "synthetic", "real"]]
     pairs: ClassVar[bool] = False
 
 
 class NoReplayConfig(ReplayOptions):
-    """The task's own images only."""
+    """No replay: only the task's own images."""
 
     reads: ClassVar[Literal["none", "synthetic", "real"]] = "none"
     images: Literal["none"]
 
 
 class TaughtReplay(ReplayOptions):
-    """Replay under a teacher: the model before the task, the pre-trained one, or a mix of their weights.
+    """Replay with a teacher: the model before the task, the pre-trained model, or a mix of their weights.
 
-    `teacher_alpha` is the share of the model before the task in a mix, and stands there for a mix alone.
+    `teacher_alpha` is the share of the model before the task. It is set for the teacher mix only.
     """
 
     teacher: Literal["previous", "initial", "mix"]
@@ -37,9 +174,9 @@ class TaughtReplay(ReplayOptions):
 
 
 class FisherConfig(Section):
-    """The teacher's Fisher diagonals are estimated on the replayed pairs, for an anchor that needs them.
+    """How the stage teach estimates the teacher's Fisher information on the replayed pairs.
 
-    `estimator`: per_sample, or the cheaper batch (replay.fisher). `accumulate`: those of earlier steps are added.
+    `estimator`: per_sample, or the faster batch (see replay/fisher.py). `accumulate`: add that of earlier steps.
     """
 
     estimator: Literal["per_sample", "batch"]
@@ -54,14 +191,14 @@ class PairedReplay(TaughtReplay):
 
 
 class SyntheticReplayConfig(PairedReplay):
-    """Synthetic pairs of the stage synthesize."""
+    """The synthetic pairs of the stage synthesize."""
 
     reads: ClassVar[Literal["none", "synthetic", "real"]] = "synthetic"
     images: Literal["synthetic"]
 
 
 class ReferenceReplayConfig(PairedReplay):
-    """Pairs of a folder: images, and beside each a text file of its name with the caption."""
+    """A folder of images. Each has a text file of the same name with its caption."""
 
     reads: ClassVar[Literal["none", "synthetic", "real"]] = "real"
     images: Literal["reference"]
@@ -75,7 +212,7 @@ class ClassTextsConfig(Section):
 
 
 class RandomTextsConfig(Section):
-    """`count` random rows of `length` tokens each (LwF-VR)."""
+    """`count` random texts of `length` tokens each (LwF-VR)."""
 
     kind: Literal["random_tokens"]
     count: Count
@@ -83,7 +220,7 @@ class RandomTextsConfig(Section):
 
 
 class TaskReplayConfig(TaughtReplay):
-    """The images of the task itself, against texts that need not describe them."""
+    """The task's own images, compared with texts that need not describe them."""
 
     reads: ClassVar[Literal["none", "synthetic", "real"]] = "real"
     images: Literal["task"]
@@ -91,79 +228,55 @@ class TaskReplayConfig(TaughtReplay):
 
 
 class ExemplarReplayConfig(TaughtReplay):
-    """`memory` images kept of all earlier tasks together, chosen by herding, against their classes' prompts."""
+    """`memory` images of all earlier tasks together, chosen by herding, compared with the prompts of their classes."""
 
     reads: ClassVar[Literal["none", "synthetic", "real"]] = "real"
     images: Literal["exemplars"]
     memory: Count
 
 
-class Terms(Section):
-    """The loss terms beside the task loss, each present or absent; true where one is present."""
-
-    noun: ClassVar[str] = "term"
-
-    def items(self) -> Iterator[tuple[str, TermOptions]]:
-        """Yields (name, options) of the terms that are present, always in the order of the table."""
-        for name in type(self).model_fields:
-            options = getattr(self, name)
-            if options is not None:
-                yield name, options
-
-    def __len__(self) -> int:
-        """The number of terms present."""
-        return len(list(self.items()))
-
-
-class RunningMeanConfig(Section):
-    """What is kept of a task is the mean of the weights at its start and after every `every` steps."""
-
-    kind: Literal["running_mean"]
-    every: Count
-
-
-class InterpolateConfig(Section):
-    """What is kept of a task is alpha * the new weights + (1 - alpha) * those at its start."""
-
-    kind: Literal["interpolate"]
-    alpha: Alpha
-
-
-if TYPE_CHECKING:
-    TermsConfig = Terms
-    AnchorConfig = AnchorOptions
-else:  # their members are the rows of the tables
-    _TERMS: dict[str, Any] = {name: (row | None, None) for name, row in TERMS.items()}
-    TermsConfig = create_model("TermsConfig", __base__=Terms, __doc__=Terms.__doc__, **_TERMS)
-    AnchorConfig = Annotated[Union[tuple(ANCHORS.values())], Field(discriminator="kind")]  # noqa: UP007
 ReplayConfig = Annotated[
     NoReplayConfig | SyntheticReplayConfig | ReferenceReplayConfig | TaskReplayConfig | ExemplarReplayConfig,
     Field(discriminator="images"),
 ]
 
 
-class MethodConfig(Section):
-    """One method: where a step starts, what it learns, replays, adds and is anchored by, and what is kept of it.
+class RunningMeanConfig(Section):
+    """Keep the mean of the weights at the start of the task and after every `every` iterations."""
 
-    `learns` is the step's own task; every task seen so far, with `training.steps` for each; or nothing (then there is
-    no rate). `start` is the method's model before the task, or the pre-trained one.
+    kind: Literal["running_mean"]
+    every: Count
+
+
+class InterpolateConfig(Section):
+    """Keep alpha * the new weights + (1 - alpha) * the weights at the start of the task."""
+
+    kind: Literal["interpolate"]
+    alpha: Alpha
+
+
+class MethodConfig(Section):
+    """One method.
+
+    `start`: training starts from the method's model before the task, or from the pre-trained model. `learns`: the
+    step's own task, all tasks seen so far (with `training.iterations` for each), or nothing (then the rate is null).
     """
 
     learning_rate: Positive | None
     start: Literal["previous", "pretrained"] = "previous"
     learns: Literal["task", "seen", "nothing"] = "task"
     replay: ReplayConfig
-    terms: TermsConfig
-    anchor: AnchorConfig
+    losses: LossesConfig
+    consolidation: ConsolidationConfig
     average: RunningMeanConfig | None = None
     merge: InterpolateConfig | None = None
 
     @property
     def keeps_every_model(self) -> bool:
-        """Whether every task has a model of its own, made from the pre-trained one, which answers for it."""
+        """Whether each task has its own model, fine-tuned from the pre-trained one and tested on this task alone."""
         return self.start == "pretrained" and self.learns == "task"
 
     @property
     def is_reference(self) -> bool:
-        """Whether it breaks the setting's rules, and so bounds the others: old data again, or a model a task."""
+        """Whether it breaks the rules of the setting, so that it is only a bound: old data, or one model per task."""
         return self.learns == "seen" or self.keeps_every_model

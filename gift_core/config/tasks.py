@@ -1,54 +1,76 @@
-"""A row of params.yaml's tasks: where a data set comes from. `path` is what the pipeline watches for changes."""
+"""A row of the section tasks in params.yaml: where a data set comes from. The pipeline watches `path` for changes."""
 
 from __future__ import annotations
 
+import posixpath
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from gift_core.config.sections import Template
-from gift_core.section import Count, Section, Text
+from gift_core.config.section import Count, Section, Template, Text, text_or_section
+from gift_core.layout import Layout
 
+Findings = Iterator[tuple[str, str]]
 Templates = Annotated[tuple[Template, ...], Field(min_length=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+ClassNames = Annotated[
+    Annotated[Text, Tag("text")] | Annotated[dict[str, Text], Tag("section")], Discriminator(text_or_section)
+]
+TABLES = (".csv", ".tsv", ".parquet")
+_LAYOUT = Layout(Path())
+MADE = tuple(
+    path.as_posix()
+    for path in (
+        _LAYOUT.task("x").parent,
+        _LAYOUT.base_vocabulary().parent,
+        _LAYOUT.shards("x").parent,
+        _LAYOUT.first_teacher().parent,
+        _LAYOUT.pretrained().parent,
+        _LAYOUT.pretrained_accuracy().parent,
+        _LAYOUT.reports(),
+        _LAYOUT.timings().parent,
+    )
+)
 
 
 class MiniTaskConfig(Section):
-    """A task of the embedded miniature world; its images are drawn, and split, by seed."""
+    """A task of the embedded miniature benchmark. Its images are rendered and split by seed."""
 
     source: Literal["mini"]
-    path: Literal["gift_core/mini"]
+    path: Literal["gift_core/mini/symbols.csv"]
     train_images: Count
     test_images: Count
 
 
 class OwnTaskConfig(Section):
-    """What every data set of a user's own has.
+    """The keys that all of a user's own data sets have.
 
-    `templates`: the first is trained with, testing averages over all. `test_fraction` (of each class) counts only where
-    the data set has no splits of its own. `class_names`: null (as they stand in the data), a text file of `path` with a
-    name a line in the order of the labels, or a mapping from the data's labels to names. `shots`: so many training
-    images a class, drawn by seed; null for all.
+    `templates`: training uses the first one, testing averages over all. `test_fraction`: the share of each class that
+    is kept for testing if the data set has no splits. `class_names`: null (as they are in the data), a text file in
+    `path` with one name per line in the order of the labels, or a mapping from labels to names. `shots`: the number of
+    training images per class, sampled by seed; null for all.
     """
 
     path: Text
     templates: Templates
     test_fraction: Fraction
     on_bad_image: Literal["refuse", "skip"]
-    class_names: Text | dict[str, Text] | None = None
+    class_names: ClassNames | None = None
     shots: Count | None = None
 
 
 class FolderTaskConfig(OwnTaskConfig):
-    """A folder of images, one sub-folder a class: path/{train,test}/<class>/*, or path/<class>/* and a seeded split."""
+    """A folder of images with one sub-folder per class: path/{train,test}/<class>/*, or path/<class>/*."""
 
     source: Literal["folder"]
 
 
 class TableTaskConfig(OwnTaskConfig):
-    """A CSV or Parquet file in `path` with a row an image; image files are named relative to `path`.
+    """A CSV or Parquet file in `path` with one row per image. The paths of the image files are relative to `path`.
 
-    `split_column` holds train and test (other values are left out); null for a seeded split.
+    `split_column` holds "train" and "test"; rows with other values are ignored. null: the split is made by seed.
     """
 
     source: Literal["table"]
@@ -59,7 +81,7 @@ class TableTaskConfig(OwnTaskConfig):
 
 
 class WebDatasetTaskConfig(OwnTaskConfig):
-    """WebDataset tars in `path`, by shell patterns relative to it; `test` null for a seeded split.
+    """WebDataset tars in `path`, given by shell patterns relative to it. `test` null: the split is made by seed.
 
     `label` is the extension that holds a sample's label: a number, a name, or with "json:<key>" a key of its JSON.
     """
@@ -71,7 +93,7 @@ class WebDatasetTaskConfig(OwnTaskConfig):
 
 
 class ClassSliceConfig(Section):
-    """Some of a data set's classes: `count` of them from place `first` on, in the benchmark's order or the labels'."""
+    """`count` classes of a data set from position `first`, in the benchmark's order or in that of the labels."""
 
     order: Literal["benchmark", "labels"]
     first: Annotated[int, Field(ge=0)]
@@ -81,8 +103,9 @@ class ClassSliceConfig(Section):
 class CatalogueTaskConfig(Section):
     """A data set of the catalogue (`gift data status` lists them), in its official layout in `path`.
 
-    `templates` null: the catalogue's. `shots`: so many training images a class, drawn by seed; null for all. `classes`:
-    a slice of them, null for all. `allow_partial`: counts other than the official ones are no error, but reported.
+    `templates`: null for the catalogue's. `shots`: the number of training images per class, sampled by seed; null for
+    all. `classes`: a slice of the classes; null for all. `allow_partial`: counts that differ from the official ones are
+    reported instead of refused.
     """
 
     source: Literal["catalogue"]
@@ -99,3 +122,84 @@ TaskConfig = Annotated[
     MiniTaskConfig | FolderTaskConfig | TableTaskConfig | WebDatasetTaskConfig | CatalogueTaskConfig,
     Field(discriminator="source"),
 ]
+
+
+def check_tasks(tasks: Mapping[str, TaskConfig]) -> Findings:
+    """Yields (dotted path, "what is wrong. Remedy") for rows that their types allow and the pipeline cannot run."""
+    for name, task in tasks.items():
+        key = f"tasks.{name}"
+        if isinstance(task, MiniTaskConfig):
+            continue
+        yield from _check_path(f"{key}.path", task.path)
+        yield from _check_templates(f"{key}.templates", task.templates or ())
+        if isinstance(task, OwnTaskConfig):
+            yield from _check_class_names(f"{key}.class_names", task.class_names)
+        if isinstance(task, TableTaskConfig):
+            yield from _check_table(key, task)
+        if isinstance(task, WebDatasetTaskConfig):
+            yield from _check_patterns(key, task)
+
+
+def _check_path(key: str, path: str) -> Findings:
+    plain = posixpath.normpath(path)
+    if plain.startswith("/") or plain.split("/")[0] in ("..", "~") or path[1:2] == ":":
+        what = f"{path} is outside the project, so it would not be found on other machines"
+        yield key, f"{what}. Link it: ln -s <the folder> data/0_raw/<name> (or copy it), and write that path."
+    elif plain == ".":
+        yield key, f"{path} is the whole project. Put the data into a folder of data/0_raw."
+    for made in MADE:
+        if plain == made or made.startswith(f"{plain}/") or plain.startswith(f"{made}/"):
+            yield key, f"{path} overlaps with {made}, which the pipeline writes. Use a folder of data/0_raw."
+            return
+
+
+def _check_templates(key: str, templates: tuple[str, ...]) -> Findings:
+    for template in templates:
+        try:
+            template.format("a name")
+        except (ValueError, IndexError, KeyError):
+            yield (
+                key,
+                f"{template!r} should contain {{}} for the class name once, and no other braces. Remove the others.",
+            )
+    for template in sorted({template for template in templates if templates.count(template) > 1}):
+        yield key, f"{template!r} is listed more than once. Remove the duplicate."
+
+
+def _check_class_names(key: str, names: str | dict[str, str] | None) -> Findings:
+    if isinstance(names, str) and not is_inside(names):
+        yield key, f"{names} is outside the task's path, which is watched for changes. Put the file there."
+    if isinstance(names, dict):
+        spelled = [name.strip() for name in names.values()]
+        for name in sorted({name for name in spelled if spelled.count(name) > 1}):
+            same = [label for label, other in names.items() if other.strip() == name]
+            yield key, f"{', '.join(same)} have the same name, {name!r}. Give each label its own name."
+
+
+def _check_table(key: str, task: TableTaskConfig) -> Findings:
+    if not task.table.lower().endswith(TABLES):
+        yield f"{key}.table", f"{task.table} is not a supported table. Save it as one of {', '.join(TABLES)}."
+    if not is_inside(task.table):
+        yield f"{key}.table", f"{task.table} is outside the task's path, which is watched for changes. Put it there."
+    if task.label_column == task.image_column:
+        yield f"{key}.label_column", f"{task.label_column!r} is also the image_column. Name two different columns."
+    if task.split_column in (task.image_column, task.label_column):
+        what = f"{task.split_column!r} is also the image_column or the label_column"
+        yield f"{key}.split_column", f"{what}. Name three different columns."
+
+
+def _check_patterns(key: str, task: WebDatasetTaskConfig) -> Findings:
+    if task.label == "json:":
+        yield f"{key}.label", "the key is missing. Write json:<key>, or the extension of the label's file: cls."
+    if task.label.startswith("."):
+        yield f"{key}.label", f"{task.label} starts with a dot. Write {task.label.lstrip('.')}."
+    for name, pattern in (("train", task.train), ("test", task.test)):
+        for part in (pattern or "x").split("::"):
+            if not is_inside(part):
+                yield f"{key}.{name}", f"{part!r} is outside the task's path. Name tars relative to it."
+
+
+def is_inside(name: str) -> bool:
+    """Returns whether a relative path stays below its folder: not absolute, no "..", not the folder itself."""
+    plain = posixpath.normpath(name)
+    return not plain.startswith("/") and plain.split("/")[0] != ".." and plain != "."

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from gift_core.artifacts.task import LabeledImage
-from gift_core.config.sections import IngestConfig
+from gift_core.config.experiment import IngestConfig
 from gift_core.datasets.dataset import NAMED, Dataset, Sample
 from gift_core.errors import UserError
 

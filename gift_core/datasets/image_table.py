@@ -9,8 +9,7 @@ from pathlib import Path
 
 from gift_core.artifacts.table_files import TableSchema, empty_cell, read_table_file
 from gift_core.artifacts.task import SPLITS
-from gift_core.config.task_checks import is_inside
-from gift_core.config.tasks import TableTaskConfig
+from gift_core.config.tasks import TableTaskConfig, is_inside
 from gift_core.datasets.dataset import (
     NAMED,
     Dataset,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gift_core.artifacts.atomic import require_free_bytes
 from gift_core.artifacts.task import LabeledImage, TaskInfo, write_task
-from gift_core.config.sections import IngestConfig
+from gift_core.config.experiment import IngestConfig
 from gift_core.config.tasks import (
     CatalogueTaskConfig,
     FolderTaskConfig,

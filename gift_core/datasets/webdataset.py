@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from gift_core.artifacts.tars import StoredFile, index_tar
-from gift_core.config.task_checks import is_inside
-from gift_core.config.tasks import WebDatasetTaskConfig
+from gift_core.config.tasks import WebDatasetTaskConfig, is_inside
 from gift_core.datasets.dataset import (
     Dataset,
     Sample,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from gift_core.config import CatalogueTaskConfig, FolderTaskConfig, MiniTaskConfig, TaskConfig
+from gift_core.config.tasks import CatalogueTaskConfig, FolderTaskConfig, MiniTaskConfig, TaskConfig
 from gift_core.doctor.finding import Finding, Project
 from gift_core.errors import UserError
 from gift_core.layout import Layout

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from gift_core.config import load_config
+from gift_core.config.loading import load_config
 from gift_core.doctor.data_checks import check_data_sets, check_folders
 from gift_core.doctor.environment import check_environment
 from gift_core.doctor.finding import Check, Finding, Project

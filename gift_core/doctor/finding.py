@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gift_core.config import Config
+from gift_core.config.experiment import Config
 
 Mark = Literal["ok", "info", "warn", "fail"]
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.model_folder import CONFIG
-from gift_core.config import GeneratorConfig, GeneratorMemoryConfig, MethodConfig, TrainingConfig
+from gift_core.config.experiment import TrainingConfig
+from gift_core.config.generator import GeneratorConfig, GeneratorMemoryConfig
+from gift_core.config.methods import MethodConfig
 from gift_core.doctor.data_checks import class_count
 from gift_core.doctor.finding import Finding, Project, gigabytes
 from gift_core.doctor.model_checks import (
@@ -71,7 +73,7 @@ def training_bytes(
     per_image = _activations(vision, (vision["image_size"] // vision["patch_size"]) ** 2 + 1, checkpointing)
     per_text = _activations(text, TEXT_TOKENS, checkpointing)
     parameters = count_parameters(model_config)
-    copies = {"none": 0, "uniform": 1}.get(method.anchor.kind, 2)  # the start weights, and their importances
+    copies = {"none": 0, "uniform": 1}.get(method.consolidation.kind, 2)  # the start weights, and their importances
     copies += (method.average is not None) + (method.merge is not None)
     batches = [(training.batch_size, classes), (training.replay_batch_size, training.replay_batch_size)]
     micro = training.micro_batch_size

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from gift_core.config import CatalogueTaskConfig, Config, MiniTaskConfig, TaskConfig
+from gift_core.config.experiment import Config
+from gift_core.config.tasks import CatalogueTaskConfig, MiniTaskConfig, TaskConfig
 from gift_core.doctor.finding import Finding, Project, gigabytes
 from gift_core.doctor.memory_estimate import embedding_and_parameters
 from gift_core.errors import UserError

@@ -19,10 +19,10 @@ from gift_core.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-    from gift_core.config import GatesConfig, GeneratorConfig
+    from gift_core.config.generator import FiltersConfig, GeneratorConfig
     from gift_core.generators.scorer import Scorer
 
-KEY = "generator.gates"
+KEY = "generator.filters"
 REASONS = {"clip_score": "below the CLIP score", "duplicate": "near-duplicates"}
 
 
@@ -68,7 +68,7 @@ class QualityFilters:
     The features are those of the encoded image, as it is stored, so they are the same when a later run recalls it.
     """
 
-    def __init__(self, config: GatesConfig, scorer: Scorer) -> None:
+    def __init__(self, config: FiltersConfig, scorer: Scorer) -> None:
         self.config = config
         self.scorer = scorer
         self._kept: list[np.ndarray] = []
@@ -101,13 +101,13 @@ class QualityFilters:
         return self._texts[prompt]
 
 
-def load_filters(config: GatesConfig | None, device: torch.device) -> Filters:
+def load_filters(config: FiltersConfig | None, device: torch.device) -> Filters:
     """Returns the filters of params.yaml with their scorer on `device`. None keeps every image."""
     if config is None:
         return NoFilters()
     from gift_core.generators.scorer import load_scorer
 
-    return QualityFilters(config, load_scorer(config.judge, device))
+    return QualityFilters(config, load_scorer(config.scorer, device))
 
 
 def is_black(image: Image.Image) -> bool:
@@ -118,14 +118,14 @@ def is_black(image: Image.Image) -> bool:
 def check_attempts(what: str, verdicts: Sequence[Verdict], config: GeneratorConfig) -> None:
     """Raises UserError if `what` (describes an image) was rejected more often than the settings allow.
 
-    Black images count against config.max_redraws, all others against config.gates.max_redraws.
+    Black images count against config.max_redraws, all others against config.filters.max_redraws.
     """
     black = sum(verdict is BLACK for verdict in verdicts)
     rejected = [verdict for verdict in verdicts if verdict is not BLACK]
     if black > config.max_redraws:
         raise UserError(f"synthesize: {what} gave a black image {black} times. {_why_black(config)}")
-    if config.gates is not None and len(rejected) > config.gates.max_redraws:
-        raise UserError(f"synthesize: {what} {_why_rejected(rejected, config.gates)}")
+    if config.filters is not None and len(rejected) > config.filters.max_redraws:
+        raise UserError(f"synthesize: {what} {_why_rejected(rejected, config.filters)}")
 
 
 def _why_black(config: GeneratorConfig) -> str:
@@ -139,7 +139,7 @@ def _why_black(config: GeneratorConfig) -> str:
     )
 
 
-def _why_rejected(rejected: Sequence[Verdict], config: GatesConfig) -> str:
+def _why_rejected(rejected: Sequence[Verdict], config: FiltersConfig) -> str:
     parts = []
     scores = [verdict.clip_score for verdict in rejected if verdict.reason == "clip_score"]
     if scores:

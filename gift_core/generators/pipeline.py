@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from gift_core.config import GeneratorConfig, GeneratorMemoryConfig
+    from gift_core.config.generator import GeneratorConfig, GeneratorMemoryConfig
 
 KEY = "params.yaml: generator"
 MEMORY_KEY = f"{KEY}.memory"

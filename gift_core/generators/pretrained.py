@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gift_core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from gift_core.config import GeneratorConfig, LoraConfig
+    from gift_core.config.generator import GeneratorConfig, LoraConfig
 
 PIPELINE_KEY = "params.yaml: generator.pipeline"
 LORA_KEY = "params.yaml: generator.lora"

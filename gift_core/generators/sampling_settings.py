@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gift_core.errors import UserError, lookup
 
 if TYPE_CHECKING:
-    from gift_core.config import GeneratorConfig
+    from gift_core.config.generator import GeneratorConfig
 
 KEY = "params.yaml: generator"
 REQUIRED = ("prompt", "generator", "num_inference_steps")

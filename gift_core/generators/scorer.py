@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from gift_core.config.generator import JudgeConfig
+    from gift_core.config.generator import ScorerConfig
 
-KEY = "params.yaml: generator.gates.judge"
+KEY = "params.yaml: generator.filters.scorer"
 LOCAL, HUB = "local-dir:", "hf-hub:"
 
 
@@ -57,7 +57,7 @@ class Scorer:
         return vector
 
 
-def load_scorer(config: JudgeConfig, device: torch.device) -> Scorer:
+def load_scorer(config: ScorerConfig, device: torch.device) -> Scorer:
     """Returns the CLIP of `config`: an architecture with a tag or a file, hf-hub:<repository> or local-dir:<folder>.
 
     Raises UserError for an unknown name or tag, and for weights that open_clip cannot load.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
 
-    from gift_core.config import GeneratorConfig
+    from gift_core.config.generator import GeneratorConfig
     from gift_core.generators.pipeline import TextToImage
 
 BYTES_PER_PIXEL = 3  # an upper bound: PNG and JPEG files are smaller than the raw image
@@ -71,11 +71,11 @@ def synthesize(
 
 def identity(config: GeneratorConfig) -> dict[str, Any]:
     """Returns the settings that decide what the images look like. The batch size does: it moves the last bits."""
-    return config.model_dump(exclude={"images_per_shard": True, "max_redraws": True, "gates": {"max_redraws"}})
+    return config.model_dump(exclude={"images_per_shard": True, "max_redraws": True, "filters": {"max_redraws"}})
 
 
 def _stats(counts: Counter[str], config: GeneratorConfig) -> dict[str, Any]:
-    rejected = {} if config.gates is None else {"rejected": {reason: counts[reason] for reason in REASONS}}
+    rejected = {} if config.filters is None else {"rejected": {reason: counts[reason] for reason in REASONS}}
     return {"redrawn": counts["black"], **rejected}
 
 

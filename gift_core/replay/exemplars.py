@@ -1,4 +1,7 @@
-"""Which images to keep of the tasks learned: iCaRL's herding in a memory of fixed size.  N images, D features."""
+"""Which images of earlier tasks are kept: iCaRL's herding, in a memory of fixed size.
+
+N images, D features.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,11 @@ from gift_core.progress import progress
 
 
 def herding(features_ND: torch.Tensor, count: int) -> list[int]:
-    """Indices of `count` rows (all N where there are fewer) whose running mean stays nearest to the mean of all rows.
+    """Returns the indices of `count` rows, or of all N where there are fewer, whose mean is near the mean of all rows.
 
-    Algorithm 4 of iCaRL (Rebuffi et al. 2017): the k-th is the one, not chosen before, that brings the mean of the k
-    chosen nearest to the mean of all; of equals the first. Any prefix of the result is the result for its length.
-    `features_ND`: unit rows. The means are not made unit again.
+    Algorithm 4 of iCaRL (Rebuffi et al. 2017): the k-th row is the one that brings the mean of the first k rows nearest
+    to the mean of all; ties go to the lowest index. Any prefix of the result is the result for its length. The rows of
+    `features_ND` are unit vectors, the means are not normalized.
     """
     features_ND = features_ND.double()
     mean_D = features_ND.mean(dim=0)
@@ -28,7 +31,7 @@ def herding(features_ND: torch.Tensor, count: int) -> list[int]:
     free_N = torch.ones(len(features_ND), dtype=torch.bool, device=features_ND.device)
     chosen: list[int] = []
     for k in range(1, min(count, len(features_ND)) + 1):
-        # k times the paper's |mean - (feature + sum) / k|; without the quotient equal distances stay equal
+        # k times the paper's |mean - (feature + sum) / k|; without the division, ties stay ties
         distances_N = (k * mean_D - sum_D - features_ND).norm(dim=1)
         best = int(distances_N.where(free_N, torch.inf).argmin())
         chosen.append(best)
@@ -40,11 +43,11 @@ def herding(features_ND: torch.Tensor, count: int) -> list[int]:
 def choose_exemplars(
     clip: Clip, task: Path, *, memory: int, earlier: Sequence[Exemplar], batch_size: int
 ) -> list[Exemplar]:
-    """The exemplars after the task in the folder `task`: `earlier` ones cut down, then its own by label and rank.
+    """Returns the exemplars after the task in the folder `task`: those of `earlier` that stay, then the task's own.
 
-    Every class seen keeps the same share, memory // classes: earlier classes their first ones, the task's classes the
-    first by `herding` of clip's features of the training images. A class with fewer images keeps them all.
-    A share is one image at least, so more classes than `memory` exceed it.
+    Every class so far keeps memory // classes images, and at least one, so with more classes than `memory` there are
+    more exemplars. Earlier classes keep their first ones by rank. The task's classes get those that `herding` chooses
+    by clip's features of the training images, in the order of label and rank.
     """
     info = read_task(task)
     classes = len({(exemplar.task, exemplar.label) for exemplar in earlier}) + len(info.class_names)
@@ -59,7 +62,7 @@ def choose_exemplars(
 
 
 def _training_features(clip: Clip, task: Path, info: TaskInfo, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(unit features [N, D], labels [N]) of the training split, on the CPU; pixels are kept of a batch alone."""
+    """Unit features [N, D] and labels [N] of the training split, on the CPU. Only one batch of images is in memory."""
     clip.model.eval()
     labels: list[int] = []
 
@@ -73,14 +76,14 @@ def _training_features(clip: Clip, task: Path, info: TaskInfo, batch_size: int) 
 
 
 def _herd_class(features_ND: torch.Tensor, labels_N: torch.Tensor, label: int, count: int) -> list[int]:
-    """Positions among all N of the images that stand for the class."""
+    """The indices, among all N images, of the exemplars of one class."""
     members = (labels_N == label).nonzero().flatten()
     return members[herding(features_ND[members], count)].tolist()
 
 
 def _own_exemplars(task: Path, info: TaskInfo, ranked: Sequence[tuple[int, int, int]]) -> list[Exemplar]:
-    """The exemplars of (position in the training split, label, rank), whose images are read once more."""
-    wanted = {position for position, _, _ in ranked}
+    """The exemplars given as (index in the training split, label, rank). Their images are read a second time."""
+    wanted = {index for index, _, _ in ranked}
     images = {n: image for n, (image, _) in enumerate(iterate_task(task, "train")) if n in wanted}
     prompts = class_prompts(info.class_names, info.templates)
     return [
@@ -91,7 +94,7 @@ def _own_exemplars(task: Path, info: TaskInfo, ranked: Sequence[tuple[int, int, 
             class_name=info.class_names[label],
             prompt=prompts[label],
             rank=rank,
-            image=images[position],
+            image=images[index],
         )
-        for position, label, rank in ranked
+        for index, label, rank in ranked
     ]

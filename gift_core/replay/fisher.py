@@ -1,7 +1,7 @@
-"""The diagonal Fisher information of a model on pairs: how much the likelihood of each pair leans on each weight.
+"""The diagonal Fisher information of a model on pairs: how much the likelihood of the pairs depends on each weight.
 
 M pairs, B pairs of a batch, N rows, L tokens, C channels, H W pixels, D features. g_i is the gradient of the loss of
-pair i, which is minus its log-likelihood.
+pair i, which is its negative log-likelihood.
 """
 
 from __future__ import annotations
@@ -21,39 +21,42 @@ from gift_core.clip.model import Clip
 from gift_core.errors import UserError, lookup
 from gift_core.progress import progress_bar
 
-# What the gradients of single pairs take at once: 128 MiB, or one pair's where that is more. Beyond it a CPU gets
-# slower, as gradients leave its caches (benchmarks/fisher.md).
+# Memory for the gradients of single pairs: 128 MiB, or one pair's gradients where these are larger. With more memory
+# a CPU gets slower, because the gradients no longer fit in its caches (benchmarks/fisher.md).
 GRADIENT_BYTES = 2**27
 
-Tensors = dict[str, torch.Tensor]  # by the parameters' names
-Rows = tuple[torch.Tensor, ...]  # a row a pair: images, tokens, which of the batch it is, which of the batch it matches
-PairLoss = Callable[..., torch.Tensor]  # of the weights and one row of each of Rows
-Estimator = Callable[[PairLoss, Tensors, Rows], Iterator[Tensors]]  # gradients [N, ...] whose squares are summed
+Tensors = dict[str, torch.Tensor]  # by parameter name
+Rows = tuple[torch.Tensor, ...]  # one row per pair: images, tokens, a mask of the pair itself, its targets
+PairLoss = Callable[..., torch.Tensor]  # takes the weights and one row of each of Rows
+Estimator = Callable[[PairLoss, Tensors, Rows], Iterator[Tensors]]  # yields gradients [N, ...] to square and sum
 
 
 def estimate_fisher(
     clip: Clip, images_MCHW: torch.Tensor, tokens_ML: torch.Tensor, *, estimator: str, batch_size: int
 ) -> Tensors:
-    """The diagonal of the empirical Fisher information, >= 0, float32 on the CPU, for each of `clip.trainable()`.
+    """Returns the diagonal of the empirical Fisher information for each of `clip.trainable()`: float32 >= 0 on the CPU.
 
     `images_MCHW` are uint8 pixels (clip.images.evaluation_pixels), `tokens_ML` the rows of their prompts
-    (clip.encoding.tokenize), `estimator` a name of ESTIMATORS. Pairs contrast within batches of `batch_size` as they
-    come; all are used. The model runs in evaluation mode and in float32, whatever its precision: squares of gradients
-    of bfloat16 would keep two digits. The model itself is left as it was. UserError for an unknown estimator, for
-    fewer than two pairs, where nothing can be told apart, and for a result that is not finite.
-    Kirkpatrick et al. 2017, section 2.1; empirical: of the pairs as they are, not of pairs drawn from the model.
+    (clip.encoding.tokenize), `estimator` is a name of ESTIMATORS. The pairs are contrasted within consecutive batches
+    of `batch_size`, and all of them are used. The model runs in evaluation mode and in float32 whatever its precision,
+    because squared gradients in bfloat16 have two digits. The model does not change. UserError for an unknown
+    estimator, for batches of fewer than two pairs, and for a result that is not finite.
+
+    Source: Kirkpatrick et al. 2017, section 2.1. Empirical means that the pairs are the given ones and are not sampled
+    from the model.
     """
     gradients_of = lookup(ESTIMATORS, estimator, "replay.fisher.estimator")
     count = len(images_MCHW)
     if min(count, batch_size) < 2:
         raise UserError(
-            f"replay.fisher: {count} pairs in batches of {batch_size} leave no pair another to be told from. "
-            "Draw two images or more, in batches of two or more."
+            f"replay.fisher: the contrastive loss needs two pairs or more in a batch, but there are {count} pairs in "
+            f"batches of {batch_size}. Use two pairs or more (prompts.images_per_task, or the reference folder), and "
+            "set training.replay_batch_size to 2 or more."
         )
     weights = {name: value.detach() for name, value in clip.trainable().items()}
-    # float32 is enough for the sums too: importances need few digits, and a float64 copy costs twice the model
+    # float32 is precise enough for the sums: importances need few digits, and float64 would take twice the memory
     total = {name: torch.zeros_like(value) for name, value in weights.items()}
-    # the fused attention of CPUs has no rule for vmap, which would then go pair by pair through it
+    # the fused attention on CPUs has no vmap rule, so vmap would run it pair by pair
     with _evaluation_mode(clip.model), sdpa_kernel(SDPBackend.MATH), progress_bar(count, "pairs") as bar:
         for part in batch_slices(count, batch_size):
             pair_loss, rows = _contrast(clip, normalize(clip, images_MCHW[part]), tokens_ML[part].to(clip.device))
@@ -64,34 +67,33 @@ def estimate_fisher(
 
 
 def per_sample(pair_loss: PairLoss, weights: Tensors, rows: Rows) -> Iterator[Tensors]:
-    """Yields the gradient g_i of every row: sum_i g_i^2 is the estimate itself."""
-    at_once = pairs_at_once(weights)
+    """Yields the gradient g_i of every row. The sum of g_i^2 is the exact estimate."""
+    chunk_size = pairs_at_once(weights)
     gradient_of_each = vmap(grad(pair_loss), in_dims=(None, *[0] * len(rows)))
-    # not vmap's chunk_size: that keeps the gradients of all chunks until the last
-    for part in zip(*(torch.split(column, at_once) for column in rows), strict=True):
+    # vmap's own chunk_size would keep the gradients of all chunks until the end
+    for part in zip(*(torch.split(column, chunk_size) for column in rows), strict=True):
         yield gradient_of_each(weights, *part)
 
 
 def batch_gradient(pair_loss: PairLoss, weights: Tensors, rows: Rows) -> Iterator[Tensors]:
-    """Yields the one row sum_i g_i: a single backward pass, whose gradient is as large as the model.
+    """Yields one row, the sum of all g_i: a single backward pass, with one gradient as large as the model.
 
-    Its square is n times the squared gradient of the mean loss of the n rows, weighted by n. Where g_i are independent
-    with mean zero, E[g_i g_j] = 0 for i != j and E (sum_i g_i)^2 = sum_i E g_i^2: the expectation of `per_sample`,
-    with a relative spread that does not shrink with n, only with the number of batches. Zero mean is what an optimum
-    of the likelihood has; away from it the mean mu adds (n - 1) mu^2 to the Fisher information.
+    Where the n gradients g_i are independent with mean zero, E[g_i g_j] = 0 for i != j, so E (sum g_i)^2 equals
+    sum E g_i^2, the expectation of `per_sample`. The relative variance does not shrink with n, only with the number of
+    batches. At an optimum of the likelihood the mean is zero. Elsewhere a mean mu adds (n - 1) mu^2 to the estimate.
     """
     loss_of_each = vmap(pair_loss, in_dims=(None, *[0] * len(rows)))
     gradients: Tensors = grad(lambda values: loss_of_each(values, *rows).sum())(weights)
     yield {name: gradient[None] for name, gradient in gradients.items()}
 
 
-# By the name of replay.fisher.estimator in params.yaml.
+# By the value of replay.fisher.estimator in params.yaml.
 ESTIMATORS: Mapping[str, Estimator] = {"per_sample": per_sample, "batch": batch_gradient}
 
 
 @dataclass(frozen=True)
 class Others:
-    """What a pair is told from: the unit features of its batch, as constants, and s, which multiplies cosines."""
+    """The unit features of the batch, as constants, and the scale s that multiplies cosines."""
 
     image_BD: torch.Tensor
     text_BD: torch.Tensor
@@ -101,9 +103,9 @@ class Others:
 def contrastive_loss(
     image_D: torch.Tensor, text_D: torch.Tensor, own_B: torch.Tensor, targets_B: torch.Tensor, others: Others
 ) -> torch.Tensor:
-    """Minus the log-likelihood of one pair within its batch, in nats: its text by its image plus its image by its text.
+    """Returns the negative log-likelihood of one pair in its batch, in nats: text given image, plus image given text.
 
-    `own_B` is true at the pair itself, `targets_B` shares the mass 1 among the pairs of the same prompt.
+    `own_B` is true at the pair itself. `targets_B` spreads the mass 1 over the pairs with the same prompt.
     """
     cosine = image_D @ text_D
     by_image_B = others.scale * torch.where(own_B, cosine, others.text_BD @ image_D)
@@ -112,22 +114,23 @@ def contrastive_loss(
 
 
 def shared_targets(tokens_BL: torch.Tensor) -> torch.Tensor:
-    """Rows of probabilities [B, B]: pairs of the same token row share the mass equally.
+    """Returns target probabilities [B, B]: in each row, the pairs with the same token row share the mass equally.
 
-    The targets of image-text alignment, not imported from there: what teach writes does not hang on a loss of training.
+    These are the targets of gift_core.losses.align. They are computed here so that the stage teach does not depend on
+    the training losses.
     """
     same_BB = (tokens_BL[:, None] == tokens_BL[None, :]).all(dim=-1).float()
     return same_BB / same_BB.sum(dim=1, keepdim=True)
 
 
 def batch_slices(count: int, batch_size: int) -> list[slice]:
-    """Consecutive batches of `batch_size` and a shorter last one; a last pair alone joins the batch before it."""
+    """Returns consecutive batches of `batch_size`. The last may be shorter, but a single pair joins the one before."""
     starts = range(0, max(1, count - 1), batch_size)
     return [slice(start, end) for start, end in zip(starts, [*starts[1:], count], strict=True)]
 
 
 def pairs_at_once(weights: Mapping[str, torch.Tensor]) -> int:
-    """How many gradients as large as the weights fit into GRADIENT_BYTES, at least 1."""
+    """Returns the number of gradients, each as large as the weights, that fit in GRADIENT_BYTES: at least 1."""
     return max(1, GRADIENT_BYTES // sum(value.nbytes for value in weights.values()))
 
 
@@ -149,15 +152,15 @@ def _contrast(clip: Clip, images_BCHW: torch.Tensor, tokens_BL: torch.Tensor) ->
 
 
 class _Towers(torch.nn.Module):
-    """Both towers in float32 as one module with one forward, which is what functional_call takes."""
+    """Both towers in float32 as one module, because functional_call takes one module with one forward method."""
 
     def __init__(self, clip: Clip) -> None:
         super().__init__()
         self.model, self._clip = clip.model, replace(clip, precision="fp32")
 
     def forward(self, images_NCHW: torch.Tensor, tokens_NL: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Unit features [N, D] of both."""
-        # not encode_images: vmap cannot lay out pixels channels last
+        """Returns unit features [N, D] of images and of texts."""
+        # encode_images uses channels_last, which vmap does not support
         image_ND = self.model.encode_image(images_NCHW)  # type: ignore[operator]
         return functional.normalize(image_ND, dim=-1), encode_tokens(self._clip, tokens_NL)
 
@@ -174,7 +177,7 @@ def _evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
 
 
 def _add_squares(total: Tensors, gradients: Tensors) -> None:
-    while gradients:  # each is let go at once: the next ones need the memory
+    while gradients:  # each is freed at once, since the next ones need the memory
         name, gradient_N = gradients.popitem()
         total[name] += gradient_N.square().sum(dim=0)  # not in place: two parameters' gradients may share memory
 
@@ -182,7 +185,7 @@ def _add_squares(total: Tensors, gradients: Tensors) -> None:
 def _finite(name: str, diagonal: torch.Tensor) -> torch.Tensor:
     if not diagonal.isfinite().all():
         raise UserError(
-            f"replay.fisher: the Fisher information of {name} is not finite. The teacher's weights or gradients are "
-            "broken: train the task before with a smaller rate."
+            f"replay.fisher: the Fisher information of {name} is not finite, because the teacher's weights or "
+            "gradients are not. Train the task before this one with a lower learning rate."
         )
     return diagonal

@@ -1,4 +1,7 @@
-"""Batches of replayed pairs and the teacher's word on them.  M pairs, L tokens, C channels, H W pixels, D features."""
+"""Batches of replayed pairs with the teacher's features.
+
+M pairs of a batch, N pairs in all, P prompts, L tokens, C channels, H W pixels, D features.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,10 @@ from gift_core.errors import ContractError
 
 @dataclass(frozen=True)
 class ReplayBatch:
-    """M pairs: normalised images, token rows, which prompts are the same, and the teacher's unit features.
+    """M pairs: normalized images, token rows, prompt ids, and the teacher's unit features.
 
-    Where images and texts are no pairs, tokens, prompt ids and text features have a row a text instead.
+    Two prompt ids are equal where the prompts are the same text. In unpaired replay the tokens, prompt ids and text
+    features have one row per text instead.
     """
 
     images_MCHW: torch.Tensor
@@ -33,25 +37,26 @@ class ReplayBatch:
 
 
 class Replay(Protocol):
-    """The pairs that protect the past."""
+    """Batches of replayed images and texts."""
 
-    def draw(self, step: int) -> tuple[ReplayBatch, ...]:
-        """The batch of step `step` as a tuple of one, or nothing to replay."""
+    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
+        """Returns the batch of iteration `iteration` in a tuple, or an empty tuple without replay."""
         ...
 
 
 class NoReplay:
-    """The null object: only the task itself is seen."""
+    """No replay: training uses the task's images only."""
 
-    def draw(self, step: int) -> tuple[ReplayBatch, ...]:
-        """Nothing."""
+    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
+        """Returns an empty tuple."""
         return ()
 
 
 class PairReplay:
-    """(image, prompt) pairs under the evaluation transform, drawn in seeded epochs.
+    """Batches of (image, prompt) pairs under the evaluation transform, in seeded epochs.
 
-    As many as `allowance` holds are decoded at once; the others stay encoded, and are decoded when drawn.
+    Images are decoded and cached as far as `allowance` permits. The others stay encoded and are decoded when they are
+    sampled. ContractError where `features` are those of other pairs.
     """
 
     def __init__(
@@ -83,9 +88,9 @@ class PairReplay:
         self._teacher_text_ND = torch.from_numpy(features.text_MD[rows]).to(clip.device)
         self._indices = ShuffledIndices(len(keys), batch_size, (*names, "replay"))
 
-    def draw(self, step: int) -> tuple[ReplayBatch, ...]:
-        """The M pairs of step `step`."""
-        chosen = torch.from_numpy(self._indices.draw(step))
+    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
+        """Returns the M pairs of iteration `iteration`."""
+        chosen = torch.from_numpy(self._indices.sample(iteration))
         on_device = to_device(chosen, self._clip.device)
         pixels_MCHW = to_device(torch.stack(self._store.fetch(chosen.tolist())), self._clip.device)
         prompt_ids_M = self._prompt_ids_N[on_device]
@@ -100,12 +105,12 @@ class PairReplay:
 
 
 def _rows_of(features: Features, keys: list[str]) -> list[int]:
-    """Row of each key in `features`; both must hold exactly the same pairs."""
+    """The row of each key in `features`. Both must hold exactly the same pairs."""
     row_of = {key: row for row, key in enumerate(features.keys)}
     missing = [key for key in keys if key not in row_of]
     if missing or len(row_of) != len(keys):
         raise ContractError(
-            f"features.parquet holds {len(row_of)} pairs, the shards {len(keys)}; without features: {missing[:3]}. "
-            "Run stage teach again for this step."
+            f"features.parquet has {len(row_of)} pairs, but the replay has {len(keys)}. Pairs without features: "
+            f"{', '.join(missing[:3]) or 'none'}. Run the stage teach again for this step."
         )
     return [row_of[key] for key in keys]

@@ -1,4 +1,4 @@
-"""Pairs of a user's folder: images, and beside each a text file of the same name with its caption."""
+"""Pairs from a user's folder: images, each with a text file of the same name that holds its caption."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from gift_core.artifacts.shards import Pair
 from gift_core.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-REMEDY = "Put there images with a caption each: picture.jpg and picture.txt (img2dataset's `files` output is so)."
+REMEDY = "Each image needs a caption: picture.jpg and picture.txt, like the `files` output of img2dataset."
 
 
-def iterate_folder(folder: Path, place: str) -> Iterator[Pair]:
-    """Yields a pair for each image in `folder` or below it, in the order of their paths; the key is the path.
+def iterate_folder(folder: Path, key: str) -> Iterator[Pair]:
+    """Yields a pair for each image in `folder` and its subfolders, sorted by path, which is also the pair's key.
 
-    UserError, with `place` (the key in params.yaml), for a folder without images, an image without a caption, an empty
-    caption, a file that is no image.
+    `key` is the key in params.yaml, for errors. UserError for a folder without images, an image without a caption, an
+    empty caption, and a file that is not an image.
     """
     images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not images:
-        raise UserError(f"{place}: {folder} holds no images ({', '.join(SUFFIXES)}). {REMEDY}")
+        raise UserError(f"{key}: {folder} has no images ({', '.join(SUFFIXES)}). {REMEDY}")
     numbers: dict[str, int] = {}
     for path in images:
-        caption = _caption_of(path, place)
-        _require_image(path, place)
+        caption = _caption_of(path, key)
+        _require_image(path, key)
         number = numbers.setdefault(caption, len(numbers))
         yield Pair(path.relative_to(folder).as_posix(), number, caption, path.read_bytes())
 
 
-def _caption_of(path: Path, place: str) -> str:
+def _caption_of(path: Path, key: str) -> str:
     file = path.with_suffix(".txt")
     try:
         caption = " ".join(file.read_text(encoding="utf-8").split())
     except FileNotFoundError:
-        raise UserError(f"{place}: {path} has no caption: there is no {file.name} beside it. {REMEDY}") from None
+        raise UserError(f"{key}: {path} has no caption: {file.name} does not exist. {REMEDY}") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{place}: {file} is no UTF-8 text ({error.reason}). Save it as UTF-8.") from None
+        raise UserError(f"{key}: {file} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from None
     if not caption:
-        raise UserError(f"{place}: {file} is empty. Write the caption, or remove the image.")
+        raise UserError(f"{key}: {file} is empty. Write the caption or remove the image.")
     return caption
 
 
-def _require_image(path: Path, place: str) -> None:
+def _require_image(path: Path, key: str) -> None:
     try:
         with Image.open(path) as image:
-            image.convert("RGB")  # verify() does not notice a JPEG that was cut short
+            image.convert("RGB")  # verify() does not detect a truncated JPEG
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise UserError(f"{place}: {path} cannot be read as an image ({error}). Replace or remove it.") from None
+        raise UserError(f"{key}: {path} cannot be read as an image ({error}). Replace or remove it.") from None

@@ -42,7 +42,7 @@ from gift_core.replay.teachers import Teacher, encode_pairs
 from gift_core.replay.unpaired import UnpairedReplay, random_token_rows
 
 if TYPE_CHECKING:
-    from gift_core.config import MethodConfig, ReplayConfig
+    from gift_core.config.methods import MethodConfig, ReplayConfig
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,9 @@ class UnpairedReplay:
         self._teacher_text_PD = torch.tensor(text_features.text_PD, device=clip.device)
         self._indices = ShuffledIndices(len(images), batch_size, (*names, "replay"))
 
-    def draw(self, step: int) -> tuple[ReplayBatch, ...]:
-        """Returns the images of iteration `step`, and all texts."""
-        chosen = torch.from_numpy(self._indices.draw(step))
+    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
+        """Returns the images of iteration `iteration`, and all texts."""
+        chosen = torch.from_numpy(self._indices.sample(iteration))
         pixels_MCHW = to_device(torch.stack(self._store.fetch(chosen.tolist())), self._clip.device)
         batch = ReplayBatch(
             images_MCHW=normalize(self._clip, pixels_MCHW),

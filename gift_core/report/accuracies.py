@@ -1,4 +1,4 @@
-"""Accuracy files of whole methods: read, checked against each other, and measured by the run's protocol."""
+"""Accuracy files of whole methods: read, checked against each other, and scored by the protocol of the run."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ import numpy as np
 import pandas as pd
 
 from gift_core.artifacts.accuracy import read_accuracy
-from gift_core.config import Config
+from gift_core.config.experiment import Config
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
-from gift_core.metrics import PROTOCOLS, ZERO_SHOT, metrics_by_method, protocol_of, with_zero_shot
+from gift_core.metrics import PROTOCOLS, ZERO_SHOT, protocol_of, with_zero_shot
 
-Metrics = Mapping[str, Mapping[str, float | None]]
-# The columns of a result table, by protocol; "own" is the accuracy on each task right after its own training.
+Scores = Mapping[str, Mapping[str, float | None]]
+# The columns of a result table by protocol. "own" is the mean accuracy on each task right after its own training.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "task_incremental": (*PROTOCOLS["task_incremental"].metrics, "own"),
     "class_incremental": PROTOCOLS["class_incremental"].metrics,
 }
+SEPARATE_MODEL_COLUMNS = ("own",)  # with a separate model for each task, no single model has the other scores
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The zero-shot model and each method, measured.
+class RunScores:
+    """The scores of the zero-shot model and of each method, in percent by column.
 
-    `figures`: the metrics and, task-incremental, "own", in percent. `matrices`, task-incremental: A in percent with the
-    pre-trained row on top. `seen`, class-incremental: percent on all classes so far, a row a step, a column a method.
+    `matrices` (task-incremental): the accuracy matrix in percent with the row of the pre-trained model on top. `seen`
+    (class-incremental): percent on all classes so far, a row for each step, a column for each method.
     """
 
-    figures: Metrics
+    scores: Scores
     matrices: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     seen: pd.DataFrame | None = None
 
@@ -38,9 +39,9 @@ class Measured:
 def read_accuracies(
     layout: Layout, methods: tuple[str, ...], tasks: tuple[str, ...]
 ) -> tuple[pd.DataFrame, dict[str, dict[str, str]]]:
-    """All rows, and for each method the metadata of its last file, which vouch for the whole chain.
+    """All rows, and for each method the metadata of its last file, which covers all its steps.
 
-    ContractError where a file is missing, or two methods were measured with different models or images.
+    ContractError if a file is missing, or if two methods were evaluated with different models or images.
     """
     rows, hashes = [], {}
     for method in methods:
@@ -51,44 +52,48 @@ def read_accuracies(
     return pd.concat(rows, ignore_index=True), hashes
 
 
-def measure(layout: Layout, config: Config, accuracy: pd.DataFrame, methods: Sequence[str]) -> Measured:
-    """The zero-shot model and `methods` by evaluation.protocol; ContractError for holes or another sequence."""
-    names, tasks = (ZERO_SHOT, *methods), tuple(step.task for step in config.sequence)
-    protocol = config.evaluation.protocol
+def score_run(layout: Layout, config: Config, accuracy: pd.DataFrame, methods: Sequence[str]) -> RunScores:
+    """The scores of the zero-shot model and `methods` under evaluation.protocol.
+
+    ContractError if rows are missing or belong to another protocol or sequence.
+    """
+    names, key = (ZERO_SHOT, *methods), config.evaluation.protocol
+    protocol = PROTOCOLS[key]
     try:
-        complete = with_zero_shot(accuracy)
-        _require_protocol(complete, names, protocol)
-        courses = {name: PROTOCOLS[protocol].accuracies(complete, name) * 100.0 for name in names}
-        metrics = metrics_by_method(accuracy)
+        rows = with_zero_shot(accuracy)
+        _require_protocol(rows, names, key)
+        fractions = {name: protocol.accuracies(rows, name) for name in names}
     except UserError as error:
         raise _broken(layout, str(error)) from error
-    for name, course in courses.items():
-        if tuple(course.index) != tasks:
-            raise _broken(
-                layout, f"{name} was trained on {', '.join(course.index)}, the sequence is {', '.join(tasks)}."
-            )
-    return _MEASURED[protocol](courses, {name: metrics[name] for name in names})
+    _require_sequence(layout, config, fractions)
+    scores = {name: _in_percent(protocol.scores(accuracies)) for name, accuracies in fractions.items()}
+    return _RUN_SCORES[key]({name: accuracies * 100.0 for name, accuracies in fractions.items()}, scores)
 
 
-def own_task(matrix: pd.DataFrame) -> float:
+def own_task_accuracy(matrix: pd.DataFrame) -> float:
     """Mean over the tasks of the accuracy right after their own step; `matrix` has the pre-trained row on top."""
     return float(np.diagonal(matrix.to_numpy(dtype=float)[1:]).mean())
 
 
-def _with_matrices(courses: Mapping[str, pd.DataFrame], metrics: Metrics) -> Measured:
-    top = courses[ZERO_SHOT].iloc[:1]
-    matrices = {name: pd.concat([top, matrix]) for name, matrix in courses.items()}
-    return Measured({name: {**metrics[name], "own": own_task(matrices[name])} for name in matrices}, matrices=matrices)
+def _task_incremental(percent: Mapping[str, pd.DataFrame], scores: Scores) -> RunScores:
+    top = percent[ZERO_SHOT].iloc[:1]
+    matrices = {name: pd.concat([top, matrix]) for name, matrix in percent.items()}
+    with_own = {name: {**scores[name], "own": own_task_accuracy(matrix)} for name, matrix in matrices.items()}
+    return RunScores(with_own, matrices=matrices)
 
 
-def _with_seen(courses: Mapping[str, pd.Series], metrics: Metrics) -> Measured:
-    return Measured(metrics, seen=pd.DataFrame(courses))
+def _class_incremental(percent: Mapping[str, pd.Series], scores: Scores) -> RunScores:
+    return RunScores(scores, seen=pd.DataFrame(percent))
 
 
-_MEASURED: Mapping[str, Callable[..., Measured]] = {
-    "task_incremental": _with_matrices,
-    "class_incremental": _with_seen,
+_RUN_SCORES: Mapping[str, Callable[..., RunScores]] = {
+    "task_incremental": _task_incremental,
+    "class_incremental": _class_incremental,
 }
+
+
+def _in_percent(scores: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {name: None if value is None else 100 * float(value) for name, value in scores.items()}
 
 
 def _require_protocol(rows: pd.DataFrame, methods: Sequence[str], protocol: str) -> None:
@@ -98,15 +103,23 @@ def _require_protocol(rows: pd.DataFrame, methods: Sequence[str], protocol: str)
             raise UserError(f"accuracies of {method} are {found}, evaluation.protocol is {protocol}.")
 
 
+def _require_sequence(layout: Layout, config: Config, accuracies: Mapping[str, pd.DataFrame | pd.Series]) -> None:
+    tasks = tuple(step.task for step in config.sequence)
+    for name, of_method in accuracies.items():
+        if tuple(of_method.index) != tasks:
+            trained = ", ".join(of_method.index)
+            raise _broken(layout, f"{name} was trained on {trained}, but the sequence is {', '.join(tasks)}.")
+
+
 def _require_comparable(layout: Layout, hashes: Mapping[str, Mapping[str, str]]) -> None:
-    """Raise ContractError where two methods started from different models or were tested on different images."""
-    seen: dict[str, tuple[str, str]] = {}
-    for method, notes in hashes.items():
-        for name, digest in notes.items():
+    """Raises ContractError if two methods started from different models or were tested on different images."""
+    first_seen: dict[str, tuple[str, str]] = {}
+    for method, metadata in hashes.items():
+        for name, digest in metadata.items():
             if name.startswith("task:") or name == "model:pretrained":
-                first, expected = seen.setdefault(name, (method, digest))
+                first, expected = first_seen.setdefault(name, (method, digest))
                 if digest != expected:
-                    raise _broken(layout, f"{first} and {method} were measured with different versions of {name}.")
+                    raise _broken(layout, f"{first} and {method} were evaluated with different versions of {name}.")
 
 
 def _broken(layout: Layout, problem: str) -> ContractError:

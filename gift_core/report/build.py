@@ -1,33 +1,96 @@
-"""The report stage's one library function: artifacts in, reports/ out."""
+"""Builds reports/: metrics.json, zero_shot.json, the CSV files behind `dvc plots`, and index.html."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from gift_core.artifacts.atomic import write_atomically
 from gift_core.artifacts.report_json import write_metrics, write_zero_shot
-from gift_core.config import Config
+from gift_core.config.experiment import Config
 from gift_core.layout import Layout
-from gift_core.report.beside_published import as_json
-from gift_core.report.dvc_plots import write_plots
-from gift_core.report.gather import gather
 from gift_core.report.page import render_page
+from gift_core.report.published_results import zero_shot_json
+from gift_core.report.run_record import RunRecord, read_run
+
+ACCURACY_COLUMNS = ["method", "after", "after_step", "task", "task_step", "phase", "accuracy"]
+LOSS_BINS_PER_TASK = 20
 
 
 def build_report(layout: Layout, config: Config, folder: Path) -> str:
-    """Write metrics.json, zero_shot.json, plots/accuracy.csv, plots/losses.csv and index.html into `folder`.
+    """Writes metrics.json, zero_shot.json, plots/accuracy.csv, plots/losses.csv and index.html to `folder`.
 
-    Returns the sentence of zero_shot.json, empty where the run is of no published benchmark. Reads the accuracy files
-    and losses of every method in run.methods, each task's task.json, the synthetic pairs where a method replays them,
-    the pre-trained model's header, and the times noted in .gift/timings. The same inputs give the same bytes.
-    ContractError where an artifact is missing, incomplete or of another sequence.
+    Returns the sentence of zero_shot.json, empty if the run is no published benchmark. Reads, for the methods of
+    run.methods, the accuracy files and losses, each task.json, the synthetic pairs if a method replays them, the Fisher
+    files if a method needs them, the header of the pre-trained weights, and the times in .gift/timings. The same inputs
+    give the same bytes. ContractError if an artifact is missing, incomplete or of another sequence.
     """
-    record = gather(layout, config)
+    record = read_run(layout, config)
     folder.mkdir(parents=True, exist_ok=True)
     write_metrics(folder / "metrics.json", record.metrics)
-    check = as_json(record.published)
+    check = zero_shot_json(record.published)
     write_zero_shot(folder / "zero_shot.json", check)
-    write_plots(folder / "plots", record)
+    write_plot_files(folder / "plots", record)
     with write_atomically(folder / "index.html") as temporary:
         temporary.write_bytes(render_page(record).encode())
     return str(check["sentence"])
+
+
+def write_plot_files(folder: Path, record: RunRecord) -> None:
+    """Writes accuracy.csv and losses.csv: one row per point. dvc.yaml declares the plots."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_csv(folder / "accuracy.csv", accuracy_rows(record))
+    _write_csv(folder / "losses.csv", loss_rows(record))
+
+
+def accuracy_rows(record: RunRecord) -> pd.DataFrame:
+    """method, after (task or "zero-shot"), after_step (from 0), task, task_step, phase, accuracy in percent.
+
+    In a class-incremental run the only task is "classes seen" and the zero-shot model is a method of its own.
+    """
+    return _task_rows(record) if record.seen is None else _seen_rows(record.seen)
+
+
+def loss_rows(record: RunRecord) -> pd.DataFrame:
+    """method, loss, sequence_step, value: means of 20 bins per task.
+
+    sequence_step is the position of the task plus the fraction of its iterations.
+    """
+    losses, bins = record.losses, LOSS_BINS_PER_TASK
+    iterations = losses.groupby(["method", "position"])["iteration"].transform("max") + 1
+    fraction = ((losses["iteration"] * bins) // iterations + 0.5) / bins
+    binned = losses.assign(sequence_step=(losses["position"] + fraction).round(4))
+    means = binned.groupby(["method", "loss", "sequence_step"], sort=False)["value"].mean().round(6)
+    tidy: pd.DataFrame = means.reset_index()
+    return tidy
+
+
+def _seen_rows(seen: pd.DataFrame) -> pd.DataFrame:
+    rows = [
+        (method, task, step + 1, "classes seen", 0, "current", round(float(percent), 3))
+        for method in seen.columns
+        for step, (task, percent) in enumerate(seen[method].items())
+    ]
+    tidy: pd.DataFrame = pd.DataFrame(rows, columns=ACCURACY_COLUMNS)
+    return tidy
+
+
+def _task_rows(record: RunRecord) -> pd.DataFrame:
+    order = {task: position for position, task in enumerate(record.tasks)}
+    rows = record.accuracy.assign(
+        after=["zero-shot" if step < 0 else record.tasks[step] for step in record.accuracy["step"]],
+        after_step=record.accuracy["step"] + 1,
+        task=record.accuracy["eval_task"],
+        task_step=[order[task] for task in record.accuracy["eval_task"]],
+        accuracy=(record.accuracy["top1"] * 100.0).round(3),
+    )
+    methods = {method: position for position, method in enumerate(record.accuracy["method"].unique())}
+    rows = rows.assign(order=rows["method"].map(methods)).sort_values(["order", "after_step", "task_step"])
+    tidy: pd.DataFrame = rows[ACCURACY_COLUMNS]
+    return tidy
+
+
+def _write_csv(path: Path, rows: pd.DataFrame) -> None:
+    with write_atomically(path) as temporary:
+        rows.to_csv(temporary, index=False, lineterminator="\n")

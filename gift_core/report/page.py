@@ -1,4 +1,4 @@
-"""The page: the record's figures put into the templates, one self-contained HTML text."""
+"""The report page: renders a RunRecord to one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from gift_core.published.mtil import MODEL
-from gift_core.report.curves import columns_for, mean_chart, task_charts
-from gift_core.report.emphasis import QUIET, is_crowded, quiet_last, styles_of
-from gift_core.report.fisher import fisher_tables
-from gift_core.report.losses import loss_charts
-from gift_core.report.matrices import ROOMY_TASKS, matrices_of, published_matrices
-from gift_core.report.record import RunRecord
-from gift_core.report.seen import seen_chart, step_table
-from gift_core.report.table import TITLES, published_rows, reference_rows, result_rows
-from gift_core.report.words import duration, headline, label, named, number, plural, rejections
-from gift_core.report.zero_shot_check import DATA_SET_TOLERANCE, rows_of
+from gift_core.report.accuracy_tables import (
+    FEW_TASKS,
+    accuracy_matrices,
+    published_matrices,
+    published_rows,
+    reference_rows,
+    result_rows,
+)
+from gift_core.report.curves import loss_charts, mean_chart, panel_columns, task_charts
+from gift_core.report.fisher_heatmap import fisher_heatmaps
+from gift_core.report.highlight import QUIET, headline, is_crowded, reading_order, styles_of
+from gift_core.report.labels import COLUMN_TITLES, duration, label, number, plural, rejections, task_list
+from gift_core.report.published_results import DATA_SET_TOLERANCE, data_set_rows
+from gift_core.report.run_record import RunRecord
+from gift_core.report.seen_classes import seen_chart, step_table
 
 
 def environment() -> Environment:
-    """The templates of all our pages, their texts escaped, a name that is not given an error."""
+    """The Jinja environment of all pages. Text is escaped; an undefined name is an error."""
     templates = Environment(
         loader=PackageLoader("gift_core.report"),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -30,12 +35,12 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters |= {"plural": plural, "duration": duration, "label": label, "number": number}
-    templates.filters |= {"named": named, "rejections": rejections}
+    templates.filters |= {"task_list": task_list, "rejections": rejections}
     return templates
 
 
 def render_page(record: RunRecord) -> str:
-    """The whole report as HTML: no reference to anything outside the text, the same text for the same record."""
+    """The report as HTML. It loads nothing from outside; the same record gives the same text."""
     styles = styles_of(record) if record.methods else {}
     return (
         environment()
@@ -43,35 +48,33 @@ def render_page(record: RunRecord) -> str:
         .render(
             record=record,
             headline=headline(record),
-            titles=[TITLES[column] for column in record.columns],
+            titles=[COLUMN_TITLES[column] for column in record.columns],
             rows=result_rows(record),
             reference_rows=reference_rows(record),
             published_rows=published_rows(record),
-            check_rows=rows_of(record.published.zero_shot) if record.published else [],
+            check_rows=data_set_rows(record.published.zero_shot) if record.published else [],
             tolerance=f"{DATA_SET_TOLERANCE:g}",
             styles=styles,
             crowded=is_crowded(record),
             main=[method for method, style in styles.items() if style != QUIET],
             model_of_published=MODEL,
-            **(_matrix_parts(record) if record.seen is None else _seen_parts(record, record.seen)),
-            roomy=len(record.tasks) <= ROOMY_TASKS,
-            fisher_tables=fisher_tables(record),
+            **(_task_incremental(record) if record.seen is None else _class_incremental(record, record.seen)),
+            few_tasks=len(record.tasks) <= FEW_TASKS,
+            fisher_heatmaps=fisher_heatmaps(record.fisher, record.tasks),
             loss_charts=loss_charts(record) if record.methods else [],
         )
     )
 
 
-def _matrix_parts(record: RunRecord) -> dict[str, Any]:
-    """The course of a task-incremental run: a chart a task, a matrix a method."""
+def _task_incremental(record: RunRecord) -> dict[str, Any]:
     return {
         "mean_chart": mean_chart(record) if record.methods else None,
         "task_charts": task_charts(record) if record.methods else [],
-        "columns": columns_for(len(record.tasks)),
-        "matrices": matrices_of(record, quiet_last(record, record.methods)),
+        "columns": panel_columns(len(record.tasks)),
+        "matrices": accuracy_matrices(record, reading_order(record, record.methods)),
         "published_matrices": published_matrices(record),
     }
 
 
-def _seen_parts(record: RunRecord, seen: pd.DataFrame) -> dict[str, Any]:
-    """The course of a class-incremental run: one chart, one table of its steps."""
+def _class_incremental(record: RunRecord, seen: pd.DataFrame) -> dict[str, Any]:
     return {"seen_chart": seen_chart(record, seen), "steps": step_table(record, seen), "published_matrices": []}

@@ -1,4 +1,4 @@
-"""Gradient checkpointing: towers keep the inputs of their layers alone, and compute the rest again on the way back."""
+"""Gradient checkpointing: the towers keep only the inputs of their layers and compute the rest again when needed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
 def checkpointed(clip: Clip) -> Iterator[None]:
     """Within the block both towers of `clip` are checkpointed when they are in training mode.
 
-    UserError where a tower cannot be. open_clip's own switch is not used as it is: it passes over what cannot be
-    checkpointed in silence, and it cannot be turned off again for every tower.
+    UserError where a tower does not support it. open_clip's own set_grad_checkpointing is not used, because it silently
+    ignores towers that do not support it, and cannot be turned off again for every tower.
     """
     with ExitStack() as stack:
         for side, tower in towers(clip.model).items():
@@ -33,7 +33,7 @@ def checkpointed(clip: Clip) -> Iterator[None]:
 
 
 def towers(model: Any) -> dict[str, Any]:
-    """The image tower and the text tower; open_clip.CLIP keeps the parts of the latter on itself."""
+    """Returns the image tower and the text tower. In open_clip.CLIP the text tower is the model itself."""
     return {"image": model.visual, "text": getattr(model, "text", model)}
 
 
@@ -43,7 +43,7 @@ def _checkpointed_tower(side: str, tower: Any) -> AbstractContextManager[None]:
             return switch(side, tower)
     if hasattr(getattr(tower, "transformer", None), "grad_checkpointing"):  # open_clip.CLIP itself
         return _transformer(side, tower)
-    raise _refused(side, tower, "it has no layers that open_clip can checkpoint")
+    raise _unsupported(side, tower, "it has no layers that open_clip can checkpoint")
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def _transformer(side: str, tower: Any) -> Iterator[None]:
 
 @contextmanager
 def _resnet(side: str, tower: Any) -> Iterator[None]:
-    """open_clip's switch does nothing for its ResNets: each of their four stages is checkpointed as a whole."""
+    """Checkpoints each of the four stages as a whole. open_clip's own setting has no effect on its ResNets."""
     stages = [getattr(tower, name) for name in RESNET_STAGES]
     for stage in stages:
         stage.forward = partial(checkpoint, stage.forward, use_reentrant=False)
@@ -65,16 +65,16 @@ def _resnet(side: str, tower: Any) -> Iterator[None]:
         yield
     finally:
         for stage in stages:
-            del stage.forward  # the class's own appears again
+            del stage.forward  # the method of the class is visible again
 
 
 @contextmanager
 def _timm(side: str, tower: Any) -> Iterator[None]:
     try:
         tower.trunk.set_grad_checkpointing(True)
-    except Exception as error:  # timm's models refuse with whatever they like: an assertion, a missing attribute
+    except Exception as error:  # timm's models raise any kind of error
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise _refused(side, tower.trunk, f"timm says: {reason}") from error
+        raise _unsupported(side, tower.trunk, f"timm says: {reason}") from error
     try:
         yield
     finally:
@@ -85,8 +85,8 @@ def _timm(side: str, tower: Any) -> Iterator[None]:
 def _transformers(side: str, tower: Any) -> Iterator[None]:
     model = tower.transformer
     if not model.supports_gradient_checkpointing:
-        raise _refused(side, model, "transformers has no checkpointing for it")
-    # its older names are deprecated in transformers 5, the newer ones unknown before
+        raise _unsupported(side, model, "transformers does not support it for this model")
+    # transformers 5 deprecates the older names, and earlier versions do not have the newer ones
     family = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
     options = {f"{family}_checkpointing_kwargs": {"use_reentrant": False}}
     getattr(model, f"{family}_checkpointing_enable")(**options)
@@ -106,8 +106,8 @@ SWITCHES: dict[type, Switch] = {
 }
 
 
-def _refused(side: str, tower: Any, reason: str) -> UserError:
+def _unsupported(side: str, tower: Any, reason: str) -> UserError:
     return UserError(
-        f"training.gradient_checkpointing: the model's {side} tower ({type(tower).__name__}) cannot be checkpointed: "
-        f"{reason}. Set it to false, and training.micro_batch_size to a smaller number to save memory."
+        f"training.gradient_checkpointing: the model's {side} tower ({type(tower).__name__}) does not support it: "
+        f"{reason}. Set it to false. To save memory, lower training.micro_batch_size."
     )

@@ -17,7 +17,7 @@ from gift_core.clip.batches import TaskBatch, TaskBatches
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.images import prefetched
 from gift_core.clip.model import FROZEN, Clip
-from gift_core.config import TrainingConfig
+from gift_core.config.experiment import TrainingConfig
 from gift_core.consolidation import Consolidation
 from gift_core.errors import UserError
 from gift_core.losses import PairFeatures, task_loss
@@ -112,13 +112,17 @@ def run_iterations(
         scaler=update.scaler,
     )
     rows: list[LossRow] = []
-    batches = prefetched(lambda index: (task_batches.draw(index), replay.draw(index)), len(rates), device=clip.device)
+
+    def sample(index: int) -> tuple[TaskBatch, tuple[ReplayBatch, ...]]:
+        return task_batches.sample(index), replay.sample(index)
+
+    batches = prefetched(sample, len(rates), device=clip.device)
     with closing(batches):
         for index, (batch, replayed) in enumerate(progress(batches, len(rates), "iterations")):
             optimizer.zero_grad()
             losses = gradients.backward(batch, replayed)
             row = {"iteration": index, "learning_rate": rates[index], **_as_numbers(losses)}
-            rows.append(update(row, earlier=rows))
+            rows.append(update(_with_total(row), earlier=rows))
             for average in averages:
                 average.observe(index + 1, parameters)
             on_iteration(rows[-1])
@@ -201,8 +205,8 @@ class WeightUpdate:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         skipped = self.scaler.get_scale() < scale
-        if skipped:  # the penalty of a skipped iteration comes from gradients that are not finite
-            row = {**row, "consolidation": 0.0, "total": row["total"] - row["consolidation"]}
+        if skipped:  # gradients that are not finite may make the penalty infinite or NaN
+            row = _with_total({**row, "consolidation": 0.0})
         _require_finite(row, earlier)
         self._count_skipped(skipped)
         return {**row, "skipped": float(skipped)}
@@ -247,9 +251,15 @@ def _checkpointing(clip: Clip, training: TrainingConfig) -> AbstractContextManag
 
 
 def _as_numbers(losses: Mapping[str, torch.Tensor]) -> LossRow:
-    """The losses and their total, copied from the device at once."""
+    """The losses, copied from the device at once."""
     values: list[float] = torch.stack([loss.detach().float() for loss in losses.values()]).tolist()
-    return {**dict(zip(losses, values, strict=True)), "total": math.fsum(values)}
+    return dict(zip(losses, values, strict=True))
+
+
+def _with_total(row: LossRow) -> LossRow:
+    """The row with the sum of its losses in the column total."""
+    losses = [value for name, value in row.items() if name not in ("iteration", "learning_rate", "total")]
+    return {**row, "total": math.fsum(losses)}
 
 
 def _require_finite(row: LossRow, rows: Sequence[LossRow]) -> None:

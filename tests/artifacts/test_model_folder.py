@@ -87,8 +87,8 @@ def test_the_pretrained_model_is_made_again_by_its_own_stage(tmp_path: Path) -> 
 
 
 ROWS = [
-    {"step": 0, "learning_rate": 0.001, "task": 2.5, "distill": 1.0, "anchor": 0.0, "total": 3.5},
-    {"step": 1, "learning_rate": 0.0005, "task": 2.0, "distill": 0.5, "anchor": 0.25, "total": 2.75},
+    {"iteration": 0, "learning_rate": 0.001, "task": 2.5, "distill": 1.0, "consolidation": 0.0, "total": 3.5},
+    {"iteration": 1, "learning_rate": 0.0005, "task": 2.0, "distill": 0.5, "consolidation": 0.25, "total": 2.75},
 ]
 
 
@@ -99,7 +99,9 @@ def test_losses_come_back(tmp_path: Path) -> None:
 
 def test_a_line_is_an_iteration(tmp_path: Path) -> None:
     write_losses(tmp_path / "losses.jsonl", ROWS[:1])
-    expected = '{"step": 0, "learning_rate": 0.001, "task": 2.5, "distill": 1.0, "anchor": 0.0, "total": 3.5}\n'
+    expected = (
+        '{"iteration": 0, "learning_rate": 0.001, "task": 2.5, "distill": 1.0, "consolidation": 0.0, "total": 3.5}\n'
+    )
     assert (tmp_path / "losses.jsonl").read_text() == expected
 
 
@@ -112,11 +114,14 @@ def test_writing_losses_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"step": 2}, "line 2 should be step 1, it is step 2"),
+        ({"iteration": 2}, "line 2 should be iteration 1, it is iteration 2"),
         ({"distill": math.nan}, "line 2 should hold finite numbers, distill is nan"),
         ({"total": math.inf}, "line 2 should hold finite numbers, total is inf"),
         ({"total": "much"}, "line 2 should hold finite numbers, total is 'much'"),
-        ({"align": 1.0}, "line 2 should have the fields of line 1: step, learning_rate, task, distill, anchor, total"),
+        (
+            {"align": 1.0},
+            "line 2 should have the fields of line 1: iteration, learning_rate, task, distill, consolidation, total",
+        ),
     ],
 )
 def test_an_unsound_row_is_refused_on_write(change: dict[str, float], expected: str, tmp_path: Path) -> None:
@@ -126,8 +131,10 @@ def test_an_unsound_row_is_refused_on_write(change: dict[str, float], expected: 
 
 
 def test_a_row_without_its_total_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match="line 1 should have step, learning_rate, task, total; total is missing"):
-        write_losses(tmp_path / "losses.jsonl", [{"step": 0, "learning_rate": 0.1, "task": 1.0}])
+    with pytest.raises(
+        ContractError, match="line 1 should have iteration, learning_rate, task, total; total is missing"
+    ):
+        write_losses(tmp_path / "losses.jsonl", [{"iteration": 0, "learning_rate": 0.1, "task": 1.0}])
 
 
 def test_no_losses_are_refused(tmp_path: Path) -> None:

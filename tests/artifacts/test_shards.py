@@ -77,14 +77,14 @@ def test_the_manifest_sums_the_shards(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == manifest
 
 
-def test_the_manifest_sums_what_gates_turned_away_by_its_reason(tmp_path: Path) -> None:
+def test_the_manifest_sums_what_filters_rejected_by_its_reason(tmp_path: Path) -> None:
     write_shard(tmp_path, 0, PAIRS[0], {"redrawn": 0, "rejected": {"duplicate": 2, "clip_score": 1}})
     write_shard(tmp_path, 1, PAIRS[1], {"redrawn": 0, "rejected": {"duplicate": 3, "clip_score": 0}})
     write_manifest(tmp_path, GENERATOR)
     assert read_manifest(tmp_path)["rejected"] == {"clip_score": 1, "duplicate": 5}
 
 
-def test_without_gates_nothing_is_said_of_them(tmp_path: Path) -> None:
+def test_without_filters_the_manifest_names_none(tmp_path: Path) -> None:
     assert "rejected" not in make(tmp_path)
 
 

@@ -67,8 +67,8 @@ def test_an_iteration_with_gifts_losses_changes_both_towers(name: str, monkeypat
     teacher_BD, teacher_ND = (features.detach().roll(1, 0) for features in encoded(clip))
     image_BD, text_ND = encoded(clip)
     torch.testing.assert_close(image_BD.norm(dim=1), torch.ones(len(TEXTS)))
-    encodings = pair_features(image_BD, text_ND, teacher_BD, teacher_ND, torch.arange(len(TEXTS)), clip.scale)
-    loss = distill(2.0)(encodings) + align(0.2)(encodings)
+    features = pair_features(image_BD, text_ND, teacher_BD, teacher_ND, torch.arange(len(TEXTS)), clip.scale)
+    loss = distill(features, temperature=2.0) + align(features, label_smoothing=0.2)
     loss.backward()
     with_gradient = {name for name, value in clip.trainable().items() if value.grad is not None and value.grad.any()}
     assert any(name.startswith("visual.") for name in with_gradient)

@@ -37,7 +37,7 @@ def training_images(
 
 def test_every_epoch_shows_every_image_once() -> None:
     indices = ShuffledIndices(10, 4, ("test",))
-    stream = np.concatenate([indices.draw(step) for step in range(5)])
+    stream = np.concatenate([indices.sample(step) for step in range(5)])
     assert sorted(stream[:10]) == list(range(10))
     assert sorted(stream[10:]) == list(range(10))
     assert stream[:10].tolist() != stream[10:].tolist()
@@ -45,22 +45,23 @@ def test_every_epoch_shows_every_image_once() -> None:
 
 def test_batches_do_not_depend_on_the_order_of_the_requests() -> None:
     indices = ShuffledIndices(10, 4, ("test",))
-    assert indices.draw(7).tolist() == [ShuffledIndices(10, 4, ("test",)).draw(step) for step in range(8)][7].tolist()
+    in_turn = [ShuffledIndices(10, 4, ("test",)).sample(step) for step in range(8)]
+    assert indices.sample(7).tolist() == in_turn[7].tolist()
 
 
 def test_a_task_smaller_than_a_batch_is_sampled_with_replacement() -> None:
-    sampled = ShuffledIndices(3, 8, ("test",)).draw(0)
+    sampled = ShuffledIndices(3, 8, ("test",)).sample(0)
     assert len(sampled) == 8 and set(sampled) <= {0, 1, 2}
 
 
 def test_a_batch_is_the_same_each_time_and_another_with_another_seed() -> None:
-    first, again, other = (training_images(seed=seed).draw(2) for seed in (1, 1, 2))
+    first, again, other = (training_images(seed=seed).sample(2) for seed in (1, 1, 2))
     assert torch.equal(first.images_BCHW, again.images_BCHW) and torch.equal(first.labels_B, again.labels_B)
     assert not torch.equal(first.images_BCHW, other.images_BCHW)
 
 
 def test_labels_belong_to_their_images() -> None:
-    batch = training_images(scale=(1.0, 1.0)).draw(0)
+    batch = training_images(scale=(1.0, 1.0)).sample(0)
     clip = tiny_clip()
     for image_CHW, label in zip(batch.images_BCHW, batch.labels_B, strict=True):
         whole = normalize(clip, pixels_of(picture(int(label)))[None])[0]
@@ -78,7 +79,7 @@ def test_large_images_are_cached_at_eight_sevenths_of_the_models_size() -> None:
         cache_budget=CacheBudget(),
     )
     assert images._cache.fetch([0])[0].shape == (3, 18, 36)
-    assert images.draw(0).images_BCHW.shape == (1, 3, 16, 16)
+    assert images.sample(0).images_BCHW.shape == (1, 3, 16, 16)
 
 
 def test_a_task_without_training_images_is_refused() -> None:
@@ -90,7 +91,7 @@ def test_a_task_without_training_images_is_refused() -> None:
 def test_batches_do_not_depend_on_how_many_images_are_cached(room: int) -> None:
     cached, decoded_anew = training_images(), training_images(cache_budget=CacheBudget(room * 3 * 16 * 16))
     for step in (0, 5, 1, 3):  # several epochs, in any order
-        expected, found = cached.draw(step), decoded_anew.draw(step)
+        expected, found = cached.sample(step), decoded_anew.sample(step)
         assert torch.equal(found.images_BCHW, expected.images_BCHW) and torch.equal(found.labels_B, expected.labels_B)
     assert (cached._cache.cached_count, decoded_anew._cache.cached_count) == (10, room)
 
@@ -120,14 +121,14 @@ def joint(*, seed: int = 1) -> JointImages:
 
 def task_of(batch: TaskBatch, rounds: int) -> str:
     """The task that the images are from: the one with the same batch, by itself, in this round."""
-    owners = [name for name in PROMPTS if torch.equal(task(name).draw(rounds).images_BCHW, batch.images_BCHW)]
+    owners = [name for name in PROMPTS if torch.equal(task(name).sample(rounds).images_BCHW, batch.images_BCHW)]
     assert len(owners) == 1
     return owners[0]
 
 
 def test_every_round_has_the_next_batch_of_every_task() -> None:
     batches = joint()
-    orders = [[task_of(batches.draw(3 * rounds + turn), rounds) for turn in range(3)] for rounds in range(6)]
+    orders = [[task_of(batches.sample(3 * rounds + turn), rounds) for turn in range(3)] for rounds in range(6)]
     assert all(sorted(order) == sorted(PROMPTS) for order in orders)
     assert len({tuple(order) for order in orders}) > 1  # not always in the same order
 
@@ -139,25 +140,25 @@ def test_class_prompts_are_those_of_all_tasks_in_their_order() -> None:
 def test_labels_of_a_joint_batch_count_within_the_prompts_of_its_own_task() -> None:
     batches = joint()
     for step in range(6):
-        batch = batches.draw(step)
+        batch = batches.sample(step)
         name = task_of(batch, step // 3)
         assert list(batches.class_prompts[batch.classes]) == PROMPTS[name]
-        assert torch.equal(batch.labels_B, task(name).draw(step // 3).labels_B)
+        assert torch.equal(batch.labels_B, task(name).sample(step // 3).labels_B)
 
 
 def test_a_task_alone_is_classified_among_all_its_classes() -> None:
-    batch = task("birds").draw(0)
+    batch = task("birds").sample(0)
     assert PROMPTS["birds"][batch.classes] == PROMPTS["birds"]
 
 
 def test_a_joint_batch_is_the_same_whenever_it_is_requested() -> None:
     batches, again = joint(), joint()
-    late = batches.draw(7)
-    assert torch.equal(late.images_BCHW, [again.draw(step) for step in range(8)][7].images_BCHW)
+    late = batches.sample(7)
+    assert torch.equal(late.images_BCHW, [again.sample(step) for step in range(8)][7].images_BCHW)
 
 
 def test_another_seed_gives_another_order() -> None:
-    orders = [[task_of(joint(seed=seed).draw(step), step // 3) for step in range(12)] for seed in (1, 2)]
+    orders = [[task_of(joint(seed=seed).sample(step), step // 3) for step in range(12)] for seed in (1, 2)]
     assert orders[0] != orders[1]
 
 

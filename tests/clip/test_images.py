@@ -191,10 +191,10 @@ def prefetching_threads() -> list[str]:
 
 def test_prefetched_batches_are_those_of_sampling_in_turn() -> None:
     images_again = training_images()
-    batches = list(prefetch_in_thread(training_images().draw, 6))
+    batches = list(prefetch_in_thread(training_images().sample, 6))
     assert len(batches) == 6
     for step, batch in enumerate(batches):
-        expected = images_again.draw(step)
+        expected = images_again.sample(step)
         assert torch.equal(batch.images_BCHW, expected.images_BCHW)
         assert torch.equal(batch.labels_B, expected.labels_B)
     assert not prefetching_threads()

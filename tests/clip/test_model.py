@@ -55,7 +55,7 @@ def test_a_loaded_model_saves_the_same_bytes(folder: Path, tmp_path: Path) -> No
 
 
 def test_provenance_and_losses_are_saved_beside_the_model(tmp_path: Path) -> None:
-    losses = [{"step": 0, "learning_rate": 0.1, "task": 1.5, "anchor": 0.0, "total": 1.5}]
+    losses = [{"iteration": 0, "learning_rate": 0.1, "task": 1.5, "anchor": 0.0, "total": 1.5}]
     save_clip(tiny_clip(), tmp_path / "model", {"method": "gift"}, losses)
     assert read_provenance(tmp_path / "model") == {"method": "gift"}
     assert read_losses(tmp_path / "model" / "losses.jsonl") == losses

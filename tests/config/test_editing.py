@@ -1,4 +1,4 @@
-"""params.yaml edited as a person would: what is added, and that nothing else moves."""
+"""A task is added to params.yaml, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from gift_core.config.editing import append_task
+from gift_core.config.overlays import complete_text
 from gift_core.errors import UserError
 from tests.imports import ROOT
 
@@ -51,7 +52,7 @@ def add(text: str, name: str = "birds", *, factor: float = 1.0, **row: Any) -> s
 
 @pytest.mark.parametrize("preset", sorted(path.name for path in (ROOT / "presets").glob("*.yaml")))
 def test_every_preset_can_be_added_to_without_moving_another_line(preset: str) -> None:
-    add((ROOT / "presets" / preset).read_text(encoding="utf-8"), "my_birds")
+    add(complete_text(ROOT / "presets" / preset), "my_birds")
 
 
 def test_a_second_task_comes_after_the_first() -> None:
@@ -126,9 +127,7 @@ def test_names_of_classes_are_written_as_a_section() -> None:
 
 
 def test_a_name_that_is_taken_is_refused() -> None:
-    with pytest.raises(
-        UserError, match=r"^params.yaml: tasks.letters: there is a task of that name \(path: x\)\. Choose"
-    ):
+    with pytest.raises(UserError, match=r"^params.yaml: tasks.letters: already exists \(path: x\)\. Choose"):
         append_task(SMALL, "letters", ROW, learning_rate_factor=1.0)
 
 
@@ -137,9 +136,9 @@ def test_a_name_that_is_taken_is_refused() -> None:
     [
         ("tasks: {a: {path: x}}\nsequence:\n  - task: a\n", "params.yaml: tasks: is written in brackets"),
         ("tasks:\n  a:\n    path: x\nsequence: [{task: a}]\n", "params.yaml: sequence: is written in brackets"),
-        ("seed: 1\n", "params.yaml: there is no section tasks"),
-        ("tasks: [\n", "params.yaml: is no YAML"),
-        ("- 1\n", "params.yaml: there is no section tasks"),
+        ("seed: 1\n", "params.yaml: the section tasks is missing"),
+        ("tasks: [\n", "params.yaml: is not valid YAML"),
+        ("- 1\n", "params.yaml: the section tasks is missing"),
     ],
 )
 def test_a_file_that_cannot_be_added_to_is_refused(text: str, expected: str) -> None:

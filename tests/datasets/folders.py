@@ -9,7 +9,8 @@ from typing import Any
 from PIL import Image
 
 from gift_core.artifacts.task import TaskInfo, iterate_task
-from gift_core.config import FolderTaskConfig, IngestConfig
+from gift_core.config.experiment import IngestConfig
+from gift_core.config.tasks import FolderTaskConfig
 from gift_core.datasets.ingest import ingest
 
 INGEST = IngestConfig(images_per_shard=4, image_format="png", shorter_side=None)

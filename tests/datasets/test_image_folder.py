@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from gift_core.artifacts.task import iterate_task, read_task
-from gift_core.config import IngestConfig
+from gift_core.config.experiment import IngestConfig
 from gift_core.errors import UserError
 from tests.artifacts.damage import tree_hash
 from tests.datasets.folders import birds, colors, flat_birds, ingest_birds, picture

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from gift_core.artifacts.task import TaskInfo, iterate_task
-from gift_core.config import TableTaskConfig
+from gift_core.config.tasks import TableTaskConfig
 from gift_core.datasets.ingest import ingest
 from gift_core.errors import UserError
 from tests.datasets.folders import INGEST, colors, picture

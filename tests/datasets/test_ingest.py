@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gift_core.artifacts.task import iterate_task
-from gift_core.config import IngestConfig, MiniTaskConfig
+from gift_core.config.experiment import IngestConfig
+from gift_core.config.tasks import MiniTaskConfig
 from gift_core.datasets.ingest import ingest
 from gift_core.errors import UserError
 from gift_core.mini.world import mini_task
@@ -19,7 +20,7 @@ INGEST = IngestConfig(images_per_shard=50, image_format="png", shorter_side=None
 
 
 def config(train: int = 60, test: int = 30) -> MiniTaskConfig:
-    return MiniTaskConfig(source="mini", path="gift_core/mini", train_images=train, test_images=test)
+    return MiniTaskConfig(source="mini", path="gift_core/mini/symbols.csv", train_images=train, test_images=test)
 
 
 def test_a_mini_task_has_its_classes_and_templates(tmp_path: Path) -> None:
@@ -61,9 +62,9 @@ def test_ingestion_does_not_import_torch(tmp_path: Path, project: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from gift_core.config import load_config
+from gift_core.config.loading import load_config
 from gift_core.datasets.ingest import ingest
-config = load_config(Path("presets/mini_full.yaml"))
+config = load_config(Path("params.yaml"))
 ingest("textures", config.tasks["textures"], Path(sys.argv[1]), ingest_config=config.ingest, seed=1)
 assert "torch" not in sys.modules
 """

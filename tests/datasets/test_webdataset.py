@@ -14,7 +14,7 @@ import pytest
 import webdataset
 
 from gift_core.artifacts.task import TaskInfo, iterate_task
-from gift_core.config import WebDatasetTaskConfig
+from gift_core.config.tasks import WebDatasetTaskConfig
 from gift_core.datasets.ingest import ingest
 from gift_core.datasets.webdataset import tar_dataset
 from gift_core.errors import UserError
@@ -249,7 +249,7 @@ def test_indexing_tars_does_not_import_torch(tmp_path: Path, project: Path) -> N
     program = """
 import sys
 from pathlib import Path
-from gift_core.config import WebDatasetTaskConfig
+from gift_core.config.tasks import WebDatasetTaskConfig
 from gift_core.datasets.webdataset import tar_dataset
 row = dict(source="webdataset", path="birds", train="*.tar", label="cls", templates=("{}",), test_fraction=0.5)
 tar_dataset("birds", WebDatasetTaskConfig(on_bad_image="skip", **row), root=Path(sys.argv[1]), seed=1)

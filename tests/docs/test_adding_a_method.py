@@ -101,7 +101,7 @@ def cut(text: str) -> str:
     params = yaml.safe_load(text)
     params["methods"] = {name: params["methods"][name] for name in params["run"]["methods"]}
     params["tasks"][TASK] |= {"train_images": 40, "test_images": 35}
-    params["training"] |= {"steps": 4, "warmup_steps": 1, "batch_size": 8, "replay_batch_size": 8}
+    params["training"] |= {"iterations": 4, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
     params["prompts"] |= {"images_per_task": 12}
     params["generator"] |= {"steps": 2}
     return yaml.safe_dump(params, sort_keys=False)
@@ -150,7 +150,7 @@ def test_a_mistyped_name_of_the_new_term_is_met_with_the_right_one_in_the_words_
     params = (copy.folder / "params.yaml").read_text(encoding="utf-8")
     (copy.folder / "mistyped.yaml").write_text(params.replace(f"{TERM}:", f"{mistyped}:"), encoding="utf-8")
     printed = copy.run("-m", "stages", "finetune", METHOD, TASK, "--params", "mistyped.yaml", expect=1)
-    expected = f"methods.{METHOD}.terms.{mistyped}: unknown term. Did you mean '{TERM}'?"
+    expected = f"methods.{METHOD}.losses.{mistyped}: unknown loss. Did you mean '{TERM}'?"
     assert expected in " ".join(printed.split())
     assert expected in PAGE.read_text(encoding="utf-8")
 

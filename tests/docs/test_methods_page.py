@@ -8,10 +8,9 @@ from typing import Any, get_args
 import pytest
 
 from gift_core.anchors.table import ANCHORS
-from gift_core.config import MethodConfig, ReplayConfig
-from gift_core.config.methods import ReplayOptions
+from gift_core.config.methods import MethodConfig, ReplayConfig, ReplayOptions
+from gift_core.config.section import Section
 from gift_core.objectives.table import TERMS
-from gift_core.section import Section
 from tests.imports import ROOT
 
 PAGE = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
@@ -53,8 +52,8 @@ def expected_row(method: MethodConfig) -> dict[str, str]:
         "start": method.start,
         "learns": method.learns,
         "replay": NONE if replay.reads == "none" else f"{replay.images} / {beside} / {replay.teacher}",
-        "terms": ", ".join(name for name, _ in method.terms.items()) or NONE,
-        "anchor": NONE if method.anchor.kind == "none" else method.anchor.kind,
+        "terms": ", ".join(name for name, _ in method.losses.items()) or NONE,
+        "anchor": NONE if method.consolidation.kind == "none" else method.consolidation.kind,
         "average": method.average.kind if method.average else NONE,
         "merge": method.merge.kind if method.merge else NONE,
     }

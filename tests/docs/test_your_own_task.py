@@ -17,11 +17,12 @@ import webdataset
 import yaml
 from typer.testing import CliRunner
 
-from gift_core.config import load_config
+from gift_core.config.loading import load_config
+from gift_core.config.overlays import complete_text
 from stages.__main__ import app
 from tests.artifacts.damage import png
 from tests.datasets.folders import picture
-from tests.end_to_end.test_pipeline import Clone, cut
+from tests.end_to_end.test_pipeline import Clone, small
 from tests.imports import ROOT
 
 PAGE = (ROOT / "docs" / "your_own_task.md").read_text(encoding="utf-8")
@@ -77,7 +78,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def follow(line: str) -> str:
     """Runs a line of the page that begins with gift, and returns what it prints."""
-    words = [os.path.expanduser(word) for word in shlex.split(line)]  # noqa: PTH111 (words that are not paths stay the same)
+    words = [os.path.expanduser(word) for word in shlex.split(line)]  # noqa: PTH111 (not all are paths)
     assert words[0] == "gift"
     done = CliRunner().invoke(app, words[1:])
     assert done.exit_code == 0, done.output
@@ -107,7 +108,7 @@ def test_a_mapping_of_names_is_written_as_the_page_says(project: Path) -> None:
 
 
 def test_the_task_can_be_the_first_of_the_full_size_preset(project: Path) -> None:
-    text = (ROOT / "presets" / "bring_your_own.yaml").read_text(encoding="utf-8")
+    text = complete_text(ROOT / "presets" / "bring_your_own.yaml")
     empty = re.sub(
         r"^(tasks|sequence):\n(?:[ #].*\n)+", lambda found: f"{found[1]}: {EMPTY[found[1]]}\n", text, flags=re.M
     )
@@ -130,8 +131,8 @@ def test_dvc_runs_only_the_new_task_and_open_clip_opens_the_result(
             (clone.folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, clone.folder / name)
     clone.run("git", "init", "--quiet")
-    params = cut(clone.params)
-    params["tasks"] = {"arrows": params["tasks"]["arrows"]}
+    params = small(clone.params)
+    params["tasks"] = {"arrows": next(iter(params["tasks"].values()))}
     params["sequence"] = [{"task": "arrows", "after": "../pretrained", "learning_rate_factor": 1.0}]
     params["run"]["methods"] = ["gift"]
     clone.write_params(params)

@@ -8,14 +8,15 @@ from typing import Any
 
 import yaml
 
-from gift_core.config import load_config
+from gift_core.config.loading import load_config
+from gift_core.config.overlays import complete_text
 from gift_core.doctor.finding import Finding, Project
 from tests.imports import ROOT
 
 
 def make_project(folder: Path, preset: str = "mini", **changes: Any) -> Project:
     """Writes a preset to `folder`/params.yaml with some keys changed; generator__size is generator.size."""
-    params = copy.deepcopy(yaml.safe_load((ROOT / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")))
+    params = copy.deepcopy(yaml.safe_load(complete_text(ROOT / "presets" / f"{preset}.yaml")))
     for path, value in changes.items():
         *parents, last = path.split("__")
         section = params

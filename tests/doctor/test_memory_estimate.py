@@ -14,7 +14,9 @@ from open_clip.model import CLIP
 
 from gift_core.clip.batches import TaskBatch
 from gift_core.clip.model import Clip
-from gift_core.config import GeneratorConfig, MethodConfig, TrainingConfig
+from gift_core.config.experiment import TrainingConfig
+from gift_core.config.generator import GeneratorConfig
+from gift_core.config.methods import MethodConfig
 from gift_core.doctor.memory_estimate import (
     CONTEXT,
     MARGIN,
@@ -46,26 +48,26 @@ SMALL: dict[str, Any] = {
 }
 IMAGES, PAIRS, CLASSES = 16, 16, 40
 FINETUNE_ONLY = {
-    "methods": ["finetune"], "replay_synthetic": [], "replay_real": [], "replay_none": ["finetune"], "device": "cpu",
+    "methods": ["finetune"], "device": "cpu",
 }  # fmt: skip
 
 
 def method(**slots: Any) -> MethodConfig:
-    row = {"learning_rate": 1e-5, "replay": {"images": "none"}, "terms": {}, "anchor": {"kind": "none"}}
+    row = {"learning_rate": 1e-5, "replay": {"images": "none"}, "losses": {}, "consolidation": {"kind": "none"}}
     return MethodConfig.model_validate({**row, **slots})
 
 
 def gift() -> MethodConfig:
     return method(
         replay={"images": "synthetic", "teacher": "previous"},
-        terms={"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}},
-        anchor={"kind": "adaptive_fisher", "weight": 1.0},
+        losses={"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}},
+        consolidation={"kind": "adaptive_fisher", "weight": 1.0},
     )
 
 
 def training(**changes: Any) -> TrainingConfig:
     numbers = {
-        "steps": 2, "batch_size": IMAGES, "replay_batch_size": PAIRS, "warmup_steps": 1, "weight_decay": 0.0,
+        "iterations": 2, "batch_size": IMAGES, "replay_batch_size": PAIRS, "warmup_iterations": 1, "weight_decay": 0.0,
         "betas": (0.9, 0.999), "label_smoothing": 0.2, "crop_scale": (0.9, 1.0), "micro_batch_size": None,
         "gradient_checkpointing": False,
     }  # fmt: skip
@@ -116,14 +118,14 @@ class Batches:
 
     class_prompts = tuple(f"a {number}." for number in range(CLASSES))
 
-    def draw(self, step: int) -> TaskBatch:
+    def sample(self, step: int) -> TaskBatch:
         return TaskBatch(torch.randn(IMAGES, 3, 64, 64), torch.randint(0, CLASSES, (IMAGES,)), slice(0, CLASSES))
 
 
 class Pairs:
     """Random pairs with random teacher features."""
 
-    def draw(self, step: int) -> tuple[ReplayBatch, ...]:
+    def sample(self, step: int) -> tuple[ReplayBatch, ...]:
         features_MD = torch.nn.functional.normalize(torch.randn(PAIRS, 64), dim=-1)
         tokens_ML = torch.randint(0, 1900, (PAIRS, 32))
         return (ReplayBatch(torch.randn(PAIRS, 3, 64, 64), tokens_ML, torch.arange(PAIRS), features_MD, features_MD),)
@@ -147,7 +149,7 @@ def test_the_peak_of_the_real_training_loop_is_met_within_the_margin(changes: di
             replay=Pairs(),
             training=settings,
             learning_rate=1e-5,
-            steps=2,
+            iterations=2,
             seed=1,
         )
     )
@@ -168,7 +170,7 @@ def test_vit_b_16_at_the_batch_of_the_paper_by_hand() -> None:
     ("slots", "copies"),
     [
         ({}, 4),
-        ({"anchor": {"kind": "uniform", "weight": 1.0}}, 5),
+        ({"consolidation": {"kind": "uniform", "weight": 1.0}}, 5),
         ({"merge": {"kind": "interpolate", "alpha": 0.8}}, 5),
         ({"average": {"kind": "running_mean", "every": 1}, "merge": {"kind": "interpolate", "alpha": 0.8}}, 6),
     ],

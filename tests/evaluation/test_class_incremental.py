@@ -172,7 +172,7 @@ def test_the_summary_names_both_models(models: dict[str, Path], tasks: dict[str,
 
 def test_params_yaml_and_all_tables_name_the_same_protocols() -> None:
     from gift_core.artifacts.accuracy import PHASES
-    from gift_core.config import EvaluationConfig
+    from gift_core.config.experiment import EvaluationConfig
     from gift_core.metrics import PROTOCOLS as SUMMARIES
 
     assert set(PROTOCOLS) == set(EvaluationConfig.model_fields["protocol"].annotation.__args__)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gift_core.config import GeneratorConfig
+from gift_core.config.generator import GeneratorConfig
 from tests.generators import tiny
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gift_core.config import GeneratorConfig
+from gift_core.config.generator import GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators.filters import is_black
 from tests.generators import tiny

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from gift_core.artifacts.shards import iterate_pairs, read_manifest, read_shard_stats
-from gift_core.config import GatesConfig, GeneratorConfig
+from gift_core.config.generator import FiltersConfig, GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators.filters import QualityFilters
 from gift_core.generators.synthesize import synthesize
@@ -57,19 +57,19 @@ class Painter:
 
 
 def config(*, min_clip_score: float | None, max_similarity: float | None, max_redraws: int = 3) -> GeneratorConfig:
-    filters = GatesConfig(
-        judge={"name": "toy", "pretrained": None}, min_clip_score=min_clip_score, max_similarity=max_similarity,
+    filters = FiltersConfig(
+        scorer={"name": "toy", "pretrained": None}, min_clip_score=min_clip_score, max_similarity=max_similarity,
         max_redraws=max_redraws,
     )  # fmt: skip
     return GeneratorConfig(
         pipeline="toy", revision=None, dtype="float32", steps=1, guidance=1.0, size=8, scheduler=None,
         negative_prompt="", batch_size=2, images_per_shard=2, image_format="png", max_redraws=1, seed=0, lora=None,
-        memory=None, gates=filters,
+        memory=None, filters=filters,
     )  # fmt: skip
 
 
 def generated(painter: Painter, folder: Path, scorer: ToyScorer | None = None) -> list[Color]:
-    filters = QualityFilters(painter.config.gates, scorer or ToyScorer())
+    filters = QualityFilters(painter.config.filters, scorer or ToyScorer())
     synthesize(PROMPTS, painter, folder / "shards", work=folder / "work", filters=filters)
     opened = (np.asarray(Image.open(io.BytesIO(pair.image)))[0, 0] for pair in iterate_pairs(folder / "shards"))
     return [tuple(int(level) for level in color) for color in opened]
@@ -119,7 +119,7 @@ def test_the_error_says_which_filter_rejected_the_image_and_what_to_change(tmp_p
         generated(painter, tmp_path)
     assert "1 for a CLIP score of at most 0.000 (min_clip_score: 0.5)" in str(caught.value)
     assert "1 for a similarity of at least 1.000 to a kept image (max_similarity: 0.9)" in str(caught.value)
-    assert "generator.gates change that threshold or raise max_redraws" in str(caught.value)
+    assert "generator.filters change that threshold or raise max_redraws" in str(caught.value)
 
 
 def test_a_resumed_run_compares_with_the_images_of_finished_shards(tmp_path: Path) -> None:
@@ -145,6 +145,6 @@ def test_with_more_attempts_a_failed_run_resumes(tmp_path: Path) -> None:
 
 def test_the_manifest_records_the_filters(tmp_path: Path) -> None:
     generated(Painter(config(min_clip_score=0.5, max_similarity=None), FITTING), tmp_path)
-    assert read_manifest(tmp_path / "shards")["generator"]["gates"] == {
-        "judge": {"name": "toy", "pretrained": None}, "min_clip_score": 0.5, "max_similarity": None,
+    assert read_manifest(tmp_path / "shards")["generator"]["filters"] == {
+        "scorer": {"name": "toy", "pretrained": None}, "min_clip_score": 0.5, "max_similarity": None,
     }  # fmt: skip

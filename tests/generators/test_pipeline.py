@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from gift_core.config import GeneratorConfig
+from gift_core.config.generator import GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators.pipeline import TextToImage, load_pipeline
 from tests.generators.tiny import first_image

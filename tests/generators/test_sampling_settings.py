@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from gift_core.config import GeneratorConfig
+from gift_core.config.generator import GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators.pipeline import load_pipeline
 from gift_core.generators.sampling_settings import call_settings

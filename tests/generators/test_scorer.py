@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gift_core.config import GatesConfig
+from gift_core.config.generator import FiltersConfig
 from gift_core.errors import UserError
 from gift_core.generators.filters import NoFilters, QualityFilters, load_filters
 from gift_core.generators.scorer import Scorer, load_scorer
@@ -21,9 +21,9 @@ from tests.clip.tiny import tiny_config
 CPU = torch.device("cpu")
 
 
-def filters(name: str, pretrained: str | None = None) -> GatesConfig:
+def filters(name: str, pretrained: str | None = None) -> FiltersConfig:
     scorer = {"name": name, "pretrained": pretrained}
-    return GatesConfig(judge=scorer, min_clip_score=0.2, max_similarity=None, max_redraws=1)
+    return FiltersConfig(scorer=scorer, min_clip_score=0.2, max_similarity=None, max_redraws=1)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def mini(project: Path) -> str:
 
 @pytest.fixture(scope="module")
 def scorer(mini: str) -> Scorer:
-    return load_scorer(filters(mini).judge, CPU)
+    return load_scorer(filters(mini).scorer, CPU)
 
 
 def picture(seed: int) -> Image.Image:
@@ -58,7 +58,7 @@ def test_an_architecture_takes_its_weights_from_a_file(tmp_path: Path) -> None:
     torch.manual_seed(3)
     model = open_clip.create_model("tiny-scorer").eval()
     torch.save(model.state_dict(), tmp_path / "weights.pt")
-    scorer = load_scorer(filters("tiny-scorer", str(tmp_path / "weights.pt")).judge, CPU)
+    scorer = load_scorer(filters("tiny-scorer", str(tmp_path / "weights.pt")).scorer, CPU)
     with torch.no_grad():
         text_1D = model.encode_text(open_clip.get_tokenizer("tiny-scorer")(["a star"]), normalize=True)
     assert np.allclose(scorer.text_features("a star"), text_1D[0], atol=1e-6)
@@ -81,13 +81,13 @@ def test_without_filters_no_model_is_loaded(mini: str) -> None:
 @pytest.mark.parametrize(
     ("name", "pretrained", "message"),
     [
-        ("ViT-B-23", "openai", r"judge\.name: unknown name 'ViT-B-23'\. Did you mean 'ViT-B-32'\?"),
-        ("ViT-B-32", None, r"judge\.pretrained: ViT-B-32 needs weights\. Write a file or one of these tags: .*openai"),
-        ("ViT-B-32", "opneai", r"judge\.pretrained .*unknown name 'opneai'\. Did you mean 'openai'\?"),
-        ("local-dir:nowhere", None, r"judge\.name: nowhere has no open_clip_config\.json"),
-        ("hf-hub:nobody/nothing", None, r"judge: open_clip cannot load hf-hub:nobody/nothing"),
+        ("ViT-B-23", "openai", r"scorer\.name: unknown name 'ViT-B-23'\. Did you mean 'ViT-B-32'\?"),
+        ("ViT-B-32", None, r"scorer\.pretrained: ViT-B-32 needs weights\. Write a file or one of these tags: .*openai"),
+        ("ViT-B-32", "opneai", r"scorer\.pretrained .*unknown name 'opneai'\. Did you mean 'openai'\?"),
+        ("local-dir:nowhere", None, r"scorer\.name: nowhere has no open_clip_config\.json"),
+        ("hf-hub:nobody/nothing", None, r"scorer: open_clip cannot load hf-hub:nobody/nothing"),
     ],
 )
 def test_a_scorer_that_cannot_be_loaded_is_an_error(name: str, pretrained: str | None, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        load_scorer(filters(name, pretrained).judge, CPU)
+        load_scorer(filters(name, pretrained).scorer, CPU)

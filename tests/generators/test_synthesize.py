@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from gift_core.artifacts.shards import iterate_pairs, read_manifest
-from gift_core.config import GatesConfig, GeneratorConfig
+from gift_core.config.generator import FiltersConfig, GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators.filters import NoFilters, is_black
 from gift_core.generators.pipeline import load_pipeline
@@ -25,7 +25,7 @@ from gift_core.seeds import seed_for
 
 CONFIG = GeneratorConfig(
     pipeline="toy", revision=None, dtype="float32", steps=1, guidance=1.0, size=8, scheduler=None, negative_prompt="",
-    batch_size=2, images_per_shard=3, image_format="png", max_redraws=2, seed=0, lora=None, memory=None, gates=None,
+    batch_size=2, images_per_shard=3, image_format="png", max_redraws=2, seed=0, lora=None, memory=None, filters=None,
 )  # fmt: skip
 PROMPTS = pd.DataFrame({"prompt_id": range(7), "prompt": [f"a photo of a {i}." for i in range(7)], "seed": range(7)})
 
@@ -163,12 +163,12 @@ def test_black_images_in_half_precision_point_to_the_vae(tmp_path: Path) -> None
 
 
 def test_the_number_of_attempts_is_not_part_of_the_identity() -> None:
-    filters = GatesConfig(
-        judge={"name": "ViT-B-32", "pretrained": "openai"}, min_clip_score=0.2, max_similarity=None, max_redraws=3
+    filters = FiltersConfig(
+        scorer={"name": "ViT-B-32", "pretrained": "openai"}, min_clip_score=0.2, max_similarity=None, max_redraws=3
     )
-    filtered = CONFIG.model_copy(update={"gates": filters})
-    patient = CONFIG.model_copy(update={"max_redraws": 9, "gates": filters.model_copy(update={"max_redraws": 9})})
+    filtered = CONFIG.model_copy(update={"filters": filters})
+    patient = CONFIG.model_copy(update={"max_redraws": 9, "filters": filters.model_copy(update={"max_redraws": 9})})
     assert identity(filtered) == identity(patient)
-    assert identity(filtered)["gates"]["min_clip_score"] == 0.2
-    assert identity(CONFIG)["gates"] is None
+    assert identity(filtered)["filters"]["min_clip_score"] == 0.2
+    assert identity(CONFIG)["filters"] is None
     assert identity(CONFIG) != identity(CONFIG.model_copy(update={"batch_size": 3}))

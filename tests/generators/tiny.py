@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gift_core.config import GeneratorConfig
+from gift_core.config.generator import GeneratorConfig
 from gift_core.generators.pipeline import TextToImage, load_pipeline
 from gift_core.mini.pretrain.tokenizer import make_tokenizer
 

@@ -1,15 +1,19 @@
-"""The presets beside each other: whole, of one shape, and different only where their names say so."""
+"""The presets compared with each other: complete, with the same keys, and different only where their names say so."""
 
 from __future__ import annotations
 
 import copy
 import json
+import shutil
+import textwrap
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gift_core.config import load_config
+from gift_core.config.overlays import complete_text
+from gift_core.presets import load_preset
 from tests.imports import ROOT
 from tests.presets.test_paper_numbers import BENCHMARKS, FULL_SIZE, read
 
@@ -27,7 +31,7 @@ FEW_SHOT = {"mtil_few_shot": 5, "mtil_few_shot_16": 16}
 
 
 def text_of(preset: str) -> str:
-    return (ROOT / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")
+    return complete_text(ROOT / "presets" / f"{preset}.yaml")
 
 
 def without(params: dict[str, Any], *paths: str) -> dict[str, Any]:
@@ -66,20 +70,19 @@ def test_a_preset_has_the_miniatures_sections_in_their_order_and_all_their_keys(
 
 @pytest.mark.parametrize("preset", FULL_SIZE)
 def test_a_preset_is_named_as_its_file_and_says_what_it_is_and_what_to_check_first(preset: str) -> None:
-    assert load_config(ROOT / "presets" / f"{preset}.yaml").experiment == preset
+    assert load_preset(ROOT / "presets" / f"{preset}.yaml").experiment == preset
     comment = text_of(preset).split("\n\n")[0]
-    assert all(line.startswith("# ") for line in comment.splitlines())
+    assert all(line.startswith("#") for line in comment.splitlines())
     assert "gift doctor" in comment
 
 
-@pytest.mark.parametrize("preset", FULL_SIZE)
+@pytest.mark.parametrize("preset", ["mini", "mini_full", "mini_compare", *FULL_SIZE])
 def test_every_key_of_a_section_is_explained(preset: str) -> None:
     lines = text_of(preset).splitlines()
     for section in ("model", "generator", "prompts", "ingest", "training", "evaluation"):
         start = lines.index(f"{section}:") + 1
         keys = lines[start : start + len(read(preset)[section])]
-        silent = [line for line in keys if "   # " not in line]
-        assert silent == [line for line in keys if "weight_decay" in line], silent
+        assert [line for line in keys if "   # " not in line] == []
 
 
 def test_order_2_differs_from_order_1_in_name_and_sequence_alone() -> None:
@@ -152,3 +155,14 @@ def test_bring_your_owns_toy_is_the_miniature() -> None:
         for key in keys:
             value = "null" if mini[section][key] is None else mini[section][key]
             assert f"{key}: {value}" in comments, key
+
+
+def test_the_overlay_of_the_guide_can_be_used(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "presets.md").read_text(encoding="utf-8")
+    example = page[page.index("    # MTIL in order I with our own") : page.index("- A section on several lines")]
+    (tmp_path / "my_experiment.yaml").write_text(textwrap.dedent(example), encoding="utf-8")
+    shutil.copy(ROOT / "presets" / "mtil_order_1.yaml", tmp_path)
+    config, base = load_preset(tmp_path / "my_experiment.yaml"), load_preset(tmp_path / "mtil_order_1.yaml")
+    assert (config.training.iterations, config.training.batch_size) == (500, base.training.batch_size)
+    assert [name for name, _ in config.methods["gift"].losses.items()] == ["distill"]
+    assert set(base.methods) - set(config.methods) == {"ewc"}

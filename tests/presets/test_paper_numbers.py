@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gift_core.config.overlays import complete_text
 from tests.imports import ROOT
 
 FULL_SIZE = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml") if not path.stem.startswith("mini"))
@@ -32,13 +33,13 @@ NUMBERS: list[tuple[str, str, Any]] = [
     ("replay: DPM-Solver++ only with fewer steps", "generator.scheduler", None),
     ("replay: guidance 7.5", "generator.guidance", 7.5),
     ("replay: no negative prompt", "generator.negative_prompt", ""),
-    ("replay: no quality gates", "generator.gates", None),
+    ("replay: no quality gates", "generator.filters", None),
     ("replay: ImageNet-1k's class names", "prompts.base_vocabulary", "imagenet"),
     ("replay: the template", "prompts.base_template", "a photo of a {}."),
     ("replay: 1,000 images a task", "prompts.images_per_task", 1000),
     ("replay: each class in its first template", "prompts.strategy", "class_template"),
-    ("training: 1,000 steps a task", "training.steps", 1000),
-    ("training: 100 of them to warm up", "training.warmup_steps", 100),
+    ("training: 1,000 steps a task", "training.iterations", 1000),
+    ("training: 100 of them to warm up", "training.warmup_iterations", 100),
     ("training: B = 64 images", "training.batch_size", 64),
     ("training: M = 64 pairs", "training.replay_batch_size", 64),
     ("training: AdamW's betas", "training.betas", [0.9, 0.999]),
@@ -48,15 +49,15 @@ NUMBERS: list[tuple[str, str, Any]] = [
     ("training: seed 42", "seed", 42),
     ("training: rate 1e-5", "methods.gift.learning_rate", 1e-5),
     ("distillation: the model before the task", "methods.gift.replay", {"images": "synthetic", "teacher": "previous"}),
-    ("distillation: weight 1, T = 2", "methods.gift.terms.distill", {"weight": 1.0, "temperature": 2.0}),
-    ("alignment: weight 0.25, smoothing 0.2", "methods.gift.terms.align", {"weight": 0.25, "label_smoothing": 0.2}),
-    ("consolidation: adaptive, weight 1", "methods.gift.anchor", {"kind": "adaptive_fisher", "weight": 1.0}),
+    ("distillation: weight 1, T = 2", "methods.gift.losses.distill", {"weight": 1.0, "temperature": 2.0}),
+    ("alignment: weight 0.25, smoothing 0.2", "methods.gift.losses.align", {"weight": 0.25, "label_smoothing": 0.2}),
+    ("consolidation: adaptive, weight 1", "methods.gift.consolidation", {"kind": "adaptive_fisher", "weight": 1.0}),
     ("WiSE-FT: 0.8 new, 0.2 start", "methods.wise_ft.merge", {"kind": "interpolate", "alpha": 0.8}),
     ("ZSCL: the pre-trained teacher", "methods.zscl.replay", {"images": "synthetic", "teacher": "initial"}),
-    ("ZSCL: L2 of weight 1", "methods.zscl.anchor", {"kind": "uniform", "weight": 1.0}),
+    ("ZSCL: L2 of weight 1", "methods.zscl.consolidation", {"kind": "uniform", "weight": 1.0}),
     ("ZSCL: the mean every 100 steps", "methods.zscl.average", {"kind": "running_mean", "every": 100}),
-    ("LwF: T = 2", "methods.lwf.terms.distill_image_side", {"weight": 1.0, "temperature": 2.0}),
-    ("LwF-VR: T = 2", "methods.lwf_vr.terms.distill_image_side", {"weight": 1.0, "temperature": 2.0}),
+    ("LwF: T = 2", "methods.lwf.losses.distill_image_side", {"weight": 1.0, "temperature": 2.0}),
+    ("LwF-VR: T = 2", "methods.lwf_vr.losses.distill_image_side", {"weight": 1.0, "temperature": 2.0}),
     (
         "LwF-VR: 1,000 random sequences of 10 tokens",
         "methods.lwf_vr.replay.texts",
@@ -67,7 +68,7 @@ NUMBERS: list[tuple[str, str, Any]] = [
 
 @cache
 def read(preset: str) -> dict[str, Any]:
-    return yaml.safe_load((ROOT / "presets" / f"{preset}.yaml").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    return yaml.safe_load(complete_text(ROOT / "presets" / f"{preset}.yaml"))  # type: ignore[no-any-return]
 
 
 def at(preset: str, path: str) -> Any:

@@ -1,4 +1,4 @@
-"""From presets/ to params.yaml: what is shown, what is kept, and that nothing is lost."""
+"""From a preset to params.yaml: what is shown, what is kept, and that nothing is lost."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def test_a_folder_without_presets_says_where_to_run(tmp_path: Path) -> None:
 def test_a_summary_is_the_first_sentence_and_the_numbers_of_the_file() -> None:
     summary = summarize(ROOT / "presets" / "mini_compare.yaml")
     assert summary.title.startswith("The embedded miniature benchmark with every method")
-    assert summary.title.endswith("over several seeds.")
-    assert (summary.tasks, summary.steps, len(summary.methods)) == (5, 100, 23)
+    assert summary.title.endswith("with several seeds.")
+    assert (summary.tasks, summary.iterations, len(summary.methods)) == (5, 100, 23)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,17 @@ def test_an_unchanged_preset_needs_no_backup(project: Path) -> None:
     switch.carry_out()
     assert (project / "params.yaml").read_bytes() == (project / "presets" / "mtil_order_1.yaml").read_bytes()
     assert names(project) == ["params.yaml"]
+
+
+def test_an_unchanged_overlay_needs_no_backup(project: Path) -> None:
+    plan_switch(project, "mini_full").carry_out()
+    assert plan_switch(project, "mini").backup is None
+
+
+def test_params_yaml_of_the_project_is_what_mini_writes(project: Path) -> None:
+    (project / "params.yaml").unlink()
+    plan_switch(project, "mini").carry_out()
+    assert (project / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
 
 
 def test_planning_writes_nothing(project: Path) -> None:

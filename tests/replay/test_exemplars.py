@@ -1,4 +1,4 @@
-"""Herding against a second implementation, and a memory that all classes share."""
+"""Herding against a second implementation, and the memory shared by all classes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOUR_ND = torch.tensor([[1.0, 0.0], [0.96, 0.28], [0.8, 0.6], [0.0, 1.0]])
 
 
 def herding_by_hand(rows: list[list[float]], count: int) -> list[int]:
-    """Algorithm 4, loop by loop over plain numbers."""
+    """Algorithm 4 without torch."""
     mean = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
     chosen: list[int] = []
     while len(chosen) < min(count, len(rows)):
@@ -42,14 +42,14 @@ def unit_rows(count: int, size: int, seed: int) -> torch.Tensor:
     return torch.nn.functional.normalize(rows_ND, dim=1)
 
 
-def test_the_third_choice_mends_the_mean_of_the_first_two() -> None:
-    # After 2 and 1 the third should bring their sum (1.76, 0.88) to 3 * mean = (2.07, 1.41): (0.31, 0.53) is missing.
-    # Row 0 is sqrt(0.757) away from that and row 3 sqrt(0.317), although row 0 lies nearer to the mean.
+def test_the_third_choice_corrects_the_mean_of_the_first_two() -> None:
+    # Rows 2 and 1 have the sum (1.76, 0.88). To reach 3 * mean = (2.07, 1.41), the third should be (0.31, 0.53).
+    # Row 3 is sqrt(0.317) from that and row 0 sqrt(0.757), although row 0 is nearer to the mean.
     assert herding(FOUR_ND, 4) == [2, 1, 3, 0]
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_herding_chooses_as_a_plain_loop_does(seed: int) -> None:
+def test_herding_equals_a_plain_loop(seed: int) -> None:
     rows_ND = unit_rows(5 + 3 * seed, 2 + seed % 4, seed)
     assert herding(rows_ND, 12) == herding_by_hand(rows_ND.double().tolist(), 12)
 
@@ -58,16 +58,16 @@ def test_no_image_is_chosen_twice() -> None:
     assert sorted(herding(unit_rows(40, 3, 0), 40)) == list(range(40))
 
 
-def test_fewer_choices_are_the_first_of_more() -> None:
+def test_fewer_choices_are_a_prefix_of_more() -> None:
     rows_ND = unit_rows(30, 4, 1)
     assert herding(rows_ND, 7) == herding(rows_ND, 20)[:7]
 
 
-def test_of_equals_the_first_is_chosen() -> None:
+def test_ties_go_to_the_lowest_index() -> None:
     assert herding(torch.tensor([[1.0, 0.0], [0.0, 1.0]] * 2), 4) == [0, 1, 2, 3]
 
 
-def test_more_than_there_are_gives_all_and_none_gives_none() -> None:
+def test_more_choices_than_rows_give_all_rows_and_no_choices_give_none() -> None:
     assert herding(FOUR_ND, 100) == [2, 1, 3, 0]
     assert herding(FOUR_ND[:0], 5) == []
     assert herding(FOUR_ND, 0) == []
@@ -98,7 +98,7 @@ def choose(task: Path, memory: int, earlier: list[Exemplar] | None = None, batch
     return choose_exemplars(tiny_clip(), task, memory=memory, earlier=earlier or [], batch_size=batch_size)
 
 
-def test_the_images_of_a_class_are_chosen_by_herding_their_features(birds: Path) -> None:
+def test_images_of_a_class_are_chosen_by_herding_their_features(birds: Path) -> None:
     clip = tiny_clip()
     for label in (0, 1):
         images = [image for image, own in BIRDS if own == label]
@@ -107,7 +107,7 @@ def test_the_images_of_a_class_are_chosen_by_herding_their_features(birds: Path)
         assert [each.image for each in choose(birds, memory=4) if each.label == label] == expected
 
 
-def test_an_exemplar_says_its_class_prompt_and_rank(birds: Path) -> None:
+def test_an_exemplar_has_its_class_prompt_and_rank(birds: Path) -> None:
     chosen = choose(birds, memory=4)
     assert [(each.key, each.task, each.label, each.class_name, each.prompt, each.rank) for each in chosen] == [
         ("birds-0000-0000", "birds", 0, "tit", "a photo of a tit.", 0),
@@ -117,7 +117,7 @@ def test_an_exemplar_says_its_class_prompt_and_rank(birds: Path) -> None:
     ]
 
 
-def test_all_classes_share_the_memory_and_earlier_ones_keep_their_first(birds: Path, digits: Path) -> None:
+def test_all_classes_share_the_memory_and_earlier_ones_keep_their_first_exemplars(birds: Path, digits: Path) -> None:
     before = choose(birds, memory=10)  # 10 // 2 classes: five tits, and all three wrens
     assert [each.label for each in before] == [0, 0, 0, 0, 0, 1, 1, 1]
     after = choose(digits, memory=10, earlier=before)  # 10 // 5 classes
@@ -127,12 +127,12 @@ def test_all_classes_share_the_memory_and_earlier_ones_keep_their_first(birds: P
     ]
 
 
-def test_every_class_keeps_one_image_where_the_memory_is_smaller(birds: Path, digits: Path) -> None:
+def test_every_class_keeps_one_image_in_a_smaller_memory(birds: Path, digits: Path) -> None:
     chosen = choose(digits, memory=3, earlier=choose(birds, memory=3))
     assert [each.rank for each in chosen] == [0] * 5
 
 
-def test_a_class_without_images_keeps_none(tmp_path: Path) -> None:
+def test_a_class_without_images_has_no_exemplars(tmp_path: Path) -> None:
     task = make_task(tmp_path / "birds", [sample for sample in BIRDS if sample[1] == 1], ("tit", "wren"))
     assert [each.label for each in choose(task, memory=4)] == [1, 1]
 
@@ -141,7 +141,7 @@ def test_the_choice_does_not_depend_on_the_batch_size(birds: Path) -> None:
     assert choose(birds, memory=6, batch_size=3) == choose(birds, memory=6, batch_size=100)
 
 
-def test_what_is_chosen_can_be_written_and_read(birds: Path, digits: Path, tmp_path: Path) -> None:
+def test_exemplars_can_be_written_and_read(birds: Path, digits: Path, tmp_path: Path) -> None:
     chosen = choose(digits, memory=10, earlier=choose(birds, memory=10))
-    write_exemplars(tmp_path / "cell", chosen)
-    assert read_exemplars(tmp_path / "cell") == chosen
+    write_exemplars(tmp_path / "exemplars", chosen)
+    assert read_exemplars(tmp_path / "exemplars") == chosen

@@ -1,4 +1,4 @@
-"""Fisher diagonals: two estimators against plain autograd, pair by pair, and against numbers made by hand."""
+"""Fisher diagonals: both estimators against plain autograd for each pair, and against numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def pairs_for(clip: Clip, prompts: list[str] = PROMPTS) -> tuple[torch.Tensor, t
 
 
 def gradients_pair_by_pair(clip: Clip, pixels_BCHW: torch.Tensor, tokens_BL: torch.Tensor) -> list[Sums]:
-    """A batch's gradients the slow way: the whole table of logits, in which one pair alone is differentiable."""
+    """The gradients of a batch by a loop: all logits, where only one pair is differentiable."""
     images_BCHW, weights = normalize(clip, pixels_BCHW), clip.trainable()
     same_BB = torch.tensor([[a.equal(b) for b in tokens_BL] for a in tokens_BL]).double()
     gradients = []
@@ -68,7 +68,7 @@ def gradients_pair_by_pair(clip: Clip, pixels_BCHW: torch.Tensor, tokens_BL: tor
 def assert_same(found: Sums, expected: Sums, *, rtol: float = 1e-4) -> None:
     assert list(found) == list(expected)
     for name, value in expected.items():
-        # gradients that are zero in exact arithmetic (the bias of keys in an attention) are rounding noise in both
+        # gradients that are zero in exact arithmetic (the key biases of attention) are rounding noise in both
         noise = 1e-5 * float(value.max()) + 1e-11
         torch.testing.assert_close(
             found[name], value, rtol=rtol, atol=noise, msg=lambda text, name=name: f"{name} {text}"
@@ -76,7 +76,7 @@ def assert_same(found: Sums, expected: Sums, *, rtol: float = 1e-4) -> None:
 
 
 @pytest.mark.parametrize("model", ["vit", "resnet", "mini"])
-def test_per_sample_is_the_mean_of_every_pairs_squared_gradient(model: str, project: Path) -> None:
+def test_per_sample_is_the_mean_of_the_squared_gradients_of_the_pairs(model: str, project: Path) -> None:
     clip = clip_called(model, project)
     pixels, tokens = pairs_for(clip)
     gradients = gradients_pair_by_pair(clip, pixels, tokens)
@@ -85,7 +85,7 @@ def test_per_sample_is_the_mean_of_every_pairs_squared_gradient(model: str, proj
 
 
 @pytest.mark.parametrize("model", ["vit", "resnet", "mini"])
-def test_batch_is_the_pairs_times_the_squared_mean_gradient(model: str, project: Path) -> None:
+def test_batch_is_the_squared_mean_gradient_times_the_number_of_pairs(model: str, project: Path) -> None:
     clip = clip_called(model, project)
     pixels, tokens = pairs_for(clip)
     gradients = gradients_pair_by_pair(clip, pixels, tokens)
@@ -94,7 +94,7 @@ def test_batch_is_the_pairs_times_the_squared_mean_gradient(model: str, project:
 
 
 @pytest.mark.parametrize("estimator", NAMES)
-def test_batches_count_by_their_pairs_and_a_short_last_one_is_used(estimator: str) -> None:
+def test_batches_are_weighted_by_their_pairs_and_a_short_last_one_is_used(estimator: str) -> None:
     clip = tiny_clip()
     pixels, tokens = pairs_for(clip)
 
@@ -109,13 +109,13 @@ def test_batches_count_by_their_pairs_and_a_short_last_one_is_used(estimator: st
     ("count", "batch_size", "sizes"),
     [(6, 2, [2, 2, 2]), (5, 3, [3, 2]), (7, 3, [3, 4]), (3, 2, [3]), (2, 8, [2]), (65, 64, [65])],
 )
-def test_a_last_pair_alone_joins_the_batch_before_it(count: int, batch_size: int, sizes: list[int]) -> None:
+def test_a_single_last_pair_joins_the_batch_before_it(count: int, batch_size: int, sizes: list[int]) -> None:
     slices = batch_slices(count, batch_size)
     assert [part.stop - part.start for part in slices] == sizes
     assert [row for part in slices for row in range(count)[part]] == list(range(count))
 
 
-def test_how_many_gradients_are_held_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_gradients_in_memory_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     clip = tiny_clip(tower="resnet")
     pixels, tokens = pairs_for(clip)
     weights = {name: value.detach() for name, value in clip.trainable().items()}
@@ -129,7 +129,7 @@ def test_how_many_gradients_are_held_at_once_changes_nothing(monkeypatch: pytest
     assert_same(results[2], results[0])
 
 
-def test_one_gradient_is_held_however_large_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_gradient_fits_however_large_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fisher, "GRADIENT_BYTES", 7)
     assert pairs_at_once({"two numbers": torch.zeros(2)}) == 1
 
@@ -152,20 +152,20 @@ def test_the_estimators_by_hand() -> None:
     assert squares(batch_gradient, linear, weights, rows_ND)["w"] == [4, 4, 0]  # (1 + 1)^2, (2 + 0)^2, (3 - 3)^2
 
 
-def test_both_estimators_agree_in_expectation_over_independent_gradients_of_mean_zero() -> None:
+def test_both_estimators_have_the_same_expectation_for_independent_gradients_with_mean_zero() -> None:
     weights, rows_ND = {"w": torch.zeros(2)}, torch.tensor([[1.0, 5.0], [2.0, 0.0], [3.0, 1.0]])
     every_sign = [torch.tensor(signs)[:, None] for signs in itertools.product((1.0, -1.0), repeat=3)]
     by_batch = torch.tensor([squares(batch_gradient, linear, weights, signs * rows_ND)["w"] for signs in every_sign])
     assert by_batch.mean(dim=0).tolist() == squares(per_sample, linear, weights, rows_ND)["w"] == [14, 26]
 
 
-def test_a_common_gradient_counts_once_a_pair_in_per_sample_and_n_times_in_batch() -> None:
+def test_a_common_gradient_counts_n_times_as_much_in_batch() -> None:
     weights, rows_ND = {"w": torch.zeros(1)}, torch.full((4, 1), 3.0)
     assert squares(per_sample, linear, weights, rows_ND)["w"] == [4 * 9]
     assert squares(batch_gradient, linear, weights, rows_ND)["w"] == [4 * (9 + (4 - 1) * 9)]  # (n - 1) mu^2 more
 
 
-def test_gradients_in_the_same_memory_are_squared_once() -> None:
+def test_gradients_that_share_memory_are_squared_once() -> None:
     def of_a_sum(weights: Sums, row_D: torch.Tensor) -> torch.Tensor:
         return (weights["a"] + weights["b"]) @ row_D
 
@@ -175,26 +175,26 @@ def test_gradients_in_the_same_memory_are_squared_once() -> None:
 
 
 def test_a_pairs_loss_by_hand() -> None:
-    # s = ln 3, cosine 1 with its own and 0 with the other: 3 / (3 + 1) in both directions
+    # s = ln 3, cosine 1 with the pair itself and 0 with the other: 3 / (3 + 1) in both directions
     axes, own_B, scale = torch.eye(2), torch.tensor([True, False]), torch.tensor(3.0).log()
     others = Others(axes, axes, scale)
     loss = contrastive_loss(axes[0], axes[0], own_B, own_B.float(), others)
     torch.testing.assert_close(loss, 2 * torch.tensor(4 / 3).log())
-    # were both of the same prompt, half the mass would be the other's: -(ln 3/4 + ln 1/4) / 2 in each direction
+    # with the same prompt, half the mass is on the other pair: -(ln 3/4 + ln 1/4) / 2 in each direction
     shared = contrastive_loss(axes[0], axes[0], own_B, torch.tensor([0.5, 0.5]), others)
     torch.testing.assert_close(shared, torch.tensor(16 / 3).log())
 
 
-def test_a_pair_is_told_from_others_that_do_not_move_with_it() -> None:
+def test_a_pair_is_compared_with_its_own_new_features_and_the_old_ones_of_the_others() -> None:
     others = Others(torch.eye(2, requires_grad=True), torch.eye(2, requires_grad=True), torch.tensor(1.0))
     own_B = torch.tensor([True, False])
     new_D = torch.tensor([0.6, 0.8])
     loss = contrastive_loss(new_D, new_D, own_B, own_B.float(), others)
-    # its own cosine, 1, takes the place of the one in the batch; with the other: 0.8
+    # the new cosine with itself is 1, and 0.8 with the other
     torch.testing.assert_close(loss, 2 * (1 + torch.tensor(0.8 - 1).exp()).log())
 
 
-def test_pairs_of_the_same_prompt_share_the_targets_as_in_the_alignment() -> None:
+def test_the_targets_are_those_of_the_alignment_loss() -> None:
     targets = shared_targets(pairs_for(tiny_clip())[1])
     assert targets[0].tolist() == targets[2].tolist() == [0.5, 0, 0.5, 0, 0]
     torch.testing.assert_close(targets, shared_prompt_targets(torch.tensor([0, 1, 0, 2, 3])))
@@ -214,11 +214,11 @@ def test_every_weight_but_the_frozen_temperature_has_a_diagonal(estimator: str) 
 
 
 @pytest.mark.parametrize("estimator", NAMES)
-def test_words_that_no_prompt_holds_have_no_importance(estimator: str) -> None:
+def test_tokens_that_are_in_no_prompt_have_no_importance(estimator: str) -> None:
     clip = tiny_clip()
     pixels, tokens = pairs_for(clip)
     rows = estimate_fisher(clip, pixels, tokens, estimator=estimator, batch_size=8)["token_embedding.weight"].sum(dim=1)
-    # end tokens stand where the feature is read; what follows them, the padding 0, changes nothing
+    # the feature is read at the end token, so the padding 0 after it has no effect
     assert set(rows.nonzero().flatten().tolist()) == set(tokens.flatten().tolist()) - {0}
 
 
@@ -230,7 +230,7 @@ def test_the_same_pairs_give_the_same_diagonals(estimator: str) -> None:
 
 
 @pytest.mark.parametrize("estimator", NAMES)
-def test_the_model_is_left_as_it_was(estimator: str) -> None:
+def test_the_model_does_not_change(estimator: str) -> None:
     clip = tiny_clip(tower="resnet")
     clip.model.train()
     clip.model.visual.bn1.eval()
@@ -246,14 +246,14 @@ def test_the_model_is_left_as_it_was(estimator: str) -> None:
     ]
 
 
-def test_a_model_in_training_mode_is_judged_in_evaluation_mode() -> None:
+def test_a_model_in_training_mode_is_run_in_evaluation_mode() -> None:
     clip = tiny_clip(tower="resnet")
     expected = estimate_fisher(clip, *pairs_for(clip), estimator="batch", batch_size=8)
     clip.model.train()
     assert_same(estimate_fisher(clip, *pairs_for(clip), estimator="batch", batch_size=8), expected)
 
 
-def test_a_model_of_mixed_precision_is_judged_in_float32() -> None:
+def test_a_model_with_mixed_precision_is_run_in_float32() -> None:
     clip = tiny_clip()
     mixed = dataclasses.replace(clip, precision="amp_bf16")
     expected = estimate_fisher(clip, *pairs_for(clip), estimator="per_sample", batch_size=8)
@@ -261,7 +261,7 @@ def test_a_model_of_mixed_precision_is_judged_in_float32() -> None:
     assert all(found[name].equal(expected[name]) for name in expected)
 
 
-def test_an_unknown_estimator_is_named_with_the_nearest_one() -> None:
+def test_an_unknown_estimator_is_refused_with_the_nearest_one() -> None:
     clip = tiny_clip()
     with pytest.raises(
         UserError, match="replay.fisher.estimator: unknown name 'per_samples'. Did you mean 'per_sample'"
@@ -270,7 +270,7 @@ def test_an_unknown_estimator_is_named_with_the_nearest_one() -> None:
 
 
 @pytest.mark.parametrize(("count", "batch_size"), [(0, 8), (1, 8), (5, 1)])
-def test_pairs_without_another_to_be_told_from_are_refused(count: int, batch_size: int) -> None:
+def test_batches_of_fewer_than_two_pairs_are_refused(count: int, batch_size: int) -> None:
     clip = tiny_clip()
     pixels, tokens = pairs_for(clip)
     with pytest.raises(UserError, match=f"{count} pairs in batches of {batch_size}"):
@@ -278,7 +278,7 @@ def test_pairs_without_another_to_be_told_from_are_refused(count: int, batch_siz
 
 
 @pytest.mark.parametrize("estimator", NAMES)
-def test_a_result_that_is_not_finite_names_its_parameter(estimator: str) -> None:
+def test_a_result_that_is_not_finite_is_refused_with_the_parameter(estimator: str) -> None:
     clip = tiny_clip()
     with torch.no_grad():
         clip.model.visual.proj[0, 0] = float("nan")

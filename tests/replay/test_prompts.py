@@ -1,4 +1,4 @@
-"""Prompts drawn from the pool."""
+"""Prompts sampled from the vocabulary."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from gift_core.artifacts.prompts import VocabularyEntry, read_prompts, write_prompts
-from gift_core.config import PromptsConfig
+from gift_core.config.experiment import PromptsConfig
 from gift_core.datasets.base_vocabulary import base_vocabulary
 from gift_core.errors import UserError
 from gift_core.replay.captions import Captions
@@ -18,11 +18,11 @@ from gift_core.replay.prompts import STRATEGIES, sample_prompts
 from gift_core.seeds import seed_for
 
 BASE = [VocabularyEntry("base", name, ("a photo of a {}.",)) for name in ("snowman", "spade", "heart")]
-POOL = [*BASE, VocabularyEntry("birds", "wren", ("a {}, a bird.", "the {}.", "my {}."))]
+VOCABULARY = [*BASE, VocabularyEntry("birds", "wren", ("a {}, a bird.", "the {}.", "my {}."))]
 
 
-def draw(
-    pool: Sequence[VocabularyEntry] = POOL,
+def sample(
+    vocabulary: Sequence[VocabularyEntry] = VOCABULARY,
     count: int = 200,
     *,
     task: str = "letters",
@@ -30,65 +30,65 @@ def draw(
     strategy: str = "class_template",
     captions: Captions = Captions(),  # noqa: B008  frozen
 ) -> pd.DataFrame:
-    """Prompts of the paper's strategy, unless told otherwise."""
-    return sample_prompts(pool, count, task=task, seed=seed, strategy=strategy, captions=captions)
+    """Prompts, by default with the paper's strategy."""
+    return sample_prompts(vocabulary, count, task=task, seed=seed, strategy=strategy, captions=captions)
 
 
 def test_a_prompt_is_the_template_of_its_source_filled_with_its_name() -> None:
-    prompts = draw()
+    prompts = sample()
     wren = prompts[prompts.class_name == "wren"].iloc[0]
     assert (wren.source_task, wren.template, wren.prompt) == ("birds", "a {}, a bird.", "a wren, a bird.")
     spade = prompts[prompts.class_name == "spade"].iloc[0]
     assert (spade.source_task, spade.prompt) == ("base", "a photo of a spade.")
 
 
-def test_the_draw_is_uniform_over_the_names_with_replacement() -> None:
-    counts = draw(count=4000).class_name.value_counts()
+def test_class_names_are_sampled_uniformly_with_replacement() -> None:
+    counts = sample(count=4000).class_name.value_counts()
     assert set(counts.index) == {"snowman", "spade", "heart", "wren"}
     assert all(880 < count < 1120 for count in counts)  # 1000 expected, standard deviation 27
 
 
-def test_the_draw_depends_on_seed_and_task_only() -> None:
-    first = draw(count=50)
-    assert first.equals(draw(count=50))
-    assert not first.prompt.equals(draw(count=50, task="textures").prompt)
-    assert not first.prompt.equals(draw(count=50, seed=43).prompt)
+def test_the_sample_depends_on_seed_and_task_only() -> None:
+    first = sample(count=50)
+    assert first.equals(sample(count=50))
+    assert not first.prompt.equals(sample(count=50, task="textures").prompt)
+    assert not first.prompt.equals(sample(count=50, seed=43).prompt)
 
 
-def test_every_image_has_a_seed_of_its_own_named_by_its_prompt() -> None:
-    prompts = draw(count=500)
+def test_every_image_has_its_own_seed_from_its_prompt_id() -> None:
+    prompts = sample(count=500)
     assert prompts.seed.is_unique
     assert prompts.seed[7] == seed_for("image", 42, "letters", 7)
 
 
 def test_braces_in_a_class_name_stay_as_they_are() -> None:
-    prompts = draw([VocabularyEntry("base", "{curly}", ("a {}.",))], 1)
+    prompts = sample([VocabularyEntry("base", "{curly}", ("a {}.",))], 1)
     assert prompts.prompt[0] == "a {curly}."
 
 
-def test_what_is_drawn_can_be_written(tmp_path: Path) -> None:
-    prompts = draw(count=10)
+def test_prompts_can_be_written_and_read(tmp_path: Path) -> None:
+    prompts = sample(count=10)
     write_prompts(tmp_path / "letters.parquet", prompts)
     assert read_prompts(tmp_path / "letters.parquet").to_dict("list") == prompts.to_dict("list")
 
 
-def test_an_empty_pool_is_refused() -> None:
-    with pytest.raises(UserError, match=r"base_vocabulary: none leaves nothing to draw for task 'letters'"):
-        draw([], 10)
+def test_an_empty_vocabulary_is_refused() -> None:
+    with pytest.raises(UserError, match=r"base_vocabulary: none leaves no prompts for the first task, 'letters'"):
+        sample([], 10)
 
 
-def test_the_papers_strategy_draws_what_the_first_release_drew() -> None:
-    pool = [VocabularyEntry("base", name, ("a photo of a {}.",)) for name in base_vocabulary("imagenet")]
-    pool += [VocabularyEntry("birds", name, ("a {}, a bird.", "the {}.")) for name in ("wren", "tit")]
-    table = draw(pool, 300).to_csv(index=False, lineterminator="\n")
+def test_the_papers_strategy_samples_the_prompts_of_the_first_release() -> None:
+    vocabulary = [VocabularyEntry("base", name, ("a photo of a {}.",)) for name in base_vocabulary("imagenet")]
+    vocabulary += [VocabularyEntry("birds", name, ("a {}, a bird.", "the {}.")) for name in ("wren", "tit")]
+    table = sample(vocabulary, 300).to_csv(index=False, lineterminator="\n")
     assert hashlib.sha256(table.encode()).hexdigest() == (
         "321965b930de80610f6b6daaf9cf533702beb07ac89a8720b1f752a2ef68e2e5"
     )
 
 
-def test_all_templates_takes_each_template_of_a_names_data_set_as_often() -> None:
-    prompts = draw(count=6000, strategy="all_templates")
-    assert prompts.class_name.equals(draw(count=6000).class_name)  # the strategy words what is drawn, it draws nothing
+def test_all_templates_of_a_data_set_are_equally_likely() -> None:
+    prompts = sample(count=6000, strategy="all_templates")
+    assert prompts.class_name.equals(sample(count=6000).class_name)  # the strategy does not change the class names
     assert set(prompts[prompts.source_task == "base"].template) == {"a photo of a {}."}
     counts = prompts[prompts.source_task == "birds"].prompt.value_counts()
     assert set(counts.index) == {"a wren, a bird.", "the wren.", "my wren."}
@@ -96,14 +96,14 @@ def test_all_templates_takes_each_template_of_a_names_data_set_as_often() -> Non
 
 
 def test_all_templates_depends_on_seed_and_task_only() -> None:
-    first = draw(strategy="all_templates")
-    assert first.equals(draw(strategy="all_templates"))
-    assert not first.equals(draw(strategy="all_templates", seed=43))
+    first = sample(strategy="all_templates")
+    assert first.equals(sample(strategy="all_templates"))
+    assert not first.equals(sample(strategy="all_templates", seed=43))
 
 
-def test_captions_word_the_classes_that_have_some_and_templates_the_others() -> None:
+def test_classes_without_captions_get_their_template() -> None:
     captions = Captions(by_class={"wren": ("a wren in the rain", "a {} on a wall"), "dodo": ("gone",)})
-    prompts = draw(count=400, strategy="captions", captions=captions)
+    prompts = sample(count=400, strategy="captions", captions=captions)
     wrens = prompts[prompts.class_name == "wren"]
     assert set(wrens.prompt) == {"a wren in the rain", "a wren on a wall"}
     assert set(wrens.template) == {"a wren in the rain", "a {} on a wall"}
@@ -111,9 +111,9 @@ def test_captions_word_the_classes_that_have_some_and_templates_the_others() -> 
     assert "gone" not in set(prompts.prompt)
 
 
-def test_general_captions_are_drawn_as_often_as_class_names(tmp_path: Path) -> None:
+def test_general_captions_are_sampled_as_often_as_class_names(tmp_path: Path) -> None:
     captions = Captions(general=("two dogs on a beach",))
-    prompts = draw(count=5000, strategy="captions", captions=captions)
+    prompts = sample(count=5000, strategy="captions", captions=captions)
     counts = prompts.prompt.value_counts()
     assert 880 < counts["two dogs on a beach"] < 1120  # five entries: 1000 expected, standard deviation 28
     assert prompts[prompts.prompt == "two dogs on a beach"].source_task.unique().tolist() == ["base"]
@@ -121,13 +121,13 @@ def test_general_captions_are_drawn_as_often_as_class_names(tmp_path: Path) -> N
 
 
 def test_general_captions_alone_are_enough() -> None:
-    prompts = draw([], 3, strategy="captions", captions=Captions(general=("two dogs on a beach",)))
+    prompts = sample([], 3, strategy="captions", captions=Captions(general=("two dogs on a beach",)))
     assert list(prompts.prompt) == ["two dogs on a beach"] * 3
 
 
 def test_an_unknown_strategy_is_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match=r"prompts\.strategy: unknown name 'all_template'\. Did you mean 'all_temp"):
-        draw(strategy="all_template")
+        sample(strategy="all_template")
 
 
 def test_the_strategies_are_those_that_params_yaml_takes() -> None:

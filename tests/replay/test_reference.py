@@ -1,4 +1,4 @@
-"""A user's folder of images and captions, and what is said where it is none."""
+"""A user's folder of images and captions, and its errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gift_core.errors import UserError
 from gift_core.replay.reference import iterate_folder
 from tests.clip.tiny import picture, png
 
-PLACE = "params.yaml: methods.zscl.replay.folder"
+KEY = "params.yaml: methods.zscl.replay.folder"
 
 
 def put(folder: Path, name: str, caption: str | None, *, seed: int = 0) -> bytes:
@@ -26,10 +26,10 @@ def put(folder: Path, name: str, caption: str | None, *, seed: int = 0) -> bytes
 
 
 def pairs_in(folder: Path) -> list[Pair]:
-    return list(iterate_folder(folder, PLACE))
+    return list(iterate_folder(folder, KEY))
 
 
-def test_pairs_come_in_the_order_of_their_paths_with_the_path_as_key(tmp_path: Path) -> None:
+def test_pairs_are_sorted_by_path_and_the_path_is_the_key(tmp_path: Path) -> None:
     later = put(tmp_path, "b.png", "a dog", seed=1)
     deeper = put(tmp_path, "a/z.png", "a horse", seed=2)
     first = put(tmp_path, "a/b.png", "a cat", seed=3)
@@ -40,26 +40,26 @@ def test_pairs_come_in_the_order_of_their_paths_with_the_path_as_key(tmp_path: P
     ]
 
 
-def test_images_of_one_caption_share_its_number(tmp_path: Path) -> None:
+def test_images_with_the_same_caption_share_a_prompt_id(tmp_path: Path) -> None:
     for name, caption in {"a.png": "a cat", "b.png": "a dog", "c.png": "a cat", "d.png": "a fox"}.items():
         put(tmp_path, name, caption)
     assert [pair.prompt_id for pair in pairs_in(tmp_path)] == [0, 1, 0, 2]
 
 
-def test_a_caption_is_one_line_without_spare_spaces(tmp_path: Path) -> None:
+def test_a_caption_is_one_line_without_extra_spaces(tmp_path: Path) -> None:
     put(tmp_path, "a.png", "  a cat\non a   mat\r\n")
     put(tmp_path, "b.png", "a cat on a mat")
     assert [(pair.prompt, pair.prompt_id) for pair in pairs_in(tmp_path)] == [("a cat on a mat", 0)] * 2
 
 
 @pytest.mark.parametrize("name", ["a.JPG", "a.jpeg", "a.Png", "a.webp", "a.bmp"])
-def test_an_image_is_known_by_its_suffix_in_any_case(tmp_path: Path, name: str) -> None:
+def test_the_case_of_a_suffix_has_no_effect(tmp_path: Path, name: str) -> None:
     picture(0).save(tmp_path / name)
     (tmp_path / "a.txt").write_text("a cat")
     assert [pair.key for pair in pairs_in(tmp_path)] == [name]
 
 
-def test_files_that_are_no_images_are_passed_over(tmp_path: Path) -> None:
+def test_other_files_are_ignored(tmp_path: Path) -> None:
     put(tmp_path, "a.png", "a cat")
     (tmp_path / "a.json").write_text("{}")
     (tmp_path / "README.md").write_text("of img2dataset")
@@ -70,7 +70,7 @@ def refusal(folder: Path) -> str:
     with pytest.raises(UserError) as caught:
         pairs_in(folder)
     message = str(caught.value)
-    assert message.startswith(f"{PLACE}: ")
+    assert message.startswith(f"{KEY}: ")
     return message
 
 
@@ -80,13 +80,13 @@ def test_a_folder_without_images_is_refused(tmp_path: Path, exists: bool) -> Non
     if exists:
         folder.mkdir()
         (folder / "a.txt").write_text("a caption of nothing")
-    assert f"{folder} holds no images" in refusal(folder)
+    assert f"{folder} has no images" in refusal(folder)
 
 
-def test_an_image_without_a_caption_is_refused_by_its_name(tmp_path: Path) -> None:
+def test_an_image_without_a_caption_is_refused(tmp_path: Path) -> None:
     put(tmp_path, "a.png", "a cat")
     put(tmp_path, "b.png", None)
-    assert "b.png has no caption: there is no b.txt beside it" in refusal(tmp_path)
+    assert "b.png has no caption: b.txt does not exist" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("caption", ["", " \n\t"])
@@ -98,21 +98,21 @@ def test_an_empty_caption_is_refused(tmp_path: Path, caption: str) -> None:
 def test_a_caption_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     put(tmp_path, "a.png", None)
     (tmp_path / "a.txt").write_bytes("ein Bär".encode("latin-1"))
-    assert "a.txt is no UTF-8 text" in refusal(tmp_path)
+    assert "a.txt is not UTF-8 text" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
-def test_a_file_that_is_no_image_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_an_image_is_refused(tmp_path: Path, content: bytes) -> None:
     put(tmp_path, "a.png", "a cat")
     (tmp_path / "a.png").write_bytes(content)
     assert "a.png cannot be read as an image" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp"])
-def test_an_image_cut_short_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_truncated_image_is_refused(tmp_path: Path, name: str) -> None:
     put(tmp_path, "a.png", "a cat")
     with Image.open(tmp_path / "a.png") as image:
         image.save(tmp_path / name)
-    whole = (tmp_path / name).read_bytes()
-    (tmp_path / name).write_bytes(whole[:-100])
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[:-100])
     assert f"{name} cannot be read as an image" in refusal(tmp_path)

@@ -1,23 +1,29 @@
-"""The three teachers: the model before the task, the pre-trained one, and a mix of their weights."""
+"""The three teachers, and their features of pairs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from gift_core.artifacts.model_folder import model_hash
+from gift_core.artifacts.shards import Pair
 from gift_core.clip.model import save_clip
-from gift_core.config import SyntheticReplayConfig
-from gift_core.replay.teach import TEACHERS, Teacher, load_teacher
-from tests.clip.tiny import tiny_clip
+from gift_core.config.methods import SyntheticReplayConfig
+from gift_core.errors import UserError
+from gift_core.replay.teachers import TEACHERS, Teacher, encode_pairs, load_teacher
+from tests.clip.tiny import png, tiny_clip
 from tests.tiny_world import moved
+
+PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse."]
+PAIRS = [Pair(f"{row:05d}", row, prompt, png(row)) for row, prompt in enumerate(PROMPTS)]
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two models whose weights all differ, but for the frozen temperature."""
+    """Two models that differ in every weight but the frozen temperature."""
     root = tmp_path_factory.mktemp("models")
     save_clip(tiny_clip(), root / "initial", {})
     save_clip(moved(tiny_clip(), seed=1), root / "previous", {})
@@ -33,12 +39,12 @@ def weights(teacher: Teacher) -> dict[str, torch.Tensor]:
     return {name: value.detach() for name, value in teacher.clip.model.named_parameters()}
 
 
-def test_every_teacher_is_tried_here() -> None:
+def test_every_teacher_is_tested_here() -> None:
     assert set(TEACHERS) == {"previous", "initial", "mix"}
 
 
 @pytest.mark.parametrize("name", ["previous", "initial"])
-def test_a_teacher_is_the_model_it_is_called_after(folders: dict[str, Path], name: str) -> None:
+def test_a_teacher_is_the_model_it_is_named_after(folders: dict[str, Path], name: str) -> None:
     expected = {"initial": tiny_clip(), "previous": moved(tiny_clip(), seed=1)}[name]
     teacher = teacher_of(folders, name)
     assert teacher.model == model_hash(folders[name])
@@ -46,30 +52,27 @@ def test_a_teacher_is_the_model_it_is_called_after(folders: dict[str, Path], nam
         assert torch.equal(value, expected.model.get_parameter(key).detach()), key
 
 
-def test_a_mix_holds_the_share_alpha_of_the_model_before_the_task(folders: dict[str, Path]) -> None:
-    initial, previous, mix = (
-        weights(teacher_of(folders, "initial")),
-        weights(teacher_of(folders, "previous")),
-        weights(teacher_of(folders, "mix", 0.25)),
-    )
+def test_alpha_is_the_share_of_the_model_before_the_task(folders: dict[str, Path]) -> None:
+    initial, previous = weights(teacher_of(folders, "initial")), weights(teacher_of(folders, "previous"))
+    mix = weights(teacher_of(folders, "mix", 0.25))
     for name, value in mix.items():
         torch.testing.assert_close(value, 0.25 * previous[name] + 0.75 * initial[name], rtol=0, atol=1e-6)
     assert not torch.allclose(mix["visual.proj"], 0.75 * previous["visual.proj"] + 0.25 * initial["visual.proj"])
 
 
-def test_a_mix_keeps_the_temperature_to_the_last_bit(folders: dict[str, Path]) -> None:
+def test_a_mix_has_the_temperature_of_both_models_to_the_last_bit(folders: dict[str, Path]) -> None:
     mix, initial = teacher_of(folders, "mix", 0.3), teacher_of(folders, "initial")
     assert torch.equal(mix.clip.scale, initial.clip.scale)
 
 
-@pytest.mark.parametrize(("alpha", "whole"), [(1.0, "previous"), (0.0, "initial")])
-def test_a_mix_of_all_or_nothing_is_one_of_the_two(folders: dict[str, Path], alpha: float, whole: str) -> None:
-    expected = weights(teacher_of(folders, whole))
-    for name, value in weights(teacher_of(folders, "mix", alpha)).items():
-        torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-7)
+@pytest.mark.parametrize(("alpha", "name"), [(1.0, "previous"), (0.0, "initial")])
+def test_a_mix_with_alpha_0_or_1_is_one_of_the_two_models(folders: dict[str, Path], alpha: float, name: str) -> None:
+    expected = weights(teacher_of(folders, name))
+    for key, value in weights(teacher_of(folders, "mix", alpha)).items():
+        torch.testing.assert_close(value, expected[key], rtol=0, atol=1e-7)
 
 
-def test_a_mix_names_both_models_and_the_share(folders: dict[str, Path]) -> None:
+def test_a_mix_is_identified_by_both_hashes_and_the_share(folders: dict[str, Path]) -> None:
     previous, initial = model_hash(folders["previous"]), model_hash(folders["initial"])
     assert teacher_of(folders, "mix", 0.25).model == f"0.25 * {previous} + the rest * {initial}"
 
@@ -77,3 +80,33 @@ def test_a_mix_names_both_models_and_the_share(folders: dict[str, Path]) -> None
 @pytest.mark.parametrize(("name", "alpha"), [("previous", None), ("initial", None), ("mix", 0.5)])
 def test_a_teacher_is_in_evaluation_mode(folders: dict[str, Path], name: str, alpha: float | None) -> None:
     assert not teacher_of(folders, name, alpha).clip.model.training
+
+
+def test_features_have_one_unit_row_per_pair_and_state_the_precision() -> None:
+    features = encode_pairs(tiny_clip(), PAIRS, batch_size=3, metadata={"model": "abc"})
+    assert features.keys == ("00000", "00001", "00002", "00003")
+    assert features.image_MD.shape == features.text_MD.shape == (4, 8)
+    np.testing.assert_allclose(np.linalg.norm(features.image_MD, axis=1), 1, atol=1e-6)
+    assert features.metadata == {"model": "abc", "precision": "fp32"}
+
+
+def test_equal_prompts_have_equal_text_features() -> None:
+    features = encode_pairs(tiny_clip(), PAIRS, batch_size=3, metadata={})
+    assert (features.text_MD[0] == features.text_MD[2]).all()
+    assert not np.allclose(features.text_MD[0], features.text_MD[1])
+
+
+def test_no_pairs_are_refused() -> None:
+    with pytest.raises(UserError, match="no pairs"):
+        encode_pairs(tiny_clip(), [], batch_size=3, metadata={})
+
+
+@pytest.mark.parametrize("precision", ["amp_bf16", "amp_fp16"])
+def test_features_under_autocast_are_float32_and_nearly_the_same(precision: str) -> None:
+    exact, fast = (
+        encode_pairs(tiny_clip(precision=kind), PAIRS, batch_size=3, metadata={}) for kind in ("fp32", precision)
+    )
+    assert fast.image_MD.dtype == np.float32 and fast.metadata["precision"] == precision
+    np.testing.assert_allclose(fast.image_MD, exact.image_MD, atol=2e-2)
+    np.testing.assert_allclose(fast.text_MD, exact.text_MD, atol=2e-2)
+    assert not np.array_equal(fast.image_MD, exact.image_MD)

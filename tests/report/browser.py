@@ -1,4 +1,4 @@
-"""A headless Chromium over its debugging pipe: the standard library is enough."""
+"""A headless Chromium controlled through its debugging pipe, with the standard library only."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ TIMEOUT_S = 60.0
 
 
 def chromium() -> str | None:
-    """The path of a Chromium or Chrome, None where there is none."""
+    """The path of Chromium or Chrome, None if neither is installed."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 class Page:
-    """One page of a running browser; events that arrive meanwhile are kept in `events`."""
+    """A page of a running browser. `events` collects the events it sends."""
 
     def __init__(self, to_browser: int, from_browser: int) -> None:
         self._to, self._from, self._buffer, self._id = to_browser, from_browser, b"", 0
@@ -48,7 +48,7 @@ class Page:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """The browser's answer to one command of the DevTools protocol."""
+        """The result of a DevTools protocol command."""
         self._id += 1
         message: dict[str, Any] = {"id": self._id, "method": method, "params": parameters}
         if self._session:
@@ -75,11 +75,11 @@ class Page:
             self.events.append(self._receive())
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression in the page."""
+        """The value of a JavaScript expression evaluated in the page."""
         return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
     def screenshot(self, file: Path, selector: str = "html", *, margin: int = 0, scale: float = 1.0) -> None:
-        """A PNG of one element, whole even where it is longer than the window."""
+        """Saves a PNG of an element, including the part outside the window."""
         box = self.evaluate(
             f"(() => {{ const b = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
             " return [b.x + scrollX, b.y + scrollY, b.width, b.height] })()"
@@ -88,14 +88,14 @@ class Page:
         picture = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip={**clip, "scale": scale})
         file.write_bytes(base64.b64decode(picture["data"]))
 
-    def complaints(self) -> list[str]:
+    def errors(self) -> list[str]:
         """Uncaught errors, console errors and failed requests since `open`."""
         self.evaluate("0")
         bad = ("Runtime.exceptionThrown", "Network.loadingFailed", "Log.entryAdded")
         return [json.dumps(event) for event in self.events if event.get("method") in bad or _is_console_error(event)]
 
     def requests(self) -> list[str]:
-        """Every address that the page asked for since `open`."""
+        """All URLs requested since `open`."""
         sent = [event for event in self.events if event.get("method") == "Network.requestWillBeSent"]
         return [str(event["params"]["request"]["url"]) for event in sent]
 
@@ -103,7 +103,7 @@ class Page:
         deadline = time.monotonic() + TIMEOUT_S
         while b"\0" not in self._buffer:
             if not select.select([self._from], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise TimeoutError(f"Chromium said nothing for {TIMEOUT_S:.0f} s")
+                raise TimeoutError(f"no answer from Chromium for {TIMEOUT_S:.0f} s")
             block = os.read(self._from, 1 << 20)
             if not block:
                 raise RuntimeError("Chromium ended")
@@ -115,7 +115,7 @@ class Page:
 
 @contextmanager
 def open_browser() -> Iterator[Page]:
-    """Starts a browser with a fresh profile; it ends with the block."""
+    """Starts a browser with a new profile and stops it at the end of the block."""
     path = chromium()
     assert path is not None, "no Chromium on this machine"
     child_in, to_browser = os.pipe()

@@ -1,4 +1,4 @@
-"""A finished run made of small numbers, written with the real artifact writers: what the report's tests read."""
+"""Small finished runs for the tests of the report, written with the real artifact writers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ from gift_core.artifacts.atomic import write_json
 from gift_core.artifacts.fisher import Fisher, write_fisher
 from gift_core.artifacts.model_folder import write_losses
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
-from gift_core.config import Config, load_config
+from gift_core.config.experiment import Config
+from gift_core.config.loading import load_config
 from gift_core.layout import Layout
+from gift_core.published import mtil
+from gift_core.published.mtil import ORDER_1, Benchmark
 
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = ("letters", "textures", "zodiac")
@@ -29,8 +32,8 @@ MATRICES = {
     "finetune": [[40, 60, 50], [90, 50, 30], [60, 95, 20], [30, 65, 85]],
     "gift": [[40, 60, 50], [80, 58, 50], [78, 88, 46], [74, 86, 80]],
 }
-# by hand from the matrices: transfer = mean(A01, mean(A02, A12)), last = mean of the last row,
-# forgetting = mean(A00 - A20, A11 - A21); the own tasks' means: finetune (90 + 95 + 85) / 3, gift (80 + 88 + 80) / 3
+# computed by hand: transfer = mean(A01, mean(A02, A12)), last = mean of the last row,
+# forgetting = mean(A00 - A20, A11 - A21); mean of the own tasks: finetune (90 + 95 + 85) / 3, gift (80 + 88 + 80) / 3
 METRICS = {
     "zero_shot": {"transfer": 55.0, "avg": 50.0, "last": 50.0, "forgetting": 0.0},
     "finetune": {"transfer": 37.5, "avg": 58.33, "last": 60.0, "forgetting": 45.0},
@@ -38,11 +41,13 @@ METRICS = {
 }
 PROMPTS = ("a photo of a snowman.", 'a photo of a "quoted" <sign> & more.')
 STEPS = 30
-PARAMETERS = {  # name: (shape, Fisher information of each weight); the mean: (4 x 100 + 4 x 1 + 2 x 0) / 10 = 40.4
+PARAMETERS = {  # name: (shape, Fisher information of each weight); mean: (4 x 100 + 4 x 1 + 2 x 0) / 10 = 40.4
     "visual.layer2.0.conv1.weight": ((2, 2), 100.0),
     "transformer.resblocks.1.mlp.c_fc.weight": ((4,), 1.0),
     "text_projection": ((2,), 0.0),
 }
+OPENAI = {"name": "ViT-B-16", "pretrained": "openai", "precision": "fp32"}
+ZERO_SHOT_AGREES = "Zero-shot agrees with the published MTIL order I"
 
 
 Matrix = Sequence[Sequence[float]]
@@ -56,10 +61,7 @@ def write_run(
     seed: int = 42,
     changes: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Fill root with params.yaml, accuracies, losses, pairs, models' headers and two timings; return the parameters.
-
-    `changes` are other sections of params.yaml.
-    """
+    """Writes params.yaml, with `changes` to its sections, and all artifacts that the report reads."""
     config = write_params(root, tasks, tuple(matrices), seed=seed, changes=changes)
     for method, matrix in matrices.items():
         write_accuracies(Layout(root), method, tasks, matrix)
@@ -75,20 +77,40 @@ def write_seen_run(
     seen: Mapping[str, Sequence[float]],
     seed: int = 42,
 ) -> Config:
-    """The same of a class-incremental run: percent on all classes so far, a number a step."""
+    """Like write_run, class-incremental. `zero_shot` and `seen` are in percent on all classes so far, for each step."""
     protocol = {"evaluation": {"batch_size": 256, "protocol": "class_incremental"}}
     config = write_params(root, tasks, tuple(seen), seed=seed, changes=protocol)
-    for method, course in seen.items():
-        write_seen_accuracies(Layout(root), method, tasks, zero_shot, course)
+    for method, curve in seen.items():
+        write_seen_accuracies(Layout(root), method, tasks, zero_shot, curve)
     _write_rest(Layout(root), config, tasks, tuple(seen))
     return config
+
+
+def write_mtil(
+    root: Path,
+    benchmark: Benchmark = ORDER_1,
+    *,
+    apart: Mapping[str, float] | None = None,
+    model: Mapping[str, Any] = OPENAI,
+    row: Mapping[str, Any] | None = None,
+) -> Config:
+    """A run whose tasks t0, t1, ... are the data sets of the benchmark; zero-shot as published plus `apart` points."""
+    zero_shot = [float(value) + (apart or {}).get(str(name), 0.0) for name, value in mtil.zero_shot(benchmark).items()]
+    tasks = tuple(f"t{position}" for position in range(11))
+    rows = zip(tasks, benchmark.data_sets, strict=True)
+    of_tasks = {
+        task: {"source": "catalogue", "dataset": data_set, "path": f"data/0_raw/{data_set}", **(row or {})}
+        for task, data_set in rows
+    }
+    matrix = [zero_shot, *[[80.0] * 11] * 11]
+    return write_run(root, tasks=tasks, matrices={"gift": matrix}, changes={"tasks": of_tasks, "model": dict(model)})
 
 
 def _write_rest(layout: Layout, config: Config, tasks: tuple[str, ...], methods: tuple[str, ...]) -> None:
     for method in methods:
         if config.methods[method].learns != "nothing":
             _write_losses(layout, method, tasks)
-        if config.methods[method].anchor.needs_fisher:
+        if config.methods[method].consolidation.needs_fisher:
             _write_fisher(layout, method, tasks)
     for position, task in enumerate(tasks):
         write_task_json(layout, task)
@@ -103,7 +125,7 @@ def _write_rest(layout: Layout, config: Config, tasks: tuple[str, ...], methods:
 def write_task_json(
     layout: Layout, task: str, *, classes: int = 10, notes: Sequence[str] = (), skipped: Sequence[Sequence[str]] = ()
 ) -> None:
-    """A task's description without its images: the report reads no others."""
+    """task.json without images; the report does not read them."""
     described: dict[str, Any] = {"name": task, "class_names": [f"{task} {number}" for number in range(classes)]}
     described |= {"templates": ["a photo of a {}."], "source": "test", "counts": {"train": 1000, "test": 500}}
     described |= {"skipped": list(skipped), "notes": list(notes), "hashes": {}}
@@ -111,22 +133,22 @@ def write_task_json(
 
 
 def write_seen_accuracies(
-    layout: Layout, method: str, tasks: tuple[str, ...], zero_shot: Sequence[float], course: Sequence[float]
+    layout: Layout, method: str, tasks: tuple[str, ...], zero_shot: Sequence[float], curve: Sequence[float]
 ) -> None:
-    """Accuracy files of the class-incremental protocol: the pre-trained model and the step's, on all classes so far."""
+    """Class-incremental accuracy files: the pre-trained model and the model of the step, on all classes so far."""
     hashes = {"model:pretrained": "0" * 64}
     for step, task in enumerate(tasks):
         hashes[f"model:{task}"] = f"{step + 1:064x}"
         common = {"method": method, "protocol": "class_incremental", "eval_task": task, "n": 500 * (step + 1)}
         rows = [
             {"step": -1, "trained_task": "pretrained", "phase": "pretrained", "top1": zero_shot[step] / 100},
-            {"step": step, "trained_task": task, "phase": "current", "top1": course[step] / 100},
+            {"step": step, "trained_task": task, "phase": "current", "top1": curve[step] / 100},
         ]  # fmt: skip
         write_accuracy(layout.accuracy(method, task), pd.DataFrame([{**row, **common} for row in rows]), hashes)
 
 
 def write_accuracies(layout: Layout, method: str, tasks: tuple[str, ...], matrix: Matrix) -> None:
-    """Accuracy files in the shape of an L."""
+    """Task-incremental accuracy files. Each step adds its own model on all tasks and all earlier models on its task."""
     hashes = {"model:pretrained": "0" * 64}
     for step, task in enumerate(tasks):
         hashes[f"model:{task}"] = f"{step + 1:x}" * 64
@@ -136,7 +158,7 @@ def write_accuracies(layout: Layout, method: str, tasks: tuple[str, ...], matrix
 
 
 def _write_losses(layout: Layout, method: str, tasks: tuple[str, ...]) -> None:
-    """A task loss for all, a distillation loss for all but plain fine-tuning."""
+    """A task loss for every method, and a distillation loss for all but plain fine-tuning."""
     for task in tasks:
         write_losses(layout.model(method, task) / "losses.jsonl", [_loss(method, at) for at in range(STEPS)])
 
@@ -165,7 +187,7 @@ def _cell(method: str, tasks: tuple[str, ...], matrix: Matrix, step: int, evalua
 def _loss(method: str, step: int) -> dict[str, float]:
     task = 2.0 / (1 + step)
     extra = {} if method == "finetune" else {"distill": 0.01 * step}
-    return {"step": step, "learning_rate": 1e-4, "task": task, **extra, "total": task + sum(extra.values())}
+    return {"iteration": step, "learning_rate": 1e-4, "task": task, **extra, "total": task + sum(extra.values())}
 
 
 def _write_pairs(folder: Path, seed: int) -> None:
@@ -194,7 +216,7 @@ def write_params(
     seed: int = 42,
     changes: Mapping[str, Any] | None = None,
 ) -> Config:
-    """The project's own params.yaml, cut to these tasks and methods; a method without a row there copies gift's."""
+    """params.yaml of the project with these tasks and methods. A method without a row there gets the row of gift."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     row = next(iter(params["tasks"].values()))
     params["tasks"] = dict.fromkeys(tasks, row)
@@ -203,16 +225,8 @@ def write_params(
         {"task": task, "after": before, "learning_rate_factor": 1.0} for task, before in zip(tasks, after, strict=False)
     ]
     rows = {method: params["methods"].get(method, params["methods"]["gift"]) for method in methods}
-    params |= {"seed": seed, "methods": rows, "run": {"methods": list(methods), "device": "auto", **_by_replay(rows)}}
+    params |= {"seed": seed, "methods": rows, "run": {"methods": list(methods), "device": "auto"}}
     params |= changes or {}
     root.mkdir(parents=True, exist_ok=True)
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     return load_config(root / "params.yaml")
-
-
-def _by_replay(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    lists: dict[str, list[str]] = {"replay_synthetic": [], "replay_real": [], "replay_none": []}
-    for method, row in rows.items():
-        images = row["replay"]["images"]
-        lists[f"replay_{images if images in ('synthetic', 'none') else 'real'}"].append(method)
-    return lists

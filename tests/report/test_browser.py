@@ -1,4 +1,4 @@
-"""The pages in a real browser: nothing wider than the window, nothing loaded, no complaint, readable contrast."""
+"""The pages in a real browser: they fit the window, load nothing, raise no errors, and have enough contrast."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 import yaml
 
-from gift_core.config import Config
+from gift_core.config.experiment import Config
 from gift_core.layout import Layout
-from gift_core.report import build_report
-from gift_core.report.comparison import compare_runs
+from gift_core.report.build import build_report
+from gift_core.report.comparison.compare import compare_runs
 from tests.report.browser import Page, chromium, open_browser
-from tests.report.run_folder import MATRICES, ROOT, Matrix, write_run, write_seen_run, write_task_json
-from tests.report.test_beside_published import write_mtil
+from tests.report.run_folder import MATRICES, ROOT, Matrix, write_mtil, write_run, write_seen_run, write_task_json
 
 pytestmark = [
     pytest.mark.browser,
@@ -32,19 +31,19 @@ MANY_TASKS = (
     "faces",
     "cyrillic",
     "pieces",
-    "colours",
+    "colors",
     "braille",
 )
 MANY_METHODS = tuple(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["methods"])
-LEARNING_ON = len(MANY_METHODS) - 2  # without zero_shot, the model itself, and individual, which has no course
+CONTINUED = len(MANY_METHODS) - 2  # without zero_shot and individual, which have no curve
 SEEDS = (42, 43, 44)
-MAIN = 2  # of many methods the best and its baseline have a hue of their own
-# WCAG's contrast of every piece of text against what lies under it; the texts below its limit of 4.5
+MAIN = 2  # of many methods, only the best and its baseline are colored
+# all texts whose WCAG contrast with their background is below 4.5
 CONTRAST = """(() => {
   const canvas = Object.assign(document.createElement("canvas"), {width: 1, height: 1});
   const brush = canvas.getContext("2d", {willReadFrequently: true});
-  const over = (colours) => { brush.clearRect(0, 0, 1, 1);
-    for (const c of colours) { brush.fillStyle = c; brush.fillRect(0, 0, 1, 1); }
+  const over = (colors) => { brush.clearRect(0, 0, 1, 1);
+    for (const c of colors) { brush.fillStyle = c; brush.fillRect(0, 0, 1, 1); }
     return [...brush.getImageData(0, 0, 1, 1).data].slice(0, 3); };
   const linear = (v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
   const light = (rgb) => { const [r, g, b] = rgb.map((v) => linear(v / 255));
@@ -73,22 +72,22 @@ def browser() -> Iterator[Page]:
 
 
 def write_large_run(root: Path, seed: int = 42) -> Config:
-    """A run of 11 tasks and every method of params.yaml; a few points of accuracy differ from seed to seed."""
+    """A run of 11 tasks and every method of params.yaml; accuracies differ a little between seeds."""
     noise = np.random.default_rng(seed)
     matrices: dict[str, Matrix] = {}
-    for place, method in enumerate(MANY_METHODS):
-        kept = np.linspace(55, 85, len(MANY_METHODS))[place] + noise.normal(0, 0.5, (12, 11))
+    for index, method in enumerate(MANY_METHODS):
+        kept = np.linspace(55, 85, len(MANY_METHODS))[index] + noise.normal(0, 0.5, (12, 11))
         matrices[method] = np.vstack([np.full((1, 11), 60.0), kept[1:]]).tolist()
     matrices["zero_shot"] = [[60.0] * 11] * 12
     return write_run(root, tasks=MANY_TASKS, matrices=matrices, seed=seed)
 
 
 def write_long_seen_run(root: Path) -> Config:
-    """A class-incremental run of 50 steps of two classes, with every method that has one model."""
+    """A class-incremental run of 50 steps with two classes each, and every method that has a single model."""
     steps = np.arange(50)
     seen = {
-        method: (95 - 50 * (steps / 50) ** (0.4 + 0.1 * place)).tolist()
-        for place, method in enumerate(name for name in MANY_METHODS if name not in ("zero_shot", "individual"))
+        method: (95 - 50 * (steps / 50) ** (0.4 + 0.1 * index)).tolist()
+        for index, method in enumerate(name for name in MANY_METHODS if name not in ("zero_shot", "individual"))
     }
     tasks = tuple(f"cifar100_{step:02d}" for step in steps)
     config = write_seen_run(root, tasks=tasks, zero_shot=(88 - 0.4 * steps).tolist(), seen=seen)
@@ -99,9 +98,9 @@ def write_long_seen_run(root: Path) -> Config:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The reports of 3 tasks and 2 methods, and of 11 tasks and every method; the comparison of three seeds of it.
+    """Reports of a small run, of a large run, of MTIL with a zero-shot difference, and of a long class-incremental run.
 
-    A run of MTIL in which zero-shot differs, and a class-incremental one of 50 steps.
+    Also the comparison of three seeds of the large run.
     """
     names = ("mtil", "seen", "small", "42", "43", "44")
     mtil, seen, small, *seeds = (tmp_path_factory.mktemp(name) for name in names)
@@ -132,20 +131,20 @@ def test_nothing_is_wider_than_the_window(browser: Page, page: Path, width: int)
     assert browser.evaluate(TOO_WIDE) == []
 
 
-def test_opening_loads_nothing_else_and_brings_no_complaint(browser: Page, page: Path) -> None:
+def test_a_page_loads_nothing_else_and_raises_no_errors(browser: Page, page: Path) -> None:
     browser.open(page, width=1280)
     assert [url for url in browser.requests() if not url.startswith("data:")] == [page.resolve().as_uri()]
-    assert browser.complaints() == []
+    assert browser.errors() == []
     assert browser.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_all_text_has_the_contrast_that_wcag_asks_for(browser: Page, page: Path, dark: bool) -> None:
+def test_all_text_has_the_contrast_required_by_wcag(browser: Page, page: Path, dark: bool) -> None:
     browser.open(page, width=1280, dark=dark)
     assert browser.evaluate(CONTRAST) == []
 
 
-def test_the_page_follows_the_system_into_the_dark(browser: Page, page: Path) -> None:
+def test_the_page_follows_the_color_scheme_of_the_system(browser: Page, page: Path) -> None:
     backgrounds = []
     for dark in (False, True):
         browser.open(page, width=1280, dark=dark)
@@ -153,29 +152,29 @@ def test_the_page_follows_the_system_into_the_dark(browser: Page, page: Path) ->
     assert backgrounds == ["rgb(252, 252, 251)", "rgb(19, 21, 25)"]
 
 
-def test_a_legend_button_brings_a_method_forward_and_back(browser: Page, report: Path) -> None:
+def test_a_legend_button_highlights_a_method_and_back(browser: Page, report: Path) -> None:
     browser.open(report, width=1280)
     dimmed = 'document.querySelectorAll("#forgetting .series.dim").length'
     click = "document.querySelector('.legend button[data-method=gift]').click()"
     charts = browser.evaluate('document.querySelectorAll("#forgetting figure svg").length')
     browser.evaluate(click)
-    others = len(MATRICES) - 1 if charts == 4 else LEARNING_ON - MAIN - 1
+    others = len(MATRICES) - 1 if charts == 4 else CONTINUED - MAIN - 1
     assert browser.evaluate(dimmed) == charts * others
     browser.evaluate(click)
     assert browser.evaluate(dimmed) == 0
 
 
-def test_chosen_quiet_methods_get_hues_that_differ(browser: Page, pages: dict[str, Path]) -> None:
+def test_selected_quiet_methods_get_different_colors(browser: Page, pages: dict[str, Path]) -> None:
     browser.open(pages["large"], width=1280)
-    colour = "getComputedStyle(document.querySelector('.overview .series[data-method={}] path')).stroke"
-    quiet = browser.evaluate(colour.format("l2"))
+    stroke = "getComputedStyle(document.querySelector('.overview .series[data-method={}] path')).stroke"
+    quiet = browser.evaluate(stroke.format("l2"))
     for method in ("l2", "lwf"):
         browser.evaluate(f"document.querySelector('.legend button[data-method={method}]').click()")
-    hues = {browser.evaluate(colour.format(method)) for method in ("l2", "lwf", "finetune")}
+    hues = {browser.evaluate(stroke.format(method)) for method in ("l2", "lwf", "finetune")}
     assert len(hues) == 3 and quiet not in hues
 
 
-def test_no_name_in_a_chart_of_the_comparison_lies_over_another(browser: Page, pages: dict[str, Path]) -> None:
+def test_labels_in_the_scatter_charts_do_not_overlap(browser: Page, pages: dict[str, Path]) -> None:
     browser.open(pages["comparison"], width=1280)
     boxes = """[...document.querySelectorAll(".scatter")].map((chart) => [...chart.querySelectorAll(".mark text")]
         .map((name) => name.getBoundingClientRect()).map((b) => [b.left, b.right, b.top, b.bottom]))"""
@@ -187,7 +186,7 @@ def test_no_name_in_a_chart_of_the_comparison_lies_over_another(browser: Page, p
             assert apart
 
 
-def test_the_pointer_over_a_chart_shows_the_values(browser: Page, report: Path) -> None:
+def test_hovering_over_a_chart_shows_the_values(browser: Page, report: Path) -> None:
     browser.open(report, width=1280, height=2400)
     box = "document.querySelector('.overview .hover').getBoundingClientRect()"
     x, y = browser.evaluate(f"[{box}.x + {box}.width / 2, {box}.y + {box}.height / 2]")
@@ -196,7 +195,7 @@ def test_the_pointer_over_a_chart_shows_the_values(browser: Page, report: Path) 
     assert browser.evaluate("!document.querySelector('#tip').hidden")
 
 
-def test_scrolling_regions_and_buttons_can_be_reached_by_keyboard(browser: Page, page: Path) -> None:
+def test_scrolling_regions_and_buttons_are_reachable_by_keyboard(browser: Page, page: Path) -> None:
     browser.open(page, width=390)
     unreachable = (
         '[...document.querySelectorAll(".scroll, .legend button, summary, a")].filter((e) => e.tabIndex < 0).length'
@@ -204,9 +203,7 @@ def test_scrolling_regions_and_buttons_can_be_reached_by_keyboard(browser: Page,
     assert browser.evaluate(unreachable) == 0
 
 
-def test_folded_tables_of_steps_and_published_matrices_fit_when_they_are_opened(
-    browser: Page, pages: dict[str, Path]
-) -> None:
+def test_folded_tables_fit_when_they_are_opened(browser: Page, pages: dict[str, Path]) -> None:
     for name in ("mtil", "seen"):
         browser.open(pages[name], width=390)
         browser.evaluate("document.querySelectorAll('details').forEach((e) => { e.open = true; })")
@@ -215,7 +212,7 @@ def test_folded_tables_of_steps_and_published_matrices_fit_when_they_are_opened(
         assert browser.evaluate(CONTRAST) == []
 
 
-def test_the_numbers_below_a_chart_of_fifty_steps_lie_apart(browser: Page, pages: dict[str, Path]) -> None:
+def test_tick_labels_of_fifty_steps_do_not_overlap(browser: Page, pages: dict[str, Path]) -> None:
     for width in (390, 1280):
         browser.open(pages["seen"], width=width)
         boxes = """[...document.querySelectorAll("#seen svg[role=img], #losses svg[role=img]")].map((chart) =>

@@ -15,7 +15,8 @@ import webdataset
 import yaml
 from typer.testing import CliRunner, Result
 
-from gift_core.config import load_config
+from gift_core.config.loading import load_config
+from gift_core.config.overlays import complete_text
 from gift_core.stage_graph import stages_of_step
 from stages.__main__ import app
 from tests.artifacts.damage import png, tree_hash
@@ -176,15 +177,15 @@ def test_a_params_yaml_that_cannot_be_written_leaves_no_link_and_no_copy(
 def test_a_second_call_with_the_same_name_is_refused(add: Add) -> None:
     add("birds", "--images", "data/0_raw/birds")
     message = refused(add, "birds", "--images", "data/0_raw/birds")
-    assert "params.yaml: tasks.birds: there is a task of that name (path: data/0_raw/birds). Choose another" in message
+    assert "params.yaml: tasks.birds: already exists (path: data/0_raw/birds). Choose another" in message
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["Birds"], "params.yaml: tasks.Birds: is no name. Use small letters, digits and _ only"),
-        (["pretrained"], "params.yaml: tasks.pretrained: this name is taken"),
-        (["birds", "--template", "a photo"], "params.yaml: tasks.birds.templates[0]: 'a photo' holds no {}."),
+        (["Birds"], "params.yaml: tasks.Birds: invalid name. Use 1 to 64 of the characters a-z, 0-9 and _."),
+        (["pretrained"], "params.yaml: tasks.pretrained: reserved name"),
+        (["birds", "--template", "a photo"], "params.yaml: tasks.birds.templates[0]: 'a photo' does not contain {}."),
         (["birds", "--test-fraction", "1"], "params.yaml: tasks.birds.test_fraction"),
         (
             ["birds", "--shots", "9"],
@@ -242,7 +243,9 @@ def test_numbers_as_class_names_are_pointed_out(root: Path, add: Add) -> None:
 
 
 def test_it_announces_the_stages_that_dvc_then_has_more(root: Path, add: Add) -> None:
-    shutil.copy(ROOT / "presets" / "mini_compare.yaml", root / "params.yaml")  # methods of every kind
+    (root / "params.yaml").write_text(
+        complete_text(ROOT / "presets" / "mini_compare.yaml"), encoding="utf-8"
+    )  # methods of every kind
     shutil.copy(ROOT / "dvc.yaml", root)
     environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
     dvc = [sys.executable, "-m", "dvc"]

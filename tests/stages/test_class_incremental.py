@@ -20,19 +20,18 @@ RUNNER = CliRunner()
 
 @pytest.fixture
 def params(mini_params: dict[str, Any], project: Path) -> dict[str, Any]:
-    row = {"source": "mini", "path": "gift_core/mini", "train_images": 40, "test_images": 35}
+    row = {"source": "mini", "path": "gift_core/mini/symbols.csv", "train_images": 40, "test_images": 35}
     mini_params["tasks"] = {task: dict(row) for task in TASKS}
     after = dict(zip(TASKS, ("../pretrained", "games"), strict=True))
     mini_params["sequence"] = [{"task": t, "after": after[t], "learning_rate_factor": 1.0} for t in TASKS]
-    mini_params["training"] |= {"steps": 2, "warmup_steps": 1, "batch_size": 8, "replay_batch_size": 8}
+    mini_params["training"] |= {"iterations": 2, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
     mini_params["model"] |= {"name": f"local-dir:{project / 'data/mini/clip'}"}
     mini_params["evaluation"] |= {"protocol": "class_incremental", "batch_size": 16}
     return mini_params
 
 
 def use(root: Path, params: dict[str, Any], *methods: str) -> None:
-    lists = {"replay_synthetic": [], "replay_real": [], "replay_none": list(methods)}
-    params["run"] |= {"methods": list(methods), **lists}
+    params["run"] |= {"methods": list(methods)}
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 

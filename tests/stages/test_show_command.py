@@ -1,4 +1,4 @@
-"""`gift show` and the stage report: whether zero-shot agrees comes first."""
+"""`gift show` and the stage report: for a published benchmark, the zero-shot check comes first."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stages.__main__ import app
-from tests.report.run_folder import write_run
-from tests.report.test_beside_published import AGREES, write_mtil
+from tests.report.run_folder import ZERO_SHOT_AGREES, write_mtil, write_run
 
 RUNNER = CliRunner()
 
@@ -26,21 +25,21 @@ def show(root: Path, *options: str) -> list[str]:
     return result.stdout.splitlines()
 
 
-def test_of_mtil_the_first_line_says_that_zero_shot_agrees(tmp_path: Path) -> None:
+def test_for_mtil_the_first_line_says_that_zero_shot_agrees(tmp_path: Path) -> None:
     write_mtil(tmp_path)
-    assert f"report: {AGREES}" in report(tmp_path)
-    assert show(tmp_path)[0].startswith(AGREES)
+    assert f"report: {ZERO_SHOT_AGREES}" in report(tmp_path)
+    assert show(tmp_path)[0].startswith(ZERO_SHOT_AGREES)
     assert show(tmp_path, "--json")[0] == "{"
 
 
-def test_of_another_run_the_table_comes_first(tmp_path: Path) -> None:
+def test_for_another_run_the_table_comes_first(tmp_path: Path) -> None:
     write_run(tmp_path)
     assert "Zero-shot" not in report(tmp_path)
     assert show(tmp_path)[0] == "Accuracy in percent (Forgetting: lower is better)"
 
 
 @pytest.mark.parametrize("damage", ["missing", "no verdict"])
-def test_reports_without_the_check_show_the_table_and_a_damaged_one_is_named(tmp_path: Path, damage: str) -> None:
+def test_a_missing_zero_shot_check_is_skipped_and_a_damaged_one_is_refused(tmp_path: Path, damage: str) -> None:
     write_run(tmp_path)
     report(tmp_path)
     check = tmp_path / "reports" / "zero_shot.json"

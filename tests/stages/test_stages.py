@@ -20,6 +20,7 @@ from gift_core.artifacts.model_folder import read_losses
 from gift_core.artifacts.prompts import read_prompts, read_vocabulary
 from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import read_task
+from gift_core.config.overlays import complete_text
 from gift_core.layout import Layout
 from stages.__main__ import app
 
@@ -54,13 +55,13 @@ class Experiment:
 
 
 def tiny(params: dict[str, Any], project: Path) -> dict[str, Any]:
-    row = {"source": "mini", "path": "gift_core/mini", "train_images": 40, "test_images": 35}
+    row = {"source": "mini", "path": "gift_core/mini/symbols.csv", "train_images": 40, "test_images": 35}
     params["tasks"] = {task: dict(row) for task in TASKS}
     params["sequence"] = [
         {"task": "games", "after": "../pretrained", "learning_rate_factor": 1.0},
         {"task": "arrows", "after": "games", "learning_rate_factor": 2.0},
     ]
-    params["training"] |= {"steps": 3, "warmup_steps": 1, "batch_size": 8, "replay_batch_size": 8}
+    params["training"] |= {"iterations": 3, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
     params["prompts"] |= {"images_per_task": 12}
     params["generator"] |= {"images_per_shard": 8, "steps": 2, "pipeline": str(project / "data/mini/diffusion")}
     params["model"] |= {"name": f"local-dir:{project / 'data/mini/clip'}"}
@@ -203,10 +204,10 @@ def test_an_unknown_name_is_met_with_the_nearest_one(fresh: Experiment, command:
 
 
 def test_a_wrong_params_file_is_refused_before_anything_starts(fresh: Experiment) -> None:
-    fresh.params["methods"]["gift"]["terms"]["distil"] = fresh.params["methods"]["gift"]["terms"].pop("distill")
+    fresh.params["methods"]["gift"]["losses"]["distil"] = fresh.params["methods"]["gift"]["losses"].pop("distill")
     fresh.write(fresh.params)
     output = fresh.fail("import_model").replace("\n", " ")
-    assert "methods.gift.terms.distil" in output and "Did you mean 'distill'?" in output
+    assert "methods.gift.losses.distil" in output and "Did you mean 'distill'?" in output
     assert not (fresh.folder / "data").exists()
 
 
@@ -276,7 +277,7 @@ def test_use_writes_a_preset_and_shows_the_difference(tmp_path: Path, project: P
     presets_of(project, tmp_path)
     result = RUNNER.invoke(app, ["use", "mini_full", "--root", str(tmp_path)])
     assert result.exit_code == 0 and "+" in result.output and "kept" not in result.output
-    assert (tmp_path / "params.yaml").read_bytes() == (project / "presets/mini_full.yaml").read_bytes()
+    assert (tmp_path / "params.yaml").read_bytes() == complete_text(project / "presets/mini_full.yaml").encode()
 
 
 def test_use_keeps_a_changed_params_file(tmp_path: Path, project: Path) -> None:

@@ -37,7 +37,7 @@ def experiment(
     tmp_path: Path, mini_params: dict[str, Any], project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Experiment:
     """A project with two tasks and relative paths."""
-    row = {"source": "mini", "path": "gift_core/mini", "train_images": 40, "test_images": 35}
+    row = {"source": "mini", "path": "gift_core/mini/symbols.csv", "train_images": 40, "test_images": 35}
     mini_params["tasks"] = {task: dict(row) for task in TASKS}
     befores = zip(TASKS, ("../pretrained", *TASKS), strict=False)
     mini_params["sequence"] = [{"task": task, "after": after, "learning_rate_factor": 1.0} for task, after in befores]
@@ -57,8 +57,8 @@ def test_vocabulary_captions_and_filters_are_used(experiment: Experiment) -> Non
     (experiment.path / "data/0_raw/prompts/captions.csv").write_text(captions)
     experiment.params["prompts"] |= {"strategy": "captions", "captions": "data/0_raw/prompts/captions.csv"}
     scorer = {"name": "local-dir:data/0_raw/generators/scorer", "pretrained": None}
-    filters = {"judge": scorer, "min_clip_score": -1.0, "max_similarity": 1.0, "max_redraws": 3}
-    experiment.params["generator"]["gates"] = filters
+    filters = {"scorer": scorer, "min_clip_score": -1.0, "max_similarity": 1.0, "max_redraws": 3}
+    experiment.params["generator"]["filters"] = filters
     assert "2 class names from data/0_raw/prompts/words.txt" in experiment.run("write_vocabulary")
     experiment.run("ingest", "games")
     said = experiment.run("write_prompts", "games")
@@ -74,8 +74,8 @@ def test_vocabulary_captions_and_filters_are_used(experiment: Experiment) -> Non
 
 def test_an_image_that_cannot_pass_the_filters_ends_the_stage(experiment: Experiment) -> None:
     scorer = {"name": "local-dir:data/0_raw/generators/scorer", "pretrained": None}
-    filters = {"judge": scorer, "min_clip_score": 0.99, "max_similarity": None, "max_redraws": 1}
-    experiment.params["generator"]["gates"] = filters
+    filters = {"scorer": scorer, "min_clip_score": 0.99, "max_similarity": None, "max_redraws": 1}
+    experiment.params["generator"]["filters"] = filters
     for command in (["write_vocabulary"], ["ingest", "games"], ["write_prompts", "games"]):
         experiment.run(*command)
     assert "was rejected 2 times: 2 for a CLIP score of at most 0." in experiment.run("synthesize", "games")
@@ -87,13 +87,15 @@ def test_prompts_use_all_templates_of_a_learned_task(experiment: Experiment) -> 
     experiment.run("write_vocabulary")
     for task in TASKS:
         experiment.run("ingest", task)
-    assert "none leaves nothing to draw for task 'games', the first" in experiment.run("write_prompts", "games")
+    assert "none leaves no prompts for the first task, 'games'" in experiment.run("write_prompts", "games")
     experiment.params["prompts"] |= {"base_vocabulary": "data/0_raw/prompts/words.txt"}
     experiment.run("write_vocabulary")
     for task in TASKS:
         experiment.run("write_prompts", task)
     templates = read_task(experiment.layout.task("games")).templates
-    learned = [entry for entry in read_vocabulary(experiment.layout.pool("games")) if entry.source_task == "games"]
+    learned = [
+        entry for entry in read_vocabulary(experiment.layout.vocabulary("games")) if entry.source_task == "games"
+    ]
     assert {entry.templates for entry in learned} == {templates}
     prompts = read_prompts(experiment.layout.prompts("arrows"))
     assert set(prompts[prompts.source_task == "games"].template) == set(templates)

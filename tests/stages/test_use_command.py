@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from gift_core.config.overlays import complete_text
 from stages.__main__ import app
 from tests.imports import ROOT
 
@@ -39,7 +40,9 @@ def test_an_unknown_preset_is_met_with_the_nearest_name(project: Path) -> None:
 def test_a_preset_becomes_params_yaml_and_its_difference_is_shown(project: Path, preset: str) -> None:
     result = gift(project, "use", preset)
     assert result.exit_code == 0, result.output
-    assert (project / "params.yaml").read_bytes() == (project / "presets" / f"{preset}.yaml").read_bytes()
+    assert (project / "params.yaml").read_text(encoding="utf-8") == complete_text(
+        project / "presets" / f"{preset}.yaml"
+    )
     assert f"+experiment: {preset}" in result.stdout
     assert "-experiment: mini" in result.stdout
 
@@ -81,10 +84,10 @@ def test_presets_lists_each_with_what_it_is_and_needs_and_marks_the_active_one(p
     heads = {line.split()[0]: line for line in lines if " x " in line}
     assert set(heads) == {path.stem for path in (ROOT / "presets").glob("*.yaml")}
     assert [name for name, line in heads.items() if line.split()[1] == "*"] == ["mini"]
-    assert heads["mini"].endswith("6 tasks x 200 steps; finetune, gift; needs nothing more")
-    assert heads["mini_compare"].endswith("5 tasks x 100 steps; 23 methods; needs nothing more")
-    assert heads["mtil_order_1"].endswith("11 tasks x 1000 steps; finetune, gift; needs hub, GPU, data")
-    assert "  1 task x 1000 steps;" in heads["bring_your_own"]
+    assert heads["mini"].endswith("6 tasks x 200 iterations; finetune, gift; needs nothing else")
+    assert heads["mini_compare"].endswith("5 tasks x 100 iterations; 23 methods; needs nothing else")
+    assert heads["mtil_order_1"].endswith("11 tasks x 1000 iterations; finetune, gift; needs hub, GPU, data")
+    assert "  1 task x 1000 iterations;" in heads["bring_your_own"]
     title = lines[lines.index(heads["mtil_order_1"]) + 1]
     assert title.strip().startswith("MTIL in order I, the paper's main benchmark")
 

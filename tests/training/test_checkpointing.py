@@ -1,4 +1,4 @@
-"""Checkpointed towers give the same gradients from fewer kept activations, and those that cannot be are refused."""
+"""Checkpointed towers give the same gradients and keep less; towers that do not support it are refused."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def clip(request: pytest.FixtureRequest, tmp_path: Path) -> Clip:
 
 
 def gradients(clip: Clip) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
-    """Gradients of a loss of both towers, and the bytes that each tower's forward pass kept for the way back."""
+    """Gradients of a loss of both towers, and the bytes that each tower keeps for the backward pass."""
     images_BCHW = torch.randn(3, 3, clip.image_size, clip.image_size, generator=torch.Generator().manual_seed(1))
     tokens_NL = torch.randint(1, 400, (4, CONTEXT), generator=torch.Generator().manual_seed(2))
     weights = {value.untyped_storage().data_ptr() for value in clip.model.parameters()}
@@ -84,14 +84,14 @@ def gradients(clip: Clip) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
 
     image_BD = forward("image", lambda: encode_images(clip, images_BCHW))
     text_ND = forward("text", lambda: encode_tokens(clip, tokens_NL))
-    kept_forward = dict(kept)  # on the way back layers are computed again, and counted again
+    kept_forward = dict(kept)  # the backward pass computes layers again and counts them again
     (image_BD @ text_ND.T).pow(3).sum().backward()
     found = {name: value.grad.clone() for name, value in clip.trainable().items() if value.grad is not None}
     clip.model.zero_grad()
     return found, kept_forward
 
 
-def test_gradients_are_those_of_plain_towers_and_less_is_kept(clip: Clip) -> None:
+def test_gradients_equal_those_of_plain_towers_and_less_is_kept(clip: Clip) -> None:
     with training_mode(clip):
         plain, kept_plain = gradients(clip)
         with checkpointed(clip):
@@ -103,7 +103,7 @@ def test_gradients_are_those_of_plain_towers_and_less_is_kept(clip: Clip) -> Non
         assert kept_saved[side] < 0.8 * kept_plain[side], (side, kept_saved, kept_plain)
 
 
-def test_afterwards_the_towers_are_plain_again(clip: Clip) -> None:
+def test_the_towers_are_restored(clip: Clip) -> None:
     with training_mode(clip):
         _, before = gradients(clip)
         state = list(clip.model.state_dict())
@@ -113,11 +113,11 @@ def test_afterwards_the_towers_are_plain_again(clip: Clip) -> None:
     assert before == after
 
 
-def test_a_timm_tower_without_checkpointing_is_refused_with_timms_reason(tmp_path: Path) -> None:
+def test_a_timm_tower_without_support_is_refused_with_timms_reason(tmp_path: Path) -> None:
     clip = timm_convolutions(tmp_path)
 
     def refuse(enable: bool = True) -> None:
-        assert not enable, "gradient checkpointing not supported"  # timm's own words, for example in TinyViT's neck
+        assert not enable, "gradient checkpointing not supported"  # timm's message, for example in the neck of TinyViT
 
     clip.model.visual.trunk.set_grad_checkpointing = refuse
     expected = r"gradient_checkpointing: the model's image tower \(ResNet\).*not supported.*micro_batch_size"
@@ -125,10 +125,10 @@ def test_a_timm_tower_without_checkpointing_is_refused_with_timms_reason(tmp_pat
         pass
 
 
-def test_a_tower_without_layers_to_checkpoint_is_refused_and_the_other_is_switched_back() -> None:
+def test_a_tower_without_support_is_refused_and_the_other_is_restored() -> None:
     clip = tiny_clip()
     clip.model.text = torch.nn.Linear(2, 2)
-    expected = r"text tower \(Linear\) cannot be checkpointed: it has no layers"
+    expected = r"text tower \(Linear\) does not support it: it has no layers"
     with pytest.raises(UserError, match=expected), checkpointed(clip):
         pass
     assert not clip.model.visual.transformer.grad_checkpointing

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import yaml
 from pydantic import Field
 
-from gift_core.config.sections import Template
+from gift_core.config.section import Count, Section, Template, Text
 from gift_core.config.tasks import ClassSliceConfig
 from gift_core.errors import UserError, did_you_mean, lookup
-from gift_core.section import Count, Section, Text
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable

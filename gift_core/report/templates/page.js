@@ -1,4 +1,4 @@
-// Two comforts; the page is whole without them: values under the pointer, and chosen methods brought forward.
+// Tooltips and highlighting of selected methods. The page is complete without JavaScript.
 (() => {
   const tip = document.getElementById("tip");
   const show = (target, event) => {
@@ -23,12 +23,12 @@
   document.addEventListener("pointerleave", () => { tip.hidden = true; });
   document.addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
 
-  const hues = ["var(--c2)", "var(--c3)", "var(--c4)", "var(--c5)"]; // of quiet methods, in the order of choice
+  const hues = ["var(--c2)", "var(--c3)", "var(--c4)", "var(--c5)"]; // of quiet methods, in the order of selection
   const buttons = [...document.querySelectorAll(".legend button")];
   const marks = [...document.querySelectorAll(".series, .end[data-method]"), ...buttons];
   const quiet = new Set(buttons.filter((button) => button.classList.contains("quiet")).map((button) => button.dataset.method));
-  let chosen = [];
-  const bringForward = (methods) => {
+  let selected = [];
+  const highlight = (methods) => {
     const hued = methods.filter((method) => quiet.has(method));
     for (const mark of marks) {
       const method = mark.dataset.method;
@@ -45,13 +45,13 @@
   for (const button of buttons) {
     const method = button.dataset.method;
     button.addEventListener("click", () => {
-      chosen = chosen.includes(method) ? chosen.filter((other) => other !== method) : [...chosen, method];
-      for (const other of buttons) other.setAttribute("aria-pressed", String(chosen.includes(other.dataset.method)));
-      bringForward(chosen);
+      selected = selected.includes(method) ? selected.filter((other) => other !== method) : [...selected, method];
+      for (const other of buttons) other.setAttribute("aria-pressed", String(selected.includes(other.dataset.method)));
+      highlight(selected);
     });
     button.addEventListener("pointerenter", (event) => {
-      if (event.pointerType === "mouse" && !chosen.includes(method)) bringForward([...chosen, method]);
+      if (event.pointerType === "mouse" && !selected.includes(method)) highlight([...selected, method]);
     });
-    button.addEventListener("pointerleave", () => bringForward(chosen));
+    button.addEventListener("pointerleave", () => highlight(selected));
   }
 })();

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gift_core.config import CatalogueTaskConfig
+from gift_core.config.tasks import CatalogueTaskConfig
 from gift_core.datasets.catalogue import inventory
 from gift_core.datasets.catalogue.inventory import catalogue_dataset
 from gift_core.datasets.catalogue.row import catalogue_row

@@ -1,1 +1,0 @@
-"""Pulls to the weights at the start of a task, in closed form."""

@@ -1,0 +1,164 @@
+"""Geometry of the SVG charts: scales, paths, ticks and label positions. templates/charts.html.j2 renders it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The plot area of an SVG. Maps data (x_min to x_max, y_min to y_max) to view box units."""
+
+    width: float
+    height: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+    x_max: float
+    y_max: float
+    x_min: float = 0.0
+    y_min: float = 0.0
+
+    @property
+    def x_end(self) -> float:
+        """The right edge of the plot area."""
+        return self.width - self.right
+
+    @property
+    def y_end(self) -> float:
+        """The lower edge of the plot area."""
+        return self.height - self.bottom
+
+    def x(self, value: float) -> float:
+        """The view box x of a value between x_min and x_max."""
+        return round(self.left + (self.x_end - self.left) * (value - self.x_min) / (self.x_max - self.x_min), 1)
+
+    def y(self, value: float) -> float:
+        """The view box y of a value between y_min and y_max. Larger values are higher up."""
+        return round(self.y_end - (self.y_end - self.top) * (value - self.y_min) / (self.y_max - self.y_min), 1)
+
+
+@dataclass(frozen=True)
+class Label:
+    """The text at the end of a line. `style` is a CSS class."""
+
+    method: str
+    text: str
+    style: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """The curve of one method: an SVG path and optional point markers. `style` is a CSS class."""
+
+    method: str
+    style: str
+    path: str
+    points: tuple[Point, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tick:
+    """The position of an axis tick and its text."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Hover:
+    """A vertical band of a chart and its tooltip, one line per row."""
+
+    x: float
+    width: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One line chart.
+
+    The zero-shot model is a horizontal line at `zero_shot` or a curve, `zero_shot_path`. `trained` is the x where the
+    task of a chart is trained, `boundaries` are vertical lines between tasks.
+    """
+
+    title: str
+    number: str
+    description: str
+    frame: Frame
+    lines: tuple[Line, ...]
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    labels: tuple[Label, ...] = ()
+    hovers: tuple[Hover, ...] = ()
+    zero_shot: float | None = None
+    zero_shot_path: str = ""
+    x_title: str = ""
+    trained: float | None = None
+    boundaries: tuple[float, ...] = ()
+
+
+def svg_path(points: Sequence[Point]) -> str:
+    """An SVG path through the points. A NaN breaks the line."""
+    commands, pen_down = [], False
+    for x, y in points:
+        if math.isnan(y):
+            pen_down = False
+            continue
+        commands.append(f"{'L' if pen_down else 'M'}{x:g} {y:g}")
+        pen_down = True
+    return "".join(commands)
+
+
+def spread_labels(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """The heights, moved so that neighbors are at least `gap` apart. The order is kept, all lie in [low, high].
+
+    Each height is the mean of two passes, one that pushes down and one that pushes up, so a crowd spreads to both
+    sides. The gap shrinks if there is not enough room.
+    """
+    order = sorted(range(len(heights)), key=lambda index: (heights[index], index))
+    gap = min(gap, (high - low) / max(len(heights) - 1, 1))
+    rising = [heights[index] for index in order]
+    down = _pushed(rising, gap, low, high)
+    up = [-value for value in reversed(_pushed([-value for value in reversed(rising)], gap, -high, -low))]
+    positions = {index: round((one + other) / 2, 1) for index, one, other in zip(order, down, up, strict=True)}
+    return [positions[index] for index in range(len(heights))]
+
+
+def _pushed(rising: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Pushes each value past the previous one, then all values back below `high`."""
+    placed = list(rising)
+    for index, value in enumerate(rising):
+        placed[index] = max(value, placed[index - 1] + gap if index else low)
+    for index in reversed(range(len(placed))):
+        placed[index] = min(placed[index], placed[index + 1] - gap if index + 1 < len(placed) else high)
+    return placed
+
+
+def thin_ticks(values: Sequence[int], most: int) -> list[int]:
+    """The first, the last and every n-th value between them: at most `most` values, plus the last one.
+
+    A value too close to the last one is left out.
+    """
+    step = math.ceil((len(values) - 1) / (most - 1)) if len(values) > most else 1
+    kept = list(range(0, len(values), step))
+    last = len(values) - 1
+    if kept[-1] != last:
+        kept = [*(index for index in kept if last - index > step / 2), last]
+    return [values[index] for index in kept]
+
+
+def round_ticks(largest: float) -> list[float]:
+    """Tick values from 0 to at least `largest`, in steps of 1, 2 or 5 times a power of ten."""
+    if not math.isfinite(largest) or largest <= 0:
+        return [0.0, 1.0]
+    magnitude = 10.0 ** math.floor(math.log10(largest / 2))
+    step = next(magnitude * factor for factor in (1, 2, 5, 10, 20) if largest / (magnitude * factor) <= 4)
+    return [step * index for index in range(math.ceil(largest / step - 1e-9) + 1)]

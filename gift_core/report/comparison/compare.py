@@ -1,0 +1,224 @@
+"""Compares finished runs over their seeds: writes comparison.csv, comparison.json and index.html."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gift_core.artifacts.atomic import write_atomically, write_json
+from gift_core.metrics import ZERO_SHOT
+from gift_core.report.charts import Chart
+from gift_core.report.comparison.read_runs import read_runs
+from gift_core.report.comparison.scatter_chart import scatter_charts
+from gift_core.report.comparison.seed_statistics import Comparison, Difference, Spread, compare_methods
+from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, label, number, plural, signed
+from gift_core.report.page import environment
+from gift_core.report.seen_classes import CurveAxis, seen_curve_chart
+
+FEW_CURVES = 8  # with more curves, the names at their ends stand closer together
+
+
+@dataclass(frozen=True)
+class ScoreCell:
+    """Mean and deviation as printed; `dots`: distance of each seed from the mean on the column's scale, -1 to 1."""
+
+    mean: str
+    deviation: str
+    dots: tuple[float, ...]
+    tip: str
+
+
+@dataclass(frozen=True)
+class DifferenceCell:
+    """`verdict`: better or worse (beyond the noise), noise (within it), unknown (no interval), none (no difference)."""
+
+    mean: str
+    interval: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """A method in both tables; `seeds` is a note if it has fewer seeds than the others."""
+
+    name: str
+    seeds: str
+    scores: tuple[ScoreCell, ...]
+    differences: tuple[DifferenceCell, ...]
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """The rows of a group of methods."""
+
+    title: str
+    rows: tuple[MethodRow, ...]
+
+
+def compare_runs(
+    roots: Sequence[Path], folder: Path, *, against: str | None = None, allow_missing: bool = False
+) -> Comparison:
+    """Writes the comparison of the runs to `folder` and returns it. The same runs give the same bytes.
+
+    UserError if the runs differ in more than their seeds, if a method lacks a seed (unless `allow_missing`), or if
+    `against` is no method of the runs. ContractError if an accuracy file is damaged.
+    """
+    comparison = compare_methods(read_runs(roots, allow_missing=allow_missing), against)
+    folder.mkdir(parents=True, exist_ok=True)
+    with write_atomically(folder / "comparison.csv") as temporary:
+        comparison.runs.values.to_csv(temporary, index=False, lineterminator="\n")
+    write_json(folder / "comparison.json", _as_json(comparison))
+    with write_atomically(folder / "index.html") as temporary:
+        temporary.write_bytes(render_comparison(comparison).encode())
+    return comparison
+
+
+def render_comparison(comparison: Comparison) -> str:
+    """The page as HTML. The same comparison gives the same text."""
+    return (
+        environment()
+        .get_template("comparison.html.j2")
+        .render(
+            comparison=comparison,
+            runs=comparison.runs,
+            headline=comparison_headline(comparison),
+            columns=[(COLUMN_TITLES[column], scale_of(comparison, column)) for column in comparison.runs.columns],
+            groups=row_groups(comparison),
+            scatters=scatter_charts(comparison),
+            seen_chart=mean_seen_chart(comparison),
+            missing=[f"{label(method)} (seed {seed})" for seed, method in comparison.runs.missing],
+        )
+    )
+
+
+def comparison_headline(comparison: Comparison) -> tuple[str, str]:
+    """The result of the method compared with, and how many others differ from it by more than the noise."""
+    name, runs = comparison.against, comparison.runs
+    last = comparison.spreads[name].get("last") or comparison.spreads[name]["own"]
+    kept = f"Over {plural(len(runs.seeds), 'seed')}, {label(name)} has {_with_deviation(last)}% "
+    if runs.seen is None:
+        kept += f"mean accuracy after {plural(len(runs.tasks), 'task')}"
+    else:
+        kept += f"accuracy on all classes after {plural(len(runs.tasks), 'step')}"
+    if len(runs.seeds) == 1:
+        return f"{kept}.", " One seed has no spread, so no difference can be distinguished from noise."
+    others = [
+        differences["last"]
+        for method, differences in comparison.differences.items()
+        if method not in (ZERO_SHOT, *runs.references) and "last" in differences
+    ]
+    beyond = sum(difference.exceeds_noise for difference in others)
+    return (
+        f"{kept}.",
+        f" {beyond} of {plural(len(others), 'other method')} differ from it in Last by more than the noise.",
+    )
+
+
+def mean_seen_chart(comparison: Comparison) -> Chart | None:
+    """The mean over the seeds after every step, in the colors of the groups. None for task-incremental runs."""
+    runs = comparison.runs
+    if runs.seen is None:
+        return None
+    means = runs.seen.groupby(["method", "step"])["percent"].mean()
+    order = (*runs.methods, ZERO_SHOT)
+    steps = tuple(range(1, len(runs.tasks) + 1))
+    axis = CurveAxis(steps, "steps", tuple(f"After step {step} of {len(steps)}" for step in steps))
+    styles = {method: f"g{index}" for index, group in enumerate(comparison.groups) for method in group.methods}
+    return seen_curve_chart(
+        {method: [float(value) for value in means[method]] for method in order},
+        axis,
+        styles={method: styles[method] for method in runs.methods},
+        gap=19 if len(order) <= FEW_CURVES else 15,
+    )
+
+
+def row_groups(comparison: Comparison) -> list[RowGroup]:
+    """The rows of both tables by group."""
+    scales = {column: scale_of(comparison, column) for column in comparison.runs.columns}
+    return [
+        RowGroup(group.title, tuple(_row(comparison, method, scales) for method in group.methods))
+        for group in comparison.groups
+    ]
+
+
+def scale_of(comparison: Comparison, column: str) -> float:
+    """The largest distance of a seed from its method's mean in this column, in points."""
+    methods = [method for method, spreads in comparison.spreads.items() if column in spreads]
+    scores = [comparison.runs.scores(method, column) for method in methods]
+    return max((float((series - series.mean()).abs().max()) for series in scores if len(series)), default=0.0)
+
+
+def _row(comparison: Comparison, method: str, scales: Mapping[str, float]) -> MethodRow:
+    runs = comparison.runs
+    count, total = comparison.spreads[method][runs.columns[-1]].count, len(runs.seeds)
+    differences = comparison.differences.get(method, {})
+    return MethodRow(
+        name=label(method),
+        seeds="" if count == total else f"{count} of {total} seeds",
+        scores=tuple(_score_cell(comparison, method, column, scales[column]) for column in runs.columns),
+        differences=tuple(_difference_cell(differences.get(column), column) for column in runs.columns),
+    )
+
+
+def _score_cell(comparison: Comparison, method: str, column: str, scale: float) -> ScoreCell:
+    spread = comparison.spreads[method].get(column, Spread(None, None, 0))
+    if spread.mean is None:
+        return ScoreCell(number(None), "", (), "")
+    scores = comparison.runs.scores(method, column)
+    return ScoreCell(
+        mean=number(spread.mean),
+        deviation="" if spread.deviation is None else number(spread.deviation),
+        dots=tuple(round((float(value) - spread.mean) / (scale or 1.0), 3) for value in scores),
+        tip="\n".join([label(method), *(f"seed {seed}\t{float(value):.2f}" for seed, value in scores.items())]),
+    )
+
+
+def _difference_cell(difference: Difference | None, column: str) -> DifferenceCell:
+    if difference is None:
+        return DifferenceCell("", "", "none")
+    mean = signed(difference.mean)
+    if difference.low is None or difference.high is None:
+        return DifferenceCell(mean, "", "unknown")
+    interval = f"{signed(difference.low)} to {signed(difference.high)}"
+    if not difference.exceeds_noise:
+        return DifferenceCell(mean, interval, "noise")
+    better = (difference.mean > 0) != (column in LOWER_IS_BETTER)
+    return DifferenceCell(mean, interval, "better" if better else "worse")
+
+
+def _with_deviation(spread: Spread) -> str:
+    """`85.5 ± 0.4`, or `85.5` for a single seed."""
+    return number(spread.mean) + ("" if spread.deviation is None else f" ± {number(spread.deviation)}")
+
+
+def _as_json(comparison: Comparison) -> dict[str, Any]:
+    """The content of comparison.json, in percent with four decimals."""
+    runs = comparison.runs
+    methods = {
+        name: {
+            "group": group.title,
+            "figures": {column: _spread_json(spread) for column, spread in comparison.spreads[name].items()},
+            "difference": {c: _difference_json(d) for c, d in comparison.differences.get(name, {}).items()},
+        }
+        for group in comparison.groups
+        for name in group.methods
+    }
+    missing = [{"seed": seed, "method": method} for seed, method in runs.missing]
+    head = {"experiment": runs.experiment, "tasks": list(runs.tasks), "seeds": list(runs.seeds), "missing": missing}
+    return {**head, "against": comparison.against, "methods": methods}
+
+
+def _spread_json(spread: Spread) -> dict[str, float | int | None]:
+    return {"mean": _rounded(spread.mean), "deviation": _rounded(spread.deviation), "seeds": spread.count}
+
+
+def _difference_json(difference: Difference) -> dict[str, Any]:
+    interval = None if difference.low is None else [_rounded(difference.low), _rounded(difference.high)]
+    noise = {"exceeds_noise": difference.exceeds_noise} if interval else {}
+    return {"mean": _rounded(difference.mean), "interval_95": interval, **noise, "seeds": difference.count}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -1,0 +1,179 @@
+"""Statistics over seeds: means, standard deviations, paired differences with 95% intervals, and groups of methods."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+
+import pandas as pd
+
+from gift_core.errors import lookup
+from gift_core.metrics import ZERO_SHOT
+from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS
+from gift_core.report.labels import label
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Finished runs of one experiment with different seeds.
+
+    `values`: columns seed, method and `columns` in percent, one row per finished method. `seen`, for class-incremental
+    runs only: seed, method, step, percent on all classes seen so far.
+    """
+
+    experiment: str
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    methods: tuple[str, ...]  # without the zero-shot model
+    references: tuple[str, ...]
+    separate_models: tuple[str, ...]
+    missing: tuple[tuple[int, str], ...]  # (seed, method)
+    columns: tuple[str, ...]
+    values: pd.DataFrame
+    seen: pd.DataFrame | None
+
+    def scores(self, method: str, column: str) -> pd.Series[float]:
+        """The defined values of the method by seed, in seed order."""
+        rows = self.values[self.values["method"] == method].set_index("seed")
+        defined: pd.Series[float] = rows[column].dropna()
+        return defined
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation over `count` seeds, None if there are too few seeds."""
+
+    mean: float | None
+    deviation: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean difference over paired seeds and its 95% interval, which needs at least two seeds."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    count: int
+
+    @property
+    def exceeds_noise(self) -> bool:
+        """Whether the interval excludes 0."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Methods shown together in the table under a title."""
+
+    title: str
+    methods: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs with a spread for each method and column, and the difference of each method to the method `against`."""
+
+    runs: Runs
+    against: str
+    groups: tuple[Group, ...]
+    spreads: Mapping[str, Mapping[str, Spread]]
+    differences: Mapping[str, Mapping[str, Difference]]
+
+
+def compare_methods(runs: Runs, against: str | None) -> Comparison:
+    """The comparison. `against` defaults to the best contender by Last.
+
+    UserError with the nearest name if `against` is no method of the runs.
+    """
+    names = (ZERO_SHOT, *runs.methods)
+    chosen = best_by_last(runs) if against is None else lookup({name: name for name in names}, against, "--against")
+    return Comparison(
+        runs=runs,
+        against=chosen,
+        groups=groups_of(runs),
+        spreads={
+            name: {column: spread_of(runs.scores(name, column)) for column in shown_columns(runs, name)}
+            for name in names
+        },
+        differences={name: _differences(runs, name, chosen) for name in names if name != chosen},
+    )
+
+
+def best_by_last(runs: Runs) -> str:
+    """The contender with the highest mean Last, or the zero-shot model if there is no contender."""
+    contenders = [name for name in runs.methods if name not in runs.references]
+    return max(contenders, key=lambda name: float(runs.scores(name, "last").mean()), default=ZERO_SHOT)
+
+
+def shown_columns(runs: Runs, method: str) -> tuple[str, ...]:
+    """The columns that are defined for the method."""
+    return SEPARATE_MODEL_COLUMNS if method in runs.separate_models else runs.columns
+
+
+def groups_of(runs: Runs) -> tuple[Group, ...]:
+    """References, baselines, the method with the most variants (gift: gift_cd, gift_l2, ...), and its ablations."""
+    contenders = [name for name in runs.methods if name not in runs.references]
+    variants = {name: tuple(n for n in contenders if n.startswith(f"{name}_")) for name in contenders}
+    family = max(contenders, key=lambda name: len(variants[name]), default="")
+    ablations = variants.get(family, ())
+    others = tuple(name for name in contenders if not ablations or name not in (family, *ablations))
+    groups = (
+        Group("References", (ZERO_SHOT, *runs.references)),
+        Group("Baselines" if ablations else "Methods", others),
+        Group(label(family), (family,) if ablations else ()),
+        Group(f"Ablations of {label(family)}", ablations),
+    )
+    return tuple(group for group in groups if group.methods)
+
+
+def spread_of(scores: pd.Series[float]) -> Spread:
+    """Mean and sample standard deviation (n - 1); a single value has no deviation."""
+    count = len(scores)
+    mean = float(scores.mean()) if count else None
+    return Spread(mean, float(scores.std(ddof=1)) if count > 1 else None, count)
+
+
+def difference_of(scores: pd.Series[float], others: pd.Series[float]) -> Difference | None:
+    """scores - others over the seeds of both, with its 95% interval; None without a common seed."""
+    differences = (scores - others).dropna()
+    count = len(differences)
+    if count == 0:
+        return None
+    mean = float(differences.mean())
+    if count == 1:
+        return Difference(mean, None, None, 1)
+    margin = t_quantile(CONFIDENCE, count - 1) * float(differences.std(ddof=1)) / math.sqrt(count)
+    return Difference(mean, mean - margin, mean + margin, count)
+
+
+def t_quantile(confidence: float, freedom: int) -> float:
+    """The t with P(-t < T < t) = confidence for Student's T with an integer number of degrees of freedom."""
+    low, high = 0.0, math.pi / 2
+    while low < (middle := (low + high) / 2) < high:  # bisection over the angle
+        if central_probability(middle, freedom) < confidence:
+            low = middle
+        else:
+            high = middle
+    return math.sqrt(freedom) * math.tan(middle)
+
+
+def central_probability(angle: float, freedom: int) -> float:
+    """P(-t < T < t) for t = sqrt(freedom) tan(angle), a finite sum (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
+    sine, cosine = math.sin(angle), math.cos(angle)
+    odd = freedom % 2
+    factors = ((step - 1) / step * cosine**2 for step in range(2 + odd, freedom, 2))
+    first = cosine if odd else 1.0
+    total = sum(accumulate(factors, lambda term, factor: term * factor, initial=first)) if freedom > 1 else 0.0
+    return (angle + sine * total) * 2 / math.pi if odd else sine * total
+
+
+def _differences(runs: Runs, method: str, against: str) -> dict[str, Difference]:
+    columns = [column for column in shown_columns(runs, method) if column in shown_columns(runs, against)]
+    found = {column: difference_of(runs.scores(method, column), runs.scores(against, column)) for column in columns}
+    return {column: difference for column, difference in found.items() if difference is not None}

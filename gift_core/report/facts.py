@@ -1,0 +1,219 @@
+"""What ran: settings, methods, notes on the data, models by the hash of their weights, versions and times."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import pandas as pd
+from safetensors import safe_open
+
+from gift_core.artifacts.atomic import read_json
+from gift_core.artifacts.model_folder import WEIGHTS, require_model_folder
+from gift_core.artifacts.task import TaskInfo
+from gift_core.config.experiment import Config
+from gift_core.config.methods import (
+    ConsolidationConfig,
+    ExemplarReplayConfig,
+    FisherConfig,
+    MethodConfig,
+    PairedReplay,
+    RandomTextsConfig,
+    ReferenceReplayConfig,
+    ReplayConfig,
+    TaskReplayConfig,
+    TaughtReplay,
+)
+from gift_core.layout import Layout
+from gift_core.report.labels import label, plural, task_list
+
+PACKAGES = ("torch", "open_clip_torch", "diffusers", "transformers", "dvc")
+PROTOCOLS = {
+    "task_incremental": "task-incremental: an image is classified among the classes of its own task",
+    "class_incremental": "class-incremental: an image is classified among the classes of all tasks so far",
+}
+TEACHERS = {"previous": "the model before the task", "initial": "the pre-trained model"}
+MAX_TASKS_IN_SEQUENCE = 15  # a longer sequence is abbreviated
+STAGES = ("import_model", "ingest", "write_vocabulary", "write_prompts", "synthesize", "teach", "finetune", "evaluate")
+
+
+@dataclass(frozen=True)
+class DataNote:
+    """A limitation of the data of some tasks, such as few-shot training or missing images."""
+
+    text: str
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of the table "Settings and versions"."""
+
+    name: str
+    value: str
+
+
+def data_notes(config: Config, infos: Mapping[str, TaskInfo]) -> tuple[DataNote, ...]:
+    """The notes in task order. A note that holds for several tasks appears once."""
+    tasks_of: dict[str, list[str]] = {}
+    for task, info in infos.items():
+        for text in _notes_of_task(config, task, info):
+            tasks_of.setdefault(text, []).append(task)
+    return tuple(DataNote(text, tuple(tasks)) for text, tasks in tasks_of.items())
+
+
+def run_facts(
+    layout: Layout, config: Config, infos: Mapping[str, TaskInfo], notes: Sequence[DataNote]
+) -> tuple[Fact, ...]:
+    """The settings a reader needs to judge the numbers, from params.yaml and the artifacts."""
+    model, generator, prompts, training = config.model, config.generator, config.prompts, config.training
+    return (
+        Fact("Experiment", f"{config.experiment}, seed {config.seed}"),
+        Fact("Sequence", _sequence(infos)),
+        *(Fact("Data", f"{note.text} ({task_list(note.tasks, len(infos))})") for note in notes),
+        Fact("Evaluation", PROTOCOLS[config.evaluation.protocol]),
+        Fact("Model", f"{model.name}{f', {model.pretrained}' if model.pretrained else ''}, {_size(layout)}"),
+        Fact(
+            "Generator",
+            f"{generator.pipeline}, {generator.steps} steps, guidance {generator.guidance:g}, {generator.size} px",
+        ),
+        Fact("Replay", f"{prompts.images_per_task:,} pairs per task, base vocabulary {prompts.base_vocabulary}"),
+        Fact(
+            "Training",
+            f"{training.iterations:,} iterations per task, batches of {training.batch_size} images "
+            f"and {training.replay_batch_size} pairs",
+        ),
+        *(Fact(label(name), summarize_method(config.methods[name])) for name in config.run.methods),
+        Fact("Versions here", ", ".join(_versions())),
+    )
+
+
+def summarize_method(method: MethodConfig) -> str:
+    """A row of `methods` in params.yaml as a phrase: one part for each slot that is not empty."""
+    return ", ".join(_method_parts(method))
+
+
+def model_hashes(hashes: Mapping[str, Mapping[str, str]], tasks: tuple[str, ...]) -> pd.DataFrame:
+    """method, task, sha256 of every evaluated model, from the metadata of the accuracy files."""
+    rows = [
+        (method, task, metadata[f"model:{task}"])
+        for method, metadata in hashes.items()
+        for task in ("pretrained", *tasks)
+        if f"model:{task}" in metadata
+    ]
+    models: pd.DataFrame = pd.DataFrame(rows, columns=["method", "task", "sha256"])
+    return models
+
+
+def stage_times(layout: Layout) -> pd.DataFrame:
+    """stage, instances, seconds (their sum) of every stage that was timed on this machine."""
+    rows = []
+    for stage in STAGES:
+        files = sorted((layout.timings() / stage).glob("*.json"))
+        if files:
+            seconds = sum(float(read_json(file, stage)["seconds"]) for file in files)
+            rows.append((stage, len(files), seconds))
+    times: pd.DataFrame = pd.DataFrame(rows, columns=["stage", "instances", "seconds"])
+    return times
+
+
+def _notes_of_task(config: Config, task: str, info: TaskInfo) -> Iterator[str]:
+    shots = getattr(config.tasks[task], "shots", None)  # a miniature task has none
+    if shots is not None:
+        yield f"few-shot: {plural(shots, 'training image')} per class"
+    yield from info.notes
+    if info.skipped:
+        yield f"{plural(len(info.skipped), 'unreadable image')} skipped"
+
+
+def _sequence(infos: Mapping[str, TaskInfo]) -> str:
+    """Each task with its classes and test images. A long sequence: the first tasks, the last one, and the totals."""
+    tasks = [
+        f"{info.name} ({len(info.class_names)} classes, {info.counts['test']:,} test images)" for info in infos.values()
+    ]
+    if len(tasks) <= MAX_TASKS_IN_SEQUENCE:
+        return ", ".join(tasks)
+    classes = sum(len(info.class_names) for info in infos.values())
+    images = sum(info.counts["test"] for info in infos.values())
+    total = f"in total {classes:,} classes and {images:,} test images"
+    return f"{len(tasks)} tasks: {tasks[0]}, {tasks[1]} … {tasks[-1]}; {total}"
+
+
+def _size(layout: Layout) -> str:
+    """The number of parameters of the pre-trained model, from the header of its weights."""
+    folder = layout.pretrained()
+    require_model_folder(folder, "import_model")
+    with safe_open(folder / WEIGHTS, framework="numpy") as weights:
+        count = sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    return f"{count / 1e6:.1f} million parameters"
+
+
+def _versions() -> list[str]:
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _method_parts(method: MethodConfig) -> Iterator[str]:
+    if method.learning_rate is None:
+        yield "the pre-trained model, never trained"
+        return
+    yield f"learning rate {method.learning_rate:g}"
+    if method.start == "pretrained":
+        yield "every step starts from the pre-trained model"
+    if method.learns == "seen":
+        yield "trained on all tasks seen so far"
+    if isinstance(method.replay, TaughtReplay):
+        yield f"replays {_replayed(method.replay)} (teacher: {_teacher(method.replay)})"
+    if isinstance(method.replay, PairedReplay) and method.replay.fisher is not None:
+        yield _fisher(method.replay.fisher)
+    for name, loss in method.losses.items():
+        yield f"{name} {loss.weight:g}"
+    if method.consolidation.kind != "none":
+        yield _consolidation(method.consolidation)
+    if method.average is not None:
+        yield f"averages the weights every {method.average.every:,} iterations"
+    if method.merge is not None:
+        yield f"merges {method.merge.alpha:g} new + {1 - method.merge.alpha:g} old weights"
+
+
+def _replayed(replay: ReplayConfig) -> str:
+    if isinstance(replay, ReferenceReplayConfig):
+        return f"pairs of {replay.folder}"
+    if isinstance(replay, ExemplarReplayConfig):
+        return f"{replay.memory:,} exemplars"
+    if isinstance(replay, TaskReplayConfig):
+        return f"the images of the task with {_texts(replay)}"
+    return "synthetic pairs"
+
+
+def _texts(replay: TaskReplayConfig) -> str:
+    texts = replay.texts
+    if isinstance(texts, RandomTextsConfig):
+        return f"{texts.count:,} random texts of {texts.length} tokens"
+    return "its class prompts"
+
+
+def _teacher(replay: TaughtReplay) -> str:
+    if replay.teacher == "mix":
+        return f"a mix with {replay.teacher_alpha:g} of the model before the task"
+    return TEACHERS[replay.teacher]
+
+
+def _fisher(fisher: FisherConfig) -> str:
+    estimated = "per sample" if fisher.estimator == "per_sample" else "per batch"
+    return f"Fisher information {estimated}" + (", accumulated over the steps" if fisher.accumulate else "")
+
+
+def _consolidation(options: ConsolidationConfig) -> str:
+    """Kind, weight and the other options by their names in params.yaml."""
+    values = options.model_dump(mode="json")
+    kind, weight = values.pop("kind"), values.pop("weight")
+    others = ", ".join(f"{name}: {str(value).lower()}" for name, value in values.items())
+    return f"consolidation {kind} {weight:g}" + (f" ({others})" if others else "")

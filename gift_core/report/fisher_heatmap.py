@@ -1,0 +1,157 @@
+"""Fisher information by layer: reads the files of a method and lays them out as a heatmap of layers and tasks."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from gift_core.artifacts.atomic import broken, require_file
+from gift_core.artifacts.fisher import KEY, STAGE
+from gift_core.report.labels import label
+
+SHADE_FACTORS = (1.5, 3.0, 10.0, 30.0, 100.0)  # factors of the model's mean at which the next darker shade begins
+RESNET_LAYER = re.compile(r"\blayer(\d+)\.(\d+)\.")
+BLOCK = re.compile(r"\b(?:resblocks|blocks|layers?)\.(\d+)\.")
+OUTPUT = re.compile(r"\b(?:proj|text_projection|attnpool|ln_post|ln_final|head|norm|pooler)\b")
+
+
+@dataclass(frozen=True, order=True)
+class Layer:
+    """A layer of a tower (image, text, or both for shared parameters). Layers sort by position in the forward pass."""
+
+    tower: str
+    position: tuple[int, int, int]
+    name: str
+
+
+@dataclass(frozen=True)
+class FisherProfile:
+    """A Fisher file by layer: the sum of the diagonal and the number of weights."""
+
+    estimator: str
+    sums: Mapping[Layer, float]
+    weights: Mapping[Layer, int]
+
+
+@dataclass(frozen=True)
+class HeatmapCell:
+    """A layer before a task: its ratio to the model's mean, a CSS class, and a tooltip."""
+
+    text: str
+    shade: str
+    exact: str
+
+
+@dataclass(frozen=True)
+class HeatmapRow:
+    """A layer: a cell for each task and its share of the total. `tower` is empty where it equals the row above."""
+
+    tower: str
+    name: str
+    cells: tuple[HeatmapCell, ...]
+    share: str
+
+
+@dataclass(frozen=True)
+class FisherHeatmap:
+    """The layers of one method, and how the diagonals were estimated."""
+
+    title: str
+    estimator: str
+    rows: tuple[HeatmapRow, ...]
+
+
+def layer_of(parameter: str) -> Layer:
+    """The layer of an open_clip parameter, by its name."""
+    tower = "image" if parameter.startswith("visual.") else "text"
+    if stage := RESNET_LAYER.search(parameter):
+        number, block = int(stage[1]), int(stage[2])
+        return Layer(tower, (1, number, block), f"stage {number} block {block + 1}")
+    if block_of := BLOCK.search(parameter):
+        return Layer(tower, (1, int(block_of[1]), 0), f"block {int(block_of[1]) + 1}")
+    if parameter == "logit_scale":
+        return Layer("both", (0, 0, 0), "temperature")
+    if OUTPUT.search(parameter):
+        return Layer(tower, (2, 0, 0), "projection")
+    return Layer(tower, (0, 0, 0), "embedding")
+
+
+def read_profile(path: Path) -> FisherProfile:
+    """The profile of a Fisher file, read one tensor at a time. ContractError if the file is missing or damaged."""
+    require_file(path, STAGE)
+    sums: dict[Layer, float] = {}
+    weights: dict[Layer, int] = {}
+    try:
+        with safe_open(path, framework="np") as file:
+            estimator = str(json.loads((file.metadata() or {})[KEY])["estimator"])
+            for name in sorted(file.keys()):
+                layer, values = layer_of(name), file.get_tensor(name)
+                sums[layer] = sums.get(layer, 0.0) + float(values.sum(dtype=np.float64))
+                weights[layer] = weights.get(layer, 0) + values.size
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise broken(path, f"should be a Fisher file that names its estimator ({error!r})", STAGE) from error
+    if not sums or not all(math.isfinite(total) and total >= 0 for total in sums.values()):
+        raise broken(path, "the diagonals should be present, finite and >= 0", STAGE)
+    order = sorted(sums)
+    return FisherProfile(estimator, {layer: sums[layer] for layer in order}, {layer: weights[layer] for layer in order})
+
+
+def fisher_heatmaps(profiles: Mapping[str, tuple[FisherProfile, ...]], tasks: Sequence[str]) -> list[FisherHeatmap]:
+    """A heatmap for each method in `profiles`, which holds a profile for each task."""
+    return [_heatmap(method, of_method, tasks) for method, of_method in profiles.items()]
+
+
+def relative_means(profile: FisherProfile) -> dict[Layer, float]:
+    """Mean Fisher information per weight of each layer, relative to the model's mean. All 1 if everything is zero."""
+    mean = sum(profile.sums.values()) / sum(profile.weights.values())
+    return {layer: total / profile.weights[layer] / mean if mean else 1.0 for layer, total in profile.sums.items()}
+
+
+def shade_of_ratio(ratio: float) -> str:
+    """The CSS class of a ratio to the mean: same, gain1 to gain5 above it, loss1 to loss5 below it."""
+    factor = max(ratio, 1 / ratio if ratio else math.inf)
+    depth = sum(factor >= threshold for threshold in SHADE_FACTORS)
+    return f"{'gain' if ratio > 1 else 'loss'}{depth}" if depth else "same"
+
+
+def ratio_text(ratio: float) -> str:
+    """The ratio in at most four characters without an exponent: 120, 12, 1.2, 0.12, <.01."""
+    if ratio < 0.01:
+        return "0" if ratio == 0 else "<.01"
+    return f"{ratio:.{0 if ratio >= 9.95 else 1 if ratio >= 0.995 else 2}f}"
+
+
+def _heatmap(method: str, profiles: tuple[FisherProfile, ...], tasks: Sequence[str]) -> FisherHeatmap:
+    relative = [relative_means(profile) for profile in profiles]
+    shares = [_shares(profile) for profile in profiles]
+    rows, tower = [], ""
+    for layer in profiles[0].sums:
+        cells = tuple(
+            _cell(layer, task, means[layer], share[layer])
+            for task, means, share in zip(tasks, relative, shares, strict=True)
+        )
+        mean_share = sum(share[layer] for share in shares) / len(shares)
+        rows.append(HeatmapRow("" if layer.tower == tower else layer.tower, layer.name, cells, f"{mean_share:.1f}%"))
+        tower = layer.tower
+    return FisherHeatmap(label(method), profiles[0].estimator.replace("_", " "), tuple(rows))
+
+
+def _shares(profile: FisherProfile) -> dict[Layer, float]:
+    total = sum(profile.sums.values())
+    return {layer: 100.0 * value / total if total else 0.0 for layer, value in profile.sums.items()}
+
+
+def _cell(layer: Layer, task: str, ratio: float, share: float) -> HeatmapCell:
+    exact = [
+        f"{layer.tower} {layer.name}, before {task}",
+        f"mean per weight\t{ratio:.3g} × the model mean",
+        f"share of the total\t{share:.1f}%",
+    ]
+    return HeatmapCell(ratio_text(ratio), shade_of_ratio(ratio), "\n".join(exact))

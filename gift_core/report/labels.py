@@ -1,0 +1,94 @@
+"""Text for the report pages: method names, column titles, numbers and durations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from gift_core.metrics import ZERO_SHOT
+
+COLUMN_TITLES = {"transfer": "Transfer", "avg": "Avg", "last": "Last", "forgetting": "Forgetting", "own": "Own task"}
+LOWER_IS_BETTER = ("forgetting",)
+METHOD_LABELS = {
+    ZERO_SHOT: "Zero-shot",
+    "individual": "Individual",
+    "joint": "Joint",
+    "finetune": "Fine-tuning",
+    "lwf": "LwF",
+    "lwf_vr": "LwF-VR",
+    "icarl": "iCaRL",
+    "wise_ft": "WiSE-FT",
+    "l2": "L2",
+    "ewc": "EWC",
+    "zscl": "ZSCL",
+    "moe_adapters": "MoE-Adapters",
+    "gift": "GIFT",
+    "gift_cd": "GIFT, CD only",
+    "gift_cd_ita": "GIFT, CD + ITA",
+    "gift_l2": "GIFT, L2",
+    "gift_static_fisher": "GIFT, static Fisher",
+    "gift_frozen_fisher": "GIFT, frozen Fisher",
+    "gift_feature_mse": "GIFT, feature MSE",
+    "gift_reverse_kl": "GIFT, reverse KL",
+    "gift_image_side": "GIFT, image side",
+    "gift_text_side": "GIFT, text side",
+    "gift_initial_teacher": "GIFT, initial teacher",
+    "gift_mixed_teacher": "GIFT, mixed teacher",
+}
+REJECTION_REASONS = {"clip_score": "low CLIP score", "duplicate": "near-duplicate"}
+MAX_LABEL_LENGTH = 22
+MAX_TASKS_LISTED = 4
+
+
+def label(method: str) -> str:
+    """The printed name of a method. A method without an entry keeps its name from params.yaml."""
+    return METHOD_LABELS.get(method, method)
+
+
+def shorten(name: str) -> str:
+    """The name, cut to the room beside a chart."""
+    return name if len(name) <= MAX_LABEL_LENGTH else f"{name[: MAX_LABEL_LENGTH - 1]}…"
+
+
+def number(value: float | None) -> str:
+    """The value with one decimal and a true minus sign; an undefined value is a dash."""
+    if value is None or math.isnan(value):
+        return "–"
+    text = f"{value:.1f}"
+    return "0.0" if text == "-0.0" else text.replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """The value with one decimal and its sign: +1.2, −0.4, 0.0."""
+    text = number(value)
+    return f"+{text}" if value > 0 and text != "0.0" else text
+
+
+def duration(seconds: float) -> str:
+    """`8.3 s`, `4 min 12 s`, `2 h 5 min`."""
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 task`, `6 tasks`, `1,000 tasks`, `100 classes`."""
+    ending = "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}" + ("" if count == 1 else ending)
+
+
+def task_list(tasks: Sequence[str], total: int) -> str:
+    """The names of the tasks, or "all 11 tasks". A long list is cut after the first few names."""
+    if len(tasks) == total and total > 1:
+        return f"all {plural(total, 'task')}"
+    rest = len(tasks) - MAX_TASKS_LISTED
+    return ", ".join(tasks) if rest <= 1 else f"{', '.join(tasks[:MAX_TASKS_LISTED])} and {rest} more"
+
+
+def rejections(rejected: Mapping[str, int]) -> str:
+    """`rejected by filters: 12 low CLIP score, 3 near-duplicate`; empty if no image was rejected."""
+    counts = [f"{count:,} {REJECTION_REASONS.get(reason, reason)}" for reason, count in rejected.items() if count]
+    return f"rejected by filters: {', '.join(counts)}" if counts else ""

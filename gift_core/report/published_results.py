@@ -1,0 +1,215 @@
+"""Published results of the benchmark that was run: the rows to show, and whether the zero-shot accuracies agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from gift_core.artifacts.report_json import NO_BENCHMARK
+from gift_core.artifacts.task import TaskInfo
+from gift_core.config.experiment import Config
+from gift_core.config.tasks import CatalogueTaskConfig
+from gift_core.metrics import accuracy_matrix, matrix_scores
+from gift_core.published import mtil
+from gift_core.published.mtil import Benchmark
+from gift_core.report.accuracies import own_task_accuracy
+from gift_core.report.labels import plural, signed
+
+# The open_clip names of the published model; all load it with QuickGELU.
+PUBLISHED_MODELS = (
+    ("ViT-B-16", "openai"),
+    ("ViT-B-16-quickgelu", "openai"),
+    ("hf-hub:timm/vit_base_patch16_clip_224.openai", None),
+)
+# Percentage points. Published accuracies are rounded to 0.1. JPEG decoders, resizing and half precision change a data
+# set by a few tenths. A different seeded 80/20 split changes Caltech101 (1,736 test images) by a standard error of 0.8.
+# A wrong template or class order changes a data set by several points, a wrong activation function changes all of them.
+DATA_SET_TOLERANCE = 1.0
+MEAN_TOLERANCE = 0.5
+
+Verdict = Literal["agrees", "differs", "not compared"]
+
+
+@dataclass(frozen=True)
+class ZeroShotCheck:
+    """The verdict, also as a sentence. Accuracies are in percent by data set, empty if nothing was compared."""
+
+    benchmark: str
+    verdict: Verdict
+    sentence: str
+    measured: pd.Series[float]
+    published: pd.Series[float]
+
+
+@dataclass(frozen=True)
+class DataSetRow:
+    """One data set of the check as printed; `differs` if it is beyond the tolerance."""
+
+    data_set: str
+    measured: str
+    published: str
+    difference: str
+    differs: bool
+
+
+@dataclass(frozen=True)
+class PublishedMethod:
+    """`scores`: percent by column of the result table. `matrix`: in percent, zero-shot row on top, if published."""
+
+    method: str
+    scores: Mapping[str, float]
+    source: str
+    matrix: pd.DataFrame | None
+
+
+@dataclass(frozen=True)
+class PublishedResults:
+    """`methods` is empty if `withheld` gives reasons not to show the published rows."""
+
+    benchmark: Benchmark
+    methods: tuple[PublishedMethod, ...]
+    withheld: tuple[str, ...]
+    zero_shot: ZeroShotCheck
+
+
+def published_results(
+    config: Config, infos: Mapping[str, TaskInfo], zero_shot: pd.Series[float] | None
+) -> PublishedResults | None:
+    """The published results of the run's benchmark, None if its sequence is no published benchmark.
+
+    `zero_shot`: accuracy of the pre-trained model on each task in percent, None for the class-incremental protocol. A
+    benchmark is recognized by the catalogue data sets of the sequence, whatever the tasks are called. Published rows
+    are withheld for another model and for incomplete or few-shot data. Zero-shot is compared if model and test images
+    are the published ones.
+    """
+    rows = {step.task: config.tasks[step.task] for step in config.sequence}
+    tasks = {name: row for name, row in rows.items() if isinstance(row, CatalogueTaskConfig)}
+    benchmark = mtil.benchmark_of([row.dataset for row in tasks.values()])
+    if len(tasks) < len(rows) or benchmark is None or zero_shot is None:
+        return None
+    not_comparable = (*_other_model(config), *_incomplete_data(tasks, infos))
+    measured = pd.Series(zero_shot.to_numpy(dtype=float), index=list(benchmark.data_sets))
+    check = no_check(benchmark, not_comparable) if not_comparable else check_zero_shot(benchmark, measured)
+    withheld = (*not_comparable, *_few_shot(tasks))
+    methods = () if withheld else _published_methods(benchmark, list(tasks))
+    return PublishedResults(benchmark, methods, withheld, check)
+
+
+def check_zero_shot(benchmark: Benchmark, measured: pd.Series[float]) -> ZeroShotCheck:
+    """Compares zero-shot accuracies in percent by data set with the published ones.
+
+    This is the first check of a reproduction: it needs no training.
+    """
+    published = mtil.zero_shot(benchmark)
+    differences = (measured - published).round(2)
+    mean = round(float(measured.mean() - published.mean()), 2)
+    off = differences[differences.abs() > DATA_SET_TOLERANCE]
+    agrees = off.empty and abs(mean) <= MEAN_TOLERANCE
+    details = f"mean {measured.mean():.1f}%, published {published.mean():.1f}%"
+    if agrees:
+        details += f"; the largest difference of a data set is {differences.abs().max():.1f} points"
+    else:
+        remedies = _what_to_check(len(off), len(differences))
+        details += f". {_differing_data_sets(off, measured, published)} Check first: {remedies}"
+    verb = "agrees" if agrees else "does not agree"
+    sentence = f"Zero-shot {verb} with the published {benchmark.title} ({mtil.MODEL}): {details}."
+    return ZeroShotCheck(benchmark.title, "agrees" if agrees else "differs", sentence, measured, published)
+
+
+def no_check(benchmark: Benchmark, reasons: Sequence[str]) -> ZeroShotCheck:
+    """A check that compared nothing, for these reasons."""
+    sentence = f"Zero-shot is not compared with the published {benchmark.title}: {'; '.join(reasons)}."
+    empty: pd.Series[float] = pd.Series(dtype=float)
+    return ZeroShotCheck(benchmark.title, "not compared", sentence, empty, empty)
+
+
+def data_set_rows(check: ZeroShotCheck) -> list[DataSetRow]:
+    """The check by data set in benchmark order, empty if nothing was compared."""
+    return _data_set_rows(check.measured, check.published)
+
+
+def zero_shot_json(results: PublishedResults | None) -> dict[str, Any]:
+    """The content of zero_shot.json."""
+    if results is None:
+        return NO_BENCHMARK
+    check = results.zero_shot
+    data_sets = {
+        str(name): {"measured": float(measured), "published": float(published)}
+        for name, measured, published in zip(check.measured.index, check.measured, check.published, strict=True)
+    }
+    head = {"benchmark": check.benchmark, "verdict": check.verdict, "sentence": check.sentence}
+    return {**head, "data_sets": data_sets}
+
+
+def _other_model(config: Config) -> Iterator[str]:
+    model = config.model
+    if (model.name, model.pretrained) not in PUBLISHED_MODELS:
+        name = f"{model.name}, {model.pretrained}" if model.pretrained else model.name
+        yield f"the published model is {mtil.MODEL}, this run used {name}"
+
+
+def _incomplete_data(tasks: Mapping[str, CatalogueTaskConfig], infos: Mapping[str, TaskInfo]) -> Iterator[str]:
+    for name, row in tasks.items():
+        if row.classes is not None:
+            yield f"{name} has only {row.classes.count} of its classes"
+        yield from (f"{name}: {note}" for note in infos[name].notes)
+        if infos[name].skipped:
+            yield f"{name}: {plural(len(infos[name].skipped), 'unreadable image')} skipped"
+
+
+def _few_shot(tasks: Mapping[str, CatalogueTaskConfig]) -> Iterator[str]:
+    shots = sorted({row.shots for row in tasks.values() if row.shots is not None})
+    if shots:
+        yield f"the run is few-shot ({', '.join(map(str, shots))} training images per class)"
+
+
+def _published_methods(benchmark: Benchmark, tasks: list[str]) -> tuple[PublishedMethod, ...]:
+    """The rows of the published table. Forgetting and Own task are computed where accuracies are published."""
+    rows = mtil.accuracy_rows(benchmark)
+    fractions = {str(method): accuracy_matrix(rows, str(method)) for method in rows["method"].unique()}
+    methods = []
+    for method, row in mtil.summary(benchmark).iterrows():
+        columns = {name: float(row[name]) for name in mtil.METRICS}
+        matrix = fractions.get(str(method))
+        if matrix is not None:
+            forgetting = 100 * (matrix_scores(matrix)["forgetting"] or 0.0)
+            matrix = pd.concat([fractions["zero_shot"].iloc[:1], matrix]).set_axis(tasks, axis=1) * 100
+            columns |= {"forgetting": forgetting, "own": own_task_accuracy(matrix)}
+        methods.append(PublishedMethod(str(method), columns, str(row["source"]), matrix))
+    return tuple(methods)
+
+
+def _data_set_rows(measured_by_name: pd.Series[float], published_by_name: pd.Series[float]) -> list[DataSetRow]:
+    rows = zip(map(str, measured_by_name.index), measured_by_name, published_by_name, strict=True)
+    return [
+        DataSetRow(
+            data_set,
+            f"{measured:.1f}",
+            f"{published:.1f}",
+            signed(measured - published),
+            abs(round(measured - published, 2)) > DATA_SET_TOLERANCE,
+        )
+        for data_set, measured, published in rows
+    ]
+
+
+def _differing_data_sets(off: pd.Series[float], measured: pd.Series[float], published: pd.Series[float]) -> str:
+    tolerance = f"{DATA_SET_TOLERANCE:g} point"
+    if off.empty:
+        return f"No data set differs by more than {tolerance}, but the mean differs by more than {MEAN_TOLERANCE:g}."
+    worst = [str(name) for name in off.abs().sort_values(ascending=False, kind="stable").index]
+    rows = {row.data_set: row for row in _data_set_rows(measured, published)}
+    named = [
+        f"{name} {rows[name].measured}, published {rows[name].published} ({rows[name].difference})" for name in worst
+    ]
+    return f"Data sets that differ by more than {tolerance}: {'; '.join(named)}."
+
+
+def _what_to_check(off: int, data_sets: int) -> str:
+    """If most data sets differ, the model is the likely cause; if only a few do, their data are."""
+    of_data = "their templates, the order of their class names, their test split"
+    of_model = "QuickGELU (model.name and model.pretrained), resizing and normalization"
+    return f"{of_model}, then the templates" if 2 * off > data_sets or not off else f"{of_data}, then {of_model}"

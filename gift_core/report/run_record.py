@@ -1,0 +1,163 @@
+"""A finished run as one RunRecord: everything that the report shows, read and checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+
+import pandas as pd
+
+from gift_core.artifacts.model_folder import read_losses
+from gift_core.artifacts.report_json import METRICS
+from gift_core.artifacts.task import TaskInfo, read_task
+from gift_core.config.experiment import Config
+from gift_core.config.methods import MethodConfig
+from gift_core.layout import Layout
+from gift_core.metrics import ZERO_SHOT
+from gift_core.report.accuracies import COLUMNS, RunScores, read_accuracies, score_run
+from gift_core.report.contact_sheet import ContactSheet, contact_sheets
+from gift_core.report.facts import DataNote, Fact, data_notes, model_hashes, run_facts, stage_times
+from gift_core.report.fisher_heatmap import FisherProfile, read_profile
+from gift_core.report.published_results import PublishedResults, published_results
+
+NOT_LOSSES = ("iteration", "learning_rate", "skipped")  # other columns of losses.jsonl
+LOSS_COLUMNS = ["method", "position", "task", "iteration", "loss", "value"]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A finished run.
+
+    Attributes:
+        class_counts: number of classes of each task.
+        methods: the trained methods in the order of params.yaml; the zero-shot model is not among them.
+        plain_methods: fine-tuning without protection against forgetting.
+        references: methods that break the rules of the setting.
+        separate_models: references that keep a separate model for each task.
+        accuracy: all accuracy rows.
+        columns: the columns of the result table.
+        scores, matrices, seen: see RunScores.
+        published: None if the sequence is no published benchmark.
+        losses: columns method, position, task, step (the iteration), term (the name of the loss), value.
+        sheets: empty if no method replays synthetic pairs.
+        fisher: a profile for each task, for methods whose consolidation needs Fisher information.
+        models: columns method, task, sha256.
+        timings: columns stage, instances, seconds.
+    """
+
+    experiment: str
+    tasks: tuple[str, ...]
+    class_counts: tuple[int, ...]
+    methods: tuple[str, ...]
+    plain_methods: tuple[str, ...]
+    references: tuple[str, ...]
+    separate_models: tuple[str, ...]
+    accuracy: pd.DataFrame
+    columns: tuple[str, ...]
+    scores: Mapping[str, Mapping[str, float | None]]
+    matrices: Mapping[str, pd.DataFrame]
+    seen: pd.DataFrame | None
+    published: PublishedResults | None
+    notes: tuple[DataNote, ...]
+    losses: pd.DataFrame
+    sheets: tuple[ContactSheet, ...]
+    fisher: Mapping[str, tuple[FisherProfile, ...]]
+    facts: tuple[Fact, ...]
+    models: pd.DataFrame
+    timings: pd.DataFrame
+
+    @property
+    def contenders(self) -> tuple[str, ...]:
+        """The methods that keep the rules of the setting; only these can be the best."""
+        return tuple(method for method in self.methods if method not in self.references)
+
+    @property
+    def continued(self) -> tuple[str, ...]:
+        """The methods with a single model that is trained on task after task, so their accuracy is a curve."""
+        return tuple(method for method in self.methods if method not in self.separate_models)
+
+    @property
+    def classes_seen(self) -> tuple[int, ...]:
+        """The number of classes of all tasks up to and including each task."""
+        return tuple(accumulate(self.class_counts))
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float | None]]:
+        """The content of metrics.json, in percent."""
+        return {method: {name: row[name] for name in METRICS} for method, row in self.scores.items()}
+
+    def percent(self, method: str) -> pd.DataFrame:
+        """The accuracy matrix in percent: the row of the pre-trained model, then one after each task."""
+        return self.matrices[method]
+
+
+def read_run(layout: Layout, config: Config) -> RunRecord:
+    """The record of every method in run.methods over the whole sequence.
+
+    ContractError if an artifact is missing, damaged, or does not belong to this run.
+    """
+    tasks = tuple(step.task for step in config.sequence)
+    rows = {name: config.methods[name] for name in config.run.methods}
+    methods = tuple(name for name, row in rows.items() if not is_zero_shot(row))
+    infos = {task: read_task(layout.task(task)) for task in tasks}
+    notes = data_notes(config, infos)
+    accuracy, hashes = read_accuracies(layout, tuple(rows), tasks)
+    run_scores = score_run(layout, config, accuracy, methods)
+    replays_pairs = any(row.replay.images == "synthetic" for row in rows.values())
+    return RunRecord(
+        experiment=config.experiment,
+        tasks=tasks,
+        class_counts=tuple(len(info.class_names) for info in infos.values()),
+        methods=methods,
+        plain_methods=tuple(name for name in methods if is_plain_finetuning(rows[name])),
+        references=tuple(name for name in methods if rows[name].is_reference),
+        separate_models=tuple(name for name in methods if rows[name].keeps_every_model),
+        accuracy=accuracy,
+        columns=COLUMNS[config.evaluation.protocol],
+        scores=run_scores.scores,
+        matrices=run_scores.matrices,
+        seen=run_scores.seen,
+        published=_published(config, infos, run_scores),
+        notes=notes,
+        losses=_read_losses(layout, methods, tasks),
+        sheets=contact_sheets(layout, tasks) if replays_pairs else (),
+        fisher={name: _read_profiles(layout, name, tasks) for name in methods if rows[name].consolidation.needs_fisher},
+        facts=run_facts(layout, config, infos, notes),
+        models=model_hashes(hashes, tasks),
+        timings=stage_times(layout),
+    )
+
+
+def is_zero_shot(method: MethodConfig) -> bool:
+    """Whether the method is never trained. It is the pre-trained model, the zero-shot row of every report."""
+    return method.learns == "nothing"
+
+
+def is_plain_finetuning(method: MethodConfig) -> bool:
+    """Whether the method fine-tunes on task after task without any protection against forgetting."""
+    protected = method.losses or method.average or method.merge
+    continues = method.start == "previous" and method.learns == "task"
+    return continues and method.replay.reads == "none" and method.consolidation.kind == "none" and not protected
+
+
+def _published(config: Config, infos: dict[str, TaskInfo], run_scores: RunScores) -> PublishedResults | None:
+    zero_shot = run_scores.matrices[ZERO_SHOT].iloc[0] if run_scores.matrices else None
+    return published_results(config, infos, zero_shot)
+
+
+def _read_losses(layout: Layout, methods: tuple[str, ...], tasks: tuple[str, ...]) -> pd.DataFrame:
+    """LOSS_COLUMNS, one row per method, task, iteration and loss; losses in the order of their first appearance."""
+    frames = [pd.DataFrame(columns=LOSS_COLUMNS)]
+    for method in methods:
+        for position, task in enumerate(tasks):
+            wide = pd.DataFrame(read_losses(layout.model(method, task) / "losses.jsonl"))
+            names = [name for name in wide.columns if name not in NOT_LOSSES]
+            tidy = wide.melt(id_vars="iteration", value_vars=names, var_name="loss", value_name="value")
+            frames.append(tidy.assign(method=method, position=position, task=task))
+    losses: pd.DataFrame = pd.concat(frames[1:] or frames, ignore_index=True)[LOSS_COLUMNS]
+    return losses
+
+
+def _read_profiles(layout: Layout, method: str, tasks: tuple[str, ...]) -> tuple[FisherProfile, ...]:
+    return tuple(read_profile(layout.teacher(method, task) / "fisher.safetensors") for task in tasks)

@@ -1,0 +1,25 @@
+"""The locations of the data that a step of teach or finetune replays.
+
+It is not in stages/stage.py, since every stage imports that module: the code of replay would count for all of them.
+"""
+
+from __future__ import annotations
+
+from gift_core.replay.teach import ReplaySource
+from stages.stage import Stage
+
+
+def replay_source(stage: Stage, method: str, task: str) -> ReplaySource:
+    """Returns the locations of the step's replay. Its seed depends on the task only: all methods see the same."""
+    layout, config = stage.layout, stage.config
+    return ReplaySource(
+        root=layout.root,
+        tasks=stage.tasks_so_far(task),
+        shards=layout.shards(task),
+        teacher=layout.teacher(method, task),
+        teacher_before=layout.teacher(method, stage.step(task).after),
+        batch_size=config.training.replay_batch_size,
+        encode_batch_size=config.evaluation.batch_size,
+        names=("finetune", config.seed, task),
+        key=f"params.yaml: methods.{method}",
+    )

@@ -1,0 +1,163 @@
+"""A preset that changes another one: which lines and values the complete text has, and what is refused."""
+# ruff: noqa: E501 - in a table, a case is a line
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gift_core.config.loading import load_config
+from gift_core.config.overlays import complete_text
+from gift_core.errors import UserError
+from tests.imports import ROOT
+
+BASE = """\
+# The base.
+# What it is for.
+#
+# How to write numbers.
+
+experiment: base   # a name
+
+# All methods.
+methods:   # rows
+  # References.
+  finetune:        # plain
+    rate: 1.0e-4
+    losses: {}
+
+  # Ours.
+  gift:            # ours
+    rate: 5.0e-4   # faster
+    losses:
+      distill: {weight: 1.0}
+      align: {weight: 0.25}
+
+# At the end.
+order:
+  - a
+  - b   # last
+size: 32           # pixels
+"""
+Complete = Callable[[str], str]
+
+
+@pytest.fixture
+def complete(tmp_path: Path) -> Complete:
+    """Writes the base and an overlay of it, and returns the complete text."""
+
+    def write(changes: str) -> str:
+        (tmp_path / "base.yaml").write_text(BASE, encoding="utf-8")
+        (tmp_path / "mine.yaml").write_text(changes, encoding="utf-8")
+        return complete_text(tmp_path / "mine.yaml")
+
+    return write
+
+
+def test_a_preset_without_a_base_is_complete(tmp_path: Path) -> None:
+    text = BASE.replace("\n", "\r\n")
+    (tmp_path / "base.yaml").write_bytes(text.encode())
+    assert complete_text(tmp_path / "base.yaml") == text
+
+
+def test_an_empty_overlay_is_its_base_under_its_own_title(complete: Complete) -> None:
+    assert complete("# Mine.\nbase: base\n") == BASE.replace("# The base.\n# What it is for.", "# Mine.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "before", "after"),
+    [
+        ("size: 64", "size: 32  ", "size: 64  "),
+        ("size: 64   # more pixels", "size: 32           # pixels", "size: 64           # more pixels"),
+        ("# Large.\nsize: 64", "size: 32  ", "# Large.\nsize: 64  "),
+        ("size: 1234567890123456", "size: 32           # pixels", "size: 1234567890123456   # pixels"),
+        ("order:\n  - c", "  - a\n  - b   # last\n", "  - c\n"),
+        ("order: [c]", "order:\n  - a\n  - b   # last\n", "order: [c]\n"),
+        ("methods:\n  gift:\n    rate: 1.0", "    rate: 5.0e-4   # faster", "    rate: 1.0      # faster"),
+        ("methods:\n  # Best.\n  gift:\n    rate: 5.0e-4", "  # Ours.\n", "  # Best.\n"),
+        ("methods:\n  gift:\n    losses: {}", "losses:\n      distill: {weight: 1.0}\n      align: {weight: 0.25}\n", "losses: {}\n"),
+        ("methods:\n  gift:\n    losses: !replace\n      align: {weight: 1.0}", "      distill: {weight: 1.0}\n      align: {weight: 0.25}\n", "      align: {weight: 1.0}\n"),
+        ("methods:\n  gift:\n    losses:\n      align: !delete", "      align: {weight: 0.25}\n", ""),
+        ("methods:\n  finetune: !delete", "  # References.\n  finetune:        # plain\n    rate: 1.0e-4\n    losses: {}\n", ""),
+        ("methods:\n  new:\n    rate: 1.0\n  newer:\n    rate: 2.0", "      align: {weight: 0.25}\n", "      align: {weight: 0.25}\n  new:\n    rate: 1.0\n  newer:\n    rate: 2.0\n"),
+        ("methods: !replace # one row\n  new:\n    rate: 1.0", BASE[BASE.index("methods:") : BASE.index("\n# At")], "methods:   # one row\n  new:\n    rate: 1.0\n"),
+        ("# New.\nseed: 1   # a number", "# pixels\n", "# pixels\n# New.\nseed: 1   # a number\n"),
+    ],
+)  # fmt: skip
+def test_the_lines_that_an_overlay_changes(complete: Complete, changes: str, before: str, after: str) -> None:
+    assert BASE.count(before) == 1
+    expected = BASE.replace(before, after).replace("# The base.\n# What it is for.\n", "# Mine.\n")
+    assert complete(f"# Mine.\nbase: base\n\n{changes}\n") == expected
+
+
+def test_several_changes_do_not_disturb_each_other(complete: Complete) -> None:
+    text = complete(
+        "# Mine.\nbase: base\nsize: 8\norder: [x]\nmethods:\n  new: {rate: 3.0}\n  gift: !delete\n  finetune:\n    rate: 2.0\n"
+    )
+    assert yaml.safe_load(text) == {
+        "experiment": "base",
+        "methods": {"finetune": {"rate": 2.0, "losses": {}}, "new": {"rate": 3.0}},
+        "order": ["x"],
+        "size": 8,
+    }
+
+
+def test_additions_at_the_same_line_keep_their_order(complete: Complete) -> None:
+    text = complete(
+        "base: base\nmethods:\n  gift:\n    new: 1\n  last:\n    rate: 2.0\n# Numbers.\norder: [x]\nsize: !delete\nseed: 3\n"
+    )
+    assert text[text.index("align") :] == (
+        "align: {weight: 0.25}\n    new: 1\n  last:\n    rate: 2.0\n\n# Numbers.\norder: [x]\nseed: 3\n"
+    )
+
+
+def test_class_slices_become_tasks_and_a_sequence(complete: Complete) -> None:
+    slices = "class_slices:\n  dataset: birds\n  base_classes: {}\n  classes_per_step: 5\n  steps: 2\n"
+    params = yaml.safe_load(complete(f"base: base\n\n# Slices.\n{slices.format(20)}"))
+    assert {name: row["classes"] for name, row in params["tasks"].items()} == {
+        "birds_00": {"order": "benchmark", "first": 0, "count": 20},
+        "birds_01": {"order": "benchmark", "first": 20, "count": 5},
+        "birds_02": {"order": "benchmark", "first": 25, "count": 5},
+    }
+    assert [(step["task"], step["after"]) for step in params["sequence"]] == [
+        ("birds_00", "../pretrained"),
+        ("birds_01", "birds_00"),
+        ("birds_02", "birds_01"),
+    ]
+    equal = yaml.safe_load(complete(f"base: base\n{slices.format(0)}"))["tasks"]
+    assert [row["classes"]["first"] for row in equal.values()] == [0, 5]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ("base: bass", "mine.yaml: base: unknown preset 'bass'. Did you mean 'base'? Known: base."),
+        ("base: mine", "mine.yaml: base: mine has a base itself. Name a complete preset."),
+        ("base: base\nsize: 1\nsize: 2", "mine.yaml: line 3: size is listed twice. Remove one."),
+        ("base: base\nsise: !delete", "mine.yaml: sise: the base has no such key to delete. Did you mean 'size'?"),
+        ("base: [", "mine.yaml: is not valid YAML"),
+        ("- base", "mine.yaml: should contain sections."),
+        ("base: base\nclass_slices: {dataset: x, steps: many}", "mine.yaml: class_slices: base_classes (Field required)"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_merged_is_refused(complete: Complete, changes: str, expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        complete(f"{changes}\n")
+    assert str(caught.value).startswith(expected)
+
+
+def test_an_overlay_is_no_params_file() -> None:
+    with pytest.raises(
+        UserError, match=r"changes the preset mini\. Write the complete params.yaml: gift use mini_full"
+    ):
+        load_config(ROOT / "presets" / "mini_full.yaml")
+
+
+def test_every_overlay_is_short() -> None:
+    sizes = {
+        path.stem: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "presets").glob("*.yaml")
+    }
+    assert {name for name, lines in sizes.items() if lines > 60} == {"mini", "mtil_order_1"}

@@ -1,0 +1,403 @@
+"""Every kind of replay, from the files of the stage teach to batches, over three steps, with the Fisher diagonals."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gift_core.artifacts.exemplars import Exemplar, read_exemplars
+from gift_core.artifacts.features import (
+    FEATURES,
+    IMAGE_FEATURES,
+    TEXT_FEATURES,
+    read_features,
+    read_image_features,
+    read_text_features,
+)
+from gift_core.artifacts.fisher import FISHER, Fisher, read_fisher
+from gift_core.artifacts.shards import write_manifest
+from gift_core.artifacts.teacher_source import SOURCE
+from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
+from gift_core.clip.images import evaluation_pixels, normalize
+from gift_core.clip.model import Clip
+from gift_core.config.methods import MethodConfig
+from gift_core.layout import Layout
+from gift_core.methods import load_fisher, load_replay
+from gift_core.replay.pairs import NoReplay, Replay, ReplayBatch
+from gift_core.replay.teach import REPLAYS, ReplaySource, teach
+from gift_core.replay.teachers import Teacher
+from tests.clip.tiny import png, tiny_clip
+from tests.tiny_world import CAPTIONS, CLASSES, make_world, moved
+
+STEPS = tuple(CLASSES)
+LOSSES = {"distill_image_side": {"weight": 1.0, "temperature": 2.0}}
+CLASS_PROMPTS = {task: [f"a photo of a {name}." for name in names] for task, names in CLASSES.items()}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def teachers() -> dict[str, Teacher]:
+    """The model before each task. They all differ."""
+    return {task: Teacher(moved(tiny_clip(), seed=seed), f"model {seed}") for seed, task in enumerate(STEPS)}
+
+
+def method(
+    replay: dict[str, Any], *, losses: dict[str, Any] = LOSSES, consolidation: dict[str, Any] | None = None
+) -> MethodConfig:
+    row = {"learning_rate": 1e-3, "replay": replay, "losses": losses}
+    return MethodConfig.model_validate({**row, "consolidation": consolidation or {"kind": "none"}})
+
+
+class Steps:
+    """The stage teach for each step of one method, in its own folder."""
+
+    def __init__(self, world: Layout, folder: Path, row: MethodConfig, teachers: dict[str, Teacher]) -> None:
+        self.world, self.folder, self.row, self.teachers = world, folder, row, teachers
+
+    def source(self, task: str) -> ReplaySource:
+        index = STEPS.index(task)
+        return ReplaySource(
+            root=self.world.root,
+            tasks=tuple(self.world.task(name) for name in STEPS[: index + 1]),
+            shards=self.world.shards(task),
+            teacher=self.folder / task,
+            teacher_before=self.folder / STEPS[index - 1] if index else self.folder / "none",
+            batch_size=4,
+            encode_batch_size=5,
+            names=("test", task),
+            key="params.yaml: methods.test",
+        )
+
+    def teach(self, task: str) -> str:
+        return teach(self.teachers[task], self.row, self.source(task))
+
+    def load(self, task: str, clip: Clip) -> Replay:
+        return load_replay(self.row, clip, self.source(task))
+
+    def batch(self, task: str) -> ReplayBatch:
+        """The first batch for a student that is not the teacher."""
+        (batch,) = self.load(task, tiny_clip(seed=7)).sample(0)
+        return batch
+
+
+def require_features_of(teacher: Teacher, batch: ReplayBatch) -> None:
+    """Asserts that the features in the batch are those of the teacher, row by row."""
+    with torch.no_grad():
+        torch.testing.assert_close(batch.teacher_image_MD, encode_images(teacher.clip, batch.images_MCHW))
+        torch.testing.assert_close(batch.teacher_text_MD, encode_tokens(teacher.clip, batch.tokens_ML))
+
+
+def indices_of(batch: ReplayBatch, images: list[bytes]) -> list[int]:
+    """For each row of the batch, its index among `images` under the evaluation transform."""
+    clip = tiny_clip()
+    known = normalize(clip, evaluation_pixels(clip, images))
+    return [[torch.equal(row, image) for image in known].index(True) for row in batch.images_MCHW]
+
+
+def same_tokens(batch: ReplayBatch, texts: list[str]) -> bool:
+    return torch.equal(batch.tokens_ML, tokenize(tiny_clip(), texts))
+
+
+def source_json(steps: Steps, task: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((steps.folder / task / SOURCE).read_text())
+    return found
+
+
+def test_without_replay_there_are_no_batches_and_source_json_is_constant(
+    world: Layout, tmp_path: Path, teachers: dict[str, Teacher]
+) -> None:
+    steps = Steps(world, tmp_path, method({"images": "none"}, losses={}), teachers)
+    for task in STEPS[:2]:
+        steps.teach(task)
+        assert source_json(steps, task) == {"replay": "none", "read": {}}
+        assert [file.name for file in (tmp_path / task).iterdir()] == [SOURCE]
+    assert REPLAYS["none"].load(tiny_clip(), steps.row.replay, steps.source("birds")).sample(0) == ()
+
+
+def test_synthetic_pairs_are_those_of_the_steps_shards(
+    world: Layout, tmp_path: Path, teachers: dict[str, Teacher]
+) -> None:
+    steps = Steps(world, tmp_path, method({"images": "synthetic", "teacher": "previous"}), teachers)
+    for number, task in enumerate(STEPS[:2]):
+        steps.teach(task)
+        batch = steps.batch(task)
+        require_features_of(teachers[task], batch)
+        images = [png(100 * number + 50 + row) for row in range(len(CAPTIONS))]
+        assert same_tokens(batch, [CAPTIONS[index] for index in indices_of(batch, images)])
+    assert read_features(tmp_path / "digits" / FEATURES).metadata["model"] == "model 1"
+
+
+def test_reference_pairs_are_those_of_the_users_folder(
+    world: Layout, tmp_path: Path, teachers: dict[str, Teacher]
+) -> None:
+    folder = world.root / "data" / "0_raw" / "reference" / "mine"
+    folder.mkdir(parents=True)
+    images = [png(900 + row) for row in range(5)]
+    captions = ["a cup", "a pen", "a cup", "a key", "a map"]
+    for row, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        (folder / f"{row}.png").write_bytes(image)
+        (folder / f"{row}.txt").write_text(caption)
+    replay = {"images": "reference", "teacher": "initial", "folder": "data/0_raw/reference/mine"}
+    steps = Steps(world, tmp_path, method(replay), teachers)
+    steps.teach("birds")
+    batch = steps.batch("birds")
+    require_features_of(teachers["birds"], batch)
+    assert same_tokens(batch, [captions[index] for index in indices_of(batch, images)])
+    assert read_features(tmp_path / "birds" / FEATURES).keys == ("0.png", "1.png", "2.png", "3.png", "4.png")
+
+
+def test_task_images_come_with_the_prompts_of_the_tasks_classes(
+    world: Layout, tmp_path: Path, teachers: dict[str, Teacher]
+) -> None:
+    replay = {"images": "task", "texts": {"kind": "classes"}, "teacher": "previous"}
+    steps = Steps(world, tmp_path, method(replay), teachers)
+    steps.teach("digits")
+    batch = steps.batch("digits")
+    require_features_of(teachers["digits"], batch)
+    assert len(set(indices_of(batch, [png(100 + row) for row in range(12)]))) == 4
+    assert same_tokens(batch, CLASS_PROMPTS["digits"])
+
+
+def test_task_images_come_with_random_texts_that_all_methods_share(
+    world: Layout, tmp_path: Path, teachers: dict[str, Teacher]
+) -> None:
+    replay = {"images": "task", "texts": {"kind": "random_tokens", "count": 6, "length": 10}, "teacher": "previous"}
+    one, other = (Steps(world, tmp_path / name, method(replay), teachers) for name in ("one", "other"))
+    for steps in (one, other):
+        steps.teach("digits")
+    one.teach("letters")
+    batch = one.batch("digits")
+    require_features_of(teachers["digits"], batch)
+    assert batch.tokens_ML.shape == (6, 16)
+    assert ((batch.tokens_ML != 0).sum(dim=1) == 12).all()  # start, ten tokens, end
+    assert torch.equal(batch.tokens_ML, other.batch("digits").tokens_ML)
+    assert not torch.equal(batch.tokens_ML, one.batch("letters").tokens_ML)
+
+
+STATIC_FISHER = {"kind": "static_fisher", "weight": 1.0, "scale": "model"}
+MEMORY = {"images": "exemplars", "memory": 8, "teacher": "previous"}
+
+
+@pytest.fixture
+def icarl(world: Layout, tmp_path: Path, teachers: dict[str, Teacher]) -> Steps:
+    """Exemplars chosen before each of the three tasks."""
+    steps = Steps(world, tmp_path, method(MEMORY), teachers)
+    for task in STEPS:
+        steps.teach(task)
+    return steps
+
+
+def kept_of(exemplars: list[Exemplar]) -> list[tuple[str, int, int]]:
+    return [(each.task, each.label, each.rank) for each in exemplars]
+
+
+def test_before_the_first_task_there_are_no_exemplars(icarl: Steps) -> None:
+    assert read_exemplars(icarl.folder / "birds") == []
+    assert isinstance(icarl.load("birds", tiny_clip()), NoReplay)
+
+
+def test_the_memory_is_shared_by_the_classes_of_all_earlier_tasks(icarl: Steps) -> None:
+    # 8 // 3 classes of birds are two each; 8 // (3 + 2) one each
+    before, after = (read_exemplars(icarl.folder / task) for task in ("digits", "letters"))
+    assert kept_of(before) == [("birds", label, rank) for label in range(3) for rank in range(2)]
+    assert kept_of(after) == [("birds", label, 0) for label in range(3)] + [("digits", label, 0) for label in range(2)]
+
+
+def test_exemplars_are_passed_on_from_step_to_step(icarl: Steps, world: Layout) -> None:
+    before, after = (read_exemplars(icarl.folder / task) for task in ("digits", "letters"))
+    assert after[:3] == [each for each in before if each.rank == 0]
+    shutil.copytree(icarl.folder, icarl.folder.with_name("again"))
+    again = Steps(world, icarl.folder.with_name("again"), icarl.row, icarl.teachers)
+    shutil.rmtree(again.folder / "birds")  # only the files of the step before are read
+    again.teach("letters")
+    assert read_exemplars(again.folder / "letters") == after
+
+
+def test_an_exemplar_is_an_image_of_its_class(icarl: Steps) -> None:
+    for each in read_exemplars(icarl.folder / "letters"):
+        names = CLASSES[each.task]
+        first = 100 * STEPS.index(each.task)
+        assert each.image in [png(first + row) for row in range(12) if row % len(names) == each.label]
+        assert each.prompt == f"a photo of a {names[each.label]}."
+
+
+def test_exemplars_come_with_the_prompts_of_all_their_classes(icarl: Steps, teachers: dict[str, Teacher]) -> None:
+    for task, texts in (
+        ("digits", CLASS_PROMPTS["birds"]),
+        ("letters", CLASS_PROMPTS["birds"] + CLASS_PROMPTS["digits"]),
+    ):
+        batch = icarl.batch(task)
+        # all of them are encoded by the teacher of this step
+        require_features_of(teachers[task], batch)
+        assert same_tokens(batch, texts)
+        indices_of(batch, [each.image for each in read_exemplars(icarl.folder / task)])
+
+
+def test_the_features_state_their_teacher_and_their_texts(icarl: Steps) -> None:
+    images = read_image_features(icarl.folder / "letters" / IMAGE_FEATURES)
+    texts = read_text_features(icarl.folder / "letters" / TEXT_FEATURES)
+    assert images.metadata["model"] == texts.metadata["model"] == "model 2"
+    assert texts.texts == (*CLASS_PROMPTS["birds"], *CLASS_PROMPTS["digits"])
+
+
+def fisher_steps(world: Layout, folder: Path, teachers: dict[str, Teacher], *, accumulate: bool) -> Steps:
+    fisher = {"estimator": "per_sample", "accumulate": accumulate}
+    replay = {"images": "synthetic", "teacher": "previous", "fisher": fisher}
+    return Steps(world, folder, method(replay, losses={}, consolidation=STATIC_FISHER), teachers)
+
+
+@pytest.fixture(scope="module")
+def diagonals(
+    world: Layout, tmp_path_factory: pytest.TempPathFactory, teachers: dict[str, Teacher]
+) -> dict[bool, dict[str, Fisher]]:
+    """The Fisher files of each step, by whether they are accumulated."""
+    found: dict[bool, dict[str, Fisher]] = {}
+    for accumulate in (False, True):
+        steps = fisher_steps(world, tmp_path_factory.mktemp("fisher"), teachers, accumulate=accumulate)
+        for task in STEPS:
+            steps.teach(task)
+        found[accumulate] = {task: read_fisher(steps.folder / task / FISHER) for task in STEPS}
+    return found
+
+
+@pytest.mark.parametrize("task", STEPS)
+def test_accumulated_diagonals_are_the_sum_of_the_single_ones(
+    diagonals: dict[bool, dict[str, Fisher]], task: str
+) -> None:
+    so_far = STEPS[: STEPS.index(task) + 1]
+    for name, values in diagonals[True][task].diagonals.items():
+        single = [diagonals[False][each].diagonals[name] for each in so_far]
+        np.testing.assert_allclose(values, np.sum(single, axis=0, dtype=np.float64), rtol=1e-5, err_msg=name)
+
+
+def test_the_diagonals_of_the_steps_differ(diagonals: dict[bool, dict[str, Fisher]]) -> None:
+    first, second, third = (diagonals[False][task].diagonals["visual.proj"] for task in STEPS)
+    for one, other in ((first, second), (second, third), (first, third)):
+        assert np.abs(one - other).max() > 0.1 * one.mean()
+
+
+def test_diagonals_are_of_the_teacher_on_its_pairs(
+    diagonals: dict[bool, dict[str, Fisher]], teachers: dict[str, Teacher]
+) -> None:
+    """Plain autograd for each pair: seven pairs in batches of 4 and 3, with constant features of the others."""
+    clip = teachers["digits"].clip
+    images = normalize(clip, evaluation_pixels(clip, [png(150 + row) for row in range(7)]))
+    tokens = tokenize(clip, list(CAPTIONS))
+    weight = clip.model.get_parameter("visual.proj")
+    squares = torch.zeros_like(weight)
+    for rows in (range(4), range(4, 7)):
+        with torch.no_grad():
+            image_BD, text_BD = encode_images(clip, images[list(rows)]), encode_tokens(clip, tokens[list(rows)])
+        for index, row in enumerate(rows):
+            image_D, text_D = encode_images(clip, images[[row]])[0], encode_tokens(clip, tokens[[row]])[0].detach()
+            same_B = torch.tensor([float(CAPTIONS[other] == CAPTIONS[row]) for other in rows])
+            others = torch.arange(len(rows)) != index
+            own = image_D @ text_D
+            by_image_B = torch.where(others, text_BD @ image_D, own)
+            by_text_B = torch.where(others, image_BD @ text_D, own)
+            losses = [
+                -(same_B / same_B.sum() * (clip.scale * logits).log_softmax(0)).sum()
+                for logits in (by_image_B, by_text_B)
+            ]
+            squares += torch.autograd.grad(losses[0] + losses[1], weight)[0] ** 2
+    found = diagonals[False]["digits"].diagonals["visual.proj"]
+    np.testing.assert_allclose(found, squares.numpy() / 7, rtol=1e-3, atol=1e-7)
+
+
+def test_a_fisher_file_states_its_estimator_and_teacher(diagonals: dict[bool, dict[str, Fisher]]) -> None:
+    assert [(each.estimator, each.model) for each in diagonals[True].values()] == [
+        ("per_sample", f"model {seed}") for seed in range(3)
+    ]
+
+
+def test_training_gets_the_diagonals_of_the_file(world: Layout, tmp_path: Path, teachers: dict[str, Teacher]) -> None:
+    steps = fisher_steps(world, tmp_path, teachers, accumulate=False)
+    steps.teach("birds")
+    loaded = load_fisher(steps.row, tmp_path / "birds")
+    assert set(loaded) == set(tiny_clip().trainable())
+    for name, values in read_fisher(tmp_path / "birds" / FISHER).diagonals.items():
+        np.testing.assert_array_equal(loaded[name].numpy(), values)
+
+
+def test_a_consolidation_that_needs_no_diagonals_gets_none(tmp_path: Path) -> None:
+    assert load_fisher(method({"images": "synthetic", "teacher": "previous"}), tmp_path / "no such") == {}
+
+
+def test_without_replay_losses_nothing_is_replayed(world: Layout, tmp_path: Path, teachers: dict[str, Teacher]) -> None:
+    """EWC uses the pairs for the Fisher information only."""
+    steps = fisher_steps(world, tmp_path, teachers, accumulate=False)
+    steps.teach("birds")
+    assert steps.load("birds", tiny_clip()).sample(0) == ()
+
+
+# replay.images: the row, the entry of source.json's `read`, and the file that is changed
+READ: dict[str, tuple[dict[str, Any], str, str]] = {
+    "synthetic": ({"images": "synthetic", "teacher": "previous"}, "shards", "data/3_shards/digits/manifest.json"),
+    "reference": ({"images": "reference", "teacher": "previous", "folder": "mine"}, "reference", "mine/1.png"),
+    "task": (
+        {"images": "task", "texts": {"kind": "classes"}, "teacher": "previous"},
+        "task",
+        "data/1_tasks/digits/task.json",
+    ),
+    "exemplars": (MEMORY, "task birds", "data/1_tasks/birds/task.json"),
+}
+
+
+@pytest.mark.parametrize("images", READ)
+def test_source_json_changes_with_the_data_that_was_read(
+    tmp_path: Path, teachers: dict[str, Teacher], images: str
+) -> None:
+    """The stage finetune depends on the teacher's folder, not on the data, so it must see every change there."""
+    replay, name, file = READ[images]
+    world = make_world(tmp_path)
+    write_reference(tmp_path / "mine")
+    steps = Steps(world, tmp_path / "teachers", method(replay), teachers)
+
+    def read_again() -> dict[str, Any]:
+        for task in STEPS[:2]:
+            steps.teach(task)
+        return source_json(steps, "digits")
+
+    first, again = read_again(), read_again()
+    assert first == again and first["replay"] == images and list(first["read"]) == [name]
+    change(tmp_path / file)
+    assert read_again()["read"][name] != first["read"][name]
+
+
+def write_reference(folder: Path) -> None:
+    folder.mkdir()
+    for row in range(2):
+        (folder / f"{row}.png").write_bytes(png(900 + row))
+        (folder / f"{row}.txt").write_text(f"a thing number {row}")
+
+
+def change(file: Path) -> None:
+    """Changes the file in a way that its readers accept."""
+    if file.name == "manifest.json":
+        write_manifest(file.parent, {"another": "run"})
+    elif file.name == "task.json":
+        file.write_text(file.read_text() + "\n")
+    else:
+        file.write_bytes(png(7))
+
+
+def test_source_json_changes_with_a_caption_of_the_reference_folder(
+    tmp_path: Path, teachers: dict[str, Teacher]
+) -> None:
+    write_reference(tmp_path / "mine")
+    steps = Steps(Layout(tmp_path), tmp_path / "teachers", method(READ["reference"][0]), teachers)
+    steps.teach("birds")
+    first = source_json(steps, "birds")
+    (tmp_path / "mine" / "0.txt").write_text("another caption")
+    steps.teach("birds")
+    assert source_json(steps, "birds") != first

@@ -1,0 +1,191 @@
+"""Unpaired replay: batches of images with all texts, and rows of random tokens."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from open_clip.model import CustomTextCLIP
+
+from gift_core.artifacts.features import ImageFeatures, TextFeatures
+from gift_core.clip.encoding import SHORTEST_ROWS, encode_images, encode_tokens, image_features, text_features
+from gift_core.clip.images import CacheBudget, evaluation_pixels, in_memory
+from gift_core.clip.model import Clip, load_folder
+from gift_core.errors import ContractError, UserError
+from gift_core.replay.unpaired import UnpairedReplay, random_token_rows
+from tests.clip.tiny import CONTEXT, png, tiny_clip, tiny_config
+
+IMAGES = [png(seed, width=20 + seed) for seed in range(6)]
+READS = [in_memory(image) for image in IMAGES]
+TEXTS = ("a cat.", "a very long text about a dog and a horse.", "a bird.")
+CLIP = tiny_clip()
+START, END, PADDING = 49406, 49407, 0  # of open_clip's own tokenizer
+
+
+def features_of_images(clip: Clip, count: int = 6) -> ImageFeatures:
+    image_ND = image_features(clip, evaluation_pixels(clip, IMAGES[:count]), batch_size=4).numpy()
+    return ImageFeatures(tuple(f"{row:08d}" for row in range(count)), image_ND, {})
+
+
+def features_of_texts(clip: Clip) -> TextFeatures:
+    """With token rows that are not trimmed."""
+    tokens_PL = clip.tokenizer(list(TEXTS)).numpy().astype(np.int64)
+    return TextFeatures(TEXTS, tokens_PL, text_features(clip, TEXTS, batch_size=4).numpy(), {})
+
+
+def replay_of(
+    *, images: int = 6, batch_size: int = 2, seed: int = 1, cache_budget: CacheBudget | None = None
+) -> UnpairedReplay:
+    """Replay of six images, where the teacher's features cover the first `images`."""
+    return UnpairedReplay(
+        CLIP,
+        READS,
+        features_of_images(CLIP, images),
+        features_of_texts(CLIP),
+        batch_size=batch_size,
+        names=("test", seed),
+        cache_budget=cache_budget or CacheBudget(),
+    )
+
+
+def test_every_batch_comes_with_all_texts() -> None:
+    for iteration in range(3):
+        (batch,) = replay_of().sample(iteration)
+        assert len(batch.images_MCHW) == len(batch.teacher_image_MD) == 2
+        assert len(batch.tokens_ML) == len(batch.teacher_text_MD) == 3
+        assert batch.prompt_ids_M.tolist() == [0, 1, 2]
+
+
+def test_the_teachers_features_are_those_of_the_images_and_texts_of_the_batch() -> None:
+    (batch,) = replay_of(batch_size=6).sample(0)
+    with torch.no_grad():
+        torch.testing.assert_close(encode_images(CLIP, batch.images_MCHW), batch.teacher_image_MD)
+        torch.testing.assert_close(encode_tokens(CLIP, batch.tokens_ML), batch.teacher_text_MD)
+    assert torch.unique(batch.teacher_image_MD, dim=0).shape == (6, 8)  # all rows differ
+
+
+def test_texts_are_trimmed_to_the_longest() -> None:
+    (batch,) = replay_of().sample(0)
+    assert CLIP.tokenizer(list(TEXTS)).shape[1] == 24
+    assert batch.tokens_ML.shape[1] == 16
+
+
+def test_every_image_is_sampled_once_per_epoch() -> None:
+    images = torch.cat([replay_of().sample(iteration)[0].images_MCHW for iteration in range(3)])
+    assert len(torch.unique(images, dim=0)) == 6
+
+
+def test_a_batch_depends_on_the_seed() -> None:
+    first, again, other = (replay_of(seed=seed).sample(2)[0].images_MCHW for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_batches_do_not_depend_on_the_number_of_cached_images() -> None:
+    for iteration in range(5):
+        ((found,), (expected,)) = (
+            replay.sample(iteration) for replay in (replay_of(cache_budget=CacheBudget(1000)), replay_of())
+        )
+        assert torch.equal(found.images_MCHW, expected.images_MCHW)
+        assert torch.equal(found.teacher_image_MD, expected.teacher_image_MD)
+
+
+def test_features_of_other_images_are_refused_with_the_stage_to_run() -> None:
+    with pytest.raises(ContractError, match=r"has 5 images, but the replay has 6.*stage teach"):
+        replay_of(images=5)
+
+
+@pytest.fixture(scope="module")
+def mini() -> Clip:
+    """Context 20, vocabulary 1,638; its tokenizer pads with the end token, 1637."""
+    folder = Path(__file__).resolve().parents[2] / "data" / "mini" / "clip"
+    return load_folder(folder, device=torch.device("cpu"), precision="fp32")
+
+
+def with_text_tower(**changes: object) -> Clip:
+    config = tiny_config()["model_cfg"]
+    config["text_cfg"] |= changes
+    return dataclasses.replace(tiny_clip(), model=CustomTextCLIP(**config).eval())
+
+
+def with_vocabulary(size: int) -> Clip:
+    """A tokenizer that knows only the empty text: start `size` - 2, end `size` - 1, padding 0."""
+    empty_1L = torch.tensor([[size - 2, size - 1] + [0] * (CONTEXT - 2)])
+    return dataclasses.replace(with_text_tower(vocab_size=size), tokenizer=lambda texts: empty_1L)
+
+
+def test_a_row_has_start_random_tokens_end_and_padding() -> None:
+    rows_PL = random_token_rows(tiny_clip(), 50, 10, ("test",))
+    assert rows_PL.dtype == torch.int64
+    assert rows_PL.shape == (50, SHORTEST_ROWS)
+    assert (rows_PL[:, 0] == START).all()
+    assert ((rows_PL[:, 1:11] > PADDING) & (rows_PL[:, 1:11] < START)).all()
+    assert (rows_PL[:, 11] == END).all()
+    assert (rows_PL[:, 12:] == PADDING).all()
+
+
+def test_start_end_and_padding_are_those_of_the_models_tokenizer(mini: Clip) -> None:
+    rows_PL = random_token_rows(mini, 1000, 10, ("test",))
+    assert rows_PL.shape == (1000, SHORTEST_ROWS)
+    assert (rows_PL[:, 0] == 1636).all()
+    assert (rows_PL[:, 1:11] < 1636).all()
+    assert (rows_PL[:, 11:] == 1637).all()
+
+
+def test_rows_are_trimmed_to_their_tokens(mini: Clip) -> None:
+    assert random_token_rows(mini, 3, 18, ("test",)).shape == (3, 20)
+    assert random_token_rows(tiny_clip(), 3, 17, ("test",)).shape == (3, 19)
+
+
+def test_the_features_of_random_rows_are_unit_vectors_and_differ(mini: Clip) -> None:
+    for clip in (mini, tiny_clip(), with_text_tower()):
+        with torch.no_grad():
+            features_PD = encode_tokens(clip, random_token_rows(clip, 100, 10, ("test",)))
+        torch.testing.assert_close(features_PD.norm(dim=1), torch.ones(100))
+        assert len(torch.unique(features_PD, dim=0)) == 100
+
+
+def test_random_tokens_are_uniform_over_the_ordinary_tokens() -> None:
+    rows_PL = random_token_rows(with_vocabulary(13), 2000, 10, ("test",))
+    counts = Counter(rows_PL[:, 1:11].flatten().tolist())
+    assert sorted(counts) == list(range(1, 11))
+    assert all(1800 < count < 2200 for count in counts.values())  # 2,000 expected, standard deviation 42
+
+
+def test_rows_differ_even_where_all_possible_rows_are_needed() -> None:
+    rows_PL = random_token_rows(with_vocabulary(8), 25, 2, ("test",))
+    assert sorted(rows_PL[:, 1:3].tolist()) == [[first, second] for first in range(1, 6) for second in range(1, 6)]
+
+
+def test_random_rows_depend_on_their_name_only() -> None:
+    first, again, other = (random_token_rows(tiny_clip(), 9, 10, (42, name)) for name in ("birds", "birds", "digits"))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_rows_longer_than_the_context_are_refused_with_the_longest_possible(mini: Clip) -> None:
+    expected = r"19 tokens with start and end need 21 positions, but the context has 20\. Set length to 18 or less"
+    with pytest.raises(UserError, match=expected):
+        random_token_rows(mini, 5, 19, ("test",))
+
+
+def test_more_rows_than_exist_are_refused() -> None:
+    with pytest.raises(UserError, match="count is 26, but only 25 different rows of 2 tokens exist"):
+        random_token_rows(with_vocabulary(8), 26, 2, ("test",))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"no_causal_mask": True}, {"pool_type": "last"}, {"embed_cls": True}, {"pool_type": "eos", "eos_id": 5}]
+)
+def test_a_text_tower_that_does_not_read_its_feature_at_the_end_token_is_refused(changes: dict[str, object]) -> None:
+    expected = r"random_tokens: it needs a text tower .* reads its feature at the end token.*Set replay\.texts\.kind"
+    with pytest.raises(UserError, match=expected):
+        random_token_rows(with_text_tower(**changes), 5, 10, ("test",))
+
+
+def test_a_text_tower_that_finds_the_end_token_by_its_id_is_supported() -> None:
+    rows_PL = random_token_rows(with_text_tower(pool_type="eos", eos_id=END), 5, 10, ("test",))
+    assert (rows_PL[:, 11] == END).all()

@@ -1,0 +1,52 @@
+"""Label placement: labels do not overlap, stay inside the chart, and are reproducible."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from gift_core.report.comparison.scatter_chart import LabelBox, PlotArea, place_labels
+
+LOW, HIGH = (0.0, 0.0), (1000.0, 600.0)
+
+
+def crowd(seed: int, count: int = 23) -> PlotArea:
+    points = np.random.default_rng(seed).normal((700, 300), (90, 70), (count, 2)).round(1)
+    return PlotArea(LOW, HIGH, [(float(x), float(y)) for x, y in points])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_labels_of_a_crowd_do_not_overlap(seed: int) -> None:
+    boxes = place_labels(dict.fromkeys(range(23), "GIFT, initial teacher"), crowd(seed), font_size=12)
+    assert not any(box.overlaps(other) for box, other in combinations(boxes.values(), 2))
+
+
+def test_labels_stay_inside_the_chart() -> None:
+    corners = [LOW, HIGH, (0.0, 600.0), (1000.0, 0.0)]
+    for box in place_labels(dict.fromkeys(range(4), "a label"), PlotArea(LOW, HIGH, corners), font_size=12).values():
+        assert box.width / 2 <= box.x <= 1000 - box.width / 2
+        assert box.height / 2 <= box.y <= 600 - box.height / 2
+
+
+def test_a_single_point_has_its_label_close_by() -> None:
+    [box] = place_labels({0: "a label"}, PlotArea(LOW, HIGH, [(500.0, 300.0)]), font_size=12).values()
+    assert box.distance < 16
+    assert not box.covers((500.0, 300.0))
+
+
+def test_points_without_a_label_are_not_covered() -> None:
+    points = [(500.0, 300.0), (540.0, 300.0)]
+    [box] = place_labels({0: "a label"}, PlotArea(LOW, HIGH, points), font_size=12).values()
+    assert not box.covers(points[1], 6.0)
+
+
+def test_the_same_points_give_the_same_boxes() -> None:
+    names = {index: f"method {index}" for index in range(23)}
+    assert place_labels(names, crowd(1), font_size=12) == place_labels(names, crowd(1), font_size=12)
+
+
+def test_a_leader_line_ends_at_the_edge_of_the_label() -> None:
+    assert LabelBox(50, 20, 20, 10).nearest_edge((0, 20)) == (40, 20)
+    assert LabelBox(50, 20, 20, 10).nearest_edge((55, 100)) == (55, 25)

@@ -1,0 +1,67 @@
+"""Weight averaging, by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from gift_core.averaging import Interpolation, Parameters, RunningMean, WeightAveraging, interpolate
+
+TRAJECTORY = [1.0, 4.0, 10.0, 15.0, 31.0]  # the weight after iterations 1 to 5; it starts at 100
+
+
+def average_of(build: Callable[[Parameters], WeightAveraging]) -> float:
+    """The average of a weight with this trajectory."""
+    parameters = {"a": torch.nn.Parameter(torch.tensor([100.0]))}
+    averaging = build(parameters)
+    for iterations_done, value in enumerate(TRAJECTORY, 1):
+        with torch.no_grad():
+            parameters["a"].fill_(value)
+        averaging.observe(iterations_done, parameters)
+        assert parameters["a"].item() == value, "observing changes no weight"
+    averaging.finish(parameters)
+    return parameters["a"].item()
+
+
+@pytest.mark.parametrize(
+    ("every", "mean"),
+    [
+        (1, (100 + 1 + 4 + 10 + 15 + 31) / 6),
+        (2, (100 + 4 + 15) / 3),  # the fifth iteration is not a multiple of 2
+        (3, (100 + 10) / 2),
+        (5, (100 + 31) / 2),
+        (6, 100),
+    ],
+)
+def test_the_running_mean_is_over_the_start_and_every_nth_iteration(every: int, mean: float) -> None:
+    assert average_of(lambda parameters: RunningMean(parameters, every=every)) == pytest.approx(mean, rel=1e-6)
+
+
+@pytest.mark.parametrize(("alpha", "mix"), [(0.8, 0.8 * 31 + 0.2 * 100), (1.0, 31.0), (0.0, 100.0)])
+def test_alpha_is_the_share_of_the_new_weights(alpha: float, mix: float) -> None:
+    assert average_of(lambda parameters: Interpolation(parameters, alpha=alpha)) == pytest.approx(mix, rel=1e-6)
+
+
+def test_interpolate_is_the_weighted_sum_of_every_tensor_and_leaves_its_inputs_unchanged() -> None:
+    new, old = [torch.tensor([4.0, 8.0]), torch.tensor([[1.0]])], [torch.tensor([0.0, 4.0]), torch.tensor([[9.0]])]
+    assert [value.tolist() for value in interpolate(new, old, alpha=0.25)] == [[1.0, 5.0], [[7.0]]]
+    assert new[0].tolist() == [4.0, 8.0] and old[0].tolist() == [0.0, 4.0]
+
+
+def test_interpolating_equal_weights_changes_no_bit() -> None:
+    values = torch.randn(100, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(interpolate([values], [values.clone()], alpha=0.3)[0], values)
+
+
+@pytest.mark.parametrize(("kind", "options"), [(RunningMean, {"every": 1}), (Interpolation, {"alpha": 0.5})])
+def test_the_weights_are_overwritten_in_place(kind: Callable[..., WeightAveraging], options: dict[str, float]) -> None:
+    weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
+    averaging = kind({"a": weight}, **options)
+    address = weight.data_ptr()
+    weight.data += 2.0
+    averaging.observe(1, {"a": weight})
+    averaging.finish({"a": weight})
+    assert weight.tolist() == [2.0, 3.0]
+    assert weight.data_ptr() == address and weight.requires_grad and weight.grad_fn is None

@@ -1,0 +1,180 @@
+"""The gradient cache gives the gradients of the full batch, and keeps the activations of one chunk."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from open_clip.model import CLIP
+
+from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
+from gift_core.clip.model import Clip
+from gift_core.losses import LOSSES, PairFeatures, task_loss
+from gift_core.training.encoders import EncoderStrategy, FullBatch, GradientCache, encoder_strategy, random_state
+from tests.clip.tiny import tiny_clip, tiny_config
+from tests.pair_features import LOSS_OPTIONS
+
+PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a fish.", "a tree."]
+Loss = Callable[[Clip, EncoderStrategy], torch.Tensor]
+
+
+def images(count: int, *, side: int = 16) -> torch.Tensor:
+    return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(5))
+
+
+def teacher_features(count: int, *, seed: int) -> torch.Tensor:
+    rows = torch.randn(count, 8, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(rows, dim=-1)
+
+
+def replay_loss(name: str, *, texts: int = 7) -> Loss:
+    """The loss `name` of 7 images and the first `texts` prompts."""
+
+    def loss(clip: Clip, encoders: EncoderStrategy) -> torch.Tensor:
+        tokens_ML = tokenize(clip, PROMPTS[:texts])
+        features = PairFeatures(
+            encode_images=lambda: encoders.encode_images(images(7, side=clip.image_size)),
+            encode_texts=lambda: encoders.encode_tokens(tokens_ML),
+            teacher_image_MD=teacher_features(7, seed=1),
+            teacher_text_MD=teacher_features(texts, seed=2),
+            prompt_ids_M=torch.tensor([PROMPTS.index(prompt) for prompt in PROMPTS[:texts]]),
+            scale=clip.scale,
+        )
+        return LOSSES[name](features, **LOSS_OPTIONS[name])
+
+    return loss
+
+
+def loss_of_the_task(clip: Clip, encoders: EncoderStrategy) -> torch.Tensor:
+    return task_loss(
+        encoders.encode_images(images(7, side=clip.image_size)),
+        encoders.encode_tokens(tokenize(clip, PROMPTS[1:])),
+        labels_B=torch.tensor([0, 1, 2, 3, 4, 5, 0]),
+        scale=clip.scale,
+        label_smoothing=0.2,
+    )
+
+
+CASES: dict[str, Loss] = {name: replay_loss(name) for name in LOSSES} | {
+    "image side with unpaired texts": replay_loss("distill_image_side", texts=5),
+    "task": loss_of_the_task,
+}
+
+
+def gradients(clip: Clip, encoders: EncoderStrategy, loss: Loss) -> tuple[float, dict[str, torch.Tensor]]:
+    """The loss, and the gradients of all parameters that have one."""
+    clip.model.zero_grad()
+    value = loss(clip, encoders)
+    encoders.backward(value)
+    return value.item(), {name: p.grad.clone() for name, p in clip.trainable().items() if p.grad is not None}
+
+
+def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    """Over all tensors, relative to the norm of the whole gradient."""
+    assert list(one) == list(other)
+    norm = torch.stack([value.norm() for value in one.values()]).norm()
+    return max(((one[name] - other[name]).norm() / norm).item() for name in one)
+
+
+@pytest.mark.parametrize("loss", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_chunks_give_the_gradients_of_the_full_batch(loss: Loss, size: int) -> None:
+    clip = tiny_clip()
+    value, full = gradients(clip, FullBatch(clip), loss)
+    value_of_chunks, chunks = gradients(clip, GradientCache(clip, size), loss)
+    assert value_of_chunks == pytest.approx(value, rel=1e-6)
+    assert largest_difference(full, chunks) < 2e-6
+
+
+@pytest.mark.parametrize("precision", ["amp_bf16", "amp_fp16"])
+@pytest.mark.parametrize("loss", [CASES["distill"], CASES["task"]], ids=["distill", "task"])
+def test_chunks_agree_with_the_full_batch_under_autocast(loss: Loss, precision: str) -> None:
+    clip = tiny_clip(precision=precision)
+    _, full = gradients(clip, FullBatch(clip), loss)
+    _, chunks = gradients(clip, GradientCache(clip, 3), loss)
+    assert largest_difference(full, chunks) < 2e-2
+
+
+def test_a_convolutional_tower_gives_the_same_gradients_in_chunks() -> None:
+    clip = tiny_clip(tower="resnet")  # in evaluation mode, like its BatchNorm during training
+    _, full = gradients(clip, FullBatch(clip), CASES["distill"])
+    _, chunks = gradients(clip, GradientCache(clip, 3), CASES["distill"])
+    assert largest_difference(full, chunks) < 2e-6
+
+
+def test_a_batch_that_fits_in_one_chunk_is_encoded_once() -> None:
+    clip = tiny_clip()
+    _, full = gradients(clip, FullBatch(clip), loss_of_the_task)
+    _, chunks = gradients(clip, GradientCache(clip, 7), loss_of_the_task)
+    assert all(torch.equal(full[name], chunks[name]) for name in full)
+
+
+@pytest.fixture
+def image_calls() -> Iterator[tuple[Clip, list[tuple[int, bool]]]]:
+    """A model, and for each call of its image tower the number of images and whether it kept a graph."""
+    clip, calls = tiny_clip(), list[tuple[int, bool]]()
+    handle = clip.model.visual.register_forward_hook(
+        lambda module, inputs, output: calls.append((len(inputs[0]), output.requires_grad))
+    )
+    yield clip, calls
+    handle.remove()
+
+
+def test_at_most_one_chunk_is_encoded_at_once(image_calls: tuple[Clip, list[tuple[int, bool]]]) -> None:
+    clip, calls = image_calls
+    gradients(clip, GradientCache(clip, 3), loss_of_the_task)
+    assert calls == [(3, False), (3, False), (1, False), (3, True), (3, True), (1, True)]
+
+
+def test_the_full_batch_is_encoded_once(image_calls: tuple[Clip, list[tuple[int, bool]]]) -> None:
+    clip, calls = image_calls
+    gradients(clip, encoder_strategy(clip, None), loss_of_the_task)
+    assert calls == [(7, True)]
+
+
+def test_a_tower_that_the_loss_does_not_use_is_not_run(image_calls: tuple[Clip, list[tuple[int, bool]]]) -> None:
+    clip, calls = image_calls
+    gradients(clip, GradientCache(clip, 3), CASES["distill_text_side"])
+    assert calls == []
+
+
+def dropping_clip() -> Clip:
+    """A model whose image tower drops a random half of its patches in training."""
+    config = copy.deepcopy(tiny_config())
+    config["model_cfg"]["vision_cfg"] |= {"patch_size": 4, "patch_dropout": 0.5}
+    torch.manual_seed(0)
+    return dataclasses.replace(tiny_clip(), model=CLIP(**config["model_cfg"]).train())
+
+
+def test_random_layers_use_the_same_random_numbers_in_both_passes() -> None:
+    """An independent second implementation: one graph of all chunks, encoded from the same random state."""
+    clip = dropping_clip()
+    torch.manual_seed(3)
+    _, chunks = gradients(clip, GradientCache(clip, 3), loss_of_the_task)
+
+    class OneGraph(FullBatch):
+        def encode_images(self, images_BCHW: torch.Tensor) -> torch.Tensor:
+            return torch.cat([encode_images(clip, chunk) for chunk in torch.split(images_BCHW, 3)])
+
+        def encode_tokens(self, tokens_NL: torch.Tensor) -> torch.Tensor:
+            return torch.cat([encode_tokens(clip, chunk) for chunk in torch.split(tokens_NL, 3)])
+
+    torch.manual_seed(3)
+    _, one_graph = gradients(clip, OneGraph(clip), loss_of_the_task)
+    torch.manual_seed(4)
+    _, other_random = gradients(clip, OneGraph(clip), loss_of_the_task)
+    assert largest_difference(one_graph, chunks) < 2e-6
+    assert largest_difference(one_graph, other_random) > 1e-2
+
+
+def test_the_second_pass_does_not_change_the_random_state() -> None:
+    clip = dropping_clip()
+    encoders = GradientCache(clip, 3)
+    loss = loss_of_the_task(clip, encoders)
+    before, _ = random_state(clip.device)
+    encoders.backward(loss)
+    after, _ = random_state(clip.device)
+    assert torch.equal(before, after)

@@ -1,0 +1,127 @@
+"""Training under autocast: float32 weights, and under float16 a loss scale that skips iterations with an overflow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from gift_core.config.methods import MethodConfig
+from gift_core.errors import UserError
+from gift_core.training import loop
+from gift_core.training.loop import MAX_SKIPPED, LossRow
+from tests.clip.tiny import tiny_clip
+from tests.training.tiny_training import GIFT_LOSSES, gift, method_config, other_teacher, run
+
+
+class Scaler(torch.amp.GradScaler):
+    """A loss scale on the CPU whose gradients overflow after some of its calls: two per iteration, replay and task."""
+
+    def __init__(self, *overflows: int, init_scale: float = 2.0**16) -> None:
+        super().__init__("cpu", init_scale=init_scale)
+        self.overflows, self.call = overflows, -1
+
+    def scale(self, loss: torch.Tensor) -> torch.Tensor:
+        self.call += 1
+        scaled: torch.Tensor = super().scale(loss)
+        return scaled * math.inf if self.call in self.overflows else scaled
+
+
+@pytest.fixture
+def use_scaler(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scaler], None]:
+    """Makes every training run use this loss scale, whatever its precision."""
+
+    def use(scaler: Scaler) -> None:
+        monkeypatch.setattr(loop, "grad_scaler", lambda clip: scaler)
+
+    return use
+
+
+UseScaler = Callable[[Scaler], None]
+
+
+def test_only_float16_scales_the_loss() -> None:
+    enabled = {
+        name: loop.grad_scaler(tiny_clip(precision=name)).is_enabled() for name in ("fp32", "amp_bf16", "amp_fp16")
+    }
+    assert enabled == {"fp32": False, "amp_bf16": False, "amp_fp16": True}
+
+
+def test_bfloat16_trains_float32_weights() -> None:
+    clip = tiny_clip(precision="amp_bf16")
+    fast, exact = run(clip, gift()), run(tiny_clip(), gift())
+    assert {value.dtype for value in clip.model.parameters()} == {torch.float32}
+    assert fast[0]["total"] == pytest.approx(exact[0]["total"], rel=2e-2)
+    assert "skipped" not in fast[0]
+
+
+def test_float16_trains_float32_weights(use_scaler: UseScaler) -> None:
+    exact = run(tiny_clip(), gift(), replay=other_teacher())
+    use_scaler(Scaler(init_scale=2.0**8))  # the gradients of this model fit in float16 at this scale
+    clip = tiny_clip(precision="amp_fp16")
+    half = run(clip, gift(), replay=other_teacher())
+    assert {value.dtype for value in clip.model.parameters()} == {torch.float32}
+    assert [row.pop("skipped") for row in half] == [0.0, 0.0, 0.0]
+    for found, expected in zip(half, exact, strict=True):
+        assert list(found) == list(expected)
+        assert found["total"] == pytest.approx(expected["total"], rel=2e-2)
+
+
+def test_an_initial_scale_that_is_too_large_is_lowered_by_skipped_iterations() -> None:
+    rows = run(tiny_clip(precision="amp_fp16"), gift(), replay=other_teacher(), iterations=5)
+    skipped = [row["skipped"] for row in rows]
+    assert skipped[0] == 1.0 and 0.0 in skipped
+    assert rows[1]["task"] != rows[0]["task"]  # the next batch, not the same one again
+
+
+@pytest.mark.parametrize("kind", ["adaptive_fisher", "frozen_fisher"])
+def test_scaling_by_powers_of_two_changes_no_bit_of_float32(use_scaler: UseScaler, kind: str) -> None:
+    plain, scaled = tiny_clip(), tiny_clip()
+    expected = run(plain, method_of(kind), replay=other_teacher())
+    use_scaler(Scaler())
+    found = run(scaled, method_of(kind), replay=other_teacher())
+    assert [{**row, "skipped": 0.0} for row in expected] == found
+    for name, value in scaled.trainable().items():
+        assert torch.equal(value, plain.trainable()[name]), name
+
+
+def method_of(kind: str) -> MethodConfig:
+    options = {"iterations": 2} if kind == "frozen_fisher" else {}
+    return method_config(losses=GIFT_LOSSES, kind=kind, weight=1.0, **options)
+
+
+@pytest.mark.parametrize("calls", [(2,), (3,), (2, 3)], ids=["in the replay losses", "in the task loss", "in both"])
+@pytest.mark.parametrize("kind", ["adaptive_fisher", "frozen_fisher"])
+def test_an_iteration_with_an_overflow_changes_no_weight_and_training_goes_on(
+    use_scaler: UseScaler, kind: str, calls: tuple[int, ...]
+) -> None:
+    use_scaler(Scaler(*calls))
+    clip, weights = tiny_clip(), []
+
+    def copy_weights(row: LossRow) -> None:
+        weights.append({name: value.detach().clone() for name, value in clip.trainable().items()})
+
+    rows = run(clip, method_of(kind), replay=other_teacher(), iterations=4, on_iteration=copy_weights)
+    assert [row["skipped"] for row in rows] == [0, 1, 0, 0]
+    assert rows[1]["consolidation"] == 0 and rows[2]["consolidation"] > 0
+    assert rows[1]["total"] == pytest.approx(rows[1]["task"] + rows[1]["distill"] + rows[1]["align"])
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not torch.equal(weights[1]["visual.proj"], weights[2]["visual.proj"])
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+    assert all(bool(value.isfinite().all()) for value in weights[-1].values())
+
+
+def test_too_many_skipped_iterations_in_a_row_stop_training(use_scaler: UseScaler) -> None:
+    use_scaler(Scaler(*range(2 * MAX_SKIPPED)))
+    expected = rf"amp_fp16: the gradients of {MAX_SKIPPED} iterations in a row were not finite.*amp_bf16 or fp32"
+    with pytest.raises(UserError, match=expected):
+        run(tiny_clip(), gift(), replay=other_teacher(), iterations=MAX_SKIPPED)
+
+
+def test_one_iteration_without_overflow_starts_the_count_again(use_scaler: UseScaler) -> None:
+    last = MAX_SKIPPED - 1  # this iteration is not skipped
+    use_scaler(Scaler(*(call for call in range(4 * last + 2) if call not in (2 * last, 2 * last + 1))))
+    rows = run(tiny_clip(), gift(), replay=other_teacher(), iterations=2 * last + 1)
+    assert [row["skipped"] for row in rows] == [1.0] * last + [0.0] + [1.0] * last

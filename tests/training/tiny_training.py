@@ -1,0 +1,97 @@
+"""What the tests of the training loop share: a task of nine images, six pairs, methods, and a short training run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gift_core.artifacts.features import Features
+from gift_core.artifacts.shards import Pair
+from gift_core.clip.batches import TrainingImages
+from gift_core.clip.images import CacheBudget
+from gift_core.clip.model import Clip
+from gift_core.config.experiment import TrainingConfig
+from gift_core.config.methods import MethodConfig
+from gift_core.methods import Method, build_method
+from gift_core.replay.pairs import NoReplay, PairReplay, Replay
+from gift_core.replay.teachers import encode_pairs
+from gift_core.training.loop import LossRow, finetune
+from tests.clip.tiny import Picture, png, tiny_clip
+
+GIFT_LOSSES = {"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}}
+PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a fish."]
+
+
+def training(iterations: int = 3, **changes: Any) -> TrainingConfig:
+    return TrainingConfig(
+        iterations=iterations,
+        batch_size=4,
+        replay_batch_size=4,
+        warmup_iterations=1,
+        weight_decay=0.0,
+        betas=(0.9, 0.999),
+        label_smoothing=0.2,
+        crop_scale=(0.9, 1.0),
+        **{"micro_batch_size": None, "gradient_checkpointing": False, **changes},
+    )
+
+
+def method_config(*, losses: dict[str, Any] | None = None, **consolidation: Any) -> MethodConfig:
+    """A method with these replay losses and the options of its consolidation; without options it has none."""
+    replay = {"images": "synthetic", "teacher": "previous"} if losses else {"images": "none"}
+    row = {"replay": replay, "losses": losses or {}, "consolidation": consolidation or {"kind": "none"}}
+    return MethodConfig.model_validate({"learning_rate": 1e-3, **row})
+
+
+def gift() -> MethodConfig:
+    return method_config(losses=GIFT_LOSSES, kind="adaptive_fisher", weight=1.0)
+
+
+def task_images(clip: Clip) -> TrainingImages:
+    return TrainingImages(
+        clip,
+        [Picture(png(seed), seed % 3) for seed in range(9)],
+        class_prompts=["a one.", "a two.", "a three."],
+        batch_size=4,
+        crop_scale=(0.9, 1.0),
+        names=("test",),
+        cache_budget=CacheBudget(),
+    )
+
+
+def pairs() -> list[Pair]:
+    return [Pair(f"{row:05d}", row, prompt, png(100 + row)) for row, prompt in enumerate(PROMPTS)]
+
+
+def pair_replay(teacher: Clip) -> PairReplay:
+    features: Features = encode_pairs(teacher, pairs(), batch_size=4, metadata={})
+    return PairReplay(teacher, pairs(), features, batch_size=4, names=("test",), cache_budget=CacheBudget())
+
+
+def other_teacher() -> PairReplay:
+    """Replay with another model as teacher. Where student and teacher are equal, gradients are rounding noise."""
+    return pair_replay(tiny_clip(seed=7))
+
+
+def run(
+    clip: Clip,
+    config: MethodConfig,
+    *,
+    iterations: int = 3,
+    replay: Replay | None = None,
+    method: Method | None = None,
+    on_iteration: Callable[[LossRow], None] = lambda row: None,
+    **changes: Any,
+) -> list[LossRow]:
+    """Trains `clip` in place and returns the rows; `changes` are those of the section training."""
+    return finetune(
+        clip,
+        task_images(clip),
+        method=method or build_method(config),
+        replay=replay or (pair_replay(clip) if len(config.losses) else NoReplay()),
+        training=training(iterations, **changes),
+        learning_rate=config.learning_rate or 0.0,
+        iterations=iterations,
+        seed=1,
+        on_iteration=on_iteration,
+    )
