@@ -30,7 +30,7 @@ import torch
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import normalize
 from gift_core.clip.model import Clip
-from gift_core.interop.loading import load_clip
+from gift_core.interop.importing import load_clip
 from gift_core.replay import fisher
 from gift_core.replay.fisher import ESTIMATORS, Others, batch_slices, contrastive_loss, estimate_fisher, shared_targets
 

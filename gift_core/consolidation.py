@@ -135,7 +135,7 @@ class FrozenFisher:
         return pull_to_start(parameters, self._start, self._importance, weight=self._weight)
 
 
-# By their `kind` in params.yaml (methods.*.consolidation); their options are in gift_core.config.methods.
+# By their `kind` in params.yaml (methods.*.consolidation); their options are in gift_core.config.method_options.
 CONSOLIDATIONS: Mapping[str, Callable[..., Consolidation]] = {
     "none": NoConsolidation,
     "uniform": Uniform,

@@ -113,7 +113,7 @@ def align(features: PairFeatures, *, label_smoothing: float) -> torch.Tensor:
     return by_image + by_text
 
 
-# By their names in params.yaml (methods.*.losses); their options are in gift_core.config.methods.
+# By their names in params.yaml (methods.*.losses); their options are in gift_core.config.method_options.
 LOSSES: Mapping[str, Callable[..., torch.Tensor]] = {
     "distill": distill,
     "distill_reverse_kl": distill_reverse_kl,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gift_core.artifacts.fisher import FISHER, read_fisher
+from gift_core.artifacts.fisher_file import FISHER, read_fisher
 from gift_core.artifacts.task import index_task, read_task
 from gift_core.averaging import Interpolation, Parameters, RunningMean, WeightAveraging
 from gift_core.clip.batches import JointImages, TaskBatches, TrainingImages
@@ -25,7 +25,7 @@ from gift_core.replay.teach import load_replay as load_taught_replay
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import TrainingConfig
-    from gift_core.config.methods import MethodConfig
+    from gift_core.config.method_options import MethodConfig
 
 
 @dataclass(frozen=True)

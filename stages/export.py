@@ -30,7 +30,7 @@ def export(model: Model, to: To, out: Out = None, pretrained: Pretrained = None)
     folder = out or _default_folder(model, to)
     require_new(folder)
     from gift_core.artifacts.atomic import require_free_bytes
-    from gift_core.interop.loading import model_identity, open_model
+    from gift_core.interop.importing import model_identity, open_model
 
     clip = open_model(model, pretrained, device="cpu")
     require_free_bytes(folder, 2 * 4 * clip.parameter_count, "export")

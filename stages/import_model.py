@@ -14,7 +14,7 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
         from gift_core.artifacts.atomic import require_free_bytes, write_json
         from gift_core.artifacts.model_folder import model_hash
         from gift_core.clip.model import save_clip
-        from gift_core.interop.loading import load_clip
+        from gift_core.interop.importing import load_clip
 
         model = stage.config.model
         stage.phase = "loading the model"

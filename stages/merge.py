@@ -24,7 +24,7 @@ def merge(start: Start, new: New, alpha: Alpha, out: Out) -> None:
     from gift_core.artifacts.atomic import require_free_bytes
     from gift_core.averaging import merge_clips
     from gift_core.clip.model import save_clip
-    from gift_core.interop.loading import model_identity, open_model
+    from gift_core.interop.importing import model_identity, open_model
 
     require_new(out)
     old_clip, new_clip = open_model(start, device="cpu"), open_model(new, device="cpu")

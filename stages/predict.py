@@ -47,7 +47,7 @@ def predict(
 
     lines = lookup(FORMATS, output, "predict --format")
     chosen, paths = read_classes(classes, templates, Layout(root)), find_images(images)
-    from gift_core.interop.loading import open_model
+    from gift_core.interop.importing import open_model
     from gift_core.progress import progress
 
     clip = open_model(model, pretrained, device=device)

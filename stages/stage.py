@@ -19,7 +19,7 @@ from gift_core.layout import Layout
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config, StepConfig
-    from gift_core.config.methods import MethodConfig
+    from gift_core.config.method_options import MethodConfig
 
 Task = Annotated[str, typer.Argument(help="A task in the sequence of params.yaml.", show_default=False)]
 Method = Annotated[str, typer.Argument(help="A method in run.methods of params.yaml.", show_default=False)]

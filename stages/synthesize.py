@@ -8,7 +8,7 @@ from stages.stage import PARAMS, ROOT, Params, Root, Task, open_stage
 def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """Generate the task's synthetic image-text pairs with the diffusion model. Resumes an interrupted run."""
     with open_stage("synthesize", params, root, task=task) as stage:
-        from gift_core.artifacts.prompts import read_prompts
+        from gift_core.artifacts.prompt_files import read_prompts
         from gift_core.clip.device import resolve_device
         from gift_core.generators.filters import REASONS, load_filters
         from gift_core.generators.pipeline import load_pipeline

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from stages.stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
 
 if TYPE_CHECKING:
-    from gift_core.config.methods import TaughtReplay
+    from gift_core.config.method_options import TaughtReplay
 
 
 def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:

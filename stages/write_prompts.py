@@ -8,8 +8,8 @@ from stages.stage import PARAMS, ROOT, Params, Root, Task, open_stage
 def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """Sample the prompts of a task from the base vocabulary and the class names of earlier tasks."""
     with open_stage("write_prompts", params, root, task=task) as stage:
-        from gift_core.artifacts.prompts import VocabularyEntry, read_vocabulary, write_vocabulary
-        from gift_core.artifacts.prompts import write_prompts as save_prompts
+        from gift_core.artifacts.prompt_files import VocabularyEntry, read_vocabulary, write_vocabulary
+        from gift_core.artifacts.prompt_files import write_prompts as save_prompts
         from gift_core.artifacts.task import read_task
         from gift_core.replay.captions import read_captions
         from gift_core.replay.prompts import sample_prompts

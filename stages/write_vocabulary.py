@@ -8,7 +8,7 @@ from stages.stage import PARAMS, ROOT, Params, Root, open_stage
 def write_vocabulary(params: Params = PARAMS, root: Root = ROOT) -> None:
     """Write the base vocabulary: the class names that prompts can have before any task was learned."""
     with open_stage("write_vocabulary", params, root) as stage:
-        from gift_core.artifacts.prompts import VocabularyEntry, write_vocabulary
+        from gift_core.artifacts.prompt_files import VocabularyEntry, write_vocabulary
         from gift_core.datasets.base_vocabulary import base_vocabulary
 
         prompts = stage.config.prompts

@@ -16,7 +16,7 @@ import open_clip
 import pytest
 import torch
 
-from gift_core.artifacts.fisher import FISHER, read_fisher
+from gift_core.artifacts.fisher_file import FISHER, read_fisher
 from gift_core.clip.batches import TaskBatch
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.model import Clip, save_clip

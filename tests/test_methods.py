@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from gift_core.config.methods import ConsolidationConfig, LossesConfig, MethodConfig, ReplayConfig
+from gift_core.config.method_options import ConsolidationConfig, LossesConfig, MethodConfig, ReplayConfig
 from gift_core.consolidation import (
     CONSOLIDATIONS,
     AdaptiveFisher,

@@ -20,7 +20,7 @@ from gift_core.clip.batches import TaskBatch
 from gift_core.clip.encoding import encode_images, encode_tokens, trim_rows
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
-from gift_core.config.methods import MethodConfig
+from gift_core.config.method_options import MethodConfig
 from gift_core.methods import build_method
 from gift_core.replay.pairs import ReplayBatch
 from gift_core.training.loop import LossRow, learning_rates, run_iterations, training_mode

@@ -37,7 +37,7 @@ print(json.dumps(stages))
 def in_project(preset: str, folder: Path, command: list[str]) -> str:
     """Runs Python in a DVC repository that holds dvc.yaml and the preset alone; returns what it prints."""
     shutil.copy(ROOT / "dvc.yaml", folder)
-    shutil.copy(ROOT / "presets" / f"{preset}.yaml", folder / "params.yaml")
+    (folder / "params.yaml").write_text(complete_text(ROOT / "presets" / f"{preset}.yaml"), encoding="utf-8")
     (folder / ".dvc").mkdir()
     (folder / ".dvc" / "config").write_text("[core]\n    no_scm = True\n", encoding="utf-8")
     done = subprocess.run(

@@ -12,7 +12,7 @@ from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_sha
 from gift_core.artifacts.task import TaskInfo, write_task
 from gift_core.clip.model import Clip, load_folder, save_clip
 from gift_core.config.loading import load_config
-from gift_core.config.methods import MethodConfig
+from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
 from gift_core.methods import TrainingData, load_replay, load_training_data
 from gift_core.replay.pairs import Replay

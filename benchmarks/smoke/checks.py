@@ -14,7 +14,7 @@ from benchmarks.smoke.sizes import Size
 from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.artifacts.features import FEATURES, read_features
 from gift_core.artifacts.model_folder import PROVENANCE, read_losses, require_model_folder
-from gift_core.artifacts.prompts import read_prompts
+from gift_core.artifacts.prompt_files import read_prompts
 from gift_core.artifacts.report_json import read_metrics
 from gift_core.artifacts.shards import iterate_pairs
 from gift_core.artifacts.task import SPLITS, iterate_task, read_task

@@ -100,10 +100,10 @@ def _require_phases(path: Path, rows: pd.DataFrame) -> None:
 def read_accuracy_rows(paths: Iterable[Path]) -> pd.DataFrame:
     """Returns the columns method, protocol, step, trained_task, eval_task, top1 (0-1) of all files, in their order.
 
-    A folder stands for every .csv and .parquet file in it and below it, by their paths; other columns are left out.
-    Each file has method, step (-1: the pre-trained model), trained_task, eval_task, and either top1 (a fraction, 0-1)
-    or top1_percent (0-100). `protocol` is optional; without it the rows are task_incremental. UserError names the file,
-    the row (the line of a CSV file, the number of the row of a Parquet file) and the column.
+    A folder means all .csv and .parquet files in it and below it, sorted by path. The columns of a file are method,
+    step (-1: the pre-trained model), trained_task, eval_task, and either top1 (a fraction, 0-1) or top1_percent
+    (0-100). `protocol` is optional; without it the rows are task_incremental. Other columns are ignored. UserError
+    names the file, the row (the line of a CSV file, the number of a Parquet row) and the column.
     """
     files = [file for path in paths for file in _files(path)]
     rows = pd.concat([_checked_rows(file) for file in files])
@@ -138,7 +138,8 @@ def _checked_rows(file: Path) -> pd.DataFrame:
     accuracy = _accuracy_column(file, table)
     columns: dict[str, pd.Series] = {name: texts[name] for name in TEXTS}
     columns["protocol"] = _protocols(texts)
-    return pd.DataFrame({**columns, "step": _steps(texts["step"]), "top1": _fractions(texts[accuracy])})
+    rows: pd.DataFrame = pd.DataFrame({**columns, "step": _steps(texts["step"]), "top1": _fractions(texts[accuracy])})
+    return rows
 
 
 def _accuracy_column(file: Path, table: TextTable) -> str:

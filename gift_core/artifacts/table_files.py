@@ -11,6 +11,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def empty_cell(path: Path, row: Row, column: str, *, location: str = "") -> User
 
 
 def text_lines(path: Path, location: str) -> list[str]:
-    """Returns the lines of a UTF-8 text file without spaces around them. Empty lines and lines with # are skipped.
+    """Returns the lines of a UTF-8 text file without spaces around them. Empty lines and comments (#) are skipped.
 
     UserError, beginning with `location`, for a file that cannot be read.
     """
@@ -144,7 +145,7 @@ Content = tuple[list[str], Iterator[Row]]  # the header, and the rows, which are
 
 
 class _RowError(Exception):
-    """A row that is wrong in itself: where, what and the remedy."""
+    """A row is wrong. The message has its position, what is wrong and the remedy."""
 
 
 def _read_csv(path: Path, wanted: Collection[str] | None) -> Content:
@@ -195,21 +196,31 @@ def _read_json_lines(path: Path, wanted: Collection[str] | None) -> Content:
 
 def _read_parquet(path: Path, wanted: Collection[str] | None) -> Content:
     """Reads the stored columns, including those that pandas would make the index."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with _arrow_errors():
         file = pq.ParquetFile(path)
-    except pa.ArrowException as error:
-        raise ValueError(str(error)) from None
     header = [str(name) for name in file.schema_arrow.names]
     columns = [name for name in header if wanted is None or name in wanted]
 
     def rows() -> Iterator[Row]:
-        for number, record in enumerate(file.read(columns=columns).to_pylist(), 1):
+        with _arrow_errors():
+            records = file.read(columns=columns).to_pylist()
+        for number, record in enumerate(records, 1):
             yield _typed_row(f"row {number}", record, columns)
 
     return header, rows()
+
+
+@contextmanager
+def _arrow_errors() -> Iterator[None]:
+    """Turns pyarrow's errors, of which some are not ValueErrors, into ValueErrors."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except pa.ArrowException as error:
+        raise ValueError(str(error)) from None
 
 
 def _typed_row(position: str, record: Mapping[str, Any], columns: Sequence[str]) -> Row:
@@ -217,7 +228,7 @@ def _typed_row(position: str, record: Mapping[str, Any], columns: Sequence[str])
 
 
 def _text(value: Any, position: str, column: str) -> str:
-    """A whole number is written without ".0": columns with missing values hold it as a float."""
+    """A whole number has no ".0", because pandas stores it as a float in a column with missing values."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, list | dict | tuple | bytes):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from gift_core.config.experiment import Config
 from gift_core.config.generator import check_generator, is_watched, unwatched
-from gift_core.config.methods import LossesConfig, MethodConfig, ReferenceReplayConfig, TaughtReplay
+from gift_core.config.method_options import LossesConfig, MethodConfig, ReferenceReplayConfig, TaughtReplay
 from gift_core.config.tasks import check_tasks
 from gift_core.errors import did_you_mean
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gift_core.artifacts.model_folder import CONFIG
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.generator import GeneratorConfig, GeneratorMemoryConfig
-from gift_core.config.methods import MethodConfig
+from gift_core.config.method_options import MethodConfig
 from gift_core.doctor.data_checks import class_count
 from gift_core.doctor.finding import Finding, Project, gigabytes
 from gift_core.doctor.model_checks import (

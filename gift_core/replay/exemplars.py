@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from gift_core.artifacts.exemplars import Exemplar
+from gift_core.artifacts.exemplar_files import Exemplar
 from gift_core.artifacts.task import TaskInfo, iterate_task, read_task
 from gift_core.clip.encoding import class_prompts, stream_image_features
 from gift_core.clip.images import Read, in_memory

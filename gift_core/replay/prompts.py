@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from gift_core.artifacts.prompts import VocabularyEntry
+from gift_core.artifacts.prompt_files import VocabularyEntry
 from gift_core.errors import UserError, lookup
 from gift_core.replay.captions import Captions
 from gift_core.seeds import seed_for
@@ -44,8 +44,8 @@ def sample_prompts(
 ) -> pd.DataFrame:
     """Returns `count` prompts sampled uniformly from the vocabulary, with replacement (GIFT, section 3.1).
 
-    General captions are further entries of the base vocabulary. The columns are those of artifacts.prompts. `seed` is
-    the seed of the row's image and depends on task and prompt_id, so that equal prompts give different images.
+    General captions are further entries of the base vocabulary. The columns are those of artifacts.prompt_files. `seed`
+    is the seed of the row's image and depends on task and prompt_id, so that equal prompts give different images.
     UserError for an empty vocabulary: prompts.base_vocabulary is none and this is the first task.
     """
     choose = lookup(STRATEGIES, strategy, "params.yaml: prompts.strategy")

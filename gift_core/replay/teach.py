@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gift_core.artifacts.atomic import sha256_of
-from gift_core.artifacts.exemplars import read_exemplars, write_exemplars
+from gift_core.artifacts.exemplar_files import read_exemplars, write_exemplars
 from gift_core.artifacts.features import (
     FEATURES,
     IMAGE_FEATURES,
@@ -26,7 +26,7 @@ from gift_core.artifacts.features import (
     write_image_features,
     write_text_features,
 )
-from gift_core.artifacts.fisher import FISHER, Fisher, Floats, read_fisher, write_fisher
+from gift_core.artifacts.fisher_file import FISHER, Fisher, Floats, read_fisher, write_fisher
 from gift_core.artifacts.shards import Pair, iterate_pairs
 from gift_core.artifacts.task import index_task, read_task
 from gift_core.artifacts.teacher_source import write_source
@@ -42,7 +42,7 @@ from gift_core.replay.teachers import Teacher, encode_pairs
 from gift_core.replay.unpaired import UnpairedReplay, random_token_rows
 
 if TYPE_CHECKING:
-    from gift_core.config.methods import MethodConfig, ReplayConfig
+    from gift_core.config.method_options import MethodConfig, ReplayConfig
 
 
 @dataclass(frozen=True)

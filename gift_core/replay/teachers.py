@@ -23,7 +23,7 @@ from gift_core.errors import UserError
 from gift_core.progress import progress
 
 if TYPE_CHECKING:
-    from gift_core.config.methods import TaughtReplay
+    from gift_core.config.method_options import TaughtReplay
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from gift_core.artifacts.atomic import read_json
 from gift_core.artifacts.model_folder import WEIGHTS, require_model_folder
 from gift_core.artifacts.task import TaskInfo
 from gift_core.config.experiment import Config
-from gift_core.config.methods import (
+from gift_core.config.method_options import (
     ConsolidationConfig,
     ExemplarReplayConfig,
     FisherConfig,

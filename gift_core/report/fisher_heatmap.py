@@ -13,7 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from gift_core.artifacts.atomic import broken, require_file
-from gift_core.artifacts.fisher import KEY, STAGE
+from gift_core.artifacts.fisher_file import KEY, STAGE
 from gift_core.report.labels import label
 
 SHADE_FACTORS = (1.5, 3.0, 10.0, 30.0, 100.0)  # factors of the model's mean at which the next darker shade begins

@@ -12,7 +12,7 @@ from gift_core.artifacts.model_folder import read_losses
 from gift_core.artifacts.report_json import METRICS
 from gift_core.artifacts.task import TaskInfo, read_task
 from gift_core.config.experiment import Config
-from gift_core.config.methods import MethodConfig
+from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
 from gift_core.metrics import ZERO_SHOT
 from gift_core.report.accuracies import COLUMNS, RunScores, read_accuracies, score_run

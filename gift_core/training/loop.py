@@ -112,11 +112,9 @@ def run_iterations(
         scaler=update.scaler,
     )
     rows: list[LossRow] = []
-
-    def sample(index: int) -> tuple[TaskBatch, tuple[ReplayBatch, ...]]:
-        return task_batches.sample(index), replay.sample(index)
-
-    batches = prefetched(sample, len(rates), device=clip.device)
+    batches = prefetched(
+        lambda index: (task_batches.sample(index), replay.sample(index)), len(rates), device=clip.device
+    )
     with closing(batches):
         for index, (batch, replayed) in enumerate(progress(batches, len(rates), "iterations")):
             optimizer.zero_grad()

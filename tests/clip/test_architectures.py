@@ -17,7 +17,7 @@ from gift_core.clip.architectures import architecture_config, build_empty, unsup
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.model import FROZEN, Clip, load_folder, save_clip
 from gift_core.errors import UserError
-from gift_core.interop.loading import load_clip
+from gift_core.interop.importing import load_clip
 from gift_core.losses import align, distill
 from tests.clip.families import SMALL, small_clip, small_config, without_the_hub
 from tests.pair_features import pair_features

@@ -16,7 +16,7 @@ from gift_core.clip.encoding import encode_tokens, tokenize
 from gift_core.clip.images import evaluation_transform
 from gift_core.clip.model import load_folder, save_clip
 from gift_core.errors import ContractError, UserError
-from gift_core.interop.loading import load_clip
+from gift_core.interop.importing import load_clip
 from tests.clip.tiny import picture, tiny_clip, tiny_config
 
 CPU = torch.device("cpu")

@@ -13,7 +13,7 @@ import yaml
 
 from gift_core.config.experiment import Config, TrainingConfig
 from gift_core.config.loading import load_config
-from gift_core.config.methods import MethodConfig, UniformOptions
+from gift_core.config.method_options import MethodConfig, UniformOptions
 from gift_core.config.tasks import FolderTaskConfig, MiniTaskConfig
 from gift_core.errors import UserError
 

@@ -16,15 +16,15 @@ from gift_core.datasets.ingest import ingest
 INGEST = IngestConfig(images_per_shard=4, image_format="png", shorter_side=None)
 
 
-def picture(path: Path, colour: tuple[int, int, int] = (10, 20, 30), **options: Any) -> Path:
-    """Writes a 3x2 image of one colour in the format that the path's suffix names."""
+def picture(path: Path, color: tuple[int, int, int] = (10, 20, 30), **options: Any) -> Path:
+    """Writes a 3x2 image in one color in the format that the path's suffix names."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (3, 2), colour).save(path, **options)
+    Image.new("RGB", (3, 2), color).save(path, **options)
     return path
 
 
 def birds(root: Path, *, train: int = 3, test: int = 2) -> Path:
-    """root/birds/{train,test}/{great_tit,wren}/N.png, each image of another colour."""
+    """root/birds/{train,test}/{great_tit,wren}/N.png, each image in a different color."""
     for split, count in (("train", train), ("test", test)):
         for label, name in enumerate(("great_tit", "wren")):
             for number in range(count):
@@ -57,8 +57,8 @@ def ingest_birds(root: Path, *, seed: int = 42, ingest_config: IngestConfig = IN
     return ingest("birds", config(**changes), root / "task", ingest_config=ingest_config, seed=seed, root=root)
 
 
-def colours(folder: Path, split: str) -> list[tuple[tuple[int, int, int], int]]:
-    """[(colour of the first pixel, label)] of the ingested images."""
+def colors(folder: Path, split: str) -> list[tuple[tuple[int, int, int], int]]:
+    """[(color of the first pixel, label)] of the ingested images."""
     found = []
     for image, label in iterate_task(folder, split):
         pixel = Image.open(io.BytesIO(image)).getpixel((0, 0))

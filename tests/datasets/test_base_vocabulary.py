@@ -34,7 +34,7 @@ def test_imagenets_names_are_those_that_open_clip_gives() -> None:
     assert base_vocabulary("imagenet") == tuple(IMAGENET_CLASSNAMES)
 
 
-def test_mini_is_the_miniature_worlds() -> None:
+def test_mini_is_that_of_the_miniature_benchmark() -> None:
     assert base_vocabulary("mini") == tuple(mini_vocabulary())
 
 
@@ -42,7 +42,7 @@ def test_none_is_empty() -> None:
     assert base_vocabulary("none") == ()
 
 
-def test_a_file_has_a_name_a_line(tmp_path: Path) -> None:
+def test_a_file_has_one_name_per_line(tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
     path.write_bytes("\ufeff# birds\nwren\n\n  great tit \r\nMöwe".encode())
     assert base_vocabulary(str(path)) == ("wren", "great tit", "Möwe")

@@ -32,7 +32,7 @@ def write(folder: Path, text: str) -> Path:
     return folder
 
 
-def test_without_names_labels_stay_as_they_stand() -> None:
+def test_without_names_labels_stay_as_they_are() -> None:
     assert list(names(LABELS, None).values()) == LABELS
 
 

@@ -35,7 +35,7 @@ def plain_pixels(path: Path) -> np.ndarray:
     return pixels(data)
 
 
-def test_an_image_on_its_side_is_turned_upright(tmp_path: Path) -> None:
+def test_a_rotated_image_becomes_upright(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     image = Image.new("RGB", (32, 16), "black")
     image.paste("white", (0, 0, 16, 16))  # the left half
@@ -56,14 +56,14 @@ def test_an_upright_jpeg_with_exif_keeps_its_bytes(tmp_path: Path) -> None:
     assert plain_image(data, "png", shorter_side=None) == (data, "jpg")
 
 
-def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
+def test_transparency_becomes_white(tmp_path: Path) -> None:
     image = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
     image.putpixel((1, 0), (255, 0, 0, 128))
     image.save(tmp_path / "a.png")
     np.testing.assert_array_equal(plain_pixels(tmp_path / "a.png"), [[[255, 255, 255], [255, 127, 127]]])
 
 
-def test_a_transparent_palette_is_laid_on_white(tmp_path: Path) -> None:
+def test_a_transparent_palette_becomes_white(tmp_path: Path) -> None:
     image = Image.new("P", (2, 1))
     image.putpalette([0, 0, 0, 0, 0, 255])
     image.putpixel((1, 0), 1)
@@ -71,16 +71,16 @@ def test_a_transparent_palette_is_laid_on_white(tmp_path: Path) -> None:
     np.testing.assert_array_equal(plain_pixels(tmp_path / "a.png"), [[[255, 255, 255], [0, 0, 255]]])
 
 
-def test_a_transparent_colour_of_an_rgb_image_is_laid_on_white(tmp_path: Path) -> None:
+def test_a_transparent_color_of_an_rgb_image_becomes_white(tmp_path: Path) -> None:
     image = Image.new("RGB", (2, 1), (9, 9, 9))
     image.putpixel((1, 0), (0, 0, 255))
     image.save(tmp_path / "a.png", transparency=(9, 9, 9))
     np.testing.assert_array_equal(plain_pixels(tmp_path / "a.png"), [[[255, 255, 255], [0, 0, 255]]])
 
 
-@pytest.mark.parametrize(("mode", "colour", "expected"), [("L", 77, 77), ("1", 1, 255), ("LA", (77, 255), 77)])
-def test_grey_becomes_three_equal_channels(mode: str, colour: int, expected: int, tmp_path: Path) -> None:
-    Image.new(mode, (1, 1), colour).save(tmp_path / "a.png")
+@pytest.mark.parametrize(("mode", "color", "expected"), [("L", 77, 77), ("1", 1, 255), ("LA", (77, 255), 77)])
+def test_gray_becomes_three_equal_channels(mode: str, color: int, expected: int, tmp_path: Path) -> None:
+    Image.new(mode, (1, 1), color).save(tmp_path / "a.png")
     np.testing.assert_array_equal(plain_pixels(tmp_path / "a.png"), [[[expected] * 3]])
 
 
@@ -91,7 +91,7 @@ def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_grey_of_16_bits_keeps_its_upper_byte(suffix: str, tmp_path: Path) -> None:
+def test_gray_of_16_bits_keeps_its_upper_byte(suffix: str, tmp_path: Path) -> None:
     values_HW = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
     Image.fromarray(values_HW).save(tmp_path / f"a.{suffix}")
     expected = [[[value] * 3 for value in (0, 1, 128, 255)]]
@@ -99,7 +99,7 @@ def test_grey_of_16_bits_keeps_its_upper_byte(suffix: str, tmp_path: Path) -> No
 
 
 def test_of_an_animation_the_first_frame_is_taken(tmp_path: Path) -> None:
-    frames = [Image.new("RGB", (2, 2), colour) for colour in ((255, 0, 0), (0, 0, 255))]
+    frames = [Image.new("RGB", (2, 2), color) for color in ((255, 0, 0), (0, 0, 255))]
     for suffix in ("gif", "png", "webp"):
         options = {"lossless": True} if suffix == "webp" else {}
         frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], **options)
@@ -116,7 +116,7 @@ def test_a_16_bit_rgb_png_is_encoded_again() -> None:
     np.testing.assert_array_equal(pixels(data), [[[255, 128, 0]]])
 
 
-def test_grey_of_16_bits_with_a_transparent_value_is_laid_on_white(tmp_path: Path) -> None:
+def test_gray_of_16_bits_with_a_transparent_value_becomes_white(tmp_path: Path) -> None:
     values_HW = np.array([[0, 32896]], dtype=np.uint16)
     Image.fromarray(values_HW).save(tmp_path / "a.png", transparency=0)
     np.testing.assert_array_equal(plain_pixels(tmp_path / "a.png"), [[[255] * 3, [128] * 3]])
@@ -165,8 +165,8 @@ def test_cmyk_of_a_tiff_is_not_inverted(tmp_path: Path) -> None:
 def test_every_orientation_shows_the_same_picture(suffix: str, orientation: int, tmp_path: Path) -> None:
     """The corners of the picture as it is meant to be seen: red, green / blue, white; stored turned or mirrored."""
     seen = Image.new("RGB", (32, 16), "white")
-    for colour, place in (("red", (0, 0)), ("lime", (16, 0)), ("blue", (0, 8))):
-        seen.paste(colour, (*place, place[0] + 16, place[1] + 8))
+    for color, place in (("red", (0, 0)), ("lime", (16, 0)), ("blue", (0, 8))):
+        seen.paste(color, (*place, place[0] + 16, place[1] + 8))
     stored = {  # what a viewer undoes, by the EXIF standard
         1: None, 2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
         5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
@@ -181,7 +181,7 @@ def test_every_orientation_shows_the_same_picture(suffix: str, orientation: int,
     np.testing.assert_allclose(pixels(data).astype(int), np.asarray(seen).astype(int), atol=4)
 
 
-def test_transparency_of_webp_and_gif_is_laid_on_white(tmp_path: Path) -> None:
+def test_transparency_of_webp_and_gif_becomes_white(tmp_path: Path) -> None:
     image = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
     image.putpixel((1, 0), (255, 0, 0, 255))
     for suffix, options in (("webp", {"lossless": True}), ("gif", {})):
@@ -190,7 +190,7 @@ def test_transparency_of_webp_and_gif_is_laid_on_white(tmp_path: Path) -> None:
         np.testing.assert_array_equal(plain_pixels(tmp_path / f"a.{suffix}"), expected)
 
 
-def test_grey_with_transparency_is_laid_on_white(tmp_path: Path) -> None:
+def test_gray_with_transparency_becomes_white(tmp_path: Path) -> None:
     image = Image.new("LA", (2, 1), (0, 0))
     image.putpixel((1, 0), (100, 255))
     image.save(tmp_path / "a.png")
@@ -241,8 +241,8 @@ def test_an_image_that_is_small_enough_keeps_its_bytes(size: tuple[int, int], tm
     assert plain_image(path.read_bytes(), "png", shorter_side=30) == (path.read_bytes(), "jpg")
 
 
-def test_shrinking_averages_over_what_falls_away() -> None:
-    """A chessboard of single pixels becomes grey, not a pattern; torchvision's antialiased resize says the same."""
+def test_shrinking_averages_pixels() -> None:
+    """A chessboard of single pixels becomes gray, not a pattern. torchvision's antialiased resize says the same."""
     import torch
     from torchvision.transforms.v2 import functional
 
@@ -259,7 +259,7 @@ def test_shrinking_averages_over_what_falls_away() -> None:
     assert np.abs(found_HWC[16:] - 128).max() < 40
 
 
-def test_encoding_twice_gives_the_same_bytes() -> None:
+def test_an_image_always_gives_the_same_bytes() -> None:
     image = Image.effect_noise((16, 16), 60).convert("RGB")
     for image_format in ("png", "jpg"):
         assert encode_image(image, image_format) == encode_image(image.copy(), image_format)

@@ -14,7 +14,7 @@ from gift_core.artifacts.task import iterate_task, read_task
 from gift_core.config.experiment import IngestConfig
 from gift_core.errors import UserError
 from tests.artifacts.damage import tree_hash
-from tests.datasets.folders import birds, colours, flat_birds, ingest_birds, picture
+from tests.datasets.folders import birds, colors, flat_birds, ingest_birds, picture
 
 
 def refusal(root: Path, **changes: object) -> str:
@@ -27,7 +27,7 @@ def refusal(root: Path, **changes: object) -> str:
     return str(caught.value)
 
 
-def test_folders_of_train_and_test_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_folders_named_train_and_test_are_the_splits(tmp_path: Path) -> None:
     birds(tmp_path)
     info = ingest_birds(tmp_path)
     assert info.class_names == ("great tit", "wren")
@@ -35,7 +35,7 @@ def test_folders_of_train_and_test_are_taken_as_they_are(tmp_path: Path) -> None
     assert info.source == "folder"
     assert info.counts == {"train": 6, "test": 4}
     train = [((label, number, 5), label) for label in (0, 1) for number in (0, 1, 2)]
-    assert colours(tmp_path / "task", "train") == train
+    assert colors(tmp_path / "task", "train") == train
     assert read_task(tmp_path / "task") == info
 
 
@@ -43,7 +43,7 @@ def test_a_flat_folder_is_split_by_the_fraction_in_each_class(tmp_path: Path) ->
     flat_birds(tmp_path)
     info = ingest_birds(tmp_path, test_fraction=0.3)
     assert info.counts == {"train": 14, "test": 6}
-    train, test = (colours(tmp_path / "task", split) for split in ("train", "test"))
+    train, test = (colors(tmp_path / "task", split) for split in ("train", "test"))
     assert [label for _, label in test] == [0, 0, 0, 1, 1, 1]
     assert sorted([*train, *test]) == [((label, number, 0), label) for label in (0, 1) for number in range(10)]
 
@@ -61,11 +61,11 @@ def test_the_split_depends_on_the_seed_only(tmp_path: Path) -> None:
 def test_another_class_does_not_move_the_split_of_this_one(tmp_path: Path) -> None:
     flat_birds(tmp_path)
     ingest_birds(tmp_path)
-    before = [colour for colour, label in colours(tmp_path / "task", "test") if label == 0]
+    before = [color for color, label in colors(tmp_path / "task", "test") if label == 0]
     for number in range(10):
         picture(tmp_path / "birds" / "heron" / f"{number}.png")
     ingest_birds(tmp_path)
-    assert [colour for colour, label in colours(tmp_path / "task", "test") if label == 0] == before
+    assert [color for color, label in colors(tmp_path / "task", "test") if label == 0] == before
 
 
 def test_a_small_class_still_has_an_image_in_each_split(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_underscores_and_hyphens_of_a_folder_are_spaces(tmp_path: Path) -> None:
     assert ingest_birds(tmp_path).class_names == ("Eurasian Wren", "black necked grebe")
 
 
-def test_files_that_are_no_images_and_hidden_ones_do_not_count(tmp_path: Path) -> None:
+def test_hidden_files_and_other_kinds_are_ignored(tmp_path: Path) -> None:
     folder = birds(tmp_path)
     (folder / "train" / "wren" / "notes.txt").write_text("no image")
     (folder / "train" / "wren" / "._0.png").write_text("what macOS leaves")
@@ -90,7 +90,7 @@ def test_files_that_are_no_images_and_hidden_ones_do_not_count(tmp_path: Path) -
     assert ingest_birds(tmp_path).counts == {"train": 6, "test": 4}
 
 
-def test_images_may_lie_deeper_in_their_class(tmp_path: Path) -> None:
+def test_images_may_be_in_deeper_folders_of_their_class(tmp_path: Path) -> None:
     folder = birds(tmp_path)
     picture(folder / "train" / "wren" / "2024" / "may" / "7.JPG")
     assert ingest_birds(tmp_path).counts["train"] == 7
@@ -101,7 +101,7 @@ def test_every_usual_format_is_read(suffix: str, tmp_path: Path) -> None:
     folder = birds(tmp_path)
     picture(folder / "train" / "wren" / f"9.{suffix}", (200, 100, 50))
     ingest_birds(tmp_path)
-    pixel, label = colours(tmp_path / "task", "train")[-1]
+    pixel, label = colors(tmp_path / "task", "train")[-1]
     assert label == 1
     np.testing.assert_allclose(pixel, (200, 100, 50), atol=8)  # JPEG and WebP lose a little
 
@@ -226,7 +226,7 @@ def test_a_full_disk_is_noticed_before_anything_is_written(tmp_path: Path, monke
     assert not (tmp_path / "task").exists()
 
 
-def test_a_refused_ingest_keeps_the_task_that_stood_there(tmp_path: Path) -> None:
+def test_a_refused_ingest_keeps_the_old_task(tmp_path: Path) -> None:
     folder = birds(tmp_path)
     ingest_birds(tmp_path)
     before = tree_hash(tmp_path / "task")
@@ -255,7 +255,7 @@ def test_folders_of_numbers_stay_in_the_order_of_texts(tmp_path: Path) -> None:
     assert ingest_birds(tmp_path).class_names == ("1", "10", "2")
 
 
-def test_large_images_are_shrunk_where_it_is_asked_and_others_keep_their_bytes(tmp_path: Path) -> None:
+def test_only_large_images_are_shrunk_and_others_keep_their_bytes(tmp_path: Path) -> None:
     folder = birds(tmp_path)
     large = folder / "train" / "wren" / "9.jpg"
     Image.effect_noise((80, 60), 50).convert("RGB").save(large)

@@ -13,7 +13,7 @@ from gift_core.artifacts.task import TaskInfo, iterate_task
 from gift_core.config.tasks import TableTaskConfig
 from gift_core.datasets.ingest import ingest
 from gift_core.errors import UserError
-from tests.datasets.folders import INGEST, colours, picture
+from tests.datasets.folders import INGEST, colors, picture
 
 ROWS = [("a/0.png", "wren"), ("a/1.png", "heron"), ("a/2.png", "wren"), ("a/3.png", "heron"), ("a/4.png", "wren")]
 
@@ -24,7 +24,7 @@ def write_table(root: Path, lines: list[str], *, header: str = "image,label", na
 
 
 def birds(root: Path, count: int = 5) -> None:
-    """root/birds/a/N.png, each image of another colour."""
+    """root/birds/a/N.png, each image in a different color."""
     for number in range(count):
         picture(root / "birds" / "a" / f"{number}.png", (number, 0, 0))
 
@@ -46,7 +46,7 @@ def refusal(root: Path, **changes: Any) -> str:
     return str(caught.value)
 
 
-def test_a_split_column_says_what_is_learned_and_what_is_tested(tmp_path: Path) -> None:
+def test_a_split_column_assigns_rows_to_splits(tmp_path: Path) -> None:
     birds(tmp_path)
     splits = ["train", "Train", "test", "test ", "val"]
     write_table(
@@ -56,22 +56,22 @@ def test_a_split_column_says_what_is_learned_and_what_is_tested(tmp_path: Path) 
     )
     info = table(tmp_path, split_column="fold")
     assert info.class_names == ("heron", "wren")
-    assert colours(tmp_path / "task", "train") == [((0, 0, 0), 1), ((1, 0, 0), 0)]
-    assert colours(tmp_path / "task", "test") == [((2, 0, 0), 1), ((3, 0, 0), 0)]
+    assert colors(tmp_path / "task", "train") == [((0, 0, 0), 1), ((1, 0, 0), 0)]
+    assert colors(tmp_path / "task", "test") == [((2, 0, 0), 1), ((3, 0, 0), 0)]
 
 
-def test_without_one_each_class_is_split_by_seed_in_the_order_of_the_rows(tmp_path: Path) -> None:
+def test_without_a_split_column_each_class_is_split_by_seed_in_the_order_of_the_rows(tmp_path: Path) -> None:
     birds(tmp_path)
     write_table(tmp_path, [f"{file},{label}" for file, label in ROWS])
     assert table(tmp_path).counts == {"train": 2, "test": 3}
-    train, test = (colours(tmp_path / "task", split) for split in ("train", "test"))
+    train, test = (colors(tmp_path / "task", split) for split in ("train", "test"))
     expected = [((number, 0, 0), 1 - number % 2) for number in range(5)]
     assert train == sorted(train)
     assert test == sorted(test)
     assert sorted([*train, *test]) == expected
 
 
-def test_the_split_of_a_table_is_the_one_that_a_folder_of_its_labels_has(tmp_path: Path) -> None:
+def test_a_table_is_split_like_a_folder_with_the_same_labels(tmp_path: Path) -> None:
     from tests.datasets.folders import flat_birds, ingest_birds
 
     folder = flat_birds(tmp_path)
@@ -181,7 +181,7 @@ def test_a_class_that_only_test_rows_have_is_refused(tmp_path: Path) -> None:
     assert "class 'owl' is in the test split but not in the training split" in refusal(tmp_path, split_column="fold")
 
 
-def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_a_duplicate_column_is_refused(tmp_path: Path) -> None:
     birds(tmp_path)
     write_table(tmp_path, ["a/0.png,wren,heron"], header="image,label,label")
     assert "labels.csv: column 'label' is a duplicate. Keep one" in refusal(tmp_path)

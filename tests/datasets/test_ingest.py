@@ -1,4 +1,4 @@
-"""Tasks of the miniature world."""
+"""Tasks of the miniature benchmark."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def config(train: int = 60, test: int = 30) -> MiniTaskConfig:
     return MiniTaskConfig(source="mini", path="gift_core/mini/symbols.csv", train_images=train, test_images=test)
 
 
-def test_a_mini_task_has_the_worlds_classes_and_templates(tmp_path: Path) -> None:
+def test_a_mini_task_has_its_classes_and_templates(tmp_path: Path) -> None:
     info = ingest("letters", config(), tmp_path / "letters", ingest_config=INGEST, seed=1)
     task = mini_task("letters")
     assert (info.class_names, info.templates) == (task.class_names, task.templates)
@@ -62,9 +62,9 @@ def test_ingestion_does_not_import_torch(tmp_path: Path, project: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from gift_core.config import load_config
+from gift_core.config.loading import load_config
 from gift_core.datasets.ingest import ingest
-config = load_config(Path("presets/mini_full.yaml"))
+config = load_config(Path("params.yaml"))
 ingest("textures", config.tasks["textures"], Path(sys.argv[1]), ingest_config=config.ingest, seed=1)
 assert "torch" not in sys.modules
 """

@@ -91,7 +91,7 @@ def test_labels_can_be_names_in_a_file_of_any_extension(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("labels", "names"), [(("wren", "heron"), ("heron", "wren")), ((10, 9.0), ("9", "10"))])
-def test_labels_can_stand_in_json(labels: tuple[object, object], names: tuple[str, str], tmp_path: Path) -> None:
+def test_labels_can_be_in_json(labels: tuple[object, object], names: tuple[str, str], tmp_path: Path) -> None:
     samples = [sample(n, json.dumps({"bird": labels[n % 2], "other": 1}), "json") for n in range(4)]
     write(tmp_path / "birds" / "train-0.tar", samples)
     assert tars(tmp_path, label="json:bird").class_names == names
@@ -124,7 +124,7 @@ def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(info, io.BytesIO(data))
 
 
-def test_keys_are_webdatasets(tmp_path: Path) -> None:
+def test_keys_follow_webdatasets_rule(tmp_path: Path) -> None:
     """Folders belong to the key, and the extension begins at the first dot of the file's name."""
     path = tmp_path / "birds" / "train-0.tar"
     path.parent.mkdir()
@@ -152,7 +152,7 @@ def test_hidden_files_are_no_part_of_a_sample(tmp_path: Path) -> None:
     assert tars(tmp_path).counts == {"train": 2, "test": 2}
 
 
-def test_images_are_read_when_asked_for_and_not_before(tmp_path: Path) -> None:
+def test_images_are_not_read_before_they_are_needed(tmp_path: Path) -> None:
     birds(tmp_path, tars=1)
     dataset = tar_dataset("birds", config(), root=tmp_path, seed=42)
     (tmp_path / "birds" / "train-000000.tar").rename(tmp_path / "elsewhere")

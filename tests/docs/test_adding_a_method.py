@@ -115,17 +115,17 @@ def test_a_loss_and_a_consolidation_are_code_options_and_a_test(copy: Copy) -> N
     assert copy.followed == [
         "gift_core/losses.py",  # the function
         "gift_core/losses.py",  # its line in LOSSES
-        "gift_core/config/methods.py",  # the options
-        "gift_core/config/methods.py",  # their line in LossesConfig
+        "gift_core/config/method_options.py",  # the options
+        "gift_core/config/method_options.py",  # their line in LossesConfig
         "tests/test_losses.py",  # the test
         "tests/pair_features.py",  # the options that the other tests use
-        "tests/config/test_methods.py",
+        "tests/config/test_method_options.py",
         "gift_core/consolidation.py",  # the class
         "gift_core/consolidation.py",  # its line in CONSOLIDATIONS
-        "gift_core/config/methods.py",  # the options
-        "gift_core/config/methods.py",  # their name in ConsolidationConfig
+        "gift_core/config/method_options.py",  # the options
+        "gift_core/config/method_options.py",  # their name in ConsolidationConfig
         "tests/test_consolidation.py",  # the test
-        "tests/config/test_methods.py",  # the options that the other tests use
+        "tests/config/test_method_options.py",  # the options that the other tests use
         "tests/test_methods.py",
         "params.yaml",
     ]

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from gift_core.config.methods import (
+from gift_core.config.method_options import (
     ConsolidationConfig,
     LossesConfig,
     MethodConfig,

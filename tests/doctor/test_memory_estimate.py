@@ -16,7 +16,7 @@ from gift_core.clip.batches import TaskBatch
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.generator import GeneratorConfig
-from gift_core.config.methods import MethodConfig
+from gift_core.config.method_options import MethodConfig
 from gift_core.doctor.memory_estimate import (
     CONTEXT,
     MARGIN,

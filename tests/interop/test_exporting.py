@@ -24,7 +24,7 @@ from gift_core.clip.images import evaluation_transform
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
 from gift_core.interop.exporting import OPSET, clip_tokenizer, export_clip
-from gift_core.interop.loading import load_clip
+from gift_core.interop.importing import load_clip
 from tests.clip.families import small_clip
 from tests.clip.tiny import CONTEXT, tiny_clip
 from tests.interop.weights import tiny_model

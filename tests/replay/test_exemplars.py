@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gift_core.artifacts.exemplars import Exemplar, read_exemplars, write_exemplars
+from gift_core.artifacts.exemplar_files import Exemplar, read_exemplars, write_exemplars
 from gift_core.artifacts.task import TaskInfo, write_task
 from gift_core.clip.encoding import image_features
 from gift_core.clip.images import evaluation_pixels

@@ -13,7 +13,7 @@ from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import normalize
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
-from gift_core.interop.loading import load_clip
+from gift_core.interop.importing import load_clip
 from gift_core.losses import shared_prompt_targets
 from gift_core.replay import fisher
 from gift_core.replay.fisher import (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gift_core.artifacts.prompts import VocabularyEntry, read_prompts, write_prompts
+from gift_core.artifacts.prompt_files import VocabularyEntry, read_prompts, write_prompts
 from gift_core.config.experiment import PromptsConfig
 from gift_core.datasets.base_vocabulary import base_vocabulary
 from gift_core.errors import UserError

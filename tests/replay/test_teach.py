@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from gift_core.artifacts.exemplars import Exemplar, read_exemplars
+from gift_core.artifacts.exemplar_files import Exemplar, read_exemplars
 from gift_core.artifacts.features import (
     FEATURES,
     IMAGE_FEATURES,
@@ -20,13 +20,13 @@ from gift_core.artifacts.features import (
     read_image_features,
     read_text_features,
 )
-from gift_core.artifacts.fisher import FISHER, Fisher, read_fisher
+from gift_core.artifacts.fisher_file import FISHER, Fisher, read_fisher
 from gift_core.artifacts.shards import write_manifest
 from gift_core.artifacts.teacher_source import SOURCE
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip
-from gift_core.config.methods import MethodConfig
+from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
 from gift_core.methods import load_fisher, load_replay
 from gift_core.replay.pairs import NoReplay, Replay, ReplayBatch

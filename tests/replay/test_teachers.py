@@ -11,7 +11,7 @@ import torch
 from gift_core.artifacts.model_folder import model_hash
 from gift_core.artifacts.shards import Pair
 from gift_core.clip.model import save_clip
-from gift_core.config.methods import SyntheticReplayConfig
+from gift_core.config.method_options import SyntheticReplayConfig
 from gift_core.errors import UserError
 from gift_core.replay.teachers import TEACHERS, Teacher, encode_pairs, load_teacher
 from tests.clip.tiny import png, tiny_clip

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from gift_core.artifacts.accuracy import write_accuracy
 from gift_core.artifacts.atomic import write_json
-from gift_core.artifacts.fisher import Fisher, write_fisher
+from gift_core.artifacts.fisher_file import Fisher, write_fisher
 from gift_core.artifacts.model_folder import write_losses
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
 from gift_core.config.experiment import Config

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from gift_core.config.loading import load_config
-from gift_core.config.methods import MethodConfig
+from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
 from gift_core.report.facts import DataNote, summarize_method
 from gift_core.report.page import render_page

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gift_core.artifacts.fisher import Fisher, write_fisher
+from gift_core.artifacts.fisher_file import Fisher, write_fisher
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
 from gift_core.report.fisher_heatmap import (

@@ -76,6 +76,6 @@ def test_a_model_a_task_is_refused_before_anything_runs(tmp_path: Path, params: 
     result = run(tmp_path, "import_model")
     assert result.exit_code == 1
     message = " ".join(result.output.split())
-    assert "run.methods: individual keeps a model of its own for every task" in message
+    assert "run.methods: individual has one model per task" in message
     assert "evaluation.protocol: task_incremental" in message
     assert not Layout(tmp_path).pretrained().exists()

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from gift_core.artifacts.model_folder import model_hash, read_provenance
 from gift_core.clip.model import save_clip
-from gift_core.interop.loading import load_clip
+from gift_core.interop.importing import load_clip
 from stages.__main__ import app
 from tests.clip.tiny import tiny_clip
 

@@ -62,7 +62,7 @@ def test_models_of_two_architectures_are_not_mixed(models: Path) -> None:
     result = merge(models, "--alpha", "0.5", new="other")
     assert result.exit_code == 1
     assert (
-        "merge: the two models are not of one architecture: model_cfg.vision_cfg.image_size (32 and 16)"
+        "merge: the two models have different configurations: model_cfg.vision_cfg.image_size (32 and 16)"
         in result.stderr
     )
     assert not (models / "out").exists()

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.artifacts.features import read_features
 from gift_core.artifacts.model_folder import read_losses
-from gift_core.artifacts.prompts import read_prompts, read_vocabulary
+from gift_core.artifacts.prompt_files import read_prompts, read_vocabulary
 from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import read_task
 from gift_core.config.overlays import complete_text
@@ -123,12 +123,12 @@ def test_the_first_teacher_is_the_pretrained_model_and_the_second_the_model_afte
     assert second.metadata["model"] == model_hash(done.layout.model("gift", "games"))
 
 
-def test_losses_have_a_column_a_term(done: Experiment) -> None:
+def test_losses_have_a_column_per_loss(done: Experiment) -> None:
     plain = read_losses(done.layout.model("finetune", "games") / "losses.jsonl")
     gift = read_losses(done.layout.model("gift", "games") / "losses.jsonl")
     assert len(plain) == len(gift) == 3
-    assert {"task", "anchor", "total"} <= set(plain[0])
-    assert {"task", "distill", "align", "anchor", "total"} <= set(gift[0])
+    assert {"task", "consolidation", "total"} <= set(plain[0])
+    assert {"task", "distill", "align", "consolidation", "total"} <= set(gift[0])
     assert plain[0]["task"] == pytest.approx(gift[0]["task"], rel=1e-4)  # all methods see the same batches
 
 

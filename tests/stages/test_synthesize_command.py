@@ -9,7 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from gift_core.artifacts.prompts import read_prompts, read_vocabulary
+from gift_core.artifacts.prompt_files import read_prompts, read_vocabulary
 from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import read_task
 from gift_core.layout import Layout

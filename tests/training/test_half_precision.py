@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from gift_core.config.methods import MethodConfig
+from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
 from gift_core.training import loop
 from gift_core.training.loop import MAX_SKIPPED, LossRow

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from gift_core.config.methods import MethodConfig
+from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
 from gift_core.training.loop import require_trainable
 from tests.clip.tiny import tiny_clip

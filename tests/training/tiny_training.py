@@ -11,7 +11,7 @@ from gift_core.clip.batches import TrainingImages
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
-from gift_core.config.methods import MethodConfig
+from gift_core.config.method_options import MethodConfig
 from gift_core.methods import Method, build_method
 from gift_core.replay.pairs import NoReplay, PairReplay, Replay
 from gift_core.replay.teachers import encode_pairs

@@ -1,4 +1,4 @@
-"""Fetching from a server of our own: torchvision's downloaders end to end, and what a failing one leaves behind."""
+"""Downloads from a local server: torchvision's downloaders end to end, and what a failed download leaves."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def refused(row: CatalogueRow, path: Path) -> str:
     return str(error.value)
 
 
-def test_a_missing_archive_is_told_in_a_sentence_with_how_to_get_it_by_hand(
+def test_a_missing_archive_is_one_sentence_and_how_to_get_it_by_hand(
     dtd: CatalogueRow, server: Server, tmp_path: Path
 ) -> None:
     (server.folder / "dtd-r1.0.1.tar.gz").unlink()
@@ -126,7 +126,7 @@ def test_a_missing_archive_is_told_in_a_sentence_with_how_to_get_it_by_hand(
     assert not list((tmp_path / "raw").iterdir())
 
 
-def test_a_dead_server_is_told_in_a_sentence(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
+def test_a_dead_server_is_one_sentence(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
     server.close()
     assert "Connection refused" in refused(dtd, tmp_path / "raw" / "dtd")
     assert not list((tmp_path / "raw").iterdir())
@@ -145,7 +145,7 @@ def test_an_archive_with_other_contents_is_refused(dtd: CatalogueRow, tmp_path: 
     assert not list((tmp_path / "raw").iterdir())
 
 
-def test_files_that_are_there_already_are_never_replaced(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
+def test_existing_files_are_never_replaced(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
     path = tmp_path / "raw" / "dtd"
     shutil.copytree(tmp_path / "tree", path)
     next((path / "dtd" / "dtd" / "images" / "woven").iterdir()).unlink()
@@ -154,12 +154,12 @@ def test_files_that_are_there_already_are_never_replaced(dtd: CatalogueRow, serv
     assert sorted(path.rglob("*")) == files and not server.asked
 
 
-def test_a_full_disk_is_met_before_the_download(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
+def test_a_full_disk_is_noticed_before_the_download(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
     huge = dtd.model_copy(update={"unpacked_bytes": 10**18})
     assert "only" in refused(huge, tmp_path / "raw" / "dtd") and not server.asked
 
 
-def test_a_linked_folder_is_filled_where_it_points_to(dtd: CatalogueRow, tmp_path: Path) -> None:
+def test_a_linked_folder_is_filled_at_its_target(dtd: CatalogueRow, tmp_path: Path) -> None:
     (tmp_path / "other disk").mkdir()
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "dtd").symlink_to(tmp_path / "other disk")
@@ -175,7 +175,7 @@ def test_a_linked_folder_is_filled_where_it_points_to(dtd: CatalogueRow, tmp_pat
         ("sun397", ("SUN397.tar.gz (39,078 MB)", "8ca2778205c41d23104230ba66911c7a", "SUN397/<letter>/<class>")),
     ],
 )
-def test_what_no_program_can_get_is_explained(dataset: str, said: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_download_by_hand_is_explained(dataset: str, said: tuple[str, ...], tmp_path: Path) -> None:
     text = refused(catalogue_row(dataset, "tests"), tmp_path / "raw")
     for part in said:
         assert part.lower() in text.lower()

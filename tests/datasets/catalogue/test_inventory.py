@@ -55,7 +55,7 @@ def test_a_complete_data_set_is_listed_with_the_rows_names_and_templates(
     assert (first.read(), first.size) == (file.read_bytes(), file.stat().st_size)
 
 
-def test_own_templates_replace_the_rows(tmp_path: Path, complete: Callable[..., None]) -> None:
+def test_templates_of_the_task_replace_those_of_the_row(tmp_path: Path, complete: Callable[..., None]) -> None:
     make_tree("eurosat", tmp_path / "raw" / "eurosat")
     complete("eurosat")
     dataset = catalogue_dataset("mine", config("eurosat", templates=("seen from above: {}",)), root=tmp_path)
@@ -95,7 +95,7 @@ def test_more_images_than_published_are_wrong(tmp_path: Path, complete: Callable
     assert catalogue_dataset("mine", config("mnist", allow_partial=True), root=tmp_path).notes[0].startswith("MNIST is")
 
 
-def test_a_label_out_of_range_is_told_with_its_first_image(tmp_path: Path, complete: Callable[..., None]) -> None:
+def test_a_label_out_of_range_is_reported_with_its_first_image(tmp_path: Path, complete: Callable[..., None]) -> None:
     make_tree("mnist", tmp_path / "raw" / "mnist")
     labels = tmp_path / "raw" / "mnist" / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
     labels.write_bytes(labels.read_bytes()[:-1] + bytes([10]))
@@ -105,28 +105,28 @@ def test_a_label_out_of_range_is_told_with_its_first_image(tmp_path: Path, compl
     assert "t10k-images-idx3-ubyte, image 9" in text
 
 
-def test_a_folder_that_is_no_class_is_told(tmp_path: Path, complete: Callable[..., None]) -> None:
+def test_a_folder_that_is_not_a_class_is_reported(tmp_path: Path, complete: Callable[..., None]) -> None:
     make_tree("caltech101", tmp_path / "raw" / "caltech101", classes=2)
     images = tmp_path / "raw" / "caltech101" / "caltech101" / "101_ObjectCategories"
     (images / "Faces").rename(images / "Fases")
     assert "5 images are of classes that the data set does not have: Fases" in refusal(tmp_path, "caltech101")
 
 
-def test_images_that_the_lists_name_and_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_images_that_only_the_lists_have_are_named(tmp_path: Path) -> None:
     make_tree("food", tmp_path / "raw" / "food", classes=2)
     gone = next((tmp_path / "raw" / "food" / "food-101" / "images" / "apple_pie").iterdir())
     gone.unlink()
     assert f"1 images that its lists name are not there: images/apple_pie/{gone.name}" in refusal(tmp_path, "food")
 
 
-def test_nothing_there_says_which_archive_to_get(tmp_path: Path) -> None:
+def test_a_missing_data_set_says_which_archive_to_get(tmp_path: Path) -> None:
     for changes in ({}, {"allow_partial": True}):
         text = refusal(tmp_path, "flowers", **changes)
         assert "Oxford Flowers-102 is missing: there is no flowers-102/" in text
         assert "102flowers.tgz, imagelabels.mat, setid.mat: `gift data fetch flowers`" in text
 
 
-def test_a_part_of_the_archive_says_what_it_lacks(tmp_path: Path) -> None:
+def test_a_part_of_the_archive_says_what_is_missing(tmp_path: Path) -> None:
     make_tree("stanford_cars", tmp_path / "raw" / "stanford_cars", classes=2)
     (tmp_path / "raw" / "stanford_cars" / "stanford_cars" / "cars_test_annos_withlabels.mat").unlink()
     assert "has no cars_test_annos_withlabels.mat" in refusal(tmp_path, "stanford_cars")
@@ -170,7 +170,7 @@ def test_a_slice_in_the_benchmarks_order_has_its_classes_under_new_labels(
 
 
 @pytest.mark.parametrize(("dataset", "steps"), [("cifar100", 10), ("tinyimagenet", 20)])
-def test_slices_of_the_benchmarks_order_share_out_all_classes(
+def test_slices_of_the_benchmarks_order_cover_all_classes(
     dataset: str, steps: int, tmp_path: Path, complete: Callable[..., None]
 ) -> None:
     make_tree(dataset, tmp_path / "raw" / dataset)

@@ -53,7 +53,7 @@ def test_mtil_has_1201_classes() -> None:
 
 
 @pytest.mark.parametrize("dataset", TEMPLATES)
-def test_a_row_has_all_templates_once_and_a_name_of_its_own_for_each_class(dataset: str) -> None:
+def test_a_row_has_all_templates_once_and_a_distinct_name_for_each_class(dataset: str) -> None:
     row = catalogue_row(dataset, "tests")
     assert len(row.templates) == len(set(row.templates)) == TEMPLATES[dataset]
     assert all(template.count("{}") == 1 for template in row.templates)
@@ -104,7 +104,7 @@ def test_labels_follow_the_sorted_names_of_the_data_set(dataset: str) -> None:
 
 
 @pytest.mark.parametrize("dataset", ["cifar100", "dtd", "food", "oxford_pet", "sun397"])
-def test_a_name_is_the_data_sets_own_in_words(dataset: str) -> None:
+def test_a_name_is_the_label_of_the_data_set_in_words(dataset: str) -> None:
     for key, name in catalogue_row(dataset, "tests").classes.items():
         assert name == key.replace("/", " ").replace("_", " ")
 
@@ -127,7 +127,7 @@ def test_tiny_imagenets_templates_are_clips_for_imagenet_the_plain_one_first() -
     assert ours[0] == "a photo of a {}." and sorted(ours) == sorted(published)
 
 
-def test_an_unknown_data_set_is_met_with_the_nearest_name() -> None:
+def test_an_unknown_data_set_suggests_the_nearest_name() -> None:
     with pytest.raises(UserError, match=r"tasks\.pets\.dataset: unknown name 'oxford_pets'. Did you mean 'oxford_pet'"):
         catalogue_row("oxford_pets", "params.yaml: tasks.pets.dataset")
 

@@ -1,4 +1,4 @@
-"""Verification decodes every image, names the first that it cannot, and weighs the classes."""
+"""Verification decodes every image, names the bad ones, and counts the classes."""
 
 from __future__ import annotations
 
@@ -48,6 +48,6 @@ def test_the_balance_counts_each_class_and_names_the_empty_ones(tmp_path: Path) 
     assert verification.balances["test"] == Balance(least=1, median=1, most=1, empty=())
 
 
-def test_nothing_there_is_not_sound(tmp_path: Path) -> None:
+def test_a_missing_data_set_is_not_sound(tmp_path: Path) -> None:
     verification = verify(catalogue_row("food", "tests"), tmp_path)
     assert verification.inventory.state == "missing" and not verification.sound

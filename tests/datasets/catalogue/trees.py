@@ -26,7 +26,7 @@ def make_tree(dataset: str, folder: Path, per_class: int = 1, classes: int | Non
     """Writes data set `dataset` below `folder`, a task's path, where torchvision's downloader puts it; returns it.
 
     Each of the first `classes` classes (None: all) has `per_class` images in the training and in the test split; where
-    the data set is split 80/20, 5 * per_class images. Each image is of another colour.
+    the data set is split 80/20, 5 * per_class images. Each image has a different color.
     """
     keys = list(catalogue_row(dataset, "tests").classes)[:classes]
     MAKERS[dataset](folder, keys, per_class)
@@ -65,7 +65,7 @@ def _cifar100(folder: Path, keys: list[str], per_class: int) -> None:
     archive = folder / "cifar-100-python"
     archive.mkdir(parents=True)
     names = list(catalogue_row("cifar100", "tests").classes)
-    colours = np.random.default_rng(100)
+    colors = np.random.default_rng(100)
     for split in ("train", "test"):
         labels = [names.index(key) for _ in range(per_class) for key in reversed(keys)]
         batch = {
@@ -73,7 +73,7 @@ def _cifar100(folder: Path, keys: list[str], per_class: int) -> None:
             "batch_label": f"{split}ing batch 1 of 1",
             "fine_labels": labels,
             "coarse_labels": [0] * len(labels),
-            "data": colours.integers(0, 256, (len(labels), 3072), dtype=np.uint8),
+            "data": colors.integers(0, 256, (len(labels), 3072), dtype=np.uint8),
         }
         _write_python2_pickle(archive / split, batch)
     _write_python2_pickle(archive / "meta", {"fine_label_names": names, "coarse_label_names": ["fish"]})
@@ -121,10 +121,10 @@ def _food(folder: Path, keys: list[str], per_class: int) -> None:
 def _mnist(folder: Path, keys: list[str], per_class: int) -> None:
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    greys = np.random.default_rng(10)
+    grays = np.random.default_rng(10)
     for split in ("train", "t10k"):
         labels = np.array([int(key) for _ in range(per_class) for key in keys], dtype=np.uint8)
-        images = greys.integers(0, 256, (len(labels), 28, 28), dtype=np.uint8)
+        images = grays.integers(0, 256, (len(labels), 28, 28), dtype=np.uint8)
         for name, array in ((f"{split}-images-idx3-ubyte", images), (f"{split}-labels-idx1-ubyte", labels)):
             header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
             (raw / name).write_bytes(header + array.tobytes())
@@ -202,18 +202,18 @@ def _write_lines(path: Path, lines: list[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def _colours() -> Iterator[tuple[int, int, int]]:
+def _colors() -> Iterator[tuple[int, int, int]]:
     """Colours 4 apart, so that a JPEG keeps each distinct from the others."""
     for number in count():
         yield number * 4 % 256, number // 64 * 4 % 256, number // 4096 * 4 % 256
 
 
-_COLOURS = _colours()
+_COLORS = _colors()
 
 
 def _write_jpeg(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (SIDE, SIDE), next(_COLOURS)).save(path, "JPEG", quality=95)
+    Image.new("RGB", (SIDE, SIDE), next(_COLORS)).save(path, "JPEG", quality=95)
 
 
 class _Python2Pickler(pickle._Pickler):  # type: ignore[name-defined,misc]

@@ -17,7 +17,7 @@ from gift_core.clip.architectures import preprocess_of
 from gift_core.clip.model import save_clip
 from gift_core.errors import UserError
 from gift_core.interop.fitting import fitting_architectures
-from gift_core.interop.loading import load_clip, model_identity, open_model, tag_options
+from gift_core.interop.importing import load_clip, model_identity, open_model, tag_options
 from gift_core.interop.single_file import save_single_file
 from tests.clip.tiny import CONTEXT
 from tests.interop.weights import features, openai_archive, register, tiny_model

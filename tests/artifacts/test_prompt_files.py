@@ -9,7 +9,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from gift_core.artifacts.prompts import VocabularyEntry, read_prompts, read_vocabulary, write_prompts, write_vocabulary
+from gift_core.artifacts.prompt_files import (
+    VocabularyEntry,
+    read_prompts,
+    read_vocabulary,
+    write_prompts,
+    write_vocabulary,
+)
 from gift_core.errors import ContractError
 from tests.artifacts.damage import broken_message, cut, rewrite_table
 

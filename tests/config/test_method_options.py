@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
-from gift_core.config.methods import ConsolidationConfig, ConsolidationOptions, LossesConfig, MethodConfig
+from gift_core.config.method_options import ConsolidationConfig, ConsolidationOptions, LossesConfig, MethodConfig
 
 LOSSES: dict[str, dict[str, Any]] = {
     "distill": {"weight": 1.0, "temperature": 2.0},

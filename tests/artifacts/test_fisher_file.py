@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from gift_core.artifacts.fisher import Fisher, read_fisher, write_fisher
+from gift_core.artifacts.fisher_file import Fisher, read_fisher, write_fisher
 from gift_core.errors import ContractError
 
 DIAGONALS = {
