@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-WORKERS ?= 2# processes of the tests, a thread and about 2 GiB each
+WORKERS ?= 2# processes of the tests, each with one thread and about 2 GiB
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUTF8 := 1
 export DVC_NO_ANALYTICS := 1
@@ -31,68 +31,68 @@ $(INSTALLED): pyproject.toml constraints.txt
 	fi
 	@touch $@
 
-repro: $(INSTALLED) ## run what is new or changed of the pipeline, print the table and where the report lies
+repro: $(INSTALLED) ## run the stages that are new or changed, print the table and the location of the report
 	@gift doctor --quick
 	@dvc repro
 	@gift show
 
-plan: $(INSTALLED) ## list all cells of params.yaml in the order they would run; no data is needed for that
+plan: $(INSTALLED) ## list all stages of params.yaml in their order; this needs no data
 	@dvc repro --dry --force
 
 show: $(INSTALLED) ## print the result table again
 	@gift show
 
-dag: $(INSTALLED) ## draw the pipeline
+dag: $(INSTALLED) ## show the pipeline as a graph
 	@dvc dag
 
-test: $(INSTALLED) ## the whole test suite, in WORKERS=2 processes
+test: $(INSTALLED) ## run the whole test suite, in WORKERS=2 processes
 	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-fast: $(INSTALLED) ## the suite without the end-to-end runs
+test-fast: $(INSTALLED) ## run the test suite without the end-to-end tests
 	@python -m pytest -m "not end_to_end and not slow" $(ARGS)
 
-test-slow: $(INSTALLED) ## the full-size checks that the suite leaves out (a quarter of an hour, 24 GiB)
+test-slow: $(INSTALLED) ## run the full-size tests that the test suite leaves out (15 minutes, 24 GiB)
 	@python -m pytest -m slow $(ARGS)
 
-lint: $(INSTALLED) ## ruff and mypy --strict
+lint: $(INSTALLED) ## run ruff and mypy --strict
 	@ruff check .
 	@ruff format --check .
 	@mypy
 
-format: $(INSTALLED) ## let ruff rewrite the code's layout
+format: $(INSTALLED) ## format the code with ruff
 	@ruff check --fix-only --quiet .
 	@ruff format .
 
-pretrain-mini: $(INSTALLED) ## make the two miniature models again (hours; resumable)
+pretrain-mini: $(INSTALLED) ## train the two miniature models again (hours; resumable)
 	@cd gift_core/mini/pretrain && dvc repro
 
-compare: $(INSTALLED) ## all methods over three seeds on the miniature benchmark (an hour), and their report
+compare: $(INSTALLED) ## run all methods with three seeds on the miniature benchmark (an hour), and compare them
 	@python benchmarks/compare.py --record benchmarks/compare.csv $(ARGS)
 
-search: $(INSTALLED) ## each method's rate and anchor weight, on a validation part of the training splits
+search: $(INSTALLED) ## search learning rates and consolidation weights on a validation part of the training splits
 	@python benchmarks/search.py $(ARGS)
 
-curve: $(INSTALLED) ## accuracy against the number of synthetic images
+curve: $(INSTALLED) ## measure accuracy against the number of synthetic images
 	@python benchmarks/curve.py $(ARGS)
 
-bench-steps: $(INSTALLED) ## time of a training step of each method, relative to fine-tuning
+bench-steps: $(INSTALLED) ## measure the time of an iteration of each method, relative to fine-tuning
 	@python benchmarks/step_time.py $(ARGS)
 
-bench-memory: $(INSTALLED) ## memory and time of a training step with each setting that saves memory
+bench-memory: $(INSTALLED) ## measure memory and time of an iteration with each setting that saves memory
 	@python benchmarks/memory.py $(ARGS)
 
-smoke-full: $(INSTALLED) ## the whole pipeline at full size with random weights on a CPU: time and memory of every stage
+smoke-full: $(INSTALLED) ## run the pipeline at full size with random weights on a CPU; measure time and memory
 	@python -m benchmarks.smoke_full --record benchmarks $(ARGS)
 
-bench-gpu: $(INSTALLED) ## images and training steps a second at full size, on a GPU
+bench-gpu: $(INSTALLED) ## measure images and iterations per second at full size on a GPU
 	@python -m benchmarks.throughput --record benchmarks $(ARGS)
 
-golden: $(INSTALLED) ## write the golden losses again (say why in CHANGELOG.md under Numbers)
+golden: $(INSTALLED) ## record the golden losses again (say why in CHANGELOG.md under Numbers)
 	@python benchmarks/golden.py
 
 constraints: ## pin the newest versions that work together (needs uv)
 	@{ head -n 1 constraints.txt; uv pip compile --quiet --universal --python-version 3.10 --extra dev --no-annotate --no-header --no-emit-index-url \
 		pyproject.toml | grep -viE '^(torch|torchvision|nvidia-|cuda-|triton|setuptools|sympy|mpmath|--)[=a-z0-9-]*(==| )'; } > constraints.new && mv constraints.new constraints.txt
 
-clean: ## remove the environment and the work area (results stay in DVC's cache)
+clean: ## remove the environment and unfinished work (results stay in DVC's cache)
 	rm -rf $(VENV) .gift

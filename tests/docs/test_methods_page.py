@@ -1,4 +1,4 @@
-"""docs/methods.md names what there is: every slot, method, replay, term and anchor, and nothing else."""
+"""docs/methods.md lists every slot, method, replay, loss and consolidation of the code, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Any, get_args
 
 import pytest
 
-from gift_core.anchors.table import ANCHORS
-from gift_core.config.method_options import MethodConfig, ReplayConfig, ReplayOptions
+from gift_core.config.method_options import (
+    ConsolidationConfig,
+    LossesConfig,
+    MethodConfig,
+    ReplayConfig,
+)
 from gift_core.config.section import Section
-from gift_core.objectives.table import TERMS
 from tests.imports import ROOT
 
 PAGE = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
@@ -18,7 +21,7 @@ NONE = "–"
 
 
 def table(heading: str) -> dict[str, dict[str, str]]:
-    """The first table below a heading: for each row, by its first cell without backticks, the cells by column."""
+    """The first table below a heading: {first cell of a row without backticks: {column: cell}}."""
     below = f"\n{PAGE}".split(f"\n{heading}\n", maxsplit=1)[1]
     lines = re.search(r"(?:^\|.*\|\n)+", below, re.MULTILINE)
     assert lines is not None
@@ -29,18 +32,22 @@ def table(heading: str) -> dict[str, dict[str, str]]:
     return {name: dict(zip(head, row, strict=True)) for name, row in zip(names, rows, strict=True)}
 
 
-def options_of(section: type[Section], *, besides: str = "") -> set[str]:
-    return set(section.model_fields) - {besides}
-
-
 def listed(cell: str) -> set[str]:
     return set() if cell == NONE else set(cell.split(", "))
 
 
-def replays() -> dict[str, type[ReplayOptions]]:
-    """The options of each replay by its name in params.yaml."""
-    members = get_args(get_args(ReplayConfig)[0])
-    return {get_args(member.model_fields["images"].annotation)[0]: member for member in members}
+def members(union: Any, key: str) -> dict[str, type[Section]]:
+    """The sections of a union by their values of `key` in params.yaml."""
+    return {get_args(section.model_fields[key].annotation)[0]: section for section in get_args(get_args(union)[0])}
+
+
+def losses() -> dict[str, type[Section]]:
+    """The options of each loss by its name in params.yaml."""
+    return {name: get_args(field.annotation)[0] for name, field in LossesConfig.model_fields.items()}
+
+
+REPLAYS = members(ReplayConfig, "images")
+CONSOLIDATIONS = members(ConsolidationConfig, "kind")
 
 
 def expected_row(method: MethodConfig) -> dict[str, str]:
@@ -52,8 +59,8 @@ def expected_row(method: MethodConfig) -> dict[str, str]:
         "start": method.start,
         "learns": method.learns,
         "replay": NONE if replay.reads == "none" else f"{replay.images} / {beside} / {replay.teacher}",
-        "terms": ", ".join(name for name, _ in method.losses.items()) or NONE,
-        "anchor": NONE if method.consolidation.kind == "none" else method.consolidation.kind,
+        "losses": ", ".join(name for name, _ in method.losses.items()) or NONE,
+        "consolidation": NONE if method.consolidation.kind == "none" else method.consolidation.kind,
         "average": method.average.kind if method.average else NONE,
         "merge": method.merge.kind if method.merge else NONE,
     }
@@ -76,20 +83,16 @@ def test_every_method_has_its_source_on_the_page(mini_params: dict[str, Any]) ->
     assert all(row["source"] != NONE for row in rows.values())
 
 
-@pytest.mark.parametrize(("heading", "known"), [("## Terms", TERMS), ("## Anchors", ANCHORS)], ids=["terms", "anchors"])
-def test_the_page_has_every_row_of_a_table_with_its_options(heading: str, known: dict[str, type[Section]]) -> None:
+@pytest.mark.parametrize(
+    ("heading", "known", "key"),
+    [("## Replay", REPLAYS, "images"), ("## Losses", losses(), ""), ("## Consolidation", CONSOLIDATIONS, "kind")],
+    ids=["replay", "losses", "consolidation"],
+)
+def test_the_page_has_every_row_with_its_options(heading: str, known: dict[str, type[Section]], key: str) -> None:
     rows = table(heading)
     assert list(rows) == list(known)
     for name, options in known.items():
-        assert listed(rows[name]["options"]) == options_of(options, besides="kind"), name
-
-
-def test_the_page_has_every_replay_with_its_options_and_its_list() -> None:
-    rows = table("## Replay")
-    assert list(rows) == list(replays())
-    for name, options in replays().items():
-        assert listed(rows[name]["options"]) == options_of(options, besides="images"), name
-        assert rows[name]["cells"] == f"replay_{options.reads}", name
+        assert listed(rows[name]["options"]) == set(options.model_fields) - {key}, name
 
 
 def test_every_path_that_the_page_names_exists() -> None:
