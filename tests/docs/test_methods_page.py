@@ -11,6 +11,7 @@ from gift_core.config.method_options import (
     ConsolidationConfig,
     LossesConfig,
     MethodConfig,
+    NoReplayConfig,
     ReplayConfig,
 )
 from gift_core.config.section import Section
@@ -58,7 +59,7 @@ def expected_row(method: MethodConfig) -> dict[str, str]:
     return {
         "start": method.start,
         "learns": method.learns,
-        "replay": NONE if replay.reads == "none" else f"{replay.images} / {beside} / {replay.teacher}",
+        "replay": NONE if isinstance(replay, NoReplayConfig) else f"{replay.images} / {beside} / {replay.teacher}",
         "losses": ", ".join(name for name, _ in method.losses.items()) or NONE,
         "consolidation": NONE if method.consolidation.kind == "none" else method.consolidation.kind,
         "average": method.average.kind if method.average else NONE,
