@@ -185,15 +185,15 @@ def require_distinct_classes(tasks: Sequence[TaskInfo]) -> None:
 class TestSet:
     """The test images of the task in `folder`, in batches of `batch_size`, as often as they are asked for.
 
-    Decoded images stay in memory between two passes as far as `allowance` reaches; the others are decoded again. 2 GiB
-    hold 14,266 images of 224 px: of the data sets of MTIL only Food101 and SUN397 are decoded more than once. Models
-    that read the same object must share their preprocessing. UserError where there are no test images.
+    Decoded images stay in memory between two passes as far as `cache_budget` permits. The others are decoded again.
+    2 GiB hold 14,266 images of 224 px: of the data sets of MTIL only Food101 and SUN397 are decoded more than once.
+    Models that read the same object must share their preprocessing. UserError where there are no test images.
     """
 
     def __init__(self, folder: Path, *, batch_size: int, cache_budget: CacheBudget) -> None:
         self.task = read_task(folder)
         self.batch_size = batch_size
-        self._folder, self._allowance = folder, cache_budget
+        self._folder, self._budget = folder, cache_budget
         self._store: PixelCache | None = None
         if not len(self):
             raise UserError(f"{folder}: the task has no test images. Give it some and run stage ingest again.")
@@ -210,7 +210,7 @@ class TestSet:
     def batches(self, clip: Clip) -> Iterator[torch.Tensor]:
         """Yields the images in their order under the evaluation transform, uint8 [B, 3, S, S]."""
         reads = [image.read for image in self._images]
-        store = self._store = self._store or PixelCache(reads, evaluation_preparation(clip), self._allowance)
+        store = self._store = self._store or PixelCache(reads, evaluation_preparation(clip), self._budget)
 
         def batch(number: int) -> torch.Tensor:
             return torch.stack(store.fetch(range(len(self))[number * self.batch_size :][: self.batch_size]))
@@ -264,7 +264,7 @@ class _Accuracies:
     """Top-1 of models on tasks, each pair measured once.
 
     The model and the test set used last are kept. So the images of the last task, which every model classifies, are
-    decoded once as far as KEPT_BYTES reach.
+    decoded once as far as CACHE_BYTES permit.
     """
 
     def __init__(self, inputs: EvaluationInputs) -> None:

@@ -20,8 +20,7 @@ from gift_core.clip.model import Clip
 from gift_core.consolidation import CONSOLIDATIONS, Consolidation
 from gift_core.losses import LOSSES, PairFeatures
 from gift_core.replay.pairs import NoReplay, Replay
-from gift_core.replay.teach import ReplaySource
-from gift_core.replay.teach import load_replay as load_taught_replay
+from gift_core.replay.teach import REPLAYS, ReplaySource
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import TrainingConfig
@@ -79,7 +78,7 @@ def _averages(config: MethodConfig, parameters: Parameters) -> tuple[WeightAvera
 
 def load_replay(config: MethodConfig, clip: Clip, source: ReplaySource) -> Replay:
     """Returns the replay that `config` names, read from `source`; NoReplay for a method without replay losses."""
-    return load_taught_replay(config.replay, clip, source) if config.losses else NoReplay()
+    return REPLAYS[config.replay.images].load(clip, config.replay, source) if config.losses else NoReplay()
 
 
 def load_fisher(config: MethodConfig, teacher: Path) -> dict[str, torch.Tensor]:

@@ -5,15 +5,14 @@ N images, D features.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from gift_core.artifacts.exemplar_files import Exemplar
-from gift_core.artifacts.task import TaskInfo, iterate_task, read_task
+from gift_core.artifacts.task import StoredImage, TaskInfo, index_task, read_task
 from gift_core.clip.encoding import class_prompts, stream_image_features
-from gift_core.clip.images import Read, in_memory
 from gift_core.clip.model import Clip
 from gift_core.progress import progress
 
@@ -52,27 +51,22 @@ def choose_exemplars(
     info = read_task(task)
     classes = len({(exemplar.task, exemplar.label) for exemplar in earlier}) + len(info.class_names)
     share = max(1, memory // classes)
-    features_ND, labels_N = _training_features(clip, task, info, batch_size)
+    images = index_task(task, "train")
+    features_ND = _image_features(clip, info.name, images, batch_size)
+    labels_N = torch.tensor([image.label for image in images], dtype=torch.int64)
     ranked = [
-        (index, label, rank)
+        (images[index], rank)
         for label in range(len(info.class_names))
         for rank, index in enumerate(_herd_class(features_ND, labels_N, label, share))
     ]
-    return [exemplar for exemplar in earlier if exemplar.rank < share] + _own_exemplars(task, info, ranked)
+    return [exemplar for exemplar in earlier if exemplar.rank < share] + _own_exemplars(info, ranked)
 
 
-def _training_features(clip: Clip, task: Path, info: TaskInfo, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Unit features [N, D] and labels [N] of the training split, on the CPU. Only one batch of images is in memory."""
+def _image_features(clip: Clip, name: str, images: Sequence[StoredImage], batch_size: int) -> torch.Tensor:
+    """Unit features [N, D] on the CPU. Only one batch of images is in memory."""
     clip.model.eval()
-    labels: list[int] = []
-
-    def images() -> Iterator[Read]:
-        for image, label in progress(iterate_task(task, "train"), info.counts["train"], f"{info.name} images"):
-            labels.append(label)
-            yield in_memory(image)
-
-    features_ND = stream_image_features(clip, images(), batch_size=batch_size)
-    return features_ND, torch.tensor(labels, dtype=torch.int64)
+    reads = (image.read for image in progress(images, len(images), f"{name} images"))
+    return stream_image_features(clip, reads, batch_size=batch_size)
 
 
 def _herd_class(features_ND: torch.Tensor, labels_N: torch.Tensor, label: int, count: int) -> list[int]:
@@ -81,20 +75,18 @@ def _herd_class(features_ND: torch.Tensor, labels_N: torch.Tensor, label: int, c
     return members[herding(features_ND[members], count)].tolist()
 
 
-def _own_exemplars(task: Path, info: TaskInfo, ranked: Sequence[tuple[int, int, int]]) -> list[Exemplar]:
-    """The exemplars given as (index in the training split, label, rank). Their images are read a second time."""
-    wanted = {index for index, _, _ in ranked}
-    images = {n: image for n, (image, _) in enumerate(iterate_task(task, "train")) if n in wanted}
+def _own_exemplars(info: TaskInfo, ranked: Sequence[tuple[StoredImage, int]]) -> list[Exemplar]:
+    """The exemplars given as (image, rank)."""
     prompts = class_prompts(info.class_names, info.templates)
     return [
         Exemplar(
-            key=f"{info.name}-{label:04d}-{rank:04d}",
+            key=f"{info.name}-{image.label:04d}-{rank:04d}",
             task=info.name,
-            label=label,
-            class_name=info.class_names[label],
-            prompt=prompts[label],
+            label=image.label,
+            class_name=info.class_names[image.label],
+            prompt=prompts[image.label],
             rank=rank,
-            image=images[index],
+            image=image.read(),
         )
-        for index, label, rank in ranked
+        for image, rank in ranked
     ]

@@ -55,8 +55,8 @@ class NoReplay:
 class PairReplay:
     """Batches of (image, prompt) pairs under the evaluation transform, in seeded epochs.
 
-    Images are decoded and cached as far as `allowance` permits. The others stay encoded and are decoded when they are
-    sampled. ContractError where `features` are those of other pairs.
+    Images are decoded and cached as far as `cache_budget` permits. The others stay encoded and are decoded when they
+    are sampled. ContractError where `features` are those of other pairs.
     """
 
     def __init__(

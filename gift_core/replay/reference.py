@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from gift_core.artifacts.shards import Pair
 from gift_core.errors import UserError
@@ -17,16 +17,15 @@ REMEDY = "Each image needs a caption: picture.jpg and picture.txt, like the `fil
 def iterate_folder(folder: Path, key: str) -> Iterator[Pair]:
     """Yields a pair for each image in `folder` and its subfolders, sorted by path, which is also the pair's key.
 
-    `key` is the key in params.yaml, for errors. UserError for a folder without images, an image without a caption, an
-    empty caption, and a file that is not an image.
+    `key` is the key in params.yaml, for errors. UserError for a folder without images, an image without a caption, and
+    an empty caption. Images are not decoded here (see require_readable).
     """
-    images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    images = _image_files(folder)
     if not images:
         raise UserError(f"{key}: {folder} has no images ({', '.join(SUFFIXES)}). {REMEDY}")
     numbers: dict[str, int] = {}
     for path in images:
         caption = _caption_of(path, key)
-        _require_image(path, key)
         number = numbers.setdefault(caption, len(numbers))
         yield Pair(path.relative_to(folder).as_posix(), number, caption, path.read_bytes())
 
@@ -44,9 +43,18 @@ def _caption_of(path: Path, key: str) -> str:
     return caption
 
 
-def _require_image(path: Path, key: str) -> None:
-    try:
-        with Image.open(path) as image:
-            image.convert("RGB")  # verify() does not detect a truncated JPEG
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise UserError(f"{key}: {path} cannot be read as an image ({error}). Replace or remove it.") from None
+def require_readable(folder: Path, key: str) -> None:
+    """Raises UserError for the first file in `folder` that cannot be decoded.
+
+    It is slow, so it only runs to name the file after decoding has failed somewhere.
+    """
+    for path in _image_files(folder):
+        try:
+            with Image.open(path) as image:
+                image.convert("RGB")  # verify() does not detect a truncated JPEG
+        except (OSError, SyntaxError) as error:
+            raise UserError(f"{key}: {path} cannot be read as an image ({error}). Replace or remove it.") from None
+
+
+def _image_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)

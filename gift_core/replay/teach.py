@@ -17,6 +17,7 @@ from gift_core.artifacts.features import (
     FEATURES,
     IMAGE_FEATURES,
     TEXT_FEATURES,
+    Features,
     ImageFeatures,
     TextFeatures,
     read_features,
@@ -30,15 +31,16 @@ from gift_core.artifacts.fisher_file import FISHER, Fisher, Floats, read_fisher,
 from gift_core.artifacts.shards import Pair, iterate_pairs
 from gift_core.artifacts.task import index_task, read_task
 from gift_core.artifacts.teacher_source import write_source
-from gift_core.clip.encoding import class_prompts, stream_image_features, token_features, tokenize
+from gift_core.clip.encoding import class_prompts, stream_image_features, text_features, token_features, tokenize
 from gift_core.clip.images import CacheBudget, Read, evaluation_pixels, in_memory
 from gift_core.clip.model import Clip
+from gift_core.errors import UserError
 from gift_core.progress import progress
 from gift_core.replay.exemplars import choose_exemplars
 from gift_core.replay.fisher import estimate_fisher
 from gift_core.replay.pairs import NoReplay, PairReplay, Replay
-from gift_core.replay.reference import iterate_folder
-from gift_core.replay.teachers import Teacher, encode_pairs
+from gift_core.replay.reference import iterate_folder, require_readable
+from gift_core.replay.teachers import Teacher
 from gift_core.replay.unpaired import UnpairedReplay, random_token_rows
 
 if TYPE_CHECKING:
@@ -85,11 +87,6 @@ def teach(teacher: Teacher, method: MethodConfig, source: ReplaySource) -> str:
     return f"{summary}; Fisher diagonals ({options.estimator}) of {len(diagonals)} tensors"
 
 
-def load_replay(options: ReplayConfig, clip: Clip, source: ReplaySource) -> Replay:
-    """Returns the replay that `options` describe, with what `teach` wrote."""
-    return REPLAYS[options.images].load(clip, options, source)
-
-
 def pairs_of(options: ReplayConfig, source: ReplaySource) -> Iterator[Pair]:
     """Returns the (image, prompt) pairs of a paired replay, in their order."""
     return PAIRS[options.images](options, source)
@@ -117,6 +114,38 @@ def teach_pairs(teacher: Teacher, options: Any, source: ReplaySource) -> str:
     features = encode_pairs(teacher.clip, pairs, batch_size=source.encode_batch_size, metadata={"model": teacher.model})
     write_features(source.teacher / FEATURES, features.keys, features.image_MD, features.text_MD, features.metadata)
     return f"{len(features.keys)} pairs, {features.image_MD.shape[1]} numbers each"
+
+
+def encode_pairs(clip: Clip, pairs: Iterable[Pair], *, batch_size: int, metadata: Mapping[str, str]) -> Features:
+    """Returns the teacher's unit features of every pair, in the order of `pairs`.
+
+    The images go through the evaluation transform, so their features are constant for the task. Each distinct prompt is
+    encoded once. `metadata` is stored with the features, together with the precision. UserError without pairs.
+    """
+    listed = list(pairs)
+    if not listed:
+        raise UserError("teach: there are no pairs to replay. Run stage synthesize for this task.")
+    clip.model.eval()
+    images = (in_memory(pair.image) for pair in progress(listed, len(listed), "images"))
+    image_MD = stream_image_features(clip, images, batch_size=batch_size)
+    numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(pair.prompt for pair in listed))}
+    text_PD = text_features(clip, list(numbers), batch_size=batch_size)
+    text_MD = text_PD[[numbers[pair.prompt] for pair in listed]]
+    return Features(
+        keys=tuple(pair.key for pair in listed),
+        image_MD=image_MD.numpy(),
+        text_MD=text_MD.cpu().numpy(),
+        metadata={**metadata, "precision": clip.precision},
+    )
+
+
+def teach_reference(teacher: Teacher, options: Any, source: ReplaySource) -> str:
+    """Does the same for a reference folder. UserError names an image that cannot be decoded."""
+    try:
+        return teach_pairs(teacher, options, source)
+    except (OSError, SyntaxError):  # Pillow's errors do not name the file
+        require_readable(source.root / options.folder, f"{source.key}.replay.folder")
+        raise
 
 
 def load_pairs(clip: Clip, options: Any, source: ReplaySource) -> Replay:
@@ -274,7 +303,7 @@ def _hash_reference(options: Any, source: ReplaySource) -> dict[str, str]:
 REPLAYS: Mapping[str, ReplayKind] = {
     "none": ReplayKind(teach_nothing, lambda clip, options, source: NoReplay(), lambda options, source: {}),
     "synthetic": ReplayKind(teach_pairs, load_pairs, _hash_shards),
-    "reference": ReplayKind(teach_pairs, load_pairs, _hash_reference),
+    "reference": ReplayKind(teach_reference, load_pairs, _hash_reference),
     "task": ReplayKind(teach_task, load_task, _hash_task),
     "exemplars": ReplayKind(teach_exemplars, load_exemplars, _hash_earlier_task),
 }

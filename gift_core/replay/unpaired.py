@@ -26,7 +26,7 @@ KEY = "replay.texts: random_tokens"
 class UnpairedReplay:
     """Batches of images under the evaluation transform, in seeded epochs. Every batch comes with all P texts.
 
-    Images are decoded when they are sampled, and cached as far as `allowance` permits.
+    Images are decoded when they are sampled, and cached as far as `cache_budget` permits.
     """
 
     def __init__(

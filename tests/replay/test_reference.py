@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 
 from gift_core.artifacts.shards import Pair
 from gift_core.errors import UserError
-from gift_core.replay.reference import iterate_folder
+from gift_core.replay.reference import iterate_folder, require_readable
 from tests.clip.tiny import picture, png
 
 KEY = "params.yaml: methods.zscl.replay.folder"
@@ -66,12 +67,16 @@ def test_other_files_are_ignored(tmp_path: Path) -> None:
     assert [pair.key for pair in pairs_in(tmp_path)] == ["a.png"]
 
 
-def refusal(folder: Path) -> str:
+def refusal(folder: Path, read: Callable[[Path], object] = pairs_in) -> str:
     with pytest.raises(UserError) as caught:
-        pairs_in(folder)
+        read(folder)
     message = str(caught.value)
     assert message.startswith(f"{KEY}: ")
     return message
+
+
+def decode_all(folder: Path) -> None:
+    require_readable(folder, KEY)
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -105,7 +110,7 @@ def test_a_caption_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_not_an_image_is_refused(tmp_path: Path, content: bytes) -> None:
     put(tmp_path, "a.png", "a cat")
     (tmp_path / "a.png").write_bytes(content)
-    assert "a.png cannot be read as an image" in refusal(tmp_path)
+    assert "a.png cannot be read as an image" in refusal(tmp_path, decode_all)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp"])
@@ -115,4 +120,4 @@ def test_a_truncated_image_is_refused(tmp_path: Path, name: str) -> None:
         image.save(tmp_path / name)
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[:-100])
-    assert f"{name} cannot be read as an image" in refusal(tmp_path)
+    assert f"{name} cannot be read as an image" in refusal(tmp_path, decode_all)

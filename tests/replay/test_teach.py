@@ -27,6 +27,7 @@ from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip
 from gift_core.config.method_options import MethodConfig
+from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.methods import load_fisher, load_replay
 from gift_core.replay.pairs import NoReplay, Replay, ReplayBatch
@@ -401,3 +402,11 @@ def test_source_json_changes_with_a_caption_of_the_reference_folder(
     (tmp_path / "mine" / "0.txt").write_text("another caption")
     steps.teach("birds")
     assert source_json(steps, "birds") != first
+
+
+def test_a_reference_image_that_cannot_be_decoded_is_named(tmp_path: Path, teachers: dict[str, Teacher]) -> None:
+    write_reference(tmp_path / "mine")
+    (tmp_path / "mine" / "1.png").write_bytes(png(901)[:-40])
+    steps = Steps(Layout(tmp_path), tmp_path / "teachers", method(READ["reference"][0]), teachers)
+    with pytest.raises(UserError, match=r"methods\.test\.replay\.folder: .*mine/1\.png cannot be read as an image"):
+        steps.teach("birds")

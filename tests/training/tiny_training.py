@@ -14,7 +14,7 @@ from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.methods import Method, build_method
 from gift_core.replay.pairs import NoReplay, PairReplay, Replay
-from gift_core.replay.teachers import encode_pairs
+from gift_core.replay.teach import encode_pairs
 from gift_core.training.loop import LossRow, finetune
 from tests.clip.tiny import Picture, png, tiny_clip
 
