@@ -49,16 +49,20 @@ def index_tar(path: Path) -> Iterator[tuple[str, dict[str, StoredFile]]]:
 
 
 def read_tar(path: Path, stage: str) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Yields (key, {extension: bytes}) of every sample in the order of the tar.
+    """Yields (key, {extension: bytes}) of every sample in the order of the tar, as the webdataset library groups them.
 
     ContractError where the tar is missing, damaged or cut short. `stage` is the one that makes it again.
     """
+    from webdataset import tariterators  # imports torch
+
     require_file(path, stage)
     try:
         with path.open("rb") as stream:
-            for key, files in _index(path, stream):
-                yield key, {extension: _read_range(stream, file) for extension, file in files.items()}
-    except (tarfile.TarError, OSError) as error:
+            # a stream, not a URL: webdataset would interpret braces and colons in the name of a folder
+            source = [{"url": path.name, "stream": stream}]
+            for sample in tariterators.group_by_keys(tariterators.tar_file_expander(source)):
+                yield sample["__key__"], {name: data for name, data in sample.items() if not name.startswith("__")}
+    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise broken(path, f"it should be a whole tar of samples, but reading it failed ({error})", stage) from error
 
 
