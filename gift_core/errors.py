@@ -29,8 +29,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"{question}Known: {', '.join(names) or 'none'}."
 
 
-def lookup(table: Mapping[str, T], name: str, place: str) -> T:
-    """Returns table[name]; UserError "<place>: unknown name 'distil'. Did you mean ...?" where it isn't there."""
+def lookup(table: Mapping[str, T], name: str, location: str) -> T:
+    """Returns table[name]; UserError "<location>: unknown name 'distil'. Did you mean ...?" where it isn't there."""
     if name not in table:
-        raise UserError(f"{place}: unknown name {name!r}. {did_you_mean(name, table)}")
+        raise UserError(f"{location}: unknown name {name!r}. {did_you_mean(name, table)}")
     return table[name]

@@ -44,16 +44,16 @@ def build_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def require_free_bytes(path: Path, needed: int, place: str) -> None:
+def require_free_bytes(path: Path, needed: int, purpose: str) -> None:
     """Raises UserError where the disk of `path` (which need not exist yet) has fewer than `needed` bytes free.
 
-    `place` begins the message: what needs the space, such as "ingest birds".
+    `purpose` begins the message: what needs the space, such as "ingest birds".
     """
     existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise UserError(
-            f"{place}: {_readable(needed)} are needed in {path}, but only {_readable(free)} are free. "
+            f"{purpose}: {_readable(needed)} are needed in {path}, but only {_readable(free)} are free. "
             "Free some space there, or ask for less."
         )
 

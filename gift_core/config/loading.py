@@ -136,8 +136,8 @@ def _parse_yaml(text: str, name: str) -> dict[str, Any]:
 def _old_keys(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for pattern, new in OLD_KEYS.items():
         for *parents, key in _find(raw, pattern.split(".")):
-            place = _dotted((*parents, key))
-            yield place, f"renamed. Write {new} instead of {key}." if new else "no longer needed. Remove it."
+            location = _dotted((*parents, key))
+            yield location, f"renamed. Write {new} instead of {key}." if new else "no longer needed. Remove it."
 
 
 def _find(raw: Any, pattern: list[str]) -> Iterator[tuple[str, ...]]:

@@ -40,7 +40,7 @@ STRATEGIES: Mapping[str, Strategy] = {
 
 
 def sample_prompts(
-    pool: Sequence[VocabularyEntry], count: int, *, task: str, seed: int, strategy: str, captions: Captions
+    vocabulary: Sequence[VocabularyEntry], count: int, *, task: str, seed: int, strategy: str, captions: Captions
 ) -> pd.DataFrame:
     """Returns `count` prompts sampled uniformly from the vocabulary, with replacement (GIFT, section 3.1).
 
@@ -49,7 +49,7 @@ def sample_prompts(
     UserError for an empty vocabulary: prompts.base_vocabulary is none and this is the first task.
     """
     choose = lookup(STRATEGIES, strategy, "params.yaml: prompts.strategy")
-    entries = [*pool, *(VocabularyEntry("base", caption, ("{}",)) for caption in captions.general)]
+    entries = [*vocabulary, *(VocabularyEntry("base", caption, ("{}",)) for caption in captions.general)]
     if not entries:
         raise UserError(
             f"params.yaml: prompts.base_vocabulary: none leaves no prompts for the first task, {task!r}. "

@@ -39,7 +39,7 @@ class RunRecord:
         columns: the columns of the result table.
         scores, matrices, seen: see RunScores.
         published: None if the sequence is no published benchmark.
-        losses: columns method, position, task, step (the iteration), term (the name of the loss), value.
+        losses: columns method, position, task, iteration, loss (its name), value.
         sheets: empty if no method replays synthetic pairs.
         fisher: a profile for each task, for methods whose consolidation needs Fisher information.
         models: columns method, task, sha256.
