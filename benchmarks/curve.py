@@ -20,7 +20,7 @@ METRICS = ("transfer", "avg", "last")
 
 
 def main() -> None:
-    """Runs every number of images with every seed, and draws the curve."""
+    """Runs every number of images with every seed, and plots the curve."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", type=Path, default=Path("presets/mini_compare.yaml"))
     parser.add_argument("--method", default="gift")
@@ -42,7 +42,7 @@ def main() -> None:
     )
     rows.round(5).to_csv(choices.out, index=False)
     print(rows.groupby("images")[list(METRICS)].agg(["mean", "std"]).round(1).to_string())
-    draw(rows, Path("docs/images_curve.png"))
+    plot(rows, Path("docs/images_curve.png"))
 
 
 def run_of(preset: Path, method: str, images: int, seed: int, work: Path) -> Run:
@@ -53,7 +53,7 @@ def run_of(preset: Path, method: str, images: int, seed: int, work: Path) -> Run
     return Run.of(experiment, work / f"images-{images}" / f"seed-{seed}")
 
 
-def draw(rows: pd.DataFrame, path: Path) -> None:
+def plot(rows: pd.DataFrame, path: Path) -> None:
     """Draws the means over the seeds, and each seed as a dot."""
     from matplotlib.figure import Figure
 

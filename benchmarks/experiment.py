@@ -49,7 +49,7 @@ def choose_methods(experiment: Experiment, rows: dict[str, dict[str, Any]]) -> N
 
 
 class Run:
-    """An experiment under its own root folder; cells whose output exists are not run again."""
+    """An experiment under its own root folder; stages whose output exists are not run again."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.layout, self.params = root, Layout(root), root / "params.yaml"
@@ -80,7 +80,7 @@ class Run:
                 synthesize(step.task, **self._place)
 
     def learn(self, method: str) -> None:
-        """The method's cells, step by step."""
+        """The method's stages, step by step."""
         for step in self.config.sequence:
             if self.layout.accuracy(method, step.task).exists():
                 continue

@@ -3,9 +3,9 @@
     python benchmarks/search.py                          # nine methods on presets/mini_compare.yaml
     python benchmarks/search.py --methods gift ewc       # less
 
-Of every task's training images the last fifth (seeded) is held out and stands in for the test split, which is never
-seen. Every method gets the same three rates, every anchor the same two weights; a method's best setting is the one
-with the highest Avg. Ablations of GIFT keep GIFT's numbers: they change one thing. Rows go to benchmarks/search.csv.
+The last fifth (seeded) of every task's training images is the validation part. It replaces the test split, which is
+never used. Every method gets the same three rates, and every consolidation the same two weights. The best setting of a
+method has the highest Avg. Ablations of GIFT keep GIFT's numbers: they change one thing. Rows go to benchmarks/search.csv.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SEED = 100  # no seed of the comparison
 HELD_OUT = 0.2
 METHODS = ("finetune", "lwf", "lwf_vr", "icarl", "wise_ft", "l2", "ewc", "zscl", "gift")
 RATES = (1e-4, 2e-4, 5e-4)
-ANCHOR_WEIGHTS = (0.1, 1.0)
+CONSOLIDATION_WEIGHTS = (0.1, 1.0)
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--preset", type=Path, default=Path("presets/mini_compare.yaml"))
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--rates", type=float, nargs="+", default=RATES)
-    parser.add_argument("--anchor-weights", type=float, nargs="+", default=ANCHOR_WEIGHTS)
+    parser.add_argument("--consolidation-weights", type=float, nargs="+", default=CONSOLIDATION_WEIGHTS)
     parser.add_argument("--tasks", type=int, default=3, help="how many of the sequence")
     parser.add_argument("--workers", type=int, default=default_workers(), help="processes of one thread each")
     parser.add_argument("--work", type=Path, default=Path(".gift/search"))
@@ -51,7 +51,9 @@ def main() -> None:
     variants = {
         name: row
         for method in choices.methods
-        for name, row in settings(method, experiment["methods"][method], choices.rates, choices.anchor_weights).items()
+        for name, row in settings(
+            method, experiment["methods"][method], choices.rates, choices.consolidation_weights
+        ).items()
     }
     choose_methods(experiment, variants)
     run = Run.of(experiment, choices.work / choices.preset.stem)
@@ -65,17 +67,17 @@ def main() -> None:
 
 
 def settings(
-    method: str, row: dict[str, Any], rates: list[float], anchor_weights: list[float]
+    method: str, row: dict[str, Any], rates: list[float], consolidation_weights: list[float]
 ) -> dict[str, dict[str, Any]]:
-    """Returns a row of `methods:` for each rate, and for each anchor weight where the method has an anchor."""
-    weights = anchor_weights if "weight" in row["consolidation"] else [None]
+    """Returns a row of `methods:` for each rate, and for each weight where the method has a consolidation."""
+    weights = consolidation_weights if "weight" in row["consolidation"] else [None]
     found = {}
     for rate, weight in product(rates, weights):
         changed = copy.deepcopy(row) | {"learning_rate": rate}
         name = f"{method}_rate_{_as_name(rate)}"
         if weight is not None:
             changed["consolidation"]["weight"] = weight
-            name += f"_anchor_{_as_name(weight)}"
+            name += f"_consolidation_{_as_name(weight)}"
         found[name] = changed
     return found
 
@@ -89,7 +91,7 @@ def figures(run: Run) -> pd.DataFrame:
         row = run.config.methods.get(name)
         weight = getattr(row.consolidation, "weight", None) if row else None
         rate = row.learning_rate if row else None
-        rows.append({"variant": name, "rate": rate, "anchor_weight": weight, **metrics, "own": own.get(name)})
+        rows.append({"variant": name, "rate": rate, "consolidation_weight": weight, **metrics, "own": own.get(name)})
     return pd.DataFrame(rows).round(5)
 
 

@@ -56,7 +56,7 @@ def smoke(folder: Path, size_name: str, methods: Sequence[str], *, threads: int)
     lines = list(check_results(pipeline, size))
     again = pipeline.repro()
     if again:
-        raise SmokeError(f"a second `dvc repro` should run nothing, it ran {', '.join(cell.cell for cell in again)}")
+        raise SmokeError(f"a second `dvc repro` should run nothing, it ran {', '.join(each.stage for each in again)}")
     return table, [*lines, "a second `dvc repro` runs nothing"]
 
 

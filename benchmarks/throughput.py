@@ -1,4 +1,4 @@
-"""On a GPU: images drawn a second by batch size, and training steps a second at the paper's batch.
+"""On a GPU: images generated per second by batch size, and training iterations per second at the batch of the paper.
 
     python -m benchmarks.throughput                            # the full size on the GPU there is, 15 minutes
     python -m benchmarks.throughput --device cpu --size cut    # the same code in a minute; its figures mean nothing
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.gpu.drawing import drawing_rows
+from benchmarks.gpu.generation import generation_rows
 from benchmarks.gpu.plan import PLANS
 from benchmarks.gpu.record import markdown, write_record
 from benchmarks.gpu.training import training_rows
@@ -55,7 +55,7 @@ def measure(choices: argparse.Namespace) -> pd.DataFrame:
     models = require_models(choices.models or Path(".gift") / f"smoke_{choices.size}" / "models", size)
     with tempfile.TemporaryDirectory() as folder:
         rows = [
-            *drawing_rows(models[1], size, plan, device=choices.device),
+            *generation_rows(models[1], size, plan, device=choices.device),
             *training_rows(models[0], size, plan, device=choices.device, root=Path(folder)),
         ]
     return pd.DataFrame(rows, columns=["what", "setting", "batch", "per_second", "peak_gib"])

@@ -1,1 +1,1 @@
-"""How fast an accelerator draws and trains."""
+"""The speed of generation and training on an accelerator."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Plan:
-    """Batches of images drawn at once, and the lengths of two trainings whose difference counts."""
+    """The batch sizes of generation, and the lengths of two trainings whose difference counts."""
 
     batch_sizes: tuple[int, ...]
     denoising_steps: int

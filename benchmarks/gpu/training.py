@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.experiment import Experiment, Run, choose_methods, read_experiment
-from benchmarks.gpu.drawing import Row
+from benchmarks.gpu.generation import Row
 from benchmarks.gpu.meter import Taken, taken_by
 from benchmarks.gpu.noise import write_noise_pairs, write_noise_task
 from benchmarks.gpu.plan import Plan

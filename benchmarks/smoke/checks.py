@@ -53,7 +53,7 @@ def _check_pairs(pipeline: Pipeline, task: str, size: Size) -> str:
     pairs = list(iterate_pairs(pipeline.layout.shards(task)))
     _require([pair.prompt for pair in pairs] == prompts, f"{task}: the pairs' texts are not the prompts {prompts}")
     sizes = {Image.open(io.BytesIO(pair.image)).size for pair in pairs}
-    _require(sizes == {(size.pixels,) * 2}, f"{task}: drawn images of {sizes}, expected {size.pixels} px")
+    _require(sizes == {(size.pixels,) * 2}, f"{task}: generated images of {sizes}, expected {size.pixels} px")
     return f"{task}: {len(pairs)} pairs of {size.pixels} px, {prompts}"
 
 
@@ -62,12 +62,13 @@ def _check_step(pipeline: Pipeline, method: str, task: str) -> str:
     require_model_folder(folder, "finetune")
     _require((folder / PROVENANCE).is_file(), f"{folder}: no {PROVENANCE}")
     losses = read_losses(folder / LOSSES)
-    steps = pipeline.experiment["training"]["iterations"]
-    _require(len(losses) == steps, f"{folder / LOSSES}: {len(losses)} rows, expected {steps}")
+    iterations = pipeline.experiment["training"]["iterations"]
+    _require(len(losses) == iterations, f"{folder / LOSSES}: {len(losses)} rows, expected {iterations}")
     _require(all(math.isfinite(value) for row in losses for value in row.values()), f"{folder / LOSSES}: not finite")
     rows, _ = read_accuracy(pipeline.layout.accuracy(method, task))
-    terms = ", ".join(f"{name} {value:.3g}" for name, value in losses[-1].items() if name != "step")
-    return f"{method} after {task}: {terms}; {len(rows)} accuracies"
+    names = [name for name in losses[-1] if name not in ("iteration", "learning_rate")]
+    values = ", ".join(f"{name} {losses[-1][name]:.3g}" for name in names)
+    return f"{method} after {task}: {values}; {len(rows)} accuracies"
 
 
 def _check_teacher(pipeline: Pipeline, method: str, task: str, size: Size) -> str:

@@ -1,4 +1,4 @@
-"""What `gift doctor` estimates that a cell needs, in bytes, beside what it took."""
+"""The memory that `gift doctor` estimates for a stage, in bytes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from gift_core.doctor.memory_estimate import generation_bytes, has_estimate, tra
 
 
 def estimated_bytes(pipeline: Pipeline, size: Size) -> Mapping[str, int]:
-    """Returns the estimates by cell ("finetune gift aircraft"), for the stages whose memory is estimated."""
+    """Returns the estimates by stage ("finetune gift aircraft"), for the stages whose memory is estimated."""
     config = load_config(pipeline.folder / "params.yaml")
-    drawn = generation_bytes(
+    generation = generation_bytes(
         {name: count for name, count in part_sizes(size).items() if name != "clip"}, config.generator
     )
-    drawing = {f"synthesize {task}": drawn for task in config.tasks}
+    estimates = {f"synthesize {task}": generation for task in config.tasks}
     learning = {
         f"finetune {method} {task}": _learning(pipeline, config, method, task)
         for method in config.run.methods
         for task in config.tasks
     }
-    return drawing | learning
+    return estimates | learning
 
 
 def _learning(pipeline: Pipeline, config: Config, method: str, task: str) -> int:

@@ -18,7 +18,7 @@ MODEL, GENERATOR = "data/0_raw/models/random_clip", "data/0_raw/generators/rando
 def smoke_experiment(size: Size, methods: Sequence[str] = METHODS) -> Experiment:
     """Returns the preset with random models, TASKS, two prompts a task, two denoising and two training steps.
 
-    What is not named here, from the vocabulary of prompts to the loss terms, is the preset's.
+    Everything else, from the vocabulary to the losses, is as in the preset.
     """
     experiment = read_experiment(PRESET)
     experiment["experiment"] = "smoke_full"

@@ -30,7 +30,7 @@ class Measured:
     peak_bytes: int
 
     @property
-    def cell(self) -> str:
+    def stage(self) -> str:
         """The stage and what it was run for: "finetune gift aircraft"."""
         return " ".join(self.arguments[: next((i for i, part in enumerate(self.arguments) if part[0] == "-"), None)])
 

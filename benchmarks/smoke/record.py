@@ -26,19 +26,19 @@ CLIP ViT-B/16 (149.6M parameters) and a Stable-Diffusion-v1.5-shaped pipeline (U
 123.1M, 512 px, float32) with random weights go through `dvc repro` of presets/mtil_order_1.yaml, cut to two tasks in
 their official layouts: 2 prompts, 2 denoising steps, 2 training steps of 4 + 2 images. No accuracy here means anything.
 
-{cells} cells, {minutes:.1f} minutes in the stages ({cpu_minutes:.1f} of processor time), at most {peak:.1f} GiB.
+{stages} stages, {minutes:.1f} minutes in the stages ({cpu_minutes:.1f} of processor time), at most {peak:.1f} GiB.
 Peak: resident memory of the stage's process, files of weights that are mapped included. Estimated: `gift doctor`'s
 figure for a GPU without its margin (docs/doctor.md), with a CUDA context in place of Python and its libraries.
 """
 
 
-def table_of(cells: Sequence[Measured], estimates: Mapping[str, int]) -> pd.DataFrame:
-    """Returns a row a cell in the order in which they ran: cell, seconds, cpu_seconds, peak_gib, estimated_gib."""
+def table_of(stages: Sequence[Measured], estimates: Mapping[str, int]) -> pd.DataFrame:
+    """Returns one row per stage, in their order: stage, seconds, cpu_seconds, peak_gib, estimated_gib."""
     rows = [
-        (cell.cell, cell.seconds, cell.cpu_seconds, cell.peak_bytes / GIB, estimates.get(cell.cell, math.nan) / GIB)
-        for cell in cells
+        (each.stage, each.seconds, each.cpu_seconds, each.peak_bytes / GIB, estimates.get(each.stage, math.nan) / GIB)
+        for each in stages
     ]
-    return pd.DataFrame(rows, columns=["cell", "seconds", "cpu_seconds", "peak_gib", "estimated_gib"])
+    return pd.DataFrame(rows, columns=["stage", "seconds", "cpu_seconds", "peak_gib", "estimated_gib"])
 
 
 def write_record(folder: Path, table: pd.DataFrame, lines: Sequence[str], *, threads: int, load: float) -> None:
@@ -58,7 +58,7 @@ def heading(table: pd.DataFrame, *, threads: int, load: float) -> str:
         threads=threads,
         load=load,
         versions=versions,
-        cells=len(table),
+        stages=len(table),
         minutes=table.seconds.sum() / 60,
         cpu_minutes=table.cpu_seconds.sum() / 60,
         peak=table.peak_gib.max(),
@@ -67,8 +67,8 @@ def heading(table: pd.DataFrame, *, threads: int, load: float) -> str:
 
 def markdown(table: pd.DataFrame) -> list[str]:
     """Returns the lines of the table."""
-    head = ["| cell | s | processor s | peak GiB | estimated |", "|---|---|---|---|---|"]
-    return head + [f"| {row.cell} | {' | '.join(map(_figure, row[2:]))} |" for row in table.itertuples()]
+    head = ["| stage | s | processor s | peak GiB | estimated |", "|---|---|---|---|---|"]
+    return head + [f"| {row.stage} | {' | '.join(map(_figure, row[2:]))} |" for row in table.itertuples()]
 
 
 def _figure(value: float) -> str:

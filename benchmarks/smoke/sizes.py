@@ -77,7 +77,7 @@ class Size:
     autoencoder: Settings
     text_encoder: Settings
     parameters: Mapping[str, int]
-    pixels: int  # a side of a drawn image: 8 times the side of the UNet's latents
+    pixels: int  # the side of a generated image: 8 times the side of the UNet's latents
 
 
 FULL = Size(

@@ -56,7 +56,7 @@ def test_a_stage_is_noted_with_its_arguments(tmp_path: Path) -> None:
     done = run_shimmed(tmp_path, "-m", "stages", "finetune", "gift", "mnist", "--learning-rate-factor", "5.0")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "['finetune', 'gift', 'mnist', '--learning-rate-factor', '5.0']"
-    assert [note.cell for note in read_notes(tmp_path / "notes.jsonl")] == ["finetune gift mnist"]
+    assert [note.stage for note in read_notes(tmp_path / "notes.jsonl")] == ["finetune gift mnist"]
 
 
 def test_other_commands_run_and_are_not_noted(tmp_path: Path) -> None:
@@ -71,6 +71,6 @@ def test_a_failing_stage_fails_as_before(tmp_path: Path) -> None:
     assert run_shimmed(tmp_path, "-c", "raise SystemExit(4)").returncode == 4
 
 
-def test_a_cell_is_named_by_what_stands_before_the_options() -> None:
-    assert Measured(("report",), 1.0, 1.0, 1).cell == "report"
-    assert Measured(("teach", "gift", "mnist", "--root", "x"), 1.0, 1.0, 1).cell == "teach gift mnist"
+def test_a_stage_is_named_by_its_arguments_before_the_options() -> None:
+    assert Measured(("report",), 1.0, 1.0, 1).stage == "report"
+    assert Measured(("teach", "gift", "mnist", "--root", "x"), 1.0, 1.0, 1).stage == "teach gift mnist"

@@ -26,6 +26,6 @@ def test_the_record_holds_what_ran_and_what_was_checked(tmp_path: Path) -> None:
     table = table_of(CELLS, {})
     write_record(tmp_path, table, ["mnist: 10 classes"], threads=2, load=0.25)
     page = (tmp_path / "smoke_full.md").read_text(encoding="utf-8")
-    assert "2 threads, load 0.2 at the start" in page and "2 cells, 1.5 minutes" in page and "at most 7.0 GiB" in page
+    assert "2 threads, load 0.2 at the start" in page and "2 stages, 1.5 minutes" in page and "at most 7.0 GiB" in page
     assert page.rstrip().endswith("- mnist: 10 classes")
-    assert pd.read_csv(tmp_path / "smoke_full.csv").cell.tolist() == ["synthesize mnist", "report"]
+    assert pd.read_csv(tmp_path / "smoke_full.csv").stage.tolist() == ["synthesize mnist", "report"]

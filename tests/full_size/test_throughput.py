@@ -33,7 +33,7 @@ def test_drawing_and_training_are_measured_on_the_device_named(project: Path, tm
     done = throughput(project, "--device", "cpu", "--size", "cut", *place)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "throughput.csv")
-    assert table.what.tolist() == ["images drawn"] * 2 + ["steps of finetune", "steps of gift"] * 2
+    assert table.what.tolist() == ["images generated"] * 2 + ["steps of finetune", "steps of gift"] * 2
     assert table.batch.tolist() == [1, 2, 4, 4, 4, 4]
     assert (table.per_second > 0).all() and table.peak_gib.isna().all()
     assert "these figures mean nothing" in (tmp_path / "throughput.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Images a second of the SD-v1.5-shaped pipeline, by how many are drawn at once."""
+"""Images per second of a pipeline with the shapes of SD v1.5, by batch size."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from gift_core.generators.pipeline import TextToImage, load_pipeline
 Row = tuple[str, str, int, float | None, float | None]
 
 
-def drawing_rows(folder: Path, size: Size, plan: Plan, *, device: str) -> Iterator[Row]:
+def generation_rows(folder: Path, size: Size, plan: Plan, *, device: str) -> Iterator[Row]:
     """Yields a row a batch size, until one does not fit: its figures are None."""
     text_to_image = load_pipeline(generator_config(folder, size, plan, device=device), resolve_device(device))
     setting = f"{text_to_image.config.dtype}, {plan.denoising_steps} steps, {size.pixels} px"
-    draw(text_to_image, 1)  # the first one chooses its kernels
+    generate(text_to_image, 1)  # the first one chooses its kernels
     for count in plan.batch_sizes:
         try:
-            taken = taken_by(lambda count=count: draw(text_to_image, count), device)  # type: ignore[misc]
+            taken = taken_by(lambda count=count: generate(text_to_image, count), device)  # type: ignore[misc]
         except UserError as error:
             print(f"{count} at once: {error}")
-            yield "images drawn", setting, count, None, None
+            yield "images generated", setting, count, None, None
             return
-        yield "images drawn", setting, count, count / taken.seconds, taken.peak_gib
+        yield "images generated", setting, count, count / taken.seconds, taken.peak_gib
 
 
-def draw(text_to_image: TextToImage, count: int) -> None:
+def generate(text_to_image: TextToImage, count: int) -> None:
     """Draws `count` images at once."""
     text_to_image.generate(["a photo of a lighthouse."] * count, list(range(count)))
 
