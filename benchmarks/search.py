@@ -5,7 +5,8 @@
 
 The last fifth (seeded) of every task's training images is the validation part. It replaces the test split, which is
 never used. Every method gets the same three rates, and every consolidation the same two weights. The best setting of a
-method has the highest Avg. Ablations of GIFT keep GIFT's numbers: they change one thing. Rows go to benchmarks/search.csv.
+method has the highest Avg. Ablations of GIFT keep GIFT's numbers: they change one thing. Rows go to
+benchmarks/search.csv.
 """
 
 from __future__ import annotations
