@@ -74,7 +74,7 @@ def first_difference(rows: Rows, golden: Rows, *, relative: float) -> str:
 
 
 def golden_losses(method: str) -> Rows:
-    """The recorded rows, with the columns' present names."""
+    """The recorded rows."""
     lines = (GOLDEN / f"{method}.jsonl").read_text(encoding="ascii").splitlines()
     return [json.loads(line) for line in lines]
 
