@@ -1,10 +1,10 @@
 """All methods over several seeds on the miniature benchmark, and the report that compares them: `make compare`.
 
     python benchmarks/compare.py                                      # presets/mini_compare.yaml, seeds 1 2 3
-    python benchmarks/compare.py --seeds 1 --methods finetune gift    # less
+    python benchmarks/compare.py --seeds 1 --methods finetune gift    # two methods, one seed
 
-A seed changes the splits, the prompts, the images, the batches; all methods of a seed share them. Work lies in
-.gift/compare and is not run again; the report goes to reports/comparison, a copy of its figures where --record says.
+A seed changes the splits, prompts, images and batches. All methods of a seed share them. Results are kept in
+.gift/compare and reused. The report is written to reports/comparison. --record also writes its table to a CSV file.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ from stages.compare import compare
 
 
 def main() -> None:
-    """Runs the seeds, then compares."""
+    """Runs all seeds, then compares them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", type=Path, default=Path("presets/mini_compare.yaml"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--methods", nargs="+", default=None, help="of the preset's; all by default")
-    parser.add_argument("--workers", type=int, default=default_workers(), help="processes of one thread each")
+    parser.add_argument("--methods", nargs="+", default=None, help="methods of the preset (default: all)")
+    parser.add_argument(
+        "--workers", type=int, default=default_workers(), help="number of processes, with one thread each"
+    )
     parser.add_argument("--work", type=Path, default=Path(".gift/compare"))
     parser.add_argument("--out", type=Path, default=Path("reports/comparison"))
-    parser.add_argument("--against", default="gift", help="the method that differences are to")
-    parser.add_argument("--record", type=Path, default=None, help="a CSV file to copy the figures to")
+    parser.add_argument("--against", default="gift", help="the method to compare with")
+    parser.add_argument("--record", type=Path, default=None, help="a CSV file to write the table to")
     choices = parser.parse_args()
     started = time.monotonic()
     runs = [run_of(choices.preset, seed, choices.methods, choices.work) for seed in choices.seeds]
@@ -50,7 +52,7 @@ def run_of(preset: Path, seed: int, methods: list[str] | None, work: Path) -> Ru
 
 
 def seeded(experiment: Experiment, seed: int) -> Experiment:
-    """Returns the experiment with another seed of everything, the images too."""
+    """Returns the experiment with `seed` for everything, including the images."""
     return experiment | {"seed": seed, "generator": experiment["generator"] | {"seed": seed}}
 
 

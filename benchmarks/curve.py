@@ -1,9 +1,9 @@
-"""Accuracy against the number of synthetic images a task: `make curve`.
+"""Accuracy against the number of synthetic images per task: `make curve`.
 
     python benchmarks/curve.py                                   # gift, 50 to 384 images, seeds 1 2 3
 
-Only the number of images differs. Every smaller set is the beginning of the larger one of its seed. Rows go to
-benchmarks/curve.csv, the picture to docs/images_curve.png. Work lies in .gift/curve and is not run again.
+Only the number of images differs. With the same seed, a smaller set is the beginning of a larger one. The table is
+written to benchmarks/curve.csv, the chart to docs/images_curve.png. Results are kept in .gift/curve and reused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def main() -> None:
     parser.add_argument("--method", default="gift")
     parser.add_argument("--images", type=int, nargs="+", default=IMAGES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--workers", type=int, default=default_workers(), help="processes of one thread each")
+    parser.add_argument(
+        "--workers", type=int, default=default_workers(), help="number of processes, with one thread each"
+    )
     parser.add_argument("--work", type=Path, default=Path(".gift/curve"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/curve.csv"))
     choices = parser.parse_args()
@@ -46,7 +48,7 @@ def main() -> None:
 
 
 def run_of(preset: Path, method: str, images: int, seed: int, work: Path) -> Run:
-    """Returns the run of one number of images and one seed."""
+    """Returns the run with this number of images and this seed."""
     experiment = seeded(read_experiment(preset), seed)
     experiment["prompts"] |= {"images_per_task": images}
     choose_methods(experiment, {method: experiment["methods"][method]})
@@ -54,22 +56,22 @@ def run_of(preset: Path, method: str, images: int, seed: int, work: Path) -> Run
 
 
 def plot(rows: pd.DataFrame, path: Path) -> None:
-    """Draws the means over the seeds, and each seed as a dot."""
+    """Plots the means over the seeds as lines, and each seed as a dot."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
-    for metric, colour in zip(METRICS, ("#0072b2", "#009e73", "#d55e00"), strict=True):
+    for metric, color in zip(METRICS, ("#0072b2", "#009e73", "#d55e00"), strict=True):
         means = rows.groupby("images")[metric].mean()
-        axes.plot(means.index, means, color=colour, marker="o", label=metric.capitalize())
-        axes.scatter(rows["images"], rows[metric], color=colour, s=12, alpha=0.5)
+        axes.plot(means.index, means, color=color, marker="o", label=metric.capitalize())
+        axes.scatter(rows["images"], rows[metric], color=color, s=12, alpha=0.5)
         axes.annotate(metric.capitalize(), (means.index[-1], means.iloc[-1]), (6, 0), textcoords="offset points",
-                      color=colour, va="center")  # fmt: skip
+                      color=color, va="center")  # fmt: skip
     axes.set_xscale("log")
     axes.set_xticks(sorted(set(rows["images"])), [str(count) for count in sorted(set(rows["images"]))])
     axes.minorticks_off()
     axes.set_xlim(right=rows["images"].max() * 1.35)
-    axes.set_xlabel("synthetic images a task")
+    axes.set_xlabel("synthetic images per task")
     axes.set_ylabel("accuracy, percent")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)

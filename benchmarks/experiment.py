@@ -1,6 +1,6 @@
-"""Runs a whole experiment without DVC around it: the stages' own commands in dvc.yaml's order, methods in parallel.
+"""Runs an experiment without DVC: calls the functions of the stages in the order of dvc.yaml, methods in parallel.
 
-What a folder holds is used again as long as it was made from the same settings; the code is not compared.
+Existing results in a folder are reused if they were made with the same settings. The code is not compared.
 """
 
 from __future__ import annotations
@@ -38,56 +38,56 @@ Experiment = dict[str, Any]
 
 
 def read_experiment(path: Path) -> Experiment:
-    """Returns the experiment of a params file as plain data, to be changed and written again."""
+    """Returns the experiment of a params file as plain data, which can be changed and written."""
     return copy.deepcopy(yaml.safe_load(complete_text(path)))
 
 
 def choose_methods(experiment: Experiment, rows: dict[str, dict[str, Any]]) -> None:
-    """Makes `rows` (method name -> row of `methods:`) the methods that the experiment runs."""
+    """Sets the methods that the experiment runs. `rows`: method name -> row of `methods:`."""
     experiment["methods"] = rows
     experiment["run"] |= {"methods": list(rows)}
 
 
 class Run:
-    """An experiment under its own root folder; stages whose output exists are not run again."""
+    """An experiment in a root folder of its own. Stages whose output exists are skipped."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.layout, self.params = root, Layout(root), root / "params.yaml"
         self.config = load_config(self.params)
-        self._place = {"params": self.params, "root": root}
+        self._paths = {"params": self.params, "root": root}
 
     @classmethod
     def of(cls, experiment: Experiment, root: Path) -> Run:
-        """The experiment under `root`: what was made there from other settings is removed first."""
+        """Returns the experiment under `root`. Results that were made with other settings are removed first."""
         _remove_what_changed(experiment, root)
         root.mkdir(parents=True, exist_ok=True)
         (root / "params.yaml").write_text(yaml.safe_dump(experiment, sort_keys=False), encoding="utf-8")
         return cls(root)
 
     def prepare(self) -> None:
-        """Everything that the methods share: the model, the tasks, the prompts, the pictures."""
+        """Runs the stages that all methods share: the model, the tasks, the prompts and the images."""
         if not self.layout.pretrained_accuracy().exists():
-            import_model(**self._place)
+            import_model(**self._paths)
         if not self.layout.base_vocabulary().exists():
-            write_vocabulary(**self._place)
+            write_vocabulary(**self._paths)
         reads = {self.config.methods[name].replay.reads for name in self.config.run.methods}
         for step in self.config.sequence:
             if not self.layout.task(step.task).exists():
-                ingest(step.task, **self._place)
+                ingest(step.task, **self._paths)
             if not self.layout.prompts(step.task).exists():
-                write_prompts(step.task, **self._place)
+                write_prompts(step.task, **self._paths)
             if "synthetic" in reads and not self.layout.shards(step.task).exists():
-                synthesize(step.task, **self._place)
+                synthesize(step.task, **self._paths)
 
     def learn(self, method: str) -> None:
-        """The method's stages, step by step."""
+        """Runs the stages of the method, one step of the sequence after the other."""
         for step in self.config.sequence:
             if self.layout.accuracy(method, step.task).exists():
                 continue
             if self.config.methods[method].replay.reads != "none":
-                teach(method, step.task, **self._place)
-            finetune(method, step.task, learning_rate_factor=step.learning_rate_factor, **self._place)
-            evaluate(method, step.task, **self._place)
+                teach(method, step.task, **self._paths)
+            finetune(method, step.task, learning_rate_factor=step.learning_rate_factor, **self._paths)
+            evaluate(method, step.task, **self._paths)
 
     def accuracies(self) -> pd.DataFrame:
         """Returns the accuracy rows of all methods."""
@@ -101,12 +101,12 @@ class Run:
 
 
 def prepare_all(runs: Iterable[Run], *, workers: int) -> None:
-    """What the methods of each run share, `workers` runs at a time."""
+    """Runs the stages that the methods of each run share, `workers` runs at a time."""
     _in_processes([(_prepare, run.root) for run in runs], "runs prepared", workers)
 
 
 def learn_all(runs: Iterable[Run], *, workers: int) -> None:
-    """Every method of every run, `workers` at a time; a method's runs one after another, so that they end together."""
+    """Runs every method of every run, `workers` at a time. All runs of a method come before the next method."""
     listed = list(runs)
     methods = dict.fromkeys(method for run in listed for method in run.config.run.methods)
     jobs = [(_learn, run.root, method) for method in methods for run in listed if method in run.config.run.methods]
@@ -114,11 +114,11 @@ def learn_all(runs: Iterable[Run], *, workers: int) -> None:
 
 
 def _in_processes(jobs: Sequence[tuple[Any, ...]], what: str, workers: int) -> None:
-    """Calls (function, *arguments), each in a process with one thread: two of two threads would fight for two cores."""
+    """Calls each (function, *arguments) in a process with one thread, so that processes do not compete for cores."""
     before = dict(os.environ)
     os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}  # the processes inherit them
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(*job) for job in jobs]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
+        waiting = [executor.submit(*job) for job in jobs]
         os.environ.clear()
         os.environ.update(before)
         for done in progress(as_completed(waiting), len(waiting), what):
@@ -126,7 +126,7 @@ def _in_processes(jobs: Sequence[tuple[Any, ...]], what: str, workers: int) -> N
 
 
 def default_workers() -> int:
-    """As many as there are cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

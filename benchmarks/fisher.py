@@ -3,9 +3,9 @@
     python benchmarks/fisher.py           # data/mini/clip, 384 pairs
     python benchmarks/fisher.py --full    # and ViT-B/16 with random weights, 4 pairs
 
-The images are noise, and all prompts differ. Each measurement has its own process with one thread. The variants take
-turns, and the fastest turn counts, in seconds of process time. Memory is the growth of the process at its peak. Writes
-benchmarks/fisher.md.
+The images are noise, and all prompts differ. Each measurement runs in its own process with one thread. Each round
+measures all variants once. Time is the shortest processor time over the rounds. Memory is the median of the peaks above
+the loaded model. Writes benchmarks/fisher.md.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from gift_core.replay import fisher
 from gift_core.replay.fisher import ESTIMATORS, Others, batch_slices, contrastive_loss, estimate_fisher, shared_targets
 
 MEBIBYTE = 2**20
-RSS_UNIT = 1 if sys.platform == "darwin" else 2**10  # bytes in a unit of ru_maxrss
+RSS_UNIT = 1 if sys.platform == "darwin" else 2**10  # bytes per unit of ru_maxrss
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Cost:
-    """Process time in seconds, and MiB at the peak above the memory of the loaded model and the pairs."""
+    """Processor time in seconds, and peak memory in MiB above that of the loaded model and the pairs."""
 
     seconds: float
     mebibytes: float
@@ -71,7 +71,7 @@ def vit_b_16() -> Clip:
 
 
 COMPARED = ("loop", "per_sample", "batch")
-BUDGETS = {f"per_sample, {size} MiB": size * MEBIBYTE for size in (32, 1024)}  # in place of fisher.GRADIENT_BYTES
+BUDGETS = {f"per_sample, {size} MiB": size * MEBIBYTE for size in (32, 1024)}  # instead of fisher.GRADIENT_BYTES
 CASES = {
     "mini": Case("data/mini/clip", mini, 384, 64, (*COMPARED, *BUDGETS)),
     "full": Case("ViT-B/16, random weights", vit_b_16, 4, 4, COMPARED),
@@ -82,19 +82,21 @@ def main() -> None:
     """Measures, prints and writes the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true")
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/fisher.md"))
     choices = parser.parse_args()
     names = ["mini", "full"] if choices.full else ["mini"]
-    report = "\n".join([heading(choices.turns), *(table(CASES[name], measured(name, choices.turns)) for name in names)])
+    report = "\n".join(
+        [heading(choices.rounds), *(table(CASES[name], measured(name, choices.rounds)) for name in names)]
+    )
     choices.out.write_text(report, encoding="utf-8")
     print(report)
 
 
-def measured(name: str, turns: int) -> dict[str, Cost]:
-    """Returns the cost of each variant: the shortest time and the median memory of its turns."""
+def measured(name: str, rounds: int) -> dict[str, Cost]:
+    """Returns the cost of each variant: the shortest time and the median memory over the rounds."""
     costs: dict[str, list[Cost]] = {variant: [] for variant in CASES[name].variants}
-    for _ in range(turns):
+    for _ in range(rounds):
         for variant, known in costs.items():
             with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
                 known.append(process.submit(measure, name, variant).result())
@@ -107,7 +109,7 @@ def median(costs: list[Cost]) -> float:
 
 
 def measure(name: str, variant: str) -> Cost:
-    """Returns the cost of one estimate in this process, which should be a fresh one."""
+    """Returns the cost of one estimate in this process, which should be a new one."""
     torch.set_num_threads(1)
     case = CASES[name]
     clip = case.load()
@@ -130,8 +132,8 @@ def loop(clip: Clip, pixels_MCHW: torch.Tensor, tokens_ML: torch.Tensor, *, batc
     """The estimate of per_sample, with one backward pass of plain autograd for each pair."""
     weights = list(clip.trainable().values())
     total = [torch.zeros_like(weight) for weight in weights]
-    for part in batch_slices(len(pixels_MCHW), batch_size):
-        images_BCHW, tokens_BL = normalize(clip, pixels_MCHW[part]), tokens_ML[part]
+    for batch in batch_slices(len(pixels_MCHW), batch_size):
+        images_BCHW, tokens_BL = normalize(clip, pixels_MCHW[batch]), tokens_ML[batch]
         with torch.no_grad():
             others = Others(encode_images(clip, images_BCHW), encode_tokens(clip, tokens_BL), clip.scale)
         own_BB = torch.eye(len(tokens_BL), dtype=torch.bool)
@@ -144,7 +146,9 @@ def loop(clip: Clip, pixels_MCHW: torch.Tensor, tokens_ML: torch.Tensor, *, batc
             torch._foreach_addcmul_(total, gradients, gradients)
 
 
-def within(budget: int, clip: Clip, pixels_MCHW: torch.Tensor, tokens_ML: torch.Tensor, *, batch_size: int) -> None:
+def with_budget(
+    budget: int, clip: Clip, pixels_MCHW: torch.Tensor, tokens_ML: torch.Tensor, *, batch_size: int
+) -> None:
     """per_sample with another memory budget for the gradients, in bytes. It changes a constant of this process."""
     fisher.GRADIENT_BYTES = budget
     estimate_fisher(clip, pixels_MCHW, tokens_ML, estimator="per_sample", batch_size=batch_size)
@@ -153,24 +157,24 @@ def within(budget: int, clip: Clip, pixels_MCHW: torch.Tensor, tokens_ML: torch.
 VARIANTS: dict[str, Callable[..., object]] = {
     "loop": loop,
     **{name: partial(estimate_fisher, estimator=name) for name in ESTIMATORS},
-    **{name: partial(within, budget) for name, budget in BUDGETS.items()},
+    **{name: partial(with_budget, budget) for name, budget in BUDGETS.items()},
 }
 
 
-def heading(turns: int) -> str:
-    """Returns the page's first lines: what, when, where."""
+def heading(rounds: int) -> str:
+    """Returns the title of the page, and the command, date and machine."""
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, one thread, torch {torch.__version__}"
     return (
-        "# Fisher diagonals: time and memory\n\n"
+        "# Time and memory of Fisher diagonals\n\n"
         f"`python benchmarks/fisher.py --full`, {datetime.date.today()}, {machine}.\n"
-        f"{turns} turns: the shortest process time, and the median peak memory above the loaded model.\n"
-        "`loop` is a Python loop over the pairs with plain autograd. per_sample keeps gradients of "
-        f"{fisher.GRADIENT_BYTES // MEBIBYTE} MiB at once,\nor of one pair where these are larger.\n"
+        f"Rounds: {rounds}. Time is the shortest processor time, memory the median of the peaks above the loaded "
+        "model. `loop` is a\nPython loop over the pairs with plain autograd. `per_sample` keeps "
+        f"{fisher.GRADIENT_BYTES // MEBIBYTE} MiB of gradients at once, or those of one pair if they are larger.\n"
     )
 
 
 def table(case: Case, costs: dict[str, Cost]) -> str:
-    """Returns a Markdown table with one row per variant and its ratios to the loop."""
+    """Returns a Markdown table with one row per variant: its cost, and the cost relative to the loop."""
     loop_cost = costs["loop"]
     rows = [
         f"| {variant} | {cost.seconds:.1f} | {cost.seconds / loop_cost.seconds:.2f} | {cost.mebibytes:.0f} "
@@ -178,7 +182,7 @@ def table(case: Case, costs: dict[str, Cost]) -> str:
         for variant, cost in costs.items()
     ]
     title = f"{case.model}, {case.pairs} pairs in batches of {case.batch_size}:\n"
-    return "\n".join([title, "| | s | of the loop | MiB | of the loop |", "|---|---|---|---|---|", *rows, ""])
+    return "\n".join([title, "| | s | relative to loop | MiB | relative to loop |", "|---|---|---|---|---|", *rows, ""])
 
 
 if __name__ == "__main__":

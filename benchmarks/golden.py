@@ -1,4 +1,4 @@
-"""The golden losses: twenty iterations of every method of presets/mini.yaml, to detect changes of its numbers.
+"""The golden losses: twenty iterations of every method of presets/mini.yaml, to detect changes in the numbers.
 
     python benchmarks/golden.py             # writes tests/golden/losses/<method>.jsonl, one row per iteration
     python benchmarks/golden.py --disturb   # prints the effect of rounding noise on the losses instead
@@ -33,11 +33,11 @@ from stages.teach import teach
 GOLDEN = Path("tests/golden/losses")
 INPUTS = GOLDEN / "inputs"
 ITERATIONS = {"letters": 5, "textures": 20}  # of each task
-# On the preset's rates: at the full ones a rounding error grows tenfold per iteration, and no other build would agree.
+# Of the preset's learning rates. With the full rates, rounding errors grow tenfold per iteration, and builds differ.
 RATE_FACTOR = 0.2
 DIGITS = 6
 
-# Changes to the preset: smaller data, and no number that is larger than the number of iterations.
+# Changes to the preset: less data, and no setting larger than the number of iterations.
 REDUCED: Experiment = {
     "tasks": {task: {"train_images": 100, "test_images": 30} for task in ITERATIONS},
     "prompts": {"images_per_task": 24},
@@ -180,20 +180,20 @@ def without_onednn() -> Disturbance:
 
 
 @contextlib.contextmanager
-def shaken_weights() -> Disturbance:
-    """Multiplies every start weight by 1 + 1e-6 times a normal random number: ten times the rounding of float32."""
-    yield shake
+def perturbed_weights() -> Disturbance:
+    """Multiplies each start weight by 1 + 1e-6 * (a normal random number), ten times the rounding of float32."""
+    yield perturb
 
 
-def shake(folder: Path) -> None:
-    """Adds this noise to the weights of the model in `folder`."""
+def perturb(folder: Path) -> None:
+    """Adds the noise of perturbed_weights to the model in `folder`."""
     generator = torch.Generator().manual_seed(0)
     weights = load_file(folder / WEIGHTS)
     noise = {name: torch.randn(value.shape, generator=generator) for name, value in weights.items()}
     save_file({name: value * (1 + 1e-6 * noise[name]) for name, value in weights.items()}, folder / WEIGHTS)
 
 
-DISTURBANCES = {"without oneDNN": without_onednn, "shaken weights": shaken_weights}
+DISTURBANCES = {"without oneDNN": without_onednn, "perturbed weights": perturbed_weights}
 
 
 if __name__ == "__main__":

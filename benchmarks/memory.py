@@ -1,6 +1,6 @@
 """Peak memory and time of a training iteration of gift, with each of the settings that save memory.
 
-    python benchmarks/memory.py                     # towers of ViT-B/16 cut to four layers, on the CPU, one thread
+    python benchmarks/memory.py                     # ViT-B/16 with four layers per encoder, on one thread of the CPU
     python benchmarks/memory.py --depth 12 --device cuda --batch 64 --classes 397
 
 Each case runs in its own process, so that no allocator keeps memory of another case. Weights and batches are random,
@@ -45,12 +45,12 @@ GIB = 2**30
 COPIES = 6  # of the weights: themselves, gradients, two moments of AdamW, the start weights and their importance
 CASES: dict[str, dict[str, Any]] = {
     "full batch": {},
-    "chunks of 16": {"micro_batch_size": 16},
-    "chunks of 8": {"micro_batch_size": 8},
+    "micro-batches of 16": {"micro_batch_size": 16},
+    "micro-batches of 8": {"micro_batch_size": 8},
     "checkpointing": {"gradient_checkpointing": True},
-    "chunks of 8, checkpointing": {"micro_batch_size": 8, "gradient_checkpointing": True},
+    "micro-batches of 8, checkpointing": {"micro_batch_size": 8, "gradient_checkpointing": True},
     "bf16": {"precision": "amp_bf16"},
-    "bf16, chunks of 8, checkpointing": {
+    "bf16, micro-batches of 8, checkpointing": {
         "precision": "amp_bf16",
         "micro_batch_size": 8,
         "gradient_checkpointing": True,
@@ -59,17 +59,17 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Measures each case in a process of its own, prints and writes the tables."""
+    """Measures each case in its own process, prints and writes the tables."""
     choices = parser().parse_args()
     if choices.case:
         print(json.dumps(measured(choices)))
         return
     load = os.getloadavg()[0]
     table = pd.DataFrame([in_own_process(name) for name in CASES])
-    whole = table.iloc[0]
-    table["memory_ratio"] = table.peak_gib / whole.peak_gib
-    table["activations_ratio"] = table.activations_gib / whole.activations_gib
-    table["time_ratio"] = table.seconds / whole.seconds
+    full_batch = table.iloc[0]
+    table["memory_ratio"] = table.peak_gib / full_batch.peak_gib
+    table["activations_ratio"] = table.activations_gib / full_batch.activations_gib
+    table["time_ratio"] = table.seconds / full_batch.seconds
     page = f"{heading(choices, load)}\n\n{rows_of(table)}"
     table.to_csv(choices.out / "memory.csv", index=False, float_format="%.3f")
     (choices.out / "memory.md").write_text(page, encoding="utf-8")
@@ -77,19 +77,19 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Returns the parser of the command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--depth", type=int, default=4, help="layers of each tower; 12 are ViT-B/16")
-    made.add_argument("--batch", type=int, default=24, help="images of the task, and pairs of the replay")
-    made.add_argument("--classes", type=int, default=100, help="class prompts of the task")
+    made.add_argument("--depth", type=int, default=4, help="layers per encoder (ViT-B/16 has 12)")
+    made.add_argument("--batch", type=int, default=24, help="number of images of the task, and of replayed pairs")
+    made.add_argument("--classes", type=int, default=100, help="number of classes of the task")
     made.add_argument("--device", default="cpu")
     made.add_argument("--out", type=Path, default=Path("benchmarks"))
-    made.add_argument("--case", choices=CASES, help="measure this one here and print it")
+    made.add_argument("--case", choices=CASES, help="measure only this case, in this process, and print it")
     return made
 
 
 def in_own_process(case: str) -> dict[str, Any]:
-    """Returns what a new process of this program measures of the case."""
+    """Returns the measurement of the case by a new process."""
     command = [sys.executable, __file__, *sys.argv[1:], "--case", case]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
@@ -98,7 +98,7 @@ def in_own_process(case: str) -> dict[str, Any]:
 
 
 def measured(choices: argparse.Namespace) -> dict[str, Any]:
-    """Returns peak memory, the activations' part of it, and the seconds of the second iteration."""
+    """Returns the peak memory, the memory of the activations, and the seconds of the second iteration."""
     torch.set_num_threads(1)
     settings = dict(CASES[choices.case])
     clip = cut_clip(choices.depth, torch.device(choices.device), settings.pop("precision", "fp32"))
@@ -127,13 +127,13 @@ def measured(choices: argparse.Namespace) -> dict[str, Any]:
 
 
 def training(settings: dict[str, Any]) -> TrainingConfig:
-    """Returns the preset's section with the case's settings."""
+    """Returns the training section of the preset with the settings of the case."""
     section = yaml.safe_load(PRESET.read_text())["training"]
     return TrainingConfig.model_validate({**section, "iterations": 2, "warmup_iterations": 0, **settings})
 
 
 def cut_clip(depth: int, device: torch.device, precision: str) -> Clip:
-    """Returns ViT-B/16 with random weights and `depth` layers in each tower."""
+    """Returns ViT-B/16 with random weights and `depth` layers per encoder."""
     torch.manual_seed(0)
     config = copy.deepcopy(open_clip.get_model_config("ViT-B-16"))
     config["vision_cfg"]["layers"] = config["text_cfg"]["layers"] = depth
@@ -144,7 +144,7 @@ def cut_clip(depth: int, device: torch.device, precision: str) -> Clip:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Returns the most memory that was in use so far: of the process, or what torch took of a CUDA device."""
+    """Returns the peak memory so far: of the process, or of torch's allocator on a CUDA device."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -158,7 +158,7 @@ def rows_in(iteration: int, count: int) -> int:
 
 @dataclass(frozen=True)
 class Batches:
-    """Random images of a task with as many classes as asked for."""
+    """Random images of a task."""
 
     clip: Clip
     count: int
@@ -194,19 +194,19 @@ class Pairs:
 
 
 def heading(choices: argparse.Namespace, load: float) -> str:
-    """Returns the page's first lines: what, when, where."""
+    """Returns the title of the page, the command, date and machine, and what was measured."""
     on_gpu = choices.device.startswith("cuda")
-    place = torch.cuda.get_device_name(choices.device) if on_gpu else "one thread, its own seconds"
+    processor = torch.cuda.get_device_name(choices.device) if on_gpu else "one thread, processor time"
     machine = f"{platform.system()} {platform.machine()}, torch {torch.__version__}, open_clip {open_clip.__version__}"
     command = " ".join(["python benchmarks/memory.py", *sys.argv[1:]])
     return (
         "# Memory of a training iteration\n\n"
-        f"`{command}`, {datetime.date.today()}, {machine}, {place}, load {load:.1f} at the start.\n"
-        f"An iteration of gift, ViT-B/16 with {choices.depth} layers per tower and random weights, {choices.batch} "
-        f"images of a task of {choices.classes} classes\nand {choices.batch} pairs. Memory is the process's (on a GPU: "
-        "torch's); activations are the increase beyond the loaded\n"
-        f"model and the {COPIES - 1} other copies of the weights in gradients, AdamW and consolidation. "
-        "Ratios are to `full batch`."
+        f"`{command}`, {datetime.date.today()}, {machine}, {processor}, load {load:.1f} at the start.\n"
+        f"One iteration of gift with ViT-B/16 ({choices.depth} layers per encoder, random weights), {choices.batch} "
+        f"images of a task with {choices.classes} classes, and {choices.batch} pairs.\n"
+        "Memory is that of the process (on a GPU, that of torch's allocator). Activations are the peak minus the "
+        f"loaded model and the {COPIES - 1} further copies of\nthe weights for gradients, AdamW and consolidation. "
+        "Ratios are relative to the full batch."
     )
 
 

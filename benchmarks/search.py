@@ -1,12 +1,12 @@
-"""The search for each method's rate and strength on a validation part of the training splits: `make search`.
+"""Searches learning rates and consolidation weights on a validation part of the training splits: `make search`.
 
-    python benchmarks/search.py                          # nine methods on presets/mini_compare.yaml
-    python benchmarks/search.py --methods gift ewc       # less
+    python benchmarks/search.py                          # nine methods of presets/mini_compare.yaml
+    python benchmarks/search.py --methods gift ewc       # two methods
 
 The last fifth (seeded) of every task's training images is the validation part. It replaces the test split, which is
-never used. Every method gets the same three rates, and every consolidation the same two weights. The best setting of a
-method has the highest Avg. Ablations of GIFT keep GIFT's numbers: they change one thing. Rows go to
-benchmarks/search.csv.
+never used. All methods are tried with the same three rates, and all consolidations with the same two weights. The best
+setting of a method is the one with the highest Avg. Ablations of GIFT keep the numbers of GIFT, so that they differ in
+one setting only. The table is written to benchmarks/search.csv.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gift_core.layout import Layout
 from gift_core.seeds import seed_for
 from stages.ingest import ingest
 
-SEED = 100  # no seed of the comparison
+SEED = 100  # not a seed of the comparison
 HELD_OUT = 0.2
 METHODS = ("finetune", "lwf", "lwf_vr", "icarl", "wise_ft", "l2", "ewc", "zscl", "gift")
 RATES = (1e-4, 2e-4, 5e-4)
@@ -35,14 +35,16 @@ CONSOLIDATION_WEIGHTS = (0.1, 1.0)
 
 
 def main() -> None:
-    """Runs every method with every setting and prints what each gave."""
+    """Runs every method with every setting, and prints the metrics."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", type=Path, default=Path("presets/mini_compare.yaml"))
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--rates", type=float, nargs="+", default=RATES)
     parser.add_argument("--consolidation-weights", type=float, nargs="+", default=CONSOLIDATION_WEIGHTS)
-    parser.add_argument("--tasks", type=int, default=3, help="how many of the sequence")
-    parser.add_argument("--workers", type=int, default=default_workers(), help="processes of one thread each")
+    parser.add_argument("--tasks", type=int, default=3, help="number of tasks, from the start of the sequence")
+    parser.add_argument(
+        "--workers", type=int, default=default_workers(), help="number of processes, with one thread each"
+    )
     parser.add_argument("--work", type=Path, default=Path(".gift/search"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/search.csv"))
     choices = parser.parse_args()
@@ -70,7 +72,7 @@ def main() -> None:
 def settings(
     method: str, row: dict[str, Any], rates: list[float], consolidation_weights: list[float]
 ) -> dict[str, dict[str, Any]]:
-    """Returns a row of `methods:` for each rate, and for each weight where the method has a consolidation."""
+    """Returns a row of `methods:` for each rate, and for each weight if the consolidation of the method has one."""
     weights = consolidation_weights if "weight" in row["consolidation"] else [None]
     found = {}
     for rate, weight in product(rates, weights):
@@ -84,7 +86,7 @@ def settings(
 
 
 def figures(run: Run) -> pd.DataFrame:
-    """Returns a row a setting: its numbers, the four metrics and own (on a task just learned), in percent."""
+    """Returns one row per setting, in percent. own is the mean accuracy on the task just learned."""
     accuracies = run.accuracies()
     own = 100 * accuracies[accuracies.phase == "current"].groupby("method").top1.mean()
     rows = []
@@ -97,13 +99,13 @@ def figures(run: Run) -> pd.DataFrame:
 
 
 def hold_out(run: Run, task: str) -> None:
-    """Ingests the task into a folder aside, and writes it with its training images alone, a fifth of them as test."""
+    """Writes the task with its training images only. A fifth of them, sampled by seed, become the test split."""
     if run.layout.task(task).exists():
         return
-    aside = Layout(run.root / "whole")
-    ingest(task, params=run.params, root=aside.root)
-    info = read_task(aside.task(task))
-    samples = [(image, image_extension(image), label) for image, label in iterate_task(aside.task(task), "train")]
+    complete = Layout(run.root / "complete")
+    ingest(task, params=run.params, root=complete.root)
+    info = read_task(complete.task(task))
+    samples = [(image, image_extension(image), label) for image, label in iterate_task(complete.task(task), "train")]
     order = np.random.default_rng(seed_for("hold out", SEED, task)).permutation(len(samples))
     held = round(HELD_OUT * len(samples))
     write_task(

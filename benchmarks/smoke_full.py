@@ -1,10 +1,10 @@
-"""The whole pipeline at full size with random weights: a real `dvc repro`, every stage's time and memory.
+"""Runs `dvc repro` at full size with random weights, and measures time and memory of every stage.
 
-    python -m benchmarks.smoke_full              # ViT-B/16 and an SD-v1.5-shaped pipeline; about ten minutes, 24 GiB
-    python -m benchmarks.smoke_full --size cut   # the same code on the same architectures, cut: a minute
+    python -m benchmarks.smoke_full              # ViT-B/16 and the shape of Stable Diffusion v1.5: ten minutes, 24 GiB
+    python -m benchmarks.smoke_full --size cut   # the same architectures with fewer and narrower layers: a minute
 
-Works in .gift/smoke_full or .gift/smoke_cut: models/ is made once, run/ anew each time. With --record the figures go
-to smoke_full.csv and smoke_full.md in the folder named.
+Works in .gift/smoke_full or .gift/smoke_cut. models/ is made once, run/ is made again each time. --record names the
+folder for smoke_full.csv and smoke_full.md.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gift_core.errors import GiftError
 
 
 def main() -> int:
-    """Runs, checks, prints, records; returns the exit code."""
+    """Runs the pipeline, checks the results, prints and records the table. Returns the exit code."""
     choices = parse()
     folder = choices.folder or Path(".gift") / f"smoke_{choices.size}"
     load = os.getloadavg()[0]
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def smoke(folder: Path, size_name: str, methods: Sequence[str], *, threads: int) -> tuple[pd.DataFrame, Sequence[str]]:
-    """Returns what each stage took, and what was checked; raises where a stage or a check fails."""
+    """Returns the table of time and memory, and the checks that passed. Raises if a stage or a check fails."""
     size = SIZES[size_name]
     print(f"Models with random weights in {folder / 'models'} ...", flush=True)
     clip, diffusion = require_models(folder / "models", size)
@@ -61,14 +61,14 @@ def smoke(folder: Path, size_name: str, methods: Sequence[str], *, threads: int)
 
 
 def parse() -> argparse.Namespace:
-    """Returns the command line's choices."""
+    """Returns the options of the command line."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="full")
-    parser.add_argument("--methods", nargs="+", default=METHODS, help="rows of the preset to run")
-    parser.add_argument("--threads", type=int, default=cores, help="of each stage")
-    parser.add_argument("--folder", type=Path, help="where to work instead")
-    parser.add_argument("--record", type=Path, help="where the figures go, usually benchmarks")
+    parser.add_argument("--methods", nargs="+", default=METHODS, help="methods of the preset to run")
+    parser.add_argument("--threads", type=int, default=cores, help="number of threads of each stage")
+    parser.add_argument("--folder", type=Path, help="the folder to work in (default: .gift/smoke_<size>)")
+    parser.add_argument("--record", type=Path, help="the folder to write the tables to, usually benchmarks")
     return parser.parse_args()
 
 

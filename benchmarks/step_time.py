@@ -3,10 +3,10 @@
     python benchmarks/step_time.py          # all methods of presets/mini.yaml that train, B = M = 64
     python benchmarks/step_time.py --full   # and some of them on ViT-B/16 with random weights, B = M = 8
 
-The methods take turns, with a few iterations each, so that other load on the machine affects all of them. Each ratio is
-to finetune in the same round. Seconds are process time on one thread. It runs the training loop on the second task of
-the sequence, with the replay and the Fisher diagonals that the stage teach wrote. Writes benchmarks/step_time.csv and
-benchmarks/step_time.md.
+Each round runs a few iterations of every method, so that other load on the machine affects all of them. Ratios are
+relative to finetune in the same round. Seconds are processor time on one thread. The training loop runs on the second
+task of the sequence, with the replay and the Fisher diagonals that the stage teach wrote. Writes
+benchmarks/step_time.csv and benchmarks/step_time.md.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ PRESET = Path("presets/mini.yaml")
 TASKS = ("letters", "textures")
 RATE = 1e-6  # small, the time does not depend on it
 WHERE_THE_TIME_GOES = """\
-Most of the extra time of gift is the forward and backward pass of the replay: its images cost as much as the task's,
-and it encodes one text per pair where the task has a dozen classes; lwf, icarl and zscl take the text features of the
-teacher. On the miniature, adaptive consolidation takes 3 % of an iteration of gift (9 of 325 ms), AdamW 1 %, and
-sampling batches 2 %.
+Almost all of the extra time of gift is the forward and backward pass of the replay. Its images take as long as those
+of the task. Its texts take more, with one per pair instead of about a dozen class prompts. lwf, icarl and zscl use the
+text features of the teacher instead. In the miniature, adaptive consolidation takes 3 % of an iteration of gift (9 of
+325 ms), AdamW 1 %, and sampling batches 2 %.
 """
 
 
@@ -63,7 +63,7 @@ class Case:
 
 
 def cases(*, full: bool) -> list[Case]:
-    """Returns the miniature, and the full size where it is asked for."""
+    """Returns the case of the miniature, and with `full` also that of ViT-B/16."""
     rows = read_experiment(PRESET)["methods"]
     learning = [name for name, row in rows.items() if row.get("learns") != "nothing"]
     learning.sort(key=lambda name: name != "finetune")
@@ -173,25 +173,25 @@ def timed(work: Work, clip: Clip, iterations: int) -> float:
 
 
 def heading(load: float, *, full: bool) -> str:
-    """Returns the page's first lines: what, when, where, and what it says."""
+    """Returns the title of the page, the command, date and machine, and what takes the time."""
     command = f"python benchmarks/step_time.py{' --full' if full else ''}"
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
     return (
         "# Time of a training iteration\n\n"
-        f"`{command}`, {datetime.date.today()}, {machine}, load {load:.1f} at the start. Process time on one thread.\n"
-        "Ratios are to `finetune` in the same round: the median, and the first and third quartile.\n\n"
+        f"`{command}`, {datetime.date.today()}, {machine}, load {load:.1f} at the start. One thread, processor time.\n"
+        "Ratios are relative to `finetune` in the same round: the median, and the first and third quartile.\n\n"
         f"{WHERE_THE_TIME_GOES.rstrip()}"
     )
 
 
 def section(table: pd.DataFrame) -> str:
-    """Returns a Markdown table of one model."""
+    """Returns the Markdown table of one model."""
     rows = [
         f"| {row.method} | {row.seconds:.2f} | {row.ratio:.2f} | {row.q1:.2f} - {row.q3:.2f} |"
         for row in table.itertuples()
     ]
     title = f"\n{table.model[0]}, B = M = {table.batch[0]}:\n"
-    return "\n".join([title, "| method | s | of finetune | quartiles |", "|---|---|---|---|", *rows, ""])
+    return "\n".join([title, "| method | s | relative to finetune | quartiles |", "|---|---|---|---|", *rows, ""])
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """On a GPU: images generated per second by batch size, and training iterations per second at the batch of the paper.
 
-    python -m benchmarks.throughput                            # the full size on the GPU there is, 15 minutes
-    python -m benchmarks.throughput --device cpu --size cut    # the same code in a minute; its figures mean nothing
+    python -m benchmarks.throughput                            # full size on the GPU, 15 minutes
+    python -m benchmarks.throughput --device cpu --size cut    # the same code in a minute; the numbers mean nothing
 
-The models have random weights, made once in .gift/smoke_<size>/models: no hub, and the same work. Images: 50 steps at
-512 px, guidance 7.5, float16, loading left out. Training: 64 images of a task of 100 classes and 64 pairs a step; the
-stage finetune runs twice, with few and with many steps, and the difference counts, so that loading and saving are left
-out. Both with all the data work that the stages do. Writes throughput.csv and throughput.md into the folder --record.
+The models have random weights, which are made once in .gift/smoke_<size>/models. They take as much time as the real
+ones and need no download. Images: 50 denoising steps at 512 px, guidance 7.5, float16, without loading the pipeline.
+Training: 64 images of a task with 100 classes and 64 pairs per iteration, including the data loading. The stage
+finetune runs with few and with many iterations. The difference excludes loading and saving the model.
+--record names the folder for throughput.csv and throughput.md.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from benchmarks.smoke.random_models import require_models
 from benchmarks.smoke.sizes import SIZES
 from gift_core.errors import GiftError
 
-NO_GPU = "No GPU is to be had here, so nothing was measured. --device cpu --size cut tries the code out."
+NO_GPU = "No GPU is available, so nothing was measured. To try the code, use --device cpu --size cut."
 
 
 def main() -> int:
-    """Measures, prints, records; returns the exit code. Without a GPU there is nothing to do, which is no error."""
+    """Measures, prints and records. Returns the exit code, which is 0 if there is no GPU to measure."""
     choices = parse()
     import torch
 
@@ -50,7 +51,7 @@ def main() -> int:
 
 
 def measure(choices: argparse.Namespace) -> pd.DataFrame:
-    """Returns a row a measurement: what, setting, batch, per_second, peak_gib (of the GPU's memory)."""
+    """Returns one row per measurement: what, setting, batch, per_second, peak_gib (GPU memory)."""
     size, plan = SIZES[choices.size], PLANS[choices.size]
     models = require_models(choices.models or Path(".gift") / f"smoke_{choices.size}" / "models", size)
     with tempfile.TemporaryDirectory() as folder:
@@ -62,12 +63,12 @@ def measure(choices: argparse.Namespace) -> pd.DataFrame:
 
 
 def parse() -> argparse.Namespace:
-    """Returns the command line's choices."""
+    """Returns the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cuda", "mps", "cpu"), default="cuda")
     parser.add_argument("--size", choices=SIZES, default="full")
-    parser.add_argument("--models", type=Path, help="where the models lie, or are made, instead")
-    parser.add_argument("--record", type=Path, help="where the figures go, usually benchmarks")
+    parser.add_argument("--models", type=Path, help="the folder of the models, which are made if missing")
+    parser.add_argument("--record", type=Path, help="the folder to write the tables to, usually benchmarks")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Wall time and peak memory of work on a device."""
+"""Measures wall time and peak memory of a function on a device."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Taken:
-    """Seconds of wall time, and the most memory that tensors took on a CUDA device (None elsewhere)."""
+    """Seconds of wall time, and the peak memory of tensors on a CUDA device (None on other devices)."""
 
     seconds: float
     peak_gib: float | None
 
 
 def taken_by(work: Callable[[], object], device: str) -> Taken:
-    """Runs `work` and waits until the device has finished it."""
+    """Calls `work`, waits until the device has finished, and returns what it took."""
     on_cuda = device.startswith("cuda")
     if on_cuda:
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""The artifacts that training reads, made of noise: an ingested task, and synthetic pairs nobody drew."""
+"""Writes the artifacts that training reads, with noise as images: an ingested task, and synthetic pairs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_sha
 from gift_core.artifacts.task import TaskInfo, write_task
 
 CLASSES = 100
-PHOTOGRAPH = (500, 375)  # what the pictures of the usual data sets measure
+PHOTOGRAPH = (500, 375)  # a common image size of the data sets
 
 
 def write_noise_task(folder: Path, *, images: int) -> None:
-    """Writes the task called as `folder`: so many training images in CLASSES classes, and one test image."""
+    """Writes a task named after `folder`: `images` training images in CLASSES classes, and one test image."""
     names = tuple(f"thing {number}" for number in range(CLASSES))
     info = TaskInfo(folder.name, class_names=names, templates=("a photo of a {}.",), source="noise")
     train = ((jpeg(number, PHOTOGRAPH), "jpg", number % CLASSES) for number in range(images))
@@ -25,7 +25,7 @@ def write_noise_task(folder: Path, *, images: int) -> None:
 
 
 def write_noise_pairs(folder: Path, *, count: int, pixels: int) -> None:
-    """Writes `count` pairs, one shard, as the stage synthesize would; every text is another."""
+    """Writes one shard of `count` pairs in the format of the stage synthesize. All texts differ."""
     pairs = [
         Pair(pair_key(0, number), number, f"a photo of a thing {number}.", jpeg(number, (pixels, pixels)))
         for number in range(count)

@@ -1,4 +1,4 @@
-"""The throughput's figures as a table: benchmarks/throughput.csv and .md."""
+"""Writes the table of throughput as benchmarks/throughput.csv and .md."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PAGE = """\
 
 `python -m benchmarks.throughput{options}`, {date}, {system}, torch {torch} (CUDA {cuda}), diffusers {diffusers}.
 
-Random weights in the shapes of CLIP ViT-B/16 and Stable Diffusion v1.5{cut}; loading and saving left out.
-Peak: the GPU's memory taken by tensors. An empty row did not fit.
+CLIP ViT-B/16 and a pipeline in the shape of Stable Diffusion v1.5{cut}, both with random weights. Loading and saving
+the models are excluded. Peak is the GPU memory of tensors. Rows without numbers did not fit in memory.
 
 """
 
 
 def write_record(folder: Path, table: pd.DataFrame, *, device: str, size: str) -> None:
-    """Writes throughput.csv and throughput.md into `folder`, with the card's name."""
+    """Writes throughput.csv and throughput.md into `folder`, with the name of the GPU."""
     table.to_csv(folder / "throughput.csv", index=False, float_format="%.3f")
     page = PAGE.format(
         card=torch.cuda.get_device_name() if device == "cuda" else platform.processor() or device,
@@ -33,14 +33,14 @@ def write_record(folder: Path, table: pd.DataFrame, *, device: str, size: str) -
         torch=torch.__version__,
         cuda=torch.version.cuda or "none",
         diffusers=version("diffusers"),
-        cut="" if size == "full" else ", cut in depth and width: these figures mean nothing",
+        cut="" if size == "full" else ", both reduced in depth and width (the numbers mean nothing)",
     )
     (folder / "throughput.md").write_text(page + "\n".join(markdown(table)) + "\n", encoding="utf-8")
 
 
 def markdown(table: pd.DataFrame) -> list[str]:
-    """Returns the lines of the table."""
-    head = ["| | setting | at once | a second | peak GiB |", "|---|---|---|---|---|"]
+    """Returns the lines of the Markdown table."""
+    head = ["| | setting | batch size | per second | peak GiB |", "|---|---|---|---|---|"]
     return head + [
         f"| {row.what} | {row.setting} | {row.batch} | {figure(row.per_second)} | {figure(row.peak_gib)} |"
         for row in table.itertuples()
@@ -48,5 +48,5 @@ def markdown(table: pd.DataFrame) -> list[str]:
 
 
 def figure(value: float | None) -> str:
-    """Returns the number with two decimals, nothing where there is none."""
+    """Returns the number with two decimals, or an empty text for a missing one."""
     return "" if value is None or math.isnan(value) else f"{value:.2f}"

@@ -1,1 +1,1 @@
-"""A dry run at full size: models of the official shapes with random weights, tiny data, every stage measured."""
+"""A dry run at full size with random weights and little data, which measures every stage."""

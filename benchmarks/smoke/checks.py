@@ -1,4 +1,4 @@
-"""What must hold after the smoke's `dvc repro`: every artifact's contract, the models' shapes, the way out."""
+"""Checks the results of the smoke run: all artifacts, the shapes of the models, and loading in open_clip."""
 
 from __future__ import annotations
 
@@ -22,23 +22,25 @@ from gift_core.clip.model import LOSSES
 
 
 class SmokeError(AssertionError):
-    """The pipeline ran, but something that must hold does not."""
+    """The pipeline ran, but a result is wrong."""
 
 
 def check_results(pipeline: Pipeline, size: Size) -> Iterator[str]:
-    """Yields a sentence for each thing that holds; ContractError or SmokeError at the first that does not."""
+    """Yields one sentence per check that passes. Raises ContractError or SmokeError at the first that fails."""
     run, tasks = pipeline.experiment["run"], list(pipeline.experiment["tasks"])
-    taught = [name for name, row in pipeline.experiment["methods"].items() if row["replay"]["images"] == "synthetic"]
+    with_teacher = [
+        name for name, row in pipeline.experiment["methods"].items() if row["replay"]["images"] == "synthetic"
+    ]
     for task in tasks:
         yield _check_task(pipeline, task)
         yield _check_pairs(pipeline, task, size)
-        for method in taught:
+        for method in with_teacher:
             yield _check_teacher(pipeline, method, task, size)
         for method in run["methods"]:
             yield _check_step(pipeline, method, task)
     yield _check_report(pipeline)
     for method in run["methods"]:
-        yield _check_opens_in_open_clip(pipeline.layout.model(method, tasks[-1]), size)
+        yield _check_loads_in_open_clip(pipeline.layout.model(method, tasks[-1]), size)
 
 
 def _check_task(pipeline: Pipeline, task: str) -> str:
@@ -51,7 +53,7 @@ def _check_task(pipeline: Pipeline, task: str) -> str:
 def _check_pairs(pipeline: Pipeline, task: str, size: Size) -> str:
     prompts = read_prompts(pipeline.layout.prompts(task)).prompt.tolist()
     pairs = list(iterate_pairs(pipeline.layout.shards(task)))
-    _require([pair.prompt for pair in pairs] == prompts, f"{task}: the pairs' texts are not the prompts {prompts}")
+    _require([pair.prompt for pair in pairs] == prompts, f"{task}: the texts of the pairs should be {prompts}")
     sizes = {Image.open(io.BytesIO(pair.image)).size for pair in pairs}
     _require(sizes == {(size.pixels,) * 2}, f"{task}: generated images of {sizes}, expected {size.pixels} px")
     return f"{task}: {len(pairs)} pairs of {size.pixels} px, {prompts}"
@@ -75,21 +77,23 @@ def _check_teacher(pipeline: Pipeline, method: str, task: str, size: Size) -> st
     features = read_features(pipeline.layout.teacher(method, task) / FEATURES)
     expected = (pipeline.experiment["prompts"]["images_per_task"], size.clip["embed_dim"])
     found = features.image_MD.shape
-    _require(found == expected, f"{method}, {task}: the teacher's features should be {expected}, they are {found}")
-    return f"{method} before {task}: the teacher's features are {expected[0]} x {expected[1]}, of images and texts"
+    _require(found == expected, f"{method}, {task}: the features of the teacher should be {expected}, they are {found}")
+    return (
+        f"{method} before {task}: the features of the teacher are {expected[0]} x {expected[1]}, for images and texts"
+    )
 
 
 def _check_report(pipeline: Pipeline) -> str:
     metrics = read_metrics(pipeline.layout.reports() / "metrics.json")
     expected = {"zero_shot", *pipeline.experiment["run"]["methods"]}
-    _require(set(metrics) == expected, f"metrics.json names {sorted(metrics)}, expected {sorted(expected)}")
+    _require(set(metrics) == expected, f"metrics.json has {sorted(metrics)}, expected {sorted(expected)}")
     page = pipeline.layout.reports() / "index.html"
     _require(page.is_file() and page.stat().st_size > 0, f"{page}: no report")
-    return f"the report names {', '.join(sorted(metrics))}"
+    return f"the report contains {', '.join(sorted(metrics))}"
 
 
-def _check_opens_in_open_clip(folder: Path, size: Size) -> str:
-    """open_clip alone loads the result, and a picture's feature has the model's length."""
+def _check_loads_in_open_clip(folder: Path, size: Size) -> str:
+    """open_clip loads the result without this project, and encodes an image to features of the expected size."""
     import open_clip
     import torch
 
@@ -100,7 +104,7 @@ def _check_opens_in_open_clip(folder: Path, size: Size) -> str:
         feature_1D = model.eval().encode_image(transform(Image.new("RGB", (300, 200), "orange"))[None])
     _require(feature_1D.shape == (1, size.clip["embed_dim"]), f"{folder}: a feature of shape {feature_1D.shape}")
     name, length = f"{folder.parent.name}/{folder.name}", feature_1D.shape[1]
-    return f"open_clip opens {name}: {count / 1e6:.1f}M parameters, features of {length} numbers"
+    return f"open_clip loads {name}: {count / 1e6:.1f}M parameters, features of size {length}"
 
 
 def _require(holds: bool, message: str) -> None:

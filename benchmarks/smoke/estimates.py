@@ -1,4 +1,4 @@
-"""The memory that `gift doctor` estimates for a stage, in bytes."""
+"""The memory that `gift doctor` estimates for each stage, in bytes."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def estimated_bytes(pipeline: Pipeline, size: Size) -> Mapping[str, int]:
         {name: count for name, count in part_sizes(size).items() if name != "clip"}, config.generator
     )
     estimates = {f"synthesize {task}": generation for task in config.tasks}
-    learning = {
-        f"finetune {method} {task}": _learning(pipeline, config, method, task)
+    training = {
+        f"finetune {method} {task}": _training(pipeline, config, method, task)
         for method in config.run.methods
         for task in config.tasks
     }
-    return estimates | learning
+    return estimates | training
 
 
-def _learning(pipeline: Pipeline, config: Config, method: str, task: str) -> int:
+def _training(pipeline: Pipeline, config: Config, method: str, task: str) -> int:
     folder: Path = pipeline.layout.pretrained()
     model_config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_cfg"]
     assert has_estimate(model_config), f"{folder}: not a plain vision transformer"

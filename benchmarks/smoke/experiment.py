@@ -1,4 +1,4 @@
-"""The smoke's params.yaml: presets/mtil_order_1.yaml on two tasks, with the numbers that cost time made small."""
+"""The params.yaml of the smoke run: presets/mtil_order_1.yaml with two tasks and little work."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from benchmarks.smoke.sizes import Size
 from gift_core.errors import lookup
 
 PRESET = Path(__file__).resolve().parents[2] / "presets" / "mtil_order_1.yaml"
-TASKS = ("aircraft", "mnist")  # JPEG files and lists of names; an archive of grey images. Both have the higher rate
+TASKS = ("aircraft", "mnist")  # JPEG files with lists of names, and an archive of gray images
 METHODS = ("finetune", "gift")
 MODEL, GENERATOR = "data/0_raw/models/random_clip", "data/0_raw/generators/random_diffusion"
 
 
 def smoke_experiment(size: Size, methods: Sequence[str] = METHODS) -> Experiment:
-    """Returns the preset with random models, TASKS, two prompts a task, two denoising and two training steps.
+    """Returns the preset with random models, TASKS, and two prompts, denoising steps and training iterations per task.
 
-    Everything else, from the vocabulary to the losses, is as in the preset.
+    All other settings, such as the vocabulary and the losses, are those of the preset.
     """
     experiment = read_experiment(PRESET)
     experiment["experiment"] = "smoke_full"
@@ -39,7 +39,7 @@ def smoke_experiment(size: Size, methods: Sequence[str] = METHODS) -> Experiment
 
 
 def _sequence(experiment: Experiment) -> list[dict[str, object]]:
-    """The tasks' own rows of the preset, chained anew."""
+    """Returns the rows of TASKS in the sequence of the preset, with the new order in `after`."""
     rows = {row["task"]: row for row in experiment["sequence"]}
     before = ("../pretrained", *TASKS)
-    return [rows[task] | {"after": before[place]} for place, task in enumerate(TASKS)]
+    return [rows[task] | {"after": before[position]} for position, task in enumerate(TASKS)]

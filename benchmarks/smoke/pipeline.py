@@ -1,4 +1,4 @@
-"""A folder of its own with the project's code, in which `dvc repro` runs and every stage is measured."""
+"""Runs `dvc repro` in a copy of the project and measures every stage."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ NOTES = "measured.jsonl"
 
 
 class Pipeline:
-    """The project in `folder`, which is made anew."""
+    """A copy of the project in `folder`. An existing folder is replaced."""
 
     def __init__(self, folder: Path, experiment: Experiment, *, threads: int) -> None:
         self.folder, self.layout = folder, Layout(folder)
         self.experiment, self._threads = experiment, threads
 
     def prepare(self, clip: Path, diffusion: Path, make_data: Callable[[Path], None]) -> None:
-        """Copies the code, links the models, makes the raw data under the folder, writes params.yaml, starts DVC."""
+        """Copies the code, links the models, makes the raw data, writes params.yaml, and initializes DVC."""
         shutil.rmtree(self.folder, ignore_errors=True)
         for name in (*COPIED, *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("data/0_raw/*/README.md")))):
             _copy(ROOT / name, self.folder / name)
@@ -43,19 +43,19 @@ class Pipeline:
         self._dvc("init", "--no-scm", "--quiet")
 
     def repro(self) -> list[Measured]:
-        """Runs `dvc repro`, its output shown; returns what its stages took. UserError where it fails."""
+        """Runs `dvc repro` with its output shown, and returns what each stage took. UserError if it fails."""
         before = len(self.measured())
         self._dvc("repro")
         return self.measured()[before:]
 
     def measured(self) -> list[Measured]:
-        """What every stage that ran in the folder took."""
+        """Returns what each stage that ran in the folder took."""
         return read_notes(self.folder / NOTES)
 
     def _dvc(self, *command: str) -> None:
         done = subprocess.run([sys.executable, "-m", "dvc", *command], cwd=self.folder, env=self._environment())
         if done.returncode:
-            raise UserError(f"dvc {' '.join(command)} in {self.folder} failed: its message stands above.")
+            raise UserError(f"dvc {' '.join(command)} in {self.folder} failed. See its message above.")
 
     def _environment(self) -> dict[str, str]:
         shim = (self.folder / "bin").resolve()
@@ -73,12 +73,12 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The files of `source` under a second name: gigabytes that need not be there twice."""
+    """Hard-links the files of `source`, which are gigabytes, instead of copying them."""
     shutil.copytree(source, target, copy_function=_hard_link)
 
 
 def _hard_link(source: str, target: str) -> None:
     try:
         os.link(source, target)
-    except OSError:  # another disk, or one without links
+    except OSError:  # another disk, or a file system without hard links
         shutil.copy2(source, target)

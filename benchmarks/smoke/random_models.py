@@ -1,10 +1,10 @@
-"""CLIP ViT-B/16 and an SD-v1.5-shaped pipeline with random weights: a dry run at full size needs no hub.
+"""CLIP ViT-B/16 and a pipeline in the shape of Stable Diffusion v1.5 with random weights, for a dry run offline.
 
     python -m benchmarks.smoke.random_models .gift/smoke_full/models --size full
 
-writes two folders in the standard formats, <folder>/clip (open_clip) and <folder>/diffusion (diffusers), 2.7 GB; name
-them in params.yaml as model.name: local-dir:<folder>/clip and generator.pipeline: <folder>/diffusion. What is drawn is
-noise. v1.5's safety checker is left out: with random weights it would withhold images at random.
+writes two folders in the standard formats, <folder>/clip (open_clip) and <folder>/diffusion (diffusers), 2.7 GB. To use
+them, set model.name to local-dir:<folder>/clip and generator.pipeline to <folder>/diffusion in params.yaml. The
+generated images are noise. There is no safety checker, since with random weights it would reject images at random.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ BYTES_NEEDED = 3_000_000_000  # CLIP in float32 and the pipeline in float16, wit
 
 
 def require_models(folder: Path, size: Size) -> tuple[Path, Path]:
-    """Returns the folders of the CLIP and of the pipeline under `folder`; what is not there yet is made.
+    """Returns the folders of the CLIP and of the pipeline under `folder`. Missing ones are made.
 
-    Raises UserError where the disk is too small, AssertionError where a part has not the published number of weights.
+    Raises UserError if the disk is too small, AssertionError if a part does not have the published number of weights.
     """
     clip, diffusion = folder / "clip", folder / "diffusion"
     if not clip.is_dir() or not diffusion.is_dir():
@@ -42,7 +42,7 @@ def require_models(folder: Path, size: Size) -> tuple[Path, Path]:
 
 
 def write_clip(folder: Path, size: Size) -> None:
-    """Writes an open_clip folder in float32, the way the pipeline's own models are saved."""
+    """Writes an open_clip folder in float32, in the format of the models of the pipeline."""
     import open_clip
     import torch
 
@@ -57,7 +57,7 @@ def write_clip(folder: Path, size: Size) -> None:
 
 
 def write_diffusion(folder: Path, size: Size) -> None:
-    """Writes a StableDiffusionPipeline in float16: a tokenizer, a text encoder, a UNet, an autoencoder, a scheduler."""
+    """Writes a StableDiffusionPipeline in float16."""
     import torch
     from diffusers import PNDMScheduler, StableDiffusionPipeline
 
@@ -89,7 +89,7 @@ def build_clip(size: Size) -> torch.nn.Module:
 
 
 def build_diffusion(size: Size) -> dict[str, torch.nn.Module]:
-    """Returns text_encoder, unet and vae, made in the same way."""
+    """Returns text_encoder, unet and vae with weights from torch's generator, on torch's default device."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -101,7 +101,7 @@ def build_diffusion(size: Size) -> dict[str, torch.nn.Module]:
 
 
 def part_sizes(size: Size) -> dict[str, int]:
-    """Returns how many numbers each part's weights hold (clip, text_encoder, unet, vae), without making them."""
+    """Returns the number of weights of clip, text_encoder, unet and vae, without allocating them."""
     import torch
 
     with torch.device("meta"):
@@ -110,7 +110,7 @@ def part_sizes(size: Size) -> dict[str, int]:
 
 
 def parameter_count(part: torch.nn.Module) -> int:
-    """Returns how many numbers the weights of `part` hold."""
+    """Returns the number of weights of `part`."""
     return sum(value.numel() for value in part.parameters())
 
 
@@ -121,7 +121,7 @@ def _require_count(name: str, part: torch.nn.Module, size: Size) -> None:
 
 
 def main() -> None:
-    """Makes the models that are not there yet and prints their folders."""
+    """Makes missing models and prints the folders of all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--size", choices=SIZES, default="full")

@@ -1,4 +1,4 @@
-"""The official configurations of CLIP ViT-B/16 and Stable Diffusion v1.5, and the same cut in depth and width."""
+"""The official configurations of CLIP ViT-B/16 and Stable Diffusion v1.5, and versions reduced in depth and width."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VIT_B_16: Settings = {
     "text_cfg": {"context_length": CONTEXT, "vocab_size": VOCABULARY, "width": 512, "heads": 8, "layers": 12},
 }
 
-# The config.json files of stable-diffusion-v1-5/stable-diffusion-v1-5, part by part.
+# The config.json files of stable-diffusion-v1-5/stable-diffusion-v1-5.
 UNET: Settings = {
     "sample_size": 64,
     "in_channels": 4,
@@ -52,7 +52,7 @@ TEXT_ENCODER: Settings = {
     "max_position_embeddings": CONTEXT,
     "hidden_act": "quick_gelu",
     "layer_norm_eps": 1e-5,
-    # differs: v1.5's file has 0, 2 and 1, no ids of its tokenizer. They decide the pooled output alone, unused in SD.
+    # differs: v1.5 has 0, 2 and 1, which its tokenizer does not use. They affect only the pooled output, unused in SD.
     "bos_token_id": VOCABULARY - 2,
     "eos_token_id": VOCABULARY - 1,
     "pad_token_id": VOCABULARY - 1,
@@ -70,7 +70,7 @@ SCHEDULER: Settings = {
 
 @dataclass(frozen=True)
 class Size:
-    """What both models are built from. `parameters` by the part's name: what the published weights have, if known."""
+    """The configurations of both models. `parameters`: the number of published weights of each part, if known."""
 
     clip: Settings
     unet: Settings

@@ -1,4 +1,4 @@
-"""CLIP's own BPE tokenizer as files that transformers and diffusers read, older versions too."""
+"""Writes the BPE tokenizer of CLIP as files for all versions of transformers and diffusers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ if TYPE_CHECKING:
 
 
 def save_tokenizer(tokenizer: CLIPTokenizer, folder: Path) -> None:
-    """Writes tokenizer.json, tokenizer_config.json, and vocab.json with merges.txt, which older readers look for."""
+    """Writes tokenizer.json, tokenizer_config.json, and vocab.json with merges.txt, which older versions read."""
     tokenizer.save_pretrained(str(folder))
     tokenizer.backend_tokenizer.model.save(str(folder))

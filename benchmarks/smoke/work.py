@@ -1,8 +1,8 @@
-"""How much arithmetic the full size asks for, counted by torch on the meta device: no weights, no device, seconds.
+"""Counts the operations at full size on torch's meta device, in seconds and without allocating weights.
 
     python -m benchmarks.smoke.work
 
-prints docs/full_size.md's table. A multiplication and an addition count as two operations.
+prints the table of docs/full_size.md. A multiplication and an addition count as two operations.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from benchmarks.smoke.random_models import build_clip, build_diffusion
 from benchmarks.smoke.sizes import CONTEXT, FULL, Size
 
 TERA = 1e12
-GUIDED = 2  # with guidance every step runs the UNet on the prompt and on the empty one
-BACKWARD = 3  # forward and backward cost three times the forward pass
+GUIDED = 2  # with guidance, each step runs the UNet on the prompt and on the empty prompt
+BACKWARD = 3  # forward and backward pass together cost three times the forward pass
 DENOISING_STEPS, IMAGES, CLASSES = 50, 64, 100
 
 
 def operations(work: Callable[[], object]) -> float:
-    """Returns how many operations, in units of 10^12, the matrix products and convolutions of `work` are."""
+    """Returns the operations of the matrix products and convolutions in `work`, in units of 10^12."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         work()
     return float(counter.get_total_flops()) / TERA
 
 
 def parts(size: Size) -> Mapping[str, float]:
-    """Returns the operations (10^12) of a forward pass of each part on one item.
+    """Returns the operations (10^12) of a forward pass of each part on one image or text.
 
-    UNet step, autoencoder's decoder, text encoder, CLIP's image tower, CLIP's text tower on a whole context.
+    The parts: UNet, decoder of the autoencoder, text encoder, and CLIP's image and text towers. Texts have full length.
     """
     with torch.device("meta"):
         clip, diffusion = build_clip(size).train(), build_diffusion(size)
@@ -51,16 +51,16 @@ def parts(size: Size) -> Mapping[str, float]:
 
 
 def totals(part: Mapping[str, float]) -> Mapping[str, float]:
-    """Returns the operations (10^12) of an image, and of a training step of finetune and of gift at most.
+    """Returns the operations (10^12) of generating an image, and at most of an iteration of finetune and of gift.
 
-    A step: 64 images and 100 class prompts, for gift 64 pairs as well. Prompts are shorter than the context: less.
+    An iteration has 64 images and 100 class prompts, with gift also 64 pairs. Prompts are shorter than the full length.
     """
     task = IMAGES * part["image tower"] + CLASSES * part["text tower"]
     pairs = IMAGES * (part["image tower"] + part["text tower"])
     return {
         f"an image, {DENOISING_STEPS} steps": GUIDED * DENOISING_STEPS * part["UNet"] + part["decoder"],
-        "a step of finetune": BACKWARD * task,
-        "a step of gift": BACKWARD * (task + pairs),
+        "an iteration of finetune": BACKWARD * task,
+        "an iteration of gift": BACKWARD * (task + pairs),
     }
 
 

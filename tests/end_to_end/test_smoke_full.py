@@ -36,12 +36,12 @@ def test_official_layouts_and_the_real_tokenizer_go_through_a_real_repro(project
     assert set(table.stage) == stages("gift") and table.stage.is_unique
     assert (table.peak_gib > 0).all() and (table.seconds > 0).all()
     assert "ok: a second `dvc repro` runs nothing" in output
-    assert "ok: open_clip opens gift/mnist" in output
+    assert "ok: open_clip loads gift/mnist" in output
 
 
 @pytest.mark.slow
 def test_the_full_size_goes_through_a_real_repro(project: Path, tmp_path: Path) -> None:
     output, table = smoke(project, tmp_path, "--size", "full")
     assert set(table.stage) == stages("gift", "finetune")
-    assert "149.6M parameters, features of 512 numbers" in output
+    assert "149.6M parameters, features of size 512" in output
     assert table.peak_gib.max() < 24

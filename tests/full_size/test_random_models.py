@@ -38,7 +38,7 @@ def test_open_clip_alone_opens_the_clip_and_its_tokenizer(models: tuple[Path, Pa
     assert model.encode_image(torch.zeros(1, 3, 224, 224)).shape == (1, 64)
 
 
-def test_diffusers_alone_draws_with_the_pipeline(models: tuple[Path, Path]) -> None:
+def test_diffusers_alone_generates_with_the_pipeline(models: tuple[Path, Path]) -> None:
     pipeline = DiffusionPipeline.from_pretrained(models[1], dtype=torch.float32)
     assert isinstance(pipeline.scheduler, PNDMScheduler) and pipeline.safety_checker is None
     generator = torch.Generator().manual_seed(0)

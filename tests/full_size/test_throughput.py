@@ -21,22 +21,22 @@ def throughput(project: Path, *options: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_it_says_so_and_is_no_error(project: Path, tmp_path: Path) -> None:
+def test_a_missing_gpu_is_reported_and_is_no_error(project: Path, tmp_path: Path) -> None:
     done = throughput(project, "--record", str(tmp_path))
-    assert done.returncode == 0 and done.stdout.startswith("No GPU is to be had here")
+    assert done.returncode == 0 and done.stdout.startswith("No GPU is available")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.end_to_end
-def test_drawing_and_training_are_measured_on_the_device_named(project: Path, tmp_path: Path) -> None:
-    place = ["--models", str(tmp_path / "models"), "--record", str(tmp_path)]
-    done = throughput(project, "--device", "cpu", "--size", "cut", *place)
+def test_generation_and_training_are_measured_on_the_device_named(project: Path, tmp_path: Path) -> None:
+    folders = ["--models", str(tmp_path / "models"), "--record", str(tmp_path)]
+    done = throughput(project, "--device", "cpu", "--size", "cut", *folders)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "throughput.csv")
-    assert table.what.tolist() == ["images generated"] * 2 + ["steps of finetune", "steps of gift"] * 2
+    assert table.what.tolist() == ["images generated"] * 2 + ["iterations of finetune", "iterations of gift"] * 2
     assert table.batch.tolist() == [1, 2, 4, 4, 4, 4]
     assert (table.per_second > 0).all() and table.peak_gib.isna().all()
-    assert "these figures mean nothing" in (tmp_path / "throughput.md").read_text(encoding="utf-8")
+    assert "the numbers mean nothing" in (tmp_path / "throughput.md").read_text(encoding="utf-8")
 
 
 def test_what_did_not_fit_has_no_figure() -> None:

@@ -1,4 +1,4 @@
-"""The arithmetic of the full size, against sums made by hand."""
+"""The number of operations at full size, compared with sums by hand."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ def test_guidance_runs_the_unet_twice_a_step_and_training_costs_three_passes() -
     part = {"UNet": 2.0, "decoder": 3.0, "image tower": 0.5, "text tower": 0.25}
     assert totals(part) == {
         "an image, 50 steps": 2 * 50 * 2.0 + 3.0,
-        "a step of finetune": 3 * (64 * 0.5 + 100 * 0.25),
-        "a step of gift": 3 * (128 * 0.5 + 164 * 0.25),
+        "an iteration of finetune": 3 * (64 * 0.5 + 100 * 0.25),
+        "an iteration of gift": 3 * (128 * 0.5 + 164 * 0.25),
     }
