@@ -1,1 +1,1 @@
-"""One typer command a file: load, call one library function, save."""
+"""One typer command per file. Each loads its inputs, calls one library function and saves the result."""

@@ -1,4 +1,4 @@
-"""compare: finished runs with different seeds, compared in one table and one page."""
+"""compare: compares finished runs with different seeds in a table and a report page."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     from gift_core.report.comparison.seed_statistics import Comparison
 
 Roots = Annotated[
-    list[Path], typer.Argument(help="Finished runs: each holds params.yaml and data/.", metavar="ROOT...")
+    list[Path],
+    typer.Argument(help="Root folders of finished runs, which contain params.yaml and data/.", metavar="ROOT..."),
 ]
 Out = Annotated[Path, typer.Option("--out", help="The folder to write: index.html, comparison.csv, comparison.json.")]
 Against = Annotated[
-    str | None, typer.Option("--against", help="The method to compare with; default: the best by Last.")
+    str | None, typer.Option("--against", help="The method to compare with [default: the one with the highest Last].")
 ]
-AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Also compare methods that lack a seed.")]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Also compare methods without results for some seeds.")
+]
 
 
 def compare(
@@ -26,7 +29,7 @@ def compare(
     against: Against = None,
     allow_missing: AllowMissing = False,
 ) -> None:
-    """Compare runs of one experiment over seeds: means, deviations, and which differences exceed the noise."""
+    """Compare runs of an experiment with different seeds: means, deviations, and differences that exceed the noise."""
     from gift_core.report.comparison.compare import compare_runs
 
     comparison = compare_runs(roots, out, against=against, allow_missing=allow_missing)
@@ -39,7 +42,7 @@ def compare(
 
 
 def _print_table(comparison: Comparison) -> None:
-    """One row per method, within 80 columns. The last column is the difference in Last to the method compared with."""
+    """Prints one row per method within 80 columns. The last column is the difference in Last to `against`."""
     from rich.console import Console
     from rich.table import Table
 

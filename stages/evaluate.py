@@ -1,4 +1,4 @@
-"""evaluate METHOD TASK: the accuracies that this step adds to the method's."""
+"""evaluate METHOD TASK: computes the accuracies that this step adds for the method."""
 
 from __future__ import annotations
 

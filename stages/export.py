@@ -1,4 +1,4 @@
-"""export MODEL: a model in the format of another library."""
+"""export MODEL: writes a model in the format of another library."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Model = Annotated[
         show_default=False,
     ),
 ]
-Pretrained = Annotated[str | None, typer.Option(help="Weights of an architecture: a tag of open_clip, or a file.")]
-To = Annotated[str, typer.Option(help="transformers, onnx or safetensors.", show_default=False)]
+Pretrained = Annotated[str | None, typer.Option(help="The weights of the architecture: a tag of open_clip, or a file.")]
+To = Annotated[str, typer.Option(help="The format: transformers, onnx or safetensors.", show_default=False)]
 Out = Annotated[Path | None, typer.Option(help="The folder to write [default: exports/<model>-<format>].")]
 
 
@@ -40,11 +40,11 @@ def export(model: Model, to: To, out: Out = None, pretrained: Pretrained = None)
 
 
 def require_new(folder: Path) -> None:
-    """Raises UserError where `folder` exists and is not empty, so that no file of a user is overwritten."""
+    """Raises UserError if `folder` exists and is not empty, so that no file of a user is overwritten."""
     from gift_core.errors import UserError
 
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise UserError(f"--out {folder}: exists already. Name another folder, or remove this one.")
+        raise UserError(f"--out {folder}: already exists. Name another folder, or remove this one.")
 
 
 def _default_folder(model: str, to: str) -> Path:

@@ -1,4 +1,4 @@
-"""import_model: the pre-trained CLIP, from any source, as a plain open_clip folder."""
+"""import_model: saves the pre-trained CLIP from any source as an open_clip folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
 
 
 def _note_unwatched(stage: Stage, location: str) -> None:
-    """Prints a note where the model is on this disk, but in no folder that import_model depends on in dvc.yaml."""
+    """Prints a note if the model is on this disk, but in a folder that import_model does not depend on in dvc.yaml."""
     path = Path(location).absolute()
     watched = [stage.layout.raw("models").absolute(), Path("data/mini/clip").absolute()]
     if path.exists() and not any(path.is_relative_to(folder) for folder in watched):

@@ -1,4 +1,4 @@
-"""merge A B: a model between two others."""
+"""merge A B: averages the weights of two models."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import typer
 
 from stages.export import require_new
 
-New = Annotated[str, typer.Argument(metavar="B", help="The new model, of the same architecture.", show_default=False)]
-Start = Annotated[
-    str, typer.Argument(metavar="A", help="The model at the start: a folder or file.", show_default=False)
+New = Annotated[
+    str, typer.Argument(metavar="B", help="The new model, with the same architecture as A.", show_default=False)
 ]
+Start = Annotated[str, typer.Argument(metavar="A", help="The start model: a folder or file.", show_default=False)]
 Alpha = Annotated[
-    float, typer.Option(help="The share of B, the new weights: 0 is A, 1 is B.", min=0.0, max=1.0, show_default=False)
+    float,
+    typer.Option(help="The share of the new weights: 0 gives A, 1 gives B.", min=0.0, max=1.0, show_default=False),
 ]
 Out = Annotated[Path, typer.Option(help="The folder to write.", show_default=False)]
 
 
 def merge(start: Start, new: New, alpha: Alpha, out: Out) -> None:
-    """Mix the weights of two models: alpha * B + (1 - alpha) * A (WiSE-FT). The result is an open_clip folder."""
+    """Average the weights of two models, alpha * B + (1 - alpha) * A (WiSE-FT), into an open_clip folder."""
     from gift_core.artifacts.atomic import require_free_bytes
     from gift_core.averaging import merge_clips
     from gift_core.clip.model import save_clip

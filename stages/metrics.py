@@ -1,4 +1,4 @@
-"""metrics FILE...: Transfer, Avg, Last and Forgetting of accuracy rows from anywhere."""
+"""metrics FILE...: Transfer, Avg, Last and Forgetting of accuracy tables from any source."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from stages.metrics_table import print_metrics
 
 Metrics = Mapping[str, float | None]
 Files = Annotated[
-    list[Path], typer.Argument(metavar="FILE", help="CSV or Parquet files, or folders of them.", show_default=False)
+    list[Path],
+    typer.Argument(metavar="FILE", help="CSV or Parquet files, or folders that contain them.", show_default=False),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in metrics.json's shape, unrounded.")]
-PerTask = Annotated[bool, typer.Option("--per-task", help="Also the rows of each task (JSON: by_task).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in the format of metrics.json, unrounded.")]
+PerTask = Annotated[bool, typer.Option("--per-task", help="Also print the metrics of each task (in JSON: by_task).")]
 
 
 def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) -> None:
-    """Compute Transfer, Avg, Last and Forgetting of accuracy rows from anywhere.
+    """Compute Transfer, Avg, Last and Forgetting from tables of accuracies.
 
     Columns: method, step, trained_task, eval_task, and top1 (0-1) or
     top1_percent (0-100). Steps count from 0 in the order of training; -1 is the
     pre-trained model. The optional column protocol is task_incremental (the
-    default) or class_incremental: then each step has one row on the classes of all
-    tasks so far, with the task it trained as eval_task.
+    default) or class_incremental. In a class-incremental run, each step has one row
+    for the classes of all tasks so far, and eval_task is the task of the step.
     """
     from gift_core.artifacts.accuracy import read_accuracy_rows
     from gift_core.metrics import summarize
@@ -45,15 +46,17 @@ def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) ->
 
 def _note_different_tasks(by_task: Mapping[str, Mapping[str, Metrics]]) -> None:
     if len({tuple(tasks) for tasks in by_task.values() if tasks}) > 1:
-        typer.echo("note: not all methods learned the same tasks in the same order; compare with care", err=True)
+        typer.echo(
+            "note: not all methods learned the same tasks in the same order; do not compare them directly", err=True
+        )
 
 
 def _print_json(by_method: Mapping[str, Metrics], by_task: Mapping[str, Mapping[str, Metrics]]) -> None:
     import json
 
     extra = {method: {"by_task": tasks} for method, tasks in by_task.items()}
-    whole = {method: {**row, **extra.get(method, {})} for method, row in by_method.items()}
-    typer.echo(json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False))
+    combined = {method: {**row, **extra.get(method, {})} for method, row in by_method.items()}
+    typer.echo(json.dumps(combined, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _print_tasks(method: str, tasks: Mapping[str, Metrics]) -> None:

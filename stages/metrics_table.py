@@ -9,9 +9,9 @@ TITLE = "Accuracy in percent"
 
 
 def print_metrics(rows: Mapping[str, Mapping[str, float | None]], *, title: str = "", of: str = "method") -> None:
-    """Prints a row for each name in `rows`, in percent with one decimal. `of` is the title of the first column.
+    """Prints one row per name in `rows`, in percent with one decimal. `of` is the title of the first column.
 
-    A metric that no row has is left out: class-incremental methods have no Transfer and no Forgetting.
+    Omits metrics that no row has. Class-incremental methods have no Transfer and no Forgetting.
     """
     from rich.console import Console
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""predict MODEL IMAGES: the most likely classes of any images."""
+"""predict MODEL IMAGES: classifies any images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stages.stage import ROOT, Root
 if TYPE_CHECKING:
     from gift_core.predict import Unreadable
 
-Images = Annotated[list[str], typer.Argument(help="Files, folders, quoted patterns.", show_default=False)]
+Images = Annotated[list[str], typer.Argument(help="Image files, folders, or quoted patterns.", show_default=False)]
 Classes = Annotated[
     str,
     typer.Option(
@@ -23,9 +23,9 @@ Classes = Annotated[
 ]
 Templates = Annotated[Path | None, typer.Option(help="A text file with one template per line ({} for the class name).")]
 Top = Annotated[int, typer.Option(help="Number of classes per image, most likely first.", min=1)]
-Format = Annotated[str, typer.Option("--format", help="table, csv or json.")]
-BatchSize = Annotated[int, typer.Option(help="Images encoded at once.", min=1)]
-Device = Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:<number>.")]
+Format = Annotated[str, typer.Option("--format", help="The output format: table, csv or json.")]
+BatchSize = Annotated[int, typer.Option(help="Number of images per batch.", min=1)]
+Device = Annotated[str, typer.Option(help="The device: auto, cpu, mps, cuda or cuda:<number>.")]
 
 
 def predict(
@@ -40,7 +40,7 @@ def predict(
     pretrained: Pretrained = None,
     root: Root = ROOT,
 ) -> None:
-    """Classify images zero-shot, by class names alone. Exit code 1 where an image could not be read."""
+    """Classify images zero-shot, with only the class names. The exit code is 1 if an image cannot be read."""
     from gift_core.errors import lookup
     from gift_core.layout import Layout
     from gift_core.predict import FORMATS, classify_images, find_images, read_classes, readable
@@ -53,7 +53,9 @@ def predict(
     clip = open_model(model, pretrained, device=device)
     unreadable: list[Unreadable] = []
     results = classify_images(clip, paths, chosen, top=top, batch_size=batch_size)
-    shown = results if sys.stdout.isatty() else progress(results, len(paths), "images")  # no bar beside printed lines
+    shown = (
+        results if sys.stdout.isatty() else progress(results, len(paths), "images")
+    )  # no progress bar between printed lines
     for line in lines(readable(shown, unreadable), paths):
         typer.echo(line)
     for file in unreadable:

@@ -1,4 +1,4 @@
-"""presets: list the experiments that `gift use` can write to params.yaml."""
+"""presets: lists the experiments that `gift use` can write to params.yaml."""
 
 from __future__ import annotations
 

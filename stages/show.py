@@ -34,7 +34,7 @@ def show(
 
 
 def _zero_shot_sentence(path: Path) -> str:
-    """The sentence of the report, empty if the run is no published benchmark or the file is missing."""
+    """The sentence of the report, empty if the run is not a published benchmark or the file is missing."""
     from gift_core.artifacts.report_json import read_zero_shot
 
     return str(read_zero_shot(path)["sentence"]) if path.is_file() else ""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
-    """Encode the replayed data with the teacher, and estimate Fisher diagonals where the method needs them."""
+    """Encode the replayed data with the teacher, and estimate Fisher diagonals if the method needs them."""
     with open_stage("teach", params, root, method=method, task=task) as stage:
         replay = stage.method(method).replay
         if replay.images == "none":

@@ -1,4 +1,4 @@
-"""use PRESET: write a preset to params.yaml; a changed params.yaml is kept beside it."""
+"""use PRESET: writes a preset to params.yaml and keeps a backup of your changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""write_vocabulary: writes the class names that stand for what the pre-trained model knows."""
+"""write_vocabulary: writes the class names that represent what the pre-trained model knows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from stages.stage import PARAMS, ROOT, Params, Root, open_stage
 
 
 def write_vocabulary(params: Params = PARAMS, root: Root = ROOT) -> None:
-    """Write the base vocabulary: the class names that prompts can have before any task was learned."""
+    """Write the base vocabulary: the class names for prompts before any task is learned."""
     with open_stage("write_vocabulary", params, root) as stage:
         from gift_core.artifacts.prompt_files import VocabularyEntry, write_vocabulary
         from gift_core.datasets.base_vocabulary import base_vocabulary

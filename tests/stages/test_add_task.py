@@ -157,9 +157,9 @@ def test_a_dry_run_links_nothing(root: Path, add: Add, tmp_path_factory: pytest.
     assert not os.path.lexists(root / "data/0_raw/owls")
 
 
-@pytest.mark.parametrize("place", ["--link", "--copy"])
+@pytest.mark.parametrize("option", ["--link", "--copy"])
 def test_a_params_yaml_that_cannot_be_written_leaves_no_link_and_no_copy(
-    place: str, root: Path, add: Add, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    option: str, root: Path, add: Add, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = flat_birds(tmp_path_factory.mktemp("elsewhere"))
     before, images = tree_hash(root), tree_hash(elsewhere)
@@ -168,7 +168,7 @@ def test_a_params_yaml_that_cannot_be_written_leaves_no_link_and_no_copy(
         raise OSError("no space left")
 
     monkeypatch.setattr("gift_core.datasets.new_task.write_atomically", full)
-    add("owls", "--images", str(elsewhere), place, expect=1)
+    add("owls", "--images", str(elsewhere), option, expect=1)
     assert tree_hash(root) == before
     assert not os.path.lexists(root / "data/0_raw/owls")
     assert tree_hash(elsewhere) == images
@@ -223,7 +223,7 @@ def test_a_wrong_folder_is_refused(images: str, expected: str, add: Add) -> None
     assert expected in refused(add, "birds", "--images", images)
 
 
-def test_a_link_never_replaces_a_folder_that_is_there(add: Add, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_link_never_replaces_an_existing_folder(add: Add, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = flat_birds(tmp_path_factory.mktemp("elsewhere"))
     message = refused(add, "birds", "--images", str(elsewhere), "--copy")
     assert "--copy: data/0_raw/birds already exists. Choose another name" in message

@@ -61,7 +61,7 @@ def test_a_refused_export_leaves_nothing(model: Path, tmp_path: Path) -> None:
 
 def test_an_existing_folder_is_not_overwritten(model: Path, tmp_path: Path) -> None:
     result = export(model, "--to", "safetensors", "--out", model)
-    assert result.exit_code == 1 and "exists already" in result.stderr
+    assert result.exit_code == 1 and "already exists" in result.stderr
 
 
 @pytest.mark.parametrize(("to", "message"), [("onx", "Did you mean 'onnx'"), ("pickle", "Known: onnx, safetensors")])

@@ -72,7 +72,7 @@ def test_nothing_of_a_users_is_overwritten(models: Path) -> None:
     (models / "out").mkdir()
     (models / "out" / "thesis.tex").write_text("mine")
     result = merge(models, "--alpha", "0.5")
-    assert result.exit_code == 1 and "exists already" in result.stderr
+    assert result.exit_code == 1 and "already exists" in result.stderr
     assert (models / "out" / "thesis.tex").read_text() == "mine"
 
 

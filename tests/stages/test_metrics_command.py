@@ -111,7 +111,7 @@ def test_the_order_of_the_tasks_is_that_of_the_steps(csv: Csv) -> None:
     assert list(computed("--per-task", csv(rows_of()[::-1]))["gift"]["by_task"]) == ["pets", "cars"]
 
 
-def test_per_task_json_has_a_row_a_task(csv: Csv) -> None:
+def test_per_task_json_has_one_row_per_task(csv: Csv) -> None:
     numbers = computed("--per-task", csv(rows_of()))["gift"]
     by_task = numbers.pop("by_task")
     assert numbers == BY_HAND
@@ -121,7 +121,7 @@ def test_per_task_json_has_a_row_a_task(csv: Csv) -> None:
     }
 
 
-def test_per_task_prints_a_table_a_method(csv: Csv) -> None:
+def test_per_task_prints_one_table_per_method(csv: Csv) -> None:
     lines = run("--per-task", csv(rows_of())).stdout.splitlines()
     row = next(line for line in lines if "cars" in line)
     assert [cell.strip() for cell in row.strip("│").split("│")] == ["cars", "25.0", "62.5", "100.0", "-"]

@@ -39,8 +39,8 @@ class Experiment:
         (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
     def run(self, *command: str) -> Result:
-        place = ["--params", str(self.folder / "params.yaml"), "--root", str(self.folder)]
-        return RUNNER.invoke(app, [*command, *place])
+        options = ["--params", str(self.folder / "params.yaml"), "--root", str(self.folder)]
+        return RUNNER.invoke(app, [*command, *options])
 
     def succeed(self, *command: str) -> str:
         result = self.run(*command)
@@ -106,7 +106,7 @@ def test_prompts_of_the_first_task_come_from_the_base_vocabulary_alone(done: Exp
     assert [entry.class_name for entry in after_games] == [entry.class_name for entry in base] + list(learned)
 
 
-def test_synthesize_draws_one_pair_a_prompt(done: Experiment) -> None:
+def test_synthesize_generates_one_pair_per_prompt(done: Experiment) -> None:
     manifest = read_manifest(done.layout.shards("arrows"))
     assert manifest["images"] == 12
     assert len(manifest["shards"]) == 2
@@ -152,8 +152,8 @@ def test_a_trained_model_opens_in_open_clip_without_our_code(done: Experiment) -
 def test_the_accuracies_of_all_steps_together_are_the_whole_matrix(done: Experiment) -> None:
     files = [done.layout.accuracy("gift", task) for task in TASKS]
     rows = pd.concat([read_accuracy(file)[0] for file in files])
-    cells = {(row.step, row.eval_task, row.phase) for row in rows.itertuples()}
-    assert cells == {
+    entries = {(row.step, row.eval_task, row.phase) for row in rows.itertuples()}
+    assert entries == {
         (-1, "games", "pretrained"), (-1, "arrows", "pretrained"),
         (0, "games", "current"), (0, "arrows", "future"), (1, "games", "past"), (1, "arrows", "current"),
     }  # fmt: skip
@@ -165,7 +165,7 @@ def test_an_exchanged_earlier_model_is_noticed_when_it_is_evaluated_again(done: 
     assert "games" in copy.fail("evaluate", "gift", "arrows")
 
 
-def test_show_prints_the_table_and_the_place_of_the_report(done: Experiment) -> None:
+def test_show_prints_the_table_and_the_location_of_the_report(done: Experiment) -> None:
     result = RUNNER.invoke(app, ["show", "--root", str(done.folder)])
     assert result.exit_code == 0
     assert "Transfer" in result.output and "zero_shot" in result.output
