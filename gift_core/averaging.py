@@ -68,7 +68,7 @@ def interpolate(new: Sequence[torch.Tensor], old: Sequence[torch.Tensor], *, alp
 def merge_clips(start: Clip, new: Clip, *, alpha: float) -> Clip:
     """Returns a model whose weights and BatchNorm statistics are alpha * new + (1 - alpha) * start.
 
-    Integer buffers (counters) are those of `new`. UserError where the two models differ in architecture or in the
+    Integer buffers (counters) are those of `new`. UserError if the two models differ in architecture or in the
     preprocessing of images or texts.
     """
     _require_same_config(start.config, new.config)

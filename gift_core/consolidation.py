@@ -25,7 +25,7 @@ class Consolidation(Protocol):
     """Pulls the weights towards their values at the time it was made."""
 
     def observe(self, gradients: Gradients) -> None:
-        """Take the gradients of the replay losses alone, one entry for each trainable parameter.
+        """Take the gradients of the replay losses only, one entry for each trainable parameter.
 
         They may be multiplied by a power of two (the loss scale of float16).
         """
@@ -68,7 +68,7 @@ class StaticFisher:
 
     `fisher` holds a diagonal >= 0 for each trainable parameter by name. With `scale` "tensor" each diagonal is divided
     by its own mean, with "model" all are divided by the mean over all weights, which keeps the proportions between
-    layers. ContractError where names or shapes are not those of the model.
+    layers. ContractError if names or shapes are not those of the model.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class StaticFisher:
 
 
 class AdaptiveFisher:
-    """F is measured anew in every iteration (GIFT's adaptive weight consolidation, section 3.3).
+    """F is measured again in every iteration (GIFT's adaptive weight consolidation, section 3.3).
 
     F of a tensor is g^2 / mean(g^2), where g is the gradient of the replay losses in this iteration, or 1e-6 where a
     tensor has no gradient. The frozen temperature never moves, so its part of the penalty (1e-6 * 0) is left out.
@@ -187,7 +187,7 @@ def groups(tensors: Sequence[torch.Tensor]) -> Iterator[slice]:
 
 
 def or_zero(gradients: Gradients, like: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Returns the gradients, with zeros where a parameter has none."""
+    """Returns the gradients, with zeros for parameters without one."""
     pairs = zip(gradients.values(), like, strict=True)
     return [torch.zeros_like(value) if gradient is None else gradient for gradient, value in pairs]
 

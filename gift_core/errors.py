@@ -22,7 +22,7 @@ class ContractError(GiftError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Returns "Did you mean 'distill'? Known: align, distill." (the question only where a known name is near)."""
+    """Returns "Did you mean 'distill'? Known: align, distill." (the question only if a known name is similar)."""
     names = sorted(known)
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     question = f"Did you mean {near[0]!r}? " if near else ""
@@ -30,7 +30,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def lookup(table: Mapping[str, T], name: str, location: str) -> T:
-    """Returns table[name]; UserError "<location>: unknown name 'distil'. Did you mean ...?" where it isn't there."""
+    """Returns table[name]; UserError "<location>: unknown name 'distil'. Did you mean ...?" if it is missing."""
     if name not in table:
         raise UserError(f"{location}: unknown name {name!r}. {did_you_mean(name, table)}")
     return table[name]

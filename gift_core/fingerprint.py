@@ -178,7 +178,7 @@ def _is_type_checking(node: object) -> bool:
 
 
 def data_files_beside(module: Path) -> list[Path]:
-    """Returns the files beside a module and in folders beside it that are no packages, without Python files."""
+    """Returns the data files in the folder of a module and in subfolders that are not packages."""
     found: list[Path] = []
     for entry in module.parent.iterdir():
         if entry.is_dir() and entry.name != "__pycache__" and not any(entry.rglob("*.py")):
@@ -191,7 +191,7 @@ def data_files_beside(module: Path) -> list[Path]:
 def schema_defaults(annotation: Any) -> dict[str, str]:
     """Returns {"MethodConfig.start": "'previous'", ...}: the defaults below a section of params.yaml.
 
-    A default of None stands for something that is left out and does not count, so that new optional keys run nothing.
+    A default of None means a feature that is not used. It does not count, so that new optional keys run nothing.
     """
     found: dict[str, str] = {}
     for section in _sections(annotation):

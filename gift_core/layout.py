@@ -30,7 +30,7 @@ class Layout:
         return _without_dots(self.root / "data" / "2_prompts" / "vocabularies" / f"{task}.json")
 
     def base_vocabulary(self) -> Path:
-        """The base vocabulary. It lies beside the folder of the others, like the pre-trained model."""
+        """The base vocabulary. It is next to the folder of the others, like the pre-trained model."""
         return self.root / "data" / "2_prompts" / "pretrained.json"
 
     def shards(self, task: str) -> Path:

@@ -70,7 +70,7 @@ def metrics_by_method(rows: pd.DataFrame) -> dict[str, Metrics]:
 
 
 def protocol_of(rows: pd.DataFrame, method: str) -> str:
-    """Returns the protocol of the method's rows, a key of PROTOCOLS; UserError where they have more than one."""
+    """Returns the protocol of the method's rows, a key of PROTOCOLS. UserError if they have more than one."""
     found = sorted(set(rows.loc[rows["method"] == method, "protocol"]))
     if len(found) != 1:
         raise UserError(
@@ -81,11 +81,11 @@ def protocol_of(rows: pd.DataFrame, method: str) -> str:
 
 
 def with_zero_shot(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns `rows` with the pre-trained model (step -1) as a method of its own, zero_shot, which has every step.
+    """Returns `rows` with the pre-trained model (step -1) as the method zero_shot, which has every step.
 
     Each method's evaluation holds rows of the pre-trained model; those of the first method are taken, in the order of
     its tasks, or in the order of the next method where the first has no other rows. Rows that have a zero_shot method
-    already, or no pre-trained model, come back without step -1. UserError where the pre-trained model has no row for a
+    already, or no pre-trained model, come back without step -1. UserError if the pre-trained model has no row for a
     task.
     """
     before = rows[rows["step"] == PRETRAINED_STEP]

@@ -72,6 +72,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _value(config: object, key: str) -> str:
-    """The value as YAML writes it; null where a section on the way is null."""
+    """The value as YAML, or null if a section above it is null."""
     value = reduce(lambda section, name: getattr(section, name, None), key.split("."), config)
     return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))

@@ -62,7 +62,7 @@ class Switch:
 
 
 def find_presets(root: Path) -> dict[str, Path]:
-    """Returns {name: file} of root/presets, sorted with 5 before 10; UserError if there are none."""
+    """Returns {name: file} of root/presets, sorted with 5 before 10. UserError if there are none."""
     presets = {file.stem: file for file in sorted((root / "presets").glob("*.yaml"), key=_by_number)}
     if not presets:
         raise UserError(f"{root / 'presets'}: no presets found. Run in the project's root, or name it with --root.")
@@ -70,12 +70,12 @@ def find_presets(root: Path) -> dict[str, Path]:
 
 
 def load_preset(preset: Path) -> Config:
-    """Returns the experiment in a preset's file, merged into its base; UserError if it is not valid."""
+    """Returns the experiment in a preset's file, merged into its base. UserError if it is not valid."""
     return parse_config(complete_text(preset), preset.name)
 
 
 def summarize(preset: Path) -> Summary:
-    """Returns what `gift presets` shows of a preset's file; UserError if it is not valid."""
+    """Returns what `gift presets` shows of a preset's file. UserError if it is not valid."""
     config = load_preset(preset)
     return Summary(
         name=preset.stem,
@@ -88,7 +88,7 @@ def summarize(preset: Path) -> Summary:
 
 
 def needs_of(config: Config) -> tuple[str, ...]:
-    """Returns what the experiment needs beside a fresh clone and two CPU cores, of: hub, GPU, data.
+    """Returns what the experiment needs in addition to a fresh clone and two CPU cores, of: hub, GPU, data.
 
     hub: the model or the generator is not on this machine. GPU: images are generated in half precision. data: a task is
     not part of the miniature benchmark.
@@ -130,7 +130,7 @@ def _backup(params: Path, before: str | None, presets: Mapping[str, Path]) -> Pa
 def _is_text_of(preset: Path, text: str) -> bool:
     try:
         return complete_text(preset) == text
-    except UserError:  # a broken preset of the user's is no reason to refuse another one
+    except UserError:  # an invalid preset should not prevent the use of another one
         return False
 
 

@@ -1,4 +1,4 @@
-"""Accuracies: the Parquet files that stage evaluate writes, and accuracy rows from anywhere (CSV or Parquet).
+"""Accuracies: the Parquet files that stage evaluate writes, and accuracy tables from any source (CSV or Parquet).
 
 Each row is one test of one model. `protocol` says what a test image is classified among:
 
@@ -42,7 +42,7 @@ SCHEMA = pa.schema(
         ("n", pa.int64()),  # test images
     ]
 )
-# Accuracy rows from anywhere.
+# Accuracy tables from any source.
 TEXTS = ("method", "trained_task", "eval_task")
 LARGEST = {"top1": 1, "top1_percent": 100}  # the accuracy's column, and its largest value
 ROWS = TableSchema(required=(*TEXTS, "step"), optional=("protocol", *LARGEST))
@@ -66,7 +66,7 @@ def write_empty_accuracy(path: Path, metadata: Mapping[str, str]) -> None:
 
 
 def read_accuracy(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Returns (rows, metadata); ContractError where the file is missing or breaks the contract."""
+    """Returns (rows, metadata). ContractError if the file is missing or breaks the contract."""
     table, metadata = read_table(path, SCHEMA, STAGE)
     rows: pd.DataFrame = table.to_pandas()
     _require_sound(path, rows)

@@ -45,7 +45,7 @@ def build_folder(path: Path) -> Iterator[Path]:
 
 
 def require_free_bytes(path: Path, needed: int, purpose: str) -> None:
-    """Raises UserError where the disk of `path` (which need not exist yet) has fewer than `needed` bytes free.
+    """Raises UserError if the disk of `path` (which need not exist yet) has fewer than `needed` bytes free.
 
     `purpose` begins the message: what needs the space, such as "ingest birds".
     """
@@ -73,13 +73,13 @@ def broken(path: Path, expectation: str, stage: str) -> ContractError:
 
 
 def require_file(path: Path, stage: str) -> None:
-    """Raises ContractError where the file is missing."""
+    """Raises ContractError if the file is missing."""
     if not path.is_file():
         raise broken(path, "the file is missing", stage)
 
 
 def require_hash(path: Path, expected: str, stage: str) -> None:
-    """Raises ContractError where the file is missing or its SHA-256 is not `expected`, as noted when it was written."""
+    """Raises ContractError if the file is missing or its SHA-256 is not `expected`, as noted when it was written."""
     require_file(path, stage)
     found = sha256_of(path)
     if found != expected:
@@ -143,7 +143,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, stage: str) -> dict[str, Any]:
-    """Returns the JSON object. ContractError where the file is missing or is not one. `stage` makes it again."""
+    """Returns the JSON object. ContractError if the file is missing or is not one. `stage` makes it again."""
     require_file(path, stage)
     try:
         value = json.loads(path.read_bytes())
@@ -155,7 +155,7 @@ def read_json(path: Path, stage: str) -> dict[str, Any]:
 
 
 def require_fields(path: Path, record: Any, fields: dict[str, type | tuple[type, ...]], stage: str) -> None:
-    """Raises ContractError where `record` is not an object, or a field of it is missing or has another type."""
+    """Raises ContractError if `record` is not an object, or a field of it is missing or has another type."""
     if not isinstance(record, dict):
         raise broken(path, f"it should be an object with {', '.join(fields)}, it is {record!r}", stage)
     for name, kind in fields.items():

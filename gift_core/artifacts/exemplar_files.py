@@ -15,7 +15,7 @@ from gift_core.artifacts.tars import image_extension, read_tar, write_tar
 
 STAGE = "teach"
 TAR, TABLE = "exemplars.tar", "exemplars.parquet"
-HASH = "tar_sha256"  # in the table's metadata; missing where there is no tar
+HASH = "tar_sha256"  # in the table's metadata; missing if there is no tar
 SCHEMA = pa.schema(
     [
         ("key", pa.string()),
@@ -48,7 +48,7 @@ class Exemplar:
 def write_exemplars(folder: Path, exemplars: Sequence[Exemplar]) -> None:
     """Writes exemplars.tar and then exemplars.parquet. The same exemplars give the same bytes.
 
-    Without exemplars, as before the first task, the table has no rows and there is no tar. ContractError where keys
+    Without exemplars, as before the first task, the table has no rows and there is no tar. ContractError if keys
     repeat or ranks have a gap, ValueError for an image that is neither PNG nor JPEG.
     """
     rows = [{name: getattr(exemplar, name) for name in SCHEMA.names} for exemplar in exemplars]
@@ -65,7 +65,7 @@ def write_exemplars(folder: Path, exemplars: Sequence[Exemplar]) -> None:
 def read_exemplars(folder: Path) -> list[Exemplar]:
     """Returns the exemplars in the order they were written.
 
-    ContractError where a file is missing or damaged, the tar is not the one the table was written for, keys repeat or
+    ContractError if a file is missing or damaged, the tar is not the one the table was written for, keys repeat or
     ranks have a gap.
     """
     table, notes = read_table(folder / TABLE, SCHEMA, STAGE)

@@ -1,4 +1,4 @@
-"""Features that the teacher computed for replay: of image-text pairs, of images alone, of texts alone.
+"""Features that the teacher computed for replay: of image-text pairs, of only images, or of only texts.
 
 M pairs, N images, P texts, L tokens, D features.
 """
@@ -69,7 +69,7 @@ def write_features(
 ) -> None:
     """Writes the columns key, image_emb and text_emb (fixed_size_list<float32>[D]).
 
-    ContractError where keys repeat, the sizes differ or a row does not have norm 1.
+    ContractError if keys repeat, the sizes differ or a row does not have norm 1.
     """
     features = Features(tuple(keys), np.asarray(image_MD), np.asarray(text_MD), metadata)
     _require_sound_pairs(path, features)
@@ -78,7 +78,7 @@ def write_features(
 
 
 def read_features(path: Path) -> Features:
-    """Returns the features of the pairs. ContractError where the file is missing or invalid (see write_features)."""
+    """Returns the features of the pairs. ContractError if the file is missing or invalid (see write_features)."""
     table, metadata = read_vectors(path, "image_emb", _pair_schema, STAGE)
     keys = tuple(table["key"].to_pylist())
     features = Features(keys, as_vectors(table["image_emb"]), as_vectors(table["text_emb"]), metadata)
@@ -89,7 +89,7 @@ def read_features(path: Path) -> Features:
 def write_image_features(path: Path, features: ImageFeatures) -> None:
     """Writes the columns key and image_emb (fixed_size_list<float32>[D]).
 
-    ContractError where keys repeat or a row does not have norm 1.
+    ContractError if keys repeat or a row does not have norm 1.
     """
     _require_sound_images(path, features)
     columns = [pa.array(features.keys, pa.string()), as_column(features.image_ND)]
@@ -98,7 +98,7 @@ def write_image_features(path: Path, features: ImageFeatures) -> None:
 
 
 def read_image_features(path: Path) -> ImageFeatures:
-    """Returns the features of the images. ContractError where the file is missing or invalid."""
+    """Returns the features of the images. ContractError if the file is missing or invalid."""
     table, metadata = read_vectors(path, "image_emb", _image_schema, STAGE)
     features = ImageFeatures(tuple(table["key"].to_pylist()), as_vectors(table["image_emb"]), metadata)
     _require_sound_images(path, features)
@@ -108,7 +108,7 @@ def read_image_features(path: Path) -> ImageFeatures:
 def write_text_features(path: Path, features: TextFeatures) -> None:
     """Writes the columns text, tokens (list<int64>) and text_emb (fixed_size_list<float32>[D]).
 
-    ContractError where a text is missing, tokens are not int64 or a row does not have norm 1.
+    ContractError if a text is missing, tokens are not int64 or a row does not have norm 1.
     """
     _require_sound_texts(path, features)
     tokens = pa.array(features.tokens_PL.tolist(), pa.list_(pa.int64()))
@@ -118,7 +118,7 @@ def write_text_features(path: Path, features: TextFeatures) -> None:
 
 
 def read_text_features(path: Path) -> TextFeatures:
-    """Returns the features of the texts. ContractError where the file is missing or invalid."""
+    """Returns the features of the texts. ContractError if the file is missing or invalid."""
     table, metadata = read_vectors(path, "text_emb", _text_schema, STAGE)
     tokens_PL = _as_tokens(path, table["tokens"])
     features = TextFeatures(tuple(table["text"].to_pylist()), tokens_PL, as_vectors(table["text_emb"]), metadata)

@@ -39,7 +39,7 @@ def write_fisher(path: Path, fisher: Fisher) -> None:
 
 
 def read_fisher(path: Path) -> Fisher:
-    """Returns the diagonals. ContractError where the file is missing, damaged, or has no estimator or model noted."""
+    """Returns the diagonals. ContractError if the file is missing, damaged, or has no estimator or model noted."""
     require_file(path, STAGE)
     try:
         with safe_open(path, framework="np") as file:

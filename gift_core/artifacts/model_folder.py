@@ -51,14 +51,14 @@ def write_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
-    """Returns provenance.json. ContractError where it is missing or is not a JSON object."""
+    """Returns provenance.json. ContractError if it is missing or is not a JSON object."""
     return read_json(folder / PROVENANCE, _stage_of(folder))
 
 
 def write_losses(path: Path, rows: Iterable[LossRow]) -> None:
     """Writes losses.jsonl, one line per iteration: {"iteration": 0, "learning_rate": .., "task": .., "total": ..}.
 
-    Between "task" and "total" there is one field for each replay loss. ContractError where a row lacks a field, has
+    Between "task" and "total" there is one field for each replay loss. ContractError if a row lacks a field, has
     other fields than the first row, or holds a number that is not finite.
     """
     rows = list(rows)
@@ -69,7 +69,7 @@ def write_losses(path: Path, rows: Iterable[LossRow]) -> None:
 
 
 def read_losses(path: Path) -> list[dict[str, float]]:
-    """Returns the rows in their order. ContractError where the file is missing or a row is invalid."""
+    """Returns the rows in their order. ContractError if the file is missing or a row is invalid."""
     require_file(path, _FINETUNE)
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="ascii").splitlines()]

@@ -41,14 +41,14 @@ class VocabularyEntry:
 
 
 def write_prompts(path: Path, prompts: pd.DataFrame) -> None:
-    """Writes the columns of SCHEMA, one row per image to generate. ContractError where a row is incomplete."""
+    """Writes the columns of SCHEMA, one row per image to generate. ContractError if a row is incomplete."""
     table = pa.Table.from_pandas(prompts[SCHEMA.names], schema=SCHEMA, preserve_index=False)
     _require_sound_prompts(path, table)
     write_table(path, table, {})
 
 
 def read_prompts(path: Path) -> pd.DataFrame:
-    """Returns the columns of SCHEMA, sorted by prompt_id 0..N-1. ContractError where the file is missing or invalid."""
+    """Returns the columns of SCHEMA, sorted by prompt_id 0..N-1. ContractError if the file is missing or invalid."""
     table, _ = read_table(path, SCHEMA, STAGE)
     _require_sound_prompts(path, table)
     prompts: pd.DataFrame = table.to_pandas()
@@ -68,7 +68,7 @@ def write_vocabulary(path: Path, entries: Sequence[VocabularyEntry]) -> None:
 
 
 def read_vocabulary(path: Path) -> list[VocabularyEntry]:
-    """Returns the entries in their order. ContractError where the file is missing or is not a vocabulary."""
+    """Returns the entries in their order. ContractError if the file is missing or is not a vocabulary."""
     require_file(path, VOCABULARY_STAGES)
     try:
         entries = [

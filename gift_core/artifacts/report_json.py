@@ -25,28 +25,28 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {"verdict": str, "sentence": str, 
 
 
 def write_metrics(path: Path, metrics: Mapping[str, Mapping[str, float | None]]) -> None:
-    """Writes the metrics, methods in the order given, in percent with two decimals; ContractError if unsound."""
+    """Writes the metrics, methods in the order given, in percent with two decimals. ContractError if unsound."""
     _require_metrics(path, metrics)
     rounded = {method: {name: _rounded(row[name]) for name in METRICS} for method, row in metrics.items()}
     write_json(path, rounded)
 
 
 def read_metrics(path: Path) -> dict[str, dict[str, float | None]]:
-    """Returns {method: {metric: percent}}; ContractError where the file is missing or breaks the contract."""
+    """Returns {method: {metric: percent}}. ContractError if the file is missing or breaks the contract."""
     metrics = read_json(path, STAGE)
     _require_metrics(path, metrics)
     return metrics
 
 
 def write_zero_shot(path: Path, check: Mapping[str, Any]) -> None:
-    """Writes the comparison, accuracies with two decimals; ContractError if unsound."""
+    """Writes the comparison, accuracies with two decimals. ContractError if unsound."""
     _require_zero_shot(path, dict(check))
     data_sets = {name: {key: round(value, 2) for key, value in row.items()} for name, row in check["data_sets"].items()}
     write_json(path, {**check, "data_sets": data_sets})
 
 
 def read_zero_shot(path: Path) -> dict[str, Any]:
-    """Returns the comparison; ContractError where the file is missing or breaks the contract."""
+    """Returns the comparison. ContractError if the file is missing or breaks the contract."""
     check = read_json(path, STAGE)
     _require_zero_shot(path, check)
     return check

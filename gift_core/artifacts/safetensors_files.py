@@ -10,7 +10,7 @@ _WRONG_LENGTH = ("not fully covered", "MetadataIncompleteBuffer")  # of safetens
 
 
 class DamagedFileError(ValueError):
-    """A file that is no safetensors file, or only a part of one."""
+    """A file that is not a safetensors file, or is incomplete."""
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:

@@ -92,7 +92,7 @@ def write_manifest(folder: Path, generator: Mapping[str, Any]) -> dict[str, Any]
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Returns the manifest. ContractError where it is missing or damaged, or a tar it names is missing."""
+    """Returns the manifest. ContractError if it is missing or damaged, or a tar it names is missing."""
     path = folder / MANIFEST
     manifest = read_json(path, STAGE)
     require_fields(path, manifest, _FIELDS, STAGE)

@@ -27,7 +27,7 @@ def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str]) -> Non
 
 
 def read_table(path: Path, schema: pa.Schema | None, stage: str) -> tuple[pa.Table, dict[str, str]]:
-    """Returns (table, metadata). ContractError where the file is missing, damaged or has other columns than the schema.
+    """Returns (table, metadata). ContractError if the file is missing, damaged or has other columns than the schema.
 
     `stage` is the one that makes the file again. Without a schema the caller checks the columns.
     """
@@ -43,7 +43,7 @@ def read_table(path: Path, schema: pa.Schema | None, stage: str) -> tuple[pa.Tab
 
 
 def require_schema(path: Path, found: pa.Schema, expected: pa.Schema, stage: str) -> None:
-    """Raises ContractError where a column is missing, unknown or has another type."""
+    """Raises ContractError if a column is missing, unknown or has another type."""
     missing = [name for name in expected.names if name not in found.names]
     unknown = [name for name in found.names if name not in expected.names]
     if missing or unknown:
@@ -77,7 +77,7 @@ def read_vectors(
 ) -> tuple[pa.Table, dict[str, str]]:
     """Returns (table, metadata) of a file with the columns schema(D), where D is the vector size found in `column`.
 
-    ContractError where the file is missing, damaged or has other columns. `stage` makes it again.
+    ContractError if the file is missing, damaged or has other columns. `stage` makes it again.
     """
     table, metadata = read_table(path, None, stage)
     kind = table.schema.field(column).type if column in table.schema.names else pa.null()

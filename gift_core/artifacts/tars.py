@@ -29,7 +29,7 @@ class StoredFile:
     size: int
 
     def read(self) -> bytes:
-        """Returns the file's bytes; safe to call from several threads. tarfile.ReadError where the tar is too short."""
+        """Returns the file's bytes; safe to call from several threads. tarfile.ReadError if the tar is too short."""
         with self.tar.open("rb") as stream:
             return _read_range(stream, self)
 
@@ -51,7 +51,7 @@ def index_tar(path: Path) -> Iterator[tuple[str, dict[str, StoredFile]]]:
 def read_tar(path: Path, stage: str) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Yields (key, {extension: bytes}) of every sample in the order of the tar, as the webdataset library groups them.
 
-    ContractError where the tar is missing, damaged or cut short. `stage` is the one that makes it again.
+    ContractError if the tar is missing, damaged or cut short. `stage` is the one that makes it again.
     """
     from webdataset import tariterators  # imports torch
 

@@ -60,7 +60,7 @@ class StoredImage:
     label: int
 
     def read(self) -> bytes:
-        """Returns the encoded image; safe to call from several threads. ContractError where the tar was cut short."""
+        """Returns the encoded image; safe to call from several threads. ContractError if the tar was cut short."""
         try:
             return self.file.read()
         except tarfile.ReadError as error:
@@ -94,7 +94,7 @@ def write_task(
 
 
 def read_task(folder: Path) -> TaskInfo:
-    """Returns the content of task.json. ContractError where it is invalid, or it or a tar it names is missing."""
+    """Returns the content of task.json. ContractError if it is invalid, or it or a tar it names is missing."""
     path = folder / "task.json"
     record = read_json(path, STAGE)
     require_fields(path, record, _FIELDS, STAGE)

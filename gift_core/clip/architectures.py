@@ -35,7 +35,7 @@ def architecture_config(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def require_supported(model_config: Mapping[str, Any], location: str) -> None:
-    """Raises UserError where the stages cannot use a model of `model_config` (open_clip's model_cfg)."""
+    """Raises UserError if the stages cannot use a model of `model_config` (open_clip's model_cfg)."""
     reason = unsupported_reason(model_config)
     if reason:
         raise UserError(f"{location}: not supported: {reason}. See docs/models.md for what is.")

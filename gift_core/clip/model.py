@@ -103,7 +103,7 @@ def as_clip(
 
 
 def load_folder(folder: Path, *, device: torch.device, precision: str) -> Clip:
-    """The model that an earlier stage saved in `folder`; ContractError where it is missing or damaged."""
+    """The model that an earlier stage saved in `folder`. ContractError if it is missing or damaged."""
     try:
         return open_folder(folder, device=device, precision=precision)
     except UserError as error:
@@ -141,7 +141,7 @@ def check_folder(folder: Path) -> dict[str, Any]:
 
 
 def require_whole_safetensors(path: Path) -> None:
-    """Raises UserError where the file's header is damaged or the file was copied only in part."""
+    """Raises UserError if the file's header is damaged or the file was copied only in part."""
     try:
         read_shapes(path)
     except (DamagedFileError, OSError) as error:

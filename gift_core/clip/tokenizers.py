@@ -49,7 +49,7 @@ def load_tokenizer(name: str) -> Callable[[list[str]], torch.Tensor]:
 
 
 def require_text_tower(model_config: Mapping[str, Any], location: str) -> None:
-    """Raises UserError where the text tower is a transformers model whose configuration cannot be loaded."""
+    """Raises UserError if the text tower is a transformers model whose configuration cannot be loaded."""
     name = model_config["text_cfg"].get("hf_model_name")
     if not name:
         return
@@ -71,7 +71,7 @@ def tokenizer_files_of(folder: Path) -> tuple[Path, ...]:
 def tokenizer_contents(clip: Clip) -> dict[str, bytes]:
     """The tokenizer's files by name; empty where open_clip ships the tokenizer itself.
 
-    UserError where the tokenizer cannot be saved.
+    UserError if the tokenizer cannot be saved.
     """
     if clip.tokenizer_files:
         return {path.name: path.read_bytes() for path in clip.tokenizer_files}

@@ -120,7 +120,7 @@ def _check_filters(filters: FiltersConfig) -> Iterator[tuple[str, str]]:
 
 
 def is_watched(path: str, folder: str) -> bool:
-    """Returns whether `path` lies in `folder`, which the pipeline watches for changes."""
+    """Returns whether `path` is in `folder`, which the pipeline watches for changes."""
     return path.startswith(folder) and ".." not in path.split("/")
 
 

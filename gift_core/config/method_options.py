@@ -40,13 +40,13 @@ class DistillFeaturesOptions(LossOptions):
 
 
 class DistillImageSideOptions(LossOptions):
-    """Distillation of the image tower alone."""
+    """Distillation of the image tower only."""
 
     temperature: Positive
 
 
 class DistillTextSideOptions(LossOptions):
-    """Distillation of the text tower alone."""
+    """Distillation of the text tower only."""
 
     temperature: Positive
 
@@ -146,7 +146,7 @@ ConsolidationConfig = Annotated[
 ]
 
 
-# Replay: what is learned again beside the task.
+# Replay: the data of earlier knowledge in each iteration, in addition to the task.
 
 
 class ReplayOptions(Section):
@@ -273,7 +273,7 @@ class MethodConfig(Section):
 
     @property
     def keeps_every_model(self) -> bool:
-        """Whether each task has its own model, fine-tuned from the pre-trained one and tested on this task alone."""
+        """Whether each task has its own model, fine-tuned from the pre-trained one and tested on this task only."""
         return self.start == "pretrained" and self.learns == "task"
 
     @property

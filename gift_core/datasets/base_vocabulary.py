@@ -1,4 +1,4 @@
-"""The base vocabulary: the class names that stand for what the pre-trained model knows."""
+"""The base vocabulary: the class names that represent what the pre-trained model knows."""
 
 from __future__ import annotations
 

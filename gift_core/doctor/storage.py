@@ -68,12 +68,12 @@ def artifact_bytes(project: Project, *, parameters: int, embedding: int) -> dict
     shards = images * config.generator.size**2 * PIXEL_BYTES[config.generator.image_format]
     model = WEIGHT_BYTES * parameters
     methods = [config.methods[name] for name in config.run.methods]
-    taught = sum(method.replay.reads != "none" for method in methods)
+    methods_with_replay = sum(method.replay.reads != "none" for method in methods)
     fisher = sum(getattr(method.replay, "fisher", None) is not None for method in methods)
     return {
         "tasks": sum(stored_bytes(name, task, project.root) for name, task in config.tasks.items()),
-        "shards": int(shards) if taught else 0,
-        "teachers": taught * images * 2 * embedding * WEIGHT_BYTES + fisher * steps * model,
+        "shards": int(shards) if methods_with_replay else 0,
+        "teachers": methods_with_replay * images * 2 * embedding * WEIGHT_BYTES + fisher * steps * model,
         "models": model * (1 + steps * len(methods)),
     }
 

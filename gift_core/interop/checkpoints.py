@@ -55,7 +55,7 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """The weights in `path`: safetensors, a pickle of tensors, a TorchScript archive, or a transformers folder.
 
-    Nothing in a pickle is executed. UserError where the file is damaged, or holds other objects or no weights.
+    Nothing in a pickle is executed. UserError if the file is damaged, or holds other objects or no weights.
     """
     if path.is_dir():
         return read_checkpoint(_weights_of_folder(path))

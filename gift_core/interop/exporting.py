@@ -75,7 +75,7 @@ def export_onnx(clip: Clip, folder: Path, provenance: Mapping[str, Any]) -> None
     """Write two ONNX graphs to unit features, for any batch size, and everything needed to use them.
 
     image.onnx (pixels [B, 3, S, S] -> features [B, D]), text.onnx (tokens [N, L] -> features [N, D]), model.json (the
-    preprocessing and the scale), the tokenizer's files. UserError where the onnx packages are missing or torch cannot
+    preprocessing and the scale), the tokenizer's files. UserError if the onnx packages are missing or torch cannot
     export the model.
     """
     _require_onnx()
@@ -166,7 +166,7 @@ def _write_graph(tower: torch.nn.Module, example: torch.Tensor, path: Path, *, n
 
 
 def _description(clip: Clip, length: int) -> dict[str, Any]:
-    """What a program needs, beside the graphs, to classify with them."""
+    """What a program needs in addition to the graphs to classify with them."""
     return {
         "opset": OPSET,
         "image": {"file": IMAGE_GRAPH, "input": "pixels", "output": "features", "size": clip.image_size},

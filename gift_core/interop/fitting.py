@@ -25,7 +25,7 @@ _NEAR = 0.5  # an architecture is suggested only if at least this share of the t
 def fill_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], location: str) -> None:
     """Overwrites every weight and buffer of `model` with those of `tensors`, widened to float32.
 
-    UserError where a name or a shape differs. It shows examples, and the architectures that the weights fit.
+    UserError if a name or a shape differs. It shows examples, and the architectures that the weights fit.
     # differs: open_clip silently interpolates position embeddings of another size; here they are refused.
     """
     renamed = for_model(model, tensors)
@@ -74,7 +74,7 @@ def choose_activation(
 ) -> tuple[bool, str]:
     """(whether the model must compute QuickGELU, a sentence that says why and how to choose otherwise).
 
-    The checkpoint decides. Where it does not say, the architecture's own activation is used. UserError where the
+    The checkpoint decides. Where it does not say, the architecture's own activation is used. UserError if the
     architecture named has QuickGELU and the weights were trained with GELU.
     # differs: open_clip computes the architecture's activation for every file, whatever its weights need.
     """

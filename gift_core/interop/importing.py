@@ -88,7 +88,7 @@ def load_clip(name: str, pretrained: str | None = None, *, device: torch.device 
 def tag_options(architecture: str, tag: str | None) -> dict[str, Any]:
     """open_clip's arguments for the weights that it knows by `tag`; UserError lists the known tags.
 
-    # differs: open_clip only warns where the weights were trained with QuickGELU and the architecture has GELU.
+    # differs: open_clip only warns if the weights were trained with QuickGELU and the architecture has GELU.
     """
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if tag is None:

@@ -25,7 +25,7 @@ _REMEDY = "Give its architecture, and the file as pretrained weights."
 def save_single_file(clip: Clip, path: Path, provenance: Mapping[str, Any]) -> None:
     """Write the model and `provenance` for read_single_file; the same model gives the same bytes.
 
-    UserError where a tokenizer file is not text (sentencepiece models).
+    UserError if a tokenizer file is not text (sentencepiece models).
     """
     tokenizer = {name: _text(name, content) for name, content in tokenizer_contents(clip).items()}
     description = {"config": clip.config, "provenance": dict(provenance), "tokenizer": tokenizer}
@@ -36,7 +36,7 @@ def save_single_file(clip: Clip, path: Path, provenance: Mapping[str, Any]) -> N
 def read_single_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, bytes]]:
     """(weights by name, the content of open_clip_config.json, the contents of the tokenizer files by name).
 
-    UserError where the file is missing or damaged, or has no configuration in its metadata.
+    UserError if the file is missing or damaged, or has no configuration in its metadata.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file. Expected one that `gift export --to safetensors` wrote.")

@@ -23,7 +23,7 @@ _DTYPES = {
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether torch.jit.save wrote the file: a zip archive with code and constants beside the tensors."""
+    """Whether torch.jit.save wrote the file: a zip archive with code and constants next to the tensors."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -46,7 +46,7 @@ def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
 
 
 class _Module:
-    """Stands for any module of the archive: its attributes without its code."""
+    """Replaces any module of the archive. It has its attributes without its code."""
 
     def __init__(self) -> None:
         self.attributes: dict[str, Any] = {}

@@ -64,7 +64,7 @@ _OUR_LAYER = re.compile(r"(visual\.transformer|transformer)\.resblocks\.(\d+)\.(
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`; UserError where the file holds none."""
+    """The JSON object in `path`. UserError if the file has none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -75,7 +75,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def model_config_of(config: Mapping[str, Any], location: str) -> dict[str, Any]:
-    """open_clip's model_cfg of transformers' config.json; UserError where open_clip has no such model."""
+    """open_clip's model_cfg of transformers' config.json. UserError if open_clip has no such model."""
     from transformers import CLIPConfig
 
     if config.get("model_type") != "clip":
@@ -154,7 +154,7 @@ def clip_config_of(model_config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def activation_beside(path: Path) -> tuple[bool | None, str]:
-    """(whether the weights in `path` need QuickGELU, how that is known), by the config.json beside the file."""
+    """Whether the weights in `path` need QuickGELU, and the evidence, from the config.json in the same folder."""
     config = path.parent / TRANSFORMERS_CONFIG
     if not config.is_file():
         return None, f"there is no {TRANSFORMERS_CONFIG} beside it"
@@ -235,7 +235,7 @@ def preprocess_beside(path: Path) -> dict[str, Any]:
 
 
 def image_processor_settings(preprocess: Mapping[str, Any], side: int) -> dict[str, Any]:
-    """Arguments of CLIPImageProcessor that equal open_clip's `preprocess` at `side` px; UserError if there are none."""
+    """Arguments of CLIPImageProcessor that equal open_clip's `preprocess` at `side` px. UserError if there are none."""
     square = {"height": side, "width": side}
     sizes = {
         "shortest": {"size": {"shortest_edge": side}, "do_center_crop": True, "crop_size": square},
@@ -254,7 +254,7 @@ def image_processor_settings(preprocess: Mapping[str, Any], side: int) -> dict[s
 
 
 def _unsupported(model_config: Mapping[str, Any]) -> str | None:
-    """Why CLIPModel cannot compute what `model_config` does, None where it can."""
+    """Why CLIPModel cannot represent `model_config`, or None if it can."""
     vision, text = model_config["vision_cfg"], model_config["text_cfg"]
     if "multimodal_cfg" in model_config:
         return "it has a caption decoder (CoCa)"

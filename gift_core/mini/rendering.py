@@ -28,13 +28,13 @@ def _font(face: str, size: int) -> ImageFont.FreeTypeFont:
 @cache
 def glyph_mask(character: str, face: str) -> Image.Image:
     """Returns the coverage of a character, uint8 [64, 64], centered, its longest side 46 px in every font."""
-    drawn = Image.new("L", (4 * MASK_SIZE, 4 * MASK_SIZE))
+    canvas = Image.new("L", (4 * MASK_SIZE, 4 * MASK_SIZE))
     center = (2 * MASK_SIZE, 2 * MASK_SIZE)
-    ImageDraw.Draw(drawn).text(center, character, font=_font(face, 96), fill=255, anchor="mm")
-    box = drawn.getbbox()
+    ImageDraw.Draw(canvas).text(center, character, font=_font(face, 96), fill=255, anchor="mm")
+    box = canvas.getbbox()
     if box is None:
-        raise ValueError(f"{face} draws nothing for U+{ord(character):04X}")
-    glyph = drawn.crop(box)
+        raise ValueError(f"{face} has no glyph for U+{ord(character):04X}")
+    glyph = canvas.crop(box)
     scale = GLYPH_EXTENT / max(glyph.size)
     size = (max(1, round(glyph.width * scale)), max(1, round(glyph.height * scale)))
     mask = Image.new("L", (MASK_SIZE, MASK_SIZE))

@@ -1,1 +1,1 @@
-"""Which (image, text) pairs protect the past, and what the teacher says of them."""
+"""Replay: the data that prevents forgetting, and the features of the teacher for it."""

@@ -118,7 +118,7 @@ def svg_path(points: Sequence[Point]) -> str:
 
 
 def spread_labels(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """The heights, moved so that neighbors are at least `gap` apart. The order is kept, all lie in [low, high].
+    """The heights, moved so that neighbors are at least `gap` apart. The order is kept, and all are in [low, high].
 
     Each height is the mean of two passes, one that pushes down and one that pushes up, so a crowd spreads to both
     sides. The gap shrinks if there is not enough room.

@@ -46,7 +46,7 @@ def label(method: str) -> str:
 
 
 def shorten(name: str) -> str:
-    """The name, cut to the room beside a chart."""
+    """The name, shortened to fit next to a chart."""
     return name if len(name) <= MAX_LABEL_LENGTH else f"{name[: MAX_LABEL_LENGTH - 1]}…"
 
 

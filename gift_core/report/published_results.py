@@ -78,7 +78,7 @@ class PublishedResults:
 def published_results(
     config: Config, infos: Mapping[str, TaskInfo], zero_shot: pd.Series[float] | None
 ) -> PublishedResults | None:
-    """The published results of the run's benchmark, None if its sequence is no published benchmark.
+    """The published results of the run's benchmark, None if its sequence is not a published benchmark.
 
     `zero_shot`: accuracy of the pre-trained model on each task in percent, None for the class-incremental protocol. A
     benchmark is recognized by the catalogue data sets of the sequence, whatever the tasks are called. Published rows

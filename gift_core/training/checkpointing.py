@@ -23,7 +23,7 @@ RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
 def checkpointed(clip: Clip) -> Iterator[None]:
     """Within the block both towers of `clip` are checkpointed when they are in training mode.
 
-    UserError where a tower does not support it. open_clip's own set_grad_checkpointing is not used, because it silently
+    UserError if a tower does not support it. open_clip's own set_grad_checkpointing is not used, because it silently
     ignores towers that do not support it, and cannot be turned off again for every tower.
     """
     with ExitStack() as stack:

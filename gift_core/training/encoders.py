@@ -17,7 +17,7 @@ from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.clip.model import Clip
 
 Encode = Callable[[torch.Tensor], torch.Tensor]
-RandomState = tuple[torch.Tensor, torch.Tensor | None]  # of the CPU's generator, and of the device's where it has one
+RandomState = tuple[torch.Tensor, torch.Tensor | None]  # of the generator of the CPU, and of the device if it has one
 
 
 class EncoderStrategy(Protocol):

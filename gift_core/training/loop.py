@@ -49,7 +49,7 @@ def finetune(
     A row holds iteration, learning_rate, task, each replay loss by its name, consolidation, total. The losses are
     weighted, so total is their sum. Under amp_fp16 it also holds skipped, which is 1 where the gradients were not
     finite and the weights did not change. `seed` only affects layers that are random in training (dropout), since
-    batches have seeds of their own. UserError where a loss or a weight stops being finite (with the iteration, the loss
+    batches have seeds of their own. UserError if a loss or a weight stops being finite (with the iteration, the loss
     and the last good values), and for a model without support for the gradient checkpointing that is set.
 
     # differs: the official loop runs one more iteration. Its learning rate is exactly 0, so it changes nothing.
@@ -66,7 +66,7 @@ def finetune(
 
 
 def require_trainable(clip: Clip, training: TrainingConfig) -> None:
-    """Raises UserError where the model does not support the settings of `training`, before any image is read."""
+    """Raises UserError if the model does not support the settings of `training`, before any image is read."""
     with _checkpointing(clip, training):
         pass
 
@@ -192,7 +192,7 @@ class WeightUpdate:
     def __call__(self, row: LossRow, *, earlier: Sequence[LossRow]) -> LossRow:
         """Update the weights at row["learning_rate"]; return the row, under amp_fp16 with skipped (0.0 or 1.0).
 
-        UserError where a loss is not finite, or after MAX_SKIPPED skipped iterations in a row.
+        UserError if a loss is not finite, or after MAX_SKIPPED skipped iterations in a row.
         """
         self.optimizer.param_groups[0]["lr"] = row["learning_rate"]
         if not self.scaler.is_enabled():

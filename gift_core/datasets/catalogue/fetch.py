@@ -50,8 +50,8 @@ def fetch(row: CatalogueRow, path: Path) -> None:
 def how_to_get(row: CatalogueRow, path: Path) -> str:
     """Returns a few lines that say which archives to get, from where, and where to put their content."""
     archives = (f"  {each.name} ({-(-each.bytes // 10**6):,} MB) {each.url or ''}".rstrip() for each in row.archives)
-    terms = (f"  page: {row.page}", f"  license: {row.license}")
-    return "\n".join((row.by_hand or "By hand:", *archives, *terms, f"  unpack to: {path}/{row.layout}"))
+    details = (f"  page: {row.page}", f"  license: {row.license}")
+    return "\n".join((row.by_hand or "By hand:", *archives, *details, f"  unpack to: {path}/{row.layout}"))
 
 
 def _download(row: CatalogueRow, folder: Path) -> None:
