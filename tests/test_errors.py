@@ -20,10 +20,10 @@ def test_an_empty_list_of_names_says_so() -> None:
 
 
 def test_lookup_returns_the_entry() -> None:
-    assert lookup({"a": 1, "b": 2}, "b", "place") == 2
+    assert lookup({"a": 1, "b": 2}, "b", "params.yaml") == 2
 
 
-def test_lookup_of_an_unknown_name_says_where_it_stands() -> None:
+def test_lookup_of_an_unknown_name_says_where_it_is() -> None:
     with pytest.raises(UserError) as caught:
         lookup({"gift": 1}, "gitf", "params.yaml: methods")
     assert str(caught.value) == "params.yaml: methods: unknown name 'gitf'. Did you mean 'gift'? Known: gift."

@@ -10,8 +10,8 @@ from gift_core.layout import Layout
 LAYOUT = Layout(Path("root"))
 
 
-def test_every_artifact_has_its_place() -> None:
-    places = {
+def test_every_artifact_has_its_location() -> None:
+    locations = {
         LAYOUT.raw("birds"): "data/0_raw/birds",
         LAYOUT.task("digits"): "data/1_tasks/digits",
         LAYOUT.prompts("digits"): "data/2_prompts/digits.parquet",
@@ -24,10 +24,10 @@ def test_every_artifact_has_its_place() -> None:
         LAYOUT.work("synthesize", "digits"): ".gift/synthesize/digits",
         LAYOUT.timings(): ".gift/timings",
     }
-    assert {path.as_posix() for path in places} == {f"root/{place}" for place in places.values()}
+    assert {path.as_posix() for path in locations} == {f"root/{location}" for location in locations.values()}
 
 
-def test_before_the_first_task_stands_what_lies_beside_the_methods() -> None:
+def test_before_the_first_task_come_the_files_of_the_pretrained_model() -> None:
     def normal(path: Path) -> Path:
         return Path(os.path.normpath(path))
 

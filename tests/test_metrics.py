@@ -188,7 +188,7 @@ def test_the_pretrained_model_becomes_the_zero_shot_method() -> None:
     assert set(with_zero_shot(rows)["step"]) == {0, 1, 2}
 
 
-def test_the_pretrained_model_may_stand_alone_as_a_method() -> None:
+def test_the_pretrained_model_may_be_the_only_method() -> None:
     before = rows_of([[0.5, 0.6, 0.7]], "clip").assign(step=-1, trained_task="pretrained")
     metrics = metrics_by_method(pd.concat([before, rows_of(MATRIX)]))
     assert list(metrics) == ["zero_shot", "gift"]

@@ -86,7 +86,9 @@ def test_too_few_and_repeated_names_are_refused(content: str, message: str, tmp_
         read_classes(str(file), None, Layout(tmp_path))
 
 
-@pytest.mark.parametrize(("content", "message"), [("no place\n", "'no place' has no {}"), ("\n", "holds no template")])
+@pytest.mark.parametrize(
+    ("content", "message"), [("no braces\n", "'no braces' has no {}"), ("\n", "holds no template")]
+)
 def test_templates_without_braces_for_the_name_are_refused(content: str, message: str, tmp_path: Path) -> None:
     classes = text(tmp_path / "classes.txt", "cat\ndog\n")
     with pytest.raises(UserError, match=f"--templates .*: {message}"):
@@ -164,7 +166,7 @@ def test_images_are_read_as_ingest_reads_them(tmp_path: Path) -> None:
     upright.save(tmp_path / "upright.png")
     turned = upright.transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 270 degrees to stand upright
+    exif[0x0112] = 6  # to be rotated by 270 degrees
     turned.save(tmp_path / "turned.png", exif=exif)
     transparent = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
     transparent.save(tmp_path / "transparent.png")

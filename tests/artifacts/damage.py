@@ -15,10 +15,10 @@ from PIL import Image
 from gift_core.errors import ContractError
 
 
-def png(colour: int) -> bytes:
-    """A 2x2 PNG of one grey."""
+def png(gray: int) -> bytes:
+    """A 2x2 PNG in one shade of gray."""
     buffer = io.BytesIO()
-    Image.new("RGB", (2, 2), (colour, colour, colour)).save(buffer, "PNG")
+    Image.new("RGB", (2, 2), (gray, gray, gray)).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""The accuracies of a step, and accuracy rows from anywhere (what those refuse: stages/test_metrics_command.py)."""
+"""The accuracies of a step, and accuracy tables from any source (errors: stages/test_metrics_command.py)."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     broken_message(lambda: read_accuracy(path), path, "evaluate")
 
 
-# Rows from anywhere; names that look like numbers or missing values stay as they are.
+# Tables from any source. Names that look like numbers or missing values do not change.
 FOREIGN = pd.DataFrame(
     {
         "method": ["NA", "1e5"],

@@ -117,7 +117,7 @@ def test_a_vocabulary_may_be_empty(tmp_path: Path) -> None:
     "entry",
     [
         VocabularyEntry("birds", "wren", ()),
-        VocabularyEntry("birds", "wren", ("a {}.", "no place")),
+        VocabularyEntry("birds", "wren", ("a {}.", "no braces")),
         VocabularyEntry("birds", "", ("a {}.",)),
         VocabularyEntry("", "wren", ("a {}.",)),
     ],

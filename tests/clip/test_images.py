@@ -140,7 +140,7 @@ def test_a_cached_image_is_read_once_and_any_other_every_time() -> None:
     assert [read.reads for read in reads] == [1, 1, 3, 3]
 
 
-def test_an_image_that_a_batch_holds_twice_is_decoded_once() -> None:
+def test_an_image_that_is_in_a_batch_twice_is_decoded_once() -> None:
     read = Counted(IMAGES[0])
     PixelCache([read], PREPARE, CacheBudget(0)).fetch([0, 0, 0])
     assert read.reads == 1

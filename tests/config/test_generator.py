@@ -51,7 +51,7 @@ FILTERS = {
          "prompts.base_vocabulary: lists/words.txt is outside data/0_raw/prompts/, which the pipeline watches"),
     ],
 )  # fmt: skip
-def test_a_contradiction_is_named_with_its_place(
+def test_the_error_for_a_contradiction_has_its_key(
     section: str, changes: Params, expected: str, mini_params: Params, write_params: Callable[[Params], Path]
 ) -> None:
     mini_params["run"]["device"] = "cpu"

@@ -68,7 +68,7 @@ def test_a_config_is_frozen(project: Path) -> None:
         config.training.iterations = 5  # type: ignore[misc]
 
 
-def test_a_folder_task_is_told_apart_by_its_source(mini_params: dict[str, Any], write_params: WriteParams) -> None:
+def test_a_folder_task_is_recognized_by_its_source(mini_params: dict[str, Any], write_params: WriteParams) -> None:
     mini_params["tasks"]["birds"] = FOLDER_TASK
     config = load_config(write_params(mini_params))
     assert isinstance(config.tasks["birds"], FolderTaskConfig)
@@ -227,7 +227,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("path", "value", "expected"), WRONG_VALUES)
-def test_a_wrong_value_is_named_with_its_place_and_remedy(
+def test_the_error_for_a_wrong_value_has_its_key_and_a_remedy(
     path: str, value: Any, expected: str, mini_params: dict[str, Any], write_params: WriteParams
 ) -> None:
     set_at(mini_params, path, value)
@@ -265,7 +265,7 @@ def test_lengths_must_fit_the_steps_of_a_method_that_runs(
 
 
 def all_key_paths() -> list[tuple[str, ...]]:
-    """Every key that a section of the preset must have; names (of tasks, methods, terms) are no keys."""
+    """Every key that a section of the preset must have; names (of tasks, methods, losses) are not keys."""
     names = {("tasks",), ("methods",)}
     preset = yaml.safe_load((Path(__file__).parents[2] / "presets" / "mini.yaml").read_text(encoding="utf-8"))
 
@@ -287,8 +287,8 @@ def test_every_key_is_required(path: tuple[str, ...], mini_params: dict[str, Any
     for part in path[:-1]:
         node = node[int(part)] if part.isdigit() else node[part]
     del node[path[-1]]
-    place = ".".join(path).replace(".0.", "[0].")
-    assert f"params.yaml: {place}: missing. " in message_of(write_params(mini_params))
+    key = ".".join(path).replace(".0.", "[0].")
+    assert f"params.yaml: {key}: missing. " in message_of(write_params(mini_params))
 
 
 @pytest.mark.parametrize(
@@ -305,13 +305,13 @@ def test_every_key_is_required(path: tuple[str, ...], mini_params: dict[str, Any
         ("methods.gift_frozen_fisher.consolidation", "steps", "iterations"),
     ],
 )
-def test_a_key_of_an_earlier_version_is_met_with_its_new_name(
+def test_the_error_for_a_key_of_an_earlier_version_has_its_new_name(
     section: str, old: str, new: str | None, mini_params: dict[str, Any], write_params: WriteParams
 ) -> None:
-    place = mini_params
+    node = mini_params
     for part in section.split("."):
-        place = place[part]
-    place[old] = place.pop(new) if new else []
+        node = node[part]
+    node[old] = node.pop(new) if new else []
     expected = f"renamed. Write {new} instead of {old}." if new else "no longer needed. Remove it."
     assert message_of(write_params(mini_params)) == f"params.yaml: {section}.{old}: {expected}"
 
@@ -390,7 +390,7 @@ def test_reserved_names_are_refused(
     )
 
 
-def test_a_task_that_comes_twice_is_refused(mini_params: dict[str, Any], write_params: WriteParams) -> None:
+def test_a_task_that_occurs_twice_is_refused(mini_params: dict[str, Any], write_params: WriteParams) -> None:
     again = dict(mini_params["sequence"][0], after=mini_params["sequence"][-1]["task"])
     mini_params["sequence"].append(again)
     expected = f"params.yaml: sequence: task {again['task']!r} has more than one step. Remove one."

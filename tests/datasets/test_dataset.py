@@ -118,7 +118,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def dataset(*counts: int) -> Dataset:
-    """Labels "0", "1", ... of classes "class 0", "class 1", ... with so many training samples, which take turns."""
+    """Labels "0", "1", ... of classes "class 0", "class 1", ... with `counts` training samples each, interleaved."""
     samples = [
         Sample(str(label), f"{label}/{number}", bytes, 0)
         for number in range(max(counts))
@@ -133,7 +133,7 @@ def sampled(shots: int, *, counts: tuple[int, ...] = (9, 12), task: str = "birds
     return [sample.name for sample in sample_shots(dataset(*counts), shots, task=task, seed=seed).train]
 
 
-def test_each_class_gives_so_many_images_and_none_twice() -> None:
+def test_shots_samples_that_many_images_per_class_and_none_twice() -> None:
     found = sampled(5)
     assert Counter(name[0] for name in found) == {"0": 5, "1": 5}
     assert len(set(found)) == 10

@@ -15,10 +15,10 @@ from tests.doctor.projects import make_project, worst_marks
 def make_images(folder: Path, *, classes: int = 3, images: int = 5) -> None:
     """The image folder of the preset bring_your_own."""
     for label in range(classes):
-        place = folder / "data/0_raw/my_task" / f"class_{label}"
-        place.mkdir(parents=True)
+        folder_of_class = folder / "data/0_raw/my_task" / f"class_{label}"
+        folder_of_class.mkdir(parents=True)
         for number in range(images):
-            Image.new("RGB", (8, 8), (40 * label, 10 * number, 0)).save(place / f"{number}.png")
+            Image.new("RGB", (8, 8), (40 * label, 10 * number, 0)).save(folder_of_class / f"{number}.png")
 
 
 def test_the_miniature_needs_no_data(tmp_path: Path) -> None:

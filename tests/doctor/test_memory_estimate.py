@@ -103,7 +103,7 @@ def test_training_peaks_of_the_benchmark_are_met_within_the_margin(
     assert 1 / MARGIN < estimate / measured < MARGIN
 
 
-# Peaks in GiB of benchmarks/smoke_full.md, 2026-11-24: ViT-B/16, 4 images, 2 pairs. Python takes the CONTEXT's place.
+# Peaks in GiB of benchmarks/smoke_full.md, 2026-11-24: ViT-B/16, 4 images, 2 pairs. Python replaces the CONTEXT.
 @pytest.mark.parametrize(
     ("row", "classes", "peak"), [(gift(), 100, 5.87), (gift(), 10, 4.94), (method(), 100, 4.08), (method(), 10, 3.21)]
 )

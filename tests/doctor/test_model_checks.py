@@ -135,8 +135,8 @@ def test_a_pipeline_is_found_in_the_hub_cache_at_its_commit(tmp_path: Path, offl
     name = project.config.generator.pipeline
     for file in (ROOT / "data/mini/diffusion").rglob("*"):
         if file.is_file():
-            place = cached(offline, name, str(file.relative_to(ROOT / "data/mini/diffusion")), commit=COMMIT)
-            shutil.copy(file, place)
+            target = cached(offline, name, str(file.relative_to(ROOT / "data/mini/diffusion")), commit=COMMIT)
+            shutil.copy(file, target)
     assert one(check_generator(project)).mark == "ok"
     another = make_project(tmp_path, "mtil_order_1", generator__revision="0" * 40)
     assert one(check_generator(another)).mark == "fail"
@@ -262,12 +262,12 @@ def silent_server() -> Iterator[str]:
 
 def cached(folder: Path, repository: str, name: str, *, commit: str = "c0ffee") -> Path:
     """A file in the hub cache, in the layout of huggingface_hub."""
-    place = folder / f"models--{repository.replace('/', '--')}"
-    file = place / "snapshots" / commit / name
+    target = folder / f"models--{repository.replace('/', '--')}"
+    file = target / "snapshots" / commit / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("{}", encoding="utf-8")
-    (place / "refs").mkdir(exist_ok=True)
-    (place / "refs" / "main").write_text(commit, encoding="utf-8")
+    (target / "refs").mkdir(exist_ok=True)
+    (target / "refs" / "main").write_text(commit, encoding="utf-8")
     return file
 
 

@@ -123,8 +123,8 @@ def test_a_cache_on_another_disk_is_checked_separately(tmp_path: Path, monkeypat
 def test_the_cache_folder_is_read_from_dvc(tmp_path: Path, settings: str, folder: str, links: bool) -> None:
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc/config").write_text(CORE + settings, encoding="utf-8")
-    place, keeps_one = read_cache(tmp_path)
-    assert (place.resolve(), keeps_one) == ((tmp_path / folder).resolve(), links)
+    folder_of_cache, keeps_one = read_cache(tmp_path)
+    assert (folder_of_cache.resolve(), keeps_one) == ((tmp_path / folder).resolve(), links)
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_an_existing_remote_answers(repository: Path, tmp_path: Path) -> None:
 
 
 def test_long_settings_are_read_completely(repository: Path) -> None:
-    address = "/a" + "/very/long/place" * 20
+    address = "/a" + "/very/long/path" * 20
     with_remote(repository, address)
     assert read_settings(repository)["remote.store.url"] == address
 

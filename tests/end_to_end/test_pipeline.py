@@ -55,14 +55,14 @@ class Clone:
         return {name for name in names if not name.startswith(("data/0_raw", "data/mini"))}
 
     def edit(self, file: str, old: str, new: str) -> None:
-        """Replaces the one place where `old` stands in a file."""
+        """Replaces the only occurrence of `old` in a file."""
         path = self.folder / file
         text = path.read_text(encoding="utf-8")
         assert text.count(old) == 1, f"{file}: {text.count(old)} x {old!r}"
         path.write_text(text.replace(old, new), encoding="utf-8")
 
     def undo(self) -> None:
-        """Takes every change since the last commit back."""
+        """Reverts all changes since the last commit."""
         self.run("git", "checkout", "--quiet", "--", "params.yaml", "gift_core", "stages", "dvc.yaml")
 
     @property

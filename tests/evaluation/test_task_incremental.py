@@ -129,7 +129,7 @@ def test_each_task_is_classified_by_the_model_that_the_method_has_for_it(
     model_for: Callable[[int, int], int],
     models_of: dict[int, list[str]],
 ) -> None:
-    """Of a store with a model a task: the past by the task's own model, the future by the pre-trained one."""
+    """With one model per task, past tasks have their own model, and future tasks the pre-trained one."""
     top1 = {
         (row.step, row.eval_task): row.top1
         for step in range(3)

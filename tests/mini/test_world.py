@@ -81,7 +81,7 @@ def test_there_are_eleven_tasks_and_class_names_are_unique_within_each():
         assert len(set(names)) == len(names) >= 2
 
 
-def test_no_name_stands_for_two_glyphs():
+def test_all_glyphs_have_different_names():
     names = [glyph.name for glyph in all_glyphs()]
     assert len(set(names)) == len(names)
 

@@ -38,10 +38,10 @@ def without(params: dict[str, Any], *paths: str) -> dict[str, Any]:
     params = copy.deepcopy(params)
     for path in paths:
         *parents, last = path.split(".")
-        place = params
+        section = params
         for key in parents:
-            place = place[key]
-        del place[last]
+            section = section[key]
+        del section[last]
     return params
 
 
@@ -100,7 +100,7 @@ def test_few_shot_differs_from_order_1_in_name_and_shots_alone(preset: str, shot
 
 
 @pytest.mark.parametrize(("preset", "numbers"), INCREMENTAL.items())
-def test_a_class_incremental_preset_parts_all_classes_in_the_benchmarks_order(
+def test_a_class_incremental_preset_splits_all_classes_in_the_benchmarks_order(
     preset: str, numbers: tuple[str, int, int, int]
 ) -> None:
     dataset, first, steps, each = numbers
@@ -121,7 +121,7 @@ def test_a_class_incremental_preset_parts_all_classes_in_the_benchmarks_order(
 def test_a_class_incremental_preset_learns_its_slices_in_turn_and_tests_among_all_seen(preset: str) -> None:
     params = read(preset)
     names = list(params["tasks"])
-    assert names == [f"{INCREMENTAL[preset][0]}_{place:02d}" for place in range(len(names))]
+    assert names == [f"{INCREMENTAL[preset][0]}_{number:02d}" for number in range(len(names))]
     assert [step["task"] for step in params["sequence"]] == names
     assert all(after["after"] == before["task"] for before, after in pairwise(params["sequence"]))
     assert {step["learning_rate_factor"] for step in params["sequence"]} == {1.0}

@@ -21,7 +21,7 @@ ORDER_2 = [
     "stanford_cars", "food", "mnist", "oxford_pet", "flowers", "sun397", "aircraft", "caltech101", "dtd", "eurosat",
     "cifar100",
 ]  # fmt: skip
-# What the paper says (GIFT: "replay", "one training step", "training", "compared with"), and where it stands.
+# What the paper says (GIFT: "replay", "one training step", "training", "compared with"), and the key of the preset.
 NUMBERS: list[tuple[str, str, Any]] = [
     ("setting: CLIP ViT-B/16, OpenAI's weights", "model.name", "ViT-B-16"),
     ("setting: CLIP ViT-B/16, OpenAI's weights", "model.pretrained", "openai"),
@@ -33,10 +33,10 @@ NUMBERS: list[tuple[str, str, Any]] = [
     ("replay: DPM-Solver++ only with fewer steps", "generator.scheduler", None),
     ("replay: guidance 7.5", "generator.guidance", 7.5),
     ("replay: no negative prompt", "generator.negative_prompt", ""),
-    ("replay: no quality gates", "generator.filters", None),
+    ("replay: no quality filters", "generator.filters", None),
     ("replay: ImageNet-1k's class names", "prompts.base_vocabulary", "imagenet"),
     ("replay: the template", "prompts.base_template", "a photo of a {}."),
-    ("replay: 1,000 images a task", "prompts.images_per_task", 1000),
+    ("replay: 1,000 images per task", "prompts.images_per_task", 1000),
     ("replay: each class in its first template", "prompts.strategy", "class_template"),
     ("training: 1,000 steps a task", "training.iterations", 1000),
     ("training: 100 of them to warm up", "training.warmup_iterations", 100),
@@ -72,10 +72,10 @@ def read(preset: str) -> dict[str, Any]:
 
 
 def at(preset: str, path: str) -> Any:
-    place = read(preset)
+    value = read(preset)
     for key in path.split("."):
-        place = place[key]
-    return place
+        value = value[key]
+    return value
 
 
 @pytest.mark.parametrize(("sentence", "path", "value"), NUMBERS, ids=[f"{row[1]}" for row in NUMBERS])

@@ -116,8 +116,8 @@ def _write_rest(layout: Layout, config: Config, tasks: tuple[str, ...], methods:
         write_task_json(layout, task)
         _write_pairs(layout.shards(task), seed=position)
     _write_pretrained(layout.pretrained())
-    for cell, seconds in (("letters", 65.5), ("textures", 61.0)):
-        note = layout.timings() / "synthesize" / f"{cell}.json"
+    for task, seconds in (("letters", 65.5), ("textures", 61.0)):
+        note = layout.timings() / "synthesize" / f"{task}.json"
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(json.dumps({"seconds": seconds}))
 
@@ -152,8 +152,8 @@ def write_accuracies(layout: Layout, method: str, tasks: tuple[str, ...], matrix
     hashes = {"model:pretrained": "0" * 64}
     for step, task in enumerate(tasks):
         hashes[f"model:{task}"] = f"{step + 1:x}" * 64
-        cells = [(step, seen) for seen in range(step + 1)] + [(earlier, step) for earlier in range(-1, step)]
-        rows = pd.DataFrame([_cell(method, tasks, matrix, *cell) for cell in cells])
+        entries = [(step, seen) for seen in range(step + 1)] + [(earlier, step) for earlier in range(-1, step)]
+        rows = pd.DataFrame([_accuracy(method, tasks, matrix, *entry) for entry in entries])
         write_accuracy(layout.accuracy(method, task), rows, hashes)
 
 
@@ -170,7 +170,7 @@ def _write_fisher(layout: Layout, method: str, tasks: tuple[str, ...]) -> None:
         write_fisher(path, Fisher(diagonals, estimator="per_sample", model="0" * 64))
 
 
-def _cell(method: str, tasks: tuple[str, ...], matrix: Matrix, step: int, evaluated: int) -> dict[str, object]:
+def _accuracy(method: str, tasks: tuple[str, ...], matrix: Matrix, step: int, evaluated: int) -> dict[str, object]:
     phase = "past" if evaluated < step else "current" if evaluated == step else "future"
     return {
         "method": method,

@@ -36,7 +36,7 @@ def complete(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def expect(dataset: str, per_class: int = 1) -> None:
         row = catalogue_row(dataset, "tests").model_copy(update={"counts": counts_of(dataset, per_class)})
-        monkeypatch.setattr("gift_core.datasets.catalogue.inventory.catalogue_row", lambda name, place: row)
+        monkeypatch.setattr("gift_core.datasets.catalogue.inventory.catalogue_row", lambda name, key: row)
 
     return expect
 

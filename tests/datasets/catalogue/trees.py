@@ -203,7 +203,7 @@ def _write_lines(path: Path, lines: list[str]) -> None:
 
 
 def _colors() -> Iterator[tuple[int, int, int]]:
-    """Colours 4 apart, so that a JPEG keeps each distinct from the others."""
+    """Colors 4 apart, which remain distinct in a JPEG."""
     for number in count():
         yield number * 4 % 256, number // 64 * 4 % 256, number // 4096 * 4 % 256
 
