@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 import threading
 import urllib.error
 import urllib.request
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.model_folder import CONFIG, WEIGHTS
+from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
 from gift_core.doctor.finding import Finding, Project
 from gift_core.errors import ContractError, UserError, lookup
 
@@ -22,7 +22,6 @@ INDEX = "model_index.json"
 CACHED_WEIGHTS = (WEIGHTS, "open_clip_pytorch_model.bin")  # the files that open_clip looks for in a repository
 CLIP_CACHE = Path("~/.cache/clip")  # where open_clip keeps weights downloaded from a plain address
 HUB_TIMEOUT = 3.0  # seconds
-HEADER_LENGTH_BYTES = 8  # before the header of a safetensors file (https://huggingface.co/docs/safetensors)
 BY_HAND = {
     "model": "download it elsewhere, put it into data/0_raw/models and name it there (docs/models.md)",
     "generator": "download it elsewhere, put it into data/0_raw/generators and name that folder (docs/generators.md)",
@@ -149,20 +148,11 @@ def count_numbers(path: Path) -> int:
 
     Only the header is read.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(HEADER_LENGTH_BYTES)
-        length = struct.unpack("<Q", start)[0] if len(start) == HEADER_LENGTH_BYTES else 0
-        try:
-            header = json.loads(file.read(length)) if 0 < length < size else None
-            tensors = [tensor for name, tensor in header.items() if name != "__metadata__"] if header else []
-            end = HEADER_LENGTH_BYTES + length + max((tensor["data_offsets"][1] for tensor in tensors), default=0)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            header, end = None, 0
-    if header is None or end != size:
-        what = f"has {size:,} bytes, should have {end:,}" if header is not None else "its header is damaged"
-        raise ContractError(f"{path}: not a complete safetensors file: {what}. Download or create it again.")
-    return sum(math.prod(tensor["shape"]) for tensor in tensors)
+    try:
+        return sum(map(math.prod, read_shapes(path).values()))
+    except DamagedFileError as error:
+        what = f"not a complete safetensors file: {error}"
+        raise ContractError(f"{path}: {what}. Download or create it again.") from None
 
 
 def pipeline_parameters(folder: Path) -> dict[str, int]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import pandas as pd
-from safetensors import safe_open
 
 from gift_core.artifacts.atomic import read_json
 from gift_core.artifacts.model_folder import WEIGHTS, require_model_folder
+from gift_core.artifacts.safetensors_files import read_shapes
 from gift_core.artifacts.task import TaskInfo
 from gift_core.config.experiment import Config
 from gift_core.config.method_options import (
@@ -145,8 +145,7 @@ def _size(layout: Layout) -> str:
     """The number of parameters of the pre-trained model, from the header of its weights."""
     folder = layout.pretrained()
     require_model_folder(folder, "import_model")
-    with safe_open(folder / WEIGHTS, framework="numpy") as weights:
-        count = sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    count = sum(map(math.prod, read_shapes(folder / WEIGHTS).values()))
     return f"{count / 1e6:.1f} million parameters"
 
 
