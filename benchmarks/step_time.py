@@ -93,11 +93,11 @@ def measured(case: Case) -> pd.DataFrame:
         run = prepared(case, Path(folder))
         clip = load_folder(run.layout.pretrained(), device=torch.device("cpu"), precision="fp32")
         works = {method: work_of(run, clip, method) for method in case.methods}
-    # all methods share one model, because the time does not depend on the values of the weights
-    with training_mode(clip):
-        seconds_RM = np.array(
-            [[timed(work, clip, case.iterations) for work in works.values()] for _ in range(case.rounds)]
-        )
+        # all methods share one model, because the time does not depend on the values of the weights
+        with training_mode(clip):  # within the folder's block: images are read when they are sampled
+            seconds_RM = np.array(
+                [[timed(work, clip, case.iterations) for work in works.values()] for _ in range(case.rounds)]
+            )
     ratios_RM = seconds_RM / seconds_RM[:, :1]
     quarter, half, three_quarters = np.quantile(ratios_RM, [0.25, 0.5, 0.75], axis=0)
     columns = {"seconds": np.median(seconds_RM, axis=0), "ratio": half, "q1": quarter, "q3": three_quarters}
