@@ -23,8 +23,9 @@ def work_folder(base: Path, key: str, *, wait_seconds: float = WAIT_SECONDS) -> 
     """Yields `base`/`key`, owned by this process, with what an interrupted run of the same `key` left there.
 
     `key` is a hash of everything that decides the result. Work for other keys is removed. When the block succeeds, the
-    folder is removed: publish the result within the block. When it fails, the folder stays. UserError if another
-    process owns `base`. The operating system releases the lock of a process that was killed.
+    folder is removed: publish the result within the block. When it fails, the folder stays: check what you find in it.
+    A KeyboardInterrupt gets an argument that says so. UserError if another process owns `base` for longer than
+    `wait_seconds`. The operating system releases the lock of a process that was killed.
     """
     base.parent.mkdir(parents=True, exist_ok=True)
     with _owned(base, wait_seconds):
@@ -32,8 +33,13 @@ def work_folder(base: Path, key: str, *, wait_seconds: float = WAIT_SECONDS) -> 
         folder.mkdir(parents=True, exist_ok=True)
         for other in sorted(base.iterdir()):
             if other != folder:
-                shutil.rmtree(other) if other.is_dir() else other.unlink()
-        yield folder
+                shutil.rmtree(other) if other.is_dir() and not other.is_symlink() else other.unlink()
+        try:
+            yield folder
+        except KeyboardInterrupt as interruption:
+            if any(folder.iterdir()):
+                interruption.args += (f"What is finished is kept in {base}, and the next run continues from there.",)
+            raise
         shutil.rmtree(base)
 
 
@@ -45,7 +51,7 @@ def _owned(base: Path, wait_seconds: float) -> Iterator[None]:
     try:
         lock.acquire(timeout=wait_seconds)
     except Timeout:
-        raise UserError(f"{base}: {_owner(note)} works on it. Wait until it ends, or stop it.") from None
+        raise UserError(f"{base}: {_owner(note)}.") from None
     try:
         started = time.strftime("%Y-%m-%d %H:%M:%S")
         note.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": started}) + "\n")
@@ -58,6 +64,9 @@ def _owned(base: Path, wait_seconds: float) -> Iterator[None]:
 def _owner(note: Path) -> str:
     try:
         owner = json.loads(note.read_text())
-        return f"process {owner['pid']} on {owner['host']} (started {owner['started']})"
+        pid, host, started = owner["pid"], owner["host"], owner["started"]
     except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+        return "another process works on it. Wait until it ends"
+    where = "" if host == socket.gethostname() else f" on {host}"
+    stop = f"Wait until it ends, or stop it{where} with: kill {pid}"
+    return f"process {pid} on {host} has worked on it since {started}. {stop}"

@@ -16,6 +16,7 @@ def replay_source(stage: Stage, method: str, task: str) -> ReplaySource:
         root=layout.root,
         tasks=stage.tasks_so_far(task),
         shards=layout.shards(task),
+        prompts=layout.prompts(task),
         teacher=layout.teacher(method, task),
         teacher_before=layout.teacher(method, stage.step(task).after),
         batch_size=config.training.replay_batch_size,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from gift_core import out_of_memory
 from gift_core.errors import GiftError, UserError, lookup
 from gift_core.layout import Layout
+from stages.interruption import interruptible
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config, StepConfig
@@ -34,13 +35,15 @@ class GiftGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with interruptible():
+                return super().invoke(ctx)
         except GiftError as error:
             typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
             raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            typer.secho("interrupted: no partial results were left. Run it again to continue.", err=True)
-            raise typer.Exit(130) from None
+        except KeyboardInterrupt as interruption:
+            with suppress(OSError):  # the terminal may be closed
+                typer.secho(" ".join(map(str, (*interruption.args, "Run it again."))), err=True)
+            raise typer.Exit(getattr(interruption, "exit_code", 130)) from None
 
 
 @dataclass

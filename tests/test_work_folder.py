@@ -42,6 +42,17 @@ def test_work_for_another_key_is_removed(tmp_path: Path) -> None:
         assert sorted(base.iterdir()) == [folder]
 
 
+def test_an_interruption_says_that_work_is_kept_only_if_it_is(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt) as nothing, work_folder(tmp_path / "birds", "key"):
+        raise KeyboardInterrupt("interrupted.")
+    assert nothing.value.args == ("interrupted.",)
+    with pytest.raises(KeyboardInterrupt) as some, work_folder(tmp_path / "birds", "key") as folder:
+        (folder / "shard").write_text("made")
+        raise KeyboardInterrupt("interrupted.")
+    told = f"What is finished is kept in {tmp_path / 'birds'}, and the next run continues from there."
+    assert some.value.args == ("interrupted.", told)
+
+
 def test_nothing_is_left_after_success(tmp_path: Path) -> None:
     with work_folder(tmp_path / "birds", "key"):
         pass
@@ -53,7 +64,8 @@ def test_a_second_process_is_refused_with_the_owner_and_a_killed_owner_releases(
     owner = subprocess.Popen([sys.executable, "-c", OWN, str(base)], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
     assert owner.stdout.readline() == "owned\n"
-    with pytest.raises(UserError, match=f"process {owner.pid} on "), work_folder(base, "key", wait_seconds=0.1):
+    told = f"birds: process {owner.pid} on .* has worked on it since 2.* or stop it with: kill {owner.pid}"
+    with pytest.raises(UserError, match=told), work_folder(base, "key", wait_seconds=0.1):
         pass
     owner.send_signal(signal.SIGKILL)
     owner.wait()

@@ -51,7 +51,7 @@ def write_pairs(folder: Path, *, seed: int) -> list[Pair]:
     pairs = [Pair(pair_key(0, row), row, caption, png(seed + row)) for row, caption in enumerate(CAPTIONS)]
     folder.mkdir(parents=True)
     write_shard(folder, 0, pairs, {})
-    write_manifest(folder, {})
+    write_manifest(folder, {}, {"count": len(pairs), "sha256": "of the prompts"})
     return pairs
 
 

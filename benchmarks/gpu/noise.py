@@ -32,7 +32,7 @@ def write_noise_pairs(folder: Path, *, count: int, pixels: int) -> None:
     ]
     with build_folder(folder) as unfinished:
         write_shard(unfinished, 0, pairs, {})
-        write_manifest(unfinished, {})
+        write_manifest(unfinished, {}, {"count": count, "sha256": "none"})
 
 
 def jpeg(seed: int, size: tuple[int, int]) -> bytes:

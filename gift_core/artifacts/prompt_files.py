@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -53,6 +55,13 @@ def read_prompts(path: Path) -> pd.DataFrame:
     _require_sound_prompts(path, table)
     prompts: pd.DataFrame = table.to_pandas()
     return prompts
+
+
+def prompts_digest(prompts: pd.DataFrame) -> dict[str, Any]:
+    """Returns {"count", "sha256"} of what decides the images: the columns prompt_id, prompt and seed, in order."""
+    columns = [prompts[name].tolist() for name in ("prompt_id", "prompt", "seed")]
+    content = json.dumps(columns, ensure_ascii=False).encode()
+    return {"count": len(prompts), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def write_vocabulary(path: Path, entries: Sequence[VocabularyEntry]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,13 +13,21 @@ from typing import Any
 import pyarrow as pa
 
 from gift_core.artifacts.atomic import broken, read_json, require_fields, require_hash, sha256_of, write_json
+from gift_core.artifacts.prompt_files import prompts_digest, read_prompts
 from gift_core.artifacts.tables import write_table
 from gift_core.artifacts.tars import image_extension, read_tar, write_tar
+from gift_core.errors import ContractError
 
 STAGE = "synthesize"
 MANIFEST = "manifest.json"
 SCHEMA = pa.schema([("key", pa.string()), ("prompt_id", pa.int64()), ("caption", pa.string()), ("status", pa.string())])
-_FIELDS: dict[str, type | tuple[type, ...]] = {"images": int, "shards": list, "generator": dict, "redrawn": int}
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "images": int,
+    "prompts": dict,
+    "shards": list,
+    "generator": dict,
+    "redrawn": int,
+}
 
 
 @dataclass(frozen=True)
@@ -44,69 +53,101 @@ def pair_key(index: int, position: int) -> str:
 def write_shard(folder: Path, index: int, pairs: Sequence[Pair], stats: Mapping[str, Any]) -> None:
     """Writes a shard: the tar, its table, and last NNNNN_stats.json, which marks the shard as finished.
 
-    `stats` is added to the counts in the stats file. The manifest sums its "redrawn" (a number) and, if present, its
-    "rejected" (a number for each reason).
+    `stats` is added to the counts in the stats file, and so are the hashes of the other two files. The manifest sums
+    its "redrawn" (a number) and, if present, its "rejected" (a number for each reason).
     """
-    name = shard_name(index)
-    write_tar(folder / f"{name}.tar", ((pair.key, _files(pair)) for pair in pairs))
+    tar, table, note = _files_of_shard(folder, index)
+    write_tar(tar, ((pair.key, _files(pair)) for pair in pairs))
     rows = [{"key": p.key, "prompt_id": p.prompt_id, "caption": p.prompt, "status": "success"} for p in pairs]
-    write_table(folder / f"{name}.parquet", pa.Table.from_pylist(rows, schema=SCHEMA), {})
+    write_table(table, pa.Table.from_pylist(rows, schema=SCHEMA), {})
     counts = {"count": len(pairs), "successes": len(pairs), "status_dict": {"success": len(pairs)}}
-    write_json(folder / f"{name}_stats.json", {**counts, "redrawn": 0, **stats})
+    hashes = {file.name: sha256_of(file) for file in (tar, table)}
+    write_json(note, {**counts, "redrawn": 0, **stats, "sha256": hashes})
 
 
-def read_shard_stats(folder: Path, index: int) -> dict[str, Any] | None:
-    """Returns NNNNN_stats.json of a finished shard, None if the shard is not finished."""
-    path = folder / f"{shard_name(index)}_stats.json"
-    return read_json(path, STAGE) if path.is_file() else None
+def finished_pairs(folder: Path, index: int, prompts: Sequence[tuple[int, str]]) -> list[Pair] | None:
+    """Returns the pairs of a finished shard that holds exactly `prompts` (prompt_id, prompt) in their order.
+
+    None if it is unfinished, damaged or another one.
+    """
+    try:
+        read_shard_stats(folder, index)
+        tar = _files_of_shard(folder, index)[0]
+        pairs = [_pair(tar, key, files) for key, files in read_tar(tar, STAGE)]
+    except ContractError:
+        return None
+    expected = [(pair_key(index, position), *prompt) for position, prompt in enumerate(prompts)]
+    return pairs if [(pair.key, pair.prompt_id, pair.prompt) for pair in pairs] == expected else None
 
 
-def read_shard(folder: Path, index: int) -> Iterator[Pair]:
-    """Yields the pairs of a finished shard in their order; the manifest is not needed. ContractError if damaged."""
-    tar = folder / f"{shard_name(index)}.tar"
-    stats = read_json(folder / f"{shard_name(index)}_stats.json", STAGE)
-    count = 0
-    for key, files in read_tar(tar, STAGE):
-        yield _pair(tar, key, files)
-        count += 1
-    if count != stats["count"]:
-        raise broken(tar, f"there should be {stats['count']} pairs, there are {count}", STAGE)
+def read_shard_stats(folder: Path, index: int) -> dict[str, Any]:
+    """Returns NNNNN_stats.json. ContractError unless tar and table have the hashes noted when they were written."""
+    *files, note = _files_of_shard(folder, index)
+    stats = read_json(note, STAGE)
+    require_fields(note, stats, {"count": int, "redrawn": int, "sha256": dict}, STAGE)
+    _require_rejected(note, stats.get("rejected", {}))
+    require_fields(note, stats["sha256"], {file.name: str for file in files}, STAGE)
+    for file in files:
+        require_hash(file, stats["sha256"][file.name], STAGE)
+    return stats
 
 
-def write_manifest(folder: Path, generator: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes and returns the manifest of all shards in `folder`: images, the tars' hashes, generator, redrawn.
+def copy_shard(folder: Path, index: int, target: Path) -> None:
+    """Copies the files of a finished shard into the folder `target`."""
+    for file in _files_of_shard(folder, index):
+        shutil.copyfile(file, target / file.name)
 
+
+def write_manifest(folder: Path, generator: Mapping[str, Any], prompts: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks all shards in `folder`; writes and returns the manifest: images, the tars' hashes, generator, redrawn.
+
+    `prompts` is their prompts_digest. ContractError for a damaged shard, or unless there is one pair for each prompt.
     "rejected" (a number of images for each reason) is there if the shards' stats have it, that is with quality filters.
     """
-    shards = {tar.name: sha256_of(tar) for tar in sorted(folder.glob("*.tar"))}
-    stats = [read_json(folder / f"{Path(name).stem}_stats.json", STAGE) for name in shards]
+    tars = sorted(folder.glob("*.tar"))
+    stats = [read_shard_stats(folder, index) for index in range(len(tars))]
     manifest = {
         "images": sum(each["count"] for each in stats),
-        "shards": [{"name": name, "sha256": digest} for name, digest in shards.items()],
+        "prompts": dict(prompts),
+        "shards": [
+            {"name": tar.name, "sha256": each["sha256"][tar.name]} for tar, each in zip(tars, stats, strict=True)
+        ],
         "generator": dict(generator),
         "redrawn": sum(each["redrawn"] for each in stats),
         **_rejected(stats),
     }
+    _require_count(folder / MANIFEST, manifest, prompts["count"], "its prompts")
     write_json(folder / MANIFEST, manifest)
     return manifest
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Returns the manifest. ContractError if it is missing or damaged, or a tar it names is missing."""
+def read_manifest(folder: Path, prompts: Path | None = None) -> dict[str, Any]:
+    """Returns the manifest. ContractError if it is missing or damaged, or a tar it names is missing.
+
+    With `prompts` (a file of the stage write_prompts), pairs of other prompts are a ContractError, too. It need not be
+    on this machine: the count that the manifest has of its prompts is always compared.
+    """
     path = folder / MANIFEST
     manifest = read_json(path, STAGE)
     require_fields(path, manifest, _FIELDS, STAGE)
+    require_fields(path, manifest["prompts"], {"count": int, "sha256": str}, STAGE)
     _require_rejected(path, manifest.get("rejected", {}))
     for shard in manifest["shards"]:
         require_fields(path, shard, {"name": str, "sha256": str}, STAGE)
         if not (folder / shard["name"]).is_file():
             raise broken(folder / shard["name"], "the file is missing, but manifest.json names it", STAGE)
+    _require_count(path, manifest, manifest["prompts"]["count"], "its prompts")
+    if prompts is not None and prompts.is_file():
+        digest = prompts_digest(read_prompts(prompts))
+        _require_count(path, manifest, digest["count"], str(prompts))
+        if manifest["prompts"] != digest:
+            raise broken(path, f"the pairs should be of the prompts in {prompts}, they are of other prompts", STAGE)
     return manifest
 
 
-def iterate_pairs(folder: Path) -> Iterator[Pair]:
-    """Yields all pairs in their order. ContractError for a changed tar, an incomplete pair or a wrong count."""
-    manifest = read_manifest(folder)
+def iterate_pairs(folder: Path, prompts: Path | None = None) -> Iterator[Pair]:
+    """Yields all pairs in their order. ContractError for a changed tar, an incomplete pair, and as in read_manifest."""
+    manifest = read_manifest(folder, prompts)
     count = 0
     for shard in manifest["shards"]:
         tar = folder / shard["name"]
@@ -122,6 +163,18 @@ def first_pairs(folder: Path, count: int) -> list[Pair]:
     """Returns the first `count` pairs of the first shard, fewer if it has fewer. Hashes are not checked."""
     tar = folder / read_manifest(folder)["shards"][0]["name"]
     return [_pair(tar, key, files) for key, files in islice(read_tar(tar, STAGE), count)]
+
+
+def _files_of_shard(folder: Path, index: int) -> tuple[Path, Path, Path]:
+    """The tar, its table, and the stats file, which is written last."""
+    name = shard_name(index)
+    return folder / f"{name}.tar", folder / f"{name}.parquet", folder / f"{name}_stats.json"
+
+
+def _require_count(path: Path, manifest: Mapping[str, Any], count: int, prompts: str) -> None:
+    if manifest["images"] != count:
+        found = f"there should be {count} pairs, one for each of {prompts}, there are {manifest['images']}"
+        raise broken(path, found, STAGE)
 
 
 def _rejected(stats: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:

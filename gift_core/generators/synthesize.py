@@ -6,7 +6,6 @@ import hashlib
 import io
 import itertools
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.atomic import build_folder, require_free_bytes
-from gift_core.artifacts.shards import Pair, pair_key, read_shard, read_shard_stats, write_manifest, write_shard
+from gift_core.artifacts.prompt_files import prompts_digest
+from gift_core.artifacts.shards import Pair, copy_shard, finished_pairs, pair_key, write_manifest, write_shard
 from gift_core.generators.filters import BLACK, REASONS, Filters, Verdict, check_attempts, is_black
 from gift_core.progress import progress_bar
 from gift_core.seeds import seed_for
+from gift_core.work_folder import work_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,34 +45,44 @@ def synthesize(
 ) -> dict[str, Any]:
     """Generates one pair per row of `prompts` into `folder` (layout of img2dataset) and returns the manifest.
 
-    Finished shards are kept in `work`, under a fingerprint of prompts and settings, until all are finished. An
-    interrupted run resumes at the first missing shard, and `folder` only appears when it is complete. Raises UserError
-    if an image is rejected more often than the settings allow, or if there is too little disk space.
+    Finished shards are kept in `work`, under a key made of prompts and settings, until all are finished. An interrupted
+    run resumes: it checks the finished shards and generates the others. `folder` only appears when it is complete.
+    Raises UserError if an image is rejected more often than the settings allow, if there is too little disk space, or
+    if another process works in `work`.
     """
     config = text_to_image.config
     require_free_bytes(folder, len(prompts) * config.size**2 * BYTES_PER_PIXEL, "synthesize: the generated images")
-    columns = (prompts[name].tolist() for name in ("prompt_id", "prompt", "seed"))
-    requests = [Request(*row) for row in zip(*columns, strict=True)]
-    unfinished = _work_folder(requests, config, work)
-    shards = [requests[at : at + config.images_per_shard] for at in range(0, len(requests), config.images_per_shard)]
-    with progress_bar(total=len(requests), description="generating images") as bar:
-        for index, shard in enumerate(shards):
-            if read_shard_stats(unfinished, index) is not None:
-                filters.recall(pair.image for pair in read_shard(unfinished, index))
-                bar.update(len(shard))
-                continue
-            pairs, rejected = _generate_shard(index, shard, text_to_image, filters, bar.update)
-            write_shard(unfinished, index, pairs, _stats(rejected, config))
-    with build_folder(folder) as whole:
-        shutil.copytree(unfinished, whole, dirs_exist_ok=True)
-        manifest = write_manifest(whole, identity(config))
-    shutil.rmtree(work)
-    return manifest
+    digest, shards = prompts_digest(prompts), _shards_of(prompts, config.images_per_shard)
+    with work_folder(work, _work_key(digest, config)) as unfinished:
+        with progress_bar(total=len(prompts), description="generating images") as bar:
+            for index, shard in enumerate(shards):
+                finished = finished_pairs(unfinished, index, [(request.prompt_id, request.prompt) for request in shard])
+                if finished is not None:
+                    filters.recall(pair.image for pair in finished)
+                    bar.update(len(shard))
+                    continue
+                pairs, rejected = _generate_shard(index, shard, text_to_image, filters, bar.update)
+                write_shard(unfinished, index, pairs, _stats(rejected, config))
+        with build_folder(folder) as whole:
+            for index in range(len(shards)):
+                copy_shard(unfinished, index, whole)
+            return write_manifest(whole, identity(config), digest)
 
 
 def identity(config: GeneratorConfig) -> dict[str, Any]:
     """Returns the settings that decide what the images look like. The batch size does: it moves the last bits."""
     return config.model_dump(exclude={"images_per_shard": True, "max_redraws": True, "filters": {"max_redraws"}})
+
+
+def _shards_of(prompts: pd.DataFrame, images_per_shard: int) -> list[list[Request]]:
+    columns = (prompts[name].tolist() for name in ("prompt_id", "prompt", "seed"))
+    requests = [Request(*row) for row in zip(*columns, strict=True)]
+    return [requests[at : at + images_per_shard] for at in range(0, len(requests), images_per_shard)]
+
+
+def _work_key(digest: dict[str, Any], config: GeneratorConfig) -> str:
+    content = json.dumps([digest, identity(config), config.images_per_shard])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _stats(counts: Counter[str], config: GeneratorConfig) -> dict[str, Any]:
@@ -124,14 +135,3 @@ def _encode(image: Image.Image, image_format: str) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, **FORMATS[image_format])
     return buffer.getvalue()
-
-
-def _work_folder(requests: list[Request], config: GeneratorConfig, work: Path) -> Path:
-    """Returns the folder for these prompts and settings, and removes unfinished work for other ones."""
-    content = json.dumps([[vars(request) for request in requests], identity(config), config.images_per_shard])
-    folder = work / hashlib.sha256(content.encode()).hexdigest()[:16]
-    for other in work.glob("*"):
-        if other != folder:
-            shutil.rmtree(other)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

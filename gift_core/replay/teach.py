@@ -51,14 +51,16 @@ if TYPE_CHECKING:
 class ReplaySource:
     """Where the replay of one step lies, and how it is sampled.
 
-    `tasks`: folders of all tasks so far, the new one last. `shards`: the step's synthetic pairs. `teacher`: the folder
-    that the stage teach writes for this step. `teacher_before`: the same of the step before. `root`: the folder that a
-    reference folder is relative to. `key`: the method's key in params.yaml, for errors.
+    `tasks`: folders of all tasks so far, the new one last. `shards`: the step's synthetic pairs. `prompts`: the file of
+    their prompts. `teacher`: the folder that the stage teach writes for this step. `teacher_before`: the same of the
+    step before. `root`: the folder that a reference folder is relative to. `key`: the method's key in params.yaml, for
+    errors.
     """
 
     root: Path
     tasks: tuple[Path, ...]
     shards: Path
+    prompts: Path
     teacher: Path
     teacher_before: Path
     batch_size: int
@@ -93,7 +95,7 @@ def pairs_of(options: ReplayConfig, source: ReplaySource) -> Iterator[Pair]:
 
 
 def _synthetic(options: Any, source: ReplaySource) -> Iterator[Pair]:
-    return iterate_pairs(source.shards)
+    return iterate_pairs(source.shards, source.prompts)
 
 
 def _reference(options: Any, source: ReplaySource) -> Iterator[Pair]:

@@ -72,7 +72,7 @@ def thumbnail(prompt: str, image: bytes) -> Thumbnail:
 def _contact_sheet(layout: Layout, tasks: tuple[str, ...], position: int) -> ContactSheet:
     """The first pairs of the shards. Prompts are sampled in random order, so these are a fair sample."""
     folder = layout.shards(tasks[position])
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder, layout.prompts(tasks[position]))
     return ContactSheet(
         position=position + 1,
         task=tasks[position],

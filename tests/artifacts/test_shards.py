@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
 from gift_core.artifacts.atomic import sha256_of
+from gift_core.artifacts.prompt_files import prompts_digest, write_prompts
 from gift_core.artifacts.shards import (
     Pair,
+    finished_pairs,
     first_pairs,
     iterate_pairs,
     pair_key,
     read_manifest,
-    read_shard,
     read_shard_stats,
     write_manifest,
     write_shard,
@@ -29,13 +32,17 @@ PAIRS = [
     [Pair(pair_key(0, 0), 0, "a photo of a snowman.", png(0)), Pair(pair_key(0, 1), 1, "a größe.", png(1))],
     [Pair(pair_key(1, 0), 2, "a photo of a spade.", png(2))],
 ]
+PROMPTS = pd.DataFrame({
+    "prompt_id": range(3), "source_task": "base", "class_name": "thing", "template": "a {}.",
+    "prompt": [pair.prompt for shard in PAIRS for pair in shard], "seed": range(3),
+})  # fmt: skip
 GENERATOR = {"pipeline": "data/mini/diffusion", "steps": 10}
 
 
 def make(folder: Path) -> dict[str, Any]:
     write_shard(folder, 0, PAIRS[0], {"redrawn": 2})
     write_shard(folder, 1, PAIRS[1], {"redrawn": 1})
-    return write_manifest(folder, GENERATOR)
+    return write_manifest(folder, GENERATOR, prompts_digest(PROMPTS))
 
 
 def change_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -61,7 +68,8 @@ def test_the_files_are_those_of_img2dataset(tmp_path: Path) -> None:
         "caption": ["a photo of a snowman.", "a größe."],
         "status": ["success", "success"],
     }
-    stats = {"count": 2, "successes": 2, "status_dict": {"success": 2}, "redrawn": 2}
+    hashes = {name: sha256_of(tmp_path / name) for name in ("00000.tar", "00000.parquet")}
+    stats = {"count": 2, "successes": 2, "status_dict": {"success": 2}, "redrawn": 2, "sha256": hashes}
     assert read_shard_stats(tmp_path, 0) == stats
 
 
@@ -80,7 +88,7 @@ def test_the_manifest_sums_the_shards(tmp_path: Path) -> None:
 def test_the_manifest_sums_what_filters_rejected_by_its_reason(tmp_path: Path) -> None:
     write_shard(tmp_path, 0, PAIRS[0], {"redrawn": 0, "rejected": {"duplicate": 2, "clip_score": 1}})
     write_shard(tmp_path, 1, PAIRS[1], {"redrawn": 0, "rejected": {"duplicate": 3, "clip_score": 0}})
-    write_manifest(tmp_path, GENERATOR)
+    write_manifest(tmp_path, GENERATOR, prompts_digest(PROMPTS))
     assert read_manifest(tmp_path)["rejected"] == {"clip_score": 1, "duplicate": 5}
 
 
@@ -88,16 +96,38 @@ def test_without_filters_the_manifest_names_none(tmp_path: Path) -> None:
     assert "rejected" not in make(tmp_path)
 
 
+EXPECTED = [(pair.prompt_id, pair.prompt) for pair in PAIRS[0]]
+
+
 def test_a_finished_shard_is_read_before_there_is_a_manifest(tmp_path: Path) -> None:
     write_shard(tmp_path, 0, PAIRS[0], {"redrawn": 1})
-    assert list(read_shard(tmp_path, 0)) == PAIRS[0]
-    write_tar(tmp_path / "00000.tar", [(PAIRS[0][0].key, {"png": png(0), "txt": b"a", "json": b'{"prompt_id": 0}'})])
-    message = broken_message(lambda: list(read_shard(tmp_path, 0)), tmp_path / "00000.tar", "synthesize")
-    assert "there should be 2 pairs, there are 1" in message
+    assert finished_pairs(tmp_path, 0, EXPECTED) == PAIRS[0]
 
 
-def test_an_unfinished_shard_has_no_stats(tmp_path: Path) -> None:
-    assert read_shard_stats(tmp_path, 0) is None
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "00000.tar").unlink(),
+        lambda folder: (folder / "00000.parquet").unlink(),
+        lambda folder: (folder / "00000_stats.json").unlink(),
+        lambda folder: cut(folder / "00000.tar"),
+        lambda folder: cut(folder / "00000.parquet"),
+        lambda folder: cut(folder / "00000_stats.json"),
+        lambda folder: (folder / "00000_stats.json").write_text("[]"),
+        lambda folder: (folder / "00000_stats.json").write_text('{"count": 2, "redrawn": 0, "sha256": {}}'),
+        lambda folder: write_tar(folder / "00000.tar", []),
+        lambda folder: write_shard(folder, 0, PAIRS[0][:1], {}),  # whole, but of fewer pairs
+        lambda folder: write_shard(folder, 0, PAIRS[0][::-1], {}),
+        lambda folder: write_shard(folder, 0, PAIRS[1], {}),
+        lambda folder: write_shard(folder, 0, [replace(PAIRS[0][0], prompt="another"), PAIRS[0][1]], {}),
+    ],
+)
+def test_a_shard_that_is_damaged_or_another_one_is_not_finished(
+    damage: Callable[[Path], object], tmp_path: Path
+) -> None:
+    write_shard(tmp_path, 0, PAIRS[0], {})
+    damage(tmp_path)
+    assert finished_pairs(tmp_path, 0, EXPECTED) is None
 
 
 def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -142,14 +172,64 @@ def test_a_missing_tar_is_refused(tmp_path: Path) -> None:
 def test_a_wrong_count_is_refused(tmp_path: Path) -> None:
     make(tmp_path)
     change_manifest(tmp_path, lambda record: record.update(images=4))
+    message = broken_message(lambda: read_manifest(tmp_path), tmp_path / "manifest.json", "synthesize")
+    assert "there should be 3 pairs, one for each of its prompts, there are 4" in message
+
+
+def test_a_tar_with_fewer_pairs_than_the_manifest_counts_is_refused(tmp_path: Path) -> None:
+    make(tmp_path)
+    write_shard(tmp_path, 0, PAIRS[0][:1], {})
+    tar = sha256_of(tmp_path / "00000.tar")
+    change_manifest(tmp_path, lambda record: record["shards"][0].update(sha256=tar))
     message = broken_message(lambda: list(iterate_pairs(tmp_path)), tmp_path / "manifest.json", "synthesize")
-    assert "there should be 4 pairs, there are 3" in message
+    assert "there should be 3 pairs, there are 2" in message
+
+
+def test_pairs_of_other_prompts_are_refused(tmp_path: Path) -> None:
+    make(tmp_path / "shards")
+    file = tmp_path / "prompts.parquet"
+    write_prompts(file, PROMPTS)
+    assert len(list(iterate_pairs(tmp_path / "shards", file))) == 3
+
+    def refusal() -> str:
+        manifest = tmp_path / "shards" / "manifest.json"
+        return broken_message(lambda: next(iterate_pairs(tmp_path / "shards", file)), manifest, "synthesize")
+
+    for column, values in (("seed", [0, 1, 5]), ("prompt", ["a photo of a tree.", *PROMPTS.prompt[1:]])):
+        write_prompts(file, PROMPTS.assign(**{column: values}))
+        assert f"the pairs should be of the prompts in {file}, they are of other prompts" in refusal()
+    write_prompts(file, PROMPTS.head(2))
+    assert f"there should be 2 pairs, one for each of {file}, there are 3" in refusal()
+
+
+def test_a_manifest_is_not_written_unless_there_is_a_pair_for_each_prompt(tmp_path: Path) -> None:
+    write_shard(tmp_path, 0, PAIRS[0], {})
+    manifest = tmp_path / "manifest.json"
+    message = broken_message(
+        lambda: write_manifest(tmp_path, GENERATOR, prompts_digest(PROMPTS)), manifest, "synthesize"
+    )
+    assert "there should be 3 pairs, one for each of its prompts, there are 2" in message
+    assert not manifest.exists()
+
+
+@pytest.mark.parametrize("name", ["00001.tar", "00001.parquet"])
+def test_a_manifest_is_not_written_for_a_changed_shard(name: str, tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    (tmp_path / name).write_bytes((tmp_path / name.replace("1", "0")).read_bytes())
+    message = broken_message(
+        lambda: write_manifest(tmp_path, GENERATOR, prompts_digest(PROMPTS)), tmp_path / name, "synthesize"
+    )
+    assert "its sha256 should be" in message
+    assert not (tmp_path / "manifest.json").exists()
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
         (lambda record: record.pop("images"), "there should be a field 'images'"),
+        (lambda record: record.pop("prompts"), "there should be a field 'prompts'"),
+        (lambda record: record.update(prompts={"count": "3"}), "'count' should be int, it is str"),
         (lambda record: record.update(redrawn="3"), "'redrawn' should be int, it is str"),
         (lambda record: record.update(shards=["00000.tar"]), "it should be an object with name, sha256"),
         (lambda record: record.update(rejected=3), "'rejected' should be a number for each reason, it is 3"),

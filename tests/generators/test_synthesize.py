@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,13 +16,15 @@ import pytest
 import torch
 from PIL import Image
 
+from gift_core.artifacts.prompt_files import prompts_digest
 from gift_core.artifacts.shards import iterate_pairs, read_manifest
 from gift_core.config.generator import FiltersConfig, GeneratorConfig
-from gift_core.errors import UserError
+from gift_core.errors import ContractError, UserError
 from gift_core.generators.filters import NoFilters, is_black
 from gift_core.generators.pipeline import load_pipeline
 from gift_core.generators.synthesize import identity, synthesize
 from gift_core.seeds import seed_for
+from tests.artifacts.damage import cut, tree_hash
 
 CONFIG = GeneratorConfig(
     pipeline="toy", revision=None, dtype="float32", steps=1, guidance=1.0, size=8, scheduler=None, negative_prompt="",
@@ -123,6 +126,70 @@ def test_an_interrupted_run_leaves_nothing_and_resumes_after_its_last_complete_s
     generated(tmp_path, Painter(), "whole")
     assert [p.image for p in iterate_pairs(tmp_path / "shards")] == [p.image for p in iterate_pairs(tmp_path / "whole")]
     assert not (tmp_path / "work").exists()
+
+
+def stats_without_its_tar(work: Path) -> None:
+    (work / "00000.tar").unlink()
+
+
+def a_tar_cut_short(work: Path) -> None:
+    cut(work / "00000.tar")
+
+
+def the_shard_of_another_task(work: Path) -> None:
+    others = synthesize(PROMPTS.assign(prompt="a tree."), Painter(), work / "x", work=work / "y", filters=NoFilters())
+    assert others["images"] == 7
+    for file in (work / "x").glob("00000*"):
+        file.replace(work / file.name)
+
+
+def a_shard_too_many(work: Path) -> None:
+    for file in list(work.glob("00000*")):
+        shutil.copy(file, work / file.name.replace("00000", "00007"))
+
+
+@pytest.mark.parametrize("damage", [stats_without_its_tar, a_tar_cut_short, the_shard_of_another_task])
+def test_a_damaged_shard_is_generated_again(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    assert batches_after(damage, tmp_path) == 5  # all of them
+
+
+def test_a_shard_too_many_is_not_published(tmp_path: Path) -> None:
+    assert batches_after(a_shard_too_many, tmp_path) == 3
+
+
+def batches_after(damage: Callable[[Path], None], folder: Path) -> int:
+    """Interrupts a run after its first shard, damages that, and returns the batches that complete the same result."""
+    with pytest.raises(KeyboardInterrupt):
+        generated(folder, Painter(fail_after=3))
+    (unfinished,) = (folder / "work").iterdir()
+    damage(unfinished)
+    second = Painter()
+    generated(folder, second)
+    generated(folder, Painter(), "whole")
+    assert list(tree_hash(folder / "shards").values()) == list(tree_hash(folder / "whole").values())
+    return second.batches
+
+
+def test_a_shard_that_changes_before_it_is_published_ends_the_stage(tmp_path: Path) -> None:
+    class Vandal(Painter):
+        def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
+            if self.batches == 4:
+                (tar,) = (tmp_path / "work").glob("*/00000.tar")
+                cut(tar)
+            return super().generate(prompts, seeds)
+
+    with pytest.raises(ContractError, match="00000.tar: its sha256 should be"):
+        generated(tmp_path, Vandal())
+    assert not (tmp_path / "shards").exists()
+    healed = Painter()
+    generated(tmp_path, healed)
+    assert healed.batches == 2
+
+
+def test_the_manifest_names_the_prompts(tmp_path: Path) -> None:
+    manifest = generated(tmp_path, Painter())
+    assert manifest["prompts"] == prompts_digest(PROMPTS)
+    assert manifest["prompts"]["count"] == 7
 
 
 def test_unfinished_work_of_other_settings_is_not_used(tmp_path: Path) -> None:

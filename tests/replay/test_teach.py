@@ -71,6 +71,7 @@ class Steps:
             root=self.world.root,
             tasks=tuple(self.world.task(name) for name in STEPS[: index + 1]),
             shards=self.world.shards(task),
+            prompts=self.world.prompts(task),
             teacher=self.folder / task,
             teacher_before=self.folder / STEPS[index - 1] if index else self.folder / "none",
             batch_size=4,
@@ -385,7 +386,7 @@ def write_reference(folder: Path) -> None:
 def change(file: Path) -> None:
     """Changes the file in a way that its readers accept."""
     if file.name == "manifest.json":
-        write_manifest(file.parent, {"another": "run"})
+        write_manifest(file.parent, {"another": "run"}, {"count": 7, "sha256": "of the prompts"})
     elif file.name == "task.json":
         file.write_text(file.read_text() + "\n")
     else:

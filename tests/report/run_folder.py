@@ -199,7 +199,7 @@ def _write_pairs(folder: Path, seed: int) -> None:
         pairs.append(Pair(pair_key(0, position), position, PROMPTS[position % 2], buffer.getvalue()))
     folder.mkdir(parents=True)
     write_shard(folder, 0, pairs, {"redrawn": 2})
-    write_manifest(folder, {"pipeline": "test"})
+    write_manifest(folder, {"pipeline": "test"}, {"count": len(pairs), "sha256": "of the prompts"})
 
 
 def _write_pretrained(folder: Path) -> None:

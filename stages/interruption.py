@@ -1,0 +1,135 @@
+"""How a command ends early: Ctrl-C, SIGTERM, a closed terminal, or the end of the `dvc repro` that started it.
+
+DVC does not stop its stage when it is stopped itself, and a killed process cannot. So a stage watches its parents.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+POLL_SECONDS = 0.5
+GRACE_SECONDS = 4.0  # for the current computation and for removing partial files; then the process ends hard
+SHELLS = {"sh", "ash", "bash", "dash", "fish", "ksh", "mksh", "tcsh", "csh", "zsh"}  # DVC runs a stage in $SHELL
+REASONS = {"SIGINT": "interrupted", "SIGTERM": "stopped by SIGTERM", "SIGHUP": "stopped: the terminal was closed"}
+ORPHANED = "stopped: the `dvc repro` that started it has ended"
+
+
+class Interruption(KeyboardInterrupt):
+    """A signal to end. Its arguments say why, and what is kept of the work."""
+
+    def __init__(self, signal_number: int, reason: str) -> None:
+        super().__init__(f"{reason}.")
+        self.exit_code = 128 + signal_number
+
+
+class _Watch:
+    """A thread that ends this process: when DVC has ended, and when a signal was not obeyed within GRACE_SECONDS.
+
+    Python runs its signal handlers between two steps of the main thread, so not while that is in native code. But it
+    writes the number of each signal to a socket at once, and the thread reads it there.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        self._launchers = _launchers()
+        self._orphaned = self._raised = False
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Handles the signals and runs the thread. After a signal it does so until the process has ended."""
+        former = {number: signal.signal(number, self._on_signal) for number in _signals()}
+        descriptor = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        threading.Thread(target=self._run, name="interruption", daemon=True).start()
+        try:
+            yield
+        finally:
+            if not self._raised:
+                signal.set_wakeup_fd(descriptor)
+                for number, handler in former.items():
+                    signal.signal(number, handler)
+                self._writer.close()  # ends the thread
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Raises once. What a second signal would interrupt is the removal of partial files."""
+        if not self._raised:
+            self._raised = True
+            raise Interruption(number, ORPHANED if self._orphaned else REASONS[signal.Signals(number).name])
+
+    def _run(self) -> None:
+        with self._reader:
+            while not (number := self._signal_within(POLL_SECONDS)):
+                if number is None:
+                    return
+                if not self._orphaned and self._launchers is not None and not _are_alive(self._launchers):
+                    self._orphaned = True
+                    os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_SECONDS)
+        with suppress(OSError):
+            os.write(2, f"It did not end within {GRACE_SECONDS:.0f} s: it was ended at once. Run it again.\n".encode())
+        os._exit(128 + number)
+
+    def _signal_within(self, seconds: float) -> int | None:
+        """The number of a signal to end, 0 where none came, None where the block has ended."""
+        if not select.select([self._reader], [], [], seconds)[0]:
+            return 0
+        numbers = self._reader.recv(64)
+        return next((number for number in numbers if number in _signals()), 0) if numbers else None
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Within the block a signal to end raises Interruption, once, in the main thread.
+
+    Where the block does not end within GRACE_SECONDS, the process does. A signal that is ignored, as by nohup, stays
+    ignored. Outside the main thread there are no signals, so nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with _Watch().running():
+        yield
+
+
+def _signals() -> list[signal.Signals]:
+    known = [signal.Signals[name] for name in REASONS if name in signal.Signals.__members__]  # Windows has no SIGHUP
+    return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def _launchers() -> list[Any] | None:
+    """The processes above this one up to DVC, nearest first; [] where DVC has ended already, None without DVC.
+
+    A stage is in the process group of its DVC. A command that leads a group of its own (of an interactive shell, of
+    setsid) was started on purpose, even where it inherited the variables of a stage.
+    """
+    if "DVC_STAGE" not in os.environ or os.name != "posix" or os.getpgrp() == os.getpid():
+        return None
+    import psutil
+
+    launchers = []
+    with suppress(psutil.Error, OSError):
+        for process in psutil.Process().parents():
+            launchers.append(process)
+            if process.name() not in SHELLS:
+                return launchers if os.getpgid(process.pid) == os.getpgrp() else []
+    return []
+
+
+def _are_alive(launchers: list[Any]) -> bool:
+    """Whether each process is still the parent of the one before: a process gets another parent when its own ends."""
+    import psutil
+
+    try:
+        parents = [os.getppid(), *(process.ppid() for process in launchers[:-1])]
+    except psutil.Error:
+        return False
+    return bool(launchers) and parents == [process.pid for process in launchers]

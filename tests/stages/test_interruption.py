@@ -1,0 +1,231 @@
+"""Signals, a DVC that is killed, two runs at once: real processes, and no pair is lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+import pytest
+import yaml
+
+from gift_core.artifacts.prompt_files import write_prompts
+from tests.artifacts.damage import tree_hash
+from tests.imports import ROOT
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs the signals of Linux and macOS")
+
+PYTHON = sys.executable
+PAINTED = f"{PYTHON} -m tests.stages.painted"
+PROMPTS = 16
+SHARDS, PROMPT_FILE, WORK = Path("data/3_shards/games"), Path("data/2_prompts/games.parquet"), Path(".gift/synthesize")
+
+
+class Project:
+    """A folder with the prompts of one task, and the processes that were started in it."""
+
+    def __init__(self, folder: Path, params: dict[str, Any]) -> None:
+        self.folder, self.processes = folder, list[subprocess.Popen[str]]()
+        params["tasks"] = {
+            "games": {"source": "mini", "path": "gift_core/mini/symbols.csv", "train_images": 4, "test_images": 4}
+        }
+        params["sequence"] = [{"task": "games", "after": "../pretrained", "learning_rate_factor": 1.0}]
+        params["generator"] |= {"pipeline": str(ROOT / "data/mini/diffusion"), "images_per_shard": 4, "batch_size": 2}
+        folder.mkdir()
+        (folder / "params.yaml").write_text(yaml.safe_dump(params))
+        write_prompts(folder / PROMPT_FILE, prompts())
+
+    def start(self, *command: str, environment: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
+        """Starts a process whose output goes to a file, so that whoever survives it can go on writing."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+        tools = f"{Path(PYTHON).parent}{os.pathsep}{os.environ['PATH']}"
+        base = {**inherited, "PYTHONPATH": str(ROOT), "PATH": tools, "DVC_NO_ANALYTICS": "1"}
+        log = self.folder / f"log{len(self.processes)}"
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                command, cwd=self.folder, env={**base, **(environment or {})}, stdout=stream, stderr=stream, text=True,
+                **options,
+            )  # fmt: skip
+        process.log = log  # type: ignore[attr-defined]
+        self.processes.append(process)
+        return process
+
+    def synthesize(self) -> subprocess.Popen[str]:
+        return self.start(*PAINTED.split(), "synthesize", "games")
+
+    def finished_shards(self) -> list[Path]:
+        return sorted((self.folder / WORK).glob("games/*/*_stats.json"))
+
+    def writers(self) -> list[psutil.Process]:
+        """The stages that run in this folder."""
+        return [
+            process for process in psutil.process_iter()
+            if command_of(process)[1:3] == ["-m", "tests.stages.painted"] and folder_of(process) == str(self.folder)
+        ]  # fmt: skip
+
+    def end(self) -> None:
+        for process in (*self.processes, *self.writers()):
+            process.kill()
+        for process in self.processes:
+            process.wait()
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def folder_of(process: psutil.Process) -> str:
+    try:
+        return process.cwd()
+    except psutil.Error:
+        return ""
+
+
+def prompts() -> pd.DataFrame:
+    numbers = range(PROMPTS)
+    names = [f"thing {number}" for number in numbers]
+    return pd.DataFrame({
+        "prompt_id": numbers, "source_task": "base", "class_name": names, "template": "a {}.",
+        "prompt": [f"a {name}." for name in names], "seed": numbers,
+    })  # fmt: skip
+
+
+def until(reached: Callable[[], object], *, seconds: float) -> float:
+    """Waits until `reached` returns something; returns the seconds it took."""
+    started = time.monotonic()
+    while not reached():
+        assert time.monotonic() - started < seconds, "it did not happen in time"
+        time.sleep(0.02)
+    return time.monotonic() - started
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    return " ".join(process.log.read_text().split())  # type: ignore[attr-defined]
+
+
+def ended(process: subprocess.Popen[str], *, code: int, seconds: float) -> str:
+    """Waits for the process and returns what it printed."""
+    assert process.wait(seconds) == code, said(process)
+    assert "Traceback" not in said(process)
+    return said(process)
+
+
+@pytest.fixture
+def project(tmp_path: Path, mini_params: dict[str, Any]) -> Iterator[Project]:
+    made = Project(tmp_path / "project", mini_params)
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any]) -> dict[str, str]:
+    """The hashes of an uninterrupted run."""
+    params = yaml.safe_load(yaml.safe_dump(_mini_params))
+    made = Project(tmp_path_factory.mktemp("whole") / "project", params)
+    ended(made.synthesize(), code=0, seconds=60)
+    return tree_hash(made.folder / SHARDS)
+
+
+def test_ctrl_c_says_what_is_kept_and_the_next_run_continues(project: Project, whole: dict[str, str]) -> None:
+    first = project.synthesize()
+    until(lambda: len(project.finished_shards()) >= 2, seconds=30)
+    first.send_signal(signal.SIGINT)
+    kept = "interrupted. What is finished is kept in .gift/synthesize/games, and the next run continues from there."
+    assert ended(first, code=130, seconds=5).endswith(f"{kept} Run it again.")
+    assert not (project.folder / SHARDS).exists()
+    times = {path: path.stat().st_mtime_ns for path in project.finished_shards()}
+    second = project.synthesize()
+    until(lambda: len(project.finished_shards()) > len(times), seconds=30)
+    assert {path: path.stat().st_mtime_ns for path in times} == times  # they were not generated again
+    ended(second, code=0, seconds=30)
+    assert tree_hash(project.folder / SHARDS) == whole
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_where_nothing_is_kept_nothing_else_is_said(project: Project, number: signal.Signals, code: int) -> None:
+    process = project.start(*PAINTED.split(), "wait", "30")
+    until(lambda: "started" in said(process), seconds=30)
+    process.send_signal(number)
+    assert re.fullmatch(r"started stopped( by SIGTERM|: .*)\. Run it again\.", ended(process, code=code, seconds=5))
+
+
+def test_two_runs_at_once_lose_no_pair(project: Project, whole: dict[str, str]) -> None:
+    for process in [project.synthesize(), project.synthesize()]:
+        ended(process, code=0, seconds=40)
+    assert tree_hash(project.folder / SHARDS) == whole
+
+
+def dvc_project(project: Project, command: str) -> None:
+    """Makes the folder a DVC project of one stage."""
+    (project.folder / ".dvc").mkdir()
+    (project.folder / ".dvc/config").write_text("[core]\n    no_scm = true\n")
+    block = {"cmd": command, "deps": [str(PROMPT_FILE)], "outs": [str(SHARDS)]}
+    (project.folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"synthesize": block}}))
+
+
+@pytest.mark.parametrize(
+    ("number", "shell", "command"),
+    [
+        (signal.SIGTERM, "/bin/bash", f"{PAINTED} synthesize games"),  # bash is replaced by Python
+        (signal.SIGKILL, "/bin/sh", f"{PAINTED} synthesize games && true"),  # a shell stays between DVC and Python
+    ],
+)
+def test_a_stage_ends_with_its_dvc_and_the_next_repro_has_all_pairs(
+    project: Project, whole: dict[str, str], number: signal.Signals, shell: str, command: str
+) -> None:
+    dvc_project(project, command)
+    first = project.start("dvc", "repro", environment={"SHELL": shell})
+    until(project.finished_shards, seconds=40)
+    (stage,) = project.writers()
+    assert (stage.ppid() == first.pid) == ("&&" not in command)
+    first.send_signal(number)
+    first.wait(5)
+    second = project.start("dvc", "repro", environment={"SHELL": shell})  # at once
+    until(lambda: not stage.is_running(), seconds=5)
+    assert "stopped: the `dvc repro` that started it has ended. What is finished is kept" in said(first)
+    ended(second, code=0, seconds=60)
+    assert tree_hash(project.folder / SHARDS) == whole
+    assert project.writers() == []
+
+
+def test_native_code_that_no_signal_stops_is_ended_after_a_grace_time(project: Project) -> None:
+    process = project.start(*PAINTED.split(), "native")
+    until(lambda: "started" in said(process), seconds=30)
+    process.send_signal(signal.SIGINT)
+    assert "It did not end within 4 s: it was ended at once." in ended(process, code=130, seconds=5)
+
+
+def test_a_stage_whose_dvc_ended_before_it_looked_ends_too(project: Project) -> None:
+    start = f"{PAINTED} wait 60 & exit 0"
+    shell = project.start("/bin/sh", "-c", start, environment={"DVC_STAGE": "wait"}, start_new_session=True)
+    ended(shell, code=0, seconds=5)
+    until(lambda: "stopped: the `dvc repro` that started it has ended." in said(shell), seconds=30)
+    until(lambda: project.writers() == [], seconds=5)
+
+
+def test_what_was_started_on_purpose_survives_its_parent(project: Project) -> None:
+    wait = f"{PAINTED} wait 3 & sleep 1"
+    shells = [
+        project.start("/bin/sh", "-c", wait, start_new_session=True),  # as in a terminal: no stage of DVC
+        project.start("/bin/sh", "-c", f"nohup {wait}", start_new_session=True),
+        project.start("/bin/sh", "-c", f"setsid {wait}", environment={"DVC_STAGE": "a stage that starts a service"}),
+    ]
+    for shell in shells:
+        ended(shell, code=0, seconds=10)
+    until(lambda: all("started" in said(shell) for shell in shells), seconds=20)
+    survivors = project.writers()
+    assert [survivor.ppid() in [shell.pid for shell in shells] for survivor in survivors] == [False] * 3
+    next(survivor for survivor in survivors if os.getpgid(survivor.pid) == shells[1].pid).send_signal(signal.SIGHUP)
+    until(lambda: project.writers() == [], seconds=15)
+    assert all(said(shell).endswith("started finished") for shell in shells)
