@@ -32,7 +32,7 @@ class Interruption(KeyboardInterrupt):
 
 
 class _Watch:
-    """A thread that ends this process: when DVC has ended, and when a signal was not obeyed within GRACE_SECONDS.
+    """A thread that ends this process when DVC has ended, or when it did not obey a signal within GRACE_SECONDS.
 
     Python runs its signal handlers between two steps of the main thread, so not while that is in native code. But it
     writes the number of each signal to a socket at once, and the thread reads it there.
@@ -66,24 +66,26 @@ class _Watch:
             raise Interruption(number, ORPHANED if self._orphaned else REASONS[signal.Signals(number).name])
 
     def _run(self) -> None:
-        with self._reader:
-            while not (number := self._signal_within(POLL_SECONDS)):
-                if number is None:
-                    return
-                if not self._orphaned and self._launchers is not None and not _are_alive(self._launchers):
-                    self._orphaned = True
-                    os.kill(os.getpid(), signal.SIGTERM)
+        number = self._first_signal()
+        if number is None:
+            self._reader.close()
+            return
         time.sleep(GRACE_SECONDS)
         with suppress(OSError):
             os.write(2, f"It did not end within {GRACE_SECONDS:.0f} s: it was ended at once. Run it again.\n".encode())
         os._exit(128 + number)
 
-    def _signal_within(self, seconds: float) -> int | None:
-        """The number of a signal to end, 0 where none came, None where the block has ended."""
-        if not select.select([self._reader], [], [], seconds)[0]:
-            return 0
-        numbers = self._reader.recv(64)
-        return next((number for number in numbers if number in _signals()), 0) if numbers else None
+    def _first_signal(self) -> int | None:
+        """Waits for a signal to end, and sends one when DVC has ended. Returns its number, None when the block ends."""
+        while self._launchers is None or _are_alive(self._launchers):
+            if select.select([self._reader], [], [], POLL_SECONDS)[0]:
+                numbers = self._reader.recv(64)
+                received = [number for number in numbers if number in _signals()]
+                if received or not numbers:
+                    return received[0] if received else None
+        self._orphaned = True
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        return signal.SIGTERM
 
 
 @contextmanager

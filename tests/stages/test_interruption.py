@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +159,7 @@ def test_where_nothing_is_kept_nothing_else_is_said(project: Project, number: si
     process = project.start(*PAINTED.split(), "wait", "30")
     until(lambda: "started" in said(process), seconds=30)
     process.send_signal(number)
+    process.send_signal(number)  # an impatient one
     assert re.fullmatch(r"started stopped( by SIGTERM|: .*)\. Run it again\.", ended(process, code=code, seconds=5))
 
 
@@ -195,6 +198,28 @@ def test_a_stage_ends_with_its_dvc_and_the_next_repro_has_all_pairs(
     until(lambda: not stage.is_running(), seconds=5)
     assert "stopped: the `dvc repro` that started it has ended. What is finished is kept" in said(first)
     ended(second, code=0, seconds=60)
+    assert tree_hash(project.folder / SHARDS) == whole
+    assert project.writers() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_killed_when_the_last_repro_has_all_pairs(
+    project: Project, whole: dict[str, str], seed: int
+) -> None:
+    chance = random.Random(seed)
+    dvc_project(project, f"{PAINTED} synthesize games{chance.choice(['', ' && true'])}")
+    for _ in range(4):
+        dvc = project.start("dvc", "repro", environment={"SHELL": chance.choice(["/bin/bash", "/bin/sh"])})
+        time.sleep(chance.uniform(0.5, 4))
+        victims = [dvc, *project.writers()]
+        with suppress(psutil.Error):
+            chance.choice(victims).send_signal(chance.choice([signal.SIGTERM, signal.SIGKILL]))
+        dvc.kill()
+        dvc.wait()
+        if (lock := project.folder / ".dvc/tmp/rwlock").exists() and not lock.read_text():
+            lock.unlink()  # DVC was killed while it wrote its own lock, and asks the user to remove it
+    ended(project.start("dvc", "repro"), code=0, seconds=90)
     assert tree_hash(project.folder / SHARDS) == whole
     assert project.writers() == []
 
