@@ -1,12 +1,13 @@
 """`python -m tests.stages.painted COMMAND`: the real command line, but the generator paints colors, 50 ms an image.
 
-torch, which takes seconds to import, takes no part before a run resumes. Two commands of its own: `native` computes in
-native code that no signal stops, `wait` sleeps.
+torch, which takes seconds to import, takes no part before a run resumes. The variable PATIENCE sets how many seconds to
+wait for another process. Two commands of its own: `native` computes in native code that no signal stops, `wait` sleeps.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ import typer
 from PIL import Image
 
 from gift_core.config.generator import GeneratorConfig
+from gift_core.work_folder import work_folder
 from stages.__main__ import app
 
 SECONDS_PER_IMAGE = 0.05
@@ -40,10 +42,14 @@ def native() -> None:
 
 
 def wait(seconds: float) -> None:
-    """Sleeps, then prints a word."""
+    """Sleeps, then prints a word. It needs half a second to clean up."""
     typer.echo("started")
-    time.sleep(seconds)
-    typer.echo("finished")
+    try:
+        time.sleep(seconds)
+        typer.echo("finished")
+    finally:
+        time.sleep(0.5)
+        typer.echo("cleaned.")
 
 
 def replaced(name: str, **contents: Any) -> None:
@@ -56,6 +62,8 @@ def replaced(name: str, **contents: Any) -> None:
 if __name__ == "__main__":
     replaced("gift_core.clip.device", resolve_device=lambda name: None)
     replaced("gift_core.generators.pipeline", load_pipeline=lambda config, device: Painter(config))
+    defaults = vars(work_folder)["__wrapped__"].__kwdefaults__
+    defaults["wait_seconds"] = float(os.environ.get("PATIENCE", defaults["wait_seconds"]))
     app.command()(native)
     app.command()(wait)
     app()
