@@ -13,7 +13,12 @@ def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
 
         source = lookup(stage.config.tasks, task, "params.yaml: tasks")
         info = ingest_task(
-            task, source, stage.layout.task(task), ingest_config=stage.config.ingest, seed=stage.config.seed
+            task,
+            source,
+            stage.layout.task(task),
+            ingest_config=stage.config.ingest,
+            seed=stage.config.seed,
+            root=stage.layout.root,
         )
         counts = f"{info.counts['train']} training images, {info.counts['test']} test images"
         stage.say(f"{len(info.class_names)} classes, {counts}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.errors import ContractError, UserError
+from gift_core.untrusted import parse_json
 
 READ_BYTES = 1 << 20
 
@@ -146,7 +147,7 @@ def read_json(path: Path, stage: str) -> dict[str, Any]:
     """Returns the JSON object. ContractError if the file is missing or is not one. `stage` makes it again."""
     require_file(path, stage)
     try:
-        value = json.loads(path.read_bytes())
+        value = parse_json(path.read_bytes())
     except ValueError as error:
         raise broken(path, f"it should be JSON, but {error}", stage) from error
     if not isinstance(value, dict):

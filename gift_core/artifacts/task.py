@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from gift_core.artifacts.tars import StoredFile, index_tar, write_tar
 
 STAGE = "ingest"
 SPLITS = ("train", "test")
+_TAR = re.compile(r"(train|test)-[0-9]{5}\.tar")
+_SHOWN = 60  # letters of a wrong value in an error
 LabeledImage = tuple[bytes, str, int]  # encoded image, its extension (png, jpg), label
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "name": str, "class_names": list, "templates": list, "source": str, "counts": dict, "skipped": list, "notes": list,
@@ -75,11 +78,12 @@ def write_task(
     *,
     images_per_shard: int,
     skipped: Sequence[tuple[str, str]] = (),
+    notes: Iterable[str] = (),
 ) -> TaskInfo:
-    """Writes the task's folder and returns `info` with counts, skipped files and hashes filled in.
+    """Writes the task's folder and returns `info` with counts, skipped files, further notes and hashes filled in.
 
-    `skipped` is read after both splits, so a source may add to it while it decodes. ContractError unless there are at
-    least two classes with unique names, and templates that contain {}.
+    `skipped` and `notes` are read after both splits, so a source may add to them while it decodes. ContractError unless
+    there are at least two classes with unique names, and templates that contain {}.
     """
     _require_sound(folder / "task.json", info)
     with build_folder(folder) as unfinished:
@@ -88,7 +92,8 @@ def write_task(
             for split, images in zip(SPLITS, (train, test), strict=True)
         }
         hashes = {tar.name: sha256_of(tar) for tar in sorted(unfinished.glob("*.tar"))}
-        written = dataclasses.replace(info, counts=counts, skipped=tuple(skipped), hashes=hashes)
+        all_notes = (*info.notes, *notes)
+        written = dataclasses.replace(info, counts=counts, skipped=tuple(skipped), notes=all_notes, hashes=hashes)
         write_json(unfinished / "task.json", dataclasses.asdict(written))
     return written
 
@@ -98,24 +103,56 @@ def read_task(folder: Path) -> TaskInfo:
     path = folder / "task.json"
     record = read_json(path, STAGE)
     require_fields(path, record, _FIELDS, STAGE)
-    if not all(isinstance(entry, list) and len(entry) == 2 for entry in record["skipped"]):
-        raise broken(path, "skipped should hold pairs of a file and a reason", STAGE)
-    if not all(isinstance(note, str) for note in record["notes"]):
-        raise broken(path, "notes should hold strings", STAGE)
+    skipped = [require_texts(path, "skipped", entry, count=2) for entry in record["skipped"]]
     info = TaskInfo(
         **{name: record[name] for name in ("name", "source", "counts", "hashes")},
-        class_names=tuple(record["class_names"]),
-        templates=tuple(record["templates"]),
-        skipped=tuple((file, reason) for file, reason in record["skipped"]),
-        notes=tuple(record["notes"]),
+        class_names=require_texts(path, "class_names", record["class_names"]),
+        templates=require_texts(path, "templates", record["templates"]),
+        skipped=tuple((file, reason) for file, reason in skipped),
+        notes=require_texts(path, "notes", record["notes"]),
     )
     _require_sound(path, info)
-    if sorted(info.counts) != sorted(SPLITS):
-        raise broken(path, f"counts should name train and test, they name {', '.join(info.counts) or 'none'}", STAGE)
+    _require_counts(path, info)
     for name in info.hashes:
         if not (folder / name).is_file():
             raise broken(folder / name, "the file is missing, but task.json names it", STAGE)
     return info
+
+
+def require_texts(path: Path, field: str, value: Any, *, count: int | None = None) -> tuple[str, ...]:
+    """Returns the list `value` of the file `path`. ContractError unless it holds texts, `count` if that is given."""
+    if not isinstance(value, list) or (count is not None and len(value) != count):
+        what = "lists of texts" if count is None else f"lists of {count} texts"
+        raise broken(path, f"{field} should hold {what}, one is {_short(value)}", STAGE)
+    for each in value:
+        if not isinstance(each, str) or not is_utf8(each):
+            raise broken(path, f"{field} should hold texts, one is {_short(each)}", STAGE)
+    return tuple(value)
+
+
+def _short(value: Any) -> str:
+    text = ascii(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def is_utf8(text: str) -> bool:
+    """Returns whether a text can be written: JSON can hold halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _require_counts(path: Path, info: TaskInfo) -> None:
+    if sorted(info.counts) != sorted(SPLITS):
+        raise broken(path, f"counts should name train and test, they name {', '.join(info.counts) or 'none'}", STAGE)
+    for split, count in info.counts.items():
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise broken(path, f"counts of {split} should be a whole number, it is {_short(count)}", STAGE)
+    for name, digest in info.hashes.items():
+        if not _TAR.fullmatch(name) or not isinstance(digest, str):
+            raise broken(path, f"hashes should name tars (train-00000.tar), it has {_short(name)}", STAGE)
 
 
 def index_task(folder: Path, split: str) -> list[StoredImage]:

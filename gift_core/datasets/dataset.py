@@ -14,6 +14,7 @@ import numpy as np
 from gift_core.artifacts.table_files import text_lines
 from gift_core.artifacts.task import SPLITS
 from gift_core.config.tasks import OwnTaskConfig
+from gift_core.datasets.spelling import comparison_key, plain_name, require_sound_labels
 from gift_core.errors import UserError, did_you_mean
 from gift_core.seeds import seed_for
 
@@ -89,8 +90,10 @@ def split_by_seed(samples: Sequence[Sample], *, test_fraction: float, seed: int,
 def labels_to_learn(splits: Splits, location: str) -> list[str]:
     """Returns the labels of the training split, sorted: by value if all are numbers, as text otherwise.
 
-    UserError for fewer than two labels, for an empty test split, and for a label that only the test split has.
+    UserError for fewer than two labels, for an empty test split, for a label that only the test split has, and for one
+    that is too long to be a label or has control characters.
     """
+    require_sound_labels((sample.label for split in SPLITS for sample in splits[split]), location)
     train, test = ({sample.label for sample in splits[split]} for split in SPLITS)
     unknown = sort_labels(test - train)
     if unknown:
@@ -102,6 +105,28 @@ def labels_to_learn(splits: Splits, location: str) -> list[str]:
     if not test:
         raise UserError(f"{location}: the test split is empty. Add test images, or let the data be split by seed.")
     return sort_labels(train)
+
+
+def untested_classes(classes: Mapping[str, str], splits: Splits) -> tuple[str, ...]:
+    """Returns a note that names the classes without test images, if there are any."""
+    tested = {sample.label for sample in splits["test"]}
+    untested = [name for label, name in classes.items() if label not in tested]
+    if not untested:
+        return ()
+    what = "1 class has" if len(untested) == 1 else f"{len(untested)} classes have"
+    return (f"{what} no test images: {first_names(untested)}.",)
+
+
+def validation_note(name: str, count: int) -> tuple[str, ...]:
+    """Returns a note on the images of a validation split, which is left out. `name` is its folder or value."""
+    images = "1 image" if count == 1 else f"{count:,} images"
+    return (f"{images} left out: {name} is a validation split.",) if count else ()
+
+
+def first_names(names: Sequence[str]) -> str:
+    """Returns the first few names in one line, and the number of the others."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def sort_labels(labels: Iterable[str]) -> list[str]:
@@ -157,7 +182,7 @@ def name_classes(labels: Sequence[str], config: OwnTaskConfig, *, folder: Path, 
     key = f"params.yaml: tasks.{task}.class_names"
     names = config.class_names
     if names is None:
-        return _require_distinct({label: label.strip() for label in labels}, key)
+        return _require_distinct({label: plain_name(label) for label in labels}, key)
     if isinstance(names, str):
         return _require_distinct(_names_from_file(labels, folder / names, f"{key}: {names}"), key)
     return _require_distinct(_names_from_mapping(labels, names, key), key)
@@ -167,11 +192,12 @@ def name_folders(labels: Sequence[str], config: OwnTaskConfig, *, folder: Path, 
     """Returns {label: class name} for labels that are names of folders: by default _ and - become spaces."""
     if config.class_names is not None:
         return name_classes(labels, config, folder=folder, task=task)
-    names = {label: " ".join(label.replace("_", " ").replace("-", " ").split()) for label in labels}
+    names = {label: plain_name(label.replace("_", " ").replace("-", " ")) for label in labels}
     return _require_distinct(names, f"params.yaml: tasks.{task}.path: {config.path}")
 
 
-def _names_from_mapping(labels: Sequence[str], names: Mapping[str, str], key: str) -> dict[str, str]:
+def _names_from_mapping(labels: Sequence[str], spelled: Mapping[str, str], key: str) -> dict[str, str]:
+    names = {plain_name(label): name for label, name in spelled.items()}
     for label in names:
         if label not in labels:
             raise UserError(f"{key}.{label}: the data has no such label. {did_you_mean(label, labels)}")
@@ -179,7 +205,7 @@ def _names_from_mapping(labels: Sequence[str], names: Mapping[str, str], key: st
     if unnamed:
         more = f" and {len(unnamed) - 1} more labels have" if len(unnamed) > 1 else " has"
         raise UserError(f'{key}: {unnamed[0]!r}{more} no name. Add a line: "{unnamed[0]}": <its name>')
-    return {label: names[label].strip() for label in labels}
+    return {label: plain_name(names[label]) for label in labels}
 
 
 def _names_from_file(labels: Sequence[str], path: Path, location: str) -> dict[str, str]:
@@ -187,7 +213,7 @@ def _names_from_file(labels: Sequence[str], path: Path, location: str) -> dict[s
     if not path.is_file():
         texts = [file.name for file in path.parent.glob("*.txt")] if path.parent.is_dir() else []
         raise UserError(f"{location}: there is no such file in the task's path. {did_you_mean(path.name, texts)}")
-    names = text_lines(path, location)
+    names = [plain_name(line) for line in text_lines(path, location)]
     if sorted(names) == sorted(labels):
         return {label: label for label in labels}
     ordered = sort_labels(labels)
@@ -204,11 +230,18 @@ def _names_from_file(labels: Sequence[str], path: Path, location: str) -> dict[s
 
 
 def _require_distinct(names: dict[str, str], location: str) -> dict[str, str]:
-    for name in names.values():
-        same = [label for label, other in names.items() if other == name]
+    """Raises UserError for an unsound name, and for names that a text encoder cannot tell apart."""
+    require_sound_labels(names.values(), location)
+    labels_of: dict[str, list[str]] = {}
+    for label, name in names.items():
+        labels_of.setdefault(comparison_key(name), []).append(label)
+    for same in labels_of.values():
+        name = names[same[0]]
         if not name:
             raise UserError(f"{location}: class {same[0]!r} has an empty name. Rename it, or set class_names.")
         if len(same) > 1:
-            what = f"{', '.join(same)} have the same class name, {name!r}"
+            alike = len({names[label] for label in same}) > 1
+            how = "class names that CLIP cannot tell apart" if alike else f"the same class name, {name!r}"
+            what = f"{', '.join(same)} have {how}"
             raise UserError(f"{location}: {what}. Rename them, or give them different names in class_names.")
     return names

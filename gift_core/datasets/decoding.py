@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,10 +21,16 @@ from gift_core.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 JPEG_QUALITY = 95
+MAX_FILE_BYTES = 2**31  # more than any image within Pillow's limit on pixels needs
+MAX_ASPECT = 200  # a model's transform makes the shorter side as large as its images, so the longer one explodes
 _UPRIGHT = 1
 _ORIENTATION = 0x0112  # the EXIF tag
 _GROWTH = 3  # an upper bound for the size of a PNG, in sizes of the file that it was decoded from
 _SHRUNK_PIXELS = 2  # the pixels of an image with aspect ratio 2:1, in squares of its shorter side
+
+
+class BadImageError(ValueError):
+    """An image that cannot be decoded. The message is the reason, in one line."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,8 @@ class ImageSource:
     """The images of a task, ready to be stored. The streams are consumed once, train before test.
 
     `counts` and `expected_bytes` are known before (for the progress bar and the disk check). `notes` are for the reader
-    of the results. `skipped` grows while the streams are consumed: (file, reason).
+    of the results, `late_notes` as well; these are known when the streams are consumed. `skipped` grows while the
+    streams are consumed: (file, reason).
     """
 
     class_names: tuple[str, ...]
@@ -41,6 +49,7 @@ class ImageSource:
     train: Iterator[LabeledImage]
     test: Iterator[LabeledImage]
     notes: tuple[str, ...] = ()
+    late_notes: Iterable[str] = ()
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -101,11 +110,12 @@ class _Decoder:
         stored = self.stored
         for sample in samples:
             try:
-                image, extension = plain_image(sample.read(), stored.image_format, shorter_side=stored.shorter_side)
-            except MemoryError:
-                raise  # not the fault of the image
-            except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error and others
-                self.bad.append((sample.name, bad_image_reason(error)))
+                require_small_file(sample.size)
+                with bad_image_errors():
+                    data = sample.read()
+                image, extension = plain_image(data, stored.image_format, shorter_side=stored.shorter_side)
+            except BadImageError as error:
+                self.bad.append((sample.name, str(error)))
             else:
                 yield image, extension, number_of[sample.label]
 
@@ -123,9 +133,37 @@ def _expected_bytes(sample: Sample, stored: IngestConfig) -> int:
     return whole if stored.shorter_side is None else min(whole, 3 * _SHRUNK_PIXELS * stored.shorter_side**2)
 
 
-def bad_image_reason(error: Exception) -> str:
-    """Returns why an image cannot be decoded, in one line without the memory addresses that Pillow prints."""
-    return "not an image" if "cannot identify" in str(error) else (str(error).splitlines() or [type(error).__name__])[0]
+@contextmanager
+def bad_image_errors() -> Iterator[None]:
+    """Turns whatever an image raises in the block into a BadImageError. Pillow's warnings are not printed.
+
+    A lack of memory stays a MemoryError: it is not the fault of the image, whose number of pixels is limited.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (MemoryError, BadImageError):
+        raise
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise BadImageError(f"more than {limit / 1e6:.0f} million pixels: shrink it beforehand") from None
+    except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, KeyError and others
+        raise BadImageError(_reason(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    """Why an image cannot be decoded, in one line without the memory addresses that Pillow prints."""
+    if "cannot identify" in str(error):
+        return "not an image"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (text.splitlines() or [""])[0] or type(error).__name__
+
+
+def require_small_file(size: int) -> None:
+    """Raises BadImageError for a file that is larger than an image can be."""
+    if size > MAX_FILE_BYTES:
+        raise BadImageError(f"{size / 1e9:.1f} GB: shrink it beforehand")
 
 
 def plain_image(data: bytes, image_format: str, *, shorter_side: int | None) -> tuple[bytes, str]:
@@ -136,18 +174,24 @@ def plain_image(data: bytes, image_format: str, *, shorter_side: int | None) -> 
     are converted, and only the first frame is kept. An image whose shorter side is above `shorter_side` pixels is
     shrunk to it; None shrinks nothing.
 
-    Raises:
-        OSError, ValueError, SyntaxError: Pillow cannot decode the file, or it has too many pixels.
+    BadImageError if Pillow cannot decode the file, or if the image has too many pixels or is too narrow.
     """
-    with _open(data) as image:
+    with bad_image_errors(), Image.open(io.BytesIO(data)) as image:
+        _require_wide(image)
         image.load()  # decodes the whole file, so a truncated one is noticed here
         kind = {"JPEG": "jpg", "PNG": "png"}.get(image.format or "")
         upright = image.getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT
-        plain = image.mode == "RGB" and "transparency" not in image.info and getattr(image, "n_frames", 1) == 1
+        plain = image.mode == "RGB" and "transparency" not in image.info and not getattr(image, "is_animated", False)
         small = shorter_side is None or min(image.size) <= shorter_side
         if kind and upright and plain and small and not _has_16_bits(data, kind):
             return data, kind
         return encode_image(_shrink(to_rgb(image), shorter_side), image_format), image_format
+
+
+def _require_wide(image: Image.Image) -> None:
+    shorter, longer = sorted(image.size)
+    if longer > MAX_ASPECT * shorter:
+        raise BadImageError(f"{image.width} x {image.height} pixels: one side is over {MAX_ASPECT} times the other, crop it")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -172,17 +216,6 @@ def encode_image(image: Image.Image, image_format: str) -> bytes:
     return buffer.getvalue()
 
 
-def _open(data: bytes) -> Image.Image:
-    """Opens the image. ValueError if it has so many pixels that Pillow refuses it as a decompression bomb."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow warns from half of the limit on
-            return Image.open(io.BytesIO(data))
-    except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise ValueError(f"more than {limit / 1e6:.0f} million pixels: shrink it beforehand") from None
-
-
 def _shrink(image: Image.Image, shorter_side: int | None) -> Image.Image:
     """Scales the image down so that its shorter side has `shorter_side` pixels: bicubic with antialiasing."""
     if shorter_side is None or min(image.size) <= shorter_side:
@@ -196,8 +229,11 @@ def _from_wide_gray(image: Image.Image) -> Image.Image:
     """Converts gray with more than 8 bits. 16-bit values keep their upper byte; Pillow's own convert would clip at 255.
 
     Floats up to 1 are fractions of white. A transparent gray value, which PNG names in its header, becomes white.
+    BadImageError for values that are not numbers.
     """
     values_HW = np.asarray(image).astype(np.float64)
+    if not np.isfinite(values_HW).all():
+        raise BadImageError("it has values that are infinite or not numbers")
     gray_HW = values_HW
     if image.mode.startswith("I;16") or values_HW.max() > 255:
         gray_HW = values_HW / 257  # 65535 -> 255

@@ -2,67 +2,145 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gift_core.artifacts.task import SPLITS
 from gift_core.config.tasks import FolderTaskConfig
-from gift_core.datasets.dataset import Dataset, Sample, Splits, labels_to_learn, name_folders, split_by_seed
+from gift_core.datasets.dataset import (
+    Dataset,
+    Sample,
+    Splits,
+    labels_to_learn,
+    name_folders,
+    split_by_seed,
+    untested_classes,
+    validation_note,
+)
 from gift_core.datasets.decoding import SUFFIXES
+from gift_core.datasets.folder_reader import FolderReader
+from gift_core.datasets.spelling import plain_name, split_of, split_within
 from gift_core.errors import UserError
+
+RENAME = "Name the two folders train and test"
 
 
 def folder_dataset(name: str, config: FolderTaskConfig, *, root: Path, seed: int) -> Dataset:
     """Returns the images of <path>/{train,test}/<class>/*, or of <path>/<class>/* split by seed.
 
     Classes are sorted by the names of their folders, images by their paths. Without class_names in the row, the folders
-    name the classes, with spaces for _ and -. UserError if the folder, images or a second class are missing, if a class
-    is empty, or if only the test split has a class.
+    name the classes, with spaces for _ and -. `notes` say what was left out.
+
+    UserError if the folder, images or a second class are missing, if a class is empty, if only the test split has a
+    class, and for a layout that could be read in two ways: splits by other names, a class beside the splits.
     """
     location = f"params.yaml: tasks.{name}.path: {config.path}"
     folder = root / config.path
-    splits = _find_splits(folder, location, config.test_fraction, seed)
-    labels = sorted(labels_to_learn(splits, location))
-    classes = name_folders(labels, config, folder=folder, task=name)
-    return Dataset(classes, config.templates, splits["train"], splits["test"])
-
-
-def _find_splits(folder: Path, location: str, test_fraction: float, seed: int) -> Splits:
     if not folder.is_dir():
         raise UserError(f"{location}: there is no such folder. Put the images there, in one sub-folder per class.")
-    names = [path.name for path in _subfolders(folder)]
-    if not set(names) & set(SPLITS):
-        samples = list(_find_images(folder, folder, location))
-        return split_by_seed(samples, test_fraction=test_fraction, seed=seed, location=location)
-    if not set(SPLITS) <= set(names):
-        missing = next(split for split in SPLITS if split not in names)
-        raise UserError(f"{location}: {missing}/ is missing next to the other split. Add it, or merge both into one.")
-    splits = {split: list(_find_images(folder / split, folder, f"{location}/{split}")) for split in SPLITS}
-    unknown = sorted({sample.label for sample in splits["test"]} - {sample.label for sample in splits["train"]})
-    if unknown:
-        what = f"class {unknown[0]!r} is in test/ but not in train/"
-        raise UserError(f"{location}: {what}. Give both folders of a class the same name.")
-    return splits
+    used = [config.class_names] if isinstance(config.class_names, str) else []
+    layout = _Layout(folder, location, FolderReader(folder, location, used=used))
+    splits, notes = layout.splits(config.test_fraction, seed)
+    labels = sorted(labels_to_learn(splits, location))
+    classes = name_folders(labels, config, folder=folder, task=name)
+    notes = (*notes, *untested_classes(classes, splits), *layout.reader.notes())
+    return Dataset(classes, config.templates, splits["train"], splits["test"], notes)
 
 
-def _find_images(parent: Path, folder: Path, location: str) -> Iterator[Sample]:
-    """Yields the images in the class folders of `parent`. Their names are paths relative to `folder`."""
-    classes = {path.name: _image_files(path) for path in _subfolders(parent)}
-    if not any(classes.values()):
-        kinds = ", ".join(SUFFIXES)
-        raise UserError(f"{location}: its sub-folders have no images. Put them into one folder per class: {kinds}.")
-    for label, files in classes.items():
-        if not files:
-            raise UserError(f"{location}: class {label!r} has no images. Add some, or remove the folder.")
-        for path in files:
-            yield Sample(label, path.relative_to(folder).as_posix(), path.read_bytes, path.stat().st_size)
+class _Layout:
+    """The sub-folders of a data set: the classes, or the splits with the classes in them."""
 
+    def __init__(self, folder: Path, location: str, reader: FolderReader) -> None:
+        self.folder, self.location, self.reader = folder, location, reader
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    def splits(self, test_fraction: float, seed: int) -> tuple[Splits, tuple[str, ...]]:
+        """Returns both splits, and a note if there is a validation split, which is left out."""
+        subfolders = self.reader.subfolders(self.folder)
+        found = self._name_splits(subfolders)
+        if not found:
+            self._require_classes(subfolders)
+            samples = list(self._samples(self.folder, subfolders, self.location))
+            return split_by_seed(samples, test_fraction=test_fraction, seed=seed, location=self.location), ()
+        for split in SPLITS:
+            if split not in found:
+                raise self._missing(split, found)
+        self._refuse_beside([path for path in subfolders if path not in found.values()], found)
+        splits = {split: self._split(found[split]) for split in SPLITS}
+        self._require_known(splits, found)
+        return splits, self._note_validation(found)
 
+    def _name_splits(self, subfolders: Sequence[Path]) -> dict[str, Path]:
+        found: dict[str, Path] = {}
+        for path in subfolders:
+            split = split_of(path.name)
+            if split is not None and found.setdefault(split, path) != path:
+                what = f"{found[split].name}/ and {path.name}/ are both names of the {split} split"
+                raise UserError(f"{self.location}: {what}. Merge them, or rename one.")
+        return found
 
-def _image_files(folder: Path) -> list[Path]:
-    """The images at any depth, without hidden files, sorted by path."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted((path for path in found if not path.name.startswith(".")), key=lambda path: path.as_posix())
+    def _missing(self, split: str, found: Mapping[str, Path]) -> UserError:
+        others = " and ".join(f"{path.name}/" for path in found.values())
+        if split == "test" and {"train", "validation"} <= set(found):
+            remedy = f"To test on {found['validation'].name}/, rename it to test"
+        elif "validation" in found and len(found) == 1:
+            remedy = f"{RENAME}, or give a class of that name another one, and set class_names"
+        else:
+            remedy = "Add it, or merge both into one. If it is a class, rename its folder and set class_names"
+        return UserError(f"{self.location}: {split}/ is missing next to the other split, {others}. {remedy}.")
+
+    def _require_classes(self, subfolders: Sequence[Path]) -> None:
+        """Raises UserError if the folders look like splits, or have the splits inside."""
+        words = {path.name: split_within(path.name) for path in subfolders}
+        if None not in words.values() and "train" in words.values() and len(set(words.values())) > 1:
+            what = f"{' and '.join(words)} look like splits, not like classes"
+            raise UserError(f"{self.location}: {what}. {RENAME}.")
+        for path in subfolders:
+            inside = {split_of(each.name) for each in path.iterdir() if each.is_dir()}
+            if "train" in inside and inside & {"test", "validation"}:
+                what = f"{path.name}/ has folders of splits, but a split should have the folders of the classes"
+                raise UserError(f"{self.location}: {what}. Write train/<class>/ and test/<class>/. If {path.name}/ is "
+                                "the whole data set, add its name to path.")  # fmt: skip
+
+    def _refuse_beside(self, others: Sequence[Path], found: Mapping[str, Path]) -> None:
+        """Raises UserError for images beside the splits. They have no split."""
+        for path in others:
+            images = self.reader.images(path)
+            if images:
+                named = " and ".join(f"{split.name}/" for split in found.values())
+                what = f"{path.name}/ has {len(images):,} images, but it is beside {named}"
+                remedy = f"Move them into {found['train'].name}/{path.name}/ and {found['test'].name}/{path.name}/"
+                raise UserError(f"{self.location}: {what}. {remedy}, or remove the folder.")
+
+    def _split(self, parent: Path) -> list[Sample]:
+        location = f"{self.location}/{parent.name}"
+        return list(self._samples(parent, self.reader.subfolders(parent), location))
+
+    def _samples(self, parent: Path, classes: Sequence[Path], location: str) -> Iterator[Sample]:
+        """Yields the images in the class folders of `parent`. Their names are paths relative to the data set."""
+        files = {path: self.reader.images(path) for path in classes}
+        if not any(files.values()):
+            kinds = ", ".join(SUFFIXES)
+            raise UserError(f"{location}: its sub-folders have no images. Put them into one folder per class: {kinds}.")
+        folder_of: dict[str, str] = {}
+        for path, images in files.items():
+            label = plain_name(path.name)
+            if folder_of.setdefault(label, path.name) != path.name:
+                what = f"two folders have the name {label!r}, in different Unicode forms or with different spaces"
+                raise UserError(f"{location}: {what}. Merge them.")
+            if not images:
+                raise UserError(f"{location}: class {label!r} has no images. Add some, or remove the folder.")
+            for image in images:
+                name = image.relative_to(self.folder).as_posix()
+                yield Sample(label, name, image.read_bytes, image.stat().st_size)
+
+    def _require_known(self, splits: Splits, found: Mapping[str, Path]) -> None:
+        train, test = ({sample.label for sample in splits[split]} for split in SPLITS)
+        for label in sorted(test - train):
+            what = f"class {label!r} is in {found['test'].name}/ but not in {found['train'].name}/"
+            raise UserError(f"{self.location}: {what}. Give both folders of a class the same name.")
+
+    def _note_validation(self, found: Mapping[str, Path]) -> tuple[str, ...]:
+        if "validation" not in found:
+            return ()
+        path = found["validation"]
+        return validation_note(f"{path.name}/", len(self.reader.images(path)))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import posixpath
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gift_core.artifacts.table_files import TableSchema, empty_cell, read_table_file
+from gift_core.artifacts.table_files import Row, TableSchema, empty_cell, read_table_file
 from gift_core.artifacts.task import SPLITS
 from gift_core.config.tasks import TableTaskConfig, is_inside
 from gift_core.datasets.dataset import (
@@ -20,8 +21,13 @@ from gift_core.datasets.dataset import (
     nearest_name,
     require_folder,
     split_by_seed,
+    untested_classes,
+    validation_note,
 )
-from gift_core.errors import UserError
+from gift_core.datasets.spelling import KNOWN_SPLITS, plain_name, printable, split_of
+from gift_core.errors import UserError, did_you_mean
+
+VALIDATION = "validation"
 
 
 @dataclass(frozen=True)
@@ -37,49 +43,76 @@ class _Entry:
 def table_dataset(name: str, config: TableTaskConfig, *, root: Path, seed: int) -> Dataset:
     """Returns the images of the table in the order of its rows.
 
-    UserError for a missing table, column or image file (each with the nearest name), an empty cell, a duplicate file, a
-    split column without train or test, and for too few classes.
+    With a split column, rows of a validation split are left out and counted in `notes`. UserError for a missing table,
+    column or image file (each with the nearest name), an empty cell, a duplicate file, an unknown split, a split column
+    without train or test, and for too few classes.
     """
     key = f"params.yaml: tasks.{name}"
     folder = root / config.path
     require_folder(folder, f"{key}.path: {config.path}")
     location = f"{key}.table: {config.table}"
-    entries = list(_read_entries(folder, config, key))
+    everything = list(_read_entries(folder, config, key))
+    entries = [entry for entry in everything if entry.split != VALIDATION]
     _require_distinct_files(entries, location)
     _require_files(entries, folder, location)
     splits = _split(entries, folder, config, seed, location)
     classes = name_classes(labels_to_learn(splits, location), config, folder=folder, task=name)
-    return Dataset(classes, config.templates, splits["train"], splits["test"])
+    validation = validation_note(f"{config.split_column!r} of these rows", len(everything) - len(entries))
+    notes = (*validation, *untested_classes(classes, splits))
+    return Dataset(classes, config.templates, splits["train"], splits["test"], notes)
 
 
 def _read_entries(folder: Path, config: TableTaskConfig, key: str) -> Iterator[_Entry]:
-    """Yields the rows of both splits. With a split column, rows of other splits are ignored."""
+    """Yields the rows of all splits."""
     path = folder / config.table
     if not path.is_file():
         near = nearest_name(folder, config.table)
         hint = f"Did you mean {near!r}?" if near else f"Put it into {config.path}."
         raise UserError(f"{key}.table: {config.table}: there is no such file in {config.path}. {hint}")
     for row in read_table_file(path, _schema(config, key), location=f"{key}.table").rows:
-        split = row.cells[config.split_column].casefold() if config.split_column is not None else ""
-        if config.split_column is not None and split not in SPLITS:
-            continue
+        split = _split_of(row, config, key)
         for column in (config.image_column, config.label_column):
-            if not row.cells[column]:
+            if not row.cells[column] and split != VALIDATION:
                 raise empty_cell(path, row, column, location=f"{key}.table")
         file = posixpath.normpath(row.cells[config.image_column].replace("\\", "/"))
-        if not is_inside(file):
+        if not is_inside(file) and split != VALIDATION:
             what = f"{row.position} of {config.table}: {file} is outside {config.path}, which is watched for changes"
             raise UserError(f"{key}.image_column: {what}. Name files relative to it.")
-        yield _Entry(row.position, file, row.cells[config.label_column], split)
+        yield _Entry(row.position, _stored_name(folder, file), plain_name(row.cells[config.label_column]), split)
+
+
+def _split_of(row: Row, config: TableTaskConfig, key: str) -> str:
+    if config.split_column is None:
+        return ""
+    value = row.cells[config.split_column]
+    split = split_of(value)
+    if split is None:
+        what = f"{row.position} of {config.table}: unknown split {printable(value)!r}"
+        hint = f"{did_you_mean(value.casefold(), KNOWN_SPLITS)} Rows of val are left out"
+        raise UserError(f"{key}.split_column: {config.split_column}: {what}. {hint}.")
+    return split
+
+
+def _stored_name(folder: Path, file: str) -> str:
+    """The name of the file as the disk has it: macOS writes decomposed Unicode, tables mostly have the composed one."""
+    spellings = (file, unicodedata.normalize("NFC", file), unicodedata.normalize("NFD", file))
+    return next((name for name in spellings if _is_file(folder / name)), file)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _schema(config: TableTaskConfig, key: str) -> TableSchema:
-    """Empty cells are allowed here, because rows of other splits may have them."""
     named = {config.image_column: "image_column", config.label_column: "label_column"}
     if config.split_column is not None:
         named[config.split_column] = "split_column"
     keys = {column: f"{key}.{name}" for column, name in named.items()}
-    return TableSchema(required=tuple(named), keys=keys, may_be_empty=tuple(named))
+    unlabeled = (config.image_column, config.label_column)  # of a validation split
+    return TableSchema(required=tuple(named), keys=keys, may_be_empty=unlabeled)
 
 
 def _require_distinct_files(entries: Iterable[_Entry], location: str) -> None:
@@ -92,7 +125,7 @@ def _require_distinct_files(entries: Iterable[_Entry], location: str) -> None:
 
 
 def _require_files(entries: Iterable[_Entry], folder: Path, location: str) -> None:
-    missing = [entry for entry in entries if not (folder / entry.file).is_file()]
+    missing = [entry for entry in entries if not _is_file(folder / entry.file)]
     if missing:
         named = ", ".join(_describe(entry, folder) for entry in missing[:NAMED])
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""

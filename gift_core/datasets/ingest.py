@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from gift_core.config.tasks import (
     CatalogueTaskConfig,
     FolderTaskConfig,
     MiniTaskConfig,
+    OwnTaskConfig,
     TableTaskConfig,
     TaskConfig,
     WebDatasetTaskConfig,
 )
 from gift_core.datasets.dataset import Dataset, sample_shots
 from gift_core.datasets.decoding import ImageSource, decode_dataset, encode_image
+from gift_core.datasets.duplicates import DuplicateWatch
 from gift_core.errors import UserError
 from gift_core.progress import progress_bar
 
@@ -56,6 +59,7 @@ def ingest(
             counted(source.test),
             images_per_shard=ingest_config.images_per_shard,
             skipped=source.skipped,
+            notes=source.late_notes,
         )
 
 
@@ -71,8 +75,12 @@ def _open_images(name: str, config: TaskConfig, *, stored: IngestConfig, seed: i
     if isinstance(config, MiniTaskConfig):
         return _mini_images(name, config, image_format=stored.image_format, seed=seed)
     dataset = open_dataset(name, config, seed=seed, root=root)
+    watch = DuplicateWatch()
+    if isinstance(config, OwnTaskConfig):  # published data sets are what they are
+        dataset = watch.watch(dataset)
     location = f"params.yaml: tasks.{name}.path: {config.path}"
-    return decode_dataset(dataset, location, on_bad_image=config.on_bad_image, stored=stored)
+    source = decode_dataset(dataset, location, on_bad_image=config.on_bad_image, stored=stored)
+    return dataclasses.replace(source, late_notes=watch.notes())
 
 
 def _list_images(name: str, config: ListedTaskConfig, *, seed: int, root: Path) -> Dataset:

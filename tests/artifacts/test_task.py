@@ -114,10 +114,10 @@ def test_a_label_without_a_class_is_an_assertion_error(tmp_path: Path) -> None:
         (lambda record: record.update(class_names="wren"), "'class_names' should be list, it is str"),
         (lambda record: record.update(class_names=["wren"]), "at least two classes, it has 1"),
         (lambda record: record.update(counts={"train": 5}), "counts should name train and test, they name train"),
-        (lambda record: record.update(skipped=[["only a file"]]), "skipped should hold pairs"),
+        (lambda record: record.update(skipped=[["only a file"]]), "skipped should hold lists of 2 texts"),
         (lambda record: record.pop("notes"), "there should be a field 'notes'"),
         (lambda record: record.update(notes="incomplete"), "'notes' should be list, it is str"),
-        (lambda record: record.update(notes=[["incomplete"]]), "notes should hold strings"),
+        (lambda record: record.update(notes=[["incomplete"]]), "notes should hold texts"),
     ],
 )
 def test_a_damaged_task_json_is_refused(

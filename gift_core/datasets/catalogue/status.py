@@ -19,7 +19,7 @@ from gift_core.config.tasks import CatalogueTaskConfig, TaskConfig
 from gift_core.datasets.catalogue.inventory import Inventory, take_inventory
 from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_names, catalogue_row
 from gift_core.datasets.dataset import Sample
-from gift_core.datasets.decoding import bad_image_reason
+from gift_core.datasets.decoding import BadImageError, bad_image_errors
 from gift_core.layout import Layout
 from gift_core.progress import progress
 
@@ -151,10 +151,10 @@ def _decode_all(samples: Sequence[Sample]) -> Iterator[tuple[str, str] | None]:
 
 def _decode(sample: Sample) -> tuple[str, str] | None:
     try:
-        with Image.open(io.BytesIO(sample.read())) as opened:
+        with bad_image_errors(), Image.open(io.BytesIO(sample.read())) as opened:
             opened.load()
-    except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error and others
-        return sample.name, bad_image_reason(error)
+    except BadImageError as error:
+        return sample.name, str(error)
     return None
 
 

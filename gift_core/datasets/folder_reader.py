@@ -1,0 +1,153 @@
+"""The files below a data set's folder: the images, and a count of what is left out and why."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from gift_core.datasets.dataset import first_names
+from gift_core.datasets.decoding import SUFFIXES
+from gift_core.datasets.spelling import printable, require_utf8
+from gift_core.errors import UserError
+
+HIDDEN, NO_IMAGE, OTHER_EXTENSION = "hidden", "not an image", "an image with another extension"
+NO_CLASS, SPECIAL = "in no class folder", "not a regular file"
+# What operating systems leave in folders, besides names that begin with a dot.
+_SYSTEM = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin", "lost+found"}
+_BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
+_PHONE_IMAGES = (b"ftypheic", b"ftypmif1", b"ftypavif")
+
+
+class LeftOut:
+    """Counts the files of a data set that are not read, by reason."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = {}
+
+    def add(self, reason: str, name: str) -> None:
+        """Counts a file."""
+        self._names.setdefault(reason, []).append(printable(name))
+
+    def notes(self) -> tuple[str, ...]:
+        """Returns "3 files left out: 2 hidden, 1 not an image (readme.md)." if there are any."""
+        if not self._names:
+            return ()
+        total = sum(map(len, self._names.values()))
+        parts = (
+            f"{len(names)} {reason}" + ("" if reason == HIDDEN else f" ({first_names(names)})")
+            for reason, names in self._names.items()
+        )
+        return (f"{total} {'file' if total == 1 else 'files'} left out: {', '.join(parts)}.",)
+
+
+class FolderReader:
+    """Lists the images of one data set. Links are followed.
+
+    `location` begins the error messages. `used`: the names of files that are read in other ways, so not left out.
+    """
+
+    def __init__(self, folder: Path, location: str, *, used: Collection[str] = ()) -> None:
+        self.left_out = LeftOut()
+        self._folder, self._location, self._used = folder, location, used
+        self._seen: dict[tuple[int, int], str] = {}
+        self._links: list[str] = []
+
+    def subfolders(self, folder: Path) -> list[Path]:
+        """Returns the folders in `folder` that are not hidden, sorted. The files in it are left out."""
+        found = []
+        for path in sorted(folder.iterdir()):
+            if path.is_dir() and not is_hidden(path.name):
+                require_utf8(self._name(path), self._location)
+                found.append(path)
+            elif path.is_dir():
+                self._leave_out_all(path)
+            elif self._name(path) not in self._used:
+                self.left_out.add(_reason(path) or NO_CLASS, self._name(path))
+        return found
+
+    def images(self, folder: Path) -> list[Path]:
+        """Returns the images at any depth of `folder`, sorted by path.
+
+        UserError for a link to a file that does not exist, a name that is not UTF-8, a folder that cannot be listed,
+        and a folder that is reached twice: through a link to a folder above it, or through two links.
+        """
+        found = []
+        for path in self.files(folder):
+            name, reason = self._name(path), _reason(path)
+            if reason is not None:
+                self.left_out.add(reason, name)
+                continue
+            require_utf8(name, self._location)
+            if not path.exists():
+                what = f"{name} is a link to {printable(str(path.readlink()))}, which does not exist"
+                raise UserError(f"{self._location}: {what}. Bring the file there, or remove the link.")
+            found.append(path)
+        return sorted(found, key=lambda path: path.as_posix())
+
+    def files(self, folder: Path) -> Iterator[Path]:
+        """Yields the files at any depth of `folder` that are not hidden, in no order. UserError as `images`."""
+        for parent, folders, files in os.walk(folder, followlinks=True, onerror=self._refuse):
+            path = Path(parent)
+            self._require_new(path)
+            for name in [name for name in folders if is_hidden(name)]:
+                folders.remove(name)
+                self._leave_out_all(path / name)
+            for name in files:
+                if is_hidden(name):
+                    self.left_out.add(HIDDEN, name)
+                else:
+                    yield path / name
+
+    def notes(self) -> tuple[str, ...]:
+        """Returns what was left out, and which folders are links."""
+        if not self._links:
+            return self.left_out.notes()
+        links = f"DVC sees no changes behind links to folders inside a data set: {first_names(self._links)}."
+        return (*self.left_out.notes(), links)
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._folder).as_posix()
+
+    def _require_new(self, path: Path) -> None:
+        status, name = path.stat(), printable(self._name(path))
+        first = self._seen.setdefault((status.st_dev, status.st_ino), name)
+        if first != name:
+            what = f"{first}/ and {name}/ are the same folder, because one is a link or is below a link"
+            raise UserError(f"{self._location}: {what}. Remove the link.")
+        if path.is_symlink() and path != self._folder:
+            self._links.append(f"{name}/")
+
+    def _refuse(self, error: OSError) -> None:
+        name = printable(str(error.filename))
+        raise UserError(f"{self._location}: {name} cannot be listed ({error.strerror}). Allow to read it.") from None
+
+    def _leave_out_all(self, folder: Path) -> None:
+        for _, _, files in os.walk(folder):
+            for file in files:
+                self.left_out.add(HIDDEN, file)
+
+
+def is_hidden(name: str) -> bool:
+    """Returns whether a file or a folder is hidden, or an operating system's own (Thumbs.db, __MACOSX)."""
+    return name.startswith(".") or name.casefold() in _SYSTEM
+
+
+def _reason(path: Path) -> str | None:
+    """Why a file is left out. None for an image, and for a link with the name of an image to a file that is missing."""
+    if is_hidden(path.name):
+        return HIDDEN
+    if path.exists() and not path.is_file():
+        return SPECIAL
+    if path.suffix.lower() in SUFFIXES:
+        return None
+    return OTHER_EXTENSION if _begins_like_an_image(path) else NO_IMAGE
+
+
+def _begins_like_an_image(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            start = file.read(12)
+    except OSError:
+        return False
+    return start.startswith(_BEGINNINGS) or start[8:] == b"WEBP" or start[4:] in _PHONE_IMAGES

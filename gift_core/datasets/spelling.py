@@ -1,0 +1,78 @@
+"""The spelling of labels, class names, splits and files: which are the same, which are splits, how they are printed."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from gift_core.errors import UserError
+
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "test": ("test", "testing"),
+    "validation": ("val", "valid", "validation", "dev", "eval", "evaluation"),
+}
+KNOWN_SPLITS = ("train", "test", "val")  # what an error suggests
+MAX_NAME = 256  # letters of a label or a class name; CLIP reads 77 tokens, open_clip drops the rest
+_NUMBER = re.compile(r"[0-9]+")
+_CONTROL = {"Cc", "Cs"}  # control characters, halves of surrogate pairs
+
+
+def plain_name(text: str) -> str:
+    """Returns a label or a class name as it is used: composed Unicode (NFC), one space between words, none around.
+
+    macOS stores the names of files decomposed (NFD): the same letters, but other bytes.
+    """
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def comparison_key(name: str) -> str:
+    """Returns what two names share that a text encoder cannot tell apart: Wren and wren, 01 and 1."""
+    plain = plain_name(name).casefold()
+    return plain.lstrip("0") or "0" if _NUMBER.fullmatch(plain) else plain
+
+
+def split_of(name: str) -> str | None:
+    """Returns train, test or validation for any spelling of them (Train, testing, valid), None for other names."""
+    plain = plain_name(name).casefold()
+    return next((split for split, names in SPLIT_NAMES.items() if plain in names), None)
+
+
+def split_within(name: str) -> str | None:
+    """Returns the split that a word of the name names (seg_train, test2017), None if there is none or several."""
+    found = {split_of(word) for word in re.findall(r"[a-z]+", name.casefold())} - {None}
+    return found.pop() if len(found) == 1 else None
+
+
+def printable(name: str) -> str:
+    """Returns the name as it can be printed everywhere: bytes that are not UTF-8 and control characters are escaped."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if _is_raw(name) else name
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in _CONTROL else character
+        for character in text
+    )
+
+
+def require_utf8(name: str, location: str) -> None:
+    """Raises UserError if the name of a file has bytes that are not UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        what = f"the name {printable(name)} is not UTF-8, so it differs between machines"
+        raise UserError(f"{location}: {what}. Rename it (convmv renames whole folders).") from None
+
+
+def require_sound_labels(labels: Iterable[str], location: str) -> None:
+    """Raises UserError for a label that is too long, or that has control characters."""
+    for label in labels:
+        if len(label) > MAX_NAME:
+            what = f"the label {printable(label[:40])!r}... has {len(label):,} letters, more than {MAX_NAME}"
+            raise UserError(f"{location}: {what}. Shorten it, or check that the right column or key is read.")
+        if any(unicodedata.category(character) in _CONTROL for character in label):
+            raise UserError(f"{location}: the label {printable(label)!r} has control characters. Remove them.")
+
+
+def _is_raw(name: str) -> bool:
+    """Whether Python keeps bytes of the name that are not UTF-8 (PEP 383)."""
+    return any("\udc80" <= character <= "\udcff" for character in name)
