@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from gift_core.artifacts.atomic import broken, require_file, write_atomically
 
 # WebDataset's rule: the key is everything up to the first dot of the file's own name.
 _KEY_AND_EXTENSION = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")
-
-
+MAX_HEADER_BYTES = 2**20  # of a name, or of the fields of a pax header
+MAX_PADDING_BYTES = 2**24  # zeros after the last file
+_SHOWN = 80  # letters of a name in an error
 _IMAGE_BEGINNINGS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpg"}
 
 
@@ -34,35 +36,32 @@ class StoredFile:
             return _read_range(stream, self)
 
 
-def index_tar(path: Path) -> Iterator[tuple[str, dict[str, StoredFile]]]:
+def index_tar(path: Path, skipped: list[str] | None = None) -> Iterator[tuple[str, dict[str, StoredFile]]]:
     """Yields (key, {extension: file}) of every sample in the order of the tar, without reading the files.
 
-    Extensions are in lower case. Hidden files, files whose name begins with "__" and everything that is not a regular
-    file are skipped, as WebDataset does. A key may contain slashes.
+    Extensions are in lower case. Folders, hidden files, files whose name begins with "__" and files without an
+    extension are skipped, as WebDataset does; the names of the files are added to `skipped`. A key may contain slashes.
 
     Raises:
-        tarfile.TarError: the tar is damaged, cut short or compressed, or a sample has two files with one extension.
+        tarfile.TarError: the tar is damaged, cut short or compressed; it has links, devices, sparse files, or names
+            that lead out of it; a sample has two files with one extension, or occurs twice.
         OSError: the tar cannot be opened or read.
     """
     with path.open("rb") as stream:
-        yield from _index(path, stream)
+        yield from _index(path, stream, [] if skipped is None else skipped)
 
 
 def read_tar(path: Path, stage: str) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Yields (key, {extension: bytes}) of every sample in the order of the tar, as the webdataset library groups them.
+    """Yields (key, {extension: bytes}) of every sample in the order of the tar.
 
     ContractError if the tar is missing, damaged or cut short. `stage` is the one that makes it again.
     """
-    from webdataset import tariterators  # imports torch
-
     require_file(path, stage)
     try:
-        with path.open("rb") as stream:
-            # a stream, not a URL: webdataset would interpret braces and colons in the name of a folder
-            source = [{"url": path.name, "stream": stream}]
-            for sample in tariterators.group_by_keys(tariterators.tar_file_expander(source)):
-                yield sample["__key__"], {name: data for name, data in sample.items() if not name.startswith("__")}
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+        with path.open("rb") as contents:
+            for key, files in index_tar(path):
+                yield key, {extension: _read_range(contents, file) for extension, file in files.items()}
+    except (tarfile.TarError, OSError) as error:
         raise broken(path, f"it should be a whole tar of samples, but reading it failed ({error})", stage) from error
 
 
@@ -90,27 +89,88 @@ def image_extension(image: bytes) -> str:
     raise ValueError(f"neither PNG nor JPEG: the bytes begin with {image[:8]!r}")
 
 
-def _index(path: Path, stream: BinaryIO) -> Iterator[tuple[str, dict[str, StoredFile]]]:
-    for key, members in groupby(_members(stream), key=lambda member: member[0]):
+def _index(path: Path, stream: BinaryIO, skipped: list[str]) -> Iterator[tuple[str, dict[str, StoredFile]]]:
+    seen: set[str] = set()
+    for key, members in groupby(_members(stream, skipped), key=lambda member: member[0]):
         files: dict[str, StoredFile] = {}
         for _, extension, member in members:
             if extension in files:
                 raise tarfile.ReadError(f"sample {key} has two files .{extension}")
             files[extension] = StoredFile(path, member.offset_data, member.size)
+        if key in seen:
+            raise tarfile.ReadError(f"sample {key} occurs twice: the files of a sample should be side by side")
+        seen.add(key)
         yield key, files
 
 
-def _members(stream: BinaryIO) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
+def _members(stream: BinaryIO, skipped: list[str]) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
     """Yields (key, extension, member) of the files that WebDataset sees, in their order."""
-    with tarfile.open(fileobj=stream, mode="r:") as tar:
-        for member in tar:
-            found = _KEY_AND_EXTENSION.fullmatch(member.name)
-            hidden = PurePosixPath(member.name).name.startswith((".", "__"))
-            if member.isreg() and found and not hidden:
-                yield found[1], found[2].lower(), member
-        stream.seek(tar.offset)
-        if stream.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile stops at a bad header without an error
-            raise tarfile.ReadError(f"bad header at byte {tar.offset}")
+    for member in _sound_members(stream):
+        found = _KEY_AND_EXTENSION.fullmatch(member.name)
+        hidden = PurePosixPath(member.name).name.startswith((".", "__"))
+        if found and not hidden:
+            yield found[1], found[2].lower(), member
+        else:
+            skipped.append(member.name)
+
+
+def _sound_members(stream: BinaryIO) -> Iterator[tarfile.TarInfo]:
+    """Yields the files of a tar, none of them read. tarfile.ReadError for anything that samples do not need.
+
+    tarfile believes what headers claim: it would allocate their sizes, and follow sizes below zero in circles.
+    """
+    end = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    try:
+        with tarfile.open(fileobj=cast(BinaryIO, _Headers(stream)), mode="r:") as tar:
+            for member in tar:
+                if not member.isdir():
+                    yield _require_plain(member, end)
+            _require_end(stream, tar.offset, end)
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:  # of tarfile
+        raise tarfile.ReadError(f"bad header ({type(error).__name__})") from None
+
+
+class _Headers:
+    """A tar of which only headers are read: a read that is larger than a header may be is refused."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header claims {size} bytes, more than {MAX_HEADER_BYTES}")
+        return self._stream.read(size)
+
+
+def _require_plain(member: tarfile.TarInfo, end: int) -> tarfile.TarInfo:
+    name = ascii(member.name[:_SHOWN])
+    if not member.isreg() or member.issparse():
+        raise tarfile.ReadError(f"{name} is a link, a device or a sparse file, but samples are plain files")
+    if not 0 <= member.size <= end - member.offset_data:
+        rest = max(end - member.offset_data, 0)
+        raise tarfile.ReadError(f"{name} claims {member.size} bytes, but {rest} are left: the tar is cut short")
+    if member.name.startswith("/") or ".." in member.name.split("/"):
+        raise tarfile.ReadError(f"{name} leads out of the tar")
+    try:
+        member.name.encode()
+    except UnicodeEncodeError:
+        raise tarfile.ReadError(f"the name {name} is not UTF-8") from None
+    return member
+
+
+def _require_end(stream: BinaryIO, offset: int, end: int) -> None:
+    """tarfile stops without an error at a bad header, at the end of a tar that was cut between two files, and at the
+    end of the first of two tars that were joined."""
+    stream.seek(offset)
+    block = stream.read(tarfile.BLOCKSIZE)
+    if block.strip(b"\0"):
+        raise tarfile.ReadError(f"bad header at byte {offset}")
+    if len(block) < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("the mark at its end is missing: the tar is cut short")
+    if end - offset > MAX_PADDING_BYTES or stream.read().strip(b"\0"):
+        raise tarfile.ReadError("it goes on after its end: unpack tars that were joined, and make one of them")
 
 
 def _read_range(stream: BinaryIO, file: StoredFile) -> bytes:

@@ -191,7 +191,8 @@ def plain_image(data: bytes, image_format: str, *, shorter_side: int | None) -> 
 def _require_wide(image: Image.Image) -> None:
     shorter, longer = sorted(image.size)
     if longer > MAX_ASPECT * shorter:
-        raise BadImageError(f"{image.width} x {image.height} pixels: one side is over {MAX_ASPECT} times the other, crop it")
+        size = f"{image.width} x {image.height} pixels"
+        raise BadImageError(f"{size}: one side is more than {MAX_ASPECT} times the other, crop it")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
