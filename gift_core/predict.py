@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import UnidentifiedImageError
-
 from gift_core.artifacts.atomic import read_json, require_fields
-from gift_core.artifacts.task import STAGE
-from gift_core.datasets.decoding import SUFFIXES, plain_image
+from gift_core.artifacts.task import STAGE, require_texts
+from gift_core.datasets.decoding import SUFFIXES, BadImageError, bad_image_errors, plain_image, require_small_file
+from gift_core.datasets.folder_reader import FolderReader
+from gift_core.datasets.spelling import comparison_key, plain_name, printable, require_sound_labels
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 
@@ -62,17 +62,16 @@ Lines = Callable[[Iterable[Prediction], list[Path]], Iterator[str]]
 def find_images(patterns: Sequence[str]) -> list[Path]:
     """The images of each of `patterns` in order, sorted, without duplicates.
 
-    A pattern is a file (with any suffix), a folder (with its subfolders), or a glob pattern with * ? []. UserError for
-    one without images.
+    A pattern is a file (with any suffix), a folder (with its subfolders, without hidden files), or a glob pattern with
+    * ? []. UserError for one without images.
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
         paths = _images_of(pattern)
         if not paths:
             kinds = ", ".join(SUFFIXES)
-            raise UserError(
-                f"{pattern}: no image found. Give files, folders with images ({kinds}), or quoted patterns."
-            )
+            what = f"{printable(pattern)}: no image found"
+            raise UserError(f"{what}. Give files, folders with images ({kinds}), or quoted patterns.")
         found |= dict.fromkeys(paths)
     return list(found)
 
@@ -84,7 +83,9 @@ def read_classes(source: str, templates: Path | None, layout: Layout) -> Classes
     UserError for missing, too few or repeated names, and for templates without {}.
     """
     names, own_templates = _names_of(source, layout)
-    repeated = [name for name, count in Counter(names).items() if count > 1]
+    require_sound_labels(names, f"--classes {source}")
+    counts = Counter(map(comparison_key, names))
+    repeated = list(dict.fromkeys(name for name in names if counts[comparison_key(name)] > 1))
     if len(names) < 2 or repeated:
         what = f"{', '.join(repeated[:3])} is listed more than once" if repeated else f"found {len(names)} class names"
         raise UserError(f"--classes {source}: {what}. Give at least two different ones.")
@@ -164,7 +165,7 @@ def _images_of(pattern: str) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        return sorted(file for file in FolderReader(path, pattern).files(path) if file.suffix.lower() in SUFFIXES)
     matches = (Path(match) for match in glob.glob(pattern, recursive=True))  # noqa: PTH207  (Path.glob is relative)
     return sorted(file for file in matches if file.is_file())
 
@@ -173,7 +174,7 @@ def _names_of(source: str, layout: Layout) -> tuple[list[str], list[str]]:
     """(class names, templates)."""
     path = Path(source)
     if path.is_file() and path.suffix != ".json":
-        return _lines(path, "--classes"), list(DEFAULT_TEMPLATES)
+        return [plain_name(name) for name in _lines(path, "--classes")], list(DEFAULT_TEMPLATES)
     record_file = path if path.is_file() else layout.task(source) / "task.json"
     if not record_file.is_file():
         what = f"neither a file nor an ingested task (there is no {record_file})"
@@ -182,7 +183,8 @@ def _names_of(source: str, layout: Layout) -> tuple[list[str], list[str]]:
         )
     record = read_json(record_file, STAGE)
     require_fields(record_file, record, {"class_names": list, "templates": list}, STAGE)
-    return record["class_names"], record["templates"]
+    names, templates = (require_texts(record_file, name, record[name]) for name in ("class_names", "templates"))
+    return [plain_name(name) for name in names], list(templates)
 
 
 def _lines(path: Path, option: str) -> list[str]:
@@ -196,12 +198,16 @@ def _lines(path: Path, option: str) -> list[str]:
 
 
 def _read(path: Path) -> bytes | Unreadable:
+    """The image as PNG or JPEG. Any damaged file is Unreadable, so that the others are still classified."""
     try:
-        return plain_image(path.read_bytes(), "png", shorter_side=None)[0]
-    except UnidentifiedImageError:  # Pillow's message names its own buffer
-        return Unreadable(path, "not an image of a kind that Pillow reads")
-    except (OSError, ValueError, SyntaxError) as error:
-        return Unreadable(path, " ".join(str(error).split()) or type(error).__name__)
+        if printable(str(path)) != str(path):
+            raise BadImageError("its name is not UTF-8 or has control characters: rename it")
+        with bad_image_errors():
+            require_small_file(path.stat().st_size)
+            data = path.read_bytes()
+        return plain_image(data, "png", shorter_side=None)[0]
+    except BadImageError as error:
+        return Unreadable(path, str(error))
 
 
 def _most_likely(

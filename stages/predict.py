@@ -41,6 +41,7 @@ def predict(
     root: Root = ROOT,
 ) -> None:
     """Classify images zero-shot, with only the class names. The exit code is 1 if an image cannot be read."""
+    from gift_core.datasets.spelling import printable
     from gift_core.errors import lookup
     from gift_core.layout import Layout
     from gift_core.predict import FORMATS, classify_images, find_images, read_classes, readable
@@ -59,5 +60,5 @@ def predict(
     for line in lines(readable(shown, unreadable), paths):
         typer.echo(line)
     for file in unreadable:
-        typer.secho(f"not read: {file.path}: {file.reason}", fg=typer.colors.RED, err=True)
+        typer.secho(f"not read: {printable(str(file.path))}: {file.reason}", fg=typer.colors.RED, err=True)
     raise typer.Exit(1 if unreadable else 0)

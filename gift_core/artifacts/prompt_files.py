@@ -15,8 +15,10 @@ import pyarrow.compute as pc
 
 from gift_core.artifacts.atomic import broken, require_file, write_atomically
 from gift_core.artifacts.tables import read_table, write_table
+from gift_core.untrusted import parse_json
 
 STAGE = "write_prompts"
+_SHOWN = 200  # letters of a wrong entry in an error
 VOCABULARY_STAGES = "write_vocabulary write_prompts"
 SCHEMA = pa.schema(
     [
@@ -82,12 +84,11 @@ def read_vocabulary(path: Path) -> list[VocabularyEntry]:
     try:
         entries = [
             VocabularyEntry(**{**entry, "templates": tuple(entry["templates"])})
-            for entry in json.loads(path.read_text(encoding="utf-8"))
+            for entry in parse_json(path.read_bytes())
         ]
     except (ValueError, TypeError, KeyError) as error:
-        raise broken(
-            path, f"it should be a vocabulary, but reading it failed ({error!r})", VOCABULARY_STAGES
-        ) from error
+        what = f"it should be a vocabulary, but reading it failed ({type(error).__name__}: {str(error)[:_SHOWN]})"
+        raise broken(path, what, VOCABULARY_STAGES) from error
     for entry in entries:
         _require_sound_entry(path, entry)
     return entries
@@ -107,5 +108,5 @@ def _require_sound_entry(path: Path, entry: VocabularyEntry) -> None:
     named = all(isinstance(name, str) and name for name in (entry.source_task, entry.class_name))
     fillable = all(isinstance(template, str) and "{}" in template for template in entry.templates)
     if not (named and fillable and entry.templates):
-        what = f"every entry should have a source, a class name and templates with {{}}, one is {entry}"
+        what = f"every entry should have a source, a class name and templates with {{}}, one is {ascii(entry)[:_SHOWN]}"
         raise broken(path, what, VOCABULARY_STAGES)

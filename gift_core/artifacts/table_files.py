@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.errors import UserError, did_you_mean, lookup
+from gift_core.untrusted import parse_json
 
 SEPARATORS = ",;\t"
+MAX_ROWS, MAX_BYTES = 20_000_000, 4 * 10**9
+_SHOWN = 80  # letters of a wrong value in an error
 
 
 @dataclass(frozen=True)
@@ -182,16 +185,26 @@ def _csv_rows(
 
 
 def _read_json_lines(path: Path, wanted: Collection[str] | None) -> Content:
-    records: dict[str, dict[str, Any]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
-        if line.strip():
-            record = json.loads(line)
-            if not isinstance(record, dict):
-                raise _RowError(f"line {number}: should be an object, it is {line.strip()}. Write {{column: value}}.")
-            records[f"line {number}"] = record
+    lines = enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1)
+    records = {f"line {number}": _json_record(f"line {number}", line) for number, line in lines if line.strip()}
     header = list(dict.fromkeys(name for record in records.values() for name in record))
     columns = [name for name in header if wanted is None or name in wanted]
     return header, (_typed_row(position, record, columns) for position, record in records.items())
+
+
+def _json_record(position: str, line: str) -> dict[str, Any]:
+    try:
+        record = parse_json(line)
+    except ValueError as error:
+        raise _RowError(f"{position}: should be JSON, but {error}. Correct it.") from None
+    if not isinstance(record, dict):
+        what = f"{position}: should be an object, it is {line.strip()[:_SHOWN]}"
+        raise _RowError(f"{what}. Write {{column: value}}.")
+    for name, value in record.items():
+        if isinstance(value, bool) or (isinstance(value, float) and math.isnan(value)):
+            what = f"{position}, column {name}: should be a text or a number, it is {json.dumps(value)}"
+            raise _RowError(f"{what}. Correct it.")
+    return record
 
 
 def _read_parquet(path: Path, wanted: Collection[str] | None) -> Content:
@@ -200,6 +213,7 @@ def _read_parquet(path: Path, wanted: Collection[str] | None) -> Content:
 
     with _arrow_errors():
         file = pq.ParquetFile(path)
+    _require_small_table(file.metadata)
     header = [str(name) for name in file.schema_arrow.names]
     columns = [name for name in header if wanted is None or name in wanted]
 
@@ -210,6 +224,13 @@ def _read_parquet(path: Path, wanted: Collection[str] | None) -> Content:
             yield _typed_row(f"row {number}", record, columns)
 
     return header, rows()
+
+
+def _require_small_table(metadata: Any) -> None:
+    """Raises ValueError for a table that is too large when it is unpacked. A small file can have any number of rows."""
+    size = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
+    if metadata.num_rows > MAX_ROWS or size > MAX_BYTES:
+        raise ValueError(f"{metadata.num_rows:,} rows, {size / 1e9:.1f} GB: more than {MAX_ROWS:,} rows or 4 GB")
 
 
 @contextmanager
@@ -231,11 +252,17 @@ def _text(value: Any, position: str, column: str) -> str:
     """A whole number has no ".0", because pandas stores it as a float in a column with missing values."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    if isinstance(value, list | dict | tuple | bytes):
-        raise _RowError(f"{position}, column {column}: should be a text or a number, it is {value!r}. Correct it.")
+    if isinstance(value, list | dict | tuple | bytes) or value in (math.inf, -math.inf):
+        what = f"{position}, column {column}: should be a text or a number, it is {ascii(value)[:_SHOWN]}"
+        raise _RowError(f"{what}. Correct it.")
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value).strip()
+    text = str(value).strip()
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # JSON can hold halves of surrogate pairs
+        raise _RowError(f"{position}, column {column}: {ascii(text)[:_SHOWN]} is not Unicode. Correct it.") from None
+    return text
 
 
 READERS: Mapping[str, Callable[[Path, Collection[str] | None], Content]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -19,10 +20,26 @@ from gift_core.datasets.dataset import (
     nearest_name,
     require_folder,
     split_by_seed,
+    untested_classes,
 )
 from gift_core.datasets.decoding import SUFFIXES
+from gift_core.datasets.folder_reader import HIDDEN, LeftOut, is_hidden
+from gift_core.datasets.spelling import comparison_key, plain_name
 from gift_core.errors import UserError, did_you_mean
 from gift_core.progress import progress
+from gift_core.untrusted import parse_json
+
+MAX_NAMES = 1_000_000  # of tars that a pattern may stand for
+MAX_LABEL_BYTES, MAX_JSON_BYTES = 4096, 2**24
+# Where a sample may have its class number a second time.
+_SAME_LABEL = {"cls": ("json:cls", "json:label"), "json:cls": ("cls",), "json:label": ("cls",)}
+NO_EXTENSION = "without an extension"
+_MAX_DIGITS = 12  # of the ends of a range
+_MAX_NESTING = 16
+_SHOWN = 80  # letters of a wrong value in an error
+_LETTERS = 52
+_LETTER_RANGE = re.compile(r"\{[A-Za-z]\.\.[A-Za-z]")
+_NUMBER_RANGE = re.compile(r"\{(-?[0-9]+)\.\.(-?[0-9]+)(?:\.\.-?[0-9]+)?\}")
 
 _COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
 _JSON = "json:"
@@ -38,26 +55,29 @@ def tar_dataset(name: str, config: WebDatasetTaskConfig, *, root: Path, seed: in
     key = f"params.yaml: tasks.{name}"
     folder = root / config.path
     require_folder(folder, f"{key}.path: {config.path}")
-    splits = _find_splits(folder, config, name, seed)
+    left_out = LeftOut()
+    splits = _find_splits(folder, config, name, seed, left_out)
     labels = labels_to_learn(splits, f"{key}.train: {config.train}")
     classes = name_classes(labels, config, folder=folder, task=name)
-    return Dataset(classes, config.templates, splits["train"], splits["test"])
+    notes = (*untested_classes(classes, splits), *left_out.notes())
+    return Dataset(classes, config.templates, splits["train"], splits["test"], notes)
 
 
-def _find_splits(folder: Path, config: WebDatasetTaskConfig, name: str, seed: int) -> Splits:
+def _find_splits(folder: Path, config: WebDatasetTaskConfig, name: str, seed: int, left_out: LeftOut) -> Splits:
     key = f"params.yaml: tasks.{name}"
     train = _find_tars(folder, config.train, f"{key}.train")
     if config.test is None:
-        samples = _read_samples(train, config.label, name, "train")
+        samples = _read_samples(train, config.label, name, "train", left_out)
         location = f"{key}.train: {config.train}"
         return split_by_seed(samples, test_fraction=config.test_fraction, seed=seed, location=location)
     test = _find_tars(folder, config.test, f"{key}.test")
-    both = [tar.name for tar in test if tar in set(train)]
+    files = {(tar.stat().st_dev, tar.stat().st_ino) for tar in train}
+    both = [tar.name for tar in test if (tar.stat().st_dev, tar.stat().st_ino) in files]
     if both:
         raise UserError(f"{key}.test: {both[0]} is also a training tar. Remove it from one of the two patterns.")
     return {
-        "train": _read_samples(train, config.label, name, "train"),
-        "test": _read_samples(test, config.label, name, "test"),
+        "train": _read_samples(train, config.label, name, "train", left_out),
+        "test": _read_samples(test, config.label, name, "test", left_out),
     }
 
 
@@ -67,24 +87,65 @@ def _find_tars(folder: Path, pattern: str, key: str) -> list[Path]:
     for name in _expand(pattern, key):
         if not is_inside(name):
             raise UserError(f"{key}: {name} is outside the task's path. Name tars relative to it.")
-        matches = sorted(folder.glob(name)) if glob.has_magic(name) else [folder / name]
+        matches = _matches(folder, name, key)
         if not matches:
             raise UserError(f"{key}: no file matches {name!r}. {_tars_below(folder)}")
-        if not matches[0].is_file():
-            near = nearest_name(folder, name)
-            hint = f"Did you mean {near!r}?" if near else _tars_below(folder)
-            raise UserError(f"{key}: there is no tar {name!r}. {hint}")
+        for match in matches:
+            if not match.is_file():
+                near = nearest_name(folder, name)
+                hint = f"Did you mean {near!r}?" if near else _tars_below(folder)
+                raise UserError(f"{key}: there is no tar {match.relative_to(folder).as_posix()!r}. {hint}")
         found.update(matches)
     return sorted(found, key=lambda path: path.as_posix())
+
+
+def _matches(folder: Path, name: str, key: str) -> list[Path]:
+    if not glob.has_magic(name):
+        return [folder / name]
+    if name.count("**") > 1:
+        raise UserError(f"{key}: {name!r} has ** more than once, which looks through the same folders again and again. "
+                        "Write it once.")  # fmt: skip
+    try:
+        return sorted(folder.glob(name))
+    except (ValueError, OSError) as error:
+        raise UserError(f"{key}: {name!r} is no pattern ({error}). Write *, ? or [0-9].") from None
 
 
 def _expand(pattern: str, key: str) -> list[str]:
     import braceexpand
 
+    parts = pattern.split("::")
+    if sum(_most_names(part) for part in parts) > MAX_NAMES:
+        what = f"{pattern[:_SHOWN]!r} stands for more than {MAX_NAMES:,} names"
+        raise UserError(f"{key}: {what}. Write a smaller range, or * for all tars: train-*.tar.")
     try:
-        return [name for part in pattern.split("::") for name in braceexpand.braceexpand(part)]
+        return [name for part in parts for name in braceexpand.braceexpand(part)]
     except ValueError:  # its UnbalancedBracesError
         raise UserError(f"{key}: {pattern!r} has an unmatched brace. Write {{000..005}}.") from None
+
+
+def _most_names(pattern: str) -> int:
+    """Returns an upper bound for the number of names that a pattern with braces stands for, without expanding it.
+
+    It multiplies the alternatives of all braces, also where one is within another and they would be added.
+    """
+    bound = 1
+    for first, last in _NUMBER_RANGE.findall(pattern):
+        is_long = max(len(first), len(last)) > _MAX_DIGITS
+        bound *= MAX_NAMES + 1 if is_long else abs(int(last) - int(first)) + 1
+    for _ in _LETTER_RANGE.findall(pattern):
+        bound *= _LETTERS
+    open_braces: list[int] = []
+    for character in pattern:
+        if character == "{":
+            open_braces.append(1)
+        elif character == "," and open_braces:
+            open_braces[-1] += 1
+        elif character == "}" and open_braces:
+            bound *= open_braces.pop()
+        if bound > MAX_NAMES or len(open_braces) > _MAX_NESTING:
+            return MAX_NAMES + 1
+    return bound
 
 
 def _tars_below(folder: Path) -> str:
@@ -93,26 +154,30 @@ def _tars_below(folder: Path) -> str:
     return f"There are: {shown}." if names else "There are no tars below the task's path."
 
 
-def _read_samples(tars: Sequence[Path], label: str, name: str, split: str) -> list[Sample]:
+def _read_samples(tars: Sequence[Path], label: str, name: str, split: str, left_out: LeftOut) -> list[Sample]:
     key = f"params.yaml: tasks.{name}.{split}"
     samples: list[Sample] = []
     for tar in progress(tars, len(tars), f"list {name} {split} tars"):
-        samples.extend(_index(tar, label, key))
+        samples.extend(_index(tar, label, key, left_out))
     if not samples:
         raise UserError(f"{key}: the tars have no samples. Write files with the same name: 0001.jpg, 0001.cls.")
     return samples
 
 
-def _index(path: Path, label: str, key: str) -> Iterator[Sample]:
+def _index(path: Path, label: str, key: str, left_out: LeftOut) -> Iterator[Sample]:
     """Yields the samples of a tar in their order. `label` is an extension ("cls", "txt"), or "json:<key>"."""
     _require_uncompressed(path, key)
+    skipped: list[str] = []
     try:
-        for name, files in index_tar(path):
+        for name, files in index_tar(path, skipped):
             yield _sample(path, name, files, label, key)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, OSError) as error:
         raise UserError(
             f"{key}: {path.name} cannot be read as a tar of samples ({error}). Copy or make it again."
         ) from None
+    for name in skipped:
+        hidden = any(is_hidden(part) or part.startswith("__") for part in PurePosixPath(name).parts)
+        left_out.add(HIDDEN if hidden else NO_EXTENSION, f"{path.name}/{name}")
 
 
 def _sample(path: Path, name: str, files: Mapping[str, StoredFile], label: str, key: str) -> Sample:
@@ -130,14 +195,33 @@ def _read_label(path: Path, name: str, files: Mapping[str, StoredFile], label: s
     if extension not in files:
         raise UserError(f"{key}: {sample} has no label, a file .{extension}. {did_you_mean(extension, files)}")
     try:
-        text = files[extension].read().decode("utf-8-sig").strip()
-        if label.startswith(_JSON):
-            text = _json_label(json.loads(text), label.removeprefix(_JSON))
+        text = _label_in(files[extension], label)
+        _require_agreement(text, label, files)
     except ValueError as error:  # not UTF-8, not JSON, or no such key
         raise UserError(f"{key}: the label of {sample} cannot be read ({error}). Write a number or a name.") from None
     if not text:
         raise UserError(f"{key}: the label of {sample} is empty. Write a number or a name.")
     return text
+
+
+def _label_in(file: StoredFile, label: str) -> str:
+    limit = MAX_JSON_BYTES if label.startswith(_JSON) else MAX_LABEL_BYTES
+    if file.size > limit:
+        raise ValueError(f"it has {file.size:,} bytes, more than {limit:,}")
+    if label.startswith(_JSON):
+        return plain_name(_json_label(parse_json(file.read()), label.removeprefix(_JSON)))
+    return plain_name(file.read().decode("utf-8-sig"))
+
+
+def _require_agreement(text: str, label: str, files: Mapping[str, StoredFile]) -> None:
+    """Raises ValueError if the sample has its class number in .cls and in .json, and they differ."""
+    for other in _SAME_LABEL.get(label, ()):
+        try:
+            number = _label_in(files[other.partition(":")[0]], other)
+        except (KeyError, ValueError):  # no such file, or not a label
+            continue
+        if text.isdecimal() and number.isdecimal() and comparison_key(text) != comparison_key(number):
+            raise ValueError(f"{label} says {text}, but {other} says {number}")
 
 
 def _json_label(record: object, key: str) -> str:
@@ -148,8 +232,8 @@ def _json_label(record: object, key: str) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError(f"{key!r} is {json.dumps(value)}")
-    return str(value).strip()
+        raise ValueError(f"{key!r} is {json.dumps(value)[:_SHOWN]}")
+    return str(value)
 
 
 def _require_uncompressed(path: Path, key: str) -> None:

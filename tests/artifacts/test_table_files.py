@@ -118,7 +118,7 @@ def test_a_table_without_rows_has_its_columns(tmp_path: Path) -> None:
         ("a.jsonl", '{"file": "a", "bird": "b"}\n{"file": "c"}', "line 2, column bird: is empty."),
         ("a.jsonl", '{"file": "a", "bird": ["b"]}', "line 1, column bird: should be a text or a number, it is ['b']."),
         ("a.jsonl", '"a"', 'line 1: should be an object, it is "a". Write {column: value}.'),
-        ("a.jsonl", "{", "cannot be read as .jsonl ("),
+        ("a.jsonl", "{", "line 1: should be JSON, but Expecting property name"),
         ("a.parquet", "PAR1", "cannot be read as .parquet ("),
         ("a.xlsx", "", "kind of table: unknown name '.xlsx'. Known: .csv, .jsonl, .parquet, .tsv."),
     ],

@@ -1,0 +1,88 @@
+"""Images of all formats, and damaged copies of them: bytes flipped, replaced, removed, inserted, cut short."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from PIL import Image
+
+SIZE = (31, 23)
+
+
+def whole_images() -> dict[str, bytes]:
+    """Returns {name with suffix: encoded image} in every format and in the modes that it has."""
+    noise = Image.effect_noise(SIZE, 80)
+    rgb = Image.merge("RGB", (noise, noise.rotate(90, expand=False), noise.rotate(180)))
+    frames = [rgb.rotate(90 * number).convert("P") for number in range(1, 3)]
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a description"
+    kinds: list[tuple[str, Image.Image, dict[str, Any]]] = [
+        ("rgb.png", rgb, {}),
+        ("rgba.png", rgb.convert("RGBA"), {"exif": exif}),
+        ("palette.png", rgb.convert("P"), {"transparency": 3}),
+        ("wide.png", noise.convert("I;16"), {}),
+        ("animated.png", rgb, {"save_all": True, "append_images": [rgb.rotate(90)]}),
+        ("rgb.jpg", rgb, {"exif": exif}),
+        ("progressive.jpg", rgb, {"progressive": True}),
+        ("cmyk.jpg", rgb.convert("CMYK"), {}),
+        ("gray.jpg", noise, {}),
+        ("palette.gif", rgb.convert("P"), {}),
+        ("animated.gif", rgb.convert("P"), {"save_all": True, "append_images": frames}),
+        ("lossy.webp", rgb, {"exif": exif}),
+        ("lossless.webp", rgb.convert("RGBA"), {"lossless": True}),
+        ("animated.webp", rgb, {"save_all": True, "append_images": [rgb.rotate(90)]}),
+        ("rgb.bmp", rgb, {}),
+        ("palette.bmp", rgb.convert("P"), {}),
+        ("raw.tif", rgb, {}),
+        ("lzw.tif", rgb, {"compression": "tiff_lzw", "tiffinfo": {0x0112: 6}}),
+        ("deflate.tif", rgb.convert("RGBA"), {"compression": "tiff_adobe_deflate"}),
+        ("jpeg.tif", rgb, {"compression": "jpeg"}),
+        ("fax.tif", noise.convert("1"), {"compression": "group4"}),
+        ("float.tif", noise.convert("F"), {}),
+        ("pages.tiff", rgb, {"save_all": True, "append_images": [noise]}),
+    ]
+    return {name: _encode(image, name, options) for name, image, options in kinds}
+
+
+def _encode(image: Image.Image, name: str, options: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    kind = {"jpg": "JPEG", "tif": "TIFF"}.get(name.split(".")[1], name.split(".")[1].upper())
+    image.copy().save(buffer, kind, **options)  # save leaves settings in the image
+    return buffer.getvalue()
+
+
+def damaged_images(count: int, *, seed: int) -> Iterator[tuple[str, bytes]]:
+    """Yields `count` (name, damaged image), the formats in turn. Half of the damage is in the first 100 bytes."""
+    whole = list(whole_images().items())
+    source = random.Random(seed)
+    for number in range(count):
+        name, image = whole[number % len(whole)]
+        data = bytearray(image)
+        for _ in range(source.choice((1, 1, 2, 4, 16))):
+            _damage(data, source)
+        yield f"{number}-{name}", bytes(data)
+
+
+def _damage(data: bytearray, source: random.Random) -> None:
+    if not data:
+        return
+    position = source.randrange(min(100, len(data)) if source.random() < 0.5 else len(data))
+    kind = source.choice(("flip", "flip", "replace", "extreme", "number", "remove", "insert", "cut"))
+    if kind == "flip":
+        data[position] ^= 1 << source.randrange(8)
+    elif kind == "replace":
+        data[position] = source.randrange(256)
+    elif kind == "extreme":
+        data[position] = source.choice((0, 1, 127, 128, 254, 255))
+    elif kind == "number":
+        value = source.choice((0, 1, 2**15, 2**31 - 1, 2**31, 2**32 - 1))
+        data[position : position + 4] = value.to_bytes(4, source.choice(("big", "little")))
+    elif kind == "remove":
+        del data[position : position + source.choice((1, 2, 4, 100))]
+    elif kind == "insert":
+        data[position:position] = source.randbytes(source.choice((1, 2, 4, 100)))
+    else:
+        del data[position:]
