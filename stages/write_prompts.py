@@ -11,13 +11,14 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
         from gift_core.artifacts.prompt_files import VocabularyEntry, read_vocabulary, write_vocabulary
         from gift_core.artifacts.prompt_files import write_prompts as save_prompts
         from gift_core.artifacts.task import read_task
+        from gift_core.datasets.dataset import first_names
         from gift_core.replay.captions import read_captions
         from gift_core.replay.prompts import sample_prompts
 
         settings = stage.config.prompts
         info = read_task(stage.layout.task(task))
         vocabulary = read_vocabulary(stage.layout.vocabulary(stage.step(task).after))
-        captions = read_captions(settings.captions)
+        captions = read_captions(settings.captions, root)
         prompts = sample_prompts(
             vocabulary,
             settings.images_per_task,
@@ -33,3 +34,8 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
         from_captions = f", {captioned} from captions" if settings.strategy == "captions" else ""
         sources = f"{prompts.source_task.nunique()} sources"
         stage.say(f"{len(prompts)} prompts from {len(vocabulary)} class names ({sources}){from_captions}")
+        known = {entry.class_name for entry in (*vocabulary, *learned)}
+        if unknown := captions.unknown_classes(known):
+            stage.say(
+                f"captions of {len(unknown)} classes are not used, no task until now has them: {first_names(unknown)}"
+            )

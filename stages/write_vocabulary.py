@@ -12,7 +12,7 @@ def write_vocabulary(params: Params = PARAMS, root: Root = ROOT) -> None:
         from gift_core.datasets.base_vocabulary import base_vocabulary
 
         prompts = stage.config.prompts
-        names = base_vocabulary(prompts.base_vocabulary)
+        names = base_vocabulary(prompts.base_vocabulary, root)
         write_vocabulary(
             stage.layout.base_vocabulary(), [VocabularyEntry("base", name, (prompts.base_template,)) for name in names]
         )

@@ -13,15 +13,15 @@ from gift_core.errors import UserError, did_you_mean
 KEY = "params.yaml: prompts.base_vocabulary"
 
 
-def base_vocabulary(name: str) -> tuple[str, ...]:
-    """Returns the class names of a vocabulary: mini, imagenet, none, or the lines of a UTF-8 text file.
+def base_vocabulary(name: str, root: Path = Path()) -> tuple[str, ...]:
+    """Returns the class names of a vocabulary: mini, imagenet, none, or the lines of a UTF-8 text file below `root`.
 
     Empty lines of a file and lines that begin with # are skipped. UserError for an unknown name, and for a file that is
     empty, unreadable or has duplicates.
     """
     if name in VOCABULARIES:
         return VOCABULARIES[name]()
-    path = Path(name)
+    path = root / name
     if not path.is_file():
         hint = did_you_mean(name, VOCABULARIES)
         raise UserError(f"{KEY}: {name!r} is neither a vocabulary nor a text file. {hint} Or write a file's path.")

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gift_core.config.tasks import CatalogueTaskConfig, FolderTaskConfig, MiniTaskConfig, TaskConfig
+from gift_core.datasets.folder_reader import is_hidden
+from gift_core.datasets.spelling import split_of
 from gift_core.doctor.finding import Finding, Project
 from gift_core.errors import UserError
 from gift_core.layout import Layout
@@ -51,8 +53,10 @@ def _check_contents(project: Project, names: list[str]) -> Iterator[Finding]:
     path = project.config.tasks[names[0]].path
     of = f" in the first of {len(names)} tasks" if len(names) > 1 else ""
     yield Finding(subject, "ok", f"{path}: {counts}{of}")
+    is_published = isinstance(project.config.tasks[names[0]], CatalogueTaskConfig)
     for note in sorted(notes):
-        yield Finding(subject, "warn", note, "Accuracies will not be comparable to published ones.")
+        remedy = "Accuracies will not be comparable to published ones." if is_published else "Check that this is meant."
+        yield Finding(subject, "warn", note, remedy)
 
 
 def class_count(name: str, task: TaskConfig, root: Path) -> int | None:
@@ -63,9 +67,14 @@ def class_count(name: str, task: TaskConfig, root: Path) -> int | None:
         row = catalogue_row(task.dataset, f"params.yaml: tasks.{name}.dataset")
         return task.classes.count if task.classes else len(row.classes)
     if isinstance(task, FolderTaskConfig) and (root / task.path).is_dir():
-        train = root / task.path / "train"
-        return sum(folder.is_dir() for folder in (train if train.is_dir() else root / task.path).iterdir())
+        parts = _subfolders(root / task.path)
+        train = next((part for part in parts if split_of(part.name) == "train"), None)
+        return len(parts if train is None else _subfolders(train))
     return None
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name)]
 
 
 def _tasks_by_path(tasks: Mapping[str, TaskConfig]) -> dict[str, list[str]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gift_core.artifacts.table_files import READERS, TableSchema, distinct_lines, read_table_file
+from gift_core.datasets.spelling import plain_name
 from gift_core.errors import UserError, lookup
 
 LOCATION = "params.yaml: prompts.captions"
@@ -24,9 +26,18 @@ class Captions:
         """Returns whether prompts of this class are captions."""
         return class_name in self.by_class or class_name in self.general
 
+    def unknown_classes(self, known: Collection[str]) -> tuple[str, ...]:
+        """Returns the classes that have captions but are not `known`, each with the known class that it may mean."""
+        return tuple(_with_suggestion(name, known) for name in self.by_class if name not in known)
 
-def read_captions(name: str | None) -> Captions:
-    """Returns the captions of a file, no captions for None.
+
+def _with_suggestion(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    return f"{name!r} (did you mean {near[0]!r}?)" if near else repr(name)
+
+
+def read_captions(name: str | None, root: Path = Path()) -> Captions:
+    """Returns the captions of a file below `root`, no captions for None.
 
     A table (CSV, TSV, Parquet or JSON lines) has the columns class_name and caption; {} in a caption stands for the
     class name. A text file has one general caption per line; empty lines and lines that begin with # are skipped.
@@ -35,7 +46,7 @@ def read_captions(name: str | None) -> Captions:
     """
     if name is None:
         return Captions()
-    path = Path(name)
+    path = root / name
     if not path.is_file():
         raise UserError(f"{LOCATION}: there is no file {path}. Put it there, or choose another prompts.strategy.")
     if path.suffix.lower() in (".txt", ".text"):
@@ -50,7 +61,7 @@ def _read_by_class(path: Path) -> dict[str, tuple[str, ...]]:
         raise UserError(f"{LOCATION}: {path}: no rows. Write one row per caption.")
     captions: dict[str, dict[str, str]] = {}
     for row in table.rows:
-        class_name, caption = (" ".join(row.cells[column].split()) for column in COLUMNS.columns)
+        class_name, caption = (plain_name(row.cells[column]) for column in COLUMNS.columns)
         first = captions.setdefault(class_name, {}).setdefault(caption, row.position)
         if first != row.position:
             what = f"{caption!r} of {class_name!r} is also on {first}, so it would be sampled more often"

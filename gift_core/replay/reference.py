@@ -8,6 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from gift_core.artifacts.shards import Pair
+from gift_core.datasets.decoding import BadImageError, bad_image_errors
+from gift_core.datasets.folder_reader import FolderReader
 from gift_core.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -20,7 +22,7 @@ def iterate_folder(folder: Path, key: str) -> Iterator[Pair]:
     `key` is the key in params.yaml, for errors. UserError for a folder without images, an image without a caption, and
     an empty caption. Images are not decoded here (see require_readable).
     """
-    images = _image_files(folder)
+    images = _image_files(folder, key)
     if not images:
         raise UserError(f"{key}: {folder} has no images ({', '.join(SUFFIXES)}). {REMEDY}")
     numbers: dict[str, int] = {}
@@ -48,13 +50,17 @@ def require_readable(folder: Path, key: str) -> None:
 
     It is slow, so it only runs to name the file after decoding has failed somewhere.
     """
-    for path in _image_files(folder):
+    for path in _image_files(folder, key):
         try:
-            with Image.open(path) as image:
+            with bad_image_errors(), Image.open(path) as image:
                 image.convert("RGB")  # verify() does not detect a truncated JPEG
-        except (OSError, SyntaxError) as error:
+        except BadImageError as error:
             raise UserError(f"{key}: {path} cannot be read as an image ({error}). Replace or remove it.") from None
 
 
-def _image_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+def _image_files(folder: Path, key: str) -> list[Path]:
+    """The images at any depth, without hidden files."""
+    if not folder.is_dir():
+        return []
+    files = FolderReader(folder, f"{key}: {folder}").files(folder)
+    return sorted(path for path in files if path.suffix.lower() in SUFFIXES)

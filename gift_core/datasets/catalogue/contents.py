@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
+from gift_core.config.tasks import is_inside
 from gift_core.datasets.dataset import Sample
 from gift_core.datasets.decoding import encode_image
 from gift_core.errors import UserError
@@ -20,6 +21,7 @@ T = TypeVar("T")
 Pair = tuple[str, str]  # label, path below the archive's folder
 SPLIT_SEED = 42  # of MTIL's 80/20 splits
 TRAIN_SHARE = 0.8
+MAX_MAT_BYTES = 2**21  # the largest official one has 0.3 million
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ def contents_of(folder: Path, *, train: Iterable[Pair], test: Iterable[Pair]) ->
 
 def _present(folder: Path, pairs: Iterable[Pair], absent: list[str]) -> Iterator[Sample]:
     for label, name in pairs:
+        if not is_inside(name):
+            raise UserError(f"{folder}: a list names {name!a}, which is outside. Unpack the official archive.")
         path = folder / name
         try:
             yield Sample(label, name, path.read_bytes, path.stat().st_size)
@@ -88,6 +92,9 @@ def read_mat(path: Path) -> dict[str, Any]:
     """Returns the variables of a MATLAB file, without dimensions of length 1."""
     from scipy.io import loadmat  # type: ignore[import-untyped]
 
+    size = path.stat().st_size
+    if size > MAX_MAT_BYTES:  # its content is packed
+        raise ValueError(f"{size} bytes, more than {MAX_MAT_BYTES}")
     variables: dict[str, Any] = loadmat(path, squeeze_me=True)
     return variables
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import gzip
-import json
 import os
 import pickle
 from collections.abc import Callable, Mapping
@@ -25,6 +24,9 @@ from gift_core.datasets.catalogue.contents import (
     split_80_20,
 )
 from gift_core.datasets.dataset import Sample
+from gift_core.untrusted import parse_json
+
+MAX_UNPACKED_BYTES = 2**26  # the images of MNIST have 47 million
 
 
 def read_aircraft(folder: Path) -> Contents:
@@ -135,7 +137,7 @@ def read_food(folder: Path) -> Contents:
     def split(name: str) -> list[Pair]:
         path = folder / "meta" / f"{name}.json"
         with reading(path):
-            classes = json.loads(path.read_text(encoding="utf-8"))
+            classes = parse_json(path.read_bytes())
             return [(label, f"images/{image}.jpg") for label, images in classes.items() for image in images]
 
     return contents_of(folder, train=split("train"), test=split("test"))
@@ -157,13 +159,21 @@ def _read_idx(path: Path, *, dimensions: int) -> np.ndarray:
     """Two zero bytes, the type, the number of dimensions, their lengths as big-endian 32-bit numbers, then the data."""
     uint8 = 8  # the type byte
     with reading(path):
-        data = path.read_bytes() if path.is_file() else gzip.decompress(path.with_name(f"{path.name}.gz").read_bytes())
+        data = path.read_bytes() if path.is_file() else _unpack(path.with_name(f"{path.name}.gz"))
         header = 4 + 4 * dimensions
         if data[:4] != bytes([0, 0, uint8, dimensions]):
             raise ValueError(f"it should begin with 0, 0, {uint8}, {dimensions}, it begins with {list(data[:4])}")
         shape = np.frombuffer(data[4:header], ">u4").tolist()
         array: np.ndarray = np.frombuffer(data, np.uint8, offset=header).reshape(shape)
         return array
+
+
+def _unpack(path: Path) -> bytes:
+    with gzip.open(path) as file:
+        data = file.read(MAX_UNPACKED_BYTES + 1)
+    if len(data) > MAX_UNPACKED_BYTES:
+        raise ValueError(f"it unpacks to more than {MAX_UNPACKED_BYTES} bytes")
+    return data
 
 
 def read_oxford_pet(folder: Path) -> Contents:
