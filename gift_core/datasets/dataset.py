@@ -119,8 +119,12 @@ def untested_classes(classes: Mapping[str, str], splits: Splits) -> tuple[str, .
 
 def validation_note(name: str, count: int) -> tuple[str, ...]:
     """Returns a note on the images of a validation split, which is left out. `name` is its folder or value."""
-    images = "1 image" if count == 1 else f"{count:,} images"
-    return (f"{images} left out: {name} is a validation split.",) if count else ()
+    return (f"{image_count(count)} left out: {name} is a validation split.",) if count else ()
+
+
+def image_count(count: int) -> str:
+    """Returns "1 image" or "1,234 images"."""
+    return "1 image" if count == 1 else f"{count:,} images"
 
 
 def first_names(names: Sequence[str]) -> str:
@@ -167,9 +171,10 @@ def require_folder(folder: Path, location: str) -> None:
 def nearest_name(folder: Path, name: str) -> str | None:
     """Returns the file in the sub-folder of the missing file `name` whose name is most similar, or None."""
     wanted = folder / name
-    if not wanted.parent.is_dir():
+    try:
+        names = sorted(path.name for path in wanted.parent.iterdir())
+    except (OSError, ValueError):  # no folder, or a name that no folder can have
         return None
-    names = sorted(path.name for path in wanted.parent.iterdir())
     near = difflib.get_close_matches(wanted.name, names, n=1)
     return (wanted.parent / near[0]).relative_to(folder).as_posix() if near else None
 

@@ -129,6 +129,8 @@ class _Decoder:
 
 def _expected_bytes(sample: Sample, stored: IngestConfig) -> int:
     """An upper bound for the stored size of the image, estimated from the size of its file."""
+    if sample.size > MAX_FILE_BYTES:  # it is refused
+        return 0
     whole = _GROWTH * sample.size
     return whole if stored.shorter_side is None else min(whole, 3 * _SHRUNK_PIXELS * stored.shorter_side**2)
 

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 
-from gift_core.datasets.dataset import Dataset, Sample, first_names
+from gift_core.datasets.dataset import Dataset, Sample, first_names, image_count
 
 _DIGEST_BYTES = 16
 
@@ -28,10 +28,12 @@ class DuplicateWatch:
     def notes(self) -> Iterator[str]:
         """Yields what was found among the images that were read until now."""
         if self._in_both:
-            count = _images(self._in_both)
-            yield f"{count} of the test split also in the training split: {first_names(self._in_both)}."
+            verb = "is" if len(self._in_both) == 1 else "are"
+            what = f"{image_count(len(self._in_both))} of the test split {verb} also in the training split"
+            yield f"{what}: {first_names(self._in_both)}."
         if self._two_classes:
-            yield f"{_images(self._two_classes)} in two classes: {first_names(self._two_classes)}."
+            verb = "has" if len(self._two_classes) == 1 else "have"
+            yield f"{image_count(len(self._two_classes))} {verb} two classes: {first_names(self._two_classes)}."
 
     def _watch(self, samples: Sequence[Sample], split: str) -> tuple[Sample, ...]:
         return tuple(dataclasses.replace(sample, read=self._noted(sample, split)) for sample in samples)
@@ -48,7 +50,3 @@ class DuplicateWatch:
             return data
 
         return read
-
-
-def _images(names: Sequence[str]) -> str:
-    return "1 image is" if len(names) == 1 else f"{len(names):,} images are"

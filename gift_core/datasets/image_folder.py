@@ -11,6 +11,7 @@ from gift_core.datasets.dataset import (
     Dataset,
     Sample,
     Splits,
+    image_count,
     labels_to_learn,
     name_folders,
     split_by_seed,
@@ -107,7 +108,7 @@ class _Layout:
             images = self.reader.images(path)
             if images:
                 named = " and ".join(f"{split.name}/" for split in found.values())
-                what = f"{path.name}/ has {len(images):,} images, but it is beside {named}"
+                what = f"{path.name}/ has {image_count(len(images))}, but it is beside {named}"
                 remedy = f"Move them into {found['train'].name}/{path.name}/ and {found['test'].name}/{path.name}/"
                 raise UserError(f"{self.location}: {what}. {remedy}, or remove the folder.")
 

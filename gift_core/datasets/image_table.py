@@ -24,7 +24,7 @@ from gift_core.datasets.dataset import (
     untested_classes,
     validation_note,
 )
-from gift_core.datasets.spelling import KNOWN_SPLITS, plain_name, printable, split_of
+from gift_core.datasets.spelling import KNOWN_SPLITS, MAX_NAME, plain_name, printable, split_of
 from gift_core.errors import UserError, did_you_mean
 
 VALIDATION = "validation"
@@ -57,7 +57,7 @@ def table_dataset(name: str, config: TableTaskConfig, *, root: Path, seed: int) 
     _require_files(entries, folder, location)
     splits = _split(entries, folder, config, seed, location)
     classes = name_classes(labels_to_learn(splits, location), config, folder=folder, task=name)
-    validation = validation_note(f"{config.split_column!r} of these rows", len(everything) - len(entries))
+    validation = validation_note(f"val in column {config.split_column!r}", len(everything) - len(entries))
     notes = (*validation, *untested_classes(classes, splits))
     return Dataset(classes, config.templates, splits["train"], splits["test"], notes)
 
@@ -135,7 +135,8 @@ def _require_files(entries: Iterable[_Entry], folder: Path, location: str) -> No
 
 def _describe(entry: _Entry, folder: Path) -> str:
     near = nearest_name(folder, entry.file)
-    return f"{entry.position}: {entry.file}" + (f" (did you mean {near!r}?)" if near else "")
+    file = printable(entry.file[:MAX_NAME])
+    return f"{entry.position}: {file}" + (f" (did you mean {near!r}?)" if near else "")
 
 
 def _split(entries: Sequence[_Entry], folder: Path, config: TableTaskConfig, seed: int, location: str) -> Splits:

@@ -18,6 +18,7 @@ from gift_core.config.loading import load_config
 from gift_core.config.tasks import MiniTaskConfig
 from gift_core.datasets.dataset import Dataset
 from gift_core.datasets.ingest import open_dataset
+from gift_core.datasets.spelling import require_utf8
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 
@@ -134,6 +135,9 @@ def plan_task(
     target = _target(name, images, root, bring)
     source, *rest = row.items()
     row = dict([source, ("path", target.relative_to(root).as_posix()), *rest])
+    for key, value in row.items():
+        for text in value if isinstance(value, list) else [value]:
+            require_utf8(str(text), f"gift add-task: {key}")
     before = _read(params)
     after = append_task(before, name, row, learning_rate_factor=factor)
     new = _load(after, params.name)
@@ -190,7 +194,7 @@ def _copy(images: Path, target: Path) -> None:
     needed = sum(path.stat().st_size for path in images.rglob("*") if path.is_file())
     require_free_bytes(target, needed, "gift add-task --copy")
     with build_folder(target) as unfinished:
-        shutil.copytree(images, unfinished, dirs_exist_ok=True)
+        shutil.copytree(images, unfinished, dirs_exist_ok=True, ignore_dangling_symlinks=True)
 
 
 def _remove(target: Path) -> None:

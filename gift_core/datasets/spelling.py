@@ -55,11 +55,11 @@ def printable(name: str) -> str:
 
 
 def require_utf8(name: str, location: str) -> None:
-    """Raises UserError if the name of a file has bytes that are not UTF-8."""
+    """Raises UserError if the name of a file, or another text, has bytes that are not UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:
-        what = f"the name {printable(name)} is not UTF-8, so it differs between machines"
+        what = f"{printable(name)} is not UTF-8, so it would not be found on other machines"
         raise UserError(f"{location}: {what}. Rename it (convmv renames whole folders).") from None
 
 

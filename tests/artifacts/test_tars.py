@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+import resource
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from gift_core.artifacts.tars import image_extension, index_tar, read_tar, write_tar
 from tests.artifacts.damage import broken_message, cut, tree_hash
+from tests.artifacts.hostile_tars import HOSTILE, damaged_tars, sample, whole_tars, write_blocks
 
 SAMPLES = [("000", {"txt": b"a snowman", "png": b"pixels"}), ("001", {"png": b"more", "txt": b"a spade"})]
 
@@ -64,6 +68,66 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
         tar.addfile(tarfile.TarInfo("a.JPG"))
     with pytest.raises(tarfile.ReadError, match=r"sample a has two files \.jpg"):
         list(index_tar(tmp_path / "a.tar"))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_tar_is_refused_within_bounds(name: str, tmp_path: Path) -> None:
+    blocks, expected = HOSTILE[name]
+    path = write_blocks(tmp_path / "a.tar", *blocks)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(tarfile.ReadError) as caught:
+        list(index_tar(path))
+    assert expected in str(caught.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**16  # KiB, so 64 MiB
+    assert "whole tar of samples" in broken_message(lambda: list(read_tar(path, "ingest")), path, "ingest")
+
+
+def test_a_tar_that_was_cut_between_two_samples_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(sample(1) + sample(2))
+    with pytest.raises(tarfile.ReadError, match="the mark at its end is missing: the tar is cut short"):
+        list(index_tar(path))
+
+
+def test_a_compressed_tar_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(gzip.compress(bytes(2**24)))
+    broken_message(lambda: list(read_tar(path, "ingest")), path, "ingest")
+
+
+def test_whole_tars_of_other_programs_are_read(tmp_path: Path) -> None:
+    for data in whole_tars():
+        (tmp_path / "a.tar").write_bytes(data)
+        assert [sorted(files) for _, files in index_tar(tmp_path / "a.tar")] == [["cls", "json", "png"]] * 4
+
+
+def read_damaged(path: Path, count: int, *, seed: int) -> Counter[str]:
+    """Indexes and reads damaged tars. Any error but the documented ones fails the test."""
+    found: Counter[str] = Counter()
+    for number, data in enumerate(damaged_tars(count, seed=seed)):
+        path.write_bytes(data)
+        try:
+            for _, files in index_tar(path):
+                for file in files.values():
+                    file.read()
+        except (tarfile.TarError, OSError):
+            found["refused"] += 1
+        except BaseException as error:
+            raise AssertionError(f"seed {seed}, number {number}: {error!r}") from error
+        else:
+            found["read"] += 1
+    return found
+
+
+def test_damaged_tars_raise_documented_errors(tmp_path: Path) -> None:
+    found = read_damaged(tmp_path / "a.tar", 500, seed=1)
+    assert found["refused"] > 100 and found["read"] > 20
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("seed", range(10, 15))
+def test_many_damaged_tars_raise_documented_errors(seed: int, tmp_path: Path) -> None:
+    assert read_damaged(tmp_path / "a.tar", 4000, seed=seed).total() == 4000
 
 
 def test_an_images_extension_is_that_of_its_bytes() -> None:

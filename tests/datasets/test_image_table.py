@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,104 @@ def test_a_split_column_assigns_rows_to_splits(tmp_path: Path) -> None:
     assert info.class_names == ("heron", "wren")
     assert colors(tmp_path / "task", "train") == [((0, 0, 0), 1), ((1, 0, 0), 0)]
     assert colors(tmp_path / "task", "test") == [((2, 0, 0), 1), ((3, 0, 0), 0)]
+    assert info.notes == ("1 image left out: val in column 'fold' is a validation split.",)
+
+
+def test_a_validation_row_needs_neither_a_label_nor_a_file(tmp_path: Path) -> None:
+    birds(tmp_path)
+    lines = ["a/0.png,wren,train", "a/1.png,heron,Training", "a/2.png,wren,testing", "gone.png,,VALID", ",,validation"]
+    write_table(tmp_path, lines, header="image,label,fold")
+    info = table(tmp_path, split_column="fold")
+    assert info.counts == {"train": 2, "test": 1}
+    assert info.notes == (
+        "2 images left out: val in column 'fold' is a validation split.", "1 class has no test images: heron.",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        ("trian", "unknown split 'trian'. Did you mean 'train'? Known: test, train, val. Rows of val are left out."),
+        ("tset", "unknown split 'tset'. Did you mean 'test'?"),
+        ("unlabeled", "unknown split 'unlabeled'. Known: test, train, val. Rows of val are left out."),
+        ("\x1b[31m", "unknown split '\\\\x1b[31m'. Known: test"),
+    ],
+)
+def test_an_unknown_split_is_refused_with_its_row(split: str, expected: str, tmp_path: Path) -> None:
+    birds(tmp_path)
+    lines = ["a/0.png,wren,train", f"a/1.png,heron,{split}", "a/2.png,wren,test"]
+    write_table(tmp_path, lines, header="image,label,fold")
+    message = refusal(tmp_path, split_column="fold")
+    assert f"params.yaml: tasks.birds.split_column: fold: line 3 of labels.csv: {expected}" in message
+
+
+def test_an_empty_split_is_refused(tmp_path: Path) -> None:
+    birds(tmp_path)
+    write_table(tmp_path, ["a/0.png,wren,train", "a/1.png,heron,"], header="image,label,fold")
+    assert "labels.csv: line 3, column fold: is empty." in refusal(tmp_path, split_column="fold")
+
+
+def test_labels_are_one_class_in_both_unicode_forms_and_with_any_spaces(tmp_path: Path) -> None:
+    birds(tmp_path)
+    names = [unicodedata.normalize("NFC", "großer Käfer"), unicodedata.normalize("NFD", "großer  Käfer")]
+    write_table(
+        tmp_path, [f"{file},{names[n % 2] if label == 'wren' else label}" for n, (file, label) in enumerate(ROWS)]
+    )
+    assert table(tmp_path).class_names == (names[0], "heron")
+
+
+def test_a_file_is_found_in_both_unicode_forms(tmp_path: Path) -> None:
+    birds(tmp_path)
+    picture(tmp_path / "birds" / unicodedata.normalize("NFD", "käfer.png"))
+    write_table(
+        tmp_path, ["a/0.png,wren", "a/1.png,wren", unicodedata.normalize("NFC", "käfer.png,heron"), "a/3.png,heron"]
+    )
+    assert table(tmp_path).counts == {"train": 2, "test": 2}
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (("Wren", "wren"), "Wren, wren have class names that CLIP cannot tell apart"),
+        (("01", "1"), "01, 1 have class names that CLIP cannot tell apart"),
+        (("x" * 300, "wren"), "has 300 letters, more than 256. Shorten it, or check that the right column"),
+        (("1" * 5000, "2"), "has 5,000 letters, more than 256"),
+        (("a\x00b", "wren"), "the label 'a\\\\x00b' has control characters. Remove them."),
+    ],
+)
+def test_labels_that_are_no_class_names_are_refused(labels: tuple[str, str], expected: str, tmp_path: Path) -> None:
+    birds(tmp_path)
+    write_table(tmp_path, [f"a/{number}.png,{labels[number % 2]}" for number in range(4)])
+    assert expected in refusal(tmp_path)
+
+
+def test_labels_may_have_slashes(tmp_path: Path) -> None:
+    birds(tmp_path)
+    write_table(tmp_path, [f"{file},{'bird/wren' if label == 'wren' else '../heron'}" for file, label in ROWS])
+    assert table(tmp_path).class_names == ("../heron", "bird/wren")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a/" * 3000 + "0.png", "a\x000.png"])
+def test_a_name_that_no_file_can_have_is_missing(name: str, tmp_path: Path) -> None:
+    birds(tmp_path)
+    write_table(tmp_path, ["a/0.png,wren", f"{name},heron"])
+    assert "1 image file is missing: line 3: " in refusal(tmp_path)
+
+
+def test_a_parquet_file_with_too_many_rows_is_refused_before_they_are_read(tmp_path: Path) -> None:
+    """All rows are the same, so 30 million of them are a small file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    birds(tmp_path)
+    rows = pa.table({"image": pa.DictionaryArray.from_arrays(pa.array([0] * 10**6, pa.int8()), ["a/0.png"])})
+    rows = rows.append_column("label", rows["image"])
+    path = tmp_path / "birds" / "labels.parquet"
+    with pq.ParquetWriter(path, rows.schema) as writer:
+        for _ in range(21):
+            writer.write_table(rows)
+    assert path.stat().st_size < 10**6
+    assert "21,000,000 rows" in refusal(tmp_path, table="labels.parquet")
 
 
 def test_without_a_split_column_each_class_is_split_by_seed_in_the_order_of_the_rows(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import tarfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from gift_core.datasets.ingest import ingest
 from gift_core.datasets.webdataset import tar_dataset
 from gift_core.errors import UserError
 from tests.artifacts.damage import png
+from tests.artifacts.hostile_tars import HOSTILE, write_blocks
+from tests.artifacts.hostile_tars import member as hostile_member
+from tests.artifacts.hostile_tars import sample as hostile_sample
 from tests.datasets.folders import INGEST
 
 Samples = list[Mapping[str, Any]]
@@ -234,6 +238,123 @@ def test_a_damaged_tar_is_refused(damage: str, tmp_path: Path) -> None:
     }
     path.write_bytes(damaged[damage])
     assert "train-000000.tar cannot be read as a tar of samples (" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_tar_is_refused_with_its_name(name: str, tmp_path: Path) -> None:
+    blocks, expected = HOSTILE[name]
+    write_blocks(tmp_path / "birds" / "train-0.tar", *blocks)
+    message = refusal(tmp_path)
+    if "train-0.tar cannot be read as a tar of samples (" in message:
+        assert expected in message and message.endswith("). Copy or make it again.")
+    else:  # an incomplete sample comes before
+        assert "of train-0.tar" in message
+
+
+def test_what_is_left_out_of_tars_is_counted(tmp_path: Path) -> None:
+    extra = (hostile_member("._0001.png", b"x"), hostile_member("README", b""))
+    write_blocks(tmp_path / "birds" / "train-0.tar", *map(hostile_sample, range(4)), *extra)
+    assert tars(tmp_path).notes == ("2 files left out: 1 hidden, 1 without an extension (train-0.tar/README).",)
+
+
+def test_the_same_key_in_two_tars_is_two_samples(tmp_path: Path) -> None:
+    for name, gray in (("train-0.tar", 0), ("train-1.tar", 100)):
+        samples = [{"__key__": f"{number}", "png": png(gray + number), "cls": str(number % 2)} for number in range(4)]
+        write(tmp_path / "birds" / name, samples)
+    assert tars(tmp_path).counts == {"train": 4, "test": 4}
+
+
+@pytest.mark.parametrize(
+    ("label", "cls", "record", "expected"),
+    [
+        ("cls", "3", {"cls": 4}, "cls says 3, but json:cls says 4"),
+        ("cls", "3", {"label": 4}, "cls says 3, but json:label says 4"),
+        ("json:cls", "3", {"cls": 4}, "json:cls says 4, but cls says 3"),
+        ("cls", "3", {"label": 3}, ""),
+        ("cls", "3", {"label": "wren"}, ""),
+        ("json:species", "3", {"species": 4, "cls": 5}, ""),
+    ],
+)
+def test_class_numbers_that_contradict_are_refused(
+    label: str, cls: str, record: dict[str, Any], expected: str, tmp_path: Path
+) -> None:
+    other = {key: value if isinstance(value, str) else value + 10 for key, value in record.items()}
+    samples = [sample(0, cls, json=json.dumps(record).encode()), sample(1, cls, json=json.dumps(record).encode())]
+    samples += [sample(n, int(cls) + 10, json=json.dumps(other).encode()) for n in (2, 3)]
+    write(tmp_path / "birds" / "train-0.tar", samples)
+    if expected:
+        assert f"the label of sample 0000 of train-0.tar cannot be read ({expected})" in refusal(tmp_path, label=label)
+    else:
+        assert len(tars(tmp_path, label=label).class_names) == 2
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ("[" * 100_000, "nested deeper than 64 levels"),
+        ('{"bird": ' + "9" * 5000 + "}", "a whole number of 5000 digits"),
+        ('{"bird": NaN}', "NaN"),
+        ('{"bird": 1e999}', "'bird' is Infinity"),
+        ('{"bird": ["a", "b"]}', '\'bird\' is ["a", "b"]'),
+        ('{"bird": {"a": 1}}', "'bird' is {"),
+        ('{"bird": null}', "'bird' is null"),
+        ('{"bird": 1.5}', "'bird' is 1.5"),
+    ],
+    ids=["deep", "digits", "nan", "infinite", "list", "object", "null", "fraction"],
+)  # fmt: skip
+def test_hostile_json_is_refused_with_its_sample(record: str, expected: str, tmp_path: Path) -> None:
+    write(tmp_path / "birds" / "train-0.tar", [sample(number, record, "json") for number in range(4)])
+    message = refusal(tmp_path, label="json:bird")
+    assert "the label of sample 0000 of train-0.tar cannot be read (" in message
+    assert expected in message
+    assert len(message) < 400
+
+
+def test_a_label_that_is_a_whole_text_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "birds" / "train-0.tar", [sample(number, "wren " * 2000) for number in range(4)])
+    assert "cannot be read (it has 10,000 bytes, more than 4,096)" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "train-{0..999999999}.tar",
+        "train-{000000000..999999999}.tar",
+        "train-{0.." + "9" * 5000 + "}.tar",
+        "{a,b}" * 40 + ".tar",
+        "{{a,b}{a,b}{a,b}" + "{a,b,c,d}" * 20 + ",x}.tar",
+        "{a..z}" * 8 + ".tar",
+        "{0..99999}{0..99999}.tar",
+        "{" * 3000 + "a,b" + "}" * 3000 + ".tar",
+        "train-{0..999999}.tar::test-{0..999999}.tar",
+    ],
+    ids=str.__len__,
+)
+def test_a_pattern_that_explodes_is_refused_before_it_is_expanded(pattern: str, tmp_path: Path) -> None:
+    birds(tmp_path)
+    started = time.monotonic()
+    message = refusal(tmp_path, train=pattern)
+    assert "stands for more than 1,000,000 names. Write a smaller range, or * for all tars: train-*.tar." in message
+    assert time.monotonic() - started < 2
+    assert len(message) < 400
+
+
+def test_a_pattern_that_looks_through_all_folders_again_and_again_is_refused(tmp_path: Path) -> None:
+    birds(tmp_path)
+    assert "has ** more than once" in refusal(tmp_path, train="**/**/**/**/*.tar")
+    assert tars(tmp_path, train="**/*.tar").counts == {"train": 6, "test": 6}
+
+
+@pytest.mark.parametrize("pattern", ["**x/*.tar", "x" * 300 + "*", "[", "a\0*"])
+def test_an_odd_pattern_is_refused(pattern: str, tmp_path: Path) -> None:
+    birds(tmp_path)
+    assert refusal(tmp_path, train=pattern)
+
+
+def test_a_link_to_a_training_tar_is_no_test_tar(tmp_path: Path) -> None:
+    birds(tmp_path)
+    (tmp_path / "birds" / "test-0.tar").symlink_to("train-000000.tar")
+    assert "test-0.tar is also a training tar" in refusal(tmp_path, test="test-*.tar")
 
 
 def test_tars_without_samples_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,128 @@
+"""Images of every kind and damaged ones: each is decoded, or refused with its name and one documented error."""
+
+from __future__ import annotations
+
+import io
+import struct
+import time
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from gift_core.artifacts.task import iterate_task, read_task
+from gift_core.datasets.decoding import BadImageError, plain_image
+from gift_core.errors import UserError
+from tests.datasets.damaged_images import SIZE, damaged_images, whole_images
+from tests.datasets.folders import birds, ingest_birds
+
+LONGEST_SECONDS = 60  # for one image of up to 179 million pixels
+
+
+def outcomes(count: int, *, seed: int) -> Counter[str]:
+    """Decodes damaged images. Any error but the documented one fails the test, with the name of the image."""
+    found: Counter[str] = Counter()
+    for name, image in damaged_images(count, seed=seed):
+        started = time.monotonic()
+        try:
+            data, extension = plain_image(image, "png", shorter_side=None)
+        except BadImageError as error:
+            assert str(error) and "\n" not in str(error) and "0x" not in str(error), f"{name}: {error}"
+            found["refused"] += 1
+        except BaseException as error:
+            raise AssertionError(f"seed {seed}, {name}: {error!r}") from error
+        else:
+            assert extension in ("png", "jpg"), name
+            assert Image.open(io.BytesIO(data)).mode == "RGB", name
+            found["decoded"] += 1
+        assert time.monotonic() - started < LONGEST_SECONDS, name
+    return found
+
+
+def test_whole_images_of_every_kind_are_decoded() -> None:
+    for name, image in whole_images().items():
+        data, _ = plain_image(image, "png", shorter_side=None)
+        turned = name in ("rgba.png", "rgb.jpg", "lossy.webp", "lzw.tif")  # by their EXIF data
+        assert Image.open(io.BytesIO(data)).size == (SIZE[::-1] if turned else SIZE), name
+
+
+def test_damaged_images_raise_one_documented_error() -> None:
+    found = outcomes(1500, seed=1)
+    assert found["refused"] > 500 and found["decoded"] > 100
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("seed", range(10, 20))
+def test_many_damaged_images_raise_one_documented_error(seed: int) -> None:
+    assert outcomes(5000, seed=seed).total() == 5000
+
+
+def claims(width: int, height: int, kind: str) -> bytes:
+    """An image file whose header claims a size, with hardly any data behind it."""
+    if kind == "png":
+        chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+        data = b"IDAT" + zlib.compress(bytes(1000))
+        chunks = (
+            struct.pack(">I", len(each) - 4) + each + struct.pack(">I", zlib.crc32(each)) for each in (chunk, data)
+        )
+        return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    tags = [(256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 8), (278, 4, height),
+            (279, 4, 2**31 - 1)]  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, form, 1, value) for tag, form, value in tags)
+    return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+REFUSED = {
+    "bomb.png": (claims(20_000, 20_000, "png"), "more than 179 million pixels: shrink it beforehand"),
+    "huge.tif": (claims(2**31 - 1, 2**31 - 1, "tif"), ""),
+    "bomb.tif": (claims(20_000, 20_000, "tif"), "more than 179 million pixels: shrink it beforehand"),
+    "narrow.png": (claims(50_000, 10, "png"), "50000 x 10 pixels: one side is more than 200 times the other, crop it"),
+    "zero.png": (claims(0, 10, "png"), ""),
+    "zero.tif": (claims(0, 0, "tif"), ""),
+    "empty.jpg": (b"", "not an image"),
+    "text.gif": (b"no image", "not an image"),
+    "cut.jpg": (whole_images()["rgb.jpg"][:300], ""),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_ingest_names_an_image_that_cannot_be_decoded(name: str, tmp_path: Path) -> None:
+    image, reason = REFUSED[name]
+    (birds(tmp_path) / "train" / "wren" / name).write_bytes(image)
+    with pytest.raises(UserError) as caught:
+        ingest_birds(tmp_path)
+    assert f"birds: 1 image cannot be decoded: train/wren/{name} ({reason}" in str(caught.value)
+    assert ingest_birds(tmp_path, on_bad_image="skip").skipped[0][0] == f"train/wren/{name}"
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with (birds(tmp_path) / "train" / "wren" / "large.png").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(UserError, match=r"train/wren/large.png \(1099.5 GB: shrink it beforehand\)"):
+        ingest_birds(tmp_path)
+
+
+def test_an_image_of_one_pixel_is_read(tmp_path: Path) -> None:
+    Image.new("RGB", (1, 1), (9, 9, 9)).save(birds(tmp_path) / "train" / "wren" / "9.png")
+    ingest_birds(tmp_path)
+    image, _ = list(iterate_task(tmp_path / "task", "train"))[-1]
+    assert Image.open(io.BytesIO(image)).size == (1, 1)
+
+
+def test_a_float_image_with_values_that_are_no_numbers_is_refused(tmp_path: Path) -> None:
+    image = Image.new("F", (4, 4), float("nan"))
+    image.save(birds(tmp_path) / "train" / "wren" / "nan.tif")
+    with pytest.raises(UserError, match=r"nan.tif \(it has values that are infinite or not numbers\)"):
+        ingest_birds(tmp_path)
+
+
+def test_a_folder_of_damaged_images_is_ingested_or_every_image_is_named(tmp_path: Path) -> None:
+    folder = birds(tmp_path)
+    for name, image in damaged_images(300, seed=3):
+        (folder / "train" / "wren" / name).write_bytes(image)
+    info = ingest_birds(tmp_path, on_bad_image="skip")
+    assert info.counts["train"] + len(info.skipped) == 306
+    assert len(list(iterate_task(tmp_path / "task", "train"))) == info.counts["train"]
+    assert read_task(tmp_path / "task").skipped == info.skipped
