@@ -86,8 +86,9 @@ def read_classes(source: str, templates: Path | None, layout: Layout) -> Classes
     require_sound_labels(names, f"--classes {source}")
     counts = Counter(map(comparison_key, names))
     repeated = list(dict.fromkeys(name for name in names if counts[comparison_key(name)] > 1))
-    if len(names) < 2 or repeated:
-        what = f"{', '.join(repeated[:3])} is listed more than once" if repeated else f"found {len(names)} class names"
+    if len(names) < 2 or repeated or not all(names):
+        what = "one class has an empty name" if not all(names) else f"found {len(names)} class names"
+        what = f"{', '.join(repeated[:3])} is listed more than once" if any(repeated) else what
         raise UserError(f"--classes {source}: {what}. Give at least two different ones.")
     chosen = _lines(templates, "--templates") if templates else own_templates
     bad = next((template for template in chosen if "{}" not in template), None)

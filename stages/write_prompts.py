@@ -36,6 +36,6 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
         stage.say(f"{len(prompts)} prompts from {len(vocabulary)} class names ({sources}){from_captions}")
         known = {entry.class_name for entry in (*vocabulary, *learned)}
         if unknown := captions.unknown_classes(known):
-            stage.say(
-                f"captions of {len(unknown)} classes are not used, no task until now has them: {first_names(unknown)}"
-            )
+            classes = "1 class" if len(unknown) == 1 else f"{len(unknown)} classes"
+            what = f"captions of {classes} are not used, because no task until now has that name"
+            stage.say(f"{what}: {first_names(unknown)}")

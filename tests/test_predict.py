@@ -11,10 +11,11 @@ from PIL import Image
 
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_transform
-from gift_core.errors import ContractError, UserError
+from gift_core.errors import ContractError, GiftError, UserError
 from gift_core.layout import Layout
 from gift_core.predict import Classes, Prediction, Unreadable, classify_images, find_images, read_classes, readable
 from tests.clip.tiny import picture, tiny_clip
+from tests.datasets.damaged_images import damaged_images
 
 
 @pytest.fixture
@@ -112,6 +113,56 @@ def test_a_task_file_without_classes_breaks_its_contract(tmp_path: Path) -> None
         read_classes(str(file), None, Layout(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([1, 2], "class_names should hold texts, one is 1"),
+        ([["cat"], ["dog"]], "class_names should hold texts, one is ['cat']"),
+        ([{"a": 1}, None], "class_names should hold texts, one is {'a': 1}"),
+        ([], "found 0 class names"),
+        (["cat", "dog", "Cat"], "cat, Cat is listed more than once"),
+        (["cat", ""], "has an empty name"),
+        (["cat", "x" * 300], "has 300 letters, more than 256"),
+        (["cat", "d\x1bog"], "has control characters"),
+    ],
+)
+def test_json_that_does_not_hold_different_names_is_refused(names: list[object], message: str, tmp_path: Path) -> None:
+    file = text(tmp_path / "task.json", json.dumps({"class_names": names, "templates": ["a {}."]}))
+    with pytest.raises(GiftError) as caught:
+        read_classes(str(file), None, Layout(tmp_path))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 100_000,
+        "5",
+        '"text"',
+        "[1, 2]",
+        '["cat", "dog"]',
+        '{"class_names": 5, "templates": ["a {}."]}',
+        '{"class_names": ["cat", "dog"], "templates": [5]}',
+        '{"class_names": ["cat", "dog"], "templates": "{}"}',
+        '{"class_names": ["cat", "\\ud800"], "templates": ["{}"]}',
+        "",
+    ],
+    ids=range(10),
+)
+def test_json_of_another_shape_is_refused(content: str, tmp_path: Path) -> None:
+    file = text(tmp_path / "task.json", content)
+    with pytest.raises(GiftError) as caught:
+        read_classes(str(file), None, Layout(tmp_path))
+    assert str(file) in str(caught.value) and len(str(caught.value)) < 500
+
+
+def test_hidden_files_are_not_classified(pictures: Path) -> None:
+    for name in ("._b.png", ".cache/x.png", "__MACOSX/b.png"):
+        (pictures / name).parent.mkdir(exist_ok=True)
+        (pictures / name).touch()
+    assert names(find_images([str(pictures)])) == ["a.JPG", "b.png", "c.webp"]
+
+
 CLIP = tiny_clip()
 CLASSES = Classes(("cat", "dog", "owl"), ("a photo of a {}.",))
 
@@ -159,6 +210,23 @@ def test_unreadable_files_are_collected_with_the_reason(files: list[Path], tmp_p
     assert [each.path.name for each in unreadable] == ["2.png", "4.png", "gone.png"]
     assert unreadable[0].reason == "not an image"
     assert "No such file" in unreadable[2].reason
+
+
+def test_a_name_that_is_not_utf8_is_unreadable(files: list[Path], tmp_path: Path) -> None:
+    path = files[0].rename(tmp_path / "\udcff.png")
+    [found] = classify_images(CLIP, [path], CLASSES, top=1, batch_size=1)
+    assert found == Unreadable(path, "its name is not UTF-8 or has control characters: rename it")
+
+
+def test_damaged_images_of_any_kind_do_not_end_a_batch(tmp_path: Path) -> None:
+    """Those that ended a batch before were damaged TIFF files."""
+    for name, image in damaged_images(400, seed=2):
+        (tmp_path / name).write_bytes(image)
+    paths = find_images([str(tmp_path)])
+    found = list(classify_images(CLIP, paths, CLASSES, top=1, batch_size=64))
+    assert [each.path for each in found] == paths
+    unreadable = [each for each in found if isinstance(each, Unreadable)]
+    assert 100 < len(unreadable) < 390 and all(each.reason for each in unreadable)
 
 
 def test_images_are_read_as_ingest_reads_them(tmp_path: Path) -> None:

@@ -59,7 +59,17 @@ def _load(text: str) -> Any:
     for section in ("tasks", "sequence"):
         if not isinstance(document, dict) or section not in document:
             raise UserError(f"params.yaml: the section {section} is missing. Start from a preset: gift use NAME")
+    _require_rows(document["tasks"] or {}, document["sequence"] or [])
     return document
+
+
+def _require_rows(tasks: Any, sequence: Any) -> None:
+    """Raises UserError unless `tasks` has sections by name, and `sequence` is a list of sections with a task."""
+    if not isinstance(tasks, dict) or not all(isinstance(row, dict) for row in tasks.values()):
+        raise UserError("params.yaml: tasks: should have one section per task. Compare it with presets/mini.yaml.")
+    steps = sequence if isinstance(sequence, list) else [None]
+    if not all(isinstance(step, dict) and isinstance(step.get("task"), str) for step in steps):
+        raise UserError("params.yaml: sequence: should list steps with a task. Compare it with presets/mini.yaml.")
 
 
 def _editor() -> YAML:

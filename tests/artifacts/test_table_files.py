@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,7 @@ from gift_core.artifacts.table_files import (
     text_lines,
 )
 from gift_core.errors import UserError
+from tests.imports import ROOT
 
 BIRDS = TableSchema(required=("file", "bird"), optional=("fold",))
 FRAME = pd.DataFrame({"file": ["a.png", "b.png"], "note": ["x", "y"], "bird": [7, 10]})
@@ -174,3 +179,90 @@ def test_a_list_that_is_empty_unreadable_or_has_duplicates_is_refused(
         distinct_lines(path, "params.yaml: names", noun="name")
     assert str(caught.value).startswith(f"params.yaml: names: {path}")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("[" * 100_000, "should be JSON, but it is nested deeper than 64 levels. Correct it."),
+        ('{"file": ' * 100_000, "should be JSON, but it is nested deeper than 64 levels. Correct it."),
+        ('{"file": ' + "9" * 5000 + "}", "should be JSON, but it has a whole number of 5000 digits, more than 40."),
+        ('{"file": NaN, "bird": "b"}', "NaN"),
+        ('{"file": 1e999, "bird": "b"}', "column file: should be a text or a number, it is inf. Correct it."),
+        ('{"file": true, "bird": "b"}', "column file: should be a text or a number, it is true. Correct it."),
+        ('{"file": {"a": 1}, "bird": "b"}', "column file: should be a text or a number, it is {'a': 1}. Correct it."),
+        (json.dumps(["x" * 10_000]), 'should be an object, it is ["xxx'),
+        ('{"file": "a\\ud800", "bird": "b"}', "ud800"),
+    ],
+    ids=["list", "object", "digits", "nan", "infinite", "true", "mapping", "long", "surrogate"],
+)
+def test_hostile_json_lines_are_refused_with_their_number(line: str, expected: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", f'{{"file": "a.png", "bird": "wren"}}\n{line}\n')
+    with pytest.raises(UserError) as caught:
+        read_table_file(path, BIRDS)
+    assert str(caught.value).startswith(f"{path}: line 2")
+    assert expected in str(caught.value)
+    assert len(str(caught.value)) < 400
+    str(caught.value).encode()
+
+
+def damaged(data: bytes, source: random.Random) -> bytes:
+    """`data` with some bytes changed, removed, inserted or cut off."""
+    changed = bytearray(data)
+    for _ in range(source.choice((1, 2, 8))):
+        position = source.randrange(len(changed) + 1)
+        kind = source.randrange(4)
+        if kind == 0 and position < len(changed):
+            changed[position] = source.choice(b'\0\xff"{}[],;\n\t\\x9:')
+        elif kind == 1:
+            del changed[position : position + source.randrange(1, 20)]
+        elif kind == 2:
+            changed[position:position] = source.choice((b'"', b"[[[[", b"\xed\xa0\x80", b"\r", b"\0", b"1e999", b",,"))
+        elif source.random() < 0.1:
+            del changed[position:]
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("count", [400, pytest.param(20_000, marks=pytest.mark.hostile)])
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl"])
+def test_damaged_text_tables_are_read_or_refused(kind: str, count: int, tmp_path: Path) -> None:
+    WRITERS[f"birds.{kind}"](tmp_path / f"whole.{kind}")
+    whole, path = (tmp_path / f"whole.{kind}").read_bytes(), tmp_path / f"a.{kind}"
+    source, refused = random.Random(1), 0
+    for _ in range(count):
+        path.write_bytes(damaged(whole, source))
+        try:
+            for row in read_table_file(path, BIRDS).rows:
+                "".join(row.cells.values()).encode()
+        except UserError as error:
+            refused += 1
+            assert str(error).startswith(f"{path}: ")
+    assert 0.1 < refused / count < 1
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.hostile)])
+def test_damaged_parquet_files_are_read_or_refused(count: int, tmp_path: Path) -> None:
+    """In a process of its own: pyarrow is C++."""
+    program = f"""
+import random, sys
+from pathlib import Path
+from gift_core.artifacts.table_files import read_table_file
+from gift_core.errors import UserError
+from tests.artifacts.test_table_files import BIRDS, FRAME, damaged
+whole, path = Path("whole.parquet"), Path("a.parquet")
+FRAME.to_parquet(whole)
+source, refused = random.Random(1), 0
+for _ in range({count}):
+    path.write_bytes(damaged(whole.read_bytes(), source))
+    try:
+        read_table_file(path, BIRDS)
+    except UserError:
+        refused += 1
+print(refused)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout) > count / 3

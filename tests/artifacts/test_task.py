@@ -75,6 +75,34 @@ def test_skipped_files_are_read_after_both_splits(tmp_path: Path) -> None:
     assert read_task(tmp_path / "birds").skipped == info.skipped
 
 
+def test_late_notes_are_read_after_both_splits(tmp_path: Path) -> None:
+    found: list[str] = []
+
+    def test_images() -> Any:
+        yield from TEST
+        found.append("2 images in both splits.")
+
+    info = dataclasses.replace(INFO, notes=("from the start",))
+    written = write_task(tmp_path / "birds", info, TRAIN, test_images(), images_per_shard=10, notes=found)
+    assert written.notes == ("from the start", "2 images in both splits.") == read_task(tmp_path / "birds").notes
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[" * 100_000, "it should be JSON, but it is nested deeper than 64 levels"),
+        ('{"name": ' + "9" * 5000 + "}", "it should be JSON, but it has a whole number of 5000 digits"),
+        ('["wren", "heron"]', "it should be a JSON object, it is a list"),
+    ],
+    ids=["deep", "digits", "list"],
+)
+def test_a_hostile_task_json_is_refused(text: str, expected: str, tmp_path: Path) -> None:
+    make(tmp_path / "birds")
+    path = tmp_path / "birds" / "task.json"
+    path.write_text(text)
+    assert expected in broken_message(lambda: read_task(tmp_path / "birds"), path, "ingest")
+
+
 def test_a_source_that_fails_leaves_nothing(tmp_path: Path) -> None:
     def failing() -> Any:
         yield TEST[0]
@@ -118,6 +146,18 @@ def test_a_label_without_a_class_is_an_assertion_error(tmp_path: Path) -> None:
         (lambda record: record.pop("notes"), "there should be a field 'notes'"),
         (lambda record: record.update(notes="incomplete"), "'notes' should be list, it is str"),
         (lambda record: record.update(notes=[["incomplete"]]), "notes should hold texts"),
+        (lambda record: record.update(class_names=[["wren"], ["heron"]]), "class_names should hold texts, one is ['wr"),
+        (lambda record: record.update(class_names=[1, 2]), "class_names should hold texts, one is 1"),
+        (lambda record: record.update(class_names=[None, "wren"]), "class_names should hold texts, one is None"),
+        (lambda record: record.update(templates=[5]), "templates should hold texts, one is 5"),
+        (lambda record: record.update(skipped=[["x", 5]]), "skipped should hold texts, one is 5"),
+        (lambda record: record.update(skipped=["ab"]), "skipped should hold lists of 2 texts, one is 'ab'"),
+        (lambda record: record.update(counts={"train": "5", "test": 3}), "counts of train should be a whole number"),
+        (lambda record: record.update(counts={"train": 5, "test": -3}), "counts of test should be a whole number"),
+        (lambda record: record.update(counts={"train": True, "test": 3}), "counts of train should be a whole number"),
+        (lambda record: record.update(hashes={"../train-00000.tar": "0" * 64}), "hashes should name tars"),
+        (lambda record: record.update(hashes={"train-00000.tar": 5}), "hashes should name tars"),
+        (lambda record: record.update(name=["birds"]), "'name' should be str, it is list"),
     ],
 )
 def test_a_damaged_task_json_is_refused(

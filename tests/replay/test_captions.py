@@ -42,6 +42,21 @@ def test_a_text_file_has_captions_of_no_class(tmp_path: Path) -> None:
     assert captions.cover("a café")
 
 
+def test_classes_that_are_not_known_are_named_with_what_they_may_mean(tmp_path: Path) -> None:
+    captions = read_captions(str(write(tmp_path / "captions.csv")))
+    assert captions.unknown_classes(["wren", "great tit", "robin"]) == ()
+    assert captions.unknown_classes(["wrens", "Great tit"]) == (
+        "'wren' (did you mean 'wrens'?)",
+        "'great tit' (did you mean 'Great tit'?)",
+    )
+    assert captions.unknown_classes(["robin"]) == ("'wren'", "'great tit'")
+
+
+def test_the_file_is_below_the_root(tmp_path: Path) -> None:
+    write(tmp_path / "captions.csv")
+    assert read_captions("captions.csv", tmp_path).by_class == EXPECTED
+
+
 def test_null_has_none() -> None:
     assert read_captions(None) == Captions()
 
@@ -85,7 +100,7 @@ def test_blanks_around_and_within_a_caption_do_not_count(tmp_path: Path) -> None
             r"line 1, column caption: should be a text or a number",
         ),
         ("c.jsonl", "[1]\n", r"c\.jsonl: line 1: should be an object, it is \[1\]"),
-        ("c.jsonl", "{\n", r"c\.jsonl: cannot be read as \.jsonl"),
+        ("c.jsonl", "{\n", r"c\.jsonl: line 1: should be JSON, but "),
         ("c.parquet", "no parquet", r"c\.parquet: cannot be read as \.parquet"),
         ("c.txt", "# nothing\n\n", r"c\.txt has no caption\. Write one per line"),
         ("c.txt", "a dog\na dog\n", r"'a dog' is a duplicate, .*Remove one"),

@@ -212,6 +212,51 @@ def test_what_is_wrong_is_said_before_anything_is_written(arguments: list[str], 
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# only a comment\n",
+        "- a\n- list\n",
+        "text\n",
+        "tasks: {}\n",
+        "sequence: []\n",
+        "tasks: [a, b]\nsequence: []\n",
+        "tasks: text\nsequence: []\n",
+        "tasks: {owls: text}\nsequence: []\n",
+        "tasks: {}\nsequence: {a: b}\n",
+        "tasks: {}\nsequence: text\n",
+        "tasks: {}\nsequence:\n- owls\n- wrens\n",
+        "tasks: {}\nsequence:\n- [owls]\n",
+        "tasks: {}\nsequence:\n- {after: owls}\n",
+        "tasks: {}\nsequence:\n- {task: [owls]}\n",
+        "tasks: {}\ntasks: {}\nsequence: []\n",
+        "tasks: &a [*a]\nsequence: []\n",
+        "{tasks: {}, sequence: []}\n",
+        "--- 1\n--- 2\n",
+        "tasks: !!python/object/apply:os.system [ls]\nsequence: []\n",
+        "{" * 50,
+        "[",
+    ],
+)
+def test_a_params_yaml_of_the_wrong_shape_is_refused_and_stays(text: str, root: Path, add: Add) -> None:
+    (root / "params.yaml").write_text(text)
+    message = refused(add, "birds", "--images", "data/0_raw/birds")
+    assert message.startswith("error: params.yaml: ")
+    assert (root / "params.yaml").read_text() == text
+
+
+def test_a_folder_whose_name_is_not_utf8_is_refused(root: Path, add: Add) -> None:
+    (root / "data/0_raw/birds").rename(root / "data/0_raw/b\udcff")
+    message = refused(add, "birds", "--images", "data/0_raw/b\udcff")
+    assert "path: data/0_raw/b\\xff is not UTF-8, so it would not be found on other machines. Rename it" in message
+
+
+def test_what_is_left_out_is_shown(root: Path, add: Add) -> None:
+    (root / "data/0_raw/birds/notes.txt").touch()
+    assert "  1 file left out: 1 not an image (notes.txt)." in add("birds", "--images", "data/0_raw/birds").output
+
+
+@pytest.mark.parametrize(
     ("images", "expected"),
     [
         ("data/0_raw/brids", "--images data/0_raw/brids: there is no such folder"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from gift_core.clip.model import save_clip
 from gift_core.layout import Layout
 from stages.__main__ import app
 from tests.clip.tiny import picture, tiny_clip
+from tests.datasets.damaged_images import damaged_images
+from tests.imports import ROOT
 from tests.tiny_world import write_images
 
 RUNNER = CliRunner()
@@ -98,6 +102,34 @@ def test_unreadable_images_are_named_at_the_end_and_the_rest_classified(world: P
     assert result.exit_code == 1
     assert len(json.loads(result.stdout)) == 2
     assert result.stderr.splitlines()[-1].endswith("1.5.png: not an image")
+
+
+def test_a_real_process_goes_on_after_damaged_images(world: Path) -> None:
+    for name, image in damaged_images(60, seed=5):
+        (world / "pictures" / name).write_bytes(image)
+    (world / "pictures" / "\udcff.png").write_bytes((world / "pictures" / "1.png").read_bytes())
+    (world / "pictures" / "gone.png").symlink_to("/nowhere.png")
+    command = [
+        sys.executable,
+        "-m",
+        "stages",
+        "predict",
+        str(world / "model"),
+        str(world / "pictures"),
+        "--format",
+        "json",
+    ]
+    done = subprocess.run(
+        [*command, *classes_file(world), "--device", "cpu"], capture_output=True, encoding="utf-8", cwd=ROOT
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    refused = [line for line in done.stderr.splitlines() if line.startswith("not read: ")]
+    assert len(json.loads(done.stdout)) + len(refused) == 64
+    assert f"not read: {world}/pictures/gone.png: No such file or directory" in refused
+    assert (
+        f"not read: {world}/pictures/\\xff.png: its name is not UTF-8 or has control characters: rename it" in refused
+    )
 
 
 def test_without_a_readable_image_the_array_is_empty(world: Path) -> None:

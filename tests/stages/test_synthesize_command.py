@@ -72,6 +72,17 @@ def test_vocabulary_captions_and_filters_are_used(experiment: Experiment) -> Non
     assert read_manifest(experiment.layout.shards("games"))["rejected"] == {"clip_score": 0, "duplicate": 0}
 
 
+def test_captions_of_classes_that_no_task_has_are_told(experiment: Experiment) -> None:
+    captions = "class_name,caption\nred star,a red star at night\nred stra,a typo\n"
+    (experiment.path / "data/0_raw/prompts/captions.csv").write_text(captions)
+    experiment.params["prompts"] |= {"strategy": "captions", "captions": "data/0_raw/prompts/captions.csv"}
+    experiment.run("write_vocabulary")
+    experiment.run("ingest", "games")
+    said = experiment.run("write_prompts", "games")
+    assert "captions of 1 class are not used, because no task until now has that name: " in said
+    assert "'red stra' (did you mean 'red star'?)" in said
+
+
 def test_an_image_that_cannot_pass_the_filters_ends_the_stage(experiment: Experiment) -> None:
     scorer = {"name": "local-dir:data/0_raw/generators/scorer", "pretrained": None}
     filters = {"scorer": scorer, "min_clip_score": 0.99, "max_similarity": None, "max_redraws": 1}
