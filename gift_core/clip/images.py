@@ -28,10 +28,15 @@ CHUNK = 64  # encoded images that are in memory at once while a stream is decode
 
 
 def decode(image_bytes: bytes) -> Image.Image:
-    """The RGB image in `image_bytes` (any format that Pillow reads)."""
-    with Image.open(io.BytesIO(image_bytes)) as image:
-        rgb: Image.Image = image.convert("RGB")
-        return rgb
+    """The RGB image in `image_bytes` (any format that Pillow reads). OSError if it is damaged."""
+    try:
+        with Image.open(io.BytesIO(image_bytes)) as image:
+            rgb: Image.Image = image.convert("RGB")
+            return rgb
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # Pillow raises ValueError, SyntaxError, struct.error and others
+        raise OSError(f"the image cannot be decoded ({type(error).__name__}: {error})") from None
 
 
 def pixels_of(image: Image.Image) -> torch.Tensor:

@@ -32,6 +32,7 @@ from gift_core.clip.images import (
 )
 from tests.clip.test_batches import training_images
 from tests.clip.tiny import picture, png, tiny_clip
+from tests.datasets.damaged_images import damaged_images
 
 CLIP = tiny_clip()
 PREPARE = evaluation_preparation(CLIP)
@@ -248,3 +249,13 @@ def test_a_thread_prefetches_unless_the_device_is_the_cpu(device: str, in_thread
     assert steps == (0, 1, 2)
     assert {name.startswith("prefetch") for name in threads} == {in_thread}
     assert not prefetching_threads()
+
+
+def test_a_damaged_image_is_an_os_error_whatever_pillow_raises() -> None:
+    refused = 0
+    for name, image in damaged_images(600, seed=4):
+        try:
+            assert decode(image).mode == "RGB", name
+        except OSError:
+            refused += 1
+    assert refused > 100

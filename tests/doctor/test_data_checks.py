@@ -89,6 +89,26 @@ def test_an_incomplete_data_set_is_a_fail_or_a_warning_if_allowed(tmp_path: Path
     assert [finding.mark for finding in check_data_sets(allowed)] == ["ok", "warn"]
 
 
+def test_what_is_left_out_of_a_folder_is_a_warning(tmp_path: Path) -> None:
+    make_images(tmp_path)
+    (tmp_path / "data/0_raw/my_task/notes.txt").touch()
+    _, note = check_data_sets(make_project(tmp_path, "bring_your_own"))
+    assert (note.mark, note.found) == ("warn", "1 file left out: 1 not an image (notes.txt).")
+    assert note.remedy == "Check that this is meant."
+
+
+def test_splits_of_any_spelling_and_hidden_folders_are_no_classes(tmp_path: Path) -> None:
+    make_images(tmp_path)
+    project = make_project(tmp_path, "bring_your_own")
+    folder = tmp_path / "data/0_raw/my_task"
+    (folder / "__MACOSX").mkdir()
+    assert class_count("my_task", project.config.tasks["my_task"], tmp_path) == 3
+    (folder / "Training").mkdir()
+    for name in "abcd":
+        (folder / "Training" / name).mkdir()
+    assert class_count("my_task", project.config.tasks["my_task"], tmp_path) == 4
+
+
 @pytest.mark.parametrize(
     ("preset", "task", "count"),
     [

@@ -10,8 +10,9 @@ from PIL import Image
 
 from gift_core.artifacts.shards import Pair
 from gift_core.errors import UserError
-from gift_core.replay.reference import iterate_folder, require_readable
+from gift_core.replay.reference import SUFFIXES, iterate_folder, require_readable
 from tests.clip.tiny import picture, png
+from tests.datasets.damaged_images import damaged_images
 
 KEY = "params.yaml: methods.zscl.replay.folder"
 
@@ -121,3 +122,27 @@ def test_a_truncated_image_is_refused(tmp_path: Path, name: str) -> None:
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[:-100])
     assert f"{name} cannot be read as an image" in refusal(tmp_path, decode_all)
+
+
+def test_every_damaged_image_is_named_or_read(tmp_path: Path) -> None:
+    for name, image in damaged_images(300, seed=6):
+        if name.endswith(SUFFIXES):
+            (tmp_path / name).write_bytes(image)
+            try:
+                decode_all(tmp_path)
+            except UserError as error:
+                assert f"{name} cannot be read as an image (" in str(error)
+            (tmp_path / name).unlink()
+
+
+def test_hidden_files_need_no_caption(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", "a cat")
+    put(tmp_path, "._a.png", None)
+    put(tmp_path, ".cache/a.png", None)
+    assert [pair.key for pair in pairs_in(tmp_path)] == ["a.png"]
+
+
+def test_a_link_in_a_circle_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", "a cat")
+    (tmp_path / "up").symlink_to(tmp_path, target_is_directory=True)
+    assert "./ and up/ are the same folder" in refusal(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -150,6 +151,34 @@ def test_a_file_that_is_not_the_official_one_is_named(dataset: str, file: str, t
     damaged.write_bytes(b"\xff<html>404</html>")
     text = refusal(tmp_path, dataset, allow_partial=True)
     assert f"{damaged}: cannot be read as the official file" in text
+
+
+def test_a_packed_file_is_unpacked_within_bounds(tmp_path: Path) -> None:
+    make_tree("mnist", tmp_path / "raw" / "mnist", classes=2)
+    file = tmp_path / "raw" / "mnist" / "MNIST/raw/train-images-idx3-ubyte"
+    file.unlink()
+    Path(f"{file}.gz").write_bytes(gzip.compress(bytes(2**26 + 1), 1))
+    assert "it unpacks to more than 67108864 bytes" in refusal(tmp_path, "mnist", allow_partial=True)
+
+
+def test_a_matlab_file_has_a_limit(tmp_path: Path) -> None:
+    make_tree("flowers", tmp_path / "raw" / "flowers", classes=2)
+    (tmp_path / "raw" / "flowers" / "flowers-102/setid.mat").write_bytes(bytes(2**21 + 1))
+    assert "2097153 bytes, more than 2097152" in refusal(tmp_path, "flowers", allow_partial=True)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' + "9" * 5000 + "}", '{"a": 5}', '["a"]', '{"a": [["b"]]}'])
+def test_a_hostile_list_of_images_is_refused(text: str, tmp_path: Path) -> None:
+    make_tree("food", tmp_path / "raw" / "food", classes=2)
+    (tmp_path / "raw" / "food" / "food-101/meta/train.json").write_text(text)
+    assert len(refusal(tmp_path, "food")) < 1500
+
+
+def test_a_list_that_names_a_file_outside_is_refused(tmp_path: Path) -> None:
+    make_tree("dtd", tmp_path / "raw" / "dtd", classes=2)
+    [path] = (tmp_path / "raw" / "dtd").rglob("train1.txt")
+    path.write_text("../../../../../etc/passwd\n")
+    assert "which is outside. Unpack the official archive." in refusal(tmp_path, "dtd", allow_partial=True)
 
 
 def test_a_slice_in_the_benchmarks_order_has_its_classes_under_new_labels(
