@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from gift_core.datasets.dataset import (
     Dataset,
     Sample,
     Splits,
+    first_names,
+    image_count,
     labels_to_learn,
     name_classes,
     nearest_name,
@@ -24,6 +27,8 @@ from gift_core.datasets.dataset import (
     untested_classes,
     validation_note,
 )
+from gift_core.datasets.decoding import SUFFIXES
+from gift_core.datasets.folder_reader import is_hidden
 from gift_core.datasets.spelling import KNOWN_SPLITS, MAX_NAME, plain_name, printable, split_of
 from gift_core.errors import UserError, did_you_mean
 
@@ -58,7 +63,7 @@ def table_dataset(name: str, config: TableTaskConfig, *, root: Path, seed: int) 
     splits = _split(entries, folder, config, seed, location)
     classes = name_classes(labels_to_learn(splits, location), config, folder=folder, task=name)
     validation = validation_note(f"val in column {config.split_column!r}", len(everything) - len(entries))
-    notes = (*validation, *untested_classes(classes, splits))
+    notes = (*validation, *untested_classes(classes, splits), *_unlisted(folder, {entry.file for entry in everything}))
     return Dataset(classes, config.templates, splits["train"], splits["test"], notes)
 
 
@@ -131,6 +136,19 @@ def _require_files(entries: Iterable[_Entry], folder: Path, location: str) -> No
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         files = "1 image file is" if len(missing) == 1 else f"{len(missing)} image files are"
         raise UserError(f"{location}: {files} missing: {named}{more}. Correct the table, or put the files there.")
+
+
+def _unlisted(folder: Path, listed: Collection[str]) -> tuple[str, ...]:
+    """Returns a note on the images of the folder that are in no row."""
+    names: list[str] = []
+    for parent, _, files in os.walk(folder):
+        images = (Path(parent, file) for file in files if Path(file).suffix.lower() in SUFFIXES and not is_hidden(file))
+        names += (path.relative_to(folder).as_posix() for path in images)
+    unlisted = sorted(printable(name) for name in names if name not in listed)
+    verb = "is" if len(unlisted) == 1 else "are"
+    return (
+        (f"{image_count(len(unlisted))} of the folder {verb} in no row: {first_names(unlisted)}.",) if unlisted else ()
+    )
 
 
 def _describe(entry: _Entry, folder: Path) -> str:

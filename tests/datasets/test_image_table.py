@@ -69,8 +69,10 @@ def test_a_validation_row_needs_neither_a_label_nor_a_file(tmp_path: Path) -> No
     info = table(tmp_path, split_column="fold")
     assert info.counts == {"train": 2, "test": 1}
     assert info.notes == (
-        "2 images left out: val in column 'fold' is a validation split.", "1 class has no test images: heron.",
-    )  # fmt: skip
+        "2 images left out: val in column 'fold' is a validation split.",
+        "1 class has no test images: heron.",
+        "2 images of the folder are in no row: a/3.png, a/4.png.",
+    )
 
 
 @pytest.mark.parametrize(
