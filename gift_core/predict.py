@@ -203,6 +203,8 @@ def _read(path: Path) -> bytes | Unreadable:
     try:
         if printable(str(path)) != str(path):
             raise BadImageError("its name is not UTF-8 or has control characters: rename it")
+        if path.exists() and not path.is_file():  # a pipe would never end
+            raise BadImageError("not a regular file")
         with bad_image_errors():
             require_small_file(path.stat().st_size)
             data = path.read_bytes()

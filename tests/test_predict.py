@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -216,6 +217,12 @@ def test_a_name_that_is_not_utf8_is_unreadable(files: list[Path], tmp_path: Path
     path = files[0].rename(tmp_path / "\udcff.png")
     [found] = classify_images(CLIP, [path], CLASSES, top=1, batch_size=1)
     assert found == Unreadable(path, "its name is not UTF-8 or has control characters: rename it")
+
+
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    [found] = classify_images(CLIP, find_images([str(tmp_path)]), CLASSES, top=1, batch_size=1)
+    assert found == Unreadable(tmp_path / "pipe.png", "not a regular file")
 
 
 def test_damaged_images_of_any_kind_do_not_end_a_batch(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from gift_core.artifacts.atomic import broken, require_file, write_atomically
 
 # WebDataset's rule: the key is everything up to the first dot of the file's own name.
 _KEY_AND_EXTENSION = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")
+_ODD_CHARACTER = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
 MAX_HEADER_BYTES = 2**20  # of a name, or of the fields of a pax header
 MAX_PADDING_BYTES = 2**24  # zeros after the last file
 _SHOWN = 80  # letters of a name in an error
@@ -153,10 +154,8 @@ def _require_plain(member: tarfile.TarInfo, end: int) -> tarfile.TarInfo:
         raise tarfile.ReadError(f"{name} claims {member.size} bytes, but {rest} are left: the tar is cut short")
     if member.name.startswith("/") or ".." in member.name.split("/"):
         raise tarfile.ReadError(f"{name} leads out of the tar")
-    try:
-        member.name.encode()
-    except UnicodeEncodeError:
-        raise tarfile.ReadError(f"the name {name} is not UTF-8") from None
+    if _ODD_CHARACTER.search(member.name):
+        raise tarfile.ReadError(f"the name {name} is not UTF-8, or has control characters")
     return member
 
 

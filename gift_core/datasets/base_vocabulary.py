@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from gift_core.artifacts.table_files import distinct_lines
+from gift_core.datasets.spelling import require_sound_labels
 from gift_core.errors import UserError, did_you_mean
 
 KEY = "params.yaml: prompts.base_vocabulary"
@@ -25,7 +26,9 @@ def base_vocabulary(name: str, root: Path = Path()) -> tuple[str, ...]:
     if not path.is_file():
         hint = did_you_mean(name, VOCABULARIES)
         raise UserError(f"{KEY}: {name!r} is neither a vocabulary nor a text file. {hint} Or write a file's path.")
-    return distinct_lines(path, KEY, noun="name")
+    names = distinct_lines(path, KEY, noun="name")
+    require_sound_labels(names, f"{KEY}: {path}")
+    return names
 
 
 def _mini() -> tuple[str, ...]:

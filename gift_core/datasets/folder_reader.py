@@ -56,7 +56,11 @@ class FolderReader:
     def subfolders(self, folder: Path) -> list[Path]:
         """Returns the folders in `folder` that are not hidden, sorted. The files in it are left out."""
         found = []
-        for path in sorted(folder.iterdir()):
+        try:
+            paths = sorted(folder.iterdir())
+        except OSError as error:
+            raise self._not_listed(error) from None
+        for path in paths:
             if path.is_dir() and not is_hidden(path.name):
                 require_utf8(self._name(path), self._location)
                 found.append(path)
@@ -119,8 +123,11 @@ class FolderReader:
             self._links.append(f"{name}/")
 
     def _refuse(self, error: OSError) -> None:
+        raise self._not_listed(error) from None
+
+    def _not_listed(self, error: OSError) -> UserError:
         name = printable(str(error.filename))
-        raise UserError(f"{self._location}: {name} cannot be listed ({error.strerror}). Allow to read it.") from None
+        return UserError(f"{self._location}: {name} cannot be listed ({error.strerror}). Allow to read it.")
 
     def _leave_out_all(self, folder: Path) -> None:
         for _, _, files in os.walk(folder):

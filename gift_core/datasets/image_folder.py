@@ -20,7 +20,7 @@ from gift_core.datasets.dataset import (
 )
 from gift_core.datasets.decoding import SUFFIXES
 from gift_core.datasets.folder_reader import FolderReader
-from gift_core.datasets.spelling import plain_name, split_of, split_within
+from gift_core.datasets.spelling import plain_name, printable, split_of, split_within
 from gift_core.errors import UserError
 
 RENAME = "Name the two folders train and test"
@@ -131,7 +131,7 @@ class _Layout:
             if not images:
                 raise UserError(f"{location}: class {label!r} has no images. Add some, or remove the folder.")
             for image in images:
-                name = image.relative_to(self.folder).as_posix()
+                name = printable(image.relative_to(self.folder).as_posix())
                 yield Sample(label, name, image.read_bytes, image.stat().st_size)
 
     def _require_known(self, splits: Splits, found: Mapping[str, Path]) -> None:

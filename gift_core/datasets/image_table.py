@@ -171,4 +171,4 @@ def _split(entries: Sequence[_Entry], folder: Path, config: TableTaskConfig, see
 
 def _sample(entry: _Entry, folder: Path) -> Sample:
     path = folder / entry.file
-    return Sample(entry.label, entry.file, path.read_bytes, path.stat().st_size)
+    return Sample(entry.label, printable(entry.file), path.read_bytes, path.stat().st_size)

@@ -63,4 +63,4 @@ def _image_files(folder: Path, key: str) -> list[Path]:
     if not folder.is_dir():
         return []
     files = FolderReader(folder, f"{key}: {folder}").files(folder)
-    return sorted(path for path in files if path.suffix.lower() in SUFFIXES)
+    return sorted(path for path in files if path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists()))

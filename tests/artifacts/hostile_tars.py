@@ -70,6 +70,7 @@ HOSTILE: dict[str, tuple[tuple[bytes, ...], str]] = {
     "absolute": ((member("/etc/1.png", png(1)),), "'/etc/1.png' leads out of the tar"),
     "above": ((member("a/../../1.png", png(1)),), "'a/../../1.png' leads out of the tar"),
     "not UTF-8": ((member("\udcff.png", png(1)),), "the name '\\udcff.png' is not UTF-8"),
+    "control characters": ((member("\x1b[31m.png", png(1)),), "the name '\\x1b[31m.png' is not UTF-8, or has control"),
     "two labels": ((sample(1), member("0001.CLS", b"0")), "sample 0001 has two files .cls"),
     "sample twice": ((sample(1), sample(2), sample(1)), "sample 0001 occurs twice"),
     "sample twice in a row": ((sample(1), sample(1)), "sample 0001 has two files .png"),

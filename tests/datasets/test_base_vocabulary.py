@@ -55,6 +55,8 @@ def test_a_file_has_one_name_per_line(tmp_path: Path) -> None:
         (b"# only a comment\n", "has no name"),
         (b"wren\nwren\n", "'wren' is a duplicate, .* Remove one"),
         (b"\xff\xfe", "cannot be read"),
+        (b"wren\nx\x1b[31m\n", "has control characters"),
+        (b"wren\n" + b"x" * 300, "has 300 letters, more than 256"),
     ],
 )
 def test_an_unsound_file_is_refused(content: bytes, expected: str, tmp_path: Path) -> None:

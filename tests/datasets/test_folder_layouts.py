@@ -256,6 +256,11 @@ def test_a_name_with_control_characters_is_refused(name: str, expected: str, tmp
     assert expected in refusal(tmp_path)
 
 
+def test_a_file_name_is_printed_without_control_characters(tmp_path: Path) -> None:
+    (birds(tmp_path) / "train" / "wren" / "\x1b[31m\n.png").write_bytes(b"no image")
+    assert "1 image cannot be decoded: train/wren/\\x1b[31m\\n.png (not an image)" in refusal(tmp_path)
+
+
 def test_classes_without_test_images_are_told(tmp_path: Path) -> None:
     folder = birds(tmp_path)
     picture(folder / "train" / "heron" / "0.png", (50, 0, 0))
