@@ -16,7 +16,7 @@ from gift_core.errors import ContractError, GiftError, UserError
 from gift_core.layout import Layout
 from gift_core.predict import Classes, Prediction, Unreadable, classify_images, find_images, read_classes, readable
 from tests.clip.tiny import picture, tiny_clip
-from tests.datasets.damaged_images import damaged_images
+from tests.datasets.damaged_images import damaged_images, tiff_with_odd_offset
 
 
 @pytest.fixture
@@ -229,6 +229,7 @@ def test_damaged_images_of_any_kind_do_not_end_a_batch(tmp_path: Path) -> None:
     """Those that ended a batch before were damaged TIFF files."""
     for name, image in damaged_images(400, seed=2):
         (tmp_path / name).write_bytes(image)
+    (tmp_path / "odd.tif").write_bytes(tiff_with_odd_offset(2))
     paths = find_images([str(tmp_path)])
     found = list(classify_images(CLIP, paths, CLASSES, top=1, batch_size=64))
     assert [each.path for each in found] == paths

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -54,6 +55,15 @@ def _encode(image: Image.Image, name: str, options: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
+def tiff_with_odd_offset(kind: int) -> bytes:
+    """A gray TIFF of 4x4 pixels whose StripOffsets have another type of tag than a number."""
+    tags = [(256, 4, 4), (257, 4, 4), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, kind, 0), (277, 3, 1), (278, 4, 4),
+            (279, 4, 16)]  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, type_of_tag, 1, value) for tag, type_of_tag, value in tags)
+    header = b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + entries + bytes(4)
+    return header + bytes(400 - len(header))
+
+
 def damaged_images(count: int, *, seed: int) -> Iterator[tuple[str, bytes]]:
     """Yields `count` (name, damaged image), the formats in turn. Half of the damage is in the first 100 bytes."""
     whole = list(whole_images().items())
@@ -70,7 +80,7 @@ def _damage(data: bytearray, source: random.Random) -> None:
     if not data:
         return
     position = source.randrange(min(100, len(data)) if source.random() < 0.5 else len(data))
-    kind = source.choice(("flip", "flip", "replace", "extreme", "number", "remove", "insert", "cut"))
+    kind = source.choice(("flip", "flip", "replace", "extreme", "number", "small", "small", "remove", "insert", "cut"))
     if kind == "flip":
         data[position] ^= 1 << source.randrange(8)
     elif kind == "replace":
@@ -80,6 +90,8 @@ def _damage(data: bytearray, source: random.Random) -> None:
     elif kind == "number":
         value = source.choice((0, 1, 2**15, 2**31 - 1, 2**31, 2**32 - 1))
         data[position : position + 4] = value.to_bytes(4, source.choice(("big", "little")))
+    elif kind == "small":  # the type of a TIFF or EXIF tag, for example
+        data[position : position + 2] = source.randrange(14).to_bytes(2, source.choice(("big", "little")))
     elif kind == "remove":
         del data[position : position + source.choice((1, 2, 4, 100))]
     elif kind == "insert":

@@ -15,7 +15,7 @@ from PIL import Image
 from gift_core.artifacts.task import iterate_task, read_task
 from gift_core.datasets.decoding import BadImageError, plain_image
 from gift_core.errors import UserError
-from tests.datasets.damaged_images import SIZE, damaged_images, whole_images
+from tests.datasets.damaged_images import SIZE, damaged_images, tiff_with_odd_offset, whole_images
 from tests.datasets.folders import birds, ingest_birds
 
 LONGEST_SECONDS = 60  # for one image of up to 179 million pixels
@@ -51,6 +51,13 @@ def test_whole_images_of_every_kind_are_decoded() -> None:
 def test_damaged_images_raise_one_documented_error() -> None:
     found = outcomes(1500, seed=1)
     assert found["refused"] > 500 and found["decoded"] > 100
+
+
+@pytest.mark.parametrize("kind", [2, 5, 7, 11])  # text, fraction, bytes, float
+def test_a_tag_of_the_wrong_type_is_the_documented_error(kind: int) -> None:
+    """Pillow raises a TypeError."""
+    with pytest.raises(BadImageError, match="cannot be interpreted as an integer"):
+        plain_image(tiff_with_odd_offset(kind), "png", shorter_side=None)
 
 
 @pytest.mark.hostile
