@@ -166,7 +166,7 @@ def _images_of(pattern: str) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        return sorted(file for file in FolderReader(path, pattern).files(path) if file.suffix.lower() in SUFFIXES)
+        return sorted(file for file, _ in FolderReader(path, pattern).files(path) if file.suffix.lower() in SUFFIXES)
     matches = (Path(match) for match in glob.glob(pattern, recursive=True))  # noqa: PTH207  (Path.glob is relative)
     return sorted(file for file in matches if file.is_file())
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from gift_core.datasets.dataset import first_names
 from gift_core.datasets.decoding import SUFFIXES
@@ -41,6 +43,14 @@ class LeftOut:
         return (f"{total} {'file' if total == 1 else 'files'} left out: {', '.join(parts)}.",)
 
 
+class ImageFile(NamedTuple):
+    """An image, its name below the data set's folder, and its number of bytes."""
+
+    path: Path
+    name: str
+    size: int
+
+
 class FolderReader:
     """Lists the images of one data set. Links are followed.
 
@@ -67,32 +77,39 @@ class FolderReader:
             elif path.is_dir():
                 self._leave_out_all(path)
             elif self._name(path) not in self._used:
-                self.left_out.add(_reason(path) or NO_CLASS, self._name(path))
+                self.left_out.add(_reason(path, _status(path)) or NO_CLASS, self._name(path))
         return found
 
-    def images(self, folder: Path) -> list[Path]:
+    def images(self, folder: Path) -> list[ImageFile]:
         """Returns the images at any depth of `folder`, sorted by path.
 
         UserError for a link to a file that does not exist, a name that is not UTF-8, a folder that cannot be listed,
         and a folder that is reached twice: through a link to a folder above it, or through two links.
         """
         found = []
-        for path in self.files(folder):
-            name, reason = self._name(path), _reason(path)
+        for path, name in self.files(folder):
+            status = _status(path)
+            reason = _reason(path, status)
             if reason is not None:
                 self.left_out.add(reason, name)
                 continue
             require_utf8(name, self._location)
-            if not path.exists():
+            if status is None and not path.is_symlink():
+                raise UserError(f"{self._location}: {name} cannot be read. Allow to read its folder.")
+            if status is None:
                 what = f"{name} is a link to {printable(str(path.readlink()))}, which does not exist"
                 raise UserError(f"{self._location}: {what}. Bring the file there, or remove the link.")
-            found.append(path)
-        return sorted(found, key=lambda path: path.as_posix())
+            found.append(ImageFile(path, name, status.st_size))
+        return sorted(found, key=lambda image: image.name)
 
-    def files(self, folder: Path) -> Iterator[Path]:
-        """Yields the files at any depth of `folder` that are not hidden, in no order. UserError as `images`."""
+    def files(self, folder: Path) -> Iterator[tuple[Path, str]]:
+        """Yields the files at any depth of `folder` that are not hidden, and their names below the data set's folder.
+
+        They come in no order. UserError as `images`.
+        """
         for parent, folders, files in os.walk(folder, followlinks=True, onerror=self._refuse):
             path = Path(parent)
+            below = self._name(path)
             self._require_new(path)
             for name in [name for name in folders if is_hidden(name)]:
                 folders.remove(name)
@@ -101,7 +118,7 @@ class FolderReader:
                 if is_hidden(name):
                     self.left_out.add(HIDDEN, name)
                 else:
-                    yield path / name
+                    yield path / name, name if below == "." else f"{below}/{name}"
 
     def notes(self) -> tuple[str, ...]:
         """Returns what was left out, and which folders are links."""
@@ -140,11 +157,19 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.casefold() in _SYSTEM
 
 
-def _reason(path: Path) -> str | None:
+def _status(path: Path) -> os.stat_result | None:
+    """None for a link to a file that does not exist, and for a link in a circle."""
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def _reason(path: Path, status: os.stat_result | None) -> str | None:
     """Why a file is left out. None for an image, and for a link with the name of an image to a file that is missing."""
     if is_hidden(path.name):
         return HIDDEN
-    if path.exists() and not path.is_file():
+    if status is not None and not stat.S_ISREG(status.st_mode):
         return SPECIAL
     if path.suffix.lower() in SUFFIXES:
         return None

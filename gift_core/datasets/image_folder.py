@@ -131,8 +131,7 @@ class _Layout:
             if not images:
                 raise UserError(f"{location}: class {label!r} has no images. Add some, or remove the folder.")
             for image in images:
-                name = printable(image.relative_to(self.folder).as_posix())
-                yield Sample(label, name, image.read_bytes, image.stat().st_size)
+                yield Sample(label, printable(image.name), image.path.read_bytes, image.size)
 
     def _require_known(self, splits: Splits, found: Mapping[str, Path]) -> None:
         train, test = ({sample.label for sample in splits[split]} for split in SPLITS)

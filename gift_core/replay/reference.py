@@ -62,5 +62,5 @@ def _image_files(folder: Path, key: str) -> list[Path]:
     """The images at any depth, without hidden files."""
     if not folder.is_dir():
         return []
-    files = FolderReader(folder, f"{key}: {folder}").files(folder)
+    files = (path for path, _ in FolderReader(folder, f"{key}: {folder}").files(folder))
     return sorted(path for path in files if path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists()))
