@@ -53,16 +53,23 @@ def index_tar(path: Path, skipped: list[str] | None = None) -> Iterator[tuple[st
 
 
 def read_tar(path: Path, stage: str) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Yields (key, {extension: bytes}) of every sample in the order of the tar.
+    """Yields (key, {extension: bytes}) of every sample in the order of the tar, as the webdataset library groups them.
 
-    ContractError if the tar is missing, damaged or cut short. `stage` is the one that makes it again.
+    ContractError if the tar is missing, damaged or cut short. `stage` is the one that makes it again. The headers are
+    checked first, because the library allocates what they claim.
     """
+    from webdataset import tariterators  # imports torch
+
     require_file(path, stage)
     try:
-        with path.open("rb") as contents:
-            for key, files in index_tar(path):
-                yield key, {extension: _read_range(contents, file) for extension, file in files.items()}
-    except (tarfile.TarError, OSError) as error:
+        for _ in index_tar(path):
+            pass
+        with path.open("rb") as stream:
+            # a stream, not a URL: webdataset would interpret braces and colons in the name of a folder
+            source = [{"url": path.name, "stream": stream}]
+            for sample in tariterators.group_by_keys(tariterators.tar_file_expander(source)):
+                yield sample["__key__"], {name: data for name, data in sample.items() if not name.startswith("__")}
+    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise broken(path, f"it should be a whole tar of samples, but reading it failed ({error})", stage) from error
 
 
