@@ -107,7 +107,7 @@ def _writable_folder(path: Path) -> Path:
     folder = next(each for each in path.absolute().parents if os.path.lexists(each))
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder / path.name))
-    if not os.access(folder, os.W_OK):
+    if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         read_only = os.name == "posix" and os.statvfs(folder).f_flag & os.ST_RDONLY
         number = errno.EROFS if read_only else errno.EACCES
         raise OSError(number, os.strerror(number), str(folder))
@@ -116,11 +116,9 @@ def _writable_folder(path: Path) -> Path:
 
 def _folder_behind_links(path: Path) -> Path:
     """Returns `path` without links. OSError, before any work, if there is a file or a link that leads nowhere."""
-    if path.is_symlink():
-        path = path.resolve(strict=True)
     if os.path.lexists(path) and not path.is_dir():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-    return path
+    return path.resolve() if path.is_symlink() else path
 
 
 def _flush_folder(folder: Path) -> None:
