@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
     with partial_folder(path) as folder:
         temporary = folder / path.name
         yield temporary
+        _share(temporary)
         _flush(temporary)
         temporary.replace(path)
         _flush(path.parent)
@@ -123,12 +125,20 @@ def _folder_behind_links(path: Path) -> Path:
 
 def _flush_folder(folder: Path) -> None:
     entries = [folder, *folder.rglob("*")]
+    for entry in entries:
+        _share(entry)
     if len(entries) > MANY_FILES and hasattr(os, "sync"):
         os.sync()  # one call, where a call for each file takes minutes
         return
     for entry in entries:
         if not entry.is_symlink():
             _flush(entry)
+
+
+def _share(path: Path) -> None:
+    """Lets others read a file as the user's umask allows. safetensors lets only its owner."""
+    if path.is_file() and stat.S_IMODE(path.lstat().st_mode) == 0o600:
+        path.chmod(path.parent.stat().st_mode & 0o666)
 
 
 def _flush(path: Path) -> None:

@@ -12,7 +12,8 @@ from gift_core.replay.reference import SUFFIXES
 from gift_core.replay.teach import ReplaySource
 
 _FLOAT_BYTES = 4
-_FOLDER_BYTES = 1 << 16  # keys, source.json, and what is lost to whole blocks
+_KEY_BYTES = 100  # a row's key, or its tokens, compressed
+_FOLDER_BYTES = 1 << 16  # source.json, the headers of tables, and what is lost to whole blocks
 
 # By the value of replay.images in params.yaml: the number of images whose features are written.
 ROWS: Mapping[str, Callable[[Any, ReplaySource], int]] = {
@@ -25,13 +26,23 @@ ROWS: Mapping[str, Callable[[Any, ReplaySource], int]] = {
 
 
 def teacher_bytes(clip: Clip, options: Any, source: ReplaySource) -> int:
-    """Returns about what a replay's image and text features and Fisher diagonals take. ContractError without its data.
+    """Returns about what the features of images and texts, the exemplars and the Fisher diagonals of a replay take.
 
-    `options` is the method's replay.
+    `options` is the method's replay. ContractError if the data that it replays are missing.
     """
-    features = ROWS[options.images](options, source) * clip.embedding_size * _FLOAT_BYTES * 2
+    rows = ROWS[options.images](options, source) + int(getattr(getattr(options, "texts", None), "count", 0))
+    features = rows * (clip.embedding_size * _FLOAT_BYTES * 2 + _KEY_BYTES)
     fisher = clip.parameter_count * _FLOAT_BYTES if getattr(options, "fisher", None) else 0
-    return features + fisher + _FOLDER_BYTES
+    return features + _exemplar_bytes(options, source) + fisher + _FOLDER_BYTES
+
+
+def _exemplar_bytes(options: Any, source: ReplaySource) -> int:
+    """What the exemplars' images take if they are as large as those of the task before; the first task has none."""
+    if options.images != "exemplars" or len(source.tasks) == 1:
+        return 0
+    images = sum(read_task(source.tasks[-2]).counts.values())
+    tars = sum(tar.stat().st_size for tar in source.tasks[-2].glob("*.tar"))
+    return int(options.memory) * tars // images
 
 
 def _images_in_reference(options: Any, source: ReplaySource) -> int:

@@ -1,7 +1,7 @@
 """Every stage and every command that writes, on a full and on a read-only disk: one message, and the results stay.
 
-The disks are real. Too little space is usually found before the work. For a disk that becomes full during it, that check
-is told that there is plenty.
+The disks are real. Too little space is usually found before the work. For a disk that becomes full during the work,
+that check is told that there is plenty.
 """
 
 from __future__ import annotations
