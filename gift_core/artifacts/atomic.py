@@ -45,7 +45,7 @@ def build_folder(path: Path) -> Iterator[Path]:
     exchange two folders (NFS), there may be none for a moment: if the process is killed in it, the next one that reads
     or writes `path` puts the old folder back. If `path` is a link to a folder, that folder is replaced.
     """
-    path = _folder_behind_links(path)
+    path = _replaceable_folder(path)
     with partial_folder(path) as folder:
         new = folder / path.name
         new.mkdir()
@@ -116,11 +116,17 @@ def _writable_folder(path: Path) -> Path:
     return folder
 
 
-def _folder_behind_links(path: Path) -> Path:
-    """Returns `path` without links. OSError, before any work, if there is a file or a link that leads nowhere."""
+def _replaceable_folder(path: Path) -> Path:
+    """Returns `path`, or the folder that it links to.
+
+    Before any work: UserError if the working folder is in it, OSError for a file and for a link that leads nowhere.
+    """
+    real = Path(os.path.realpath(path))  # resolve() raises RuntimeError for links in a circle
+    if Path.cwd().is_relative_to(real):
+        raise UserError(f"{path}: the working folder is in it, so it is not replaced. Name a folder of its own.")
     if os.path.lexists(path) and not path.is_dir():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-    return path.resolve() if path.is_symlink() else path
+    return real if path.is_symlink() else path
 
 
 def _flush_folder(folder: Path) -> None:

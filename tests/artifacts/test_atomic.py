@@ -161,3 +161,12 @@ def test_weights_can_be_read_by_others_as_the_umask_allows(tmp_path: Path) -> No
         os.umask(before)
     for path in (tmp_path / "model" / "weights", tmp_path / "file"):
         assert path.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("path", [".", "..", "../deep", "/"])
+def test_the_working_folder_is_not_replaced(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    with pytest.raises(UserError, match="the working folder is in it"), build_folder(Path(path)):
+        raise AssertionError("the work should not begin")
+    assert [each.name for each in tmp_path.rglob("*")] == ["deep"]

@@ -14,7 +14,11 @@ import pytest
 
 from gift_core.artifacts import atomic, exchange, partial
 from gift_core.artifacts.atomic import build_folder, require_file, write_atomically
+from gift_core.artifacts.model_folder import model_hash, require_model_folder
+from gift_core.clip.model import save_clip
 from gift_core.errors import ContractError
+from tests.clip.tiny import tiny_clip
+from tests.tiny_world import load
 
 # Runs a writer in a child, which kills itself before its n-th file-system event, for each n until one survives.
 # What each child leaves stays as it is, in a folder of its own.
@@ -261,3 +265,13 @@ def test_a_linked_folder_is_replaced_where_it_is_and_a_dangling_link_is_refused(
     with write_atomically(tmp_path / "dangling") as temporary:  # a file replaces the link, as DVC's links are replaced
         temporary.touch()
     assert (tmp_path / "dangling").is_file() and not (tmp_path / "dangling").is_symlink()
+
+
+def test_a_model_that_was_put_aside_is_found_by_its_readers(tmp_path: Path) -> None:
+    path = tmp_path / "birds"
+    for read in (lambda: require_model_folder(path, "finetune"), lambda: model_hash(path), lambda: load(path)):
+        save_clip(tiny_clip(), path, {})
+        left = leave_partial(path, host=partial._this_host())
+        path.rename(partial.put_aside(left, path))
+        read()
+        assert path.is_dir() and not left.exists()
