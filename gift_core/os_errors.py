@@ -55,12 +55,13 @@ PATH: Mapping[int, Reason] = {
 }
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _WITHOUT_PATH = (*OUT_OF_SPACE, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE)
-_KEPT = "No result is left half-written: a former one is still in its place."
+_KEPT = "No result is half-written: the old one stays until the new one is whole."
+_QUOTED = re.compile(r"""(?:file|path) (['"])(.+?)\1""")  # by pyarrow and safetensors
 _NUMBER = re.compile(r"\[errno (\d+)\]|\(os error (\d+)\)", re.IGNORECASE)
 # torch and numpy say how much was written, not why it was too little.
 _SHORT_WRITE = re.compile(r"unexpected pos \d+ vs \d+|file write failed|\d+ requested and \d+ written")
 # A folder of gift_core.artifacts.partial. What is in it has the name that it will have outside.
-_PARTIAL = re.compile(r"(^|(?<=/))\.[^/]+\.partial/")
+_PARTIAL = re.compile(r"(?:^|(?<=/))\.[^/]+\.partial/|/\.[^/]+\.partial$")
 
 
 def explain(error: BaseException, *, doing: str, phase: str = "") -> SystemRefusedError | None:
@@ -100,14 +101,21 @@ def number_of(error: BaseException) -> int | None:
 def _explanation(error: BaseException) -> tuple[str, Reason | None]:
     """Returns the path that is at fault ("" if unknown) and the reason."""
     number = number_of(error)
-    path = getattr(error, "filename", None)
-    known = str(path) if isinstance(path, str | os.PathLike) else ""
+    known = _path_of(error)
     if number in (errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ELOOP) and known:
         return _obstacle(Path(known), number)
     reason = {**MACHINE, **PATH}.get(number or 0)
     if isinstance(error, OSError) and error.errno is not None and not known and number not in _WITHOUT_PATH:
         reason = None  # of a socket or a process
     return _PARTIAL.sub("", known), reason
+
+
+def _path_of(error: BaseException) -> str:
+    path = getattr(error, "filename", None)
+    if isinstance(path, str | os.PathLike):
+        return str(path)
+    quoted = _QUOTED.search(str(error))
+    return quoted[2] if quoted else ""
 
 
 def _obstacle(path: Path, number: int) -> tuple[str, Reason | None]:

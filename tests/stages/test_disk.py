@@ -179,7 +179,7 @@ def test_a_read_only_disk_is_named(command: tuple[str, ...], world: World) -> No
     with read_only(world.folder):
         message = only_message(world.run(*command))
     assert message.startswith(f"error: {title(command)}: {world.folder}")
-    assert "the file system is read-only" in message and "former one is still in its place" in message
+    assert "the file system is read-only" in message and "the old one stays" in message
     assert world.files() == before
 
 
