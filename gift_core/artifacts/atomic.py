@@ -137,7 +137,7 @@ def _flush_folder(folder: Path) -> None:
         os.sync()  # one call, where a call for each file takes minutes
         return
     for entry in entries:
-        if not entry.is_symlink():
+        if not entry.is_symlink() and (entry.is_file() or entry.is_dir()):
             _flush(entry)
 
 
@@ -148,16 +148,15 @@ def _share(path: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Waits until the file, or the list of files in a folder, is on the disk. Not all systems can do it for folders."""
-    is_folder = path.is_dir()
+    """Waits until the file, or the list of files in a folder, is on the disk, where the system can do that."""
     try:
-        descriptor = os.open(path, os.O_RDONLY if is_folder or os.name == "posix" else os.O_RDWR)
+        descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
     except OSError as error:
-        if not is_folder or error.errno in (errno.EIO, *OUT_OF_SPACE):
+        if error.errno in (errno.EIO, *OUT_OF_SPACE):
             raise
 
 

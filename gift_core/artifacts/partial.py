@@ -66,10 +66,13 @@ def recover(path: Path) -> None:
 
 
 def _remove(folder: Path, path: Path) -> None:
-    """What cannot be removed now stays for the next writer."""
-    with suppress(OSError):
-        if not os.path.lexists(path):
-            put_aside(folder, path).rename(path)
+    """What cannot be put back or removed now stays for the next writer."""
+    old = put_aside(folder, path)
+    if os.path.lexists(old) and not os.path.lexists(path):
+        try:
+            old.rename(path)
+        except OSError:
+            return
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):  # older versions left files
         folder.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -151,6 +152,29 @@ def test_an_error_between_the_two_renames_puts_the_old_folder_back(
     assert [file.name for file in tmp_path.iterdir()] == ["result"]
 
 
+def test_an_old_folder_that_cannot_be_put_back_stays_for_the_next_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "result"
+    path.mkdir()
+    (path / "part").write_text("old")
+    rename = Path.rename
+
+    def rename_aside_alone(self: Path, target: Path) -> Path:
+        if self != path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(self, target)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(atomic, "exchange", lambda one, other: False)
+        failing.setattr(Path, "rename", rename_aside_alone)
+        with pytest.raises(OSError, match="Input/output"), build_folder(path) as folder:
+            (folder / "part").write_text("new")
+    assert not path.exists()
+    partial.recover(path)
+    assert content(path) == {"part": "old"} and list(tmp_path.iterdir()) == [path]
+
+
 def test_a_folder_is_on_the_disk_before_it_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, events = tmp_path / "result", []
     path.mkdir()
@@ -172,6 +196,21 @@ def test_a_folder_is_on_the_disk_before_it_is_published(tmp_path: Path, monkeypa
     published = events.index("exchange")
     assert {"result", "deep", "file"} <= set(events[:published])
     assert events[published + 1 :] == [tmp_path.name]
+
+
+def test_what_the_disk_did_not_take_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "folder").mkdir()
+
+    def failing_fsync(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", failing_fsync)
+    with pytest.raises(OSError, match="Input/output"), write_atomically(tmp_path / "file") as temporary:
+        temporary.write_text("new")
+    with pytest.raises(OSError, match="Input/output"), build_folder(tmp_path / "folder") as folder:
+        (folder / "new").touch()
+    assert content(tmp_path / "file") == "old" and content(tmp_path / "folder") == {}
 
 
 def test_many_files_are_flushed_in_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
