@@ -55,7 +55,7 @@ class Switch:
         return list(difflib.unified_diff(before, after, str(self.params), str(self.preset), n=1, lineterm=""))
 
     def carry_out(self) -> None:
-        """Writes the backup, then replaces params.yaml atomically: after an error it is unchanged."""
+        """Writes the backup, then replaces params.yaml atomically: after an error (OSError) it is unchanged."""
         if self.backup is not None and self.before is not None:
             _write(self.backup, self.before)
         _write(self.params, self.after)
@@ -158,8 +158,5 @@ def _read(file: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    try:
-        with write_atomically(path) as unfinished:
-            unfinished.write_bytes(text.encode())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error}). params.yaml is unchanged.") from None
+    with write_atomically(path) as unfinished:
+        unfinished.write_bytes(text.encode())

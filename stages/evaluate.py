@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from stages.stage import PARAMS, ROOT, Method, Params, Root, Task, open_stage
 
+TABLE_BYTES = 1 << 20
+
 
 def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """Test the step's model on all tasks so far, and every earlier model on this task.
@@ -13,6 +15,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
     """
     with open_stage("evaluate", params, root, method=method, task=task) as stage:
         from gift_core.artifacts.accuracy import PRETRAINED, read_accuracy, write_accuracy
+        from gift_core.artifacts.atomic import require_free_bytes
         from gift_core.clip.device import resolve_device
         from gift_core.evaluation import PROTOCOLS, EncodingSettings, EvaluationInputs, newest_model, own_model
 
@@ -31,6 +34,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
             ),
             previous=previous,
         )
+        require_free_bytes(layout.accuracy(method, task), TABLE_BYTES, f"{stage.title}: the accuracies")
         stage.phase = "evaluating"
         rows, metadata = protocol.evaluate(inputs)
         write_accuracy(layout.accuracy(method, task), rows, metadata)

@@ -30,10 +30,11 @@ def export(model: Model, to: To, out: Out = None, pretrained: Pretrained = None)
     folder = out or _default_folder(model, to)
     require_new(folder)
     from gift_core.artifacts.atomic import require_free_bytes
+    from gift_core.clip.disk_space import model_bytes
     from gift_core.interop.importing import model_identity, open_model
 
     clip = open_model(model, pretrained, device="cpu")
-    require_free_bytes(folder, 2 * 4 * clip.parameter_count, "export")
+    require_free_bytes(folder, 2 * model_bytes(clip), "export")
     files = export_clip(clip, folder, to=to, provenance={"format": to, "model": model_identity(model, pretrained)})
     for path in files:
         typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")

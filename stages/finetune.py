@@ -9,7 +9,6 @@ import typer
 from stages.stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
 
 Factor = Annotated[float, typer.Option(help="The factor on the method's learning rate in this step.", min=0.0)]
-BYTES_PER_WEIGHT = 4
 
 
 def finetune(
@@ -19,6 +18,7 @@ def finetune(
     with open_stage("finetune", params, root, method=method, task=task) as stage:
         from gift_core.artifacts.atomic import require_free_bytes
         from gift_core.clip.device import resolve_device
+        from gift_core.clip.disk_space import training_bytes
         from gift_core.clip.model import load_folder, save_clip
         from gift_core.methods import build_method, load_fisher, load_replay, load_training_data
         from gift_core.training.loop import finetune as train
@@ -31,7 +31,8 @@ def finetune(
         stage.phase = "loading the model"
         clip = load_folder(stage.start_model(method, task), device=device, precision=stage.config.model.precision)
         require_trainable(clip, training)
-        require_free_bytes(folder, clip.parameter_count * BYTES_PER_WEIGHT, f"finetune: the model after {task}")
+        needed = training_bytes(clip, iterations=training.iterations)
+        require_free_bytes(folder, needed, f"{stage.title}: the model and its checkpoint")
         stage.phase = "reading the training images"
         data = load_training_data(row, clip, source.tasks, training=training, names=("finetune", stage.config.seed))
         stage.phase = "reading the replayed data"

@@ -24,12 +24,13 @@ def merge(start: Start, new: New, alpha: Alpha, out: Out) -> None:
     """Average the weights of two models, alpha * B + (1 - alpha) * A (WiSE-FT), into an open_clip folder."""
     from gift_core.artifacts.atomic import require_free_bytes
     from gift_core.averaging import merge_clips
+    from gift_core.clip.disk_space import model_bytes
     from gift_core.clip.model import save_clip
     from gift_core.interop.importing import model_identity, open_model
 
     require_new(out)
     old_clip, new_clip = open_model(start, device="cpu"), open_model(new, device="cpu")
-    require_free_bytes(out, 4 * new_clip.parameter_count, "merge")
+    require_free_bytes(out, model_bytes(new_clip), "merge")
     merged = merge_clips(old_clip, new_clip, alpha=alpha)
     save_clip(merged, out, {"merge": {"alpha": alpha, "start": model_identity(start), "new": model_identity(new)}})
     typer.echo(f"{out}: {alpha:g} of {new}, {1 - alpha:g} of {start}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from gift_core import out_of_memory
+from gift_core import os_errors, out_of_memory
 from gift_core.errors import GiftError, UserError, lookup
 from gift_core.layout import Layout
 from stages.interruption import interruptible
@@ -31,14 +30,20 @@ ROOT = Path()
 
 
 class GiftGroup(TyperGroup):
-    """Prints the library's errors as one message and exits with 1. Only bugs show a traceback."""
+    """Prints the errors of the library and of the operating system as one message and exits with 1.
+
+    Only bugs show a traceback.
+    """
 
     def invoke(self, ctx: Any) -> Any:
         try:
             with interruptible():
                 return super().invoke(ctx)
-        except GiftError as error:
-            typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        except Exception as error:
+            shown = os_errors.explain(error, doing=f"gift {ctx.invoked_subcommand}") or error
+            if not isinstance(shown, GiftError):
+                raise
+            typer.secho(f"error: {shown}", fg=typer.colors.RED, err=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt as interruption:
             with suppress(OSError):  # the terminal may be closed
@@ -98,8 +103,9 @@ class Stage:
 def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: str = "") -> Iterator[Stage]:
     """Reads the experiment, checks the names, yields the stage, and writes its run time to .gift/timings.
 
-    Where memory is insufficient within the block, raises a UserError that says what to change
-    (gift_core.out_of_memory). Commands import slow modules inside the block, so that a wrong name is reported at once.
+    Where memory is insufficient within the block, or the operating system refuses something, raises a UserError that
+    says what to change (gift_core.out_of_memory, gift_core.os_errors). Commands import slow modules inside the block,
+    so that a wrong name is reported at once.
     """
     from gift_core.config.loading import load_config
 
@@ -118,9 +124,19 @@ def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: 
         shortage = out_of_memory.explain(
             error, stage=stage, title=opened.title, phase=opened.phase, config=opened.config
         )
-        if shortage is None:
+        refusal = shortage or os_errors.explain(error, doing=opened.title, phase=opened.phase)
+        if refusal is None:
             raise
-        raise shortage from error
-    note = opened.layout.timings() / stage / f"{name or stage}.json"
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps({"seconds": round(time.monotonic() - started, 2)}) + "\n")
+        raise refusal from error
+    _note_time(opened, round(time.monotonic() - started, 2))
+
+
+def _note_time(stage: Stage, seconds: float) -> None:
+    """Writes the run time for the report. A stage that has finished does not fail because of it."""
+    from gift_core.artifacts.atomic import write_json
+
+    note = stage.layout.timings() / stage.stage / f"{stage.name or stage.stage}.json"
+    try:
+        write_json(note, {"seconds": seconds})
+    except OSError as error:
+        stage.say(f"warning: its run time is not noted in {note} ({error.strerror or error})")

@@ -29,8 +29,10 @@ def _write_no_replay(stage: Stage, method: str, task: str) -> None:
 
 
 def _teach(stage: Stage, method: str, task: str, replay: TaughtReplay) -> None:
+    from gift_core.artifacts.atomic import require_free_bytes
     from gift_core.clip.device import resolve_device
     from gift_core.replay.teach import teach as teach_method
+    from gift_core.replay.teacher_space import teacher_bytes
     from gift_core.replay.teachers import load_teacher
     from stages.replay_source import replay_source
 
@@ -42,5 +44,7 @@ def _teach(stage: Stage, method: str, task: str, replay: TaughtReplay) -> None:
         device=resolve_device(stage.config.run.device),
         precision=stage.config.model.precision,
     )
+    source = replay_source(stage, method, task)
+    require_free_bytes(source.teacher, teacher_bytes(teacher.clip, replay, source), f"{stage.title}: the features")
     stage.phase = "encoding with the teacher"
-    stage.say(teach_method(teacher, stage.method(method), replay_source(stage, method, task)))
+    stage.say(teach_method(teacher, stage.method(method), source))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from stages.stage import PARAMS, ROOT, Params, Root, Task, open_stage
 
+BYTES_PER_PROMPT = 500  # with the share of the vocabulary; compressed, it is less
+
 
 def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """Sample the prompts of a task from the base vocabulary and the class names of earlier tasks."""
     with open_stage("write_prompts", params, root, task=task) as stage:
+        from gift_core.artifacts.atomic import require_free_bytes
         from gift_core.artifacts.prompt_files import VocabularyEntry, read_vocabulary, write_vocabulary
         from gift_core.artifacts.prompt_files import write_prompts as save_prompts
         from gift_core.artifacts.task import read_task
@@ -16,6 +19,8 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
         from gift_core.replay.prompts import sample_prompts
 
         settings = stage.config.prompts
+        needed = settings.images_per_task * BYTES_PER_PROMPT
+        require_free_bytes(stage.layout.prompts(task), needed, f"{stage.title}: the prompts")
         info = read_task(stage.layout.task(task))
         vocabulary = read_vocabulary(stage.layout.vocabulary(stage.step(task).after))
         captions = read_captions(settings.captions, root)

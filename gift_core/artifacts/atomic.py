@@ -2,56 +2,71 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gift_core.artifacts.exchange import exchange
+from gift_core.artifacts.partial import partial_folder, put_aside, recover
 from gift_core.errors import ContractError, UserError
+from gift_core.os_errors import OUT_OF_SPACE
 from gift_core.untrusted import parse_json
 
 READ_BYTES = 1 << 20
+MANY_FILES = 1000
 
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """Yields a temporary sibling file to write. It replaces `path` when the block succeeds, else it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale_siblings(path)
-    temporary = _temporary_sibling(path)
-    try:
+    """Yields a temporary file to write. It replaces `path` when the block succeeds, else it is removed.
+
+    Whenever the process or the machine stops, `path` is the old file or the new one.
+    """
+    with partial_folder(path) as folder:
+        temporary = folder / path.name
         yield temporary
-        _flush_to_disk(temporary)
+        _share(temporary)
+        _flush(temporary)
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        _flush(path.parent)
 
 
 @contextmanager
 def build_folder(path: Path) -> Iterator[Path]:
-    """Yields a temporary sibling folder to fill. It replaces `path` when the block succeeds, else it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale_siblings(path)
-    temporary = _temporary_sibling(path)
-    temporary.mkdir()
-    try:
-        yield temporary
-        _replace_folder(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    """Yields a temporary folder to fill. It replaces `path` when the block succeeds, else it is removed.
+
+    Whenever the process or the machine stops, `path` is the old folder or the new one. Where the file system cannot
+    exchange two folders (NFS), there may be none for a moment: if the process is killed in it, the next one that reads
+    or writes `path` puts the old folder back. If `path` is a link to a folder, that folder is replaced.
+    """
+    path = _replaceable_folder(path)
+    with partial_folder(path) as folder:
+        new = folder / path.name
+        new.mkdir()
+        yield new
+        _flush_folder(new)
+        if not os.path.lexists(path):
+            new.rename(path)
+        elif not exchange(new, path):
+            path.rename(put_aside(folder, path))
+            new.rename(path)
+        _flush(path.parent)
 
 
 def require_free_bytes(path: Path, needed: int, purpose: str) -> None:
     """Raises UserError if the disk of `path` (which need not exist yet) has fewer than `needed` bytes free.
 
-    `purpose` begins the message: what needs the space, such as "ingest birds".
+    OSError if nothing can be written there at all. `purpose` begins the message: what needs the space, such as
+    "ingest birds".
     """
-    existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
-    free = shutil.disk_usage(existing).free
+    free = shutil.disk_usage(_writable_folder(path)).free
     if free < needed:
         raise UserError(
             f"{purpose}: {_readable(needed)} are needed in {path}, but only {_readable(free)} are free. "
@@ -74,7 +89,9 @@ def broken(path: Path, expectation: str, stage: str) -> ContractError:
 
 
 def require_file(path: Path, stage: str) -> None:
-    """Raises ContractError if the file is missing."""
+    """Raises ContractError if the file is missing. An interrupted writer's folder is put back first."""
+    if not path.is_file():
+        recover(path.parent)
     if not path.is_file():
         raise broken(path, "the file is missing", stage)
 
@@ -88,48 +105,60 @@ def require_hash(path: Path, expected: str, stage: str) -> None:
         raise broken(path, what, stage)
 
 
-def _temporary_sibling(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+def _writable_folder(path: Path) -> Path:
+    """Returns the nearest folder above `path` that exists. OSError if it is no folder or cannot be written."""
+    folder = next(each for each in path.absolute().parents if os.path.lexists(each))
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder / path.name))
+    if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        read_only = os.name == "posix" and os.statvfs(folder).f_flag & os.ST_RDONLY
+        number = errno.EROFS if read_only else errno.EACCES
+        raise OSError(number, os.strerror(number), str(folder))
+    return folder
 
 
-def _remove_stale_siblings(path: Path) -> None:
-    """Removes what killed writers of `path` left behind. Temporary files of processes that still run stay."""
-    for stale in sorted(path.parent.glob(f".{path.name}.*.partial")):
-        writer = stale.name.removesuffix(".partial").rpartition(".")[2]
-        if writer.isdigit() and int(writer) != os.getpid() and _is_running(int(writer)):
-            continue
-        if stale.is_dir():
-            shutil.rmtree(stale)
-        else:
-            stale.unlink()
+def _replaceable_folder(path: Path) -> Path:
+    """Returns `path`, or the folder that it links to.
+
+    Before any work: UserError if the working folder is in it, OSError for a file and for a link that leads nowhere.
+    """
+    real = Path(os.path.realpath(path))  # resolve() raises RuntimeError for links in a circle
+    if Path.cwd().is_relative_to(real):
+        raise UserError(f"{path}: the working folder is in it, so it is not replaced. Name a folder of its own.")
+    if os.path.lexists(path) and not path.is_dir():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    return real if path.is_symlink() else path
 
 
-def _is_running(process: int) -> bool:
-    if os.name == "nt":  # on Windows signal 0 is Ctrl+C, and open files cannot be removed anyway
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _replace_folder(new: Path, path: Path) -> None:
-    """Renames the old folder first, because a folder cannot be replaced in one call."""
-    if not path.exists():
-        new.rename(path)
+def _flush_folder(folder: Path) -> None:
+    entries = [folder, *folder.rglob("*")]
+    for entry in entries:
+        _share(entry)
+    if len(entries) > MANY_FILES and hasattr(os, "sync"):
+        os.sync()  # one call, where a call for each file takes minutes
         return
-    old = path.with_name(f".{path.name}.old.{os.getpid()}.partial")
-    path.rename(old)
-    new.rename(path)
-    shutil.rmtree(old)
+    for entry in entries:
+        if not entry.is_symlink() and (entry.is_file() or entry.is_dir()):
+            _flush(entry)
 
 
-def _flush_to_disk(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+def _share(path: Path) -> None:
+    """Lets others read a file as the user's umask allows. safetensors lets only its owner."""
+    if path.is_file() and stat.S_IMODE(path.lstat().st_mode) == 0o600:
+        path.chmod(path.parent.stat().st_mode & 0o666)
+
+
+def _flush(path: Path) -> None:
+    """Waits until the file, or the list of files in a folder, is on the disk, where the system can do that."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in (errno.EIO, *OUT_OF_SPACE):
+            raise
 
 
 def _readable(size: int) -> str:

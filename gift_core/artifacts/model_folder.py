@@ -17,6 +17,7 @@ from gift_core.artifacts.atomic import (
     write_atomically,
     write_json,
 )
+from gift_core.artifacts.partial import recover
 from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
 
 WEIGHTS = "open_clip_model.safetensors"
@@ -32,6 +33,7 @@ def require_model_folder(folder: Path, stage: str) -> None:
 
     `stage` is the one that makes the folder again: import_model or finetune.
     """
+    recover(folder)
     if not folder.is_dir():
         raise broken(folder, "the model folder is missing", stage)
     record = read_json(folder / CONFIG, stage)

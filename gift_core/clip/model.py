@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from gift_core.artifacts.atomic import build_folder
 from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, write_losses, write_provenance
+from gift_core.artifacts.partial import recover
 from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
 from gift_core.clip.architectures import require_supported
 from gift_core.clip.tokenizers import (
@@ -104,6 +105,7 @@ def as_clip(
 
 def load_folder(folder: Path, *, device: torch.device, precision: str) -> Clip:
     """The model that an earlier stage saved in `folder`. ContractError if it is missing or damaged."""
+    recover(folder)
     try:
         return open_folder(folder, device=device, precision=precision)
     except UserError as error:

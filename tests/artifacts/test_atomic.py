@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from gift_core.artifacts.atomic import build_folder, require_free_bytes, require_hash, sha256_of, write_atomically
 from gift_core.errors import ContractError, UserError
@@ -145,3 +148,25 @@ def test_a_changed_file_is_named_with_both_hashes(tmp_path: Path) -> None:
         match=r"a\.tar: its sha256 should be ba7816bf8f01\.\.\., .*dvc repro ingest$",
     ):
         require_hash(path, sha256_of_abc, "ingest")
+
+
+def test_weights_can_be_read_by_others_as_the_umask_allows(tmp_path: Path) -> None:
+    """The library safetensors lets only their owner read them."""
+    before = os.umask(0o027)
+    try:
+        with build_folder(tmp_path / "model") as folder, write_atomically(tmp_path / "file") as file:
+            save_file({"a": np.zeros(1)}, folder / "weights")
+            save_file({"a": np.zeros(1)}, file)
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "model" / "weights", tmp_path / "file"):
+        assert path.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("path", [".", "..", "../deep", "/"])
+def test_the_working_folder_is_not_replaced(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    with pytest.raises(UserError, match="the working folder is in it"), build_folder(Path(path)):
+        raise AssertionError("the work should not begin")
+    assert [each.name for each in tmp_path.rglob("*")] == ["deep"]

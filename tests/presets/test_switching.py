@@ -133,7 +133,7 @@ def test_an_error_while_writing_leaves_params_yaml_as_it_was(
 
     switch = plan_switch(project, "mini")
     monkeypatch.setattr(Path, "replace", full_disk)
-    with pytest.raises(UserError, match="No space left on device"):
+    with pytest.raises(OSError, match="No space left on device"):
         switch.carry_out()
     assert (project / "params.yaml").read_text(encoding="utf-8") == "experiment: mine\n"
     assert not list(project.glob(".*.partial"))

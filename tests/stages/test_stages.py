@@ -258,7 +258,7 @@ def test_too_little_disk_is_said_before_the_training_starts(
     copy = Experiment(shutil.copytree(done.folder, tmp_path / "copy"), done.params)
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
     output = copy.fail("finetune", "gift", "arrows").replace("\n", " ")
-    assert "finetune: the model after arrows" in output and "are free" in output
+    assert "finetune@gift-arrows: the model and its checkpoint" in output and "are free" in output
     assert "steps" not in output
 
 

@@ -12,6 +12,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from gift_core import os_errors
 from gift_core.artifacts.atomic import build_folder, require_free_bytes
 from gift_core.datasets.catalogue.inventory import take_inventory
 from gift_core.datasets.catalogue.row import CatalogueRow
@@ -37,7 +38,7 @@ def fetch(row: CatalogueRow, path: Path) -> None:
         raise UserError(f"{location}: {row.title} cannot be downloaded by a program. {how_to_get(row, path)}")
     _require_empty(path, location)
     require_free_bytes(path, row.unpacked_bytes + sum(archive.bytes for archive in row.archives), location)
-    with build_folder(path.resolve()) as unfinished:
+    with build_folder(path) as unfinished:
         with _plain_errors(row, path, location):
             _download(row, unfinished)
         _remove_archives(row, unfinished)
@@ -82,12 +83,14 @@ def _torchvision_classes() -> Mapping[str, Callable[..., Any]]:
 
 @contextmanager
 def _plain_errors(row: CatalogueRow, path: Path, location: str) -> Iterator[None]:
-    """Sets a timeout, and turns what a download can raise into one UserError."""
+    """Sets a timeout, and turns what a download can raise into one UserError. A full disk is not one of these."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT_S)
     try:
         yield
     except _FAILURES as error:
+        if os_errors.explain(error, doing=location) is not None:
+            raise
         reason = " ".join(str(error).split()) or type(error).__name__
         what = f"{row.archive_names} could not be downloaded and unpacked ({reason})"
         raise UserError(f"{location}: {what}. Try again later. {how_to_get(row, path)}") from None

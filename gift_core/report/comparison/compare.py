@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.atomic import write_atomically, write_json
+from gift_core.artifacts.atomic import build_folder, write_json
+from gift_core.errors import UserError
 from gift_core.metrics import ZERO_SHOT
 from gift_core.report.charts import Chart
 from gift_core.report.comparison.read_runs import read_runs
@@ -17,6 +18,7 @@ from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, label, numbe
 from gift_core.report.page import environment
 from gift_core.report.seen_classes import CurveAxis, seen_curve_chart
 
+TABLE, RECORD, PAGE = "comparison.csv", "comparison.json", "index.html"
 FEW_CURVES = 8  # with more curves, the names at their ends stand closer together
 
 
@@ -60,19 +62,26 @@ class RowGroup:
 def compare_runs(
     roots: Sequence[Path], folder: Path, *, against: str | None = None, allow_missing: bool = False
 ) -> Comparison:
-    """Writes the comparison of the runs to `folder` and returns it. The same runs give the same bytes.
+    """Writes the comparison of the runs as the folder `folder` and returns it. The same runs give the same bytes.
 
-    UserError if the runs differ in more than their seeds, if a method lacks a seed (unless `allow_missing`), or if
-    `against` is no method of the runs. ContractError if an accuracy file is damaged.
+    UserError if the runs differ in more than their seeds, if a method lacks a seed (unless `allow_missing`), if
+    `against` is no method of the runs, or if `folder` has other files than a comparison. ContractError if an accuracy
+    file is damaged.
     """
+    _require_own_folder(folder)
     comparison = compare_methods(read_runs(roots, allow_missing=allow_missing), against)
-    folder.mkdir(parents=True, exist_ok=True)
-    with write_atomically(folder / "comparison.csv") as temporary:
-        comparison.runs.values.to_csv(temporary, index=False, lineterminator="\n")
-    write_json(folder / "comparison.json", _as_json(comparison))
-    with write_atomically(folder / "index.html") as temporary:
-        temporary.write_bytes(render_comparison(comparison).encode())
+    with build_folder(folder) as unfinished:
+        comparison.runs.values.to_csv(unfinished / TABLE, index=False, lineterminator="\n")
+        write_json(unfinished / RECORD, _as_json(comparison))
+        (unfinished / PAGE).write_bytes(render_comparison(comparison).encode())
     return comparison
+
+
+def _require_own_folder(folder: Path) -> None:
+    """The folder is replaced as a whole, so there must be nothing else in it."""
+    others = sorted({file.name for file in folder.iterdir()} - {TABLE, RECORD, PAGE}) if folder.is_dir() else []
+    if others:
+        raise UserError(f"--out {folder}: there are other files in it ({others[0]}). Name a folder of its own.")
 
 
 def render_comparison(comparison: Comparison) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from gift_core.datasets.catalogue.inventory import take_inventory
 from gift_core.datasets.catalogue.row import Archive, CatalogueRow, catalogue_names, catalogue_row
 from gift_core.errors import UserError
 from tests.datasets.catalogue.trees import counts_of, make_tree
+from tests.mounts import small_disk
 
 
 class Server:
@@ -205,3 +207,13 @@ def test_the_archives_are_those_that_torchvision_downloads() -> None:
     assert [archive.name for archive in catalogue_row("mnist", "tests").archives] == [
         name for name, _ in datasets.MNIST.resources
     ]
+
+
+def test_a_disk_that_becomes_full_is_no_failed_download(
+    dtd: CatalogueRow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10**15))
+    with small_disk(tmp_path / "small", 16) as disk:
+        with pytest.raises(OSError, match="No space left on device"):
+            fetch(dtd, disk / "dtd")
+        assert not list(disk.iterdir())

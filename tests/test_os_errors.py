@@ -1,0 +1,250 @@
+"""What the operating system refuses ends in one message: what was done, the path, the reason, the remedy."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import shutil
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models
+
+from gift_core.artifacts.atomic import build_folder, read_json, require_free_bytes, write_atomically, write_json
+from gift_core.errors import ContractError, UserError
+from gift_core.os_errors import MACHINE, PATH, explain
+from tests.mounts import read_only, small_disk
+
+LARGE = np.zeros(1 << 17)
+NOBODY = 65534
+KEPT = "No result is half-written: the old one stays until the new one is whole."
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A disk of 256 KiB."""
+    with small_disk(tmp_path_factory.mktemp("small") / "disk", 256) as folder:
+        yield folder
+
+
+def caught(act: Callable[[], object]) -> Exception:
+    try:
+        act()
+    except Exception as error:
+        return error
+    raise AssertionError("it should have failed")
+
+
+def explained(act: Callable[[], object]) -> str:
+    return str(explain(caught(act), doing="gift export", phase="writing"))
+
+
+def write_tar(path: Path) -> None:
+    with tarfile.open(path, "w") as tar:
+        tar.add(large_file(path.parents[1]))
+
+
+def write_zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(large_file(path.parents[1]))
+
+
+def copy_tree(path: Path) -> None:
+    folder = path.parents[1] / "source"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(large_file(path.parents[1]), folder)
+    shutil.copytree(folder, path)
+
+
+def large_file(folder: Path) -> Path:
+    (folder / "large").write_bytes(LARGE.tobytes())
+    return folder / "large"
+
+
+def write_tokenizer(path: Path) -> None:
+    Tokenizer(models.WordLevel({f"word {number}": number for number in range(50_000)}, "word 0")).save(str(path))
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "python": lambda path: path.write_bytes(LARGE.tobytes()),
+    "safetensors": lambda path: save_file({"a": torch.from_numpy(LARGE)}, path),
+    "pyarrow": lambda path: pq.write_table(pa.table({"a": np.random.default_rng(0).random(1 << 17)}), path),
+    "pandas": lambda path: pd.DataFrame({"a": LARGE}).to_csv(path),
+    "torch": lambda path: torch.save(torch.from_numpy(LARGE), path),
+    "torch, older format": lambda path: torch.save(torch.from_numpy(LARGE), path, _use_new_zipfile_serialization=False),
+    "numpy": lambda path: LARGE.tofile(path),
+    "tarfile": write_tar,
+    "zipfile": write_zip,
+    "shutil.copytree": copy_tree,
+    "tokenizers": write_tokenizer,
+}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_a_full_disk_is_recognized_in_the_errors_of_each_library(write: Callable[[Path], object], disk: Path) -> None:
+    def into_a_folder() -> None:
+        with build_folder(disk / "out") as unfinished:
+            write(unfinished / "file")
+
+    message = explained(lambda: write(disk / "out"))
+    assert "the disk is full while writing" in message and "Free some space there" in message and KEPT in message
+    shutil.rmtree(disk / "out", ignore_errors=True)
+    (disk / "out").unlink(missing_ok=True)
+    message = explained(into_a_folder)
+    assert message.startswith(f"gift export: {disk / 'out'}"), "the path should be known, and be the final one"
+    assert list(disk.iterdir()) == []
+
+
+def test_a_read_only_file_system_is_named_before_the_work_and_while_writing(tmp_path: Path) -> None:
+    with read_only(tmp_path):
+        early = explained(lambda: require_free_bytes(tmp_path / "deep" / "out", 1, "export"))
+        late = explained(lambda: write_json(tmp_path / "deep" / "out", []))
+        wrapped = explained(lambda: save_file({"a": torch.zeros(1)}, tmp_path / "out"))
+        parquet = explained(lambda: pq.write_table(pa.table({"a": [1]}), tmp_path / "out"))
+    assert early.startswith(f"gift export: {tmp_path}: the file system is read-only while writing. Mount it")
+    assert late.startswith(f"gift export: {tmp_path / 'deep'}: the file system is read-only")
+    assert wrapped.startswith(f"gift export: {tmp_path}") and "the file system is read-only" in wrapped
+    assert parquet.startswith(f"gift export: {tmp_path / 'out'}: the file system is read-only")
+
+
+def test_a_missing_permission_is_named_with_the_folder() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o555)
+        os.seteuid(NOBODY if os.getuid() == 0 else os.getuid())  # root may write everywhere
+        try:
+            early = explained(lambda: require_free_bytes(folder / "out", 1, "export"))
+            late = explained(lambda: write_json(folder / "out", []))
+        finally:
+            os.seteuid(os.getuid())
+    assert early.startswith(f"gift export: {folder}: permission denied while writing. Change its owner")
+    assert late.startswith(f"gift export: {folder}: permission denied while writing.")
+
+
+def test_a_file_where_a_folder_should_be_is_named_itself(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    expected = f"gift export: {tmp_path / 'file'}: there is a file where a folder should be while writing. Move the"
+    for act in (
+        lambda: write_json(tmp_path / "file" / "deep" / "out", []),
+        lambda: require_free_bytes(tmp_path / "file" / "deep" / "out", 1, "export"),
+        lambda: build_folder(tmp_path / "file").__enter__(),
+        lambda: (tmp_path / "file").mkdir(exist_ok=True),
+        lambda: (tmp_path / "file" / "deep").open(),
+    ):
+        assert explained(act).startswith(expected)
+
+
+def test_a_folder_where_a_file_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    message = explained(lambda: write_json(tmp_path / "folder", []))
+    assert message.startswith(f"gift export: {tmp_path / 'folder'}: there is a folder where a file should be")
+
+
+def test_a_dangling_link_is_named_with_its_target(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "unmounted")
+    expected = f"gift export: {tmp_path / 'link'}: this link leads to {tmp_path / 'unmounted'}, which cannot be reached"
+    for act in (
+        lambda: write_json(tmp_path / "link" / "out", []),
+        lambda: require_free_bytes(tmp_path / "link" / "out", 1, "export"),
+        lambda: build_folder(tmp_path / "link").__enter__(),
+        lambda: (tmp_path / "link" / "deep").read_text(),
+    ):
+        assert explained(act).startswith(expected)
+
+
+def test_links_in_a_circle_and_names_that_are_too_long_are_named(tmp_path: Path) -> None:
+    (tmp_path / "one").symlink_to(tmp_path / "other")
+    (tmp_path / "other").symlink_to(tmp_path / "one")
+    for act in (
+        lambda: write_json(tmp_path / "one" / "out", []),
+        lambda: build_folder(tmp_path / "one").__enter__(),
+        lambda: build_folder(tmp_path / "one" / "out").__enter__(),
+    ):
+        assert f"{tmp_path / 'one'}: this link leads to" in explained(act)
+    assert "the name is too long for the file system" in explained(lambda: write_json(tmp_path / ("a" * 300), []))
+
+
+def test_limits_of_the_process_are_named(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[0][1]))
+    try:
+        many = caught(lambda: [(tmp_path / str(number)).open("w") for number in range(100)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits[0])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1][1]))
+    try:
+        large = caught(lambda: write_json(tmp_path / "out", list(range(1000))))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits[1])
+    assert "too many files are open" in str(explain(many, doing="gift export"))
+    assert f"{tmp_path / 'out'}: the file is larger than allowed" in str(explain(large, doing="gift export"))
+
+
+@pytest.mark.parametrize("number", (*MACHINE, *PATH), ids=errno.errorcode.get)
+def test_each_number_has_a_reason_and_a_remedy(number: int) -> None:
+    message = str(explain(OSError(number, os.strerror(number), "/mnt/out"), doing="gift export"))
+    assert message.startswith("gift export: /mnt/out: ")
+    assert message.endswith(f", then run it again. {KEPT}")
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        KeyError("No space"),
+        ValueError("there is no space left"),
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "/no/such/file"),
+        OSError("cannot identify image file"),
+        BrokenPipeError(errno.EPIPE, "Broken pipe"),
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+        PermissionError(errno.EPERM, "Operation not permitted"),  # of os.kill: no path
+    ],
+    ids=repr,
+)
+def test_a_bug_is_not_explained(bug: Exception) -> None:
+    assert explain(bug, doing="gift export") is None
+
+
+def test_an_error_of_the_library_gives_way_only_if_the_machine_lacks_something() -> None:
+    def raised(error: Exception, cause: Exception) -> Exception:
+        try:
+            raise error from cause
+        except Exception as error:
+            return error
+
+    broken = ContractError("out.tar: it should be a whole tar, but [Errno 5]. Recreate it with: dvc repro ingest")
+    lost = raised(broken, OSError(errno.EIO, "Input/output error", "out.tar"))
+    assert "network file system failed" in str(explain(lost, doing="finetune@gift-birds"))
+    wrong = raised(UserError("--out a: it is a file."), NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"))
+    assert explain(wrong, doing="gift export") is None
+    assert explain(UserError("a message that has [Errno 28] in it"), doing="gift export") is None
+    first = explain(lost, doing="finetune@gift-birds")
+    assert first is not None and explain(raised(first, lost), doing="gift finetune") is first
+
+
+def test_a_former_result_stays_when_the_disk_is_full(disk: Path) -> None:
+    write_json(disk / "out.json", ["old"])
+    with build_folder(disk / "out") as folder:
+        write_json(folder / "part.json", ["old"])
+    with pytest.raises(OSError, match="No space left"), write_atomically(disk / "out.json") as temporary:
+        temporary.write_bytes(LARGE.tobytes())
+    with pytest.raises(OSError, match="No space left"), build_folder(disk / "out") as folder:
+        (folder / "part.json").write_bytes(LARGE.tobytes())
+    assert read_json_list(disk / "out.json") == read_json_list(disk / "out" / "part.json") == ["old"]
+    assert sorted(each.name for each in disk.iterdir()) == ["out", "out.json"]
+
+
+def read_json_list(path: Path) -> object:
+    with pytest.raises(ContractError, match="it is a list"):
+        read_json(path, "teach")
+    return pd.read_json(path, typ="series").tolist()
