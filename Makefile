@@ -11,7 +11,7 @@ export PYTHONUTF8 := 1
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup repro plan show dag report test test-fast test-slow lint format pretrain-mini compare search curve bench-steps bench-memory smoke-full bench-gpu golden constraints clean
+.PHONY: help setup repro plan show dag report test test-fast test-slow lint format pretrain-mini compare search curve bench-steps bench-memory bench-hash smoke-full bench-gpu golden constraints clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ bench-steps: $(INSTALLED) ## measure the time of an iteration of each method, re
 
 bench-memory: $(INSTALLED) ## measure memory and time of an iteration with each setting that saves memory
 	@python benchmarks/memory.py $(ARGS)
+
+bench-hash: $(INSTALLED) ## measure the time of checking a model, relative to loading it
+	@python benchmarks/hashing.py $(ARGS)
 
 smoke-full: $(INSTALLED) ## run the pipeline at full size with random weights on a CPU; measure time and memory
 	@python -m benchmarks.smoke_full --record benchmarks $(ARGS)

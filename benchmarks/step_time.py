@@ -29,6 +29,7 @@ import yaml
 from experiment import Run, choose_methods, read_experiment
 from safetensors.torch import save_file
 
+from gift_core.artifacts.model_folder import PROVENANCE, write_provenance
 from gift_core.clip.model import Clip, load_folder
 from gift_core.clip.tokenizers import LOCAL
 from gift_core.config.experiment import TrainingConfig
@@ -119,11 +120,20 @@ def prepared(case: Case, root: Path) -> Run:
     run = Run(root)
     run.prepare()
     for method in case.methods:
-        run.layout.model(method, TASKS[0]).parent.mkdir(parents=True)
-        run.layout.model(method, TASKS[0]).symlink_to(run.layout.pretrained())
+        link_model(run, method)
         for task in TASKS:
             teach(method, task, params=run.params, root=root)
     return run
+
+
+def link_model(run: Run, method: str) -> None:
+    """Makes the pre-trained model the method's model after the first task."""
+    folder = run.layout.model(method, TASKS[0])
+    folder.mkdir(parents=True)
+    for file in run.layout.pretrained().iterdir():
+        if file.name != PROVENANCE:
+            (folder / file.name).symlink_to(file)
+    write_provenance(folder, {"method": method, "task": TASKS[0]})
 
 
 def random_weights(case: Case, root: Path) -> str | None:

@@ -19,8 +19,8 @@ import torch
 
 from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PRETRAINED, PRETRAINED_STEP, TASK_INCREMENTAL
 from gift_core.artifacts.atomic import sha256_of
-from gift_core.artifacts.model_folder import model_hash
-from gift_core.artifacts.task import StoredImage, TaskInfo, index_task, read_task
+from gift_core.artifacts.model_folder import model_hash, noted_hash
+from gift_core.artifacts.task import StoredImage, TaskInfo, index_task, read_own_task
 from gift_core.clip.encoding import class_features, image_features, predict
 from gift_core.clip.images import CACHE_BYTES, CacheBudget, PixelCache, evaluation_preparation, prefetched
 from gift_core.clip.model import Clip, load_folder
@@ -40,8 +40,8 @@ class EncodingSettings:
     batch_size: int
 
     def load(self, folder: Path) -> Clip:
-        """Returns the model in `folder`."""
-        return load_folder(folder, device=self.device, precision=self.precision)
+        """Returns the model in `folder`, whose weights have been hashed before (_hashes)."""
+        return load_folder(folder, device=self.device, precision=self.precision, sha256=noted_hash(folder))
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class TestSet:
     """
 
     def __init__(self, folder: Path, *, batch_size: int, cache_budget: CacheBudget) -> None:
-        self.task = read_task(folder)
+        self.task = read_own_task(folder)
         self.batch_size = batch_size
         self._folder, self._budget = folder, cache_budget
         self._store: PixelCache | None = None

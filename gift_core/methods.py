@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gift_core.artifacts.fisher_file import FISHER, read_fisher
-from gift_core.artifacts.task import index_task, read_task
+from gift_core.artifacts.task import index_task, read_own_task
 from gift_core.averaging import Interpolation, Parameters, RunningMean, WeightAveraging
 from gift_core.clip.batches import JointImages, TaskBatches, TrainingImages
 from gift_core.clip.encoding import class_prompts
@@ -20,7 +20,7 @@ from gift_core.clip.model import Clip
 from gift_core.consolidation import CONSOLIDATIONS, Consolidation
 from gift_core.losses import LOSSES, PairFeatures
 from gift_core.replay.pairs import NoReplay, Replay
-from gift_core.replay.teach import REPLAYS, ReplaySource
+from gift_core.replay.teach import REPLAYS, ReplaySource, require_taught
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import TrainingConfig
@@ -77,7 +77,11 @@ def _averages(config: MethodConfig, parameters: Parameters) -> tuple[WeightAvera
 
 
 def load_replay(config: MethodConfig, clip: Clip, source: ReplaySource) -> Replay:
-    """Returns the replay that `config` names, read from `source`; NoReplay for a method without replay losses."""
+    """Returns the replay that `config` names, read from `source`; NoReplay for a method without replay losses.
+
+    ContractError where the teacher's folder was made by another model, from other data, or was changed since.
+    """
+    require_taught(config, source)
     return REPLAYS[config.replay.images].load(clip, config.replay, source) if config.losses else NoReplay()
 
 
@@ -121,7 +125,7 @@ LEARNS: Mapping[str, Callable[[Sequence[Path]], Sequence[Path]]] = {
 def _training_images(
     clip: Clip, folder: Path, training: TrainingConfig, names: tuple[str | int, ...], cache_budget: CacheBudget
 ) -> TrainingImages:
-    info = read_task(folder)
+    info = read_own_task(folder)
     return TrainingImages(
         clip,
         index_task(folder, "train"),

@@ -26,6 +26,7 @@ from stages.stage import GiftGroup
 from stages.synthesize import synthesize
 from stages.teach import teach
 from stages.use import use
+from stages.verify import verify
 from stages.write_prompts import write_prompts
 from stages.write_vocabulary import write_vocabulary
 
@@ -50,7 +51,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         evaluate,
         report,
     ),
-    "Commands": (show, predict, merge, export, add_task, metrics, compare, presets, use, doctor),
+    "Commands": (show, predict, merge, export, add_task, metrics, compare, presets, use, verify, doctor),
 }
 for panel, commands in COMMANDS.items():
     for command in commands:

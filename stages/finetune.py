@@ -49,20 +49,19 @@ def finetune(
             seed=stage.config.seed,
         )
         stage.phase = "saving the model"
-        save_clip(clip, folder, _provenance(stage, method, task, learning_rate_factor), losses)
+        save_clip(clip, folder, _provenance(stage, method, task, learning_rate_factor, clip.weights_sha256), losses)
         stage.say(f"{data.class_count} classes, {data.iterations} iterations{_summary(losses)}")
 
 
-def _provenance(stage: Stage, method: str, task: str, learning_rate_factor: float) -> dict[str, Any]:
+def _provenance(stage: Stage, method: str, task: str, learning_rate_factor: float, start: str) -> dict[str, Any]:
     """What the model after `task` is made from. It contains no times and no machine names."""
     from gift_core.artifacts.atomic import sha256_of
-    from gift_core.artifacts.model_folder import model_hash
 
     return {
         "method": method,
         "task": task,
         "step": len(stage.learned_before(task)),
-        "start_model": model_hash(stage.start_model(method, task)),
+        "start_model": start,
         "task_json": sha256_of(stage.layout.task(task) / "task.json"),
         "seed": stage.config.seed,
         "learning_rate_factor": learning_rate_factor,

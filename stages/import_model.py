@@ -12,7 +12,7 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
     with open_stage("import_model", params, root) as stage:
         from gift_core.artifacts.accuracy import write_empty_accuracy
         from gift_core.artifacts.atomic import build_folder, require_free_bytes, write_json
-        from gift_core.artifacts.model_folder import model_hash
+        from gift_core.artifacts.model_folder import noted_hash
         from gift_core.clip.disk_space import model_bytes
         from gift_core.clip.model import save_clip
         from gift_core.interop.importing import load_clip
@@ -25,7 +25,7 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
         require_free_bytes(folder, model_bytes(clip), "import_model")
         provenance = {"name": model.name, "pretrained": model.pretrained, **clip.origin}
         save_clip(clip, folder, provenance)
-        write_empty_accuracy(stage.layout.pretrained_accuracy(), {"model:pretrained": model_hash(folder)})
+        write_empty_accuracy(stage.layout.pretrained_accuracy(), {"model:pretrained": noted_hash(folder)})
         with build_folder(stage.layout.first_teacher()) as unfinished:
             write_json(unfinished / "start.json", {"taught": "nothing"})
         stage.say(f"{model.name}: {clip.parameter_count / 1e6:.1f}M parameters, image size {clip.image_size} px")

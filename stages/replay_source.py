@@ -6,12 +6,15 @@ It is not in stages/stage.py, since every stage imports that module: the code of
 from __future__ import annotations
 
 from gift_core.replay.teach import ReplaySource
+from gift_core.replay.teachers import teacher_identity
 from stages.stage import Stage
 
 
 def replay_source(stage: Stage, method: str, task: str) -> ReplaySource:
     """Returns the locations of the step's replay. Its seed depends on the task only: all methods see the same."""
-    layout, config = stage.layout, stage.config
+    layout, config, replay = stage.layout, stage.config, stage.method(method).replay
+    previous, initial = stage.start_model(method, task), layout.pretrained()
+    teacher_model = "" if replay.images == "none" else teacher_identity(replay, previous=previous, initial=initial)
     return ReplaySource(
         root=layout.root,
         tasks=stage.tasks_so_far(task),
@@ -23,4 +26,5 @@ def replay_source(stage: Stage, method: str, task: str) -> ReplaySource:
         encode_batch_size=config.evaluation.batch_size,
         names=("finetune", config.seed, task),
         key=f"params.yaml: methods.{method}",
+        teacher_model=teacher_model,
     )

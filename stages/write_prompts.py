@@ -13,7 +13,7 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
         from gift_core.artifacts.atomic import require_free_bytes
         from gift_core.artifacts.prompt_files import VocabularyEntry, read_vocabulary, write_vocabulary
         from gift_core.artifacts.prompt_files import write_prompts as save_prompts
-        from gift_core.artifacts.task import read_task
+        from gift_core.artifacts.task import read_own_task
         from gift_core.datasets.dataset import first_names
         from gift_core.replay.captions import read_captions
         from gift_core.replay.prompts import sample_prompts
@@ -21,7 +21,7 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
         settings = stage.config.prompts
         needed = settings.images_per_task * BYTES_PER_PROMPT
         require_free_bytes(stage.layout.prompts(task), needed, f"{stage.title}: the prompts")
-        info = read_task(stage.layout.task(task))
+        info = read_own_task(stage.layout.task(task))
         vocabulary = read_vocabulary(stage.layout.vocabulary(stage.step(task).after))
         captions = read_captions(settings.captions, root)
         prompts = sample_prompts(

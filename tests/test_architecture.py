@@ -32,6 +32,7 @@ ORDER = [
     {"methods"},
     {"training", "evaluation"},
     {"report", "presets", "doctor", "predict"},
+    {"verification"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 MAX_MODULE_LINES = 340

@@ -405,13 +405,13 @@ def test_wise_ft_continues_from_the_interpolated_weights(begin: Begin) -> None:
     def mixed(found: list[Weights]) -> list[Weights]:
         return [found[0], {name: 0.8 * found[-1][name] + 0.2 * found[0][name] for name in found[0]}]
 
-    middle = experiment.layout.root / "wise_ft between"
+    middle = experiment.layout.root / "between" / "birds"
     clip = pretrained(experiment)
     for name, value in mixed(trajectory_without_teacher(experiment, experiment.layout.pretrained(), "birds"))[
         -1
     ].items():
         clip.trainable()[name].data = value
-    save_clip(clip, middle, {})
+    save_clip(clip, middle, {"method": "between", "task": "birds"})
     require_equal(ours, mixed(trajectory_without_teacher(experiment, middle, "digits")))
 
 

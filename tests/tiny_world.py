@@ -94,7 +94,9 @@ class TinyExperiment:
         self.params = layout.root / f"{method}.yaml"
         self.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
         self.stage = Stage("test", method, load_config(self.params), layout)
-        save_clip(moved(load(layout.pretrained()), seed=1), layout.model(method, "birds"), {})
+        save_clip(
+            moved(load(layout.pretrained()), seed=1), layout.model(method, "birds"), {"method": method, "task": "birds"}
+        )
 
     @property
     def row(self) -> MethodConfig:

@@ -66,11 +66,26 @@ def write_empty_accuracy(path: Path, metadata: Mapping[str, str]) -> None:
 
 
 def read_accuracy(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Returns (rows, metadata). ContractError if the file is missing or breaks the contract."""
+    """Returns (rows, metadata) of the file <method>/<task>.parquet, or of the empty pretrained.parquet.
+
+    ContractError if it is missing, breaks the contract, or is of another method or task than its path says.
+    """
     table, metadata = read_table(path, SCHEMA, STAGE)
     rows: pd.DataFrame = table.to_pandas()
     _require_sound(path, rows)
+    _require_own(path, rows)
     return rows, metadata
+
+
+def _require_own(path: Path, rows: pd.DataFrame) -> None:
+    own = [(path.parent.name, path.stem)] if path.stem != PRETRAINED else []
+    newest = rows[rows.step == rows.step.max()][["method", "trained_task"]].drop_duplicates()
+    found = list(newest.itertuples(index=False, name=None))
+    if found != own:
+        expected, seen = (
+            " and ".join(f"{task} by {method}" for method, task in pairs) or "none" for pairs in (own, found)
+        )
+        raise broken(path, f"its newest step should be {expected}, it is {seen}", STAGE)
 
 
 def _require_sound(path: Path, rows: pd.DataFrame) -> None:

@@ -13,19 +13,23 @@ from gift_core.artifacts.atomic import (
     read_json,
     require_fields,
     require_file,
+    require_hash,
     sha256_of,
     write_atomically,
     write_json,
 )
 from gift_core.artifacts.partial import recover
 from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
+from gift_core.errors import UserError
 
 WEIGHTS = "open_clip_model.safetensors"
 CONFIG = "open_clip_config.json"
 PROVENANCE = "provenance.json"
+WEIGHTS_SHA256 = "weights_sha256"  # in provenance.json
 LOSS_FIELDS = ("iteration", "learning_rate", "task", "total")
 LossRow = Mapping[str, float]
 _FINETUNE = "finetune"
+PRETRAINED = "pretrained"  # the folder of the model that import_model writes
 
 
 def require_model_folder(folder: Path, stage: str) -> None:
@@ -42,14 +46,52 @@ def require_model_folder(folder: Path, stage: str) -> None:
 
 
 def model_hash(folder: Path) -> str:
-    """Returns the SHA-256 of the folder's weights file, by which other artifacts identify the model."""
-    require_file(folder / WEIGHTS, _stage_of(folder))
-    return sha256_of(folder / WEIGHTS)
+    """Returns the SHA-256 of the folder's weights file, by which other artifacts identify the model.
+
+    ContractError if the weights are missing or are not the ones that were saved, and as noted_hash.
+    """
+    noted = noted_hash(folder)
+    require_hash(folder / WEIGHTS, noted, _stage_of(folder))
+    return noted
+
+
+def noted_hash(folder: Path) -> str:
+    """Returns the hash that provenance.json notes, without reading the weights (see model_hash).
+
+    ContractError if provenance.json is missing, notes no hash, or names another model than the folder
+    data/5_models/<method>/<task>.
+    """
+    path, record = folder / PROVENANCE, read_provenance(folder)
+    require_fields(path, record, {WEIGHTS_SHA256: str}, _stage_of(folder))
+    expected = (None, None) if folder.name == PRETRAINED else (folder.parent.name, folder.name)
+    found = (record.get("method"), record.get("task"))
+    if found != expected:
+        what = f"it should be of {_named(expected)}, it is of {_named(found)}: another model was put here"
+        raise broken(path, what, _stage_of(folder))
+    return str(record[WEIGHTS_SHA256])
+
+
+def require_noted_weights(folder: Path) -> None:
+    """Raises UserError if provenance.json, where there is one, notes another hash than that of the weights."""
+    path = folder / PROVENANCE
+    if not path.is_file() or not (folder / WEIGHTS).is_file():
+        return
+    noted = read_provenance(folder).get(WEIGHTS_SHA256)
+    if noted is not None and noted != sha256_of(folder / WEIGHTS):
+        raise UserError(
+            f"{folder / WEIGHTS}: its sha256 is not the one that {PROVENANCE} notes: the file was changed. "
+            f"Fetch or make the folder again. If you changed it yourself, delete {PROVENANCE}."
+        )
 
 
 def write_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:
-    """Writes provenance.json: the inputs and settings the model was made from. It holds no time and no host name."""
-    write_json(folder / PROVENANCE, dict(provenance))
+    """Writes provenance.json: the inputs and settings the model was made from. It holds no time and no host name.
+
+    If the folder has open_clip's weights, their SHA-256 is added.
+    """
+    weights = folder / WEIGHTS
+    noted = {WEIGHTS_SHA256: sha256_of(weights)} if weights.is_file() else {}
+    write_json(folder / PROVENANCE, {**provenance, **noted})
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
@@ -81,8 +123,13 @@ def read_losses(path: Path) -> list[dict[str, float]]:
     return rows
 
 
+def _named(model: tuple[Any, Any]) -> str:
+    method, task = model
+    return "the pre-trained model" if model == (None, None) else f"method {method!r} after task {task!r}"
+
+
 def _stage_of(folder: Path) -> str:
-    return "import_model" if folder.name == "pretrained" else _FINETUNE
+    return "import_model" if folder.name == PRETRAINED else _FINETUNE
 
 
 def _require_whole_weights(path: Path, stage: str) -> None:

@@ -19,6 +19,7 @@ from gift_core.untrusted import parse_json
 
 STAGE = "write_prompts"
 _SHOWN = 200  # letters of a wrong entry in an error
+VOCABULARIES = "vocabularies"  # the folder of those that a step wrote
 VOCABULARY_STAGES = "write_vocabulary write_prompts"
 SCHEMA = pa.schema(
     [
@@ -45,15 +46,23 @@ class VocabularyEntry:
 
 
 def write_prompts(path: Path, prompts: pd.DataFrame) -> None:
-    """Writes the columns of SCHEMA, one row per image to generate. ContractError if a row is incomplete."""
+    """Writes the columns of SCHEMA, one row per image to generate. ContractError if a row is incomplete.
+
+    The file is named after the task, which is also in its metadata.
+    """
     table = pa.Table.from_pandas(prompts[SCHEMA.names], schema=SCHEMA, preserve_index=False)
     _require_sound_prompts(path, table)
-    write_table(path, table, {})
+    write_table(path, table, {"task": path.stem})
 
 
 def read_prompts(path: Path) -> pd.DataFrame:
-    """Returns the columns of SCHEMA, sorted by prompt_id 0..N-1. ContractError if the file is missing or invalid."""
-    table, _ = read_table(path, SCHEMA, STAGE)
+    """Returns the columns of SCHEMA, sorted by prompt_id 0..N-1.
+
+    ContractError if the file is missing, invalid or of another task than it is named after.
+    """
+    table, notes = read_table(path, SCHEMA, STAGE)
+    if notes.get("task") != path.stem:
+        raise broken(path, f"it should be of task {path.stem!r}, it is of {notes.get('task')!r}", STAGE)
     _require_sound_prompts(path, table)
     prompts: pd.DataFrame = table.to_pandas()
     return prompts
@@ -79,7 +88,10 @@ def write_vocabulary(path: Path, entries: Sequence[VocabularyEntry]) -> None:
 
 
 def read_vocabulary(path: Path) -> list[VocabularyEntry]:
-    """Returns the entries in their order. ContractError if the file is missing or is not a vocabulary."""
+    """Returns the entries in their order.
+
+    ContractError if the file is missing or no vocabulary, or if the task it is named after is not the newest in it.
+    """
     require_file(path, VOCABULARY_STAGES)
     try:
         entries = [
@@ -91,6 +103,10 @@ def read_vocabulary(path: Path) -> list[VocabularyEntry]:
         raise broken(path, what, VOCABULARY_STAGES) from error
     for entry in entries:
         _require_sound_entry(path, entry)
+    newest = entries[-1].source_task if entries else "none"
+    if path.parent.name == VOCABULARIES and newest != path.stem:
+        what = f"its newest task should be {path.stem!r}, it is {newest!r}"
+        raise broken(path, what, VOCABULARY_STAGES)
     return entries
 
 

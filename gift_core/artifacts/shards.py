@@ -110,7 +110,8 @@ def write_manifest(folder: Path, generator: Mapping[str, Any], prompts: Mapping[
         "images": sum(each["count"] for each in stats),
         "prompts": dict(prompts),
         "shards": [
-            {"name": tar.name, "sha256": each["sha256"][tar.name]} for tar, each in zip(tars, stats, strict=True)
+            {"name": tar.name, "sha256": each["sha256"][tar.name], "sidecars": _sidecar_hashes(folder, tar.name)}
+            for tar, each in zip(tars, stats, strict=True)
         ],
         "generator": dict(generator),
         "redrawn": sum(each["redrawn"] for each in stats),
@@ -133,7 +134,7 @@ def read_manifest(folder: Path, prompts: Path | None = None) -> dict[str, Any]:
     require_fields(path, manifest["prompts"], {"count": int, "sha256": str}, STAGE)
     _require_rejected(path, manifest.get("rejected", {}))
     for shard in manifest["shards"]:
-        require_fields(path, shard, {"name": str, "sha256": str}, STAGE)
+        require_fields(path, shard, {"name": str, "sha256": str, "sidecars": dict}, STAGE)
         if not (folder / shard["name"]).is_file():
             raise broken(folder / shard["name"], "the file is missing, but manifest.json names it", STAGE)
     _require_count(path, manifest, manifest["prompts"]["count"], "its prompts")
@@ -146,12 +147,14 @@ def read_manifest(folder: Path, prompts: Path | None = None) -> dict[str, Any]:
 
 
 def iterate_pairs(folder: Path, prompts: Path | None = None) -> Iterator[Pair]:
-    """Yields all pairs in their order. ContractError for a changed tar, an incomplete pair, and as in read_manifest."""
+    """Yields all pairs in their order. ContractError for a changed file, an incomplete pair, or as in read_manifest."""
     manifest = read_manifest(folder, prompts)
     count = 0
     for shard in manifest["shards"]:
         tar = folder / shard["name"]
         require_hash(tar, shard["sha256"], STAGE)
+        for name, digest in shard["sidecars"].items():
+            require_hash(folder / name, digest, STAGE)
         for key, files in read_tar(tar, STAGE):
             yield _pair(tar, key, files)
             count += 1
@@ -175,6 +178,12 @@ def _require_count(path: Path, manifest: Mapping[str, Any], count: int, prompts:
     if manifest["images"] != count:
         found = f"there should be {count} pairs, one for each of {prompts}, there are {manifest['images']}"
         raise broken(path, found, STAGE)
+
+
+def _sidecar_hashes(folder: Path, tar: str) -> dict[str, str]:
+    """The table and the stats of the shard, which tools for img2dataset's layout read."""
+    names = (f"{Path(tar).stem}{end}" for end in (".parquet", "_stats.json"))
+    return {name: sha256_of(folder / name) for name in names}
 
 
 def _rejected(stats: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:

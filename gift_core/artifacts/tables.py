@@ -1,10 +1,15 @@
-"""Parquet files: the same table always gives the same bytes, and reading checks the columns.
+"""Parquet files: the same table always gives the same bytes, and reading checks the whole file and the columns.
+
+Pages have the checksums of the Parquet standard. The rest that can change what is read without an error, the number of
+rows and the metadata, has a hash of its own among the metadata. A schema is checked against the expected one.
 
 N rows, D numbers in a vector.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +20,7 @@ import pyarrow.parquet as pq
 
 from gift_core.artifacts.atomic import broken, require_file, write_atomically
 
+SEAL = "sha256"  # the key of that hash
 UNIT_TOLERANCE = 1e-3  # bfloat16 autocast leaves norms within 4e-4 of 1 after normalizing in float32
 Floats = npt.NDArray[np.float32]
 
@@ -22,8 +28,9 @@ Floats = npt.NDArray[np.float32]
 def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str]) -> None:
     """Writes the table with `metadata` in its schema, zstd-compressed."""
     notes = {name: metadata[name] for name in sorted(metadata)}
+    sealed = table.replace_schema_metadata({**notes, SEAL: _seal(table, notes)})
     with write_atomically(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(notes), temporary, compression="zstd", version="2.6")
+        pq.write_table(sealed, temporary, compression="zstd", version="2.6", write_page_checksum=True)
 
 
 def read_table(path: Path, schema: pa.Schema | None, stage: str) -> tuple[pa.Table, dict[str, str]]:
@@ -33,13 +40,21 @@ def read_table(path: Path, schema: pa.Schema | None, stage: str) -> tuple[pa.Tab
     """
     require_file(path, stage)
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise broken(path, f"it should be a Parquet file, but {error}", stage) from error
+        table = pq.read_table(path, page_checksum_verification=True)
+        table.validate(full=True)
+        notes = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise broken(path, f"it should be a whole Parquet file, but {error}", stage) from error
     if schema is not None:
         require_schema(path, table.schema, schema, stage)
-    notes = table.schema.metadata or {}
-    return table, {name.decode(): value.decode() for name, value in notes.items()}
+    if notes.pop(SEAL, None) != _seal(table, notes):
+        raise broken(path, "its rows or metadata are not those that were written", stage)
+    return table, notes
+
+
+def _seal(table: pa.Table, notes: Mapping[str, str]) -> str:
+    described = [table.num_rows, sorted(notes.items())]
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()
 
 
 def require_schema(path: Path, found: pa.Schema, expected: pa.Schema, stage: str) -> None:

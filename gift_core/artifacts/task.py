@@ -119,6 +119,15 @@ def read_task(folder: Path) -> TaskInfo:
     return info
 
 
+def read_own_task(folder: Path) -> TaskInfo:
+    """Returns read_task of data/1_tasks/<task>. ContractError, too, if task.json is of another task."""
+    info = read_task(folder)
+    if info.name != folder.name:
+        what = f"it should be of task {folder.name!r}, it is of {info.name!r}: another task was put here"
+        raise broken(folder / "task.json", what, STAGE)
+    return info
+
+
 def require_texts(path: Path, field: str, value: Any, *, count: int | None = None) -> tuple[str, ...]:
     """Returns the list `value` of the file `path`. ContractError unless it holds texts, `count` if that is given."""
     if not isinstance(value, list) or (count is not None and len(value) != count):

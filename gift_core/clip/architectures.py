@@ -17,6 +17,7 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from gift_core.errors import UserError, lookup
 
 CLIP_VOCABULARY = 49408  # entries of the byte-pair vocabulary that open_clip ships
+LARGEST_IMAGE = 4096  # px; the largest of open_clip's models has 512
 _REQUIRED_KEYS = ("embed_dim", "vision_cfg", "text_cfg")
 # Preprocessing settings, other than the size, that belong to released weights.
 _PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
@@ -89,6 +90,14 @@ def preprocess_of(architecture: str) -> dict[str, Any]:
     return {key: configs[0][key] for key in shared if configs[0].get(key) is not None}
 
 
+def _without_possible_size(config: Mapping[str, Any]) -> str | None:
+    size = config["vision_cfg"].get("image_size", 224)
+    sides = size if isinstance(size, (list, tuple)) and len(size) == 2 else [size]
+    if all(type(side) is int and 1 <= side <= LARGEST_IMAGE for side in sides):
+        return None
+    return f"its image size is {size!r}, expected 1 to {LARGEST_IMAGE} px"
+
+
 def _without_square(config: Mapping[str, Any]) -> str | None:
     size = config["vision_cfg"].get("image_size", 224)
     if isinstance(size, int) or (len(size) == 2 and size[0] == size[1]):
@@ -104,4 +113,8 @@ def _without_tokenizer(config: Mapping[str, Any]) -> str | None:
     return f"its vocabulary has {entries} entries, and open_clip names no tokenizer for it"
 
 
-_CHECKS: tuple[Callable[[Mapping[str, Any]], str | None], ...] = (_without_square, _without_tokenizer)
+_CHECKS: tuple[Callable[[Mapping[str, Any]], str | None], ...] = (
+    _without_possible_size,
+    _without_square,
+    _without_tokenizer,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +15,18 @@ from open_clip.model import get_model_preprocess_cfg
 from safetensors.torch import save_file
 
 from gift_core.artifacts.atomic import build_folder
-from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, write_losses, write_provenance
+from gift_core.artifacts.model_folder import (
+    CONFIG,
+    WEIGHTS,
+    model_hash,
+    require_noted_weights,
+    write_losses,
+    write_provenance,
+)
 from gift_core.artifacts.partial import recover
 from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
 from gift_core.clip.architectures import require_supported
+from gift_core.clip.soundness import require_sound, require_stored_as_weights
 from gift_core.clip.tokenizers import (
     LOCAL,
     load_tokenizer,
@@ -47,6 +56,7 @@ class Clip:
         precision: one of PRECISIONS; amp_bf16 and amp_fp16 run the two towers under autocast.
         tokenizer_files: files that are saved with the model.
         origin: facts about imported weights, for provenance.json.
+        weights_sha256: of the weights file that load_folder read; empty for any other model.
     """
 
     model: torch.nn.Module
@@ -55,6 +65,7 @@ class Clip:
     precision: str
     tokenizer_files: tuple[Path, ...] = ()
     origin: Mapping[str, str] = field(default_factory=dict)
+    weights_sha256: str = ""
 
     @property
     def device(self) -> torch.device:
@@ -93,33 +104,62 @@ def as_clip(
     tokenizer: Callable[[list[str]], torch.Tensor],
     model_config: Mapping[str, Any],
     *,
+    location: str,
     precision: str,
     tokenizer_files: tuple[Path, ...] = (),
     origin: Mapping[str, str] | None = None,
 ) -> Clip:
-    """An open_clip model as a Clip, in evaluation mode. The preprocessing is taken from the model itself."""
+    """An open_clip model as a Clip, in evaluation mode. The preprocessing is taken from the model itself.
+
+    UserError, which begins with `location`, where weights or preprocessing are not finite or absurd.
+    """
     preprocess = json.loads(json.dumps(get_model_preprocess_cfg(model)))
+    require_sound(model, preprocess, location)
     config = {"model_cfg": dict(model_config), "preprocess_cfg": preprocess}
     return Clip(model.eval(), tokenizer, config, precision, tokenizer_files, origin or {})
 
 
-def load_folder(folder: Path, *, device: torch.device, precision: str) -> Clip:
-    """The model that an earlier stage saved in `folder`. ContractError if it is missing or damaged."""
+def load_folder(folder: Path, *, device: torch.device, precision: str, sha256: str = "") -> Clip:
+    """The model that an earlier stage saved in `folder`.
+
+    `sha256` is what model_hash returned, where the caller has hashed the weights already. ContractError if the model is
+    missing or damaged, changed since it was saved, or of another method or task than the folder's name says.
+    """
     recover(folder)
     try:
-        return open_folder(folder, device=device, precision=precision)
+        check_folder(folder)
+        digest = sha256 or model_hash(folder)
+        return dataclasses.replace(_load(folder, device, precision), weights_sha256=digest)
     except UserError as error:
         remedy = "The stages import_model and finetune write these folders: run `dvc repro`, or `dvc pull`."
         raise ContractError(f"{error} {remedy}") from error
 
 
 def open_folder(folder: Path, *, device: torch.device, precision: str) -> Clip:
-    """The model in any open_clip folder; UserError names the file and what is wrong with it."""
-    config = check_folder(folder)["model_cfg"]
+    """The model in any open_clip folder; UserError names the file and what is wrong with it.
+
+    If a provenance.json in the folder notes the hash of the weights, it is checked.
+    """
+    check_folder(folder)
+    require_noted_weights(folder)
+    return _load(folder, device, precision)
+
+
+def _load(folder: Path, device: torch.device, precision: str) -> Clip:
+    config = _read_config(folder / CONFIG)["model_cfg"]
     tokenizer = load_tokenizer(f"{LOCAL}{folder}")
     require_text_tower(config, str(folder))
     model = create_model(f"{LOCAL}{folder}", device, location=str(folder))
-    return as_clip(model, tokenizer, config, precision=precision, tokenizer_files=tokenizer_files_of(folder))
+    for path in _weights_files(folder):
+        require_stored_as_weights(path, model, str(folder))
+    files = tokenizer_files_of(folder)
+    return as_clip(model, tokenizer, config, location=str(folder), precision=precision, tokenizer_files=files)
+
+
+def _weights_files(folder: Path) -> list[Path]:
+    """The files that open_clip may read: WEIGHTS where it exists."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES)
+    return [path for path in files if path.name == WEIGHTS] or files
 
 
 def check_folder(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,15 +49,18 @@ def looks_local(name: str) -> bool:
 def pretrained_pipeline(config: GeneratorConfig) -> Any:
     """Returns the diffusers pipeline `config.pipeline` on the CPU, in config.dtype, with its own scheduler.
 
-    Raises UserError if the folder is missing or damaged, the hub does not answer, a package is missing, or the files
-    of a tokenizer are missing.
+    Raises UserError if the folder is missing or damaged, the hub does not answer, a package is missing, or a tensor or
+    the files of a tokenizer are missing.
     """
     check_local_folder(config.pipeline)
     _hide_loading_bars()
+    missing: dict[str, list[str]] = {}
     try:
-        pipeline = _load_any_variant(config)
+        with _noting_missing_tensors(missing):
+            pipeline = _load_any_variant(config)
     except Exception as error:  # diffusers, transformers and the hub raise many kinds of errors
         raise UserError(_cannot_load(config, error)) from error
+    _require_all_tensors(missing, config)
     _require_tokenizers(pipeline, config)
     return pipeline
 
@@ -86,6 +91,42 @@ def _from_pretrained(config: GeneratorConfig, variant: str | None) -> Any:
         return AutoPipelineForText2Image.from_pretrained(config.pipeline, **options)
     except ValueError:  # not in the text-to-image table of diffusers; the generic loader may know the class
         return DiffusionPipeline.from_pretrained(config.pipeline, **options)
+
+
+@contextmanager
+def _noting_missing_tensors(missing: dict[str, list[str]]) -> Iterator[None]:
+    """Within the block, adds to `missing` the tensors that each loaded model lacks, by the model's class.
+
+    diffusers and transformers give such tensors random numbers, with a warning. They return their names only if they
+    are asked (output_loading_info), and a pipeline does not ask.
+    """
+    from diffusers import ModelMixin
+    from transformers import PreTrainedModel
+
+    def asking(original: Any) -> Any:
+        def from_pretrained(cls: type, *arguments: Any, **options: Any) -> Any:
+            model, found = original.__func__(cls, *arguments, **options, output_loading_info=True)
+            if found["missing_keys"]:
+                missing[cls.__name__] = sorted(found["missing_keys"])
+            return model
+
+        return classmethod(from_pretrained)
+
+    originals = {base: vars(base)["from_pretrained"] for base in (ModelMixin, PreTrainedModel)}
+    try:
+        for base, original in originals.items():
+            base.from_pretrained = asking(original)
+        yield
+    finally:
+        for base, original in originals.items():
+            base.from_pretrained = original
+
+
+def _require_all_tensors(missing: Mapping[str, Sequence[str]], config: GeneratorConfig) -> None:
+    for model, names in missing.items():
+        rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        what = f"its {model} lacks {len(names)} of its tensors: {', '.join(names[:3])}{rest}"
+        raise UserError(f"{PIPELINE_KEY}: {config.pipeline}: {what}. {_remedy(config, '')}")
 
 
 def _hide_loading_bars() -> None:

@@ -25,7 +25,8 @@ _NEAR = 0.5  # an architecture is suggested only if at least this share of the t
 def fill_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], location: str) -> None:
     """Overwrites every weight and buffer of `model` with those of `tensors`, widened to float32.
 
-    UserError if a name or a shape differs. It shows examples, and the architectures that the weights fit.
+    UserError if a name or a shape differs. It shows examples, and the architectures that the weights fit. Integers in
+    place of weights are a UserError, too.
     # differs: open_clip silently interpolates position embeddings of another size; here they are refused.
     """
     renamed = for_model(model, tensors)
@@ -33,6 +34,10 @@ def fill_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], lo
     problems = _mismatches(expected, _shapes(renamed))
     if problems:
         raise UserError(f"{location}: the weights do not fit: {'; '.join(problems)}. {_advice(tensors)}")
+    integers = [name for name, value in model.state_dict().items() if _is_integer(renamed.get(name), value)]
+    if integers:
+        what = f"integers in place of floating-point weights ({_some(integers)})"
+        raise UserError(f"{location}: {what}. Fetch or save the weights again, in float32 or half precision.")
     missing = {name: value for name, value in model.state_dict().items() if name not in renamed}
     model.load_state_dict({**missing, **renamed})
 
@@ -95,6 +100,10 @@ def tag_activation(architecture: str, tag: str, *, computes_quick: bool, forced:
     if forced and not computes_quick:
         return f"QuickGELU in place of the GELU of {architecture}: open_clip knows that {tag} was trained with it"
     return f"{_label(computes_quick)}: as {architecture} computes, and open_clip knows nothing else of {tag}"
+
+
+def _is_integer(found: torch.Tensor | None, own: torch.Tensor) -> bool:
+    return found is not None and own.is_floating_point() and not found.is_floating_point()
 
 
 def _shapes(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:

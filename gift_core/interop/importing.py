@@ -131,7 +131,11 @@ def _from_transformers(folder: Path, *, device: torch.device, precision: str) ->
     fill_weights(model, checkpoint.tensors, str(folder))
     kind = "QuickGELU" if config["quick_gelu"] else "GELU"
     origin = {"written_by": checkpoint.written_by, "activation": f"{kind}: {checkpoint.evidence}"}
-    return as_clip(model.to(device), tokenizer, config, precision=precision, tokenizer_files=files, origin=origin)
+    model = model.to(device)
+    location = str(folder)
+    return as_clip(
+        model, tokenizer, config, location=location, precision=precision, tokenizer_files=files, origin=origin
+    )
 
 
 def _from_single_file(path: Path, *, device: torch.device, precision: str) -> Clip:
@@ -142,7 +146,7 @@ def _from_single_file(path: Path, *, device: torch.device, precision: str) -> Cl
     tokenizer = tokenizer_from(tokenizer_contents, model_config)
     model = build_model(model_config, config["preprocess_cfg"])
     fill_weights(model, tensors, str(path))
-    return as_clip(model.to(device), tokenizer, model_config, precision=precision)
+    return as_clip(model.to(device), tokenizer, model_config, location=str(path), precision=precision)
 
 
 def _from_hub(name: str, *, device: torch.device, precision: str) -> Clip:
@@ -155,7 +159,8 @@ def _from_hub(name: str, *, device: torch.device, precision: str) -> Clip:
     require_supported(config, location)
     tokenizer = load_tokenizer(name)
     require_text_tower(config, location)
-    return as_clip(create_model(name, device, location=location), tokenizer, config, precision=precision)
+    model = create_model(name, device, location=location)
+    return as_clip(model, tokenizer, config, location=location, precision=precision)
 
 
 def _from_checkpoint(
@@ -175,7 +180,7 @@ def _from_checkpoint(
     origin = {"written_by": checkpoint.written_by, "activation": activation}
     if checkpoint.left_out:
         origin["left_out"] = ", ".join(checkpoint.left_out)
-    return as_clip(model.to(device), tokenizer, config, precision=precision, origin=origin)
+    return as_clip(model.to(device), tokenizer, config, location=location, precision=precision, origin=origin)
 
 
 def _from_tag(
@@ -190,4 +195,5 @@ def _from_tag(
     if forced:
         config["quick_gelu"] = True
     note = tag_activation(architecture, options["pretrained"], computes_quick=computes_quick, forced=forced)
-    return as_clip(model, tokenizer, config, precision=precision, origin={"activation": note})
+    origin = {"activation": note}
+    return as_clip(model, tokenizer, config, location=location, precision=precision, origin=origin)

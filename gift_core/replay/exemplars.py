@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from gift_core.artifacts.exemplar_files import Exemplar
-from gift_core.artifacts.task import StoredImage, TaskInfo, index_task, read_task
+from gift_core.artifacts.task import StoredImage, TaskInfo, index_task, read_own_task
 from gift_core.clip.encoding import class_prompts, stream_image_features
 from gift_core.clip.model import Clip
 from gift_core.progress import progress
@@ -48,7 +48,7 @@ def choose_exemplars(
     more exemplars. Earlier classes keep their first ones by rank. The task's classes get those that `herding` chooses
     by clip's features of the training images, in the order of label and rank.
     """
-    info = read_task(task)
+    info = read_own_task(task)
     classes = len({(exemplar.task, exemplar.label) for exemplar in earlier}) + len(info.class_names)
     share = max(1, memory // classes)
     images = index_task(task, "train")

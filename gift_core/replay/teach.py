@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from gift_core.artifacts.atomic import sha256_of
+from gift_core.artifacts.atomic import require_file, sha256_of
 from gift_core.artifacts.exemplar_files import read_exemplars, write_exemplars
 from gift_core.artifacts.features import (
     FEATURES,
@@ -29,8 +29,8 @@ from gift_core.artifacts.features import (
 )
 from gift_core.artifacts.fisher_file import FISHER, Fisher, Floats, read_fisher, write_fisher
 from gift_core.artifacts.shards import Pair, iterate_pairs
-from gift_core.artifacts.task import index_task, read_task
-from gift_core.artifacts.teacher_source import write_source
+from gift_core.artifacts.task import index_task, read_own_task
+from gift_core.artifacts.teacher_source import require_source, write_source
 from gift_core.clip.encoding import class_prompts, stream_image_features, text_features, token_features, tokenize
 from gift_core.clip.images import CacheBudget, Read, evaluation_pixels, in_memory
 from gift_core.clip.model import Clip
@@ -54,7 +54,7 @@ class ReplaySource:
     `tasks`: folders of all tasks so far, the new one last. `shards`: the step's synthetic pairs. `prompts`: the file of
     their prompts. `teacher`: the folder that the stage teach writes for this step. `teacher_before`: the same of the
     step before. `root`: the folder that a reference folder is relative to. `key`: the method's key in params.yaml, for
-    errors.
+    errors. `teacher_model`: what identifies the teacher (teachers.teacher_identity), empty without replay.
     """
 
     root: Path
@@ -67,6 +67,7 @@ class ReplaySource:
     encode_batch_size: int
     names: tuple[str | int, ...]
     key: str
+    teacher_model: str
 
 
 def teach(teacher: Teacher, method: MethodConfig, source: ReplaySource) -> str:
@@ -77,16 +78,33 @@ def teach(teacher: Teacher, method: MethodConfig, source: ReplaySource) -> str:
     """
     kind = REPLAYS[method.replay.images]
     summary = kind.teach(teacher, method.replay, source)
-    write_source(source.teacher, replay=method.replay.images, read=kind.hashes(method.replay, source))
     options = getattr(method.replay, "fisher", None)
-    if options is None:
-        return summary
+    if options is not None:
+        summary = f"{summary}; {_teach_fisher(teacher, method, source, options)}"
+    read = kind.hashes(method.replay, source)
+    write_source(source.teacher, replay=method.replay.images, read=read, model=teacher.model)
+    return summary
+
+
+def require_taught(method: MethodConfig, source: ReplaySource) -> None:
+    """Raises ContractError unless `source.teacher` was made by this step's teacher from this step's data.
+
+    Without replay nothing of it is read, and it need not exist.
+    """
+    images = method.replay.images
+    if images == "none":
+        return
+    read = REPLAYS[images].hashes(method.replay, source)
+    require_source(source.teacher, replay=images, read=read, model=source.teacher_model)
+
+
+def _teach_fisher(teacher: Teacher, method: MethodConfig, source: ReplaySource, options: Any) -> str:
     pairs = pairs_of(method.replay, source)
     diagonals = fisher_of_pairs(teacher.clip, pairs, estimator=options.estimator, batch_size=source.batch_size)
     if options.accumulate and len(source.tasks) > 1:
         diagonals = added(diagonals, read_fisher(source.teacher_before / FISHER).diagonals)
     write_fisher(source.teacher / FISHER, Fisher(diagonals, options.estimator, teacher.model))
-    return f"{summary}; Fisher diagonals ({options.estimator}) of {len(diagonals)} tensors"
+    return f"Fisher diagonals ({options.estimator}) of {len(diagonals)} tensors"
 
 
 def pairs_of(options: ReplayConfig, source: ReplaySource) -> Iterator[Pair]:
@@ -175,6 +193,7 @@ def load_task(clip: Clip, options: Any, source: ReplaySource) -> Replay:
 
 
 def _task_images(source: ReplaySource) -> list[Read]:
+    read_own_task(source.tasks[-1])
     return [image.read for image in index_task(source.tasks[-1], "train")]
 
 
@@ -206,7 +225,7 @@ def load_exemplars(clip: Clip, options: Any, source: ReplaySource) -> Replay:
 
 
 def _class_texts(clip: Clip, options: Any, source: ReplaySource) -> tuple[list[str], torch.Tensor]:
-    info = read_task(source.tasks[-1])
+    info = read_own_task(source.tasks[-1])
     texts = class_prompts(info.class_names, info.templates)
     return texts, tokenize(clip, texts)
 
@@ -284,15 +303,20 @@ class ReplayKind:
 
 
 def _hash_shards(options: Any, source: ReplaySource) -> dict[str, str]:
-    return {"shards": sha256_of(source.shards / "manifest.json")}  # it holds the hash of every shard
+    return {"shards": _hash_of(source.shards / "manifest.json", "synthesize")}  # it holds the hash of every shard
 
 
 def _hash_task(options: Any, source: ReplaySource) -> dict[str, str]:
-    return {"task": sha256_of(source.tasks[-1] / "task.json")}
+    return {"task": _hash_of(source.tasks[-1] / "task.json", "ingest")}
 
 
 def _hash_earlier_task(options: Any, source: ReplaySource) -> dict[str, str]:
-    return {f"task {folder.name}": sha256_of(folder / "task.json") for folder in source.tasks[-2:-1]}
+    return {f"task {folder.name}": _hash_of(folder / "task.json", "ingest") for folder in source.tasks[-2:-1]}
+
+
+def _hash_of(path: Path, stage: str) -> str:
+    require_file(path, stage)
+    return sha256_of(path)
 
 
 def _hash_reference(options: Any, source: ReplaySource) -> dict[str, str]:

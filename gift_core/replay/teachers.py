@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gift_core.artifacts.model_folder import model_hash
+from gift_core.artifacts.model_folder import noted_hash
 from gift_core.averaging import interpolate
 from gift_core.clip.model import Clip, load_folder
 
@@ -33,29 +33,37 @@ def load_teacher(
     def load(folder: Path) -> Clip:
         return load_folder(folder, device=device, precision=precision)
 
-    return TEACHERS[options.teacher](options, previous, initial, load)
+    clip = TEACHERS[options.teacher](options, previous, initial, load)
+    return Teacher(clip, teacher_identity(options, previous=previous, initial=initial))
 
 
-def _previous(options: TaughtReplay, previous: Path, initial: Path, load: Callable[[Path], Clip]) -> Teacher:
-    return Teacher(load(previous), model_hash(previous))
+def teacher_identity(options: TaughtReplay, *, previous: Path, initial: Path) -> str:
+    """Returns what identifies the teacher, by the hashes that the models' folders note. No weights are read."""
+    if options.teacher == "mix":
+        return f"{options.teacher_alpha:g} * {noted_hash(previous)} + the rest * {noted_hash(initial)}"
+    return noted_hash({"previous": previous, "initial": initial}[options.teacher])
 
 
-def _initial(options: TaughtReplay, previous: Path, initial: Path, load: Callable[[Path], Clip]) -> Teacher:
-    return Teacher(load(initial), model_hash(initial))
+def _previous(options: TaughtReplay, previous: Path, initial: Path, load: Callable[[Path], Clip]) -> Clip:
+    return load(previous)
 
 
-def _mix(options: TaughtReplay, previous: Path, initial: Path, load: Callable[[Path], Clip]) -> Teacher:
+def _initial(options: TaughtReplay, previous: Path, initial: Path, load: Callable[[Path], Clip]) -> Clip:
+    return load(initial)
+
+
+def _mix(options: TaughtReplay, previous: Path, initial: Path, load: Callable[[Path], Clip]) -> Clip:
     assert options.teacher_alpha is not None, "checked when params.yaml is read"
     clip, old = load(previous), load(initial)
     weights: list[torch.Tensor] = list(clip.model.parameters())
     averaged = interpolate(weights, list(old.model.parameters()), alpha=options.teacher_alpha)
     with torch.no_grad():
         torch._foreach_copy_(weights, averaged)
-    return Teacher(clip, f"{options.teacher_alpha:g} * {model_hash(previous)} + the rest * {model_hash(initial)}")
+    return clip
 
 
 # By the name of replay.teacher in params.yaml.
-TEACHERS: Mapping[str, Callable[[TaughtReplay, Path, Path, Callable[[Path], Clip]], Teacher]] = {
+TEACHERS: Mapping[str, Callable[[TaughtReplay, Path, Path, Callable[[Path], Clip]], Clip]] = {
     "previous": _previous,
     "initial": _initial,
     "mix": _mix,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from gift_core.artifacts.model_folder import read_losses
 from gift_core.artifacts.report_json import METRICS
-from gift_core.artifacts.task import TaskInfo, read_task
+from gift_core.artifacts.task import TaskInfo, read_own_task
 from gift_core.config.experiment import Config
 from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
@@ -100,7 +100,7 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
     tasks = tuple(step.task for step in config.sequence)
     rows = {name: config.methods[name] for name in config.run.methods}
     methods = tuple(name for name, row in rows.items() if not is_zero_shot(row))
-    infos = {task: read_task(layout.task(task)) for task in tasks}
+    infos = {task: read_own_task(layout.task(task)) for task in tasks}
     notes = data_notes(config, infos)
     accuracy, hashes = read_accuracies(layout, tuple(rows), tasks)
     run_scores = score_run(layout, config, accuracy, methods)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from gift_core.artifacts.tables import SEAL, write_table
 from gift_core.errors import ContractError
 
 
@@ -34,10 +36,20 @@ def cut(path: Path, share: float = 0.5) -> None:
     path.write_bytes(data[: int(len(data) * share)])
 
 
+def flip(path: Path, position: int = -1, bit: int = 0) -> None:
+    """Flips one bit of the byte at `position`; the file keeps its size and its time."""
+    data, times = bytearray(path.read_bytes()), path.stat()
+    data[position] ^= 1 << bit
+    path.chmod(0o644)
+    path.write_bytes(data)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
 def rewrite_table(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
-    """Replaces the Parquet file by the changed table."""
-    table = pq.read_table(path)
-    pq.write_table(change(table), path)
+    """Replaces the Parquet file by the changed table, as a whole file with other content."""
+    table = change(pq.read_table(path))
+    notes = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}
+    write_table(path, table, {name: value for name, value in notes.items() if name != SEAL})
 
 
 def broken_message(read: Callable[[], object], path: Path, stage: str) -> str:

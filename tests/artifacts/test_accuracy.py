@@ -33,21 +33,21 @@ ROWS = pd.DataFrame([START, row()])
 
 
 def test_what_is_written_is_read_with_its_metadata(tmp_path: Path) -> None:
-    write_accuracy(tmp_path / "a.parquet", ROWS, METADATA)
-    rows, metadata = read_accuracy(tmp_path / "a.parquet")
+    write_accuracy(tmp_path / "gift" / "letters.parquet", ROWS, METADATA)
+    rows, metadata = read_accuracy(tmp_path / "gift" / "letters.parquet")
     assert rows.to_dict("records") == ROWS.to_dict("records")
     assert metadata == METADATA
 
 
 def test_class_incremental_rows_are_read_back(tmp_path: Path) -> None:
     rows = ROWS.assign(protocol="class_incremental")
-    write_accuracy(tmp_path / "a.parquet", rows, METADATA)
-    assert read_accuracy(tmp_path / "a.parquet")[0].to_dict("records") == rows.to_dict("records")
+    write_accuracy(tmp_path / "gift" / "letters.parquet", rows, METADATA)
+    assert read_accuracy(tmp_path / "gift" / "letters.parquet")[0].to_dict("records") == rows.to_dict("records")
 
 
 def test_rows_are_ordered_by_step(tmp_path: Path) -> None:
-    write_accuracy(tmp_path / "a.parquet", ROWS[::-1], METADATA)
-    assert read_accuracy(tmp_path / "a.parquet")[0].step.tolist() == [-1, 0]
+    write_accuracy(tmp_path / "gift" / "letters.parquet", ROWS[::-1], METADATA)
+    assert read_accuracy(tmp_path / "gift" / "letters.parquet")[0].step.tolist() == [-1, 0]
 
 
 def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -77,13 +77,13 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 )
 def test_unsound_rows_are_refused_on_write(change: dict[str, Any], expected: str, tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=expected):
-        write_accuracy(tmp_path / "a.parquet", pd.DataFrame([row(**change)]), METADATA)
+        write_accuracy(tmp_path / "gift" / "letters.parquet", pd.DataFrame([row(**change)]), METADATA)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_rows_are_refused_where_there_should_be_some(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="there should be one row at least"):
-        write_accuracy(tmp_path / "a.parquet", ROWS.head(0), METADATA)
+        write_accuracy(tmp_path / "gift" / "letters.parquet", ROWS.head(0), METADATA)
 
 
 def test_the_start_of_the_chain_has_no_rows(tmp_path: Path) -> None:
@@ -93,15 +93,34 @@ def test_the_start_of_the_chain_has_no_rows(tmp_path: Path) -> None:
     assert metadata == METADATA
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("gift/digits.parquet", "its newest step should be digits by gift, it is letters by gift"),
+        ("finetune/letters.parquet", "its newest step should be letters by finetune, it is letters by gift"),
+        ("pretrained.parquet", "its newest step should be none, it is letters by gift"),
+    ],
+)
+def test_the_accuracies_of_another_method_or_task_are_refused(path: str, expected: str, tmp_path: Path) -> None:
+    write_accuracy(tmp_path / path, ROWS, METADATA)
+    assert expected in broken_message(lambda: read_accuracy(tmp_path / path), tmp_path / path, "evaluate")
+
+
+def test_the_empty_start_in_place_of_a_step_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "gift" / "letters.parquet"
+    write_empty_accuracy(path, METADATA)
+    assert "it is none" in broken_message(lambda: read_accuracy(path), path, "evaluate")
+
+
 def test_a_missing_column_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
+    path = tmp_path / "gift" / "letters.parquet"
     write_accuracy(path, ROWS, METADATA)
     rewrite_table(path, lambda table: table.drop_columns(["phase"]))
     assert "phase is missing" in broken_message(lambda: read_accuracy(path), path, "evaluate")
 
 
 def test_a_wrong_type_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
+    path = tmp_path / "gift" / "letters.parquet"
     write_accuracy(path, ROWS, METADATA)
     rewrite_table(path, lambda table: table.set_column(6, "top1", pa.array([1, 1])))
     message = broken_message(lambda: read_accuracy(path), path, "evaluate")
@@ -109,7 +128,7 @@ def test_a_wrong_type_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
+    path = tmp_path / "gift" / "letters.parquet"
     write_accuracy(path, ROWS, METADATA)
     cut(path)
     broken_message(lambda: read_accuracy(path), path, "evaluate")

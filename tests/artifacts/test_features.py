@@ -22,7 +22,7 @@ from gift_core.artifacts.features import (
     write_text_features,
 )
 from gift_core.errors import ContractError
-from tests.artifacts.damage import broken_message, cut, rewrite_table
+from tests.artifacts.damage import broken_message, cut, flip, rewrite_table
 
 KEYS = ["000000000", "000000001"]
 IMAGE_MD = np.array([[0.6, 0.8, 0.0], [0.0, 0.0, 1.0]], dtype=np.float32)
@@ -42,6 +42,25 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(features.image_MD, IMAGE_MD)
     np.testing.assert_array_equal(features.text_MD, TEXT_MD)
     assert features.image_MD.dtype == np.float32
+
+
+def test_no_flipped_bit_changes_what_is_read(tmp_path: Path) -> None:
+    """Every 29th bit of the file. Bits that change nothing that is read may pass."""
+    path = make(tmp_path / "features.parquet")
+    expected, size = read_features(path), path.stat().st_size
+    refused = 0
+    for bit in range(0, 8 * size, 29):
+        flip(path, bit // 8, bit % 8)
+        try:
+            found = read_features(path)
+        except ContractError:
+            refused += 1
+        else:
+            assert (found.keys, found.metadata) == (expected.keys, expected.metadata), bit
+            np.testing.assert_array_equal(found.image_MD, expected.image_MD, str(bit))
+            np.testing.assert_array_equal(found.text_MD, expected.text_MD, str(bit))
+        flip(path, bit // 8, bit % 8)
+    assert refused > size / 8
 
 
 def test_the_columns_are_fixed_size_lists_of_float32(tmp_path: Path) -> None:

@@ -14,14 +14,16 @@ from safetensors.numpy import save_file
 
 from gift_core.artifacts.model_folder import (
     model_hash,
+    noted_hash,
     read_losses,
     read_provenance,
     require_model_folder,
+    require_noted_weights,
     write_losses,
     write_provenance,
 )
-from gift_core.errors import ContractError
-from tests.artifacts.damage import broken_message, cut
+from gift_core.errors import ContractError, UserError
+from tests.artifacts.damage import broken_message, cut, flip
 
 WEIGHTS, CONFIG = "open_clip_model.safetensors", "open_clip_config.json"
 
@@ -37,9 +39,50 @@ def test_a_whole_folder_passes(tmp_path: Path) -> None:
     require_model_folder(make(tmp_path / "letters"), "finetune")
 
 
+def saved(folder: Path, **provenance: str) -> Path:
+    write_provenance(make(folder), provenance)
+    return folder
+
+
 def test_the_models_hash_is_that_of_its_weights_file(tmp_path: Path) -> None:
-    folder = make(tmp_path / "letters")
-    assert model_hash(folder) == hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    folder = saved(tmp_path / "gift" / "letters", method="gift", task="letters")
+    assert model_hash(folder) == noted_hash(folder) == hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+
+
+def test_changed_weights_are_refused(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "gift" / "letters", method="gift", task="letters")
+    flip(folder / WEIGHTS)
+    message = broken_message(lambda: model_hash(folder), folder / WEIGHTS, "finetune")
+    assert "its sha256 should be" in message
+    with pytest.raises(UserError, match="its sha256 is not the one that provenance.json notes"):
+        require_noted_weights(folder)
+
+
+LETTERS = {"method": "gift", "task": "letters"}
+
+
+@pytest.mark.parametrize(
+    ("path", "provenance", "expected", "found"),
+    [
+        ("gift/digits", LETTERS, "method 'gift' after task 'digits'", "method 'gift' after task 'letters'"),
+        ("lwf/letters", LETTERS, "method 'lwf' after task 'letters'", "method 'gift' after task 'letters'"),
+        ("gift/letters", {"name": "ViT-B-16"}, "method 'gift' after task 'letters'", "the pre-trained model"),
+        ("pretrained", LETTERS, "the pre-trained model", "method 'gift' after task 'letters'"),
+    ],
+)
+def test_another_model_in_the_folder_is_refused(
+    path: str, provenance: dict[str, str], expected: str, found: str, tmp_path: Path
+) -> None:
+    folder = saved(tmp_path / path, **provenance)
+    stage = "import_model" if path == "pretrained" else "finetune"
+    message = broken_message(lambda: noted_hash(folder), folder / "provenance.json", stage)
+    assert f"it should be of {expected}, it is of {found}" in message
+
+
+def test_a_model_without_a_noted_hash_is_refused(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "gift" / "letters", method="gift", task="letters")
+    (folder / "provenance.json").write_text('{"method": "gift", "task": "letters"}')
+    assert "weights_sha256" in broken_message(lambda: model_hash(folder), folder / "provenance.json", "finetune")
 
 
 def test_provenance_comes_back_and_is_byte_stable(tmp_path: Path) -> None:
@@ -82,7 +125,7 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 
 def test_the_pretrained_model_is_made_again_by_its_own_stage(tmp_path: Path) -> None:
     folder = tmp_path / "pretrained"
-    broken_message(lambda: model_hash(folder), folder / WEIGHTS, "import_model")
+    broken_message(lambda: model_hash(folder), folder / "provenance.json", "import_model")
     broken_message(lambda: read_provenance(folder), folder / "provenance.json", "import_model")
 
 

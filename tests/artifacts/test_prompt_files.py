@@ -39,9 +39,16 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    write_prompts(tmp_path / "a.parquet", PROMPTS)
-    write_prompts(tmp_path / "b.parquet", PROMPTS[PROMPTS.columns[::-1]])
-    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    write_prompts(tmp_path / "a" / "p.parquet", PROMPTS)
+    write_prompts(tmp_path / "b" / "p.parquet", PROMPTS[PROMPTS.columns[::-1]])
+    assert (tmp_path / "a" / "p.parquet").read_bytes() == (tmp_path / "b" / "p.parquet").read_bytes()
+
+
+def test_the_prompts_of_another_task_are_refused(tmp_path: Path) -> None:
+    write_prompts(tmp_path / "birds.parquet", PROMPTS)
+    path = (tmp_path / "birds.parquet").rename(tmp_path / "digits.parquet")
+    message = broken_message(lambda: read_prompts(path), path, "write_prompts")
+    assert "it should be of task 'digits', it is of 'birds'" in message
 
 
 @pytest.mark.parametrize(
@@ -89,7 +96,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
     write_prompts(path, PROMPTS)
     cut(path)
-    assert "it should be a Parquet file" in broken_message(lambda: read_prompts(path), path, "write_prompts")
+    assert "it should be a whole Parquet file" in broken_message(lambda: read_prompts(path), path, "write_prompts")
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
@@ -145,6 +152,13 @@ def test_a_damaged_vocabulary_is_refused(text: str, expected: str, tmp_path: Pat
     path.write_text(text)
     message = broken_message(lambda: read_vocabulary(path), path, "write_vocabulary write_prompts")
     assert re.search(expected, message)
+
+
+def test_the_vocabulary_of_another_step_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "vocabularies" / "digits.json"
+    write_vocabulary(path, VOCABULARY)
+    message = broken_message(lambda: read_vocabulary(path), path, "write_vocabulary write_prompts")
+    assert "its newest task should be 'digits', it is 'birds'" in message
 
 
 def test_a_missing_vocabulary_is_refused(tmp_path: Path) -> None:

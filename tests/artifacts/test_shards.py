@@ -26,7 +26,7 @@ from gift_core.artifacts.shards import (
     write_shard,
 )
 from gift_core.artifacts.tars import write_tar
-from tests.artifacts.damage import broken_message, cut, png, tree_hash
+from tests.artifacts.damage import broken_message, cut, flip, png, tree_hash
 
 PAIRS = [
     [Pair(pair_key(0, 0), 0, "a photo of a snowman.", png(0)), Pair(pair_key(0, 1), 1, "a größe.", png(1))],
@@ -79,8 +79,12 @@ def test_the_manifest_sums_the_shards(tmp_path: Path) -> None:
     assert manifest["redrawn"] == 3
     assert manifest["generator"] == GENERATOR
     assert manifest["shards"] == [
-        {"name": "00000.tar", "sha256": sha256_of(tmp_path / "00000.tar")},
-        {"name": "00001.tar", "sha256": sha256_of(tmp_path / "00001.tar")},
+        {
+            "name": f"{name}.tar",
+            "sha256": sha256_of(tmp_path / f"{name}.tar"),
+            "sidecars": {beside: sha256_of(tmp_path / beside) for beside in (f"{name}.parquet", f"{name}_stats.json")},
+        }
+        for name in ("00000", "00001")
     ]
     assert read_manifest(tmp_path) == manifest
 
@@ -162,6 +166,14 @@ def test_a_truncated_tar_is_refused(tmp_path: Path) -> None:
     assert "its sha256 should be" in message
 
 
+@pytest.mark.parametrize("name", ["00000.parquet", "00001_stats.json"])
+def test_a_changed_file_beside_a_tar_is_refused(name: str, tmp_path: Path) -> None:
+    make(tmp_path)
+    flip(tmp_path / name, 20)
+    message = broken_message(lambda: list(iterate_pairs(tmp_path)), tmp_path / name, "synthesize")
+    assert "its sha256 should be" in message
+
+
 def test_a_missing_tar_is_refused(tmp_path: Path) -> None:
     make(tmp_path)
     (tmp_path / "00001.tar").unlink()
@@ -180,7 +192,7 @@ def test_a_tar_with_fewer_pairs_than_the_manifest_counts_is_refused(tmp_path: Pa
     make(tmp_path)
     write_shard(tmp_path, 0, PAIRS[0][:1], {})
     tar = sha256_of(tmp_path / "00000.tar")
-    change_manifest(tmp_path, lambda record: record["shards"][0].update(sha256=tar))
+    change_manifest(tmp_path, lambda record: record["shards"][0].update(sha256=tar, sidecars={}))
     message = broken_message(lambda: list(iterate_pairs(tmp_path)), tmp_path / "manifest.json", "synthesize")
     assert "there should be 3 pairs, there are 2" in message
 

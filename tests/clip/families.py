@@ -78,7 +78,7 @@ def small_clip(name: str) -> Clip:
     """The model of `small_config`, with a tokenizer of numbers: "3 4" gives the row start, 3, 4, end, padding."""
     torch.manual_seed(0)
     config = small_config(name)
-    return as_clip(build_model(config, {}), number_tokens, config, precision="fp32")
+    return as_clip(build_model(config, {}), number_tokens, config, location="a test", precision="fp32")
 
 
 def number_tokens(texts: list[str]) -> torch.Tensor:

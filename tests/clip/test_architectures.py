@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from gift_core.clip.architectures import architecture_config, build_empty, unsupported_reason
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
-from gift_core.clip.model import FROZEN, Clip, load_folder, save_clip
+from gift_core.clip.model import FROZEN, Clip, open_folder, save_clip
 from gift_core.errors import UserError
 from gift_core.interop.importing import load_clip
 from gift_core.losses import align, distill
@@ -143,7 +143,7 @@ def saved_and_loaded(clip: Clip, place: Path) -> Clip:
         save_word_tokenizer(place / "tokenizer")
         files = tuple(sorted((place / "tokenizer").iterdir()))
     save_clip(dataclasses.replace(clip, tokenizer_files=files), place / "model", {})
-    return load_folder(place / "model", device=torch.device("cpu"), precision="fp32")
+    return open_folder(place / "model", device=torch.device("cpu"), precision="fp32")
 
 
 @pytest.mark.parametrize("name", ["convnext_base_w", "MobileCLIP-S1", "mt5-base-ViT-B-32", "coca_roberta-ViT-B-32"])

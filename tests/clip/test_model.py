@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from gift_core.artifacts.atomic import sha256_of
 from gift_core.artifacts.model_folder import read_losses, read_provenance
 from gift_core.clip.encoding import encode_tokens, tokenize
 from gift_core.clip.images import evaluation_transform
@@ -57,13 +58,17 @@ def test_a_loaded_model_saves_the_same_bytes(folder: Path, tmp_path: Path) -> No
 def test_provenance_and_losses_are_saved_beside_the_model(tmp_path: Path) -> None:
     losses = [{"iteration": 0, "learning_rate": 0.1, "task": 1.5, "anchor": 0.0, "total": 1.5}]
     save_clip(tiny_clip(), tmp_path / "model", {"method": "gift"}, losses)
-    assert read_provenance(tmp_path / "model") == {"method": "gift"}
+    assert read_provenance(tmp_path / "model") == {
+        "method": "gift",
+        "weights_sha256": sha256_of(tmp_path / "model" / "open_clip_model.safetensors"),
+    }
     assert read_losses(tmp_path / "model" / "losses.jsonl") == losses
 
 
 def test_half_precision_files_become_float32_models(folder: Path, tmp_path: Path) -> None:
     weights = load_file(folder / "open_clip_model.safetensors")
     save_file({name: value.half() for name, value in weights.items()}, folder / "open_clip_model.safetensors")
+    (folder / "provenance.json").unlink()
     clip = load(folder)
     assert {value.dtype for value in clip.model.parameters()} == {torch.float32}
     save_clip(clip, tmp_path / "saved", {})

@@ -46,10 +46,15 @@ def write_tasks(root: Path) -> dict[str, Path]:
     return folders
 
 
+def owner(name: str) -> dict[str, str]:
+    """What the provenance of a model says of itself."""
+    return {} if name == "pretrained" else {"method": "gift", "task": name}
+
+
 def write_models(root: Path) -> dict[str, Path]:
     """The pre-trained model and one after each task, all with different weights."""
     folders = {}
     for seed, name in enumerate(("pretrained", *TASKS)):
-        folders[name] = root / "models" / name
-        save_clip(tiny_clip(seed=seed), folders[name], {})
+        folders[name] = root / "gift" / name
+        save_clip(tiny_clip(seed=seed), folders[name], owner(name))
     return folders

@@ -89,8 +89,8 @@ def test_the_chain_passes_the_contract_and_becomes_metrics_with_a_zero_shot_row(
 ) -> None:
     frames = []
     for step, (rows, metadata) in enumerate(chain(models, tasks)):
-        write_accuracy(tmp_path / f"{step}.parquet", rows, metadata)
-        frames.append(read_accuracy(tmp_path / f"{step}.parquet")[0])
+        write_accuracy(tmp_path / "gift" / f"{TASKS[step]}.parquet", rows, metadata)
+        frames.append(read_accuracy(tmp_path / "gift" / f"{TASKS[step]}.parquet")[0])
     rows = pd.concat(frames)
     metrics = metrics_by_method(rows)
     assert list(metrics) == ["zero_shot", "gift"]
@@ -149,10 +149,10 @@ def test_nothing_is_read_or_encoded_twice(
     models: dict[str, Path], tasks: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: Counter[str] = Counter()
-    for name in ("read_task", "index_task", "load_folder", "class_features"):
+    for name in ("read_own_task", "index_task", "load_folder", "class_features"):
         monkeypatch.setattr(evaluation, name, counted(name, getattr(evaluation, name), calls))
     measure(models, tasks, 2)
-    assert calls == {"read_task": 3, "index_task": 3, "load_folder": 2, "class_features": 2 * 3}
+    assert calls == {"read_own_task": 3, "index_task": 3, "load_folder": 2, "class_features": 2 * 3}
 
 
 def counted(name: str, function: Callable[..., Any], calls: Counter[str]) -> Callable[..., Any]:

@@ -22,7 +22,7 @@ from gift_core.evaluation import (
     summarize_task_incremental,
 )
 from tests.clip.tiny import tiny_clip
-from tests.evaluation.sequence import TASKS, inputs_of
+from tests.evaluation.sequence import TASKS, inputs_of, owner
 
 
 def measure(
@@ -66,8 +66,8 @@ def test_all_steps_together_are_the_whole_matrix_once(models: dict[str, Path], t
 
 def test_rows_satisfy_the_artifacts_contract(models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path) -> None:
     rows, metadata = measure(models, tasks, 1)
-    write_accuracy(tmp_path / "accuracy.parquet", rows, metadata)
-    again, again_metadata = read_accuracy(tmp_path / "accuracy.parquet")
+    write_accuracy(tmp_path / "gift" / "digits.parquet", rows, metadata)
+    again, again_metadata = read_accuracy(tmp_path / "gift" / "digits.parquet")
     assert len(again) == len(rows) == 4
     assert again_metadata.items() >= metadata.items()
 
@@ -82,7 +82,7 @@ def test_metadata_name_every_model_and_task(models: dict[str, Path], tasks: dict
 def test_a_chain_measured_on_another_model_is_refused(models: dict[str, Path], tasks: dict[str, Path]) -> None:
     _, previous = measure(models, tasks, 0)
     measure(models, tasks, 1, previous)
-    save_clip(tiny_clip(seed=9), models["letters"], {})
+    save_clip(tiny_clip(seed=9), models["letters"], owner("letters"))
     with pytest.raises(ContractError, match="measured on another model:letters"):
         measure(models, tasks, 1, previous)
 
@@ -102,8 +102,8 @@ def signed_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
     for number, name in enumerate(("pretrained", *TASKS)):
         clip = tiny_clip()
         mark(clip).fill_(number / 10)
-        folders[name] = tmp_path / "signed" / name
-        save_clip(clip, folders[name], {})
+        folders[name] = tmp_path / "gift" / name
+        save_clip(clip, folders[name], owner(name))
 
     def signature(clip: Clip, images: evaluation.TestSet) -> float:
         return mark(clip).item() + len(images) / 100

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from gift_core.config.generator import GeneratorConfig
 from gift_core.errors import UserError
@@ -55,6 +56,22 @@ def test_a_damaged_folder_is_an_error(project: Path, tmp_path: Path, mini_params
     (tmp_path / "broken" / "model_index.json").write_text(json.dumps({"_class_name": "NoSuchPipeline"}))
     with pytest.raises(UserError, match=r"broken cannot be loaded"):
         load_pipeline(config(mini_params, pipeline=str(tmp_path / "broken")), CPU)
+
+
+@pytest.mark.parametrize("family", sorted(tiny.FAMILIES))
+def test_a_missing_tensor_in_any_part_is_refused(
+    family: str, tmp_path: Path, folder_of: Folder, settings: Settings
+) -> None:
+    parts = [file.relative_to(folder_of(family)) for file in sorted(Path(folder_of(family)).rglob("*.safetensors"))]
+    assert len(parts) >= 3, "a text encoder, a VAE, and a UNet or a transformer"
+    for number, part in enumerate(parts):
+        folder = shutil.copytree(folder_of(family), tmp_path / str(number))
+        tensors = load_file(folder / part)
+        taken = sorted(tensors)[len(tensors) // 2]
+        save_file({name: value for name, value in tensors.items() if name != taken}, folder / part, {"format": "pt"})
+        with pytest.raises(UserError, match=r"lacks 1 of its tensors: .*\. The folder is incomplete") as caught:
+            load_pipeline(settings(folder), CPU)
+        assert taken.rpartition(".")[0].split(".")[-1] in str(caught.value)
 
 
 def test_a_folder_with_only_half_precision_files_is_loaded(

@@ -27,7 +27,7 @@ from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip
 from gift_core.config.method_options import MethodConfig
-from gift_core.errors import UserError
+from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 from gift_core.methods import load_fisher, load_replay
 from gift_core.replay.pairs import NoReplay, Replay, ReplayBatch
@@ -78,6 +78,7 @@ class Steps:
             encode_batch_size=5,
             names=("test", task),
             key="params.yaml: methods.test",
+            teacher_model=self.teachers[task].model if self.row.replay.images != "none" else "",
         )
 
     def teach(self, task: str) -> str:
@@ -118,10 +119,11 @@ def source_json(steps: Steps, task: str) -> dict[str, Any]:
 def test_without_replay_there_are_no_batches_and_source_json_is_constant(
     world: Layout, tmp_path: Path, teachers: dict[str, Teacher]
 ) -> None:
-    steps = Steps(world, tmp_path, method({"images": "none"}, losses={}), teachers)
+    nameless = {task: Teacher(teacher.clip, "") for task, teacher in teachers.items()}
+    steps = Steps(world, tmp_path, method({"images": "none"}, losses={}), nameless)
     for task in STEPS[:2]:
         steps.teach(task)
-        assert source_json(steps, task) == {"replay": "none", "read": {}}
+        assert source_json(steps, task) == {"replay": "none", "model": "", "read": {}, "files": {}}
         assert [file.name for file in (tmp_path / task).iterdir()] == [SOURCE]
     assert REPLAYS["none"].load(tiny_clip(), steps.row.replay, steps.source("birds")).sample(0) == ()
 
@@ -373,7 +375,31 @@ def test_source_json_changes_with_the_data_that_was_read(
     first, again = read_again(), read_again()
     assert first == again and first["replay"] == images and list(first["read"]) == [name]
     change(tmp_path / file)
+    with pytest.raises(
+        ContractError, match=f"source.json: {name} should have sha256 .*Recreate it with: dvc repro teach"
+    ):
+        steps.load("digits", tiny_clip())
     assert read_again()["read"][name] != first["read"][name]
+    steps.load("digits", tiny_clip())
+
+
+def test_features_of_another_model_are_refused(world: Layout, tmp_path: Path, teachers: dict[str, Teacher]) -> None:
+    """They have the same keys and the same size."""
+    row = method({"images": "synthetic", "teacher": "previous", "fisher": {"estimator": "batch", "accumulate": False}})
+    own = Steps(world, tmp_path / "own", row, teachers)
+    other = Steps(world, tmp_path / "other", row, {"birds": teachers["digits"]})
+    own.teach("birds")
+    other.teach("birds")
+    own.load("birds", tiny_clip())
+    mixed = Steps(world, tmp_path / "mixed", row, teachers)
+    shutil.copytree(tmp_path / "other", tmp_path / "mixed")
+    with pytest.raises(ContractError, match="the teacher should be the model model 0, it is model 1"):
+        mixed.load("birds", tiny_clip())
+    for file in (FEATURES, FISHER):
+        shutil.copytree(tmp_path / "own", tmp_path / "mixed", dirs_exist_ok=True)
+        shutil.copy(tmp_path / "other" / "birds" / file, tmp_path / "mixed" / "birds" / file)
+        with pytest.raises(ContractError, match=rf"birds/{file}: its sha256 should be"):
+            mixed.load("birds", tiny_clip())
 
 
 def write_reference(folder: Path) -> None:

@@ -26,9 +26,10 @@ PAIRS = [Pair(f"{row:05d}", row, prompt, png(row)) for row, prompt in enumerate(
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Two models that differ in every weight but the frozen temperature."""
     root = tmp_path_factory.mktemp("models")
-    save_clip(tiny_clip(), root / "initial", {})
-    save_clip(moved(tiny_clip(), seed=1), root / "previous", {})
-    return {name: root / name for name in ("initial", "previous")}
+    found = {"initial": root / "pretrained", "previous": root / "gift" / "birds"}
+    save_clip(tiny_clip(), found["initial"], {})
+    save_clip(moved(tiny_clip(), seed=1), found["previous"], {"method": "gift", "task": "birds"})
+    return found
 
 
 def teacher_of(folders: dict[str, Path], name: str, alpha: float | None = None) -> Teacher:

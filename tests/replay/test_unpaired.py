@@ -14,7 +14,7 @@ from open_clip.model import CustomTextCLIP
 from gift_core.artifacts.features import ImageFeatures, TextFeatures
 from gift_core.clip.encoding import SHORTEST_ROWS, encode_images, encode_tokens, image_features, text_features
 from gift_core.clip.images import CacheBudget, evaluation_pixels, in_memory
-from gift_core.clip.model import Clip, load_folder
+from gift_core.clip.model import Clip, open_folder
 from gift_core.errors import ContractError, UserError
 from gift_core.replay.unpaired import UnpairedReplay, random_token_rows
 from tests.clip.tiny import CONTEXT, png, tiny_clip, tiny_config
@@ -102,7 +102,7 @@ def test_features_of_other_images_are_refused_with_the_stage_to_run() -> None:
 def mini() -> Clip:
     """Context 20, vocabulary 1,638; its tokenizer pads with the end token, 1637."""
     folder = Path(__file__).resolve().parents[2] / "data" / "mini" / "clip"
-    return load_folder(folder, device=torch.device("cpu"), precision="fp32")
+    return open_folder(folder, device=torch.device("cpu"), precision="fp32")
 
 
 def with_text_tower(**changes: object) -> Clip:

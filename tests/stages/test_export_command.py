@@ -8,7 +8,8 @@ import pytest
 from transformers import CLIPModel
 from typer.testing import CliRunner, Result
 
-from gift_core.artifacts.model_folder import model_hash, read_provenance
+from gift_core.artifacts.atomic import sha256_of
+from gift_core.artifacts.model_folder import WEIGHTS, read_provenance
 from gift_core.clip.model import save_clip
 from gift_core.interop.importing import load_clip
 from stages.__main__ import app
@@ -34,7 +35,7 @@ def test_transformers_loads_the_folder_and_the_provenance_names_the_model(model:
     assert result.exit_code == 0, result.output
     assert CLIPModel.from_pretrained(tmp_path / "out").config.projection_dim == 8
     noted = read_provenance(tmp_path / "out")
-    assert noted == {"format": "transformers", "model": {"name": str(model), "sha256": model_hash(model)}}
+    assert noted == {"format": "transformers", "model": {"name": str(model), "sha256": sha256_of(model / WEIGHTS)}}
     assert str(tmp_path / "out" / "config.json") in result.stdout
 
 

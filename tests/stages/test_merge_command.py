@@ -9,7 +9,8 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from gift_core.artifacts.model_folder import model_hash, read_provenance
+from gift_core.artifacts.atomic import sha256_of
+from gift_core.artifacts.model_folder import WEIGHTS, read_provenance
 from gift_core.clip.model import save_clip
 from stages.__main__ import app
 from tests.clip.tiny import tiny_clip
@@ -55,7 +56,7 @@ def test_the_provenance_names_both_models_and_their_weights(models: Path) -> Non
     noted = read_provenance(models / "out")["merge"]
     assert noted["alpha"] == 0.8
     for side in ("start", "new"):
-        assert noted[side] == {"name": str(models / side), "sha256": model_hash(models / side)}
+        assert noted[side] == {"name": str(models / side), "sha256": sha256_of(models / side / WEIGHTS)}
 
 
 def test_models_of_two_architectures_are_not_mixed(models: Path) -> None:

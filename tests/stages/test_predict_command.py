@@ -82,9 +82,9 @@ def test_the_test_split_is_classified_as_evaluate_classifies_it(world: Path, tmp
 
     from gift_core.clip.encoding import class_features, image_features, predict
     from gift_core.clip.images import evaluation_pixels
-    from gift_core.clip.model import load_folder
+    from gift_core.clip.model import open_folder
 
-    clip = load_folder(world / "model", device=torch.device("cpu"), precision="fp32")
+    clip = open_folder(world / "model", device=torch.device("cpu"), precision="fp32")
     task = read_task(Layout(world).task("birds"))
     images = [image for image, _ in iterate_task(Layout(world).task("birds"), "test")]
     (world / "test").mkdir()

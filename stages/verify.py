@@ -1,0 +1,147 @@
+"""verify: checks every artifact of the active experiment, and heals broken ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gift_core.errors import UserError
+from gift_core.layout import Layout
+from stages.stage import PARAMS, ROOT, Params, Root, Stage
+
+if TYPE_CHECKING:
+    from stages.dvc_store import DvcStore, Output
+
+Heal = Annotated[
+    bool,
+    typer.Option("--heal", help="Restore what dvc.lock records. With --remote, remove broken objects there, too."),
+]
+Remote = Annotated[bool, typer.Option("--remote", help="Read every object on the default remote as well.")]
+OK, MISSING, BROKEN = "ok", "missing", "broken"
+COLORS = {OK: typer.colors.GREEN, MISSING: typer.colors.YELLOW, BROKEN: typer.colors.RED}
+
+
+@dataclass(frozen=True)
+class Item:
+    """What is checked: an artifact, an output of DVC, or both. `problems` returns what is wrong with it."""
+
+    path: Path
+    missing: Callable[[], Path | None]
+    problems: Callable[[], list[str]]
+    output: Output | None
+
+    def check(self) -> str:
+        """Prints one line, with the problems below it, and returns OK, MISSING or BROKEN."""
+        missing, problems = self.missing(), self.problems()
+        status = BROKEN if problems else MISSING if missing else OK
+        typer.secho(f"{status:8}", fg=COLORS[status], bold=True, nl=False)
+        beside = f" ({missing} is missing)" if missing and missing != self.path else ""
+        typer.echo(f"{self.path}{beside}")
+        for problem in problems:
+            typer.echo(f"        {problem}")
+        return status
+
+
+def verify(heal: Heal = False, remote: Remote = False, params: Params = PARAMS, root: Root = ROOT) -> None:
+    """Check all artifacts: their own hashes, what they were made from, and DVC's copies of them.
+
+    The exit code is 1 if something is broken. Artifacts that are not there yet
+    are listed, but are no error.
+    """
+    store = _store(root)
+    items = _items(params, root, store)
+    status = {item.path: item.check() for item in items}
+    broken = [item for item in items if status[item.path] == BROKEN]
+    if broken and heal and store:
+        typer.echo("\nhealing:")
+        broken = [item for item in broken if _heal(item, store)]
+    on_remote = _check_remote(store, heal=heal) if remote and store else []
+    _summarize(list(status.values()), broken, healed=heal)
+    raise typer.Exit(1 if broken or on_remote else 0)
+
+
+def _store(root: Path) -> DvcStore | None:
+    if not (root / ".dvc").is_dir():
+        typer.echo(f"{root}: no DVC project, so only the files of the stages are checked")
+        return None
+    from stages.dvc_store import DvcStore
+
+    return DvcStore(root)
+
+
+def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
+    """The artifacts in the order of the stages, then DVC's other outputs."""
+    from gift_core.config.loading import load_config
+    from gift_core.verification import artifacts_of, problem_of
+    from stages.replay_source import replay_source
+
+    if not params.is_file():
+        raise UserError(f"--params {params}: no such file. Run in the project's root, or name the file.")
+    stage = Stage("verify", "", load_config(params), Layout(root))
+    outputs = {_real(output.path): output for output in store.outputs()} if store else {}
+    items = []
+    for artifact in artifacts_of(stage.layout, stage.config, lambda *names: replay_source(stage, *names)):
+        output = outputs.pop(_real(artifact.path), None)
+
+        def problems(artifact=artifact, output=output) -> list[str]:  # type: ignore[no-untyped-def]
+            own = [] if artifact.missing else [problem_of(artifact)]
+            return [*filter(None, own), *(store.problems(output) if store and output else [])]
+
+        items.append(Item(artifact.path, lambda artifact=artifact: artifact.missing, problems, output))  # type: ignore[misc]
+    return items + [_other(store, output, root) for output in outputs.values() if store]
+
+
+def _other(store: DvcStore, output: Output, root: Path) -> Item:
+    path = root / os.path.relpath(output.path, root)
+    return Item(path, lambda: None if output.path.exists() else path, lambda: store.problems(output), output)
+
+
+def _real(path: Path) -> str:
+    return os.path.realpath(path)
+
+
+def _heal(item: Item, store: DvcStore) -> bool:
+    """Returns whether the item is still broken, or gone."""
+    if item.output is not None and store.problems(item.output):
+        store.heal(item.output)
+    return item.check() != OK
+
+
+def _check_remote(store: DvcStore, *, heal: bool) -> list[str]:
+    """Returns the objects that are still broken on the remote."""
+    broken = store.broken_on_remote()
+    for oid in broken:
+        paths = sorted({str(file.path) for output in store.outputs() for file in output.files if file.oid == oid})
+        typer.secho(f"{BROKEN:8}", fg=COLORS[BROKEN], bold=True, nl=False)
+        typer.echo(f"on the remote: {oid} ({', '.join(paths) or 'a listing'})")
+    if not broken or not heal:
+        typer.echo(
+            f"the remote: {len(broken)} broken objects" + (". Next: gift verify --remote --heal" if broken else "")
+        )
+        return broken
+    store.remove_from_remote(broken)
+    where = "here" if store.can_push(broken) else "in a clone that has them, or after dvc repro"
+    typer.echo(f"the remote: {len(broken)} broken objects and their listings were removed. Next, {where}: dvc push")
+    return []
+
+
+def _summarize(statuses: Iterable[str], broken: list[Item], *, healed: bool) -> None:
+    found = list(statuses)
+    typer.echo(f"\n{len(found)} artifacts: {found.count(OK)} ok, {found.count(MISSING)} missing, {len(broken)} broken")
+    if MISSING in found:
+        typer.echo("missing: get them with dvc pull, or make them with dvc repro")
+    if broken and not healed:
+        typer.echo("broken: restore them with gift verify --heal")
+    elif broken:
+        stages = sorted({item.output.stage for item in broken if item.output and item.output.stage})
+        again = (
+            f"Make them again: dvc repro --force --single-item {' '.join(stages)}"
+            if stages
+            else "Restore them yourself"
+        )
+        typer.echo(f"broken: no copy is whole. {again}")
