@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
+LONGEST_WORD = 200  # of an unknown name for which a similar one is looked for
 
 
 class GiftError(Exception):
@@ -24,7 +25,7 @@ class ContractError(GiftError):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Returns "Did you mean 'distill'? Known: align, distill." (the question only if a known name is similar)."""
     names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6) if len(word) <= LONGEST_WORD else []
     question = f"Did you mean {near[0]!r}? " if near else ""
     return f"{question}Known: {', '.join(names) or 'none'}."
 
@@ -32,5 +33,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def lookup(table: Mapping[str, T], name: str, location: str) -> T:
     """Returns table[name]; UserError "<location>: unknown name 'distil'. Did you mean ...?" if it is missing."""
     if name not in table:
-        raise UserError(f"{location}: unknown name {name!r}. {did_you_mean(name, table)}")
+        shown = name if len(name) <= LONGEST_WORD else f"{name[:LONGEST_WORD]}..."
+        raise UserError(f"{location}: unknown name {shown!r}. {did_you_mean(name, table)}")
     return table[name]

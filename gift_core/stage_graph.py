@@ -13,7 +13,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
+from gift_core.errors import UserError
+from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_limited
 
 CHANGED_BY_A_TASK = ("tasks", "sequence")  # the sections of params.yaml that a new task changes
 PARAMS = "params.yaml"
@@ -38,9 +39,13 @@ class StageInstance:
 
 
 def read_blocks(root: Path) -> list[Block]:
-    """Returns the blocks of root/dvc.yaml in their order."""
-    stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    return [_block(name, content) for name, content in stages.items()]
+    """Returns the blocks of root/dvc.yaml in their order. UserError if it is damaged."""
+    file = root / "dvc.yaml"
+    try:
+        stages = parse_yaml(read_limited(file, MAX_YAML_BYTES))["stages"]
+        return [_block(name, content) for name, content in stages.items()]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"{file}: it should have the stages of the pipeline ({error}). Run: git checkout dvc.yaml") from None
 
 
 def read_params(root: Path) -> dict[str, list[str]]:

@@ -1,31 +1,227 @@
-"""Decodes JSON that people or other programs wrote, with limits on its size, its nesting and its numbers."""
+"""Decodes JSON and YAML that people or other programs wrote, with limits on size, nesting, aliases and numbers.
+
+Every message says what is wrong in words that can follow "it should be JSON, but ...". Values come out plain: texts,
+numbers, truth values, None, lists and mappings with text keys. A text never has half of a surrogate pair in it.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
 
 MAX_BYTES = 256 << 20
+MAX_YAML_BYTES = 512 << 10  # PyYAML reads about 200 KB in a second
 MAX_NESTING = 64
 MAX_DIGITS = 40  # of a whole number: more than any 128-bit number has
+MAX_YAML_VALUES = 100_000  # an alias counts as often as it is used
+SHOWN = 80  # characters of a wrong value in a message
+
+_TAG = "tag:yaml.org,2002:"
+_MERGE = f"{_TAG}merge"  # `<<: *anchor`
+_PLAIN_TAGS = {f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
+_QUOTE = "put it in quotes"
+_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_FRACTION = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
+_NUMBER_OF_YAML_1_2 = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?|0o[0-7]+)")
+# What YAML forbids, and line separators that YAML 1.1, YAML 1.2 and Python count differently.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_UNUSABLE = re.compile("[\0\ud800-\udfff]")  # in a text: no file has such a name, no file can hold it
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89abAB]")
+
+
+def read_limited(path: Path, most: int = MAX_BYTES) -> bytes:
+    """Returns the bytes of a file. ValueError if it has more than `most`; then no more than these are read."""
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    _require_size(len(content), most)
+    return content
+
+
+def decode_text(content: bytes) -> str:
+    """Returns the text of UTF-8 bytes, without a byte order mark. ValueError for other bytes."""
+    return content.decode("utf-8-sig")
 
 
 def parse_json(text: str | bytes) -> Any:
     """Returns the value of a JSON text (bytes: UTF-8).
 
     ValueError says what is wrong in words that can follow "it should be JSON, but ...": not JSON, not UTF-8, larger
-    than MAX_BYTES, nested deeper than MAX_NESTING, or a whole number of more than MAX_DIGITS digits.
+    than MAX_BYTES, nested deeper than MAX_NESTING, a key that is repeated, a whole number of more than MAX_DIGITS
+    digits, NaN or infinity, or half of a surrogate pair.
     """
-    if len(text) > MAX_BYTES:
-        raise ValueError(f"it has {len(text)} bytes, more than {MAX_BYTES}")
+    _require_size(len(text), MAX_BYTES)
     if isinstance(text, bytes):
-        text = text.decode("utf-8-sig")
+        text = decode_text(text)
     try:
-        value = json.loads(text, parse_int=_whole_number)
+        value = json.loads(
+            text, parse_int=_whole_number, parse_constant=_no_number, object_pairs_hook=_without_repeated_keys
+        )
     except RecursionError:
         raise ValueError(f"it is nested deeper than {MAX_NESTING} levels") from None
-    _require_shallow(value)
+    escaped = _ESCAPED_SURROGATE.search(text) is not None
+    for each in _shallow_values(value):
+        if escaped and isinstance(each, str) and _SURROGATE.search(each):
+            raise ValueError(f"it has a text with half of a surrogate pair, {each[:SHOWN]!r}")
     return value
+
+
+def read_json_file(path: Path) -> Any:
+    """Returns the value of a JSON file. ValueError as in parse_json; OSError if the file cannot be read."""
+    return parse_json(read_limited(path))
+
+
+def parse_yaml(text: str | bytes) -> Any:
+    """Returns the value of a YAML text (bytes: UTF-8).
+
+    It is read so that every reader of YAML agrees: a plain value that YAML 1.1 (PyYAML) and YAML 1.2 (DVC) read
+    differently is refused, such as 010, yes, 1:30 and 2024-01-01. Anchors, aliases and merge keys are allowed.
+    ValueError "line 3: ..." says what is wrong: not YAML, not UTF-8, a character that YAML forbids, a repeated key or
+    one that is not text, a tag, such a value, and what is beyond the limits of this module.
+    """
+    root = compose_yaml(text)
+    if root is None:
+        return None
+    try:
+        for node in _all_nodes(root):
+            _require_plain(node)
+        return yaml.constructor.SafeConstructor().construct_document(root)
+    except yaml.YAMLError as error:
+        raise _with_line(error) from None
+
+
+def compose_yaml(text: str | bytes) -> yaml.Node | None:
+    """Returns the nodes of a YAML text, which know their lines; None for an empty one. Tags and values are unchecked.
+
+    ValueError as in parse_yaml.
+    """
+    _require_size(len(text), MAX_YAML_BYTES)
+    if isinstance(text, bytes):
+        text = decode_text(text)
+    if found := _FORBIDDEN.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise ValueError(f"line {line}: the character U+{ord(found[0]):04X} is not allowed in YAML")
+    try:
+        root: yaml.Node | None = _Composer(text).get_single_node()
+        if root is not None:
+            _measure(root, {})
+    except yaml.YAMLError as error:
+        raise _with_line(error) from None
+    return root
+
+
+class _Composer(yaml.SafeLoader):
+    """A loader that stops at the first value that is nested too deep, before Python's own limit."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > MAX_NESTING:
+            _refuse(self.peek_event().start_mark, f"nested deeper than {MAX_NESTING} levels")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+    """Returns (number of values, levels of nesting) of a node with its aliases expanded."""
+    if id(node) in known:
+        measured = known[id(node)]
+        if measured is None:
+            _refuse(node.start_mark, "a value contains an alias of itself. Remove the alias")
+        return measured
+    known[id(node)] = None
+    inner = [_measure(each, known) for each in _inner_nodes(node)]
+    count, depth = 1 + sum(count for count, _ in inner), 1 + max((depth for _, depth in inner), default=0)
+    if count > MAX_YAML_VALUES:
+        _refuse(node.start_mark, f"more than {MAX_YAML_VALUES} values (an alias counts as often as it is used)")
+    if depth > MAX_NESTING:
+        _refuse(node.start_mark, f"nested deeper than {MAX_NESTING} levels")
+    known[id(node)] = count, depth
+    return count, depth
+
+
+def _inner_nodes(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [each for pair in node.value for each in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
+def _all_nodes(root: yaml.Node) -> Iterator[yaml.Node]:
+    """Yields every node once, in the order of the text."""
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            waiting += reversed(_inner_nodes(node))
+
+
+def _require_plain(node: yaml.Node) -> None:
+    """Raises if a node has a tag, or is a scalar that YAML 1.1 and 1.2 read differently; for a mapping checks keys."""
+    if isinstance(node, yaml.MappingNode):
+        _require_text_keys(node)
+    if node.tag not in (*_PLAIN_TAGS, _MERGE, f"{_TAG}timestamp"):
+        tag = node.tag.replace(_TAG, "!!")[:SHOWN]
+        _refuse(node.start_mark, f"the tag or sign {tag} is not supported. For text, {_QUOTE}")
+    if isinstance(node, yaml.ScalarNode) and (what := _ambiguity(node)):
+        _refuse(node.start_mark, what)
+
+
+def _ambiguity(node: yaml.ScalarNode) -> str:
+    """Returns why programs read a scalar differently or not at all, and the remedy; empty if they agree."""
+    tag, value = node.tag.removeprefix(_TAG), node.value
+    shown = value[:SHOWN]
+    if tag == "timestamp":
+        return f"{shown} is a date in YAML. To write text, {_QUOTE}"
+    if tag == "bool" and value.lower() not in ("true", "false"):
+        return f"{shown} is true or false for some programs and text for others. Write true or false, or {_QUOTE}"
+    if tag == "int" and len(value) > MAX_DIGITS:
+        return f"a whole number of {len(value)} digits, more than {MAX_DIGITS}"
+    if (tag == "int" and not _DECIMAL.fullmatch(value)) or (tag == "float" and not _FRACTION.fullmatch(value)):
+        remedy = f"Write a decimal number without a leading 0, or {_QUOTE}"
+        return f"{shown} is read as different numbers by different programs. {remedy}"
+    if tag == "str" and node.style is None and _LEADING_ZERO.fullmatch(value):
+        return f"{shown} begins with 0. Leave the 0 out, or {_QUOTE}"
+    found = _UNUSABLE.search(value)
+    return f"the escaped character U+{ord(found[0]):04X} is not allowed. Remove it" if found else ""
+
+
+def _require_text_keys(node: yaml.MappingNode) -> None:
+    lines: dict[str, int] = {}
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            _refuse(key.start_mark, "a key is a list or a section")
+        is_number = key.style is None and _NUMBER_OF_YAML_1_2.fullmatch(key.value)
+        if key.tag not in (f"{_TAG}str", _MERGE) or is_number:
+            _refuse(key.start_mark, f"key {key.value[:SHOWN]!r} is not text in YAML. Put it in quotes")
+        if key.value in lines:
+            _refuse(key.start_mark, f"key {key.value[:SHOWN]!r} is already on line {lines[key.value]}. Remove one")
+        lines[key.value] = key.start_mark.line + 1
+
+
+def _refuse(mark: yaml.Mark, what: str) -> NoReturn:
+    raise yaml.MarkedYAMLError(problem=what, problem_mark=mark)
+
+
+def _with_line(error: yaml.YAMLError) -> ValueError:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return ValueError(f"line {error.problem_mark.line + 1}: {error.problem}")
+    return ValueError(f"it is not valid YAML ({error})")
+
+
+def _require_size(size: int, most: int) -> None:
+    if size > most:
+        raise ValueError(f"it has more than {most} bytes")
 
 
 def _whole_number(digits: str) -> int:
@@ -34,15 +230,33 @@ def _whole_number(digits: str) -> int:
     return int(digits)
 
 
-def _require_shallow(value: Any) -> None:
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"it has {name}, which is not a number of JSON")
+
+
+def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for index, key in enumerate(keys) if key in keys[:index])
+        raise ValueError(f"it has the key {repeated[:SHOWN]!r} twice in one object")
+    return found
+
+
+def _shallow_values(value: Any) -> Iterator[Any]:
+    """Yields every value and key. ValueError where they are nested deeper than MAX_NESTING."""
     level = [value]
     for _ in range(MAX_NESTING):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
+        yield from level
+        level = [inner for outer in level if isinstance(outer, dict | list) for inner in _inner_values(outer)]
         if not level:
             return
     raise ValueError(f"it is nested deeper than {MAX_NESTING} levels")
+
+
+def _inner_values(outer: dict[str, Any] | list[Any]) -> Iterator[Any]:
+    if isinstance(outer, dict):
+        yield from outer
+        yield from outer.values()
+    else:
+        yield from outer

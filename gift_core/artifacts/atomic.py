@@ -17,7 +17,7 @@ from gift_core.artifacts.exchange import exchange
 from gift_core.artifacts.partial import partial_folder, put_aside, recover
 from gift_core.errors import ContractError, UserError
 from gift_core.os_errors import OUT_OF_SPACE
-from gift_core.untrusted import parse_json
+from gift_core.untrusted import read_json_file
 
 READ_BYTES = 1 << 20
 MANY_FILES = 1000
@@ -176,7 +176,7 @@ def read_json(path: Path, stage: str) -> dict[str, Any]:
     """Returns the JSON object. ContractError if the file is missing or is not one. `stage` makes it again."""
     require_file(path, stage)
     try:
-        value = parse_json(path.read_bytes())
+        value = read_json_file(path)
     except ValueError as error:
         raise broken(path, f"it should be JSON, but {error}", stage) from error
     if not isinstance(value, dict):

@@ -21,6 +21,7 @@ from gift_core.artifacts.atomic import (
 from gift_core.artifacts.partial import recover
 from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
 from gift_core.errors import UserError
+from gift_core.untrusted import parse_json, read_limited
 
 WEIGHTS = "open_clip_model.safetensors"
 CONFIG = "open_clip_config.json"
@@ -116,7 +117,7 @@ def read_losses(path: Path) -> list[dict[str, float]]:
     """Returns the rows in their order. ContractError if the file is missing or a row is invalid."""
     require_file(path, _FINETUNE)
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="ascii").splitlines()]
+        rows = [parse_json(line) for line in read_limited(path).splitlines()]
     except ValueError as error:
         raise broken(path, f"each line should be a JSON object, but {error}", _FINETUNE) from error
     _require_sound_losses(path, rows)

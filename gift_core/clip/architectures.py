@@ -14,11 +14,11 @@ from open_clip.coca_model import CoCa
 from open_clip.model import CLIP, CustomTextCLIP, set_model_preprocess_cfg
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
+from gift_core.artifacts.model_config import shape_fault
 from gift_core.errors import UserError, lookup
 
 CLIP_VOCABULARY = 49408  # entries of the byte-pair vocabulary that open_clip ships
 LARGEST_IMAGE = 4096  # px; the largest of open_clip's models has 512
-_REQUIRED_KEYS = ("embed_dim", "vision_cfg", "text_cfg")
 # Preprocessing settings, other than the size, that belong to released weights.
 _PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
 
@@ -48,9 +48,9 @@ def unsupported_reason(model_config: Mapping[str, Any]) -> str | None:
     They need one feature per image and per text, square images, and a published tokenizer. CoCa's caption decoder and
     SigLIP's logit bias stay unchanged.
     """
-    missing = [key for key in _REQUIRED_KEYS if key not in model_config]
-    if missing:
-        return f"it has no {', '.join(missing)}"
+    reason = shape_fault(model_config)
+    if reason:
+        return reason
     reasons = (check(model_config) for check in _CHECKS)
     return next((reason for reason in reasons if reason), None)
 
@@ -59,8 +59,16 @@ def build_model(model_config: Mapping[str, Any], preprocess: Mapping[str, Any]) 
     """A model of `model_config` (open_clip's model_cfg) with random float32 weights, as open_clip's factory builds it.
 
     `preprocess` overrides open_clip's preprocessing, except for the size, which is the image tower's. Nothing is
-    downloaded except the configuration of a Hugging Face text tower.
+    downloaded except the configuration of a Hugging Face text tower. UserError for settings that do not fit each other.
     """
+    try:
+        return _build_model(model_config, preprocess)
+    except (TypeError, ValueError, LookupError, ArithmeticError, AssertionError, AttributeError, RuntimeError) as error:
+        what = f"open_clip cannot build a model of it ({' '.join(str(error).split())[:200]})"
+        raise UserError(f"model_cfg: {what}. Correct the configuration, or fetch the model again.") from error
+
+
+def _build_model(model_config: Mapping[str, Any], preprocess: Mapping[str, Any]) -> torch.nn.Module:
     settings = copy.deepcopy(dict(model_config))
     settings["vision_cfg"]["timm_model_pretrained"] = False
     settings["text_cfg"]["hf_model_pretrained"] = False

@@ -23,6 +23,7 @@ from gift_core.artifacts.model_folder import (
     write_losses,
     write_provenance,
 )
+from gift_core.artifacts.model_config import shape_fault
 from gift_core.artifacts.partial import recover
 from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
 from gift_core.clip.architectures import require_supported
@@ -36,6 +37,7 @@ from gift_core.clip.tokenizers import (
     tokenizer_files_of,
 )
 from gift_core.errors import ContractError, UserError
+from gift_core.untrusted import read_json_file
 
 PRECISIONS = ("fp32", "amp_bf16", "amp_fp16")
 # Prefixes of the parameters that are never trained: the temperature, SigLIP's bias (it cancels in every softmax), and
@@ -235,15 +237,14 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: missing. An open_clip model folder needs it; fetch the folder again.")
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        sections = config["model_cfg"]
-        missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in sections]
-    except (ValueError, KeyError, TypeError) as error:
-        what = f"not a model configuration of open_clip ({error!r})"
-        raise UserError(f"{path}: {what}. Fetch the folder again.") from error
-    if missing:
-        raise UserError(f"{path}: model_cfg lacks {', '.join(missing)}. Fetch the folder again.")
-    return config
+        config = read_json_file(path)
+    except ValueError as error:
+        raise UserError(f"{path}: it should be JSON, but {error}. Fetch the folder again.") from error
+    fault = shape_fault(config.get("model_cfg")) if isinstance(config, dict) else "it should be an object"
+    if fault:
+        raise UserError(f"{path}: not a model configuration of open_clip: {fault}. Fetch the folder again.")
+    checked: dict[str, Any] = config
+    return checked
 
 
 def _cpu_copy(value: torch.Tensor) -> torch.Tensor:

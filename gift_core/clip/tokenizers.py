@@ -38,14 +38,28 @@ _HUB_REMEDY = (
 
 
 def load_tokenizer(name: str) -> Callable[[list[str]], torch.Tensor]:
-    """The tokenizer of the model that open_clip calls `name` (an architecture, hf-hub:, local-dir:)."""
+    """The tokenizer of the model that open_clip calls `name` (an architecture, hf-hub:, local-dir:).
+
+    UserError if its files are missing or damaged, name code of their own, or give all texts the same tokens.
+    """
+    _never_run_remote_code()
     try:
         tokenizer: Callable[[list[str]], torch.Tensor] = open_clip.get_tokenizer(name)
+        first, second = tokenizer(["a photo of a wren", "a photo of a tree"])
+        if torch.equal(first, second):
+            raise ValueError("it gives different texts the same tokens, so its files are empty")
     except Exception as error:  # the tokenizers' own errors name neither the model nor its folder
         remedy = "Fetch the folder again." if name.startswith(LOCAL) else _HUB_REMEDY
         what = f"its tokenizer {_hub_name(name)}cannot be loaded: {short_message(error)}"
         raise UserError(f"model.name {name!r}: {what}. {remedy}") from error
     return tokenizer
+
+
+def _never_run_remote_code() -> None:
+    """Makes transformers refuse files that bring code of their own. On a terminal it would ask whether to run it."""
+    from transformers import dynamic_module_utils
+
+    dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
 
 
 def require_text_tower(model_config: Mapping[str, Any], location: str) -> None:
@@ -55,8 +69,9 @@ def require_text_tower(model_config: Mapping[str, Any], location: str) -> None:
         return
     from transformers import AutoConfig
 
+    _never_run_remote_code()
     try:
-        AutoConfig.from_pretrained(name)
+        AutoConfig.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         what = f"the configuration of its text tower {name} cannot be loaded: {short_message(error)}"
         remedy = "It comes from the Hugging Face hub: connect once, it is then cached."

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from gift_core.config.experiment import Config
 from gift_core.config.generator import check_generator, is_watched, unwatched
 from gift_core.config.method_options import LossesConfig, MethodConfig, ReferenceReplayConfig, TaughtReplay
-from gift_core.config.tasks import check_tasks
+from gift_core.config.tasks import check_tasks, check_templates
 from gift_core.errors import did_you_mean
 
 Findings = Iterator[tuple[str, str]]
 START = "../pretrained"  # the pre-trained model is stored beside the folders of the methods' models
 RESERVED = ("pretrained", "base", "pools", "vocabularies", "seen")
+# Windows has no files of these names, whatever the suffix.
+DEVICES = ("con", "prn", "aux", "nul", *(f"{kind}{number}" for kind in ("com", "lpt") for number in range(10)))
 PROMPT_FILES = "data/0_raw/prompts/"
 REFERENCES = "data/0_raw/reference/"
 VOCABULARIES = ("imagenet", "mini", "none")
@@ -37,6 +40,8 @@ def _check_names(config: Config) -> Findings:
                 yield f"{section}.{name}", "invalid name. Use 1 to 64 of the characters a-z, 0-9 and _."
             if name in RESERVED:
                 yield f"{section}.{name}", f"reserved name. Choose another one than {', '.join(RESERVED)}."
+            if name in DEVICES:
+                yield f"{section}.{name}", f"reserved name: Windows has no files called {name}. Choose another one."
 
 
 def _check_run(config: Config) -> Findings:
@@ -156,6 +161,7 @@ def _check_protocol(config: Config) -> Findings:
 
 def _check_prompts(config: Config) -> Findings:
     vocabulary, strategy, captions = config.prompts.base_vocabulary, config.prompts.strategy, config.prompts.captions
+    yield from check_templates("prompts.base_template", (config.prompts.base_template,))
     if vocabulary not in VOCABULARIES and not _is_path(vocabulary):
         hint = did_you_mean(vocabulary, VOCABULARIES)
         yield "prompts.base_vocabulary", f"unknown vocabulary {vocabulary!r}. {hint} Or write the path of a text file."
@@ -176,5 +182,4 @@ def _is_path(name: str) -> bool:
 
 
 def _duplicates(names: Iterable[str]) -> list[str]:
-    listed = list(names)
-    return sorted({name for name in listed if listed.count(name) > 1})
+    return sorted(name for name, count in Counter(names).items() if count > 1)

@@ -7,10 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from gift_core.config.checks import START
 from gift_core.errors import UserError
+from gift_core.untrusted import parse_yaml
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
@@ -27,7 +26,7 @@ def append_task(text: str, name: str, row: Mapping[str, Any], *, learning_rate_f
     extended (the error shows the lines to write by hand).
     """
     document = _load(text)
-    tasks, sequence = document.get("tasks"), document.get("sequence")
+    tasks, sequence = document["tasks"], document["sequence"]
     if name in (tasks or {}):
         what = f"already exists (path: {tasks[name].get('path')})"
         raise UserError(f"params.yaml: tasks.{name}: {what}. Choose another name, or remove its row and its step.")
@@ -51,15 +50,15 @@ def _load(text: str) -> Any:
     from ruamel.yaml.error import YAMLError
 
     try:
+        plain = parse_yaml(text)
         document = _editor().load(text)
-    except YAMLError as error:
-        raise UserError(
-            f"params.yaml: is not valid YAML ({error}). Correct it, or start from a preset: gift use NAME"
-        ) from None
+    except (YAMLError, ValueError) as error:
+        what = f"is not valid YAML ({' '.join(str(error).split())})"
+        raise UserError(f"params.yaml: {what}. Correct it, or start from a preset: gift use NAME") from None
     for section in ("tasks", "sequence"):
-        if not isinstance(document, dict) or section not in document:
+        if not isinstance(plain, dict) or section not in plain:
             raise UserError(f"params.yaml: the section {section} is missing. Start from a preset: gift use NAME")
-    _require_rows(document["tasks"] or {}, document["sequence"] or [])
+    _require_rows(plain["tasks"] or {}, plain["sequence"] or [])
     return document
 
 
@@ -145,21 +144,21 @@ def _styled(value: Any) -> Any:
 
 
 def _is_plain(value: str) -> bool:
-    """Whether YAML 1.1 and 1.2 read the word without quotes as this text (PyYAML does not for "on" and "1_0")."""
+    """Whether every reader of YAML reads the word without quotes as this text (PyYAML does not for "on" and "1_0")."""
     try:
-        return bool(yaml.safe_load(value) == value) and not set(value) & set("{}[],")
-    except yaml.YAMLError:
+        return bool(parse_yaml(value) == value) and not set(value) & set("{}[],")
+    except ValueError:
         return False
 
 
 def _require_added(before: str, after: str, name: str, row: Mapping[str, Any], step: Mapping[str, Any]) -> None:
     """Raises UserError if the new text has other values than the old ones, the row and the step."""
-    expected = yaml.safe_load(before)
+    expected = parse_yaml(before)
     expected["tasks"] = {**(expected["tasks"] or {}), name: dict(row)}
     expected["sequence"] = [*(expected["sequence"] or []), dict(step)]
     try:
-        sound = yaml.safe_load(after) == expected
-    except yaml.YAMLError:
+        sound = parse_yaml(after) == expected
+    except ValueError:
         sound = False
     if not sound:
         lines = "\n".join([*_dump({name: row}), "and below sequence:", *_dump(step)])

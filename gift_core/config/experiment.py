@@ -8,26 +8,18 @@ from pydantic import Field
 
 from gift_core.config.generator import GeneratorConfig
 from gift_core.config.method_options import MethodConfig
-from gift_core.config.section import (
-    Count,
-    ImageFormat,
-    NonNegative,
-    Positive,
-    Section,
-    Share,
-    Template,
-    Text,
-)
+from gift_core.config.section import MAX_NAMES, Batch, Count, ImageFormat, Section, Share, Template, Text
 from gift_core.config.tasks import TaskConfig
 from gift_core.errors import lookup
 
-DEVICE = r"^(auto|cpu|mps|cuda(:\d+)?)$"
+Area = Annotated[float, Field(gt=0, le=1)]  # of a crop, as a share of the image
+DEVICE = r"^(auto|cpu|mps|cuda(:\d{1,3})?)$"
 
 
 class RunConfig(Section):
     """Which methods run, and on which device."""
 
-    methods: Annotated[tuple[str, ...], Field(min_length=1)]
+    methods: Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_NAMES)]
     device: Annotated[str, Field(pattern=DEVICE)]
 
 
@@ -58,7 +50,7 @@ class IngestConfig(Section):
 
     images_per_shard: Count
     image_format: ImageFormat
-    shorter_side: Count | None
+    shorter_side: Annotated[int, Field(ge=8, le=16_384)] | None
 
 
 class StepConfig(Section):
@@ -66,7 +58,7 @@ class StepConfig(Section):
 
     task: str
     after: str
-    learning_rate_factor: Positive
+    learning_rate_factor: Annotated[float, Field(gt=0, le=1000)]
 
 
 class TrainingConfig(Section):
@@ -78,14 +70,14 @@ class TrainingConfig(Section):
     """
 
     iterations: Count
-    batch_size: Count
-    replay_batch_size: Count
+    batch_size: Batch
+    replay_batch_size: Batch
     warmup_iterations: Annotated[int, Field(ge=0)]
-    weight_decay: NonNegative
+    weight_decay: Annotated[float, Field(ge=0, le=100)]
     betas: Annotated[tuple[Share, Share], Field(strict=False)]
     label_smoothing: Share
-    crop_scale: Annotated[tuple[Positive, Annotated[float, Field(gt=0, le=1)]], Field(strict=False)]
-    micro_batch_size: Count | None
+    crop_scale: Annotated[tuple[Area, Area], Field(strict=False)]
+    micro_batch_size: Batch | None
     gradient_checkpointing: bool
 
 
@@ -95,7 +87,7 @@ class EvaluationConfig(Section):
     `protocol`: task_incremental (the classes of its own task) or class_incremental (the classes of all tasks so far).
     """
 
-    batch_size: Count
+    batch_size: Batch
     protocol: Literal["task_incremental", "class_incremental"]
 
 
@@ -108,12 +100,12 @@ class Config(Section):
     model: ModelConfig
     generator: GeneratorConfig
     prompts: PromptsConfig
-    tasks: Annotated[dict[str, TaskConfig], Field(min_length=1)]
+    tasks: Annotated[dict[str, TaskConfig], Field(min_length=1, max_length=MAX_NAMES)]
     ingest: IngestConfig
-    sequence: Annotated[tuple[StepConfig, ...], Field(min_length=1)]
+    sequence: Annotated[tuple[StepConfig, ...], Field(min_length=1, max_length=MAX_NAMES)]
     training: TrainingConfig
     evaluation: EvaluationConfig
-    methods: Annotated[dict[str, MethodConfig], Field(min_length=1)]
+    methods: Annotated[dict[str, MethodConfig], Field(min_length=1, max_length=MAX_NAMES)]
 
     def position(self, task: str) -> int:
         """Returns the step (0..T-1) that learns `task`; UserError with the nearest name if the sequence has none."""

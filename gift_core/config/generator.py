@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from gift_core.config.section import Count, ImageFormat, NonNegative, Positive, Section, Text, text_or_section
+from gift_core.config.section import Batch, ImageFormat, Section, Text, text_or_section
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
+Prose = Annotated[str, Field(max_length=10_000)]
 GENERATOR_FILES = "data/0_raw/generators/"
 # Schedulers that take their noise from torchsde instead of the images' own generators.
 UNSEEDED = ("DPMSolverSDEScheduler", "CosineDPMSolverMultistepScheduler")
@@ -21,7 +22,7 @@ class LoraConfig(Section):
 
     path: Text
     weight_name: Text | None = None
-    scale: Positive
+    scale: Annotated[float, Field(gt=0, le=100)]
 
 
 class GeneratorMemoryConfig(Section):
@@ -54,7 +55,7 @@ class FiltersConfig(Section):
     scorer: ScorerConfig
     min_clip_score: Cosine | None
     max_similarity: Cosine | None
-    max_redraws: Count
+    max_redraws: Annotated[int, Field(ge=1, le=10_000)]
 
 
 class NegativePromptConfig(Section):
@@ -63,12 +64,12 @@ class NegativePromptConfig(Section):
     `true_guidance` is classifier-free guidance on top of the distilled one. It doubles the work.
     """
 
-    text: str
-    true_guidance: Annotated[float, Field(gt=1)]
+    text: Prose
+    true_guidance: Annotated[float, Field(gt=1, le=100)]
 
 
 NegativePrompt = Annotated[
-    Annotated[str, Tag("text")] | Annotated[NegativePromptConfig, Tag("section")], Discriminator(text_or_section)
+    Annotated[Prose, Tag("text")] | Annotated[NegativePromptConfig, Tag("section")], Discriminator(text_or_section)
 ]
 
 
@@ -78,16 +79,16 @@ class GeneratorConfig(Section):
     pipeline: Text
     revision: Text | None
     dtype: Literal["float32", "float16", "bfloat16"]
-    steps: Count
-    guidance: NonNegative
-    size: Annotated[int, Field(ge=8, multiple_of=8)]
+    steps: Annotated[int, Field(ge=1, le=1000)]  # diffusion models are trained with 1000 noise levels
+    guidance: Annotated[float, Field(ge=0, le=100)]
+    size: Annotated[int, Field(ge=8, le=8192, multiple_of=8)]
     scheduler: Text | None
     negative_prompt: NegativePrompt
-    batch_size: Count
+    batch_size: Batch
     images_per_shard: Annotated[int, Field(ge=1, le=10_000)]  # img2dataset's keys have four digits for the position
     image_format: ImageFormat
-    max_redraws: Annotated[int, Field(ge=0)]
-    seed: Annotated[int, Field(ge=0)]
+    max_redraws: Annotated[int, Field(ge=0, le=10_000)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
     lora: LoraConfig | None
     memory: GeneratorMemoryConfig | None
     filters: FiltersConfig | None

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import yaml
 from pydantic import Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from gift_core.config.checks import cross_check
 from gift_core.config.experiment import DEVICE, Config
-from gift_core.config.section import CLASS_NAME, Section
+from gift_core.config.section import CLASS_NAME, ONE_LINE, Section
 from gift_core.errors import UserError, did_you_mean
+from gift_core.untrusted import MAX_YAML_BYTES, decode_text, parse_yaml, read_limited
 
 Location = tuple[int | str, ...]
 EXAMPLE = "presets/mini.yaml"
+# Characters and lines of an error message, so that a hostile value does not fill the screen.
+MAX_KEY, MAX_VALUE, MAX_WHAT, MAX_LINES = 300, 160, 2000, 50
 # Keys of earlier versions: the new name, or None for a key that is gone. * stands for any name.
 OLD_KEYS = {
     "run.replay_synthetic": None,
@@ -34,7 +36,6 @@ OLD_KEYS = {
     "methods.*.anchor.steps": "iterations",
     "methods.*.consolidation.steps": "iterations",
 }
-_TEXT_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")  # merge: `<<: *anchor`
 _TYPES = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
@@ -51,8 +52,10 @@ _TYPES = {
 _BOUNDS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most", "multiple_of": "a multiple of"}
 _PATTERNS = {
     CLASS_NAME: "does not contain {}. Write {} where the class name goes: 'a photo of a {}'.",
+    ONE_LINE: "contains a line break or another control character. Write it on one line.",
     DEVICE: "is not a device. Write auto, cpu, cuda, cuda:1 or mps.",
 }
+_BASE = re.compile(r"^base: *(\S{1,80})", re.MULTILINE)
 _EXPONENT = re.compile(r"([+-]?\d+)(\.\d+)?\.?[eE]([+-]?)(\d+)")
 
 
@@ -62,24 +65,24 @@ def load_config(path: Path) -> Config:
     UserError lists everything that is wrong, one line each: "params.yaml: <key>: <what is wrong>. <remedy>".
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = decode_text(read_limited(path, MAX_YAML_BYTES))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file. Run in the project's root, or write one there: gift use mini") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}). Save it as UTF-8 text.") from None
     return parse_config(text, path.name)
 
 
 def parse_config(text: str, name: str) -> Config:
     """Returns the experiment in the text of a params file. `name` is the file's name in errors (see load_config)."""
-    raw = _parse_yaml(text, name)
-    if "base" in raw:
-        what = f"base: the file is not complete, it changes the preset {raw['base']}"
+    if overlay := _BASE.search(text):
+        what = f"base: the file is not complete, it changes the preset {overlay[1]}"
         raise UserError(f"{name}: {what}. Write the complete params.yaml: gift use {name.removesuffix('.yaml')}")
+    raw = _parse_yaml(text, name)
     _require_nothing(list(_old_keys(raw)), name)
     try:
         # through JSON: its strict mode accepts a list for a tuple and a whole number for a float
-        config = Config.model_validate_json(json.dumps(raw, default=str))
+        config = Config.model_validate_json(json.dumps(raw))
     except ValidationError as error:
         # a list with a wrong entry also counts as too short
         findings = [
@@ -91,7 +94,18 @@ def parse_config(text: str, name: str) -> Config:
 
 
 def _lines(wrong: list[tuple[str, str]], name: str) -> str:
-    return "\n".join(f"{name}: {key}: {what}" for key, what in wrong)
+    lines = [f"{name}: {_cut(key, MAX_KEY)}: {_cut(what, MAX_WHAT)}" for key, what in wrong[:MAX_LINES]]
+    more = len(wrong) - len(lines)
+    return "\n".join([*lines, f"{name}: and {more} more errors. Correct these first."] if more else lines)
+
+
+def _cut(text: str, most: int) -> str:
+    """Returns a text of at most `most` characters: its middle is left out if it is longer."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
+
+
+def _shown(value: Any) -> str:
+    return _cut(repr(value), MAX_VALUE)
 
 
 def _require_nothing(wrong: list[tuple[str, str]], name: str) -> None:
@@ -99,37 +113,14 @@ def _require_nothing(wrong: list[tuple[str, str]], name: str) -> None:
         raise UserError(_lines(wrong, name))
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """A SafeLoader that refuses a key that is repeated, and a key that is not text (`1:`)."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Returns the mapping; ConstructorError with the line of a key that is refused."""
-        lines: dict[str, int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise _refuse(key, "a key is a list or a section")
-            if key.tag not in _TEXT_TAGS:
-                raise _refuse(key, f"key {key.value!r} is not text in YAML. Put it in quotes")
-            if key.value in lines:
-                raise _refuse(key, f"key {key.value!r} is already on line {lines[key.value]}. Remove one")
-            lines[key.value] = key.start_mark.line + 1
-        return super().construct_mapping(node, deep)
-
-
-def _refuse(key: yaml.Node, what: str) -> yaml.constructor.ConstructorError:
-    return yaml.constructor.ConstructorError(None, None, what, key.start_mark)
-
-
 def _parse_yaml(text: str, name: str) -> dict[str, Any]:
     try:
-        raw = yaml.load(text, Loader=_StrictLoader)  # a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise UserError(f"{name}: {line}{error.problem}. Correct that line.") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{name}: is not valid YAML ({error}). Compare it with {EXAMPLE}.") from None
+        raw = parse_yaml(text)
+    except ValueError as error:
+        remedy = "Correct that line." if str(error).startswith("line ") else f"Compare it with {EXAMPLE}."
+        raise UserError(f"{name}: {error}. {remedy}") from None
     if not isinstance(raw, dict):
-        raise UserError(f"{name}: should contain sections, it contains {raw!r}. Compare it with {EXAMPLE}.")
+        raise UserError(f"{name}: should contain sections, it contains {_shown(raw)}. Compare it with {EXAMPLE}.")
     return raw
 
 
@@ -166,23 +157,37 @@ def _explain(error: ErrorDetails) -> tuple[str, str]:
         case "union_tag_not_found" | "union_tag_invalid":
             key = context["discriminator"].strip("'")
             known = _literals(kind, key)
-            unknown = f"unknown {key} {value.get(key)!r}. " if key in value else "missing. "
+            unknown = f"unknown {key} {_shown(value.get(key))}. " if key in value else "missing. "
             return _dotted((*location, key)), unknown + did_you_mean(str(value.get(key, "")), known)
         case "literal_error":
             (literal,) = _members(kind).values()
-            what = f"unknown value {value!r}. {did_you_mean(str(value), map(str, get_args(literal)))}"
+            what = f"unknown value {_shown(value)}. {did_you_mean(str(value), map(str, get_args(literal)))}"
         case "string_pattern_mismatch":
-            what = f"{value!r} {_PATTERNS[context['pattern']]}"
+            what = f"{_shown(value)} {_PATTERNS[context['pattern']]}"
         case "too_short" | "string_too_short":
             what = "should not be empty. Write at least one."
         case "too_long":
-            what = f"should have {context['max_length']} entries, it has {context['actual_length']}. Remove some."
+            most = f"{'' if _is_pair(kind) else 'at most '}{context['max_length']}"
+            what = f"should have {most} entries, it has {context['actual_length']}. Remove some."
+        case "string_too_long":
+            what = f"should have at most {context['max_length']} characters, it has {len(value)}. Shorten it."
         case name if name in _TYPES:
             what = f"should be {_TYPES[name]}, it is {_describe(value)}. {_remedy(name, value)}"
         case _:
-            bounds = [f"{words} {context[bound]:g}" for bound, words in _BOUNDS.items() if bound in context]
-            what = f"should be {bounds[0]}, it is {value:g}. Change the number." if bounds else f"{error['msg']}."
+            bounds = [f"{words} {_number(context[bound])}" for bound, words in _BOUNDS.items() if bound in context]
+            what = f"should be {bounds[0]}, it is {_number(value)}. Change the number." if bounds else f"{error['msg']}."
     return _dotted(location), what
+
+
+def _is_pair(kind: Any) -> bool:
+    """Returns whether a type is a tuple of a fixed length."""
+    (plain,) = _members(kind).values()
+    return get_origin(plain) is tuple and Ellipsis not in get_args(plain)
+
+
+def _number(value: float) -> str:
+    """Returns a number in digits: a whole one up to 15 digits, others to six digits."""
+    return str(value) if isinstance(value, int) and abs(value) < 10**15 else f"{value:g}"
 
 
 def _describe(value: Any) -> str:
@@ -191,10 +196,10 @@ def _describe(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f"the text {value!r}"
+        return f"the text {_shown(value)}"
     if isinstance(value, list):
-        return f"the list {value!r}"
-    return f"a section ({', '.join(value) or 'empty'})" if isinstance(value, dict) else repr(value)
+        return f"the list {_shown(value)}"
+    return f"a section ({_cut(', '.join(value), MAX_VALUE) or 'empty'})" if isinstance(value, dict) else repr(value)
 
 
 def _remedy(kind: str, value: Any) -> str:

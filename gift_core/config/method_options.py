@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from gift_core.config.section import Alpha, Count, Positive, Section, Share, Text
+from gift_core.config.section import Alpha, Count, Rate, Section, Share, Temperature, Text, Weight
 
 # The losses on replayed data. The computations are in gift_core/losses.py.
 
@@ -16,7 +16,7 @@ class LossOptions(Section):
     """The options of a loss. `pairs_only`: it needs images with their own texts."""
 
     pairs_only: ClassVar[bool] = False
-    weight: Positive
+    weight: Weight
 
     def keywords(self) -> dict[str, Any]:
         """Returns the options without the weight: the keyword arguments of the loss function."""
@@ -26,13 +26,13 @@ class LossOptions(Section):
 class DistillOptions(LossOptions):
     """Contrastive distillation of both towers."""
 
-    temperature: Positive
+    temperature: Temperature
 
 
 class DistillReverseKlOptions(LossOptions):
     """Distillation with KL(student || teacher)."""
 
-    temperature: Positive
+    temperature: Temperature
 
 
 class DistillFeaturesOptions(LossOptions):
@@ -42,13 +42,13 @@ class DistillFeaturesOptions(LossOptions):
 class DistillImageSideOptions(LossOptions):
     """Distillation of the image tower only."""
 
-    temperature: Positive
+    temperature: Temperature
 
 
 class DistillTextSideOptions(LossOptions):
     """Distillation of the text tower only."""
 
-    temperature: Positive
+    temperature: Temperature
 
 
 class AlignOptions(LossOptions):
@@ -107,7 +107,7 @@ class UniformOptions(ConsolidationOptions):
     """All weights have the same importance: the L2 distance to the start."""
 
     kind: Literal["uniform"]
-    weight: Positive
+    weight: Weight
 
 
 class StaticFisherOptions(ConsolidationOptions):
@@ -119,7 +119,7 @@ class StaticFisherOptions(ConsolidationOptions):
 
     needs_fisher: ClassVar[bool] = True
     kind: Literal["static_fisher"]
-    weight: Positive
+    weight: Weight
     scale: Literal["tensor", "model"]
 
 
@@ -128,7 +128,7 @@ class FrozenFisherOptions(ConsolidationOptions):
 
     needs_losses: ClassVar[bool] = True
     kind: Literal["frozen_fisher"]
-    weight: Positive
+    weight: Weight
     iterations: Count
 
 
@@ -137,7 +137,7 @@ class AdaptiveFisherOptions(ConsolidationOptions):
 
     needs_losses: ClassVar[bool] = True
     kind: Literal["adaptive_fisher"]
-    weight: Positive
+    weight: Weight
 
 
 ConsolidationConfig = Annotated[
@@ -216,7 +216,7 @@ class RandomTextsConfig(Section):
 
     kind: Literal["random_tokens"]
     count: Count
-    length: Count
+    length: Annotated[int, Field(ge=1, le=10_000)]
 
 
 class TaskReplayConfig(TaughtReplay):
@@ -262,7 +262,7 @@ class MethodConfig(Section):
     step's own task, all tasks seen so far (with `training.iterations` for each), or nothing (then the rate is null).
     """
 
-    learning_rate: Positive | None
+    learning_rate: Rate | None
     start: Literal["previous", "pretrained"] = "previous"
     learns: Literal["task", "seen", "nothing"] = "task"
     replay: ReplayConfig

@@ -18,8 +18,9 @@ import yaml
 from pydantic import Field, ValidationError
 
 from gift_core.config.checks import START
-from gift_core.config.section import Count, Section, Text
+from gift_core.config.section import MAX_NAMES, Count, Section, Text
 from gift_core.errors import UserError, did_you_mean
+from gift_core.untrusted import MAX_YAML_BYTES, compose_yaml, parse_yaml, read_limited
 
 Edit = tuple[int, int, list[str]]  # the lines [first, last) of the base and their replacement
 REPLACE, DELETE = "!replace", "!delete"
@@ -29,9 +30,9 @@ class ClassSlices(Section):
     """A data set's classes as tasks: `base_classes` in the first task (0: no such task), then `steps` equal tasks."""
 
     dataset: Text
-    base_classes: Annotated[int, Field(ge=0)]
+    base_classes: Annotated[int, Field(ge=0, le=10_000_000)]
     classes_per_step: Count
-    steps: Count
+    steps: Annotated[int, Field(ge=1, lt=MAX_NAMES)]
 
 
 @dataclass(frozen=True)
@@ -155,12 +156,14 @@ def _entries(section: yaml.Node, lines: list[str], name: str) -> dict[str, _Entr
 
 def _expand(entry: _Entry, name: str) -> str:
     """Returns the overlay's text with tasks and sequence in place of class_slices."""
-    raw = yaml.safe_load("\n".join(entry.lines[entry.head : entry.end]))
     try:
+        raw = parse_yaml("\n".join(entry.lines[entry.head : entry.end]))
         slices = ClassSlices.model_validate(raw["class_slices"])
     except ValidationError as error:
         wrong = ", ".join(f"{'.'.join(map(str, each['loc']))} ({each['msg']})" for each in error.errors())
         raise UserError(f"{name}: class_slices: {wrong}. Compare it with presets/cil_cifar100_10.yaml.") from None
+    except ValueError as error:
+        raise UserError(f"{name}: class_slices: {error}. Compare it with presets/cil_cifar100_10.yaml.") from None
     counts = [slices.base_classes] * (slices.base_classes > 0) + [slices.classes_per_step] * slices.steps
     names = [f"{slices.dataset}_{index:02d}" for index in range(len(counts))]
     lines = [f"tasks: {REPLACE}"]
@@ -180,15 +183,15 @@ def _expand(entry: _Entry, name: str) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_bytes().decode()  # bytes: line ends stay as they are
-    except (OSError, UnicodeDecodeError) as error:
+        return read_limited(path, MAX_YAML_BYTES).decode()  # bytes: line ends stay as they are
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}). Save it as UTF-8 text.") from None
 
 
 def _compose(text: str, name: str) -> yaml.MappingNode:
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
+        node = compose_yaml(text)
+    except ValueError as error:
         raise UserError(f"{name}: is not valid YAML ({error}). Compare it with presets/mini.yaml.") from None
     if not isinstance(node, yaml.MappingNode) or node.flow_style:
         raise UserError(f"{name}: should contain sections. Compare it with presets/mini.yaml.")

@@ -6,14 +6,20 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+# Upper bounds are far beyond every published experiment and far below what a typing error such as 1.0e+30 gives: a value
+# that passes them fits an int64 and a float32, and so do its products with the others.
+Count = Annotated[int, Field(ge=1, le=10_000_000)]  # images, iterations
+Batch = Annotated[int, Field(ge=1, le=65_536)]  # held in memory at once; CLIP was trained with 32,768
+Weight = Annotated[float, Field(gt=0, le=1e9)]
+Rate = Annotated[float, Field(gt=0, le=10)]  # a learning rate
+Temperature = Annotated[float, Field(ge=0.001, le=1000)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Alpha = Annotated[float, Field(ge=0, le=1)]  # the share of the new weights
-Text = Annotated[str, Field(min_length=1)]
+ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
+Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=ONE_LINE)]
 CLASS_NAME = r"\{\}"
-Template = Annotated[str, Field(pattern=CLASS_NAME)]  # {} is replaced by the class name
+Template = Annotated[str, Field(pattern=CLASS_NAME, max_length=1000)]  # {} is replaced by the class name
+MAX_NAMES = 500  # tasks, steps and methods
 ImageFormat = Literal["png", "jpg"]
 
 
@@ -27,3 +33,8 @@ class Section(BaseModel):
 def text_or_section(value: object) -> str:
     """Returns the tag of a value that may be a text or a section: "text" or "section"."""
     return "section" if isinstance(value, (dict, BaseModel)) else "text"
+
+
+def is_template(text: str) -> bool:
+    """Returns whether a text has {} once and no other braces. It is never formatted: {} is replaced as it is."""
+    return text.count("{}") == 1 and not set("{}") & set(text.replace("{}", ""))

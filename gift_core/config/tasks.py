@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from gift_core.config.section import Count, Section, Template, Text, text_or_section
+from gift_core.config.section import Count, Section, Template, Text, is_template, text_or_section
 from gift_core.layout import Layout
 
 Findings = Iterator[tuple[str, str]]
-Templates = Annotated[tuple[Template, ...], Field(min_length=1)]
+Templates = Annotated[tuple[Template, ...], Field(min_length=1, max_length=1000)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 ClassNames = Annotated[
     Annotated[Text, Tag("text")] | Annotated[dict[str, Text], Tag("section")], Discriminator(text_or_section)
@@ -96,8 +97,8 @@ class ClassSliceConfig(Section):
     """`count` classes of a data set from position `first`, in the benchmark's order or in that of the labels."""
 
     order: Literal["benchmark", "labels"]
-    first: Annotated[int, Field(ge=0)]
-    count: Annotated[int, Field(ge=2)]
+    first: Annotated[int, Field(ge=0, le=10_000_000)]
+    count: Annotated[int, Field(ge=2, le=10_000_000)]
 
 
 class CatalogueTaskConfig(Section):
@@ -131,7 +132,7 @@ def check_tasks(tasks: Mapping[str, TaskConfig]) -> Findings:
         if isinstance(task, MiniTaskConfig):
             continue
         yield from _check_path(f"{key}.path", task.path)
-        yield from _check_templates(f"{key}.templates", task.templates or ())
+        yield from check_templates(f"{key}.templates", task.templates or ())
         if isinstance(task, OwnTaskConfig):
             yield from _check_class_names(f"{key}.class_names", task.class_names)
         if isinstance(task, TableTaskConfig):
@@ -142,7 +143,9 @@ def check_tasks(tasks: Mapping[str, TaskConfig]) -> Findings:
 
 def _check_path(key: str, path: str) -> Findings:
     plain = posixpath.normpath(path)
-    if plain.startswith("/") or plain.split("/")[0] in ("..", "~") or path[1:2] == ":":
+    if "://" in path or "${" in path:
+        yield key, f"{path} is no folder to DVC, but an address or a variable. Copy the data to data/0_raw/<name>."
+    elif plain.startswith(("/", "~")) or plain.split("/")[0] == ".." or path[1:2] == ":":
         what = f"{path} is outside the project, so it would not be found on other machines"
         yield key, f"{what}. Link it: ln -s <the folder> data/0_raw/<name> (or copy it), and write that path."
     elif plain == ".":
@@ -153,15 +156,12 @@ def _check_path(key: str, path: str) -> Findings:
             return
 
 
-def _check_templates(key: str, templates: tuple[str, ...]) -> Findings:
+def check_templates(key: str, templates: tuple[str, ...]) -> Findings:
+    """Yields (key, "what is wrong. Remedy") for templates with other braces than one {}, and for repeated ones."""
     for template in templates:
-        try:
-            template.format("a name")
-        except (ValueError, IndexError, KeyError):
-            yield (
-                key,
-                f"{template!r} should contain {{}} for the class name once, and no other braces. Remove the others.",
-            )
+        if not is_template(template):
+            what = f"{template!r} should contain {{}} for the class name once, and no other braces"
+            yield key, f"{what}. Remove the others."
     for template in sorted({template for template in templates if templates.count(template) > 1}):
         yield key, f"{template!r} is listed more than once. Remove the duplicate."
 
@@ -170,8 +170,8 @@ def _check_class_names(key: str, names: str | dict[str, str] | None) -> Findings
     if isinstance(names, str) and not is_inside(names):
         yield key, f"{names} is outside the task's path, which is watched for changes. Put the file there."
     if isinstance(names, dict):
-        spelled = [name.strip() for name in names.values()]
-        for name in sorted({name for name in spelled if spelled.count(name) > 1}):
+        spelled = Counter(name.strip() for name in names.values())
+        for name in sorted(name for name, count in spelled.items() if count > 1):
             same = [label for label, other in names.items() if other.strip() == name]
             yield key, f"{', '.join(same)} have the same name, {name!r}. Give each label its own name."
 

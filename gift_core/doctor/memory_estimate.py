@@ -5,13 +5,13 @@ One formula each, with coefficients measured on a few models. docs/doctor.md say
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gift_core.artifacts.model_config import shape_fault
 from gift_core.artifacts.model_folder import CONFIG
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.generator import GeneratorConfig, GeneratorMemoryConfig
@@ -27,6 +27,8 @@ from gift_core.doctor.model_checks import (
     in_cache,
     pipeline_parameters,
 )
+from gift_core.errors import UserError
+from gift_core.untrusted import read_json_file
 
 if TYPE_CHECKING:
     import torch
@@ -135,11 +137,22 @@ def model_config_of(project: Project) -> dict[str, Any] | None:
         file = local if name.startswith(FOLDER) else in_cache(name.removeprefix(HUB), (CONFIG,))
         if file is None or not file.is_file():
             return None
-        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["model_cfg"]
-        return config
+        return _read_model_config(file)
     from gift_core.clip.architectures import architecture_config
 
     return architecture_config(name)[1]
+
+
+def _read_model_config(file: Path) -> dict[str, Any]:
+    try:
+        content = read_json_file(file)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: it should be JSON, but {error}. Restore the file.") from None
+    config = content.get("model_cfg") if isinstance(content, dict) else None
+    if fault := shape_fault(config):
+        raise UserError(f"{file}: no model configuration: {fault}. Restore the file.")
+    checked: dict[str, Any] = config
+    return checked
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 import urllib.error
@@ -12,10 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from gift_core.artifacts.model_config import shape_fault
 from gift_core.artifacts.model_folder import CONFIG, WEIGHTS
 from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
 from gift_core.doctor.finding import Finding, Project
 from gift_core.errors import ContractError, UserError, lookup
+from gift_core.untrusted import read_json_file
 
 FOLDER, FILE, HUB = "local-dir:", "local-file:", "hf-hub:"
 INDEX = "model_index.json"
@@ -72,9 +73,14 @@ def check_local_clip(root: Path, name: str) -> Finding:
         what = f"{folder} has no {CONFIG} or no weights" if folder.is_dir() else f"there is no {folder}"
         return Finding("model", "fail", what, "Correct model.name, or restore the folder (git checkout, dvc pull).")
     try:
-        json.loads(configuration.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = read_json_file(configuration)
+    except (OSError, ValueError) as error:
         return Finding("model", "fail", f"{configuration} is not valid JSON ({error})", "Restore the file.")
+    is_object = isinstance(content, dict)
+    fault = shape_fault(content.get("model_cfg") if is_object else None) if configuration.name == CONFIG else None
+    if fault or not is_object:
+        what = f"{configuration} is no model configuration: {fault or 'it should be an object'}"
+        return Finding("model", "fail", what, "Restore the file.")
     return check_weights_file(root, str(weights[0].relative_to(root)))
 
 
@@ -162,11 +168,14 @@ def pipeline_parameters(folder: Path) -> dict[str, int]:
     with pickled weights are counted by their size in bytes, as float32.
     """
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index = read_json_file(folder / INDEX)
     except (OSError, ValueError) as error:
         what = f"{folder}: not a diffusers pipeline, its {INDEX} cannot be read ({error})"
         raise ContractError(f"{what}. Restore the folder, or download it again.") from None
-    parts = {name: part for name, part in index.items() if isinstance(part, list) and part[0] is not None}
+    if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
+        what = f"{folder}: not a diffusers pipeline, its {INDEX} should be an object with the text _class_name"
+        raise ContractError(f"{what}. Restore the folder, or download it again.")
+    parts = {name: part for name, part in index.items() if isinstance(part, list) and part[:1] != [None]}
     missing = [name for name in parts if not (folder / name).is_dir()]
     if missing:
         raise ContractError(f"{folder}: {', '.join(missing)}: named in {INDEX}, but missing. Download it again.")

@@ -134,7 +134,19 @@ def check_dvc(root: Path) -> Iterator[Finding]:
         yield Finding("dvc", "fail", f"{folder} is not a git repository, which DVC expects", "Run: git init")
         return
     yield Finding("dvc", "ok", f"{metadata.version('dvc')}, repository {folder}")
+    yield from check_braces({"the project": folder, "the cache of DVC": read_cache(root)[0]})
     yield check_remote(root, settings)
+
+
+def check_braces(paths: Mapping[str, Path]) -> Iterator[Finding]:
+    """Yields a finding for each path that DVC takes for a pattern of its progress bar, in which { and } have a meaning.
+
+    `dvc repro` then fails after a stage has run: AttributeError: 'QueryingProgress' object has no attribute 'postfix'.
+    """
+    for what, path in paths.items():
+        if set("{}") & set(str(path.absolute())):
+            found = f"{what} is at {path}, and DVC fails in a path with {{ or }}"
+            yield Finding("dvc", "fail", found, "Rename or move that folder.")
 
 
 def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:

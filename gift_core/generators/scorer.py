@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gift_core.artifacts.model_config import shape_fault
+from gift_core.artifacts.model_folder import CONFIG
 from gift_core.errors import UserError, lookup
+from gift_core.untrusted import read_json_file
 
 if TYPE_CHECKING:
     import torch
@@ -69,10 +72,14 @@ def load_scorer(config: ScorerConfig, device: torch.device) -> Scorer:
     options = {} if name.startswith((LOCAL, HUB)) else _weights(name, config.pretrained)
     _require_folder(name)
     try:
+        if name.startswith(HUB):
+            _require_safe(open_clip.get_model_config(name), name)
         model = open_clip.create_model(
             name, device=device, precision="fp32", weights_only=True, require_pretrained=True, **options
         )
         tokenizer = open_clip.get_tokenizer(name)
+    except UserError:
+        raise
     except Exception as error:  # open_clip, the hub and torch raise many kinds of errors
         reason = " ".join(str(error).split()[:60])
         raise UserError(f"{KEY}: open_clip cannot load {name} ({reason}). Check name and pretrained.") from error
@@ -96,6 +103,18 @@ def _weights(architecture: str, pretrained: str | None) -> dict[str, Any]:
 
 
 def _require_folder(name: str) -> None:
-    folder = Path(name.removeprefix(LOCAL))
-    if name.startswith(LOCAL) and not (folder / "open_clip_config.json").is_file():
-        raise UserError(f"{KEY}.name: {folder} has no open_clip_config.json. Use an open_clip model folder.")
+    config = Path(name.removeprefix(LOCAL)) / CONFIG
+    if not name.startswith(LOCAL):
+        return
+    if not config.is_file():
+        raise UserError(f"{KEY}.name: {config.parent} has no {CONFIG}. Use an open_clip model folder.")
+    try:
+        found = read_json_file(config)
+    except ValueError as error:
+        raise UserError(f"{KEY}.name: {config}: it should be JSON, but {error}. Fetch the folder again.") from error
+    _require_safe(found.get("model_cfg") if isinstance(found, dict) else found, str(config))
+
+
+def _require_safe(model_config: Any, location: str) -> None:
+    if fault := shape_fault(model_config):
+        raise UserError(f"{KEY}.name: {location}: not a model configuration: {fault}. Use another model.")

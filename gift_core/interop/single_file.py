@@ -12,9 +12,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from gift_core.artifacts.atomic import write_atomically
+from gift_core.artifacts.model_config import shape_fault
 from gift_core.clip.model import Clip, require_whole_safetensors, weights_of
 from gift_core.clip.tokenizers import tokenizer_contents
 from gift_core.errors import UserError
+from gift_core.untrusted import parse_json
 
 # The only key of the metadata: safetensors writes several in an order that changes from run to run. Its value is JSON:
 # {"config": open_clip_config.json, "provenance": ..., "tokenizer": {file name: its text}}.
@@ -44,11 +46,27 @@ def read_single_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
         raise UserError(f"{path}: not a .safetensors file. {_REMEDY}")
     require_whole_safetensors(path)
     with safe_open(path, framework="pt") as file:
-        description = json.loads((file.metadata() or {}).get(KEY, "{}"))
-        if "config" not in description:
-            raise UserError(f"{path}: only weights, no configuration in its metadata. {_REMEDY}")
+        description = _description(path, file.metadata() or {})
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is not a mapping)
     return tensors, description["config"], {name: text.encode() for name, text in description["tokenizer"].items()}
+
+
+def _description(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        found = parse_json(metadata.get(KEY, "{}"))
+    except ValueError as error:
+        raise UserError(f"{path}: its metadata should be JSON, but {error}. {_REMEDY}") from error
+    if not isinstance(found, dict) or "config" not in found:
+        raise UserError(f"{path}: only weights, no configuration in its metadata. {_REMEDY}")
+    config, texts = found["config"], found.get("tokenizer", {})
+    fault = shape_fault(config.get("model_cfg")) if isinstance(config, dict) else "config should be an object"
+    if not fault and not isinstance(config.get("preprocess_cfg"), dict):
+        fault = "preprocess_cfg should be an object"
+    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+        fault = "tokenizer should be an object of texts"
+    if fault:
+        raise UserError(f"{path}: the configuration in its metadata is wrong: {fault}. {_REMEDY}")
+    return {"config": config, "tokenizer": texts}
 
 
 def _text(name: str, content: bytes) -> str:

@@ -5,7 +5,6 @@ D features, W width of a tower.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,7 +14,9 @@ from typing import Any
 import torch
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
+from gift_core.artifacts.model_config import shape_fault
 from gift_core.errors import UserError
+from gift_core.untrusted import read_json_file
 
 TRANSFORMERS_CONFIG = "config.json"
 TRANSFORMERS_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -66,7 +67,7 @@ _OUR_LAYER = re.compile(r"(visual\.transformer|transformer)\.resblocks\.(\d+)\.(
 def read_config(path: Path) -> dict[str, Any]:
     """The JSON object in `path`. UserError if the file has none."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json_file(path)
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}). Fetch it again.") from error
     if not isinstance(value, dict):
@@ -81,7 +82,20 @@ def model_config_of(config: Mapping[str, Any], location: str) -> dict[str, Any]:
     if config.get("model_type") != "clip":
         what = f"model_type is {config.get('model_type')!r}, expected 'clip'"
         raise UserError(f"{location}: {what}. Only transformers' CLIPModel can be imported.")
-    whole = CLIPConfig.from_dict(dict(config))
+    try:
+        whole = CLIPConfig.from_dict(dict(config))
+        found = _model_config_of(whole, location)
+    except UserError:
+        raise
+    except Exception as error:  # transformers checks the values in several ways, each with errors of its own
+        what = f"its values do not describe a CLIPModel ({' '.join(str(error).split())[:200]})"
+        raise UserError(f"{location}: {what}. Fetch it again.") from error
+    if fault := shape_fault(found):
+        raise UserError(f"{location}: its values do not describe a CLIPModel: {fault}. Fetch it again.")
+    return found
+
+
+def _model_config_of(whole: Any, location: str) -> dict[str, Any]:
     vision, text = whole.vision_config, whole.text_config
     quick = {_is_quick_gelu(tower.hidden_act, location) for tower in (vision, text)}
     if len(quick) > 1 or vision.layer_norm_eps != text.layer_norm_eps:
@@ -159,7 +173,8 @@ def activation_beside(path: Path) -> tuple[bool | None, str]:
     if not config.is_file():
         return None, f"there is no {TRANSFORMERS_CONFIG} beside it"
     settings = read_config(config)
-    name = settings.get("vision_config", {}).get("hidden_act", "quick_gelu")
+    vision = settings.get("vision_config", {})
+    name = str(vision.get("hidden_act", "quick_gelu")) if isinstance(vision, dict) else "unknown"
     return _ACTIVATIONS.get(name), f"{TRANSFORMERS_CONFIG} says hidden_act {name}"
 
 
@@ -223,12 +238,14 @@ def preprocess_beside(path: Path) -> dict[str, Any]:
         return {}
     settings = read_config(found[0])
     settings = settings.get("image_processor", settings)
+    if not isinstance(settings, dict):
+        raise UserError(f"{found[0]}: image_processor should be an object. Fetch the folder again.")
     size = settings.get("size", {})
     squashed = isinstance(size, dict) and "height" in size
     preprocess = {
         "mean": settings.get("image_mean"),
         "std": settings.get("image_std"),
-        "interpolation": {number: name for name, number in _RESAMPLE.items()}.get(settings.get("resample", 3)),
+        "interpolation": next((name for name, number in _RESAMPLE.items() if number == settings.get("resample", 3)), None),
         "resize_mode": "squash" if squashed else "shortest",
     }
     return {key: value for key, value in preprocess.items() if value is not None}

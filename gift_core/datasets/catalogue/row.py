@@ -17,6 +17,7 @@ from gift_core.errors import UserError, did_you_mean, lookup
 if TYPE_CHECKING:
     from importlib.abc import Traversable
 
+Bytes = Annotated[int, Field(ge=1)]
 Texts = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
@@ -24,7 +25,7 @@ class Archive(Section):
     """A published file of the data set. `url` is None if it is not available under a lasting link."""
 
     name: Text
-    bytes: Count
+    bytes: Bytes
     url: Text | None = None
     md5: Text | None = None
 
@@ -46,7 +47,7 @@ class CatalogueRow(Section):
     fetch: Literal["torchvision", "archive", "by_hand"]
     by_hand: Text | None = None
     archives: Annotated[tuple[Archive, ...], Field(min_length=1)]
-    unpacked_bytes: Count
+    unpacked_bytes: Bytes
     folders: Texts
     required_files: Texts
     layout: Text
