@@ -45,7 +45,8 @@ def read_blocks(root: Path) -> list[Block]:
         stages = parse_yaml(read_limited(file, MAX_YAML_BYTES))["stages"]
         return [_block(name, content) for name, content in stages.items()]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UserError(f"{file}: it should have the stages of the pipeline ({error}). Run: git checkout dvc.yaml") from None
+        what = f"it should have the stages of the pipeline ({error})"
+        raise UserError(f"{file}: {what}. Restore it: git checkout dvc.yaml") from None
 
 
 def read_params(root: Path) -> dict[str, list[str]]:

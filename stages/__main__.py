@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Callable
 
 import typer
@@ -62,6 +64,9 @@ app.add_typer(data, name="data", rich_help_panel="Commands")
 
 def main() -> None:
     """The console command `gift`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that has no é shows \xe9 instead
     app()
 
 

@@ -18,6 +18,7 @@ Out = Annotated[Path, typer.Option("--out", help="The folder to write: index.htm
 Against = Annotated[
     str | None, typer.Option("--against", help="The method to compare with [default: the one with the highest Last].")
 ]
+MADE = ("comparison.csv", "comparison.json", "index.html")
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Also compare methods without results for some seeds.")
 ]
@@ -31,7 +32,9 @@ def compare(
 ) -> None:
     """Compare runs of an experiment with different seeds: means, deviations, and differences that exceed the noise."""
     from gift_core.report.comparison.compare import compare_runs
+    from stages.export import require_new
 
+    require_new(out, made=MADE)
     comparison = compare_runs(roots, out, against=against, allow_missing=allow_missing)
     _print_table(comparison)
     for seed, method in comparison.runs.missing:

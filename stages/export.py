@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,7 @@ def export(model: Model, to: To, out: Out = None, pretrained: Pretrained = None)
 
     lookup(EXPORTS, to, "export --to")
     folder = out or _default_folder(model, to)
-    require_new(folder)
+    require_new(folder, model)
     from gift_core.artifacts.atomic import require_free_bytes
     from gift_core.clip.disk_space import model_bytes
     from gift_core.interop.importing import model_identity, open_model
@@ -40,12 +41,29 @@ def export(model: Model, to: To, out: Out = None, pretrained: Pretrained = None)
         typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
 
 
-def require_new(folder: Path) -> None:
-    """Raises UserError if `folder` exists and is not empty, so that no file of a user is overwritten."""
+def require_new(folder: Path, *inputs: str, made: Collection[str] = ()) -> None:
+    """Raises UserError unless `folder` can be written without touching a file of the user.
+
+    It may be an empty folder, or have nothing but the files `made`, which the command writes. It must not be a link,
+    below a file, or in one of the folders `inputs`.
+    """
     from gift_core.errors import UserError
 
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise UserError(f"--out {folder}: already exists. Name another folder, or remove this one.")
+    blocking = next((parent for parent in folder.absolute().parents if parent.exists() and not parent.is_dir()), None)
+    within = next((name for name in inputs if _is_within(folder, Path(name))), None)
+    if blocking is not None:
+        raise UserError(f"--out {folder}: {blocking} is a file. Name a folder that is not below a file.")
+    if within is not None:
+        raise UserError(f"--out {folder}: is in {within}, which is read. Name a folder outside it.")
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        what = "a link" if folder.is_symlink() else "a file"
+        raise UserError(f"--out {folder}: is {what}. Name a new folder, or remove it.")
+    if folder.is_dir() and (others := sorted({path.name for path in folder.iterdir()} - set(made))):
+        raise UserError(f"--out {folder}: already has other files ({others[0]}). Name another folder, or remove it.")
+
+
+def _is_within(folder: Path, other: Path) -> bool:
+    return other.is_dir() and folder.resolve().is_relative_to(other.resolve())
 
 
 def _default_folder(model: str, to: str) -> Path:

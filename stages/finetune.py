@@ -6,9 +6,22 @@ from typing import Annotated, Any
 
 import typer
 
+from gift_core.errors import UserError
 from stages.stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
 
-Factor = Annotated[float, typer.Option(help="The factor on the method's learning rate in this step.", min=0.0)]
+MAX_FACTOR = 1000.0  # as in params.yaml
+
+
+def _checked_factor(factor: float) -> float:
+    if not 0 < factor <= MAX_FACTOR:  # typer's own bounds accept nan
+        raise UserError(
+            f"--learning-rate-factor {factor}: should be more than 0 and at most {MAX_FACTOR:g}. Change it."
+        )
+    return factor
+
+
+HELP = "The factor on the method's learning rate in this step."
+Factor = Annotated[float, typer.Option(help=HELP, callback=_checked_factor)]
 
 
 def finetune(

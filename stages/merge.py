@@ -15,7 +15,7 @@ New = Annotated[
 Start = Annotated[str, typer.Argument(metavar="A", help="The start model: a folder or file.", show_default=False)]
 Alpha = Annotated[
     float,
-    typer.Option(help="The share of the new weights: 0 gives A, 1 gives B.", min=0.0, max=1.0, show_default=False),
+    typer.Option(help="The share of the new weights: 0 gives A, 1 gives B.", show_default=False),
 ]
 Out = Annotated[Path, typer.Option(help="The folder to write.", show_default=False)]
 
@@ -26,9 +26,12 @@ def merge(start: Start, new: New, alpha: Alpha, out: Out) -> None:
     from gift_core.averaging import merge_clips
     from gift_core.clip.disk_space import model_bytes
     from gift_core.clip.model import save_clip
+    from gift_core.errors import UserError
     from gift_core.interop.importing import model_identity, open_model
 
-    require_new(out)
+    if not 0 <= alpha <= 1:  # typer's own bounds accept nan
+        raise UserError(f"--alpha {alpha}: should be from 0 to 1. It is the share of the new weights.")
+    require_new(out, start, new)
     old_clip, new_clip = open_model(start, device="cpu"), open_model(new, device="cpu")
     require_free_bytes(out, model_bytes(new_clip), "merge")
     merged = merge_clips(old_clip, new_clip, alpha=alpha)

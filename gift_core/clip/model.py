@@ -31,6 +31,7 @@ from gift_core.clip.soundness import require_sound, require_stored_as_weights
 from gift_core.clip.tokenizers import (
     LOCAL,
     load_tokenizer,
+    require_known_tokens,
     require_text_tower,
     short_message,
     tokenizer_contents,
@@ -151,6 +152,7 @@ def _load(folder: Path, device: torch.device, precision: str) -> Clip:
     config = _read_config(folder / CONFIG)["model_cfg"]
     tokenizer = load_tokenizer(f"{LOCAL}{folder}")
     require_text_tower(config, str(folder))
+    require_known_tokens(tokenizer, config, str(folder))
     model = create_model(f"{LOCAL}{folder}", device, location=str(folder))
     for path in _weights_files(folder):
         require_stored_as_weights(path, model, str(folder))
@@ -239,7 +241,8 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = read_json_file(path)
     except ValueError as error:
-        raise UserError(f"{path}: it should be JSON, but {error}. Fetch the folder again.") from error
+        what = f"not a model configuration of open_clip: it should be JSON, but {error}"
+        raise UserError(f"{path}: {what}. Fetch the folder again.") from error
     fault = shape_fault(config.get("model_cfg")) if isinstance(config, dict) else "it should be an object"
     if fault:
         raise UserError(f"{path}: not a model configuration of open_clip: {fault}. Fetch the folder again.")

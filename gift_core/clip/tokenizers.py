@@ -31,6 +31,8 @@ TOKENIZER_FILES = (
     "vocab.json",
     "vocab.txt",
 )
+PROBES = (*"abcdefghijklmnopqrstuvwxyz0123456789", "photo", "of", "the", "red", "blue", "cat", "dog", "tree", "one", "two")
+CLIP_ENTRIES = 49408  # of a text tower whose configuration does not say it
 _HUB_REMEDY = (
     "It comes from the Hugging Face hub: connect once (it is then cached), or name a model folder that holds the "
     "tokenizer's files, as model.name local-dir:<folder>."
@@ -45,14 +47,27 @@ def load_tokenizer(name: str) -> Callable[[list[str]], torch.Tensor]:
     _never_run_remote_code()
     try:
         tokenizer: Callable[[list[str]], torch.Tensor] = open_clip.get_tokenizer(name)
-        first, second = tokenizer(["a photo of a wren", "a photo of a tree"])
-        if torch.equal(first, second):
+        if len(torch.unique(tokenizer(list(PROBES)), dim=0)) == 1:
             raise ValueError("it gives different texts the same tokens, so its files are empty")
     except Exception as error:  # the tokenizers' own errors name neither the model nor its folder
         remedy = "Fetch the folder again." if name.startswith(LOCAL) else _HUB_REMEDY
         what = f"its tokenizer {_hub_name(name)}cannot be loaded: {short_message(error)}"
         raise UserError(f"model.name {name!r}: {what}. {remedy}") from error
     return tokenizer
+
+
+def require_known_tokens(
+    tokenizer: Callable[[list[str]], torch.Tensor], model_config: Mapping[str, Any], location: str
+) -> None:
+    """Raises UserError if the tokenizer gives tokens that the embedding of the text tower does not have."""
+    text = model_config["text_cfg"]
+    entries = text.get("vocab_size", CLIP_ENTRIES)
+    if text.get("hf_model_name"):  # transformers' configuration has the size
+        return
+    largest = int(tokenizer(list(PROBES)).max())
+    if largest >= entries:
+        what = f"its tokenizer gives token {largest}, and its text tower has {entries} entries"
+        raise UserError(f"{location}: {what}. Tokenizer and configuration do not belong together: fetch both again.")
 
 
 def _never_run_remote_code() -> None:

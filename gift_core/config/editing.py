@@ -50,20 +50,19 @@ def _load(text: str) -> Any:
     from ruamel.yaml.error import YAMLError
 
     try:
-        plain = parse_yaml(text)
-        document = _editor().load(text)
+        _require_rows(parse_yaml(text))
+        return _editor().load(text)
     except (YAMLError, ValueError) as error:
         what = f"is not valid YAML ({' '.join(str(error).split())})"
         raise UserError(f"params.yaml: {what}. Correct it, or start from a preset: gift use NAME") from None
-    for section in ("tasks", "sequence"):
-        if not isinstance(plain, dict) or section not in plain:
-            raise UserError(f"params.yaml: the section {section} is missing. Start from a preset: gift use NAME")
-    _require_rows(plain["tasks"] or {}, plain["sequence"] or [])
-    return document
 
 
-def _require_rows(tasks: Any, sequence: Any) -> None:
+def _require_rows(params: Any) -> None:
     """Raises UserError unless `tasks` has sections by name, and `sequence` is a list of sections with a task."""
+    for section in ("tasks", "sequence"):
+        if not isinstance(params, dict) or section not in params:
+            raise UserError(f"params.yaml: the section {section} is missing. Start from a preset: gift use NAME")
+    tasks, sequence = params["tasks"] or {}, params["sequence"] or []
     if not isinstance(tasks, dict) or not all(isinstance(row, dict) for row in tasks.values()):
         raise UserError("params.yaml: tasks: should have one section per task. Compare it with presets/mini.yaml.")
     steps = sequence if isinstance(sequence, list) else [None]

@@ -175,7 +175,8 @@ def _explain(error: ErrorDetails) -> tuple[str, str]:
             what = f"should be {_TYPES[name]}, it is {_describe(value)}. {_remedy(name, value)}"
         case _:
             bounds = [f"{words} {_number(context[bound])}" for bound, words in _BOUNDS.items() if bound in context]
-            what = f"should be {bounds[0]}, it is {_number(value)}. Change the number." if bounds else f"{error['msg']}."
+            change = f"should be {bounds[0]}, it is {_number(value)}. Change the number." if bounds else ""
+            what = change or f"{error['msg']}. Compare it with {EXAMPLE}."
     return _dotted(location), what
 
 

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-# Upper bounds are far beyond every published experiment and far below what a typing error such as 1.0e+30 gives: a value
-# that passes them fits an int64 and a float32, and so do its products with the others.
+# Upper bounds are far beyond every published experiment and far below what a typing error such as 1.0e+30 gives. A
+# value that passes them fits an int64 and a float32, and so do its products with the others.
 Count = Annotated[int, Field(ge=1, le=10_000_000)]  # images, iterations
 Batch = Annotated[int, Field(ge=1, le=65_536)]  # held in memory at once; CLIP was trained with 32,768
 Weight = Annotated[float, Field(gt=0, le=1e9)]

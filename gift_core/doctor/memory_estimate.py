@@ -148,11 +148,10 @@ def _read_model_config(file: Path) -> dict[str, Any]:
         content = read_json_file(file)
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: it should be JSON, but {error}. Restore the file.") from None
-    config = content.get("model_cfg") if isinstance(content, dict) else None
+    config: Any = content.get("model_cfg") if isinstance(content, dict) else None
     if fault := shape_fault(config):
         raise UserError(f"{file}: no model configuration: {fault}. Restore the file.")
-    checked: dict[str, Any] = config
-    return checked
+    return dict(config)
 
 
 @dataclass(frozen=True)

@@ -240,12 +240,12 @@ def preprocess_beside(path: Path) -> dict[str, Any]:
     settings = settings.get("image_processor", settings)
     if not isinstance(settings, dict):
         raise UserError(f"{found[0]}: image_processor should be an object. Fetch the folder again.")
-    size = settings.get("size", {})
+    size, resample = settings.get("size", {}), settings.get("resample", 3)
     squashed = isinstance(size, dict) and "height" in size
     preprocess = {
         "mean": settings.get("image_mean"),
         "std": settings.get("image_std"),
-        "interpolation": next((name for name, number in _RESAMPLE.items() if number == settings.get("resample", 3)), None),
+        "interpolation": next((name for name, number in _RESAMPLE.items() if number == resample), None),
         "resize_mode": "squash" if squashed else "shortest",
     }
     return {key: value for key, value in preprocess.items() if value is not None}

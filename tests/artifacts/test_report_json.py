@@ -51,7 +51,6 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
         ({"transfer": 1.0}, "gift should have transfer, avg, last, forgetting"),
         ({**GIFT, "extra": 1.0}, "gift should have transfer, avg, last, forgetting"),
         ({**GIFT, "avg": None}, "gift.avg should be a percentage, it is None"),
-        ({**GIFT, "avg": float("nan")}, "gift.avg should be a percentage, it is nan"),
         ({**GIFT, "avg": 101.0}, "gift.avg should be a percentage, it is 101.0"),
         ({**GIFT, "avg": "70"}, "gift.avg should be a percentage, it is '70'"),
         (5, "gift should have transfer, avg, last, forgetting"),
@@ -64,6 +63,14 @@ def test_unsound_metrics_are_refused_on_write_and_on_read(row: Any, expected: st
     assert not path.exists()
     path.write_text(json.dumps({"gift": row}))
     assert expected in broken_message(lambda: read_metrics(path), path, "report")
+
+
+def test_nan_is_refused_on_write_and_on_read(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    with pytest.raises(ContractError, match="gift.avg should be a percentage, it is nan"):
+        write_metrics(path, {"gift": {**GIFT, "avg": float("nan")}})
+    path.write_text(json.dumps({"gift": {**GIFT, "avg": float("nan")}}))
+    assert "it has NaN, which is not a number of JSON" in broken_message(lambda: read_metrics(path), path, "report")
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

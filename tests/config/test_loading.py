@@ -443,7 +443,10 @@ def test_all_that_does_not_fit_together_is_listed_at_once(
         ("a: [1, 2\n", "params.yaml: line 2: "),
         ("", "params.yaml: should contain sections, it contains None. Compare it with presets/mini.yaml."),
         ("- 1\n", "params.yaml: should contain sections, it contains [1]."),
-        ("a: !!python/object:os.system {}\n", "params.yaml: line 1: the tag or sign !!python/object:os.system is not supported"),
+        (
+            "a: !!python/object:os.system {}\n",
+            "params.yaml: line 1: the tag or sign !!python/object:os.system is not supported",
+        ),
         ("a: {[1]: 2}\n", "params.yaml: line 1: a key is a list or a section. Correct that line."),
         ("a:\n  1: 2\n", "params.yaml: line 2: key '1' is not text in YAML. Put it in quotes."),
         ("2024-01-01: 2\n", "params.yaml: line 1: key '2024-01-01' is not text in YAML."),

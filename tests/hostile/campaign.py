@@ -1,0 +1,91 @@
+"""Runs hostile cases: each is accepted, or refused with one message for people, within a time and a memory."""
+
+from __future__ import annotations
+
+import random
+import resource
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+
+from gift_core.errors import GiftError
+
+SECONDS, MEGABYTES = 5.0, 400.0
+LONGEST_MESSAGE = 20_000
+SAMPLE = 120  # cases of each campaign that the test suite runs
+
+
+@dataclass(frozen=True)
+class Case:
+    """`name` says what is hostile. `run` returns what is wrong with an accepted value ("": nothing) or raises."""
+
+    name: str
+    run: Callable[[], str]
+
+
+@dataclass
+class Outcome:
+    """How the cases ended. `faults`: one line for each case that did not end well."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    slowest: tuple[float, str] = (0.0, "")
+    megabytes: float = 0.0
+
+    def report(self) -> str:
+        """One line for a person who runs the whole campaign."""
+        counts = ", ".join(f"{count} {what}" for what, count in sorted(self.counts.items()))
+        seconds, name = self.slowest
+        return f"{counts}; slowest {seconds:.2f} s ({name[:60]}); {self.megabytes:.0f} MB more than before"
+
+
+def sample(cases: Sequence[Case]) -> list[Case]:
+    """The same cases on every machine."""
+    return random.Random(0).sample(list(cases), min(SAMPLE, len(cases)))
+
+
+def run_cases(cases: Iterable[Case], *, message_fault: Callable[[str], str]) -> Outcome:
+    """Runs the cases one after another. `message_fault` returns what a refusal's message lacks ("": nothing)."""
+    outcome = Outcome()
+    before = _megabytes()
+    for case in cases:
+        started = time.process_time()  # not of the clock: the machine may be busy with other things
+        what, fault = _run(case, message_fault)
+        seconds = time.process_time() - started
+        outcome.counts[what] += 1
+        outcome.slowest = max(outcome.slowest, (seconds, case.name))
+        if fault:
+            outcome.faults.append(f"{case.name[:200]}: {fault[:600]}")
+        if seconds > SECONDS:
+            outcome.faults.append(f"{case.name[:200]}: took {seconds:.1f} s")
+    outcome.megabytes = _megabytes() - before
+    if outcome.megabytes > MEGABYTES:
+        outcome.faults.append(f"{outcome.megabytes:.0f} MB more memory than before")
+    return outcome
+
+
+def _run(case: Case, message_fault: Callable[[str], str]) -> tuple[str, str]:
+    previous = signal.signal(signal.SIGALRM, _time_is_up)
+    signal.setitimer(signal.ITIMER_REAL, 20 * SECONDS)
+    try:
+        return "accepted", case.run()
+    except GiftError as error:
+        message = str(error)
+        too_long = f"a message of {len(message)} characters" if len(message) > LONGEST_MESSAGE else ""
+        return "refused", too_long or message_fault(message)
+    except BaseException as error:  # a SystemExit or a RecursionError is a fault, too
+        return "crashed", f"{type(error).__name__}: {error}"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def _time_is_up(number: int, frame: FrameType | None) -> None:
+    raise TimeoutError(f"still running after {20 * SECONDS:.0f} s")
+
+
+def _megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,0 +1,199 @@
+"""The JSON files of a model folder, a checkpoint and a diffusion folder, each value replaced by a hostile one."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from gift_core.artifacts.report_json import read_metrics, read_zero_shot
+from gift_core.clip.architectures import require_supported
+from gift_core.clip.model import check_folder, open_folder
+from gift_core.doctor.model_checks import check_local_clip, pipeline_parameters
+from gift_core.errors import UserError
+from gift_core.generators.scorer import load_scorer
+from gift_core.interop.importing import open_model
+from gift_core.interop.single_file import KEY, read_single_file
+from gift_core.interop.transformers_format import activation_beside, model_config_of, preprocess_beside, read_config
+from tests.hostile.campaign import Case, run_cases, sample
+from tests.hostile.test_params import HERE, Key, keys_of
+from tests.hostile.values import JSON_FILES, JSON_VALUES
+
+MINI = Path(__file__).resolve().parents[2] / "data" / "mini"
+TRANSFORMERS = {
+    "model_type": "clip", "projection_dim": 16,
+    "vision_config": {"hidden_act": "gelu", "hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1,
+                      "intermediate_size": 64, "image_size": 32, "patch_size": 8, "layer_norm_eps": 1e-5},
+    "text_config": {"hidden_act": "gelu", "hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1,
+                    "intermediate_size": 64, "vocab_size": 99, "max_position_embeddings": 8, "layer_norm_eps": 1e-5},
+}  # fmt: skip
+PREPROCESSING = {"image_processor": {"image_mean": [0.5] * 3, "size": {"shortest_edge": 8}, "resample": 3}}
+Read = Callable[[Path], object]
+
+
+def _safetensors(path: Path) -> object:
+    """Reads the JSON in the metadata of a weights file."""
+    file = path.with_name("model.safetensors")
+    save_file({"a": torch.zeros(1)}, file, {KEY: path.read_bytes().decode("utf-8", "replace")})
+    return read_single_file(file)
+
+
+def _doctor(path: Path) -> object:
+    return check_local_clip(path.parent, f"local-dir:{path.parent}")
+
+
+# file: (its content, what reads it). Files that models need beside it are linked from the miniature.
+FILES: dict[str, tuple[Any, tuple[Read, ...]]] = {
+    "open_clip_config.json": (
+        json.loads((MINI / "clip" / "open_clip_config.json").read_text()), (lambda path: check_folder(path.parent), _doctor),
+    ),
+    "metadata.json": ({"config": {"model_cfg": {"embed_dim": 1, "vision_cfg": {}, "text_cfg": {}}, "preprocess_cfg": {}},
+                       "tokenizer": {"vocab.json": "{}"}}, (_safetensors,)),
+    "config.json": (TRANSFORMERS, (lambda path: model_config_of(read_config(path), str(path)), activation_beside)),
+    "preprocessor_config.json": (PREPROCESSING, (preprocess_beside,)),
+    "model_index.json": (json.loads((MINI / "diffusion" / "model_index.json").read_text()),
+                         (lambda path: pipeline_parameters(path.parent),)),
+    "metrics.json": ({"gift": {"transfer": 1.0, "avg": 1.0, "last": 1.0, "forgetting": 1.0}}, (read_metrics,)),
+    "zero_shot.json": ({"benchmark": "a", "verdict": "agrees", "sentence": "b", "data_sets": {"dtd": {"measured": 1.0, "published": 1.0}}},
+                       (read_zero_shot,)),
+}  # fmt: skip
+
+
+def text_with(content: Any, key: Key) -> str:
+    content = json.loads(json.dumps(content))
+    section = content
+    for name in key[:-1]:
+        section = section[name]
+    section[key[-1]] = HERE
+    return json.dumps(content)
+
+
+def cases(folder: Path) -> Iterator[Case]:
+    for name, (content, readers) in FILES.items():
+        home = folder / name.replace(".", "_")
+        shutil.copytree(MINI / "diffusion" if name == "model_index.json" else MINI / "clip", home, copy_function=os.symlink)
+        (home / name).unlink(missing_ok=True)
+        texts = {f"{'.'.join(map(str, key))}: {value[:40]!r}": text_with(content, key).replace(json.dumps(HERE), value).encode("utf-8", "replace")
+                 for key in keys_of(content) for value in JSON_VALUES} | JSON_FILES  # fmt: skip
+        for what, text in texts.items():
+            for number, read in enumerate(readers):
+                yield Case(f"{name}, reader {number}, {what}", functools.partial(_read, home / name, text, read))
+
+
+def _read(path: Path, text: bytes, read: Read) -> str:
+    path.write_bytes(text)
+    read(path)
+    return ""
+
+
+def message_fault(message: str) -> str:
+    return "" if re.search(r"[/.:] .+[.] ?[A-Z].+", message) else f"no location or no remedy: {message}"
+
+
+def test_a_sample_of_model_files_is_accepted_or_refused_with_a_message(tmp_path: Path) -> None:
+    outcome = run_cases(sample(list(cases(tmp_path))), message_fault=message_fault)
+    print(f"\n{outcome.report()}")
+    assert outcome.faults == []
+
+
+@pytest.mark.hostile
+def test_every_model_file_is_accepted_or_refused_with_a_message(tmp_path: Path) -> None:
+    outcome = run_cases(list(cases(tmp_path)), message_fault=message_fault)
+    print(f"\n{outcome.report()}")
+    assert outcome.faults == []
+
+
+def model_folder(folder: Path) -> Path:
+    shutil.copytree(MINI / "clip", folder)
+    return folder
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def with_code(folder: Path, **text_cfg: Any) -> Path:
+    """A model folder with a tokenizer of its own: evil.py writes the file `pwned` when it is imported."""
+    config = folder / "open_clip_config.json"
+    content = json.loads(config.read_text())
+    content["model_cfg"]["text_cfg"] |= text_cfg
+    config.write_text(json.dumps(content))
+    edit_json(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.E", "evil.E"]}, tokenizer_class="E")
+    pwned = folder.parent / "pwned"
+    (folder / "evil.py").write_text(f"open({str(pwned)!r}, 'w').write('x')\nfrom transformers import CLIPTokenizer\nclass E(CLIPTokenizer): pass\n")
+    return pwned
+
+
+@pytest.mark.parametrize("options", [{}, {"tokenizer_kwargs": {"trust_remote_code": True}}], ids=["code", "code that is trusted"])
+def test_python_files_in_a_model_folder_are_never_run(tmp_path: Path, options: dict[str, Any]) -> None:
+    folder = model_folder(tmp_path / "model")
+    pwned = with_code(folder, **options)
+    with pytest.raises(UserError, match="trust_remote_code"):
+        open_folder(folder, device=torch.device("cpu"), precision="fp32")
+    with pytest.raises(UserError, match="trust_remote_code"):
+        open_model(str(folder), device="cpu")
+    assert not pwned.exists()
+
+
+def test_a_scorer_with_python_files_is_refused(tmp_path: Path) -> None:
+    from gift_core.config.generator import ScorerConfig
+
+    pwned = with_code(model_folder(tmp_path / "model"), tokenizer_kwargs={"trust_remote_code": True})
+    with pytest.raises(UserError, match="tokenizer_kwargs.trust_remote_code is not allowed"):
+        load_scorer(ScorerConfig(name=f"local-dir:{tmp_path / 'model'}", pretrained=None), torch.device("cpu"))
+    assert not pwned.exists()
+
+
+@pytest.mark.parametrize("part", ["unet", "the pipeline"])
+def test_python_files_in_a_diffusion_folder_are_never_run(tmp_path: Path, part: str) -> None:
+    from gift_core.config.generator import GeneratorConfig
+    from gift_core.generators.pretrained import pretrained_pipeline
+    from tests.hostile.test_params import experiment
+
+    folder = tmp_path / "diffusion"
+    shutil.copytree(MINI / "diffusion", folder)
+    evil = folder / ("unet/evil.py" if part == "unet" else "evil.py")
+    evil.write_text(f"open({str(tmp_path / 'pwned')!r}, 'w').write('x')\nclass Evil: pass\n")
+    edit_json(folder / "model_index.json", **{"unet" if part == "unet" else "_class_name": ["evil", "Evil"]})
+    settings = experiment()["generator"] | {"pipeline": str(folder), "lora": None, "filters": None, "memory": None}
+    with pytest.raises(UserError, match="cannot be loaded"):
+        pretrained_pipeline(GeneratorConfig.model_validate(settings))
+    assert not (tmp_path / "pwned").exists()
+
+
+EMPTY_TOKENIZERS = ["{}", "[]", "", '{"version": "1.0", "model": {"type": "BPE", "vocab": {}, "merges": []}, "added_tokens": []}']
+
+
+@pytest.mark.parametrize("content", EMPTY_TOKENIZERS)
+def test_a_tokenizer_without_content_is_refused(tmp_path: Path, content: str) -> None:
+    folder = model_folder(tmp_path / "model")
+    (folder / "tokenizer.json").write_text(content)
+    with pytest.raises(UserError, match=r"its tokenizer cannot be loaded: .*\. Fetch the folder again\."):
+        open_folder(folder, device=torch.device("cpu"), precision="fp32")
+
+
+def test_a_tokenizer_of_a_larger_vocabulary_is_refused(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "model")
+    content = json.loads((folder / "open_clip_config.json").read_text())
+    content["model_cfg"]["text_cfg"]["vocab_size"] = 1000
+    (folder / "open_clip_config.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"gives token \d+, and its text tower has 1000 entries|belong together"):
+        open_folder(folder, device=torch.device("cpu"), precision="fp32")
+
+
+def test_every_architecture_of_open_clip_passes_the_checks_of_shape() -> None:
+    import open_clip
+
+    from gift_core.artifacts.model_config import shape_fault
+
+    assert [name for name in open_clip.list_models() if shape_fault(open_clip.get_model_config(name))] == []
+    require_supported(open_clip.get_model_config("ViT-B-16"), "ViT-B-16")
