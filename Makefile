@@ -11,7 +11,7 @@ export PYTHONUTF8 := 1
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup repro plan show dag report test test-fast test-slow lint format pretrain-mini compare search curve bench-steps bench-memory bench-hash smoke-full bench-gpu golden constraints clean
+.PHONY: help setup repro plan show dag report test test-fast test-slow test-hostile lint format pretrain-mini compare search curve bench-steps bench-memory bench-hash smoke-full bench-gpu golden constraints clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ test-fast: $(INSTALLED) ## run the test suite without the end-to-end tests
 
 test-slow: $(INSTALLED) ## run the full-size tests that the test suite leaves out (15 minutes, 24 GiB)
 	@python -m pytest -m slow $(ARGS)
+
+test-hostile: $(INSTALLED) ## run the whole campaigns of bad input, of which the test suite runs a sample (minutes)
+	@python -m pytest -s -m hostile tests/hostile $(ARGS)
 
 lint: $(INSTALLED) ## run ruff and mypy --strict
 	@ruff check .

@@ -21,6 +21,7 @@ from gift_core.untrusted import read_json_file
 
 READ_BYTES = 1 << 20
 MANY_FILES = 1000
+LONGEST = 1000  # characters that an error says about a file: a value in it may be of any length
 
 
 @contextmanager
@@ -85,6 +86,8 @@ def sha256_of(path: Path) -> str:
 
 def broken(path: Path, expectation: str, stage: str) -> ContractError:
     """Returns the error for a bad artifact: the file, what was expected and found, the stage that makes it again."""
+    if len(expectation) > LONGEST:
+        expectation = f"{expectation[:LONGEST]}..."
     return ContractError(f"{path}: {expectation}. Recreate it with: dvc repro {stage}")
 
 

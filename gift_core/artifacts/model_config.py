@@ -41,11 +41,13 @@ def _setting_fault(name: str, value: Any) -> str | None:
     if key.endswith("_name") and not (value is None or isinstance(value, str)):
         return f"{name} should be text, it is {_shown(value)}"
     largest = _LARGEST.get(key)
-    if largest is None or (value is None and key != "embed_dim"):
+    if largest is None or (value is None and key == "patch_size"):  # a ResNet has none
         return None
+    kinds = (int, float) if key == "mlp_ratio" else (int,)
     for each in value if isinstance(value, list | tuple) and value else [value]:
-        if isinstance(each, bool) or not isinstance(each, int | float) or not 0 < each <= largest:
-            return f"{name} should be a number from 1 to {largest}, it is {_shown(value)}"
+        if isinstance(each, bool) or not isinstance(each, kinds) or not 0 < each <= largest:
+            whole = "" if key == "mlp_ratio" else "whole "
+            return f"{name} should be a {whole}number, more than 0 and at most {largest}, it is {_shown(value)}"
     return None
 
 

@@ -45,6 +45,8 @@ def _check_names(config: Config) -> Findings:
 
 
 def _check_run(config: Config) -> Findings:
+    if {"/", "\\"} & set(config.experiment):
+        yield "experiment", f"{config.experiment!r} looks like a path, and it is a name. Leave out / and \\."
     for name in config.run.methods:
         if name not in config.methods:
             yield "run.methods", f"unknown method {name!r}. {did_you_mean(name, config.methods)}"

@@ -147,6 +147,10 @@ def _matches_flow(scheduler: Any) -> bool:
 
 def _try_steps(scheduler: Any, steps: int) -> None:
     """Tries the steps on a copy. Some schedulers need a shift, whose value does not matter here."""
+    levels = scheduler.config.get("num_train_timesteps")
+    if isinstance(levels, int) and steps > levels:
+        what = f"{steps}, but {type(scheduler).__name__} has {levels} noise levels"
+        raise UserError(f"{KEY}.steps: {what}. Write at most {levels}.")
     copy = type(scheduler).from_config(scheduler.config)
     shifts = copy.config.get("use_dynamic_shifting") and "mu" in inspect.signature(copy.set_timesteps).parameters
     shift = {"mu": 1.0} if shifts else {}

@@ -80,7 +80,7 @@ def model_config_of(config: Mapping[str, Any], location: str) -> dict[str, Any]:
     from transformers import CLIPConfig
 
     if config.get("model_type") != "clip":
-        what = f"model_type is {config.get('model_type')!r}, expected 'clip'"
+        what = f"model_type is {str(config.get('model_type'))[:80]!r}, expected 'clip'"
         raise UserError(f"{location}: {what}. Only transformers' CLIPModel can be imported.")
     try:
         whole = CLIPConfig.from_dict(dict(config))
@@ -300,7 +300,8 @@ def _unknown_settings(kind: Any, settings: Mapping[str, Any], shared: tuple[str,
 
 def _is_quick_gelu(name: str, location: str) -> bool:
     if name not in _ACTIVATIONS:
-        raise UserError(f"{location}: hidden_act {name!r}; open_clip has {', '.join(_ACTIVATIONS)}.")
+        what = f"hidden_act is {str(name)[:80]!r}, open_clip has {', '.join(_ACTIVATIONS)}"
+        raise UserError(f"{location}: {what}. Such a model cannot be imported.")
     return _ACTIVATIONS[name]
 
 

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -197,3 +198,15 @@ def test_every_architecture_of_open_clip_passes_the_checks_of_shape() -> None:
 
     assert [name for name in open_clip.list_models() if shape_fault(open_clip.get_model_config(name))] == []
     require_supported(open_clip.get_model_config("ViT-B-16"), "ViT-B-16")
+
+
+@pytest.mark.parametrize("name", ["DPMSolverMultistepScheduler", "DDIMScheduler", "EulerDiscreteScheduler"])
+def test_more_steps_than_the_scheduler_has_noise_levels_are_refused(name: str) -> None:
+    import diffusers
+
+    from gift_core.generators.sampling_settings import set_scheduler
+
+    scheduler = getattr(diffusers, name)(num_train_timesteps=10)
+    set_scheduler(SimpleNamespace(scheduler=scheduler), None, 10)
+    with pytest.raises(UserError, match=rf"generator.steps: 1001, but {name} has 10 noise levels. Write at most 10\."):
+        set_scheduler(SimpleNamespace(scheduler=scheduler), None, 1001)

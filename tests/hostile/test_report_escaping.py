@@ -1,0 +1,66 @@
+"""HTML in texts of other people stays text in the report and in the comparison."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from gift_core.layout import Layout
+from gift_core.report.build import build_report
+from gift_core.report.comparison.compare import compare_runs
+from tests.report import run_folder
+from tests.report.run_folder import write_run
+
+EVIL = "</script></style><script>alert(1)</script><img src=x onerror=alert(1)>\"'`{{7*7}}&lt;"
+
+
+class Elements(HTMLParser):
+    """The kinds of elements of a page with the names of their attributes, and its text."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.found: set[tuple[str, tuple[str, ...]]] = set()
+        self.scripts, self.text = 0, ""
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.add((tag, tuple(sorted(name for name, _ in attrs))))
+        self.scripts += tag == "script"
+        self.text += "".join(value or "" for _, value in attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def run_with(root: Path, text: str) -> Path:
+    """A finished run in which every text that comes from outside is `text`."""
+    write_run(root, changes={"experiment": text})
+    for file in (root / "data" / "1_tasks").glob("*/task.json"):
+        content = json.loads(file.read_text())
+        content |= {"class_names": [f"{text} {number}" for number in range(10)], "templates": [f"{text} {{}}"]}
+        content |= {"notes": [text], "skipped": [[text, text]], "source": text}
+        file.write_text(json.dumps(content))
+    return root
+
+
+def test_html_in_names_captions_and_files_is_text_in_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = []
+    for name, text in (("clean", "harmless"), ("evil", EVIL)):
+        monkeypatch.setattr(run_folder, "PROMPTS", (text, text))
+        root = run_with(tmp_path / name, text)
+        build_report(Layout(root), run_folder.load_config(root / "params.yaml"), root / "reports")
+        pages.append(Elements(root / "reports" / "index.html"))
+    clean, evil = pages
+    assert evil.found == clean.found
+    assert evil.scripts == clean.scripts
+    assert evil.text.count(EVIL) >= clean.text.count("harmless") >= 3
+
+
+def test_html_in_an_experiments_name_is_text_in_the_comparison(tmp_path: Path) -> None:
+    compare_runs([run_with(tmp_path / "run", EVIL)], tmp_path / "out")
+    page = Elements(tmp_path / "out" / "index.html")
+    assert EVIL in page.text
+    assert not any("onerror" in names for _, names in page.found)
