@@ -50,16 +50,17 @@ def require_new(folder: Path, *inputs: str, made: Collection[str] = ()) -> None:
     from gift_core.errors import UserError
 
     blocking = next((parent for parent in folder.absolute().parents if parent.exists() and not parent.is_dir()), None)
-    within = next((name for name in inputs if _is_within(folder, Path(name))), None)
     if blocking is not None:
         raise UserError(f"--out {folder}: {blocking} is a file. Name a folder that is not below a file.")
-    if within is not None:
-        raise UserError(f"--out {folder}: is in {within}, which is read. Name a folder outside it.")
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         what = "a link" if folder.is_symlink() else "a file"
-        raise UserError(f"--out {folder}: is {what}. Name a new folder, or remove it.")
+        raise UserError(f"--out {folder}: already exists, and is {what}. Name a new folder, or remove it.")
     if folder.is_dir() and (others := sorted({path.name for path in folder.iterdir()} - set(made))):
-        raise UserError(f"--out {folder}: already has other files ({others[0]}). Name another folder, or remove it.")
+        what = f"already exists, and has other files ({others[0]})"
+        raise UserError(f"--out {folder}: {what}. Name another folder, or remove this one.")
+    within = next((name for name in inputs if _is_within(folder, Path(name))), None)
+    if within is not None:
+        raise UserError(f"--out {folder}: is in {within}, which is read. Name a folder outside it.")
 
 
 def _is_within(folder: Path, other: Path) -> bool:

@@ -15,7 +15,7 @@ New = Annotated[
 Start = Annotated[str, typer.Argument(metavar="A", help="The start model: a folder or file.", show_default=False)]
 Alpha = Annotated[
     float,
-    typer.Option(help="The share of the new weights: 0 gives A, 1 gives B.", show_default=False),
+    typer.Option(help="The share of the new weights: 0 gives A, 1 gives B.", min=0.0, max=1.0, show_default=False),
 ]
 Out = Annotated[Path, typer.Option(help="The folder to write.", show_default=False)]
 

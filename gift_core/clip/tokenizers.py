@@ -31,7 +31,19 @@ TOKENIZER_FILES = (
     "vocab.json",
     "vocab.txt",
 )
-PROBES = (*"abcdefghijklmnopqrstuvwxyz0123456789", "photo", "of", "the", "red", "blue", "cat", "dog", "tree", "one", "two")
+PROBES = (
+    *"abcdefghijklmnopqrstuvwxyz0123456789",
+    "photo",
+    "of",
+    "the",
+    "red",
+    "blue",
+    "cat",
+    "dog",
+    "tree",
+    "one",
+    "two",
+)
 CLIP_ENTRIES = 49408  # of a text tower whose configuration does not say it
 _HUB_REMEDY = (
     "It comes from the Hugging Face hub: connect once (it is then cached), or name a model folder that holds the "

@@ -121,7 +121,10 @@ DAMAGES = {
     "no folder": (shutil.rmtree, "clip: no such model folder"),
     "no configuration": (remove("open_clip_config.json"), "open_clip_config.json: missing"),
     "half a configuration": (cut("open_clip_config.json"), "open_clip_config.json: not a model configuration"),
-    "an incomplete configuration": (without_embedding_size, "open_clip_config.json: not a model configuration of open_clip: it has no embed_dim"),
+    "an incomplete configuration": (
+        without_embedding_size,
+        "open_clip_config.json: not a model configuration of open_clip: it has no embed_dim",
+    ),
     "no weights": (remove("open_clip_model.safetensors"), "clip: holds no weights"),
     "half the weights": (cut("open_clip_model.safetensors"), "model.safetensors: damaged or incomplete"),
     "weights of another model": (with_a_wider_tower, "clip: open_clip cannot load it: .*belong together"),

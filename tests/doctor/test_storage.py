@@ -10,6 +10,7 @@ from gift_core.doctor import storage
 from gift_core.doctor.finding import Finding
 from gift_core.doctor.storage import (
     artifact_bytes,
+    check_braces,
     check_disk,
     check_dvc,
     check_remote,
@@ -210,3 +211,11 @@ def test_a_slow_remote_is_a_fail(repository: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(storage, "REMOTE_TIMEOUT", 0.01)
     finding = remote_of(repository)
     assert (finding.mark, "did not answer within" in finding.found) == ("fail", True)
+
+
+@pytest.mark.parametrize("name", ["a{b,c}d", "1{2", "}x"])
+def test_a_path_with_braces_in_which_dvc_fails_is_reported(name: str, tmp_path: Path) -> None:
+    found = list(check_braces({"the project": tmp_path / name, "the cache of DVC": tmp_path / "cache"}))
+    assert [finding.mark for finding in found] == ["fail"]
+    assert name in found[0].found and found[0].remedy == "Rename or move that folder."
+    assert not list(check_braces({"the project": tmp_path / "a b*'\n[x]"}))

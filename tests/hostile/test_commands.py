@@ -1,4 +1,5 @@
 """Command lines: every option with absurd values, outputs that would overwrite something, terminals without UTF-8."""
+# ruff: noqa: E501 - in a table, a case is a line
 
 from __future__ import annotations
 
@@ -24,7 +25,25 @@ from tests.report.run_folder import write_run
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = CliRunner()
-NUMBERS = ["0", "-1", "nan", "inf", "-inf", "1e30", "1e300", "1e-320", "9" * 400, "010", "1_000", "0x10", "", " ", "one", "1;2", "\u0661"]
+NUMBERS = [
+    "0",
+    "-1",
+    "nan",
+    "inf",
+    "-inf",
+    "1e30",
+    "1e300",
+    "1e-320",
+    "9" * 400,
+    "010",
+    "1_000",
+    "0x10",
+    "",
+    " ",
+    "one",
+    "1;2",
+    "\u0661",
+]
 WORDS = ["", " ", ".", "..", "../..", "/nowhere", "/dev/null", "-", "--", "a b", "a; touch pwned", "$(touch pwned)", "*", "{a,b}", "[a",
          "a\nb", "a\x1b[31m", "\udcff", "\u202e", "\U0001f600", "e\u0301", "%s", "{}", "{0}", "CON", "hf-hub:", "local-dir:", "local-file:x",
          "s3://bucket/x", "~", "gift", "letters", "mini", "x" * 200]  # fmt: skip
@@ -38,7 +57,10 @@ class World:
 
     @property
     def words(self) -> list[str]:
-        return [*WORDS, *(str(self.folder / name) for name in ("run", "images", "a_file", "a_link", "model", "project"))]
+        return [
+            *WORDS,
+            *(str(self.folder / name) for name in ("run", "images", "a_file", "a_link", "model", "project")),
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +147,9 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 OUTPUTS = {
-    "a file": ("a_file", "is a file"), "below a file": ("a_file/x/y", "is a file. Name a folder that is not below a file"),
-    "a link to nothing": ("a_link", "is a link"), "a folder of the user": ("project", "already has other files"),
-    "a link to a folder": ("images", "is a link"),
+    "a file": ("a_file", "already exists, and is a file"), "below a file": ("a_file/x/y", "is a file. Name a folder that is not below a file"),
+    "a link to nothing": ("a_link", "already exists, and is a link"), "a folder of the user": ("project", "already exists, and has other files"),
+    "a link to a folder": ("images", "already exists, and is a link"),
 }  # fmt: skip
 
 
@@ -136,7 +158,11 @@ OUTPUTS = {
 def test_an_output_that_would_touch_something_is_refused(world: World, command: str, output: str) -> None:
     name, expected = OUTPUTS[output]
     model, out = str(world.folder / "model"), ["--out", str(world.folder / name)]
-    words = {"compare": [str(world.folder / "run")], "merge": [model, model, "--alpha", "0.5"], "export": [model, "--to", "safetensors"]}
+    words = {
+        "compare": [str(world.folder / "run")],
+        "merge": [model, model, "--alpha", "0.5"],
+        "export": [model, "--to", "safetensors"],
+    }
     before = files_of(world.folder)
     result = RUNNER.invoke(app, [command, *words[command], *out])
     assert result.exit_code == 1
@@ -144,7 +170,9 @@ def test_an_output_that_would_touch_something_is_refused(world: World, command: 
     assert files_of(world.folder) == before
 
 
-@pytest.mark.parametrize("words", [["merge", "model", "model", "--alpha", "0.5"], ["export", "model", "--to", "safetensors"]])
+@pytest.mark.parametrize(
+    "words", [["merge", "model", "model", "--alpha", "0.5"], ["export", "model", "--to", "safetensors"]]
+)
 def test_an_output_inside_an_input_is_refused(world: World, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(world.folder)
     result = RUNNER.invoke(app, [*words, "--out", "model/../model/new"])
@@ -174,7 +202,9 @@ TERMINALS = {
 def test_a_terminal_without_utf8_prints_everything(tmp_path: Path, terminal: str) -> None:
     rows = "method,step,trained_task,eval_task,top1\ngift,-1,pretrained,\u9ce5 \U0001f426,0.5\ngift,0,\u9ce5 \U0001f426,\u9ce5 \U0001f426,0.7\n"
     (tmp_path / "rows.csv").write_text(rows, encoding="utf-8")
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONUTF8", "LANG", "LC_ALL")} | TERMINALS[terminal]
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("PYTHONUTF8", "LANG", "LC_ALL")
+    } | TERMINALS[terminal]
     command = [sys.executable, "-m", "stages", "metrics", "--per-task", str(tmp_path / "rows.csv")]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr.decode(errors="replace")

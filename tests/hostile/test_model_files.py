@@ -1,4 +1,5 @@
 """The JSON files of a model folder, a checkpoint and a diffusion folder, each value replaced by a hostile one."""
+# ruff: noqa: E501 - in a table, a case is a line
 
 from __future__ import annotations
 
@@ -81,7 +82,9 @@ def text_with(content: Any, key: Key) -> str:
 def cases(folder: Path) -> Iterator[Case]:
     for name, (content, readers) in FILES.items():
         home = folder / name.replace(".", "_")
-        shutil.copytree(MINI / "diffusion" if name == "model_index.json" else MINI / "clip", home, copy_function=os.symlink)
+        shutil.copytree(
+            MINI / "diffusion" if name == "model_index.json" else MINI / "clip", home, copy_function=os.symlink
+        )
         (home / name).unlink(missing_ok=True)
         texts = {f"{'.'.join(map(str, key))}: {value[:40]!r}": text_with(content, key).replace(json.dumps(HERE), value).encode("utf-8", "replace")
                  for key in keys_of(content) for value in JSON_VALUES} | JSON_FILES  # fmt: skip
@@ -130,11 +133,15 @@ def with_code(folder: Path, **text_cfg: Any) -> Path:
     config.write_text(json.dumps(content))
     edit_json(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.E", "evil.E"]}, tokenizer_class="E")
     pwned = folder.parent / "pwned"
-    (folder / "evil.py").write_text(f"open({str(pwned)!r}, 'w').write('x')\nfrom transformers import CLIPTokenizer\nclass E(CLIPTokenizer): pass\n")
+    (folder / "evil.py").write_text(
+        f"open({str(pwned)!r}, 'w').write('x')\nfrom transformers import CLIPTokenizer\nclass E(CLIPTokenizer): pass\n"
+    )
     return pwned
 
 
-@pytest.mark.parametrize("options", [{}, {"tokenizer_kwargs": {"trust_remote_code": True}}], ids=["code", "code that is trusted"])
+@pytest.mark.parametrize(
+    "options", [{}, {"tokenizer_kwargs": {"trust_remote_code": True}}], ids=["code", "code that is trusted"]
+)
 def test_python_files_in_a_model_folder_are_never_run(tmp_path: Path, options: dict[str, Any]) -> None:
     folder = model_folder(tmp_path / "model")
     pwned = with_code(folder, **options)
@@ -171,7 +178,12 @@ def test_python_files_in_a_diffusion_folder_are_never_run(tmp_path: Path, part: 
     assert not (tmp_path / "pwned").exists()
 
 
-EMPTY_TOKENIZERS = ["{}", "[]", "", '{"version": "1.0", "model": {"type": "BPE", "vocab": {}, "merges": []}, "added_tokens": []}']
+EMPTY_TOKENIZERS = [
+    "{}",
+    "[]",
+    "",
+    '{"version": "1.0", "model": {"type": "BPE", "vocab": {}, "merges": []}, "added_tokens": []}',
+]
 
 
 @pytest.mark.parametrize("content", EMPTY_TOKENIZERS)

@@ -1,4 +1,5 @@
 """params.yaml as somebody hostile or careless writes it: every key with every value, and whole files."""
+# ruff: noqa: E501 - in a table, a case is a line
 
 from __future__ import annotations
 
@@ -173,7 +174,9 @@ def test_hostile_names_are_refused_with_a_message() -> None:
 
 def test_a_sample_of_files_is_accepted_or_refused_with_a_message(tmp_path: Path) -> None:
     cases = list(file_cases(tmp_path))
-    ends_well(run_cases([*cases[: 3 * len(YAML_FILES)], *sample(cases[3 * len(YAML_FILES) :])], message_fault=message_fault))
+    ends_well(
+        run_cases([*cases[: 3 * len(YAML_FILES)], *sample(cases[3 * len(YAML_FILES) :])], message_fault=message_fault)
+    )
 
 
 @pytest.mark.hostile
@@ -193,6 +196,10 @@ def test_the_campaign_notices_what_it_looks_for() -> None:
     def silent() -> str:
         raise GiftError("no.")
 
-    cases = [Case("a crash", crash), Case("a message without a remedy", silent), Case("nonsense accepted", lambda: "wrong")]
+    cases = [
+        Case("a crash", crash),
+        Case("a message without a remedy", silent),
+        Case("nonsense accepted", lambda: "wrong"),
+    ]
     outcome = run_cases(cases, message_fault=message_fault)
     assert [fault.split(":")[0] for fault in outcome.faults] == [case.name for case in cases]

@@ -174,7 +174,7 @@ def test_a_transformers_clip_with_gelu_is_refused_under_a_quickgelu_name(tmp_pat
 @pytest.mark.parametrize(
     ("vision", "message"),
     [
-        ({"hidden_act": "relu"}, "hidden_act 'relu'; open_clip has quick_gelu, gelu"),
+        ({"hidden_act": "relu"}, "hidden_act is 'relu', open_clip has quick_gelu, gelu"),
         ({"hidden_act": "gelu"}, "two towers differ"),
     ],
 )
