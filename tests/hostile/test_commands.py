@@ -45,7 +45,7 @@ NUMBERS = [
     "\u0661",
 ]
 WORDS = ["", " ", ".", "..", "../..", "/nowhere", "/dev/null", "-", "--", "a b", "a; touch pwned", "$(touch pwned)", "*", "{a,b}", "[a",
-         "a\nb", "a\x1b[31m", "\udcff", "\u202e", "\U0001f600", "e\u0301", "%s", "{}", "{0}", "CON", "hf-hub:", "local-dir:", "local-file:x",
+         "a\nb", "a\x1b[31m", "\u202e", "\U0001f600", "e\u0301", "%s", "{}", "{0}", "CON", "hf-hub:", "local-dir:", "local-file:x",
          "s3://bucket/x", "~", "gift", "letters", "mini", "x" * 200]  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def cases(world: World) -> Iterator[Case]:
         ["ingest", "@", "--params", params, "--root", project], ["ingest", "letters", "--params", "@"], ["report", "--params", "@"],
         ["finetune", "@", "letters", "--params", params, "--root", project], ["teach", "gift", "@", "--params", params, "--root", project],
         ["evaluate", "gift", "letters", "--params", params, "--root", "@"], ["merge", "@", model, "--alpha", "0.5", "--out", f"{project}/m"],
-        ["export", model, "--to", "@", "--out", f"{project}/e"], ["export", "@", "--to", "onnx", "--out", f"{project}/e"],
+        ["export", model, "--to", "@", "--out", f"{project}/e"], ["export", "@", "--to", "onnx", "--out", f"{model}/e"],
         ["add-task", "@", *adding[2:]], [*adding, "--template", "@"], [*adding, "--on-bad-image", "@"], [*adding, "--class-names", "@"],
         [*adding, "--table", "@"], [*adding, "--webdataset", "@"], ["add-task", "b", "--images", "@", *adding[4:]],
         ["doctor", "--quick", "--root", "@"], ["@"], ["doctor", "--@"],
@@ -211,3 +211,10 @@ def test_a_terminal_without_utf8_prints_everything(tmp_path: Path, terminal: str
     assert b"0.7" in done.stdout or b"70.0" in done.stdout
     refused = subprocess.run([*command[:3], "use", "\u9ce5"], cwd=ROOT, env=environment, capture_output=True)
     assert refused.returncode == 1 and b"unknown name" in refused.stderr and b"Traceback" not in refused.stderr
+
+
+def test_a_name_that_is_not_utf8_is_printed_with_escapes() -> None:
+    command = [os.fsencode(sys.executable), b"-m", b"stages", b"doctor", b"--quick", b"--root", b"/nowhere/\xff"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True)
+    assert done.returncode == 1 and b"Traceback" not in done.stderr, done.stderr
+    assert b"\\udcff" in done.stdout and b"no such file" in done.stdout

@@ -37,7 +37,7 @@ class Elements(HTMLParser):
 
 def run_with(root: Path, text: str) -> Path:
     """A finished run in which every text that comes from outside is `text`."""
-    write_run(root, changes={"experiment": text})
+    write_run(root, changes={"experiment": text.replace("/", "")})  # a name with / is refused
     for file in (root / "data" / "1_tasks").glob("*/task.json"):
         content = json.loads(file.read_text())
         content |= {"class_names": [f"{text} {number}" for number in range(10)], "templates": [f"{text} {{}}"]}
@@ -58,11 +58,12 @@ def test_html_in_names_captions_and_files_is_text_in_the_report(
     clean, evil = pages
     assert evil.found == clean.found
     assert evil.scripts == clean.scripts
-    assert evil.text.count(EVIL) >= clean.text.count("harmless") >= 3
+    found = evil.text.count(EVIL) + evil.text.count(EVIL.replace("/", ""))
+    assert found >= clean.text.count("harmless") >= 3
 
 
 def test_html_in_an_experiments_name_is_text_in_the_comparison(tmp_path: Path) -> None:
     compare_runs([run_with(tmp_path / "run", EVIL)], tmp_path / "out")
     page = Elements(tmp_path / "out" / "index.html")
-    assert EVIL in page.text
+    assert EVIL.replace("/", "") in page.text
     assert not any("onerror" in names for _, names in page.found)
