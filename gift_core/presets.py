@@ -14,6 +14,7 @@ from gift_core.config.loading import parse_config
 from gift_core.config.overlays import complete_text
 from gift_core.errors import UserError, lookup
 from gift_core.generators.pretrained import looks_local
+from gift_core.untrusted import MAX_YAML_BYTES, read_limited
 
 _FIRST_SENTENCE = re.compile(r"(.*?\.)(?:\s|$)")
 
@@ -152,8 +153,8 @@ def _title(text: str) -> str:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_bytes().decode()  # bytes: line ends are compared, too
-    except (OSError, UnicodeDecodeError) as error:
+        return read_limited(file, MAX_YAML_BYTES).decode()  # bytes: line ends are compared, too
+    except (OSError, ValueError) as error:
         raise UserError(f"{file}: cannot be read ({error}). Move it away and try again.") from None
 
 

@@ -33,7 +33,7 @@ _NUMBER_OF_YAML_1_2 = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?|0o[
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")  # in a text: no file has such a name, no file can hold it
-_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89abAB]")
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def read_limited(path: Path, most: int = MAX_BYTES) -> bytes:

@@ -1,10 +1,19 @@
-"""JSON of other people: decoded with limits."""
+"""JSON and YAML of other people: decoded with limits."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from gift_core.untrusted import MAX_DIGITS, MAX_NESTING, parse_json
+from gift_core.untrusted import (
+    MAX_DIGITS,
+    MAX_NESTING,
+    MAX_YAML_BYTES,
+    parse_json,
+    parse_yaml,
+    read_limited,
+)
 
 
 def test_json_within_the_limits_is_decoded() -> None:
@@ -30,3 +39,98 @@ def test_whole_numbers_of_thousands_of_digits_are_refused() -> None:
 def test_bytes_that_are_not_utf8_are_refused() -> None:
     with pytest.raises(ValueError, match="utf-8"):
         parse_json(b'"\xff\xfe"')
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"a": NaN}', "it has NaN"),
+        ('{"a": -Infinity}', "it has -Infinity"),
+        ('{"a": 1, "b": 2, "a": 3}', "the key 'a' twice"),
+        (r'"\ud800"', "half of a surrogate pair"),
+        (r'{"\udfff": 1}', "half of a surrogate pair"),
+    ],
+)
+def test_json_that_only_python_accepts_is_refused(text: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        parse_json(text)
+
+
+def test_a_pair_of_surrogates_is_one_character() -> None:
+    assert parse_json(r'"\ud83d\ude00"') == "\U0001f600"
+
+
+def test_yaml_with_anchors_merge_keys_and_a_byte_order_mark_is_decoded() -> None:
+    text = "\ufeffbase: &base {a: 1, b: [x, 2.5e+3]}\nother:\n  <<: *base\n  a: 2\nlist: [*base, true, null, '010']\n"
+    base = {"a": 1, "b": ["x", 2500.0]}
+    assert parse_yaml(text.encode()) == {
+        "base": base,
+        "other": {**base, "a": 2},
+        "list": [base, True, None, "010"],
+    }
+
+
+AMBIGUOUS = [
+    "010",
+    "-010",
+    "08",
+    "0x1F",
+    "0b1",
+    "1_000",
+    "1:30",
+    "190:20:30.15",
+    "yes",
+    "No",
+    "ON",
+    "off",
+    "2024-01-01",
+    "=",
+]
+
+
+@pytest.mark.parametrize("value", AMBIGUOUS)
+def test_a_value_that_readers_of_yaml_read_differently_is_refused_unless_quoted(value: str) -> None:
+    with pytest.raises(ValueError, match=r"^line 2: .*(in quotes)"):
+        parse_yaml(f"a: 1\nb: {value}\n")
+    assert parse_yaml(f'b: "{value}"\n') == {"b": value}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: &a [*a]", "line 1: a value contains an alias of itself"),
+        ("a: !!binary aGk=", "line 1: the tag or sign !!binary is not supported"),
+        ('a: !!python/object/apply:os.system ["true"]', "line 1: the tag or sign !!python/object"),
+        ("a: 1\nb:\n  a: 1\n  a: 2\n", "line 4: key 'a' is already on line 3"),
+        ("1e3: a", "line 1: key '1e3' is not text in YAML"),
+        ("[1, 2]: a", "line 1: a key is a list or a section"),
+        ("a: 1\n\tb: 2", "line 2: found character '.t'"),
+        ("a: 1\nb: \x00", "line 2: the character U.0000 is not allowed"),
+        ("a: x\u2028y", "line 1: the character U.2028 is not allowed"),
+        (r'a: "\0"', "line 1: the escaped character U.0000 is not allowed"),
+        ("a: " + "9" * 5000, "line 1: a whole number of 5000 digits"),
+        ("a: " + "[" * 64 + "]" * 64, "line 1: nested deeper than 64 levels"),
+        ("#" * MAX_YAML_BYTES + "#", "more than"),
+    ],
+)
+def test_yaml_beyond_the_limits_is_refused_with_its_line(text: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        parse_yaml(text)
+
+
+@pytest.mark.parametrize("inner", ["[{aliases}]", "{{<<: [{aliases}]}}"])
+def test_aliases_that_explode_are_refused_before_they_do(inner: str) -> None:
+    first = "[x]" if inner.startswith("[{") else "{x: 1}"
+    lines = [f"a0: &a0 {first}"]
+    lines += [f"a{i}: &a{i} {inner.format(aliases=', '.join([f'*a{i - 1}'] * 9))}" for i in range(1, 20)]
+    with pytest.raises(ValueError, match="more than 50000 values"):
+        parse_yaml("\n".join(lines))
+
+
+def test_no_more_of_a_file_is_read_than_allowed(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    assert read_limited(tmp_path / "a", 5) == b"12345"
+    with pytest.raises(ValueError, match="more than 4 bytes"):
+        read_limited(tmp_path / "a", 4)
+    with pytest.raises(ValueError, match="more than 10 bytes"):
+        read_limited(Path("/dev/zero"), 10)

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from gift_core.artifacts.atomic import broken, require_file, write_atomically
+from gift_core.untrusted import parse_json
 
 STAGE = "teach"
 FISHER = "fisher.safetensors"
@@ -43,7 +44,7 @@ def read_fisher(path: Path) -> Fisher:
     require_file(path, STAGE)
     try:
         with safe_open(path, framework="np") as file:
-            note = json.loads((file.metadata() or {})[KEY])
+            note = parse_json((file.metadata() or {})[KEY])
             fisher = Fisher({name: file.get_tensor(name) for name in sorted(file.keys())}, **note)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise broken(

@@ -193,6 +193,26 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("sequence", [], "sequence: should not be empty."),
     ("run.methods", [], "run.methods: should not be empty."),
     ("seed", -1, "seed: should be at least 0, it is -1."),
+    # absurd numbers and texts
+    ("training.batch_size", 10**9, "training.batch_size: should be at most 65536, it is 1000000000."),
+    ("evaluation.batch_size", 10**39, "evaluation.batch_size: should be at most 65536, it is 1e+39."),
+    ("prompts.images_per_task", 1.0e30, "prompts.images_per_task: should be a whole number, it is 1e+30."),
+    ("methods.gift.learning_rate", 1.0e300, "methods.gift.learning_rate: should be at most 10, it is 1e+300."),
+    ("methods.gift.consolidation.weight", 1.0e30, "methods.gift.consolidation.weight: should be at most 1e+09, it is 1e+30."),
+    ("generator.steps", 1001, "generator.steps: should be at most 1000, it is 1001."),
+    ("generator.guidance", 1.0e30, "generator.guidance: should be at most 100, it is 1e+30."),
+    ("generator.size", 80_000, "generator.size: should be at most 8192, it is 80000."),
+    ("ingest.shorter_side", 1, "ingest.shorter_side: should be at least 8, it is 1."),
+    ("sequence.0.learning_rate_factor", 1.0e9, "sequence[0].learning_rate_factor: should be at most 1000, it is 1e+09."),
+    ("run.device", "cuda:99999999999", "run.device: 'cuda:99999999999' is not a device."),
+    ("experiment", "a\nb", "experiment: 'a\\nb' contains a line break or another control character. Write it on one line."),
+    ("experiment", "x" * 1001, "experiment: should have at most 1000 characters, it has 1001. Shorten it."),
+    ("experiment", "../x", "experiment: '../x' looks like a path, and it is a name."),
+    ("prompts.base_template", "{}{0}", "prompts.base_template: '{}{0}' should contain {} for the class name once, and no other braces."),
+    ("tasks.letters", {**FOLDER_TASK, "templates": ["{}{"]}, "tasks.letters.templates: '{}{' should contain {} for the class name once"),
+    ("tasks.letters", {**FOLDER_TASK, "templates": ["{:>999999999}"]}, "tasks.letters.templates[0]: '{:>999999999}' does not contain {}."),
+    ("tasks.letters", {**FOLDER_TASK, "path": "s3://bucket/x"}, "tasks.letters.path: s3://bucket/x is no folder to DVC"),
+    ("tasks.letters", {**FOLDER_TASK, "path": "data/0_raw/${seed}"}, "tasks.letters.path: data/0_raw/${seed} is no folder to DVC"),
     # what does not fit together
     ("sequence.0.after", "letters", "sequence[0].after: should be ../pretrained, not letters. Write after: ../pretrained"),
     ("sequence.1.after", "../pretrained", "sequence[1].after: should be letters, not ../pretrained. Write after: letters"),
@@ -342,6 +362,15 @@ UNSAFE_NAMES = [
     "n" * 65,
     "n" * 250,
 ]
+
+
+@pytest.mark.parametrize("name", ["con", "nul", "lpt1"])
+def test_a_name_that_windows_reserves_is_refused(
+    name: str, mini_params: dict[str, Any], write_params: WriteParams
+) -> None:
+    mini_params["methods"][name] = mini_params["methods"]["gift"]
+    expected = f"params.yaml: methods.{name}: reserved name: Windows has no files called {name}. Choose another one."
+    assert message_of(write_params(mini_params)) == expected
 
 
 @pytest.mark.parametrize("section", ["tasks", "methods"])

@@ -222,3 +222,22 @@ def test_more_steps_than_the_scheduler_has_noise_levels_are_refused(name: str) -
     set_scheduler(SimpleNamespace(scheduler=scheduler), None, 10)
     with pytest.raises(UserError, match=rf"generator.steps: 1001, but {name} has 10 noise levels. Write at most 10\."):
         set_scheduler(SimpleNamespace(scheduler=scheduler), None, 1001)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"text_cfg": None}, "text_cfg should be an object, it is null"),
+        ({"vision_cfg": []}, "vision_cfg should be an object, it is \\[\\]"),
+        ({"embed_dim": 10**9}, "embed_dim should be a whole number, more than 0 and at most 16384, it is 1000000000"),
+    ],
+)
+def test_a_configuration_of_the_wrong_shape_names_its_key(
+    tmp_path: Path, changes: dict[str, Any], expected: str
+) -> None:
+    config = model_folder(tmp_path / "model") / "open_clip_config.json"
+    content = json.loads(config.read_text())
+    content["model_cfg"] |= changes
+    config.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"open_clip_config.json: .*{expected}\. Fetch the folder again\."):
+        check_folder(config.parent)
