@@ -142,7 +142,10 @@ def with_code(folder: Path, **text_cfg: Any) -> Path:
 @pytest.mark.parametrize(
     "options", [{}, {"tokenizer_kwargs": {"trust_remote_code": True}}], ids=["code", "code that is trusted"]
 )
-def test_python_files_in_a_model_folder_are_never_run(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_python_files_in_a_model_folder_are_never_run(
+    tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda question: "y")  # at a terminal, transformers asks
     folder = model_folder(tmp_path / "model")
     pwned = with_code(folder, **options)
     with pytest.raises(UserError, match="trust_remote_code"):
