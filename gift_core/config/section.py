@@ -17,6 +17,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Alpha = Annotated[float, Field(ge=0, le=1)]  # the share of the new weights
 ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=ONE_LINE)]
+Pattern = Annotated[str, Field(min_length=1, max_length=10_000, pattern=ONE_LINE)]  # of files, also a list of them
 CLASS_NAME = r"\{\}"
 Template = Annotated[str, Field(pattern=CLASS_NAME, max_length=1000)]  # {} is replaced by the class name
 MAX_NAMES = 500  # tasks, steps and methods

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from gift_core.config.section import Count, Section, Template, Text, is_template, text_or_section
+from gift_core.config.section import Count, Pattern, Section, Template, Text, is_template, text_or_section
 from gift_core.layout import Layout
 
 Findings = Iterator[tuple[str, str]]
@@ -88,8 +88,8 @@ class WebDatasetTaskConfig(OwnTaskConfig):
     """
 
     source: Literal["webdataset"]
-    train: Text
-    test: Text | None = None
+    train: Pattern
+    test: Pattern | None = None
     label: Text
 
 
