@@ -345,7 +345,7 @@ def test_a_pattern_that_looks_through_all_folders_again_and_again_is_refused(tmp
     assert tars(tmp_path, train="**/*.tar").counts == {"train": 6, "test": 6}
 
 
-@pytest.mark.parametrize("pattern", ["**x/*.tar", "x" * 300 + "*", "[", "a\0*"])
+@pytest.mark.parametrize("pattern", ["**x/*.tar", "x" * 300 + "*", "["])
 def test_an_odd_pattern_is_refused(pattern: str, tmp_path: Path) -> None:
     birds(tmp_path)
     assert refusal(tmp_path, train=pattern)
