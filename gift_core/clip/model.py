@@ -15,6 +15,7 @@ from open_clip.model import get_model_preprocess_cfg
 from safetensors.torch import save_file
 
 from gift_core.artifacts.atomic import build_folder
+from gift_core.artifacts.model_config import shape_fault
 from gift_core.artifacts.model_folder import (
     CONFIG,
     WEIGHTS,
@@ -23,7 +24,6 @@ from gift_core.artifacts.model_folder import (
     write_losses,
     write_provenance,
 )
-from gift_core.artifacts.model_config import shape_fault
 from gift_core.artifacts.partial import recover
 from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
 from gift_core.clip.architectures import require_supported
