@@ -59,5 +59,5 @@ def test_a_comparison_replaces_a_comparison_and_no_other_folder(roots: list[str]
         assert RUNNER.invoke(app, ["compare", *roots, "--out", str(out)]).exit_code == 0
     (out / "notes.txt").write_text("mine")
     result = RUNNER.invoke(app, ["compare", *roots, "--out", str(out)])
-    assert result.exit_code == 1 and "there are other files in it (notes.txt)" in result.output.replace("\n", " ")
+    assert result.exit_code == 1 and "has other files (notes.txt)" in result.output.replace("\n", " ")
     assert (out / "notes.txt").read_text() == "mine"
