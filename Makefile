@@ -11,10 +11,10 @@ export PYTHONUTF8 := 1
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup repro plan show dag report test test-fast test-slow test-hostile lint format pretrain-mini compare search curve bench-steps bench-memory bench-hash smoke-full bench-gpu golden constraints clean
+.PHONY: help setup repro plan show dag report test test-fast test-slow test-hostile test-resume lint format pretrain-mini compare search curve bench-steps bench-memory bench-hash bench-snapshots smoke-full bench-gpu golden constraints clean
 
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## make .venv and install the project with pinned versions
 
@@ -57,6 +57,9 @@ test-slow: $(INSTALLED) ## run the full-size tests that the test suite leaves ou
 test-hostile: $(INSTALLED) ## run the whole campaigns of bad input, of which the test suite runs a sample (minutes)
 	@python -m pytest -s -m hostile tests/hostile $(ARGS)
 
+test-resume: $(INSTALLED) ## kill finetune, evaluate and teach at random moments (KILLS=10 of each kind; 10 minutes), and compare the results
+	@python -m pytest -m slow tests/interruption $(ARGS)
+
 lint: $(INSTALLED) ## run ruff and mypy --strict
 	@ruff check .
 	@ruff format --check .
@@ -87,6 +90,9 @@ bench-memory: $(INSTALLED) ## measure memory and time of an iteration with each 
 bench-hash: $(INSTALLED) ## measure the time of checking a model, relative to loading it
 	@python benchmarks/hashing.py $(ARGS)
 
+bench-snapshots: $(INSTALLED) ## measure what the snapshots of interrupted training cost
+	@python benchmarks/snapshots.py $(ARGS)
+
 smoke-full: $(INSTALLED) ## run the pipeline at full size with random weights on a CPU; measure time and memory
 	@python -m benchmarks.smoke_full --record benchmarks $(ARGS)
 
@@ -101,4 +107,5 @@ constraints: ## pin the newest versions that work together (needs uv)
 		pyproject.toml | grep -viE '^(torch|torchvision|nvidia-|cuda-|triton|setuptools|sympy|mpmath|--)[=a-z0-9-]*(==| )'; } > constraints.new && mv constraints.new constraints.txt
 
 clean: ## remove the environment and unfinished work (results stay in DVC's cache)
+	@if [ -x $(BIN)/gift ]; then $(BIN)/gift clean --yes; fi
 	rm -rf $(VENV) .gift

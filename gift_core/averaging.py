@@ -24,12 +24,16 @@ class WeightAveraging(Protocol):
     def finish(self, parameters: Parameters) -> None:
         """Overwrite the weights with the average."""
 
+    def state(self) -> list[torch.Tensor]:
+        """Return the tensors that change during training, always in one order (see Consolidation.state)."""
+        ...
+
 
 class RunningMean:
     """The mean of the weights at the start and after every `every` iterations (ZSCL, section 3.3, equation 8)."""
 
     def __init__(self, parameters: Parameters, *, every: int) -> None:
-        self._every, self._count = every, 1
+        self._every, self._count = every, torch.ones((), dtype=torch.int64)
         self._mean = _copies(parameters)
 
     @torch.no_grad()
@@ -37,11 +41,15 @@ class RunningMean:
         """Add the weights to the mean every `every` iterations."""
         if iterations_done % self._every == 0:
             self._count += 1
-            torch._foreach_lerp_(self._mean, list(parameters.values()), 1 / self._count)
+            torch._foreach_lerp_(self._mean, list(parameters.values()), 1 / int(self._count))
 
     def finish(self, parameters: Parameters) -> None:
         """Overwrite the weights with the mean."""
         _overwrite(parameters, self._mean)
+
+    def state(self) -> list[torch.Tensor]:
+        """The number of averaged weights and their mean."""
+        return [self._count, *self._mean]
 
 
 class Interpolation:
@@ -56,6 +64,10 @@ class Interpolation:
     def finish(self, parameters: Parameters) -> None:
         """Overwrite the weights with the interpolation."""
         _overwrite(parameters, interpolate(list(parameters.values()), self._start, alpha=self._alpha))
+
+    def state(self) -> list[torch.Tensor]:
+        """Nothing changes before the end."""
+        return []
 
 
 @torch.no_grad()

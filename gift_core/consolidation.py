@@ -34,6 +34,13 @@ class Consolidation(Protocol):
         """Add the penalty's gradient to each parameter's `.grad`; return the penalty, already weighted."""
         ...
 
+    def state(self) -> list[torch.Tensor]:
+        """Return the tensors that change from one iteration to the next, always in one order.
+
+        A snapshot of the training stores them, and a resumed run copies the stored values into them.
+        """
+        ...
+
 
 class NoConsolidation:
     """No penalty: the weights move freely."""
@@ -48,6 +55,10 @@ class NoConsolidation:
         """Leave the gradients as they are; return 0."""
         return next(iter(parameters.values())).new_zeros(())
 
+    def state(self) -> list[torch.Tensor]:
+        """Nothing changes from one iteration to the next."""
+        return []
+
 
 class Uniform:
     """F = 1 for every weight: plain L2 towards the start weights."""
@@ -61,6 +72,10 @@ class Uniform:
     def pull(self, parameters: Parameters) -> torch.Tensor:
         """Add 2 * weight * (theta - theta_start) to `.grad`; return the penalty."""
         return pull_to_start(parameters, self._start, None, weight=self._weight)
+
+    def state(self) -> list[torch.Tensor]:
+        """Nothing changes from one iteration to the next."""
+        return []
 
 
 class StaticFisher:
@@ -86,6 +101,10 @@ class StaticFisher:
         """Add the penalty's gradient to `.grad`; return the penalty."""
         return pull_to_start(parameters, self._start, self._importance, weight=self._weight)
 
+    def state(self) -> list[torch.Tensor]:
+        """Nothing changes from one iteration to the next."""
+        return []
+
 
 class AdaptiveFisher:
     """F is measured again in every iteration (GIFT's adaptive weight consolidation, section 3.3).
@@ -108,6 +127,10 @@ class AdaptiveFisher:
         assert self._importance, "observe() comes before pull()"
         return pull_to_start(parameters, self._start, self._importance, weight=self._weight)
 
+    def state(self) -> list[torch.Tensor]:
+        """Nothing is kept: every iteration measures F again before it is used."""
+        return []
+
 
 class FrozenFisher:
     """F is the running mean of the adaptive importance over the first `iterations` iterations, then constant.
@@ -118,7 +141,7 @@ class FrozenFisher:
 
     def __init__(self, parameters: Parameters, *, weight: float, iterations: int) -> None:
         self._start, self._weight, self._iterations = copy_of(parameters), weight, iterations
-        self._observed = 0
+        self._observed = torch.zeros((), dtype=torch.int64)
         self._importance = [torch.zeros_like(start) for start in self._start]
 
     def observe(self, gradients: Gradients) -> None:
@@ -128,11 +151,15 @@ class FrozenFisher:
         newest = normalized_squares(or_zero(gradients, self._start))
         if all_finite(newest):
             self._observed += 1
-            torch._foreach_lerp_(self._importance, newest, 1 / self._observed)
+            torch._foreach_lerp_(self._importance, newest, 1 / int(self._observed))
 
     def pull(self, parameters: Parameters) -> torch.Tensor:
         """Add the penalty's gradient to `.grad`; return the penalty."""
         return pull_to_start(parameters, self._start, self._importance, weight=self._weight)
+
+    def state(self) -> list[torch.Tensor]:
+        """The number of observed iterations and their mean importance."""
+        return [self._observed, *self._importance]
 
 
 # By their `kind` in params.yaml (methods.*.consolidation); their options are in gift_core.config.method_options.

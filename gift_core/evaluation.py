@@ -8,10 +8,8 @@ Shapes: B images of a batch, N images of a test set, K classes, C channels, H W 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -20,12 +18,13 @@ import torch
 from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PRETRAINED, PRETRAINED_STEP, TASK_INCREMENTAL
 from gift_core.artifacts.atomic import sha256_of
 from gift_core.artifacts.model_folder import model_hash, noted_hash
-from gift_core.artifacts.task import StoredImage, TaskInfo, index_task, read_own_task
-from gift_core.clip.encoding import class_features, image_features, predict
-from gift_core.clip.images import CACHE_BYTES, CacheBudget, PixelCache, evaluation_preparation, prefetched
+from gift_core.artifacts.snapshot import Saved, Snapshot
+from gift_core.artifacts.task import TaskInfo
+from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.model import Clip, load_folder
+from gift_core.clip.test_set import TestSet, encode_test_set, share_correct, top1
 from gift_core.errors import ContractError, UserError
-from gift_core.progress import progress, progress_bar
+from gift_core.progress import progress
 
 KEY = "params.yaml: evaluation.protocol: class_incremental"
 Measurement = tuple[pd.DataFrame, dict[str, str]]  # rows of artifacts.accuracy, and their metadata
@@ -51,7 +50,7 @@ class EvaluationInputs:
     `tasks`: the folder of each task up to this step, in the order of the sequence. `models`: the folder of
     "pretrained", then of the model after each of the tasks, in that order. `model_for` says which model classifies the
     images of a task after a step (newest_model, own_model). `previous`: the metadata of the step before, empty at the
-    first step.
+    first step. `snapshot` keeps what is known of each model and test set, by their hashes.
     """
 
     method: str
@@ -60,6 +59,7 @@ class EvaluationInputs:
     model_for: Callable[[int, int], int]
     settings: EncodingSettings
     previous: Mapping[str, str]
+    snapshot: Snapshot = field(default_factory=Snapshot)
 
     def __post_init__(self) -> None:
         """Checks that there is one model for each task, and the pre-trained one before them."""
@@ -95,7 +95,7 @@ def evaluate_task_incremental(inputs: EvaluationInputs) -> Measurement:
     _require_same(inputs.previous, metadata, inputs.method)
     last, names = inputs.step, list(inputs.tasks)
     pairs = [(last, task) for task in range(last + 1)] + [(step, last) for step in range(PRETRAINED_STEP, last)]
-    accuracies = _Accuracies(inputs)
+    accuracies = _Accuracies(inputs, metadata)
     rows = []
     for step, task in progress(pairs, len(pairs), "accuracies"):
         accuracy, images = accuracies.of(inputs.model_for(step, task), task)
@@ -135,7 +135,7 @@ def evaluate_class_incremental(inputs: EvaluationInputs) -> Measurement:
     hashes = _hashes(models, inputs.tasks)
     _require_same(inputs.previous, hashes, inputs.method)
     clips = [inputs.settings.load(folder) for folder in models.values()]
-    accuracies = _top1_among_all(clips, test_sets)
+    accuracies = _top1_among_all(clips, test_sets, _keys(hashes, models, inputs.tasks), inputs.snapshot)
     images = sum(len(test_set) for test_set in test_sets)
     rows = [
         _row(inputs, CLASS_INCREMENTAL, step=step, eval_task=newest, phase="current", accuracy=accuracy, n=images)
@@ -182,82 +182,30 @@ def require_distinct_classes(tasks: Sequence[TaskInfo]) -> None:
                 )
 
 
-class TestSet:
-    """The test images of the task in `folder`, in batches of `batch_size`, as often as they are asked for.
+def _top1_among_all(
+    clips: Sequence[Clip], test_sets: Sequence[TestSet], keys: Sequence[Sequence[str]], snapshot: Snapshot
+) -> list[float]:
+    """Top-1 of each model on the images of all test sets; labels count on from task to task.
 
-    Decoded images stay in memory between two passes as far as `cache_budget` permits. The others are decoded again.
-    2 GiB hold 14,266 images of 224 px: of the data sets of MTIL only Food101 and SUN397 are decoded more than once.
-    Models that read the same object must share their preprocessing. UserError where there are no test images.
+    The features of a model and a test set are in the snapshot by their key, `keys[test set][model]`.
     """
-
-    def __init__(self, folder: Path, *, batch_size: int, cache_budget: CacheBudget) -> None:
-        self.task = read_own_task(folder)
-        self.batch_size = batch_size
-        self._folder, self._budget = folder, cache_budget
-        self._store: PixelCache | None = None
-        if not len(self):
-            raise UserError(f"{folder}: the task has no test images. Give it some and run stage ingest again.")
-
-    def __len__(self) -> int:
-        """The number of images."""
-        return self.task.counts["test"]
-
-    @cached_property
-    def labels_N(self) -> torch.Tensor:
-        """int64 [N]."""
-        return torch.tensor([image.label for image in self._images])
-
-    def batches(self, clip: Clip) -> Iterator[torch.Tensor]:
-        """Yields the images in their order under the evaluation transform, uint8 [B, 3, S, S]."""
-        reads = [image.read for image in self._images]
-        store = self._store = self._store or PixelCache(reads, evaluation_preparation(clip), self._budget)
-
-        def batch(number: int) -> torch.Tensor:
-            return torch.stack(store.fetch(range(len(self))[number * self.batch_size :][: self.batch_size]))
-
-        with closing(prefetched(batch, -(-len(self) // self.batch_size), device=clip.device)) as batches:
-            yield from batches
-
-    def class_features(self, clip: Clip) -> torch.Tensor:
-        """Returns unit features [K, D] of the task's classes, each the mean over all the task's templates."""
-        return class_features(clip, self.task.class_names, self.task.templates, batch_size=self.batch_size)
-
-    @cached_property
-    def _images(self) -> Sequence[StoredImage]:
-        return index_task(self._folder, "test")
-
-
-def encode_test_set(clips: Sequence[Clip], test_set: TestSet) -> list[torch.Tensor]:
-    """Returns unit features [N, D] of the test images by each model, on the CPU; each image is decoded once."""
-    features: list[list[torch.Tensor]] = [[] for _ in clips]
-    with progress_bar(len(test_set), f"{test_set.task.name} images") as bar:
-        for pixels_BCHW in test_set.batches(clips[0]):
-            for clip, of_clip in zip(clips, features, strict=True):
-                of_clip.append(image_features(clip, pixels_BCHW, batch_size=len(pixels_BCHW)))
-            bar.update(len(pixels_BCHW))
-    return [torch.cat(of_clip) for of_clip in features]
-
-
-def top1(clip: Clip, test_set: TestSet) -> float:
-    """Returns the share (0-1) of the test images whose nearest class of the task is their own."""
-    class_KD = test_set.class_features(clip)
-    (image_ND,) = encode_test_set([clip], test_set)
-    return _share_correct(image_ND, class_KD, test_set.labels_N)
-
-
-def _top1_among_all(clips: Sequence[Clip], test_sets: Sequence[TestSet]) -> list[float]:
-    """Top-1 of each model on the images of all test sets; labels count on from task to task."""
-    features: list[list[torch.Tensor]] = [[] for _ in clips]
+    saved = snapshot.read()
+    known = {} if saved is None else dict(saved.tensors)
     labels, classes = [], 0
-    for test_set in test_sets:
-        for image_ND, of_clip in zip(encode_test_set(clips, test_set), features, strict=True):
-            of_clip.append(image_ND)
+    for test_set, own_keys in zip(test_sets, keys, strict=True):
+        if all(key in known for key in own_keys):
+            snapshot.say(f"the features of {test_set.task.name} are known")
+        else:
+            known.update(zip(own_keys, encode_test_set(clips, test_set), strict=True))
+            snapshot.keep(lambda: Saved(known, {}))
         labels.append(test_set.labels_N + classes)
         classes += len(test_set.task.class_names)
     labels_N = torch.cat(labels)
     heads = [torch.cat([test_set.class_features(clip) for test_set in test_sets]) for clip in clips]
-    pairs = zip(features, heads, strict=True)
-    return [_share_correct(torch.cat(of_clip), class_KD, labels_N) for of_clip, class_KD in pairs]
+    return [
+        share_correct(torch.cat([known[key].to(class_KD.device) for key in of_clip]), class_KD, labels_N)
+        for of_clip, class_KD in zip(zip(*keys, strict=True), heads, strict=True)
+    ]
 
 
 class _Accuracies:
@@ -267,19 +215,26 @@ class _Accuracies:
     decoded once as far as CACHE_BYTES permit.
     """
 
-    def __init__(self, inputs: EvaluationInputs) -> None:
+    def __init__(self, inputs: EvaluationInputs, hashes: Mapping[str, str]) -> None:
         self._models, self._tasks = list(inputs.models.values()), list(inputs.tasks.values())
-        self._settings = inputs.settings
+        self._keys = _keys(hashes, inputs.models, inputs.tasks)
+        self._settings, self._snapshot = inputs.settings, inputs.snapshot
         self._clip: tuple[int, Clip] | None = None
         self._test_set: tuple[int, TestSet] | None = None
-        self._known: dict[tuple[int, int], tuple[float, int]] = {}
+        saved = self._snapshot.read()
+        self._known: dict[str, tuple[float, int]] = {} if saved is None else dict(saved.note)
+        if self._known:
+            self._snapshot.say(f"continues with {len(self._known)} known accuracies")
 
     def of(self, model: int, task: int) -> tuple[float, int]:
         """(top1 of 0-1, test images)."""
-        if (model, task) not in self._known:
+        key = self._keys[task][model + 1]
+        if key not in self._known:
             test_set = self._open(task)
-            self._known[model, task] = top1(self._load(model), test_set), len(test_set)
-        return self._known[model, task]
+            self._known[key] = top1(self._load(model), test_set), len(test_set)
+            self._snapshot.keep(lambda: Saved({}, self._known))
+        accuracy, images = self._known[key]
+        return accuracy, images
 
     def _load(self, model: int) -> Clip:
         if self._clip is None or self._clip[0] != model:
@@ -295,10 +250,6 @@ class _Accuracies:
                 TestSet(self._tasks[task], batch_size=self._settings.batch_size, cache_budget=cache_budget),
             )
         return self._test_set[1]
-
-
-def _share_correct(image_ND: torch.Tensor, class_KD: torch.Tensor, labels_N: torch.Tensor) -> float:
-    return float((predict(image_ND, class_KD).cpu() == labels_N).double().mean())
 
 
 def _row(
@@ -322,6 +273,11 @@ def _hashes(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[str, 
     """{"model:<name>": sha256 of its weights, "task:<name>": sha256 of its task.json, which holds its tars' hashes}."""
     hashes = {f"model:{name}": model_hash(folder) for name, folder in models.items()}
     return {**hashes, **{f"task:{name}": sha256_of(folder / "task.json") for name, folder in tasks.items()}}
+
+
+def _keys(hashes: Mapping[str, str], models: Mapping[str, Path], tasks: Mapping[str, Path]) -> list[list[str]]:
+    """A key for each model on the test set of each task, [task][model]: the hashes of both."""
+    return [[f"{hashes[f'model:{model}']} {hashes[f'task:{task}']}" for model in models] for task in tasks]
 
 
 def _require_same(previous: Mapping[str, str], current: Mapping[str, str], method: str) -> None:

@@ -12,14 +12,14 @@ T = TypeVar("T")
 LOG_INTERVAL_S = 15.0  # in a log file each redraw is kept, so there are few of them
 
 
-def progress(iterable: Iterable[T], total: int, description: str) -> Iterator[T]:
-    """Yields what `iterable` yields while a bar counts it against `total`."""
-    yield from tqdm(iterable, **_look(total, description))
+def progress(iterable: Iterable[T], total: int, description: str, *, done: int = 0) -> Iterator[T]:
+    """Yields what `iterable` yields while a bar counts it against `total`, from `done`, where the work continues."""
+    yield from tqdm(iterable, initial=done, **_look(total, description))
 
 
-def progress_bar(total: int, description: str) -> tqdm[Any]:
+def progress_bar(total: int, description: str, *, done: int = 0) -> tqdm[Any]:
     """Returns a bar (a context manager) to advance with `.update(n)`, for loops whose turns do several items."""
-    return tqdm(**_look(total, description))
+    return tqdm(initial=done, **_look(total, description))
 
 
 def _look(total: int, description: str) -> dict[str, Any]:

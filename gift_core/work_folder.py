@@ -70,3 +70,12 @@ def _owner(note: Path) -> str:
     where = "" if host == socket.gethostname() else f" on {host}"
     stop = f"Wait until it ends, or stop it{where} with: kill {pid}"
     return f"process {pid} on {host} has worked on it since {started}. {stop}"
+
+
+def owner_of(base: Path) -> str:
+    """Returns a sentence about the process that owns `base` now, an empty text if there is none."""
+    try:
+        with _owned(base, 0):
+            return ""
+    except UserError as error:
+        return str(error).removeprefix(f"{base}: ")

@@ -10,6 +10,7 @@ import typer
 
 from stages.add_task import add_task
 from stages.check import check
+from stages.clean import clean
 from stages.compare import compare
 from stages.data import data
 from stages.doctor import doctor
@@ -53,7 +54,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         evaluate,
         report,
     ),
-    "Commands": (show, predict, merge, export, add_task, metrics, compare, presets, use, verify, doctor),
+    "Commands": (show, predict, merge, export, add_task, metrics, compare, presets, use, verify, doctor, clean),
 }
 for panel, commands in COMMANDS.items():
     for command in commands:

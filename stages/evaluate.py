@@ -11,31 +11,38 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
     """Test the step's model on all tasks so far, and every earlier model on this task.
 
     Class-incremental (evaluation.protocol): the step's model and the pre-trained
-    one, on the classes of all tasks so far.
+    one, on the classes of all tasks so far. Resumes an interrupted run.
     """
     with open_stage("evaluate", params, root, method=method, task=task) as stage:
         from gift_core.artifacts.accuracy import PRETRAINED, read_accuracy, write_accuracy
         from gift_core.artifacts.atomic import require_free_bytes
+        from gift_core.artifacts.snapshot import Snapshot
         from gift_core.clip.device import resolve_device
         from gift_core.evaluation import PROTOCOLS, EncodingSettings, EvaluationInputs, newest_model, own_model
+        from stages.unfinished import hashes_below, unfinished
 
         config, layout, tasks = stage.config, stage.layout, [*stage.learned_before(task), task]
         protocol = PROTOCOLS[config.evaluation.protocol]
         _, previous = read_accuracy(layout.accuracy(method, stage.step(task).after))
-        inputs = EvaluationInputs(
-            method=method,
-            models={PRETRAINED: layout.pretrained(), **{name: layout.model(method, name) for name in tasks}},
-            tasks={name: layout.task(name) for name in tasks},
-            model_for=own_model if stage.method(method).keeps_every_model else newest_model,
-            settings=EncodingSettings(
-                device=resolve_device(config.run.device),
-                precision=config.model.precision,
-                batch_size=config.evaluation.batch_size,
-            ),
-            previous=previous,
+        models = {PRETRAINED: layout.pretrained(), **{name: layout.model(method, name) for name in tasks}}
+        settings = EncodingSettings(
+            device=resolve_device(config.run.device),
+            precision=config.model.precision,
+            batch_size=config.evaluation.batch_size,
         )
         require_free_bytes(layout.accuracy(method, task), TABLE_BYTES, f"{stage.title}: the accuracies")
-        stage.phase = "evaluating"
-        rows, metadata = protocol.evaluate(inputs)
-        write_accuracy(layout.accuracy(method, task), rows, metadata)
+        read = {name: hashes_below(folder) for name, folder in models.items()}
+        with unfinished(stage, settings.device, {"models": read, **config.evaluation.model_dump()}) as work:
+            stage.phase = "evaluating"
+            inputs = EvaluationInputs(
+                method=method,
+                models=models,
+                tasks={name: layout.task(name) for name in tasks},
+                model_for=own_model if stage.method(method).keeps_every_model else newest_model,
+                settings=settings,
+                previous=previous,
+                snapshot=Snapshot(work / "accuracies.safetensors", stage.say),
+            )
+            rows, metadata = protocol.evaluate(inputs)
+            write_accuracy(layout.accuracy(method, task), rows, metadata)
         stage.say(protocol.summarize(rows))

@@ -27,9 +27,13 @@ Factor = Annotated[float, typer.Option(help=HELP, callback=_checked_factor)]
 def finetune(
     method: Method, task: Task, learning_rate_factor: Factor = 1.0, params: Params = PARAMS, root: Root = ROOT
 ) -> None:
-    """Fine-tune the model of the step before on the task, with the method's replay, losses and consolidation."""
+    """Fine-tune the model of the step before on the task, with the method's replay, losses and consolidation.
+
+    Resumes an interrupted run.
+    """
     with open_stage("finetune", params, root, method=method, task=task) as stage:
         from gift_core.artifacts.atomic import require_free_bytes
+        from gift_core.artifacts.snapshot import Snapshot
         from gift_core.clip.device import resolve_device
         from gift_core.clip.disk_space import training_bytes
         from gift_core.clip.model import load_folder, save_clip
@@ -37,6 +41,7 @@ def finetune(
         from gift_core.training.loop import finetune as train
         from gift_core.training.loop import require_trainable
         from stages.replay_source import replay_source
+        from stages.unfinished import unfinished
 
         row, training, source = stage.method(method), stage.config.training, replay_source(stage, method, task)
         folder = stage.layout.model(method, task)
@@ -50,20 +55,39 @@ def finetune(
         data = load_training_data(row, clip, source.tasks, training=training, names=("finetune", stage.config.seed))
         stage.phase = "reading the replayed data"
         replay = load_replay(row, clip, source)
-        stage.phase = "training"
-        losses = train(
-            clip,
-            data.batches,
-            method=build_method(row, fisher=load_fisher(row, source.teacher)),
-            replay=replay,
-            training=training,
-            learning_rate=(row.learning_rate or 0.0) * learning_rate_factor,
-            iterations=data.iterations,
-            seed=stage.config.seed,
-        )
-        stage.phase = "saving the model"
-        save_clip(clip, folder, _provenance(stage, method, task, learning_rate_factor, clip.weights_sha256), losses)
+        provenance = _provenance(stage, method, task, learning_rate_factor, clip.weights_sha256)
+        with unfinished(stage, device, {**_read(stage, method, task), **provenance}) as work:
+            stage.phase = "training"
+            losses = train(
+                clip,
+                data.batches,
+                method=build_method(row, fisher=load_fisher(row, source.teacher)),
+                replay=replay,
+                training=training,
+                learning_rate=(row.learning_rate or 0.0) * learning_rate_factor,
+                iterations=data.iterations,
+                seed=stage.config.seed,
+                snapshot=Snapshot(work / "training.safetensors", stage.say),
+            )
+            stage.phase = "saving the model"
+            save_clip(clip, folder, provenance, losses)
         stage.say(f"{data.class_count} classes, {data.iterations} iterations{_summary(losses)}")
+
+
+def _read(stage: Stage, method: str, task: str) -> dict[str, Any]:
+    """The hashes of what the provenance does not name: the files beside the weights, all tasks, and the replay."""
+    from gift_core.artifacts.atomic import sha256_of
+    from gift_core.replay.teach import hashes_of
+    from stages.replay_source import replay_source
+    from stages.unfinished import hashes_below
+
+    row, source = stage.method(method), replay_source(stage, method, task)
+    return {
+        "start": hashes_below(stage.start_model(method, task)),
+        "tasks": [sha256_of(folder / "task.json") for folder in source.tasks],
+        "teacher": hashes_below(source.teacher),
+        "replay": hashes_of(row, source) if row.losses else {},
+    }
 
 
 def _provenance(stage: Stage, method: str, task: str, learning_rate_factor: float, start: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stages.stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
@@ -11,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
-    """Encode the replayed data with the teacher, and estimate Fisher diagonals if the method needs them."""
+    """Encode the replayed data with the teacher, and estimate Fisher diagonals if the method needs them.
+
+    Resumes an interrupted run.
+    """
     with open_stage("teach", params, root, method=method, task=task) as stage:
         replay = stage.method(method).replay
         if replay.images == "none":
@@ -22,29 +26,43 @@ def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT
 
 def _write_no_replay(stage: Stage, method: str, task: str) -> None:
     """A constant file: nothing behind it goes stale when the synthetic images change."""
+    from gift_core.artifacts.atomic import build_folder
     from gift_core.artifacts.teacher_source import write_source
 
-    write_source(stage.layout.teacher(method, task), replay="none", read={})
+    with build_folder(stage.layout.teacher(method, task)) as folder:
+        write_source(folder, replay="none", read={})
     stage.say("no replay")
 
 
 def _teach(stage: Stage, method: str, task: str, replay: TaughtReplay) -> None:
     from gift_core.artifacts.atomic import require_free_bytes
+    from gift_core.artifacts.snapshot import Snapshot
     from gift_core.clip.device import resolve_device
+    from gift_core.replay.teach import hashes_of
     from gift_core.replay.teach import teach as teach_method
     from gift_core.replay.teacher_space import teacher_bytes
     from gift_core.replay.teachers import load_teacher
     from stages.replay_source import replay_source
+    from stages.unfinished import hashes_below, unfinished
 
     stage.phase = "loading the teacher"
+    previous, initial = stage.start_model(method, task), stage.layout.pretrained()
+    device = resolve_device(stage.config.run.device)
     teacher = load_teacher(
-        replay,
-        previous=stage.start_model(method, task),
-        initial=stage.layout.pretrained(),
-        device=resolve_device(stage.config.run.device),
-        precision=stage.config.model.precision,
+        replay, previous=previous, initial=initial, device=device, precision=stage.config.model.precision
     )
     source = replay_source(stage, method, task)
     require_free_bytes(source.teacher, teacher_bytes(teacher.clip, replay, source), f"{stage.title}: the features")
     stage.phase = "encoding with the teacher"
-    stage.say(teach_method(teacher, stage.method(method), source))
+    row = stage.method(method)
+    read = hashes_of(row, source)
+    inputs = {
+        "teacher": [teacher.model, hashes_below(previous), hashes_below(initial)],
+        "replay": row.replay.model_dump(mode="json"),
+        "read": read,
+        "before": hashes_below(source.teacher_before),
+        "settings": [source.batch_size, source.encode_batch_size, source.names],
+    }
+    with unfinished(stage, device, inputs) as work:
+        resumed = replace(source, snapshot=lambda part: Snapshot(work / f"{part}.safetensors", stage.say))
+        stage.say(teach_method(teacher, row, resumed, read=read))

@@ -6,7 +6,7 @@ B images, N texts, K classes, L tokens, C channels, H W pixels, D features, W wi
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -89,17 +89,15 @@ def image_features(clip: Clip, pixels_BCHW: torch.Tensor, *, batch_size: int) ->
     return torch.cat([encode_images(clip, normalize(clip, part)) for part in torch.split(pixels_BCHW, batch_size)])
 
 
-def stream_image_features(clip: Clip, images: Iterable[Read], *, batch_size: int) -> torch.Tensor:
-    """Unit features [B, D] on the CPU, without gradients, of encoded images under the evaluation transform.
+def image_feature_batches(clip: Clip, images: Iterable[Read], *, batch_size: int) -> Iterator[torch.Tensor]:
+    """Yields unit features [B, D] on the CPU, without gradients, of encoded images under the evaluation transform.
 
-    Equal to image_features of all images at once. A few threads decode while the model computes, and only a few decoded
-    images are in memory.
+    Together they equal image_features of all images at once. A few threads decode while the model computes, and only a
+    few decoded images are in memory.
     """
     pixels = decoded(images, evaluation_preparation(clip))
-    features = [torch.empty(0, clip.embedding_size)]
     while batch := list(islice(pixels, batch_size)):
-        features.append(image_features(clip, torch.stack(batch), batch_size=batch_size).cpu())
-    return torch.cat(features)
+        yield image_features(clip, torch.stack(batch), batch_size=batch_size).cpu()
 
 
 @torch.no_grad()
@@ -111,7 +109,14 @@ def text_features(clip: Clip, texts: Sequence[str], *, batch_size: int) -> torch
 @torch.no_grad()
 def token_features(clip: Clip, tokens_NL: torch.Tensor, *, batch_size: int) -> torch.Tensor:
     """Unit features [N, D] of token rows, without gradients."""
-    return torch.cat([encode_tokens(clip, part.to(clip.device)) for part in torch.split(tokens_NL, batch_size)])
+    return torch.cat(list(token_feature_batches(clip, tokens_NL, batch_size=batch_size)))
+
+
+def token_feature_batches(clip: Clip, tokens_NL: torch.Tensor, *, batch_size: int) -> Iterator[torch.Tensor]:
+    """Yields the parts of token_features, of `batch_size` rows each."""
+    for part in torch.split(tokens_NL, batch_size):
+        with torch.no_grad():  # not around the loop: the caller runs between two parts
+            yield encode_tokens(clip, part.to(clip.device))
 
 
 def class_features(

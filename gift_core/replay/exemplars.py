@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 
 from gift_core.artifacts.exemplar_files import Exemplar
+from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
 from gift_core.artifacts.task import StoredImage, TaskInfo, index_task, read_own_task
-from gift_core.clip.encoding import class_prompts, stream_image_features
+from gift_core.clip.encoding import class_prompts
 from gift_core.clip.model import Clip
-from gift_core.progress import progress
+from gift_core.replay.teacher_features import resumed_image_features
 
 
 def herding(features_ND: torch.Tensor, count: int) -> list[int]:
@@ -40,19 +41,32 @@ def herding(features_ND: torch.Tensor, count: int) -> list[int]:
 
 
 def choose_exemplars(
-    clip: Clip, task: Path, *, memory: int, earlier: Sequence[Exemplar], batch_size: int
+    clip: Clip,
+    task: Path,
+    *,
+    memory: int,
+    earlier: Sequence[Exemplar],
+    batch_size: int,
+    snapshot: Snapshot = NOT_KEPT,
 ) -> list[Exemplar]:
     """Returns the exemplars after the task in the folder `task`: those of `earlier` that stay, then the task's own.
 
     Every class so far keeps memory // classes images, and at least one, so with more classes than `memory` there are
     more exemplars. Earlier classes keep their first ones by rank. The task's classes get those that `herding` chooses
-    by clip's features of the training images, in the order of label and rank.
+    by clip's features of the training images, in the order of label and rank. `snapshot` keeps these features.
     """
     info = read_own_task(task)
     classes = len({(exemplar.task, exemplar.label) for exemplar in earlier}) + len(info.class_names)
     share = max(1, memory // classes)
     images = index_task(task, "train")
-    features_ND = _image_features(clip, info.name, images, batch_size)
+    clip.model.eval()
+    features_ND = resumed_image_features(
+        clip,
+        [image.read for image in images],
+        batch_size=batch_size,
+        snapshot=snapshot,
+        description=f"{info.name} images",
+    )
     labels_N = torch.tensor([image.label for image in images], dtype=torch.int64)
     ranked = [
         (images[index], rank)
@@ -60,13 +74,6 @@ def choose_exemplars(
         for rank, index in enumerate(_herd_class(features_ND, labels_N, label, share))
     ]
     return [exemplar for exemplar in earlier if exemplar.rank < share] + _own_exemplars(info, ranked)
-
-
-def _image_features(clip: Clip, name: str, images: Sequence[StoredImage], batch_size: int) -> torch.Tensor:
-    """Unit features [N, D] on the CPU. Only one batch of images is in memory."""
-    clip.model.eval()
-    reads = (image.read for image in progress(images, len(images), f"{name} images"))
-    return stream_image_features(clip, reads, batch_size=batch_size)
 
 
 def _herd_class(features_ND: torch.Tensor, labels_N: torch.Tensor, label: int, count: int) -> list[int]:

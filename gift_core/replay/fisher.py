@@ -7,16 +7,21 @@ pair i, which is its negative log-likelihood.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
+import numpy as np
 import torch
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from gift_core.clip.encoding import encode_tokens
-from gift_core.clip.images import normalize
+from gift_core.artifacts.fisher_file import Floats
+from gift_core.artifacts.shards import Pair
+from gift_core.artifacts.snapshot import NOT_KEPT, Saved, Snapshot
+from gift_core.clip.encoding import encode_tokens, tokenize
+from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError, lookup
 from gift_core.progress import progress_bar
@@ -25,6 +30,8 @@ from gift_core.progress import progress_bar
 # a CPU gets slower, because the gradients no longer fit in its caches (benchmarks/fisher.md).
 GRADIENT_BYTES = 2**27
 
+PAIRS = "pairs"
+
 Tensors = dict[str, torch.Tensor]  # by parameter name
 Rows = tuple[torch.Tensor, ...]  # one row per pair: images, tokens, a mask of the pair itself, its targets
 PairLoss = Callable[..., torch.Tensor]  # takes the weights and one row of each of Rows
@@ -32,15 +39,22 @@ Estimator = Callable[[PairLoss, Tensors, Rows], Iterator[Tensors]]  # yields gra
 
 
 def estimate_fisher(
-    clip: Clip, images_MCHW: torch.Tensor, tokens_ML: torch.Tensor, *, estimator: str, batch_size: int
+    clip: Clip,
+    images_MCHW: torch.Tensor,
+    tokens_ML: torch.Tensor,
+    *,
+    estimator: str,
+    batch_size: int,
+    snapshot: Snapshot = NOT_KEPT,
 ) -> Tensors:
     """Returns the diagonal of the empirical Fisher information for each of `clip.trainable()`: float32 >= 0 on the CPU.
 
     `images_MCHW` are uint8 pixels (clip.images.evaluation_pixels), `tokens_ML` the rows of their prompts
     (clip.encoding.tokenize), `estimator` is a name of ESTIMATORS. The pairs are contrasted within consecutive batches
     of `batch_size`, and all of them are used. The model runs in evaluation mode and in float32 whatever its precision,
-    because squared gradients in bfloat16 have two digits. The model does not change. UserError for an unknown
-    estimator, for batches of fewer than two pairs, and for a result that is not finite.
+    because squared gradients in bfloat16 have two digits. The model does not change. `snapshot` keeps the sums over the
+    first batches. UserError for an unknown estimator, for batches of fewer than two pairs, and for a result that is not
+    finite.
 
     Source: Kirkpatrick et al. 2017, section 2.1. Empirical means that the pairs are the given ones and are not sampled
     from the model.
@@ -56,14 +70,48 @@ def estimate_fisher(
     weights = {name: value.detach() for name, value in clip.trainable().items()}
     # float32 is precise enough for the sums: importances need few digits, and float64 would take twice the memory
     total = {name: torch.zeros_like(value) for name, value in weights.items()}
+    done = _resume(total, snapshot, count)
     # the fused attention on CPUs has no vmap rule, so vmap would run it pair by pair
-    with _evaluation_mode(clip.model), sdpa_kernel(SDPBackend.MATH), progress_bar(count, "pairs") as bar:
+    with _evaluation_mode(clip.model), sdpa_kernel(SDPBackend.MATH), progress_bar(count, "pairs", done=done) as bar:
         for part in batch_slices(count, batch_size):
+            if part.start < done:
+                continue
             pair_loss, rows = _contrast(clip, normalize(clip, images_MCHW[part]), tokens_ML[part].to(clip.device))
             for gradients in gradients_of(pair_loss, weights, rows):
                 _add_squares(total, gradients)
             bar.update(part.stop - part.start)
+            snapshot.keep(partial(Saved, total, {PAIRS: part.stop}))
     return {name: _finite(name, value.div_(count)).cpu() for name, value in total.items()}
+
+
+def _resume(total: Tensors, snapshot: Snapshot, count: int) -> int:
+    """Sets `total` to the sums of an interrupted run; returns the number of pairs they are of."""
+    saved = snapshot.read()
+    if saved is None:
+        return 0
+    for name, value in total.items():
+        value.copy_(saved.tensors[name])
+    done = int(saved.note[PAIRS])
+    snapshot.say(f"Fisher information: continues at pair {done} of {count}")
+    return done
+
+
+def fisher_of_pairs(
+    clip: Clip, pairs: Iterable[Pair], *, estimator: str, batch_size: int, snapshot: Snapshot
+) -> dict[str, Floats]:
+    """Returns the diagonal Fisher information of `clip` on the pairs by parameter name (gift_core.replay.fisher)."""
+    listed = list(pairs)
+    pixels_MCHW = evaluation_pixels(clip, (pair.image for pair in listed))
+    tokens_ML = tokenize(clip, [pair.prompt for pair in listed])
+    fisher: dict[str, torch.Tensor] = estimate_fisher(
+        clip, pixels_MCHW, tokens_ML, estimator=estimator, batch_size=batch_size, snapshot=snapshot
+    )
+    return {name: diagonal.numpy() for name, diagonal in fisher.items()}
+
+
+def added(newest: Mapping[str, Floats], earlier: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Returns the sum over the steps so far, as in EWC."""
+    return {name: (diagonal + earlier[name]).astype(np.float32) for name, diagonal in newest.items()}
 
 
 def per_sample(pair_loss: PairLoss, weights: Tensors, rows: Rows) -> Iterator[Tensors]:

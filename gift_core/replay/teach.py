@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from gift_core.artifacts.atomic import require_file, sha256_of
+from gift_core.artifacts.atomic import build_folder, require_file, sha256_of
 from gift_core.artifacts.exemplar_files import read_exemplars, write_exemplars
 from gift_core.artifacts.features import (
     FEATURES,
     IMAGE_FEATURES,
     TEXT_FEATURES,
-    Features,
     ImageFeatures,
     TextFeatures,
     read_features,
@@ -27,19 +25,19 @@ from gift_core.artifacts.features import (
     write_image_features,
     write_text_features,
 )
-from gift_core.artifacts.fisher_file import FISHER, Fisher, Floats, read_fisher, write_fisher
+from gift_core.artifacts.fisher_file import FISHER, Fisher, read_fisher, write_fisher
 from gift_core.artifacts.shards import Pair, iterate_pairs
+from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
 from gift_core.artifacts.task import index_task, read_own_task
 from gift_core.artifacts.teacher_source import require_source, write_source
-from gift_core.clip.encoding import class_prompts, stream_image_features, text_features, token_features, tokenize
-from gift_core.clip.images import CacheBudget, Read, evaluation_pixels, in_memory
+from gift_core.clip.encoding import class_prompts, tokenize
+from gift_core.clip.images import CacheBudget, Read, in_memory
 from gift_core.clip.model import Clip
-from gift_core.errors import UserError
-from gift_core.progress import progress
 from gift_core.replay.exemplars import choose_exemplars
-from gift_core.replay.fisher import estimate_fisher
+from gift_core.replay.fisher import added, fisher_of_pairs
 from gift_core.replay.pairs import NoReplay, PairReplay, Replay
 from gift_core.replay.reference import iterate_folder, require_readable
+from gift_core.replay.teacher_features import encode_pairs, resumed_image_features, resumed_token_features
 from gift_core.replay.teachers import Teacher
 from gift_core.replay.unpaired import UnpairedReplay, random_token_rows
 
@@ -54,7 +52,8 @@ class ReplaySource:
     `tasks`: folders of all tasks so far, the new one last. `shards`: the step's synthetic pairs. `prompts`: the file of
     their prompts. `teacher`: the folder that the stage teach writes for this step. `teacher_before`: the same of the
     step before. `root`: the folder that a reference folder is relative to. `key`: the method's key in params.yaml, for
-    errors. `teacher_model`: what identifies the teacher (teachers.teacher_identity), empty without replay.
+    errors. `teacher_model`: what identifies the teacher (teachers.teacher_identity), empty without replay. `snapshot`
+    returns that of a part of the stage teach by the part's name.
     """
 
     root: Path
@@ -68,22 +67,27 @@ class ReplaySource:
     names: tuple[str | int, ...]
     key: str
     teacher_model: str
+    snapshot: Callable[[str], Snapshot] = lambda part: NOT_KEPT
 
 
-def teach(teacher: Teacher, method: MethodConfig, source: ReplaySource) -> str:
+def teach(
+    teacher: Teacher, method: MethodConfig, source: ReplaySource, *, read: Mapping[str, str] | None = None
+) -> str:
     """Writes what fine-tuning needs of the frozen teacher into `source.teacher`; returns a summary of it.
 
     These are the features of the replayed images and texts, the Fisher diagonals where `replay.fisher` asks for them,
-    and source.json.
+    and source.json with `read`, the result of `hashes_of`. The folder appears whole or not at all.
     """
-    kind = REPLAYS[method.replay.images]
-    summary = kind.teach(teacher, method.replay, source)
-    options = getattr(method.replay, "fisher", None)
-    if options is not None:
-        summary = f"{summary}; {_teach_fisher(teacher, method, source, options)}"
-    read = kind.hashes(method.replay, source)
-    write_source(source.teacher, replay=method.replay.images, read=read, model=teacher.model)
+    read = hashes_of(method, source) if read is None else read
+    with build_folder(source.teacher) as folder:
+        summary = _teach(teacher, method.replay, replace(source, teacher=folder))
+        write_source(folder, replay=method.replay.images, read=read, model=teacher.model)
     return summary
+
+
+def hashes_of(method: MethodConfig, source: ReplaySource) -> dict[str, str]:
+    """Returns the SHA-256 of what the method's replay reads, by name."""
+    return REPLAYS[method.replay.images].hashes(method.replay, source)
 
 
 def require_taught(method: MethodConfig, source: ReplaySource) -> None:
@@ -94,13 +98,22 @@ def require_taught(method: MethodConfig, source: ReplaySource) -> None:
     images = method.replay.images
     if images == "none":
         return
-    read = REPLAYS[images].hashes(method.replay, source)
+    read = hashes_of(method, source)
     require_source(source.teacher, replay=images, read=read, model=source.teacher_model)
 
 
-def _teach_fisher(teacher: Teacher, method: MethodConfig, source: ReplaySource, options: Any) -> str:
-    pairs = pairs_of(method.replay, source)
-    diagonals = fisher_of_pairs(teacher.clip, pairs, estimator=options.estimator, batch_size=source.batch_size)
+def _teach(teacher: Teacher, replay: ReplayConfig, source: ReplaySource) -> str:
+    summary = REPLAYS[replay.images].teach(teacher, replay, source)
+    options = getattr(replay, "fisher", None)
+    if options is None:
+        return summary
+    diagonals = fisher_of_pairs(
+        teacher.clip,
+        pairs_of(replay, source),
+        estimator=options.estimator,
+        batch_size=source.batch_size,
+        snapshot=source.snapshot("fisher"),
+    )
     if options.accumulate and len(source.tasks) > 1:
         diagonals = added(diagonals, read_fisher(source.teacher_before / FISHER).diagonals)
     write_fisher(source.teacher / FISHER, Fisher(diagonals, options.estimator, teacher.model))
@@ -131,32 +144,15 @@ def teach_nothing(teacher: Teacher, options: Any, source: ReplaySource) -> str:
 def teach_pairs(teacher: Teacher, options: Any, source: ReplaySource) -> str:
     """Writes features.parquet: an image and a text feature for each pair."""
     pairs = pairs_of(options, source)
-    features = encode_pairs(teacher.clip, pairs, batch_size=source.encode_batch_size, metadata={"model": teacher.model})
+    features = encode_pairs(
+        teacher.clip,
+        pairs,
+        batch_size=source.encode_batch_size,
+        metadata={"model": teacher.model},
+        snapshot=source.snapshot,
+    )
     write_features(source.teacher / FEATURES, features.keys, features.image_MD, features.text_MD, features.metadata)
     return f"{len(features.keys)} pairs, {features.image_MD.shape[1]} numbers each"
-
-
-def encode_pairs(clip: Clip, pairs: Iterable[Pair], *, batch_size: int, metadata: Mapping[str, str]) -> Features:
-    """Returns the teacher's unit features of every pair, in the order of `pairs`.
-
-    The images go through the evaluation transform, so their features are constant for the task. Each distinct prompt is
-    encoded once. `metadata` is stored with the features, together with the precision. UserError without pairs.
-    """
-    listed = list(pairs)
-    if not listed:
-        raise UserError("teach: there are no pairs to replay. Run stage synthesize for this task.")
-    clip.model.eval()
-    images = (in_memory(pair.image) for pair in progress(listed, len(listed), "images"))
-    image_MD = stream_image_features(clip, images, batch_size=batch_size)
-    numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(pair.prompt for pair in listed))}
-    text_PD = text_features(clip, list(numbers), batch_size=batch_size)
-    text_MD = text_PD[[numbers[pair.prompt] for pair in listed]]
-    return Features(
-        keys=tuple(pair.key for pair in listed),
-        image_MD=image_MD.numpy(),
-        text_MD=text_MD.cpu().numpy(),
-        metadata={**metadata, "precision": clip.precision},
-    )
 
 
 def teach_reference(teacher: Teacher, options: Any, source: ReplaySource) -> str:
@@ -209,6 +205,7 @@ def teach_exemplars(teacher: Teacher, options: Any, source: ReplaySource) -> str
         memory=options.memory,
         earlier=earlier,
         batch_size=source.encode_batch_size,
+        snapshot=source.snapshot("candidates"),
     )
     write_exemplars(source.teacher, kept)
     texts = list(dict.fromkeys(exemplar.prompt for exemplar in kept))
@@ -251,9 +248,8 @@ def _teach_unpaired(
 ) -> str:
     clip, size = teacher.clip, source.encode_batch_size
     metadata = {"model": teacher.model, "precision": clip.precision}
-    reads = progress(images, len(images), "images")
-    image_ND = stream_image_features(clip, reads, batch_size=size).numpy()
-    text_PD = token_features(clip, tokens_PL, batch_size=size).cpu().numpy()
+    image_ND = resumed_image_features(clip, images, batch_size=size, snapshot=source.snapshot("images")).numpy()
+    text_PD = resumed_token_features(clip, tokens_PL, batch_size=size, snapshot=source.snapshot("texts")).numpy()
     keys = tuple(f"{row:08d}" for row in range(len(image_ND)))
     write_image_features(source.teacher / IMAGE_FEATURES, ImageFeatures(keys, image_ND, metadata))
     rows = TextFeatures(tuple(texts), tokens_PL.cpu().numpy(), text_PD, metadata)
@@ -271,22 +267,6 @@ def _load_unpaired(clip: Clip, images: Sequence[Read], source: ReplaySource) -> 
         names=source.names,
         cache_budget=CacheBudget(),
     )
-
-
-def fisher_of_pairs(clip: Clip, pairs: Iterable[Pair], *, estimator: str, batch_size: int) -> dict[str, Floats]:
-    """Returns the diagonal Fisher information of `clip` on the pairs by parameter name (gift_core.replay.fisher)."""
-    listed = list(pairs)
-    pixels_MCHW = evaluation_pixels(clip, (pair.image for pair in listed))
-    tokens_ML = tokenize(clip, [pair.prompt for pair in listed])
-    fisher: dict[str, torch.Tensor] = estimate_fisher(
-        clip, pixels_MCHW, tokens_ML, estimator=estimator, batch_size=batch_size
-    )
-    return {name: diagonal.numpy() for name, diagonal in fisher.items()}
-
-
-def added(newest: Mapping[str, Floats], earlier: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Returns the sum over the steps so far, as in EWC."""
-    return {name: (diagonal + earlier[name]).astype(np.float32) for name, diagonal in newest.items()}
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ zero_grad -> backward(replay losses) -> consolidation.observe(gradients) -> back
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
 
+from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
 from gift_core.clip.batches import TaskBatch, TaskBatches
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.images import prefetched
@@ -27,6 +28,7 @@ from gift_core.replay.pairs import Replay, ReplayBatch
 from gift_core.seeds import seed_for
 from gift_core.training.checkpointing import checkpointed
 from gift_core.training.encoders import EncoderStrategy, encoder_strategy
+from gift_core.training.resuming import TrainingState
 
 LossRow = dict[str, float]
 MAX_SKIPPED = 24  # iterations in a row: by then the loss scale is far below 1, so the scale is not the reason
@@ -43,14 +45,17 @@ def finetune(
     iterations: int,
     seed: int,
     on_iteration: Callable[[LossRow], None] = lambda row: None,
+    snapshot: Snapshot = NOT_KEPT,
 ) -> list[LossRow]:
     """Train `clip.model` in place; return one row of losses for each iteration.
 
     A row holds iteration, learning_rate, task, each replay loss by its name, consolidation, total. The losses are
     weighted, so total is their sum. Under amp_fp16 it also holds skipped, which is 1 where the gradients were not
     finite and the weights did not change. `seed` only affects layers that are random in training (dropout), since
-    batches have seeds of their own. UserError if a loss or a weight stops being finite (with the iteration, the loss
-    and the last good values), and for a model without support for the gradient checkpointing that is set.
+    batches have seeds of their own. Training continues from `snapshot` if an interrupted run left one, and ends with
+    the same weights and rows as without the interruption. UserError if a loss or a weight stops being finite (with the
+    iteration, the loss and the last good values), and for a model without support for the gradient checkpointing that
+    is set.
 
     # differs: the official loop runs one more iteration. Its learning rate is exactly 0, so it changes nothing.
     """
@@ -58,7 +63,14 @@ def finetune(
     with training_mode(clip), _checkpointing(clip, training), torch.random.fork_rng():
         torch.manual_seed(seed_for("finetune", seed))
         rows = run_iterations(
-            clip, task_batches, method=method, replay=replay, training=training, rates=rates, on_iteration=on_iteration
+            clip,
+            task_batches,
+            method=method,
+            replay=replay,
+            training=training,
+            rates=rates,
+            on_iteration=on_iteration,
+            snapshot=snapshot,
         )
     if rows:
         _require_finite_weights(clip, rows[-1])
@@ -87,18 +99,18 @@ def run_iterations(
     training: TrainingConfig,
     rates: Sequence[float],
     on_iteration: Callable[[LossRow], None] = lambda row: None,
+    snapshot: Snapshot = NOT_KEPT,
 ) -> list[LossRow]:
     """The loop itself, with one iteration for each rate. Consolidation pulls to the weights at the time of the call.
 
     At the end `clip.model` holds the averaged weights, where the method averages. Without rates nothing happens.
+    `on_iteration` is called with the rows that this run computes, and not with those of an interrupted one.
     """
     if not rates:
         return []
     parameters = clip.trainable()
     averages = method.build_averages(parameters)
-    optimizer = torch.optim.AdamW(  # fused on every device that resolve_device knows
-        parameters.values(), lr=0.0, betas=training.betas, weight_decay=training.weight_decay, fused=True
-    )
+    optimizer = _optimizer(parameters, training)
     update = WeightUpdate(optimizer, grad_scaler(clip))
     gradients = GradientComputation(
         clip=clip,
@@ -112,11 +124,10 @@ def run_iterations(
         scaler=update.scaler,
     )
     rows: list[LossRow] = []
-    batches = prefetched(
-        lambda index: (task_batches.sample(index), replay.sample(index)), len(rates), device=clip.device
-    )
-    with closing(batches):
-        for index, (batch, replayed) in enumerate(progress(batches, len(rates), "iterations")):
+    state = TrainingState(parameters, update, gradients.consolidation, averages, rows)
+    done = state.resume(snapshot, len(rates))
+    with closing(_batches(task_batches, replay, range(done, len(rates)), clip.device)) as batches:
+        for index, (batch, replayed) in enumerate(progress(batches, len(rates), "iterations", done=done), start=done):
             optimizer.zero_grad()
             losses = gradients.backward(batch, replayed)
             row = {"iteration": index, "learning_rate": rates[index], **_as_numbers(losses)}
@@ -124,9 +135,27 @@ def run_iterations(
             for average in averages:
                 average.observe(index + 1, parameters)
             on_iteration(rows[-1])
+            if index + 1 < len(rates):
+                snapshot.keep(state.save)
     for average in averages:
         average.finish(parameters)
     return rows
+
+
+def _optimizer(parameters: Mapping[str, torch.nn.Parameter], training: TrainingConfig) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(  # fused on every device that resolve_device knows
+        parameters.values(), lr=0.0, betas=training.betas, weight_decay=training.weight_decay, fused=True
+    )
+
+
+def _batches(
+    task_batches: TaskBatches, replay: Replay, iterations: range, device: torch.device
+) -> Generator[tuple[TaskBatch, tuple[ReplayBatch, ...]], None, None]:
+    return prefetched(
+        lambda index: (task_batches.sample(iterations[index]), replay.sample(iterations[index])),
+        len(iterations),
+        device=device,
+    )
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from gift_core.clip.encoding import (
     class_prompts,
     encode_images,
     encode_tokens,
+    image_feature_batches,
     image_features,
     predict,
-    stream_image_features,
     text_features,
     tokenize,
     trim_rows,
@@ -130,9 +130,9 @@ def test_the_nearest_class_is_predicted() -> None:
 def test_streamed_features_are_those_of_all_images_together(batch_size: int) -> None:
     clip = tiny_clip()
     expected = image_features(clip, evaluation_pixels(clip, IMAGES), batch_size=batch_size)
-    found = stream_image_features(clip, map(in_memory, IMAGES), batch_size=batch_size)
+    found = torch.cat(list(image_feature_batches(clip, map(in_memory, IMAGES), batch_size=batch_size)))
     assert torch.equal(found, expected)
 
 
 def test_no_images_have_no_features() -> None:
-    assert stream_image_features(tiny_clip(), [], batch_size=4).shape == (0, 8)
+    assert list(image_feature_batches(tiny_clip(), [], batch_size=4)) == []

@@ -15,6 +15,7 @@ from torch.nn import functional
 from gift_core import evaluation
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
 from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_task
+from gift_core.clip import test_set
 from gift_core.clip.images import decode, evaluation_transform
 from gift_core.clip.model import load_folder
 from gift_core.errors import ContractError, UserError
@@ -149,8 +150,13 @@ def test_nothing_is_read_or_encoded_twice(
     models: dict[str, Path], tasks: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: Counter[str] = Counter()
-    for name in ("read_own_task", "index_task", "load_folder", "class_features"):
-        monkeypatch.setattr(evaluation, name, counted(name, getattr(evaluation, name), calls))
+    for name, module in [
+        ("read_own_task", test_set),
+        ("index_task", test_set),
+        ("load_folder", evaluation),
+        ("class_features", test_set),
+    ]:
+        monkeypatch.setattr(module, name, counted(name, getattr(module, name), calls))
     measure(models, tasks, 2)
     assert calls == {"read_own_task": 3, "index_task": 3, "load_folder": 2, "class_features": 2 * 3}
 

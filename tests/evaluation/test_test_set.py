@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from gift_core import evaluation
 from gift_core.artifacts.task import StoredImage, TaskInfo, iterate_task, read_task, write_task
+from gift_core.clip import test_set
 from gift_core.clip.encoding import class_features, image_features, predict
 from gift_core.clip.images import CacheBudget, evaluation_pixels
+from gift_core.clip.test_set import encode_test_set, top1
 from gift_core.errors import UserError
-from gift_core.evaluation import encode_test_set, top1
 from tests.clip.tiny import png, tiny_clip
 
 IMAGES = 23
@@ -35,8 +35,8 @@ def whole_split(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
     )
 
 
-def open_test_set(folder: Path, *, batch_size: int, kept_bytes: int = 0) -> evaluation.TestSet:
-    return evaluation.TestSet(folder, batch_size=batch_size, cache_budget=CacheBudget(kept_bytes))
+def open_test_set(folder: Path, *, batch_size: int, kept_bytes: int = 0) -> test_set.TestSet:
+    return test_set.TestSet(folder, batch_size=batch_size, cache_budget=CacheBudget(kept_bytes))
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 16, 23, 40])

@@ -13,7 +13,7 @@ from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.clip.images import CacheBudget
 from gift_core.errors import ContractError
 from gift_core.replay.pairs import NoReplay, PairReplay
-from gift_core.replay.teach import encode_pairs
+from gift_core.replay.teacher_features import encode_pairs
 from tests.clip.tiny import png, tiny_clip
 
 PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse."]

@@ -13,7 +13,7 @@ from gift_core.artifacts.shards import Pair
 from gift_core.clip.model import save_clip
 from gift_core.config.method_options import SyntheticReplayConfig
 from gift_core.errors import UserError
-from gift_core.replay.teach import encode_pairs
+from gift_core.replay.teacher_features import encode_pairs
 from gift_core.replay.teachers import TEACHERS, Teacher, load_teacher
 from tests.clip.tiny import png, tiny_clip
 from tests.tiny_world import moved

@@ -7,6 +7,7 @@ from typing import Any
 
 from gift_core.artifacts.features import Features
 from gift_core.artifacts.shards import Pair
+from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
 from gift_core.clip.batches import TrainingImages
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
@@ -14,7 +15,7 @@ from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.methods import Method, build_method
 from gift_core.replay.pairs import NoReplay, PairReplay, Replay
-from gift_core.replay.teach import encode_pairs
+from gift_core.replay.teacher_features import encode_pairs
 from gift_core.training.loop import LossRow, finetune
 from tests.clip.tiny import Picture, png, tiny_clip
 
@@ -23,17 +24,19 @@ PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a fish."]
 
 
 def training(iterations: int = 3, **changes: Any) -> TrainingConfig:
-    return TrainingConfig(
-        iterations=iterations,
-        batch_size=4,
-        replay_batch_size=4,
-        warmup_iterations=1,
-        weight_decay=0.0,
-        betas=(0.9, 0.999),
-        label_smoothing=0.2,
-        crop_scale=(0.9, 1.0),
-        **{"micro_batch_size": None, "gradient_checkpointing": False, **changes},
-    )
+    settings = {
+        "iterations": iterations,
+        "batch_size": 4,
+        "replay_batch_size": 4,
+        "warmup_iterations": 1,
+        "weight_decay": 0.0,
+        "betas": (0.9, 0.999),
+        "label_smoothing": 0.2,
+        "crop_scale": (0.9, 1.0),
+        "micro_batch_size": None,
+        "gradient_checkpointing": False,
+    }
+    return TrainingConfig.model_validate(settings | changes)
 
 
 def method_config(*, losses: dict[str, Any] | None = None, **consolidation: Any) -> MethodConfig:
@@ -81,6 +84,7 @@ def run(
     replay: Replay | None = None,
     method: Method | None = None,
     on_iteration: Callable[[LossRow], None] = lambda row: None,
+    snapshot: Snapshot = NOT_KEPT,
     **changes: Any,
 ) -> list[LossRow]:
     """Trains `clip` in place and returns the rows; `changes` are those of the section training."""
@@ -94,4 +98,5 @@ def run(
         iterations=iterations,
         seed=1,
         on_iteration=on_iteration,
+        snapshot=snapshot,
     )

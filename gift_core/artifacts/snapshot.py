@@ -1,0 +1,126 @@
+"""The newest state of an interrupted computation, in one file below .gift/, from which the stage continues."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from gift_core.artifacts.atomic import require_free_bytes, write_atomically
+from gift_core.errors import UserError
+
+SHORTEST_INTERVAL = 30.0  # seconds: a shorter run writes nothing, and at least this much work is lost
+SHARE_OF_TIME = 0.015  # that writing may take; benchmarks/snapshots.md measures it
+PROBE_BYTES = 2**25  # 32 MiB, to measure the disk before the first write of a larger state
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The state of a computation: tensors, which are read onto the CPU, and a note, which is a JSON object."""
+
+    tensors: Mapping[str, torch.Tensor]
+    note: Mapping[str, Any]
+
+
+@dataclass
+class Snapshot:
+    """The file `path`, which is replaced whenever a new state is due. Without a path nothing is kept.
+
+    The path must contain a hash of everything that decides the result (see work_folder): no other run may read it.
+    `say` prints a line for people. `seconds_written` is the time that writing took so far.
+    """
+
+    path: Path | None = None
+    say: Callable[[str], None] = lambda line: None
+    seconds_written: float = 0.0
+    _written_at: float = field(default_factory=lambda: monotonic())
+    _seconds: float | None = None  # of the last write, or as expected of the first
+
+    def read(self) -> Saved | None:
+        """Returns what an interrupted run left, None if that is nothing. A damaged file is ignored, and said so."""
+        if self.path is None or not self.path.is_file():
+            return None
+        try:
+            saved = _read(self.path)
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            self.say(f"{self.path} is damaged ({error}). It is ignored, and this part of the work starts again.")
+            return None
+        self._written_at = monotonic()
+        return saved
+
+    def keep(self, state: Callable[[], Saved]) -> None:
+        """Replaces the file by `state()` where that is due, so that writing takes at most SHARE_OF_TIME of the time.
+
+        The work goes on without a snapshot if the file cannot be written, for example because the disk is full.
+        """
+        if self.path is None or monotonic() - self._written_at < SHORTEST_INTERVAL:
+            return
+        saved = state()
+        size = sum(tensor.nbytes for tensor in saved.tensors.values())
+        try:
+            if self._seconds is None:
+                self._seconds = self._timed(_probe) * size / PROBE_BYTES if size > PROBE_BYTES else 0.0
+            if monotonic() - self._written_at < self._seconds / SHARE_OF_TIME:
+                return
+            # as much again stays free for the result, which is never larger
+            require_free_bytes(self.path, 2 * size, "the snapshot of unfinished work")
+            self._seconds = self._timed(lambda path: _write(path, saved))
+        except (UserError, OSError, SafetensorError) as error:
+            self.say(f"the work goes on without snapshots, so an interruption loses more of it: {error}")
+            self.path = None
+        self._written_at = monotonic()
+
+    def _timed(self, write: Callable[[Path], None]) -> float:
+        assert self.path is not None
+        started = monotonic()
+        write(self.path)
+        seconds = monotonic() - started
+        self.seconds_written += seconds
+        return seconds
+
+
+NOT_KEPT = Snapshot()
+
+
+def _probe(path: Path) -> None:
+    """Writes PROBE_BYTES that no disk can compress, and removes them again."""
+    probe = path.with_suffix(".probe")
+    try:
+        with write_atomically(probe) as unfinished:
+            unfinished.write_bytes(os.urandom(PROBE_BYTES))
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _write(path: Path, saved: Saved) -> None:
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in saved.tensors.items()}
+    text = json.dumps({"note": saved.note, "crc32": {name: _crc32(tensor) for name, tensor in on_cpu.items()}})
+    with write_atomically(path) as unfinished:
+        save_file(on_cpu, unfinished, {"text": text, "crc32": str(zlib.crc32(text.encode()))})
+
+
+def _read(path: Path) -> Saved:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        if str(zlib.crc32(metadata["text"].encode())) != metadata["crc32"]:
+            raise ValueError("the checksum of its note differs")
+        content = json.loads(metadata["text"])
+        # copies: tensors that are mapped to the file would keep its space occupied after it was replaced
+        tensors = {name: file.get_tensor(name).clone() for name in content["crc32"]}
+    for name, expected in content["crc32"].items():
+        if _crc32(tensors[name]) != expected:
+            raise ValueError(f"the checksum of {name} differs")
+    return Saved(tensors, content["note"])
+
+
+def _crc32(tensor: torch.Tensor) -> int:
+    return zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data)

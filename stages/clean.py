@@ -1,0 +1,77 @@
+"""clean: shows the unfinished work of interrupted stages, and removes it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gift_core.errors import UserError
+from gift_core.layout import Layout
+from gift_core.work_folder import owner_of, work_folder
+from stages.stage import ROOT, Root
+
+RESUMED = ("synthesize", "teach", "finetune", "evaluate")
+Yes = Annotated[bool, typer.Option("--yes", help="Remove it without asking.")]
+UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an interrupted or running stage keeps; `owner` is a sentence about the running one, else empty."""
+
+    title: str
+    folder: Path
+    size: int
+    seconds_old: float
+    owner: str
+
+    @property
+    def line(self) -> str:
+        """One row of the table."""
+        owner = self.owner or "interrupted"
+        return f"{self.title:<28} {_age(self.seconds_old):>12} {self.size / 1e6:>10,.1f} MB  {owner}"
+
+
+def clean(yes: Yes = False, root: Root = ROOT) -> None:
+    """Show what interrupted stages left in .gift, with age and size, and remove it. Work of a running stage stays."""
+    works = [_work(stage, folder) for stage in RESUMED for folder in _folders(Layout(root), stage)]
+    if not works:
+        typer.echo("no unfinished work")
+        return
+    for work in works:
+        typer.echo(work.line)
+    unowned = [work for work in works if not work.owner]
+    size = sum(work.size for work in unowned) / 1e6
+    if not unowned or not (
+        yes or typer.confirm(f"Remove the work of {len(unowned)} interrupted stages ({size:,.1f} MB)?")
+    ):
+        typer.echo("nothing was removed")
+    else:
+        for work in unowned:
+            with work_folder(work.folder, "removed", wait_seconds=0):
+                pass  # leaving the block removes the folder, and no other process can own it before
+        typer.echo(f"removed {size:,.1f} MB")
+    if len(unowned) < len(works):
+        raise UserError(f"{len(works) - len(unowned)} stages are running, so their work stays. Stop them first.")
+
+
+def _folders(layout: Layout, stage: str) -> list[Path]:
+    parent = layout.work(stage, "any").parent
+    return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
+
+
+def _work(stage: str, folder: Path) -> Work:
+    facts = [path.stat() for path in (folder, *folder.rglob("*"))]
+    age = time.time() - max(fact.st_mtime for fact in facts)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return Work(f"{stage}@{folder.name}", folder, size, age, owner_of(folder))
+
+
+def _age(seconds: float) -> str:
+    unit, length = next(((unit, length) for unit, length in UNITS if seconds >= length), UNITS[-1])
+    count = int(seconds // length)
+    return f"{count} {unit}{'' if count == 1 else 's'}"

@@ -1,0 +1,13 @@
+"""What the server of the processes loads once, before it forks them: the stages, and the fingerprints of their code."""
+
+from __future__ import annotations
+
+import gift_core.evaluation
+import gift_core.training.loop
+import stages.__main__
+import stages.replay_source
+from stages.unfinished import code_of
+
+LOADED = [gift_core.evaluation, gift_core.training.loop, stages.__main__, stages.replay_source]
+for stage in ("teach", "finetune", "evaluate"):
+    code_of(stage)

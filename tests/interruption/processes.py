@@ -1,0 +1,120 @@
+"""Real processes that run a stage and are killed, each forked from a process that has imported everything once."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+WAIT_SECONDS = 300
+WRITING = os.O_WRONLY | os.O_RDWR
+CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree")
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["tests.interruption.preloaded"])
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended: its exit code (-9 if it was killed), what it printed, and how many changes it made."""
+
+    code: int | None
+    printed: str
+    changes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Kill:
+    """When a process gets a signal: just before its n-th change of a file or folder, or after some seconds."""
+
+    change: int | None = None
+    seconds: float | None = None
+    signal: int = signal.SIGKILL
+
+
+NEVER = Kill()
+
+
+def run(root: Path, command: Sequence[str], kill: Kill = NEVER) -> Ended:
+    """Runs `gift COMMAND` in a process of its own. Every snapshot is due at once."""
+    notes = root / "notes"
+    shutil.rmtree(notes, ignore_errors=True)
+    notes.mkdir()
+    process = SERVER.Process(target=_stage, args=(str(root), list(command), kill))
+    process.start()
+    ready = _wait_for(notes / "started")
+    if kill.seconds is not None:
+        process.join(max(0.0, kill.seconds - (time.monotonic() - ready)))
+        if process.pid and process.is_alive():
+            os.kill(process.pid, kill.signal)
+    process.join(WAIT_SECONDS)
+    seconds = time.monotonic() - ready
+    assert process.exitcode is not None, f"{command} did not end within {WAIT_SECONDS} s"
+    printed = (notes / "printed").read_text(encoding="utf-8", errors="replace")
+    changes = notes / "changes"
+    return Ended(process.exitcode, printed, int(changes.read_text()) if changes.exists() else 0, seconds)
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of the names and bytes of a file, or of all files in a folder."""
+    found = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        found.update(f"{file.relative_to(path)}\n".encode())
+        if file.is_file():
+            found.update(file.read_bytes())
+    return found.hexdigest()
+
+
+def _wait_for(file: Path) -> float:
+    started = time.monotonic()
+    while not file.exists():
+        assert time.monotonic() - started < WAIT_SECONDS, "the process did not start"
+        time.sleep(0.002)
+    return time.monotonic()
+
+
+def _stage(root: str, command: list[str], kill: Kill) -> None:
+    """The process: prints into a file, sends itself the signal at a change, and runs the command."""
+    from gift_core.artifacts import snapshot
+    from stages.__main__ import app
+
+    notes = Path(root) / "notes"
+    printed = os.open(notes / "printed", os.O_WRONLY | os.O_CREAT)
+    for stream in (1, 2):
+        os.dup2(printed, stream)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, encoding="utf-8") for number in (1, 2))
+    snapshot.SHORTEST_INTERVAL, snapshot.SHARE_OF_TIME = 0.0, float("inf")
+    (notes / "started").touch()
+    changes = _count_changes(root, kill)
+    try:
+        app([*command, "--params", f"{root}/params.yaml", "--root", root])
+    except SystemExit as ended:
+        count = len(changes)
+        (notes / "changes").write_text(str(count))
+        sys.stdout.flush()
+        os._exit(ended.code if isinstance(ended.code, int) else 1)
+
+
+def _count_changes(root: str, kill: Kill) -> list[str]:
+    """Returns a list that grows with every change below `root`. The signal comes just before change `kill.change`."""
+    changes: list[str] = []
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if event != "open" and event not in CHANGES:
+            return
+        path, writes = str(arguments[0]), event != "open" or arguments[2] & WRITING
+        if writes and path.startswith(root):
+            changes.append(path)
+            if len(changes) == kill.change:
+                os.kill(os.getpid(), kill.signal)
+
+    sys.addaudithook(watch)
+    return changes

@@ -1,0 +1,85 @@
+"""gift clean: what interrupted stages left is shown and removed, what a running process owns stays."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from gift_core.layout import Layout
+from stages.__main__ import app
+
+OWN = """
+import sys, time
+from pathlib import Path
+from gift_core.work_folder import work_folder
+with work_folder(Path(sys.argv[1]), "key"):
+    print("owned", flush=True)
+    time.sleep(60)
+"""
+
+
+def clean(root: Path, *options: str, answer: str = "") -> Result:
+    return CliRunner().invoke(app, ["clean", "--root", str(root), *options], input=answer)
+
+
+def interrupted(root: Path, stage: str, name: str) -> Path:
+    folder = Layout(root).work(stage, name)
+    (folder / "0123").mkdir(parents=True)
+    (folder / "0123" / "training.safetensors").write_bytes(bytes(2_000_000))
+    return folder
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen([sys.executable, "-c", OWN, str(folder)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "owned\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_without_unfinished_work_it_says_so(tmp_path: Path) -> None:
+    assert clean(tmp_path).output == "no unfinished work\n"
+
+
+def test_stage_task_age_and_size_are_shown_and_a_no_keeps_all(tmp_path: Path) -> None:
+    folder = interrupted(tmp_path, "finetune", "gift-birds")
+    output = clean(tmp_path, answer="n\n").output
+    assert "finetune@gift-birds" in output
+    assert "2.0 MB" in output
+    assert "second" in output
+    assert "nothing was removed" in output
+    assert folder.exists()
+
+
+@pytest.mark.parametrize(("options", "answer"), [(("--yes",), ""), ((), "y\n")])
+def test_it_is_removed_after_a_yes_and_nothing_else_is(tmp_path: Path, options: tuple[str, ...], answer: str) -> None:
+    folders = [interrupted(tmp_path, "finetune", "gift-birds"), interrupted(tmp_path, "synthesize", "birds")]
+    others = [interrupted(tmp_path, name, "birds") for name in ("timings", "compare")]
+    result = clean(tmp_path, *options, answer=answer)
+    assert result.exit_code == 0
+    assert "removed 4.0 MB" in result.output
+    assert not any(folder.exists() for folder in folders)
+    assert all(other.exists() for other in others)
+
+
+def test_the_work_of_a_running_process_stays_and_its_owner_is_named(tmp_path: Path) -> None:
+    gone, kept = interrupted(tmp_path, "finetune", "gift-birds"), Layout(tmp_path).work("teach", "gift-birds")
+    with owned(kept) as process:
+        result = clean(tmp_path, "--yes")
+        assert result.exit_code == 1  # make clean must stop here
+        assert f"process {process.pid} " in result.output
+        assert "1 stages are running, so their work stays" in result.output
+        assert kept.exists()
+        assert not gone.exists()
+    assert clean(tmp_path, "--yes").exit_code == 0
+    assert not kept.exists()
