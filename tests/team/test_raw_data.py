@@ -1,0 +1,42 @@
+"""Raw data that one clone pushes, another one pulls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.datasets.folders import picture
+from tests.team.clones import clone_of, commit, content, new_project
+
+FOLDERS = ("photos", "models/my_clip", "generators/my_sd", "prompts/lists", "reference/pairs")
+
+
+def test_two_clones_have_the_same_raw_bytes(tmp_path: Path) -> None:
+    first = new_project(tmp_path / "first")
+    first.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+    for name in FOLDERS:
+        for number in range(3):
+            picture(first.folder / "data" / "0_raw" / name / f"class_{number}" / "1.jpg", (60 * number, 7, len(name)))
+    for name in FOLDERS:
+        first.run("dvc", "add", f"data/0_raw/{name}")
+    commit(first, "raw data")
+    tracked = first.run("git", "ls-files", "data/0_raw").split()
+    assert {f"data/0_raw/{name}.dvc" for name in FOLDERS} < set(tracked)
+    assert not [name for name in tracked if name.endswith(".jpg")]
+    assert "files pushed" in first.run("dvc", "push")
+    second = clone_of(first, tmp_path / "second")
+    second.run("dvc", "pull", "--allow-missing")  # the results: nobody has run the pipeline yet
+    raw = content(second.folder / "data" / "0_raw")
+    assert raw == content(first.folder / "data" / "0_raw")
+    assert len([name for name in raw if name.endswith(".jpg")]) == 3 * len(FOLDERS)
+    assert second.run("git", "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("name", ["photos/a/1.jpg", "models/clip/open_clip_model.safetensors", "prompts/lines.txt"])
+def test_git_ignores_raw_data(name: str, tmp_path: Path) -> None:
+    project = new_project(tmp_path / "project")
+    file = project.folder / "data" / "0_raw" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"x")
+    assert project.run("git", "status", "--porcelain", "--untracked-files=all") == ""
