@@ -19,6 +19,7 @@ from stages.finetune import finetune
 from stages.import_model import import_model
 from stages.ingest import ingest
 from stages.merge import merge
+from stages.merge_lock import merge_lock
 from stages.metrics import metrics
 from stages.predict import predict
 from stages.presets import presets
@@ -54,6 +55,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         report,
     ),
     "Commands": (show, predict, merge, export, add_task, metrics, compare, presets, use, verify, doctor),
+    "Working together": (merge_lock,),
 }
 for panel, commands in COMMANDS.items():
     for command in commands:
