@@ -11,9 +11,11 @@ import typer
 from stages.add_task import add_task
 from stages.check import check
 from stages.compare import compare
+from stages.dag import dag
 from stages.data import data
 from stages.doctor import doctor
 from stages.evaluate import evaluate
+from stages.exp import exp
 from stages.export import export
 from stages.finetune import finetune
 from stages.import_model import import_model
@@ -55,7 +57,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         report,
     ),
     "Commands": (show, predict, merge, export, add_task, metrics, compare, presets, use, verify, doctor),
-    "Working together": (merge_lock,),
+    "Working together": (exp, dag, merge_lock),
 }
 for panel, commands in COMMANDS.items():
     for command in commands:

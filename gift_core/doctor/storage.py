@@ -156,13 +156,13 @@ def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:
         return Finding("dvc remote", "info", "none", "To share results: dvc remote add -d store s3://bucket/gift")
     address = settings.get(f"remote.{name}.url", "no address")
     try:
-        answer = _run_dvc(root, "ls-url", f"remote://{name}", timeout=REMOTE_TIMEOUT)
+        answer = run_dvc(root, "ls-url", f"remote://{name}", timeout=REMOTE_TIMEOUT)
     except subprocess.TimeoutExpired:
         what = f"{name} ({address}) did not answer within {REMOTE_TIMEOUT:.0f} s"
         return Finding("dvc remote", "fail", what, OFFLINE)
     if answer.returncode == 0:
         return Finding("dvc remote", "ok", f"{name} ({address}) answers")
-    reason = _reason(answer)
+    reason = dvc_error(answer)
     if "does not exist" in reason:
         what = f"{name}: there is nothing at {address} yet"
         return Finding("dvc remote", "warn", what, "If the address is right, the first dvc push creates it.")
@@ -174,22 +174,22 @@ def read_settings(root: Path) -> dict[str, str]:
 
     Raises UserError if they cannot be read.
     """
-    listed = _run_dvc(root, "config", "--list")
+    listed = run_dvc(root, "config", "--list")
     if listed.returncode != 0:
-        raise UserError(f"The settings of DVC cannot be read ({_reason(listed)}). Correct .dvc/config.")
+        raise UserError(f"The settings of DVC cannot be read ({dvc_error(listed)}). Correct .dvc/config.")
     pairs = (line.partition("=") for line in listed.stdout.splitlines())
     return {key: value for key, _, value in pairs}
 
 
-def _run_dvc(root: Path, *words: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+def run_dvc(root: Path, *words: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
     """Runs DVC without telemetry. Raises TimeoutExpired after `timeout` seconds."""
     environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
     command = [sys.executable, "-m", "dvc", *words]
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=timeout)
 
 
-def _reason(done: subprocess.CompletedProcess[str]) -> str:
-    """Returns the first line of the error."""
+def dvc_error(done: subprocess.CompletedProcess[str]) -> str:
+    """Returns the first line of DVC's error."""
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     error = next((line for line in lines if line.startswith("ERROR:")), lines[0] if lines else "no reason given")
     return error.removeprefix("ERROR:").strip()

@@ -65,7 +65,7 @@ def finish(clone: Clone) -> set[str]:
 
 
 def models(clone: Clone) -> set[str]:
-    metrics: dict[str, int] = json.loads((clone.folder / "reports" / "metrics.json").read_text(encoding="utf-8"))
+    metrics: dict[str, object] = json.loads((clone.folder / "reports" / "metrics.json").read_text(encoding="utf-8"))
     return {name.removeprefix("data/models/") for name in metrics}
 
 

@@ -54,7 +54,8 @@ out = pathlib.Path(path)
 out.parent.mkdir(parents=True, exist_ok=True)
 iterations = pathlib.Path("params.yaml").read_text().split("iterations: ")[1].split()[0]
 texts = {"code": "constant", "ingest": path, "start": "", "finetune": f"{path} {words} {iterations}"}
-models = {str(model): 1 for model in sorted(pathlib.Path("data/models").glob("*/*"))}
+numbers = {"transfer": 1.0, "avg": 2.0, "last": float(iterations), "forgetting": None}
+models = {str(model): numbers for model in sorted(pathlib.Path("data/models").glob("*/*"))}
 out.write_text(json.dumps(models, indent=2) if stage == "report" else texts[stage])
 """
 PARAMS = """\
