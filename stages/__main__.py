@@ -18,6 +18,7 @@ from stages.evaluate import evaluate
 from stages.exp import exp
 from stages.export import export
 from stages.finetune import finetune
+from stages.get import get
 from stages.import_model import import_model
 from stages.ingest import ingest
 from stages.merge import merge
@@ -25,6 +26,7 @@ from stages.merge_lock import merge_lock
 from stages.metrics import metrics
 from stages.predict import predict
 from stages.presets import presets
+from stages.remote import remote
 from stages.report import report
 from stages.show import show
 from stages.stage import GiftGroup
@@ -57,7 +59,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         report,
     ),
     "Commands": (show, predict, merge, export, add_task, metrics, compare, presets, use, verify, doctor),
-    "Working together": (exp, dag, merge_lock),
+    "Working together": (remote, get, merge_lock, exp, dag),
 }
 for panel, commands in COMMANDS.items():
     for command in commands:

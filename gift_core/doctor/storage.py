@@ -21,6 +21,7 @@ WEIGHT_BYTES = 4
 PIXEL_BYTES = {"jpg": 0.4, "png": 1.6}  # per pixel of a generated photo, as stored
 LINKS = ("hardlink", "symlink", "reflink")  # cache types of DVC that keep one copy
 REMOTE_TIMEOUT = 8.0  # seconds
+EXTRAS = ("s3", "ssh", "gs", "azure")  # remotes that need an extra of this project
 OFFLINE = "Until then everything stays on this machine: `dvc repro` works, `dvc push` and `dvc pull` do not."
 
 
@@ -153,7 +154,7 @@ def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:
     """Returns whether the default remote in the `settings` of DVC answers."""
     name = settings.get("core.remote")
     if name is None:
-        return Finding("dvc remote", "info", "none", "To share results: dvc remote add -d store s3://bucket/gift")
+        return Finding("dvc remote", "info", "none", "To share results: make remote URL=s3://bucket/gift")
     address = settings.get(f"remote.{name}.url", "no address")
     try:
         answer = run_dvc(root, "ls-url", f"remote://{name}", timeout=REMOTE_TIMEOUT)
@@ -161,9 +162,17 @@ def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:
         what = f"{name} ({address}) did not answer within {REMOTE_TIMEOUT:.0f} s"
         return Finding("dvc remote", "fail", what, OFFLINE)
     if answer.returncode == 0:
-        return Finding("dvc remote", "ok", f"{name} ({address}) answers")
+        empty = not answer.stdout.strip()
+        remedy = "It is empty. To share results: make share" if empty else ""
+        return Finding("dvc remote", "ok", f"{name} ({address}) answers", remedy)
     reason = dvc_error(answer)
-    if "does not exist" in reason:
+    if "to be installed" in reason:
+        extra = address.partition("://")[0]
+        remedy = f"Run: make setup EXTRAS={extra}" if extra in EXTRAS else OFFLINE
+        return Finding("dvc remote", "fail", f"{name} ({address}) needs a package that is not installed", remedy)
+    if "Cannot connect" in reason:
+        return Finding("dvc remote", "fail", f"{name} ({address}) cannot be reached", OFFLINE)
+    if "does not exist" in reason and not address.startswith("http"):
         what = f"{name}: there is nothing at {address} yet"
         return Finding("dvc remote", "warn", what, "If the address is right, the first dvc push creates it.")
     return Finding("dvc remote", "fail", f"{name} ({address}): {reason}", OFFLINE)

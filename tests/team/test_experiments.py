@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 from gift_core.team.experiments import differences
 from stages.__main__ import app
 from tests.end_to_end.test_pipeline import Clone
-from tests.team.toy import toy
+from tests.team.toy import toy_clone
 
 
 def gift_exp(project: Clone, *options: str) -> list[str]:
@@ -22,9 +23,11 @@ def gift_exp(project: Clone, *options: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def project(toy_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """One experiment that ran, one in the queue."""
-    project = toy(tmp_path_factory.mktemp("exp") / "project")
+    folder = tmp_path_factory.mktemp("exp") / "project"
+    shutil.copytree(toy_template / "first", folder, symlinks=True)
+    project = toy_clone(folder)
     before = (project.folder / "params.yaml").read_text(encoding="utf-8").splitlines()
     project.run("dvc", "exp", "run", "--name", "longer", "--set-param", "training.iterations=20")
     after = (project.folder / "params.yaml").read_text(encoding="utf-8").splitlines()

@@ -50,8 +50,9 @@ def rewritten(text: str, change: str, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_a_changed_value_is_one_changed_line(preset: Path, tmp_path: Path) -> None:
+    """Every kind of value in a base preset, and two in an overlay: there the lines are the base's."""
     text = complete_text(preset)
-    for change in CHANGES:
+    for change in CHANGES if "base:" not in preset.read_text(encoding="utf-8") else CHANGES[-2:]:
         assert [line[0] for line in rewritten(text, change, tmp_path)] == ["-", "+"], change
 
 

@@ -8,18 +8,18 @@ import pytest
 
 from tests.datasets.folders import picture
 from tests.team.clones import clone_of, commit, content, new_project
+from tests.team.toy import use_store
 
 FOLDERS = ("photos", "models/my_clip", "generators/my_sd", "prompts/lists", "reference/pairs")
 
 
 def test_two_clones_have_the_same_raw_bytes(tmp_path: Path) -> None:
     first = new_project(tmp_path / "first")
-    first.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+    use_store(first, tmp_path / "store")
     for name in FOLDERS:
         for number in range(3):
             picture(first.folder / "data" / "0_raw" / name / f"class_{number}" / "1.jpg", (60 * number, 7, len(name)))
-    for name in FOLDERS:
-        first.run("dvc", "add", f"data/0_raw/{name}")
+    first.run("dvc", "add", *(f"data/0_raw/{name}" for name in FOLDERS))
     commit(first, "raw data")
     tracked = first.run("git", "ls-files", "data/0_raw").split()
     assert {f"data/0_raw/{name}.dvc" for name in FOLDERS} < set(tracked)
