@@ -44,7 +44,7 @@ def test_a_row_has_what_differs_and_the_numbers_of_each_method(project: Clone) -
         "experiment,", "workspace", "training.iterations:", "main", "longer", "training.iterations:", "both",
         "run.methods:", "training.iterations:",
     ]  # fmt: skip
-    assert lines[4].split() == ["longer", "data/models/finetune/birds", "1.0", "2.0", "20.0", "-"]
+    assert lines[4].split() == ["longer", "data/5_models/finetune/birds", "1.0", "2.0", "20.0", "-"]
     assert lines[5].split() == ["training.iterations:", "10", "->", "20"]
     assert lines[6].split() == ["both", "(queued)", "-", "-", "-", "-", "-"]
     assert lines[7].strip() == "run.methods: with gift"

@@ -56,7 +56,7 @@ def finish(clone: Clone) -> set[str]:
 
 def models(clone: Clone) -> set[str]:
     metrics: dict[str, object] = json.loads((clone.folder / "reports" / "metrics.json").read_text(encoding="utf-8"))
-    return {name.removeprefix("data/models/") for name in metrics}
+    return {name.removeprefix("data/5_models/") for name in metrics}
 
 
 def test_without_the_driver_one_command_merges_the_results_of_two_methods(clones: tuple[Clone, Clone]) -> None:
@@ -76,7 +76,7 @@ def test_without_the_driver_one_command_merges_the_results_of_two_methods(clones
 def test_a_branch_with_a_task_and_one_with_a_method(clones: tuple[Clone, Clone]) -> None:
     first, second = clones
     use_drivers(first)
-    change(first, (TASK, f"{TASK}  cars:\n    path: y\n"), (STEP, f"{STEP}- task: cars\n  after: birds\n"))
+    change(first, (TASK, f"{TASK}  cars:\n    path: toy.py\n"), (STEP, f"{STEP}- task: cars\n  after: birds\n"))
     change(second, (METHOD, f"{METHOD}  - gift\n"))
     merge(first, second, expect=0)
     assert finish(first) == {"check", "finetune@gift-step1", "report"}  # the new method learns the new task
@@ -87,7 +87,7 @@ def test_two_branches_that_append_a_task_are_put_in_an_order(clones: tuple[Clone
     first, second = clones
     use_drivers(first)
     for clone, task in ((first, "cars"), (second, "dogs")):
-        change(clone, (TASK, f"{TASK}  {task}:\n    path: {task}\n"), (STEP, f"{STEP}- task: {task}\n  after: birds\n"))
+        change(clone, (TASK, f"{TASK}  {task}:\n    path: toy.py\n"), (STEP, f"{STEP}- task: {task}\n  after: birds\n"))
     merge(first, second, expect=1)
     keep_both_sides(first)
     lines = "- task: cars\n- task: dogs\n  after: birds\n"  # the line that both steps share is there once
@@ -108,7 +108,7 @@ def test_a_value_that_both_branches_changed_is_taken_with_its_results(clones: tu
     first.run("git", "add", "params.yaml")
     first.run("dvc", "fetch", "--quiet", "--run-cache")
     assert finish(first) == {"check", "report"}  # the rest is in the run cache
-    assert "30" in (first.folder / "data" / "models" / "finetune" / "birds").read_text(encoding="utf-8")
+    assert "30" in (first.folder / "data" / "5_models" / "finetune" / "birds").read_text(encoding="utf-8")
 
 
 def lock(**stages: str) -> str:

@@ -116,10 +116,10 @@ def test_an_empty_remote_is_named(second: Clone, tmp_path: Path) -> None:
 
 def test_what_the_remote_lacks_is_named_and_the_rest_is_pulled(second: Clone, tmp_path: Path) -> None:
     lock = (second.folder / "dvc.lock").read_text(encoding="utf-8")
-    hash_of_model = lock.split("path: data/models/finetune/birds\n")[1].split("md5: ")[1].split()[0]
+    hash_of_model = lock.split("path: data/5_models/finetune/birds\n")[1].split("md5: ")[1].split()[0]
     (tmp_path / "store" / "files" / "md5" / hash_of_model[:2] / hash_of_model[2:]).unlink()
-    assert "The remote does not have data/models/finetune/birds. `dvc repro` makes them here." in get(second)
-    assert (second.folder / "data" / "tasks" / "birds").is_file()
+    assert "The remote does not have data/5_models/finetune/birds. `dvc repro` makes them here." in get(second)
+    assert (second.folder / "data" / "1_tasks" / "birds").is_file()
     assert second.repro() == ["finetune@finetune-step0"]  # with the same bytes, so the report stays
 
 

@@ -12,38 +12,40 @@ from tests.team.clones import commit
 PIPELINE = """\
 stages:
   check:
-    cmd: python toy.py code data/code.json
+    cmd: python toy.py code data/code/check.json
     deps: [params.yaml]
-    outs: [data/code.json: {persist: true}]
+    outs: [data/code/check.json: {persist: true}]
   start:
-    cmd: python toy.py start data/models/pretrained
-    outs: [data/models/pretrained]
+    cmd: python toy.py start data/5_models/pretrained
+    outs: [data/5_models/pretrained]
   ingest:
     foreach: ${tasks}
     do:
-      cmd: python toy.py ingest data/tasks/${key}
-      deps: [data/code.json]
+      cmd: python toy.py ingest data/1_tasks/${key}
+      deps:
+      - data/code/check.json
+      - ${item.path}
       params:
       - tasks.${key}
       outs:
-      - data/tasks/${key}
+      - data/1_tasks/${key}: {persist: true}
   finetune:
     matrix:
       method: ${run.methods}
       step: ${sequence}
-    cmd: python toy.py finetune data/models/${item.method}/${item.step.task} ${item.step.after}
+    cmd: python toy.py finetune data/5_models/${item.method}/${item.step.task} ${item.step.after}
     deps:
-    - data/code.json
-    - data/tasks/${item.step.task}
-    - data/models/${item.method}/${item.step.after}
+    - data/code/check.json
+    - data/1_tasks/${item.step.task}
+    - data/5_models/${item.method}/${item.step.after}
     params:
     - methods.${item.method}
     - training.iterations
     outs:
-    - data/models/${item.method}/${item.step.task}
+    - data/5_models/${item.method}/${item.step.task}
   report:
     cmd: python toy.py report reports/metrics.json
-    deps: [data/models]
+    deps: [data/5_models]
     params: [run.methods, tasks, methods, training]
     metrics: [reports/metrics.json: {cache: false}]
 """
@@ -55,7 +57,7 @@ out.parent.mkdir(parents=True, exist_ok=True)
 iterations = pathlib.Path("params.yaml").read_text().split("iterations: ")[1].split()[0]
 texts = {"code": "constant", "ingest": path, "start": "", "finetune": f"{path} {words} {iterations}"}
 numbers = {"transfer": 1.0, "avg": 2.0, "last": float(iterations), "forgetting": None}
-models = {str(model): numbers for model in sorted(pathlib.Path("data/models").glob("*/*"))}
+models = {str(model): numbers for model in sorted(pathlib.Path("data/5_models").glob("*/*"))}
 out.write_text(json.dumps(models, indent=2) if stage == "report" else texts[stage])
 """
 PARAMS = """\
@@ -74,7 +76,7 @@ methods:
     rate: 0.1
 tasks:
   birds:
-    path: x
+    path: toy.py
 sequence:
 - task: birds
   after: ../pretrained
@@ -84,18 +86,24 @@ DRIVERS = {"dvc-lock": f'"{sys.executable}" -m stages merge-lock %O %A %B', "our
 
 def toy(folder: Path) -> Clone:
     """Returns a project whose pipeline has run once. The result is committed and pushed."""
-    folder.mkdir(parents=True)
-    attributes = (ROOT / ".gitattributes").read_text(encoding="utf-8")
-    files = {"dvc.yaml": PIPELINE, "toy.py": SCRIPT, "params.yaml": PARAMS, ".gitattributes": attributes}
-    for name, text in {**files, ".gitignore": "/data/\n"}.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    project = toy_clone(folder)
-    project.run("git", "init", "--quiet", "--initial-branch", "main")
-    project.run("dvc", "init", "--quiet")
+    project = new_toy(folder)
     use_store(project, folder.parent / "store")
     project.repro()
     commit(project, "base")
     project.run("dvc", "push", "--quiet", "--run-cache")
+    return project
+
+
+def new_toy(folder: Path) -> Clone:
+    """Returns a project that has not run yet, without a remote. Nothing is committed."""
+    files = {"dvc.yaml": PIPELINE, "toy.py": SCRIPT, "params.yaml": PARAMS, "pyproject.toml": "", "constraints.txt": ""}
+    files |= {name: (ROOT / name).read_text(encoding="utf-8") for name in (".gitattributes", ".gitignore", "Makefile")}
+    files |= {".dvc/config": "", ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n"}
+    (folder / ".dvc").mkdir(parents=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    project = toy_clone(folder)
+    project.run("git", "init", "--quiet", "--initial-branch", "main")
     return project
 
 
