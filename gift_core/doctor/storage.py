@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ WEIGHT_BYTES = 4
 PIXEL_BYTES = {"jpg": 0.4, "png": 1.6}  # per pixel of a generated photo, as stored
 LINKS = ("hardlink", "symlink", "reflink")  # cache types of DVC that keep one copy
 REMOTE_TIMEOUT = 8.0  # seconds
+_NO_LISTING = re.compile(r": (403|404|405), message=")  # a web server that has files but shows no folders
 EXTRAS = ("s3", "ssh", "gs", "azure")  # remotes that need an extra of this project
 OFFLINE = "Until then everything stays on this machine: `dvc repro` works, `dvc push` and `dvc pull` do not."
 
@@ -162,20 +164,26 @@ def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:
         what = f"{name} ({address}) did not answer within {REMOTE_TIMEOUT:.0f} s"
         return Finding("dvc remote", "fail", what, OFFLINE)
     if answer.returncode == 0:
-        empty = not answer.stdout.strip()
-        remedy = "It is empty. To share results: make share" if empty else ""
+        remedy = "" if answer.stdout.strip() else "It is empty. To share results: make share"
         return Finding("dvc remote", "ok", f"{name} ({address}) answers", remedy)
-    reason = dvc_error(answer)
-    if "to be installed" in reason:
-        extra = address.partition("://")[0]
-        remedy = f"Run: make setup EXTRAS={extra}" if extra in EXTRAS else OFFLINE
-        return Finding("dvc remote", "fail", f"{name} ({address}) needs a package that is not installed", remedy)
+    return _explain_remote(name, address, dvc_error(answer))
+
+
+def _explain_remote(name: str, address: str, reason: str) -> Finding:
+    """Returns what DVC's error about a remote means."""
+    at, scheme = f"{name} ({address})", address.partition("://")[0]
+    if "to be installed" in reason and scheme in EXTRAS:
+        what = f"{at} needs a package that is not installed"
+        return Finding("dvc remote", "fail", what, f"Run: make setup EXTRAS={scheme}")
     if "Cannot connect" in reason:
-        return Finding("dvc remote", "fail", f"{name} ({address}) cannot be reached", OFFLINE)
-    if "does not exist" in reason and not address.startswith("http"):
+        return Finding("dvc remote", "fail", f"{at} cannot be reached", OFFLINE)
+    if scheme in ("http", "https"):
+        if _NO_LISTING.search(reason):
+            return Finding("dvc remote", "ok", f"{at} answers, but lists no folders, so the run cache is not pulled")
+    elif "does not exist" in reason:
         what = f"{name}: there is nothing at {address} yet"
         return Finding("dvc remote", "warn", what, "If the address is right, the first dvc push creates it.")
-    return Finding("dvc remote", "fail", f"{name} ({address}): {reason}", OFFLINE)
+    return Finding("dvc remote", "fail", f"{at}: {reason}", OFFLINE)
 
 
 def read_settings(root: Path) -> dict[str, str]:

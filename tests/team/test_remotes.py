@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import socket
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -106,6 +110,26 @@ def test_a_remote_that_is_down_changes_nothing(second: Clone) -> None:
     assert "cannot be reached" in said
     assert UNCHANGED in said
     assert not (second.folder / "data").exists()
+
+
+class FilesWithoutListings(SimpleHTTPRequestHandler):
+    """A web server as most are: it has the files, and refuses to list a folder."""
+
+    def list_directory(self, path: str | os.PathLike[str]) -> None:
+        self.send_error(403, "no listing")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_web_server_that_lists_no_folders_gives_all_results(second: Clone, first: Clone, tmp_path: Path) -> None:
+    handler = partial(FilesWithoutListings, directory=str(tmp_path / "store"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        use_store(second, f"http://127.0.0.1:{server.server_port}")
+        assert "answers, but lists no folders" in get(second)
+        server.shutdown()
+    assert content(second.folder / "data") == content(first.folder / "data")
 
 
 def test_an_empty_remote_is_named(second: Clone, tmp_path: Path) -> None:
