@@ -16,7 +16,8 @@ def get(root: Root = ROOT) -> None:
     `dvc repro` makes the results here.
     """
     from gift_core.doctor.storage import check_remote, read_settings
-    from gift_core.team.remotes import missing_outputs, pull, raw_data_files
+    from gift_core.team.raw_data import raw_data_files
+    from gift_core.team.remotes import missing_outputs, pull
 
     remote = check_remote(root, read_settings(root))
     if remote.mark != "ok" or remote.remedy:

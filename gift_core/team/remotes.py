@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gift_core.config.tasks import TaskConfig
 from gift_core.doctor.finding import Finding
 from gift_core.doctor.storage import EXTRAS, check_remote, dvc_error, read_settings, run_dvc
 from gift_core.errors import UserError, did_you_mean
@@ -42,23 +41,10 @@ def pull(root: Path, targets: Sequence[str]) -> int:
     return subprocess.run(command, cwd=root).returncode
 
 
-def raw_data_files(root: Path) -> list[str]:
-    """Returns the .dvc files below data/0_raw, relative to the root."""
-    return sorted(path.relative_to(root).as_posix() for path in (root / "data" / "0_raw").rglob("*.dvc"))
-
-
 def missing_outputs(root: Path) -> list[str]:
     """Returns the outputs that dvc.lock and the .dvc files name and that are not on this machine."""
     status = run_dvc(root, "data", "status", "--json")
     return list(json.loads(status.stdout).get("not_in_cache", [])) if status.returncode == 0 else []
-
-
-def missing_raw_data(root: Path, tasks: Mapping[str, TaskConfig]) -> Iterator[str]:
-    """Yields a sentence for each task whose raw data are not on this machine, although its images may be."""
-    for name, task in tasks.items():
-        if not (root / task.path).exists():
-            pull = f"dvc pull {task.path}, or " if (root / f"{task.path}.dvc").is_file() else ""
-            yield f"{task.path} is missing. To keep data/1_tasks/{name} as it is: {pull}dvc repro --allow-missing"
 
 
 def _require_shareable(root: Path, url: str) -> None:

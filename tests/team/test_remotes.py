@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gift_core.doctor.storage import read_settings
+from gift_core.doctor.storage import EXTRAS, read_settings
 from gift_core.errors import UserError
 from gift_core.team.remotes import set_remote
 from stages.__main__ import app
 from tests.end_to_end.test_pipeline import Clone
+from tests.imports import ROOT
 from tests.team.clones import clone_of, content
 from tests.team.toy import use_store
 
@@ -80,6 +81,15 @@ def test_a_remote_is_the_default_with_checked_hashes(second: Clone, tmp_path: Pa
     assert settings["remote.store.url"] == str(tmp_path / "other")
     assert settings["remote.store.verify"].lower() == "true"
     assert settings["remote.store.jobs"] == "3"  # what else is set stays
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_every_extra_is_pinned_without_an_address(extra: str) -> None:
+    assert f'\n{extra} = ["dvc[{extra}]"]' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert f"\ndvc-{extra}==" in constraints
+    assert "://" not in constraints
+    assert f"--extra {extra} " in (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("dvc_s3") is not None, reason="the package is installed")
