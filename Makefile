@@ -4,19 +4,22 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+EXTRAS ?=# what `make setup` installs besides: s3, ssh, gs, azure, t5 (EXTRAS=s3,ssh)
+COMMA := ,
+PROJECT := .[dev$(if $(EXTRAS),$(COMMA)$(EXTRAS))]
+INSTALLED := $(VENV)/.installed$(if $(EXTRAS),-$(EXTRAS))
 WORKERS ?= 2# processes of the tests, each with one thread and about 2 GiB
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUTF8 := 1
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup repro plan show dag report test test-fast test-slow test-hostile test-resume lint format pretrain-mini compare search curve bench-steps bench-memory bench-hash bench-snapshots smoke-full bench-gpu golden constraints clean
+.PHONY: help setup repro plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format pretrain-mini compare search curve bench-steps bench-memory bench-hash bench-snapshots smoke-full bench-gpu golden constraints clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(INSTALLED) ## make .venv and install the project with pinned versions
+setup: $(INSTALLED) ## make .venv, install the project with pinned versions, set git's merge drivers
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -24,12 +27,17 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (a few minutes the first time, most of it PyTorch) ..."
 	@if command -v uv >/dev/null 2>&1; then \
 		uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV) && \
-		VIRTUAL_ENV=$(CURDIR)/$(VENV) uv pip install --constraint constraints.txt --editable '.[dev]'; \
+		VIRTUAL_ENV=$(CURDIR)/$(VENV) uv pip install --constraint constraints.txt --editable '$(PROJECT)'; \
 	else \
 		{ $(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }; } && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '$(PROJECT)'; \
 	fi
-	@touch $@
+	@if git rev-parse --git-dir >/dev/null 2>&1; then \
+		git config merge.dvc-lock.name "stages of dvc.lock" && \
+		git config merge.dvc-lock.driver "$$(git rev-parse --show-prefix)$(BIN)/gift merge-lock %O %A %B" && \
+		git config merge.ours.driver true; \
+	fi
+	@touch $@ $(VENV)/.installed
 
 repro: $(INSTALLED) ## run the stages that are new or changed, print the table and the location of the report
 	@gift doctor --quick
@@ -42,8 +50,17 @@ plan: $(INSTALLED) ## list all stages of params.yaml in their order; this needs 
 show: $(INSTALLED) ## print the result table again
 	@gift show
 
-dag: $(INSTALLED) ## show the pipeline as a graph
-	@dvc dag
+dag: $(INSTALLED) ## draw the stage types as a graph (`dvc dag` draws every stage)
+	@gift dag
+
+remote: $(INSTALLED) ## set where results are shared: URL=/mnt/shared/gift, s3://bucket/gift, ssh://host/path ...
+	@gift remote "$$URL"
+
+get: $(INSTALLED) ## pull results and raw data before you run anything; without a remote, say what that means
+	@gift get
+
+share: $(INSTALLED) ## push results, raw data and the run cache to the remote
+	@dvc push --run-cache
 
 test: $(INSTALLED) ## run the whole test suite, in WORKERS=2 processes
 	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -103,7 +120,7 @@ golden: $(INSTALLED) ## record the golden losses again (say why in CHANGELOG.md 
 	@python benchmarks/golden.py
 
 constraints: ## pin the newest versions that work together (needs uv)
-	@{ head -n 1 constraints.txt; uv pip compile --quiet --universal --python-version 3.10 --extra dev --no-annotate --no-header --no-emit-index-url \
+	@{ head -n 1 constraints.txt; uv pip compile --quiet --universal --python-version 3.10 --extra dev --extra s3 --extra ssh --extra gs --extra azure --no-annotate --no-header --no-emit-index-url \
 		pyproject.toml | grep -viE '^(torch|torchvision|nvidia-|cuda-|triton|setuptools|sympy|mpmath|--)[=a-z0-9-]*(==| )'; } > constraints.new && mv constraints.new constraints.txt
 
 clean: ## remove the environment and unfinished work (results stay in DVC's cache)

@@ -26,6 +26,7 @@ _MERGE = f"{_TAG}merge"  # `<<: *anchor`
 _PLAIN_TAGS = {f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
 _QUOTE = "put it in quotes"
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")  # DVC writes 1e-05, which is text in YAML 1.1
 _FRACTION = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 _NUMBER_OF_YAML_1_2 = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?|0o[0-7]+)")
@@ -130,6 +131,9 @@ class _Composer(yaml.SafeLoader):
         return node
 
 
+_Composer.add_implicit_resolver(f"{_TAG}float", _EXPONENT, list("-+0123456789"))
+
+
 def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
     """Returns (number of values, levels of nesting) of a node with its aliases expanded."""
     if id(node) in known:
@@ -187,13 +191,17 @@ def _ambiguity(node: yaml.ScalarNode) -> str:
         return f"{shown} is true or false for some programs and text for others. Write true or false, or {_QUOTE}"
     if tag == "int" and len(value) > MAX_DIGITS:
         return f"a whole number of {len(value)} digits, more than {MAX_DIGITS}"
-    if (tag == "int" and not _DECIMAL.fullmatch(value)) or (tag == "float" and not _FRACTION.fullmatch(value)):
+    if (tag == "int" and not _DECIMAL.fullmatch(value)) or (tag == "float" and not _is_float(value)):
         remedy = f"Write a decimal number without a leading 0, or {_QUOTE}"
         return f"{shown} is read as different numbers by different programs. {remedy}"
     if tag == "str" and node.style is None and _LEADING_ZERO.fullmatch(value):
         return f"{shown} begins with 0. Leave the 0 out, or {_QUOTE}"
     found = _UNUSABLE.search(value)
     return f"the escaped character U+{ord(found[0]):04X} is not allowed. Remove it" if found else ""
+
+
+def _is_float(value: str) -> bool:
+    return bool(_FRACTION.fullmatch(value) or _EXPONENT.match(value))
 
 
 def _require_text_keys(node: yaml.MappingNode) -> None:

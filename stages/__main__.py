@@ -12,17 +12,22 @@ from stages.add_task import add_task
 from stages.check import check
 from stages.clean import clean
 from stages.compare import compare
+from stages.dag import dag
 from stages.data import data
 from stages.doctor import doctor
 from stages.evaluate import evaluate
+from stages.exp import exp
 from stages.export import export
 from stages.finetune import finetune
+from stages.get import get
 from stages.import_model import import_model
 from stages.ingest import ingest
 from stages.merge import merge
+from stages.merge_lock import merge_lock
 from stages.metrics import metrics
 from stages.predict import predict
 from stages.presets import presets
+from stages.remote import remote
 from stages.report import report
 from stages.show import show
 from stages.stage import GiftGroup
@@ -55,6 +60,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         report,
     ),
     "Commands": (show, predict, merge, export, add_task, metrics, compare, presets, use, verify, doctor, clean),
+    "Working together": (remote, get, merge_lock, exp, dag),
 }
 for panel, commands in COMMANDS.items():
     for command in commands:

@@ -17,9 +17,12 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
         from gift_core.artifacts.atomic import write_json
         from gift_core.fingerprint import fingerprints
         from gift_core.stage_graph import read_params
+        from gift_core.team.raw_data import missing_raw_data
 
         project = Path(__file__).resolve().parents[1]
         params_of = {name: keys for name, keys in read_params(project).items() if name != "check"}
         for name, fingerprint in fingerprints(project, params_of).items():
             write_json(stage.layout.code(name), fingerprint)
         stage.say(f"{params} is valid; fingerprints of {len(params_of)} stages")
+        for note in missing_raw_data(root, stage.config.tasks):
+            stage.say(note)

@@ -23,10 +23,11 @@ def print_metrics(rows: Mapping[str, Mapping[str, float | None]], *, title: str 
     for column in shown:
         table.add_column(column.capitalize(), justify="right")
     for name, row in rows.items():
-        table.add_row(Text(name), *(_percent(row[column]) for column in shown))  # Text: [gift] is not markup
+        table.add_row(Text(name), *(percent(row[column]) for column in shown))  # Text: [gift] is not markup
     lower = " (Forgetting: lower is better)" if "forgetting" in shown else ""
     Console().print(Text(title or f"{TITLE}{lower}"), table, sep="\n")
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"  # one task has no transfer and no forgetting
+def percent(value: float | None) -> str:
+    """Returns a percentage with one decimal, - for None: one task has no Transfer and no Forgetting."""
+    return "-" if value is None else f"{value:.1f}"

@@ -92,7 +92,7 @@ def _row_lines(tasks: Any, name: str, row: Mapping[str, Any]) -> list[str]:
 def _step_lines(sequence: Any, lines: list[str], step: Mapping[str, Any]) -> list[str]:
     """Returns the lines of the step, in braces if the last step is."""
     if not sequence:
-        return [("    " if index else "  - ") + text for index, text in enumerate(_dump(step))]
+        return [("  " if index else "- ") + text for index, text in enumerate(_dump(step))]
     _require_block(sequence, "sequence")
     last = lines[sequence.lc.item(len(sequence) - 1)[0]]
     dash = re.match(r" *- *", last)
@@ -126,26 +126,23 @@ def _dump(value: Mapping[str, Any], *, indent: int = 2) -> list[str]:
 
 
 def _styled(value: Any) -> Any:
-    """Returns the value in the style of the presets: lists on one line, strings in quotes only if YAML needs them."""
-    from ruamel.yaml.comments import CommentedSeq
-    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+    """Returns the value in the layout that DVC writes: lists on several lines, quotes only where YAML needs them."""
+    from ruamel.yaml.scalarstring import SingleQuotedScalarString
 
     if isinstance(value, Mapping):
         return {_styled(key): _styled(each) for key, each in value.items()}
     if isinstance(value, list):
-        texts = CommentedSeq([DoubleQuotedScalarString(each) for each in value])
-        texts.fa.set_flow_style()
-        return texts
+        return [_styled(each) for each in value]
     if isinstance(value, float):
         digits = repr(value)  # PyYAML reads 5e-05 as text
         return _editor().load(digits if "." in digits else digits.replace("e", ".0e"))
-    return DoubleQuotedScalarString(value) if isinstance(value, str) and not _is_plain(value) else value
+    return SingleQuotedScalarString(value) if isinstance(value, str) and not _is_plain(value) else value
 
 
 def _is_plain(value: str) -> bool:
-    """Whether every reader of YAML reads the word without quotes as this text (PyYAML does not for "on" and "1_0")."""
+    """Whether every reader of YAML reads the text without quotes as this text (PyYAML does not for "on" and "1_0")."""
     try:
-        return bool(parse_yaml(value) == value) and not set(value) & set("{}[],")
+        return bool(parse_yaml(value) == value)
     except ValueError:
         return False
 

@@ -56,7 +56,6 @@ _PATTERNS = {
     DEVICE: "is not a device. Write auto, cpu, cuda, cuda:1 or mps.",
 }
 _BASE = re.compile(r"^base: *(\S{1,80})", re.MULTILINE)
-_EXPONENT = re.compile(r"([+-]?\d+)(\.\d+)?\.?[eE]([+-]?)(\d+)")
 
 
 def load_config(path: Path) -> Config:
@@ -204,10 +203,6 @@ def _describe(value: Any) -> str:
 
 
 def _remedy(kind: str, value: Any) -> str:
-    number = _EXPONENT.fullmatch(value) if isinstance(value, str) and kind == "float_type" else None
-    if number:
-        digits, fraction, sign, power = number.groups()
-        return f"Write {digits}{fraction or '.0'}e{sign or '+'}{power}: YAML needs the point and the sign."
     if isinstance(value, str) and kind in ("int_type", "float_type"):
         return "Write the number without quotes."
     return "Put it in quotes." if kind == "string_type" and value is not None else f"Compare it with {EXAMPLE}."

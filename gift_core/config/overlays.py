@@ -177,7 +177,7 @@ def _expand(entry: _Entry, name: str) -> str:
         ]
     lines += ["", "sequence:"]
     for task, before in zip(names, [START, *names], strict=False):
-        lines += [f"  - task: {task}", f"    after: {before}", "    learning_rate_factor: 1.0"]
+        lines += [f"- task: {task}", f"  after: {before}", "  learning_rate_factor: 1.0"]
     return "\n".join([*entry.lines[: entry.head], *lines, *entry.lines[entry.end :]]) + "\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,8 @@ WEIGHT_BYTES = 4
 PIXEL_BYTES = {"jpg": 0.4, "png": 1.6}  # per pixel of a generated photo, as stored
 LINKS = ("hardlink", "symlink", "reflink")  # cache types of DVC that keep one copy
 REMOTE_TIMEOUT = 8.0  # seconds
+_NO_LISTING = re.compile(r": (403|404|405), message=")  # a web server that has files but shows no folders
+EXTRAS = ("s3", "ssh", "gs", "azure")  # remotes that need an extra of this project
 OFFLINE = "Until then everything stays on this machine: `dvc repro` works, `dvc push` and `dvc pull` do not."
 
 
@@ -153,20 +156,34 @@ def check_remote(root: Path, settings: Mapping[str, str]) -> Finding:
     """Returns whether the default remote in the `settings` of DVC answers."""
     name = settings.get("core.remote")
     if name is None:
-        return Finding("dvc remote", "info", "none", "To share results: dvc remote add -d store s3://bucket/gift")
+        return Finding("dvc remote", "info", "none", "To share results: make remote URL=s3://bucket/gift")
     address = settings.get(f"remote.{name}.url", "no address")
     try:
-        answer = _run_dvc(root, "ls-url", f"remote://{name}", timeout=REMOTE_TIMEOUT)
+        answer = run_dvc(root, "ls-url", f"remote://{name}", timeout=REMOTE_TIMEOUT)
     except subprocess.TimeoutExpired:
         what = f"{name} ({address}) did not answer within {REMOTE_TIMEOUT:.0f} s"
         return Finding("dvc remote", "fail", what, OFFLINE)
     if answer.returncode == 0:
-        return Finding("dvc remote", "ok", f"{name} ({address}) answers")
-    reason = _reason(answer)
-    if "does not exist" in reason:
+        remedy = "" if answer.stdout.strip() else "It is empty. To share results: make share"
+        return Finding("dvc remote", "ok", f"{name} ({address}) answers", remedy)
+    return _explain_remote(name, address, dvc_error(answer))
+
+
+def _explain_remote(name: str, address: str, reason: str) -> Finding:
+    """Returns what DVC's error about a remote means."""
+    at, scheme = f"{name} ({address})", address.partition("://")[0]
+    if "to be installed" in reason and scheme in EXTRAS:
+        what = f"{at} needs a package that is not installed"
+        return Finding("dvc remote", "fail", what, f"Run: make setup EXTRAS={scheme}")
+    if "Cannot connect" in reason:
+        return Finding("dvc remote", "fail", f"{at} cannot be reached", OFFLINE)
+    if scheme in ("http", "https"):
+        if _NO_LISTING.search(reason):
+            return Finding("dvc remote", "ok", f"{at} answers, but lists no folders, so the run cache is not pulled")
+    elif "does not exist" in reason:
         what = f"{name}: there is nothing at {address} yet"
         return Finding("dvc remote", "warn", what, "If the address is right, the first dvc push creates it.")
-    return Finding("dvc remote", "fail", f"{name} ({address}): {reason}", OFFLINE)
+    return Finding("dvc remote", "fail", f"{at}: {reason}", OFFLINE)
 
 
 def read_settings(root: Path) -> dict[str, str]:
@@ -174,22 +191,22 @@ def read_settings(root: Path) -> dict[str, str]:
 
     Raises UserError if they cannot be read.
     """
-    listed = _run_dvc(root, "config", "--list")
+    listed = run_dvc(root, "config", "--list")
     if listed.returncode != 0:
-        raise UserError(f"The settings of DVC cannot be read ({_reason(listed)}). Correct .dvc/config.")
+        raise UserError(f"The settings of DVC cannot be read ({dvc_error(listed)}). Correct .dvc/config.")
     pairs = (line.partition("=") for line in listed.stdout.splitlines())
     return {key: value for key, _, value in pairs}
 
 
-def _run_dvc(root: Path, *words: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+def run_dvc(root: Path, *words: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
     """Runs DVC without telemetry. Raises TimeoutExpired after `timeout` seconds."""
     environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
     command = [sys.executable, "-m", "dvc", *words]
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=timeout)
 
 
-def _reason(done: subprocess.CompletedProcess[str]) -> str:
-    """Returns the first line of the error."""
+def dvc_error(done: subprocess.CompletedProcess[str]) -> str:
+    """Returns the first line of DVC's error."""
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     error = next((line for line in lines if line.startswith("ERROR:")), lines[0] if lines else "no reason given")
     return error.removeprefix("ERROR:").strip()

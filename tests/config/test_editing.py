@@ -67,7 +67,9 @@ def test_the_new_lines_stand_before_the_comments_of_the_next_section() -> None:
         "  birds:\n"
         "    source: folder\n"
         "    path: data/0_raw/birds\n"
-        '    templates: ["a photo of a {}.", "a \\"{}\\": bird"]\n'
+        "    templates:\n"
+        "    - a photo of a {}.\n"
+        "    - 'a \"{}\": bird'\n"
         "    test_fraction: 0.2\n"
         "    on_bad_image: refuse\n",
     ).replace(
@@ -105,7 +107,7 @@ def test_the_first_task_of_all_starts_from_the_pretrained_model(tasks: str, sequ
     added = append_task(text, "birds", ROW, learning_rate_factor=1.0)
     assert added.startswith("tasks:   # none yet\n  birds:\n    source: folder\n")
     assert added.endswith(
-        "\nsequence:\n  - task: birds\n    after: ../pretrained\n    learning_rate_factor: 1.0\n# the end\n"
+        "\nsequence:\n- task: birds\n  after: ../pretrained\n  learning_rate_factor: 1.0\n# the end\n"
     )
     assert list(yaml.safe_load(added)["tasks"]) == ["birds"]
 
@@ -117,13 +119,13 @@ def test_small_numbers_are_numbers_for_every_yaml() -> None:
 @pytest.mark.parametrize("word", ["on", "yes", "null", "1_000", "12"])
 def test_names_that_yaml_takes_for_something_else_are_quoted(word: str) -> None:
     added = add(SMALL, word, path=word)
-    assert f'  "{word}":\n' in added
-    assert f'- task: "{word}"\n' in added
+    assert f"  '{word}':\n" in added
+    assert f"- task: '{word}'\n" in added
 
 
 def test_names_of_classes_are_written_as_a_section() -> None:
     added = add(SMALL, class_names={"0": "great tit", "no": "wren: brown"})
-    assert '    class_names:\n      "0": great tit\n      "no": "wren: brown"\n' in added
+    assert "    class_names:\n      '0': great tit\n      'no': 'wren: brown'\n" in added
 
 
 def test_a_name_that_is_taken_is_refused() -> None:

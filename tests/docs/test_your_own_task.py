@@ -110,7 +110,7 @@ def test_a_mapping_of_names_is_written_as_the_page_says(project: Path) -> None:
 def test_the_task_can_be_the_first_of_the_full_size_preset(project: Path) -> None:
     text = complete_text(ROOT / "presets" / "bring_your_own.yaml")
     empty = re.sub(
-        r"^(tasks|sequence):\n(?:[ #].*\n)+", lambda found: f"{found[1]}: {EMPTY[found[1]]}\n", text, flags=re.M
+        r"^(tasks|sequence):\n(?:[ #-].*\n)+", lambda found: f"{found[1]}: {EMPTY[found[1]]}\n", text, flags=re.M
     )
     (project / "params.yaml").write_text(empty, encoding="utf-8")
     follow(commands()[1])

@@ -157,7 +157,7 @@ def test_a_folder_without_dvc_is_a_fail(tmp_path: Path) -> None:
 def test_a_repository_without_a_remote_is_fine(repository: Path) -> None:
     first, second = check_dvc(repository)
     assert (first.mark, second.mark) == ("ok", "info")
-    assert "dvc remote add" in second.remedy
+    assert "make remote" in second.remedy
 
 
 def test_an_existing_remote_answers(repository: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import copy
 import json
 import shutil
 import textwrap
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,8 @@ def test_every_key_of_a_section_is_explained(preset: str) -> None:
     lines = text_of(preset).splitlines()
     for section in ("model", "generator", "prompts", "ingest", "training", "evaluation"):
         start = lines.index(f"{section}:") + 1
-        keys = lines[start : start + len(read(preset)[section])]
+        keys = [line for line in takewhile(str.strip, lines[start:]) if not line.startswith("  - ")]
+        assert len(keys) == len(read(preset)[section])
         assert [line for line in keys if "   # " not in line] == []
 
 

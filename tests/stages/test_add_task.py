@@ -94,7 +94,7 @@ def test_comments_and_order_stay_and_only_lines_are_added(root: Path, add: Add) 
     before = (root / "params.yaml").read_text(encoding="utf-8").splitlines()
     add("birds", "--images", "data/0_raw/birds")
     after = (root / "params.yaml").read_text(encoding="utf-8").splitlines()
-    assert len(after) == len(before) + 9
+    assert len(after) == len(before) + 10
     remaining = iter(after)
     assert all(line in remaining for line in before)  # as a subsequence
 

@@ -1,0 +1,1 @@
+"""Working on one experiment together: remotes, merging, trying values, and the pipeline as a graph."""

@@ -1,0 +1,107 @@
+"""Merges two versions of dvc.lock stage by stage, where git would merge lines.
+
+Whatever the result is, DVC compares each stage with its dependencies and parameters, so a stage that fits nothing runs
+again. The merge decides only how much is left to do.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gift_core.artifacts.atomic import write_atomically
+from gift_core.errors import UserError
+
+LOCK, METRICS, PARAMS = "dvc.lock", "reports/metrics.json", "params.yaml"
+_STAGE = re.compile(r"  (\S.*):\n")  # DVC's layout: the names of the stages are two spaces from the margin
+_HEAD = "schema: '2.0'\nstages:\n"
+
+
+@dataclass(frozen=True)
+class MergedLock:
+    """The merged text, and the stages that both sides changed. Of these it has our version."""
+
+    text: str
+    stages: int
+    both: tuple[str, ...]
+
+
+def merge_locks(base: str, ours: str, theirs: str) -> MergedLock:
+    """Returns dvc.lock with the stages that either side changed since `base`. An empty text has no stages.
+
+    UserError for a text that DVC did not write, for example one with git's conflict markers.
+    """
+    before, mine, other = (_stages(text, side) for text, side in ((base, "base"), (ours, "ours"), (theirs, "theirs")))
+    merged: dict[str, str] = {}
+    both: list[str] = []
+    for name in [*mine, *(name for name in other if name not in mine)]:
+        versions = [side.get(name) for side in (before, mine, other)]
+        chosen = versions[2] if versions[0] == versions[1] else versions[1]
+        if versions[1] != versions[2] and versions[0] not in versions[1:]:
+            both.append(name)
+            chosen = versions[1] or versions[2]
+        if chosen is not None:
+            merged[name] = chosen
+    return MergedLock(_HEAD + "".join(merged.values()), len(merged), tuple(both))
+
+
+def resolve_in_git(root: Path) -> tuple[MergedLock, list[str]]:
+    """Merges a dvc.lock that git left in conflict, takes our metrics.json, and adds both to git's index.
+
+    Returns the merge, and the other files that are still in conflict. UserError if dvc.lock is not in conflict.
+    """
+    unmerged = set(_git(root, "diff", "--name-only", "--diff-filter=U", "--relative").splitlines())
+    if LOCK not in unmerged:
+        raise UserError(f"{root / LOCK}: is not in conflict. Run this during a git merge that stopped at dvc.lock.")
+    merge = merge_locks(*(_version(root, LOCK, number) for number in (1, 2, 3)))
+    _write(root / LOCK, merge.text)
+    if METRICS in unmerged:
+        _write(root / METRICS, _version(root, METRICS, 2) or _version(root, METRICS, 3))
+    resolved = [name for name in (LOCK, METRICS) if name in unmerged]
+    _git(root, "add", "--", *resolved)
+    return merge, sorted(unmerged - set(resolved))
+
+
+def merge_files(base: Path, ours: Path, theirs: Path) -> MergedLock:
+    """Merges as a merge driver of git: the result replaces the file `ours`."""
+    merge = merge_locks(*(path.read_text(encoding="utf-8") for path in (base, ours, theirs)))
+    _write(ours, merge.text)
+    return merge
+
+
+def _stages(text: str, side: str) -> Mapping[str, str]:
+    """Returns {stage: its lines} in the order of the file."""
+    if not text:
+        return {}
+    head, _, body = text.partition("stages:\n")
+    lines = body.splitlines(keepends=True)
+    starts = [index for index, line in enumerate(lines) if _STAGE.fullmatch(line)]
+    strange = [line for line in lines if not line.startswith("  ")]
+    if f"{head}stages:\n" != _HEAD or strange or not starts or starts[0] != 0:
+        found = strange[0].strip() if strange else head.strip()[:60]
+        raise UserError(f"dvc.lock ({side}): is not as DVC writes it ({found!r}). Take one side: git checkout --ours")
+    ends = [*starts[1:], len(lines)]
+    return {lines[i][2:-2]: "".join(lines[i:end]) for i, end in zip(starts, ends, strict=True)}
+
+
+def _version(root: Path, name: str, number: int) -> str:
+    """Returns a file as git's index has it during a merge: 1 base, 2 ours, 3 theirs. Empty if that side has none."""
+    listed = _git(root, "ls-files", "--unmerged", "--", name).splitlines()
+    found = [line.split()[1] for line in listed if line.split()[2] == str(number)]
+    return _git(root, "cat-file", "blob", found[0]) if found else ""
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, encoding="utf-8")
+    if done.returncode != 0:
+        reason = done.stderr.strip() or "no reason given"
+        raise UserError(f"git {words[0]}: {reason}. Run in the project's root, or name it with --root.")
+    return done.stdout
+
+
+def _write(path: Path, text: str) -> None:
+    with write_atomically(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")

@@ -1,0 +1,21 @@
+"""The raw data of a clone: what is shared, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from gift_core.config.tasks import TaskConfig
+
+
+def raw_data_files(root: Path) -> list[str]:
+    """Returns the .dvc files below data/0_raw, relative to the root."""
+    return sorted(path.relative_to(root).as_posix() for path in (root / "data" / "0_raw").rglob("*.dvc"))
+
+
+def missing_raw_data(root: Path, tasks: Mapping[str, TaskConfig]) -> Iterator[str]:
+    """Yields a sentence for each task whose raw data are not on this machine, although its images may be."""
+    for name, task in tasks.items():
+        if not (root / task.path).exists():
+            pull = f"dvc pull {task.path}, or " if (root / f"{task.path}.dvc").is_file() else ""
+            yield f"{task.path} is missing. To keep data/1_tasks/{name} as it is: {pull}dvc repro --allow-missing"

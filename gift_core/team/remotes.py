@@ -1,0 +1,78 @@
+"""Where results are shared: the default remote of DVC, checked before it is used."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gift_core.doctor.finding import Finding
+from gift_core.doctor.storage import EXTRAS, check_remote, dvc_error, read_settings, run_dvc
+from gift_core.errors import UserError, did_you_mean
+
+NAME = "store"
+SCHEMES = (*EXTRAS, "http", "https")
+EXAMPLES = "Examples: /mnt/shared/gift, s3://bucket/gift, ssh://host/path/gift"
+
+
+def set_remote(root: Path, url: str) -> Finding:
+    """Makes `url` the default remote, with hashes checked at every pull. Returns whether it answers.
+
+    UserError for an address that cannot be shared; the settings of DVC are then unchanged.
+    """
+    _require_shareable(root.resolve(), url)
+    settings = read_settings(root)
+    name = settings.get("core.remote", NAME)
+    known = f"remote.{name}.url" in settings  # then its other settings stay
+    address = ["modify", name, "url", url] if known else ["add", "--default", name, url]
+    for words in (address, ["modify", name, "verify", "true"]):
+        done = run_dvc(root, "remote", *words)
+        if done.returncode != 0:
+            raise UserError(f"dvc remote {words[0]}: {dvc_error(done)}. Run in the project's root.")
+    return check_remote(root, read_settings(root))
+
+
+def pull(root: Path, targets: Sequence[str]) -> int:
+    """Runs `dvc pull` with the run cache, all output to the terminal, and returns its exit code."""
+    command = [sys.executable, "-m", "dvc", "pull", "--run-cache", "--allow-missing", *targets]
+    return subprocess.run(command, cwd=root).returncode
+
+
+def missing_outputs(root: Path) -> list[str]:
+    """Returns the outputs that dvc.lock and the .dvc files name and that are not on this machine."""
+    status = run_dvc(root, "data", "status", "--json")
+    return list(json.loads(status.stdout).get("not_in_cache", [])) if status.returncode == 0 else []
+
+
+def _require_shareable(root: Path, url: str) -> None:
+    if not url or url != url.strip() or not url.isprintable() or url.startswith("-"):
+        raise UserError(f"URL: {url!r} is no address. {EXAMPLES}")
+    if "://" in url:
+        _require_address(url)
+        return
+    path = Path(url)
+    if not path.is_absolute():
+        raise UserError(f"URL: {url!r} is not an absolute path, it would be another one in each clone. {EXAMPLES}")
+    if path.exists() and not path.is_dir():
+        raise UserError(f"URL: {url} is a file. Name a folder.")
+    resolved = path.resolve()
+    if resolved.is_relative_to(root) or root.is_relative_to(resolved):
+        raise UserError(f"URL: {url} and the project contain each other. Name a folder outside of {root}.")
+
+
+def _require_address(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        host, password = parts.hostname, parts.password
+    except ValueError as error:
+        raise UserError(f"URL: {url!r} is no address ({error}). {EXAMPLES}") from None
+    if parts.scheme not in SCHEMES:
+        raise UserError(f"URL: unknown scheme {parts.scheme!r}. {did_you_mean(parts.scheme, SCHEMES)}")
+    if not host:
+        raise UserError(f"URL: {url!r} has no bucket or host. {EXAMPLES}")
+    if password:
+        where = "dvc remote modify --local store password ..."
+        raise UserError(f"URL: contains a password, and .dvc/config is in git. Leave it out, then: {where}")

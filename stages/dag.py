@@ -1,0 +1,35 @@
+"""dag: the pipeline as a graph of its stage types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stages.stage import PARAMS, Params
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def dag(
+    params: Params = PARAMS,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Print it for GitHub's or GitLab's pages.")] = False,
+) -> None:
+    """Draw which stage type reads what another one writes, with the number of stages of each.
+
+    `dvc dag` draws every single stage.
+    """
+    from dvc.dagascii import draw
+
+    from gift_core.config.loading import load_config
+    from gift_core.team.pipeline_graph import read_graph
+
+    graph = read_graph(PROJECT, load_config(params).model_dump(mode="json"))
+    if mermaid:
+        typer.echo(graph.mermaid())
+        return
+    labels = graph.labels()
+    upwards = [(labels[below], labels[above]) for above, below in graph.edges]  # DVC draws from the bottom up
+    typer.echo(draw(list(labels.values()), upwards))
+    typer.echo(f"Their stages also read those of the step before: {', '.join(graph.chained)}")

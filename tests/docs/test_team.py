@@ -1,0 +1,155 @@
+"""The commands of docs/team.md in their order, with real git, DVC and make, three clones, a folder and a web server.
+
+The pipeline is a small one (tests/team/toy.py), so that this takes seconds. tests/end_to_end/test_merge.py merges two
+branches of the miniature.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.datasets.folders import picture
+from tests.end_to_end.test_pipeline import Clone
+from tests.imports import ROOT
+from tests.team.clones import commit, content
+from tests.team.toy import DRIVERS, new_toy, toy_clone
+
+PAGE = (ROOT / "docs" / "team.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```sh\n# ([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+STORE, ORIGIN, SERVER = "/mnt/shared/gift", "git@host:team/gift.git", "http://localhost:8000"
+
+
+class Team:
+    """The clones of the page by their names, and what stands for its addresses."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            self.port = str(unused.getsockname()[1])
+        self.clones = {"ana": self.first_clone()}
+        self.ran: dict[str, list[list[str]]] = {"ana": [], "ben": [], "eve": []}
+        self.servers: list[subprocess.Popen[bytes]] = []
+        self.said = ""
+
+    def first_clone(self) -> Clone:
+        """A project with photos of its own, which nobody has run, and an empty repository to push to."""
+        clone = new_toy(self.folder / "ana")
+        clone.edit("params.yaml", "path: toy.py", "path: data/0_raw/photos")
+        for number in range(4):
+            picture(clone.folder / "data" / "0_raw" / "photos" / f"{number}.jpg", (60 * number, 1, 2))
+        clone.run("git", "init", "--quiet", "--bare", "--initial-branch", "main", str(self.folder / "origin"))
+        clone.run("git", "remote", "add", "origin", str(self.folder / "origin"))
+        commit(clone, "the project")
+        install(clone)
+        return clone
+
+    def follow(self, names: str, block: str) -> None:
+        """Runs a block in each clone that its comment names."""
+        for name in names.removesuffix(", in the background").split(", "):
+            for line in block.splitlines():
+                command = line.replace(STORE, str(self.folder / "store")).replace(ORIGIN, str(self.folder / "origin"))
+                command = command.replace("8000", self.port)
+                if names.endswith("background"):
+                    self.servers.append(subprocess.Popen(command.split(), stderr=subprocess.DEVNULL))
+                    wait_for(int(self.port))
+                elif command.startswith("git clone"):
+                    self.run(self.folder, self.clones["ana"], command)
+                    self.clones[name] = toy_clone(self.folder / name)
+                    install(self.clones[name])
+                elif not command.startswith("cd "):
+                    self.run(self.clones[name].folder, self.clones[name], command, name)
+
+    def run(self, folder: Path, clone: Clone, line: str, name: str = "") -> None:
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=folder, env=clone.environment, capture_output=True, text=True, timeout=300
+        )
+        self.said = done.stdout + done.stderr
+        assert (done.returncode != 0) == ("# stops" in line), f"{line}\n{self.said[-3000:]}"
+        if name and line.startswith(("dvc repro", "dvc exp run")):
+            self.ran[name].append(re.findall(r"Running stage '([^']+)'", self.said))
+
+
+def install(clone: Clone) -> None:
+    """What `make setup` installs, as far as the page uses it: the command `gift`."""
+    program = clone.folder / ".venv" / "bin" / "gift"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\nexec python -m stages "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    (clone.folder / ".venv" / ".installed").touch()
+    clone.environment["PATH"] = f"{program.parent}:{clone.environment['PATH']}"
+
+
+def wait_for(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise TimeoutError(f"no server at port {port}")
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """The page, followed from its first to its last command."""
+    team = Team(tmp_path_factory.mktemp("team"))
+    try:
+        for names, block in BLOCK.findall(PAGE):
+            team.follow(names, block)
+            if "# stops at params.yaml" in block:
+                assert "CONFLICT (content): Merge conflict in params.yaml" in team.said
+                assert team.said.count("CONFLICT") == 1
+                params = team.clones["ben"].folder / "params.yaml"
+                text = re.sub(r"^(<{7}|={7}|>{7}).*\n", "", params.read_text(encoding="utf-8"), flags=re.MULTILINE)
+                params.write_text(text, encoding="utf-8")
+        yield team
+    finally:
+        for server in team.servers:
+            server.terminate()
+            server.wait(timeout=20)
+
+
+FIRST = ["check", "ingest@birds", "start", "finetune@finetune-step0", "report"]
+
+
+def test_each_run_does_what_the_page_says(team: Team) -> None:
+    added = {name: ["check", f"finetune@{name}-step0", "report"] for name in ("gift", "joint")}
+    assert [sorted(ran) for ran in team.ran["ana"]] == [sorted(FIRST), added["gift"], []]
+    ben = [sorted(ran) for ran in team.ran["ben"]]
+    assert ben[0] == []  # after make get
+    assert ben[1] == ["check", "finetune@finetune-step0", "report"]  # another value
+    assert ben[2] == []  # only queued
+    assert ben[3] == added["joint"]
+    assert ben[4] == ["check", "report"]  # after the merge
+    assert ben[5:] == [[]] * 3  # without raw data, and with the results of another machine
+    assert team.ran["eve"] == [[]]
+
+
+def test_the_clones_have_the_same_data_in_the_end(team: Team) -> None:
+    data = {name: content(clone.folder / "data") for name, clone in team.clones.items()}
+    photos = {name for name in data["eve"] if name.startswith("0_raw/photos/")}
+    assert len(photos) == 4
+    assert {name: text for name, text in data["ben"].items() if name.startswith("5_models/joint")}
+    assert data["eve"] == {name: text for name, text in data["ana"].items() if not name.startswith("5_models/gift")}
+
+
+def test_what_the_page_says_of_the_merge_is_what_make_sets(team: Team) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for name in DRIVERS:
+        assert f"git config merge.{name}.driver" in PAGE
+        assert f"git config merge.{name}.driver" in makefile
+    attributes = (ROOT / ".gitattributes").read_text(encoding="utf-8")
+    assert set(re.findall(r"merge=(\S+)", attributes)) == set(DRIVERS)
+
+
+def test_every_block_of_the_page_is_run() -> None:
+    assert len(BLOCK.findall(PAGE)) == PAGE.count("```sh\n")
+    assert PAGE.count("```") == 2 * len(BLOCK.findall(PAGE))

@@ -1,0 +1,77 @@
+"""`gift exp` shows what real `dvc exp run` and `dvc exp show` know."""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gift_core.team.experiments import differences
+from stages.__main__ import app
+from tests.end_to_end.test_pipeline import Clone
+from tests.team.toy import toy_clone
+
+
+def gift_exp(project: Clone, *options: str) -> list[str]:
+    """Returns the lines of the table without blank ones and rules."""
+    done = CliRunner().invoke(app, ["exp", "--root", str(project.folder), *options], env={"COLUMNS": "140"})
+    assert done.exit_code == 0, done.output
+    return [line.rstrip() for line in done.output.splitlines()[1:] if line.strip(" \u2500")]
+
+
+@pytest.fixture(scope="module")
+def project(toy_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """One experiment that ran, one in the queue."""
+    folder = tmp_path_factory.mktemp("exp") / "project"
+    shutil.copytree(toy_template / "first", folder, symlinks=True)
+    project = toy_clone(folder)
+    before = (project.folder / "params.yaml").read_text(encoding="utf-8").splitlines()
+    project.run("dvc", "exp", "run", "--name", "longer", "--set-param", "training.iterations=20")
+    after = (project.folder / "params.yaml").read_text(encoding="utf-8").splitlines()
+    changed = [line for line in difflib.ndiff(before, after) if line[0] in "+-"]
+    assert changed == ["-   iterations: 10", "+   iterations: 20"]
+    project.run("dvc", "exp", "run", "--queue", "--name", "both", "--set-param", "run.methods=[finetune,gift]")
+    return project
+
+
+def test_a_row_has_what_differs_and_the_numbers_of_each_method(project: Clone) -> None:
+    lines = gift_exp(project)
+    names = [line.split()[0] for line in lines]
+    assert names == [
+        "experiment,", "workspace", "training.iterations:", "main", "longer", "training.iterations:", "both",
+        "run.methods:", "training.iterations:",
+    ]  # fmt: skip
+    assert lines[4].split() == ["longer", "data/5_models/finetune/birds", "1.0", "2.0", "20.0", "-"]
+    assert lines[5].split() == ["training.iterations:", "10", "->", "20"]
+    assert lines[6].split() == ["both", "(queued)", "-", "-", "-", "-", "-"]
+    assert lines[7].strip() == "run.methods: with gift"
+
+
+def test_an_unknown_method_is_refused(project: Clone) -> None:
+    done = CliRunner().invoke(app, ["exp", "--root", str(project.folder), "--method", "gitf"])
+    assert done.exit_code == 1
+    assert "--method: unknown name 'gitf'" in done.output
+
+
+def test_a_folder_that_dvc_does_not_know_is_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["exp", "--root", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "dvc exp show: you are not inside of a DVC repository" in done.output
+
+
+def test_differences_name_the_key_and_only_what_changed() -> None:
+    before = {"a": {"b": 1, "c": None}, "old": 1, "list": ["x", "y"], "sequence": [{"task": "birds", "rate": 1.0}]}
+    after = {
+        "a": {"b": 2, "c": 5},
+        "list": ["y", "z", "w"],
+        "sequence": [{"task": "birds", "rate": 0.5}],
+        "new": {"d": 1},
+    }
+    assert list(differences(before, after)) == [
+        "a.b: 1 -> 2", "a.c: empty -> 5", "old: removed", "list: without x, with z, with w",
+        "sequence.0.rate: 1.0 -> 0.5", "new: new",
+    ]  # fmt: skip
+    assert list(differences({"l": ["x", "y"]}, {"l": ["y", "x"]})) == ["l.0: x -> y, l.1: y -> x"]

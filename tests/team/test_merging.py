@@ -1,0 +1,146 @@
+"""Two clones change the experiment, and git merges their branches: which stages run afterwards."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gift_core.errors import UserError
+from gift_core.team.lock_merge import merge_locks
+from tests.end_to_end.test_pipeline import Clone
+from tests.team.clones import clone_of
+from tests.team.toy import change, toy_clone, use_drivers, use_store
+
+METHOD = "  - finetune\n"
+TASK = "tasks:\n"
+STEP = "- task: birds\n  after: ../pretrained\n"
+
+
+@pytest.fixture
+def clones(first: Clone, tmp_path: Path) -> tuple[Clone, Clone]:
+    """Two clones with the same result and one remote."""
+    second = toy_clone(clone_of(first, tmp_path / "second").folder)
+    use_store(second, tmp_path / "store")
+    shutil.copytree(first.folder / "data", second.folder / "data")
+    return first, second
+
+
+def merge(ours: Clone, theirs: Clone, *, expect: int) -> str:
+    ours.run("git", "remote", "add", "colleague", str(theirs.folder))
+    ours.run("git", "fetch", "--quiet", "colleague")
+    return ours.run("git", "merge", "--no-edit", "colleague/main", expect=expect)
+
+
+def keep_both_sides(clone: Clone) -> None:
+    """Resolves the conflict in params.yaml by removing the marker lines."""
+    params = clone.folder / "params.yaml"
+    text = params.read_text(encoding="utf-8")
+    assert "<<<<<<<" in text
+    params.write_text(re.sub(r"^(<{7}|={7}|>{7}).*\n", "", text, flags=re.MULTILINE), encoding="utf-8")
+    clone.run("git", "add", "params.yaml")
+
+
+def finish(clone: Clone) -> set[str]:
+    """Commits the merge and runs the one command of docs/team.md. Returns the stages that ran."""
+    if (clone.folder / ".git" / "MERGE_HEAD").exists():
+        clone.run("git", "commit", "--quiet", "--no-edit")
+    clone.printed = clone.run("dvc", "repro", "--pull")
+    ran = set(re.findall(r"Running stage '([^']+)'", clone.printed))
+    assert clone.repro() == []
+    return ran
+
+
+def models(clone: Clone) -> set[str]:
+    metrics: dict[str, object] = json.loads((clone.folder / "reports" / "metrics.json").read_text(encoding="utf-8"))
+    return {name.removeprefix("data/5_models/") for name in metrics}
+
+
+def test_without_the_driver_one_command_merges_the_results_of_two_methods(clones: tuple[Clone, Clone]) -> None:
+    first, second = clones
+    assert change(first, (METHOD, f"{METHOD}  - gift\n")) == ["check", "finetune@gift-step0", "report"]
+    change(second, (METHOD, f"{METHOD}  - joint\n"))
+    merge(first, second, expect=1)
+    conflicts = first.run("git", "diff", "--name-only", "--diff-filter=U").split()
+    assert conflicts == ["dvc.lock", "params.yaml", "reports/metrics.json"]
+    said = first.run("python", "-m", "stages", "merge-lock")
+    assert "params.yaml is still in conflict. Edit it, then: git add params.yaml" in said
+    keep_both_sides(first)
+    assert finish(first) == {"check", "report"}
+    assert models(first) == {"finetune/birds", "gift/birds", "joint/birds"}
+
+
+def test_a_branch_with_a_task_and_one_with_a_method(clones: tuple[Clone, Clone]) -> None:
+    first, second = clones
+    use_drivers(first)
+    change(first, (TASK, f"{TASK}  cars:\n    path: toy.py\n"), (STEP, f"{STEP}- task: cars\n  after: birds\n"))
+    change(second, (METHOD, f"{METHOD}  - gift\n"))
+    merge(first, second, expect=0)
+    assert finish(first) == {"check", "finetune@gift-step1", "report"}  # the new method learns the new task
+    assert models(first) == {"finetune/birds", "finetune/cars", "gift/birds", "gift/cars"}
+
+
+def test_two_branches_that_append_a_task_are_put_in_an_order(clones: tuple[Clone, Clone]) -> None:
+    first, second = clones
+    use_drivers(first)
+    for clone, task in ((first, "cars"), (second, "dogs")):
+        change(clone, (TASK, f"{TASK}  {task}:\n    path: toy.py\n"), (STEP, f"{STEP}- task: {task}\n  after: birds\n"))
+    merge(first, second, expect=1)
+    keep_both_sides(first)
+    lines = "- task: cars\n- task: dogs\n  after: birds\n"  # the line that both steps share is there once
+    first.edit("params.yaml", lines, "- task: cars\n  after: birds\n- task: dogs\n  after: cars\n")
+    first.run("git", "add", "params.yaml")
+    assert finish(first) == {"check", "finetune@finetune-step2", "report"}
+
+
+def test_a_value_that_both_branches_changed_is_taken_with_its_results(clones: tuple[Clone, Clone]) -> None:
+    first, second = clones
+    use_drivers(first)
+    change(first, ("iterations: 10", "iterations: 20"))
+    change(second, ("iterations: 10", "iterations: 30"))
+    said = merge(first, second, expect=1)
+    assert "both sides changed finetune@finetune-step0: kept as on this branch" in said
+    assert first.run("git", "diff", "--name-only", "--diff-filter=U").split() == ["params.yaml"]
+    first.run("git", "checkout", "--quiet", "--theirs", "params.yaml")
+    first.run("git", "add", "params.yaml")
+    first.run("dvc", "fetch", "--quiet", "--run-cache")
+    assert finish(first) == {"check", "report"}  # the rest is in the run cache
+    assert "30" in (first.folder / "data" / "5_models" / "finetune" / "birds").read_text(encoding="utf-8")
+
+
+def lock(**stages: str) -> str:
+    return "schema: '2.0'\nstages:\n" + "".join(f"  {name}:\n    cmd: {cmd}\n" for name, cmd in stages.items())
+
+
+@pytest.mark.parametrize(
+    ("base", "ours", "theirs", "merged", "both"),
+    [
+        (lock(a="1"), lock(a="1", b="1"), lock(a="1", c="1"), lock(a="1", b="1", c="1"), ()),
+        (lock(a="1", b="1"), lock(a="2", b="1"), lock(a="1", b="2"), lock(a="2", b="2"), ()),
+        (lock(a="1", b="1"), lock(a="1"), lock(a="1", b="1", c="1"), lock(a="1", c="1"), ()),
+        (lock(a="1", b="1"), lock(a="1", b="1"), lock(a="1"), lock(a="1"), ()),
+        (lock(a="1"), lock(a="2"), lock(a="3"), lock(a="2"), ("a",)),
+        (lock(a="1", b="1"), lock(b="1"), lock(a="2", b="1"), lock(b="1", a="2"), ("a",)),
+        (lock(a="1"), lock(a="2"), lock(a="2"), lock(a="2"), ()),
+        ("", lock(a="1"), lock(b="1"), lock(a="1", b="1"), ()),
+    ],
+)
+def test_stages_of_both_sides_are_kept(base: str, ours: str, theirs: str, merged: str, both: tuple[str, ...]) -> None:
+    found = merge_locks(base, ours, theirs)
+    assert (found.text, found.both) == (merged, both)
+
+
+@pytest.mark.parametrize(
+    "text", ["<<<<<<< ours\n", lock(a="1") + "<<<<<<< ours\n", lock(a="1").replace("2.0", "3.0"), "a: 1\n", lock()]
+)
+def test_a_text_that_dvc_did_not_write_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match=r"dvc.lock \(theirs\): is not as DVC writes it"):
+        merge_locks("", lock(a="1"), text)
+
+
+def test_without_a_conflict_nothing_is_merged(clones: tuple[Clone, Clone]) -> None:
+    said = clones[0].run("python", "-m", "stages", "merge-lock", expect=1)
+    assert "dvc.lock: is not in conflict. Run this during a git merge that stopped at dvc.lock." in said

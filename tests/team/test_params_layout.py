@@ -1,0 +1,71 @@
+"""What DVC writes when it changes a value of params.yaml: that line, and no other."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import pytest
+from dvc.utils.hydra import apply_overrides
+from dvc.utils.serialize import modify_yaml
+
+from gift_core.config.editing import append_task
+from gift_core.config.loading import load_config
+from gift_core.config.overlays import complete_text
+from tests.imports import ROOT
+
+PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
+CHANGES = (
+    "training.iterations=300",
+    "training.gradient_checkpointing=true",
+    "training.micro_batch_size=8",
+    "training.crop_scale=[0.5,1.0]",
+    "methods.gift.learning_rate=1e-6",
+    "methods.gift.losses.align.weight=0.5",
+    "methods.gift.replay.teacher=initial",
+    "generator.scheduler=DDIMScheduler",
+    "prompts.base_template='an image: {}'",
+    "sequence.0.learning_rate_factor=0.5",
+    "run.device=cpu",
+)
+ROW = {
+    "source": "folder", "path": "data/0_raw/birds", "templates": ["a photo of a {}, a bird.", "a {}: a bird."],
+    "test_fraction": 0.2, "on_bad_image": "refuse", "class_names": {"0": "wren", "1": "great tit"},
+}  # fmt: skip
+
+
+def rewritten(text: str, change: str, folder: Path) -> list[str]:
+    """Returns the lines that `dvc exp run --set-param` changes, as -old and +new."""
+    file = folder / "params.yaml"
+    file.write_text(text, encoding="utf-8")
+    apply_overrides(file, [change])
+    load_config(file)
+    after = file.read_text(encoding="utf-8").splitlines()
+    return [
+        line
+        for line in difflib.unified_diff(text.splitlines(), after, n=0, lineterm="")
+        if not line.startswith(("---", "+++", "@@"))
+    ]
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_a_changed_value_is_one_changed_line(preset: Path, tmp_path: Path) -> None:
+    """Every kind of value in a base preset, and two in an overlay: there the lines are the base's."""
+    text = complete_text(preset)
+    for change in CHANGES if "base:" not in preset.read_text(encoding="utf-8") else CHANGES[-2:]:
+        assert [line[0] for line in rewritten(text, change, tmp_path)] == ["-", "+"], change
+
+
+def test_the_lines_of_an_added_task_stay_as_well(tmp_path: Path) -> None:
+    text = append_task(complete_text(ROOT / "presets" / "mini.yaml"), "birds", ROW, learning_rate_factor=1.0)
+    for change in (*CHANGES, "tasks.birds.test_fraction=0.5", "tasks.birds.class_names.1=finch"):
+        assert [line[0] for line in rewritten(text, change, tmp_path)] == ["-", "+"], change
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_a_file_that_dvc_writes_unchanged_stays_the_same_byte_for_byte(preset: Path, tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(complete_text(preset), encoding="utf-8")
+    with modify_yaml(file):
+        pass
+    assert file.read_text(encoding="utf-8") == complete_text(preset)

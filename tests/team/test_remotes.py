@@ -1,0 +1,162 @@
+"""The remote is set with checked hashes, and `gift get` says plainly what it does not find there."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gift_core.doctor.storage import EXTRAS, read_settings
+from gift_core.errors import UserError
+from gift_core.team.remotes import set_remote
+from stages.__main__ import app
+from tests.end_to_end.test_pipeline import Clone
+from tests.imports import ROOT
+from tests.team.clones import clone_of, content
+from tests.team.toy import use_store
+
+UNCHANGED = "Nothing was pulled, nothing was changed. `dvc repro` makes the results on this machine."
+
+
+@pytest.fixture
+def second(first: Clone, tmp_path: Path) -> Clone:
+    """A clone of the project without any data."""
+    clone = clone_of(first, tmp_path / "second")
+    use_store(clone, tmp_path / "store")
+    return clone
+
+
+def get(clone: Clone, *, expect: int = 0) -> str:
+    """Runs `gift get` and returns what it prints."""
+    done = CliRunner().invoke(app, ["get", "--root", str(clone.folder)])
+    assert done.exit_code == expect, done.output
+    return done.output
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("", "URL: '' is no address. Examples: /mnt/shared/gift, s3://bucket/gift"),
+        (" /mnt/gift", "is no address"),
+        ("/mnt/gift\n[core]", "is no address"),
+        ("--global", "is no address"),
+        ("mnt/gift", "is not an absolute path, it would be another one in each clone"),
+        ("gift@host:path", "is not an absolute path"),
+        ("s3a://bucket/gift", "unknown scheme 's3a'. Did you mean 's3'?"),
+        ("ftp://host/gift", "unknown scheme 'ftp'. Known: azure, gs, http, https, s3, ssh."),
+        ("s3://", "has no bucket or host"),
+        ("http://[::1", "is no address"),
+        ("ssh://me:secret@host/gift", "contains a password, and .dvc/config is in git"),
+        ("{root}/data/store", "and the project contain each other"),
+        ("{root}/..", "and the project contain each other"),
+        ("{root}/dvc.yaml", "is a file"),
+    ],
+)
+def test_an_address_that_cannot_be_shared_is_refused(url: str, expected: str, toy_template: Path) -> None:
+    root = toy_template / "first"
+    before = (root / ".dvc" / "config").read_bytes()
+    with pytest.raises(UserError, match="^URL: ") as caught:
+        set_remote(root, url.format(root=root))
+    assert expected in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert (root / ".dvc" / "config").read_bytes() == before
+
+
+def test_a_remote_is_the_default_with_checked_hashes(second: Clone, tmp_path: Path) -> None:
+    with (second.folder / ".dvc" / "config").open("a", encoding="utf-8") as config:
+        config.write("    jobs = 3\n")
+    (tmp_path / "other").mkdir()
+    finding = set_remote(second.folder, str(tmp_path / "other"))
+    assert (finding.mark, finding.remedy) == ("ok", "It is empty. To share results: make share")
+    settings = read_settings(second.folder)
+    assert settings["core.remote"] == "store"
+    assert settings["remote.store.url"] == str(tmp_path / "other")
+    assert settings["remote.store.verify"].lower() == "true"
+    assert settings["remote.store.jobs"] == "3"  # what else is set stays
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_every_extra_is_pinned_without_an_address(extra: str) -> None:
+    assert f'\n{extra} = ["dvc[{extra}]"]' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert f"\ndvc-{extra}==" in constraints
+    assert "://" not in constraints
+    assert f"--extra {extra} " in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("dvc_s3") is not None, reason="the package is installed")
+def test_a_remote_whose_package_is_missing_names_the_extra(second: Clone) -> None:
+    done = CliRunner().invoke(app, ["remote", "s3://bucket/gift", "--root", str(second.folder)])
+    assert done.exit_code == 1
+    assert "store (s3://bucket/gift) needs a package that is not installed\nRun: make setup EXTRAS=s3" in done.output
+
+
+def test_a_clone_gets_everything(second: Clone, first: Clone) -> None:
+    get(second)
+    assert content(second.folder / "data") == content(first.folder / "data")
+    assert second.repro() == []
+
+
+def test_without_a_remote_the_way_on_is_named(second: Clone) -> None:
+    (second.folder / ".dvc" / "config").write_text("", encoding="utf-8")
+    said = get(second)
+    assert "The remote: none. To share results: make remote URL=s3://bucket/gift" in said
+    assert UNCHANGED in said
+
+
+def test_a_remote_that_is_down_changes_nothing(second: Clone) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        use_store(second, f"http://127.0.0.1:{unused.getsockname()[1]}")
+        said = get(second)
+    assert "cannot be reached" in said
+    assert UNCHANGED in said
+    assert not (second.folder / "data").exists()
+
+
+class FilesWithoutListings(SimpleHTTPRequestHandler):
+    """A web server as most are: it has the files, and refuses to list a folder."""
+
+    def list_directory(self, path: str | os.PathLike[str]) -> None:
+        self.send_error(403, "no listing")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_web_server_that_lists_no_folders_gives_all_results(second: Clone, first: Clone, tmp_path: Path) -> None:
+    handler = partial(FilesWithoutListings, directory=str(tmp_path / "store"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        use_store(second, f"http://127.0.0.1:{server.server_port}")
+        assert "answers, but lists no folders" in get(second)
+        server.shutdown()
+    assert content(second.folder / "data") == content(first.folder / "data")
+
+
+def test_an_empty_remote_is_named(second: Clone, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "store")
+    (tmp_path / "store").mkdir()
+    assert "It is empty." in get(second)
+
+
+def test_what_the_remote_lacks_is_named_and_the_rest_is_pulled(second: Clone, tmp_path: Path) -> None:
+    lock = (second.folder / "dvc.lock").read_text(encoding="utf-8")
+    hash_of_model = lock.split("path: data/5_models/finetune/birds\n")[1].split("md5: ")[1].split()[0]
+    (tmp_path / "store" / "files" / "md5" / hash_of_model[:2] / hash_of_model[2:]).unlink()
+    assert "The remote does not have data/5_models/finetune/birds. `dvc repro` makes them here." in get(second)
+    assert (second.folder / "data" / "1_tasks" / "birds").is_file()
+    assert second.repro() == ["finetune@finetune-step0"]  # with the same bytes, so the report stays
+
+
+def test_before_the_first_run_there_is_nothing_to_get(second: Clone) -> None:
+    (second.folder / "dvc.lock").unlink()
+    assert "There is nothing to pull: this commit has no dvc.lock." in get(second)
