@@ -21,6 +21,7 @@ def finetune(
         from gift_core.clip.disk_space import training_bytes
         from gift_core.clip.model import load_folder, save_clip
         from gift_core.methods import build_method, load_fisher, load_replay, load_training_data
+        from gift_core.provenance import environment
         from gift_core.training.loop import finetune as train
         from gift_core.training.loop import require_trainable
         from stages.replay_source import replay_source
@@ -49,7 +50,8 @@ def finetune(
             seed=stage.config.seed,
         )
         stage.phase = "saving the model"
-        save_clip(clip, folder, _provenance(stage, method, task, learning_rate_factor), losses)
+        provenance = _provenance(stage, method, task, learning_rate_factor) | {"environment": environment(device)}
+        save_clip(clip, folder, provenance, losses)
         stage.say(f"{data.class_count} classes, {data.iterations} iterations{_summary(losses)}")
 
 
@@ -57,6 +59,7 @@ def _provenance(stage: Stage, method: str, task: str, learning_rate_factor: floa
     """What the model after `task` is made from. It contains no times and no machine names."""
     from gift_core.artifacts.atomic import sha256_of
     from gift_core.artifacts.model_folder import model_hash
+    from gift_core.artifacts.teacher_source import hash_teacher
 
     return {
         "method": method,
@@ -64,10 +67,12 @@ def _provenance(stage: Stage, method: str, task: str, learning_rate_factor: floa
         "step": len(stage.learned_before(task)),
         "start_model": model_hash(stage.start_model(method, task)),
         "task_json": sha256_of(stage.layout.task(task) / "task.json"),
+        "teacher": hash_teacher(stage.layout.teacher(method, task)),
         "seed": stage.config.seed,
+        "precision": stage.config.model.precision,
         "learning_rate_factor": learning_rate_factor,
         "training": stage.config.training.model_dump(mode="json"),
-        "settings": stage.method(method).model_dump(mode="json", exclude_unset=True),
+        "settings": stage.method(method).model_dump(mode="json", exclude_none=True),
     }
 
 

@@ -10,6 +10,7 @@ Each row is one test of one model. `protocol` says what a test image is classifi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from gift_core.artifacts.tables import read_table, write_table
 from gift_core.errors import UserError, did_you_mean
 
 STAGE = "evaluate"
+ENVIRONMENT = "environment"
 PRETRAINED = "pretrained"
 PRETRAINED_STEP = -1
 TASK_INCREMENTAL = "task_incremental"
@@ -51,7 +53,11 @@ UNIQUE = ["method", "protocol", "step", "eval_task"]
 
 
 def write_accuracy(path: Path, rows: pd.DataFrame, metadata: Mapping[str, str]) -> None:
-    """Writes the rows, sorted by step then as given; `metadata` names every model and task read by its sha256."""
+    """Writes the rows, sorted by step then as given.
+
+    `metadata` has the hashes of every model and task that was read, of the own model's provenance.json and losses, and
+    the environment.
+    """
     ordered = rows[SCHEMA.names].sort_values("step", kind="stable")
     table = pa.Table.from_pandas(ordered, schema=SCHEMA, preserve_index=False)
     _require_sound(path, table.to_pandas())
@@ -71,6 +77,17 @@ def read_accuracy(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     rows: pd.DataFrame = table.to_pandas()
     _require_sound(path, rows)
     return rows, metadata
+
+
+def computed_with(environment: Mapping[str, str | int]) -> dict[str, str]:
+    """Returns the environment (gift_core.provenance) as metadata of an accuracy file."""
+    return {ENVIRONMENT: json.dumps(dict(environment))}
+
+
+def environment_of(metadata: Mapping[str, str]) -> dict[str, str | int]:
+    """Returns the environment in the metadata of an accuracy file, empty if it has none."""
+    found: dict[str, str | int] = json.loads(metadata.get(ENVIRONMENT, "{}"))
+    return found
 
 
 def _require_sound(path: Path, rows: pd.DataFrame) -> None:

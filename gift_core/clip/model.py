@@ -14,7 +14,7 @@ from open_clip.model import get_model_preprocess_cfg
 from safetensors.torch import save_file
 
 from gift_core.artifacts.atomic import build_folder
-from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, write_losses, write_provenance
+from gift_core.artifacts.model_folder import CONFIG, LOSSES, WEIGHTS, write_losses, write_provenance
 from gift_core.artifacts.partial import recover
 from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
 from gift_core.clip.architectures import require_supported
@@ -33,7 +33,6 @@ PRECISIONS = ("fp32", "amp_bf16", "amp_fp16")
 # CoCa's caption decoder, which no loss uses.
 FROZEN = ("logit_scale", "logit_bias", "text_decoder.")
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth")
-LOSSES = "losses.jsonl"
 
 
 @dataclass(frozen=True)

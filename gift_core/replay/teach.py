@@ -36,6 +36,7 @@ from gift_core.clip.images import CacheBudget, Read, evaluation_pixels, in_memor
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
 from gift_core.progress import progress
+from gift_core.provenance import environment
 from gift_core.replay.exemplars import choose_exemplars
 from gift_core.replay.fisher import estimate_fisher
 from gift_core.replay.pairs import NoReplay, PairReplay, Replay
@@ -77,7 +78,12 @@ def teach(teacher: Teacher, method: MethodConfig, source: ReplaySource) -> str:
     """
     kind = REPLAYS[method.replay.images]
     summary = kind.teach(teacher, method.replay, source)
-    write_source(source.teacher, replay=method.replay.images, read=kind.hashes(method.replay, source))
+    write_source(
+        source.teacher,
+        replay=method.replay.images,
+        read=kind.hashes(method.replay, source),
+        environment=environment(teacher.clip.device),
+    )
     options = getattr(method.replay, "fisher", None)
     if options is None:
         return summary
