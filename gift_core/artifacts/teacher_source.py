@@ -32,5 +32,5 @@ def read_source(folder: Path) -> dict[str, Any]:
 
 
 def hash_teacher(folder: Path) -> dict[str, str]:
-    """Returns the SHA-256 of each file that the stage teach wrote, by name."""
-    return {file.name: sha256_of(file) for file in sorted(folder.iterdir()) if file.is_file()}
+    """Returns the SHA-256 of each file in a teacher's folder, by name; empty if there is no folder."""
+    return {file.name: sha256_of(file) for file in sorted(folder.glob("*")) if file.is_file()}

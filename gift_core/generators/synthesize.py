@@ -76,7 +76,7 @@ def synthesize(
 
 
 def identity(config: GeneratorConfig) -> dict[str, Any]:
-    """Returns the settings that decide what the images look like. The batch size does: it moves the last bits."""
+    """Returns the settings that decide what the images look like. The batch size does: it changes the rounding."""
     return config.model_dump(exclude={"images_per_shard": True, "max_redraws": True, "filters": {"max_redraws"}})
 
 
