@@ -21,6 +21,7 @@ from gift_core.artifacts.atomic import broken
 from gift_core.artifacts.table_files import TableSchema, TextTable, read_table_file
 from gift_core.artifacts.tables import read_table, write_table
 from gift_core.errors import UserError, did_you_mean
+from gift_core.untrusted import parse_json
 
 STAGE = "evaluate"
 ENVIRONMENT = "environment"
@@ -84,9 +85,18 @@ def computed_with(environment: Mapping[str, str | int]) -> dict[str, str]:
     return {ENVIRONMENT: json.dumps(dict(environment))}
 
 
-def environment_of(metadata: Mapping[str, str]) -> dict[str, str | int]:
-    """Returns the environment in the metadata of an accuracy file, empty if it has none."""
-    found: dict[str, str | int] = json.loads(metadata.get(ENVIRONMENT, "{}"))
+def environment_of(path: Path, metadata: Mapping[str, str]) -> dict[str, str | int]:
+    """Returns the environment in the metadata of the accuracy file `path`, empty if it has none.
+
+    ContractError if it is damaged.
+    """
+    text = metadata.get(ENVIRONMENT, "{}")
+    try:
+        found = parse_json(text)
+    except ValueError as error:
+        raise broken(path, f"its environment should be JSON, but {error}", STAGE) from error
+    if not isinstance(found, dict):
+        raise broken(path, f"its environment should be an object, it is {text}", STAGE)
     return found
 
 

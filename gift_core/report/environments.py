@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from gift_core.artifacts.accuracy import environment_of
+from gift_core.artifacts.atomic import broken
 from gift_core.artifacts.model_folder import read_provenance
 from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.teacher_source import read_source
@@ -44,20 +47,29 @@ def read_environments(
 ) -> Environments:
     """Returns the environment of each result that the report stands on. `metadata`: see read_accuracies.
 
-    A result that computes nothing (no replay, nothing learned) has none.
+    A result that computes nothing (no replay, nothing learned) has none. ContractError for a damaged record.
     """
     found: dict[str, Mapping[str, str | int]] = {}
     if any(method.replay.images == "synthetic" for method in methods.values()):
-        found |= {f"synthesize@{task}": read_manifest(layout.shards(task)).get("environment", {}) for task in tasks}
+        for task in tasks:
+            folder = layout.shards(task)
+            found[f"synthesize@{task}"] = _recorded(folder, read_manifest(folder), "synthesize")
     for name, method in methods.items():
         for task in tasks:
-            result = f"{name}-{task}"
+            teacher, model, result = layout.teacher(name, task), layout.model(name, task), f"{name}-{task}"
             if method.replay.images != "none":
-                found[f"teach@{result}"] = read_source(layout.teacher(name, task)).get("environment", {})
+                found[f"teach@{result}"] = _recorded(teacher, read_source(teacher), "teach")
             if method.learns != "nothing":
-                found[f"finetune@{result}"] = read_provenance(layout.model(name, task)).get("environment", {})
-            found[f"evaluate@{result}"] = environment_of(metadata[name][task])
+                found[f"finetune@{result}"] = _recorded(model, read_provenance(model), "finetune")
+            found[f"evaluate@{result}"] = environment_of(layout.accuracy(name, task), metadata[name][task])
     return {result: environment for result, environment in found.items() if environment}
+
+
+def _recorded(folder: Path, record: Mapping[str, Any], stage: str) -> Mapping[str, str | int]:
+    found = record.get("environment", {})
+    if not isinstance(found, dict):
+        raise broken(folder, f"the environment should be an object, it is {found!r}", stage)
+    return found
 
 
 def differences(environments: Environments) -> tuple[Difference, ...]:

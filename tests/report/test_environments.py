@@ -12,6 +12,7 @@ from gift_core.artifacts.accuracy import computed_with, read_accuracy, write_acc
 from gift_core.artifacts.atomic import read_json, write_json
 from gift_core.artifacts.model_folder import write_provenance
 from gift_core.artifacts.teacher_source import write_source
+from gift_core.errors import ContractError
 from gift_core.layout import Layout
 from gift_core.report.environments import describe, differences
 from gift_core.report.page import render_page
@@ -96,3 +97,21 @@ def test_values_are_escaped(tmp_path: Path) -> None:
     write_provenance(Layout(tmp_path).model("gift", "zodiac"), {"environment": OTHER | {"device": "<script>x"}})
     page = render_page(read_run(Layout(tmp_path), config))
     assert "<script>x" not in page and html.escape("<script>x") in page
+
+
+@pytest.mark.parametrize("damage", ["model", "teacher", "shards", "accuracy", "accuracy that is no JSON"])
+def test_a_damaged_record_is_named(tmp_path: Path, damage: str) -> None:
+    config, layout = write_run(tmp_path), Layout(tmp_path)
+    if damage == "model":
+        write_provenance(layout.model("gift", "zodiac"), {"environment": "x"})
+    elif damage == "teacher":
+        write_json(layout.teacher("gift", "zodiac") / "source.json", {"environment": ["x"]})
+    elif damage == "shards":
+        path = layout.shards("zodiac") / "manifest.json"
+        write_json(path, read_json(path, "synthesize") | {"environment": 1})
+    else:
+        path = layout.accuracy("gift", "zodiac")
+        rows, metadata = read_accuracy(path)
+        write_accuracy(path, rows, metadata | {"environment": "{" if "JSON" in damage else "[]"})
+    with pytest.raises(ContractError, match=r"zodiac.*environment should be"):
+        read_run(layout, config)
