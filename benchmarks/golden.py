@@ -25,8 +25,7 @@ import yaml
 from experiment import Experiment, Run, choose_methods, read_experiment
 from safetensors.torch import load_file, save_file
 
-from gift_core.artifacts.model_folder import WEIGHTS, read_losses, write_losses
-from gift_core.clip.model import LOSSES
+from gift_core.artifacts.model_folder import LOSSES, WEIGHTS, read_losses, write_losses
 from stages.finetune import finetune
 from stages.teach import teach
 

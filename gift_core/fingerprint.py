@@ -196,8 +196,9 @@ def schema_defaults(annotation: Any) -> dict[str, str]:
     found: dict[str, str] = {}
     for section in _sections(annotation):
         for name, info in section.model_fields.items():
-            if not info.is_required() and info.default is not None:
-                found[f"{section.__name__}.{name}"] = repr(info.default)
+            default = None if info.is_required() else info.get_default(call_default_factory=True)
+            if default is not None:
+                found[f"{section.__name__}.{name}"] = repr(default)
             found |= schema_defaults(info.annotation)
     return found
 

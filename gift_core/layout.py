@@ -73,6 +73,10 @@ class Layout:
         """The partial work of an interrupted stage. It is not an artifact."""
         return self.root / ".gift" / stage / key
 
+    def taken_back(self) -> Path:
+        """Accuracy files of methods and tasks that are no part of the experiment any more."""
+        return self.root / ".gift" / "taken_back"
+
     def timings(self) -> Path:
         """The run times of the stages on this machine. They are not artifacts."""
         return self.root / ".gift" / "timings"

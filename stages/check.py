@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stages.report import set_aside
 from stages.stage import PARAMS, ROOT, Params, Root, open_stage
+
+# Sections that a stage reads and does not have as DVC parameters, because the models that it depends on stand for them.
+# Their defaults count all the same: evaluate chooses the model of a task by `start` and `learns`.
+READ = {"evaluate": ["methods"]}
 
 
 def check(params: Params = PARAMS, root: Root = ROOT) -> None:
     """Check params.yaml, and write what each stage depends on of the code: data/code/<stage>.json.
 
     DVC runs this stage first. An error in params.yaml stops here, before any
-    result is removed.
+    result is removed. Accuracy files of methods and tasks that were taken back
+    are moved to .gift/taken_back.
     """
     with open_stage("check", params, root) as stage:
         from gift_core.artifacts.atomic import write_json
@@ -19,8 +25,9 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
         from gift_core.stage_graph import read_params
         from gift_core.team.raw_data import missing_raw_data
 
+        set_aside(stage, params)
         project = Path(__file__).resolve().parents[1]
-        params_of = {name: keys for name, keys in read_params(project).items() if name != "check"}
+        params_of = {name: keys + READ.get(name, []) for name, keys in read_params(project).items() if name != "check"}
         for name, fingerprint in fingerprints(project, params_of).items():
             write_json(stage.layout.code(name), fingerprint)
         stage.say(f"{params} is valid; fingerprints of {len(params_of)} stages")

@@ -14,25 +14,27 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
     one, on the classes of all tasks so far. Resumes an interrupted run.
     """
     with open_stage("evaluate", params, root, method=method, task=task) as stage:
-        from gift_core.artifacts.accuracy import PRETRAINED, read_accuracy, write_accuracy
+        from gift_core.artifacts.accuracy import PRETRAINED, computed_with, read_accuracy, write_accuracy
         from gift_core.artifacts.atomic import require_free_bytes
+        from gift_core.artifacts.model_folder import record_hashes
         from gift_core.artifacts.snapshot import Snapshot
         from gift_core.clip.device import resolve_device
         from gift_core.evaluation import PROTOCOLS, EncodingSettings, EvaluationInputs, newest_model, own_model
+        from gift_core.provenance import environment
         from stages.unfinished import hashes_below, unfinished
 
         config, layout, tasks = stage.config, stage.layout, [*stage.learned_before(task), task]
-        protocol = PROTOCOLS[config.evaluation.protocol]
+        protocol, device = PROTOCOLS[config.evaluation.protocol], resolve_device(config.run.device)
         _, previous = read_accuracy(layout.accuracy(method, stage.step(task).after))
         models = {PRETRAINED: layout.pretrained(), **{name: layout.model(method, name) for name in tasks}}
         settings = EncodingSettings(
-            device=resolve_device(config.run.device),
+            device=device,
             precision=config.model.precision,
             batch_size=config.evaluation.batch_size,
         )
         require_free_bytes(layout.accuracy(method, task), TABLE_BYTES, f"{stage.title}: the accuracies")
         read = {name: hashes_below(folder) for name, folder in models.items()}
-        with unfinished(stage, settings.device, {"models": read, **config.evaluation.model_dump()}) as work:
+        with unfinished(stage, device, {"models": read, **config.evaluation.model_dump()}) as work:
             stage.phase = "evaluating"
             inputs = EvaluationInputs(
                 method=method,
@@ -44,5 +46,6 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
                 snapshot=Snapshot(work / "accuracies.safetensors", stage.say),
             )
             rows, metadata = protocol.evaluate(inputs)
-            write_accuracy(layout.accuracy(method, task), rows, metadata)
+            made = {**record_hashes(layout.model(method, task)), **computed_with(environment(device))}
+            write_accuracy(layout.accuracy(method, task), rows, {**metadata, **made})
         stage.say(protocol.summarize(rows))

@@ -38,6 +38,7 @@ def finetune(
         from gift_core.clip.disk_space import training_bytes
         from gift_core.clip.model import load_folder, save_clip
         from gift_core.methods import build_method, load_fisher, load_replay, load_training_data
+        from gift_core.provenance import environment
         from gift_core.training.loop import finetune as train
         from gift_core.training.loop import require_trainable
         from stages.replay_source import replay_source
@@ -70,7 +71,7 @@ def finetune(
                 snapshot=Snapshot(work / "training.safetensors", stage.say),
             )
             stage.phase = "saving the model"
-            save_clip(clip, folder, provenance, losses)
+            save_clip(clip, folder, provenance | {"environment": environment(device)}, losses)
         stage.say(f"{data.class_count} classes, {data.iterations} iterations{_summary(losses)}")
 
 
@@ -85,7 +86,6 @@ def _read(stage: Stage, method: str, task: str) -> dict[str, Any]:
     return {
         "start": hashes_below(stage.start_model(method, task)),
         "tasks": [sha256_of(folder / "task.json") for folder in source.tasks],
-        "teacher": hashes_below(source.teacher),
         "replay": hashes_of(row, source) if row.losses else {},
     }
 
@@ -93,17 +93,21 @@ def _read(stage: Stage, method: str, task: str) -> dict[str, Any]:
 def _provenance(stage: Stage, method: str, task: str, learning_rate_factor: float, start: str) -> dict[str, Any]:
     """What the model after `task` is made from. It contains no times and no machine names."""
     from gift_core.artifacts.atomic import sha256_of
+    from gift_core.artifacts.teacher_source import SOURCE
 
+    teacher = stage.layout.teacher(method, task) / SOURCE  # it has the hash of every file beside it
     return {
         "method": method,
         "task": task,
         "step": len(stage.learned_before(task)),
         "start_model": start,
         "task_json": sha256_of(stage.layout.task(task) / "task.json"),
+        "teacher": sha256_of(teacher) if teacher.is_file() else None,
         "seed": stage.config.seed,
+        "precision": stage.config.model.precision,
         "learning_rate_factor": learning_rate_factor,
         "training": stage.config.training.model_dump(mode="json"),
-        "settings": stage.method(method).model_dump(mode="json", exclude_unset=True),
+        "settings": stage.method(method).model_dump(mode="json", exclude_none=True),
     }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from stages.stage import PARAMS, ROOT, Params, Root, open_stage
+from pathlib import Path
+
+from stages.stage import PARAMS, ROOT, Params, Root, Stage, open_stage
 
 
 def report(params: Params = PARAMS, root: Root = ROOT) -> None:
@@ -13,7 +15,23 @@ def report(params: Params = PARAMS, root: Root = ROOT) -> None:
     with open_stage("report", params, root) as stage:
         from gift_core.report.build import build_report
 
-        sentence = build_report(stage.layout, stage.config, stage.layout.reports())
-        if sentence:
+        set_aside(stage, params)
+        for sentence in build_report(stage.layout, stage.config, stage.layout.reports()):
             stage.say(sentence)
         stage.say(f"open {(stage.layout.reports() / 'index.html').resolve()}")
+
+
+def set_aside(stage: Stage, params: Path) -> None:
+    """Moves accuracy files of methods and tasks that were taken back out of the folder that the report depends on.
+
+    The stage check does the same, so that the former report comes from the cache. Another params file than the
+    project's own moves nothing.
+    """
+    if params.absolute() != (stage.layout.root / PARAMS).absolute():
+        return
+    from gift_core.report.leftovers import set_aside_leftovers
+
+    files = set_aside_leftovers(stage.layout, stage.config)
+    if files:
+        names = ", ".join(f"{file.parent.name}/{file.stem}" for file in files)
+        stage.say(f"no part of the experiment any more, moved to {stage.layout.taken_back()}: {names}")

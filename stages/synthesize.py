@@ -14,6 +14,7 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
         from gift_core.generators.pipeline import load_pipeline
         from gift_core.generators.pretrained import check_local_folder
         from gift_core.generators.synthesize import synthesize as generate_pairs
+        from gift_core.provenance import environment
 
         generator = stage.config.generator
         check_local_folder(generator.pipeline)
@@ -29,6 +30,7 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
             stage.layout.shards(task),
             work=stage.layout.work("synthesize", task),
             filters=filters,
+            environment=environment(device),
         )
         rejected = "".join(f", {count} {REASONS[reason]}" for reason, count in manifest.get("rejected", {}).items())
         shards, black = len(manifest["shards"]), manifest["redrawn"]

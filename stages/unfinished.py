@@ -7,20 +7,19 @@ import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.atomic import sha256_of
-from gift_core.artifacts.model_folder import PROVENANCE, WEIGHTS
-from gift_core.clip.model import LOSSES
+from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, WEIGHTS
 from gift_core.fingerprint import CodeBase
+from gift_core.provenance import environment
 from gift_core.work_folder import work_folder
 from stages.stage import Stage
 
-LIBRARIES = ("torch", "torchvision", "open_clip_torch", "transformers", "timm", "numpy", "pillow")
+if TYPE_CHECKING:
+    import torch
+
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -28,16 +27,13 @@ def unfinished(stage: Stage, device: torch.device, inputs: Mapping[str, Any]) ->
     """Owns and yields the stage's work folder. What is in it was left by a run that would have had the same result.
 
     `inputs` are the settings and the hashes of what the stage reads. The rest of the key is the code, read now and not
-    from data/code, which may be older, the libraries, the precision, and the device. On a CPU the number of threads
-    moves the last bits.
+    from data/code, which may be older, the precision, and the environment.
     """
     decides = {
         "inputs": inputs,
         "code": code_of(stage.stage),
-        "libraries": {name: version(name) for name in LIBRARIES},
         "precision": stage.config.model.precision,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "threads": torch.get_num_threads() if device.type == "cpu" else None,
+        "environment": environment(device),
     }
     key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
     return work_folder(stage.layout.work(stage.stage, stage.name), key)

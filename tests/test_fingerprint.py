@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import Field
 
 from gift_core.config.experiment import Config
+from gift_core.config.section import Section
 from gift_core.fingerprint import CodeBase, data_files_beside, fingerprints, schema_defaults
 from tests.imports import ROOT
 
@@ -195,6 +199,69 @@ def test_defaults_of_the_schema_count_where_a_stage_reads_the_section() -> None:
     found = fingerprints(ROOT, {"finetune": ["methods.x", "seed"], "ingest": ["tasks.x", "ingest"]})
     assert "MethodConfig.start" in found["finetune"]["defaults"]
     assert "MethodConfig.start" not in found["ingest"]["defaults"]
+
+
+class _Inner(Section):
+    made: Annotated[str, Field(default_factory=lambda: "a")]
+    unused: int | None = None
+    needed: int
+
+
+class _Outer(Section):
+    rows: dict[str, _Inner]
+    factor: float = Field(default=2.0)
+
+
+def test_defaults_count_however_they_are_written() -> None:
+    assert schema_defaults(_Outer) == {"_Inner.made": "'a'", "_Outer.factor": "2.0"}
+
+
+START = 'start: Literal["previous", "pretrained"] = "previous"'
+ON_BAD_IMAGE = 'on_bad_image: Literal["refuse", "skip"] = "refuse"'
+WEIGHT_NAME = "weight_name: Text | None = None"
+EDITS = {
+    "a method's start": ("method_options", START, START.replace('= "previous"', '= "pretrained"'),
+                         {"teach", "finetune", "evaluate", "report"}),
+    "of a task": ("tasks", ON_BAD_IMAGE, ON_BAD_IMAGE.replace('= "refuse"', '= "skip"'), {"ingest", "report"}),
+    "of the generator": ("generator", WEIGHT_NAME, WEIGHT_NAME.replace("None = None", 'None = "a"'),
+                         {"synthesize", "report"}),
+    "a new key that is not used": ("method_options", START, f"{START}\n    another: int | None = None", set()),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project's code, params.yaml and dvc.yaml, in which the stage check has run."""
+    folder = tmp_path_factory.mktemp("copied")
+    for name in ("gift_core", "stages"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, folder)
+    check(folder)
+    return folder
+
+
+def check(folder: Path) -> dict[str, str]:
+    """Runs the stage check; returns {stage: its fingerprint}."""
+    command = [sys.executable, "-m", "stages", "check"]
+    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    return {file.stem: file.read_text(encoding="utf-8") for file in (folder / "data" / "code").glob("*.json")}
+
+
+@pytest.mark.parametrize(("module", "old", "new", "changed"), EDITS.values(), ids=EDITS)
+def test_a_changed_default_changes_the_fingerprints_of_the_stages_that_read_it(
+    copied: Path, module: str, old: str, new: str, changed: set[str]
+) -> None:
+    file = copied / "gift_core" / "config" / f"{module}.py"
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    before = check(copied)
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    after = check(copied)
+    file.write_text(text, encoding="utf-8")
+    assert {stage for stage in before if before[stage] != after[stage]} == changed
+    assert check(copied) == before
 
 
 def test_each_stage_has_the_code_that_it_uses() -> None:

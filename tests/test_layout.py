@@ -22,6 +22,7 @@ def test_every_artifact_has_its_location() -> None:
         LAYOUT.accuracy("gift", "digits"): "data/6_accuracy/gift/digits.parquet",
         LAYOUT.reports(): "reports",
         LAYOUT.work("synthesize", "digits"): ".gift/synthesize/digits",
+        LAYOUT.taken_back(): ".gift/taken_back",
         LAYOUT.timings(): ".gift/timings",
     }
     assert {path.as_posix() for path in locations} == {f"root/{location}" for location in locations.values()}

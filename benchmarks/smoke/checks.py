@@ -13,12 +13,11 @@ from benchmarks.smoke.pipeline import Pipeline
 from benchmarks.smoke.sizes import Size
 from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.artifacts.features import FEATURES, read_features
-from gift_core.artifacts.model_folder import PROVENANCE, read_losses, require_model_folder
+from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, read_losses, require_model_folder
 from gift_core.artifacts.prompt_files import read_prompts
 from gift_core.artifacts.report_json import read_metrics
 from gift_core.artifacts.shards import iterate_pairs
 from gift_core.artifacts.task import SPLITS, iterate_task, read_task
-from gift_core.clip.model import LOSSES
 
 
 class SmokeError(AssertionError):

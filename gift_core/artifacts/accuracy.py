@@ -10,6 +10,7 @@ Each row is one test of one model. `protocol` says what a test image is classifi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from gift_core.artifacts.atomic import broken
 from gift_core.artifacts.table_files import TableSchema, TextTable, read_table_file
 from gift_core.artifacts.tables import read_table, write_table
 from gift_core.errors import UserError, did_you_mean
+from gift_core.untrusted import parse_json
 
 STAGE = "evaluate"
+ENVIRONMENT = "environment"
 PRETRAINED = "pretrained"
 PRETRAINED_STEP = -1
 TASK_INCREMENTAL = "task_incremental"
@@ -51,7 +54,11 @@ UNIQUE = ["method", "protocol", "step", "eval_task"]
 
 
 def write_accuracy(path: Path, rows: pd.DataFrame, metadata: Mapping[str, str]) -> None:
-    """Writes the rows, sorted by step then as given; `metadata` names every model and task read by its sha256."""
+    """Writes the rows, sorted by step then as given.
+
+    `metadata` has the hashes of every model and task that was read, of the own model's provenance.json and losses, and
+    the environment.
+    """
     ordered = rows[SCHEMA.names].sort_values("step", kind="stable")
     table = pa.Table.from_pandas(ordered, schema=SCHEMA, preserve_index=False)
     _require_sound(path, table.to_pandas())
@@ -86,6 +93,26 @@ def _require_own(path: Path, rows: pd.DataFrame) -> None:
             " and ".join(f"{task} by {method}" for method, task in pairs) or "none" for pairs in (own, found)
         )
         raise broken(path, f"its newest step should be {expected}, it is {seen}", STAGE)
+
+
+def computed_with(environment: Mapping[str, str | int]) -> dict[str, str]:
+    """Returns the environment (gift_core.provenance) as metadata of an accuracy file."""
+    return {ENVIRONMENT: json.dumps(dict(environment))}
+
+
+def environment_of(path: Path, metadata: Mapping[str, str]) -> dict[str, str | int]:
+    """Returns the environment in the metadata of the accuracy file `path`, empty if it has none.
+
+    ContractError if it is damaged.
+    """
+    text = metadata.get(ENVIRONMENT, "{}")
+    try:
+        found = parse_json(text)
+    except ValueError as error:
+        raise broken(path, f"its environment should be JSON, but {error}", STAGE) from error
+    if not isinstance(found, dict):
+        raise broken(path, f"its environment should be an object, it is {text}", STAGE)
+    return found
 
 
 def _require_sound(path: Path, rows: pd.DataFrame) -> None:

@@ -27,6 +27,7 @@ WEIGHTS = "open_clip_model.safetensors"
 CONFIG = "open_clip_config.json"
 PROVENANCE = "provenance.json"
 WEIGHTS_SHA256 = "weights_sha256"  # in provenance.json
+LOSSES = "losses.jsonl"
 LOSS_FIELDS = ("iteration", "learning_rate", "task", "total")
 LossRow = Mapping[str, float]
 _FINETUNE = "finetune"
@@ -98,6 +99,17 @@ def write_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:
 def read_provenance(folder: Path) -> dict[str, Any]:
     """Returns provenance.json. ContractError if it is missing or is not a JSON object."""
     return read_json(folder / PROVENANCE, _stage_of(folder))
+
+
+def record_hashes(folder: Path) -> dict[str, str]:
+    """Returns the SHA-256 of provenance.json and of losses.jsonl (a model that is not trained has none).
+
+    The stage evaluate writes them into the accuracy file. provenance.json has the hashes of what the model was made
+    from, so whatever the report reads of the steps before changes an accuracy file, too.
+    """
+    require_file(folder / PROVENANCE, _stage_of(folder))
+    files = {"provenance": folder / PROVENANCE, "losses": folder / LOSSES}
+    return {name: sha256_of(file) for name, file in files.items() if file.is_file()}
 
 
 def write_losses(path: Path, rows: Iterable[LossRow]) -> None:

@@ -98,11 +98,17 @@ def copy_shard(folder: Path, index: int, target: Path) -> None:
         shutil.copyfile(file, target / file.name)
 
 
-def write_manifest(folder: Path, generator: Mapping[str, Any], prompts: Mapping[str, Any]) -> dict[str, Any]:
+def write_manifest(
+    folder: Path,
+    generator: Mapping[str, Any],
+    prompts: Mapping[str, Any],
+    environment: Mapping[str, str | int] | None = None,
+) -> dict[str, Any]:
     """Checks all shards in `folder`; writes and returns the manifest: images, the tars' hashes, generator, redrawn.
 
     `prompts` is their prompts_digest. ContractError for a damaged shard, or unless there is one pair for each prompt.
     "rejected" (a number of images for each reason) is there if the shards' stats have it, that is with quality filters.
+    `environment` is that of the generator (gift_core.provenance).
     """
     tars = sorted(folder.glob("*.tar"))
     stats = [read_shard_stats(folder, index) for index in range(len(tars))]
@@ -116,6 +122,7 @@ def write_manifest(folder: Path, generator: Mapping[str, Any], prompts: Mapping[
         "generator": dict(generator),
         "redrawn": sum(each["redrawn"] for each in stats),
         **_rejected(stats),
+        **({} if environment is None else {"environment": dict(environment)}),
     }
     _require_count(folder / MANIFEST, manifest, prompts["count"], "its prompts")
     write_json(folder / MANIFEST, manifest)

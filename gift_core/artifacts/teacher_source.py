@@ -1,4 +1,4 @@
-"""source.json of a teacher's folder: the replay it is for, the teacher, and the hashes of what was read and written.
+"""source.json of a teacher's folder: the replay, the teacher, the environment, and hashes.
 
 The stage finetune depends on this folder and not on the shards. source.json changes whenever they do.
 """
@@ -7,23 +7,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from gift_core.artifacts.atomic import broken, read_json, require_fields, require_hash, sha256_of, write_json
 
-SOURCE = "source.json"
 STAGE = "teach"
+SOURCE = "source.json"
 _FIELDS: dict[str, type | tuple[type, ...]] = {"replay": str, "model": str, "read": dict, "files": dict}
 
 
-def write_source(folder: Path, *, replay: str, read: Mapping[str, str], model: str = "") -> None:
+def write_source(
+    folder: Path,
+    *,
+    replay: str,
+    read: Mapping[str, str],
+    model: str = "",
+    environment: Mapping[str, str | int] | None = None,
+) -> None:
     """Writes source.json, last, with the SHA-256 of every other file in the folder.
 
-    `read` maps what was read to its SHA-256, `model` identifies the teacher. Without replay both are empty, so the file
-    never changes.
+    `read` maps what was read to its SHA-256, `model` identifies the teacher. Without replay both are empty and nothing
+    is computed, so there is no environment, and the file never changes.
     """
     others = (path for path in sorted(folder.glob("*")) if path.name[0] != "." and path.name != SOURCE)
     files = {path.name: sha256_of(path) for path in others}
-    write_json(folder / SOURCE, {"replay": replay, "model": model, "read": dict(read), "files": files})
+    computed = {} if environment is None else {"environment": dict(environment)}
+    write_json(folder / SOURCE, {"replay": replay, "model": model, "read": dict(read), "files": files, **computed})
+
+
+def read_source(folder: Path) -> dict[str, Any]:
+    """Returns source.json. ContractError if it is missing or is not a JSON object."""
+    return read_json(folder / SOURCE, STAGE)
 
 
 def require_source(folder: Path, *, replay: str, read: Mapping[str, str], model: str) -> None:

@@ -18,6 +18,7 @@ from gift_core.artifacts.atomic import build_folder
 from gift_core.artifacts.model_config import shape_fault
 from gift_core.artifacts.model_folder import (
     CONFIG,
+    LOSSES,
     WEIGHTS,
     model_hash,
     require_noted_weights,
@@ -45,7 +46,6 @@ PRECISIONS = ("fp32", "amp_bf16", "amp_fp16")
 # CoCa's caption decoder, which no loss uses.
 FROZEN = ("logit_scale", "logit_bias", "text_decoder.")
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth")
-LOSSES = "losses.jsonl"
 
 
 @dataclass(frozen=True)

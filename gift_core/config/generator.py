@@ -26,7 +26,7 @@ class LoraConfig(Section):
 
 
 class GeneratorMemoryConfig(Section):
-    """Settings that make a large pipeline fit into memory. They cost time, and the last bits of the images may differ.
+    """Settings that make a large pipeline fit into memory. They cost time, and the images may differ by rounding.
 
     `offload`: none, model (whole parts wait on the CPU), or sequential (layer by layer, the least memory). `attention`:
     the name of a diffusers attention backend; null for the default.

@@ -7,7 +7,7 @@ import io
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,13 @@ class Request:
 
 
 def synthesize(
-    prompts: pd.DataFrame, text_to_image: TextToImage, folder: Path, *, work: Path, filters: Filters
+    prompts: pd.DataFrame,
+    text_to_image: TextToImage,
+    folder: Path,
+    *,
+    work: Path,
+    filters: Filters,
+    environment: Mapping[str, str | int] | None = None,
 ) -> dict[str, Any]:
     """Generates one pair per row of `prompts` into `folder` (layout of img2dataset) and returns the manifest.
 
@@ -66,11 +72,11 @@ def synthesize(
         with build_folder(folder) as whole:
             for index in range(len(shards)):
                 copy_shard(unfinished, index, whole)
-            return write_manifest(whole, identity(config), digest)
+            return write_manifest(whole, identity(config), digest, environment)
 
 
 def identity(config: GeneratorConfig) -> dict[str, Any]:
-    """Returns the settings that decide what the images look like. The batch size does: it moves the last bits."""
+    """Returns the settings that decide what the images look like. The batch size does: it changes the rounding."""
     return config.model_dump(exclude={"images_per_shard": True, "max_redraws": True, "filters": {"max_redraws"}})
 
 

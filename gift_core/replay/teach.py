@@ -33,6 +33,7 @@ from gift_core.artifacts.teacher_source import require_source, write_source
 from gift_core.clip.encoding import class_prompts, tokenize
 from gift_core.clip.images import CacheBudget, Read, in_memory
 from gift_core.clip.model import Clip
+from gift_core.provenance import environment
 from gift_core.replay.exemplars import choose_exemplars
 from gift_core.replay.fisher import added, fisher_of_pairs
 from gift_core.replay.pairs import NoReplay, PairReplay, Replay
@@ -81,7 +82,13 @@ def teach(
     read = hashes_of(method, source) if read is None else read
     with build_folder(source.teacher) as folder:
         summary = _teach(teacher, method.replay, replace(source, teacher=folder))
-        write_source(folder, replay=method.replay.images, read=read, model=teacher.model)
+        write_source(
+            folder,
+            replay=method.replay.images,
+            read=read,
+            model=teacher.model,
+            environment=environment(teacher.clip.device),
+        )
     return summary
 
 

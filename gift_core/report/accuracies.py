@@ -14,6 +14,7 @@ from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 from gift_core.metrics import PROTOCOLS, ZERO_SHOT, protocol_of, with_zero_shot
 
+Metadata = Mapping[str, Mapping[str, Mapping[str, str]]]  # of the accuracy files, by method and task
 Scores = Mapping[str, Mapping[str, float | None]]
 # The columns of a result table by protocol. "own" is the mean accuracy on each task right after its own training.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -36,20 +37,16 @@ class RunScores:
     seen: pd.DataFrame | None = None
 
 
-def read_accuracies(
-    layout: Layout, methods: tuple[str, ...], tasks: tuple[str, ...]
-) -> tuple[pd.DataFrame, dict[str, dict[str, str]]]:
-    """All rows, and for each method the metadata of its last file, which covers all its steps.
+def read_accuracies(layout: Layout, methods: tuple[str, ...], tasks: tuple[str, ...]) -> tuple[pd.DataFrame, Metadata]:
+    """All rows, and the metadata of each file. The metadata of a method's last file have the hashes of all its steps.
 
     ContractError if a file is missing, or if two methods were evaluated with different models or images.
     """
-    rows, hashes = [], {}
-    for method in methods:
-        for task in tasks:
-            of_task, hashes[method] = read_accuracy(layout.accuracy(method, task))
-            rows.append(of_task)
-    _require_comparable(layout, hashes)
-    return pd.concat(rows, ignore_index=True), hashes
+    files = {method: {task: read_accuracy(layout.accuracy(method, task)) for task in tasks} for method in methods}
+    rows = [of_task for of_method in files.values() for of_task, _ in of_method.values()]
+    metadata = {method: {task: found for task, (_, found) in of_method.items()} for method, of_method in files.items()}
+    _require_comparable(layout, {method: of_method[tasks[-1]] for method, of_method in metadata.items()})
+    return pd.concat(rows, ignore_index=True), metadata
 
 
 def score_run(layout: Layout, config: Config, accuracy: pd.DataFrame, methods: Sequence[str]) -> RunScores:

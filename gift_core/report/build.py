@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gift_core.artifacts.atomic import write_atomically
+from gift_core.artifacts.atomic import build_folder, write_atomically
 from gift_core.artifacts.report_json import write_metrics, write_zero_shot
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
@@ -18,30 +18,35 @@ ACCURACY_COLUMNS = ["method", "after", "after_step", "task", "task_step", "phase
 LOSS_BINS_PER_TASK = 20
 
 
-def build_report(layout: Layout, config: Config, folder: Path) -> str:
+def build_report(layout: Layout, config: Config, folder: Path) -> list[str]:
     """Writes metrics.json, zero_shot.json, plots/accuracy.csv, plots/losses.csv and index.html to `folder`.
 
-    Returns the sentence of zero_shot.json, empty if the run is no published benchmark. Reads, for the methods of
-    run.methods, the accuracy files and losses, each task.json, the synthetic pairs if a method replays them, the Fisher
-    files if a method needs them, the header of the pre-trained weights, and the times in .gift/timings. The same inputs
-    give the same bytes. ContractError if an artifact is missing, incomplete or of another sequence.
+    Returns what a reader should know first: the sentence of zero_shot.json if the run is a published benchmark, and a
+    note if its results were computed in different environments. Reads, for the methods of run.methods and the tasks of
+    the sequence, the accuracy files, losses and provenance, each task.json, the synthetic pairs if a method replays
+    them, the Fisher files if a method needs them, and the header of the pre-trained weights. The same inputs give the
+    same bytes on every machine. All files are made before the first one replaces an old one. ContractError if an
+    artifact is missing, incomplete or of another sequence.
     """
     record = read_run(layout, config)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_metrics(folder / "metrics.json", record.metrics)
     check = zero_shot_json(record.published)
-    write_zero_shot(folder / "zero_shot.json", check)
-    write_plot_files(folder / "plots", record)
-    with write_atomically(folder / "index.html") as temporary:
-        temporary.write_bytes(render_page(record).encode())
-    return str(check["sentence"])
+    with (
+        write_atomically(folder / "index.html") as page,
+        write_atomically(folder / "zero_shot.json") as zero_shot,
+        write_atomically(folder / "metrics.json") as metrics,
+        build_folder(folder / "plots") as plots,
+    ):
+        write_metrics(metrics, record.metrics)
+        write_zero_shot(zero_shot, check)
+        _write_csv(plots / "accuracy.csv", accuracy_rows(record))
+        _write_csv(plots / "losses.csv", loss_rows(record))
+        page.write_bytes(render_page(record).encode())
+    return [text for text in (check["sentence"], _environments_note(record)) if text]
 
 
-def write_plot_files(folder: Path, record: RunRecord) -> None:
-    """Writes accuracy.csv and losses.csv: one row per point. dvc.yaml declares the plots."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_csv(folder / "accuracy.csv", accuracy_rows(record))
-    _write_csv(folder / "losses.csv", loss_rows(record))
+def _environments_note(record: RunRecord) -> str:
+    found = "; ".join(f"{different.name}: {different.text}" for different in record.differences)
+    return f"note: results of different environments: {found}" if found else ""
 
 
 def accuracy_rows(record: RunRecord) -> pd.DataFrame:
@@ -92,5 +97,4 @@ def _task_rows(record: RunRecord) -> pd.DataFrame:
 
 
 def _write_csv(path: Path, rows: pd.DataFrame) -> None:
-    with write_atomically(path) as temporary:
-        rows.to_csv(temporary, index=False, lineterminator="\n")
+    rows.to_csv(path, index=False, lineterminator="\n")

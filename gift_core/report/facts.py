@@ -1,15 +1,13 @@
-"""What ran: settings, methods, notes on the data, models by the hash of their weights, versions and times."""
+"""What ran: settings, methods, notes on the data, models by the hash of their weights, the environment."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 import pandas as pd
 
-from gift_core.artifacts.atomic import read_json
 from gift_core.artifacts.model_folder import WEIGHTS, require_model_folder
 from gift_core.artifacts.safetensors_files import read_shapes
 from gift_core.artifacts.task import TaskInfo
@@ -27,16 +25,16 @@ from gift_core.config.method_options import (
     TaughtReplay,
 )
 from gift_core.layout import Layout
+from gift_core.report.accuracies import Metadata
+from gift_core.report.environments import Environments, describe, differences
 from gift_core.report.labels import label, plural, task_list
 
-PACKAGES = ("torch", "open_clip_torch", "diffusers", "transformers", "dvc")
 PROTOCOLS = {
     "task_incremental": "task-incremental: an image is classified among the classes of its own task",
     "class_incremental": "class-incremental: an image is classified among the classes of all tasks so far",
 }
 TEACHERS = {"previous": "the model before the task", "initial": "the pre-trained model"}
 MAX_TASKS_IN_SEQUENCE = 15  # a longer sequence is abbreviated
-STAGES = ("import_model", "ingest", "write_vocabulary", "write_prompts", "synthesize", "teach", "finetune", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,11 @@ def data_notes(config: Config, infos: Mapping[str, TaskInfo]) -> tuple[DataNote,
 
 
 def run_facts(
-    layout: Layout, config: Config, infos: Mapping[str, TaskInfo], notes: Sequence[DataNote]
+    layout: Layout,
+    config: Config,
+    infos: Mapping[str, TaskInfo],
+    notes: Sequence[DataNote],
+    environments: Environments,
 ) -> tuple[Fact, ...]:
     """The settings a reader needs to judge the numbers, from params.yaml and the artifacts."""
     model, generator, prompts, training = config.model, config.generator, config.prompts, config.training
@@ -86,7 +88,8 @@ def run_facts(
             f"and {training.replay_batch_size} pairs",
         ),
         *(Fact(label(name), summarize_method(config.methods[name])) for name in config.run.methods),
-        Fact("Versions here", ", ".join(_versions())),
+        *(Fact("Environment", text) for text in (describe(environments),) if text),
+        *(Fact(f"Environment, {different.name}", different.text) for different in differences(environments)),
     )
 
 
@@ -95,28 +98,16 @@ def summarize_method(method: MethodConfig) -> str:
     return ", ".join(_method_parts(method))
 
 
-def model_hashes(hashes: Mapping[str, Mapping[str, str]], tasks: tuple[str, ...]) -> pd.DataFrame:
-    """method, task, sha256 of every evaluated model, from the metadata of the accuracy files."""
+def model_hashes(metadata: Metadata, tasks: tuple[str, ...]) -> pd.DataFrame:
+    """method, task, sha256 of every evaluated model, from the metadata of each method's last accuracy file."""
     rows = [
-        (method, task, metadata[f"model:{task}"])
-        for method, metadata in hashes.items()
+        (method, task, of_method[tasks[-1]][f"model:{task}"])
+        for method, of_method in metadata.items()
         for task in ("pretrained", *tasks)
-        if f"model:{task}" in metadata
+        if f"model:{task}" in of_method[tasks[-1]]
     ]
     models: pd.DataFrame = pd.DataFrame(rows, columns=["method", "task", "sha256"])
     return models
-
-
-def stage_times(layout: Layout) -> pd.DataFrame:
-    """stage, instances, seconds (their sum) of every stage that was timed on this machine."""
-    rows = []
-    for stage in STAGES:
-        files = sorted((layout.timings() / stage).glob("*.json"))
-        if files:
-            seconds = sum(float(read_json(file, stage)["seconds"]) for file in files)
-            rows.append((stage, len(files), seconds))
-    times: pd.DataFrame = pd.DataFrame(rows, columns=["stage", "instances", "seconds"])
-    return times
 
 
 def _notes_of_task(config: Config, task: str, info: TaskInfo) -> Iterator[str]:
@@ -147,16 +138,6 @@ def _size(layout: Layout) -> str:
     require_model_folder(folder, "import_model")
     count = sum(map(math.prod, read_shapes(folder / WEIGHTS).values()))
     return f"{count / 1e6:.1f} million parameters"
-
-
-def _versions() -> list[str]:
-    found = []
-    for package in PACKAGES:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _method_parts(method: MethodConfig) -> Iterator[str]:

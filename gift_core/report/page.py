@@ -19,7 +19,7 @@ from gift_core.report.accuracy_tables import (
 from gift_core.report.curves import loss_charts, mean_chart, panel_columns, task_charts
 from gift_core.report.fisher_heatmap import fisher_heatmaps
 from gift_core.report.highlight import QUIET, headline, is_crowded, reading_order, styles_of
-from gift_core.report.labels import COLUMN_TITLES, duration, label, number, plural, rejections, task_list
+from gift_core.report.labels import COLUMN_TITLES, label, number, plural, rejections, task_list
 from gift_core.report.published_results import DATA_SET_TOLERANCE, data_set_rows
 from gift_core.report.run_record import RunRecord
 from gift_core.report.seen_classes import seen_chart, step_table
@@ -34,7 +34,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"plural": plural, "duration": duration, "label": label, "number": number}
+    templates.filters |= {"plural": plural, "label": label, "number": number}
     templates.filters |= {"task_list": task_list, "rejections": rejections}
     return templates
 

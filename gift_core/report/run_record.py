@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import pandas as pd
 
-from gift_core.artifacts.model_folder import read_losses
+from gift_core.artifacts.model_folder import LOSSES, read_losses
 from gift_core.artifacts.report_json import METRICS
 from gift_core.artifacts.task import TaskInfo, read_own_task
 from gift_core.config.experiment import Config
@@ -17,7 +17,8 @@ from gift_core.layout import Layout
 from gift_core.metrics import ZERO_SHOT
 from gift_core.report.accuracies import COLUMNS, RunScores, read_accuracies, score_run
 from gift_core.report.contact_sheet import ContactSheet, contact_sheets
-from gift_core.report.facts import DataNote, Fact, data_notes, model_hashes, run_facts, stage_times
+from gift_core.report.environments import Difference, differences, read_environments
+from gift_core.report.facts import DataNote, Fact, data_notes, model_hashes, run_facts
 from gift_core.report.fisher_heatmap import FisherProfile, read_profile
 from gift_core.report.published_results import PublishedResults, published_results
 
@@ -43,7 +44,7 @@ class RunRecord:
         sheets: empty if no method replays synthetic pairs.
         fisher: a profile for each task, for methods whose consolidation needs Fisher information.
         models: columns method, task, sha256.
-        timings: columns stage, instances, seconds.
+        differences: what is not the same in the environments of all results.
     """
 
     experiment: str
@@ -65,7 +66,7 @@ class RunRecord:
     fisher: Mapping[str, tuple[FisherProfile, ...]]
     facts: tuple[Fact, ...]
     models: pd.DataFrame
-    timings: pd.DataFrame
+    differences: tuple[Difference, ...]
 
     @property
     def contenders(self) -> tuple[str, ...]:
@@ -102,7 +103,8 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
     methods = tuple(name for name, row in rows.items() if not is_zero_shot(row))
     infos = {task: read_own_task(layout.task(task)) for task in tasks}
     notes = data_notes(config, infos)
-    accuracy, hashes = read_accuracies(layout, tuple(rows), tasks)
+    accuracy, metadata = read_accuracies(layout, tuple(rows), tasks)
+    environments = read_environments(layout, rows, tasks, metadata)
     run_scores = score_run(layout, config, accuracy, methods)
     replays_pairs = any(row.replay.images == "synthetic" for row in rows.values())
     return RunRecord(
@@ -123,9 +125,9 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
         losses=_read_losses(layout, methods, tasks),
         sheets=contact_sheets(layout, tasks) if replays_pairs else (),
         fisher={name: _read_profiles(layout, name, tasks) for name in methods if rows[name].consolidation.needs_fisher},
-        facts=run_facts(layout, config, infos, notes),
-        models=model_hashes(hashes, tasks),
-        timings=stage_times(layout),
+        facts=run_facts(layout, config, infos, notes, environments),
+        models=model_hashes(metadata, tasks),
+        differences=differences(environments),
     )
 
 
@@ -151,7 +153,7 @@ def _read_losses(layout: Layout, methods: tuple[str, ...], tasks: tuple[str, ...
     frames = [pd.DataFrame(columns=LOSS_COLUMNS)]
     for method in methods:
         for position, task in enumerate(tasks):
-            wide = pd.DataFrame(read_losses(layout.model(method, task) / "losses.jsonl"))
+            wide = pd.DataFrame(read_losses(layout.model(method, task) / LOSSES))
             names = [name for name in wide.columns if name not in NOT_LOSSES]
             tidy = wide.melt(id_vars="iteration", value_vars=names, var_name="loss", value_name="value")
             frames.append(tidy.assign(method=method, position=position, task=task))

@@ -14,11 +14,12 @@ import yaml
 from PIL import Image
 from safetensors.numpy import save_file
 
-from gift_core.artifacts.accuracy import write_accuracy
+from gift_core.artifacts.accuracy import computed_with, write_accuracy
 from gift_core.artifacts.atomic import write_json
 from gift_core.artifacts.fisher_file import Fisher, write_fisher
-from gift_core.artifacts.model_folder import write_losses
+from gift_core.artifacts.model_folder import write_losses, write_provenance
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
+from gift_core.artifacts.teacher_source import write_source
 from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
 from gift_core.layout import Layout
@@ -46,6 +47,7 @@ PARAMETERS = {  # name: (shape, Fisher information of each weight); mean: (4 x 1
     "transformer.resblocks.1.mlp.c_fc.weight": ((4,), 1.0),
     "text_projection": ((2,), 0.0),
 }
+ENVIRONMENT: dict[str, str | int] = {"torch": "2.9.0", "device": "cpu x86_64 AVX512", "threads": 1}
 OPENAI = {"name": "ViT-B-16", "pretrained": "openai", "precision": "fp32"}
 ZERO_SHOT_AGREES = "Zero-shot agrees with the published MTIL order I"
 
@@ -110,16 +112,17 @@ def _write_rest(layout: Layout, config: Config, tasks: tuple[str, ...], methods:
     for method in methods:
         if config.methods[method].learns != "nothing":
             _write_losses(layout, method, tasks)
+            for task in tasks:
+                write_provenance(layout.model(method, task), {"environment": ENVIRONMENT})
+        if config.methods[method].replay.images != "none":
+            for task in tasks:
+                write_source(layout.teacher(method, task), replay="synthetic", read={}, environment=ENVIRONMENT)
         if config.methods[method].consolidation.needs_fisher:
             _write_fisher(layout, method, tasks)
     for position, task in enumerate(tasks):
         write_task_json(layout, task)
         _write_pairs(layout.shards(task), seed=position)
     _write_pretrained(layout.pretrained())
-    for task, seconds in (("letters", 65.5), ("textures", 61.0)):
-        note = layout.timings() / "synthesize" / f"{task}.json"
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(json.dumps({"seconds": seconds}))
 
 
 def write_task_json(
@@ -136,7 +139,7 @@ def write_seen_accuracies(
     layout: Layout, method: str, tasks: tuple[str, ...], zero_shot: Sequence[float], curve: Sequence[float]
 ) -> None:
     """Class-incremental accuracy files: the pre-trained model and the model of the step, on all classes so far."""
-    hashes = {"model:pretrained": "0" * 64}
+    hashes = {"model:pretrained": "0" * 64, **computed_with(ENVIRONMENT)}
     for step, task in enumerate(tasks):
         hashes[f"model:{task}"] = f"{step + 1:064x}"
         common = {"method": method, "protocol": "class_incremental", "eval_task": task, "n": 500 * (step + 1)}
@@ -149,7 +152,7 @@ def write_seen_accuracies(
 
 def write_accuracies(layout: Layout, method: str, tasks: tuple[str, ...], matrix: Matrix) -> None:
     """Task-incremental accuracy files. Each step adds its own model on all tasks and all earlier models on its task."""
-    hashes = {"model:pretrained": "0" * 64}
+    hashes = {"model:pretrained": "0" * 64, **computed_with(ENVIRONMENT)}
     for step, task in enumerate(tasks):
         hashes[f"model:{task}"] = f"{step + 1:x}" * 64
         entries = [(step, seen) for seen in range(step + 1)] + [(earlier, step) for earlier in range(-1, step)]
@@ -199,7 +202,8 @@ def _write_pairs(folder: Path, seed: int) -> None:
         pairs.append(Pair(pair_key(0, position), position, PROMPTS[position % 2], buffer.getvalue()))
     folder.mkdir(parents=True)
     write_shard(folder, 0, pairs, {"redrawn": 2})
-    write_manifest(folder, {"pipeline": "test"}, {"count": len(pairs), "sha256": "of the prompts"})
+    prompts = {"count": len(pairs), "sha256": "of the prompts"}
+    write_manifest(folder, {"pipeline": "test"}, prompts, ENVIRONMENT)
 
 
 def _write_pretrained(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -54,3 +55,56 @@ def test_dvc_plots_every_plot_of_dvc_yaml(project: Path) -> None:
         content: dict[str, Any] = json.loads(plot["content"]) if isinstance(plot["content"], str) else plot["content"]
         assert content["data"]["values"], name
         assert "<DVC_METRIC" not in json.dumps(content), name
+
+
+OUTPUTS = ("index.html", "metrics.json", "zero_shot.json", "plots/accuracy.csv", "plots/losses.csv")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("failing", ["write_metrics", "write_zero_shot", "accuracy_rows", "loss_rows", "render_page"])
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_in_any_output_leaves_all_old_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, error: BaseException
+) -> None:
+    config = write_run(tmp_path)
+    build_report(Layout(tmp_path), config, tmp_path / "reports")
+    before = contents(tmp_path / "reports")
+    assert set(before) == set(OUTPUTS)
+
+    def fail(*arguments: object) -> None:
+        raise error
+
+    changed = config.model_copy(update={"experiment": "another"})  # index.html would differ
+    path = Layout(tmp_path).model("gift", "zodiac") / "losses.jsonl"  # and losses.csv
+    path.write_text(path.read_text().replace('"distill": 0.0', '"distill": 9.0'))
+    monkeypatch.setattr(f"gift_core.report.build.{failing}", fail)
+    with pytest.raises(type(error)):
+        build_report(Layout(tmp_path), changed, tmp_path / "reports")
+    assert contents(tmp_path / "reports") == before
+    monkeypatch.undo()
+    build_report(Layout(tmp_path), changed, tmp_path / "reports")
+    after = contents(tmp_path / "reports")
+    assert {name for name in OUTPUTS if after[name] != before[name]} == {"index.html", "plots/losses.csv"}
+
+
+def test_another_folder_locale_time_zone_and_number_of_threads_give_the_same_bytes(tmp_path: Path) -> None:
+    surroundings = {
+        "here": {"LC_ALL": "C.UTF-8", "TZ": "UTC", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "1"},
+        "another/folder": {"LC_ALL": "C", "TZ": "Pacific/Auckland", "OMP_NUM_THREADS": "4", "PYTHONHASHSEED": "2"},
+    }
+    reports = []
+    for name, variables in surroundings.items():
+        root = tmp_path / name
+        write_run(root)
+        for seconds, stage in enumerate(("finetune", "evaluate"), start=len(name)):  # run times differ, too
+            note = Layout(root).timings() / stage / "gift-letters.json"
+            note.parent.mkdir(parents=True)
+            note.write_text(json.dumps({"seconds": seconds}))
+        environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
+        command = [sys.executable, "-m", "stages", "report"]
+        subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True)
+        reports.append(contents(root / "reports"))
+    assert reports[0] == reports[1]

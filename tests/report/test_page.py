@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -104,7 +103,7 @@ def test_every_accuracy_of_both_matrices_is_in_its_table(html: str) -> None:
 
 def test_tables_have_headers_with_a_scope_and_a_caption(html: str) -> None:
     tables = re.findall(r"<table.*?</table>", html, re.S)
-    assert len(tables) == 6
+    assert len(tables) == 5
     for table in tables:
         assert "<caption>" in table
         assert all("scope=" in header for header in re.findall(r"<th\b[^>]*>", table))
@@ -145,19 +144,12 @@ def test_links_point_to_sections_of_the_page(page: Reader) -> None:
     assert {str(link["href"]).lstrip("#") for link in page.all("a")} <= set(ids)
 
 
-def test_what_ran_names_model_size_hashes_and_times(page: Reader) -> None:
+def test_what_ran_names_model_size_hashes_and_the_environment(page: Reader) -> None:
     assert "1.5 million parameters" in page.text
     assert "3" * 16 in page.text
     gift = "learning rate 0.0005, replays synthetic pairs (teacher: the model before the task), distill 1, align 0.25"
     assert f"{gift}, consolidation adaptive_fisher 0.1" in page.text
-    assert re.search(r"synthesize ?2 ?2 min 6 s", page.text)
-
-
-def test_the_page_says_if_no_times_were_recorded(tmp_path: Path) -> None:
-    config = write_run(tmp_path)
-    shutil.rmtree(tmp_path / ".gift")
-    build_report(Layout(tmp_path), config, tmp_path / "reports")
-    assert "Not recorded on this machine" in (tmp_path / "reports" / "index.html").read_text(encoding="utf-8")
+    assert "torch 2.9.0, device cpu x86_64 AVX512, threads 1" in page.text
 
 
 def test_the_same_run_gives_the_same_bytes(root: Path, tmp_path: Path) -> None:

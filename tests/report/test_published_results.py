@@ -32,7 +32,7 @@ def first_line(html: str) -> str:
 @pytest.mark.parametrize("benchmark", [ORDER_1, ORDER_2])
 def test_both_orders_are_recognized_by_their_data_sets(tmp_path: Path, benchmark: Benchmark) -> None:
     config = write_mtil(tmp_path, benchmark)
-    sentence = build_report(Layout(tmp_path), config, tmp_path / "reports")
+    (sentence,) = build_report(Layout(tmp_path), config, tmp_path / "reports")
     assert sentence.startswith(f"Zero-shot agrees with the published {benchmark.title} (CLIP ViT-B/16")
     assert "mean 65.3%, published 65.3%; the largest difference of a data set is 0.0 points." in sentence
     assert first_line((tmp_path / "reports/index.html").read_text(encoding="utf-8")) == f"✓ {sentence}".replace(
@@ -162,7 +162,7 @@ def test_allow_partial_alone_withholds_nothing(tmp_path: Path) -> None:
 
 def test_a_run_that_is_no_benchmark_does_not_mention_one(tmp_path: Path) -> None:
     config = write_run(tmp_path)
-    assert build_report(Layout(tmp_path), config, tmp_path / "reports") == ""
+    assert build_report(Layout(tmp_path), config, tmp_path / "reports") == []
     assert json.loads((tmp_path / "reports/zero_shot.json").read_text())["verdict"] == "no benchmark"
     html = (tmp_path / "reports/index.html").read_text(encoding="utf-8")
     assert "ublished" not in html.replace("unpublished", "")[html.index("<body>") : html.index("<script>")]

@@ -54,11 +54,11 @@ def test_methods_with_different_pretrained_models_are_refused(tmp_path: Path) ->
 def test_missing_losses_and_pairs_are_refused(tmp_path: Path) -> None:
     config = write_run(tmp_path)
     layout = Layout(tmp_path)
-    (layout.shards("zodiac") / "manifest.json").unlink()
-    with pytest.raises(ContractError, match="3_shards/zodiac"):
-        read_run(layout, config)
     (layout.model("gift", "letters") / "losses.jsonl").unlink()
     with pytest.raises(ContractError, match=r"5_models/gift/letters/losses\.jsonl"):
+        read_run(layout, config)
+    (layout.shards("zodiac") / "manifest.json").unlink()
+    with pytest.raises(ContractError, match="3_shards/zodiac"):
         read_run(layout, config)
 
 

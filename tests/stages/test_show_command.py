@@ -50,3 +50,15 @@ def test_a_missing_zero_shot_check_is_skipped_and_a_damaged_one_is_refused(tmp_p
     check.write_text("{}")
     result = RUNNER.invoke(app, ["show", "--root", str(tmp_path)])
     assert result.exit_code == 1 and "zero_shot.json" in result.output
+
+
+def test_times_are_summed_over_the_instances_of_a_stage_the_longest_first(tmp_path: Path) -> None:
+    assert show(tmp_path, "--times") == [
+        "No stage ran on this machine. The results came from the cache or from a remote."
+    ]
+    for stage, name, seconds in (("finetune", "a", 8), ("synthesize", "a", 65.5), ("synthesize", "b", 61)):
+        note = tmp_path / ".gift" / "timings" / stage / f"{name}.json"
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(f'{{"seconds": {seconds}}}')
+    lines = [line.split() for line in show(tmp_path, "--times")]
+    assert lines == [["synthesize", "2", "instances", "2", "min", "6", "s"], ["finetune", "1", "instance", "8.0", "s"]]

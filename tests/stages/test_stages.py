@@ -14,12 +14,14 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from gift_core.artifacts.accuracy import read_accuracy
+from gift_core.artifacts.accuracy import environment_of, read_accuracy
+from gift_core.artifacts.atomic import sha256_of
 from gift_core.artifacts.features import read_features
-from gift_core.artifacts.model_folder import read_losses
+from gift_core.artifacts.model_folder import model_hash, read_losses, read_provenance
 from gift_core.artifacts.prompt_files import read_prompts, read_vocabulary
 from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import read_task
+from gift_core.artifacts.teacher_source import read_source
 from gift_core.config.overlays import complete_text
 from gift_core.layout import Layout
 from stages.__main__ import app
@@ -163,6 +165,44 @@ def test_an_exchanged_earlier_model_is_noticed_when_it_is_evaluated_again(done: 
     copy = Experiment(shutil.copytree(done.folder, tmp_path / "copy"), done.params)
     shutil.copytree(copy.layout.model("finetune", "games"), copy.layout.model("gift", "games"), dirs_exist_ok=True)
     assert "games" in copy.fail("evaluate", "gift", "arrows")
+
+
+def test_an_accuracy_file_stands_for_all_that_the_report_reads(done: Experiment) -> None:
+    """Each line is a link of a chain of hashes, so a change of what the report reads changes an accuracy file."""
+    model, teacher, shards = done.layout.model("gift", "arrows"), done.layout.teacher("gift", "arrows"), "arrows"
+    _, metadata = read_accuracy(done.layout.accuracy("gift", "arrows"))
+    provenance = read_provenance(model)
+    assert metadata["losses"] == sha256_of(model / "losses.jsonl")
+    assert metadata["provenance"] == sha256_of(model / "provenance.json")
+    assert metadata["task:arrows"] == sha256_of(done.layout.task("arrows") / "task.json")
+    assert metadata["model:pretrained"] == model_hash(done.layout.pretrained())
+    files = {file.name: sha256_of(file) for file in teacher.iterdir()}
+    assert {"source.json", "features.parquet"} <= set(files) and provenance["teacher"] == files
+    assert read_source(teacher)["read"] == {"shards": sha256_of(done.layout.shards(shards) / "manifest.json")}
+
+
+def test_every_result_has_the_environment_that_computed_it(done: Experiment) -> None:
+    import torch
+
+    from gift_core.provenance import environment
+
+    here = environment(torch.device("cpu"))
+    assert here["threads"] == torch.get_num_threads()
+    for task in TASKS:
+        assert read_manifest(done.layout.shards(task))["environment"] == here
+        assert read_source(done.layout.teacher("gift", task))["environment"] == here
+        for method in ("finetune", "gift"):
+            assert read_provenance(done.layout.model(method, task))["environment"] == here
+            accuracy = done.layout.accuracy(method, task)
+            assert environment_of(accuracy, read_accuracy(accuracy)[1]) == here
+    # nothing is computed for the pre-trained model: it is the same on every machine
+    assert "environment" not in read_provenance(done.layout.pretrained())
+
+
+def test_provenance_has_the_settings_that_params_yaml_leaves_out(done: Experiment) -> None:
+    assert "start" not in done.params["methods"]["gift"]
+    settings = read_provenance(done.layout.model("gift", "arrows"))["settings"]
+    assert (settings["start"], settings["learns"]) == ("previous", "task")
 
 
 def test_show_prints_the_table_and_the_location_of_the_report(done: Experiment) -> None:

@@ -1,0 +1,40 @@
+"""The environment that a computed result depends on, as artifacts record it.
+
+It holds no time and no name of a machine: machines of one kind with the same versions write the same bytes.
+"""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+Environment = dict[str, str | int]
+PACKAGES = ("gift-pipeline", "torchvision", "open_clip_torch", "diffusers", "transformers", "numpy", "pillow")
+
+
+def environment(device: torch.device) -> Environment:
+    """Returns {"torch": "2.13.0", ..., "device": "cpu x86_64 AVX512", "threads": 2}: versions, device, CPU threads.
+
+    The instruction set of a CPU and its number of threads change the order of sums. On other devices the number of
+    threads changes nothing, so it is left out.
+    """
+    import torch
+
+    versions: Environment = {"torch": str(torch.__version__), **{name: _version(name) for name in PACKAGES}}
+    if device.type == "cpu":
+        capability = torch.backends.cpu.get_cpu_capability()
+        return {**versions, "device": f"cpu {platform.machine()} {capability}", "threads": torch.get_num_threads()}
+    if device.type == "cuda":
+        return {**versions, "device": f"cuda {torch.cuda.get_device_name(device)}"}
+    return {**versions, "device": f"{device.type} {platform.machine()}"}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

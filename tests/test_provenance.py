@@ -1,0 +1,58 @@
+"""The recorded environment: versions, device and threads; nothing that names a machine or a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+import torch
+
+from gift_core.provenance import environment
+from tests.imports import ROOT
+
+PRINT = "import json, torch; from gift_core.provenance import environment; "
+PRINT += "print(json.dumps(environment(torch.device('cpu'))))"
+
+
+def in_process(**variables: str) -> dict[str, Any]:
+    """The environment that a process with these environment variables records."""
+    found = subprocess.run(
+        [sys.executable, "-c", PRINT], env=os.environ | variables, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return json.loads(found.stdout)  # type: ignore[no-any-return]
+
+
+def test_the_environment_has_the_versions_that_numbers_depend_on() -> None:
+    found = environment(torch.device("cpu"))
+    assert found["torch"] == torch.__version__
+    for package in ("torchvision", "open_clip_torch", "diffusers", "transformers", "numpy", "pillow", "gift-pipeline"):
+        assert found[package] == version(package)
+
+
+def test_it_depends_on_the_threads_and_not_on_folder_locale_or_time_zone() -> None:
+    one = in_process(OMP_NUM_THREADS="1", TZ="UTC", LC_ALL="C.UTF-8")
+    assert one == in_process(OMP_NUM_THREADS="1", TZ="Asia/Tokyo", LC_ALL="C", HOSTNAME="another")
+    assert in_process(OMP_NUM_THREADS="2") == one | {"threads": 2}
+    assert one["threads"] == 1
+
+
+def test_it_names_no_machine() -> None:
+    assert platform.node() not in json.dumps(environment(torch.device("cpu"))).split('"')
+
+
+def test_a_gpu_is_named_and_has_no_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100 80GB HBM3")
+    found = environment(torch.device("cuda"))
+    assert found["device"] == "cuda NVIDIA H100 80GB HBM3"
+    assert "threads" not in found
+
+
+def test_a_missing_package_is_recorded_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gift_core.provenance.PACKAGES", ("no-such-package",))
+    assert environment(torch.device("cpu"))["no-such-package"] == "not installed"
