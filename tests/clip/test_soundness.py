@@ -139,14 +139,14 @@ def test_unsound_weights_of_a_checkpoint_are_refused(damage: str, suffix: str, t
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"mean": [0.5, math.nan, 0.5]}, "mean should be 3 finite numbers"),
-        ({"mean": [0.5, math.inf, 0.5]}, "mean should be 3 finite numbers"),
+        ({"mean": [0.5, math.nan, 0.5]}, "it has NaN, which is not a number of JSON"),
+        ({"mean": [0.5, math.inf, 0.5]}, "it has Infinity, which is not a number of JSON"),
         ({"mean": [0.5, 0.5]}, "mean should be 3 finite numbers"),
         ({"mean": 0.5}, "mean should be 3 finite numbers"),
         ({"mean": ["0.5", 0.5, 0.5]}, "mean should be 3 finite numbers"),
         ({"std": [0.25, 0.0, 0.25]}, "std should be from 0.001 to 1000"),
         ({"std": [0.25, -1.0, 0.25]}, "std should be from 0.001 to 1000"),
-        ({"std": [0.25, math.nan, 0.25]}, "std should be 3 finite numbers"),
+        ({"std": [0.25, math.nan, 0.25]}, "it has NaN, which is not a number of JSON"),
         ({"std": [0.25, None, 0.25]}, "std should be 3 finite numbers"),
         ({"std": [0.25, True, 0.25]}, "std should be 3 finite numbers"),
         ({"std": [0.25] * 4}, "std should be 3 finite numbers"),
@@ -155,7 +155,7 @@ def test_unsound_weights_of_a_checkpoint_are_refused(damage: str, suffix: str, t
 )
 def test_an_unsound_preprocessing_is_refused(values: dict[str, Any], expected: str, folder: Path) -> None:
     change_config(folder, "preprocess_cfg", **values)
-    require_refused(lambda: open_model(str(folder), device="cpu"), f"{folder}: preprocess_cfg: ", expected)
+    require_refused(lambda: open_model(str(folder), device="cpu"), str(folder), expected)
 
 
 @pytest.mark.parametrize("size", [0, -16, 10**9, 1.5, "16", [16], [16, 10**9], None, True])
@@ -164,7 +164,7 @@ def test_an_impossible_image_size_is_refused(size: Any, folder: Path) -> None:
     config["model_cfg"]["vision_cfg"]["image_size"] = size
     (folder / CONFIG).write_text(json.dumps(config))
     require_refused(
-        lambda: open_model(str(folder), device="cpu"), f"{folder}: not supported: its image size is {size!r}"
+        lambda: open_model(str(folder), device="cpu"), f"{folder / CONFIG}: ", "vision_cfg.image_size should be"
     )
 
 
