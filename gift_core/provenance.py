@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 Environment = dict[str, str | int]
-PACKAGES = ("gift-pipeline", "torchvision", "open_clip_torch", "diffusers", "transformers", "numpy", "pillow")
+PACKAGES = ("gift-pipeline", "torchvision", "open_clip_torch", "timm", "diffusers", "transformers", "numpy", "pillow")
 
 
 def environment(device: torch.device) -> Environment:

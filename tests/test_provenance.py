@@ -31,7 +31,16 @@ def in_process(**variables: str) -> dict[str, Any]:
 def test_the_environment_has_the_versions_that_numbers_depend_on() -> None:
     found = environment(torch.device("cpu"))
     assert found["torch"] == torch.__version__
-    for package in ("torchvision", "open_clip_torch", "diffusers", "transformers", "numpy", "pillow", "gift-pipeline"):
+    for package in (
+        "torchvision",
+        "open_clip_torch",
+        "timm",
+        "diffusers",
+        "transformers",
+        "numpy",
+        "pillow",
+        "gift-pipeline",
+    ):
         assert found[package] == version(package)
 
 

@@ -87,7 +87,7 @@ def teach(
             replay=method.replay.images,
             read=read,
             model=teacher.model,
-            environment=environment(teacher.clip.device),
+            environment=None if method.replay.images == "none" else environment(teacher.clip.device),
         )
     return summary
 

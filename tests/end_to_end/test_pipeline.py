@@ -317,6 +317,8 @@ def test_an_added_method_is_a_name_in_one_list_and_runs_only_its_own_stages(clon
     assert clone.repro() == []
     assert set(clone.metrics()) == {"zero_shot", "finetune", "gift", "icarl"}
     assert clone.run("git", "status", "--porcelain") == ""
+    clone.run("git", "checkout", "--quiet", "-")
+    assert clone.repro() == ["report"]
 
 
 def test_two_branches_merge_and_only_check_and_report_run(clone: Clone, tmp_path: Path) -> None:
