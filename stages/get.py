@@ -33,7 +33,8 @@ def get(root: Root = ROOT) -> None:
     missing = missing_outputs(root)
     if missing:
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-        _say(f"The remote does not have {', '.join(missing[:SHOWN])}{more}. `dvc repro` makes them here.")
+        _say(f"The remote has no whole copy of {', '.join(missing[:SHOWN])}{more}. `dvc repro` makes what is missing.")
+        _say("`gift verify --remote` tells damaged from missing.")
     if code != 0:
         _say("`dvc pull` failed, see above. What has arrived is kept, so run it again. docs/team.md has more.")
         raise typer.Exit(code)

@@ -83,7 +83,7 @@ def test_whole_numbers_serve_where_a_number_is_asked(mini_params: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("text", "number"), [("1e-05", 1e-5), ("5e-5", 5e-5), ("2E3", 2000.0), ("1.e-3", 1e-3), ("5.0e-5", 5e-5)]
+    ("text", "number"), [("1e-05", 1e-5), ("5e-5", 5e-5), ("2E1", 20.0), ("1.e-3", 1e-3), ("5.0e-5", 5e-5)]
 )
 def test_a_number_with_an_exponent_is_read_as_dvc_reads_it(text: str, number: float, project: Path) -> None:
     params = (project / "presets" / "mini.yaml").read_text(encoding="utf-8")

@@ -90,7 +90,9 @@ def test_two_branches_that_append_a_task_are_put_in_an_order(clones: tuple[Clone
         change(clone, (TASK, f"{TASK}  {task}:\n    path: toy.py\n"), (STEP, f"{STEP}- task: {task}\n  after: birds\n"))
     merge(first, second, expect=1)
     keep_both_sides(first)
-    lines = "- task: cars\n- task: dogs\n  after: birds\n"  # the line that both steps share is there once
+    rows = "  cars:\n  dogs:\n    path: toy.py\n"  # a line that both sides share is there once
+    first.edit("params.yaml", rows, "  cars:\n    path: toy.py\n  dogs:\n    path: toy.py\n")
+    lines = "- task: cars\n- task: dogs\n  after: birds\n"
     first.edit("params.yaml", lines, "- task: cars\n  after: birds\n- task: dogs\n  after: cars\n")
     first.run("git", "add", "params.yaml")
     assert finish(first) == {"check", "finetune@finetune-step2", "report"}

@@ -148,13 +148,22 @@ def test_an_empty_remote_is_named(second: Clone, tmp_path: Path) -> None:
     assert "It is empty." in get(second)
 
 
-def test_what_the_remote_lacks_is_named_and_the_rest_is_pulled(second: Clone, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["missing", "flipped"])
+def test_what_is_missing_or_damaged_is_named_and_the_rest_is_pulled(
+    damage: str, second: Clone, first: Clone, tmp_path: Path
+) -> None:
     lock = (second.folder / "dvc.lock").read_text(encoding="utf-8")
-    hash_of_model = lock.split("path: data/5_models/finetune/birds\n")[1].split("md5: ")[1].split()[0]
-    (tmp_path / "store" / "files" / "md5" / hash_of_model[:2] / hash_of_model[2:]).unlink()
-    assert "The remote does not have data/5_models/finetune/birds. `dvc repro` makes them here." in get(second)
+    name = lock.split("path: data/5_models/finetune/birds\n")[1].split("md5: ")[1].split()[0]
+    stored = tmp_path / "store" / "files" / "md5" / name[:2] / name[2:]
+    content_before = stored.read_bytes()
+    stored.unlink()
+    if damage == "flipped":
+        stored.write_bytes(b"X" + content_before[1:])
+    said = get(second)
+    assert "The remote has no whole copy of data/5_models/finetune/birds. `dvc repro` makes what is missing." in said
     assert (second.folder / "data" / "1_tasks" / "birds").is_file()
     assert second.repro() == ["finetune@finetune-step0"]  # with the same bytes, so the report stays
+    assert content(second.folder / "data") == content(first.folder / "data")
 
 
 def test_before_the_first_run_there_is_nothing_to_get(second: Clone) -> None:
