@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -64,7 +65,7 @@ def require_new(folder: Path, *inputs: str, made: Collection[str] = ()) -> None:
 
 
 def _is_within(folder: Path, other: Path) -> bool:
-    return other.is_dir() and folder.resolve().is_relative_to(other.resolve())
+    return other.is_dir() and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(other))
 
 
 def _default_folder(model: str, to: str) -> Path:

@@ -28,6 +28,7 @@ def training_rows(model: Path, size: Size, plan: Plan, *, device: str, root: Pat
     write_noise_task(run.layout.task(TASK), images=BATCHES * plan.images)
     write_noise_pairs(run.layout.shards(TASK), count=BATCHES * plan.images, pixels=size.pixels)
     run.prepare()
+    run.layout.prompts(TASK).unlink(missing_ok=True)  # the pairs are noise, and not of these prompts
     for precision in plan.precisions:
         experiment["model"]["precision"] = precision
         run = written(experiment, root, iterations=plan.few_iterations)

@@ -307,9 +307,9 @@ def test_a_linked_folder_is_replaced_where_it_is_and_a_dangling_link_is_refused(
 
 
 def test_a_model_that_was_put_aside_is_found_by_its_readers(tmp_path: Path) -> None:
-    path = tmp_path / "birds"
+    path = tmp_path / "gift" / "birds"
     for read in (lambda: require_model_folder(path, "finetune"), lambda: model_hash(path), lambda: load(path)):
-        save_clip(tiny_clip(), path, {})
+        save_clip(tiny_clip(), path, {"method": "gift", "task": "birds"})
         left = leave_partial(path, host=partial._this_host())
         path.rename(partial.put_aside(left, path))
         read()

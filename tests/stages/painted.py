@@ -61,6 +61,7 @@ def replaced(name: str, **contents: Any) -> None:
 
 if __name__ == "__main__":
     replaced("gift_core.clip.device", resolve_device=lambda name: None)
+    replaced("gift_core.provenance", environment=lambda device: {"device": "painter"})
     replaced("gift_core.generators.pipeline", load_pipeline=lambda config, device: Painter(config))
     defaults = vars(work_folder)["__wrapped__"].__kwdefaults__
     defaults["wait_seconds"] = float(os.environ.get("PATIENCE", defaults["wait_seconds"]))

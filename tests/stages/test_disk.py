@@ -271,7 +271,7 @@ def test_a_command_on_a_disk_that_becomes_full_keeps_what_was_there(name: str, w
 @pytest.mark.parametrize("name", ["merge", "compare", "export --to safetensors"])
 def test_an_output_that_is_no_path_is_named(name: str, world: World, tmp_path: Path) -> None:
     outs = {
-        "file": (tmp_path / "file" / "out", "there is a file where a folder should be"),
+        "file": (tmp_path / "file" / "out", "is a file. Name a folder that is not below a file"),
         "long": (tmp_path / ("a" * 300), "the name is too long for the file system"),
         "dangling": (tmp_path / "dangling" / "out", "this link leads to"),
         "circle": (tmp_path / "circle" / "out", "this link leads to"),
