@@ -1,4 +1,4 @@
-"""Values that nobody means, as they stand in a YAML or a JSON file."""
+"""Invalid and extreme values, as they are written in a YAML or a JSON file."""
 # ruff: noqa: E501 - in a table, a case is a line
 
 from __future__ import annotations
