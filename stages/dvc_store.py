@@ -24,7 +24,7 @@ LISTING = ".dir"
 
 
 @dataclass(frozen=True)
-class StoredFile:
+class TrackedFile:
     """A file of an output, and the name of its object."""
 
     path: Path
@@ -42,7 +42,7 @@ class Output:
     path: Path
     stage: str
     listing: str
-    files: tuple[StoredFile, ...]
+    files: tuple[TrackedFile, ...]
 
     @property
     def objects(self) -> list[str]:
@@ -70,16 +70,16 @@ class DvcStore:
         path, oid, stage = Path(out.fs_path), str(out.hash_info.value), str(getattr(out.stage, "name", None) or "")
         if oid.endswith(LISTING):
             return Output(path, stage, oid, self._files(path, oid))
-        return Output(path, stage, "", (StoredFile(path, oid),))
+        return Output(path, stage, "", (TrackedFile(path, oid),))
 
-    def _files(self, path: Path, listing: str) -> tuple[StoredFile, ...]:
+    def _files(self, path: Path, listing: str) -> tuple[TrackedFile, ...]:
         from dvc_data.hashfile.hash_info import HashInfo
         from dvc_data.hashfile.tree import Tree
 
         if not self._is_whole(listing):
             return ()
         tree = Tree.load(self._odb, HashInfo("md5", listing))
-        return tuple(StoredFile(path.joinpath(*key), info.value) for key, _, info in tree)
+        return tuple(TrackedFile(path.joinpath(*key), info.value) for key, _, info in tree)
 
     def _reread(self, output: Output) -> Output:
         """The output with its files, if the cache has its listing by now."""
@@ -102,7 +102,7 @@ class DvcStore:
             return [*problems, "the cache has no listing of its files, so they cannot be compared with dvc.lock"]
         return problems + [text for file in output.files if (text := self._workspace_problem(file))]
 
-    def _workspace_problem(self, file: StoredFile) -> str:
+    def _workspace_problem(self, file: TrackedFile) -> str:
         if not file.path.is_file():
             return f"{file.path.name} is missing"
         return "" if md5_of(file.path) == file.oid else f"{file.path.name} is not the file that dvc.lock records"
@@ -151,7 +151,7 @@ class DvcStore:
             if not self._is_whole(oid):
                 path.unlink(missing_ok=True)
 
-    def _heal_file(self, file: StoredFile) -> None:
+    def _heal_file(self, file: TrackedFile) -> None:
         if md5_of(file.path) == file.oid:
             return
         file.path.unlink(missing_ok=True)
