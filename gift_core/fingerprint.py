@@ -16,6 +16,7 @@ import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
@@ -63,8 +64,15 @@ class CodeBase:
             current = waiting.pop()
             if current not in seen:
                 seen.add(current)
-                waiting += [file for name in self.module(current).imports for file in self._files(name)]
+                waiting += [file for name in self.imports(current) for file in self._files(name)]
         return sorted(seen)
+
+    def imports(self, path: Path) -> frozenset[str]:
+        """Returns the absolute dotted names that the module in `path` imports when it runs."""
+        package = ".".join(path.relative_to(self.root).parts[:-1])
+        return frozenset(
+            resolve_name(name, package) if name.startswith(".") else name for name in self.module(path).imports
+        )
 
     def fingerprint(self, path: Path) -> dict[str, str]:
         """Returns {file: hash} of the modules that running `path` imports, and of the data files beside them."""
@@ -96,14 +104,16 @@ class Module:
 
     @cached_property
     def imports(self) -> frozenset[str]:
-        """The dotted names that it imports when it runs, also inside functions."""
+        """The dotted names that it imports when it runs, also inside functions. Relative ones start with dots."""
         names: set[str] = set()
         for node in _running_nodes(self.tree):
             if isinstance(node, ast.Import):
                 names.update(alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names.add(node.module)
-                names.update(f"{node.module}.{alias.name}" for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                base = "." * node.level + (node.module or "")
+                if node.module:
+                    names.add(base)
+                names.update(f"{base}.{alias.name}" if node.module else base + alias.name for alias in node.names)
         return frozenset(names)
 
     @cached_property

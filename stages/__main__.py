@@ -8,35 +8,35 @@ from collections.abc import Callable
 
 import typer
 
-from stages.add_task import add_task
-from stages.check import check
-from stages.clean import clean
-from stages.compare import compare
-from stages.dag import dag
-from stages.data import data
-from stages.doctor import doctor
-from stages.evaluate import evaluate
-from stages.exp import exp
-from stages.export import export
-from stages.finetune import finetune
-from stages.get import get
-from stages.import_model import import_model
-from stages.ingest import ingest
-from stages.merge import merge
-from stages.merge_lock import merge_lock
-from stages.metrics import metrics
-from stages.predict import predict
-from stages.presets import presets
-from stages.remote import remote
-from stages.report import report
-from stages.show import show
-from stages.stage import GiftGroup
-from stages.synthesize import synthesize
-from stages.teach import teach
-from stages.use import use
-from stages.verify import verify
-from stages.write_prompts import write_prompts
-from stages.write_vocabulary import write_vocabulary
+from .add_task import add_task
+from .check import check
+from .clean import clean
+from .compare import compare
+from .dag import dag
+from .data import data
+from .doctor import doctor
+from .evaluate import evaluate
+from .exp import exp
+from .export import export
+from .finetune import finetune
+from .get import get
+from .import_model import import_model
+from .ingest import ingest
+from .merge import merge
+from .merge_lock import merge_lock
+from .metrics import metrics
+from .predict import predict
+from .presets import presets
+from .remote import remote
+from .report import report
+from .show import show
+from .stage import GiftGroup
+from .synthesize import synthesize
+from .teach import teach
+from .use import use
+from .verify import verify
+from .write_prompts import write_prompts
+from .write_vocabulary import write_vocabulary
 
 app = typer.Typer(
     cls=GiftGroup,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stages.stage import PARAMS, ROOT, Params, Root
+from .stage import PARAMS, ROOT, Params, Root
 
 if TYPE_CHECKING:
     from gift_core.datasets.new_task import Addition

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.report import set_aside
-from stages.stage import PARAMS, ROOT, Params, Root, open_stage
+from .report import set_aside
+from .stage import PARAMS, ROOT, Params, Root, open_stage
 
 # Sections that a stage reads and does not have as DVC parameters, because the models that it depends on stand for them.
 # Their defaults count all the same: evaluate chooses the model of a task by `start` and `learns`.

@@ -12,7 +12,8 @@ import typer
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.work_folder import owner_of, work_folder
-from stages.stage import ROOT, Root
+
+from .stage import ROOT, Root
 
 RESUMED = ("synthesize", "teach", "finetune", "evaluate")
 Yes = Annotated[bool, typer.Option("--yes", help="Remove it without asking.")]

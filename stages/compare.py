@@ -32,7 +32,8 @@ def compare(
 ) -> None:
     """Compare runs of an experiment with different seeds: means, deviations, and differences that exceed the noise."""
     from gift_core.report.comparison.compare import compare_runs
-    from stages.export import require_new
+
+    from .export import require_new
 
     require_new(out, made=MADE)
     comparison = compare_runs(roots, out, against=against, allow_missing=allow_missing)

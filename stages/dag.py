@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stages.stage import PARAMS, Params
+from .stage import PARAMS, Params
 
 PROJECT = Path(__file__).resolve().parents[1]
 

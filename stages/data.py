@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages.stage import PARAMS, ROOT, Params, Root
+from .stage import PARAMS, ROOT, Params, Root
 
 if TYPE_CHECKING:
     from gift_core.datasets.catalogue.status import DatasetStatus, RawDataset, Verification

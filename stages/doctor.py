@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages.stage import ROOT, Root
+from .stage import ROOT, Root
 
 if TYPE_CHECKING:
     from gift_core.doctor.finding import Finding

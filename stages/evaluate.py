@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.stage import PARAMS, ROOT, Method, Params, Root, Task, open_stage
+from .stage import PARAMS, ROOT, Method, Params, Root, Task, open_stage
 
 TABLE_BYTES = 1 << 20
 
@@ -21,7 +21,8 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         from gift_core.clip.device import resolve_device
         from gift_core.evaluation import PROTOCOLS, EncodingSettings, EvaluationInputs, newest_model, own_model
         from gift_core.provenance import environment
-        from stages.unfinished import hashes_below, unfinished
+
+        from .unfinished import hashes_below, unfinished
 
         config, layout, tasks = stage.config, stage.layout, [*stage.learned_before(task), task]
         protocol, device = PROTOCOLS[config.evaluation.protocol], resolve_device(config.run.device)

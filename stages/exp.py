@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages.metrics_table import COLUMNS, percent
-from stages.stage import ROOT, Root
+from .metrics_table import COLUMNS, percent
+from .stage import ROOT, Root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

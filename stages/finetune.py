@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from gift_core.errors import UserError
-from stages.stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
+
+from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
 
 MAX_FACTOR = 1000.0  # as in params.yaml
 
@@ -41,8 +42,9 @@ def finetune(
         from gift_core.provenance import environment
         from gift_core.training.loop import finetune as train
         from gift_core.training.loop import require_trainable
-        from stages.replay_source import replay_source
-        from stages.unfinished import unfinished
+
+        from .replay_source import replay_source
+        from .unfinished import unfinished
 
         row, training, source = stage.method(method), stage.config.training, replay_source(stage, method, task)
         folder = stage.layout.model(method, task)
@@ -79,8 +81,9 @@ def _read(stage: Stage, method: str, task: str) -> dict[str, Any]:
     """The hashes of what the provenance does not name: the files beside the weights, all tasks, and the replay."""
     from gift_core.artifacts.atomic import sha256_of
     from gift_core.replay.teach import hashes_of
-    from stages.replay_source import replay_source
-    from stages.unfinished import hashes_below
+
+    from .replay_source import replay_source
+    from .unfinished import hashes_below
 
     row, source = stage.method(method), replay_source(stage, method, task)
     return {

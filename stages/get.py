@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from stages.stage import ROOT, Root
+from .stage import ROOT, Root
 
 SHOWN = 5
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stages.export import require_new
+from .export import require_new
 
 New = Annotated[
     str, typer.Argument(metavar="B", help="The new model, with the same architecture as A.", show_default=False)

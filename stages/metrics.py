@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stages.metrics_table import print_metrics
+from .metrics_table import print_metrics
 
 Metrics = Mapping[str, float | None]
 Files = Annotated[

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages.export import Model, Pretrained
-from stages.stage import ROOT, Root
+from .export import Model, Pretrained
+from .stage import ROOT, Root
 
 if TYPE_CHECKING:
     from gift_core.predict import Unreadable

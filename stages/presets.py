@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stages.stage import ROOT, Root
+from .stage import ROOT, Root
 
 if TYPE_CHECKING:
     from gift_core.presets import Summary

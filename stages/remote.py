@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from stages.stage import ROOT, Root
+from .stage import ROOT, Root
 
 Url = Annotated[
     str, typer.Argument(help="A folder, s3://, ssh://, gs://, azure://, http:// or https://", show_default=False)

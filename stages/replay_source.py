@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from gift_core.replay.teach import ReplaySource
 from gift_core.replay.teachers import teacher_identity
-from stages.stage import Stage
+
+from .stage import Stage
 
 
 def replay_source(stage: Stage, method: str, task: str) -> ReplaySource:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.stage import PARAMS, ROOT, Params, Root, Stage, open_stage
+from .stage import PARAMS, ROOT, Params, Root, Stage, open_stage
 
 
 def report(params: Params = PARAMS, root: Root = ROOT) -> None:

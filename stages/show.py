@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from stages.metrics_table import print_metrics
-from stages.stage import ROOT, Root
+from .metrics_table import print_metrics
+from .stage import ROOT, Root
 
 
 def show(

@@ -15,7 +15,8 @@ from typer.core import TyperGroup
 from gift_core import os_errors, out_of_memory
 from gift_core.errors import GiftError, UserError, lookup
 from gift_core.layout import Layout
-from stages.interruption import interruptible
+
+from .interruption import interruptible
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config, StepConfig

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.stage import PARAMS, ROOT, Params, Root, Task, open_stage
+from .stage import PARAMS, ROOT, Params, Root, Task, open_stage
 
 
 def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from stages.stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
+from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
 
 if TYPE_CHECKING:
     from gift_core.config.method_options import TaughtReplay
@@ -42,8 +42,9 @@ def _teach(stage: Stage, method: str, task: str, replay: TaughtReplay) -> None:
     from gift_core.replay.teach import teach as teach_method
     from gift_core.replay.teacher_space import teacher_bytes
     from gift_core.replay.teachers import load_teacher
-    from stages.replay_source import replay_source
-    from stages.unfinished import hashes_below, unfinished
+
+    from .replay_source import replay_source
+    from .unfinished import hashes_below, unfinished
 
     stage.phase = "loading the teacher"
     previous, initial = stage.start_model(method, task), stage.layout.pretrained()

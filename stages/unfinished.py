@@ -15,7 +15,8 @@ from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, WEIGHTS
 from gift_core.fingerprint import CodeBase
 from gift_core.provenance import environment
 from gift_core.work_folder import work_folder
-from stages.stage import Stage
+
+from .stage import Stage
 
 if TYPE_CHECKING:
     import torch

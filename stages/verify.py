@@ -12,10 +12,11 @@ import typer
 
 from gift_core.errors import UserError
 from gift_core.layout import Layout
-from stages.stage import PARAMS, ROOT, Params, Root, Stage
+
+from .stage import PARAMS, ROOT, Params, Root, Stage
 
 if TYPE_CHECKING:
-    from stages.dvc_store import DvcStore, Output
+    from .dvc_store import DvcStore, Output
 
 Heal = Annotated[
     bool,
@@ -69,7 +70,7 @@ def _store(root: Path) -> DvcStore | None:
     if not (root / ".dvc").is_dir():
         typer.echo(f"{root}: no DVC project, so only the files of the stages are checked")
         return None
-    from stages.dvc_store import DvcStore
+    from .dvc_store import DvcStore
 
     return DvcStore(root)
 
@@ -78,7 +79,8 @@ def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
     """The artifacts in the order of the stages, then DVC's other outputs."""
     from gift_core.config.loading import load_config
     from gift_core.verification import artifacts_of, problem_of
-    from stages.replay_source import replay_source
+
+    from .replay_source import replay_source
 
     if not params.is_file():
         raise UserError(f"--params {params}: no such file. Run in the project's root, or name the file.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.stage import PARAMS, ROOT, Params, Root, Task, open_stage
+from .stage import PARAMS, ROOT, Params, Root, Task, open_stage
 
 BYTES_PER_PROMPT = 500  # with the share of the vocabulary; compressed, it is less
 

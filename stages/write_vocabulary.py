@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.stage import PARAMS, ROOT, Params, Root, open_stage
+from .stage import PARAMS, ROOT, Params, Root, open_stage
 
 
 def write_vocabulary(params: Params = PARAMS, root: Root = ROOT) -> None:

@@ -40,7 +40,7 @@ class MiniTaskConfig(Section):
     """A task of the embedded miniature benchmark. Its images are rendered and split by seed."""
 
     source: Literal["mini"]
-    path: Literal["gift_core/mini/symbols.csv"]
+    path: Literal["data/mini"]
     train_images: Count
     test_images: Count
 

@@ -144,7 +144,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
         "methods.gift.replay.teacher: unknown value 'previus'. Did you mean 'previous'?",
     ),
     ("tasks.letters.source", "minni", "tasks.letters.source: unknown source 'minni'. Did you mean 'mini'? Known: catalogue, folder, mini, table, webdataset."),
-    ("tasks.letters.path", "gift_core/mini/symbol.csv", "tasks.letters.path: unknown value 'gift_core/mini/symbol.csv'. Did you mean 'gift_core/mini/symbols.csv'?"),
+    ("tasks.letters.path", "data/mine", "tasks.letters.path: unknown value 'data/mine'. Did you mean 'data/mini'?"),
     (
         "prompts.base_vocabulary", "imagnet",
         "prompts.base_vocabulary: unknown vocabulary 'imagnet'. Did you mean 'imagenet'? Known: imagenet, mini, none. "

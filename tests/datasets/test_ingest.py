@@ -20,7 +20,7 @@ INGEST = IngestConfig(images_per_shard=50, image_format="png", shorter_side=None
 
 
 def config(train: int = 60, test: int = 30) -> MiniTaskConfig:
-    return MiniTaskConfig(source="mini", path="gift_core/mini/symbols.csv", train_images=train, test_images=test)
+    return MiniTaskConfig(source="mini", path="data/mini", train_images=train, test_images=test)
 
 
 def test_a_mini_task_has_its_classes_and_templates(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class Clone:
 
 def small(params: dict[str, Any]) -> dict[str, Any]:
     """Two tasks, few iterations, few images."""
-    row = {"source": "mini", "path": "gift_core/mini/symbols.csv", "train_images": 200, "test_images": 100}
+    row = {"source": "mini", "path": "data/mini", "train_images": 200, "test_images": 100}
     params["tasks"] = {task: dict(row) for task in TASKS}
     after = ["../pretrained", *TASKS]
     params["sequence"] = [

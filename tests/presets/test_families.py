@@ -76,7 +76,7 @@ def test_a_preset_is_named_as_its_file_and_says_what_it_is_and_what_to_check_fir
     assert "gift doctor" in comment
 
 
-@pytest.mark.parametrize("preset", ["mini", "mini_full", "mini_compare", *FULL_SIZE])
+@pytest.mark.parametrize("preset", ["mini", "mini_quick", "mini_full", "mini_compare", *FULL_SIZE])
 def test_every_key_of_a_section_is_explained(preset: str) -> None:
     lines = text_of(preset).splitlines()
     for section in ("model", "generator", "prompts", "ingest", "training", "evaluation"):

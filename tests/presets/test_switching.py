@@ -63,9 +63,9 @@ def test_an_unchanged_overlay_needs_no_backup(project: Path) -> None:
     assert plan_switch(project, "mini").backup is None
 
 
-def test_params_yaml_of_the_project_is_what_mini_writes(project: Path) -> None:
+def test_params_yaml_of_the_project_is_what_mini_quick_writes(project: Path) -> None:
     (project / "params.yaml").unlink()
-    plan_switch(project, "mini").carry_out()
+    plan_switch(project, "mini_quick").carry_out()
     assert (project / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
 
 

@@ -20,7 +20,7 @@ RUNNER = CliRunner()
 
 @pytest.fixture
 def params(mini_params: dict[str, Any], project: Path) -> dict[str, Any]:
-    row = {"source": "mini", "path": "gift_core/mini/symbols.csv", "train_images": 40, "test_images": 35}
+    row = {"source": "mini", "path": "data/mini", "train_images": 40, "test_images": 35}
     mini_params["tasks"] = {task: dict(row) for task in TASKS}
     after = dict(zip(TASKS, ("../pretrained", "games"), strict=True))
     mini_params["sequence"] = [{"task": t, "after": after[t], "learning_rate_factor": 1.0} for t in TASKS]

@@ -67,7 +67,7 @@ def experiment(params: dict[str, Any], folder: Path, project: Path) -> dict[str,
     """One task, one method that replays images and estimates Fisher diagonals, a model of a million weights."""
     params["run"] |= {"methods": ["ewc"], "device": "cpu"}
     params["methods"] = {"ewc": params["methods"]["ewc"]}
-    row = {"source": "mini", "path": "gift_core/mini/symbols.csv", "train_images": 40, "test_images": 35}
+    row = {"source": "mini", "path": "data/mini", "train_images": 40, "test_images": 35}
     params["tasks"] = {TASK: row}
     params["sequence"] = [{"task": TASK, "after": "../pretrained", "learning_rate_factor": 1.0}]
     params["training"] |= {"iterations": 2, "warmup_iterations": 1, "batch_size": 4, "replay_batch_size": 4}

@@ -57,7 +57,7 @@ class Experiment:
 
 
 def tiny(params: dict[str, Any], project: Path) -> dict[str, Any]:
-    row = {"source": "mini", "path": "gift_core/mini/symbols.csv", "train_images": 40, "test_images": 35}
+    row = {"source": "mini", "path": "data/mini", "train_images": 40, "test_images": 35}
     params["tasks"] = {task: dict(row) for task in TASKS}
     params["sequence"] = [
         {"task": "games", "after": "../pretrained", "learning_rate_factor": 1.0},

@@ -37,7 +37,7 @@ def experiment(
     tmp_path: Path, mini_params: dict[str, Any], project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Experiment:
     """A project with two tasks and relative paths."""
-    row = {"source": "mini", "path": "gift_core/mini/symbols.csv", "train_images": 40, "test_images": 35}
+    row = {"source": "mini", "path": "data/mini", "train_images": 40, "test_images": 35}
     mini_params["tasks"] = {task: dict(row) for task in TASKS}
     befores = zip(TASKS, ("../pretrained", *TASKS), strict=False)
     mini_params["sequence"] = [{"task": task, "after": after, "learning_rate_factor": 1.0} for task, after in befores]
