@@ -4,13 +4,14 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS ?=# what `make setup` installs besides: s3, ssh, gs, azure, t5 (EXTRAS=s3,ssh)
-COMMA := ,
-PROJECT := .[dev$(if $(EXTRAS),$(COMMA)$(EXTRAS))]
+EXTRAS ?=# what `make setup` installs besides: s3, ssh, gs, azure, t5 (EXTRAS=s3,ssh), dev
 INSTALLED := $(VENV)/.installed$(if $(EXTRAS),-$(EXTRAS))
+DEV := $(VENV)/.installed-dev# what tests and benchmarks need besides
 WORKERS ?= 2# processes of the tests, each with one thread and about 2 GiB
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUTF8 := 1
+# Bytecode is written when a module is first imported (pip --no-compile), even where a container turns that off.
+export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
@@ -21,16 +22,17 @@ help: ## list the targets
 
 setup: $(INSTALLED) ## make .venv, install the project with pinned versions, set git's merge drivers
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(sort $(INSTALLED) $(DEV)): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "GIFT needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
-	@echo "Setting up $(VENV) (a few minutes the first time, most of it PyTorch) ..."
-	@if command -v uv >/dev/null 2>&1; then \
+	@echo "Setting up $(VENV) (a minute or two the first time, most of it PyTorch) ..."
+	@extras="$(subst .installed,,$(@F))"; project=".$${extras:+[$${extras#-}]}"; \
+	if command -v uv >/dev/null 2>&1; then \
 		uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV) && \
-		VIRTUAL_ENV=$(CURDIR)/$(VENV) uv pip install --constraint constraints.txt --editable '$(PROJECT)'; \
+		VIRTUAL_ENV=$(CURDIR)/$(VENV) uv pip install --constraint constraints.txt --editable "$$project"; \
 	else \
 		{ $(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }; } && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '$(PROJECT)'; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable "$$project"; \
 	fi
 	@if git rev-parse --git-dir >/dev/null 2>&1; then \
 		git config merge.dvc-lock.name "stages of dvc.lock" && \
@@ -62,61 +64,61 @@ get: $(INSTALLED) ## pull results and raw data before you run anything; without 
 share: $(INSTALLED) ## push results, raw data and the run cache to the remote
 	@dvc push --run-cache
 
-test: $(INSTALLED) ## run the whole test suite, in WORKERS=2 processes
+test: $(DEV) ## run the whole test suite, in WORKERS=2 processes
 	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-fast: $(INSTALLED) ## run the test suite without the end-to-end tests
+test-fast: $(DEV) ## run the test suite without the end-to-end tests
 	@python -m pytest -m "not end_to_end and not slow" $(ARGS)
 
-test-slow: $(INSTALLED) ## run the full-size tests that the test suite leaves out (15 minutes, 24 GiB)
+test-slow: $(DEV) ## run the full-size tests that the test suite leaves out (15 minutes, 24 GiB)
 	@python -m pytest -m slow $(ARGS)
 
-test-hostile: $(INSTALLED) ## run the whole campaigns of bad input, of which the test suite runs a sample (minutes)
+test-hostile: $(DEV) ## run the whole campaigns of bad input, of which the test suite runs a sample (minutes)
 	@python -m pytest -s -m hostile tests/hostile $(ARGS)
 
-test-resume: $(INSTALLED) ## kill finetune, evaluate and teach at random moments (KILLS=10 of each kind; 10 minutes), and compare the results
+test-resume: $(DEV) ## kill finetune, evaluate and teach at random moments (KILLS=10 of each kind; 10 minutes), and compare the results
 	@python -m pytest -m slow tests/interruption $(ARGS)
 
-lint: $(INSTALLED) ## run ruff and mypy --strict
+lint: $(DEV) ## run ruff and mypy --strict
 	@ruff check .
 	@ruff format --check .
 	@mypy
 
-format: $(INSTALLED) ## format the code with ruff
+format: $(DEV) ## format the code with ruff
 	@ruff check --fix-only --quiet .
 	@ruff format .
 
-pretrain-mini: $(INSTALLED) ## train the two miniature models again (hours; resumable)
+pretrain-mini: $(DEV) ## train the two miniature models again (hours; resumable)
 	@cd gift_core/mini/pretrain && dvc repro
 
-compare: $(INSTALLED) ## run all methods with three seeds on the miniature benchmark (an hour), and compare them
+compare: $(DEV) ## run all methods with three seeds on the miniature benchmark (an hour), and compare them
 	@python benchmarks/compare.py --record benchmarks/compare.csv $(ARGS)
 
-search: $(INSTALLED) ## search learning rates and consolidation weights on a validation part of the training splits
+search: $(DEV) ## search learning rates and consolidation weights on a validation part of the training splits
 	@python benchmarks/search.py $(ARGS)
 
-curve: $(INSTALLED) ## measure accuracy against the number of synthetic images
+curve: $(DEV) ## measure accuracy against the number of synthetic images
 	@python benchmarks/curve.py $(ARGS)
 
-bench-steps: $(INSTALLED) ## measure the time of an iteration of each method, relative to fine-tuning
+bench-steps: $(DEV) ## measure the time of an iteration of each method, relative to fine-tuning
 	@python benchmarks/step_time.py $(ARGS)
 
-bench-memory: $(INSTALLED) ## measure memory and time of an iteration with each setting that saves memory
+bench-memory: $(DEV) ## measure memory and time of an iteration with each setting that saves memory
 	@python benchmarks/memory.py $(ARGS)
 
-bench-hash: $(INSTALLED) ## measure the time of checking a model, relative to loading it
+bench-hash: $(DEV) ## measure the time of checking a model, relative to loading it
 	@python benchmarks/hashing.py $(ARGS)
 
-bench-snapshots: $(INSTALLED) ## measure what the snapshots of interrupted training cost
+bench-snapshots: $(DEV) ## measure what the snapshots of interrupted training cost
 	@python benchmarks/snapshots.py $(ARGS)
 
-smoke-full: $(INSTALLED) ## run the pipeline at full size with random weights on a CPU; measure time and memory
+smoke-full: $(DEV) ## run the pipeline at full size with random weights on a CPU; measure time and memory
 	@python -m benchmarks.smoke_full --record benchmarks $(ARGS)
 
-bench-gpu: $(INSTALLED) ## measure images and iterations per second at full size on a GPU
+bench-gpu: $(DEV) ## measure images and iterations per second at full size on a GPU
 	@python -m benchmarks.throughput --record benchmarks $(ARGS)
 
-golden: $(INSTALLED) ## record the golden losses again (say why in CHANGELOG.md under Numbers)
+golden: $(DEV) ## record the golden losses again (say why in CHANGELOG.md under Numbers)
 	@python benchmarks/golden.py
 
 constraints: ## pin the newest versions that work together (needs uv)
