@@ -60,6 +60,6 @@ def test_the_drawing_has_a_box_per_stage_type_and_fits_a_terminal() -> None:
     assert lines[-1].endswith(": write_prompts, teach, finetune, evaluate")
 
 
-@pytest.mark.parametrize("line", ["flowchart TD", '  finetune["finetune x 12"]', "  finetune --> evaluate"])
+@pytest.mark.parametrize("line", ["flowchart TD", '  finetune["finetune x 8"]', "  finetune --> evaluate"])
 def test_the_drawing_for_pages_has_the_same_boxes(line: str) -> None:
     assert line in gift_dag("--mermaid").splitlines()
