@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from gift_core.datasets.dataset import first_names
-from gift_core.datasets.decoding import SUFFIXES
+from gift_core.datasets.dataset import first_names, image_count
+from gift_core.datasets.decoding import HEIC_SUFFIXES, SUFFIXES
 from gift_core.datasets.spelling import printable, require_utf8
 from gift_core.errors import UserError
 
@@ -89,6 +90,7 @@ class FolderReader:
         self._folder, self._location, self._used = folder, location, used
         self._seen: dict[tuple[int, int], str] = {}
         self._links: list[str] = []
+        self._twins: list[str] = []
 
     def subfolders(self, folder: Path) -> list[Path]:
         """Returns the folders in `folder` that are not hidden, sorted. The files in it are left out."""
@@ -127,7 +129,9 @@ class FolderReader:
                 what = f"{name} is a link to {printable(str(path.readlink()))}, which does not exist"
                 raise UserError(f"{self._location}: {what}. Bring the file there, or remove the link.")
             found.append(ImageFile(path, name, status.st_size))
-        return sorted(found, key=lambda image: image.name)
+        found.sort(key=lambda image: image.name)
+        self._twins += _twins([image.name for image in found])
+        return found
 
     def files(self, folder: Path) -> Iterator[tuple[Path, str]]:
         """Yields the files at any depth of `folder` that are not hidden, and their names below the data set's folder.
@@ -149,11 +153,14 @@ class FolderReader:
                     yield path / name, full
 
     def notes(self) -> tuple[str, ...]:
-        """Returns what was left out, and which folders are links."""
-        if not self._links:
-            return self.left_out.notes()
-        links = f"DVC sees no changes behind links to folders inside a data set: {first_names(self._links)}."
-        return (*self.left_out.notes(), links)
+        """Returns what was left out, which folders are links, and which photos may be there in two formats."""
+        notes = self.left_out.notes()
+        if self._links:
+            notes += (f"DVC sees no changes behind links to folders inside a data set: {first_names(self._links)}.",)
+        if self._twins:
+            what = f"{image_count(len(self._twins))} in HEIC beside one of the same name in another format"
+            notes += (f"{what}: {first_names(self._twins)}. Remove one of each two if they show the same.",)
+        return notes
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._folder).as_posix()
@@ -178,6 +185,13 @@ class FolderReader:
         for parent, _, files in os.walk(folder):
             for file in files:
                 self.left_out.add(HIDDEN, self._name(Path(parent, file)))
+
+
+def _twins(names: list[str]) -> list[str]:
+    """Returns the HEIC images that have another image of the same name beside them, as phones leave them."""
+    stems = Counter(name.rpartition(".")[0].casefold() for name in names)
+    heic = (name for name in names if name.lower().endswith(HEIC_SUFFIXES))
+    return [printable(name) for name in heic if stems[name.rpartition(".")[0].casefold()] > 1]
 
 
 def is_hidden(name: str) -> bool:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import unicodedata
 from pathlib import Path
 
+import pillow_heif
 import pytest
+from PIL import Image
 
 from gift_core.artifacts.task import read_task
+from gift_core.datasets.decoding import SUFFIXES
 from gift_core.errors import UserError
 from tests.datasets.folders import birds, flat_birds, ingest_birds, picture
+from tests.imports import ROOT
+
+pillow_heif.register_heif_opener()  # to write HEIC
 
 
 def refusal(root: Path, **changes: object) -> str:
@@ -279,6 +286,21 @@ def test_a_name_with_control_characters_is_refused(name: str, expected: str, tmp
 def test_a_file_name_is_printed_without_control_characters(tmp_path: Path) -> None:
     (birds(tmp_path) / "train" / "wren" / "\x1b[31m\n.png").write_bytes(b"no image")
     assert "1 image cannot be decoded: train/wren/\\x1b[31m\\n.png (not an image)" in refusal(tmp_path)
+
+
+def test_photos_in_heic_and_in_another_format_are_told(tmp_path: Path) -> None:
+    """An export beside the original would be in both splits, under different bytes."""
+    folder = flat_birds(tmp_path) / "wren"
+    for name in ("IMG_1.HEIC", "IMG_1.jpg", "IMG_2.heic", "IMG_3.jpg"):
+        Image.new("RGB", (16, 16)).save(folder / name, "HEIF" if name.lower().endswith("heic") else "JPEG")
+    what = "1 image in HEIC beside one of the same name in another format: wren/IMG_1.HEIC."
+    assert f"{what} Remove one of each two if they show the same." in ingest_birds(tmp_path).notes
+
+
+def test_every_extension_that_is_read_is_in_the_guide() -> None:
+    guide = (ROOT / "docs" / "your_own_task.md").read_text(encoding="utf-8")
+    listed = re.search(r"^Read by their content, with these extensions in any case: (.*?)\.\s", guide, re.M | re.S)
+    assert listed and set(re.findall(r"`(\.\w+)`", listed[1])) == set(SUFFIXES)
 
 
 def test_classes_without_test_images_are_told(tmp_path: Path) -> None:
