@@ -9,13 +9,16 @@ def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """Turn a raw data set, or a task of the miniature benchmark, into image tars and a task.json."""
     with open_stage("ingest", params, root, task=task) as stage:
         from gift_core.datasets.ingest import ingest as ingest_task
+        from gift_core.datasets.ingest import ingested_classes, renamed_classes
         from gift_core.errors import lookup
 
         source = lookup(stage.config.tasks, task, "params.yaml: tasks")
+        folder = stage.layout.task(task)
+        classes_before = ingested_classes(folder)
         info = ingest_task(
             task,
             source,
-            stage.layout.task(task),
+            folder,
             ingest_config=stage.config.ingest,
             seed=stage.config.seed,
             root=stage.layout.root,
@@ -24,5 +27,5 @@ def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
         stage.say(f"{len(info.class_names)} classes, {counts}")
         if info.skipped:
             stage.say(f"{len(info.skipped)} images cannot be decoded and were skipped (see task.json)")
-        for note in info.notes:
+        for note in (*info.notes, *renamed_classes(classes_before, info)):
             stage.say(note)

@@ -9,7 +9,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,14 @@ LONGEST = 1000  # characters that an error says about a file: a value in it may 
 def write_atomically(path: Path) -> Iterator[Path]:
     """Yields a temporary file to write. It replaces `path` when the block succeeds, else it is removed.
 
-    Whenever the process or the machine stops, `path` is the old file or the new one.
+    Whenever the process or the machine stops, `path` is the old file or the new one. It has the mode of the old file,
+    or the one that the umask gives to a new file.
     """
     with partial_folder(path) as folder:
         temporary = folder / path.name
         yield temporary
-        _share(temporary)
+        _set_mode(temporary, _mode_of_new(folder))
+        _keep_mode(path, temporary)
         _flush(temporary)
         temporary.replace(path)
         _flush(path.parent)
@@ -45,14 +47,16 @@ def build_folder(path: Path) -> Iterator[Path]:
 
     Whenever the process or the machine stops, `path` is the old folder or the new one. Where the file system cannot
     exchange two folders (NFS), there may be none for a moment: if the process is killed in it, the next one that reads
-    or writes `path` puts the old folder back. If `path` is a link to a folder, that folder is replaced.
+    or writes `path` puts the old folder back. If `path` is a link to a folder, that folder is replaced. The new folder
+    has the mode of the old one; all in it has the modes that the umask gives to new files and folders.
     """
     path = _replaceable_folder(path)
     with partial_folder(path) as folder:
         new = folder / path.name
         new.mkdir()
         yield new
-        _flush_folder(new)
+        _finish_folder(new, _mode_of_new(folder))
+        _keep_mode(path, new)
         if not os.path.lexists(path):
             new.rename(path)
         elif not exchange(new, path):
@@ -133,10 +137,11 @@ def _replaceable_folder(path: Path) -> Path:
     return real if path.is_symlink() else path
 
 
-def _flush_folder(folder: Path) -> None:
+def _finish_folder(folder: Path, mode: int) -> None:
+    """Sets the modes of all in the folder, and waits until it is on the disk."""
     entries = [folder, *folder.rglob("*")]
     for entry in entries:
-        _share(entry)
+        _set_mode(entry, mode)
     if len(entries) > MANY_FILES and hasattr(os, "sync"):
         os.sync()  # one call, where a call for each file takes minutes
         return
@@ -145,10 +150,43 @@ def _flush_folder(folder: Path) -> None:
             _flush(entry)
 
 
-def _share(path: Path) -> None:
-    """Lets others read a file as the user's umask allows. safetensors lets only its owner."""
-    if path.is_file() and stat.S_IMODE(path.lstat().st_mode) == 0o600:
-        path.chmod(path.parent.stat().st_mode & 0o666)
+def _mode_of_new(folder: Path) -> int:
+    """The permissions that a new folder gets here, as the folder itself got them. Reading the umask would change it."""
+    return folder.stat().st_mode & 0o777
+
+
+def _set_mode(path: Path, mode: int) -> None:
+    """Sets the permissions that the umask gives. safetensors lets only the owner read; copies are like their sources.
+
+    A file that has another name elsewhere (a hard link) stays as it is, and so does all on a disk without modes.
+    """
+    status = path.lstat()
+    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+        mode &= 0o666
+    elif not stat.S_ISDIR(status.st_mode):
+        return
+    if status.st_mode & 0o777 != mode:
+        with suppress(OSError):
+            path.chmod(stat.S_IMODE(status.st_mode) & ~0o777 | mode)
+
+
+def _keep_mode(old: Path, new: Path) -> None:
+    """Gives `new` the permissions and the group of the `old` path, which it is about to replace.
+
+    Not those of a link, nor of what its owner must not write: so DVC protects its outputs.
+    """
+    try:
+        status = old.lstat()
+    except OSError:
+        return
+    writable = 0o700 if stat.S_ISDIR(status.st_mode) else 0o200
+    if stat.S_ISLNK(status.st_mode) or status.st_mode & writable != writable:
+        return
+    if os.name == "posix" and status.st_gid != new.stat().st_gid:
+        with suppress(OSError):
+            os.chown(new, -1, status.st_gid)
+    with suppress(OSError):
+        new.chmod(stat.S_IMODE(status.st_mode))
 
 
 def _flush(path: Path) -> None:

@@ -6,7 +6,7 @@ import io
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -37,11 +37,14 @@ class StoredFile:
             return _read_range(stream, self)
 
 
-def index_tar(path: Path, skipped: list[str] | None = None) -> Iterator[tuple[str, dict[str, StoredFile]]]:
+def index_tar(
+    path: Path, skipped: list[str] | None = None, *, is_stray: Callable[[str], bool] = lambda name: False
+) -> Iterator[tuple[str, dict[str, StoredFile]]]:
     """Yields (key, {extension: file}) of every sample in the order of the tar, without reading the files.
 
     Extensions are in lower case. Folders, hidden files, files whose name begins with "__" and files without an
-    extension are skipped, as WebDataset does; the names of the files are added to `skipped`. A key may contain slashes.
+    extension are skipped, as WebDataset does, and files whose name `is_stray`. The names of the files are added to
+    `skipped`. A key may contain slashes.
 
     Raises:
         tarfile.TarError: the tar is damaged, cut short or compressed; it has links, devices, sparse files, or names
@@ -49,7 +52,7 @@ def index_tar(path: Path, skipped: list[str] | None = None) -> Iterator[tuple[st
         OSError: the tar cannot be opened or read.
     """
     with path.open("rb") as stream:
-        yield from _index(path, stream, [] if skipped is None else skipped)
+        yield from _index(path, stream, [] if skipped is None else skipped, is_stray)
 
 
 def read_tar(path: Path, stage: str) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -97,9 +100,11 @@ def image_extension(image: bytes) -> str:
     raise ValueError(f"neither PNG nor JPEG: the bytes begin with {image[:8]!r}")
 
 
-def _index(path: Path, stream: BinaryIO, skipped: list[str]) -> Iterator[tuple[str, dict[str, StoredFile]]]:
+def _index(
+    path: Path, stream: BinaryIO, skipped: list[str], is_stray: Callable[[str], bool]
+) -> Iterator[tuple[str, dict[str, StoredFile]]]:
     seen: set[str] = set()
-    for key, members in groupby(_members(stream, skipped), key=lambda member: member[0]):
+    for key, members in groupby(_members(stream, skipped, is_stray), key=lambda member: member[0]):
         files: dict[str, StoredFile] = {}
         for _, extension, member in members:
             if extension in files:
@@ -111,12 +116,14 @@ def _index(path: Path, stream: BinaryIO, skipped: list[str]) -> Iterator[tuple[s
         yield key, files
 
 
-def _members(stream: BinaryIO, skipped: list[str]) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
+def _members(
+    stream: BinaryIO, skipped: list[str], is_stray: Callable[[str], bool]
+) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
     """Yields (key, extension, member) of the files that WebDataset sees, in their order."""
     for member in _sound_members(stream):
         found = _KEY_AND_EXTENSION.fullmatch(member.name)
         hidden = PurePosixPath(member.name).name.startswith((".", "__"))
-        if found and not hidden:
+        if found and not hidden and not is_stray(member.name):
             yield found[1], found[2].lower(), member
         else:
             skipped.append(member.name)

@@ -14,12 +14,13 @@ import numpy as np
 from gift_core.artifacts.table_files import text_lines
 from gift_core.artifacts.task import SPLITS
 from gift_core.config.tasks import OwnTaskConfig
-from gift_core.datasets.spelling import comparison_key, plain_name, require_sound_labels
+from gift_core.datasets.spelling import comparison_key, default_class_name, plain_name, require_sound_labels
 from gift_core.errors import UserError, did_you_mean
 from gift_core.seeds import seed_for
 
 NAMED = 5  # the number of files or classes that an error names
 _NUMBER = re.compile(r"[0-9]+")
+_INNER_HYPHEN = re.compile(r"(?<=\w)-(?=\w)")  # of t-shirt, and not of -1
 
 
 @dataclass(frozen=True)
@@ -127,10 +128,10 @@ def image_count(count: int) -> str:
     return "1 image" if count == 1 else f"{count:,} images"
 
 
-def first_names(names: Sequence[str]) -> str:
-    """Returns the first few names in one line, and the number of the others."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+def first_names(names: Sequence[str], count: int = NAMED) -> str:
+    """Returns the first `count` names in one line, and the number of the others."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
 
 
 def sort_labels(labels: Iterable[str]) -> list[str]:
@@ -179,26 +180,28 @@ def nearest_name(folder: Path, name: str) -> str | None:
     return (wanted.parent / near[0]).relative_to(folder).as_posix() if near else None
 
 
-def name_classes(labels: Sequence[str], config: OwnTaskConfig, *, folder: Path, task: str) -> dict[str, str]:
-    """Returns {label: class name} in the order of `labels`. Without class_names in the row, labels are the names.
+def name_classes(
+    labels: Sequence[str],
+    config: OwnTaskConfig,
+    *,
+    folder: Path,
+    task: str,
+    folder_of: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Returns {label: class name} in the order of `labels`. Without class_names in the row: default_class_name.
 
-    UserError if the class_names of the row do not fit these labels, or if two labels have the same name.
+    `folder_of` has the folder of each label, which errors name instead of it. UserError if the class_names of the row
+    do not fit these labels, or if two labels have the same name.
     """
-    key = f"params.yaml: tasks.{task}.class_names"
     names = config.class_names
+    key = f"params.yaml: tasks.{task}.class_names"
     if names is None:
-        return _require_distinct({label: plain_name(label) for label in labels}, key)
+        if folder_of is not None:
+            key = f"params.yaml: tasks.{task}.path: {config.path}"
+        return _require_distinct({label: default_class_name(label) for label in labels}, key, folder_of or {})
     if isinstance(names, str):
-        return _require_distinct(_names_from_file(labels, folder / names, f"{key}: {names}"), key)
-    return _require_distinct(_names_from_mapping(labels, names, key), key)
-
-
-def name_folders(labels: Sequence[str], config: OwnTaskConfig, *, folder: Path, task: str) -> dict[str, str]:
-    """Returns {label: class name} for labels that are names of folders: by default _ and - become spaces."""
-    if config.class_names is not None:
-        return name_classes(labels, config, folder=folder, task=task)
-    names = {label: plain_name(label.replace("_", " ").replace("-", " ")) for label in labels}
-    return _require_distinct(names, f"params.yaml: tasks.{task}.path: {config.path}")
+        return _require_distinct(_names_from_file(labels, folder / names, f"{key}: {names}"), key, folder_of or {})
+    return _require_distinct(_names_from_mapping(labels, names, key), key, folder_of or {})
 
 
 def _names_from_mapping(labels: Sequence[str], spelled: Mapping[str, str], key: str) -> dict[str, str]:
@@ -234,19 +237,24 @@ def _names_from_file(labels: Sequence[str], path: Path, location: str) -> dict[s
     return {label: by_label[label] for label in labels}
 
 
-def _require_distinct(names: dict[str, str], location: str) -> dict[str, str]:
+def _require_distinct(names: dict[str, str], location: str, folder_of: Mapping[str, str]) -> dict[str, str]:
     """Raises UserError for an unsound name, and for names that a text encoder cannot tell apart."""
     require_sound_labels(names.values(), location)
     labels_of: dict[str, list[str]] = {}
     for label, name in names.items():
-        labels_of.setdefault(comparison_key(name), []).append(label)
+        labels_of.setdefault(comparison_key(_INNER_HYPHEN.sub(" ", name)), []).append(label)
     for same in labels_of.values():
         name = names[same[0]]
         if not name:
             raise UserError(f"{location}: class {same[0]!r} has an empty name. Rename it, or set class_names.")
         if len(same) > 1:
-            alike = len({names[label] for label in same}) > 1
-            how = "class names that CLIP cannot tell apart" if alike else f"the same class name, {name!r}"
-            what = f"{', '.join(same)} have {how}"
+            what = f"{', '.join(folder_of.get(label, label) for label in same)} have {_likeness(names, same)}"
             raise UserError(f"{location}: {what}. Rename them, or give them different names in class_names.")
     return names
+
+
+def _likeness(names: Mapping[str, str], labels: Sequence[str]) -> str:
+    if len({names[label] for label in labels}) == 1:
+        return f"the same class name, {names[labels[0]]!r}"
+    differ_by_hyphens = len({comparison_key(names[label]) for label in labels}) > 1
+    return f"class names that CLIP {'can hardly' if differ_by_hyphens else 'cannot'} tell apart"

@@ -10,19 +10,25 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from gift_core.artifacts.task import LabeledImage
 from gift_core.config.experiment import IngestConfig
-from gift_core.datasets.dataset import NAMED, Dataset, Sample
+from gift_core.datasets.dataset import NAMED, Dataset, Sample, first_names, image_count
 from gift_core.errors import UserError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+HEIC_SUFFIXES = (".heic", ".heif", ".hif")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", *HEIC_SUFFIXES, ".bmp", ".gif", ".tif", ".tiff")
+HEIC_REMEDY = "pip install 'gift-pipeline[heic]'"
 JPEG_QUALITY = 95
 MAX_FILE_BYTES = 2**31  # more than any image within Pillow's limit on pixels needs
 MAX_ASPECT = 200  # a model's transform makes the shorter side as large as its images, so the longer one explodes
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 _UPRIGHT = 1
 _ORIENTATION = 0x0112  # the EXIF tag
 _GROWTH = 3  # an upper bound for the size of a PNG, in sizes of the file that it was decoded from
@@ -69,19 +75,29 @@ def decode_dataset(dataset: Dataset, location: str, *, on_bad_image: str, stored
         train=decoder.read_train(),
         test=decoder.read_test(),
         notes=dataset.notes,
+        late_notes=decoder.notes(),
         skipped=decoder.bad,
     )
 
 
 @dataclass
 class _Decoder:
-    """Decodes both splits. `bad` collects the images that cannot be decoded: (name, reason)."""
+    """Decodes both splits. `bad` collects the images that cannot be decoded: (name, reason); `first_of_several` those
+    that have other frames or pages behind the one that is stored."""
 
     dataset: Dataset
     location: str
     on_bad_image: str
     stored: IngestConfig
     bad: list[tuple[str, str]] = field(default_factory=list)
+    first_of_several: list[str] = field(default_factory=list)
+
+    def notes(self) -> Iterator[str]:
+        """Yields what was found among the images that were decoded until now."""
+        if self.first_of_several:
+            images, verb = image_count(len(self.first_of_several)), "has" if len(self.first_of_several) == 1 else "have"
+            what = f"{images} {verb} several frames or pages, of which only the first is read"
+            yield f"{what}: {first_names(self.first_of_several)}."
 
     def read_train(self) -> Iterator[LabeledImage]:
         """Yields the training images. UserError if skipping leaves a class without images."""
@@ -117,6 +133,8 @@ class _Decoder:
             except BadImageError as error:
                 self.bad.append((sample.name, str(error)))
             else:
+                if image is not data and has_several_frames(data):  # an image with several never keeps its bytes
+                    self.first_of_several.append(sample.name)
                 yield image, extension, number_of[sample.label]
 
     def _refusal(self) -> str:
@@ -176,9 +194,10 @@ def plain_image(data: bytes, image_format: str, *, shorter_side: int | None) -> 
     are converted, and only the first frame is kept. An image whose shorter side is above `shorter_side` pixels is
     shrunk to it; None shrinks nothing.
 
-    BadImageError if Pillow cannot decode the file, or if the image has too many pixels or is too narrow.
+    The content of a file decides its format, whatever its name is. BadImageError if Pillow cannot decode the file, or
+    if the image has too many pixels or is too narrow.
     """
-    with bad_image_errors(), Image.open(io.BytesIO(data)) as image:
+    with bad_image_errors(), _open(data) as image:
         _require_wide(image)
         image.load()  # decodes the whole file, so a truncated one is noticed here
         kind = {"JPEG": "jpg", "PNG": "png"}.get(image.format or "")
@@ -188,6 +207,55 @@ def plain_image(data: bytes, image_format: str, *, shorter_side: int | None) -> 
         if kind and upright and plain and small and not _has_16_bits(data, kind):
             return data, kind
         return encode_image(_shrink(to_rgb(image), shorter_side), image_format), image_format
+
+
+def has_several_frames(data: bytes) -> bool:
+    """Returns whether an image file is animated or has several pages, False if that cannot be read."""
+    try:
+        with bad_image_errors(), _open(data) as image:
+            return bool(getattr(image, "is_animated", False))
+    except BadImageError:
+        return False
+
+
+def unreadable_heic(dataset: Dataset) -> str | None:
+    """Returns what to do about HEIC images, by their names, if pillow-heif is not installed; None if all is well."""
+    heic = [sample.name for sample in (*dataset.train, *dataset.test) if sample.name.lower().endswith(HEIC_SUFFIXES)]
+    if not heic or _has_heic_reader():
+        return None
+    what = f"{image_count(len(heic))} in HEIC, but pillow-heif, which reads it, is not installed: {first_names(heic)}"
+    return f"{what}. Install it ({HEIC_REMEDY}), or convert the images."
+
+
+def _has_heic_reader() -> bool:
+    return find_spec("pillow_heif") is not None
+
+
+def _open(data: bytes) -> Image.Image:
+    """Opens an image of any format. HEIC and AVIF files begin alike: which it is says the list of their brands."""
+    formats = None
+    if data[4:8] == b"ftyp":
+        brands = {data[8:12], *(data[at : at + 4] for at in range(16, min(int.from_bytes(data[:4], "big"), 256), 4))}
+        if brands & _AVIF_BRANDS:
+            formats = ["AVIF"]
+            if not features.check("avif"):
+                raise BadImageError(
+                    "this Pillow reads no AVIF: install its wheel, pip install --force-reinstall pillow"
+                )
+        elif brands & _HEIC_BRANDS:
+            formats = ["HEIF"]
+            _register_heic()
+    return Image.open(io.BytesIO(data), formats=formats)
+
+
+@cache
+def _register_heic() -> None:
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        reason = f", which fails: {error}" if _has_heic_reader() else ", which is not installed"
+        raise BadImageError(f"HEIC is read by pillow-heif{reason}: {HEIC_REMEDY}") from None
+    register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 
 def _require_wide(image: Image.Image) -> None:

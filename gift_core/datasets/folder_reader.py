@@ -4,43 +4,71 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Collection, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from gift_core.datasets.dataset import first_names
-from gift_core.datasets.decoding import SUFFIXES
+from gift_core.datasets.dataset import first_names, image_count
+from gift_core.datasets.decoding import HEIC_SUFFIXES, SUFFIXES
 from gift_core.datasets.spelling import printable, require_utf8
 from gift_core.errors import UserError
 
-HIDDEN, NO_IMAGE, OTHER_EXTENSION = "hidden", "not an image", "an image with another extension"
+HIDDEN, NO_IMAGE, OTHER_EXTENSION = "hidden", "not an image", "with image content but another extension"
 NO_CLASS, SPECIAL = "in no class folder", "not a regular file"
-# What operating systems leave in folders, besides names that begin with a dot.
-_SYSTEM = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin", "lost+found"}
-_BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
-_PHONE_IMAGES = (b"ftypheic", b"ftypmif1", b"ftypavif")
+# What operating systems and programs leave in folders, besides names that begin with a dot. Values: as it is counted.
+_STRAY_FILES = {"thumbs.db": "Thumbs.db", "ehthumbs.db": "ehthumbs.db", "desktop.ini": "desktop.ini",
+                "icon\r": "Icon", ".ds_store": ".DS_Store"}  # fmt: skip
+_STRAY_FOLDERS = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information"}
+_BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"8BPS",
+               b"\0\0\0\x0cjP  ", b"\0\0\0\x0cJXL ", b"\xff\x0a")  # JPEG 2000, JPEG XL  # fmt: skip
+_BRANDS = (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1", b"ftypavi")
+_KINDS_SHOWN, _NAMES_SHOWN = 12, 2
 
 
 class LeftOut:
-    """Counts the files of a data set that are not read, by reason."""
+    """Counts the files of a data set that are not read, by kind."""
 
     def __init__(self) -> None:
-        self._names: dict[str, list[str]] = {}
+        self._names: dict[tuple[str, str], list[str]] = {}
 
     def add(self, reason: str, name: str) -> None:
-        """Counts a file."""
-        self._names.setdefault(reason, []).append(printable(name))
+        """Counts a file. `name` is its path below the data set's folder."""
+        self._names.setdefault((reason, _kind(reason, name)), []).append(printable(name))
+
+    def images_in(self, folder: str) -> list[str]:
+        """Returns the files below `folder` (with a slash at its end) that are images under another extension."""
+        names = self._names.get((OTHER_EXTENSION, OTHER_EXTENSION), [])
+        return sorted(name for name in names if name.startswith(folder))
 
     def notes(self) -> tuple[str, ...]:
-        """Returns "3 files left out: 2 hidden, 1 not an image (readme.md)." if there are any."""
+        """Returns "6 files left out: 3 Thumbs.db, 2 in __MACOSX, 1 .txt (wren/notes.txt)." if there are any."""
         if not self._names:
             return ()
+        kinds = sorted(self._names.items(), key=lambda kind: (-len(kind[1]), kind[0]))
+        parts = [_counted(reason, kind, names) for (reason, kind), names in kinds[:_KINDS_SHOWN]]
+        if rest := kinds[_KINDS_SHOWN:]:
+            parts.append(f"{sum(len(names) for _, names in rest)} of {len(rest)} other kinds")
         total = sum(map(len, self._names.values()))
-        parts = (
-            f"{len(names)} {reason}" + ("" if reason == HIDDEN else f" ({first_names(names)})")
-            for reason, names in self._names.items()
-        )
         return (f"{total} {'file' if total == 1 else 'files'} left out: {', '.join(parts)}.",)
+
+
+def _kind(reason: str, name: str) -> str:
+    """What a file is counted as: the folder that it is in, its name or its extension, or just the reason."""
+    if reason == HIDDEN:
+        *folders, file = PurePosixPath(name).parts
+        hidden = next((folder for folder in folders if is_hidden(folder)), None)
+        if hidden is not None:
+            return f"in {hidden}"
+        return "._ files of macOS" if file.startswith("._") else _STRAY_FILES.get(file.casefold(), HIDDEN)
+    if reason == NO_IMAGE:
+        return PurePosixPath(name).suffix.lower() or "without an extension"
+    return reason
+
+
+def _counted(reason: str, kind: str, names: list[str]) -> str:
+    shown = "" if reason == HIDDEN else f" ({first_names(sorted(names), _NAMES_SHOWN)})"
+    return f"{len(names)} {printable(kind)}{shown}"
 
 
 class ImageFile(NamedTuple):
@@ -62,6 +90,7 @@ class FolderReader:
         self._folder, self._location, self._used = folder, location, used
         self._seen: dict[tuple[int, int], str] = {}
         self._links: list[str] = []
+        self._twins: list[str] = []
 
     def subfolders(self, folder: Path) -> list[Path]:
         """Returns the folders in `folder` that are not hidden, sorted. The files in it are left out."""
@@ -100,7 +129,9 @@ class FolderReader:
                 what = f"{name} is a link to {printable(str(path.readlink()))}, which does not exist"
                 raise UserError(f"{self._location}: {what}. Bring the file there, or remove the link.")
             found.append(ImageFile(path, name, status.st_size))
-        return sorted(found, key=lambda image: image.name)
+        found.sort(key=lambda image: image.name)
+        self._twins += _twins([image.name for image in found])
+        return found
 
     def files(self, folder: Path) -> Iterator[tuple[Path, str]]:
         """Yields the files at any depth of `folder` that are not hidden, and their names below the data set's folder.
@@ -115,17 +146,21 @@ class FolderReader:
                 folders.remove(name)
                 self._leave_out_all(path / name)
             for name in files:
+                full = name if below == "." else f"{below}/{name}"
                 if is_hidden(name):
-                    self.left_out.add(HIDDEN, name)
+                    self.left_out.add(HIDDEN, full)
                 else:
-                    yield path / name, name if below == "." else f"{below}/{name}"
+                    yield path / name, full
 
     def notes(self) -> tuple[str, ...]:
-        """Returns what was left out, and which folders are links."""
-        if not self._links:
-            return self.left_out.notes()
-        links = f"DVC sees no changes behind links to folders inside a data set: {first_names(self._links)}."
-        return (*self.left_out.notes(), links)
+        """Returns what was left out, which folders are links, and which photos may be there in two formats."""
+        notes = self.left_out.notes()
+        if self._links:
+            notes += (f"DVC sees no changes behind links to folders inside a data set: {first_names(self._links)}.",)
+        if self._twins:
+            what = f"{image_count(len(self._twins))} in HEIC beside one of the same name in another format"
+            notes += (f"{what}: {first_names(self._twins)}. Remove one of each two if they show the same.",)
+        return notes
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._folder).as_posix()
@@ -147,14 +182,26 @@ class FolderReader:
         return UserError(f"{self._location}: {name} cannot be listed ({error.strerror}). Allow to read it.")
 
     def _leave_out_all(self, folder: Path) -> None:
-        for _, _, files in os.walk(folder):
+        for parent, _, files in os.walk(folder):
             for file in files:
-                self.left_out.add(HIDDEN, file)
+                self.left_out.add(HIDDEN, self._name(Path(parent, file)))
+
+
+def _twins(names: list[str]) -> list[str]:
+    """Returns the HEIC images that have another image of the same name beside them, as phones leave them."""
+    stems = Counter(name.rpartition(".")[0].casefold() for name in names)
+    heic = (name for name in names if name.lower().endswith(HEIC_SUFFIXES))
+    return [printable(name) for name in heic if stems[name.rpartition(".")[0].casefold()] > 1]
 
 
 def is_hidden(name: str) -> bool:
     """Returns whether a file or a folder is hidden, or an operating system's own (Thumbs.db, __MACOSX)."""
-    return name.startswith(".") or name.casefold() in _SYSTEM
+    return name.startswith(".") or name.casefold() in _STRAY_FILES or name.casefold() in _STRAY_FOLDERS
+
+
+def is_in_hidden(name: str) -> bool:
+    """Returns whether a path has a part that is hidden."""
+    return any(map(is_hidden, PurePosixPath(name).parts))
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -182,4 +229,4 @@ def _begins_like_an_image(path: Path) -> bool:
             start = file.read(12)
     except OSError:
         return False
-    return start.startswith(_BEGINNINGS) or start[8:] == b"WEBP" or start[4:] in _PHONE_IMAGES
+    return start.startswith(_BEGINNINGS) or start[8:] == b"WEBP" or start[4:].startswith(_BRANDS)

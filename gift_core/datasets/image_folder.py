@@ -11,9 +11,10 @@ from gift_core.datasets.dataset import (
     Dataset,
     Sample,
     Splits,
+    first_names,
     image_count,
     labels_to_learn,
-    name_folders,
+    name_classes,
     split_by_seed,
     untested_classes,
     validation_note,
@@ -29,11 +30,12 @@ RENAME = "Name the two folders train and test"
 def folder_dataset(name: str, config: FolderTaskConfig, *, root: Path, seed: int) -> Dataset:
     """Returns the images of <path>/{train,test}/<class>/*, or of <path>/<class>/* split by seed.
 
-    Classes are sorted by the names of their folders, images by their paths. Without class_names in the row, the folders
-    name the classes, with spaces for _ and -. `notes` say what was left out.
+    Classes are sorted by the names of their folders, images by their paths. `notes` say what was left out, such as
+    class folders without images.
 
-    UserError if the folder, images or a second class are missing, if a class is empty, if only the test split has a
-    class, and for a layout that could be read in two ways: splits by other names, a class beside the splits.
+    UserError if the folder, images or a second class are missing, if a class has only images that cannot be read, if
+    only the test split has a class, and for a layout that could be read in two ways: splits by other names, a class
+    beside the splits.
     """
     location = f"params.yaml: tasks.{name}.path: {config.path}"
     folder = root / config.path
@@ -43,8 +45,8 @@ def folder_dataset(name: str, config: FolderTaskConfig, *, root: Path, seed: int
     layout = _Layout(folder, location, FolderReader(folder, location, used=used))
     splits, notes = layout.splits(config.test_fraction, seed)
     labels = sorted(labels_to_learn(splits, location))
-    classes = name_folders(labels, config, folder=folder, task=name)
-    notes = (*notes, *untested_classes(classes, splits), *layout.reader.notes())
+    classes = name_classes(labels, config, folder=folder, task=name, folder_of=layout.folder_of)
+    notes = (*notes, *layout.note_empty(), *untested_classes(classes, splits), *layout.reader.notes())
     return Dataset(classes, config.templates, splits["train"], splits["test"], notes)
 
 
@@ -53,6 +55,8 @@ class _Layout:
 
     def __init__(self, folder: Path, location: str, reader: FolderReader) -> None:
         self.folder, self.location, self.reader = folder, location, reader
+        self.folder_of: dict[str, str] = {}  # {label: the first folder of that class}
+        self._empty: list[str] = []
 
     def splits(self, test_fraction: float, seed: int) -> tuple[Splits, tuple[str, ...]]:
         """Returns both splits, and a note if there is a validation split, which is left out."""
@@ -122,22 +126,49 @@ class _Layout:
         if not any(files.values()):
             kinds = ", ".join(SUFFIXES)
             raise UserError(f"{location}: its sub-folders have no images. Put them into one folder per class: {kinds}.")
-        folder_of: dict[str, str] = {}
+        path_of: dict[str, Path] = {}
         for path, images in files.items():
             label = plain_name(path.name)
-            if folder_of.setdefault(label, path.name) != path.name:
-                what = f"two folders have the name {label!r}, in different Unicode forms or with different spaces"
+            first = path_of.setdefault(label, path)
+            if first != path:
+                both = f"{first.name!a} and {path.name!a}"
+                what = (
+                    f"two folders have the name {label!r}, in different Unicode forms or with different spaces: {both}"
+                )
                 raise UserError(f"{location}: {what}. Merge them.")
+            name = f"{printable(path.relative_to(self.folder).as_posix())}/"
             if not images:
-                raise UserError(f"{location}: class {label!r} has no images. Add some, or remove the folder.")
+                self._leave_out_empty(path, name, location)
+                continue
+            self.folder_of.setdefault(label, name)
             for image in images:
                 yield Sample(label, printable(image.name), image.path.read_bytes, image.size)
 
+    def _leave_out_empty(self, path: Path, name: str, location: str) -> None:
+        """Notes a class folder without images. UserError if it has images, but only of kinds that are not read."""
+        unread = self.reader.left_out.images_in(name)
+        if unread:
+            what = f"class {printable(path.name)!r} has no image with an extension that is read: {first_names(unread)}"
+            remedy = f"Rename or convert them ({', '.join(SUFFIXES)}), or remove the folder"
+            raise UserError(f"{location}: {what}. {remedy}.")
+        self._empty.append(name)
+
+    def note_empty(self) -> tuple[str, ...]:
+        """Returns a note that names the class folders without images, if there are any."""
+        if not self._empty:
+            return ()
+        folders = "1 class folder" if len(self._empty) == 1 else f"{len(self._empty)} class folders"
+        return (f"{folders} without images left out: {first_names(self._empty)}.",)
+
     def _require_known(self, splits: Splits, found: Mapping[str, Path]) -> None:
         train, test = ({sample.label for sample in splits[split]} for split in SPLITS)
+        empty = {plain_name(Path(name).name): name for name in self._empty}
         for label in sorted(test - train):
+            remedy = "Give both folders of a class the same name"
+            if label in empty:
+                remedy = f"{empty[label]} has no images: add some, or remove {self.folder_of[label]}"
             what = f"class {label!r} is in {found['test'].name}/ but not in {found['train'].name}/"
-            raise UserError(f"{self.location}: {what}. Give both folders of a class the same name.")
+            raise UserError(f"{self.location}: {what}. {remedy}.")
 
     def _note_validation(self, found: Mapping[str, Path]) -> tuple[str, ...]:
         if "validation" not in found:

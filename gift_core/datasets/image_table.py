@@ -28,7 +28,7 @@ from gift_core.datasets.dataset import (
     validation_note,
 )
 from gift_core.datasets.decoding import SUFFIXES
-from gift_core.datasets.folder_reader import is_hidden
+from gift_core.datasets.folder_reader import HIDDEN, NO_IMAGE, LeftOut, is_in_hidden
 from gift_core.datasets.spelling import KNOWN_SPLITS, MAX_NAME, plain_name, printable, split_of
 from gift_core.errors import UserError, did_you_mean
 
@@ -48,7 +48,8 @@ class _Entry:
 def table_dataset(name: str, config: TableTaskConfig, *, root: Path, seed: int) -> Dataset:
     """Returns the images of the table in the order of its rows.
 
-    With a split column, rows of a validation split are left out and counted in `notes`. UserError for a missing table,
+    With a split column, rows of a validation split are left out. `notes` count them, and the files of the folder that
+    are in no row. UserError for a missing table,
     column or image file (each with the nearest name), an empty cell, a duplicate file, an unknown split, a split column
     without train or test, and for too few classes.
     """
@@ -63,7 +64,9 @@ def table_dataset(name: str, config: TableTaskConfig, *, root: Path, seed: int) 
     splits = _split(entries, folder, config, seed, location)
     classes = name_classes(labels_to_learn(splits, location), config, folder=folder, task=name)
     validation = validation_note(f"val in column {config.split_column!r}", len(everything) - len(entries))
-    notes = (*validation, *untested_classes(classes, splits), *_unlisted(folder, {entry.file for entry in everything}))
+    used = {entry.file for entry in everything} | {config.table}
+    used |= {config.class_names} if isinstance(config.class_names, str) else set()
+    notes = (*validation, *untested_classes(classes, splits), *_unlisted(folder, used))
     return Dataset(classes, config.templates, splits["train"], splits["test"], notes)
 
 
@@ -138,17 +141,24 @@ def _require_files(entries: Iterable[_Entry], folder: Path, location: str) -> No
         raise UserError(f"{location}: {files} missing: {named}{more}. Correct the table, or put the files there.")
 
 
-def _unlisted(folder: Path, listed: Collection[str]) -> tuple[str, ...]:
-    """Returns a note on the images of the folder that are in no row."""
-    names: list[str] = []
+def _unlisted(folder: Path, used: Collection[str]) -> tuple[str, ...]:
+    """Returns notes on the images of the folder that are in no row, and on its other files."""
+    images: list[str] = []
+    left_out = LeftOut()
     for parent, _, files in os.walk(folder):
-        images = (Path(parent, file) for file in files if Path(file).suffix.lower() in SUFFIXES and not is_hidden(file))
-        names += (path.relative_to(folder).as_posix() for path in images)
-    unlisted = sorted(printable(name) for name in names if name not in listed)
-    verb = "is" if len(unlisted) == 1 else "are"
-    return (
-        (f"{image_count(len(unlisted))} of the folder {verb} in no row: {first_names(unlisted)}.",) if unlisted else ()
-    )
+        for name in sorted(Path(parent, file).relative_to(folder).as_posix() for file in files):
+            if name in used:
+                continue
+            if is_in_hidden(name):
+                left_out.add(HIDDEN, name)
+            elif Path(name).suffix.lower() in SUFFIXES:
+                images.append(printable(name))
+            else:
+                left_out.add(NO_IMAGE, name)
+    images.sort()
+    verb = "is" if len(images) == 1 else "are"
+    what = f"{image_count(len(images))} of the folder {verb} in no row: {first_names(images)}."
+    return (*([what] if images else []), *left_out.notes())
 
 
 def _describe(entry: _Entry, folder: Path) -> str:

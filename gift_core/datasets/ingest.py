@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from gift_core.artifacts.atomic import require_free_bytes
-from gift_core.artifacts.task import LabeledImage, TaskInfo, write_task
+from gift_core.artifacts.task import LabeledImage, TaskInfo, read_task, write_task
 from gift_core.config.experiment import IngestConfig
 from gift_core.config.tasks import (
     CatalogueTaskConfig,
@@ -18,10 +19,10 @@ from gift_core.config.tasks import (
     TaskConfig,
     WebDatasetTaskConfig,
 )
-from gift_core.datasets.dataset import Dataset, sample_shots
-from gift_core.datasets.decoding import ImageSource, decode_dataset, encode_image
+from gift_core.datasets.dataset import Dataset, first_names, sample_shots
+from gift_core.datasets.decoding import ImageSource, decode_dataset, encode_image, unreadable_heic
 from gift_core.datasets.duplicates import DuplicateWatch
-from gift_core.errors import UserError
+from gift_core.errors import ContractError, UserError
 from gift_core.progress import progress_bar
 
 ListedTaskConfig = FolderTaskConfig | TableTaskConfig | WebDatasetTaskConfig | CatalogueTaskConfig
@@ -63,12 +64,42 @@ def ingest(
         )
 
 
+def ingested_classes(folder: Path) -> tuple[str, ...]:
+    """Returns the class names of the task that `folder` has now, none if it has no sound one."""
+    try:
+        return read_task(folder).class_names
+    except ContractError:
+        return ()
+
+
+def renamed_classes(before: tuple[str, ...], info: TaskInfo) -> tuple[str, ...]:
+    """Returns a line on classes whose names are not those of `before`, the last ingest.
+
+    A task with another number of classes is another task.
+    """
+    changed = [f"{old!r} is now {new!r}" for old, new in zip(before, info.class_names, strict=False) if old != new]
+    if not changed or len(before) != len(info.class_names):
+        return ()
+    remedy = f"To keep the old ones, write them in tasks.{info.name}.class_names"
+    return (f"class names changed since the last ingest: {first_names(changed)}. {remedy}.",)
+
+
 def open_dataset(name: str, config: ListedTaskConfig, *, seed: int, root: Path) -> Dataset:
     """Returns the data set of a row of tasks, few-shot if the row says so. No image is decoded."""
-    dataset = _list_images(name, config, seed=seed, root=root)
+    dataset = _require_readers(_list_images(name, config, seed=seed, root=root), name, config)
     if config.shots is None:
         return dataset
     return sample_shots(dataset, config.shots, task=name, seed=seed)
+
+
+def _require_readers(dataset: Dataset, name: str, config: ListedTaskConfig) -> Dataset:
+    """Refuses HEIC images without their reader before anything is decoded, or notes them if they are to be skipped."""
+    problem = unreadable_heic(dataset)
+    if problem is None:
+        return dataset
+    if config.on_bad_image == "refuse":
+        raise UserError(f"params.yaml: tasks.{name}.path: {config.path}: {problem}")
+    return dataclasses.replace(dataset, notes=(*dataset.notes, problem))
 
 
 def _open_images(name: str, config: TaskConfig, *, stored: IngestConfig, seed: int, root: Path) -> ImageSource:
@@ -80,7 +111,7 @@ def _open_images(name: str, config: TaskConfig, *, stored: IngestConfig, seed: i
         dataset = watch.watch(dataset)
     location = f"params.yaml: tasks.{name}.path: {config.path}"
     source = decode_dataset(dataset, location, on_bad_image=config.on_bad_image, stored=stored)
-    return dataclasses.replace(source, late_notes=watch.notes())
+    return dataclasses.replace(source, late_notes=chain(source.late_notes, watch.notes()))
 
 
 def _list_images(name: str, config: ListedTaskConfig, *, seed: int, root: Path) -> Dataset:

@@ -194,7 +194,12 @@ def _copy(images: Path, target: Path) -> None:
     needed = sum(path.stat().st_size for path in images.rglob("*") if path.is_file())
     require_free_bytes(target, needed, "gift add-task --copy")
     with build_folder(target) as unfinished:
-        shutil.copytree(images, unfinished, dirs_exist_ok=True, ignore_dangling_symlinks=True)
+        for parent, _, files in os.walk(images, followlinks=True):
+            folder = unfinished / os.path.relpath(parent, images)
+            folder.mkdir(exist_ok=True)  # with no modes of the source: copytree's folders may be read-only
+            for file in files:
+                if Path(parent, file).is_file():
+                    shutil.copyfile(Path(parent, file), folder / file)
 
 
 def _remove(target: Path) -> None:

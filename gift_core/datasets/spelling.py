@@ -27,6 +27,14 @@ def plain_name(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
+def default_class_name(label: str) -> str:
+    """Returns the class name of a label that class_names does not name, wherever the label is from.
+
+    Underscores are spaces. Hyphens stay, because CLIP knows "t-shirt" better than "t shirt".
+    """
+    return plain_name(label.replace("_", " "))
+
+
 def comparison_key(name: str) -> str:
     """Returns what two names share that a text encoder cannot tell apart: Wren and wren, 01 and 1."""
     plain = plain_name(name).casefold()

@@ -23,7 +23,7 @@ from gift_core.datasets.dataset import (
     untested_classes,
 )
 from gift_core.datasets.decoding import SUFFIXES
-from gift_core.datasets.folder_reader import HIDDEN, LeftOut, is_hidden
+from gift_core.datasets.folder_reader import HIDDEN, NO_IMAGE, LeftOut, is_in_hidden
 from gift_core.datasets.spelling import comparison_key, plain_name
 from gift_core.errors import UserError, did_you_mean
 from gift_core.progress import progress
@@ -33,7 +33,6 @@ MAX_NAMES = 1_000_000  # of tars that a pattern may stand for
 MAX_LABEL_BYTES, MAX_JSON_BYTES = 4096, 2**24
 # Where a sample may have its class number a second time.
 _SAME_LABEL = {"cls": ("json:cls", "json:label"), "json:cls": ("cls",), "json:label": ("cls",)}
-NO_EXTENSION = "without an extension"
 _MAX_DIGITS = 12  # of the ends of a range
 _MAX_NESTING = 16
 _SHOWN = 80  # letters of a wrong value in an error
@@ -49,6 +48,7 @@ def tar_dataset(name: str, config: WebDatasetTaskConfig, *, root: Path, seed: in
     """Returns the samples of the tars, in the order of the tars' names and within each tar.
 
     Patterns are those of a shell: birds-{000..005}.tar, train/*.tar. Several are joined with "::", as in WebDataset.
+    Files with neither an image nor a label beside them are left out and counted in `notes`.
     UserError for a missing, compressed or damaged tar, a sample without one image and one label, a tar in both splits,
     and for too few classes.
     """
@@ -160,7 +160,8 @@ def _read_samples(tars: Sequence[Path], label: str, name: str, split: str, left_
     for tar in progress(tars, len(tars), f"list {name} {split} tars"):
         samples.extend(_index(tar, label, key, left_out))
     if not samples:
-        raise UserError(f"{key}: the tars have no samples. Write files with the same name: 0001.jpg, 0001.cls.")
+        left = "".join(f" {note}" for note in left_out.notes())
+        raise UserError(f"{key}: the tars have no samples. Write files with the same name: 0001.jpg, 0001.cls.{left}")
     return samples
 
 
@@ -169,19 +170,35 @@ def _index(path: Path, label: str, key: str, left_out: LeftOut) -> Iterator[Samp
     _require_uncompressed(path, key)
     skipped: list[str] = []
     try:
-        for name, files in index_tar(path, skipped):
-            yield _sample(path, name, files, label, key)
+        for name, files in index_tar(path, skipped, is_stray=is_in_hidden):
+            if _is_sample(files, label):
+                yield _sample(path, name, files, label, key)
+            else:
+                skipped += [f"{name}.{extension}" for extension in files]
     except (tarfile.TarError, OSError) as error:
         raise UserError(
             f"{key}: {path.name} cannot be read as a tar of samples ({error}). Copy or make it again."
         ) from None
     for name in skipped:
-        hidden = any(is_hidden(part) or part.startswith("__") for part in PurePosixPath(name).parts)
-        left_out.add(HIDDEN if hidden else NO_EXTENSION, f"{path.name}/{name}")
+        hidden = is_in_hidden(name) or PurePosixPath(name).name.startswith("__")
+        left_out.add(HIDDEN if hidden else NO_IMAGE, f"{path.name}/{name}")
+
+
+def _is_sample(files: Mapping[str, StoredFile], label: str) -> bool:
+    """Whether an image or a label is among the files of one key. A readme.md has neither."""
+    return bool(_images(files)) or _label_extension(label) in files
+
+
+def _images(files: Mapping[str, StoredFile]) -> list[str]:
+    return [extension for extension in files if PurePosixPath(f"image.{extension}").suffix in SUFFIXES]
+
+
+def _label_extension(label: str) -> str:
+    return "json" if label.startswith(_JSON) else label
 
 
 def _sample(path: Path, name: str, files: Mapping[str, StoredFile], label: str, key: str) -> Sample:
-    images = [extension for extension in files if PurePosixPath(f"image.{extension}").suffix in SUFFIXES]
+    images = _images(files)
     if len(images) != 1:
         what = f"sample {name} of {path.name} has {', '.join(files)}, but it should have one image"
         raise UserError(f"{key}: {what} ({', '.join(SUFFIXES)}) and its label, one after the other.")
@@ -191,7 +208,7 @@ def _sample(path: Path, name: str, files: Mapping[str, StoredFile], label: str, 
 
 def _read_label(path: Path, name: str, files: Mapping[str, StoredFile], label: str, key: str) -> str:
     sample = f"sample {name} of {path.name}"
-    extension = "json" if label.startswith(_JSON) else label
+    extension = _label_extension(label)
     if extension not in files:
         raise UserError(f"{key}: {sample} has no label, a file .{extension}. {did_you_mean(extension, files)}")
     try:

@@ -7,13 +7,22 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from gift_core.artifacts.atomic import build_folder, require_free_bytes, require_hash, sha256_of, write_atomically
+from gift_core.artifacts.atomic import (
+    build_folder,
+    require_free_bytes,
+    require_hash,
+    sha256_of,
+    write_atomically,
+    write_json,
+)
 from gift_core.errors import ContractError, UserError
 
 WRITER = """
@@ -150,17 +159,98 @@ def test_a_changed_file_is_named_with_both_hashes(tmp_path: Path) -> None:
         require_hash(path, sha256_of_abc, "ingest")
 
 
-def test_weights_can_be_read_by_others_as_the_umask_allows(tmp_path: Path) -> None:
-    """The library safetensors lets only their owner read them."""
-    before = os.umask(0o027)
-    try:
-        with build_folder(tmp_path / "model") as folder, write_atomically(tmp_path / "file") as file:
-            save_file({"a": np.zeros(1)}, folder / "weights")
-            save_file({"a": np.zeros(1)}, file)
-    finally:
-        os.umask(before)
-    for path in (tmp_path / "model" / "weights", tmp_path / "file"):
-        assert path.stat().st_mode & 0o777 == 0o640
+@pytest.fixture
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """The permissions of all in a folder, and of the folder itself (".")."""
+    return {path.relative_to(folder).as_posix(): path.stat().st_mode & 0o7777 for path in [folder, *folder.rglob("*")]}
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o027, 0o077], indirect=True)
+def test_files_and_folders_have_the_modes_that_the_umask_gives(umask: int, tmp_path: Path) -> None:
+    """safetensors and mkstemp let only the owner read, and copies have the modes of their sources."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "read-only").touch(0o400)
+    with build_folder(tmp_path / "new" / "model") as folder, write_atomically(tmp_path / "new" / "file") as file:
+        save_file({"a": np.zeros(1)}, folder / "weights")
+        save_file({"a": np.zeros(1)}, file)
+        shutil.copy2(source / "read-only", folder / "copy")
+        os.close(tempfile.mkstemp(dir=folder, prefix="mkstemp", suffix="")[0])
+        (folder / "program").touch(0o777)
+        (folder / "deep").mkdir(0o700)
+        write_json(folder / "deep" / "a.json", 1)
+    found = modes(tmp_path / "new")
+    assert len(found) == 9
+    expected = {name: (0o777 if (tmp_path / "new" / name).is_dir() else 0o666) & ~umask for name in found}
+    assert found == expected
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o755])
+def test_a_file_that_is_written_again_keeps_its_mode(mode: int, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    write_json(path, 1)
+    path.chmod(mode)
+    write_json(path, 2)
+    assert path.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o750, 0o2775])
+def test_a_folder_that_is_written_again_keeps_its_mode(mode: int, tmp_path: Path) -> None:
+    for _ in range(2):
+        with build_folder(tmp_path / "model") as folder:
+            (folder / "weights").touch()
+        (tmp_path / "model").chmod(mode)
+    with build_folder(tmp_path / "model") as folder:
+        (folder / "weights").touch()
+    assert (tmp_path / "model").stat().st_mode & 0o7777 == mode
+
+
+def test_a_file_that_dvc_protects_is_replaced_by_one_that_can_be_written(tmp_path: Path) -> None:
+    """With cache.type hardlink, an output is the object in the cache, which nobody may write."""
+    cache = tmp_path / "object"
+    cache.write_text("1")
+    cache.chmod(0o444)
+    for link in (os.link, os.symlink):
+        link(cache, tmp_path / "output")
+        write_json(tmp_path / "output", 2)
+        assert (tmp_path / "output").stat().st_mode & 0o777 == 0o666 & ~current_umask()
+        assert (cache.stat().st_mode & 0o777, cache.read_text()) == (0o444, "1")
+        (tmp_path / "output").unlink()
+
+
+def current_umask() -> int:
+    os.umask(umask := os.umask(0))
+    return umask
+
+
+def test_a_hard_link_in_a_new_folder_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "object").touch()
+    (tmp_path / "object").chmod(0o444)
+    with build_folder(tmp_path / "model") as folder:
+        os.link(tmp_path / "object", folder / "weights")
+    assert (tmp_path / "object").stat().st_mode & 0o777 == 0o444
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files to any group")
+def test_a_file_that_is_written_again_keeps_its_group(tmp_path: Path) -> None:
+    write_json(tmp_path / "params.yaml", 1)
+    os.chown(tmp_path / "params.yaml", -1, 12345)
+    write_json(tmp_path / "params.yaml", 2)
+    assert (tmp_path / "params.yaml").stat().st_gid == 12345
+
+
+def test_a_folder_whose_group_is_inherited_passes_it_on(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o2775)
+    with build_folder(tmp_path / "shared" / "model") as folder:
+        (folder / "deep").mkdir(0o700)
+    assert modes(tmp_path / "shared" / "model") == {name: 0o2777 & ~current_umask() for name in (".", "deep")}
 
 
 @pytest.mark.parametrize("path", [".", "..", "../deep", "/"])

@@ -8,8 +8,10 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
+import pillow_heif
 from PIL import Image
 
+pillow_heif.register_heif_opener()  # to write HEIC
 SIZE = (31, 23)
 
 
@@ -35,6 +37,10 @@ def whole_images() -> dict[str, bytes]:
         ("lossy.webp", rgb, {"exif": exif}),
         ("lossless.webp", rgb.convert("RGBA"), {"lossless": True}),
         ("animated.webp", rgb, {"save_all": True, "append_images": [rgb.rotate(90)]}),
+        ("rgb.avif", rgb, {"exif": exif}),
+        ("animated.avif", rgb, {"save_all": True, "append_images": [rgb.rotate(90)]}),
+        ("rgb.heic", rgb, {"exif": exif.tobytes()}),
+        ("transparent.heic", rgb.convert("RGBA"), {}),
         ("rgb.bmp", rgb, {}),
         ("palette.bmp", rgb.convert("P"), {}),
         ("raw.tif", rgb, {}),
@@ -50,7 +56,7 @@ def whole_images() -> dict[str, bytes]:
 
 def _encode(image: Image.Image, name: str, options: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    kind = {"jpg": "JPEG", "tif": "TIFF"}.get(name.split(".")[1], name.split(".")[1].upper())
+    kind = {"jpg": "JPEG", "tif": "TIFF", "heic": "HEIF"}.get(name.split(".")[1], name.split(".")[1].upper())
     image.copy().save(buffer, kind, **options)  # save leaves settings in the image
     return buffer.getvalue()
 

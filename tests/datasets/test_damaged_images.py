@@ -44,7 +44,7 @@ def outcomes(count: int, *, seed: int) -> Counter[str]:
 def test_whole_images_of_every_kind_are_decoded() -> None:
     for name, image in whole_images().items():
         data, _ = plain_image(image, "png", shorter_side=None)
-        turned = name in ("rgba.png", "rgb.jpg", "lossy.webp", "lzw.tif")  # by their EXIF data
+        turned = name in ("rgba.png", "rgb.jpg", "lossy.webp", "rgb.avif", "rgb.heic", "lzw.tif")  # by their EXIF data
         assert Image.open(io.BytesIO(data)).size == (SIZE[::-1] if turned else SIZE), name
 
 

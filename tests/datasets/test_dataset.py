@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gift_core.artifacts.task import iterate_task
-from gift_core.datasets.dataset import Dataset, Sample, name_classes, name_folders, sample_shots
+from gift_core.datasets.dataset import Dataset, Sample, name_classes, sample_shots
 from gift_core.errors import UserError
 from tests.datasets.folders import birds, config, ingest_birds, picture
 
@@ -32,12 +32,15 @@ def write(folder: Path, text: str) -> Path:
     return folder
 
 
-def test_without_names_labels_stay_as_they_are() -> None:
-    assert list(names(LABELS, None).values()) == LABELS
+def test_without_names_labels_have_spaces_for_underscores_and_keep_hyphens() -> None:
+    labels = ["t-shirt", "great_tit", "_sea__bird_", "-1", "1", "Zaunko\u0308nig"]
+    expected = ["t-shirt", "great tit", "sea bird", "-1", "1", "Zaunk\u00f6nig"]
+    assert list(names(labels, None).values()) == expected
 
 
-def test_without_names_folders_have_spaces_for_underscores() -> None:
-    assert list(name_folders(LABELS, config(), folder=Path(), task="birds").values()) == ["great tit", "heron", "wren"]
+@pytest.mark.parametrize("labels", [["t-shirt", "t_shirt"], ["t-shirt", "T shirt"]])
+def test_names_that_differ_by_a_hyphen_are_refused(labels: list[str]) -> None:
+    assert f"{', '.join(labels)} have class names that CLIP can hardly tell apart. Rename them" in refusal(labels, None)
 
 
 def test_a_mapping_names_each_label_whatever_its_order() -> None:

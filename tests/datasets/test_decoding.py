@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
+from gift_core.datasets import decoding
 from gift_core.datasets.decoding import encode_image, plain_image, to_rgb
+from gift_core.errors import UserError
+from tests.datasets.folders import birds, colors, ingest_birds, picture
+
+pillow_heif.register_heif_opener()  # to write HEIC
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -160,7 +168,7 @@ def test_cmyk_of_a_tiff_is_not_inverted(tmp_path: Path) -> None:
     np.testing.assert_array_equal(plain_pixels(tmp_path / "a.tif")[0, 0], (0, 255, 255))
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif", "heic"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_shows_the_same_picture(suffix: str, orientation: int, tmp_path: Path) -> None:
     """The corners of the picture as it is meant to be seen: red, green / blue, white; stored turned or mirrored."""
@@ -174,11 +182,109 @@ def test_every_orientation_shows_the_same_picture(suffix: str, orientation: int,
     }[orientation]  # fmt: skip
     exif = Image.Exif()
     exif[0x0112] = orientation
-    options: dict[str, Any] = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}.get(suffix, {})
+    options: dict[str, Any] = {
+        "webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0},
+        "avif": {"quality": 100, "subsampling": "4:4:4"}, "heic": {"quality": -1, "chroma": 444},
+    }.get(suffix, {})  # fmt: skip
     path = tmp_path / f"a.{suffix}"
-    (seen.transpose(stored) if stored is not None else seen).save(path, exif=exif, **options)
+    (seen.transpose(stored) if stored is not None else seen).save(path, exif=exif.tobytes(), **options)
     data, _ = plain_image(path.read_bytes(), "png", shorter_side=None)
     np.testing.assert_allclose(pixels(data).astype(int), np.asarray(seen).astype(int), atol=4)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "heic"])
+def test_the_content_decides_the_format_and_not_the_name(kind: str, suffix: str, tmp_path: Path) -> None:
+    (folder := tmp_path / "birds" / "wren").mkdir(parents=True)
+    encoded = encode((210, 100, 50), kind)
+    for number in range(2):
+        (folder / f"{number}.{suffix}").write_bytes(encoded)
+        picture(tmp_path / "birds" / "heron" / f"{number}.png")
+    ingest_birds(tmp_path, test_fraction=0.5)
+    (color,) = [color for color, label in colors(tmp_path / "task", "test") if label == 1]
+    np.testing.assert_allclose(color, (210, 100, 50), atol=8)
+
+
+def encode(color: tuple[int, ...], kind: str, mode: str = "RGB", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, (16, 16), color).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_transparency_of_the_formats_of_phones_becomes_white(kind: str) -> None:
+    data, _ = plain_image(encode((0, 0, 0, 0), kind, "RGBA"), "png", shorter_side=None)
+    np.testing.assert_allclose(pixels(data)[8, 8], (255, 255, 255), atol=2)
+
+
+def test_heic_of_10_bits_becomes_8_bits() -> None:
+    values_HWC = np.full((16, 16, 3), 32896, dtype=np.uint16)
+    buffer = io.BytesIO()
+    pillow_heif.encode("RGB;16", (16, 16), values_HWC.tobytes(), buffer, quality=-1, chroma=444)
+    data, _ = plain_image(buffer.getvalue(), "png", shorter_side=None)
+    np.testing.assert_allclose(pixels(data)[8, 8], (128, 128, 128), atol=2)
+
+
+def test_files_of_several_frames_or_pages_are_counted_and_the_first_is_read(tmp_path: Path) -> None:
+    folder = birds(tmp_path) / "train" / "wren"
+    frames = [Image.new("RGB", (16, 16), color) for color in ((255, 0, 0), (0, 0, 255))]
+    names = {"7.gif": "GIF", "7.png": "PNG", "7.webp": "WEBP", "7.tif": "TIFF", "7.avif": "AVIF", "7.heic": "HEIF",
+             "7.jpg": "MPO"}  # fmt: skip
+    for name, kind in names.items():
+        frames[0].save(folder / name, kind, save_all=True, append_images=frames[1:])
+    info = ingest_birds(tmp_path)
+    named = ", ".join(f"train/wren/{name}" for name in sorted(names)[:5])
+    what = "7 images have several frames or pages, of which only the first is read"
+    assert info.notes == (f"{what}: {named} and 2 more.",)
+    read = [color for color, _ in colors(tmp_path / "task", "train")[-7:]]
+    np.testing.assert_allclose(read, [(255, 0, 0)] * 7, atol=8)
+
+
+@pytest.fixture
+def no_heic_reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Python without pillow-heif."""
+    decoding._register_heic.cache_clear()
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    yield
+    decoding._register_heic.cache_clear()
+
+
+def test_without_its_reader_heic_is_refused_before_anything_is_decoded(tmp_path: Path, no_heic_reader: None) -> None:
+    folder = birds(tmp_path) / "train" / "wren"
+    for name in ("7.HEIC", "8.hif"):
+        (folder / name).write_bytes(encode((9, 9, 9), "HEIF"))
+    with pytest.raises(UserError) as caught:
+        ingest_birds(tmp_path)
+    assert str(caught.value) == (
+        "params.yaml: tasks.birds.path: birds: 2 images in HEIC, but pillow-heif, which reads it, is not installed: "
+        "train/wren/7.HEIC, train/wren/8.hif. Install it (pip install 'gift-pipeline[heic]'), or convert the images."
+    )
+
+
+def test_without_its_reader_heic_can_be_skipped_and_is_told(tmp_path: Path, no_heic_reader: None) -> None:
+    (birds(tmp_path) / "train" / "wren" / "7.heic").write_bytes(encode((9, 9, 9), "HEIF"))
+    info = ingest_birds(tmp_path, on_bad_image="skip")
+    reason = "HEIC is read by pillow-heif, which is not installed: pip install 'gift-pipeline[heic]'"
+    assert info.skipped == (("train/wren/7.heic", reason),)
+    assert info.counts["train"] == 6
+    assert "1 image in HEIC, but pillow-heif" in info.notes[0]
+
+
+def test_without_its_reader_heic_under_another_name_is_named_with_the_remedy(
+    tmp_path: Path, no_heic_reader: None
+) -> None:
+    (birds(tmp_path) / "train" / "wren" / "7.jpg").write_bytes(encode((9, 9, 9), "HEIF"))
+    with pytest.raises(
+        UserError, match=r"train/wren/7.jpg \(HEIC is read by pillow-heif, which is not installed: pip "
+    ):
+        ingest_birds(tmp_path)
+
+
+def test_a_pillow_that_reads_no_avif_is_named_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (birds(tmp_path) / "train" / "wren" / "7.avif").write_bytes(encode((9, 9, 9), "AVIF"))
+    monkeypatch.setattr(decoding.features, "check", lambda feature: feature != "avif")
+    with pytest.raises(UserError, match=r"train/wren/7.avif \(this Pillow reads no AVIF: install its wheel"):
+        ingest_birds(tmp_path)
 
 
 def test_transparency_of_webp_and_gif_becomes_white(tmp_path: Path) -> None:

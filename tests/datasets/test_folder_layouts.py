@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import unicodedata
 from pathlib import Path
 
+import pillow_heif
 import pytest
+from PIL import Image
 
 from gift_core.artifacts.task import read_task
+from gift_core.datasets.decoding import SUFFIXES
 from gift_core.errors import UserError
 from tests.datasets.folders import birds, flat_birds, ingest_birds, picture
+from tests.imports import ROOT
+
+pillow_heif.register_heif_opener()  # to write HEIC
 
 
 def refusal(root: Path, **changes: object) -> str:
@@ -113,7 +120,7 @@ def test_a_folder_of_other_files_beside_the_splits_is_counted(tmp_path: Path) ->
     folder = birds(tmp_path)
     (folder / "annotations").mkdir()
     (folder / "annotations" / "boxes.xml").touch()
-    assert left_out(tmp_path) == "1 file left out: 1 not an image (annotations/boxes.xml)."
+    assert left_out(tmp_path) == "1 file left out: 1 .xml (annotations/boxes.xml)."
 
 
 def test_hidden_files_and_files_of_operating_systems_are_counted(tmp_path: Path) -> None:
@@ -123,8 +130,28 @@ def test_hidden_files_and_files_of_operating_systems_are_counted(tmp_path: Path)
     picture(folder / "train" / "wren" / ".thumbnails" / "0.png")
     for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._0.png"):
         (folder / "train" / "wren" / name).write_bytes(b"\x89PNG\r\n\x1a\n")
-    assert left_out(tmp_path) == "7 files left out: 7 hidden."
+    assert left_out(tmp_path) == (
+        "7 files left out: 2 in __MACOSX, 1 .DS_Store, 1 ._ files of macOS, 1 Thumbs.db, 1 desktop.ini, "
+        "1 in .thumbnails."
+    )
     assert ingest_birds(tmp_path).counts == {"train": 6, "test": 4}
+
+
+def test_many_stray_files_of_many_kinds_give_one_line(tmp_path: Path) -> None:
+    folder = birds(tmp_path)
+    for number in range(20):
+        picture(folder / "__MACOSX" / f"{number}" / "0.png")
+        (folder / "train" / "wren" / f"{number}.txt").touch()
+        (folder / "train" / "wren" / f"x.kind{number:02d}").touch()
+    for split, name in (("train", "wren"), ("test", "wren"), ("test", "great_tit")):
+        picture(folder / split / name / ".ipynb_checkpoints" / "0.png")
+        (folder / split / name / "Thumbs.db").touch()
+        (folder / split / name / "THUMBS.DB").touch()
+    kinds = ", ".join(f"1 .kind{number:02d} (train/wren/x.kind{number:02d})" for number in range(8))
+    assert left_out(tmp_path) == (
+        "69 files left out: 20 in __MACOSX, 20 .txt (train/wren/0.txt, train/wren/1.txt and 18 more), 6 Thumbs.db, "
+        f"3 in .ipynb_checkpoints, {kinds}, 12 of 12 other kinds."
+    )
 
 
 def test_other_kinds_of_files_are_counted_and_named(tmp_path: Path) -> None:
@@ -134,21 +161,18 @@ def test_other_kinds_of_files_are_counted_and_named(tmp_path: Path) -> None:
     picture(folder / "loose.png")
     picture(folder / "train" / "loose.jpg")
     assert left_out(tmp_path) == (
-        "4 files left out: 2 not an image (README, train/wren/notes.txt), "
-        "2 in no class folder (loose.png, train/loose.jpg)."
+        "4 files left out: 2 in no class folder (loose.png, train/loose.jpg), 1 .txt (train/wren/notes.txt), "
+        "1 without an extension (README)."
     )
 
 
 def test_images_with_another_or_no_extension_are_counted_as_such(tmp_path: Path) -> None:
     folder = birds(tmp_path)
     image = picture(tmp_path / "x.png").read_bytes()
-    for name in ("0", "1.jfif"):
+    for name in ("0", "1.bak"):
         (folder / "train" / "wren" / name).write_bytes(image)
-    (folder / "train" / "wren" / "2.heic").write_bytes(b"\0\0\0\x18ftypheic")
-    note = left_out(tmp_path)
-    names = "train/wren/0, train/wren/1.jfif, train/wren/2.heic"
-    assert note.startswith("3 files left out: 3 an image with another extension (")
-    assert set(note.split("(")[1].rstrip(").").split(", ")) == set(names.split(", "))
+    named = "train/wren/0, train/wren/1.bak"
+    assert left_out(tmp_path) == f"2 files left out: 2 with image content but another extension ({named})."
 
 
 def test_the_file_of_class_names_is_not_left_out(tmp_path: Path) -> None:
@@ -218,7 +242,7 @@ def test_a_folder_that_cannot_be_listed_is_refused(tmp_path: Path) -> None:
 def test_classes_that_differ_by_case_are_refused_unless_they_have_names(tmp_path: Path) -> None:
     folder = flat_birds(tmp_path)
     shutil.copytree(folder / "great_tit", folder / "Wren")
-    assert "Wren, wren have class names that CLIP cannot tell apart. Rename them" in refusal(tmp_path)
+    assert "Wren/, wren/ have class names that CLIP cannot tell apart. Rename them" in refusal(tmp_path)
     names = {"Wren": "a shouting wren", "wren": "a quiet wren", "great_tit": "great tit"}
     assert ingest_birds(tmp_path, class_names=names).class_names == ("a shouting wren", "great tit", "a quiet wren")
 
@@ -237,7 +261,10 @@ def test_two_folders_of_one_name_in_two_unicode_forms_are_refused(tmp_path: Path
     folder = birds(tmp_path)
     for form in ("NFC", "NFD"):
         picture(folder / "train" / unicodedata.normalize(form, "Zaunkönig") / "0.png")
-    assert "two folders have the name 'Zaunkönig', in different Unicode forms" in refusal(tmp_path)
+    assert "two folders have the name 'Zaunkönig', in different Unicode forms or with different spaces: " in (
+        message := refusal(tmp_path)
+    )
+    assert "'Zaunk\\xf6nig'" in message and "'Zaunko\\u0308nig'" in message
 
 
 @pytest.mark.parametrize("where", ["train/wren/\udcff.png", "train/\udcff/0.png"])
@@ -259,6 +286,21 @@ def test_a_name_with_control_characters_is_refused(name: str, expected: str, tmp
 def test_a_file_name_is_printed_without_control_characters(tmp_path: Path) -> None:
     (birds(tmp_path) / "train" / "wren" / "\x1b[31m\n.png").write_bytes(b"no image")
     assert "1 image cannot be decoded: train/wren/\\x1b[31m\\n.png (not an image)" in refusal(tmp_path)
+
+
+def test_photos_in_heic_and_in_another_format_are_told(tmp_path: Path) -> None:
+    """An export beside the original would be in both splits, under different bytes."""
+    folder = flat_birds(tmp_path) / "wren"
+    for name in ("IMG_1.HEIC", "IMG_1.jpg", "IMG_2.heic", "IMG_3.jpg"):
+        Image.new("RGB", (16, 16)).save(folder / name, "HEIF" if name.lower().endswith("heic") else "JPEG")
+    what = "1 image in HEIC beside one of the same name in another format: wren/IMG_1.HEIC."
+    assert f"{what} Remove one of each two if they show the same." in ingest_birds(tmp_path).notes
+
+
+def test_every_extension_that_is_read_is_in_the_guide() -> None:
+    guide = (ROOT / "docs" / "your_own_task.md").read_text(encoding="utf-8")
+    listed = re.search(r"^Read by their content, with these extensions in any case: (.*?)\.\s", guide, re.M | re.S)
+    assert listed and set(re.findall(r"`(\.\w+)`", listed[1])) == set(SUFFIXES)
 
 
 def test_classes_without_test_images_are_told(tmp_path: Path) -> None:

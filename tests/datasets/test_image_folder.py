@@ -74,11 +74,11 @@ def test_a_small_class_still_has_an_image_in_each_split(tmp_path: Path) -> None:
     assert ingest_birds(tmp_path, test_fraction=0.99).counts == {"train": 2, "test": 2}
 
 
-def test_underscores_and_hyphens_of_a_folder_are_spaces(tmp_path: Path) -> None:
+def test_underscores_of_a_folder_are_spaces_and_hyphens_stay(tmp_path: Path) -> None:
     for name in ("black-necked__grebe", "Eurasian_Wren"):
         picture(tmp_path / "birds" / name / "1.png")
         picture(tmp_path / "birds" / name / "2.png")
-    assert ingest_birds(tmp_path).class_names == ("Eurasian Wren", "black necked grebe")
+    assert ingest_birds(tmp_path).class_names == ("Eurasian Wren", "black-necked grebe")
 
 
 def test_hidden_files_and_other_kinds_are_ignored(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_images_may_be_in_deeper_folders_of_their_class(tmp_path: Path) -> None:
     assert ingest_birds(tmp_path).counts["train"] == 7
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"])
+@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "avif"])
 def test_every_usual_format_is_read(suffix: str, tmp_path: Path) -> None:
     folder = birds(tmp_path)
     picture(folder / "train" / "wren" / f"9.{suffix}", (200, 100, 50))
@@ -184,9 +184,61 @@ def test_one_class_is_refused(tmp_path: Path) -> None:
     assert "there is only one class (great_tit), but a task needs at least two" in refusal(tmp_path)
 
 
-def test_an_empty_class_is_refused(tmp_path: Path) -> None:
-    (birds(tmp_path) / "train" / "heron").mkdir()
-    assert "birds/train: class 'heron' has no images. Add some, or remove the folder." in refusal(tmp_path)
+def test_an_empty_class_folder_is_left_out_and_named(tmp_path: Path) -> None:
+    (flat_birds(tmp_path) / "heron").mkdir()
+    info = ingest_birds(tmp_path)
+    assert info.class_names == ("great tit", "wren")
+    assert info.notes == ("1 class folder without images left out: heron/.",)
+
+
+def test_a_class_folder_that_is_empty_in_both_splits_is_left_out(tmp_path: Path) -> None:
+    folder = birds(tmp_path)
+    for split in ("train", "test"):
+        (folder / split / "heron" / "deeper").mkdir(parents=True)
+    (folder / "test" / "heron" / "notes.txt").touch()
+    info = ingest_birds(tmp_path)
+    assert info.class_names == ("great tit", "wren")
+    assert info.notes == (
+        "2 class folders without images left out: train/heron/, test/heron/.",
+        "1 file left out: 1 .txt (test/heron/notes.txt).",
+    )
+
+
+def test_a_class_that_only_test_lacks_images_of_is_learned_and_told(tmp_path: Path) -> None:
+    folder = birds(tmp_path)
+    picture(folder / "train" / "heron" / "0.png")
+    (folder / "test" / "heron").mkdir()
+    info = ingest_birds(tmp_path)
+    assert info.class_names == ("great tit", "heron", "wren")
+    assert info.notes == (
+        "1 class folder without images left out: test/heron/.", "1 class has no test images: heron.",
+    )  # fmt: skip
+
+
+def test_a_class_that_only_train_lacks_images_of_is_refused(tmp_path: Path) -> None:
+    folder = birds(tmp_path)
+    picture(folder / "test" / "heron" / "0.png")
+    (folder / "train" / "heron").mkdir()
+    expected = (
+        "class 'heron' is in test/ but not in train/. train/heron/ has no images: add some, or remove test/heron/"
+    )
+    assert expected in refusal(tmp_path)
+
+
+def test_a_class_of_images_that_are_not_read_is_refused(tmp_path: Path) -> None:
+    folder = birds(tmp_path) / "train" / "heron"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.jp2").write_bytes(b"\0\0\0\x0cjP  \r\n\x87\n")
+    message = refusal(tmp_path)
+    assert "class 'heron' has no image with an extension that is read: train/heron/0.jp2, train/heron/1.jp2" in message
+    assert "Rename or convert them (.jpg, " in message
+
+
+def test_a_data_set_of_empty_folders_is_refused(tmp_path: Path) -> None:
+    for name in ("heron", "wren"):
+        (tmp_path / "birds" / name).mkdir(parents=True)
+    assert "birds: its sub-folders have no images" in refusal(tmp_path)
 
 
 def test_a_class_that_only_test_has_is_refused(tmp_path: Path) -> None:
@@ -207,9 +259,16 @@ def test_one_split_without_the_other_is_refused(tmp_path: Path) -> None:
 
 def test_two_folders_of_one_class_name_are_refused(tmp_path: Path) -> None:
     folder = flat_birds(tmp_path)
-    shutil.copytree(folder / "great_tit", folder / "great-tit")
+    shutil.copytree(folder / "great_tit", folder / "great tit")
     message = refusal(tmp_path)
-    assert "great-tit, great_tit have the same class name, 'great tit'. Rename them, or give them different" in message
+    assert "great tit/, great_tit/ have the same class name, 'great tit'. Rename them, or give them differ" in message
+
+
+def test_two_folders_that_differ_by_a_hyphen_are_refused_with_their_paths(tmp_path: Path) -> None:
+    folder = birds(tmp_path)
+    shutil.copytree(folder / "train" / "great_tit", folder / "train" / "great-tit")
+    message = refusal(tmp_path)
+    assert "train/great-tit/, train/great_tit/ have class names that CLIP can hardly tell apart" in message
 
 
 def test_a_class_too_small_to_split_is_refused(tmp_path: Path) -> None:

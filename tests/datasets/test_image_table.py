@@ -184,6 +184,21 @@ def test_a_table_is_split_like_a_folder_with_the_same_labels(tmp_path: Path) -> 
     assert list(iterate_task(tmp_path / "task", "test")) == by_folder
 
 
+def test_files_in_no_row_are_counted_by_kind(tmp_path: Path) -> None:
+    birds(tmp_path)
+    folder = tmp_path / "birds"
+    picture(folder / ".thumbs" / "used.png", (77, 0, 0))
+    write_table(tmp_path, [f"{file},{label}" for file, label in (*ROWS, (".thumbs/used.png", "wren"))])
+    for name in ("__MACOSX/a/._0.png", ".thumbs/0.png", "a/Thumbs.db", "a/5.PNG"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(folder / "x.png").rename(folder / name)
+    (folder / "README.md").touch()
+    assert table(tmp_path).notes == (
+        "1 image of the folder is in no row: a/5.PNG.",
+        "4 files left out: 1 Thumbs.db, 1 in .thumbs, 1 in __MACOSX, 1 .md (README.md).",
+    )
+
+
 def test_csv_and_parquet_give_the_same_bytes(tmp_path: Path) -> None:
     from tests.artifacts.damage import tree_hash
 
@@ -191,10 +206,11 @@ def test_csv_and_parquet_give_the_same_bytes(tmp_path: Path) -> None:
     rows = [(file, 7 if label == "wren" else 10) for file, label in ROWS]
     frame = pd.DataFrame(rows, columns=["image", "label"])
     frame.to_csv(tmp_path / "birds" / "labels.csv", index=False)
-    frame.to_parquet(tmp_path / "birds" / "labels.parquet")
     info = table(tmp_path)
     assert info.class_names == ("7", "10")  # by number, not by text
     from_csv = tree_hash(tmp_path / "task")
+    (tmp_path / "birds" / "labels.csv").unlink()
+    frame.to_parquet(tmp_path / "birds" / "labels.parquet")
     table(tmp_path, table="labels.parquet")
     assert tree_hash(tmp_path / "task") == from_csv
 

@@ -1,20 +1,23 @@
-"""Tasks of the miniature benchmark."""
+"""Tasks of the miniature benchmark, and what all sources of a user's data have in common."""
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import webdataset
 
 from gift_core.artifacts.task import iterate_task
 from gift_core.config.experiment import IngestConfig
-from gift_core.config.tasks import MiniTaskConfig
+from gift_core.config.tasks import FolderTaskConfig, MiniTaskConfig, TableTaskConfig, WebDatasetTaskConfig
 from gift_core.datasets.ingest import ingest
 from gift_core.errors import UserError
 from gift_core.mini.world import mini_task
-from tests.artifacts.damage import tree_hash
+from tests.artifacts.damage import png, tree_hash
 
 INGEST = IngestConfig(images_per_shard=50, image_format="png", shorter_side=None)
 
@@ -69,3 +72,43 @@ ingest("textures", config.tasks["textures"], Path(sys.argv[1]), ingest_config=co
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "textures")], check=True, cwd=project)
+
+
+ROW: dict[str, Any] = {"templates": ("{}",), "test_fraction": 0.5, "on_bad_image": "refuse"}
+LABELS = ("t-shirt", "great_tit", " sea__lion ", "Zaunko\u0308nig", "\u00e9clair")
+NAMES = {"t-shirt", "great tit", "sea lion", "Zaunk\u00f6nig", "\u00e9clair"}
+
+
+def folder_of(root: Path) -> FolderTaskConfig:
+    for number, label in enumerate(LABELS * 2):
+        (root / "folder" / label).mkdir(parents=True, exist_ok=True)
+        (root / "folder" / label / f"{number}.png").write_bytes(png(number))
+    return FolderTaskConfig(source="folder", path="folder", **ROW)
+
+
+def table_of(root: Path) -> TableTaskConfig:
+    (root / "table").mkdir()
+    with (root / "table" / "all.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("image", "label"))
+        for number, label in enumerate(LABELS * 2):
+            (root / "table" / f"{number}.png").write_bytes(png(number))
+            writer.writerow((f"{number}.png", label))
+    return TableTaskConfig(
+        source="table", path="table", table="all.csv", image_column="image", label_column="label", **ROW
+    )
+
+
+def tars_of(root: Path) -> WebDatasetTaskConfig:
+    (root / "tars").mkdir()
+    with webdataset.TarWriter(str(root / "tars" / "all.tar")) as tar:
+        for number, label in enumerate(LABELS * 2):
+            tar.write({"__key__": str(number), "png": png(number), "txt": label})
+    return WebDatasetTaskConfig(source="webdataset", path="tars", train="*.tar", label="txt", **ROW)
+
+
+@pytest.mark.parametrize("write", [folder_of, table_of, tars_of])
+def test_labels_give_the_same_class_names_whatever_they_are_from(write: Any, tmp_path: Path) -> None:
+    info = ingest("x", write(tmp_path), tmp_path / "task", ingest_config=INGEST, seed=1, root=tmp_path)
+    assert set(info.class_names) == NAMES
+    assert info.notes == ()

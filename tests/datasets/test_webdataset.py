@@ -251,10 +251,53 @@ def test_a_hostile_tar_is_refused_with_its_name(name: str, tmp_path: Path) -> No
         assert "of train-0.tar" in message
 
 
+def test_stray_files_of_tars_are_left_out_and_counted_by_kind(tmp_path: Path) -> None:
+    """A tar of a folder as macOS and Windows fill it, with stray files between those of a sample."""
+    path = tmp_path / "birds" / "train-0.tar"
+    path.parent.mkdir()
+    with tarfile.open(path, "w") as tar:
+        for number in range(4):
+            add(tar, f"./x/{number}.png", png(number))
+            if number == 1:
+                add(tar, "./x/Thumbs.db", b"between an image and its label")
+            add(tar, f"./x/{number}.cls", str(number % 2).encode())
+            add(tar, f"./__MACOSX/x/{number}.png", b"what macOS leaves")
+        for name in ("x/desktop.ini", "x/.ipynb_checkpoints/0.png", "readme.md", "x/LICENSE", "x/notes.old.txt"):
+            add(tar, name, b"x")
+    info = tars(tmp_path)
+    assert info.counts == {"train": 2, "test": 2}
+    assert info.notes == (
+        "10 files left out: 4 in __MACOSX, 1 Thumbs.db, 1 desktop.ini, 1 in .ipynb_checkpoints, "
+        "1 .md (train-0.tar/readme.md), 1 .txt (train-0.tar/x/notes.old.txt), "
+        "1 without an extension (train-0.tar/x/LICENSE).",
+    )
+
+
+def test_tars_of_stray_files_alone_are_refused_with_what_they_have(tmp_path: Path) -> None:
+    path = tmp_path / "birds" / "train-0.tar"
+    path.parent.mkdir()
+    with tarfile.open(path, "w") as tar:
+        add(tar, "__MACOSX/0.png", b"x")
+    assert (
+        "the tars have no samples. Write files with the same name: 0001.jpg, 0001.cls. 1 file left out: 1 in __MAC"
+        in (refusal(tmp_path))
+    )
+
+
+@pytest.mark.parametrize("missing", ["png", "cls"])
+def test_half_a_sample_is_refused(missing: str, tmp_path: Path) -> None:
+    samples = [sample(number, number % 2) for number in range(6)]
+    del samples[3][missing]
+    write(tmp_path / "birds" / "train-0.tar", samples)
+    assert "sample 0003 of train-0.tar has" in refusal(tmp_path)
+
+
 def test_what_is_left_out_of_tars_is_counted(tmp_path: Path) -> None:
     extra = (hostile_member("._0001.png", b"x"), hostile_member("README", b""))
     write_blocks(tmp_path / "birds" / "train-0.tar", *map(hostile_sample, range(4)), *extra)
-    assert tars(tmp_path).notes == ("2 files left out: 1 hidden, 1 without an extension (train-0.tar/README).",)
+    assert tars(tmp_path).notes == (
+        "2 files left out: 1 ._ files of macOS, 1 without an extension (train-0.tar/README).",
+    )
 
 
 def test_the_same_key_in_two_tars_is_two_samples(tmp_path: Path) -> None:

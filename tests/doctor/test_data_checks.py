@@ -93,7 +93,7 @@ def test_what_is_left_out_of_a_folder_is_a_warning(tmp_path: Path) -> None:
     make_images(tmp_path)
     (tmp_path / "data/0_raw/my_task/notes.txt").touch()
     _, note = check_data_sets(make_project(tmp_path, "bring_your_own"))
-    assert (note.mark, note.found) == ("warn", "1 file left out: 1 not an image (notes.txt).")
+    assert (note.mark, note.found) == ("warn", "1 file left out: 1 .txt (notes.txt).")
     assert note.remedy == "Check that this is meant."
 
 

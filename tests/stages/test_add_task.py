@@ -253,7 +253,7 @@ def test_a_folder_whose_name_is_not_utf8_is_refused(root: Path, add: Add) -> Non
 
 def test_what_is_left_out_is_shown(root: Path, add: Add) -> None:
     (root / "data/0_raw/birds/notes.txt").touch()
-    assert "  1 file left out: 1 not an image (notes.txt)." in add("birds", "--images", "data/0_raw/birds").output
+    assert "  1 file left out: 1 .txt (notes.txt)." in add("birds", "--images", "data/0_raw/birds").output
 
 
 @pytest.mark.parametrize(

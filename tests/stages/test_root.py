@@ -56,10 +56,20 @@ def test_data_captions_and_vocabulary_are_those_of_the_root(root: Path) -> None:
     assert set(read_prompts(layout.prompts("birds")).prompt) == {"a wren in the rain"}
 
 
+def test_ingest_says_which_class_names_changed(root: Path) -> None:
+    assert "changed" not in run(root, "ingest", "birds")
+    assert "changed" not in run(root, "ingest", "birds")
+    for split in ("train", "test"):
+        folder = root / "data/0_raw/birds" / split
+        (folder / "great_tit").rename(folder / "great-tit")
+    said = run(root, "ingest", "birds")
+    assert "ingest@birds: class names changed since the last ingest: 'great tit' is now 'great-tit'. To keep" in said
+
+
 def test_notes_are_printed_by_ingest(root: Path) -> None:
     (root / "data/0_raw/birds/train/wren/.hidden.png").touch()
     (root / "data/0_raw/birds/notes.txt").touch()
     picture(root / "data/0_raw/birds/val/wren/0.png")
     said = run(root, "ingest", "birds")
     assert "ingest@birds: 1 image left out: val/ is a validation split." in said
-    assert "ingest@birds: 2 files left out: 1 not an image (notes.txt), 1 hidden." in said
+    assert "ingest@birds: 2 files left out: 1 hidden, 1 .txt (notes.txt)." in said

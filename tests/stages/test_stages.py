@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from gift_core.layout import Layout
 from stages.__main__ import app
 
 TASKS = ["games", "arrows"]
+UMASK = 0o026  # no default of a system
 RUNNER = CliRunner()
 
 
@@ -72,9 +74,18 @@ def tiny(params: dict[str, Any], project: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any], project: Path) -> Iterator[Experiment]:
-    """An experiment of two tasks in which every stage has run."""
+    """An experiment of two tasks in which every stage has run, with a umask of its own."""
     params = tiny(yaml.safe_load(yaml.safe_dump(_mini_params)), project)
     experiment = Experiment(tmp_path_factory.mktemp("experiment"), params)
+    before = os.umask(UMASK)
+    try:
+        run_every_stage(experiment)
+    finally:
+        os.umask(before)
+    yield experiment
+
+
+def run_every_stage(experiment: Experiment) -> None:
     experiment.succeed("import_model")
     experiment.succeed("write_vocabulary")
     for task, factor in zip(TASKS, ("1.0", "2.0"), strict=True):
@@ -86,13 +97,23 @@ def done(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any],
             experiment.succeed("finetune", method, task, "--learning-rate-factor", factor)
             experiment.succeed("evaluate", method, task)
     experiment.succeed("report")
-    yield experiment
 
 
 @pytest.fixture
 def fresh(tmp_path: Path, mini_params: dict[str, Any], project: Path) -> Experiment:
     """An experiment in which nothing has run."""
     return Experiment(tmp_path, tiny(mini_params, project))
+
+
+def test_every_stage_writes_files_and_folders_with_the_modes_of_the_umask(done: Experiment) -> None:
+    written = [path for name in ("data", "reports", ".gift") for path in (done.folder / name).rglob("*")]
+    assert len(written) > 60 and any(path.suffix == ".safetensors" for path in written)
+    wrong = {
+        str(path): oct(path.stat().st_mode & 0o777)
+        for path in written
+        if path.stat().st_mode & 0o777 != (0o777 if path.is_dir() else 0o666) & ~UMASK
+    }
+    assert not wrong
 
 
 def test_ingest_keeps_the_images_and_class_names_asked_for(done: Experiment) -> None:

@@ -1,13 +1,13 @@
 """Writes the trained models as fp16 folders in the formats of open_clip and diffusers."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gift_core.artifacts.atomic import build_folder
 from gift_core.mini.pretrain import autoencoder, clip, unet
 from gift_core.mini.pretrain.tokenizer import save_tokenizer
 from gift_core.mini.pretrain.work import ROOT, settings, work_file
@@ -15,7 +15,7 @@ from gift_core.mini.pretrain.work import ROOT, settings, work_file
 
 def export_clip(folder: Path) -> None:
     """Writes an open_clip folder: config, fp16 weights, tokenizer files."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tokenizer, model = load_clip()
     folder.mkdir(parents=True, exist_ok=True)
@@ -24,11 +24,8 @@ def export_clip(folder: Path) -> None:
         "preprocess_cfg": {"mean": [clip.MEAN] * 3, "std": [clip.STD] * 3, "interpolation": "bilinear"},
     }
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    save_file(
-        {name: _half(tensor) for name, tensor in model.state_dict().items()},
-        str(folder / "open_clip_model.safetensors"),
-        metadata={"format": "pt"},
-    )
+    weights = {name: _half(tensor) for name, tensor in model.state_dict().items()}
+    (folder / "open_clip_model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))
     save_tokenizer(tokenizer, folder)
 
 
@@ -111,10 +108,10 @@ def export_diffusion(folder: Path) -> None:
     pipeline.to(dtype=torch.float16)
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8") if card.exists() else None
-    shutil.rmtree(folder, ignore_errors=True)
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    if text is not None:
-        card.write_text(text, encoding="utf-8")
+    with build_folder(folder) as unfinished:
+        pipeline.save_pretrained(unfinished, safe_serialization=True)
+        if text is not None:
+            (unfinished / card.name).write_text(text, encoding="utf-8")
 
 
 def _half(tensor: Tensor) -> Tensor:
