@@ -193,8 +193,7 @@ def loss_row(method: MethodConfig, step: int) -> dict[str, float]:
     The cross-entropy is 5 + 0.01 * step, the entropy 5. Without consolidation there is a zero.
     """
     values = {"task": 2.0 / (1 + step)}
-    values |= {name: 0.02 * step for name, _ in method.losses.items() if name != "distill"}
-    values |= {"distill": 5 + 0.01 * step} if method.losses.distill is not None else {}
+    values |= {name: 5 + 0.01 * step if name == "distill" else 0.02 * step for name, _ in method.losses.items()}
     values["consolidation"] = 0.0 if method.consolidation.kind == "none" else 0.001 * step
     entropy = {"distill_entropy": 5.0} if "distill" in values else {}
     total = sum(values.values())
