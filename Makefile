@@ -39,7 +39,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	fi
 	@touch $@ $(VENV)/.installed
 
-repro: $(INSTALLED) ## run the stages that are new or changed, print the table and the location of the report
+repro: $(INSTALLED) ## run the stages that are new or changed, print the result and the location of the report
 	@gift doctor --quick
 	@dvc repro
 	@gift show
