@@ -47,7 +47,7 @@ repro: $(INSTALLED) ## run the stages that are new or changed, print the result 
 plan: $(INSTALLED) ## list all stages of params.yaml in their order; this needs no data
 	@dvc repro --dry --force
 
-show: $(INSTALLED) ## print the result table again
+show: $(INSTALLED) ## print the result again: table, sentences, location of the report
 	@gift show
 
 dag: $(INSTALLED) ## draw the stage types as a graph (`dvc dag` draws every stage)
