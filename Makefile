@@ -41,7 +41,7 @@ $(sort $(INSTALLED) $(DEV)): pyproject.toml constraints.txt
 	fi
 	@touch $@ $(VENV)/.installed
 
-repro: $(INSTALLED) ## run the stages that are new or changed, print the table and the location of the report
+repro: $(INSTALLED) ## run the stages that are new or changed, print the result and the location of the report
 	@gift doctor --quick
 	@dvc repro
 	@gift show
@@ -49,7 +49,7 @@ repro: $(INSTALLED) ## run the stages that are new or changed, print the table a
 plan: $(INSTALLED) ## list all stages of params.yaml in their order; this needs no data
 	@dvc repro --dry --force
 
-show: $(INSTALLED) ## print the result table again
+show: $(INSTALLED) ## print the result again: table, sentences, location of the report
 	@gift show
 
 dag: $(INSTALLED) ## draw the stage types as a graph (`dvc dag` draws every stage)

@@ -1,40 +1,136 @@
-"""show: the result table in the terminal and the location of the report, or the run times."""
+"""show: the result in the terminal, the location of the report and what to do next, or the run times."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from .metrics_table import print_metrics
+from .metrics_table import print_by_task, print_link, print_metrics, print_text
 from .stage import ROOT, Root
+
+Summary = Mapping[str, Any]
 
 
 def show(
     root: Root = ROOT,
-    as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json unchanged.")] = False,
+    per_task: Annotated[bool, typer.Option("--per-task", help="Print the accuracies on every task.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON document.")] = False,
     times: Annotated[bool, typer.Option("--times", help="Print the run times of the stages on this machine.")] = False,
 ) -> None:
-    """Print Transfer, Avg, Last and Forgetting of every method, and the location of the report.
+    """Print what the run showed: a table of the methods, the result in words, and where the report is.
 
-    For a published benchmark, the first line says whether the zero-shot accuracies agree.
+    The table has Transfer, Avg, Last and Forgetting, and the accuracy on the newest
+    task before and after it was learned. For a published benchmark, the first line
+    says whether the zero-shot accuracies agree.
     """
-    from gift_core.artifacts.report_json import read_metrics
+    from gift_core.artifacts.report_json import read_metrics, read_summary
     from gift_core.layout import Layout
 
     if times:
-        _print_times(Layout(root).timings())
+        _print_times(Layout(root).timings(), as_json=as_json)
         return
     reports = Layout(root).reports()
-    metrics = read_metrics(reports / "metrics.json")
     if as_json:
-        typer.echo((reports / "metrics.json").read_text(encoding="utf-8"), nl=False)
+        _print_json(read_summary(reports / "summary.json"))
         return
+    if per_task:
+        _print_tasks(read_summary(reports / "summary.json"))
+        return
+    metrics = read_metrics(reports / "metrics.json")
     if sentence := _zero_shot_sentence(reports / "zero_shot.json"):
         typer.echo(sentence)
-    print_metrics(metrics)
+    summary = _summary_of(reports / "summary.json", metrics)
+    if summary is None:
+        print_metrics(metrics)
+    else:
+        _print_result(summary)
     _print_location(reports / "index.html")
+    if summary is not None:
+        _print_next(summary, reports / "index.html")
+
+
+def _summary_of(path: Path, metrics: Mapping[str, Mapping[str, float | None]]) -> Summary | None:
+    """The summary, None if it is missing or of another run than metrics.json, which git may have changed since."""
+    from gift_core.artifacts.report_json import SUMMARY_METRICS, read_summary
+
+    remedy = "Get it with `dvc pull`, or make it with `dvc repro report`."
+    if not path.is_file():
+        typer.echo(f"note: {path} does not exist, so this is the table alone. {remedy}", err=True)
+        return None
+    summary = read_summary(path)
+    same = list(summary["methods"]) == list(metrics) and all(
+        row[key] in (None, metrics[method][name])  # None: a mean that says nothing about separate models
+        for method, row in summary["methods"].items()
+        for name, key in SUMMARY_METRICS.items()
+    )
+    if same:
+        return summary
+    typer.echo(
+        f"note: {path} and metrics.json are of different runs, so this is metrics.json alone. {remedy}", err=True
+    )
+    return None
+
+
+def _print_result(summary: Summary) -> None:
+    from gift_core.artifacts.report_json import SUMMARY_METRICS
+
+    rows = {
+        method: {name: row[key] for name, key in SUMMARY_METRICS.items()} for method, row in summary["methods"].items()
+    }
+    newest = summary["tasks"][-1]
+    learned = {method: _before_and_after(row["by_task"][newest]) for method, row in summary["methods"].items()}
+    print_metrics(rows, title=_title(summary, rows), extra=(f"{_shortened(newest)}:\nbefore -> after", learned))
+    for sentence in summary["result"]:
+        print_text(sentence)
+    if summary["note"]:
+        print_text(summary["note"])
+
+
+def _title(summary: Summary, rows: Mapping[str, Mapping[str, float | None]]) -> str:
+    on = f" on the {summary['benchmark']}" if summary["benchmark"] else ""
+    lower = " (Forgetting: lower is better)" if any(row["forgetting"] is not None for row in rows.values()) else ""
+    return f"Accuracy in percent{on}{lower}"
+
+
+def _before_and_after(row: Mapping[str, float | None]) -> str:
+    """`61.0 -> 92.3` on the newest task; a model that never learns has one number."""
+    before, after = row.get("before_percent", row.get("zero_shot_percent")), row["after_percent"]
+    if before is None or after is None:
+        return "-"
+    return f"{after:.1f}" if before == after else f"{before:.1f} -> {after:.1f}"
+
+
+def _shortened(name: str) -> str:
+    longest = len("before -> after") - 1
+    return name if len(name) <= longest else f"{name[: longest - 3]}..."
+
+
+def _print_tasks(summary: Summary) -> None:
+    from gift_core.artifacts.report_json import BY_TASK
+    from gift_core.report.labels import plural
+
+    protocol = summary["protocol"]
+    for method, row in summary["methods"].items():
+        steps = plural(len(summary["tasks"]), "task" if protocol == "task_incremental" else "step")
+        print_by_task(row["by_task"], BY_TASK[protocol], title=f"{method}: accuracy in percent, {steps}")
+    if protocol == "task_incremental":
+        print_text(
+            "Before: the model from which the step starts. After: right after the step. Difference: end - after."
+        )
+    else:
+        print_text("On all classes seen so far. Difference: after - zero-shot.")
+
+
+def _print_json(document: Summary) -> None:
+    import json
+
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _zero_shot_sentence(path: Path) -> str:
@@ -44,7 +140,7 @@ def _zero_shot_sentence(path: Path) -> str:
     return str(read_zero_shot(path)["sentence"]) if path.is_file() else ""
 
 
-def _print_times(folder: Path) -> None:
+def _print_times(folder: Path, *, as_json: bool) -> None:
     """The total time of each stage. They are of the last run of each stage instance, and no artifact of the run."""
     from gift_core.artifacts.atomic import read_json
     from gift_core.report.labels import duration, plural
@@ -53,7 +149,12 @@ def _print_times(folder: Path) -> None:
         stage.name: [float(read_json(file, stage.name)["seconds"]) for file in sorted(stage.glob("*.json"))]
         for stage in sorted(folder.glob("*"))
     }
-    for stage, of_stage in sorted(seconds.items(), key=lambda item: -sum(item[1])):
+    longest_first = sorted(seconds.items(), key=lambda item: -sum(item[1]))
+    if as_json:
+        rows = {stage: {"instances": len(each), "seconds": round(sum(each), 2)} for stage, each in longest_first}
+        _print_json({"stages": rows})
+        return
+    for stage, of_stage in longest_first:
         typer.echo(f"{stage:16} {plural(len(of_stage), 'instance'):>14}  {duration(sum(of_stage)):>14}")
     if not seconds:
         typer.echo("No stage ran on this machine. The results came from the cache or from a remote.")
@@ -61,6 +162,41 @@ def _print_times(folder: Path) -> None:
 
 def _print_location(page: Path) -> None:
     if page.is_file():
-        typer.echo(f"The report: {page.resolve()}")
+        print_link(f"The report: {page.resolve()}", page.resolve().as_uri())
     else:
         typer.echo(f"{page} does not exist. Get it with `dvc pull` or make it with `dvc repro report`.")
+
+
+def _print_next(summary: Summary, page: Path) -> None:
+    """What to type next, with the reason of each command."""
+    lines = [
+        (_view(page), "view the report"),
+        ("dvc repro && gift show", "after you change a number in params.yaml"),
+        ("gift use bring_your_own", "for your own photos: the miniature CLIP knows only glyphs")
+        if summary["miniature_model"]
+        else ("gift add-task NAME --images FOLDER", "add your own images, then: dvc repro"),
+    ]
+    if _needs_activation():
+        lines.insert(0, (f"source {_shown(Path(sys.prefix) / 'bin' / 'activate')}", "once, to find gift and dvc"))
+    width = max(len(command) for command, _ in lines)
+    typer.echo("\nNext:")
+    for command, reason in lines:
+        typer.echo(f"  {command:<{width}}  # {reason}")
+
+
+def _view(page: Path) -> str:
+    """The command that opens the page, or on a machine without one what to do instead."""
+    opener = next((name for name in ("xdg-open", "open") if shutil.which(name)), None)
+    return f"{opener} {_shown(page)}" if opener else f"# copy {_shown(page)} to a machine with a browser"
+
+
+def _needs_activation() -> bool:
+    """Whether make put the environment on the PATH for this command only."""
+    activated = os.environ.get("VIRTUAL_ENV") == sys.prefix
+    return "MAKELEVEL" in os.environ and sys.prefix != sys.base_prefix and not activated
+
+
+def _shown(path: Path) -> str:
+    """The path relative to the current folder if it is inside it."""
+    path = path.absolute()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -1,10 +1,18 @@
-"""The JSON files of the report: reports/metrics.json and reports/zero_shot.json.
+"""The JSON files of the report: metrics.json, zero_shot.json and summary.json in reports/.
 
 metrics.json: {"<method>": {"transfer", "avg", "last", "forgetting"}} in percent. Transfer and forgetting are null where
 they do not exist: with one task, or class-incremental.
 
 zero_shot.json compares the pre-trained model's accuracies with the published ones: {"benchmark", "verdict": "agrees",
 "differs", "not compared" or "no benchmark", "sentence", "data_sets": {"<name>": {"measured", "published"}}}. Percent.
+
+summary.json is what `gift show` prints: {"experiment", "benchmark": its name or null, "miniature_model": true if the
+model is the miniature CLIP, "note": what the numbers of the miniature mean or "", "protocol", "result": [sentences],
+"best_method": null if nothing was trained, "tasks": in the order of training, "methods": {"<method>":
+{"transfer_percent", "avg_percent", "last_percent", "forgetting_points", "by_task": {"<task>": {...}}}}}. A task has
+"before_percent" (of the model from which its step starts), "after_percent" (right after its step), "end_percent" and
+"difference_points" (end - after). A class-incremental step has "classes_seen", "zero_shot_percent", "after_percent" and
+"difference_points" (after - zero-shot), all on the classes seen so far.
 """
 
 from __future__ import annotations
@@ -19,9 +27,30 @@ from gift_core.artifacts.atomic import broken, read_json, require_fields, write_
 STAGE = "report"
 METRICS = ("transfer", "avg", "last", "forgetting")
 OPTIONAL = ("transfer", "forgetting")
+SUMMARY_METRICS = {
+    "transfer": "transfer_percent",
+    "avg": "avg_percent",
+    "last": "last_percent",
+    "forgetting": "forgetting_points",
+}
+BY_TASK = {
+    "task_incremental": ("before_percent", "after_percent", "end_percent", "difference_points"),
+    "class_incremental": ("classes_seen", "zero_shot_percent", "after_percent", "difference_points"),
+}
 VERDICTS = ("agrees", "differs", "not compared", "no benchmark")
 NO_BENCHMARK: dict[str, Any] = {"benchmark": None, "verdict": "no benchmark", "sentence": "", "data_sets": {}}
 _FIELDS: dict[str, type | tuple[type, ...]] = {"verdict": str, "sentence": str, "data_sets": dict}
+_SUMMARY_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "experiment": str,
+    "benchmark": (str, type(None)),
+    "miniature_model": bool,
+    "note": str,
+    "protocol": str,
+    "result": list,
+    "best_method": (str, type(None)),
+    "tasks": list,
+    "methods": dict,
+}
 
 
 def write_metrics(path: Path, metrics: Mapping[str, Mapping[str, float | None]]) -> None:
@@ -52,6 +81,19 @@ def read_zero_shot(path: Path) -> dict[str, Any]:
     return check
 
 
+def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
+    """Writes the summary. ContractError if unsound."""
+    _require_summary(path, dict(summary))
+    write_json(path, summary)
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """Returns the summary. ContractError if the file is missing or breaks the contract."""
+    summary = read_json(path, STAGE)
+    _require_summary(path, summary)
+    return summary
+
+
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 2)
 
@@ -71,3 +113,31 @@ def _require_zero_shot(path: Path, check: dict[str, Any]) -> None:
     require_fields(path, check, _FIELDS, STAGE)
     if check["verdict"] not in VERDICTS:
         raise broken(path, f"verdict should be one of {', '.join(VERDICTS)}; found {check['verdict']!r}", STAGE)
+
+
+def _require_summary(path: Path, summary: dict[str, Any]) -> None:
+    require_fields(path, summary, _SUMMARY_FIELDS, STAGE)
+    tasks, columns = summary["tasks"], BY_TASK.get(summary["protocol"])
+    if columns is None:
+        raise broken(path, f"protocol should be one of {', '.join(BY_TASK)}, it is {summary['protocol']!r}", STAGE)
+    for name in ("tasks", "result"):
+        if not summary[name] or not all(isinstance(text, str) for text in summary[name]):
+            raise broken(path, f"{name} should be a list of texts, it is {summary[name]!r}", STAGE)
+    for method, row in summary["methods"].items():
+        by_task = row.get("by_task") if isinstance(row, dict) else None
+        if not isinstance(by_task, dict) or list(by_task) != tasks:
+            raise broken(path, f"{method} should have by_task with {', '.join(tasks)}; it is {row!r}", STAGE)
+        _require_numbers(path, method, row, tuple(SUMMARY_METRICS.values()))
+        for task, of_task in by_task.items():
+            _require_numbers(path, f"{method}.by_task.{task}", of_task, columns)
+
+
+def _require_numbers(path: Path, where: str, row: Any, names: tuple[str, ...]) -> None:
+    """Raises ContractError unless the row has a finite number or null for each name."""
+    if not isinstance(row, dict) or any(name not in row for name in names):
+        raise broken(path, f"{where} should have {', '.join(names)}; it is {row!r}", STAGE)
+    for name in names:
+        value = row[name]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if value is not None and not is_number:
+            raise broken(path, f"{where}.{name} should be a number, it is {value!r}", STAGE)

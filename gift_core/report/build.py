@@ -1,4 +1,4 @@
-"""Builds reports/: metrics.json, zero_shot.json, the CSV files behind `dvc plots`, and index.html."""
+"""Builds reports/: metrics.json, zero_shot.json, summary.json, the CSV files behind `dvc plots`, and index.html."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from pathlib import Path
 import pandas as pd
 
 from gift_core.artifacts.atomic import build_folder, write_atomically
-from gift_core.artifacts.report_json import write_metrics, write_zero_shot
+from gift_core.artifacts.report_json import write_metrics, write_summary, write_zero_shot
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.report.page import render_page
 from gift_core.report.published_results import zero_shot_json
 from gift_core.report.run_record import RunRecord, read_run
+from gift_core.report.summary import run_summary
 
 ACCURACY_COLUMNS = ["method", "after", "after_step", "task", "task_step", "phase", "accuracy"]
 LOSS_BINS_PER_TASK = 20
 
 
 def build_report(layout: Layout, config: Config, folder: Path) -> list[str]:
-    """Writes metrics.json, zero_shot.json, plots/accuracy.csv, plots/losses.csv and index.html to `folder`.
+    """Writes metrics.json, zero_shot.json, summary.json, the two CSV files in plots and index.html to `folder`.
 
     Returns what a reader should know first: the sentence of zero_shot.json if the run is a published benchmark, and a
     note if its results were computed in different environments. Reads, for the methods of run.methods and the tasks of
@@ -33,11 +34,13 @@ def build_report(layout: Layout, config: Config, folder: Path) -> list[str]:
     with (
         write_atomically(folder / "index.html") as page,
         write_atomically(folder / "zero_shot.json") as zero_shot,
+        write_atomically(folder / "summary.json") as summary,
         write_atomically(folder / "metrics.json") as metrics,
         build_folder(folder / "plots") as plots,
     ):
         write_metrics(metrics, record.metrics)
         write_zero_shot(zero_shot, check)
+        write_summary(summary, run_summary(record))
         _write_csv(plots / "accuracy.csv", accuracy_rows(record))
         _write_csv(plots / "losses.csv", loss_rows(record))
         page.write_bytes(render_page(record).encode())

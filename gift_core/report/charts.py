@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 Point = tuple[float, float]
+MAX_NARROW_NAME = 14  # characters that fit at the end of a line on a narrow screen
+# The space of the texts around a plot, in view box units, for the largest font of the style sheet.
+TOP, TOP_WITH_TRAINED, BOTTOM = 36.0, 50.0, 54.0
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,11 @@ class Frame:
 
 @dataclass(frozen=True)
 class Label:
-    """The text at the end of a line. `style` is a CSS class."""
+    """The value at the end of a line, and the name of the method in the large charts. `style` is a CSS class."""
 
     method: str
     text: str
+    name: str
     style: str
     x: float
     y: float
@@ -86,13 +90,15 @@ class Chart:
     """One line chart.
 
     The zero-shot model is a horizontal line at `zero_shot` or a curve, `zero_shot_path`. `trained` is the x where the
-    task of a chart is trained, `boundaries` are vertical lines between tasks.
+    task of a chart is trained, `boundaries` are vertical lines between tasks. The titles are those of the axes.
     """
 
     title: str
     number: str
     description: str
     frame: Frame
+    x_title: str
+    y_title: str
     lines: tuple[Line, ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
@@ -100,9 +106,13 @@ class Chart:
     hovers: tuple[Hover, ...] = ()
     zero_shot: float | None = None
     zero_shot_path: str = ""
-    x_title: str = ""
     trained: float | None = None
     boundaries: tuple[float, ...] = ()
+
+    @property
+    def has_long_names(self) -> bool:
+        """Whether the names at the ends of the lines do not fit beside the chart on a narrow screen."""
+        return any(len(label.name) > MAX_NARROW_NAME for label in self.labels)
 
 
 def svg_path(points: Sequence[Point]) -> str:

@@ -9,6 +9,9 @@ import pandas as pd
 
 from gift_core.metrics import ZERO_SHOT
 from gift_core.report.charts import (
+    BOTTOM,
+    TOP,
+    TOP_WITH_TRAINED,
     Chart,
     Frame,
     Hover,
@@ -23,10 +26,11 @@ from gift_core.report.charts import (
 )
 from gift_core.report.highlight import is_crowded, plotting_order, styles_of
 from gift_core.report.labels import label, number, shorten
-from gift_core.report.run_record import RunRecord
+from gift_core.report.run_record import KL, RunRecord
 
 PERCENT_TICKS = (0, 25, 50, 75, 100)
 FEW_METHODS = 3  # with more methods, small charts print no value at the end of a line
+MAX_TICKS = 12  # of the chart of all tasks
 MANY_TASKS = 8  # with more tasks, small charts label only some positions
 TOTAL_LOSS = "total"
 MAX_BOUNDARIES = 25  # with more tasks, loss charts have no lines between tasks
@@ -36,10 +40,10 @@ MIN_BINS_PER_TASK = 8
 
 @dataclass(frozen=True)
 class LineEnd:
-    """The label at the end of a method's line and the last value of the line."""
+    """The last value of a method's line, and the name beside it, empty in small charts."""
 
     method: str
-    text: str
+    name: str
     style: str
     value: float
 
@@ -57,29 +61,29 @@ class TaskCurves:
 def mean_chart(record: RunRecord) -> Chart:
     """Mean accuracy over all tasks after 0, 1, 2 ... tasks, with the method's name at the end of each line."""
     styles, gap = styles_of(record), 15 if is_crowded(record) else 19
-    height = max(320, gap * (len(record.continued) + 1) + 60)
-    frame = _frame(record, width=640, height=height, left=44, right=206, top=14, bottom=32)
+    height = max(340, gap * (len(record.continued) + 1) + TOP + BOTTOM)
+    frame = _frame(record, width=640, height=height, left=44, right=206, top=TOP, bottom=BOTTOM)
     means = {method: record.percent(method).mean(axis=1) for method in record.continued}
     zero_shot = float(record.percent(ZERO_SHOT).iloc[0].mean())
     ends = [
-        LineEnd(method, f"{number(curve.iloc[-1])} {shorten(label(method))}", styles[method], float(curve.iloc[-1]))
+        LineEnd(method, shorten(label(method)), styles[method], float(curve.iloc[-1]))
         for method, curve in means.items()
     ]
-    ends.append(LineEnd(ZERO_SHOT, f"{number(zero_shot)} {label(ZERO_SHOT)}", "reference", zero_shot))
+    ends.append(LineEnd(ZERO_SHOT, label(ZERO_SHOT), "reference", zero_shot))
     return _accuracy_chart(record, TaskCurves("Mean accuracy over all tasks", means, zero_shot), frame, ends, gap)
 
 
 def task_charts(record: RunRecord) -> list[Chart]:
     """A chart for each task: its accuracy before, at and after the step that trains it."""
     styles, few = styles_of(record), len(record.continued) <= FEW_METHODS
-    frame = _frame(record, width=300, height=190, left=34, right=44 if few else 12, top=20, bottom=24)
+    frame = _frame(record, width=300, height=250, left=38, right=50 if few else 12, top=TOP_WITH_TRAINED, bottom=BOTTOM)
     charts = []
     for position, task in enumerate(record.tasks):
         by_method = {method: record.percent(method)[task] for method in record.continued}
         last = {method: float(curve.iloc[-1]) for method, curve in by_method.items() if few}
-        ends = [LineEnd(method, number(value), styles[method], value) for method, value in last.items()]
+        ends = [LineEnd(method, "", styles[method], value) for method, value in last.items()]
         zero_shot = float(record.percent(ZERO_SHOT)[task].iloc[0])
-        charts.append(_accuracy_chart(record, TaskCurves(task, by_method, zero_shot, position), frame, ends, 15))
+        charts.append(_accuracy_chart(record, TaskCurves(task, by_method, zero_shot, position), frame, ends, 22))
     return charts
 
 
@@ -102,9 +106,9 @@ def _frame(record: RunRecord, **sizes: float) -> Frame:
 def _accuracy_chart(record: RunRecord, curves: TaskCurves, frame: Frame, ends: list[LineEnd], gap: float) -> Chart:
     """`gap` is the minimum distance between labels."""
     position = curves.position
-    heights = spread_labels([frame.y(end.value) + 4 for end in ends], gap, frame.top + 4, frame.y_end)
+    heights = spread_labels([frame.y(end.value) + 4 for end in ends], gap, frame.top + 4, frame.y_end - 4)
     labels = tuple(
-        Label(end.method, end.text, end.style, frame.x_end + 8, height)
+        Label(end.method, number(end.value), end.name, end.style, frame.x_end + 8, height)
         for end, height in zip(ends, heights, strict=True)
     )
     return Chart(
@@ -112,6 +116,8 @@ def _accuracy_chart(record: RunRecord, curves: TaskCurves, frame: Frame, ends: l
         number="" if position is None else str(position + 1),
         description=_describe(record, curves),
         frame=frame,
+        x_title="tasks trained",
+        y_title="accuracy (%)",
         lines=_accuracy_lines(record, curves, frame),
         x_ticks=tuple(Tick(frame.x(at), str(at)) for at in _labeled_positions(len(record.tasks), position)),
         y_ticks=tuple(Tick(frame.y(value), str(value)) for value in PERCENT_TICKS),
@@ -131,9 +137,9 @@ def _accuracy_lines(record: RunRecord, curves: TaskCurves, frame: Frame) -> tupl
 
 
 def _labeled_positions(tasks: int, position: int | None) -> list[int]:
-    """All positions; in a small chart of a long sequence only both ends and the step that trains the task."""
+    """Some positions; in a small chart of a long sequence only both ends and the step that trains the task."""
     if position is None or tasks <= MANY_TASKS:
-        return list(range(tasks + 1))
+        return thin_ticks(range(tasks + 1), MAX_TICKS)
     return [0, position + 1] if position + 2 >= tasks else [0, position + 1, tasks]
 
 
@@ -164,7 +170,7 @@ def _loss_chart(record: RunRecord, name: str, rows: pd.DataFrame) -> Chart:
     curves = {method: _loss_points(rows[rows["method"] == method], bins) for method in methods}
     curves = {method: points for method, points in curves.items() if points}
     ticks = round_ticks(max((y for points in curves.values() for _, y in points if not math.isnan(y)), default=0.0))
-    frame = Frame(width=460, height=210, left=44, right=12, top=12, bottom=26, x_max=tasks, y_max=ticks[-1])
+    frame = Frame(width=460, height=250, left=52, right=12, top=TOP, bottom=BOTTOM, x_max=tasks, y_max=ticks[-1])
     styles = styles_of(record)
     lines = tuple(
         Line(method, styles[method], svg_path([(frame.x(x), frame.y(y)) for x, y in points]))
@@ -176,6 +182,8 @@ def _loss_chart(record: RunRecord, name: str, rows: pd.DataFrame) -> Chart:
         number="",
         description=f"{name} loss over {tasks} tasks. Mean over all iterations: {means}.",
         frame=frame,
+        x_title="task",
+        y_title="weighted KL divergence" if name.endswith(KL) else "weighted loss",
         lines=lines,
         x_ticks=tuple(Tick(frame.x(at + 0.5), str(at + 1)) for at in thin_ticks(range(tasks), 20)),
         y_ticks=tuple(Tick(frame.y(value), f"{value:g}") for value in ticks),

@@ -29,18 +29,24 @@ def headline(record: RunRecord) -> tuple[str, str]:
     if record.seen is not None:
         return _class_incremental_headline(record)
     count, zero_shot = plural(len(record.tasks), "task"), record.metrics[ZERO_SHOT]
+    benchmark = record.miniature.of_benchmark
     if not record.methods:
-        return f"The zero-shot model has {number(zero_shot['last'])}% mean accuracy on {count}.", ""
+        return f"The zero-shot model has {number(zero_shot['last'])}% mean accuracy on {count}{benchmark}.", ""
     best, baseline = best_method(record), baseline_method(record)
-    kept = f"After {count}, {label(best)} has {_percent(record, best, 'last')} mean accuracy"
+    kept = f"After {count}{benchmark}, {label(best)} has {_percent(record, best, 'last')} mean accuracy"
     if baseline is not None:
-        kept += f" and {_baseline_name(record, baseline)} has {_percent(record, baseline, 'last')}"
+        kept += f" and {name_in_text(record, baseline)} has {_percent(record, baseline, 'last')}"
     if len(record.tasks) == 1:
         return kept, f" (zero-shot model: {number(zero_shot['last'])}%)."
     unseen = f"On tasks not trained yet, {label(best)} has {_percent(record, best, 'transfer')}"
     if baseline is not None:
-        unseen += f" and {_baseline_name(record, baseline)} has {_percent(record, baseline, 'transfer')}"
+        unseen += f" and {name_in_text(record, baseline)} has {_percent(record, baseline, 'transfer')}"
     return f"{kept}.", f" {unseen} (zero-shot model: {number(zero_shot['transfer'])}%)."
+
+
+def name_in_text(record: RunRecord, method: str) -> str:
+    """The name of the method within a sentence."""
+    return "plain fine-tuning" if method in record.plain_methods else label(method)
 
 
 def is_crowded(record: RunRecord) -> bool:
@@ -71,20 +77,16 @@ def reading_order(record: RunRecord, methods: Iterable[str]) -> list[str]:
 def _class_incremental_headline(record: RunRecord) -> tuple[str, str]:
     classes, zero_shot = plural(record.classes_seen[-1], "class"), number(record.metrics[ZERO_SHOT]["last"])
     if not record.methods:
-        return f"The zero-shot model has {zero_shot}% accuracy on {classes}.", ""
+        return f"The zero-shot model has {zero_shot}% accuracy on {classes}{record.miniature.of_benchmark}.", ""
     best, baseline = best_method(record), baseline_method(record)
-    steps = plural(len(record.tasks), "step")
+    steps = f"{plural(len(record.tasks), 'step')}{record.miniature.of_benchmark}"
     kept = f"After {steps}, {label(best)} has {_percent(record, best, 'last')} accuracy on {classes}"
     mean = f" Averaged over all steps, {label(best)} has {_percent(record, best, 'avg')}"
     if baseline is not None:
-        name = _baseline_name(record, baseline)
+        name = name_in_text(record, baseline)
         kept += f" and {name} has {_percent(record, baseline, 'last')}"
         mean += f" and {name} has {_percent(record, baseline, 'avg')}"
     return f"{kept} (zero-shot model: {zero_shot}%).", f"{mean}."
-
-
-def _baseline_name(record: RunRecord, method: str) -> str:
-    return "plain fine-tuning" if method in record.plain_methods else label(method)
 
 
 def _percent(record: RunRecord, method: str, metric: str) -> str:

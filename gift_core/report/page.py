@@ -21,7 +21,7 @@ from gift_core.report.fisher_heatmap import fisher_heatmaps
 from gift_core.report.highlight import QUIET, headline, is_crowded, reading_order, styles_of
 from gift_core.report.labels import COLUMN_TITLES, label, number, plural, rejections, task_list
 from gift_core.report.published_results import DATA_SET_TOLERANCE, data_set_rows
-from gift_core.report.run_record import RunRecord
+from gift_core.report.run_record import KL, RunRecord
 from gift_core.report.seen_classes import seen_chart, step_table
 
 
@@ -62,6 +62,7 @@ def render_page(record: RunRecord) -> str:
             few_tasks=len(record.tasks) <= FEW_TASKS,
             fisher_heatmaps=fisher_heatmaps(record.fisher, record.tasks),
             loss_charts=loss_charts(record) if record.methods else [],
+            has_kl=any(name.endswith(KL) for name in record.losses["loss"].unique()),
         )
     )
 

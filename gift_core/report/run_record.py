@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 import pandas as pd
 
-from gift_core.artifacts.model_folder import LOSSES, read_losses
+from gift_core.artifacts.model_folder import ENTROPY, LOSSES, LossRow, read_losses
 from gift_core.artifacts.report_json import METRICS
 from gift_core.artifacts.task import TaskInfo, read_own_task
 from gift_core.config.experiment import Config
-from gift_core.config.method_options import MethodConfig
+from gift_core.config.method_options import LossesConfig, MethodConfig
 from gift_core.layout import Layout
 from gift_core.metrics import ZERO_SHOT
 from gift_core.report.accuracies import COLUMNS, RunScores, read_accuracies, score_run
@@ -20,9 +20,12 @@ from gift_core.report.contact_sheet import ContactSheet, contact_sheets
 from gift_core.report.environments import Difference, differences, read_environments
 from gift_core.report.facts import DataNote, Fact, data_notes, model_hashes, run_facts
 from gift_core.report.fisher_heatmap import FisherProfile, read_profile
+from gift_core.report.miniature import Miniature, miniature_of
 from gift_core.report.published_results import PublishedResults, published_results
 
 NOT_LOSSES = ("iteration", "learning_rate", "skipped")  # other columns of losses.jsonl
+KL = " (KL)"  # ends the name of a cross-entropy to the teacher from which the teacher's entropy is subtracted
+CONSOLIDATION = "consolidation"
 LOSS_COLUMNS = ["method", "position", "task", "iteration", "loss", "value"]
 
 
@@ -31,16 +34,18 @@ class RunRecord:
     """A finished run.
 
     Attributes:
+        miniature: what of the run is the miniature benchmark.
         class_counts: number of classes of each task.
         methods: the trained methods in the order of params.yaml; the zero-shot model is not among them.
         plain_methods: fine-tuning without protection against forgetting.
         references: methods that break the rules of the setting.
         separate_models: references that keep a separate model for each task.
+        restarted: methods that start every step from the pre-trained model, not from their model before the task.
         accuracy: all accuracy rows.
         columns: the columns of the result table.
         scores, matrices, seen: see RunScores.
         published: None if the sequence is no published benchmark.
-        losses: columns method, position, task, iteration, loss (its name), value.
+        losses: columns method, position, task, iteration, loss (its name), value. See loss_values.
         sheets: empty if no method replays synthetic pairs.
         fisher: a profile for each task, for methods whose consolidation needs Fisher information.
         models: columns method, task, sha256.
@@ -48,12 +53,14 @@ class RunRecord:
     """
 
     experiment: str
+    miniature: Miniature
     tasks: tuple[str, ...]
     class_counts: tuple[int, ...]
     methods: tuple[str, ...]
     plain_methods: tuple[str, ...]
     references: tuple[str, ...]
     separate_models: tuple[str, ...]
+    restarted: tuple[str, ...]
     accuracy: pd.DataFrame
     columns: tuple[str, ...]
     scores: Mapping[str, Mapping[str, float | None]]
@@ -109,12 +116,14 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
     replays_pairs = any(row.replay.images == "synthetic" for row in rows.values())
     return RunRecord(
         experiment=config.experiment,
+        miniature=miniature_of(config),
         tasks=tasks,
         class_counts=tuple(len(info.class_names) for info in infos.values()),
         methods=methods,
         plain_methods=tuple(name for name in methods if is_plain_finetuning(rows[name])),
         references=tuple(name for name in methods if rows[name].is_reference),
         separate_models=tuple(name for name in methods if rows[name].keeps_every_model),
+        restarted=tuple(name for name in methods if rows[name].start == "pretrained"),
         accuracy=accuracy,
         columns=COLUMNS[config.evaluation.protocol],
         scores=run_scores.scores,
@@ -122,7 +131,7 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
         seen=run_scores.seen,
         published=_published(config, infos, run_scores),
         notes=notes,
-        losses=_read_losses(layout, methods, tasks),
+        losses=_read_losses(layout, {name: rows[name] for name in methods}, tasks),
         sheets=contact_sheets(layout, tasks) if replays_pairs else (),
         fisher={name: _read_profiles(layout, name, tasks) for name in methods if rows[name].consolidation.needs_fisher},
         facts=run_facts(layout, config, infos, notes, environments),
@@ -148,14 +157,42 @@ def _published(config: Config, infos: dict[str, TaskInfo], run_scores: RunScores
     return published_results(config, infos, zero_shot)
 
 
-def _read_losses(layout: Layout, methods: tuple[str, ...], tasks: tuple[str, ...]) -> pd.DataFrame:
+def loss_values(rows: Sequence[LossRow], method: MethodConfig) -> pd.DataFrame:
+    """The losses that the method has, a column for each, from the rows of losses.jsonl; the index is the iteration.
+
+    A cross-entropy to the teacher becomes a KL divergence, named "distill (KL)": the teacher's entropy, which no
+    training can change, is subtracted, so 0 means that the student equals the teacher. Rows without the entropy (of
+    older models) keep the cross-entropy and its name. Zeros of a loss or consolidation that the method lacks are left
+    out.
+    """
+    logged = pd.DataFrame(rows).set_index("iteration")
+    entropies = {f"{name}{ENTROPY}": name for name in logged.columns if f"{name}{ENTROPY}" in logged.columns}
+    absent = _absent(method)
+    values: dict[str, pd.Series[float]] = {}
+    for name in logged.columns:
+        if name in NOT_LOSSES or name in entropies or name in absent:
+            continue
+        if name in entropies.values():
+            values[f"{name}{KL}"] = logged[name] - logged[f"{name}{ENTROPY}"]
+        else:
+            values[name] = logged[name]
+    table: pd.DataFrame = pd.DataFrame(values)
+    return table
+
+
+def _absent(method: MethodConfig) -> set[str]:
+    """The losses and the consolidation that the method does not have."""
+    consolidation = {CONSOLIDATION} if method.consolidation.kind == "none" else set()
+    return set(LossesConfig.model_fields) - {name for name, _ in method.losses.items()} | consolidation
+
+
+def _read_losses(layout: Layout, methods: Mapping[str, MethodConfig], tasks: tuple[str, ...]) -> pd.DataFrame:
     """LOSS_COLUMNS, one row per method, task, iteration and loss; losses in the order of their first appearance."""
     frames = [pd.DataFrame(columns=LOSS_COLUMNS)]
-    for method in methods:
+    for method, row in methods.items():
         for position, task in enumerate(tasks):
-            wide = pd.DataFrame(read_losses(layout.model(method, task) / LOSSES))
-            names = [name for name in wide.columns if name not in NOT_LOSSES]
-            tidy = wide.melt(id_vars="iteration", value_vars=names, var_name="loss", value_name="value")
+            wide = loss_values(read_losses(layout.model(method, task) / LOSSES), row)
+            tidy = wide.reset_index().melt(id_vars="iteration", var_name="loss", value_name="value")
             frames.append(tidy.assign(method=method, position=position, task=task))
     losses: pd.DataFrame = pd.concat(frames[1:] or frames, ignore_index=True)[LOSS_COLUMNS]
     return losses

@@ -11,7 +11,20 @@ import pandas as pd
 
 from gift_core.metrics import ZERO_SHOT
 from gift_core.report.accuracy_tables import shade_of, tooltip
-from gift_core.report.charts import Chart, Frame, Hover, Label, Line, Point, Tick, spread_labels, svg_path, thin_ticks
+from gift_core.report.charts import (
+    BOTTOM,
+    TOP,
+    Chart,
+    Frame,
+    Hover,
+    Label,
+    Line,
+    Point,
+    Tick,
+    spread_labels,
+    svg_path,
+    thin_ticks,
+)
 from gift_core.report.highlight import QUIET, is_crowded, reading_order, styles_of
 from gift_core.report.labels import label, number, plural, shorten
 from gift_core.report.run_record import RunRecord
@@ -92,13 +105,14 @@ def seen_curve_chart(curves: Curves, axis: CurveAxis, *, styles: Mapping[str, st
         number="",
         description=_describe(curves),
         frame=frame,
+        x_title=axis.title,
+        y_title="accuracy (%)",
         lines=_lines(points, styles),
         x_ticks=tuple(Tick(frame.x(x), str(x)) for x in thin_ticks(axis.positions, MAX_TICKS)),
         y_ticks=tuple(Tick(frame.y(value), str(value)) for value in range(int(frame.y_min), 101, 10)),
         labels=_labels(curves, styles, frame, gap),
         hovers=_hovers(curves, axis, frame),
         zero_shot_path=svg_path(points[ZERO_SHOT]),
-        x_title=axis.title,
     )
 
 
@@ -123,7 +137,7 @@ def _frame(curves: Curves, axis: CurveAxis, gap: float) -> Frame:
     lowest = min(min(curve) for curve in curves.values())
     first, last = axis.positions[0], axis.positions[-1]
     return Frame(
-        width=760, height=max(380.0, gap * len(curves) + 70), left=44, right=196, top=14, bottom=52,
+        width=760, height=max(400.0, gap * len(curves) + TOP + BOTTOM), left=44, right=206, top=TOP, bottom=BOTTOM,
         x_min=float(first) if last > first else 0.0, x_max=last,
         y_min=10.0 * max(0, math.floor((lowest - 5) / 10)), y_max=100.0,
     )  # fmt: skip
@@ -139,10 +153,15 @@ def _lines(points: Mapping[str, tuple[Point, ...]], styles: Mapping[str, str]) -
 
 def _labels(curves: Curves, styles: Mapping[str, str], frame: Frame, gap: float) -> tuple[Label, ...]:
     """The last accuracy and the name at the end of every line."""
-    heights = spread_labels([frame.y(curve[-1]) + 4 for curve in curves.values()], gap, frame.top + 4, frame.y_end)
+    heights = spread_labels([frame.y(curve[-1]) + 4 for curve in curves.values()], gap, frame.top + 4, frame.y_end - 4)
     return tuple(
         Label(
-            method, f"{number(curve[-1])} {shorten(label(method))}", styles.get(method, "reference"), frame.x_end + 8, y
+            method,
+            number(curve[-1]),
+            shorten(label(method)),
+            styles.get(method, "reference"),
+            frame.x_end + 8,
+            y,
         )
         for (method, curve), y in zip(curves.items(), heights, strict=True)
     )

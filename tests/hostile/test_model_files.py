@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gift_core.artifacts.report_json import read_metrics, read_zero_shot
+from gift_core.artifacts.report_json import read_metrics, read_summary, read_zero_shot
 from gift_core.clip.architectures import require_supported
 from gift_core.clip.model import check_folder, open_folder
 from gift_core.doctor.model_checks import check_local_clip, pipeline_parameters
@@ -67,6 +67,13 @@ FILES: dict[str, tuple[Any, tuple[Read, ...]]] = {
     "metrics.json": ({"gift": {"transfer": 1.0, "avg": 1.0, "last": 1.0, "forgetting": 1.0}}, (read_metrics,)),
     "zero_shot.json": ({"benchmark": "a", "verdict": "agrees", "sentence": "b", "data_sets": {"dtd": {"measured": 1.0, "published": 1.0}}},
                        (read_zero_shot,)),
+    "summary.json": (
+        {"experiment": "a", "benchmark": "b", "miniature_model": True, "note": "c", "protocol": "task_incremental", "result": ["d"],
+         "best_method": "gift", "tasks": ["dtd"], "methods": {"gift": {
+             "transfer_percent": 1.0, "avg_percent": 1.0, "last_percent": 1.0, "forgetting_points": 1.0,
+             "by_task": {"dtd": {"before_percent": 1.0, "after_percent": 1.0, "end_percent": 1.0, "difference_points": 0.0}}}}},
+        (read_summary,),
+    ),
 }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_sha
 from gift_core.artifacts.teacher_source import write_source
 from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
+from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
 from gift_core.published import mtil
 from gift_core.published.mtil import ORDER_1, Benchmark
@@ -111,7 +112,7 @@ def write_mtil(
 def _write_rest(layout: Layout, config: Config, tasks: tuple[str, ...], methods: tuple[str, ...]) -> None:
     for method in methods:
         if config.methods[method].learns != "nothing":
-            _write_losses(layout, method, tasks)
+            _write_losses(layout, method, config.methods[method], tasks)
             for task in tasks:
                 write_provenance(layout.model(method, task), {"environment": ENVIRONMENT})
         if config.methods[method].replay.images != "none":
@@ -160,10 +161,9 @@ def write_accuracies(layout: Layout, method: str, tasks: tuple[str, ...], matrix
         write_accuracy(layout.accuracy(method, task), rows, hashes)
 
 
-def _write_losses(layout: Layout, method: str, tasks: tuple[str, ...]) -> None:
-    """A task loss for every method, and a distillation loss for all but plain fine-tuning."""
+def _write_losses(layout: Layout, method: str, row: MethodConfig, tasks: tuple[str, ...]) -> None:
     for task in tasks:
-        write_losses(layout.model(method, task) / "losses.jsonl", [_loss(method, at) for at in range(STEPS)])
+        write_losses(layout.model(method, task) / "losses.jsonl", [loss_row(row, at) for at in range(STEPS)])
 
 
 def _write_fisher(layout: Layout, method: str, tasks: tuple[str, ...]) -> None:
@@ -187,10 +187,17 @@ def _accuracy(method: str, tasks: tuple[str, ...], matrix: Matrix, step: int, ev
     }
 
 
-def _loss(method: str, step: int) -> dict[str, float]:
-    task = 2.0 / (1 + step)
-    extra = {} if method == "finetune" else {"distill": 0.01 * step}
-    return {"iteration": step, "learning_rate": 1e-4, "task": task, **extra, "total": task + sum(extra.values())}
+def loss_row(method: MethodConfig, step: int) -> dict[str, float]:
+    """A row as the training loop writes it: the losses of the method, and the entropy of the teacher beside `distill`.
+
+    The cross-entropy is 5 + 0.01 * step, the entropy 5. Without consolidation there is a zero.
+    """
+    values = {"task": 2.0 / (1 + step)}
+    values |= {name: 5 + 0.01 * step if name == "distill" else 0.02 * step for name, _ in method.losses.items()}
+    values["consolidation"] = 0.0 if method.consolidation.kind == "none" else 0.001 * step
+    entropy = {"distill_entropy": 5.0} if "distill" in values else {}
+    total = sum(values.values())
+    return {"iteration": step, "learning_rate": 1e-4, **values, **entropy, "total": total}
 
 
 def _write_pairs(folder: Path, seed: int) -> None:

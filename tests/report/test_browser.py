@@ -64,6 +64,18 @@ TOO_WIDE = """[...document.querySelectorAll("body *")].filter((e) => {
   return box.width && box.right > innerWidth + 1 && !e.closest(".scroll");
 }).map((e) => `${e.tagName}.${e.getAttribute("class")} ${e.textContent.trim().slice(0, 30)}`)"""
 
+# all pairs of texts in one chart whose boxes overlap, by more than half a pixel
+OVERLAPPING = """[...document.querySelectorAll("svg[role=img]:not(.scatter)")].flatMap((chart) => {
+  const texts = [...chart.querySelectorAll("text")].filter((e) => e.getClientRects().length)
+    .map((e) => ({text: e.textContent, box: e.getBoundingClientRect()}));
+  const overlap = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > .5
+    && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > .5;
+  return texts.flatMap((a, index) => texts.slice(index + 1).filter((b) => overlap(a.box, b.box))
+    .map((b) => `${chart.getAttribute("aria-label").slice(0, 40)}: ${a.text} / ${b.text}`));
+})"""
+AXES = """[...document.querySelectorAll("svg[role=img]:not(.scatter)")].map((chart) =>
+  [...chart.querySelectorAll("text.title")].map((e) => e.textContent))"""
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Page]:
@@ -80,6 +92,17 @@ def write_large_run(root: Path, seed: int = 42) -> Config:
         matrices[method] = np.vstack([np.full((1, 11), 60.0), kept[1:]]).tolist()
     matrices["zero_shot"] = [[60.0] * 11] * 12
     return write_run(root, tasks=MANY_TASKS, matrices=matrices, seed=seed)
+
+
+def write_named_run(root: Path, tasks: tuple[str, ...], methods: tuple[str, ...]) -> Config:
+    """Accuracies of all sizes, among them lines that end at the same, the lowest and the highest value."""
+    noise, count = np.random.default_rng(0), len(tasks)
+    matrices: dict[str, Matrix] = {}
+    for method in methods:
+        learned = noise.uniform(0, 100, (count, count)).round(1)
+        learned[-1, :3] = (0, 100, 50)  # of every method
+        matrices[method] = np.vstack([np.full((1, count), 60.0), learned]).tolist()
+    return write_run(root, tasks=tasks, matrices=matrices)
 
 
 def write_long_seen_run(root: Path) -> Config:
@@ -112,6 +135,39 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folders = {"small": small / "reports", "large": seeds[0] / "reports", "comparison": seeds[0] / "comparison"}
     folders |= {"mtil": mtil / "reports", "seen": seen / "reports"}
     return {name: folder / "index.html" for name, folder in folders.items()}
+
+
+@pytest.fixture(scope="module")
+def named_pages(pages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Also reports of few and of many tasks, with short and with long names of tasks and methods."""
+    long = tuple(f"a_long_name_of_a_task_with_many_characters_{position}" for position in range(11))
+    short, longer = ("finetune", "gift"), ("finetune", "a_method_with_a_long_name", "gift")
+    runs = {"four": (MANY_TASKS[:4], short), "eleven": (MANY_TASKS, short), "four long": (long[:4], longer),
+            "eleven long": (long, longer)}  # fmt: skip
+    found = {name: pages[name] for name in ("large", "seen", "comparison")}
+    for name, (tasks, methods) in runs.items():
+        root = tmp_path_factory.mktemp(name.replace(" ", "_"))
+        build_report(Layout(root), write_named_run(root, tasks, methods), root / "reports")
+        found[name] = root / "reports" / "index.html"
+    return found
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("name", ["four", "eleven", "four long", "eleven long", "large", "seen"])
+def test_texts_in_a_chart_do_not_overlap(browser: Page, named_pages: dict[str, Path], name: str, width: int) -> None:
+    browser.open(named_pages[name], width=width)
+    assert browser.evaluate(OVERLAPPING) == []
+    assert browser.evaluate("document.documentElement.scrollWidth") == width
+    assert browser.evaluate(TOO_WIDE) == []
+
+
+@pytest.mark.parametrize("name", ["four", "seen"])
+def test_both_axes_of_every_chart_have_a_label(browser: Page, named_pages: dict[str, Path], name: str) -> None:
+    browser.open(named_pages[name], width=390)
+    axes = browser.evaluate(AXES)
+    assert len(axes) > 4
+    assert all(len(titles) == 2 and all(titles) for titles in axes)
+    assert ["task", "weighted KL divergence"] in axes
 
 
 @pytest.fixture(params=["small", "large", "comparison", "mtil", "seen"])

@@ -33,8 +33,8 @@ def test_the_plot_files_are_tidy_and_in_percent(project: Path) -> None:
     cell = accuracy[(accuracy.method == "gift") & (accuracy.after == "textures") & (accuracy.task == "letters")].iloc[0]
     assert (cell.after_step, cell.task_step, cell.phase, cell.accuracy) == (2, 0, "past", 78.0)
     losses = pd.read_csv(project / "reports/plots/losses.csv")
-    assert len(losses) == (2 + 3) * len(TASKS) * 20
-    first = losses[(losses.method == "gift") & (losses.loss == "distill")].iloc[0]
+    assert len(losses) == (2 + 5) * len(TASKS) * 20  # of finetune: task, total
+    first = losses[(losses.method == "gift") & (losses.loss == "distill (KL)")].iloc[0]
     assert (first.sequence_step, first.value) == (
         0.025,
         pytest.approx(0.005),
@@ -57,14 +57,16 @@ def test_dvc_plots_every_plot_of_dvc_yaml(project: Path) -> None:
         assert "<DVC_METRIC" not in json.dumps(content), name
 
 
-OUTPUTS = ("index.html", "metrics.json", "zero_shot.json", "plots/accuracy.csv", "plots/losses.csv")
+OUTPUTS = ("index.html", "metrics.json", "zero_shot.json", "summary.json", "plots/accuracy.csv", "plots/losses.csv")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-@pytest.mark.parametrize("failing", ["write_metrics", "write_zero_shot", "accuracy_rows", "loss_rows", "render_page"])
+@pytest.mark.parametrize(
+    "failing", ["write_metrics", "write_zero_shot", "write_summary", "accuracy_rows", "loss_rows", "render_page"]
+)
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_failure_in_any_output_leaves_all_old_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, error: BaseException
@@ -77,9 +79,9 @@ def test_a_failure_in_any_output_leaves_all_old_ones(
     def fail(*arguments: object) -> None:
         raise error
 
-    changed = config.model_copy(update={"experiment": "another"})  # index.html would differ
+    changed = config.model_copy(update={"experiment": "another"})  # index.html and summary.json would differ
     path = Layout(tmp_path).model("gift", "zodiac") / "losses.jsonl"  # and losses.csv
-    path.write_text(path.read_text().replace('"distill": 0.0', '"distill": 9.0'))
+    path.write_text(path.read_text().replace('"distill": 5.0', '"distill": 9.0'))
     monkeypatch.setattr(f"gift_core.report.build.{failing}", fail)
     with pytest.raises(type(error)):
         build_report(Layout(tmp_path), changed, tmp_path / "reports")
@@ -87,7 +89,11 @@ def test_a_failure_in_any_output_leaves_all_old_ones(
     monkeypatch.undo()
     build_report(Layout(tmp_path), changed, tmp_path / "reports")
     after = contents(tmp_path / "reports")
-    assert {name for name in OUTPUTS if after[name] != before[name]} == {"index.html", "plots/losses.csv"}
+    assert {name for name in OUTPUTS if after[name] != before[name]} == {
+        "index.html",
+        "summary.json",
+        "plots/losses.csv",
+    }
 
 
 def test_another_folder_locale_time_zone_and_number_of_threads_give_the_same_bytes(tmp_path: Path) -> None:

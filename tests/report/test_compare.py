@@ -117,7 +117,7 @@ def test_without_variants_all_methods_are_in_one_group(tmp_path: Path) -> None:
 
 def test_the_page_says_what_exceeds_the_noise(out: Path) -> None:
     page = (out / "index.html").read_text(encoding="utf-8")
-    assert "Over 3 seeds, GIFT has 80.0 ± 1.0% mean accuracy after 3 tasks." in page
+    assert "Over 3 seeds, GIFT has 80.0 ± 1.0% mean accuracy after 3 tasks of the miniature benchmark." in page
     assert "2 of 3 other methods differ from it in Last by more than the noise." in page
     differences = page[page.index('class="seeds differences"') :]
     assert (
@@ -267,7 +267,9 @@ def test_class_incremental_runs_are_compared_by_avg_and_last(seen_out: Path) -> 
 
 def test_the_page_of_class_incremental_runs_has_curves_and_no_scatter_chart(seen_out: Path) -> None:
     page = (seen_out / "index.html").read_text(encoding="utf-8")
-    assert "Over 3 seeds, GIFT has 80.0 ± 1.0% accuracy on all classes after 2 steps." in page
+    assert (
+        "Over 3 seeds, GIFT has 80.0 ± 1.0% accuracy on all classes after 2 steps of the miniature benchmark." in page
+    )
     assert 'id="seen"' in page and 'id="chart"' not in page
     assert "Own task" not in page and "Transfer" not in page
 

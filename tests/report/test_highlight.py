@@ -16,14 +16,18 @@ def test_a_single_task_has_dashes_for_transfer_and_forgetting(tmp_path: Path) ->
     config = write_run(tmp_path, tasks=("letters",), matrices={"finetune": [[40], [90]], "gift": [[40], [85]]})
     record = read_run(Layout(tmp_path), config)
     assert "".join(headline(record)) == (
-        "After 1 task, Fine-tuning has 90.0% mean accuracy and GIFT has 85.0% (zero-shot model: 40.0%)."
+        "After 1 task of the miniature benchmark, Fine-tuning has 90.0% mean accuracy and GIFT has 85.0% "
+        "(zero-shot model: 40.0%)."
     )
     assert render_page(record).count("<td>–</td>") == 6
 
 
 def test_without_a_baseline_the_headline_names_the_best_method_alone(tmp_path: Path) -> None:
     config = write_run(tmp_path, matrices={"finetune": MATRICES["finetune"]})
-    assert headline(read_run(Layout(tmp_path), config))[0] == "After 3 tasks, Fine-tuning has 60.0% mean accuracy."
+    assert (
+        headline(read_run(Layout(tmp_path), config))[0]
+        == "After 3 tasks of the miniature benchmark, Fine-tuning has 60.0% mean accuracy."
+    )
 
 
 def test_the_baseline_is_plain_fine_tuning_even_if_another_method_is_worse(tmp_path: Path) -> None:
@@ -36,7 +40,7 @@ def test_a_run_of_the_zero_shot_model_alone_is_reported(tmp_path: Path) -> None:
     config = write_run(tmp_path, matrices={"zero_shot": [MATRICES["gift"][0]] * 4})
     build_report(Layout(tmp_path), config, tmp_path / "reports")
     page = (tmp_path / "reports" / "index.html").read_text(encoding="utf-8")
-    assert "The zero-shot model has 50.0% mean accuracy on 3 tasks." in page
+    assert "The zero-shot model has 50.0% mean accuracy on 3 tasks of the miniature benchmark." in page
     assert 'id="forgetting"' not in page
 
 

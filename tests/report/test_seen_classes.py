@@ -60,8 +60,8 @@ def test_metrics_json_has_neither_transfer_nor_forgetting(record: RunRecord, tmp
 
 def test_the_headline_counts_classes_and_steps(record: RunRecord) -> None:
     assert "".join(headline(record)) == (
-        "After 3 steps, GIFT has 72.0% accuracy on 100 classes and plain fine-tuning has 40.0% "
-        "(zero-shot model: 60.0%). Averaged over all steps, GIFT has 81.0% and plain fine-tuning has 65.0%."
+        "After 3 steps of the miniature benchmark, GIFT has 72.0% accuracy on 100 classes and plain fine-tuning has "
+        "40.0% (zero-shot model: 60.0%). Averaged over all steps, GIFT has 81.0% and plain fine-tuning has 65.0%."
     )
 
 
@@ -102,7 +102,7 @@ def test_there_are_no_task_charts_and_no_matrices(record: RunRecord) -> None:
 def test_one_step_is_reported(tmp_path: Path) -> None:
     config = write_seen_run(tmp_path, tasks=("only",), zero_shot=(50,), seen={"gift": (75,)})
     html = render_page(read_run(Layout(tmp_path), config))
-    assert "After 1 step, GIFT has 75.0% accuracy on 10 classes" in html
+    assert "After 1 step of the miniature benchmark, GIFT has 75.0% accuracy on 10 classes" in html
 
 
 def test_the_rows_of_a_zero_shot_method_replace_the_pretrained_rows(tmp_path: Path) -> None:

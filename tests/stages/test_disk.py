@@ -37,7 +37,13 @@ STAGES = {  # and their outputs
     ("teach", "ewc", TASK): [f"data/4_teachers/ewc/{TASK}"],
     ("finetune", "ewc", TASK): [f"data/5_models/ewc/{TASK}"],
     ("evaluate", "ewc", TASK): [f"data/6_accuracy/ewc/{TASK}.parquet"],
-    ("report",): ["reports/index.html", "reports/metrics.json", "reports/zero_shot.json", "reports/plots"],
+    ("report",): [
+        "reports/index.html",
+        "reports/metrics.json",
+        "reports/zero_shot.json",
+        "reports/summary.json",
+        "reports/plots",
+    ],
 }
 by_stage = pytest.mark.parametrize("command", STAGES, ids=lambda command: command[0])
 

@@ -1,16 +1,17 @@
-"""`gift show` and the stage report: for a published benchmark, the zero-shot check comes first."""
+"""`gift show`: the table, the result in words, where the report is and what to type next; JSON, tasks and run times."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from stages.__main__ import app
-from tests.report.run_folder import ZERO_SHOT_AGREES, write_mtil, write_run
+from tests.report.run_folder import OPENAI, TASKS, ZERO_SHOT_AGREES, write_mtil, write_run, write_seen_run
 
-RUNNER = CliRunner()
+RUNNER = CliRunner(env={"COLUMNS": "80"})
 
 
 def report(root: Path) -> str:
@@ -28,14 +29,15 @@ def show(root: Path, *options: str) -> list[str]:
 def test_for_mtil_the_first_line_says_that_zero_shot_agrees(tmp_path: Path) -> None:
     write_mtil(tmp_path)
     assert f"report: {ZERO_SHOT_AGREES}" in report(tmp_path)
-    assert show(tmp_path)[0].startswith(ZERO_SHOT_AGREES)
-    assert show(tmp_path, "--json")[0] == "{"
+    lines = show(tmp_path)
+    assert lines[0].startswith(ZERO_SHOT_AGREES)
+    assert "on the MTIL order I" in lines[1] and "iniature" not in "".join(lines)
 
 
 def test_for_another_run_the_table_comes_first(tmp_path: Path) -> None:
     write_run(tmp_path)
     assert "Zero-shot" not in report(tmp_path)
-    assert show(tmp_path)[0] == "Accuracy in percent (Forgetting: lower is better)"
+    assert show(tmp_path)[0] == "Accuracy in percent on the miniature benchmark (Forgetting: lower is better)"
 
 
 @pytest.mark.parametrize("damage", ["missing", "no verdict"])
@@ -62,3 +64,135 @@ def test_times_are_summed_over_the_instances_of_a_stage_the_longest_first(tmp_pa
         note.write_text(f'{{"seconds": {seconds}}}')
     lines = [line.split() for line in show(tmp_path, "--times")]
     assert lines == [["synthesize", "2", "instances", "2", "min", "6", "s"], ["finetune", "1", "instance", "8.0", "s"]]
+
+
+def test_times_as_json_are_one_document(tmp_path: Path) -> None:
+    note = tmp_path / ".gift/timings/finetune/a.json"
+    note.parent.mkdir(parents=True)
+    note.write_text('{"seconds": 8}')
+    expected = {"stages": {"finetune": {"instances": 1, "seconds": 8.0}}}
+    assert json.loads("\n".join(show(tmp_path, "--times", "--json"))) == expected
+
+
+def cells(lines: list[str]) -> list[list[str]]:
+    """The rows of the tables."""
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
+
+
+def test_the_table_has_the_newest_task_before_and_after_it_was_learned(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    report(tmp_path)
+    lines = show(tmp_path)
+    assert cells(lines) == [
+        ["zero_shot", "55.0", "50.0", "50.0", "0.0", "50.0"],
+        ["finetune", "37.5", "58.3", "60.0", "45.0", "20.0 -> 85.0"],
+        ["gift", "53.0", "71.1", "80.0", "4.0", "46.0 -> 80.0"],
+    ]
+    assert any("zodiac:" in line for line in lines) and any("before -> after" in line for line in lines)
+    assert max(map(len, lines[: lines.index("Next:")])) <= 80 + len(str(tmp_path))
+
+
+def test_it_ends_with_the_result_the_report_and_what_to_type_next(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    report(tmp_path)
+    text = " ".join(show(tmp_path))
+    assert "plain fine-tuning has lost 45.0 points" in text and "nothing about photos" in text
+    page = (tmp_path / "reports/index.html").resolve()
+    assert f"The report: {page}  Next:" in text
+    commands = text.partition("Next:")[2]
+    assert str(page) in commands and "dvc repro && gift show" in commands and "gift use bring_your_own" in commands
+    assert "bin/activate" not in commands
+
+
+def test_own_data_on_a_real_clip_are_told_how_to_add_more(tmp_path: Path) -> None:
+    own = {
+        "source": "folder",
+        "path": "data/0_raw/a",
+        "templates": ["a {}."],
+        "test_fraction": 0.2,
+        "on_bad_image": "skip",
+    }
+    write_run(tmp_path, changes={"model": OPENAI, "tasks": dict.fromkeys(TASKS, own)})
+    report(tmp_path)
+    text = " ".join(show(tmp_path))
+    assert "iniature" not in text and "gift add-task NAME --images FOLDER" in text
+
+
+def test_after_make_the_environment_is_to_be_activated_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(tmp_path)
+    report(tmp_path)
+    monkeypatch.setenv("MAKELEVEL", "1")
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    monkeypatch.setattr("sys.base_prefix", "/usr")
+    monkeypatch.setattr("sys.prefix", str(tmp_path / ".venv"))
+    lines = show(tmp_path)
+    assert lines[lines.index("Next:") + 1].startswith(f"  source {tmp_path / '.venv/bin/activate'}")
+
+
+def test_a_terminal_gets_a_link_to_the_report(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    report(tmp_path)
+    forced = {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "80"}
+    result = RUNNER.invoke(app, ["show", "--root", str(tmp_path)], env=forced)
+    page = (tmp_path / "reports/index.html").resolve()
+    assert f";{page.as_uri()}\x1b\\The report: {page}" in result.stdout
+
+
+def test_per_task_prints_a_table_for_each_method(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    report(tmp_path)
+    lines = show(tmp_path, "--per-task")
+    assert cells(lines)[3:6] == [
+        ["letters", "40.0", "90.0", "30.0", "-60.0"],
+        ["textures", "50.0", "95.0", "65.0", "-30.0"],
+        ["zodiac", "20.0", "85.0", "85.0", "0.0"],
+    ]
+    titles = [line for line in lines if line.endswith("3 tasks")]
+    assert [title.partition(":")[0] for title in titles] == ["zero_shot", "finetune", "gift"]
+
+
+def test_json_is_one_document_with_the_metrics_and_all_tasks(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    report(tmp_path)
+    document = json.loads("\n".join(show(tmp_path, "--json")))
+    gift = document["methods"]["gift"]
+    assert (gift["transfer_percent"], gift["forgetting_points"]) == (53.0, 4.0)
+    assert gift["by_task"]["letters"] == {
+        "before_percent": 40.0, "after_percent": 80.0, "end_percent": 74.0, "difference_points": -6.0,
+    }  # fmt: skip
+    assert document["benchmark"] == "miniature benchmark" and document["tasks"] == list(TASKS)
+
+
+def test_a_class_incremental_run_shows_zero_shot_and_after_on_the_classes_seen(tmp_path: Path) -> None:
+    write_seen_run(tmp_path, tasks=("a", "b"), zero_shot=(80, 70), seen={"gift": (90, 65)})
+    report(tmp_path)
+    assert cells(show(tmp_path))[-1] == ["gift", "77.5", "65.0", "70.0 -> 65.0"]
+    assert cells(show(tmp_path, "--per-task"))[-1] == ["b", "20", "70.0", "65.0", "-5.0"]
+
+
+def test_one_task_has_no_transfer_and_no_forgetting(tmp_path: Path) -> None:
+    write_run(tmp_path, tasks=("letters",), matrices={"gift": [[40], [85]]})
+    report(tmp_path)
+    assert cells(show(tmp_path)) == [["zero_shot", "40.0", "40.0", "40.0"], ["gift", "85.0", "85.0", "40.0 -> 85.0"]]
+
+
+@pytest.mark.parametrize("change", ["missing", "of another run"])
+def test_without_its_summary_the_table_is_shown_and_the_remedy_named(tmp_path: Path, change: str) -> None:
+    write_run(tmp_path)
+    report(tmp_path)
+    if change == "missing":
+        (tmp_path / "reports/summary.json").unlink()
+    else:
+        metrics = tmp_path / "reports/metrics.json"
+        metrics.write_text(metrics.read_text().replace("80.0", "81.0"))
+    result = RUNNER.invoke(app, ["show", "--root", str(tmp_path)])
+    assert result.exit_code == 0 and "summary.json" in result.stderr and "dvc pull" in result.stderr
+    assert [row[0] for row in cells(result.stdout.splitlines())] == ["zero_shot", "finetune", "gift"]
+    assert "before -> after" not in result.stdout
+
+
+@pytest.mark.parametrize("option", ["--per-task", "--json"])
+def test_what_needs_the_summary_says_how_to_get_it(tmp_path: Path, option: str) -> None:
+    result = RUNNER.invoke(app, ["show", "--root", str(tmp_path), option])
+    assert result.exit_code == 1 and result.stdout == ""
+    assert "summary.json" in result.stderr and "dvc repro report" in " ".join(result.stderr.split())

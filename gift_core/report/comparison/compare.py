@@ -105,12 +105,13 @@ def render_comparison(comparison: Comparison) -> str:
 def comparison_headline(comparison: Comparison) -> tuple[str, str]:
     """The result of the method compared with, and how many others differ from it by more than the noise."""
     name, runs = comparison.against, comparison.runs
+    benchmark = runs.miniature.of_benchmark
     last = comparison.spreads[name].get("last") or comparison.spreads[name]["own"]
     kept = f"Over {plural(len(runs.seeds), 'seed')}, {label(name)} has {_with_deviation(last)}% "
     if runs.seen is None:
-        kept += f"mean accuracy after {plural(len(runs.tasks), 'task')}"
+        kept += f"mean accuracy after {plural(len(runs.tasks), 'task')}{benchmark}"
     else:
-        kept += f"accuracy on all classes after {plural(len(runs.tasks), 'step')}"
+        kept += f"accuracy on all classes after {plural(len(runs.tasks), 'step')}{benchmark}"
     if len(runs.seeds) == 1:
         return f"{kept}.", " One seed has no spread, so no difference can be distinguished from noise."
     others = [

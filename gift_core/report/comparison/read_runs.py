@@ -16,6 +16,7 @@ from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.report.accuracies import COLUMNS, RunScores, read_accuracies, score_run
 from gift_core.report.comparison.seed_statistics import Runs
+from gift_core.report.miniature import miniature_of
 from gift_core.report.run_record import is_zero_shot
 
 COMMAND = "gift compare"
@@ -56,6 +57,7 @@ def read_runs(roots: Sequence[Path], *, allow_missing: bool) -> Runs:
     columns = COLUMNS[runs[0].config.evaluation.protocol]
     return Runs(
         experiment=runs[0].config.experiment,
+        miniature=miniature_of(runs[0].config),
         tasks=runs[0].tasks,
         seeds=tuple(run.config.seed for run in runs),
         methods=methods,

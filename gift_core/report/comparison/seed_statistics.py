@@ -13,6 +13,7 @@ from gift_core.errors import lookup
 from gift_core.metrics import ZERO_SHOT
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS
 from gift_core.report.labels import label
+from gift_core.report.miniature import Miniature
 
 CONFIDENCE = 0.95
 
@@ -26,6 +27,7 @@ class Runs:
     """
 
     experiment: str
+    miniature: Miniature
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
     methods: tuple[str, ...]  # without the zero-shot model
