@@ -43,7 +43,7 @@ def measure(
 def chain(models: dict[str, Path], tasks: dict[str, Path]) -> list[Measurement]:
     steps: list[Measurement] = []
     for step in range(len(TASKS)):
-        steps.append(measure(models, tasks, step, steps[-1][1] if steps else None))
+        steps.append(measure(models, tasks, step, steps[-1].metadata if steps else None))
     return steps
 
 
@@ -67,7 +67,7 @@ def slow_hits(model: Path, folders: list[Path]) -> tuple[int, int]:
 def test_top1_is_over_all_images_among_all_classes_so_far(
     models: dict[str, Path], tasks: dict[str, Path], step: int
 ) -> None:
-    rows, _ = measure(models, tasks, step)
+    rows = measure(models, tasks, step).rows
     folders = [tasks[name] for name in TASKS[: step + 1]]
     for row, model in zip(rows.itertuples(), ("pretrained", TASKS[step]), strict=True):
         hits, images = slow_hits(models[model], folders)
@@ -77,7 +77,7 @@ def test_top1_is_over_all_images_among_all_classes_so_far(
 def test_a_step_adds_one_row_of_its_model_and_one_of_the_pretrained(
     models: dict[str, Path], tasks: dict[str, Path]
 ) -> None:
-    rows, _ = measure(models, tasks, 1)
+    rows = measure(models, tasks, 1).rows
     columns = ["method", "protocol", "step", "trained_task", "eval_task", "phase", "n"]
     assert rows[columns].to_records(index=False).tolist() == [
         ("gift", "class_incremental", -1, "pretrained", "digits", "pretrained", 9),
@@ -89,8 +89,8 @@ def test_the_chain_passes_the_contract_and_becomes_metrics_with_a_zero_shot_row(
     models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path
 ) -> None:
     frames = []
-    for step, (rows, metadata) in enumerate(chain(models, tasks)):
-        write_accuracy(tmp_path / "gift" / f"{TASKS[step]}.parquet", rows, metadata)
+    for step, made in enumerate(chain(models, tasks)):
+        write_accuracy(tmp_path / "gift" / f"{TASKS[step]}.parquet", made.rows, made.metadata)
         frames.append(read_accuracy(tmp_path / "gift" / f"{TASKS[step]}.parquet")[0])
     rows = pd.concat(frames)
     metrics = metrics_by_method(rows)
@@ -103,10 +103,10 @@ def test_the_chain_passes_the_contract_and_becomes_metrics_with_a_zero_shot_row(
 def test_metadata_name_all_models_of_the_chain_though_only_two_are_read(
     models: dict[str, Path], tasks: dict[str, Path]
 ) -> None:
-    _, previous = measure(models, tasks, 0)
+    previous = measure(models, tasks, 0).metadata
     for file in models["letters"].iterdir():
         file.unlink()
-    _, metadata = measure(models, tasks, 1, previous)
+    metadata = measure(models, tasks, 1, previous).metadata
     assert sorted(metadata) == ["model:digits", "model:letters", "model:pretrained", "task:digits", "task:letters"]
 
 
@@ -114,7 +114,7 @@ def test_metadata_name_all_models_of_the_chain_though_only_two_are_read(
 def test_a_chain_measured_on_something_else_is_refused(
     models: dict[str, Path], tasks: dict[str, Path], changed: str
 ) -> None:
-    _, previous = measure(models, tasks, 0)
+    previous = measure(models, tasks, 0).metadata
     previous[changed] = "0" * 64
     with pytest.raises(ContractError, match=f"measured on another {changed}"):
         measure(models, tasks, 1, previous)
@@ -170,7 +170,7 @@ def counted(name: str, function: Callable[..., Any], calls: Counter[str]) -> Cal
 
 
 def test_the_summary_names_both_models(models: dict[str, Path], tasks: dict[str, Path]) -> None:
-    rows, _ = measure(models, tasks, 1)
+    rows = measure(models, tasks, 1).rows
     pretrained, learned = rows.top1
     said = f"{learned:.1%} on 9 test images of all classes so far (the pre-trained model: {pretrained:.1%})"
     assert summarize_class_incremental(rows) == said
