@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from gift_core import evaluation
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
+from gift_core.artifacts.predictions import read_predictions, require_agreement, write_predictions
 from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_task
 from gift_core.clip import test_set
 from gift_core.clip.images import decode, evaluation_transform
@@ -48,7 +49,13 @@ def chain(models: dict[str, Path], tasks: dict[str, Path]) -> list[Measurement]:
 
 
 def slow_hits(model: Path, folders: list[Path]) -> tuple[int, int]:
-    """(images classified correctly among all classes of the folders, images): one image and one prompt at a time."""
+    """(images classified correctly among all classes of the folders, images)."""
+    answers = slow_answers(model, folders)
+    return sum(label == predicted for label, predicted in answers), len(answers)
+
+
+def slow_answers(model: Path, folders: list[Path]) -> list[tuple[int, int]]:
+    """(label, prediction) among all classes of the folders: one image and one prompt at a time."""
     clip = load_folder(model, device=CPU, precision="fp32")
     transform, classes, images = evaluation_transform(clip), [], []
     with torch.no_grad():
@@ -59,8 +66,7 @@ def slow_hits(model: Path, folders: list[Path]) -> tuple[int, int]:
                 prompts = [clip.model.encode_text(clip.tokenizer([t.format(name)]))[0] for t in task.templates]
                 classes.append(functional.normalize(sum(functional.normalize(p, dim=0) for p in prompts), dim=0))
         encoded = [(clip.model.encode_image(transform(decode(image))[None])[0], label) for image, label in images]
-    hits = sum(int(torch.argmax(torch.stack([feature @ c for c in classes]))) == label for feature, label in encoded)
-    return hits, len(images)
+    return [(label, int(torch.argmax(torch.stack([feature @ c for c in classes])))) for feature, label in encoded]
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])
@@ -72,6 +78,24 @@ def test_top1_is_over_all_images_among_all_classes_so_far(
     for row, model in zip(rows.itertuples(), ("pretrained", TASKS[step]), strict=True):
         hits, images = slow_hits(models[model], folders)
         assert (row.top1, row.n) == (pytest.approx(hits / images), images)
+
+
+def test_the_predictions_are_the_nearest_of_all_classes_so_far(
+    models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path
+) -> None:
+    made = measure(models, tasks, 1)
+    folders = [tasks[name] for name in TASKS[:2]]
+    slow = [answer for model in ("pretrained", "digits") for answer in slow_answers(models[model], folders)]
+    classes = [f"{task} {number}" for task in TASKS[:2] for number in ("one", "two")]
+    columns = ["step", "trained_task", "task", "image"]
+    expected = [(step, name, *image) for step, name in ((-1, "pretrained"), (1, "digits"))
+                for image in [*(("letters", n) for n in range(4)), *(("digits", n) for n in range(5))]]  # fmt: skip
+    assert list(made.predictions[columns].itertuples(index=False, name=None)) == expected
+    assert list(made.predictions.label) == [classes[label] for label, _ in slow]
+    assert list(made.predictions.predicted) == [classes[predicted] for _, predicted in slow]
+    path = tmp_path / "gift" / "digits.parquet"
+    write_predictions(path, made.predictions, made.metadata)
+    require_agreement(path, read_predictions(path), (made.rows, made.metadata))
 
 
 def test_a_step_adds_one_row_of_its_model_and_one_of_the_pretrained(

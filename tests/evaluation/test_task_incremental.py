@@ -12,7 +12,9 @@ import torch
 
 from gift_core import evaluation
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
-from gift_core.clip.model import Clip, save_clip
+from gift_core.artifacts.predictions import read_predictions, require_agreement, write_predictions
+from gift_core.clip.images import CacheBudget
+from gift_core.clip.model import Clip, load_folder, save_clip
 from gift_core.errors import ContractError
 from gift_core.evaluation import (
     Measurement,
@@ -70,6 +72,21 @@ def test_rows_satisfy_the_artifacts_contract(models: dict[str, Path], tasks: dic
     again, again_metadata = read_accuracy(tmp_path / "gift" / "digits.parquet")
     assert len(again) == len(made.rows) == 4
     assert again_metadata.items() >= made.metadata.items()
+
+
+def test_every_accuracy_has_the_predictions_of_its_images(
+    models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path
+) -> None:
+    made = measure(models, tasks, 1)
+    path = tmp_path / "gift" / "digits.parquet"
+    write_predictions(path, made.predictions, made.metadata)
+    require_agreement(path, read_predictions(path), (made.rows, made.metadata))
+    of_digits = made.predictions[(made.predictions.step == 0) & (made.predictions.task == "digits")]
+    assert list(of_digits.label) == [f"digits {name}" for name in ("one", "two", "one", "two", "one")]
+    images = evaluation.TestSet(tasks["digits"], batch_size=2, cache_budget=CacheBudget(0))
+    clip = load_folder(models["letters"], device=torch.device("cpu"), precision="fp32")
+    nearest = evaluation.nearest_classes(clip, images).tolist()
+    assert list(of_digits.predicted) == [images.task.class_names[number] for number in nearest]
 
 
 def test_metadata_name_every_model_and_task(models: dict[str, Path], tasks: dict[str, Path]) -> None:

@@ -98,14 +98,29 @@ def all_thumbnails(found: TaskPictures) -> list[Thumbnail]:
     return [image for task in found.samples for each in task.classes for image in each.images]
 
 
+def write_task_of(layout: Layout, task: str, *, classes: int, images_per_shard: int) -> None:
+    info = TaskInfo(task, tuple(f"{task} {number}" for number in range(classes)), ("a {}.",), "made for a test")
+    images = [(PHOTO, "png", number % classes) for number in range(2 * classes)]
+    write_task(layout.task(task), info, images, images[:1], images_per_shard=images_per_shard)
+
+
+PHOTO = png(0, width=200, height=120)
+
+
 def test_the_number_of_images_does_not_grow_with_the_data(tmp_path: Path) -> None:
-    layout, tasks = Layout(tmp_path), tuple(f"t{number:02d}" for number in range(30))
-    image = png(0, width=200, height=120)
+    layout, tasks = Layout(tmp_path), tuple(f"t{number:02d}" for number in range(14))
     for task in tasks:
-        info = TaskInfo(task, tuple(f"{task} {number}" for number in range(40)), ("a {}.",), "made for a test")
-        images = [(image, "png", number % 40) for number in range(160)]
-        write_task(layout.task(task), info, images, images[:1], images_per_shard=10)
+        write_task_of(layout, task, classes=40, images_per_shard=80)
     found = read(layout, tasks, replays_pairs=False)
     assert [len(found.samples), found.shown, len(all_thumbnails(found))] == [12, 12, 12 * 6 * 2]
-    assert [found.samples[at].task for at in (0, -1)] == ["t00", "t29"]
+    assert [found.samples[at].task for at in (0, -1)] == ["t00", "t13"]
     assert all(shown.side == 96 and len(shown.data_uri) < 12_000 for shown in all_thumbnails(found))
+
+
+def test_few_tars_of_a_large_task_are_looked_at(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    write_task_of(layout, "large", classes=20, images_per_shard=2)
+    for number in set(range(20)) - {0, 4, 8, 11, 15, 19}:
+        (layout.task("large") / f"train-{number:05d}.tar").unlink()
+    (task,) = read(layout, ("large",), replays_pairs=False).samples
+    assert [each.name for each in task.classes] == [f"large {number}" for number in (0, 2, 8, 11, 17, 19)]
