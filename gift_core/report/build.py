@@ -11,7 +11,7 @@ from gift_core.artifacts.report_json import write_metrics, write_zero_shot
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.report.page import render_page
-from gift_core.report.pictures import read_pictures
+from gift_core.report.picture_sections import read_pictures
 from gift_core.report.published_results import zero_shot_json
 from gift_core.report.run_record import RunRecord, read_run
 

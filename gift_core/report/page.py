@@ -20,7 +20,7 @@ from gift_core.report.curves import loss_charts, mean_chart, panel_columns, task
 from gift_core.report.fisher_heatmap import fisher_heatmaps
 from gift_core.report.highlight import QUIET, headline, is_crowded, reading_order, styles_of
 from gift_core.report.labels import COLUMN_TITLES, label, number, plural, rejections, task_list
-from gift_core.report.pictures import Pictures
+from gift_core.report.picture_sections import Pictures
 from gift_core.report.published_results import DATA_SET_TOLERANCE, data_set_rows
 from gift_core.report.run_record import RunRecord
 from gift_core.report.seen_classes import seen_chart, step_table

@@ -10,7 +10,7 @@ import pytest
 from gift_core.artifacts.prompt_files import write_prompts
 from gift_core.layout import Layout
 from gift_core.report.page import render_page
-from gift_core.report.pictures import read_pictures
+from gift_core.report.picture_sections import read_pictures
 from gift_core.report.replay_sources import SourceTable, read_source_table
 from gift_core.report.run_record import read_run
 from tests.report.run_folder import TASKS, write_pictures, write_run
