@@ -1,4 +1,4 @@
-"""Evaluation of a step: top-1 accuracies of its models on the test sets, by one of two protocols.
+"""Evaluation of a step: predictions and top-1 accuracies of its models on the test sets, by one of two protocols.
 
 task_incremental: a test image is classified among the classes of its own task. class_incremental: among the classes of
 all tasks so far. PROTOCOLS holds both by the value of evaluation.protocol in params.yaml.
@@ -18,16 +18,17 @@ import torch
 from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PRETRAINED, PRETRAINED_STEP, TASK_INCREMENTAL
 from gift_core.artifacts.atomic import sha256_of
 from gift_core.artifacts.model_folder import model_hash, noted_hash
+from gift_core.artifacts.predictions import prediction_rows
 from gift_core.artifacts.snapshot import Saved, Snapshot
-from gift_core.artifacts.task import TaskInfo
+from gift_core.artifacts.task import TaskInfo, read_own_task
+from gift_core.clip.encoding import predict
 from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.model import Clip, load_folder
-from gift_core.clip.test_set import TestSet, encode_test_set, share_correct, top1
+from gift_core.clip.test_set import TestSet, encode_test_set, nearest_classes, share_correct
 from gift_core.errors import ContractError, UserError
 from gift_core.progress import progress
 
 KEY = "params.yaml: evaluation.protocol: class_incremental"
-Measurement = tuple[pd.DataFrame, dict[str, str]]  # rows of artifacts.accuracy, and their metadata
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,15 @@ class EncodingSettings:
     def load(self, folder: Path) -> Clip:
         """Returns the model in `folder`, whose weights have been hashed before (_hashes)."""
         return load_folder(folder, device=self.device, precision=self.precision, sha256=noted_hash(folder))
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The rows of artifacts.accuracy, the predictions behind them (artifacts.predictions), and the metadata of both."""
+
+    rows: pd.DataFrame
+    predictions: pd.DataFrame
+    metadata: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,7 @@ def own_model(step: int, task: int) -> int:
 
 
 def evaluate_task_incremental(inputs: EvaluationInputs) -> Measurement:
-    """Returns the rows (artifacts.accuracy) that the step adds to the accuracy matrix, and their metadata.
+    """Returns the rows (artifacts.accuracy) that the step adds to the accuracy matrix, and what they are made of.
 
     The rows form an L (docs/decisions/0001): this step on every task so far (phase past or current), and every earlier
     step on the new task (phase future, or pretrained at step -1). So the matrix grows without measuring anything again.
@@ -95,14 +105,15 @@ def evaluate_task_incremental(inputs: EvaluationInputs) -> Measurement:
     _require_same(inputs.previous, metadata, inputs.method)
     last, names = inputs.step, list(inputs.tasks)
     pairs = [(last, task) for task in range(last + 1)] + [(step, last) for step in range(PRETRAINED_STEP, last)]
-    accuracies = _Accuracies(inputs, metadata)
-    rows = []
+    classifier = _Classifier(inputs, metadata)
+    rows, predictions = [], []
     for step, task in progress(pairs, len(pairs), "accuracies"):
-        accuracy, images = accuracies.of(inputs.model_for(step, task), task)
+        test = classifier.classify(inputs.model_for(step, task), task)
         phase = "past" if task < step else "current" if task == step else "future"
-        row = _row(inputs, TASK_INCREMENTAL, step=step, eval_task=names[task], phase=phase, accuracy=accuracy, n=images)
-        rows.append(row)
-    return pd.DataFrame(rows).sort_values(["step", "eval_task"], kind="stable", ignore_index=True), metadata
+        rows.append(_row(inputs, TASK_INCREMENTAL, test, step=step, eval_task=names[task], phase=phase))
+        predictions.append(_predictions(inputs, TASK_INCREMENTAL, test, step=step, task=names[task]))
+    ordered = pd.DataFrame(rows).sort_values(["step", "eval_task"], kind="stable", ignore_index=True)
+    return Measurement(ordered, pd.concat(predictions, ignore_index=True), metadata)
 
 
 def summarize_task_incremental(rows: pd.DataFrame) -> str:
@@ -113,7 +124,7 @@ def summarize_task_incremental(rows: pd.DataFrame) -> str:
 
 
 def evaluate_class_incremental(inputs: EvaluationInputs) -> Measurement:
-    """Returns two rows (artifacts.accuracy), of the step's model and of the pre-trained one, and their metadata.
+    """Returns two rows (artifacts.accuracy), of the step's model and of the pre-trained one, with their predictions.
 
     Both are tested on the test sets of all tasks so far. Each image is classified among the classes of all of them,
     with the templates of each class's own task; top1 is over all images together. No other model is read: the metadata
@@ -135,13 +146,14 @@ def evaluate_class_incremental(inputs: EvaluationInputs) -> Measurement:
     hashes = _hashes(models, inputs.tasks)
     _require_same(inputs.previous, hashes, inputs.method)
     clips = [inputs.settings.load(folder) for folder in models.values()]
-    accuracies = _top1_among_all(clips, test_sets, _keys(hashes, models, inputs.tasks), inputs.snapshot)
-    images = sum(len(test_set) for test_set in test_sets)
-    rows = [
-        _row(inputs, CLASS_INCREMENTAL, step=step, eval_task=newest, phase="current", accuracy=accuracy, n=images)
-        for step, accuracy in zip((PRETRAINED_STEP, inputs.step), accuracies, strict=True)
-    ]
-    return pd.DataFrame(rows), {**inputs.previous, **hashes}
+    tests = _classify_among_all(clips, test_sets, _keys(hashes, models, inputs.tasks), inputs.snapshot)
+    rows, predictions = [], []
+    for step, of_tasks in zip((PRETRAINED_STEP, inputs.step), tests, strict=True):
+        rows.append(_row(inputs, CLASS_INCREMENTAL, _joined(of_tasks), step=step, eval_task=newest, phase="current"))
+        for task, test in zip(inputs.tasks, of_tasks, strict=True):
+            predictions.append(_predictions(inputs, CLASS_INCREMENTAL, test, step=step, task=task))
+    frame = pd.concat(predictions, ignore_index=True)
+    return Measurement(pd.DataFrame(rows), frame, {**inputs.previous, **hashes})
 
 
 def summarize_class_incremental(rows: pd.DataFrame) -> str:
@@ -182,59 +194,78 @@ def require_distinct_classes(tasks: Sequence[TaskInfo]) -> None:
                 )
 
 
-def _top1_among_all(
+@dataclass(frozen=True)
+class _Test:
+    """What a model says of test images: predicted and label, int64 [N] on the CPU, indices into `classes`."""
+
+    predicted_N: torch.Tensor
+    labels_N: torch.Tensor
+    classes: Sequence[str]
+
+
+def _joined(tests: Sequence[_Test]) -> _Test:
+    """Tests among the same classes as one."""
+    predicted_N = torch.cat([test.predicted_N for test in tests])
+    return _Test(predicted_N, torch.cat([test.labels_N for test in tests]), tests[0].classes)
+
+
+def _classify_among_all(
     clips: Sequence[Clip], test_sets: Sequence[TestSet], keys: Sequence[Sequence[str]], snapshot: Snapshot
-) -> list[float]:
-    """Top-1 of each model on the images of all test sets; labels count on from task to task.
+) -> list[list[_Test]]:
+    """A test for each model and test set, [model][test set], among the classes of all; labels count on.
 
     The features of a model and a test set are in the snapshot by their key, `keys[test set][model]`.
     """
     saved = snapshot.read()
     known = {} if saved is None else dict(saved.tensors)
-    labels, classes = [], 0
+    labels: list[torch.Tensor] = []
+    classes: list[str] = []
     for test_set, own_keys in zip(test_sets, keys, strict=True):
         if all(key in known for key in own_keys):
             snapshot.say(f"the features of {test_set.task.name} are known")
         else:
             known.update(zip(own_keys, encode_test_set(clips, test_set), strict=True))
             snapshot.keep(lambda: Saved(known, {}))
-        labels.append(test_set.labels_N + classes)
-        classes += len(test_set.task.class_names)
-    labels_N = torch.cat(labels)
+        labels.append(test_set.labels_N + len(classes))
+        classes += test_set.task.class_names
     heads = [torch.cat([test_set.class_features(clip) for test_set in test_sets]) for clip in clips]
-    return [
-        share_correct(torch.cat([known[key].to(class_KD.device) for key in of_clip]), class_KD, labels_N)
-        for of_clip, class_KD in zip(zip(*keys, strict=True), heads, strict=True)
-    ]
+    tests = []
+    for of_clip, class_KD in zip(zip(*keys, strict=True), heads, strict=True):
+        predicted_N = predict(torch.cat([known[key].to(class_KD.device) for key in of_clip]), class_KD).cpu()
+        parts = torch.split(predicted_N, [len(labels_N) for labels_N in labels])
+        tests.append([_Test(part_N, labels_N, classes) for part_N, labels_N in zip(parts, labels, strict=True)])
+    return tests
 
 
-class _Accuracies:
-    """Top-1 of models on tasks, each pair measured once.
+class _Classifier:
+    """The classes that models give to the test images of tasks, each pair computed once.
 
     The model and the test set used last are kept. So the images of the last task, which every model classifies, are
-    decoded once as far as CACHE_BYTES permit.
+    decoded once as far as CACHE_BYTES permit. The labels are in the snapshot, too: known images are not read again.
     """
 
     def __init__(self, inputs: EvaluationInputs, hashes: Mapping[str, str]) -> None:
         self._models, self._tasks = list(inputs.models.values()), list(inputs.tasks.values())
         self._keys = _keys(hashes, inputs.models, inputs.tasks)
+        self._label_keys = [f"labels {hashes[f'task:{task}']}" for task in inputs.tasks]
         self._settings, self._snapshot = inputs.settings, inputs.snapshot
         self._clip: tuple[int, Clip] | None = None
         self._test_set: tuple[int, TestSet] | None = None
         saved = self._snapshot.read()
-        self._known: dict[str, tuple[float, int]] = {} if saved is None else dict(saved.note)
+        self._known: dict[str, torch.Tensor] = {} if saved is None else dict(saved.tensors)
         if self._known:
-            self._snapshot.say(f"continues with {len(self._known)} known accuracies")
+            tests = sum(key not in self._label_keys for key in self._known)
+            self._snapshot.say(f"continues with {tests} known accuracies")
 
-    def of(self, model: int, task: int) -> tuple[float, int]:
-        """(top1 of 0-1, test images)."""
-        key = self._keys[task][model + 1]
+    def classify(self, model: int, task: int) -> _Test:
+        """The test of a model on a task, among the classes of the task."""
+        key, of_labels = self._keys[task][model + 1], self._label_keys[task]
         if key not in self._known:
             test_set = self._open(task)
-            self._known[key] = top1(self._load(model), test_set), len(test_set)
-            self._snapshot.keep(lambda: Saved({}, self._known))
-        accuracy, images = self._known[key]
-        return accuracy, images
+            predicted_N = nearest_classes(self._load(model), test_set)
+            self._known |= {key: predicted_N, of_labels: test_set.labels_N}
+            self._snapshot.keep(lambda: Saved(self._known, {}))
+        return _Test(self._known[key], self._known[of_labels], read_own_task(self._tasks[task]).class_names)
 
     def _load(self, model: int) -> Clip:
         if self._clip is None or self._clip[0] != model:
@@ -253,20 +284,26 @@ class _Accuracies:
 
 
 def _row(
-    inputs: EvaluationInputs, protocol: str, *, step: int, eval_task: str, phase: str, accuracy: float, n: int
+    inputs: EvaluationInputs, protocol: str, test: _Test, *, step: int, eval_task: str, phase: str
 ) -> dict[str, str | int | float]:
     """One row of artifacts.accuracy; at step -1 trained_task and phase are "pretrained"."""
-    before = step == PRETRAINED_STEP
-    return {
-        "method": inputs.method,
-        "protocol": protocol,
-        "step": step,
-        "trained_task": PRETRAINED if before else list(inputs.tasks)[step],
-        "eval_task": eval_task,
-        "phase": PRETRAINED if before else phase,
-        "top1": accuracy,
-        "n": n,
-    }
+    top1 = share_correct(test.predicted_N, test.labels_N)
+    own_phase = PRETRAINED if step == PRETRAINED_STEP else phase
+    columns = _columns(inputs, protocol, step)
+    return {**columns, "eval_task": eval_task, "phase": own_phase, "top1": top1, "n": len(test.labels_N)}
+
+
+def _predictions(inputs: EvaluationInputs, protocol: str, test: _Test, *, step: int, task: str) -> pd.DataFrame:
+    """The rows of artifacts.predictions of a model and the test set of `task`."""
+    columns = {**_columns(inputs, protocol, step), "task": task}
+    labels, predicted = test.labels_N.numpy(), test.predicted_N.numpy()
+    return prediction_rows(columns, labels=labels, predicted=predicted, classes=test.classes)
+
+
+def _columns(inputs: EvaluationInputs, protocol: str, step: int) -> dict[str, str | int]:
+    """What accuracies and predictions both say of a model."""
+    trained_task = PRETRAINED if step == PRETRAINED_STEP else list(inputs.tasks)[step]
+    return {"method": inputs.method, "protocol": protocol, "step": step, "trained_task": trained_task}
 
 
 def _hashes(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[str, str]:

@@ -61,6 +61,10 @@ class Layout:
         """The start of every method's chain of accuracy files: no rows, the hash of the pre-trained model."""
         return self.root / "data" / "6_accuracy" / "pretrained.parquet"
 
+    def predictions(self, method: str, task: str) -> Path:
+        """The class that each model of this step's tests gave to each test image."""
+        return self.root / "data" / "6_predictions" / method / f"{task}.parquet"
+
     def code(self, stage: str) -> Path:
         """The fingerprint of the code that the stage runs."""
         return self.root / "data" / "code" / f"{stage}.json"
@@ -73,9 +77,13 @@ class Layout:
         """The partial work of an interrupted stage. It is not an artifact."""
         return self.root / ".gift" / stage / key
 
-    def taken_back(self) -> Path:
-        """Accuracy files of methods and tasks that are no part of the experiment any more."""
-        return self.root / ".gift" / "taken_back"
+    def taken_back(self, method: str, task: str) -> Path:
+        """The accuracy file of a method or task that is no part of the experiment any more."""
+        return self.root / ".gift" / "taken_back" / method / f"{task}.parquet"
+
+    def taken_back_predictions(self, method: str, task: str) -> Path:
+        """The predictions of a method or task that is no part of the experiment any more."""
+        return self.taken_back(method, f"{task}.predictions")
 
     def timings(self) -> Path:
         """The run times of the stages on this machine. They are not artifacts."""

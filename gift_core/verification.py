@@ -12,6 +12,7 @@ from pathlib import Path
 from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.artifacts.atomic import broken, sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, model_hash, noted_hash, read_provenance, require_model_folder
+from gift_core.artifacts.predictions import read_predictions, require_agreement
 from gift_core.artifacts.prompt_files import read_prompts, read_vocabulary
 from gift_core.artifacts.report_json import METRICS, read_metrics
 from gift_core.artifacts.shards import iterate_pairs
@@ -91,6 +92,8 @@ def _of_method(
     yield Artifact(
         accuracy, lambda: _check_accuracy(layout, method, so_far), (*models, *(layout.task(name) for name in so_far))
     )
+    predictions = layout.predictions(method, task)
+    yield Artifact(predictions, lambda: _check_predictions(predictions, accuracy), (accuracy,))
 
 
 def _check_weights(folder: Path, stage: str) -> None:
@@ -132,6 +135,11 @@ def _check_accuracy(layout: Layout, method: str, tasks: list[str]) -> None:
         if metadata.get(name) != digest:
             found = str(metadata.get(name))[:12]
             raise broken(path, f"it should be of {name} with sha256 {digest[:12]}..., it is of {found}...", "evaluate")
+
+
+def _check_predictions(predictions: Path, accuracy: Path) -> None:
+    """The predictions give the accuracies, whose hashes are compared with the models and tasks."""
+    require_agreement(predictions, read_predictions(predictions), read_accuracy(accuracy))
 
 
 def _check_metrics(layout: Layout, config: Config) -> None:

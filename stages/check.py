@@ -16,8 +16,8 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
     """Check params.yaml, and write what each stage depends on of the code: data/code/<stage>.json.
 
     DVC runs this stage first. An error in params.yaml stops here, before any
-    result is removed. Accuracy files of methods and tasks that were taken back
-    are moved to .gift/taken_back.
+    result is removed. Accuracies and predictions of methods and tasks that were
+    taken back are moved to .gift/taken_back.
     """
     with open_stage("check", params, root) as stage:
         from gift_core.artifacts.atomic import write_json

@@ -1,10 +1,11 @@
-"""evaluate METHOD TASK: computes the accuracies that this step adds for the method."""
+"""evaluate METHOD TASK: computes the accuracies that this step adds for the method, and the predictions behind them."""
 
 from __future__ import annotations
 
 from .stage import PARAMS, ROOT, Method, Params, Root, Task, open_stage
 
 TABLE_BYTES = 1 << 20
+PREDICTION_BYTES = 1 << 22  # 100,000 test images take about 0.3 MB for each model
 
 
 def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
@@ -17,6 +18,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         from gift_core.artifacts.accuracy import PRETRAINED, computed_with, read_accuracy, write_accuracy
         from gift_core.artifacts.atomic import require_free_bytes
         from gift_core.artifacts.model_folder import record_hashes
+        from gift_core.artifacts.predictions import write_predictions
         from gift_core.artifacts.snapshot import Snapshot
         from gift_core.clip.device import resolve_device
         from gift_core.evaluation import PROTOCOLS, EncodingSettings, EvaluationInputs, newest_model, own_model
@@ -34,6 +36,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
             batch_size=config.evaluation.batch_size,
         )
         require_free_bytes(layout.accuracy(method, task), TABLE_BYTES, f"{stage.title}: the accuracies")
+        require_free_bytes(layout.predictions(method, task), PREDICTION_BYTES, f"{stage.title}: the predictions")
         read = {name: hashes_below(folder) for name, folder in models.items()}
         with unfinished(stage, device, {"models": read, **config.evaluation.model_dump()}) as work:
             stage.phase = "evaluating"
@@ -44,9 +47,11 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
                 model_for=own_model if stage.method(method).keeps_every_model else newest_model,
                 settings=settings,
                 previous=previous,
-                snapshot=Snapshot(work / "accuracies.safetensors", stage.say),
+                snapshot=Snapshot(work / "tests.safetensors", stage.say),
             )
-            rows, metadata = protocol.evaluate(inputs)
+            measured = protocol.evaluate(inputs)
             made = {**record_hashes(layout.model(method, task)), **computed_with(environment(device))}
-            write_accuracy(layout.accuracy(method, task), rows, {**metadata, **made})
-        stage.say(protocol.summarize(rows))
+            metadata = {**measured.metadata, **made}
+            write_predictions(layout.predictions(method, task), measured.predictions, metadata)
+            write_accuracy(layout.accuracy(method, task), measured.rows, metadata)
+        stage.say(protocol.summarize(measured.rows))

@@ -1,4 +1,4 @@
-"""report: metrics, plots and one page from the accuracies, losses and synthetic pairs of a run."""
+"""report: metrics, plots and one page from the accuracies, predictions, losses and images of a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def report(params: Params = PARAMS, root: Root = ROOT) -> None:
 
 
 def set_aside(stage: Stage, params: Path) -> None:
-    """Moves accuracy files of methods and tasks that were taken back out of the folder that the report depends on.
+    """Moves accuracies and predictions of methods and tasks that were taken back out of the report's dependencies.
 
     The stage check does the same, so that the former report comes from the cache. Another params file than the
     project's own moves nothing.
@@ -33,5 +33,6 @@ def set_aside(stage: Stage, params: Path) -> None:
 
     files = set_aside_leftovers(stage.layout, stage.config)
     if files:
-        names = ", ".join(f"{file.parent.name}/{file.stem}" for file in files)
-        stage.say(f"no part of the experiment any more, moved to {stage.layout.taken_back()}: {names}")
+        names = ", ".join(dict.fromkeys(f"{file.parent.name}/{file.stem}" for file in files))
+        folder = stage.layout.taken_back("method", "task").parent.parent
+        stage.say(f"no part of the experiment any more, moved to {folder}: {names}")

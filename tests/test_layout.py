@@ -20,9 +20,11 @@ def test_every_artifact_has_its_location() -> None:
         LAYOUT.teacher("gift", "digits"): "data/4_teachers/gift/digits",
         LAYOUT.model("gift", "digits"): "data/5_models/gift/digits",
         LAYOUT.accuracy("gift", "digits"): "data/6_accuracy/gift/digits.parquet",
+        LAYOUT.predictions("gift", "digits"): "data/6_predictions/gift/digits.parquet",
         LAYOUT.reports(): "reports",
         LAYOUT.work("synthesize", "digits"): ".gift/synthesize/digits",
-        LAYOUT.taken_back(): ".gift/taken_back",
+        LAYOUT.taken_back("gift", "digits"): ".gift/taken_back/gift/digits.parquet",
+        LAYOUT.taken_back_predictions("gift", "digits"): ".gift/taken_back/gift/digits.predictions.parquet",
         LAYOUT.timings(): ".gift/timings",
     }
     assert {path.as_posix() for path in locations} == {f"root/{location}" for location in locations.values()}

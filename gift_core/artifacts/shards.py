@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import tarfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 from gift_core.artifacts.atomic import broken, read_json, require_fields, require_hash, sha256_of, write_json
 from gift_core.artifacts.prompt_files import prompts_digest, read_prompts
 from gift_core.artifacts.tables import write_table
-from gift_core.artifacts.tars import image_extension, read_tar, write_tar
+from gift_core.artifacts.tars import image_extension, index_tar, read_tar, write_tar
 from gift_core.errors import ContractError
 
 STAGE = "synthesize"
@@ -135,6 +135,14 @@ def read_manifest(folder: Path, prompts: Path | None = None) -> dict[str, Any]:
     With `prompts` (a file of the stage write_prompts), pairs of other prompts are a ContractError, too. It need not be
     on this machine: the count that the manifest has of its prompts is always compared.
     """
+    manifest = describe_shards(folder, prompts)
+    for tar in missing_tars(folder, manifest):
+        raise broken(tar, "the file is missing, but manifest.json names it", STAGE)
+    return manifest
+
+
+def describe_shards(folder: Path, prompts: Path | None = None) -> dict[str, Any]:
+    """Returns the same as read_manifest where the tars need not be on this machine."""
     path = folder / MANIFEST
     manifest = read_json(path, STAGE)
     require_fields(path, manifest, _FIELDS, STAGE)
@@ -142,8 +150,6 @@ def read_manifest(folder: Path, prompts: Path | None = None) -> dict[str, Any]:
     _require_rejected(path, manifest.get("rejected", {}))
     for shard in manifest["shards"]:
         require_fields(path, shard, {"name": str, "sha256": str, "sidecars": dict}, STAGE)
-        if not (folder / shard["name"]).is_file():
-            raise broken(folder / shard["name"], "the file is missing, but manifest.json names it", STAGE)
     _require_count(path, manifest, manifest["prompts"]["count"], "its prompts")
     if prompts is not None and prompts.is_file():
         digest = prompts_digest(read_prompts(prompts))
@@ -151,6 +157,12 @@ def read_manifest(folder: Path, prompts: Path | None = None) -> dict[str, Any]:
         if manifest["prompts"] != digest:
             raise broken(path, f"the pairs should be of the prompts in {prompts}, they are of other prompts", STAGE)
     return manifest
+
+
+def missing_tars(folder: Path, manifest: Mapping[str, Any]) -> list[Path]:
+    """Returns the tars that the manifest names and that are not on this machine."""
+    tars = [folder / shard["name"] for shard in manifest["shards"]]
+    return [tar for tar in tars if not tar.is_file()]
 
 
 def iterate_pairs(folder: Path, prompts: Path | None = None) -> Iterator[Pair]:
@@ -169,10 +181,34 @@ def iterate_pairs(folder: Path, prompts: Path | None = None) -> Iterator[Pair]:
         raise broken(folder / MANIFEST, f"there should be {manifest['images']} pairs, there are {count}", STAGE)
 
 
-def first_pairs(folder: Path, count: int) -> list[Pair]:
-    """Returns the first `count` pairs of the first shard, fewer if it has fewer. Hashes are not checked."""
-    tar = folder / read_manifest(folder)["shards"][0]["name"]
-    return [_pair(tar, key, files) for key, files in islice(read_tar(tar, STAGE), count)]
+def read_pairs(folder: Path, prompt_ids: Collection[int]) -> dict[int, Pair]:
+    """Returns the pairs of these prompts by prompt_id, and reads no further than the last of them.
+
+    Hashes are not checked. ContractError for a damaged tar, and if there is no such pair.
+    """
+    wanted, found = set(prompt_ids), dict[int, Pair]()
+    for shard in read_manifest(folder)["shards"]:
+        if found.keys() == wanted:
+            break
+        found |= _read_pairs_of(folder / shard["name"], wanted - found.keys())
+    if found.keys() != wanted:
+        what = f"there should be a pair of prompt {min(wanted - found.keys())}, there is none"
+        raise broken(folder / MANIFEST, what, STAGE)
+    return found
+
+
+def _read_pairs_of(tar: Path, wanted: set[int]) -> dict[int, Pair]:
+    found: dict[int, Pair] = {}
+    try:
+        for key, files in index_tar(tar):
+            if len(found) == len(wanted):
+                break
+            number = _prompt_id(tar, key, files["json"].read() if "json" in files else b"")
+            if number in wanted:
+                found[number] = _pair(tar, key, {extension: file.read() for extension, file in files.items()})
+    except (tarfile.TarError, OSError) as error:
+        raise broken(tar, f"it should be a whole tar of samples, but reading it failed ({error})", STAGE) from error
+    return found
 
 
 def _files_of_shard(folder: Path, index: int) -> tuple[Path, Path, Path]:
@@ -220,7 +256,15 @@ def _pair(tar: Path, key: str, files: Mapping[str, bytes]) -> Pair:
     image = next(iter(images), None)
     if image is None or not {"txt", "json"} <= set(files):
         raise broken(tar, f"sample {key} should be an image, a txt and a json, it is {', '.join(files)}", STAGE)
+    number = _prompt_id(tar, key, files["json"])
     try:
-        return Pair(key, int(json.loads(files["json"])["prompt_id"]), files["txt"].decode(), image)
+        return Pair(key, number, files["txt"].decode(), image)
+    except ValueError as error:
+        raise broken(tar, f"sample {key} should have a txt in UTF-8 ({error!r})", STAGE) from error
+
+
+def _prompt_id(tar: Path, key: str, note: bytes) -> int:
+    try:
+        return int(json.loads(note)["prompt_id"])
     except (ValueError, KeyError, TypeError) as error:
         raise broken(tar, f"sample {key} should have a json with a prompt_id ({error!r})", STAGE) from error

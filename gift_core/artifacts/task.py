@@ -100,6 +100,14 @@ def write_task(
 
 def read_task(folder: Path) -> TaskInfo:
     """Returns the content of task.json. ContractError if it is invalid, or it or a tar it names is missing."""
+    info = _read_description(folder)
+    for name in info.hashes:
+        if not (folder / name).is_file():
+            raise broken(folder / name, "the file is missing, but task.json names it", STAGE)
+    return info
+
+
+def _read_description(folder: Path) -> TaskInfo:
     path = folder / "task.json"
     record = read_json(path, STAGE)
     require_fields(path, record, _FIELDS, STAGE)
@@ -113,15 +121,20 @@ def read_task(folder: Path) -> TaskInfo:
     )
     _require_sound(path, info)
     _require_counts(path, info)
-    for name in info.hashes:
-        if not (folder / name).is_file():
-            raise broken(folder / name, "the file is missing, but task.json names it", STAGE)
     return info
 
 
 def read_own_task(folder: Path) -> TaskInfo:
     """Returns read_task of data/1_tasks/<task>. ContractError, too, if task.json is of another task."""
-    info = read_task(folder)
+    return _require_own(folder, read_task(folder))
+
+
+def describe_own_task(folder: Path) -> TaskInfo:
+    """Returns the same as read_own_task where the tars need not be on this machine."""
+    return _require_own(folder, _read_description(folder))
+
+
+def _require_own(folder: Path, info: TaskInfo) -> TaskInfo:
     if info.name != folder.name:
         what = f"it should be of task {folder.name!r}, it is of {info.name!r}: another task was put here"
         raise broken(folder / "task.json", what, STAGE)
@@ -179,6 +192,41 @@ def index_task(folder: Path, split: str) -> list[StoredImage]:
         what = f"there should be {info.counts[split]} {split} images, there are {len(images)}"
         raise broken(folder / "task.json", what, STAGE)
     return images
+
+
+def index_tars(folder: Path, info: TaskInfo, names: Iterable[str]) -> list[StoredImage]:
+    """Returns the images of some tars of the task, none of them read, no hash checked. ContractError as index_task."""
+    return [image for name in names for image in _index_shard(folder / name, len(info.class_names))]
+
+
+def images_at(folder: Path, info: TaskInfo, split: str, positions: Iterable[int]) -> dict[int, StoredImage]:
+    """Returns the images at `positions` of the split, which count from 0, by their position.
+
+    Reads only the headers of the tars that have some of them, and checks no hash. ContractError for a damaged tar, and
+    if there is no such image.
+    """
+    names, wanted = info.shards(split), sorted(set(positions))
+    starts = [_first_position(folder / name) for name in names]
+    found: dict[int, StoredImage] = {}
+    for name, start, end in zip(names, starts, [*starts[1:], info.counts[split]], strict=True):
+        own = [position for position in wanted if start <= position < end]
+        images = index_tars(folder, info, [name]) if own else []
+        found |= {position: images[position - start] for position in own if position - start < len(images)}
+    if len(found) != len(wanted):
+        missing = next(position for position in wanted if position not in found)
+        raise broken(folder / "task.json", f"there should be a {split} image {missing}, there is none", STAGE)
+    return found
+
+
+def _first_position(tar: Path) -> int:
+    """The position in the split of the tar's first image, which is its key."""
+    try:
+        key = next((key for key, _ in index_tar(tar)), "")
+    except (tarfile.TarError, OSError) as error:
+        raise broken(tar, f"it should be a whole tar of samples, but reading it failed ({error})", STAGE) from error
+    if not key.isdigit():
+        raise broken(tar, f"its first key should be the position of an image, it is {_short(key)}", STAGE)
+    return int(key)
 
 
 def iterate_task(folder: Path, split: str) -> Iterator[tuple[bytes, int]]:

@@ -76,13 +76,13 @@ def encode_test_set(clips: Sequence[Clip], test_set: TestSet) -> list[torch.Tens
     return [torch.cat(of_clip) for of_clip in features]
 
 
-def top1(clip: Clip, test_set: TestSet) -> float:
-    """Returns the share (0-1) of the test images whose nearest class of the task is their own."""
+def nearest_classes(clip: Clip, test_set: TestSet) -> torch.Tensor:
+    """Returns the class of the task that is nearest to each test image, int64 [N] on the CPU."""
     class_KD = test_set.class_features(clip)
     (image_ND,) = encode_test_set([clip], test_set)
-    return share_correct(image_ND, class_KD, test_set.labels_N)
+    return predict(image_ND, class_KD).cpu()
 
 
-def share_correct(image_ND: torch.Tensor, class_KD: torch.Tensor, labels_N: torch.Tensor) -> float:
-    """Returns the share (0-1) of the images whose nearest class is that of their label."""
-    return float((predict(image_ND, class_KD).cpu() == labels_N).double().mean())
+def share_correct(predicted_N: torch.Tensor, labels_N: torch.Tensor) -> float:
+    """Returns the share (0-1) of the images whose predicted class is that of their label."""
+    return float((predicted_N == labels_N).double().mean())

@@ -11,6 +11,7 @@ from gift_core.artifacts.report_json import write_metrics, write_summary, write_
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.report.page import render_page
+from gift_core.report.picture_sections import read_pictures
 from gift_core.report.published_results import zero_shot_json
 from gift_core.report.run_record import RunRecord, read_run
 from gift_core.report.summary import run_summary
@@ -30,6 +31,7 @@ def build_report(layout: Layout, config: Config, folder: Path) -> list[str]:
     artifact is missing, incomplete or of another sequence.
     """
     record = read_run(layout, config)
+    pictures = read_pictures(layout, record)
     check = zero_shot_json(record.published)
     with (
         write_atomically(folder / "index.html") as page,
@@ -43,7 +45,7 @@ def build_report(layout: Layout, config: Config, folder: Path) -> list[str]:
         write_summary(summary, run_summary(record))
         _write_csv(plots / "accuracy.csv", accuracy_rows(record))
         _write_csv(plots / "losses.csv", loss_rows(record))
-        page.write_bytes(render_page(record).encode())
+        page.write_bytes(render_page(record, pictures).encode())
     return [text for text in (check["sentence"], _environments_note(record)) if text]
 
 

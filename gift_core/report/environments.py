@@ -10,7 +10,7 @@ from typing import Any
 from gift_core.artifacts.accuracy import environment_of
 from gift_core.artifacts.atomic import broken
 from gift_core.artifacts.model_folder import read_provenance
-from gift_core.artifacts.shards import read_manifest
+from gift_core.artifacts.shards import describe_shards
 from gift_core.artifacts.teacher_source import read_source
 from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
@@ -53,7 +53,7 @@ def read_environments(
     if any(method.replay.images == "synthetic" for method in methods.values()):
         for task in tasks:
             folder = layout.shards(task)
-            found[f"synthesize@{task}"] = _recorded(folder, read_manifest(folder), "synthesize")
+            found[f"synthesize@{task}"] = _recorded(folder, describe_shards(folder), "synthesize")
     for name, method in methods.items():
         for task in tasks:
             teacher, model, result = layout.teacher(name, task), layout.model(name, task), f"{name}-{task}"

@@ -1,28 +1,41 @@
-"""Accuracy files of methods and tasks that are no part of the experiment any more (docs/decisions/0030)."""
+"""Accuracies and predictions of methods and tasks that are no part of the experiment any more (docs/decisions/0030)."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 
+Location = Callable[[str, str], Path]  # of a method and a task
+
 
 def set_aside_leftovers(layout: Layout, config: Config) -> list[Path]:
-    """Moves accuracy files that no stage of the experiment writes to .gift/taken_back; returns their old paths.
+    """Moves accuracies and predictions that no stage of the experiment writes to .gift/taken_back.
 
-    The report depends on the whole folder data/6_accuracy, because DVC cannot depend on a list of files. Only files
-    at the location of an accuracy file are moved: <method>/<task>.parquet.
+    Returns their old paths. The report depends on the two whole folders, because DVC cannot depend on a list of files.
+    Only files at the location of such a file are moved: <method>/<task>.parquet.
     """
-    folder = layout.pretrained_accuracy().parent
-    own = {layout.accuracy(method, step.task) for method in config.run.methods for step in config.sequence}
-    leftovers = [file for file in sorted(folder.glob("*/*.parquet")) if file not in own]
-    for file in leftovers:
-        target = layout.taken_back() / file.parent.name / file.name
+    moves = (
+        *_leftovers(config, layout.accuracy, layout.taken_back),
+        *_leftovers(config, layout.predictions, layout.taken_back_predictions),
+    )
+    for file, target in moves:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(file, target)
+    leftovers = [file for file, _ in moves]
     for of_method in {file.parent for file in leftovers}:
         if not any(of_method.iterdir()):
             of_method.rmdir()
     return leftovers
+
+
+def _leftovers(config: Config, location: Location, target: Location) -> Iterator[tuple[Path, Path]]:
+    """Yields (file, where it is moved), sorted by file."""
+    folder = location("method", "task").parent.parent
+    own = {location(method, step.task) for method in config.run.methods for step in config.sequence}
+    for file in sorted(folder.glob("*/*.parquet")):
+        if file not in own:
+            yield file, target(file.parent.name, file.stem)

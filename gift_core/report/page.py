@@ -20,6 +20,7 @@ from gift_core.report.curves import loss_charts, mean_chart, panel_columns, task
 from gift_core.report.fisher_heatmap import fisher_heatmaps
 from gift_core.report.highlight import QUIET, headline, is_crowded, reading_order, styles_of
 from gift_core.report.labels import COLUMN_TITLES, label, number, plural, rejections, task_list
+from gift_core.report.picture_sections import Pictures
 from gift_core.report.published_results import DATA_SET_TOLERANCE, data_set_rows
 from gift_core.report.run_record import KL, RunRecord
 from gift_core.report.seen_classes import seen_chart, step_table
@@ -39,14 +40,18 @@ def environment() -> Environment:
     return templates
 
 
-def render_page(record: RunRecord) -> str:
-    """The report as HTML. It loads nothing from outside; the same record gives the same text."""
+def render_page(record: RunRecord, pictures: Pictures | None = None) -> str:
+    """The report as HTML. It loads nothing from outside; the same record and pictures give the same text.
+
+    Without pictures, the sections that need more than the record are left out.
+    """
     styles = styles_of(record) if record.methods else {}
     return (
         environment()
         .get_template("page.html.j2")
         .render(
             record=record,
+            pictures=pictures,
             headline=headline(record),
             titles=[COLUMN_TITLES[column] for column in record.columns],
             rows=result_rows(record),

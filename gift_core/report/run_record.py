@@ -10,7 +10,7 @@ import pandas as pd
 
 from gift_core.artifacts.model_folder import ENTROPY, LOSSES, LossRow, read_losses
 from gift_core.artifacts.report_json import METRICS
-from gift_core.artifacts.task import TaskInfo, read_own_task
+from gift_core.artifacts.task import TaskInfo, describe_own_task
 from gift_core.config.experiment import Config
 from gift_core.config.method_options import LossesConfig, MethodConfig
 from gift_core.layout import Layout
@@ -38,6 +38,7 @@ class RunRecord:
         class_counts: number of classes of each task.
         methods: the trained methods in the order of params.yaml; the zero-shot model is not among them.
         plain_methods: fine-tuning without protection against forgetting.
+        without_replay: methods that replay nothing.
         references: methods that break the rules of the setting.
         separate_models: references that keep a separate model for each task.
         restarted: methods that start every step from the pre-trained model, not from their model before the task.
@@ -58,6 +59,7 @@ class RunRecord:
     class_counts: tuple[int, ...]
     methods: tuple[str, ...]
     plain_methods: tuple[str, ...]
+    without_replay: tuple[str, ...]
     references: tuple[str, ...]
     separate_models: tuple[str, ...]
     restarted: tuple[str, ...]
@@ -108,7 +110,7 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
     tasks = tuple(step.task for step in config.sequence)
     rows = {name: config.methods[name] for name in config.run.methods}
     methods = tuple(name for name, row in rows.items() if not is_zero_shot(row))
-    infos = {task: read_own_task(layout.task(task)) for task in tasks}
+    infos = {task: describe_own_task(layout.task(task)) for task in tasks}
     notes = data_notes(config, infos)
     accuracy, metadata = read_accuracies(layout, tuple(rows), tasks)
     environments = read_environments(layout, rows, tasks, metadata)
@@ -121,6 +123,7 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
         class_counts=tuple(len(info.class_names) for info in infos.values()),
         methods=methods,
         plain_methods=tuple(name for name in methods if is_plain_finetuning(rows[name])),
+        without_replay=tuple(name for name in methods if rows[name].replay.reads == "none"),
         references=tuple(name for name in methods if rows[name].is_reference),
         separate_models=tuple(name for name in methods if rows[name].keeps_every_model),
         restarted=tuple(name for name in methods if rows[name].start == "pretrained"),

@@ -16,11 +16,13 @@ from gift_core.artifacts.atomic import sha256_of
 from gift_core.artifacts.prompt_files import prompts_digest, write_prompts
 from gift_core.artifacts.shards import (
     Pair,
+    describe_shards,
     finished_pairs,
-    first_pairs,
     iterate_pairs,
+    missing_tars,
     pair_key,
     read_manifest,
+    read_pairs,
     read_shard_stats,
     write_manifest,
     write_shard,
@@ -140,17 +142,34 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert tree_hash(tmp_path / "a" / "birds") == tree_hash(tmp_path / "b" / "birds")
 
 
-def test_first_pairs_stops_at_the_count_and_at_the_shard(tmp_path: Path) -> None:
+def test_pairs_are_read_by_their_prompts(tmp_path: Path) -> None:
     make(tmp_path)
-    assert first_pairs(tmp_path, 1) == PAIRS[0][:1]
-    assert first_pairs(tmp_path, 2) == PAIRS[0]
-    assert first_pairs(tmp_path, 9) == PAIRS[0]
+    whole = [pair for pairs in PAIRS for pair in pairs]
+    assert read_pairs(tmp_path, [whole[0].prompt_id]) == {whole[0].prompt_id: whole[0]}
+    assert read_pairs(tmp_path, [pair.prompt_id for pair in whole]) == {pair.prompt_id: pair for pair in whole}
+    assert read_pairs(tmp_path, []) == {}
 
 
-def test_first_pairs_of_a_truncated_tar_is_refused(tmp_path: Path) -> None:
+def test_a_prompt_without_a_pair_is_refused(tmp_path: Path) -> None:
+    make(tmp_path)
+    expected = "there should be a pair of prompt 99, there is none"
+    assert expected in broken_message(lambda: read_pairs(tmp_path, [99]), tmp_path / "manifest.json", "synthesize")
+
+
+def test_pairs_of_a_truncated_tar_are_refused(tmp_path: Path) -> None:
     make(tmp_path)
     (tmp_path / "00000.tar").write_bytes((tmp_path / "00000.tar").read_bytes()[:600])
-    broken_message(lambda: first_pairs(tmp_path, 2), tmp_path / "00000.tar", "synthesize")
+    broken_message(lambda: read_pairs(tmp_path, [1]), tmp_path / "00000.tar", "synthesize")
+
+
+def test_shards_are_described_without_their_tars(tmp_path: Path) -> None:
+    make(tmp_path)
+    manifest = read_manifest(tmp_path)
+    assert missing_tars(tmp_path, manifest) == []
+    (tmp_path / "00001.tar").unlink()
+    assert describe_shards(tmp_path) == manifest
+    assert missing_tars(tmp_path, manifest) == [tmp_path / "00001.tar"]
+    broken_message(lambda: read_manifest(tmp_path), tmp_path / "00001.tar", "synthesize")
 
 
 def test_without_the_manifest_the_pairs_are_not_complete(tmp_path: Path) -> None:

@@ -13,7 +13,16 @@ import pytest
 
 from gift_core.artifacts.atomic import sha256_of
 from gift_core.artifacts.tars import write_tar
-from gift_core.artifacts.task import TaskInfo, index_task, iterate_task, read_task, write_task
+from gift_core.artifacts.task import (
+    TaskInfo,
+    describe_own_task,
+    images_at,
+    index_tars,
+    index_task,
+    iterate_task,
+    read_task,
+    write_task,
+)
 from gift_core.errors import ContractError
 from tests.artifacts.damage import broken_message, cut, png, tree_hash
 
@@ -185,6 +194,45 @@ def test_a_missing_tar_is_refused(tmp_path: Path) -> None:
     tar = tmp_path / "birds" / "train-00001.tar"
     tar.unlink()
     assert "task.json names it" in broken_message(lambda: read_task(tmp_path / "birds"), tar, "ingest")
+
+
+def test_a_task_is_described_without_its_tars(tmp_path: Path) -> None:
+    written = make(tmp_path / "birds")
+    (tmp_path / "birds" / "train-00001.tar").unlink()
+    assert describe_own_task(tmp_path / "birds") == written
+    (tmp_path / "birds").rename(tmp_path / "cars")
+    with pytest.raises(ContractError, match="it should be of task 'cars', it is of 'birds'"):
+        describe_own_task(tmp_path / "cars")
+
+
+@pytest.mark.parametrize("positions", [[0], [4], [3, 0], [1, 2, 3, 4], []])
+def test_images_are_found_by_their_position_in_the_split(positions: list[int], tmp_path: Path) -> None:
+    info, folder = make(tmp_path / "birds"), tmp_path / "birds"
+    found = images_at(folder, info, "train", positions)
+    assert {at: (image.read(), image.label) for at, image in found.items()} == {
+        at: (TRAIN[at][0], TRAIN[at][2]) for at in positions
+    }
+
+
+def test_a_position_that_the_split_does_not_have_is_refused(tmp_path: Path) -> None:
+    info, folder = make(tmp_path / "birds"), tmp_path / "birds"
+    message = broken_message(lambda: images_at(folder, info, "train", [4, 5]), folder / "task.json", "ingest")
+    assert "there should be a train image 5, there is none" in message
+
+
+def test_positions_in_a_damaged_tar_are_refused(tmp_path: Path) -> None:
+    info, folder = make(tmp_path / "birds"), tmp_path / "birds"
+    cut(folder / "train-00001.tar", 0.1)
+    broken_message(lambda: images_at(folder, info, "train", [2]), folder / "train-00001.tar", "ingest")
+    write_tar(folder / "train-00001.tar", [("two", {"png": TRAIN[2][0], "cls": b"0"})])
+    message = broken_message(lambda: images_at(folder, info, "train", [2]), folder / "train-00001.tar", "ingest")
+    assert "its first key should be the position of an image, it is 'two'" in message
+
+
+def test_some_tars_are_indexed_alone(tmp_path: Path) -> None:
+    info, folder = make(tmp_path / "birds"), tmp_path / "birds"
+    found = index_tars(folder, info, ["train-00001.tar"])
+    assert [(image.read(), image.label) for image in found] == [(TRAIN[at][0], TRAIN[at][2]) for at in (2, 3)]
 
 
 def test_a_changed_tar_is_refused(tmp_path: Path) -> None:

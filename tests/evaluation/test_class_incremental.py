@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from gift_core import evaluation
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
+from gift_core.artifacts.predictions import read_predictions, require_agreement, write_predictions
 from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_task
 from gift_core.clip import test_set
 from gift_core.clip.images import decode, evaluation_transform
@@ -43,12 +44,18 @@ def measure(
 def chain(models: dict[str, Path], tasks: dict[str, Path]) -> list[Measurement]:
     steps: list[Measurement] = []
     for step in range(len(TASKS)):
-        steps.append(measure(models, tasks, step, steps[-1][1] if steps else None))
+        steps.append(measure(models, tasks, step, steps[-1].metadata if steps else None))
     return steps
 
 
 def slow_hits(model: Path, folders: list[Path]) -> tuple[int, int]:
-    """(images classified correctly among all classes of the folders, images): one image and one prompt at a time."""
+    """(images classified correctly among all classes of the folders, images)."""
+    answers = slow_answers(model, folders)
+    return sum(label == predicted for label, predicted in answers), len(answers)
+
+
+def slow_answers(model: Path, folders: list[Path]) -> list[tuple[int, int]]:
+    """(label, prediction) among all classes of the folders: one image and one prompt at a time."""
     clip = load_folder(model, device=CPU, precision="fp32")
     transform, classes, images = evaluation_transform(clip), [], []
     with torch.no_grad():
@@ -59,25 +66,42 @@ def slow_hits(model: Path, folders: list[Path]) -> tuple[int, int]:
                 prompts = [clip.model.encode_text(clip.tokenizer([t.format(name)]))[0] for t in task.templates]
                 classes.append(functional.normalize(sum(functional.normalize(p, dim=0) for p in prompts), dim=0))
         encoded = [(clip.model.encode_image(transform(decode(image))[None])[0], label) for image, label in images]
-    hits = sum(int(torch.argmax(torch.stack([feature @ c for c in classes]))) == label for feature, label in encoded)
-    return hits, len(images)
+    return [(label, int(torch.argmax(torch.stack([feature @ c for c in classes])))) for feature, label in encoded]
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_top1_is_over_all_images_among_all_classes_so_far(
     models: dict[str, Path], tasks: dict[str, Path], step: int
 ) -> None:
-    rows, _ = measure(models, tasks, step)
+    rows = measure(models, tasks, step).rows
     folders = [tasks[name] for name in TASKS[: step + 1]]
     for row, model in zip(rows.itertuples(), ("pretrained", TASKS[step]), strict=True):
         hits, images = slow_hits(models[model], folders)
         assert (row.top1, row.n) == (pytest.approx(hits / images), images)
 
 
+def test_the_predictions_are_the_nearest_of_all_classes_so_far(
+    models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path
+) -> None:
+    made = measure(models, tasks, 1)
+    folders = [tasks[name] for name in TASKS[:2]]
+    slow = [answer for model in ("pretrained", "digits") for answer in slow_answers(models[model], folders)]
+    classes = [f"{task} {number}" for task in TASKS[:2] for number in ("one", "two")]
+    columns = ["step", "trained_task", "task", "image"]
+    expected = [(step, name, *image) for step, name in ((-1, "pretrained"), (1, "digits"))
+                for image in [*(("letters", n) for n in range(4)), *(("digits", n) for n in range(5))]]  # fmt: skip
+    assert list(made.predictions[columns].itertuples(index=False, name=None)) == expected
+    assert list(made.predictions.label) == [classes[label] for label, _ in slow]
+    assert list(made.predictions.predicted) == [classes[predicted] for _, predicted in slow]
+    path = tmp_path / "gift" / "digits.parquet"
+    write_predictions(path, made.predictions, made.metadata)
+    require_agreement(path, read_predictions(path), (made.rows, made.metadata))
+
+
 def test_a_step_adds_one_row_of_its_model_and_one_of_the_pretrained(
     models: dict[str, Path], tasks: dict[str, Path]
 ) -> None:
-    rows, _ = measure(models, tasks, 1)
+    rows = measure(models, tasks, 1).rows
     columns = ["method", "protocol", "step", "trained_task", "eval_task", "phase", "n"]
     assert rows[columns].to_records(index=False).tolist() == [
         ("gift", "class_incremental", -1, "pretrained", "digits", "pretrained", 9),
@@ -89,8 +113,8 @@ def test_the_chain_passes_the_contract_and_becomes_metrics_with_a_zero_shot_row(
     models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path
 ) -> None:
     frames = []
-    for step, (rows, metadata) in enumerate(chain(models, tasks)):
-        write_accuracy(tmp_path / "gift" / f"{TASKS[step]}.parquet", rows, metadata)
+    for step, made in enumerate(chain(models, tasks)):
+        write_accuracy(tmp_path / "gift" / f"{TASKS[step]}.parquet", made.rows, made.metadata)
         frames.append(read_accuracy(tmp_path / "gift" / f"{TASKS[step]}.parquet")[0])
     rows = pd.concat(frames)
     metrics = metrics_by_method(rows)
@@ -103,10 +127,10 @@ def test_the_chain_passes_the_contract_and_becomes_metrics_with_a_zero_shot_row(
 def test_metadata_name_all_models_of_the_chain_though_only_two_are_read(
     models: dict[str, Path], tasks: dict[str, Path]
 ) -> None:
-    _, previous = measure(models, tasks, 0)
+    previous = measure(models, tasks, 0).metadata
     for file in models["letters"].iterdir():
         file.unlink()
-    _, metadata = measure(models, tasks, 1, previous)
+    metadata = measure(models, tasks, 1, previous).metadata
     assert sorted(metadata) == ["model:digits", "model:letters", "model:pretrained", "task:digits", "task:letters"]
 
 
@@ -114,7 +138,7 @@ def test_metadata_name_all_models_of_the_chain_though_only_two_are_read(
 def test_a_chain_measured_on_something_else_is_refused(
     models: dict[str, Path], tasks: dict[str, Path], changed: str
 ) -> None:
-    _, previous = measure(models, tasks, 0)
+    previous = measure(models, tasks, 0).metadata
     previous[changed] = "0" * 64
     with pytest.raises(ContractError, match=f"measured on another {changed}"):
         measure(models, tasks, 1, previous)
@@ -170,7 +194,7 @@ def counted(name: str, function: Callable[..., Any], calls: Counter[str]) -> Cal
 
 
 def test_the_summary_names_both_models(models: dict[str, Path], tasks: dict[str, Path]) -> None:
-    rows, _ = measure(models, tasks, 1)
+    rows = measure(models, tasks, 1).rows
     pretrained, learned = rows.top1
     said = f"{learned:.1%} on 9 test images of all classes so far (the pre-trained model: {pretrained:.1%})"
     assert summarize_class_incremental(rows) == said

@@ -1,4 +1,4 @@
-"""An interrupted evaluation measures only what it does not know yet, and finds the same numbers."""
+"""An interrupted evaluation measures only what it does not know yet, and finds the same numbers and predictions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from gift_core.evaluation import PROTOCOLS
 from tests.clip.tiny import tiny_clip
 from tests.evaluation.sequence import inputs_of
 
-MEASURED = {"task_incremental": ("top1", 6), "class_incremental": ("encode_test_set", 3)}  # calls of a whole run
+MEASURED = {
+    "task_incremental": ("nearest_classes", 6),
+    "class_incremental": ("encode_test_set", 3),
+}  # calls of a whole run
 
 
 class InterruptedEvaluationError(Exception):
@@ -59,18 +62,19 @@ def test_it_continues_with_the_next_measurement(
 ) -> None:
     inputs = inputs_of(models, tasks, 2)
     evaluate, (_, total) = PROTOCOLS[protocol].evaluate, MEASURED[protocol]
-    rows, metadata = evaluate(inputs)
+    whole = evaluate(inputs)
     said: list[str] = []
-    kept = replace(inputs, snapshot=Snapshot(tmp_path / "accuracies.safetensors", said.append))
+    kept = replace(inputs, snapshot=Snapshot(tmp_path / "tests.safetensors", said.append))
     with monkeypatch.context() as patch:
         counting(patch, protocol, stop_at)
         with pytest.raises(InterruptedEvaluationError):
             evaluate(kept)
     with monkeypatch.context() as patch:
         calls = counting(patch, protocol)
-        resumed, resumed_metadata = evaluate(kept)
-    pd.testing.assert_frame_equal(resumed, rows, check_exact=True)
-    assert (resumed_metadata, calls[0]) == (metadata, total - stop_at)
+        resumed = evaluate(kept)
+    pd.testing.assert_frame_equal(resumed.rows, whole.rows, check_exact=True)
+    pd.testing.assert_frame_equal(resumed.predictions, whole.predictions)
+    assert (resumed.metadata, calls[0]) == (whole.metadata, total - stop_at)
     assert "known" in said[0]
 
 
@@ -79,8 +83,9 @@ def test_a_replaced_model_is_measured_again(
     models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path, protocol: str
 ) -> None:
     evaluate = PROTOCOLS[protocol].evaluate
-    kept = replace(inputs_of(models, tasks, 2), snapshot=Snapshot(tmp_path / "accuracies.safetensors"))
+    kept = replace(inputs_of(models, tasks, 2), snapshot=Snapshot(tmp_path / "tests.safetensors"))
     evaluate(kept)
     save_clip(tiny_clip(seed=77), models["faces"], {"method": "gift", "task": "faces"})
-    rows, _ = evaluate(kept)
-    pd.testing.assert_frame_equal(rows, evaluate(inputs_of(models, tasks, 2))[0], check_exact=True)
+    again, whole = evaluate(kept), evaluate(inputs_of(models, tasks, 2))
+    pd.testing.assert_frame_equal(again.rows, whole.rows, check_exact=True)
+    pd.testing.assert_frame_equal(again.predictions, whole.predictions)

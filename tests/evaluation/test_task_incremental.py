@@ -12,7 +12,9 @@ import torch
 
 from gift_core import evaluation
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
-from gift_core.clip.model import Clip, save_clip
+from gift_core.artifacts.predictions import read_predictions, require_agreement, write_predictions
+from gift_core.clip.images import CacheBudget
+from gift_core.clip.model import Clip, load_folder, save_clip
 from gift_core.errors import ContractError
 from gift_core.evaluation import (
     Measurement,
@@ -43,12 +45,12 @@ def in_short(rows: pd.DataFrame) -> list[tuple[Any, ...]]:
 def test_the_first_step_measures_its_model_and_the_pretrained_one(
     models: dict[str, Path], tasks: dict[str, Path]
 ) -> None:
-    rows, _ = measure(models, tasks, 0)
+    rows = measure(models, tasks, 0).rows
     assert in_short(rows) == [(-1, "pretrained", "letters", "pretrained", 4), (0, "letters", "letters", "current", 4)]
 
 
 def test_a_later_step_adds_an_l_its_row_and_its_column(models: dict[str, Path], tasks: dict[str, Path]) -> None:
-    rows, _ = measure(models, tasks, 2)
+    rows = measure(models, tasks, 2).rows
     assert in_short(rows) == [
         (-1, "pretrained", "faces", "pretrained", 6),
         (0, "letters", "faces", "future", 6),
@@ -60,27 +62,42 @@ def test_a_later_step_adds_an_l_its_row_and_its_column(models: dict[str, Path], 
 
 
 def test_all_steps_together_are_the_whole_matrix_once(models: dict[str, Path], tasks: dict[str, Path]) -> None:
-    rows = pd.concat([measure(models, tasks, step)[0] for step in range(3)])
+    rows = pd.concat([measure(models, tasks, step).rows for step in range(3)])
     assert len(rows) == len(rows[["step", "eval_task"]].drop_duplicates()) == 4 * 3
 
 
 def test_rows_satisfy_the_artifacts_contract(models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path) -> None:
-    rows, metadata = measure(models, tasks, 1)
-    write_accuracy(tmp_path / "gift" / "digits.parquet", rows, metadata)
+    made = measure(models, tasks, 1)
+    write_accuracy(tmp_path / "gift" / "digits.parquet", made.rows, made.metadata)
     again, again_metadata = read_accuracy(tmp_path / "gift" / "digits.parquet")
-    assert len(again) == len(rows) == 4
-    assert again_metadata.items() >= metadata.items()
+    assert len(again) == len(made.rows) == 4
+    assert again_metadata.items() >= made.metadata.items()
+
+
+def test_every_accuracy_has_the_predictions_of_its_images(
+    models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path
+) -> None:
+    made = measure(models, tasks, 1)
+    path = tmp_path / "gift" / "digits.parquet"
+    write_predictions(path, made.predictions, made.metadata)
+    require_agreement(path, read_predictions(path), (made.rows, made.metadata))
+    of_digits = made.predictions[(made.predictions.step == 0) & (made.predictions.task == "digits")]
+    assert list(of_digits.label) == [f"digits {name}" for name in ("one", "two", "one", "two", "one")]
+    images = evaluation.TestSet(tasks["digits"], batch_size=2, cache_budget=CacheBudget(0))
+    clip = load_folder(models["letters"], device=torch.device("cpu"), precision="fp32")
+    nearest = evaluation.nearest_classes(clip, images).tolist()
+    assert list(of_digits.predicted) == [images.task.class_names[number] for number in nearest]
 
 
 def test_metadata_name_every_model_and_task(models: dict[str, Path], tasks: dict[str, Path]) -> None:
-    _, metadata = measure(models, tasks, 1)
+    metadata = measure(models, tasks, 1).metadata
     expected = ["model:pretrained", "model:letters", "model:digits", "task:letters", "task:digits"]
     assert list(metadata) == expected
     assert len(set(metadata.values())) == 5 and all(len(value) == 64 for value in metadata.values())
 
 
 def test_a_chain_measured_on_another_model_is_refused(models: dict[str, Path], tasks: dict[str, Path]) -> None:
-    _, previous = measure(models, tasks, 0)
+    previous = measure(models, tasks, 0).metadata
     measure(models, tasks, 1, previous)
     save_clip(tiny_clip(seed=9), models["letters"], owner("letters"))
     with pytest.raises(ContractError, match="measured on another model:letters"):
@@ -97,7 +114,7 @@ def mark(clip: Clip) -> torch.Tensor:
 
 @pytest.fixture
 def signed_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """Four models whose accuracy says whose it is: tenths for the model, hundredths for the images of the task."""
+    """Four models whose accuracy says whose it is: as many images are correct as models came before it."""
     folders = {}
     for number, name in enumerate(("pretrained", *TASKS)):
         clip = tiny_clip()
@@ -105,10 +122,11 @@ def signed_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
         folders[name] = tmp_path / "gift" / name
         save_clip(clip, folders[name], owner(name))
 
-    def signature(clip: Clip, images: evaluation.TestSet) -> float:
-        return mark(clip).item() + len(images) / 100
+    def signature(clip: Clip, images: evaluation.TestSet) -> torch.Tensor:
+        number, labels_N = round(10 * mark(clip).item()), images.labels_N
+        return torch.where(torch.arange(len(labels_N)) < number, labels_N, 1 - labels_N)
 
-    monkeypatch.setattr(evaluation, "top1", signature)
+    monkeypatch.setattr(evaluation, "nearest_classes", signature)
     return folders
 
 
@@ -133,18 +151,18 @@ def test_each_task_is_classified_by_the_model_that_the_method_has_for_it(
     top1 = {
         (row.step, row.eval_task): row.top1
         for step in range(3)
-        for row in measure(signed_models, tasks, step, model_for=model_for)[0].itertuples()
+        for row in measure(signed_models, tasks, step, model_for=model_for).rows.itertuples()
     }
     numbers = {name: number for number, name in enumerate(("pretrained", *TASKS))}
     assert top1 == {
-        (step, task): pytest.approx(numbers[model] / 10 + IMAGES[task] / 100)
+        (step, task): pytest.approx(numbers[model] / IMAGES[task])
         for step, row in models_of.items()
         for model, task in zip(row, TASKS, strict=True)
     }
 
 
 def test_the_summary_is_the_row_of_the_step(models: dict[str, Path], tasks: dict[str, Path]) -> None:
-    rows, _ = measure(models, tasks, 1)
+    rows = measure(models, tasks, 1).rows
     digits, letters = rows[rows.step == 1].top1
     both = f"{digits:.1%} on digits, {(digits + letters) / 2:.1%} on the 2 tasks so far"
     assert summarize_task_incremental(rows) == both

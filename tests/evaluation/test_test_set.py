@@ -11,7 +11,7 @@ from gift_core.artifacts.task import StoredImage, TaskInfo, iterate_task, read_t
 from gift_core.clip import test_set
 from gift_core.clip.encoding import class_features, image_features, predict
 from gift_core.clip.images import CacheBudget, evaluation_pixels
-from gift_core.clip.test_set import encode_test_set, top1
+from gift_core.clip.test_set import encode_test_set, nearest_classes, share_correct
 from gift_core.errors import UserError
 from tests.clip.tiny import png, tiny_clip
 
@@ -50,7 +50,7 @@ def test_streamed_batches_are_the_split_in_its_order(folder: Path, batch_size: i
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 9 * BYTES_AN_IMAGE, 2**20])
-def test_features_and_top1_have_the_bits_of_the_whole_split_at_once(folder: Path, kept_bytes: int) -> None:
+def test_features_and_classes_have_the_bits_of_the_whole_split_at_once(folder: Path, kept_bytes: int) -> None:
     clip, info = tiny_clip(), read_task(folder)
     pixels_NCHW, labels_N = whole_split(folder)
     at_once_ND = image_features(clip, pixels_NCHW, batch_size=4)
@@ -60,7 +60,8 @@ def test_features_and_top1_have_the_bits_of_the_whole_split_at_once(folder: Path
         assert torch.equal(streamed_ND, at_once_ND)
     class_KD = class_features(clip, info.class_names, info.templates, batch_size=4)
     hits = (predict(at_once_ND, class_KD) == labels_N).sum().item()
-    assert top1(clip, images) == pytest.approx(hits / IMAGES, abs=1e-12)
+    assert torch.equal(nearest_classes(clip, images), predict(at_once_ND, class_KD))
+    assert share_correct(nearest_classes(clip, images), labels_N) == pytest.approx(hits / IMAGES, abs=1e-12)
     assert 0 < hits < IMAGES
 
 

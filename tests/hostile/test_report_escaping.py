@@ -12,7 +12,7 @@ from gift_core.layout import Layout
 from gift_core.report.build import build_report
 from gift_core.report.comparison.compare import compare_runs
 from tests.report import run_folder
-from tests.report.run_folder import write_run
+from tests.report.run_folder import write_pictures, write_run
 
 EVIL = "</script></style><script>alert(1)</script><img src=x onerror=alert(1)>\"'`{{7*7}}&lt;"
 
@@ -37,12 +37,13 @@ class Elements(HTMLParser):
 
 def run_with(root: Path, text: str) -> Path:
     """A finished run in which every text that comes from outside is `text`."""
-    write_run(root, changes={"experiment": text.replace("/", "")})  # a name with / is refused
+    config = write_run(root, changes={"experiment": text.replace("/", "")})  # a name with / is refused
     for file in (root / "data" / "1_tasks").glob("*/task.json"):
         content = json.loads(file.read_text())
         content |= {"class_names": [f"{text} {number}" for number in range(10)], "templates": [f"{text} {{}}"]}
         content |= {"notes": [text], "skipped": [[text, text]], "source": text}
         file.write_text(json.dumps(content))
+    write_pictures(Layout(root), config)
     return root
 
 

@@ -57,33 +57,40 @@ class Step:
 
     @property
     def result(self) -> Path:
-        """What the stage makes."""
+        """What the stage makes, evaluate as the last of two files."""
         layout = Layout(self.root)
         place = {"teach": layout.teacher, "finetune": layout.model, "evaluate": layout.accuracy}[self.stage]
         return place(self.method, self.task)
 
+    @property
+    def results(self) -> list[Path]:
+        """All that the stage makes."""
+        predictions = Layout(self.root).predictions(self.method, self.task)
+        return [self.result, *([predictions] if self.stage == "evaluate" else [])]
+
     def run(self, *options: str, kill: Kill = NEVER) -> Ended:
-        """Runs the stage. As DVC does, it removes the result first."""
-        if self.result.is_dir():
-            shutil.rmtree(self.result)
-        self.result.unlink(missing_ok=True)
+        """Runs the stage. As DVC does, it removes the results first."""
+        for result in self.results:
+            if result.is_dir():
+                shutil.rmtree(result)
+            result.unlink(missing_ok=True)
         return run(self.root, [self.stage, self.method, self.task, *options], kill)
 
     def succeed(self, *options: str) -> Ended:
         """Runs the stage, which should succeed."""
         ended = self.run(*options)
         assert ended.code == 0, ended.printed
-        assert not list(self.result.parent.glob(".*.partial"))
+        assert not [left for result in self.results for left in result.parent.glob(".*.partial")]
         assert not [path for path in (self.root / ".gift" / self.stage).iterdir() if path.is_dir()]
         return ended
 
     def digest(self) -> str:
-        """The hash of the result."""
-        return digest(self.result)
+        """The hash of the results."""
+        return " ".join(digest(result) for result in self.results)
 
     def is_whole_or_missing(self, expected: str) -> bool:
-        """Whether the result is not there, or has the hash `expected`."""
-        return not self.result.exists() or self.digest() == expected
+        """Whether a result is not there, or all have the hash `expected`."""
+        return not all(result.exists() for result in self.results) or self.digest() == expected
 
 
 def tiny_experiment(root: Path, params: dict[str, Any], *, iterations: int = 6, **evaluation: Any) -> Path:

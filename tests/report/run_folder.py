@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ import yaml
 from PIL import Image
 from safetensors.numpy import save_file
 
-from gift_core.artifacts.accuracy import computed_with, write_accuracy
+from gift_core.artifacts.accuracy import computed_with, read_accuracy, write_accuracy
 from gift_core.artifacts.atomic import write_json
 from gift_core.artifacts.fisher_file import Fisher, write_fisher
 from gift_core.artifacts.model_folder import write_losses, write_provenance
+from gift_core.artifacts.predictions import prediction_rows, write_predictions
+from gift_core.artifacts.prompt_files import prompts_digest, write_prompts
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
+from gift_core.artifacts.task import TaskInfo, read_task, write_task
 from gift_core.artifacts.teacher_source import write_source
 from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
@@ -107,6 +111,91 @@ def write_mtil(
     }
     matrix = [zero_shot, *[[80.0] * 11] * 11]
     return write_run(root, tasks=tasks, matrices={"gift": matrix}, changes={"tasks": of_tasks, "model": dict(model)})
+
+
+def write_pictures(layout: Layout, config: Config, methods: Sequence[str] = tuple(MATRICES)) -> None:
+    """Adds to a run of write_run what the pictures are made of: images of the tasks, prompts with sources, predictions.
+
+    A model with an accuracy of 30 % classifies the first 30 % of a test set correctly, and takes each other image for
+    one of the next class. Each step replays 12 prompts of every source.
+    """
+    tasks = tuple(step.task for step in config.sequence)
+    for position, task in enumerate(tasks):
+        _write_images(layout.task(task), seed=position)
+        prompts = _prompts_of(layout, tasks[:position])
+        write_prompts(layout.prompts(task), prompts)
+        shutil.rmtree(layout.shards(task))
+        _write_pairs(layout.shards(task), seed=position, prompts=prompts)
+    for method in methods:
+        for task in tasks:
+            rows, metadata = read_accuracy(layout.accuracy(method, task))
+            write_predictions(layout.predictions(method, task), _predictions(layout, rows), metadata)
+
+
+def write_seen_pictures(layout: Layout, config: Config) -> None:
+    """Adds to a run of write_seen_run images and predictions. An image that is not correct is taken for the first class
+    of the first task, or the second if it is of the first."""
+    tasks = tuple(step.task for step in config.sequence)
+    for position, task in enumerate(tasks):
+        _write_images(layout.task(task), seed=position)
+    for method in config.run.methods:
+        for step, task in enumerate(tasks):
+            rows, metadata = read_accuracy(layout.accuracy(method, task))
+            so_far = tasks[: step + 1]
+            frames = [
+                _seen_predictions(layout, row, so_far, seen) for row in rows.to_dict("records") for seen in so_far
+            ]
+            write_predictions(layout.predictions(method, task), pd.concat(frames), metadata)
+
+
+def _columns(row: Mapping[Any, Any], task: str) -> dict[str, Any]:
+    return {name: row[name] for name in ("method", "protocol", "step", "trained_task")} | {"task": task}
+
+
+def _predictions(layout: Layout, rows: pd.DataFrame) -> pd.DataFrame:
+    frames = []
+    for row in rows.to_dict("records"):
+        task, labels = row["eval_task"], np.arange(row["n"]) % 10
+        correct = np.arange(row["n"]) < round(row["top1"] * row["n"])
+        predicted, names = np.where(correct, labels, (labels + 1) % 10), read_task(layout.task(task)).class_names
+        frames.append(prediction_rows(_columns(row, task), labels=labels, predicted=predicted, classes=names))
+    return pd.concat(frames)
+
+
+def _seen_predictions(layout: Layout, row: Mapping[Any, Any], so_far: Sequence[str], task: str) -> pd.DataFrame:
+    own, first = (read_task(layout.task(name)).class_names for name in (task, so_far[0]))
+    labels = np.arange(500) % 10
+    correct = np.arange(500) < round(row["top1"] * row["n"] / len(so_far))
+    predicted = np.where(correct, labels, np.where(labels == 0, 11, 10))
+    return prediction_rows(_columns(row, task), labels=labels, predicted=predicted, classes=(*own, *first[:2]))
+
+
+def _write_images(folder: Path, *, seed: int) -> None:
+    """200 training and 500 test images in place of the task's description; image n is of class n modulo 10."""
+    described = json.loads((folder / "task.json").read_text(encoding="utf-8"))
+    info = TaskInfo(
+        folder.name,
+        tuple(described["class_names"]),
+        tuple(described["templates"]),
+        described["source"],
+        notes=described["notes"],
+    )
+    images = [_png(pixels) for pixels in _noise(seed, 20)]
+    train, test = ([(images[n % 20], "png", n % 10) for n in range(count)] for count in (200, 500))
+    write_task(folder, info, train, test, images_per_shard=300, skipped=described["skipped"])
+
+
+def _prompts_of(layout: Layout, earlier: Sequence[str]) -> pd.DataFrame:
+    """Sources take turns, and so do the classes of a task."""
+    sources = ("base", *earlier)
+    rows = []
+    for number in range(12 * len(sources)):
+        source, turn = sources[number % len(sources)], number // len(sources)
+        name = f"thing {turn}" if source == "base" else read_task(layout.task(source)).class_names[turn % 10]
+        prompt = f"{PROMPTS[0]} {name}"
+        rows.append([number, source, name, "a {}.", prompt, number])
+    columns = ["prompt_id", "source_task", "class_name", "template", "prompt", "seed"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _write_rest(layout: Layout, config: Config, tasks: tuple[str, ...], methods: tuple[str, ...]) -> None:
@@ -200,17 +289,26 @@ def loss_row(method: MethodConfig, step: int) -> dict[str, float]:
     return {"iteration": step, "learning_rate": 1e-4, **values, **entropy, "total": total}
 
 
-def _write_pairs(folder: Path, seed: int) -> None:
-    pixels = np.random.default_rng(seed).integers(0, 255, (30, 8, 8, 3), dtype=np.uint8)
-    pairs = []
-    for position, image in enumerate(pixels):
-        buffer = io.BytesIO()
-        Image.fromarray(image).resize((32, 32), Image.Resampling.NEAREST).save(buffer, "PNG")
-        pairs.append(Pair(pair_key(0, position), position, PROMPTS[position % 2], buffer.getvalue()))
+def _noise(seed: int, count: int) -> Any:
+    return np.random.default_rng(seed).integers(0, 255, (count, 8, 8, 3), dtype=np.uint8)
+
+
+def _png(pixels: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).resize((32, 32), Image.Resampling.NEAREST).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _write_pairs(folder: Path, seed: int, prompts: pd.DataFrame | None = None) -> None:
+    texts = [PROMPTS[number % 2] for number in range(30)] if prompts is None else list(prompts["prompt"])
+    pairs = [
+        Pair(pair_key(0, position), position, text, _png(image))
+        for position, (text, image) in enumerate(zip(texts, _noise(seed, len(texts)), strict=True))
+    ]
     folder.mkdir(parents=True)
     write_shard(folder, 0, pairs, {"redrawn": 2})
-    prompts = {"count": len(pairs), "sha256": "of the prompts"}
-    write_manifest(folder, {"pipeline": "test"}, prompts, ENVIRONMENT)
+    unknown = {"count": len(pairs), "sha256": "of the prompts"}
+    write_manifest(folder, {"pipeline": "test"}, unknown if prompts is None else prompts_digest(prompts), ENVIRONMENT)
 
 
 def _write_pretrained(folder: Path) -> None:

@@ -15,7 +15,16 @@ from gift_core.layout import Layout
 from gift_core.report.build import build_report
 from gift_core.report.comparison.compare import compare_runs
 from tests.report.browser import Page, chromium, open_browser
-from tests.report.run_folder import MATRICES, ROOT, Matrix, write_mtil, write_run, write_seen_run, write_task_json
+from tests.report.run_folder import (
+    MATRICES,
+    ROOT,
+    Matrix,
+    write_mtil,
+    write_pictures,
+    write_run,
+    write_seen_run,
+    write_task_json,
+)
 
 pytestmark = [
     pytest.mark.browser,
@@ -131,6 +140,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     configs += [write_mtil(mtil, apart={"eurosat": -12.0, "dtd": 2.0}), write_long_seen_run(seen)]
     for root, config in zip((small, *seeds, mtil, seen), configs, strict=True):
         build_report(Layout(root), config, root / "reports")
+    write_pictures(Layout(small), configs[0])  # the other pages are those of clones without tars and predictions
+    build_report(Layout(small), configs[0], small / "reports")
     compare_runs(seeds, seeds[0] / "comparison")
     folders = {"small": small / "reports", "large": seeds[0] / "reports", "comparison": seeds[0] / "comparison"}
     folders |= {"mtil": mtil / "reports", "seen": seen / "reports"}
@@ -266,6 +277,24 @@ def test_folded_tables_fit_when_they_are_opened(browser: Page, pages: dict[str, 
         assert browser.evaluate("document.documentElement.scrollWidth") == 390
         assert browser.evaluate(TOO_WIDE) == []
         assert browser.evaluate(CONTRAST) == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_captions_below_pictures_do_not_overlap(browser: Page, pages: dict[str, Path], width: int) -> None:
+    browser.open(pages["small"], width=width)
+    browser.evaluate("document.querySelectorAll('details').forEach((e) => { e.open = true; })")
+    lists = browser.evaluate("""[...document.querySelectorAll(".classes, .kept, .compared, .sheet")].map((list) =>
+        [...list.querySelectorAll("li")].map((e) => e.getBoundingClientRect())
+        .map((b) => [b.left, b.right, b.top, b.bottom]))""")
+    assert len(lists) == 3 + 2 + 2 + (1 + 2 + 3)
+    for boxes in lists:
+        for (left, right, top, bottom), (other_left, other_right, other_top, other_bottom) in combinations(boxes, 2):
+            assert right <= other_left or other_right <= left or bottom <= other_top or other_bottom <= top
+    spilled = browser.evaluate("""[...document.querySelectorAll(".classes li, .kept li, .compared li, .sheet li")]
+        .filter((e) => e.scrollWidth > e.clientWidth + 1).length""")
+    assert spilled == 0
+    sizes = browser.evaluate("[...document.images].map((e) => e.getBoundingClientRect().width)")
+    assert min(sizes) > 36 and max(sizes) < 130
 
 
 def test_tick_labels_of_fifty_steps_do_not_overlap(browser: Page, pages: dict[str, Path]) -> None:

@@ -16,7 +16,7 @@ import yaml
 
 from gift_core.layout import Layout
 from gift_core.report.build import build_report
-from tests.report.run_folder import ROOT, TASKS, write_run
+from tests.report.run_folder import ROOT, TASKS, write_pictures, write_run
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_another_folder_locale_time_zone_and_number_of_threads_give_the_same_byt
     reports = []
     for name, variables in surroundings.items():
         root = tmp_path / name
-        write_run(root)
+        write_pictures(Layout(root), write_run(root))
         for seconds, stage in enumerate(("finetune", "evaluate"), start=len(name)):  # run times differ, too
             note = Layout(root).timings() / stage / "gift-letters.json"
             note.parent.mkdir(parents=True)

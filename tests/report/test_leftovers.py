@@ -1,4 +1,4 @@
-"""Accuracies of methods and tasks that were taken back are moved to .gift/taken_back, and nothing else is."""
+"""Accuracies and predictions of methods and tasks that were taken back are moved, and nothing else is."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def run(root: Path, stage: str, params: Path) -> str:
     result = CliRunner().invoke(app, [stage, "--params", str(params), "--root", str(root)])
     assert result.exit_code == 0, result.output
     return result.output
+
+
+def run_until_it_reads(root: Path, stage: str) -> str:
+    """The output of the stage, which may refuse what it reads after it moved the leftovers."""
+    return CliRunner().invoke(app, [stage, "--params", str(root / "params.yaml"), "--root", str(root)]).output
 
 
 def files(root: Path) -> set[str]:
@@ -54,9 +59,23 @@ def test_leftovers_are_moved_and_named(root: Path, stage: str) -> None:
     output = run(root, stage, root / "params.yaml")
     assert "gift/faces, icarl/letters, icarl/textures, icarl/zodiac" in output
     assert files(root) == OWN | NOT_OURS
-    assert {name: (Layout(root).taken_back() / name).read_bytes() for name in LEFT} == kept
+    assert {name: (root / ".gift/taken_back" / name).read_bytes() for name in LEFT} == kept
     assert not Layout(root).accuracy("icarl", "letters").parent.exists()
     assert "no part of the experiment" not in run(root, stage, root / "params.yaml")
+
+
+@pytest.mark.parametrize("stage", ["check", "report"])
+def test_predictions_are_moved_with_their_accuracies(root: Path, stage: str) -> None:
+    layout, moved = Layout(root), [("icarl", "letters"), ("gift", "faces")]
+    for method, task in [*moved, ("gift", "letters")]:
+        layout.predictions(method, task).parent.mkdir(parents=True, exist_ok=True)
+        layout.predictions(method, task).write_bytes(f"{method} {task}".encode())
+    (root / "data/6_predictions/notes.txt").write_text("mine")
+    assert run_until_it_reads(root, stage).count("gift/faces") == 1
+    kept = sorted(file for file in (root / "data/6_predictions").rglob("*") if file.is_file())
+    assert kept == [layout.predictions("gift", "letters"), root / "data/6_predictions/notes.txt"]
+    for method, task in moved:
+        assert layout.taken_back_predictions(method, task).read_bytes() == f"{method} {task}".encode()
 
 
 @pytest.mark.parametrize("stage", ["check", "report"])

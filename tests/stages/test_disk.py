@@ -36,7 +36,7 @@ STAGES = {  # and their outputs
     ("synthesize", TASK): [f"data/3_shards/{TASK}"],
     ("teach", "ewc", TASK): [f"data/4_teachers/ewc/{TASK}"],
     ("finetune", "ewc", TASK): [f"data/5_models/ewc/{TASK}"],
-    ("evaluate", "ewc", TASK): [f"data/6_accuracy/ewc/{TASK}.parquet"],
+    ("evaluate", "ewc", TASK): [f"data/6_accuracy/ewc/{TASK}.parquet", f"data/6_predictions/ewc/{TASK}.parquet"],
     ("report",): [
         "reports/index.html",
         "reports/metrics.json",

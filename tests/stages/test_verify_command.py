@@ -34,7 +34,8 @@ ENVIRONMENT = os.environ | {
     "GIT_COMMITTER_EMAIL": "t@example.org",
 }  # fmt: skip
 WEIGHTS = "open_clip_model.safetensors"
-OUTPUTS = ("data/1_tasks", "data/2_prompts", "data/3_shards", "data/4_teachers", "data/5_models", "data/6_accuracy")
+OUTPUTS = ("data/1_tasks", "data/2_prompts", "data/3_shards", "data/4_teachers", "data/5_models", "data/6_accuracy",
+           "data/6_predictions")  # fmt: skip
 
 
 class Project:
@@ -135,7 +136,7 @@ def test_a_whole_store_has_one_line_for_each_artifact(project: Project) -> None:
         assert {f"data/1_tasks/{task}", f"data/2_prompts/{task}.parquet", f"data/3_shards/{task}"} <= listed
         for method in ("finetune", "gift"):
             assert {f"data/{kind}/{method}/{task}" for kind in ("4_teachers", "5_models")} <= listed
-            assert f"data/6_accuracy/{method}/{task}.parquet" in listed
+            assert {f"data/6_{kind}/{method}/{task}.parquet" for kind in ("accuracy", "predictions")} <= listed
     assert {"data/5_models/pretrained", "reports/metrics.json", "reports/index.html", "data/code/teach.json"} <= listed
     assert "0 missing, 0 broken" in output
 
@@ -153,6 +154,7 @@ FILES = [
     "data/5_models/gift/games/losses.jsonl",
     f"data/5_models/pretrained/{WEIGHTS}",
     "data/6_accuracy/gift/arrows.parquet",
+    "data/6_predictions/gift/arrows.parquet",
 ]
 
 
@@ -224,6 +226,7 @@ def swap(project: Project, first: str, second: str) -> None:
 
 
 ACCURACY = "data/6_accuracy/{}/games.parquet"
+PREDICTIONS = "data/6_predictions/{}/games.parquet"
 SWAPS = [
     ("data/1_tasks/games", "data/1_tasks/arrows", ["finetune", "gift", "games"], "it should be of task 'games'"),
     ("data/2_prompts/games.parquet", "data/2_prompts/arrows.parquet", ["synthesize", "games"], "of task 'games'"),
@@ -233,6 +236,7 @@ SWAPS = [
     ("data/5_models/gift/games", "data/5_models/finetune/games", ["finetune", "gift", "arrows"], "of method 'gift'"),
     ("data/5_models/gift/games", "data/5_models/gift/arrows", ["evaluate", "gift", "games"], "after task 'games'"),
     (ACCURACY.format("gift"), ACCURACY.format("finetune"), ["evaluate", "gift", "arrows"], "games by gift"),
+    (PREDICTIONS.format("gift"), PREDICTIONS.format("finetune"), ["report"], "games by gift"),
 ]  # fmt: skip
 
 

@@ -1,0 +1,153 @@
+"""Predictions: the Parquet files in which stage evaluate writes the class that each model gave to each test image.
+
+There is one row for each test that an accuracy file has a row of (artifacts.accuracy), and each image of this test:
+
+- task_incremental: `predicted` is a class of `task`, whose test set the image belongs to.
+- class_incremental: `predicted` is a class of any task up to the newest one of the file, also at step -1.
+
+Columns of text are dictionaries, and the position of an image is stored as a difference, so a row takes about a byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PHASES, PRETRAINED, PRETRAINED_STEP, STAGE
+from gift_core.artifacts.atomic import broken
+from gift_core.artifacts.tables import read_table, write_table
+
+_NAME = pa.dictionary(pa.int32(), pa.string())
+SCHEMA = pa.schema(
+    [
+        ("method", _NAME),
+        ("protocol", _NAME),  # task_incremental or class_incremental
+        ("step", pa.int32()),  # -1: the pre-trained model
+        ("trained_task", _NAME),  # the task learned last; "pretrained" at step -1
+        ("task", _NAME),  # the task whose test set has the image
+        ("image", pa.int32()),  # its position in the test set, from 0
+        ("label", _NAME),  # its class
+        ("predicted", _NAME),  # the class that the model gave to it
+    ]
+)
+TEST = ["step", "task"]  # a model on the test set of a task
+COUNTED = ("image",)  # columns of increasing numbers
+Columns = Mapping[str, Any]
+
+
+def prediction_rows(
+    columns: Columns, *, labels: npt.NDArray[Any], predicted: npt.NDArray[Any], classes: Sequence[str]
+) -> pd.DataFrame:
+    """Returns one row for each image of a test set, in its order.
+
+    `columns` are method, protocol, step, trained_task and task. `labels` and `predicted` are indices into `classes`.
+    """
+    names = np.array(classes, dtype=object)
+    of_images = {"image": np.arange(len(labels)), "label": names[labels], "predicted": names[predicted]}
+    rows: pd.DataFrame = pd.DataFrame({**of_images, **columns})[SCHEMA.names]
+    return rows
+
+
+def write_predictions(path: Path, rows: pd.DataFrame, metadata: Mapping[str, str]) -> None:
+    """Writes the rows, sorted by step, then as given. `metadata` is that of the step's accuracy file."""
+    ordered = rows[SCHEMA.names].sort_values("step", kind="stable")
+    _require_sound(path, ordered)
+    table = pa.Table.from_arrays([_column(ordered[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+    write_table(path, table, metadata, counted=COUNTED)
+
+
+def _column(values: pd.Series, kind: pa.DataType) -> pa.Array:
+    """One chunk. Its dictionary has the order of first appearance, however pandas stores the texts."""
+    if kind != _NAME:
+        return pa.array(values.to_numpy(), kind)
+    return pa.array(values.to_numpy(dtype=object), pa.string()).dictionary_encode()
+
+
+def read_predictions(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Returns (rows, metadata) of the file <method>/<task>.parquet. Columns of text are categories.
+
+    ContractError if it is missing, breaks the contract, or is of another method or task than its path says.
+    """
+    table, metadata = read_table(path, SCHEMA, STAGE)
+    rows: pd.DataFrame = table.to_pandas()
+    _require_sound(path, rows)
+    newest = rows[rows.step == rows.step.max()][["method", "trained_task"]].drop_duplicates()
+    found = list(newest.itertuples(index=False, name=None))
+    if found != [(path.parent.name, path.stem)]:
+        seen = " and ".join(f"{task} by {method}" for method, task in found)
+        raise broken(path, f"its newest step should be {path.stem} by {path.parent.name}, it is {seen}", STAGE)
+    return rows, metadata
+
+
+def require_agreement(
+    path: Path,
+    predictions: tuple[pd.DataFrame, Mapping[str, str]],
+    accuracy: tuple[pd.DataFrame, Mapping[str, str]],
+) -> None:
+    """Raises ContractError unless the predictions in `path` give the accuracies, and are of the same models and tasks.
+
+    Both are (rows, metadata), as read_predictions and read_accuracy return them.
+    """
+    (rows, metadata), (accuracies, expected) = predictions, accuracy
+    if dict(metadata) != dict(expected):
+        raise broken(path, "it is not of the same models, tasks and environment as the accuracies", STAGE)
+    found, noted = _counts(rows), _noted_counts(accuracies)
+    differing = sorted(test for test in {*found, *noted} if found.get(test) != noted.get(test))
+    if differing:
+        step, task = differing[0]
+        seen, wanted = (counts.get(differing[0], "no row") for counts in (found, noted))
+        what = f"step {step} on {task} should be {wanted} correct as in the accuracies, it is {seen}"
+        raise broken(path, what, STAGE)
+
+
+def _counts(rows: pd.DataFrame) -> dict[tuple[int, str], str]:
+    """ "3 of 4" correct by step and task, the task by which the accuracy file names the test."""
+    task = rows.task.astype(str)
+    if (rows.protocol == CLASS_INCREMENTAL).all():  # one test of the images of all tasks, named after the newest
+        task[:] = str(rows.trained_task.iloc[int(rows.step.to_numpy().argmax())])
+    correct = rows.label.astype(str) == rows.predicted.astype(str)
+    tests = pd.DataFrame({"step": rows.step, "task": task, "correct": correct}).groupby(TEST)["correct"]
+    return _by_test(tests.sum().reset_index().assign(n=tests.size().to_numpy()), TEST)
+
+
+def _noted_counts(accuracies: pd.DataFrame) -> dict[tuple[int, str], str]:
+    correct = (accuracies.top1 * accuracies.n).round().astype(int)
+    return _by_test(accuracies.assign(correct=correct), ["step", "eval_task"])
+
+
+def _by_test(counts: pd.DataFrame, test: list[str]) -> dict[tuple[int, str], str]:
+    columns = (counts[name].tolist() for name in (*test, "correct", "n"))
+    return {(step, str(task)): f"{correct} of {n}" for step, task, correct, n in zip(*columns, strict=True)}
+
+
+def _require_sound(path: Path, rows: pd.DataFrame) -> None:
+    if rows.empty:
+        raise broken(path, "there should be one row at least", STAGE)
+    if rows.isna().any(axis=None):
+        raise broken(path, "there should be no empty value", STAGE)
+    protocols = sorted(map(str, rows.protocol.unique()))
+    if not set(protocols) <= set(PHASES) or len(protocols) != 1:
+        raise broken(path, f"protocol should be one of {', '.join(PHASES)}; found {', '.join(protocols)}", STAGE)
+    if not (rows.step >= PRETRAINED_STEP).all():
+        raise broken(path, "step should be at least -1", STAGE)
+    if not ((rows.step == PRETRAINED_STEP) == (rows.trained_task == PRETRAINED)).all():
+        raise broken(path, "trained_task should be pretrained at step -1 and nowhere else", STAGE)
+    by_test = rows.groupby(TEST, observed=True, sort=False)
+    if not (by_test.cumcount() == rows.image).all():
+        raise broken(path, "image should count 0, 1, 2, ... in each test", STAGE)
+    _require_equal_labels(path, rows)
+
+
+def _require_equal_labels(path: Path, rows: pd.DataFrame) -> None:
+    """All models of a step are tested on the same images."""
+    images = rows[["task", "image", "label"]].drop_duplicates()
+    repeated = images[images.duplicated(["task", "image"])]
+    if len(repeated):
+        task, image = repeated.task.iloc[0], repeated.image.iloc[0]
+        raise broken(path, f"image {image} of {task} should have one label in all tests", STAGE)

@@ -1,0 +1,65 @@
+"""Thumbnails inside the page: small images as data URIs, and the choice of a few of many."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from PIL import Image
+
+from gift_core.artifacts.atomic import broken
+
+THUMBNAIL_SIDE = 96  # pixels
+THUMBNAIL_BYTES = 12_000  # of an image that is shown as it is
+JPEG_QUALITY = 80
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """An image: what it shows in words, the image as a data URI, its longer side in pixels."""
+
+    text: str
+    data_uri: str
+    side: int
+
+
+def thumbnail(text: str, image: bytes, *, file: Path, stage: str) -> Thumbnail:
+    """Returns the image unchanged if it is small, else as a JPEG whose longer side is THUMBNAIL_SIDE.
+
+    ContractError that names `file` and the stage that makes it again, if the image cannot be decoded.
+    """
+    try:
+        with Image.open(io.BytesIO(image)) as picture:
+            side, kind = max(picture.size), (picture.format or "PNG").lower()
+            if side > THUMBNAIL_SIDE or len(image) > THUMBNAIL_BYTES or kind not in ("png", "jpeg"):
+                image, side, kind = *_shrink(picture), "jpeg"
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises
+        raise broken(file, f"the image of {text!r} should be decodable, but {error}", stage) from error
+    return Thumbnail(text, f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}", side)
+
+
+def _shrink(picture: Image.Image) -> tuple[bytes, int]:
+    decoded = picture.convert("RGB")
+    small = Image.new("RGB", decoded.size)  # without comments and color profiles, which may be of any size
+    small.paste(decoded)
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue(), max(small.size)
+
+
+def evenly_spaced(count: int, most: int) -> list[int]:
+    """Returns at most `most` positions below `count`, among them the first and, unless `most` is 1, the last."""
+    if count <= most:
+        return list(range(count))
+    return [round(index * (count - 1) / max(1, most - 1)) for index in range(most)]
+
+
+def a_few(items: Sequence[T], most: int) -> list[T]:
+    """Returns at most `most` of the items, evenly spaced."""
+    return [items[position] for position in evenly_spaced(len(items), most)]

@@ -1,0 +1,177 @@
+"""The predictions of a step: what is written is read, and what breaks the contract is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gift_core.artifacts.predictions import (
+    SCHEMA,
+    prediction_rows,
+    read_predictions,
+    require_agreement,
+    write_predictions,
+)
+from gift_core.errors import ContractError
+from tests.artifacts.damage import broken_message, cut, flip, rewrite_table
+
+METADATA = {"task:letters": "abc", "model:pretrained": "def"}
+CLASSES = ("alpha", "beta", "gamma")
+OWN = {"method": "gift", "protocol": "task_incremental", "step": 0, "trained_task": "letters", "task": "letters"}
+LABELS = np.array([0, 1, 2, 1])
+
+
+def rows_of(predicted: list[int], **changes: Any) -> pd.DataFrame:
+    return prediction_rows({**OWN, **changes}, labels=LABELS, predicted=np.array(predicted), classes=CLASSES)
+
+
+START = rows_of([0, 0, 0, 0], step=-1, trained_task="pretrained")
+ROWS = pd.concat([START, rows_of([0, 1, 2, 2])], ignore_index=True)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    written = tmp_path / "gift" / "letters.parquet"
+    write_predictions(written, ROWS, METADATA)
+    return written
+
+
+def test_what_is_written_is_read_with_its_metadata(path: Path) -> None:
+    rows, metadata = read_predictions(path)
+    assert rows.astype({name: str for name in rows if name not in ("step", "image")}).to_dict("records") == (
+        ROWS.to_dict("records")
+    )
+    assert metadata == METADATA
+    assert list(rows.label[:4].astype(str)) == ["alpha", "beta", "gamma", "beta"]
+    assert list(rows.predicted[4:].astype(str)) == ["alpha", "beta", "gamma", "gamma"]
+
+
+def test_rows_are_ordered_by_step_and_give_the_same_bytes(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "letters.parquet"
+    write_predictions(other, pd.concat([ROWS[4:], ROWS[:4]]), dict(reversed(METADATA.items())))
+    assert path.read_bytes() == other.read_bytes()
+
+
+def test_a_hundred_thousand_predictions_take_about_a_byte_each(tmp_path: Path) -> None:
+    random, count = np.random.default_rng(0), 100_000
+    labels = random.integers(100, size=count)
+    predicted = np.where(random.random(count) < 0.7, labels, random.integers(100, size=count))
+    classes = [f"class number {number}" for number in range(100)]
+    write_predictions(
+        tmp_path / "gift" / "letters.parquet",
+        prediction_rows(OWN, labels=labels, predicted=predicted, classes=classes),
+        METADATA,
+    )
+    assert (tmp_path / "gift" / "letters.parquet").stat().st_size < 2 * count
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"step": -2}, "step should be at least -1"),
+        ({"step": -1}, "trained_task should be pretrained at step -1 and nowhere else"),
+        ({"protocol": "cil"}, "protocol should be one of task_incremental, class_incremental; found cil"),
+        ({"label": None}, "there should be no empty value"),
+        ({"image": 3}, r"image should count 0, 1, 2, \.\.\. in each test"),
+    ],
+)
+def test_unsound_rows_are_refused_on_write(change: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match=expected):
+        write_predictions(tmp_path / "gift" / "letters.parquet", ROWS[4:].assign(**change), METADATA)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_with_two_labels_is_refused(tmp_path: Path) -> None:
+    rows = ROWS.copy()
+    rows.loc[6, "label"] = "beta"
+    with pytest.raises(ContractError, match="image 2 of letters should have one label in all tests"):
+        write_predictions(tmp_path / "gift" / "letters.parquet", rows, METADATA)
+
+
+def test_no_rows_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="there should be one row at least"):
+        write_predictions(tmp_path / "gift" / "letters.parquet", ROWS.head(0), METADATA)
+
+
+@pytest.mark.parametrize("name", ["gift/digits.parquet", "finetune/letters.parquet"])
+def test_predictions_of_another_method_or_task_are_refused(name: str, tmp_path: Path) -> None:
+    write_predictions(tmp_path / name, ROWS, METADATA)
+    message = broken_message(lambda: read_predictions(tmp_path / name), tmp_path / name, "evaluate")
+    method, task = name.removesuffix(".parquet").split("/")
+    assert f"its newest step should be {task} by {method}, it is letters by gift" in message
+
+
+def test_a_missing_file_a_missing_column_and_a_wrong_type_are_refused(path: Path) -> None:
+    rewrite_table(path, lambda table: table.drop_columns(["label"]))
+    assert "label is missing" in broken_message(lambda: read_predictions(path), path, "evaluate")
+    write_predictions(path, ROWS, METADATA)
+    rewrite_table(path, lambda table: table.set_column(5, "image", pa.array([0.0] * len(ROWS))))
+    assert "column image should be int32" in broken_message(lambda: read_predictions(path), path, "evaluate")
+    path.unlink()
+    assert "the file is missing" in broken_message(lambda: read_predictions(path), path, "evaluate")
+
+
+def test_every_cut_and_flipped_byte_is_noticed(path: Path) -> None:
+    whole = path.read_bytes()
+    expected = pq.read_table(path)
+    for position in range(0, len(whole), 7):
+        flip(path, position)
+        try:
+            rows, metadata = read_predictions(path)
+        except ContractError:
+            pass
+        else:  # a byte that no reader interprets
+            assert metadata == METADATA
+            assert pa.Table.from_pandas(rows, SCHEMA, preserve_index=False).equals(expected), position
+        path.write_bytes(whole)
+    cut(path)
+    broken_message(lambda: read_predictions(path), path, "evaluate")
+
+
+ACCURACIES = pd.DataFrame(
+    {"step": [-1, 0], "eval_task": "letters", "top1": [0.25, 0.75], "n": 4}, index=[0, 1]
+)  # alpha of four; all but the last
+
+
+def test_predictions_that_give_the_accuracies_agree(path: Path) -> None:
+    require_agreement(path, read_predictions(path), (ACCURACIES, METADATA))
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "metadata", "expected"),
+    [
+        (ACCURACIES.assign(top1=[0.25, 0.5]), METADATA, "step 0 on letters should be 2 of 4 correct"),
+        (ACCURACIES.assign(n=5), METADATA, "step -1 on letters should be 1 of 5 correct"),
+        (ACCURACIES[:1], METADATA, "step 0 on letters should be no row correct"),
+        (ACCURACIES, {**METADATA, "model:pretrained": "other"}, "not of the same models, tasks and environment"),
+    ],
+)
+def test_predictions_of_other_accuracies_are_refused(
+    path: Path, accuracies: pd.DataFrame, metadata: dict[str, str], expected: str
+) -> None:
+    predictions = read_predictions(path)
+    assert expected in broken_message(
+        lambda: require_agreement(path, predictions, (accuracies, metadata)), path, "evaluate"
+    )
+
+
+def test_a_class_incremental_test_is_of_the_images_of_all_tasks(tmp_path: Path) -> None:
+    common = {"protocol": "class_incremental", "trained_task": "digits"}
+    rows = pd.concat([
+        rows_of([0, 0, 0, 0], step=-1, **{**common, "trained_task": "pretrained"}, task="letters"),
+        rows_of([0, 1, 0, 0], step=-1, **{**common, "trained_task": "pretrained"}, task="digits"),
+        rows_of([0, 1, 2, 1], step=1, **common, task="letters"),
+        rows_of([0, 1, 2, 0], step=1, **common, task="digits"),
+    ])  # fmt: skip
+    path = tmp_path / "gift" / "digits.parquet"
+    write_predictions(path, rows, METADATA)
+    accuracies = pd.DataFrame({"step": [-1, 1], "eval_task": "digits", "top1": [3 / 8, 7 / 8], "n": 8})
+    require_agreement(path, read_predictions(path), (accuracies, METADATA))
+    with pytest.raises(ContractError, match="step 1 on digits should be 6 of 8 correct as in the accuracies, it is 7"):
+        require_agreement(path, read_predictions(path), (accuracies.assign(top1=[3 / 8, 6 / 8]), METADATA))

@@ -1,0 +1,168 @@
+"""What one method forgot and another one kept, and the confused classes, counted by hand.
+
+The first images of a test set of 500 are classified correctly, as many as the accuracy says (write_pictures).
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gift_core.artifacts.predictions import read_predictions, write_predictions
+from gift_core.artifacts.task import describe_own_task, images_at
+from gift_core.config.experiment import Config
+from gift_core.errors import ContractError
+from gift_core.layout import Layout
+from gift_core.report.kept_images import ConfusedPair, PredictionPictures, forgetful_method, read_prediction_pictures
+from gift_core.report.page import render_page
+from gift_core.report.picture_sections import read_pictures
+from gift_core.report.run_record import RunRecord, read_run
+from gift_core.report.thumbnails import thumbnail
+from tests.report.run_folder import MATRICES, write_pictures, write_run, write_seen_pictures, write_seen_run
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Config]:
+    root = tmp_path_factory.mktemp("whole")
+    config = write_run(root)
+    write_pictures(Layout(root), config)
+    return root, config
+
+
+@pytest.fixture
+def config(whole: tuple[Path, Config], tmp_path: Path) -> Config:
+    """Of a run in tmp_path, whose files a test may change."""
+    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
+    return whole[1]
+
+
+def read(root: Path, config: Config) -> PredictionPictures:
+    return read_prediction_pictures(Layout(root), read_run(Layout(root), config))
+
+
+def page(root: Path, config: Config) -> str:
+    record = read_run(Layout(root), config)
+    return render_page(record, read_pictures(Layout(root), record))
+
+
+def test_the_images_that_one_method_forgot_and_the_other_kept_are_counted(config: Config, tmp_path: Path) -> None:
+    found = read(tmp_path, config)
+    assert (found.forgetful, found.keeper) == ("finetune", "gift")
+    # letters: finetune falls from 450 to 150 of 500 images, gift has 370; textures: 475 to 325, gift 430
+    assert [(kept.position, kept.task, kept.learned, kept.forgotten, kept.kept) for kept in found.kept] == [
+        (1, "letters", 450, 300, 370 - 150),
+        (2, "textures", 475, 150, 430 - 325),
+    ]
+    assert [kept.reverse for kept in found.kept] == [0, 0]
+
+
+def test_the_other_way_round_is_counted_too(tmp_path: Path) -> None:
+    # finetune has 450 images of letters and keeps them; gift falls from 400 to 370, and is the best by textures
+    matrices = {"finetune": [[40, 60], [90, 50], [90, 20]], "gift": [[40, 60], [80, 58], [74, 86]]}
+    config = write_run(tmp_path, tasks=("letters", "textures"), matrices=matrices)
+    write_pictures(Layout(tmp_path), config)
+    (kept,) = read(tmp_path, config).kept
+    assert (kept.learned, kept.forgotten, kept.kept, kept.reverse) == (450, 0, 0, 30)
+    html = page(tmp_path, config)
+    assert "The other way round: 30." in html and "There is no such image." in html
+
+
+def test_the_images_shown_are_those_of_the_test_set_with_both_answers(config: Config, tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    letters = read(tmp_path, config).kept[0]
+    positions = [150, 181, 213, 244, 275, 306, 338, 369]  # evenly spaced from the first to the last of 150 to 369
+    stored = images_at(layout.task("letters"), describe_own_task(layout.task("letters")), "test", positions)
+    shown = [thumbnail("", stored[at].read(), file=tmp_path, stage="ingest").data_uri for at in positions]
+    assert [image.thumbnail.data_uri for image in letters.images] == shown
+    assert [image.label for image in letters.images] == [f"letters {at % 10}" for at in positions]
+    assert [image.forgetful for image in letters.images] == [f"letters {(at + 1) % 10}" for at in positions]
+    assert [image.keeper for image in letters.images] == [image.label for image in letters.images]
+    alt = 'alt="letters 0. Fine-tuning: letters 1. GIFT: letters 0."'
+    assert alt in page(tmp_path, config)
+
+
+def test_the_most_confused_classes_are_counted_per_method_and_task(config: Config, tmp_path: Path) -> None:
+    letters = read(tmp_path, config).confused[0]
+    errors = {row.method: row for row in letters.methods}
+    # finetune misclassifies the images 150 to 499, 35 of each class; gift the images 370 to 499, 13 of each
+    assert (errors["finetune"].errors, errors["finetune"].total, errors["gift"].errors) == (350, 500, 130)
+    assert errors["finetune"].pairs[0] == ConfusedPair("letters 0", "letters 1", "", 35)
+    assert [pair.label for pair in errors["gift"].pairs] == ["letters 0", "letters 1", "letters 2", "letters 3"]
+    assert {pair.count for pair in errors["gift"].pairs} == {13}
+
+
+def test_class_incremental_errors_name_the_task_of_the_other_class(tmp_path: Path) -> None:
+    tasks, seen = ("letters", "digits"), {"finetune": [90.0, 50.0], "gift": [90.0, 80.0]}
+    config = write_seen_run(tmp_path, tasks=tasks, zero_shot=[50.0, 40.0], seen=seen)
+    write_seen_pictures(Layout(tmp_path), config)
+    found = read(tmp_path, config)
+    # at the end finetune has the first 250 images of each task, gift the first 400; letters: 450 after its own step
+    (kept,) = found.kept
+    assert (kept.learned, kept.forgotten, kept.kept) == (450, 200, 150)
+    digits = {row.method: row for row in found.confused[1].methods}["gift"]
+    assert (digits.errors, digits.pairs[0]) == (100, ConfusedPair("digits 0", "letters 1", "letters", 10))
+    assert 'digits 0 <span class="arrow">→</span> letters 1 (letters)' in page(tmp_path, config)
+
+
+def test_methods_whose_predictions_are_not_here_are_named(config: Config, tmp_path: Path) -> None:
+    Layout(tmp_path).predictions("finetune", "textures").unlink()
+    found = read(tmp_path, config)
+    assert (found.missing, found.kept) == (("finetune",), ())
+    assert [row.method for row in found.confused[0].methods] == ["gift"]
+    assert "The predictions of Fine-tuning are not on this machine" in page(tmp_path, config)
+
+
+def test_test_images_that_are_not_here_are_named(config: Config, tmp_path: Path) -> None:
+    (Layout(tmp_path).task("letters") / "test-00001.tar").unlink()
+    found = read(tmp_path, config)
+    assert found.missing_images == ("letters",)
+    assert (found.kept[0].kept, found.kept[0].images, len(found.kept[1].images)) == (220, (), 8)
+    assert "The test images of letters are not on this machine" in page(tmp_path, config)
+
+
+def test_predictions_that_do_not_give_the_accuracies_are_refused(config: Config, tmp_path: Path) -> None:
+    path = Layout(tmp_path).predictions("gift", "zodiac")
+    rows, metadata = read_predictions(path)
+    rows = rows.astype({"label": str, "predicted": str})
+    rows.loc[rows.index[-1], "predicted"] = rows.label.iloc[-1]
+    write_predictions(path, rows, metadata)
+    with pytest.raises(ContractError, match=r"gift/zodiac\.parquet: step 2 on zodiac should be .* of 500 correct"):
+        read(tmp_path, config)
+
+
+def test_predictions_of_other_images_are_refused(config: Config, tmp_path: Path) -> None:
+    for method in MATRICES:
+        for task in ("letters", "textures", "zodiac"):
+            path = Layout(tmp_path).predictions(method, task)
+            rows, metadata = read_predictions(path)
+            rows = rows.astype({"label": str, "predicted": str}).sort_values(["step", "task"], kind="stable")
+            swapped = {"letters 0": "letters 9", "letters 9": "letters 0"}
+            write_predictions(path, rows.replace({"label": swapped, "predicted": swapped}), metadata)
+    with pytest.raises(ContractError, match="test image 150 should be of class 'letters 9' as in the predictions"):
+        read(tmp_path, config)
+
+
+def record_of(root: Path, matrices: dict[str, list[list[int]]], **changes: tuple[str, ...]) -> RunRecord:
+    return replace(read_run(Layout(root), write_run(root, tasks=("a", "b"), matrices=matrices)), **changes)
+
+
+BEST, GOOD, BAD = [[40, 60], [80, 60], [90, 90]], [[40, 60], [80, 60], [80, 90]], [[40, 60], [80, 60], [40, 90]]
+
+
+@pytest.mark.parametrize(
+    ("methods", "expected"),
+    [
+        ({"gift": BEST, "l2": GOOD, "finetune": BAD}, "finetune"),
+        ({"gift": BEST, "zscl": BAD, "l2": GOOD}, "l2"),  # the first without replay, though zscl forgets more
+        ({"gift": BEST, "lwf": GOOD, "zscl": BAD}, "zscl"),  # all replay something: the one that forgets most
+        ({"gift": BEST, "individual": BAD, "joint": BAD}, None),
+        ({"gift": BEST}, None),
+    ],
+)
+def test_the_forgetful_method_is_the_first_without_protection(
+    methods: dict[str, list[list[int]]], expected: str | None, tmp_path: Path
+) -> None:
+    assert forgetful_method(record_of(tmp_path, methods)) == expected

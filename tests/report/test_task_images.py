@@ -1,0 +1,126 @@
+"""Sample images of each task, and real beside synthetic images of a class."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gift_core.artifacts.shards import read_pairs
+from gift_core.artifacts.task import TaskInfo, describe_own_task, index_tars, write_task
+from gift_core.config.experiment import Config
+from gift_core.errors import ContractError
+from gift_core.layout import Layout
+from gift_core.report.build import build_report
+from gift_core.report.task_images import TaskPictures, read_task_pictures
+from gift_core.report.thumbnails import Thumbnail
+from tests.clip.tiny import png
+from tests.report.run_folder import PROMPTS, TASKS, write_pictures, write_run
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Config]:
+    root = tmp_path_factory.mktemp("whole")
+    config = write_run(root)
+    write_pictures(Layout(root), config)
+    return root, config
+
+
+@pytest.fixture
+def layout(whole: tuple[Path, Config], tmp_path: Path) -> Layout:
+    """Of a run in tmp_path, whose files a test may change."""
+    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
+    return Layout(tmp_path)
+
+
+def read(layout: Layout, tasks: tuple[str, ...] = TASKS, *, replays_pairs: bool = True) -> TaskPictures:
+    return read_task_pictures(layout, tasks, replays_pairs=replays_pairs)
+
+
+def uri(image: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(image).decode()}"
+
+
+def test_each_task_shows_two_images_of_six_classes(layout: Layout) -> None:
+    found = read(layout)
+    assert [(task.position, task.task, task.class_count, task.image_count) for task in found.samples] == [
+        (1, "letters", 10, 200), (2, "textures", 10, 200), (3, "zodiac", 10, 200),
+    ]  # fmt: skip
+    folder = layout.task("letters")
+    stored = index_tars(folder, describe_own_task(folder), ["train-00000.tar"])
+    for number, shown in zip((0, 2, 4, 5, 7, 9), found.samples[0].classes, strict=True):
+        expected = [image.read() for image in stored if image.label == number][:2]
+        assert (shown.name, [image.data_uri for image in shown.images]) == (f"letters {number}", [*map(uri, expected)])
+
+
+def test_a_class_of_an_earlier_task_is_shown_beside_its_synthetic_images(layout: Layout) -> None:
+    found = read(layout)
+    assert [task.task for task in found.compared] == ["letters", "textures"]  # no step comes after zodiac
+    # prompts before textures: base and letters in turns, so letters 0 is of the prompts 1 and 21
+    pairs = read_pairs(layout.shards("textures"), [1, 21])
+    letters_0 = found.compared[0].classes[0]
+    assert letters_0.name == "letters 0"
+    assert [image.data_uri for image in letters_0.synthetic] == [uri(pairs[1].image), uri(pairs[21].image)]
+    assert letters_0.real == found.samples[0].classes[0].images
+    assert letters_0.prompts == (f"{PROMPTS[0]} letters 0",)
+    assert [len(task.classes) for task in found.compared] == [3, 3]
+
+
+def test_without_replay_nothing_is_compared(layout: Layout) -> None:
+    for task in TASKS:
+        shutil.rmtree(layout.shards(task))
+    found = read(layout, replays_pairs=False)
+    assert (len(found.samples), found.compared, found.missing_pairs) == (3, (), ())
+
+
+def test_what_is_not_here_is_named_and_the_rest_is_shown(layout: Layout, whole: tuple[Path, Config]) -> None:
+    (layout.task("letters") / "train-00000.tar").unlink()
+    (layout.shards("zodiac") / "00000.tar").unlink()
+    found = read(layout)
+    assert (found.missing, found.missing_pairs, found.shown) == (("letters",), ("zodiac",), 3)
+    assert [task.task for task in found.samples] == ["textures", "zodiac"]
+    build_report(layout, whole[1], layout.reports())
+    html = (layout.reports() / "index.html").read_text(encoding="utf-8")
+    assert "The training images of letters are not on this machine" in html
+    assert "The synthetic pairs before zodiac are not on this machine" in html
+
+
+def test_a_damaged_tar_is_refused(layout: Layout) -> None:
+    tar = layout.task("letters") / "train-00000.tar"
+    tar.write_bytes(tar.read_bytes()[:3000])
+    with pytest.raises(ContractError, match=r"1_tasks/letters/train-00000\.tar: it should be a whole tar"):
+        read(layout)
+
+
+def all_thumbnails(found: TaskPictures) -> list[Thumbnail]:
+    return [image for task in found.samples for each in task.classes for image in each.images]
+
+
+def write_task_of(layout: Layout, task: str, *, classes: int, images_per_shard: int) -> None:
+    info = TaskInfo(task, tuple(f"{task} {number}" for number in range(classes)), ("a {}.",), "made for a test")
+    images = [(PHOTO, "png", number % classes) for number in range(2 * classes)]
+    write_task(layout.task(task), info, images, images[:1], images_per_shard=images_per_shard)
+
+
+PHOTO = png(0, width=200, height=120)
+
+
+def test_the_number_of_images_does_not_grow_with_the_data(tmp_path: Path) -> None:
+    layout, tasks = Layout(tmp_path), tuple(f"t{number:02d}" for number in range(14))
+    for task in tasks:
+        write_task_of(layout, task, classes=40, images_per_shard=80)
+    found = read(layout, tasks, replays_pairs=False)
+    assert [len(found.samples), found.shown, len(all_thumbnails(found))] == [12, 12, 12 * 6 * 2]
+    assert [found.samples[at].task for at in (0, -1)] == ["t00", "t13"]
+    assert all(shown.side == 96 and len(shown.data_uri) < 12_000 for shown in all_thumbnails(found))
+
+
+def test_few_tars_of_a_large_task_are_looked_at(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    write_task_of(layout, "large", classes=20, images_per_shard=2)
+    for number in set(range(20)) - {0, 4, 8, 11, 15, 19}:
+        (layout.task("large") / f"train-{number:05d}.tar").unlink()
+    (task,) = read(layout, ("large",), replays_pairs=False).samples
+    assert [each.name for each in task.classes] == [f"large {number}" for number in (0, 2, 8, 11, 17, 19)]
