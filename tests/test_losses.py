@@ -20,12 +20,11 @@ from gift_core.losses import (
     distill_text_side,
     reverse_kl,
     shared_prompt_targets,
+    similarities,
     soft_cross_entropy,
-    student_logits,
     task_loss,
-    teacher_logits,
 )
-from tests.pair_features import LOSS_OPTIONS, pair_features
+from tests.pair_features import LOSS_OPTIONS, loss_of, pair_features
 
 Table = list[list[float]]
 AXES = torch.eye(2)
@@ -43,6 +42,12 @@ def two_pairs(
 ) -> PairFeatures:
     """A student with these features; the teacher's images and texts are the axes."""
     return pair_features(image, text, *teacher, torch.tensor(prompt_ids), torch.tensor(scale))
+
+
+def logits_of(features: PairFeatures) -> tuple[torch.Tensor, torch.Tensor]:
+    """S and Z."""
+    student = similarities(features.student_image_MD, features.student_text_MD, features.scale)
+    return student, similarities(features.teacher_image_MD, features.teacher_text_MD, features.scale)
 
 
 def entropy_of_axes() -> float:
@@ -78,12 +83,14 @@ def test_distillation_sums_both_directions() -> None:
     rows = soft_cross_entropy(student_MM, teacher_MM, temperature=2.0)
     columns = soft_cross_entropy(student_MM.T, teacher_MM.T, temperature=2.0)
     assert rows.item() != pytest.approx(columns.item(), abs=1e-3)
-    assert distill(two_pairs(text=TILTED), temperature=2.0).item() == pytest.approx((rows + columns).item(), abs=1e-6)
+    assert loss_of(distill, two_pairs(text=TILTED), temperature=2.0).item() == pytest.approx(
+        (rows + columns).item(), abs=1e-6
+    )
 
 
 def test_distillation_has_its_minimum_where_student_and_teacher_are_equal() -> None:
     text_MD = AXES.clone().requires_grad_()
-    loss = distill(two_pairs(text=text_MD), temperature=2.0)
+    loss = loss_of(distill, two_pairs(text=text_MD), temperature=2.0)
     loss.backward()
     assert loss.item() == pytest.approx(entropy_of_axes(), abs=1e-6)
     torch.testing.assert_close(text_MD.grad, torch.zeros(2, 2), rtol=0, atol=1e-6)
@@ -122,14 +129,14 @@ def test_image_side_compares_the_students_images_with_the_teachers_texts() -> No
     student, teacher = [[2.0, 0.0], [1.2, 1.6]], [[2.0, 0.0], [0.0, 2.0]]
     rows, both = soft_cross_entropy_of(student, teacher), both_directions(student, teacher)
     assert abs(both - rows) > 1 and abs(both - 2 * rows) > 1e-2  # the directions differ
-    loss = distill_image_side(two_pairs(image=TILTED, text=-AXES), temperature=2.0)
+    loss = loss_of(distill_image_side, two_pairs(image=TILTED, text=-AXES), temperature=2.0)
     assert loss.item() == pytest.approx(both, abs=1e-5)
 
 
 def test_text_side_compares_the_teachers_images_with_the_students_texts() -> None:
     # S = 2 * [[1, 0.6], [0, 0.8]]: rows are images, so a tilted text changes a column
     expected = both_directions([[2.0, 1.2], [0.0, 1.6]], [[2.0, 0.0], [0.0, 2.0]])
-    loss = distill_text_side(two_pairs(image=-AXES, text=TILTED), temperature=2.0)
+    loss = loss_of(distill_text_side, two_pairs(image=-AXES, text=TILTED), temperature=2.0)
     assert loss.item() == pytest.approx(expected, abs=1e-5)
 
 
@@ -138,13 +145,13 @@ def test_there_may_be_more_texts_than_images() -> None:
     texts = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     features = two_pairs(image=TILTED, text=-texts, teacher=(AXES, texts), prompt_ids=(0, 1, 2))
     expected = both_directions([[2.0, 0.0, 1.2], [1.2, 1.6, 2.0]], [[2.0, 0.0, 1.2], [0.0, 2.0, 1.6]])
-    assert distill_image_side(features, temperature=2.0).item() == pytest.approx(expected, abs=1e-5)
+    assert loss_of(distill_image_side, features, temperature=2.0).item() == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(("side", "trained"), [("image", 0), ("text", 1)])
 def test_one_sided_distillation_trains_one_tower(side: str, trained: int) -> None:
     towers = [TILTED.clone().requires_grad_(), TILTED.clone().requires_grad_()]
-    SIDES[side](two_pairs(image=towers[0], text=towers[1]), temperature=2.0).backward()
+    loss_of(SIDES[side], two_pairs(image=towers[0], text=towers[1]), temperature=2.0).backward()
     gradient = towers[trained].grad
     assert gradient is not None and gradient.abs().max() > 0.1
     assert towers[1 - trained].grad is None
@@ -154,7 +161,7 @@ def test_one_sided_distillation_trains_one_tower(side: str, trained: int) -> Non
 def test_one_sided_distillation_has_its_minimum_where_its_tower_equals_the_teachers(side: str) -> None:
     own = AXES.clone().requires_grad_()
     features = two_pairs(image=own, text=-AXES) if side == "image" else two_pairs(image=-AXES, text=own)
-    loss = SIDES[side](features, temperature=2.0)
+    loss = loss_of(SIDES[side], features, temperature=2.0)
     loss.backward()
     assert loss.item() == pytest.approx(entropy_of_axes(), abs=1e-5)
     torch.testing.assert_close(own.grad, torch.zeros(2, 2), rtol=0, atol=1e-6)
@@ -186,7 +193,7 @@ def test_reverse_kl_is_the_mean_over_the_rows() -> None:
 
 def test_reverse_kl_distillation_equals_torchs_kl_div_in_both_directions() -> None:
     features = pair_features(*[unit_rows(4, seed) for seed in range(4)], torch.arange(4), torch.tensor(5.0))
-    student_MM, teacher_MM = student_logits(features) / 2, teacher_logits(features) / 2
+    student_MM, teacher_MM = (logits / 2 for logits in logits_of(features))
     rows, columns = (
         functional.kl_div(  # kl_div(input, target) is KL(target || input)
             teacher.log_softmax(dim=1), student.log_softmax(dim=1), reduction="batchmean", log_target=True
@@ -194,7 +201,7 @@ def test_reverse_kl_distillation_equals_torchs_kl_div_in_both_directions() -> No
         for student, teacher in ((student_MM, teacher_MM), (student_MM.T, teacher_MM.T))
     )
     assert abs(rows.item() - columns.item()) > 1e-2
-    loss = distill_reverse_kl(features, temperature=2.0)
+    loss = loss_of(distill_reverse_kl, features, temperature=2.0)
     assert loss.item() == pytest.approx(4 * (rows + columns).item(), abs=1e-5)
 
 
@@ -210,7 +217,7 @@ def squared_error(
     image: torch.Tensor, text: torch.Tensor, teacher_image: torch.Tensor, teacher_text: torch.Tensor
 ) -> torch.Tensor:
     features = (image, text, teacher_image, teacher_text)
-    return distill_features(pair_features(*features, torch.arange(len(text)), torch.tensor(100.0)))
+    return loss_of(distill_features, pair_features(*features, torch.arange(len(text)), torch.tensor(100.0)))
 
 
 def test_feature_distillation_is_the_mean_squared_error_of_images_plus_that_of_texts() -> None:
@@ -252,19 +259,20 @@ def test_alignment_sums_both_directions_of_smoothed_cross_entropy() -> None:
 
     rows = (cross_entropy(2.0, 1.2) + cross_entropy(1.6, 0.0)) / 2
     columns = (cross_entropy(2.0, 0.0) + cross_entropy(1.6, 1.2)) / 2
-    assert align(two_pairs(text=TILTED), label_smoothing=0.2).item() == pytest.approx(rows + columns, abs=1e-6)
+    assert loss_of(align, two_pairs(text=TILTED), label_smoothing=0.2).item() == pytest.approx(rows + columns, abs=1e-6)
 
 
 def test_alignment_of_two_images_with_the_same_prompt_targets_equal_shares() -> None:
     features = two_pairs(text=torch.tensor([[1.0, 0.0], [1.0, 0.0]]), prompt_ids=(5, 5), scale=0.0)
-    assert align(features, label_smoothing=0.2).item() == pytest.approx(2 * math.log(2), abs=1e-6)
+    assert loss_of(align, features, label_smoothing=0.2).item() == pytest.approx(2 * math.log(2), abs=1e-6)
 
 
 def test_logits_have_one_row_per_image_and_one_column_per_text() -> None:
     texts = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     features = two_pairs(text=texts, teacher=(AXES.flip(0), texts), prompt_ids=(0, 1, 2), scale=10.0)
-    torch.testing.assert_close(student_logits(features), torch.tensor([[10.0, 0.0, 6.0], [0.0, 10.0, 8.0]]))
-    torch.testing.assert_close(teacher_logits(features), torch.tensor([[0.0, 10.0, 8.0], [10.0, 0.0, 6.0]]))
+    student_MM, teacher_MM = logits_of(features)
+    torch.testing.assert_close(student_MM, torch.tensor([[10.0, 0.0, 6.0], [0.0, 10.0, 8.0]]))
+    torch.testing.assert_close(teacher_MM, torch.tensor([[0.0, 10.0, 8.0], [10.0, 0.0, 6.0]]))
 
 
 ENCODERS = {name: ["images", "texts"] for name in LOSS_OPTIONS} | {
@@ -297,7 +305,7 @@ def test_a_loss_runs_the_encoders_it_needs_and_no_other(name: str) -> None:
     towers = Towers()
     features = towers.features()
     assert towers.ran == []
-    assert LOSSES[name](features, **LOSS_OPTIONS[name]).item() > 0
+    assert loss_of(LOSSES[name], features, **LOSS_OPTIONS[name]).item() > 0
     assert sorted(towers.ran) == ENCODERS[name]
 
 
@@ -305,5 +313,5 @@ def test_two_losses_share_the_encoded_features() -> None:
     towers = Towers()
     features = towers.features()
     for name in ("distill", "align"):
-        LOSSES[name](features, **LOSS_OPTIONS[name])
+        loss_of(LOSSES[name], features, **LOSS_OPTIONS[name])
     assert sorted(towers.ran) == ["images", "texts"]

@@ -29,6 +29,7 @@ PROVENANCE = "provenance.json"
 WEIGHTS_SHA256 = "weights_sha256"  # in provenance.json
 LOSSES = "losses.jsonl"
 LOSS_FIELDS = ("iteration", "learning_rate", "task", "total")
+ENTROPY = "_entropy"  # ends the field with the entropy of the teacher, beside the field of a cross-entropy to it
 LossRow = Mapping[str, float]
 _FINETUNE = "finetune"
 PRETRAINED = "pretrained"  # the folder of the model that import_model writes
@@ -115,7 +116,9 @@ def record_hashes(folder: Path) -> dict[str, str]:
 def write_losses(path: Path, rows: Iterable[LossRow]) -> None:
     """Writes losses.jsonl, one line per iteration: {"iteration": 0, "learning_rate": .., "task": .., "total": ..}.
 
-    Between "task" and "total" there is one field for each replay loss. ContractError if a row lacks a field, has
+    Between "task" and "total" there is one field for each replay loss. For a cross-entropy to the teacher there is also
+    "<loss>_entropy", the teacher's own entropy with the same weight. Their difference is the KL divergence. "total" is
+    the sum of the losses without these fields. ContractError if a row lacks a field, has
     other fields than the first row, or holds a number that is not finite.
     """
     rows = list(rows)
