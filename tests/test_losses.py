@@ -9,11 +9,15 @@ import pytest
 import torch
 from torch.nn import functional
 
+from gift_core.artifacts.model_folder import ENTROPY
+from gift_core.errors import UserError
 from gift_core.losses import (
+    ENTROPIES,
     LOSSES,
     PairFeatures,
     align,
     distill,
+    distill_entropy,
     distill_features,
     distill_image_side,
     distill_reverse_kl,
@@ -244,6 +248,68 @@ def test_feature_distillation_has_gradients_for_the_student_only() -> None:
     for own, other in zip(student, teacher, strict=True):
         torch.testing.assert_close(own.grad, (own - other).detach() / 2)  # a mean over 4 numbers: 2 * difference / 4
         assert other.grad is None
+
+
+def test_any_loop_can_call_a_loss_on_tensors_with_the_papers_defaults() -> None:
+    features = [unit_rows(4, seed) for seed in range(4)]
+    expected = loss_of(
+        distill, pair_features(*features, torch.arange(4), torch.tensor(100.0)), temperature=2.0
+    )  # OpenAI's CLIP has the scale 100
+    assert distill(*features).item() == expected.item()
+    assert distill(*features, temperature=3.0, scale=100).item() != expected.item()
+    pairs = pair_features(*features, torch.arange(4), torch.tensor(100.0))
+    assert align(*features[:2]).item() == loss_of(align, pairs, label_smoothing=0.2).item()
+
+
+def test_the_entropy_is_the_value_of_distillation_where_student_and_teacher_are_equal() -> None:
+    assert distill_entropy(AXES, AXES, temperature=2.0, scale=2.0).item() == pytest.approx(entropy_of_axes(), abs=1e-6)
+    teacher = unit_rows(4, 1), unit_rows(4, 2)
+    assert distill(*teacher, *teacher).item() == distill_entropy(*teacher).item()
+    assert not distill_entropy(teacher[0].clone().requires_grad_(), teacher[1]).requires_grad
+
+
+@pytest.mark.parametrize("name", ENTROPIES)
+def test_a_loss_minus_its_entropy_is_the_kl_divergence_from_the_teacher(name: str) -> None:
+    features = pair_features(*[unit_rows(4, seed) for seed in range(4)], torch.arange(4), torch.tensor(5.0))
+    image_MD = features.teacher_image_MD if name == "distill_text_side" else features.student_image_MD
+    text_MD = features.teacher_text_MD if name == "distill_image_side" else features.student_text_MD
+    student_MM = 5 * image_MD @ text_MD.T / 2
+    teacher_MM = logits_of(features)[1] / 2
+    expected = sum(
+        4 * functional.kl_div(own.log_softmax(1), other.log_softmax(1), reduction="batchmean", log_target=True)
+        for own, other in ((student_MM, teacher_MM), (student_MM.T, teacher_MM.T))
+    )
+    entropy = loss_of(ENTROPIES[name], features, **LOSS_OPTIONS[name])
+    divergence = loss_of(LOSSES[name], features, **LOSS_OPTIONS[name]) - entropy
+    assert expected > 0.1
+    assert divergence.item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_no_loss_is_named_like_an_entropy() -> None:
+    assert set(ENTROPIES) < set(LOSSES)
+    assert not [name for name in LOSSES if name.endswith(ENTROPY)]
+
+
+THREE, WIDE = torch.eye(3), torch.eye(2, 3)
+MISFITS: dict[str, tuple[Callable[[], torch.Tensor], str]] = {
+    "a text too many": (lambda: align(AXES, THREE[:, :2]), r"pairs: shapes \[2, 2\] and \[3, 2\] should be equal"),
+    "another teacher's size": (lambda: distill_image_side(AXES, WIDE, WIDE), r"images \[2, 2\] and of texts \[2, 3\]"),
+    "a teacher of other images": (lambda: distill(AXES, AXES, THREE, THREE), r"\[2, 2\] and \[3, 3\] should be equal"),
+    "one image": (lambda: distill(AXES[0], AXES, AXES, AXES), r"features of images \[2\] and of texts \[2, 2\]"),
+    "features of two sizes": (lambda: distill_features(AXES, AXES, WIDE, WIDE), r"image features: shapes .*\[2, 3\]"),
+    "classes of another model": (lambda: task_loss(AXES, WIDE, labels_B=torch.tensor([0, 1])), r"of texts \[2, 3\]"),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_features_that_do_not_belong_together_are_refused(name: str) -> None:
+    loss, message = MISFITS[name]
+    with pytest.raises(UserError, match=message):
+        loss()
+
+
+def test_the_teacher_may_have_features_of_another_size() -> None:
+    assert distill(AXES, AXES, WIDE, WIDE).isfinite()
 
 
 def test_pairs_with_the_same_prompt_share_the_mass() -> None:

@@ -96,7 +96,7 @@ def require_tokens(clip: Clip, texts: Sequence[str]) -> None:
     if embedding is not None and int(tokens.max()) >= embedding.num_embeddings:
         what = f"it gives token {int(tokens.max())}, and the model has {embedding.num_embeddings}"
         raise UserError(
-            f"{NAME}: tokenizer: {what}. It belongs to another model: open_clip.get_tokenizer(model's name)."
+            f"{NAME}: tokenizer: {what}. Use the model's own tokenizer."
         )
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import gift_core
 from gift_core.errors import UserError
-from tests.clip.tiny import tiny_clip
+from tests.clip.tiny import tiny_clip, tiny_config
 from tests.library.given import CLASS_PROMPTS, GIFT, finetuned, given_loader, given_model, given_pairs, images
 
 IMAGES = torch.stack(images(4))
@@ -114,7 +114,10 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "a method that learns nothing": ({"method": "zero_shot"}, r"method.learns: nothing: there is nothing to train"),
     "a method of all tasks": ({"method": "joint"}, r"method.learns: seen: one loader is one task here"),
     "a method of exemplars": ({"method": "icarl"}, r"method.replay.images: exemplars: the library replays the pairs"),
-    "a method with the first teacher": ({"method": "zscl"}, r"teacher: .*replay.teacher: initial.*Pass it"),
+    "a method with the first teacher": (
+        {"method": "zscl", "iterations": 101},
+        r"teacher: .*replay.teacher: initial.*Pass it",
+    ),
     "Fisher information that is missing": (
         {"method": "gift_static_fisher"},
         r"static_fisher: it uses Fisher information. Pass fisher=gift_core.estimate_fisher",
@@ -189,10 +192,11 @@ def test_the_model_itself_is_no_teacher() -> None:
 
 def test_images_that_fit_are_not_refused() -> None:
     """White and black images, and a few pixels outside of the range, as random erasing makes them."""
-    black, white = -1.85, 2.0
+    preprocess = tiny_config()["preprocess_cfg"]
+    mean, std = (torch.tensor(preprocess[key]).reshape(3, 1, 1) for key in ("mean", "std"))
     erased = IMAGES.clone()
     erased[0, 0, 0, :3] = 4.0
-    for batch in (torch.full_like(IMAGES, black), torch.full_like(IMAGES, white), erased):
+    for batch in (torch.zeros_like(IMAGES) - mean / std, torch.zeros_like(IMAGES) + (1 - mean) / std, erased):
         assert len(finetuned(loader=[(batch, LABELS)], iterations=1)) == 1
 
 

@@ -43,6 +43,19 @@ def test_a_row_has_one_column_per_loss_and_their_sum() -> None:
     assert rows[0]["consolidation"] == 0 and rows[1]["consolidation"] > 0
 
 
+def test_a_cross_entropy_against_the_teacher_has_the_teachers_entropy_beside_it() -> None:
+    """It has the weight of the loss, and the total does not contain it."""
+    losses = {"distill": {"weight": 0.5, "temperature": 2.0}, "distill_reverse_kl": {"weight": 1.0, "temperature": 2.0}}
+    (row,) = run(tiny_clip(), method_config(losses=losses), iterations=1)
+    (other,) = run(
+        tiny_clip(), method_config(losses=losses | {"distill": {"weight": 1.0, "temperature": 2.0}}), iterations=1
+    )
+    assert list(row)[2:6] == ["task", "distill", "distill_entropy", "distill_reverse_kl"]
+    assert row["distill_entropy"] == pytest.approx(other["distill_entropy"] / 2)
+    assert row["distill"] - row["distill_entropy"] == pytest.approx(0, abs=1e-5)  # student and teacher are equal
+    assert row["total"] == pytest.approx(row["task"] + row["distill"] + row["distill_reverse_kl"])
+
+
 def test_a_method_without_replay_has_the_task_loss_only() -> None:
     rows = run(tiny_clip(), method_config())
     assert list(rows[0]) == ["iteration", "learning_rate", "task", "consolidation", "total"]
