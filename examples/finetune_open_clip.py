@@ -15,10 +15,10 @@ import gift_core
 def main() -> None:
     """Trains, and prints two lines."""
     model, preprocess, tokenizer = miniature.load_model()  # open_clip.create_model_and_transforms
-    task = miniature.task_images("letters", "train", 400, preprocess)  # your data set
+    task = miniature.task_images("textures", "train", 400, preprocess)  # your data set
     pairs = miniature.replay_pairs(200, preprocess)  # [(image, "a photo of a cloud."), ...]
     tests = {
-        "letters, the new task": miniature.task_images("letters", "test", 200, preprocess),
+        "textures, the new task": miniature.task_images("textures", "test", 200, preprocess),
         "symbols, known before": miniature.base_images(200, preprocess, seed=3),
     }
     before = {name: miniature.accuracy(model, tokenizer, test) for name, test in tests.items()}

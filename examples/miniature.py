@@ -35,13 +35,16 @@ class LabeledImages:
 
 
 def load_model() -> tuple[Any, Any, Any]:
-    """Returns (model, preprocess, tokenizer) by open_clip alone."""
+    """Returns (model, preprocess, tokenizer) by open_clip alone.
+
+    The model is in evaluation mode, also for training: its image tower has BatchNorm, whose statistics should not move.
+    """
     model, _, preprocess = open_clip.create_model_and_transforms(MODEL)
-    return model, preprocess, open_clip.get_tokenizer(MODEL)
+    return model.eval(), preprocess, open_clip.get_tokenizer(MODEL)
 
 
 def task_images(name: str, split: str, count: int, preprocess: Any) -> LabeledImages:
-    """Returns images of a task of the miniature world (letters, zodiac, ...)."""
+    """Returns images of a task of the miniature world (textures, letters, ...)."""
     pictures = list(world.render_task(name, split, count, seed=1))
     prompts = [TEMPLATE.format(each) for each in world.mini_task(name).class_names]
     return _labeled(pictures, prompts, preprocess)

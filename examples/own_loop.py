@@ -24,7 +24,7 @@ def main() -> None:
     torch.manual_seed(0)
     model, preprocess, tokenizer = miniature.load_model()
     teacher = copy.deepcopy(model).eval().requires_grad_(False)  # the model before the task
-    task = miniature.task_images("letters", "train", 400, preprocess)
+    task = miniature.task_images("textures", "train", 400, preprocess)
     known = miniature.base_images(200, preprocess, seed=3)
     images_BCHW, prompts = zip(*miniature.replay_pairs(200, preprocess), strict=True)
     pair_images, pair_tokens = torch.stack(images_BCHW), tokenizer(list(prompts))
@@ -70,8 +70,8 @@ def main() -> None:
                 f"align {align.item():.2f}, penalty {penalty.item():.3f}"
             )
 
-    letters = miniature.task_images("letters", "test", 200, preprocess)
-    print(f"letters after: {miniature.accuracy(model, tokenizer, letters):.1f} %")
+    textures = miniature.task_images("textures", "test", 200, preprocess)
+    print(f"textures after: {miniature.accuracy(model, tokenizer, textures):.1f} %")
     print(f"known symbols after: {miniature.accuracy(model, tokenizer, known):.1f} %")
 
 

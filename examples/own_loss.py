@@ -41,11 +41,11 @@ def methods() -> dict[str, Any]:
 def main() -> None:
     """Trains once with each method from the same model, and prints a table."""
     _, preprocess, _ = miniature.load_model()
-    task = miniature.task_images("letters", "train", 400, preprocess)
-    letters = miniature.task_images("letters", "test", 200, preprocess)
+    task = miniature.task_images("textures", "train", 400, preprocess)
+    textures = miniature.task_images("textures", "test", 200, preprocess)
     known = miniature.base_images(200, preprocess, seed=3)
     pairs = miniature.replay_pairs(200, preprocess)
-    print(f"{'method':<12}{'letters':>9}{'known symbols':>15}")
+    print(f"{'method':<12}{'textures':>10}{'known symbols':>15}")
     for name, method in methods().items():
         model, _, tokenizer = miniature.load_model()
         gift_core.finetune(
@@ -59,8 +59,8 @@ def main() -> None:
             learning_rate=RATE,
             training=gift_core.Training(replay_batch_size=32),
         )
-        row = [miniature.accuracy(model, tokenizer, data) for data in (letters, known)]
-        print(f"{name:<12}{row[0]:>8.1f}%{row[1]:>14.1f}%")
+        row = [miniature.accuracy(model, tokenizer, data) for data in (textures, known)]
+        print(f"{name:<12}{row[0]:>9.1f}%{row[1]:>14.1f}%")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from gift_core.clip.device import resolve_device
 from gift_core.clip.model import PRECISIONS, Clip, as_clip
 from gift_core.errors import UserError, lookup
 
-NAME = "finetune"  # begins the messages of this package
+NAME = "gift_core"  # begins the messages of this package
 Tokenizer = Callable[[list[str]], torch.Tensor]
 LOAD = "Load it with open_clip.create_model_and_transforms"
 
@@ -95,9 +95,7 @@ def require_tokens(clip: Clip, texts: Sequence[str]) -> None:
     embedding: Any = getattr(getattr(clip.model, "text", clip.model), "token_embedding", None)
     if embedding is not None and int(tokens.max()) >= embedding.num_embeddings:
         what = f"it gives token {int(tokens.max())}, and the model has {embedding.num_embeddings}"
-        raise UserError(
-            f"{NAME}: tokenizer: {what}. Use the model's own tokenizer."
-        )
+        raise UserError(f"{NAME}: tokenizer: {what}. Use the model's own tokenizer.")
 
 
 def _plain(value: Any) -> Any:

@@ -55,8 +55,13 @@ def given_method(
     `consolidation` may be a function from the trainable parameters to a Consolidation. UserError for anything else that
     does not fit, and for methods that take more than pairs.
     """
+    if not isinstance(method, (str, Mapping)):
+        what = f"a {type(method).__name__}, expected a name or a row (a dictionary)"
+        raise UserError(f"{NAME}: method: {what}. Start from gift_core.method_row('gift').")
     row = method_row(method) if isinstance(method, str) else dict(method)
-    losses, consolidation = dict(row.get("losses") or {}), row.get("consolidation") or {"kind": "none"}
+    losses, consolidation = row.get("losses") or {}, row.get("consolidation") or {"kind": "none"}
+    if not isinstance(losses, Mapping):
+        raise UserError(f"{NAME}: method.losses: a {type(losses).__name__}, expected a dictionary of losses by name.")
     own = {name: loss for name, loss in losses.items() if isinstance(loss, WeightedLoss)}
     known = {name: options for name, options in losses.items() if name not in own}
     config = _config(
@@ -65,6 +70,7 @@ def given_method(
     _require_possible(config, replays=bool(losses), fisher=fisher, iterations=iterations)
     for name, loss in own.items():
         _require_features(name, loss.function)
+        _require_features(name, loss.entropy or loss.function)
     built = build_method(config, fisher=fisher)
     every = {**built.losses, **own}
     built = replace(built, losses={name: every[name] for name in losses})

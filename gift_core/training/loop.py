@@ -33,7 +33,8 @@ from gift_core.training.resuming import TrainingState
 
 LossRow = dict[str, float]
 Sampled = tuple[TaskBatch, tuple[ReplayBatch, ...]]
-Prefetch = Callable[..., Generator[Sampled, None, None]]  # see gift_core.clip.images.prefetched
+# Yields the batches: prefetched of gift_core.clip.images may sample them in a thread, in_turn does not.
+Prefetch = Callable[..., Generator[Sampled, None, None]]
 MAX_SKIPPED = 24  # iterations in a row: by then the loss scale is far below 1, so the scale is not the reason
 
 
@@ -111,15 +112,13 @@ def run_iterations(
     """The loop itself, with one iteration for each rate. Consolidation pulls to the weights at the time of the call.
 
     At the end `clip.model` holds the averaged weights, where the method averages. Without rates nothing happens.
-    `on_iteration` is called with the rows that this run computes, and not with those of an interrupted one. `prefetch`
-    yields the batches: another thread may sample them, unless it is gift_core.clip.images.in_turn.
+    `on_iteration` is called with the rows that this run computes, and not with those of an interrupted one.
     """
     if not rates:
         return []
     parameters = clip.trainable()
     averages = method.build_averages(parameters)
-    optimizer = _optimizer(parameters, training)
-    update = WeightUpdate(optimizer, grad_scaler(clip))
+    update = WeightUpdate(_optimizer(parameters, training), grad_scaler(clip))
     gradients = GradientComputation(
         clip=clip,
         parameters=parameters,
@@ -128,16 +127,15 @@ def run_iterations(
         consolidation=method.build_consolidation(parameters),
         label_smoothing=training.label_smoothing,
         encoders=encoder_strategy(clip, training.micro_batch_size),
-        optimizer=optimizer,
+        optimizer=update.optimizer,
         scaler=update.scaler,
     )
     rows: list[LossRow] = []
     state = TrainingState(parameters, update, gradients.consolidation, averages, rows)
     done = state.resume(snapshot, len(rates))
-    sample = _sampler(task_batches, replay, first=done)
-    with closing(prefetch(sample, len(rates) - done, device=clip.device)) as batches:
+    with closing(prefetch(_sampler(task_batches, replay, done), len(rates) - done, device=clip.device)) as batches:
         for index, (batch, replayed) in enumerate(progress(batches, len(rates), "iterations", done=done), start=done):
-            optimizer.zero_grad()
+            update.optimizer.zero_grad()
             losses = gradients.backward(batch, replayed)
             row = {"iteration": index, "learning_rate": rates[index], **_as_numbers(losses)}
             rows.append(update(_with_total(row), earlier=rows))
@@ -157,7 +155,7 @@ def _optimizer(parameters: Mapping[str, torch.nn.Parameter], training: TrainingC
     )
 
 
-def _sampler(task_batches: TaskBatches, replay: Replay, *, first: int) -> Callable[[int], Sampled]:
+def _sampler(task_batches: TaskBatches, replay: Replay, first: int) -> Callable[[int], Sampled]:
     return lambda index: (task_batches.sample(first + index), replay.sample(first + index))
 
 

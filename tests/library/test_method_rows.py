@@ -47,7 +47,7 @@ def test_every_method_that_learns_from_pairs_trains_by_its_name(name: str) -> No
 
 @pytest.mark.parametrize("name", sorted(NOT_HERE))
 def test_the_other_methods_say_why_not(name: str) -> None:
-    with pytest.raises(UserError, match=r"finetune: method\.(learns|replay)"):
+    with pytest.raises(UserError, match=r"gift_core: method\.(learns|replay)"):
         finetuned(method=name)
 
 

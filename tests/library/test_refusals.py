@@ -67,7 +67,7 @@ def test_a_loader_that_does_not_fit_is_refused(name: str) -> None:
     loader, message = LOADERS[name]
     model = given_model()
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(UserError, match=f"finetune: .*{message}"):
+    with pytest.raises(UserError, match=f"gift_core: .*{message}"):
         finetuned(model, loader)
     changed = [key for key, value in model.state_dict().items() if not torch.equal(value, before[key])]
     assert changed == [] or name == "a generator"
@@ -93,6 +93,8 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         r"pairs: prompts are .*, expected 4 texts or token rows",
     ),
     "an unknown method": ({"method": "gifd"}, r"method: unknown name 'gifd'. Did you mean 'gift"),
+    "a method of another type": ({"method": 3}, r"method: a int, expected a name or a row"),
+    "losses that are no dictionary": ({"method": {"losses": ["distill"]}}, r"method.losses: a list, expected a dict"),
     "a mistyped slot": ({"method": {"loses": {}}}, r"method.loses: unknown key. Did you mean 'losses'"),
     "a mistyped loss": (
         {"method": {"losses": {"distil": {"weight": 1.0}}}},
@@ -163,7 +165,7 @@ MODELS: dict[str, tuple[Callable[[], Any], str]] = {
     "our own Clip": (tiny_clip, r"model: a Clip is no model of open_clip"),
     "a locked model": (lambda: given_model().requires_grad_(False), r"model: no parameter requires gradients"),
     "two devices": (lambda: on_two_devices(given_model()), r"its parameters are on cpu and meta. Move it"),
-    "a NaN weight": (lambda: with_a_nan(given_model()), r"finetune: model: 1 of the .* numbers of .* are NaN"),
+    "a NaN weight": (lambda: with_a_nan(given_model()), r"gift_core: model: 1 of the .* numbers of .* are NaN"),
 }
 
 
