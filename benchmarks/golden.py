@@ -25,7 +25,7 @@ import yaml
 from experiment import Experiment, Run, choose_methods, read_experiment
 from safetensors.torch import load_file, save_file
 
-from gift_core.artifacts.model_folder import LOSSES, WEIGHTS, read_losses, write_losses
+from gift_core.artifacts.model_folder import ENTROPY, LOSSES, WEIGHTS, read_losses, write_losses
 from stages.finetune import finetune
 from stages.teach import teach
 
@@ -135,9 +135,13 @@ def learn(run: Run, task: str) -> None:
 
 
 def rounded(rows: list[dict[str, float]]) -> list[dict[str, float]]:
-    """Returns the rows with all numbers but the iteration rounded to DIGITS significant digits."""
+    """Returns the rows with all numbers but the iteration rounded to DIGITS significant digits.
+
+    The entropies of the teacher are left out: the losses from which they can be subtracted depend on the same features.
+    """
     return [
-        {name: float(f"{value:.{DIGITS}g}") for name, value in row.items()} | {"iteration": row["iteration"]}
+        {name: float(f"{value:.{DIGITS}g}") for name, value in row.items() if not name.endswith(ENTROPY)}
+        | {"iteration": row["iteration"]}
         for row in rows
     ]
 

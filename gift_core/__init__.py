@@ -1,1 +1,78 @@
-"""GIFT as a library: everything the stages call, and nothing that knows of DVC or the command line."""
+"""GIFT as a library: everything the stages call, and nothing that knows of DVC or the command line.
+
+`import gift_core` imports nothing else. The names of __all__ are loaded when they are first used, and are what other
+projects can rely on (docs/library.md). The modules behind them may change.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gift_core.averaging import Interpolation, RunningMean
+    from gift_core.consolidation import AdaptiveFisher, Consolidation, FrozenFisher, StaticFisher, Uniform
+    from gift_core.errors import GiftError, UserError
+    from gift_core.library.finetuning import Training, finetune
+    from gift_core.library.given_pairs import estimate_fisher
+    from gift_core.library.method_rows import method_row
+    from gift_core.losses import (
+        align,
+        distill,
+        distill_entropy,
+        distill_features,
+        distill_image_side,
+        distill_reverse_kl,
+        distill_text_side,
+        task_loss,
+    )
+    from gift_core.methods import WeightedLoss
+    from gift_core.training.loop import learning_rates
+
+__all__ = [
+    "AdaptiveFisher",
+    "Consolidation",
+    "FrozenFisher",
+    "GiftError",
+    "Interpolation",
+    "RunningMean",
+    "StaticFisher",
+    "Training",
+    "Uniform",
+    "UserError",
+    "WeightedLoss",
+    "align",
+    "distill",
+    "distill_entropy",
+    "distill_features",
+    "distill_image_side",
+    "distill_reverse_kl",
+    "distill_text_side",
+    "estimate_fisher",
+    "finetune",
+    "learning_rates",
+    "method_row",
+    "task_loss",
+]
+_MODULES = {
+    "averaging": ("Interpolation", "RunningMean"),
+    "consolidation": ("AdaptiveFisher", "Consolidation", "FrozenFisher", "StaticFisher", "Uniform"),
+    "errors": ("GiftError", "UserError"),
+    "library.finetuning": ("Training", "finetune"),
+    "library.given_pairs": ("estimate_fisher",),
+    "library.method_rows": ("method_row",),
+    "losses": tuple(name for name in __all__ if name in ("align", "task_loss") or name.startswith("distill")),
+    "methods": ("WeightedLoss",),
+    "training.loop": ("learning_rates",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"gift_core.{module}"), name)
+    raise AttributeError(f"module 'gift_core' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -18,21 +18,28 @@ from gift_core.clip.encoding import class_prompts
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
 from gift_core.consolidation import CONSOLIDATIONS, Consolidation
-from gift_core.losses import LOSSES, PairFeatures
+from gift_core.losses import ENTROPIES, LOSSES, Loss
 from gift_core.replay.pairs import NoReplay, Replay
 from gift_core.replay.teach import REPLAYS, ReplaySource, require_taught
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import TrainingConfig
-    from gift_core.config.method_options import MethodConfig
+    from gift_core.config.method_options import LossOptions, MethodConfig
 
 
 @dataclass(frozen=True)
 class WeightedLoss:
-    """A replay loss and its weight in the total."""
+    """A replay loss and its weight in the total.
+
+    Args:
+        weight: the factor of the loss in the sum of all losses.
+        function: takes features by the names of its parameters (see PairFeatures.evaluate); returns a scalar.
+        entropy: of a cross-entropy against the teacher: the smallest value it can have, by a function like `function`.
+    """
 
     weight: float
-    function: Callable[[PairFeatures], torch.Tensor]
+    function: Loss
+    entropy: Loss | None = None
 
 
 def no_averages(parameters: Parameters) -> tuple[WeightAveraging, ...]:
@@ -58,15 +65,16 @@ def build_method(config: MethodConfig, *, fisher: Mapping[str, torch.Tensor] | N
     options = config.consolidation.keywords()
     if config.consolidation.needs_fisher:
         options["fisher"] = fisher or {}
-    losses = {
-        name: WeightedLoss(loss.weight, partial(LOSSES[name], **loss.keywords()))
-        for name, loss in config.losses.items()
-    }
     return Method(
-        losses=losses,
+        losses={name: _weighted_loss(name, loss) for name, loss in config.losses.items()},
         build_consolidation=lambda parameters: CONSOLIDATIONS[config.consolidation.kind](parameters, **options),
         build_averages=lambda parameters: _averages(config, parameters),
     )
+
+
+def _weighted_loss(name: str, options: LossOptions) -> WeightedLoss:
+    entropy = partial(ENTROPIES[name], **options.keywords()) if name in ENTROPIES else None
+    return WeightedLoss(options.weight, partial(LOSSES[name], **options.keywords()), entropy)
 
 
 def _averages(config: MethodConfig, parameters: Parameters) -> tuple[WeightAveraging, ...]:

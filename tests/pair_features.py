@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import torch
 
-from gift_core.losses import PairFeatures
+from gift_core.losses import Loss, PairFeatures
 
 # By the names of gift_core.losses.LOSSES.
 LOSS_OPTIONS: dict[str, dict[str, float]] = {
@@ -29,3 +32,8 @@ def pair_features(
     return PairFeatures(
         lambda: student_image_MD, lambda: student_text_MD, teacher_image_MD, teacher_text_MD, prompt_ids_M, scale
     )
+
+
+def loss_of(loss: Loss, features: PairFeatures, **options: Any) -> torch.Tensor:
+    """Returns the value of a loss on features, as the training loop computes it."""
+    return features.evaluate(partial(loss, **options))

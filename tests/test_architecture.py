@@ -32,7 +32,7 @@ ORDER = [
     {"methods"},
     {"training", "evaluation"},
     {"report", "presets", "doctor", "predict"},
-    {"verification", "team"},
+    {"verification", "team", "library"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 MAX_MODULE_LINES = 340

@@ -9,23 +9,26 @@ import pytest
 import torch
 from torch.nn import functional
 
+from gift_core.artifacts.model_folder import ENTROPY
+from gift_core.errors import UserError
 from gift_core.losses import (
+    ENTROPIES,
     LOSSES,
     PairFeatures,
     align,
     distill,
+    distill_entropy,
     distill_features,
     distill_image_side,
     distill_reverse_kl,
     distill_text_side,
     reverse_kl,
     shared_prompt_targets,
+    similarities,
     soft_cross_entropy,
-    student_logits,
     task_loss,
-    teacher_logits,
 )
-from tests.pair_features import LOSS_OPTIONS, pair_features
+from tests.pair_features import LOSS_OPTIONS, loss_of, pair_features
 
 Table = list[list[float]]
 AXES = torch.eye(2)
@@ -43,6 +46,12 @@ def two_pairs(
 ) -> PairFeatures:
     """A student with these features; the teacher's images and texts are the axes."""
     return pair_features(image, text, *teacher, torch.tensor(prompt_ids), torch.tensor(scale))
+
+
+def logits_of(features: PairFeatures) -> tuple[torch.Tensor, torch.Tensor]:
+    """S and Z."""
+    student = similarities(features.student_image_MD, features.student_text_MD, features.scale)
+    return student, similarities(features.teacher_image_MD, features.teacher_text_MD, features.scale)
 
 
 def entropy_of_axes() -> float:
@@ -78,12 +87,14 @@ def test_distillation_sums_both_directions() -> None:
     rows = soft_cross_entropy(student_MM, teacher_MM, temperature=2.0)
     columns = soft_cross_entropy(student_MM.T, teacher_MM.T, temperature=2.0)
     assert rows.item() != pytest.approx(columns.item(), abs=1e-3)
-    assert distill(two_pairs(text=TILTED), temperature=2.0).item() == pytest.approx((rows + columns).item(), abs=1e-6)
+    assert loss_of(distill, two_pairs(text=TILTED), temperature=2.0).item() == pytest.approx(
+        (rows + columns).item(), abs=1e-6
+    )
 
 
 def test_distillation_has_its_minimum_where_student_and_teacher_are_equal() -> None:
     text_MD = AXES.clone().requires_grad_()
-    loss = distill(two_pairs(text=text_MD), temperature=2.0)
+    loss = loss_of(distill, two_pairs(text=text_MD), temperature=2.0)
     loss.backward()
     assert loss.item() == pytest.approx(entropy_of_axes(), abs=1e-6)
     torch.testing.assert_close(text_MD.grad, torch.zeros(2, 2), rtol=0, atol=1e-6)
@@ -122,14 +133,14 @@ def test_image_side_compares_the_students_images_with_the_teachers_texts() -> No
     student, teacher = [[2.0, 0.0], [1.2, 1.6]], [[2.0, 0.0], [0.0, 2.0]]
     rows, both = soft_cross_entropy_of(student, teacher), both_directions(student, teacher)
     assert abs(both - rows) > 1 and abs(both - 2 * rows) > 1e-2  # the directions differ
-    loss = distill_image_side(two_pairs(image=TILTED, text=-AXES), temperature=2.0)
+    loss = loss_of(distill_image_side, two_pairs(image=TILTED, text=-AXES), temperature=2.0)
     assert loss.item() == pytest.approx(both, abs=1e-5)
 
 
 def test_text_side_compares_the_teachers_images_with_the_students_texts() -> None:
     # S = 2 * [[1, 0.6], [0, 0.8]]: rows are images, so a tilted text changes a column
     expected = both_directions([[2.0, 1.2], [0.0, 1.6]], [[2.0, 0.0], [0.0, 2.0]])
-    loss = distill_text_side(two_pairs(image=-AXES, text=TILTED), temperature=2.0)
+    loss = loss_of(distill_text_side, two_pairs(image=-AXES, text=TILTED), temperature=2.0)
     assert loss.item() == pytest.approx(expected, abs=1e-5)
 
 
@@ -138,13 +149,13 @@ def test_there_may_be_more_texts_than_images() -> None:
     texts = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     features = two_pairs(image=TILTED, text=-texts, teacher=(AXES, texts), prompt_ids=(0, 1, 2))
     expected = both_directions([[2.0, 0.0, 1.2], [1.2, 1.6, 2.0]], [[2.0, 0.0, 1.2], [0.0, 2.0, 1.6]])
-    assert distill_image_side(features, temperature=2.0).item() == pytest.approx(expected, abs=1e-5)
+    assert loss_of(distill_image_side, features, temperature=2.0).item() == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(("side", "trained"), [("image", 0), ("text", 1)])
 def test_one_sided_distillation_trains_one_tower(side: str, trained: int) -> None:
     towers = [TILTED.clone().requires_grad_(), TILTED.clone().requires_grad_()]
-    SIDES[side](two_pairs(image=towers[0], text=towers[1]), temperature=2.0).backward()
+    loss_of(SIDES[side], two_pairs(image=towers[0], text=towers[1]), temperature=2.0).backward()
     gradient = towers[trained].grad
     assert gradient is not None and gradient.abs().max() > 0.1
     assert towers[1 - trained].grad is None
@@ -154,7 +165,7 @@ def test_one_sided_distillation_trains_one_tower(side: str, trained: int) -> Non
 def test_one_sided_distillation_has_its_minimum_where_its_tower_equals_the_teachers(side: str) -> None:
     own = AXES.clone().requires_grad_()
     features = two_pairs(image=own, text=-AXES) if side == "image" else two_pairs(image=-AXES, text=own)
-    loss = SIDES[side](features, temperature=2.0)
+    loss = loss_of(SIDES[side], features, temperature=2.0)
     loss.backward()
     assert loss.item() == pytest.approx(entropy_of_axes(), abs=1e-5)
     torch.testing.assert_close(own.grad, torch.zeros(2, 2), rtol=0, atol=1e-6)
@@ -186,7 +197,7 @@ def test_reverse_kl_is_the_mean_over_the_rows() -> None:
 
 def test_reverse_kl_distillation_equals_torchs_kl_div_in_both_directions() -> None:
     features = pair_features(*[unit_rows(4, seed) for seed in range(4)], torch.arange(4), torch.tensor(5.0))
-    student_MM, teacher_MM = student_logits(features) / 2, teacher_logits(features) / 2
+    student_MM, teacher_MM = (logits / 2 for logits in logits_of(features))
     rows, columns = (
         functional.kl_div(  # kl_div(input, target) is KL(target || input)
             teacher.log_softmax(dim=1), student.log_softmax(dim=1), reduction="batchmean", log_target=True
@@ -194,7 +205,7 @@ def test_reverse_kl_distillation_equals_torchs_kl_div_in_both_directions() -> No
         for student, teacher in ((student_MM, teacher_MM), (student_MM.T, teacher_MM.T))
     )
     assert abs(rows.item() - columns.item()) > 1e-2
-    loss = distill_reverse_kl(features, temperature=2.0)
+    loss = loss_of(distill_reverse_kl, features, temperature=2.0)
     assert loss.item() == pytest.approx(4 * (rows + columns).item(), abs=1e-5)
 
 
@@ -210,7 +221,7 @@ def squared_error(
     image: torch.Tensor, text: torch.Tensor, teacher_image: torch.Tensor, teacher_text: torch.Tensor
 ) -> torch.Tensor:
     features = (image, text, teacher_image, teacher_text)
-    return distill_features(pair_features(*features, torch.arange(len(text)), torch.tensor(100.0)))
+    return loss_of(distill_features, pair_features(*features, torch.arange(len(text)), torch.tensor(100.0)))
 
 
 def test_feature_distillation_is_the_mean_squared_error_of_images_plus_that_of_texts() -> None:
@@ -239,6 +250,68 @@ def test_feature_distillation_has_gradients_for_the_student_only() -> None:
         assert other.grad is None
 
 
+def test_any_loop_can_call_a_loss_on_tensors_with_the_papers_defaults() -> None:
+    features = [unit_rows(4, seed) for seed in range(4)]
+    expected = loss_of(
+        distill, pair_features(*features, torch.arange(4), torch.tensor(100.0)), temperature=2.0
+    )  # OpenAI's CLIP has the scale 100
+    assert distill(*features).item() == expected.item()
+    assert distill(*features, temperature=3.0, scale=100).item() != expected.item()
+    pairs = pair_features(*features, torch.arange(4), torch.tensor(100.0))
+    assert align(*features[:2]).item() == loss_of(align, pairs, label_smoothing=0.2).item()
+
+
+def test_the_entropy_is_the_value_of_distillation_where_student_and_teacher_are_equal() -> None:
+    assert distill_entropy(AXES, AXES, temperature=2.0, scale=2.0).item() == pytest.approx(entropy_of_axes(), abs=1e-6)
+    teacher = unit_rows(4, 1), unit_rows(4, 2)
+    assert distill(*teacher, *teacher).item() == distill_entropy(*teacher).item()
+    assert not distill_entropy(teacher[0].clone().requires_grad_(), teacher[1]).requires_grad
+
+
+@pytest.mark.parametrize("name", ENTROPIES)
+def test_a_loss_minus_its_entropy_is_the_kl_divergence_from_the_teacher(name: str) -> None:
+    features = pair_features(*[unit_rows(4, seed) for seed in range(4)], torch.arange(4), torch.tensor(5.0))
+    image_MD = features.teacher_image_MD if name == "distill_text_side" else features.student_image_MD
+    text_MD = features.teacher_text_MD if name == "distill_image_side" else features.student_text_MD
+    student_MM = 5 * image_MD @ text_MD.T / 2
+    teacher_MM = logits_of(features)[1] / 2
+    expected = sum(
+        4 * functional.kl_div(own.log_softmax(1), other.log_softmax(1), reduction="batchmean", log_target=True)
+        for own, other in ((student_MM, teacher_MM), (student_MM.T, teacher_MM.T))
+    )
+    entropy = loss_of(ENTROPIES[name], features, **LOSS_OPTIONS[name])
+    divergence = loss_of(LOSSES[name], features, **LOSS_OPTIONS[name]) - entropy
+    assert expected > 0.1
+    assert divergence.item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_no_loss_is_named_like_an_entropy() -> None:
+    assert set(ENTROPIES) < set(LOSSES)
+    assert not [name for name in LOSSES if name.endswith(ENTROPY)]
+
+
+THREE, WIDE = torch.eye(3), torch.eye(2, 3)
+MISFITS: dict[str, tuple[Callable[[], torch.Tensor], str]] = {
+    "a text too many": (lambda: align(AXES, THREE[:, :2]), r"pairs: shapes \[2, 2\] and \[3, 2\] should be equal"),
+    "another teacher's size": (lambda: distill_image_side(AXES, WIDE, WIDE), r"images \[2, 2\] and of texts \[2, 3\]"),
+    "a teacher of other images": (lambda: distill(AXES, AXES, THREE, THREE), r"\[2, 2\] and \[3, 3\] should be equal"),
+    "one image": (lambda: distill(AXES[0], AXES, AXES, AXES), r"features of images \[2\] and of texts \[2, 2\]"),
+    "features of two sizes": (lambda: distill_features(AXES, AXES, WIDE, WIDE), r"image features: shapes .*\[2, 3\]"),
+    "classes of another model": (lambda: task_loss(AXES, WIDE, labels_B=torch.tensor([0, 1])), r"of texts \[2, 3\]"),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_features_that_do_not_belong_together_are_refused(name: str) -> None:
+    loss, message = MISFITS[name]
+    with pytest.raises(UserError, match=message):
+        loss()
+
+
+def test_the_teacher_may_have_features_of_another_size() -> None:
+    assert distill(AXES, AXES, WIDE, WIDE).isfinite()
+
+
 def test_pairs_with_the_same_prompt_share_the_mass() -> None:
     expected = [[0.5, 0, 0.5, 0], [0, 1, 0, 0], [0.5, 0, 0.5, 0], [0, 0, 0, 1]]
     assert shared_prompt_targets(torch.tensor([7, 3, 7, 9])).tolist() == expected
@@ -252,19 +325,20 @@ def test_alignment_sums_both_directions_of_smoothed_cross_entropy() -> None:
 
     rows = (cross_entropy(2.0, 1.2) + cross_entropy(1.6, 0.0)) / 2
     columns = (cross_entropy(2.0, 0.0) + cross_entropy(1.6, 1.2)) / 2
-    assert align(two_pairs(text=TILTED), label_smoothing=0.2).item() == pytest.approx(rows + columns, abs=1e-6)
+    assert loss_of(align, two_pairs(text=TILTED), label_smoothing=0.2).item() == pytest.approx(rows + columns, abs=1e-6)
 
 
 def test_alignment_of_two_images_with_the_same_prompt_targets_equal_shares() -> None:
     features = two_pairs(text=torch.tensor([[1.0, 0.0], [1.0, 0.0]]), prompt_ids=(5, 5), scale=0.0)
-    assert align(features, label_smoothing=0.2).item() == pytest.approx(2 * math.log(2), abs=1e-6)
+    assert loss_of(align, features, label_smoothing=0.2).item() == pytest.approx(2 * math.log(2), abs=1e-6)
 
 
 def test_logits_have_one_row_per_image_and_one_column_per_text() -> None:
     texts = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     features = two_pairs(text=texts, teacher=(AXES.flip(0), texts), prompt_ids=(0, 1, 2), scale=10.0)
-    torch.testing.assert_close(student_logits(features), torch.tensor([[10.0, 0.0, 6.0], [0.0, 10.0, 8.0]]))
-    torch.testing.assert_close(teacher_logits(features), torch.tensor([[0.0, 10.0, 8.0], [10.0, 0.0, 6.0]]))
+    student_MM, teacher_MM = logits_of(features)
+    torch.testing.assert_close(student_MM, torch.tensor([[10.0, 0.0, 6.0], [0.0, 10.0, 8.0]]))
+    torch.testing.assert_close(teacher_MM, torch.tensor([[0.0, 10.0, 8.0], [10.0, 0.0, 6.0]]))
 
 
 ENCODERS = {name: ["images", "texts"] for name in LOSS_OPTIONS} | {
@@ -297,7 +371,7 @@ def test_a_loss_runs_the_encoders_it_needs_and_no_other(name: str) -> None:
     towers = Towers()
     features = towers.features()
     assert towers.ran == []
-    assert LOSSES[name](features, **LOSS_OPTIONS[name]).item() > 0
+    assert loss_of(LOSSES[name], features, **LOSS_OPTIONS[name]).item() > 0
     assert sorted(towers.ran) == ENCODERS[name]
 
 
@@ -305,5 +379,5 @@ def test_two_losses_share_the_encoded_features() -> None:
     towers = Towers()
     features = towers.features()
     for name in ("distill", "align"):
-        LOSSES[name](features, **LOSS_OPTIONS[name])
+        loss_of(LOSSES[name], features, **LOSS_OPTIONS[name])
     assert sorted(towers.ran) == ["images", "texts"]

@@ -17,7 +17,7 @@ from gift_core.consolidation import (
     StaticFisher,
     Uniform,
 )
-from gift_core.losses import LOSSES, align, distill
+from gift_core.losses import ENTROPIES, LOSSES, align, distill
 from gift_core.methods import Method, build_method
 from gift_core.replay.teach import REPLAYS
 from tests.pair_features import LOSS_OPTIONS
@@ -74,6 +74,8 @@ def test_a_loss_gets_the_options_of_its_row(mini_params: Params, name: str) -> N
     options = dict.fromkeys(LOSS_OPTIONS[name], 0.5)
     loss = method_of(mini_params, losses={name: {"weight": 3.0, **options}}).losses[name]
     assert (loss.weight, loss.function.func, loss.function.keywords) == (3.0, LOSSES[name], options)
+    entropy = loss.entropy and (loss.entropy.func, loss.entropy.keywords)
+    assert entropy == ((ENTROPIES[name], options) if name in ENTROPIES else None)
 
 
 def consolidation_of(params: Params, kind: str, parameters: dict[str, torch.nn.Parameter]) -> Consolidation:

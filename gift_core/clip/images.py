@@ -171,8 +171,16 @@ def prefetched(sample: Callable[[int], T], iterations: int, *, device: torch.dev
     On the CPU a second thread competes with training for the cores: on two cores, training becomes a fifth slower.
     """
     if device.type == "cpu":
-        return (sample(iteration) for iteration in range(iterations))
+        return in_turn(sample, iterations, device=device)
     return prefetch_in_thread(sample, iterations)
+
+
+def in_turn(sample: Callable[[int], T], iterations: int, *, device: torch.device) -> Generator[T, None, None]:
+    """Yields sample(0) ... sample(iterations - 1), each when it is asked for, on any device.
+
+    For samples that use torch's own random numbers: a thread would share them with the training.
+    """
+    return (sample(iteration) for iteration in range(iterations))
 
 
 def prefetch_in_thread(sample: Callable[[int], T], iterations: int) -> Generator[T, None, None]:

@@ -60,6 +60,7 @@ class Clip:
         tokenizer_files: files that are saved with the model.
         origin: facts about imported weights, for provenance.json.
         weights_sha256: of the weights file that load_folder read; empty for any other model.
+        locked: names of parameters that are not trained either, for example of a tower that the caller has locked.
     """
 
     model: torch.nn.Module
@@ -69,6 +70,7 @@ class Clip:
     tokenizer_files: tuple[Path, ...] = ()
     origin: Mapping[str, str] = field(default_factory=dict)
     weights_sha256: str = ""
+    locked: frozenset[str] = frozenset()
 
     @property
     def device(self) -> torch.device:
@@ -98,8 +100,9 @@ class Clip:
         return sum(value.numel() for value in self.model.parameters())
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
-        """Parameters by name, in the model's order, without the frozen ones."""
-        return {name: value for name, value in self.model.named_parameters() if not name.startswith(FROZEN)}
+        """Parameters by name, in the model's order, without the frozen and the locked ones."""
+        named = self.model.named_parameters()
+        return {name: value for name, value in named if not name.startswith(FROZEN) and name not in self.locked}
 
 
 def as_clip(

@@ -72,7 +72,7 @@ def _check_methods(config: Config) -> Findings:
     for name, method in config.methods.items():
         yield from _check_method(f"methods.{name}", method)
         if name in config.run.methods:
-            yield from _check_lengths(f"methods.{name}", method, config.training.iterations)
+            yield from check_lengths(f"methods.{name}", method, config.training.iterations)
 
 
 def _check_method(key: str, method: MethodConfig) -> Findings:
@@ -125,7 +125,8 @@ def _check_learning(key: str, method: MethodConfig) -> Findings:
         yield f"{key}.{extra[0]}", "has no effect with learns: nothing. Leave it empty."
 
 
-def _check_lengths(key: str, method: MethodConfig, iterations: int) -> Findings:
+def check_lengths(key: str, method: MethodConfig, iterations: int) -> Findings:
+    """Yields what in a method's row does not fit the number of iterations per task."""
     if method.average is not None and method.average.every > iterations:
         what = f"{method.average.every} is more than training.iterations ({iterations}), so nothing is averaged"
         yield f"{key}.average.every", f"{what}. Lower it."

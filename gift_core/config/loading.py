@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import Tag, ValidationError
 from pydantic_core import ErrorDetails
@@ -19,6 +19,7 @@ from gift_core.errors import UserError, did_you_mean
 from gift_core.untrusted import MAX_YAML_BYTES, decode_text, parse_yaml, read_limited
 
 Location = tuple[int | str, ...]
+Part = TypeVar("Part", bound=Section)
 EXAMPLE = "presets/mini.yaml"
 # Characters and lines of an error message, so that a hostile value does not fill the screen.
 MAX_KEY, MAX_VALUE, MAX_WHAT, MAX_LINES = 300, 160, 2000, 50
@@ -83,13 +84,34 @@ def parse_config(text: str, name: str) -> Config:
         # through JSON: its strict mode accepts a list for a tuple and a whole number for a float
         config = Config.model_validate_json(json.dumps(raw))
     except ValidationError as error:
-        # a list with a wrong entry also counts as too short
-        findings = [
-            each for each in error.errors(include_url=False) if each["type"] != "too_short" or not each["input"]
-        ]
-        raise UserError(_lines([_explain(finding) for finding in findings], name)) from None
+        raise UserError(_lines([_explain(finding) for finding in _findings(error)], name)) from None
     _require_nothing(cross_check(config), name)
     return config
+
+
+def parse_part(kind: type[Part], raw: Any, *, location: tuple[str, ...], name: str, key: str) -> Part:
+    """Returns one section of params.yaml that is given without the others, such as the row of a method.
+
+    `location` is where params.yaml has it: ("methods", "gift"). UserError as of load_config: `name` begins its lines,
+    and `key` stands for the location.
+    """
+    try:
+        return kind.model_validate_json(json.dumps(raw))
+    except TypeError as error:
+        raise UserError(
+            f"{name}: {key}: {error}. Use numbers, texts, lists and dictionaries, as in {EXAMPLE}."
+        ) from None
+    except ValidationError as error:
+        wrong = []
+        for finding in _findings(error):
+            found, what = _explain({**finding, "loc": (*location, *finding["loc"])})
+            wrong.append((key + found.removeprefix(".".join(location)), what))
+        raise UserError(_lines(wrong, name)) from None
+
+
+def _findings(error: ValidationError) -> list[ErrorDetails]:
+    """pydantic's errors; a list with a wrong entry also counts as too short, which is left out."""
+    return [each for each in error.errors(include_url=False) if each["type"] != "too_short" or not each["input"]]
 
 
 def _lines(wrong: list[tuple[str, str]], name: str) -> str:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import torch
 
+from gift_core.artifacts.model_folder import ENTROPY
 from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
 from gift_core.clip.batches import TaskBatch, TaskBatches
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.images import prefetched
-from gift_core.clip.model import FROZEN, Clip
+from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.consolidation import Consolidation
 from gift_core.errors import UserError
@@ -31,6 +32,9 @@ from gift_core.training.encoders import EncoderStrategy, encoder_strategy
 from gift_core.training.resuming import TrainingState
 
 LossRow = dict[str, float]
+Sampled = tuple[TaskBatch, tuple[ReplayBatch, ...]]
+# Yields the batches: prefetched of gift_core.clip.images may sample them in a thread, in_turn does not.
+Prefetch = Callable[..., Generator[Sampled, None, None]]
 MAX_SKIPPED = 24  # iterations in a row: by then the loss scale is far below 1, so the scale is not the reason
 
 
@@ -46,16 +50,18 @@ def finetune(
     seed: int,
     on_iteration: Callable[[LossRow], None] = lambda row: None,
     snapshot: Snapshot = NOT_KEPT,
+    prefetch: Prefetch = prefetched,
 ) -> list[LossRow]:
     """Train `clip.model` in place; return one row of losses for each iteration.
 
     A row holds iteration, learning_rate, task, each replay loss by its name, consolidation, total. The losses are
-    weighted, so total is their sum. Under amp_fp16 it also holds skipped, which is 1 where the gradients were not
-    finite and the weights did not change. `seed` only affects layers that are random in training (dropout), since
-    batches have seeds of their own. Training continues from `snapshot` if an interrupted run left one, and ends with
-    the same weights and rows as without the interruption. UserError if a loss or a weight stops being finite (with the
-    iteration, the loss and the last good values), and for a model without support for the gradient checkpointing that
-    is set.
+    weighted, so total is their sum. Beside a cross-entropy against the teacher, such as distill, is distill_entropy:
+    the teacher's entropy with the same weight, which is no part of total. Under amp_fp16 the row also holds skipped,
+    which is 1 where the gradients were not finite and the weights did not change. `seed` only affects layers that are
+    random in training (dropout), since batches have seeds of their own. Training continues from `snapshot` if an
+    interrupted run left one, and ends with the same weights and rows as without the interruption. UserError if a loss
+    or a weight stops being finite (with the iteration, the loss and the last good values), and for a model without
+    support for the gradient checkpointing that is set.
 
     # differs: the official loop runs one more iteration. Its learning rate is exactly 0, so it changes nothing.
     """
@@ -71,6 +77,7 @@ def finetune(
             rates=rates,
             on_iteration=on_iteration,
             snapshot=snapshot,
+            prefetch=prefetch,
         )
     if rows:
         _require_finite_weights(clip, rows[-1])
@@ -100,6 +107,7 @@ def run_iterations(
     rates: Sequence[float],
     on_iteration: Callable[[LossRow], None] = lambda row: None,
     snapshot: Snapshot = NOT_KEPT,
+    prefetch: Prefetch = prefetched,
 ) -> list[LossRow]:
     """The loop itself, with one iteration for each rate. Consolidation pulls to the weights at the time of the call.
 
@@ -110,8 +118,7 @@ def run_iterations(
         return []
     parameters = clip.trainable()
     averages = method.build_averages(parameters)
-    optimizer = _optimizer(parameters, training)
-    update = WeightUpdate(optimizer, grad_scaler(clip))
+    update = WeightUpdate(_optimizer(parameters, training), grad_scaler(clip))
     gradients = GradientComputation(
         clip=clip,
         parameters=parameters,
@@ -120,15 +127,15 @@ def run_iterations(
         consolidation=method.build_consolidation(parameters),
         label_smoothing=training.label_smoothing,
         encoders=encoder_strategy(clip, training.micro_batch_size),
-        optimizer=optimizer,
+        optimizer=update.optimizer,
         scaler=update.scaler,
     )
     rows: list[LossRow] = []
     state = TrainingState(parameters, update, gradients.consolidation, averages, rows)
     done = state.resume(snapshot, len(rates))
-    with closing(_batches(task_batches, replay, range(done, len(rates)), clip.device)) as batches:
+    with closing(prefetch(_sampler(task_batches, replay, done), len(rates) - done, device=clip.device)) as batches:
         for index, (batch, replayed) in enumerate(progress(batches, len(rates), "iterations", done=done), start=done):
-            optimizer.zero_grad()
+            update.optimizer.zero_grad()
             losses = gradients.backward(batch, replayed)
             row = {"iteration": index, "learning_rate": rates[index], **_as_numbers(losses)}
             rows.append(update(_with_total(row), earlier=rows))
@@ -148,14 +155,8 @@ def _optimizer(parameters: Mapping[str, torch.nn.Parameter], training: TrainingC
     )
 
 
-def _batches(
-    task_batches: TaskBatches, replay: Replay, iterations: range, device: torch.device
-) -> Generator[tuple[TaskBatch, tuple[ReplayBatch, ...]], None, None]:
-    return prefetched(
-        lambda index: (task_batches.sample(iterations[index]), replay.sample(iterations[index])),
-        len(iterations),
-        device=device,
-    )
+def _sampler(task_batches: TaskBatches, replay: Replay, first: int) -> Callable[[int], Sampled]:
+    return lambda index: (task_batches.sample(first + index), replay.sample(first + index))
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,7 @@ class GradientComputation:
     def backward(self, batch: TaskBatch, replayed: Sequence[ReplayBatch]) -> dict[str, torch.Tensor]:
         """Returns the weighted losses by name, and leaves the gradient of their sum in `.grad` of the parameters.
 
+        Beside them are the entropies of the teacher (ENTROPY), which have no gradient and are not in the sum.
         The order matters: consolidation observes the gradients of the replay losses before those of the task loss are
         added. It observes them multiplied by the loss scale, which its importance does not depend on. The gradient of
         the penalty is added last, to gradients without the scale.
@@ -182,7 +184,8 @@ class GradientComputation:
         losses: dict[str, torch.Tensor] = {}
         for replay_batch in replayed:
             losses = self._replay_losses(replay_batch)
-            self.encoders.backward(self.scaler.scale(torch.stack(list(losses.values())).sum()))
+            summed = [loss for name, loss in losses.items() if not name.endswith(ENTROPY)]
+            self.encoders.backward(self.scaler.scale(torch.stack(summed).sum()))
         self.consolidation.observe({name: parameter.grad for name, parameter in self.parameters.items()})
         task = self._task_loss(batch)
         self.encoders.backward(self.scaler.scale(task))
@@ -198,7 +201,12 @@ class GradientComputation:
             prompt_ids_M=batch.prompt_ids_M,
             scale=self.clip.scale,
         )
-        return {name: loss.weight * loss.function(features) for name, loss in self.method.losses.items()}
+        losses: dict[str, torch.Tensor] = {}
+        for name, loss in self.method.losses.items():
+            losses[name] = loss.weight * features.evaluate(loss.function)
+            if loss.entropy is not None:
+                losses[f"{name}{ENTROPY}"] = loss.weight * features.evaluate(loss.entropy)
+        return losses
 
     def _task_loss(self, batch: TaskBatch) -> torch.Tensor:
         return task_loss(
@@ -264,8 +272,9 @@ def training_mode(clip: Clip) -> Iterator[None]:
     for module in clip.model.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             module.eval()
+    trainable = clip.trainable()
     for name, parameter in clip.model.named_parameters():
-        parameter.requires_grad_(not name.startswith(FROZEN))
+        parameter.requires_grad_(name in trainable)
     try:
         yield
     finally:
@@ -285,7 +294,8 @@ def _as_numbers(losses: Mapping[str, torch.Tensor]) -> LossRow:
 
 def _with_total(row: LossRow) -> LossRow:
     """The row with the sum of its losses in the column total."""
-    losses = [value for name, value in row.items() if name not in ("iteration", "learning_rate", "total")]
+    others = ("iteration", "learning_rate", "total")
+    losses = [value for name, value in row.items() if name not in others and not name.endswith(ENTROPY)]
     return {**row, "total": math.fsum(losses)}
 
 

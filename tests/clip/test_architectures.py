@@ -20,7 +20,7 @@ from gift_core.errors import UserError
 from gift_core.interop.importing import load_clip
 from gift_core.losses import align, distill
 from tests.clip.families import SMALL, small_clip, small_config, without_the_hub
-from tests.pair_features import pair_features
+from tests.pair_features import loss_of, pair_features
 
 REFUSED = {"coca_base": "its vocabulary has 64000 entries, and open_clip names no tokenizer for it"}
 TEXTS = ["3 4 5", "6 7", "8 9 10 11"]
@@ -68,7 +68,7 @@ def test_an_iteration_with_gifts_losses_changes_both_towers(name: str, monkeypat
     image_BD, text_ND = encoded(clip)
     torch.testing.assert_close(image_BD.norm(dim=1), torch.ones(len(TEXTS)))
     features = pair_features(image_BD, text_ND, teacher_BD, teacher_ND, torch.arange(len(TEXTS)), clip.scale)
-    loss = distill(features, temperature=2.0) + align(features, label_smoothing=0.2)
+    loss = loss_of(distill, features, temperature=2.0) + loss_of(align, features, label_smoothing=0.2)
     loss.backward()
     with_gradient = {name for name, value in clip.trainable().items() if value.grad is not None and value.grad.any()}
     assert any(name.startswith("visual.") for name in with_gradient)

@@ -11,7 +11,7 @@ from gift_core.clip.disk_space import model_bytes, training_bytes
 from gift_core.clip.model import Clip, open_folder, save_clip
 from tests.clip.tiny import tiny_clip
 
-NAMES = ("learning_rate", "task", "distill", "align", "consolidation", "total")
+NAMES = ("learning_rate", "task", "distill", "distill_entropy", "align", "consolidation", "total")
 LOSSES = [{"iteration": number, **dict.fromkeys(NAMES, number / 3 + 1e-09)} for number in range(1000)]
 
 

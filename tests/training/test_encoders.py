@@ -15,7 +15,7 @@ from gift_core.clip.model import Clip
 from gift_core.losses import LOSSES, PairFeatures, task_loss
 from gift_core.training.encoders import EncoderStrategy, FullBatch, GradientCache, encoder_strategy, random_state
 from tests.clip.tiny import tiny_clip, tiny_config
-from tests.pair_features import LOSS_OPTIONS
+from tests.pair_features import LOSS_OPTIONS, loss_of
 
 PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a fish.", "a tree."]
 Loss = Callable[[Clip, EncoderStrategy], torch.Tensor]
@@ -43,7 +43,7 @@ def replay_loss(name: str, *, texts: int = 7) -> Loss:
             prompt_ids_M=torch.tensor([PROMPTS.index(prompt) for prompt in PROMPTS[:texts]]),
             scale=clip.scale,
         )
-        return LOSSES[name](features, **LOSS_OPTIONS[name])
+        return loss_of(LOSSES[name], features, **LOSS_OPTIONS[name])
 
     return loss
 

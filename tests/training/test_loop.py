@@ -13,16 +13,15 @@ import torch
 
 from gift_core.clip.batches import TaskBatch
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
-from gift_core.clip.images import prefetch_in_thread, prefetched
+from gift_core.clip.images import prefetch_in_thread
 from gift_core.clip.model import Clip, write_clip
 from gift_core.errors import UserError
 from gift_core.losses import PairFeatures, align, distill, task_loss
 from gift_core.methods import build_method
 from gift_core.replay.pairs import NoReplay, ReplayBatch
-from gift_core.training import loop
 from gift_core.training.loop import LossRow, finetune, learning_rates
 from tests.clip.tiny import tiny_clip
-from tests.pair_features import pair_features
+from tests.pair_features import loss_of, pair_features
 from tests.training.tiny_training import gift, method_config, pair_replay, run, task_images, training
 
 
@@ -36,11 +35,25 @@ def test_the_rate_rises_linearly_then_falls_as_a_cosine() -> None:
 
 def test_a_row_has_one_column_per_loss_and_their_sum() -> None:
     rows = run(tiny_clip(), gift())
-    assert list(rows[0]) == ["iteration", "learning_rate", "task", "distill", "align", "consolidation", "total"]
+    columns = ["task", "distill", "distill_entropy", "align", "consolidation", "total"]
+    assert list(rows[0]) == ["iteration", "learning_rate", *columns]
     assert [row["iteration"] for row in rows] == [0, 1, 2]
     for row in rows:
         assert row["total"] == pytest.approx(row["task"] + row["distill"] + row["align"] + row["consolidation"])
     assert rows[0]["consolidation"] == 0 and rows[1]["consolidation"] > 0
+
+
+def test_a_cross_entropy_against_the_teacher_has_the_teachers_entropy_beside_it() -> None:
+    """It has the weight of the loss, and the total does not contain it."""
+    losses = {"distill": {"weight": 0.5, "temperature": 2.0}, "distill_reverse_kl": {"weight": 1.0, "temperature": 2.0}}
+    (row,) = run(tiny_clip(), method_config(losses=losses), iterations=1)
+    (other,) = run(
+        tiny_clip(), method_config(losses=losses | {"distill": {"weight": 1.0, "temperature": 2.0}}), iterations=1
+    )
+    assert list(row)[2:6] == ["task", "distill", "distill_entropy", "distill_reverse_kl"]
+    assert row["distill_entropy"] == pytest.approx(other["distill_entropy"] / 2)
+    assert row["distill"] - row["distill_entropy"] == pytest.approx(0, abs=1e-5)  # student and teacher are equal
+    assert row["total"] == pytest.approx(row["task"] + row["distill"] + row["distill_reverse_kl"])
 
 
 def test_a_method_without_replay_has_the_task_loss_only() -> None:
@@ -105,7 +118,7 @@ def test_three_iterations_of_gift_equal_autograd_of_the_whole_objective() -> Non
     for iteration, rate in enumerate(learning_rates(3, warmup_iterations=1, peak=1e-3)):
         (pair,), task = replay.sample(iteration), batches.sample(iteration)
         features = features_of(theirs, pair)
-        replayed = distill(features, temperature=2.0) + 0.25 * align(features, label_smoothing=0.2)
+        replayed = loss_of(distill, features, temperature=2.0) + 0.25 * loss_of(align, features, label_smoothing=0.2)
         measured = torch.autograd.grad(replayed, list(parameters.values()), retain_graph=True)
         penalty = sum(
             (gradient**2 / (gradient**2).mean() * (value - start[name]) ** 2).sum()
@@ -144,7 +157,7 @@ def test_consolidation_observes_the_gradients_of_the_replay_losses_only() -> Non
     fresh = tiny_clip()
     (batch,) = replay.sample(0)
     features = features_of(fresh, batch)
-    sum(loss.weight * loss.function(features) for loss in method.losses.values()).backward()
+    sum(loss.weight * features.evaluate(loss.function) for loss in method.losses.values()).backward()
     expected = fresh.trainable()["visual.proj"].grad
     torch.testing.assert_close(observed[0]["visual.proj"], expected, rtol=1e-4, atol=1e-6)
 
@@ -186,11 +199,8 @@ def test_the_model_is_afterwards_in_evaluation_mode_without_gradients() -> None:
     assert all(value.grad is None for value in clip.model.parameters())
 
 
-def test_no_thread_is_left_when_training_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_thread_is_left_when_training_is_interrupted() -> None:
     """Batches are prefetched on a GPU only, so the test makes the loop prefetch on the CPU."""
-    monkeypatch.setattr(
-        loop, prefetched.__name__, lambda sample, iterations, device: prefetch_in_thread(sample, iterations)
-    )
     during: list[int] = []
 
     def prefetching() -> int:
@@ -201,5 +211,11 @@ def test_no_thread_is_left_when_training_is_interrupted(monkeypatch: pytest.Monk
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(tiny_clip(), method_config(), iterations=50, on_iteration=interrupt)
+        run(
+            tiny_clip(),
+            method_config(),
+            iterations=50,
+            on_iteration=interrupt,
+            prefetch=lambda sample, iterations, device: prefetch_in_thread(sample, iterations),
+        )
     assert during == [1] and prefetching() == 0

@@ -9,14 +9,14 @@ from gift_core.artifacts.features import Features
 from gift_core.artifacts.shards import Pair
 from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
 from gift_core.clip.batches import TrainingImages
-from gift_core.clip.images import CacheBudget
+from gift_core.clip.images import CacheBudget, prefetched
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.methods import Method, build_method
 from gift_core.replay.pairs import NoReplay, PairReplay, Replay
 from gift_core.replay.teacher_features import encode_pairs
-from gift_core.training.loop import LossRow, finetune
+from gift_core.training.loop import LossRow, Prefetch, finetune
 from tests.clip.tiny import Picture, png, tiny_clip
 
 GIFT_LOSSES = {"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}}
@@ -85,6 +85,7 @@ def run(
     method: Method | None = None,
     on_iteration: Callable[[LossRow], None] = lambda row: None,
     snapshot: Snapshot = NOT_KEPT,
+    prefetch: Prefetch = prefetched,
     **changes: Any,
 ) -> list[LossRow]:
     """Trains `clip` in place and returns the rows; `changes` are those of the section training."""
@@ -99,4 +100,5 @@ def run(
         seed=1,
         on_iteration=on_iteration,
         snapshot=snapshot,
+        prefetch=prefetch,
     )

@@ -1,0 +1,119 @@
+"""Fine-tuning of the caller's model in one call, by the loop of the pipeline."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gift_core.clip.images import in_turn
+from gift_core.config.experiment import TrainingConfig
+from gift_core.config.loading import parse_part
+from gift_core.errors import UserError
+from gift_core.library.given_data import LoaderBatches
+from gift_core.library.given_model import NAME, Tokenizer, given_clip
+from gift_core.library.given_pairs import given_replay
+from gift_core.library.method_rows import given_method
+from gift_core.training.loop import LossRow, require_trainable
+from gift_core.training.loop import finetune as train
+
+MAX_RATE = 10.0  # as in params.yaml
+
+
+@dataclass(frozen=True)
+class Training:
+    """How `finetune` trains. The defaults are those of the paper's benchmark (presets/mtil_order_1.yaml).
+
+    Args:
+        warmup_iterations: over which the learning rate rises; None: a tenth of all, as in the paper (100 of 1,000).
+        replay_batch_size: pairs in an iteration; of no effect where `pairs` is a loader, which has its own batches.
+        weight_decay: of AdamW.
+        betas: of AdamW.
+        label_smoothing: of the task loss, 0 to 1.
+        precision: fp32, amp_bf16 or amp_fp16. Weights stay float32. The last two run the towers under autocast.
+        micro_batch_size: encode this many images or texts at once, with the gradients of the whole batch (gradient
+            caching); None: all of them. It saves memory and costs one more forward pass.
+        gradient_checkpointing: compute activations again in the backward pass, which saves memory, too.
+    """
+
+    warmup_iterations: int | None = None
+    replay_batch_size: int = 64
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    label_smoothing: float = 0.2
+    precision: str = "fp32"
+    micro_batch_size: int | None = None
+    gradient_checkpointing: bool = False
+
+    def config(self, iterations: int) -> TrainingConfig:
+        """Returns the section `training` of params.yaml. UserError names the setting that is wrong."""
+        warmup = iterations // 10 if self.warmup_iterations is None else self.warmup_iterations
+        settings = dataclasses.asdict(self) | {"iterations": iterations, "warmup_iterations": warmup}
+        del settings["precision"]
+        # of no effect: batches and crops are those of the caller's loader
+        settings |= {"batch_size": 1, "crop_scale": (1.0, 1.0)}
+        config = parse_part(TrainingConfig, settings, location=("training",), name=NAME, key="training")
+        if warmup >= iterations:
+            what = f"{warmup} should be less than the number of iterations ({iterations})"
+            raise UserError(f"{NAME}: training.warmup_iterations: {what}. Lower it, or leave it out.")
+        return config
+
+
+PAPER = Training()
+
+
+def finetune(
+    model: torch.nn.Module,
+    tokenizer: Tokenizer,
+    loader: Iterable[Any],
+    class_prompts: Sequence[str],
+    *,
+    pairs: Any = None,
+    teacher: torch.nn.Module | None = None,
+    method: str | Mapping[str, Any] = "gift",
+    iterations: int = 1000,
+    learning_rate: float | None = None,
+    training: Training = PAPER,
+    fisher: Mapping[str, torch.Tensor] | None = None,
+    device: str | torch.device | None = None,
+    seed: int = 42,
+    on_step: Callable[[LossRow], None] = lambda row: None,
+) -> list[LossRow]:
+    """Fine-tune an open_clip model in place without forgetting; return one row of losses for each iteration.
+
+    Args:
+        model: of open_clip, float32. It is left in evaluation mode. Parameters without requires_grad are not trained.
+        tokenizer: the model's own (open_clip.get_tokenizer).
+        loader: yields (images [B, 3, S, S] after the model's own transform, labels [B]). It may be a DataLoader.
+        class_prompts: one for each class, in the order of the labels: "a photo of a cat.".
+        pairs: the replay: a sequence or data set of (image, prompt), or a loader of (images, prompts).
+        teacher: the model to distill from; None: `model` as it is now.
+        method: a name of the paper's preset, or a row (see method_row).
+        iterations: batches to train on; 1,000 in the paper.
+        learning_rate: the peak; None: that of the method's row, 1e-5 in the paper.
+        training: all other settings.
+        fisher: for consolidation static_fisher: diagonals by parameter name (see estimate_fisher).
+        device: the model is moved there; None: it stays where it is.
+        seed: of torch's random numbers during training, such as the loader's shuffling, and of the order of `pairs`.
+        on_step: called after each iteration with its row: iteration, learning_rate, task, the losses, total.
+
+    Raises:
+        UserError: what does not fit and what to do, mostly before training; a loss that is not finite.
+    """
+    given, config = given_method(method, iterations=iterations, fisher=fisher), training.config(iterations)
+    rate = _checked_rate(given.learning_rate if learning_rate is None else learning_rate)
+    with given_clip(model, tokenizer, precision=training.precision, device=device) as clip:
+        require_trainable(clip, config)
+        batches = LoaderBatches(clip, loader, class_prompts)
+        replay = given_replay(clip, given, pairs, teacher=teacher, training=config, seed=seed)
+        return train(clip, batches, method=given.method, replay=replay, training=config, learning_rate=rate,
+                     iterations=iterations, seed=seed, on_iteration=on_step, prefetch=in_turn)  # fmt: skip
+
+
+def _checked_rate(rate: float) -> float:
+    if not 0 < rate <= MAX_RATE:
+        raise UserError(f"{NAME}: learning_rate is {rate}, expected more than 0 and at most {MAX_RATE:g}. Try 1e-5.")
+    return rate

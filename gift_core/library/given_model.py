@@ -1,0 +1,103 @@
+"""The caller's open_clip model as the pipeline's Clip, after checking that it can be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from gift_core.clip.device import resolve_device
+from gift_core.clip.model import PRECISIONS, Clip, as_clip
+from gift_core.errors import UserError, lookup
+
+NAME = "gift_core"  # begins the messages of this package
+Tokenizer = Callable[[list[str]], torch.Tensor]
+LOAD = "Load it with open_clip.create_model_and_transforms"
+
+
+@contextmanager
+def given_clip(
+    model: torch.nn.Module, tokenizer: Tokenizer, *, precision: str, device: str | torch.device | None
+) -> Iterator[Clip]:
+    """Yields `model` as a Clip, on `device` if one is given. Afterwards its parameters require gradients as before.
+
+    UserError for what is not a float32 model of open_clip on one device, and for a tokenizer that is not the model's.
+    """
+    lookup({name: name for name in PRECISIONS}, precision, f"{NAME}: training.precision")
+    require_model(model, "model")
+    if device is not None:
+        model.to(resolve_device(str(device)))
+    required = {name: value.requires_grad for name, value in model.named_parameters()}
+    locked = frozenset(name for name, value in required.items() if not value)
+    clip = replace(checked_clip(model, tokenizer, name="model", precision=precision), locked=locked)
+    if not clip.trainable():
+        raise UserError(f"{NAME}: model: no parameter requires gradients. Unlock a tower: model.requires_grad_().")
+    try:
+        yield clip
+    finally:
+        for name, value in model.named_parameters():
+            value.requires_grad_(required[name])
+
+
+def checked_clip(model: torch.nn.Module, tokenizer: Tokenizer, *, name: str, precision: str) -> Clip:
+    """Returns the model as a Clip, in evaluation mode; UserError, which begins with `name`, where it cannot be used."""
+    require_model(model, name)
+    _require_one_device(model, name)
+    return as_clip(model, tokenizer, {}, location=f"{NAME}: {name}", precision=precision)
+
+
+def require_same_inputs(clip: Clip, teacher: Clip) -> None:
+    """Raises UserError if the teacher cannot encode the student's images, or is on another device."""
+    if teacher.device != clip.device:
+        what = f"it is on {teacher.device}, and the model on {clip.device}"
+        raise UserError(f"{NAME}: teacher: {what}. Move it: teacher.to({str(clip.device)!r}).")
+    own, other = (
+        {key: c.config["preprocess_cfg"].get(key) for key in ("size", "mean", "std")} for c in (clip, teacher)
+    )
+    differing = [f"{key} {other[key]} and {own[key]}" for key in own if _plain(own[key]) != _plain(other[key])]
+    if differing:
+        what = f"its images are prepared in another way than the model's ({', '.join(differing)})"
+        raise UserError(f"{NAME}: teacher: {what}. Use a teacher with the same preprocess_cfg.")
+
+
+def require_model(model: Any, name: str) -> None:
+    """Raises UserError if `model` is no float32 model of open_clip."""
+    kind = type(model).__name__
+    if isinstance(getattr(model, "module", None), torch.nn.Module) or hasattr(model, "_orig_mod"):
+        raise UserError(f"{NAME}: {name}: a {kind} wraps the model. Pass the model itself, as open_clip returned it.")
+    parts = ("encode_image", "encode_text", "logit_scale", "visual")
+    if not isinstance(model, torch.nn.Module) or not all(hasattr(model, part) for part in parts):
+        what = f"a {kind} is no model of open_clip: it should be a module with {', '.join(parts)}"
+        raise UserError(f"{NAME}: {name}: {what}. {LOAD}.")
+    half = [f"{key} is {value.dtype}" for key, value in model.named_parameters() if value.dtype != torch.float32]
+    if half:
+        remedy = (
+            "Call model.float(), or load it with precision='fp32'. For speed: training=Training(precision='amp_bf16')"
+        )
+        raise UserError(f"{NAME}: {name}: its weights should be float32, {half[0]}. {remedy}.")
+
+
+def _require_one_device(model: torch.nn.Module, name: str) -> None:
+    devices = sorted({str(value.device) for value in model.parameters()})
+    if len(devices) > 1:
+        raise UserError(f"{NAME}: {name}: its parameters are on {' and '.join(devices)}. Move it: model.to(device).")
+
+
+def require_tokens(clip: Clip, texts: Sequence[str]) -> None:
+    """Raises UserError if the tokenizer gives the texts no token rows, or tokens that the text tower does not have."""
+    tokens: Any = clip.tokenizer(list(texts))
+    if not isinstance(tokens, torch.Tensor) or tokens.ndim != 2 or tokens.is_floating_point():
+        what = f"it returns a {type(tokens).__name__}, expected token rows, an int tensor [N, L]"
+        raise UserError(f"{NAME}: tokenizer: {what}. Use open_clip.get_tokenizer.")
+    embedding: Any = getattr(getattr(clip.model, "text", clip.model), "token_embedding", None)
+    if embedding is not None and int(tokens.max()) >= embedding.num_embeddings:
+        what = f"it gives token {int(tokens.max())}, and the model has {embedding.num_embeddings}"
+        raise UserError(f"{NAME}: tokenizer: {what}. Use the model's own tokenizer.")
+
+
+def _plain(value: Any) -> Any:
+    """A size or mean as a list, whether it is a number, a tuple or a list."""
+    return list(value) if isinstance(value, (list, tuple)) else [value, value]

@@ -1,0 +1,229 @@
+"""Replay of the caller's pairs: a sequence of (image, prompt), or a loader of (images, prompts).
+
+M pairs of a batch, N pairs in all, P prompts, L tokens, C channels, H W pixels, S side of the model's images,
+D features.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from gift_core.clip.batches import ShuffledIndices
+from gift_core.clip.encoding import encode_images, encode_tokens, tokenize, trim_rows
+from gift_core.clip.images import CacheBudget, evaluation_transform
+from gift_core.clip.model import Clip
+from gift_core.config.experiment import TrainingConfig
+from gift_core.errors import UserError
+from gift_core.library.given_data import endless, require_images, two_parts
+from gift_core.library.given_model import NAME, Tokenizer, checked_clip, given_clip, require_same_inputs
+from gift_core.library.method_rows import GivenMethod
+from gift_core.progress import progress
+from gift_core.replay.fisher import estimate_fisher as estimate
+from gift_core.replay.pairs import NoReplay, Replay, ReplayBatch
+
+PAIR = "(image, prompt)"
+
+
+def given_replay(
+    clip: Clip,
+    given: GivenMethod,
+    pairs: Any,
+    *,
+    teacher: torch.nn.Module | None,
+    training: TrainingConfig,
+    seed: int,
+) -> Replay:
+    """Returns the replay of `pairs` for a method, NoReplay for one without replay losses.
+
+    Without `teacher` it is the model as it is now. UserError without pairs, for a row that asks for another teacher,
+    and for pairs that do not fit.
+    """
+    if not given.method.losses:
+        return NoReplay()
+    if pairs is None:
+        names = ", ".join(given.method.losses)
+        raise UserError(
+            f"{NAME}: pairs: missing, and the method replays them ({names}). Pass pairs, or method='finetune'."
+        )
+    if teacher is None and given.teacher != "previous":
+        what = f"the method distills from another model than the one it trains (replay.teacher: {given.teacher})"
+        raise UserError(f"{NAME}: teacher: {what}. Pass it, such as the model before its first task.")
+    taught_by = clip if teacher is None else _teacher(clip, teacher)
+    if is_sequence(pairs):
+        return PairSequence(
+            clip, taught_by, pairs, batch_size=training.replay_batch_size, iterations=training.iterations, seed=seed
+        )
+    return PairLoader(clip, _frozen(taught_by) if teacher is None else taught_by, pairs)
+
+
+def is_sequence(pairs: Any) -> bool:
+    """Returns whether `pairs` holds numbered pairs, such as a list or a map-style data set. A loader does not."""
+    return hasattr(pairs, "__getitem__") and hasattr(pairs, "__len__") and not isinstance(pairs, (str, dict))
+
+
+def estimate_fisher(
+    model: torch.nn.Module,
+    tokenizer: Tokenizer,
+    pairs: Sequence[tuple[Any, str]],
+    *,
+    estimator: str = "per_sample",
+    batch_size: int = 64,
+) -> dict[str, torch.Tensor]:
+    """Returns the diagonal Fisher information of `model` on `pairs` for each trained parameter, float32 on the CPU.
+
+    For consolidation static_fisher: estimate it before the training, and for EWC over several tasks add the results.
+    All pairs are in memory at once. Source: Kirkpatrick et al. 2017, section 2.1 (see gift_core.replay.fisher).
+
+    Args:
+        model: of open_clip, float32. It does not change.
+        tokenizer: the model's own.
+        pairs: a sequence or map-style data set of (image, prompt), as for `finetune`.
+        estimator: per_sample, or batch, which is faster and noisier.
+        batch_size: pairs that are contrasted with each other.
+    """
+    with given_clip(model, tokenizer, precision="fp32", device=None) as clip:
+        if not is_sequence(pairs) or not len(pairs):
+            raise UserError(f"{NAME}: pairs: expected a sequence of {PAIR} with at least one. Pass a list.")
+        read = [_read_pair(clip, pairs, row) for row in range(len(pairs))]
+        images_NCHW = torch.stack([image for image, _ in read])
+        tokens_NL = tokenize(clip, [prompt for _, prompt in read])
+        return estimate(clip, _gray_levels(clip, images_NCHW), tokens_NL, estimator=estimator, batch_size=batch_size)
+
+
+class PairSequence:
+    """Replay of numbered pairs in seeded epochs. The teacher encodes each pair that is used once, before the training.
+
+    An image is a Pillow image, which goes through the model's evaluation transform, or a tensor [3, S, S] that has been
+    through it. It must be the same whenever it is read. Images are kept while CacheBudget lasts.
+    """
+
+    def __init__(
+        self, clip: Clip, teacher: Clip, pairs: Sequence[Any], *, batch_size: int, iterations: int, seed: int
+    ) -> None:
+        if not len(pairs):
+            raise UserError(f"{NAME}: pairs: there are none. Pass a sequence of {PAIR}.")
+        self._clip, self._pairs = clip, pairs
+        self._indices = ShuffledIndices(len(pairs), batch_size, ("pairs", seed))
+        self._budget, self._kept = CacheBudget(), dict[int, torch.Tensor]()
+        used = np.unique(np.concatenate([self._indices.sample(index) for index in range(iterations)])).tolist()
+        self._row = {number: row for row, number in enumerate(used)}
+        prompts, image_features = self._encode_images(teacher, used, batch_size)
+        numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
+        self._prompt_ids_N = torch.tensor([numbers[prompt] for prompt in prompts], device=clip.device)
+        self._tokens_PL = tokenize(clip, list(numbers))
+        self._teacher_image_ND = torch.cat(image_features)
+        with torch.no_grad():
+            parts = torch.split(self._tokens_PL, batch_size)
+            self._teacher_text_PD = torch.cat([encode_tokens(teacher, part) for part in parts])
+
+    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
+        """Returns the pairs of iteration `iteration`."""
+        numbers = self._indices.sample(iteration).tolist()
+        rows = torch.tensor([self._row[number] for number in numbers], device=self._clip.device)
+        ids_M = self._prompt_ids_N[rows]
+        batch = ReplayBatch(
+            images_MCHW=torch.stack([self._image(number) for number in numbers]).to(self._clip.device),
+            tokens_ML=self._tokens_PL[ids_M],
+            prompt_ids_M=ids_M,
+            teacher_image_MD=self._teacher_image_ND[rows],
+            teacher_text_MD=self._teacher_text_PD[ids_M],
+        )
+        return (batch,)
+
+    @torch.no_grad()
+    def _encode_images(self, teacher: Clip, used: list[int], size: int) -> tuple[list[str], list[torch.Tensor]]:
+        """The prompts of the pairs `used`, and the teacher's features of their images in batches."""
+        prompts: list[str] = []
+        features: list[torch.Tensor] = []
+        for start in progress(range(0, len(used), size), -(-len(used) // size), "teacher"):
+            read = [_read_pair(self._clip, self._pairs, number) for number in used[start : start + size]]
+            images_MCHW = torch.stack([image for image, _ in read])
+            require_images(self._clip, images_MCHW, "pairs", look_at_values=start == 0)
+            features.append(encode_images(teacher, images_MCHW.to(self._clip.device)))
+            prompts += [prompt for _, prompt in read]
+            for number, image_CHW in zip(used[start : start + size], images_MCHW, strict=True):
+                if self._budget.take(image_CHW.nbytes):
+                    self._kept[number] = image_CHW
+        return prompts, features
+
+    def _image(self, number: int) -> torch.Tensor:
+        kept = self._kept.get(number)
+        return _read_pair(self._clip, self._pairs, number)[0] if kept is None else kept
+
+
+class PairLoader:
+    """Replay of a loader's batches (images, prompts). The teacher encodes each batch, so images may be augmented.
+
+    Prompts are texts, or token rows int64 [M, L]. When the loader ends, it starts again.
+    """
+
+    def __init__(self, clip: Clip, teacher: Clip, loader: Any) -> None:
+        self._clip, self._teacher = clip, teacher
+        self._batches = endless(loader, "pairs")
+
+    @torch.no_grad()
+    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
+        """Returns the loader's next batch with the teacher's features."""
+        images_MCHW, prompts = two_parts(next(self._batches), "pairs", "(images, prompts)")
+        require_images(self._clip, images_MCHW, "pairs", look_at_values=iteration == 0)
+        tokens_ML, ids_M = self._tokens_of(prompts, len(images_MCHW))
+        images_MCHW = images_MCHW.to(self._clip.device, non_blocking=True)
+        teacher_image_MD, teacher_text_MD = (
+            encode_images(self._teacher, images_MCHW),
+            encode_tokens(self._teacher, tokens_ML),
+        )
+        return (ReplayBatch(images_MCHW, tokens_ML, ids_M, teacher_image_MD, teacher_text_MD),)
+
+    def _tokens_of(self, prompts: Any, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token rows and prompt ids. Equal token rows are one prompt."""
+        is_tokens = isinstance(prompts, torch.Tensor) and prompts.ndim == 2 and not prompts.is_floating_point()
+        is_texts = isinstance(prompts, (list, tuple)) and all(isinstance(prompt, str) for prompt in prompts)
+        if not (is_tokens or is_texts) or len(prompts) != count:
+            shown = list(prompts.shape) if isinstance(prompts, torch.Tensor) else repr(prompts)[:80]
+            what = f"prompts are {shown}, expected {count} texts or token rows, one for each image"
+            raise UserError(f"{NAME}: pairs: {what}. Write a collate_fn that returns them.")
+        rows_ML = prompts.long() if is_tokens else self._clip.tokenizer(list(prompts))
+        _, ids_M = torch.unique(rows_ML, dim=0, return_inverse=True)
+        return trim_rows(self._clip.model, rows_ML).to(self._clip.device), ids_M.to(self._clip.device)
+
+
+def _read_pair(clip: Clip, pairs: Sequence[Any], number: int) -> tuple[torch.Tensor, str]:
+    image, prompt = two_parts(pairs[number], f"pairs[{number}]", PAIR)
+    if not isinstance(prompt, str) or not prompt:
+        raise UserError(f"{NAME}: pairs[{number}]: its prompt is {prompt!r}, expected a text. Pass {PAIR}.")
+    if isinstance(image, Image.Image):
+        image = evaluation_transform(clip)(image)
+    side = clip.image_size
+    if not isinstance(image, torch.Tensor) or list(image.shape) != [3, side, side]:
+        shown = list(image.shape) if isinstance(image, torch.Tensor) else type(image).__name__
+        what = f"its image is {shown}, expected a Pillow image or a tensor [3, {side}, {side}]"
+        raise UserError(f"{NAME}: pairs[{number}]: {what} that went through the model's evaluation transform.")
+    return image, prompt
+
+
+def _teacher(clip: Clip, teacher: torch.nn.Module) -> Clip:
+    if teacher is clip.model:
+        raise UserError(
+            f"{NAME}: teacher: it is the model itself, which training changes. Leave it out, or copy.deepcopy it."
+        )
+    found = checked_clip(teacher, clip.tokenizer, name="teacher", precision=clip.precision)
+    require_same_inputs(clip, found)
+    return found
+
+
+def _frozen(clip: Clip) -> Clip:
+    """A copy that training does not change."""
+    return Clip(copy.deepcopy(clip.model).eval(), clip.tokenizer, clip.config, clip.precision)
+
+
+def _gray_levels(clip: Clip, images_NCHW: torch.Tensor) -> torch.Tensor:
+    """Float gray levels 0-255 of normalized images: the inverse of gift_core.clip.images.normalize."""
+    preprocess = clip.config["preprocess_cfg"]
+    mean_C11, std_C11 = (torch.tensor(preprocess[key]).reshape(-1, 1, 1) for key in ("mean", "std"))
+    return (images_NCHW.cpu() * std_C11 + mean_C11) * 255

@@ -1,0 +1,77 @@
+"""docs/library.md: its examples run, its links and defaults hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+import gift_core
+from tests.conftest import PROJECT
+
+PAGE = (PROJECT / "docs" / "library.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^    python (examples/\w+\.py)$", PAGE, re.MULTILINE)
+
+
+def output_of(example: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """What the script prints; the folder of a script is on Python's path."""
+    monkeypatch.syspath_prepend(PROJECT / "examples")
+    runpy.run_path(str(PROJECT / example), run_name="__main__")
+    return capsys.readouterr().out
+
+
+def test_the_page_names_every_example() -> None:
+    scripts = {f"examples/{path.name}" for path in (PROJECT / "examples").glob("*.py")}
+    assert set(EXAMPLES) == scripts - {"examples/miniature.py"}
+
+
+def test_ten_lines_learn_the_task_and_forget_little(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = output_of("examples/finetune_open_clip.py", monkeypatch, capsys)
+    before, after = map(float, re.findall(r"task loss ([\d.]+) -> ([\d.]+)", printed)[0])
+    assert after < before - 0.5
+    (known,) = re.findall(r"known before: ([\d.]+) % -> ([\d.]+) %", printed)
+    assert float(known[1]) > float(known[0]) - 10
+
+
+def test_a_loop_of_ones_own_starts_at_the_teacher_and_is_consolidated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = output_of("examples/own_loop.py", monkeypatch, capsys)
+    rows = re.findall(r"task ([\d.]+), KL from the teacher (-?[\d.]+), align [\d.]+, penalty ([\d.]+)", printed)
+    first, last = ([float(value) for value in row] for row in (rows[0], rows[-1]))
+    assert last[0] < first[0] - 0.5
+    assert (abs(first[1]), first[2]) == (0, 0) and last[1] > 0 and last[2] > 0
+    before, after = (float(each) for each in re.findall(r"known symbols (?:before|after): ([\d.]+)", printed))
+    assert after > before - 10
+
+
+def test_a_loss_of_ones_own_is_compared_in_a_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = output_of("examples/own_loss.py", monkeypatch, capsys)
+    table = {row[0]: float(row[2]) for row in re.findall(r"^(\w+) +([\d.]+)% +([\d.]+)%$", printed, re.MULTILINE)}
+    assert list(table) == ["finetune", "gift", "relations"]
+    assert table["gift"] > table["finetune"]
+
+
+def test_the_defaults_in_the_table_are_those_of_the_code_and_of_the_papers_preset() -> None:
+    defaults = {name: each.default for name, each in inspect.signature(gift_core.finetune).parameters.items()}
+    training = dataclasses.asdict(defaults["training"])
+    assert (defaults["method"], defaults["iterations"], defaults["seed"]) == ("gift", 1000, 42)
+    assert gift_core.method_row("gift")["learning_rate"] == 1e-5
+    assert "| learning_rate | 1e-5 |" in PAGE and "| iterations, warm-up | 1,000, a tenth of them |" in PAGE
+    shown = "| weight_decay, betas, label_smoothing | {weight_decay:g}, {betas}, {label_smoothing} |".format(**training)
+    assert shown in PAGE
+    assert f"| replay_batch_size | {training['replay_batch_size']} |" in PAGE
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#:]+)", PAGE))
+def test_a_link_of_the_page_leads_somewhere(link: str) -> None:
+    assert (PROJECT / "docs" / link).exists()
+    assert isinstance(Path(link), Path)

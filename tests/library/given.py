@@ -1,0 +1,75 @@
+"""What a caller of the library has: a tiny open_clip model, its tokenizer, loaders and pairs."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.model import set_model_preprocess_cfg
+from torch.utils.data import DataLoader
+
+import gift_core
+from gift_core.clip.images import evaluation_transform
+from gift_core.clip.model import Clip
+from tests.clip.tiny import CONTEXT, picture, tiny_clip
+from tests.training.tiny_training import GIFT_LOSSES, PROMPTS
+
+TOKENIZER = open_clip.SimpleTokenizer(context_length=CONTEXT)
+CLASS_PROMPTS = ["a one.", "a two.", "a three."]
+GIFT: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "losses": GIFT_LOSSES,
+    "consolidation": {"kind": "adaptive_fisher", "weight": 1.0},
+}
+SMALL = gift_core.Training(replay_batch_size=4)
+
+
+def given_model(*, seed: int = 0, tower: str = "vit") -> Any:
+    """A tiny open_clip model with its preprocessing, as open_clip's factory returns it."""
+    clip = tiny_clip(seed=seed, tower=tower)
+    set_model_preprocess_cfg(clip.model, clip.config["preprocess_cfg"])
+    return clip.model
+
+
+def prepared(clip: Clip, seed: int) -> torch.Tensor:
+    """A random picture after the model's evaluation transform."""
+    return evaluation_transform(clip)(picture(seed))
+
+
+def images(count: int, *, first: int = 0, tower: str = "vit") -> list[torch.Tensor]:
+    """Normalized images [3, S, S]."""
+    return [prepared(_clip(tower), first + number) for number in range(count)]
+
+
+@cache
+def _clip(tower: str) -> Clip:
+    """Made once: it seeds torch's random numbers."""
+    return tiny_clip(tower=tower)
+
+
+def given_loader(*, batch_size: int = 4, shuffle: bool = False, tower: str = "vit") -> DataLoader[Any]:
+    """Nine images of three classes."""
+    data = [(image, number % 3) for number, image in enumerate(images(9, tower=tower))]
+    return DataLoader(data, batch_size=batch_size, shuffle=shuffle)  # type: ignore[arg-type]
+
+
+def given_pairs(*, tower: str = "vit") -> list[tuple[Any, str]]:
+    """Six pairs, two of them with one prompt."""
+    return list(zip(images(6, first=100, tower=tower), PROMPTS, strict=True))
+
+
+def finetuned(
+    model: Any = None, loader: Any = None, class_prompts: Any = None, **options: Any
+) -> list[dict[str, float]]:
+    """The rows of gift_core.finetune for what is given, and three iterations of a tiny GIFT for all else."""
+    settings = {"pairs": given_pairs(), "method": GIFT, "iterations": 3, "training": SMALL} | options
+    tokenizer = settings.pop("tokenizer", TOKENIZER)
+    return gift_core.finetune(
+        given_model() if model is None else model,
+        tokenizer,
+        given_loader() if loader is None else loader,
+        CLASS_PROMPTS if class_prompts is None else class_prompts,
+        **settings,
+    )

@@ -1,0 +1,227 @@
+"""Fine-tuning the caller's own model: the pipeline's numbers, every architecture, and nothing left changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+import gift_core
+import gift_core.library.given_pairs as given_pairs_module
+from gift_core.clip.images import evaluation_preparation, normalize
+from gift_core.losses import distill_both_directions, similarities
+from tests.clip.families import number_tokens, small_clip, without_the_hub
+from tests.clip.tiny import picture, tiny_clip
+from tests.library.given import (
+    CLASS_PROMPTS,
+    GIFT,
+    SMALL,
+    TOKENIZER,
+    finetuned,
+    given_loader,
+    given_model,
+    given_pairs,
+)
+from tests.training.tiny_training import PROMPTS, other_teacher, pairs, run, task_images
+from tests.training.tiny_training import gift as gift_of_the_pipeline
+
+
+def weights(model: Any) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def moved(model: Any, start: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name, value in model.state_dict().items() if not torch.equal(value, start[name])}
+
+
+def batches(data: list[Any]) -> DataLoader[Any]:
+    """A loader whose batches are these."""
+    return DataLoader(data, batch_size=None)  # type: ignore[arg-type]
+
+
+def test_the_numbers_are_those_of_the_pipeline() -> None:
+    """The pipeline's loop on files, and the library on the same batches from loaders, with another model as teacher."""
+    clip, iterations = tiny_clip(), 3
+    expected = run(clip, gift_of_the_pipeline(), iterations=iterations, replay=other_teacher())
+    task, replay = task_images(tiny_clip()), other_teacher()
+    prompts = list(dict.fromkeys(PROMPTS))
+    replayed = [replay.sample(index)[0] for index in range(iterations)]
+    model = given_model()
+    found = finetuned(
+        model,
+        batches([(task.sample(index).images_BCHW, task.sample(index).labels_B) for index in range(iterations)]),
+        pairs=batches([(each.images_MCHW, [prompts[int(n)] for n in each.prompt_ids_M]) for each in replayed]),
+        teacher=given_model(seed=7),
+        training=gift_core.Training(warmup_iterations=1),
+    )
+    for row, expected_row in zip(found, expected, strict=True):
+        assert row == pytest.approx(expected_row, rel=1e-4)
+    for name, value in clip.trainable().items():
+        atol = 4e-3 if name.endswith("in_proj_bias") else 2e-5  # as in the test of gift in tests/training/test_loop.py
+        torch.testing.assert_close(model.get_parameter(name).detach(), value.detach(), rtol=0, atol=atol, msg=name)
+
+
+def test_a_sequence_of_pairs_gives_the_replay_of_the_pipeline() -> None:
+    clip, teacher = tiny_clip(), tiny_clip(seed=7)
+    prepare = evaluation_preparation(clip)
+    sequence = [(normalize(clip, prepare(pair.image)), pair.prompt) for pair in pairs()]
+    replay = given_pairs_module.PairSequence(clip, teacher, sequence, batch_size=6, iterations=2, seed=1)
+    (batch,), (expected,) = replay.sample(0), other_teacher().sample(0)
+    by_prompt = {int(n): row for n, row in zip(expected.prompt_ids_M, expected.teacher_text_MD, strict=True)}
+    assert sorted(batch.prompt_ids_M.tolist()) == [0, 0, 1, 2, 3, 4]
+    for number, text in zip(batch.prompt_ids_M.tolist(), batch.teacher_text_MD, strict=True):
+        torch.testing.assert_close(text, by_prompt.get(number, text))
+    whole = {tuple(image.flatten()[:5].tolist()): row for row, (image, _) in enumerate(sequence)}
+    assert sorted(whole[tuple(image.flatten()[:5].tolist())] for image in batch.images_MCHW) == list(range(6))
+
+
+def test_pillow_images_go_through_the_models_transform() -> None:
+    pictures = [(picture(100 + number), prompt) for number, prompt in enumerate(PROMPTS)]
+    assert finetuned(pairs=pictures) == finetuned(pairs=given_pairs())
+
+
+@pytest.mark.parametrize("kind", ["sequence", "loader"])
+def test_the_teacher_is_the_model_at_the_start(kind: str) -> None:
+    """So distill minus its entropy is 0 at first. The teacher does not change: its entropy stays the same."""
+    given = given_pairs() if kind == "sequence" else DataLoader(given_pairs(), batch_size=6)  # type: ignore[arg-type]
+    training = gift_core.Training(replay_batch_size=6)
+    rows = finetuned(pairs=given, iterations=8, training=training)
+    divergence = [row["distill"] - row["distill_entropy"] for row in rows]
+    assert divergence[0] == pytest.approx(0, abs=1e-5)
+    assert divergence[-1] > 1e-4
+    assert rows[-1]["distill_entropy"] == pytest.approx(rows[0]["distill_entropy"], rel=1e-5)
+
+
+def test_another_teacher_can_be_given() -> None:
+    teacher = given_model(seed=7)
+    before = weights(teacher)
+    row = finetuned(teacher=teacher)[0]
+    assert row["distill"] - row["distill_entropy"] > 1e-3
+    assert moved(teacher, before) == set()
+
+
+def test_the_model_is_trained_in_place_and_left_as_it_was_given() -> None:
+    model = given_model()
+    start = weights(model)
+    rows: list[dict[str, float]] = []
+    assert finetuned(model, on_step=rows.append) == rows
+    assert [row["iteration"] for row in rows] == [0, 1, 2]
+    assert moved(model, start) == set(start) - {"logit_scale"}
+    assert not model.training
+    assert all(value.requires_grad and value.grad is None for value in model.parameters())
+
+
+def test_a_locked_tower_stays_locked_and_is_not_consolidated() -> None:
+    model = given_model()
+    for value in model.visual.parameters():
+        value.requires_grad_(False)
+    start = weights(model)
+    finetuned(model)
+    assert moved(model, start) == {name for name in start if not name.startswith("visual.")} - {"logit_scale"}
+    assert not any(value.requires_grad for value in model.visual.parameters())
+
+
+def test_one_seed_gives_one_result_with_a_shuffling_loader() -> None:
+    def losses(seed: int) -> list[dict[str, float]]:
+        torch.manual_seed(torch.seed() % 1000)  # whatever the caller's own random state is
+        return finetuned(loader=given_loader(shuffle=True), seed=seed, iterations=5)
+
+    assert losses(1) == losses(1)
+    assert losses(1) != losses(2)
+
+
+def test_the_callers_random_numbers_go_on_as_if_nothing_had_happened() -> None:
+    model, loader = given_model(), given_loader(shuffle=True)
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    finetuned(model, loader)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_gradient_caching_and_checkpointing_change_no_loss() -> None:
+    teacher = given_model(seed=7)
+    saving = gift_core.Training(replay_batch_size=4, micro_batch_size=3, gradient_checkpointing=True)
+    for row, expected in zip(finetuned(teacher=teacher, training=saving), finetuned(teacher=teacher), strict=True):
+        assert row == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+def test_half_precision_trains_float32_weights() -> None:
+    model = given_model()
+    rows = finetuned(model, training=gift_core.Training(replay_batch_size=4, precision="amp_bf16"))
+    assert rows[0]["total"] == pytest.approx(finetuned()[0]["total"], rel=2e-2)
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+
+
+def test_a_resnet_learns() -> None:
+    model = given_model(tower="resnet")
+    start = weights(model)
+    finetuned(model, given_loader(tower="resnet"), pairs=given_pairs(tower="resnet"))
+    changed = moved(model, start)
+    assert "visual.conv1.weight" in changed and "token_embedding.weight" in changed
+    assert not any("running_" in name for name in changed)
+
+
+@pytest.mark.parametrize("name", ["ViT-B-16-quickgelu", "ViT-H-14-CLIPA", "roberta-ViT-B-32", "coca_ViT-B-32"])
+def test_a_family_of_architectures_learns(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_the_hub(monkeypatch)
+    clip = small_clip(name)
+    start = weights(clip.model)
+    low, high = (torch.tensor(clip.config["preprocess_cfg"][key]).reshape(3, 1, 1) for key in ("mean", "std"))
+    pixels = [(torch.rand(3, clip.image_size, clip.image_size) - low) / high for _ in range(6)]
+    rows = gift_core.finetune(
+        clip.model,
+        number_tokens,
+        [(torch.stack(pixels[:3]), torch.tensor([0, 1, 1]))],
+        ["3 4", "5 6 7"],
+        pairs=[(image, f"{number + 3} 9") for number, image in enumerate(pixels)],
+        method=GIFT,
+        iterations=2,
+        training=SMALL,
+    )
+    assert rows[0]["distill"] >= rows[0]["distill_entropy"] - 1e-4  # RoBERTa's dropout makes a difference
+    changed = moved(clip.model, start)
+    assert any(each.startswith("visual.") for each in changed)
+    assert any(not each.startswith("visual.") for each in changed)
+    assert not any(each.startswith(("text_decoder.", "logit_scale")) for each in changed)
+
+
+def test_an_open_clip_folder_learns_as_open_clip_loads_it(project: Any) -> None:
+    import open_clip
+
+    name = f"local-dir:{project / 'data/mini/clip'}"
+    model, _, preprocess = open_clip.create_model_and_transforms(name)
+    loader = [(torch.stack([preprocess(picture(number, width=40)) for number in range(4)]), torch.arange(4) % 2)]
+    rows = gift_core.finetune(
+        model,
+        open_clip.get_tokenizer(name),
+        loader,
+        CLASS_PROMPTS[:2],
+        pairs=[(picture(9), "a photo of a cloud."), (picture(10), "a photo of a comet.")],
+        iterations=2,
+        training=gift_core.Training(replay_batch_size=2),
+    )
+    assert [row["learning_rate"] for row in rows] == [1e-5, 5e-6]  # of the paper's row
+
+
+def test_the_entropy_is_that_of_the_teacher() -> None:
+    rows = finetuned(teacher=given_model(seed=7), iterations=1, training=gift_core.Training(replay_batch_size=6))
+    teacher = given_model(seed=7)
+    with torch.no_grad():
+        image_MD = teacher.encode_image(torch.stack([image for image, _ in given_pairs()]), normalize=True)
+        text_MD = teacher.encode_text(finetuned_tokens(), normalize=True)
+    teacher_MM = similarities(image_MD, text_MD, given_model().logit_scale.detach().exp())
+    expected = distill_both_directions(teacher_MM, teacher_MM, temperature=2.0)
+    assert rows[0]["distill_entropy"] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def finetuned_tokens() -> torch.Tensor:
+    return TOKENIZER(PROMPTS)
+
+
+def test_a_copy_of_the_model_is_not_kept_for_a_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The teacher encodes a sequence before the training, so the model itself is the teacher then."""
+    monkeypatch.setattr(given_pairs_module, "_frozen", lambda clip: pytest.fail("copied"))
+    finetuned(iterations=1)

@@ -1,0 +1,212 @@
+"""What users get wrong ends in one message that says what to do, before the model changes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+import gift_core
+from gift_core.errors import UserError
+from tests.clip.tiny import tiny_clip, tiny_config
+from tests.library.given import CLASS_PROMPTS, GIFT, finetuned, given_loader, given_model, given_pairs, images
+
+IMAGES = torch.stack(images(4))
+LABELS = torch.tensor([0, 1, 2, 0])
+LOWEST, HIGHEST = IMAGES.min(), IMAGES.max()
+ZERO_ONE = (IMAGES - LOWEST) / (HIGHEST - LOWEST)
+FOUR_CLASSES = TensorDataset(IMAGES, LABELS)
+FOUR_CLASSES.classes = ["one", "two", "three", "four"]  # type: ignore[attr-defined]
+
+
+def with_nan() -> torch.Tensor:
+    broken = IMAGES.clone()
+    broken[0, 0, 0, 0] = torch.nan
+    return broken
+
+
+LOADERS: dict[str, tuple[Any, str]] = {
+    "images that were not normalized": (
+        [(ZERO_ONE, LABELS)],
+        r"loader: pixels are from 0.00 to 1.00, so they were not",
+    ),
+    "other numbers": ([(IMAGES * 3, LABELS)], r"loader: pixels are from .*the model's normalization gives -1.8. to 2"),
+    "gray levels": (
+        [((ZERO_ONE * 255).byte(), LABELS)],
+        r"loader: images are torch.uint8, expected normalized float32",
+    ),
+    "half precision": ([(IMAGES.half(), LABELS)], r"images are torch.float16, expected normalized float32"),
+    "a NaN pixel": ([(with_nan(), LABELS)], r"loader: pixels are NaN or infinite"),
+    "another size": ([(IMAGES[:, :, :8], LABELS)], r"loader: images are \[4, 3, 8, 16\], expected \[B, 3, 16, 16\]"),
+    "one image": ([(IMAGES[0], LABELS)], r"images are \[3, 16, 16\], expected \[B, 3, 16, 16\]"),
+    "a label too large": (
+        [(IMAGES, LABELS + 1)],
+        r"label 3 in batch 0, and there are 3 class_prompts: labels are 0 to 2",
+    ),
+    "a label below 0": ([(IMAGES, LABELS - 1)], r"loader: label -1 in batch 0"),
+    "labels of another batch": ([(IMAGES, LABELS[:3])], r"labels are torch.int64 \[3\], expected integers \[4\]"),
+    "one-hot labels": ([(IMAGES, torch.eye(4))], r"labels are torch.float32 \[4, 4\], expected integers \[4\]"),
+    "dictionaries": ([{"image": IMAGES, "label": LABELS}], r"it yields a dict of 2, expected \(images, labels\)"),
+    "images only": ([IMAGES], r"loader: it yields a Tensor, expected \(images, labels\).*collate_fn"),
+    "nothing": ([], r"loader: it yields no batch. Add images, or with drop_last=True lower"),
+    "no loader": (3, r"loader: a int is no loader. Pass a torch.utils.data.DataLoader"),
+    "a generator": (
+        ((IMAGES, LABELS) for _ in range(2)),
+        r"loader: it ended and has no second epoch: it is a generator",
+    ),
+    "other classes": (DataLoader(FOUR_CLASSES), r"3 prompts for the 4 classes of loader.dataset.classes"),
+}
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_a_loader_that_does_not_fit_is_refused(name: str) -> None:
+    loader, message = LOADERS[name]
+    model = given_model()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(UserError, match=f"gift_core: .*{message}"):
+        finetuned(model, loader)
+    changed = [key for key, value in model.state_dict().items() if not torch.equal(value, before[key])]
+    assert changed == [] or name == "a generator"
+    assert all(value.requires_grad for value in model.parameters())
+
+
+OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "no pairs": ({"pairs": None}, r"pairs: missing, and the method replays them \(distill, align\)"),
+    "an empty list of pairs": ({"pairs": []}, r"pairs: there are none. Pass a sequence of \(image, prompt\)"),
+    "a dictionary of pairs": ({"pairs": {"image": "prompt"}}, r"pairs: a dict is no loader"),
+    "pairs of three": (
+        {"pairs": [(IMAGES[0], "a", "b")]},
+        r"pairs\[0\]: it yields a tuple of 3, expected \(image, prompt\)",
+    ),
+    "pairs without a text": ({"pairs": [(IMAGES[0], 3)]}, r"pairs\[0\]: its prompt is 3, expected a text"),
+    "pairs of another size": (
+        {"pairs": [(IMAGES[0, :, :8], "a")]},
+        r"pairs\[0\]: its image is \[3, 8, 16\], expected a Pillow image or a tensor \[3, 16, 16\]",
+    ),
+    "pairs in 0-1": ({"pairs": [(ZERO_ONE[0], "a")]}, r"pairs: pixels are from .*, so they were not normalized"),
+    "a loader of too few prompts": (
+        {"pairs": DataLoader([(IMAGES, ["a cat."])], batch_size=None)},  # type: ignore[arg-type]
+        r"pairs: prompts are .*, expected 4 texts or token rows",
+    ),
+    "an unknown method": ({"method": "gifd"}, r"method: unknown name 'gifd'. Did you mean 'gift"),
+    "a method of another type": ({"method": 3}, r"method: a int, expected a name or a row"),
+    "losses that are no dictionary": ({"method": {"losses": ["distill"]}}, r"method.losses: a list, expected a dict"),
+    "a mistyped slot": ({"method": {"loses": {}}}, r"method.loses: unknown key. Did you mean 'losses'"),
+    "a mistyped loss": (
+        {"method": {"losses": {"distil": {"weight": 1.0}}}},
+        r"method.losses.distil: unknown loss. Did you mean 'distill'",
+    ),
+    "a loss without its options": (
+        {"method": {"losses": {"distill": {"weight": 1.0}}}},
+        r"method.losses.distill.temperature: missing",
+    ),
+    "a value of another type": ({"method": {"learning_rate": {1}}}, r"method: .*set.*not JSON serializable"),
+    "a consolidation without losses": (
+        {"method": {"consolidation": {"kind": "adaptive_fisher", "weight": 1.0}}},
+        r"method.consolidation.kind: adaptive_fisher: it uses the gradients of the replay losses, and there are none",
+    ),
+    "an average that never comes": (
+        {"method": GIFT | {"average": {"kind": "running_mean", "every": 100}}},
+        r"method.average.every: 100 is more than",
+    ),
+    "a method that learns nothing": ({"method": "zero_shot"}, r"method.learns: nothing: there is nothing to train"),
+    "a method of all tasks": ({"method": "joint"}, r"method.learns: seen: one loader is one task here"),
+    "a method of exemplars": ({"method": "icarl"}, r"method.replay.images: exemplars: the library replays the pairs"),
+    "a method with the first teacher": (
+        {"method": "zscl", "iterations": 101},
+        r"teacher: .*replay.teacher: initial.*Pass it",
+    ),
+    "Fisher information that is missing": (
+        {"method": "gift_static_fisher"},
+        r"static_fisher: it uses Fisher information. Pass fisher=gift_core.estimate_fisher",
+    ),
+    "a rate below 0": ({"learning_rate": -1.0}, r"learning_rate is -1.0, expected more than 0 and at most 10"),
+    "no iterations": ({"iterations": 0}, r"training.iterations: should be at least 1, it is 0"),
+    "a long warm-up": (
+        {"training": gift_core.Training(warmup_iterations=9)},
+        r"training.warmup_iterations: 9 should be less than the number of iterations \(3\)",
+    ),
+    "an unknown precision": ({"training": gift_core.Training(precision="bf16")}, r"precision: unknown name 'bf16'"),
+    "a tokenizer that returns no tokens": ({"tokenizer": list}, r"tokenizer: it returns a list, expected token rows"),
+    "a tokenizer of another model": ({"tokenizer": lambda texts: torch.full((len(texts), 24), 50000)}, r"token 50000"),
+    "a device that is not here": ({"device": "cuda:77"}, r"device: 'cuda:77' is not available here"),
+    "a teacher of another image size": (
+        {"teacher": given_model(tower="resnet")},
+        r"teacher: its images are prepared in another way than the model's \(size .*32.* and .*16",
+    ),
+    "a teacher in half precision": ({"teacher": given_model().half()}, r"teacher: its weights should be float32, "),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_that_does_not_fit_is_refused(name: str) -> None:
+    options, message = OPTIONS[name]
+    with pytest.raises(UserError, match=message):
+        finetuned(**options)
+
+
+@pytest.mark.parametrize("prompts", ["a cat.", [], ["a cat.", 3], [""]])
+def test_class_prompts_are_a_list_of_texts(prompts: Any) -> None:
+    with pytest.raises(UserError, match=r"class_prompts: .*, expected a list of texts"):
+        finetuned(class_prompts=prompts)
+
+
+MODELS: dict[str, tuple[Callable[[], Any], str]] = {
+    "half precision": (lambda: given_model().half(), r"model: its weights should be float32, .* is torch.float16"),
+    "a transformer": (lambda: torch.nn.Linear(2, 2), r"model: a Linear is no model of open_clip"),
+    "a wrapped model": (
+        lambda: torch.nn.DataParallel(given_model()),
+        r"a DataParallel wraps the model. Pass the model",
+    ),
+    "our own Clip": (tiny_clip, r"model: a Clip is no model of open_clip"),
+    "a locked model": (lambda: given_model().requires_grad_(False), r"model: no parameter requires gradients"),
+    "two devices": (lambda: on_two_devices(given_model()), r"its parameters are on cpu and meta. Move it"),
+    "a NaN weight": (lambda: with_a_nan(given_model()), r"gift_core: model: 1 of the .* numbers of .* are NaN"),
+}
+
+
+def on_two_devices(model: Any) -> Any:
+    model.visual.to("meta")
+    return model
+
+
+def with_a_nan(model: Any) -> Any:
+    model.text_projection.data[0, 0] = torch.nan
+    return model
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_that_cannot_be_trained_is_refused(name: str) -> None:
+    model, message = MODELS[name]
+    with pytest.raises(UserError, match=message):
+        finetuned(model())
+
+
+def test_the_model_itself_is_no_teacher() -> None:
+    model = given_model()
+    with pytest.raises(UserError, match=r"teacher: it is the model itself, which training changes"):
+        finetuned(model, teacher=model)
+
+
+def test_images_that_fit_are_not_refused() -> None:
+    """White and black images, and a few pixels outside of the range, as random erasing makes them."""
+    preprocess = tiny_config()["preprocess_cfg"]
+    mean, std = (torch.tensor(preprocess[key]).reshape(3, 1, 1) for key in ("mean", "std"))
+    erased = IMAGES.clone()
+    erased[0, 0, 0, :3] = 4.0
+    for batch in (torch.zeros_like(IMAGES) - mean / std, torch.zeros_like(IMAGES) + (1 - mean) / std, erased):
+        assert len(finetuned(loader=[(batch, LABELS)], iterations=1)) == 1
+
+
+def test_labels_of_any_integer_type_are_taken() -> None:
+    expected = finetuned(loader=[(IMAGES, LABELS)])
+    assert finetuned(loader=[(IMAGES, LABELS.to(torch.uint8))]) == expected
+
+
+def test_a_loader_that_runs_again_and_again_is_taken() -> None:
+    assert len(finetuned(loader=given_loader(batch_size=9), pairs=given_pairs(), iterations=4)) == 4
+    assert len(CLASS_PROMPTS) == 3
