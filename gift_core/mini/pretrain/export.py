@@ -113,8 +113,15 @@ def export_diffusion(folder: Path) -> None:
     text = card.read_text(encoding="utf-8") if card.exists() else None
     shutil.rmtree(folder, ignore_errors=True)
     pipeline.save_pretrained(folder, safe_serialization=True)
+    _load_in_full_precision(folder / "text_encoder" / "config.json")
     if text is not None:
         card.write_text(text, encoding="utf-8")
+
+
+def _load_in_full_precision(config: Path) -> None:
+    """transformers loads a model in the dtype of its config, diffusers in float32: the same for both."""
+    fields = json.loads(config.read_text(encoding="utf-8")) | {"dtype": "float32"}
+    config.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _half(tensor: Tensor) -> Tensor:
