@@ -87,7 +87,7 @@ format: $(INSTALLED) ## format the code with ruff
 	@ruff format .
 
 docs: $(INSTALLED) ## build the site of the guides and the reference in site/, and check its links
-	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 mkdocs build
 	@echo "The guides: $(CURDIR)/site/index.html (search needs a server: make docs-serve)"
 
 docs-serve: $(INSTALLED) ## show the site at a local address, with search, and again after each change
