@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup repro plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format pretrain-mini compare search curve bench-steps bench-memory bench-hash bench-snapshots smoke-full bench-gpu golden constraints clean
+.PHONY: help setup repro plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench-steps bench-memory bench-hash bench-snapshots smoke-full bench-gpu golden constraints clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,13 @@ lint: $(DEV) ## run ruff and mypy --strict
 format: $(DEV) ## format the code with ruff
 	@ruff check --fix-only --quiet .
 	@ruff format .
+
+docs: $(DEV) ## build the site of the guides and the reference in site/, and check its links
+	@NO_MKDOCS_2_WARNING=1 mkdocs build
+	@echo "The guides: $(CURDIR)/site/index.html (search needs a server: make docs-serve)"
+
+docs-serve: $(DEV) ## show the site at a local address, with search, and again after each change
+	@NO_MKDOCS_2_WARNING=1 mkdocs serve
 
 pretrain-mini: $(DEV) ## train the two miniature models again (hours; resumable)
 	@cd gift_core/mini/pretrain && dvc repro

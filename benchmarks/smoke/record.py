@@ -47,7 +47,7 @@ def table_of(stages: Sequence[Measured], estimates: Mapping[str, int]) -> pd.Dat
 def write_record(folder: Path, table: pd.DataFrame, lines: Sequence[str], *, threads: int, load: float) -> None:
     """Writes smoke_full.csv and smoke_full.md into `folder`; `lines`: the checks that passed."""
     table.to_csv(folder / "smoke_full.csv", index=False, float_format="%.2f")
-    text = "\n".join([heading(table, threads=threads, load=load), *markdown(table), "", "What was checked:", ""])
+    text = "\n".join([heading(table, threads=threads, load=load), *markdown(table), "", "What was checked:", "", ""])
     (folder / "smoke_full.md").write_text(text + "\n".join(f"- {line}" for line in lines) + "\n", encoding="utf-8")
 
 

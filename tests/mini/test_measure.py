@@ -59,6 +59,14 @@ def test_open_clip_loads_its_folder_in_full_precision(clip):
     assert clip.tokenize("a photo of a snowman.").shape == (1, 20)
 
 
+def test_diffusers_loads_its_folder_in_full_precision_without_being_told():
+    from diffusers import DiffusionPipeline
+
+    loaded = DiffusionPipeline.from_pretrained(DATA / "diffusion")
+    parts = [loaded.text_encoder, loaded.unet, loaded.vae]
+    assert {parameter.dtype for part in parts for parameter in part.parameters()} == {torch.float32}
+
+
 def test_open_clip_transformers_and_the_pipeline_give_the_same_tokens(clip, pipeline):
     from transformers import AutoTokenizer
 

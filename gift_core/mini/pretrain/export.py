@@ -110,8 +110,15 @@ def export_diffusion(folder: Path) -> None:
     text = card.read_text(encoding="utf-8") if card.exists() else None
     with build_folder(folder) as unfinished:
         pipeline.save_pretrained(unfinished, safe_serialization=True)
+        _load_in_full_precision(unfinished / "text_encoder" / "config.json")
         if text is not None:
             (unfinished / card.name).write_text(text, encoding="utf-8")
+
+
+def _load_in_full_precision(config: Path) -> None:
+    """transformers loads a model in the dtype of its config, diffusers in float32: the same for both."""
+    fields = json.loads(config.read_text(encoding="utf-8")) | {"dtype": "float32"}
+    config.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _half(tensor: Tensor) -> Tensor:

@@ -1,0 +1,215 @@
+"""Every block of commands and Python on a page runs as printed, or is listed here with the reason why not.
+
+The blocks of a page run in their order, in a copy of a project in which a cut experiment has run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.datasets.folders import picture
+from tests.docs import preloaded
+from tests.docs.snippets import Block, blocks_of
+from tests.docs.test_your_own_task import write_photos
+from tests.end_to_end.test_pipeline import Clone, small
+from tests.imports import ROOT
+from tests.team.clones import commit, new_project
+
+pytestmark = pytest.mark.end_to_end
+
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("*.md", "docs/**/*.md", "benchmarks/*.md", "data/mini/*/README.md", "data/0_raw/README.md",
+                    "data/0_raw/[gmpr]*/README.md", "gift_core/**/*.md", "examples/**/*.md", ".github/**/*.md")
+    for path in ROOT.glob(pattern)
+)  # fmt: skip
+
+# Pages whose fenced blocks need more than a project: another test follows them from top to bottom, and knows each.
+FOLLOWED = {
+    "docs/adding_a_method.md": "tests/docs/test_adding_a_method.py",
+    "docs/team.md": "tests/docs/test_team.py",
+    "docs/your_own_task.md": "tests/docs/test_your_own_task.py",
+}
+# (page, beginning of a block): what it is, if it is neither commands nor Python.
+NO_CODE = {
+    ("docs/data_sets.md", "aircraft/fgvc-aircraft-2013b/data/"): "the layouts of archives",
+    ("docs/doctor.md", "ERROR: failed to reproduce 'ingest@aircraft'"): "a message of DVC",
+    ("docs/doctor.md", "0.6 GB    "): "a formula",
+    ("docs/doctor.md", "0.6 GB + b P"): "a formula",
+    ("docs/full_size.md", "hours = 10^15 operations"): "a formula",
+    ("docs/generators.md", "lora: {path: "): "a line of params.yaml",
+    ("docs/generators.md", "memory: {vae_slicing: "): "a line of params.yaml",
+    ("docs/presets.md", "# MTIL in order I with our own learning rate."): "an overlay",
+}
+SUITE = "a whole suite of tests: this one is part of it"
+FULL_SIZE = "needs the data sets of MTIL, the weights of CLIP and Stable Diffusion, and a GPU"
+NETWORK = "needs a network"
+# (page, beginning of a block, command): why the command is not run.
+NOT_RUN = {
+    ("CONTRIBUTING.md", "make test", "make test"): SUITE,
+    ("CONTRIBUTING.md", "make test", "make test-slow"): SUITE,
+    ("CONTRIBUTING.md", "make test", "make lint"): "mypy takes a minute; tests/docs/test_adding_a_method.py runs ruff",
+    ("CONTRIBUTING.md", "make test", "make docs"): "tests/docs/test_site.py builds the site",
+    ("README.md", "make repro", "make test"): SUITE,
+    ("README.md", "make setup", "make setup EXTRAS=s3"): NETWORK,
+    ("README.md", "make setup", "make remote URL=s3://bucket/gift"): NETWORK,
+    ("README.md", "make compare", "make compare"): "an hour",
+    ("README.md", "gift predict", "gift export data/5_models/gift/garments --to transformers"): (
+        "transformers cannot represent the ResNet of the miniature; the command runs on a ViT"
+    ),
+    ("README.md", "gift presets", "gift data status"): FULL_SIZE,
+    ("README.md", "gift presets", "gift doctor"): FULL_SIZE,
+    ("README.md", "gift presets", "make repro"): FULL_SIZE,
+    ("docs/data_sets.md", "gift data", "gift data fetch dtd food"): NETWORK,
+    ("docs/data_sets.md", "gift data", "gift data verify dtd"): FULL_SIZE,
+    (
+        "docs/full_size.md",
+        "python -m benchmarks",
+        "python -m benchmarks.smoke.random_models data/0_raw/models/dry_run",
+    ): ("2.7 GB; tests/full_size/test_random_models.py makes small ones"),
+    ("docs/full_size.md", "gift use", "gift data status"): FULL_SIZE,
+    ("docs/full_size.md", "gift use", "gift doctor"): FULL_SIZE,
+    ("docs/full_size.md", "gift use", "make repro"): FULL_SIZE,
+    ("docs/full_size.md", "dvc repro", "dvc repro --pull synthesize@0 synthesize@1 synthesize@2"): FULL_SIZE,
+    ("docs/full_size.md", "dvc repro", "dvc repro --pull evaluate@gift-step10"): FULL_SIZE,
+    ("docs/verify.md", "dvc remote modify NAME", "dvc remote modify NAME verify true"): "NAME stands for a remote",
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The socket of a process that starts commands quickly."""
+    path = tmp_path_factory.mktemp("s") / "socket"
+    with preloaded.serving(path, code=ROOT, environment=environment(ROOT)):
+        yield path
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(folder), "HOME": str(folder.parent), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def finished(server: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which a cut experiment has run and was pushed, with what the pages take as given beside it."""
+    project = new_project(tmp_path_factory.mktemp("finished") / "gift")
+    tools = project.folder / ".venv" / "bin"
+    preloaded.install(tools, server)
+    (tools / "activate").touch()
+    (tools.parent / ".installed").touch()
+    project.environment = run_in(project)
+    params = small(project.params)
+    params["tasks"] = {"letters": {"source": "mini", "path": "data/mini", "train_images": 40, "test_images": 35}}
+    params["sequence"] = [{"task": "letters", "after": "../pretrained", "learning_rate_factor": 1.0}]
+    params["training"] |= {"iterations": 4, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
+    params["prompts"] |= {"images_per_task": 12}
+    params["generator"] |= {"steps": 2}
+    project.write_params(params)
+    project.run("gift", "remote", str(project.folder.parent / "store"))
+    project.repro()
+    commit(project, "the first result")
+    project.run("dvc", "push", "--run-cache")
+    for number, name in enumerate(("runs/seed_42", "runs/seed_43", "runs/seed_44", "run_1", "run_2", "run_3")):
+        run = project.folder / name
+        shutil.copytree(project.folder / "data" / "6_accuracy", run / "data" / "6_accuracy")
+        text = (project.folder / "params.yaml").read_text(encoding="utf-8")
+        (run / "params.yaml").write_text(text.replace("\nseed: 42\n", f"\nseed: {42 + number}\n"), encoding="utf-8")
+    steps = (("pretrained", -1), ("a", 0), ("b", 1))
+    rows = [f"gift,{step},{trained},{tested},0.5" for trained, step in steps for tested in "ab"]
+    rows.insert(0, "method,step,trained_task,eval_task,top1")
+    (project.folder / "rows.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return project.folder
+
+
+def run_in(project: Clone) -> dict[str, str]:
+    """The environment of a user of the project, whose home is the folder around it."""
+    tools = project.folder / ".venv" / "bin"
+    return project.environment | environment(project.folder) | {"PATH": f"{tools}:{project.environment['PATH']}"}
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path) -> Clone:
+    """A copy of the finished project in a home with photos, to change."""
+    folder = tmp_path / "gift"
+    shutil.copytree(finished, folder, symlinks=True)
+    shutil.copytree(finished.parent / "store", tmp_path / "store")
+    write_photos(tmp_path)
+    for number in range(3):
+        picture(tmp_path / "photos" / "new" / f"{number}.jpg", (80 * number, 0, 0))
+    project = Clone(folder)
+    project.environment = run_in(project)
+    project.edit(".dvc/config", f"url = {finished.parent / 'store'}", f"url = {tmp_path / 'store'}")
+    return project
+
+
+def listed(block: Block) -> list[tuple[str, str]]:
+    """The entries of NO_CODE that mean the block."""
+    return [(page, start) for page, start in NO_CODE if page == block.page and block.code.startswith(start)]
+
+
+def to_run(page: str) -> list[Block]:
+    """The blocks of a page that run here."""
+    return [block for block in blocks_of(ROOT, page) if not (listed(block) or (block.fenced and page in FOLLOWED))]
+
+
+def not_run(block: Block) -> list[tuple[str, str, str]]:
+    """The entries of NOT_RUN that mean commands of the block."""
+    return [
+        (page, start, command)
+        for page, start, command in NOT_RUN
+        if page == block.page and block.code.startswith(start) and command in block.commands
+    ]
+
+
+def script_of(block: Block) -> str:
+    """The commands of a block that run here, as a script that ends with the first error."""
+    left_out = {command for _, _, command in not_run(block)}
+    return "\n".join(["set -e", *(line for line in block.commands if line not in left_out)])
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if to_run(page)])
+def test_every_block_of_a_page_runs_as_printed(page: str, project: Clone) -> None:
+    for block in to_run(page):
+        if block.language == "python":
+            (project.folder / "snippet.py").write_text(block.code, encoding="utf-8")
+            command = ["script", "snippet.py"]
+        else:
+            command = ["bash", "-c", script_of(block)]
+        done = subprocess.run(
+            command, cwd=project.folder, env=project.environment, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, f"{page}:\n{block.code}\n{(done.stdout + done.stderr)[-5000:]}"
+
+
+def test_what_is_listed_as_not_run_is_on_its_page() -> None:
+    blocks = [block for page in PAGES for block in blocks_of(ROOT, page)]
+    assert sorted(entry for block in blocks for entry in listed(block)) == sorted(NO_CODE)
+    assert sorted(entry for block in blocks for entry in not_run(block)) == sorted(NOT_RUN)
+
+
+def test_a_page_with_a_test_of_its_own_is_read_by_it() -> None:
+    for page, test in FOLLOWED.items():
+        assert f'"{Path(page).name}"' in (ROOT / test).read_text(encoding="utf-8")
+
+
+def test_a_block_is_read_as_a_markdown_reader_reads_it(tmp_path: Path) -> None:
+    indented = "# A\n\ntext\n\n    gift a \\\n      --b   # why\n    # only a comment\n"
+    fenced = "- item\n\n  ```python\n  x = 1\n  ```\n\n```yaml\na: 1\n```\n"
+    (tmp_path / "page.md").write_text(f"{indented}\n{fenced}", encoding="utf-8")
+    shell, python = blocks_of(tmp_path, "page.md")
+    assert (shell.language, shell.commands) == ("sh", ["gift a --b"])
+    assert (python.language, python.code) == ("python", "x = 1\n")
+
+
+def test_the_quick_commands_are_the_real_ones(finished: Path) -> None:
+    clone = Clone(finished)
+    clone.environment = run_in(clone)
+    assert "invalid choice" in clone.run("dvc", "nonsense", expect=254)
+    assert "No such command 'nonsense'" in clone.run("gift", "nonsense", expect=2)
+    assert "finetune" in clone.run("python", "-m", "stages", "--help")
+    assert clone.run("python", "-c", "print(1 + 1)") == "2\n"
