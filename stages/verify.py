@@ -70,6 +70,7 @@ def verify(
 
     Example: gift verify --heal
     """
+    require_params(params)
     store = _store(root)
     checked: dict[Path, Checked] = {}
     broken: list[Item] = []
@@ -120,7 +121,6 @@ def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
 
     from .replay_source import replay_source
 
-    require_params(params)
     stage = Stage("verify", "", load_config(params), Layout(root))
     outputs = {_real(output.path): output for output in store.outputs()} if store else {}
     items = []

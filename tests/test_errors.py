@@ -73,6 +73,6 @@ def test_a_full_folder_is_shown_in_part_and_names_are_escaped(tmp_path: Path) ->
         (tmp_path / f"run_{number}").mkdir()
     (tmp_path / "run\n9").mkdir()
     shown = no_such_path(tmp_path / "run\x1b9")
-    assert "run\\x1b9: no such file or folder. Beside it: run\\n9, run_9, " in shown
+    assert "run\\x1b9: no such file or folder. Beside it: run\\n9, run_0, " in shown
     assert shown.endswith(" and 4 more.")
     assert shown.isprintable()

@@ -71,7 +71,7 @@ def append_method(text: str, name: str, base: str, settings: Mapping[str, Any]) 
     column = max(len(head) + 3, lines[start].find(" #") + 1)
     head = f"{head:{column}}# {base} with {changes or 'no change yet'}"
     lines[end:end] = [f"{line}{newline}" for line in (head, *below)]
-    added = activate_method("".join(lines), name)
+    added = _with_run_method("".join(lines), name)
     expected = parse_yaml(text)
     expected["methods"][name] = parse_yaml("\n".join(_dumped(row)))
     expected["run"]["methods"].append(name)
@@ -83,25 +83,31 @@ def append_method(text: str, name: str, base: str, settings: Mapping[str, Any]) 
 
 def activate_method(text: str, name: str) -> str:
     """Returns a params file's text with `name` at the end of run.methods. UserError as in append_task."""
-    _load(text, _require_methods)
+    try:
+        expected = parse_yaml(text)
+    except ValueError as error:
+        raise _not_yaml(error) from None
+    _require_methods(expected)
+    added = _with_run_method(text, name)
+    expected["run"]["methods"].append(name)
+    _require_values(added, expected, [f"Write {name} by hand at the end of run.methods."])
+    return added
+
+
+def _with_run_method(text: str, name: str) -> str:
     node: Any = compose_yaml(text)
     for section in ("run", "methods"):
         node = next(value for key, value in node.value if key.value == section)
     word, newline = _inline(name), "\r\n" if "\r\n" in text else "\n"
     if node.flow_style:
         end = node.end_mark.index - 1
-        added = f"{text[:end].rstrip()}{', ' if node.value else ''}{word}{text[end:]}"
-    else:
-        lines = text.splitlines(keepends=True)
-        last = node.value[-1].start_mark
-        dash = lines[last.line][: last.column]
-        lines[last.line] = lines[last.line].rstrip("\r\n") + newline
-        lines.insert(last.line + 1, f"{dash}{word}{newline}")
-        added = "".join(lines)
-    expected = parse_yaml(text)
-    expected["run"]["methods"].append(name)
-    _require_values(added, expected, [f"Write {word} by hand at the end of run.methods."])
-    return added
+        return f"{text[:end].rstrip()}, {word}{text[end:]}"
+    lines = text.splitlines(keepends=True)
+    last = node.value[-1].start_mark
+    dash = lines[last.line][: last.column]
+    lines[last.line] = lines[last.line].rstrip("\r\n") + newline
+    lines.insert(last.line + 1, f"{dash}{word}{newline}")
+    return "".join(lines)
 
 
 def _row_alone(methods: Any, base: str, lines: list[str]) -> Any:
@@ -161,8 +167,12 @@ def _load(text: str, require: Callable[[Any], None]) -> Any:
         require(parse_yaml(text))
         return _editor().load(text)
     except (YAMLError, ValueError) as error:
-        what = f"is not valid YAML ({' '.join(str(error).split())})"
-        raise UserError(f"params.yaml: {what}. Correct it, or start from a preset: gift use NAME") from None
+        raise _not_yaml(error) from None
+
+
+def _not_yaml(error: Exception) -> UserError:
+    what = f"is not valid YAML ({' '.join(str(error).split())})"
+    return UserError(f"params.yaml: {what}. Correct it, or start from a preset: gift use NAME")
 
 
 def _require_methods(params: Any) -> None:

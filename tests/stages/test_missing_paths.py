@@ -24,6 +24,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / folder).mkdir(parents=True)
     for file in ("pictures/a.png", "rows.csv", "data/1_tasks/owls/task.json", "weights.safetensors", "names.txt"):
         (tmp_path / file).touch()
+    (tmp_path / "names.txt").write_text("owl\nwren\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -50,7 +51,8 @@ GARMENT = f"{MODELS}/garment: no such folder. Beside it: garments, birds."
          "Beside it: names.txt, "),
         (f"predict {MODELS}/birds pictures --classes owl", "--classes owl: neither a file nor an ingested task. "
          "Did you mean 'owls'? Ingested tasks: owls."),
-        (f"predict {MODELS}/birds pictures --classes names.txt --templates nam.txt", "--classes names.txt: "),
+        (f"predict {MODELS}/birds pictures --classes names.txt --templates name.txt",
+         "--templates name.txt: no such file. Beside it: names.txt, "),
         ("compare runs/seed_2", "gift compare: runs/seed_2: no such folder. Beside it: seed_1."),
         ("metrics row.csv", "row.csv: no such file or folder. Beside it: rows.csv, "),
         ("verify --params param.yaml", "--params param.yaml: no such file. Beside it: "),
@@ -93,7 +95,6 @@ def test_a_model_of_params_yaml_does_so_too(
 def test_a_name_that_is_neither_a_path_nor_an_architecture_gets_the_nearest_of_both(
     name: str, nearest: str, project: Path
 ) -> None:
-    (project / "names.txt").write_text("owl\nwren\n")
     result = gift("predict", name, "pictures", "--classes", "names.txt")
     beside = "Beside it: " if name == "ViT-B-61" else f"{name}: no such file or folder. Beside it: "
     assert beside in result.stderr
