@@ -229,7 +229,7 @@ def test_the_ends_of_the_lines_of_a_method_are_those_of_the_file() -> None:
 
 def test_a_row_with_an_alias_to_another_row_is_not_copied() -> None:
     text = METHODS.replace("  gift:         # pairs\n", "  gift:\n    replay: *r\n").replace(
-        "losses: {}", "losses: &r {}"
+        "losses: {}", "losses: &r {}", 1
     )
     with pytest.raises(UserError, match=r"methods\.gift: cannot be copied\. Write the new row by hand\."):
         append_method(text, "x", "gift", {})
