@@ -1,13 +1,18 @@
-"""The two errors a user may see, and the one lookup by name, which suggests the nearest name."""
+"""The two errors a user may see, and what a wrong name or path is answered with: the nearest names that exist."""
 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping
+from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
 LONGEST_WORD = 200  # of an unknown name for which a similar one is looked for
+MOST_ENTRIES = 2000  # of a folder that are read for the names beside a missing path
+SHOWN_ENTRIES = 6
 
 
 class GiftError(Exception):
@@ -25,9 +30,13 @@ class ContractError(GiftError):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Returns "Did you mean 'distill'? Known: align, distill." (the question only if a known name is similar)."""
     names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6) if len(word) <= LONGEST_WORD else []
-    question = f"Did you mean {near[0]!r}? " if near else ""
-    return f"{question}Known: {', '.join(names) or 'none'}."
+    return f"{nearest(word, names)}Known: {', '.join(names) or 'none'}."
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Returns "Did you mean 'distill'? " with a space at the end, or nothing if no known name is similar."""
+    near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6) if len(word) <= LONGEST_WORD else []
+    return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def lookup(table: Mapping[str, T], name: str, location: str) -> T:
@@ -36,3 +45,48 @@ def lookup(table: Mapping[str, T], name: str, location: str) -> T:
         shown = name if len(name) <= LONGEST_WORD else f"{name[:LONGEST_WORD]}..."
         raise UserError(f"{location}: unknown name {shown!r}. {did_you_mean(name, table)}")
     return table[name]
+
+
+def no_such_path(path: Path, kind: str = "file or folder") -> str:
+    """Returns "data/5_models/gift/garment: no such folder. Beside it: garments, birds." for a path that is missing.
+
+    The nearest names come first. Where folders above it are missing, too, it says which is the first, and what is
+    beside that one. `kind` is what was expected; for a folder, only folders are listed.
+    """
+    above = next((folder for folder in path.parents if folder.exists()), None)
+    what = f"{_shown(str(path))}: no such {kind}."
+    if above is None:
+        return what
+    if not above.is_dir():
+        return f"{what} {_shown(str(above))} is a file."
+    missing = path.parts[len(above.parts)]
+    is_last = above == path.parent
+    beside = _beside(above, missing, only_folders=kind == "folder" or not is_last)
+    if is_last:
+        return f"{what} Beside it: {beside}." if beside else f"{what} There is nothing beside it."
+    here = "This folder" if above == Path() else _shown(str(above))
+    return f"{what} {here} has no {_shown(missing)}{f', it has {beside}' if beside else ''}."
+
+
+def _beside(folder: Path, name: str, *, only_folders: bool) -> str:
+    """The names in a folder, those most similar to `name` first; empty if there are none or it cannot be read."""
+    try:
+        with os.scandir(folder) as found:
+            read = list(islice(found, MOST_ENTRIES))
+            entries = [each.name for each in read if not only_folders or each.is_dir()]
+    except OSError:
+        return ""
+    matcher = difflib.SequenceMatcher(b=name[:LONGEST_WORD])
+
+    def distance(entry: str) -> tuple[float, str]:
+        matcher.set_seq1(entry)
+        return -matcher.ratio(), entry
+
+    names = sorted((entry for entry in entries if not entry.startswith((".", "__"))), key=distance)
+    more = f" and {len(names) - SHOWN_ENTRIES} more" if len(names) > SHOWN_ENTRIES else ""
+    return ", ".join(map(_shown, names[:SHOWN_ENTRIES])) + more
+
+
+def _shown(name: str) -> str:
+    """A file's name with control characters and bytes that are not UTF-8 escaped."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in name)

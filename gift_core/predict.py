@@ -18,7 +18,7 @@ from gift_core.artifacts.task import STAGE, require_texts
 from gift_core.datasets.decoding import SUFFIXES, BadImageError, bad_image_errors, plain_image, require_small_file
 from gift_core.datasets.folder_reader import FolderReader
 from gift_core.datasets.spelling import comparison_key, plain_name, printable, require_sound_labels
-from gift_core.errors import UserError
+from gift_core.errors import UserError, nearest, no_such_path
 from gift_core.layout import Layout
 
 # Modules that need torch are imported in the functions that use them: wrong arguments are reported at once.
@@ -70,6 +70,8 @@ def find_images(patterns: Sequence[str]) -> list[Path]:
         paths = _images_of(pattern)
         if not paths:
             kinds = ", ".join(SUFFIXES)
+            if not Path(pattern).exists() and not glob.has_magic(pattern):
+                raise UserError(no_such_path(Path(pattern)))
             what = f"{printable(pattern)}: no image found"
             raise UserError(f"{what}. Give files, folders with images ({kinds}), or quoted patterns.")
         found |= dict.fromkeys(paths)
@@ -178,10 +180,10 @@ def _names_of(source: str, layout: Layout) -> tuple[list[str], list[str]]:
         return [plain_name(name) for name in _lines(path, "--classes")], list(DEFAULT_TEMPLATES)
     record_file = path if path.is_file() else layout.task(source) / "task.json"
     if not record_file.is_file():
-        what = f"neither a file nor an ingested task (there is no {record_file})"
-        raise UserError(
-            f"--classes {source}: {what}. Give a text file with one name per line, or run `dvc repro ingest`."
-        )
+        tasks = sorted(task.parent.name for task in layout.task(source).parent.glob("*/task.json"))
+        what = no_such_path(path) if "/" in source or path.suffix else f"{source}: neither a file nor an ingested task."
+        known = f"Ingested tasks: {', '.join(tasks)}." if tasks else "No task is ingested yet: dvc repro ingest."
+        raise UserError(f"--classes {what} {nearest(source, tasks)}{known} Or give a text file with one name per line.")
     record = read_json(record_file, STAGE)
     require_fields(record_file, record, {"class_names": list, "templates": list}, STAGE)
     names, templates = (require_texts(record_file, name, record[name]) for name in ("class_names", "templates"))
@@ -190,7 +192,7 @@ def _names_of(source: str, layout: Layout) -> tuple[list[str], list[str]]:
 
 def _lines(path: Path, option: str) -> list[str]:
     if not path.is_file():
-        raise UserError(f"{option} {path}: no such file. Give a text file with one entry per line.")
+        raise UserError(f"{option} {no_such_path(path, 'file')} Give a text file with one entry per line.")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from gift_core.artifacts.atomic import write_atomically
 from gift_core.config.experiment import Config
@@ -14,9 +16,10 @@ from gift_core.config.loading import parse_config
 from gift_core.config.overlays import complete_text
 from gift_core.errors import UserError, lookup
 from gift_core.generators.pretrained import looks_local
-from gift_core.untrusted import MAX_YAML_BYTES, read_limited
+from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_limited
 
 _FIRST_SENTENCE = re.compile(r"(.*?\.)(?:\s|$)")
+_EXPERIMENT = re.compile(r"^experiment: *['\"]?([\w.-]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,10 @@ class Switch:
         """Whether params.yaml would differ afterwards."""
         return self.before != self.after
 
+    def changed_keys(self) -> list[str] | None:
+        """Returns the keys of params.yaml whose values change; None if there is no params.yaml, or it is not YAML."""
+        return None if self.before is None else _differing(self.before, self.after)
+
     def difference(self) -> list[str]:
         """Returns the lines of a unified diff from params.yaml to the preset, with one line of context."""
         before, after = (self.before or "").splitlines(), self.after.splitlines()
@@ -60,6 +67,59 @@ class Switch:
         if self.backup is not None and self.before is not None:
             _write(self.backup, self.before)
         _write(self.params, self.after)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What params.yaml is: the preset that it was made from (None: it is an experiment of its own).
+
+    `nearest` is the preset that it differs least from, in the keys `changed`. `same` says whether it is the preset's
+    text, byte for byte; with no changed keys and another text, only comments or the layout differ.
+    """
+
+    preset: str | None
+    nearest: str
+    changed: tuple[str, ...]
+    same: bool
+
+
+def origin_of(params: Path, presets: Mapping[str, Path]) -> Origin | None:
+    """Returns the preset that a params.yaml was made from, by its key `experiment`, and what differs from it.
+
+    None if there is no such file, or it cannot be read.
+    """
+    try:
+        text = _read(params)
+    except UserError:
+        return None
+    named = _named_first(presets, text)
+    for name, preset in named.items():
+        if _is_text_of(preset, text):
+            return Origin(name, name, (), same=True)
+    experiment = _EXPERIMENT.search(text)
+    own = experiment is None or experiment[1] not in presets
+    candidates = list(named) if own else list(named)[:1]
+    found = {name: keys for name in candidates if (keys := _keys_from(named[name], text)) is not None}
+    if not found:
+        return None
+    nearest = min(found, key=lambda name: len(found[name]))
+    return Origin(None if own else nearest, nearest, tuple(found[nearest]), same=False)
+
+
+def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yields the dotted keys that differ. A section that only one side has counts once, an entry of a list of sections
+    has its position: "tasks.birds", "sequence[3]"."""
+    for key in [*before, *(key for key in after if key not in before)]:
+        old, new = before.get(key), after.get(key)
+        if key not in before or key not in after:
+            yield f"{prefix}{key}"
+        elif isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from changed_keys(old, new, f"{prefix}{key}.")
+        elif isinstance(old, list) and isinstance(new, list) and any(isinstance(each, Mapping) for each in old + new):
+            pairs = zip_longest(old, new)
+            yield from (f"{prefix}{key}[{index}]" for index, (one, other) in enumerate(pairs) if one != other)
+        elif old != new:
+            yield f"{prefix}{key}"
 
 
 def find_presets(root: Path) -> dict[str, Path]:
@@ -76,7 +136,7 @@ def load_preset(preset: Path) -> Config:
 
 
 def summarize(preset: Path) -> Summary:
-    """Returns what `gift presets` shows of a preset's file. UserError if it is not valid."""
+    """Returns what `gift presets` and `gift use` say of a preset's file. UserError if it is not valid."""
     config = load_preset(preset)
     return Summary(
         name=preset.stem,
@@ -120,12 +180,34 @@ def plan_switch(root: Path, name: str) -> Switch:
 
 def _backup(params: Path, before: str | None, presets: Mapping[str, Path]) -> Path | None:
     """Returns where params.yaml is kept; None if there is none or a preset gives the same text."""
-    if before is None or any(_is_text_of(preset, before) for preset in presets.values()):
+    if before is None or any(_is_text_of(preset, before) for preset in _named_first(presets, before).values()):
         return None
     number = 1
     while (backup := params.with_name(f"params.backup-{number}.yaml")).exists():
         number += 1
     return backup
+
+
+def _named_first(presets: Mapping[str, Path], text: str) -> dict[str, Path]:
+    """The presets, with the one that the key `experiment` of `text` names at the front, to be compared first."""
+    experiment = _EXPERIMENT.search(text)
+    return dict(sorted(presets.items(), key=lambda item: experiment is None or item[0] != experiment[1]))
+
+
+def _keys_from(preset: Path, text: str) -> list[str] | None:
+    """The keys in which a params file's text differs from a preset; None if one of them is not valid YAML."""
+    try:
+        return _differing(complete_text(preset), text)
+    except UserError:
+        return None
+
+
+def _differing(before: str, after: str) -> list[str] | None:
+    try:
+        old, new = parse_yaml(before), parse_yaml(after)
+    except ValueError:
+        return None
+    return list(changed_keys(old, new)) if isinstance(old, Mapping) and isinstance(new, Mapping) else None
 
 
 def _is_text_of(preset: Path, text: str) -> bool:

@@ -1,34 +1,114 @@
-"""Progress bars on stderr, with count and remaining time: one look for every long loop."""
+"""How far a long loop is, on stderr: a bar on a terminal, else one plain line every 30 s. One look for every loop.
+
+The environment variable GIFT_QUIET (`gift --quiet`) switches both off. Stages under `dvc repro` inherit it, and DVC
+gives them its own terminal, so they show bars where DVC runs on one.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 T = TypeVar("T")
-LOG_INTERVAL_S = 15.0  # in a log file each redraw is kept, so there are few of them
+QUIET = "GIFT_QUIET"
+LINE_SECONDS = 30.0
+_UNITS = ((1.0, "second"), (60.0, "minute"), (3600.0, "hour"))
+_counts: list[Counted] = []  # the loops that run, the outermost first
+_last_line: list[float] = []  # when the last line was printed, or the first loop began
+
+
+def is_quiet() -> bool:
+    """Returns whether only results and errors are wanted."""
+    return os.environ.get(QUIET, "").lower() not in ("", "0", "false", "no")
 
 
 def progress(iterable: Iterable[T], total: int, description: str, *, done: int = 0) -> Iterator[T]:
-    """Yields what `iterable` yields while a bar counts it against `total`, from `done`, where the work continues."""
-    yield from tqdm(iterable, initial=done, **_look(total, description))
+    """Yields what `iterable` yields, and counts it against `total`, from `done`, where the work continues."""
+    with progress_bar(total, description, done=done) as counted:
+        for each in iterable:
+            yield each
+            counted.update(1)
 
 
-def progress_bar(total: int, description: str, *, done: int = 0) -> tqdm[Any]:
-    """Returns a bar (a context manager) to advance with `.update(n)`, for loops whose turns do several items."""
-    return tqdm(initial=done, **_look(total, description))
+def progress_bar(total: int, description: str, *, done: int = 0) -> Counted:
+    """Returns a context manager to advance with `.update(n)`, for loops whose turns do several items."""
+    return Counted(total, description, done)
 
 
-def _look(total: int, description: str) -> dict[str, Any]:
-    interval = 0.1 if sys.stderr.isatty() else LOG_INTERVAL_S
-    return {
-        "total": total,
-        "desc": description,
-        "file": sys.stderr,
-        "mininterval": interval,
-        "dynamic_ncols": True,
-        "leave": None,  # a bar inside another one vanishes when it is full
-    }
+class Counted(AbstractContextManager["Counted"]):
+    """A count with a bar, with lines, or with nothing to see, whatever fits stderr when the block begins."""
+
+    def __init__(self, total: int, description: str, done: int) -> None:
+        self._total, self._description = total, description
+        self._first = self._count = done
+        self._started = time.monotonic()
+        self._bar: Any = None
+        self._closing = ExitStack()
+
+    def __enter__(self) -> Counted:
+        self._started = time.monotonic()
+        if is_quiet():
+            return self
+        if _is_terminal():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=self._total,
+                initial=self._count,
+                desc=self._description,
+                file=sys.stderr,
+                dynamic_ncols=True,
+                leave=None,  # a bar inside another one vanishes when it is full
+            )
+            self._closing.callback(self._bar.close)
+        else:
+            _counts.append(self)
+            self._closing.callback(_counts.remove, self)
+            _last_line[:] = _last_line or [self._started]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._closing.close()
+
+    def update(self, count: int = 1) -> None:
+        """Counts `count` more."""
+        self._count += count
+        if self._bar is not None:
+            self._bar.update(count)
+        elif self in _counts and time.monotonic() - _last_line[0] >= LINE_SECONDS:
+            _last_line[0] = time.monotonic()
+            print("; ".join(each.line() for each in _counts), file=sys.stderr, flush=True)  # noqa: T201
+
+    def line(self) -> str:
+        """Returns "iterations 140/200, 1.2 per second, 50 s left", without the last two where nothing is done yet."""
+        head = f"{self._description} {self._count}/{self._total}"
+        seconds, done = time.monotonic() - self._started, self._count - self._first
+        if done <= 0 or seconds <= 0:
+            return head
+        left = max(0, self._total - self._count) * seconds / done
+        return f"{head}, {_rate(done / seconds)}, {_time(left)} left"
+
+
+def _is_terminal() -> bool:
+    """Whether stderr can show a bar: not where its cursor does not move, or its width is unknown."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return False
+    return os.get_terminal_size(sys.stderr.fileno()).columns > 0
+
+
+def _rate(per_second: float) -> str:
+    """Returns 1.2 per second, or 3.4 per minute where it is less than one a second."""
+    length, unit = next(((length, unit) for length, unit in _UNITS if per_second * length >= 1), _UNITS[-1])
+    number = per_second * length
+    return f"{number:.0f} per {unit}" if number >= 10 else f"{number:.1f} per {unit}"
+
+
+def _time(seconds: float) -> str:
+    """Returns 50 s, 12 min or 3.5 h."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -17,6 +17,8 @@ from gift_core.errors import UserError
 from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_limited
 
 CHANGED_BY_A_TASK = ("tasks", "sequence")  # the sections of params.yaml that a new task changes
+RUN_METHODS = "run.methods"
+CHANGED_BY_A_METHOD = (RUN_METHODS, "methods")
 PARAMS = "params.yaml"
 
 
@@ -32,10 +34,11 @@ class Block:
 
 @dataclass(frozen=True)
 class StageInstance:
-    """A stage as DVC runs it: finetune@gift-step3. `tasks`: the tasks that its loops name."""
+    """A stage as DVC runs it: finetune@gift-step3. `tasks` and `methods`: those that its loops name."""
 
     name: str
     tasks: tuple[str, ...]
+    methods: tuple[str, ...]
 
 
 def read_blocks(root: Path) -> list[Block]:
@@ -71,7 +74,17 @@ def stages_of_step(root: Path, params: Mapping[str, Any], task: str) -> list[str
         instance.name
         for block in read_blocks(root)
         for instance in _instances(block, params)
-        if (task in instance.tasks if block.loops else _reads_tasks(block))
+        if (task in instance.tasks if block.loops else _reads(block, CHANGED_BY_A_TASK))
+    ]
+
+
+def stages_of_method(root: Path, params: Mapping[str, Any], method: str) -> list[str]:
+    """Returns the stages that run when `method` is added to methods and run.methods, in the order of the blocks."""
+    return [
+        instance.name
+        for block in read_blocks(root)
+        for instance in _instances(block, params)
+        if (method in instance.methods if block.loops else _reads(block, CHANGED_BY_A_METHOD))
     ]
 
 
@@ -91,18 +104,20 @@ def _key(expression: str) -> str:
     return expression.removeprefix("${").removesuffix("}")
 
 
-def _reads_tasks(block: Block) -> bool:
-    return PARAMS in block.deps or any(param in CHANGED_BY_A_TASK for param in block.params)
+def _reads(block: Block, sections: Sequence[str]) -> bool:
+    return PARAMS in block.deps or any(param in sections for param in block.params)
 
 
 def _instances(block: Block, params: Mapping[str, Any]) -> Iterator[StageInstance]:
     if not block.loops:
-        yield StageInstance(block.name, ())
+        yield StageInstance(block.name, (), ())
         return
     loops = (_items(variable, _lookup(params, key)) for variable, key in block.loops.items())
     for items in product(*loops):
         name = "-".join(label for label, _ in items)
-        yield StageInstance(f"{block.name}@{name}", tuple(task for _, task in items if task))
+        named = zip(block.loops.values(), items, strict=True)
+        methods = tuple(label for key, (label, _) in named if key == RUN_METHODS)
+        yield StageInstance(f"{block.name}@{name}", tuple(task for _, task in items if task), methods)
 
 
 def _items(variable: str, values: Mapping[str, Any] | Sequence[Any]) -> Iterator[tuple[str, str]]:

@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 import typer
 
+from .add_method import add_method
 from .add_task import add_task
 from .check import check
 from .clean import clean
+from .command_line import HELP_NAMES, CommandGroup, GiftCommand, GiftGroup, gift
 from .compare import compare
 from .dag import dag
 from .data import data
@@ -30,7 +32,6 @@ from .presets import presets
 from .remote import remote
 from .report import report
 from .show import show
-from .stage import GiftGroup
 from .synthesize import synthesize
 from .teach import teach
 from .use import use
@@ -41,9 +42,9 @@ from .write_vocabulary import write_vocabulary
 app = typer.Typer(
     cls=GiftGroup,
     name="gift",
-    help="Vision-language models that keep learning without forgetting. `dvc repro` runs the stages in order.",
+    callback=gift,
+    context_settings=HELP_NAMES,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -59,14 +60,28 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         evaluate,
         report,
     ),
-    "Commands": (show, predict, merge, export, add_task, metrics, compare, presets, use, verify, doctor, clean),
+    "Commands": (
+        show,
+        predict,
+        merge,
+        export,
+        add_task,
+        add_method,
+        metrics,
+        compare,
+        presets,
+        use,
+        verify,
+        doctor,
+        clean,
+    ),
     "Working together": (remote, get, merge_lock, exp, dag),
 }
 for panel, commands in COMMANDS.items():
     for command in commands:
         name = command.__name__ if panel == "Stages of dvc.yaml" else None  # None: typer writes add-task
-        app.command(name, rich_help_panel=panel)(command)
-app.add_typer(data, name="data", rich_help_panel="Commands")
+        app.command(name, cls=GiftCommand, rich_help_panel=panel)(command)
+app.add_typer(data, name="data", cls=CommandGroup, rich_help_panel="Commands")
 
 
 def main() -> None:
@@ -74,7 +89,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that has no é shows \xe9 instead
-    app()
+    app(prog_name="gift")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from enum import Enum
 from pathlib import Path
@@ -10,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .output import AsJson, print_difference, print_json, print_next_stages
 from .stage import PARAMS, ROOT, Params, Root
 
 if TYPE_CHECKING:
     from gift_core.datasets.new_task import Addition
 
 CLASSES_SHOWN = 40
-WIDTH = 100
-COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -28,38 +26,58 @@ class OnBadImage(str, Enum):
     SKIP = "skip"
 
 
-def _option(name: str, help: str, panel: str | None = None) -> Any:
-    return typer.Option(name, help=help, show_default=False, rich_help_panel=panel)
+def _option(name: str, metavar: str, help: str, panel: str | None = None) -> Any:
+    return typer.Option(name, metavar=metavar, help=help, show_default=False, rich_help_panel=panel)
 
 
 TABLE = "Images listed in a table"
 TARS = "Images in WebDataset tars"
-Name = Annotated[str, typer.Argument(help="The task's name: lower-case letters, digits and _.", show_default=False)]
-Images = Annotated[Path, _option("--images", "The folder: <class>/*, or train/<class>/* and test/<class>/*.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="The task's name: lower-case letters, digits and _.", show_default=False)
+]
+Images = Annotated[Path, _option("--images", "FOLDER", "The folder: <class>/*, or train/<class>/* and test/<class>/*.")]
 Templates = Annotated[
-    list[str] | None, _option("--template", "A prompt with {} for the class name. Repeat it for several.")
+    list[str] | None, _option("--template", "TEMPLATE", "A prompt with {} for the class name. Repeat it for several.")
 ]
 TestFraction = Annotated[
-    float, typer.Option("--test-fraction", help="The share of each class for testing, if the data has no splits.")
+    float,
+    typer.Option(
+        "--test-fraction", metavar="SHARE", help="The share of each class for testing, if the data has no splits."
+    ),
 ]
-BadImage = Annotated[OnBadImage, typer.Option("--on-bad-image", help="What to do with an undecodable image.")]
+BadImage = Annotated[
+    OnBadImage, typer.Option("--on-bad-image", metavar="refuse|skip", help="What to do with an undecodable image.")
+]
 ClassNames = Annotated[
-    Path | None, _option("--class-names", "A text file in the folder with one name per line, in label order.")
+    Path | None, _option("--class-names", "FILE", "A text file in the folder with one name per line, in label order.")
 ]
-Shots = Annotated[int | None, _option("--shots", "The number of training images per class, sampled by seed.")]
-Table = Annotated[str | None, _option("--table", "A CSV or Parquet file in the folder, one row per image.", TABLE)]
+Shots = Annotated[int | None, _option("--shots", "N", "The number of training images per class, sampled by seed.")]
+Table = Annotated[
+    str | None, _option("--table", "FILE", "A CSV or Parquet file in the folder, one row per image.", TABLE)
+]
 ImageColumn = Annotated[
-    str | None, _option("--image-column", "The column of files, relative to the folder: image.", TABLE)
+    str | None, _option("--image-column", "COLUMN", "The column of files, relative to the folder: image.", TABLE)
 ]
-LabelColumn = Annotated[str | None, _option("--label-column", "The column of labels, numbers or names: label.", TABLE)]
+LabelColumn = Annotated[
+    str | None, _option("--label-column", "COLUMN", "The column of labels, numbers or names: label.", TABLE)
+]
 SplitColumn = Annotated[
-    str | None, _option("--split-column", "The column with train or test. Without it: split by seed.", TABLE)
+    str | None, _option("--split-column", "COLUMN", "The column with train or test. Without it: split by seed.", TABLE)
 ]
-Tars = Annotated[str | None, _option("--webdataset", "Training tars: birds-{000..005}.tar, train/*.tar.", TARS)]
-TestTars = Annotated[str | None, _option("--webdataset-test", "Test tars. Without them: split by seed.", TARS)]
-Label = Annotated[str | None, _option("--label", "The extension of a sample's label: cls; or json:<key>.", TARS)]
+Tars = Annotated[
+    str | None, _option("--webdataset", "PATTERN", "Training tars: birds-{000..005}.tar, train/*.tar.", TARS)
+]
+TestTars = Annotated[
+    str | None, _option("--webdataset-test", "PATTERN", "Test tars. Without them: split by seed.", TARS)
+]
+Label = Annotated[
+    str | None, _option("--label", "EXTENSION", "The extension of a sample's label: cls; or json:<key>.", TARS)
+]
 Factor = Annotated[
-    float, typer.Option("--learning-rate-factor", help="A factor for each method's learning rate in this task.")
+    float,
+    typer.Option(
+        "--learning-rate-factor", metavar="NUMBER", help="A factor for each method's learning rate in this task."
+    ),
 ]
 Link = Annotated[bool, typer.Option("--link", help="Link images from outside data/0_raw into it.")]
 Copy = Annotated[bool, typer.Option("--copy", help="Copy images from outside data/0_raw into it.")]
@@ -85,6 +103,7 @@ def add_task(
     webdataset: Tars = None,
     webdataset_test: TestTars = None,
     label: Label = None,
+    as_json: AsJson = False,
     params: Params = PARAMS,
     root: Root = ROOT,
 ) -> None:
@@ -92,8 +111,11 @@ def add_task(
 
     The data set is checked first and its classes are shown. params.yaml keeps its
     comments and order. An error changes nothing.
+
+    Example: gift add-task garments --images ~/photos/garments --link
     """
     from gift_core.datasets.new_task import new_row, plan_task
+    from gift_core.stage_graph import stages_of_step
 
     columns = {"image_column": image_column, "label_column": label_column, "split_column": split_column}
     tars = {"train": webdataset, "test": webdataset_test, "label": label}
@@ -105,12 +127,18 @@ def add_task(
         raise typer.BadParameter("give only one of --link and --copy")
     bring = "link" if link else "copy" if copy else None
     addition = plan_task(name, row, images, params=params, root=root, factor=learning_rate_factor, bring=bring)
-    _show_addition(name, addition)
-    if dry_run:
+    stages = stages_of_step(PROJECT, addition.config.model_dump(mode="json"), name)
+    if not as_json:
+        _show_addition(name, addition)
+    if not dry_run:
+        addition.carry_out()
+    if as_json:
+        print_json(_record(name, addition, stages, dry_run))
+    elif dry_run:
         typer.echo("--dry-run: nothing was written")
-        return
-    addition.carry_out()
-    _show_stages(name, addition)
+    else:
+        brought = f" and {addition.target}" if addition.bring else ""
+        print_next_stages("task", stages, undo=f"the row tasks.{name}, its step of sequence{brought}")
 
 
 def _show_addition(name: str, addition: Addition) -> None:
@@ -130,13 +158,12 @@ def _show_addition(name: str, addition: Addition) -> None:
         typer.secho(warning, fg=typer.colors.YELLOW)
     for note in dataset.notes:
         typer.echo(f"  {note}")
-    for line in addition.difference():
-        typer.secho(line, fg=COLORS.get(line[:1]))
+    print_difference(addition.difference())
 
 
-def _show_stages(name: str, addition: Addition) -> None:
-    from gift_core.stage_graph import stages_of_step
-
-    stages = ", ".join(stages_of_step(PROJECT, addition.config.model_dump(mode="json"), name))
-    typer.echo("params.yaml has the new task. Next: dvc repro, which runs")
-    typer.echo(textwrap.indent(textwrap.fill(stages, WIDTH, break_long_words=False, break_on_hyphens=False), "  "))
+def _record(name: str, addition: Addition, stages: list[str], dry_run: bool) -> dict[str, object]:
+    dataset = addition.dataset
+    train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
+    classes = {each: {"train": train[label], "test": test[label]} for label, each in dataset.classes.items()}
+    notes = list(dataset.notes)
+    return {"task": name, "classes": classes, "notes": notes, "written": not dry_run, "stages": stages}

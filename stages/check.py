@@ -18,6 +18,8 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
     DVC runs this stage first. An error in params.yaml stops here, before any
     result is removed. Accuracies and predictions of methods and tasks that were
     taken back are moved to .gift/taken_back.
+
+    Example: gift check
     """
     with open_stage("check", params, root) as stage:
         from gift_core.artifacts.atomic import write_json

@@ -11,8 +11,8 @@ import typer
 
 from gift_core.errors import UserError
 from gift_core.layout import Layout
-from gift_core.work_folder import owner_of, work_folder
 
+from .output import AsJson, hint, print_json
 from .stage import ROOT, Root
 
 RESUMED = ("synthesize", "teach", "finetune", "evaluate")
@@ -37,9 +37,20 @@ class Work:
         return f"{self.title:<28} {_age(self.seconds_old):>12} {self.size / 1e6:>10,.1f} MB  {owner}"
 
 
-def clean(yes: Yes = False, root: Root = ROOT) -> None:
-    """Show what interrupted stages left in .gift, with age and size, and remove it. Work of a running stage stays."""
+def clean(yes: Yes = False, as_json: AsJson = False, root: Root = ROOT) -> None:
+    """Show what interrupted stages left in .gift, with age and size, and remove it. Work of a running stage stays.
+
+    It asks before it removes anything. With --json it does not ask, and removes
+    something only if --yes is given.
+
+    Example: gift clean --yes
+    """
     works = [_work(stage, folder) for stage in RESUMED for folder in _folders(Layout(root), stage)]
+    if as_json:
+        _remove(works if yes else [])
+        print_json({"works": [_record(work) for work in works], "removed": yes})
+        _require_idle(works if yes else [])
+        return
     if not works:
         typer.echo("no unfinished work")
         return
@@ -50,14 +61,31 @@ def clean(yes: Yes = False, root: Root = ROOT) -> None:
     if not unowned or not (
         yes or typer.confirm(f"Remove the work of {len(unowned)} interrupted stages ({size:,.1f} MB)?")
     ):
-        typer.echo("nothing was removed")
+        hint("nothing was removed")
     else:
-        for work in unowned:
+        _remove(works)
+        typer.echo(f"removed {size:,.1f} MB")
+    _require_idle(works)
+
+
+def _remove(works: list[Work]) -> None:
+    """Removes the work of the stages that do not run."""
+    from gift_core.work_folder import work_folder
+
+    for work in works:
+        if not work.owner:
             with work_folder(work.folder, "removed", wait_seconds=0):
                 pass  # leaving the block removes the folder, and no other process can own it before
-        typer.echo(f"removed {size:,.1f} MB")
-    if len(unowned) < len(works):
-        raise UserError(f"{len(works) - len(unowned)} stages are running, so their work stays. Stop them first.")
+
+
+def _require_idle(works: list[Work]) -> None:
+    running = sum(bool(work.owner) for work in works)
+    if running:
+        raise UserError(f"{running} stages are running, so their work stays. Stop them first.")
+
+
+def _record(work: Work) -> dict[str, object]:
+    return {"stage": work.title, "bytes": work.size, "seconds_old": round(work.seconds_old), "owner": work.owner}
 
 
 def _folders(layout: Layout, stage: str) -> list[Path]:
@@ -66,6 +94,8 @@ def _folders(layout: Layout, stage: str) -> list[Path]:
 
 
 def _work(stage: str, folder: Path) -> Work:
+    from gift_core.work_folder import owner_of
+
     facts = [path.stat() for path in (folder, *folder.rglob("*"))]
     age = time.time() - max(fact.st_mtime for fact in facts)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

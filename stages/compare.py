@@ -7,16 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .output import AsJson, hint, print_json
+
 if TYPE_CHECKING:
     from gift_core.report.comparison.seed_statistics import Comparison
 
 Roots = Annotated[
     list[Path],
-    typer.Argument(help="Root folders of finished runs, which contain params.yaml and data/.", metavar="ROOT..."),
+    typer.Argument(help="Root folders of finished runs, which contain params.yaml and data/.", metavar="ROOT"),
 ]
-Out = Annotated[Path, typer.Option("--out", help="The folder to write: index.html, comparison.csv, comparison.json.")]
+Out = Annotated[
+    Path,
+    typer.Option("--out", metavar="FOLDER", help="The folder to write: index.html, comparison.csv, comparison.json."),
+]
 Against = Annotated[
-    str | None, typer.Option("--against", help="The method to compare with [default: the one with the highest Last].")
+    str | None,
+    typer.Option(
+        "--against", metavar="METHOD", help="The method to compare with (default: the one with the highest Last)."
+    ),
 ]
 MADE = ("comparison.csv", "comparison.json", "index.html")
 AllowMissing = Annotated[
@@ -29,19 +37,27 @@ def compare(
     out: Out = Path("reports/comparison"),
     against: Against = None,
     allow_missing: AllowMissing = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Compare runs of an experiment with different seeds: means, deviations, and differences that exceed the noise."""
-    from gift_core.report.comparison.compare import compare_runs
+    """Compare runs of an experiment with different seeds: means, deviations, and differences that exceed the noise.
+
+    Example: gift compare runs/seed_1 runs/seed_2 runs/seed_3 --against gift
+    """
+    from gift_core.report.comparison.compare import RECORD, compare_runs
+    from gift_core.untrusted import read_json_file
 
     from .export import require_new
 
     require_new(out, made=MADE)
     comparison = compare_runs(roots, out, against=against, allow_missing=allow_missing)
+    if as_json:
+        print_json(read_json_file(out / RECORD))
+        return
     _print_table(comparison)
     for seed, method in comparison.runs.missing:
         typer.echo(f"missing: {method} with seed {seed}")
     if len(comparison.runs.seeds) == 1:
-        typer.echo("One seed: there is no spread, so no difference can be distinguished from noise.")
+        hint("One seed: there is no spread, so no difference can be distinguished from noise.")
     typer.echo(f"The comparison: {(out / 'index.html').resolve()}")
 
 

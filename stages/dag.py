@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .output import AsJson, print_json
 from .stage import PARAMS, Params
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -15,13 +16,14 @@ PROJECT = Path(__file__).resolve().parents[1]
 def dag(
     params: Params = PARAMS,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print it for GitHub's or GitLab's pages.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Draw which stage type reads what another one writes, with the number of stages of each.
 
     `dvc dag` draws every single stage.
-    """
-    from dvc.dagascii import draw
 
+    Example: gift dag --mermaid
+    """
     from gift_core.config.loading import load_config
     from gift_core.team.pipeline_graph import read_graph
 
@@ -29,6 +31,11 @@ def dag(
     if mermaid:
         typer.echo(graph.mermaid())
         return
+    if as_json:
+        print_json({"stages": graph.stages, "edges": graph.edges, "reads_step_before": graph.chained})
+        return
+    from dvc.dagascii import draw
+
     labels = graph.labels()
     upwards = [(labels[below], labels[above]) for above, below in graph.edges]  # DVC draws from the bottom up
     typer.echo(draw(list(labels.values()), upwards))

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .command_line import GiftCommand
+from .output import AsJson, note, print_json
 from .stage import PARAMS, ROOT, Params, Root
 
 if TYPE_CHECKING:
     from gift_core.datasets.catalogue.status import DatasetStatus, RawDataset, Verification
 
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="NAME", help="Data sets (see `gift data status`).", show_default=False)
+    list[str] | None,
+    typer.Argument(metavar="NAME", help="Data sets, as `gift data status` lists them.", show_default=False),
 ]
 All = Annotated[bool, typer.Option("--all", help="All data sets that params.yaml needs.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with all details.")]
 COLORS = {"complete": "green", "partial": "yellow", "missing": "dim", "wrong": "red"}
 COLUMNS = ("data set", "tasks", "state", "train", "test", "GB")
 NAMED = 5  # images and classes that are printed by name
@@ -28,22 +30,22 @@ data = typer.Typer(
 )
 
 
-@data.command()
+@data.command(cls=GiftCommand)
 def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT) -> None:
     """List the data sets: complete, partial, missing or wrong, with image counts and folders.
 
     The column "tasks" is the number of tasks in params.yaml that read the data set.
     Files are listed, no image is decoded. The exit code is 0 only if everything
     that params.yaml needs exists.
-    """
-    import json
 
+    Example: gift data status
+    """
     from gift_core.config.loading import load_config
     from gift_core.datasets.catalogue.status import dataset_statuses
 
     statuses = dataset_statuses(names or (), load_config(params).tasks, root=root)
     if as_json:
-        typer.echo(json.dumps([status.record() for status in statuses], indent=2, ensure_ascii=False))
+        print_json([status.record() for status in statuses])
     else:
         _print_statuses(statuses)
     if not all(status.suffices for status in statuses):
@@ -66,7 +68,7 @@ def _print_statuses(statuses: Sequence[DatasetStatus]) -> None:
     for status in statuses:
         if not status.suffices:
             name, faults = status.raw.row.name, "; ".join(status.inventory.faults)
-            typer.echo(f"{name}: {faults}. Run: gift data fetch {name}", err=True)
+            note(f"{name}: {faults}. Run: gift data fetch {name}")
 
 
 def _values(status: DatasetStatus) -> list[str]:
@@ -76,46 +78,63 @@ def _values(status: DatasetStatus) -> list[str]:
     return [inventory.row.name, str(tasks) if tasks else "-", inventory.state, *counts, size, folder]
 
 
-@data.command()
-def fetch(names: Names = None, every: All = False, params: Params = PARAMS, root: Root = ROOT) -> None:
+@data.command(cls=GiftCommand)
+def fetch(
+    names: Names = None, every: All = False, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT
+) -> None:
     """Download data sets into the folders that params.yaml names, or into data/0_raw/NAME.
 
     For a data set that cannot be downloaded, this prints which archive to get, from
     where, and where to unpack it. The exit code is 0 only if all are complete.
+
+    Example: gift data fetch dtd
     """
     from gift_core.datasets.catalogue.fetch import fetch as download
     from gift_core.errors import UserError
 
     failed: list[str] = []
+    complete: list[str] = []
     for raw in _chosen(names, every, params, root):
-        typer.echo(f"{raw.row.name}: {raw.row.title} -> {raw.path}")
+        note(f"{raw.row.name}: {raw.row.title} -> {raw.path}")
         try:
             download(raw.row, raw.path)
         except UserError as error:  # go on with the others
             failed.append(raw.row.name)
             typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         else:
-            typer.echo(f"{raw.row.name}: complete")
+            complete.append(raw.row.name)
+            if not as_json:
+                typer.echo(f"{raw.row.name}: complete")
+    if as_json:
+        print_json({"complete": complete, "failed": failed})
     if failed:
         typer.secho(f"not complete: {', '.join(failed)}", err=True)
         raise typer.Exit(1)
 
 
-@data.command()
-def verify(names: Names = None, every: All = False, params: Params = PARAMS, root: Root = ROOT) -> None:
+@data.command(cls=GiftCommand)
+def verify(
+    names: Names = None, every: All = False, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT
+) -> None:
     """Decode every image of data sets, count splits and classes, and name the first bad images.
 
     The exit code is 0 only if each is the official data set and can be read.
+
+    Example: gift data verify --all
     """
     from gift_core.datasets.catalogue.status import verify as decode_all
 
     bad: list[str] = []
+    records: list[dict[str, object]] = []
     for raw in _chosen(names, every, params, root):
         verification = decode_all(raw.row, raw.path)
-        for line in _lines(verification):
+        records.append({"name": raw.row.name, "sound": verification.sound, "found": _lines(verification)})
+        for line in [] if as_json else _lines(verification):
             typer.echo(f"{raw.row.name}: {line}")
         if not verification.sound:
             bad.append(raw.row.name)
+    if as_json:
+        print_json(records)
     if bad:
         typer.secho(f"not as published: {', '.join(bad)}", fg=typer.colors.RED, err=True)
         raise typer.Exit(1)

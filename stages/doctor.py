@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .completion import complete_preset
+from .output import AsJson, hint, print_json
 from .stage import ROOT, Root
 
 if TYPE_CHECKING:
@@ -14,38 +17,64 @@ if TYPE_CHECKING:
 Quick = Annotated[
     bool, typer.Option("--quick", help="Check only params.yaml, data and local models. Print only problems.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print a list of findings as JSON.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="PRESET",
+        help="Check this preset (`gift presets` lists them) in place of params.yaml, without switching to it.",
+        autocompletion=complete_preset,
+    ),
+]
 COLORS = {"ok": typer.colors.GREEN, "info": typer.colors.BLUE, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
 
 
-def doctor(quick: Quick = False, as_json: AsJson = False, root: Root = ROOT) -> None:
+def doctor(quick: Quick = False, preset: Preset = None, as_json: AsJson = False, root: Root = ROOT) -> None:
     """Check this machine and params.yaml, and say what is missing and what to do about it.
 
     Checks versions, devices, memory, disk space, data sets, models and the DVC
     remote. Exits with code 1 if a check fails.
+
+    Example: gift doctor --preset mtil_order_1
     """
     from gift_core.doctor.examine import examine, examine_quickly
 
-    findings = []
-    for finding in (examine_quickly if quick else examine)(root):
+    file = _file_of(preset, root) if preset else None
+    findings: list[Finding] = []
+    shown = ""  # the group whose title was printed last
+    for finding in (examine_quickly if quick else examine)(root, file):
         findings.append(finding)
         if not as_json and not (quick and finding.mark in ("ok", "info")):
-            _show(finding)
+            _show(finding, title=finding.group != shown)
+            shown = finding.group
     if as_json:
-        _print_json(findings)
+        print_json([finding.record() for finding in findings])
+    elif shown:
+        _summarize(findings, preset)
     if any(finding.mark == "fail" for finding in findings):
         raise typer.Exit(1)
 
 
-def _show(finding: Finding) -> None:
-    typer.secho(f"{finding.mark:4}", fg=COLORS[finding.mark], bold=True, nl=False)
-    what = finding.found if finding.found.endswith((".", "?")) else f"{finding.found}."
-    typer.echo(f"  {finding.subject}: {what} {finding.remedy}".rstrip())
+def _file_of(preset: str, root: Path) -> Path:
+    from gift_core.errors import lookup
+    from gift_core.presets import find_presets
+
+    return lookup(find_presets(root), preset, "gift doctor: presets")
 
 
-def _print_json(findings: list[Finding]) -> None:
-    import dataclasses
-    import json
+def _show(finding: Finding, *, title: bool) -> None:
+    if title:
+        typer.secho(finding.group, bold=True)
+    typer.secho(f"  {finding.mark:4}", fg=COLORS[finding.mark], bold=True, nl=False)
+    typer.echo(f"  {finding.subject}: {finding.sentence}")
 
-    rows = [dataclasses.asdict(finding) for finding in findings]
-    typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+
+def _summarize(findings: list[Finding], preset: str | None) -> None:
+    """Prints how many problems there are, and what to do first."""
+    from gift_core.doctor.examine import count_marks, first_step
+
+    typer.secho(count_marks(findings), bold=True)
+    if first := first_step(findings):
+        typer.echo(f"first: {first}")
+    else:
+        hint(f"Next: {f'gift use {preset}' if preset else 'dvc repro'}")

@@ -13,6 +13,8 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
 
     Class-incremental (evaluation.protocol): the step's model and the pre-trained
     one, on the classes of all tasks so far. Resumes an interrupted run.
+
+    Example: gift evaluate gift letters
     """
     with open_stage("evaluate", params, root, method=method, task=task) as stage:
         from gift_core.artifacts.accuracy import PRETRAINED, computed_with, read_accuracy, write_accuracy

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .completion import complete_method
 from .metrics_table import COLUMNS, percent
+from .output import AsJson, print_json
 from .stage import ROOT, Root
 
 if TYPE_CHECKING:
@@ -16,20 +18,27 @@ if TYPE_CHECKING:
 
     from gift_core.team.experiments import Experiment
 
-Only = Annotated[list[str] | None, typer.Option("--method", help="Only this method. Repeat it for several.")]
-Commits = Annotated[int, typer.Option("--commits", min=1, help="How many commits to show, the newest first.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        metavar="METHOD",
+        help="Only this method. Repeat it for several.",
+        autocompletion=complete_method,
+    ),
+]
+Commits = Annotated[
+    int, typer.Option("--commits", metavar="N", min=1, help="How many commits to show, the newest first.")
+]
 
 
-def exp(only: Only = None, commits: Commits = 1, root: Root = ROOT) -> None:
+def exp(only: Only = None, commits: Commits = 1, as_json: AsJson = False, root: Root = ROOT) -> None:
     """List the experiments: what differs in params.yaml, and the four numbers of each method.
 
     `dvc exp run --set-param KEY=VALUE` makes one, `dvc exp apply NAME` takes it.
-    """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
+    Example: gift exp --method gift --commits 3
+    """
     from gift_core.errors import lookup
     from gift_core.team.experiments import read_experiments
 
@@ -37,13 +46,34 @@ def exp(only: Only = None, commits: Commits = 1, root: Root = ROOT) -> None:
     methods = {method: method for experiment in experiments for method in experiment.metrics}
     for name in only or []:
         lookup(methods, name, "--method")
+    if as_json:
+        print_json([_record(experiment, only or list(methods)) for experiment in experiments])
+    else:
+        _print_table(experiments, only or list(methods))
+
+
+def _record(experiment: Experiment, methods: list[str]) -> dict[str, object]:
+    return {
+        "name": experiment.name,
+        "state": experiment.state,
+        "changes": list(experiment.changes),
+        "metrics": {method: row for method, row in experiment.metrics.items() if method in methods},
+    }
+
+
+def _print_table(experiments: list[Experiment], methods: list[str]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("experiment, and what differs in params.yaml", overflow="fold")
     table.add_column("method", no_wrap=True)
     for column in COLUMNS:
         table.add_column(column.capitalize(), justify="right", no_wrap=True)
     for experiment in experiments:
-        _add(table, experiment, only or list(methods))
+        _add(table, experiment, methods)
     Console().print(Text("Accuracy in percent (Forgetting: lower is better)"), table, sep="\n")
 
 

@@ -10,34 +10,59 @@ from typing import Annotated
 
 import typer
 
+from .output import AsJson, print_json
+
+FORMATS = ("transformers", "onnx", "safetensors")  # of EXPORTS, which needs torch
 Model = Annotated[
     str,
     typer.Argument(
         help="A model folder (data/5_models/gift/<task>), a file of `gift export --to safetensors`, "
         "hf-hub:<repository>, or an architecture of open_clip with --pretrained.",
+        metavar="MODEL",
         show_default=False,
     ),
 ]
-Pretrained = Annotated[str | None, typer.Option(help="The weights of the architecture: a tag of open_clip, or a file.")]
-To = Annotated[str, typer.Option(help="The format: transformers, onnx or safetensors.", show_default=False)]
-Out = Annotated[Path | None, typer.Option(help="The folder to write [default: exports/<model>-<format>].")]
+Pretrained = Annotated[
+    str | None,
+    typer.Option(metavar="TAG", help="The weights of the architecture: a tag of open_clip, or a file."),
+]
+To = Annotated[
+    str,
+    typer.Option(
+        metavar="FORMAT",
+        help="The format: transformers, onnx or safetensors.",
+        show_default=False,
+        autocompletion=lambda incomplete: [each for each in FORMATS if each.startswith(incomplete)],
+    ),
+]
+Out = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="The folder to write (default: exports/<model>-<format>).")
+]
 
 
-def export(model: Model, to: To, out: Out = None, pretrained: Pretrained = None) -> None:
-    """Write a model for transformers (CLIPModel, CLIPProcessor), for ONNX, or as one safetensors file."""
+def export(model: Model, to: To, out: Out = None, pretrained: Pretrained = None, as_json: AsJson = False) -> None:
+    """Write a model for transformers (CLIPModel, CLIPProcessor), for ONNX, or as one safetensors file.
+
+    Example: gift export data/5_models/gift/digits --to transformers
+    """
+    from gift_core.artifacts.model_folder import require_model_path
     from gift_core.errors import lookup
-    from gift_core.interop.exporting import EXPORTS, export_clip
 
-    lookup(EXPORTS, to, "export --to")
+    lookup(dict.fromkeys(FORMATS), to, "export --to")
+    require_model_path(model)
     folder = out or _default_folder(model, to)
     require_new(folder, model)
     from gift_core.artifacts.atomic import require_free_bytes
     from gift_core.clip.disk_space import model_bytes
+    from gift_core.interop.exporting import export_clip
     from gift_core.interop.importing import model_identity, open_model
 
     clip = open_model(model, pretrained, device="cpu")
     require_free_bytes(folder, 2 * model_bytes(clip), "export")
     files = export_clip(clip, folder, to=to, provenance={"format": to, "model": model_identity(model, pretrained)})
+    if as_json:
+        print_json({"format": to, "files": [{"path": path, "bytes": path.stat().st_size} for path in files]})
+        return
     for path in files:
         typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
 

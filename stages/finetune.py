@@ -22,7 +22,7 @@ def _checked_factor(factor: float) -> float:
 
 
 HELP = "The factor on the method's learning rate in this step."
-Factor = Annotated[float, typer.Option(help=HELP, callback=_checked_factor)]
+Factor = Annotated[float, typer.Option(metavar="NUMBER", help=HELP, callback=_checked_factor)]
 
 
 def finetune(
@@ -31,6 +31,8 @@ def finetune(
     """Fine-tune the model of the step before on the task, with the method's replay, losses and consolidation.
 
     Resumes an interrupted run.
+
+    Example: gift finetune gift letters
     """
     with open_stage("finetune", params, root, method=method, task=task) as stage:
         from gift_core.artifacts.atomic import require_free_bytes

@@ -8,7 +8,10 @@ from .stage import PARAMS, ROOT, Params, Root, Stage, open_stage
 
 
 def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
-    """Load the pre-trained CLIP and save it as an open_clip folder, from which every method starts."""
+    """Load the pre-trained CLIP and save it as an open_clip folder, from which every method starts.
+
+    Example: gift import_model
+    """
     with open_stage("import_model", params, root) as stage:
         from gift_core.artifacts.accuracy import write_empty_accuracy
         from gift_core.artifacts.atomic import build_folder, require_free_bytes, write_json

@@ -6,7 +6,10 @@ from .stage import PARAMS, ROOT, Params, Root, Task, open_stage
 
 
 def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
-    """Turn a raw data set, or a task of the miniature benchmark, into image tars and a task.json."""
+    """Turn a raw data set, or a task of the miniature benchmark, into image tars and a task.json.
+
+    Example: gift ingest letters
+    """
     with open_stage("ingest", params, root, task=task) as stage:
         from gift_core.datasets.ingest import ingest as ingest_task
         from gift_core.datasets.ingest import ingested_classes, renamed_classes

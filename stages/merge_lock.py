@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from gift_core.team.lock_merge import MergedLock
 
 Files = Annotated[
-    list[Path] | None, typer.Argument(help="BASE OURS THEIRS, as git gives them to a merge driver.", show_default=False)
+    list[Path] | None,
+    typer.Argument(metavar="FILE", help="BASE OURS THEIRS, as git gives them to a merge driver.", show_default=False),
 ]
 ALWAYS_RUN = ("check", "report")  # they read params.yaml, which both sides changed
 SHOWN = 6
@@ -25,6 +26,8 @@ def merge_lock(files: Files = None, root: Root = ROOT) -> None:
     Without files, it resolves the conflict that `git merge` left in dvc.lock and
     reports/metrics.json. `make setup` makes it git's merge driver for dvc.lock,
     so that there is no conflict.
+
+    Example: gift merge-lock
     """
     from gift_core.team.lock_merge import merge_files, resolve_in_git
 

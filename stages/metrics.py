@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from .metrics_table import print_metrics
+from .output import AsJson, note, print_json
 
 Metrics = Mapping[str, float | None]
 Files = Annotated[
     list[Path],
     typer.Argument(metavar="FILE", help="CSV or Parquet files, or folders that contain them.", show_default=False),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in the format of metrics.json, unrounded.")]
 PerTask = Annotated[bool, typer.Option("--per-task", help="Also print the metrics of each task (in JSON: by_task).")]
 
 
@@ -27,6 +27,9 @@ def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) ->
     pre-trained model. The optional column protocol is task_incremental (the
     default) or class_incremental. In a class-incremental run, each step has one row
     for the classes of all tasks so far, and eval_task is the task of the step.
+    With --json the numbers have the format of metrics.json and are not rounded.
+
+    Example: gift metrics rows.csv --per-task
     """
     from gift_core.artifacts.accuracy import read_accuracy_rows
     from gift_core.metrics import summarize
@@ -46,17 +49,13 @@ def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) ->
 
 def _note_different_tasks(by_task: Mapping[str, Mapping[str, Metrics]]) -> None:
     if len({tuple(tasks) for tasks in by_task.values() if tasks}) > 1:
-        typer.echo(
-            "note: not all methods learned the same tasks in the same order; do not compare them directly", err=True
-        )
+        note("note: not all methods learned the same tasks in the same order; do not compare them directly")
 
 
 def _print_json(by_method: Mapping[str, Metrics], by_task: Mapping[str, Mapping[str, Metrics]]) -> None:
-    import json
-
     extra = {method: {"by_task": tasks} for method, tasks in by_task.items()}
     combined = {method: {**row, **extra.get(method, {})} for method, row in by_method.items()}
-    typer.echo(json.dumps(combined, indent=2, ensure_ascii=False, allow_nan=False))
+    print_json(combined)
 
 
 def _print_tasks(method: str, tasks: Mapping[str, Metrics]) -> None:

@@ -8,24 +8,37 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .completion import complete_classes
 from .export import Model, Pretrained
+from .output import AsJson
 from .stage import ROOT, Root
 
 if TYPE_CHECKING:
     from gift_core.predict import Unreadable
 
-Images = Annotated[list[str], typer.Argument(help="Image files, folders, or quoted patterns.", show_default=False)]
+Images = Annotated[
+    list[str],
+    typer.Argument(metavar="IMAGE", help="Image files, folders, or quoted patterns.", show_default=False),
+]
 Classes = Annotated[
     str,
     typer.Option(
-        help="A text file with one class name per line, a task.json, or an ingested task.", show_default=False
+        metavar="CLASSES",
+        help="A text file with one class name per line, a task.json, or an ingested task.",
+        show_default=False,
+        autocompletion=complete_classes,
     ),
 ]
-Templates = Annotated[Path | None, typer.Option(help="A text file with one template per line ({} for the class name).")]
-Top = Annotated[int, typer.Option(help="Number of classes per image, most likely first.", min=1)]
-Format = Annotated[str, typer.Option("--format", help="The output format: table, csv or json.")]
-BatchSize = Annotated[int, typer.Option(help="Number of images per batch.", min=1)]
-Device = Annotated[str, typer.Option(help="The device: auto, cpu, mps, cuda or cuda:<number>.")]
+Templates = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="A text file with one template per line ({} for the class name)."),
+]
+Top = Annotated[int, typer.Option(metavar="N", help="Number of classes per image, most likely first.", min=1)]
+Format = Annotated[
+    str, typer.Option("--format", metavar="FORMAT", help="The output format: table, csv or json (as --json).")
+]
+BatchSize = Annotated[int, typer.Option(metavar="N", help="Number of images per batch.", min=1)]
+Device = Annotated[str, typer.Option(metavar="DEVICE", help="The device: auto, cpu, mps, cuda or cuda:<number>.")]
 
 
 def predict(
@@ -38,15 +51,23 @@ def predict(
     batch_size: BatchSize = 64,
     device: Device = "auto",
     pretrained: Pretrained = None,
+    as_json: AsJson = False,
     root: Root = ROOT,
 ) -> None:
-    """Classify images zero-shot, with only the class names. The exit code is 1 if an image cannot be read."""
+    """Classify images zero-shot, with only the class names.
+
+    The exit code is 1 if an image cannot be read.
+
+    Example: gift predict data/5_models/gift/digits photos/ --classes digits --top 3
+    """
+    from gift_core.artifacts.model_folder import require_model_path
     from gift_core.datasets.spelling import printable
     from gift_core.errors import lookup
     from gift_core.layout import Layout
     from gift_core.predict import FORMATS, classify_images, find_images, read_classes, readable
 
-    lines = lookup(FORMATS, output, "predict --format")
+    lines = lookup(FORMATS, "json" if as_json else output, "predict --format")
+    require_model_path(model)
     chosen, paths = read_classes(classes, templates, Layout(root)), find_images(images)
     from gift_core.interop.importing import open_model
     from gift_core.progress import progress

@@ -11,6 +11,8 @@ def report(params: Params = PARAMS, root: Root = ROOT) -> None:
     """Compute Transfer, Avg, Last and Forgetting, and write metrics.json, plots and index.html to reports/.
 
     For a published benchmark, also say whether the zero-shot accuracies agree.
+
+    Example: gift report
     """
     with open_stage("report", params, root) as stage:
         from gift_core.report.build import build_report

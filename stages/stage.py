@@ -4,52 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from gift_core import os_errors, out_of_memory
-from gift_core.errors import GiftError, UserError, lookup
+from gift_core.errors import UserError, lookup, no_such_path
 from gift_core.layout import Layout
+from gift_core.progress import is_quiet
 
-from .interruption import interruptible
+from .completion import complete_method, complete_task
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config, StepConfig
     from gift_core.config.method_options import MethodConfig
 
-Task = Annotated[str, typer.Argument(help="A task in the sequence of params.yaml.", show_default=False)]
-Method = Annotated[str, typer.Argument(help="A method in run.methods of params.yaml.", show_default=False)]
-Params = Annotated[Path, typer.Option("--params", help="The experiment to read.")]
-Root = Annotated[Path, typer.Option("--root", help="The folder that contains data/ and reports/.")]
+Task = Annotated[
+    str,
+    typer.Argument(help="A task in the sequence of params.yaml.", show_default=False, autocompletion=complete_task),
+]
+Method = Annotated[
+    str,
+    typer.Argument(help="A method in run.methods of params.yaml.", show_default=False, autocompletion=complete_method),
+]
+Params = Annotated[Path, typer.Option("--params", metavar="FILE", help="The experiment to read.")]
+Root = Annotated[
+    Path, typer.Option("--root", metavar="FOLDER", help="The project: the folder with data/ and reports/.")
+]
 PARAMS = Path("params.yaml")
 ROOT = Path()
-
-
-class GiftGroup(TyperGroup):
-    """Prints the errors of the library and of the operating system as one message and exits with 1.
-
-    Only bugs show a traceback.
-    """
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            with interruptible():
-                return super().invoke(ctx)
-        except Exception as error:
-            shown = os_errors.explain(error, doing=f"gift {ctx.invoked_subcommand}") or error
-            if not isinstance(shown, GiftError):
-                raise
-            typer.secho(f"error: {shown}", fg=typer.colors.RED, err=True)
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt as interruption:
-            with suppress(OSError):  # the terminal may be closed
-                typer.secho(" ".join(map(str, (*interruption.args, "Run it again."))), err=True)
-            raise typer.Exit(getattr(interruption, "exit_code", 130)) from None
 
 
 @dataclass
@@ -71,8 +57,9 @@ class Stage:
         return f"{self.stage}@{self.name}" if self.name else self.stage
 
     def say(self, message: str) -> None:
-        """Prints one line that begins with the title."""
-        typer.echo(f"{self.title}: {message}")
+        """Prints one line that begins with the title. Not with --quiet."""
+        if not is_quiet():
+            typer.echo(f"{self.title}: {message}")
 
     def step(self, task: str) -> StepConfig:
         """Returns the step that learns `task`; UserError with the nearest name where the sequence has none."""
@@ -100,6 +87,12 @@ class Stage:
         return starts[self.method(method).start]
 
 
+def require_params(params: Path) -> None:
+    """Raises UserError, which names what is beside it, unless the params file exists."""
+    if not params.is_file():
+        raise UserError(f"--params {no_such_path(params, 'file')} Run in the project's root, or name the file.")
+
+
 @contextmanager
 def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: str = "") -> Iterator[Stage]:
     """Reads the experiment, checks the names, yields the stage, and writes its run time to .gift/timings.
@@ -111,8 +104,7 @@ def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: 
     from gift_core.config.loading import load_config
 
     started = time.monotonic()
-    if not params.is_file():
-        raise UserError(f"--params {params}: no such file. Run in the project's root, or name the file.")
+    require_params(params)
     name = "-".join(part for part in (method, task) if part)
     opened = Stage(stage, name, load_config(params), Layout(root))
     if method:

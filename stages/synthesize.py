@@ -6,7 +6,10 @@ from .stage import PARAMS, ROOT, Params, Root, Task, open_stage
 
 
 def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
-    """Generate the task's synthetic image-text pairs with the diffusion model. Resumes an interrupted run."""
+    """Generate the task's synthetic image-text pairs with the diffusion model. Resumes an interrupted run.
+
+    Example: gift synthesize letters
+    """
     with open_stage("synthesize", params, root, task=task) as stage:
         from gift_core.artifacts.prompt_files import read_prompts
         from gift_core.clip.device import resolve_device

@@ -15,6 +15,8 @@ def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT
     """Encode the replayed data with the teacher, and estimate Fisher diagonals if the method needs them.
 
     Resumes an interrupted run.
+
+    Example: gift teach gift letters
     """
     with open_stage("teach", params, root, method=method, task=task) as stage:
         replay = stage.method(method).replay

@@ -2,50 +2,104 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .completion import complete_preset
+from .output import AsJson, hint, print_difference, print_json
+from .presets import size_of
 from .stage import ROOT, Root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from gift_core.presets import Summary, Switch
 
-Preset = Annotated[str, typer.Argument(help="A name that `gift presets` lists.", show_default=False)]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change without writing anything.")]
-COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}
+Preset = Annotated[
+    str,
+    typer.Argument(
+        metavar="PRESET",
+        help="A name that `gift presets` lists.",
+        show_default=False,
+        autocompletion=complete_preset,
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change without writing anything.")]
+Diff = Annotated[bool, typer.Option("--diff", help="Print all changes, line by line.")]
+RUN = "dvc repro          # runs what is new or changed; --dry --force only lists the stages"
 NEXT = {
     "hub": "gift doctor        # checks that the models can be downloaded and that memory and disk suffice",
     "data": "gift data status   # lists the data sets that are present or missing",
 }
 
 
-def use(preset: Preset, dry_run: DryRun = False, root: Root = ROOT) -> None:
-    """Make a preset the active experiment: write it to params.yaml and show what changes.
+def use(
+    preset: Preset, dry_run: DryRun = False, diff: Diff = False, as_json: AsJson = False, root: Root = ROOT
+) -> None:
+    """Make a preset the active experiment: write it to params.yaml.
 
     A params.yaml that you changed is kept as params.backup-1.yaml (or the next
     free number).
+
+    Example: gift use mtil_order_1 --dry-run --diff
     """
-    from gift_core.presets import load_preset, needs_of, plan_switch
+    from gift_core.presets import plan_switch, summarize
 
     switch = plan_switch(root, preset)
-    if not switch.changes:
+    summary = summarize(switch.preset)
+    if switch.changes and not dry_run:
+        switch.carry_out()
+    if as_json:
+        print_json(_record(switch, summary, dry_run, diff))
+    elif switch.changes:
+        if diff:
+            print_difference(switch.difference())
+        _show(switch, summary, dry_run)
+    else:
         typer.echo(f"params.yaml is already the preset {preset}")
-        return
-    _show(switch.difference())
+
+
+def _show(switch: Switch, summary: Summary, dry_run: bool) -> None:
+    """Prints at most ten lines: what the preset is, how much changes, the backup, and what comes next."""
+    typer.echo(f"params.yaml {'would be' if dry_run else 'is now'} the preset {summary.name}: {summary.title}")
+    typer.echo(f"  {size_of(summary)}")
+    typer.echo(f"  {_changes(switch)}")
+    if switch.backup is not None:
+        typer.echo(f"Your changed params.yaml {'would be' if dry_run else 'is'} kept as {switch.backup}")
     if dry_run:
         typer.echo("--dry-run: nothing was written")
         return
-    switch.carry_out()
-    if switch.backup is not None:
-        typer.echo(f"Your changed params.yaml is kept as {switch.backup}")
-    typer.echo(f"params.yaml is now the preset {preset}. Next:")
-    for need in needs_of(load_preset(switch.preset)):
-        if need in NEXT:
-            typer.echo(f"  {NEXT[need]}")
-    typer.echo("  dvc repro          # runs what is new or changed; --dry --force only lists the stages")
+    hint("Next:")
+    for command in _commands(summary):
+        hint(f"  {command}")
 
 
-def _show(difference: Iterable[str]) -> None:
-    for line in difference:
-        typer.secho(line, fg=COLORS.get(line[:1]))
+def _changes(switch: Switch) -> str:
+    counts = _counts(switch)
+    if counts is None:
+        return "It replaces all of params.yaml."
+    if not counts:
+        return "Only comments and the layout change. --diff prints them."
+    parts = ", ".join(f"{count} in {section}" for section, count in counts.items())
+    return f"Changed keys: {parts}. --diff prints them."
+
+
+def _counts(switch: Switch) -> dict[str, int] | None:
+    """The number of changed keys of each section of params.yaml, in its order."""
+    keys = switch.changed_keys()
+    return None if keys is None else dict(Counter(key.partition(".")[0].partition("[")[0] for key in keys))
+
+
+def _commands(summary: Summary) -> list[str]:
+    return [*(NEXT[need] for need in summary.needs if need in NEXT), RUN]
+
+
+def _record(switch: Switch, summary: Summary, dry_run: bool, diff: bool) -> dict[str, object]:
+    return {
+        "preset": summary.name,
+        "written": switch.changes and not dry_run,
+        "changed_keys": _counts(switch),
+        "backup": switch.backup,
+        "next": [command.partition("#")[0].strip() for command in _commands(summary)],
+        **({"difference": switch.difference()} if diff else {}),
+    }

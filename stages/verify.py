@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gift_core.errors import UserError
 from gift_core.layout import Layout
 
-from .stage import PARAMS, ROOT, Params, Root, Stage
+from .output import AsJson, hint, note, print_json
+from .stage import PARAMS, ROOT, Params, Root, Stage, require_params
 
 if TYPE_CHECKING:
     from .dvc_store import DvcStore, Output
@@ -36,39 +36,78 @@ class Item:
     problems: Callable[[], list[str]]
     output: Output | None
 
-    def check(self) -> str:
-        """Prints one line, with the problems below it, and returns OK, MISSING or BROKEN."""
+    def check(self) -> Checked:
+        """Reads the files. It may take long."""
         missing, problems = self.missing(), self.problems()
-        status = BROKEN if problems else MISSING if missing else OK
-        typer.secho(f"{status:8}", fg=COLORS[status], bold=True, nl=False)
-        beside = f" ({missing} is missing)" if missing and missing != self.path else ""
+        return Checked(self.path, BROKEN if problems else MISSING if missing else OK, missing, problems)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The status of an item (OK, MISSING or BROKEN), its first missing path, and what is wrong with it."""
+
+    path: Path
+    status: str
+    missing: Path | None
+    problems: list[str]
+
+    def show(self) -> None:
+        """Prints one line, with the problems below it."""
+        typer.secho(f"{self.status:8}", fg=COLORS[self.status], bold=True, nl=False)
+        beside = f" ({self.missing} is missing)" if self.missing and self.missing != self.path else ""
         typer.echo(f"{self.path}{beside}")
-        for problem in problems:
+        for problem in self.problems:
             typer.echo(f"        {problem}")
-        return status
 
 
-def verify(heal: Heal = False, remote: Remote = False, params: Params = PARAMS, root: Root = ROOT) -> None:
+def verify(
+    heal: Heal = False, remote: Remote = False, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT
+) -> None:
     """Check all artifacts: their own hashes, what they were made from, and DVC's copies of them.
 
     The exit code is 1 if something is broken. Artifacts that are not there yet
     are listed, but are no error.
+
+    Example: gift verify --heal
     """
+    require_params(params)
     store = _store(root)
-    items = _items(params, root, store)
-    status = {item.path: item.check() for item in items}
-    broken = [item for item in items if status[item.path] == BROKEN]
+    checked: dict[Path, Checked] = {}
+    broken: list[Item] = []
+    for item in _items(params, root, store):
+        checked[item.path] = _check(item, as_json)
+        if checked[item.path].status == BROKEN:
+            broken.append(item)
     if broken and heal and store:
-        typer.echo("\nhealing:")
-        broken = [item for item in broken if _heal(item, store)]
-    on_remote = _check_remote(store, heal=heal) if remote and store else []
-    _summarize(list(status.values()), broken, healed=heal)
+        note("healing ...") if as_json else typer.echo("\nhealing:")
+        for item in broken:
+            _heal(item, store)
+            checked[item.path] = _check(item, as_json)
+        broken = [item for item in broken if checked[item.path].status != OK]
+    on_remote = _check_remote(store, heal=heal, as_json=as_json) if remote and store else []
+    if as_json:
+        print_json(_record(list(checked.values()), on_remote))
+    else:
+        _summarize([each.status for each in checked.values()], broken, healed=heal)
     raise typer.Exit(1 if broken or on_remote else 0)
+
+
+def _check(item: Item, as_json: bool) -> Checked:
+    found = item.check()
+    if not as_json:
+        found.show()
+    return found
+
+
+def _record(checked: list[Checked], on_remote: list[str]) -> dict[str, object]:
+    artifacts = [{"path": each.path, "status": each.status, "problems": each.problems} for each in checked]
+    counts = {status: sum(each.status == status for each in checked) for status in (OK, MISSING, BROKEN)}
+    return {**counts, "broken_on_remote": on_remote, "artifacts": artifacts}
 
 
 def _store(root: Path) -> DvcStore | None:
     if not (root / ".dvc").is_dir():
-        typer.echo(f"{root}: no DVC project, so only the files of the stages are checked")
+        note(f"{root}: no DVC project, so only the files of the stages are checked")
         return None
     from .dvc_store import DvcStore
 
@@ -82,8 +121,6 @@ def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
 
     from .replay_source import replay_source
 
-    if not params.is_file():
-        raise UserError(f"--params {params}: no such file. Run in the project's root, or name the file.")
     stage = Stage("verify", "", load_config(params), Layout(root))
     outputs = {_real(output.path): output for output in store.outputs()} if store else {}
     items = []
@@ -107,28 +144,28 @@ def _real(path: Path) -> str:
     return os.path.realpath(path)
 
 
-def _heal(item: Item, store: DvcStore) -> bool:
-    """Returns whether the item is still broken, or gone."""
+def _heal(item: Item, store: DvcStore) -> None:
     if item.output is not None and store.problems(item.output):
         store.heal(item.output)
-    return item.check() != OK
 
 
-def _check_remote(store: DvcStore, *, heal: bool) -> list[str]:
-    """Returns the objects that are still broken on the remote."""
+def _check_remote(store: DvcStore, *, heal: bool, as_json: bool) -> list[str]:
+    """Returns the objects that are still broken on the remote. With JSON, the lines are on stderr."""
     broken = store.broken_on_remote()
     for oid in broken:
         paths = sorted({str(file.path) for output in store.outputs() for file in output.files if file.oid == oid})
-        typer.secho(f"{BROKEN:8}", fg=COLORS[BROKEN], bold=True, nl=False)
-        typer.echo(f"on the remote: {oid} ({', '.join(paths) or 'a listing'})")
+        typer.secho(f"{BROKEN:8}", fg=COLORS[BROKEN], bold=True, nl=False, err=as_json)
+        typer.echo(f"on the remote: {oid} ({', '.join(paths) or 'a listing'})", err=as_json)
     if not broken or not heal:
         typer.echo(
-            f"the remote: {len(broken)} broken objects" + (". Next: gift verify --remote --heal" if broken else "")
+            f"the remote: {len(broken)} broken objects" + (". Next: gift verify --remote --heal" if broken else ""),
+            err=as_json,
         )
         return broken
     store.remove_from_remote(broken)
     where = "here" if store.can_push(broken) else "in a clone that has them, or after dvc repro"
-    typer.echo(f"the remote: {len(broken)} broken objects and their listings were removed. Next, {where}: dvc push")
+    done = f"the remote: {len(broken)} broken objects and their listings were removed. Next, {where}: dvc push"
+    typer.echo(done, err=as_json)
     return []
 
 
@@ -136,9 +173,9 @@ def _summarize(statuses: Iterable[str], broken: list[Item], *, healed: bool) -> 
     found = list(statuses)
     typer.echo(f"\n{len(found)} artifacts: {found.count(OK)} ok, {found.count(MISSING)} missing, {len(broken)} broken")
     if MISSING in found:
-        typer.echo("missing: get them with dvc pull, or make them with dvc repro")
+        hint("missing: get them with dvc pull, or make them with dvc repro")
     if broken and not healed:
-        typer.echo("broken: restore them with gift verify --heal")
+        hint("broken: restore them with gift verify --heal")
     elif broken:
         stages = sorted({item.output.stage for item in broken if item.output and item.output.stage})
         again = (

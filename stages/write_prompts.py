@@ -8,7 +8,10 @@ BYTES_PER_PROMPT = 500  # with the share of the vocabulary; compressed, it is le
 
 
 def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
-    """Sample the prompts of a task from the base vocabulary and the class names of earlier tasks."""
+    """Sample the prompts of a task from the base vocabulary and the class names of earlier tasks.
+
+    Example: gift write_prompts letters
+    """
     with open_stage("write_prompts", params, root, task=task) as stage:
         from gift_core.artifacts.atomic import require_free_bytes
         from gift_core.artifacts.prompt_files import VocabularyEntry, read_vocabulary, write_vocabulary

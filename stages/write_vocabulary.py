@@ -6,7 +6,10 @@ from .stage import PARAMS, ROOT, Params, Root, open_stage
 
 
 def write_vocabulary(params: Params = PARAMS, root: Root = ROOT) -> None:
-    """Write the base vocabulary: the class names for prompts before any task is learned."""
+    """Write the base vocabulary: the class names for prompts before any task is learned.
+
+    Example: gift write_vocabulary
+    """
     with open_stage("write_vocabulary", params, root) as stage:
         from gift_core.artifacts.prompt_files import VocabularyEntry, write_vocabulary
         from gift_core.datasets.base_vocabulary import base_vocabulary

@@ -31,7 +31,7 @@ ORDER = [
     {"replay"},
     {"methods"},
     {"training", "evaluation"},
-    {"report", "presets", "doctor", "predict"},
+    {"report", "presets", "new_method", "doctor", "predict"},
     {"verification", "team", "library"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

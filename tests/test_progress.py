@@ -1,30 +1,177 @@
-"""Progress bars count on stderr and never change what they count."""
+"""A long loop shows a bar on a terminal, a line every 30 s elsewhere, and nothing if that is asked for."""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from gift_core import progress as module
 from gift_core.progress import progress, progress_bar
+from tests.imports import ROOT
+
+NESTED = """
+import time
+from gift_core import progress
+progress.LINE_SECONDS = 0.2
+for _ in progress.progress(range(2), 2, "outer"):
+    for _ in progress.progress(range(8), 8, "inner"):
+        time.sleep(0.06)
+print("done")
+"""
+PIPELINE = "stages:\n  loop:\n    cmd: {python} loop.py\n    outs: [out]\n    always_changed: true\n"
 
 
-def test_progress_yields_what_it_counts(capsys: pytest.CaptureFixture[str]) -> None:
+def environment(**more: str) -> dict[str, str]:
+    plain = {key: value for key, value in os.environ.items() if key not in ("GIFT_QUIET", "TERM")}
+    return {**plain, "PYTHONPATH": str(ROOT), "TERM": "xterm", "DVC_NO_ANALYTICS": "1", **more}
+
+
+def in_terminal(*command: str, folder: Path = ROOT, columns: int = 80, **more: str) -> str:
+    """What a command writes on its terminal."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, cwd=folder, env=environment(**more), start_new_session=True
+    )
+    os.close(slave)
+    shown = b""
+    while select.select([master], [], [], 60)[0]:
+        try:
+            block = os.read(master, 4096)
+        except OSError:  # the process has ended
+            break
+        if not block:
+            break
+        shown += block
+    os.close(master)
+    assert process.wait(60) == 0, shown
+    return shown.decode()
+
+
+def in_pipe(*command: str, folder: Path = ROOT, **more: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment(**more), timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time in seconds, to be changed. stderr is no terminal, and no loop ran before."""
+    now = [100.0]
+    monkeypatch.delenv("GIFT_QUIET", raising=False)
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module, "_last_line", [])
+    monkeypatch.setattr(module, "_counts", [])
+    return now
+
+
+def test_progress_yields_what_it_counts_and_is_silent_where_it_is_short(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(progress(iter("abc"), 3, "letters")) == ["a", "b", "c"]
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "letters" in captured.err
-    assert "3/3" in captured.err
+    assert capsys.readouterr() == ("", "")
 
 
-def test_a_bar_is_advanced_by_several(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress_bar(10, "images") as bar:
-        bar.update(4)
-        bar.update(6)
-    assert "10/10" in capsys.readouterr().err
+def test_a_line_comes_every_30_seconds(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in progress(range(200), 200, "iterations"):
+        clock[0] += 0.5
+    assert capsys.readouterr().err.splitlines() == [
+        "iterations 60/200, 2.0 per second, 70 s left",
+        "iterations 120/200, 2.0 per second, 40 s left",
+        "iterations 180/200, 2.0 per second, 10 s left",
+    ]
 
 
-def test_only_the_outer_bar_stays(capsys: pytest.CaptureFixture[str]) -> None:
-    for _ in progress(range(2), 2, "outer"):
-        list(progress(range(3), 3, "inner"))
-    shown = capsys.readouterr().err
+def test_a_loop_in_a_loop_shares_its_line(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in progress(range(2), 2, "accuracies"):
+        with progress_bar(40, "letters images") as bar:
+            for _ in range(2):
+                clock[0] += 10
+                bar.update(20)
+    assert capsys.readouterr().err.splitlines() == [
+        "accuracies 1/2, 2.0 per minute, 30 s left; letters images 20/40, 2.0 per second, 10 s left"
+    ]
+
+
+def test_short_loops_after_each_other_are_a_line_every_30_seconds_too(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(5):
+        for _ in progress(range(10), 10, f"list {number}"):
+            clock[0] += 1
+    assert [line.split(",")[0] for line in capsys.readouterr().err.splitlines()] == ["list 2 10/10"]
+
+
+def test_the_rate_is_of_this_run_where_a_loop_continues(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in progress(range(40), 140, "iterations", done=100):
+        clock[0] += 30
+    assert capsys.readouterr().err.splitlines()[0] == "iterations 101/140, 2.0 per minute, 20 min left"
+
+
+def test_a_slow_loop_counts_by_the_hour(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in progress(range(1), 4, "shards"):
+        clock[0] += 4500
+    assert capsys.readouterr().err == "shards 1/4, 0.8 per hour, 3.8 h left\n"
+
+
+def test_a_loop_that_fails_leaves_no_count_behind(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="broken"), progress_bar(2, "first"):
+        raise ValueError("broken")
+    for _ in progress(range(1), 2, "second"):
+        clock[0] += 40
+    assert "first" not in capsys.readouterr().err
+
+
+def test_a_terminal_shows_bars_and_only_the_outer_one_stays() -> None:
+    shown = in_terminal(sys.executable, "-c", NESTED)
+    assert "\r" in shown
+    assert "inner:" in shown
     assert "outer: 100%" in shown
-    assert "inner: 100%" not in shown
+    assert "inner: 100%" not in shown.rstrip().splitlines()[-1]
+    assert " per second" not in shown
+
+
+def test_a_pipe_gets_whole_lines_without_control_characters() -> None:
+    done = in_pipe(sys.executable, "-c", NESTED)
+    assert done.stdout == "done\n"
+    lines = done.stderr.splitlines()
+    assert 2 <= len(lines) <= 5
+    assert all(re.fullmatch(r"outer [01]/2.*; inner \d/8, [\d.]+ per second, \d s left", line) for line in lines)
+    assert "\r" not in done.stderr
+
+
+def test_quiet_shows_nothing_on_a_terminal_and_in_a_pipe() -> None:
+    assert in_terminal(sys.executable, "-c", NESTED, GIFT_QUIET="1") == "done\r\n"
+    assert in_pipe(sys.executable, "-c", NESTED, GIFT_QUIET="1").stderr == ""
+
+
+@pytest.mark.parametrize(("value", "quiet"), [("", False), ("0", False), ("False", False), ("1", True), ("yes", True)])
+def test_quiet_is_a_variable_of_the_environment(value: str, quiet: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIFT_QUIET", value)
+    assert module.is_quiet() is quiet
+
+
+@pytest.mark.parametrize("terminal", [{"TERM": "dumb"}, {"columns": 0}])
+def test_a_terminal_that_cannot_show_a_bar_gets_lines(terminal: dict[str, Any]) -> None:
+    assert "; inner" in in_terminal(sys.executable, "-c", NESTED, **terminal)
+
+
+def test_a_stage_of_dvc_has_the_terminal_of_dvc_or_its_pipe(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = True\n")
+    (tmp_path / "loop.py").write_text(NESTED + "open('out', 'w').close()\n")
+    (tmp_path / "dvc.yaml").write_text(PIPELINE.format(python=sys.executable))
+    repro = (sys.executable, "-m", "dvc", "repro")
+    assert "outer: 100%" in in_terminal(*repro, folder=tmp_path)
+    piped = in_pipe(*repro, folder=tmp_path).stderr
+    assert "; inner" in piped
+    assert "100%" not in piped

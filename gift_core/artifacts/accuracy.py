@@ -20,7 +20,7 @@ import pyarrow as pa
 from gift_core.artifacts.atomic import broken
 from gift_core.artifacts.table_files import TableSchema, TextTable, read_table_file
 from gift_core.artifacts.tables import read_table, write_table
-from gift_core.errors import UserError, did_you_mean
+from gift_core.errors import UserError, did_you_mean, no_such_path
 from gift_core.untrusted import parse_json
 
 STAGE = "evaluate"
@@ -165,8 +165,7 @@ def _files(path: Path) -> list[Path]:
             raise UserError(f"{path}: no {_suffixes()} file in it or below it. Name another folder, or a file.")
         return inside
     if not path.is_file():
-        beside = [file.name for file in path.parent.glob("*") if file.is_dir() or file.suffix.lower() in KINDS]
-        raise UserError(f"{path}: no such file or folder. {did_you_mean(path.name, beside)}")
+        raise UserError(f"{no_such_path(path)} Name {_suffixes()} files, or folders with such files.")
     if path.suffix.lower() not in KINDS:
         raise UserError(f"{path}: not a {_suffixes()} file by its name. Write the rows as one of these.")
     return [path]

@@ -20,10 +20,11 @@ from gift_core.artifacts.atomic import (
 )
 from gift_core.artifacts.partial import recover
 from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
-from gift_core.errors import UserError
+from gift_core.errors import UserError, no_such_path
 from gift_core.untrusted import parse_json, read_limited
 
 WEIGHTS = "open_clip_model.safetensors"
+PATH_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")  # a name that ends so is a file of weights
 CONFIG = "open_clip_config.json"
 PROVENANCE = "provenance.json"
 WEIGHTS_SHA256 = "weights_sha256"  # in provenance.json
@@ -33,6 +34,19 @@ ENTROPY = "_entropy"  # ends the field with the entropy of the teacher, beside t
 LossRow = Mapping[str, float]
 _FINETUNE = "finetune"
 PRETRAINED = "pretrained"  # the folder of the model that import_model writes
+
+
+def require_model_path(name: str) -> None:
+    """Raises UserError, which names what is beside it, if `name` can only be a path and there is nothing.
+
+    Names of open_clip (ViT-B-16, ViT-B/16, hf-hub:owner/model) pass. It is checked before torch is loaded.
+    """
+    path = Path(name)
+    if name.startswith("hf-hub:") or path.exists():
+        return
+    begins_here = "/" in name and Path(path.parts[0]).exists()
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or path.suffix in PATH_SUFFIXES or begins_here:
+        raise UserError(no_such_path(path, "file" if path.suffix in PATH_SUFFIXES else "folder"))
 
 
 def require_model_folder(folder: Path, stage: str) -> None:

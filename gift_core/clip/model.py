@@ -38,7 +38,7 @@ from gift_core.clip.tokenizers import (
     tokenizer_contents,
     tokenizer_files_of,
 )
-from gift_core.errors import ContractError, UserError
+from gift_core.errors import ContractError, UserError, no_such_path
 from gift_core.untrusted import read_json_file
 
 PRECISIONS = ("fp32", "amp_bf16", "amp_fp16")
@@ -175,7 +175,7 @@ def check_folder(folder: Path) -> dict[str, Any]:
     Weights are not loaded. UserError names the folder, the file and what is wrong with it.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such model folder. It should hold {CONFIG} and {WEIGHTS}; check model.name.")
+        raise UserError(f"{no_such_path(folder, 'folder')} It should hold {CONFIG} and {WEIGHTS}; check model.name.")
     config = _read_config(folder / CONFIG)
     weights = sorted(path for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES)
     if not weights:

@@ -1,15 +1,15 @@
-"""Adds a task to the text of params.yaml by inserting lines. All other bytes of the file stay the same."""
+"""Adds a task or a method to the text of params.yaml by inserting lines. All other bytes of the file stay the same."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gift_core.config.checks import START
-from gift_core.errors import UserError
-from gift_core.untrusted import parse_yaml
+from gift_core.errors import UserError, lookup
+from gift_core.untrusted import compose_yaml, parse_yaml
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
@@ -25,7 +25,7 @@ def append_task(text: str, name: str, row: Mapping[str, Any], *, learning_rate_f
     those before them. UserError for a name that exists, a text that is not valid YAML, and a layout that cannot be
     extended (the error shows the lines to write by hand).
     """
-    document = _load(text)
+    document = _load(text, _require_tasks)
     tasks, sequence = document["tasks"], document["sequence"]
     if name in (tasks or {}):
         what = f"already exists (path: {tasks[name].get('path')})"
@@ -46,18 +46,147 @@ def append_task(text: str, name: str, row: Mapping[str, Any], *, learning_rate_f
     return added
 
 
-def _load(text: str) -> Any:
+def append_method(text: str, name: str, base: str, settings: Mapping[str, Any]) -> str:
+    """Returns a params file's text with a copy of the row `base` added to its methods, and `name` to run.methods.
+
+    `settings` are the keys of the copy that get another value: {"losses.distill.weight": 2.0}. Sections that the base
+    does not have are made. The copy keeps the comments of the base. UserError for a name that exists, an unknown base,
+    and as in append_task.
+    """
+    document = _load(text, _require_methods)
+    methods, lines = document["methods"], text.splitlines(keepends=True)
+    lookup(methods, base, "gift add-method --from: methods of params.yaml")
+    if name in methods:
+        what = "already exists. Choose another name, or remove its row"
+        raise UserError(f"params.yaml: methods.{name}: {what}.")
+    _require_block(methods, "methods")
+    end, newline = _end_of_section(document, "methods", lines), "\r\n" if "\r\n" in text else "\n"
+    row = _row_alone(methods, base, lines[:end])
+    for key, value in settings.items():
+        _set(row, key.split("."), value)
+    changes = ", ".join(f"{key} {_inline(value)}" for key, value in settings.items())
+    lines[end - 1] = lines[end - 1].rstrip("\r\n") + newline
+    start, margin = methods.lc.key(base)
+    head, *below = _dumped({"methods": {_styled(name): row}}, indent=margin)[1:]
+    column = max(len(head) + 3, lines[start].find(" #") + 1)
+    head = f"{head:{column}}# {base} with {changes or 'no change yet'}"
+    lines[end:end] = [f"{line}{newline}" for line in (head, *below)]
+    added = _with_run_method("".join(lines), name)
+    expected = parse_yaml(text)
+    expected["methods"][name] = parse_yaml("\n".join(_dumped(row)))
+    expected["run"]["methods"].append(name)
+    _require_values(
+        added, expected, ["Write by hand below methods:", *_dump({name: row}), "and its name in run.methods"]
+    )
+    return added
+
+
+def activate_method(text: str, name: str) -> str:
+    """Returns a params file's text with `name` at the end of run.methods. UserError as in append_task."""
+    try:
+        expected = parse_yaml(text)
+    except ValueError as error:
+        raise _not_yaml(error) from None
+    _require_methods(expected)
+    added = _with_run_method(text, name)
+    expected["run"]["methods"].append(name)
+    _require_values(added, expected, [f"Write {name} by hand at the end of run.methods."])
+    return added
+
+
+def _with_run_method(text: str, name: str) -> str:
+    node: Any = compose_yaml(text)
+    for section in ("run", "methods"):
+        node = next(value for key, value in node.value if key.value == section)
+    word, newline = _inline(name), "\r\n" if "\r\n" in text else "\n"
+    if node.flow_style:
+        end = node.end_mark.index - 1
+        return f"{text[:end].rstrip()}, {word}{text[end:]}"
+    lines = text.splitlines(keepends=True)
+    last = node.value[-1].start_mark
+    dash = lines[last.line][: last.column]
+    lines[last.line] = lines[last.line].rstrip("\r\n") + newline
+    lines.insert(last.line + 1, f"{dash}{word}{newline}")
+    return "".join(lines)
+
+
+def _row_alone(methods: Any, base: str, lines: list[str]) -> Any:
+    """The row as a document of its own, without the comments that belong to the row after it."""
+    from ruamel.yaml.error import YAMLError
+
+    start = methods.lc.key(base)[0]
+    end = min((line for key in methods if (line := methods.lc.key(key)[0]) > start), default=len(lines))
+    while not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#"):
+        end -= 1
+    try:
+        row = _editor().load("methods:\n" + "".join(lines[start:end]))["methods"][base]
+    except YAMLError:  # an alias to another row
+        raise UserError(f"params.yaml: methods.{base}: cannot be copied. Write the new row by hand.") from None
+    row.ca.comment = None  # behind its name: what the base is
+    return row
+
+
+def _set(row: Any, keys: list[str], value: Any) -> None:
+    """Sets a value in a row, and makes the sections around it that it does not have."""
+    section = row
+    for depth, key in enumerate(keys[:-1], 1):
+        if section.get(key) is None:
+            section[key] = _on_one_line({})
+        section = section[key]
+        if not isinstance(section, Mapping):
+            what = f"{'.'.join(keys[:depth])} is {section!r} and no section"
+            raise UserError(f"gift add-method --set {'.'.join(keys)}: {what}. Name a key of a section.")
+    section[keys[-1]] = _on_one_line(value)
+
+
+def _on_one_line(value: Any) -> Any:
+    """The value as DVC writes it, sections and lists in brackets on one line."""
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+    if isinstance(value, Mapping):
+        section = CommentedMap((_styled(key), _on_one_line(each)) for key, each in value.items())
+        section.fa.set_flow_style()
+        return section
+    if isinstance(value, list):
+        entries = CommentedSeq(map(_on_one_line, value))
+        entries.fa.set_flow_style()
+        return entries
+    return _styled(value)
+
+
+def _inline(value: Any) -> str:
+    """The value as it is written on one line of YAML; "empty" for null."""
+    return _dumped({"value": _on_one_line(value)})[0].removeprefix("value:").strip() or "empty"
+
+
+def _load(text: str, require: Callable[[Any], None]) -> Any:
+    """The document for the editor, after `require` has looked at its plain values."""
     from ruamel.yaml.error import YAMLError
 
     try:
-        _require_rows(parse_yaml(text))
+        require(parse_yaml(text))
         return _editor().load(text)
     except (YAMLError, ValueError) as error:
-        what = f"is not valid YAML ({' '.join(str(error).split())})"
-        raise UserError(f"params.yaml: {what}. Correct it, or start from a preset: gift use NAME") from None
+        raise _not_yaml(error) from None
 
 
-def _require_rows(params: Any) -> None:
+def _not_yaml(error: Exception) -> UserError:
+    what = f"is not valid YAML ({' '.join(str(error).split())})"
+    return UserError(f"params.yaml: {what}. Correct it, or start from a preset: gift use NAME")
+
+
+def _require_methods(params: Any) -> None:
+    """Raises UserError unless `methods` has sections by name, and run.methods is a list of names."""
+    sections = params if isinstance(params, dict) else {}
+    methods, run = sections.get("methods"), sections.get("run")
+    if not isinstance(methods, dict) or not methods or not all(isinstance(row, dict) for row in methods.values()):
+        raise UserError("params.yaml: methods: should have one section per method. Compare it with presets/mini.yaml.")
+    names = run.get("methods") if isinstance(run, dict) else None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise UserError("params.yaml: run.methods: should be a list of names. Compare it with presets/mini.yaml.")
+
+
+def _require_tasks(params: Any) -> None:
     """Raises UserError unless `tasks` has sections by name, and `sequence` is a list of sections with a task."""
     for section in ("tasks", "sequence"):
         if not isinstance(params, dict) or section not in params:
@@ -118,10 +247,14 @@ def _end_of_section(document: Any, section: str, lines: list[str]) -> int:
 
 
 def _dump(value: Mapping[str, Any], *, indent: int = 2) -> list[str]:
+    return _dumped(_styled(value), indent=indent)
+
+
+def _dumped(styled: Any, *, indent: int = 2) -> list[str]:
     editor = _editor()
     editor.indent(mapping=indent)
     buffer = io.StringIO()
-    editor.dump(_styled(value), buffer)
+    editor.dump(styled, buffer)
     return buffer.getvalue().splitlines()
 
 
@@ -152,10 +285,15 @@ def _require_added(before: str, after: str, name: str, row: Mapping[str, Any], s
     expected = parse_yaml(before)
     expected["tasks"] = {**(expected["tasks"] or {}), name: dict(row)}
     expected["sequence"] = [*(expected["sequence"] or []), dict(step)]
+    by_hand = ["Write by hand below tasks:", *_dump({name: row}), "and below sequence:", *_dump(step)]
+    _require_values(after, expected, by_hand)
+
+
+def _require_values(text: str, expected: Any, by_hand: list[str]) -> None:
     try:
-        sound = parse_yaml(after) == expected
+        sound = parse_yaml(text) == expected
     except ValueError:
         sound = False
     if not sound:
-        lines = "\n".join([*_dump({name: row}), "and below sequence:", *_dump(step)])
-        raise UserError(f"params.yaml: lines cannot be added to this layout. Write by hand below tasks:\n{lines}")
+        lines = "\n".join(by_hand)
+        raise UserError(f"params.yaml: lines cannot be added to this layout. {lines}")

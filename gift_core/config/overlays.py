@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -188,6 +189,7 @@ def _read(path: Path) -> str:
         raise UserError(f"{path}: cannot be read ({error}). Save it as UTF-8 text.") from None
 
 
+@lru_cache(maxsize=8)  # overlays of one base are often merged together; nothing changes the nodes
 def _compose(text: str, name: str) -> yaml.MappingNode:
     try:
         node = compose_yaml(text)

@@ -19,7 +19,7 @@ from gift_core.config.tasks import MiniTaskConfig
 from gift_core.datasets.dataset import Dataset
 from gift_core.datasets.ingest import open_dataset
 from gift_core.datasets.spelling import require_utf8
-from gift_core.errors import UserError
+from gift_core.errors import UserError, no_such_path
 from gift_core.layout import Layout
 
 TEMPLATE = "a photo of a {}."
@@ -81,7 +81,8 @@ def _relative(images: Path, file: Path, option: str) -> str:
     if not file.is_absolute() and (images / file).is_file():
         return file.as_posix()
     if not file.is_file():
-        raise UserError(f"gift add-task: {option} {file}: there is no such file, neither here nor in {images}.")
+        inside = file if file.is_absolute() else images / file
+        raise UserError(f"gift add-task: {option} {no_such_path(inside, 'file')}")
     relative = os.path.relpath(file.absolute(), images.absolute())
     if relative.startswith(".."):
         what = f"is outside {images}, which is watched for changes"
@@ -151,7 +152,7 @@ def plan_task(
 def _target(name: str, images: Path, root: Path, bring: str | None) -> Path:
     """Where the images are, or will be: a folder of data/0_raw."""
     if not images.is_dir():
-        raise UserError(f"--images {images}: there is no such folder. Name the folder that has the images.")
+        raise UserError(f"--images {no_such_path(images, 'folder')} Name the folder that has the images.")
     raw = Layout(root).raw("")
     location = Path(os.path.normpath(images.absolute()))
     inside = os.path.relpath(location.parent.resolve() / location.name, raw.resolve())

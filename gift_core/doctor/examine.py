@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from gift_core.config.loading import load_config
+from gift_core.config.loading import load_config, parse_config
+from gift_core.config.overlays import complete_text
 from gift_core.doctor.data_checks import check_data_sets, check_folders
 from gift_core.doctor.environment import check_environment
 from gift_core.doctor.finding import Check, Finding, Project
@@ -15,40 +17,78 @@ from gift_core.doctor.model_checks import check_clip, check_generator, check_loc
 from gift_core.doctor.storage import check_disk, check_dvc
 from gift_core.errors import GiftError
 
-QUICK: tuple[Check, ...] = (check_local_models, check_folders)
-THOROUGH: tuple[Check, ...] = (check_clip, check_generator, check_data_sets, check_memory, check_disk)
+MACHINE, EXPERIMENT, MODELS, DATA, MEMORY, SHARING = (
+    "This machine", "The experiment", "Models", "Data", "Memory and disk", "DVC and its remote",
+)  # fmt: skip
+QUICK: tuple[tuple[str, Check], ...] = ((MODELS, check_local_models), (DATA, check_folders))
+THOROUGH: tuple[tuple[str, Check], ...] = (
+    (MODELS, check_clip),
+    (MODELS, check_generator),
+    (DATA, check_data_sets),
+    (MEMORY, check_memory),
+    (MEMORY, check_disk),
+)
 
 
-def examine(root: Path) -> Iterator[Finding]:
-    """Yields all findings about this machine and root/params.yaml. Takes seconds, mostly to import torch."""
-    yield from _guarded("environment", check_environment)
-    yield from _examine_experiment(root, THOROUGH)
-    yield from _guarded("dvc", partial(check_dvc, root))
+def examine(root: Path, preset: Path | None = None) -> Iterator[Finding]:
+    """Yields all findings about this machine and root/params.yaml. Takes seconds, mostly to import torch.
+
+    `preset` is the file of a preset that is checked in place of params.yaml. The findings of a group follow each other.
+    """
+    yield from _guarded("environment", MACHINE, check_environment)
+    yield from _examine_experiment(root, THOROUGH, preset)
+    yield from _guarded("dvc", SHARING, partial(check_dvc, root))
 
 
-def examine_quickly(root: Path) -> Iterator[Finding]:
+def examine_quickly(root: Path, preset: Path | None = None) -> Iterator[Finding]:
     """Yields problems that `dvc repro` would only find while it runs: params.yaml, missing data, damaged models."""
-    yield from _examine_experiment(root, QUICK)
+    yield from _examine_experiment(root, QUICK, preset)
 
 
-def _examine_experiment(root: Path, checks: tuple[Check, ...]) -> Iterator[Finding]:
-    params = root / "params.yaml"
+def count_marks(findings: Sequence[Finding]) -> str:
+    """Returns "3 problems, 2 warnings, 14 ok"."""
+    marks = [finding.mark for finding in findings]
+    problems, warnings = marks.count("fail"), marks.count("warn")
+    ok = len(marks) - problems - warnings
+    return (
+        f"{problems} problem{'' if problems == 1 else 's'}, {warnings} warning{'' if warnings == 1 else 's'}, {ok} ok"
+    )
+
+
+def first_step(findings: Sequence[Finding]) -> str:
+    """Returns what to do first: the remedy of the first problem, or else of the first warning. Empty if all is well.
+
+    The groups are in the order in which they are mended: without packages and a valid params.yaml, the rest is a guess.
+    """
+    for mark in ("fail", "warn"):
+        for finding in findings:
+            if finding.mark == mark:
+                return f"{finding.subject}: {finding.remedy or finding.sentence}"
+    return ""
+
+
+def _examine_experiment(root: Path, checks: tuple[tuple[str, Check], ...], preset: Path | None) -> Iterator[Finding]:
+    name = f"preset {preset.stem}" if preset else "params.yaml"
     try:
-        project = Project(root, load_config(params))
+        params = root / "params.yaml"
+        config = load_config(params) if preset is None else parse_config(complete_text(preset), preset.name)
     except GiftError as error:
-        yield Finding("params.yaml", "fail", str(error), "Correct it, or choose a preset: gift presets.")
+        yield Finding(name, "fail", str(error), "Correct it, or choose a preset: gift presets.", EXPERIMENT)
         return
-    steps, methods = len(project.config.sequence), len(project.config.run.methods)
-    yield Finding("params.yaml", "ok", f"{project.config.experiment}: {steps} tasks, {methods} methods")
-    for check in checks:
-        yield from _guarded(check.__name__.removeprefix("check_").replace("_", " "), partial(check, project))
+    project = Project(root, config)
+    steps, methods = len(config.sequence), len(config.run.methods)
+    yield Finding(name, "ok", f"{config.experiment}: {steps} tasks, {methods} methods", group=EXPERIMENT)
+    for group, check in checks:
+        subject = check.__name__.removeprefix("check_").replace("_", " ")
+        yield from _guarded(subject, group, partial(check, project))
 
 
-def _guarded(subject: str, run: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+def _guarded(subject: str, group: str, run: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
     """Yields the findings of a check. An error in the check becomes a finding, and the other checks still run."""
     try:
-        yield from run()
+        yield from (replace(finding, group=group) for finding in run())
     except GiftError as error:
-        yield Finding(subject, "fail", str(error))
+        yield Finding(subject, "fail", str(error), group=group)
     except Exception as error:  # drivers, the hub or a broken installation can raise anything
-        yield Finding(subject, "fail", f"the check crashed ({type(error).__name__}: {error})", "Please report this.")
+        what = f"the check crashed ({type(error).__name__}: {error})"
+        yield Finding(subject, "fail", what, "Please report this.", group)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,13 +17,24 @@ class Finding:
     """One line of the report.
 
     `fail`: something that params.yaml or the DVC settings ask for cannot work. `warn`: it may not work, or not well.
-    `remedy` is a sentence that says what to do, or empty.
+    `remedy` is a sentence that says what to do, or empty. `group` is the title above the line: what the check is about.
     """
 
     subject: str
     mark: Mark
     found: str
     remedy: str = ""
+    group: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What was found and the remedy, as sentences."""
+        found = self.found if self.found.endswith((".", "?")) else f"{self.found}."
+        return f"{found} {self.remedy}".rstrip()
+
+    def record(self) -> dict[str, str]:
+        """Returns the line as `gift doctor --json` prints it."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import open_clip
 import torch
 
 from gift_core.artifacts.atomic import sha256_of
-from gift_core.artifacts.model_folder import CONFIG, WEIGHTS
+from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, require_model_path
 from gift_core.clip.architectures import (
     CLIP_VOCABULARY,
     architecture_config,
@@ -27,7 +27,7 @@ from gift_core.clip.tokenizers import (
     tokenizer_files_of,
     tokenizer_from,
 )
-from gift_core.errors import UserError, lookup
+from gift_core.errors import UserError, lookup, nearest, no_such_path
 from gift_core.interop.checkpoints import read_checkpoint
 from gift_core.interop.fitting import choose_activation, fill_weights, tag_activation
 from gift_core.interop.single_file import read_single_file
@@ -47,7 +47,13 @@ def open_model(text: str, pretrained: str | None = None, *, device: str) -> Clip
     `device` is a name of clip.device.resolve_device. UserError says what is wrong with either name.
     """
     chosen = resolve_device(device)
-    return load_clip(_with_prefix(text), pretrained, device=chosen)
+    require_model_path(text)
+    name = _with_prefix(text)
+    architectures, plain = open_clip.list_models(), name.replace("/", "-")
+    if not name.startswith((LOCAL, FILE, HUB)) and plain not in architectures:
+        what = f"{no_such_path(Path(text))} open_clip has no architecture of that name, either."
+        raise UserError(f"{what} {nearest(plain, architectures)}docs/models.md says what can be loaded.")
+    return load_clip(name, pretrained, device=chosen)
 
 
 def model_identity(text: str, pretrained: str | None = None) -> dict[str, str]:
@@ -96,6 +102,8 @@ def tag_options(architecture: str, tag: str | None) -> dict[str, Any]:
             f"model.pretrained: an architecture ({architecture}) has no weights of its own. Give a file or a tag: "
             f"{', '.join(tags) or 'none are known'}."
         )
+    if tag not in tags and ("/" in tag or Path(tag).suffix):
+        raise UserError(f"model.pretrained: {no_such_path(Path(tag))} Correct the path, or name a tag.")
     lookup({each: each for each in tags}, tag, f"model.pretrained (no such file; tags of {architecture})")
     quick = bool(open_clip.get_pretrained_cfg(architecture, tag).get("quick_gelu", False))
     return {"pretrained": tag, "force_quick_gelu": quick}

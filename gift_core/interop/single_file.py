@@ -15,7 +15,7 @@ from gift_core.artifacts.atomic import write_atomically
 from gift_core.artifacts.model_config import shape_fault
 from gift_core.clip.model import Clip, require_whole_safetensors, weights_of
 from gift_core.clip.tokenizers import tokenizer_contents
-from gift_core.errors import UserError
+from gift_core.errors import UserError, no_such_path
 from gift_core.untrusted import parse_json
 
 # The only key of the metadata: safetensors writes several in an order that changes from run to run. Its value is JSON:
@@ -41,7 +41,7 @@ def read_single_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
     UserError if the file is missing or damaged, or has no configuration in its metadata.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file. Expected one that `gift export --to safetensors` wrote.")
+        raise UserError(f"{no_such_path(path, 'file')} Expected one that `gift export --to safetensors` wrote.")
     if path.suffix != ".safetensors":
         raise UserError(f"{path}: not a .safetensors file. {_REMEDY}")
     require_whole_safetensors(path)

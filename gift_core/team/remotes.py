@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 from gift_core.doctor.finding import Finding
 from gift_core.doctor.storage import EXTRAS, check_remote, dvc_error, read_settings, run_dvc
 from gift_core.errors import UserError, did_you_mean
+from gift_core.progress import is_quiet
 
 NAME = "store"
+STDERR = 2
 SCHEMES = (*EXTRAS, "http", "https")
 EXAMPLES = "Examples: /mnt/shared/gift, s3://bucket/gift, ssh://host/path/gift"
 
@@ -36,9 +38,10 @@ def set_remote(root: Path, url: str) -> Finding:
 
 
 def pull(root: Path, targets: Sequence[str]) -> int:
-    """Runs `dvc pull` with the run cache, all output to the terminal, and returns its exit code."""
-    command = [sys.executable, "-m", "dvc", "pull", "--run-cache", "--allow-missing", *targets]
-    return subprocess.run(command, cwd=root).returncode
+    """Runs `dvc pull` with the run cache, all output on stderr, and returns its exit code."""
+    options = ["--run-cache", "--allow-missing", *(["--quiet"] if is_quiet() else [])]
+    command = [sys.executable, "-m", "dvc", "pull", *options, *targets]
+    return subprocess.run(command, cwd=root, stdout=STDERR).returncode
 
 
 def missing_outputs(root: Path) -> list[str]:

@@ -118,7 +118,7 @@ def with_a_tokenizer_it_lacks(folder: Path) -> None:
 
 
 DAMAGES = {
-    "no folder": (shutil.rmtree, "clip: no such model folder"),
+    "no folder": (shutil.rmtree, "clip: no such folder"),
     "no configuration": (remove("open_clip_config.json"), "open_clip_config.json: missing"),
     "half a configuration": (cut("open_clip_config.json"), "open_clip_config.json: not a model configuration"),
     "an incomplete configuration": (

@@ -1,4 +1,4 @@
-"""A task is added to params.yaml, and nothing else changes."""
+"""A task or a method is added to params.yaml, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gift_core.config.editing import append_task
+from gift_core.config.editing import activate_method, append_method, append_task
 from gift_core.config.overlays import complete_text
 from gift_core.errors import UserError
 from tests.imports import ROOT
@@ -153,3 +153,101 @@ def test_a_layout_that_would_be_misread_is_refused_with_the_lines_to_write() -> 
     text = "x: &rows\n  a:\n    path: x\ntasks: *rows\nsequence:\n  - task: a\n"
     with pytest.raises(UserError, match="Write by hand below tasks:\nbirds:\n  source: folder\n"):
         append_task(text, "birds", ROW, learning_rate_factor=1.0)
+
+
+METHODS = """\
+run:
+  methods:   # which run
+  - gift   # the paper
+  device: auto
+
+methods:
+  # References.
+  base:
+    learning_rate: 5.0e-4   # tuned
+    losses: {}
+  gift:         # pairs
+    learning_rate: 5.0e-4
+    losses:
+      distill: {weight: 1.0, temperature: 2.0}   # both towers
+
+  # Ablations.
+  other:
+    losses: {}
+
+# at the end
+seed: 42
+"""
+
+
+def add_method(text: str, name: str, base: str, settings: dict[str, Any]) -> str:
+    """Adds the method, and checks that lines were inserted only."""
+    added = append_method(text, name, base, settings)
+    codes = {tag for tag, *_ in difflib.SequenceMatcher(None, text.split("\n"), added.split("\n"), False).get_opcodes()}
+    assert codes == {"equal", "insert"}
+    return added
+
+
+def test_a_method_is_copied_with_its_comments_and_one_of_its_own() -> None:
+    assert add_method(METHODS, "strong", "gift", {"losses.distill.weight": 2.5}) == METHODS.replace(
+        "  - gift   # the paper\n", "  - gift   # the paper\n  - strong\n"
+    ).replace(
+        "  other:\n    losses: {}\n",
+        "  other:\n    losses: {}\n"
+        "  strong:       # gift with losses.distill.weight 2.5\n"
+        "    learning_rate: 5.0e-4\n"
+        "    losses:\n"
+        "      distill: {weight: 2.5, temperature: 2.0}   # both towers\n",
+    )
+
+
+def test_sections_that_the_base_does_not_have_are_made_in_braces() -> None:
+    settings = {"merge.kind": "interpolate", "merge.alpha": 0.5, "losses.align": {"weight": 1e-5}, "average": None}
+    added = add_method(METHODS, "wise", "base", settings)
+    assert "    learning_rate: 5.0e-4   # tuned\n    losses:\n      align: {weight: 1.0e-05}\n" in added
+    assert "    merge: {kind: interpolate, alpha: 0.5}\n    average:\n" in added
+    assert (
+        "# base with merge.kind interpolate, merge.alpha 0.5, losses.align {weight: 1.0e-05}, average empty\n" in added
+    )
+
+
+def test_run_methods_in_brackets_gets_the_name_inside_them() -> None:
+    text = "run: {methods: [gift, 'no'], device: auto}\nmethods:\n  base: {}\n"
+    assert activate_method(text, "base") == text.replace("'no']", "'no', base]")
+
+
+def test_a_name_of_a_method_that_yaml_takes_for_something_else_is_quoted() -> None:
+    added = add_method(METHODS, "on", "base", {})
+    assert "  - 'on'\n" in added
+    assert "  'on':   # base with no change yet\n" in added
+
+
+def test_the_ends_of_the_lines_of_a_method_are_those_of_the_file() -> None:
+    added = append_method(METHODS.replace("\n", "\r\n"), "x", "gift", {})
+    assert added.count("\n") == added.count("\r\n") == append_method(METHODS, "x", "gift", {}).count("\n")
+
+
+def test_a_row_with_an_alias_to_another_row_is_not_copied() -> None:
+    text = METHODS.replace("  gift:         # pairs\n", "  gift:\n    replay: *r\n").replace(
+        "losses: {}", "losses: &r {}", 1
+    )
+    with pytest.raises(UserError, match=r"methods\.gift: cannot be copied\. Write the new row by hand\."):
+        append_method(text, "x", "gift", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("run:\n  methods: [a]\nmethods: {a: {}}\n", "params.yaml: methods: is written in brackets"),
+        ("run:\n  methods: []\nmethods:\n  base: {}\n", "params.yaml: run.methods: should be a list of names"),
+        ("methods:\n  base: {}\n", "params.yaml: run.methods: should be a list of names"),
+        ("run:\n  methods: [a]\n", "params.yaml: methods: should have one section per method"),
+        ("- 1\n", "params.yaml: methods: should have one section per method"),
+        ("run: [\n", "params.yaml: is not valid YAML"),
+        ("run:\n  methods: [a,]\nmethods:\n  a: {}\n", "params.yaml: lines cannot be added to this layout."),
+    ],
+)
+def test_a_file_to_which_no_method_can_be_added_is_refused(text: str, expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        append_method(text, "x", "a", {})
+    assert str(caught.value).startswith(expected)

@@ -62,7 +62,7 @@ def test_a_check_that_crashes_is_a_fail_and_the_others_run(
     def check_second(project: Project) -> Iterator[Finding]:
         yield Finding("second", "ok", "fine")
 
-    monkeypatch.setattr(module, "QUICK", (check_first, check_second))
+    monkeypatch.setattr(module, "QUICK", ((module.DATA, check_first), (module.DATA, check_second)))
     make_project(tmp_path)
     found = list(examine_quickly(tmp_path))
     assert [finding.subject for finding in found] == ["params.yaml", "first", "first", "second"]

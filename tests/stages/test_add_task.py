@@ -194,10 +194,10 @@ def test_a_second_call_with_the_same_name_is_refused(add: Add) -> None:
         (["birds", "--learning-rate-factor", "0"], "params.yaml: sequence[6].learning_rate_factor"),
         (
             ["birds", "--class-names", "names.txt"],
-            "--class-names names.txt: there is no such file, neither here nor in",
+            "--class-names data/0_raw/birds/names.txt: no such file. Beside it: ",
         ),
         (["birds", "--class-names", "params.yaml"], "--class-names params.yaml: is outside data/0_raw/birds"),
-        (["birds", "--table", "labels.csv"], "--table labels.csv: there is no such file"),
+        (["birds", "--table", "labels.csv"], "--table data/0_raw/birds/labels.csv: no such file. Beside it: "),
         (["birds", "--label-column", "x"], "--label-column and --split-column need --table. Add it."),
         (["birds", "--label", "txt"], "--webdataset-test and --label need --webdataset. Add it."),
         (["birds", "--webdataset", "*.tar"], "tasks.birds.train: no file matches '*.tar'. There are no tars"),
@@ -259,7 +259,7 @@ def test_what_is_left_out_is_shown(root: Path, add: Add) -> None:
 @pytest.mark.parametrize(
     ("images", "expected"),
     [
-        ("data/0_raw/brids", "--images data/0_raw/brids: there is no such folder"),
+        ("data/0_raw/brids", "--images data/0_raw/brids: no such folder. Beside it: birds. Name the folder"),
         ("data/0_raw", "--images data/0_raw: this folder has all data sets. Name the folder of one of them."),
         ("data/0_raw/birds/wren", "its sub-folders have no images"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from gift_core.doctor.examine import QUICK, count_marks, first_step
+from gift_core.doctor.finding import Finding
 from stages.__main__ import app
 from tests.doctor.projects import link_models, make_project
 from tests.imports import ROOT
@@ -31,12 +34,60 @@ def test_the_quick_check_prints_nothing_without_problems(tmp_path: Path) -> None
 def test_missing_data_sets_are_a_line_each_and_exit_code_1(tmp_path: Path) -> None:
     make_project(tmp_path, "mtil_order_1")
     result = doctor(tmp_path, "--quick")
-    lines = result.stdout.splitlines()
+    title, *lines, count, first = result.stdout.splitlines()
     assert result.exit_code == 1
-    assert len(lines) == 11
-    assert lines[3] == f"fail  data dtd: there is no {tmp_path / 'data/0_raw/dtd'}. " + (
+    assert (title, len(lines)) == ("Data", 11)
+    assert lines[3] == f"  fail  data dtd: there is no {tmp_path / 'data/0_raw/dtd'}. " + (
         "Run: gift data fetch dtd. It says what to download by hand, if anything."
     )
+    assert count == "11 problems, 0 warnings, 1 ok"
+    assert first.startswith("first: data aircraft: Run: gift data fetch aircraft. ")
+
+
+def test_a_preset_is_checked_without_switching_to_it(tmp_path: Path) -> None:
+    make_project(tmp_path)
+    shutil.copytree(ROOT / "presets", tmp_path / "presets")
+    before = (tmp_path / "params.yaml").read_bytes()
+    link_models(tmp_path)
+    assert doctor(tmp_path, "--quick").exit_code == 0
+    result = doctor(tmp_path, "--quick", "--preset", "mtil_few_shot")
+    assert (result.exit_code, result.stdout.count("  fail  data ")) == (1, 11)
+    rows = json.loads(doctor(tmp_path, "--quick", "--preset", "mtil_few_shot", "--json").stdout)
+    assert rows[0]["subject"] == "preset mtil_few_shot"
+    assert rows[0]["found"] == "mtil_few_shot: 11 tasks, 2 methods"
+    assert (tmp_path / "params.yaml").read_bytes() == before
+
+
+def test_a_preset_that_there_is_not_is_met_with_the_nearest_name(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "presets", tmp_path / "presets")
+    result = doctor(tmp_path, "--preset", "mtil_few_shots")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "presets: unknown name 'mtil_few_shots'. Did you mean 'mtil_few_shot'?" in result.stderr
+
+
+def test_the_whole_check_is_grouped_and_counted_and_says_what_comes_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_project(tmp_path)
+    link_models(tmp_path)
+    monkeypatch.setattr("gift_core.doctor.examine.check_environment", lambda: iter([Finding("python", "ok", "3.12")]))
+    monkeypatch.setattr("gift_core.doctor.examine.THOROUGH", QUICK)
+    monkeypatch.setattr(
+        "gift_core.doctor.examine.check_dvc", lambda root: iter([Finding("dvc", "warn", "old", "Run: x.")])
+    )
+    lines = doctor(tmp_path).stdout.splitlines()
+    assert [line for line in lines if not line.startswith("  ")] == [
+        "This machine", "The experiment", "Models", "DVC and its remote", "0 problems, 1 warning, 4 ok",
+        "first: dvc: Run: x.",
+    ]  # fmt: skip
+    monkeypatch.setattr("gift_core.doctor.examine.check_dvc", lambda root: iter(()))
+    assert doctor(tmp_path).stdout.splitlines()[-2:] == ["0 problems, 0 warnings, 4 ok", "Next: dvc repro"]
+
+
+def test_problems_come_before_warnings_in_what_to_do_first() -> None:
+    warning, problem = Finding("a", "warn", "slow", "Wait."), Finding("b", "fail", "gone")
+    assert first_step([warning, problem]) == "b: gone."
+    assert count_marks([warning, problem, problem]) == "2 problems, 1 warning, 0 ok"
 
 
 def test_json_is_a_list_of_findings(tmp_path: Path) -> None:
@@ -45,13 +96,13 @@ def test_json_is_a_list_of_findings(tmp_path: Path) -> None:
     rows = json.loads(result.stdout)
     assert result.exit_code == 1
     assert [(row["subject"], row["mark"]) for row in rows] == [("params.yaml", "ok"), ("data my_task", "fail")]
-    assert set(rows[0]) == {"subject", "mark", "found", "remedy"}
+    assert set(rows[0]) == {"group", "subject", "mark", "found", "remedy"}
 
 
 def test_an_invalid_params_yaml_is_not_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("experiment: [", encoding="utf-8")
     result = doctor(tmp_path, "--quick")
-    assert (result.exit_code, result.stdout.startswith("fail  params.yaml: ")) == (1, True)
+    assert (result.exit_code, result.stdout.startswith("The experiment\n  fail  params.yaml: ")) == (1, True)
     assert isinstance(result.exception, SystemExit)
 
 

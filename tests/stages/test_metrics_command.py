@@ -302,7 +302,9 @@ def test_many_missing_rows_are_counted(csv: Csv, project: Path) -> None:
 
 def test_the_error_of_a_missing_file_names_the_nearest_one(csv: Csv) -> None:
     path = csv(rows_of())
-    assert "row.csv: no such file or folder. Did you mean 'rows.csv'?" in refused(path.with_name("row.csv"))
+    assert "row.csv: no such file or folder. Beside it: rows.csv. Name .csv or .parquet files" in refused(
+        path.with_name("row.csv")
+    )
 
 
 def test_another_suffix_is_refused(tmp_path: Path) -> None:

@@ -143,13 +143,15 @@ def test_without_a_readable_image_the_array_is_empty(world: Path) -> None:
     [
         (["--classes", "brids"], "pictures", "--classes brids: neither a file nor an ingested task"),
         (["--classes", "birds", "--format", "jsno"], "pictures", "unknown name 'jsno'. Did you mean 'json'"),
-        (["--classes", "birds"], "nothing", "nothing: no image found"),
+        (["--classes", "birds"], "nothing", "nothing: no such file or folder. Beside it: "),
+        (["--classes", "birds"], "no_model", "no_model: no image found"),
         (["--classes", "birds", "--device", "gpu"], "pictures", "device: unknown name 'gpu'"),
     ],
 )
 def test_bad_input_is_reported_before_the_model_is_loaded(
     options: list[str], images: str, message: str, world: Path
 ) -> None:
+    (world / "no_model").mkdir(exist_ok=True)
     result = run(world, *options, images=images, model="no_model")
     assert result.exit_code == 1 and result.stdout == ""
     assert message in result.stderr

@@ -12,7 +12,7 @@ import pandas as pd
 
 from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
-from gift_core.errors import UserError
+from gift_core.errors import UserError, no_such_path
 from gift_core.layout import Layout
 from gift_core.report.accuracies import COLUMNS, RunScores, read_accuracies, score_run
 from gift_core.report.comparison.seed_statistics import Runs
@@ -71,6 +71,8 @@ def read_runs(roots: Sequence[Path], *, allow_missing: bool) -> Runs:
 
 
 def _open(root: Path) -> Run:
+    if not root.is_dir():
+        raise UserError(f"{COMMAND}: {no_such_path(root, 'folder')} Name the root folders of finished runs.")
     config = load_config(root / "params.yaml")
     layout = Layout(root)
     files = {name: [layout.accuracy(name, step.task) for step in config.sequence] for name in config.run.methods}

@@ -1,0 +1,86 @@
+"""add-method NAME: adds a method to methods and run.methods of params.yaml."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .add_task import PROJECT
+from .completion import complete_method
+from .output import AsJson, print_difference, print_json, print_next_stages
+from .stage import PARAMS, Params
+
+if TYPE_CHECKING:
+    from gift_core.new_method import MethodAddition
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="The method's name: lower-case letters, digits and _.",
+        show_default=False,
+        autocompletion=complete_method,
+    ),
+]
+Base = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="METHOD",
+        help="Copy the row of this method (with --set, gift is the default).",
+        show_default=False,
+        autocompletion=complete_method,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key of the copied row: losses.distill.weight=2.0. Repeat it for several.",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show everything, but write nothing.")]
+
+
+def add_method(
+    name: Name,
+    base: Base = None,
+    settings: Settings = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    params: Params = PARAMS,
+) -> None:
+    """Add a method to the experiment: a copy of a row of params.yaml with some changes, or a row that is there.
+
+    With --from or --set, a new row is added to methods, and its name to
+    run.methods. Without both, NAME must be a row of methods, and only run.methods
+    gets its name. The whole file is checked first. It keeps its comments and order.
+
+    Example: gift add-method strong --from gift --set losses.distill.weight=2.0
+    """
+    from gift_core.new_method import plan_method
+    from gift_core.stage_graph import stages_of_method
+
+    addition = plan_method(name, base=base, settings=settings or [], params=params)
+    stages = stages_of_method(PROJECT, addition.config.model_dump(mode="json"), name)
+    if not dry_run:
+        addition.carry_out()
+    if as_json:
+        print_json(_record(name, addition, stages, dry_run))
+        return
+    what = f"a copy of {addition.base}" if addition.base else "its row is in methods already"
+    typer.echo(f"{name}: {what}")
+    print_difference(addition.difference())
+    if dry_run:
+        typer.echo("--dry-run: nothing was written")
+        return
+    row = f"the row methods.{name} and " if addition.base else ""
+    print_next_stages("method", stages, undo=f"{row}{name} in run.methods")
+
+
+def _record(name: str, addition: MethodAddition, stages: list[str], dry_run: bool) -> dict[str, object]:
+    row = addition.config.methods[name].model_dump(mode="json", exclude_unset=True)
+    return {"method": name, "copy_of": addition.base, "row": row, "written": not dry_run, "stages": stages}

@@ -1,0 +1,59 @@
+"""Where the commands print: the options --json and --quiet.
+
+With --json, stdout has one JSON document and nothing else. An error is text on stderr, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gift_core.progress import is_quiet
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document (docs/command_line.md).")]
+WIDTH = 100
+COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}  # of the lines of a difference
+
+
+def print_json(result: Any) -> None:
+    """Prints the one JSON document of a command on stdout. Paths become texts."""
+    import json
+
+    typer.echo(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False, default=_plain))
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Path):
+        return os.fspath(value)
+    raise TypeError(f"{value!r} is no JSON")
+
+
+def hint(message: str, **style: Any) -> None:
+    """Prints a line that is no result: what comes next, what a line means. Not with --quiet."""
+    if not is_quiet():
+        typer.secho(message, **style)
+
+
+def note(message: str) -> None:
+    """Prints a line on stderr, beside the result. Not with --quiet."""
+    if not is_quiet():
+        typer.echo(message, err=True)
+
+
+def print_next_stages(what: str, stages: Sequence[str], *, undo: str) -> None:
+    """Prints which stages `dvc repro` runs for a new row of params.yaml, and how the row is taken back."""
+    hint(f"params.yaml has the new {what}. Next: dvc repro, which runs")
+    names = textwrap.fill(", ".join(stages), WIDTH, break_long_words=False, break_on_hyphens=False)
+    hint(textwrap.indent(names, "  "))
+    hint(f"To take it back, remove {undo} (or, if nothing else changed: git checkout params.yaml)")
+
+
+def print_difference(lines: list[str]) -> None:
+    """Prints the lines of a unified difference, with color on a terminal."""
+    for line in lines:
+        typer.secho(line, fg=COLORS.get(line[:1]))

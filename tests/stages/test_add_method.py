@@ -1,0 +1,132 @@
+"""`gift add-method`, as a person types it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from gift_core.config.loading import load_config
+from gift_core.stage_graph import stages_of_method
+from stages.__main__ import app
+from tests.imports import ROOT
+
+Add = Callable[..., Result]
+
+
+@pytest.fixture
+def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Add:
+    """Runs the command with presets/mini.yaml, without most methods; a call that is not said to fail must succeed."""
+    text = (ROOT / "presets" / "mini.yaml").read_text(encoding="utf-8")
+    for first, after in (("  lwf:", "  ewc:"), ("  zscl:", "  gift:"), ("  # Ablations", "# The order")):
+        text = text[: text.index(first)] + text[text.index(after) :]
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, expect: int = 0) -> Result:
+        done = CliRunner().invoke(app, ["add-method", *arguments])
+        assert done.exit_code == expect, done.output
+        return done
+
+    return run
+
+
+def test_a_copy_with_changes_becomes_a_method_that_runs(add: Add) -> None:
+    output = add("strong", "--from", "gift", "--set", "losses.distill.weight=2.0", "--set", "learning_rate=1e-4").output
+    assert output.startswith("strong: a copy of gift\n")
+    assert "\n+      distill: {weight: 2.0, temperature: 2.0}\n" in output
+    assert "To take it back, remove the row methods.strong and strong in run.methods" in output
+    config = load_config(Path("params.yaml"))
+    gift, strong = config.methods["gift"], config.methods["strong"]
+    assert strong.losses.distill is not None
+    assert (strong.losses.distill.weight, strong.learning_rate) == (2.0, 1e-4)
+    assert strong.model_dump(exclude={"losses", "learning_rate"}) == gift.model_dump(
+        exclude={"losses", "learning_rate"}
+    )
+    assert config.run.methods == ("finetune", "gift", "strong")
+
+
+def test_comments_and_order_stay_and_only_lines_are_added(add: Add) -> None:
+    before = Path("params.yaml").read_text(encoding="utf-8").splitlines()
+    add("strong", "--set", "losses.distill.weight=2.0")
+    after = Path("params.yaml").read_text(encoding="utf-8").splitlines()
+    assert len(after) == len(before) + 8
+    remaining = iter(after)
+    assert all(line in remaining for line in before)  # as a subsequence
+
+
+def test_a_row_that_is_there_only_gets_its_name_in_run_methods(add: Add) -> None:
+    before = Path("params.yaml").read_text(encoding="utf-8")
+    output = add("joint").output
+    assert output.startswith("joint: its row is in methods already\n")
+    assert "To take it back, remove joint in run.methods" in output
+    assert Path("params.yaml").read_text(encoding="utf-8") == before.replace("  - gift\n", "  - gift\n  - joint\n", 1)
+
+
+def test_the_stages_that_it_names_are_those_that_dvc_runs(add: Add) -> None:
+    document = json.loads(add("joint", "--json").stdout)
+    shutil.copy(ROOT / "dvc.yaml", "dvc.yaml")
+    Path(".dvc").mkdir()
+    Path(".dvc/config").write_text("[core]\n    no_scm = True\n")
+    dry = subprocess.run(
+        [sys.executable, "-m", "dvc", "stage", "list", "--all", "--name-only"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    listed = [name for name in dry.stdout.split() if "@joint-" in name]
+    assert len(listed) == 3 * 6
+    assert sorted(document["stages"]) == sorted([*listed, "check", "report"])
+    params = load_config(Path("params.yaml")).model_dump(mode="json")
+    assert document["stages"] == stages_of_method(ROOT, params, "joint")
+
+
+def test_a_dry_run_writes_nothing(add: Add) -> None:
+    before = Path("params.yaml").read_bytes()
+    assert add("strong", "--from", "ewc", "--dry-run").output.endswith("--dry-run: nothing was written\n")
+    assert json.loads(add("strong", "--from", "ewc", "--dry-run", "--json").stdout)["written"] is False
+    assert Path("params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["jiont"], "params.yaml: methods: unknown name 'jiont'. Did you mean 'joint'? Known: "),
+        (["jiont"], "To add a new row, say of which it is a copy: --from gift"),
+        (["x", "--from", "gfit"], "--from: methods of params.yaml: unknown name 'gfit'. Did you mean 'gift'?"),
+        (["gift"], "params.yaml: methods.gift: is there already, and it runs"),
+        (["gift", "--from", "ewc"], "params.yaml: methods.gift: already exists. Choose another name."),
+        (["joint", "--from", "ewc"], "already exists. Choose another name, or run it as it is: gift add-method joint."),
+        (["X", "--from", "gift"], "params.yaml: methods.X: invalid name. Use "),
+        (["x", "--set", "losses.distil.weight=2"], "methods.x.losses.distil: unknown loss. Did you mean 'distill'?"),
+        (["x", "--set", "los.distill.weight=2"], "params.yaml: methods.x.los: unknown key. "),
+        (
+            ["x", "--set", "losses.distill.weight=-2"],
+            "methods.x.losses.distill.weight: should be more than 0, it is -2.",
+        ),
+        (["x", "--set", "learning_rate=fast"], "methods.x.learning_rate: should be a number, it is the text 'fast'."),
+        (["x", "--set", "consolidation.kind=unifrom"], "Did you mean 'uniform'?"),
+        (["x", "--set", "learning_rate.x=2"], "--set learning_rate.x: learning_rate is 0.0005 and no section."),
+        (["x", "--set", "learning_rate"], "--set learning_rate: should be KEY=VALUE"),
+        (["x", "--set", "losses..x=1"], "--set losses..x=1: should be KEY=VALUE"),
+        (["x", "--set", "learning_rate=[1"], "--set learning_rate=[1: the value is not valid YAML"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_written(arguments: list[str], expected: str, add: Add) -> None:
+    before = Path("params.yaml").read_bytes()
+    result = add(*arguments, expect=1)
+    assert expected in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert Path("params.yaml").read_bytes() == before
+
+
+def test_an_invalid_params_yaml_is_refused_as_it_is(add: Add) -> None:
+    text = Path("params.yaml").read_text(encoding="utf-8").replace("seed: 42", "sede: 42")
+    Path("params.yaml").write_text(text, encoding="utf-8")
+    assert "params.yaml: sede: unknown key. Did you mean 'seed'?" in add("joint", expect=1).stderr

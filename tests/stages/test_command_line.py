@@ -1,0 +1,218 @@
+"""What all commands share: their help, --version, --json, --quiet, completion, and a quick start."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from stages.__main__ import COMMANDS, app
+from tests.imports import ROOT
+
+RUNNER = CliRunner()
+PRESETS = ("mini", "mini_full", "mtil_order_1")
+TYPES = re.compile(
+    r"<(bool|str|int|float|path|file|directory|list|Path|Enum)\b|\b(TEXT|INTEGER|FLOAT|PATH|DIRECTORY)\b"
+)
+OWN_PAGES = {"show"}  # the help of these is made elsewhere
+WITHOUT_RESULT = {"merge-lock"}  # a merge driver of git: its result is a file
+HEAVY = (
+    "torch",
+    "torchvision",
+    "open_clip",
+    "transformers",
+    "diffusers",
+    "pandas",
+    "scipy",
+    "matplotlib",
+    "dvc",
+    "pyarrow",
+)
+
+
+def commands(group: Any = None, before: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command as ("data", "fetch"), with what typer made of it."""
+    for name, command in (group or typer.main.get_command(app)).commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*before, name))
+        else:
+            yield (*before, name), command
+
+
+EVERY = dict(commands())
+NAMED = [" ".join(name) for name in EVERY]
+
+
+def gift(*words: str, **options: Any) -> Result:
+    return RUNNER.invoke(app, words, prog_name="gift", **options)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder: a project with a few presets, and mini as its params.yaml."""
+    (tmp_path / "presets").mkdir()
+    for name in PRESETS:
+        shutil.copy(ROOT / "presets" / f"{name}.yaml", tmp_path / "presets")
+    shutil.copy(ROOT / "presets" / "mini.yaml", tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIFT_QUIET", "")  # put back after the test
+    return tmp_path
+
+
+def test_the_version_names_gift_python_and_torch() -> None:
+    result = gift("--version")
+    torch, own = metadata.version("torch"), metadata.version("gift-pipeline")
+    python = ".".join(map(str, sys.version_info[:3]))
+    assert (result.exit_code, result.stdout) == (0, f"gift {own}, Python {python}, torch {torch}\n")
+
+
+@pytest.mark.parametrize("name", ["", "data", *NAMED])
+def test_the_short_help_option_works_and_names_no_types(name: str) -> None:
+    result = gift(*name.split(), "-h", env={"COLUMNS": "100", "TERMINAL_WIDTH": "100"})
+    assert result.exit_code == 0, result.output
+    assert f"Usage: gift {name}".strip() in result.stdout
+    assert not TYPES.search(result.stdout), TYPES.search(result.stdout)
+    assert "{" not in result.stdout.split("Usage:")[1].splitlines()[0]
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMED) - OWN_PAGES))
+def test_a_command_has_an_example_that_it_accepts(name: str) -> None:
+    command = EVERY[tuple(name.split())]
+    examples = re.findall(r"^Example: gift (.*)$", command.help, re.MULTILINE)
+    assert len(examples) == 1
+    words = shlex.split(examples[0])
+    assert words[: len(name.split())] == name.split()
+    command.make_context(name, words[len(name.split()) :])
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_value_is_called_by_its_meaning_and_every_option_has_a_help(name: str) -> None:
+    command = EVERY[tuple(name.split())]
+    for param in command.get_params(command.make_context(name, [], resilient_parsing=True)):
+        assert param.help, param.name
+        assert param.metavar is not None, f"{param.name} has no metavar"
+
+
+def test_every_command_with_a_result_has_json() -> None:
+    stages = {each.__name__ for each in COMMANDS["Stages of dvc.yaml"]}
+    without = {
+        " ".join(name)
+        for name, command in EVERY.items()
+        if "--json" not in {opt for p in command.params for opt in p.opts}
+    }
+    assert without == stages | WITHOUT_RESULT
+
+
+@pytest.mark.parametrize(
+    ("words", "keys"),
+    [
+        ("presets", {"name", "title", "tasks", "iterations", "methods", "needs", "active", "changed_keys"}),
+        ("use mtil_order_1 --dry-run", {"preset", "written", "changed_keys", "backup", "next"}),
+        ("use mtil_order_1 --diff", {"preset", "written", "changed_keys", "backup", "next", "difference"}),
+        ("add-method strong --set losses.align=", {"method", "copy_of", "row", "written", "stages"}),
+        ("clean", {"works", "removed"}),
+        ("dag", {"stages", "edges", "reads_step_before"}),
+        ("doctor --quick", {"group", "subject", "mark", "found", "remedy"}),
+        ("data status dtd", {"data_set", "state", "suffices"}),
+    ],
+)
+def test_with_json_stdout_is_one_document(words: str, keys: set[str], project: Path) -> None:
+    result = gift(*words.split(), "--json")
+    document = json.loads(result.stdout)
+    assert set(document[0] if isinstance(document, list) else document) >= keys
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["use mini_fool", "add-method gfit", "doctor --preset mini_fool", "metrics rows.csv", "dag --params p.yaml"],
+)
+def test_with_json_an_error_is_text_on_stderr(words: str, project: Path) -> None:
+    result = gift(*words.split(), "--json")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: ")
+
+
+def test_quiet_leaves_out_progress_and_hints_and_keeps_results(project: Path) -> None:
+    assert gift("use", "mini_full").stdout.endswith("only lists the stages\n")
+    assert gift("write_vocabulary").stdout.startswith("write_vocabulary: ")
+    assert gift("--quiet", "write_vocabulary").output == ""
+    assert os.environ["GIFT_QUIET"] == "1"
+    assert gift("--quiet", "use", "mini").stdout.splitlines()[-1].startswith("  Changed keys: ")
+    wrong = gift("-q", "use", "mini_fool")
+    assert (wrong.exit_code, wrong.stderr[:7]) == (1, "error: ")
+
+
+def test_the_quiet_of_a_variable_is_the_same(project: Path) -> None:
+    assert gift("write_vocabulary", env={"GIFT_QUIET": "1"}).output == ""
+
+
+def complete(project: Path, line: str) -> list[str]:
+    """What bash is offered for the last word of a line."""
+    request = {"_GIFT_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+    command = [sys.executable, "-X", "importtime", "-m", "stages"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **request}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=project, env=environment, timeout=60)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not imported & {*HEAVY, "yaml", "filelock", "rich"}
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("gift finetune gift_s", ["gift_static_fisher"]),
+        ("gift finetune gift t", ["textures"]),
+        ("gift use mi", ["mini", "mini_full"]),
+        ("gift add-", ["add-task", "add-method"]),
+        ("gift predict m --classes owl", ["owls"]),
+    ],
+)
+def test_the_tab_key_completes_names_at_once(line: str, offered: list[str], project: Path) -> None:
+    (project / "data/1_tasks/owls").mkdir(parents=True)
+    (project / "data/1_tasks/owls/task.json").touch()
+    assert complete(project, line) == offered
+
+
+def test_a_folder_without_params_yaml_completes_to_nothing(tmp_path: Path) -> None:
+    assert complete(tmp_path, "gift finetune g") == []
+
+
+def test_completion_is_installed_for_the_shell(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
+    command = f"{shlex.quote(sys.executable)} -m stages --install-completion; true"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, env=environment, cwd=ROOT, timeout=60
+    )
+    assert "bash completion installed" in done.stdout, done.stderr
+    assert "_GIFT_COMPLETE=complete_bash" in (tmp_path / ".bash_completions" / "gift.sh").read_text()
+
+
+def test_quick_commands_import_nothing_slow(project: Path) -> None:
+    (project / "reports").mkdir()
+    row = {"transfer": 1.0, "avg": 1.0, "last": 1.0, "forgetting": 0.0}
+    (project / "reports" / "metrics.json").write_text(json.dumps({"gift": row}))
+    quick = ["--help", "--version", "presets", "use mini_full", "add-method joint", "show", "clean", "add-task --help"]
+    code = (
+        "import sys\n"
+        "from stages.__main__ import app\n"
+        f"for words in {quick!r}:\n"
+        "    code = app(words.split(), standalone_mode=False)\n"
+        "    assert not code, (words, code)\n"
+        f"    found = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "    assert not found, (words, found)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project, env=environment)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,120 @@
+"""A path that does not exist says so and names what is beside it, in every command that takes one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from stages.__main__ import app
+from tests.imports import ROOT
+
+MODELS = "data/5_models/gift"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder: two models that are empty folders, pictures, a finished run without results, a table."""
+    for folder in (f"{MODELS}/garments", f"{MODELS}/birds", "pictures", "runs/seed_1", "data/1_tasks/owls"):
+        (tmp_path / folder).mkdir(parents=True)
+    for file in ("pictures/a.png", "rows.csv", "data/1_tasks/owls/task.json", "weights.safetensors", "names.txt"):
+        (tmp_path / file).touch()
+    (tmp_path / "names.txt").write_text("owl\nwren\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def gift(*words: str) -> Result:
+    return CliRunner().invoke(app, words)
+
+
+GARMENT = f"{MODELS}/garment: no such folder. Beside it: garments, birds."
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (f"predict {MODELS}/garment pictures --classes names.txt", GARMENT),
+        (f"export {MODELS}/garment --to transformers", GARMENT),
+        (f"merge {MODELS}/garment {MODELS}/birds --alpha 0.5 --out out", GARMENT),
+        (f"merge {MODELS}/birds {MODELS}/garment --alpha 0.5 --out out", GARMENT),
+        ("export data/gift/garment --to onnx", "data/gift/garment: no such folder. data has no gift, it has "),
+        ("export ./weihgts.safetensors --to onnx", "weihgts.safetensors: no such file. Beside it: weights.safetensors"),
+        (f"predict {MODELS}/birds picture/a.png --classes names.txt", "picture/a.png: no such file or folder. "
+         "This folder has no picture, it has pictures, "),
+        (f"predict {MODELS}/birds pictures --classes name.txt", "--classes name.txt: no such file or folder. "
+         "Beside it: names.txt, "),
+        (f"predict {MODELS}/birds pictures --classes owl", "--classes owl: neither a file nor an ingested task. "
+         "Did you mean 'owls'? Ingested tasks: owls."),
+        (f"predict {MODELS}/birds pictures --classes names.txt --templates name.txt",
+         "--templates name.txt: no such file. Beside it: names.txt, "),
+        ("compare runs/seed_2", "gift compare: runs/seed_2: no such folder. Beside it: seed_1."),
+        ("metrics row.csv", "row.csv: no such file or folder. Beside it: rows.csv, "),
+        ("verify --params param.yaml", "--params param.yaml: no such file. Beside it: "),
+        ("check --params presets/mini.yaml", "--params presets/mini.yaml: no such file. This folder has no presets, "),
+        ("add-method x --from gift --params rows.yaml", "--params rows.yaml: no such file. Beside it: rows.csv, "),
+        ("add-task x --images picture", "--images picture: no such folder. Beside it: pictures, "),
+    ],
+)  # fmt: skip
+def test_the_nearest_names_are_shown_and_no_catalogue(words: str, expected: str, project: Path) -> None:
+    result = gift(*words.split())
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: ")
+    assert expected in result.stderr
+    assert "ViT" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "pretrained", "expected"),
+    [
+        ("local-dir:data/mini/clp", None, "data/mini/clp: no such folder. Beside it: clip."),
+        ("local-file:data/mini/clip.safetensors", None, "data/mini/clip.safetensors: no such file. Beside it: clip."),
+        (
+            "ViT-B-16",
+            "data/mini/clip/weights.pt",
+            "model.pretrained: data/mini/clip/weights.pt: no such file or folder.",
+        ),
+    ],
+)
+def test_a_model_of_params_yaml_does_so_too(
+    name: str, pretrained: str | None, expected: str, project: Path, mini_params: dict[str, Any],
+    write_params: Callable[[dict[str, Any]], Path],
+) -> None:  # fmt: skip
+    (project / "data/mini/clip").mkdir(parents=True)
+    mini_params["model"] |= {"name": name, "pretrained": pretrained}
+    result = gift("import_model", "--params", str(write_params(mini_params)))
+    assert (result.exit_code, expected in result.stderr) == (1, True), result.stderr
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("garment", ""), ("ViT-B-61", "Did you mean 'ViT-B-16'? ")])
+def test_a_name_that_is_neither_a_path_nor_an_architecture_gets_the_nearest_of_both(
+    name: str, nearest: str, project: Path
+) -> None:
+    result = gift("predict", name, "pictures", "--classes", "names.txt")
+    beside = "Beside it: " if name == "ViT-B-61" else f"{name}: no such file or folder. Beside it: "
+    assert beside in result.stderr
+    assert f"open_clip has no architecture of that name, either. {nearest}docs/models.md says" in result.stderr
+    assert "RN50" not in result.stderr
+
+
+@pytest.mark.parametrize("name", ["ViT-B-16", "ViT-B/16", "hf-hub:timm/x/y", "RN50x4"])
+def test_names_of_models_are_no_paths(name: str, project: Path) -> None:
+    from gift_core.artifacts.model_folder import require_model_path
+
+    require_model_path(name)
+
+
+def test_a_missing_model_is_said_before_torch_is_loaded(project: Path) -> None:
+    code = (
+        "import sys\nfrom stages.__main__ import app\n"
+        f"try:\n    app(['export', '{MODELS}/garment', '--to', 'onnx'])\n"
+        "except SystemExit:\n    sys.exit('torch' in sys.modules)\n"
+    )
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project, env=environment)
+    assert (done.returncode, GARMENT in done.stderr) == (0, True), done.stderr
