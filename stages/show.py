@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from .metrics_table import print_by_task, print_link, print_metrics, print_text
+from .output import AsJson, hint, print_json
 from .stage import ROOT, Root
 
 Summary = Mapping[str, Any]
@@ -20,7 +21,7 @@ Summary = Mapping[str, Any]
 def show(
     root: Root = ROOT,
     per_task: Annotated[bool, typer.Option("--per-task", help="Print the accuracies on every task.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON document.")] = False,
+    as_json: AsJson = False,
     times: Annotated[bool, typer.Option("--times", help="Print the run times of the stages on this machine.")] = False,
 ) -> None:
     """Print what the run showed: a table of the methods, the result in words, and where the report is.
@@ -28,6 +29,8 @@ def show(
     The table has Transfer, Avg, Last and Forgetting, and the accuracy on the newest
     task before and after it was learned. For a published benchmark, the first line
     says whether the zero-shot accuracies agree.
+
+    Example: gift show --per-task
     """
     from gift_core.artifacts.report_json import read_metrics, read_summary
     from gift_core.layout import Layout
@@ -37,7 +40,7 @@ def show(
         return
     reports = Layout(root).reports()
     if as_json:
-        _print_json(read_summary(reports / "summary.json"))
+        print_json(read_summary(reports / "summary.json"))
         return
     if per_task:
         _print_tasks(read_summary(reports / "summary.json"))
@@ -127,12 +130,6 @@ def _print_tasks(summary: Summary) -> None:
         print_text("On all classes seen so far. Difference: after - zero-shot.")
 
 
-def _print_json(document: Summary) -> None:
-    import json
-
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
-
-
 def _zero_shot_sentence(path: Path) -> str:
     """The sentence of the report, empty if the run is not a published benchmark or the file is missing."""
     from gift_core.artifacts.report_json import read_zero_shot
@@ -152,7 +149,7 @@ def _print_times(folder: Path, *, as_json: bool) -> None:
     longest_first = sorted(seconds.items(), key=lambda item: -sum(item[1]))
     if as_json:
         rows = {stage: {"instances": len(each), "seconds": round(sum(each), 2)} for stage, each in longest_first}
-        _print_json({"stages": rows})
+        print_json({"stages": rows})
         return
     for stage, of_stage in longest_first:
         typer.echo(f"{stage:16} {plural(len(of_stage), 'instance'):>14}  {duration(sum(of_stage)):>14}")
@@ -179,9 +176,9 @@ def _print_next(summary: Summary, page: Path) -> None:
     if _needs_activation():
         lines.insert(0, (f"source {_shown(Path(sys.prefix) / 'bin' / 'activate')}", "once, to find gift and dvc"))
     width = max(len(command) for command, _ in lines)
-    typer.echo("\nNext:")
+    hint("\nNext:")
     for command, reason in lines:
-        typer.echo(f"  {command:<{width}}  # {reason}")
+        hint(f"  {command:<{width}}  # {reason}")
 
 
 def _view(page: Path) -> str:

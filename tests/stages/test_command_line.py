@@ -26,7 +26,6 @@ PRESETS = ("mini", "mini_full", "mtil_order_1")
 TYPES = re.compile(
     r"<(bool|str|int|float|path|file|directory|list|Path|Enum)\b|\b(TEXT|INTEGER|FLOAT|PATH|DIRECTORY)\b"
 )
-OWN_PAGES = {"show"}  # the help of these is made elsewhere
 WITHOUT_RESULT = {"merge-lock"}  # a merge driver of git: its result is a file
 HEAVY = (
     "torch",
@@ -87,7 +86,7 @@ def test_the_short_help_option_works_and_names_no_types(name: str) -> None:
     assert "{" not in result.stdout.split("Usage:")[1].splitlines()[0]
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMED) - OWN_PAGES))
+@pytest.mark.parametrize("name", sorted(NAMED))
 def test_a_command_has_an_example_that_it_accepts(name: str) -> None:
     command = EVERY[tuple(name.split())]
     examples = re.findall(r"^Example: gift (.*)$", command.help, re.MULTILINE)
