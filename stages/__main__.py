@@ -22,6 +22,7 @@ from .finetune import finetune
 from .get import get
 from .import_model import import_model
 from .ingest import ingest
+from .init import init
 from .merge import merge
 from .merge_lock import merge_lock
 from .metrics import metrics
@@ -59,7 +60,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         evaluate,
         report,
     ),
-    "Commands": (show, predict, merge, export, add_task, metrics, compare, presets, use, verify, doctor, clean),
+    "Commands": (init, show, predict, merge, export, add_task, metrics, compare, presets, use, verify, doctor, clean),
     "Working together": (remote, get, merge_lock, exp, dag),
 }
 for panel, commands in COMMANDS.items():

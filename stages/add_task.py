@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 CLASSES_SHOWN = 40
 WIDTH = 100
 COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}
-PROJECT = Path(__file__).resolve().parents[1]
 
 
 class OnBadImage(str, Enum):
@@ -110,7 +109,7 @@ def add_task(
         typer.echo("--dry-run: nothing was written")
         return
     addition.carry_out()
-    _show_stages(name, addition)
+    _show_stages(name, addition, root)
 
 
 def _show_addition(name: str, addition: Addition) -> None:
@@ -134,9 +133,10 @@ def _show_addition(name: str, addition: Addition) -> None:
         typer.secho(line, fg=COLORS.get(line[:1]))
 
 
-def _show_stages(name: str, addition: Addition) -> None:
+def _show_stages(name: str, addition: Addition, root: Path) -> None:
+    from gift_core.shipped import pipeline_root
     from gift_core.stage_graph import stages_of_step
 
-    stages = ", ".join(stages_of_step(PROJECT, addition.config.model_dump(mode="json"), name))
+    stages = ", ".join(stages_of_step(pipeline_root(root), addition.config.model_dump(mode="json"), name))
     typer.echo("params.yaml has the new task. Next: dvc repro, which runs")
     typer.echo(textwrap.indent(textwrap.fill(stages, WIDTH, break_long_words=False, break_on_hyphens=False), "  "))

@@ -33,8 +33,13 @@ ROOT = Path()
 class GiftGroup(TyperGroup):
     """Prints the errors of the library and of the operating system as one message and exits with 1.
 
-    Only bugs show a traceback.
+    Only bugs show a traceback. In a folder without params.yaml, the help says how to make a project.
     """
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        super().format_help(ctx, formatter)
+        if not PARAMS.is_file():
+            typer.echo(f" This folder has no {PARAMS}. To make a project: gift init DIR\n")
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -112,7 +117,7 @@ def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: 
 
     started = time.monotonic()
     if not params.is_file():
-        raise UserError(f"--params {params}: no such file. Run in the project's root, or name the file.")
+        raise UserError(f"--params {params}: no such file. Run in a project's root, or make a project: gift init DIR")
     name = "-".join(part for part in (method, task) if part)
     opened = Stage(stage, name, load_config(params), Layout(root))
     if method:
