@@ -81,7 +81,7 @@ class CodeBase:
             if current not in seen:
                 seen.add(current)
                 waiting += [file for name in self.imports(current) for file in self._files(name)]
-        return sorted(seen)
+        return sorted(seen, key=self._order)
 
     def imports(self, path: Path) -> frozenset[str]:
         """Returns the absolute dotted names that the module in `path` imports when it runs."""
@@ -94,10 +94,13 @@ class CodeBase:
         """Returns {file: hash} of the modules that running `path` imports, and of the data files beside them."""
         modules = self.closure(path)
         hashes = {self._relative(module): self._hash(module) for module in modules}
-        files = sorted({file for module in modules for file in data_files_beside(module)})
+        files = sorted({file for module in modules for file in data_files_beside(module)}, key=self._order)
         return {name: digest for name, digest in hashes.items() if digest} | {
             self._relative(file): _digest(file.read_bytes()) for file in files
         }
+
+    def _order(self, path: Path) -> list[str]:
+        return self._relative(path).split("/")
 
     def _relative(self, path: Path) -> str:
         if path.is_relative_to(self.commands):

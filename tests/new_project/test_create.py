@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +89,18 @@ def test_the_targets_of_its_makefile_are_those_that_messages_name(project: Path)
     printed = subprocess.run(["make", "help"], cwd=project, capture_output=True, text=True, check=True).stdout
     targets = {line.split()[1] for line in printed.splitlines()}
     assert {"setup", "repro", "plan", "show", "remote", "get", "share"} <= targets
+
+
+def test_its_readme_names_commands_targets_and_folders_that_exist(project: Path) -> None:
+    text = (project / "README.md").read_text(encoding="utf-8")
+    known = {command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands}
+    named = set(re.findall(r"gift ([a-z][a-z-]+)", text))
+    assert {"init", "show", "use", "predict"} <= named <= known
+    makefile = (project / "Makefile").read_text(encoding="utf-8")
+    assert all(f"\n{target}:" in makefile for target in re.findall(r"make ([a-z]+)`", text))
+    (tree,) = re.findall(r"```\n(.*?)```", text, re.DOTALL)
+    for name in ("params.yaml", "dvc.yaml", "presets/", "data/mini/", "data/0_raw/"):
+        assert name in tree and (project / name).exists()
 
 
 def test_a_second_init_names_what_is_there_and_changes_nothing(project: Path) -> None:
