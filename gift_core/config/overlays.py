@@ -75,7 +75,7 @@ def complete_text(preset: Path) -> str:
     folders = (preset.parent, shipped_root() / "presets")
     path = next((base for folder in folders if (base := folder / f"{name}.yaml").is_file()), None)
     if path is None:
-        known = {other.stem for folder in folders for other in folder.glob("*.yaml")} - {preset.stem}
+        known = [other.stem for other in preset.parent.glob("*.yaml") if other != preset]
         raise UserError(f"{preset.name}: base: unknown preset {name!r}. {did_you_mean(name, known)}")
     slices = entries.get("class_slices")
     return _merge(path, _expand(slices, preset.name) if slices else text, preset.name)
