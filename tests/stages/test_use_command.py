@@ -92,6 +92,8 @@ def test_presets_lists_each_with_what_it_is_and_needs_and_marks_the_active_one(p
     assert title.strip().startswith("MTIL in order I, the paper's main benchmark")
 
 
-def test_presets_without_the_folder_says_where_to_run(tmp_path: Path) -> None:
-    result = gift(tmp_path, "presets")
-    assert (result.exit_code, "Run in the project's root" in result.stderr) == (1, True)
+def test_outside_of_a_project_presets_lists_and_use_says_where_to_run(tmp_path: Path) -> None:
+    assert gift(tmp_path, "presets").exit_code == 0
+    result = gift(tmp_path, "use", "mini")
+    assert (result.exit_code, "Run in a project's root" in result.stderr) == (1, True)
+    assert list(tmp_path.iterdir()) == []
