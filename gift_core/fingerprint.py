@@ -38,10 +38,25 @@ DIGITS = 16
 
 @dataclass
 class CodeBase:
-    """The modules below `root`. Each is read and parsed once."""
+    """The modules of gift_core, below `root`, and of stages. Each is read and parsed once.
+
+    `stages` is the folder of that package, root/stages if None. A wheel has it inside gift_core (setup.py), but its
+    modules have the same names here as in the repository: stages/finetune.py.
+    """
 
     root: Path
+    stages: Path | None = None
     _modules: dict[Path, Module] = field(default_factory=dict)
+
+    @classmethod
+    def that_runs(cls, stages: Path) -> CodeBase:
+        """Returns the code of this process: the gift_core of this module, and the package in the folder `stages`."""
+        return cls(Path(__file__).resolve().parents[1], stages)
+
+    @property
+    def commands(self) -> Path:
+        """The folder of the commands: commands/<stage>.py is that of a stage."""
+        return self.stages or self.root / "stages"
 
     def module(self, path: Path) -> Module:
         """Returns the module in the file `path`."""
@@ -53,7 +68,8 @@ class CodeBase:
         """Returns the file of one of our modules by its dotted name, None for any other name."""
         if name.split(".")[0] not in PACKAGES:
             return None
-        path = self.root.joinpath(*name.split("."))
+        package, *rest = name.split(".")
+        path = (self.commands if package == "stages" else self.root / package).joinpath(*rest)
         return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
     def _files(self, name: str) -> list[Path]:
@@ -71,11 +87,11 @@ class CodeBase:
             if current not in seen:
                 seen.add(current)
                 waiting += [file for name in self.imports(current) for file in self._files(name)]
-        return sorted(seen)
+        return sorted(seen, key=self._order)
 
     def imports(self, path: Path) -> frozenset[str]:
         """Returns the absolute dotted names that the module in `path` imports when it runs."""
-        package = ".".join(path.relative_to(self.root).parts[:-1])
+        package = ".".join(self._relative(path).split("/")[:-1])
         return frozenset(
             resolve_name(name, package) if name.startswith(".") else name for name in self.module(path).imports
         )
@@ -84,12 +100,17 @@ class CodeBase:
         """Returns {file: hash} of the modules that running `path` imports, and of the data files beside them."""
         modules = self.closure(path)
         hashes = {self._relative(module): self._hash(module) for module in modules}
-        files = sorted({file for module in modules for file in data_files_beside(module)})
+        files = sorted({file for module in modules for file in data_files_beside(module)}, key=self._order)
         return {name: digest for name, digest in hashes.items() if digest} | {
             self._relative(file): _digest(file.read_bytes()) for file in files
         }
 
+    def _order(self, path: Path) -> list[str]:
+        return self._relative(path).split("/")
+
     def _relative(self, path: Path) -> str:
+        if path.is_relative_to(self.commands):
+            return f"stages/{path.relative_to(self.commands).as_posix()}"
         return path.relative_to(self.root).as_posix()
 
     def _hash(self, path: Path) -> str:
@@ -229,18 +250,16 @@ def _sections(annotation: Any) -> list[type[Section]]:
     return []
 
 
-def fingerprints(root: Path, params_of: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
+def fingerprints(code: CodeBase, params_of: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
     """Returns {stage: {"code": {file: hash}, "defaults": {key: value}}} for each stage of `params_of`.
 
-    `root` holds gift_core/ and stages/; stages/<stage>.py is the stage's command. `params_of` gives the DVC parameters
-    of each stage, whose sections' defaults count.
+    `params_of` gives the DVC parameters of each stage, whose sections' defaults count.
     """
     from gift_core.config.experiment import Config
 
-    code = CodeBase(root)
     return {
         stage: {
-            "code": code.fingerprint(root / "stages" / f"{stage}.py"),
+            "code": code.fingerprint(code.commands / f"{stage}.py"),
             "defaults": _defaults_of(Config, params),
         }
         for stage, params in params_of.items()

@@ -16,8 +16,10 @@ from gift_core.config.loading import parse_config
 from gift_core.config.overlays import complete_text
 from gift_core.errors import UserError, lookup
 from gift_core.generators.pretrained import looks_local
+from gift_core.shipped import shipped_root
 from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_limited
 
+PROJECT = ("params.yaml", "dvc.yaml", "presets")  # a project has at least one of them
 _FIRST_SENTENCE = re.compile(r"(.*?\.)(?:\s|$)")
 _EXPERIMENT = re.compile(r"^experiment: *['\"]?([\w.-]+)", re.MULTILINE)
 
@@ -123,11 +125,10 @@ def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any], prefix: st
 
 
 def find_presets(root: Path) -> dict[str, Path]:
-    """Returns {name: file} of root/presets, sorted with 5 before 10. UserError if there are none."""
-    presets = {file.stem: file for file in sorted((root / "presets").glob("*.yaml"), key=_by_number)}
-    if not presets:
-        raise UserError(f"{root / 'presets'}: no presets found. Run in the project's root, or name it with --root.")
-    return presets
+    """Returns {name: file}, sorted with 5 before 10: root/presets, and of those that come with GIFT the other names."""
+    folders = (shipped_root() / "presets", root / "presets")  # a later one replaces an earlier one of its name
+    presets = {file.stem: file for folder in folders for file in folder.glob("*.yaml")}
+    return {file.stem: file for file in sorted(presets.values(), key=_by_number)}
 
 
 def load_preset(preset: Path) -> Config:
@@ -167,13 +168,17 @@ def needs_of(config: Config) -> tuple[str, ...]:
 def plan_switch(root: Path, name: str) -> Switch:
     """Returns the change that makes the preset `name` the active experiment; nothing is written.
 
-    UserError for an unknown name, a preset that is not valid, and a params.yaml that cannot be read. A params.yaml that
-    is not, byte for byte, what a preset gives is kept as the first free params.backup-N.yaml.
+    UserError for an unknown name, a preset that is not valid, a params.yaml that cannot be read, and a folder that is
+    no project. A params.yaml that is not, byte for byte, what a preset gives is kept as the first free
+    params.backup-N.yaml.
     """
     presets = find_presets(root)
     preset = lookup(presets, name, "gift use: presets")
     load_preset(preset)
     params = root / "params.yaml"
+    if not any((root / name).exists() for name in PROJECT):
+        remedy = "Run in a project's root, name it with --root, or make a project: gift init DIR"
+        raise UserError(f"{root.resolve()}: is no project, it has no params.yaml. {remedy}")
     before = _read(params) if params.exists() else None
     return Switch(preset, params, before, complete_text(preset), _backup(params, before, presets))
 

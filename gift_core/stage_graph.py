@@ -52,11 +52,6 @@ def read_blocks(root: Path) -> list[Block]:
         raise UserError(f"{file}: {what}. Restore it: git checkout dvc.yaml") from None
 
 
-def read_params(root: Path) -> dict[str, list[str]]:
-    """Returns {stage: its DVC parameters} of root/dvc.yaml: {"ingest": ["tasks.${key}", "ingest", "seed"], ...}."""
-    return {block.name: list(block.params) for block in read_blocks(root)}
-
-
 def list_stages(root: Path, params: Mapping[str, Any]) -> list[str]:
     """Returns all stages that DVC makes of root/dvc.yaml, in the order of its blocks.
 

@@ -24,6 +24,7 @@ from .finetune import finetune
 from .get import get
 from .import_model import import_model
 from .ingest import ingest
+from .init import init
 from .merge import merge
 from .merge_lock import merge_lock
 from .metrics import metrics
@@ -61,6 +62,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         report,
     ),
     "Commands": (
+        init,
         show,
         predict,
         merge,

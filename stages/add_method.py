@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .add_task import PROJECT
 from .completion import complete_method
 from .output import AsJson, print_difference, print_json, print_next_stages
 from .stage import PARAMS, Params
@@ -62,10 +61,11 @@ def add_method(
     Example: gift add-method strong --from gift --set losses.distill.weight=2.0
     """
     from gift_core.new_method import plan_method
+    from gift_core.shipped import pipeline_root
     from gift_core.stage_graph import stages_of_method
 
     addition = plan_method(name, base=base, settings=settings or [], params=params)
-    stages = stages_of_method(PROJECT, addition.config.model_dump(mode="json"), name)
+    stages = stages_of_method(pipeline_root(params.parent), addition.config.model_dump(mode="json"), name)
     if not dry_run:
         addition.carry_out()
     if as_json:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from gift_core.datasets.new_task import Addition
 
 CLASSES_SHOWN = 40
-PROJECT = Path(__file__).resolve().parents[1]
 
 
 class OnBadImage(str, Enum):
@@ -115,6 +114,7 @@ def add_task(
     Example: gift add-task garments --images ~/photos/garments --link
     """
     from gift_core.datasets.new_task import new_row, plan_task
+    from gift_core.shipped import pipeline_root
     from gift_core.stage_graph import stages_of_step
 
     columns = {"image_column": image_column, "label_column": label_column, "split_column": split_column}
@@ -127,7 +127,7 @@ def add_task(
         raise typer.BadParameter("give only one of --link and --copy")
     bring = "link" if link else "copy" if copy else None
     addition = plan_task(name, row, images, params=params, root=root, factor=learning_rate_factor, bring=bring)
-    stages = stages_of_step(PROJECT, addition.config.model_dump(mode="json"), name)
+    stages = stages_of_step(pipeline_root(root), addition.config.model_dump(mode="json"), name)
     if not as_json:
         _show_addition(name, addition)
     if not dry_run:

@@ -23,14 +23,20 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
     """
     with open_stage("check", params, root) as stage:
         from gift_core.artifacts.atomic import write_json
-        from gift_core.fingerprint import fingerprints
-        from gift_core.stage_graph import read_params
+        from gift_core.fingerprint import CodeBase, fingerprints
+        from gift_core.layout import Layout
+        from gift_core.shipped import pipeline_root
+        from gift_core.stage_graph import read_blocks
         from gift_core.team.raw_data import missing_raw_data
 
         set_aside(stage, params)
-        project = Path(__file__).resolve().parents[1]
-        params_of = {name: keys + READ.get(name, []) for name, keys in read_params(project).items() if name != "check"}
-        for name, fingerprint in fingerprints(project, params_of).items():
+        code = CodeBase.that_runs(Path(__file__).resolve().parent)
+        params_of = {
+            block.name: [*block.params, *READ.get(block.name, [])]
+            for block in read_blocks(pipeline_root(root))
+            if Layout(Path()).code(block.name).as_posix() in block.deps  # a project may have stages of its own
+        }
+        for name, fingerprint in fingerprints(code, params_of).items():
             write_json(stage.layout.code(name), fingerprint)
         stage.say(f"{params} is valid; fingerprints of {len(params_of)} stages")
         for note in missing_raw_data(root, stage.config.tasks):

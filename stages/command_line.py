@@ -7,6 +7,7 @@ import platform
 from contextlib import suppress
 from functools import partial
 from importlib import metadata
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -39,8 +40,13 @@ class CommandGroup(TyperGroup):
 class GiftGroup(CommandGroup):
     """Prints the errors of the library and of the operating system as one message and exits with 1.
 
-    Only bugs show a traceback.
+    Only bugs show a traceback. In a folder without params.yaml, the help says how to make a project.
     """
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        super().format_help(ctx, formatter)
+        if not Path("params.yaml").is_file():
+            typer.echo(" This folder has no params.yaml. To make a project: gift init DIR\n")
 
     def invoke(self, ctx: Any) -> Any:
         try:

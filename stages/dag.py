@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .output import AsJson, print_json
 from .stage import PARAMS, Params
-
-PROJECT = Path(__file__).resolve().parents[1]
 
 
 def dag(
@@ -25,9 +22,10 @@ def dag(
     Example: gift dag --mermaid
     """
     from gift_core.config.loading import load_config
+    from gift_core.shipped import pipeline_root
     from gift_core.team.pipeline_graph import read_graph
 
-    graph = read_graph(PROJECT, load_config(params).model_dump(mode="json"))
+    graph = read_graph(pipeline_root(params.parent), load_config(params).model_dump(mode="json"))
     if mermaid:
         typer.echo(graph.mermaid())
         return

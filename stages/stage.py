@@ -90,7 +90,8 @@ class Stage:
 def require_params(params: Path) -> None:
     """Raises UserError, which names what is beside it, unless the params file exists."""
     if not params.is_file():
-        raise UserError(f"--params {no_such_path(params, 'file')} Run in the project's root, or name the file.")
+        remedy = "Run in a project's root, name the file, or make a project: gift init DIR"
+        raise UserError(f"--params {no_such_path(params, 'file')} {remedy}")
 
 
 @contextmanager

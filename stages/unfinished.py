@@ -21,7 +21,7 @@ from .stage import Stage
 if TYPE_CHECKING:
     import torch
 
-PROJECT = Path(__file__).resolve().parents[1]
+COMMANDS = Path(__file__).resolve().parent
 
 
 def unfinished(stage: Stage, device: torch.device, inputs: Mapping[str, Any]) -> AbstractContextManager[Path]:
@@ -43,7 +43,8 @@ def unfinished(stage: Stage, device: torch.device, inputs: Mapping[str, Any]) ->
 @cache
 def code_of(stage: str) -> dict[str, str]:
     """Returns the fingerprint of the code that the stage runs, as this process found it first (0.2 s)."""
-    return CodeBase(PROJECT).fingerprint(PROJECT / "stages" / f"{stage}.py")
+    code = CodeBase.that_runs(COMMANDS)
+    return code.fingerprint(code.commands / f"{stage}.py")
 
 
 def hashes_below(folder: Path) -> dict[str, str]:

@@ -20,7 +20,7 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 # The parts of gift_core from the lowest to the highest. A part imports lower ones only.
 ORDER = [
     {"errors", "seeds", "published", "untrusted"},
-    {"layout", "progress", "out_of_memory", "os_errors", "work_folder", "provenance"},
+    {"layout", "shipped", "progress", "out_of_memory", "os_errors", "work_folder", "provenance"},
     {"config"},
     {"fingerprint", "stage_graph"},
     {"artifacts"},
@@ -32,7 +32,7 @@ ORDER = [
     {"methods"},
     {"training", "evaluation"},
     {"report", "presets", "new_method", "doctor", "predict"},
-    {"verification", "team", "library"},
+    {"verification", "new_project", "team", "library"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 MAX_MODULE_LINES = 340

@@ -196,7 +196,7 @@ def test_defaults_of_the_schema_count_where_a_stage_reads_the_section() -> None:
     assert defaults["MethodConfig.start"] == "'previous'"
     assert defaults["MethodConfig.learns"] == "'task'"
     assert not [name for name, value in defaults.items() if value == "None"]
-    found = fingerprints(ROOT, {"finetune": ["methods.x", "seed"], "ingest": ["tasks.x", "ingest"]})
+    found = fingerprints(CodeBase(ROOT), {"finetune": ["methods.x", "seed"], "ingest": ["tasks.x", "ingest"]})
     assert "MethodConfig.start" in found["finetune"]["defaults"]
     assert "MethodConfig.start" not in found["ingest"]["defaults"]
 
@@ -265,10 +265,25 @@ def test_a_changed_default_changes_the_fingerprints_of_the_stages_that_read_it(
 
 
 def test_each_stage_has_the_code_that_it_uses() -> None:
-    found = fingerprints(ROOT, {stage: ["seed"] for stage in ("finetune", "ingest", "synthesize", "teach", "report")})
+    stages = ("finetune", "ingest", "synthesize", "teach", "report")
+    found = fingerprints(CodeBase(ROOT), {stage: ["seed"] for stage in stages})
     code = {stage: set(fingerprint["code"]) for stage, fingerprint in found.items()}
     assert {stage for stage in code if "gift_core/losses.py" in code[stage]} == {"finetune"}
     assert {stage for stage in code if "gift_core/artifacts/atomic.py" in code[stage]} == set(code)
     assert "gift_core/mini/symbols.csv" in code["ingest"]
     assert any(name.startswith("gift_core/report/templates/") for name in code["report"])
     assert not any(name.startswith("gift_core/report") for stage in ("finetune", "teach") for name in code[stage])
+
+
+@pytest.mark.parametrize("stage", ["ingest", "finetune", "report"])
+def test_a_wheel_has_the_fingerprints_of_the_repository_it_was_built_from(tmp_path: Path, stage: str) -> None:
+    ignored = shutil.ignore_patterns("__pycache__", "pretrain")
+    shutil.copytree(ROOT / "gift_core", tmp_path / "gift_core", ignore=ignored)
+    shutil.copytree(ROOT / "stages", tmp_path / "gift_core" / "stages", ignore=ignored)
+    (tmp_path / "gift_core" / "new_project" / "files").mkdir()
+    (tmp_path / "gift_core" / "new_project" / "files" / "dvc.yaml").touch()
+    installed = CodeBase(tmp_path, tmp_path / "gift_core" / "stages")
+    expected = CodeBase(ROOT).fingerprint(ROOT / "stages" / f"{stage}.py")
+    assert f"stages/{stage}.py" in expected
+    found = installed.fingerprint(installed.commands / f"{stage}.py")
+    assert list(found.items()) == list(expected.items())  # check writes them in this order

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gift_core.stage_graph import list_stages, read_params, stages_of_step
+from gift_core.stage_graph import list_stages, read_blocks, stages_of_step
 from tests.imports import ROOT
 
 PIPELINE = """
@@ -87,13 +87,13 @@ def test_the_stages_of_a_step_are_those_that_dvc_has_more_with_it(root: Path) ->
 
 
 def test_the_parameters_of_a_stage_are_as_they_are_written(root: Path) -> None:
-    assert read_params(root) == {
+    assert {block.name: block.params for block in read_blocks(root)} == {
         "check": [], "import_model": ["seed"], "ingest": ["tasks.${key}", "seed"], "synthesize": [], "repeat": [],
         "finetune": [], "report": ["seed", "tasks"],
     }  # fmt: skip
 
 
 def test_every_stage_of_this_project_but_check_has_parameters() -> None:
-    params = read_params(ROOT)
+    params = {block.name: block.params for block in read_blocks(ROOT)}
     assert [stage for stage, names in params.items() if not names] == ["check"]
     assert params["finetune"][0] == "methods.${item.method}"

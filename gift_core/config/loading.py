@@ -67,7 +67,7 @@ def load_config(path: Path) -> Config:
     try:
         text = decode_text(read_limited(path, MAX_YAML_BYTES))
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file. Run in the project's root, or write one there: gift use mini") from None
+        raise UserError(f"{path}: no such file. Run in a project's root, or make a project: gift init DIR") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}). Save it as UTF-8 text.") from None
     return parse_config(text, path.name)

@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError
 from gift_core.config.checks import START
 from gift_core.config.section import MAX_NAMES, Count, Section, Text
 from gift_core.errors import UserError, did_you_mean
+from gift_core.shipped import shipped_root
 from gift_core.untrusted import MAX_YAML_BYTES, compose_yaml, parse_yaml, read_limited
 
 Edit = tuple[int, int, list[str]]  # the lines [first, last) of the base and their replacement
@@ -63,6 +64,7 @@ class _Entry:
 def complete_text(preset: Path) -> str:
     """Returns the text of a complete params file: the preset itself, or the result of merging it into its base.
 
+    The base lies beside the preset, or is one that comes with GIFT.
     UserError for files that cannot be read and overlays that cannot be merged. The values are not checked.
     """
     text = _read(preset)
@@ -71,8 +73,9 @@ def complete_text(preset: Path) -> str:
     if "base" not in entries:
         return text
     name = str(entries.pop("base").value.value)
-    path = preset.with_name(f"{name}.yaml")
-    if not path.is_file():
+    folders = (preset.parent, shipped_root() / "presets")
+    path = next((base for folder in folders if (base := folder / f"{name}.yaml").is_file()), None)
+    if path is None:
         known = [other.stem for other in preset.parent.glob("*.yaml") if other != preset]
         raise UserError(f"{preset.name}: base: unknown preset {name!r}. {did_you_mean(name, known)}")
     slices = entries.get("class_slices")

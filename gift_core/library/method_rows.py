@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,8 +18,9 @@ from gift_core.library.given_model import NAME
 from gift_core.losses import FEATURES, Loss
 from gift_core.methods import Method, WeightedLoss, build_method
 from gift_core.presets import load_preset
+from gift_core.shipped import shipped_root
 
-PAPER_PRESET = Path(__file__).resolve().parents[2] / "presets" / "mtil_order_1.yaml"
+PAPER_PRESET = shipped_root() / "presets" / "mtil_order_1.yaml"
 RATE = 1e-5  # of the paper, for rows without one
 GIVEN = ("none", "synthetic", "reference")  # replays whose pairs a caller can give
 FROM_LIBRARY = {"images": "synthetic", "teacher": "previous"}

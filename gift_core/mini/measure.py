@@ -14,8 +14,9 @@ from torch.nn import functional
 
 from gift_core.mini import world
 from gift_core.mini.rendering import COLORS
+from gift_core.shipped import shipped_root
 
-DATA = Path(__file__).resolve().parents[2] / "data" / "mini"
+DATA = shipped_root() / "data" / "mini"
 TEMPLATE = "a photo of a {}."
 
 

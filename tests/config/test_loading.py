@@ -510,7 +510,7 @@ def test_yaml_anchors_and_merges_may_save_repetition(project: Path, tmp_path: Pa
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    assert "no such file. Run in the project's root" in message_of(tmp_path / "params.yaml")
+    assert "no such file. Run in a project's root" in message_of(tmp_path / "params.yaml")
 
 
 def test_a_file_that_is_no_utf8_is_refused(tmp_path: Path) -> None:

@@ -30,9 +30,26 @@ def test_presets_are_listed_with_5_before_10() -> None:
     assert set(found) == {path.stem for path in (ROOT / "presets").glob("*.yaml")}
 
 
-def test_a_folder_without_presets_says_where_to_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Run in the project's root"):
-        find_presets(tmp_path)
+def test_a_preset_of_the_project_comes_before_the_one_that_is_shipped(tmp_path: Path) -> None:
+    assert find_presets(tmp_path) == find_presets(ROOT)
+    (tmp_path / "presets").mkdir()
+    own = [tmp_path / "presets" / name for name in ("mini.yaml", "mine_10.yaml", "mine_9.yaml")]
+    for file in own:
+        shutil.copy(ROOT / "presets" / "mini.yaml", file)
+    found = find_presets(tmp_path)
+    assert [path for path in found.values() if path.is_relative_to(tmp_path)] == [own[2], own[1], own[0]]
+    assert found["mini_quick"] == ROOT / "presets" / "mini_quick.yaml"
+
+
+def test_a_preset_changes_one_that_is_shipped_if_the_project_has_no_such_file(project: Path) -> None:
+    (project / "presets" / "mini.yaml").unlink()
+    plan_switch(project, "mini_quick").carry_out()
+    assert (project / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+
+
+def test_a_folder_that_is_no_project_gets_no_params_yaml(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is no project.*gift init DIR"):
+        plan_switch(tmp_path, "mini")
 
 
 def test_a_summary_is_the_first_sentence_and_the_numbers_of_the_file() -> None:

@@ -157,6 +157,8 @@ def test_presets_are_listed_without_a_readable_params_yaml(text: str | None, pro
     assert (result.exit_code, "params.yaml is missing, or it cannot be read." in result.stdout) == (0, True)
 
 
-def test_presets_without_the_folder_says_where_to_run(tmp_path: Path) -> None:
-    result = gift(tmp_path, "presets")
-    assert (result.exit_code, "Run in the project's root" in result.stderr) == (1, True)
+def test_outside_of_a_project_presets_lists_and_use_says_where_to_run(tmp_path: Path) -> None:
+    assert gift(tmp_path, "presets").exit_code == 0
+    result = gift(tmp_path, "use", "mini")
+    assert (result.exit_code, "Run in a project's root" in result.stderr) == (1, True)
+    assert list(tmp_path.iterdir()) == []

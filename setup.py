@@ -1,0 +1,61 @@
+"""What pyproject.toml cannot say: where the wheel has the commands, and the files of a new project.
+
+The repository has the commands in stages/. A wheel must not install a package of such a general name, so it has them in
+gift_core/stages. An editable installation maps that name to stages/, so `gift` runs the code of the clone. It has the
+name `stages`, too, which the benchmarks import.
+"""
+
+from __future__ import annotations
+
+import runpy
+import shutil
+from pathlib import Path
+
+from setuptools import find_namespace_packages, setup
+from setuptools.command.build_py import build_py
+from setuptools.command.editable_wheel import editable_wheel
+
+ROOT = Path(__file__).parent
+SHIPPED = runpy.run_path(str(ROOT / "gift_core" / "shipped.py"))
+TEMPLATE = ROOT / "gift_core" / "new_project" / "template"  # package_data leaves out hidden folders, such as .github
+
+
+class BuildWheel(build_py):
+    """Adds what `gift init` copies: files that the repository has outside of its packages, and the template."""
+
+    def run(self) -> None:
+        if self.editable_mode:
+            super().run()
+            return
+        shutil.rmtree(self.build_lib, ignore_errors=True)  # what an earlier build left would be in the wheel
+        super().run()
+        for name in SHIPPED["shipped_files"]():
+            self._add(name, f"gift_core/{SHIPPED['IN_WHEEL']}/{name}")
+        for file in sorted(TEMPLATE.rglob("*")):
+            if file.is_file():
+                self._add(file.relative_to(ROOT).as_posix(), file.relative_to(ROOT).as_posix())
+
+    def _add(self, name: str, target: str) -> None:
+        path = Path(self.build_lib, target)
+        self.mkpath(str(path.parent))
+        self.copy_file(str(ROOT / name), str(path))
+
+
+class EditableWheel(editable_wheel):
+    """Adds the name `stages`."""
+
+    def run(self) -> None:
+        self.distribution.packages.append("stages")
+        super().run()
+
+
+# The code that trains the miniature models needs a clone. What `gift init` copies is data, no packages.
+NO_PACKAGES = ["gift_core.mini.pretrain*", "gift_core.new_project.*"]
+
+setup(
+    packages=[*find_namespace_packages(include=["gift_core*"], exclude=NO_PACKAGES), "gift_core.stages"],
+    package_dir={"gift_core.stages": "stages"},
+    package_data={"": ["*.html", "*.css", "*.js", "*.csv", "*.json", "*.yaml", "*.j2"]},
+    include_package_data=False,
+    cmdclass={"build_py": BuildWheel, "editable_wheel": EditableWheel},
+)

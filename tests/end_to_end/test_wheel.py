@@ -1,0 +1,165 @@
+"""A project without a clone: the wheel in an environment of its own, `gift init`, a real `dvc repro`, `gift predict`.
+
+The tests of this file run in order. torch and the other packages come from the environment that runs the tests, by a
+.pth file. Such a file does not bring in editable installations, so this repository is not found.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.imports import ROOT
+from tests.packaging.distribution import build, copy_of_repository
+
+pytestmark = pytest.mark.end_to_end
+TASK = "games"
+
+
+class Installed:
+    """An environment with the wheel, and the commands in it. Its projects are in `folder`."""
+
+    def __init__(self, folder: Path, wheel: Path) -> None:
+        self.folder, self.bin = folder, folder / "venv" / "bin"
+        venv.create(folder / "venv", with_pip=True, symlinks=True)
+        where = Path(sysconfig.get_path("purelib"))
+        running = {part for part in os.environ["PATH"].split(os.pathsep) if Path(part) == Path(sys.executable).parent}
+        others = [part for part in os.environ["PATH"].split(os.pathsep) if part not in running]
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | {
+            "PATH": os.pathsep.join([str(self.bin), *others]), "GIT_CONFIG_GLOBAL": os.devnull, "HF_HUB_OFFLINE": "1",
+            "DVC_NO_ANALYTICS": "1", "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }  # fmt: skip
+        self.run("python", "-m", "pip", "install", "--quiet", "--no-deps", str(wheel))
+        own = self.bin.parent / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+        (own / "packages_of_the_tests.pth").write_text(f"{where}\n", encoding="utf-8")
+        self.packages = own
+
+    def run(self, *command: str, cwd: Path | None = None) -> str:
+        done = subprocess.run(
+            [str(self.bin / command[0]), *command[1:]],
+            cwd=cwd or self.folder, env=self.environment, capture_output=True, text=True,
+        )  # fmt: skip
+        output = done.stdout + done.stderr
+        assert done.returncode == 0, f"{' '.join(command)} -> {done.returncode}\n{output[-6000:]}"
+        return output
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    folder = tmp_path_factory.mktemp("installed")
+    return Installed(folder, build(copy_of_repository(folder / "source"), "wheel", folder / "wheel"))
+
+
+@pytest.fixture(scope="module")
+def project(installed: Installed) -> Path:
+    """A project with one small task and the method gift, in which `dvc repro` has run."""
+    installed.said = installed.run("gift", "init", "project")  # type: ignore[attr-defined]
+    folder = installed.folder / "project"
+    params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    (folder / "params.yaml").write_text(yaml.safe_dump(small(params), sort_keys=False), encoding="utf-8")
+    installed.ran = repro(installed, folder)  # type: ignore[attr-defined]
+    return folder
+
+
+def small(params: dict[str, Any]) -> dict[str, Any]:
+    """One task, one method, two iterations, eight generated images."""
+    params["tasks"] = {TASK: {"source": "mini", "path": "data/mini", "train_images": 40, "test_images": 40}}
+    params["sequence"] = [{"task": TASK, "after": "../pretrained", "learning_rate_factor": 1.0}]
+    params["run"]["methods"] = ["gift"]
+    params["training"] |= {"iterations": 2, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
+    params["prompts"] |= {"images_per_task": 8}
+    params["generator"] |= {"images_per_shard": 8, "steps": 2, "batch_size": 8}
+    return params
+
+
+def repro(installed: Installed, folder: Path) -> list[str]:
+    """Runs `dvc repro` and returns the stages whose commands ran."""
+    return re.findall(r"Running stage '([^']+)'", installed.run("python", "-m", "dvc", "repro", cwd=folder))
+
+
+def test_gift_is_the_installed_wheel_and_the_repository_is_not_found(installed: Installed) -> None:
+    script = (
+        "import sys, json, importlib.util, gift_core, gift_core.stages.check as check\n"
+        "finders = [str(each) for each in sys.meta_path]\n"
+        "print(json.dumps([gift_core.__file__, check.__file__, importlib.util.find_spec('stages'), sys.path, finders]))"
+    )
+    library, command, stages, path, finders = json.loads(installed.run("python", "-c", script))
+    assert Path(library).is_relative_to(installed.packages)
+    assert Path(command) == installed.packages / "gift_core" / "stages" / "check.py"
+    assert stages is None
+    assert str(ROOT) not in path and "" in path  # "" is the working folder, which is another one
+    assert not [finder for finder in finders if "editable" in finder.lower()]
+
+
+def test_every_stage_runs_in_a_project_without_code(installed: Installed, project: Path) -> None:
+    ran: list[str] = installed.ran  # type: ignore[attr-defined]
+    assert sorted(ran) == sorted([
+        "check", "import_model", f"ingest@{TASK}", "write_vocabulary", "write_prompts@0", "synthesize@0",
+        "teach@gift-step0", "finetune@gift-step0", "evaluate@gift-step0", "report",
+    ])  # fmt: skip
+    assert not list(project.rglob("*.py"))
+    metrics = json.loads((project / "reports" / "metrics.json").read_text(encoding="utf-8"))
+    assert set(metrics) == {"zero_shot", "gift"}
+
+
+def test_a_second_repro_runs_check_alone_and_changes_no_file_of_git(installed: Installed, project: Path) -> None:
+    lock = (project / "dvc.lock").read_bytes()
+    assert repro(installed, project) == ["check"]
+    assert (project / "dvc.lock").read_bytes() == lock
+
+
+def test_the_fingerprints_are_those_of_a_clone_of_the_same_code(project: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "stages",
+        "check",
+        "--params",
+        str(project / "params.yaml"),
+        "--root",
+        str(tmp_path),
+    ]
+    subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    code = Path("data") / "code"
+    of_clone = {path.name: path.read_bytes() for path in (tmp_path / code).iterdir()}
+    assert len(of_clone) == 9
+    assert {path.name: path.read_bytes() for path in (project / code).glob("*.json")} == of_clone
+
+
+def test_the_results_are_shown(installed: Installed, project: Path) -> None:
+    said = installed.run("gift", "show", cwd=project)
+    assert "gift" in said and "index.html" in said
+
+
+def test_a_trained_model_predicts(installed: Installed, project: Path) -> None:
+    picture = project.parent / "picture.png"
+    test_images = next((project / "data" / "1_tasks" / TASK).glob("test-*.tar"))
+    with tarfile.open(test_images) as archive:
+        image = archive.extractfile(next(member for member in archive if member.name.endswith(".png")))
+        assert image is not None
+        picture.write_bytes(image.read())
+    model = f"data/5_models/gift/{TASK}"
+    said = installed.run("gift", "predict", model, str(picture), "--classes", TASK, cwd=project)
+    (line,) = [line for line in said.splitlines() if "picture.png" in line]
+    names = json.loads((project / "data" / "1_tasks" / TASK / "task.json").read_text(encoding="utf-8"))["class_names"]
+    assert [name for name in names if name in line]
+
+
+def test_a_new_version_of_the_package_is_seen(installed: Installed, project: Path) -> None:
+    losses = installed.packages / "gift_core" / "losses.py"
+    losses.write_text(losses.read_text(encoding="utf-8") + "\n\nNEW = 1\n", encoding="utf-8")
+    assert "check" in installed.run("gift", "check", cwd=project)
+    changed = json.loads(installed.run("python", "-m", "dvc", "status", "--json", cwd=project))
+    assert changed["finetune@gift-step0"] == [{"changed deps": {"data/code/finetune.json": "modified"}}]
+    assert not [stage for stage in changed if stage.startswith(("teach", "synthesize", "ingest"))]

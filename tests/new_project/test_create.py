@@ -1,0 +1,252 @@
+"""`gift init`: what a project has, what is kept of a folder, and that a refusal or a failure changes nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from gift_core.config.overlays import complete_text
+from gift_core.new_project import create
+from gift_core.new_project.pipeline_file import project_pipeline
+from gift_core.shipped import pipeline_root, shipped_files, shipped_root
+from stages.__main__ import app
+from tests.imports import ROOT
+
+
+@pytest.fixture(autouse=True, scope="module")
+def plain_git() -> Iterator[None]:
+    """git without the settings of this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+        patch.setenv("DVC_NO_ANALYTICS", "1")
+        yield
+
+
+def init(folder: Path, *options: str) -> Result:
+    return CliRunner().invoke(app, ["init", str(folder), *options])
+
+
+def refused(folder: Path, *options: str) -> str:
+    result = init(folder, *options)
+    assert result.exit_code == 1, result.output
+    return " ".join(result.output.split())
+
+
+def git(folder: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Returns {file: bytes} of a folder, without git's own."""
+    files = [path for path in folder.rglob("*") if path.is_file() and ".git" not in path.parts]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in a new folder below a new folder."""
+    folder = tmp_path_factory.mktemp("projects") / "new" / "birds"
+    result = init(folder)
+    assert result.exit_code == 0, result.output
+    assert f"cd {folder}" in result.output.replace("\n", "")
+    return folder
+
+
+def test_a_project_has_the_presets_the_models_and_the_skeleton_of_the_data(project: Path) -> None:
+    for name in shipped_files():
+        if name != "dvc.yaml":
+            assert (project / name).read_bytes() == (ROOT / name).read_bytes(), name
+    assert {path.stem for path in (project / "presets").iterdir()} == {
+        path.stem for path in (ROOT / "presets").iterdir()
+    }
+    assert (project / "requirements.txt").read_text(encoding="utf-8").startswith("gift-pipeline==")
+    assert not (project / "gift_core").exists() and not (project / "stages").exists()
+
+
+def test_its_params_yaml_is_that_of_the_repository(project: Path) -> None:
+    assert (project / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+
+
+def test_it_is_a_repository_of_git_and_dvc_that_merges_dvc_lock(project: Path) -> None:
+    assert git(project, "rev-parse", "--show-toplevel") == str(project.resolve())
+    assert (project / ".dvc" / "plots" / "page.html").is_file()
+    assert git(project, "config", "merge.dvc-lock.driver").endswith("merge-lock %O %A %B")
+    assert git(project, "config", "merge.ours.driver") == "true"
+    assert "merge: dvc-lock" in git(project, "check-attr", "merge", "dvc.lock")
+    git(project, "add", "--all")
+    staged = git(project, "diff", "--cached", "--name-only").splitlines()
+    assert {"params.yaml", "dvc.yaml", "data/mini/clip/open_clip_model.safetensors", ".dvc/config"} <= set(staged)
+
+
+def test_the_targets_of_its_makefile_are_those_that_messages_name(project: Path) -> None:
+    printed = subprocess.run(["make", "help"], cwd=project, capture_output=True, text=True, check=True).stdout
+    targets = {line.split()[1] for line in printed.splitlines()}
+    assert {"setup", "repro", "plan", "show", "remote", "get", "share"} <= targets
+
+
+def test_its_readme_names_commands_targets_and_folders_that_exist(project: Path) -> None:
+    text = (project / "README.md").read_text(encoding="utf-8")
+    known = {command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands}
+    named = set(re.findall(r"gift ([a-z][a-z-]+)", text))
+    assert {"init", "show", "use", "predict"} <= named <= known
+    makefile = (project / "Makefile").read_text(encoding="utf-8")
+    assert all(f"\n{target}:" in makefile for target in re.findall(r"make ([a-z]+)`", text))
+    (tree,) = re.findall(r"```\n(.*?)```", text, re.DOTALL)
+    for name in ("params.yaml", "dvc.yaml", "presets/", "data/mini/", "data/0_raw/"):
+        assert name in tree and (project / name).exists()
+
+
+def test_a_second_init_names_what_is_there_and_changes_nothing(project: Path) -> None:
+    before = content(project)
+    said = refused(project)
+    assert "has files of a project already: dvc.yaml, params.yaml" in said
+    assert "Nothing was changed" in said
+    assert content(project) == before
+
+
+def test_dvc_yaml_differs_from_the_repositorys_in_the_commands_and_in_check_alone() -> None:
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    ours, theirs = yaml.safe_load(text), yaml.safe_load(project_pipeline(text))
+    assert theirs["stages"]["check"].pop("always_changed") is True
+    assert theirs["stages"]["check"].pop("deps") == ["params.yaml"]
+    assert ours["stages"]["check"].pop("deps") == ["params.yaml", "gift_core", "stages"]
+    for name, block in ours["stages"].items():
+        body = block.get("do", block)
+        assert body["cmd"].startswith(f"python -m stages {name}")
+        body["cmd"] = body["cmd"].replace("python -m stages", "gift")
+    assert theirs == ours
+
+
+def test_a_preset_is_chosen_by_name_and_its_needs_are_told(tmp_path: Path) -> None:
+    result = init(tmp_path / "mtil", "--preset", "mtil_order_1")
+    assert result.exit_code == 0, result.output
+    assert "gift doctor" in result.output and "hub, GPU, data" in result.output
+    expected = complete_text(ROOT / "presets" / "mtil_order_1.yaml")
+    assert (tmp_path / "mtil" / "params.yaml").read_text(encoding="utf-8") == expected
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A git repository with one commit, a merge driver of its own, and files that a project would have, too."""
+    folder = tmp_path / "repository"
+    (folder / "team").mkdir(parents=True)
+    git(folder, "init", "--quiet")
+    git(folder, "config", "merge.ours.driver", "their-own")
+    (folder / "team" / "README.md").write_text("Ours\n", encoding="utf-8")
+    (folder / "team" / ".gitignore").write_text("*.secret", encoding="utf-8")
+    git(folder, "add", "--all")
+    git(folder, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "--message", "first")
+    return folder
+
+
+def test_a_folder_of_a_repository_becomes_a_project_and_keeps_its_files(repository: Path) -> None:
+    result = init(repository / "team")
+    assert result.exit_code == 0, result.output
+    assert "README.md is yours and stays as it is" in " ".join(result.output.split())
+    assert not (repository / "team" / ".git").exists()
+    assert (repository / "team" / "README.md").read_text(encoding="utf-8") == "Ours\n"
+    ignored = (repository / "team" / ".gitignore").read_text(encoding="utf-8")
+    assert ignored.startswith("*.secret\n") and "/data/5_models/" in ignored
+    assert git(repository, "config", "merge.ours.driver") == "their-own"
+    assert git(repository, "diff", "--cached", "--name-only").splitlines() == [
+        "team/.dvc/.gitignore", "team/.dvc/config", "team/.dvcignore",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")], ids=repr)
+def test_a_failure_leaves_the_folder_as_it_was(
+    repository: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = content(repository)
+
+    def fail(_: Path) -> None:
+        assert (repository / "team" / "new" / "presets").is_dir() or (repository / "team" / "presets").is_dir()
+        raise error
+
+    monkeypatch.setattr(create, "set_merge_drivers", fail)  # the last thing that is done
+    for folder in (repository / "team", repository / "team" / "new"):
+        assert init(folder).exit_code != 0
+        assert content(repository) == before
+        assert git(repository, "status", "--porcelain") == ""
+        assert sorted(path.name for path in (repository / "team").iterdir()) == [".gitignore", "README.md"]
+
+
+def test_a_failure_in_a_new_folder_removes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(create, "set_merge_drivers", fail)
+    assert init(tmp_path / "a" / "b").exit_code != 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_preset_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    assert "--preset: unknown name 'mini_quik'. Did you mean 'mini_quick'?" in refused(
+        tmp_path, "--preset", "mini_quik"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "dvc.lock", ".dvc/config", "data/mini/notes.txt", "presets/mine.yaml"])
+def test_a_file_of_a_project_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("mine", encoding="utf-8")
+    said = refused(tmp_path)
+    assert "has files of a project already" in said
+    assert name in said or str(Path(name).parent) in said
+    assert content(tmp_path) == {name: b"mine"}
+
+
+def test_a_link_to_nowhere_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "params.yaml").symlink_to(tmp_path / "elsewhere.yaml")
+    assert "has files of a project already: params.yaml" in refused(tmp_path / "project")
+    assert not (tmp_path / "elsewhere.yaml").exists()
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    assert "notes.txt: is a file. Name a new folder." in refused(tmp_path / "notes.txt")
+
+
+def test_a_path_in_which_dvc_fails_is_refused(tmp_path: Path) -> None:
+    assert "DVC fails in a path with { or }" in refused(tmp_path / "{a}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_git_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "git: not found" in refused(tmp_path / "project")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_repository_that_git_refuses_is_not_made_again_inside(tmp_path: Path) -> None:
+    (tmp_path / ".git").write_text("gitdir: /nowhere/at/all\n", encoding="utf-8")
+    assert "git: not a git repository: /nowhere/at/all" in refused(tmp_path / "project")
+    assert not (tmp_path / "project").exists()
+
+
+def test_help_outside_of_a_project_says_how_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in ([], ["--help"]):
+        assert "gift init DIR" in CliRunner().invoke(app, words).output
+    (tmp_path / "params.yaml").touch()
+    assert "gift init DIR" not in CliRunner().invoke(app, ["--help"]).output
+
+
+def test_a_stage_outside_of_a_project_says_how_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "gift init DIR" in CliRunner().invoke(app, ["check"]).output
+
+
+def test_a_clone_reads_its_own_files_and_a_project_its_own_dvc_yaml(project: Path, tmp_path: Path) -> None:
+    assert shipped_root() == ROOT
+    assert pipeline_root(project) == project
+    assert pipeline_root(tmp_path) == ROOT

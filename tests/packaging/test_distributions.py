@@ -1,0 +1,96 @@
+"""What the wheel, the source distribution and an editable installation have."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from gift_core.shipped import FILES, IN_WHEEL, shipped_files
+from tests.imports import ROOT
+from tests.packaging.distribution import build, copy_of_repository
+
+FILES_FOLDER = f"gift_core/{IN_WHEEL}/"
+TEMPLATE = "gift_core/new_project/template/"
+LARGEST = 16e6  # bytes of the wheel; 12.8 MB are the miniature models
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_of_repository(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    stale = source / "build" / "lib" / "stages"  # as a build by an older version left it
+    stale.mkdir(parents=True)
+    (stale / "__init__.py").touch()
+    return build(source, "wheel", tmp_path_factory.mktemp("wheel"))
+
+
+def names(wheel: Path) -> set[str]:
+    return {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+
+
+def test_the_wheel_installs_one_package_of_a_name_that_is_its_own(wheel: Path) -> None:
+    assert {name.split("/")[0] for name in names(wheel)} == {"gift_core"}
+    entry_points = zipfile.ZipFile(wheel).read("gift_pipeline-0.1.0.dist-info/entry_points.txt").decode()
+    assert "gift = gift_core.stages.__main__:main" in entry_points
+
+
+def test_the_wheel_has_every_module_of_the_library_and_every_command(wheel: Path) -> None:
+    library = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gift_core").rglob("*.py")}
+    commands = {f"gift_core/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "stages").rglob("*.py")}
+    needs_a_clone = {name for name in library if name.startswith("gift_core/mini/pretrain/")}
+    assert {name for name in names(wheel) if name.endswith(".py")} == library - needs_a_clone | commands
+
+
+def test_the_wheel_has_the_files_of_a_project_as_they_are_in_the_repository(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    found = {name.removeprefix(FILES_FOLDER) for name in names(wheel) if name.startswith(FILES_FOLDER)}
+    assert found == set(shipped_files())
+    assert all(any(name == each or name.startswith(f"{each}/") for name in found) for each in FILES)
+    for name in found:
+        assert archive.read(FILES_FOLDER + name) == (ROOT / name).read_bytes(), name
+    template = {path.relative_to(ROOT).as_posix() for path in (ROOT / TEMPLATE).rglob("*") if path.is_file()}
+    assert {name for name in names(wheel) if name.startswith(TEMPLATE)} == template
+
+
+def test_the_wheel_has_no_other_files_than_those_that_the_code_reads(wheel: Path) -> None:
+    rest = {name for name in names(wheel) if not name.endswith(".py") and not name.startswith((FILES_FOLDER, TEMPLATE))}
+    kinds = {Path(name).suffix for name in rest}
+    assert kinds <= {".yaml", ".csv", ".json", ".j2", ".css", ".js"}, kinds
+    assert all((ROOT / name).is_file() for name in rest)
+    assert wheel.stat().st_size < LARGEST
+
+
+def test_a_wheel_from_the_source_distribution_is_the_same(source: Path, wheel: Path, tmp_path: Path) -> None:
+    sdist = build(source, "sdist", tmp_path / "sdist")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+        members = archive.getnames()
+    (unpacked,) = {name.split("/")[0] for name in members}
+    assert not [name for name in members if name.startswith((f"{unpacked}/tests", f"{unpacked}/benchmarks"))]
+    again = build(tmp_path / unpacked, "wheel", tmp_path / "wheel")
+    assert names(again) == names(wheel)
+
+
+def test_an_editable_installation_runs_the_code_of_the_clone(source: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(build(source, "editable", tmp_path / "editable")) as archive:
+        archive.extractall(tmp_path / "site")
+    script = (
+        "import site, sys; site.addsitedir(sys.argv[1]); sys.path.append(sys.argv[2])\n"
+        "import gift_core.stages.check as of_gift, stages.check as of_python, gift_core.fingerprint as library\n"
+        "from gift_core.shipped import shipped_root\n"
+        "print(of_gift.__file__, of_python.__file__, library.__file__, shipped_root(), sep='\\n')"
+    )
+    # -S leaves out the editable installation of the environment that runs the tests
+    command = [sys.executable, "-S", "-c", script, str(tmp_path / "site"), sysconfig.get_path("purelib")]
+    printed = subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True, check=True).stdout
+    check = str(source / "stages" / "check.py")
+    assert printed.splitlines() == [check, check, str(source / "gift_core" / "fingerprint.py"), str(source)]
