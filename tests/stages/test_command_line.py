@@ -26,7 +26,7 @@ PRESETS = ("mini", "mini_full", "mtil_order_1")
 TYPES = re.compile(
     r"<(bool|str|int|float|path|file|directory|list|Path|Enum)\b|\b(TEXT|INTEGER|FLOAT|PATH|DIRECTORY)\b"
 )
-WITHOUT_RESULT = {"merge-lock"}  # a merge driver of git: its result is a file
+WITHOUT_RESULT = {"merge-lock", "init"}  # the result is a file, or a folder
 HEAVY = (
     "torch",
     "torchvision",
