@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 PACKAGES = ("gift_core", "stages")
 CONFIG = "gift_core/config/"
 # What a person sees while a stage runs, and how it is interrupted. It does not change what the stage writes.
-DISPLAY = ("gift_core/progress.py", "gift_core/out_of_memory.py", "stages/interruption.py")
+DISPLAY = (
+    "gift_core/progress.py",
+    "gift_core/out_of_memory.py",
+    "gift_core/tracking/",
+    "stages/interruption.py",
+    "stages/tracked.py",
+)
 DIGITS = 16
 
 

@@ -22,6 +22,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         from gift_core.evaluation import PROTOCOLS, EncodingSettings, EvaluationInputs, newest_model, own_model
         from gift_core.provenance import environment
 
+        from .tracked import track_accuracies
         from .unfinished import hashes_below, unfinished
 
         config, layout, tasks = stage.config, stage.layout, [*stage.learned_before(task), task]
@@ -50,3 +51,4 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
             made = {**record_hashes(layout.model(method, task)), **computed_with(environment(device))}
             write_accuracy(layout.accuracy(method, task), rows, {**metadata, **made})
         stage.say(protocol.summarize(rows))
+        track_accuracies(stage, method, task, rows)

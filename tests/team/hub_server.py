@@ -1,0 +1,119 @@
+"""A stand-in for the Hugging Face hub on this machine: repositories in memory, by the requests of huggingface_hub."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+_API = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)/(preupload|commit|branch|revision|tree)/([^/]+)")
+_FILE = re.compile(r"/(?:(datasets)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class HubServer(ThreadingHTTPServer):
+    """`files`: {"models/user/name@revision": {path: bytes}}. `tokens`: what was sent as authorization.
+
+    `status` other than 200 is the answer to every request.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files: dict[str, dict[str, bytes]] = {}
+        self.created: list[dict[str, Any]] = []
+        self.tokens: set[str] = set()
+        self.status = 200
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: HubServer
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        path = unquote(urlsplit(self.path).path)
+        if not self._allowed():
+            return
+        if path == "/api/repos/create":
+            wanted = json.loads(body)
+            self.server.created.append(wanted)
+            folder = "datasets/" if wanted.get("type") == "dataset" else ""
+            self._answer({"url": f"{self.server.address}/{folder}{wanted['organization']}/{wanted['name']}"})
+        elif path == "/api/validate-yaml":
+            self._answer({"errors": [], "warnings": []})
+        elif found := _API.fullmatch(path):
+            kind, name, action, revision = found.groups()
+            getattr(self, f"_{action}")(f"{kind}/{name}@{revision}", body)
+        else:
+            self._answer({"error": path}, 404)
+
+    def _preupload(self, repository: str, body: bytes) -> None:
+        files = [{"path": each["path"], "uploadMode": "regular"} for each in json.loads(body)["files"]]
+        self._answer({"files": [{**each, "shouldIgnore": False} for each in files]})
+
+    def _branch(self, repository: str, body: bytes) -> None:
+        self.server.files.setdefault(repository, {})
+        self._answer({})
+
+    def _commit(self, repository: str, body: bytes) -> None:
+        lines = [json.loads(line) for line in body.splitlines()]
+        files = [line["value"] for line in lines if line["key"] == "file"]
+        stored = self.server.files.setdefault(repository, {})
+        stored |= {each["path"]: base64.b64decode(each["content"]) for each in files}
+        self._answer({"commitUrl": f"{self.server.address}/commit/{COMMIT}", "commitOid": COMMIT})
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        if not self._allowed():
+            return
+        if found := _FILE.fullmatch(path):
+            kind, name, revision, file = found.groups()
+            content = self._stored(kind or "models", name, revision).get(file)
+            if content is None:
+                self._answer({"error": "Entry not found"}, 404, {"X-Error-Code": "EntryNotFound"})
+            else:
+                etag = hashlib.sha1(content).hexdigest()
+                self._send(content, 200, {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT})
+        elif found := _API.fullmatch(path):
+            kind, name, action, revision = found.groups()
+            files = self._stored(kind, name, revision)
+            listed = [{"type": "file", "path": each, "size": len(files[each]), "oid": "0"} for each in files]
+            siblings = [{"rfilename": each} for each in files]
+            information = {"_id": "0", "id": name, "sha": COMMIT, "private": False, "tags": [], "siblings": siblings}
+            self._answer(listed if action == "tree" else {**information, "downloads": 0, "likes": 0})
+        else:
+            self._answer({"error": path}, 404)
+
+    def _stored(self, kind: str, name: str, revision: str) -> dict[str, bytes]:
+        wanted = "main" if revision == COMMIT else revision
+        return self.server.files.get(f"{kind}/{name}@{wanted}", {})
+
+    def _allowed(self) -> bool:
+        self.server.tokens.add(self.headers.get("Authorization", ""))
+        if self.server.status != 200:
+            self._answer({"error": "Invalid user token."}, self.server.status)
+        return self.server.status == 200
+
+    def _answer(self, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        self._send(json.dumps(value).encode(), status, {"Content-Type": "application/json", **(headers or {})})
+
+    def _send(self, content: bytes, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
