@@ -12,13 +12,17 @@ from urllib.parse import unquote, urlsplit
 
 _API = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)/(preupload|commit|branch|revision|tree)/([^/]+)")
 _FILE = re.compile(r"/(?:(datasets)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def commit_of(repository: str) -> str:
+    """The newest commit of a branch, which is named like user/name@branch."""
+    return hashlib.sha1(repository.encode()).hexdigest()
 
 
 class HubServer(ThreadingHTTPServer):
     """`files`: {"models/user/name@revision": {path: bytes}}. `tokens`: what was sent as authorization.
 
-    `status` other than 200 is the answer to every request.
+    It refuses every request for a repository whose name contains "denied".
     """
 
     def __init__(self) -> None:
@@ -26,7 +30,6 @@ class HubServer(ThreadingHTTPServer):
         self.files: dict[str, dict[str, bytes]] = {}
         self.created: list[dict[str, Any]] = []
         self.tokens: set[str] = set()
-        self.status = 200
 
     @property
     def address(self) -> str:
@@ -39,7 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         path = unquote(urlsplit(self.path).path)
-        if not self._allowed():
+        if not self._allowed(body):
             return
         if path == "/api/repos/create":
             wanted = json.loads(body)
@@ -67,7 +70,8 @@ class _Handler(BaseHTTPRequestHandler):
         files = [line["value"] for line in lines if line["key"] == "file"]
         stored = self.server.files.setdefault(repository, {})
         stored |= {each["path"]: base64.b64decode(each["content"]) for each in files}
-        self._answer({"commitUrl": f"{self.server.address}/commit/{COMMIT}", "commitOid": COMMIT})
+        commit = commit_of(repository)
+        self._answer({"commitUrl": f"{self.server.address}/commit/{commit}", "commitOid": commit})
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -78,31 +82,36 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if found := _FILE.fullmatch(path):
             kind, name, revision, file = found.groups()
-            content = self._stored(kind or "models", name, revision).get(file)
-            if content is None:
-                self._answer({"error": "Entry not found"}, 404, {"X-Error-Code": "EntryNotFound"})
+            repository, files = self._stored(kind or "models", name, revision)
+            if file in files:
+                etag = hashlib.sha1(files[file]).hexdigest()
+                self._send(files[file], 200, {"ETag": f'"{etag}"', "X-Repo-Commit": commit_of(repository)})
             else:
-                etag = hashlib.sha1(content).hexdigest()
-                self._send(content, 200, {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT})
-        elif found := _API.fullmatch(path):
+                self._answer({"error": "Entry not found"}, 404, {"X-Error-Code": "EntryNotFound"})
+        elif (found := _API.fullmatch(path)) and self._stored(*found.groups()[:2], found[4])[0]:
             kind, name, action, revision = found.groups()
-            files = self._stored(kind, name, revision)
+            repository, files = self._stored(kind, name, revision)
             listed = [{"type": "file", "path": each, "size": len(files[each]), "oid": "0"} for each in files]
             siblings = [{"rfilename": each} for each in files]
-            information = {"_id": "0", "id": name, "sha": COMMIT, "private": False, "tags": [], "siblings": siblings}
-            self._answer(listed if action == "tree" else {**information, "downloads": 0, "likes": 0})
+            information = {"_id": "0", "id": name, "sha": commit_of(repository), "private": False, "tags": []}
+            self._answer(
+                listed if action == "tree" else {**information, "siblings": siblings, "downloads": 0, "likes": 0}
+            )
         else:
-            self._answer({"error": path}, 404)
+            self._answer({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
 
-    def _stored(self, kind: str, name: str, revision: str) -> dict[str, bytes]:
-        wanted = "main" if revision == COMMIT else revision
-        return self.server.files.get(f"{kind}/{name}@{wanted}", {})
+    def _stored(self, kind: str, name: str, revision: str) -> tuple[str, dict[str, bytes]]:
+        """The repository at a branch or commit, and its files. An empty name if there is none."""
+        for repository, files in self.server.files.items():
+            if repository == f"{kind}/{name}@{revision}" or commit_of(repository) == revision:
+                return repository, files
+        return "", {}
 
-    def _allowed(self) -> bool:
+    def _allowed(self, body: bytes = b"") -> bool:
         self.server.tokens.add(self.headers.get("Authorization", ""))
-        if self.server.status != 200:
-            self._answer({"error": "Invalid user token."}, self.server.status)
-        return self.server.status == 200
+        if denied := b"denied" in self.path.encode() + body:
+            self._answer({"error": "Invalid user token."}, 401)
+        return not denied
 
     def _answer(self, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
         self._send(json.dumps(value).encode(), status, {"Content-Type": "application/json", **(headers or {})})

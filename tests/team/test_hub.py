@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -192,83 +193,115 @@ def test_a_folder_with_files_is_not_overwritten(tmp_path: Path) -> None:
     assert "has other files (file)" in hub("pull", "model", "me/x", tmp_path, expect=1).stderr
 
 
-@pytest.fixture
-def server() -> Iterator[HubServer]:
-    with HubServer() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
-
-
-def online(server: HubServer, tmp_path: Path, script: str, *words: str | Path) -> str:
-    """Runs a Python script that reaches the stand-in, logged in; returns what it prints."""
-    folders = {"HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
-    settings = {"HF_ENDPOINT": server.address, "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, words)],
-        env=os.environ | folders | settings, cwd=tmp_path, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    printed = done.stdout + done.stderr
-    assert done.returncode == 0, printed[-4000:]
-    assert TOKEN not in printed
-    return printed
-
-
-COMMANDS = """\
+SCRIPT = """\
 import json, sys
 from typer.testing import CliRunner
 from stages.__main__ import app
-for words in json.loads(sys.argv[1]):
+said = {}
+for name, words in json.loads(sys.argv[1]).items():
     result = CliRunner().invoke(app, ["hub", *words])
-    print(result.exit_code, result.output, result.exception if result.exit_code else "")
-"""
-LOAD = """
+    said[name] = [result.exit_code, result.output]
 import open_clip
 model, _, _ = open_clip.create_model_and_transforms("hf-hub:me/mini")
-print(open_clip.get_tokenizer("hf-hub:me/mini")(["a photo of a snowman."]).tolist())
+said["tokens"] = open_clip.get_tokenizer("hf-hub:me/mini")(["a photo of a snowman."]).tolist()
+print(json.dumps(said))
 """
 
 
-def test_what_is_pushed_is_loaded_from_the_hub_and_pulled_whole(
-    server: HubServer, world: Layout, tmp_path: Path
-) -> None:
-    pairs = str(world.shards("birds"))
-    commands = [
-        ["push", "model", str(MINI), "--to", "me/mini", "--private"],
-        ["push", "shards", pairs, "--to", "me/pairs", "--revision", "first"],
-        ["pull", "model", "me/mini", str(tmp_path / "model")],
-        ["pull", "shards", "me/pairs", str(tmp_path / "pairs"), "--revision", "first"],
-        ["pull", "model", "me/pairs", str(tmp_path / "nothing")],
-    ]
-    printed = online(server, tmp_path, COMMANDS + LOAD, json.dumps(commands))
-    assert [each.get("private") for each in server.created] == [True, None]
-    assert f"Bearer {TOKEN}" in server.tokens
-    assert 'open_clip.create_model_and_transforms("hf-hub:me/mini")' in printed
-    expected = open_clip.get_tokenizer(f"local-dir:{MINI}")(["a photo of a snowman."]).tolist()
-    assert str(expected) in printed
+@dataclass
+class Transfers:
+    """What commands did with the stand-in for the hub: the folder they ran in, and {name: (exit code, output)}."""
+
+    server: HubServer
+    folder: Path
+    said: dict[str, Any]
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def transfers(world: Layout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Transfers]:
+    """All commands that reach the hub, in one process that is logged in, and then open_clip's own download."""
+    folder = tmp_path_factory.mktemp("transfers")
+    pairs = world.shards("birds")
+    commands = {
+        "model": ["push", "model", str(MINI), "--to", "me/mini", "--private"],
+        "shards": ["push", "shards", str(pairs), "--to", "me/pairs", "--revision", "first"],
+        "denied": ["push", "model", str(MINI), "--to", "me/denied"],
+        "pulled model": ["pull", "model", "me/mini", "model"],
+        "pulled shards": ["pull", "shards", "me/pairs", "pairs", "--revision", "first"],
+        "missing": ["pull", "model", "me/missing", "missing"],
+        "damaged": ["pull", "shards", "me/damaged", "damaged"],
+        "code": ["pull", "shards", "me/code", "code"],
+    }
+    with HubServer() as server:
+        files = {f"birds/{name}": data for name, data in content(pairs).items()}
+        server.files["datasets/me/damaged@main"] = {**files, "birds/00000.parquet": b"damaged"}
+        server.files["datasets/me/code@main"] = {**files, "setup.py": b"print(1)", "birds/run.py": b"print(2)"}
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings = {"HF_ENDPOINT": server.address, "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, json.dumps(commands)],
+            env=os.environ | settings | {"HF_HOME": str(folder / "home"), "PYTHONPATH": str(ROOT)},
+            cwd=folder,
+            capture_output=True,
+            text=True,
+        )
+        server.shutdown()
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield Transfers(server, folder, json.loads(done.stdout.splitlines()[-1]), done.stdout + done.stderr)
+
+
+def error_of(transfers: Transfers, name: str) -> str:
+    """The message of a command that failed, without the progress bars beside it."""
+    exit_code, said = transfers.said[name]
+    assert exit_code == 1, said
+    (message,) = [line for line in said.replace("\r", "\n").splitlines() if line.startswith("error: ")]
+    return str(message)
+
+
+def test_a_pushed_model_is_loaded_by_open_clip_from_the_hub(transfers: Transfers) -> None:
+    exit_code, said = transfers.said["model"]
+    assert exit_code == 0
+    assert said.endswith('open_clip.create_model_and_transforms("hf-hub:me/mini")\n')
+    assert transfers.said["tokens"] == open_clip.get_tokenizer(f"local-dir:{MINI}")(["a photo of a snowman."]).tolist()
+    wanted = [each.get("visibility") == "private" or each.get("private") is True for each in transfers.server.created]
+    assert wanted == [True, False]
+
+
+def test_the_token_is_sent_and_never_printed(transfers: Transfers) -> None:
+    assert f"Bearer {TOKEN}" in transfers.server.tokens
+    assert TOKEN not in transfers.printed
+
+
+def test_what_was_pushed_is_pulled_whole(transfers: Transfers, world: Layout) -> None:
+    assert [transfers.said[name][0] for name in ("shards", "pulled model", "pulled shards")] == [0, 0, 0]
     weights = "open_clip_model.safetensors"
-    assert (tmp_path / "model" / weights).read_bytes() == (MINI / weights).read_bytes()
-    assert content(tmp_path / "pairs" / "birds") == content(world.shards("birds"))
-    assert sorted(path.name for path in (tmp_path / "pairs").iterdir()) == ["README.md", "birds"]
-    assert "me/pairs: " in printed.splitlines()[-2] or "me/pairs: " in printed
-    assert not (tmp_path / "nothing").exists()
+    assert (transfers.folder / "model" / weights).read_bytes() == (MINI / weights).read_bytes()
+    pairs = transfers.folder / "pairs"
+    assert content(pairs / "birds") == content(world.shards("birds"))
+    assert sorted(path.name for path in pairs.iterdir()) == ["README.md", "birds"]
 
 
-def test_a_download_that_is_damaged_or_has_code_is_not_kept(server: HubServer, world: Layout, tmp_path: Path) -> None:
-    files = {f"birds/{name}": data for name, data in content(world.shards("birds")).items()}
-    server.files["datasets/me/pairs@main"] = {**files, "birds/00000.parquet": b"damaged"}
-    server.files["datasets/me/code@main"] = {**files, "setup.py": b"print(1)", "birds/run.py": b"print(2)"}
-    commands = [["pull", "shards", f"me/{name}", str(tmp_path / name)] for name in ("pairs", "code")]
-    printed = online(server, tmp_path, COMMANDS, json.dumps(commands))
-    assert "datasets/me/pairs: nothing was kept. " in printed
-    assert "the file was changed" in printed
-    assert not (tmp_path / "pairs").exists()
-    assert {path.name for path in (tmp_path / "code").rglob("*.py")} == set()
-    assert content(tmp_path / "code" / "birds") == content(world.shards("birds"))
+def test_a_damaged_download_is_not_kept(transfers: Transfers) -> None:
+    begins = "error: datasets/me/damaged: nothing was kept. datasets/me/damaged/birds/00000.parquet: "
+    assert error_of(transfers, "damaged").startswith(begins)
+    assert not (transfers.folder / "damaged").exists()
 
 
-def test_without_the_right_to_write_the_way_to_log_in_is_named(server: HubServer, tmp_path: Path) -> None:
-    server.status = 401
-    printed = online(server, tmp_path, COMMANDS, json.dumps([["push", "model", str(MINI), "--to", "me/mini"]]))
-    assert printed.startswith("1 error: me/mini: ")
-    assert "Log in with: hf auth login. The token needs the right to write." in printed
+def test_code_in_a_repository_is_not_downloaded(transfers: Transfers, world: Layout) -> None:
+    assert transfers.said["code"][0] == 0
+    assert content(transfers.folder / "code" / "birds") == content(world.shards("birds"))
+    assert not list((transfers.folder / "code").rglob("*.py"))
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("denied", "Log in with: hf auth login. The token needs the right to write."),
+        ("missing", "Check the name and the revision. A private repository needs: hf auth login."),
+    ],
+)
+def test_what_the_hub_refuses_ends_with_the_way_on(transfers: Transfers, name: str, remedy: str) -> None:
+    message = error_of(transfers, name)
+    assert message.startswith(f"error: me/{name}: ") and message.endswith(remedy)
+    assert not (transfers.folder / name).exists()
