@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 _API = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)/(preupload|commit|branch|revision|tree)/([^/]+)")
+_FOLDER = re.compile(rf"{_API.pattern}/.+")  # below a revision. No test has one there
 _FILE = re.compile(r"/(?:(datasets)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 
 
@@ -71,7 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
         stored = self.server.files.setdefault(repository, {})
         stored |= {each["path"]: base64.b64decode(each["content"]) for each in files}
         commit = commit_of(repository)
-        self._answer({"commitUrl": f"{self.server.address}/commit/{commit}", "commitOid": commit})
+        name = repository.removeprefix("models/").partition("@")[0]
+        self._answer({"commitUrl": f"{self.server.address}/{name}/commit/{commit}", "commitOid": commit})
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -97,6 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(
                 listed if action == "tree" else {**information, "siblings": siblings, "downloads": 0, "likes": 0}
             )
+        elif _FOLDER.fullmatch(path):
+            self._answer({"error": "Entry not found"}, 404, {"X-Error-Code": "EntryNotFound"})
         else:
             self._answer({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
 

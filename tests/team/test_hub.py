@@ -261,7 +261,7 @@ def error_of(transfers: Transfers, name: str) -> str:
 
 def test_a_pushed_model_is_loaded_by_open_clip_from_the_hub(transfers: Transfers) -> None:
     exit_code, said = transfers.said["model"]
-    assert exit_code == 0
+    assert exit_code == 0, said
     assert said.endswith('open_clip.create_model_and_transforms("hf-hub:me/mini")\n')
     assert transfers.said["tokens"] == open_clip.get_tokenizer(f"local-dir:{MINI}")(["a photo of a snowman."]).tolist()
     wanted = [each.get("visibility") == "private" or each.get("private") is True for each in transfers.server.created]
