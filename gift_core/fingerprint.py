@@ -29,9 +29,11 @@ CONFIG = "gift_core/config/"
 DISPLAY = (
     "gift_core/progress.py",
     "gift_core/out_of_memory.py",
+    "gift_core/tracking/",
     "stages/interruption.py",
     "stages/completion.py",
     "stages/output.py",
+    "stages/tracked.py",
 )
 DIGITS = 16
 

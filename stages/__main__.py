@@ -22,6 +22,7 @@ from .exp import exp
 from .export import export
 from .finetune import finetune
 from .get import get
+from .hub import hub
 from .import_model import import_model
 from .ingest import ingest
 from .init import init
@@ -84,6 +85,7 @@ for panel, commands in COMMANDS.items():
         name = command.__name__ if panel == "Stages of dvc.yaml" else None  # None: typer writes add-task
         app.command(name, cls=GiftCommand, rich_help_panel=panel)(command)
 app.add_typer(data, name="data", cls=CommandGroup, rich_help_panel="Commands")
+app.add_typer(hub, name="hub", cls=CommandGroup, rich_help_panel="Working together")
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         from gift_core.evaluation import PROTOCOLS, EncodingSettings, EvaluationInputs, newest_model, own_model
         from gift_core.provenance import environment
 
+        from .tracked import track_accuracies
         from .unfinished import hashes_below, unfinished
 
         config, layout, tasks = stage.config, stage.layout, [*stage.learned_before(task), task]
@@ -57,3 +58,4 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
             write_predictions(layout.predictions(method, task), measured.predictions, metadata)
             write_accuracy(layout.accuracy(method, task), measured.rows, metadata)
         stage.say(protocol.summarize(measured.rows))
+        track_accuracies(stage, method, task, measured.rows)

@@ -42,12 +42,15 @@ def finetune(
         from gift_core.clip.model import load_folder, save_clip
         from gift_core.methods import build_method, load_fisher, load_replay, load_training_data
         from gift_core.provenance import environment
+        from gift_core.tracking.tracked_run import require_tracker
         from gift_core.training.loop import finetune as train
         from gift_core.training.loop import require_trainable
 
         from .replay_source import replay_source
+        from .tracked import tracked_training
         from .unfinished import unfinished
 
+        require_tracker()
         row, training, source = stage.method(method), stage.config.training, replay_source(stage, method, task)
         folder = stage.layout.model(method, task)
         device = resolve_device(stage.config.run.device)
@@ -61,7 +64,10 @@ def finetune(
         stage.phase = "reading the replayed data"
         replay = load_replay(row, clip, source)
         provenance = _provenance(stage, method, task, learning_rate_factor, clip.weights_sha256)
-        with unfinished(stage, device, {**_read(stage, method, task), **provenance}) as work:
+        with (
+            unfinished(stage, device, {**_read(stage, method, task), **provenance}) as work,
+            tracked_training(stage, provenance, data.iterations) as tracked,
+        ):
             stage.phase = "training"
             losses = train(
                 clip,
@@ -72,6 +78,7 @@ def finetune(
                 learning_rate=(row.learning_rate or 0.0) * learning_rate_factor,
                 iterations=data.iterations,
                 seed=stage.config.seed,
+                on_iteration=tracked.log_losses,
                 snapshot=Snapshot(work / "training.safetensors", stage.say),
             )
             stage.phase = "saving the model"

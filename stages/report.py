@@ -15,11 +15,15 @@ def report(params: Params = PARAMS, root: Root = ROOT) -> None:
     Example: gift report
     """
     with open_stage("report", params, root) as stage:
+        from gift_core.artifacts.report_json import read_metrics
         from gift_core.report.build import build_report
+
+        from .tracked import track_metrics
 
         set_aside(stage, params)
         for sentence in build_report(stage.layout, stage.config, stage.layout.reports()):
             stage.say(sentence)
+        track_metrics(stage, read_metrics(stage.layout.reports() / "metrics.json"))
         stage.say(f"open {(stage.layout.reports() / 'index.html').resolve()}")
 
 

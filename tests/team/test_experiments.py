@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from gift_core.team.experiments import differences
 from stages.__main__ import app
 from tests.end_to_end.test_pipeline import Clone
+from tests.imports import ROOT
 from tests.team.toy import toy_clone
 
 
@@ -44,10 +46,23 @@ def test_a_row_has_what_differs_and_the_numbers_of_each_method(project: Clone) -
         "experiment,", "workspace", "training.iterations:", "main", "longer", "training.iterations:", "both",
         "run.methods:", "training.iterations:",
     ]  # fmt: skip
-    assert lines[4].split() == ["longer", "data/5_models/finetune/birds", "1.0", "2.0", "20.0", "-"]
+    assert lines[4].split() == ["longer", "finetune", "1.0", "2.0", "20.0", "-"]
     assert lines[5].split() == ["training.iterations:", "10", "->", "20"]
     assert lines[6].split() == ["both", "(queued)", "-", "-", "-", "-", "-"]
     assert lines[7].strip() == "run.methods: with gift"
+
+
+def test_dvc_exp_show_has_the_columns_that_differ(project: Clone) -> None:
+    """With the command of docs/team_tools.md. Without options DVC shows a column for each value of params.yaml."""
+    page = (ROOT / "docs" / "team_tools.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^dvc exp show .*$", page, flags=re.MULTILINE)
+    shown = project.run("bash", "-c", f"{command} --no-pager --csv")
+    (header,) = [line for line in shown.splitlines() if line.startswith("Experiment,")]
+    hidden = {"rev", "typ", "parent", "State", "Executor"}  # in a table these are in the column Experiment, or empty
+    columns = [name for name in header.split(",") if name not in hidden]
+    assert columns == ["Experiment", "Created", "finetune.last", "training.iterations"]
+    whole = project.run("dvc", "exp", "show", "--no-pager", "--csv")
+    assert len(next(line for line in whole.splitlines() if line.startswith("Experiment,")).split(",")) > 20
 
 
 def test_an_unknown_method_is_refused(project: Clone) -> None:

@@ -57,7 +57,7 @@ out.parent.mkdir(parents=True, exist_ok=True)
 iterations = pathlib.Path("params.yaml").read_text().split("iterations: ")[1].split()[0]
 texts = {"code": "constant", "ingest": path, "start": "", "finetune": f"{path} {words} {iterations}"}
 numbers = {"transfer": 1.0, "avg": 2.0, "last": float(iterations), "forgetting": None}
-models = {str(model): numbers for model in sorted(pathlib.Path("data/5_models").glob("*/*"))}
+models = {model.parent.name: numbers for model in sorted(pathlib.Path("data/5_models").glob("*/*"))}
 out.write_text(json.dumps(models, indent=2) if stage == "report" else texts[stage])
 """
 PARAMS = """\

@@ -1,0 +1,201 @@
+"""Models and synthetic shards on the Hugging Face hub: what is uploaded, the upload, and the way back.
+
+The token is the one of `hf auth login`, which huggingface_hub reads itself. Nothing here sees it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gift_core.artifacts.atomic import build_folder, require_free_bytes, require_hash
+from gift_core.artifacts.model_folder import CONFIG, LOSSES, PROVENANCE, WEIGHTS, require_noted_weights
+from gift_core.artifacts.shards import MANIFEST, STAGE, read_manifest
+from gift_core.clip.model import check_folder
+from gift_core.clip.tokenizers import TOKENIZER_FILES, tokenizer_files_of
+from gift_core.errors import ContractError, UserError
+from gift_core.layout import Layout
+from gift_core.team.hub_cards import dataset_card, model_card, model_facts
+
+CARD = "README.md"
+MODEL, DATASET = "model", "dataset"  # the hub's kinds of repositories
+# Nothing else of a repository is downloaded: no code, no pickles.
+MODEL_FILES = (CONFIG, WEIGHTS, PROVENANCE, LOSSES, CARD, *TOKENIZER_FILES)
+SHARD_FILES = ("*.tar", "*.parquet", "*_stats.json", MANIFEST, CARD)
+_LOGIN = "Log in with: hf auth login. The token needs the right to write."
+_WORDS = 40  # of an error of the hub
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository of the hub: user/name, model or dataset, and a branch, tag or commit (None: main)."""
+
+    name: str
+    kind: str
+    revision: str | None = None
+
+    def require_valid(self, option: str) -> None:
+        """Raises UserError, which begins with `option`, for a name that the hub does not allow."""
+        from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: ignore[attr-defined]
+
+        try:
+            validate_repo_id(self.name)
+        except HFValidationError as error:
+            raise UserError(f"{option} {self.name}: {error}") from None
+        if "/" not in self.name:
+            raise UserError(f"{option} {self.name}: should be user/name, or organization/name.")
+
+    @property
+    def address(self) -> str:
+        """As the hub's library shows it."""
+        return f"datasets/{self.name}" if self.kind == DATASET else self.name
+
+
+def build_model(folder: Path, target: Path, repository: Repository, layout: Layout, license: str | None) -> None:
+    """Fills `target` with what is uploaded of the model in `folder`: open_clip's layout and the model card.
+
+    In open_clip_config.json the tokenizer is named by its repository, since open_clip looks for it there.
+    UserError for a folder that is no whole open_clip model.
+    """
+    config = check_folder(folder)
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"{folder}: has no {WEIGHTS}. Write the model again: gift merge, or a stage of the pipeline.")
+    require_noted_weights(folder)
+    if tokenizer_files_of(folder):
+        config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = repository.name
+    require_free_bytes(target / WEIGHTS, 2 * (folder / WEIGHTS).stat().st_size, "hub push model: a copy of the model")
+    for name in (*TOKENIZER_FILES, WEIGHTS, PROVENANCE, LOSSES):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, target / name)
+    (target / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (target / CARD).write_text(model_card(model_facts(folder, layout), repository.name, license), encoding="utf-8")
+
+
+def build_shards(folders: Sequence[Path], target: Path, repository: Repository, license: str | None) -> None:
+    """Fills `target` with a folder for each of `folders`, named like it, and the dataset card.
+
+    UserError for a folder that is not of the stage synthesize. ContractError for one that is not as it was written.
+    """
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        raise UserError("hub push shards: two folders have the same name. Push them to two repositories.")
+    manifests = {name: _synthetic(folder) for name, folder in zip(names, folders, strict=True)}
+    size = sum(file.stat().st_size for folder in folders for file in folder.iterdir())
+    require_free_bytes(target / CARD, size, "hub push shards: a copy of the shards")
+    for name, folder in zip(names, folders, strict=True):
+        (target / name).mkdir()
+        shutil.copyfile(folder / MANIFEST, target / name / MANIFEST)
+        for shard in manifests[name]["shards"]:
+            for file in (shard["name"], *shard["sidecars"]):
+                shutil.copyfile(folder / file, target / name / file)
+    (target / CARD).write_text(dataset_card(manifests, repository.name, license), encoding="utf-8")
+
+
+def write(build: Callable[[Path], None], folder: Path) -> list[Path]:
+    """Writes what would be uploaded to `folder`; returns its files."""
+    with build_folder(folder) as unfinished:
+        build(unfinished)
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def push(build: Callable[[Path], None], repository: Repository, *, private: bool, endpoint: str | None = None) -> str:
+    """Uploads what `build` writes as one commit; returns its address. The repository is made if there is none.
+
+    `private` counts for a new repository. A revision that does not exist becomes a branch. `endpoint`: another hub than
+    the one that huggingface_hub knows.
+    """
+    from huggingface_hub import HfApi
+
+    with tempfile.TemporaryDirectory() as temporary:
+        build(Path(temporary))
+        api = HfApi(endpoint=endpoint)
+        with _explained(repository):
+            api.create_repo(repository.name, repo_type=repository.kind, private=private or None, exist_ok=True)
+            if repository.revision:
+                api.create_branch(repository.name, branch=repository.revision, repo_type=repository.kind, exist_ok=True)
+            commit = api.upload_folder(
+                repo_id=repository.name,
+                repo_type=repository.kind,
+                folder_path=temporary,
+                revision=repository.revision,
+                commit_message=f"A {repository.kind} of the GIFT pipeline",
+            )
+    return str(commit.commit_url)
+
+
+def pull(repository: Repository, folder: Path, *, endpoint: str | None = None) -> list[Path]:
+    """Downloads a model or shards to `folder`, checks them, and returns the files.
+
+    The folder appears only when it is complete. Only files of the known layout are fetched, and no code.
+    """
+    from huggingface_hub import snapshot_download
+
+    patterns = MODEL_FILES if repository.kind == MODEL else [*SHARD_FILES, *(f"*/{name}" for name in SHARD_FILES)]
+    with build_folder(folder) as unfinished:
+        with _explained(repository):
+            snapshot_download(
+                repository.name,
+                repo_type=repository.kind,
+                revision=repository.revision,
+                local_dir=unfinished,
+                allow_patterns=list(patterns),
+                endpoint=endpoint,
+            )
+        shutil.rmtree(unfinished / ".cache", ignore_errors=True)
+        _require_whole(unfinished, repository)
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _require_whole(folder: Path, repository: Repository) -> None:
+    """Raises UserError unless the downloaded folder is a model or has shards, with the hashes that they note."""
+    try:
+        if repository.kind == MODEL:
+            check_folder(folder)
+            require_noted_weights(folder)
+            return
+        manifests = sorted(folder.rglob(MANIFEST))
+        if not manifests:
+            raise UserError(f"it has no {MANIFEST}, so these are no shards of this pipeline.")
+        for manifest in manifests:
+            _synthetic(manifest.parent)
+    except (UserError, ContractError) as error:
+        reason = str(error).replace(f"{folder}", repository.address).partition(" Recreate it with")[0]
+        raise UserError(f"{repository.address}: nothing was kept. {reason}") from error
+
+
+def _synthetic(folder: Path) -> Mapping[str, Any]:
+    """Returns the manifest of a folder of the stage synthesize, whose files have the hashes in it."""
+    if not (folder / MANIFEST).is_file():
+        what = "images of a task" if (folder / "task.json").is_file() else f"without {MANIFEST}"
+        remedy = "Only synthetic images are shared this way: name a folder of data/3_shards."
+        raise UserError(f"{folder}: {what}, not shards of the stage synthesize. {remedy}")
+    manifest = read_manifest(folder)
+    if not manifest["generator"].get("pipeline"):
+        raise UserError(f"{folder / MANIFEST}: names no generator, so the images may be real. Nothing was uploaded.")
+    for shard in manifest["shards"]:
+        for name, digest in {shard["name"]: shard["sha256"], **shard["sidecars"]}.items():
+            require_hash(folder / name, digest, STAGE)
+    return manifest
+
+
+@contextmanager
+def _explained(repository: Repository) -> Iterator[None]:
+    """Turns what the hub's library raises into a UserError with a remedy."""
+    try:
+        yield
+    except Exception as error:  # the library and its HTTP client raise many types
+        text = " ".join(str(error).split()[:_WORDS]).rstrip(".")
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status in (401, 403) or type(error).__name__ == "LocalTokenNotFoundError":
+            remedy = _LOGIN
+        elif status == 404:
+            remedy = "Check the name and the revision. A private repository needs: hf auth login."
+        else:
+            remedy = "Check the connection, and try again."
+        raise UserError(f"{repository.address}: {text}. {remedy}") from error

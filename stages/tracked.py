@@ -1,0 +1,48 @@
+"""The tracked runs of the stages: losses by finetune, accuracies by evaluate, the method's scores by report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from .stage import Stage
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gift_core.tracking.tracked_run import TrackedRun
+
+
+def tracked_training(
+    stage: Stage, provenance: Mapping[str, Any], iterations: int
+) -> AbstractContextManager[TrackedRun]:
+    """The run of the model that is trained now (see tracked_run)."""
+    from gift_core.tracking.tracked_run import describe, tracked_run
+
+    experiment = stage.config.experiment
+    return tracked_run(
+        lambda: describe(provenance, experiment), stage.layout.root, iterations=iterations, say=stage.say
+    )
+
+
+def track_accuracies(stage: Stage, method: str, task: str, rows: pd.DataFrame) -> None:
+    """Adds the accuracies of the model after `task` to its run, in percent, by the task that it was tested on."""
+    own = rows[rows["trained_task"] == task]
+    _track(stage, method, task, {f"accuracy/{row.eval_task}": 100.0 * float(row.top1) for row in own.itertuples()})
+
+
+def track_metrics(stage: Stage, metrics: Mapping[str, Mapping[str, float | None]]) -> None:
+    """Adds Transfer, Avg, Last and Forgetting of each method to the run of its last model."""
+    for method in stage.config.run.methods:
+        if method in metrics:
+            _track(stage, method, stage.config.sequence[-1].task, metrics[method])
+
+
+def _track(stage: Stage, method: str, task: str, scores: Mapping[str, float | None]) -> None:
+    from gift_core.artifacts.model_folder import read_provenance
+    from gift_core.tracking.tracked_run import describe, tracked_run
+
+    folder, experiment = stage.layout.model(method, task), stage.config.experiment
+    with tracked_run(lambda: describe(read_provenance(folder), experiment), stage.layout.root, say=stage.say) as run:
+        run.log_scores(scores)

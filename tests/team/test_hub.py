@@ -1,0 +1,307 @@
+"""Models and synthetic shards for the Hugging Face hub: loaded by the real libraries, uploaded to a local stand-in."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import open_clip
+import pytest
+import torch
+import yaml
+from huggingface_hub import DatasetCard, ModelCard
+from huggingface_hub.repocard_data import model_index_to_eval_results
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from gift_core.artifacts.accuracy import read_accuracy, write_empty_accuracy
+from gift_core.artifacts.shards import iterate_pairs, write_manifest
+from gift_core.layout import Layout
+from stages.__main__ import app
+from tests.imports import ROOT
+from tests.team.clones import content
+from tests.team.hub_server import HubServer
+from tests.tiny_world import CAPTIONS, CLASSES, TinyExperiment, make_world
+
+RUNNER = CliRunner()
+MINI = ROOT / "data" / "mini" / "clip"
+TOKEN = "hf_never_printed"
+GENERATOR = {"pipeline": "some/diffusion", "steps": 10, "guidance": 3.0, "size": 32, "seed": 0}
+
+
+def hub(*words: str | Path, expect: int = 0) -> Result:
+    result = RUNNER.invoke(app, ["hub", *map(str, words)])
+    assert result.exit_code == expect, f"{words}: {result.output}\n{result.exception!r}"
+    return result
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any]) -> Layout:
+    """Two tasks that gift has learned and been tested on, by the real stages."""
+    root = tmp_path_factory.mktemp("world")
+    layout = make_world(root)
+    for task in CLASSES:
+        folder = layout.shards(task)
+        write_manifest(folder, GENERATOR, {"count": len(CAPTIONS), "sha256": "of the prompts"})
+    write_empty_accuracy(layout.pretrained_accuracy(), {})
+    params = yaml.safe_load(yaml.safe_dump(_mini_params))
+    experiment = TinyExperiment(layout, params, "gift", params["methods"]["gift"], iterations=2)
+    shutil.rmtree(layout.model("gift", "birds"))
+    for task in ("birds", "digits"):
+        for stage in ("teach", "finetune", "evaluate"):
+            words = [stage, "gift", task, "--params", str(experiment.params), "--root", str(root)]
+            result = RUNNER.invoke(app, words)
+            assert result.exit_code == 0, f"{words}: {result.output}"
+    (root / "reports").mkdir()
+    numbers = {"transfer": 50.0, "avg": 60.0, "last": 70.0, "forgetting": None}
+    (root / "reports" / "metrics.json").write_text(json.dumps({"gift": numbers}), encoding="utf-8")
+    return layout
+
+
+@pytest.fixture(scope="module")
+def pushed(world: Layout, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What would be uploaded of the model after digits."""
+    out = tmp_path_factory.mktemp("hub") / "model"
+    model = world.model("gift", "digits")
+    hub("push", "model", model, "--to", "me/tiny", "--license", "mit", "--out", out, "--root", world.root)
+    return out
+
+
+def test_open_clip_loads_the_folder_and_computes_what_the_model_does(pushed: Path, world: Layout) -> None:
+    folders = (pushed, world.model("gift", "digits"))
+    models = [open_clip.create_model_and_transforms(f"local-dir:{folder}")[0].eval() for folder in folders]
+    tokens = open_clip.get_tokenizer(f"local-dir:{pushed}")(["a photo of a wren."])
+    with torch.no_grad():
+        first, second = (model.encode_text(tokens) for model in models)
+    assert torch.equal(first, second)
+
+
+def test_the_card_has_the_accuracies_as_results_that_the_hub_reads(pushed: Path, world: Layout) -> None:
+    card = ModelCard.load(pushed / "README.md")
+    assert (card.data.library_name, card.data.license) == ("open_clip", "mit")
+    name, results = model_index_to_eval_results(card.data.to_dict()["model-index"])
+    rows, _ = read_accuracy(world.accuracy("gift", "digits"))
+    own = rows[rows.trained_task == "digits"].set_index("eval_task").top1
+    assert name == "tiny"
+    assert {each.dataset_name: each.metric_value for each in results} == {
+        task: round(100 * value, 2) for task, value in own.items()
+    }
+
+
+def test_the_card_says_what_the_model_was_trained_on_and_how(pushed: Path, world: Layout) -> None:
+    text = ModelCard.load(pushed / "README.md").text
+    assert "learned 2 tasks, one after another, with the method `gift`" in text
+    assert "- **birds**: 12 training images, 3 classes (tit, wren, owl). Prompt: `a photo of a {}.`" in text
+    assert "- replay: synthetic image-text pairs\n- teacher: previous\n" in text
+    assert "- losses on the replayed pairs: distill (weight 1), align (weight 0.25)" in text
+    assert "- pipeline: some/diffusion" in text
+    assert "Over the whole sequence: Transfer 50.0, Avg 60.0, Last 70.0." in text
+    before = read_accuracy(world.accuracy("gift", "birds"))[0]
+    percent = 100 * float(before[before.trained_task == "pretrained"].top1.iloc[0])
+    assert f"| birds | {percent:.1f} |" in text
+    assert "torch " in text and "threads" not in text
+    assert "## License" not in text
+
+
+def test_accuracies_of_other_weights_are_left_out(world: Layout, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(world.root, root)
+    noted = Layout(root).model("gift", "digits") / "provenance.json"
+    noted.write_text(noted.read_text(encoding="utf-8").replace('"seed": 42', '"seed": 43'), encoding="utf-8")
+    model, out = Layout(root).model("gift", "digits"), tmp_path / "out"
+    hub("push", "model", model, "--to", "me/tiny", "--out", out, "--root", root)
+    card = ModelCard.load(out / "README.md")
+    assert card.data.eval_results is None
+    assert "## Accuracy" not in card.text
+    assert "The publisher has named no license." in card.text
+
+
+def test_a_tokenizer_of_its_own_is_named_by_its_repository(tmp_path: Path) -> None:
+    hub("push", "model", MINI, "--to", "me/mini", "--out", tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "open_clip_config.json").read_text(encoding="utf-8"))
+    assert config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] == "me/mini"
+    texts = ["a photo of a snowman."]
+    found, expected = (open_clip.get_tokenizer(f"local-dir:{each}")(texts) for each in (tmp_path / "out", MINI))
+    assert torch.equal(found, expected)
+
+
+@pytest.fixture(scope="module")
+def shards(world: Layout, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What would be uploaded of the shards of two tasks."""
+    out = tmp_path_factory.mktemp("hub") / "shards"
+    folders = [world.shards(task) for task in ("birds", "digits")]
+    hub("push", "shards", *folders, "--to", "me/pairs", "--out", out)
+    return out
+
+
+def test_datasets_reads_images_and_captions_of_the_shards(shards: Path, world: Layout, tmp_path: Path) -> None:
+    files = [str(file) for file in sorted((shards / "birds").glob("*.tar"))]
+    rows = datasets.load_dataset(
+        "webdataset", data_files={"train": files}, split="train", cache_dir=str(tmp_path / "cache")
+    )
+    pairs = list(iterate_pairs(world.shards("birds")))
+    assert [row["txt"] for row in rows] == [pair.prompt for pair in pairs] == list(CAPTIONS)
+    assert [row["json"]["prompt_id"] for row in rows] == [pair.prompt_id for pair in pairs]
+    assert all(isinstance(row["png"], Image.Image) and row["png"].size == (16, 16) for row in rows)
+
+
+def test_the_dataset_card_makes_a_config_for_each_task(shards: Path, tmp_path: Path) -> None:
+    card = DatasetCard.load(shards / "README.md")
+    assert "synthetic" in card.data.tags
+    assert "14 synthetic image-text pairs" in card.text
+    assert [each["config_name"] for each in card.data.configs] == ["default", "birds", "digits"]
+    counts = {
+        name: len(datasets.load_dataset(str(shards), name, split="train", cache_dir=str(tmp_path / "cache")))
+        for name in ("default", "digits")
+    }
+    assert counts == {"default": 14, "digits": 7}
+
+
+def test_images_of_a_real_task_are_never_uploaded(world: Layout, tmp_path: Path) -> None:
+    said = hub("push", "shards", world.task("birds"), "--to", "me/x", "--out", tmp_path / "out", expect=1).output
+    assert "images of a task, not shards of the stage synthesize" in said
+    unknown = shutil.copytree(world.shards("birds"), tmp_path / "unknown")
+    write_manifest(unknown, {}, {"count": len(CAPTIONS), "sha256": "of the prompts"})
+    said = hub("push", "shards", unknown, "--to", "me/x", "--out", tmp_path / "out", expect=1).output
+    assert "names no generator, so the images may be real" in said
+    added = shutil.copytree(world.shards("birds"), tmp_path / "added")
+    shutil.copyfile(world.task("birds") / "train-00000.tar", added / "00000.tar")
+    assert "the file was changed" in hub("push", "shards", added, "--to", "me/x", expect=1).output
+    (tmp_path / "photos").mkdir()
+    assert "without manifest.json" in hub("push", "shards", tmp_path / "photos", "--to", "me/x", expect=1).output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("name", "message"), [("tiny", "should be user/name"), ("me/a b", "Repo id must use")])
+def test_a_name_that_the_hub_does_not_allow_is_refused(name: str, message: str, tmp_path: Path) -> None:
+    assert f"--to {name}: {message}" in hub("push", "model", MINI, "--to", name, expect=1).stderr
+    assert message in hub("pull", "model", name, tmp_path / "out", expect=1).stderr
+
+
+def test_a_folder_with_files_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "has other files (file)" in hub("push", "model", MINI, "--to", "me/x", "--out", tmp_path, expect=1).stderr
+    assert "has other files (file)" in hub("pull", "model", "me/x", tmp_path, expect=1).stderr
+
+
+SCRIPT = """\
+import json, sys
+from typer.testing import CliRunner
+from stages.__main__ import app
+said = {}
+for name, words in json.loads(sys.argv[1]).items():
+    result = CliRunner().invoke(app, ["hub", *words])
+    said[name] = [result.exit_code, result.output]
+import open_clip
+model, _, _ = open_clip.create_model_and_transforms("hf-hub:me/mini")
+said["tokens"] = open_clip.get_tokenizer("hf-hub:me/mini")(["a photo of a snowman."]).tolist()
+print(json.dumps(said))
+"""
+
+
+@dataclass
+class Transfers:
+    """What commands did with the stand-in for the hub: the folder they ran in, and {name: (exit code, output)}."""
+
+    server: HubServer
+    folder: Path
+    said: dict[str, Any]
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def transfers(world: Layout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Transfers]:
+    """All commands that reach the hub, in one process that is logged in, and then open_clip's own download."""
+    folder = tmp_path_factory.mktemp("transfers")
+    pairs = world.shards("birds")
+    commands = {
+        "model": ["push", "model", str(MINI), "--to", "me/mini", "--private"],
+        "shards": ["push", "shards", str(pairs), "--to", "me/pairs", "--revision", "first"],
+        "denied": ["push", "model", str(MINI), "--to", "me/denied"],
+        "pulled model": ["pull", "model", "me/mini", "model"],
+        "pulled shards": ["pull", "shards", "me/pairs", "pairs", "--revision", "first"],
+        "missing": ["pull", "model", "me/missing", "missing"],
+        "damaged": ["pull", "shards", "me/damaged", "damaged"],
+        "code": ["pull", "shards", "me/code", "code"],
+    }
+    with HubServer() as server:
+        files = {f"birds/{name}": data for name, data in content(pairs).items()}
+        server.files["datasets/me/damaged@main"] = {**files, "birds/00000.parquet": b"damaged"}
+        server.files["datasets/me/code@main"] = {**files, "setup.py": b"print(1)", "birds/run.py": b"print(2)"}
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings = {"HF_ENDPOINT": server.address, "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, json.dumps(commands)],
+            env=os.environ | settings | {"HF_HOME": str(folder / "home"), "PYTHONPATH": str(ROOT)},
+            cwd=folder,
+            capture_output=True,
+            text=True,
+        )
+        server.shutdown()
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield Transfers(server, folder, json.loads(done.stdout.splitlines()[-1]), done.stdout + done.stderr)
+
+
+def error_of(transfers: Transfers, name: str) -> str:
+    """The message of a command that failed, without the progress bars beside it."""
+    exit_code, said = transfers.said[name]
+    assert exit_code == 1, said
+    (message,) = [line for line in said.replace("\r", "\n").splitlines() if line.startswith("error: ")]
+    return str(message)
+
+
+def test_a_pushed_model_is_loaded_by_open_clip_from_the_hub(transfers: Transfers) -> None:
+    exit_code, said = transfers.said["model"]
+    assert exit_code == 0, said
+    assert said.endswith('open_clip.create_model_and_transforms("hf-hub:me/mini")\n')
+    assert transfers.said["tokens"] == open_clip.get_tokenizer(f"local-dir:{MINI}")(["a photo of a snowman."]).tolist()
+    wanted = [each.get("visibility") == "private" or each.get("private") is True for each in transfers.server.created]
+    assert wanted == [True, False]
+
+
+def test_the_token_is_sent_and_never_printed(transfers: Transfers) -> None:
+    assert f"Bearer {TOKEN}" in transfers.server.tokens
+    assert TOKEN not in transfers.printed
+
+
+def test_what_was_pushed_is_pulled_whole(transfers: Transfers, world: Layout) -> None:
+    assert [transfers.said[name][0] for name in ("shards", "pulled model", "pulled shards")] == [0, 0, 0]
+    weights = "open_clip_model.safetensors"
+    assert (transfers.folder / "model" / weights).read_bytes() == (MINI / weights).read_bytes()
+    pairs = transfers.folder / "pairs"
+    assert content(pairs / "birds") == content(world.shards("birds"))
+    assert sorted(path.name for path in pairs.iterdir()) == ["README.md", "birds"]
+
+
+def test_a_damaged_download_is_not_kept(transfers: Transfers) -> None:
+    begins = "error: datasets/me/damaged: nothing was kept. datasets/me/damaged/birds/00000.parquet: "
+    assert error_of(transfers, "damaged").startswith(begins)
+    assert not (transfers.folder / "damaged").exists()
+
+
+def test_code_in_a_repository_is_not_downloaded(transfers: Transfers, world: Layout) -> None:
+    assert transfers.said["code"][0] == 0
+    assert content(transfers.folder / "code" / "birds") == content(world.shards("birds"))
+    assert not list((transfers.folder / "code").rglob("*.py"))
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("denied", "Log in with: hf auth login. The token needs the right to write."),
+        ("missing", "Check the name and the revision. A private repository needs: hf auth login."),
+    ],
+)
+def test_what_the_hub_refuses_ends_with_the_way_on(transfers: Transfers, name: str, remedy: str) -> None:
+    message = error_of(transfers, name)
+    assert message.startswith(f"error: me/{name}: ") and message.endswith(remedy)
+    assert not (transfers.folder / name).exists()

@@ -1,0 +1,257 @@
+"""What real stages send to MLflow and W&B, with real local stores. A tracker never changes or stops them."""
+
+from __future__ import annotations
+
+import copy
+import json
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+from typer.testing import CliRunner, Result
+from wandb.proto import wandb_internal_pb2
+
+from gift_core.artifacts import snapshot as snapshots
+from gift_core.artifacts.accuracy import write_empty_accuracy
+from gift_core.artifacts.model_folder import read_provenance
+from gift_core.errors import UserError
+from gift_core.layout import Layout
+from gift_core.tracking import tracked_run as tracking
+from gift_core.tracking.tracked_run import MAX_POINTS, RunDescription, TrackedRun, describe, require_tracker
+from gift_core.training import loop
+from stages.__main__ import app
+from tests.team.clones import content
+from tests.tiny_world import TinyExperiment, make_world
+
+ITERATIONS = 5
+RUNNER = CliRunner()
+Make = Callable[[str], "Experiment"]
+
+
+class Experiment:
+    """The stages of plain fine-tuning on a tiny world."""
+
+    def __init__(self, root: Path, params: dict[str, Any]) -> None:
+        row = params["methods"]["finetune"]
+        params["experiment"] = root.name
+        self.learning_rate = row["learning_rate"]
+        self.layout = make_world(root)
+        write_empty_accuracy(self.layout.pretrained_accuracy(), {})
+        self.params = TinyExperiment(self.layout, params, "finetune", row, iterations=ITERATIONS).params
+
+    def run(self, *words: str, expect: int = 0) -> Result:
+        result = RUNNER.invoke(app, [*words, "--params", str(self.params), "--root", str(self.layout.root)])
+        assert result.exit_code == expect, f"{words}: {result.output}\n{result.exception!r}"
+        return result
+
+    def train(self) -> Result:
+        self.run("teach", "finetune", "digits")
+        return self.run("finetune", "finetune", "digits")
+
+
+@pytest.fixture
+def make(tmp_path: Path, mini_params: dict[str, Any]) -> Make:
+    return lambda name: Experiment(tmp_path / name, copy.deepcopy(mini_params))
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of an empty MLflow database. It takes seconds to make, so the tests share it."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@pytest.fixture
+def client(database: str, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    """MLflow, chosen as the tracker."""
+    monkeypatch.setenv("GIFT_TRACKING", "mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    return MlflowClient(tracking_uri=database)
+
+
+def runs_of(client: MlflowClient, name: str) -> list[Any]:
+    """The runs of the experiment called `name`, the oldest first."""
+    experiment = client.get_experiment_by_name(name)
+    return list(client.search_runs([experiment.experiment_id], order_by=["start_time ASC"])) if experiment else []
+
+
+def steps_of(client: MlflowClient, run: Any, name: str) -> list[int]:
+    return [metric.step for metric in client.get_metric_history(run.info.run_id, name)]
+
+
+def test_mlflow_has_settings_losses_and_accuracies_of_a_model(make: Make, client: MlflowClient) -> None:
+    plain = make("accuracies")
+    plain.train()
+    plain.run("finetune", "finetune", "birds")  # the world has made its model without a pipeline
+    plain.run("evaluate", "finetune", "birds")
+    plain.run("evaluate", "finetune", "digits")
+    run = next(each for each in runs_of(client, "accuracies") if each.info.run_name == "finetune/digits")
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["gift.key"] == describe(provenance_of(plain.layout), "accuracies").key
+    assert run.data.tags["gift.experiment"] == "accuracies"
+    assert run.data.params["training.iterations"] == str(ITERATIONS)
+    assert run.data.params["settings.learning_rate"] == str(plain.learning_rate)
+    assert steps_of(client, run, "loss/task") == list(range(ITERATIONS))
+    logged = [metric.value for metric in client.get_metric_history(run.info.run_id, "loss/total")]
+    lines = (plain.layout.model("finetune", "digits") / "losses.jsonl").read_text().splitlines()
+    assert logged == [json.loads(line)["total"] for line in lines]
+    assert {"accuracy/birds", "accuracy/digits"} <= set(run.data.metrics)
+    assert 0 <= run.data.metrics["accuracy/digits"] <= 100
+
+
+def provenance_of(layout: Layout) -> dict[str, Any]:
+    return read_provenance(layout.model("finetune", "digits"))
+
+
+def test_a_tracked_model_has_the_same_bytes(make: Make, client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracked, plain = make("tracked"), make("plain")
+    tracked.train()
+    monkeypatch.delenv("GIFT_TRACKING")
+    plain.train()
+    assert [len(runs_of(client, name)) for name in ("tracked", "plain")] == [1, 0]
+    folders = [each.layout.model("finetune", "digits") for each in (tracked, plain)]
+    assert content(folders[0]) == content(folders[1])
+
+
+def test_a_resumed_run_continues_the_same_tracked_run(
+    make: Make, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
+    monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
+    experiment = make("resumed")
+    update = loop.WeightUpdate.__call__
+
+    def stop_at_3(self: Any, row: Any, *, earlier: Any) -> Any:
+        if row["iteration"] == 3:
+            raise KeyboardInterrupt
+        return update(self, row, earlier=earlier)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.WeightUpdate, "__call__", stop_at_3)
+        experiment.run("teach", "finetune", "digits")
+        experiment.run("finetune", "finetune", "digits", expect=130)
+    (interrupted,) = runs_of(client, "resumed")
+    assert (interrupted.info.status, steps_of(client, interrupted, "loss/task")) == ("KILLED", [0, 1, 2])
+    experiment.run("finetune", "finetune", "digits")
+    (run,) = runs_of(client, "resumed")
+    assert (run.info.status, steps_of(client, run, "loss/task")) == ("FINISHED", [0, 1, 2, 3, 4])
+    experiment.run("finetune", "finetune", "digits")  # again from the start: another run
+    assert [steps_of(client, each, "loss/task") for each in runs_of(client, "resumed")] == [[0, 1, 2, 3, 4]] * 2
+
+
+def test_a_server_that_is_down_is_one_warning(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        monkeypatch.setenv("GIFT_TRACKING", "mlflow")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        experiment = make("down")
+        said = experiment.train().output
+    assert said.count("warning: tracking with mlflow failed, the stage goes on without it: ") == 1
+    assert (experiment.layout.model("finetune", "digits") / "provenance.json").is_file()
+
+
+def test_wandb_writes_the_run_to_a_local_folder(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIFT_TRACKING", "wandb")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    experiment = make("offline")
+    experiment.train()
+    (file,) = (experiment.layout.root / "wandb").glob("offline-run-*/run-*.wandb")
+    records = list(wandb_records(file))
+    (run,) = [record.run for record in records if record.WhichOneof("record_type") == "run"]
+    assert run.run_id == describe(provenance_of(experiment.layout), "offline").key
+    assert (run.project, run.display_name) == ("offline", "finetune/digits")
+    rows = [
+        {item.nested_key[0] if item.nested_key else item.key: json.loads(item.value_json) for item in each.history.item}
+        for each in records
+        if each.WhichOneof("record_type") == "history"
+    ]
+    assert [row["iteration"] for row in rows] == list(range(ITERATIONS))
+    assert all("loss/task" in row for row in rows)
+
+
+def wandb_records(file: Path) -> Iterator[Any]:
+    """Yields the records of a .wandb file: a log in LevelDB's format, blocks of 32 KiB after a header of 7 bytes."""
+    data, position, parts = file.read_bytes(), 7, b""
+    while position + 7 <= len(data):
+        if 32768 - position % 32768 < 7:  # the rest of a block is padding
+            position += 32768 - position % 32768
+            continue
+        length, kind = int.from_bytes(data[position + 4 : position + 6], "little"), data[position + 6]
+        parts += data[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(parts)
+            parts = b""
+            yield record
+
+
+class Recorder:
+    """A tracker in memory, which fails when it gets scores."""
+
+    def __init__(self, root: Path) -> None:
+        self.points: list[int] = []
+
+    def start(self, run: RunDescription, *, training: bool) -> None:
+        pass
+
+    def log(self, points: Any) -> None:
+        self.points += [step for step, _ in points]
+
+    def log_scores(self, scores: Any) -> None:
+        raise RuntimeError("the disk is full")
+
+    def finish(self, *, complete: bool) -> None:
+        pass
+
+
+def test_a_long_run_sends_a_sample_of_its_losses_and_the_last_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GIFT_TRACKING", "wandb")
+    made: list[Recorder] = []
+    monkeypatch.setattr(tracking, "TRACKERS", {"wandb": lambda root: made.append(Recorder(root)) or made[-1]})
+    description = describe({"method": "gift", "task": "birds"}, "x")
+    said: list[str] = []
+    with tracking.tracked_run(lambda: description, tmp_path, iterations=10_000, say=said.append) as run:
+        for iteration in range(10_000):
+            run.log_losses({"iteration": iteration, "learning_rate": 0.1, "task": 1.0, "total": 1.0})
+        assert made[0].points == [] or len(made[0].points) < MAX_POINTS  # the rest waits
+        points = made[0]
+    assert points.points == [*range(0, 10_000, 20), 9_999]
+    run.log_scores({"accuracy": 1.0})
+    run.log_scores({"accuracy": 1.0})
+    assert said == ["warning: tracking with wandb failed, the stage goes on without it: the disk is full"]
+
+
+def test_the_key_depends_on_what_decides_the_result_alone() -> None:
+    provenance = {"method": "gift", "task": "birds", "seed": 1}
+    noted = {**provenance, "environment": {"torch": "2"}, "weights_sha256": "1" * 64}
+    assert describe(provenance, "x").key == describe(noted, "x").key
+    assert describe(provenance, "x").key != describe({**provenance, "seed": 2}, "x").key
+
+
+def test_an_unknown_tracker_is_refused_before_training(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIFT_TRACKING", "mlfow")
+    experiment = make("typo")
+    experiment.run("teach", "finetune", "digits")
+    said = experiment.run("finetune", "finetune", "digits", expect=1).output
+    assert "GIFT_TRACKING: unknown name 'mlfow'. Did you mean 'mlflow'? Known: mlflow, none, wandb." in said
+
+
+def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIFT_TRACKING", "mlflow")
+    monkeypatch.setattr(tracking, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"Run: pip install 'gift-pipeline\[mlflow\]', or unset GIFT_TRACKING\."):
+        require_tracker()
+
+
+def test_without_the_variable_nothing_is_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GIFT_TRACKING", "none")
+    monkeypatch.setattr(tracking, "TRACKERS", {})
+    run = TrackedRun(print, stride=1, iterations=1)
+    run.start(lambda: pytest.fail("described"), tmp_path)
+    assert run.tracker is None
