@@ -26,7 +26,8 @@ PRESETS = ("mini", "mini_full", "mtil_order_1")
 TYPES = re.compile(
     r"<(bool|str|int|float|path|file|directory|list|Path|Enum)\b|\b(TEXT|INTEGER|FLOAT|PATH|DIRECTORY)\b"
 )
-WITHOUT_RESULT = {"merge-lock", "init"}  # the result is a file, or a folder
+HUB = {f"hub {verb} {what}" for verb in ("push", "pull") for what in ("model", "shards")}
+WITHOUT_RESULT = {"merge-lock", "init"} | HUB  # the result is a file, a folder, or a repository
 HEAVY = (
     "torch",
     "torchvision",
