@@ -228,7 +228,7 @@ def test_heic_of_10_bits_becomes_8_bits() -> None:
 def test_files_of_several_frames_or_pages_are_counted_and_the_first_is_read(tmp_path: Path) -> None:
     folder = birds(tmp_path) / "train" / "wren"
     frames = [Image.new("RGB", (16, 16), color) for color in ((255, 0, 0), (0, 0, 255))]
-    names = {"7.gif": "GIF", "7.png": "PNG", "7.webp": "WEBP", "7.tif": "TIFF", "7.avif": "AVIF", "7.heic": "HEIF",
+    names = {"7.gif": "GIF", "7.png": "PNG", "7.webp": "WEBP", "7.tif": "TIFF", "7.avif": "AVIF", "8.heic": "HEIF",
              "7.jpg": "MPO"}  # fmt: skip
     for name, kind in names.items():
         frames[0].save(folder / name, kind, save_all=True, append_images=frames[1:])
