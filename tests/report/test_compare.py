@@ -278,7 +278,11 @@ def test_the_curves_are_means_over_the_seeds(seen_out: Path) -> None:
     roots = [seen_out.parent / str(seed) for seed in (42, 43, 44)]
     chart = mean_seen_chart(compare_methods(read_runs(roots, allow_missing=False), None))
     assert chart is not None
-    assert [label.text for label in chart.labels] == ["50.0 Fine-tuning", "80.0 GIFT", "60.0 Zero-shot"]
+    assert [(end.text, end.name) for end in chart.labels] == [
+        ("50.0", "Fine-tuning"),
+        ("80.0", "GIFT"),
+        ("60.0", "Zero-shot"),
+    ]
     assert chart.hovers[1].text == "After step 2 of 2\nFine-tuning\t50.0\nGIFT\t80.0\nZero-shot\t60.0"
 
 
