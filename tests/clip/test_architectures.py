@@ -62,6 +62,10 @@ def encoded(clip: Clip) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("name", sorted(SMALL))
 def test_an_iteration_with_gifts_losses_changes_both_towers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     without_the_hub(monkeypatch)
+    if (
+        name == "MobileCLIP-S1"
+    ):  # on x86 without AVX-512, oneDNN of torch 2.13 writes past its memory in FastViT's backward pass
+        monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
     clip = small_clip(name)
     before = copy.deepcopy(clip.model.state_dict())
     teacher_BD, teacher_ND = (features.detach().roll(1, 0) for features in encoded(clip))
