@@ -36,7 +36,7 @@ FOLLOWED = {
     "docs/team.md": "tests/docs/test_team.py",
     "docs/your_own_task.md": "tests/docs/test_your_own_task.py",
 }
-# (page, beginning of a block): what it is, if it is neither commands nor Python.
+# (page, beginning of a block): what it is, if it is neither commands nor a whole program in Python.
 NO_CODE = {
     ("docs/data_sets.md", "aircraft/fgvc-aircraft-2013b/data/"): "the layouts of archives",
     ("docs/doctor.md", "ERROR: failed to reproduce 'ingest@aircraft'"): "a message of DVC",
@@ -45,11 +45,20 @@ NO_CODE = {
     ("docs/full_size.md", "hours = 10^15 operations"): "a formula",
     ("docs/generators.md", "lora: {path: "): "a line of params.yaml",
     ("docs/generators.md", "memory: {vae_slicing: "): "a line of params.yaml",
+    ("docs/library.md", "import gift_core, open_clip"): "needs the hub and a GPU; examples/finetune_open_clip.py runs",
+    ("docs/library.md", "row = gift_core.method_row"): "continues the program above; tests/library runs the same",
+    ("docs/library.md", "gift_core.finetune(model"): "continues the program above; tests/library runs the same",
+    ("docs/library.md", "distill = gift_core.distill"): "the middle of a loop; examples/own_loop.py is the whole",
+    ("docs/library.md", "def relations"): "continues the program above; examples/own_loss.py is the whole",
+    ("docs/team_tools.md", "import open_clip"): "needs the hub; tests/team/test_hub.py has a stand-in",
+    ("docs/team_tools.md", "from datasets import"): "needs the hub; tests/team/test_hub.py has a stand-in",
     ("docs/presets.md", "# MTIL in order I with our own learning rate."): "an overlay",
 }
 SUITE = "a whole suite of tests: this one is part of it"
 FULL_SIZE = "needs the data sets of MTIL, the weights of CLIP and Stable Diffusion, and a GPU"
 NETWORK = "needs a network"
+WHEEL = "tests/end_to_end/test_wheel.py does this"
+TOOLS = "tests/team and tests/tracking run the same with a stand-in for the server"
 # (page, beginning of a block, command): why the command is not run.
 NOT_RUN = {
     ("CONTRIBUTING.md", "make test", "make test"): SUITE,
@@ -60,11 +69,9 @@ NOT_RUN = {
     ("README.md", "make setup", "make setup EXTRAS=s3"): NETWORK,
     ("README.md", "make setup", "make remote URL=s3://bucket/gift"): NETWORK,
     ("README.md", "make compare", "make compare"): "an hour",
-    ("README.md", "gift predict", "gift export data/5_models/gift/garments --to transformers"): (
-        "transformers cannot represent the ResNet of the miniature; the command runs on a ViT"
-    ),
+    ("README.md", "gift use bring_your_own", "gift use bring_your_own"): FULL_SIZE,
     ("README.md", "gift presets", "gift data status"): FULL_SIZE,
-    ("README.md", "gift presets", "gift doctor"): FULL_SIZE,
+    ("README.md", "gift presets", "gift doctor --preset mtil_order_1"): FULL_SIZE,
     ("README.md", "gift presets", "make repro"): FULL_SIZE,
     ("docs/data_sets.md", "gift data", "gift data fetch dtd food"): NETWORK,
     ("docs/data_sets.md", "gift data", "gift data verify dtd"): FULL_SIZE,
@@ -78,6 +85,53 @@ NOT_RUN = {
     ("docs/full_size.md", "gift use", "make repro"): FULL_SIZE,
     ("docs/full_size.md", "dvc repro", "dvc repro --pull synthesize@0 synthesize@1 synthesize@2"): FULL_SIZE,
     ("docs/full_size.md", "dvc repro", "dvc repro --pull evaluate@gift-step10"): FULL_SIZE,
+    ("docs/install.md", "python -m venv", "python -m venv .venv && source .venv/bin/activate"): WHEEL,
+    ("docs/install.md", "python -m venv", "pip install gift_pipeline-0.1.0-py3-none-any.whl"): WHEEL,
+    ("docs/install.md", "python -m venv", "gift init birds"): WHEEL,
+    ("docs/install.md", "python -m venv", "cd birds"): WHEEL,
+    ("docs/install.md", "python -m venv", "dvc repro"): WHEEL,
+    ("docs/install.md", "python -m venv", "gift show"): WHEEL,
+    ("docs/install.md", "pip install", "pip install --upgrade gift_pipeline-0.2.0-py3-none-any.whl"): "a later version",
+    ("docs/install.md", "pip install", "dvc repro"): "a later version",
+    ("docs/install.md", "git clone", "git clone git@host:team/gift.git && cd gift"): NETWORK,
+    ("docs/install.md", "git clone", "make setup"): NETWORK,
+    ("docs/install.md", "git clone", "source .venv/bin/activate"): NETWORK,
+    ("docs/install.md", "pip wheel", "pip wheel --no-deps --wheel-dir dist ."): WHEEL,
+    (
+        "docs/team_tools.md",
+        "gift hub push model",
+        "gift hub push model data/5_models/gift/garments --to user/name --license mit --out upload",
+    ): TOOLS,
+    (
+        "docs/team_tools.md",
+        "gift hub push model",
+        "gift hub push model data/5_models/gift/garments --to user/name --license mit",
+    ): TOOLS,
+    (
+        "docs/team_tools.md",
+        "gift hub push shards",
+        "gift hub push shards data/3_shards/textures data/3_shards/digits --to user/pairs",
+    ): TOOLS,
+    ("docs/team_tools.md", "gift hub pull", "gift hub pull model user/name data/0_raw/models/name"): TOOLS,
+    ("docs/team_tools.md", "gift hub pull", "gift hub pull shards user/pairs pairs"): TOOLS,
+    ("docs/team_tools.md", "pip install 'gift-pipeline[mlflow]'", "pip install 'gift-pipeline[mlflow]'"): TOOLS,
+    ("docs/team_tools.md", "pip install 'gift-pipeline[mlflow]'", "export GIFT_TRACKING=mlflow"): TOOLS,
+    ("docs/team_tools.md", "pip install 'gift-pipeline[mlflow]'", "dvc repro"): TOOLS,
+    ("docs/team_tools.md", "pip install 'gift-pipeline[mlflow]'", "mlflow ui"): TOOLS,
+    ("docs/team_tools.md", "dvc exp run", "dvc exp run --name longer --set-param training.iterations=300"): TOOLS,
+    (
+        "docs/team_tools.md",
+        "dvc exp run",
+        'dvc exp run --name both --set-param "run.methods=[finetune,gift]" --queue',
+    ): TOOLS,
+    ("docs/team_tools.md", "dvc exp run", "dvc exp run --run-all"): TOOLS,
+    ("docs/team_tools.md", "dvc exp run", "gift exp"): TOOLS,
+    (
+        "docs/team_tools.md",
+        "dvc exp show",
+        "dvc exp show --only-changed --hide-queued --drop '.*/|.*[.]yaml$|gift_core|stages'",
+    ): TOOLS,
+    ("docs/team_tools.md", "dvc plots diff", "dvc plots diff longer main --out dvc_plots"): TOOLS,
     ("docs/verify.md", "dvc remote modify NAME", "dvc remote modify NAME verify true"): "NAME stands for a remote",
 }
 
