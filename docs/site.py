@@ -23,7 +23,8 @@ PAGES = (
     "data/mini/*/README.md",
     "data/0_raw/README.md",
     *(f"data/0_raw/{folder}/README.md" for folder in ("generators", "models", "prompts", "reference")),
-    "gift_core/**/*.md",
+    "gift_core/mini/**/*.md",
+    "gift_core/published/*.md",
 )
 ASSETS = ("docs/*.png", "docs/*.svg", "docs/*.css")
 LIST = re.compile(r"^((?!- ).+)\n(?=- )", re.MULTILINE)  # a line above a list, which Markdown wants to be empty

@@ -30,6 +30,7 @@ MADE = tuple(
         _LAYOUT.first_teacher().parent,
         _LAYOUT.pretrained().parent,
         _LAYOUT.pretrained_accuracy().parent,
+        _LAYOUT.predictions("x", "x").parents[1],
         _LAYOUT.reports(),
         _LAYOUT.timings().parent,
     )

@@ -57,6 +57,7 @@ NO_CODE = {
 SUITE = "a whole suite of tests: this one is part of it"
 FULL_SIZE = "needs the data sets of MTIL, the weights of CLIP and Stable Diffusion, and a GPU"
 NETWORK = "needs a network"
+SERVER = "changes the machine; tests/team/test_shared_server.py does the same elsewhere"
 WHEEL = "tests/end_to_end/test_wheel.py does this"
 TOOLS = "tests/team and tests/tracking run the same with a stand-in for the server"
 # (page, beginning of a block, command): why the command is not run.
@@ -132,6 +133,15 @@ NOT_RUN = {
         "dvc exp show --only-changed --hide-queued --drop '.*/|.*[.]yaml$|gift_core|stages'",
     ): TOOLS,
     ("docs/team_tools.md", "dvc plots diff", "dvc plots diff longer main --out dvc_plots"): TOOLS,
+    ("docs/doctor.md", "gift doctor", "gift doctor --preset mtil_order_1"): FULL_SIZE,
+    ("docs/presets.md", "gift presets", "gift doctor --preset mtil_order_1"): FULL_SIZE,
+    ("docs/team.md", "umask 002", "mkdir /srv/gift"): SERVER,
+    ("docs/team.md", "umask 002", "chgrp team /srv/gift"): SERVER,
+    ("docs/team.md", "umask 002", "chmod 2775 /srv/gift"): SERVER,
+    ("docs/team.md", "umask 002", "make remote URL=/srv/gift/store"): SERVER,
+    ("docs/team.md", "umask 002", "dvc cache dir /srv/gift/cache"): SERVER,
+    ("docs/team.md", "umask 002", "dvc config cache.shared group"): SERVER,
+    ("docs/team.md", "umask 002", "dvc remote modify store shared group"): SERVER,
     ("docs/verify.md", "dvc remote modify NAME", "dvc remote modify NAME verify true"): "NAME stands for a remote",
 }
 

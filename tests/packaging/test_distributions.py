@@ -66,6 +66,9 @@ def test_the_wheel_has_no_other_files_than_those_that_the_code_reads(wheel: Path
     kinds = {Path(name).suffix for name in rest}
     assert kinds <= {".yaml", ".csv", ".json", ".j2", ".css", ".js"}, kinds
     assert all((ROOT / name).is_file() for name in rest)
+    rows = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gift_core/datasets/catalogue/rows").iterdir()}
+    tables = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gift_core/published").glob("*.[cj]s*")}
+    assert len(rows) > 10 and len(tables) > 2 and rows | tables <= rest
     assert wheel.stat().st_size < LARGEST
 
 
