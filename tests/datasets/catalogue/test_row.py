@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,6 @@ from torchvision import datasets
 from gift_core.datasets.base_vocabulary import base_vocabulary
 from gift_core.datasets.catalogue.row import catalogue_names, catalogue_row
 from gift_core.errors import UserError
-
-if sys.version_info >= (3, 11):
-    pass
-else:
-    pass
 
 MTIL = {  # classes, train, test
     "aircraft": (100, 3334, 3333),
