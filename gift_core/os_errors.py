@@ -112,6 +112,8 @@ def _explanation(error: BaseException) -> tuple[str, Reason | None]:
 
 def _path_of(error: BaseException) -> str:
     path = getattr(error, "filename", None)
+    if number_of(error) in (errno.ENOSPC, errno.EDQUOT):  # a copy names its source first, and the file it writes second
+        path = getattr(error, "filename2", None) or path
     if isinstance(path, str | os.PathLike):
         return str(path)
     quoted = _QUOTED.search(str(error))

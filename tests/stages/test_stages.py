@@ -337,7 +337,7 @@ def presets_of(project: Path, folder: Path) -> None:
 
 def test_use_writes_a_preset_and_shows_the_difference(tmp_path: Path, project: Path) -> None:
     presets_of(project, tmp_path)
-    result = RUNNER.invoke(app, ["use", "mini_full", "--root", str(tmp_path)])
+    result = RUNNER.invoke(app, ["use", "mini_full", "--diff", "--root", str(tmp_path)])
     assert result.exit_code == 0 and "+" in result.output and "kept" not in result.output
     assert (tmp_path / "params.yaml").read_bytes() == complete_text(project / "presets/mini_full.yaml").encode()
 
