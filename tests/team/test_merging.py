@@ -56,7 +56,8 @@ def finish(clone: Clone) -> set[str]:
 
 def models(clone: Clone) -> set[str]:
     metrics: dict[str, object] = json.loads((clone.folder / "reports" / "metrics.json").read_text(encoding="utf-8"))
-    return {name.removeprefix("data/5_models/") for name in metrics}
+    files = (clone.folder / "data" / "5_models").glob("*/*")
+    return {f"{file.parent.name}/{file.name}" for file in files if file.parent.name in metrics}
 
 
 def test_without_the_driver_one_command_merges_the_results_of_two_methods(clones: tuple[Clone, Clone]) -> None:
