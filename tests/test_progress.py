@@ -76,7 +76,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_progress_yields_what_it_counts_and_is_silent_where_it_is_short(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_yields_what_it_counts_and_is_silent_where_it_is_short(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert list(progress(iter("abc"), 3, "letters")) == ["a", "b", "c"]
     assert capsys.readouterr() == ("", "")
 
