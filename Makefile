@@ -43,7 +43,7 @@ $(sort $(INSTALLED) $(DEV)): pyproject.toml constraints.txt
 
 repro: $(INSTALLED) ## run the stages that are new or changed, print the result and the location of the report
 	@gift doctor --quick
-	@dvc repro
+	@python -m stages.fork_server dvc repro
 	@gift show
 
 plan: $(INSTALLED) ## list all stages of params.yaml in their order; this needs no data

@@ -5,6 +5,7 @@ DVC does not stop its stage when it is stopped itself, and a killed process cann
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 import signal
@@ -21,6 +22,7 @@ GRACE_SECONDS = 4.0  # for the current computation and for removing partial file
 SHELLS = {"sh", "ash", "bash", "dash", "fish", "ksh", "mksh", "tcsh", "csh", "zsh"}  # DVC runs a stage in $SHELL
 REASONS = {"SIGINT": "interrupted", "SIGTERM": "stopped by SIGTERM", "SIGHUP": "stopped: the terminal was closed"}
 ORPHANED = "stopped: the `dvc repro` that started it has ended"
+started_as: int | None = None  # the process that was started as this stage, where the fork server runs it
 
 
 class Interruption(KeyboardInterrupt):
@@ -108,30 +110,30 @@ def _signals() -> list[signal.Signals]:
 
 
 def _launchers() -> list[Any] | None:
-    """The processes above this one up to DVC, nearest first; [] where DVC has ended already, None without DVC.
+    """The process that was started as this stage and those above it up to DVC; [] where DVC has ended, None without.
 
     A stage is in the process group of its DVC. A command that leads a group of its own (of an interactive shell, of
     setsid) was started on purpose, even where it inherited the variables of a stage.
     """
-    if "DVC_STAGE" not in os.environ or os.name != "posix" or os.getpgrp() == os.getpid():
+    process = started_as or os.getpid()
+    if "DVC_STAGE" not in os.environ or os.name != "posix" or os.getpgrp() == process:
         return None
     import psutil
 
-    launchers = []
     with suppress(psutil.Error, OSError):
-        for process in psutil.Process().parents():
-            launchers.append(process)
-            if process.name() not in SHELLS:
-                return launchers if os.getpgid(process.pid) == os.getpgrp() else []
+        launchers = [psutil.Process(process)]
+        for parent in launchers[0].parents():
+            launchers.append(parent)
+            if parent.name() not in SHELLS:
+                return launchers if os.getpgid(parent.pid) == os.getpgrp() else []
     return []
 
 
 def _are_alive(launchers: list[Any]) -> bool:
-    """Whether each process is still the parent of the one before: a process gets another parent when its own ends."""
+    """Whether each process still has the next one as its parent: it gets another parent when that one ends."""
     import psutil
 
     try:
-        parents = [os.getppid(), *(process.ppid() for process in launchers[:-1])]
+        return bool(launchers) and all(child.ppid() == parent.pid for child, parent in itertools.pairwise(launchers))
     except psutil.Error:
         return False
-    return bool(launchers) and parents == [process.pid for process in launchers]

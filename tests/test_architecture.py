@@ -151,7 +151,7 @@ def test_stages_without_a_model_do_not_import_torch(command: str) -> None:
 
 def test_the_command_line_starts_and_reads_params_without_torch_or_pandas() -> None:
     check = (
-        "import sys, pathlib, stages.__main__\n"
+        "import sys, pathlib, stages.app\n"
         "from gift_core.config.loading import load_config\n"
         "load_config(pathlib.Path('params.yaml'))\n"
         "print([m for m in ('torch', 'pandas', 'diffusers', 'dvc') if m in sys.modules])"

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from gift_core.config.loading import load_config
 from gift_core.errors import UserError
 from gift_core.out_of_memory import SETTINGS, explain, is_out_of_memory
-from stages.__main__ import app
+from stages.app import app
 from stages.stage import open_stage
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"

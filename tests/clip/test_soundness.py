@@ -18,7 +18,7 @@ from gift_core.clip.model import save_clip
 from gift_core.errors import UserError
 from gift_core.interop.exporting import export_clip
 from gift_core.interop.importing import load_clip, open_model
-from stages.__main__ import app
+from stages.app import app
 from tests.clip.tiny import picture, tiny_clip
 
 WEIGHTS, CONFIG = "open_clip_model.safetensors", "open_clip_config.json"

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from stages.__main__ import app
+from stages.app import app
 from tests.imports import ROOT
 
 PAGE = ROOT / "docs" / "command_line.md"

@@ -26,7 +26,7 @@ LIBRARIES = (
     "torch", "torchvision", "open_clip", "diffusers", "transformers", "pandas", "webdataset", "dvc.cli", "dvc.repo",
     "transformers.models.clip.modeling_clip", "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
     "gift_core.training.loop", "gift_core.evaluation", "gift_core.generators.pipeline", "gift_core.report.build",
-    "stages.__main__",
+    "stages.app",
 )  # fmt: skip
 CLIENT = """\
 #!{python} -SE
@@ -138,7 +138,7 @@ def command(words: list[str]) -> Any:
         sys.argv = rest
         runpy.run_path(rest[0], run_name="__main__")
         return 0
-    from stages.__main__ import main as gift
+    from stages.app import main as gift
 
     sys.argv = [name, *(rest[2:] if name == "python" else rest)]
     return gift()

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from gift_core.config.loading import load_config
 from gift_core.config.overlays import complete_text
-from stages.__main__ import app
+from stages.app import app
 from tests.artifacts.damage import png
 from tests.datasets.folders import picture
 from tests.end_to_end.test_pipeline import Clone, small

@@ -44,8 +44,8 @@ class Clone:
         return output
 
     def repro(self, *, expect: int = 0) -> list[str]:
-        """Runs `dvc repro` and returns the stages whose commands ran."""
-        self.printed = self.run("dvc", "repro", expect=expect)
+        """Runs `dvc repro` as `make repro` does, and returns the stages whose commands ran."""
+        self.printed = self.run(sys.executable, "-m", "stages.fork_server", "dvc", "repro", expect=expect)
         return re.findall(r"Running stage '([^']+)'", self.printed)
 
     def outputs(self) -> set[str]:
@@ -148,6 +148,15 @@ def test_metrics_name_every_method_and_the_zero_shot_model(clone: Clone) -> None
 
 def test_a_second_repro_runs_nothing(clone: Clone) -> None:
     assert clone.repro() == []
+
+
+def test_stages_without_the_fork_server_write_the_same_bytes(clone: Clone) -> None:
+    before = (clone.folder / "dvc.lock").read_bytes()
+    stages = [name for name in yaml.safe_load(before)["stages"] if name.endswith(("@0", "gift-step0"))]
+    assert {name.partition("@")[0] for name in stages} > {"synthesize", "teach", "finetune", "evaluate"}
+    printed = clone.run("dvc", "repro", "--single-item", "--force", *stages)
+    assert set(re.findall(r"Running stage '([^']+)'", printed)) == set(stages)
+    assert (clone.folder / "dvc.lock").read_bytes() == before
 
 
 def test_dvc_shows_the_metrics_and_the_plots(clone: Clone) -> None:

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import gift_core.interop.importing  # noqa: F401  (torch is loaded before memory is measured)
 from gift_core.errors import GiftError
-from stages.__main__ import app
+from stages.app import app
 from tests.hostile.campaign import Case, run_cases, sample
 from tests.report.run_folder import write_run
 

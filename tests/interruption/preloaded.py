@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gift_core.evaluation
 import gift_core.training.loop
-import stages.__main__
+import stages.app
 import stages.replay_source
 from stages.unfinished import code_of
 
-LOADED = [gift_core.evaluation, gift_core.training.loop, stages.__main__, stages.replay_source]
+LOADED = [gift_core.evaluation, gift_core.training.loop, stages.app, stages.replay_source]
 for stage in ("teach", "finetune", "evaluate"):
     code_of(stage)

@@ -84,7 +84,7 @@ def _wait_for(file: Path) -> float:
 def _stage(root: str, command: list[str], kill: Kill) -> None:
     """The process: prints into a file, sends itself the signal at a change, and runs the command."""
     from gift_core.artifacts import snapshot
-    from stages.__main__ import app
+    from stages.app import app
 
     notes = Path(root) / "notes"
     printed = os.open(notes / "printed", os.O_WRONLY | os.O_CREAT)

@@ -16,7 +16,7 @@ from gift_core.config.overlays import complete_text
 from gift_core.new_project import create
 from gift_core.new_project.pipeline_file import project_pipeline
 from gift_core.shipped import pipeline_root, shipped_files, shipped_root
-from stages.__main__ import app
+from stages.app import app
 from tests.imports import ROOT
 
 

@@ -17,7 +17,7 @@ from gift_core.layout import Layout
 from gift_core.report.environments import describe, differences
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
-from stages.__main__ import app
+from stages.app import app
 from tests.report.run_folder import ENVIRONMENT, MATRICES, write_run
 
 OTHER = ENVIRONMENT | {"threads": 2}

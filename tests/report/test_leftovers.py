@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from gift_core.artifacts.accuracy import write_empty_accuracy
 from gift_core.layout import Layout
-from stages.__main__ import app
+from stages.app import app
 from tests.report.run_folder import MATRICES, TASKS, write_run
 
 

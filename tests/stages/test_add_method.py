@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from gift_core.config.loading import load_config
 from gift_core.stage_graph import stages_of_method
-from stages.__main__ import app
+from stages.app import app
 from tests.imports import ROOT
 
 Add = Callable[..., Result]

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from gift_core.config.loading import load_config
 from gift_core.config.overlays import complete_text
 from gift_core.stage_graph import stages_of_step
-from stages.__main__ import app
+from stages.app import app
 from tests.artifacts.damage import png, tree_hash
 from tests.datasets.folders import flat_birds, picture
 from tests.imports import ROOT
@@ -314,7 +314,7 @@ def test_it_announces_the_stages_that_dvc_then_has_more(root: Path, add: Add) ->
 def test_the_command_does_not_load_torch(root: Path, project: Path) -> None:
     program = """
 import sys
-from stages.__main__ import app
+from stages.app import app
 app(["add-task", "birds", "--images", "data/0_raw/birds"], standalone_mode=False)
 assert "torch" not in sys.modules
 assert "pandas" not in sys.modules

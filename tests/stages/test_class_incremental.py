@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.layout import Layout
-from stages.__main__ import app
+from stages.app import app
 
 TASKS = ("games", "arrows")
 RUNNER = CliRunner()

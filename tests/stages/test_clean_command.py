@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gift_core.layout import Layout
-from stages.__main__ import app
+from stages.app import app
 
 OWN = """
 import sys, time

@@ -18,7 +18,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from stages.__main__ import COMMANDS, app
+from stages.app import COMMANDS, app
 from tests.imports import ROOT
 
 RUNNER = CliRunner()
@@ -206,7 +206,7 @@ def test_quick_commands_import_nothing_slow(project: Path) -> None:
     quick = ["--help", "--version", "presets", "use mini_full", "add-method joint", "show", "clean", "add-task --help"]
     code = (
         "import sys\n"
-        "from stages.__main__ import app\n"
+        "from stages.app import app\n"
         f"for words in {quick!r}:\n"
         "    code = app(words.split(), standalone_mode=False)\n"
         "    assert not code, (words, code)\n"

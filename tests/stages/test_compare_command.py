@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from stages.__main__ import app
+from stages.app import app
 from tests.report.run_folder import MATRICES, write_run
 
 RUNNER = CliRunner()

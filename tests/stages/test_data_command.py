@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gift_core.datasets.catalogue.row import catalogue_names, catalogue_row
-from stages.__main__ import app
+from stages.app import app
 from tests.datasets.catalogue.trees import make_tree
 
 RUNNER = CliRunner()
@@ -136,7 +136,7 @@ def test_status_loads_neither_torch_nor_torchvision(tmp_path: Path, project: Pat
     make_tree("dtd", tmp_path / "data" / "0_raw" / "dtd")
     program = """
 import sys
-from stages.__main__ import app
+from stages.app import app
 app(["data", "status", "dtd", "--root", sys.argv[1]], standalone_mode=False)
 assert not {"torch", "torchvision"} & set(sys.modules)
 """

@@ -20,7 +20,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from gift_core.clip.model import save_clip
-from stages.__main__ import app
+from stages.app import app
 from tests.clip.tiny import png, tiny_clip
 from tests.mounts import read_only, small_disk
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from gift_core.doctor.examine import QUICK, count_marks, first_step
 from gift_core.doctor.finding import Finding
-from stages.__main__ import app
+from stages.app import app
 from tests.doctor.projects import link_models, make_project
 from tests.imports import ROOT
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from gift_core.artifacts.snapshot import Saved, _write
 from gift_core.clip.model import save_clip
-from stages.__main__ import app
+from stages.app import app
 from tests.clip.tiny import tiny_clip
 from tests.datasets.folders import flat_birds
 from tests.imports import ROOT

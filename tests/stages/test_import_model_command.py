@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from gift_core.artifacts.model_folder import read_provenance, require_model_folder
 from gift_core.layout import Layout
-from stages.__main__ import app
+from stages.app import app
 from tests.interop.weights import features, openai_archive, register, tiny_model
 
 Run = Callable[[str, Path], Result]

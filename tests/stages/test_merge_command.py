@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from gift_core.artifacts.atomic import sha256_of
 from gift_core.artifacts.model_folder import WEIGHTS, read_provenance
 from gift_core.clip.model import save_clip
-from stages.__main__ import app
+from stages.app import app
 from tests.clip.tiny import tiny_clip
 
 RUNNER = CliRunner()

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from gift_core.artifacts.accuracy import write_accuracy, write_empty_accuracy
 from gift_core.layout import Layout
-from stages.__main__ import app
+from stages.app import app
 from tests.imports import closure, imported_modules
 from tests.test_metrics import PRINTED
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from stages.__main__ import app
+from stages.app import app
 from tests.imports import ROOT
 
 MODELS = "data/5_models/gift"
@@ -111,7 +111,7 @@ def test_names_of_models_are_no_paths(name: str, project: Path) -> None:
 
 def test_a_missing_model_is_said_before_torch_is_loaded(project: Path) -> None:
     code = (
-        "import sys\nfrom stages.__main__ import app\n"
+        "import sys\nfrom stages.app import app\n"
         f"try:\n    app(['export', '{MODELS}/garment', '--to', 'onnx'])\n"
         "except SystemExit:\n    sys.exit('torch' in sys.modules)\n"
     )

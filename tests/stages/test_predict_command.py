@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from gift_core.artifacts.task import iterate_task, read_task
 from gift_core.clip.model import save_clip
 from gift_core.layout import Layout
-from stages.__main__ import app
+from stages.app import app
 from tests.clip.tiny import picture, tiny_clip
 from tests.datasets.damaged_images import damaged_images
 from tests.imports import ROOT

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from gift_core.artifacts.prompt_files import read_prompts
 from gift_core.artifacts.task import read_task
 from gift_core.layout import Layout
-from stages.__main__ import app
+from stages.app import app
 from tests.datasets.folders import birds, picture
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from stages.__main__ import app
+from stages.app import app
 from tests.report.run_folder import OPENAI, TASKS, ZERO_SHOT_AGREES, write_mtil, write_run, write_seen_run
 
 RUNNER = CliRunner(env={"COLUMNS": "80"})

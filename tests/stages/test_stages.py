@@ -25,7 +25,7 @@ from gift_core.artifacts.task import read_task
 from gift_core.artifacts.teacher_source import read_source
 from gift_core.config.overlays import complete_text
 from gift_core.layout import Layout
-from stages.__main__ import app
+from stages.app import app
 
 TASKS = ["games", "arrows"]
 UMASK = 0o026  # no default of a system

@@ -13,7 +13,7 @@ from gift_core.artifacts.prompt_files import read_prompts, read_vocabulary
 from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import read_task
 from gift_core.layout import Layout
-from stages.__main__ import app
+from stages.app import app
 
 TASKS = ("games", "arrows")
 

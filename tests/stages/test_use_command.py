@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from gift_core.config.overlays import complete_text
-from stages.__main__ import app
+from stages.app import app
 from tests.imports import ROOT
 
 RUNNER = CliRunner()

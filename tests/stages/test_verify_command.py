@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 from gift_core.config.loading import load_config
 from gift_core.layout import Layout
 from gift_core.verification import artifacts_of, problem_of
-from stages.__main__ import app
+from stages.app import app
 from stages.dvc_store import DvcStore
 from stages.replay_source import replay_source
 from stages.stage import Stage

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gift_core.team.experiments import differences
-from stages.__main__ import app
+from stages.app import app
 from tests.end_to_end.test_pipeline import Clone
 from tests.imports import ROOT
 from tests.team.toy import toy_clone

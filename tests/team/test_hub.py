@@ -26,7 +26,7 @@ from typer.testing import CliRunner, Result
 from gift_core.artifacts.accuracy import read_accuracy, write_empty_accuracy
 from gift_core.artifacts.shards import iterate_pairs, write_manifest
 from gift_core.layout import Layout
-from stages.__main__ import app
+from stages.app import app
 from tests.imports import ROOT
 from tests.team.clones import content
 from tests.team.hub_server import HubServer
@@ -196,7 +196,7 @@ def test_a_folder_with_files_is_not_overwritten(tmp_path: Path) -> None:
 SCRIPT = """\
 import json, sys
 from typer.testing import CliRunner
-from stages.__main__ import app
+from stages.app import app
 said = {}
 for name, words in json.loads(sys.argv[1]).items():
     result = CliRunner().invoke(app, ["hub", *words])

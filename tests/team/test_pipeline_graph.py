@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from gift_core.stage_graph import list_stages
 from gift_core.team.pipeline_graph import read_graph
-from stages.__main__ import app
+from stages.app import app
 from tests.end_to_end.test_pipeline import Clone
 from tests.imports import ROOT
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from gift_core.doctor.storage import EXTRAS, read_settings
 from gift_core.errors import UserError
 from gift_core.team.remotes import set_remote
-from stages.__main__ import app
+from stages.app import app
 from tests.end_to_end.test_pipeline import Clone
 from tests.imports import ROOT
 from tests.team.clones import clone_of, content

@@ -22,7 +22,7 @@ from gift_core.layout import Layout
 from gift_core.tracking import tracked_run as tracking
 from gift_core.tracking.tracked_run import MAX_POINTS, RunDescription, TrackedRun, describe, require_tracker
 from gift_core.training import loop
-from stages.__main__ import app
+from stages.app import app
 from tests.team.clones import content
 from tests.tiny_world import TinyExperiment, make_world
 

@@ -1,0 +1,186 @@
+"""`python -m stages.fork_server COMMAND...` runs a command, such as `dvc repro`, whose stages then start quickly.
+
+Importing PyTorch, open_clip and diffusers takes a stage 5 to 10 seconds. The fork server imports them once, while the
+first stage runs, and forks a process for each stage. The code of this project is imported after the fork, so a stage
+runs the code as it is at that time. A stage is the same command with and without a server, and writes the same bytes.
+
+The server is used on Linux without a GPU: a process that has looked for a GPU cannot be forked safely.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+SOCKET = "GIFT_FORK_SERVER"  # the server's socket, in the environment of the command
+GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd")
+PRELOADED = (
+    "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
+    "open_clip",
+    "pandas",
+    "psutil",
+    "pyarrow.parquet",
+    "pydantic",
+    "ruamel.yaml",
+    "safetensors.torch",
+    "typer.rich_utils",
+    "webdataset",
+)
+# All other variables must be equal in the server and in a stage, because libraries read some when they are imported.
+MAY_DIFFER = ("DVC_", "GIFT_", "OLDPWD", "PWD", "SHLVL", "_")
+PARENT_SECONDS = 1.0  # between two checks of whether the command still runs
+
+
+def run_in_server(package: str) -> int | None:
+    """Has the fork server run this process's command line. Returns its exit code, None if there is no such server."""
+    if SOCKET not in os.environ:
+        return None
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(os.environ[SOCKET])
+            if json.loads(_receive_line(connection)) != _settings():
+                return None
+            request = {
+                "package": package,
+                "argv": sys.argv,
+                "path": sys.path[0],
+                "folder": str(Path.cwd()),
+                "process": os.getpid(),
+                "group": os.getpgrp(),
+                "environment": dict(os.environ),
+            }
+            socket.send_fds(connection, [b"0"], [0, 1, 2])
+        except (OSError, ValueError):
+            return None
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the stage, which is in the same process group
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        return int(_receive_line(connection) or 1)
+
+
+def main(command: Sequence[str]) -> int:
+    """Runs the command with a fork server beside it, and returns the exit code of the command."""
+    if sys.platform != "linux" or any(Path(driver).exists() for driver in GPU_DRIVERS):
+        return _exit_code(subprocess.run(command).returncode)
+    folder = tempfile.mkdtemp(prefix="gift-")
+    address = f"{folder}/socket"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen()
+    server = os.fork()
+    if server == 0:
+        _serve(listener, folder)
+    listener.close()
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command decides what Ctrl-C does
+    try:
+        done = subprocess.run(
+            command, env={**os.environ, SOCKET: address}, preexec_fn=lambda: signal.signal(signal.SIGINT, former)
+        )
+        return _exit_code(done.returncode)
+    finally:
+        os.kill(server, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _settings() -> dict[str, Any]:
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(MAY_DIFFER)}
+    return {"python": sys.executable, "session": os.getsid(0), "variables": variables}
+
+
+def _serve(listener: socket.socket, folder: str) -> NoReturn:
+    """Runs stages in processes of their own until the command has ended. The first one loads its libraries itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system forgets processes that have ended
+    command = os.getppid()
+    settings = json.dumps(_settings()).encode() + b"\n"
+    listener.settimeout(PARENT_SECONDS)
+    while os.getppid() == command:
+        with suppress(TimeoutError):
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                _answer(connection, settings)
+            connection.close()
+            for name in PRELOADED:
+                with suppress(ImportError):
+                    importlib.import_module(name)
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(0)
+
+
+def _answer(connection: socket.socket, settings: bytes) -> NoReturn:
+    """Runs the stage that the connection asks for, and sends its exit code."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    connection.settimeout(None)
+    with suppress(OSError):
+        connection.sendall(settings)
+        agreed, streams, _, _ = socket.recv_fds(connection, 1, 3)
+        if agreed:
+            request = json.loads(_receive_line(connection))
+            stage = os.fork()
+            if stage == 0:
+                connection.close()
+                _run(request, streams)
+            code = _exit_code(os.waitstatus_to_exitcode(os.waitpid(stage, 0)[1]))
+            connection.sendall(f"{code}\n".encode())
+    os._exit(0)
+
+
+def _run(request: dict[str, Any], streams: Sequence[int]) -> NoReturn:
+    """Takes the place of the process that sent the request: its streams, process group, environment and arguments."""
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.setpgid(0, request["group"])
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout = os.fdopen(1, "w", buffering=1 if os.isatty(1) else -1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    sys.argv, sys.path[0] = request["argv"], request["path"]
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("gift_core", "stages")]:
+        del sys.modules[name]
+    package, code = request["package"], 1
+    try:
+        importlib.import_module(f"{package}.interruption").started_as = request["process"]  # type: ignore[attr-defined]
+        importlib.import_module(f"{package}.app").main()
+        code = 0
+    except SystemExit as exit_:
+        code = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    threading._shutdown()  # type: ignore[attr-defined]  # as the interpreter does at its end
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def _exit_code(code: int) -> int:
+    """The code that a shell reports: 128 + the number of the signal that ended the process."""
+    return code if code >= 0 else 128 - code
+
+
+def _receive_line(connection: socket.socket) -> bytes:
+    """Returns the bytes up to the end of the line, or what there is when the connection ends."""
+    line = b""
+    while not line.endswith(b"\n") and (part := connection.recv(1 << 16)):
+        line += part
+    return line
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

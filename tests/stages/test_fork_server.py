@@ -1,0 +1,191 @@
+"""The fork server runs a stage as if it had been started in the usual way."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import PROJECT
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fork server is used on Linux")
+
+# A program like `python -m stages`: its app says what it finds, and does what its argument says.
+PROGRAM = {
+    "__init__.py": "",
+    "__main__.py": """
+import sys
+from stages.fork_server import run_in_server
+code = run_in_server("program")
+if code is None:
+    from program import app
+    app.main()
+sys.exit(code)
+""",
+    "interruption.py": "import stages.interruption, sys\nsys.modules[__name__] = stages.interruption\n",
+    "app.py": """
+import atexit, os, signal, sys, time
+from pathlib import Path
+from stages.interruption import Interruption, interruptible
+def main():
+    how = sys.argv[1]
+    print("preloaded" if "wave" in sys.modules else "not preloaded", Path.cwd(), os.environ["NAMED"], *sys.argv[1:])
+    print(sys.stdin.read().strip(), file=sys.stderr)
+    atexit.register(lambda: print("at exit"))
+    if how == "exit":
+        sys.exit(3)
+    if how == "raise":
+        raise ValueError("broken")
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "wait":
+        try:
+            with interruptible():
+                Path("pids").write_text(f"{os.getpid()} {os.getppid()}")
+                time.sleep(60)
+        except Interruption as error:
+            Path("stopped").write_text(str(error))
+            sys.exit(error.exit_code)
+""",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the program, and another one for temporary files."""
+    (tmp_path / "program").mkdir()
+    for name, text in PROGRAM.items():
+        (tmp_path / "program" / name).write_text(text)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setenv("PYTHONPATH", f"{PROJECT}{os.pathsep}{tmp_path}")
+    monkeypatch.setenv("NAMED", "named")
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    return tmp_path
+
+
+def started(folder: Path, *command: str, **options: object) -> subprocess.Popen[str]:
+    """The command beside a fork server that loads the module `wave` only, after a first stage."""
+    code = (
+        "import stages.fork_server as server, sys; server.PRELOADED = ('wave',); server.GPU_DRIVERS = ()\n"
+        "sys.exit(server.main(sys.argv[1:]))"
+    )
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *command], cwd=folder, text=True, start_new_session=True, **pipes, **options
+    )
+
+
+def run(folder: Path, *command: str) -> tuple[int, str, str]:
+    process = started(folder, *command)
+    output, errors = process.communicate("from stdin", timeout=60)
+    return process.returncode, output, errors
+
+
+def second(*words: str, variable: str = "NAMED=named") -> tuple[str, ...]:
+    """The program as the second stage of a command, with a variable of its own."""
+    first = f"{shlex.join(program('first'))} </dev/null >/dev/null 2>&1"
+    return ("sh", "-c", f"{first}; exec env {variable} {shlex.join(program(*words))}")
+
+
+def program(*words: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "program", *words)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits, at most 20 seconds, until the condition is true."""
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_stage_gets_the_arguments_folder_environment_and_streams_of_its_own_process(folder: Path) -> None:
+    code, output, errors = run(folder, *second("say", "a b"))
+    assert code == 0 and output == f"preloaded {folder} named say a b\nat exit\n"
+    assert errors == "from stdin\n"
+    assert list((folder / "temporary").iterdir()) == []
+
+
+@pytest.mark.parametrize(("how", "expected"), [("exit", 3), ("raise", 1), ("kill", 128 + signal.SIGKILL)])
+def test_the_exit_code_is_that_of_the_stage(folder: Path, how: str, expected: int) -> None:
+    code, output, errors = run(folder, *second(how))
+    assert code == expected and output.startswith("preloaded") == (how != "kill")
+    assert ("ValueError: broken" in errors) == (how == "raise")
+
+
+def test_the_code_of_the_project_is_imported_when_the_stage_starts(folder: Path) -> None:
+    app = folder / "program" / "app.py"
+    changed = f"import pathlib; pathlib.Path({str(app)!r}).write_text('def main(): print(42)')"
+    stage = f"{shlex.join(program('say'))} </dev/null"
+    script = f"{stage} && {stage} && {shlex.join([sys.executable, '-c', changed])} && {stage}"
+    code, output, _ = run(folder, "sh", "-c", script)
+    lines = output.splitlines()
+    assert code == 0 and lines[0].startswith("not preloaded") and lines[2].startswith("preloaded") and lines[-1] == "42"
+
+
+def test_a_stage_with_another_environment_starts_in_the_usual_way(folder: Path) -> None:
+    code, output, _ = run(folder, *second("say", variable="NAMED=other"))
+    assert code == 0 and output == f"not preloaded {folder} other say\nat exit\n"
+
+
+def test_without_a_server_a_stage_starts_in_the_usual_way(folder: Path) -> None:
+    code, output, _ = run(folder, *second("say", variable=f"GIFT_FORK_SERVER={folder}/none"))
+    assert code == 0 and output.startswith("not preloaded")
+
+
+def test_ctrl_c_stops_the_stage_and_the_server(folder: Path) -> None:
+    process = started(folder, *program("wait"))
+    assert process.stdin is not None
+    process.stdin.close()
+    until((folder / "pids").is_file)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=20) == 130
+    assert (folder / "stopped").read_text() == "interrupted."
+    until(lambda: not alive(folder) and not list((folder / "temporary").iterdir()))
+
+
+def test_a_stage_ends_when_the_command_that_started_it_is_killed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_STAGE", "finetune@1")
+    command = f"'{sys.executable}' -m program wait </dev/null; true"
+    process = started(folder, sys.executable, "-c", f"import os; os.system({command!r})")
+    until((folder / "pids").is_file)
+    launcher = next(child for child in psutil.Process(process.pid).children() if len(child.cmdline()) == 3)
+    launcher.kill()
+    until((folder / "stopped").is_file)
+    assert (folder / "stopped").read_text() == "stopped: the `dvc repro` that started it has ended."
+    process.wait(timeout=20)
+
+
+def test_the_server_ends_and_cleans_up_when_it_is_left_alone(folder: Path) -> None:
+    process = started(folder, "sleep", "60")
+    until(lambda: bool(list((folder / "temporary").iterdir())))
+    process.kill()
+    process.wait()
+    until(lambda: not list((folder / "temporary").iterdir()))
+    for child in psutil.process_iter(["cmdline", "cwd"]):
+        if child.info["cmdline"] == ["sleep", "60"] and child.info["cwd"] == str(folder):
+            child.kill()
+
+
+def test_without_linux_or_beside_a_gpu_the_command_runs_alone(folder: Path) -> None:
+    code = "import stages.fork_server as server, sys; server.GPU_DRIVERS = ('/',); sys.exit(server.main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *program("exit")], cwd=folder, input="", capture_output=True, text=True
+    )
+    assert done.returncode == 3 and done.stdout.startswith("not preloaded")
+
+
+def alive(folder: Path) -> bool:
+    """Whether the stage, or the process of the server that waits for it, still runs."""
+    return any(map(psutil.pid_exists, map(int, (folder / "pids").read_text().split())))
