@@ -14,7 +14,7 @@ from gift_core.artifacts.atomic import broken, sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, model_hash, noted_hash, read_provenance, require_model_folder
 from gift_core.artifacts.predictions import read_predictions, require_agreement
 from gift_core.artifacts.prompt_files import read_prompts, read_vocabulary
-from gift_core.artifacts.report_json import METRICS, read_metrics
+from gift_core.artifacts.report_json import METRICS, read_metrics, rounded
 from gift_core.artifacts.shards import iterate_pairs
 from gift_core.artifacts.task import SPLITS, index_task, read_own_task
 from gift_core.artifacts.teacher_source import require_source
@@ -148,13 +148,10 @@ def _check_metrics(layout: Layout, config: Config) -> None:
     rows, _ = read_accuracies(layout, methods, tuple(step.task for step in config.sequence))
     trained = [name for name in methods if not is_zero_shot(config.methods[name])]
     scores = score_run(layout, config, rows, trained).scores
-    rounded = {
-        method: {name: None if row[name] is None else round(row[name] or 0.0, 2) for name in METRICS}
-        for method, row in scores.items()
-    }
+    expected = {method: {name: rounded(row[name]) for name in METRICS} for method, row in scores.items()}
     found = read_metrics(path)
-    if found != rounded:
-        differing = sorted(name for name in {*found, *rounded} if found.get(name) != rounded.get(name))
+    if found != expected:
+        differing = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
         raise broken(path, f"the accuracies give other numbers for {', '.join(differing)}", "report")
 
 

@@ -123,22 +123,20 @@ def add_task(
         images, templates=template or [], test_fraction=test_fraction, on_bad_image=on_bad_image.value,
         class_names=class_names, shots=shots, table={"table": table, **columns}, tars=tars,
     )  # fmt: skip
-    if link and copy:
-        raise typer.BadParameter("give only one of --link and --copy")
-    bring = "link" if link else "copy" if copy else None
+    bring = _bring(link=link, copy=copy)
     addition = plan_task(name, row, images, params=params, root=root, factor=learning_rate_factor, bring=bring)
     stages = stages_of_step(pipeline_root(root), addition.config.model_dump(mode="json"), name)
     if not as_json:
         _show_addition(name, addition)
     if not dry_run:
         addition.carry_out()
-    if as_json:
-        print_json(_record(name, addition, stages, dry_run))
-    elif dry_run:
-        typer.echo("--dry-run: nothing was written")
-    else:
-        brought = f" and {addition.target}" if addition.bring else ""
-        print_next_stages("task", stages, undo=f"the row tasks.{name}, its step of sequence{brought}")
+    _show_result(name, addition, stages, dry_run=dry_run, as_json=as_json)
+
+
+def _bring(*, link: bool, copy: bool) -> str | None:
+    if link and copy:
+        raise typer.BadParameter("give only one of --link and --copy")
+    return "link" if link else "copy" if copy else None
 
 
 def _show_addition(name: str, addition: Addition) -> None:
@@ -159,6 +157,17 @@ def _show_addition(name: str, addition: Addition) -> None:
     for note in dataset.notes:
         typer.echo(f"  {note}")
     print_difference(addition.difference())
+
+
+def _show_result(name: str, addition: Addition, stages: list[str], *, dry_run: bool, as_json: bool) -> None:
+    """Prints what `dvc repro` runs now and how to undo the addition, or all of it as JSON."""
+    if as_json:
+        print_json(_record(name, addition, stages, dry_run))
+    elif dry_run:
+        typer.echo("--dry-run: nothing was written")
+    else:
+        brought = f" and {addition.target}" if addition.bring else ""
+        print_next_stages("task", stages, undo=f"the row tasks.{name}, its step of sequence{brought}")
 
 
 def _record(name: str, addition: Addition, stages: list[str], dry_run: bool) -> dict[str, object]:

@@ -34,9 +34,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         _, previous = read_accuracy(layout.accuracy(method, stage.step(task).after))
         models = {PRETRAINED: layout.pretrained(), **{name: layout.model(method, name) for name in tasks}}
         settings = EncodingSettings(
-            device=device,
-            precision=config.model.precision,
-            batch_size=config.evaluation.batch_size,
+            device=device, precision=config.model.precision, batch_size=config.evaluation.batch_size
         )
         require_free_bytes(layout.accuracy(method, task), TABLE_BYTES, f"{stage.title}: the accuracies")
         require_free_bytes(layout.predictions(method, task), PREDICTION_BYTES, f"{stage.title}: the predictions")

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gift_core.errors import UserError
 
 from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
+
+if TYPE_CHECKING:
+    import torch
+
+    from gift_core.clip.model import Clip
+    from gift_core.config.method_options import MethodConfig
+    from gift_core.methods import TrainingData
+    from gift_core.replay.pairs import Replay
+    from gift_core.replay.teach import ReplaySource
 
 MAX_FACTOR = 1000.0  # as in params.yaml
 
@@ -35,16 +44,13 @@ def finetune(
     Example: gift finetune gift letters
     """
     with open_stage("finetune", params, root, method=method, task=task) as stage:
-        from gift_core.artifacts.atomic import require_free_bytes
         from gift_core.artifacts.snapshot import Snapshot
         from gift_core.clip.device import resolve_device
-        from gift_core.clip.disk_space import training_bytes
-        from gift_core.clip.model import load_folder, save_clip
-        from gift_core.methods import build_method, load_fisher, load_replay, load_training_data
+        from gift_core.clip.model import save_clip
+        from gift_core.methods import build_method, load_fisher
         from gift_core.provenance import environment
         from gift_core.tracking.tracked_run import require_tracker
         from gift_core.training.loop import finetune as train
-        from gift_core.training.loop import require_trainable
 
         from .replay_source import replay_source
         from .tracked import tracked_training
@@ -52,17 +58,10 @@ def finetune(
 
         require_tracker()
         row, training, source = stage.method(method), stage.config.training, replay_source(stage, method, task)
-        folder = stage.layout.model(method, task)
         device = resolve_device(stage.config.run.device)
         stage.phase = "loading the model"
-        clip = load_folder(stage.start_model(method, task), device=device, precision=stage.config.model.precision)
-        require_trainable(clip, training)
-        needed = training_bytes(clip, iterations=training.iterations)
-        require_free_bytes(folder, needed, f"{stage.title}: the model and its checkpoint")
-        stage.phase = "reading the training images"
-        data = load_training_data(row, clip, source.tasks, training=training, names=("finetune", stage.config.seed))
-        stage.phase = "reading the replayed data"
-        replay = load_replay(row, clip, source)
+        clip = _load_start_model(stage, method, task, device)
+        data, replay = _load_data(stage, row, clip, source)
         provenance = _provenance(stage, method, task, learning_rate_factor, clip.weights_sha256)
         with (
             unfinished(stage, device, {**_read(stage, method, task), **provenance}) as work,
@@ -82,8 +81,34 @@ def finetune(
                 snapshot=Snapshot(work / "training.safetensors", stage.say),
             )
             stage.phase = "saving the model"
-            save_clip(clip, folder, provenance | {"environment": environment(device)}, losses)
+            save_clip(clip, stage.layout.model(method, task), provenance | {"environment": environment(device)}, losses)
         stage.say(f"{data.class_count} classes, {data.iterations} iterations{_summary(losses)}")
+
+
+def _load_start_model(stage: Stage, method: str, task: str, device: torch.device) -> Clip:
+    """The model from which the step starts. UserError if it cannot be trained or the disk is too full."""
+    from gift_core.artifacts.atomic import require_free_bytes
+    from gift_core.clip.disk_space import training_bytes
+    from gift_core.clip.model import load_folder
+    from gift_core.training.loop import require_trainable
+
+    training = stage.config.training
+    clip = load_folder(stage.start_model(method, task), device=device, precision=stage.config.model.precision)
+    require_trainable(clip, training)
+    needed = training_bytes(clip, iterations=training.iterations)
+    require_free_bytes(stage.layout.model(method, task), needed, f"{stage.title}: the model and its checkpoint")
+    return clip
+
+
+def _load_data(stage: Stage, row: MethodConfig, clip: Clip, source: ReplaySource) -> tuple[TrainingData, Replay]:
+    """What the step learns from, and what it replays."""
+    from gift_core.methods import load_replay, load_training_data
+
+    training, names = stage.config.training, ("finetune", stage.config.seed)
+    stage.phase = "reading the training images"
+    data = load_training_data(row, clip, source.tasks, training=training, names=names)
+    stage.phase = "reading the replayed data"
+    return data, load_replay(row, clip, source)
 
 
 def _read(stage: Stage, method: str, task: str) -> dict[str, Any]:

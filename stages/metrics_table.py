@@ -40,7 +40,9 @@ def print_metrics(
 
 def percent(value: float | None) -> str:
     """Returns a percentage with one decimal, - for None: one task has no Transfer and no Forgetting."""
-    return "-" if value is None else f"{value:.1f}"
+    from gift_core.artifacts.report_json import one_decimal
+
+    return "-" if value is None else one_decimal(value)
 
 
 def print_by_task(rows: Mapping[str, Mapping[str, float | None]], columns: Sequence[str], *, title: str) -> None:
@@ -80,5 +82,5 @@ def _with_unit(column: str, value: float | None) -> str:
     if value is None:
         return "-"
     if column.endswith("_points"):
-        return f"{value:+.1f}" if abs(value) >= 0.05 else "0.0"
+        return f"+{percent(value)}" if value > 0 and percent(value) != "0.0" else percent(value)
     return percent(value) if column.endswith("_percent") else f"{value:,.0f}"

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .metrics_table import print_by_task, print_link, print_metrics, print_text
+from .metrics_table import percent, print_by_task, print_link, print_metrics, print_text
 from .output import AsJson, hint, print_json
 from .stage import ROOT, Root
 
@@ -106,7 +106,7 @@ def _before_and_after(row: Mapping[str, float | None]) -> str:
     before, after = row.get("before_percent", row.get("zero_shot_percent")), row["after_percent"]
     if before is None or after is None:
         return "-"
-    return f"{after:.1f}" if before == after else f"{before:.1f} -> {after:.1f}"
+    return percent(after) if before == after else f"{percent(before)} -> {percent(after)}"
 
 
 def _shortened(name: str) -> str:

@@ -1,5 +1,7 @@
 """The JSON files of the report: metrics.json, zero_shot.json and summary.json in reports/.
 
+Figures have four decimals. All tables, sentences and pages print these with one decimal (`one_decimal`).
+
 metrics.json: {"<method>": {"transfer", "avg", "last", "forgetting"}} in percent. Transfer and forgetting are null where
 they do not exist: with one task, or class-incremental.
 
@@ -25,6 +27,7 @@ from typing import Any
 from gift_core.artifacts.atomic import broken, read_json, require_fields, write_json
 
 STAGE = "report"
+DECIMALS = 4
 METRICS = ("transfer", "avg", "last", "forgetting")
 OPTIONAL = ("transfer", "forgetting")
 SUMMARY_METRICS = {
@@ -54,10 +57,9 @@ _SUMMARY_FIELDS: dict[str, type | tuple[type, ...]] = {
 
 
 def write_metrics(path: Path, metrics: Mapping[str, Mapping[str, float | None]]) -> None:
-    """Writes the metrics, methods in the order given, in percent with two decimals. ContractError if unsound."""
+    """Writes the metrics, methods in the order given, in percent with four decimals. ContractError if unsound."""
     _require_metrics(path, metrics)
-    rounded = {method: {name: _rounded(row[name]) for name in METRICS} for method, row in metrics.items()}
-    write_json(path, rounded)
+    write_json(path, {method: {name: rounded(row[name]) for name in METRICS} for method, row in metrics.items()})
 
 
 def read_metrics(path: Path) -> dict[str, dict[str, float | None]]:
@@ -68,9 +70,9 @@ def read_metrics(path: Path) -> dict[str, dict[str, float | None]]:
 
 
 def write_zero_shot(path: Path, check: Mapping[str, Any]) -> None:
-    """Writes the comparison, accuracies with two decimals. ContractError if unsound."""
+    """Writes the comparison, accuracies with four decimals. ContractError if unsound."""
     _require_zero_shot(path, dict(check))
-    data_sets = {name: {key: round(value, 2) for key, value in row.items()} for name, row in check["data_sets"].items()}
+    data_sets = {name: {key: rounded(value) for key, value in row.items()} for name, row in check["data_sets"].items()}
     write_json(path, {**check, "data_sets": data_sets})
 
 
@@ -94,8 +96,19 @@ def read_summary(path: Path) -> dict[str, Any]:
     return summary
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 2)
+def rounded(value: float | None) -> float | None:
+    """The value with the decimals that the files have."""
+    return None if value is None else round(value, DECIMALS)
+
+
+def one_decimal(value: float) -> str:
+    """The value as it is printed everywhere: with one decimal, rounded from the decimals that the files have.
+
+    Two ways to compute the same mean differ in the last bits. Without the first rounding, one mean of 66.25 would be
+    printed as 66.2 and another one as 66.3.
+    """
+    text = f"{round(value, DECIMALS):.1f}"
+    return "0.0" if text == "-0.0" else text
 
 
 def _require_metrics(path: Path, metrics: Mapping[str, Any]) -> None:

@@ -154,7 +154,7 @@ def _method_parts(method: MethodConfig) -> Iterator[str]:
     if isinstance(method.replay, PairedReplay) and method.replay.fisher is not None:
         yield _fisher(method.replay.fisher)
     for name, loss in method.losses.items():
-        yield f"{name} {loss.weight:g}"
+        yield f"{name} loss (weight {loss.weight:g})"
     if method.consolidation.kind != "none":
         yield _consolidation(method.consolidation)
     if method.average is not None:
@@ -195,5 +195,5 @@ def _consolidation(options: ConsolidationConfig) -> str:
     """Kind, weight and the other options by their names in params.yaml."""
     values = options.model_dump(mode="json")
     kind, weight = values.pop("kind"), values.pop("weight")
-    others = ", ".join(f"{name}: {str(value).lower()}" for name, value in values.items())
-    return f"consolidation {kind} {weight:g}" + (f" ({others})" if others else "")
+    others = "".join(f", {name}: {str(value).lower()}" for name, value in values.items())
+    return f"consolidation {kind} (weight {weight:g}{others})"

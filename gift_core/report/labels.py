@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from gift_core.artifacts.report_json import one_decimal
 from gift_core.metrics import ZERO_SHOT
 
 COLUMN_TITLES = {"transfer": "Transfer", "avg": "Avg", "last": "Last", "forgetting": "Forgetting", "own": "Own task"}
@@ -54,8 +55,7 @@ def number(value: float | None) -> str:
     """The value with one decimal and a true minus sign; an undefined value is a dash."""
     if value is None or math.isnan(value):
         return "–"
-    text = f"{value:.1f}"
-    return "0.0" if text == "-0.0" else text.replace("-", "−")
+    return one_decimal(value).replace("-", "−")
 
 
 def signed(value: float) -> str:

@@ -16,7 +16,7 @@ from gift_core.metrics import accuracy_matrix, matrix_scores
 from gift_core.published import mtil
 from gift_core.published.mtil import Benchmark
 from gift_core.report.accuracies import own_task_accuracy
-from gift_core.report.labels import plural, signed
+from gift_core.report.labels import number, plural, signed
 
 # The open_clip names of the published model; all load it with QuickGELU.
 PUBLISHED_MODELS = (
@@ -108,9 +108,9 @@ def check_zero_shot(benchmark: Benchmark, measured: pd.Series[float]) -> ZeroSho
     mean = round(float(measured.mean() - published.mean()), 2)
     off = differences[differences.abs() > DATA_SET_TOLERANCE]
     agrees = off.empty and abs(mean) <= MEAN_TOLERANCE
-    details = f"mean {measured.mean():.1f}%, published {published.mean():.1f}%"
+    details = f"mean {number(measured.mean())}%, published {number(published.mean())}%"
     if agrees:
-        details += f"; the largest difference of a data set is {differences.abs().max():.1f} points"
+        details += f"; the largest difference of a data set is {number(differences.abs().max())} points"
     else:
         remedies = _what_to_check(len(off), len(differences))
         details += f". {_differing_data_sets(off, measured, published)} Check first: {remedies}"
@@ -187,8 +187,8 @@ def _data_set_rows(measured_by_name: pd.Series[float], published_by_name: pd.Ser
     return [
         DataSetRow(
             data_set,
-            f"{measured:.1f}",
-            f"{published:.1f}",
+            number(measured),
+            number(published),
             signed(measured - published),
             abs(round(measured - published, 2)) > DATA_SET_TOLERANCE,
         )

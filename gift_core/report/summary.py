@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, TASK_INCREMENTAL
-from gift_core.artifacts.report_json import SUMMARY_METRICS
+from gift_core.artifacts.report_json import SUMMARY_METRICS, rounded
 from gift_core.metrics import ZERO_SHOT
 from gift_core.report.highlight import baseline_method, best_method, headline, name_in_text
 from gift_core.report.labels import number, plural
@@ -79,27 +79,26 @@ def accuracies_by_task(record: RunRecord, method: str) -> dict[str, TaskRow]:
 
 def _task_row(*, before: float, after: float, end: float | None) -> TaskRow:
     return {
-        "before_percent": round(before, 2),
-        "after_percent": round(after, 2),
-        "end_percent": None if end is None else round(end, 2),
-        "difference_points": None if end is None else round(end - after, 2),
+        "before_percent": rounded(before),
+        "after_percent": rounded(after),
+        "end_percent": rounded(end),
+        "difference_points": None if end is None else rounded(end - after),
     }
 
 
 def _step_row(classes: int, zero_shot: float, after: float) -> TaskRow:
     return {
         "classes_seen": classes,
-        "zero_shot_percent": round(zero_shot, 2),
-        "after_percent": round(after, 2),
-        "difference_points": round(after - zero_shot, 2),
+        "zero_shot_percent": rounded(zero_shot),
+        "after_percent": rounded(after),
+        "difference_points": rounded(after - zero_shot),
     }
 
 
 def _metrics(record: RunRecord, method: str) -> TaskRow:
     """The metrics of metrics.json with their units. Those of separate models mean nothing: None."""
     values = {} if method in record.separate_models else record.metrics[method]
-    found = {key: values.get(name) for name, key in SUMMARY_METRICS.items()}
-    return {key: None if value is None else round(value, 2) for key, value in found.items()}
+    return {key: rounded(values.get(name)) for name, key in SUMMARY_METRICS.items()}
 
 
 def _forgotten(record: RunRecord, methods: Sequence[str]) -> str:

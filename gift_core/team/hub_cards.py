@@ -13,7 +13,7 @@ import pandas as pd
 from gift_core.artifacts.accuracy import PRETRAINED_STEP, read_accuracy
 from gift_core.artifacts.atomic import sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, read_provenance
-from gift_core.artifacts.report_json import METRICS, read_metrics
+from gift_core.artifacts.report_json import METRICS, one_decimal, read_metrics
 from gift_core.artifacts.task import TaskInfo, read_task
 from gift_core.layout import Layout
 
@@ -243,12 +243,17 @@ def _generator_facts(generator: Mapping[str, Any]) -> dict[str, Any]:
 def _results(facts: ModelFacts) -> str:
     if not facts.accuracies:
         return ""
-    rows = "".join(f"| {task} | {before:.1f} | {after:.1f} |\n" for task, (before, after) in facts.accuracies.items())
+    rows = "".join(
+        f"| {task} | {one_decimal(before)} | {one_decimal(after)} |\n"
+        for task, (before, after) in facts.accuracies.items()
+    )
     table = (
         f"Top-1 on the test images, in percent.\n\n| task | pre-trained | this model |\n|---|---|---|\n{rows}".rstrip()
     )
     known = {name: facts.metrics.get(name) for name in METRICS}
-    summary = ", ".join(f"{name.capitalize()} {value:.1f}" for name, value in known.items() if value is not None)
+    summary = ", ".join(
+        f"{name.capitalize()} {one_decimal(value)}" for name, value in known.items() if value is not None
+    )
     return f"{table}\n\nOver the whole sequence: {summary}." if summary else table
 
 

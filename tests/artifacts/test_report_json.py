@@ -10,8 +10,10 @@ import pytest
 
 from gift_core.artifacts.report_json import (
     NO_BENCHMARK,
+    one_decimal,
     read_metrics,
     read_zero_shot,
+    rounded,
     write_metrics,
     write_zero_shot,
 )
@@ -21,9 +23,20 @@ from tests.artifacts.damage import broken_message
 GIFT = {"transfer": 65.123, "avg": 70.0, "last": 80.5, "forgetting": -1.25}
 
 
-def test_what_is_written_is_read_with_two_decimals(tmp_path: Path) -> None:
-    write_metrics(tmp_path / "metrics.json", {"gift": GIFT})
-    assert read_metrics(tmp_path / "metrics.json") == {"gift": {**GIFT, "transfer": 65.12}}
+def test_what_is_written_is_read_with_four_decimals(tmp_path: Path) -> None:
+    write_metrics(tmp_path / "metrics.json", {"gift": {**GIFT, "transfer": 65.12344}})
+    assert read_metrics(tmp_path / "metrics.json") == {"gift": {**GIFT, "transfer": 65.1234}}
+
+
+def test_a_mean_is_printed_the_same_however_it_was_computed() -> None:
+    accuracies = (0.65, 0.7033333333333334, 0.6366666666666667, 0.66)  # a mean of 66.25
+    means = {sum(accuracies) / 4 * 100, sum(100 * value for value in accuracies) / 4, 66.25, 66.25000000000001}
+    assert len(means) > 1 and {one_decimal(mean) for mean in means} == {"66.2"}
+
+
+@pytest.mark.parametrize("value", [66.254, 66.246, 66.2549, 66.35, 66.3496, -0.04996, -0.05004])
+def test_a_value_is_printed_the_same_before_and_after_it_was_written(value: float) -> None:
+    assert one_decimal(value) == one_decimal(rounded(value) or 0.0)
 
 
 def test_methods_keep_their_order_and_metrics_theirs(tmp_path: Path) -> None:
@@ -81,14 +94,14 @@ CHECK: dict[str, Any] = {
     "benchmark": "MTIL order I",
     "verdict": "differs",
     "sentence": "Zero-shot does not agree.",
-    "data_sets": {"dtd": {"measured": 40.12345, "published": 44.6}},
+    "data_sets": {"dtd": {"measured": 40.12344, "published": 44.6}},
 }
 
 
-def test_a_zero_shot_check_is_read_with_two_decimals(tmp_path: Path) -> None:
+def test_a_zero_shot_check_is_read_with_four_decimals(tmp_path: Path) -> None:
     write_zero_shot(tmp_path / "zero_shot.json", CHECK)
     check = read_zero_shot(tmp_path / "zero_shot.json")
-    assert check == CHECK | {"data_sets": {"dtd": {"measured": 40.12, "published": 44.6}}}
+    assert check == CHECK | {"data_sets": {"dtd": {"measured": 40.1234, "published": 44.6}}}
 
 
 def test_a_run_of_no_benchmark_has_an_empty_sentence(tmp_path: Path) -> None:

@@ -75,8 +75,17 @@ class Page:
             self.events.append(self._receive())
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression evaluated in the page."""
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+        """The value of a JavaScript expression evaluated in the page, of a promise the value it resolves to."""
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        return answer["result"].get("value")
+
+    def scroll_to(self, selector: str) -> None:
+        """Scroll the element to the middle of the window, and wait until the page has seen the scroll event."""
+        element = f"document.querySelector({json.dumps(selector)})"
+        self.evaluate(f"{element}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        self.evaluate(
+            "new Promise((done) => requestAnimationFrame(() => done()))"
+        )  # after the scroll events of a frame
 
     def screenshot(self, file: Path, selector: str = "html", *, margin: int = 0, scale: float = 1.0) -> None:
         """Saves a PNG of an element, including the part outside the window."""

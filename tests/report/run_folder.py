@@ -42,8 +42,8 @@ MATRICES = {
 # forgetting = mean(A00 - A20, A11 - A21); mean of the own tasks: finetune (90 + 95 + 85) / 3, gift (80 + 88 + 80) / 3
 METRICS = {
     "zero_shot": {"transfer": 55.0, "avg": 50.0, "last": 50.0, "forgetting": 0.0},
-    "finetune": {"transfer": 37.5, "avg": 58.33, "last": 60.0, "forgetting": 45.0},
-    "gift": {"transfer": 53.0, "avg": 71.11, "last": 80.0, "forgetting": 4.0},
+    "finetune": {"transfer": 37.5, "avg": 58.3333, "last": 60.0, "forgetting": 45.0},
+    "gift": {"transfer": 53.0, "avg": 71.1111, "last": 80.0, "forgetting": 4.0},
 }
 PROMPTS = ("a photo of a snowman.", 'a photo of a "quoted" <sign> & more.')
 STEPS = 30

@@ -255,7 +255,7 @@ def test_labels_in_the_scatter_charts_do_not_overlap(browser: Page, pages: dict[
 
 def test_hovering_over_a_chart_shows_the_values(browser: Page, report: Path) -> None:
     browser.open(report, width=1280)
-    browser.evaluate("document.querySelector('.overview .hover').scrollIntoView({block: 'center'})")
+    browser.scroll_to(".overview .hover")
     box = "document.querySelector('.overview .hover').getBoundingClientRect()"
     x, y = browser.evaluate(f"[{box}.x + {box}.width / 2, {box}.y + {box}.height / 2]")
     browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)

@@ -136,6 +136,14 @@ def test_the_page_has_the_value_of_every_seed(out: Path) -> None:
     assert all(strip.count("<circle") == 3 for strip in strips)
 
 
+def test_the_dots_of_each_column_have_an_axis_in_points(out: Path) -> None:
+    page = (out / "index.html").read_text(encoding="utf-8")
+    axes = re.findall(r'<svg class="strip axis".*?</svg>', page, re.S)
+    texts = [re.findall(r"<text.*?>(.*?)</text>", axis) for axis in axes]
+    assert [low.lstrip("−") for low, _, _ in texts] == [high.lstrip("+") for _, _, high in texts]
+    assert len(texts) == 5 and ["−1.0", "mean", "+1.0"] in texts
+
+
 def test_the_page_refers_to_nothing_outside_itself(out: Path) -> None:
     page = (out / "index.html").read_text(encoding="utf-8")
     assert not re.search(r"https?://|@import|url\(", page)

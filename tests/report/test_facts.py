@@ -35,7 +35,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
         {"average": {"kind": "running_mean", "every": 100}},
         "learning rate 0.0001, averages the weights every 100 iterations",
     ),
-    ({"consolidation": {"kind": "uniform", "weight": 2.0}}, "learning rate 0.0001, consolidation uniform 2"),
+    ({"consolidation": {"kind": "uniform", "weight": 2.0}}, "learning rate 0.0001, consolidation uniform (weight 2)"),
     (
         {"replay": {"images": "task", "teacher": "previous", "texts": {"kind": "classes"}}},
         f"learning rate 0.0001, replays the images of the task with its class prompts {BEFORE}",
@@ -69,7 +69,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
             "consolidation": {"kind": "static_fisher", "weight": 1.0, "scale": "model"},
         },
         f"learning rate 0.0001, replays synthetic pairs {BEFORE}, Fisher information per sample, "
-        "accumulated over the steps, distill 1, consolidation static_fisher 1 (scale: model)",
+        "accumulated over the steps, distill loss (weight 1), consolidation static_fisher (weight 1, scale: model)",
     ),
 ]
 

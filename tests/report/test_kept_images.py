@@ -67,7 +67,9 @@ def test_the_other_way_round_is_counted_too(tmp_path: Path) -> None:
     (kept,) = read(tmp_path, config).kept
     assert (kept.learned, kept.forgotten, kept.kept, kept.reverse) == (450, 0, 0, 30)
     html = page(tmp_path, config)
-    assert "The other way round: 30." in html and "There is no such image." in html
+    assert (
+        "The other way round, GIFT forgot 30 that Fine-tuning has right." in html and "There is no such image." in html
+    )
 
 
 def test_the_images_shown_are_those_of_the_test_set_with_both_answers(config: Config, tmp_path: Path) -> None:

@@ -160,8 +160,9 @@ def test_links_point_to_sections_of_the_page(page: Reader) -> None:
 def test_what_ran_names_model_size_hashes_and_the_environment(page: Reader) -> None:
     assert "1.5 million parameters" in page.text
     assert "3" * 16 in page.text
-    gift = "learning rate 0.0005, replays synthetic pairs (teacher: the model before the task), distill 1, align 0.25"
-    assert f"{gift}, consolidation adaptive_fisher 0.1" in page.text
+    gift = "learning rate 0.0005, replays synthetic pairs (teacher: the model before the task)"
+    losses = "distill loss (weight 1), align loss (weight 0.25), consolidation adaptive_fisher (weight 0.1)"
+    assert f"{gift}, {losses}" in page.text
     assert "torch 2.9.0, device cpu x86_64 AVX512, threads 1" in page.text
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.atomic import build_folder, write_json
+from gift_core.artifacts.report_json import rounded
 from gift_core.errors import UserError
 from gift_core.metrics import ZERO_SHOT
 from gift_core.report.charts import Chart
@@ -221,14 +222,10 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def _spread_json(spread: Spread) -> dict[str, float | int | None]:
-    return {"mean": _rounded(spread.mean), "deviation": _rounded(spread.deviation), "seeds": spread.count}
+    return {"mean": rounded(spread.mean), "deviation": rounded(spread.deviation), "seeds": spread.count}
 
 
 def _difference_json(difference: Difference) -> dict[str, Any]:
-    interval = None if difference.low is None else [_rounded(difference.low), _rounded(difference.high)]
+    interval = None if difference.low is None else [rounded(difference.low), rounded(difference.high)]
     noise = {"exceeds_noise": difference.exceeds_noise} if interval else {}
-    return {"mean": _rounded(difference.mean), "interval_95": interval, **noise, "seeds": difference.count}
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+    return {"mean": rounded(difference.mean), "interval_95": interval, **noise, "seeds": difference.count}
