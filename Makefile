@@ -101,10 +101,10 @@ pretrain-mini: $(DEV) ## train the two miniature models again (hours; resumable)
 compare: $(DEV) ## run all methods with three seeds on the miniature benchmark (an hour), and compare them
 	@python benchmarks/compare.py --record benchmarks/compare.csv $(ARGS)
 
-search: $(DEV) ## search learning rates and consolidation weights on a validation part of the training splits
+search: $(DEV) ## search the settings in benchmarks/search.yaml on a validation part of the training splits
 	@python benchmarks/search.py $(ARGS)
 
-curve: $(DEV) ## measure accuracy against the number of synthetic images
+curve: $(DEV) ## measure the metrics against the number of synthetic images (ARGS="--methods gift gift_l2")
 	@python benchmarks/curve.py $(ARGS)
 
 bench-steps: $(DEV) ## measure the time of an iteration of each method, relative to fine-tuning

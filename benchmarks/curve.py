@@ -1,82 +1,104 @@
-"""Accuracy against the number of synthetic images per task: `make curve`.
+"""The metrics against the number of synthetic images per task: `make curve`.
 
     python benchmarks/curve.py                                   # gift, 50 to 384 images, seeds 1 2 3
+    python benchmarks/curve.py --methods gift_cd_ita gift_l2 gift --variants benchmarks/search_best.yaml \\
+        --out benchmarks/consolidation.csv --figure docs/consolidation.png
 
 Only the number of images differs. With the same seed, a smaller set is the beginning of a larger one. The table is
 written to benchmarks/curve.csv, the chart to docs/images_curve.png. Results are kept in .gift/curve and reused.
+With --work .gift/compare, those of compare.py are reused, too.
 """
 
 from __future__ import annotations
 
-import argparse
+from itertools import cycle
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
-from compare import seeded
-from experiment import Run, choose_methods, default_workers, learn_all, prepare_all, read_experiment
+from experiment import Run, run_all
+from options import SEEDS, chosen_experiment, parser_of, run_script
+
+from gift_core.report.labels import COLUMN_TITLES, label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 IMAGES = (50, 100, 200, 384)
-METRICS = ("transfer", "avg", "last")
+METRICS = ("transfer", "avg", "last", "forgetting")
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")  # Okabe and Ito
+MARKERS = "os^Dv*P"
+LABEL_GAP = 0.07  # between the names at the ends of the lines, as a share of a panel's height
 
 
 def main() -> None:
-    """Runs every number of images with every seed, and plots the curve."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", type=Path, default=Path("presets/mini_compare.yaml"))
-    parser.add_argument("--method", default="gift")
+    """Runs every number of images with every seed, and plots the curves."""
+    parser = parser_of(__doc__, seeds=SEEDS, work=".gift/curve", out="benchmarks/curve.csv")
+    parser.set_defaults(methods=["gift"])
     parser.add_argument("--images", type=int, nargs="+", default=IMAGES)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument(
-        "--workers", type=int, default=default_workers(), help="number of processes, with one thread each"
-    )
-    parser.add_argument("--work", type=Path, default=Path(".gift/curve"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/curve.csv"))
+    parser.add_argument("--figure", type=Path, default=Path("docs/images_curve.png"))
     choices = parser.parse_args()
-    runs = {
-        (images, seed): run_of(choices.preset, choices.method, images, seed, choices.work)
-        for images in choices.images
-        for seed in choices.seeds
-    }
-    prepare_all(runs.values(), workers=choices.workers)
-    learn_all(runs.values(), workers=choices.workers)
+    experiment = chosen_experiment(choices)
+    runs = {}
+    for images in choices.images:
+        experiment["prompts"]["images_per_task"] = images
+        runs[images] = [Run.of(experiment, choices.work, seed=seed) for seed in choices.seeds]
+    run_all([run for of_images in runs.values() for run in of_images], workers=choices.workers)
     rows = pd.DataFrame(
-        [{"images": images, "seed": seed, **run.metrics()[choices.method]} for (images, seed), run in runs.items()]
+        {"method": method, "images": images, "seed": run.config.seed, **run.metrics()[method]}
+        for method in experiment["methods"]
+        for images, of_images in runs.items()
+        for run in of_images
     )
     rows.round(5).to_csv(choices.out, index=False)
-    print(rows.groupby("images")[list(METRICS)].agg(["mean", "std"]).round(1).to_string())
-    plot(rows, Path("docs/images_curve.png"))
-
-
-def run_of(preset: Path, method: str, images: int, seed: int, work: Path) -> Run:
-    """Returns the run with this number of images and this seed."""
-    experiment = seeded(read_experiment(preset), seed)
-    experiment["prompts"] |= {"images_per_task": images}
-    choose_methods(experiment, {method: experiment["methods"][method]})
-    return Run.of(experiment, work / f"images-{images}" / f"seed-{seed}")
+    print(rows.groupby(["method", "images"], sort=False)[list(METRICS)].agg(["mean", "std"]).round(1).to_string())
+    plot(rows, choices.figure)
 
 
 def plot(rows: pd.DataFrame, path: Path) -> None:
-    """Plots the means over the seeds as lines, and each seed as a dot."""
+    """Plots a panel per metric: the means over the seeds of each method as a line, and each seed as a dot."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
-    axes = figure.subplots()
-    for metric, color in zip(METRICS, ("#0072b2", "#009e73", "#d55e00"), strict=True):
-        means = rows.groupby("images")[metric].mean()
-        axes.plot(means.index, means, color=color, marker="o", label=metric.capitalize())
-        axes.scatter(rows["images"], rows[metric], color=color, s=12, alpha=0.5)
-        axes.annotate(metric.capitalize(), (means.index[-1], means.iloc[-1]), (6, 0), textcoords="offset points",
-                      color=color, va="center")  # fmt: skip
+    figure = Figure(figsize=(7, 5.2), layout="constrained")
+    for axes, metric in zip(figure.subplots(2, 2).flat, METRICS, strict=True):
+        _plot_metric(axes, rows, metric)
+    figure.savefig(path, dpi=200)
+
+
+def _plot_metric(axes: Axes, rows: pd.DataFrame, metric: str) -> None:
+    methods, images = list(dict.fromkeys(rows["method"])), sorted(set(rows["images"]))
+    ends = {}
+    for index, (method, color, marker) in enumerate(zip(methods, cycle(COLORS), cycle(MARKERS), strict=False)):
+        own = rows[rows["method"] == method]
+        means = own.groupby("images")[metric].mean()
+        shift = 1.025 ** (2 * index - len(methods) + 1)  # so that dots of different methods do not cover each other
+        axes.plot(means.index * shift, means, color=color, marker=marker, markersize=5, linewidth=1.5)
+        axes.scatter(own["images"] * shift, own[metric], color=color, s=8, alpha=0.5, linewidth=0)
+        ends[method] = (means.iloc[-1], color)
     axes.set_xscale("log")
-    axes.set_xticks(sorted(set(rows["images"])), [str(count) for count in sorted(set(rows["images"]))])
+    axes.set_xticks(images, [str(count) for count in images])
     axes.minorticks_off()
-    axes.set_xlim(right=rows["images"].max() * 1.35)
-    axes.set_xlabel("synthetic images per task")
-    axes.set_ylabel("accuracy, percent")
+    better = " (lower is better)" if metric == "forgetting" else ""
+    axes.set_title(f"{COLUMN_TITLES[metric]}, %{better}", loc="left", size=10)
+    axes.tick_params(labelsize=8.5)
+    axes.set_xlabel("synthetic images per task", size=8.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)
-    figure.savefig(path, dpi=150)
+    _label_ends(axes, ends)
+
+
+def _label_ends(axes: Axes, ends: dict[str, tuple[float, str]]) -> None:
+    """Writes the methods' names to the right of the panel, at the heights of their lines but apart from each other."""
+    low, high = axes.get_ylim()
+    names = sorted(ends, key=lambda method: ends[method][0])
+    wanted = np.array([(ends[name][0] - low) / (high - low) for name in names])
+    steps = LABEL_GAP * np.arange(len(names))
+    heights = np.maximum.accumulate(wanted - steps) + steps
+    heights -= (heights - wanted).mean()  # moved up by the gaps: the labels are centered on their lines
+    for name, height in zip(names, heights, strict=True):
+        axes.annotate(label(name), (1.02, height), xycoords="axes fraction", color=ends[name][1], va="center", size=8.5)
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

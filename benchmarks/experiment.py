@@ -1,15 +1,17 @@
 """Runs an experiment without DVC: calls the functions of the stages in the order of dvc.yaml, methods in parallel.
 
-Existing results in a folder are reused if they were made with the same settings. The code is not compared.
+Existing results are reused if they were made with the same settings. The code is not compared.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -20,8 +22,10 @@ import pandas as pd
 import yaml
 
 from gift_core.artifacts.accuracy import read_accuracy
-from gift_core.config.loading import load_config
+from gift_core.config.checks import START
+from gift_core.config.loading import load_config, parse_config
 from gift_core.config.overlays import complete_text
+from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
 from gift_core.metrics import metrics_by_method
 from gift_core.progress import progress
@@ -48,6 +52,16 @@ def choose_methods(experiment: Experiment, rows: dict[str, dict[str, Any]]) -> N
     experiment["run"] |= {"methods": list(rows)}
 
 
+def set_order(experiment: Experiment, tasks: Sequence[str]) -> None:
+    """Makes `tasks` the sequence. UserError for a task that the sequence lacks, or one that is listed twice."""
+    rows = {row["task"]: row for row in experiment["sequence"]}
+    chosen = [lookup(rows, task, "--order") for task in tasks]
+    repeated = [task for task, count in Counter(tasks).items() if count > 1]
+    if repeated:
+        raise UserError(f"--order: {', '.join(repeated)} is listed more than once. List each task once.")
+    experiment["sequence"] = [row | {"after": before} for row, before in zip(chosen, (START, *tasks), strict=False)]
+
+
 class Run:
     """An experiment in a root folder of its own. Stages whose output exists are skipped."""
 
@@ -57,11 +71,19 @@ class Run:
         self._paths = {"params": self.params, "root": root}
 
     @classmethod
-    def of(cls, experiment: Experiment, root: Path) -> Run:
-        """Returns the experiment under `root`. Results that were made with other settings are removed first."""
-        _remove_what_changed(experiment, root)
+    def of(cls, experiment: Experiment, work: Path, *, seed: int) -> Run:
+        """Returns the run of the experiment with this seed for everything, including the images.
+
+        Its root is a folder of `work` for the seed and the other settings that all methods share. Results there of a
+        method whose row has changed are removed. UserError for settings that are not valid.
+        """
+        seeded = experiment | {"seed": seed, "generator": experiment["generator"] | {"seed": seed}}
+        text = yaml.safe_dump(seeded, sort_keys=False)
+        parse_config(text, "params.yaml")  # before anything is removed
+        root = work / experiment["experiment"] / f"seed-{seed}-{_digest(seeded)}"
         root.mkdir(parents=True, exist_ok=True)
-        (root / "params.yaml").write_text(yaml.safe_dump(experiment, sort_keys=False), encoding="utf-8")
+        _remove_what_changed(experiment["methods"], root)
+        (root / "params.yaml").write_text(text, encoding="utf-8")
         return cls(root)
 
     def prepare(self) -> None:
@@ -100,29 +122,28 @@ class Run:
         return metrics_by_method(self.accuracies())
 
 
-def prepare_all(runs: Iterable[Run], *, workers: int) -> None:
-    """Runs the stages that the methods of each run share, `workers` runs at a time."""
-    _in_processes([(_prepare, run.root) for run in runs], "runs prepared", workers)
+def run_all(runs: Iterable[Run], *, workers: int) -> None:
+    """Runs the stages that methods share, then every method of every run, `workers` at a time.
 
-
-def learn_all(runs: Iterable[Run], *, workers: int) -> None:
-    """Runs every method of every run, `workers` at a time. All runs of a method come before the next method."""
-    listed = list(runs)
+    All runs of a method come before the next method.
+    """
+    listed = list({run.root: run for run in runs}.values())
     methods = dict.fromkeys(method for run in listed for method in run.config.run.methods)
     jobs = [(_learn, run.root, method) for method in methods for run in listed if method in run.config.run.methods]
-    _in_processes(jobs, "methods", workers)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
+        _in_processes(executor, [(_prepare, run.root) for run in listed], "runs prepared")
+        _in_processes(executor, jobs, "methods")
 
 
-def _in_processes(jobs: Sequence[tuple[Any, ...]], what: str, workers: int) -> None:
+def _in_processes(executor: ProcessPoolExecutor, jobs: Sequence[tuple[Any, ...]], what: str) -> None:
     """Calls each (function, *arguments) in a process with one thread, so that processes do not compete for cores."""
     before = dict(os.environ)
-    os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}  # the processes inherit them
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
-        waiting = [executor.submit(*job) for job in jobs]
-        os.environ.clear()
-        os.environ.update(before)
-        for done in progress(as_completed(waiting), len(waiting), what):
-            done.result()
+    os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}  # processes inherit them; they start when jobs come
+    waiting = [executor.submit(*job) for job in jobs]
+    os.environ.clear()
+    os.environ.update(before)
+    for done in progress(as_completed(waiting), len(waiting), what):
+        done.result()
 
 
 def default_workers() -> int:
@@ -146,19 +167,17 @@ def _silence() -> Iterator[None]:
         yield
 
 
-def _remove_what_changed(experiment: Experiment, root: Path) -> None:
-    if not (root / "params.yaml").is_file():
-        return
-    before = read_experiment(root / "params.yaml")
-    if _shared(before) != _shared(experiment):
-        shutil.rmtree(root)
-        return
-    for method, row in before["methods"].items():
-        if experiment["methods"].get(method, row) != row:
-            layout = Layout(root)
-            for folder in (layout.teacher(method, ""), layout.model(method, ""), layout.accuracy(method, "any").parent):
-                shutil.rmtree(folder, ignore_errors=True)
+def _remove_what_changed(rows: dict[str, Any], root: Path) -> None:
+    """Removes the results of methods that were run with other rows. A file of the root keeps the rows that were run."""
+    record, layout = root / "rows.json", Layout(root)
+    before = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    for method in [name for name, row in rows.items() if before.get(name, row) != row]:
+        for folder in (layout.teacher(method, ""), layout.model(method, ""), layout.accuracy(method, "any").parent):
+            shutil.rmtree(folder, ignore_errors=True)
+    record.write_text(json.dumps(before | rows, indent=1), encoding="utf-8")
 
 
-def _shared(experiment: Experiment) -> str:
-    return json.dumps({key: value for key, value in experiment.items() if key not in ("run", "methods")})
+def _digest(experiment: Experiment) -> str:
+    """Returns a short hash of all settings but the methods."""
+    shared = {key: value for key, value in experiment.items() if key not in ("run", "methods")}
+    return hashlib.sha256(json.dumps(shared).encode()).hexdigest()[:8]

@@ -15,15 +15,15 @@ import argparse
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 import yaml
 from experiment import Experiment, Run, choose_methods, read_experiment
 from safetensors.torch import load_file, save_file
+from variants import merged
 
 from gift_core.artifacts.model_folder import ENTROPY, LOSSES, WEIGHTS, read_losses, write_losses
 from stages.finetune import finetune
@@ -98,20 +98,12 @@ def reduced_run(preset: Path, iterations: int, root: Path) -> Run:
 
 def reduced(preset: Path, iterations: int) -> Experiment:
     """Returns the preset with the tasks of ITERATIONS, `iterations` per task, and the methods that train."""
-    experiment = merged(read_experiment(preset), REDUCED)
+    experiment = merged(read_experiment(preset), REDUCED, "REDUCED")
     experiment["sequence"] = [step for step in experiment["sequence"] if step["task"] in ITERATIONS]
     experiment["training"]["iterations"] = iterations
     rows = experiment["methods"]
     choose_methods(experiment, {name: row for name, row in rows.items() if row.get("learns") != "nothing"})
     return experiment
-
-
-def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns `values` with `changes`, which may only have keys of `values`, at any depth."""
-    return {
-        key: merged(value, changes[key]) if isinstance(changes.get(key), dict) else changes.get(key, value)
-        for key, value in values.items()
-    }
 
 
 def prepare(run: Run) -> None:

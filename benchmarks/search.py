@@ -1,101 +1,99 @@
-"""Searches learning rates and consolidation weights on a validation part of the training splits: `make search`.
+"""Searches the settings of methods on a validation part of the training splits: `make search`.
 
-    python benchmarks/search.py                          # nine methods of presets/mini_compare.yaml
-    python benchmarks/search.py --methods gift ewc       # two methods
+    python benchmarks/search.py                          # all of benchmarks/search.yaml
+    python benchmarks/search.py --methods gift ewc       # two of its methods
+    python benchmarks/search.py --variants mine.yaml --seeds 100 101 --tasks 5 --images 100 --out mine.csv
 
 The last fifth (seeded) of every task's training images is the validation part. It replaces the test split, which is
-never used. All methods are tried with the same three rates, and all consolidations with the same two weights. The best
-setting of a method is the one with the highest Avg. Ablations of GIFT keep the numbers of GIFT, so that they differ in
-one setting only. The table is written to benchmarks/search.csv.
+never used. The best setting of a method is the one with the highest Avg over the seeds. The table is written to
+benchmarks/search.csv, the best settings to benchmarks/search_best.yaml, which compare.py and curve.py take as
+--variants. Results are kept in .gift/search and reused, so a variant that is added later runs alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
-from itertools import product
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from experiment import Run, choose_methods, default_workers, learn_all, read_experiment
+import yaml
+from experiment import Experiment, Run, choose_methods, run_all
+from options import parser_of, read_choices, run_script
+from variants import Variant
 
 from gift_core.artifacts.tars import image_extension
 from gift_core.artifacts.task import iterate_task, read_task, write_task
+from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
+from gift_core.metrics import ZERO_SHOT
 from gift_core.seeds import seed_for
 from stages.ingest import ingest
 
-SEED = 100  # not a seed of the comparison
+FIRST_SEED = 100  # smaller seeds are those of the comparison
 HELD_OUT = 0.2
-METHODS = ("finetune", "lwf", "lwf_vr", "icarl", "wise_ft", "l2", "ewc", "zscl", "gift")
-RATES = (1e-4, 2e-4, 5e-4)
-CONSOLIDATION_WEIGHTS = (0.1, 1.0)
+METRICS = ["transfer", "avg", "last", "forgetting", "own"]
 
 
 def main() -> None:
-    """Runs every method with every setting, and prints the metrics."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", type=Path, default=Path("presets/mini_compare.yaml"))
-    parser.add_argument("--methods", nargs="+", default=METHODS)
-    parser.add_argument("--rates", type=float, nargs="+", default=RATES)
-    parser.add_argument("--consolidation-weights", type=float, nargs="+", default=CONSOLIDATION_WEIGHTS)
+    """Runs every setting with every seed, and prints the metrics."""
+    parser = parser_of(__doc__, seeds=(FIRST_SEED,), work=".gift/search", out="benchmarks/search.csv")
+    parser.set_defaults(variants=Path("benchmarks/search.yaml"))
     parser.add_argument("--tasks", type=int, default=3, help="number of tasks, from the start of the sequence")
-    parser.add_argument(
-        "--workers", type=int, default=default_workers(), help="number of processes, with one thread each"
-    )
-    parser.add_argument("--work", type=Path, default=Path(".gift/search"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/search.csv"))
+    parser.add_argument("--images", type=int, help="synthetic images per task (default: as in the preset)")
+    parser.add_argument("--iterations", type=int, help="per task; the warm-up keeps its share of them")
     choices = parser.parse_args()
-    experiment = read_experiment(choices.preset)
-    experiment["seed"] = experiment["generator"]["seed"] = SEED
-    experiment["sequence"] = experiment["sequence"][: choices.tasks]
-    variants = {
-        name: row
-        for method in choices.methods
-        for name, row in settings(
-            method, experiment["methods"][method], choices.rates, choices.consolidation_weights
-        ).items()
-    }
-    choose_methods(experiment, variants)
-    run = Run.of(experiment, choices.work / choices.preset.stem)
-    for step in run.config.sequence:
-        hold_out(run, step.task)
-    run.prepare()
-    learn_all([run], workers=choices.workers)
-    table = figures(run)
+    wrong = [seed for seed in choices.seeds if seed < FIRST_SEED]
+    if wrong:
+        raise UserError(f"--seeds {wrong[0]}: seeds below {FIRST_SEED} are for comparisons. Use {FIRST_SEED} or more.")
+    experiment, variants = searched(choices)
+    runs = [Run.of(experiment, choices.work, seed=seed) for seed in choices.seeds]
+    for run in runs:
+        for step in run.config.sequence:
+            hold_out(run, step.task)
+    run_all(runs, workers=choices.workers)
+    table = pd.concat([metrics_of(run, variants) for run in runs]).round(5)
     table.to_csv(choices.out, index=False)
-    print(table.to_string(index=False))
+    means = table.groupby(["method", "variant", "setting"], sort=False, as_index=False)[METRICS].mean()
+    groups = {method: rows.sort_values("avg", ascending=False) for method, rows in means.groupby("method", sort=False)}
+    print(pd.concat(groups.values()).round(2).to_string(index=False))
+    best = {method: variants[rows["variant"].iloc[0]] for method, rows in groups.items() if method != ZERO_SHOT}
+    rows = {method: {"base": variant.base, **variant.changes} for method, variant in best.items()}
+    text = yaml.safe_dump(rows, sort_keys=False, default_flow_style=None, width=200)
+    choices.out.with_name(f"{choices.out.stem}_best.yaml").write_text(text, encoding="utf-8")
+    print(f"\nThe best settings:\n\n{text}")
 
 
-def settings(
-    method: str, row: dict[str, Any], rates: list[float], consolidation_weights: list[float]
-) -> dict[str, dict[str, Any]]:
-    """Returns a row of `methods:` for each rate, and for each weight if the consolidation of the method has one."""
-    weights = consolidation_weights if "weight" in row["consolidation"] else [None]
-    found = {}
-    for rate, weight in product(rates, weights):
-        changed = copy.deepcopy(row) | {"learning_rate": rate}
-        name = f"{method}_rate_{_as_name(rate)}"
-        if weight is not None:
-            changed["consolidation"]["weight"] = weight
-            name += f"_consolidation_{_as_name(weight)}"
-        found[name] = changed
-    return found
+def searched(choices: argparse.Namespace) -> tuple[Experiment, dict[str, Variant]]:
+    """Returns the experiment with all settings of the chosen methods, and these settings by their names."""
+    experiment, variants = read_choices(choices)
+    methods = {variant.method: variant for variant in variants.values()}
+    for name in choices.methods or ():
+        lookup(methods, name, "--methods")
+    chosen = {name: each for name, each in variants.items() if each.method in (choices.methods or methods)}
+    experiment["experiment"] += "_validation"
+    experiment["sequence"] = experiment["sequence"][: choices.tasks]
+    if choices.images:
+        experiment["prompts"]["images_per_task"] = choices.images
+    if choices.iterations:
+        training = experiment["training"]
+        training["warmup_iterations"] = training["warmup_iterations"] * choices.iterations // training["iterations"]
+        training["iterations"] = choices.iterations
+    choose_methods(experiment, {name: variant.row for name, variant in chosen.items()})
+    return experiment, chosen
 
 
-def figures(run: Run) -> pd.DataFrame:
+def metrics_of(run: Run, variants: Mapping[str, Variant]) -> pd.DataFrame:
     """Returns one row per setting, in percent. own is the mean accuracy on the task just learned."""
     accuracies = run.accuracies()
     own = 100 * accuracies[accuracies.phase == "current"].groupby("method").top1.mean()
     rows = []
     for name, metrics in run.metrics().items():
-        row = run.config.methods.get(name)
-        weight = getattr(row.consolidation, "weight", None) if row else None
-        rate = row.learning_rate if row else None
-        rows.append({"variant": name, "rate": rate, "consolidation_weight": weight, **metrics, "own": own.get(name)})
-    return pd.DataFrame(rows).round(5)
+        method, setting = (variants[name].method, variants[name].setting) if name in variants else (name, "")
+        settings = {"method": method, "variant": name, "setting": setting, "seed": run.config.seed}
+        rows.append(settings | metrics | {"own": own.get(name)})
+    return pd.DataFrame(rows)
 
 
 def hold_out(run: Run, task: str) -> None:
@@ -106,7 +104,7 @@ def hold_out(run: Run, task: str) -> None:
     ingest(task, params=run.params, root=complete.root)
     info = read_task(complete.task(task))
     samples = [(image, image_extension(image), label) for image, label in iterate_task(complete.task(task), "train")]
-    order = np.random.default_rng(seed_for("hold out", SEED, task)).permutation(len(samples))
+    order = np.random.default_rng(seed_for("hold out", run.config.seed, task)).permutation(len(samples))
     held = round(HELD_OUT * len(samples))
     write_task(
         run.layout.task(task),
@@ -117,9 +115,5 @@ def hold_out(run: Run, task: str) -> None:
     )
 
 
-def _as_name(value: float) -> str:
-    return f"{value:g}".replace("-", "m").replace(".", "p")
-
-
 if __name__ == "__main__":
-    main()
+    run_script(main)

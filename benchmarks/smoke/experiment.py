@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.experiment import Experiment, choose_methods, read_experiment
+from benchmarks.experiment import Experiment, choose_methods, read_experiment, set_order
 from benchmarks.smoke.sizes import Size
 from gift_core.errors import lookup
 
@@ -31,15 +31,8 @@ def smoke_experiment(size: Size, methods: Sequence[str] = METHODS) -> Experiment
     experiment["training"] |= {"iterations": 2, "warmup_iterations": 1, "batch_size": 4, "replay_batch_size": 2}
     experiment["evaluation"] |= {"batch_size": 32}
     experiment["tasks"] = {task: experiment["tasks"][task] | {"allow_partial": True} for task in TASKS}
-    experiment["sequence"] = _sequence(experiment)
+    set_order(experiment, TASKS)
     choose_methods(
         experiment, {name: lookup(experiment["methods"], name, f"{PRESET.name}: methods") for name in methods}
     )
     return experiment
-
-
-def _sequence(experiment: Experiment) -> list[dict[str, object]]:
-    """Returns the rows of TASKS in the sequence of the preset, with the new order in `after`."""
-    rows = {row["task"]: row for row in experiment["sequence"]}
-    before = ("../pretrained", *TASKS)
-    return [rows[task] | {"after": before[position]} for position, task in enumerate(TASKS)]

@@ -1,0 +1,104 @@
+"""The three scripts in a row at toy size: the best settings of a search are compared and plotted, in another order."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+TOY = """\
+# Two tasks, five iterations.
+base: mini
+experiment: toy
+tasks:
+  letters:
+    train_images: 40
+    test_images: 30
+  digits:
+    train_images: 40
+    test_images: 30
+generator:
+  steps: 1
+prompts:
+  images_per_task: 8
+training:
+  iterations: 100
+  batch_size: 4
+  replay_batch_size: 4
+  warmup_iterations: 20
+"""
+VARIANTS = "finetune: {base: finetune}\ntuned: {base: l2, consolidation: {weight: [0.1, 3.0]}}\n"
+ORDER = ("--order", "digits", "letters")
+
+
+def script(project: Path, folder: Path, name: str, *options: str) -> str:
+    """Runs a script with the toy preset; returns what it printed."""
+    shared = ("--preset", "toy.yaml", "--workers", "1", "--work", "work", *ORDER)
+    command = [sys.executable, str(project / "benchmarks" / name), *shared, *options]
+    environment = os.environ | {"PYTHONPATH": str(project)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+@pytest.fixture
+def folder(project: Path, tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mini").symlink_to(project / "data" / "mini")
+    (tmp_path / "toy.yaml").write_text(TOY, encoding="utf-8")
+    (tmp_path / "variants.yaml").write_text(VARIANTS, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.end_to_end
+def test_the_best_settings_of_a_search_are_compared_and_plotted(project: Path, folder: Path) -> None:
+    cut = ("--iterations", "5", "--tasks", "2", "--methods", "tuned")
+    script(project, folder, "search.py", "--variants", "variants.yaml", "--out", "search.csv", *cut)
+    table = pd.read_csv(folder / "search.csv").set_index("variant")
+    assert list(table.index) == ["zero_shot", "tuned_0p1", "tuned_3"]
+    assert set(table["seed"]) == {100} and table.loc["tuned_3", "setting"] == "consolidation.weight=3.0"
+    assert table[["transfer", "avg", "last", "forgetting"]].notna().all(axis=None)
+    best = yaml.safe_load((folder / "search_best.yaml").read_text(encoding="utf-8"))
+    weight = 0.1 if table["avg"]["tuned_0p1"] >= table["avg"]["tuned_3"] else 3.0
+    assert best == {"tuned": {"base": "l2", "consolidation": {"weight": weight}}}
+
+    (folder / "toy.yaml").write_text(TOY.replace("100", "5").replace("20", "1"), encoding="utf-8")
+    methods = ("--methods", "tuned", "finetune", "--variants", "search_best.yaml")
+    shown = script(
+        project, folder, "compare.py", *methods, "--against", "tuned", "--seeds", "1", "2", "--record", "c.csv"
+    )
+    avg = pd.read_csv(folder / "c.csv").pivot(index="seed", columns="method", values="avg")
+    differences = list(avg["finetune"] - avg["tuned"])
+    mean, margin = statistics.mean(differences), 12.7062 * statistics.stdev(differences) / 2**0.5
+    expected = f"{mean:+.1f} ({mean - margin:+.1f} to {mean + margin:+.1f})".replace("-", "−").replace("+0.0", "0.0")
+    assert expected.replace("−0.0", "0.0") in shown.split("Paired differences")[1]
+
+    before = {file: file.stat().st_mtime_ns for file in (folder / "work" / "toy").rglob("*.parquet")}
+    script(
+        project,
+        folder,
+        "curve.py",
+        *methods,
+        "--images",
+        "4",
+        "8",
+        "--seeds",
+        "1",
+        "--out",
+        "k.csv",
+        "--figure",
+        "k.png",
+    )
+    curve = pd.read_csv(folder / "k.csv")
+    assert list(curve["method"] + curve["images"].astype(str)) == ["tuned4", "tuned8", "finetune4", "finetune8"]
+    assert Image.open(folder / "k.png").size == (1400, 1040)
+    assert all(file.stat().st_mtime_ns == time for file, time in before.items()), "results of compare.py are reused"
+    same = curve[curve["images"] == 8].set_index("method")["avg"]
+    assert same["finetune"] == pytest.approx(avg["finetune"][1], abs=1e-4)
