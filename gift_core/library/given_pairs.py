@@ -133,6 +133,9 @@ class PairSequence:
             prompt_ids_M=ids_M,
             teacher_image_MD=self._teacher_image_ND[rows],
             teacher_text_MD=self._teacher_text_PD[ids_M],
+            vocabulary_text_PD=self._teacher_text_PD,
+            all_image_ND=self._teacher_image_ND,
+            image_ids_M=rows,
         )
         return (batch,)
 

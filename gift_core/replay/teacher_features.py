@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 
-from gift_core.artifacts.features import Features
+from gift_core.artifacts.features import Features, TextFeatures
 from gift_core.artifacts.shards import Pair
 from gift_core.artifacts.snapshot import NOT_KEPT, Saved, Snapshot
 from gift_core.clip.encoding import image_feature_batches, token_feature_batches, tokenize
@@ -40,7 +41,7 @@ def encode_pairs(
     clip.model.eval()
     images = [in_memory(pair.image) for pair in listed]
     image_MD = resumed_image_features(clip, images, batch_size=batch_size, snapshot=snapshot("images"))
-    numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(pair.prompt for pair in listed))}
+    numbers = {prompt: number for number, prompt in enumerate(first_rows(pair.prompt for pair in listed))}
     tokens_PL = tokenize(clip, list(numbers))
     text_PD = resumed_token_features(clip, tokens_PL, batch_size=batch_size, snapshot=snapshot("texts"))
     text_MD = text_PD[[numbers[pair.prompt] for pair in listed]]
@@ -50,6 +51,35 @@ def encode_pairs(
         text_MD=text_MD.numpy(),
         metadata={**metadata, "precision": clip.precision},
     )
+
+
+def encode_vocabulary(
+    clip: Clip,
+    prompts: Sequence[str],
+    features: Features,
+    others: Iterable[str],
+    *,
+    batch_size: int,
+    snapshot: Snapshot = NOT_KEPT,
+) -> TextFeatures:
+    """Returns the teacher's unit features of the distinct prompts, then of the distinct texts in `others` beside them.
+
+    `prompts` are those of the pairs of which `features` are, so only the other texts are encoded.
+    """
+    first = first_rows(prompts)
+    texts = tuple(dict.fromkeys([*first, *others]))
+    tokens_PL = tokenize(clip, list(texts))
+    other_PD = resumed_token_features(clip, tokens_PL[len(first) :], batch_size=batch_size, snapshot=snapshot)
+    text_PD = np.concatenate([features.text_MD[list(first.values())], other_PD.numpy()])
+    return TextFeatures(texts, tokens_PL.cpu().numpy(), text_PD, features.metadata)
+
+
+def first_rows(texts: Iterable[str]) -> dict[str, int]:
+    """Returns the first row of each distinct text, in the order of their appearance."""
+    rows: dict[str, int] = {}
+    for row, text in enumerate(texts):
+        rows.setdefault(text, row)
+    return rows
 
 
 def resumed_image_features(
