@@ -98,7 +98,7 @@ class PairReplay:
         else:
             _require_prompts_first(vocabulary.texts, list(numbers))
             text_PD = vocabulary.text_PD
-        self._teacher_text_PD = torch.from_numpy(text_PD).to(clip.device)
+        self._teacher_text_PD = torch.tensor(text_PD, device=clip.device)
         self._indices = ShuffledIndices(len(keys), batch_size, (*names, "replay"))
 
     def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
