@@ -14,10 +14,15 @@ import torch
 
 from gift_core.errors import UserError
 
+OF_ALL_PAIRS = ("vocabulary_text_PD", "all_image_ND", "image_ids_M")  # where all replayed pairs are known
 FEATURES = (
-    "student_image_MD", "student_text_MD", "teacher_image_MD", "teacher_text_MD", "prompt_ids_M", "scale",
-    "vocabulary_text_PD", "all_image_ND", "image_ids_M",
+    "student_image_MD", "student_text_MD", "teacher_image_MD", "teacher_text_MD", "prompt_ids_M", "scale", *OF_ALL_PAIRS
 )  # fmt: skip
+
+
+def taken_by(loss: Callable[..., torch.Tensor]) -> list[str]:
+    """Returns the features that a loss takes: those of FEATURES that its parameters are named after."""
+    return [name for name in inspect.signature(loss).parameters if name in FEATURES]
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class PairFeatures:
 
         UserError for a loss that takes features of all pairs, where the replay does not know them.
         """
-        features = {name: getattr(self, name) for name in inspect.signature(loss).parameters if name in FEATURES}
+        features = {name: getattr(self, name) for name in taken_by(loss)}
         missing = [name for name, value in features.items() if value is None]
         if missing:
             raise UserError(
