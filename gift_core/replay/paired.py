@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,14 +19,14 @@ from gift_core.artifacts.features import (
     write_text_features,
 )
 from gift_core.artifacts.prompt_files import VOCABULARY_STAGES, read_vocabulary
-from gift_core.artifacts.shards import MANIFEST, Pair, iterate_pairs
+from gift_core.artifacts.shards import MANIFEST, Pair, iterate_pairs, read_manifest
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
 from gift_core.replay.pairs import PairReplay, Replay
 from gift_core.replay.prompts import vocabulary_texts
 from gift_core.replay.reference import iterate_folder, require_readable
 from gift_core.replay.source import ReplaySource, hash_of
-from gift_core.replay.teacher_features import encode_pairs, encode_vocabulary
+from gift_core.replay.teacher_features import encode_pairs, encode_pairs_and_vocabulary
 from gift_core.replay.teachers import Teacher
 
 if TYPE_CHECKING:
@@ -57,54 +57,47 @@ def _reference(options: Any, source: ReplaySource) -> Iterator[Pair]:
 PAIRS = {"synthetic": _synthetic, "reference": _reference}
 
 
-def teach_pairs(teacher: Teacher, options: Any, source: ReplaySource) -> str:
-    """Writes features.parquet: an image and a text feature for each pair."""
-    return _summary(_teach_pairs(teacher, pairs_of(options, source), source))
-
-
 def teach_synthetic(teacher: Teacher, options: Any, source: ReplaySource) -> str:
-    """Writes the same, and text_features.parquet: all texts of the step's vocabulary, the pairs' prompts first."""
-    pairs = list(pairs_of(options, source))
-    features = _teach_pairs(teacher, pairs, source)
-    vocabulary = encode_vocabulary(
+    """Writes the features of the pairs, and text_features.parquet: the vocabulary, with the pairs' prompts first."""
+    features, vocabulary = encode_pairs_and_vocabulary(
         teacher.clip,
-        [pair.prompt for pair in pairs],
-        features,
+        pairs_of(options, source),
         vocabulary_texts(read_vocabulary(source.vocabulary)),
-        batch_size=source.encode_batch_size,
-        snapshot=source.snapshot("vocabulary"),
+        count=synthetic_images(options, source),
+        **_settings(teacher, source),
     )
     write_text_features(source.teacher / TEXT_FEATURES, vocabulary)
-    return f"{_summary(features)}, {len(vocabulary.texts)} texts in the vocabulary"
+    return f"{_write(features, source)}, {len(vocabulary.texts)} texts in the vocabulary"
 
 
-def _teach_pairs(teacher: Teacher, pairs: Iterable[Pair], source: ReplaySource) -> Features:
-    features = encode_pairs(
-        teacher.clip,
-        pairs,
-        batch_size=source.encode_batch_size,
-        metadata={"model": teacher.model},
-        snapshot=source.snapshot,
-    )
+def synthetic_images(options: Any, source: ReplaySource) -> int:
+    """Returns the number of images, by the manifests. ContractError for a damaged one."""
+    folders = [source.shards, *(shards for shards, _ in _kept(options, source))]
+    return sum(int(read_manifest(folder)["images"]) for folder in folders)
+
+
+def _settings(teacher: Teacher, source: ReplaySource) -> dict[str, Any]:
+    metadata = {"model": teacher.model}
+    return {"batch_size": source.encode_batch_size, "metadata": metadata, "snapshot": source.snapshot}
+
+
+def _write(features: Features, source: ReplaySource) -> str:
+    """Writes features.parquet: an image and a text feature for each pair."""
     write_features(source.teacher / FEATURES, features.keys, features.image_MD, features.text_MD, features.metadata)
-    return features
-
-
-def _summary(features: Features) -> str:
     return f"{len(features.keys)} pairs, {features.image_MD.shape[1]} numbers each"
 
 
 def teach_reference(teacher: Teacher, options: Any, source: ReplaySource) -> str:
-    """Does the same for a reference folder. UserError names an image that cannot be decoded."""
+    """Writes the features of the pairs of a folder. UserError names an image that cannot be decoded."""
     try:
-        return teach_pairs(teacher, options, source)
+        return _write(encode_pairs(teacher.clip, pairs_of(options, source), **_settings(teacher, source)), source)
     except (OSError, SyntaxError):  # Pillow's errors do not name the file
         require_readable(source.root / options.folder, f"{source.key}.replay.folder")
         raise
 
 
 def load_pairs(clip: Clip, method: MethodConfig, source: ReplaySource) -> Replay:
-    """Returns the pairs with the features that `teach_pairs` wrote. Their vocabulary is their distinct prompts."""
+    """Returns the pairs with the features that `teach_reference` wrote. Their vocabulary is their distinct prompts."""
     return _load_pairs(clip, method, source, None)
 
 

@@ -183,7 +183,9 @@ def _teach_unpaired(
 ) -> str:
     clip, size = teacher.clip, source.encode_batch_size
     metadata = {"model": teacher.model, "precision": clip.precision}
-    image_ND = resumed_image_features(clip, images, batch_size=size, snapshot=source.snapshot("images")).numpy()
+    image_ND = resumed_image_features(
+        clip, images, count=len(images), batch_size=size, snapshot=source.snapshot("images")
+    ).numpy()
     text_PD = resumed_token_features(clip, tokens_PL, batch_size=size, snapshot=source.snapshot("texts")).numpy()
     keys = tuple(f"{row:08d}" for row in range(len(image_ND)))
     write_image_features(source.teacher / IMAGE_FEATURES, ImageFeatures(keys, image_ND, metadata))

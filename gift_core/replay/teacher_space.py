@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gift_core.artifacts.prompt_files import read_vocabulary
-from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import read_task
 from gift_core.clip.model import Clip
+from gift_core.replay.paired import synthetic_images
 from gift_core.replay.reference import SUFFIXES
 from gift_core.replay.source import ReplaySource
 
@@ -19,7 +19,7 @@ _FOLDER_BYTES = 1 << 16  # source.json, the headers of tables, and what is lost 
 # By the value of replay.images in params.yaml: the number of images whose features are written.
 ROWS: Mapping[str, Callable[[Any, ReplaySource], int]] = {
     "none": lambda options, source: 0,
-    "synthetic": lambda options, source: _synthetic_images(options, source),
+    "synthetic": synthetic_images,
     "reference": lambda options, source: _images_in_reference(options, source),
     "task": lambda options, source: int(read_task(source.tasks[-1]).counts["train"]),
     "exemplars": lambda options, source: int(options.memory),
@@ -38,15 +38,10 @@ def teacher_bytes(clip: Clip, options: Any, source: ReplaySource) -> int:
     return features + _exemplar_bytes(options, source) + fisher + _FOLDER_BYTES
 
 
-def _synthetic_images(options: Any, source: ReplaySource) -> int:
-    folders = [source.shards, *(shards for shards, _ in source.earlier[: options.keep_earlier])]
-    return sum(int(read_manifest(folder)["images"]) for folder in folders)
-
-
 def _texts(options: Any, source: ReplaySource) -> int:
     """The random texts, or the most that the vocabulary can have: the prompt of each pair may be one of its own."""
     if options.images == "synthetic":
-        return _synthetic_images(options, source) + len(read_vocabulary(source.vocabulary))
+        return synthetic_images(options, source) + len(read_vocabulary(source.vocabulary))
     return int(getattr(getattr(options, "texts", None), "count", 0))
 
 

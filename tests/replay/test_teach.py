@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from gift_core.artifacts import snapshot as snapshots
 from gift_core.artifacts.exemplar_files import Exemplar, read_exemplars
 from gift_core.artifacts.features import (
     FEATURES,
@@ -22,9 +24,10 @@ from gift_core.artifacts.features import (
     read_text_features,
 )
 from gift_core.artifacts.fisher_file import FISHER, Fisher, read_fisher
-from gift_core.artifacts.shards import pair_key, write_manifest
+from gift_core.artifacts.shards import Pair, pair_key, write_manifest
+from gift_core.artifacts.snapshot import Snapshot
 from gift_core.artifacts.teacher_source import SOURCE
-from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
+from gift_core.clip.encoding import encode_images, encode_tokens, image_feature_batches, tokenize
 from gift_core.clip.images import CacheBudget, evaluation_pixels, normalize
 from gift_core.clip.model import Clip
 from gift_core.config.method_options import MethodConfig
@@ -192,6 +195,63 @@ def test_each_text_of_the_vocabulary_is_encoded_once(
     monkeypatch.setattr(teacher_features, "token_feature_batches", counted)
     Steps(world, tmp_path, method(SYNTHETIC), teachers).teach("digits")
     assert len(encoded) == len(set(encoded)) == 10  # five prompts, two other class names, three birds
+
+
+def test_teach_continues_after_an_interruption_at_the_vocabulary(
+    world: Layout, tmp_path: Path, teachers: dict[str, Teacher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All images and prompts were encoded. They are not encoded again, and the files have the same bytes."""
+    monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
+    monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
+    row = method(SYNTHETIC | {"keep_earlier": 1}, losses=VOCABULARY_LOSS)
+    whole, cut = (Steps(world, tmp_path / name, row, teachers) for name in ("whole", "cut"))
+    whole.teach("digits")
+    source = dataclasses.replace(
+        cut.source("digits"), snapshot=lambda part: Snapshot(tmp_path / f"{part}.safetensors", lambda text: None)
+    )
+    encode, encoded = teacher_features.token_feature_batches, list[int]()
+
+    def interrupted(clip: Clip, tokens_NL: torch.Tensor, *, batch_size: int) -> Any:
+        encoded.append(len(tokens_NL))
+        if encoded == [5, 5]:
+            raise KeyboardInterrupt
+        return encode(clip, tokens_NL, batch_size=batch_size)
+
+    monkeypatch.setattr(teacher_features, "token_feature_batches", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        teach(teachers["digits"], row, source)
+    assert not source.teacher.exists()
+    monkeypatch.setattr(teacher_features, "image_feature_batches", None)  # they must not be needed
+    teach(teachers["digits"], row, source)
+    assert encoded == [5, 5, 5]  # the prompts once, the other texts again
+    for file in (FEATURES, TEXT_FEATURES):
+        assert (source.teacher / file).read_bytes() == (whole.folder / "digits" / file).read_bytes()
+
+
+def test_teach_holds_a_few_images_at_a_time(
+    world: Layout, tmp_path: Path, teachers: dict[str, Teacher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gift_core.clip.images.CHUNK", 2)
+    read, encoded, ahead = 0, 0, list[int]()
+
+    def pairs(options: Any, source: ReplaySource) -> Iterator[Pair]:
+        nonlocal read
+        for pair in pairs_of(options, source):
+            read += 1
+            ahead.append(read - encoded)
+            yield pair
+
+    def batches(*arguments: Any, **options: Any) -> Iterator[torch.Tensor]:
+        nonlocal encoded
+        for batch in image_feature_batches(*arguments, **options):
+            encoded += len(batch)
+            yield batch
+
+    monkeypatch.setattr(paired, "pairs_of", pairs)
+    monkeypatch.setattr(teacher_features, "image_feature_batches", batches)
+    Steps(world, tmp_path, method(SYNTHETIC | {"keep_earlier": 2}), teachers).teach("letters")
+    assert (read, encoded) == (21, 21)
+    assert max(ahead) <= 5 + 2 * 2  # a batch of five, and chunks of two that are decoded
 
 
 def test_only_a_loss_that_needs_the_vocabulary_reads_it(
