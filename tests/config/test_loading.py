@@ -270,7 +270,7 @@ def test_the_error_for_a_wrong_value_has_its_key_and_a_remedy(
     assert all(line.endswith(".") for line in message.splitlines()), message
 
 
-OPTIONAL_SLOTS = ("start", "learns", "average", "merge", "fisher", "teacher_alpha")
+OPTIONAL_SLOTS = ("start", "learns", "average", "merge", "fisher", "teacher_alpha", "keep_earlier")
 
 
 @pytest.mark.parametrize(
