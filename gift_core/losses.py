@@ -131,18 +131,8 @@ def distill_vocabulary(
     encoded; memory and time grow with M * P + U * N. It equals `distill` where the vocabulary and the replayed images
     are those of the batch and differ. Not of the paper: docs/methods.md says why.
 
-    Args:
-        student_image_MD: the student's unit features of the images, with gradients.
-        student_text_MD: the student's unit features of their texts, with gradients.
-        vocabulary_text_PD: the teacher's unit features of all texts. Student and teacher need features of one size.
-        all_image_ND: the teacher's unit features of all replayed images.
-        prompt_ids_M: int64, the row of each pair's text in `vocabulary_text_PD`.
-        image_ids_M: int64, the row of each pair's image in `all_image_ND`.
-        temperature: T, which softens both distributions.
-        scale: exp(logit_scale) of the student.
-
-    Raises:
-        UserError: for features that do not belong together by their shapes.
+    `prompt_ids_M` and `image_ids_M` (int64) are the rows of each pair's text and image in `vocabulary_text_PD` and
+    `all_image_ND`, the teacher's features. Student and teacher need features of one size.
     """
     require_same_shape(student_image_MD, student_text_MD, "images and texts, which are pairs")
     texts, images = _first_rows(prompt_ids_M), _first_rows(image_ids_M)
@@ -156,9 +146,8 @@ def distill_vocabulary(
     )
     teacher_MP = similarities(all_image_ND[image_ids_M], vocabulary_text_PD, scale)
     teacher_UN = similarities(vocabulary_text_PD[prompt_ids_M[texts]], all_image_ND, scale)
-    by_image = soft_cross_entropy(student_MP, teacher_MP, temperature=temperature)
     by_text = soft_cross_entropy(student_UN, teacher_UN, temperature=temperature)
-    return by_image + by_text
+    return soft_cross_entropy(student_MP, teacher_MP, temperature=temperature) + by_text
 
 
 def distill_reverse_kl(
