@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         distill_image_side,
         distill_reverse_kl,
         distill_text_side,
+        distill_vocabulary,
         task_loss,
     )
     from gift_core.methods import WeightedLoss
@@ -48,6 +49,7 @@ __all__ = [
     "distill_image_side",
     "distill_reverse_kl",
     "distill_text_side",
+    "distill_vocabulary",
     "estimate_fisher",
     "finetune",
     "learning_rates",

@@ -1,22 +1,20 @@
 """The losses of fine-tuning with replay, as functions of unit features that any training loop can call.
 
-Shape suffixes: B task images, K classes, M replayed images, D features, R rows, C columns. Texts that are paired with
-the images have M rows, too. Where they are not paired (gift_core.replay.unpaired) there may be another number of them.
+Shape suffixes: B task images, K classes, M replayed images of the batch, N replayed images in all, P texts of the
+vocabulary, U distinct texts of the batch, V its distinct images, D features, R rows, C columns. Texts that are paired
+with the images have M rows, too. Unpaired texts (gift_core.replay.unpaired) may be another number.
 
 `scale` is s, the factor that multiplies cosines: exp(logit_scale) of the student, for both models. S = s *
 student_image_MD @ student_text_MD.T has one row per image and one column per text. Z is the teacher's S. All features
 have length 1. A loss is a scalar in nats unless its docstring says otherwise. No gradient reaches the teacher.
 
-A loss says by the names of its parameters which features it takes (see PairFeatures.evaluate). Its other parameters are
+A loss says by the names of its parameters which features it takes (gift_core.pair_features). Its other parameters are
 options. The defaults are the paper's.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch.nn import functional
@@ -27,39 +25,6 @@ Loss = Callable[..., torch.Tensor]
 SCALE = 100.0  # of OpenAI's CLIP models, and the largest that CLIP's training allows (Radford et al. 2021, section 2.5)
 TEMPERATURE = 2.0  # GIFT, section 3.2
 LABEL_SMOOTHING = 0.2  # of the task loss and of align, as in GIFT
-FEATURES = ("student_image_MD", "student_text_MD", "teacher_image_MD", "teacher_text_MD", "prompt_ids_M", "scale")
-
-
-@dataclass(frozen=True)
-class PairFeatures:
-    """Unit features of M replayed images and their texts, by the student and by the teacher.
-
-    The student's encoders run when their features are first read, so that a loss only pays for the features it uses.
-    Only the student's features carry gradients. `prompt_ids_M` (int64) is equal for two pairs exactly when their
-    prompts are the same text.
-    """
-
-    encode_images: Callable[[], torch.Tensor]
-    encode_texts: Callable[[], torch.Tensor]
-    teacher_image_MD: torch.Tensor
-    teacher_text_MD: torch.Tensor
-    prompt_ids_M: torch.Tensor
-    scale: torch.Tensor
-
-    @cached_property
-    def student_image_MD(self) -> torch.Tensor:
-        """The student's features of the images, with gradients."""
-        return self.encode_images()
-
-    @cached_property
-    def student_text_MD(self) -> torch.Tensor:
-        """The student's features of the texts, with gradients."""
-        return self.encode_texts()
-
-    def evaluate(self, loss: Loss) -> torch.Tensor:
-        """Returns the value of `loss`, which gets the features that its parameters are named after (FEATURES)."""
-        names = [name for name in inspect.signature(loss).parameters if name in FEATURES]
-        return loss(**{name: getattr(self, name) for name in names})
 
 
 def task_loss(
@@ -149,6 +114,42 @@ def distill_text_side(
     )
 
 
+def distill_vocabulary(
+    student_image_MD: torch.Tensor,
+    student_text_MD: torch.Tensor,
+    vocabulary_text_PD: torch.Tensor,
+    all_image_ND: torch.Tensor,
+    prompt_ids_M: torch.Tensor,
+    image_ids_M: torch.Tensor,
+    *,
+    temperature: float = TEMPERATURE,
+    scale: float | torch.Tensor = SCALE,
+) -> torch.Tensor:
+    """`distill` of each image against the whole vocabulary, and of each distinct text against all replayed images.
+
+    The features of the batch's own texts and images are the student's, all others the teacher's. So nothing more is
+    encoded; memory and time grow with M * P + U * N. It equals `distill` where the vocabulary and the replayed images
+    are those of the batch and differ. Not of the paper: docs/methods.md says why.
+
+    `prompt_ids_M` and `image_ids_M` (int64) are the rows of each pair's text and image in `vocabulary_text_PD` and
+    `all_image_ND`, the teacher's features. Student and teacher need features of one size.
+    """
+    require_same_shape(student_image_MD, student_text_MD, "images and texts, which are pairs")
+    texts, images = _first_rows(prompt_ids_M), _first_rows(image_ids_M)
+    text_UD, image_VD = student_text_MD[texts], student_image_MD[images]
+    # the columns of the batch are replaced in the products, so that the features of all others are never copied
+    student_MP = similarities(student_image_MD, vocabulary_text_PD, scale).index_copy(
+        1, prompt_ids_M[texts], similarities(student_image_MD, text_UD, scale)
+    )
+    student_UN = similarities(text_UD, all_image_ND, scale).index_copy(
+        1, image_ids_M[images], similarities(text_UD, image_VD, scale)
+    )
+    teacher_MP = similarities(all_image_ND[image_ids_M], vocabulary_text_PD, scale)
+    teacher_UN = similarities(vocabulary_text_PD[prompt_ids_M[texts]], all_image_ND, scale)
+    by_text = soft_cross_entropy(student_UN, teacher_UN, temperature=temperature)
+    return soft_cross_entropy(student_MP, teacher_MP, temperature=temperature) + by_text
+
+
 def distill_reverse_kl(
     student_image_MD: torch.Tensor,
     student_text_MD: torch.Tensor,
@@ -218,6 +219,7 @@ def align(
 # By their names in params.yaml (methods.*.losses); their options are in gift_core.config.method_options.
 LOSSES: Mapping[str, Loss] = {
     "distill": distill,
+    "distill_vocabulary": distill_vocabulary,
     "distill_reverse_kl": distill_reverse_kl,
     "distill_features": distill_features,
     "distill_image_side": distill_image_side,
@@ -243,8 +245,26 @@ def distill_entropy(
         return distill_both_directions(teacher_MM, teacher_MM, temperature=temperature)
 
 
+def distill_vocabulary_entropy(
+    vocabulary_text_PD: torch.Tensor,
+    all_image_ND: torch.Tensor,
+    prompt_ids_M: torch.Tensor,
+    image_ids_M: torch.Tensor,
+    *,
+    temperature: float = TEMPERATURE,
+    scale: float | torch.Tensor = SCALE,
+) -> torch.Tensor:
+    """Returns the smallest value that `distill_vocabulary` can have, as `distill_entropy` does for `distill`."""
+    pairs = all_image_ND[image_ids_M], vocabulary_text_PD[prompt_ids_M], vocabulary_text_PD, all_image_ND
+    with torch.no_grad():
+        return distill_vocabulary(*pairs, prompt_ids_M, image_ids_M, temperature=temperature, scale=scale)
+
+
 # Of the losses that are a cross-entropy against the teacher: the teacher's entropy, with the options of the loss.
-ENTROPIES: Mapping[str, Loss] = dict.fromkeys(("distill", "distill_image_side", "distill_text_side"), distill_entropy)
+ENTROPIES: Mapping[str, Loss] = {
+    **dict.fromkeys(("distill", "distill_image_side", "distill_text_side"), distill_entropy),
+    "distill_vocabulary": distill_vocabulary_entropy,
+}
 
 
 def similarities(image_MD: torch.Tensor, text_MD: torch.Tensor, scale: float | torch.Tensor) -> torch.Tensor:
@@ -293,3 +313,9 @@ def shared_prompt_targets(prompt_ids_M: torch.Tensor) -> torch.Tensor:
     """Returns the targets of `align` [M, M]: row i spreads the mass 1 equally over the pairs with i's prompt."""
     same_MM = (prompt_ids_M[:, None] == prompt_ids_M[None, :]).float()
     return same_MM / same_MM.sum(dim=1, keepdim=True)
+
+
+def _first_rows(ids_M: torch.Tensor) -> torch.Tensor:
+    """The first row of each distinct id: a pair with the id of an earlier row is left out."""
+    same_MM = ids_M[:, None] == ids_M[None, :]
+    return (~same_MM.tril(-1).any(dim=1)).nonzero().flatten()

@@ -20,7 +20,8 @@ from gift_core.clip.model import Clip
 from gift_core.consolidation import CONSOLIDATIONS, Consolidation
 from gift_core.losses import ENTROPIES, LOSSES, Loss
 from gift_core.replay.pairs import NoReplay, Replay
-from gift_core.replay.teach import REPLAYS, ReplaySource, require_taught
+from gift_core.replay.source import ReplaySource
+from gift_core.replay.teach import REPLAYS, require_taught
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import TrainingConfig
@@ -90,7 +91,7 @@ def load_replay(config: MethodConfig, clip: Clip, source: ReplaySource) -> Repla
     ContractError where the teacher's folder was made by another model, from other data, or was changed since.
     """
     require_taught(config, source)
-    return REPLAYS[config.replay.images].load(clip, config.replay, source) if config.losses else NoReplay()
+    return REPLAYS[config.replay.images].load(clip, config, source) if config.losses else NoReplay()
 
 
 def load_fisher(config: MethodConfig, teacher: Path) -> dict[str, torch.Tensor]:

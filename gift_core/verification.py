@@ -21,7 +21,8 @@ from gift_core.artifacts.teacher_source import require_source
 from gift_core.config.experiment import Config, StepConfig
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
-from gift_core.replay.teach import ReplaySource, require_taught
+from gift_core.replay.source import ReplaySource
+from gift_core.replay.teach import require_taught
 from gift_core.report.accuracies import read_accuracies, score_run
 from gift_core.report.run_record import is_zero_shot
 
@@ -74,7 +75,6 @@ def _of_method(
 ) -> Iterator[Artifact]:
     row, task = config.methods[method], step.task
     start = layout.model(method, step.after) if row.start == "previous" else layout.pretrained()
-    replayed = {"synthetic": (layout.shards(task),)}.get(row.replay.images, ())
     teacher, model = layout.teacher(method, task), layout.model(method, task)
 
     def check_teacher() -> None:
@@ -85,6 +85,8 @@ def _of_method(
 
     names = [each.task for each in config.sequence]
     so_far = names[: names.index(task) + 1]
+    shards = [layout.shards(name) for name in reversed(so_far)][: 1 + getattr(row.replay, "keep_earlier", 0)]
+    replayed = (*shards, layout.vocabulary(step.after)) if row.replay.images == "synthetic" else ()
     models = tuple(layout.model(method, name) for name in so_far)
     yield Artifact(teacher, check_teacher, (start, layout.pretrained(), layout.task(task), *replayed))
     yield Artifact(model, lambda: _check_model(model, start, layout.task(task)), (start, layout.task(task)))

@@ -5,7 +5,7 @@ It is not in stages/stage.py, since every stage imports that module: the code of
 
 from __future__ import annotations
 
-from gift_core.replay.teach import ReplaySource
+from gift_core.replay.source import ReplaySource
 from gift_core.replay.teachers import teacher_identity
 
 from .stage import Stage
@@ -21,6 +21,8 @@ def replay_source(stage: Stage, method: str, task: str) -> ReplaySource:
         tasks=stage.tasks_so_far(task),
         shards=layout.shards(task),
         prompts=layout.prompts(task),
+        earlier=tuple((layout.shards(name), layout.prompts(name)) for name in reversed(stage.learned_before(task))),
+        vocabulary=layout.vocabulary(stage.step(task).after),
         teacher=layout.teacher(method, task),
         teacher_before=layout.teacher(method, stage.step(task).after),
         batch_size=config.training.replay_batch_size,

@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 
-from gift_core.losses import Loss, PairFeatures
+from gift_core.losses import Loss
+from gift_core.pair_features import PairFeatures
 
 # By the names of gift_core.losses.LOSSES.
 LOSS_OPTIONS: dict[str, dict[str, float]] = {
     "distill": {"temperature": 2.0},
+    "distill_vocabulary": {"temperature": 2.0},
     "distill_reverse_kl": {"temperature": 2.0},
     "distill_features": {},
     "distill_image_side": {"temperature": 2.0},
@@ -28,9 +30,17 @@ def pair_features(
     prompt_ids_M: torch.Tensor,
     scale: torch.Tensor,
 ) -> PairFeatures:
-    """Returns the features as a loss takes them."""
+    """Returns the features as a loss takes them. The pairs are all that are replayed, their texts the vocabulary."""
     return PairFeatures(
-        lambda: student_image_MD, lambda: student_text_MD, teacher_image_MD, teacher_text_MD, prompt_ids_M, scale
+        lambda: student_image_MD,
+        lambda: student_text_MD,
+        teacher_image_MD,
+        teacher_text_MD,
+        prompt_ids_M,
+        scale,
+        vocabulary_text_PD=teacher_text_MD,
+        all_image_ND=teacher_image_MD,
+        image_ids_M=torch.arange(len(teacher_image_MD)),
     )
 
 

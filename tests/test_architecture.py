@@ -27,7 +27,7 @@ ORDER = [
     {"mini"},
     {"datasets", "generators", "clip"},
     {"interop"},
-    {"losses", "consolidation", "averaging", "metrics"},
+    {"pair_features", "losses", "consolidation", "averaging", "metrics"},
     {"replay"},
     {"methods"},
     {"training", "evaluation"},

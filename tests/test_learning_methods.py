@@ -19,14 +19,15 @@ import torch
 from gift_core.artifacts.fisher_file import FISHER, read_fisher
 from gift_core.clip.batches import TaskBatch
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
+from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip, save_clip
 from gift_core.layout import Layout
 from gift_core.methods import build_method
 from gift_core.replay.pairs import ReplayBatch
 from gift_core.training.encoders import FullBatch
 from gift_core.training.loop import GradientComputation, grad_scaler, learning_rates
-from tests.clip.tiny import CONTEXT
-from tests.tiny_world import CLASSES, TinyExperiment, load, make_world
+from tests.clip.tiny import CONTEXT, png
+from tests.tiny_world import CAPTIONS, CLASSES, TinyExperiment, load, make_world
 
 RATE, ITERATIONS, WEIGHT = 2e-3, 3, 20.0
 PROMPTS = {task: [f"a photo of a {name}." for name in names] for task, names in CLASSES.items()}
@@ -380,6 +381,46 @@ def test_gift_without_consolidation_adds_its_losses_only(begin: Begin, method: s
         experiment, lambda at: at.task + distill(at) + share * align(at), teacher=before(experiment)
     )
     require_equal(ours, trajectory)
+
+
+def vocabulary_distillation(teacher: Clip, texts: list[str], images: list[bytes]) -> Objective:
+    """Every image and text that is replayed stands in one matrix, in which those of the batch are the student's."""
+    with torch.no_grad():
+        text_PD = encode_tokens(teacher, tokenize(teacher, texts))
+        image_ND = encode_images(teacher, normalize(teacher, evaluation_pixels(teacher, images)))
+
+    def one_side(rows_RD: torch.Tensor, teacher_RD: torch.Tensor, own: Weights, all_CD: torch.Tensor) -> torch.Tensor:
+        columns_CD = torch.stack([own.get(str(number), feature) for number, feature in enumerate(all_CD)])
+        targets_RC = (teacher_RD @ all_CD.T / 2).softmax(1)
+        return -4 * (targets_RC * (rows_RD @ columns_CD.T / 2).log_softmax(1)).sum(1).mean()
+
+    def objective(at: Moment) -> torch.Tensor:
+        prompts = torch.cdist(at.teacher_text_PD, text_PD).argmin(1).tolist()
+        numbers = torch.cdist(at.teacher_image_MD, image_ND).argmin(1).tolist()
+        own_texts = {str(prompt): at.text_PD[prompts.index(prompt)] for prompt in prompts}
+        own_images = {str(number): at.image_MD[numbers.index(number)] for number in numbers}
+        student_UD = torch.stack(list(own_texts.values()))
+        teacher_UD = text_PD[[int(prompt) for prompt in own_texts]]
+        by_image = one_side(at.scale * at.image_MD, at.scale * at.teacher_image_MD, own_texts, text_PD)
+        return by_image + one_side(at.scale * student_UD, at.scale * teacher_UD, own_images, image_ND)
+
+    return objective
+
+
+def test_gift_vocabulary_compares_with_all_texts_and_the_images_of_two_steps(begin: Begin) -> None:
+    experiment = begin("gift_vocabulary")
+    ours = experiment.run("digits")
+    (batch,) = experiment.replay(ours, "digits").sample(0)
+    # the captions, the other class names before any task, the classes of birds; the images of digits and of birds
+    texts = ["a cat.", "a dog.", "a horse.", "a bird.", "a fish.", "a fox.", "a cow.", *PROMPTS["birds"]]
+    images = [png(first + row) for first in (150, 50) for row in range(len(CAPTIONS))]
+    assert batch.vocabulary_text_PD is not None and len(batch.vocabulary_text_PD) == len(texts)
+    distilled = vocabulary_distillation(before(experiment), texts, images)
+    trajectory = trajectory_with_teacher(
+        experiment, lambda at: at.task + distilled(at) + 0.25 * align(at), teacher=before(experiment)
+    )
+    start, end = trajectory[0], trajectory[-1]
+    require_equal(ours, [start, {name: 0.8 * end[name] + 0.2 * start[name] for name in start}])
 
 
 def trajectory_without_teacher(experiment: TinyExperiment, start: Path, task: str) -> list[Weights]:

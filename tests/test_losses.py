@@ -14,7 +14,6 @@ from gift_core.errors import UserError
 from gift_core.losses import (
     ENTROPIES,
     LOSSES,
-    PairFeatures,
     align,
     distill,
     distill_entropy,
@@ -28,6 +27,7 @@ from gift_core.losses import (
     soft_cross_entropy,
     task_loss,
 )
+from gift_core.pair_features import PairFeatures
 from tests.pair_features import LOSS_OPTIONS, loss_of, pair_features
 
 Table = list[list[float]]
@@ -354,8 +354,8 @@ class Towers:
         self.ran: list[str] = []
 
     def features(self) -> PairFeatures:
-        images, texts = (lambda: self.run("images")), (lambda: self.run("texts"))
-        return PairFeatures(images, texts, AXES, AXES, torch.arange(2), torch.tensor(3.0))
+        images, texts, ids = (lambda: self.run("images")), (lambda: self.run("texts")), torch.arange(2)
+        return PairFeatures(images, texts, AXES, AXES, ids, torch.tensor(3.0), AXES, AXES, ids)
 
     def run(self, tower: str) -> torch.Tensor:
         self.ran.append(tower)

@@ -128,4 +128,4 @@ def test_prompts_and_accuracies_grow_from_task_to_task(order_1: dict[str, Any]) 
 def test_the_comparison_is_one_pipeline_of_all_methods() -> None:
     params = read("mini_compare")
     assert params["run"]["methods"] == list(params["methods"])
-    assert len(params["methods"]) == 23
+    assert len(params["methods"]) == 24

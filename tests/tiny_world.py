@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import yaml
 
+from gift_core.artifacts.prompt_files import VocabularyEntry, write_vocabulary
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
 from gift_core.artifacts.task import TaskInfo, write_task
 from gift_core.clip.model import Clip, load_folder, save_clip
@@ -16,7 +17,7 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
 from gift_core.methods import TrainingData, load_replay, load_training_data
 from gift_core.replay.pairs import Replay
-from gift_core.replay.teach import ReplaySource
+from gift_core.replay.source import ReplaySource
 from stages.finetune import finetune
 from stages.replay_source import replay_source
 from stages.stage import Stage
@@ -26,15 +27,20 @@ from tests.clip.tiny import png, tiny_clip
 CLASSES = {"birds": ("tit", "wren", "owl"), "digits": ("one", "two"), "letters": ("alpha", "beta")}
 TEMPLATES = ("a photo of a {}.", "the {}")
 CAPTIONS = ("a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a cat.", "a fish.")
+BASE = ("horse", "fox", "cat", "cow")  # class names of the vocabulary before any task; captions are about two of them
 BATCH_SIZE = 4
 
 
 def make_world(root: Path) -> Layout:
-    """Tasks of 12 training images, 7 synthetic pairs of 5 prompts before each, and a pre-trained model."""
+    """Tasks of 12 training images, 7 synthetic pairs of 5 prompts before each with the vocabulary, and a model."""
     layout = Layout(root)
+    vocabulary = [VocabularyEntry("base", name, ("a {}.",)) for name in BASE]
+    write_vocabulary(layout.base_vocabulary(), vocabulary)
     for number, task in enumerate(CLASSES):
         write_images(layout.task(task), seed=100 * number)
         write_pairs(layout.shards(task), seed=100 * number + 50)
+        vocabulary += [VocabularyEntry(task, name, TEMPLATES) for name in CLASSES[task]]
+        write_vocabulary(layout.vocabulary(task), vocabulary)
     save_clip(tiny_clip(), layout.pretrained(), {})
     return layout
 

@@ -7,15 +7,17 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from gift_core.config.section import Alpha, Count, Rate, Section, Share, Temperature, Text, Weight
+from gift_core.config.section import MAX_NAMES, Alpha, Count, Rate, Section, Share, Temperature, Text, Weight
 
 # The losses on replayed data. The computations are in gift_core/losses.py.
 
 
 class LossOptions(Section):
-    """The options of a loss. `pairs_only`: it needs images with their own texts."""
+    """The options of a loss. `pairs_only`: it needs images with their own texts; `needs_vocabulary`: it needs the
+    teacher's features of all texts of the step's vocabulary."""
 
     pairs_only: ClassVar[bool] = False
+    needs_vocabulary: ClassVar[bool] = False
     weight: Weight
 
     def keywords(self) -> dict[str, Any]:
@@ -26,6 +28,14 @@ class LossOptions(Section):
 class DistillOptions(LossOptions):
     """Contrastive distillation of both towers."""
 
+    temperature: Temperature
+
+
+class DistillVocabularyOptions(LossOptions):
+    """Contrastive distillation of both towers against the vocabulary and all replayed images."""
+
+    pairs_only: ClassVar[bool] = True
+    needs_vocabulary: ClassVar[bool] = True
     temperature: Temperature
 
 
@@ -63,6 +73,7 @@ class LossesConfig(Section):
 
     noun: ClassVar[str] = "loss"
     distill: DistillOptions | None = None
+    distill_vocabulary: DistillVocabularyOptions | None = None
     distill_reverse_kl: DistillReverseKlOptions | None = None
     distill_features: DistillFeaturesOptions | None = None
     distill_image_side: DistillImageSideOptions | None = None
@@ -75,6 +86,11 @@ class LossesConfig(Section):
             options = getattr(self, name)
             if options is not None:
                 yield name, options
+
+    @property
+    def need_vocabulary(self) -> bool:
+        """Whether a loss that is present needs the features of the vocabulary."""
+        return any(options.needs_vocabulary for _, options in self.items())
 
     def __len__(self) -> int:
         """Returns the number of losses that are present."""
@@ -174,7 +190,7 @@ class TaughtReplay(ReplayOptions):
 
 
 class FisherConfig(Section):
-    """How the stage teach estimates the teacher's Fisher information on the replayed pairs.
+    """How the stage teach estimates the teacher's Fisher information on the step's own pairs.
 
     `estimator`: per_sample, or the faster batch (see replay/fisher.py). `accumulate`: add that of earlier steps.
     """
@@ -191,10 +207,11 @@ class PairedReplay(TaughtReplay):
 
 
 class SyntheticReplayConfig(PairedReplay):
-    """The synthetic pairs of the stage synthesize."""
+    """The synthetic pairs of the stage synthesize, and beside them those of the `keep_earlier` steps before."""
 
     reads: ClassVar[Literal["none", "synthetic", "real"]] = "synthetic"
     images: Literal["synthetic"]
+    keep_earlier: Annotated[int, Field(ge=0, le=MAX_NAMES)] = 0
 
 
 class ReferenceReplayConfig(PairedReplay):

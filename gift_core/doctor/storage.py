@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from gift_core.config.experiment import Config
+from gift_core.config.method_options import ReplayConfig
 from gift_core.config.tasks import CatalogueTaskConfig, MiniTaskConfig, TaskConfig
 from gift_core.doctor.finding import Finding, Project, gigabytes
 from gift_core.doctor.memory_estimate import embedding_and_parameters
@@ -62,23 +63,32 @@ def artifact_bytes(project: Project, *, parameters: int, embedding: int) -> dict
     """Returns {kind: bytes} that a complete run writes, once.
 
     tasks: the images of the data sets as they are; a slice of the classes has its share. shards: steps *
-    images_per_task * size^2 pixels * 0.4 (jpg) or 1.6 (png) bytes. teachers: for each method with replay, steps *
-    images_per_task * 2 embeddings in float32, and 4 bytes per parameter with Fisher information. models: 4 bytes per
-    parameter for each method and step, and for the pre-trained model.
+    images_per_task * size^2 pixels * 0.4 (jpg) or 1.6 (png) bytes. teachers: for each method with replay, the
+    images it replays in all steps * 2 embeddings in float32, 3 with a vocabulary, which has about as many texts as a
+    step has images; 4 bytes per parameter and step with Fisher information. models: 4 bytes per parameter for each
+    method and step, and for the pre-trained model.
     """
     config, steps = project.config, len(project.config.sequence)
     images = steps * config.prompts.images_per_task
     shards = images * config.generator.size**2 * PIXEL_BYTES[config.generator.image_format]
     model = WEIGHT_BYTES * parameters
     methods = [config.methods[name] for name in config.run.methods]
-    methods_with_replay = sum(method.replay.reads != "none" for method in methods)
+    replays = [method.replay for method in methods if method.replay.reads != "none"]
+    features = sum(_embeddings(replay, steps) for replay in replays) * config.prompts.images_per_task
     fisher = sum(getattr(method.replay, "fisher", None) is not None for method in methods)
     return {
         "tasks": sum(stored_bytes(name, task, project.root) for name, task in config.tasks.items()),
-        "shards": int(shards) if methods_with_replay else 0,
-        "teachers": methods_with_replay * images * 2 * embedding * WEIGHT_BYTES + fisher * steps * model,
+        "shards": int(shards) if replays else 0,
+        "teachers": features * embedding * WEIGHT_BYTES + fisher * steps * model,
         "models": model * (1 + steps * len(methods)),
     }
+
+
+def _embeddings(replay: ReplayConfig, steps: int) -> int:
+    """Embeddings for each of images_per_task, in all steps: image and text of a pair, and a text of the vocabulary."""
+    kept = getattr(replay, "keep_earlier", 0)
+    pairs = sum(1 + min(step, kept) for step in range(steps))
+    return 2 * pairs + (steps if replay.images == "synthetic" else 0)
 
 
 def stored_bytes(name: str, task: TaskConfig, root: Path) -> int:

@@ -23,6 +23,7 @@ from gift_core.errors import UserError
 from gift_core.library.given_data import endless, require_images, two_parts
 from gift_core.library.given_model import NAME, Tokenizer, checked_clip, given_clip, require_same_inputs
 from gift_core.library.method_rows import GivenMethod
+from gift_core.pair_features import OF_ALL_PAIRS, taken_by
 from gift_core.progress import progress
 from gift_core.replay.fisher import estimate_fisher as estimate
 from gift_core.replay.pairs import NoReplay, Replay, ReplayBatch
@@ -59,6 +60,12 @@ def given_replay(
         return PairSequence(
             clip, taught_by, pairs, batch_size=training.replay_batch_size, iterations=training.iterations, seed=seed
         )
+    compared_with_all = [
+        name for name, loss in given.method.losses.items() if {*taken_by(loss.function)} & {*OF_ALL_PAIRS}
+    ]
+    if compared_with_all:
+        what = f"a loader, and {compared_with_all[0]} compares with all pairs, which must be known before"
+        raise UserError(f"{NAME}: pairs: {what}. Pass a sequence of {PAIR}, or use distill.")
     return PairLoader(clip, _frozen(taught_by) if teacher is None else taught_by, pairs)
 
 
@@ -133,6 +140,9 @@ class PairSequence:
             prompt_ids_M=ids_M,
             teacher_image_MD=self._teacher_image_ND[rows],
             teacher_text_MD=self._teacher_text_PD[ids_M],
+            vocabulary_text_PD=self._teacher_text_PD,
+            all_image_ND=self._teacher_image_ND,
+            image_ids_M=rows,
         )
         return (batch,)
 

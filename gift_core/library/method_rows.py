@@ -15,8 +15,9 @@ from gift_core.config.loading import parse_part
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError, lookup
 from gift_core.library.given_model import NAME
-from gift_core.losses import FEATURES, Loss
+from gift_core.losses import Loss
 from gift_core.methods import Method, WeightedLoss, build_method
+from gift_core.pair_features import FEATURES
 from gift_core.presets import load_preset
 from gift_core.shipped import shipped_root
 

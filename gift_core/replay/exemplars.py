@@ -63,6 +63,7 @@ def choose_exemplars(
     features_ND = resumed_image_features(
         clip,
         [image.read for image in images],
+        count=len(images),
         batch_size=batch_size,
         snapshot=snapshot,
         description=f"{info.name} images",

@@ -5,13 +5,13 @@ M pairs of a batch, N pairs in all, P prompts, L tokens, C channels, H W pixels,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
-from gift_core.artifacts.features import Features
+from gift_core.artifacts.features import Features, TextFeatures
 from gift_core.artifacts.shards import Pair
 from gift_core.clip.batches import ShuffledIndices
 from gift_core.clip.device import to_device
@@ -19,6 +19,7 @@ from gift_core.clip.encoding import tokenize
 from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation, normalize
 from gift_core.clip.model import Clip
 from gift_core.errors import ContractError
+from gift_core.replay.teacher_features import first_rows
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class ReplayBatch:
     """M pairs: normalized images, token rows, prompt ids, and the teacher's unit features.
 
     Two prompt ids are equal where the prompts are the same text. In unpaired replay the tokens, prompt ids and text
-    features have one row per text instead.
+    features have one row per text instead. Where all pairs are known, the teacher's features of the vocabulary and of
+    all N images come with each batch: prompt and image ids are their rows.
     """
 
     images_MCHW: torch.Tensor
@@ -34,6 +36,9 @@ class ReplayBatch:
     prompt_ids_M: torch.Tensor
     teacher_image_MD: torch.Tensor
     teacher_text_MD: torch.Tensor
+    vocabulary_text_PD: torch.Tensor | None = None
+    all_image_ND: torch.Tensor | None = None
+    image_ids_M: torch.Tensor | None = None
 
 
 class Replay(Protocol):
@@ -56,7 +61,8 @@ class PairReplay:
     """Batches of (image, prompt) pairs under the evaluation transform, in seeded epochs.
 
     Images are decoded and cached as far as `cache_budget` permits. The others stay encoded and are decoded when they
-    are sampled. ContractError where `features` are those of other pairs.
+    are sampled. The vocabulary is `vocabulary`, or the distinct prompts of the pairs. ContractError where `features` or
+    `vocabulary` are those of other pairs.
     """
 
     def __init__(
@@ -68,6 +74,7 @@ class PairReplay:
         batch_size: int,
         names: tuple[str | int, ...],
         cache_budget: CacheBudget,
+        vocabulary: TextFeatures | None = None,
     ) -> None:
         keys: list[str] = []
         prompts: list[str] = []
@@ -81,11 +88,17 @@ class PairReplay:
         self._clip = clip
         self._store = PixelCache.filled(images(), evaluation_preparation(clip), cache_budget)
         rows = _rows_of(features, keys)
-        numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
+        first = first_rows(prompts)
+        numbers = {prompt: number for number, prompt in enumerate(first)}
         self._prompt_ids_N = torch.tensor([numbers[prompt] for prompt in prompts], device=clip.device)
         self._tokens_PL = tokenize(clip, list(numbers))
         self._teacher_image_ND = torch.from_numpy(features.image_MD[rows]).to(clip.device)
-        self._teacher_text_ND = torch.from_numpy(features.text_MD[rows]).to(clip.device)
+        if vocabulary is None:
+            text_PD = features.text_MD[[rows[row] for row in first.values()]]
+        else:
+            _require_prompts_first(vocabulary.texts, list(numbers))
+            text_PD = vocabulary.text_PD
+        self._teacher_text_PD = torch.tensor(text_PD, device=clip.device)
         self._indices = ShuffledIndices(len(keys), batch_size, (*names, "replay"))
 
     def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
@@ -99,9 +112,20 @@ class PairReplay:
             tokens_ML=self._tokens_PL[prompt_ids_M],
             prompt_ids_M=prompt_ids_M,
             teacher_image_MD=self._teacher_image_ND[on_device],
-            teacher_text_MD=self._teacher_text_ND[on_device],
+            teacher_text_MD=self._teacher_text_PD[prompt_ids_M],
+            vocabulary_text_PD=self._teacher_text_PD,
+            all_image_ND=self._teacher_image_ND,
+            image_ids_M=on_device,
         )
         return (batch,)
+
+
+def _require_prompts_first(texts: Sequence[str], prompts: list[str]) -> None:
+    if list(texts[: len(prompts)]) != prompts:
+        raise ContractError(
+            f"text_features.parquet should begin with the {len(prompts)} different prompts of the pairs, in their "
+            f"order. It begins with {', '.join(map(repr, texts[:3]))}. Run the stage teach again for this step."
+        )
 
 
 def _rows_of(features: Features, keys: list[str]) -> list[int]:

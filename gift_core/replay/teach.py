@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gift_core.artifacts.atomic import build_folder, require_file, sha256_of
+from gift_core.artifacts.atomic import build_folder
 from gift_core.artifacts.exemplar_files import read_exemplars, write_exemplars
 from gift_core.artifacts.features import (
-    FEATURES,
     IMAGE_FEATURES,
     TEXT_FEATURES,
     ImageFeatures,
     TextFeatures,
-    read_features,
     read_image_features,
     read_text_features,
-    write_features,
     write_image_features,
     write_text_features,
 )
 from gift_core.artifacts.fisher_file import FISHER, Fisher, read_fisher, write_fisher
-from gift_core.artifacts.shards import Pair, iterate_pairs
-from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
 from gift_core.artifacts.task import index_task, read_own_task
 from gift_core.artifacts.teacher_source import require_source, write_source
 from gift_core.clip.encoding import class_prompts, tokenize
@@ -36,39 +29,26 @@ from gift_core.clip.model import Clip
 from gift_core.provenance import environment
 from gift_core.replay.exemplars import choose_exemplars
 from gift_core.replay.fisher import added, fisher_of_pairs
-from gift_core.replay.pairs import NoReplay, PairReplay, Replay
-from gift_core.replay.reference import iterate_folder, require_readable
-from gift_core.replay.teacher_features import encode_pairs, resumed_image_features, resumed_token_features
+from gift_core.replay.paired import (
+    hash_reference,
+    hash_shards,
+    load_pairs,
+    load_synthetic,
+    pairs_of,
+    teach_reference,
+    teach_synthetic,
+)
+from gift_core.replay.pairs import NoReplay, Replay
+from gift_core.replay.source import ReplaySource, hash_of
+from gift_core.replay.teacher_features import (
+    resumed_image_features,
+    resumed_token_features,
+)
 from gift_core.replay.teachers import Teacher
 from gift_core.replay.unpaired import UnpairedReplay, random_token_rows
 
 if TYPE_CHECKING:
     from gift_core.config.method_options import MethodConfig, ReplayConfig
-
-
-@dataclass(frozen=True)
-class ReplaySource:
-    """Where the replay of one step lies, and how it is sampled.
-
-    `tasks`: folders of all tasks so far, the new one last. `shards`: the step's synthetic pairs. `prompts`: the file of
-    their prompts. `teacher`: the folder that the stage teach writes for this step. `teacher_before`: the same of the
-    step before. `root`: the folder that a reference folder is relative to. `key`: the method's key in params.yaml, for
-    errors. `teacher_model`: what identifies the teacher (teachers.teacher_identity), empty without replay. `snapshot`
-    returns that of a part of the stage teach by the part's name.
-    """
-
-    root: Path
-    tasks: tuple[Path, ...]
-    shards: Path
-    prompts: Path
-    teacher: Path
-    teacher_before: Path
-    batch_size: int
-    encode_batch_size: int
-    names: tuple[str | int, ...]
-    key: str
-    teacher_model: str
-    snapshot: Callable[[str], Snapshot] = lambda part: NOT_KEPT
 
 
 def teach(
@@ -116,7 +96,7 @@ def _teach(teacher: Teacher, replay: ReplayConfig, source: ReplaySource) -> str:
         return summary
     diagonals = fisher_of_pairs(
         teacher.clip,
-        pairs_of(replay, source),
+        pairs_of(replay, replace(source, earlier=())),
         estimator=options.estimator,
         batch_size=source.batch_size,
         snapshot=source.snapshot("fisher"),
@@ -127,61 +107,9 @@ def _teach(teacher: Teacher, replay: ReplayConfig, source: ReplaySource) -> str:
     return f"Fisher diagonals ({options.estimator}) of {len(diagonals)} tensors"
 
 
-def pairs_of(options: ReplayConfig, source: ReplaySource) -> Iterator[Pair]:
-    """Returns the (image, prompt) pairs of a paired replay, in their order."""
-    return PAIRS[options.images](options, source)
-
-
-def _synthetic(options: Any, source: ReplaySource) -> Iterator[Pair]:
-    return iterate_pairs(source.shards, source.prompts)
-
-
-def _reference(options: Any, source: ReplaySource) -> Iterator[Pair]:
-    return iterate_folder(source.root / options.folder, f"{source.key}.replay.folder")
-
-
-PAIRS = {"synthetic": _synthetic, "reference": _reference}
-
-
 def teach_nothing(teacher: Teacher, options: Any, source: ReplaySource) -> str:
     """Writes nothing."""
     return "no replay"
-
-
-def teach_pairs(teacher: Teacher, options: Any, source: ReplaySource) -> str:
-    """Writes features.parquet: an image and a text feature for each pair."""
-    pairs = pairs_of(options, source)
-    features = encode_pairs(
-        teacher.clip,
-        pairs,
-        batch_size=source.encode_batch_size,
-        metadata={"model": teacher.model},
-        snapshot=source.snapshot,
-    )
-    write_features(source.teacher / FEATURES, features.keys, features.image_MD, features.text_MD, features.metadata)
-    return f"{len(features.keys)} pairs, {features.image_MD.shape[1]} numbers each"
-
-
-def teach_reference(teacher: Teacher, options: Any, source: ReplaySource) -> str:
-    """Does the same for a reference folder. UserError names an image that cannot be decoded."""
-    try:
-        return teach_pairs(teacher, options, source)
-    except (OSError, SyntaxError):  # Pillow's errors do not name the file
-        require_readable(source.root / options.folder, f"{source.key}.replay.folder")
-        raise
-
-
-def load_pairs(clip: Clip, options: Any, source: ReplaySource) -> Replay:
-    """Returns the pairs with the features that `teach_pairs` wrote."""
-    features = read_features(source.teacher / FEATURES)
-    return PairReplay(
-        clip,
-        pairs_of(options, source),
-        features,
-        batch_size=source.batch_size,
-        names=source.names,
-        cache_budget=CacheBudget(),
-    )
 
 
 def teach_task(teacher: Teacher, options: Any, source: ReplaySource) -> str:
@@ -190,7 +118,7 @@ def teach_task(teacher: Teacher, options: Any, source: ReplaySource) -> str:
     return _teach_unpaired(teacher, _task_images(source), texts, tokens_PL, source)
 
 
-def load_task(clip: Clip, options: Any, source: ReplaySource) -> Replay:
+def load_task(clip: Clip, method: MethodConfig, source: ReplaySource) -> Replay:
     """Returns the new task's training images against those texts."""
     return _load_unpaired(clip, _task_images(source), source)
 
@@ -220,7 +148,7 @@ def teach_exemplars(teacher: Teacher, options: Any, source: ReplaySource) -> str
     return _teach_unpaired(teacher, [in_memory(exemplar.image) for exemplar in kept], texts, tokens_PL, source)
 
 
-def load_exemplars(clip: Clip, options: Any, source: ReplaySource) -> Replay:
+def load_exemplars(clip: Clip, method: MethodConfig, source: ReplaySource) -> Replay:
     """Returns the exemplars against the prompts of their classes; NoReplay where there are none."""
     exemplars = read_exemplars(source.teacher)
     if not exemplars:
@@ -255,7 +183,9 @@ def _teach_unpaired(
 ) -> str:
     clip, size = teacher.clip, source.encode_batch_size
     metadata = {"model": teacher.model, "precision": clip.precision}
-    image_ND = resumed_image_features(clip, images, batch_size=size, snapshot=source.snapshot("images")).numpy()
+    image_ND = resumed_image_features(
+        clip, images, count=len(images), batch_size=size, snapshot=source.snapshot("images")
+    ).numpy()
     text_PD = resumed_token_features(clip, tokens_PL, batch_size=size, snapshot=source.snapshot("texts")).numpy()
     keys = tuple(f"{row:08d}" for row in range(len(image_ND)))
     write_image_features(source.teacher / IMAGE_FEATURES, ImageFeatures(keys, image_ND, metadata))
@@ -285,38 +215,22 @@ class ReplayKind:
     """
 
     teach: Callable[[Teacher, Any, ReplaySource], str]
-    load: Callable[[Clip, Any, ReplaySource], Replay]
+    load: Callable[[Clip, MethodConfig, ReplaySource], Replay]
     hashes: Callable[[Any, ReplaySource], dict[str, str]]
 
 
-def _hash_shards(options: Any, source: ReplaySource) -> dict[str, str]:
-    return {"shards": _hash_of(source.shards / "manifest.json", "synthesize")}  # it holds the hash of every shard
-
-
 def _hash_task(options: Any, source: ReplaySource) -> dict[str, str]:
-    return {"task": _hash_of(source.tasks[-1] / "task.json", "ingest")}
+    return {"task": hash_of(source.tasks[-1] / "task.json", "ingest")}
 
 
 def _hash_earlier_task(options: Any, source: ReplaySource) -> dict[str, str]:
-    return {f"task {folder.name}": _hash_of(folder / "task.json", "ingest") for folder in source.tasks[-2:-1]}
-
-
-def _hash_of(path: Path, stage: str) -> str:
-    require_file(path, stage)
-    return sha256_of(path)
-
-
-def _hash_reference(options: Any, source: ReplaySource) -> dict[str, str]:
-    digest = hashlib.sha256()
-    for pair in _reference(options, source):
-        digest.update(f"{pair.key}\n{pair.prompt}\n{hashlib.sha256(pair.image).hexdigest()}\n".encode())
-    return {"reference": digest.hexdigest()}
+    return {f"task {folder.name}": hash_of(folder / "task.json", "ingest") for folder in source.tasks[-2:-1]}
 
 
 REPLAYS: Mapping[str, ReplayKind] = {
-    "none": ReplayKind(teach_nothing, lambda clip, options, source: NoReplay(), lambda options, source: {}),
-    "synthetic": ReplayKind(teach_pairs, load_pairs, _hash_shards),
-    "reference": ReplayKind(teach_reference, load_pairs, _hash_reference),
+    "none": ReplayKind(teach_nothing, lambda clip, method, source: NoReplay(), lambda options, source: {}),
+    "synthetic": ReplayKind(teach_synthetic, load_synthetic, hash_shards),
+    "reference": ReplayKind(teach_reference, load_pairs, hash_reference),
     "task": ReplayKind(teach_task, load_task, _hash_task),
     "exemplars": ReplayKind(teach_exemplars, load_exemplars, _hash_earlier_task),
 }

@@ -5,11 +5,14 @@ M pairs, N images or texts, P distinct prompts, L tokens, D features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 
+import numpy as np
 import torch
 
-from gift_core.artifacts.features import Features
+from gift_core.artifacts.features import Features, TextFeatures
 from gift_core.artifacts.shards import Pair
 from gift_core.artifacts.snapshot import NOT_KEPT, Saved, Snapshot
 from gift_core.clip.encoding import image_feature_batches, token_feature_batches, tokenize
@@ -35,33 +38,89 @@ def encode_pairs(
     encoded once. `metadata` is stored with the features, together with the precision. UserError without pairs.
     """
     listed = list(pairs)
-    if not listed:
+    return _encoded(clip, listed, len(listed), batch_size, metadata, snapshot)[0]
+
+
+def encode_pairs_and_vocabulary(
+    clip: Clip,
+    pairs: Iterable[Pair],
+    texts: Iterable[str],
+    *,
+    count: int,
+    batch_size: int,
+    metadata: Mapping[str, str],
+    snapshot: Callable[[str], Snapshot] = lambda part: NOT_KEPT,
+) -> tuple[Features, TextFeatures]:
+    """Returns the same, and the features of the distinct prompts of the pairs and then of the distinct other `texts`.
+
+    There are `count` pairs. They are read one after another, so that only a few images are in memory.
+    """
+    features, prompts = _encoded(clip, pairs, count, batch_size, metadata, snapshot)
+    first = first_rows(prompts)
+    vocabulary = tuple(dict.fromkeys([*first, *texts]))
+    tokens_PL = tokenize(clip, list(vocabulary))
+    others = tokens_PL[len(first) :]
+    other_PD = resumed_token_features(clip, others, batch_size=batch_size, snapshot=snapshot("vocabulary"))
+    text_PD = np.concatenate([features.text_MD[list(first.values())], other_PD.numpy()])
+    return features, TextFeatures(vocabulary, tokens_PL.cpu().numpy(), text_PD, features.metadata)
+
+
+def _encoded(
+    clip: Clip,
+    pairs: Iterable[Pair],
+    count: int,
+    batch_size: int,
+    metadata: Mapping[str, str],
+    snapshot: Callable[[str], Snapshot],
+) -> tuple[Features, list[str]]:
+    """The features of the pairs, and their prompts."""
+    if not count:
         raise UserError("teach: there are no pairs to replay. Run stage synthesize for this task.")
+    keys: list[str] = []
+    prompts: list[str] = []
+
+    def reads() -> Iterator[Read]:
+        for pair in pairs:
+            keys.append(pair.key)
+            prompts.append(pair.prompt)
+            yield in_memory(pair.image)
+
     clip.model.eval()
-    images = [in_memory(pair.image) for pair in listed]
-    image_MD = resumed_image_features(clip, images, batch_size=batch_size, snapshot=snapshot("images"))
-    numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(pair.prompt for pair in listed))}
+    images = reads()
+    image_MD = resumed_image_features(clip, images, count=count, batch_size=batch_size, snapshot=snapshot("images"))
+    deque(images, maxlen=0)  # an interrupted run may have encoded all of them
+    numbers = {prompt: number for number, prompt in enumerate(first_rows(prompts))}
     tokens_PL = tokenize(clip, list(numbers))
     text_PD = resumed_token_features(clip, tokens_PL, batch_size=batch_size, snapshot=snapshot("texts"))
-    text_MD = text_PD[[numbers[pair.prompt] for pair in listed]]
-    return Features(
-        keys=tuple(pair.key for pair in listed),
-        image_MD=image_MD.numpy(),
-        text_MD=text_MD.numpy(),
-        metadata={**metadata, "precision": clip.precision},
-    )
+    text_MD = text_PD[[numbers[prompt] for prompt in prompts]]
+    metadata = {**metadata, "precision": clip.precision}
+    return Features(tuple(keys), image_MD.numpy(), text_MD.numpy(), metadata), prompts
+
+
+def first_rows(texts: Iterable[str]) -> dict[str, int]:
+    """Returns the first row of each distinct text, in the order of their appearance."""
+    rows: dict[str, int] = {}
+    for row, text in enumerate(texts):
+        rows.setdefault(text, row)
+    return rows
 
 
 def resumed_image_features(
-    clip: Clip, images: Sequence[Read], *, batch_size: int, snapshot: Snapshot, description: str = "images"
+    clip: Clip,
+    images: Iterable[Read],
+    *,
+    count: int,
+    batch_size: int,
+    snapshot: Snapshot,
+    description: str = "images",
 ) -> torch.Tensor:
-    """Returns unit features [N, D] of encoded images on the CPU, of which `snapshot` may hold the first rows."""
+    """Returns unit features [N, D] of `count` encoded images on the CPU; `snapshot` may hold the first rows."""
 
     def batches(done: int) -> Iterator[torch.Tensor]:
-        reads = progress(images[done:], len(images), description, done=done)
+        reads = progress(islice(images, done, None), count, description, done=done)
         return image_feature_batches(clip, reads, batch_size=batch_size)
 
-    return _resumed(batches, len(images), snapshot, description, clip.embedding_size)
+    return _resumed(batches, count, snapshot, description, clip.embedding_size)
 
 
 def resumed_token_features(clip: Clip, tokens_NL: torch.Tensor, *, batch_size: int, snapshot: Snapshot) -> torch.Tensor:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gift_core.artifacts.shards import read_manifest
+from gift_core.artifacts.prompt_files import read_vocabulary
 from gift_core.artifacts.task import read_task
 from gift_core.clip.model import Clip
+from gift_core.replay.paired import synthetic_images
 from gift_core.replay.reference import SUFFIXES
-from gift_core.replay.teach import ReplaySource
+from gift_core.replay.source import ReplaySource
 
 _FLOAT_BYTES = 4
 _KEY_BYTES = 100  # a row's key, or its tokens, compressed
@@ -18,7 +19,7 @@ _FOLDER_BYTES = 1 << 16  # source.json, the headers of tables, and what is lost 
 # By the value of replay.images in params.yaml: the number of images whose features are written.
 ROWS: Mapping[str, Callable[[Any, ReplaySource], int]] = {
     "none": lambda options, source: 0,
-    "synthetic": lambda options, source: int(read_manifest(source.shards)["images"]),
+    "synthetic": synthetic_images,
     "reference": lambda options, source: _images_in_reference(options, source),
     "task": lambda options, source: int(read_task(source.tasks[-1]).counts["train"]),
     "exemplars": lambda options, source: int(options.memory),
@@ -30,10 +31,18 @@ def teacher_bytes(clip: Clip, options: Any, source: ReplaySource) -> int:
 
     `options` is the method's replay. ContractError if the data that it replays are missing.
     """
-    rows = ROWS[options.images](options, source) + int(getattr(getattr(options, "texts", None), "count", 0))
-    features = rows * (clip.embedding_size * _FLOAT_BYTES * 2 + _KEY_BYTES)
+    feature = clip.embedding_size * _FLOAT_BYTES
+    features = ROWS[options.images](options, source) * (2 * feature + _KEY_BYTES)
+    features += _texts(options, source) * (feature + _KEY_BYTES)
     fisher = clip.parameter_count * _FLOAT_BYTES if getattr(options, "fisher", None) else 0
     return features + _exemplar_bytes(options, source) + fisher + _FOLDER_BYTES
+
+
+def _texts(options: Any, source: ReplaySource) -> int:
+    """The random texts, or the most that the vocabulary can have: the prompt of each pair may be one of its own."""
+    if options.images == "synthetic":
+        return synthetic_images(options, source) + len(read_vocabulary(source.vocabulary))
+    return int(getattr(getattr(options, "texts", None), "count", 0))
 
 
 def _exemplar_bytes(options: Any, source: ReplaySource) -> int:

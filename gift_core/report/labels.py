@@ -24,6 +24,7 @@ METHOD_LABELS = {
     "zscl": "ZSCL",
     "moe_adapters": "MoE-Adapters",
     "gift": "GIFT",
+    "gift_vocabulary": "GIFT, vocabulary",
     "gift_cd": "GIFT, CD only",
     "gift_cd_ita": "GIFT, CD + ITA",
     "gift_l2": "GIFT, L2",

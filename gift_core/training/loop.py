@@ -22,8 +22,9 @@ from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.consolidation import Consolidation
 from gift_core.errors import UserError
-from gift_core.losses import PairFeatures, task_loss
+from gift_core.losses import task_loss
 from gift_core.methods import Method
+from gift_core.pair_features import PairFeatures
 from gift_core.progress import progress
 from gift_core.replay.pairs import Replay, ReplayBatch
 from gift_core.seeds import seed_for
@@ -200,6 +201,9 @@ class GradientComputation:
             teacher_text_MD=batch.teacher_text_MD,
             prompt_ids_M=batch.prompt_ids_M,
             scale=self.clip.scale,
+            vocabulary_text_PD=batch.vocabulary_text_PD,
+            all_image_ND=batch.all_image_ND,
+            image_ids_M=batch.image_ids_M,
         )
         losses: dict[str, torch.Tensor] = {}
         for name, loss in self.method.losses.items():

@@ -247,6 +247,11 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("methods.gift.replay.fisher", {"estimator": "per_sample", "accumulate": False}, "methods.gift.replay.fisher: the Fisher information is not used by consolidation adaptive_fisher. Remove it,"),
     ("methods.ewc.replay.fisher.estimator", "persample", "methods.ewc.replay.fisher.estimator: unknown value 'persample'. Did you mean 'per_sample'?"),
     ("methods.lwf.losses.align", {"weight": 1.0, "label_smoothing": 0.0}, "methods.lwf.losses.align: needs images with their own texts, which replay.images: task does not have."),
+    ("methods.lwf.losses.distill_vocabulary", {"weight": 1.0, "temperature": 2.0}, "methods.lwf.losses.distill_vocabulary: needs images with their own texts, which replay.images: task does not have. Set replay.images to synthetic"),
+    ("methods.icarl.losses.distill_vocabulary", {"weight": 1.0, "temperature": 2.0}, "methods.icarl.losses.distill_vocabulary: needs images with their own texts, which replay.images: exemplars"),
+    ("methods.gift_vocabulary.replay.keep_earlier", -1, "methods.gift_vocabulary.replay.keep_earlier: should be at least 0, it is -1."),
+    ("methods.gift_vocabulary.replay.keep_earlier", 1.5, "methods.gift_vocabulary.replay.keep_earlier: should be"),
+    ("methods.lwf.replay.keep_earlier", 1, "methods.lwf.replay.keep_earlier: unknown key"),
     ("methods.lwf.replay.texts.kind", "clases", "methods.lwf.replay.texts.kind: unknown kind 'clases'. Did you mean 'classes'?"),
     ("methods.zscl.replay", {"images": "reference", "folder": "data/elsewhere", "teacher": "initial"}, "methods.zscl.replay.folder: data/elsewhere is outside data/0_raw/reference/"),
     ("methods.lwf.losses.distill_image_side.weight", 0, "methods.lwf.losses.distill_image_side.weight: should be more than 0, it is 0."),
@@ -265,7 +270,7 @@ def test_the_error_for_a_wrong_value_has_its_key_and_a_remedy(
     assert all(line.endswith(".") for line in message.splitlines()), message
 
 
-OPTIONAL_SLOTS = ("start", "learns", "average", "merge", "fisher", "teacher_alpha")
+OPTIONAL_SLOTS = ("start", "learns", "average", "merge", "fisher", "teacher_alpha", "keep_earlier")
 
 
 @pytest.mark.parametrize(

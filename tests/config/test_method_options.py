@@ -11,6 +11,7 @@ from gift_core.config.method_options import ConsolidationConfig, ConsolidationOp
 
 LOSSES: dict[str, dict[str, Any]] = {
     "distill": {"weight": 1.0, "temperature": 2.0},
+    "distill_vocabulary": {"weight": 1.0, "temperature": 2.0},
     "distill_reverse_kl": {"weight": 1.0, "temperature": 2.0},
     "distill_features": {"weight": 1.0},
     "distill_image_side": {"weight": 1.0, "temperature": 2.0},
@@ -43,7 +44,7 @@ def test_losses_are_listed_in_one_order_with_their_keywords() -> None:
     keywords = {name: {key: value for key, value in row.items() if key != "weight"} for name, row in LOSSES.items()}
     assert [(name, options.keywords()) for name, options in losses.items()] == list(keywords.items())
     assert [options.weight for _, options in losses.items()] == [row["weight"] for row in LOSSES.values()]
-    assert [name for name, options in losses.items() if options.pairs_only] == ["align"]
+    assert [name for name, options in losses.items() if options.pairs_only] == ["distill_vocabulary", "align"]
     assert len(losses) == len(LOSSES)
     assert not LossesConfig()
 

@@ -27,7 +27,7 @@ CORE = "[core]\n    no_scm = True\n"
 def test_the_bytes_of_mtil_by_hand(tmp_path: Path) -> None:
     found = artifact_bytes(make_project(tmp_path, "mtil_order_1"), parameters=149_620_737, embedding=512)
     assert found["shards"] == int(11 * 1000 * 512**2 * 0.4)
-    assert found["teachers"] == 11 * 1000 * 2 * 512 * 4  # gift alone replays
+    assert found["teachers"] == 11 * 1000 * 3 * 512 * 4  # gift alone replays
     assert found["models"] == 4 * 149_620_737 * (1 + 11 * 2)
     assert 40e9 < found["tasks"] < 70e9  # SUN397 is most of it
 
@@ -43,7 +43,14 @@ def test_a_png_takes_four_times_a_jpg(tmp_path: Path) -> None:
 def test_fisher_diagonals_are_as_large_as_the_model(tmp_path: Path) -> None:
     lists = {"methods": ["ewc"], "device": "auto"}
     found = artifact_bytes(make_project(tmp_path, "mtil_order_1", run=lists), parameters=1000, embedding=1)
-    assert found["teachers"] == 11 * 1000 * 2 * 4 + 11 * 4000
+    assert found["teachers"] == 11 * 1000 * 3 * 4 + 11 * 4000
+
+
+def test_pairs_of_earlier_steps_are_encoded_again(tmp_path: Path) -> None:
+    lists = {"methods": ["gift_vocabulary"], "device": "auto"}
+    found = artifact_bytes(make_project(tmp_path, "mtil_order_1", run=lists), parameters=1000, embedding=1)
+    pairs = sum(range(1, 12)) * 1000  # 1 to 11 steps, the present one among them
+    assert found["teachers"] == (2 * pairs + 11 * 1000) * 4
 
 
 def test_slices_of_one_data_set_add_up_to_it(tmp_path: Path) -> None:

@@ -357,3 +357,22 @@ def test_two_branches_merge_and_only_check_and_report_run(clone: Clone, tmp_path
     assert set(re.findall(r"Running stage '([^']+)'", printed)) == {"check", "report"}
     assert second.metrics() == metrics["weight"] | {"icarl": metrics["method"]["icarl"]}
     assert second.repro() == []
+
+
+def test_a_changed_shard_of_an_earlier_step_runs_the_teachers_of_the_steps_that_replay_it(clone: Clone) -> None:
+    params = clone.params
+    params["run"]["methods"] += ["gift_vocabulary"]
+    clone.write_params(params)
+    assert set(clone.repro()) == of_method("gift_vocabulary", FIRST) | {"check", "report"}
+    source = clone.folder / "data" / "4_teachers" / "gift_vocabulary" / TASKS[1] / "source.json"
+    before = json.loads(source.read_text(encoding="utf-8"))["read"]
+    assert sorted(before) == ["shards", f"shards {TASKS[0]}", "vocabulary"]
+    manifest = clone.folder / "data" / "3_shards" / TASKS[0] / "manifest.json"
+    changed = json.loads(manifest.read_text(encoding="utf-8")) | {"redrawn": 7}
+    manifest.chmod(0o644)
+    manifest.write_text(json.dumps(changed), encoding="utf-8")
+    clone.run("dvc", "commit", "--force", "synthesize@0")
+    ran = clone.repro()
+    assert of_method("gift_vocabulary", FIRST) <= set(ran) and "synthesize@1" not in ran
+    after = json.loads(source.read_text(encoding="utf-8"))["read"]
+    assert [name for name in after if after[name] != before[name]] == [f"shards {TASKS[0]}"]

@@ -94,6 +94,33 @@ def test_the_teacher_is_the_model_at_the_start(kind: str) -> None:
     assert rows[-1]["distill_entropy"] == pytest.approx(rows[0]["distill_entropy"], rel=1e-5)
 
 
+def test_the_vocabulary_of_a_sequence_is_its_prompts() -> None:
+    """Six pairs of five prompts, all in one batch: each prompt is one column and one row."""
+    teacher, model = given_model(seed=7), given_model()
+    with torch.no_grad():
+        images_MCHW = torch.stack([image for image, _ in given_pairs()])
+        tokens_PL = TOKENIZER(list(dict.fromkeys(PROMPTS)))
+        logits_MP, targets_MP = (
+            each.logit_scale.exp()
+            * each.encode_image(images_MCHW, normalize=True)
+            @ each.encode_text(tokens_PL, normalize=True).T
+            / 2
+            for each in (model, teacher)
+        )
+        targets_MP *= model.logit_scale.exp() / teacher.logit_scale.exp()
+    expected = sum(
+        -4 * (targets.softmax(1) * logits.log_softmax(1)).sum(1).mean()
+        for logits, targets in ((logits_MP, targets_MP), (logits_MP.T, targets_MP.T))
+    )
+    row = finetuned(
+        model,
+        teacher=teacher,
+        method={"losses": {"distill_vocabulary": {"weight": 1.0, "temperature": 2.0}}},
+        training=gift_core.Training(replay_batch_size=6),
+    )[0]
+    assert row["distill_vocabulary"] == pytest.approx(float(expected), rel=1e-4)
+
+
 def test_another_teacher_can_be_given() -> None:
     teacher = given_model(seed=7)
     before = weights(teacher)

@@ -92,6 +92,10 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"pairs": DataLoader([(IMAGES, ["a cat."])], batch_size=None)},  # type: ignore[arg-type]
         r"pairs: prompts are .*, expected 4 texts or token rows",
     ),
+    "a loader for a loss of all pairs": (
+        {"method": "gift_vocabulary", "pairs": DataLoader([(IMAGES, ["a cat."] * 4)], batch_size=None)},  # type: ignore[arg-type]
+        r"pairs: a loader, and distill_vocabulary compares with all pairs.*Pass a sequence of \(image, prompt\)",
+    ),
     "an unknown method": ({"method": "gifd"}, r"method: unknown name 'gifd'. Did you mean 'gift"),
     "a method of another type": ({"method": 3}, r"method: a int, expected a name or a row"),
     "losses that are no dictionary": ({"method": {"losses": ["distill"]}}, r"method.losses: a list, expected a dict"),

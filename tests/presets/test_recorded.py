@@ -17,6 +17,7 @@ RECORD = Path(__file__).parent / "recorded" / "before_overlays.json.gz"
 RECORDED: dict[str, dict[str, Any]] = json.loads(gzip.decompress(RECORD.read_bytes()))
 del RECORDED["params"]  # params.yaml was the preset mini
 NEW = {"mini_quick"}  # made after the record
+NEW_METHODS = {"gift_vocabulary"}
 
 
 def with_new_keys(params: dict[str, Any]) -> dict[str, Any]:
@@ -35,10 +36,16 @@ def with_new_keys(params: dict[str, Any]) -> dict[str, Any]:
     return params
 
 
+def without_new_methods(params: dict[str, Any]) -> dict[str, Any]:
+    params["run"]["methods"] = [name for name in params["run"]["methods"] if name not in NEW_METHODS]
+    params["methods"] = {name: row for name, row in params["methods"].items() if name not in NEW_METHODS}
+    return params
+
+
 @pytest.mark.parametrize("preset", RECORDED)
 def test_a_preset_has_its_recorded_values(preset: str) -> None:
     path = ROOT / "presets" / f"{preset}.yaml"
-    expected, found = with_new_keys(RECORDED[preset]), yaml.safe_load(complete_text(path))
+    expected, found = with_new_keys(RECORDED[preset]), without_new_methods(yaml.safe_load(complete_text(path)))
     assert found == expected
     for section in ("tasks", "methods"):
         assert list(found[section]) == list(expected[section])

@@ -56,7 +56,7 @@ def test_a_summary_is_the_first_sentence_and_the_numbers_of_the_file() -> None:
     summary = summarize(ROOT / "presets" / "mini_compare.yaml")
     assert summary.title.startswith("The embedded miniature benchmark with every method")
     assert summary.title.endswith("with several seeds.")
-    assert (summary.tasks, summary.iterations, len(summary.methods)) == (5, 100, 23)
+    assert (summary.tasks, summary.iterations, len(summary.methods)) == (5, 100, 24)
 
 
 @pytest.mark.parametrize(

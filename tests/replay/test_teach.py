@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from gift_core.artifacts import snapshot as snapshots
 from gift_core.artifacts.exemplar_files import Exemplar, read_exemplars
 from gift_core.artifacts.features import (
     FEATURES,
@@ -21,22 +24,27 @@ from gift_core.artifacts.features import (
     read_text_features,
 )
 from gift_core.artifacts.fisher_file import FISHER, Fisher, read_fisher
-from gift_core.artifacts.shards import write_manifest
+from gift_core.artifacts.shards import Pair, pair_key, write_manifest
+from gift_core.artifacts.snapshot import Snapshot
 from gift_core.artifacts.teacher_source import SOURCE
-from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
-from gift_core.clip.images import evaluation_pixels, normalize
+from gift_core.clip.encoding import encode_images, encode_tokens, image_feature_batches, tokenize
+from gift_core.clip.images import CacheBudget, evaluation_pixels, normalize
 from gift_core.clip.model import Clip
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 from gift_core.methods import load_fisher, load_replay
-from gift_core.replay.pairs import NoReplay, Replay, ReplayBatch
-from gift_core.replay.teach import REPLAYS, ReplaySource, teach
+from gift_core.replay import paired, teacher_features
+from gift_core.replay.paired import pairs_of
+from gift_core.replay.pairs import NoReplay, PairReplay, Replay, ReplayBatch
+from gift_core.replay.source import ReplaySource
+from gift_core.replay.teach import REPLAYS, teach
 from gift_core.replay.teachers import Teacher
 from tests.clip.tiny import png, tiny_clip
 from tests.tiny_world import CAPTIONS, CLASSES, make_world, moved
 
 STEPS = tuple(CLASSES)
+SYNTHETIC = {"images": "synthetic", "teacher": "previous"}
 LOSSES = {"distill_image_side": {"weight": 1.0, "temperature": 2.0}}
 CLASS_PROMPTS = {task: [f"a photo of a {name}." for name in names] for task, names in CLASSES.items()}
 
@@ -72,6 +80,8 @@ class Steps:
             tasks=tuple(self.world.task(name) for name in STEPS[: index + 1]),
             shards=self.world.shards(task),
             prompts=self.world.prompts(task),
+            earlier=tuple((self.world.shards(name), self.world.prompts(name)) for name in reversed(STEPS[:index])),
+            vocabulary=self.world.vocabulary(STEPS[index - 1]) if index else self.world.base_vocabulary(),
             teacher=self.folder / task,
             teacher_before=self.folder / STEPS[index - 1] if index else self.folder / "none",
             batch_size=4,
@@ -125,7 +135,7 @@ def test_without_replay_there_are_no_batches_and_source_json_is_constant(
         steps.teach(task)
         assert source_json(steps, task) == {"replay": "none", "model": "", "read": {}, "files": {}}
         assert [file.name for file in (tmp_path / task).iterdir()] == [SOURCE]
-    assert REPLAYS["none"].load(tiny_clip(), steps.row.replay, steps.source("birds")).sample(0) == ()
+    assert REPLAYS["none"].load(tiny_clip(), steps.row, steps.source("birds")).sample(0) == ()
 
 
 def test_synthetic_pairs_are_those_of_the_steps_shards(
@@ -139,6 +149,187 @@ def test_synthetic_pairs_are_those_of_the_steps_shards(
         images = [png(100 * number + 50 + row) for row in range(len(CAPTIONS))]
         assert same_tokens(batch, [CAPTIONS[index] for index in indices_of(batch, images)])
     assert read_features(tmp_path / "digits" / FEATURES).metadata["model"] == "model 1"
+
+
+VOCABULARY_LOSS = {"distill_vocabulary": {"weight": 1.0, "temperature": 2.0}}
+
+
+def require_vocabulary_of(teacher: Teacher, batch: ReplayBatch, texts: list[str]) -> None:
+    """Asserts that the vocabulary has the teacher's features of `texts`, and that the ids point to the batch's own."""
+    assert batch.vocabulary_text_PD is not None and batch.all_image_ND is not None and batch.image_ids_M is not None
+    with torch.no_grad():
+        expected = encode_tokens(teacher.clip, tokenize(teacher.clip, texts))
+    torch.testing.assert_close(batch.vocabulary_text_PD, expected)
+    assert torch.equal(batch.vocabulary_text_PD[batch.prompt_ids_M], batch.teacher_text_MD)
+    assert torch.equal(batch.all_image_ND[batch.image_ids_M], batch.teacher_image_MD)
+
+
+def test_the_vocabulary_is_the_prompts_of_the_pairs_and_then_the_other_class_names(
+    world: Layout, tmp_path: Path, teachers: dict[str, Teacher]
+) -> None:
+    steps = Steps(world, tmp_path, method(SYNTHETIC, losses=VOCABULARY_LOSS), teachers)
+    prompts = ["a cat.", "a dog.", "a horse.", "a bird.", "a fish."]
+    texts = {"birds": [*prompts, "a fox.", "a cow."]}
+    texts["digits"] = [*texts["birds"], *CLASS_PROMPTS["birds"]]
+    for task, expected in texts.items():
+        steps.teach(task)
+        stored = read_text_features(tmp_path / task / TEXT_FEATURES)
+        assert list(stored.texts) == expected
+        assert stored.metadata["model"] == teachers[task].model
+        assert np.array_equal(stored.tokens_PL, tokenize(tiny_clip(), expected).numpy())
+        batch = steps.batch(task)
+        require_vocabulary_of(teachers[task], batch, expected)
+        assert batch.all_image_ND is not None and len(batch.all_image_ND) == 7
+
+
+def test_each_text_of_the_vocabulary_is_encoded_once(
+    world: Layout, tmp_path: Path, teachers: dict[str, Teacher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[tuple[int, ...]] = []
+    encode = teacher_features.token_feature_batches
+
+    def counted(clip: Clip, tokens_NL: torch.Tensor, *, batch_size: int) -> Any:
+        encoded.extend(tuple(row[row != 0].tolist()) for row in tokens_NL)
+        return encode(clip, tokens_NL, batch_size=batch_size)
+
+    monkeypatch.setattr(teacher_features, "token_feature_batches", counted)
+    Steps(world, tmp_path, method(SYNTHETIC), teachers).teach("digits")
+    assert len(encoded) == len(set(encoded)) == 10  # five prompts, two other class names, three birds
+
+
+def test_teach_continues_after_an_interruption_at_the_vocabulary(
+    world: Layout, tmp_path: Path, teachers: dict[str, Teacher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All images and prompts were encoded. They are not encoded again, and the files have the same bytes."""
+    monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
+    monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
+    row = method(SYNTHETIC | {"keep_earlier": 1}, losses=VOCABULARY_LOSS)
+    whole, cut = (Steps(world, tmp_path / name, row, teachers) for name in ("whole", "cut"))
+    whole.teach("digits")
+    source = dataclasses.replace(
+        cut.source("digits"), snapshot=lambda part: Snapshot(tmp_path / f"{part}.safetensors", lambda text: None)
+    )
+    encode, encoded = teacher_features.token_feature_batches, list[int]()
+
+    def interrupted(clip: Clip, tokens_NL: torch.Tensor, *, batch_size: int) -> Any:
+        encoded.append(len(tokens_NL))
+        if encoded == [5, 5]:
+            raise KeyboardInterrupt
+        return encode(clip, tokens_NL, batch_size=batch_size)
+
+    monkeypatch.setattr(teacher_features, "token_feature_batches", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        teach(teachers["digits"], row, source)
+    assert not source.teacher.exists()
+    monkeypatch.setattr(teacher_features, "image_feature_batches", None)  # they must not be needed
+    teach(teachers["digits"], row, source)
+    assert encoded == [5, 5, 5]  # the prompts once, the other texts again
+    for file in (FEATURES, TEXT_FEATURES):
+        assert (source.teacher / file).read_bytes() == (whole.folder / "digits" / file).read_bytes()
+
+
+def test_teach_holds_a_few_images_at_a_time(
+    world: Layout, tmp_path: Path, teachers: dict[str, Teacher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gift_core.clip.images.CHUNK", 2)
+    read, encoded, ahead = 0, 0, list[int]()
+
+    def pairs(options: Any, source: ReplaySource) -> Iterator[Pair]:
+        nonlocal read
+        for pair in pairs_of(options, source):
+            read += 1
+            ahead.append(read - encoded)
+            yield pair
+
+    def batches(*arguments: Any, **options: Any) -> Iterator[torch.Tensor]:
+        nonlocal encoded
+        for batch in image_feature_batches(*arguments, **options):
+            encoded += len(batch)
+            yield batch
+
+    monkeypatch.setattr(paired, "pairs_of", pairs)
+    monkeypatch.setattr(teacher_features, "image_feature_batches", batches)
+    Steps(world, tmp_path, method(SYNTHETIC | {"keep_earlier": 2}), teachers).teach("letters")
+    assert (read, encoded) == (21, 21)
+    assert max(ahead) <= 5 + 2 * 2  # a batch of five, and chunks of two that are decoded
+
+
+def test_only_a_loss_that_needs_the_vocabulary_reads_it(
+    world: Layout, tmp_path: Path, teachers: dict[str, Teacher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[Path] = []
+    monkeypatch.setattr(paired, "read_text_features", lambda path: reads.append(path) or read_text_features(path))
+    for losses, count in ((LOSSES, 0), (VOCABULARY_LOSS, 1)):
+        steps = Steps(world, tmp_path, method(SYNTHETIC, losses=losses), teachers)
+        steps.teach("birds")
+        steps.batch("birds")
+        assert len(reads) == count
+
+
+def test_a_vocabulary_of_other_pairs_is_refused(world: Layout, tmp_path: Path, teachers: dict[str, Teacher]) -> None:
+    steps = Steps(world, tmp_path, method(SYNTHETIC, losses=VOCABULARY_LOSS), teachers)
+    steps.teach("birds")
+    features = read_features(tmp_path / "birds" / FEATURES)
+    stored = read_text_features(tmp_path / "birds" / TEXT_FEATURES)
+    other = dataclasses.replace(stored, texts=("a dog.", "a cat.", *stored.texts[2:]))
+    with pytest.raises(ContractError, match=r"should begin with the 5 different prompts.*'a dog.', 'a cat.'"):
+        PairReplay(
+            tiny_clip(),
+            pairs_of(steps.row.replay, steps.source("birds")),
+            features,
+            batch_size=4,
+            names=("test",),
+            cache_budget=CacheBudget(),
+            vocabulary=other,
+        )
+
+
+def test_pairs_of_earlier_steps_are_replayed_beside_the_steps_own(
+    world: Layout, tmp_path: Path, teachers: dict[str, Teacher]
+) -> None:
+    images = {task: [png(100 * number + 50 + row) for row in range(7)] for number, task in enumerate(STEPS)}
+    for kept, tasks in ((1, ["letters", "digits"]), (5, ["letters", "digits", "birds"])):
+        row = method(SYNTHETIC | {"keep_earlier": kept}, losses=VOCABULARY_LOSS)
+        steps = Steps(world, tmp_path / str(kept), row, teachers)
+        steps.teach("birds")
+        steps.teach("letters")
+        first = read_features(steps.folder / "birds" / FEATURES).keys
+        assert first == tuple(pair_key(0, row) for row in range(7))  # there are no earlier steps
+        keys = read_features(steps.folder / "letters" / FEATURES).keys
+        assert keys == (*first, *(f"{task}/{key}" for task in tasks[1:] for key in first))
+        assert sorted(source_json(steps, "letters")["read"]) == sorted(
+            ["shards", "vocabulary", *(f"shards {task}" for task in tasks[1:])]
+        )
+        replay, known = steps.load("letters", tiny_clip(seed=7)), [image for task in tasks for image in images[task]]
+        seen: list[int] = []
+        for iteration in range(7 * len(tasks) // 4 + 1):  # the first epoch, and a little of the second
+            (batch,) = replay.sample(iteration)
+            require_features_of(teachers["letters"], batch)
+            rows = indices_of(batch, known)
+            assert batch.image_ids_M is not None and batch.image_ids_M.tolist() == rows
+            assert same_tokens(batch, [CAPTIONS[index % 7] for index in rows])
+            seen += rows
+        assert sorted(seen[: 7 * len(tasks)]) == list(range(7 * len(tasks)))
+
+
+def test_no_earlier_steps_are_replayed_unless_the_row_says_so(
+    world: Layout, tmp_path: Path, teachers: dict[str, Teacher]
+) -> None:
+    """The features are the same, byte for byte, with the key and without it."""
+    for name, replay in (("without", SYNTHETIC), ("with", SYNTHETIC | {"keep_earlier": 0})):
+        Steps(world, tmp_path / name, method(replay), teachers).teach("letters")
+    files = [(tmp_path / name / "letters" / FEATURES).read_bytes() for name in ("without", "with")]
+    assert files[0] == files[1]
+    assert len(read_features(tmp_path / "with" / "letters" / FEATURES).keys) == 7
+
+
+def test_the_vocabulary_of_a_reference_folder_is_its_captions(tmp_path: Path, teachers: dict[str, Teacher]) -> None:
+    write_reference(tmp_path / "mine")
+    replay = {"images": "reference", "teacher": "previous", "folder": "mine"}
+    steps = Steps(Layout(tmp_path), tmp_path / "teachers", method(replay, losses=VOCABULARY_LOSS), teachers)
+    steps.teach("birds")
+    require_vocabulary_of(teachers["birds"], steps.batch("birds"), ["a thing number 0", "a thing number 1"])
+    assert not (tmp_path / "teachers" / "birds" / TEXT_FEATURES).exists()
 
 
 def test_reference_pairs_are_those_of_the_users_folder(
@@ -344,25 +535,35 @@ def test_without_replay_losses_nothing_is_replayed(world: Layout, tmp_path: Path
     assert steps.load("birds", tiny_clip()).sample(0) == ()
 
 
-# replay.images: the row, the entry of source.json's `read`, and the file that is changed
-READ: dict[str, tuple[dict[str, Any], str, str]] = {
-    "synthetic": ({"images": "synthetic", "teacher": "previous"}, "shards", "data/3_shards/digits/manifest.json"),
-    "reference": ({"images": "reference", "teacher": "previous", "folder": "mine"}, "reference", "mine/1.png"),
+# The row, the entries of source.json's `read`, the one that changes, and the file that is changed.
+READ: dict[str, tuple[dict[str, Any], list[str], str, str]] = {
+    "synthetic": (SYNTHETIC, ["shards", "vocabulary"], "shards", "data/3_shards/digits/manifest.json"),
+    "vocabulary": (SYNTHETIC, ["shards", "vocabulary"], "vocabulary", "data/2_prompts/vocabularies/birds.json"),
+    "earlier shards": (
+        SYNTHETIC | {"keep_earlier": 1},
+        ["shards", "shards birds", "vocabulary"],
+        "shards birds",
+        "data/3_shards/birds/manifest.json",
+    ),
+    "reference": (
+        {"images": "reference", "teacher": "previous", "folder": "mine"}, ["reference"], "reference", "mine/1.png",
+    ),
     "task": (
         {"images": "task", "texts": {"kind": "classes"}, "teacher": "previous"},
+        ["task"],
         "task",
         "data/1_tasks/digits/task.json",
     ),
-    "exemplars": (MEMORY, "task birds", "data/1_tasks/birds/task.json"),
-}
+    "exemplars": (MEMORY, ["task birds"], "task birds", "data/1_tasks/birds/task.json"),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("images", READ)
+@pytest.mark.parametrize("data", READ)
 def test_source_json_changes_with_the_data_that_was_read(
-    tmp_path: Path, teachers: dict[str, Teacher], images: str
+    tmp_path: Path, teachers: dict[str, Teacher], data: str
 ) -> None:
     """The stage finetune depends on the teacher's folder, not on the data, so it must see every change there."""
-    replay, name, file = READ[images]
+    replay, names, name, file = READ[data]
     world = make_world(tmp_path)
     write_reference(tmp_path / "mine")
     steps = Steps(world, tmp_path / "teachers", method(replay), teachers)
@@ -373,7 +574,7 @@ def test_source_json_changes_with_the_data_that_was_read(
         return source_json(steps, "digits")
 
     first, again = read_again(), read_again()
-    assert first == again and first["replay"] == images and list(first["read"]) == [name]
+    assert first == again and first["replay"] == replay["images"] and sorted(first["read"]) == names
     change(tmp_path / file)
     with pytest.raises(
         ContractError, match=f"source.json: {name} should have sha256 .*Recreate it with: dvc repro teach"
@@ -413,7 +614,7 @@ def change(file: Path) -> None:
     """Changes the file in a way that its readers accept."""
     if file.name == "manifest.json":
         write_manifest(file.parent, {"another": "run"}, {"count": 7, "sha256": "of the prompts"})
-    elif file.name == "task.json":
+    elif file.suffix == ".json":
         file.write_text(file.read_text() + "\n")
     else:
         file.write_bytes(png(7))

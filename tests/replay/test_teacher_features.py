@@ -52,15 +52,19 @@ def test_image_features_continue_after_the_last_whole_batch(
 ) -> None:
     monkeypatch.setattr("gift_core.clip.images.CHUNK", 2)  # images are decoded two at a time
     clip, said = tiny_clip(precision=precision), list[str]()
-    whole = resumed_image_features(clip, reads([]), batch_size=BATCH, snapshot=Snapshot())
+    whole = resumed_image_features(clip, reads([]), count=COUNT, batch_size=BATCH, snapshot=Snapshot())
     snapshot = Snapshot(tmp_path / "images.safetensors", said.append)
     with pytest.raises(InterruptedTeachingError):
-        resumed_image_features(clip, reads([], stop_at=5), batch_size=BATCH, snapshot=snapshot)
+        resumed_image_features(clip, reads([], stop_at=5), count=COUNT, batch_size=BATCH, snapshot=snapshot)
     done: list[int] = []
-    assert torch.equal(resumed_image_features(clip, reads(done), batch_size=BATCH, snapshot=snapshot), whole)
+    assert torch.equal(
+        resumed_image_features(clip, reads(done), count=COUNT, batch_size=BATCH, snapshot=snapshot), whole
+    )
     assert (sorted(done), said) == ([4, 5, 6], ["images: continues at 4 of 7"])
     done.clear()
-    assert torch.equal(resumed_image_features(clip, reads(done), batch_size=BATCH, snapshot=snapshot), whole)
+    assert torch.equal(
+        resumed_image_features(clip, reads(done), count=COUNT, batch_size=BATCH, snapshot=snapshot), whole
+    )
     assert done == []
 
 

@@ -12,7 +12,8 @@ from open_clip.model import CLIP
 
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.model import Clip
-from gift_core.losses import LOSSES, PairFeatures, task_loss
+from gift_core.losses import LOSSES, task_loss
+from gift_core.pair_features import PairFeatures
 from gift_core.training.encoders import EncoderStrategy, FullBatch, GradientCache, encoder_strategy, random_state
 from tests.clip.tiny import tiny_clip, tiny_config
 from tests.pair_features import LOSS_OPTIONS, loss_of
@@ -42,6 +43,9 @@ def replay_loss(name: str, *, texts: int = 7) -> Loss:
             teacher_text_MD=teacher_features(texts, seed=2),
             prompt_ids_M=torch.tensor([PROMPTS.index(prompt) for prompt in PROMPTS[:texts]]),
             scale=clip.scale,
+            vocabulary_text_PD=teacher_features(9, seed=3),
+            all_image_ND=teacher_features(12, seed=4),
+            image_ids_M=torch.tensor([8, 3, 0, 5, 1, 8, 2]),
         )
         return loss_of(LOSSES[name], features, **LOSS_OPTIONS[name])
 
@@ -62,6 +66,9 @@ CASES: dict[str, Loss] = {name: replay_loss(name) for name in LOSSES} | {
     "image side with unpaired texts": replay_loss("distill_image_side", texts=5),
     "task": loss_of_the_task,
 }
+
+
+AUTOCAST = ("distill", "distill_vocabulary", "task")
 
 
 def gradients(clip: Clip, encoders: EncoderStrategy, loss: Loss) -> tuple[float, dict[str, torch.Tensor]]:
@@ -90,7 +97,7 @@ def test_chunks_give_the_gradients_of_the_full_batch(loss: Loss, size: int) -> N
 
 
 @pytest.mark.parametrize("precision", ["amp_bf16", "amp_fp16"])
-@pytest.mark.parametrize("loss", [CASES["distill"], CASES["task"]], ids=["distill", "task"])
+@pytest.mark.parametrize("loss", [CASES[name] for name in AUTOCAST], ids=AUTOCAST)
 def test_chunks_agree_with_the_full_batch_under_autocast(loss: Loss, precision: str) -> None:
     clip = tiny_clip(precision=precision)
     _, full = gradients(clip, FullBatch(clip), loss)

@@ -16,8 +16,9 @@ from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import prefetch_in_thread
 from gift_core.clip.model import Clip, write_clip
 from gift_core.errors import UserError
-from gift_core.losses import PairFeatures, align, distill, task_loss
+from gift_core.losses import align, distill, task_loss
 from gift_core.methods import build_method
+from gift_core.pair_features import PairFeatures
 from gift_core.replay.pairs import NoReplay, ReplayBatch
 from gift_core.training.loop import LossRow, finetune, learning_rates
 from tests.clip.tiny import tiny_clip

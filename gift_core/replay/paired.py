@@ -1,0 +1,134 @@
+"""Paired replay, synthetic or of a reference folder: what the stage teach writes for it, and how it is loaded again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gift_core.artifacts.features import (
+    FEATURES,
+    TEXT_FEATURES,
+    Features,
+    TextFeatures,
+    read_features,
+    read_text_features,
+    write_features,
+    write_text_features,
+)
+from gift_core.artifacts.prompt_files import VOCABULARY_STAGES, read_vocabulary
+from gift_core.artifacts.shards import MANIFEST, Pair, iterate_pairs, read_manifest
+from gift_core.clip.images import CacheBudget
+from gift_core.clip.model import Clip
+from gift_core.replay.pairs import PairReplay, Replay
+from gift_core.replay.prompts import vocabulary_texts
+from gift_core.replay.reference import iterate_folder, require_readable
+from gift_core.replay.source import ReplaySource, hash_of
+from gift_core.replay.teacher_features import encode_pairs, encode_pairs_and_vocabulary
+from gift_core.replay.teachers import Teacher
+
+if TYPE_CHECKING:
+    from gift_core.config.method_options import MethodConfig, ReplayConfig
+
+
+def pairs_of(options: ReplayConfig, source: ReplaySource) -> Iterator[Pair]:
+    """Returns the (image, prompt) pairs of a paired replay, in their order."""
+    return PAIRS[options.images](options, source)
+
+
+def _synthetic(options: Any, source: ReplaySource) -> Iterator[Pair]:
+    """The step's own pairs, then those of the steps before, whose keys begin with their task."""
+    yield from iterate_pairs(source.shards, source.prompts)
+    for shards, prompts in _kept(options, source):
+        for pair in iterate_pairs(shards, prompts):
+            yield replace(pair, key=f"{shards.name}/{pair.key}")
+
+
+def _kept(options: Any, source: ReplaySource) -> tuple[tuple[Path, Path], ...]:
+    return source.earlier[: options.keep_earlier]
+
+
+def _reference(options: Any, source: ReplaySource) -> Iterator[Pair]:
+    return iterate_folder(source.root / options.folder, f"{source.key}.replay.folder")
+
+
+PAIRS = {"synthetic": _synthetic, "reference": _reference}
+
+
+def teach_synthetic(teacher: Teacher, options: Any, source: ReplaySource) -> str:
+    """Writes the features of the pairs, and text_features.parquet: the vocabulary, with the pairs' prompts first."""
+    features, vocabulary = encode_pairs_and_vocabulary(
+        teacher.clip,
+        pairs_of(options, source),
+        vocabulary_texts(read_vocabulary(source.vocabulary)),
+        count=synthetic_images(options, source),
+        **_settings(teacher, source),
+    )
+    write_text_features(source.teacher / TEXT_FEATURES, vocabulary)
+    return f"{_write(features, source)}, {len(vocabulary.texts)} texts in the vocabulary"
+
+
+def synthetic_images(options: Any, source: ReplaySource) -> int:
+    """Returns the number of images, by the manifests. ContractError for a damaged one."""
+    folders = [source.shards, *(shards for shards, _ in _kept(options, source))]
+    return sum(int(read_manifest(folder)["images"]) for folder in folders)
+
+
+def _settings(teacher: Teacher, source: ReplaySource) -> dict[str, Any]:
+    metadata = {"model": teacher.model}
+    return {"batch_size": source.encode_batch_size, "metadata": metadata, "snapshot": source.snapshot}
+
+
+def _write(features: Features, source: ReplaySource) -> str:
+    """Writes features.parquet: an image and a text feature for each pair."""
+    write_features(source.teacher / FEATURES, features.keys, features.image_MD, features.text_MD, features.metadata)
+    return f"{len(features.keys)} pairs, {features.image_MD.shape[1]} numbers each"
+
+
+def teach_reference(teacher: Teacher, options: Any, source: ReplaySource) -> str:
+    """Writes the features of the pairs of a folder. UserError names an image that cannot be decoded."""
+    try:
+        return _write(encode_pairs(teacher.clip, pairs_of(options, source), **_settings(teacher, source)), source)
+    except (OSError, SyntaxError):  # Pillow's errors do not name the file
+        require_readable(source.root / options.folder, f"{source.key}.replay.folder")
+        raise
+
+
+def load_pairs(clip: Clip, method: MethodConfig, source: ReplaySource) -> Replay:
+    """Returns the pairs with the features that `teach_reference` wrote. Their vocabulary is their distinct prompts."""
+    return _load_pairs(clip, method, source, None)
+
+
+def load_synthetic(clip: Clip, method: MethodConfig, source: ReplaySource) -> Replay:
+    """Returns the pairs with their features, and with those of the whole vocabulary if a loss needs them."""
+    needed = method.losses.need_vocabulary
+    vocabulary = read_text_features(source.teacher / TEXT_FEATURES) if needed else None
+    return _load_pairs(clip, method, source, vocabulary)
+
+
+def _load_pairs(clip: Clip, method: MethodConfig, source: ReplaySource, vocabulary: TextFeatures | None) -> Replay:
+    return PairReplay(
+        clip,
+        pairs_of(method.replay, source),
+        read_features(source.teacher / FEATURES),
+        batch_size=source.batch_size,
+        names=source.names,
+        cache_budget=CacheBudget(),
+        vocabulary=vocabulary,
+    )
+
+
+def hash_shards(options: Any, source: ReplaySource) -> dict[str, str]:
+    """A manifest holds the hash of every shard."""
+    own = {"shards": hash_of(source.shards / MANIFEST, "synthesize")}
+    kept = {f"shards {folder.name}": hash_of(folder / MANIFEST, "synthesize") for folder, _ in _kept(options, source)}
+    return own | kept | {"vocabulary": hash_of(source.vocabulary, VOCABULARY_STAGES)}
+
+
+def hash_reference(options: Any, source: ReplaySource) -> dict[str, str]:
+    digest = hashlib.sha256()
+    for pair in _reference(options, source):
+        digest.update(f"{pair.key}\n{pair.prompt}\n{hashlib.sha256(pair.image).hexdigest()}\n".encode())
+    return {"reference": digest.hexdigest()}
