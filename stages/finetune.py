@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gift_core.config.method_options import MethodConfig
     from gift_core.methods import TrainingData
     from gift_core.replay.pairs import Replay
-    from gift_core.replay.teach import ReplaySource
+    from gift_core.replay.source import ReplaySource
 
 MAX_FACTOR = 1000.0  # as in params.yaml
 

@@ -83,7 +83,8 @@ def install(clone: Clone) -> None:
     program.parent.mkdir(parents=True)
     program.write_text('#!/bin/sh\nexec python -m stages "$@"\n', encoding="utf-8")
     program.chmod(0o755)
-    (clone.folder / ".venv" / ".installed").touch()
+    for name in (".installed", ".installed-dev"):  # so that make installs nothing into the environment of the tests
+        (clone.folder / ".venv" / name).touch()
     clone.environment["PATH"] = f"{program.parent}:{clone.environment['PATH']}"
 
 
