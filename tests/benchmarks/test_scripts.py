@@ -57,6 +57,7 @@ def folder(project: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.end_to_end
 def test_the_best_settings_of_a_search_are_compared_and_plotted(project: Path, folder: Path) -> None:
     cut = ("--iterations", "5", "--tasks", "2", "--methods", "tuned")

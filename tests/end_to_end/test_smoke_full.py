@@ -30,6 +30,7 @@ def stages(*methods: str) -> set[str]:
     return shared | {f"{stage} {method} {task}" for stage in learned for method in methods for task in TASKS}
 
 
+@pytest.mark.slow
 @pytest.mark.end_to_end
 def test_official_layouts_and_the_real_tokenizer_go_through_a_real_repro(project: Path, tmp_path: Path) -> None:
     output, table = smoke(project, tmp_path, "--size", "cut", "--methods", "gift", "--threads", "1")

@@ -179,7 +179,7 @@ def test_a_missing_seed_is_an_error_unless_allowed(tmp_path: Path) -> None:
 
 
 DIFFERENT = [
-    ("training.iterations", 50, "training.iterations is 100 in the first and 50 in the second"),
+    ("training.iterations", 50, "training.iterations is 60 in the first and 50 in the second"),
     ("methods.gift.learning_rate", 1e-3, "methods.gift.learning_rate is 0.0005 in the first and 0.001 in the second"),
     (
         "sequence.1.learning_rate_factor",

@@ -200,7 +200,10 @@ def test_an_accuracy_file_stands_for_all_that_the_report_reads(done: Experiment)
     files = {file.name: sha256_of(file) for file in teacher.iterdir()}
     assert provenance["teacher"] == files.pop("source.json")
     assert read_source(teacher)["files"] == files and "features.parquet" in files
-    assert read_source(teacher)["read"] == {"shards": sha256_of(done.layout.shards(shards) / "manifest.json")}
+    assert read_source(teacher)["read"] == {
+        "shards": sha256_of(done.layout.shards(shards) / "manifest.json"),
+        "vocabulary": sha256_of(done.layout.vocabulary(TASKS[TASKS.index("arrows") - 1])),
+    }
 
 
 def test_every_result_has_the_environment_that_computed_it(done: Experiment) -> None:

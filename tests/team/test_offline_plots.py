@@ -95,7 +95,7 @@ def difference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.skipif(chromium() is None, reason="needs Chromium")
 def test_the_difference_of_two_experiments_is_drawn_without_a_request(difference: Path) -> None:
     text = difference.read_text(encoding="utf-8")
-    assert all(name in text for name in ('"longer"', '"main"', "gift_77", "gift_100"))
+    assert all(name in text for name in ('"longer"', '"main"', "gift_77", "gift_60"))
     with open_browser() as browser:
         browser.open(difference, width=1280)
         deadline = time.monotonic() + 20

@@ -121,7 +121,7 @@ def test_the_check_of_params_yaml_needs_no_data(tmp_path: Path) -> None:
     program.chmod(0o755)
     project.environment["PATH"] = f"{program.parent}:{project.environment['PATH']}"
     run(project, "check params.yaml")
-    project.edit("params.yaml", "  iterations: 100 ", "  iterations: -1  ")
+    project.edit("params.yaml", "  iterations: 60 ", "  iterations: -1 ")
     with pytest.raises(AssertionError, match="training.iterations: should be at least 1"):
         run(project, "check params.yaml")
 
