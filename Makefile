@@ -108,7 +108,7 @@ curve: $(DEV) ## measure the metrics against the number of synthetic images (ARG
 	@python benchmarks/curve.py $(ARGS)
 
 bench: $(DEV) ## measure every stage beside a naive way and beside the least that its work takes (ARGS="--size full")
-	@python -m benchmarks.stages $(ARGS)
+	@python -m benchmarks.bench $(ARGS)
 
 bench-steps: $(DEV) ## measure the time of an iteration of each method, relative to fine-tuning
 	@python benchmarks/step_time.py $(ARGS)

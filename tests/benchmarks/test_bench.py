@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.beside import inputs
 from benchmarks.beside.works import STAGES
-from benchmarks.stages import Row, line, measured, record
+from benchmarks.bench import Row, line, measured, record
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_a_stage_is_measured_in_three_ways(stage: str, small: None, tmp_path: Pa
     middle, low, high = row["faster"]
     assert low <= middle <= high
     record(tmp_path, row)
-    assert line(row) in (tmp_path / "stages.md").read_text(encoding="utf-8")
+    assert line(row) in (tmp_path / "bench.md").read_text(encoding="utf-8")
 
 
 def test_a_new_measurement_replaces_that_of_the_same_stage_size_and_device(tmp_path: Path) -> None:
@@ -43,5 +43,5 @@ def test_a_new_measurement_replaces_that_of_the_same_stage_size_and_device(tmp_p
 
     for each in (row("evaluate", 1.0), row("ingest", 2.0), row("evaluate", 3.0)):
         record(tmp_path, each)
-    rows = json.loads((tmp_path / "stages.json").read_text(encoding="utf-8"))
+    rows = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
     assert [(each["stage"], each["seconds"]["ours"]) for each in rows] == [("ingest", 2.0), ("evaluate", 3.0)]

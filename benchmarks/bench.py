@@ -1,8 +1,8 @@
 """Every stage beside a naive way of doing its work, and beside the least that the work takes: `make bench`.
 
-    python -m benchmarks.stages                     # the miniature models
-    python -m benchmarks.stages --size full         # ViT-B/16 and a pipeline in the shape of SD v1.5, random weights
-    python -m benchmarks.stages --stages teach evaluate --device cuda
+    python -m benchmarks.bench                     # the miniature models
+    python -m benchmarks.bench --size full         # ViT-B/16 and a pipeline in the shape of SD v1.5, random weights
+    python -m benchmarks.bench --stages teach evaluate --device cuda
 
 - naive (benchmarks/beside/works.py): one image or text at a time, 77 tokens a text, the teacher in the training loop.
 - ours: the function that the stage calls.
@@ -11,7 +11,7 @@
 
 Every round runs all of them, one after the other, so that other load on the machine affects all. Ratios are medians
 over the rounds. On a CPU the seconds are processor time of one thread. What a stage has is written at once to
-benchmarks/stages.json and benchmarks/stages.md: an interrupted run loses only the stage that it was measuring.
+benchmarks/bench.json and benchmarks/bench.md: an interrupted run loses only the stage that it was measuring.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ def _machine(device: torch.device) -> Row:
 
 
 def record(out: Path, row: Row) -> None:
-    """Puts the row in stages.json, in the place of an older one of its stage, size and device, and writes the table."""
-    file, key = out / "stages.json", ("stage", "size", "device")
+    """Puts the row in bench.json, in the place of an older one of its stage, size and device, and writes the table."""
+    file, key = out / "bench.json", ("stage", "size", "device")
     rows = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
     rows = [old for old in rows if any(old[name] != row[name] for name in key)] + [row]
     rows.sort(key=lambda each: (each["size"], each["device"], list(STAGES).index(each["stage"])))
@@ -124,11 +124,11 @@ def record(out: Path, row: Row) -> None:
     page = [
         "# Every stage beside a naive way and beside the least",
         "",
-        "`make bench` explains the columns: benchmarks/stages.py.",
+        "`make bench` explains the columns: benchmarks/bench.py.",
         "",
     ]
     machines = "; ".join(dict.fromkeys(f"{each['machine']}, {each['date']}" for each in rows))
-    (out / "stages.md").write_text("\n".join([*page, f"{machines}.", "", head, *map(line, rows), ""]), encoding="utf-8")
+    (out / "bench.md").write_text("\n".join([*page, f"{machines}.", "", head, *map(line, rows), ""]), encoding="utf-8")
 
 
 def line(row: Row) -> str:
