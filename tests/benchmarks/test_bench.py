@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.bench import Row, line, measured, record
 from benchmarks.beside import inputs
 from benchmarks.beside.works import STAGES
-from benchmarks.bench import Row, line, measured, record
 
 
 @pytest.fixture
