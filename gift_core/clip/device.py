@@ -38,7 +38,7 @@ def require_devices(device: torch.device, processes: int) -> None:
     if processes > visible and device.type != "cpu":
         raise UserError(
             f"params.yaml: training.processes: {processes} needs as many GPUs of CUDA, and {visible} "
-            f"({device}) is visible here. Lower it, make more GPUs visible (CUDA_VISIBLE_DEVICES), or write run.device: cpu."
+            f"({device}) is visible here. Lower it, or write run.device: cpu. CUDA_VISIBLE_DEVICES may hide GPUs."
         )
 
 

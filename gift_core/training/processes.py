@@ -64,7 +64,7 @@ class Processes:
         for part in groups(gradients) if gradients else ():
             flat = torch.cat([gradient.reshape(-1) for gradient in gradients[part]])
             distributed.all_reduce(flat)
-            sums = flat.split([gradient.numel() for gradient in gradients[part]])
+            sums = torch.split(flat, [gradient.numel() for gradient in gradients[part]])
             for gradient, total in zip(gradients[part], sums, strict=True):
                 gradient.copy_(total.view(gradient.shape))
         for value, gradient in zip(used, gradients, strict=True):
@@ -105,7 +105,7 @@ class Processes:
         """Within the block the processes are a group that computes on `device`. They meet in the file `store`."""
         distributed.init_process_group(
             BACKENDS[device.type],
-            store=distributed.FileStore(str(store), self.count),
+            store=distributed.FileStore(str(store), self.count),  # type: ignore[attr-defined]
             rank=self.rank,
             world_size=self.count,
             timeout=TIMEOUT,
