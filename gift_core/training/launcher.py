@@ -87,6 +87,18 @@ class _Watch:
         if self.failure is not None:
             raise self.failure.error()
 
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Within the block, a lost connection becomes the error of the process that failed."""
+        try:
+            yield
+        except GiftError:
+            raise
+        except Exception as error:
+            if self.failed.wait(GRACE_SECONDS / 2) and self.failure is not None:
+                raise self.failure.error() from error
+            raise
+
     def _report(self, pipe: Connection) -> object:
         with suppress(EOFError, OSError):
             return pipe.recv()
@@ -120,26 +132,21 @@ def started(count: int, device: torch.device, job: Job, arguments: Sequence[Any]
         store = Path(folder) / "store"
         others: dict[Connection, tuple[Any, Path]] = {}
         watch, patience = _Watch(others), 0.0
+        thread = threading.Thread(target=watch.run, name="processes", daemon=True)
         torch.set_num_threads(threads)
         try:
             for rank in range(1, count):
                 work = pickle.dumps((Processes(rank, count), device, store, threads, job, arguments))
                 _start(rank, count, work, others, Path(folder), gpu=device.type == "cuda")
-            threading.Thread(target=watch.run, name="processes", daemon=True).start()
+            thread.start()
             watch.require_ready()
-            with Processes(0, count).joined(device, store):
+            with Processes(0, count).joined(device, store), watch.explained():
                 yield Processes(0, count)
             patience = GRACE_SECONDS
-        except GiftError:
-            raise
-        except Exception as error:
-            if watch.failed.wait(GRACE_SECONDS / 2) and watch.failure is not None:
-                raise watch.failure.error() from error
-            raise
         finally:
             watch.ended.set()
             torch.set_num_threads(former)
-            _end([process for process, _ in others.values()], patience=patience)
+            _end(watch, thread, patience=patience)
 
 
 def _start(
@@ -158,14 +165,15 @@ def _start(
     others[receiver] = process, log
 
 
-def _end(processes: Sequence[Any], *, patience: float) -> None:
-    """Ends what has not ended within `patience` seconds."""
-    deadline = time.monotonic() + patience
-    for process in processes:
-        process.join(max(0.0, deadline - time.monotonic()))
-    for process in processes:
-        process.kill()  # it writes nothing, so nothing is left half done
-    for process in processes:
+def _end(watch: _Watch, thread: threading.Thread, *, patience: float) -> None:
+    """Ends what has not ended within `patience` seconds. The others write nothing, so nothing is left half done."""
+    if thread.is_alive():  # not where a process could not be started
+        thread.join(patience)
+    for process, _ in watch.others.values():
+        process.kill()
+    if thread.is_alive():
+        thread.join()  # only then: two threads cannot wait for one process
+    for process, _ in watch.others.values():
         process.join()
 
 
@@ -179,17 +187,24 @@ def _main(work: bytes, pipe: Connection, log: str, own_gpu: str | None) -> None:
     os.environ[QUIET] = "1"
     if own_gpu is not None:
         os.environ[VISIBLE] = own_gpu
-    try:
+    with _reporting(pipe):
         processes, device, store, threads, job, arguments = pickle.loads(work)
         import torch
 
         torch.set_num_threads(threads)
         train = job(processes, *arguments)
         pipe.send(READY)
-        with processes.joined(device, store):
+        # what fails in the group is reported before the others lose the connection
+        with processes.joined(device, store), _reporting(pipe):
             train()
         pipe.send(DONE)
-    except BaseException as error:
+
+
+@contextmanager
+def _reporting(pipe: Connection) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
         is_message, name = isinstance(error, GiftError), multiprocessing.current_process().name
         text = str(error) if is_message else f"{name} failed:\n{traceback.format_exc()}"
         pipe.send(_Failure(time.time(), text, is_message))

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -21,7 +20,7 @@ import torch
 
 from gift_core import losses
 from gift_core.artifacts import snapshot as snapshots
-from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
+from gift_core.artifacts.snapshot import Snapshot
 from gift_core.clip.batches import TrainingImages
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
@@ -30,7 +29,7 @@ from gift_core.errors import UserError
 from gift_core.methods import build_method
 from gift_core.replay.pairs import NoReplay, PairReplay, ReplayBatch
 from gift_core.replay.teacher_features import encode_pairs
-from gift_core.training import encoders, launcher, loop
+from gift_core.training import encoders, loop
 from gift_core.training.launcher import started
 from gift_core.training.loop import LossRow, finetune
 from gift_core.training.processes import ALONE, Processes
@@ -45,17 +44,18 @@ CASES: dict[str, tuple[MethodConfig, dict[str, Any]]] = {
     "gift": (gift(), {}),
     "vocabulary": (method_config(losses={**VOCABULARY, "align": GIFT_LOSSES["align"]}), {}),
     "no replay": (method_config(), {"weight_decay": 0.1}),
+    "two classes": (gift(), {"classes": 2}),  # the third process has none
     "gradient cache": (gift(), {"micro_batch_size": 2}),
     "checkpointing": (gift(), {"gradient_checkpointing": True}),
 }
 AVERAGED = "averaged"  # a wrong way to combine the gradients
 
 
-def task_images(clip: Clip, processes: Processes) -> TrainingImages:
+def task_images(clip: Clip, processes: Processes, classes: int = CLASSES) -> TrainingImages:
     return TrainingImages(
         clip,
-        [Picture(png(seed, width=16 + seed, height=20), seed % CLASSES) for seed in range(11)],
-        class_prompts=[f"a {name}." for name in ("one", "two", "three", "four")],
+        [Picture(png(seed, width=16 + seed, height=20), seed % classes) for seed in range(11)],
+        class_prompts=[f"a {name}." for name in ("one", "two", "three", "four")][:classes],
         batch_size=IMAGES,
         crop_scale=(0.5, 1.0),
         names=("test",),
@@ -136,6 +136,8 @@ Notes = tuple[list[LossRow], list[dict[str, torch.Tensor]]]
 def observed(case: str, processes: Processes = ALONE) -> Notes:
     """The losses, and the gradients and final weights, of five iterations in float64."""
     config, changes = CASES.get(case, CASES["gift"])
+    changes = {"classes": CLASSES} | changes
+    images = task_images(tiny_clip(), processes, changes.pop("classes"))
     clip, notes = tiny_clip(), list[dict[str, torch.Tensor]]()
     clip.model.double()
     method = build_method(config)
@@ -143,7 +145,7 @@ def observed(case: str, processes: Processes = ALONE) -> Notes:
     with float64_everywhere():
         rows = finetune(
             clip,
-            task_images(clip, processes),
+            images,
             method=replace(method, build_consolidation=lambda parameters: Recorder(build(parameters), notes)),
             replay=DoubleReplay(replay_of(tiny_clip(seed=7), processes)) if config.losses else NoReplay(),
             training=training(ITERATIONS, batch_size=IMAGES, replay_batch_size=PAIRS, **changes),
@@ -180,9 +182,8 @@ def alone() -> dict[str, Notes]:
     return {case: observed(case) for case in (*CASES, AVERAGED)}
 
 
-@pytest.fixture(scope="module", params=[2, 3, 5], ids=lambda count: f"{count} processes")
+@pytest.fixture(scope="module", params=[2, 3], ids=lambda count: f"{count} processes")
 def together(request: pytest.FixtureRequest) -> dict[str, Notes]:
-    """Five processes are more than the four classes."""
     with started(request.param, CPU, observe_too) as processes:
         return observe_all(processes)
 
@@ -227,3 +228,99 @@ def test_a_process_decodes_its_own_images_and_sees_the_same_crops() -> None:
         assert images._cache.cached_count == share.stop - share.start
         own = processes.share(PAIRS)
         assert torch.equal(pairs_.sample(3)[0].images_MCHW[own], replayed.images_MCHW[own])
+
+
+def with_dropout() -> Clip:
+    clip = tiny_clip()
+    clip.model.visual.ln_post = torch.nn.Sequential(clip.model.visual.ln_post, torch.nn.Dropout(0.5))
+    return clip
+
+
+def train(processes: Processes, clip: Clip, **options: Any) -> list[LossRow]:
+    return finetune(
+        clip,
+        task_images(clip, processes),
+        method=build_method(gift()),
+        replay=replay_of(tiny_clip(seed=7), processes),
+        training=training(ITERATIONS, batch_size=IMAGES, replay_batch_size=PAIRS),
+        learning_rate=1e-3,
+        iterations=ITERATIONS,
+        seed=1,
+        processes=processes,
+        **options,
+    )
+
+
+def train_too(processes: Processes, path: Path | None = None) -> Callable[[], object]:
+    return lambda: train(processes, with_dropout(), snapshot=Snapshot(path))
+
+
+def test_an_interrupted_run_continues_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
+    monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
+    whole, resumed, path = with_dropout(), with_dropout(), tmp_path / "training.safetensors"
+    with started(2, CPU, train_too) as processes:
+        rows = train(processes, whole)
+
+    def interrupt(row: LossRow) -> None:
+        if row["iteration"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), started(2, CPU, train_too, (path,)) as processes:
+        train(processes, with_dropout(), snapshot=Snapshot(path), on_iteration=interrupt)
+    torch.manual_seed(12)  # another process would be in another state
+    said: list[str] = []
+    with started(2, CPU, train_too, (path,)) as processes:
+        assert train(processes, resumed, snapshot=Snapshot(path, said.append)) == rows
+    assert said == [f"continues at iteration 2 of {ITERATIONS}"]
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
+def fail(processes: Processes, how: str) -> Callable[[], object]:
+    """Fails in process 2 of 3, while it loads or in an iteration."""
+
+    def end(row: Mapping[str, Any] = {}) -> None:
+        if processes.rank == 1:
+            if how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise UserError("the remedy") if "error" in how else ValueError("a bug")
+
+    if how == "early error":
+        end()
+    if how == "error at once":
+        return end
+    if how == "drift":
+        return lambda: train(processes, tiny_clip(seed=processes.rank))
+    return lambda: train(processes, tiny_clip(), on_iteration=end)
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "message"),
+    [
+        ("error", UserError, "^the remedy$"),
+        ("early error", UserError, "^the remedy$"),
+        ("bug", RuntimeError, r"^process 2 of 3 failed:\nTraceback(.|\n)*ValueError: a bug\n$"),
+        ("killed", UserError, "^training.processes: process 2 of 3 was ended by signal 9. The system ends processes"),
+        ("drift", UserError, "^training.processes: 3: the processes differ after 0 iterations ..*positional_embedding"),
+    ],
+)
+def test_the_error_of_the_process_that_failed_first_is_raised(how: str, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message), started(3, CPU, fail, (how,)) as processes:
+        train(processes, tiny_clip(seed=0))
+    assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_an_error_of_the_first_process_is_raised_and_ends_the_others() -> None:
+    with pytest.raises(ValueError, match="here"), started(2, CPU, train_too) as processes:
+        raise ValueError(f"here, in {processes.rank}")
+
+
+def test_a_process_that_hangs_is_ended_when_another_one_fails() -> None:
+    script = (
+        "import time, torch, tests.training.test_data_parallel as here\n"
+        "with here.started(2, torch.device('cpu'), here.fail, ('error at once',)):\n"
+        "    time.sleep(1000)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (1, "error: the remedy\n")
