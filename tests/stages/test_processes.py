@@ -15,6 +15,7 @@ import psutil
 import pytest
 import yaml
 
+from gift_core.artifacts.model_folder import read_provenance
 from stages.teach import teach
 from tests.imports import ROOT
 from tests.tiny_world import TinyExperiment, make_world
@@ -36,11 +37,11 @@ def project(folder: Path, params: dict[str, Any], **training: Any) -> TinyExperi
     return experiment
 
 
-def command(experiment: TinyExperiment, *options: str) -> subprocess.Popen[str]:
+def command(experiment: TinyExperiment, *options: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     """The stage as DVC runs it, in a process group of its own, as a terminal starts it."""
     root = experiment.layout.root
     return subprocess.Popen(
-        [sys.executable, "-m", "stages", "finetune", "gift", "digits", *options,
+        [*before, sys.executable, "-m", "stages", "finetune", "gift", "digits", *options,
          "--params", str(experiment.params), "--root", str(root)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
@@ -102,3 +103,14 @@ def test_an_error_that_all_processes_have_is_shown_once(tmp_path: Path, mini_par
     assert stage.returncode == 1
     assert printed.startswith("error: training ")
     assert printed.count("error") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is a fork server on Linux only")
+def test_a_stage_in_the_fork_server_starts_its_processes(tmp_path: Path, mini_params: dict[str, Any]) -> None:
+    experiment = project(tmp_path / "project", mini_params)
+    stage = command(experiment, before=(sys.executable, "-m", "stages.fork_server"))
+    printed, _ = stage.communicate(timeout=SECONDS)
+    assert stage.returncode == 0, printed
+    assert printed.startswith("finetune@gift-digits: 2 classes, 4 iterations, task loss ")
+    assert printed.count("\n") == 1
+    assert read_provenance(experiment.layout.model("gift", "digits"))["environment"]["processes"] == 2
