@@ -13,7 +13,7 @@ import torch
 from gift_core.artifacts.fisher_file import FISHER, read_fisher
 from gift_core.artifacts.task import index_task, read_own_task
 from gift_core.averaging import Interpolation, Parameters, RunningMean, WeightAveraging
-from gift_core.clip.batches import JointImages, TaskBatches, TrainingImages
+from gift_core.clip.batches import JointImages, Share, TaskBatches, TrainingImages, all_rows
 from gift_core.clip.encoding import class_prompts
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
@@ -111,14 +111,21 @@ class TrainingData:
 
 
 def load_training_data(
-    config: MethodConfig, clip: Clip, tasks: Sequence[Path], *, training: TrainingConfig, names: tuple[str | int, ...]
+    config: MethodConfig,
+    clip: Clip,
+    tasks: Sequence[Path],
+    *,
+    training: TrainingConfig,
+    names: tuple[str | int, ...],
+    share: Share = all_rows,
 ) -> TrainingData:
     """Returns what the method learns in the step of the last of `tasks`, the folders of all tasks so far.
 
-    The seed of the batches depends on `names` and the task only, so all methods see the same batches.
+    The seed of the batches depends on `names` and the task only, so all methods see the same batches. `share`: the
+    images of a batch that this process decodes.
     """
     chosen, cache_budget = LEARNS[config.learns](tasks), CacheBudget()
-    images = [_training_images(clip, folder, training, names, cache_budget) for folder in chosen]
+    images = [_training_images(clip, folder, training, names, cache_budget, share) for folder in chosen]
     batches = images[0] if len(images) == 1 else JointImages(images, names)
     return TrainingData(batches, training.iterations * len(images), len(batches.class_prompts))
 
@@ -132,7 +139,12 @@ LEARNS: Mapping[str, Callable[[Sequence[Path]], Sequence[Path]]] = {
 
 
 def _training_images(
-    clip: Clip, folder: Path, training: TrainingConfig, names: tuple[str | int, ...], cache_budget: CacheBudget
+    clip: Clip,
+    folder: Path,
+    training: TrainingConfig,
+    names: tuple[str | int, ...],
+    cache_budget: CacheBudget,
+    share: Share,
 ) -> TrainingImages:
     info = read_own_task(folder)
     return TrainingImages(
@@ -143,4 +155,5 @@ def _training_images(
         crop_scale=training.crop_scale,
         names=(*names, info.name),
         cache_budget=cache_budget,
+        share=share,
     )

@@ -22,6 +22,7 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
     "finetune": {
         "training.micro_batch_size": "16, then 8 or 4 (same gradients, about 30% slower)",
         "training.gradient_checkpointing": "true (same gradients, about 25% slower)",
+        "training.processes": "the number of your GPUs, if there are several (same gradients)",
         "model.precision": "amp_bf16 (changes results; runs everything except the images again)",
     },
     "synthesize": {

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gift_core.errors import UserError
 
-from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
+from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, explained, open_stage
 
 if TYPE_CHECKING:
     import torch
 
     from gift_core.clip.model import Clip
-    from gift_core.config.method_options import MethodConfig
     from gift_core.methods import TrainingData
     from gift_core.replay.pairs import Replay
-    from gift_core.replay.source import ReplaySource
+    from gift_core.training.loop import LossRow
+    from gift_core.training.processes import Processes
 
 MAX_FACTOR = 1000.0  # as in params.yaml
+SNAPSHOT = "training.safetensors"
 
 
 def _checked_factor(factor: float) -> float:
@@ -45,44 +49,106 @@ def finetune(
     """
     with open_stage("finetune", params, root, method=method, task=task) as stage:
         from gift_core.artifacts.snapshot import Snapshot
-        from gift_core.clip.device import resolve_device
+        from gift_core.clip.device import require_devices, resolve_device
         from gift_core.clip.model import save_clip
-        from gift_core.methods import build_method, load_fisher
         from gift_core.provenance import environment
         from gift_core.tracking.tracked_run import require_tracker
-        from gift_core.training.loop import finetune as train
+        from gift_core.training.launcher import started
+        from gift_core.training.processes import Processes
 
-        from .replay_source import replay_source
         from .tracked import tracked_training
         from .unfinished import unfinished
 
         require_tracker()
-        row, training, source = stage.method(method), stage.config.training, replay_source(stage, method, task)
-        device = resolve_device(stage.config.run.device)
-        stage.phase = "loading the model"
-        clip = _load_start_model(stage, method, task, device)
-        data, replay = _load_data(stage, row, clip, source)
+        device, count = resolve_device(stage.config.run.device), stage.config.training.processes
+        require_devices(device, count)
+        clip, data, replay = _load(stage, method, task, Processes(0, count))
+        step = _Step(stage, method, task, learning_rate_factor)
         provenance = _provenance(stage, method, task, learning_rate_factor, clip.weights_sha256)
         with (
             unfinished(stage, device, {**_read(stage, method, task), **provenance}) as work,
             tracked_training(stage, provenance, data.iterations) as tracked,
+            started(count if data.iterations else 1, device, _assist, (step, work / SNAPSHOT)) as processes,
         ):
             stage.phase = "training"
-            losses = train(
+            losses = step.train(
                 clip,
-                data.batches,
-                method=build_method(row, fisher=load_fisher(row, source.teacher)),
-                replay=replay,
-                training=training,
-                learning_rate=(row.learning_rate or 0.0) * learning_rate_factor,
-                iterations=data.iterations,
-                seed=stage.config.seed,
+                data,
+                replay,
+                processes,
                 on_iteration=tracked.log_losses,
-                snapshot=Snapshot(work / "training.safetensors", stage.say),
+                snapshot=Snapshot(work / SNAPSHOT, stage.say),
             )
             stage.phase = "saving the model"
-            save_clip(clip, stage.layout.model(method, task), provenance | {"environment": environment(device)}, losses)
+            recorded = environment(device) | {"processes": processes.count}
+            save_clip(clip, stage.layout.model(method, task), provenance | {"environment": recorded}, losses)
         stage.say(f"{data.class_count} classes, {data.iterations} iterations{_summary(losses)}")
+
+
+@dataclass(frozen=True)
+class _Step:
+    """The step that is trained, in each process of the training."""
+
+    stage: Stage
+    method: str
+    task: str
+    learning_rate_factor: float
+
+    def train(
+        self, clip: Clip, data: TrainingData, replay: Replay, processes: Processes, **options: Any
+    ) -> list[LossRow]:
+        """Trains `clip` in place; `options` are those of gift_core.training.loop.finetune."""
+        from gift_core.methods import build_method, load_fisher
+        from gift_core.training.loop import finetune as train
+
+        from .replay_source import replay_source
+
+        row, config = self.stage.method(self.method), self.stage.config
+        teacher = replay_source(self.stage, self.method, self.task).teacher
+        return train(
+            clip,
+            data.batches,
+            method=build_method(row, fisher=load_fisher(row, teacher)),
+            replay=replay,
+            training=config.training,
+            learning_rate=(row.learning_rate or 0.0) * self.learning_rate_factor,
+            iterations=data.iterations,
+            seed=config.seed,
+            processes=processes,
+            **options,
+        )
+
+
+def _assist(processes: Processes, step: _Step, snapshot: Path) -> Callable[[], None]:
+    """What every process but the first does. It writes nothing, and continues from the snapshot of the first."""
+    from gift_core.artifacts.snapshot import Snapshot
+
+    with explained(step.stage):
+        inputs = _load(step.stage, step.method, step.task, processes)
+
+    def train() -> None:
+        step.stage.phase = "training"
+        with explained(step.stage):
+            step.train(*inputs, processes, snapshot=Snapshot(snapshot))
+
+    return train
+
+
+def _load(stage: Stage, method: str, task: str, processes: Processes) -> tuple[Clip, TrainingData, Replay]:
+    """The start model, what the step learns from, and what it replays: the images that this process decodes."""
+    from gift_core.clip.device import resolve_device
+    from gift_core.methods import load_replay, load_training_data
+
+    from .replay_source import replay_source
+
+    row, source = stage.method(method), replay_source(stage, method, task)
+    stage.phase = "loading the model"
+    clip = _load_start_model(stage, method, task, resolve_device(stage.config.run.device))
+    training, names = stage.config.training, ("finetune", stage.config.seed)
+    stage.phase = "reading the training images"
+    data = load_training_data(row, clip, source.tasks, training=training, names=names, share=processes.share)
+    stage.phase = "reading the replayed data"
+    return clip, data, load_replay(row, clip, replace(source, share=processes.share))
 
 
 def _load_start_model(stage: Stage, method: str, task: str, device: torch.device) -> Clip:
@@ -98,17 +164,6 @@ def _load_start_model(stage: Stage, method: str, task: str, device: torch.device
     needed = training_bytes(clip, iterations=training.iterations)
     require_free_bytes(stage.layout.model(method, task), needed, f"{stage.title}: the model and its checkpoint")
     return clip
-
-
-def _load_data(stage: Stage, row: MethodConfig, clip: Clip, source: ReplaySource) -> tuple[TrainingData, Replay]:
-    """What the step learns from, and what it replays."""
-    from gift_core.methods import load_replay, load_training_data
-
-    training, names = stage.config.training, ("finetune", stage.config.seed)
-    stage.phase = "reading the training images"
-    data = load_training_data(row, clip, source.tasks, training=training, names=names)
-    stage.phase = "reading the replayed data"
-    return data, load_replay(row, clip, source)
 
 
 def _read(stage: Stage, method: str, task: str) -> dict[str, Any]:

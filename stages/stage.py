@@ -112,17 +112,24 @@ def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: 
         opened.method(method)
     if task:
         lookup(opened.config.tasks, task, "params.yaml: tasks")
-    try:
+    with explained(opened):
         yield opened
+    _note_time(opened, round(time.monotonic() - started, 2))
+
+
+@contextmanager
+def explained(stage: Stage) -> Iterator[None]:
+    """Within the block, insufficient memory and what the operating system refuses become UserErrors: see open_stage."""
+    try:
+        yield
     except Exception as error:
         shortage = out_of_memory.explain(
-            error, stage=stage, title=opened.title, phase=opened.phase, config=opened.config
+            error, stage=stage.stage, title=stage.title, phase=stage.phase, config=stage.config
         )
-        refusal = shortage or os_errors.explain(error, doing=opened.title, phase=opened.phase)
+        refusal = shortage or os_errors.explain(error, doing=stage.title, phase=stage.phase)
         if refusal is None:
             raise
         raise refusal from error
-    _note_time(opened, round(time.monotonic() - started, 2))
 
 
 def _note_time(stage: Stage, seconds: float) -> None:

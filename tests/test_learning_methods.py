@@ -25,7 +25,7 @@ from gift_core.layout import Layout
 from gift_core.methods import build_method
 from gift_core.replay.pairs import ReplayBatch
 from gift_core.training.encoders import FullBatch
-from gift_core.training.loop import GradientComputation, grad_scaler, learning_rates
+from gift_core.training.loop import GradientComputation, WeightUpdate, grad_scaler, learning_rates
 from tests.clip.tiny import CONTEXT, png
 from tests.tiny_world import CAPTIONS, CLASSES, TinyExperiment, load, make_world
 
@@ -529,8 +529,7 @@ def test_a_one_sided_loss_gives_the_other_tower_no_gradient(begin: Begin, loss: 
         consolidation=Spy(),
         label_smoothing=0.2,
         encoders=FullBatch(clip),
-        optimizer=torch.optim.SGD(clip.model.parameters()),
-        scaler=grad_scaler(clip),
+        update=WeightUpdate(torch.optim.SGD(clip.model.parameters()), grad_scaler(clip)),
     )
     data, replay = experiment.training_data(clip, "digits"), experiment.replay(clip, "digits")
     computation.backward(data.batches.sample(0), replay.sample(0))

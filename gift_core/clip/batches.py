@@ -10,7 +10,7 @@ products, with Pillow's bicubic filter and antialiasing; results equal Pillow's 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
@@ -33,10 +33,29 @@ ATTEMPTS = 10
 CUBIC = -0.5  # Pillow's bicubic coefficient
 SUPPORT = 2.0  # half-width of the bicubic filter, in output pixels
 
+# The rows of a batch that are decoded here, by the size of the batch: all, or those of this process among several.
+Share = Callable[[int], slice]
+
+
+def all_rows(count: int) -> slice:
+    """Returns the Share that is the whole batch."""
+    return slice(0, count)
+
+
+def placed(own: torch.Tensor, share: slice, count: int) -> torch.Tensor:
+    """Returns `count` rows: `own` at `share`, and zeros elsewhere. Where these are all rows, `own` itself."""
+    if len(own) == count:
+        return own
+    rows = own.new_zeros(count, *own.shape[1:])
+    rows[share] = own
+    return rows
+
 
 @dataclass(frozen=True)
 class TaskBatch:
     """Normalized images [B, 3, S, S] and their labels [B], on the model's device.
+
+    Images outside the Share of this process are zeros.
 
     Labels count from 0 within `classes`, the range of the class prompts that belongs to the batch's task.
     """
@@ -115,11 +134,12 @@ class TrainingImages:
         crop_scale: tuple[float, float],
         names: tuple[str | int, ...],
         cache_budget: CacheBudget,
+        share: Share = all_rows,
     ) -> None:
         if not images:
             raise UserError(f"{names}: the task has no training images. Ingest it again.")
         self.class_prompts = tuple(class_prompts)
-        self._clip, self._crop_scale, self._names = clip, crop_scale, names
+        self._clip, self._crop_scale, self._names, self._share = clip, crop_scale, names, share
         self._cache = PixelCache(
             [image.read for image in images], partial(_reduced_pixels, size=clip.image_size), cache_budget
         )
@@ -129,13 +149,15 @@ class TrainingImages:
     def sample(self, iteration: int) -> TaskBatch:
         """The batch of `iteration`, cropped with a random generator of its own."""
         chosen = self._indices.sample(iteration)
-        images = self._cache.fetch(chosen)
-        heights, widths = (np.array([image.shape[axis] for image in images]) for axis in (1, 2))
+        own = self._share(len(chosen))
+        images = self._cache.fetch(chosen[own])
+        sizes_B2 = np.ones((len(chosen), 2), dtype=np.int64)  # a box depends on the size of its own image only
+        sizes_B2[own] = [image.shape[1:] for image in images]
         generator = np.random.default_rng(seed_for(*self._names, "crop", iteration))
-        boxes = sample_boxes(heights, widths, scale=self._crop_scale, generator=generator)
+        boxes = sample_boxes(*sizes_B2.T, scale=self._crop_scale, generator=generator)[own]
         pixels_BCHW = to_device(crop_and_resize(images, boxes, size=self._clip.image_size), self._clip.device)
         labels_B = to_device(self._labels_N[torch.from_numpy(chosen)], self._clip.device)
-        return TaskBatch(normalize(self._clip, pixels_BCHW), labels_B)
+        return TaskBatch(placed(normalize(self._clip, pixels_BCHW), own, len(chosen)), labels_B)
 
 
 class JointImages:

@@ -32,6 +32,16 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def require_devices(device: torch.device, processes: int) -> None:
+    """Raises UserError unless each of the `processes` of a training has a GPU of its own, or all run on the CPU."""
+    visible = torch.cuda.device_count() if device.type == "cuda" else 1
+    if processes > visible and device.type != "cpu":
+        raise UserError(
+            f"params.yaml: training.processes: {processes} needs as many GPUs of CUDA, and {visible} "
+            f"({device}) is visible here. Lower it, or write run.device: cpu. CUDA_VISIBLE_DEVICES may hide GPUs."
+        )
+
+
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """A CPU tensor on `device`. Copies to a CUDA device are asynchronous, from pinned memory."""
     if device.type == "cuda":

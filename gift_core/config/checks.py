@@ -151,6 +151,13 @@ def _check_training(config: Config) -> Findings:
     if count < training.replay_batch_size:
         what = f"{count} images cannot fill a replay batch ({training.replay_batch_size})"
         yield "prompts.images_per_task", f"{what}. Raise it, or lower training.replay_batch_size."
+    smallest = min(training.batch_size, training.replay_batch_size)
+    if training.processes > smallest:
+        what = f"{training.processes} processes share a batch of {smallest} images, so some would have none"
+        yield "training.processes", f"{what}. Lower it, or raise training.batch_size and training.replay_batch_size."
+    if training.processes > 1 and (config.run.device == "mps" or ":" in config.run.device):
+        what = f"{config.run.device} is one device, which {training.processes} processes cannot share"
+        yield "run.device", f"{what}. Write cuda, auto or cpu, or training.processes: 1."
 
 
 def _check_protocol(config: Config) -> Findings:

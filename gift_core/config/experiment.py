@@ -66,7 +66,7 @@ class TrainingConfig(Section):
 
     `micro_batch_size` is the number of images or texts that are encoded at once (null: the whole batch).
     `gradient_checkpointing` recomputes activations in the backward pass. Both save memory and cost time, and the
-    gradients stay those of the whole batch.
+    gradients stay those of the whole batch. `processes` train together, each on its share of the batch.
     """
 
     iterations: Count
@@ -79,6 +79,7 @@ class TrainingConfig(Section):
     crop_scale: Annotated[tuple[Area, Area], Field(strict=False)]
     micro_batch_size: Batch | None
     gradient_checkpointing: bool
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
 
 
 class EvaluationConfig(Section):

@@ -68,7 +68,7 @@ def training_bytes(
     `model_config` is the model_cfg of open_clip, for which `has_estimate` is true.
     Weights, gradients and the two moments of Adam take 16 bytes per parameter; the copies for consolidation, weight
     averaging and merging 4 bytes each; half-precision weights 2 bytes. The activations of replay and task batch are
-    never held at the same time, so the larger one counts.
+    never held at the same time, so the larger one counts. With `training.processes`, it is the peak of each process.
     """
     half, checkpointing = precision != "fp32", training.gradient_checkpointing
     vision, text = model_config["vision_cfg"], {"width": 512, "layers": 12, **model_config["text_cfg"]}
@@ -78,11 +78,12 @@ def training_bytes(
     copies = {"none": 0, "uniform": 1}.get(method.consolidation.kind, 2)  # the start weights, and their importances
     copies += (method.average is not None) + (method.merge is not None)
     batches = [(training.batch_size, classes), (training.replay_batch_size, training.replay_batch_size)]
+    shares = [(-(-images // training.processes), -(-texts // training.processes)) for images, texts in batches]
     micro = training.micro_batch_size
     if micro is None:
-        numbers = max(images * per_image + texts * per_text for images, texts in batches)
+        numbers = max(images * per_image + texts * per_text for images, texts in shares)
     else:  # encodes either images or texts
-        numbers = max(max(min(images, micro) * per_image, min(texts, micro) * per_text) for images, texts in batches)
+        numbers = max(max(min(images, micro) * per_image, min(texts, micro) * per_text) for images, texts in shares)
     weights = parameters * (4 * (4 + copies) + (2 if half else 0))
     return CONTEXT + weights + numbers * (2 if half else 4)
 
@@ -165,11 +166,20 @@ class DeviceMemory:
 
 def check_memory(project: Project) -> Iterator[Finding]:
     """Yields whether training and image generation fit the device."""
-    from gift_core.clip.device import resolve_device
+    from gift_core.clip.device import require_devices, resolve_device
 
     device = resolve_device(project.config.run.device)
     memory, dtype = memory_of(device), project.config.generator.dtype
-    yield check_training(project, memory)
+    processes = project.config.training.processes
+    if device.type == "cpu" and processes > 1:
+        each = DeviceMemory(f"each of {processes} processes", memory.total // processes, memory.free // processes)
+        yield check_training(project, each)
+    else:
+        yield check_training(project, memory)
+    try:
+        require_devices(device, processes)
+    except UserError as error:
+        yield Finding("training.processes", "fail", str(error))
     if all(project.config.methods[name].replay.reads != "synthetic" for name in project.config.run.methods):
         return
     yield check_generation(project, memory)

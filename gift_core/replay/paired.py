@@ -117,6 +117,7 @@ def _load_pairs(clip: Clip, method: MethodConfig, source: ReplaySource, vocabula
         names=source.names,
         cache_budget=CacheBudget(),
         vocabulary=vocabulary,
+        share=source.share,
     )
 
 

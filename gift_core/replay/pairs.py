@@ -13,7 +13,7 @@ import torch
 
 from gift_core.artifacts.features import Features, TextFeatures
 from gift_core.artifacts.shards import Pair
-from gift_core.clip.batches import ShuffledIndices
+from gift_core.clip.batches import Share, ShuffledIndices, all_rows, placed
 from gift_core.clip.device import to_device
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation, normalize
@@ -25,6 +25,8 @@ from gift_core.replay.teacher_features import first_rows
 @dataclass(frozen=True)
 class ReplayBatch:
     """M pairs: normalized images, token rows, prompt ids, and the teacher's unit features.
+
+    Images outside the Share of this process are zeros.
 
     Two prompt ids are equal where the prompts are the same text. In unpaired replay the tokens, prompt ids and text
     features have one row per text instead. Where all pairs are known, the teacher's features of the vocabulary and of
@@ -75,6 +77,7 @@ class PairReplay:
         names: tuple[str | int, ...],
         cache_budget: CacheBudget,
         vocabulary: TextFeatures | None = None,
+        share: Share = all_rows,
     ) -> None:
         keys: list[str] = []
         prompts: list[str] = []
@@ -85,7 +88,7 @@ class PairReplay:
                 prompts.append(pair.prompt)
                 yield pair.image
 
-        self._clip = clip
+        self._clip, self._share = clip, share
         self._store = PixelCache.filled(images(), evaluation_preparation(clip), cache_budget)
         rows = _rows_of(features, keys)
         first = first_rows(prompts)
@@ -105,10 +108,11 @@ class PairReplay:
         """Returns the M pairs of iteration `iteration`."""
         chosen = torch.from_numpy(self._indices.sample(iteration))
         on_device = to_device(chosen, self._clip.device)
-        pixels_MCHW = to_device(torch.stack(self._store.fetch(chosen.tolist())), self._clip.device)
+        own = self._share(len(chosen))
+        pixels_MCHW = to_device(torch.stack(self._store.fetch(chosen[own].tolist())), self._clip.device)
         prompt_ids_M = self._prompt_ids_N[on_device]
         batch = ReplayBatch(
-            images_MCHW=normalize(self._clip, pixels_MCHW),
+            images_MCHW=placed(normalize(self._clip, pixels_MCHW), own, len(chosen)),
             tokens_ML=self._tokens_PL[prompt_ids_M],
             prompt_ids_M=prompt_ids_M,
             teacher_image_MD=self._teacher_image_ND[on_device],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gift_core.artifacts.atomic import require_file, sha256_of
 from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
+from gift_core.clip.batches import Share, all_rows
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class ReplaySource:
     step. `teacher_before`: the same of the step before. `root`: the folder that a reference folder is relative to.
     `key`: the method's key in params.yaml, for errors. `teacher_model`: what identifies the teacher
     (teachers.teacher_identity), empty without replay. `snapshot` returns that of a part of the stage teach by the
-    part's name.
+    part's name. `share`: the images of a batch that this process decodes.
     """
 
     root: Path
@@ -37,6 +38,7 @@ class ReplaySource:
     key: str
     teacher_model: str
     snapshot: Callable[[str], Snapshot] = lambda part: NOT_KEPT
+    share: Share = all_rows
 
 
 def hash_of(path: Path, stage: str) -> str:

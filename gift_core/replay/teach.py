@@ -203,6 +203,7 @@ def _load_unpaired(clip: Clip, images: Sequence[Read], source: ReplaySource) -> 
         batch_size=source.batch_size,
         names=source.names,
         cache_budget=CacheBudget(),
+        share=source.share,
     )
 
 

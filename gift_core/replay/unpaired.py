@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from gift_core.artifacts.features import ImageFeatures, TextFeatures
-from gift_core.clip.batches import ShuffledIndices
+from gift_core.clip.batches import Share, ShuffledIndices, all_rows, placed
 from gift_core.clip.device import to_device
 from gift_core.clip.encoding import causal_tower, end_positions, trim_rows
 from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation, normalize
@@ -39,13 +39,14 @@ class UnpairedReplay:
         batch_size: int,
         names: tuple[str | int, ...],
         cache_budget: CacheBudget,
+        share: Share = all_rows,
     ) -> None:
         if len(images) != len(image_features.keys):
             raise ContractError(
                 f"image_features.parquet has {len(image_features.keys)} images, but the replay has {len(images)}. "
                 "Run the stage teach again for this step."
             )
-        self._clip = clip
+        self._clip, self._share = clip, share
         self._store = PixelCache(images, evaluation_preparation(clip), cache_budget)
         self._tokens_PL = trim_rows(clip.model, torch.tensor(text_features.tokens_PL)).to(clip.device)
         self._teacher_image_ND = torch.tensor(image_features.image_ND, device=clip.device)
@@ -55,9 +56,10 @@ class UnpairedReplay:
     def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
         """Returns the images of iteration `iteration`, and all texts."""
         chosen = torch.from_numpy(self._indices.sample(iteration))
-        pixels_MCHW = to_device(torch.stack(self._store.fetch(chosen.tolist())), self._clip.device)
+        own = self._share(len(chosen))
+        pixels_MCHW = to_device(torch.stack(self._store.fetch(chosen[own].tolist())), self._clip.device)
         batch = ReplayBatch(
-            images_MCHW=normalize(self._clip, pixels_MCHW),
+            images_MCHW=placed(normalize(self._clip, pixels_MCHW), own, len(chosen)),
             tokens_ML=self._tokens_PL,
             prompt_ids_M=torch.arange(len(self._tokens_PL), device=self._clip.device),
             teacher_image_MD=self._teacher_image_ND[to_device(chosen, self._clip.device)],

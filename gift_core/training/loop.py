@@ -30,6 +30,7 @@ from gift_core.replay.pairs import Replay, ReplayBatch
 from gift_core.seeds import seed_for
 from gift_core.training.checkpointing import checkpointed
 from gift_core.training.encoders import EncoderStrategy, encoder_strategy
+from gift_core.training.processes import ALONE, Processes
 from gift_core.training.resuming import TrainingState
 
 LossRow = dict[str, float]
@@ -52,6 +53,7 @@ def finetune(
     on_iteration: Callable[[LossRow], None] = lambda row: None,
     snapshot: Snapshot = NOT_KEPT,
     prefetch: Prefetch = prefetched,
+    processes: Processes = ALONE,
 ) -> list[LossRow]:
     """Train `clip.model` in place; return one row of losses for each iteration.
 
@@ -60,9 +62,10 @@ def finetune(
     the teacher's entropy with the same weight, which is no part of total. Under amp_fp16 the row also holds skipped,
     which is 1 where the gradients were not finite and the weights did not change. `seed` only affects layers that are
     random in training (dropout), since batches have seeds of their own. Training continues from `snapshot` if an
-    interrupted run left one, and ends with the same weights and rows as without the interruption. UserError if a loss
-    or a weight stops being finite (with the iteration, the loss and the last good values), and for a model without
-    support for the gradient checkpointing that is set.
+    interrupted run left one, and ends with the same weights and rows as without the interruption. Where several
+    `processes` train together, each calls this with the same arguments, and the first one writes the snapshots.
+    UserError if a loss or a weight stops being finite (with the iteration, the loss and the last good values), for a
+    model without support for the gradient checkpointing that is set, and where the weights of the processes differ.
 
     # differs: the official loop runs one more iteration. Its learning rate is exactly 0, so it changes nothing.
     """
@@ -79,8 +82,10 @@ def finetune(
             on_iteration=on_iteration,
             snapshot=snapshot,
             prefetch=prefetch,
+            processes=processes,
         )
     if rows:
+        processes.require_equal(clip.trainable(), len(rows))
         _require_finite_weights(clip, rows[-1])
     return rows
 
@@ -109,6 +114,7 @@ def run_iterations(
     on_iteration: Callable[[LossRow], None] = lambda row: None,
     snapshot: Snapshot = NOT_KEPT,
     prefetch: Prefetch = prefetched,
+    processes: Processes = ALONE,
 ) -> list[LossRow]:
     """The loop itself, with one iteration for each rate. Consolidation pulls to the weights at the time of the call.
 
@@ -127,23 +133,22 @@ def run_iterations(
         method=method,
         consolidation=method.build_consolidation(parameters),
         label_smoothing=training.label_smoothing,
-        encoders=encoder_strategy(clip, training.micro_batch_size),
-        optimizer=update.optimizer,
-        scaler=update.scaler,
+        encoders=encoder_strategy(clip, training.micro_batch_size, processes),
+        update=update,
     )
     rows: list[LossRow] = []
     state = TrainingState(parameters, update, gradients.consolidation, averages, rows)
-    done = state.resume(snapshot, len(rates))
+    seed, done = torch.initial_seed(), state.resume(snapshot, len(rates))
+    processes.require_equal(parameters, done)
     with closing(prefetch(_sampler(task_batches, replay, done), len(rates) - done, device=clip.device)) as batches:
         for index, (batch, replayed) in enumerate(progress(batches, len(rates), "iterations", done=done), start=done):
-            update.optimizer.zero_grad()
-            losses = gradients.backward(batch, replayed)
-            row = {"iteration": index, "learning_rate": rates[index], **_as_numbers(losses)}
+            processes.begin(index, parameters, seed)
+            row = {"iteration": index, "learning_rate": rates[index]} | _as_numbers(gradients.backward(batch, replayed))
             rows.append(update(_with_total(row), earlier=rows))
             for average in averages:
                 average.observe(index + 1, parameters)
             on_iteration(rows[-1])
-            if index + 1 < len(rates):
+            if index + 1 < len(rates) and processes.is_first:
                 snapshot.keep(state.save)
     for average in averages:
         average.finish(parameters)
@@ -171,8 +176,7 @@ class GradientComputation:
     consolidation: Consolidation
     label_smoothing: float
     encoders: EncoderStrategy
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
+    update: WeightUpdate
 
     def backward(self, batch: TaskBatch, replayed: Sequence[ReplayBatch]) -> dict[str, torch.Tensor]:
         """Returns the weighted losses by name, and leaves the gradient of their sum in `.grad` of the parameters.
@@ -182,15 +186,16 @@ class GradientComputation:
         added. It observes them multiplied by the loss scale, which its importance does not depend on. The gradient of
         the penalty is added last, to gradients without the scale.
         """
+        self.update.optimizer.zero_grad()
         losses: dict[str, torch.Tensor] = {}
         for replay_batch in replayed:
             losses = self._replay_losses(replay_batch)
             summed = [loss for name, loss in losses.items() if not name.endswith(ENTROPY)]
-            self.encoders.backward(self.scaler.scale(torch.stack(summed).sum()))
+            self.encoders.backward(self.update.scaler.scale(torch.stack(summed).sum()))
         self.consolidation.observe({name: parameter.grad for name, parameter in self.parameters.items()})
         task = self._task_loss(batch)
-        self.encoders.backward(self.scaler.scale(task))
-        self.scaler.unscale_(self.optimizer)
+        self.encoders.backward(self.update.scaler.scale(task))
+        self.update.scaler.unscale_(self.update.optimizer)
         return {"task": task, **losses, "consolidation": self.consolidation.pull(self.parameters)}
 
     def _replay_losses(self, batch: ReplayBatch) -> dict[str, torch.Tensor]:

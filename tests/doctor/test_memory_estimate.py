@@ -17,6 +17,7 @@ from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.generator import GeneratorConfig
 from gift_core.config.method_options import MethodConfig
+from gift_core.doctor import memory_estimate
 from gift_core.doctor.memory_estimate import (
     CONTEXT,
     MARGIN,
@@ -287,6 +288,39 @@ def test_on_a_smaller_gpu_the_largest_fitting_micro_batch_is_suggested(tmp_path:
     assert (
         check_training(make_project(tmp_path, "mtil_order_1", training__micro_batch_size=micro), gpu(size)).mark == "ok"
     )
+
+
+def test_several_processes_divide_the_activations() -> None:
+    split, half = (
+        training(batch_size=64, replay_batch_size=63, processes=2),
+        training(batch_size=32, replay_batch_size=32),
+    )
+    found, expected = (
+        training_bytes(VIT_B_16, gift(), each, precision="fp32", classes=classes)
+        for each, classes in ((split, 397), (half, 199))
+    )
+    assert found == expected
+
+
+def test_processes_share_the_memory_of_a_cpu(tmp_path: Path) -> None:
+    link_models(tmp_path)
+    project = make_project(tmp_path, "mtil_order_1", run__device="cpu", training__processes=2)
+    findings = {finding.subject: finding for finding in check_memory(project)}
+    assert "; each of 2 processes has " in findings["training memory"].found
+    assert "training.processes" not in findings
+
+
+def test_too_few_gpus_for_the_processes_are_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_estimate, "memory_of", lambda device: gpu(80))
+    monkeypatch.setattr("gift_core.clip.device._AVAILABLE", {"cuda": lambda: True})
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    (finding,) = [
+        finding
+        for finding in check_memory(make_project(tmp_path, "mtil_order_1", training__processes=2))
+        if finding.subject == "training.processes"
+    ]
+    assert finding.mark == "fail"
+    assert "2 needs as many GPUs of CUDA, and 1 (cuda) is visible here" in finding.found
 
 
 def test_no_setting_helps_a_gpu_that_is_too_small_for_the_weights(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ def with_new_keys(params: dict[str, Any]) -> dict[str, Any]:
     params["run"] = {"methods": run["methods"], "device": run["device"]}
     generator["filters"] = generator.pop("gates")
     training["iterations"], training["warmup_iterations"] = training.pop("steps"), training.pop("warmup_steps")
+    training["processes"] = 1
     for row in params["methods"].values():
         row["losses"], row["consolidation"] = row.pop("terms"), row.pop("anchor")
         if "steps" in row["consolidation"]:

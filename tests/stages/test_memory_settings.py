@@ -17,6 +17,7 @@ ITERATIONS = 4
 SETTINGS: dict[str, dict[str, Any]] = {
     "plain": {},
     "both": {"micro_batch_size": 3, "gradient_checkpointing": True},
+    "processes": {"processes": 2, "micro_batch_size": 1},
 }
 
 
@@ -36,15 +37,18 @@ def test_models_learned_with_less_memory_are_those_learned_with_more(
     tmp_path: Path, mini_params: dict[str, Any], method: str
 ) -> None:
     mini_params["methods"]["zscl"]["average"]["every"] = 2  # there are few steps
-    plain, saving = (
+    plain, *savings = (
         learned(tmp_path / name, copy.deepcopy(mini_params), method=method, **settings).trainable()
         for name, settings in SETTINGS.items()
     )
     rate = mini_params["methods"][method]["learning_rate"]
-    for key, value in saving.items():
+    for key, value in plain.items():
         # Adam makes full steps of rounding noise where the true gradient is 0, as for the bias of the keys
         atol = 2 * ITERATIONS * rate if key.endswith("in_proj_bias") else 0.05 * rate
-        torch.testing.assert_close(value.detach(), plain[key].detach(), rtol=0, atol=atol, msg=key)
+        for saving in savings:
+            torch.testing.assert_close(saving[key].detach(), value.detach(), rtol=0, atol=atol, msg=key)
+    provenance = read_provenance(tmp_path / "processes" / "data" / "5_models" / method / "digits")
+    assert (provenance["training"]["processes"], provenance["environment"]["processes"]) == (2, 2)
 
 
 @pytest.mark.parametrize("precision", ["amp_bf16", "amp_fp16"])

@@ -1,0 +1,116 @@
+"""The stage finetune with training.processes: real commands, whose other processes end with them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from gift_core.artifacts.model_folder import read_provenance
+from stages.teach import teach
+from tests.imports import ROOT
+from tests.tiny_world import TinyExperiment, make_world
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs the signals of Linux and macOS")
+SECONDS = 120  # for a busy machine
+FOREVER = 1_000_000  # iterations
+
+
+def project(folder: Path, params: dict[str, Any], **training: Any) -> TinyExperiment:
+    """A step of gift that is ready to be trained in two processes."""
+    params["training"] |= {"processes": 2}
+    folder.mkdir()
+    experiment = TinyExperiment(make_world(folder), params, "gift", params["methods"]["gift"], iterations=4)
+    written = yaml.safe_load(experiment.params.read_text())
+    written["training"] |= training
+    experiment.params.write_text(yaml.safe_dump(written, sort_keys=False))
+    teach("gift", "digits", params=experiment.params, root=folder)
+    return experiment
+
+
+def command(experiment: TinyExperiment, *options: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """The stage as DVC runs it, in a process group of its own, as a terminal starts it."""
+    root = experiment.layout.root
+    return subprocess.Popen(
+        [*before, sys.executable, "-m", "stages", "finetune", "gift", "digits", *options,
+         "--params", str(experiment.params), "--root", str(root)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def other_process(stage: subprocess.Popen[str]) -> psutil.Process:
+    """The other process of the training, as soon as it is ready for signals: its output goes to a file."""
+    started = time.monotonic()
+    while time.monotonic() - started < SECONDS and stage.poll() is None:
+        for child in psutil.Process(stage.pid).children():
+            if any(file.path.endswith("1.log") for file in child.open_files()):
+                return child
+        time.sleep(0.1)
+    raise AssertionError(f"no other process was started: {stage.communicate()[0]}")
+
+
+def to_all(stage: subprocess.Popen[str]) -> None:
+    os.killpg(stage.pid, signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        (to_all, 130, "interrupted. Run it again.\n"),
+        (lambda stage: stage.send_signal(signal.SIGTERM), 143, "stopped by SIGTERM. Run it again.\n"),
+        (lambda stage: stage.kill(), -9, ""),
+    ],
+    ids=["Ctrl-C", "SIGTERM", "SIGKILL"],
+)
+def test_whatever_ends_the_stage_ends_its_other_process(
+    tmp_path: Path, mini_params: dict[str, Any], end: Callable[[Any], None], code: int, said: str
+) -> None:
+    stage = command(project(tmp_path / "project", mini_params, iterations=FOREVER))
+    other = other_process(stage)
+    time.sleep(2)  # it loads, or trains
+    end(stage)
+    printed, _ = stage.communicate(timeout=SECONDS)
+    assert (stage.returncode, printed) == (code, said)
+    assert not psutil.wait_procs([other], timeout=SECONDS)[1]
+    assert not (tmp_path / "project" / "data" / "5_models" / "gift" / "digits").exists()
+
+
+def test_a_killed_process_is_named_in_one_error(tmp_path: Path, mini_params: dict[str, Any]) -> None:
+    stage = command(project(tmp_path / "project", mini_params, iterations=FOREVER))
+    other = other_process(stage)
+    time.sleep(2)
+    other.kill()
+    printed, _ = stage.communicate(timeout=SECONDS)
+    assert stage.returncode == 1
+    assert printed.startswith("error: training.processes: process 2 of 2 was ended by signal 9. The system ends")
+    assert printed.count("\n") == 1
+
+
+def test_an_error_that_all_processes_have_is_shown_once(tmp_path: Path, mini_params: dict[str, Any]) -> None:
+    mini_params["model"] |= {"precision": "amp_fp16"}
+    mini_params["methods"]["gift"] |= {"learning_rate": 10.0}
+    stage = command(project(tmp_path / "project", mini_params), "--learning-rate-factor", "1000")
+    printed, _ = stage.communicate(timeout=SECONDS)
+    assert stage.returncode == 1
+    assert printed.startswith("error: training ")
+    assert printed.count("error") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is a fork server on Linux only")
+def test_a_stage_in_the_fork_server_starts_its_processes(tmp_path: Path, mini_params: dict[str, Any]) -> None:
+    experiment = project(tmp_path / "project", mini_params)
+    stage = command(experiment, before=(sys.executable, "-m", "stages.fork_server"))
+    printed, _ = stage.communicate(timeout=SECONDS)
+    assert stage.returncode == 0, printed
+    assert printed.startswith("finetune@gift-digits: 2 classes, 4 iterations, task loss ")
+    assert printed.count("\n") == 1
+    assert read_provenance(experiment.layout.model("gift", "digits"))["environment"]["processes"] == 2
