@@ -17,13 +17,13 @@ from gift_core.artifacts.model_folder import ENTROPY
 from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
 from gift_core.clip.batches import TaskBatch, TaskBatches
 from gift_core.clip.encoding import tokenize
-from gift_core.clip.images import prefetched
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.consolidation import Consolidation
 from gift_core.errors import UserError
 from gift_core.losses import task_loss
 from gift_core.methods import Method
+from gift_core.overlap import prefetched
 from gift_core.pair_features import PairFeatures
 from gift_core.progress import progress
 from gift_core.replay.pairs import Replay, ReplayBatch
@@ -34,7 +34,7 @@ from gift_core.training.resuming import TrainingState
 
 LossRow = dict[str, float]
 Sampled = tuple[TaskBatch, tuple[ReplayBatch, ...]]
-# Yields the batches: prefetched of gift_core.clip.images may sample them in a thread, in_turn does not.
+# Yields the batches: prefetched of gift_core.overlap may sample them in a thread, in_turn does not.
 Prefetch = Callable[..., Generator[Sampled, None, None]]
 MAX_SKIPPED = 24  # iterations in a row: by then the loss scale is far below 1, so the scale is not the reason
 
@@ -134,7 +134,7 @@ def run_iterations(
     rows: list[LossRow] = []
     state = TrainingState(parameters, update, gradients.consolidation, averages, rows)
     done = state.resume(snapshot, len(rates))
-    with closing(prefetch(_sampler(task_batches, replay, done), len(rates) - done, device=clip.device)) as batches:
+    with closing(prefetch(_sampled(task_batches, replay, range(done, len(rates))), device=clip.device)) as batches:
         for index, (batch, replayed) in enumerate(progress(batches, len(rates), "iterations", done=done), start=done):
             update.optimizer.zero_grad()
             losses = gradients.backward(batch, replayed)
@@ -156,8 +156,8 @@ def _optimizer(parameters: Mapping[str, torch.nn.Parameter], training: TrainingC
     )
 
 
-def _sampler(task_batches: TaskBatches, replay: Replay, first: int) -> Callable[[int], Sampled]:
-    return lambda index: (task_batches.sample(first + index), replay.sample(first + index))
+def _sampled(task_batches: TaskBatches, replay: Replay, iterations: range) -> Iterator[Sampled]:
+    return ((task_batches.sample(index), replay.sample(index)) for index in iterations)
 
 
 @dataclass(frozen=True)
