@@ -6,9 +6,9 @@ Where the device is the CPU nothing overlaps, because the threads would compete 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def background(device: torch.device, threads: int) -> Executor:
-    """Returns threads for work beside the computation of `device`, to be used in a with statement.
+@contextmanager
+def background(device: torch.device, threads: int) -> Iterator[Executor]:
+    """Yields threads for work beside the computation of `device`. On the CPU each call runs at once, in its caller.
 
-    On the CPU each call runs at once, in the thread that submits it.
+    The block ends when the calls that run have ended. Those that have not begun are cancelled: get the results first.
     """
-    if device.type == "cpu":
-        return _InTurn()
-    return ThreadPoolExecutor(threads, thread_name_prefix="background")
+    on_cpu = device.type == "cpu"
+    executor = _InTurn() if on_cpu else ThreadPoolExecutor(threads, thread_name_prefix="background")
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
 
 
 class _InTurn(Executor):

@@ -70,8 +70,8 @@ def synthesize(
     with work_folder(work, _work_key(digest, config)) as unfinished:
         with (
             progress_bar(total=len(prompts), description="generating images") as bar,
-            background(device, ENCODERS) as encoders,
             background(device, 1) as thread,
+            background(device, ENCODERS) as encoders,  # ends first, so that an interruption waits for no whole batch
         ):
             finish = _Finishing(unfinished, config, filters, encoders, Copies(device))
             batches = _work_of(unfinished, shards, config.batch_size)

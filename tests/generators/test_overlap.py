@@ -205,6 +205,22 @@ def test_an_interrupted_run_keeps_its_finished_shards_and_continues_to_the_same_
     assert list(resumed.values()) == list(run(test_synthesize.Painter(), tmp_path / "whole", CPU).values())
 
 
+def test_an_interruption_waits_for_no_batch_that_is_not_begun(tmp_path: Path) -> None:
+    """When the third batch is interrupted, the first is being finished and the second waits."""
+
+    class Interrupted(Painter):
+        def before(self, number: int) -> None:
+            if number == 2:
+                assert self.made[0].begun.wait(SECONDS)
+                threading.Timer(1.0, self.finish[0].set).start()
+                raise KeyboardInterrupt
+
+    painter = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        run(painter, tmp_path)
+    assert not painter.made[1].begun.is_set() and not background_threads()
+
+
 def test_what_a_resumed_run_recalls_is_recalled_in_its_order(tmp_path: Path) -> None:
     """Shard 1 is finished, shards 0 and 2 are not: the images of shard 0 are not compared with those of shard 1."""
     order: list[str] = []
