@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,8 @@ from PIL import Image
 from gift_core.config.generator import GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators import synthesize as module
-from gift_core.generators.filters import NoFilters, QualityFilters
+from gift_core.generators.filters import NoFilters, QualityFilters, load_filters
+from gift_core.generators.pipeline import load_pipeline
 from gift_core.generators.synthesize import AHEAD, synthesize
 from gift_core.overlap import Copies
 from tests.artifacts.damage import tree_hash
@@ -241,3 +243,29 @@ def test_what_a_resumed_run_recalls_is_recalled_in_its_order(tmp_path: Path) -> 
         PROMPTS, test_synthesize.Painter(), tmp_path / "a", work=tmp_path / "work", filters=NotingFilters(), device=GPU
     )
     assert order == [*PROMPTS.prompt[:3], "recalled 3", PROMPTS.prompt[6]]
+
+
+def test_the_miniature_with_filters_has_the_same_bytes_with_overlap(
+    tmp_path: Path, project: Path, mini_params: dict[str, Any]
+) -> None:
+    """Pipeline and scorer are real. Some images are near-duplicates and generated again."""
+    scorer = {"name": f"local-dir:{project / 'data/mini/clip'}", "pretrained": None}
+    filters = {"scorer": scorer, "min_clip_score": None, "max_similarity": 0.97, "max_redraws": 50}
+    section = {
+        **mini_params["generator"], "pipeline": str(project / "data/mini/diffusion"), "steps": 2, "batch_size": 3,
+        "images_per_shard": 4, "filters": filters,
+    }  # fmt: skip
+    config = GeneratorConfig.model_validate(section)
+    prompts = PROMPTS.assign(prompt=["a photo of a cloud."] * 7)
+    trees, manifests = [], []
+    for device in (CPU, GPU):
+        folder = tmp_path / device.type
+        manifests.append(
+            synthesize(
+                prompts, load_pipeline(config, CPU), folder / "shards", work=folder / "work",
+                filters=load_filters(config.filters, CPU), device=device,
+            )
+        )  # fmt: skip
+        trees.append(list(tree_hash(folder / "shards").values()))
+    assert trees[0] == trees[1]
+    assert manifests[0]["rejected"]["duplicate"] > 0
