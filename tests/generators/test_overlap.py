@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gift_core.artifacts.shards import finished_pairs
 from gift_core.config.generator import GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators import synthesize as module
@@ -207,20 +208,57 @@ def test_an_interrupted_run_keeps_its_finished_shards_and_continues_to_the_same_
     assert list(resumed.values()) == list(run(test_synthesize.Painter(), tmp_path / "whole", CPU).values())
 
 
-def test_an_interruption_waits_for_no_batch_that_is_not_begun(tmp_path: Path) -> None:
-    """When the third batch is interrupted, the first is being finished and the second waits."""
+def test_an_interruption_waits_for_no_image_whose_encoding_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoding, end, encoded = threading.Event(), threading.Event(), list[Image.Image]()
+
+    def encode(image: Image.Image, image_format: str) -> bytes:
+        encoded.append(image)
+        encoding.set()
+        assert end.wait(SECONDS)
+        return b""
 
     class Interrupted(Painter):
         def before(self, number: int) -> None:
+            super().before(number)
             if number == 2:
-                assert self.made[0].begun.wait(SECONDS)
-                threading.Timer(1.0, self.finish[0].set).start()
+                assert encoding.wait(SECONDS)
+                threading.Timer(1.0, end.set).start()  # the first image is being encoded until then
                 raise KeyboardInterrupt
 
-    painter = Interrupted()
+    monkeypatch.setattr(module, "_encode", encode)
+    monkeypatch.setattr(module, "ENCODERS", 1)
     with pytest.raises(KeyboardInterrupt):
-        run(painter, tmp_path)
-    assert not painter.made[1].begun.is_set() and not background_threads()
+        run(Interrupted(), tmp_path)
+    assert len(encoded) == 1 and not background_threads()
+
+
+def test_the_images_of_finished_shards_are_not_all_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the filters look at one finished shard, the next one is read, and no further one."""
+    one_by_one = CONFIG.model_copy(update={"images_per_shard": 1})
+    with pytest.raises(KeyboardInterrupt):
+        run(test_synthesize.Painter(one_by_one, fail_after=6), tmp_path, CPU)
+    read, ahead = list[int](), list[int]()
+    further = threading.Event()
+
+    def reading(folder: Path, index: int, prompts: Any) -> Any:
+        read.append(index)
+        if len(read) > 2:
+            further.set()
+        return finished_pairs(folder, index, prompts)
+
+    class Slow(NoFilters):
+        def recall(self, images: Any) -> None:
+            if not ahead:
+                further.wait(0.5)
+            ahead.append(len(read) - len(ahead))
+
+    monkeypatch.setattr(module, "finished_pairs", reading)
+    painter = test_synthesize.Painter(one_by_one)
+    synthesize(PROMPTS, painter, tmp_path / "a", work=tmp_path / "work", filters=Slow(), device=GPU)
+    assert len(ahead) == 6 and max(ahead) <= 2
+    assert painter.batches == 1
 
 
 def test_what_a_resumed_run_recalls_is_recalled_in_its_order(tmp_path: Path) -> None:
