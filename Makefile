@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup repro plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench-steps bench-memory bench-hash bench-snapshots bench-overlap smoke-full bench-gpu command-line golden constraints clean
+.PHONY: help setup repro plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-memory bench-hash bench-snapshots bench-overlap smoke-full bench-gpu command-line golden constraints clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -106,6 +106,9 @@ search: $(DEV) ## search the settings in benchmarks/search.yaml on a validation 
 
 curve: $(DEV) ## measure the metrics against the number of synthetic images (ARGS="--methods gift gift_l2")
 	@python benchmarks/curve.py $(ARGS)
+
+bench: $(DEV) ## measure every stage beside a naive way and beside the least that its work takes (ARGS="--size full")
+	@python -m benchmarks.bench $(ARGS)
 
 bench-steps: $(DEV) ## measure the time of an iteration of each method, relative to fine-tuning
 	@python benchmarks/step_time.py $(ARGS)

@@ -125,29 +125,40 @@ def distill_vocabulary(
     temperature: float = TEMPERATURE,
     scale: float | torch.Tensor = SCALE,
 ) -> torch.Tensor:
-    """`distill` of each image against the whole vocabulary, and of each distinct text against all replayed images.
+    """Distillation of each image against the whole vocabulary, and of each distinct text against all replayed images.
 
-    The features of the batch's own texts and images are the student's, all others the teacher's. So nothing more is
-    encoded; memory and time grow with M * P + U * N. It equals `distill` where the vocabulary and the replayed images
-    are those of the batch and differ. Not of the paper: docs/methods.md says why.
+    CE(S / T, softmax(Z / T)) * T^2 over the rows of image similarities [M, P], plus the same over the rows of text
+    similarities [U, N]. The columns are the teacher's features in S, too, so each tower stays in the space of the
+    teacher's other tower, and nothing more is encoded. Memory and time grow with M * P + U * N. Where vocabulary and
+    replayed images are those of the batch, these are the rows of `distill_image_side` and the columns of
+    `distill_text_side`. Not of the paper: docs/methods.md says why.
 
-    `prompt_ids_M` and `image_ids_M` (int64) are the rows of each pair's text and image in `vocabulary_text_PD` and
-    `all_image_ND`, the teacher's features. Student and teacher need features of one size.
+    Args:
+        student_image_MD: the student's unit features of the images, with gradients.
+        student_text_MD: the student's unit features of their texts, with gradients.
+        vocabulary_text_PD: the teacher's unit features of every text of the vocabulary.
+        all_image_ND: the teacher's unit features of every replayed image.
+        prompt_ids_M: int64, the row of each pair's text in `vocabulary_text_PD`.
+        image_ids_M: int64, the row of each pair's image in `all_image_ND`.
+        temperature: T, which softens all distributions.
+        scale: exp(logit_scale) of the student.
+
+    Raises:
+        UserError: for features of two sizes: student and teacher need features of one size.
     """
     require_same_shape(student_image_MD, student_text_MD, "images and texts, which are pairs")
-    texts, images = _first_rows(prompt_ids_M), _first_rows(image_ids_M)
-    text_UD, image_VD = student_text_MD[texts], student_image_MD[images]
-    # the columns of the batch are replaced in the products, so that the features of all others are never copied
-    student_MP = similarities(student_image_MD, vocabulary_text_PD, scale).index_copy(
-        1, prompt_ids_M[texts], similarities(student_image_MD, text_UD, scale)
+    first = _first_rows(prompt_ids_M)
+    by_image = soft_cross_entropy(
+        similarities(student_image_MD, vocabulary_text_PD, scale),
+        similarities(all_image_ND[image_ids_M], vocabulary_text_PD, scale),
+        temperature=temperature,
     )
-    student_UN = similarities(text_UD, all_image_ND, scale).index_copy(
-        1, image_ids_M[images], similarities(text_UD, image_VD, scale)
+    by_text = soft_cross_entropy(
+        similarities(student_text_MD[first], all_image_ND, scale),
+        similarities(vocabulary_text_PD[prompt_ids_M[first]], all_image_ND, scale),
+        temperature=temperature,
     )
-    teacher_MP = similarities(all_image_ND[image_ids_M], vocabulary_text_PD, scale)
-    teacher_UN = similarities(vocabulary_text_PD[prompt_ids_M[texts]], all_image_ND, scale)
-    by_text = soft_cross_entropy(student_UN, teacher_UN, temperature=temperature)
-    return soft_cross_entropy(student_MP, teacher_MP, temperature=temperature) + by_text
+    return by_image + by_text
 
 
 def distill_reverse_kl(
@@ -268,7 +279,7 @@ ENTROPIES: Mapping[str, Loss] = {
 
 
 def similarities(image_MD: torch.Tensor, text_MD: torch.Tensor, scale: float | torch.Tensor) -> torch.Tensor:
-    """Returns scale * cosines: rows are images, columns are texts. UserError for features of two sizes."""
+    """Returns scale * cosines: one row per row of the first. UserError for features of two sizes."""
     shapes = tuple(image_MD.shape), tuple(text_MD.shape)
     if {len(shape) for shape in shapes} != {2} or shapes[0][1] != shapes[1][1]:
         raise UserError(

@@ -271,13 +271,18 @@ def test_the_entropy_is_the_value_of_distillation_where_student_and_teacher_are_
 @pytest.mark.parametrize("name", ENTROPIES)
 def test_a_loss_minus_its_entropy_is_the_kl_divergence_from_the_teacher(name: str) -> None:
     features = pair_features(*[unit_rows(4, seed) for seed in range(4)], torch.arange(4), torch.tensor(5.0))
-    image_MD = features.teacher_image_MD if name == "distill_text_side" else features.student_image_MD
-    text_MD = features.teacher_text_MD if name == "distill_image_side" else features.student_text_MD
-    student_MM = 5 * image_MD @ text_MD.T / 2
+    teacher = features.teacher_image_MD, features.teacher_text_MD
+    image_MD, text_MD = features.student_image_MD, features.student_text_MD
+    by_image, by_text = {
+        "distill_image_side": ((image_MD, teacher[1]), (image_MD, teacher[1])),
+        "distill_text_side": ((teacher[0], text_MD), (teacher[0], text_MD)),
+        "distill_vocabulary": ((image_MD, teacher[1]), (teacher[0], text_MD)),
+    }.get(name, ((image_MD, text_MD), (image_MD, text_MD)))
+    rows_MM, columns_MM = (5 * images @ texts.T / 2 for images, texts in (by_image, by_text))
     teacher_MM = logits_of(features)[1] / 2
     expected = sum(
         4 * functional.kl_div(own.log_softmax(1), other.log_softmax(1), reduction="batchmean", log_target=True)
-        for own, other in ((student_MM, teacher_MM), (student_MM.T, teacher_MM.T))
+        for own, other in ((rows_MM, teacher_MM), (columns_MM.T, teacher_MM.T))
     )
     entropy = loss_of(ENTROPIES[name], features, **LOSS_OPTIONS[name])
     divergence = loss_of(LOSSES[name], features, **LOSS_OPTIONS[name]) - entropy
