@@ -1,7 +1,8 @@
 """`python -m tests.stages.painted COMMAND`: the real command line, but the generator paints colors, 50 ms an image.
 
 torch, which takes seconds to import, takes no part before a run resumes. The variable PATIENCE sets how many seconds to
-wait for another process, PAINTED_ON the kind of the device: with mps, threads finish the images. Two commands of its own: `native` computes in native code that no signal stops, `wait` sleeps.
+wait for another process, PAINTED_ON the kind of the device: with mps, threads finish the images. Two commands of its
+own: `native` computes in native code that no signal stops, `wait` sleeps.
 """
 
 from __future__ import annotations
