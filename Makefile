@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup repro plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-memory bench-hash bench-snapshots smoke-full bench-gpu command-line golden constraints clean
+.PHONY: help setup repro plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-memory bench-hash bench-snapshots bench-overlap smoke-full bench-gpu command-line golden constraints clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -121,6 +121,9 @@ bench-hash: $(DEV) ## measure the time of checking a model, relative to loading 
 
 bench-snapshots: $(DEV) ## measure what the snapshots of interrupted training cost
 	@python benchmarks/snapshots.py $(ARGS)
+
+bench-overlap: $(DEV) ## measure how much of the time a fake device computes, with and without overlap (two minutes)
+	@python benchmarks/overlap.py $(ARGS)
 
 smoke-full: $(DEV) ## run the pipeline at full size with random weights on a CPU; measure time and memory
 	@python -m benchmarks.smoke_full --record benchmarks $(ARGS)

@@ -33,6 +33,7 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
             stage.layout.shards(task),
             work=stage.layout.work("synthesize", task),
             filters=filters,
+            device=device,
             environment=environment(device),
         )
         rejected = "".join(f", {count} {REASONS[reason]}" for reason, count in manifest.get("rejected", {}).items())

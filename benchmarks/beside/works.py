@@ -98,11 +98,12 @@ def ways_of_synthesize(inputs: Inputs) -> Ways:
     def ours() -> None:
         _emptied(inputs.folder / "shards")
         folder = inputs.folder / "shards" / "things"
-        synthesize(prompts, generator, folder, work=inputs.folder / "work", filters=NoFilters())
+        work = inputs.folder / "work"
+        synthesize(prompts, generator, folder, work=work, filters=NoFilters(), device=inputs.device)
 
     def limit() -> None:
         for at in range(0, len(texts), size):
-            generator.generate(texts[at : at + size], seeds[at : at + size])
+            list(generator.generate(texts[at : at + size], seeds[at : at + size]))  # waits for the GPU
 
     return Ways("images", len(texts), naive, ours, limit)
 

@@ -36,7 +36,7 @@ def generation_rows(folder: Path, size: Size, plan: Plan, *, device: str) -> Ite
 
 def generate(text_to_image: TextToImage, count: int) -> None:
     """Generates one batch of `count` images."""
-    text_to_image.generate(["a photo of a lighthouse."] * count, list(range(count)))
+    list(text_to_image.generate(["a photo of a lighthouse."] * count, list(range(count))))  # waits for the GPU
 
 
 def generator_config(folder: Path, size: Size, plan: Plan, *, device: str) -> GeneratorConfig:

@@ -14,8 +14,10 @@ import torch
 from open_clip.transformer import text_global_pool
 from torch.nn import functional
 
+from gift_core.clip.device import to_device
 from gift_core.clip.images import Read, decoded, evaluation_preparation, normalize
 from gift_core.clip.model import Clip
+from gift_core.overlap import prefetched
 
 # Rows are never cut below this. Under 16 tokens torch's attention on CPUs takes another path, and features differ in
 # the last bit from those of full rows. At the first iteration student and teacher are equal, so the gradient of the
@@ -92,12 +94,18 @@ def image_features(clip: Clip, pixels_BCHW: torch.Tensor, *, batch_size: int) ->
 def image_feature_batches(clip: Clip, images: Iterable[Read], *, batch_size: int) -> Iterator[torch.Tensor]:
     """Yields unit features [B, D] on the CPU, without gradients, of encoded images under the evaluation transform.
 
-    Together they equal image_features of all images at once. A few threads decode while the model computes, and only a
-    few decoded images are in memory.
+    Together they equal image_features of all images at once. A few threads decode. On a GPU, the next batch is decoded
+    and copied while the model computes. Only a few decoded images are in memory.
     """
+    with contextlib.closing(prefetched(_pixel_batches(clip, images, batch_size), device=clip.device)) as batches:
+        for pixels_BCHW in batches:
+            yield image_features(clip, pixels_BCHW, batch_size=batch_size).cpu()
+
+
+def _pixel_batches(clip: Clip, images: Iterable[Read], batch_size: int) -> Iterator[torch.Tensor]:
     pixels = decoded(images, evaluation_preparation(clip))
     while batch := list(islice(pixels, batch_size)):
-        yield image_features(clip, torch.stack(batch), batch_size=batch_size).cpu()
+        yield to_device(torch.stack(batch), clip.device)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Encoded images to pixels: decoding, the evaluation transform, a cache of pixels, prefetching.
+"""Encoded images to pixels: decoding, the evaluation transform, a cache of pixels.
 
 B images, C channels, H W pixels, S side of the model's images.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import islice
-from typing import TypeVar
 
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
@@ -18,7 +18,6 @@ from PIL import Image
 
 from gift_core.clip.model import Clip
 
-T = TypeVar("T")
 Read = Callable[[], bytes]  # returns one encoded image; may be called from several threads at once
 Prepare = Callable[[bytes], torch.Tensor]  # one encoded image to uint8 [3, H, W]
 
@@ -72,7 +71,7 @@ def evaluation_preparation(clip: Clip) -> Prepare:
 
 def evaluation_pixels(clip: Clip, images: Iterable[bytes]) -> torch.Tensor:
     """uint8 [B, 3, S, S] of encoded images, under the evaluation transform: a quarter of the memory of float32."""
-    rows = list(map(evaluation_preparation(clip), images))
+    rows = list(decoded(map(in_memory, images), evaluation_preparation(clip)))
     return torch.stack(rows) if rows else torch.empty(0, 3, clip.image_size, clip.image_size, dtype=torch.uint8)
 
 
@@ -82,9 +81,13 @@ def normalize(clip: Clip, pixels_BCHW: torch.Tensor) -> torch.Tensor:
     `pixels_BCHW` holds gray levels 0-255, uint8 or float.
     """
     preprocess = clip.config["preprocess_cfg"]
-    mean_C11 = torch.tensor(preprocess["mean"], device=clip.device).reshape(-1, 1, 1)
-    std_C11 = torch.tensor(preprocess["std"], device=clip.device).reshape(-1, 1, 1)
+    mean_C11, std_C11 = (_per_channel(tuple(preprocess[name]), clip.device) for name in ("mean", "std"))
     return (pixels_BCHW.to(clip.device).float() / 255 - mean_C11) / std_C11
+
+
+@cache  # made once: a copy from Python's numbers waits for all that is queued on a GPU
+def _per_channel(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    return torch.tensor(values, device=device).reshape(-1, 1, 1)
 
 
 class CacheBudget:
@@ -163,40 +166,3 @@ def decoded(reads: Iterable[Read], prepare: Prepare) -> Iterator[torch.Tensor]:
 def in_memory(image: bytes) -> Read:
     """A Read that returns `image`."""
     return lambda: image
-
-
-def prefetched(sample: Callable[[int], T], iterations: int, *, device: torch.device) -> Generator[T, None, None]:
-    """Yields sample(0) ... sample(iterations - 1), prefetched by a thread unless `device` is the CPU.
-
-    On the CPU a second thread competes with training for the cores: on two cores, training becomes a fifth slower.
-    """
-    if device.type == "cpu":
-        return in_turn(sample, iterations, device=device)
-    return prefetch_in_thread(sample, iterations)
-
-
-def in_turn(sample: Callable[[int], T], iterations: int, *, device: torch.device) -> Generator[T, None, None]:
-    """Yields sample(0) ... sample(iterations - 1), each when it is asked for, on any device.
-
-    For samples that use torch's own random numbers: a thread would share them with the training.
-    """
-    return (sample(iteration) for iteration in range(iterations))
-
-
-def prefetch_in_thread(sample: Callable[[int], T], iterations: int) -> Generator[T, None, None]:
-    """Yields sample(0) ... sample(iterations - 1), at least one. A thread samples the next one meanwhile.
-
-    `sample` must depend on its argument alone, so that the batches do not change. An error in it is raised where its
-    batch would be yielded. The thread ends when the generator is closed, after the batch that it is sampling: use
-    contextlib.closing where the loop may not run to its end.
-    """
-    pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
-    try:
-        upcoming = pool.submit(sample, 0)
-        for iteration in range(1, iterations + 1):
-            batch = upcoming.result()
-            if iteration < iterations:
-                upcoming = pool.submit(sample, iteration)
-            yield batch
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

@@ -13,10 +13,12 @@ from pathlib import Path
 import torch
 
 from gift_core.artifacts.task import StoredImage, index_task, read_own_task
+from gift_core.clip.device import to_device
 from gift_core.clip.encoding import class_features, image_features, predict
-from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation, prefetched
+from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
+from gift_core.overlap import prefetched
 from gift_core.progress import progress_bar
 
 
@@ -46,14 +48,14 @@ class TestSet:
         return torch.tensor([image.label for image in self._images])
 
     def batches(self, clip: Clip) -> Iterator[torch.Tensor]:
-        """Yields the images in their order under the evaluation transform, uint8 [B, 3, S, S]."""
+        """Yields the images in their order under the evaluation transform, uint8 [B, 3, S, S] on the model's device."""
         reads = [image.read for image in self._images]
         store = self._store = self._store or PixelCache(reads, evaluation_preparation(clip), self._budget)
 
-        def batch(number: int) -> torch.Tensor:
-            return torch.stack(store.fetch(range(len(self))[number * self.batch_size :][: self.batch_size]))
-
-        with closing(prefetched(batch, -(-len(self) // self.batch_size), device=clip.device)) as batches:
+        numbers = range(len(self))
+        parts = (numbers[start : start + self.batch_size] for start in numbers[:: self.batch_size])
+        pixels = (to_device(torch.stack(store.fetch(part)), clip.device) for part in parts)
+        with closing(prefetched(pixels, device=clip.device)) as batches:
             yield from batches
 
     def class_features(self, clip: Clip) -> torch.Tensor:

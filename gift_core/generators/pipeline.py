@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from gift_core.errors import UserError, did_you_mean
 from gift_core.generators.pretrained import add_lora, check_lora, pretrained_pipeline
 from gift_core.generators.sampling_settings import CallSettings, call_settings, set_scheduler
+from gift_core.overlap import copied_to_cpu
 
 if TYPE_CHECKING:
     import torch
@@ -31,11 +33,12 @@ class TextToImage:
     config: GeneratorConfig
     settings: CallSettings
 
-    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> Sequence[Image.Image]:
         """Returns one RGB image per prompt, of config.size x config.size pixels.
 
         Each image has its own generator on the CPU with its own seed, so its noise depends neither on its position in
-        the batch nor on the device (https://huggingface.co/docs/diffusers/using-diffusers/reusing_seeds). Raises
+        the batch nor on the device (https://huggingface.co/docs/diffusers/using-diffusers/reusing_seeds). A GPU may
+        still compute when this returns: the first access to an image waits for it, in any thread. Raises
         UserError if memory runs out, if the pipeline rejects the settings, or if it returns images of another size.
         """
         import torch
@@ -46,20 +49,48 @@ class TextToImage:
                 output = self.pipeline(
                     prompt=list(prompts), generator=generators, **self.settings.arguments(len(prompts))
                 )
+                if isinstance(output.images, torch.Tensor):
+                    self._check_size(output.images.shape[-1], output.images.shape[-2])
+                    return _ImagesOnDevice(output.images)
         except torch.OutOfMemoryError as error:
             raise UserError(_out_of_memory(self.config)) from error
         except ValueError as error:  # how pipelines reject settings
             kind, reason = type(self.pipeline).__name__, " ".join(str(error).split())
             raise UserError(f"{KEY}: {kind} rejects these settings ({reason}). Change the setting it names.") from error
-        return [self._checked(image) for image in output.images]
+        for image in output.images:
+            self._check_size(*image.size)
+        return [image.convert("RGB") for image in output.images]
 
-    def _checked(self, image: Image.Image) -> Image.Image:
+    def _check_size(self, width: int, height: int) -> None:
         size = self.config.size
-        if image.size != (size, size):
-            actual = "x".join(map(str, image.size))
-            what = f"{size}, but {type(self.pipeline).__name__} returns images of {actual} px"
+        if (width, height) != (size, size):
+            what = f"{size}, but {type(self.pipeline).__name__} returns images of {width}x{height} px"
             raise UserError(f"{KEY}.size: {what}. Use a size it supports, for most a multiple of 16 or 32.")
-        return image.convert("RGB")
+
+
+class _ImagesOnDevice(Sequence["Image.Image"]):
+    """RGB images of a tensor [B, C, H, W] with values 0-1, as diffusers makes them, to the byte.
+
+    diffusers converts them on the CPU, 24 ms for 512 px, while the GPU waits. Here the GPU rounds them to gray levels,
+    and they are copied beside its next computation.
+    """
+
+    def __init__(self, images_BCHW: torch.Tensor) -> None:
+        levels_BHWC = (images_BCHW.permute(0, 2, 3, 1).float() * 255).round().byte().contiguous()
+        self._count, self._levels = len(levels_BHWC), copied_to_cpu(levels_BHWC)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._images[index]
+
+    @cached_property
+    def _images(self) -> list[Image.Image]:
+        from PIL import Image
+
+        arrays = self._levels().numpy()
+        return [Image.fromarray(array.squeeze()).convert("RGB") for array in arrays]
 
 
 def load_pipeline(config: GeneratorConfig, device: torch.device) -> TextToImage:

@@ -20,6 +20,15 @@ REQUIRED = ("prompt", "generator", "num_inference_steps")
 GUIDANCE = ("guidance_scale", "true_cfg_scale", "prior_guidance_scale")
 # Options that would silently change the image or the prompt: resizing to another size, "cleaning" the prompt.
 SWITCHES: Mapping[str, bool] = {"use_resolution_binning": False, "clean_caption": False}
+# Pipelines whose images are taken as a tensor, because diffusers' conversion keeps the GPU waiting. Others may return
+# values in another range then (PRX does), so this is not read from the signature.
+RETURN_TENSORS = frozenset(
+    f"{family}Pipeline"
+    for family in (
+        "StableDiffusion", "LatentConsistencyModel", "StableDiffusionXL", "PixArtAlpha", "PixArtSigma",
+        "StableDiffusion3", "Flux",
+    )
+)  # fmt: skip
 Parameters = Mapping[str, inspect.Parameter]
 
 
@@ -53,6 +62,7 @@ def call_settings(pipeline: Any, config: GeneratorConfig) -> CallSettings:
     fixed: dict[str, Any] = {"num_inference_steps": config.steps}
     fixed |= {name: config.size for name in ("height", "width") if name in parameters}
     fixed |= {name: value for name, value in SWITCHES.items() if name in parameters}
+    fixed |= {"output_type": "pt"} if kind in RETURN_TENSORS else {}
     fixed |= _text_length(parameters, pipeline)
     fixed |= _guidance(scale, config, kind)
     negative = config.negative_prompt

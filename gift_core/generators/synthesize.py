@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
 import json
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import os
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +18,21 @@ from gift_core.artifacts.atomic import build_folder, require_free_bytes
 from gift_core.artifacts.prompt_files import prompts_digest
 from gift_core.artifacts.shards import Pair, copy_shard, finished_pairs, pair_key, write_manifest, write_shard
 from gift_core.generators.filters import BLACK, REASONS, Filters, Verdict, check_attempts, is_black
+from gift_core.overlap import Copies, background
 from gift_core.progress import progress_bar
 from gift_core.seeds import seed_for
 from gift_core.work_folder import work_folder
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
     from PIL import Image
 
     from gift_core.config.generator import GeneratorConfig
     from gift_core.generators.pipeline import TextToImage
 
+ENCODERS = min(8, os.cpu_count() or 1)  # Pillow encodes without holding Python's lock
+AHEAD = 2  # batches that wait while the one before them is finished: enough for the time that a shard takes to write
 BYTES_PER_PIXEL = 3  # an upper bound: PNG and JPEG files are smaller than the raw image
 FORMATS: dict[str, dict[str, Any]] = {"png": {"format": "PNG"}, "jpg": {"format": "JPEG", "quality": 95}}
 
@@ -47,12 +53,14 @@ def synthesize(
     *,
     work: Path,
     filters: Filters,
+    device: torch.device,
     environment: Mapping[str, str | int] | None = None,
 ) -> dict[str, Any]:
     """Generates one pair per row of `prompts` into `folder` (layout of img2dataset) and returns the manifest.
 
     Finished shards are kept in `work`, under a key made of prompts and settings, until all are finished. An interrupted
     run resumes: it checks the finished shards and generates the others. `folder` only appears when it is complete.
+    While `device` generates, threads encode, filter and write the images before, unless it is the CPU.
     Raises UserError if an image is rejected more often than the settings allow, if there is too little disk space, or
     if another process works in `work`.
     """
@@ -60,15 +68,14 @@ def synthesize(
     require_free_bytes(folder, len(prompts) * config.size**2 * BYTES_PER_PIXEL, "synthesize: the generated images")
     digest, shards = prompts_digest(prompts), _shards_of(prompts, config.images_per_shard)
     with work_folder(work, _work_key(digest, config)) as unfinished:
-        with progress_bar(total=len(prompts), description="generating images") as bar:
-            for index, shard in enumerate(shards):
-                finished = finished_pairs(unfinished, index, [(request.prompt_id, request.prompt) for request in shard])
-                if finished is not None:
-                    filters.recall(pair.image for pair in finished)
-                    bar.update(len(shard))
-                    continue
-                pairs, rejected = _generate_shard(index, shard, text_to_image, filters, bar.update)
-                write_shard(unfinished, index, pairs, _stats(rejected, config))
+        with (
+            progress_bar(total=len(prompts), description="generating images") as bar,
+            background(device, 1) as thread,
+            background(device, ENCODERS) as encoders,  # ends first, so that an interruption waits for no whole batch
+        ):
+            finish = _Finishing(unfinished, config, filters, encoders, Copies(device))
+            batches = _work_of(unfinished, shards, config.batch_size)
+            _Generation(text_to_image, finish, thread, bar.update).run(batches, 0 if device.type == "cpu" else AHEAD)
         with build_folder(folder) as whole:
             for index in range(len(shards)):
                 copy_shard(unfinished, index, whole)
@@ -96,45 +103,153 @@ def _stats(counts: Counter[str], config: GeneratorConfig) -> dict[str, Any]:
     return {"redrawn": counts["black"], **rejected}
 
 
-def _generate_shard(
-    index: int, shard: list[Request], text_to_image: TextToImage, filters: Filters, advance: Callable[[int], object]
-) -> tuple[list[Pair], Counter[str]]:
-    """Returns the pairs of a shard, and how many images were rejected for each reason."""
-    pairs: list[Pair] = []
-    counts: Counter[str] = Counter()
-    for start in range(0, len(shard), text_to_image.config.batch_size):
-        batch = shard[start : start + text_to_image.config.batch_size]
-        images, rejected = _generate_batch(batch, text_to_image, filters)
-        counts += rejected
-        for position, (request, image) in enumerate(zip(batch, images, strict=True), start):
-            pairs.append(Pair(pair_key(index, position), request.prompt_id, request.prompt, image))
-        advance(len(batch))
-    return pairs, counts
+@dataclass
+class _Batch:
+    """Consecutive requests of a shard, the images that are kept so far, and the verdicts on the others."""
+
+    shard: int
+    first: int  # its position in the shard
+    requests: Sequence[Request]
+    is_last: bool
+    kept: dict[int, bytes] = field(default_factory=dict)
+    rejected: dict[int, list[Verdict]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def missing(self) -> list[int]:
+        return [index for index in range(len(self.requests)) if index not in self.kept]
 
 
-def _generate_batch(
-    batch: list[Request], text_to_image: TextToImage, filters: Filters
-) -> tuple[list[bytes], Counter[str]]:
-    """Generates a batch. Rejected images are generated again with their next seeds until all are kept."""
-    config = text_to_image.config
-    images: dict[int, bytes] = {}
-    rejected: dict[int, list[Verdict]] = {index: [] for index in range(len(batch))}
-    for attempt in itertools.count():
-        missing = [index for index in range(len(batch)) if index not in images]
-        if not missing:
-            break
-        seeds = [seed_for("synthesize", config.seed, batch[index].seed, attempt) for index in missing]
-        generated = text_to_image.generate([batch[index].prompt for index in missing], seeds)
-        for index, image in zip(missing, generated, strict=True):
-            request, encoded = batch[index], _encode(image, config.image_format)
-            verdict = BLACK if is_black(image) else filters.verdict(encoded, request.prompt)
-            if verdict.reason is None:
-                images[index] = encoded
+@dataclass(frozen=True)
+class _FinishedShard:
+    """A shard that an interrupted run has finished."""
+
+    requests: Sequence[Request]
+    pairs: Sequence[Pair]
+    missing: Sequence[int] = ()
+
+
+_Work = _Batch | _FinishedShard
+
+
+def _work_of(folder: Path, shards: Sequence[Sequence[Request]], batch_size: int) -> Iterator[_Work]:
+    """Yields the batches in their order, and in place of the batches of a finished shard in `folder` that shard."""
+    for number, shard in enumerate(shards):
+        pairs = finished_pairs(folder, number, [(request.prompt_id, request.prompt) for request in shard])
+        if pairs is not None:
+            yield _FinishedShard(shard, pairs)
+            continue
+        for first in range(0, len(shard), batch_size):
+            last = first + batch_size >= len(shard)
+            yield _Batch(number, first, shard[first : first + batch_size], is_last=last)
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A generated batch that is not finished."""
+
+    batch: _Work
+    images: Sequence[Image.Image]
+    finishing: Future[None]
+
+
+@dataclass
+class _Generation:
+    """Generates images, and has them finished in their order.
+
+    On a GPU, `thread` finishes a batch while the next ones are generated. What it rejects is generated again before the
+    next batch is finished. So batches and decisions are those without overlap. `advance` gets the number of images that
+    are done.
+    """
+
+    text_to_image: TextToImage
+    finish: _Finishing
+    thread: Executor
+    advance: Callable[[int], object]
+    waiting: deque[_Waiting] = field(default_factory=deque)
+
+    def run(self, work: Iterator[_Work], ahead: int) -> None:
+        """Generates each batch as soon as at most `ahead` others wait."""
+        for batch in work:
+            # the images of a finished shard are in memory, so no batch waits beside them
+            self._settle(0 if isinstance(batch, _FinishedShard) else ahead)
+            self._submit(batch, self._images_of(batch))
+        self._settle(0)
+
+    def _settle(self, most: int) -> None:
+        """Removes the finished batches from those that wait, until at most `most` are left."""
+        while self.waiting and (len(self.waiting) > most or self.waiting[0].finishing.done()):
+            self.waiting[0].finishing.result()
+            first = self.waiting.popleft()
+            if not first.batch.missing:
+                self.advance(len(first.batch.requests))
                 continue
-            rejected[index].append(verdict)
-            check_attempts(f"prompt {request.prompt_id} ({request.prompt!r})", rejected[index], config)
-    counts = Counter(str(verdict.reason) for verdicts in rejected.values() for verdict in verdicts)
-    return [images[index] for index in range(len(batch))], counts
+            others = list(self.waiting)
+            self.waiting.clear()
+            self._submit(first.batch, self._images_of(first.batch))
+            for each in others:
+                self._submit(each.batch, each.images)
+
+    def _submit(self, batch: _Work, images: Sequence[Image.Image]) -> None:
+        earlier = [each.batch for each in self.waiting]
+        self.waiting.append(_Waiting(batch, images, self.thread.submit(self.finish, batch, images, earlier)))
+
+    def _images_of(self, batch: _Work) -> Sequence[Image.Image]:
+        """An image for each missing request, with its first seed, or after n rejected ones with the n-th after that."""
+        if isinstance(batch, _FinishedShard):
+            return ()
+        requests = [batch.requests[index] for index in batch.missing]
+        attempts = [len(batch.rejected[index]) for index in batch.missing]
+        own = self.text_to_image.config.seed
+        seeds = [seed_for("synthesize", own, each.seed, n) for each, n in zip(requests, attempts, strict=True)]
+        return self.text_to_image.generate([request.prompt for request in requests], seeds)
+
+
+@dataclass
+class _Finishing:
+    """What happens to generated images: encoding, filters, writing the shards to `folder`. Batches come in order."""
+
+    folder: Path
+    config: GeneratorConfig
+    filters: Filters
+    encoders: Executor
+    copies: Copies
+    pairs: list[Pair] = field(default_factory=list)  # of the current shard
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __call__(self, batch: _Work, images: Sequence[Image.Image], earlier: Sequence[_Work]) -> None:
+        """Keeps or rejects images for batch.missing. When nothing is missing any more, stores the pairs.
+
+        Does nothing if an `earlier` batch is not finished: it is called again after that one.
+        """
+        if any(each.missing for each in earlier):
+            return
+        with self.copies.stream():
+            if isinstance(batch, _FinishedShard):
+                self.filters.recall(pair.image for pair in batch.pairs)
+                return
+            self._decide(batch, images)
+        if not batch.missing:
+            self._store(batch)
+
+    def _decide(self, batch: _Batch, images: Sequence[Image.Image]) -> None:
+        encoded = self.encoders.map(partial(_encode, image_format=self.config.image_format), images)
+        for index, image, data in zip(batch.missing, images, encoded, strict=True):
+            request = batch.requests[index]
+            verdict = BLACK if is_black(image) else self.filters.verdict(data, request.prompt)
+            if verdict.reason is None:
+                batch.kept[index] = data
+                continue
+            batch.rejected[index].append(verdict)
+            check_attempts(f"prompt {request.prompt_id} ({request.prompt!r})", batch.rejected[index], self.config)
+
+    def _store(self, batch: _Batch) -> None:
+        for index, request in enumerate(batch.requests):
+            key = pair_key(batch.shard, batch.first + index)
+            self.pairs.append(Pair(key, request.prompt_id, request.prompt, batch.kept[index]))
+        self.counts.update(str(verdict.reason) for verdicts in batch.rejected.values() for verdict in verdicts)
+        if batch.is_last:
+            write_shard(self.folder, batch.shard, self.pairs, _stats(self.counts, self.config))
+            self.pairs, self.counts = [], Counter()
 
 
 def _encode(image: Image.Image, image_format: str) -> bytes:

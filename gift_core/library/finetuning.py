@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from gift_core.clip.images import in_turn
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.loading import parse_part
 from gift_core.errors import UserError
@@ -17,6 +16,7 @@ from gift_core.library.given_data import LoaderBatches
 from gift_core.library.given_model import NAME, Tokenizer, given_clip
 from gift_core.library.given_pairs import given_replay
 from gift_core.library.method_rows import given_method
+from gift_core.overlap import in_turn
 from gift_core.training.loop import LossRow, require_trainable
 from gift_core.training.loop import finetune as train
 

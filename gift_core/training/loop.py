@@ -17,25 +17,26 @@ from gift_core.artifacts.model_folder import ENTROPY
 from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
 from gift_core.clip.batches import TaskBatch, TaskBatches
 from gift_core.clip.encoding import tokenize
-from gift_core.clip.images import prefetched
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.consolidation import Consolidation
 from gift_core.errors import UserError
 from gift_core.losses import task_loss
 from gift_core.methods import Method
+from gift_core.overlap import in_turn, prefetched
 from gift_core.pair_features import PairFeatures
 from gift_core.progress import progress
 from gift_core.replay.pairs import Replay, ReplayBatch
 from gift_core.seeds import seed_for
 from gift_core.training.checkpointing import checkpointed
 from gift_core.training.encoders import EncoderStrategy, encoder_strategy
+from gift_core.training.loss_rows import LossRows, require_finite, with_total
 from gift_core.training.processes import ALONE, Processes
 from gift_core.training.resuming import TrainingState
 
 LossRow = dict[str, float]
 Sampled = tuple[TaskBatch, tuple[ReplayBatch, ...]]
-# Yields the batches: prefetched of gift_core.clip.images may sample them in a thread, in_turn does not.
+# Yields the batches: prefetched of gift_core.overlap may sample them in a thread, in_turn does not.
 Prefetch = Callable[..., Generator[Sampled, None, None]]
 MAX_SKIPPED = 24  # iterations in a row: by then the loss scale is far below 1, so the scale is not the reason
 
@@ -136,23 +137,23 @@ def run_iterations(
         encoders=encoder_strategy(clip, training.micro_batch_size, processes),
         update=update,
     )
-    rows: list[LossRow] = []
-    state = TrainingState(parameters, update, gradients.consolidation, averages, rows)
+    losses = LossRows(update, on_iteration, _late(clip, update, prefetch, processes))
+    state = TrainingState(parameters, update, gradients.consolidation, averages, losses)
     seed, done = torch.initial_seed(), state.resume(snapshot, len(rates))
     processes.require_equal(parameters, done)
-    with closing(prefetch(_sampler(task_batches, replay, done), len(rates) - done, device=clip.device)) as batches:
+    with closing(prefetch(_sampled(task_batches, replay, range(done, len(rates))), device=clip.device)) as batches:
         for index, (batch, replayed) in enumerate(progress(batches, len(rates), "iterations", done=done), start=done):
             processes.begin(index, parameters, seed)
-            row = {"iteration": index, "learning_rate": rates[index]} | _as_numbers(gradients.backward(batch, replayed))
-            rows.append(update(_with_total(row), earlier=rows))
+            losses.add({"iteration": index, "learning_rate": rates[index]}, gradients.backward(batch, replayed))
             for average in averages:
                 average.observe(index + 1, parameters)
-            on_iteration(rows[-1])
+            losses.report(unread=losses.late)
             if index + 1 < len(rates) and processes.is_first:
                 snapshot.keep(state.save)
+    losses.report()
     for average in averages:
         average.finish(parameters)
-    return rows
+    return losses.rows
 
 
 def _optimizer(parameters: Mapping[str, torch.nn.Parameter], training: TrainingConfig) -> torch.optim.Optimizer:
@@ -161,8 +162,18 @@ def _optimizer(parameters: Mapping[str, torch.nn.Parameter], training: TrainingC
     )
 
 
-def _sampler(task_batches: TaskBatches, replay: Replay, first: int) -> Callable[[int], Sampled]:
-    return lambda index: (task_batches.sample(first + index), replay.sample(first + index))
+def _late(clip: Clip, update: WeightUpdate, prefetch: Prefetch, processes: Processes) -> int:
+    """The number of iterations whose losses a GPU need not have computed yet.
+
+    None on the CPU; under amp_fp16, where a step depends on its gradients; with several processes, which should fail
+    at the same iteration; and for the caller of the library, who may look at the model after each iteration.
+    """
+    waits = clip.device.type == "cpu" or update.scaler.is_enabled() or processes.count > 1 or prefetch is in_turn
+    return 0 if waits else 1
+
+
+def _sampled(task_batches: TaskBatches, replay: Replay, iterations: range) -> Iterator[Sampled]:
+    return ((task_batches.sample(index), replay.sample(index)) for index in iterations)
 
 
 @dataclass(frozen=True)
@@ -242,7 +253,7 @@ class WeightUpdate:
         """
         self.optimizer.param_groups[0]["lr"] = row["learning_rate"]
         if not self.scaler.is_enabled():
-            _require_finite(row, earlier)
+            require_finite(row, earlier)
             self.optimizer.step()
             return row
         scale = self.scaler.get_scale()
@@ -250,8 +261,8 @@ class WeightUpdate:
         self.scaler.update()
         skipped = self.scaler.get_scale() < scale
         if skipped:  # gradients that are not finite may make the penalty infinite or NaN
-            row = _with_total({**row, "consolidation": 0.0})
-        _require_finite(row, earlier)
+            row = with_total({**row, "consolidation": 0.0})
+        require_finite(row, earlier)
         self._count_skipped(skipped)
         return {**row, "skipped": float(skipped)}
 
@@ -293,30 +304,6 @@ def training_mode(clip: Clip) -> Iterator[None]:
 
 def _checkpointing(clip: Clip, training: TrainingConfig) -> AbstractContextManager[None]:
     return checkpointed(clip) if training.gradient_checkpointing else nullcontext()
-
-
-def _as_numbers(losses: Mapping[str, torch.Tensor]) -> LossRow:
-    """The losses, copied from the device at once."""
-    values: list[float] = torch.stack([loss.detach().float() for loss in losses.values()]).tolist()
-    return dict(zip(losses, values, strict=True))
-
-
-def _with_total(row: LossRow) -> LossRow:
-    """The row with the sum of its losses in the column total."""
-    others = ("iteration", "learning_rate", "total")
-    losses = [value for name, value in row.items() if name not in others and not name.endswith(ENTROPY)]
-    return {**row, "total": math.fsum(losses)}
-
-
-def _require_finite(row: LossRow, rows: Sequence[LossRow]) -> None:
-    broken = [name for name, value in row.items() if not math.isfinite(value) and name != "total"]
-    if broken:
-        last = rows[-1] if rows else "none"
-        raise UserError(
-            f"training stopped at iteration {int(row['iteration'])}: {', '.join(broken)} became {row[broken[0]]}. Last "
-            f"good values: {last}. No model is written. Lower the learning rate ({row['learning_rate']:.3g} at this "
-            "iteration), or set model.precision to fp32 if it is not."
-        )
 
 
 def _require_finite_weights(clip: Clip, last: LossRow) -> None:

@@ -13,7 +13,8 @@ from gift_core.averaging import WeightAveraging
 from gift_core.consolidation import Consolidation
 
 if TYPE_CHECKING:
-    from gift_core.training.loop import LossRow, WeightUpdate
+    from gift_core.training.loop import WeightUpdate
+    from gift_core.training.loss_rows import LossRows
 
 LOSSES = "losses"
 
@@ -22,15 +23,15 @@ LOSSES = "losses"
 class TrainingState:
     """Everything that an iteration changes. Batches are not part of it: they depend on their iteration alone.
 
-    Nor are the buffers of the model and the start weights, which training leaves as they were loaded. `rows` are the
-    losses of the iterations done.
+    Nor are the buffers of the model and the start weights, which training leaves as they were loaded. `losses` has
+    the rows of the iterations done.
     """
 
     parameters: Mapping[str, torch.nn.Parameter]
     update: WeightUpdate
     consolidation: Consolidation
     averages: Sequence[WeightAveraging]
-    rows: list[LossRow]
+    losses: LossRows
 
     def resume(self, snapshot: Snapshot, iterations: int) -> int:
         """Sets the state to that of the interrupted run, if there is one; returns the number of iterations done."""
@@ -38,12 +39,14 @@ class TrainingState:
         if saved is None:
             return 0
         self._restore(saved)
-        snapshot.say(f"continues at iteration {len(self.rows)} of {iterations}")
-        return len(self.rows)
+        done = len(self.losses.rows)
+        snapshot.say(f"continues at iteration {done} of {iterations}")
+        return done
 
     def save(self) -> Saved:
         """Returns the state now. Its tensors are those of the run, and not copies."""
-        columns = list(self.rows[0])
+        self.losses.report()  # what is stored is checked before
+        rows = self.losses.rows
         tensors = {
             **self._tensors(),
             **{
@@ -52,10 +55,10 @@ class TrainingState:
                 for name, value in values.items()
             },
             **{f"random.{name}": state for name, state in random_states(self._device).items()},
-            LOSSES: torch.tensor([list(row.values()) for row in self.rows], dtype=torch.float64),
+            LOSSES: torch.tensor([list(row.values()) for row in rows], dtype=torch.float64),
         }
         note = {
-            "columns": columns,
+            "columns": list(rows[0]),
             "scaler": self.update.scaler.state_dict(),
             "skipped_in_a_row": self.update.skipped_in_a_row,
         }
@@ -77,7 +80,7 @@ class TrainingState:
             set_random_state(generator, saved.tensors[f"random.{generator}"], self._device)
         for values in saved.tensors[LOSSES].tolist():
             row = dict(zip(saved.note["columns"], values, strict=True))
-            self.rows.append({**row, "iteration": int(row["iteration"])})
+            self.losses.rows.append({**row, "iteration": int(row["iteration"])})
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         """The tensors that exist from the start."""

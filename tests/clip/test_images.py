@@ -1,11 +1,10 @@
-"""Pixels equal those of open_clip's transform, cached or not; prefetching changes no batch and leaves no thread."""
+"""Pixels equal those of open_clip's transform, cached or not."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
 import threading
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -27,10 +26,7 @@ from gift_core.clip.images import (
     in_memory,
     normalize,
     pixels_of,
-    prefetch_in_thread,
-    prefetched,
 )
-from tests.clip.test_batches import training_images
 from tests.clip.tiny import picture, png, tiny_clip
 from tests.datasets.damaged_images import damaged_images
 
@@ -184,71 +180,6 @@ def test_an_error_of_reading_is_raised() -> None:
     reads: list[Read] = [in_memory(IMAGES[0]), broken]
     with pytest.raises(OSError, match="gone"):
         PixelCache(reads, PREPARE, CacheBudget()).fetch([0, 1])
-
-
-def prefetching_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("prefetch")]
-
-
-def test_prefetched_batches_are_those_of_sampling_in_turn() -> None:
-    images_again = training_images()
-    batches = list(prefetch_in_thread(training_images().sample, 6))
-    assert len(batches) == 6
-    for step, batch in enumerate(batches):
-        expected = images_again.sample(step)
-        assert torch.equal(batch.images_BCHW, expected.images_BCHW)
-        assert torch.equal(batch.labels_B, expected.labels_B)
-    assert not prefetching_threads()
-
-
-def test_the_next_batch_is_sampled_while_this_one_is_used() -> None:
-    begun = [threading.Event() for _ in range(3)]
-
-    def sample(step: int) -> int:
-        begun[step].set()
-        return step
-
-    batches = prefetch_in_thread(sample, 3)
-    assert next(batches) == 0
-    assert begun[1].wait(timeout=10)
-    assert not begun[2].is_set()
-    batches.close()
-
-
-def test_an_error_of_sampling_is_raised_at_its_batch() -> None:
-    def sample(step: int) -> int:
-        if step == 2:
-            raise ValueError("broken")
-        return step
-
-    batches = prefetch_in_thread(sample, 5)
-    assert [next(batches), next(batches)] == [0, 1]
-    with pytest.raises(ValueError, match="broken"):
-        next(batches)
-    assert not prefetching_threads()
-
-
-@pytest.mark.parametrize("interruption", [KeyboardInterrupt, RuntimeError])
-def test_the_thread_ends_when_the_loop_is_broken_off(interruption: type[BaseException]) -> None:
-    sampled: list[int] = []
-    with (
-        pytest.raises(interruption),
-        closing(prefetch_in_thread(sampled.append, 1000)) as batches,
-    ):
-        for step, _ in enumerate(batches):
-            if step == 3:
-                raise interruption
-    assert not prefetching_threads()
-    assert len(sampled) <= 5
-
-
-@pytest.mark.parametrize(("device", "in_thread"), [("cpu", False), ("cuda", True), ("mps", True)])
-def test_a_thread_prefetches_unless_the_device_is_the_cpu(device: str, in_thread: bool) -> None:
-    batches = prefetched(lambda step: (step, threading.current_thread().name), 3, device=torch.device(device))
-    steps, threads = zip(*batches, strict=True)
-    assert steps == (0, 1, 2)
-    assert {name.startswith("prefetch") for name in threads} == {in_thread}
-    assert not prefetching_threads()
 
 
 def test_a_damaged_image_is_an_os_error_whatever_pillow_raises() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from gift_core.artifacts.task import StoredImage, TaskInfo, iterate_task, read_t
 from gift_core.clip import test_set
 from gift_core.clip.encoding import class_features, image_features, predict
 from gift_core.clip.images import CacheBudget, evaluation_pixels
+from gift_core.clip.model import Clip
 from gift_core.clip.test_set import encode_test_set, nearest_classes, share_correct
 from gift_core.errors import UserError
+from gift_core.overlap import prefetch_in_thread
 from tests.clip.tiny import png, tiny_clip
 
 IMAGES = 23
@@ -119,3 +122,29 @@ def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(StoredImage, "read", counting)
     return read
+
+
+def test_beside_a_gpu_the_next_images_are_read_while_a_batch_is_encoded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip, was_read = tiny_clip(), threading.Semaphore(0)
+    (expected,) = encode_test_set([clip], open_test_set(folder, batch_size=4))
+    read, encoded = StoredImage.read, list[int]()
+
+    def reading(image: StoredImage) -> bytes:
+        content = read(image)
+        was_read.release()
+        return content
+
+    def encode(clip: Clip, pixels_BCHW: torch.Tensor, *, batch_size: int) -> torch.Tensor:
+        encoded.append(batch_size)
+        for _ in range(min(IMAGES - sum(encoded), 4) + (4 if len(encoded) == 1 else 0)):
+            assert was_read.acquire(timeout=20)  # the images of the next batch, and at first also those of this one
+        return image_features(clip, pixels_BCHW, batch_size=batch_size)
+
+    monkeypatch.setattr(StoredImage, "read", reading)
+    monkeypatch.setattr(test_set, "prefetched", prefetch_in_thread)
+    monkeypatch.setattr(test_set, "image_features", encode)
+    (found,) = encode_test_set([clip], open_test_set(folder, batch_size=4))
+    assert torch.equal(found, expected)
+    assert encoded == [4, 4, 4, 4, 4, 3]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from gift_core.artifacts.shards import iterate_pairs, read_manifest, read_shard_stats
@@ -21,6 +22,7 @@ from gift_core.generators.filters import QualityFilters
 from gift_core.generators.synthesize import synthesize
 from gift_core.seeds import seed_for
 
+CPU = torch.device("cpu")
 RED, GREEN, BLUE, ORANGE, BLACK = (200, 0, 0), (0, 200, 0), (0, 0, 200), (160, 120, 0), (0, 0, 0)
 Color = tuple[int, int, int]
 PROMPTS = pd.DataFrame({"prompt_id": range(4), "prompt": ["red", "red", "green", "blue"], "seed": range(4)})
@@ -70,7 +72,7 @@ def config(*, min_clip_score: float | None, max_similarity: float | None, max_re
 
 def generated(painter: Painter, folder: Path, scorer: ToyScorer | None = None) -> list[Color]:
     filters = QualityFilters(painter.config.filters, scorer or ToyScorer())
-    synthesize(PROMPTS, painter, folder / "shards", work=folder / "work", filters=filters)
+    synthesize(PROMPTS, painter, folder / "shards", work=folder / "work", filters=filters, device=CPU)
     opened = (np.asarray(Image.open(io.BytesIO(pair.image)))[0, 0] for pair in iterate_pairs(folder / "shards"))
     return [tuple(int(level) for level in color) for color in opened]
 

@@ -26,6 +26,7 @@ from gift_core.generators.synthesize import identity, synthesize
 from gift_core.seeds import seed_for
 from tests.artifacts.damage import cut, tree_hash
 
+CPU = torch.device("cpu")
 CONFIG = GeneratorConfig(
     pipeline="toy", revision=None, dtype="float32", steps=1, guidance=1.0, size=8, scheduler=None, negative_prompt="",
     batch_size=2, images_per_shard=3, image_format="png", max_redraws=2, seed=0, lora=None, memory=None, filters=None,
@@ -50,7 +51,7 @@ class Painter:
 
 
 def generated(folder: Path, painter: Painter, name: str = "shards") -> dict[str, Any]:
-    return synthesize(PROMPTS, painter, folder / name, work=folder / "work", filters=NoFilters())
+    return synthesize(PROMPTS, painter, folder / name, work=folder / "work", filters=NoFilters(), device=CPU)
 
 
 def color(image: bytes) -> tuple[int, ...]:
@@ -81,7 +82,7 @@ def test_the_miniature_generates_what_diffusers_generates_with_the_same_seeds(
     folder = str(project / "data/mini/diffusion")
     section = {**mini_params["generator"], "pipeline": folder, "steps": 3, "batch_size": 2, "images_per_shard": 3}
     text_to_image = load_pipeline(GeneratorConfig.model_validate(section), torch.device("cpu"))
-    synthesize(PROMPTS.head(2), text_to_image, tmp_path / "a", work=tmp_path / "work", filters=NoFilters())
+    synthesize(PROMPTS.head(2), text_to_image, tmp_path / "a", work=tmp_path / "work", filters=NoFilters(), device=CPU)
     theirs = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)(
         list(PROMPTS.prompt[:2]), num_inference_steps=3, guidance_scale=3.0, height=32, width=32,
         generator=[torch.Generator("cpu").manual_seed(image_seed(prompt)) for prompt in range(2)],
@@ -137,7 +138,9 @@ def a_tar_cut_short(work: Path) -> None:
 
 
 def the_shard_of_another_task(work: Path) -> None:
-    others = synthesize(PROMPTS.assign(prompt="a tree."), Painter(), work / "x", work=work / "y", filters=NoFilters())
+    others = synthesize(
+        PROMPTS.assign(prompt="a tree."), Painter(), work / "x", work=work / "y", filters=NoFilters(), device=CPU
+    )
     assert others["images"] == 7
     for file in (work / "x").glob("00000*"):
         file.replace(work / file.name)

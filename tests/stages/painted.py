@@ -1,7 +1,8 @@
 """`python -m tests.stages.painted COMMAND`: the real command line, but the generator paints colors, 50 ms an image.
 
 torch, which takes seconds to import, takes no part before a run resumes. The variable PATIENCE sets how many seconds to
-wait for another process. Two commands of its own: `native` computes in native code that no signal stops, `wait` sleeps.
+wait for another process, PAINTED_ON the kind of the device: with mps, threads finish the images. Two commands of its
+own: `native` computes in native code that no signal stops, `wait` sleeps.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import typer
@@ -60,7 +61,8 @@ def replaced(name: str, **contents: Any) -> None:
 
 
 if __name__ == "__main__":
-    replaced("gift_core.clip.device", resolve_device=lambda name: None)
+    device = SimpleNamespace(type=os.environ.get("PAINTED_ON", "cpu"))
+    replaced("gift_core.clip.device", resolve_device=lambda name: device)
     replaced("gift_core.provenance", environment=lambda device: {"device": "painter"})
     replaced("gift_core.generators.pipeline", load_pipeline=lambda config, device: Painter(config))
     defaults = vars(work_folder)["__wrapped__"].__kwdefaults__

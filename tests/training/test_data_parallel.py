@@ -29,7 +29,7 @@ from gift_core.errors import UserError
 from gift_core.methods import build_method
 from gift_core.replay.pairs import NoReplay, PairReplay, ReplayBatch
 from gift_core.replay.teacher_features import encode_pairs
-from gift_core.training import encoders, loop
+from gift_core.training import encoders, loss_rows
 from gift_core.training.launcher import started
 from gift_core.training.loop import LossRow, finetune
 from gift_core.training.processes import ALONE, Processes
@@ -90,7 +90,7 @@ def float64_everywhere() -> Iterator[None]:
     """Within the block the towers, the losses and their values are float64."""
     with ExitStack() as stack:
         for module, name in ((encoders, "encode_images"), (encoders, "encode_tokens"),
-                             (losses, "shared_prompt_targets"), (loop, "_as_numbers")):  # fmt: skip
+                             (losses, "shared_prompt_targets"), (loss_rows.LossRows, "add")):  # fmt: skip
             stack.enter_context(patch.object(module, name, in_float64(getattr(module, name))))
         yield
 

@@ -13,11 +13,11 @@ import torch
 
 from gift_core.clip.batches import TaskBatch
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
-from gift_core.clip.images import prefetch_in_thread
 from gift_core.clip.model import Clip, write_clip
 from gift_core.errors import UserError
 from gift_core.losses import align, distill, task_loss
 from gift_core.methods import build_method
+from gift_core.overlap import prefetch_in_thread
 from gift_core.pair_features import PairFeatures
 from gift_core.replay.pairs import NoReplay, ReplayBatch
 from gift_core.training.loop import LossRow, finetune, learning_rates
@@ -217,6 +217,6 @@ def test_no_thread_is_left_when_training_is_interrupted() -> None:
             method_config(),
             iterations=50,
             on_iteration=interrupt,
-            prefetch=lambda sample, iterations, device: prefetch_in_thread(sample, iterations),
+            prefetch=prefetch_in_thread,
         )
     assert during == [1] and prefetching() == 0

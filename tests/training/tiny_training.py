@@ -9,11 +9,12 @@ from gift_core.artifacts.features import Features
 from gift_core.artifacts.shards import Pair
 from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
 from gift_core.clip.batches import TrainingImages
-from gift_core.clip.images import CacheBudget, prefetched
+from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.methods import Method, build_method
+from gift_core.overlap import prefetched
 from gift_core.replay.pairs import NoReplay, PairReplay, Replay
 from gift_core.replay.teacher_features import encode_pairs
 from gift_core.training.loop import LossRow, Prefetch, finetune
