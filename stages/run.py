@@ -82,18 +82,17 @@ def run(
         with open_pipeline(Path(), targets or []) as pipeline:
             _print_plan(pipeline, force=force)
         return
-    loops: list[RunLoop] = []
     try:
-        with postponed() as stop, open_pipeline(Path(), targets or []) as pipeline, ExitStack() as resources:
+        with open_pipeline(Path(), targets or []) as pipeline, ExitStack() as resources:
             pool, environment = _open_workers(resources, address, workers, gpus_per_stage, use_gpus=device != "cpu")
-            loops.append(_loop(pipeline, pool, environment))
-            loops[0].gpus_per_stage, loops[0].keep_going, loops[0].force = gpus_per_stage, keep_going, force
-            with loops[0].table.shown():
-                loops[0].run(stop)
+            loop = _loop(pipeline, pool, environment)
+            loop.gpus_per_stage, loop.keep_going, loop.force = gpus_per_stage, keep_going, force
+            with postponed() as stop, loop.table.shown():  # inside, because Ray sets a handler of its own
+                loop.run(stop)
     except Interruption as interruption:
         interruption.args += ("The finished stages are recorded.",)
         raise
-    _report(loops[0])
+    _report(loop)
 
 
 def _open_workers(

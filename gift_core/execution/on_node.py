@@ -17,8 +17,8 @@ VISIBLE_GPUS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")  # Ray sets them 
 class Job:
     """The commands of a stage, one after another, and where they run.
 
-    `environment` is all of it where `inherits` is false. Otherwise it is added to that of the machine. With `picks_gpus`
-    the stage sees the GPUs alone that Ray gave to its worker. The output is appended to the file `log`.
+    `environment` is all of it where `inherits` is false. Otherwise it is added to that of the machine. With
+    `picks_gpus` the stage sees the GPUs alone that Ray gave to its worker. The output is appended to the file `log`.
     """
 
     commands: tuple[tuple[str, ...], ...]
