@@ -76,6 +76,7 @@ def run(
     from .interruption import Interruption, postponed
 
     require_params(PARAMS)
+    address = None if address == "local" else address or None
     device = load_config(PARAMS).run.device
     check_gpus(gpus_per_stage, device)
     if dry:
@@ -110,12 +111,13 @@ def _open_workers(
     own.setdefault("OMP_NUM_THREADS", str(pool.capacity.threads))
     if pool.is_local:
         return pool, resources.enter_context(serving(own))
-    environment = {name: value for name, value in own.items() if _is_passed(name)}
+    environment = {name: value for name, value in own.items() if is_passed(name)}
     check_nodes(Path().absolute(), environment)
     return pool, environment
 
 
-def _is_passed(name: str) -> bool:
+def is_passed(name: str) -> bool:
+    """Whether stages on other machines get this variable."""
     return name.startswith(PASSED) and name != "GIFT_FORK_SERVER" and not any(word in name for word in SECRETS)
 
 

@@ -43,8 +43,8 @@ def default_workers(*, cpus: int, gpus: float, gpus_per_stage: float) -> int:
 
 def check_gpus(gpus_per_stage: float, device: str) -> None:
     """Raises UserError if `--gpus-per-stage` or `run.device` of params.yaml does not fit a worker with its own GPUs."""
-    whole = gpus_per_stage >= 1 and gpus_per_stage == math.floor(gpus_per_stage)
-    if not (whole or 0 < gpus_per_stage < 1):  # what Ray accepts
+    is_whole = 1 <= gpus_per_stage < math.inf and gpus_per_stage % 1 == 0
+    if not (is_whole or 0 < gpus_per_stage < 1):  # what Ray accepts
         raise UserError(f"--gpus-per-stage {gpus_per_stage:g}: should be a whole number, or a share between 0 and 1.")
     kind, _, number = device.partition(":")
     if kind == "cuda" and number not in ("", "0"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from gift_core.execution.node_check import compare_nodes, local_facts
 from gift_core.execution.on_node import Job
 
 OBJECT_STORE_BYTES = 100_000_000  # nothing but exit codes travels through it
+CONNECT_SECONDS = 10.0
 CHECK_SECONDS = 300.0
 # Ray on this machine listens on the loopback interface alone, and does not report its use.
 LOCAL_SETTINGS = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -98,7 +100,7 @@ class Pool:
 
 @contextmanager
 def open_pool(*, address: str | None, workers: int | None, gpus_per_stage: float, use_gpus: bool) -> Iterator[Pool]:
-    """Yields workers on the cluster at `address`, on this machine if it is None. Ray ends with the block.
+    """Yields workers on the cluster at `address`, on this machine if it is None, where Ray ends with the block.
 
     UserError without Ray, without a cluster at `address`, and where the cluster has fewer GPUs than a stage asks for.
     """
@@ -147,9 +149,12 @@ def _connect(ray: Any, address: str) -> None:
         raise UserError(
             f"--address {address}: gift run works on a machine of the cluster. Start it there with --address auto."
         )
+    host, _, port = address.rpartition(":")
     try:
+        if host and port.isdigit():  # Ray itself tries for minutes
+            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"--address {address}: no Ray cluster answers ({reason}). See docs/scaling.md.") from None
 

@@ -15,7 +15,7 @@ import yaml
 from tests.imports import ROOT
 
 WAIT_SECONDS = 120
-STAGE = '''
+STAGE = """
 import sys
 import time
 from pathlib import Path
@@ -36,7 +36,7 @@ with interruptible():
             time.sleep(0.02)
         unfinished.write_text(text)
     print("wrote", text)
-'''
+"""
 DIAMOND = {"first": [], "left": ["first"], "right": ["first"], "last": ["left", "right"]}
 
 
