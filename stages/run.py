@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .run_loop import RunLoop
 
 LOGS = Path(".gift", "logs")
+SHOWN_NAMES = 30  # of a wave
 # The variables that stages on other machines get from this one. Those with a secret in their names stay here.
 PASSED = ("DVC_", "GIFT_", "HF_", "LANG", "LC_", "MLFLOW_", "OMP_", "PATH", "PYTHON", "WANDB_")
 SECRETS = ("TOKEN", "KEY", "SECRET", "PASSWORD")
@@ -162,7 +163,7 @@ def _print_plan(pipeline: DvcPipeline, *, force: bool) -> None:
         typer.echo("Nothing is new or changed: gift run would run nothing.")
         return
     for number, names in enumerate(waves(pipeline.upstream, stale), 1):
-        typer.echo(f"wave {number}: {', '.join(names)}")
+        typer.echo(f"wave {number}: {_listed(names)}")
     seconds = _expected_seconds(pipeline)
     path, longest = longest_path(pipeline.upstream, stale, {name: seconds.get(name, 1.0) for name in stale})
     typer.echo(
@@ -181,6 +182,15 @@ def _stale(pipeline: DvcPipeline, *, force: bool) -> set[str]:
         if pipeline.command(name) and name not in found and (force or pipeline.is_stale(name)):
             found |= {name, *(each for each in schedule.behind(name) if pipeline.command(each))}
     return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Returns the names, or how many each block has where they are many."""
+    from .dvc_pipeline import blocks
+
+    if len(names) <= SHOWN_NAMES:
+        return ", ".join(names)
+    return ", ".join(f"{len(stages)} of {block}" for block, stages in sorted(blocks(names).items()))
 
 
 def _shortened(path: Sequence[str]) -> Iterator[str]:
