@@ -183,7 +183,7 @@ def loop_seconds(graph: Graph, seconds: Mapping[str, float], workers: int) -> fl
         open_pool(address=None, workers=workers, gpus_per_stage=1, use_gpus=False) as pool,
     ):
         table = RunTable(len(graph), workers)
-        loop = RunLoop(pipeline, pool, table, Path("logs").absolute(), dict(os.environ), seconds)
+        loop = RunLoop(pipeline, pool, table, Path("logs").absolute(), dict(os.environ), dict(seconds))
         started = time.monotonic()
         loop.run(threading.Event())
         assert not loop.failed, loop.failed

@@ -126,7 +126,7 @@ class DvcPipeline:
 
     def folder(self, name: str) -> str:
         """Returns the folder in which the stage runs."""
-        return os.fspath(self._stages[name].wdir)
+        return str(self._stages[name].wdir)
 
     def environment(self, name: str) -> dict[str, str]:
         """Returns the variables that DVC sets for a stage."""

@@ -38,7 +38,7 @@ class RunLoop:
     table: RunTable
     logs: Path
     environment: Mapping[str, str]
-    seconds: Mapping[str, float]
+    seconds: dict[str, float]
     gpus_per_stage: float = 1.0
     keep_going: bool = False
     force: bool = False
@@ -104,11 +104,13 @@ class RunLoop:
         for each in ended:
             if each.code == 0:
                 continue
-            what = f"exit code {each.code}" if each.code is not None else f"its worker was lost: {each.reason}"
+            what = (
+                f"its worker was lost: {each.reason}" if each.code is None else each.reason or f"exit code {each.code}"
+            )
             if each.can_run_again and self._attempts[each.name] < ATTEMPTS:
                 self._run_again(each.name, what)
             else:
-                self._fail(each.name, [what, *filter(None, [each.code and each.reason]), *self._last_lines(each.name)])
+                self._fail(each.name, [what, *self._last_lines(each.name)])
 
     def _run_again(self, name: str, reason: str) -> None:
         attempt = f"attempt {self._attempts[name] + 1} of {ATTEMPTS}"
@@ -131,7 +133,17 @@ class RunLoop:
         for name in whole:
             self.recorded.add(name)
             self._schedule.finish(name)
-            self.table.end(name, state, what)
+            seconds = self.table.end(name, state, what)
+            if state == "done":
+                self._expect(name, seconds)
+
+    def _expect(self, name: str, seconds: float) -> None:
+        """Expects this time of the stages of the same block of which nothing is known."""
+        block = name.partition("@")[0]
+        unknown = {each for each in self.pipeline.upstream if each.partition("@")[0] == block} - set(self.seconds)
+        if unknown:
+            self.seconds |= dict.fromkeys(unknown, seconds)
+            self._schedule.expect(self.seconds)
 
     def _fail(self, name: str, lines: list[str]) -> None:
         self.failed[name] = lines[0]

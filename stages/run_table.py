@@ -61,7 +61,7 @@ class RunTable:
         started = self._running.pop(name, None)
         seconds = 0.0 if started is None else time.monotonic() - started
         self._move("waiting" if started is None else "running", state)
-        if state != "unchanged":
+        if state not in ("unchanged", "failed"):
             self.say(f"{name}: {what or state}{f' after {duration(seconds)}' if started is not None else ''}")
         return seconds
 
@@ -71,7 +71,7 @@ class RunTable:
             self._print(message if self._live else f"{time.strftime('%H:%M:%S')} {message}")
 
     def explain_failure(self, name: str, lines: Sequence[str]) -> None:
-        """Prints why a stage failed."""
+        """Prints why a stage failed, also with --quiet."""
         self._print("\n".join([f"failed: {name}", *(f"  {line}" for line in lines)]))
 
     def summary(self) -> str:
@@ -97,7 +97,7 @@ class RunTable:
         from rich.text import Text
 
         counts = ", ".join(f"{self.counts[state]} {state}" for state in COUNTED if self.counts[state])
-        left = "" if self.seconds_left is None else f", about {duration(self.seconds_left)} left"
+        left = "" if self.seconds_left is None else f", at least {duration(self.seconds_left)} left"
         head = Text(f"{counts}; {duration(time.monotonic() - self._started)}{left} ({self._workers} workers)")
         table = Table.grid(padding=(0, 2))
         running = self.running()

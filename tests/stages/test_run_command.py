@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
 import signal
 import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
+from stages.dvc_pipeline import timing_note
 from tests.stages.toy_pipeline import ToyPipeline, ended, stage_process, wait
 
 TEXTS = {
@@ -221,3 +226,59 @@ def test_a_wrong_argument_is_refused_before_anything_is_removed(
 ) -> None:
     assert message in toy.run(*arguments, expect=1)
     assert toy.runs == []
+
+
+def test_ray_on_this_machine_listens_on_the_loopback_interface_alone_and_has_no_dashboard(toy: ToyPipeline) -> None:
+    toy.hold("first")
+    run = toy.start()
+    toy.wait_for("first")
+    processes = psutil.Process(run.pid).children(recursive=True)
+    listening = [each.laddr for process in processes for each in process.net_connections() if each.status == "LISTEN"]
+    toy.release("first")
+    ended(run)
+    assert len(listening) > 2
+    assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+    assert 8265 not in {address.port for address in listening}
+
+
+def test_two_workers_share_the_threads_unless_the_number_is_given(toy: ToyPipeline) -> None:
+    text = (toy.folder / "stage.py").read_text()
+    (toy.folder / "stage.py").write_text(f"import os\nprint('threads', os.environ['OMP_NUM_THREADS'])\n{text}")
+    log = toy.folder / ".gift" / "logs" / "first.log"
+    toy.environment["OMP_NUM_THREADS"] = "7"
+    toy.run("first")
+    assert "threads 7\n" in log.read_text()
+    del toy.environment["OMP_NUM_THREADS"]
+    toy.run("first", "--force")
+    assert f"threads {max(1, len(os.sched_getaffinity(0)) // 2)}\n" in log.read_text()
+
+
+def test_without_ray_the_command_names_the_extra(toy: ToyPipeline, tmp_path: Path) -> None:
+    (tmp_path / "ray.py").write_text("raise ImportError\n")
+    toy.environment["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
+    assert "pip install 'gift-pipeline[ray]'" in toy.run(expect=1)
+    assert "4 of 4 stages would run" in toy.run("--dry")
+
+
+def test_a_terminal_shows_a_table(toy: ToyPipeline) -> None:
+    parent, child = pty.openpty()
+    command = [sys.executable, "-m", "stages", "run", "--workers", "2"]
+    environment = toy.environment | {"TERM": "xterm", "COLUMNS": "100"}
+    run = subprocess.Popen(command, cwd=toy.folder, env=environment, stdin=child, stdout=child, stderr=child)
+    os.close(child)
+    shown = b""
+    with suppress(OSError):  # the end of the terminal
+        while part := os.read(parent, 1 << 16):
+            shown += part
+    os.close(parent)
+    assert run.wait() == 0
+    assert re.search(rb"\d waiting, \d running.*\(2 workers\)", shown)
+    assert b"4 done in" in shown
+
+
+def test_the_times_of_earlier_runs_are_found_by_the_commands_of_dvc_yaml(tmp_path: Path) -> None:
+    for start in ("python -m stages", "gift"):
+        command = f"{start} finetune 'gift' 'digits' --learning-rate-factor '1.0'"
+        assert timing_note(tmp_path, command) == tmp_path / "finetune" / "gift-digits.json"
+        assert timing_note(tmp_path, f"{start} report") == tmp_path / "report" / "report.json"
+    assert timing_note(tmp_path, "sleep 1") is None
