@@ -18,7 +18,7 @@ class Job:
     """The commands of a stage, one after another, and where they run.
 
     `environment` is all of it where `inherits` is false. Otherwise it is added to that of the machine. With
-    `picks_gpus` the stage sees the GPUs alone that Ray gave to its worker. The output is appended to the file `log`.
+    `picks_gpus` the stage sees only the GPUs that Ray gave to its worker. The output is appended to the file `log`.
     """
 
     commands: tuple[tuple[str, ...], ...]

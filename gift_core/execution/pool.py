@@ -25,8 +25,7 @@ CONNECT_SECONDS = 10.0
 CHECK_SECONDS = 300.0
 # Ray on this machine listens on the loopback interface alone, and does not report its use.
 LOCAL_SETTINGS = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-# What Ray says about its own future.
-QUIET_SETTINGS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1", "RAY_DEDUP_LOGS": "0"}
+QUIET_SETTINGS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # without a warning about what changes one day
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,8 @@ class Pool:
 
     def submit(self, name: str, job: Job, gpus: float) -> None:
         """Starts the job. `wait` tells when it has ended."""
-        job = replace(job, inherits=not self.is_local, picks_gpus=self.capacity.gpus > 0)
+        hidden = dict.fromkeys(on_node.VISIBLE_GPUS, "") if self.capacity.gpus and not gpus else {}
+        job = replace(job, environment=job.environment | hidden, inherits=not self.is_local, picks_gpus=gpus > 0)
         task = self._task.options(num_cpus=1, num_gpus=gpus, max_retries=0, name=name).remote(job)
         self._running[task] = (name, gpus)
 

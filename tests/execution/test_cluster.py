@@ -99,6 +99,22 @@ def test_a_machine_with_another_library_is_refused_before_anything_runs(cluster:
     assert toy.runs == []
 
 
+def test_each_stage_sees_its_own_gpu_alone_and_one_without_need_sees_none(cluster: Any, tmp_path: Path) -> None:
+    cluster.add_node(num_cpus=3, num_gpus=2, object_store_memory=MEMORY)  # Ray believes what it is told
+    toy = ToyPipeline(tmp_path / "toy", {"finetune": [], "evaluate": [], "report": []})
+    text = (toy.folder / "stage.py").read_text()
+    (toy.folder / "stage.py").write_text(f"import os\nprint('sees', os.environ['CUDA_VISIBLE_DEVICES'])\n{text}")
+    toy.hold("finetune", "evaluate")
+    run = toy.start("--address", cluster.address)
+    toy.wait_for("finetune", "evaluate")
+    toy.release("finetune", "evaluate")
+    assert "3 stages, 3 workers, 2 GPUs" in ended(run)
+    logs = toy.folder / ".gift" / "logs"
+    seen = {name: (logs / f"{name}.log").read_text().splitlines()[0] for name in ("finetune", "evaluate", "report")}
+    assert {seen["finetune"], seen["evaluate"]} == {"sees 0", "sees 1"}
+    assert seen["report"] == "sees "
+
+
 def test_a_machine_without_the_project_is_named(tmp_path: Path) -> None:
     facts = node_facts(Job((), str(tmp_path), {}, log=""), str(tmp_path / "token"))
     assert "file system that all machines share" in facts["error"]
