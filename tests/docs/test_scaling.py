@@ -92,10 +92,10 @@ def test_the_kubernetes_manifest_mounts_the_project_everywhere_and_asks_for_a_to
 
 
 def test_the_cloud_file_is_one_of_rays_launcher() -> None:
-    from ray.autoscaler._private.util import validate_config
+    from ray.autoscaler._private.util import prepare_config, validate_config
 
     config = manifests()[1]
-    validate_config(config)
+    validate_config(prepare_config(config))
     assert config["head_node_type"] in config["available_node_types"]
     for command in config["head_start_ray_commands"] + config["worker_start_ray_commands"]:
         subprocess.run(["bash", "-n", "-c", command], check=True)
