@@ -6,7 +6,10 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from tests.end_to_end.test_pipeline import Clone, small
@@ -88,3 +91,29 @@ def test_what_one_way_of_running_has_cached_the_other_restores(fresh: Clone, exp
     clone.write_params(params)
     assert "16 unchanged" in gift_run(clone, "--workers", "2")
     assert clone.repro() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["synthesize", "teach", "finetune", "evaluate"])
+def test_a_stage_whose_worker_is_killed_runs_again_to_the_same_bytes(
+    fresh: Clone, expected: dict[str, str], stage: str
+) -> None:
+    clone = copy_of(fresh, f"killed_{stage}")
+    command = [sys.executable, "-m", "stages", "run", "--workers", "2"]
+    run = subprocess.Popen(
+        command, cwd=clone.folder, env=clone.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    worker = None
+    while worker is None:  # the first instance of the stage
+        time.sleep(0.05)
+        assert run.poll() is None
+        for process in psutil.Process(run.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                if ["-m", "stages", stage] == process.cmdline()[1:4]:
+                    worker = process.parent()
+    time.sleep(1)  # the libraries are imported
+    worker.kill()
+    printed, _ = run.communicate(timeout=300)
+    assert run.returncode == 0, printed
+    assert "its worker was lost" in printed and "attempt 2 of 3" in printed and "22 done" in printed
+    assert hashes(clone) == expected
