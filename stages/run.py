@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -87,8 +87,7 @@ def run(
     try:
         with open_pipeline(Path(), targets or []) as pipeline, ExitStack() as resources:
             pool, environment = _open_workers(resources, address, workers, gpus_per_stage, use_gpus=device != "cpu")
-            loop = _loop(pipeline, pool, environment)
-            loop.gpus_per_stage, loop.keep_going, loop.force = gpus_per_stage, keep_going, force
+            loop = _loop(pipeline, pool, environment, gpus_per_stage=gpus_per_stage, keep_going=keep_going, force=force)
             with postponed() as stop, loop.table.shown():  # inside, because Ray sets a handler of its own
                 loop.run(stop)
     except Interruption as interruption:
@@ -122,13 +121,15 @@ def is_passed(name: str) -> bool:
     return name.startswith(PASSED) and name != "GIFT_FORK_SERVER" and not any(word in name for word in SECRETS)
 
 
-def _loop(pipeline: DvcPipeline, pool: Pool, environment: Mapping[str, str]) -> RunLoop:
+def _loop(pipeline: DvcPipeline, pool: Pool, environment: dict[str, str], **options: Any) -> RunLoop:
+    """Returns the run that is about to start, and prints its size."""
     from .run_loop import RunLoop
     from .run_table import RunTable
 
-    note(f"{len(pipeline.upstream)} stages, {pool.capacity.workers} workers, {pool.capacity.gpus:g} GPUs")
-    table = RunTable(len(pipeline.upstream), pool.capacity.workers)
-    return RunLoop(pipeline, pool, table, LOGS.absolute(), environment, _expected_seconds(pipeline))
+    stages, workers = len(pipeline.upstream), pool.capacity.workers
+    note(f"{stages} stages, {workers} workers, {pool.capacity.gpus:g} GPUs")
+    table = RunTable(stages, workers)
+    return RunLoop(pipeline, pool, table, LOGS.absolute(), environment, _expected_seconds(pipeline), **options)
 
 
 def _expected_seconds(pipeline: DvcPipeline) -> dict[str, float]:

@@ -19,6 +19,7 @@ from stages.run import is_passed
 from tests.imports import ROOT
 from tests.stages.toy_pipeline import ToyPipeline, ended, wait
 
+pytestmark = pytest.mark.end_to_end
 MEMORY = 100_000_000
 TEXTS = {"a.txt": "a()", "b.txt": "b()", "c.txt": "c(a(),b())"}
 

@@ -17,6 +17,7 @@ import pytest
 from stages.dvc_pipeline import timing_note
 from tests.stages.toy_pipeline import ToyPipeline, ended, stage_process, wait
 
+pytestmark = pytest.mark.end_to_end
 TEXTS = {
     "first.txt": "first()",
     "last.txt": "last(left(first()),right(first()))",
