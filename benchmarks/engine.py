@@ -202,9 +202,9 @@ def speed_up(sleeping: tuple[Graph, dict[str, float]], workers: Sequence[int]) -
     ]
     for number in workers:
         measured, bound = loop_seconds(graph, seconds, number), max(longest, work / number)
-        lines.append(
-            f"| {number} | {measured:,.0f} | {bound:,.0f} | **{bound / measured:.2f}** | {work / measured:.1f} |"
-        )
+        row = f"| {number} | {measured:,.0f} | {bound:,.0f} | **{bound / measured:.2f}** | {work / measured:.1f} |"
+        print(row, flush=True)
+        lines.append(row)
     return "\n".join(lines) + "\n"
 
 
