@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS ?=# what `make setup` installs besides: s3, ssh, gs, azure, t5 (EXTRAS=s3,ssh), dev
+EXTRAS ?=# what `make setup` installs besides: ray, s3, ssh, gs, azure, t5 (EXTRAS=ray,ssh), dev
 INSTALLED := $(VENV)/.installed$(if $(EXTRAS),-$(EXTRAS))
 DEV := $(VENV)/.installed-dev# what tests and benchmarks need besides
 WORKERS ?= 2# processes of the tests, each with one thread and about 2 GiB
@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup repro plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-memory bench-hash bench-snapshots bench-overlap smoke-full bench-gpu command-line golden constraints clean
+.PHONY: help setup repro repro-parallel plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-memory bench-hash bench-snapshots bench-overlap bench-engine smoke-full bench-gpu command-line golden constraints clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ $(sort $(INSTALLED) $(DEV)): pyproject.toml constraints.txt
 repro: $(INSTALLED) ## run the stages that are new or changed, print the result and the location of the report
 	@gift doctor --quick
 	@python -m stages.fork_server dvc repro
+	@gift show
+
+repro-parallel: $(INSTALLED) ## the same, several stages at once, with Ray (EXTRAS=ray; docs/scaling.md)
+	@gift doctor --quick
+	@gift run $(ARGS)
 	@gift show
 
 plan: $(INSTALLED) ## list all stages of params.yaml in their order; this needs no data
@@ -124,6 +129,9 @@ bench-snapshots: $(DEV) ## measure what the snapshots of interrupted training co
 
 bench-overlap: $(DEV) ## measure how much of the time a fake device computes, with and without overlap (two minutes)
 	@python benchmarks/overlap.py $(ARGS)
+
+bench-engine: $(DEV) ## measure what gift run costs beside dvc repro, and its speed-up on several workers
+	@python benchmarks/engine.py $(ARGS)
 
 smoke-full: $(DEV) ## run the pipeline at full size with random weights on a CPU; measure time and memory
 	@python -m benchmarks.smoke_full --record benchmarks $(ARGS)

@@ -33,6 +33,7 @@ from .predict import predict
 from .presets import presets
 from .remote import remote
 from .report import report
+from .run import run
 from .show import show
 from .synthesize import synthesize
 from .teach import teach
@@ -64,6 +65,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     ),
     "Commands": (
         init,
+        run,
         show,
         predict,
         merge,

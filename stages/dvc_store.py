@@ -54,7 +54,7 @@ class DvcStore:
     """The outputs of the DVC project in `root`. UserError with DVC's reason where DVC fails."""
 
     def __init__(self, root: Path) -> None:
-        with _dvc_errors():
+        with dvc_errors():
             from dvc.repo import Repo
 
             self._repo: Any = Repo(str(root))
@@ -62,7 +62,7 @@ class DvcStore:
 
     def outputs(self) -> list[Output]:
         """Returns every output with a recorded hash, sorted by path."""
-        with _dvc_errors():
+        with dvc_errors():
             outs = [out for out in self._repo.index.outs if out.use_cache and out.hash_info and out.hash_name == "md5"]
             return sorted((self._output(out) for out in outs), key=lambda output: output.path)
 
@@ -114,7 +114,7 @@ class DvcStore:
         """
         from dvc.repo import lock_repo
 
-        with _dvc_errors(), lock_repo(self._repo):
+        with dvc_errors(), lock_repo(self._repo):
             if output.listing:
                 self._heal_listing(output)
             for file in self._reread(output).files:
@@ -178,7 +178,7 @@ class DvcStore:
             raise UserError(
                 "verify --remote: there is no default remote. Set one up: dvc remote add --default NAME URL"
             )
-        with _dvc_errors():
+        with dvc_errors():
             for output in self.outputs():
                 if output.listing and not output.files:
                     self._pull(output.listing)
@@ -194,7 +194,7 @@ class DvcStore:
 
         removed = set(oids)
         listings = {output.listing for output in self.outputs() if output.listing and removed & set(output.objects)}
-        with _dvc_errors():
+        with dvc_errors():
             remote = self._repo.cloud.get_remote_odb()
             for oid in sorted(removed | listings):
                 path = remote.oid_to_path(oid)
@@ -236,7 +236,7 @@ def _is_whole_or_absent(remote: Any, oid: str) -> bool:
 
 
 @contextmanager
-def _dvc_errors() -> Iterator[None]:
+def dvc_errors() -> Iterator[None]:
     """Turns DVC's errors into a UserError with its reason."""
     from dvc.exceptions import DvcException
 

@@ -20,8 +20,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -92,6 +92,32 @@ def main(command: Sequence[str]) -> int:
     finally:
         os.kill(server, signal.SIGKILL)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def serving(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Yields the environment with a fork server for stages that run in it. Without changes where none can be used.
+
+    The server ends with the block, or with this process.
+    """
+    if sys.platform != "linux":
+        yield dict(environment)
+        return
+    command = ["sh", "-c", f'echo "${SOCKET}"; exec cat']  # it ends when nobody holds its input
+    server = subprocess.Popen(
+        ["python", "-m", f"{__package__}.fork_server", *command],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        preexec_fn=os.setpgrp,  # Ctrl-C must not end it before the stages
+    )
+    with server:
+        assert server.stdin and server.stdout
+        try:
+            address = server.stdout.readline().decode().strip()
+            yield {**environment, SOCKET: address} if address else dict(environment)
+        finally:
+            server.stdin.close()
 
 
 def _settings() -> dict[str, Any]:

@@ -104,6 +104,30 @@ def interruptible() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def postponed() -> Iterator[threading.Event]:
+    """Within the block a signal to end only sets the event that it yields. Interruption is raised after the block.
+
+    For work that has to end some processes and to finish what it writes, and that may take longer than GRACE_SECONDS.
+    """
+    stop, received = threading.Event(), []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        stop.set()
+
+    former = {number: signal.signal(number, note) for number in _signals()}
+    descriptor = signal.set_wakeup_fd(-1)  # of the thread that would end this process
+    try:
+        yield stop
+    finally:
+        signal.set_wakeup_fd(descriptor)
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    if received:
+        raise Interruption(received[0], REASONS[signal.Signals(received[0]).name])
+
+
 def _signals() -> list[signal.Signals]:
     known = [signal.Signals[name] for name in REASONS if name in signal.Signals.__members__]  # Windows has no SIGHUP
     return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]

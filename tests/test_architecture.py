@@ -32,7 +32,7 @@ ORDER = [
     {"methods"},
     {"training", "evaluation"},
     {"report", "presets", "new_method", "doctor", "predict"},
-    {"verification", "new_project", "team", "library"},
+    {"verification", "new_project", "team", "library", "execution"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 MAX_MODULE_LINES = 340

@@ -1,0 +1,69 @@
+"""`python -m gift_core.execution.node_check` prints what has to be equal on all machines of a cluster.
+
+Stages on different machines must run the same code with the same libraries, or their results would not be those of
+`dvc repro`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from gift_core.errors import UserError
+from gift_core.provenance import PACKAGES
+
+LIBRARIES = ("torch", *PACKAGES, "safetensors", "pyarrow", "dvc", "ray")
+NAMES = ("gift_core", "stages")  # a wheel has the second one inside the first
+
+
+def local_facts() -> dict[str, str]:
+    """Returns {"gift_core": hash of its code, "Python": "3.12.3", "torch": "2.13.0", ...} of this machine."""
+    code = {name: _hash_of_package(name) for name in NAMES}
+    return code | {"Python": platform.python_version()} | {name: _version(name) for name in LIBRARIES}
+
+
+def compare_nodes(here: Mapping[str, str], nodes: Mapping[str, Mapping[str, str]]) -> None:
+    """Raises UserError, which names every difference, unless all machines have the facts of this one."""
+    lines = []
+    for node, facts in sorted(nodes.items()):
+        if "error" in facts:
+            lines.append(f"{node}: {facts['error']}")
+        else:
+            lines += [
+                f"{node}: {name} is {facts.get(name)} there and {value} here"
+                for name, value in here.items()
+                if facts.get(name) != value
+            ]
+    if lines:
+        raise UserError(
+            "gift run: the machines of the cluster differ:\n  "
+            + "\n  ".join(lines)
+            + "\nAll of them need the project in the same folder and the same environment (docs/scaling.md)."
+        )
+
+
+def _hash_of_package(name: str) -> str:
+    found = find_spec(name)
+    if found is None or not found.submodule_search_locations:
+        return "not found"
+    digest = hashlib.sha256()
+    root = Path(found.submodule_search_locations[0])
+    for file in sorted(root.rglob("*.py")):
+        digest.update(f"{file.relative_to(root).as_posix()}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+if __name__ == "__main__":
+    print(json.dumps(local_facts()))  # noqa: T201

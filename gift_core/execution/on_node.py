@@ -1,0 +1,120 @@
+"""What runs in a Ray worker: one stage, and the check of its machine.
+
+Ray gets these functions by value, because a machine without the project cannot import them. So they import what they
+need inside, and the standard library and psutil alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+STOP_SECONDS = 6.0  # a stage ends within 4 seconds of SIGTERM by itself (stages/interruption.py)
+VISIBLE_GPUS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")  # Ray sets them for each worker
+
+
+@dataclass(frozen=True)
+class Job:
+    """The commands of a stage, one after another, and where they run.
+
+    `environment` is all of it where `inherits` is false. Otherwise it is added to that of the machine. With
+    `picks_gpus` the stage sees only the GPUs that Ray gave to its worker. The output is appended to the file `log`.
+    """
+
+    commands: tuple[tuple[str, ...], ...]
+    folder: str
+    environment: dict[str, str]
+    log: str
+    inherits: bool = False
+    picks_gpus: bool = False
+
+
+def run_job(job: Job) -> int:
+    """Runs the commands until one fails. Returns 0 or its exit code, negative where a signal ended it.
+
+    Where Ray cancels it, the stage is stopped first.
+    """
+    import os
+    import subprocess
+
+    environment = {**os.environ, **job.environment} if job.inherits else dict(job.environment)
+    if job.picks_gpus:
+        environment.update({name: os.environ[name] for name in VISIBLE_GPUS if name in os.environ})
+    with open(job.log, "ab") as log:  # noqa: PTH123
+        for command in job.commands:
+            process = subprocess.Popen(
+                command, cwd=job.folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+            code = None
+            try:
+                while code is None:
+                    code = poll(process)
+            finally:
+                if code is None:
+                    stop_stage()
+            if code:
+                return code
+    return 0
+
+
+def poll(process: Any) -> int | None:
+    """Returns the exit code, None if it has not ended after a while. Ray cannot cancel an endless wait."""
+    import subprocess
+
+    try:
+        return int(process.wait(timeout=0.5))
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def stop_stage() -> None:
+    """Ends all processes of the stage: the children of this worker, and what the fork server put into its group."""
+    import os
+
+    import psutil
+
+    stage = psutil.Process().children(recursive=True)
+    if os.getpgrp() == os.getpid():
+        group = (each for each in psutil.process_iter() if each.pid not in (0, 1, os.getpid()))
+        stage += [each for each in group if each not in stage and _is_in_my_group(each.pid)]
+    for process in stage:
+        _send(process.terminate)
+    for process in psutil.wait_procs(stage, timeout=STOP_SECONDS)[1]:
+        _send(process.kill)
+
+
+def _is_in_my_group(pid: int) -> bool:
+    import os
+
+    try:
+        return os.getpgid(pid) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def _send(signal: Any) -> None:
+    from contextlib import suppress
+
+    import psutil
+
+    with suppress(psutil.Error):
+        signal()
+
+
+def node_facts(job: Job, token: str) -> dict[str, str]:
+    """Returns what has to be equal on all machines, as the command of `job` prints it, or {"error": why it did not.
+
+    `token` is a file that the machine which runs `gift run` has just written into the project.
+    """
+    import json
+    import os
+    import subprocess
+
+    if not os.path.isfile(token):  # noqa: PTH113
+        return {"error": f"it has no {token}: the project must lie on a file system that all machines share"}
+    environment = {**os.environ, **job.environment}
+    done = subprocess.run(job.commands[0], cwd=job.folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        return {"error": f"{' '.join(job.commands[0])} fails there: {(done.stderr or done.stdout).strip()[-500:]}"}
+    facts: dict[str, str] = json.loads(done.stdout)
+    return facts

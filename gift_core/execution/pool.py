@@ -1,0 +1,205 @@
+"""Workers for stages: Ray on this machine, or a Ray cluster that runs already."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gift_core.errors import UserError
+from gift_core.execution import on_node
+from gift_core.execution.needs import Capacity, default_workers
+from gift_core.execution.node_check import compare_nodes, local_facts
+from gift_core.execution.on_node import Job
+
+OBJECT_STORE_BYTES = 100_000_000  # nothing but exit codes travels through it
+CONNECT_SECONDS = 10.0
+CHECK_SECONDS = 300.0
+# Ray on this machine listens on the loopback interface alone, wants its token there, and does not report its use.
+LOCAL_SETTINGS = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+QUIET_SETTINGS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # without a warning about what changes one day
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a stage ended: its exit code, or None and the reason why its worker was lost."""
+
+    name: str
+    code: int | None
+    reason: str = ""
+
+    @property
+    def can_run_again(self) -> bool:
+        """Whether something else than the stage itself ended it: a signal, or the loss of its worker."""
+        return self.code is None or self.code < 0 or self.code > 128
+
+
+class Pool:
+    """Runs jobs on a cluster, each with the GPUs that it asks for and one of the slots."""
+
+    def __init__(self, capacity: Capacity, *, is_local: bool) -> None:
+        import ray
+
+        self.capacity, self.is_local = capacity, is_local
+        self._ray = ray
+        self._task = ray.remote(on_node.run_job)
+        self._running: dict[Any, tuple[str, float]] = {}
+
+    def has_room(self, gpus: float) -> bool:
+        """Whether a stage that needs so many GPUs could start now."""
+        taken = sum(each for _, each in self._running.values())
+        return len(self._running) < self.capacity.workers and taken + gpus <= self.capacity.gpus + 1e-6
+
+    def submit(self, name: str, job: Job, gpus: float) -> None:
+        """Starts the job. `wait` tells when it has ended."""
+        hidden = dict.fromkeys(on_node.VISIBLE_GPUS, "") if self.capacity.gpus and not gpus else {}
+        job = replace(job, environment=job.environment | hidden, inherits=not self.is_local, picks_gpus=gpus > 0)
+        task = self._task.options(num_cpus=1, num_gpus=gpus, max_retries=0, name=name).remote(job)
+        self._running[task] = (name, gpus)
+
+    def wait(self, seconds: float) -> list[Ended]:
+        """Returns the jobs that have ended. It waits for the first one, at most so long."""
+        if not self._running:
+            return []
+        done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=seconds, fetch_local=False)
+        if done:
+            done, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0, fetch_local=False)
+        return [self._ended(each, self._running.pop(each)[0]) for each in done]
+
+    def _ended(self, task: Any, name: str) -> Ended:
+        from ray.exceptions import RayError, RayTaskError
+
+        try:
+            return Ended(name, int(self._ray.get(task)))
+        except RayTaskError as error:
+            cause = error.cause if isinstance(error.cause, OSError) else error
+            return Ended(name, 1, str(cause))
+        except RayError as error:
+            return Ended(name, None, (str(error).strip() or type(error).__name__).splitlines()[0])
+
+    def stop(self) -> list[Ended]:
+        """Stops all running jobs, and returns those that had already ended."""
+        ended = self.wait(0)
+        for task in self._running:
+            self._ray.cancel(task, force=False)
+        if self._running:
+            self._ray.wait(
+                list(self._running), num_returns=len(self._running), timeout=on_node.STOP_SECONDS + 4, fetch_local=False
+            )
+        self._running.clear()
+        return ended
+
+
+@contextmanager
+def open_pool(*, address: str | None, workers: int | None, gpus_per_stage: float, use_gpus: bool) -> Iterator[Pool]:
+    """Yields workers on the cluster at `address`, on this machine if it is None, where Ray ends with the block.
+
+    UserError without Ray, without a cluster at `address`, and where the cluster has fewer GPUs than a stage asks for.
+    """
+    ray = _import_ray(local=address is None)
+    with tempfile.TemporaryDirectory(prefix="gift-ray-", ignore_cleanup_errors=True) as folder:
+        try:
+            if address is None:
+                _start_local(ray, workers, folder, use_gpus=use_gpus)
+            else:
+                _connect(ray, address)
+            yield Pool(_capacity(ray, workers, gpus_per_stage, use_gpus=use_gpus), is_local=address is None)
+        finally:
+            ray.shutdown()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _import_ray(*, local: bool) -> Any:
+    os.environ |= QUIET_SETTINGS | (LOCAL_SETTINGS if local else {})  # Ray reads them when it is imported
+    try:
+        import ray
+    except ImportError:
+        raise UserError(
+            "gift run needs Ray, which is not installed. Install it: pip install 'gift-pipeline[ray]' "
+            "(in a clone: make setup EXTRAS=ray)"
+        ) from None
+    ray.cloudpickle.register_pickle_by_value(on_node)
+    return ray
+
+
+def _start_local(ray: Any, workers: int | None, folder: str, *, use_gpus: bool) -> None:
+    """Starts Ray for this process alone. It ends with the process, however that ends."""
+    ray.init(
+        address="local",
+        num_cpus=workers or _cpus(),
+        num_gpus=None if use_gpus else 0,
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _temp_dir=folder,
+    )
+
+
+def _connect(ray: Any, address: str) -> None:
+    if address.startswith("ray://"):
+        raise UserError(
+            f"--address {address}: gift run works on a machine of the cluster. Start it there with --address auto."
+        )
+    host, _, port = address.rpartition(":")
+    try:
+        if host and port.isdigit():  # Ray itself tries for minutes
+            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"--address {address}: no Ray cluster answers ({reason}). See docs/scaling.md.") from None
+
+
+def _capacity(ray: Any, workers: int | None, gpus_per_stage: float, *, use_gpus: bool) -> Capacity:
+    found = ray.cluster_resources()
+    gpus = float(found.get("GPU", 0)) if use_gpus else 0.0
+    cpus = int(found.get("CPU", 1)) if ray.nodes()[1:] else _cpus()
+    if gpus and gpus < gpus_per_stage:
+        raise UserError(f"--gpus-per-stage {gpus_per_stage:g}: the cluster has {gpus:g} GPUs. Ask for at most so many.")
+    return Capacity(workers or default_workers(cpus=cpus, gpus=gpus, gpus_per_stage=gpus_per_stage), cpus, gpus)
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_nodes(folder: Path, environment: Mapping[str, str]) -> None:
+    """Raises UserError unless each machine of the cluster has the project, its code and its libraries as this one.
+
+    `folder` is the project, `environment` what a stage gets in addition to the machine's own.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    token = folder / ".gift" / f"cluster-{uuid.uuid4().hex}"
+    token.parent.mkdir(parents=True, exist_ok=True)
+    token.touch()
+    job = Job((("python", "-m", "gift_core.execution.node_check"),), str(folder), dict(environment), log="")
+    task = ray.remote(on_node.node_facts)
+    try:
+        pending = {
+            f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})": task.options(
+                num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote(job, str(token))
+            for node in ray.nodes()
+            if node["Alive"]
+        }
+        compare_nodes(local_facts(), {name: _facts(ray, each) for name, each in pending.items()})
+    finally:
+        token.unlink(missing_ok=True)
+
+
+def _facts(ray: Any, task: Any) -> dict[str, str]:
+    try:
+        return dict(ray.get(task, timeout=CHECK_SECONDS))
+    except ray.exceptions.RayError as error:
+        return {"error": str(error).strip().splitlines()[0]}

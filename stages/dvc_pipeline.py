@@ -1,0 +1,187 @@
+"""The pipeline as DVC sees it: its graph, which stages are stale, and how a finished one is recorded.
+
+`dvc repro` decides about a stage, runs it and records it before it looks at the next one. Here these are three steps,
+so that other stages run in between. Each step does what DVC's Stage.reproduce, Stage.run and run_stage do.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from gift_core.errors import UserError
+
+from .dvc_store import dvc_errors
+
+
+class Verdict(Enum):
+    """What DVC has to do with a stage."""
+
+    UNCHANGED = "unchanged"
+    RESTORED = "restored"  # from the run cache; it still has to be recorded
+    VERIFIED = "verified"  # raw data, imports and frozen stages: DVC has done and recorded it
+    RUN = "run"
+
+
+class DvcPipeline:
+    """The stages that `dvc repro TARGET...` would go through. Only open_pipeline makes one."""
+
+    def __init__(self, repo: Any, targets: Sequence[str]) -> None:
+        from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+
+        self._repo = repo
+        graph = get_active_graph(repo.index.graph)
+        stages = collect_stages(repo, list(targets) or ["dvc.yaml"])
+        self._stages: dict[str, Any] = {stage.addressing: stage for stage in plan_repro(graph, stages)}
+        self.upstream: dict[str, list[str]] = {
+            name: [each.addressing for each in graph.successors(stage)] for name, stage in self._stages.items()
+        }
+
+    def is_stale(self, name: str) -> bool:
+        """Whether `dvc repro` would run the stage as the workspace is now."""
+        with dvc_errors():
+            return bool(self._stages[name].changed())
+
+    def begin(self, name: str, *, force: bool) -> Verdict:
+        """Decides about a stage whose upstream stages are recorded. Where it has to run, its outputs are removed."""
+        from dvc.stage.cache import RunCacheNotFoundError
+
+        stage = self._stages[name]
+        with dvc_errors():
+            if not stage.cmd or stage.frozen:
+                if stage.reproduce(force=force):
+                    stage.dump(update_pipeline=False)
+                return Verdict.VERIFIED
+            if not force and not stage.changed():
+                return Verdict.UNCHANGED
+            self.remove_outputs(name)
+            if force:
+                return Verdict.RUN
+            try:
+                self._repo.stage_cache.restore(stage)
+            except RunCacheNotFoundError:
+                stage.save_deps()
+                return Verdict.RUN
+            return Verdict.RESTORED
+
+    def remove_outputs(self, name: str) -> None:
+        """Removes the outputs of a stage before it runs, those with `persist: true` excepted."""
+        with dvc_errors():
+            self._stages[name].remove_outs(ignore_remove=False, force=False)
+
+    def record(self, name: str) -> None:
+        """Moves the outputs of a finished stage into the cache and its run into the run cache."""
+        stage = self._stages[name]
+        with dvc_errors():
+            uncached = any(not out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot))
+            stage.save(run_cache=not uncached)
+            stage.commit()
+
+    def write_lock(self, names: Collection[str]) -> None:
+        """Writes recorded stages to their dvc.lock, each file once."""
+        files: dict[str, list[Any]] = {}
+        for name in names:
+            files.setdefault(self._stages[name].path, []).append(self._stages[name])
+        with dvc_errors():
+            for stages in files.values():
+                stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
+
+    def sort_lock(self, names: Collection[str]) -> None:
+        """Brings the entries that are new in dvc.lock, `names`, into the order in which `dvc repro` appends them."""
+        from dvc.utils.serialize import modify_yaml
+
+        order = [self._stages[name] for name in self._stages if name in names]
+        for path in sorted({stage.dvcfile._lockfile.path for stage in order}):
+            new = [stage.name for stage in order if stage.dvcfile._lockfile.path == path]
+            with modify_yaml(path) as content:
+                for name in new:
+                    content["stages"][name] = content["stages"].pop(name)
+
+    def locked_names(self) -> set[str]:
+        """Returns the stages that dvc.lock has now."""
+        files = {stage.path: stage.dvcfile for stage in self._stages.values() if stage.cmd}
+        found: set[str] = set()
+        for file in files.values():
+            locked = file._lockfile.load().get("stages", {})
+            found |= {name for name, stage in self._stages.items() if stage.path == file.path and stage.name in locked}
+        return found
+
+    def command(self, name: str) -> str:
+        """Returns the command of a stage, empty where it has none."""
+        command = self._stages[name].cmd or ""
+        return "\n".join(command) if isinstance(command, list) else str(command)
+
+    def arguments(self, name: str) -> tuple[tuple[str, ...], ...]:
+        """Returns the arguments of the processes that DVC would start for a stage, one after another."""
+        from dvc.stage.run import _enforce_cmd_list, _make_cmd, get_executable
+
+        shell = get_executable()
+        return tuple(tuple(_make_cmd(shell, line)) for line in _enforce_cmd_list(self._stages[name].cmd))
+
+    def folder(self, name: str) -> str:
+        """Returns the folder in which the stage runs."""
+        return str(self._stages[name].wdir)
+
+    def environment(self, name: str) -> dict[str, str]:
+        """Returns the variables that DVC sets for a stage."""
+        from dvc.env import DVC_ROOT, DVC_STAGE
+
+        return {DVC_ROOT: os.fspath(self._repo.root_dir), DVC_STAGE: name}
+
+
+@contextmanager
+def open_pipeline(root: Path, targets: Sequence[str]) -> Iterator[DvcPipeline]:
+    """Yields the pipeline of the project in `root`, which no other DVC process can use meanwhile.
+
+    UserError where another one uses it, for an unknown target, and where dvc.yaml cannot be read.
+    """
+    from dvc.lock import LockError
+    from dvc.repo import Repo, lock_repo
+
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its bars and lines would come between those of the table
+    with dvc_errors():
+        repo = Repo(os.fspath(root))
+        guard = lock_repo(repo)
+        try:
+            guard.__enter__()
+        except LockError:
+            raise UserError(
+                "gift run: another process works on this project: gift run, dvc repro, or another command of DVC. "
+                "Wait until it has ended, or stop it."
+            ) from None
+    try:
+        with repo.scm_context(quiet=True):
+            with dvc_errors():
+                pipeline = DvcPipeline(repo, targets)
+            yield pipeline
+    finally:
+        guard.__exit__(None, None, None)
+        repo.close()
+
+
+def timing_note(timings: Path, command: str) -> Path | None:
+    """Returns the file with the run time of a stage (stages/stage.py), None for a command that writes none.
+
+    `python -m stages finetune 'gift' 'digits' --learning-rate-factor '1.0'` -> timings/finetune/gift-digits.json
+    """
+    words = shlex.split(command)
+    start = next((index for index, word in enumerate(words) if word in ("stages", "gift")), None)
+    if start is None or start + 1 == len(words):
+        return None
+    stage, *rest = words[start + 1 :]
+    end = next((index for index, word in enumerate(rest) if word.startswith("-")), len(rest))
+    return timings / stage / f"{'-'.join(rest[:end]) or stage}.json"
+
+
+def blocks(names: Collection[str]) -> Mapping[str, list[str]]:
+    """Returns {"finetune": ["finetune@gift-step0", ...], ...}."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(name.partition("@")[0], []).append(name)
+    return found

@@ -1,0 +1,209 @@
+"""run: the pipeline of dvc.yaml, several stages at once, with Ray."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gift_core.errors import UserError
+from gift_core.layout import Layout
+
+from .output import note
+from .stage import PARAMS, require_params
+
+if TYPE_CHECKING:
+    from gift_core.execution.pool import Pool
+
+    from .dvc_pipeline import DvcPipeline
+    from .run_loop import RunLoop
+
+LOGS = Path(".gift", "logs")
+SHOWN_NAMES = 30  # of a wave
+# The variables that stages on other machines get from this one. Those with a secret in their names stay here.
+PASSED = ("DVC_", "GIFT_", "HF_", "LANG", "LC_", "MLFLOW_", "OMP_", "PATH", "PYTHON", "WANDB_")
+SECRETS = ("TOKEN", "KEY", "SECRET", "PASSWORD")
+
+Targets = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="TARGET", help="Stages, with those that they need. [default: all]", show_default=False),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", metavar="N", min=1, help="Stages at once. [default: what the machines hold]"),
+]
+GpusPerStage = Annotated[
+    float, typer.Option("--gpus-per-stage", metavar="N", help="GPUs of a stage that uses one. 0.5: two stages share.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        envvar="RAY_ADDRESS",
+        help="A running Ray cluster: auto, or HOST:PORT. [default: this machine]",
+    ),
+]
+Dry = Annotated[bool, typer.Option("--dry", help="Only print what would run, in which order.")]
+KeepGoing = Annotated[bool, typer.Option("--keep-going", help="After a failure, run what does not depend on it.")]
+Force = Annotated[bool, typer.Option("--force", help="Run all stages, also unchanged ones.")]
+
+
+def run(
+    targets: Targets = None,
+    workers: Workers = None,
+    gpus_per_stage: GpusPerStage = 1.0,
+    address: Address = None,
+    dry: Dry = False,
+    keep_going: KeepGoing = False,
+    force: Force = False,
+) -> None:
+    """Run the stages that are new or changed, several at once, on this machine or on a Ray cluster.
+
+    The results, dvc.lock and the cache are those of `dvc repro`. The output of each
+    stage is in .gift/logs. Needs Ray: pip install 'gift-pipeline[ray]'.
+
+    Example: gift run --workers 4
+    """
+    from gift_core.config.loading import load_config
+    from gift_core.execution.needs import check_gpus
+
+    from .dvc_pipeline import open_pipeline
+    from .interruption import Interruption, postponed
+
+    require_params(PARAMS)
+    address = None if address == "local" else address or None
+    device = load_config(PARAMS).run.device
+    check_gpus(gpus_per_stage, device)
+    if dry:
+        with open_pipeline(Path(), targets or []) as pipeline:
+            _print_plan(pipeline, force=force)
+        return
+    try:
+        with open_pipeline(Path(), targets or []) as pipeline, ExitStack() as resources:
+            pool, environment = _open_workers(resources, address, workers, gpus_per_stage, use_gpus=device != "cpu")
+            loop = _loop(pipeline, pool, environment, gpus_per_stage=gpus_per_stage, keep_going=keep_going, force=force)
+            with postponed() as stop, loop.table.shown():  # inside, because Ray sets a handler of its own
+                loop.run(stop)
+    except Interruption as interruption:
+        interruption.args += ("The finished stages are recorded.",)
+        raise
+    _report(loop)
+
+
+def _open_workers(
+    resources: ExitStack, address: str | None, workers: int | None, gpus_per_stage: float, *, use_gpus: bool
+) -> tuple[Pool, dict[str, str]]:
+    """Starts or finds the workers, and returns them with the environment of their stages."""
+    from gift_core.execution.pool import check_nodes, open_pool
+
+    from .fork_server import serving
+
+    own = dict(os.environ)  # before Ray adds to it
+    pool = resources.enter_context(
+        open_pool(address=address, workers=workers, gpus_per_stage=gpus_per_stage, use_gpus=use_gpus)
+    )
+    own.setdefault("OMP_NUM_THREADS", str(pool.capacity.threads))
+    if pool.is_local:
+        return pool, resources.enter_context(serving(own))
+    environment = {name: value for name, value in own.items() if is_passed(name)}
+    check_nodes(Path().absolute(), environment)
+    return pool, environment
+
+
+def is_passed(name: str) -> bool:
+    """Whether stages on other machines get this variable."""
+    return name.startswith(PASSED) and name != "GIFT_FORK_SERVER" and not any(word in name for word in SECRETS)
+
+
+def _loop(pipeline: DvcPipeline, pool: Pool, environment: dict[str, str], **options: Any) -> RunLoop:
+    """Returns the run that is about to start, and prints its size."""
+    from .run_loop import RunLoop
+    from .run_table import RunTable
+
+    stages, workers = len(pipeline.upstream), pool.capacity.workers
+    note(f"{stages} stages, {workers} workers, {pool.capacity.gpus:g} GPUs")
+    table = RunTable(stages, workers)
+    return RunLoop(pipeline, pool, table, LOGS.absolute(), environment, _expected_seconds(pipeline), **options)
+
+
+def _expected_seconds(pipeline: DvcPipeline) -> dict[str, float]:
+    """How long each stage took when it ran last, or what stages of its block took; without those that nobody knows."""
+    from .dvc_pipeline import blocks, timing_note
+
+    notes = {name: timing_note(Layout(Path()).timings(), pipeline.command(name)) for name in pipeline.upstream}
+    known = {name: seconds for name, note in notes.items() if note and (seconds := _read_seconds(note)) is not None}
+    found: dict[str, float] = {}
+    for names in blocks(list(notes)).values():
+        times = [known[name] for name in names if name in known]
+        if times:
+            found |= {name: known.get(name, sum(times) / len(times)) for name in names}
+    return found
+
+
+def _read_seconds(note: Path) -> float | None:
+    try:
+        return float(json.loads(note.read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _print_plan(pipeline: DvcPipeline, *, force: bool) -> None:
+    """Prints the stages that may run, in waves. A stage behind a stale one runs, too, if its input changes."""
+    from gift_core.execution.schedule import longest_path, waves
+
+    from .run_table import duration
+
+    stale = _stale(pipeline, force=force)
+    if not stale:
+        typer.echo("Nothing is new or changed: gift run would run nothing.")
+        return
+    for number, names in enumerate(waves(pipeline.upstream, stale), 1):
+        typer.echo(f"wave {number}: {_listed(names)}")
+    seconds = _expected_seconds(pipeline)
+    path, longest = longest_path(pipeline.upstream, stale, {name: seconds.get(name, 1.0) for name in stale})
+    typer.echo(
+        f"{len(stale)} of {len(pipeline.upstream)} stages would run. A stage whose input stays the same does not."
+    )
+    times = f", about {duration(longest)}" if all(name in seconds for name in path) else ""
+    typer.echo(f"The longest path has {len(path)} stages{times}: {' > '.join(_shortened(path))}")
+
+
+def _stale(pipeline: DvcPipeline, *, force: bool) -> set[str]:
+    from gift_core.execution.schedule import Schedule
+
+    schedule = Schedule(pipeline.upstream, {})
+    found: set[str] = set()
+    for name in schedule.order:
+        if pipeline.command(name) and name not in found and (force or pipeline.is_stale(name)):
+            found |= {name, *(each for each in schedule.behind(name) if pipeline.command(each))}
+    return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Returns the names, or how many each block has where they are many."""
+    from .dvc_pipeline import blocks
+
+    if len(names) <= SHOWN_NAMES:
+        return ", ".join(names)
+    return ", ".join(f"{len(stages)} of {block}" for block, stages in sorted(blocks(names).items()))
+
+
+def _shortened(path: Sequence[str]) -> Iterator[str]:
+    yield from path if len(path) <= 8 else [*path[:4], f"{len(path) - 7} more", *path[-3:]]
+
+
+def _report(loop: RunLoop) -> None:
+    """Prints the summary. UserError where a stage failed."""
+    note(loop.table.summary())
+    if loop.failed:
+        stages = "; ".join(f"{name} ({reason.splitlines()[0]})" for name, reason in loop.failed.items())
+        raise UserError(
+            f"gift run: failed: {stages}. All that finished is recorded. The outputs of the stages are in {LOGS}. "
+            "Correct the cause, and run it again: it continues from here."
+        )

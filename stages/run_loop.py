@@ -1,0 +1,167 @@
+"""The loop of `gift run`: ready stages go to the workers, this process records finished ones in DVC."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gift_core.errors import UserError
+from gift_core.execution.needs import gpus_of
+from gift_core.execution.on_node import Job
+from gift_core.execution.schedule import Schedule
+
+from .dvc_pipeline import DvcPipeline, Verdict
+from .run_table import RunTable
+
+if TYPE_CHECKING:
+    from gift_core.execution.pool import Ended, Pool
+
+POLL_SECONDS = 0.2
+ATTEMPTS = 3  # of a stage whose worker is lost or that a signal ends
+SHOWN_LINES = 15  # of the log of a failed stage
+COLORS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass
+class RunLoop:
+    """One run. `environment` is that of all stages, `seconds` how long each stage took before.
+
+    After `run`, `failed` has the reason of each stage that failed, and `recorded` those that DVC knows now.
+    """
+
+    pipeline: DvcPipeline
+    pool: Pool
+    table: RunTable
+    logs: Path
+    environment: Mapping[str, str]
+    seconds: dict[str, float]
+    gpus_per_stage: float = 1.0
+    keep_going: bool = False
+    force: bool = False
+    failed: dict[str, str] = field(default_factory=dict)
+    recorded: set[str] = field(default_factory=set)
+    _attempts: dict[str, int] = field(default_factory=dict)
+
+    def run(self, stop: threading.Event) -> None:
+        """Runs until nothing is left, nothing can start after a failure, or `stop` is set."""
+        schedule = self._schedule = Schedule(self.pipeline.upstream, self.seconds)
+        self.logs.mkdir(parents=True, exist_ok=True)
+        before = self.pipeline.locked_names()
+        try:
+            while not stop.is_set():
+                name = self._startable()
+                if name is not None:
+                    self._begin(name)
+                elif not self.table.running():
+                    break
+                self._take(self.pool.wait(0 if name else POLL_SECONDS))
+                if self.seconds:
+                    self.table.seconds_left = schedule.seconds_left(self.table.running(), self.pool.capacity.workers)
+            if stop.is_set():
+                self.table.say(f"stopping {len(self.table.running())} stages")
+                self._take([each for each in self.pool.stop() if each.code == 0])
+        finally:
+            self.pipeline.sort_lock(self.recorded - before)
+
+    def _startable(self) -> str | None:
+        """The most urgent stage for which there is room."""
+        if self.failed and not self.keep_going:
+            return None
+        return next((name for name in self._schedule.ready() if self.pool.has_room(self._gpus(name))), None)
+
+    def _gpus(self, name: str) -> float:
+        return gpus_of(name, self.gpus_per_stage, self.pool.capacity.gpus)
+
+    def _begin(self, name: str) -> None:
+        self._schedule.start(name)
+        try:
+            verdict = self.pipeline.begin(name, force=self.force)
+        except UserError as error:
+            self._fail(name, [str(error)])
+            return
+        if verdict is Verdict.RUN:
+            self._log(name).write_bytes(b"")
+            self.table.start(name)
+            self._submit(name)
+        elif verdict is Verdict.RESTORED:
+            self._record([name], "restored", "restored from the run cache")
+        else:
+            self._schedule.finish(name)
+            self.table.end(name, "unchanged")
+
+    def _submit(self, name: str) -> None:
+        self._attempts[name] = self._attempts.get(name, 0) + 1
+        environment = {**self.environment, **self.pipeline.environment(name)}
+        job = Job(self.pipeline.arguments(name), self.pipeline.folder(name), environment, str(self._log(name)))
+        self.pool.submit(name, job, self._gpus(name))
+
+    def _take(self, ended: list[Ended]) -> None:
+        self._record([each.name for each in ended if each.code == 0], "done")
+        for each in ended:
+            if each.code == 0:
+                continue
+            what = (
+                f"its worker was lost: {each.reason}" if each.code is None else each.reason or f"exit code {each.code}"
+            )
+            if each.can_run_again and self._attempts[each.name] < ATTEMPTS:
+                self._run_again(each.name, what)
+            else:
+                self._fail(each.name, [what, *self._last_lines(each.name)])
+
+    def _run_again(self, name: str, reason: str) -> None:
+        attempt = f"attempt {self._attempts[name] + 1} of {ATTEMPTS}"
+        with self._log(name).open("a", encoding="utf-8") as log:
+            log.write(f"\n--- {reason}; {attempt}\n")
+        self.table.start(name, what=f"{reason}; {attempt}")
+        self.pipeline.remove_outputs(name)
+        self._submit(name)
+
+    def _record(self, names: list[str], state: str, what: str = "") -> None:
+        """Records stages in DVC. Only then the stages after them can start."""
+        whole = []
+        for name in names:
+            try:
+                self.pipeline.record(name)
+                whole.append(name)
+            except UserError as error:
+                self._fail(name, [str(error), *self._last_lines(name)])
+        self.pipeline.write_lock(whole)
+        for name in whole:
+            self.recorded.add(name)
+            self._schedule.finish(name)
+            seconds = self.table.end(name, state, what)
+            if state == "done":
+                self._expect(name, seconds)
+
+    def _expect(self, name: str, seconds: float) -> None:
+        """Expects this time of the stages of the same block of which nothing is known."""
+        block = name.partition("@")[0]
+        unknown = {each for each in self.pipeline.upstream if each.partition("@")[0] == block} - set(self.seconds)
+        if unknown:
+            self.seconds |= dict.fromkeys(unknown, seconds)
+            self._schedule.expect(self.seconds)
+
+    def _fail(self, name: str, lines: list[str]) -> None:
+        self.failed[name] = lines[0]
+        self.table.end(name, "failed")
+        self.table.explain_failure(name, lines)
+        skipped = self._schedule.drop_after(name)
+        for each in skipped:
+            self.table.end(each, "skipped", f"skipped, because {name} failed")
+        if not self.keep_going and self.table.running():
+            self.table.say(f"no other stage starts; waiting for {', '.join(self.table.running())}")
+
+    def _log(self, name: str) -> Path:
+        return self.logs / f"{name.replace('/', '_')}.log"
+
+    def _last_lines(self, name: str) -> list[str]:
+        """The end of the stage's log, and where the rest is."""
+        log = self._log(name)
+        if not log.is_file():
+            return []
+        lines = COLORS.sub("", log.read_text(encoding="utf-8", errors="replace")).splitlines()
+        return [*(f"| {line}" for line in lines[-SHOWN_LINES:]), f"its whole output: {log}"]

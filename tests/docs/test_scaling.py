@@ -1,0 +1,101 @@
+"""docs/scaling.md: its files parse, and what it says about commands, resources and files is so."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from gift_core.execution.needs import GPU_STAGES
+from stages.app import app
+from stages.run import PASSED, SECRETS
+from tests.imports import ROOT
+
+PAGE = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def gift_runs() -> list[str]:
+    """Returns every call of `gift run` on the page."""
+    calls = re.findall(r"gift run(?: (?:--?[\w-]+|\w+@[\w-]+|[\d.]+|auto))*", PAGE)
+    return sorted({call for call in calls if call != "gift run"})
+
+
+@pytest.mark.parametrize("call", gift_runs())
+def test_every_call_of_the_page_has_options_that_exist(call: str) -> None:
+    command = get_command(app).commands["run"]  # type: ignore[attr-defined]
+    command.make_context("gift run", shlex.split(call)[2:], resilient_parsing=False)
+
+
+def test_the_page_names_every_option() -> None:
+    command = get_command(app).commands["run"]  # type: ignore[attr-defined]
+    options = {option for param in command.params for option in param.opts if option.startswith("--")}
+    assert {option for option in options if f"`{option}" not in PAGE and f"{option}`" not in PAGE} <= {"--dry"}
+    assert "gift run --dry" in PAGE
+
+
+def test_the_table_names_the_stages_that_use_a_gpu() -> None:
+    (row,) = re.findall(r"^\| (.*) \| one GPU", PAGE, re.MULTILINE)
+    assert tuple(re.findall(r"`(\w+)`", row)) == GPU_STAGES
+
+
+def test_the_page_says_which_variables_are_sent() -> None:
+    assert all(name in PAGE for name in PASSED if name not in ("LANG", "LC_"))
+    assert all(name in PAGE for name in SECRETS)
+
+
+def test_the_slurm_script_starts_ray_on_all_nodes_and_gift_run_on_the_first(tmp_path: Path) -> None:
+    (script,) = blocks("bash")
+    (tmp_path / "gift.sbatch").write_text(script)
+    subprocess.run(["bash", "-n", "gift.sbatch"], cwd=tmp_path, check=True)
+    stand_ins = {"srun": 'shift\nexec "$@"', "ray": 'echo "$@"', "scontrol": "printf 'one\\ntwo\\n'"}
+    for name, text in stand_ins.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "activate").touch()
+    environment = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_SUBMIT_DIR": str(tmp_path), "SLURM_JOB_NODELIST": "one,two",
+        "SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "32",
+    }  # fmt: skip
+    done = subprocess.run(["bash", "gift.sbatch"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    started, command = done.stdout.strip().split(" -- ")
+    assert command == "gift run --address auto"
+    assert started.split()[:5] == ["symmetric-run", "--address", "one:6379", "--min-nodes", "2"]
+
+
+def manifests() -> list[dict[str, Any]]:
+    return [yaml.safe_load(block) for block in blocks("yaml")]
+
+
+def test_the_kubernetes_manifest_mounts_the_project_everywhere_and_asks_for_a_token() -> None:
+    job = manifests()[0]
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    cluster = job["spec"]["rayClusterSpec"]
+    assert cluster["authOptions"] == {"mode": "token"}
+    assert f"ray=={cluster['rayVersion']}" in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        assert pod["containers"][0]["volumeMounts"] == [{"name": "gift", "mountPath": "/gift"}]
+        assert pod["volumes"][0]["persistentVolumeClaim"] == {"claimName": "gift"}
+        assert "cd /gift/" in job["spec"]["entrypoint"]
+
+
+def test_the_cloud_file_is_one_of_rays_launcher() -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    config = manifests()[1]
+    validate_config(prepare_config(config))
+    assert config["head_node_type"] in config["available_node_types"]
+    for command in config["head_start_ray_commands"] + config["worker_start_ray_commands"]:
+        subprocess.run(["bash", "-n", "-c", command], check=True)

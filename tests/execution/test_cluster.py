@@ -1,0 +1,126 @@
+"""`gift run` on a Ray cluster: two nodes that are processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from gift_core.errors import UserError
+from gift_core.execution.node_check import compare_nodes, local_facts
+from gift_core.execution.on_node import Job, node_facts
+from stages.run import is_passed
+from tests.imports import ROOT
+from tests.stages.toy_pipeline import ToyPipeline, ended, wait
+
+pytestmark = pytest.mark.end_to_end
+MEMORY = 100_000_000
+TEXTS = {"a.txt": "a()", "b.txt": "b()", "c.txt": "c(a(),b())"}
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A cluster of two nodes with one CPU each."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": MEMORY, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    yield cluster
+    cluster.shutdown()
+
+
+def stages_below(node: Any) -> list[str]:
+    """Returns the names of the stages that run on a node."""
+    raylets = [info.process.pid for infos in node.all_processes.values() for info in infos]
+    lines = [process.cmdline() for pid in raylets for process in psutil.Process(pid).children(recursive=True)]
+    return [line[2] for line in lines if line[1:2] == ["stage.py"]]
+
+
+def test_a_run_goes_on_when_a_node_is_lost_and_writes_the_same_bytes(cluster: Any, tmp_path: Path) -> None:
+    toy = ToyPipeline(tmp_path / "toy", {"a": [], "b": [], "c": ["a", "b"]})
+    toy.hold("a", "b")
+    run = toy.start("--address", cluster.address)
+    toy.wait_for("a", "b")
+    second = next(iter(cluster.worker_nodes))
+    (lost,) = stages_below(second)
+    cluster.remove_node(second, allow_graceful=False)
+    (kept,) = {"a", "b"} - {lost}
+    toy.release(kept)
+    wait(lambda: toy.runs.count(lost) == 2, f"the second attempt of {lost}")
+    toy.release(lost)
+    printed = ended(run)
+    assert f"{lost}: its worker was lost" in printed and "attempt 2 of 3" in printed
+    assert toy.texts() == TEXTS
+    assert sorted(toy.runs) == sorted(["a", "b", "c", lost])
+    assert "Running stage" not in toy.repro()
+    assert len(cluster.list_all_nodes()) == 1  # the cluster is not ours to stop
+
+
+def test_a_missing_cluster_is_named(tmp_path: Path) -> None:
+    printed = ToyPipeline(tmp_path / "toy").run("--address", "127.0.0.1:1", expect=1)
+    assert "--address 127.0.0.1:1: no Ray cluster answers" in printed
+
+
+def test_each_difference_between_machines_is_named() -> None:
+    here = local_facts()
+    assert {"gift_core", "stages", "Python", "torch", "dvc", "ray"} <= set(here)
+    compare_nodes(here, {"one": here, "two": dict(here)})
+    other = here | {"torch": "1.0", "gift_core": "0000"}
+    with pytest.raises(UserError) as refused:
+        compare_nodes(here, {"one": here, "two": other, "three": {"error": "it has no /project"}})
+    text = str(refused.value)
+    assert f"two: torch is 1.0 there and {here['torch']} here" in text
+    assert "two: gift_core is 0000 there" in text
+    assert "three: it has no /project" in text
+    assert "one:" not in text
+
+
+def test_a_machine_with_another_library_is_refused_before_anything_runs(cluster: Any, tmp_path: Path) -> None:
+    toy = ToyPipeline(tmp_path / "toy")
+    for name in ("gift_core", "stages"):  # as in a clone
+        (toy.folder / name).symlink_to(ROOT / name)
+    del toy.environment["PYTHONPATH"]
+    metadata = tmp_path / "other" / "torch-1.0.dist-info" / "METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text("Metadata-Version: 2.1\nName: torch\nVersion: 1.0\n")
+    cluster.add_node(num_cpus=1, object_store_memory=MEMORY, env_vars={"PYTHONPATH": str(tmp_path / "other")})
+    printed = toy.run("--address", cluster.address, expect=1)
+    assert re.search(
+        r"the machines of the cluster differ:\n  \S+ \(\w{8}\): torch is 1\.0 there and \S+ here\nAll", printed
+    )
+    assert toy.runs == []
+
+
+def test_each_stage_sees_its_own_gpu_alone_and_one_without_need_sees_none(cluster: Any, tmp_path: Path) -> None:
+    cluster.add_node(num_cpus=3, num_gpus=2, object_store_memory=MEMORY)  # Ray believes what it is told
+    toy = ToyPipeline(tmp_path / "toy", {"finetune": [], "evaluate": [], "report": []})
+    text = (toy.folder / "stage.py").read_text()
+    (toy.folder / "stage.py").write_text(f"import os\nprint('sees', os.environ['CUDA_VISIBLE_DEVICES'])\n{text}")
+    toy.hold("finetune", "evaluate")
+    run = toy.start("--address", cluster.address)
+    toy.wait_for("finetune", "evaluate")
+    toy.release("finetune", "evaluate")
+    assert "3 stages, 3 workers, 2 GPUs" in ended(run)
+    logs = toy.folder / ".gift" / "logs"
+    seen = {name: (logs / f"{name}.log").read_text().splitlines()[0] for name in ("finetune", "evaluate", "report")}
+    assert {seen["finetune"], seen["evaluate"]} == {"sees 0", "sees 1"}
+    assert seen["report"] == "sees "
+
+
+def test_a_machine_without_the_project_is_named(tmp_path: Path) -> None:
+    facts = node_facts(Job((), str(tmp_path), {}, log=""), str(tmp_path / "token"))
+    assert "file system that all machines share" in facts["error"]
+
+
+def test_no_secret_goes_to_other_machines() -> None:
+    names = ["PATH", "PYTHONPATH", "GIFT_QUIET", "HF_HOME", "OMP_NUM_THREADS", "HF_TOKEN", "WANDB_API_KEY", "HOME"]
+    assert [name for name in names if is_passed(name)] == names[:5]

@@ -1,0 +1,285 @@
+"""`gift run` on a toy pipeline, with real DVC, real Ray and real processes."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stages.dvc_pipeline import timing_note
+from tests.stages.toy_pipeline import ToyPipeline, ended, stage_process, wait
+
+pytestmark = pytest.mark.end_to_end
+TEXTS = {
+    "first.txt": "first()",
+    "last.txt": "last(left(first()),right(first()))",
+    "left.txt": "left(first())",
+    "right.txt": "right(first())",
+}
+RAY_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # they end within a minute after Ray was killed
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> ToyPipeline:
+    return ToyPipeline(tmp_path / "toy")
+
+
+def left_behind(before: set[int]) -> list[str]:
+    """Returns the processes of Ray, of stages and of the fork server that were not there before."""
+    found = []
+    for process in psutil.process_iter(["pid", "name", "cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        ours = any(word in line for word in ("ray", "stage.py", "fork_server"))
+        if ours and process.info["pid"] not in before and not line.startswith(RAY_AGENTS):
+            found.append(line)
+    return found
+
+
+def test_it_writes_the_lock_file_of_dvc_repro_and_leaves_nothing_to_run_and_no_process(tmp_path: Path) -> None:
+    before = set(psutil.pids())
+    toy, other = ToyPipeline(tmp_path / "toy"), ToyPipeline(tmp_path / "other")
+    printed = toy.run()
+    other.repro()
+    assert "4 done" in printed
+    assert toy.texts() == other.texts() == TEXTS
+    assert toy.lock == other.lock
+    assert "Running stage" not in toy.repro()
+    assert "4 unchanged" in toy.run()
+    assert len(toy.runs) == 4
+    wait(lambda: not left_behind(before), "the end of Ray")
+
+
+def test_two_stages_that_do_not_need_each_other_run_at_once_and_each_has_a_log(toy: ToyPipeline) -> None:
+    toy.hold("left", "right")
+    run = toy.start("--workers", "2")
+    toy.wait_for("left", "right")
+    toy.release("left", "right")
+    assert "last: done" in ended(run)
+    assert (toy.folder / ".gift" / "logs" / "left.log").read_text() == "wrote left(first())\n"
+
+
+def test_one_worker_runs_one_stage_at_a_time(toy: ToyPipeline) -> None:
+    toy.hold("left", "right")
+    run = toy.start("--workers", "1")
+    wait(lambda: len(toy.runs) == 2, "the second stage")
+    waiting = ({"left", "right"} - set(toy.runs)).pop()
+    with pytest.raises(subprocess.TimeoutExpired):
+        run.wait(2)
+    assert waiting not in toy.runs
+    toy.release("left", "right")
+    ended(run)
+
+
+def test_the_run_cache_is_filled_and_used_both_ways(toy: ToyPipeline) -> None:
+    toy.run()
+    for file in (toy.folder / "out").iterdir():
+        file.unlink()
+    (toy.folder / "dvc.lock").unlink()
+    assert "is cached - skipping run" in toy.repro()
+    lock = toy.lock
+    for file in (toy.folder / "out").iterdir():
+        file.unlink()
+    (toy.folder / "dvc.lock").unlink()
+    printed = toy.run()
+    assert "4 restored" in printed and "left: restored from the run cache" in printed
+    assert toy.lock == lock
+    assert toy.texts() == TEXTS
+    assert len(toy.runs) == 4
+
+
+def test_force_runs_unchanged_stages_and_a_target_runs_only_what_it_needs(toy: ToyPipeline) -> None:
+    toy.run("left")
+    assert toy.runs == ["first", "left"]
+    toy.run("--force", "left")
+    assert toy.runs == ["first", "left"] * 2
+
+
+def test_a_failed_stage_is_named_with_its_last_lines_and_is_not_run_again(toy: ToyPipeline) -> None:
+    toy.fail("left")
+    printed = toy.run(expect=1)
+    assert "failed: left" in printed and "| error: the reason of left" in printed
+    assert "error: gift run: failed: left (exit code 1)" in printed and "run it again" in printed
+    assert "last: skipped, because left failed" in printed
+    assert toy.runs.count("left") == 1 and "last" not in toy.runs
+    (toy.folder / "fails" / "left").unlink()
+    toy.run()
+    assert toy.texts() == TEXTS
+    assert toy.runs.count("first") == 1
+
+
+def test_keep_going_runs_what_does_not_depend_on_the_failed_stage(tmp_path: Path) -> None:
+    toy = ToyPipeline(tmp_path / "toy", {"bad": [], "good": [], "better": ["good"], "worse": ["bad"]})
+    toy.fail("bad")
+    toy.run("--keep-going", expect=1)
+    assert sorted(toy.runs) == ["bad", "better", "good"]
+
+
+def test_a_stage_without_its_output_fails_with_the_name_of_the_output(toy: ToyPipeline) -> None:
+    toy.environment["PATH"] = f"{toy.folder / 'bin'}{os.pathsep}{toy.environment['PATH']}"
+    (toy.folder / "bin").mkdir()
+    (toy.folder / "bin" / "nothing").write_text("#!/bin/sh\n")
+    (toy.folder / "bin" / "nothing").chmod(0o755)
+    text = (toy.folder / "dvc.yaml").read_text()
+    (toy.folder / "dvc.yaml").write_text(text.replace("python stage.py left first", "nothing"))
+    assert "output 'out/left.txt' does not exist" in toy.run(expect=1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_signal_stops_the_stages_and_records_those_that_have_ended(toy: ToyPipeline, number: int) -> None:
+    before = set(psutil.pids())
+    toy.hold("right")
+    run = toy.start("--workers", "2")
+    toy.wait_for("right")
+    wait(lambda: (toy.folder / "out" / "left.txt").exists() and b"left.txt" in toy.lock, "the record of left")
+    run.send_signal(number)
+    printed = ended(run, expect=128 + number)
+    assert "The finished stages are recorded. Run it again." in printed
+    assert set(toy.texts()) == {"first.txt", "left.txt"}
+    wait(lambda: not left_behind(before), "the end of all processes")
+    toy.release("right")
+    toy.run()
+    assert toy.texts() == TEXTS
+    assert (toy.runs.count("first"), toy.runs.count("left"), toy.runs.count("right")) == (1, 1, 2)
+
+
+def test_a_killed_run_leaves_no_process_and_the_next_one_continues(toy: ToyPipeline) -> None:
+    before = set(psutil.pids())
+    toy.hold("left", "right")
+    run = toy.start("--workers", "2")
+    toy.wait_for("left", "right")
+    run.kill()
+    run.communicate()
+    wait(lambda: not left_behind(before), "the end of all processes")
+    assert set(toy.texts()) == {"first.txt"}
+    toy.release("left", "right")
+    toy.run()
+    assert toy.texts() == TEXTS
+
+
+def test_a_second_run_and_a_dvc_repro_meanwhile_are_refused(toy: ToyPipeline) -> None:
+    toy.hold("first")
+    run = toy.start("--workers", "2")
+    toy.wait_for("first")
+    assert "error: gift run: another process works on this project" in toy.run(expect=1)
+    assert "Unable to acquire lock" in toy.repro(expect=255)
+    toy.release("first")
+    ended(run)
+    assert toy.runs.count("first") == 1
+
+
+@pytest.mark.parametrize("killed", ["the worker", "the stage"])
+def test_a_stage_whose_process_is_killed_runs_again_to_the_same_bytes(toy: ToyPipeline, killed: str) -> None:
+    toy.hold("left")
+    run = toy.start("--workers", "2")
+    toy.wait_for("left")
+    stage = stage_process(run, "left")
+    worker = stage.parent()
+    assert worker is not None and worker.name().startswith("ray::")
+    (worker if killed == "the worker" else stage).kill()
+    wait(lambda: toy.runs.count("left") == 2, "the second attempt")
+    toy.release("left")
+    assert "attempt 2 of 3" in ended(run)
+    assert toy.texts() == TEXTS
+    assert "--- " in (toy.folder / ".gift" / "logs" / "left.log").read_text()
+    assert "Running stage" not in toy.repro()
+
+
+def test_a_stage_that_is_killed_three_times_fails_with_its_name_and_its_log(toy: ToyPipeline) -> None:
+    toy.hold("left")
+    run = toy.start("--workers", "1", "left")
+    for attempt in (1, 2, 3):
+        wait(lambda attempt=attempt: toy.runs.count("left") == attempt, f"attempt {attempt}")  # type: ignore[misc]
+        stage_process(run, "left").kill()
+    printed = ended(run, expect=1)
+    assert "failed: left (exit code -9)" in printed and "left.log" in printed
+    assert set(toy.texts()) == {"first.txt"}
+
+
+def test_dry_lists_waves_and_the_longest_path_and_runs_nothing(toy: ToyPipeline) -> None:
+    printed = toy.run("--dry")
+    assert "wave 1: first\nwave 2: left, right\nwave 3: last\n4 of 4 stages would run." in printed
+    assert "The longest path has 3 stages: first > " in printed
+    assert toy.runs == []
+    toy.run("right")
+    assert "wave 1: left\nwave 2: last\n2 of 4" in toy.run("--dry")
+    toy.run()
+    assert "would run nothing" in toy.run("--dry")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing_of_that_name"], "nothing_of_that_name"),
+        (["--gpus-per-stage", "1.5"], "--gpus-per-stage 1.5: should be a whole number"),
+        (["--address", "ray://127.0.0.1:1"], "works on a machine of the cluster"),
+    ],
+)
+def test_a_wrong_argument_is_refused_before_anything_is_removed(
+    toy: ToyPipeline, arguments: list[str], message: str
+) -> None:
+    assert message in toy.run(*arguments, expect=1)
+    assert toy.runs == []
+
+
+def test_ray_on_this_machine_listens_on_the_loopback_interface_alone_and_has_no_dashboard(toy: ToyPipeline) -> None:
+    toy.hold("first")
+    run = toy.start()
+    toy.wait_for("first")
+    processes = psutil.Process(run.pid).children(recursive=True)
+    listening = [each.laddr for process in processes for each in process.net_connections() if each.status == "LISTEN"]
+    toy.release("first")
+    ended(run)
+    assert len(listening) > 2
+    assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+    assert 8265 not in {address.port for address in listening}
+
+
+def test_two_workers_share_the_threads_unless_the_number_is_given(toy: ToyPipeline) -> None:
+    text = (toy.folder / "stage.py").read_text()
+    (toy.folder / "stage.py").write_text(f"import os\nprint('threads', os.environ['OMP_NUM_THREADS'])\n{text}")
+    log = toy.folder / ".gift" / "logs" / "first.log"
+    toy.environment["OMP_NUM_THREADS"] = "7"
+    toy.run("first")
+    assert "threads 7\n" in log.read_text()
+    del toy.environment["OMP_NUM_THREADS"]
+    toy.run("first", "--force")
+    assert f"threads {max(1, len(os.sched_getaffinity(0)) // 2)}\n" in log.read_text()
+
+
+def test_without_ray_the_command_names_the_extra(toy: ToyPipeline, tmp_path: Path) -> None:
+    (tmp_path / "ray.py").write_text("raise ImportError\n")
+    toy.environment["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
+    assert "pip install 'gift-pipeline[ray]'" in toy.run(expect=1)
+    assert "4 of 4 stages would run" in toy.run("--dry")
+
+
+def test_a_terminal_shows_a_table(toy: ToyPipeline) -> None:
+    parent, child = pty.openpty()
+    command = [sys.executable, "-m", "stages", "run", "--workers", "2"]
+    environment = toy.environment | {"TERM": "xterm", "COLUMNS": "100"}
+    run = subprocess.Popen(command, cwd=toy.folder, env=environment, stdin=child, stdout=child, stderr=child)
+    os.close(child)
+    shown = b""
+    with suppress(OSError):  # the end of the terminal
+        while part := os.read(parent, 1 << 16):
+            shown += part
+    os.close(parent)
+    assert run.wait() == 0
+    assert re.search(rb"\d waiting, \d running.*\(2 workers\)", shown)
+    assert b"4 done in" in shown
+
+
+def test_the_times_of_earlier_runs_are_found_by_the_commands_of_dvc_yaml(tmp_path: Path) -> None:
+    for start in ("python -m stages", "gift"):
+        command = f"{start} finetune 'gift' 'digits' --learning-rate-factor '1.0'"
+        assert timing_note(tmp_path, command) == tmp_path / "finetune" / "gift-digits.json"
+        assert timing_note(tmp_path, f"{start} report") == tmp_path / "report" / "report.json"
+    assert timing_note(tmp_path, "sleep 1") is None
