@@ -133,18 +133,9 @@ def distill_vocabulary(
     replayed images are those of the batch, these are the rows of `distill_image_side` and the columns of
     `distill_text_side`. Not of the paper: docs/methods.md says why.
 
-    Args:
-        student_image_MD: the student's unit features of the images, with gradients.
-        student_text_MD: the student's unit features of their texts, with gradients.
-        vocabulary_text_PD: the teacher's unit features of every text of the vocabulary.
-        all_image_ND: the teacher's unit features of every replayed image.
-        prompt_ids_M: int64, the row of each pair's text in `vocabulary_text_PD`.
-        image_ids_M: int64, the row of each pair's image in `all_image_ND`.
-        temperature: T, which softens all distributions.
-        scale: exp(logit_scale) of the student.
-
-    Raises:
-        UserError: for features of two sizes: student and teacher need features of one size.
+    `vocabulary_text_PD` and `all_image_ND` are the teacher's unit features of all texts and of all replayed images.
+    `prompt_ids_M` and `image_ids_M` (int64) are the rows of each pair's text and image in them. Student and teacher
+    need features of one size: UserError.
     """
     require_same_shape(student_image_MD, student_text_MD, "images and texts, which are pairs")
     first = _first_rows(prompt_ids_M)

@@ -384,25 +384,21 @@ def test_gift_without_consolidation_adds_its_losses_only(begin: Begin, method: s
 
 
 def vocabulary_distillation(teacher: Clip, texts: list[str], images: list[bytes]) -> Objective:
-    """Every image and text that is replayed stands in one matrix, in which those of the batch are the student's."""
+    """Each image of the batch against all texts of the teacher, and each distinct text against all its images."""
     with torch.no_grad():
         text_PD = encode_tokens(teacher, tokenize(teacher, texts))
         image_ND = encode_images(teacher, normalize(teacher, evaluation_pixels(teacher, images)))
 
-    def one_side(rows_RD: torch.Tensor, teacher_RD: torch.Tensor, own: Weights, all_CD: torch.Tensor) -> torch.Tensor:
-        columns_CD = torch.stack([own.get(str(number), feature) for number, feature in enumerate(all_CD)])
+    def one_side(student_RD: torch.Tensor, teacher_RD: torch.Tensor, all_CD: torch.Tensor) -> torch.Tensor:
         targets_RC = (teacher_RD @ all_CD.T / 2).softmax(1)
-        return -4 * (targets_RC * (rows_RD @ columns_CD.T / 2).log_softmax(1)).sum(1).mean()
+        return -4 * (targets_RC * (student_RD @ all_CD.T / 2).log_softmax(1)).sum(1).mean()
 
     def objective(at: Moment) -> torch.Tensor:
         prompts = torch.cdist(at.teacher_text_PD, text_PD).argmin(1).tolist()
-        numbers = torch.cdist(at.teacher_image_MD, image_ND).argmin(1).tolist()
-        own_texts = {str(prompt): at.text_PD[prompts.index(prompt)] for prompt in prompts}
-        own_images = {str(number): at.image_MD[numbers.index(number)] for number in numbers}
-        student_UD = torch.stack(list(own_texts.values()))
-        teacher_UD = text_PD[[int(prompt) for prompt in own_texts]]
-        by_image = one_side(at.scale * at.image_MD, at.scale * at.teacher_image_MD, own_texts, text_PD)
-        return by_image + one_side(at.scale * student_UD, at.scale * teacher_UD, own_images, image_ND)
+        own_texts = {prompt: at.text_PD[prompts.index(prompt)] for prompt in prompts}
+        student_UD, teacher_UD = torch.stack(list(own_texts.values())), text_PD[list(own_texts)]
+        by_image = one_side(at.scale * at.image_MD, at.scale * at.teacher_image_MD, text_PD)
+        return by_image + one_side(at.scale * student_UD, at.scale * teacher_UD, image_ND)
 
     return objective
 

@@ -51,7 +51,7 @@ NO_CODE = {
     ("docs/library.md", "gift_core.finetune(model"): "continues the program above; tests/library runs the same",
     ("docs/library.md", "distill = gift_core.distill"): "the middle of a loop; examples/own_loop.py is the whole",
     ("docs/library.md", "def relations"): "continues the program above; examples/own_loss.py is the whole",
-    ("docs/methods.md", "CE(s * i' t'^T"): "a formula",
+    ("docs/methods.md", "CE(s * i' t^T"): "a formula",
     ("docs/team_tools.md", "import open_clip"): "needs the hub; tests/team/test_hub.py has a stand-in",
     ("docs/team_tools.md", "from datasets import"): "needs the hub; tests/team/test_hub.py has a stand-in",
     ("docs/presets.md", "# MTIL in order I with our own learning rate."): "an overlay",

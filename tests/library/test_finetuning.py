@@ -95,23 +95,19 @@ def test_the_teacher_is_the_model_at_the_start(kind: str) -> None:
 
 
 def test_the_vocabulary_of_a_sequence_is_its_prompts() -> None:
-    """Six pairs of five prompts, all in one batch: each prompt is one column and one row."""
+    """Six pairs of five prompts, all in one batch: each image has five columns, and each prompt one row."""
     teacher, model = given_model(seed=7), given_model()
+    images_MCHW = torch.stack([image for image, _ in given_pairs()])
+    tokens_PL = TOKENIZER(list(dict.fromkeys(PROMPTS)))
     with torch.no_grad():
-        images_MCHW = torch.stack([image for image, _ in given_pairs()])
-        tokens_PL = TOKENIZER(list(dict.fromkeys(PROMPTS)))
-        logits_MP, targets_MP = (
-            each.logit_scale.exp()
-            * each.encode_image(images_MCHW, normalize=True)
-            @ each.encode_text(tokens_PL, normalize=True).T
-            / 2
-            for each in (model, teacher)
+        image_MD, known_MD = (each.encode_image(images_MCHW, normalize=True) for each in (model, teacher))
+        text_PD, known_PD = (each.encode_text(tokens_PL, normalize=True) for each in (model, teacher))
+        scale = model.logit_scale.exp() / 2
+        sides = ((image_MD, known_MD, known_PD), (text_PD, known_PD, known_MD))
+        expected = sum(
+            -4 * ((scale * known @ columns.T).softmax(1) * (scale * own @ columns.T).log_softmax(1)).sum(1).mean()
+            for own, known, columns in sides
         )
-        targets_MP *= model.logit_scale.exp() / teacher.logit_scale.exp()
-    expected = sum(
-        -4 * (targets.softmax(1) * logits.log_softmax(1)).sum(1).mean()
-        for logits, targets in ((logits_MP, targets_MP), (logits_MP.T, targets_MP.T))
-    )
     row = finetuned(
         model,
         teacher=teacher,
