@@ -53,7 +53,7 @@ def run_job(job: Job) -> int:
                 if code is None:
                     stop_stage()
             if code:
-                return code
+                return 128 - code if code > 128 else code  # what a shell says of a command that a signal ended
     return 0
 
 

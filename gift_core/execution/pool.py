@@ -39,7 +39,7 @@ class Ended:
     @property
     def can_run_again(self) -> bool:
         """Whether something else than the stage itself ended it: a signal, or the loss of its worker."""
-        return self.code is None or self.code < 0 or self.code > 128
+        return self.code is None or self.code < 0
 
 
 class Pool:

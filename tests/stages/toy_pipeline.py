@@ -138,7 +138,7 @@ def wait(condition: Callable[[], object], what: str) -> None:
 
 
 def stage_process(run: subprocess.Popen[str], name: str) -> psutil.Process:
-    """Returns the process of a stage that `gift run` has started. Its parent is the Ray worker."""
+    """Returns the process of a stage that `gift run` has started."""
     for process in psutil.Process(run.pid).children(recursive=True):
         if process.name().startswith("python") and ["stage.py", name] == process.cmdline()[1:3]:
             return process
