@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from typer.main import get_command
 from gift_core.execution.needs import GPU_STAGES
 from stages.app import app
 from stages.run import PASSED, SECRETS
+from tests.docs.slurm_nodes import slurm_nodes
 from tests.imports import ROOT
+from tests.stages.toy_pipeline import ToyPipeline
 
 PAGE = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
 
@@ -72,6 +75,26 @@ def test_the_slurm_script_starts_ray_on_all_nodes_and_gift_run_on_the_first(tmp_
     started, command = done.stdout.strip().split(" -- ")
     assert command == "gift run --address auto"
     assert started.split()[:5] == ["symmetric-run", "--address", "one:6379", "--min-nodes", "2"]
+
+
+@pytest.mark.slow
+def test_slurm_runs_the_script_on_two_nodes(tmp_path: Path) -> None:
+    """Real Slurm and Ray, a toy pipeline. The script without GPUs, of which there are none."""
+    (script,) = blocks("bash")
+    for line, changed in {"--gpus-per-node=4": "--gpus-per-node=0", "--cpus-per-task=32": "--cpus-per-task=2"}.items():
+        assert line in script
+        script = script.replace(line, changed)
+    (tmp_path / "slurm").mkdir()
+    toy = ToyPipeline(tmp_path / "toy")
+    (toy.folder / "gift.sbatch").write_text(script)
+    (toy.folder / ".venv").symlink_to(sys.prefix)
+    with slurm_nodes(tmp_path / "slurm") as environment:
+        environment |= {"PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1"}
+        subprocess.run(["sbatch", "--wait", "gift.sbatch"], cwd=toy.folder, env=environment, timeout=300)
+    (log,) = toy.folder.glob("gift-*.log")
+    assert "4 stages, 4 workers, 0 GPUs" in log.read_text()
+    assert "4 done" in log.read_text()
+    assert toy.texts()["last.txt"] == "last(left(first()),right(first()))"
 
 
 def manifests() -> list[dict[str, Any]]:
