@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup repro repro-parallel plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-memory bench-hash bench-snapshots bench-overlap bench-engine smoke-full bench-gpu command-line golden constraints clean
+.PHONY: help setup repro repro-parallel plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-memory bench-hash bench-snapshots bench-overlap bench-engine smoke-full bench-gpu gpu-checks command-line golden constraints clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -138,6 +138,9 @@ smoke-full: $(DEV) ## run the pipeline at full size with random weights on a CPU
 
 bench-gpu: $(DEV) ## measure images and iterations per second at full size on a GPU
 	@python -m benchmarks.throughput --record benchmarks $(ARGS)
+
+gpu-checks: ## run tests and benchmarks on a GPU, in pieces of 8 minutes, each with its own results in OUT (docs/full_size.md)
+	@$(PYTHON) -m benchmarks.gpu.checks $(if $(OUT),--out $(OUT)) $(ARGS)
 
 command-line: $(DEV) ## write the commands into docs/command_line.md
 	@python -m tests.docs.command_line

@@ -28,9 +28,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.fixture(scope="session", params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
-def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
-    """The CPU, and in a second run marked gpu the device of the option --device.
+@pytest.fixture(scope="session")
+def gpu(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    """The device of the option --device.
 
     TF32 is off, as in every stage. On CUDA, sums have a fixed order, so that a test can compare bits.
     """
@@ -38,13 +38,21 @@ def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
 
     from gift_core.clip.device import resolve_device
 
-    name = request.config.getoption("--device") if request.param == "gpu" else "cpu"
+    name = request.config.getoption("--device")
     if name.startswith("cuda") and not torch.cuda.is_available():
         pytest.skip("this machine has no CUDA device; --device cpu runs the same test on the CPU")
     chosen = resolve_device(name)
     torch.use_deterministic_algorithms(chosen.type == "cuda", warn_only=True)
     yield chosen
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="session", params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """The CPU, and in a second run marked gpu the device of the option --device."""
+    import torch
+
+    return request.getfixturevalue("gpu") if request.param == "gpu" else torch.device("cpu")
 
 
 @pytest.fixture(scope="session")

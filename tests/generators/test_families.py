@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from gift_core.clip.device import resolve_device
 from gift_core.config.generator import GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators.filters import is_black
@@ -65,12 +64,11 @@ def test_our_image_is_the_one_that_diffusers_generates_with_the_same_seed(
 @pytest.mark.gpu
 @every_family
 def test_a_gpu_generates_the_image_of_the_cpu(
-    family: str, folder_of: Folder, settings: Settings, request: pytest.FixtureRequest
+    family: str, folder_of: Folder, settings: Settings, gpu: torch.device
 ) -> None:
     """In float32 without TF32 only the order of sums differs. A pixel may be rounded to another level."""
-    device = resolve_device(request.config.getoption("--device"))
     first, other = (
-        load(folder_of(family), settings, device=each).generate(tiny.WORDS[:1], [5])[0] for each in (CPU, device)
+        load(folder_of(family), settings, device=each).generate(tiny.WORDS[:1], [5])[0] for each in (CPU, gpu)
     )
     assert apart(first, other) <= 2
 
