@@ -42,6 +42,7 @@ def bench(name: str, what: str, *stages: str, size: str, cut: str) -> Piece:
 STEP_TIME = ("benchmarks/step_time.py", "--device", "{device}", "--out", "{out}")
 MEMORY = ("benchmarks/memory.py", "--device", "{device}", "--out", "{out}")
 GOLDEN = ("benchmarks/golden.py", "--device", "{device}", "--out", "{out}")
+COMPILING = ("benchmarks/compiling.py", "--device", "{device}", "--out", "{out}")
 OVERLAP = ("benchmarks/overlap.py", "--out", "{out}")
 
 PIECES = (
@@ -71,5 +72,14 @@ PIECES = (
     Piece("memory", "memory and time of an iteration with each setting that saves memory",
           (*MEMORY, "--depth", "12", "--batch", "64", "--classes", "397"),
           (*MEMORY, "--depth", "1", "--batch", "4", "--classes", "4")),
+    Piece("compile-mini", "what torch.compile costs and saves, miniature",
+          (*COMPILING, "--batch", "64", "--cases", "unet-mini", "images-mini", "texts-mini"),
+          (*COMPILING, "--batch", "2", "--cases", "texts-mini")),
+    Piece("compile-images", "the same, image encoder of ViT-B/16",
+          (*COMPILING, "--batch", "64", "--depth", "12", "--cases", "images"),
+          (*COMPILING, "--batch", "2", "--cases", "texts-mini")),
+    Piece("compile-texts", "the same, text encoder of ViT-B/16",
+          (*COMPILING, "--batch", "64", "--depth", "12", "--cases", "texts"),
+          (*COMPILING, "--batch", "2", "--cases", "texts-mini")),
     Piece("overlap", "how much of the time a device computes; the device is simulated", OVERLAP, OVERLAP),
 )  # fmt: skip

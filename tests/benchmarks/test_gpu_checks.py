@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from benchmarks.gpu import checks
 from benchmarks.gpu.pieces import PIECES, Piece
 
-BENCHMARKS = ("benchmarks.throughput", "benchmarks.bench", "golden", "step_time", "memory", "overlap")
+BENCHMARKS = ("benchmarks.throughput", "benchmarks.bench", "golden", "step_time", "memory", "compiling", "overlap")
 
 
 def toy(name: str, code: str) -> Piece:
