@@ -225,7 +225,7 @@ def render(rows: Sequence[Row], choices: argparse.Namespace) -> str:
         "# The cost of torch.compile",
         "",
         f"`{' '.join(['python benchmarks/compiling.py', *sys.argv[1:]])}`, {datetime.date.today()}, {machine}.",
-        f"{choices.batch} rows in {choices.precision}; ViT-B/16 has {choices.depth} layers per encoder. Ratios are",
+        f"{choices.batch} rows in {choices.precision}; layers of ViT-B/16 per encoder: {choices.depth}. Ratios are",
         "medians over rounds of both, one after the other.",
         "",
         "| case | first call cold, s | warm, s | a call, s | compiled / plain | pays after calls, cold (warm) "
