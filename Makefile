@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup repro repro-parallel plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-memory bench-hash bench-snapshots bench-overlap bench-engine smoke-full bench-gpu command-line golden constraints clean
+.PHONY: help setup repro repro-parallel plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-memory bench-hash bench-snapshots bench-overlap bench-engine bench-compile smoke-full bench-gpu gpu-checks command-line golden constraints clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,7 +73,7 @@ test: $(DEV) ## run the whole test suite, in WORKERS=2 processes
 	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: $(DEV) ## run the test suite without the end-to-end tests
-	@python -m pytest -m "not end_to_end and not slow" $(ARGS)
+	@python -m pytest -m "not end_to_end and not slow and not gpu" $(ARGS)
 
 test-slow: $(DEV) ## run the full-size tests that the test suite leaves out (15 minutes, 24 GiB)
 	@python -m pytest -m slow $(ARGS)
@@ -133,11 +133,17 @@ bench-overlap: $(DEV) ## measure how much of the time a fake device computes, wi
 bench-engine: $(DEV) ## measure what gift run costs beside dvc repro, and its speed-up on several workers
 	@python benchmarks/engine.py $(ARGS)
 
+bench-compile: $(DEV) ## measure what torch.compile would cost and save, for the encoders and the UNet (minutes)
+	@python benchmarks/compiling.py $(ARGS)
+
 smoke-full: $(DEV) ## run the pipeline at full size with random weights on a CPU; measure time and memory
 	@python -m benchmarks.smoke_full --record benchmarks $(ARGS)
 
 bench-gpu: $(DEV) ## measure images and iterations per second at full size on a GPU
 	@python -m benchmarks.throughput --record benchmarks $(ARGS)
+
+gpu-checks: ## run tests and benchmarks on a GPU, in pieces of 8 minutes, each with its own results in OUT (docs/full_size.md)
+	@$(PYTHON) -m benchmarks.gpu.checks $(if $(OUT),--out $(OUT)) $(ARGS)
 
 command-line: $(DEV) ## write the commands into docs/command_line.md
 	@python -m tests.docs.command_line

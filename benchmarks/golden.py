@@ -2,6 +2,7 @@
 
     python benchmarks/golden.py             # writes tests/golden/losses/<method>.jsonl, one row per iteration
     python benchmarks/golden.py --disturb   # prints the effect of rounding noise on the losses instead
+    python benchmarks/golden.py --device cuda --out folder   # of a GPU, for tests/test_golden_losses.py
 
 It runs the stages on the preset's first two tasks with its own rows, reduced by REDUCED. The first task is short. The
 losses are those of the second task, where teachers differ, exemplars are kept and Fisher diagonals are accumulated. The
@@ -57,13 +58,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", type=Path, default=Path("presets/mini.yaml"))
     parser.add_argument("--out", type=Path, default=GOLDEN)
+    parser.add_argument("--device", default="cpu", help="cpu, which the recorded losses are from, or cuda")
     parser.add_argument("--disturb", action="store_true")
     choices = parser.parse_args()
     torch.set_num_threads(1)
     if choices.disturb:
         print(sensitivity(choices.preset).to_string(float_format="{:.0e}".format))
     else:
-        write(golden_losses(choices.preset), choices.out)
+        write(golden_losses(choices.preset, device=choices.device), choices.out)
 
 
 def write(losses: Losses, folder: Path) -> None:
@@ -74,25 +76,29 @@ def write(losses: Losses, folder: Path) -> None:
         write_losses(folder / f"{method}.jsonl", rows)
 
 
-def golden_losses(preset: Path, disturb_model: Callable[[Path], None] = lambda folder: None) -> Losses:
+def golden_losses(
+    preset: Path, disturb_model: Callable[[Path], None] = lambda folder: None, *, device: str = "cpu"
+) -> Losses:
     """Returns each training method's losses on the second task, in the preset's order, rounded to DIGITS digits.
 
     `disturb_model` may change the folder of the pre-trained model before training.
     """
     with tempfile.TemporaryDirectory() as folder:
         first, second = ITERATIONS
-        run = reduced_run(preset, ITERATIONS[first], Path(folder))
+        run = reduced_run(preset, ITERATIONS[first], Path(folder), device)
         prepare(run)
         disturb_model(run.layout.pretrained())
         learn(run, first)
-        run = reduced_run(preset, ITERATIONS[second], Path(folder))
+        run = reduced_run(preset, ITERATIONS[second], Path(folder), device)
         learn(run, second)
         return {name: rounded(read_losses(run.layout.model(name, second) / LOSSES)) for name in run.config.run.methods}
 
 
-def reduced_run(preset: Path, iterations: int, root: Path) -> Run:
+def reduced_run(preset: Path, iterations: int, root: Path, device: str) -> Run:
     """Returns the reduced preset as an experiment under `root`."""
-    (root / "params.yaml").write_text(yaml.safe_dump(reduced(preset, iterations), sort_keys=False), encoding="utf-8")
+    experiment = reduced(preset, iterations)
+    experiment["run"]["device"] = device
+    (root / "params.yaml").write_text(yaml.safe_dump(experiment, sort_keys=False), encoding="utf-8")
     return Run(root)
 
 

@@ -37,6 +37,7 @@ from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.methods import build_method
+from gift_core.overlap import in_turn
 from gift_core.replay.pairs import ReplayBatch
 from gift_core.training.loop import finetune
 
@@ -116,6 +117,7 @@ def measured(choices: argparse.Namespace) -> dict[str, Any]:
         iterations=2,
         seed=0,
         on_iteration=lambda row: ends.append(clock()),
+        prefetch=in_turn,  # so that a GPU's losses are read in their own iteration
     )
     peak = peak_bytes(clip.device)
     return {

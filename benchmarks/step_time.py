@@ -2,10 +2,11 @@
 
     python benchmarks/step_time.py          # all methods of presets/mini.yaml that train, B = M = 64
     python benchmarks/step_time.py --full   # and some of them on ViT-B/16 with random weights, B = M = 8
+    python benchmarks/step_time.py --full --device cuda
 
 Each round runs a few iterations of every method, so that other load on the machine affects all of them. Ratios are
-relative to finetune in the same round. Seconds are processor time on one thread. The training loop runs on the second
-task of the sequence, with the replay and the Fisher diagonals that the stage teach wrote. Writes
+relative to finetune in the same round. On a CPU, seconds are processor time on one thread. The training loop runs on
+the second task of the sequence, with the replay and the Fisher diagonals that the stage teach wrote. Writes
 benchmarks/step_time.csv and benchmarks/step_time.md.
 """
 
@@ -15,6 +16,7 @@ import argparse
 import datetime
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -30,10 +32,13 @@ from experiment import Run, choose_methods, read_experiment
 from safetensors.torch import save_file
 
 from gift_core.artifacts.model_folder import PROVENANCE, write_provenance
+from gift_core.clip.device import resolve_device
 from gift_core.clip.model import Clip, load_folder
 from gift_core.clip.tokenizers import LOCAL
 from gift_core.config.experiment import TrainingConfig
+from gift_core.errors import lookup
 from gift_core.methods import Method, TrainingData, build_method, load_fisher, load_replay, load_training_data
+from gift_core.overlap import in_turn
 from gift_core.replay.pairs import Replay
 from gift_core.training.loop import run_iterations, training_mode
 from stages.replay_source import replay_source
@@ -63,10 +68,12 @@ class Case:
     iterations: int
 
 
-def cases(*, full: bool) -> list[Case]:
-    """Returns the case of the miniature, and with `full` also that of ViT-B/16."""
+def cases(*, full: bool, only: Sequence[str] | None) -> list[Case]:
+    """Returns the case of the miniature, with finetune and the methods `only`, and with `full` that of ViT-B/16."""
     rows = read_experiment(PRESET)["methods"]
     learning = [name for name, row in rows.items() if row.get("learns") != "nothing"]
+    if only:
+        learning = ["finetune", *(lookup({name: name for name in learning}, name, "--methods") for name in only)]
     learning.sort(key=lambda name: name != "finetune")
     mini = Case("local-dir:data/mini/clip", learning, batch_size=64, images=128, rounds=6, iterations=2)
     big = Case("ViT-B-16", ["finetune", "l2", "lwf", "zscl", "gift"], batch_size=8, images=32, rounds=2, iterations=1)
@@ -77,22 +84,25 @@ def main() -> None:
     """Measures, prints and writes the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps or auto")
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", help="of the miniature, besides finetune")
     parser.add_argument("--out", type=Path, default=Path("benchmarks"))
     choices = parser.parse_args()
     torch.set_num_threads(1)
     load = os.getloadavg()[0]
-    tables = [measured(case) for case in cases(full=choices.full)]
-    page = "\n".join([heading(load, full=choices.full), *(section(table) for table in tables)])
+    device = resolve_device(choices.device)
+    tables = [measured(case, device) for case in cases(full=choices.full, only=choices.methods)]
+    page = "\n".join([heading(load, device), *(section(table) for table in tables)])
     pd.concat(tables).to_csv(choices.out / "step_time.csv", index=False, float_format="%.3f")
     (choices.out / "step_time.md").write_text(page, encoding="utf-8")
     print(page)
 
 
-def measured(case: Case) -> pd.DataFrame:
+def measured(case: Case, device: torch.device) -> pd.DataFrame:
     """Returns one row per method: the median seconds per iteration, and the ratio to finetune with its quartiles."""
     with tempfile.TemporaryDirectory() as folder:
         run = prepared(case, Path(folder))
-        clip = load_folder(run.layout.pretrained(), device=torch.device("cpu"), precision="fp32")
+        clip = load_folder(run.layout.pretrained(), device=device, precision="fp32")
         works = {method: work_of(run, clip, method) for method in case.methods}
         # all methods share one model, because the time does not depend on the values of the weights
         with training_mode(clip):  # within the folder's block: images are read when they are sampled
@@ -170,6 +180,7 @@ def work_of(run: Run, clip: Clip, method: str) -> Work:
 def timed(work: Work, clip: Clip, iterations: int) -> float:
     """Returns the median seconds of `iterations`, after a first one in which the optimizer creates its state."""
     ends: list[float] = []
+    clock = time.process_time if clip.device.type == "cpu" else time.perf_counter
     run_iterations(
         clip,
         work.data.batches,
@@ -177,18 +188,21 @@ def timed(work: Work, clip: Clip, iterations: int) -> float:
         replay=work.replay,
         training=work.training,
         rates=[RATE] * (iterations + 1),
-        on_iteration=lambda row: ends.append(time.process_time()),
+        on_iteration=lambda row: ends.append(clock()),
+        prefetch=in_turn,  # so that a GPU's losses are read in their own iteration
     )
     return float(np.median(np.diff(ends)))
 
 
-def heading(load: float, *, full: bool) -> str:
+def heading(load: float, device: torch.device) -> str:
     """Returns the title of the page, the command, date and machine, and what takes the time."""
-    command = f"python benchmarks/step_time.py{' --full' if full else ''}"
+    command = " ".join(["python benchmarks/step_time.py", *sys.argv[1:]])
+    on_cuda = device.type == "cuda"
+    clock = torch.cuda.get_device_name(device) if on_cuda else "One thread, processor time"
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
     return (
         "# Time of a training iteration\n\n"
-        f"`{command}`, {datetime.date.today()}, {machine}, load {load:.1f} at the start. One thread, processor time.\n"
+        f"`{command}`, {datetime.date.today()}, {machine}, load {load:.1f} at the start. {clock}.\n"
         "Ratios are relative to `finetune` in the same round: the median, and the first and third quartile.\n\n"
         f"{WHERE_THE_TIME_GOES.rstrip()}"
     )

@@ -1,20 +1,58 @@
-"""What all tests share: one thread, no hub, and an experiment to change."""
+"""What all tests share: one thread, no hub, a device, and an experiment to change."""
 
 from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+if TYPE_CHECKING:
+    import torch
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # the same sums each time; read when CUDA starts
 
 PROJECT = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--device: where the tests marked gpu compute."""
+    parser.addoption(
+        "--device", default="cuda", help="device of the tests marked gpu: cuda, cuda:1, or cpu to try them anywhere"
+    )
+
+
+@pytest.fixture(scope="session")
+def gpu(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    """The device of the option --device.
+
+    TF32 is off, as in every stage. On CUDA, sums have a fixed order, so that a test can compare bits.
+    """
+    import torch
+
+    from gift_core.clip.device import resolve_device
+
+    name = request.config.getoption("--device")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        pytest.skip("this machine has no CUDA device; --device cpu runs the same test on the CPU")
+    chosen = resolve_device(name)
+    torch.use_deterministic_algorithms(chosen.type == "cuda", warn_only=True)
+    yield chosen
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="session", params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """The CPU, and in a second run marked gpu the device of the option --device."""
+    import torch
+
+    return request.getfixturevalue("gpu") if request.param == "gpu" else torch.device("cpu")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Twenty iterations of every method against recorded losses, to detect changes of a row, a loss or the loop.
 
-benchmarks/golden.py computes both. tests/golden/losses/README.md explains the tolerance.
+benchmarks/golden.py computes both, the recorded ones on a CPU. tests/golden/losses/README.md explains the tolerance.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from gift_core.artifacts.model_folder import read_losses
@@ -35,13 +36,14 @@ Rows = list[dict[str, float]]
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def found(tmp_path_factory: pytest.TempPathFactory, device: torch.device) -> Path:
     """The folder of the current losses, of the preset's methods and of gift with each of CHANGES."""
     folder = tmp_path_factory.mktemp("golden")
     preset = copy.deepcopy(PRESET)
     preset["methods"] |= {change: changed(preset["methods"]["gift"], *CHANGES[change]) for change in CHANGES}
     (folder / "preset.yaml").write_text(yaml.safe_dump(preset, sort_keys=False), encoding="utf-8")
-    command = [sys.executable, "benchmarks/golden.py", "--preset", folder / "preset.yaml", "--out", folder]
+    options = ["--preset", folder / "preset.yaml", "--out", folder, "--device", str(device)]
+    command = [sys.executable, "benchmarks/golden.py", *options]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr[-3000:]
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -88,6 +89,15 @@ def test_the_errors_of_all_allocators_are_recognized_and_their_sizes_shown(fail:
     assert message.startswith("finetune@gift-letters: out of memory while running")
     assert SHOWN[fail] in message
     assert "docs/memory.md" in message
+
+
+def test_a_full_device_is_recognized_and_the_requested_size_shown(device: torch.device) -> None:
+    with pytest.raises(UserError) as error, open_stage("finetune", PARAMS, Path(), method="gift", task="letters"):
+        torch.empty(10**15, device=device)
+    requested = (
+        r"4000000000000000 bytes" if device.type == "cpu" else r"[\d.]+ (GiB|TiB|PiB) requested, [\d.]+ \w+ free"
+    )
+    assert re.search(rf"letters: out of memory while running \({requested}", str(error.value))
 
 
 @pytest.mark.parametrize("error", [ValueError("out of memory"), RuntimeError("mat1 and mat2 shapes"), KeyError("x")])

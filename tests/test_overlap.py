@@ -1,6 +1,6 @@
 """Prefetching changes no batch and leaves no thread; copies have a stream of their own; on the CPU nothing overlaps.
 
-There is no GPU: torch.cuda is replaced by a notebook of what is queued in which stream.
+Where a test is not marked gpu, torch.cuda is replaced by a notebook of what is queued in which stream.
 """
 
 from __future__ import annotations
@@ -22,14 +22,19 @@ def prefetching_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
-def test_prefetched_batches_are_those_of_sampling_in_turn() -> None:
-    images_again = training_images()
-    batches = list(prefetch_in_thread(map(training_images().sample, range(6)), device=CPU))
-    assert len(batches) == 6
-    for step, batch in enumerate(batches):
-        expected = images_again.sample(step)
-        assert torch.equal(batch.images_BCHW, expected.images_BCHW)
-        assert torch.equal(batch.labels_B, expected.labels_B)
+def test_prefetched_batches_are_those_of_sampling_in_turn(device: torch.device) -> None:
+    """On a GPU each batch is read behind queued work, when the copy of the next one could have overwritten it."""
+    expected = [training_images().sample(step) for step in range(6)]
+    work = torch.randn(512, 512, device=device)
+    read = []
+    for batch in prefetch_in_thread(map(training_images(device=device).sample, range(6)), device=device):
+        for _ in range(10):
+            work = torch.nn.functional.normalize(work @ work)
+        read.append((batch.images_BCHW.clone(), batch.labels_B.clone()))
+    assert len(read) == 6
+    for (images_BCHW, labels_B), batch in zip(read, expected, strict=True):
+        assert torch.equal(labels_B.cpu(), batch.labels_B)
+        torch.testing.assert_close(images_BCHW.cpu(), batch.images_BCHW, rtol=0, atol=0 if device == CPU else 1e-5)
     assert not prefetching_threads()
 
 

@@ -26,6 +26,7 @@ from gift_core.replay.pairs import ReplayBatch
 from gift_core.training.loop import LossRow, learning_rates, run_iterations, training_mode
 
 torch.set_num_threads(1)
+CPU = torch.device("cpu")
 RECORDED = np.load(Path(__file__).parent / "golden" / "parity" / "official_steps.npz")
 SETTINGS = json.loads(bytes(RECORDED["config"]))
 LOSSES = json.loads(bytes(RECORDED["losses"]))
@@ -50,8 +51,8 @@ COLUMNS = {
 }
 
 
-def recorded(key: str) -> torch.Tensor:
-    return torch.from_numpy(RECORDED[key].copy())
+def recorded(key: str, device: torch.device = CPU) -> torch.Tensor:
+    return torch.from_numpy(RECORDED[key].copy()).to(device)
 
 
 def start_weights() -> dict[str, torch.Tensor]:
@@ -66,12 +67,12 @@ def final_weights(variant: str) -> dict[str, torch.Tensor]:
     return found
 
 
-def recorded_clip() -> Clip:
+def recorded_clip(device: torch.device) -> Clip:
     """The recorded model; its tokenizer returns, for class i, row i of the recorded class tokens."""
     model = build_model_from_openai_state_dict(start_weights(), cast_dtype=torch.float32).float()
     model.load_state_dict(start_weights())
     class_tokens_KL = recorded("class_tokens")
-    return Clip(model.eval(), lambda texts: class_tokens_KL[[int(text) for text in texts]], {}, "fp32")
+    return Clip(model.eval().to(device), lambda texts: class_tokens_KL[[int(text) for text in texts]], {}, "fp32")
 
 
 class RecordedTask:
@@ -79,24 +80,28 @@ class RecordedTask:
 
     class_prompts: Sequence[str] = tuple(str(row) for row in range(5))
 
+    def __init__(self, device: torch.device) -> None:
+        self.images, self.labels = recorded("images", device), recorded("labels", device)
+
     def sample(self, step: int) -> TaskBatch:
-        return TaskBatch(recorded("images")[step], recorded("labels")[step])
+        return TaskBatch(self.images[step], self.labels[step])
 
 
 class RecordedReplay:
     """The recorded pairs, with the teacher's features computed once for all of them."""
 
-    def __init__(self) -> None:
-        teacher = recorded_clip()
-        self.tokens_PL = trim_rows(teacher.model, recorded("prompt_tokens"))
+    def __init__(self, device: torch.device) -> None:
+        teacher = recorded_clip(device)
+        self.images, self.prompts = recorded("ref_images", device), recorded("ref_prompts", device)
+        self.tokens_PL = trim_rows(teacher.model, recorded("prompt_tokens", device))
         with torch.no_grad():
-            self.image_SMD = torch.stack([encode_images(teacher, images) for images in recorded("ref_images")])
+            self.image_SMD = torch.stack([encode_images(teacher, images) for images in self.images])
             self.text_PD = encode_tokens(teacher, self.tokens_PL)
 
     def sample(self, step: int) -> tuple[ReplayBatch, ...]:
-        prompts_M = recorded("ref_prompts")[step]
+        prompts_M = self.prompts[step]
         batch = ReplayBatch(
-            images_MCHW=recorded("ref_images")[step],
+            images_MCHW=self.images[step],
             tokens_ML=self.tokens_PL[prompts_M],
             prompt_ids_M=prompts_M,
             teacher_image_MD=self.image_SMD[step],
@@ -113,7 +118,7 @@ class Result:
 
 
 @pytest.fixture(scope="module", params=sorted(METHOD_LOSSES))
-def result(request: pytest.FixtureRequest) -> Result:
+def result(request: pytest.FixtureRequest, device: torch.device) -> Result:
     iterations = SETTINGS["total_iterations"]
     training = TrainingConfig(
         iterations=iterations,
@@ -137,17 +142,17 @@ def result(request: pytest.FixtureRequest) -> Result:
     )
     rates = learning_rates(iterations, warmup_iterations=training.warmup_iterations, peak=method.learning_rate)
     rates.append(0.0)  # the official loop runs one more iteration, at the end of the cosine
-    clip = recorded_clip()
+    clip = recorded_clip(device)
     with training_mode(clip):
         rows = run_iterations(
             clip,
-            RecordedTask(),
+            RecordedTask(device),
             method=build_method(method),
-            replay=RecordedReplay(),
+            replay=RecordedReplay(device),
             training=training,
             rates=rates,
         )
-    return Result(request.param, rows, {name: value.detach() for name, value in clip.model.state_dict().items()})
+    return Result(request.param, rows, {name: value.detach().cpu() for name, value in clip.model.state_dict().items()})
 
 
 def test_losses_of_all_six_iterations_equal_the_recorded_ones(result: Result) -> None:

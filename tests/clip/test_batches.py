@@ -17,15 +17,20 @@ from gift_core.clip.batches import (
 )
 from gift_core.clip.images import CacheBudget, normalize, pixels_of
 from gift_core.errors import UserError
-from tests.clip.tiny import Picture, picture, png, tiny_clip
+from tests.clip.tiny import CPU, Picture, picture, png, tiny_clip
 
 
 def training_images(
-    count: int = 10, *, seed: int = 1, scale: tuple[float, float] = (0.9, 1.0), cache_budget: CacheBudget | None = None
+    count: int = 10,
+    *,
+    seed: int = 1,
+    scale: tuple[float, float] = (0.9, 1.0),
+    cache_budget: CacheBudget | None = None,
+    device: torch.device = CPU,
 ) -> TrainingImages:
     samples = [Picture(png(index), index) for index in range(count)]
     return TrainingImages(
-        tiny_clip(),
+        tiny_clip(device=device),
         samples,
         class_prompts=["a", "b"],
         batch_size=4,

@@ -16,6 +16,7 @@ from gift_core.clip.model import Clip
 
 torch.set_num_threads(1)
 CONTEXT = 24
+CPU = torch.device("cpu")
 
 
 def tiny_config(*, tower: str = "vit", width: int = 16) -> dict[str, Any]:
@@ -41,11 +42,11 @@ def tiny_config(*, tower: str = "vit", width: int = 16) -> dict[str, Any]:
     }
 
 
-def tiny_clip(*, tower: str = "vit", seed: int = 0, precision: str = "fp32") -> Clip:
-    """The model of `tiny_config` with weights from `seed` and open_clip's default tokenizer."""
+def tiny_clip(*, tower: str = "vit", seed: int = 0, precision: str = "fp32", device: torch.device = CPU) -> Clip:
+    """The model of `tiny_config` with weights from `seed` and open_clip's default tokenizer, on `device`."""
     torch.manual_seed(seed)
     config = tiny_config(tower=tower)
-    model = CLIP(**config["model_cfg"]).eval()
+    model = CLIP(**config["model_cfg"]).eval().to(device)
     return Clip(model, open_clip.SimpleTokenizer(context_length=CONTEXT), config, precision)
 
 

@@ -62,6 +62,10 @@ NETWORK = "needs a network"
 SERVER = "changes the machine; tests/team/test_shared_server.py does the same elsewhere"
 WHEEL = "tests/end_to_end/test_wheel.py does this"
 TOOLS = "tests/team and tests/tracking run the same with a stand-in for the server"
+PIP_DOWNLOAD = (
+    "python -m pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux2014_x86_64 "
+    "--constraint constraints.txt --dest wheels open_clip_torch timm"
+)
 # (page, beginning of a block, command): why the command is not run.
 NOT_RUN = {
     ("CONTRIBUTING.md", "make test", "make test"): SUITE,
@@ -83,6 +87,11 @@ NOT_RUN = {
         "python -m benchmarks",
         "python -m benchmarks.smoke.random_models data/0_raw/models/dry_run",
     ): ("2.7 GB; tests/full_size/test_random_models.py makes small ones"),
+    ("docs/full_size.md", "make gpu-checks", "make gpu-checks"): "needs a GPU",
+    ("docs/full_size.md", "make gpu-checks", 'make gpu-checks ARGS="--pieces training memory"'): "needs a GPU",
+    ("docs/full_size.md", "make gpu-checks", 'make gpu-checks ARGS="--device cpu --size cut"'): "a quarter of an hour",
+    ("docs/full_size.md", "python -m pip download", PIP_DOWNLOAD): NETWORK,
+    ("docs/full_size.md", "python -m pip download", "python -m pip install --no-index --no-deps wheels/*.whl"): NETWORK,
     ("docs/full_size.md", "gift use", "gift data status"): FULL_SIZE,
     ("docs/full_size.md", "gift use", "gift doctor"): FULL_SIZE,
     ("docs/full_size.md", "gift use", "make repro"): FULL_SIZE,

@@ -1,15 +1,16 @@
 """On a GPU, images are finished by threads while the next ones are generated, with the same result as without.
 
-The device here only says "cuda": generators and scorers are toys. Events make sure of the order, never clocks.
+In most tests the device only says "cuda": generators and scorers are toys. Events make sure of the order, never clocks.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -23,7 +24,7 @@ from gift_core.generators.pipeline import load_pipeline
 from gift_core.generators.synthesize import AHEAD, synthesize
 from gift_core.overlap import Copies
 from tests.artifacts.damage import tree_hash
-from tests.generators import test_filters, test_synthesize
+from tests.generators import test_filters, test_synthesize, tiny
 from tests.generators.test_filters import BLUE, GREEN, ORANGE, RED, ToyScorer
 from tests.generators.test_synthesize import CONFIG, PROMPTS, image_seed
 
@@ -283,8 +284,44 @@ def test_what_a_resumed_run_recalls_is_recalled_in_its_order(tmp_path: Path) -> 
     assert order == [*PROMPTS.prompt[:3], "recalled 3", PROMPTS.prompt[6]]
 
 
+def overlapped_and_not(folder: Path, prompts: pd.DataFrame, config: GeneratorConfig, device: torch.device) -> Any:
+    """The two manifests, and the hashes of the files of both, of a real pipeline on `device`."""
+    manifests, trees = [], []
+    for kind in (CPU, GPU):
+        out = folder / kind.type
+        manifests.append(
+            synthesize(
+                prompts, load_pipeline(config, device), out / "shards", work=out / "work",
+                filters=load_filters(config.filters, device), device=kind,
+            )
+        )  # fmt: skip
+        trees.append(list(tree_hash(out / "shards").values()))
+    return manifests, trees
+
+
+@pytest.fixture
+def real_streams(monkeypatch: pytest.MonkeyPatch, no_cuda: None, device: torch.device) -> None:
+    if device.type == "cuda":
+        monkeypatch.setattr(module, "Copies", Copies)
+
+
+@pytest.mark.parametrize("family", sorted(tiny.FAMILIES))
+def test_every_family_has_the_same_bytes_with_overlap(
+    family: str,
+    tmp_path: Path,
+    folder_of: Callable[[str], str],
+    settings: Callable[..., GeneratorConfig],
+    device: torch.device,
+    real_streams: None,
+) -> None:
+    config = settings(folder_of(family), batch_size=2, images_per_shard=3)
+    (first, second), trees = overlapped_and_not(tmp_path, PROMPTS, config, device)
+    assert trees[0] == trees[1]
+    assert first["images"] == second["images"] == len(PROMPTS)
+
+
 def test_the_miniature_with_filters_has_the_same_bytes_with_overlap(
-    tmp_path: Path, project: Path, mini_params: dict[str, Any]
+    tmp_path: Path, project: Path, mini_params: dict[str, Any], device: torch.device, real_streams: None
 ) -> None:
     """Pipeline and scorer are real. Some images are near-duplicates and generated again."""
     scorer = {"name": f"local-dir:{project / 'data/mini/clip'}", "pretrained": None}
@@ -295,15 +332,6 @@ def test_the_miniature_with_filters_has_the_same_bytes_with_overlap(
     }  # fmt: skip
     config = GeneratorConfig.model_validate(section)
     prompts = PROMPTS.assign(prompt=["a photo of a cloud."] * 7)
-    trees, manifests = [], []
-    for device in (CPU, GPU):
-        folder = tmp_path / device.type
-        manifests.append(
-            synthesize(
-                prompts, load_pipeline(config, CPU), folder / "shards", work=folder / "work",
-                filters=load_filters(config.filters, CPU), device=device,
-            )
-        )  # fmt: skip
-        trees.append(list(tree_hash(folder / "shards").values()))
+    manifests, trees = overlapped_and_not(tmp_path, prompts, config, device)
     assert trees[0] == trees[1]
     assert manifests[0]["rejected"]["duplicate"] > 0

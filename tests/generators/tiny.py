@@ -16,6 +16,7 @@ from gift_core.config.generator import GeneratorConfig
 from gift_core.generators.pipeline import TextToImage, load_pipeline
 from gift_core.mini.pretrain.tokenizer import make_tokenizer
 
+CPU = torch.device("cpu")
 SIZE = 16
 WORDS = ["a photo of a red snowman.", "a anchor", "a cloud"]
 VOCABULARY = 600  # of the text encoders: above any of the tokenizers'
@@ -205,9 +206,11 @@ def make(family: str) -> Any:
     return FAMILIES[family]()
 
 
-def load(folder: str, settings: Callable[..., GeneratorConfig], **changes: Any) -> TextToImage:
-    """The pipeline in `folder` on the CPU."""
-    return load_pipeline(settings(folder, **changes), torch.device("cpu"))
+def load(
+    folder: str, settings: Callable[..., GeneratorConfig], *, device: torch.device = CPU, **changes: Any
+) -> TextToImage:
+    """The pipeline in `folder` on `device`."""
+    return load_pipeline(settings(folder, **changes), device)
 
 
 def levels(image: Image.Image) -> np.ndarray:
@@ -222,4 +225,4 @@ def apart(first: Image.Image, second: Image.Image) -> int:
 
 def first_image(config: GeneratorConfig) -> np.ndarray:
     """The pixels of one image with seed 5."""
-    return levels(load_pipeline(config, torch.device("cpu")).generate(WORDS[:1], [5])[0])
+    return levels(load_pipeline(config, CPU).generate(WORDS[:1], [5])[0])

@@ -62,8 +62,9 @@ FAMILIES: dict[str, Callable[[Path], Clip]] = {
 
 
 @pytest.fixture(params=FAMILIES)
-def clip(request: pytest.FixtureRequest, tmp_path: Path) -> Clip:
-    return FAMILIES[request.param](tmp_path)
+def clip(request: pytest.FixtureRequest, tmp_path: Path, device: torch.device) -> Clip:
+    clip = FAMILIES[request.param](tmp_path)
+    return dataclasses.replace(clip, model=clip.model.to(device))
 
 
 def gradients(clip: Clip) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
@@ -82,8 +83,8 @@ def gradients(clip: Clip) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
             return encode()
 
-    image_BD = forward("image", lambda: encode_images(clip, images_BCHW))
-    text_ND = forward("text", lambda: encode_tokens(clip, tokens_NL))
+    image_BD = forward("image", lambda: encode_images(clip, images_BCHW.to(clip.device)))
+    text_ND = forward("text", lambda: encode_tokens(clip, tokens_NL.to(clip.device)))
     kept_forward = dict(kept)  # the backward pass computes layers again and counts them again
     (image_BD @ text_ND.T).pow(3).sum().backward()
     found = {name: value.grad.clone() for name, value in clip.trainable().items() if value.grad is not None}

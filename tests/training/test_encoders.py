@@ -37,15 +37,15 @@ def replay_loss(name: str, *, texts: int = 7) -> Loss:
     def loss(clip: Clip, encoders: EncoderStrategy) -> torch.Tensor:
         tokens_ML = tokenize(clip, PROMPTS[:texts])
         features = PairFeatures(
-            encode_images=lambda: encoders.encode_images(images(7, side=clip.image_size)),
+            encode_images=lambda: encoders.encode_images(images(7, side=clip.image_size).to(clip.device)),
             encode_texts=lambda: encoders.encode_tokens(tokens_ML),
-            teacher_image_MD=teacher_features(7, seed=1),
-            teacher_text_MD=teacher_features(texts, seed=2),
-            prompt_ids_M=torch.tensor([PROMPTS.index(prompt) for prompt in PROMPTS[:texts]]),
+            teacher_image_MD=teacher_features(7, seed=1).to(clip.device),
+            teacher_text_MD=teacher_features(texts, seed=2).to(clip.device),
+            prompt_ids_M=torch.tensor([PROMPTS.index(prompt) for prompt in PROMPTS[:texts]], device=clip.device),
             scale=clip.scale,
-            vocabulary_text_PD=teacher_features(9, seed=3),
-            all_image_ND=teacher_features(12, seed=4),
-            image_ids_M=torch.tensor([8, 3, 0, 5, 1, 8, 2]),
+            vocabulary_text_PD=teacher_features(9, seed=3).to(clip.device),
+            all_image_ND=teacher_features(12, seed=4).to(clip.device),
+            image_ids_M=torch.tensor([8, 3, 0, 5, 1, 8, 2], device=clip.device),
         )
         return loss_of(LOSSES[name], features, **LOSS_OPTIONS[name])
 
@@ -54,9 +54,9 @@ def replay_loss(name: str, *, texts: int = 7) -> Loss:
 
 def loss_of_the_task(clip: Clip, encoders: EncoderStrategy) -> torch.Tensor:
     return task_loss(
-        encoders.encode_images(images(7, side=clip.image_size)),
+        encoders.encode_images(images(7, side=clip.image_size).to(clip.device)),
         encoders.encode_tokens(tokenize(clip, PROMPTS[1:])),
-        labels_B=torch.tensor([0, 1, 2, 3, 4, 5, 0]),
+        labels_B=torch.tensor([0, 1, 2, 3, 4, 5, 0], device=clip.device),
         scale=clip.scale,
         label_smoothing=0.2,
     )
@@ -88,8 +88,8 @@ def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tens
 
 @pytest.mark.parametrize("loss", CASES.values(), ids=CASES)
 @pytest.mark.parametrize("size", [1, 3, 4])
-def test_chunks_give_the_gradients_of_the_full_batch(loss: Loss, size: int) -> None:
-    clip = tiny_clip()
+def test_chunks_give_the_gradients_of_the_full_batch(loss: Loss, size: int, device: torch.device) -> None:
+    clip = tiny_clip(device=device)
     value, full = gradients(clip, FullBatch(clip), loss)
     value_of_chunks, chunks = gradients(clip, GradientCache(clip, size), loss)
     assert value_of_chunks == pytest.approx(value, rel=1e-6)
@@ -98,15 +98,15 @@ def test_chunks_give_the_gradients_of_the_full_batch(loss: Loss, size: int) -> N
 
 @pytest.mark.parametrize("precision", ["amp_bf16", "amp_fp16"])
 @pytest.mark.parametrize("loss", [CASES[name] for name in AUTOCAST], ids=AUTOCAST)
-def test_chunks_agree_with_the_full_batch_under_autocast(loss: Loss, precision: str) -> None:
-    clip = tiny_clip(precision=precision)
+def test_chunks_agree_with_the_full_batch_under_autocast(loss: Loss, precision: str, device: torch.device) -> None:
+    clip = tiny_clip(precision=precision, device=device)
     _, full = gradients(clip, FullBatch(clip), loss)
     _, chunks = gradients(clip, GradientCache(clip, 3), loss)
     assert largest_difference(full, chunks) < 2e-2
 
 
-def test_a_convolutional_tower_gives_the_same_gradients_in_chunks() -> None:
-    clip = tiny_clip(tower="resnet")  # in evaluation mode, like its BatchNorm during training
+def test_a_convolutional_tower_gives_the_same_gradients_in_chunks(device: torch.device) -> None:
+    clip = tiny_clip(tower="resnet", device=device)  # in evaluation mode, like its BatchNorm during training
     _, full = gradients(clip, FullBatch(clip), CASES["distill"])
     _, chunks = gradients(clip, GradientCache(clip, 3), CASES["distill"])
     assert largest_difference(full, chunks) < 2e-6

@@ -17,10 +17,10 @@ from tests.training.tiny_training import GIFT_LOSSES, gift, method_config, other
 
 
 class Scaler(torch.amp.GradScaler):
-    """A loss scale on the CPU whose gradients overflow after some of its calls: two per iteration, replay and task."""
+    """A loss scale whose gradients overflow after some of its calls: two per iteration, replay and task."""
 
-    def __init__(self, *overflows: int, init_scale: float = 2.0**16) -> None:
-        super().__init__("cpu", init_scale=init_scale)
+    def __init__(self, *overflows: int, init_scale: float = 2.0**16, device: str = "cpu") -> None:
+        super().__init__(device, init_scale=init_scale)
         self.overflows, self.call = overflows, -1
 
     def scale(self, loss: torch.Tensor) -> torch.Tensor:
@@ -49,19 +49,21 @@ def test_only_float16_scales_the_loss() -> None:
     assert enabled == {"fp32": False, "amp_bf16": False, "amp_fp16": True}
 
 
-def test_bfloat16_trains_float32_weights() -> None:
-    clip = tiny_clip(precision="amp_bf16")
-    fast, exact = run(clip, gift()), run(tiny_clip(), gift())
+def test_bfloat16_trains_float32_weights(device: torch.device) -> None:
+    clip = tiny_clip(precision="amp_bf16", device=device)
+    fast, exact = run(clip, gift()), run(tiny_clip(device=device), gift())
     assert {value.dtype for value in clip.model.parameters()} == {torch.float32}
     assert fast[0]["total"] == pytest.approx(exact[0]["total"], rel=2e-2)
     assert "skipped" not in fast[0]
 
 
-def test_float16_trains_float32_weights(use_scaler: UseScaler) -> None:
-    exact = run(tiny_clip(), gift(), replay=other_teacher())
-    use_scaler(Scaler(init_scale=2.0**8))  # the gradients of this model fit in float16 at this scale
-    clip = tiny_clip(precision="amp_fp16")
-    half = run(clip, gift(), replay=other_teacher())
+def test_float16_trains_float32_weights(use_scaler: UseScaler, device: torch.device) -> None:
+    exact = run(tiny_clip(device=device), gift(), replay=other_teacher(device))
+    use_scaler(
+        Scaler(init_scale=2.0**8, device=device.type)
+    )  # the gradients of this model fit in float16 at this scale
+    clip = tiny_clip(precision="amp_fp16", device=device)
+    half = run(clip, gift(), replay=other_teacher(device))
     assert {value.dtype for value in clip.model.parameters()} == {torch.float32}
     assert [row.pop("skipped") for row in half] == [0.0, 0.0, 0.0]
     for found, expected in zip(half, exact, strict=True):
@@ -69,8 +71,9 @@ def test_float16_trains_float32_weights(use_scaler: UseScaler) -> None:
         assert found["total"] == pytest.approx(expected["total"], rel=2e-2)
 
 
-def test_an_initial_scale_that_is_too_large_is_lowered_by_skipped_iterations() -> None:
-    rows = run(tiny_clip(precision="amp_fp16"), gift(), replay=other_teacher(), iterations=5)
+def test_an_initial_scale_that_is_too_large_is_lowered_by_skipped_iterations(device: torch.device) -> None:
+    clip = tiny_clip(precision="amp_fp16", device=device)
+    rows = run(clip, gift(), replay=other_teacher(device), iterations=5)
     skipped = [row["skipped"] for row in rows]
     assert skipped[0] == 1.0 and 0.0 in skipped
     assert rows[1]["task"] != rows[0]["task"]  # the next batch, not the same one again

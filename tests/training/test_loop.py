@@ -106,10 +106,10 @@ def features_of(clip: Clip, batch: ReplayBatch) -> PairFeatures:
     )
 
 
-def test_three_iterations_of_gift_equal_autograd_of_the_whole_objective() -> None:
+def test_three_iterations_of_gift_equal_autograd_of_the_whole_objective(device: torch.device) -> None:
     """An independent second implementation: one graph for all losses, and torch's AdamW on its gradients."""
-    ours, theirs = tiny_clip(), tiny_clip()
-    replay, batches = pair_replay(tiny_clip()), task_images(tiny_clip())
+    ours, theirs = tiny_clip(device=device), tiny_clip(device=device)
+    replay, batches = pair_replay(tiny_clip(device=device)), task_images(tiny_clip(device=device))
     run(ours, gift(), replay=replay)
 
     parameters = theirs.trainable()

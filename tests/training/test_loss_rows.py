@@ -28,7 +28,7 @@ from gift_core.replay.pairs import NoReplay, ReplayBatch
 from gift_core.training import loop, loss_rows
 from gift_core.training.loop import LossRow, finetune, run_iterations
 from gift_core.training.processes import ALONE, Processes
-from tests.clip.tiny import tiny_clip
+from tests.clip.tiny import CPU, tiny_clip
 from tests.training.test_loop import BrokenFrom
 from tests.training.tiny_training import GIFT_LOSSES, gift, method_config, other_teacher, run, task_images, training
 
@@ -38,20 +38,23 @@ def late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "_late", lambda *_: 1)
 
 
-def trained(config: MethodConfig, **options: Any) -> tuple[list[LossRow], list[LossRow], Clip]:
+def trained(
+    config: MethodConfig, device: torch.device = CPU, **options: Any
+) -> tuple[list[LossRow], list[LossRow], Clip]:
     """The rows, those that were reported, and the model."""
-    clip, reported = tiny_clip(), list[LossRow]()
-    rows = run(clip, config, replay=other_teacher(), iterations=5, on_iteration=reported.append, **options)
+    clip, reported = tiny_clip(device=device), list[LossRow]()
+    rows = run(clip, config, replay=other_teacher(device), iterations=5, on_iteration=reported.append, **options)
     return rows, reported, clip
 
 
-def test_late_reading_changes_no_row_and_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_late_reading_changes_no_row_and_no_weight(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
     config = MethodConfig.model_validate(
         gift().model_dump(exclude_none=True) | {"average": {"kind": "running_mean", "every": 2}}
     )
-    expected, _, clip = trained(config)
+    monkeypatch.setattr(loop, "_late", lambda *arguments: 0)
+    expected, _, clip = trained(config, device)
     monkeypatch.setattr(loop, "_late", lambda *arguments: 1)
-    rows, reported, other = trained(config)
+    rows, reported, other = trained(config, device)
     assert rows == reported == expected
     for name, value in clip.model.state_dict().items():
         assert torch.equal(value, other.model.state_dict()[name]), name

@@ -35,9 +35,9 @@ SAVINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("saving", SAVINGS.values(), ids=SAVINGS)
 @pytest.mark.parametrize("config", METHODS.values(), ids=METHODS)
-def test_saving_memory_changes_no_iteration(config: MethodConfig, saving: dict[str, Any]) -> None:
-    plain, saving_clip = tiny_clip(), tiny_clip()
-    replay = other_teacher() if len(config.losses) else None
+def test_saving_memory_changes_no_iteration(config: MethodConfig, saving: dict[str, Any], device: torch.device) -> None:
+    plain, saving_clip = tiny_clip(device=device), tiny_clip(device=device)
+    replay = other_teacher(device) if len(config.losses) else None
     expected, found = run(plain, config, replay=replay), run(saving_clip, config, replay=replay, **saving)
     for row, expected_row in zip(found, expected, strict=True):
         penalty, expected_penalty = row.pop("consolidation"), expected_row.pop("consolidation")
@@ -49,9 +49,9 @@ def test_saving_memory_changes_no_iteration(config: MethodConfig, saving: dict[s
 
 
 @pytest.mark.parametrize("precision", ["amp_bf16", "amp_fp16"])
-def test_saving_memory_works_under_autocast(precision: str) -> None:
+def test_saving_memory_works_under_autocast(precision: str, device: torch.device) -> None:
     plain, saving = (
-        run(tiny_clip(precision=precision), gift(), replay=other_teacher(), **changes)
+        run(tiny_clip(precision=precision, device=device), gift(), replay=other_teacher(device), **changes)
         for changes in ({}, SAVINGS["both"])
     )
     for found, expected in zip(saving, plain, strict=True):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from gift_core.artifacts.features import Features
 from gift_core.artifacts.shards import Pair
 from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
@@ -18,7 +20,7 @@ from gift_core.overlap import prefetched
 from gift_core.replay.pairs import NoReplay, PairReplay, Replay
 from gift_core.replay.teacher_features import encode_pairs
 from gift_core.training.loop import LossRow, Prefetch, finetune
-from tests.clip.tiny import Picture, png, tiny_clip
+from tests.clip.tiny import CPU, Picture, png, tiny_clip
 
 GIFT_LOSSES = {"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}}
 PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a fish."]
@@ -72,9 +74,9 @@ def pair_replay(teacher: Clip) -> PairReplay:
     return PairReplay(teacher, pairs(), features, batch_size=4, names=("test",), cache_budget=CacheBudget())
 
 
-def other_teacher() -> PairReplay:
+def other_teacher(device: torch.device = CPU) -> PairReplay:
     """Replay with another model as teacher. Where student and teacher are equal, gradients are rounding noise."""
-    return pair_replay(tiny_clip(seed=7))
+    return pair_replay(tiny_clip(seed=7, device=device))
 
 
 def run(
