@@ -19,7 +19,7 @@ from tests.execution.ray_for_tests import WORKERS, ray_offer
 from tests.stages.toy_pipeline import ended, wait
 
 pytestmark = pytest.mark.end_to_end
-UNITS = 24
+UNITS = 8
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ class ToyStage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for inner in ("out", "helping"):
+        for inner in ("out", "stage", "helpers"):
             (folder / inner).mkdir()
 
     def start(self, offer: Mapping[str, str], units: int = UNITS) -> subprocess.Popen[str]:
@@ -56,9 +56,23 @@ class ToyStage:
         texts = {file.name: file.read_text() for file in (self.folder / "out").iterdir()}
         assert texts == {f"{unit}.txt": f"unit {unit} with 3 threads in {Path.cwd()}" for unit in range(UNITS)}
 
+    def hold(self, *who: str) -> None:
+        """Makes the stage or its helpers wait in the middle of a unit."""
+        for each in who:
+            (self.folder / f"hold-{each}").touch()
+
+    def release(self, *who: str) -> None:
+        for each in who:
+            (self.folder / f"hold-{each}").unlink()
+
+    @property
+    def helped(self) -> int:
+        """The number of helpers that have begun a unit."""
+        return len(list((self.folder / "helpers").iterdir()))
+
     def helpers(self) -> list[psutil.Process]:
         """The processes that have computed units beside the stage and that still run."""
-        numbers = [int(file.name) for file in (self.folder / "helping").iterdir()]
+        numbers = [int(file.name) for file in (self.folder / "helpers").iterdir()]
         found = [psutil.Process(number) for number in numbers if psutil.pid_exists(number)]
         return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
 
@@ -72,20 +86,27 @@ def limited(offer: Mapping[str, str], count: int) -> dict[str, str]:
     return {**offer, OFFER: json.dumps(json.loads(offer[OFFER]) | {"count": count})}
 
 
-@pytest.mark.parametrize("helpers", [1, 2])
 def test_helpers_compute_units_as_the_stage_does_and_end_with_the_work(
-    stage: ToyStage, offer: Mapping[str, str], helpers: int
+    stage: ToyStage, offer: Mapping[str, str]
 ) -> None:
-    printed = ended(stage.start(limited(offer, helpers)))
-    assert printed.count("a free worker helps") == helpers
-    assert "helpers computed 0 of" not in printed
+    stage.hold("stage")
+    run = stage.start(limited(offer, 2))
+    wait(lambda: len(list((stage.folder / "out").glob("*.txt"))) == UNITS - 1, "the units of the helpers")
+    stage.release("stage")
+    assert f"helpers computed {UNITS - 1} of {UNITS}" in ended(run)
     stage.require_whole()
-    assert len(list((stage.folder / "helping").iterdir())) == helpers
     wait(lambda: not stage.helpers(), "the end of the helpers")
 
 
 def test_no_more_helpers_start_than_workers_are_free(stage: ToyStage, offer: Mapping[str, str]) -> None:
-    assert ended(stage.start(limited(offer, 9))).count("a free worker helps") == WORKERS
+    stage.hold("stage", "helpers")
+    run = stage.start(limited(offer, 9))
+    wait(lambda: stage.helped == WORKERS, "the helpers")
+    with pytest.raises(subprocess.TimeoutExpired):
+        run.wait(1)
+    assert stage.helped == WORKERS
+    stage.release("stage", "helpers")
+    ended(run)
     stage.require_whole()
 
 
@@ -100,21 +121,22 @@ def test_without_an_offer_or_with_a_single_unit_nothing_of_ray_is_imported(
 def test_a_helper_that_is_killed_in_a_unit_gives_it_back_and_another_one_takes_its_place(
     stage: ToyStage, offer: Mapping[str, str]
 ) -> None:
-    (stage.folder / "hold").touch()
+    stage.hold("stage", "helpers")
     run = stage.start(limited(offer, 1))
     wait(stage.helpers, "a helper in a unit")
     (first,) = stage.helpers()
     first.kill()
-    wait(lambda: len(list((stage.folder / "helping").iterdir())) == 2, "a second helper")
-    (stage.folder / "hold").unlink()
-    printed = ended(run)
-    assert "a helper was lost" in printed and printed.count("a free worker helps") == 2
+    wait(lambda: stage.helped == 2, "a second helper")
+    stage.release("stage", "helpers")
+    assert "a helper was lost" in ended(run)
     stage.require_whole()
 
 
 def test_the_stage_computes_what_a_lost_helper_gives_back_at_the_end(stage: ToyStage, offer: Mapping[str, str]) -> None:
-    (stage.folder / "hold").touch()
+    stage.hold("stage", "helpers")
     run = stage.start(limited(offer, 1))
+    wait(stage.helpers, "a helper in a unit")
+    stage.release("stage")
     wait(lambda: len(list((stage.folder / "out").glob("*.txt"))) == UNITS - 1, "all units but the helper's")
     (helper,) = stage.helpers()
     helper.kill()
@@ -123,20 +145,26 @@ def test_the_stage_computes_what_a_lost_helper_gives_back_at_the_end(stage: ToyS
 
 
 def test_a_user_error_of_a_unit_in_a_helper_ends_the_stage_with_it(stage: ToyStage, offer: Mapping[str, str]) -> None:
-    (stage.folder / "hold").touch()
-    run = stage.start(limited(offer, 1))
-    wait(stage.helpers, "a helper in a unit")
-    for unit in range(UNITS):  # the helper goes on with one of them, and the stage has computed them or never will
+    stage.hold("stage")
+    for unit in range(1, UNITS):  # the stage itself waits in unit 0
         (stage.folder / f"fail-{unit}").touch()
-    (stage.folder / "hold").unlink()
-    assert "is wrong" in ended(run, expect=1)
+    run = stage.start(limited(offer, 1))
+    wait(lambda: stage.helped, "a helper in a unit")
+    stage.release("stage")
+    assert "error: unit 1 is wrong" in ended(run, expect=1)
     wait(lambda: not stage.helpers(), "the end of the helpers")
 
 
 def test_a_helper_that_cannot_load_does_not_fail_the_stage(stage: ToyStage, offer: Mapping[str, str]) -> None:
     (stage.folder / "broken").touch()
-    printed = ended(stage.start(offer))
-    assert "a helper failed (UserError: this machine lacks a file). The stage goes on without it" in printed
+    stage.hold("stage")
+    run = stage.start(limited(offer, 1))
+    assert run.stdout
+    assert run.stdout.readline() == (
+        "a helper failed (UserError: this machine lacks a file). The stage goes on without it\n"
+    )
+    stage.release("stage")
+    ended(run)
     stage.require_whole()
 
 
@@ -147,13 +175,18 @@ def test_without_an_answer_of_ray_the_stage_works_alone(stage: ToyStage) -> None
 
 
 def test_a_helper_makes_room_for_a_stage_that_waits(stage: ToyStage, offer: Mapping[str, str], waiting: Path) -> None:
+    stage.hold("stage", "helpers")
     run = stage.start(limited(offer, 1))
     wait(stage.helpers, "a helper")
     (waiting / "finetune@gift-step1").touch()
     try:
+        stage.release("helpers")
         wait(lambda: not stage.helpers(), "the end of the helper")
+        assert len(list((stage.folder / "out").glob("*.txt"))) == 1  # it finished its unit and took no other one
     finally:
         (waiting / "finetune@gift-step1").unlink()
+    wait(lambda: stage.helped == 2, "the next helper")
+    stage.release("stage")
     ended(run)
     stage.require_whole()
 
@@ -162,7 +195,7 @@ def test_a_helper_makes_room_for_a_stage_that_waits(stage: ToyStage, offer: Mapp
 def test_a_stage_that_is_stopped_ends_within_seconds_with_its_helpers(
     stage: ToyStage, offer: Mapping[str, str], number: signal.Signals
 ) -> None:
-    (stage.folder / "hold").touch()
+    stage.hold("stage", "helpers")
     run = stage.start(limited(offer, 2))
     wait(lambda: len(stage.helpers()) == 2, "two helpers")
     run.send_signal(number)

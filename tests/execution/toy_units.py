@@ -1,7 +1,7 @@
 """A stage of units that write a file each: `python -m tests.execution.toy_units FOLDER COUNT`.
 
-A file FOLDER/hold makes helpers wait in the middle of a unit, FOLDER/fail-3 makes unit 3 raise a UserError, and
-FOLDER/broken makes helpers unable to load.
+The files FOLDER/hold-stage and FOLDER/hold-helpers make the stage and its helpers wait in the middle of a unit,
+FOLDER/fail-3 makes unit 3 raise a UserError, and FOLDER/broken makes helpers unable to load.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from gift_core.errors import UserError
 from gift_core.spread import spread
 from stages.interruption import interruptible
 
-OWN_SECONDS = 0.3  # of a unit in the stage itself, so that helpers get some
-
 
 def load(folder: Path, stage: int) -> Callable[[int], int]:
     """Returns what computes a unit in this process."""
@@ -31,16 +29,14 @@ def load(folder: Path, stage: int) -> Callable[[int], int]:
 
 def compute(folder: Path, stage: int, unit: int) -> int:
     """Writes the file of the unit, and returns the number of this process."""
-    if (folder / f"fail-{unit}").exists():
-        raise UserError(f"unit {unit} is wrong")
     with write_atomically(folder / "out" / f"{unit}.txt") as unfinished:
         unfinished.write_text("half")
-        if os.getpid() == stage:
-            time.sleep(OWN_SECONDS)
-        else:
-            (folder / "helping" / str(os.getpid())).touch()
-            while (folder / "hold").exists():
-                time.sleep(0.02)
+        who = "stage" if os.getpid() == stage else "helpers"
+        (folder / who / str(os.getpid())).touch()
+        while (folder / f"hold-{who}").exists():
+            time.sleep(0.02)
+        if (folder / f"fail-{unit}").exists():
+            raise UserError(f"unit {unit} is wrong")
         unfinished.write_text(f"unit {unit} with {os.environ['OMP_NUM_THREADS']} threads in {Path.cwd()}")
     return os.getpid()
 
