@@ -128,6 +128,11 @@ class Spread(Generic[U, R]):
                     return
             yield self._own()
 
+    def __iter__(self) -> Iterator[U]:
+        """Yields the units of all rounds."""
+        for units in self.rounds():
+            yield from units
+
     def _own(self) -> Iterator[U]:
         while True:
             self.check()

@@ -30,7 +30,7 @@ ORDER = [
     {"interop"},
     {"pair_features", "losses", "consolidation", "averaging", "metrics"},
     {"replay"},
-    {"methods"},
+    {"methods", "classifier"},
     {"training", "evaluation"},
     {"report", "presets", "new_method", "doctor", "predict"},
     {"verification", "new_project", "team", "library", "execution"},
