@@ -131,7 +131,7 @@ bench-overlap: $(DEV) ## measure how much of the time a fake device computes, wi
 	@python benchmarks/overlap.py $(ARGS)
 
 bench-engine: $(DEV) ## measure what gift run costs beside dvc repro, and its speed-up on several workers
-	@python benchmarks/engine.py $(ARGS)
+	@python -m benchmarks.engine $(ARGS)
 
 smoke-full: $(DEV) ## run the pipeline at full size with random weights on a CPU; measure time and memory
 	@python -m benchmarks.smoke_full --record benchmarks $(ARGS)

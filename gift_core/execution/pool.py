@@ -25,7 +25,13 @@ OBJECT_STORE_BYTES = 100_000_000  # nothing but exit codes travels through it
 CONNECT_SECONDS = 10.0
 CHECK_SECONDS = 300.0
 # Ray on this machine listens on the loopback interface alone, wants its token there, and does not report its use.
-LOCAL_SETTINGS = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+# Its processes have the priority of this one: they are stages and their helpers, which Ray would run with niceness 15.
+LOCAL_SETTINGS = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+}
 QUIET_SETTINGS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # without a warning about what changes one day
 
 
