@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from gift_core import spread
-from gift_core.execution.pool import open_pool
+from gift_core.execution.pool import Pool, open_pool
 
 ROOT = Path(__file__).resolve().parents[1]
 UNIT_SECONDS = 0.5
@@ -63,31 +63,30 @@ def throughput(times: Sequence[Times]) -> float:
 def table(workers: Sequence[int]) -> str:
     """Returns the table of the throughput, with all workers on this machine."""
     lines = [
-        f"A stage with units that sleep {UNIT_SECONDS} s, {UNITS} for each worker. One worker is the stage itself, the\n"
+        f"A stage with units of {UNIT_SECONDS} s of sleep, {UNITS} for each worker. One of them is the stage, the\n"
         "others are helpers, with one logical CPU each. Linear is the throughput of one worker times the workers. The\n"
         "start of the helpers is not in it.\n",
         "| workers | units a second | throughput / linear |",
         "|---|---|---|",
     ]
     one = 0.0
-    for number in workers:
-        rate = measure(number)
-        one = one or rate / number
-        lines.append(f"| {number} | {rate:.2f} | **{rate / (one * number):.2f}** |")
-        print(lines[-1], flush=True)
+    with open_pool(address=None, workers=max(workers), gpus_per_stage=1, use_gpus=False) as pool:
+        for number in workers:
+            rate = measure(pool, number)
+            one = one or rate / number
+            lines.append(f"| {number} | {rate:.2f} | **{rate / (one * number):.2f}** |")
+            print(lines[-1], flush=True)
     return "\n".join(lines) + "\n"
 
 
-def measure(workers: int) -> float:
+def measure(pool: Pool, workers: int) -> float:
     """Returns units per second of a stage in a process of its own, as `gift run` starts it."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        open_pool(address=None, workers=workers, gpus_per_stage=1, use_gpus=False) as pool,
-    ):
+    with tempfile.TemporaryDirectory() as folder:
         started = Path(folder, "started")
         started.mkdir()
-        environment = {**os.environ, **pool.offer(None, 1, Path(folder, "waiting")), "PYTHONPATH": str(ROOT)}
+        offer = pool.offer(workers - 1, 1, Path(folder, "waiting"))
         command = [sys.executable, "-m", "benchmarks.shard_pool", str(started), str(workers)]
+        environment = {**os.environ, **offer, "PYTHONPATH": str(ROOT)}
         done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return throughput(json.loads(done.stdout))
 
