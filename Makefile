@@ -131,7 +131,7 @@ bench-overlap: $(DEV) ## measure how much of the time a fake device computes, wi
 	@python benchmarks/overlap.py $(ARGS)
 
 bench-engine: $(DEV) ## measure what gift run costs beside dvc repro, and its speed-up on several workers
-	@python benchmarks/engine.py $(ARGS)
+	@python -m benchmarks.engine $(ARGS)
 
 bench-compile: $(DEV) ## measure what torch.compile would cost and save, for the encoders and the UNet (minutes)
 	@python benchmarks/compiling.py $(ARGS)

@@ -1,7 +1,8 @@
 """What `gift run` costs: a stage's overhead beside `dvc repro`, the speed-up on several workers, the time of a plan.
 
-    python benchmarks/engine.py                       # writes benchmarks/engine.md; an hour
-    python benchmarks/engine.py --stages 24 --seconds 1 --workers 1 2 4 --out /tmp   # small
+    python -m benchmarks.engine                       # writes benchmarks/engine.md; an hour
+    python -m benchmarks.engine --stages 24 --seconds 1 --workers 1 2 4 --out /tmp   # small
+    python -m benchmarks.engine --only shard_pool     # the units of one stage on several workers; 2 minutes
 
 The stages sleep, so that workers do not compete for the processor and the bound is known: no number of workers is
 faster than the longest path, or than the whole work divided by the workers. All ratios are within one run.
@@ -27,6 +28,7 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks import shard_pool
 from gift_core.execution.pool import open_pool
 from gift_core.execution.schedule import longest_path, waves
 from stages.dvc_pipeline import open_pipeline
@@ -47,18 +49,19 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="mean time of a stage")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--repeats", type=int, default=3, help="of the overhead and the plan")
+    parser.add_argument("--only", choices=["shard_pool"], help="measure this part alone, and write the page with it")
     parser.add_argument("--out", type=Path, default=Path("benchmarks"))
     choices = parser.parse_args()
     load, out = os.getloadavg()[0], choices.out.absolute()
     os.environ |= {"GIFT_QUIET": "1", "DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(ROOT)}
-    page = "\n".join(
-        [
-            heading(load),
+    parts = [heading(load, choices.only)]
+    if choices.only is None:
+        parts += [
             overhead([chain_seconds() for _ in range(choices.repeats)]),
             plan([plan_seconds() for _ in range(choices.repeats)]),
             speed_up(sleeping_graph(choices.stages, choices.seconds), choices.workers),
         ]
-    )
+    page = "\n".join([*parts, shard_pool.table(choices.workers)])
     (out / "engine.md").write_text(page, encoding="utf-8")
     print(page)
 
@@ -208,15 +211,19 @@ def speed_up(sleeping: tuple[Graph, dict[str, float]], workers: Sequence[int]) -
     return "\n".join(lines) + "\n"
 
 
-def heading(load: float) -> str:
+def heading(load: float, part: str | None) -> str:
     """Returns the title of the page, the command, date and machine."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("dvc", "ray"))
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {versions}"
-    return (
-        "# The cost of `gift run`\n\n"
-        f"`python benchmarks/engine.py`, {datetime.date.today()}, {machine}, load {load:.1f} at the start.\n\n"
+    only = f" --only {part}" if part else ""
+    about = (
         "The stages of the table sleep, so that more workers than cores do not compete. The bound is the longest\n"
         "path, or the whole work divided by the workers if that is more. The start of Ray (5 s) is not in it.\n"
+    )
+    return (
+        "# The cost of `gift run`\n\n"
+        f"`python -m benchmarks.engine{only}`, {datetime.date.today()}, {machine}, load {load:.1f} at the start.\n\n"
+        + ("" if part else about)
     )
 
 

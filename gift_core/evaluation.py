@@ -17,31 +17,18 @@ import torch
 
 from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PRETRAINED, PRETRAINED_STEP, TASK_INCREMENTAL
 from gift_core.artifacts.atomic import sha256_of
-from gift_core.artifacts.model_folder import model_hash, noted_hash
+from gift_core.artifacts.model_folder import model_hash
 from gift_core.artifacts.predictions import prediction_rows
 from gift_core.artifacts.snapshot import Saved, Snapshot
-from gift_core.artifacts.task import TaskInfo, read_own_task
+from gift_core.artifacts.task import TaskInfo
+from gift_core.classifier import Classifier, EncodingSettings, Test, pair_keys
 from gift_core.clip.encoding import predict
-from gift_core.clip.images import CACHE_BYTES, CacheBudget
-from gift_core.clip.model import Clip, load_folder
-from gift_core.clip.test_set import TestSet, encode_test_set, nearest_classes, share_correct
+from gift_core.clip.images import CacheBudget
+from gift_core.clip.model import Clip
+from gift_core.clip.test_set import TestSet, encode_test_set, share_correct
 from gift_core.errors import ContractError, UserError
-from gift_core.progress import progress
 
 KEY = "params.yaml: evaluation.protocol: class_incremental"
-
-
-@dataclass(frozen=True)
-class EncodingSettings:
-    """How models are loaded and images encoded."""
-
-    device: torch.device
-    precision: str
-    batch_size: int
-
-    def load(self, folder: Path) -> Clip:
-        """Returns the model in `folder`, whose weights have been hashed before (_hashes)."""
-        return load_folder(folder, device=self.device, precision=self.precision, sha256=noted_hash(folder))
 
 
 @dataclass(frozen=True)
@@ -105,9 +92,10 @@ def evaluate_task_incremental(inputs: EvaluationInputs) -> Measurement:
     _require_same(inputs.previous, metadata, inputs.method)
     last, names = inputs.step, list(inputs.tasks)
     pairs = [(last, task) for task in range(last + 1)] + [(step, last) for step in range(PRETRAINED_STEP, last)]
-    classifier = _Classifier(inputs, metadata)
+    classifier = Classifier(inputs.models, inputs.tasks, metadata, inputs.settings, inputs.snapshot)
+    classifier.classify_all([(inputs.model_for(step, task), task) for step, task in pairs])
     rows, predictions = [], []
-    for step, task in progress(pairs, len(pairs), "accuracies"):
+    for step, task in pairs:
         test = classifier.classify(inputs.model_for(step, task), task)
         phase = "past" if task < step else "current" if task == step else "future"
         rows.append(_row(inputs, TASK_INCREMENTAL, test, step=step, eval_task=names[task], phase=phase))
@@ -146,7 +134,7 @@ def evaluate_class_incremental(inputs: EvaluationInputs) -> Measurement:
     hashes = _hashes(models, inputs.tasks)
     _require_same(inputs.previous, hashes, inputs.method)
     clips = [inputs.settings.load(folder) for folder in models.values()]
-    tests = _classify_among_all(clips, test_sets, _keys(hashes, models, inputs.tasks), inputs.snapshot)
+    tests = _classify_among_all(clips, test_sets, pair_keys(hashes, models, inputs.tasks), inputs.snapshot)
     rows, predictions = [], []
     for step, of_tasks in zip((PRETRAINED_STEP, inputs.step), tests, strict=True):
         rows.append(_row(inputs, CLASS_INCREMENTAL, _joined(of_tasks), step=step, eval_task=newest, phase="current"))
@@ -194,24 +182,15 @@ def require_distinct_classes(tasks: Sequence[TaskInfo]) -> None:
                 )
 
 
-@dataclass(frozen=True)
-class _Test:
-    """What a model says of test images: predicted and label, int64 [N] on the CPU, indices into `classes`."""
-
-    predicted_N: torch.Tensor
-    labels_N: torch.Tensor
-    classes: Sequence[str]
-
-
-def _joined(tests: Sequence[_Test]) -> _Test:
+def _joined(tests: Sequence[Test]) -> Test:
     """Tests among the same classes as one."""
     predicted_N = torch.cat([test.predicted_N for test in tests])
-    return _Test(predicted_N, torch.cat([test.labels_N for test in tests]), tests[0].classes)
+    return Test(predicted_N, torch.cat([test.labels_N for test in tests]), tests[0].classes)
 
 
 def _classify_among_all(
     clips: Sequence[Clip], test_sets: Sequence[TestSet], keys: Sequence[Sequence[str]], snapshot: Snapshot
-) -> list[list[_Test]]:
+) -> list[list[Test]]:
     """A test for each model and test set, [model][test set], among the classes of all; labels count on.
 
     The features of a model and a test set are in the snapshot by their key, `keys[test set][model]`.
@@ -233,58 +212,12 @@ def _classify_among_all(
     for of_clip, class_KD in zip(zip(*keys, strict=True), heads, strict=True):
         predicted_N = predict(torch.cat([known[key].to(class_KD.device) for key in of_clip]), class_KD).cpu()
         parts = torch.split(predicted_N, [len(labels_N) for labels_N in labels])
-        tests.append([_Test(part_N, labels_N, classes) for part_N, labels_N in zip(parts, labels, strict=True)])
+        tests.append([Test(part_N, labels_N, classes) for part_N, labels_N in zip(parts, labels, strict=True)])
     return tests
 
 
-class _Classifier:
-    """The classes that models give to the test images of tasks, each pair computed once.
-
-    The model and the test set used last are kept. So the images of the last task, which every model classifies, are
-    decoded once as far as CACHE_BYTES permit. The labels are in the snapshot, too: known images are not read again.
-    """
-
-    def __init__(self, inputs: EvaluationInputs, hashes: Mapping[str, str]) -> None:
-        self._models, self._tasks = list(inputs.models.values()), list(inputs.tasks.values())
-        self._keys = _keys(hashes, inputs.models, inputs.tasks)
-        self._label_keys = [f"labels {hashes[f'task:{task}']}" for task in inputs.tasks]
-        self._settings, self._snapshot = inputs.settings, inputs.snapshot
-        self._clip: tuple[int, Clip] | None = None
-        self._test_set: tuple[int, TestSet] | None = None
-        saved = self._snapshot.read()
-        self._known: dict[str, torch.Tensor] = {} if saved is None else dict(saved.tensors)
-        if self._known:
-            tests = sum(key not in self._label_keys for key in self._known)
-            self._snapshot.say(f"continues with {tests} known accuracies")
-
-    def classify(self, model: int, task: int) -> _Test:
-        """The test of a model on a task, among the classes of the task."""
-        key, of_labels = self._keys[task][model + 1], self._label_keys[task]
-        if key not in self._known:
-            test_set = self._open(task)
-            predicted_N = nearest_classes(self._load(model), test_set)
-            self._known |= {key: predicted_N, of_labels: test_set.labels_N}
-            self._snapshot.keep(lambda: Saved(self._known, {}))
-        return _Test(self._known[key], self._known[of_labels], read_own_task(self._tasks[task]).class_names)
-
-    def _load(self, model: int) -> Clip:
-        if self._clip is None or self._clip[0] != model:
-            self._clip = None  # two models at once would need twice the memory
-            self._clip = model, self._settings.load(self._models[model + 1])
-        return self._clip[1]
-
-    def _open(self, task: int) -> TestSet:
-        if self._test_set is None or self._test_set[0] != task:
-            cache_budget = CacheBudget(CACHE_BYTES if task == len(self._tasks) - 1 else 0)
-            self._test_set = (
-                task,
-                TestSet(self._tasks[task], batch_size=self._settings.batch_size, cache_budget=cache_budget),
-            )
-        return self._test_set[1]
-
-
 def _row(
-    inputs: EvaluationInputs, protocol: str, test: _Test, *, step: int, eval_task: str, phase: str
+    inputs: EvaluationInputs, protocol: str, test: Test, *, step: int, eval_task: str, phase: str
 ) -> dict[str, str | int | float]:
     """One row of artifacts.accuracy; at step -1 trained_task and phase are "pretrained"."""
     top1 = share_correct(test.predicted_N, test.labels_N)
@@ -293,7 +226,7 @@ def _row(
     return {**columns, "eval_task": eval_task, "phase": own_phase, "top1": top1, "n": len(test.labels_N)}
 
 
-def _predictions(inputs: EvaluationInputs, protocol: str, test: _Test, *, step: int, task: str) -> pd.DataFrame:
+def _predictions(inputs: EvaluationInputs, protocol: str, test: Test, *, step: int, task: str) -> pd.DataFrame:
     """The rows of artifacts.predictions of a model and the test set of `task`."""
     columns = {**_columns(inputs, protocol, step), "task": task}
     labels, predicted = test.labels_N.numpy(), test.predicted_N.numpy()
@@ -310,11 +243,6 @@ def _hashes(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[str, 
     """{"model:<name>": sha256 of its weights, "task:<name>": sha256 of its task.json, which holds its tars' hashes}."""
     hashes = {f"model:{name}": model_hash(folder) for name, folder in models.items()}
     return {**hashes, **{f"task:{name}": sha256_of(folder / "task.json") for name, folder in tasks.items()}}
-
-
-def _keys(hashes: Mapping[str, str], models: Mapping[str, Path], tasks: Mapping[str, Path]) -> list[list[str]]:
-    """A key for each model on the test set of each task, [task][model]: the hashes of both."""
-    return [[f"{hashes[f'model:{model}']} {hashes[f'task:{task}']}" for model in models] for task in tasks]
 
 
 def _require_same(previous: Mapping[str, str], current: Mapping[str, str], method: str) -> None:

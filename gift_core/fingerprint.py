@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
 PACKAGES = ("gift_core", "stages")
 CONFIG = "gift_core/config/"
-# What a person sees while a stage runs, and how it is interrupted. It does not change what the stage writes.
+# What a person sees while a stage runs, how it is interrupted, and which process computes what. It does not change what
+# the stage writes.
 DISPLAY = (
     "gift_core/progress.py",
     "gift_core/out_of_memory.py",
+    "gift_core/spread.py",
     "gift_core/tracking/",
     "stages/interruption.py",
     "stages/completion.py",

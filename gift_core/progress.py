@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from threading import Lock
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -47,6 +48,7 @@ class Counted(AbstractContextManager["Counted"]):
         self._first = self._count = done
         self._started = time.monotonic()
         self._bar: Any = None
+        self._lock = Lock()
         self._closing = ExitStack()
 
     def __enter__(self) -> Counted:
@@ -75,13 +77,14 @@ class Counted(AbstractContextManager["Counted"]):
         self._closing.close()
 
     def update(self, count: int = 1) -> None:
-        """Counts `count` more."""
-        self._count += count
-        if self._bar is not None:
-            self._bar.update(count)
-        elif self in _counts and time.monotonic() - _last_line[0] >= LINE_SECONDS:
-            _last_line[0] = time.monotonic()
-            print("; ".join(each.line() for each in _counts), file=sys.stderr, flush=True)  # noqa: T201
+        """Counts `count` more. Several threads may call it."""
+        with self._lock:
+            self._count += count
+            if self._bar is not None:
+                self._bar.update(count)
+            elif self in _counts and time.monotonic() - _last_line[0] >= LINE_SECONDS:
+                _last_line[0] = time.monotonic()
+                print("; ".join(each.line() for each in _counts), file=sys.stderr, flush=True)  # noqa: T201
 
     def line(self) -> str:
         """Returns "iterations 140/200, 1.2 per second, 50 s left", without the last two where nothing is done yet."""

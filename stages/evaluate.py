@@ -22,8 +22,9 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         from gift_core.artifacts.model_folder import record_hashes
         from gift_core.artifacts.predictions import write_predictions
         from gift_core.artifacts.snapshot import Snapshot
+        from gift_core.classifier import EncodingSettings
         from gift_core.clip.device import resolve_device
-        from gift_core.evaluation import PROTOCOLS, EncodingSettings, EvaluationInputs, newest_model, own_model
+        from gift_core.evaluation import PROTOCOLS, EvaluationInputs, newest_model, own_model
         from gift_core.provenance import environment
 
         from .tracked import track_accuracies

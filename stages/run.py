@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 LOGS = Path(".gift", "logs")
 SHOWN_NAMES = 30  # of a wave
-# The variables that stages on other machines get from this one. Those with a secret in their names stay here.
-PASSED = ("DVC_", "GIFT_", "HF_", "LANG", "LC_", "MLFLOW_", "OMP_", "PATH", "PYTHON", "WANDB_")
-SECRETS = ("TOKEN", "KEY", "SECRET", "PASSWORD")
 
 Targets = Annotated[
     list[str] | None,
@@ -39,6 +36,12 @@ Workers = Annotated[
 ]
 GpusPerStage = Annotated[
     float, typer.Option("--gpus-per-stage", metavar="N", help="GPUs of a stage that uses one. 0.5: two stages share.")
+]
+Helpers = Annotated[
+    int | None,
+    typer.Option(
+        "--helpers", metavar="N", min=0, help="Free workers that a long stage uses as well. [default: all of them]"
+    ),
 ]
 Address = Annotated[
     str | None,
@@ -58,6 +61,7 @@ def run(
     targets: Targets = None,
     workers: Workers = None,
     gpus_per_stage: GpusPerStage = 1.0,
+    helpers: Helpers = None,
     address: Address = None,
     dry: Dry = False,
     keep_going: KeepGoing = False,
@@ -86,7 +90,9 @@ def run(
         return
     try:
         with open_pipeline(Path(), targets or []) as pipeline, ExitStack() as resources:
-            pool, environment = _open_workers(resources, address, workers, gpus_per_stage, use_gpus=device != "cpu")
+            pool, environment = _open_workers(
+                resources, address, workers, gpus_per_stage, helpers, use_gpus=device != "cpu"
+            )
             loop = _loop(pipeline, pool, environment, gpus_per_stage=gpus_per_stage, keep_going=keep_going, force=force)
             with postponed() as stop, loop.table.shown():  # inside, because Ray sets a handler of its own
                 loop.run(stop)
@@ -97,10 +103,17 @@ def run(
 
 
 def _open_workers(
-    resources: ExitStack, address: str | None, workers: int | None, gpus_per_stage: float, *, use_gpus: bool
+    resources: ExitStack,
+    address: str | None,
+    workers: int | None,
+    gpus_per_stage: float,
+    helpers: int | None,
+    *,
+    use_gpus: bool,
 ) -> tuple[Pool, dict[str, str]]:
     """Starts or finds the workers, and returns them with the environment of their stages."""
     from gift_core.execution.pool import check_nodes, open_pool
+    from gift_core.spread import is_passed
 
     from .fork_server import serving
 
@@ -109,16 +122,12 @@ def _open_workers(
         open_pool(address=address, workers=workers, gpus_per_stage=gpus_per_stage, use_gpus=use_gpus)
     )
     own.setdefault("OMP_NUM_THREADS", str(pool.capacity.threads))
+    own |= pool.offer(helpers, gpus_per_stage, (LOGS / "waiting").absolute())
     if pool.is_local:
         return pool, resources.enter_context(serving(own))
     environment = {name: value for name, value in own.items() if is_passed(name)}
     check_nodes(Path().absolute(), environment)
     return pool, environment
-
-
-def is_passed(name: str) -> bool:
-    """Whether stages on other machines get this variable."""
-    return name.startswith(PASSED) and name != "GIFT_FORK_SERVER" and not any(word in name for word in SECRETS)
 
 
 def _loop(pipeline: DvcPipeline, pool: Pool, environment: dict[str, str], **options: Any) -> RunLoop:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 from .stage import PARAMS, ROOT, Params, Root, Task, open_stage
+
+if TYPE_CHECKING:
+    from gift_core.config.generator import GeneratorConfig
+    from gift_core.generators.synthesize import Tools
 
 
 def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
@@ -12,9 +19,7 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
     """
     with open_stage("synthesize", params, root, task=task) as stage:
         from gift_core.artifacts.prompt_files import read_prompts
-        from gift_core.clip.device import resolve_device
-        from gift_core.generators.filters import REASONS, load_filters
-        from gift_core.generators.pipeline import load_pipeline
+        from gift_core.generators.filters import REASONS
         from gift_core.generators.pretrained import check_local_folder
         from gift_core.generators.synthesize import synthesize as generate_pairs
         from gift_core.provenance import environment
@@ -22,10 +27,9 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
         generator = stage.config.generator
         check_local_folder(generator.pipeline)
         prompts = read_prompts(stage.layout.prompts(task))
-        device = resolve_device(stage.config.run.device)
         stage.phase = "loading the pipeline"
-        filters = load_filters(generator.filters, device)
-        pipeline = load_pipeline(generator, device)
+        load = partial(load_tools, generator, stage.config.run.device)
+        pipeline, filters, device = load()
         stage.phase = "generating images"
         manifest = generate_pairs(
             prompts,
@@ -35,7 +39,20 @@ def synthesize(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
             filters=filters,
             device=device,
             environment=environment(device),
+            load_tools=load,
+            say=stage.say,
         )
         rejected = "".join(f", {count} {REASONS[reason]}" for reason, count in manifest.get("rejected", {}).items())
         shards, black = len(manifest["shards"]), manifest["redrawn"]
         stage.say(f"{manifest['images']} pairs in {shards} shards, {black} black images generated again{rejected}")
+
+
+def load_tools(generator: GeneratorConfig, device_name: str) -> Tools:
+    """Returns the pipeline, the filters, and the device of both. Helpers call it, too."""
+    from gift_core.clip.device import resolve_device
+    from gift_core.generators.filters import load_filters
+    from gift_core.generators.pipeline import load_pipeline
+
+    device = resolve_device(device_name)
+    filters = load_filters(generator.filters, device)
+    return load_pipeline(generator, device), filters, device

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
 
 if TYPE_CHECKING:
+    from gift_core.clip.model import Clip
     from gift_core.config.method_options import TaughtReplay
+    from gift_core.replay.teachers import Teacher
 
 
 def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
@@ -43,7 +48,6 @@ def _teach(stage: Stage, method: str, task: str, replay: TaughtReplay) -> None:
     from gift_core.replay.teach import hashes_of
     from gift_core.replay.teach import teach as teach_method
     from gift_core.replay.teacher_space import teacher_bytes
-    from gift_core.replay.teachers import load_teacher
 
     from .replay_source import replay_source
     from .unfinished import hashes_below, unfinished
@@ -51,9 +55,8 @@ def _teach(stage: Stage, method: str, task: str, replay: TaughtReplay) -> None:
     stage.phase = "loading the teacher"
     previous, initial = stage.start_model(method, task), stage.layout.pretrained()
     device = resolve_device(stage.config.run.device)
-    teacher = load_teacher(
-        replay, previous=previous, initial=initial, device=device, precision=stage.config.model.precision
-    )
+    load = partial(load_teacher, replay, previous, initial, stage.config.run.device, stage.config.model.precision)
+    teacher = load()
     source = replay_source(stage, method, task)
     require_free_bytes(source.teacher, teacher_bytes(teacher.clip, replay, source), f"{stage.title}: the features")
     stage.phase = "encoding with the teacher"
@@ -67,5 +70,23 @@ def _teach(stage: Stage, method: str, task: str, replay: TaughtReplay) -> None:
         "settings": [source.batch_size, source.encode_batch_size, source.names],
     }
     with unfinished(stage, device, inputs) as work:
-        resumed = replace(source, snapshot=lambda part: Snapshot(work / f"{part}.safetensors", stage.say))
+        resumed = replace(
+            source,
+            snapshot=lambda part: Snapshot(work / f"{part}.safetensors", stage.say),
+            load_clip=partial(load_clip, load),
+        )
         stage.say(teach_method(teacher, row, resumed, read=read))
+
+
+def load_teacher(replay: TaughtReplay, previous: Path, initial: Path, device_name: str, precision: str) -> Teacher:
+    """Returns the frozen teacher on the device."""
+    from gift_core.clip.device import resolve_device
+    from gift_core.replay import teachers
+
+    device = resolve_device(device_name)
+    return teachers.load_teacher(replay, previous=previous, initial=initial, device=device, precision=precision)
+
+
+def load_clip(load: Callable[[], Teacher]) -> Clip:
+    """Returns the teacher's model. Helpers call it."""
+    return load().clip

@@ -20,6 +20,7 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 # The parts of gift_core from the lowest to the highest. A part imports lower ones only.
 ORDER = [
     {"errors", "seeds", "published", "untrusted"},
+    {"spread"},
     {"layout", "shipped", "progress", "out_of_memory", "os_errors", "overlap", "work_folder", "provenance", "tracking"},
     {"config"},
     {"fingerprint", "stage_graph"},
@@ -29,7 +30,7 @@ ORDER = [
     {"interop"},
     {"pair_features", "losses", "consolidation", "averaging", "metrics"},
     {"replay"},
-    {"methods"},
+    {"methods", "classifier"},
     {"training", "evaluation"},
     {"report", "presets", "new_method", "doctor", "predict"},
     {"verification", "new_project", "team", "library", "execution"},

@@ -19,6 +19,7 @@ class Job:
 
     `environment` is all of it where `inherits` is false. Otherwise it is added to that of the machine. With
     `picks_gpus` the stage sees only the GPUs that Ray gave to its worker. The output is appended to the file `log`.
+    The file `mark` exists while the job waits for a worker (gift_core.spread).
     """
 
     commands: tuple[tuple[str, ...], ...]
@@ -27,6 +28,7 @@ class Job:
     log: str
     inherits: bool = False
     picks_gpus: bool = False
+    mark: str = ""
 
 
 def run_job(job: Job) -> int:
@@ -37,6 +39,7 @@ def run_job(job: Job) -> int:
     import os
     import subprocess
 
+    remove_mark(job)
     environment = {**os.environ, **job.environment} if job.inherits else dict(job.environment)
     if job.picks_gpus:
         environment.update({name: os.environ[name] for name in VISIBLE_GPUS if name in os.environ})
@@ -55,6 +58,15 @@ def run_job(job: Job) -> int:
             if code:
                 return 128 - code if code > 128 else code  # what a shell says of a command that a signal ended
     return 0
+
+
+def remove_mark(job: Job) -> None:
+    """Notes that the job does not wait for a worker any more."""
+    import os
+    from contextlib import suppress
+
+    with suppress(OSError):
+        os.unlink(job.mark)  # noqa: PTH108
 
 
 def poll(process: Any) -> int | None:

@@ -19,12 +19,19 @@ from gift_core.execution import on_node
 from gift_core.execution.needs import Capacity, default_workers
 from gift_core.execution.node_check import compare_nodes, local_facts
 from gift_core.execution.on_node import Job
+from gift_core.spread import Offer
 
 OBJECT_STORE_BYTES = 100_000_000  # nothing but exit codes travels through it
 CONNECT_SECONDS = 10.0
 CHECK_SECONDS = 300.0
 # Ray on this machine listens on the loopback interface alone, wants its token there, and does not report its use.
-LOCAL_SETTINGS = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+# Its processes have the priority of this one: they are stages and their helpers, which Ray would run with niceness 15.
+LOCAL_SETTINGS = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+}
 QUIET_SETTINGS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # without a warning about what changes one day
 
 
@@ -51,19 +58,37 @@ class Pool:
         self.capacity, self.is_local = capacity, is_local
         self._ray = ray
         self._task = ray.remote(on_node.run_job)
-        self._running: dict[Any, tuple[str, float]] = {}
+        self._running: dict[Any, tuple[str, float, Job]] = {}
+        self._waiting: Path | None = None
 
     def has_room(self, gpus: float) -> bool:
         """Whether a stage that needs so many GPUs could start now."""
-        taken = sum(each for _, each in self._running.values())
+        taken = sum(each for _, each, _ in self._running.values())
         return len(self._running) < self.capacity.workers and taken + gpus <= self.capacity.gpus + 1e-6
+
+    def offer(self, count: int | None, gpus_per_stage: float, waiting: Path) -> dict[str, str]:
+        """Returns variables that offer each stage other workers than its own: at most `count`, all if it is None.
+
+        `waiting` is an absolute folder, for the marks of stages that wait for a worker. It is emptied.
+        """
+        shutil.rmtree(waiting, ignore_errors=True)
+        waiting.mkdir(parents=True)
+        self._waiting = waiting
+        others = self.capacity.workers - 1
+        gpus = gpus_per_stage if self.capacity.gpus else 0
+        address = self._ray.get_runtime_context().gcs_address
+        offer = Offer(address, others if count is None else min(count, others), gpus, str(waiting))
+        return offer.variables | (QUIET_SETTINGS | LOCAL_SETTINGS if self.is_local else {})
 
     def submit(self, name: str, job: Job, gpus: float) -> None:
         """Starts the job. `wait` tells when it has ended."""
+        if self._waiting is not None:
+            job = replace(job, mark=str(self._waiting / name))
+            Path(job.mark).touch()
         hidden = dict.fromkeys(on_node.VISIBLE_GPUS, "") if self.capacity.gpus and not gpus else {}
         job = replace(job, environment=job.environment | hidden, inherits=not self.is_local, picks_gpus=gpus > 0)
         task = self._task.options(num_cpus=1, num_gpus=gpus, max_retries=0, name=name).remote(job)
-        self._running[task] = (name, gpus)
+        self._running[task] = (name, gpus, job)
 
     def wait(self, seconds: float) -> list[Ended]:
         """Returns the jobs that have ended. It waits for the first one, at most so long."""
@@ -72,11 +97,13 @@ class Pool:
         done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=seconds, fetch_local=False)
         if done:
             done, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0, fetch_local=False)
-        return [self._ended(each, self._running.pop(each)[0]) for each in done]
+        return [self._ended(each) for each in done]
 
-    def _ended(self, task: Any, name: str) -> Ended:
+    def _ended(self, task: Any) -> Ended:
         from ray.exceptions import RayError, RayTaskError
 
+        name, _, job = self._running.pop(task)
+        on_node.remove_mark(job)
         try:
             return Ended(name, int(self._ray.get(task)))
         except RayTaskError as error:

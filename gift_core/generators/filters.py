@@ -40,7 +40,12 @@ BLACK = Verdict("black")
 
 
 class Filters(Protocol):
-    """Decides about every encoded image, in the order of generation."""
+    """Decides about every encoded image, in the order of generation.
+
+    With `compares_images`, a decision depends on the images before.
+    """
+
+    compares_images: bool
 
     def verdict(self, image: bytes, prompt: str) -> Verdict:
         """Returns whether to keep the image, and remembers it if it is kept."""
@@ -53,6 +58,8 @@ class Filters(Protocol):
 
 class NoFilters:
     """Keeps every image without looking at it (`null` in params.yaml)."""
+
+    compares_images = False
 
     def verdict(self, image: bytes, prompt: str) -> Verdict:
         """Returns that the image is kept."""
@@ -71,6 +78,7 @@ class QualityFilters:
     def __init__(self, config: FiltersConfig, scorer: Scorer) -> None:
         self.config = config
         self.scorer = scorer
+        self.compares_images = config.max_similarity is not None
         self._kept: list[np.ndarray] = []
         self._texts: dict[str, np.ndarray] = {}
 
@@ -84,12 +92,14 @@ class QualityFilters:
             return Verdict("clip_score", clip_score, similarity)
         if high is not None and similarity > high:
             return Verdict("duplicate", clip_score, similarity)
-        self._kept.append(image_D)
+        if self.compares_images:
+            self._kept.append(image_D)
         return Verdict(None, clip_score, similarity)
 
     def recall(self, images: Iterable[bytes]) -> None:
         """Remembers the features of images that were kept in an earlier run."""
-        self._kept += [self._image_features(image) for image in images]
+        if self.compares_images:
+            self._kept += [self._image_features(image) for image in images]
 
     def _image_features(self, image: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(image)) as opened:

@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 from gift_core.artifacts.atomic import build_folder, require_free_bytes
 from gift_core.artifacts.prompt_files import prompts_digest
 from gift_core.artifacts.shards import Pair, copy_shard, finished_pairs, pair_key, write_manifest, write_shard
+from gift_core.errors import UserError
 from gift_core.generators.filters import BLACK, REASONS, Filters, Verdict, check_attempts, is_black
 from gift_core.overlap import Copies, background
 from gift_core.progress import progress_bar
 from gift_core.seeds import seed_for
+from gift_core.spread import offered, say_nothing, spread
 from gift_core.work_folder import work_folder
 
 if TYPE_CHECKING:
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
     from gift_core.config.generator import GeneratorConfig
     from gift_core.generators.pipeline import TextToImage
 
+    Tools = tuple[TextToImage, Filters, torch.device]
 ENCODERS = min(8, os.cpu_count() or 1)  # Pillow encodes without holding Python's lock
 AHEAD = 2  # batches that wait while the one before them is finished: enough for the time that a shard takes to write
+MAX_SHARDS = 100_000
 BYTES_PER_PIXEL = 3  # an upper bound: PNG and JPEG files are smaller than the raw image
 FORMATS: dict[str, dict[str, Any]] = {"png": {"format": "PNG"}, "jpg": {"format": "JPEG", "quality": 95}}
 
@@ -46,6 +50,14 @@ class Request:
     seed: int
 
 
+@dataclass(frozen=True)
+class Shard:
+    """The unit of the work: the number of a shard, and what is in it."""
+
+    number: int
+    requests: Sequence[Request]
+
+
 def synthesize(
     prompts: pd.DataFrame,
     text_to_image: TextToImage,
@@ -55,27 +67,40 @@ def synthesize(
     filters: Filters,
     device: torch.device,
     environment: Mapping[str, str | int] | None = None,
+    load_tools: Callable[[], Tools] | None = None,
+    say: Callable[[str], None] = say_nothing,
 ) -> dict[str, Any]:
     """Generates one pair per row of `prompts` into `folder` (layout of img2dataset) and returns the manifest.
 
     Finished shards are kept in `work`, under a key made of prompts and settings, until all are finished. An interrupted
     run resumes: it checks the finished shards and generates the others. `folder` only appears when it is complete.
     While `device` generates, threads encode, filter and write the images before, unless it is the CPU.
+    Helpers generate shards, too, where `gift run` offers some (gift_core.spread). They call `load_tools`, which returns
+    what is given here as `text_to_image`, `filters` and `device`. Each shard has the same bytes whoever generates it.
+    Filters that compare images see all of them, in their order: with these there are no helpers. `say` prints a line.
     Raises UserError if an image is rejected more often than the settings allow, if there is too little disk space, or
     if another process works in `work`.
     """
     config = text_to_image.config
     require_free_bytes(folder, len(prompts) * config.size**2 * BYTES_PER_PIXEL, "synthesize: the generated images")
     digest, shards = prompts_digest(prompts), _shards_of(prompts, config.images_per_shard)
+    if filters.compares_images:
+        if len(shards) > 1 and offered():
+            say("no worker helps, because generator.filters.max_similarity compares each image with all before it")
+        load_tools = None
     with work_folder(work, _work_key(digest, config)) as unfinished:
+        load = None if load_tools is None else partial(_load_generation, load_tools, unfinished.absolute())
         with (
             progress_bar(total=len(prompts), description="generating images") as bar,
-            background(device, 1) as thread,
-            background(device, ENCODERS) as encoders,  # ends first, so that an interruption waits for no whole batch
+            spread(shards, load, take=lambda shard, count: bar.update(count), say=say) as spreading,
         ):
-            finish = _Finishing(unfinished, config, filters, encoders, Copies(device))
-            batches = _work_of(unfinished, shards, config.batch_size)
-            _Generation(text_to_image, finish, thread, bar.update).run(batches, 0 if device.type == "cpu" else AHEAD)
+
+            def advance(count: int) -> None:
+                bar.update(count)
+                spreading.check()
+
+            for own in spreading.rounds():
+                _generate(own, (text_to_image, filters, device), unfinished, advance)
         with build_folder(folder) as whole:
             for index in range(len(shards)):
                 copy_shard(unfinished, index, whole)
@@ -87,10 +112,40 @@ def identity(config: GeneratorConfig) -> dict[str, Any]:
     return config.model_dump(exclude={"images_per_shard": True, "max_redraws": True, "filters": {"max_redraws"}})
 
 
-def _shards_of(prompts: pd.DataFrame, images_per_shard: int) -> list[list[Request]]:
+def _shards_of(prompts: pd.DataFrame, images_per_shard: int) -> list[Shard]:
     columns = (prompts[name].tolist() for name in ("prompt_id", "prompt", "seed"))
     requests = [Request(*row) for row in zip(*columns, strict=True)]
-    return [requests[at : at + images_per_shard] for at in range(0, len(requests), images_per_shard)]
+    starts = range(0, len(requests), images_per_shard)
+    if len(starts) > MAX_SHARDS:
+        raise UserError(
+            f"params.yaml: generator.images_per_shard: {images_per_shard} makes {len(starts):,} shards of "
+            f"{len(requests):,} images, but their names have five digits. Raise it, at most to 10000."
+        )
+    return [Shard(number, requests[at : at + images_per_shard]) for number, at in enumerate(starts)]
+
+
+def _load_generation(load_tools: Callable[[], Tools], folder: Path) -> Callable[[Shard], int]:
+    """In a helper: returns a function that makes one shard in the work folder, and returns its number of images."""
+    tools = load_tools()
+
+    def make(shard: Shard) -> int:
+        _generate([shard], tools, folder, lambda count: None)
+        return len(shard.requests)
+
+    return make
+
+
+def _generate(shards: Iterable[Shard], tools: Tools, folder: Path, advance: Callable[[int], object]) -> None:
+    """Makes the shards that are not finished yet in the work folder. `advance` gets the number of images done."""
+    text_to_image, filters, device = tools
+    config = text_to_image.config
+    with (
+        background(device, 1) as thread,
+        background(device, ENCODERS) as encoders,  # ends first, so that an interruption waits for no whole batch
+    ):
+        finish = _Finishing(folder, config, filters, encoders, Copies(device))
+        batches = _work_of(folder, shards, config.batch_size)
+        _Generation(text_to_image, finish, thread, advance).run(batches, 0 if device.type == "cpu" else AHEAD)
 
 
 def _work_key(digest: dict[str, Any], config: GeneratorConfig) -> str:
@@ -131,16 +186,17 @@ class _FinishedShard:
 _Work = _Batch | _FinishedShard
 
 
-def _work_of(folder: Path, shards: Sequence[Sequence[Request]], batch_size: int) -> Iterator[_Work]:
+def _work_of(folder: Path, shards: Iterable[Shard], batch_size: int) -> Iterator[_Work]:
     """Yields the batches in their order, and in place of the batches of a finished shard in `folder` that shard."""
-    for number, shard in enumerate(shards):
-        pairs = finished_pairs(folder, number, [(request.prompt_id, request.prompt) for request in shard])
+    for shard in shards:
+        number, requests = shard.number, shard.requests
+        pairs = finished_pairs(folder, number, [(request.prompt_id, request.prompt) for request in requests])
         if pairs is not None:
-            yield _FinishedShard(shard, pairs)
+            yield _FinishedShard(requests, pairs)
             continue
-        for first in range(0, len(shard), batch_size):
-            last = first + batch_size >= len(shard)
-            yield _Batch(number, first, shard[first : first + batch_size], is_last=last)
+        for first in range(0, len(requests), batch_size):
+            last = first + batch_size >= len(requests)
+            yield _Batch(number, first, requests[first : first + batch_size], is_last=last)
 
 
 @dataclass(frozen=True)

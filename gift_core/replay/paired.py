@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,11 @@ from gift_core.artifacts.prompt_files import VOCABULARY_STAGES, read_vocabulary
 from gift_core.artifacts.shards import MANIFEST, Pair, iterate_pairs, read_manifest
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
+from gift_core.replay.image_blocks import ImageBlocks
 from gift_core.replay.pairs import PairReplay, Replay
 from gift_core.replay.prompts import vocabulary_texts
 from gift_core.replay.reference import iterate_folder, require_readable
-from gift_core.replay.source import ReplaySource, hash_of
+from gift_core.replay.source import ReplaySource, hash_of, not_kept
 from gift_core.replay.teacher_features import encode_pairs, encode_pairs_and_vocabulary
 from gift_core.replay.teachers import Teacher
 
@@ -38,11 +40,14 @@ def pairs_of(options: ReplayConfig, source: ReplaySource) -> Iterator[Pair]:
     return PAIRS[options.images](options, source)
 
 
-def _synthetic(options: Any, source: ReplaySource) -> Iterator[Pair]:
-    """The step's own pairs, then those of the steps before, whose keys begin with their task."""
-    yield from iterate_pairs(source.shards, source.prompts)
+def _synthetic(options: Any, source: ReplaySource, first: int = 0) -> Iterator[Pair]:
+    """Skips the `first` of the step's own pairs and of those of the steps before, whose keys begin with their task."""
+    skipped = first and min(first, _images_in(source.shards))
+    yield from iterate_pairs(source.shards, source.prompts, first=skipped)
     for shards, prompts in _kept(options, source):
-        for pair in iterate_pairs(shards, prompts):
+        first -= skipped
+        skipped = first and min(first, _images_in(shards))
+        for pair in iterate_pairs(shards, prompts, first=skipped):
             yield replace(pair, key=f"{shards.name}/{pair.key}")
 
 
@@ -64,6 +69,7 @@ def teach_synthetic(teacher: Teacher, options: Any, source: ReplaySource) -> str
         pairs_of(options, source),
         vocabulary_texts(read_vocabulary(source.vocabulary)),
         count=synthetic_images(options, source),
+        blocks=_blocks(options, source),
         **_settings(teacher, source),
     )
     write_text_features(source.teacher / TEXT_FEATURES, vocabulary)
@@ -73,7 +79,18 @@ def teach_synthetic(teacher: Teacher, options: Any, source: ReplaySource) -> str
 def synthetic_images(options: Any, source: ReplaySource) -> int:
     """Returns the number of images, by the manifests. ContractError for a damaged one."""
     folders = [source.shards, *(shards for shards, _ in _kept(options, source))]
-    return sum(int(read_manifest(folder)["images"]) for folder in folders)
+    return sum(_images_in(folder) for folder in folders)
+
+
+def _images_in(shards: Path) -> int:
+    return int(read_manifest(shards)["images"])
+
+
+def _blocks(options: Any, source: ReplaySource) -> ImageBlocks | None:
+    if source.load_clip is None:
+        return None
+    plain = replace(source, snapshot=not_kept, load_clip=None)  # what is sent to helpers
+    return ImageBlocks(partial(_synthetic, options, plain), source.load_clip)
 
 
 def _settings(teacher: Teacher, source: ReplaySource) -> dict[str, Any]:

@@ -9,6 +9,12 @@ from pathlib import Path
 from gift_core.artifacts.atomic import require_file, sha256_of
 from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
 from gift_core.clip.batches import Share, all_rows
+from gift_core.clip.model import Clip
+
+
+def not_kept(part: str) -> Snapshot:
+    """Returns a snapshot that keeps nothing."""
+    return NOT_KEPT
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,8 @@ class ReplaySource:
     step. `teacher_before`: the same of the step before. `root`: the folder that a reference folder is relative to.
     `key`: the method's key in params.yaml, for errors. `teacher_model`: what identifies the teacher
     (teachers.teacher_identity), empty without replay. `snapshot` returns that of a part of the stage teach by the
-    part's name. `share`: the images of a batch that this process decodes.
+    part's name. `share`: the images of a batch that this process decodes. `load_clip` loads the teacher's model in
+    another process, so that helpers can encode as well (gift_core.spread). None: no helpers.
     """
 
     root: Path
@@ -37,8 +44,9 @@ class ReplaySource:
     names: tuple[str | int, ...]
     key: str
     teacher_model: str
-    snapshot: Callable[[str], Snapshot] = lambda part: NOT_KEPT
+    snapshot: Callable[[str], Snapshot] = not_kept
     share: Share = all_rows
+    load_clip: Callable[[], Clip] | None = None
 
 
 def hash_of(path: Path, stage: str) -> str:

@@ -20,8 +20,7 @@ from gift_core.clip.images import Read, in_memory
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
 from gift_core.progress import progress
-
-ROWS = "rows"
+from gift_core.replay.image_blocks import ROWS, Encoded, ImageBlocks
 
 
 def encode_pairs(
@@ -50,12 +49,14 @@ def encode_pairs_and_vocabulary(
     batch_size: int,
     metadata: Mapping[str, str],
     snapshot: Callable[[str], Snapshot] = lambda part: NOT_KEPT,
+    blocks: ImageBlocks | None = None,
 ) -> tuple[Features, TextFeatures]:
     """Returns the same, and the features of the distinct prompts of the pairs and then of the distinct other `texts`.
 
-    There are `count` pairs. They are read one after another, so that only a few images are in memory.
+    There are `count` pairs. They are read one after another, so that only a few images are in memory. With `blocks`,
+    which read the same pairs, helpers encode some of them where there are many.
     """
-    features, prompts = _encoded(clip, pairs, count, batch_size, metadata, snapshot)
+    features, prompts = _encoded(clip, pairs, count, batch_size, metadata, snapshot, blocks)
     first = first_rows(prompts)
     vocabulary = tuple(dict.fromkeys([*first, *texts]))
     tokens_PL = tokenize(clip, list(vocabulary))
@@ -72,29 +73,37 @@ def _encoded(
     batch_size: int,
     metadata: Mapping[str, str],
     snapshot: Callable[[str], Snapshot],
+    blocks: ImageBlocks | None = None,
 ) -> tuple[Features, list[str]]:
     """The features of the pairs, and their prompts."""
     if not count:
         raise UserError("teach: there are no pairs to replay. Run stage synthesize for this task.")
-    keys: list[str] = []
-    prompts: list[str] = []
-
-    def reads() -> Iterator[Read]:
-        for pair in pairs:
-            keys.append(pair.key)
-            prompts.append(pair.prompt)
-            yield in_memory(pair.image)
-
     clip.model.eval()
-    images = reads()
-    image_MD = resumed_image_features(clip, images, count=count, batch_size=batch_size, snapshot=snapshot("images"))
-    deque(images, maxlen=0)  # an interrupted run may have encoded all of them
+    if blocks is not None and blocks.can_be_shared(count, batch_size):
+        encoded = blocks.encode(clip, count, batch_size=batch_size, snapshot=snapshot("images"))
+    else:
+        encoded = _encoded_in_turn(clip, pairs, count, batch_size, snapshot("images"))
+    keys, prompts = [key for key, _ in encoded.names], [prompt for _, prompt in encoded.names]
     numbers = {prompt: number for number, prompt in enumerate(first_rows(prompts))}
     tokens_PL = tokenize(clip, list(numbers))
     text_PD = resumed_token_features(clip, tokens_PL, batch_size=batch_size, snapshot=snapshot("texts"))
     text_MD = text_PD[[numbers[prompt] for prompt in prompts]]
     metadata = {**metadata, "precision": clip.precision}
-    return Features(tuple(keys), image_MD.numpy(), text_MD.numpy(), metadata), prompts
+    return Features(tuple(keys), encoded.image_ND, text_MD.numpy(), metadata), prompts
+
+
+def _encoded_in_turn(clip: Clip, pairs: Iterable[Pair], count: int, batch_size: int, snapshot: Snapshot) -> Encoded:
+    names: list[tuple[str, str]] = []
+
+    def reads() -> Iterator[Read]:
+        for pair in pairs:
+            names.append((pair.key, pair.prompt))
+            yield in_memory(pair.image)
+
+    images = reads()
+    image_MD = resumed_image_features(clip, images, count=count, batch_size=batch_size, snapshot=snapshot)
+    deque(images, maxlen=0)  # an interrupted run may have encoded all of them
+    return Encoded(names, image_MD.numpy())
 
 
 def first_rows(texts: Iterable[str]) -> dict[str, int]:

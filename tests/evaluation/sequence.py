@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from gift_core.artifacts.task import TaskInfo, write_task
+from gift_core.classifier import EncodingSettings
 from gift_core.clip.model import save_clip
-from gift_core.evaluation import EncodingSettings, EvaluationInputs, newest_model
+from gift_core.evaluation import EvaluationInputs, newest_model
 from tests.clip.tiny import png, tiny_clip
 
 TASKS = ("letters", "digits", "faces")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gift_core import evaluation
+from gift_core import classifier
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
 from gift_core.artifacts.predictions import read_predictions, require_agreement, write_predictions
 from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_task
@@ -177,7 +177,7 @@ def test_nothing_is_read_or_encoded_twice(
     for name, module in [
         ("read_own_task", test_set),
         ("index_task", test_set),
-        ("load_folder", evaluation),
+        ("load_folder", classifier),
         ("class_features", test_set),
     ]:
         monkeypatch.setattr(module, name, counted(name, getattr(module, name), calls))

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gift_core import evaluation
+from gift_core import classifier, evaluation
 from gift_core.artifacts import snapshot as snapshots
 from gift_core.artifacts.snapshot import Snapshot
 from gift_core.clip.model import save_clip
@@ -37,7 +37,8 @@ def snapshot_of_every_part(monkeypatch: pytest.MonkeyPatch) -> None:
 def counting(monkeypatch: pytest.MonkeyPatch, protocol: str, stop_at: int = 99) -> list[int]:
     """Counts the measurements of the protocol; the one with number `stop_at` is interrupted."""
     name, _ = MEASURED[protocol]
-    measure: Callable[..., Any] = getattr(evaluation, name)
+    module = classifier if hasattr(classifier, name) else evaluation
+    measure: Callable[..., Any] = getattr(module, name)
     calls = [0]
 
     def counted(*arguments: Any) -> Any:
@@ -46,7 +47,7 @@ def counting(monkeypatch: pytest.MonkeyPatch, protocol: str, stop_at: int = 99) 
         calls[0] += 1
         return measure(*arguments)
 
-    monkeypatch.setattr(evaluation, name, counted)
+    monkeypatch.setattr(module, name, counted)
     return calls
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from gift_core import evaluation
+from gift_core import classifier
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
 from gift_core.artifacts.predictions import read_predictions, require_agreement, write_predictions
 from gift_core.clip.images import CacheBudget
@@ -25,6 +25,7 @@ from gift_core.evaluation import (
 )
 from tests.clip.tiny import tiny_clip
 from tests.evaluation.sequence import TASKS, inputs_of, owner
+from tests.execution.pretended_helper import every_other_unit
 
 
 def measure(
@@ -66,6 +67,17 @@ def test_all_steps_together_are_the_whole_matrix_once(models: dict[str, Path], t
     assert len(rows) == len(rows[["step", "eval_task"]].drop_duplicates()) == 4 * 3
 
 
+def test_a_helper_changes_neither_accuracies_nor_predictions(
+    models: dict[str, Path], tasks: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = measure(models, tasks, 2)
+    monkeypatch.setattr(classifier, "spread", every_other_unit)
+    helped = measure(models, tasks, 2)
+    pd.testing.assert_frame_equal(helped.rows, alone.rows)
+    pd.testing.assert_frame_equal(helped.predictions, alone.predictions)
+    assert helped.metadata == alone.metadata
+
+
 def test_rows_satisfy_the_artifacts_contract(models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path) -> None:
     made = measure(models, tasks, 1)
     write_accuracy(tmp_path / "gift" / "digits.parquet", made.rows, made.metadata)
@@ -83,9 +95,9 @@ def test_every_accuracy_has_the_predictions_of_its_images(
     require_agreement(path, read_predictions(path), (made.rows, made.metadata))
     of_digits = made.predictions[(made.predictions.step == 0) & (made.predictions.task == "digits")]
     assert list(of_digits.label) == [f"digits {name}" for name in ("one", "two", "one", "two", "one")]
-    images = evaluation.TestSet(tasks["digits"], batch_size=2, cache_budget=CacheBudget(0))
+    images = classifier.TestSet(tasks["digits"], batch_size=2, cache_budget=CacheBudget(0))
     clip = load_folder(models["letters"], device=torch.device("cpu"), precision="fp32")
-    nearest = evaluation.nearest_classes(clip, images).tolist()
+    nearest = classifier.nearest_classes(clip, images).tolist()
     assert list(of_digits.predicted) == [images.task.class_names[number] for number in nearest]
 
 
@@ -122,11 +134,11 @@ def signed_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
         folders[name] = tmp_path / "gift" / name
         save_clip(clip, folders[name], owner(name))
 
-    def signature(clip: Clip, images: evaluation.TestSet) -> torch.Tensor:
+    def signature(clip: Clip, images: classifier.TestSet) -> torch.Tensor:
         number, labels_N = round(10 * mark(clip).item()), images.labels_N
         return torch.where(torch.arange(len(labels_N)) < number, labels_N, 1 - labels_N)
 
-    monkeypatch.setattr(evaluation, "nearest_classes", signature)
+    monkeypatch.setattr(classifier, "nearest_classes", signature)
     return folders
 
 

@@ -218,6 +218,13 @@ def test_too_little_disk_space_is_an_error_at_the_start(tmp_path: Path, monkeypa
     assert painter.batches == 0
 
 
+def test_more_shards_than_their_names_can_number_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gift_core.generators.synthesize.MAX_SHARDS", 2)
+    with pytest.raises(UserError, match=r"images_per_shard: 3 makes 3 shards of 7 images.*Raise it"):
+        generated(tmp_path, Painter())
+    assert not (tmp_path / "work").exists()
+
+
 def test_only_an_image_of_zeros_is_black() -> None:
     assert is_black(Image.new("RGB", (4, 4)))
     dim = Image.new("RGB", (4, 4))
