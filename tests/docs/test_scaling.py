@@ -14,8 +14,8 @@ import yaml
 from typer.main import get_command
 
 from gift_core.execution.needs import GPU_STAGES
+from gift_core.spread import PASSED, SECRETS
 from stages.app import app
-from stages.run import PASSED, SECRETS
 from tests.docs.slurm_nodes import slurm_nodes
 from tests.imports import ROOT
 from tests.stages.toy_pipeline import ToyPipeline
