@@ -200,11 +200,11 @@ def test_a_stage_that_is_stopped_ends_within_seconds_with_its_helpers(
     wait(lambda: len(stage.helpers()) == 2, "two helpers")
     run.send_signal(number)
     started = time.monotonic()
-    run.communicate(timeout=20)
+    run.communicate(timeout=60)
     assert run.returncode != 0
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20  # 4 on a quiet machine
     wait(lambda: not stage.helpers(), "the end of the helpers")
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 40
 
 
 def test_an_offer_of_no_helpers_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
