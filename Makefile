@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup repro repro-parallel plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-memory bench-hash bench-snapshots bench-overlap bench-engine bench-compile smoke-full bench-gpu gpu-checks command-line golden constraints clean
+.PHONY: help setup repro repro-parallel plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-few-steps bench-memory bench-hash bench-snapshots bench-overlap bench-engine bench-compile smoke-full bench-gpu gpu-checks command-line golden constraints clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -117,6 +117,9 @@ bench: $(DEV) ## measure every stage beside a naive way and beside the least tha
 
 bench-steps: $(DEV) ## measure the time of an iteration of each method, relative to fine-tuning
 	@python benchmarks/step_time.py $(ARGS)
+
+bench-few-steps: $(DEV) ## measure speed and quality of generated images, and the result of gift, by denoising steps and guidance (half an hour)
+	@python benchmarks/few_steps.py --variants benchmarks/vocabulary.yaml --order letters textures zodiac $(ARGS)
 
 bench-memory: $(DEV) ## measure memory and time of an iteration with each setting that saves memory
 	@python benchmarks/memory.py $(ARGS)

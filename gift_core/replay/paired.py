@@ -146,6 +146,7 @@ def hash_shards(options: Any, source: ReplaySource) -> dict[str, str]:
 
 
 def hash_reference(options: Any, source: ReplaySource) -> dict[str, str]:
+    """Returns a hash of the keys, prompts and images of the reference data."""
     digest = hashlib.sha256()
     for pair in _reference(options, source):
         digest.update(f"{pair.key}\n{pair.prompt}\n{hashlib.sha256(pair.image).hexdigest()}\n".encode())

@@ -103,3 +103,16 @@ def test_the_best_settings_of_a_search_are_compared_and_plotted(project: Path, f
     assert all(file.stat().st_mtime_ns == time for file, time in before.items()), "results of compare.py are reused"
     same = curve[curve["images"] == 8].set_index("method")["avg"]
     assert same["finetune"] == pytest.approx(avg["finetune"][1], abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.end_to_end
+def test_steps_and_guidance_change_the_images_and_their_speed(project: Path, folder: Path) -> None:
+    (folder / "toy.yaml").write_text(TOY.replace("100", "5").replace("20", "1"), encoding="utf-8")
+    settings = ("--steps", "1", "2", "--guidance", "1", "--images", "8", "--seeds", "1")
+    script(project, folder, "few_steps.py", *settings, "--out", "f.csv", "--figure", "f.png")
+    rows = pd.read_csv(folder / "f.csv")
+    assert [tuple(row) for row in rows[["steps", "guidance"]].values] == [(1, 3), (2, 3), (10, 1)]
+    assert rows["speed"][0] > rows["speed"][1] > rows["speed"][2] > 1  # without guidance, half of the work
+    assert rows["accuracy"].between(0, 100).all() and rows["last"].notna().all()
+    assert Image.open(folder / "f.png").size == (1800, 1000)
