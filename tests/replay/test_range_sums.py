@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gift_core.artifacts import snapshot as snapshots
 from gift_core.artifacts.fisher_file import FISHER
@@ -61,7 +62,7 @@ def sum_of(clip: Clip, pairs: range) -> dict[str, torch.Tensor]:
     total = {name: torch.zeros_like(value) for name, value in weights.items()}
     pixels = evaluation_pixels(clip, (pair.image for pair in PAIRS))[pairs.start : pairs.stop]
     tokens = tokenize(clip, [pair.prompt for pair in PAIRS])[pairs.start : pairs.stop]
-    with fisher._evaluation_mode(clip.model), fisher.sdpa_kernel(fisher.SDPBackend.MATH):
+    with fisher._evaluation_mode(clip.model), sdpa_kernel(SDPBackend.MATH):
         for batch in batch_slices(len(pairs), BATCH):
             loss, rows = fisher._contrast(clip, normalize(clip, pixels[batch]), tokens[batch])
             for gradients in per_sample(loss, weights, rows):
@@ -167,22 +168,25 @@ def test_the_stage_writes_the_same_file_with_helpers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: str
 ) -> None:
     (tmp_path / "mine").mkdir()
-    for row in range(7):
-        (tmp_path / "mine" / f"{row}.png").write_bytes(png(900 + row))
-        (tmp_path / "mine" / f"{row}.txt").write_text(f"a thing number {row}")
+    for number in range(7):
+        (tmp_path / "mine" / f"{number}.png").write_bytes(png(900 + number))
+        (tmp_path / "mine" / f"{number}.txt").write_text(f"a thing number {number}")
     options = {"images": images, "teacher": "previous", "fisher": {"estimator": "batch", "accumulate": False}}
     row = method(
         options | ({"folder": "mine"} if images == "reference" else {}), losses={}, consolidation=STATIC_FISHER
     )
     steps = Steps(make_world(tmp_path), tmp_path, row, {task: Teacher(load_clip(), "model") for task in STEPS})
     monkeypatch.setattr(fisher, "BATCHES", 1)
-    written = []
-    for name, helped in (("alone", {}), ("helped", {"load_clip": load_clip})):
-        source = dataclasses.replace(steps.source("digits"), teacher=tmp_path / name, batch_size=2, **helped)
+    units: list[PairRange] = []
+
+    def taught(folder: Path, **changes: Any) -> bytes:
+        source = dataclasses.replace(steps.source("digits"), teacher=folder, batch_size=2, **changes)
         teach(steps.teachers["digits"], row, source)
-        written.append((tmp_path / name / FISHER).read_bytes())
-        monkeypatch.setattr(fisher, "spread", partial(noted, units := list[PairRange]()))
-    assert written[0] == written[1]
+        return (folder / FISHER).read_bytes()
+
+    alone = taught(tmp_path / "alone")
+    monkeypatch.setattr(fisher, "spread", partial(noted, units))
+    assert taught(tmp_path / "helped", load_clip=load_clip) == alone
     assert [each.pairs for each in units] == [range(2), range(2, 4), range(4, 7)]
 
 
