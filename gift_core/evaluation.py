@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -22,11 +23,13 @@ from gift_core.artifacts.predictions import prediction_rows
 from gift_core.artifacts.snapshot import Saved, Snapshot
 from gift_core.artifacts.task import TaskInfo
 from gift_core.classifier import Classifier, EncodingSettings, Test, pair_keys
+from gift_core.clip.device import resolve_device
 from gift_core.clip.encoding import predict
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
 from gift_core.clip.test_set import TestSet, encode_test_set, share_correct
 from gift_core.errors import ContractError, UserError
+from gift_core.spread import spread
 
 KEY = "params.yaml: evaluation.protocol: class_incremental"
 
@@ -126,15 +129,15 @@ def evaluate_class_incremental(inputs: EvaluationInputs) -> Measurement:
         )
     newest = list(inputs.tasks)[-1]
     models = {name: inputs.models[name] for name in (PRETRAINED, newest)}
-    batch_size = inputs.settings.batch_size
-    test_sets = [
-        TestSet(folder, batch_size=batch_size, cache_budget=CacheBudget(0)) for folder in inputs.tasks.values()
-    ]
+    test_sets = [_open(inputs.settings, folder) for folder in inputs.tasks.values()]
     require_distinct_classes([test_set.task for test_set in test_sets])
     hashes = _hashes(models, inputs.tasks)
     _require_same(inputs.previous, hashes, inputs.method)
     clips = [inputs.settings.load(folder) for folder in models.values()]
-    tests = _classify_among_all(clips, test_sets, pair_keys(hashes, models, inputs.tasks), inputs.snapshot)
+    keys = pair_keys(hashes, models, inputs.tasks)
+    load = partial(_load_encoder, inputs.settings, list(models.values()), list(inputs.tasks.values()))
+    known = _encode_all(clips, test_sets, keys, inputs.snapshot, load)
+    tests = _classify_among_all(clips, test_sets, keys, known)
     rows, predictions = [], []
     for step, of_tasks in zip((PRETRAINED_STEP, inputs.step), tests, strict=True):
         rows.append(_row(inputs, CLASS_INCREMENTAL, _joined(of_tasks), step=step, eval_task=newest, phase="current"))
@@ -188,23 +191,59 @@ def _joined(tests: Sequence[Test]) -> Test:
     return Test(predicted_N, torch.cat([test.labels_N for test in tests]), tests[0].classes)
 
 
-def _classify_among_all(
-    clips: Sequence[Clip], test_sets: Sequence[TestSet], keys: Sequence[Sequence[str]], snapshot: Snapshot
-) -> list[list[Test]]:
-    """A test for each model and test set, [model][test set], among the classes of all; labels count on.
+def _open(settings: EncodingSettings, folder: Path) -> TestSet:
+    return TestSet(folder, batch_size=settings.batch_size, cache_budget=CacheBudget(0))
 
-    The features of a model and a test set are in the snapshot by their key, `keys[test set][model]`.
+
+def _encode_all(
+    clips: Sequence[Clip],
+    test_sets: Sequence[TestSet],
+    keys: Sequence[Sequence[str]],
+    snapshot: Snapshot,
+    load: Callable[[], Callable[[int], list[torch.Tensor]]],
+) -> dict[str, torch.Tensor]:
+    """The features of each model and test set by their key, `keys[test set][model]`. They are in the snapshot, too.
+
+    Helpers encode some of the test sets where it takes long (gift_core.spread).
     """
     saved = snapshot.read()
     known = {} if saved is None else dict(saved.tensors)
+    missing = []
+    for number, own_keys in enumerate(keys):
+        if all(key in known for key in own_keys):
+            snapshot.say(f"the features of {test_sets[number].task.name} are known")
+        else:
+            missing.append(number)
+
+    def take(number: int, features: list[torch.Tensor]) -> None:
+        known.update(zip(keys[number], features, strict=True))
+
+    with spread(missing, load, take=take, say=snapshot.say) as work:
+        for number in work:
+            take(number, encode_test_set(clips, test_sets[number]))
+            snapshot.keep(lambda: Saved(dict(known), {}))  # a copy, since helpers add to it meanwhile
+    return known
+
+
+def _load_encoder(
+    settings: EncodingSettings, models: Sequence[Path], tasks: Sequence[Path]
+) -> Callable[[int], list[torch.Tensor]]:
+    """In a helper: returns what gives the features of a task's test set by each model."""
+    resolve_device(str(settings.device))
+    clips = [settings.load(folder) for folder in models]
+    return lambda task: encode_test_set(clips, _open(settings, tasks[task]))
+
+
+def _classify_among_all(
+    clips: Sequence[Clip],
+    test_sets: Sequence[TestSet],
+    keys: Sequence[Sequence[str]],
+    known: Mapping[str, torch.Tensor],
+) -> list[list[Test]]:
+    """A test for each model and test set, [model][test set], among the classes of all; labels count on."""
     labels: list[torch.Tensor] = []
     classes: list[str] = []
-    for test_set, own_keys in zip(test_sets, keys, strict=True):
-        if all(key in known for key in own_keys):
-            snapshot.say(f"the features of {test_set.task.name} are known")
-        else:
-            known.update(zip(own_keys, encode_test_set(clips, test_set), strict=True))
-            snapshot.keep(lambda: Saved(known, {}))
+    for test_set in test_sets:
         labels.append(test_set.labels_N + len(classes))
         classes += test_set.task.class_names
     heads = [torch.cat([test_set.class_features(clip) for test_set in test_sets]) for clip in clips]

@@ -74,6 +74,11 @@ def say_nothing(line: str) -> None:
     """Prints nothing."""
 
 
+def at_once(unit: object) -> bool:
+    """Returns that the unit may begin."""
+    return True
+
+
 @contextmanager
 def spread(
     units: Iterable[U],
@@ -81,14 +86,16 @@ def spread(
     *,
     take: Callable[[U, R], object],
     say: Callable[[str], None] = say_nothing,
+    may_begin: Callable[[U], bool] = at_once,
 ) -> Iterator[Spread[U, R]]:
     """Yields the queue of `units`, of which helpers may take some. Without `load` there are no helpers.
 
     A helper calls `load`, a function that can be imported elsewhere or a partial of one, and then what it returns with
     one unit after another. Units and results are pickled. `take` gets each unit of a helper with its result, in the
-    order in which they end, in other threads than the caller's, one at a time. `say` prints a line.
+    order in which they end, in other threads than the caller's, one at a time. `say` prints a line. `may_begin` says
+    whether the next unit may begin before those that others compute are done. Once true for a unit, it stays true.
     """
-    work = Spread(deque(units), take, say)
+    work = Spread(deque(units), take, say, may_begin)
     offer = offered()
     recruiting = None
     if load is not None and offer is not None and len(work.left) > 1:
@@ -109,6 +116,7 @@ class Spread(Generic[U, R]):
     left: deque[U]
     take: Callable[[U, R], object]
     say: Callable[[str], None]
+    may_begin: Callable[[U], bool] = at_once
     away: int = 0
     stopped: threading.Event = field(default_factory=threading.Event)
     _error: UserError | None = None
@@ -135,11 +143,18 @@ class Spread(Generic[U, R]):
 
     def _own(self) -> Iterator[U]:
         while True:
-            self.check()
-            try:
-                yield self.left.popleft()
-            except IndexError:
-                return
+            with self._changed:
+                self._changed.notify_all()  # the caller has done a unit, so that another one may begin
+                self._changed.wait_for(lambda: self._is_next_free() or self._error)
+                self.check()
+                if not self.left:
+                    return
+                unit = self.left.popleft()
+            yield unit
+
+    def _is_next_free(self) -> bool:
+        """Whether nobody has to wait for the next unit: it may begin, or there is none."""
+        return not self.left or self.may_begin(self.left[0])
 
     def check(self) -> None:
         """Raises the first UserError that a unit raised in a helper. Call it often while a unit is computed."""
@@ -208,6 +223,8 @@ class Spread(Generic[U, R]):
         self.say("a free worker helps")
         while self._is_needed() and not workers.offer.is_wanted_elsewhere:
             with self._changed:
+                if not self._changed.wait_for(self._is_next_free, POLL_SECONDS):
+                    continue
                 if not self.left:
                     return
                 unit = self.left.popleft()

@@ -7,9 +7,10 @@ pair i, which is its negative log-likelihood.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import torch
@@ -18,21 +19,20 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gift_core.artifacts.fisher_file import Floats
-from gift_core.artifacts.shards import Pair
-from gift_core.artifacts.snapshot import NOT_KEPT, Saved, Snapshot
+from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
 from gift_core.clip.encoding import encode_tokens, tokenize
 from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError, lookup
 from gift_core.progress import progress_bar
+from gift_core.replay.image_blocks import PairsFrom
+from gift_core.replay.range_sums import BATCHES, PairRange, RangeSums, Tensors
+from gift_core.spread import offered, spread
 
 # Memory for the gradients of single pairs: 128 MiB, or one pair's gradients where these are larger. With more memory
 # a CPU gets slower, because the gradients no longer fit in its caches (benchmarks/fisher.md).
 GRADIENT_BYTES = 2**27
 
-PAIRS = "pairs"
-
-Tensors = dict[str, torch.Tensor]  # by parameter name
 Rows = tuple[torch.Tensor, ...]  # one row per pair: images, tokens, a mask of the pair itself, its targets
 PairLoss = Callable[..., torch.Tensor]  # takes the weights and one row of each of Rows
 Estimator = Callable[[PairLoss, Tensors, Rows], Iterator[Tensors]]  # yields gradients [N, ...] to square and sum
@@ -59,54 +59,139 @@ def estimate_fisher(
     Source: Kirkpatrick et al. 2017, section 2.1. Empirical means that the pairs are the given ones and are not sampled
     from the model.
     """
-    gradients_of = lookup(ESTIMATORS, estimator, "replay.fisher.estimator")
-    count = len(images_MCHW)
-    if min(count, batch_size) < 2:
-        raise UserError(
-            f"replay.fisher: the contrastive loss needs two pairs or more in a batch, but there are {count} pairs in "
-            f"batches of {batch_size}. Use two pairs or more (prompts.images_per_task, or the reference folder), and "
-            "set training.replay_batch_size to 2 or more."
-        )
-    weights = {name: value.detach() for name, value in clip.trainable().items()}
-    # float32 is precise enough for the sums: importances need few digits, and float64 would take twice the memory
-    total = {name: torch.zeros_like(value) for name, value in weights.items()}
-    done = _resume(total, snapshot, count)
-    # the fused attention on CPUs has no vmap rule, so vmap would run it pair by pair
-    with _evaluation_mode(clip.model), sdpa_kernel(SDPBackend.MATH), progress_bar(count, "pairs", done=done) as bar:
-        for part in batch_slices(count, batch_size):
-            if part.start < done:
-                continue
-            pair_loss, rows = _contrast(clip, normalize(clip, images_MCHW[part]), tokens_ML[part].to(clip.device))
-            for gradients in gradients_of(pair_loss, weights, rows):
-                _add_squares(total, gradients)
-            bar.update(part.stop - part.start)
-            snapshot.keep(partial(Saved, total, {PAIRS: part.stop}))
-    return {name: _finite(name, value.div_(count)).cpu() for name, value in total.items()}
-
-
-def _resume(total: Tensors, snapshot: Snapshot, count: int) -> int:
-    """Sets `total` to the sums of an interrupted run; returns the number of pairs they are of."""
-    saved = snapshot.read()
-    if saved is None:
-        return 0
-    for name, value in total.items():
-        value.copy_(saved.tensors[name])
-    done = int(saved.note[PAIRS])
-    snapshot.say(f"Fisher information: continues at pair {done} of {count}")
-    return done
+    squares = Squares(lambda _, pairs: images_MCHW[pairs.start : pairs.stop], estimator, batch_size)
+    return _estimate(clip, squares, tokens_ML, snapshot=snapshot)
 
 
 def fisher_of_pairs(
-    clip: Clip, pairs: Iterable[Pair], *, estimator: str, batch_size: int, snapshot: Snapshot
+    clip: Clip,
+    pairs_from: PairsFrom,
+    *,
+    estimator: str,
+    batch_size: int,
+    snapshot: Snapshot,
+    load_clip: Callable[[], Clip] | None = None,
 ) -> dict[str, Floats]:
-    """Returns the diagonal Fisher information of `clip` on the pairs by parameter name (gift_core.replay.fisher)."""
-    listed = list(pairs)
-    pixels_MCHW = evaluation_pixels(clip, (pair.image for pair in listed))
-    tokens_ML = tokenize(clip, [pair.prompt for pair in listed])
-    fisher: dict[str, torch.Tensor] = estimate_fisher(
-        clip, pixels_MCHW, tokens_ML, estimator=estimator, batch_size=batch_size, snapshot=snapshot
-    )
+    """Returns the same of the pairs that `pairs_from` reads, as arrays. Only the images of one range are in memory.
+
+    With `load_clip`, which loads the same model, helpers compute some of the ranges (gift_core.spread).
+    """
+    # all prompts at once: the longest one decides the length of the rows, which may change the last bits
+    tokens_ML = tokenize(clip, [pair.prompt for pair in pairs_from(0)])
+    squares = Squares(partial(_read_pixels, pairs_from), estimator, batch_size)
+    fisher = _estimate(clip, squares, tokens_ML, snapshot=snapshot, load_clip=load_clip)
     return {name: diagonal.numpy() for name, diagonal in fisher.items()}
+
+
+def _read_pixels(pairs_from: PairsFrom, clip: Clip, pairs: range) -> torch.Tensor:
+    return evaluation_pixels(clip, (pair.image for pair in islice(pairs_from(pairs.start), len(pairs))))
+
+
+def _estimate(
+    clip: Clip,
+    squares: Squares,
+    tokens_ML: torch.Tensor,
+    *,
+    snapshot: Snapshot,
+    load_clip: Callable[[], Clip] | None = None,
+) -> Tensors:
+    """The diagonals, from the sums of all ranges."""
+    count = len(tokens_ML)
+    squares.require_pairs(count)
+    offer, length = offered(), BATCHES * squares.batch_size
+    sums = RangeSums(length, workers=1 + (offer.count if offer else 0))
+    done = sums.resume(snapshot)
+    if done:
+        snapshot.say(f"Fisher information: continues at pair {done} of {count}")
+    tokens_ML = tokens_ML.cpu()
+    parts = (part for part in batch_slices(count, length) if part.start >= sums.end)
+    units = [PairRange(range(part.start, part.stop), tokens_ML[part]) for part in parts]
+    load = partial(_load, load_clip, squares) if load_clip else None
+    with progress_bar(count, "pairs", done=done) as bar:
+
+        def take(unit: PairRange, found: dict[str, Floats]) -> None:
+            sums.add(unit, found)
+            bar.update(len(unit.pairs))
+
+        def after_batch(unit: PairRange, found: Tensors, batch: slice) -> None:
+            bar.update(batch.stop - batch.start)
+            sums.keep(snapshot, unit, found, batch.stop)
+
+        with spread(units, load, take=take, say=snapshot.say, may_begin=sums.may_begin) as work:
+            for unit in work:
+                found = squares.of(clip, unit, begun=sums.begun(unit), after_batch=partial(after_batch, unit))
+                sums.add(unit, _as_arrays(found))
+    return {name: _mean(name, sums.total.pop(name), count, clip.device) for name in clip.trainable()}
+
+
+def _load(load_clip: Callable[[], Clip], squares: Squares) -> Callable[[PairRange], dict[str, Floats]]:
+    """In a helper: returns what computes the sum of a range."""
+    clip = load_clip()
+    return lambda unit: _as_arrays(squares.of(clip, unit))
+
+
+def _as_arrays(sums: Tensors) -> dict[str, Floats]:
+    return {name: value.cpu().numpy() for name, value in sums.items()}
+
+
+def _mean(name: str, total: Floats, count: int, device: torch.device) -> torch.Tensor:
+    # on the device of the model: a GPU divides with other last bits than a CPU
+    return _finite(name, torch.from_numpy(total).to(device).div_(count)).cpu()
+
+
+def no_note(sums: Tensors, batch: slice) -> None:
+    """Notes nothing."""
+
+
+@dataclass(frozen=True)
+class Squares:
+    """How the squared gradients of a range of pairs are summed. `pixels_of` reads their uint8 pixels [M, C, H, W]."""
+
+    pixels_of: Callable[[Clip, range], torch.Tensor]
+    estimator: str
+    batch_size: int
+
+    def require_pairs(self, count: int) -> None:
+        """Raises UserError for an unknown estimator, and for batches of fewer than two pairs."""
+        lookup(ESTIMATORS, self.estimator, "replay.fisher.estimator")
+        if min(count, self.batch_size) < 2:
+            raise UserError(
+                f"replay.fisher: the contrastive loss needs two pairs or more in a batch, but there are {count} pairs "
+                f"in batches of {self.batch_size}. Use two pairs or more (prompts.images_per_task, or the reference "
+                "folder), and set training.replay_batch_size to 2 or more."
+            )
+
+    def of(
+        self,
+        clip: Clip,
+        unit: PairRange,
+        *,
+        begun: tuple[Tensors, int] | None = None,
+        after_batch: Callable[[Tensors, slice], object] = no_note,
+    ) -> Tensors:
+        """Returns the sum over the range on the model's device, float32. It starts from `begun`: a sum, and its pairs.
+
+        `after_batch` gets the sum so far and the newest batch, whose numbers count from the start of the range.
+        """
+        weights = {name: value.detach() for name, value in clip.trainable().items()}
+        before, done = begun or ({}, 0)
+        # float32 is precise enough for the sums: importances need few digits, and float64 would take twice the memory
+        sums = {
+            name: before[name].to(value.device) if before else torch.zeros_like(value)
+            for name, value in weights.items()
+        }
+        pixels_MCHW, gradients_of = self.pixels_of(clip, unit.pairs), ESTIMATORS[self.estimator]
+        # the fused attention on CPUs has no vmap rule, so vmap would run it pair by pair
+        with _evaluation_mode(clip.model), sdpa_kernel(SDPBackend.MATH):
+            for batch in batch_slices(len(unit.pairs), self.batch_size):
+                if batch.start < done:
+                    continue
+                images_BCHW, tokens_BL = normalize(clip, pixels_MCHW[batch]), unit.tokens_ML[batch].to(clip.device)
+                pair_loss, rows = _contrast(clip, images_BCHW, tokens_BL)
+                for gradients in gradients_of(pair_loss, weights, rows):
+                    _add_squares(sums, gradients)
+                after_batch(sums, batch)
+        return sums
 
 
 def added(newest: Mapping[str, Floats], earlier: Mapping[str, Floats]) -> dict[str, Floats]:

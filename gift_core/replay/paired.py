@@ -27,7 +27,7 @@ from gift_core.replay.image_blocks import ImageBlocks
 from gift_core.replay.pairs import PairReplay, Replay
 from gift_core.replay.prompts import vocabulary_texts
 from gift_core.replay.reference import iterate_folder, require_readable
-from gift_core.replay.source import ReplaySource, hash_of, not_kept
+from gift_core.replay.source import ReplaySource, hash_of
 from gift_core.replay.teacher_features import encode_pairs, encode_pairs_and_vocabulary
 from gift_core.replay.teachers import Teacher
 
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from gift_core.config.method_options import MethodConfig, ReplayConfig
 
 
-def pairs_of(options: ReplayConfig, source: ReplaySource) -> Iterator[Pair]:
-    """Returns the (image, prompt) pairs of a paired replay, in their order."""
-    return PAIRS[options.images](options, source)
+def pairs_of(options: ReplayConfig, source: ReplaySource, first: int = 0) -> Iterator[Pair]:
+    """Returns the (image, prompt) pairs of a paired replay, in their order, but the `first` ones."""
+    return PAIRS[options.images](options, source, first)
 
 
 def _synthetic(options: Any, source: ReplaySource, first: int = 0) -> Iterator[Pair]:
@@ -55,8 +55,8 @@ def _kept(options: Any, source: ReplaySource) -> tuple[tuple[Path, Path], ...]:
     return source.earlier[: options.keep_earlier]
 
 
-def _reference(options: Any, source: ReplaySource) -> Iterator[Pair]:
-    return iterate_folder(source.root / options.folder, f"{source.key}.replay.folder")
+def _reference(options: Any, source: ReplaySource, first: int = 0) -> Iterator[Pair]:
+    return iterate_folder(source.root / options.folder, f"{source.key}.replay.folder", first=first)
 
 
 PAIRS = {"synthetic": _synthetic, "reference": _reference}
@@ -89,8 +89,7 @@ def _images_in(shards: Path) -> int:
 def _blocks(options: Any, source: ReplaySource) -> ImageBlocks | None:
     if source.load_clip is None:
         return None
-    plain = replace(source, snapshot=not_kept, load_clip=None)  # what is sent to helpers
-    return ImageBlocks(partial(_synthetic, options, plain), source.load_clip)
+    return ImageBlocks(partial(_synthetic, options, source.portable), source.load_clip)
 
 
 def _settings(teacher: Teacher, source: ReplaySource) -> dict[str, Any]:

@@ -16,20 +16,22 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 REMEDY = "Each image needs a caption: picture.jpg and picture.txt, like the `files` output of img2dataset."
 
 
-def iterate_folder(folder: Path, key: str) -> Iterator[Pair]:
+def iterate_folder(folder: Path, key: str, *, first: int = 0) -> Iterator[Pair]:
     """Yields a pair for each image in `folder` and its subfolders, sorted by path, which is also the pair's key.
 
-    `key` is the key in params.yaml, for errors. UserError for a folder without images, an image without a caption, and
-    an empty caption. Images are not decoded here (see require_readable).
+    The `first` pairs are left out, and their images are not read. `key` is the key in params.yaml, for errors.
+    UserError for a folder without images, an image without a caption, and an empty caption. Images are not decoded here
+    (see require_readable).
     """
     images = _image_files(folder, key)
     if not images:
         raise UserError(f"{key}: {folder} has no images ({', '.join(SUFFIXES)}). {REMEDY}")
     numbers: dict[str, int] = {}
-    for path in images:
+    for row, path in enumerate(images):
         caption = _caption_of(path, key)
         number = numbers.setdefault(caption, len(numbers))
-        yield Pair(path.relative_to(folder).as_posix(), number, caption, path.read_bytes())
+        if row >= first:
+            yield Pair(path.relative_to(folder).as_posix(), number, caption, path.read_bytes())
 
 
 def _caption_of(path: Path, key: str) -> str:

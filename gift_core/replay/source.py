@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gift_core.artifacts.atomic import require_file, sha256_of
@@ -47,6 +47,11 @@ class ReplaySource:
     snapshot: Callable[[str], Snapshot] = not_kept
     share: Share = all_rows
     load_clip: Callable[[], Clip] | None = None
+
+    @property
+    def portable(self) -> ReplaySource:
+        """The same without what stays in this process, to be sent to helpers."""
+        return replace(self, snapshot=not_kept, load_clip=None)
 
 
 def hash_of(path: Path, stage: str) -> str:

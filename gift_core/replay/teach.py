@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -96,10 +97,11 @@ def _teach(teacher: Teacher, replay: ReplayConfig, source: ReplaySource) -> str:
         return summary
     diagonals = fisher_of_pairs(
         teacher.clip,
-        pairs_of(replay, replace(source, earlier=())),
+        partial(pairs_of, replay, replace(source.portable, earlier=())),
         estimator=options.estimator,
         batch_size=source.batch_size,
         snapshot=source.snapshot("fisher"),
+        load_clip=source.load_clip,
     )
     if options.accumulate and len(source.tasks) > 1:
         diagonals = added(diagonals, read_fisher(source.teacher_before / FISHER).diagonals)

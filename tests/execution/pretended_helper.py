@@ -10,7 +10,11 @@ from typing import Any
 
 @contextmanager
 def every_other_unit(
-    units: Iterable[Any], load: Callable[[], Callable[[Any], Any]], *, take: Callable[[Any, Any], object], say: object
+    units: Iterable[Any],
+    load: Callable[[], Callable[[Any], Any]],
+    *,
+    take: Callable[[Any, Any], object],
+    **options: object,
 ) -> Iterator[Iterator[Any]]:
     """Stands for gift_core.spread.spread: every other unit is computed by what travels through pickle."""
     compute = pickle.loads(pickle.dumps(load))()

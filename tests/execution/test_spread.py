@@ -42,9 +42,9 @@ class ToyStage:
         for inner in ("out", "stage", "helpers"):
             (folder / inner).mkdir()
 
-    def start(self, offer: Mapping[str, str], units: int = UNITS) -> subprocess.Popen[str]:
+    def start(self, offer: Mapping[str, str], units: int = UNITS, ahead: int = UNITS) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.execution.toy_units", str(self.folder), str(units)],
+            [sys.executable, "-m", "tests.execution.toy_units", str(self.folder), str(units), str(ahead)],
             env=os.environ | {"OMP_NUM_THREADS": "3"} | dict(offer),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -64,6 +64,10 @@ class ToyStage:
     def release(self, *who: str) -> None:
         for each in who:
             (self.folder / f"hold-{each}").unlink()
+
+    def written(self) -> list[str]:
+        """The files of units so far."""
+        return sorted(file.name for file in (self.folder / "out").glob("*.txt"))
 
     @property
     def helped(self) -> int:
@@ -91,7 +95,7 @@ def test_helpers_compute_units_as_the_stage_does_and_end_with_the_work(
 ) -> None:
     stage.hold("stage")
     run = stage.start(limited(offer, 2))
-    wait(lambda: len(list((stage.folder / "out").glob("*.txt"))) == UNITS - 1, "the units of the helpers")
+    wait(lambda: len(stage.written()) == UNITS - 1, "the units of the helpers")
     stage.release("stage")
     assert f"helpers computed {UNITS - 1} of {UNITS}" in ended(run)
     stage.require_whole()
@@ -137,10 +141,41 @@ def test_the_stage_computes_what_a_lost_helper_gives_back_at_the_end(stage: ToyS
     run = stage.start(limited(offer, 1))
     wait(stage.helpers, "a helper in a unit")
     stage.release("stage")
-    wait(lambda: len(list((stage.folder / "out").glob("*.txt"))) == UNITS - 1, "all units but the helper's")
+    wait(lambda: len(stage.written()) == UNITS - 1, "all units but the helper's")
     (helper,) = stage.helpers()
     helper.kill()
     assert "helpers computed 0" in ended(run)
+    stage.require_whole()
+
+
+def test_a_helper_does_not_begin_a_unit_too_far_ahead_of_a_missing_one(
+    stage: ToyStage, offer: Mapping[str, str]
+) -> None:
+    stage.hold("stage")
+    run = stage.start(limited(offer, 1), ahead=3)
+    wait(lambda: stage.written() == ["1.txt", "2.txt"], "the units before the limit")
+    with pytest.raises(subprocess.TimeoutExpired):
+        run.wait(1)
+    assert stage.written() == ["1.txt", "2.txt"]
+    stage.release("stage")
+    ended(run)
+    stage.require_whole()
+
+
+def test_a_stage_that_waits_for_the_missing_unit_of_a_helper_computes_it_where_that_is_lost(
+    stage: ToyStage, offer: Mapping[str, str]
+) -> None:
+    stage.hold("stage", "helpers")
+    run = stage.start(limited(offer, 1), ahead=3)
+    wait(stage.helpers, "a helper in unit 1")
+    stage.release("stage")
+    wait(lambda: stage.written() == ["0.txt", "2.txt", "3.txt"], "the units before the limit")
+    with pytest.raises(subprocess.TimeoutExpired):
+        run.wait(1)
+    assert stage.written() == ["0.txt", "2.txt", "3.txt"]
+    (helper,) = stage.helpers()
+    helper.kill()
+    assert "a helper was lost" in ended(run)
     stage.require_whole()
 
 
@@ -182,7 +217,7 @@ def test_a_helper_makes_room_for_a_stage_that_waits(stage: ToyStage, offer: Mapp
     try:
         stage.release("helpers")
         wait(lambda: not stage.helpers(), "the end of the helper")
-        assert len(list((stage.folder / "out").glob("*.txt"))) == 1  # it finished its unit and took no other one
+        assert len(stage.written()) == 1  # it finished its unit and took no other one
     finally:
         (waiting / "finetune@gift-step1").unlink()
     wait(lambda: stage.helped == 2, "the next helper")

@@ -1,5 +1,6 @@
-"""A stage of units that write a file each: `python -m tests.execution.toy_units FOLDER COUNT`.
+"""A stage of units that write a file each: `python -m tests.execution.toy_units FOLDER COUNT [AHEAD]`.
 
+With AHEAD, a unit begins only where fewer than so many units come between it and the first one that is missing.
 The files FOLDER/hold-stage and FOLDER/hold-helpers make the stage and its helpers wait in the middle of a unit,
 FOLDER/fail-3 makes unit 3 raise a UserError, and FOLDER/broken makes helpers unable to load.
 """
@@ -31,14 +32,18 @@ def compute(folder: Path, stage: int, unit: int) -> int:
     """Writes the file of the unit, and returns the number of this process."""
     with write_atomically(folder / "out" / f"{unit}.txt") as unfinished:
         unfinished.write_text("half")
-        who = "stage" if os.getpid() == stage else "helpers"
-        (folder / who / str(os.getpid())).touch()
-        while (folder / f"hold-{who}").exists():
-            time.sleep(0.02)
+        pause(folder, "stage" if os.getpid() == stage else "helpers")
         if (folder / f"fail-{unit}").exists():
             raise UserError(f"unit {unit} is wrong")
         unfinished.write_text(f"unit {unit} with {os.environ['OMP_NUM_THREADS']} threads in {Path.cwd()}")
     return os.getpid()
+
+
+def pause(folder: Path, who: str) -> None:
+    """Notes that this process has begun a unit, and waits while the file hold-stage or hold-helpers exists."""
+    (folder / who / str(os.getpid())).touch()
+    while (folder / f"hold-{who}").exists():
+        time.sleep(0.02)
 
 
 def say(line: str) -> None:
@@ -48,9 +53,14 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Computes the units, and prints those of helpers."""
-    folder, count = Path(sys.argv[1]), int(sys.argv[2])
+    folder, (count, ahead) = Path(sys.argv[1]), map(int, [*sys.argv[2:], "1000"][:2])
     module.PATIENCE_SECONDS = module.SETTLE_SECONDS = 0.1
     by: dict[int, int] = {}
+    own: set[int] = set()
+
+    def may_begin(unit: int) -> bool:
+        return unit < next(each for each in range(count + 1) if each not in by and each not in own) + ahead
+
     with (
         interruptible(),
         spread(
@@ -58,11 +68,13 @@ def main() -> None:
             partial(load, folder, os.getpid()),
             take=by.__setitem__,
             say=say,
+            may_begin=may_begin,
         ) as work,
     ):
         for units in work.rounds():
             for unit in units:
                 compute(folder, os.getpid(), unit)
+                own.add(unit)
     say(f"helpers computed {len(by)} of {count}")
     say(f"ray is {'imported' if 'ray' in sys.modules else 'not imported'}")
 
