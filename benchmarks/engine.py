@@ -2,16 +2,18 @@
 
     python -m benchmarks.engine                       # writes benchmarks/engine.md; an hour
     python -m benchmarks.engine --stages 24 --seconds 1 --workers 1 2 4 --out /tmp   # small
-    python -m benchmarks.engine --only shard_pool     # the units of one stage on several workers; 2 minutes
+    python -m benchmarks.engine --only shard_pool     # one part: the units of one stage on several workers; 3 minutes
 
 The stages sleep, so that workers do not compete for the processor and the bound is known: no number of workers is
-faster than the longest path, or than the whole work divided by the workers. All ratios are within one run.
+faster than the longest path, or than the whole work divided by the workers. All ratios are within one run of a part.
+Each part is written to engine.json and the page as soon as it is measured. Parts that are not measured again stay.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import platform
 import random
@@ -21,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -43,27 +45,38 @@ Graph = Mapping[str, Sequence[str]]
 
 
 def main() -> None:
-    """Measures, prints and writes the page."""
+    """Measures the parts, and writes the page after each of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stages", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=10.0, help="mean time of a stage")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--repeats", type=int, default=3, help="of the overhead and the plan")
-    parser.add_argument("--only", choices=["shard_pool"], help="measure this part alone, and write the page with it")
+    parser.add_argument(
+        "--only", choices=["overhead", "plan", "speed_up", "shard_pool"], help="measure this part alone"
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmarks"))
     choices = parser.parse_args()
-    load, out = os.getloadavg()[0], choices.out.absolute()
+    out = choices.out.absolute()
     os.environ |= {"GIFT_QUIET": "1", "DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(ROOT)}
-    parts = [heading(load, choices.only)]
-    if choices.only is None:
-        parts += [
-            overhead([chain_seconds() for _ in range(choices.repeats)]),
-            plan([plan_seconds() for _ in range(choices.repeats)]),
-            speed_up(sleeping_graph(choices.stages, choices.seconds), choices.workers),
-        ]
-    page = "\n".join([*parts, shard_pool.table(choices.workers)])
-    (out / "engine.md").write_text(page, encoding="utf-8")
-    print(page)
+    parts: dict[str, Callable[[], str]] = {
+        "overhead": lambda: overhead([chain_seconds() for _ in range(choices.repeats)]),
+        "plan": lambda: plan([plan_seconds() for _ in range(choices.repeats)]),
+        "speed_up": lambda: speed_up(sleeping_graph(choices.stages, choices.seconds), choices.workers),
+        "shard_pool": lambda: shard_pool.table(choices.workers),
+    }
+    for name in [choices.only] if choices.only else parts:
+        load = os.getloadavg()[0]
+        write_part(out, name, f"{parts[name]()}\n{circumstances(name, load)}", list(parts))
+    print((out / "engine.md").read_text(encoding="utf-8"))
+
+
+def write_part(out: Path, name: str, text: str, order: Sequence[str]) -> None:
+    """Replaces a part in engine.json, and writes all parts to engine.md in this order."""
+    record = out / "engine.json"
+    known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    parts = {each: text if each == name else known[each] for each in order if each == name or each in known}
+    record.write_text(json.dumps(parts, indent=1), encoding="utf-8")
+    (out / "engine.md").write_text("\n".join(["# The cost of `gift run`\n", *parts.values()]), encoding="utf-8")
 
 
 @contextmanager
@@ -199,7 +212,8 @@ def speed_up(sleeping: tuple[Graph, dict[str, float]], workers: Sequence[int]) -
     work, longest = sum(seconds.values()), longest_path(graph, set(graph), seconds)[1]
     lines = [
         f"{len(graph)} stages that sleep {work / len(graph):.1f} s each on average, {work:,.0f} s together, in "
-        f"{len(waves(graph, set(graph)))} waves. The longest path takes {longest:.0f} s.\n",
+        f"{len(waves(graph, set(graph)))} waves. The longest path takes {longest:.0f} s. The bound is this path, or\n"
+        "the whole work divided by the workers if that is more. The start of Ray (5 s) is not in it.\n",
         "| workers | time, s | bound, s | bound / time | speed-up |",
         "|---|---|---|---|---|",
     ]
@@ -211,20 +225,12 @@ def speed_up(sleeping: tuple[Graph, dict[str, float]], workers: Sequence[int]) -
     return "\n".join(lines) + "\n"
 
 
-def heading(load: float, part: str | None) -> str:
-    """Returns the title of the page, the command, date and machine."""
+def circumstances(part: str, load: float) -> str:
+    """Returns a line with the command, date and machine of a part."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("dvc", "ray"))
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {versions}"
-    only = f" --only {part}" if part else ""
-    about = (
-        "The stages of the table sleep, so that more workers than cores do not compete. The bound is the longest\n"
-        "path, or the whole work divided by the workers if that is more. The start of Ray (5 s) is not in it.\n"
-    )
-    return (
-        "# The cost of `gift run`\n\n"
-        f"`python -m benchmarks.engine{only}`, {datetime.date.today()}, {machine}, load {load:.1f} at the start.\n\n"
-        + ("" if part else about)
-    )
+    command = f"python -m benchmarks.engine --only {part}"
+    return f"(`{command}`, {datetime.date.today()}, {machine}, load {load:.1f} at the start.)\n"
 
 
 if __name__ == "__main__":

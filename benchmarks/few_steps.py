@@ -75,7 +75,7 @@ def runs_of(experiment: Experiment, setting: tuple[int, float], seeds: Sequence[
 
 
 def accuracy_of_images(clip: MiniClip, run: Run) -> float:
-    """Returns how often, in percent, CLIP ranks an image's own prompt first among those of its task. Tasks weigh the same."""
+    """Returns how often, in percent, CLIP ranks an image's own prompt first in its task: the mean of all tasks."""
     return 100 * statistics.mean(_accuracy(clip, run.layout.shards(step.task)) for step in run.config.sequence)
 
 

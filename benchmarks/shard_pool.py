@@ -85,17 +85,18 @@ def measure(pool: Pool, workers: int) -> float:
         started = Path(folder, "started")
         started.mkdir()
         offer = pool.offer(workers - 1, 1, Path(folder, "waiting"))
-        command = [sys.executable, "-m", "benchmarks.shard_pool", str(started), str(workers)]
-        environment = {**os.environ, **offer, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    return throughput(json.loads(done.stdout))
+        times = Path(folder, "times.json")  # what a process prints may have messages of Ray in it
+        command = [sys.executable, "-m", "benchmarks.shard_pool", str(started), str(workers), str(times)]
+        subprocess.run(command, env={**os.environ, **offer, "PYTHONPATH": str(ROOT)}, check=True)
+        return throughput(json.loads(times.read_text(encoding="utf-8")))
 
 
 def main() -> None:
-    """The stage: prints the times of its units."""
+    """The stage: writes the times of its units."""
     from benchmarks import shard_pool  # by this name helpers can import it
 
-    print(json.dumps(shard_pool.stage(Path(sys.argv[1]), int(sys.argv[2]))))
+    started, workers, times = sys.argv[1:]
+    Path(times).write_text(json.dumps(shard_pool.stage(Path(started), int(workers))), encoding="utf-8")
 
 
 if __name__ == "__main__":
