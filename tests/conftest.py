@@ -28,6 +28,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with end-to-end tests come first, so that at the end no process waits minutes for another."""
+    long = {item.path for item in items if item.get_closest_marker("end_to_end")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session")
 def gpu(request: pytest.FixtureRequest) -> Iterator[torch.device]:
     """The device of the option --device.
@@ -59,6 +65,22 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 def project() -> Path:
     """The repository's root."""
     return PROJECT
+
+
+@pytest.fixture(scope="session")
+def first_result(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The folder of the finished small experiment, tests/clone.py. All processes of the tests share it: copy it."""
+    from filelock import FileLock
+
+    from tests.clone import finished_experiment
+
+    own = tmp_path_factory.getbasetemp()
+    folder = (own if worker_id == "master" else own.parent) / "first_result"
+    with FileLock(f"{folder}.lock"):  # the first process that needs it runs it, the others wait
+        if not folder.exists():
+            finished_experiment(folder.with_name("unfinished"))
+            folder.with_name("unfinished").rename(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

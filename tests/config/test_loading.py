@@ -300,20 +300,30 @@ def test_lengths_must_fit_the_steps_of_a_method_that_runs(
 
 
 def all_key_paths() -> list[tuple[str, ...]]:
-    """Every key that a section of the preset must have; names (of tasks, methods, losses) are not keys."""
+    """Every key that a section of the preset must have; names (of tasks, methods, losses) are not keys.
+
+    Of the keys that many tasks or methods have, in a section of the same kind, one.
+    """
     names = {("tasks",), ("methods",)}
     preset = yaml.safe_load((Path(__file__).parents[2] / "presets" / "mini.yaml").read_text(encoding="utf-8"))
+    paths: dict[tuple[Any, ...], tuple[str, ...]] = {}
 
-    def walk(node: Any, path: tuple[str, ...]) -> list[tuple[str, ...]]:
+    def walk(node: Any, path: tuple[str, ...]) -> None:
         if isinstance(node, list):
-            return [found for index, item in enumerate(node[:1]) for found in walk(item, (*path, str(index)))]
+            for index, item in enumerate(node[:1]):
+                walk(item, (*path, str(index)))
         if not isinstance(node, dict):
-            return []
-        keys = [key for key in node if not (path[:1] == ("methods",) and key in OPTIONAL_SLOTS)]
-        here = [] if path in names or path[-1:] == ("losses",) else [(*path, key) for key in keys]
-        return here + [found for key, item in node.items() for found in walk(item, (*path, key))]
+            return
+        if path not in names and path[-1:] != ("losses",):
+            section = (path[0], *path[2:], node.get("kind"), node.get("images")) if path[:1] in names else path
+            for key in node:
+                if not (path[:1] == ("methods",) and key in OPTIONAL_SLOTS):
+                    paths.setdefault((section, key), (*path, key))
+        for key, item in node.items():
+            walk(item, (*path, key))
 
-    return [path for path in walk(preset, ()) if path != ("training", "processes")]  # new, and it changes no result
+    walk(preset, ())
+    return [path for path in paths.values() if path != ("training", "processes")]  # new, and it changes no result
 
 
 @pytest.mark.parametrize("path", all_key_paths(), ids=".".join)

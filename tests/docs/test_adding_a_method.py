@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.docs import preloaded
+from tests import preloaded
+from tests.clone import new_project, small
 from tests.docs.snippets import Block, blocks_of
 from tests.imports import ROOT
-from tests.team.clones import new_project
 
 PAGE = ROOT / "docs" / "adding_a_method.md"
 METHOD, LOSS, TASK = "gift_relations", "distill_relations", "letters"
@@ -98,13 +98,8 @@ def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 def cut(text: str) -> str:
     """params.yaml with one task, few images, few iterations, and the methods that run."""
     params = yaml.safe_load(text)
-    params["methods"] = {name: params["methods"][name] for name in params["run"]["methods"]}
-    params["tasks"] = {TASK: params["tasks"][TASK] | {"train_images": 40, "test_images": 35}}
-    params["sequence"] = [step for step in params["sequence"] if step["task"] == TASK]
-    params["training"] |= {"iterations": 4, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
-    params["prompts"] |= {"images_per_task": 12}
-    params["generator"] |= {"steps": 2}
-    return yaml.safe_dump(params, sort_keys=False)
+    methods = {name: params["methods"][name] for name in params["run"]["methods"]}
+    return yaml.safe_dump(small(params, TASK) | {"methods": methods}, sort_keys=False)
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import preloaded
+from tests.clone import Clone, commit, copy_of
 from tests.datasets.folders import picture
-from tests.docs import preloaded
 from tests.docs.snippets import Block, blocks_of
+from tests.docs.test_library_page import EXAMPLES
 from tests.docs.test_your_own_task import write_photos
-from tests.end_to_end.test_pipeline import Clone, small
 from tests.imports import ROOT
-from tests.team.clones import commit, new_project
 
 pytestmark = pytest.mark.end_to_end
 
@@ -146,6 +146,10 @@ NOT_RUN = {
     ("docs/team_tools.md", "dvc plots diff", "dvc plots diff longer main --out dvc_plots"): TOOLS,
     ("docs/doctor.md", "gift doctor", "gift doctor --preset mtil_order_1"): FULL_SIZE,
     ("docs/presets.md", "gift presets", "gift doctor --preset mtil_order_1"): FULL_SIZE,
+    **{
+        ("docs/library.md", f"python {example}", f"python {example}"): "tests/docs/test_library_page.py runs it"
+        for example in EXAMPLES
+    },
     ("docs/team.md", "umask 002", "mkdir /srv/gift"): SERVER,
     ("docs/team.md", "umask 002", "chgrp team /srv/gift"): SERVER,
     ("docs/team.md", "umask 002", "chmod 2775 /srv/gift"): SERVER,
@@ -170,25 +174,17 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def finished(server: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which a cut experiment has run and was pushed, with what the pages take as given beside it."""
-    project = new_project(tmp_path_factory.mktemp("finished") / "gift")
+def finished(server: Path, first_result: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the small experiment has run and was pushed, with what the pages take as given beside it."""
+    project = copy_of(first_result / "gift", tmp_path_factory.mktemp("finished") / "gift")
     tools = project.folder / ".venv" / "bin"
     preloaded.install(tools, server)
     (tools / "activate").touch()
     for name in (".installed", ".installed-dev"):  # so that make installs nothing into the environment of the tests
         (tools.parent / name).touch()
     project.environment = run_in(project)
-    params = small(project.params)
-    params["tasks"] = {"letters": {"source": "mini", "path": "data/mini", "train_images": 40, "test_images": 35}}
-    params["sequence"] = [{"task": "letters", "after": "../pretrained", "learning_rate_factor": 1.0}]
-    params["training"] |= {"iterations": 4, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
-    params["prompts"] |= {"images_per_task": 12}
-    params["generator"] |= {"steps": 2}
-    project.write_params(params)
     project.run("gift", "remote", str(project.folder.parent / "store"))
-    project.repro()
-    commit(project, "the first result")
+    commit(project, "the remote")
     project.run("dvc", "push", "--run-cache")
     for number, name in enumerate(("runs/seed_42", "runs/seed_43", "runs/seed_44", "run_1", "run_2", "run_3")):
         run = project.folder / name

@@ -1,7 +1,7 @@
 """The commands of docs/team.md in their order, with real git, DVC and make, three clones, a folder and a web server.
 
-The pipeline is a small one (tests/team/toy.py), so that this takes seconds. tests/end_to_end/test_merge.py merges two
-branches of the miniature.
+The pipeline is a small one (tests/team/toy.py), so that this takes seconds. tests/end_to_end/test_changes.py merges
+two branches of the miniature.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.clone import Clone, commit, content, stages_in
 from tests.datasets.folders import picture
-from tests.end_to_end.test_pipeline import Clone
 from tests.imports import ROOT
-from tests.team.clones import commit, content
 from tests.team.toy import DRIVERS, new_toy, toy_clone
 
 PAGE = (ROOT / "docs" / "team.md").read_text(encoding="utf-8")
@@ -74,7 +73,7 @@ class Team:
         self.said = done.stdout + done.stderr
         assert (done.returncode != 0) == ("# stops" in line), f"{line}\n{self.said[-3000:]}"
         if name and line.startswith(("dvc repro", "dvc exp run")):
-            self.ran[name].append(re.findall(r"Running stage '([^']+)'", self.said))
+            self.ran[name].append(stages_in(self.said))
 
 
 def install(clone: Clone) -> None:

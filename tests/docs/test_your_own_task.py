@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -21,8 +20,8 @@ from gift_core.config.loading import load_config
 from gift_core.config.overlays import complete_text
 from stages.app import app
 from tests.artifacts.damage import png
+from tests.clone import copy_of
 from tests.datasets.folders import picture
-from tests.end_to_end.test_pipeline import Clone, small
 from tests.imports import ROOT
 
 PAGE = (ROOT / "docs" / "your_own_task.md").read_text(encoding="utf-8")
@@ -121,32 +120,19 @@ def test_the_task_can_be_the_first_of_the_full_size_preset(project: Path) -> Non
 
 @pytest.mark.end_to_end
 def test_dvc_runs_only_the_new_task_and_open_clip_opens_the_result(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first_result: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    clone = Clone(tmp_path / "gift")
-    for name in names:
-        if (ROOT / name).is_file() and name not in ("dvc.lock", "reports/metrics.json"):
-            (clone.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, clone.folder / name)
-    clone.run("git", "init", "--quiet")
-    params = small(clone.params)
-    params["tasks"] = {"arrows": next(iter(params["tasks"].values()))}
-    params["sequence"] = [{"task": "arrows", "after": "../pretrained", "learning_rate_factor": 1.0}]
-    params["run"]["methods"] = ["gift"]
-    clone.write_params(params)
-    clone.repro()
+    clone = copy_of(first_result / "gift", tmp_path / "gift")
     write_photos(tmp_path)
     monkeypatch.setitem(clone.environment, "HOME", str(tmp_path))
     _, add, repro = commands()[:3]
     said = clone.run("bash", "-c", add.replace("gift ", f"{sys.executable} -m stages ", 1))
     assert repro == "dvc repro"
     ran = clone.repro()
-    assert set(ran) == {
-        "check", "ingest@garments", "write_prompts@1", "synthesize@1", "teach@gift-step1", "finetune@gift-step1",
-        "evaluate@gift-step1", "report",
-    }  # fmt: skip
+    methods = {
+        f"{stage}@{method}-step2" for stage in ("teach", "finetune", "evaluate") for method in ("gift", "finetune")
+    }
+    assert set(ran) == {"check", "ingest@garments", "write_prompts@2", "synthesize@2", "report", *methods}
     assert all(stage in said for stage in ran)
     assert clone.repro() == []
     (code,) = blocks("python")

@@ -8,12 +8,12 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.end_to_end.test_pipeline import Clone, small
-from tests.imports import ROOT
+from tests.clone import RESULTS, Clone, copy_of, copy_of_repository, small
 
 pytestmark = pytest.mark.end_to_end
 
@@ -29,31 +29,16 @@ def hashes(clone: Clone) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone in which nothing has run. The number of threads is the same for all that runs in it."""
-    folder = tmp_path_factory.mktemp("run") / "fresh"
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
-        if (ROOT / name).is_file() and name not in ("dvc.lock", "reports/metrics.json"):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    clone = Clone(folder)
-    params = small(clone.params)
-    params["training"] |= {"iterations": 2, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
-    params["prompts"] |= {"images_per_task": 8}
-    params["generator"] |= {"images_per_shard": 8, "steps": 2, "batch_size": 8}
-    for row in params["tasks"].values():
-        row |= {"train_images": 40, "test_images": 40}
-    clone.write_params(params)
+    """A clone of the small experiment in which nothing has run."""
+    clone = Clone(copy_of_repository(tmp_path_factory.mktemp("run") / "fresh", left_out=RESULTS))
+    clone.write_params(small(clone.params))
     clone.run("git", "init", "--quiet")
     return clone
 
 
-def copy_of(clone: Clone, name: str) -> Clone:
-    folder = clone.folder.parent / name
-    shutil.copytree(clone.folder, folder, symlinks=True)
-    copy = Clone(folder)
-    copy.environment["OMP_NUM_THREADS"] = "1"  # the number of threads changes the last bits on a CPU
-    return copy
+def beside(clone: Clone, name: str) -> Clone:
+    """A copy of the clone in the same folder."""
+    return copy_of(clone.folder, clone.folder.with_name(name))
 
 
 def gift_run(clone: Clone, *arguments: str) -> str:
@@ -61,11 +46,9 @@ def gift_run(clone: Clone, *arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def expected(fresh: Clone) -> dict[str, str]:
+def expected(first_result: Path) -> dict[str, str]:
     """What one `dvc repro` writes."""
-    clone = copy_of(fresh, "repro")
-    assert len(clone.repro()) == 22
-    return hashes(clone)
+    return hashes(Clone(first_result / "gift"))
 
 
 @pytest.mark.parametrize(
@@ -74,15 +57,17 @@ def expected(fresh: Clone) -> dict[str, str]:
 def test_any_number_of_workers_writes_the_bytes_and_the_lock_file_of_dvc_repro(
     fresh: Clone, expected: dict[str, str], workers: int
 ) -> None:
-    clone = copy_of(fresh, f"workers{workers}")
+    clone = beside(fresh, f"workers{workers}")
     assert "22 done" in gift_run(clone, "--workers", str(workers))
     assert hashes(clone) == expected
     assert clone.repro() == []
 
 
-def test_what_one_way_of_running_has_cached_the_other_restores(fresh: Clone, expected: dict[str, str]) -> None:
-    clone = copy_of(fresh, "restored")
-    shutil.copytree(fresh.folder.parent / "repro" / ".dvc" / "cache", clone.folder / ".dvc" / "cache")
+def test_what_one_way_of_running_has_cached_the_other_restores(
+    fresh: Clone, expected: dict[str, str], first_result: Path
+) -> None:
+    clone = beside(fresh, "restored")
+    shutil.copytree(first_result / "gift" / ".dvc" / "cache", clone.folder / ".dvc" / "cache")
     printed = gift_run(clone, "--workers", "2")
     assert "3 done, 19 restored" in printed  # DVC caches no run of a stage with `persist: true`: check, ingest
     assert hashes(clone) == expected
@@ -98,7 +83,7 @@ def test_what_one_way_of_running_has_cached_the_other_restores(fresh: Clone, exp
 def test_a_stage_whose_worker_is_killed_runs_again_to_the_same_bytes(
     fresh: Clone, expected: dict[str, str], stage: str
 ) -> None:
-    clone = copy_of(fresh, f"killed_{stage}")
+    clone = beside(fresh, f"killed_{stage}")
     command = [sys.executable, "-m", "stages", "run", "--workers", "2"]
     run = subprocess.Popen(
         command, cwd=clone.folder, env=clone.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

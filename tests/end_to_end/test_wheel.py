@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import sysconfig
 import tarfile
 import venv
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
+from tests.clone import copy_of_repository, small, stages_in
 from tests.imports import ROOT
-from tests.packaging.distribution import build, copy_of_repository
+from tests.packaging.distribution import NO_PART, build
 
 pytestmark = pytest.mark.end_to_end
 TASK = "games"
@@ -58,7 +57,8 @@ class Installed:
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     folder = tmp_path_factory.mktemp("installed")
-    return Installed(folder, build(copy_of_repository(folder / "source"), "wheel", folder / "wheel"))
+    source = copy_of_repository(folder / "source", left_out=NO_PART)
+    return Installed(folder, build(source, "wheel", folder / "wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -67,25 +67,17 @@ def project(installed: Installed) -> Path:
     installed.said = installed.run("gift", "init", "project")  # type: ignore[attr-defined]
     folder = installed.folder / "project"
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
-    (folder / "params.yaml").write_text(yaml.safe_dump(small(params), sort_keys=False), encoding="utf-8")
-    installed.ran = repro(installed, folder)  # type: ignore[attr-defined]
-    return folder
-
-
-def small(params: dict[str, Any]) -> dict[str, Any]:
-    """One task, one method, two iterations, eight generated images."""
-    params["tasks"] = {TASK: {"source": "mini", "path": "data/mini", "train_images": 40, "test_images": 40}}
-    params["sequence"] = [{"task": TASK, "after": "../pretrained", "learning_rate_factor": 1.0}]
+    params = small(params, TASK)
     params["run"]["methods"] = ["gift"]
-    params["training"] |= {"iterations": 2, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
-    params["prompts"] |= {"images_per_task": 8}
-    params["generator"] |= {"images_per_shard": 8, "steps": 2, "batch_size": 8}
-    return params
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    make_repro = ("python", "-m", "gift_core.stages.fork_server", "python", "-m", "dvc", "repro")  # as in its Makefile
+    installed.ran = stages_in(installed.run(*make_repro, cwd=folder))  # type: ignore[attr-defined]
+    return folder
 
 
 def repro(installed: Installed, folder: Path) -> list[str]:
     """Runs `dvc repro` and returns the stages whose commands ran."""
-    return re.findall(r"Running stage '([^']+)'", installed.run("python", "-m", "dvc", "repro", cwd=folder))
+    return stages_in(installed.run("python", "-m", "dvc", "repro", cwd=folder))
 
 
 def test_gift_is_the_installed_wheel_and_the_repository_is_not_found(installed: Installed) -> None:

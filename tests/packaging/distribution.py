@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.imports import ROOT
-
-LEFT_OUT = ("tests/", "benchmarks/", "docs/")  # no part of a distribution
-
-
-def copy_of_repository(folder: Path) -> Path:
-    """Copies what git has, or would add, to `folder`."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file() and not name.startswith(LEFT_OUT):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    return folder
+NO_PART = ("tests/", "benchmarks/", "docs/")  # of a distribution
 
 
 def build(source: Path, kind: str, out: Path) -> Path:

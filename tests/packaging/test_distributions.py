@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from gift_core.shipped import FILES, IN_WHEEL, shipped_files
+from tests.clone import copy_of_repository
 from tests.imports import ROOT
-from tests.packaging.distribution import build, copy_of_repository
+from tests.packaging.distribution import NO_PART, build
 
 FILES_FOLDER = f"gift_core/{IN_WHEEL}/"
 TEMPLATE = "gift_core/new_project/template/"
@@ -22,7 +23,7 @@ LARGEST = 16e6  # bytes of the wheel; 12.8 MB are the miniature models
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copy_of_repository(tmp_path_factory.mktemp("source"))
+    return copy_of_repository(tmp_path_factory.mktemp("source"), left_out=NO_PART)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.test_pipeline import Clone
+from tests.clone import Clone
 from tests.team.toy import toy, toy_clone, use_store
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from gift_core.team.experiments import differences
 from stages.app import app
-from tests.end_to_end.test_pipeline import Clone
+from tests.clone import Clone
 from tests.imports import ROOT
 from tests.team.toy import toy_clone
 

@@ -27,8 +27,8 @@ from gift_core.artifacts.accuracy import read_accuracy, write_empty_accuracy
 from gift_core.artifacts.shards import iterate_pairs, write_manifest
 from gift_core.layout import Layout
 from stages.app import app
+from tests.clone import content
 from tests.imports import ROOT
-from tests.team.clones import content
 from tests.team.hub_server import HubServer
 from tests.tiny_world import CAPTIONS, CLASSES, TinyExperiment, make_world
 

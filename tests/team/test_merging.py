@@ -11,8 +11,7 @@ import pytest
 
 from gift_core.errors import UserError
 from gift_core.team.lock_merge import merge_locks
-from tests.end_to_end.test_pipeline import Clone
-from tests.team.clones import clone_of
+from tests.clone import Clone, clone_of, stages_in
 from tests.team.toy import change, toy_clone, use_drivers, use_store
 
 METHOD = "  - finetune\n"
@@ -49,7 +48,7 @@ def finish(clone: Clone) -> set[str]:
     if (clone.folder / ".git" / "MERGE_HEAD").exists():
         clone.run("git", "commit", "--quiet", "--no-edit")
     clone.printed = clone.run("dvc", "repro", "--pull")
-    ran = set(re.findall(r"Running stage '([^']+)'", clone.printed))
+    ran = set(stages_in(clone.printed))
     assert clone.repro() == []
     return ran
 

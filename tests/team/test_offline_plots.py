@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.clone import commit, new_project
 from tests.imports import ROOT
 from tests.report.browser import chromium, open_browser
-from tests.team.clones import commit, new_project
 
 ACCURACY = "method,after,after_step,task,task_step,accuracy\n" + "".join(
     f"{method},{after},{step},{task},{position},{50 + 10 * step + position}\n"

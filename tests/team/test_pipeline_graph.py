@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from gift_core.stage_graph import list_stages
 from gift_core.team.pipeline_graph import read_graph
 from stages.app import app
-from tests.end_to_end.test_pipeline import Clone
+from tests.clone import Clone
 from tests.imports import ROOT
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))

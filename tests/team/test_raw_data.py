@@ -5,10 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pytest
-
+from tests.clone import clone_of, commit, content, new_project
 from tests.datasets.folders import picture
-from tests.team.clones import clone_of, commit, content, new_project
 from tests.team.toy import use_store
 
 FOLDERS = ("photos", "models/my_clip", "generators/my_sd", "prompts/lists", "reference/pairs")
@@ -61,10 +59,10 @@ def test_without_its_raw_data_a_clone_keeps_the_ingested_task(tmp_path: Path) ->
     assert content(task) == before
 
 
-@pytest.mark.parametrize("name", ["photos/a/1.jpg", "models/clip/open_clip_model.safetensors", "prompts/lines.txt"])
-def test_git_ignores_raw_data(name: str, tmp_path: Path) -> None:
+def test_git_ignores_raw_data(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
-    file = project.folder / "data" / "0_raw" / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(b"x")
+    for name in ("photos/a/1.jpg", "models/clip/open_clip_model.safetensors", "prompts/lines.txt"):
+        file = project.folder / "data" / "0_raw" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x")
     assert project.run("git", "status", "--porcelain", "--untracked-files=all") == ""

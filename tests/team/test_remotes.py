@@ -18,9 +18,8 @@ from gift_core.doctor.storage import EXTRAS, read_settings
 from gift_core.errors import UserError
 from gift_core.team.remotes import set_remote
 from stages.app import app
-from tests.end_to_end.test_pipeline import Clone
+from tests.clone import Clone, clone_of, content
 from tests.imports import ROOT
-from tests.team.clones import clone_of, content
 from tests.team.toy import use_store
 
 UNCHANGED = "Nothing was pulled, nothing was changed. `dvc repro` makes the results on this machine."

@@ -10,7 +10,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from tests.end_to_end.test_pipeline import Clone
+from tests.clone import Clone
 from tests.imports import ROOT
 from tests.team.toy import toy_clone
 

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.end_to_end.test_pipeline import Clone
+from tests.clone import Clone, clone_of, commit, new_project
 from tests.imports import ROOT
-from tests.team.clones import clone_of, commit, new_project
 from tests.team.toy import change, toy_clone
 
 FILE = ROOT / "gift_core" / "new_project" / "template" / ".github" / "workflows" / "gift.yaml"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.end_to_end.test_pipeline import Clone
+from tests.clone import Clone, commit
 from tests.imports import ROOT
-from tests.team.clones import commit
 
 PIPELINE = """\
 stages:

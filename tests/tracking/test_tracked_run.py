@@ -23,7 +23,7 @@ from gift_core.tracking import tracked_run as tracking
 from gift_core.tracking.tracked_run import MAX_POINTS, RunDescription, TrackedRun, describe, require_tracker
 from gift_core.training import loop
 from stages.app import app
-from tests.team.clones import content
+from tests.clone import content
 from tests.tiny_world import TinyExperiment, make_world
 
 ITERATIONS = 5

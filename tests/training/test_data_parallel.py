@@ -1,7 +1,12 @@
-"""Training in several processes: the gradients and weights of one process, and every end of a process is noticed."""
+"""Training in several processes: the gradients and weights of one process, and every end of a process is noticed.
+
+The processes are forked from one that has loaded PyTorch. As new Pythons, which they are in use, the last test starts
+them, and tests/stages/test_processes.py.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -14,7 +19,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import psutil
 import pytest
 import torch
 
@@ -35,6 +39,7 @@ from gift_core.training.loop import LossRow, finetune
 from gift_core.training.processes import ALONE, Processes
 from tests.clip.tiny import Picture, png, tiny_clip
 from tests.imports import ROOT
+from tests.interruption.processes import SERVER
 from tests.training.tiny_training import GIFT_LOSSES, gift, method_config, pairs, training
 
 CPU = torch.device("cpu")
@@ -49,6 +54,12 @@ CASES: dict[str, tuple[MethodConfig, dict[str, Any]]] = {
     "checkpointing": (gift(), {"gradient_checkpointing": True}),
 }
 AVERAGED = "averaged"  # a wrong way to combine the gradients
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forked() -> Iterator[None]:
+    with patch.object(multiprocessing, "get_context", lambda method: SERVER):
+        yield
 
 
 def task_images(clip: Clip, processes: Processes, classes: int = CLASSES) -> TrainingImages:
@@ -308,7 +319,7 @@ def fail(processes: Processes, how: str) -> Callable[[], object]:
 def test_the_error_of_the_process_that_failed_first_is_raised(how: str, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message), started(3, CPU, fail, (how,)) as processes:
         train(processes, tiny_clip(seed=0))
-    assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    assert multiprocessing.active_children() == []
 
 
 def test_an_error_of_the_first_process_is_raised_and_ends_the_others() -> None:

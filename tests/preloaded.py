@@ -1,8 +1,8 @@
 """Starts `gift`, `dvc` and Python scripts in milliseconds: a server that has loaded the libraries forks each of them.
 
-`python -m tests.docs.preloaded SOCKET` is the server. The commands in a project's .venv/bin are clients (`install`).
-They pass on their arguments, folder, environment, input and output, and end with the exit code. The commands are the
-real ones. A run of all snippets would otherwise spend minutes on importing torch.
+`python -m tests.preloaded SOCKET LIBRARY...` is the server. The commands in a folder are its clients (`install`). They
+pass on their arguments, folder, environment, umask, input and output, and end with the exit code. The commands are the
+real ones. The tests would otherwise spend minutes on importing DVC and torch.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = (
-    "torch", "torchvision", "open_clip", "diffusers", "transformers", "pandas", "webdataset", "dvc.cli", "dvc.repo",
+DVC = (
+    "dvc.cli", "dvc.cli.parser", "dvc.data_cloud", "dvc.repo", "dvc.repo.push", "dvc.repo.reproduce", "dvc.rwlock",
+    "dvc_data.index", "dvc_render.vega", "flatten_dict", "ruamel.yaml", "scmrepo.git", "zc.lockfile",
+)  # fmt: skip
+GIFT = (
+    *DVC, "torch", "torchvision", "open_clip", "diffusers", "transformers", "pandas", "webdataset",
     "transformers.models.clip.modeling_clip", "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
     "gift_core.training.loop", "gift_core.evaluation", "gift_core.generators.pipeline", "gift_core.report.build",
     "stages.app",
@@ -36,17 +40,18 @@ if words[0] == "python" and words[1:3] != ["-m", "stages"]:
     os.execv({python!r}, [{python!r}, *words[1:]])
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({server!r})
-    request = json.dumps([words, os.getcwd(), dict(os.environ)]).encode()
+    umask = os.umask(0o077)
+    request = json.dumps([words, os.getcwd(), dict(os.environ), umask]).encode()
     socket.send_fds(server, [len(request).to_bytes(4, "big")], [0, 1, 2])
     server.sendall(request)
     sys.exit(int(server.recv(8) or b"70"))
 """
 
 
-def install(folder: Path, server: Path) -> None:
-    """Writes the programs `gift`, `dvc`, `python` and `script` (for a file with Python code) into a folder."""
+def install(folder: Path, server: Path, *, names: Sequence[str] = ("gift", "dvc", "python", "script")) -> None:
+    """Writes programs with these names into a folder: `script` runs a file with Python code."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("gift", "dvc", "python", "script"):
+    for name in names:
         (folder / name).write_text(
             CLIENT.format(python=sys.executable, name=name, server=str(server)), encoding="utf-8"
         )
@@ -54,9 +59,11 @@ def install(folder: Path, server: Path) -> None:
 
 
 @contextmanager
-def serving(socket_path: Path, *, code: Path, environment: dict[str, str]) -> Iterator[None]:
-    """Runs the server with the project in `code` during the block."""
-    words = [sys.executable, "-m", "tests.docs.preloaded", str(socket_path)]
+def serving(
+    socket_path: Path, *, code: Path, environment: dict[str, str], libraries: Sequence[str] = GIFT
+) -> Iterator[None]:
+    """Runs the server with the project in `code` during the block, at most as long as this process."""
+    words = [sys.executable, "-m", "tests.preloaded", str(socket_path), *libraries]
     process = subprocess.Popen(words, cwd=code, env=environment | {"PYTHONPATH": str(code)})
     try:
         deadline = time.monotonic() + 240
@@ -70,21 +77,25 @@ def serving(socket_path: Path, *, code: Path, environment: dict[str, str]) -> It
         process.wait(timeout=20)
 
 
-def serve(path: str) -> None:
-    """Forks a process for each client, forever."""
-    for library in LIBRARIES:
+def serve(path: str, *libraries: str) -> None:
+    """Forks a process for each client, as long as the process lives that started this one."""
+    parent = os.getppid()
+    for library in libraries:
         importlib.import_module(library)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         listening.listen(32)
-        while True:
-            client, _ = listening.accept()
-            if os.fork() == 0:
-                listening.close()
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                answer(client)
-            client.close()
+        listening.settimeout(1)
+        while os.getppid() == parent:
+            with suppress(TimeoutError):
+                client, _ = listening.accept()
+                if os.fork() == 0:
+                    listening.close()
+                    client.settimeout(None)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    answer(client)
+                client.close()
 
 
 def answer(client: socket.socket) -> None:
@@ -94,12 +105,13 @@ def answer(client: socket.socket) -> None:
     size, text = int.from_bytes(head, "big"), b""
     while len(text) < size:
         text += client.recv(size - len(text))
-    words, folder, environment = json.loads(text)
+    words, folder, environment, umask = json.loads(text)
     child = os.fork()
     if child == 0:
         client.close()
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
+        os.umask(umask)
         run(words, folder, environment)
     for stream in streams:
         os.close(stream)
@@ -145,4 +157,4 @@ def command(words: list[str]) -> Any:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(*sys.argv[1:])

@@ -1,0 +1,189 @@
+"""Clones of the project with real git and real DVC, and servers that start their stages and DVC quickly."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages.fork_server import SOCKET
+from tests import preloaded
+from tests.imports import ROOT
+
+RESULTS = ("dvc.lock", "reports/metrics.json")
+TASKS = ("letters", "digits")  # of the small experiment
+METHODS = ("finetune", "gift", "icarl", "gift_vocabulary")  # of which the first two run
+PRINTED = "printed.txt"  # beside the clone of the small experiment: what its `make repro` printed
+
+
+class Clone:
+    """A clone of the project in a folder of its own, with the environment that runs these tests."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        outside = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+        self.environment = outside | {
+            "PATH": os.pathsep.join([str(quick_dvc()), str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PYTHONPATH": "", "GIT_CONFIG_GLOBAL": os.devnull, "DVC_NO_ANALYTICS": "1",
+            "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@example.org",
+            "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@example.org",
+        }  # fmt: skip
+
+    def run(self, *command: str, expect: int = 0, **variables: str) -> str:
+        """Runs a command with more variables in its environment, and returns what it printed."""
+        environment = self.environment | variables
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+        output = done.stdout + done.stderr
+        assert done.returncode == expect, f"{' '.join(command)} -> {done.returncode}\n{output[-6000:]}"
+        return output
+
+    def repro(self, *, expect: int = 0) -> list[str]:
+        """Runs `dvc repro` with the fork server of these tests, and returns the stages whose commands ran."""
+        socket, _ = fork_server(frozenset(self.environment.items()))
+        self.printed = self.run("dvc", "repro", expect=expect, **{SOCKET: socket})
+        return stages_in(self.printed)
+
+    def outputs(self) -> set[str]:
+        """Returns every file of data/ and reports/ that is no input."""
+        files = [*(self.folder / "data").rglob("*"), *(self.folder / "reports").rglob("*")]
+        names = {file.relative_to(self.folder).as_posix() for file in files if file.is_file()}
+        return {name for name in names if not name.startswith(("data/0_raw", "data/mini"))}
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replaces the only occurrence of `old` in a file."""
+        path = self.folder / file
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{file}: {text.count(old)} x {old!r}"
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def report(self) -> dict[str, object]:
+        """Returns the report's entry in dvc.lock, and the bytes of its outputs."""
+        lock = yaml.safe_load((self.folder / "dvc.lock").read_text(encoding="utf-8"))["stages"]["report"]
+        reports = self.folder / "reports"
+        files = {file.relative_to(reports).as_posix(): file.read_bytes() for file in reports.rglob("*.*")}
+        return {"dvc.lock": lock, **files}
+
+    def undo(self) -> None:
+        """Reverts all changes since the last commit."""
+        self.run("git", "checkout", "--quiet", "--", "params.yaml", "gift_core", "stages", "dvc.yaml")
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return yaml.safe_load((self.folder / "params.yaml").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+    def write_params(self, params: dict[str, Any]) -> None:
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        return json.loads((self.folder / "reports" / "metrics.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def stages_in(printed: str) -> list[str]:
+    """Returns the stages whose commands ran, of what DVC printed."""
+    return re.findall(r"Running stage '([^']+)'", printed)
+
+
+@functools.cache
+def quick_dvc() -> Path:
+    """Returns a folder with a program `dvc` that is forked from a process that has loaded DVC (tests/preloaded.py)."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gift-")))
+    preloaded.install(folder, folder / "socket", names=["dvc"])
+    stack.enter_context(
+        preloaded.serving(folder / "socket", code=ROOT, environment=dict(os.environ), libraries=preloaded.DVC)
+    )
+    return folder
+
+
+@functools.cache
+def fork_server(variables: frozenset[tuple[str, str]]) -> tuple[str, subprocess.Popen[str]]:
+    """Returns the socket of a fork server for stages with these variables, and its process, which ends with this one.
+
+    `make repro` starts one for each run. Here one is for all: most changes run no stage but check, and loading PyTorch
+    for it takes longer than the rest.
+    """
+    command = [sys.executable, "-m", "stages.fork_server", "sh", "-c", f'echo "${SOCKET}"; exec cat']
+    server = subprocess.Popen(
+        command, cwd=ROOT, env=dict(variables), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdout
+    return server.stdout.readline().strip(), server
+
+
+def copy_of_repository(folder: Path, *, left_out: tuple[str, ...] = ()) -> Path:
+    """Copies what git has, or would add, to `folder`. `left_out`: beginnings of paths."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    for name in names:
+        if (ROOT / name).is_file() and not name.startswith(left_out):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def new_project(folder: Path, *, message: str = "the project") -> Clone:
+    """Returns the working tree of this project, without results, as a git repository of its own."""
+    copy_of_repository(folder, left_out=RESULTS)
+    project = Clone(folder)
+    project.run("git", "init", "--quiet", "--initial-branch", "main")
+    commit(project, message)
+    return project
+
+
+def small(params: dict[str, Any], *tasks: str) -> dict[str, Any]:
+    """Returns params.yaml with these tasks, few images and iterations, and few methods: DVC reads it for each stage."""
+    tasks = tasks or TASKS
+    row = {"source": "mini", "path": "data/mini", "train_images": 40, "test_images": 40}
+    params["methods"] = {name: params["methods"][name] for name in METHODS}
+    params["tasks"] = {task: dict(row) for task in tasks}
+    steps = zip(tasks, ("../pretrained", *tasks), strict=False)
+    params["sequence"] = [{"task": task, "after": after, "learning_rate_factor": 1.0} for task, after in steps]
+    params["training"] |= {"iterations": 4, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
+    params["prompts"] |= {"images_per_task": 16}
+    params["generator"] |= {"images_per_shard": 8, "steps": 2, "batch_size": 8}
+    return params
+
+
+def finished_experiment(folder: Path) -> None:
+    """Runs the small experiment in a clone of the project, folder/gift, and commits the result."""
+    project = new_project(folder / "gift")
+    project.write_params(small(project.params))
+    printed = project.run(sys.executable, "-m", "stages.fork_server", "dvc", "repro")  # as `make repro` does
+    (folder / PRINTED).write_text(printed, encoding="utf-8")
+    commit(project, "the first result")
+
+
+def copy_of(folder: Path, to: Path) -> Clone:
+    """Copies a clone with its data and its cache."""
+    shutil.copytree(folder, to, symlinks=True)
+    return Clone(to)
+
+
+def clone_of(project: Clone, folder: Path) -> Clone:
+    """Returns a second clone: `git clone`."""
+    project.run("git", "clone", "--quiet", str(project.folder), str(folder))
+    return Clone(folder)
+
+
+def commit(project: Clone, message: str) -> None:
+    """Commits everything that git does not ignore."""
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "--quiet", "--message", message)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Returns {relative path: bytes} of all files below the folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

@@ -1,0 +1,158 @@
+"""Which stages a real `dvc repro` runs after a change of the finished small pipeline, and after its undoing.
+
+The tests of this file run in order, on one clone: what one has run, another takes from the cache.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.clone import TASKS, Clone, stages_in
+
+pytestmark = pytest.mark.end_to_end
+FIRST = range(2)
+
+
+def of_method(method: str, steps: range, stages: Sequence[str] = ("teach", "finetune", "evaluate")) -> set[str]:
+    return {f"{stage}@{method}-step{step}" for stage in stages for step in steps}
+
+
+def test_a_changed_function_of_the_losses_runs_finetune_and_what_follows(clone: Clone) -> None:
+    clone.edit(
+        "gift_core/losses.py", "return by_image + by_text\n\n\n# By", "return 1.0 * (by_image + by_text)\n\n\n# By"
+    )
+    ran = clone.repro()
+    # the losses are only used by gift, but the code of finetune is one: every method trains again
+    trained = of_method("gift", FIRST, ["finetune"]) | of_method("finetune", FIRST, ["finetune"])
+    assert {stage for stage in ran if stage.startswith("finetune")} == trained
+    # a factor of 1.0 changes no weight, so nothing after finetune is stale
+    assert set(ran) == trained | {"check"}
+    clone.undo()
+    assert clone.repro() == ["check"]
+
+
+def test_a_changed_loss_weight_runs_only_that_method_and_undoing_it_runs_nothing(clone: Clone) -> None:
+    params = clone.params
+    params["methods"]["gift"]["losses"]["align"]["weight"] = 0.5
+    clone.write_params(params)
+    expected = of_method("gift", FIRST, ["finetune", "evaluate"]) | {"check", "report"}
+    expected |= of_method("gift", range(1, 2), ["teach"])  # the teacher of step 0 is the pre-trained model
+    assert set(clone.repro()) == expected
+    clone.undo()
+    assert clone.repro() == ["check"]
+
+
+def test_a_changed_rate_of_the_last_step_runs_that_step_and_undoing_it_runs_nothing(clone: Clone) -> None:
+    params = clone.params
+    params["sequence"][1]["learning_rate_factor"] = 0.5
+    clone.write_params(params)
+    last = range(1, 2)
+    stages = ["finetune", "evaluate"]
+    expected = of_method("gift", last, stages) | of_method("finetune", last, stages) | {"check", "report"}
+    assert set(clone.repro()) == expected
+    clone.undo()
+    assert clone.repro() == ["check"]
+
+
+def test_a_changed_generator_seed_runs_synthesize_and_what_learns_from_it(clone: Clone) -> None:
+    params = clone.params
+    params["generator"]["seed"] += 1
+    clone.write_params(params)
+    expected = {f"synthesize@{step}" for step in FIRST} | of_method("gift", FIRST) | {"check", "report"}
+    # teach runs for every method, and writes the same for one without replay: its finetune does not run
+    expected |= of_method("finetune", FIRST, ["teach"])
+    assert set(clone.repro()) == expected
+    clone.undo()
+    assert clone.repro() == ["check"]
+
+
+def test_an_appended_task_runs_only_its_own_stages(clone: Clone) -> None:
+    before = clone.report()
+    params = clone.params
+    params["tasks"]["faces"] = dict(params["tasks"][TASKS[-1]])
+    params["sequence"].append({"task": "faces", "after": TASKS[-1], "learning_rate_factor": 1.0})
+    clone.write_params(params)
+    expected = {"check", "ingest@faces", "write_prompts@2", "synthesize@2", "report"}
+    expected |= of_method("gift", range(2, 3)) | of_method("finetune", range(2, 3))
+    assert set(clone.repro()) == expected
+    clone.undo()
+    assert clone.repro() == ["check"]
+    assert clone.report() == before
+    assert (clone.folder / ".gift" / "taken_back" / "gift" / "faces.parquet").is_file()
+
+
+def test_an_added_method_is_a_name_in_one_list_and_runs_only_its_own_stages(clone: Clone) -> None:
+    before = clone.report()
+    params = clone.params
+    params["run"]["methods"] += ["icarl"]
+    clone.write_params(params)
+    expected = of_method("icarl", FIRST) | {"check", "report"}
+    assert set(clone.repro()) == expected
+    assert set(clone.metrics()) == {"zero_shot", "finetune", "gift", "icarl"}
+    # going back with git leaves the accuracies of the method behind; the report does not see them
+    clone.run("git", "checkout", "--quiet", "-b", "icarl")
+    clone.run("git", "commit", "--quiet", "--all", "--message", "another method")
+    clone.run("git", "checkout", "--quiet", "-")
+    assert clone.repro() == ["report"]
+    assert clone.report() == before
+    assert clone.run("git", "status", "--porcelain") == ""
+    # and the method comes back from the cache
+    clone.run("git", "checkout", "--quiet", "icarl")
+    assert clone.repro() == []
+    assert set(clone.metrics()) == {"zero_shot", "finetune", "gift", "icarl"}
+    assert clone.run("git", "status", "--porcelain") == ""
+    clone.run("git", "checkout", "--quiet", "-")
+    assert clone.repro() == ["report"]
+
+
+def test_two_branches_merge_and_only_check_and_report_run(clone: Clone, tmp_path: Path) -> None:
+    driver = f'"{sys.executable}" -m stages merge-lock %O %A %B'
+    metrics = {}
+    start = clone.run("git", "rev-parse", "HEAD").strip()
+    for branch, change in (
+        ("method", lambda params: params["run"]["methods"].append("icarl")),
+        ("weight", lambda params: params["methods"]["gift"]["losses"]["align"].update(weight=0.5)),
+    ):  # both ran in a test above, so their results are in the run cache
+        clone.run("git", "checkout", "--quiet", "-b", branch, start)
+        params = clone.params
+        change(params)
+        clone.write_params(params)
+        assert set(clone.repro()) <= {"check", "report"}
+        metrics[branch] = clone.metrics()
+        clone.run("git", "commit", "--quiet", "--all", "--message", branch)
+    clone.run("dvc", "remote", "add", "--local", "--force", "--default", "store", str(tmp_path / "store"))
+    clone.run("dvc", "push", "--quiet", "--run-cache", "--all-branches")
+    clone.run("git", "clone", "--quiet", "--branch", "method", str(clone.folder), str(tmp_path / "second"))
+    second = Clone(tmp_path / "second")
+    second.run("dvc", "remote", "add", "--local", "--default", "store", str(tmp_path / "store"))
+    for name, command in (("dvc-lock", driver), ("ours", "true")):
+        second.run("git", "config", f"merge.{name}.driver", command)
+    second.run("git", "merge", "--quiet", "--no-edit", "origin/weight")
+    printed = second.run("dvc", "repro", "--pull")
+    assert set(stages_in(printed)) == {"check", "report"}
+    assert second.metrics() == metrics["weight"] | {"icarl": metrics["method"]["icarl"]}
+    assert second.repro() == []
+
+
+def test_a_changed_shard_of_an_earlier_step_runs_the_teachers_of_the_steps_that_replay_it(clone: Clone) -> None:
+    params = clone.params
+    params["run"]["methods"] += ["gift_vocabulary"]
+    clone.write_params(params)
+    assert set(clone.repro()) == of_method("gift_vocabulary", FIRST) | {"check", "report"}
+    source = clone.folder / "data" / "4_teachers" / "gift_vocabulary" / TASKS[1] / "source.json"
+    before = json.loads(source.read_text(encoding="utf-8"))["read"]
+    assert sorted(before) == ["shards", f"shards {TASKS[0]}", "vocabulary"]
+    manifest = clone.folder / "data" / "3_shards" / TASKS[0] / "manifest.json"
+    changed = json.loads(manifest.read_text(encoding="utf-8")) | {"redrawn": 7}
+    manifest.chmod(0o644)
+    manifest.write_text(json.dumps(changed), encoding="utf-8")
+    clone.run("dvc", "commit", "--force", "synthesize@0")
+    ran = clone.repro()
+    assert of_method("gift_vocabulary", FIRST) <= set(ran) and "synthesize@1" not in ran
+    after = json.loads(source.read_text(encoding="utf-8"))["read"]
+    assert [name for name in after if after[name] != before[name]] == [f"shards {TASKS[0]}"]
