@@ -103,8 +103,8 @@ def program(*words: str) -> tuple[str, ...]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Waits, at most 20 seconds, until the condition is true."""
-    end = time.monotonic() + 20
+    """Waits, at most a minute, until the condition is true. A server may import libraries for the first time."""
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
