@@ -124,6 +124,9 @@ bench-few-steps: $(DEV) ## measure speed and quality of generated images, and th
 bench-memory: $(DEV) ## measure memory and time of an iteration with each setting that saves memory
 	@python benchmarks/memory.py $(ARGS)
 
+bench-startup: $(DEV) ## measure the time from the start of a stage's process to its first work, after make repro
+	@python -m benchmarks.startup $(ARGS)
+
 bench-hash: $(DEV) ## measure the time of checking a model, relative to loading it
 	@python benchmarks/hashing.py $(ARGS)
 

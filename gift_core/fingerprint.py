@@ -51,6 +51,7 @@ class CodeBase:
     root: Path
     stages: Path | None = None
     _modules: dict[Path, Module] = field(default_factory=dict)
+    _imported: dict[Path, set[Path]] = field(default_factory=dict)
 
     @classmethod
     def that_runs(cls, stages: Path) -> CodeBase:
@@ -70,8 +71,6 @@ class CodeBase:
 
     def find(self, name: str) -> Path | None:
         """Returns the file of one of our modules by its dotted name, None for any other name."""
-        if name.split(".")[0] not in PACKAGES:
-            return None
         package, *rest = name.split(".")
         path = (self.commands if package == "stages" else self.root / package).joinpath(*rest)
         return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
@@ -79,6 +78,8 @@ class CodeBase:
     def _files(self, name: str) -> list[Path]:
         """The module of a dotted name, and the packages that contain it."""
         parts = name.split(".")
+        if parts[0] not in PACKAGES:
+            return []
         found = [self.find(".".join(parts[:end])) for end in range(1, len(parts) + 1)]
         return [file for file in found if file]
 
@@ -90,8 +91,13 @@ class CodeBase:
             current = waiting.pop()
             if current not in seen:
                 seen.add(current)
-                waiting += [file for name in self.imports(current) for file in self._files(name)]
+                waiting += self._files_of_imports(current)
         return sorted(seen, key=self._order)
+
+    def _files_of_imports(self, path: Path) -> set[Path]:
+        if path not in self._imported:
+            self._imported[path] = {file for name in self.imports(path) for file in self._files(name)}
+        return self._imported[path]
 
     def imports(self, path: Path) -> frozenset[str]:
         """Returns the absolute dotted names that the module in `path` imports when it runs."""
@@ -104,7 +110,8 @@ class CodeBase:
         """Returns {file: hash} of the modules that running `path` imports, and of the data files beside them."""
         modules = self.closure(path)
         hashes = {self._relative(module): self._hash(module) for module in modules}
-        files = sorted({file for module in modules for file in data_files_beside(module)}, key=self._order)
+        folders = {module.parent for module in modules}
+        files = sorted((file for folder in folders for file in data_files_in(folder)), key=self._order)
         return {name: digest for name, digest in hashes.items() if digest} | {
             self._relative(file): _digest(file.read_bytes()) for file in files
         }
@@ -122,8 +129,7 @@ class CodeBase:
         name, module = self._relative(path), self.module(path)
         if name.startswith(DISPLAY):
             return ""
-        text = module.methods if name.startswith(CONFIG) else module.text
-        return _digest(text.encode()) if text else ""
+        return module.hash_of_methods if name.startswith(CONFIG) else module.hash
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,7 @@ class Module:
     def imports(self) -> frozenset[str]:
         """The dotted names that it imports when it runs, also inside functions. Relative ones start with dots."""
         names: set[str] = set()
-        for node in _running_nodes(self.tree):
+        for node in _running_statements(self.tree):
             if isinstance(node, ast.Import):
                 names.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -148,35 +154,45 @@ class Module:
         return frozenset(names)
 
     @cached_property
-    def text(self) -> str:
-        """The syntax tree as text, see `normalized`."""
-        return "".join(normalized(self.tree))
+    def hash(self) -> str:
+        """The hash of the syntax tree, see `normalized`."""
+        return _digest(normalized(self.tree).encode())
 
     @cached_property
-    def methods(self) -> str:
-        """The functions of its classes as text."""
+    def hash_of_methods(self) -> str:
+        """The hash of the functions of its classes, empty if there are none."""
         classes = [node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef)]
         functions = [(each.name, node) for each in classes for node in each.body if isinstance(node, ast.FunctionDef)]
-        return "".join(name + "".join(normalized(node)) for name, node in functions)
+        text = "".join(name + normalized(node) for name, node in functions)
+        return _digest(text.encode()) if text else ""
 
 
-def normalized(node: ast.AST) -> Iterator[str]:
-    """Yields the syntax tree as text that is the same on every Python version.
+def normalized(node: ast.AST) -> str:
+    """Returns the syntax tree as text that is the same on every Python version.
 
     ast.dump and ast.unparse are not: their output changed in 3.9, 3.12 and 3.13. Empty fields are left out, since new
     versions of Python add fields.
     """
-    yield type(node).__name__
+    parts: list[str] = []
+    _add_normalized(node, parts)
+    return "".join(parts)
+
+
+def _add_normalized(node: ast.AST, parts: list[str]) -> None:
+    parts.append(type(node).__name__)
     if isinstance(node, ast.Constant):
-        yield f"<{type(node.value).__name__} {node.value!r}>"
+        parts.append(f"<{type(node.value).__name__} {node.value!r}>")
         return
     for name, value in _counting_fields(node):
         values = [each for each in (value if isinstance(value, list) else [value]) if not _is_type_checking(each)]
         if values:
-            yield f"({name}"
+            parts.append(f"({name}")
             for each in values:
-                yield from normalized(each) if isinstance(each, ast.AST) else [f"<{each!r}>"]
-            yield ")"
+                if isinstance(each, ast.AST):
+                    _add_normalized(each, parts)
+                else:
+                    parts.append(f"<{each!r}>")
+            parts.append(")")
 
 
 def _counting_fields(node: ast.AST) -> Iterator[tuple[str, Any]]:
@@ -207,21 +223,23 @@ def _has_docstring(node: ast.AST, body: list[ast.stmt]) -> bool:
     )
 
 
-def _running_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    for node in ast.iter_child_nodes(tree):
-        if not _is_type_checking(node):
-            yield node
-            yield from _running_nodes(node)
+def _running_statements(tree: ast.AST) -> Iterator[ast.AST]:
+    waiting = [tree]
+    while waiting:
+        for node in ast.iter_child_nodes(waiting.pop()):
+            if not isinstance(node, ast.expr) and not _is_type_checking(node):
+                yield node
+                waiting.append(node)
 
 
 def _is_type_checking(node: object) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def data_files_beside(module: Path) -> list[Path]:
+def data_files_in(folder: Path) -> list[Path]:
     """Returns the data files in the folder of a module and in subfolders that are not packages."""
     found: list[Path] = []
-    for entry in module.parent.iterdir():
+    for entry in folder.iterdir():
         if entry.is_dir() and entry.name != "__pycache__" and not any(entry.rglob("*.py")):
             found += [file for file in entry.rglob("*") if file.is_file()]
         elif entry.is_file() and entry.suffix not in (".py", ".pyc", ".md"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
@@ -18,6 +19,8 @@ from typing import Any
 from gift_core.errors import UserError
 
 from .dvc_store import dvc_errors
+
+WRITE_EVERY = 10  # times as long as it takes to write dvc.lock
 
 
 class Verdict(Enum):
@@ -39,6 +42,9 @@ class DvcPipeline:
         graph = get_active_graph(repo.index.graph)
         stages = collect_stages(repo, list(targets) or ["dvc.yaml"])
         self._stages: dict[str, Any] = {stage.addressing: stage for stage in plan_repro(graph, stages)}
+        self._unwritten: list[str] = []
+        self._locked: dict[Path, Any] = {}
+        self._next_write = 0.0
         self.upstream: dict[str, list[str]] = {
             name: [each.addressing for each in graph.successors(stage)] for name, stage in self._stages.items()
         }
@@ -57,6 +63,7 @@ class DvcPipeline:
             if not stage.cmd or stage.frozen:
                 if stage.reproduce(force=force):
                     stage.dump(update_pipeline=False)
+                    self._locked.clear()
                 return Verdict.VERIFIED
             if not force and not stage.changed():
                 return Verdict.UNCHANGED
@@ -76,21 +83,48 @@ class DvcPipeline:
             self._stages[name].remove_outs(ignore_remove=False, force=False)
 
     def record(self, name: str) -> None:
-        """Moves the outputs of a finished stage into the cache and its run into the run cache."""
+        """Moves the outputs of a finished stage into the cache and its run into the run cache, for `write_lock`."""
         stage = self._stages[name]
         with dvc_errors():
             uncached = any(not out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot))
             stage.save(run_cache=not uncached)
             stage.commit()
+        self._unwritten.append(name)
 
-    def write_lock(self, names: Collection[str]) -> None:
-        """Writes recorded stages to their dvc.lock, each file once."""
+    def write_lock(self, *, now: bool = False) -> None:
+        """Writes recorded stages to their dvc.lock, if this is due.
+
+        DVC reads and writes all of dvc.lock for each stage, which takes seconds if it has thousands. Here it is read
+        once, and written again after ten times as long as writing takes, or `now`. Until then a stage whose outputs
+        are gone is restored from the run cache.
+        """
+        if not self._unwritten or (time.monotonic() < self._next_write and not now):
+            return
+        started = time.monotonic()
         files: dict[str, list[Any]] = {}
-        for name in names:
+        for name in self._unwritten:
             files.setdefault(self._stages[name].path, []).append(self._stages[name])
         with dvc_errors():
             for stages in files.values():
-                stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
+                self._add_to_lock(stages[0].dvcfile._lockfile, stages)
+        self._unwritten.clear()
+        self._next_write = time.monotonic() + WRITE_EVERY * (time.monotonic() - started)
+
+    def _add_to_lock(self, lockfile: Any, stages: Sequence[Any]) -> None:
+        """Does what `dump_stages` of DVC's Lockfile does, but parses the file only the first time."""
+        from dvc.stage.serialize import to_lockfile
+        from dvc.utils.serialize import dump_yaml, dumps_yaml, parse_yaml_for_update
+
+        file = Path(lockfile.path)
+        if file not in self._locked:
+            text = file.read_text(encoding="utf-8") if file.is_file() else ""
+            self._locked[file] = parse_yaml_for_update(text, file) or {"schema": "2.0"}
+        content = self._locked[file]
+        content["stages"] = content.get("stages", {})
+        for stage in stages:  # as text, because YAML writes values that two stages share as a reference
+            content["stages"].update(parse_yaml_for_update(dumps_yaml(to_lockfile(stage)), file))
+        dump_yaml(file, content)
+        self._repo.scm_context.track_file(lockfile.relpath)
 
     def sort_lock(self, names: Collection[str]) -> None:
         """Brings the entries that are new in dvc.lock, `names`, into the order in which `dvc repro` appends them."""

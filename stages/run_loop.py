@@ -59,12 +59,14 @@ class RunLoop:
                 elif not self.table.running():
                     break
                 self._take(self.pool.wait(0 if name else POLL_SECONDS))
+                self.pipeline.write_lock()
                 if self.seconds:
                     self.table.seconds_left = schedule.seconds_left(self.table.running(), self.pool.capacity.workers)
             if stop.is_set():
                 self.table.say(f"stopping {len(self.table.running())} stages")
                 self._take([each for each in self.pool.stop() if each.code == 0])
         finally:
+            self.pipeline.write_lock(now=True)
             self.pipeline.sort_lock(self.recorded - before)
 
     def _startable(self) -> str | None:
@@ -122,15 +124,12 @@ class RunLoop:
 
     def _record(self, names: list[str], state: str, what: str = "") -> None:
         """Records stages in DVC. Only then the stages after them can start."""
-        whole = []
         for name in names:
             try:
                 self.pipeline.record(name)
-                whole.append(name)
             except UserError as error:
                 self._fail(name, [str(error), *self._last_lines(name)])
-        self.pipeline.write_lock(whole)
-        for name in whole:
+                continue
             self.recorded.add(name)
             self._schedule.finish(name)
             seconds = self.table.end(name, state, what)

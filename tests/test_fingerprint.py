@@ -14,7 +14,7 @@ from pydantic import Field
 
 from gift_core.config.experiment import Config
 from gift_core.config.section import Section
-from gift_core.fingerprint import CodeBase, data_files_beside, fingerprints, schema_defaults
+from gift_core.fingerprint import CodeBase, data_files_in, fingerprints, schema_defaults
 from tests.imports import ROOT
 
 # Syntax whose tree or output of ast.dump and ast.unparse differs between Python versions.
@@ -103,7 +103,7 @@ def test_two_versions_agree_on_every_module_of_the_project() -> None:
     script = (
         "from gift_core.fingerprint import CodeBase; from pathlib import Path; code = CodeBase(Path('.').resolve())\n"
         "files = sorted(file for name in ('gift_core', 'stages') for file in (code.root / name).rglob('*.py'))\n"
-        "print([code.module(file).text for file in files])"
+        "print([code.module(file).hash for file in files])"
     )
     texts = {
         subprocess.run([each, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT).stdout
@@ -171,7 +171,7 @@ def test_data_files_beside_a_module_count_by_their_bytes(tmp_path: Path) -> None
     (folder / "gift_core" / "other").mkdir()
     (folder / "gift_core" / "other" / "b.py").write_text("y = 1\n", encoding="utf-8")
     (folder / "gift_core" / "other" / "other.csv").write_text("two\n", encoding="utf-8")
-    assert data_files_beside(folder / "gift_core" / "a.py") == [data]
+    assert data_files_in(folder / "gift_core") == [data]
     before = fingerprint(folder)
     data.write_text("two\n", encoding="utf-8")
     assert fingerprint(folder)["gift_core/rows/names.csv"] != before["gift_core/rows/names.csv"]

@@ -1,0 +1,83 @@
+"""When `gift run` writes dvc.lock, with a real DVC project."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages import dvc_pipeline
+from stages.dvc_pipeline import DvcPipeline, Verdict, open_pipeline
+
+NAMES = ("first", "second", "third")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    stages = {
+        name: {"cmd": f"echo {name} > {name}.txt", "params": ["values"], "outs": [f"{name}.txt"]} for name in NAMES
+    }
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+    (tmp_path / "params.yaml").write_text("values: [1, 2]\n")
+    subprocess.run(["dvc", "init", "--no-scm", "--quiet"], check=True)
+    return tmp_path
+
+
+def run(pipeline: DvcPipeline, name: str) -> None:
+    assert pipeline.begin(name, force=False) is Verdict.RUN
+    subprocess.run(pipeline.command(name), shell=True, check=True)
+    pipeline.record(name)
+
+
+def in_lock() -> list[str]:
+    """The stages in dvc.lock."""
+    file = Path("dvc.lock")
+    return list(yaml.safe_load(file.read_text())["stages"]) if file.exists() else []
+
+
+def test_the_first_record_is_written_at_once_and_others_when_it_is_due(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dvc_pipeline, "WRITE_EVERY", 1e9)
+    with open_pipeline(project, []) as pipeline:
+        run(pipeline, "first")
+        pipeline.write_lock()
+        assert in_lock() == ["first"]
+        run(pipeline, "second")
+        run(pipeline, "third")
+        pipeline.write_lock()
+        assert in_lock() == ["first"]
+        pipeline.write_lock(now=True)
+    written = Path("dvc.lock").read_bytes()
+    Path("dvc.lock").unlink()
+    subprocess.run(["dvc", "repro", "--quiet"], check=True)
+    assert Path("dvc.lock").read_bytes() == written
+    assert in_lock() == list(NAMES)
+
+
+def test_a_stage_that_was_recorded_and_not_written_is_restored_from_the_run_cache(project: Path) -> None:
+    with open_pipeline(project, []) as pipeline:
+        run(pipeline, "first")
+    Path("first.txt").unlink()
+    with open_pipeline(project, []) as pipeline:
+        assert pipeline.begin("first", force=False) is Verdict.RESTORED
+    assert Path("first.txt").read_text() == "first\n"
+
+
+def test_an_entry_that_dvc_writes_itself_is_kept(project: Path) -> None:
+    """As it does of a frozen stage."""
+    subprocess.run(["dvc", "repro", "--quiet", "third"], check=True)
+    subprocess.run(["dvc", "freeze", "third"], check=True, capture_output=True)
+    Path("params.yaml").write_text("values: [3]\n")
+    with open_pipeline(project, []) as pipeline:
+        run(pipeline, "first")
+        pipeline.write_lock()
+        assert pipeline.begin("third", force=True) is Verdict.VERIFIED
+        frozen = yaml.safe_load(Path("dvc.lock").read_text())["stages"]["third"]
+        run(pipeline, "second")
+        pipeline.write_lock(now=True)
+    assert yaml.safe_load(Path("dvc.lock").read_text())["stages"]["third"] == frozen
+    assert sorted(in_lock()) == sorted(NAMES)
