@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from gift_core.artifacts.atomic import read_json, require_fields
 from gift_core.artifacts.task import STAGE, require_texts
-from gift_core.datasets.decoding import SUFFIXES, BadImageError, bad_image_errors, plain_image, require_small_file
+from gift_core.datasets.bad_images import BadImageError, bad_image_errors, require_small_file
+from gift_core.datasets.decoding import SUFFIXES, plain_image
 from gift_core.datasets.folder_reader import FolderReader
 from gift_core.datasets.spelling import comparison_key, plain_name, printable, require_sound_labels
 from gift_core.errors import UserError, nearest, no_such_path

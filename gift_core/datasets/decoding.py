@@ -6,18 +6,21 @@ H, W: the height and width of an image.
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, features
 
 from gift_core.artifacts.task import LabeledImage
 from gift_core.config.experiment import IngestConfig
+from gift_core.datasets.bad_images import MAX_FILE_BYTES, BadImageError, bad_image_errors, require_small_file
 from gift_core.datasets.dataset import NAMED, Dataset, Sample, first_names, image_count
 from gift_core.errors import UserError
 
@@ -25,18 +28,16 @@ HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", *HEIC_SUFFIXES, ".bmp", ".gif", ".tif", ".tiff")
 HEIC_REMEDY = "pip install 'gift-pipeline[heic]'"
 JPEG_QUALITY = 95
-MAX_FILE_BYTES = 2**31  # more than any image within Pillow's limit on pixels needs
 MAX_ASPECT = 200  # a model's transform makes the shorter side as large as its images, so the longer one explodes
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+DECODERS = min(8, os.cpu_count() or 1)  # threads with a whole image each. Pillow works without Python's lock
+T = TypeVar("T")
+R = TypeVar("R")
 _UPRIGHT = 1
 _ORIENTATION = 0x0112  # the EXIF tag
 _GROWTH = 3  # an upper bound for the size of a PNG, in sizes of the file that it was decoded from
 _SHRUNK_PIXELS = 2  # the pixels of an image with aspect ratio 2:1, in squares of its shorter side
-
-
-class BadImageError(ValueError):
-    """An image that cannot be decoded. The message is the reason, in one line."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,15 @@ def decode_dataset(dataset: Dataset, location: str, *, on_bad_image: str, stored
         late_notes=decoder.notes(),
         skipped=decoder.bad,
     )
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """An encoded image, and whether its file has other frames or pages."""
+
+    data: bytes
+    extension: str
+    has_others: bool
 
 
 @dataclass
@@ -123,19 +133,32 @@ class _Decoder:
 
     def _decode(self, samples: Sequence[Sample]) -> Iterator[LabeledImage]:
         number_of = {label: number for number, label in enumerate(self.dataset.classes)}
-        stored = self.stored
-        for sample in samples:
-            try:
-                require_small_file(sample.size)
-                with bad_image_errors():
-                    data = sample.read()
-                image, extension = plain_image(data, stored.image_format, shorter_side=stored.shorter_side)
-            except BadImageError as error:
-                self.bad.append((sample.name, str(error)))
-            else:
-                if image is not data and has_several_frames(data):  # an image with several never keeps its bytes
-                    self.first_of_several.append(sample.name)
-                yield image, extension, number_of[sample.label]
+        for sample, found in in_order(self._stored, map(self._read, samples)):
+            if isinstance(found, BadImageError):
+                self.bad.append((sample.name, str(found)))
+                continue
+            if found.has_others:
+                self.first_of_several.append(sample.name)
+            yield found.data, found.extension, number_of[sample.label]
+
+    def _read(self, sample: Sample) -> tuple[Sample, bytes | BadImageError]:
+        try:
+            require_small_file(sample.size)
+            with bad_image_errors():
+                return sample, sample.read()
+        except BadImageError as error:
+            return sample, error
+
+    def _stored(self, read: tuple[Sample, bytes | BadImageError]) -> tuple[Sample, _Stored | BadImageError]:
+        sample, data = read
+        if isinstance(data, BadImageError):
+            return sample, data
+        try:
+            image, extension = plain_image(data, self.stored.image_format, shorter_side=self.stored.shorter_side)
+        except BadImageError as error:
+            return sample, error
+        # an image with several frames never keeps its bytes
+        return sample, _Stored(image, extension, has_others=image is not data and has_several_frames(data))
 
     def _refusal(self) -> str:
         named = ", ".join(f"{file} ({reason})" for file, reason in self.bad[:NAMED])
@@ -145,45 +168,27 @@ class _Decoder:
         return f"{self.location}: {what}. Repair or remove them, or set on_bad_image: skip."
 
 
+def in_order(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Yields function(item) of each item, in their order. Threads compute ahead, and this one reads the items."""
+    with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as pool:
+        waiting: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > 2 * DECODERS:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
 def _expected_bytes(sample: Sample, stored: IngestConfig) -> int:
     """An upper bound for the stored size of the image, estimated from the size of its file."""
     if sample.size > MAX_FILE_BYTES:  # it is refused
         return 0
     whole = _GROWTH * sample.size
     return whole if stored.shorter_side is None else min(whole, 3 * _SHRUNK_PIXELS * stored.shorter_side**2)
-
-
-@contextmanager
-def bad_image_errors() -> Iterator[None]:
-    """Turns whatever an image raises in the block into a BadImageError. Pillow's warnings are not printed.
-
-    A lack of memory stays a MemoryError: it is not the fault of the image, whose number of pixels is limited.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except (MemoryError, BadImageError):
-        raise
-    except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise BadImageError(f"more than {limit / 1e6:.0f} million pixels: shrink it beforehand") from None
-    except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error, KeyError and others
-        raise BadImageError(_reason(error)) from None
-
-
-def _reason(error: Exception) -> str:
-    """Why an image cannot be decoded, in one line without the memory addresses that Pillow prints."""
-    if "cannot identify" in str(error):
-        return "not an image"
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return (text.splitlines() or [""])[0] or type(error).__name__
-
-
-def require_small_file(size: int) -> None:
-    """Raises BadImageError for a file that is larger than an image can be."""
-    if size > MAX_FILE_BYTES:
-        raise BadImageError(f"{size / 1e9:.1f} GB: shrink it beforehand")
 
 
 def plain_image(data: bytes, image_format: str, *, shorter_side: int | None) -> tuple[bytes, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from gift_core.artifacts.shards import Pair
-from gift_core.datasets.decoding import BadImageError, bad_image_errors
+from gift_core.datasets.bad_images import BadImageError, bad_image_errors
 from gift_core.datasets.folder_reader import FolderReader
 from gift_core.errors import UserError
 

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from gift_core.artifacts.task import iterate_task, read_task
-from gift_core.datasets.decoding import BadImageError, plain_image
+from gift_core.datasets.bad_images import BadImageError
+from gift_core.datasets.decoding import plain_image
 from gift_core.errors import UserError
 from tests.datasets.damaged_images import SIZE, damaged_images, tiff_with_odd_offset, whole_images
 from tests.datasets.folders import birds, ingest_birds

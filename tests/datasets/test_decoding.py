@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import sys
+import threading
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,8 @@ import pytest
 from PIL import Image
 
 from gift_core.datasets import decoding
-from gift_core.datasets.decoding import encode_image, plain_image, to_rgb
+from gift_core.datasets.bad_images import bad_image_errors
+from gift_core.datasets.decoding import encode_image, in_order, plain_image, to_rgb
 from gift_core.errors import UserError
 from tests.datasets.folders import birds, colors, ingest_birds, picture
 
@@ -379,3 +382,47 @@ def test_an_rgb_image_stays_as_it_is() -> None:
 def test_png_keeps_every_pixel() -> None:
     image = Image.effect_noise((16, 16), 60).convert("RGB")
     np.testing.assert_array_equal(pixels(encode_image(image, "png")), np.asarray(image))
+
+
+def test_images_are_decoded_by_several_threads_and_stay_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "DECODERS", 3)
+    together, read = threading.Barrier(3), []
+
+    def items() -> Iterator[int]:
+        for number in range(30):
+            read.append(number)
+            yield number
+
+    def decode(number: int) -> int:
+        if number < 3:
+            together.wait(10)  # which one thread alone cannot pass
+        return number
+
+    results = in_order(decode, items())
+    assert next(results) == 0
+    assert len(read) == 7  # a few ahead, not all
+    assert list(results) == list(range(1, 30))
+
+
+def test_an_error_in_a_thread_is_raised_where_its_image_would_come() -> None:
+    results = in_order(lambda number: 1 // number, [1, 0, 1])
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_blocks_without_warnings_in_several_threads_restore_the_filters() -> None:
+    before, entered, leave = list(warnings.filters), threading.Event(), threading.Event()
+
+    def other() -> None:
+        with bad_image_errors():
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    with bad_image_errors():
+        thread.start()
+        assert entered.wait(10)
+    leave.set()
+    thread.join()
+    assert warnings.filters == before

@@ -16,10 +16,10 @@ from PIL import Image
 
 from gift_core.artifacts.task import SPLITS
 from gift_core.config.tasks import CatalogueTaskConfig, TaskConfig
+from gift_core.datasets.bad_images import BadImageError, bad_image_errors
 from gift_core.datasets.catalogue.inventory import Inventory, take_inventory
 from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_names, catalogue_row
 from gift_core.datasets.dataset import Sample
-from gift_core.datasets.decoding import BadImageError, bad_image_errors
 from gift_core.layout import Layout
 from gift_core.progress import progress
 
