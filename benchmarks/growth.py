@@ -37,36 +37,32 @@ PACKAGES = ("torch", "open_clip_torch", "dvc")
 
 @dataclass(frozen=True)
 class Part:
-    """How a part is shown: `columns` are {key of its rows: heading}, `curves` those that are plotted over `x`.
+    """How a part is shown: `columns` are {key of its rows: heading}, and `x` is the one that grows.
 
     `laws` are the columns with a fitted law, by its kind: a key of LAWS.
     """
 
     title: str
     x: str
-    y: str
     columns: Mapping[str, str]
-    curves: Sequence[str]
     laws: Mapping[str, str]
     note: str
 
 
 PARTS = {
     "classes": Part(
-        "classes of a task", "classes", "seconds",
+        "classes of a task", "classes",
         {"classes": "classes", "iteration": "an iteration of gift, s", "encoding": "texts in evaluate, s",
          "peak_gib": "peak, GiB"},
-        ["iteration", "encoding"],
         {"iteration": "linear", "encoding": "linear", "peak_gib": "linear"},
         "The miniature, with the batches of presets/mini.yaml (64 + 64 images) as random tensors. `evaluate` encodes "
         "three texts for each class. Peak is the memory of the process.",
     ),
     "tasks": Part(
-        "tasks", "tasks", "tests of a model on a test set",
-        {"tasks": "tasks", "stages": "stages", "tests": "tests", "last_step": "of the last step",
+        "tasks", "tasks",
+        {"tasks": "tasks", "stages": "stages", "tests": "tests of the pipeline", "last_step": "of the last step",
          "own_and_last": "own task and last model alone", "all_again": "all again after each step",
          "minutes": "minutes of the tests"},
-        ["all_again", "tests", "own_and_last"],
         {},
         "One method, counted by the code that runs its stages: 6 * tasks + 4 stages, and tasks * (tasks + 1) tests "
         "with those of the pre-trained model. All again after each step: tasks * (tasks + 1) * (tasks + 2) / 3. Own "
@@ -74,31 +70,36 @@ PARTS = {
         f"minutes are arithmetic: the tests, times the measured time of the miniature on {TEST_IMAGES} images.",
     ),
     "images": Part(
-        "synthetic images of a task", "images", "seconds",
+        "synthetic images of a task", "images",
         {"images": "images", "opening": "opening, s", "pairs": "reading the pairs alone, s",
          "features": "reading the features, s", "batch_ms": "a batch of 64, ms", "memory_gib": "memory, GiB"},
-        ["opening", "pairs", "features"],
         {"opening": "linear", "features": "linear", "memory_gib": "linear", "batch_ms": "power"},
         "PNG images of 32 px in shards of 512, with features of the miniature's size. Opening checks and reads the "
         "shards, decodes the images and reads the features, once for each step. Memory is what opening adds to the "
         "peak.",
     ),
     "models": Part(
-        "model", "operations", "seconds",
+        "model", "operations",
         {"model": "model", "weights": "weights, 10^6", "operations": "operations, 10^12",
          "iteration": "an iteration of gift, s", "peak_gib": "peak, GiB"},
-        ["iteration"],
         {"iteration": "linear"},
         f"{SMALL_BATCH} + {SMALL_BATCH} images and 10 classes, random weights. Operations are counted by torch.",
     ),
     "stages": Part(
-        "stages of dvc.yaml", "stages", "seconds",
+        "stages of dvc.yaml", "stages",
         {"stages": "stages", "repro": "dvc repro, s", "dry": "gift run --dry, s"},
-        ["repro", "dry"],
         {"repro": "linear", "dry": "linear"},
         "Nothing is to be done. Each stage has one output, and reads params.yaml and the output of another stage.",
     ),
 }  # fmt: skip
+PANELS = (  # part, what is plotted, columns
+    ("classes", "seconds", ("iteration", "encoding")),
+    ("tasks", "tests of a model on a test set", ("all_again", "tests", "own_and_last")),
+    ("stages", "seconds", ("repro", "dry")),
+    ("images", "seconds", ("opening", "pairs", "features")),
+    ("images", "GiB", ("memory_gib",)),
+    ("models", "seconds", ("iteration",)),
+)
 
 
 def main() -> None:
@@ -188,35 +189,41 @@ LAWS = {"linear": linear_law, "power": power_law}
 
 
 def plot(parts: Mapping[str, Any], path: Path) -> None:
-    """Plots a panel for each part that is measured, with logarithmic axes."""
+    """Plots the panels of the parts that are measured, with logarithmic axes."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    panels = figure.subplots(2, 3).flat
-    for axes, name in zip(panels, PARTS, strict=False):
+    figure = Figure(figsize=(9, 5.4), layout="constrained")
+    for axes, (name, unit, keys) in zip(figure.subplots(2, 3).flat, PANELS, strict=True):
         if name in parts:
-            _plot(axes, PARTS[name], parts[name]["rows"])
+            _plot(axes, PARTS[name], parts[name]["rows"], keys)
+            axes.set_title(f"{unit} by {PARTS[name].title}", loc="left", size=9)
         else:
             axes.set_axis_off()
-    panels[len(PARTS)].set_axis_off()
     figure.savefig(path, dpi=200)
 
 
-def _plot(axes: Axes, shown: Part, rows: Sequence[Row]) -> None:
+def _plot(axes: Axes, shown: Part, rows: Sequence[Row], keys: Sequence[str]) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
     x = [row[shown.x] for row in rows]
-    for key, color in zip(shown.curves, COLORS, strict=False):
-        label = shown.columns[key].removesuffix(", s")
+    for key, color in zip(keys, COLORS, strict=False):
+        label = shown.columns[key].rpartition(", ")[0] or shown.columns[key]
         axes.plot(x, [row[key] for row in rows], color=color, marker="o", markersize=5, linewidth=1.5, label=label)
     axes.set_xscale("log")
     axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high * (high / low) ** 0.35)  # room for the legend
     axes.set_xticks(x, [str(row.get("model", f"{row[shown.x]:,}")) for row in rows])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 30 else (1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, position: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+    )
     axes.minorticks_off()
-    axes.set_title(f"{shown.y} by {shown.title}", loc="left", size=9)
     axes.set_xlabel("model, by its operations" if "model" in rows[0] else shown.x, size=8.5)
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)
-    axes.legend(fontsize=7.5, frameon=False)
+    axes.legend(fontsize=7.5, frameon=False, loc="upper left")
 
 
 def circumstances(part: str, rounds: int, load: float) -> str:
@@ -224,7 +231,7 @@ def circumstances(part: str, rounds: int, load: float) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {versions}"
     command = f"python -m benchmarks.growth --only {part}"
-    return f"(`{command}`, {datetime.date.today()}, {machine}, {rounds} rounds, load {load:.1f} at the start.)"
+    return f"(`{command}`, {datetime.date.today()}, {machine}, rounds: {rounds}, load {load:.1f} at the start.)"
 
 
 def _shown(value: str | float) -> str:

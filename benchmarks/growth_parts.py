@@ -50,7 +50,7 @@ from gift_core.training.loop import finetune
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
-SMALL_BATCH, FEW_CLASSES, ITERATIONS_AT_FULL_SIZE = 2, 10, 2
+SMALL_BATCH, FEW_CLASSES = 4, 10
 TEST_IMAGES = 300  # of a task of the presets of the miniature
 DISTINCT_IMAGES, DISTINCT_PROMPTS, SAMPLES = 64, 1000, 20
 CHAINS = 25  # of the project with many stages, as many methods learn one task after another
@@ -77,18 +77,30 @@ def of_classes(classes: int) -> Row:
 def of_model(name: str) -> Row:
     """Returns the time, the operations and the memory of an iteration of gift on an architecture, random weights."""
     with miniature() as inputs:
-        clip = random_clip(name)
+        clip, counts = random_clip(name), list[int]()
         with FlopCounterMode(display=False) as counter:
             iteration = iteration_seconds(
-                clip, inputs, batch=SMALL_BATCH, classes=FEW_CLASSES, iterations=ITERATIONS_AT_FULL_SIZE
-            )
+                clip, inputs, batch=SMALL_BATCH, classes=FEW_CLASSES, iterations=2,
+                at_end=lambda: counts.append(counter.get_total_flops()),
+            )  # fmt: skip
     weights = sum(value.numel() for value in clip.model.parameters())
-    counted = {"weights": weights / 1e6, "operations": counter.get_total_flops() / ITERATIONS_AT_FULL_SIZE / 1e12}
+    counted = {"weights": weights / 1e6, "operations": (counts[-1] - counts[-2]) / 1e12}
     return {"model": name, **counted, "iteration": iteration, "peak_gib": peak_bytes(CPU) / GIB}
 
 
-def iteration_seconds(clip: Clip, inputs: Inputs, *, batch: int, classes: int, iterations: int) -> float:
-    """Returns the median seconds of an iteration of the training loop, after a first one. Images are random."""
+def iteration_seconds(
+    clip: Clip,
+    inputs: Inputs,
+    *,
+    batch: int,
+    classes: int,
+    iterations: int,
+    at_end: Callable[[], object] = lambda: None,
+) -> float:
+    """Returns the median seconds of an iteration of the training loop, after a first, small one. Images are random.
+
+    `at_end` is called after each iteration.
+    """
     ends: list[float] = []
     finetune(
         clip,
@@ -99,7 +111,7 @@ def iteration_seconds(clip: Clip, inputs: Inputs, *, batch: int, classes: int, i
         learning_rate=1e-6,
         iterations=iterations,
         seed=0,
-        on_iteration=lambda row: ends.append(time.process_time()),
+        on_iteration=lambda row: (ends.append(time.process_time()), at_end())[0],
         prefetch=in_turn,
     )
     return float(np.median(np.diff(ends)))

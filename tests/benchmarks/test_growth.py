@@ -79,7 +79,7 @@ def test_a_part_is_replaced_and_the_others_stay(tmp_path: Path) -> None:
     page = (tmp_path / "growth.md").read_text(encoding="utf-8")
     assert "| 20 | 3 | 0.5 | 2 |" in page and page.index("## Classes") < page.index("## Tasks")
     plot(parts, tmp_path / "growth.png")
-    assert Image.open(tmp_path / "growth.png").size == (1800, 1000)
+    assert Image.open(tmp_path / "growth.png").size == (1800, 1080)
 
 
 def test_more_classes_take_longer(at_root: None, monkeypatch: pytest.MonkeyPatch) -> None:
