@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup repro repro-parallel plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-few-steps bench-memory bench-hash bench-snapshots bench-overlap bench-engine bench-compile smoke-full bench-gpu gpu-checks command-line golden constraints clean
+.PHONY: help setup repro repro-parallel plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-few-steps bench-memory bench-hash bench-snapshots bench-overlap bench-engine bench-growth bench-compile smoke-full bench-gpu gpu-checks command-line golden constraints clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -141,6 +141,9 @@ bench-overlap: $(DEV) ## measure how much of the time a fake device computes, wi
 
 bench-engine: $(DEV) ## measure what gift run costs beside dvc repro, and its speed-up on several workers
 	@python -m benchmarks.engine $(ARGS)
+
+bench-growth: $(DEV) ## measure how time and memory grow with classes, tasks, images, models and stages (half an hour, 16 GiB)
+	@python -m benchmarks.growth $(ARGS)
 
 bench-compile: $(DEV) ## measure what torch.compile would cost and save, for the encoders and the UNet (minutes)
 	@python benchmarks/compiling.py $(ARGS)

@@ -174,7 +174,7 @@ class Batches:
     def sample(self, step: int) -> TaskBatch:
         """Random images whose labels cycle through the classes."""
         count = rows_in(step, self.count)
-        images_BCHW = torch.randn(count, 3, 224, 224).to(self.clip.device)
+        images_BCHW = torch.randn(count, 3, *(self.clip.image_size,) * 2).to(self.clip.device)
         return TaskBatch(images_BCHW, torch.arange(count, device=self.clip.device) % self.classes)
 
 
@@ -188,9 +188,9 @@ class Pairs:
     def sample(self, step: int) -> tuple[ReplayBatch, ...]:
         """Random images and teacher features, with different prompts."""
         count = rows_in(step, self.count)
-        features_MD = functional.normalize(torch.randn(count, 512), dim=-1).to(self.clip.device)
+        features_MD = functional.normalize(torch.randn(count, self.clip.embedding_size), dim=-1).to(self.clip.device)
         tokens_ML = tokenize(self.clip, [f"a photo of a {number}." for number in range(count)])
-        images_MCHW = torch.randn(count, 3, 224, 224).to(self.clip.device)
+        images_MCHW = torch.randn(count, 3, *(self.clip.image_size,) * 2).to(self.clip.device)
         numbers_M = torch.arange(count, device=self.clip.device)
         return (ReplayBatch(images_MCHW, tokens_ML, numbers_M, features_MD, features_MD.flip(0)),)
 

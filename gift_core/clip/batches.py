@@ -83,12 +83,14 @@ class ShuffledIndices:
     """An endless stream of indices below `count`, `batch_size` at a time. Each epoch is a seeded permutation.
 
     A batch always has `batch_size` entries, so it may span two epochs. Where `count` is smaller than a batch, batches
-    are sampled with replacement.
+    are sampled with replacement. The permutations of the last batch are kept: to shuffle a million indices for each
+    batch would take longer than to sample its images.
     """
 
     count: int
     batch_size: int
     names: tuple[str | int, ...]
+    _epochs: dict[int, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def sample(self, iteration: int) -> np.ndarray:
         """Indices int64 [batch_size] of `iteration`."""
@@ -96,9 +98,16 @@ class ShuffledIndices:
             return self._generator("replacement", iteration).integers(self.count, size=self.batch_size)
         first = iteration * self.batch_size
         epochs = range(first // self.count, (first + self.batch_size - 1) // self.count + 1)
-        stream = np.concatenate([self._generator("epoch", epoch).permutation(self.count) for epoch in epochs])
+        permutations = [self._permutation(epoch) for epoch in epochs]
+        self._epochs.clear()
+        self._epochs.update(zip(epochs, permutations, strict=True))
         offset = first - epochs.start * self.count
-        return stream[offset : offset + self.batch_size]
+        stream = permutations[0] if len(permutations) == 1 else np.concatenate(permutations)
+        return np.array(stream[offset : offset + self.batch_size])
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        known = self._epochs.get(epoch)
+        return self._generator("epoch", epoch).permutation(self.count) if known is None else known
 
     def _generator(self, *names: str | int) -> np.random.Generator:
         return np.random.default_rng(seed_for(*self.names, *names))

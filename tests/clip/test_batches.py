@@ -54,6 +54,19 @@ def test_batches_do_not_depend_on_the_order_of_the_requests() -> None:
     assert indices.sample(7).tolist() == in_turn[7].tolist()
 
 
+def test_an_epoch_is_shuffled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    shuffled: list[tuple[str | int, ...]] = []
+    generator = ShuffledIndices._generator
+    monkeypatch.setattr(
+        ShuffledIndices, "_generator", lambda self, *names: (shuffled.append(names), generator(self, *names))[1]
+    )
+    indices = ShuffledIndices(10, 4, ("test",))
+    for step in range(8):  # 32 indices: three epochs and the beginning of a fourth
+        indices.sample(step)[:] = 0  # what the caller does with a batch changes no other batch
+    assert shuffled == [("epoch", epoch) for epoch in range(4)]
+    assert indices.sample(7).tolist() == ShuffledIndices(10, 4, ("test",)).sample(7).tolist()
+
+
 def test_a_task_smaller_than_a_batch_is_sampled_with_replacement() -> None:
     sampled = ShuffledIndices(3, 8, ("test",)).sample(0)
     assert len(sampled) == 8 and set(sampled) <= {0, 1, 2}
