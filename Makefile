@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 EXTRAS ?=# what `make setup` installs besides: ray, s3, ssh, gs, azure, t5 (EXTRAS=ray,ssh), dev
 INSTALLED := $(VENV)/.installed$(if $(EXTRAS),-$(EXTRAS))
 DEV := $(VENV)/.installed-dev# what tests and benchmarks need besides
-WORKERS ?= 2# processes of the tests, each with one thread and about 2 GiB
+WORKERS ?= 3# processes of the tests, each with one thread and about 2 GiB; they often wait, so three keep two cores busy
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUTF8 := 1
 # Bytecode is written when a module is first imported (pip --no-compile), even where a container turns that off.
@@ -69,13 +69,13 @@ get: $(INSTALLED) ## pull results and raw data before you run anything; without 
 share: $(INSTALLED) ## push results, raw data and the run cache to the remote
 	@dvc push --run-cache
 
-test: $(DEV) ## run the whole test suite, in WORKERS=2 processes
+test: $(DEV) ## run the test suite, in WORKERS=3 processes
 	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: $(DEV) ## run the test suite without the end-to-end tests
 	@python -m pytest -m "not end_to_end and not slow and not gpu" $(ARGS)
 
-test-slow: $(DEV) ## run the full-size tests that the test suite leaves out (15 minutes, 24 GiB)
+test-slow: $(DEV) ## run the long and full-size tests that the test suite leaves out (half an hour, 24 GiB)
 	@python -m pytest -m slow $(ARGS)
 
 test-hostile: $(DEV) ## run the whole campaigns of bad input, of which the test suite runs a sample (minutes)

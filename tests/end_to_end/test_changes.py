@@ -47,6 +47,7 @@ def test_a_changed_loss_weight_runs_only_that_method_and_undoing_it_runs_nothing
     assert clone.repro() == ["check"]
 
 
+@pytest.mark.slow
 def test_a_changed_rate_of_the_last_step_runs_that_step_and_undoing_it_runs_nothing(clone: Clone) -> None:
     params = clone.params
     params["sequence"][1]["learning_rate_factor"] = 0.5
@@ -59,6 +60,7 @@ def test_a_changed_rate_of_the_last_step_runs_that_step_and_undoing_it_runs_noth
     assert clone.repro() == ["check"]
 
 
+@pytest.mark.slow
 def test_a_changed_generator_seed_runs_synthesize_and_what_learns_from_it(clone: Clone) -> None:
     params = clone.params
     params["generator"]["seed"] += 1
@@ -139,6 +141,7 @@ def test_two_branches_merge_and_only_check_and_report_run(clone: Clone, tmp_path
     assert second.repro() == []
 
 
+@pytest.mark.slow
 def test_a_changed_shard_of_an_earlier_step_runs_the_teachers_of_the_steps_that_replay_it(clone: Clone) -> None:
     params = clone.params
     params["run"]["methods"] += ["gift_vocabulary"]

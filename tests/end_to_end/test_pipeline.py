@@ -40,6 +40,7 @@ def test_a_second_repro_runs_nothing(clone: Clone) -> None:
     assert clone.repro() == []
 
 
+@pytest.mark.slow
 def test_stages_without_the_fork_server_write_the_same_bytes(clone: Clone) -> None:
     before = (clone.folder / "dvc.lock").read_bytes()
     stages = ["synthesize@0", "teach@gift-step0", "finetune@gift-step0"]

@@ -63,6 +63,7 @@ def test_any_number_of_workers_writes_the_bytes_and_the_lock_file_of_dvc_repro(
     assert clone.repro() == []
 
 
+@pytest.mark.slow
 def test_what_one_way_of_running_has_cached_the_other_restores(
     fresh: Clone, expected: dict[str, str], first_result: Path
 ) -> None:

@@ -32,7 +32,10 @@ def learned(
     return experiment.run("digits")
 
 
-@pytest.mark.parametrize("method", ["gift", "lwf", "zscl"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("method", ["gift", pytest.param("lwf", marks=SLOW), pytest.param("zscl", marks=SLOW)])
 def test_models_learned_with_less_memory_are_those_learned_with_more(
     tmp_path: Path, mini_params: dict[str, Any], method: str
 ) -> None:

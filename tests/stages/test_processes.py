@@ -66,7 +66,12 @@ def to_all(stage: subprocess.Popen[str]) -> None:
     ("end", "code", "said"),
     [
         (to_all, 130, "interrupted. Run it again.\n"),
-        (lambda stage: stage.send_signal(signal.SIGTERM), 143, "stopped by SIGTERM. Run it again.\n"),
+        pytest.param(
+            lambda stage: stage.send_signal(signal.SIGTERM),
+            143,
+            "stopped by SIGTERM. Run it again.\n",
+            marks=pytest.mark.slow,
+        ),
         (lambda stage: stage.kill(), -9, ""),
     ],
     ids=["Ctrl-C", "SIGTERM", "SIGKILL"],

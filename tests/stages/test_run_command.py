@@ -132,7 +132,9 @@ def test_a_stage_without_its_output_fails_with_the_name_of_the_output(toy: ToyPi
     assert "output 'out/left.txt' does not exist" in toy.run(expect=1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=lambda number: number.name
+)
 def test_a_signal_stops_the_stages_and_records_those_that_have_ended(toy: ToyPipeline, number: int) -> None:
     before = set(psutil.pids())
     toy.hold("right")
@@ -175,7 +177,7 @@ def test_a_second_run_and_a_dvc_repro_meanwhile_are_refused(toy: ToyPipeline) ->
     assert toy.runs.count("first") == 1
 
 
-@pytest.mark.parametrize("killed", ["the worker", "the stage"])
+@pytest.mark.parametrize("killed", ["the worker", pytest.param("the stage", marks=pytest.mark.slow)])
 def test_a_stage_whose_process_is_killed_runs_again_to_the_same_bytes(toy: ToyPipeline, killed: str) -> None:
     toy.hold("left")
     run = toy.start("--workers", "2")
