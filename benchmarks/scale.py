@@ -37,7 +37,7 @@ def main() -> None:
         "--teraflops", type=float, default=100.0, help="10^12 operations per second that a GPU sustains"
     )
     parser.add_argument("--start-seconds", type=float, default=10.0, help="until a stage begins its work")
-    parser.add_argument("--record-seconds", type=float, default=0.2, help="of recording a stage without its hashes")
+    parser.add_argument("--record-seconds", type=float, default=0.05, help="of recording a stage without its hashes")
     choices = parser.parse_args()
     part = parts(FULL)
     graph, seconds = mtil(part, choices.teraflops, choices.start_seconds)
