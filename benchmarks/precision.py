@@ -1,6 +1,6 @@
 """What half precision changes in the result, seed by seed: `make bench-precision`.
 
-    python benchmarks/precision.py --methods finetune gift gift_vocabulary    # amp_bf16 beside fp32, seeds 1 2 3
+    python benchmarks/precision.py --order letters textures zodiac    # three tasks, amp_bf16 beside fp32, seeds 1 2 3
 
 Splits, prompts, images and batches of a seed are the same. Results are kept in .gift/precision and reused. With
 --work .gift/compare, the fp32 results of compare.py are reused, too. What half precision saves: benchmarks/memory.md.
@@ -22,7 +22,7 @@ FULL = "fp32"
 def main() -> None:
     """Runs every seed with every precision, writes the metrics to a table, and prints the paired differences."""
     parser = parser_of(__doc__, seeds=SEEDS, work=".gift/precision", out="benchmarks/precision.csv")
-    parser.set_defaults(methods=["finetune", "gift", "gift_vocabulary"])
+    parser.set_defaults(methods=["finetune", "gift"])
     parser.add_argument("--precision", default="amp_bf16", choices=["amp_bf16", "amp_fp16"])
     choices = parser.parse_args()
     experiment = chosen_experiment(choices)
