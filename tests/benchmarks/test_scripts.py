@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -116,3 +117,29 @@ def test_steps_and_guidance_change_the_images_and_their_speed(project: Path, fol
     assert rows["speed"][0] > rows["speed"][1] > rows["speed"][2] > 1  # without guidance, half of the work
     assert rows["accuracy"].between(0, 100).all() and rows["last"].notna().all()
     assert Image.open(folder / "f.png").size == (1800, 1000)
+
+
+@pytest.mark.slow
+@pytest.mark.end_to_end
+def test_half_precision_is_compared_seed_by_seed(project: Path, folder: Path) -> None:
+    (folder / "toy.yaml").write_text(TOY.replace("100", "5").replace("20", "1"), encoding="utf-8")
+    shown = script(project, folder, "precision.py", "--methods", "l2", "--seeds", "1", "2", "--out", "p.csv")
+    last = pd.read_csv(folder / "p.csv").pivot(index="seed", columns="precision", values="last")
+    assert list(last.columns) == ["amp_bf16", "fp32"] and list(last.index) == [1, 2]
+    mean = (last["amp_bf16"] - last["fp32"]).mean()
+    printed = shown.split("seed by seed")[1].replace("−", "-")
+    assert f"{mean:+.1f} (" in printed or f"{abs(mean):.1f} (" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.end_to_end
+def test_the_start_of_each_stage_is_measured(first_result: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.startup", "--rounds", "1", "--out", str(tmp_path)]
+    clone = first_result / "gift"
+    subprocess.run(command, cwd=clone, env=os.environ | {"PYTHONPATH": str(clone)}, check=True)
+    seconds = json.loads((tmp_path / "startup.json").read_text(encoding="utf-8"))["seconds"]
+    assert {"import torch", "gift --help", "check", "synthesize", "teach", "finetune", "evaluate"} <= set(seconds)
+    teach = seconds["teach"]
+    assert teach["s, median"] > seconds["import torch"]["s, median"] > 0
+    if sys.platform == "linux":
+        assert teach["s, with the fork server, median"] < teach["s, median"]
