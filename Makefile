@@ -121,8 +121,8 @@ bench-steps: $(DEV) ## measure the time of an iteration of each method, relative
 bench-few-steps: $(DEV) ## measure speed and quality of generated images, and the result of gift, by denoising steps and guidance (half an hour)
 	@python benchmarks/few_steps.py --variants benchmarks/vocabulary.yaml --order letters textures zodiac $(ARGS)
 
-bench-precision: $(DEV) ## measure what half precision changes in the result, seed by seed (half an hour)
-	@python benchmarks/precision.py $(ARGS)
+bench-precision: $(DEV) ## measure what half precision changes in the result, seed by seed (a quarter of an hour)
+	@python benchmarks/precision.py --order letters textures zodiac $(ARGS)
 
 bench-memory: $(DEV) ## measure memory and time of an iteration with each setting that saves memory
 	@python benchmarks/memory.py $(ARGS)
