@@ -113,6 +113,8 @@ def test_a_recorded_pipeline_is_up_to_date_for_dvc_and_for_gift_run(project: Pat
 def test_the_command_writes_the_part_and_the_figure(
     at_root: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("GIFT_QUIET", "DVC_NO_ANALYTICS", "PYTHONPATH"):  # main sets them; other tests need them as they are
+        monkeypatch.setenv(name, "1")
     monkeypatch.setattr(growth_parts, "in_own_process", lambda part, size: growth_parts.MEASURED_HERE[part](size))
     options = ["--only", "classes", "--classes", "2", "3", "--rounds", "1", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["growth", *options, "--figure", str(tmp_path / "g.png")])
