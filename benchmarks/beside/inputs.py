@@ -104,7 +104,8 @@ class Inputs:
         """A folder with the photos, half of them for training: data_set/{train,test}/<class>/<number>.jpg."""
         for at, (photo, label) in enumerate(self.photos):
             split = "train" if at < self.size.images // 2 else "test"
-            file = self.folder / "data_set" / split / self.class_names[label] / f"{at}.jpg"
+            name = self.class_names[label % (self.size.images // 2)]  # so that each class has a photo in both
+            file = self.folder / "data_set" / split / name / f"{at}.jpg"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(photo)
         return self.folder / "data_set"
