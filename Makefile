@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup repro repro-parallel plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-few-steps bench-memory bench-hash bench-snapshots bench-overlap bench-engine bench-growth bench-compile smoke-full bench-gpu gpu-checks command-line golden constraints clean
+.PHONY: help setup repro repro-parallel plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-few-steps bench-memory bench-precision bench-startup bench-threads bench-hash bench-snapshots bench-overlap bench-engine bench-growth bench-compile smoke-full bench-gpu gpu-checks command-line golden constraints clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -129,6 +129,9 @@ bench-memory: $(DEV) ## measure memory and time of an iteration with each settin
 
 bench-startup: $(DEV) ## measure the time from the start of a stage's process to its first work, after make repro
 	@python -m benchmarks.startup $(ARGS)
+
+bench-threads: $(DEV) ## measure how threads should wait for each other, alone and beside other processes (ten minutes)
+	@python benchmarks/threads.py $(ARGS)
 
 bench-hash: $(DEV) ## measure the time of checking a model, relative to loading it
 	@python benchmarks/hashing.py $(ARGS)

@@ -2,10 +2,11 @@
 
     python -m benchmarks.bench                     # the miniature models
     python -m benchmarks.bench --size full         # ViT-B/16 and a pipeline in the shape of SD v1.5, random weights
-    python -m benchmarks.bench --stages teach evaluate --device cuda
+    python -m benchmarks.bench --stages teach evaluate --device cuda --precision amp_bf16
 
-- naive (benchmarks/beside/works.py): one image or text at a time, 77 tokens a text, the teacher in the training loop.
-- ours: the function that the stage calls.
+- naive (benchmarks/beside/works.py): one image or text at a time, 77 tokens a text, the teacher in the training loop,
+  fp32.
+- ours: the function that the stage calls, with the CLIP in `--precision`.
 - limit: the forward passes alone, on tensors that are ready; of ingest, decoding and copying; of synthesize, the
   pipeline alone; of finetune, its matrix products at the rate of a large one that is measured in the same round.
 
@@ -34,6 +35,8 @@ import torch
 from benchmarks.beside.inputs import SIZES, inputs_of
 from benchmarks.beside.works import STAGES, Ways
 from gift_core.clip.device import resolve_device
+from gift_core.clip.encoding import AUTOCAST
+from gift_core.clip.model import PRECISIONS
 from gift_core.errors import GiftError, lookup
 
 SQUARE = 2048  # rows of the matrices whose product gives the rate
@@ -48,7 +51,7 @@ def main() -> int:
             lookup(STAGES, name, "--stages")
         device = resolve_device(choices.device)
         for name in choices.stages:
-            row = measured(name, choices.size, device)
+            row = measured(name, choices.size, device, choices.precision)
             record(choices.out, row)
             print(line(row))
     except GiftError as error:
@@ -63,28 +66,32 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--size", choices=SIZES, default="mini")
     parser.add_argument("--stages", nargs="+", default=list(STAGES), metavar="STAGE", help=", ".join(STAGES))
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps or auto")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the CLIP in ours and in the limit")
     parser.add_argument("--out", type=Path, default=Path("benchmarks"))
     return parser.parse_args()
 
 
-def measured(stage: str, size: str, device: torch.device) -> Row:
+def measured(stage: str, size: str, device: torch.device, precision: str = "fp32") -> Row:
     """Returns the row of a stage: seconds per image, pair or iteration in each way, and the ratios with quartiles."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        inputs = inputs_of(size, device, Path(folder))
+        inputs = inputs_of(size, device, precision, Path(folder))
         ways = STAGES[stage](inputs)
-        rounds = np.array([_round(ways, device) for _ in range(inputs.size.rounds + 1)][1:])  # the first warms up
+        rounds = np.array(
+            [_round(ways, device, precision) for _ in range(inputs.size.rounds + 1)][1:]
+        )  # the first warms up
     naive_R, ours_R, limit_R = rounds.T
     seconds = dict(zip(("naive", "ours", "limit"), np.median(rounds, axis=0) / ways.count, strict=True))
     ratios = {"faster": _quartiles(naive_R / ours_R), "share_of_limit": _quartiles(limit_R / ours_R)}
-    return {"stage": stage, "size": size, "unit": ways.unit, **_machine(device), "seconds": seconds, **ratios}
+    what = {"stage": stage, "size": size, "precision": precision, "unit": ways.unit, **_machine(device)}
+    return {**what, "seconds": seconds, **ratios}
 
 
-def _round(ways: Ways, device: torch.device) -> tuple[float, float, float]:
+def _round(ways: Ways, device: torch.device, precision: str) -> tuple[float, float, float]:
     naive, ours = _seconds(ways.naive, device), _seconds(ways.ours, device)
     if ways.limit is not None:
         return naive, ours, _seconds(ways.limit, device)
-    matrix = torch.randn(SQUARE, SQUARE, device=device)
+    matrix = torch.randn(SQUARE, SQUARE, device=device, dtype=AUTOCAST.get(precision))
     product = _seconds(lambda: matrix @ matrix, device)
     return naive, ours, product * ways.operations / (2 * SQUARE**3)
 
@@ -114,13 +121,15 @@ def _machine(device: torch.device) -> Row:
 
 
 def record(out: Path, row: Row) -> None:
-    """Puts the row in bench.json, in the place of an older one of its stage, size and device, and writes the table."""
-    file, key = out / "bench.json", ("stage", "size", "device")
+    """Puts the row in bench.json, in the place of an older one of the same kind, and writes the table."""
+    file, key = out / "bench.json", ("stage", "size", "device", "precision")
     rows = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
     rows = [old for old in rows if any(old[name] != row[name] for name in key)] + [row]
-    rows.sort(key=lambda each: (each["size"], each["device"], list(STAGES).index(each["stage"])))
+    rows.sort(key=lambda each: (each["size"], each["device"], each["precision"], list(STAGES).index(each["stage"])))
     file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    head = "| stage | size | device | s, naive | s, ours | naive / ours | limit / ours |\n|---|---|---|---|---|---|---|"
+    head = (
+        "| stage | size | device | precision | s, naive | s, ours | naive / ours | limit / ours |\n" + "|---" * 8 + "|"
+    )
     page = [
         "# Every stage beside a naive way and beside the least",
         "",
@@ -136,7 +145,8 @@ def line(row: Row) -> str:
     seconds, faster, share = row["seconds"], row["faster"], row["share_of_limit"]
     ratios = " | ".join("{:.2f} ({:.2f} to {:.2f})".format(*each) for each in (faster, share))
     what = f"{row['stage']} ({row['unit']})"
-    return f"| {what} | {row['size']} | {row['device']} | {seconds['naive']:.3g} | {seconds['ours']:.3g} | {ratios} |"
+    where = f"{row['size']} | {row['device']} | {row['precision']}"
+    return f"| {what} | {where} | {seconds['naive']:.3g} | {seconds['ours']:.3g} | {ratios} |"
 
 
 if __name__ == "__main__":

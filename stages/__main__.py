@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
-from .fork_server import run_in_server
+from .fork_server import run_in_server, wait_briefly
 
 
 def main() -> None:
     """The console command `gift`. A stage runs in the fork server, where one is running."""
+    wait_briefly(os.environ)
     code = run_in_server(__package__)
     if code is None:
         from . import app

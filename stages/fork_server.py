@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -48,50 +48,37 @@ def run_in_server(package: str) -> int | None:
     """Has the fork server run this process's command line. Returns its exit code, None if there is no such server."""
     if SOCKET not in os.environ:
         return None
-    with socket.socket(socket.AF_UNIX) as connection:
+    with socket.socket(socket.AF_UNIX) as connection, connection.makefile() as answers:
         try:
             connection.connect(os.environ[SOCKET])
-            if json.loads(_receive_line(connection)) != _settings():
+            if json.loads(answers.readline()) != _settings():
                 return None
-            request = {
-                "package": package,
-                "argv": sys.argv,
-                "path": sys.path[0],
-                "folder": str(Path.cwd()),
-                "process": os.getpid(),
-                "group": os.getpgrp(),
-                "environment": dict(os.environ),
-            }
+            own = {"argv": sys.argv, "path": sys.path[0], "folder": str(Path.cwd()), "environment": dict(os.environ)}
+            request = {"package": package, "process": os.getpid(), "group": os.getpgrp(), **own}
             socket.send_fds(connection, [b"0"], [0, 1, 2])
         except (OSError, ValueError):
             return None
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the stage, which is in the same process group
         connection.sendall(json.dumps(request).encode() + b"\n")
-        return int(_receive_line(connection) or 1)
+        return int(answers.readline() or 1)
+
+
+def wait_briefly(environment: MutableMapping[str, str]) -> None:
+    """Sets how long PyTorch's threads keep a core busy while they wait for each other. Variables of the user are kept.
+
+    By default it is so long that other busy processes make a stage up to forty times slower (benchmarks/threads.md).
+    """
+    if "OMP_WAIT_POLICY" not in environment:
+        environment.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def main(command: Sequence[str]) -> int:
     """Runs the command with a fork server beside it, and returns the exit code of the command."""
-    if sys.platform != "linux" or any(Path(driver).exists() for driver in GPU_DRIVERS):
-        return _exit_code(subprocess.run(command).returncode)
-    folder = tempfile.mkdtemp(prefix="gift-")
-    address = f"{folder}/socket"
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(address)
-    listener.listen()
-    server = os.fork()
-    if server == 0:
-        _serve(listener, folder)
-    listener.close()
     former = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command decides what Ctrl-C does
-    try:
-        done = subprocess.run(
-            command, env={**os.environ, SOCKET: address}, preexec_fn=lambda: signal.signal(signal.SIGINT, former)
-        )
-        return _exit_code(done.returncode)
-    finally:
-        os.kill(server, signal.SIGKILL)
-        shutil.rmtree(folder, ignore_errors=True)
+    wait_briefly(os.environ)
+    with serving(os.environ) as environment:
+        done = subprocess.run(command, env=environment, preexec_fn=lambda: signal.signal(signal.SIGINT, former))
+    return _exit_code(done.returncode)
 
 
 @contextmanager
@@ -100,67 +87,67 @@ def serving(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
 
     The server ends with the block, or with this process.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or any(Path(driver).exists() for driver in GPU_DRIVERS):
         yield dict(environment)
         return
-    command = ["sh", "-c", f'echo "${SOCKET}"; exec cat']  # it ends when nobody holds its input
-    server = subprocess.Popen(
-        ["python", "-m", f"{__package__}.fork_server", *command],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        preexec_fn=os.setpgrp,  # Ctrl-C must not end it before the stages
-    )
-    with server:
-        assert server.stdin and server.stdout
+    with tempfile.TemporaryDirectory(prefix="gift-") as folder, socket.socket(socket.AF_UNIX) as listener:
+        address = f"{folder}/socket"
+        listener.bind(address)
+        listener.listen()
+        call = f"serve({os.getpid()}, {listener.fileno()}, {folder!r}, {PRELOADED!r})"
+        server = subprocess.Popen(
+            [sys.executable, "-c", f"from {__package__}.fork_server import serve; {call}"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            pass_fds=[listener.fileno()],
+            preexec_fn=os.setpgrp,  # Ctrl-C must not end it before the stages
+        )
         try:
-            address = server.stdout.readline().decode().strip()
-            yield {**environment, SOCKET: address} if address else dict(environment)
+            yield {**environment, SOCKET: address}
         finally:
-            server.stdin.close()
+            server.kill()
+            server.wait()
 
 
-def _settings() -> dict[str, Any]:
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(MAY_DIFFER)}
-    return {"python": sys.executable, "session": os.getsid(0), "variables": variables}
+def serve(parent: int, descriptor: int, folder: str, libraries: Sequence[str]) -> None:
+    """Forks a process for each stage until the process `parent` has ended. The first one loads its libraries itself.
 
-
-def _serve(listener: socket.socket, folder: str) -> NoReturn:
-    """Runs stages in processes of their own until the command has ended. The first one loads its libraries itself."""
+    `descriptor`: of the socket in `folder`.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system forgets processes that have ended
-    command = os.getppid()
     settings = json.dumps(_settings()).encode() + b"\n"
+    listener = socket.socket(fileno=descriptor)
     listener.settimeout(PARENT_SECONDS)
-    while os.getppid() == command:
-        with suppress(TimeoutError):
+    while os.getppid() == parent:
+        try:
             connection, _ = listener.accept()
-            if os.fork() == 0:
-                listener.close()
-                _answer(connection, settings)
-            connection.close()
-            for name in PRELOADED:
-                with suppress(ImportError):
-                    importlib.import_module(name)
+        except TimeoutError:
+            continue
+        if os.fork() == 0:
+            listener.close()
+            _run(*_receive(connection, settings))
+        connection.close()
+        for name in libraries:
+            with suppress(ImportError):
+                importlib.import_module(name)
     shutil.rmtree(folder, ignore_errors=True)
-    os._exit(0)
 
 
-def _answer(connection: socket.socket, settings: bytes) -> NoReturn:
-    """Runs the stage that the connection asks for, and sends its exit code."""
+def _receive(connection: socket.socket, settings: bytes) -> tuple[dict[str, Any], Sequence[int]]:
+    """Returns the request for a stage and its streams, in a process for it. This one waits, and sends its exit code."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     connection.settimeout(None)
-    with suppress(OSError):
+    with suppress(OSError, ValueError):
         connection.sendall(settings)
-        agreed, streams, _, _ = socket.recv_fds(connection, 1, 3)
-        if agreed:
-            request = json.loads(_receive_line(connection))
-            stage = os.fork()
-            if stage == 0:
-                connection.close()
-                _run(request, streams)
-            code = _exit_code(os.waitstatus_to_exitcode(os.waitpid(stage, 0)[1]))
-            connection.sendall(f"{code}\n".encode())
+        _, streams, _, _ = socket.recv_fds(connection, 1, 3)
+        request = json.loads(connection.makefile().readline())
+        stage = os.fork()
+        if stage == 0:
+            connection.close()
+            return request, streams
+        code = _exit_code(os.waitstatus_to_exitcode(os.waitpid(stage, 0)[1]))
+        connection.sendall(f"{code}\n".encode())
     os._exit(0)
 
 
@@ -174,9 +161,7 @@ def _run(request: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     os.environ.clear()
     os.environ.update(request["environment"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.stdin = os.fdopen(0, closefd=False)
-    sys.stdout = os.fdopen(1, "w", buffering=1 if os.isatty(1) else -1, closefd=False)
-    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]
     sys.argv, sys.path[0] = request["argv"], request["path"]
     for name in [name for name in sys.modules if name.partition(".")[0] in ("gift_core", "stages")]:
         del sys.modules[name]
@@ -185,27 +170,24 @@ def _run(request: dict[str, Any], streams: Sequence[int]) -> NoReturn:
         importlib.import_module(f"{package}.interruption").started_as = request["process"]  # type: ignore[attr-defined]
         importlib.import_module(f"{package}.app").main()
         code = 0
-    except SystemExit as exit_:
-        code = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         sys.excepthook(*sys.exc_info())
-    threading._shutdown()  # type: ignore[attr-defined]  # as the interpreter does at its end
+    threading._shutdown()  # type: ignore[attr-defined]  # as the interpreter does, which then takes 1.5 s to free memory
     atexit._run_exitfuncs()
     sys.stdout.flush()
     os._exit(code)
 
 
+def _settings() -> dict[str, Any]:
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(MAY_DIFFER)}
+    return {"python": sys.prefix, "session": os.getsid(0), "variables": variables}
+
+
 def _exit_code(code: int) -> int:
     """The code that a shell reports: 128 + the number of the signal that ended the process."""
     return code if code >= 0 else 128 - code
-
-
-def _receive_line(connection: socket.socket) -> bytes:
-    """Returns the bytes up to the end of the line, or what there is when the connection ends."""
-    line = b""
-    while not line.endswith(b"\n") and (part := connection.recv(1 << 16)):
-        line += part
-    return line
 
 
 if __name__ == "__main__":

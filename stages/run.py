@@ -90,6 +90,9 @@ def run(
         return
     try:
         with open_pipeline(Path(), targets or []) as pipeline, ExitStack() as resources:
+            if not force and _is_unchanged(pipeline):  # before the workers start, which takes seconds
+                note(f"{len(pipeline.upstream)} unchanged: there is nothing to run.")
+                return
             pool, environment = _open_workers(
                 resources, address, workers, gpus_per_stage, helpers, use_gpus=device != "cpu"
             )
@@ -100,6 +103,14 @@ def run(
         interruption.args += ("The finished stages are recorded.",)
         raise
     _report(loop)
+
+
+def _is_unchanged(pipeline: DvcPipeline) -> bool:
+    """Whether no stage is stale. False where DVC cannot check one: the run then reports it."""
+    try:
+        return not any(pipeline.is_stale(name) for name in pipeline.upstream)
+    except UserError:
+        return False
 
 
 def _open_workers(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class Inputs:
 
     size: Size
     device: torch.device
+    precision: str
     folder: Path
     models: Callable[[], tuple[str, str]]
 
@@ -66,8 +67,13 @@ class Inputs:
 
     @cached_property
     def clip(self) -> Clip:
-        """The CLIP on the device, in float32."""
-        return load_clip(f"local-dir:{self.models()[0]}", None, device=str(self.device))
+        """The CLIP on the device, in the precision."""
+        return load_clip(f"local-dir:{self.models()[0]}", None, device=self.device, precision=self.precision)
+
+    @cached_property
+    def plain_clip(self) -> Clip:
+        """The same CLIP in fp32, for the naive way."""
+        return replace(self.clip, precision="fp32")
 
     @cached_property
     def text_to_image(self) -> TextToImage:
@@ -135,10 +141,10 @@ class Inputs:
         return pd.DataFrame({"prompt_id": range(len(names)), **columns, "seed": range(len(names))})
 
 
-def inputs_of(size: str, device: torch.device, folder: Path) -> Inputs:
-    """Returns the inputs of a size, whose files are written below `folder`."""
+def inputs_of(size: str, device: torch.device, precision: str, folder: Path) -> Inputs:
+    """Returns the inputs of a size, whose files are written below `folder`. `precision`: of the CLIP."""
     small = ("data/mini/clip", "data/mini/diffusion")
-    return Inputs(SIZES[size], device, folder, lambda: small if size == "mini" else _random_models())
+    return Inputs(SIZES[size], device, precision, folder, lambda: small if size == "mini" else _random_models())
 
 
 def _random_models() -> tuple[str, str]:

@@ -38,7 +38,15 @@ def test_a_stage_is_measured_in_three_ways(stage: str, small: None, tmp_path: Pa
 def test_a_new_measurement_replaces_that_of_the_same_stage_size_and_device(tmp_path: Path) -> None:
     def row(stage: str, seconds: float) -> Row:
         ways = {"naive": seconds, "ours": seconds, "limit": seconds}
-        what = {"stage": stage, "size": "mini", "unit": "images", "device": "cpu", "machine": "m", "date": "d"}
+        what = {
+            "stage": stage,
+            "size": "mini",
+            "unit": "images",
+            "device": "cpu",
+            "precision": "fp32",
+            "machine": "m",
+            "date": "d",
+        }
         return {**what, "seconds": ways, "faster": [1.0, 1.0, 1.0], "share_of_limit": [1.0, 1.0, 1.0]}
 
     for each in (row("evaluate", 1.0), row("ingest", 2.0), row("evaluate", 3.0)):
