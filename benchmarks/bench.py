@@ -75,7 +75,7 @@ def measured(stage: str, size: str, device: torch.device, precision: str = "fp32
     """Returns the row of a stage: seconds per image, pair or iteration in each way, and the ratios with quartiles."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        inputs = inputs_of(size, device, precision, Path(folder))
+        inputs = inputs_of(size, device, Path(folder), precision)
         ways = STAGES[stage](inputs)
         rounds = np.array(
             [_round(ways, device, precision) for _ in range(inputs.size.rounds + 1)][1:]

@@ -56,8 +56,8 @@ class Inputs:
 
     size: Size
     device: torch.device
-    precision: str
     folder: Path
+    precision: str
     models: Callable[[], tuple[str, str]]
 
     @cached_property
@@ -141,10 +141,10 @@ class Inputs:
         return pd.DataFrame({"prompt_id": range(len(names)), **columns, "seed": range(len(names))})
 
 
-def inputs_of(size: str, device: torch.device, precision: str, folder: Path) -> Inputs:
+def inputs_of(size: str, device: torch.device, folder: Path, precision: str = "fp32") -> Inputs:
     """Returns the inputs of a size, whose files are written below `folder`. `precision`: of the CLIP."""
     small = ("data/mini/clip", "data/mini/diffusion")
-    return Inputs(SIZES[size], device, precision, folder, lambda: small if size == "mini" else _random_models())
+    return Inputs(SIZES[size], device, folder, precision, lambda: small if size == "mini" else _random_models())
 
 
 def _random_models() -> tuple[str, str]:

@@ -117,6 +117,16 @@ def test_a_stage_gets_the_arguments_folder_environment_and_streams_of_its_own_pr
     assert list((folder / "temporary").iterdir()) == []
 
 
+def test_a_stage_has_streams_of_another_kind_than_the_server(folder: Path) -> None:
+    first = f"{shlex.join(program('first'))} </dev/null >/dev/null"
+    script = f"{first}; {shlex.join(program('say'))} </dev/null | cat"
+    code = "import stages.fork_server as server; server.PRELOADED = ('wave',); server.GPU_DRIVERS = (); "
+    with (folder / "output").open("w") as output:
+        command = [sys.executable, "-c", f"{code} server.main(['sh', '-c', {script!r}])"]
+        subprocess.run(command, cwd=folder, stdout=output, check=True, timeout=60)
+    assert (folder / "output").read_text() == f"preloaded {folder} named say\nat exit\n"
+
+
 @pytest.mark.parametrize(("how", "expected"), [("exit", 3), ("raise", 1), ("kill", 128 + signal.SIGKILL)])
 def test_the_exit_code_is_that_of_the_stage(folder: Path, how: str, expected: int) -> None:
     code, output, errors = run(folder, *second(how))
