@@ -74,7 +74,7 @@ def read_exemplars(folder: Path) -> list[Exemplar]:
     if not rows:
         return []
     require_hash(folder / TAR, notes.get(HASH, "none noted"), STAGE)
-    images = {key: _image(folder / TAR, key, files) for key, files in read_tar(folder / TAR, STAGE)}
+    images = {key: _image(folder / TAR, key, files) for key, files, _ in read_tar(folder / TAR, STAGE)}
     if list(images) != [row["key"] for row in rows]:
         found = f"there are {len(images)} images and {len(rows)} rows"
         raise broken(folder / TAR, f"its keys should be those of {TABLE} in the same order, {found}", STAGE)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 from gift_core.artifacts.atomic import broken, read_json, require_fields, require_hash, sha256_of, write_json
 from gift_core.artifacts.prompt_files import prompts_digest, read_prompts
 from gift_core.artifacts.tables import write_table
-from gift_core.artifacts.tars import image_extension, index_tar, read_tar, write_tar
+from gift_core.artifacts.tars import StoredFile, image_extension, index_tar, read_tar, write_tar
 from gift_core.errors import ContractError
 
 STAGE = "synthesize"
@@ -32,12 +33,16 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Pair:
-    """A synthetic image (encoded, PNG or JPEG) and the prompt it was generated from."""
+    """A synthetic image (encoded, PNG or JPEG) and the prompt it was generated from.
+
+    `read_again` reads the image once more from its file, also in threads. None: the image is in memory alone.
+    """
 
     key: str
     prompt_id: int
     prompt: str
     image: bytes
+    read_again: Callable[[], bytes] | None = field(default=None, compare=False, repr=False)
 
 
 def shard_name(index: int) -> str:
@@ -73,7 +78,7 @@ def finished_pairs(folder: Path, index: int, prompts: Sequence[tuple[int, str]])
     try:
         read_shard_stats(folder, index)
         tar = _files_of_shard(folder, index)[0]
-        pairs = [_pair(tar, key, files) for key, files in read_tar(tar, STAGE)]
+        pairs = [_pair(tar, key, files) for key, files, _ in read_tar(tar, STAGE)]
     except ContractError:
         return None
     expected = [(pair_key(index, position), *prompt) for position, prompt in enumerate(prompts)]
@@ -180,9 +185,9 @@ def iterate_pairs(folder: Path, prompts: Path | None = None, *, first: int = 0) 
             count += size
             continue
         require_hash(tar, shard["sha256"], STAGE)
-        for key, files in read_tar(tar, STAGE):
+        for key, files, stored in read_tar(tar, STAGE):
             if count >= first:
-                yield _pair(tar, key, files)
+                yield _pair(tar, key, files, stored)
             count += 1
     if count != manifest["images"]:
         raise broken(folder / MANIFEST, f"there should be {manifest['images']} pairs, there are {count}", STAGE)
@@ -262,16 +267,24 @@ def _files(pair: Pair) -> dict[str, bytes]:
     }
 
 
-def _pair(tar: Path, key: str, files: Mapping[str, bytes]) -> Pair:
-    images: Iterable[bytes] = (files[extension] for extension in ("png", "jpg") if extension in files)
-    image = next(iter(images), None)
-    if image is None or not {"txt", "json"} <= set(files):
+def _pair(tar: Path, key: str, files: Mapping[str, bytes], stored: Mapping[str, StoredFile] | None = None) -> Pair:
+    """The pair of a sample. It can be read again if `stored` has its files."""
+    extension = next((each for each in ("png", "jpg") if each in files), None)
+    if extension is None or not {"txt", "json"} <= set(files):
         raise broken(tar, f"sample {key} should be an image, a txt and a json, it is {', '.join(files)}", STAGE)
     number = _prompt_id(tar, key, files["json"])
     try:
-        return Pair(key, number, files["txt"].decode(), image)
+        prompt = files["txt"].decode()
     except ValueError as error:
         raise broken(tar, f"sample {key} should have a txt in UTF-8 ({error!r})", STAGE) from error
+    return Pair(key, number, prompt, files[extension], partial(_read, stored[extension]) if stored else None)
+
+
+def _read(file: StoredFile) -> bytes:
+    try:
+        return file.read()
+    except tarfile.ReadError as error:
+        raise broken(file.tar, str(error), STAGE) from error
 
 
 def _prompt_id(tar: Path, key: str, note: bytes) -> int:

@@ -55,24 +55,24 @@ def index_tar(
         yield from _index(path, stream, [] if skipped is None else skipped, is_stray)
 
 
-def read_tar(path: Path, stage: str) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Yields (key, {extension: bytes}) of every sample in the order of the tar, as the webdataset library groups them.
+def read_tar(path: Path, stage: str) -> Iterator[tuple[str, dict[str, bytes], dict[str, StoredFile]]]:
+    """Yields (key, {extension: bytes}, {extension: file}) of every sample in the order of the tar.
 
-    ContractError if the tar is missing, damaged or cut short. `stage` is the one that makes it again. The headers are
-    checked first, because the library allocates what they claim.
+    The webdataset library reads and groups the samples. The headers are checked first, because the library allocates
+    what they claim. ContractError if the tar is missing, damaged or cut short; `stage` makes it again.
     """
     from webdataset import tariterators  # imports torch
 
     require_file(path, stage)
     try:
-        for _ in index_tar(path):
-            pass
+        indexed = list(index_tar(path))
         with path.open("rb") as stream:
             # a stream, not a URL: webdataset would interpret braces and colons in the name of a folder
             source = [{"url": path.name, "stream": stream}]
-            for sample in tariterators.group_by_keys(tariterators.tar_file_expander(source)):
-                yield sample["__key__"], {name: data for name, data in sample.items() if not name.startswith("__")}
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+            samples = tariterators.group_by_keys(tariterators.tar_file_expander(source))
+            for (key, files), sample in zip(indexed, samples, strict=True):
+                yield key, {extension: sample[extension] for extension in files}, files
+    except (tarfile.TarError, OSError, EOFError, LookupError, ValueError) as error:
         raise broken(path, f"it should be a whole tar of samples, but reading it failed ({error})", stage) from error
 
 

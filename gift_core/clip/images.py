@@ -115,18 +115,24 @@ class PixelCache:
         self._cached: dict[int, torch.Tensor] = {}
 
     @classmethod
-    def filled(cls, images: Iterable[bytes], prepare: Prepare, cache_budget: CacheBudget) -> PixelCache:
-        """A cache of a stream of images: decoded at once while the budget lasts, then kept in memory encoded."""
+    def filled(
+        cls, images: Iterable[tuple[bytes, Read | None]], prepare: Prepare, cache_budget: CacheBudget
+    ) -> PixelCache:
+        """A cache of a stream of (encoded image, what reads it again), decoded at once while the budget lasts.
+
+        The others are read again when they are requested. Those that nothing reads again stay in memory, encoded.
+        """
         cache = cls([], prepare, cache_budget)
         remaining = iter(images)
         while chunk := list(islice(remaining, CHUNK)):
             numbers = range(len(cache), len(cache) + len(chunk))
             has_room = cache.cached_count == len(cache)
-            cache._reads += [in_memory(image) for image in chunk]
+            cache._reads += [in_memory(image) for image, _ in chunk]
             if has_room:
                 cache.fetch(numbers)
-            for number in cache._cached.keys() & set(numbers):
-                cache._reads[number] = in_memory(b"")  # its pixels are cached: free the encoded image
+            for number, (_, read_again) in zip(numbers, chunk, strict=True):
+                if read_again or number in cache._cached:
+                    cache._reads[number] = read_again or in_memory(b"")  # frees the encoded image
         return cache
 
     def __len__(self) -> int:

@@ -16,7 +16,7 @@ from gift_core.artifacts.shards import Pair
 from gift_core.clip.batches import Share, ShuffledIndices, all_rows, placed
 from gift_core.clip.device import to_device
 from gift_core.clip.encoding import tokenize
-from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation, normalize
+from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation, normalize
 from gift_core.clip.model import Clip
 from gift_core.errors import ContractError
 from gift_core.replay.teacher_features import first_rows
@@ -62,8 +62,8 @@ class NoReplay:
 class PairReplay:
     """Batches of (image, prompt) pairs under the evaluation transform, in seeded epochs.
 
-    Images are decoded and cached as far as `cache_budget` permits. The others stay encoded and are decoded when they
-    are sampled. The vocabulary is `vocabulary`, or the distinct prompts of the pairs. ContractError where `features` or
+    Images are decoded and cached as far as `cache_budget` permits. The others are read again and decoded when they are
+    sampled. The vocabulary is `vocabulary`, or the distinct prompts of the pairs. ContractError where `features` or
     `vocabulary` are those of other pairs.
     """
 
@@ -82,11 +82,11 @@ class PairReplay:
         keys: list[str] = []
         prompts: list[str] = []
 
-        def images() -> Iterator[bytes]:
+        def images() -> Iterator[tuple[bytes, Read | None]]:
             for pair in pairs:
                 keys.append(pair.key)
                 prompts.append(pair.prompt)
-                yield pair.image
+                yield pair.image, pair.read_again
 
         self._clip, self._share = clip, share
         self._store = PixelCache.filled(images(), evaluation_preparation(clip), cache_budget)

@@ -31,7 +31,7 @@ def iterate_folder(folder: Path, key: str, *, first: int = 0) -> Iterator[Pair]:
         caption = _caption_of(path, key)
         number = numbers.setdefault(caption, len(numbers))
         if row >= first:
-            yield Pair(path.relative_to(folder).as_posix(), number, caption, path.read_bytes())
+            yield Pair(path.relative_to(folder).as_posix(), number, caption, path.read_bytes(), path.read_bytes)
 
 
 def _caption_of(path: Path, key: str) -> str:

@@ -58,6 +58,15 @@ def test_the_pairs_come_back_in_their_order(tmp_path: Path) -> None:
     assert list(iterate_pairs(tmp_path)) == [*PAIRS[0], *PAIRS[1]]
 
 
+def test_an_image_is_read_again_from_its_tar(tmp_path: Path) -> None:
+    make(tmp_path)
+    pairs = list(iterate_pairs(tmp_path))
+    reads = [pair.read_again or (lambda: b"") for pair in pairs]
+    assert [read() for read in reads] == [png(0), png(1), png(2)]
+    cut(tmp_path / "00001.tar", 0.05)
+    assert "there should be" in broken_message(reads[2], tmp_path / "00001.tar", "synthesize")
+
+
 def test_the_files_are_those_of_img2dataset(tmp_path: Path) -> None:
     make(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [

@@ -19,7 +19,11 @@ SAMPLES = [("000", {"txt": b"a snowman", "png": b"pixels"}), ("001", {"png": b"m
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", SAMPLES)
-    assert list(read_tar(tmp_path / "a.tar", "ingest")) == SAMPLES
+    found = list(read_tar(tmp_path / "a.tar", "ingest"))
+    assert [(key, files) for key, files, _ in found] == SAMPLES
+    assert [{extension: file.read() for extension, file in stored.items()} for *_, stored in found] == [
+        files for _, files in SAMPLES
+    ]
 
 
 def test_webdataset_itself_reads_the_tar(tmp_path: Path) -> None:

@@ -154,9 +154,19 @@ def test_caches_share_a_budget() -> None:
 @pytest.mark.parametrize("room", [0, 70, 150])
 def test_a_stream_beyond_the_budget_stays_encoded_and_gives_the_same_pixels(room: int) -> None:
     pictures = [png(seed % 7, width=17) for seed in range(150)]  # more than two chunks
-    cache = PixelCache.filled(iter(pictures), PREPARE, CacheBudget(room * EACH))
+    cache = PixelCache.filled(((picture, None) for picture in pictures), PREPARE, CacheBudget(room * EACH))
     assert len(cache) == 150 and cache.cached_count == room
     assert torch.equal(torch.stack(cache.fetch(range(150))), evaluation_pixels(CLIP, pictures))
+
+
+@pytest.mark.parametrize("room", [0, 70, 150])
+def test_a_stream_from_files_is_not_kept_in_memory_but_read_again_beyond_the_budget(room: int) -> None:
+    files = [Counted(png(seed % 7, width=17)) for seed in range(150)]
+    pictures = [file.image for file in files]
+    cache = PixelCache.filled(zip(pictures, files, strict=True), PREPARE, CacheBudget(room * EACH))
+    assert cache.cached_count == room and not any(file.reads for file in files)
+    assert torch.equal(torch.stack(cache.fetch(range(150))), evaluation_pixels(CLIP, pictures))
+    assert [file.reads for file in files] == [0] * room + [1] * (150 - room)
 
 
 def test_images_are_yielded_in_their_order_from_several_threads() -> None:

@@ -31,6 +31,12 @@ def pairs_in(folder: Path) -> list[Pair]:
     return list(iterate_folder(folder, KEY))
 
 
+def test_an_image_is_read_again_from_its_file(tmp_path: Path) -> None:
+    image = put(tmp_path, "b.png", "a dog", seed=1)
+    (pair,) = pairs_in(tmp_path)
+    assert pair.read_again is not None and pair.read_again() == image
+
+
 def test_pairs_are_sorted_by_path_and_the_path_is_the_key(tmp_path: Path) -> None:
     later = put(tmp_path, "b.png", "a dog", seed=1)
     deeper = put(tmp_path, "a/z.png", "a horse", seed=2)
