@@ -51,7 +51,7 @@ def main() -> int:
             lookup(STAGES, name, "--stages")
         device = resolve_device(choices.device)
         for name in choices.stages:
-            row = measured(name, choices.size, device, choices.precision)
+            row = measured(name, choices.size, device, choices.precision, choices.rounds)
             record(choices.out, row)
             print(line(row))
     except GiftError as error:
@@ -67,21 +67,21 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--stages", nargs="+", default=list(STAGES), metavar="STAGE", help=", ".join(STAGES))
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps or auto")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the CLIP in ours and in the limit")
+    parser.add_argument("--rounds", type=int, help="[default: 5 of mini, 3 of full], after one that warms up")
     parser.add_argument("--out", type=Path, default=Path("benchmarks"))
     return parser.parse_args()
 
 
-def measured(stage: str, size: str, device: torch.device, precision: str = "fp32") -> Row:
+def measured(stage: str, size: str, device: torch.device, precision: str = "fp32", rounds: int | None = None) -> Row:
     """Returns the row of a stage: seconds per image, pair or iteration in each way, and the ratios with quartiles."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         inputs = inputs_of(size, device, Path(folder), precision)
         ways = STAGES[stage](inputs)
-        rounds = np.array(
-            [_round(ways, device, precision) for _ in range(inputs.size.rounds + 1)][1:]
-        )  # the first warms up
-    naive_R, ours_R, limit_R = rounds.T
-    seconds = dict(zip(("naive", "ours", "limit"), np.median(rounds, axis=0) / ways.count, strict=True))
+        count = 1 + (rounds or inputs.size.rounds)
+        seconds_R3 = np.array([_round(ways, device, precision) for _ in range(count)][1:])  # the first warms up
+    naive_R, ours_R, limit_R = seconds_R3.T
+    seconds = dict(zip(("naive", "ours", "limit"), np.median(seconds_R3, axis=0) / ways.count, strict=True))
     ratios = {"faster": _quartiles(naive_R / ours_R), "share_of_limit": _quartiles(limit_R / ours_R)}
     what = {"stage": stage, "size": size, "precision": precision, "unit": ways.unit, **_machine(device)}
     return {**what, "seconds": seconds, **ratios}

@@ -11,9 +11,11 @@ parameters, and a new key or check in them must not run everything again.
 from __future__ import annotations
 
 import ast
+import gc
 import hashlib
 import types
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import resolve_name
@@ -52,6 +54,7 @@ class CodeBase:
     stages: Path | None = None
     _modules: dict[Path, Module] = field(default_factory=dict)
     _imported: dict[Path, set[Path]] = field(default_factory=dict)
+    _found: dict[str, Path | None] = field(default_factory=dict)
 
     @classmethod
     def that_runs(cls, stages: Path) -> CodeBase:
@@ -71,9 +74,12 @@ class CodeBase:
 
     def find(self, name: str) -> Path | None:
         """Returns the file of one of our modules by its dotted name, None for any other name."""
-        package, *rest = name.split(".")
-        path = (self.commands if package == "stages" else self.root / package).joinpath(*rest)
-        return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+        if name not in self._found:
+            package, *rest = name.split(".")
+            path = (self.commands if package == "stages" else self.root / package).joinpath(*rest)
+            files = (path.with_suffix(".py"), path / "__init__.py")
+            self._found[name] = next((file for file in files if file.is_file()), None)
+        return self._found[name]
 
     def _files(self, name: str) -> list[Path]:
         """The module of a dotted name, and the packages that contain it."""
@@ -108,8 +114,9 @@ class CodeBase:
 
     def fingerprint(self, path: Path) -> dict[str, str]:
         """Returns {file: hash} of the modules that running `path` imports, and of the data files beside them."""
-        modules = self.closure(path)
-        hashes = {self._relative(module): self._hash(module) for module in modules}
+        with _no_garbage_collection():
+            modules = self.closure(path)
+            hashes = {self._relative(module): self._hash(module) for module in modules}
         folders = {module.parent for module in modules}
         files = sorted((file for folder in folders for file in data_files_in(folder)), key=self._order)
         return {name: digest for name, digest in hashes.items() if digest} | {
@@ -165,6 +172,18 @@ class Module:
         functions = [(each.name, node) for each in classes for node in each.body if isinstance(node, ast.FunctionDef)]
         text = "".join(name + normalized(node) for name, node in functions)
         return _digest(text.encode()) if text else ""
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Syntax trees are many objects, and none of them is garbage: to look for some takes a quarter of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def normalized(node: ast.AST) -> str:

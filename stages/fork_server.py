@@ -10,6 +10,7 @@ The server is used on Linux without a GPU: a process that has looked for a GPU c
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -131,6 +132,7 @@ def serve(parent: int, descriptor: int, folder: str, libraries: Sequence[str]) -
         for name in libraries:
             with suppress(ImportError):
                 importlib.import_module(name)
+        gc.freeze()  # a stage does not look for garbage in what it has from here
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -32,10 +32,12 @@ WORK = Path(".gift/bench")  # random models are kept here
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured. `pixels`: the side of the photos; `steps`: denoising steps; `batch`: B = M of training."""
+    """How much is measured. `pixels`: the side of the photos, `photos`: how many are ingested, `images`: how many the
+    models see; `steps`: denoising steps; `batch`: B = M of training."""
 
     preset: str
     pixels: int
+    photos: int
     images: int
     classes: int
     batch: int
@@ -45,8 +47,10 @@ class Size:
 
 
 SIZES = {
-    "mini": Size("mini", pixels=32, images=256, classes=20, batch=64, generated=32, steps=10, rounds=5),
-    "full": Size("mtil_order_1", pixels=320, images=16, classes=20, batch=8, generated=2, steps=4, rounds=3),
+    "mini": Size("mini", pixels=32, photos=256, images=256, classes=20, batch=64, generated=32, steps=10, rounds=5),
+    "full": Size(
+        "mtil_order_1", pixels=500, photos=100, images=16, classes=20, batch=8, generated=2, steps=4, rounds=3
+    ),
 }
 
 
@@ -102,15 +106,18 @@ class Inputs:
     @cached_property
     def photos(self) -> list[tuple[bytes, int]]:
         """JPEG files and their labels."""
+        return self._photos(self.size.images)
+
+    def _photos(self, count: int) -> list[tuple[bytes, int]]:
         random = np.random.default_rng(0)
-        return [(_photo(random, self.size.pixels), at % self.size.classes) for at in range(self.size.images)]
+        return [(_photo(random, self.size.pixels), at % self.size.classes) for at in range(count)]
 
     @cached_property
     def data_set(self) -> Path:
         """A folder with the photos, half of them for training: data_set/{train,test}/<class>/<number>.jpg."""
-        for at, (photo, label) in enumerate(self.photos):
-            split = "train" if at < self.size.images // 2 else "test"
-            name = self.class_names[label % (self.size.images // 2)]  # so that each class has a photo in both
+        for at, (photo, label) in enumerate(self._photos(self.size.photos)):
+            split = "train" if at < self.size.photos // 2 else "test"
+            name = self.class_names[label % (self.size.photos // 2)]  # so that each class has a photo in both
             file = self.folder / "data_set" / split / name / f"{at}.jpg"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(photo)

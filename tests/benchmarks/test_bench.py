@@ -17,7 +17,7 @@ from benchmarks.beside.works import STAGES
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
     monkeypatch.chdir(project)  # the miniature models are in data/
-    size = replace(inputs.SIZES["mini"], images=40, batch=4, generated=2, steps=1, rounds=1)
+    size = replace(inputs.SIZES["mini"], photos=40, images=40, batch=4, generated=2, steps=1, rounds=1)
     monkeypatch.setitem(inputs.SIZES, "mini", size)
 
 
