@@ -33,13 +33,15 @@ WORK = Path(".gift/bench")  # random models are kept here
 @dataclass(frozen=True)
 class Size:
     """How much is measured. `pixels`: the side of the photos, `photos`: how many are ingested, `images`: how many the
-    models see; `steps`: denoising steps; `batch`: B = M of training."""
+    models see; `trained`: the class prompts of training, of which `classes` have images; `batch`: its B = M; `steps`:
+    denoising steps."""
 
     preset: str
     pixels: int
     photos: int
     images: int
     classes: int
+    trained: int
     batch: int
     generated: int
     steps: int
@@ -47,9 +49,20 @@ class Size:
 
 
 SIZES = {
-    "mini": Size("mini", pixels=32, photos=256, images=256, classes=20, batch=64, generated=32, steps=10, rounds=5),
+    "mini": Size(
+        "mini", pixels=32, photos=256, images=256, classes=20, trained=20, batch=64, generated=32, steps=10, rounds=5
+    ),
     "full": Size(
-        "mtil_order_1", pixels=500, photos=100, images=16, classes=20, batch=8, generated=2, steps=4, rounds=3
+        "mtil_order_1",
+        pixels=500,
+        photos=100,
+        images=16,
+        classes=20,
+        trained=100,
+        batch=16,
+        generated=2,
+        steps=4,
+        rounds=3,
     ),
 }
 

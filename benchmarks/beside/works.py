@@ -150,7 +150,8 @@ def ways_of_evaluate(inputs: Inputs) -> Ways:
 def ways_of_finetune(inputs: Inputs) -> Ways:
     """Trains with GIFT. Naively: everything is decoded again, texts have 77 tokens, the teacher runs in the loop."""
     clip, (folder, info), training = inputs.clip, inputs.task, inputs.training
-    prompts, size = class_prompts(info.class_names, info.templates), inputs.size.batch
+    others = [f"thing number {number}" for number in range(inputs.size.classes, inputs.size.trained)]
+    prompts, size = class_prompts([*info.class_names, *others], info.templates), inputs.size.batch
     features = encode_pairs(clip, inputs.pairs, batch_size=TEACH_BATCH, metadata={})
     replay = PairReplay(
         clip, inputs.pairs, features, batch_size=size, names=("bench",), cache_budget=CacheBudget()
