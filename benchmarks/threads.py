@@ -1,9 +1,10 @@
 """How two OpenMP threads should wait for each other, alone and beside other processes: `make bench-threads`.
 
-A waiting thread of GNU OpenMP keeps its core busy for a while, so that it continues at once. Where more threads run
-than there are cores, it takes the core from the thread that it waits for. Each case trains the miniature CLIP in one
-process alone, in two at once, and in one beside two processes that only count. Rates are relative to one thread with
-the default setting, alone, in the same round. Ten minutes on two cores; written to threads.json and threads.md.
+A waiting thread of GNU OpenMP spins for a while: it keeps its core busy, so that it continues at once. Where more
+threads run than there are cores, it takes the core from the thread that it waits for. Each case trains the miniature
+CLIP in one process alone, in two at once, and in one beside two processes that only count. Rates are relative to one
+thread with the default setting, alone, in the same round. Ten minutes on two cores; written to threads.json and
+threads.md.
 
 Stages set GOMP_SPINCOUNT=10000 (stages/fork_server.py).
 """

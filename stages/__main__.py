@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from .fork_server import run_in_server, wait_briefly
+from .fork_server import limit_spinning, run_in_server
 
 
 def main() -> None:
     """The console command `gift`. A stage runs in the fork server, where one is running."""
-    wait_briefly(os.environ)
+    limit_spinning(os.environ)
     code = run_in_server(__package__)
     if code is None:
         from . import app

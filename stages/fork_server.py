@@ -64,10 +64,10 @@ def run_in_server(package: str) -> int | None:
         return int(answers.readline() or 1)
 
 
-def wait_briefly(environment: MutableMapping[str, str]) -> None:
-    """Sets how long PyTorch's threads keep a core busy while they wait for each other. Variables of the user are kept.
+def limit_spinning(environment: MutableMapping[str, str]) -> None:
+    """Sets how long PyTorch's threads spin while they wait for each other. Variables of the user are kept.
 
-    By default it is so long that other busy processes make a stage up to forty times slower (benchmarks/threads.md).
+    The default is so long that other busy processes make a stage up to forty times slower (benchmarks/threads.md).
     """
     if "OMP_WAIT_POLICY" not in environment:
         environment.setdefault("GOMP_SPINCOUNT", "10000")
@@ -76,7 +76,7 @@ def wait_briefly(environment: MutableMapping[str, str]) -> None:
 def main(command: Sequence[str]) -> int:
     """Runs the command with a fork server beside it, and returns the exit code of the command."""
     former = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command decides what Ctrl-C does
-    wait_briefly(os.environ)
+    limit_spinning(os.environ)
     with serving(os.environ) as environment:
         done = subprocess.run(command, env=environment, preexec_fn=lambda: signal.signal(signal.SIGINT, former))
     return _exit_code(done.returncode)

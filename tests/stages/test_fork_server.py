@@ -206,7 +206,7 @@ def alive(folder: Path) -> bool:
     [({}, {"GOMP_SPINCOUNT": "10000"}), ({"GOMP_SPINCOUNT": "5"}, {"GOMP_SPINCOUNT": "5"}),
      ({"OMP_WAIT_POLICY": "passive"}, {"GOMP_SPINCOUNT": "0"})],
 )  # fmt: skip
-def test_threads_of_a_stage_wait_briefly_unless_the_user_says_otherwise(
+def test_threads_of_a_stage_spin_briefly_unless_the_user_says_otherwise(
     own: dict[str, str], expected: dict[str, str]
 ) -> None:
     others = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
