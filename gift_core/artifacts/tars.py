@@ -132,16 +132,19 @@ def _members(
 def _sound_members(stream: BinaryIO) -> Iterator[tarfile.TarInfo]:
     """Yields the files of a tar, none of them read. tarfile.ReadError for anything that samples do not need.
 
-    tarfile believes what headers claim: it would allocate their sizes, and follow sizes below zero in circles.
+    tarfile believes what headers claim: it would allocate their sizes, and follow sizes below zero in circles. Newer
+    versions end without an error at such a size. So what follows the last member must be the end of the tar.
     """
     end = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     try:
         with tarfile.open(fileobj=cast(BinaryIO, _Headers(stream)), mode="r:") as tar:
+            after_last = 0
             for member in tar:
+                after_last = tar.offset
                 if not member.isdir():
                     yield _require_plain(member, end)
-            _require_end(stream, tar.offset, end)
+            _require_end(stream, after_last, end)
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:  # of tarfile
         raise tarfile.ReadError(f"bad header ({type(error).__name__})") from None
 
