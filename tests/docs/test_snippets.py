@@ -1,25 +1,31 @@
 """Every block of commands and Python on a page runs as printed, or is listed here with the reason why not.
 
-The blocks of a page run in their order, in a copy of a project in which a cut experiment has run.
+All blocks of a page run from top to bottom in one terminal, as a reader types them: the README in a bare clone whose
+experiment is cut to a small size, every guide in a copy of a project in which that experiment has run.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests import preloaded
-from tests.clone import Clone, commit, copy_of
+from tests.clone import Clone, commit, copy_of, new_project, small
 from tests.datasets.folders import picture
 from tests.docs.snippets import Block, blocks_of
 from tests.docs.test_library_page import EXAMPLES
 from tests.docs.test_your_own_task import write_photos
 from tests.imports import ROOT
+from tests.report.browser import chromium
 
 pytestmark = pytest.mark.end_to_end
 
@@ -56,6 +62,20 @@ NO_CODE = {
     ("docs/team_tools.md", "from datasets import"): "needs the hub; tests/team/test_hub.py has a stand-in",
     ("docs/presets.md", "# MTIL in order I with our own learning rate."): "an overlay",
 }
+OF_THE_MINIATURE = ("model", "generator", "prompts", "training")  # in place of the full-size sections of a preset
+SCREENSHOT = "python -m tests.report.screenshot"
+EDIT = re.compile(r"^# params\.yaml: ([\w.]+): (\S+) -> (\S+)$", re.MULTILINE)  # a comment that a reader follows
+EDIT_SCRIPT = """
+import sys, yaml
+key, old, new = sys.argv[1:]
+params = section = yaml.safe_load(open("params.yaml"))
+*sections, name = key.split(".")
+for each in sections:
+    section = section[each]
+assert section[name] == yaml.safe_load(old), section[name]
+section[name] = yaml.safe_load(new)
+yaml.safe_dump(params, open("params.yaml", "w"), sort_keys=False)
+"""
 SUITE = "a whole suite of tests: this one is part of it"
 FULL_SIZE = "needs the data sets of MTIL, the weights of CLIP and Stable Diffusion, and a GPU"
 NETWORK = "needs a network"
@@ -76,7 +96,6 @@ NOT_RUN = {
     ("README.md", "make setup", "make setup EXTRAS=s3"): NETWORK,
     ("README.md", "make setup", "make remote URL=s3://bucket/gift"): NETWORK,
     ("README.md", "make compare", "make compare"): "an hour",
-    ("README.md", "gift use bring_your_own", "gift use bring_your_own"): FULL_SIZE,
     ("README.md", "gift presets", "gift data status"): FULL_SIZE,
     ("README.md", "gift presets", "gift doctor --preset mtil_order_1"): FULL_SIZE,
     ("README.md", "gift presets", "make repro"): FULL_SIZE,
@@ -177,25 +196,56 @@ def environment(folder: Path) -> dict[str, str]:
 def finished(server: Path, first_result: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which the small experiment has run and was pushed, with what the pages take as given beside it."""
     project = copy_of(first_result / "gift", tmp_path_factory.mktemp("finished") / "gift")
+    prepare(project, server)
+    project.run("dvc", "push", "--run-cache")
+    write_runs(project.folder, of=project.folder)
+    return project.folder
+
+
+@pytest.fixture
+def bare(server: Path, first_result: Path, tmp_path: Path) -> Clone:
+    """A clone in which nothing has run, with an experiment of small size, in a home with photos."""
+    project = new_project(tmp_path / "gift")
+    params = small(project.params)
+    project.write_params(params)
+    with (project.folder / "presets" / "bring_your_own.yaml").open("a", encoding="utf-8") as preset:
+        yaml.safe_dump({section: params[section] for section in OF_THE_MINIATURE}, preset)
+    prepare(project, server)
+    write_runs(project.folder, of=first_result / "gift")
+    write_home(tmp_path)
+    return project
+
+
+def prepare(project: Clone, server: Path) -> None:
+    """Gives a project quick commands, so that make installs nothing, and a remote beside it."""
     tools = project.folder / ".venv" / "bin"
     preloaded.install(tools, server)
     (tools / "activate").touch()
-    for name in (".installed", ".installed-dev"):  # so that make installs nothing into the environment of the tests
+    for name in (".installed", ".installed-dev"):
         (tools.parent / name).touch()
     project.environment = run_in(project)
     project.run("gift", "remote", str(project.folder.parent / "store"))
     commit(project, "the remote")
-    project.run("dvc", "push", "--run-cache")
+
+
+def write_runs(folder: Path, *, of: Path) -> None:
+    """Writes runs with several seeds, and accuracies of another program."""
     for number, name in enumerate(("runs/seed_42", "runs/seed_43", "runs/seed_44", "run_1", "run_2", "run_3")):
-        run = project.folder / name
-        shutil.copytree(project.folder / "data" / "6_accuracy", run / "data" / "6_accuracy")
-        text = (project.folder / "params.yaml").read_text(encoding="utf-8")
+        run = folder / name
+        shutil.copytree(of / "data" / "6_accuracy", run / "data" / "6_accuracy")
+        text = (of / "params.yaml").read_text(encoding="utf-8")
         (run / "params.yaml").write_text(text.replace("\nseed: 42\n", f"\nseed: {42 + number}\n"), encoding="utf-8")
     steps = (("pretrained", -1), ("a", 0), ("b", 1))
     rows = [f"gift,{step},{trained},{tested},0.5" for trained, step in steps for tested in "ab"]
     rows.insert(0, "method,step,trained_task,eval_task,top1")
-    (project.folder / "rows.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return project.folder
+    (folder / "rows.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def write_home(home: Path) -> None:
+    """Writes the photos of the pages."""
+    write_photos(home)
+    for number in range(3):
+        picture(home / "photos" / "new" / f"{number}.jpg", (80 * number, 0, 0))
 
 
 def run_in(project: Clone) -> dict[str, str]:
@@ -210,9 +260,7 @@ def project(finished: Path, tmp_path: Path) -> Clone:
     folder = tmp_path / "gift"
     shutil.copytree(finished, folder, symlinks=True)
     shutil.copytree(finished.parent / "store", tmp_path / "store")
-    write_photos(tmp_path)
-    for number in range(3):
-        picture(tmp_path / "photos" / "new" / f"{number}.jpg", (80 * number, 0, 0))
+    write_home(tmp_path)
     project = Clone(folder)
     project.environment = run_in(project)
     project.edit(".dvc/config", f"url = {finished.parent / 'store'}", f"url = {tmp_path / 'store'}")
@@ -238,24 +286,41 @@ def not_run(block: Block) -> list[tuple[str, str, str]]:
     ]
 
 
-def script_of(block: Block) -> str:
-    """The commands of a block that run here, as a script that ends with the first error."""
+def typed(block: Block) -> list[str]:
+    """The commands of a block that run here: an edit of params.yaml that a comment names, too."""
+    if block.language == "python":
+        return [f"cat > snippet.py <<'END'\n{block.code}\nEND\nscript snippet.py"]
     left_out = {command for _, _, command in not_run(block)}
-    return "\n".join(["set -e", *(line for line in block.commands if line not in left_out)])
+    lines = EDIT.sub(lambda edit: f"script edit.py {edit[1]} {edit[2]} {edit[3]}", block.code)
+    return [line for line in replace(block, code=lines).commands if line not in left_out]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if to_run(page)])
-def test_every_block_of_a_page_runs_as_printed(page: str, project: Clone) -> None:
-    for block in to_run(page):
-        if block.language == "python":
-            (project.folder / "snippet.py").write_text(block.code, encoding="utf-8")
-            command = ["script", "snippet.py"]
-        else:
-            command = ["bash", "-c", script_of(block)]
-        done = subprocess.run(
-            command, cwd=project.folder, env=project.environment, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, f"{page}:\n{block.code}\n{(done.stdout + done.stderr)[-5000:]}"
+def read_in_one_terminal(page: str, project: Clone) -> None:
+    """Runs what a reader of the page types, until the first error."""
+    (project.folder / "edit.py").write_text(EDIT_SCRIPT, encoding="utf-8")
+    script = "\n".join(["set -eE", "trap 'echo \"FAILED: $BASH_COMMAND\"' ERR", *chain(*map(typed, to_run(page)))])
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=project.folder, env=project.environment, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, f"{page}:\n{(done.stdout + done.stderr)[-5000:]}"
+
+
+def needs_browser(page: str) -> bool:
+    return any(SCREENSHOT in command for block in to_run(page) for command in block.commands)
+
+
+def guide(page: str) -> object:
+    missing = pytest.mark.skipif(chromium() is None, reason="needs Chromium")
+    return pytest.param(page, marks=[pytest.mark.browser, missing] if needs_browser(page) else [])
+
+
+@pytest.mark.parametrize("page", [guide(page) for page in PAGES if page != "README.md" and to_run(page)])
+def test_every_block_of_a_guide_runs_as_printed(page: str, project: Clone) -> None:
+    read_in_one_terminal(page, project)
+
+
+def test_the_readme_runs_from_a_bare_clone(bare: Clone) -> None:
+    read_in_one_terminal("README.md", bare)
 
 
 def test_what_is_listed_as_not_run_is_on_its_page() -> None:
