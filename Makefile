@@ -53,6 +53,7 @@ repro-parallel: $(INSTALLED) ## the same, several stages at once, with Ray (EXTR
 
 plan: $(INSTALLED) ## list all stages of params.yaml in their order; this needs no data
 	@dvc repro --dry --force
+	@! grep -q '^sequence: *\[\]' params.yaml || echo "There is no task to learn yet. Add one: gift add-task NAME --images FOLDER"
 
 show: $(INSTALLED) ## print the result again: table, sentences, location of the report
 	@gift show

@@ -153,14 +153,14 @@ def needs_of(config: Config) -> tuple[str, ...]:
     """Returns what the experiment needs in addition to a fresh clone and two CPU cores, of: hub, GPU, data.
 
     hub: the model or the generator is not on this machine. GPU: images are generated in half precision. data: a task is
-    not part of the miniature benchmark.
+    not part of the miniature benchmark, or there is no task yet.
     """
     model, generator = config.model, config.generator
     model_is_local = model.name.startswith(("local-dir:", "local-file:")) or "/" in (model.pretrained or "")
     found = {
         "hub": not (model_is_local and looks_local(generator.pipeline)),
         "GPU": generator.dtype != "float32",
-        "data": any(task.source != "mini" for task in config.tasks.values()),
+        "data": not config.tasks or any(task.source != "mini" for task in config.tasks.values()),
     }
     return tuple(name for name, needed in found.items() if needed)
 

@@ -23,12 +23,14 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
     """
     with open_stage("check", params, root) as stage:
         from gift_core.artifacts.atomic import write_json
+        from gift_core.config.checks import require_task
         from gift_core.fingerprint import CodeBase, fingerprints
         from gift_core.layout import Layout
         from gift_core.shipped import pipeline_root
         from gift_core.stage_graph import read_blocks
         from gift_core.team.raw_data import missing_raw_data
 
+        require_task(stage.config, params.name)
         set_aside(stage, params)
         code = CodeBase.that_runs(Path(__file__).resolve().parent)
         params_of = {

@@ -42,8 +42,8 @@ def size_of(summary: Summary) -> str:
     """Returns the tasks, iterations, methods and needs in one line."""
     few = len(summary.methods) <= FEW_METHODS
     methods = ", ".join(summary.methods) if few else f"{len(summary.methods)} methods"
-    tasks = f"{summary.tasks} task{'s' if summary.tasks > 1 else ''}"
-    return f"{tasks} x {summary.iterations} iterations; {methods}; needs {', '.join(summary.needs) or 'nothing else'}"
+    tasks = f"{summary.tasks} task{'s' if summary.tasks > 1 else ''} x" if summary.tasks else "no task yet,"
+    return f"{tasks} {summary.iterations} iterations; {methods}; needs {', '.join(summary.needs) or 'nothing else'}"
 
 
 def _record(summary: Summary, origin: Origin | None) -> dict[str, object]:

@@ -74,6 +74,7 @@ def run(
 
     Example: gift run --workers 4
     """
+    from gift_core.config.checks import require_task
     from gift_core.config.loading import load_config
     from gift_core.execution.needs import check_gpus
 
@@ -82,7 +83,9 @@ def run(
 
     require_params(PARAMS)
     address = None if address == "local" else address or None
-    device = load_config(PARAMS).run.device
+    config = load_config(PARAMS)
+    require_task(config, PARAMS.name)  # as the stage check, but before the workers start
+    device = config.run.device
     check_gpus(gpus_per_stage, device)
     if dry:
         with open_pipeline(Path(), targets or []) as pipeline:

@@ -13,7 +13,7 @@ import typer
 
 from .metrics_table import percent, print_by_task, print_link, print_metrics, print_text
 from .output import AsJson, hint, print_json
-from .stage import ROOT, Root
+from .stage import PARAMS, ROOT, Root
 
 Summary = Mapping[str, Any]
 
@@ -33,12 +33,16 @@ def show(
     Example: gift show --per-task
     """
     from gift_core.artifacts.report_json import read_metrics, read_summary
+    from gift_core.config.checks import require_task
+    from gift_core.config.loading import load_config
     from gift_core.layout import Layout
 
     if times:
         _print_times(Layout(root).timings(), as_json=as_json)
         return
     reports = Layout(root).reports()
+    if not (reports / "summary.json").is_file() and (root / PARAMS).is_file():
+        require_task(load_config(root / PARAMS), PARAMS.name)
     if as_json:
         print_json(read_summary(reports / "summary.json"))
         return

@@ -26,6 +26,7 @@ Preset = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change without writing anything.")]
 Diff = Annotated[bool, typer.Option("--diff", help="Print all changes, line by line.")]
+ADD = "gift add-task NAME --images FOLDER   # adds your images as the first task"
 RUN = "dvc repro          # runs what is new or changed; --dry --force only lists the stages"
 NEXT = {
     "hub": "gift doctor        # checks that the models can be downloaded and that memory and disk suffice",
@@ -91,7 +92,8 @@ def _counts(switch: Switch) -> dict[str, int] | None:
 
 
 def _commands(summary: Summary) -> list[str]:
-    return [*(NEXT[need] for need in summary.needs if need in NEXT), RUN]
+    first = [] if summary.tasks else [ADD]
+    return [*first, *(NEXT[need] for need in summary.needs if need in NEXT), RUN]
 
 
 def _record(switch: Switch, summary: Summary, dry_run: bool, diff: bool) -> dict[str, object]:

@@ -10,9 +10,10 @@ from gift_core.config.experiment import Config
 from gift_core.config.generator import check_generator, is_watched, unwatched
 from gift_core.config.method_options import LossesConfig, MethodConfig, ReferenceReplayConfig, TaughtReplay
 from gift_core.config.tasks import check_tasks, check_templates
-from gift_core.errors import did_you_mean
+from gift_core.errors import UserError, did_you_mean
 
 Findings = Iterator[tuple[str, str]]
+NO_TASK, ADD_TASK = "there is no task to learn yet", "gift add-task NAME --images FOLDER"
 START = "../pretrained"  # the pre-trained model is stored beside the folders of the methods' models
 RESERVED = ("pretrained", "base", "pools", "vocabularies", "seen")
 # Windows has no files of these names, whatever the suffix.
@@ -31,6 +32,16 @@ def cross_check(config: Config) -> list[tuple[str, str]]:
     )  # fmt: skip
     findings = [finding for check in checks for finding in check(config)]
     return [*findings, *check_tasks(config.tasks), *check_generator(config.generator, device=config.run.device)]
+
+
+def require_task(config: Config, name: str) -> None:
+    """Raises UserError if there is no task to learn, as at first in bring_your_own. `name` is that of the params file.
+
+    Such a file is valid until something should run.
+    """
+    if not config.sequence:
+        key = "sequence" if config.tasks else "tasks"
+        raise UserError(f"{name}: {key}: {NO_TASK}. Add one: {ADD_TASK}")
 
 
 def _check_names(config: Config) -> Findings:

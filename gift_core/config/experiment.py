@@ -101,9 +101,9 @@ class Config(Section):
     model: ModelConfig
     generator: GeneratorConfig
     prompts: PromptsConfig
-    tasks: Annotated[dict[str, TaskConfig], Field(min_length=1, max_length=MAX_NAMES)]
+    tasks: Annotated[dict[str, TaskConfig], Field(max_length=MAX_NAMES)]  # both are empty in bring_your_own
     ingest: IngestConfig
-    sequence: Annotated[tuple[StepConfig, ...], Field(min_length=1, max_length=MAX_NAMES)]
+    sequence: Annotated[tuple[StepConfig, ...], Field(max_length=MAX_NAMES)]
     training: TrainingConfig
     evaluation: EvaluationConfig
     methods: Annotated[dict[str, MethodConfig], Field(min_length=1, max_length=MAX_NAMES)]

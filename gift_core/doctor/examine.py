@@ -7,22 +7,28 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from gift_core.config.checks import ADD_TASK, NO_TASK
 from gift_core.config.loading import load_config, parse_config
 from gift_core.config.overlays import complete_text
 from gift_core.doctor.data_checks import check_data_sets, check_folders
 from gift_core.doctor.environment import check_environment
-from gift_core.doctor.finding import Check, Finding, Project
+from gift_core.doctor.finding import Check, Finding, Mark, Project
 from gift_core.doctor.memory_estimate import check_memory
-from gift_core.doctor.model_checks import check_clip, check_generator, check_local_models
+from gift_core.doctor.model_checks import check_clip, check_generator, check_local_models, check_miniature
 from gift_core.doctor.storage import check_disk, check_dvc
 from gift_core.errors import GiftError
 
 MACHINE, EXPERIMENT, MODELS, DATA, MEMORY, SHARING = (
     "This machine", "The experiment", "Models", "Data", "Memory and disk", "DVC and its remote",
 )  # fmt: skip
-QUICK: tuple[tuple[str, Check], ...] = ((MODELS, check_local_models), (DATA, check_folders))
+QUICK: tuple[tuple[str, Check], ...] = (
+    (MODELS, check_local_models),
+    (MODELS, check_miniature),
+    (DATA, check_folders),
+)
 THOROUGH: tuple[tuple[str, Check], ...] = (
     (MODELS, check_clip),
+    (MODELS, check_miniature),
     (MODELS, check_generator),
     (DATA, check_data_sets),
     (MEMORY, check_memory),
@@ -77,7 +83,11 @@ def _examine_experiment(root: Path, checks: tuple[tuple[str, Check], ...], prese
         return
     project = Project(root, config)
     steps, methods = len(config.sequence), len(config.run.methods)
-    yield Finding(name, "ok", f"{config.experiment}: {steps} tasks, {methods} methods", group=EXPERIMENT)
+    if not steps:
+        mark: Mark = "info" if preset else "fail"
+        yield Finding(name, mark, f"{config.experiment}: {NO_TASK}", f"Add one: {ADD_TASK}", EXPERIMENT)
+    else:
+        yield Finding(name, "ok", f"{config.experiment}: {steps} tasks, {methods} methods", group=EXPERIMENT)
     for group, check in checks:
         subject = check.__name__.removeprefix("check_").replace("_", " ")
         yield from _guarded(subject, group, partial(check, project))

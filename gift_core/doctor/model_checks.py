@@ -16,6 +16,7 @@ from gift_core.artifacts.model_folder import CONFIG, WEIGHTS
 from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
 from gift_core.doctor.finding import Finding, Project
 from gift_core.errors import ContractError, UserError, lookup
+from gift_core.mini.miniature import miniature_of
 from gift_core.untrusted import read_json_file
 
 FOLDER, FILE, HUB = "local-dir:", "local-file:", "hf-hub:"
@@ -55,6 +56,12 @@ def check_clip(project: Project) -> Iterator[Finding]:
             yield check_weights_file(project.root, pretrained)
         else:
             yield _check_tag(architecture, pretrained)
+
+
+def check_miniature(project: Project) -> Iterator[Finding]:
+    """Yields a warning if the miniature CLIP should learn other tasks than the miniature's."""
+    if warning := miniature_of(project.config).warning:
+        yield Finding("model", "warn", warning)
 
 
 def check_generator(project: Project) -> Iterator[Finding]:

@@ -15,12 +15,12 @@ from gift_core.config.experiment import Config
 from gift_core.config.method_options import LossesConfig, MethodConfig
 from gift_core.layout import Layout
 from gift_core.metrics import ZERO_SHOT
+from gift_core.mini.miniature import Miniature, miniature_of
 from gift_core.report.accuracies import COLUMNS, RunScores, read_accuracies, score_run
 from gift_core.report.contact_sheet import ContactSheet, contact_sheets
 from gift_core.report.environments import Difference, differences, read_environments
 from gift_core.report.facts import DataNote, Fact, data_notes, model_hashes, run_facts
 from gift_core.report.fisher_heatmap import FisherProfile, read_profile
-from gift_core.report.miniature import Miniature, miniature_of
 from gift_core.report.published_results import PublishedResults, published_results
 
 NOT_LOSSES = ("iteration", "learning_rate", "skipped")  # other columns of losses.jsonl

@@ -199,8 +199,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("prompts.base_template", "a photo", "prompts.base_template: 'a photo' does not contain {}. Write {} where the class name goes"),
     ("run.device", "gpu", "run.device: 'gpu' is not a device. Write auto, cpu, cuda, cuda:1 or mps."),
     ("experiment", "", "experiment: should not be empty."),
-    ("tasks", {}, "tasks: should not be empty."),
-    ("sequence", [], "sequence: should not be empty."),
+    ("tasks", {}, "sequence[0].task: unknown task 'letters'. Known: none."),
     ("run.methods", [], "run.methods: should not be empty."),
     ("seed", -1, "seed: should be at least 0, it is -1."),
     # absurd numbers and texts

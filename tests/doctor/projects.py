@@ -27,6 +27,16 @@ def make_project(folder: Path, preset: str = "mini", **changes: Any) -> Project:
     return Project(folder, load_config(folder / "params.yaml"))
 
 
+def own_project(folder: Path, **changes: Any) -> Project:
+    """The preset bring_your_own with a task of the user's, whose images are in data/0_raw/my_task."""
+    row = {
+        "source": "folder", "path": "data/0_raw/my_task", "templates": ["a photo of a {}."], "test_fraction": 0.2,
+        "on_bad_image": "refuse",
+    }  # fmt: skip
+    step = {"task": "my_task", "after": "../pretrained", "learning_rate_factor": 1.0}
+    return make_project(folder, "bring_your_own", **{"tasks": {"my_task": row}, "sequence": [step], **changes})
+
+
 def link_models(folder: Path) -> None:
     """Links the two small models of the project into `folder`, where the preset mini expects them."""
     (folder / "data").mkdir(exist_ok=True)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from gift_core.doctor.data_checks import check_data_sets, check_folders, class_count
 from tests.datasets.catalogue.trees import make_tree
-from tests.doctor.projects import make_project, worst_marks
+from tests.doctor.projects import make_project, own_project, worst_marks
 
 
 def make_images(folder: Path, *, classes: int = 3, images: int = 5) -> None:
@@ -41,13 +41,13 @@ def test_slices_of_one_data_set_share_a_line(tmp_path: Path) -> None:
 
 def test_an_empty_folder_is_a_fail(tmp_path: Path) -> None:
     (tmp_path / "data/0_raw/my_task").mkdir(parents=True)
-    (finding,) = check_folders(make_project(tmp_path, "bring_your_own"))
+    (finding,) = check_folders(own_project(tmp_path))
     assert (finding.mark, finding.found) == ("fail", f"{tmp_path / 'data/0_raw/my_task'} is empty")
     assert "docs/your_own_task.md" in finding.remedy
 
 
 def test_ingested_data_without_raw_data_suggests_allow_missing(tmp_path: Path) -> None:
-    project = make_project(tmp_path, "bring_your_own")
+    project = own_project(tmp_path)
     (finding,) = check_folders(project)
     assert "--allow-missing" not in finding.remedy
     (tmp_path / "data/1_tasks/my_task").mkdir(parents=True)
@@ -58,7 +58,7 @@ def test_ingested_data_without_raw_data_suggests_allow_missing(tmp_path: Path) -
 
 def test_the_images_of_a_complete_folder_are_counted(tmp_path: Path) -> None:
     make_images(tmp_path)
-    project = make_project(tmp_path, "bring_your_own")
+    project = own_project(tmp_path)
     assert list(check_folders(project)) == []
     (finding,) = check_data_sets(project)
     assert finding.mark == "ok"
@@ -67,14 +67,14 @@ def test_the_images_of_a_complete_folder_are_counted(tmp_path: Path) -> None:
 
 def test_a_folder_that_ingest_rejects_is_a_fail_with_the_same_message(tmp_path: Path) -> None:
     make_images(tmp_path, classes=1)
-    (finding,) = check_data_sets(make_project(tmp_path, "bring_your_own"))
+    (finding,) = check_data_sets(own_project(tmp_path))
     assert finding.mark == "fail"
     assert "params.yaml: tasks.my_task" in finding.found
 
 
 def test_too_few_images_for_the_shots_are_a_fail(tmp_path: Path) -> None:
     make_images(tmp_path)
-    project = make_project(tmp_path, "bring_your_own", tasks__my_task__shots=16)
+    project = own_project(tmp_path, tasks__my_task__shots=16)
     (finding,) = check_data_sets(project)
     assert (finding.mark, "shots" in finding.found) == ("fail", True)
 
@@ -92,14 +92,14 @@ def test_an_incomplete_data_set_is_a_fail_or_a_warning_if_allowed(tmp_path: Path
 def test_what_is_left_out_of_a_folder_is_a_warning(tmp_path: Path) -> None:
     make_images(tmp_path)
     (tmp_path / "data/0_raw/my_task/notes.txt").touch()
-    _, note = check_data_sets(make_project(tmp_path, "bring_your_own"))
+    _, note = check_data_sets(own_project(tmp_path))
     assert (note.mark, note.found) == ("warn", "1 file left out: 1 .txt (notes.txt).")
     assert note.remedy == "Check that this is meant."
 
 
 def test_splits_of_any_spelling_and_hidden_folders_are_no_classes(tmp_path: Path) -> None:
     make_images(tmp_path)
-    project = make_project(tmp_path, "bring_your_own")
+    project = own_project(tmp_path)
     folder = tmp_path / "data/0_raw/my_task"
     (folder / "__MACOSX").mkdir()
     assert class_count("my_task", project.config.tasks["my_task"], tmp_path) == 3
@@ -116,7 +116,6 @@ def test_splits_of_any_spelling_and_hidden_folders_are_no_classes(tmp_path: Path
         ("mtil_order_1", "mnist", 10),
         ("cil_cifar100_50", "cifar100_49", 2),
         ("cil_tinyimagenet_5", "tinyimagenet_00", 100),
-        ("bring_your_own", "my_task", None),
         ("mini", "letters", None),
     ],
 )
@@ -127,7 +126,7 @@ def test_classes_are_counted_without_reading_data(tmp_path: Path, preset: str, t
 @pytest.mark.parametrize("split", ["", "train"])
 def test_the_classes_of_a_folder_are_its_subfolders(tmp_path: Path, split: str) -> None:
     make_images(tmp_path, classes=4)
-    project = make_project(tmp_path, "bring_your_own")
+    project = own_project(tmp_path)
     if split:
         (tmp_path / "data/0_raw/my_task").rename(tmp_path / "moved")
         (tmp_path / "data/0_raw/my_task").mkdir()

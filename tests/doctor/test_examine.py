@@ -11,7 +11,7 @@ from gift_core.doctor import examine as module
 from gift_core.doctor.examine import examine, examine_quickly
 from gift_core.doctor.finding import Finding, Project, gigabytes
 from gift_core.errors import UserError
-from tests.doctor.projects import link_models, make_project, worst_marks
+from tests.doctor.projects import link_models, make_project, own_project, worst_marks
 
 
 def test_the_miniature_has_no_problems(tmp_path: Path) -> None:
@@ -29,8 +29,10 @@ def test_the_miniature_has_no_problems(tmp_path: Path) -> None:
 
 
 def test_the_quick_check_finds_missing_data_and_models(tmp_path: Path) -> None:
-    make_project(tmp_path, "bring_your_own")
+    own_project(tmp_path)
     assert worst_marks(list(examine_quickly(tmp_path))) == {"params.yaml": "ok", "data my_task": "fail"}
+    make_project(tmp_path, "bring_your_own")
+    assert worst_marks(list(examine_quickly(tmp_path))) == {"params.yaml": "fail"}  # there is no task
     make_project(tmp_path)  # its models are missing
     assert worst_marks(list(examine_quickly(tmp_path))) == {"params.yaml": "ok", "model": "fail", "generator": "fail"}
 

@@ -37,7 +37,7 @@ from gift_core.methods import build_method
 from gift_core.replay.pairs import ReplayBatch
 from gift_core.training.loop import finetune
 from tests.doctor.profiling import peak_bytes
-from tests.doctor.projects import link_models, make_project
+from tests.doctor.projects import link_models, make_project, own_project
 from tests.imports import ROOT
 
 GIGA, GIB = 10**9, 2**30
@@ -390,4 +390,4 @@ def test_methods_without_synthetic_pairs_need_no_generation_memory(tmp_path: Pat
 
 def test_the_task_with_the_most_classes_decides(tmp_path: Path) -> None:
     assert most_classes(make_project(tmp_path, "mtil_order_2")) == (397, "sun397")
-    assert most_classes(make_project(tmp_path, "bring_your_own")) == (100, "assumed")
+    assert most_classes(own_project(tmp_path)) == (100, "assumed")

@@ -19,7 +19,7 @@ from gift_core.doctor.storage import (
     read_settings,
 )
 from gift_core.errors import UserError
-from tests.doctor.projects import link_models, make_project
+from tests.doctor.projects import link_models, make_project, own_project
 
 CORE = "[core]\n    no_scm = True\n"
 
@@ -62,7 +62,7 @@ def test_slices_of_one_data_set_add_up_to_it(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_images_counts_with_its_size(tmp_path: Path) -> None:
-    project = make_project(tmp_path, "bring_your_own")
+    project = own_project(tmp_path)
     assert artifact_bytes(project, parameters=1, embedding=1)["tasks"] == 0
     (tmp_path / "data/0_raw/my_task/a").mkdir(parents=True)
     (tmp_path / "data/0_raw/my_task/a/1.png").write_bytes(bytes(700))

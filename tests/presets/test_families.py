@@ -136,11 +136,9 @@ def test_a_class_incremental_preset_shares_all_else_with_mtil(preset: str) -> No
     assert without(read(preset), *own) == without(read("mtil_order_1"), *own)
 
 
-def test_bring_your_own_is_one_folder_that_is_not_there_yet_at_full_size() -> None:
+def test_bring_your_own_has_no_task_yet_and_the_full_size() -> None:
     params, mtil = read("bring_your_own"), read("mtil_order_1")
-    (row,) = params["tasks"].values()
-    assert row["source"] == "folder"
-    assert not (ROOT / row["path"]).exists()
+    assert (params["tasks"], params["sequence"]) == ({}, [])
     for section in ("model", "generator", "prompts", "ingest", "training", "evaluation"):
         assert params[section] == mtil[section]
     assert all(params["methods"][name] == mtil["methods"][name] for name in params["methods"])

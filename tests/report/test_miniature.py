@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gift_core.layout import Layout
-from gift_core.report.miniature import MEANING, Miniature, miniature_of
+from gift_core.mini.miniature import MEANING, Miniature, miniature_of
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
 from tests.report.run_folder import OPENAI, TASKS, write_params, write_run, write_seen_run

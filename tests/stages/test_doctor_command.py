@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from gift_core.doctor.examine import QUICK, count_marks, first_step
 from gift_core.doctor.finding import Finding
 from stages.app import app
-from tests.doctor.projects import link_models, make_project
+from tests.doctor.projects import link_models, make_project, own_project
 from tests.imports import ROOT
 
 RUNNER = CliRunner()
@@ -91,7 +91,7 @@ def test_problems_come_before_warnings_in_what_to_do_first() -> None:
 
 
 def test_json_is_a_list_of_findings(tmp_path: Path) -> None:
-    make_project(tmp_path, "bring_your_own")
+    own_project(tmp_path)
     result = doctor(tmp_path, "--quick", "--json")
     rows = json.loads(result.stdout)
     assert result.exit_code == 1

@@ -14,9 +14,9 @@ from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
 from gift_core.errors import UserError, no_such_path
 from gift_core.layout import Layout
+from gift_core.mini.miniature import miniature_of
 from gift_core.report.accuracies import COLUMNS, RunScores, read_accuracies, score_run
 from gift_core.report.comparison.seed_statistics import Runs
-from gift_core.report.miniature import miniature_of
 from gift_core.report.run_record import is_zero_shot
 
 COMMAND = "gift compare"

@@ -11,9 +11,9 @@ import pandas as pd
 
 from gift_core.errors import lookup
 from gift_core.metrics import ZERO_SHOT
+from gift_core.mini.miniature import Miniature
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS
 from gift_core.report.labels import label
-from gift_core.report.miniature import Miniature
 
 CONFIDENCE = 0.95
 

@@ -7,7 +7,6 @@ from pathlib import PurePosixPath
 
 from gift_core.config.experiment import Config
 from gift_core.config.tasks import MiniTaskConfig
-from gift_core.report.labels import task_list
 
 MODEL = ("mini", "clip")  # the end of the path of the miniature CLIP
 BENCHMARK = "miniature benchmark"
@@ -45,10 +44,12 @@ class Miniature:
         """What the numbers mean. Empty if nothing of the run is miniature."""
         if self.is_benchmark:
             return MEANING
-        if self.model:
-            return MODEL_ONLY.format(tasks=", ".join(self.other_tasks))
-        count = len(self.tasks) + len(self.other_tasks)
-        return TASKS_ONLY.format(tasks=task_list(self.tasks, count)) if self.tasks else ""
+        return self.warning or (TASKS_ONLY.format(tasks=", ".join(self.tasks)) if self.tasks else "")
+
+    @property
+    def warning(self) -> str:
+        """Why a task of the user's cannot be learned well: the model is the miniature CLIP. Otherwise empty."""
+        return MODEL_ONLY.format(tasks=", ".join(self.other_tasks)) if self.model and self.other_tasks else ""
 
 
 def miniature_of(config: Config) -> Miniature:
