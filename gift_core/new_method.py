@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.atomic import write_atomically
 from gift_core.config.editing import activate_method, append_method
 from gift_core.config.experiment import Config
 from gift_core.config.loading import parse_config
-from gift_core.errors import UserError, did_you_mean, no_such_path
-from gift_core.untrusted import MAX_YAML_BYTES, decode_text, parse_yaml, read_limited
+from gift_core.errors import UserError, did_you_mean
+from gift_core.params_edit import ParamsEdit, read_params
+from gift_core.untrusted import parse_yaml
 
 BASE = "gift"
 
 
 @dataclass(frozen=True)
-class MethodAddition:
+class MethodAddition(ParamsEdit):
     """A method that is about to be added. `base` is the row that its row is a copy of; None if the row exists."""
 
-    params: Path
-    before: str
-    after: str
-    config: Config
     base: str | None
-
-    def difference(self) -> list[str]:
-        """Returns the lines of a unified diff of params.yaml with one line of context."""
-        name, before, after = self.params.name, self.before.splitlines(), self.after.splitlines()
-        return list(difflib.unified_diff(before, after, name, name, n=1, lineterm=""))
-
-    def carry_out(self) -> None:
-        """Replaces params.yaml atomically."""
-        with write_atomically(self.params) as unfinished:
-            unfinished.write_bytes(self.after.encode())
 
 
 def plan_method(name: str, *, base: str | None, settings: Sequence[str], params: Path) -> MethodAddition:
@@ -48,7 +33,7 @@ def plan_method(name: str, *, base: str | None, settings: Sequence[str], params:
     Raises:
         UserError: the name is taken or unknown, so is the base, or the checks of params.yaml refuse the row.
     """
-    before = _read(params)
+    before = read_params(params)
     present = parse_config(before, params.name)
     changed = dict(_setting(text) for text in settings)
     if base is None and not settings:
@@ -85,12 +70,3 @@ def _setting(text: str) -> tuple[str, Any]:
         return key, parse_yaml(value)
     except ValueError as error:
         raise UserError(f"--set {text}: the value is not valid YAML ({error}). Correct it.") from None
-
-
-def _read(params: Path) -> str:
-    if not params.is_file():
-        raise UserError(f"--params {no_such_path(params, 'file')} Run in the project's root, or name the file.")
-    try:
-        return decode_text(read_limited(params, MAX_YAML_BYTES))
-    except (OSError, ValueError) as error:
-        raise UserError(f"--params {params}: cannot be read ({error}). Save it as UTF-8 text.") from None

@@ -60,8 +60,8 @@ def list_stages(root: Path, params: Mapping[str, Any]) -> list[str]:
     return [instance.name for block in read_blocks(root) for instance in _instances(block, params)]
 
 
-def stages_of_step(root: Path, params: Mapping[str, Any], task: str) -> list[str]:
-    """Returns the stages that run when `task` is added to tasks and sequence, in the order of the blocks.
+def stages_of_step(root: Path, params: Mapping[str, Any], *tasks: str) -> list[str]:
+    """Returns the stages that run when `tasks` are added to tasks and sequence, in the order of the blocks.
 
     Of the blocks without a loop these are the ones that read params.yaml itself or one of the two sections.
     """
@@ -69,7 +69,7 @@ def stages_of_step(root: Path, params: Mapping[str, Any], task: str) -> list[str
         instance.name
         for block in read_blocks(root)
         for instance in _instances(block, params)
-        if (task in instance.tasks if block.loops else _reads(block, CHANGED_BY_A_TASK))
+        if (set(tasks) & set(instance.tasks) if block.loops else _reads(block, CHANGED_BY_A_TASK))
     ]
 
 

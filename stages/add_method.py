@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .completion import complete_method
-from .output import AsJson, print_difference, print_json, print_next_stages
+from .output import AsJson, DryRun, hint, print_difference, print_json, print_next_stages
 from .stage import PARAMS, Params
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ Settings = Annotated[
         show_default=False,
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show everything, but write nothing.")]
 
 
 def add_method(
@@ -77,8 +76,8 @@ def add_method(
     if dry_run:
         typer.echo("--dry-run: nothing was written")
         return
-    row = f"the row methods.{name} and " if addition.base else ""
-    print_next_stages("method", stages, undo=f"{row}{name} in run.methods")
+    print_next_stages("params.yaml has the new method.", stages)
+    hint(f"To take it back: {f'gift remove-method {name}' if addition.base else f'remove {name} from run.methods'}")
 
 
 def _record(name: str, addition: MethodAddition, stages: list[str], dry_run: bool) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .output import AsJson, print_difference, print_json, print_next_stages
+from .output import AsJson, DryRun, hint, print_difference, print_json, print_next_stages
 from .stage import PARAMS, ROOT, Params, Root
 
 if TYPE_CHECKING:
@@ -80,7 +80,6 @@ Factor = Annotated[
 ]
 Link = Annotated[bool, typer.Option("--link", help="Link images from outside data/0_raw into it.")]
 Copy = Annotated[bool, typer.Option("--copy", help="Copy images from outside data/0_raw into it.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show everything, but write nothing.")]
 
 
 def add_task(
@@ -141,6 +140,8 @@ def _bring(*, link: bool, copy: bool) -> str | None:
 
 def _show_addition(name: str, addition: Addition) -> None:
     """Prints the classes with the number of images in both splits, and the difference in params.yaml."""
+    from gift_core.mini.miniature import miniature_of
+
     dataset = addition.dataset
     train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
     counts = f"{len(dataset.train)} training images, {len(dataset.test)} test images"
@@ -156,6 +157,8 @@ def _show_addition(name: str, addition: Addition) -> None:
         typer.secho(warning, fg=typer.colors.YELLOW)
     for note in dataset.notes:
         typer.echo(f"  {note}")
+    if warning := miniature_of(addition.config).warning:
+        typer.secho(f"  {warning}", fg=typer.colors.YELLOW)
     print_difference(addition.difference())
 
 
@@ -166,13 +169,15 @@ def _show_result(name: str, addition: Addition, stages: list[str], *, dry_run: b
     elif dry_run:
         typer.echo("--dry-run: nothing was written")
     else:
-        brought = f" and {addition.target}" if addition.bring else ""
-        print_next_stages("task", stages, undo=f"the row tasks.{name}, its step of sequence{brought}")
+        print_next_stages("params.yaml has the new task.", stages)
+        hint(f"To take it back: gift remove-task {name}")
 
 
 def _record(name: str, addition: Addition, stages: list[str], dry_run: bool) -> dict[str, object]:
+    from gift_core.mini.miniature import miniature_of
+
     dataset = addition.dataset
     train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
     classes = {each: {"train": train[label], "test": test[label]} for label, each in dataset.classes.items()}
-    notes = list(dataset.notes)
+    notes = [*dataset.notes, *filter(None, [miniature_of(addition.config).warning])]
     return {"task": name, "classes": classes, "notes": notes, "written": not dry_run, "stages": stages}

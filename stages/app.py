@@ -32,6 +32,8 @@ from .metrics import metrics
 from .predict import predict
 from .presets import presets
 from .remote import remote
+from .remove_method import remove_method
+from .remove_task import remove_task
 from .report import report
 from .run import run
 from .show import show
@@ -72,6 +74,8 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         export,
         add_task,
         add_method,
+        remove_task,
+        remove_method,
         metrics,
         compare,
         presets,

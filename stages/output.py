@@ -1,4 +1,4 @@
-"""Where the commands print: the options --json and --quiet.
+"""Where the commands print: the options --json, --dry-run and --quiet.
 
 With --json, stdout has one JSON document and nothing else. An error is text on stderr, and the exit code is 1.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ import typer
 from gift_core.progress import is_quiet
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document (docs/command_line.md).")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show everything, but write nothing.")]
 WIDTH = 100
 COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}  # of the lines of a difference
 
@@ -45,12 +46,16 @@ def note(message: str) -> None:
         typer.echo(message, err=True)
 
 
-def print_next_stages(what: str, stages: Sequence[str], *, undo: str) -> None:
-    """Prints which stages `dvc repro` runs for a new row of params.yaml, and how the row is taken back."""
-    hint(f"params.yaml has the new {what}. Next: dvc repro, which runs")
-    names = textwrap.fill(", ".join(stages), WIDTH, break_long_words=False, break_on_hyphens=False)
-    hint(textwrap.indent(names, "  "))
-    hint(f"To take it back, remove {undo} (or, if nothing else changed: git checkout params.yaml)")
+def print_next_stages(change: str, stages: Iterable[str]) -> None:
+    """Prints a change of params.yaml, and which stages `dvc repro` runs for it."""
+    hint(f"{change} Next: dvc repro, which runs")
+    print_names(stages)
+
+
+def print_names(names: Iterable[object]) -> None:
+    """Prints names in indented lines. Not with --quiet."""
+    lines = textwrap.fill(", ".join(map(str, names)), WIDTH, break_long_words=False, break_on_hyphens=False)
+    hint(textwrap.indent(lines, "  "))
 
 
 def print_difference(lines: list[str]) -> None:

@@ -25,14 +25,14 @@ ORDER = [
     {"config"},
     {"fingerprint", "stage_graph"},
     {"artifacts"},
-    {"mini"},
+    {"mini", "params_edit"},
     {"datasets", "generators", "clip"},
     {"interop"},
     {"pair_features", "losses", "consolidation", "averaging", "metrics"},
     {"replay"},
     {"methods", "classifier"},
     {"training", "evaluation"},
-    {"report", "presets", "new_method", "doctor", "predict"},
+    {"report", "presets", "new_method", "removal", "doctor", "predict"},
     {"verification", "new_project", "team", "library", "execution"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -25,7 +25,7 @@ def append_task(text: str, name: str, row: Mapping[str, Any], *, learning_rate_f
     those before them. UserError for a name that exists, a text that is not valid YAML, and a layout that cannot be
     extended (the error shows the lines to write by hand).
     """
-    document = _load(text, _require_tasks)
+    document = _load(text, require_tasks)
     tasks, sequence = document["tasks"], document["sequence"]
     if name in (tasks or {}):
         what = f"already exists (path: {tasks[name].get('path')})"
@@ -38,7 +38,8 @@ def append_task(text: str, name: str, row: Mapping[str, Any], *, learning_rate_f
     for section in sorted(additions, key=lambda key: int(document.lc.key(key)[0]), reverse=True):  # from the bottom up
         end = _end_of_section(document, section, lines)
         if not document[section]:
-            lines[end - 1] = _EMPTY.sub(r"\1", lines[end - 1])
+            head = document.lc.key(section)[0]
+            lines[head] = _EMPTY.sub(r"\1", lines[head])
         lines[end - 1] = lines[end - 1].rstrip("\r\n") + newline
         lines[end:end] = [f"{line}{newline}" for line in additions[section]]
     added = "".join(lines)
@@ -53,7 +54,7 @@ def append_method(text: str, name: str, base: str, settings: Mapping[str, Any]) 
     does not have are made. The copy keeps the comments of the base. UserError for a name that exists, an unknown base,
     and as in append_task.
     """
-    document = _load(text, _require_methods)
+    document = _load(text, require_methods)
     methods, lines = document["methods"], text.splitlines(keepends=True)
     lookup(methods, base, "gift add-method --from: methods of params.yaml")
     if name in methods:
@@ -64,7 +65,7 @@ def append_method(text: str, name: str, base: str, settings: Mapping[str, Any]) 
     row = _row_alone(methods, base, lines[:end])
     for key, value in settings.items():
         _set(row, key.split("."), value)
-    changes = ", ".join(f"{key} {_inline(value)}" for key, value in settings.items())
+    changes = ", ".join(f"{key} {inline(value)}" for key, value in settings.items())
     lines[end - 1] = lines[end - 1].rstrip("\r\n") + newline
     start, margin = methods.lc.key(base)
     head, *below = _dumped({"methods": {_styled(name): row}}, indent=margin)[1:]
@@ -75,7 +76,7 @@ def append_method(text: str, name: str, base: str, settings: Mapping[str, Any]) 
     expected = parse_yaml(text)
     expected["methods"][name] = parse_yaml("\n".join(_dumped(row)))
     expected["run"]["methods"].append(name)
-    _require_values(
+    require_values(
         added, expected, ["Write by hand below methods:", *_dump({name: row}), "and its name in run.methods"]
     )
     return added
@@ -83,14 +84,10 @@ def append_method(text: str, name: str, base: str, settings: Mapping[str, Any]) 
 
 def activate_method(text: str, name: str) -> str:
     """Returns a params file's text with `name` at the end of run.methods. UserError as in append_task."""
-    try:
-        expected = parse_yaml(text)
-    except ValueError as error:
-        raise _not_yaml(error) from None
-    _require_methods(expected)
+    expected = parse_params(text, require_methods)
     added = _with_run_method(text, name)
     expected["run"]["methods"].append(name)
-    _require_values(added, expected, [f"Write {name} by hand at the end of run.methods."])
+    require_values(added, expected, [f"Write {name} by hand at the end of run.methods."])
     return added
 
 
@@ -98,7 +95,7 @@ def _with_run_method(text: str, name: str) -> str:
     node: Any = compose_yaml(text)
     for section in ("run", "methods"):
         node = next(value for key, value in node.value if key.value == section)
-    word, newline = _inline(name), "\r\n" if "\r\n" in text else "\n"
+    word, newline = inline(name), "\r\n" if "\r\n" in text else "\n"
     if node.flow_style:
         end = node.end_mark.index - 1
         return f"{text[:end].rstrip()}, {word}{text[end:]}"
@@ -154,19 +151,29 @@ def _on_one_line(value: Any) -> Any:
     return _styled(value)
 
 
-def _inline(value: Any) -> str:
-    """The value as it is written on one line of YAML; "empty" for null."""
+def inline(value: Any) -> str:
+    """Returns the value as it is written on one line of YAML; "empty" for null."""
     return _dumped({"value": _on_one_line(value)})[0].removeprefix("value:").strip() or "empty"
+
+
+def parse_params(text: str, require: Callable[[Any], None]) -> Any:
+    """Returns the values of a params file after `require` has looked at them. UserError if it is not valid YAML."""
+    try:
+        values = parse_yaml(text)
+    except ValueError as error:
+        raise _not_yaml(error) from None
+    require(values)
+    return values
 
 
 def _load(text: str, require: Callable[[Any], None]) -> Any:
     """The document for the editor, after `require` has looked at its plain values."""
     from ruamel.yaml.error import YAMLError
 
+    parse_params(text, require)
     try:
-        require(parse_yaml(text))
         return _editor().load(text)
-    except (YAMLError, ValueError) as error:
+    except YAMLError as error:
         raise _not_yaml(error) from None
 
 
@@ -175,7 +182,7 @@ def _not_yaml(error: Exception) -> UserError:
     return UserError(f"params.yaml: {what}. Correct it, or start from a preset: gift use NAME")
 
 
-def _require_methods(params: Any) -> None:
+def require_methods(params: Any) -> None:
     """Raises UserError unless `methods` has sections by name, and run.methods is a list of names."""
     sections = params if isinstance(params, dict) else {}
     methods, run = sections.get("methods"), sections.get("run")
@@ -186,7 +193,7 @@ def _require_methods(params: Any) -> None:
         raise UserError("params.yaml: run.methods: should be a list of names. Compare it with presets/mini.yaml.")
 
 
-def _require_tasks(params: Any) -> None:
+def require_tasks(params: Any) -> None:
     """Raises UserError unless `tasks` has sections by name, and `sequence` is a list of sections with a task."""
     for section in ("tasks", "sequence"):
         if not isinstance(params, dict) or section not in params:
@@ -286,14 +293,15 @@ def _require_added(before: str, after: str, name: str, row: Mapping[str, Any], s
     expected["tasks"] = {**(expected["tasks"] or {}), name: dict(row)}
     expected["sequence"] = [*(expected["sequence"] or []), dict(step)]
     by_hand = ["Write by hand below tasks:", *_dump({name: row}), "and below sequence:", *_dump(step)]
-    _require_values(after, expected, by_hand)
+    require_values(after, expected, by_hand)
 
 
-def _require_values(text: str, expected: Any, by_hand: list[str]) -> None:
+def require_values(text: str, expected: Any, by_hand: list[str]) -> None:
+    """Raises UserError, with what to do by hand, if an edited text has other values than the expected ones."""
     try:
         sound = parse_yaml(text) == expected
     except ValueError:
         sound = False
     if not sound:
         lines = "\n".join(by_hand)
-        raise UserError(f"params.yaml: lines cannot be added to this layout. {lines}")
+        raise UserError(f"params.yaml: this layout cannot be edited. {lines}")

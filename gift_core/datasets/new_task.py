@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.atomic import build_folder, require_free_bytes, write_atomically
+from gift_core.artifacts.atomic import build_folder, require_free_bytes
 from gift_core.config.editing import append_task
-from gift_core.config.experiment import Config
-from gift_core.config.loading import load_config
+from gift_core.config.loading import parse_config
 from gift_core.config.tasks import MiniTaskConfig
 from gift_core.datasets.dataset import Dataset
 from gift_core.datasets.ingest import open_dataset
 from gift_core.datasets.spelling import require_utf8
 from gift_core.errors import UserError, no_such_path
 from gift_core.layout import Layout
+from gift_core.params_edit import ParamsEdit, read_params
 
 TEMPLATE = "a photo of a {}."
 COLUMNS = {"image_column": "image", "label_column": "label"}
@@ -91,22 +89,13 @@ def _relative(images: Path, file: Path, option: str) -> str:
 
 
 @dataclass(frozen=True)
-class Addition:
+class Addition(ParamsEdit):
     """A task that is about to be added. `bring` links or copies the images to `target`; None if they are there."""
 
-    params: Path
-    before: str
-    after: str
-    config: Config
     dataset: Dataset
     images: Path
     target: Path
     bring: Callable[[Path, Path], None] | None
-
-    def difference(self) -> list[str]:
-        """Returns the lines of a unified diff of params.yaml with three lines of context."""
-        name = self.params.name
-        return list(difflib.unified_diff(self.before.splitlines(), self.after.splitlines(), name, name, lineterm=""))
 
     def carry_out(self) -> None:
         """Links or copies the images, then replaces params.yaml atomically. After an error both are as before."""
@@ -114,8 +103,7 @@ class Addition:
             self.target.parent.mkdir(parents=True, exist_ok=True)
             self.bring(self.images, self.target)
         try:
-            with write_atomically(self.params) as unfinished:
-                unfinished.write_bytes(self.after.encode())
+            super().carry_out()
         except BaseException:
             if self.bring is not None:
                 _remove(self.target)
@@ -139,9 +127,9 @@ def plan_task(
     for key, value in row.items():
         for text in value if isinstance(value, list) else [value]:
             require_utf8(str(text), f"gift add-task: {key}")
-    before = _read(params)
+    before = read_params(params)
     after = append_task(before, name, row, learning_rate_factor=factor)
-    new = _load(after, params.name)
+    new = parse_config(after, params.name)
     task = new.tasks[name]
     assert not isinstance(task, MiniTaskConfig)
     here = task.model_copy(update={"path": str(images.absolute())})
@@ -170,21 +158,6 @@ def _target(name: str, images: Path, root: Path, bring: str | None) -> Path:
     if os.path.lexists(target):
         raise UserError(f"--{bring}: {target} already exists. Choose another name, or add it with --images {target}.")
     return target
-
-
-def _read(params: Path) -> str:
-    try:
-        return params.read_bytes().decode()  # as bytes, so that line endings stay as they are
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--params {params}: cannot be read ({error}). Run in the project's root.") from None
-
-
-def _load(text: str, name: str) -> Config:
-    """Loads the new text from a temporary file with the same name, because errors name the file."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / name
-        path.write_bytes(text.encode())
-        return load_config(path)
 
 
 def _link(images: Path, target: Path) -> None:

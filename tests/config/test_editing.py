@@ -40,11 +40,14 @@ seed: 42
 def add(text: str, name: str = "birds", *, factor: float = 1.0, **row: Any) -> str:
     """Adds the task, and checks that lines were inserted only, and which values the file then holds."""
     added = append_task(text, name, {**ROW, **row}, learning_rate_factor=factor)
-    codes = {tag for tag, *_ in difflib.SequenceMatcher(None, text.split("\n"), added.split("\n"), False).get_opcodes()}
+    empty = text.replace("\ntasks: {}\n", "\ntasks:\n").replace("\nsequence: []\n", "\nsequence:\n")
+    codes = {
+        tag for tag, *_ in difflib.SequenceMatcher(None, empty.split("\n"), added.split("\n"), False).get_opcodes()
+    }
     assert codes == {"equal", "insert"}
     before, after = yaml.safe_load(text), yaml.safe_load(added)
     assert after["tasks"].pop(name) == {**ROW, **row}
-    last = before["sequence"][-1]["task"]
+    last = before["sequence"][-1]["task"] if before["sequence"] else "../pretrained"
     assert after["sequence"].pop() == {"task": name, "after": last, "learning_rate_factor": factor}
     assert after == before
     return added
@@ -244,7 +247,7 @@ def test_a_row_with_an_alias_to_another_row_is_not_copied() -> None:
         ("run:\n  methods: [a]\n", "params.yaml: methods: should have one section per method"),
         ("- 1\n", "params.yaml: methods: should have one section per method"),
         ("run: [\n", "params.yaml: is not valid YAML"),
-        ("run:\n  methods: [a,]\nmethods:\n  a: {}\n", "params.yaml: lines cannot be added to this layout."),
+        ("run:\n  methods: [a,]\nmethods:\n  a: {}\n", "params.yaml: this layout cannot be edited."),
     ],
 )
 def test_a_file_to_which_no_method_can_be_added_is_refused(text: str, expected: str) -> None:

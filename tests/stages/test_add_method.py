@@ -41,7 +41,7 @@ def test_a_copy_with_changes_becomes_a_method_that_runs(add: Add) -> None:
     output = add("strong", "--from", "gift", "--set", "losses.distill.weight=2.0", "--set", "learning_rate=1e-4").output
     assert output.startswith("strong: a copy of gift\n")
     assert "\n+      distill: {weight: 2.0, temperature: 2.0}\n" in output
-    assert "To take it back, remove the row methods.strong and strong in run.methods" in output
+    assert "To take it back: gift remove-method strong" in output
     config = load_config(Path("params.yaml"))
     gift, strong = config.methods["gift"], config.methods["strong"]
     assert strong.losses.distill is not None
@@ -65,7 +65,7 @@ def test_a_row_that_is_there_only_gets_its_name_in_run_methods(add: Add) -> None
     before = Path("params.yaml").read_text(encoding="utf-8")
     output = add("joint").output
     assert output.startswith("joint: its row is in methods already\n")
-    assert "To take it back, remove joint in run.methods" in output
+    assert "To take it back: remove joint from run.methods" in output
     assert Path("params.yaml").read_text(encoding="utf-8") == before.replace("  - gift\n", "  - gift\n  - joint\n", 1)
 
 

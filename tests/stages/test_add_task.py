@@ -167,7 +167,7 @@ def test_a_params_yaml_that_cannot_be_written_leaves_no_link_and_no_copy(
     def full(path: Path) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("gift_core.datasets.new_task.write_atomically", full)
+    monkeypatch.setattr("gift_core.params_edit.write_atomically", full)
     add("owls", "--images", str(elsewhere), option, expect=1)
     assert tree_hash(root) == before
     assert not os.path.lexists(root / "data/0_raw/owls")
@@ -203,7 +203,7 @@ def test_a_second_call_with_the_same_name_is_refused(add: Add) -> None:
         (["birds", "--webdataset", "*.tar"], "tasks.birds.train: no file matches '*.tar'. There are no tars"),
         (["birds", "--webdataset", "*.tar", "--table", "x.csv"], "--table and --webdataset are two sources"),
         (["birds", "--copy"], "--copy: data/0_raw/birds is already in data/0_raw. Remove --copy."),
-        (["birds", "--params", "other.yaml"], "--params other.yaml: cannot be read"),
+        (["birds", "--params", "other.yaml"], "--params other.yaml: no such file. Beside it: "),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_written(arguments: list[str], expected: str, add: Add) -> None:

@@ -1,0 +1,132 @@
+"""`gift remove-task` and `gift remove-method`, as a person types them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from gift_core.config.loading import load_config
+from gift_core.config.overlays import complete_text
+from gift_core.layout import Layout
+from gift_core.stage_graph import list_stages
+from stages.app import app
+from tests.artifacts.damage import tree_hash
+from tests.clone import copy_of
+from tests.datasets.folders import flat_birds
+from tests.imports import ROOT
+
+Gift = Callable[..., Result]
+PARAMS = Path("params.yaml")
+
+
+@pytest.fixture
+def gift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gift:
+    """Runs a command in a project of presets/mini.yaml; one that is not said to fail must succeed."""
+    shutil.copy(ROOT / "presets" / "mini.yaml", tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, expect: int = 0) -> Result:
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == expect, done.output
+        return done
+
+    return run
+
+
+def stages_now() -> set[str]:
+    return set(list_stages(ROOT, load_config(PARAMS).model_dump(mode="json")))
+
+
+def test_a_task_that_was_added_is_taken_back_and_its_images_are_named(
+    gift: Gift, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    before, stages = PARAMS.read_bytes(), stages_now()
+    photos = flat_birds(tmp_path_factory.mktemp("photos"))
+    assert (
+        "To take it back: gift remove-task owls" in gift("add-task", "owls", "--images", str(photos), "--link").output
+    )
+    gone = stages_now() - stages
+    Layout(Path()).task("owls").mkdir(parents=True)
+    output = gift("remove-task", "owls").output
+    assert PARAMS.read_bytes() == before
+    assert all(stage in output for stage in gone)
+    assert "Next: dvc repro, which runs\n  check, report\n" in output and "Learned again" not in output
+    assert "\n  data/1_tasks/owls\n" in output and "dvc gc --workspace" in output
+    assert f"The images stay in data/0_raw/owls, a link to {photos}." in output
+    assert Path("data/0_raw/owls").is_symlink()
+
+
+def test_the_tasks_after_a_removed_one_are_learned_again(gift: Gift) -> None:
+    assert [step.task for step in load_config(PARAMS).sequence][2:] == ["zodiac", "digits", "greek", "arrows"]
+    document = json.loads(gift("remove-task", "zodiac", "--json").stdout)
+    assert document["learned_again"] == ["digits", "greek", "arrows"]
+    assert {"ingest@zodiac", "synthesize@2", "finetune@gift-step2"} < set(document["stages_gone"])
+    once = {"check", "report", *(f"{stage}@{step}" for stage in ("write_prompts", "synthesize") for step in (2, 3, 4))}
+    assert {stage for stage in document["stages"] if "-step" not in stage} == once
+    assert "Learned again, each one step earlier than before: greek, arrows" in gift("remove-task", "digits").output
+
+
+def test_after_the_last_task_it_says_how_to_add_one(gift: Gift) -> None:
+    for step in load_config(PARAMS).sequence:
+        output = gift("remove-task", step.task).output
+    assert "no longer has the task arrows, and no other. Next: gift add-task NAME --images FOLDER" in output
+    assert "dvc repro" not in output
+
+
+def test_a_method_goes_with_its_row_and_its_stages(gift: Gift) -> None:
+    before = PARAMS.read_bytes()
+    gift("add-method", "strong", "--from", "gift")
+    Layout(Path()).model("strong", "letters").mkdir(parents=True)
+    document = json.loads(gift("remove-method", "strong", "--json").stdout)
+    assert PARAMS.read_bytes() == before
+    assert len(document["stages_gone"]) == 3 * 6 and document["stages"] == ["check", "report"]
+    assert document["results"] == ["data/5_models/strong"]
+
+
+@pytest.mark.parametrize("words", [("remove-task", "digits"), ("remove-method", "gift")])
+def test_a_dry_run_of_a_removal_writes_nothing(gift: Gift, words: tuple[str, str]) -> None:
+    before = tree_hash(Path())
+    assert "would no longer have" in gift(*words, "--dry-run").output
+    assert json.loads(gift(*words, "--dry-run", "--json").stdout)["written"] is False
+    assert tree_hash(Path()) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("remove-task", "digit"), "params.yaml: tasks: unknown name 'digit'. Did you mean 'digits'?"),
+        (("remove-method", "gfit"), "params.yaml: methods: unknown name 'gfit'. Did you mean 'gift'?"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest(gift: Gift, words: tuple[str, str], expected: str) -> None:
+    before = tree_hash(Path())
+    assert expected in gift(*words, expect=1).output
+    assert tree_hash(Path()) == before
+
+
+@pytest.mark.end_to_end
+def test_dvc_runs_the_stages_that_the_removal_of_the_first_task_names(first_result: Path, tmp_path: Path) -> None:
+    clone = copy_of(first_result / "gift", tmp_path / "gift")
+    project = ["--params", str(clone.folder / PARAMS), "--root", str(clone.folder)]
+    done = CliRunner().invoke(app, ["remove-task", "letters", *project, "--json"])
+    ran = clone.repro()
+    assert sorted(ran) == sorted(json.loads(done.stdout)["stages"]) and "finetune@gift-step0" in ran
+    clone.undo()
+    assert clone.repro() == ["check"]  # the rest comes from the cache
+
+
+def test_without_a_task_each_command_says_how_to_add_one(gift: Gift) -> None:
+    PARAMS.write_text(complete_text(ROOT / "presets" / "bring_your_own.yaml"), encoding="utf-8")
+    shutil.copy(ROOT / "dvc.yaml", "dvc.yaml")
+    for words in (["check"], ["run"], ["run", "--dry"], ["show"], ["show", "--json"]):
+        message = gift(*words, expect=1).output
+        assert (
+            "params.yaml: tasks: there is no task to learn yet. Add one: gift add-task NAME --images FOLDER" in message
+        )
+    assert "first: params.yaml: Add one: gift add-task NAME" in gift("doctor", "--quick", expect=1).output
+    assert "there is no task to learn yet. Add one: gift add-task NAME" in gift("data", "status").output
