@@ -1,23 +1,27 @@
-"""data status, data fetch, data verify: the raw data sets of published benchmarks."""
+"""data status, data fetch, data verify: the raw data of the tasks, one's own and those of published benchmarks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .command_line import GiftCommand
-from .output import AsJson, note, print_json
+from .output import AsJson, hint, note, print_json
 from .stage import PARAMS, ROOT, Params, Root
 
 if TYPE_CHECKING:
+    from gift_core.config.experiment import Config
     from gift_core.datasets.catalogue.status import DatasetStatus, RawDataset, Verification
+    from gift_core.datasets.own_data import OwnDataset
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="NAME", help="Data sets, as `gift data status` lists them.", show_default=False),
+    typer.Argument(
+        metavar="NAME", help="Tasks with your own images, or data sets of the catalogue.", show_default=False
+    ),
 ]
 All = Annotated[bool, typer.Option("--all", help="All data sets that params.yaml needs.")]
 COLORS = {"complete": "green", "partial": "yellow", "missing": "dim", "wrong": "red"}
@@ -25,57 +29,106 @@ COLUMNS = ("data set", "tasks", "state", "train", "test", "GB")
 NAMED = 5  # images and classes that are printed by name
 
 data = typer.Typer(
-    help="The data sets of published benchmarks: which ones are complete, and how to get the others.",
+    help="The data that params.yaml needs: which is complete, and how to get the rest.",
     no_args_is_help=True,
 )
 
 
 @data.command(cls=GiftCommand)
 def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT) -> None:
-    """List the data sets: complete, partial, missing or wrong, with image counts and folders.
+    """List the data that params.yaml needs: complete, partial, missing or wrong, with image counts and folders.
 
-    The column "tasks" is the number of tasks in params.yaml that read the data set.
-    Files are listed, no image is decoded. The exit code is 0 only if everything
-    that params.yaml needs exists.
+    Your own images come first. Any data set of the catalogue is listed if you name
+    it. The column "tasks" is the number of tasks that read it. No image is decoded.
+    The exit code is 1 if something that params.yaml needs is missing or wrong.
 
     Example: gift data status
     """
     from gift_core.config.loading import load_config
-    from gift_core.datasets.catalogue.status import dataset_statuses
+    from gift_core.datasets.catalogue.status import status_of
 
-    statuses = dataset_statuses(names or (), load_config(params).tasks, root=root)
+    config = load_config(params)
+    own, raws = _named(names, config, root) if names else _needed(config, root)
+    statuses: list[OwnDataset | DatasetStatus] = [*own, *status_of(raws)]
     if as_json:
         print_json([status.record() for status in statuses])
     else:
         _print_statuses(statuses)
+        if not names:
+            _print_rest(config, statuses)
     if not all(status.suffices for status in statuses):
         raise typer.Exit(1)
 
 
-def _print_statuses(statuses: Sequence[DatasetStatus]) -> None:
-    """Prints a table with found/expected images, and one line for each data set that a task lacks."""
+def _needed(config: Config, root: Path) -> tuple[list[OwnDataset], list[RawDataset]]:
+    """The data sets that the tasks read: the user's own and those of the catalogue."""
+    from gift_core.datasets.catalogue.status import datasets_in_use
+    from gift_core.datasets.own_data import open_own, own_tasks
+
+    own = [open_own(name, task, seed=config.seed, root=root) for name, task in own_tasks(config.tasks).items()]
+    return own, datasets_in_use(config.tasks, root=root)
+
+
+def _named(names: list[str], config: Config, root: Path) -> tuple[list[OwnDataset], list[RawDataset]]:
+    """The data sets with these names. UserError with the nearest name for an unknown one."""
+    from gift_core.datasets.catalogue.row import catalogue_names
+    from gift_core.datasets.catalogue.status import datasets_named
+    from gift_core.datasets.own_data import open_own, own_tasks
+    from gift_core.errors import lookup
+
+    tasks = own_tasks(config.tasks)
+    for name in names:
+        lookup({**tasks, **dict.fromkeys(catalogue_names())}, name, "gift data")
+    own = [open_own(name, tasks[name], seed=config.seed, root=root) for name in dict.fromkeys(names) if name in tasks]
+    return own, datasets_named([name for name in names if name not in tasks], config.tasks, root=root)
+
+
+def _print_statuses(statuses: Sequence[OwnDataset | DatasetStatus]) -> None:
+    """Prints a table with the images of each data set, and one line for each one that a task lacks."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    if not statuses:
+        return
     table = Table(box=None, padding=(0, 1, 0, 0))
     for column in COLUMNS:
         table.add_column(column, no_wrap=True)
     table.add_column("folder", overflow="fold")
     for status in statuses:
-        table.add_row(*(Text(value, style=COLORS.get(value, "")) for value in _values(status)))
+        table.add_row(*(Text(value, style=COLORS.get(value, "")) for value in _values(status.record())))
     Console().print(table)
     for status in statuses:
         if not status.suffices:
-            name, faults = status.raw.row.name, "; ".join(status.inventory.faults)
-            note(f"{name}: {faults}. Run: gift data fetch {name}")
+            record = status.record()
+            remedy = "" if record["train"]["expected"] is None else f". Run: gift data fetch {record['data_set']}"
+            note(f"{record['data_set']}: {'; '.join(record['faults'])}{remedy}")
 
 
-def _values(status: DatasetStatus) -> list[str]:
-    inventory, tasks = status.inventory, len(status.raw.tasks)
-    counts = [f"{inventory.count(split):,}/{expected:,}" for split, expected in inventory.row.counts.items()]
-    size, folder = f"{inventory.size / 1e9:.2f}", status.raw.path.as_posix()
-    return [inventory.row.name, str(tasks) if tasks else "-", inventory.state, *counts, size, folder]
+def _values(record: dict[str, Any]) -> list[str]:
+    """The cells of a row. Of a published data set, the expected counts are known: found/expected."""
+    counts = [record[split] for split in ("train", "test")]
+    shown = [
+        f"{count['found']:,}" if count["expected"] is None else f"{count['found']:,}/{count['expected']:,}"
+        for count in counts
+    ]
+    tasks, size = len(record["tasks"]), f"{record['bytes'] / 1e9:.2f}"
+    return [record["data_set"], str(tasks) if tasks else "-", record["state"], *shown, size, record["path"]]
+
+
+def _print_rest(config: Config, statuses: Sequence[OwnDataset | DatasetStatus]) -> None:
+    """Prints what needs no data, and which data sets the catalogue has besides."""
+    from gift_core.config.checks import ADD_TASK, NO_TASK
+    from gift_core.datasets.catalogue.row import catalogue_names
+
+    drawn = sum(task.source == "mini" for task in config.tasks.values())
+    if drawn:
+        typer.echo(f"{drawn} tasks of the miniature benchmark need no data.")
+    if not config.tasks:
+        typer.echo(f"No data is needed: {NO_TASK}. Add one: {ADD_TASK}")
+    listed = {status.record()["data_set"] for status in statuses}
+    others = [name for name in catalogue_names() if name not in listed]
+    hint(f"The catalogue also has {', '.join(others)}. See one: gift data status NAME")
 
 
 @data.command(cls=GiftCommand)
@@ -94,7 +147,11 @@ def fetch(
 
     failed: list[str] = []
     complete: list[str] = []
-    for raw in _chosen(names, every, params, root):
+    own, raws = _chosen(names, every, params, root)
+    if own and not every:
+        what = f"has your own images, which nothing can download. Put them into {own[0].path}"
+        raise UserError(f"gift data fetch: {own[0].name} {what}.")
+    for raw in raws:
         note(f"{raw.row.name}: {raw.row.title} -> {raw.path}")
         try:
             download(raw.row, raw.path)
@@ -116,28 +173,47 @@ def fetch(
 def verify(
     names: Names = None, every: All = False, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT
 ) -> None:
-    """Decode every image of data sets, count splits and classes, and name the first bad images.
+    """Decode every image, of your own tasks and of published data sets, and name the images that are broken.
 
-    The exit code is 0 only if each is the official data set and can be read.
+    Your own images are read as the stage ingest reads them. A published data set
+    is also compared with its official counts. The exit code is 0 only if every
+    image can be read, and each published data set is the official one.
 
     Example: gift data verify --all
     """
+    from gift_core.config.loading import load_config
     from gift_core.datasets.catalogue.status import verify as decode_all
+    from gift_core.datasets.own_data import decode_own
 
-    bad: list[str] = []
-    records: list[dict[str, object]] = []
-    for raw in _chosen(names, every, params, root):
+    own, raws = _chosen(names, every, params, root)
+    found: dict[str, tuple[bool, list[str]]] = {}
+    for each in own:
+        found[each.name] = _own_lines(each, *decode_own(each, load_config(params).ingest))
+        _print_lines(each.name, found[each.name][1], as_json)
+    for raw in raws:
         verification = decode_all(raw.row, raw.path)
-        records.append({"name": raw.row.name, "sound": verification.sound, "found": _lines(verification)})
-        for line in [] if as_json else _lines(verification):
-            typer.echo(f"{raw.row.name}: {line}")
-        if not verification.sound:
-            bad.append(raw.row.name)
+        found[raw.row.name] = verification.sound, _lines(verification)
+        _print_lines(raw.row.name, found[raw.row.name][1], as_json)
     if as_json:
-        print_json(records)
-    if bad:
-        typer.secho(f"not as published: {', '.join(bad)}", fg=typer.colors.RED, err=True)
+        print_json([{"name": name, "sound": sound, "found": lines} for name, (sound, lines) in found.items()])
+    if bad := [name for name, (sound, _) in found.items() if not sound]:
+        typer.secho(f"not sound: {', '.join(bad)}", fg=typer.colors.RED, err=True)
         raise typer.Exit(1)
+
+
+def _print_lines(name: str, lines: list[str], as_json: bool) -> None:
+    for line in [] if as_json else lines:
+        typer.echo(f"{name}: {line}")
+
+
+def _own_lines(own: OwnDataset, broken: list[tuple[str, str]], notes: list[str]) -> tuple[bool, list[str]]:
+    """Whether a data set of the user's is sound, and what was found: every broken image in a line of its own."""
+    lines = [f"{own.state} in {own.path}", *([own.fault] if own.fault else [])]
+    if own.dataset:
+        counts = ", ".join(f"{count:,} {split} images" for split, count in own.counts.items())
+        lines += [f"{counts}, {len(own.dataset.classes)} classes", *notes]
+        lines.append(f"{len(broken)} images cannot be decoded{':' if broken else ''}")
+    return own.suffices and not broken, [*lines, *(f"  {file} ({reason})" for file, reason in broken)]
 
 
 def _lines(verification: Verification) -> list[str]:
@@ -160,19 +236,19 @@ def _first(names: list[str] | tuple[str, ...]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def _chosen(names: list[str] | None, every: bool, params: Path, root: Path) -> list[RawDataset]:
+def _chosen(
+    names: list[str] | None, every: bool, params: Path, root: Path
+) -> tuple[list[OwnDataset], list[RawDataset]]:
     """Returns the named data sets, or with `every` those that params.yaml needs. UserError if there are none."""
+    from gift_core.config.checks import ADD_TASK
     from gift_core.config.loading import load_config
-    from gift_core.datasets.catalogue.status import datasets_in_use, datasets_named
     from gift_core.errors import UserError
 
-    tasks = load_config(params).tasks
+    config = load_config(params)
     if bool(names) == every:
         what = "name data sets, or write --all for those that params.yaml needs"
         raise UserError(f"gift data: {what}. `gift data status` lists them.")
-    if names:
-        return datasets_named(names, tasks, root=root)
-    in_use = datasets_in_use(tasks, root=root)
-    if not in_use:
-        raise UserError(f"{params}: no task reads a data set of the catalogue. Name one, or try: gift use mtil_order_1")
-    return in_use
+    own, raws = _named(names, config, root) if names else _needed(config, root)
+    if not own and not raws:
+        raise UserError(f"{params}: no task needs data. Name a data set, or add your images: {ADD_TASK}")
+    return own, raws

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,8 +16,13 @@ from typer.testing import CliRunner, Result
 from gift_core.datasets.catalogue.row import catalogue_names, catalogue_row
 from stages.app import app
 from tests.datasets.catalogue.trees import make_tree
+from tests.datasets.folders import flat_birds
 
 RUNNER = CliRunner()
+OWN = {
+    "source": "folder", "path": "data/0_raw/birds", "templates": ["a photo of a {}."], "test_fraction": 0.2,
+    "on_bad_image": "refuse",
+}  # fmt: skip
 Written = Callable[[dict[str, Any]], Path]
 
 
@@ -36,11 +42,51 @@ def gift(tmp_path: Path, mini_params: dict[str, Any], write_params: Written) -> 
     return run
 
 
-def test_status_lists_the_whole_catalogue_and_is_content_where_nothing_is_needed(gift: Callable[..., Result]) -> None:
+def test_status_names_the_catalogue_and_is_content_where_nothing_is_needed(gift: Callable[..., Result]) -> None:
     result = gift("status")
     assert result.exit_code == 0, result.output
+    assert "6 tasks of the miniature benchmark need no data." in result.stdout
     for name in catalogue_names():
         assert name in result.stdout
+
+
+def test_status_shows_own_tasks_first_and_fails_where_their_images_are_missing(
+    gift: Callable[..., Result], tmp_path: Path
+) -> None:
+    flat_birds(tmp_path / "data" / "0_raw")
+    tasks = {"textures2": row("dtd", allow_partial=True), "birds": OWN, "owls": {**OWN, "path": "data/0_raw/owls"}}
+    make_tree("dtd", tmp_path / "data" / "0_raw" / "dtd")
+    result = gift("status", tasks=tasks)
+    assert result.exit_code == 1
+    lines = [line.split() for line in result.stdout.splitlines() if line.startswith(("birds ", "owls ", "dtd "))]
+    assert lines[0][:5] == ["birds", "1", "complete", "16", "4"]
+    assert lines[1][:5] == ["owls", "1", "missing", "0", "0"]
+    assert lines[2][:3] == ["dtd", "1", "partial"]
+    assert "owls: params.yaml: tasks.owls.path: " in result.stderr and "gift data fetch owls" not in result.stderr
+    del tasks["owls"]
+    assert gift("status", "birds", tasks=tasks).exit_code == 0
+
+
+def test_verify_decodes_own_images_and_lists_every_broken_one(gift: Callable[..., Result], tmp_path: Path) -> None:
+    folder = flat_birds(tmp_path / "data" / "0_raw")
+    result = gift("verify", "birds", tasks={"birds": OWN})
+    assert (result.exit_code, "birds: 16 train images, 4 test images, 2 classes" in result.stdout) == (0, True)
+    images = sorted(folder.rglob("*.png"))[:7]
+    for image in images:
+        image.write_bytes(b"no image")
+    result = gift("verify", "--all")
+    assert result.exit_code == 1 and "not sound: birds" in result.stderr
+    assert "birds: 7 images cannot be decoded:\n" in result.stdout
+    for image in images:
+        assert f"birds:   {image.relative_to(folder).as_posix()} (not an image)\n" in result.stdout
+    shutil.rmtree(folder)
+    result = gift("verify", "birds", "--json")
+    assert result.exit_code == 1 and "tasks.birds.path" in json.loads(result.stdout)[0]["found"][1]
+
+
+def test_own_images_are_not_fetched(gift: Callable[..., Result]) -> None:
+    result = gift("fetch", "birds", tasks={"birds": OWN})
+    assert result.exit_code == 1 and "birds has your own images, which nothing can download" in result.stderr
 
 
 def test_status_fails_where_a_task_lacks_its_data_and_says_what_to_do(gift: Callable[..., Result]) -> None:
@@ -113,7 +159,7 @@ def test_verify_names_the_offenders(gift: Callable[..., Result], tmp_path: Path)
     assert "dtd: 94 of 1,880 training images" in result.stdout
     assert "dtd: train: 94 images, 2 to 2 per class, median 2" in result.stdout
     assert f"dtd: 1 images cannot be decoded: images/banded/{images[0].name} (not an image)" in result.stdout
-    assert "not as published: dtd" in result.stderr
+    assert "not sound: dtd" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["fetch", "verify"])
@@ -125,7 +171,7 @@ def test_a_wrong_name_suggests_the_nearest(command: str, gift: Callable[..., Res
 @pytest.mark.parametrize(("arguments", "said"), [
     ((), "name data sets, or write --all"),
     (("dtd", "--all"), "name data sets, or write --all"),
-    (("--all",), "no task reads a data set of the catalogue"),
+    (("--all",), "no task needs data. Name a data set, or add your images: gift add-task"),
 ])  # fmt: skip
 def test_fetch_says_what_to_name(arguments: tuple[str, ...], said: str, gift: Callable[..., Result]) -> None:
     result = gift("fetch", *arguments)

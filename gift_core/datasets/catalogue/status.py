@@ -18,7 +18,7 @@ from gift_core.artifacts.task import SPLITS
 from gift_core.config.tasks import CatalogueTaskConfig, TaskConfig
 from gift_core.datasets.bad_images import BadImageError, bad_image_errors
 from gift_core.datasets.catalogue.inventory import Inventory, take_inventory
-from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_names, catalogue_row
+from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_row
 from gift_core.datasets.dataset import Sample
 from gift_core.layout import Layout
 from gift_core.progress import progress
@@ -99,13 +99,8 @@ def datasets_named(names: Iterable[str], tasks: Mapping[str, TaskConfig], *, roo
     return found
 
 
-def dataset_statuses(names: Iterable[str], tasks: Mapping[str, TaskConfig], *, root: Path) -> list[DatasetStatus]:
-    """Returns the status of the named data sets. Without names: of the whole catalogue, those in use first.
-
-    Files are listed, no image is decoded.
-    """
-    in_use = [raw.row.name for raw in datasets_in_use(tasks, root=root)]
-    raws = datasets_named(list(names) or (*in_use, *catalogue_names()), tasks, root=root)
+def status_of(raws: Sequence[RawDataset]) -> list[DatasetStatus]:
+    """Returns what is in the folders of data sets. Files are listed, no image is decoded."""
     return [DatasetStatus(raw, take_inventory(raw.row, raw.path)) for raw in progress(raws, len(raws), "data sets")]
 
 
