@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -177,35 +177,36 @@ def _read_seconds(note: Path) -> float | None:
 
 
 def _print_plan(pipeline: DvcPipeline, *, force: bool) -> None:
-    """Prints the stages that may run, in waves. A stage behind a stale one runs, too, if its input changes."""
+    """Prints the stages that `dvc repro --dry` lists, in waves, and how many stages after them may have to run."""
     from gift_core.execution.schedule import longest_path, waves
 
     from .run_table import duration
 
-    stale = _stale(pipeline, force=force)
+    stale = {name for name in pipeline.upstream if pipeline.command(name) and (force or pipeline.is_stale(name))}
     if not stale:
         typer.echo("Nothing is new or changed: gift run would run nothing.")
         return
     for number, names in enumerate(waves(pipeline.upstream, stale), 1):
         typer.echo(f"wave {number}: {_listed(names)}")
+    typer.echo(f"{len(stale)} of {len(pipeline.upstream)} stages would run.{_after(pipeline, stale)}")
     seconds = _expected_seconds(pipeline)
     path, longest = longest_path(pipeline.upstream, stale, {name: seconds.get(name, 1.0) for name in stale})
-    typer.echo(
-        f"{len(stale)} of {len(pipeline.upstream)} stages would run. A stage whose input stays the same does not."
-    )
     times = f", about {duration(longest)}" if all(name in seconds for name in path) else ""
-    typer.echo(f"The longest path has {len(path)} stages{times}: {' > '.join(_shortened(path))}")
+    length = "1 stage" if len(path) == 1 else f"{len(path)} stages"
+    typer.echo(f"The longest path has {length}{times}: {' > '.join(_shortened(path))}")
 
 
-def _stale(pipeline: DvcPipeline, *, force: bool) -> set[str]:
+def _after(pipeline: DvcPipeline, stale: Collection[str]) -> str:
+    """Says how many unchanged stages depend on those that would run, empty if none does."""
     from gift_core.execution.schedule import Schedule
 
     schedule = Schedule(pipeline.upstream, {})
-    found: set[str] = set()
+    after: set[str] = set()
     for name in schedule.order:
-        if pipeline.command(name) and name not in found and (force or pipeline.is_stale(name)):
-            found |= {name, *(each for each in schedule.behind(name) if pipeline.command(each))}
-    return found
+        if name in stale and name not in after:
+            after |= set(schedule.behind(name))
+    unchanged = {name for name in after if pipeline.command(name)} - set(stale)
+    return f" {len(unchanged)} more come after, and run only if their input changes." if unchanged else ""
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +22,7 @@ Heal = Annotated[
     bool,
     typer.Option("--heal", help="Restore what dvc.lock records. With --remote, remove broken objects there, too."),
 ]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also list what is whole or missing, a line for each.")]
 Remote = Annotated[bool, typer.Option("--remote", help="Read every object on the default remote as well.")]
 OK, MISSING, BROKEN = "ok", "missing", "broken"
 COLORS = {OK: typer.colors.GREEN, MISSING: typer.colors.YELLOW, BROKEN: typer.colors.RED}
@@ -61,28 +62,32 @@ class Checked:
 
 
 def verify(
-    heal: Heal = False, remote: Remote = False, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT
+    heal: Heal = False,
+    remote: Remote = False,
+    verbose: Verbose = False,
+    as_json: AsJson = False,
+    params: Params = PARAMS,
+    root: Root = ROOT,
 ) -> None:
     """Check all artifacts: their own hashes, what they were made from, and DVC's copies of them.
 
     The exit code is 1 if something is broken. Artifacts that are not there yet
-    are listed, but are no error.
+    are counted, but are no error.
 
     Example: gift verify --heal
     """
     require_params(params)
     store = _store(root)
-    checked: dict[Path, Checked] = {}
-    broken: list[Item] = []
-    for item in _items(params, root, store):
-        checked[item.path] = _check(item, as_json)
-        if checked[item.path].status == BROKEN:
-            broken.append(item)
+    items = _items(params, root, store)
+    checked = _check_all(items, as_json=as_json, verbose=verbose)
+    broken = [item for item in items if checked[item.path].status == BROKEN]
     if broken and heal and store:
         note("healing ...") if as_json else typer.echo("\nhealing:")
         for item in broken:
             _heal(item, store)
-            checked[item.path] = _check(item, as_json)
+            checked[item.path] = item.check()
+            if not as_json:
+                checked[item.path].show()
         broken = [item for item in broken if checked[item.path].status != OK]
     on_remote = _check_remote(store, heal=heal, as_json=as_json) if remote and store else []
     if as_json:
@@ -92,11 +97,21 @@ def verify(
     raise typer.Exit(1 if broken or on_remote else 0)
 
 
-def _check(item: Item, as_json: bool) -> Checked:
-    found = item.check()
-    if not as_json:
-        found.show()
-    return found
+def _check_all(items: Sequence[Item], *, as_json: bool, verbose: bool) -> dict[Path, Checked]:
+    """Checks the items. Prints a line for each if `verbose`, otherwise a progress bar and then the broken ones."""
+    from gift_core.progress import progress
+
+    checked: dict[Path, Checked] = {}
+    listed = verbose and not as_json
+    for item in items if listed else progress(items, len(items), "artifacts"):
+        checked[item.path] = item.check()
+        if listed:
+            checked[item.path].show()
+    if not (as_json or verbose):
+        for each in checked.values():
+            if each.status == BROKEN:
+                each.show()
+    return checked
 
 
 def _record(checked: list[Checked], on_remote: list[str]) -> dict[str, object]:
@@ -171,7 +186,7 @@ def _check_remote(store: DvcStore, *, heal: bool, as_json: bool) -> list[str]:
 
 def _summarize(statuses: Iterable[str], broken: list[Item], *, healed: bool) -> None:
     found = list(statuses)
-    typer.echo(f"\n{len(found)} artifacts: {found.count(OK)} ok, {found.count(MISSING)} missing, {len(broken)} broken")
+    typer.echo(f"{len(found)} artifacts: {found.count(OK)} ok, {found.count(MISSING)} missing, {len(broken)} broken")
     if MISSING in found:
         hint("missing: get them with dvc pull, or make them with dvc repro")
     if broken and not healed:

@@ -216,6 +216,15 @@ def test_dry_lists_waves_and_the_longest_path_and_runs_nothing(toy: ToyPipeline)
     assert "would run nothing" in toy.run("--dry")
 
 
+def test_dry_counts_the_stages_that_dvc_repro_dry_lists_and_names_the_number_after_them(toy: ToyPipeline) -> None:
+    toy.repro()
+    text = (toy.folder / "dvc.yaml").read_text()
+    (toy.folder / "dvc.yaml").write_text(text.replace("python stage.py first", "python ./stage.py first"))
+    printed = toy.run("--dry")
+    assert "wave 1: first\n1 of 4 stages would run. 3 more come after, and run only if their input changes." in printed
+    assert toy.repro("--dry").count("Running stage") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -127,8 +127,10 @@ def object_of(root: Path, project: Project, file: str) -> Path:
     return root / "files" / "md5" / digest[:2] / digest[2:]
 
 
-def test_a_whole_store_has_one_line_for_each_artifact(project: Project) -> None:
-    output = project.succeed("verify")
+def test_a_whole_store_gives_one_line_and_verbose_one_for_each_artifact(project: Project) -> None:
+    (line,) = project.gift("verify").stdout.splitlines()
+    output = project.succeed("verify", "-v")
+    assert output.splitlines()[-1] == line
     listed = {
         os.path.relpath(line.split()[1], project.folder) for line in output.splitlines() if line.startswith("ok ")
     }
