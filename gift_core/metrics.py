@@ -233,7 +233,7 @@ def _own_rows(rows: pd.DataFrame, method: str) -> tuple[pd.DataFrame, list[str]]
     repeated = own[own.duplicated(["step", "eval_task"])]
     if not repeated.empty:
         names = [f"step {step} on {task}" for step, task in zip(repeated["step"], repeated["eval_task"], strict=True)]
-        raise UserError(f"accuracies of {method}: given twice: {_listed(names)}. Keep one of each.")
+        raise UserError(f"accuracies of {method}: given twice: {listed(names)}. Keep one of each.")
     return own, _task_order(own, method)
 
 
@@ -273,18 +273,18 @@ def _require_complete(matrix: pd.DataFrame, method: str) -> None:
         )
     if missing.any():
         names = [f"step {step} on {matrix.columns[task]}" for step, task in np.argwhere(missing)]
-        raise UserError(f"accuracies of {method}: missing: {_listed(names)}. Run stage evaluate, or add these rows.")
+        raise UserError(f"accuracies of {method}: missing: {listed(names)}. Run stage evaluate, or add these rows.")
 
 
 def _require_pretrained(rows: pd.DataFrame, order: Sequence[str], method: str) -> None:
     tested = set(rows["eval_task"])
     names = [f"step {PRETRAINED_STEP} on {task}" for task in order if task not in tested]
     if names:
-        raise UserError(f"accuracies of {method}: missing: {_listed(names)}. Add these rows, or leave out step -1.")
+        raise UserError(f"accuracies of {method}: missing: {listed(names)}. Add these rows, or leave out step -1.")
 
 
-def _listed(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
+def listed(names: Sequence[str]) -> str:
+    """Returns the first few names, and how many more there are."""
     rest = len(names) - LISTED
     return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")
 

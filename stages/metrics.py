@@ -24,7 +24,8 @@ def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) ->
 
     Columns: method, step, trained_task, eval_task, and top1 (0-1) or
     top1_percent (0-100). Steps count from 0 in the order of training; -1 is the
-    pre-trained model. The optional column protocol is task_incremental (the
+    pre-trained model, whose trained_task may be empty. A run that has not ended is
+    scored as far as it goes. The optional column protocol is task_incremental (the
     default) or class_incremental. In a class-incremental run, each step has one row
     for the classes of all tasks so far, and eval_task is the task of the step.
     With --json the numbers have the format of metrics.json and are not rounded.
@@ -33,8 +34,12 @@ def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) ->
     """
     from gift_core.artifacts.accuracy import read_accuracy_rows
     from gift_core.metrics import summarize
+    from gift_core.partial_runs import finished_part
 
-    summaries = summarize(read_accuracy_rows(files))
+    rows, left_out = finished_part(read_accuracy_rows(files))
+    for text in left_out:  # with --quiet, too: the numbers mean something else without it
+        typer.echo(f"note: {text}", err=True)
+    summaries = summarize(rows)
     by_method = {method: summary.metrics for method, summary in summaries.items()}
     by_task = {method: summary.by_task for method, summary in summaries.items()}
     _note_different_tasks(by_task)
@@ -42,7 +47,8 @@ def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) ->
     if as_json:
         _print_json(by_method, shown)
         return
-    print_metrics(by_method)
+    steps = {method: str(len(summary.accuracies)) for method, summary in summaries.items()}
+    print_metrics(by_method, extra=("Steps", steps))
     for method, tasks in shown.items():
         _print_tasks(method, tasks)
 

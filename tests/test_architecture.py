@@ -32,7 +32,7 @@ ORDER = [
     {"replay"},
     {"methods", "classifier"},
     {"training", "evaluation"},
-    {"report", "presets", "new_method", "removal", "doctor", "predict"},
+    {"report", "presets", "new_method", "removal", "doctor", "predict", "partial_runs"},
     {"verification", "new_project", "team", "library", "execution"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -48,7 +48,7 @@ SCHEMA = pa.schema(
 # Accuracy tables from any source.
 TEXTS = ("method", "trained_task", "eval_task")
 LARGEST = {"top1": 1, "top1_percent": 100}  # the accuracy's column, and its largest value
-ROWS = TableSchema(required=(*TEXTS, "step"), optional=("protocol", *LARGEST))
+ROWS = TableSchema(required=(*TEXTS, "step"), optional=("protocol", *LARGEST), may_be_empty=["trained_task"])
 KINDS = (".csv", ".parquet")
 UNIQUE = ["method", "protocol", "step", "eval_task"]
 
@@ -144,8 +144,9 @@ def read_accuracy_rows(paths: Iterable[Path]) -> pd.DataFrame:
 
     A folder means all .csv and .parquet files in it and below it, sorted by path. The columns of a file are method,
     step (-1: the pre-trained model), trained_task, eval_task, and either top1 (a fraction, 0-1) or top1_percent
-    (0-100). `protocol` is optional; without it the rows are task_incremental. Other columns are ignored. UserError
-    names the file, the row (the line of a CSV file, the number of a Parquet row) and the column.
+    (0-100). `protocol` is optional; without it the rows are task_incremental. An empty trained_task at step -1 becomes
+    "pretrained". Other columns are ignored. UserError names the file, the row (the line of a CSV file, the number of a
+    Parquet row) and the column.
     """
     files = [file for path in paths for file in _files(path)]
     rows = pd.concat([_checked_rows(file) for file in files])
@@ -179,8 +180,9 @@ def _checked_rows(file: Path) -> pd.DataFrame:
     accuracy = _accuracy_column(file, table)
     columns: dict[str, pd.Series] = {name: texts[name] for name in TEXTS}
     columns["protocol"] = _protocols(texts)
-    rows: pd.DataFrame = pd.DataFrame({**columns, "step": _steps(texts["step"]), "top1": _fractions(texts[accuracy])})
-    return rows
+    columns["step"] = steps = _steps(texts["step"])
+    columns["trained_task"] = _trained_tasks(texts["trained_task"], steps)
+    return pd.DataFrame({**columns, "top1": _fractions(texts[accuracy])})
 
 
 def _accuracy_column(file: Path, table: TextTable) -> str:
@@ -215,6 +217,15 @@ def _steps(column: pd.Series) -> pd.Series:
             "Count from 0 in the order of training; -1 is the pre-trained model."
         )
     return steps.astype(int)
+
+
+def _trained_tasks(column: pd.Series, steps: pd.Series) -> pd.Series:
+    empty = column == ""
+    wrong = empty & (steps != PRETRAINED_STEP)
+    if wrong.any():
+        remedy = f"Write the task that step {steps[wrong].iloc[0]} trained."
+        raise UserError(f"{_position(column, wrong)}: is empty. {remedy} Only step -1 has none.")
+    return column.mask(empty, PRETRAINED)
 
 
 def _fractions(column: pd.Series) -> pd.Series:

@@ -89,7 +89,7 @@ def test_json_is_unrounded(project: Path) -> None:
 def test_the_table_has_the_printed_numbers(project: Path) -> None:
     lines = run(project / PUBLISHED).stdout.splitlines()
     row = next(line for line in lines if "zscl " in line)
-    assert [cell.strip() for cell in row.strip("│").split("│")] == ["zscl", "68.1", "75.4", "83.6", "3.8"]
+    assert [cell.strip() for cell in row.strip("│").split("│")] == ["zscl", "68.1", "75.4", "83.6", "3.8", "11"]
 
 
 def test_csv_by_hand(csv: Csv) -> None:
@@ -167,6 +167,51 @@ def test_the_pipelines_files_give_the_methods_and_zero_shot(tmp_path: Path) -> N
     assert computed(*files) == computed(folder / "gift")
 
 
+def test_the_pretrained_model_needs_no_trained_task(csv: Csv) -> None:
+    before = pd.DataFrame({"method": "gift", "step": -1, "trained_task": "", "eval_task": TASKS, "top1": BEFORE})
+    assert computed(csv(pd.concat([before, rows_of()])))["zero_shot"]["last"] == 37.5
+
+
+FOUR = ("pets", "cars", "birds", "food")
+
+
+def steps_of(matrix: tuple[tuple[float, ...], ...]) -> pd.DataFrame:
+    """Rows of a run over FOUR. The step of the first row is -1."""
+    return pd.DataFrame(
+        [
+            {
+                "method": "gift",
+                "step": step,
+                "trained_task": FOUR[step] if step >= 0 else "",
+                "eval_task": task,
+                "top1": value,
+            }
+            for step, row in enumerate(matrix, -1)
+            for task, value in zip(FOUR, row, strict=False)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("third", "reason"),
+    [
+        ((), "Tests on tasks that no step has learned are left out: birds, food."),
+        ((0.5, 0.5), "Step 2 (birds) is left out: it was not tested on birds."),
+    ],
+    ids=["between two steps", "within the tests of a step"],
+)
+def test_a_run_that_has_not_ended_is_scored_as_far_as_it_goes_and_says_how_far(
+    csv: Csv, third: tuple[float, ...], reason: str
+) -> None:
+    path = csv(steps_of(((*BEFORE, 0.5, 0.5), (*MATRIX[0], 0.5, 0.5), (*MATRIX[1], 0.5, 0.5), third)))
+    zero_shot = {"transfer": 25.0, "avg": 37.5, "last": 37.5, "forgetting": 0.0}
+    assert computed(path) == {"zero_shot": zero_shot, "gift": BY_HAND}
+    for options in ([], ["--json"]):
+        assert run(path, *options).stderr == f"note: gift: scored up to step 1 (cars). {reason}\n"
+    row = next(line for line in run(path).stdout.splitlines() if "gift " in line)
+    assert row.strip("│").split("│")[-1].strip() == "2"
+
+
 def test_rows_of_a_method_may_lie_in_several_files(tmp_path: Path) -> None:
     for step, rows in rows_of().groupby("step"):
         rows.to_csv(tmp_path / f"step_{step}.csv", index=False)
@@ -234,8 +279,8 @@ BAD_ROWS = {
         "rows.csv: line 2 and rows.csv: line 6: both give gift, step 0, on pets. Keep one of them.",
     ),
     "row missing": (
-        rows_of().drop(2),
-        "accuracies of gift: missing: step 1 on pets. Run stage evaluate, or add these rows.",
+        rows_of().drop(0),
+        "accuracies of gift: missing: step 0 on pets. Run stage evaluate, or add these rows.",
     ),
     "lower triangle": (rows_of().drop(1), "accuracies of gift: no task was tested before its own step"),
     "steps from 1": (rows_of().assign(step=rows_of().step + 1), "steps are 1 (pets), 2 (cars); expected 0, 1, 2 ..."),
@@ -244,9 +289,9 @@ BAD_ROWS = {
         pd.concat([rows_of(), rows_of()[:2].assign(step=2)]),
         "accuracies of gift: trained on pets in more than one step.",
     ),
-    "untrained task": (
-        pd.concat([rows_of(), rows_of()[:1].assign(eval_task="birds")]),
-        "accuracies of gift: evaluated on birds, which no step trained; trained were pets, cars. Correct the names",
+    "no trained task": (
+        changed(3, "trained_task", ""),
+        "line 5, column trained_task: is empty. Write the task that step 1 trained. Only step -1 has none.",
     ),
     "both protocols": (
         pd.concat([curve_of("gift"), rows_of().assign(protocol="task_incremental")]),

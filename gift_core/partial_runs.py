@@ -1,0 +1,59 @@
+"""Accuracy tables of runs that have not ended: the rows that can be scored, and how far they go."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from gift_core.artifacts.accuracy import PRETRAINED_STEP, TASK_INCREMENTAL
+from gift_core.metrics import listed
+
+
+def finished_part(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Returns the rows that metrics.summarize can score, and a text on each method of which some are left out.
+
+    Left out are a method's last step if it was not tested on all tasks learned so far, and the tests on tasks that no
+    other step has learned. All other gaps stay, for summarize to refuse. Class-incremental rows have neither.
+    """
+    parts: list[pd.DataFrame] = []
+    texts: list[str] = []
+    learned: dict[str, list[str]] = {}  # by method, in the order of training
+    for method, own in rows.groupby("method", sort=False):
+        order = _task_order(own)
+        if order:
+            untested = _untested(own, order)
+            done = order[:-1] if untested else order
+            others = [task for task in dict.fromkeys(own["eval_task"]) if task not in order]
+            own = own[(own["step"] < len(done)) & own["eval_task"].isin(done)]
+            texts += [f"{method}: {text}" for text in _left_out(order, untested, others)]
+            learned[str(method)] = done
+        parts.append(own)
+    kept = pd.concat(parts).sort_index()
+    tasks_of_first = next(iter(learned.values()), list(kept["eval_task"]))
+    pretrained = (kept["step"] == PRETRAINED_STEP) & ~kept["method"].isin(list(learned))  # a method of its own
+    return kept[~pretrained | kept["eval_task"].isin(tasks_of_first)], texts
+
+
+def _task_order(own: pd.DataFrame) -> list[str]:
+    """The tasks that a task-incremental method has learned. None where summarize will refuse its steps."""
+    after = own[own["step"] != PRETRAINED_STEP]
+    pairs = after[["step", "trained_task"]].drop_duplicates().sort_values("step", kind="stable")
+    is_sequence = list(pairs["step"]) == list(range(len(pairs))) and pairs["trained_task"].is_unique
+    return list(pairs["trained_task"]) if is_sequence and set(own["protocol"]) == {TASK_INCREMENTAL} else []
+
+
+def _untested(own: pd.DataFrame, order: list[str]) -> list[str]:
+    """The tasks on which the last of several steps was not tested."""
+    tested = set(own.loc[own["step"] == len(order) - 1, "eval_task"])
+    return [task for task in order if task not in tested] if len(order) > 1 else []
+
+
+def _left_out(order: list[str], untested: list[str], others: list[str]) -> list[str]:
+    """Says how far the scored rows go and why, if any are left out."""
+    last = len(order) - 1
+    if untested:
+        reason = f"Step {last} ({order[last]}) is left out: it was not tested on {listed(untested)}."
+        return [f"scored up to step {last - 1} ({order[last - 1]}). {reason}"]
+    if others:
+        reason = f"Tests on tasks that no step has learned are left out: {listed(others)}."
+        return [f"scored up to step {last} ({order[last]}). {reason}"]
+    return []
