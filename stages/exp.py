@@ -1,7 +1,9 @@
-"""exp: the experiments of `dvc exp run` as a table."""
+"""exp: the experiments of `dvc exp run`, with what differs and the numbers of each method."""
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,10 +14,6 @@ from .output import AsJson, print_json
 from .stage import ROOT, Root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rich.table import Table
-
     from gift_core.team.experiments import Experiment
 
 Only = Annotated[
@@ -62,34 +60,29 @@ def _record(experiment: Experiment, methods: list[str]) -> dict[str, object]:
 
 
 def _print_table(experiments: list[Experiment], methods: list[str]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("experiment, and what differs in params.yaml", overflow="fold")
-    table.add_column("method", no_wrap=True)
-    for column in COLUMNS:
-        table.add_column(column.capitalize(), justify="right", no_wrap=True)
+    """Prints a block for each experiment: its name, a line for each change, a line for each method."""
+    width = max(map(len, methods), default=0)
+    typer.echo("Accuracy in percent (Forgetting: lower is better)")
+    typer.echo(_line("", [column.capitalize() for column in COLUMNS], width))
     for experiment in experiments:
-        _add(table, experiment, methods)
-    Console().print(Text("Accuracy in percent (Forgetting: lower is better)"), table, sep="\n")
+        state = f" ({experiment.state})" if experiment.state else ""
+        typer.secho(f"{experiment.name}{state}", bold=True)
+        for change in experiment.changes:
+            typer.echo(_wrapped(change))
+        rows = {method: row for method in methods if (row := experiment.metrics.get(method))}
+        for method, row in rows.items():
+            typer.echo(_line(method, [percent(row.get(column)) for column in COLUMNS], width))
+        if not rows:
+            typer.echo("    no metrics yet")
 
 
-def _add(table: Table, experiment: Experiment, methods: list[str]) -> None:
-    """Adds a row of the table: one line a method beside the name and one line a change."""
-    from rich.text import Text
-
-    lines = [f"{experiment.name} ({experiment.state})" if experiment.state else experiment.name]
-    lines += [f"  {change}" for change in experiment.changes]
-    rows = list(_numbers(experiment, methods)) or [["-"] * (1 + len(COLUMNS))]
-    columns = ["\n".join(column) for column in zip(*rows, strict=True)]
-    table.add_row(*map(Text, ["\n".join(lines), *columns]), end_section=True)
+def _line(method: str, numbers: list[str], width: int) -> str:
+    right = (f"{number:>{len(column) + 3}}" for column, number in zip(COLUMNS, numbers, strict=True))
+    return f"    {method:{width}}{''.join(right)}"
 
 
-def _numbers(experiment: Experiment, methods: list[str]) -> Iterator[list[str]]:
-    """Yields the name and the numbers of each of the methods that the experiment has."""
-    for method in methods:
-        if row := experiment.metrics.get(method):
-            yield [method, *(percent(row.get(column)) for column in COLUMNS)]
+def _wrapped(change: str) -> str:
+    """The lines after the first have a deeper indent. Names are never broken, even where they are too long."""
+    width = shutil.get_terminal_size().columns
+    wrapper = textwrap.TextWrapper(width, "  ", "      ", break_long_words=False, break_on_hyphens=False)
+    return wrapper.fill(change)

@@ -182,7 +182,8 @@ def _checked_rows(file: Path) -> pd.DataFrame:
     columns["protocol"] = _protocols(texts)
     columns["step"] = steps = _steps(texts["step"])
     columns["trained_task"] = _trained_tasks(texts["trained_task"], steps)
-    return pd.DataFrame({**columns, "top1": _fractions(texts[accuracy])})
+    rows: pd.DataFrame = pd.DataFrame({**columns, "top1": _fractions(texts[accuracy])})
+    return rows
 
 
 def _accuracy_column(file: Path, table: TextTable) -> str:

@@ -17,11 +17,11 @@ from tests.imports import ROOT
 from tests.team.toy import toy_clone
 
 
-def gift_exp(project: Clone, *options: str) -> list[str]:
-    """Returns the lines of the table without blank ones and rules."""
-    done = CliRunner().invoke(app, ["exp", "--root", str(project.folder), *options], env={"COLUMNS": "140"})
+def gift_exp(project: Clone, *, columns: int) -> list[str]:
+    """Returns the lines after the title, in a terminal of this width."""
+    done = CliRunner().invoke(app, ["exp", "--root", str(project.folder)], env={"COLUMNS": str(columns)})
     assert done.exit_code == 0, done.output
-    return [line.rstrip() for line in done.output.splitlines()[1:] if line.strip(" \u2500")]
+    return done.output.splitlines()[1:]
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +39,27 @@ def project(toy_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Clo
     return project
 
 
-def test_a_row_has_what_differs_and_the_numbers_of_each_method(project: Clone) -> None:
-    lines = gift_exp(project)
-    names = [line.split()[0] for line in lines]
-    assert names == [
-        "experiment,", "workspace", "training.iterations:", "main", "longer", "training.iterations:", "both",
-        "run.methods:", "training.iterations:",
-    ]  # fmt: skip
-    assert lines[4].split() == ["longer", "finetune", "1.0", "2.0", "20.0", "-"]
-    assert lines[5].split() == ["training.iterations:", "10", "->", "20"]
-    assert lines[6].split() == ["both", "(queued)", "-", "-", "-", "-", "-"]
-    assert lines[7].strip() == "run.methods: with gift"
+def test_an_experiment_has_lines_for_what_differs_and_for_the_numbers_of_each_method(project: Clone) -> None:
+    assert gift_exp(project, columns=80) == [
+        "               Transfer   Avg   Last   Forgetting",
+        "workspace",
+        "  training.iterations: 10 -> 20",
+        "    finetune        1.0   2.0   20.0            -",
+        "main",
+        "    finetune        1.0   2.0   10.0            -",
+        "longer",
+        "  training.iterations: 10 -> 20",
+        "    finetune        1.0   2.0   20.0            -",
+        "both (queued)",
+        "  run.methods: with gift",
+        "  training.iterations: 10 -> 20",
+        "    no metrics yet",
+    ]
+
+
+def test_a_narrow_terminal_breaks_no_name(project: Clone) -> None:
+    lines = gift_exp(project, columns=20)
+    assert lines[2:4] == ["  training.iterations:", "      10 -> 20"]
 
 
 def test_dvc_exp_show_has_the_columns_that_differ(project: Clone) -> None:
