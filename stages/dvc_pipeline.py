@@ -16,8 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gift_core.errors import UserError
-
+from .dvc_lock import require_free
 from .dvc_store import dvc_errors
 
 WRITE_EVERY = 10  # times as long as it takes to write dvc.lock
@@ -175,20 +174,14 @@ def open_pipeline(root: Path, targets: Sequence[str]) -> Iterator[DvcPipeline]:
 
     UserError where another one uses it, for an unknown target, and where dvc.yaml cannot be read.
     """
-    from dvc.lock import LockError
     from dvc.repo import Repo, lock_repo
 
     logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its bars and lines would come between those of the table
+    require_free(root)  # DVC's own lock is free while a stage of `dvc repro` runs
     with dvc_errors():
         repo = Repo(os.fspath(root))
         guard = lock_repo(repo)
-        try:
-            guard.__enter__()
-        except LockError:
-            raise UserError(
-                "gift run: another process works on this project: gift run, dvc repro, or another command of DVC. "
-                "Wait until it has ended, or stop it."
-            ) from None
+        guard.__enter__()
     try:
         with repo.scm_context(quiet=True):
             with dvc_errors():

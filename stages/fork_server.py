@@ -74,7 +74,19 @@ def limit_spinning(environment: MutableMapping[str, str]) -> None:
 
 
 def main(command: Sequence[str]) -> int:
-    """Runs the command with a fork server beside it, and returns the exit code of the command."""
+    """Runs the command with a fork server beside it, and returns the exit code of the command.
+
+    A second `dvc repro` does not start: it would end in the middle, with DVC's message about a busy file.
+    """
+    if command[0] == "dvc":
+        from gift_core.errors import UserError
+
+        from .dvc_lock import require_free
+
+        try:
+            require_free(Path())
+        except UserError as error:
+            sys.exit(f"error: {error}")
     former = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command decides what Ctrl-C does
     limit_spinning(os.environ)
     with serving(os.environ) as environment:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
+from gift_core.errors import UserError
 from stages import dvc_pipeline
+from stages.dvc_lock import require_free
 from stages.dvc_pipeline import DvcPipeline, Verdict, open_pipeline
 
 NAMES = ("first", "second", "third")
@@ -81,3 +85,12 @@ def test_an_entry_that_dvc_writes_itself_is_kept(project: Path) -> None:
         pipeline.write_lock(now=True)
     assert yaml.safe_load(Path("dvc.lock").read_text())["stages"]["third"] == frozen
     assert sorted(in_lock()) == sorted(NAMES)
+
+
+def test_a_later_process_with_the_number_of_a_killed_one_does_not_block(project: Path) -> None:
+    left_over = project / ".dvc" / "tmp" / "rwlock"
+    left_over.write_text(json.dumps({"write": {"first.txt": {"pid": os.getpid(), "cmd": "dvc repro"}}}))
+    with pytest.raises(UserError, match=rf"another process works on this project: .*\(process {os.getpid()}, since"):
+        require_free(project)
+    os.utime(left_over, (0, 0))
+    require_free(project)

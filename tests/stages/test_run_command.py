@@ -171,11 +171,28 @@ def test_a_second_run_and_a_dvc_repro_meanwhile_are_refused(toy: ToyPipeline) ->
     toy.hold("first")
     run = toy.start("--workers", "2")
     toy.wait_for("first")
-    assert "error: gift run: another process works on this project" in toy.run(expect=1)
+    second = toy.run(expect=1)
+    assert f"another process works on this project: `gift run --workers 2` (process {run.pid}, since " in second
     assert "Unable to acquire lock" in toy.repro(expect=255)
     toy.release("first")
     ended(run)
     assert toy.runs.count("first") == 1
+
+
+def test_beside_dvc_repro_every_command_that_would_disturb_it_names_it_and_what_to_do(toy: ToyPipeline) -> None:
+    """DVC's own lock is free while a stage runs."""
+    toy.hold("left")
+    repro = subprocess.Popen(["dvc", "repro", "left"], cwd=toy.folder, env=toy.environment, stdout=subprocess.DEVNULL)
+    toy.wait_for("left")
+    message = f"error: another process works on this project: `dvc repro left` (process {repro.pid}, since "
+    for command in (["stages", "run"], ["stages.fork_server", "dvc", "repro"], ["stages", "verify"]):
+        done = toy.command(*command)
+        assert done.returncode == 1 and message in done.stderr, (command, done.stderr)
+        assert f"stop it (kill {repro.pid}; finished stages are kept). Then run this again." in done.stderr
+    toy.release("left")
+    assert repro.wait() == 0
+    assert toy.command("stages.fork_server", "dvc", "repro").returncode == 0
+    assert toy.runs == ["first", "left", "right", "last"]
 
 
 @pytest.mark.parametrize("killed", ["the worker", pytest.param("the stage", marks=pytest.mark.slow)])

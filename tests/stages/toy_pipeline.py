@@ -89,6 +89,11 @@ class ToyPipeline:
         assert done.returncode == expect, done.stdout + done.stderr
         return done.stdout + done.stderr
 
+    def command(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs `python -m module ARGUMENTS`."""
+        command = [sys.executable, "-m", module, *arguments]
+        return subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+
     def hold(self, *names: str) -> None:
         """Makes stages wait in the middle of their work."""
         for name in names:
