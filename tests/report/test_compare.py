@@ -15,7 +15,7 @@ import yaml
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
 from gift_core.errors import UserError
 from gift_core.layout import Layout
-from gift_core.report.comparison.compare import compare_runs, mean_seen_chart
+from gift_core.report.comparison.compare import compare_runs, comparison_headline, mean_seen_chart
 from gift_core.report.comparison.read_runs import read_runs
 from gift_core.report.comparison.scatter_chart import scatter_charts
 from gift_core.report.comparison.seed_statistics import compare_methods, groups_of
@@ -126,6 +126,31 @@ def test_the_page_says_what_exceeds_the_noise(out: Path) -> None:
     assert (
         '<td class="noise"><span class="figure">≈ −0.5</span><span class="interval">−3.0 to +2.0</span>' in differences
     )
+
+
+@pytest.mark.parametrize(
+    ("others", "sentence"),
+    [
+        ({"finetune": MATRICES["finetune"]}, " Fine-tuning differs from it in Last by more than the noise."),
+        ({"gift_l2": shifted(GIFT, -0.5)}, " GIFT, L2 does not differ from it in Last by more than the noise."),
+        (
+            {"finetune": MATRICES["finetune"], "gift_l2": shifted(GIFT, -0.5)},
+            " 1 of 2 other methods differs from it in Last by more than the noise.",
+        ),
+    ],
+)
+def test_the_headline_says_who_differs(tmp_path: Path, others: dict[str, Matrix], sentence: str) -> None:
+    folders = [write_seed(tmp_path, seed, {"gift": GIFT, **others}) for seed in (42, 43, 44)]
+    assert comparison_headline(compare_methods(read_runs(folders, allow_missing=False), None))[1] == sentence
+
+
+def test_few_methods_have_a_color_each_and_many_one_by_group(roots: list[Path], tmp_path: Path) -> None:
+    few = compare_methods(read_runs(roots, allow_missing=False), None).styles
+    assert sorted(few.values()) == ["g0", "m0", "m1", "m2", "m3", "m4"]
+    variants = {f"gift_{number}": shifted(GIFT, -number) for number in range(5)}
+    folder = write_seed(tmp_path, 42, {**MATRICES, **variants})
+    many = compare_methods(read_runs([folder], allow_missing=False), None).styles
+    assert (many["finetune"], many["gift"], {many[name] for name in variants}) == ("g1", "g2", {"g3"})
 
 
 def test_the_page_has_the_value_of_every_seed(out: Path) -> None:

@@ -15,6 +15,7 @@ from gift_core.report.charts import Chart
 from gift_core.report.comparison.read_runs import read_runs
 from gift_core.report.comparison.scatter_chart import scatter_charts
 from gift_core.report.comparison.seed_statistics import Comparison, Difference, Spread, compare_methods
+from gift_core.report.highlight import COLORS
 from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, label, number, plural, signed
 from gift_core.report.page import environment
 from gift_core.report.seen_classes import CurveAxis, seen_curve_chart
@@ -44,9 +45,10 @@ class DifferenceCell:
 
 @dataclass(frozen=True)
 class MethodRow:
-    """A method in both tables; `seeds` is a note if it has fewer seeds than the others."""
+    """A method in both tables; `style` is a CSS class, `seeds` a note if it has fewer seeds than the others."""
 
     name: str
+    style: str
     seeds: str
     scores: tuple[ScoreCell, ...]
     differences: tuple[DifferenceCell, ...]
@@ -96,11 +98,20 @@ def render_comparison(comparison: Comparison) -> str:
             headline=comparison_headline(comparison),
             columns=[(COLUMN_TITLES[column], scale_of(comparison, column)) for column in comparison.runs.columns],
             groups=row_groups(comparison),
+            legend=_legend(comparison),
             scatters=scatter_charts(comparison),
             seen_chart=mean_seen_chart(comparison),
             missing=[f"{label(method)} (seed {seed})" for seed, method in comparison.runs.missing],
         )
     )
+
+
+def _legend(comparison: Comparison) -> dict[str, str]:
+    """What each color stands for, by CSS class: a method, or with many methods a group."""
+    names = {group.methods[0]: group.title for group in comparison.groups}
+    if len(comparison.runs.methods) <= COLORS:
+        names = {method: label(method) for group in comparison.groups for method in group.methods}
+    return {comparison.styles[method]: name for method, name in names.items()}
 
 
 def comparison_headline(comparison: Comparison) -> tuple[str, str]:
@@ -115,16 +126,21 @@ def comparison_headline(comparison: Comparison) -> tuple[str, str]:
         kept += f"accuracy on all classes after {plural(len(runs.tasks), 'step')}{benchmark}"
     if len(runs.seeds) == 1:
         return f"{kept}.", " One seed has no spread, so no difference can be distinguished from noise."
-    others = [
-        differences["last"]
+    return f"{kept}.", f" {_differing(comparison)} from it in Last by more than the noise."
+
+
+def _differing(comparison: Comparison) -> str:
+    """How many contenders differ by more than the noise, as the beginning of a sentence."""
+    others = {
+        method: differences["last"].exceeds_noise
         for method, differences in comparison.differences.items()
-        if method not in (ZERO_SHOT, *runs.references) and "last" in differences
-    ]
-    beyond = sum(difference.exceeds_noise for difference in others)
-    return (
-        f"{kept}.",
-        f" {beyond} of {plural(len(others), 'other method')} differ from it in Last by more than the noise.",
-    )
+        if method not in (ZERO_SHOT, *comparison.runs.references) and "last" in differences
+    }
+    beyond = sum(others.values())
+    if len(others) == 1:
+        return f"{label(*others)} {'differs' if beyond else 'does not differ'}"
+    count = f"{beyond} of {plural(len(others), 'other method')}" if beyond else "No other method"
+    return f"{count} {'differ' if beyond > 1 else 'differs'}"
 
 
 def mean_seen_chart(comparison: Comparison) -> Chart | None:
@@ -136,11 +152,10 @@ def mean_seen_chart(comparison: Comparison) -> Chart | None:
     order = (*runs.methods, ZERO_SHOT)
     steps = tuple(range(1, len(runs.tasks) + 1))
     axis = CurveAxis(steps, "steps", tuple(f"After step {step} of {len(steps)}" for step in steps))
-    styles = {method: f"g{index}" for index, group in enumerate(comparison.groups) for method in group.methods}
     return seen_curve_chart(
         {method: [float(value) for value in means[method]] for method in order},
         axis,
-        styles={method: styles[method] for method in runs.methods},
+        styles={method: comparison.styles[method] for method in runs.methods},
         gap=19 if len(order) <= FEW_CURVES else 15,
     )
 
@@ -167,6 +182,7 @@ def _row(comparison: Comparison, method: str, scales: Mapping[str, float]) -> Me
     differences = comparison.differences.get(method, {})
     return MethodRow(
         name=label(method),
+        style=comparison.styles[method],
         seeds="" if count == total else f"{count} of {total} seeds",
         scores=tuple(_score_cell(comparison, method, column, scales[column]) for column in runs.columns),
         differences=tuple(_difference_cell(differences.get(column), column) for column in runs.columns),

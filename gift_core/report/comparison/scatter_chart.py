@@ -24,10 +24,10 @@ LABEL_ON_LABEL, LABEL_ON_POINT, LABEL_ON_LINE, LEADER_ON_LABEL, LEADER_ON_POINT 
 
 @dataclass(frozen=True)
 class MethodPoint:
-    """A method's Transfer (x) and Last (y), and the index of its group."""
+    """A method's Transfer (x) and Last (y), and its CSS class."""
 
     method: str
-    group: int
+    style: str
     x: Spread
     y: Spread
 
@@ -143,8 +143,8 @@ def place_labels(names: Mapping[int, str], area: PlotArea, *, font_size: float) 
 
 def _method_points(comparison: Comparison) -> list[MethodPoint]:
     return [
-        MethodPoint(method, index, spreads["transfer"], spreads["last"])
-        for index, group in enumerate(comparison.groups)
+        MethodPoint(method, comparison.styles[method], spreads["transfer"], spreads["last"])
+        for group in comparison.groups
         for method in group.methods
         for spreads in [comparison.spreads[method]]
         if "transfer" in spreads and spreads["transfer"].mean is not None
@@ -218,7 +218,7 @@ def _mark(frame: Frame, point: MethodPoint, box: LabelBox | None) -> Mark:
     (x, y), (half_x, half_y) = _position(frame, point), _bars(frame, point)
     name = label(point.method)
     return Mark(
-        style=f"g{point.group}",
+        style=point.style,
         x=x,
         y=y,
         across=(round(max(x - half_x, frame.left), 1), round(min(x + half_x, frame.x_end), 1)),

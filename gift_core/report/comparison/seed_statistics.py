@@ -13,6 +13,7 @@ from gift_core.errors import lookup
 from gift_core.metrics import ZERO_SHOT
 from gift_core.mini.miniature import Miniature
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS
+from gift_core.report.highlight import COLORS
 from gift_core.report.labels import label
 
 CONFIDENCE = 0.95
@@ -86,6 +87,13 @@ class Comparison:
     groups: tuple[Group, ...]
     spreads: Mapping[str, Mapping[str, Spread]]
     differences: Mapping[str, Mapping[str, Difference]]
+
+    @property
+    def styles(self) -> dict[str, str]:
+        """The CSS class of each method: a color of its own, m0 to m5, or with more methods that of its group."""
+        if len(self.runs.methods) <= COLORS:
+            return {ZERO_SHOT: "g0", **{method: f"m{at}" for at, method in enumerate(self.runs.methods)}}
+        return {method: f"g{at}" for at, group in enumerate(self.groups) for method in group.methods}
 
 
 def compare_methods(runs: Runs, against: str | None) -> Comparison:
