@@ -11,6 +11,7 @@ import pandas as pd
 from gift_core.metrics import ZERO_SHOT
 from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS
 from gift_core.report.highlight import styles_of
+from gift_core.report.intervals import accuracy_interval
 from gift_core.report.labels import LOWER_IS_BETTER, label, number, signed
 from gift_core.report.run_record import RunRecord
 
@@ -20,10 +21,11 @@ FEW_TASKS = 7  # with more tasks, cells show whole percents
 
 @dataclass(frozen=True)
 class ResultCell:
-    """A value as printed, and whether it is the best of its column."""
+    """A value as printed, whether it is the best of its column, and its 95% interval for the number of test images."""
 
     text: str
     best: bool
+    interval: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class Matrix:
 def result_rows(record: RunRecord) -> list[ResultRow]:
     """The zero-shot row, then the contenders in the order of params.yaml. The best value of each column is marked."""
     best = {column: _best(record, column) for column in record.columns}
-    zero_shot = ResultRow(ZERO_SHOT, label(ZERO_SHOT), "reference", _cells(record, record.scores[ZERO_SHOT], {}))
+    cells = _cells(record, record.scores[ZERO_SHOT], {}, last_interval(record, ZERO_SHOT))
+    zero_shot = ResultRow(ZERO_SHOT, label(ZERO_SHOT), "reference", cells)
     return [zero_shot, *(_result_row(record, method, best) for method in record.contenders)]
 
 
@@ -112,15 +115,33 @@ def tooltip(what: str, percent: float, zero_shot: float) -> str:
     return f"{what}\t{number(percent)}\nto zero-shot\t{signed(percent - zero_shot)}"
 
 
+def last_interval(record: RunRecord, method: str) -> str:
+    """The 95% interval of Last in percent for its number of test images: `76.4–83.2`."""
+    images = record.test_images
+    if record.seen is None:
+        percents, counts = record.percent(method).iloc[-1].tolist(), list(images.values())
+    else:
+        percents, counts = [float(record.seen[method].iloc[-1])], [images[record.tasks[-1]]]
+    return "–".join(map(number, accuracy_interval(percents, counts)))
+
+
 def _result_row(record: RunRecord, method: str, best: dict[str, str]) -> ResultRow:
-    shown = SEPARATE_MODEL_COLUMNS if method in record.separate_models else record.columns
-    scores = {column: record.scores[method][column] for column in shown}
-    return ResultRow(method, label(method), styles_of(record)[method], _cells(record, scores, best))
+    separate = method in record.separate_models
+    scores = {
+        column: record.scores[method][column] for column in (SEPARATE_MODEL_COLUMNS if separate else record.columns)
+    }
+    cells = _cells(record, scores, best, "" if separate else last_interval(record, method))
+    return ResultRow(method, label(method), styles_of(record)[method], cells)
 
 
-def _cells(record: RunRecord, scores: Mapping[str, float | None], best: dict[str, str]) -> tuple[ResultCell, ...]:
+def _cells(
+    record: RunRecord, scores: Mapping[str, float | None], best: dict[str, str], last_interval: str = ""
+) -> tuple[ResultCell, ...]:
     texts = {column: number(scores.get(column)) for column in record.columns}
-    return tuple(ResultCell(text, text == best.get(column)) for column, text in texts.items())
+    return tuple(
+        ResultCell(text, text == best.get(column), last_interval if column == "last" else "")
+        for column, text in texts.items()
+    )
 
 
 def _best(record: RunRecord, column: str) -> str:

@@ -30,9 +30,8 @@ from gift_core.report.run_record import KL, RunRecord
 
 PERCENT_TICKS = (0, 25, 50, 75, 100)
 FEW_METHODS = 3  # with more methods, small charts print no value at the end of a line
-MAX_TICKS = 12  # of the chart of all tasks
+MAX_TICKS = 12  # of the chart of all tasks and of the losses
 MANY_TASKS = 8  # with more tasks, small charts label only some positions
-TOTAL_LOSS = "total"
 MAX_BOUNDARIES = 25  # with more tasks, loss charts have no lines between tasks
 LOSS_BINS = 240  # points per line over the whole sequence
 MIN_BINS_PER_TASK = 8
@@ -93,10 +92,8 @@ def panel_columns(count: int) -> int:
 
 
 def loss_charts(record: RunRecord) -> list[Chart]:
-    """A chart for each loss in the order of the logs, the total last. x is the position in the task sequence."""
-    losses = record.losses
-    names = sorted(map(str, losses["loss"].unique()), key=lambda name: name == TOTAL_LOSS)
-    return [_loss_chart(record, name, losses[losses["loss"] == name]) for name in names]
+    """A chart for each loss in the order of the logs. x is the position in the task sequence."""
+    return [_loss_chart(record, str(name), rows) for name, rows in record.losses.groupby("loss", sort=False)]
 
 
 def _frame(record: RunRecord, **sizes: float) -> Frame:
@@ -185,7 +182,7 @@ def _loss_chart(record: RunRecord, name: str, rows: pd.DataFrame) -> Chart:
         x_title="task",
         y_title="weighted KL divergence" if name.endswith(KL) else "weighted loss",
         lines=lines,
-        x_ticks=tuple(Tick(frame.x(at + 0.5), str(at + 1)) for at in thin_ticks(range(tasks), 20)),
+        x_ticks=tuple(Tick(frame.x(at + 0.5), str(at + 1)) for at in thin_ticks(range(tasks), MAX_TICKS)),
         y_ticks=tuple(Tick(frame.y(value), f"{value:g}") for value in ticks),
         boundaries=tuple(frame.x(at) for at in range(1, tasks)) if tasks <= MAX_BOUNDARIES else (),
     )

@@ -1,12 +1,16 @@
-"""The report page: renders a RunRecord to one self-contained HTML file."""
+"""The report page: renders a RunRecord and its pictures to one self-contained HTML file."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup, escape
 
+from gift_core.layout import Layout
 from gift_core.published.mtil import MODEL
 from gift_core.report.accuracy_tables import (
     FEW_TASKS,
@@ -19,11 +23,13 @@ from gift_core.report.accuracy_tables import (
 from gift_core.report.curves import loss_charts, mean_chart, panel_columns, task_charts
 from gift_core.report.fisher_heatmap import fisher_heatmaps
 from gift_core.report.highlight import QUIET, headline, is_crowded, reading_order, styles_of
+from gift_core.report.intervals import widest_margin
+from gift_core.report.kept_images import PredictionPictures, read_prediction_pictures
 from gift_core.report.labels import COLUMN_TITLES, label, number, plural, rejections, task_list
-from gift_core.report.picture_sections import Pictures
 from gift_core.report.published_results import DATA_SET_TOLERANCE, data_set_rows
 from gift_core.report.run_record import KL, RunRecord
 from gift_core.report.seen_classes import seen_chart, step_table
+from gift_core.report.task_images import TaskPictures, read_task_pictures
 
 
 def environment() -> Environment:
@@ -36,8 +42,38 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters |= {"plural": plural, "label": label, "number": number}
-    templates.filters |= {"task_list": task_list, "rejections": rejections}
+    templates.filters |= {"task_list": task_list, "rejections": rejections, "code_spans": code_spans}
+    templates.filters |= {"test_set": describe_test_set}
     return templates
+
+
+def code_spans(text: str) -> Markup:
+    """The text as HTML: escaped, with `what is between backticks` as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What the sections with pictures show."""
+
+    tasks: TaskPictures
+    predictions: PredictionPictures
+
+
+def read_pictures(layout: Layout, record: RunRecord) -> Pictures:
+    """The pictures of a run. What is not on this machine is named in the result.
+
+    ContractError if tars, prompts or predictions are damaged or belong to another run.
+    """
+    return Pictures(
+        tasks=read_task_pictures(layout, record.tasks, replays_pairs=bool(record.sheets)),
+        predictions=read_prediction_pictures(layout, record),
+    )
+
+
+def describe_test_set(images: int) -> str:
+    """`25 test images, ±18.6`: the size of a test set, and the widest 95% interval of an accuracy on it."""
+    return f"{plural(images, 'test image')}, ±{number(widest_margin(images))}"
 
 
 def render_page(record: RunRecord, pictures: Pictures | None = None) -> str:
@@ -64,6 +100,7 @@ def render_page(record: RunRecord, pictures: Pictures | None = None) -> str:
             main=[method for method, style in styles.items() if style != QUIET],
             model_of_published=MODEL,
             **(_task_incremental(record) if record.seen is None else _class_incremental(record, record.seen)),
+            test_images=record.test_images,
             few_tasks=len(record.tasks) <= FEW_TASKS,
             fisher_heatmaps=fisher_heatmaps(record.fisher, record.tasks),
             loss_charts=loss_charts(record) if record.methods else [],

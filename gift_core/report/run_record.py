@@ -23,7 +23,9 @@ from gift_core.report.facts import DataNote, Fact, data_notes, model_hashes, run
 from gift_core.report.fisher_heatmap import FisherProfile, read_profile
 from gift_core.report.published_results import PublishedResults, published_results
 
-NOT_LOSSES = ("iteration", "learning_rate", "skipped")  # other columns of losses.jsonl
+# Other columns of losses.jsonl. The total contains the entropy of the teacher, which no training changes and which
+# grows with the tasks: it would rise while every loss falls.
+NOT_LOSSES = ("iteration", "learning_rate", "skipped", "total")
 KL = " (KL)"  # ends the name of a cross-entropy to the teacher from which the teacher's entropy is subtracted
 CONSOLIDATION = "consolidation"
 LOSS_COLUMNS = ["method", "position", "task", "iteration", "loss", "value"]
@@ -91,6 +93,12 @@ class RunRecord:
     def classes_seen(self) -> tuple[int, ...]:
         """The number of classes of all tasks up to and including each task."""
         return tuple(accumulate(self.class_counts))
+
+    @property
+    def test_images(self) -> Mapping[str, int]:
+        """The number of test images of each task; class-incremental: of all classes seen after its step."""
+        counts = self.accuracy.groupby("eval_task")["n"].max()
+        return {task: int(counts[task]) for task in self.tasks}
 
     @property
     def metrics(self) -> dict[str, dict[str, float | None]]:

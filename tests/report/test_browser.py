@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Iterator
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -19,7 +21,9 @@ from tests.report.run_folder import (
     MATRICES,
     ROOT,
     Matrix,
+    write_accuracies,
     write_mtil,
+    write_params,
     write_pictures,
     write_run,
     write_seen_run,
@@ -92,15 +96,21 @@ def browser() -> Iterator[Page]:
         yield page
 
 
-def write_large_run(root: Path, seed: int = 42) -> Config:
-    """A run of 11 tasks and every method of params.yaml; accuracies differ a little between seeds."""
+def large_matrices(seed: int = 42) -> dict[str, Matrix]:
+    """Every method of params.yaml on 11 tasks; accuracies differ a little between seeds."""
     noise = np.random.default_rng(seed)
     matrices: dict[str, Matrix] = {}
     for index, method in enumerate(MANY_METHODS):
         kept = np.linspace(55, 85, len(MANY_METHODS))[index] + noise.normal(0, 0.5, (12, 11))
         matrices[method] = np.vstack([np.full((1, 11), 60.0), kept[1:]]).tolist()
-    matrices["zero_shot"] = [[60.0] * 11] * 12
-    return write_run(root, tasks=MANY_TASKS, matrices=matrices, seed=seed)
+    return {**matrices, "zero_shot": [[60.0] * 11] * 12}
+
+
+def write_large_seed(root: Path, seed: int) -> None:
+    """What a comparison reads of a large run."""
+    write_params(root, MANY_TASKS, MANY_METHODS, seed=seed)
+    for method, matrix in large_matrices(seed).items():
+        write_accuracies(Layout(root), method, MANY_TASKS, matrix)
 
 
 def write_named_run(root: Path, tasks: tuple[str, ...], methods: tuple[str, ...]) -> Config:
@@ -136,11 +146,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """
     names = ("mtil", "seen", "small", "42", "43", "44")
     mtil, seen, small, *seeds = (tmp_path_factory.mktemp(name) for name in names)
-    configs = [write_run(small), *(write_large_run(root, seed) for root, seed in zip(seeds, SEEDS, strict=True))]
+    configs = [write_run(small), write_run(seeds[0], tasks=MANY_TASKS, matrices=large_matrices())]
     configs += [write_mtil(mtil, apart={"eurosat": -12.0, "dtd": 2.0}), write_long_seen_run(seen)]
-    for root, config in zip((small, *seeds, mtil, seen), configs, strict=True):
-        if root not in seeds[1:]:  # a comparison needs no reports
-            build_report(Layout(root), config, root / "reports")
+    for root, config in zip((small, seeds[0], mtil, seen), configs, strict=True):
+        build_report(Layout(root), config, root / "reports")
+    for root, seed in zip(seeds[1:], SEEDS[1:], strict=True):
+        write_large_seed(root, seed)
     write_pictures(Layout(small), configs[0])  # the other pages are those of clones without tars and predictions
     build_report(Layout(small), configs[0], small / "reports")
     compare_runs(seeds, seeds[0] / "comparison")
@@ -279,6 +290,36 @@ def test_folded_tables_fit_when_they_are_opened(browser: Page, pages: dict[str, 
         assert browser.evaluate("document.documentElement.scrollWidth") == 390
         assert browser.evaluate(TOO_WIDE) == []
         assert browser.evaluate(CONTRAST) == []
+
+
+# words of headings and captions that are broken over two lines
+BROKEN_WORDS = """[...document.querySelectorAll("h3, .name, .kept span, .compared b, .confusions li, table *")]
+  .flatMap((e) => [...e.childNodes].filter((n) => n.nodeType === 3 && n.data.trim()))
+  .flatMap((text) => [...text.data.matchAll(/\\S+/g)].filter((word) => {
+    const range = document.createRange();
+    range.setStart(text, word.index);
+    range.setEnd(text, word.index + word[0].length);
+    return new Set([...range.getClientRects()].map((box) => box.top)).size > 1;
+  }).map((word) => word[0]))"""
+PAPER = {"letter": (8.5, 11.0), "A4": (8.27, 11.69)}  # inches
+
+
+@pytest.mark.parametrize("size", PAPER)
+@pytest.mark.parametrize(("name", "most"), [("small", 6), ("large", 12), ("comparison", 6), ("mtil", 6), ("seen", 6)])
+def test_a_page_prints_on_few_sheets(browser: Page, pages: dict[str, Path], name: str, most: int, size: str) -> None:
+    browser.open(pages[name], width=1280)
+    width, height = PAPER[size]
+    printed = browser.call("Page.printToPDF", paperWidth=width, paperHeight=height)["data"]
+    assert 1 < len(re.findall(rb"/Type\s*/Page\b", base64.b64decode(printed))) <= most
+
+
+@pytest.mark.parametrize("name", ["small", "large", "comparison", "mtil"])
+def test_on_paper_nothing_is_cut_off_and_no_word_is_broken(browser: Page, pages: dict[str, Path], name: str) -> None:
+    browser.open(pages[name], width=690)  # letter and A4 without margins, in CSS pixels
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    assert browser.evaluate("document.documentElement.scrollWidth") == 690
+    assert browser.evaluate(TOO_WIDE) == []
+    assert browser.evaluate(BROKEN_WORDS) == []
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -33,7 +33,7 @@ def test_the_plot_files_are_tidy_and_in_percent(project: Path) -> None:
     cell = accuracy[(accuracy.method == "gift") & (accuracy.after == "textures") & (accuracy.task == "letters")].iloc[0]
     assert (cell.after_step, cell.task_step, cell.phase, cell.accuracy) == (2, 0, "past", 78.0)
     losses = pd.read_csv(project / "reports/plots/losses.csv")
-    assert len(losses) == (2 + 5) * len(TASKS) * 20  # of finetune: task, total
+    assert len(losses) == (1 + 4) * len(TASKS) * 20  # of finetune: task
     first = losses[(losses.method == "gift") & (losses.loss == "distill (KL)")].iloc[0]
     assert (first.sequence_step, first.value) == (
         0.025,

@@ -17,8 +17,7 @@ from gift_core.config.experiment import Config
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
 from gift_core.report.kept_images import ConfusedPair, PredictionPictures, forgetful_method, read_prediction_pictures
-from gift_core.report.page import render_page
-from gift_core.report.picture_sections import read_pictures
+from gift_core.report.page import read_pictures, render_page
 from gift_core.report.run_record import RunRecord, read_run
 from gift_core.report.thumbnails import thumbnail
 from tests.report.run_folder import MATRICES, write_pictures, write_run, write_seen_pictures, write_seen_run

@@ -37,7 +37,6 @@ def test_the_entropy_of_the_teacher_is_subtracted_from_a_cross_entropy_to_it(con
         "distill (KL)": [0.0, 0.5],
         "align": [0.5, 0.25],
         "consolidation": [0.0, 0.125],
-        "total": [9.0, 9.0],
     }
     assert loss_values(rows, config.methods["gift"]).to_dict("list") == expected
 
@@ -46,33 +45,33 @@ def test_every_cross_entropy_becomes_a_kl_and_a_loss_that_is_one_keeps_its_name(
     one_sided = [row(0, distill_image_side=3.0, distill_image_side_entropy=1.0)]
     assert loss_values(one_sided, config.methods["gift_image_side"])["distill_image_side (KL)"].tolist() == [2.0]
     reverse = loss_values([row(0, distill_reverse_kl=3.0)], config.methods["gift_reverse_kl"])
-    assert list(reverse) == ["task", "distill_reverse_kl", "total"]
+    assert list(reverse) == ["task", "distill_reverse_kl"]
 
 
 def test_rows_of_an_older_model_keep_the_cross_entropy_and_its_name(config: Config) -> None:
     values = loss_values([row(0, distill=5.0, consolidation=0.0)], config.methods["gift"])
-    assert values.to_dict("list") == {"task": [1.0], "distill": [5.0], "consolidation": [0.0], "total": [9.0]}
+    assert values.to_dict("list") == {"task": [1.0], "distill": [5.0], "consolidation": [0.0]}
 
 
 def test_a_method_has_no_line_of_a_loss_or_consolidation_that_it_lacks(config: Config) -> None:
     rows = [row(0, distill=0.0, align=0.0, consolidation=0.0, skipped=0.0)]
-    assert list(loss_values(rows, config.methods["finetune"])) == ["task", "total"]
+    assert list(loss_values(rows, config.methods["finetune"])) == ["task"]
 
 
 def test_a_loss_whose_name_ends_in_entropy_is_a_loss(config: Config) -> None:
-    assert list(loss_values([row(0, my_entropy=2.0)], config.methods["gift"])) == ["task", "my_entropy", "total"]
+    assert list(loss_values([row(0, my_entropy=2.0)], config.methods["gift"])) == ["task", "my_entropy"]
 
 
-def test_charts_and_plots_have_the_kl_and_no_entropy(tmp_path: Path) -> None:
+def test_charts_and_plots_have_the_kl_and_neither_entropy_nor_the_total_that_contains_it(tmp_path: Path) -> None:
     config = write_run(tmp_path)
     build_report(Layout(tmp_path), config, tmp_path / "reports")
     charts = {chart.title: chart for chart in loss_charts(read_run(Layout(tmp_path), config))}
-    assert list(charts) == ["task", "distill (KL)", "align", "consolidation", "total"]
+    assert list(charts) == ["task", "distill (KL)", "align", "consolidation"]
     assert [line.method for line in charts["consolidation"].lines] == ["gift"]
     assert charts["distill (KL)"].frame.y_max < 1  # the cross-entropy is 5 and more
     plotted = pd.read_csv(tmp_path / "reports/plots/losses.csv")
     assert set(plotted["loss"]) == set(charts)
-    assert set(plotted[plotted["method"] == "finetune"]["loss"]) == {"task", "total"}
+    assert set(plotted[plotted["method"] == "finetune"]["loss"]) == {"task"}
 
 
 def test_older_and_newer_models_of_one_method_are_plotted_apart(tmp_path: Path) -> None:
@@ -86,4 +85,4 @@ def test_older_and_newer_models_of_one_method_are_plotted_apart(tmp_path: Path) 
 
 def test_without_any_consolidation_there_is_no_chart_of_it(tmp_path: Path) -> None:
     config = write_run(tmp_path, matrices={"finetune": MATRICES["finetune"]})
-    assert [chart.title for chart in loss_charts(read_run(Layout(tmp_path), config))] == ["task", "total"]
+    assert [chart.title for chart in loss_charts(read_run(Layout(tmp_path), config))] == ["task"]
