@@ -39,6 +39,7 @@ from .run import run
 from .show import show
 from .synthesize import synthesize
 from .teach import teach
+from .test import test
 from .use import use
 from .verify import verify
 from .write_prompts import write_prompts
@@ -70,6 +71,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         run,
         show,
         predict,
+        test,
         merge,
         export,
         add_task,

@@ -10,7 +10,7 @@ import typer
 
 from .completion import complete_classes
 from .export import Model, Pretrained
-from .output import AsJson
+from .output import AsJson, note
 from .stage import ROOT, Root
 
 if TYPE_CHECKING:
@@ -21,10 +21,11 @@ Images = Annotated[
     typer.Argument(metavar="IMAGE", help="Image files, folders, or quoted patterns.", show_default=False),
 ]
 Classes = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="CLASSES",
-        help="A text file with one class name per line, a task.json, or an ingested task.",
+        help="A text file with one class name per line, a task.json, or an ingested task. "
+        "Default: the classes of all tasks that the model has learned.",
         show_default=False,
         autocompletion=complete_classes,
     ),
@@ -44,7 +45,7 @@ Device = Annotated[str, typer.Option(metavar="DEVICE", help="The device: auto, c
 def predict(
     model: Model,
     images: Images,
-    classes: Classes,
+    classes: Classes = None,
     templates: Templates = None,
     top: Top = 1,
     output: Format = "table",
@@ -54,25 +55,31 @@ def predict(
     as_json: AsJson = False,
     root: Root = ROOT,
 ) -> None:
-    """Classify images zero-shot, with only the class names.
+    """Classify images among the classes that the model has learned, or among any class names.
 
-    The exit code is 1 if an image cannot be read.
+    Files that are no images are left out and counted. The exit code is 1 if an image
+    cannot be read.
 
-    Example: gift predict data/5_models/gift/digits photos/ --classes digits --top 3
+    Example: gift predict data/5_models/gift/digits photos/ --top 3
     """
     from gift_core.artifacts.model_folder import require_model_path
-    from gift_core.datasets.spelling import printable
+    from gift_core.class_lists import learned_classes, names_of, read_classes
     from gift_core.errors import lookup
     from gift_core.layout import Layout
-    from gift_core.predict import FORMATS, classify_images, find_images, read_classes, readable
+    from gift_core.predict import FORMATS, classify_images, find_images, readable
 
-    lines = lookup(FORMATS, "json" if as_json else output, "predict --format")
+    lines, layout = lookup(FORMATS, "json" if as_json else output, "predict --format"), Layout(root)
     require_model_path(model)
-    chosen, paths = read_classes(classes, templates, Layout(root)), find_images(images)
+    chosen = [read_classes(classes, templates, layout)] if classes else learned_classes(model, templates)
+    paths, notes = find_images(images)
     from gift_core.interop.importing import open_model
     from gift_core.progress import progress
 
     clip = open_model(model, pretrained, device=device)
+    for text in notes:
+        note(text)
+    if classes is None:
+        note(f"{len(names_of(chosen))} classes: those that the model has learned")
     unreadable: list[Unreadable] = []
     results = classify_images(clip, paths, chosen, top=top, batch_size=batch_size)
     shown = (
@@ -80,6 +87,13 @@ def predict(
     )  # no progress bar between printed lines
     for line in lines(readable(shown, unreadable), paths):
         typer.echo(line)
-    for file in unreadable:
-        typer.secho(f"not read: {printable(str(file.path))}: {file.reason}", fg=typer.colors.RED, err=True)
+    exit_with(unreadable)
+
+
+def exit_with(unreadable: list[Unreadable]) -> None:
+    """Says which files were not read, and exits with 1 if there are any, else with 0."""
+    from gift_core.predict import unreadable_notes
+
+    for line in unreadable_notes(unreadable):
+        typer.secho(line, fg=typer.colors.RED, err=True)
     raise typer.Exit(1 if unreadable else 0)

@@ -27,13 +27,13 @@ ORDER = [
     {"artifacts"},
     {"mini", "params_edit"},
     {"datasets", "generators", "clip"},
-    {"interop"},
+    {"interop", "class_lists"},
     {"pair_features", "losses", "consolidation", "averaging", "metrics"},
     {"replay"},
     {"methods", "classifier"},
     {"training", "evaluation"},
     {"report", "presets", "new_method", "removal", "doctor", "predict", "partial_runs"},
-    {"verification", "new_project", "team", "library", "execution"},
+    {"verification", "labeled_images", "new_project", "team", "library", "execution"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 MAX_MODULE_LINES = 340

@@ -152,6 +152,10 @@ class FolderReader:
                 else:
                     yield path / name, full
 
+    def leave_out(self, path: Path, name: str) -> None:
+        """Counts a file of `files` whose name is not that of an image."""
+        self.left_out.add(_reason(path, _status(path)) or NO_IMAGE, name)
+
     def notes(self) -> tuple[str, ...]:
         """Returns what was left out, which folders are links, and which photos may be there in two formats."""
         notes = self.left_out.notes()

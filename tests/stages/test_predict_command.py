@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from gift_core.artifacts.atomic import sha256_of
 from gift_core.artifacts.task import iterate_task, read_task
 from gift_core.clip.model import save_clip
 from gift_core.layout import Layout
@@ -96,12 +97,36 @@ def test_the_test_split_is_classified_as_evaluate_classifies_it(world: Path, tmp
     assert [each["classes"][0]["class"] for each in found] == [task.class_names[index] for index in expected.tolist()]
 
 
+def learned_model(world: Path) -> str:
+    """Moves the model to where finetune would have saved it after birds, and returns its folder."""
+    layout = Layout(world)
+    record = {"method": "gift", "task": "birds", "step": 0, "settings": {"start": "previous", "learns": "task"}}
+    hashes = {"start_model": "pretrained", "task_json": sha256_of(layout.task("birds") / "task.json")}
+    save_clip(tiny_clip(), layout.model("gift", "birds"), record | hashes)
+    return str(layout.model("gift", "birds").relative_to(world))
+
+
+def test_without_classes_those_that_the_model_has_learned_are_taken(world: Path) -> None:
+    result = run(world, "--format", "json", "--top", "9", model=learned_model(world))
+    assert {each["class"] for each in json.loads(result.stdout)[0]["classes"]} == {"tit", "wren", "owl"}
+    assert "3 classes: those that the model has learned" in result.stderr
+    refused = run(world)
+    assert refused.exit_code == 1 and "Name the classes: --classes FILE or TASK" in refused.stderr
+
+
+def test_files_that_are_no_images_are_counted_beside_the_result(world: Path) -> None:
+    (world / "pictures" / "notes.txt").touch()
+    result = run(world, *classes_file(world), "--format", "json")
+    assert result.exit_code == 0 and len(json.loads(result.stdout)) == 2
+    assert "pictures: 1 file left out: 1 .txt (notes.txt)." in result.stderr
+
+
 def test_unreadable_images_are_named_at_the_end_and_the_rest_classified(world: Path) -> None:
     (world / "pictures" / "1.5.png").write_text("no picture")
     result = run(world, *classes_file(world), "--format", "json")
     assert result.exit_code == 1
     assert len(json.loads(result.stdout)) == 2
-    assert result.stderr.splitlines()[-1].endswith("1.5.png: not an image")
+    assert result.stderr.splitlines()[-1] == f"not read: 1 file, not an image ({world}/pictures/1.5.png)"
 
 
 def test_a_real_process_goes_on_after_damaged_images(world: Path) -> None:
@@ -125,11 +150,10 @@ def test_a_real_process_goes_on_after_damaged_images(world: Path) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     refused = [line for line in done.stderr.splitlines() if line.startswith("not read: ")]
-    assert len(json.loads(done.stdout)) + len(refused) == 64
-    assert f"not read: {world}/pictures/gone.png: No such file or directory" in refused
-    assert (
-        f"not read: {world}/pictures/\\xff.png: its name is not UTF-8 or has control characters: rename it" in refused
-    )
+    assert len(json.loads(done.stdout)) + sum(int(line.split()[2]) for line in refused) == 64
+    assert f"not read: 1 file, No such file or directory ({world}/pictures/gone.png)" in refused
+    reason = "its name is not UTF-8 or has control characters: rename it"
+    assert f"not read: 1 file, {reason} ({world}/pictures/\\xff.png)" in refused
 
 
 def test_without_a_readable_image_the_array_is_empty(world: Path) -> None:

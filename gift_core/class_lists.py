@@ -1,0 +1,171 @@
+"""The classes among which `gift predict` and `gift test` classify: named by the user, or learned by the model."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from gift_core.artifacts.atomic import read_json, require_fields, sha256_of
+from gift_core.artifacts.model_folder import PROVENANCE, read_provenance
+from gift_core.artifacts.task import STAGE, require_texts
+from gift_core.datasets.spelling import comparison_key, plain_name, require_sound_labels
+from gift_core.errors import UserError, nearest, no_such_path
+from gift_core.layout import Layout
+
+DEFAULT_TEMPLATES = ("a photo of a {}.",)
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Class names, and templates in which `{}` stands for the name."""
+
+    names: tuple[str, ...]
+    templates: tuple[str, ...]
+
+
+def names_of(classes: Sequence[Classes]) -> tuple[str, ...]:
+    """Returns the names of all groups in one tuple."""
+    return tuple(name for group in classes for name in group.names)
+
+
+def read_classes(source: str, templates: Path | None, layout: Layout) -> Classes:
+    """The classes of `source`: a text file with one name per line, a task.json, or the name of an ingested task.
+
+    Templates come from the file `templates` (one per line), else from the task; a text file gets "a photo of a {}.".
+    UserError for missing, too few or repeated names, and for templates without {}.
+    """
+    names, own_templates = _names_of(source, layout)
+    require_sound_labels(names, f"--classes {source}")
+    counts = Counter(map(comparison_key, names))
+    repeated = list(dict.fromkeys(name for name in names if counts[comparison_key(name)] > 1))
+    if len(names) < 2 or repeated or not all(names):
+        what = "one class has an empty name" if not all(names) else f"found {len(names)} class names"
+        what = f"{', '.join(repeated[:3])} is listed more than once" if any(repeated) else what
+        raise UserError(f"--classes {source}: {what}. Give at least two different ones.")
+    return Classes(tuple(names), read_templates(templates, own_templates, source))
+
+
+def read_templates(file: Path | None, own: Sequence[str] = DEFAULT_TEMPLATES, source: str = "") -> tuple[str, ...]:
+    """Returns the lines of `file`, or without one the templates `own` of `source`. UserError for one without {}."""
+    chosen = _lines(file, "--templates") if file else own
+    bad = next((template for template in chosen if "{}" not in template), None)
+    if bad is not None or not chosen:
+        what = f"{bad!r} has no {{}} for the class name" if bad else "holds no template"
+        raise UserError(f"--templates {file or source}: {what}. Write one per line: a photo of a {{}}.")
+    return tuple(chosen)
+
+
+def learned_classes(model: str, templates: Path | None) -> list[Classes]:
+    """Returns the classes of each task that the model of a project has learned, oldest first, with its templates.
+
+    A class that two tasks share counts once, with the templates of the older one. UserError, which asks for --classes,
+    where the model's tasks are unknown, or are not in the project that the model's folder is in.
+    """
+    folder = Path(model).absolute()
+    project = Layout(Path(os.path.normpath(folder / "../../../..")))  # data/5_models/<method>/<task>
+    known: set[str] = set()
+    found = []
+    for training in _trainings(folder):
+        file = project.task(training.task) / "task.json"
+        if not file.is_file():
+            what = f"it has learned {training.task}, and there is no {file}"
+            raise _unknown(folder, what, "Take the model in its project")
+        if sha256_of(file) != training.task_json:
+            raise _unknown(folder, f"{training.task} was ingested again since, from other data", "Run dvc repro")
+        group = read_classes(str(file), templates, project)
+        new = tuple(name for name in group.names if comparison_key(name) not in known)
+        known |= set(map(comparison_key, new))
+        if new:
+            found.append(dataclasses.replace(group, names=new))
+    return found
+
+
+class _Settings(BaseModel):
+    start: str
+    learns: str
+
+
+class _Training(BaseModel):
+    """What provenance.json says of a training."""
+
+    method: str
+    task: str
+    step: int
+    task_json: str
+    start_model: str
+    weights_sha256: str
+    settings: _Settings
+
+    @property
+    def is_separate(self) -> bool:
+        """Whether the model knows its own task only: the first one, or one of a method with a model for each task."""
+        return not self.step or (self.settings.start, self.settings.learns) == ("pretrained", "task")
+
+    def follows(self, other: _Training) -> bool:
+        """Whether `other` is of the step before, and of the model that this one started from."""
+        is_before = (other.method, other.step) == (self.method, self.step - 1)
+        return is_before and (self.settings.start == "pretrained" or other.weights_sha256 == self.start_model)
+
+
+def _trainings(folder: Path) -> list[_Training]:
+    """The training of each task that the model in `folder` has learned, oldest first."""
+    if not (folder / PROVENANCE).is_file():
+        raise _unknown(folder, f"there is no {folder / PROVENANCE}")
+    newest = _training(folder)
+    if newest is None or newest.settings.learns == "nothing":
+        raise _unknown(folder, f"its {PROVENANCE} names no task that it was trained on")
+    others = [_training(file.parent) for file in sorted(folder.parent.glob(f"*/{PROVENANCE}"))]
+    chain = [newest]
+    while not chain[0].is_separate:
+        before = [other for other in others if other and chain[0].follows(other)]
+        if len(before) != 1:
+            what = f"the model before {chain[0].task} is not in {folder.parent}"
+            raise _unknown(folder, what, "Take the model in its project, after dvc checkout")
+        chain = [*before, *chain]
+    return chain
+
+
+def _training(folder: Path) -> _Training | None:
+    """None for a model that no finetune has made."""
+    try:
+        return _Training.model_validate(read_provenance(folder))
+    except ValidationError:
+        return None
+
+
+def _unknown(model: Path, reason: str, remedy: str = "") -> UserError:
+    what = f"{model}: the classes that it has learned are unknown: {reason}"
+    return UserError(f"{what}. {f'{remedy}, or name' if remedy else 'Name'} the classes: --classes FILE or TASK.")
+
+
+def _names_of(source: str, layout: Layout) -> tuple[list[str], list[str]]:
+    """(class names, templates)."""
+    path = Path(source)
+    if path.is_file() and path.suffix != ".json":
+        return [plain_name(name) for name in _lines(path, "--classes")], list(DEFAULT_TEMPLATES)
+    record_file = path if path.is_file() else layout.task(source) / "task.json"
+    if not record_file.is_file():
+        tasks = sorted(task.parent.name for task in layout.task(source).parent.glob("*/task.json"))
+        what = no_such_path(path) if "/" in source or path.suffix else f"{source}: neither a file nor an ingested task."
+        known = f"Ingested tasks: {', '.join(tasks)}." if tasks else "No task is ingested yet: dvc repro ingest."
+        raise UserError(f"--classes {what} {nearest(source, tasks)}{known} Or give a text file with one name per line.")
+    record = read_json(record_file, STAGE)
+    require_fields(record_file, record, {"class_names": list, "templates": list}, STAGE)
+    names, templates = (require_texts(record_file, name, record[name]) for name in ("class_names", "templates"))
+    return [plain_name(name) for name in names], list(templates)
+
+
+def _lines(path: Path, option: str) -> list[str]:
+    if not path.is_file():
+        raise UserError(f"{option} {no_such_path(path, 'file')} Give a text file with one entry per line.")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{option} {path}: not UTF-8 text ({error.reason}). Save it as UTF-8.") from error
+    return [line.strip() for line in lines if line.strip()]

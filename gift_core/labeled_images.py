@@ -1,0 +1,180 @@
+"""`gift test`: the accuracy of a model on labeled images, its interval, and the confusions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Protocol
+
+from gift_core.class_lists import Classes, names_of, read_classes, read_templates
+from gift_core.datasets.dataset import first_names
+from gift_core.datasets.decoding import SUFFIXES
+from gift_core.datasets.folder_reader import FolderReader
+from gift_core.datasets.spelling import comparison_key, default_class_name, printable, split_of
+from gift_core.errors import UserError, no_such_path
+from gift_core.layout import Layout
+from gift_core.predict import Prediction, Unreadable, class_head, classify_images
+from gift_core.progress import progress
+
+if TYPE_CHECKING:
+    from gift_core.clip.model import Clip
+
+CONFIDENCE = 0.95
+Answers = Iterator[tuple[str, str]]  # (class, predicted class) of each image
+
+
+class LabeledImages(Protocol):
+    """Images with a class each. `classes` are their classes, `notes` say what was left out."""
+
+    @property
+    def classes(self) -> Classes:
+        """The classes of the images."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was left out, one sentence each."""
+
+    def classify(self, clip: Clip, among: Sequence[Classes], unreadable: list[Unreadable], batch_size: int) -> Answers:
+        """Yields the class of each image and the one among `among` that the model predicts.
+
+        Files that are no images are appended to `unreadable`.
+        """
+
+
+def open_labeled_images(source: str, templates: Path | None, layout: Layout) -> LabeledImages:
+    """Returns the images of a folder or of an ingested task, which is named or is that folder.
+
+    Templates come from the file `templates`, else from the task; a folder gets "a photo of a {}.". UserError if
+    `source` is neither.
+    """
+    for task in (Path(source), layout.task(source)):
+        if (task / "task.json").is_file():
+            return LabeledTask(task, read_classes(str(task / "task.json"), templates, layout))
+    return open_labeled_folder(Path(source), read_templates(templates))
+
+
+def open_labeled_folder(folder: Path, templates: tuple[str, ...]) -> LabeledFolder:
+    """Returns the images of <folder>/<class>/*, or of <folder>/test/<class>/* where there are splits.
+
+    The name of a class is that of its folder, with spaces for underscores. UserError without images of two classes.
+    """
+    if not folder.is_dir():
+        raise UserError(no_such_path(folder, "folder"))
+    reader = FolderReader(folder, str(folder))
+    subfolders = reader.subfolders(folder)
+    splits = {split_of(path.name): path for path in subfolders}
+    if "test" in splits:
+        subfolders = reader.subfolders(splits["test"])
+    label_of = {}
+    for subfolder in subfolders:
+        for path, name in sorted(reader.files(subfolder)):
+            if path.suffix.lower() in SUFFIXES:
+                label_of[path] = default_class_name(printable(subfolder.name))
+            else:
+                reader.leave_out(path, name)
+    names, notes = tuple(dict.fromkeys(label_of.values())), reader.left_out.notes()
+    if len(names) < 2:
+        what = " ".join([f"{folder}: it should have images of at least two classes.", *notes])
+        raise UserError(f"{what} Put them into one folder per class: <class>/* or test/<class>/*.")
+    return LabeledFolder(label_of, Classes(names, templates), notes)
+
+
+@dataclass(frozen=True)
+class LabeledFolder:
+    """The images of a folder, and the class of each."""
+
+    label_of: Mapping[Path, str]
+    classes: Classes
+    notes: tuple[str, ...]
+
+    def classify(self, clip: Clip, among: Sequence[Classes], unreadable: list[Unreadable], batch_size: int) -> Answers:
+        """See LabeledImages."""
+        found = classify_images(clip, list(self.label_of), among, top=1, batch_size=batch_size)
+        for each in progress(found, len(self.label_of), "images"):
+            if isinstance(each, Prediction):
+                yield self.label_of[each.path], each.classes[0][0]
+            else:
+                unreadable.append(each)
+
+
+@dataclass(frozen=True)
+class LabeledTask:
+    """The test images of the ingested task in `folder`, whatever its source was."""
+
+    folder: Path
+    classes: Classes
+    notes: tuple[str, ...] = ()
+
+    def classify(self, clip: Clip, among: Sequence[Classes], unreadable: list[Unreadable], batch_size: int) -> Answers:
+        """See LabeledImages. `ingest` has read all images."""
+        from gift_core.clip.encoding import predict
+        from gift_core.clip.images import CacheBudget
+        from gift_core.clip.test_set import TestSet, encode_test_set
+
+        test_set, names = TestSet(self.folder, batch_size=batch_size, cache_budget=CacheBudget(0)), names_of(among)
+        (image_ND,) = encode_test_set([clip], test_set)
+        predicted_N = predict(image_ND, class_head(clip, among, batch_size=batch_size))
+        for label, predicted in zip(test_set.labels_N.tolist(), predicted_N.tolist(), strict=True):
+            yield self.classes.names[label], names[predicted]
+
+
+def require_labels(classes: Classes, among: Sequence[Classes], option: str) -> dict[str, str]:
+    """Returns {class of the images: the same class in `among`}, which may have another case.
+
+    UserError, which begins with `option`, where `among` lacks one.
+    """
+    known = {comparison_key(name): name for name in names_of(among)}
+    missing = [repr(name) for name in classes.names if comparison_key(name) not in known]
+    if missing:
+        what = f"the images are of {first_names(missing)}, and the classes are {first_names(names_of(among))}"
+        raise UserError(f"{option}: {what}. Give the folder of a class its name, or leave {option.split()[0]} out.")
+    return {name: known[comparison_key(name)] for name in classes.names}
+
+
+@dataclass(frozen=True)
+class Score:
+    """How many of `count` images were classified correctly."""
+
+    correct: int
+    count: int
+
+    @property
+    def accuracy(self) -> float:
+        """The share (0-1) of correct images."""
+        return self.correct / self.count
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% interval of the accuracy on all images of this kind (Wilson's score interval)."""
+        z2 = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) ** 2
+        middle = (self.correct + z2 / 2) / (self.count + z2)
+        half = (z2 * (self.accuracy * (1 - self.accuracy) * self.count + z2 / 4)) ** 0.5 / (self.count + z2)
+        return max(0.0, middle - half), min(1.0, middle + half)
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """The score on all images and on each class, and which classes were taken for others.
+
+    `confusions`: (class, predicted class, number of images), the most frequent first.
+    """
+
+    total: Score
+    by_class: Mapping[str, Score]
+    confusions: tuple[tuple[str, str, int], ...]
+
+
+def score(answers: Iterable[tuple[str, str]]) -> TestResult:
+    """Returns the result of all images. UserError if there are none."""
+    counts = Counter(answers)
+    if not counts:
+        raise UserError("None of the images can be read. Give images that an image viewer opens.")
+    images: Counter[str] = Counter()
+    for (label, _), count in counts.items():
+        images[label] += count
+    by_class = {label: Score(counts[label, label], count) for label, count in images.items()}
+    wrong = [(*pair, count) for pair, count in counts.most_common() if pair[0] != pair[1]]
+    return TestResult(Score(sum(each.correct for each in by_class.values()), images.total()), by_class, tuple(wrong))

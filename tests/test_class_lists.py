@@ -1,0 +1,224 @@
+"""Class names and templates as people give them, and those of the tasks that a model has learned."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gift_core.artifacts.atomic import sha256_of
+from gift_core.class_lists import Classes, learned_classes, names_of, read_classes
+from gift_core.errors import ContractError, GiftError, UserError
+from gift_core.layout import Layout
+
+
+def text(path: Path, content: str) -> Path:
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def test_a_text_file_has_one_name_per_line_and_the_usual_template(tmp_path: Path) -> None:
+    file = text(tmp_path / "classes.txt", "\ufeffblack cat\n\n  dog  \r\nnaïve café\n")
+    found = read_classes(str(file), None, Layout(tmp_path))
+    assert found.names == ("black cat", "dog", "naïve café")
+    assert found.templates == ("a photo of a {}.",)
+
+
+def test_a_task_is_known_by_its_name_and_by_its_file_and_brings_its_templates(tmp_path: Path) -> None:
+    folder = Layout(tmp_path).task("pets")
+    folder.mkdir(parents=True)
+    file = text(folder / "task.json", json.dumps({"class_names": ["cat", "dog"], "templates": ["the {}", "{}!"]}))
+    for source in ("pets", str(file)):
+        found = read_classes(source, None, Layout(tmp_path))
+        assert (found.names, found.templates) == (("cat", "dog"), ("the {}", "{}!"))
+
+
+def test_a_file_of_templates_replaces_the_tasks_own(tmp_path: Path) -> None:
+    file = text(tmp_path / "classes.txt", "cat\ndog\n")
+    templates = text(tmp_path / "templates.txt", "art of the {}.\n{}\n")
+    assert read_classes(str(file), templates, Layout(tmp_path)).templates == ("art of the {}.", "{}")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("cat\n", "found 1 class names"),
+        ("", "found 0 class names"),
+        ("cat\ndog\ncat\n", "cat is listed more than once"),
+    ],
+)
+def test_too_few_and_repeated_names_are_refused(content: str, message: str, tmp_path: Path) -> None:
+    file = text(tmp_path / "classes.txt", content)
+    with pytest.raises(UserError, match=f"--classes .*classes.txt: {message}"):
+        read_classes(str(file), None, Layout(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("no braces\n", "'no braces' has no {}"), ("\n", "holds no template")]
+)
+def test_templates_without_braces_for_the_name_are_refused(content: str, message: str, tmp_path: Path) -> None:
+    classes = text(tmp_path / "classes.txt", "cat\ndog\n")
+    with pytest.raises(UserError, match=f"--templates .*: {message}"):
+        read_classes(str(classes), text(tmp_path / "templates.txt", content), Layout(tmp_path))
+
+
+def test_an_unknown_source_lists_what_it_could_be(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--classes pets: neither a file nor an ingested task"):
+        read_classes("pets", None, Layout(tmp_path))
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_bytes("naïve".encode("latin-1"))
+    with pytest.raises(UserError, match="not UTF-8 text"):
+        read_classes(str(tmp_path / "classes.txt"), None, Layout(tmp_path))
+
+
+def test_a_task_file_without_classes_breaks_its_contract(tmp_path: Path) -> None:
+    file = text(tmp_path / "task.json", "{}")
+    with pytest.raises(ContractError, match="there should be a field 'class_names'"):
+        read_classes(str(file), None, Layout(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([1, 2], "class_names should hold texts, one is 1"),
+        ([["cat"], ["dog"]], "class_names should hold texts, one is ['cat']"),
+        ([{"a": 1}, None], "class_names should hold texts, one is {'a': 1}"),
+        ([], "found 0 class names"),
+        (["cat", "dog", "Cat"], "cat, Cat is listed more than once"),
+        (["cat", ""], "has an empty name"),
+        (["cat", "x" * 300], "has 300 letters, more than 256"),
+        (["cat", "d\x1bog"], "has control characters"),
+    ],
+)
+def test_json_that_does_not_hold_different_names_is_refused(names: list[object], message: str, tmp_path: Path) -> None:
+    file = text(tmp_path / "task.json", json.dumps({"class_names": names, "templates": ["a {}."]}))
+    with pytest.raises(GiftError) as caught:
+        read_classes(str(file), None, Layout(tmp_path))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 100_000,
+        "5",
+        '"text"',
+        "[1, 2]",
+        '["cat", "dog"]',
+        '{"class_names": 5, "templates": ["a {}."]}',
+        '{"class_names": ["cat", "dog"], "templates": [5]}',
+        '{"class_names": ["cat", "dog"], "templates": "{}"}',
+        '{"class_names": ["cat", "\\ud800"], "templates": ["{}"]}',
+        "",
+    ],
+    ids=range(10),
+)
+def test_json_of_another_shape_is_refused(content: str, tmp_path: Path) -> None:
+    file = text(tmp_path / "task.json", content)
+    with pytest.raises(GiftError) as caught:
+        read_classes(str(file), None, Layout(tmp_path))
+    assert str(file) in str(caught.value) and len(str(caught.value)) < 500
+
+
+TASKS = {"pets": ["cat", "dog"], "birds": ["wren", "Cat"], "cars": ["van", "bus"]}
+SETTINGS = {
+    "previous": {"start": "previous", "learns": "task"},
+    "joint": {"start": "pretrained", "learns": "seen"},
+    "separate": {"start": "pretrained", "learns": "task"},
+    "nothing": {"start": "previous", "learns": "nothing"},
+}
+
+
+def train(layout: Layout, method: str, name: str, step: int, task: str, **changed: Any) -> Path:
+    """Writes the provenance of the model in the folder `name` of the method, as finetune does."""
+    folder = layout.model(method, name)
+    folder.mkdir(parents=True)
+    start = f"weights {step - 1}" if SETTINGS[method]["start"] == "previous" else "pretrained"
+    record = {"method": method, "task": task, "step": step, "start_model": start, "weights_sha256": f"weights {step}"}
+    record |= {"task_json": sha256_of(layout.task(task) / "task.json"), "settings": SETTINGS[method], **changed}
+    text(folder / "provenance.json", json.dumps(record))
+    return folder
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """A project with three tasks and a model of every method after each of them."""
+    layout = Layout(tmp_path / "project")
+    for task, class_names in TASKS.items():
+        layout.task(task).mkdir(parents=True)
+        text(layout.task(task) / "task.json", json.dumps({"class_names": class_names, "templates": [f"{task}: {{}}"]}))
+    for method in SETTINGS:
+        for step, task in enumerate(TASKS):
+            train(layout, method, task, step, task)
+    return layout
+
+
+def learned(folder: Path) -> list[Classes]:
+    return learned_classes(str(folder), None)
+
+
+@pytest.mark.parametrize("method", ["previous", "joint"])
+def test_a_model_knows_the_classes_of_all_tasks_so_far_each_with_its_templates(method: str, layout: Layout) -> None:
+    assert learned(layout.model(method, "birds")) == [
+        Classes(("cat", "dog"), ("pets: {}",)),
+        Classes(("wren",), ("birds: {}",)),  # Cat is a class of pets already
+    ]
+    assert names_of(learned(layout.model(method, "cars"))) == ("cat", "dog", "wren", "van", "bus")
+
+
+def test_a_method_with_a_model_for_each_task_knows_the_classes_of_one(layout: Layout) -> None:
+    assert learned(layout.model("separate", "birds")) == [Classes(("wren", "Cat"), ("birds: {}",))]
+
+
+def test_a_model_of_another_sequence_in_the_same_folder_does_not_count(layout: Layout) -> None:
+    train(layout, "previous", "old", 1, "cars", weights_sha256="of the old sequence")
+    assert names_of(learned(layout.model("previous", "cars"))) == ("cat", "dog", "wren", "van", "bus")
+
+
+def test_templates_of_a_file_replace_those_of_all_tasks(layout: Layout, tmp_path: Path) -> None:
+    templates = text(tmp_path / "templates.txt", "art of {}")
+    groups = learned_classes(str(layout.model("previous", "cars")), templates)
+    assert {group.templates for group in groups} == {("art of {}",)}
+
+
+def copy_out(layout: Layout) -> Path:
+    return Path(shutil.copytree(layout.model("previous", "cars"), layout.root.parent / "copied"))
+
+
+def copy_first(layout: Layout) -> Path:
+    return Path(shutil.copytree(layout.model("previous", "pets"), layout.root.parent / "copied"))
+
+
+def ingest_again(layout: Layout) -> Path:
+    text(layout.task("pets") / "task.json", json.dumps({"class_names": ["cat", "fox"], "templates": ["{}"]}))
+    return layout.model("previous", "cars")
+
+
+def not_trained(layout: Layout) -> Path:
+    text(layout.model("previous", "cars") / "provenance.json", json.dumps({"task": ["cars"], "settings": 5}))
+    return layout.model("previous", "cars")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (copy_out, "the model before cars is not in .*Take the model in its project, after dvc checkout, or name"),
+        (copy_first, "it has learned pets, and there is no /.*1_tasks/pets/task.json"),
+        (ingest_again, "pets was ingested again since, from other data. Run dvc repro, or name the classes: --cla"),
+        (not_trained, "its provenance.json names no task that it was trained on. Name the classes: --classes"),
+        (lambda layout: layout.model("nothing", "cars"), "names no task that it was trained on"),
+        (lambda layout: layout.root, "there is no .*provenance.json. Name the classes: --classes FILE or TASK"),
+    ],
+    ids=["out of its project", "the first out of its project", "ingested again", "another record", "nothing", "no"],
+)
+def test_a_model_whose_classes_are_unknown_needs_the_option(
+    prepare: Callable[[Layout], Path], message: str, layout: Layout
+) -> None:
+    with pytest.raises(UserError, match=message):
+        learned(prepare(layout))

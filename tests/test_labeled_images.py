@@ -1,0 +1,70 @@
+"""Labeled folders, and accuracies with their intervals and confusions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from scipy.stats import binomtest
+
+from gift_core.class_lists import Classes
+from gift_core.errors import UserError
+from gift_core.labeled_images import Score, open_labeled_folder, require_labels, score
+
+TEMPLATES = ("a {}.",)
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def test_the_class_of_an_image_is_the_name_of_its_folder(tmp_path: Path) -> None:
+    found = open_labeled_folder(touch(tmp_path, "red_fox/b/1.png", "red_fox/a.JPG", "wren/2.png", "x.png"), TEMPLATES)
+    assert [(path.name, name) for path, name in found.label_of.items()] == [
+        ("a.JPG", "red fox"), ("1.png", "red fox"), ("2.png", "wren"),
+    ]  # fmt: skip
+    assert found.classes == Classes(("red fox", "wren"), TEMPLATES)
+    assert found.notes == ("1 file left out: 1 in no class folder (x.png).",)
+
+
+def test_only_the_test_split_of_a_folder_with_splits_is_taken(tmp_path: Path) -> None:
+    names = [f"{split}/{name}/{split}.png" for split in ("train", "Test", "val") for name in ("fox", "wren")]
+    found = open_labeled_folder(touch(tmp_path, *names), TEMPLATES)
+    assert [path.name for path in found.label_of] == ["Test.png", "Test.png"]
+    assert found.classes.names == ("fox", "wren")
+
+
+def test_a_folder_without_two_classes_is_refused_with_what_was_left_out(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"at least two classes. 1 file left out: 1 .txt \(wren/n.txt\). Put them into"):
+        open_labeled_folder(touch(tmp_path, "fox/1.png", "wren/n.txt"), TEMPLATES)
+    with pytest.raises(UserError, match="nowhere: no such folder"):
+        open_labeled_folder(tmp_path / "nowhere", TEMPLATES)
+
+
+def test_labels_are_found_among_more_classes_in_any_case(tmp_path: Path) -> None:
+    among = [Classes(("Fox", "owl"), TEMPLATES), Classes(("wren",), TEMPLATES)]
+    assert require_labels(Classes(("fox", "wren"), TEMPLATES), among, "--learned") == {"fox": "Fox", "wren": "wren"}
+    with pytest.raises(UserError, match="--learned: the images are of 'tit', and the classes are Fox, owl, wren"):
+        require_labels(Classes(("tit", "owl"), TEMPLATES), among, "--learned")
+
+
+def test_accuracies_of_all_images_and_of_each_class_and_the_confusions() -> None:
+    pairs = [("a", "a")] * 3 + [("a", "b")] + [("b", "a")] * 2 + [("b", "b")] * 4
+    result = score(iter(pairs))
+    assert (result.total, result.by_class) == (Score(7, 10), {"a": Score(3, 4), "b": Score(4, 6)})
+    assert result.confusions == (("b", "a", 2), ("a", "b", 1))
+    assert result.total.accuracy == 0.7
+
+
+@pytest.mark.parametrize(("correct", "count"), [(7, 10), (0, 12), (12, 12), (653, 1000)])
+def test_the_interval_is_the_one_of_wilson(correct: int, count: int) -> None:
+    expected = binomtest(correct, count).proportion_ci(0.95, method="wilson")
+    assert Score(correct, count).interval == pytest.approx((expected.low, expected.high))
+
+
+def test_without_any_image_there_is_no_accuracy() -> None:
+    with pytest.raises(UserError, match="None of the images can be read"):
+        score([])
