@@ -21,7 +21,7 @@ TEMPLATE = ROOT / "gift_core" / "new_project" / "template"  # package_data leave
 
 
 class BuildWheel(build_py):
-    """Adds what `gift init` copies: files that the repository has outside of its packages, and the template."""
+    """Adds what the repository has outside of its packages: the files that `gift init` copies, and the guides."""
 
     def run(self) -> None:
         if self.editable_mode:
@@ -29,7 +29,8 @@ class BuildWheel(build_py):
             return
         shutil.rmtree(self.build_lib, ignore_errors=True)  # what an earlier build left would be in the wheel
         super().run()
-        for name in SHIPPED["shipped_files"]():
+        guides = (file.relative_to(ROOT).as_posix() for file in SHIPPED["guides"]().values())
+        for name in (*SHIPPED["shipped_files"](), *guides):
             self._add(name, f"gift_core/{SHIPPED['IN_WHEEL']}/{name}")
         for file in sorted(TEMPLATE.rglob("*")):
             if file.is_file():

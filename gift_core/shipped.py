@@ -1,4 +1,5 @@
-"""The files that come with GIFT besides its code: dvc.yaml, the presets, the miniature models, settings of git and DVC.
+"""The files that come with GIFT besides its code: dvc.yaml, the presets, the miniature models, settings of git and DVC,
+and the guides, which messages name.
 
 The repository has each of them once, where a clone needs it. A wheel has them inside the package (setup.py).
 """
@@ -23,6 +24,7 @@ FILES = (
     ".dvc/config",
     ".dvc/plots",
 )
+GUIDES = "docs/*.md"  # no part of a new project: `gift docs` shows them
 IN_WHEEL = "new_project/files"  # below gift_core
 
 
@@ -39,6 +41,11 @@ def shipped_files() -> list[str]:
     found = [root / name for name in FILES]
     files = [file for path in found for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()]
     return sorted(file.relative_to(root).as_posix() for file in files if "__pycache__" not in file.parts)
+
+
+def guides() -> dict[str, Path]:
+    """Returns {name: file} of the guides, sorted: {"adding_a_method": .../docs/adding_a_method.md, ...}."""
+    return {file.stem: file for file in sorted(shipped_root().glob(GUIDES))}
 
 
 def pipeline_root(root: Path) -> Path:

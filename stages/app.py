@@ -16,6 +16,7 @@ from .command_line import HELP_NAMES, CommandGroup, GiftCommand, GiftGroup, gift
 from .compare import compare
 from .dag import dag
 from .data import data
+from .docs import docs
 from .doctor import doctor
 from .evaluate import evaluate
 from .exp import exp
@@ -84,6 +85,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         use,
         verify,
         doctor,
+        docs,
         clean,
     ),
     "Working together": (remote, get, merge_lock, exp, dag),

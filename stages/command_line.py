@@ -18,6 +18,7 @@ from gift_core.errors import GiftError
 from gift_core.progress import QUIET
 
 from .interruption import interruptible
+from .output import name_guides
 
 DISTRIBUTION = "gift-pipeline"
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
@@ -56,7 +57,7 @@ class GiftGroup(CommandGroup):
             shown = os_errors.explain(error, doing=f"gift {ctx.invoked_subcommand}") or error
             if not isinstance(shown, GiftError):
                 raise
-            typer.secho(f"error: {shown}", fg=typer.colors.RED, err=True)
+            typer.secho(f"error: {name_guides(str(shown))}", fg=typer.colors.RED, err=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt as interruption:
             with suppress(OSError):  # the terminal may be closed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .completion import complete_preset
-from .output import AsJson, hint, print_json
+from .output import AsJson, hint, name_guides, print_json
 from .stage import ROOT, Root
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _show(finding: Finding, *, title: bool) -> None:
     if title:
         typer.secho(finding.group, bold=True)
     typer.secho(f"  {finding.mark:4}", fg=COLORS[finding.mark], bold=True, nl=False)
-    typer.echo(f"  {finding.subject}: {finding.sentence}")
+    typer.echo(f"  {finding.subject}: {name_guides(finding.sentence)}")
 
 
 def _summarize(findings: list[Finding], preset: str | None) -> None:

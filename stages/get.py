@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .output import AsJson, note, print_json
+from .output import AsJson, name_guides, note, print_json
 from .stage import ROOT, Root
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def get(as_json: AsJson = False, root: Root = ROOT) -> None:
     _print(as_json, remote, pulled=code == 0, missing=missing)
     if code != 0:
         what = "`dvc pull` failed, see above. What has arrived is kept, so run it again. docs/team.md has more."
-        typer.echo(what, err=True)
+        typer.echo(name_guides(what), err=True)
         raise typer.Exit(code)
 
 

@@ -6,6 +6,7 @@ With --json, stdout has one JSON document and nothing else. An error is text on 
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +20,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JS
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show everything, but write nothing.")]
 WIDTH = 100
 COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}  # of the lines of a difference
+
+
+def name_guides(message: str) -> str:
+    """Returns the message with `gift docs memory` for docs/memory.md, where the working folder has no such file."""
+    return re.sub(
+        r"docs/(\w+)\.md", lambda page: page[0] if Path(page[0]).is_file() else f"`gift docs {page[1]}`", message
+    )
 
 
 def print_json(result: Any) -> None:

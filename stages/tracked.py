@@ -33,16 +33,21 @@ def track_accuracies(stage: Stage, method: str, task: str, rows: pd.DataFrame) -
 
 
 def track_metrics(stage: Stage, metrics: Mapping[str, Mapping[str, float | None]]) -> None:
-    """Adds Transfer, Avg, Last and Forgetting of each method to the run of its last model."""
+    """Adds Transfer, Avg, Last and Forgetting of each method to the run of its last model.
+
+    After a failure, the tracker is not tried again: one warning is enough.
+    """
     for method in stage.config.run.methods:
-        if method in metrics:
-            _track(stage, method, stage.config.sequence[-1].task, metrics[method])
+        if method in metrics and not _track(stage, method, stage.config.sequence[-1].task, metrics[method]):
+            return
 
 
-def _track(stage: Stage, method: str, task: str, scores: Mapping[str, float | None]) -> None:
+def _track(stage: Stage, method: str, task: str, scores: Mapping[str, float | None]) -> bool:
+    """Returns whether the tracker still works."""
     from gift_core.artifacts.model_folder import read_provenance
     from gift_core.tracking.tracked_run import describe, tracked_run
 
     folder, experiment = stage.layout.model(method, task), stage.config.experiment
     with tracked_run(lambda: describe(read_provenance(folder), experiment), stage.layout.root, say=stage.say) as run:
         run.log_scores(scores)
+    return run.tracker is not None

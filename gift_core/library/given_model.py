@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from open_clip.model import get_model_preprocess_cfg
 
 from gift_core.clip.device import resolve_device
 from gift_core.clip.model import PRECISIONS, Clip, as_clip
@@ -46,6 +47,7 @@ def checked_clip(model: torch.nn.Module, tokenizer: Tokenizer, *, name: str, pre
     """Returns the model as a Clip, in evaluation mode; UserError, which begins with `name`, where it cannot be used."""
     require_model(model, name)
     _require_one_device(model, name)
+    _require_preprocessing(model, name)
     return as_clip(model, tokenizer, {}, location=f"{NAME}: {name}", precision=precision)
 
 
@@ -84,6 +86,20 @@ def _require_one_device(model: torch.nn.Module, name: str) -> None:
     devices = sorted({str(value.device) for value in model.parameters()})
     if len(devices) > 1:
         raise UserError(f"{NAME}: {name}: its parameters are on {' and '.join(devices)}. Move it: model.to(device).")
+
+
+def _require_preprocessing(model: Any, name: str) -> None:
+    """open_clip's factory notes the preprocessing in the model. A class of open_clip that is called directly does not.
+
+    What is noted is checked by as_clip.
+    """
+    if not {"mean", "std"} <= set(get_model_preprocess_cfg(model)):
+        size = "model.visual.image_size"
+        settings = f'{{"size": {size}, "mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}}'
+        what = f"this {type(model).__name__} does not know the mean and std of its images"
+        raise UserError(
+            f"{NAME}: {name}: {what}. Set them: open_clip.model.set_model_preprocess_cfg(model, {settings})"
+        )
 
 
 def require_tokens(clip: Clip, texts: Sequence[str]) -> None:

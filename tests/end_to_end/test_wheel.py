@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -19,6 +21,7 @@ import pytest
 import yaml
 
 from tests.clone import copy_of_repository, small, stages_in
+from tests.docs.snippets import blocks_of
 from tests.imports import ROOT
 from tests.packaging.distribution import NO_PART, build
 
@@ -46,7 +49,7 @@ class Installed:
 
     def run(self, *command: str, cwd: Path | None = None) -> str:
         done = subprocess.run(
-            [str(self.bin / command[0]), *command[1:]],
+            [shutil.which(command[0], path=self.environment["PATH"]) or command[0], *command[1:]],
             cwd=cwd or self.folder, env=self.environment, capture_output=True, text=True,
         )  # fmt: skip
         output = done.stdout + done.stderr
@@ -129,23 +132,54 @@ def test_the_fingerprints_are_those_of_a_clone_of_the_same_code(project: Path, t
     assert {path.name: path.read_bytes() for path in (project / code).glob("*.json")} == of_clone
 
 
-def test_the_results_are_shown(installed: Installed, project: Path) -> None:
-    said = installed.run("gift", "show", cwd=project)
-    assert "gift" in said and "index.html" in said
+@pytest.fixture(scope="module")
+def photos(project: Path) -> Path:
+    """The test images of the task in a folder for each class."""
+    folder = project.parent / "photos"
+    names = class_names(project)
+    for tar in (project / "data" / "1_tasks" / TASK).glob("test-*.tar"):
+        with tarfile.open(tar) as archive:
+            files = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
+        for name in (name for name in files if name.endswith(".png")):
+            label = folder / names[int(files[f"{Path(name).stem}.cls"])]
+            label.mkdir(parents=True, exist_ok=True)
+            (label / name).write_bytes(files[name])
+    return folder
 
 
-def test_a_trained_model_predicts(installed: Installed, project: Path) -> None:
-    picture = project.parent / "picture.png"
-    test_images = next((project / "data" / "1_tasks" / TASK).glob("test-*.tar"))
-    with tarfile.open(test_images) as archive:
-        image = archive.extractfile(next(member for member in archive if member.name.endswith(".png")))
-        assert image is not None
-        picture.write_bytes(image.read())
-    model = f"data/5_models/gift/{TASK}"
-    said = installed.run("gift", "predict", model, str(picture), "--classes", TASK, cwd=project)
-    (line,) = [line for line in said.splitlines() if "picture.png" in line]
-    names = json.loads((project / "data" / "1_tasks" / TASK / "task.json").read_text(encoding="utf-8"))["class_names"]
-    assert [name for name in names if name in line]
+def class_names(project: Path) -> list[str]:
+    task = json.loads((project / "data" / "1_tasks" / TASK / "task.json").read_text(encoding="utf-8"))
+    return list(task["class_names"])
+
+
+def test_every_command_of_the_projects_readme_runs_in_its_order(
+    installed: Installed, project: Path, photos: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(project, tmp_path / "project", symlinks=True))
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    stands_for = {"PRESET": "mini", "NAME": "garments", "DIR": photos, "TASK": TASK, "IMAGES": photos,
+                  "URL": tmp_path / "store"}  # fmt: skip
+    block = [command for each in blocks_of(folder, "README.md") for command in each.commands]
+    table = [span for row in text.splitlines() if row.startswith("|") for span in re.findall("`([^`]*)`", row)]
+    assert block == ["dvc repro", "gift show"] and len(table) > 8
+    said = {}
+    for command in (*block, *table):
+        words = [str(stands_for.get(word, word)) for word in re.split(r"\b([A-Z]+)\b", command)]
+        said[command] = installed.run("bash", "-c", "".join(words), cwd=folder)
+    assert "gift" in said["gift show"] and "index.html" in said["gift show"]
+    predicted = said["gift predict data/5_models/gift/TASK IMAGES"].splitlines()
+    lines = [line for line in predicted if ".png" in line]
+    assert len(lines) == len(list(photos.rglob("*.png"))) > 0
+    assert all(any(line.endswith(name) for name in class_names(project)) for line in lines)
+    assert f"{len(lines)} images are classified correctly" in said["gift test data/5_models/gift/TASK IMAGES"]
+
+
+def test_a_message_names_a_guide_that_the_wheel_has(installed: Installed, project: Path, photos: Path) -> None:
+    command = [str(installed.bin / "gift"), "predict", "nonsense", str(photos), "--classes", TASK]
+    refused = subprocess.run(command, cwd=project, env=installed.environment, capture_output=True, text=True)
+    assert (refused.returncode, "`gift docs models` says what can be loaded" in refused.stderr) == (1, True)
+    shown = installed.run("gift", "docs", "models", cwd=project)
+    assert shown.strip() == (ROOT / "docs" / "models.md").read_text(encoding="utf-8").strip()
 
 
 def test_a_new_version_of_the_package_is_seen(installed: Installed, project: Path) -> None:

@@ -6,8 +6,10 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import open_clip
 import pytest
 import torch
+from open_clip.model import CustomTextCLIP
 from torch.utils.data import DataLoader, TensorDataset
 
 import gift_core
@@ -188,6 +190,16 @@ def test_a_model_that_cannot_be_trained_is_refused(name: str) -> None:
     model, message = MODELS[name]
     with pytest.raises(UserError, match=message):
         finetuned(model())
+
+
+def test_a_model_without_preprocessing_is_refused_with_the_line_that_sets_it() -> None:
+    model = CustomTextCLIP(**tiny_config()["model_cfg"]).eval()
+    with pytest.raises(
+        UserError, match="model: this CustomTextCLIP does not know the mean and std of its images"
+    ) as it:
+        finetuned(model)
+    exec(str(it.value).partition("Set them: ")[2], {"open_clip": open_clip, "model": model})
+    assert len(finetuned(model)) == 3
 
 
 def test_the_model_itself_is_no_teacher() -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NO_PART = ("tests/", "benchmarks/", "docs/")  # of a distribution
+NO_PART = ("tests/", "benchmarks/", "docs/decisions/")  # of a distribution
 
 
 def build(source: Path, kind: str, out: Path) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gift_core.shipped import FILES, IN_WHEEL, shipped_files
+from gift_core.shipped import FILES, IN_WHEEL, guides, shipped_files
 from tests.clone import copy_of_repository
 from tests.imports import ROOT
 from tests.packaging.distribution import NO_PART, build
@@ -51,10 +51,10 @@ def test_the_wheel_has_every_module_of_the_library_and_every_command(wheel: Path
     assert {name for name in names(wheel) if name.endswith(".py")} == library - needs_a_clone | commands
 
 
-def test_the_wheel_has_the_files_of_a_project_as_they_are_in_the_repository(wheel: Path) -> None:
+def test_the_wheel_has_the_files_of_a_project_and_the_guides_as_they_are_in_the_repository(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     found = {name.removeprefix(FILES_FOLDER) for name in names(wheel) if name.startswith(FILES_FOLDER)}
-    assert found == set(shipped_files())
+    assert found == set(shipped_files()) | {f"docs/{name}.md" for name in guides()}
     assert all(any(name == each or name.startswith(f"{each}/") for name in found) for each in FILES)
     for name in found:
         assert archive.read(FILES_FOLDER + name) == (ROOT / name).read_bytes(), name

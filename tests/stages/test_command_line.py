@@ -27,7 +27,7 @@ TYPES = re.compile(
     r"<(bool|str|int|float|path|file|directory|list|Path|Enum)\b|\b(TEXT|INTEGER|FLOAT|PATH|DIRECTORY)\b"
 )
 HUB = {f"hub {verb} {what}" for verb in ("push", "pull") for what in ("model", "shards")}
-WITHOUT_RESULT = {"run", "merge-lock", "init"} | HUB  # the result is a file, a folder, or a repository
+WITHOUT_RESULT = {"run", "merge-lock", "init", "docs"} | HUB  # the result is a file, a folder, a page, or a repository
 HEAVY = (
     "torch",
     "torchvision",

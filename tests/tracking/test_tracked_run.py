@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from mlflow.tracking import MlflowClient
 from typer.testing import CliRunner, Result
 from wandb.proto import wandb_internal_pb2
@@ -17,12 +18,15 @@ from wandb.proto import wandb_internal_pb2
 from gift_core.artifacts import snapshot as snapshots
 from gift_core.artifacts.accuracy import write_empty_accuracy
 from gift_core.artifacts.model_folder import read_provenance
+from gift_core.config.loading import load_config
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.tracking import tracked_run as tracking
 from gift_core.tracking.tracked_run import MAX_POINTS, RunDescription, TrackedRun, describe, require_tracker
 from gift_core.training import loop
 from stages.app import app
+from stages.stage import Stage
+from stages.tracked import track_metrics
 from tests.clone import content
 from tests.tiny_world import TinyExperiment, make_world
 
@@ -247,6 +251,18 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(tracking, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"Run: pip install 'gift-pipeline\[mlflow\]', or unset GIFT_TRACKING\."):
         require_tracker()
+
+
+def test_a_report_of_several_methods_warns_once_of_a_missing_package(
+    mini_params: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(mini_params, sort_keys=False), encoding="utf-8")
+    stage = Stage("report", "", load_config(tmp_path / "params.yaml"), Layout(tmp_path))
+    assert len(stage.config.run.methods) > 1
+    monkeypatch.setenv("GIFT_TRACKING", "mlflow")
+    monkeypatch.setattr(tracking, "find_spec", lambda name: None)
+    track_metrics(stage, {method: {"last": 1.0} for method in stage.config.run.methods})
+    assert capsys.readouterr().out.count("the package mlflow is not installed") == 1
 
 
 def test_without_the_variable_nothing_is_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
