@@ -24,9 +24,9 @@ from gift_core.doctor.model_checks import (
     HUB,
     cached_pipeline,
     count_numbers,
-    in_cache,
     pipeline_parameters,
 )
+from gift_core.downloads import in_cache
 from gift_core.errors import UserError
 from gift_core.untrusted import read_json_file
 

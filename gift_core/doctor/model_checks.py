@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import math
-import threading
-import urllib.error
-import urllib.request
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.model_config import shape_fault
-from gift_core.artifacts.model_folder import CONFIG, WEIGHTS
+from gift_core.artifacts.model_folder import CONFIG
 from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
 from gift_core.doctor.finding import Finding, Project
+from gift_core.downloads import CACHED_WEIGHTS, download_problem, in_cache
 from gift_core.errors import ContractError, UserError, lookup
 from gift_core.mini.miniature import miniature_of
 from gift_core.untrusted import read_json_file
 
 FOLDER, FILE, HUB = "local-dir:", "local-file:", "hf-hub:"
 INDEX = "model_index.json"
-CACHED_WEIGHTS = (WEIGHTS, "open_clip_pytorch_model.bin")  # the files that open_clip looks for in a repository
 CLIP_CACHE = Path("~/.cache/clip")  # where open_clip keeps weights downloaded from a plain address
 HUB_TIMEOUT = 3.0  # seconds
 BY_HAND = {
@@ -206,45 +202,12 @@ def _check_cache(subject: str, repository: str, files: tuple[str, ...]) -> Findi
     return download_finding(subject, repository, by_hand=BY_HAND[subject])
 
 
-def in_cache(repository: str, files: Iterable[str], *, revision: str | None = None) -> Path | None:
-    """Returns the first of `files` that is in the hub cache for a repository, or None."""
-    from huggingface_hub import constants, try_to_load_from_cache
-
-    for name in files:
-        found = try_to_load_from_cache(repository, name, cache_dir=constants.HF_HUB_CACHE, revision=revision)
-        if isinstance(found, str):
-            return Path(found)
-    return None
-
-
 def download_finding(subject: str, what: str, *, by_hand: str) -> Finding:
     """Returns whether `what`, which is not on this machine, can be downloaded. `by_hand` says what to do otherwise."""
     from huggingface_hub import constants
 
-    if constants.HF_HUB_OFFLINE:
-        found = f"{what} is not on this machine, and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE prevents the download"
-        return Finding(subject, "fail", found, f"Unset them for the first run, or {by_hand}.")
-    if hub_answers(constants.ENDPOINT):
+    problem = download_problem(HUB_TIMEOUT)
+    if problem is None:
         return Finding(subject, "ok", f"{what} is not on this machine yet, and {constants.ENDPOINT} answers")
-    found = f"{what} is not on this machine, and {constants.ENDPOINT} does not answer within {HUB_TIMEOUT:.0f} s"
-    return Finding(subject, "fail", found, f"Connect (HTTPS_PROXY, HF_ENDPOINT), or {by_hand}.")
-
-
-@cache  # the model and the generator use the same hub
-def hub_answers(address: str, timeout: float = HUB_TIMEOUT) -> bool:
-    """Returns whether a server answers at `address` within `timeout` seconds, including the DNS lookup."""
-    answered = threading.Event()
-
-    def ask() -> None:
-        try:
-            with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=timeout):
-                answered.set()
-        except urllib.error.HTTPError:  # also an answer
-            answered.set()
-        except (OSError, ValueError):
-            pass
-
-    asking = threading.Thread(target=ask, daemon=True)  # DNS lookups ignore the timeout
-    asking.start()
-    asking.join(timeout)
-    return answered.is_set()
+    found, remedy = problem
+    return Finding(subject, "fail", f"{what} is not on this machine, and {found}", f"{remedy}, or {by_hand}.")

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gift_core.downloads import require_download
 from gift_core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
     the files of a tokenizer are missing.
     """
     check_local_folder(config.pipeline)
+    if not Path(config.pipeline).is_dir():
+        folder = f"data/0_raw/generators/{config.pipeline.rpartition('/')[2]}"
+        params, index = {"pipeline": folder, "revision": "null"}, ("model_index.json",)
+        key, revision = "generator.pipeline", config.revision
+        require_download(config.pipeline, index, key=key, folder=folder, params=params, revision=revision)
     _hide_loading_bars()
     missing: dict[str, list[str]] = {}
     try:

@@ -27,6 +27,7 @@ from gift_core.clip.tokenizers import (
     tokenizer_files_of,
     tokenizer_from,
 )
+from gift_core.downloads import CACHED_WEIGHTS, require_download
 from gift_core.errors import UserError, lookup, nearest, no_such_path
 from gift_core.interop.checkpoints import read_checkpoint
 from gift_core.interop.fitting import choose_activation, fill_weights, tag_activation
@@ -89,6 +90,13 @@ def load_clip(name: str, pretrained: str | None = None, *, device: torch.device 
     if pretrained is not None and pretrained not in tags and Path(pretrained).exists():
         return _from_checkpoint(architecture, config, Path(pretrained), device=device, precision=precision)
     return _from_tag(architecture, config, pretrained, device=device, precision=precision)
+
+
+def _require_weights(repository: str, file: str, key: str) -> None:
+    """Raises UserError if the weights are neither in the cache of the hub nor to be had from it."""
+    folder = f"data/0_raw/models/{repository.rpartition('/')[2]}"
+    params = {"name": f"{LOCAL}{folder}", "pretrained": "null"}
+    require_download(repository, (file,) if file else CACHED_WEIGHTS, key=key, folder=folder, params=params)
 
 
 def tag_options(architecture: str, tag: str | None) -> dict[str, Any]:
@@ -159,6 +167,7 @@ def _from_single_file(path: Path, *, device: torch.device, precision: str) -> Cl
 
 def _from_hub(name: str, *, device: torch.device, precision: str) -> Clip:
     location = f"model.name {name!r}"
+    _require_weights(name.removeprefix(HUB), "", "model.name")
     try:
         config = open_clip.get_model_config(name)
     except Exception as error:  # the hub raises many types
@@ -195,6 +204,9 @@ def _from_tag(
     architecture: str, config: dict[str, Any], tag: str | None, *, device: torch.device, precision: str
 ) -> Clip:
     options = tag_options(architecture, tag)
+    repository, _, file = open_clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "").rpartition("/")
+    if repository:
+        _require_weights(repository, file, "model.pretrained")
     computes_quick, forced = bool(config.get("quick_gelu")), options["force_quick_gelu"]
     tokenizer = load_tokenizer(architecture)
     require_text_tower(config, f"model.name {architecture!r}")

@@ -24,10 +24,9 @@ from gift_core.doctor.model_checks import (
     check_local_models,
     count_numbers,
     download_finding,
-    hub_answers,
-    in_cache,
     pipeline_parameters,
 )
+from gift_core.downloads import hub_answers, in_cache, require_download
 from gift_core.errors import ContractError, UserError
 from tests.doctor.projects import link_models, make_project
 from tests.imports import ROOT
@@ -293,6 +292,31 @@ def test_the_first_file_in_the_cache_is_returned(tmp_path: Path, monkeypatch: py
     assert in_cache("who/what", ("a", "b")) == file
     assert in_cache("who/what", ("b",), revision="c0ffee") == file
     assert in_cache("who/what", ("b",), revision="another") is None
+
+
+def require(repository: str, **options: str) -> None:
+    params = {"name": "local-dir:models/what", "pretrained": "null"}
+    require_download(repository, ("a", "b"), key="model.name", folder="models/what", params=params, **options)
+
+
+def test_without_a_network_one_message_has_the_command_and_the_lines_of_params_yaml(offline: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        require("who/what", revision="c0ffee")
+    assert str(refused.value).splitlines()[1:] == [
+        "  hf download who/what --revision c0ffee --local-dir models/what",
+        "Bring that folder here, and write into params.yaml:",
+        "  model:",
+        "    name: local-dir:models/what",
+        "    pretrained: null",
+    ]
+    cached(offline, "who/what", "b")
+    require("who/what", revision="c0ffee")
+
+
+def test_nothing_is_refused_where_the_hub_answers(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", server)
+    require("who/what")
 
 
 def test_a_missing_model_is_a_fail_offline(monkeypatch: pytest.MonkeyPatch) -> None:

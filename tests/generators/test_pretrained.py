@@ -34,7 +34,10 @@ def config(mini_params: dict[str, Any], **changes: Any) -> GeneratorConfig:
     [
         ("data/nowhere", r"generator\.pipeline: there is no folder data/nowhere"),
         ("./nowhere", r"there is no folder \./nowhere"),
-        ("nobody/nothing", r"generator\.pipeline: nobody/nothing cannot be loaded .*Check the name, the revision"),
+        (
+            "nobody/nothing",
+            r"generator\.pipeline: nobody/nothing is not on this machine, .*\n  hf download nobody/nothing",
+        ),
     ],
 )
 def test_a_missing_pipeline_is_an_error_with_a_remedy(mini_params: dict[str, Any], name: str, message: str) -> None:
