@@ -45,15 +45,16 @@ class LabeledImages(Protocol):
 
 
 def open_labeled_images(source: str, templates: Path | None, layout: Layout) -> LabeledImages:
-    """Returns the images of a folder or of an ingested task, which is named or is that folder.
+    """Returns the images of a folder, or of an ingested task by its name or its folder. A folder comes first.
 
     Templates come from the file `templates`, else from the task; a folder gets "a photo of a {}.". UserError if
     `source` is neither.
     """
-    for task in (Path(source), layout.task(source)):
-        if (task / "task.json").is_file():
-            return LabeledTask(task, read_classes(str(task / "task.json"), templates, layout))
-    return open_labeled_folder(Path(source), read_templates(templates))
+    folder = Path(source)
+    task = folder if folder.is_dir() else layout.task(source)
+    if (task / "task.json").is_file():
+        return LabeledTask(task, read_classes(str(task / "task.json"), templates, layout))
+    return open_labeled_folder(folder, read_templates(templates))
 
 
 def open_labeled_folder(folder: Path, templates: tuple[str, ...]) -> LabeledFolder:
