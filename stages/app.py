@@ -22,6 +22,7 @@ from .evaluate import evaluate
 from .exp import exp
 from .export import export
 from .finetune import finetune
+from .gate import gate
 from .get import get
 from .hub import hub
 from .import_model import import_model
@@ -88,7 +89,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         docs,
         clean,
     ),
-    "Working together": (remote, get, merge_lock, exp, dag),
+    "Working together": (remote, get, merge_lock, exp, gate, dag),
 }
 for panel, commands in COMMANDS.items():
     for command in commands:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.atomic import broken, read_json, require_fields, write_json
+from gift_core.untrusted import parse_json
 
 STAGE = "report"
 DECIMALS = 4
@@ -66,6 +67,18 @@ def read_metrics(path: Path) -> dict[str, dict[str, float | None]]:
     """Returns {method: {metric: percent}}. ContractError if the file is missing or breaks the contract."""
     metrics = read_json(path, STAGE)
     _require_metrics(path, metrics)
+    return metrics
+
+
+def parse_metrics(text: str, source: Path) -> dict[str, dict[str, float | None]]:
+    """Returns the metrics of a text, as git has it; `source` names it in errors. ContractError as in read_metrics."""
+    try:
+        metrics: Any = parse_json(text.encode())
+    except ValueError as error:
+        raise broken(source, f"it should be JSON, but {error}", STAGE) from error
+    if not isinstance(metrics, dict):
+        raise broken(source, f"it should be a JSON object, it is a {type(metrics).__name__}", STAGE)
+    _require_metrics(source, metrics)
     return metrics
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -21,16 +22,12 @@ WORKFLOW: dict[Any, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
 STEPS: list[dict[str, Any]] = WORKFLOW["jobs"]["check"]["steps"]
 
 
-def run_of(name: str) -> str:
-    """The script of the step called `name`."""
-    (step,) = [step for step in STEPS if step.get("name") == name]
-    return str(step["run"])
-
-
 def run(clone: Clone, name: str, **variables: str) -> str:
-    """Runs a step as GitHub does: bash -e, in the root of the clone. Returns what it prints."""
+    """Runs a step as GitHub does: bash -e, with pipefail only for `shell: bash`. Returns what it prints."""
+    (step,) = [step for step in STEPS if step.get("name") == name]
+    pipefail = ["-o", "pipefail"] if step.get("shell") == "bash" else []
     done = subprocess.run(
-        ["bash", "-e", "-o", "pipefail", "-c", run_of(name)],
+        ["bash", "-e", *pipefail, "-c", step["run"]],
         cwd=clone.folder,
         env=clone.environment | variables,
         capture_output=True,
@@ -112,13 +109,34 @@ def test_a_pipeline_that_dvc_cannot_read_fails(checkout: Clone) -> None:
         run(checkout, "plan the pipeline")
 
 
-def test_the_check_of_params_yaml_needs_no_data(tmp_path: Path) -> None:
+@pytest.fixture
+def project(tmp_path: Path) -> Clone:
+    """A project of `gift init` that has not run, with `gift` on the PATH."""
     project = new_project(tmp_path / "project")
     program = tmp_path / "bin" / "gift"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m stages "$@"\n', encoding="utf-8")
     program.chmod(0o755)
     project.environment["PATH"] = f"{program.parent}:{project.environment['PATH']}"
+    return project
+
+
+def test_a_pull_request_that_is_worse_than_its_target_fails(project: Clone, tmp_path: Path) -> None:
+    metrics, summary = project.folder / "reports" / "metrics.json", tmp_path / "summary"
+    metrics.parent.mkdir(exist_ok=True)
+    row = {"transfer": 67.5, "avg": 75.2, "last": 80.2, "forgetting": 7.7}
+    metrics.write_text(json.dumps({"gift": row}), encoding="utf-8")
+    commit(project, "a result")
+    variables = {"TARGET": "target", "GITHUB_STEP_SUMMARY": str(summary)}
+    project.run("git", "branch", "target")
+    assert run(project, "may it be shipped", **variables).startswith("Yes: gift has Last 80.2")
+    metrics.write_text(json.dumps({"gift": row | {"last": 78.0}}), encoding="utf-8")
+    with pytest.raises(AssertionError, match="No: gift has Last 78.0"):
+        run(project, "may it be shipped", **variables)
+    assert [line.split(":")[0] for line in summary.read_text(encoding="utf-8").splitlines()] == ["Yes", "No"]
+
+
+def test_the_check_of_params_yaml_needs_no_data(project: Clone) -> None:
     run(project, "check params.yaml")
     project.edit("params.yaml", "  iterations: 60 ", "  iterations: -1 ")
     with pytest.raises(AssertionError, match="training.iterations: should be at least 1"):

@@ -1,0 +1,165 @@
+"""May a result be shipped? The metrics of one method against limits, and against those of a git revision.
+
+Metrics are compared as they are printed, with one decimal: otherwise 79.96 would be refused as "Last 80.0, below 80".
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gift_core.artifacts.report_json import one_decimal, parse_metrics, read_metrics
+from gift_core.config.experiment import Config
+from gift_core.errors import UserError, lookup
+from gift_core.layout import Layout
+from gift_core.report.run_record import is_plain_finetuning, is_zero_shot
+from gift_core.untrusted import parse_yaml
+
+METRICS, PARAMS = "reports/metrics.json", "params.yaml"
+BETTER = {"last": 1, "transfer": 1, "forgetting": -1}  # 1: higher is better
+Row = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One criterion. `revision`: what the metric is compared with; empty if the limit was given as a number."""
+
+    metric: str
+    value: float
+    limit: float
+    ok: bool
+    text: str
+    revision: str = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the metrics have to keep, in percent and points; None: no such limit. `tolerance` is for a revision."""
+
+    min_last: float | None = None
+    max_forgetting: float | None = None
+    tolerance: float = 1.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer for one method, and why it is that."""
+
+    method: str
+    ok: bool
+    sentence: str
+    checks: tuple[Check, ...]
+
+
+def gated_method(config: Config, name: str | None) -> str:
+    """Returns `name`, or the one method of run.methods that is more than a reference. UserError if there is not one."""
+    rows = {method: config.methods[method] for method in config.run.methods}
+    if name is not None:
+        lookup(rows, name, "--method")
+        return name
+    bounds = {method for method, row in rows.items() if row.is_reference or is_plain_finetuning(row)}
+    candidates = [method for method, row in rows.items() if method not in bounds and not is_zero_shot(row)]
+    if len(candidates) != 1:
+        found = f"has {len(candidates)} methods that are no references" if candidates else "has references only"
+        raise UserError(f"{PARAMS}: run.methods {found}. Name one with --method: {', '.join(candidates or rows)}.")
+    return candidates[0]
+
+
+def judge(root: Path, config: Config, method: str, limits: Limits, *, against: str | None) -> Verdict:
+    """Returns the answer for the metrics of the project in `root`.
+
+    They are worse than those of the git revision `against` if Last or Transfer is lower, or Forgetting higher, by more
+    than the tolerance. Metrics of different tasks cannot be compared, so the sentence only says so. UserError or
+    ContractError if the metrics or the revision cannot be read, or nothing is left to check.
+    """
+    metrics = read_metrics(Layout(root).reports() / "metrics.json")
+    if method not in metrics:
+        raise UserError(f"{METRICS}: has no result of {method}, only of {', '.join(metrics)}. Run: dvc repro")
+    checks, remark = [*_within_limits(method, metrics[method], limits)], ""
+    if against is not None:
+        before = _metrics_before(root, config, method, against)
+        if isinstance(before, str):
+            remark = f"Not compared with {against}, {before}."
+        else:
+            checks += _not_worse(metrics[method], before, against, limits.tolerance)
+    if not checks:
+        raise UserError(f"gift gate: nothing to check. {remark} Give --min-last or --max-forgetting, too.")
+    ok = all(check.ok for check in checks)
+    sentence = _approval(method, checks, limits) if ok else _refusal(method, checks)
+    return Verdict(method, ok, f"{sentence} {remark}".strip(), tuple(checks))
+
+
+def _approval(method: str, checks: Sequence[Check], limits: Limits) -> str:
+    reasons = [check.text for check in checks if not check.revision]
+    revision = checks[-1].revision
+    if revision:
+        reasons.append(f"no metric that is more than {_points(limits.tolerance)} worse than in {revision}")
+    return f"Yes: {method} has {' and '.join(reasons)}."
+
+
+def _refusal(method: str, checks: Sequence[Check]) -> str:
+    return f"No: {method} has {' and '.join(check.text for check in checks if not check.ok)}."
+
+
+def _within_limits(method: str, row: Row, limits: Limits) -> Iterator[Check]:
+    least, most = limits.min_last, limits.max_forgetting
+    if least is not None:
+        last = _shown(row["last"])
+        yield Check("last", last, least, last >= least, f"Last {last} (at least {least:g} is asked)")
+    if most is not None:
+        if row["forgetting"] is None:
+            what = f"{METRICS}: {method} has no Forgetting: a single task, or a class-incremental run."
+            raise UserError(f"{what} Leave out --max-forgetting.")
+        points = _shown(row["forgetting"])
+        yield Check("forgetting", points, most, points <= most, f"Forgetting {points} (at most {most:g} is allowed)")
+
+
+def _not_worse(row: Row, before: Row, revision: str, tolerance: float) -> Iterator[Check]:
+    for metric, sign in BETTER.items():
+        if row[metric] is None or before[metric] is None:
+            continue
+        now, then = _shown(row[metric]), _shown(before[metric])
+        worse = round(sign * (then - now), 1)
+        text = f"{metric.capitalize()} {now} ({_points(worse)} worse than in {revision}, {tolerance:g} is tolerated)"
+        yield Check(metric, now, round(then - sign * tolerance, 4), worse <= tolerance, text, revision)
+
+
+def _metrics_before(root: Path, config: Config, method: str, revision: str) -> Row | str:
+    """The metrics of the method in the revision, or why there are none to compare with."""
+    if _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}") is None:
+        raise UserError(f"--against {revision}: git knows no such revision here. Name a branch, a tag or a commit.")
+    text, params = (_git(root, "show", f"{revision}:./{file}") for file in (METRICS, PARAMS))
+    if text is None:
+        return f"which has no {METRICS}"
+    metrics = parse_metrics(text, Path(f"{revision}:{METRICS}"))
+    tasks = _tasks(params or "")
+    if tasks != [step.task for step in config.sequence]:
+        return f"which learned other tasks ({', '.join(tasks)})"
+    return metrics.get(method, f"which has no result of {method}")
+
+
+def _tasks(params: str) -> list[str]:
+    """The tasks in their order. The params.yaml of an old revision need not be valid any more."""
+    try:
+        values: Any = parse_yaml(params)
+        return [str(step["task"]) for step in values["sequence"]]
+    except (ValueError, TypeError, KeyError):
+        return []
+
+
+def _git(root: Path, *words: str) -> str | None:
+    """What git prints, None if it fails."""
+    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, encoding="utf-8")
+    return done.stdout if done.returncode == 0 else None
+
+
+def _shown(value: float | None) -> float:
+    assert value is not None, "only Transfer and Forgetting may be missing"
+    return float(one_decimal(value))
+
+
+def _points(points: float) -> str:
+    return f"{points:g} point{'' if points == 1 else 's'}"
