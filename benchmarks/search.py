@@ -4,10 +4,10 @@
     python benchmarks/search.py --methods gift ewc       # two of its methods
     python benchmarks/search.py --variants mine.yaml --seeds 100 101 --tasks 5 --images 100 --out mine.csv
 
-The last fifth (seeded) of every task's training images is the validation part. It replaces the test split, which is
+A fifth of each class's training images, sampled by seed, is the validation part. It replaces the test split, which is
 never used. The best setting of a method is the one with the highest Avg over the seeds. The table is written to
 benchmarks/search.csv, the best settings to benchmarks/search_best.yaml, which compare.py and curve.py take as
---variants. Results are kept in .gift/search and reused, so a variant that is added later runs alone.
+--variants. Results are kept in .gift/validation and reused, so a variant that is added later runs alone.
 """
 
 from __future__ import annotations
@@ -16,29 +16,25 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import yaml
 from experiment import Experiment, Run, choose_methods, run_all
 from options import parser_of, read_choices, run_script
 from variants import Variant
 
-from gift_core.artifacts.tars import image_extension
-from gift_core.artifacts.task import iterate_task, read_task, write_task
+from gift_core.datasets.hold_out import hold_out
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
 from gift_core.metrics import ZERO_SHOT
-from gift_core.seeds import seed_for
 from stages.ingest import ingest
 
 FIRST_SEED = 100  # smaller seeds are those of the comparison
-HELD_OUT = 0.2
 METRICS = ["transfer", "avg", "last", "forgetting", "own"]
 
 
 def main() -> None:
     """Runs every setting with every seed, and prints the metrics."""
-    parser = parser_of(__doc__, seeds=(FIRST_SEED,), work=".gift/search", out="benchmarks/search.csv")
+    parser = parser_of(__doc__, seeds=(FIRST_SEED,), work=".gift/validation", out="benchmarks/search.csv")
     parser.set_defaults(variants=Path("benchmarks/search.yaml"))
     parser.add_argument("--tasks", type=int, default=3, help="number of tasks, from the start of the sequence")
     parser.add_argument("--images", type=int, help="synthetic images per task (default: as in the preset)")
@@ -51,7 +47,7 @@ def main() -> None:
     runs = [Run.of(experiment, choices.work, seed=seed) for seed in choices.seeds]
     for run in runs:
         for step in run.config.sequence:
-            hold_out(run, step.task)
+            write_validation(run, step.task)
     run_all(runs, workers=choices.workers)
     table = pd.concat([metrics_of(run, variants) for run in runs]).round(5)
     table.to_csv(choices.out, index=False)
@@ -96,23 +92,14 @@ def metrics_of(run: Run, variants: Mapping[str, Variant]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def hold_out(run: Run, task: str) -> None:
-    """Writes the task with its training images only. A fifth of them, sampled by seed, become the test split."""
+def write_validation(run: Run, task: str) -> None:
+    """Writes the task with its training images only. A fifth of each class becomes the test split."""
     if run.layout.task(task).exists():
         return
     complete = Layout(run.root / "complete")
     ingest(task, params=run.params, root=complete.root)
-    info = read_task(complete.task(task))
-    samples = [(image, image_extension(image), label) for image, label in iterate_task(complete.task(task), "train")]
-    order = np.random.default_rng(seed_for("hold out", run.config.seed, task)).permutation(len(samples))
-    held = round(HELD_OUT * len(samples))
-    write_task(
-        run.layout.task(task),
-        info,
-        train=[samples[index] for index in order[held:]],
-        test=[samples[index] for index in order[:held]],
-        images_per_shard=run.config.ingest.images_per_shard,
-    )
+    shard = run.config.ingest.images_per_shard
+    hold_out(complete.task(task), run.layout.task(task), seed=run.config.seed, images_per_shard=shard)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ from .remove_method import remove_method
 from .remove_task import remove_task
 from .report import report
 from .run import run
+from .search import search
 from .show import show
 from .synthesize import synthesize
 from .teach import teach
@@ -80,6 +81,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         add_method,
         remove_task,
         remove_method,
+        search,
         metrics,
         compare,
         presets,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from importlib import metadata
@@ -29,6 +31,10 @@ class GiftCommand(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _named_by_meaning(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        several = {option for param in self.params if "..." in (param.metavar or "") for option in param.opts}
+        return super().parse_args(ctx, list(_repeated(args, several)))
 
 
 class CommandGroup(TyperGroup):
@@ -63,6 +69,25 @@ class GiftGroup(CommandGroup):
             with suppress(OSError):  # the terminal may be closed
                 typer.secho(" ".join(map(str, (*interruption.args, "Run it again."))), err=True)
             raise typer.Exit(getattr(interruption, "exit_code", 130)) from None
+
+
+def _repeated(args: list[str], several: set[str]) -> Iterator[str]:
+    """Yields `--rates 1 2` as `--rates 1 --rates 2`, for the options `several`: all numbers after one belong to it."""
+    option, first = "", False
+    for word in args:
+        if option and not first and _is_number(word):
+            yield option
+        elif not first:
+            option = word if word in several else ""
+        first = word == option
+        yield word
+
+
+def _is_number(word: str) -> bool:
+    try:
+        return math.isfinite(float(word))
+    except ValueError:
+        return False
 
 
 def _named_by_meaning(params: list[Any]) -> list[Any]:

@@ -72,7 +72,8 @@ def gate(
     Example: gift gate --max-forgetting 5 --min-last 80 --against main
     """
     from gift_core.config.loading import load_config
-    from gift_core.team.gate import Limits, gated_method, judge
+    from gift_core.report.contender import contender
+    from gift_core.team.gate import Limits, judge
 
     try:
         if min_last is None and max_forgetting is None and against is None:
@@ -80,7 +81,7 @@ def gate(
         require_params(root / PARAMS)
         config = load_config(root / PARAMS)
         limits = Limits(min_last, max_forgetting, tolerance)
-        verdict = judge(root, config, gated_method(config, method), limits, against=against)
+        verdict = judge(root, config, contender(config, method), limits, against=against)
     except GiftError as error:
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         raise typer.Exit(BAD_INPUT) from None

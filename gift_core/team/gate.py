@@ -13,9 +13,8 @@ from typing import Any
 
 from gift_core.artifacts.report_json import one_decimal, parse_metrics, read_metrics
 from gift_core.config.experiment import Config
-from gift_core.errors import UserError, lookup
+from gift_core.errors import UserError
 from gift_core.layout import Layout
-from gift_core.report.run_record import is_plain_finetuning, is_zero_shot
 from gift_core.untrusted import parse_yaml
 
 METRICS, PARAMS = "reports/metrics.json", "params.yaml"
@@ -52,20 +51,6 @@ class Verdict:
     ok: bool
     sentence: str
     checks: tuple[Check, ...]
-
-
-def gated_method(config: Config, name: str | None) -> str:
-    """Returns `name`, or the one method of run.methods that is more than a reference. UserError if there is not one."""
-    rows = {method: config.methods[method] for method in config.run.methods}
-    if name is not None:
-        lookup(rows, name, "--method")
-        return name
-    bounds = {method for method, row in rows.items() if row.is_reference or is_plain_finetuning(row)}
-    candidates = [method for method, row in rows.items() if method not in bounds and not is_zero_shot(row)]
-    if len(candidates) != 1:
-        found = f"has {len(candidates)} methods that are no references" if candidates else "has references only"
-        raise UserError(f"{PARAMS}: run.methods {found}. Name one with --method: {', '.join(candidates or rows)}.")
-    return candidates[0]
 
 
 def judge(root: Path, config: Config, method: str, limits: Limits, *, against: str | None) -> Verdict:

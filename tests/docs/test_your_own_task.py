@@ -26,6 +26,7 @@ from tests.imports import ROOT
 
 PAGE = (ROOT / "docs" / "your_own_task.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SEARCH = "gift search garments --rates 1e-6 3e-6 1e-5"  # the last command, which trains
 EMPTY = {"tasks": "{}", "sequence": "[]"}
 GARMENTS = ("dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt")
 
@@ -85,7 +86,7 @@ def follow(line: str) -> str:
 
 
 def test_the_commands_print_and_write_what_the_page_shows(project: Path) -> None:
-    printed = [follow(line) for line in commands() if line.startswith("gift")]
+    printed = [follow(line) for line in commands() if line.startswith("gift") and line != SEARCH]
     (shown,) = blocks("")
     assert printed[0].startswith(shown)
     assert printed[1].startswith(shown)
@@ -140,5 +141,8 @@ def test_dvc_runs_only_the_new_task_and_open_clip_opens_the_result(
     found: dict[str, object] = {}
     exec(code, found)
     assert {"model", "preprocess", "tokenizer"} <= set(found)
+    assert commands()[-1] == SEARCH
+    said = clone.run("bash", "-c", SEARCH.replace("gift ", f"{sys.executable} -m stages ", 1))
+    assert "garments: 60 images of the validation part" in said and "3 runs of 4 iterations" in said
     picture(tmp_path / "photos" / "garments" / "train" / "hat" / "30.jpg")
     assert "ingest@garments" in clone.repro()  # DVC sees the change at the target of the link

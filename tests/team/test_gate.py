@@ -129,7 +129,7 @@ def test_of_several_methods_one_has_to_be_named(write: Write) -> None:
     every = ("finetune", "joint", "individual", "gift", "zscl")
     write(dict.fromkeys(every, GOOD), methods=every)
     assert (
-        "has 2 methods that are no references. Name one with --method: gift, zscl."
+        "has 2 methods that can be meant. Name one with --method: gift, zscl."
         in gate("--min-last", "80", expect=2).stderr
     )
     assert gate("--min-last", "80", "--method", "zscl", expect=0).stdout.startswith("Yes: zscl has Last 80.2")

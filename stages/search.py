@@ -1,0 +1,239 @@
+"""search: short runs of a task at several learning rates, measured on a validation part."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gift_core.errors import UserError
+from gift_core.layout import Layout
+
+from .completion import complete_method
+from .output import AsJson, hint, note, print_json
+from .stage import PARAMS, ROOT, Root, Stage, Task, require_params
+
+if TYPE_CHECKING:
+    from gift_core.training.rate_search import RateSearch
+
+STDERR = 2
+FACTORS = (1 / 3, 1.0, 3.0)
+MAX_RATE = 10.0  # as in params.yaml
+WAIT_SECONDS = 3.0  # for a DVC that was interrupted, too
+
+
+def _checked_rates(rates: list[float] | None) -> list[float] | None:
+    for rate in rates or []:
+        if not 0 < rate <= MAX_RATE:  # typer's own bounds accept nan
+            raise typer.BadParameter(f"{rate:g} should be more than 0 and at most {MAX_RATE:g}.")
+    return sorted(set(rates)) if rates else None
+
+
+Rates = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--rates",
+        metavar="RATE...",
+        help="The learning rates to try. Default: a third of the present one, itself, and three times as much.",
+        callback=_checked_rates,
+        show_default=False,
+    ),
+]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="METHOD",
+        help="The method, if run.methods has several besides references such as finetune and joint.",
+        autocompletion=complete_method,
+    ),
+]
+Iterations = Annotated[
+    int | None,
+    typer.Option("--iterations", metavar="N", min=1, help="Of each run. Default: training.iterations."),
+]
+
+
+def search(
+    task: Task,
+    rates: Rates = None,
+    method: Only = None,
+    iterations: Iterations = None,
+    as_json: AsJson = False,
+    root: Root = ROOT,
+) -> None:
+    """Find the learning rate for a task: train it at a few rates, and compare them on a validation part.
+
+    20% of the training images of each class, sampled by seed, are the validation
+    part. The test images are not used. Each run starts from the model before the
+    task. What it costs is measured, too: the accuracy lost on training images of
+    the other tasks, or without any, on the replayed pairs. Nothing in data/ and
+    dvc.lock changes, except that `dvc repro` first makes what the task's training
+    reads. Fewer iterations are faster, but favor higher rates. An interrupted
+    search continues.
+
+    Example: gift search greek --rates 1e-4 3e-4 1e-3
+    """
+    from gift_core.config.loading import load_config
+    from gift_core.report.contender import contender
+
+    require_params(root / PARAMS)
+    config = load_config(root / PARAMS)
+    name = contender(config, method)
+    stage = Stage("search", f"{name}-{task}", config, Layout(root))
+    present = present_rate(stage, name, task)
+    chosen = rates or [float(f"{present * factor:.1e}") for factor in FACTORS]
+    count = iterations or config.training.iterations
+
+    from .trials import open_step, run_trials
+
+    step = open_step(stage, name, task, (root / PARAMS).read_text(encoding="utf-8"), count)
+    target = f"teach@{name}-step{config.position(task)}"
+    _announce(name, task, chosen, count, target)
+    _make_inputs(root, target)
+    found = run_trials(step, chosen)
+    change = change_of(stage, name, found)
+    if as_json:
+        print_json(_record(found, name, count, change))
+        return
+    _print_table(found)
+    _print_advice(found, present, change)
+    if count < config.training.iterations:
+        hint(f"These runs had {count} of {config.training.iterations} iterations, which favors higher rates.")
+
+
+def present_rate(stage: Stage, method: str, task: str) -> float:
+    """Returns the learning rate of the method in the step of the task. UserError if it learns nothing."""
+    rate = stage.method(method).learning_rate
+    if rate is None:
+        raise UserError(f"params.yaml: methods.{method}: it learns nothing. Name another method with --method.")
+    return rate * stage.step(task).learning_rate_factor
+
+
+def _announce(method: str, task: str, rates: Sequence[float], iterations: int, target: str) -> None:
+    from gift_core.report.labels import plural
+
+    runs = f"{plural(len(rates), 'run')} of {plural(iterations, 'iteration')}"
+    note(f"{runs} with {method} on {task}, at the learning rates {', '.join(map(shown, rates))}.")
+    note(f"First, dvc repro {target} makes what they read, where it is missing.")
+
+
+def _make_inputs(root: Path, target: str) -> None:
+    """Lets DVC make what the training of the step reads: all before finetune. Its output is on stderr."""
+    command = [sys.executable, "-m", "dvc", "repro", "--quiet", target]
+    with subprocess.Popen(command, cwd=root, stdout=STDERR) as dvc:
+        try:
+            code = dvc.wait()
+        except KeyboardInterrupt:
+            with suppress(subprocess.TimeoutExpired):
+                dvc.wait(WAIT_SECONDS)
+            dvc.kill()
+            raise
+    if code != 0:
+        raise UserError(f"gift search: dvc repro {target} failed. Its message is above. Correct the cause.")
+
+
+def shown(rate: float) -> str:
+    """Returns a rate as params.yaml has it: 3.0e-6, 1.25e-5."""
+    digits, exponent = f"{rate:.5e}".split("e")
+    return f"{digits.rstrip('0')}{'0' if digits.rstrip('0').endswith('.') else ''}e{int(exponent)}"
+
+
+@dataclass(frozen=True)
+class Change:
+    """The line of params.yaml that gives a step its best rate, and where it is, if the key does not say it."""
+
+    line: str
+    location: str = ""
+
+
+def change_of(stage: Stage, method: str, found: RateSearch) -> Change:
+    """Returns the change for the best rate: in the first step the method's rate, in a later one the step's factor.
+
+    Another rate of the method would make the steps before run again.
+    """
+    step, own = stage.step(found.task), stage.method(method).learning_rate
+    assert own is not None, "present_rate has checked it"
+    if not stage.learned_before(found.task):
+        return Change(f"methods.{method}.learning_rate: {shown(found.best.rate / step.learning_rate_factor)}")
+    location = f", sequence, the step of {found.task} (a factor for the rate of every method)"
+    return Change(f"learning_rate_factor: {found.best.rate / own:.4g}", location)
+
+
+def _print_table(found: RateSearch) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from gift_core.report.labels import duration
+
+    table = Table()
+    for title in ("learning rate", "accuracy (95%)", "gained", "lost elsewhere", "time"):
+        table.add_column(title, justify="right")
+    table.add_row("start", _accuracy(found.start[found.task].percent, found.start[found.task].interval), "", "", "")
+    for trial in found.trials:
+        score, best = trial.scores[found.task], trial is found.best
+        lost = f"{found.lost(trial):+.1f}" if len(found.start) > 1 else "-"
+        cells = (_accuracy(score.percent, score.interval), f"{found.gained(trial):+.1f}", lost, duration(trial.seconds))
+        table.add_row(Text(f"{'* ' if best else ''}{shown(trial.rate)}"), *cells, style="bold" if best else None)
+    images = found.start[found.task].images
+    Console().print(
+        Text(f"{found.task}: {images} images of the validation part, in percent and points"), table, sep="\n"
+    )
+    for rate, reason in found.failed.items():
+        typer.echo(f"{shown(rate)} failed: {reason}")
+
+
+def _accuracy(percent: float, interval: tuple[float, float]) -> str:
+    return f"{percent:.1f} ({interval[0]:.1f} to {interval[1]:.1f})"
+
+
+def _print_advice(found: RateSearch, present: float, change: Change) -> None:
+    best, others = found.best.rate, [name for name in found.start if name != found.task]
+    if others:
+        typer.echo(
+            f"Lost elsewhere: the mean over {', '.join(others)}. The best (*) gains the most minus what it loses."
+        )
+    if found.similar:
+        listed = ", ".join(shown(trial.rate) for trial in found.similar)
+        typer.echo(f"As good on {found.task}, for all that these images can tell: {listed}.")
+    if abs(best / present - 1) < 0.01:
+        typer.echo(f"params.yaml has the best rate, {shown(best)}.")
+    else:
+        typer.echo(f"In params.yaml{change.location}: {change.line}")
+    rates = sorted([*(trial.rate for trial in found.trials), *found.failed])
+    if best in (rates[0], rates[-1]) and len(rates) > 1:
+        end, beyond = ("lowest", best / 3) if best == rates[0] else ("highest", best * 3)
+        further = f"gift search {found.task} --rates {shown(float(f'{beyond:.1e}'))} {shown(best)}"
+        hint(f"The best rate is the {end} one. Try further: {further}")
+
+
+def _record(found: RateSearch, method: str, iterations: int, change: Change) -> dict[str, Any]:
+    return {
+        "task": found.task,
+        "method": method,
+        "iterations": iterations,
+        "validation_images": found.start[found.task].images,
+        "start": {name: round(score.percent, 4) for name, score in found.start.items()},
+        "trials": [
+            {
+                "learning_rate": trial.rate,
+                "accuracy_percent": round(trial.scores[found.task].percent, 4),
+                "interval_95": [round(limit, 4) for limit in trial.scores[found.task].interval],
+                "gained_points": round(found.gained(trial), 4),
+                "lost_points": round(found.lost(trial), 4),
+                "by_task": {name: round(score.percent, 4) for name, score in trial.scores.items()},
+                "seconds": trial.seconds,
+            }
+            for trial in found.trials
+        ],
+        "failed": [{"learning_rate": rate, "reason": reason} for rate, reason in found.failed.items()],
+        "best": found.best.rate,
+        "change": change.line,
+    }

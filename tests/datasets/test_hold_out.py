@@ -1,0 +1,64 @@
+"""The validation part: a share of each class of the training images, the same for a seed, without any test image."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from gift_core.artifacts.task import TaskInfo, index_task, iterate_task, write_task
+from gift_core.datasets.hold_out import hold_out, sample_training_images
+from gift_core.errors import UserError
+from tests.clip.tiny import png
+
+PER_CLASS = (10, 4, 1)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A task whose test tar is garbage: whoever reads it fails."""
+    folder = tmp_path / "source" / "birds"
+    labels = [label for label, count in enumerate(PER_CLASS) for _ in range(count)]
+    train = [(png(row), "png", label) for row, label in enumerate(labels)]
+    info = TaskInfo("birds", ("tit", "wren", "owl"), ("a {}",), "a test")
+    write_task(folder, info, train, train[:2], images_per_shard=4)
+    for tar in folder.glob("test-*.tar"):
+        tar.write_bytes(b"garbage")
+    return folder
+
+
+def part(folder: Path, split: str) -> list[tuple[bytes, int]]:
+    return list(iterate_task(folder, split))
+
+
+def test_a_fifth_of_each_class_is_held_out_and_the_rest_stays(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "birds"
+    hold_out(source, target, seed=1, images_per_shard=4)
+    rest, held = part(target, "train"), part(target, "test")
+    assert Counter(label for _, label in held) == {0: 2, 1: 1}  # the only owl stays for training
+    assert sorted(rest + held) == sorted(part(source, "train"))
+
+
+def test_the_part_depends_on_the_seed_alone(source: Path, tmp_path: Path) -> None:
+    parts = []
+    for number, seed in enumerate((1, 1, 2)):
+        hold_out(source, tmp_path / str(number) / "birds", seed=seed, images_per_shard=4)
+        parts.append(part(tmp_path / str(number) / "birds", "test"))
+    assert parts[0] == parts[1] != parts[2]
+
+
+def test_single_images_of_each_class_cannot_be_held_out(tmp_path: Path) -> None:
+    info = TaskInfo("birds", ("tit", "wren"), ("a {}",), "a test")
+    write_task(tmp_path / "source" / "birds", info, [(png(0), "png", 0), (png(1), "png", 1)], [], images_per_shard=4)
+    with pytest.raises(UserError, match="no class has two training images, so none can be held out"):
+        hold_out(tmp_path / "source" / "birds", tmp_path / "birds", seed=1, images_per_shard=4)
+
+
+@pytest.mark.parametrize(("most", "expected"), [(7, {0: 5, 1: 2}), (100, {0: 10, 1: 4, 2: 1})])
+def test_a_sample_has_each_class_with_its_share(
+    source: Path, tmp_path: Path, most: int, expected: dict[int, int]
+) -> None:
+    sample_training_images(source, tmp_path / "birds", most=most, seed=1)
+    assert Counter(image.label for image in index_task(tmp_path / "birds", "test")) == expected
+    assert index_task(tmp_path / "birds", "train") == []

@@ -1,0 +1,177 @@
+"""`gift search`: runs beside DVC that change nothing, never read a test image, and tell a hopeless rate."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from gift_core.artifacts.model_folder import read_provenance
+from gift_core.errors import UserError
+from gift_core.report.contender import contender
+from gift_core.training.rate_search import RateSearch, Score, Trial
+from stages import trials
+from stages.app import app
+from stages.search import change_of, present_rate, shown
+from stages.stage import Stage
+from stages.trials import Step, open_step, run_trials
+from tests.clone import commit, content, copy_of
+from tests.tiny_world import CLASSES, TinyExperiment, make_world
+
+RATES = [1e-4, 1e-3]
+
+
+def rates_of(*words: str) -> Any:
+    command = typer.main.get_command(app).commands["search"]  # type: ignore[attr-defined]
+    return command.make_context("search", list(words)).params["rates"]
+
+
+def test_rates_may_follow_one_option_or_have_one_each() -> None:
+    expected = [1e-6, 3e-6, 1e-5]
+    assert rates_of("greek", "--rates", "1e-6", "3e-6", "1e-5") == expected
+    assert rates_of("greek", "--rates", "1e-5", "--rates", "1e-6", "--rates", "3e-6") == expected
+    assert rates_of("--rates", "1e-6", "1e-5", "--json", "greek") == [1e-6, 1e-5]
+    assert rates_of("greek", "--iterations", "5", "--rates", "1e-6", "1e-6") == [1e-6]
+    assert rates_of("greek") is None
+
+
+@pytest.mark.parametrize("rate", ["0", "-1e-5", "nan", "11", "fast"])
+def test_a_rate_that_cannot_be_one_is_refused(rate: str) -> None:
+    with pytest.raises(Exception, match="should be more than 0 and at most 10|should be a valid number"):
+        rates_of("greek", "--rates", rate)
+
+
+@pytest.mark.parametrize(("rate", "text"), [(3e-6, "3.0e-6"), (1.25e-5, "1.25e-5"), (0.5, "5.0e-1"), (2.0, "2.0e0")])
+def test_a_rate_is_shown_as_params_yaml_has_it(rate: float, text: str) -> None:
+    assert shown(rate) == text and float(text) == rate
+
+
+def tiny(root: Path, params: dict[str, Any], method: str, task: str, *, iterations: int = 3) -> Step:
+    """The step in a tiny world, whose test tars are garbage: whoever reads one fails."""
+    experiment = TinyExperiment(make_world(root), params, method, params["methods"][method], iterations=2)
+    for tar in root.glob("data/1_tasks/*/test-*.tar"):
+        tar.write_bytes(b"garbage")
+    if experiment.row.replay.images != "task":  # such a teacher reads all training images, also those held out
+        trials.teach(method, task, params=experiment.params, root=root)
+    stage = Stage("search", method, experiment.stage.config, experiment.layout)
+    return open_step(stage, method, task, experiment.params.read_text(encoding="utf-8"), iterations)
+
+
+@pytest.mark.parametrize("method", ["gift", "lwf", "joint"])  # the teacher of lwf reads the task's own images
+def test_a_search_changes_nothing_and_reads_no_test_image(
+    tmp_path: Path, mini_params: dict[str, Any], method: str
+) -> None:
+    step = tiny(tmp_path, mini_params, method, "digits")
+    before = content(tmp_path)
+    found = run_trials(step, RATES[:1])
+    assert [trial.rate for trial in found.trials] == RATES[:1]
+    assert list(found.start) == ["digits", "birds", "letters"]
+    after = content(tmp_path)
+    assert {name for name in after if name not in before} == {f".gift/search/{method}.lock"}
+    assert all(after[name] == text for name, text in before.items())
+
+
+def test_without_other_tasks_the_replayed_pairs_are_measured(tmp_path: Path, mini_params: dict[str, Any]) -> None:
+    step = tiny(tmp_path, mini_params, "gift", "birds")
+    for task in ("digits", "letters"):
+        (tmp_path / "data" / "1_tasks" / task / "task.json").unlink()
+    found = run_trials(step, RATES[:1])
+    assert {name: score.images for name, score in found.start.items()} == {"birds": 3, "replayed pairs": 7}
+
+
+def test_an_interrupted_search_continues_and_keeps_the_rates_that_it_has(
+    tmp_path: Path, mini_params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, train, trained = tiny(tmp_path, mini_params, "finetune", "digits"), trials.finetune, list[float]()
+
+    def interrupted_at(stop: int) -> None:
+        def finetune(method: str, task: str, **options: Path) -> None:
+            if len(trained) == stop:
+                raise KeyboardInterrupt
+            train(method, task, **options)
+            trained.append(
+                read_provenance(options["root"] / "data/5_models/finetune/digits")["settings"]["learning_rate"]
+            )
+
+        monkeypatch.setattr(trials, "finetune", finetune)
+
+    interrupted_at(1)
+    with pytest.raises(KeyboardInterrupt, match="the next run continues from there"):
+        run_trials(step, RATES)
+    interrupted_at(99)
+    found = run_trials(step, [*RATES, 2e-3])
+    assert trained == [1e-4, 1e-3, 2e-3]
+    assert [trial.rate for trial in found.trials] == trained
+
+
+def test_a_rate_at_which_training_breaks_is_left_out_with_its_reason(
+    tmp_path: Path, mini_params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, train = tiny(tmp_path, mini_params, "finetune", "digits"), trials.finetune
+
+    def finetune(method: str, task: str, **options: Path) -> None:
+        if "learning_rate: 10.0" in options["params"].read_text():
+            raise UserError("the loss is not finite")
+        train(method, task, **options)
+
+    monkeypatch.setattr(trials, "finetune", finetune)
+    found = run_trials(step, [1e-4, 10.0])
+    assert [trial.rate for trial in found.trials] == [1e-4]
+    assert found.failed == {10.0: "the loss is not finite"}
+    with pytest.raises(UserError, match="the loss is not finite"):
+        run_trials(step, [10.0])
+
+
+def test_iterations_that_do_not_fit_the_method_are_refused_before_anything_runs(
+    tmp_path: Path, mini_params: dict[str, Any]
+) -> None:
+    experiment = TinyExperiment(
+        make_world(tmp_path), mini_params, "gift", mini_params["methods"]["gift_frozen_fisher"], iterations=40
+    )
+    text = experiment.params.read_text(encoding="utf-8")
+    with pytest.raises(UserError, match=r"params.yaml: methods.gift.consolidation.iterations"):
+        open_step(experiment.stage, "gift", "birds", text, 2)
+
+
+def test_the_change_is_the_methods_rate_in_the_first_step_and_the_factor_later(
+    tmp_path: Path, mini_params: dict[str, Any]
+) -> None:
+    row = mini_params["methods"]["finetune"]
+    stage = TinyExperiment(make_world(tmp_path), mini_params, "finetune", row, iterations=2).stage
+    scores = {task: Score(1, 2) for task in CLASSES}
+    lines = []
+    for task in ("birds", "digits"):
+        assert present_rate(stage, "finetune", task) == row["learning_rate"]
+        best = Trial(row["learning_rate"] / 2, scores, 1.0)
+        lines.append(change_of(stage, "finetune", RateSearch(task, scores, [best])).line)
+    assert lines == [f"methods.finetune.learning_rate: {shown(row['learning_rate'] / 2)}", "learning_rate_factor: 0.5"]
+
+
+def test_a_method_that_learns_nothing_cannot_be_searched(tmp_path: Path, mini_params: dict[str, Any]) -> None:
+    row = mini_params["methods"]["zero_shot"]
+    stage = TinyExperiment(make_world(tmp_path), mini_params, "zero_shot", row, iterations=2).stage
+    with pytest.raises(UserError, match="no method that learns. Name one with --method: zero_shot"):
+        contender(stage.config, None)
+    with pytest.raises(UserError, match="methods.zero_shot: it learns nothing"):
+        present_rate(stage, "zero_shot", "birds")
+
+
+@pytest.mark.end_to_end
+def test_a_hopeless_rate_loses_and_neither_data_nor_dvc_lock_change(first_result: Path, tmp_path: Path) -> None:
+    project = copy_of(first_result / "gift", tmp_path / "gift")
+    commit(project, "all")
+    before = content(project.folder / "data") | {"dvc.lock": (project.folder / "dvc.lock").read_bytes()}
+    words = ("digits", "--rates", "3e-4", "1.0", "--iterations", "12", "--json")
+    printed = project.run("sh", "-c", f"{sys.executable} -m stages search {' '.join(words)} 2>errors.txt")
+    found = json.loads(printed)
+    assert "2 runs of 12 iterations with gift on digits" in (project.folder / "errors.txt").read_text()
+    assert found["best"] == 3e-4
+    assert found["change"] == "learning_rate_factor: 0.6"
+    hopeless = found["trials"][-1]
+    assert hopeless["learning_rate"] == 1.0 and hopeless["lost_points"] > 10
+    after = content(project.folder / "data") | {"dvc.lock": (project.folder / "dvc.lock").read_bytes()}
+    assert after == before
