@@ -75,8 +75,8 @@ def search(
     task. What it costs is measured, too: the accuracy lost on training images of
     the other tasks, or without any, on the replayed pairs. Nothing in data/ and
     dvc.lock changes, except that `dvc repro` first makes what the task's training
-    reads. Fewer iterations are faster, but favor higher rates. An interrupted
-    search continues.
+    reads. Fewer iterations are faster, but tend to favor higher rates. An
+    interrupted search continues.
 
     Example: gift search greek --rates 1e-4 3e-4 1e-3
     """
@@ -105,7 +105,7 @@ def search(
     _print_table(found)
     _print_advice(found, present, change)
     if count < config.training.iterations:
-        hint(f"These runs had {count} of {config.training.iterations} iterations, which favors higher rates.")
+        hint(f"These runs had {count} of {config.training.iterations} iterations, which tends to favor higher rates.")
 
 
 def present_rate(stage: Stage, method: str, task: str) -> float:
@@ -203,7 +203,9 @@ def _print_advice(found: RateSearch, present: float, change: Change) -> None:
     if found.similar:
         listed = ", ".join(shown(trial.rate) for trial in found.similar)
         typer.echo(f"As good on {found.task}, for all that these images can tell: {listed}.")
-    if abs(best / present - 1) < 0.01:
+    if found.gained(found.best) <= 0:
+        typer.echo(f"No rate gains anything on {found.task}. Try others, or more iterations.")
+    elif abs(best / present - 1) < 0.01:
         typer.echo(f"params.yaml has the best rate, {shown(best)}.")
     else:
         typer.echo(f"In params.yaml{change.location}: {change.line}")
