@@ -321,6 +321,8 @@ def test_every_block_of_a_guide_runs_as_printed(page: str, project: Clone) -> No
 
 def test_the_readme_runs_from_a_bare_clone(bare: Clone) -> None:
     read_in_one_terminal("README.md", bare)
+    models = [f"data/5_models/{method}/garments" for method in ("finetune", "gift")]
+    assert all((bare.folder / model / "open_clip_config.json").is_file() for model in (*models, "merged"))
 
 
 def test_what_is_listed_as_not_run_is_on_its_page() -> None:
