@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--device", default="cuda", help="device of the tests marked gpu: cuda, cuda:1, or cpu to try them anywhere"
     )
+
+
+def pytest_configure() -> None:
+    """Lets Ctrl-C and a closed terminal reach what tests start, also where these tests are a background job.
+
+    Such a job ignores both signals, and so would its children: only a handler is not inherited. This one does nothing,
+    so that this process still ignores them.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -155,8 +155,6 @@ def test_ctrl_c_says_what_is_kept_and_the_next_run_continues(project: Project, w
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_where_nothing_is_kept_nothing_else_is_said(project: Project, number: signal.Signals, code: int) -> None:
-    if signal.getsignal(number) == signal.SIG_IGN:
-        pytest.skip(f"{number.name} is ignored, as under nohup")
     process = project.start(*PAINTED.split(), "wait", "30")
     until(lambda: "started" in said(process), seconds=30)
     process.send_signal(number)
