@@ -9,6 +9,7 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
+from huggingface_hub import constants
 from transformers import CLIPConfig, CLIPModel
 
 from gift_core.artifacts.atomic import sha256_of
@@ -261,3 +262,24 @@ def test_a_command_line_names_folders_and_files_by_their_paths(tmp_path: Path) -
     weights = tmp_path / "folder" / "open_clip_model.safetensors"
     assert model_identity(f"local-dir:{tmp_path / 'folder'}")["sha256"] == sha256_of(weights)
     assert model_identity("ViT-B-16", "openai") == {"name": "ViT-B-16", "pretrained": "openai"}
+
+
+@pytest.mark.parametrize(
+    ("name", "pretrained", "message"),
+    [
+        ("ViT-B-16", "openai", "model.pretrained: timm/vit_base_patch16_clip_224.openai is not on this machine"),
+        ("hf-hub:who/what", None, "model.name: who/what is not on this machine"),
+    ],
+)
+def test_weights_that_cannot_be_downloaded_are_refused_with_the_command_that_fetches_them(
+    name: str, pretrained: str | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # open_clip knows its own architectures again
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=message) as refused:
+        load_clip(name, pretrained, device="cpu")
+    folder = f"data/0_raw/models/{'what' if pretrained is None else 'vit_base_patch16_clip_224.openai'}"
+    command, *_, line, last = str(refused.value).splitlines()[1:]
+    assert command.startswith("  hf download ") and command.endswith(f" --local-dir {folder}")
+    assert (line, last) == (f"    name: local-dir:{folder}", "    pretrained: null")
