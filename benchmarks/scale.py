@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from itertools import product
 
 from benchmarks.smoke.sizes import FULL
-from benchmarks.smoke.work import GUIDED, parts, totals
+from benchmarks.smoke.work import parts, totals
+from gift_core.doctor.operations import GUIDED
 from gift_core.execution.schedule import Schedule
 
 METHODS, TASKS, SEEDS = 23, 11, 3

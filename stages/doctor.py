@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Quick = Annotated[
     bool, typer.Option("--quick", help="Check only params.yaml, data and local models. Print only problems.")
 ]
+Time = Annotated[
+    bool, typer.Option("--time", help="Print only how long each stage type takes here, and on a GPU of 100 TFLOP/s.")
+]
 Preset = Annotated[
     str | None,
     typer.Option(
@@ -29,27 +32,29 @@ Preset = Annotated[
 COLORS = {"ok": typer.colors.GREEN, "info": typer.colors.BLUE, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
 
 
-def doctor(quick: Quick = False, preset: Preset = None, as_json: AsJson = False, root: Root = ROOT) -> None:
+def doctor(
+    quick: Quick = False, time: Time = False, preset: Preset = None, as_json: AsJson = False, root: Root = ROOT
+) -> None:
     """Check this machine and params.yaml, and say what is missing and what to do about it.
 
-    Checks versions, devices, memory, disk space, data sets, models and the DVC
-    remote. Exits with code 1 if a check fails.
+    Checks versions, devices, memory, disk space, run time, data sets, models and
+    the DVC remote. Exits with code 1 if a check fails.
 
     Example: gift doctor --preset mtil_order_1
     """
-    from gift_core.doctor.examine import examine, examine_quickly
+    from gift_core.doctor.examine import examine, examine_quickly, examine_time
 
     file = _file_of(preset, root) if preset else None
     findings: list[Finding] = []
     shown = ""  # the group whose title was printed last
-    for finding in (examine_quickly if quick else examine)(root, file):
+    for finding in (examine_time if time else examine_quickly if quick else examine)(root, file):
         findings.append(finding)
-        if not as_json and not (quick and finding.mark in ("ok", "info")):
+        if not as_json and not (quick and not time and finding.mark in ("ok", "info")):
             _show(finding, title=finding.group != shown)
             shown = finding.group
     if as_json:
         print_json([finding.record() for finding in findings])
-    elif shown:
+    elif shown and not time:
         _summarize(findings, preset)
     if any(finding.mark == "fail" for finding in findings):
         raise typer.Exit(1)

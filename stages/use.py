@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,15 +56,31 @@ def use(
     elif switch.changes:
         if diff:
             print_difference(switch.difference())
-        _show(switch, summary, dry_run)
+        _show(switch, summary, _time_of(root, switch.preset), dry_run)
     else:
         typer.echo(f"params.yaml is already the preset {preset}")
 
 
-def _show(switch: Switch, summary: Summary, dry_run: bool) -> None:
+def _time_of(root: Path, preset: Path) -> str:
+    """How long the experiment takes, or why that is not known. Measures the CPU for a fraction of a second."""
+    from gift_core.doctor.finding import Project
+    from gift_core.doctor.time_estimate import estimate_time
+    from gift_core.errors import GiftError
+    from gift_core.presets import load_preset
+
+    try:
+        estimate = estimate_time(Project(root, load_preset(preset)))
+    except GiftError as error:  # a device that is not here, a damaged model: `gift doctor` says more
+        return f"Time: not known: {error}"
+    advice = "too long for a CPU (`gift doctor` says what to do): " if estimate.is_too_long else ""
+    return f"Time: {advice}about {estimate.sentence}"
+
+
+def _show(switch: Switch, summary: Summary, time: str, dry_run: bool) -> None:
     """Prints at most ten lines: what the preset is, how much changes, the backup, and what comes next."""
     typer.echo(f"params.yaml {'would be' if dry_run else 'is now'} the preset {summary.name}: {summary.title}")
     typer.echo(f"  {size_of(summary)}")
+    typer.echo(f"  {time}")
     typer.echo(f"  {_changes(switch)}")
     if switch.backup is not None:
         typer.echo(f"Your changed params.yaml {'would be' if dry_run else 'is'} kept as {switch.backup}")

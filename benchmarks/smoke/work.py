@@ -10,22 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.smoke.random_models import build_clip, build_diffusion
 from benchmarks.smoke.sizes import CONTEXT, FULL, Size
+from gift_core.doctor.operations import BACKWARD, GUIDED, count_operations
 
 TERA = 1e12
-GUIDED = 2  # with guidance, each step runs the UNet on the prompt and on the empty prompt
-BACKWARD = 3  # forward and backward pass together cost three times the forward pass
 DENOISING_STEPS, IMAGES, CLASSES = 50, 64, 100
 
 
 def operations(work: Callable[[], object]) -> float:
     """Returns the operations of the matrix products and convolutions in `work`, in units of 10^12."""
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        work()
-    return float(counter.get_total_flops()) / TERA
+    return count_operations(work) / TERA
 
 
 def parts(size: Size) -> Mapping[str, float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from gift_core.config.tasks import CatalogueTaskConfig, FolderTaskConfig, MiniTaskConfig, TaskConfig
 from gift_core.datasets.folder_reader import is_hidden
 from gift_core.datasets.spelling import split_of
-from gift_core.doctor.finding import Finding, Project
+from gift_core.doctor.finding import Finding, Project, gigabytes
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 
@@ -107,8 +107,15 @@ def _is_ingested(root: Path, task: str) -> bool:
 
 def _remedy(task: TaskConfig, ingested: bool) -> str:
     if isinstance(task, CatalogueTaskConfig):
-        remedy = f"Run: gift data fetch {task.dataset}. It says what to download by hand, if anything."
+        size = gigabytes(_archive_bytes(task))
+        remedy = f"Run: gift data fetch {task.dataset} ({size}). It says what to download by hand, if anything."
     else:
         remedy = "Put the data there, or correct the path of the task in params.yaml (docs/your_own_task.md)."
     allow = " The ingested data is there. To run without the raw data: dvc repro --allow-missing." if ingested else ""
     return remedy + allow
+
+
+def _archive_bytes(task: CatalogueTaskConfig) -> int:
+    from gift_core.datasets.catalogue.row import catalogue_row
+
+    return sum(archive.bytes for archive in catalogue_row(task.dataset, "params.yaml: tasks: dataset").archives)

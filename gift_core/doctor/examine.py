@@ -16,15 +16,17 @@ from gift_core.doctor.finding import Check, Finding, Mark, Project
 from gift_core.doctor.memory_estimate import check_memory
 from gift_core.doctor.model_checks import check_clip, check_generator, check_local_models, check_miniature
 from gift_core.doctor.storage import check_disk, check_dvc
+from gift_core.doctor.time_estimate import check_time, check_time_quickly
 from gift_core.errors import GiftError
 
-MACHINE, EXPERIMENT, MODELS, DATA, MEMORY, SHARING = (
-    "This machine", "The experiment", "Models", "Data", "Memory and disk", "DVC and its remote",
+MACHINE, EXPERIMENT, MODELS, DATA, MEMORY, TIME, SHARING = (
+    "This machine", "The experiment", "Models", "Data", "Memory and disk", "Time", "DVC and its remote",
 )  # fmt: skip
 QUICK: tuple[tuple[str, Check], ...] = (
     (MODELS, check_local_models),
     (MODELS, check_miniature),
     (DATA, check_folders),
+    (TIME, check_time_quickly),
 )
 THOROUGH: tuple[tuple[str, Check], ...] = (
     (MODELS, check_clip),
@@ -33,7 +35,9 @@ THOROUGH: tuple[tuple[str, Check], ...] = (
     (DATA, check_data_sets),
     (MEMORY, check_memory),
     (MEMORY, check_disk),
+    (TIME, check_time),
 )
+TIMES: tuple[tuple[str, Check], ...] = ((TIME, check_time),)
 
 
 def examine(root: Path, preset: Path | None = None) -> Iterator[Finding]:
@@ -49,6 +53,13 @@ def examine(root: Path, preset: Path | None = None) -> Iterator[Finding]:
 def examine_quickly(root: Path, preset: Path | None = None) -> Iterator[Finding]:
     """Yields problems that `dvc repro` would only find while it runs: params.yaml, missing data, damaged models."""
     yield from _examine_experiment(root, QUICK, preset)
+
+
+def examine_time(root: Path, preset: Path | None = None) -> Iterator[Finding]:
+    """Yields how long each stage type takes here and on a GPU, and nothing else unless params.yaml is not valid."""
+    for finding in _examine_experiment(root, TIMES, preset):
+        if finding.group == TIME or finding.mark == "fail":
+            yield finding
 
 
 def count_marks(findings: Sequence[Finding]) -> str:

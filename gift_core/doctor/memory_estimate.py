@@ -22,8 +22,10 @@ from gift_core.doctor.model_checks import (
     FILE,
     FOLDER,
     HUB,
+    KNOWN_PIPELINES,
     cached_pipeline,
     count_numbers,
+    count_parameters,
     pipeline_parameters,
 )
 from gift_core.downloads import in_cache
@@ -41,15 +43,6 @@ PIXEL_NUMBERS, DENOISER_NUMBERS = 768, 320  # numbers per output pixel in the de
 ASSUMED_CLASSES = 100  # of a task whose classes cannot be counted yet
 MICRO_BATCHES = (64, 32, 16, 8, 4)
 SLICED = GeneratorMemoryConfig(vae_slicing=True, vae_tiling=False, offload="none", attention=None)
-# Parameters of the pipeline in the presets, for an estimate before it is downloaded.
-KNOWN_PIPELINES: dict[str, dict[str, int]] = {
-    "stable-diffusion-v1-5/stable-diffusion-v1-5": {
-        "unet": 859_520_964,
-        "vae": 83_653_863,
-        "text_encoder": 123_060_480,
-        "safety_checker": 303_981_588,
-    },
-}
 
 
 def has_estimate(model_config: Mapping[str, Any]) -> bool:
@@ -105,13 +98,6 @@ def generation_bytes(parameters: Mapping[str, int], generator: GeneratorConfig) 
     weights = max(parameters.values()) if offload else sum(parameters.values())
     per_pixel = max(PIXEL_NUMBERS * (1 if sliced else count), DENOISER_NUMBERS * count)
     return CONTEXT + (4 if generator.dtype == "float32" else 2) * (weights + generator.size**2 * per_pixel)
-
-
-def count_parameters(model_config: Mapping[str, Any]) -> int:
-    """Returns the number of parameters of an open_clip model, built without weights on the meta device."""
-    from gift_core.clip.architectures import build_empty
-
-    return sum(parameter.numel() for parameter in build_empty(model_config).parameters())
 
 
 def embedding_and_parameters(project: Project) -> tuple[int, int]:

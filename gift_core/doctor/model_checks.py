@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.model_config import shape_fault
 from gift_core.artifacts.model_folder import CONFIG
 from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
-from gift_core.doctor.finding import Finding, Project
+from gift_core.doctor.finding import Finding, Project, gigabytes
 from gift_core.downloads import CACHED_WEIGHTS, download_problem, in_cache
 from gift_core.errors import ContractError, UserError, lookup
 from gift_core.mini.miniature import miniature_of
@@ -20,9 +20,19 @@ FOLDER, FILE, HUB = "local-dir:", "local-file:", "hf-hub:"
 INDEX = "model_index.json"
 CLIP_CACHE = Path("~/.cache/clip")  # where open_clip keeps weights downloaded from a plain address
 HUB_TIMEOUT = 3.0  # seconds
+FLOAT_BYTES = 4  # of a weight in float32, as weights are downloaded
 BY_HAND = {
     "model": "download it elsewhere, put it into data/0_raw/models and name it there (docs/models.md)",
     "generator": "download it elsewhere, put it into data/0_raw/generators and name that folder (docs/generators.md)",
+}
+# Parameters of the pipeline in the presets, for estimates before it is downloaded.
+KNOWN_PIPELINES: dict[str, dict[str, int]] = {
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": {
+        "unet": 859_520_964,
+        "vae": 83_653_863,
+        "text_encoder": 123_060_480,
+        "safety_checker": 303_981_588,
+    },
 }
 
 
@@ -47,11 +57,11 @@ def check_clip(project: Project) -> Iterator[Finding]:
     else:
         from gift_core.clip.architectures import architecture_config
 
-        architecture, _ = architecture_config(name)
+        architecture, config = architecture_config(name)
         if pretrained is not None and (project.root / pretrained).exists():
             yield check_weights_file(project.root, pretrained)
         else:
-            yield _check_tag(architecture, pretrained)
+            yield _check_tag(architecture, pretrained, config)
 
 
 def check_miniature(project: Project) -> Iterator[Finding]:
@@ -97,7 +107,7 @@ def check_weights_file(root: Path, name: str) -> Finding:
     return Finding("model", "ok", str(path))
 
 
-def _check_tag(architecture: str, pretrained: str | None) -> Finding:
+def _check_tag(architecture: str, pretrained: str | None, config: Mapping[str, Any]) -> Finding:
     import open_clip
 
     tags = open_clip.list_pretrained_tags_by_model(architecture)
@@ -105,13 +115,15 @@ def _check_tag(architecture: str, pretrained: str | None) -> Finding:
         raise UserError(f"params.yaml: model.pretrained: {architecture} needs weights. Choose one of {tags}.")
     lookup({tag: tag for tag in tags}, pretrained, f"params.yaml: model.pretrained (tags of {architecture})")
     source: dict[str, Any] = open_clip.get_pretrained_cfg(architecture, pretrained)
+    is_known = "hf_model_name" not in config["text_cfg"]  # that one needs a file from the hub
+    size = FLOAT_BYTES * count_parameters(config) if is_known else 0
     repository, _, file = source.get("hf_hub", "").rpartition("/")
     if repository:
-        return _check_cache("model", repository, (file,) if file else CACHED_WEIGHTS)
+        return _check_cache("model", repository, (file,) if file else CACHED_WEIGHTS, size)
     kept = CLIP_CACHE.expanduser() / Path(source["url"]).name
     if kept.is_file():
         return Finding("model", "ok", f"{architecture} {pretrained}, in {kept}")
-    return download_finding("model", source["url"], by_hand=BY_HAND["model"])
+    return download_finding("model", source["url"], by_hand=BY_HAND["model"], size=size)
 
 
 def _check_pipeline(project: Project) -> Finding:
@@ -121,7 +133,8 @@ def _check_pipeline(project: Project) -> Finding:
     folder = cached_pipeline(project)
     name = project.config.generator.pipeline
     if folder is None:
-        return download_finding("generator", name, by_hand=BY_HAND["generator"])
+        size = FLOAT_BYTES * sum(KNOWN_PIPELINES.get(name, {}).values())
+        return download_finding("generator", name, by_hand=BY_HAND["generator"], size=size)
     if not folder.is_dir():
         what = f"there is no {folder}"
         return Finding("generator", "fail", what, "Correct generator.pipeline, or restore it (git checkout, dvc pull).")
@@ -195,17 +208,28 @@ def _count_part(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.glob("*.bin")) // 4
 
 
-def _check_cache(subject: str, repository: str, files: tuple[str, ...]) -> Finding:
+def _check_cache(subject: str, repository: str, files: tuple[str, ...], size: int = 0) -> Finding:
     found = in_cache(repository, files)
     if found is not None:
         return Finding(subject, "ok", f"{repository}, in the hub cache: {found.name}")
-    return download_finding(subject, repository, by_hand=BY_HAND[subject])
+    return download_finding(subject, repository, by_hand=BY_HAND[subject], size=size)
 
 
-def download_finding(subject: str, what: str, *, by_hand: str) -> Finding:
-    """Returns whether `what`, which is not on this machine, can be downloaded. `by_hand` says what to do otherwise."""
+def count_parameters(model_config: Mapping[str, Any]) -> int:
+    """Returns the number of parameters of an open_clip model, built without weights on the meta device."""
+    from gift_core.clip.architectures import build_empty
+
+    return sum(parameter.numel() for parameter in build_empty(model_config).parameters())
+
+
+def download_finding(subject: str, what: str, *, by_hand: str, size: int = 0) -> Finding:
+    """Returns whether `what`, which is not on this machine, can be downloaded. `by_hand` says what to do otherwise.
+
+    `size` is in bytes, 0 if it is not known.
+    """
     from huggingface_hub import constants
 
+    what += f" (a download of about {gigabytes(size)})" if size else ""
     problem = download_problem(HUB_TIMEOUT)
     if problem is None:
         return Finding(subject, "ok", f"{what} is not on this machine yet, and {constants.ENDPOINT} answers")

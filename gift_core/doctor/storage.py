@@ -52,7 +52,8 @@ def _copies(root: Path) -> list[tuple[Path, int]]:
 
 def disk_finding(folder: Path, needed: int, free: int) -> Finding:
     """Returns whether `needed` bytes fit into `free` bytes, with a tenth to spare."""
-    found = f"{gigabytes(needed)} still to be written at {folder.resolve()}, {gigabytes(free)} free"
+    share = f"{needed / free:.0%}" if needed <= free else "more than all"
+    found = f"{gigabytes(needed)} still to be written at {folder.resolve()}, {share} of the {gigabytes(free)} free"
     if free < needed:
         options = "Free some space, set ingest.shorter_side, run fewer methods, or keep one copy"
         return Finding("disk", "fail", found, f"{options}: dvc config cache.type symlink")

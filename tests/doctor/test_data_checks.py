@@ -31,7 +31,7 @@ def test_a_missing_data_set_is_a_fail_with_the_command_that_downloads_it(tmp_pat
     assert len(found) == 11
     assert {finding.mark for finding in found} == {"fail"}
     assert found[0].found == f"there is no {tmp_path / 'data/0_raw/aircraft'}"
-    assert found[0].remedy.startswith("Run: gift data fetch aircraft.")
+    assert found[0].remedy.startswith("Run: gift data fetch aircraft (2.8 GB).")
 
 
 def test_slices_of_one_data_set_share_a_line(tmp_path: Path) -> None:

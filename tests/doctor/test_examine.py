@@ -24,13 +24,14 @@ def test_the_miniature_has_no_problems(tmp_path: Path) -> None:
     subjects = [finding.subject for finding in found]
     assert subjects[0] == "python"
     assert subjects[-2:] == ["dvc", "dvc remote"]
-    wanted = ["params.yaml", "model", "generator", "data", "generation memory", "disk"]
+    wanted = ["params.yaml", "model", "generator", "data", "generation memory", "disk", "time of finetune", "time"]
     assert [subject for subject in dict.fromkeys(subjects) if subject in wanted] == wanted
 
 
 def test_the_quick_check_finds_missing_data_and_models(tmp_path: Path) -> None:
-    own_project(tmp_path)
-    assert worst_marks(list(examine_quickly(tmp_path))) == {"params.yaml": "ok", "data my_task": "fail"}
+    own_project(tmp_path, run__device="cpu")
+    found = {"params.yaml": "ok", "data my_task": "fail", "time": "fail"}
+    assert worst_marks(list(examine_quickly(tmp_path))) == found
     make_project(tmp_path, "bring_your_own")
     assert worst_marks(list(examine_quickly(tmp_path))) == {"params.yaml": "fail"}  # there is no task
     make_project(tmp_path)  # its models are missing

@@ -25,7 +25,6 @@ from gift_core.doctor.memory_estimate import (
     check_generation,
     check_memory,
     check_training,
-    count_parameters,
     generation_bytes,
     has_estimate,
     memory_finding,
@@ -33,6 +32,7 @@ from gift_core.doctor.memory_estimate import (
     most_classes,
     training_bytes,
 )
+from gift_core.doctor.model_checks import count_parameters
 from gift_core.methods import build_method
 from gift_core.replay.pairs import ReplayBatch
 from gift_core.training.loop import finetune

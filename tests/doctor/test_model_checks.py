@@ -327,6 +327,14 @@ def test_a_missing_model_is_a_fail_offline(monkeypatch: pytest.MonkeyPatch) -> N
     assert finding.remedy == "Unset them for the first run, or put it there."
 
 
+def test_the_size_of_a_download_is_said_where_it_is_known(tmp_path: Path) -> None:
+    project = make_project(tmp_path, "mtil_order_1")
+    assert " (a download of about 598 MB) is not on this machine" in one(check_clip(project)).found
+    assert " (a download of about 5.5 GB) is not on this machine" in one(check_generator(project)).found
+    other = make_project(tmp_path, "mtil_order_1", generator__pipeline="who/what")
+    assert one(check_generator(other)).found.startswith("who/what is not on this machine")
+
+
 def test_a_missing_model_is_ok_if_the_hub_answers(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", server)

@@ -74,6 +74,11 @@ def test_a_tenth_must_be_to_spare(tmp_path: Path, free: int, mark: str) -> None:
     assert disk_finding(tmp_path, 100, free).mark == mark
 
 
+def test_the_space_is_a_share_of_what_is_free(tmp_path: Path) -> None:
+    assert disk_finding(tmp_path, 2 * 10**9, 8 * 10**9).found.endswith(", 25% of the 8.0 GB free")
+    assert disk_finding(tmp_path, 9 * 10**9, 8 * 10**9).found.endswith(", more than all of the 8.0 GB free")
+
+
 def wanted(findings: list[str]) -> str:
     """The line with the missing space."""
     return next(line for line in findings if "still to be written" in line)

@@ -32,16 +32,17 @@ def test_the_quick_check_prints_nothing_without_problems(tmp_path: Path) -> None
 
 
 def test_missing_data_sets_are_a_line_each_and_exit_code_1(tmp_path: Path) -> None:
-    make_project(tmp_path, "mtil_order_1")
+    make_project(tmp_path, "mtil_order_1", run__device="cpu")
     result = doctor(tmp_path, "--quick")
-    title, *lines, count, first = result.stdout.splitlines()
+    title, *lines, time_title, time, count, first = result.stdout.splitlines()
     assert result.exit_code == 1
-    assert (title, len(lines)) == ("Data", 11)
+    assert (title, len(lines), time_title) == ("Data", 11, "Time")
+    assert time.startswith("  fail  time: about ")
     assert lines[3] == f"  fail  data dtd: there is no {tmp_path / 'data/0_raw/dtd'}. " + (
-        "Run: gift data fetch dtd. It says what to download by hand, if anything."
+        "Run: gift data fetch dtd (0.6 GB). It says what to download by hand, if anything."
     )
-    assert count == "11 problems, 0 warnings, 1 ok"
-    assert first.startswith("first: data aircraft: Run: gift data fetch aircraft. ")
+    assert count == "12 problems, 0 warnings, 1 ok"
+    assert first.startswith("first: data aircraft: Run: gift data fetch aircraft (2.8 GB). ")
 
 
 def test_a_preset_is_checked_without_switching_to_it(tmp_path: Path) -> None:
@@ -91,12 +92,25 @@ def test_problems_come_before_warnings_in_what_to_do_first() -> None:
 
 
 def test_json_is_a_list_of_findings(tmp_path: Path) -> None:
-    own_project(tmp_path)
+    own_project(tmp_path, run__device="cpu")
     result = doctor(tmp_path, "--quick", "--json")
     rows = json.loads(result.stdout)
     assert result.exit_code == 1
-    assert [(row["subject"], row["mark"]) for row in rows] == [("params.yaml", "ok"), ("data my_task", "fail")]
+    assert [(row["subject"], row["mark"]) for row in rows] == [
+        ("params.yaml", "ok"), ("data my_task", "fail"), ("time", "fail"),
+    ]  # fmt: skip
     assert set(rows[0]) == {"group", "subject", "mark", "found", "remedy"}
+
+
+def test_time_prints_a_line_for_each_stage_type_and_the_total(tmp_path: Path) -> None:
+    make_project(tmp_path)
+    link_models(tmp_path)
+    result = doctor(tmp_path, "--time")
+    title, *lines = result.stdout.splitlines()
+    stages = ("other stages", "ingest", "synthesize", "teach", "finetune", "evaluate")
+    wanted = [*(f"info  time of {stage}: " for stage in stages), "ok    time: about "]
+    assert (result.exit_code, title) == (0, "Time")
+    assert all(line.strip().startswith(start) for line, start in zip(lines, wanted, strict=True)), lines
 
 
 def test_an_invalid_params_yaml_is_not_a_traceback(tmp_path: Path) -> None:
@@ -115,6 +129,11 @@ def test_the_quick_check_imports_nothing_slow(module: str) -> None:
         f"sys.exit({module!r} in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", check], cwd=ROOT).returncode == 0
+
+
+def test_make_plan_says_how_long_it_takes() -> None:
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").split("\nplan:")[1].split("\n\n")[0]
+    assert recipe.index("dvc repro --dry --force") < recipe.index("gift doctor --time")
 
 
 def test_make_repro_checks_before_it_runs() -> None:

@@ -1,0 +1,166 @@
+"""What each stage of an experiment has to do: operations, images to decode, and the seconds until its work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gift_core.config.method_options import MethodConfig
+from gift_core.doctor.finding import Project
+from gift_core.doctor.operations import BACKWARD, GUIDED, ClipOperations, clip_operations, pipeline_operations
+from gift_core.doctor.task_sizes import TYPICAL, TaskSize, task_size
+from gift_core.layout import Layout
+
+# Measured on two CPU cores (benchmarks/smoke_full.md, benchmarks/startup.md).
+START_SECONDS = 0.8  # of a stage that computes with a model, after the imports
+START_SECONDS_WITHOUT_MODEL = 0.3
+READ_SECONDS = 5e-8  # for a weight: reading it and checking its hash
+WRITE_SECONDS = 5e-8
+UPDATE_OPERATIONS = 1000.0  # for a weight and an iteration: the optimizer's step takes as long as these
+RESIZED_IMAGES = 20  # an image that `ingest` decodes, resizes and encodes takes as long as this many that it copies
+TOKENS = 12  # of a prompt, with its start and end: "a photo of a red panda."
+OTHERS = "other stages"  # stages of seconds: import_model, write_vocabulary, write_prompts, report
+
+
+@dataclass(frozen=True)
+class StageWork:
+    """A stage instance. `generates`: its operations are the pipeline's, not the CLIP's. `made`: it has its output."""
+
+    stage: str
+    method: str
+    task: str
+    made: bool
+    start_seconds: float = START_SECONDS_WITHOUT_MODEL
+    images: float = 0.0
+    operations: float = 0.0
+    generates: bool = False
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The stages of an experiment. `unknown` says what is not counted, and why; `assumed`, what the sizes stand for."""
+
+    stages: tuple[StageWork, ...]
+    unknown: tuple[str, ...]
+    assumed: str
+
+
+def count_work(project: Project) -> Workload:
+    """Returns all stages of the experiment, from scratch. One task of typical size stands for an empty sequence."""
+    config = project.config
+    sizes = {step.task: task_size(step.task, config.tasks[step.task], project.root) for step in config.sequence}
+    assumed = "" if sizes else f"one task of {TYPICAL.classes} classes and {TYPICAL.train + TYPICAL.test:,} images"
+    counted = _Counted(project, sizes or {"task": TYPICAL}, clip_operations(project))
+    stages, unknown = [*counted.others(), *counted.ingest()], []
+    generated = list(counted.synthesize())
+    stages += generated
+    if not generated:
+        unknown.append(f"synthesize: {config.generator.pipeline} is not on this machine yet, or has no UNet")
+    if counted.clip is None:
+        unknown.append(f"teach, finetune, evaluate: the architecture of {config.model.name} is not known yet")
+    else:
+        stages += [*counted.teach(counted.clip), *counted.finetune(counted.clip), *counted.evaluate(counted.clip)]
+    return Workload(tuple(stages), tuple(unknown), assumed)
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """The stages of each kind. `sizes` are those of the tasks, in the order of the sequence."""
+
+    project: Project
+    sizes: dict[str, TaskSize]
+    clip: ClipOperations | None
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.project.root)
+
+    @property
+    def methods(self) -> dict[str, MethodConfig]:
+        return {name: self.project.config.methods[name] for name in self.project.config.run.methods}
+
+    def ingest(self) -> Iterator[StageWork]:
+        factor = 1 if self.project.config.ingest.shorter_side is None else RESIZED_IMAGES
+        for task, size in self.sizes.items():
+            made = (self.layout.task(task) / "task.json").is_file()
+            yield StageWork("ingest", "", task, made, images=factor * (size.train + size.test))
+
+    def others(self) -> Iterator[StageWork]:
+        weights = self.clip.weights if self.clip else 0.0
+        reading = (READ_SECONDS + WRITE_SECONDS) / 2 * weights
+        yield StageWork(OTHERS, "", "import_model", self.layout.pretrained().is_dir(), START_SECONDS + reading)
+        yield StageWork(OTHERS, "", "write_vocabulary", self.layout.base_vocabulary().is_file())
+        for task in self.sizes:
+            yield StageWork(OTHERS, "", task, self.layout.prompts(task).is_file())
+        yield StageWork(OTHERS, "", "report", (self.layout.reports() / "index.html").is_file(), START_SECONDS)
+
+    def synthesize(self) -> Iterator[StageWork]:
+        generator, pipeline = self.project.config.generator, pipeline_operations(self.project)
+        if pipeline is None:
+            return
+        passes = generator.steps * (GUIDED if generator.guidance > 1 else 1)
+        image = passes * pipeline.denoiser.of(generator.size) + pipeline.decoder.of(generator.size)
+        start, count = START_SECONDS + READ_SECONDS / 4 * pipeline.weights, self.project.config.prompts.images_per_task
+        for task in self.sizes:
+            made = self.layout.shards(task).is_dir()
+            yield StageWork("synthesize", "", task, made, start, count, count * image, generates=True)
+
+    def teach(self, clip: ClipOperations) -> Iterator[StageWork]:
+        for name, method in self.methods.items():
+            for step, task in enumerate(self.sizes):
+                made = self.layout.teacher(name, task).is_dir()
+                images, texts, trained = self._taught(method, step)
+                operations = images * clip.image + texts * TOKENS * clip.token
+                operations += BACKWARD * trained * (clip.image + TOKENS * clip.token)
+                start = START_SECONDS + READ_SECONDS * clip.weights if images else START_SECONDS_WITHOUT_MODEL
+                yield StageWork("teach", name, task, made, start, images + trained, operations)
+
+    def _taught(self, method: MethodConfig, step: int) -> tuple[int, int, int]:
+        """Images and texts that the teacher encodes, and pairs whose gradients give the Fisher information."""
+        replay, count = method.replay, self.project.config.prompts.images_per_task
+        sizes = list(self.sizes.values())
+        if replay.images == "none":
+            return 0, 0, 0
+        if replay.images == "task":
+            return sizes[step].train, getattr(replay.texts, "count", sizes[step].classes), 0
+        if replay.images == "exemplars":
+            return (sizes[step - 1].train + replay.memory, sizes[step - 1].classes, 0) if step else (0, 0, 0)
+        pairs = count * (1 + min(step, getattr(replay, "keep_earlier", 0)))
+        vocabulary = count if replay.images == "synthetic" else 0  # about as many texts as a step has images
+        return pairs, pairs + vocabulary, count if replay.fisher else 0
+
+    def finetune(self, clip: ClipOperations) -> Iterator[StageWork]:
+        training = self.project.config.training
+        again = training.gradient_checkpointing or training.micro_batch_size is not None  # one more forward pass
+        for name, method in self.methods.items():
+            for step, (task, size) in enumerate(self.sizes.items()):
+                iterations = training.iterations * {"task": 1, "seen": step + 1, "nothing": 0}[method.learns]
+                images, texts = training.batch_size, size.classes
+                if method.replay.images != "none" and (step or method.replay.images != "exemplars"):
+                    images += training.replay_batch_size
+                    texts += training.replay_batch_size if method.replay.pairs else 0
+                encoded = images * clip.image + texts * TOKENS * clip.token
+                operations = iterations * ((BACKWARD + again) * encoded + UPDATE_OPERATIONS * clip.weights)
+                made = self.layout.model(name, task).is_dir()
+                start = START_SECONDS + (READ_SECONDS + WRITE_SECONDS) * clip.weights
+                yield StageWork("finetune", name, task, made, start, iterations * images, operations)
+
+    def evaluate(self, clip: ClipOperations) -> Iterator[StageWork]:
+        for name, method in self.methods.items():
+            for step, task in enumerate(self.sizes):
+                tested = list(self._tested(method, step))
+                images = sum(size.test for size in tested)
+                texts = sum(size.classes * size.templates for size in tested)
+                start = START_SECONDS + READ_SECONDS * clip.weights
+                operations = images * clip.image + texts * TOKENS * clip.token
+                made = self.layout.accuracy(name, task).is_file()
+                yield StageWork("evaluate", name, task, made, start, images, operations)
+
+    def _tested(self, method: MethodConfig, step: int) -> Iterator[TaskSize]:
+        """A test set for each model that is tested on it: see gift_core.evaluation."""
+        sizes = list(self.sizes.values())[: step + 1]
+        yield from sizes  # the newest model, on every task so far
+        if self.project.config.evaluation.protocol == "class_incremental":
+            yield from sizes  # and the pre-trained model
+        elif method.learns != "nothing":  # every earlier model on the new task: one or all of them
+            yield from [sizes[-1]] * (1 if method.keeps_every_model else step + 1)

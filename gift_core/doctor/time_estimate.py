@@ -1,0 +1,210 @@
+"""Estimates how long the stages take here and on a GPU. docs/doctor.md says what the estimate ignores."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from gift_core.doctor.finding import Finding, Project, duration
+from gift_core.doctor.run_times import measured_factors
+from gift_core.doctor.stage_work import StageWork, Workload, count_work
+
+HOUR = 3600
+TOO_LONG = 24 * HOUR  # on a CPU
+NEVER_TOO_LONG = 1e15  # operations: the slowest CPU needs no 24 hours for them
+EFFICIENCY = (
+    0.65  # the stages' operations per second, relative to those of a matrix product (benchmarks/time_estimate.md)
+)
+IMAGE_SECONDS = 1e-3  # reading, decoding and cropping an image, and all that is no matrix product, on a CPU
+SQUARE, GPU_SQUARE = 1024, 4096  # rows of the matrices that are multiplied
+MEASURED_SECONDS, RUNS = 0.2, 3  # how long a device is measured, and how many times at least
+GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, a GPU of Windows in WSL, AMD
+INSTEAD = (
+    "Run it on a GPU, or on several machines (docs/full_size.md); try the miniature (gift use mini); or lower "
+    "generator.steps, prompts.images_per_task and training.iterations. To run it here all the same: dvc repro."
+)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The operations per second that the stages reach on a device, with the CLIP and with the pipeline.
+
+    A GPU computes while the CPU decodes the next images. A CPU does both.
+    """
+
+    device: str
+    is_cpu: bool
+    clip: float
+    pipeline: float
+
+    def seconds(self, work: StageWork) -> float:
+        """Returns the time of a stage on the device."""
+        images = IMAGE_SECONDS * work.images
+        computing = work.operations / (self.pipeline if work.generates else self.clip)
+        return work.start_seconds + (images + computing if self.is_cpu else max(images, computing))
+
+
+LARGE_GPU = Speed("a GPU of 100 TFLOP/s", False, 1e14, 1e14)
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """The stages of one type: how many, the seconds from scratch here and on LARGE_GPU, and those still to run here.
+
+    `measured`: the seconds here are partly those of earlier runs.
+    """
+
+    stage: str
+    count: int
+    here: float
+    gpu: float
+    left: float
+    measured: bool
+
+
+@dataclass(frozen=True)
+class TimeEstimate:
+    """The stage types in the order of the pipeline, on the device `here`, and what of the experiment is not counted."""
+
+    here: Speed
+    stages: tuple[StageTime, ...]
+    workload: Workload
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether what is left takes more than a day on a CPU."""
+        return self.here.is_cpu and sum(each.left for each in self.stages) > TOO_LONG
+
+    @property
+    def sentence(self) -> str:
+        """The total, with the stage types of at least 1%: "9 days on this CPU (...) from scratch (synthesize ...)"."""
+        total, gpu = sum(each.here for each in self.stages), sum(each.gpu for each in self.stages)
+        parts = ", ".join(f"{each.stage} {duration(each.here)}" for each in self.stages if 100 * each.here >= total)
+        of = f" for {self.workload.assumed}" if self.workload.assumed else ""
+        return (
+            f"{duration(total)} on {self.here.device} from scratch{of} ({parts}); {duration(gpu)} on {LARGE_GPU.device}"
+        )
+
+
+def check_time(project: Project) -> Iterator[Finding]:
+    """Yields how long each stage type takes here and on a GPU, and whether that is too long for a CPU."""
+    estimate = estimate_time(project)
+    for each in estimate.stages:
+        source = ", after earlier runs" if each.measured else ""
+        count = f"{each.count} stage{'' if each.count == 1 else 's'}"
+        found = f"{duration(each.here)} here{source}, {duration(each.gpu)} on {LARGE_GPU.device} ({count})"
+        yield Finding(f"time of {each.stage}", "info", found)
+    for what in estimate.workload.unknown:
+        yield Finding("time", "info", f"not estimated: {what}")
+    yield from _total(estimate)
+
+
+def check_time_quickly(project: Project) -> Iterator[Finding]:
+    """Yields a failure if the stages still to run take more than a day on a CPU.
+
+    Where the operations are so few that no CPU needs a day, nothing is measured, and nothing slow is imported.
+    """
+    workload = count_work(project)
+    if workload.assumed:  # there is no task yet
+        return
+    if sum(work.operations for work in workload.stages if not work.made) > NEVER_TOO_LONG:
+        yield from _total(estimate_time(project, workload))
+
+
+def _total(estimate: TimeEstimate) -> Iterator[Finding]:
+    left, total = (sum(getattr(each, name) for each in estimate.stages) for name in ("left", "here"))
+    still = "" if left == total else f"; {duration(left)} are left here" if left else "; every stage has its output"
+    found = f"about {estimate.sentence}{still}"
+    yield Finding("time", "fail", found, INSTEAD) if estimate.is_too_long else Finding("time", "ok", found)
+
+
+def estimate_time(project: Project, workload: Workload | None = None) -> TimeEstimate:
+    """Returns the estimate for the device of params.yaml. Measures the device for a third of a second.
+
+    UserError if the device is not available here.
+    """
+    workload = workload or count_work(project)
+    here = measure_speed(project)
+    factors = measured_factors(project, workload.stages, here.seconds)
+    times = (
+        _stage_time(stage, list(works), here, factors)
+        for stage, works in groupby(workload.stages, key=lambda work: work.stage)
+    )
+    return TimeEstimate(here, tuple(times), workload)
+
+
+def _stage_time(stage: str, works: list[StageWork], here: Speed, factors: Mapping[tuple[str, str], float]) -> StageTime:
+    def seconds(of: Iterable[StageWork]) -> float:
+        return sum(here.seconds(work) * factors.get((work.stage, work.method), 1.0) for work in of)
+
+    left = seconds(work for work in works if not work.made)
+    gpu = sum(LARGE_GPU.seconds(work) for work in works)
+    measured = any((work.stage, work.method) in factors for work in works)
+    return StageTime(stage, len(works), seconds(works), gpu, left, measured)
+
+
+def measure_speed(project: Project) -> Speed:
+    """Returns the speed of the device of params.yaml, from matrix products of the precisions that are used.
+
+    On a CPU numpy multiplies, because torch takes seconds to import; torch uses as many threads. UserError if the
+    device is not available.
+    """
+    config = project.config
+    if config.run.device == "cpu" or (config.run.device == "auto" and not may_have_gpu()):
+        return _cpu_speed()
+    import torch
+
+    from gift_core.clip.device import resolve_device
+
+    device = resolve_device(config.run.device)
+    if device.type == "cpu":
+        return _cpu_speed()
+    halves = {"fp32": torch.float32, "amp_bf16": torch.bfloat16, "amp_fp16": torch.float16}
+    wait = getattr(torch, device.type).synchronize
+
+    def rate(dtype: torch.dtype) -> float:
+        matrix = torch.ones(GPU_SQUARE, GPU_SQUARE, device=device, dtype=dtype)
+
+        def multiply() -> None:
+            matrix @ matrix
+            wait()
+
+        return EFFICIENCY * 2 * GPU_SQUARE**3 / fastest(multiply, time.perf_counter)
+
+    return Speed("this GPU", False, rate(halves[config.model.precision]), rate(getattr(torch, config.generator.dtype)))
+
+
+def may_have_gpu() -> bool:
+    """Returns whether there may be a GPU that torch uses, without importing torch."""
+    return sys.platform in ("darwin", "win32") or any(Path(file).exists() for file in GPU_FILES)
+
+
+def _cpu_speed() -> Speed:
+    """The operations per second of one core, times the cores.
+
+    The processor time of one thread is measured, which depends little on what else the machine does.
+    """
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    matrix = np.ones((SQUARE, SQUARE), dtype=np.float32)
+    with threadpool_limits(1):
+        rate = EFFICIENCY * cores * 2 * SQUARE**3 / fastest(lambda: matrix @ matrix, time.process_time)
+    return Speed(f"this CPU ({cores} core{'' if cores == 1 else 's'})", True, rate, rate)
+
+
+def fastest(work: Callable[[], object], clock: Callable[[], float]) -> float:
+    """Returns the seconds of the fastest of many runs, which other processes disturb least."""
+    work()
+    end, seconds = time.perf_counter() + MEASURED_SECONDS, list[float]()
+    while time.perf_counter() < end or len(seconds) < RUNS:
+        started = clock()
+        work()
+        seconds.append(clock() - started)
+    return min(seconds)

@@ -1,0 +1,84 @@
+"""The operations of models: by hand on a tiny configuration, and the formulas and the table against torch's counter."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+
+from benchmarks.smoke.sizes import CUT, FULL
+from gift_core.doctor.operations import (
+    COUNTED_CLIPS,
+    COUNTED_PIPELINES,
+    clip_operations,
+    count_clip,
+    count_pipeline,
+    count_transformers,
+    pipeline_operations,
+)
+from tests.doctor.projects import link_models, make_project
+from tests.imports import ROOT
+
+TINY: dict[str, Any] = {
+    "embed_dim": 3,
+    "vision_cfg": {"layers": 2, "width": 64, "head_width": 64, "image_size": 8, "patch_size": 4},
+    "text_cfg": {"layers": 1, "width": 8, "heads": 2, "context_length": 5, "vocab_size": 11},
+}
+
+
+def config_of(part: str) -> Any:
+    return json.loads((ROOT / "data/mini" / part).read_text(encoding="utf-8"))
+
+
+def test_the_operations_of_a_tiny_clip_by_hand() -> None:
+    found = count_transformers(TINY)
+    embedding = 2 * 4 * 48 * 64  # 4 patches of 4 x 4 x 3 numbers
+    layer = 2 * 5 * 12 * 64**2 + 4 * 5**2 * 64  # 5 tokens: products with 12 width^2 weights; scores and mixing
+    assert found.image == embedding + 2 * layer + 2 * 64 * 3 == 1_020_800
+    assert found.token * 5 == (2 * 5 * 12 * 8**2 + 4 * 5**2 * 8) + 2 * 8 * 3 == 8_528
+    assert found.weights == 2 * 12 * 64**2 + 12 * 8**2 + 11 * 8
+
+
+@pytest.mark.parametrize("config", [TINY, open_clip.get_model_config("ViT-B-32")], ids=["tiny", "ViT-B-32"])
+def test_the_formula_is_what_torch_counts(config: dict[str, Any]) -> None:
+    formula, counted = count_transformers(config), count_clip(copy.deepcopy(config))
+    assert (formula.image, formula.token) == pytest.approx((counted.image, counted.token))
+    assert formula.weights == pytest.approx(counted.weights, rel=0.06)  # biases, norms, positions
+
+
+def test_the_table_holds_what_torch_counts() -> None:
+    clip = count_clip(config_of("clip/open_clip_config.json")["model_cfg"])
+    assert COUNTED_CLIPS["local-dir:data/mini/clip"] == clip
+    small = count_pipeline(config_of("diffusion/unet/config.json"), config_of("diffusion/vae/config.json"))
+    assert COUNTED_PIPELINES["data/mini/diffusion"] == small
+    large = COUNTED_PIPELINES["stable-diffusion-v1-5/stable-diffusion-v1-5"]
+    assert count_pipeline(FULL.unet, FULL.autoencoder) == large
+    assert (large.denoiser.of(512) / 1e12, large.decoder.of(512) / 1e12) == pytest.approx((0.803, 2.515), rel=1e-3)
+
+
+def test_a_pipeline_that_is_not_in_the_table_is_counted_from_its_files(tmp_path: Path) -> None:
+    project = make_project(tmp_path, generator__pipeline="data/0_raw/generators/mine")
+    for part, config in (("unet", CUT.unet), ("vae", CUT.autoencoder)):
+        file = tmp_path / "data/0_raw/generators/mine" / part / "config.json"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(config), encoding="utf-8")
+    assert pipeline_operations(project) == count_pipeline(CUT.unet, CUT.autoencoder)
+    file.write_text('{"block_out_channels": 3}', encoding="utf-8")
+    assert pipeline_operations(project) is None
+
+
+def test_what_is_not_on_this_machine_and_in_no_table_is_not_known(tmp_path: Path) -> None:
+    link_models(tmp_path)
+    project = make_project(tmp_path, model__name="hf-hub:who/what", generator__pipeline="who/what")
+    assert (clip_operations(project), pipeline_operations(project)) == (None, None)
+
+
+def test_an_architecture_is_read_from_the_files_of_open_clip(tmp_path: Path) -> None:
+    project = make_project(tmp_path, model__name="ViT-B/16", model__pretrained="openai")
+    found = clip_operations(project)
+    assert found is not None
+    assert found.image == pytest.approx(0.0351e12, rel=1e-2)  # docs/full_size.md

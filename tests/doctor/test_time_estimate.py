@@ -1,0 +1,169 @@
+"""Hours from operations and a speed, from earlier runs, and what is too long for a CPU."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import time_estimate as benchmark
+from gift_core.doctor import time_estimate as module
+from gift_core.doctor.finding import Finding, Project, duration
+from gift_core.doctor.stage_work import StageWork, count_work
+from gift_core.doctor.time_estimate import Speed, check_time, check_time_quickly, estimate_time, measure_speed
+from gift_core.layout import Layout
+from tests.doctor.projects import make_project
+from tests.imports import ROOT
+
+CPU, GPU = Speed("this CPU", True, 1e11, 1e11), Speed("this GPU", False, 1e11, 1e11)
+
+
+@pytest.fixture(autouse=True)
+def cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "measure_speed", lambda project: CPU)
+
+
+def test_a_cpu_decodes_and_computes_and_a_gpu_computes_meanwhile() -> None:
+    work = StageWork("evaluate", "gift", "letters", False, start_seconds=2, images=3000, operations=5e11)
+    assert (CPU.seconds(work), GPU.seconds(work)) == (2 + 3 + 5, 2 + 5)
+    faster = Speed("", False, clip=1e11, pipeline=5e11)
+    assert faster.seconds(StageWork("synthesize", "", "letters", False, 2, 0, 5e11, generates=True)) == 2 + 1
+
+
+def total(findings: list[Finding]) -> Finding:
+    (found,) = (finding for finding in findings if finding.subject == "time")
+    return found
+
+
+def test_each_stage_type_has_its_time_here_and_on_a_gpu(tmp_path: Path) -> None:
+    found = {finding.subject: finding for finding in check_time(make_project(tmp_path, "mtil_order_1"))}
+    types = ("other stages", "ingest", "synthesize", "teach", "finetune", "evaluate")
+    assert list(found) == [*(f"time of {stage}" for stage in types), "time"]
+    hours = 11 * (1000 * (2 * 50 * 0.803 + 2.515) / 100 + 12.6) / 3600  # 2.5 (docs/full_size.md), and loading 11 times
+    assert f"{hours:.1f} hours on a GPU of 100 TFLOP/s (11 stages)" in found["time of synthesize"].found
+
+
+def test_the_full_size_is_too_long_for_a_cpu_and_the_miniature_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = total(list(check_time(make_project(tmp_path, "mtil_order_1"))))
+    assert (found.mark, "days on this CPU from scratch (synthesize " in found.found) == ("fail", True)
+    assert "gift use mini" in found.remedy
+    assert "dvc repro" in found.remedy
+    assert total(list(check_time(make_project(tmp_path, "mini")))).mark == "ok"
+    monkeypatch.setattr(module, "measure_speed", lambda project: GPU)
+    assert total(list(check_time(make_project(tmp_path, "mtil_order_1")))).mark == "ok"
+
+
+def test_the_quick_check_fails_until_the_stages_are_made(tmp_path: Path) -> None:
+    project = make_project(tmp_path, "mtil_order_1")
+    assert [finding.mark for finding in check_time_quickly(project)] == ["fail"]
+    make_outputs(project)
+    assert list(check_time_quickly(project)) == []  # results from a remote: nothing is left to run
+    assert "min are left here" in total(list(check_time(project))).found  # ingest
+
+
+def make_outputs(project: Project) -> None:
+    layout = Layout(project.root)
+    for step in project.config.sequence:
+        layout.shards(step.task).mkdir(parents=True)
+        for method in project.config.run.methods:
+            layout.accuracy(method, step.task).parent.mkdir(parents=True, exist_ok=True)
+            layout.accuracy(method, step.task).touch()
+            layout.model(method, step.task).mkdir(parents=True)
+            layout.teacher(method, step.task).mkdir(parents=True)
+
+
+def test_the_quick_check_of_the_miniature_measures_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "measure_speed", lambda project: pytest.fail("measured"))
+    assert list(check_time_quickly(make_project(tmp_path, "mini_full"))) == []
+
+
+def test_earlier_run_times_of_the_same_settings_replace_the_estimate(tmp_path: Path) -> None:
+    project = make_project(tmp_path, "mini_quick")
+    before = seconds_of(project, "finetune")
+    note_run(project, "gift", "letters", seconds=1000)
+    works = [work for work in count_work(project).stages if work.stage == "finetune"]
+    own, others = (
+        sum(CPU.seconds(work) for work in works if (work.method == "gift") is same) for same in (True, False)
+    )
+    assert before == pytest.approx(own + others)
+    assert seconds_of(project, "finetune") == pytest.approx(4 * 1000 + others)  # four tasks, all alike
+    (line,) = (finding for finding in check_time(project) if finding.subject == "time of finetune")
+    assert "here, after earlier runs," in line.found
+    changed = make_project(tmp_path, "mini_quick", training__iterations=61)
+    assert seconds_of(changed, "finetune") < 1000
+
+
+def seconds_of(project: Project, stage: str) -> float:
+    return next(each.here for each in estimate_time(project).stages if each.stage == stage)
+
+
+def note_run(project: Project, method: str, task: str, *, seconds: float) -> None:
+    """Writes what a finished training leaves: its model's provenance and its run time."""
+    layout, config = Layout(project.root), project.config
+    model = {"name": config.model.name, "pretrained": config.model.pretrained}
+    provenance: dict[str, Any] = {
+        "precision": config.model.precision,
+        "training": config.training.model_dump(mode="json"),
+        "settings": config.methods[method].model_dump(mode="json", exclude_none=True),
+    }
+    written = {
+        layout.pretrained() / "provenance.json": model,
+        layout.model(method, task) / "provenance.json": provenance,
+        layout.timings() / "finetune" / f"{method}-{task}.json": {"seconds": seconds},
+    }
+    for file, content in written.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_the_estimate_of_the_smoke_run_is_within_a_factor_of_two_of_the_recorded_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_cores = Speed("two cores", True, 0.135e12, 0.135e12)  # of the machine of benchmarks/smoke_full.md
+    monkeypatch.setattr(benchmark, "measure_speed", lambda project: two_cores)
+    rows = benchmark.compared(benchmark.smoke_project(tmp_path), benchmark.of_table(benchmark.SMOKE))
+    ratios = {row.split(" | ")[0].strip("| "): float(row.split(" | ")[-1].strip("| ")) for row in rows[2:]}
+    assert set(ratios) == {"other stages", "ingest", "synthesize", "teach", "finetune", "evaluate", "total"}
+    assert all(0.5 < ratio < 2 for ratio in ratios.values()), ratios
+
+
+def test_a_cpu_is_measured_without_importing_torch(tmp_path: Path) -> None:
+    check = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from gift_core.doctor.finding import Project\n"
+        "from gift_core.doctor.time_estimate import estimate_time\n"
+        "from gift_core.presets import load_preset\n"
+        "config = load_preset(Path('presets/mtil_order_1.yaml'))\n"
+        "run = config.run.model_copy(update={'device': 'cpu'})\n"
+        "estimate = estimate_time(Project(Path(sys.argv[1]), config.model_copy(update={'run': run})))\n"
+        "print(estimate.here.clip > 1e9, estimate.is_too_long, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", check, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "True", "False"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.3, "0 s"), (59, "59 s"), (90, "1.5 min"), (3600, "1.0 hours"), (100_000, "28 hours"), (8.64e5, "10 days")],
+)
+def test_times_are_readable(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_the_speed_of_a_device_that_is_not_here_is_an_error(tmp_path: Path) -> None:
+    import torch
+
+    from gift_core.errors import UserError
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    project = make_project(tmp_path, run={"methods": ["gift"], "device": "cuda"})
+    with pytest.raises(UserError, match="not available"):
+        measure_speed(project)
