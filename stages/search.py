@@ -126,6 +126,9 @@ def _announce(method: str, task: str, rates: Sequence[float], iterations: int, t
 
 def _make_inputs(root: Path, target: str) -> None:
     """Lets DVC make what the training of the step reads: all before finetune. Its output is on stderr."""
+    from .dvc_lock import require_free
+
+    require_free(root)
     command = [sys.executable, "-m", "dvc", "repro", "--quiet", target]
     with subprocess.Popen(command, cwd=root, stdout=STDERR) as dvc:
         try:
@@ -187,7 +190,7 @@ def _print_table(found: RateSearch) -> None:
         Text(f"{found.task}: {images} images of the validation part, in percent and points"), table, sep="\n"
     )
     for rate, reason in found.failed.items():
-        typer.echo(f"{shown(rate)} failed: {reason}")
+        typer.echo(f"{shown(rate)} failed: {reason.partition('. ')[0]}.")
 
 
 def _accuracy(percent: float, interval: tuple[float, float]) -> str:

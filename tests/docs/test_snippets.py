@@ -159,6 +159,11 @@ NOT_RUN = {
     ("docs/team_tools.md", "dvc exp run", "gift exp"): TOOLS,
     (
         "docs/team_tools.md",
+        "gift gate",
+        "gift gate --max-forgetting 10 --min-last 60 --against main",
+    ): "it says no, with its exit code 1; tests/team/test_workflow.py runs it for a yes and a no",
+    (
+        "docs/team_tools.md",
         "dvc exp show",
         "dvc exp show --only-changed --hide-queued --drop '.*/|.*[.]yaml$|gift_core|stages'",
     ): TOOLS,
