@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS ?=# what `make setup` installs besides: ray, s3, ssh, gs, azure, t5 (EXTRAS=ray,ssh), dev
+EXTRAS ?=# what `make setup` installs besides: heic, ray, s3, ssh, gs, azure, t5, onnx, lora (EXTRAS=heic,s3), dev
 INSTALLED := $(VENV)/.installed$(if $(EXTRAS),-$(EXTRAS))
 DEV := $(VENV)/.installed-dev# what tests and benchmarks need besides
 WORKERS ?= 3# processes of the tests, each with one thread and about 2 GiB; they often wait, so three keep two cores busy

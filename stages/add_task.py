@@ -13,6 +13,7 @@ from .output import AsJson, DryRun, hint, print_difference, print_json, print_ne
 from .stage import PARAMS, ROOT, Params, Root
 
 if TYPE_CHECKING:
+    from gift_core.datasets.image_check import ImageFindings
     from gift_core.datasets.new_task import Addition
 
 CLASSES_SHOWN = 40
@@ -39,10 +40,8 @@ Templates = Annotated[
     list[str] | None, _option("--template", "TEMPLATE", "A prompt with {} for the class name. Repeat it for several.")
 ]
 TestFraction = Annotated[
-    float,
-    typer.Option(
-        "--test-fraction", metavar="SHARE", help="The share of each class for testing, if the data has no splits."
-    ),
+    float | None,
+    _option("--test-fraction", "SHARE", "The share of each class for testing, if the data has no splits: 0.2."),
 ]
 BadImage = Annotated[
     OnBadImage, typer.Option("--on-bad-image", metavar="refuse|skip", help="What to do with an undecodable image.")
@@ -80,19 +79,23 @@ Factor = Annotated[
 ]
 Link = Annotated[bool, typer.Option("--link", help="Link images from outside data/0_raw into it.")]
 Copy = Annotated[bool, typer.Option("--copy", help="Copy images from outside data/0_raw into it.")]
+Check = Annotated[
+    bool, typer.Option("--check", help="Decode every image: which are broken, tiny, in both splits, or there twice?")
+]
 
 
 def add_task(
     name: Name,
     images: Images,
     template: Templates = None,
-    test_fraction: TestFraction = 0.2,
+    test_fraction: TestFraction = None,
     on_bad_image: BadImage = OnBadImage.REFUSE,
     class_names: ClassNames = None,
     shots: Shots = None,
     learning_rate_factor: Factor = 1.0,
     link: Link = False,
     copy: Copy = False,
+    check: Check = False,
     dry_run: DryRun = False,
     table: Table = None,
     image_column: ImageColumn = None,
@@ -108,11 +111,13 @@ def add_task(
     """Add your own data set as the next task: its row and its step in params.yaml.
 
     The data set is checked first and its classes are shown. params.yaml keeps its
-    comments and order. An error changes nothing.
+    comments and order. An error changes nothing. To look first: --check --dry-run.
 
     Example: gift add-task garments --images ~/photos/garments --link
     """
+    from gift_core.datasets.image_check import check_headers, check_images
     from gift_core.datasets.new_task import new_row, plan_task
+    from gift_core.errors import UserError
     from gift_core.shipped import pipeline_root
     from gift_core.stage_graph import stages_of_step
 
@@ -125,11 +130,21 @@ def add_task(
     bring = _bring(link=link, copy=copy)
     addition = plan_task(name, row, images, params=params, root=root, factor=learning_rate_factor, bring=bring)
     stages = stages_of_step(pipeline_root(root), addition.config.model_dump(mode="json"), name)
+    findings = (check_images if check else check_headers)(addition.dataset, name)
+    is_refused = bool(findings.broken) and on_bad_image is OnBadImage.REFUSE
+    is_written = not dry_run and not is_refused
     if not as_json:
-        _show_addition(name, addition)
-    if not dry_run:
+        left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken and not is_refused else []
+        _show_data_set(name, addition, notes=[*addition.dataset.notes, *left_out, *findings.lines()])
+    if is_written:
         addition.carry_out()
-    _show_result(name, addition, stages, dry_run=dry_run, as_json=as_json)
+    if as_json:
+        print_json(_record(name, addition, stages, findings, is_written))
+    if is_refused:
+        remedy = "Repair or remove them, or leave them out: --on-bad-image skip"
+        raise UserError(f"--images {images}: {findings.broken_line()}. {remedy}.")
+    if not as_json:
+        _show_addition(name, addition, stages, dry_run=dry_run)
 
 
 def _bring(*, link: bool, copy: bool) -> str | None:
@@ -138,8 +153,8 @@ def _bring(*, link: bool, copy: bool) -> str | None:
     return "link" if link else "copy" if copy else None
 
 
-def _show_addition(name: str, addition: Addition) -> None:
-    """Prints the classes with the number of images in both splits, and the difference in params.yaml."""
+def _show_data_set(name: str, addition: Addition, notes: list[str]) -> None:
+    """Prints the classes with the number of images in both splits, and the notes."""
     from gift_core.mini.miniature import miniature_of
 
     dataset = addition.dataset
@@ -155,29 +170,36 @@ def _show_addition(name: str, addition: Addition) -> None:
     if all(class_name.isdigit() for class_name in dataset.class_names):
         warning = "  The class names are numbers, which mean little to CLIP. See --class-names."
         typer.secho(warning, fg=typer.colors.YELLOW)
-    for note in dataset.notes:
+    for note in notes:
         typer.echo(f"  {note}")
     if warning := miniature_of(addition.config).warning:
         typer.secho(f"  {warning}", fg=typer.colors.YELLOW)
+
+
+def _show_addition(name: str, addition: Addition, stages: list[str], *, dry_run: bool) -> None:
+    """Prints the difference in params.yaml, what `dvc repro` runs now, and how to undo the addition."""
     print_difference(addition.difference())
-
-
-def _show_result(name: str, addition: Addition, stages: list[str], *, dry_run: bool, as_json: bool) -> None:
-    """Prints what `dvc repro` runs now and how to undo the addition, or all of it as JSON."""
-    if as_json:
-        print_json(_record(name, addition, stages, dry_run))
-    elif dry_run:
+    if dry_run:
         typer.echo("--dry-run: nothing was written")
     else:
         print_next_stages("params.yaml has the new task.", stages)
         hint(f"To take it back: gift remove-task {name}")
 
 
-def _record(name: str, addition: Addition, stages: list[str], dry_run: bool) -> dict[str, object]:
+def _record(
+    name: str, addition: Addition, stages: list[str], findings: ImageFindings, is_written: bool
+) -> dict[str, object]:
     from gift_core.mini.miniature import miniature_of
 
     dataset = addition.dataset
     train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
     classes = {each: {"train": train[label], "test": test[label]} for label, each in dataset.classes.items()}
     notes = [*dataset.notes, *filter(None, [miniature_of(addition.config).warning])]
-    return {"task": name, "classes": classes, "notes": notes, "written": not dry_run, "stages": stages}
+    return {
+        "task": name,
+        "classes": classes,
+        "notes": notes,
+        "check": findings.record(),
+        "written": is_written,
+        "stages": stages,
+    }

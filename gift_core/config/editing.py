@@ -222,7 +222,9 @@ def _row_lines(tasks: Any, name: str, row: Mapping[str, Any]) -> list[str]:
         first = next(iter(tasks))
         margin = tasks.lc.key(first)[1]
         nested = tasks[first].lc.col - margin if not tasks[first].fa.flow_style() else 2
-    return [" " * margin + line for line in _dump({name: row}, indent=nested)]
+    nulls = [f"{key}:" for key, value in row.items() if value is None]  # the editor leaves null away
+    lines = [f"{line} null" if line.strip() in nulls else line for line in _dump({name: row}, indent=nested)]
+    return [" " * margin + line for line in lines]
 
 
 def _step_lines(sequence: Any, lines: list[str], step: Mapping[str, Any]) -> list[str]:

@@ -72,7 +72,8 @@ class FolderTaskConfig(OwnTaskConfig):
 class TableTaskConfig(OwnTaskConfig):
     """A CSV or Parquet file in `path` with one row per image. The paths of the image files are relative to `path`.
 
-    `split_column` holds "train" and "test"; rows with other values are ignored. null: the split is made by seed.
+    `split_column` holds "train" and "test"; rows of a validation split are left out. null: the split is made by seed. A
+    table with such a column is refused if the key is missing.
     """
 
     source: Literal["table"]

@@ -28,13 +28,16 @@ class Sample:
     """An image and its label, as the data set spells it.
 
     `name` identifies the image in messages; it is a path below the data set's folder. `size` is the number of bytes
-    that `read` returns, as far as it is known without reading.
+    that `read` returns, as far as it is known without reading. They begin at byte `offset` of `file`, None if they are
+    made when they are read.
     """
 
     label: str
     name: str
     read: Callable[[], bytes]
     size: int
+    file: Path | None = None
+    offset: int = 0
 
 
 Splits = Mapping[str, Sequence[Sample]]

@@ -26,7 +26,7 @@ from gift_core.errors import UserError
 
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", *HEIC_SUFFIXES, ".bmp", ".gif", ".tif", ".tiff")
-HEIC_REMEDY = "pip install 'gift-pipeline[heic]'"
+HEIC_REMEDY = "make setup EXTRAS=heic, or pip install 'gift-pipeline[heic]'"
 JPEG_QUALITY = 95
 MAX_ASPECT = 200  # a model's transform makes the shorter side as large as its images, so the longer one explodes
 _AVIF_BRANDS = {b"avif", b"avis"}
@@ -212,6 +212,14 @@ def plain_image(data: bytes, image_format: str, *, shorter_side: int | None) -> 
         if kind and upright and plain and small and not _has_16_bits(data, kind):
             return data, kind
         return encode_image(_shrink(to_rgb(image), shorter_side), image_format), image_format
+
+
+def decoded_image(data: bytes) -> Image.Image:
+    """Returns the whole image as upright RGB. BadImageError as plain_image."""
+    with bad_image_errors(), _open(data) as image:
+        _require_wide(image)
+        image.load()
+        return to_rgb(image)
 
 
 def has_several_frames(data: bytes) -> bool:

@@ -142,7 +142,7 @@ class _Layout:
                 continue
             self.folder_of.setdefault(label, name)
             for image in images:
-                yield Sample(label, printable(image.name), image.path.read_bytes, image.size)
+                yield Sample(label, printable(image.name), image.path.read_bytes, image.size, image.path)
 
     def _leave_out_empty(self, path: Path, name: str, location: str) -> None:
         """Notes a class folder without images. UserError if it has images, but only of kinds that are not read."""

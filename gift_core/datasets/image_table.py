@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gift_core.artifacts.table_files import Row, TableSchema, empty_cell, read_table_file
+from gift_core.artifacts.table_files import READERS, Row, TableSchema, empty_cell, read_table_file
 from gift_core.artifacts.task import SPLITS
 from gift_core.config.tasks import TableTaskConfig, is_inside
 from gift_core.datasets.dataset import (
@@ -49,15 +49,16 @@ def table_dataset(name: str, config: TableTaskConfig, *, root: Path, seed: int) 
     """Returns the images of the table in the order of its rows.
 
     With a split column, rows of a validation split are left out. `notes` count them, and the files of the folder that
-    are in no row. UserError for a missing table,
-    column or image file (each with the nearest name), an empty cell, a duplicate file, an unknown split, a split column
-    without train or test, and for too few classes.
+    are in no row. UserError for a missing table, column or image file (each with the nearest name), an empty cell, a
+    duplicate file, an unknown split, a split column without train or test, a column of splits that the row does not
+    mention, and for too few classes.
     """
     key = f"params.yaml: tasks.{name}"
     folder = root / config.path
     require_folder(folder, f"{key}.path: {config.path}")
     location = f"{key}.table: {config.table}"
     everything = list(_read_entries(folder, config, key))
+    unused = _unused_splits(folder, config, location)
     entries = [entry for entry in everything if entry.split != VALIDATION]
     _require_distinct_files(entries, location)
     _require_files(entries, folder, location)
@@ -66,7 +67,7 @@ def table_dataset(name: str, config: TableTaskConfig, *, root: Path, seed: int) 
     validation = validation_note(f"val in column {config.split_column!r}", len(everything) - len(entries))
     used = {entry.file for entry in everything} | {config.table}
     used |= {config.class_names} if isinstance(config.class_names, str) else set()
-    notes = (*validation, *untested_classes(classes, splits), *_unlisted(folder, used))
+    notes = (*unused, *validation, *untested_classes(classes, splits), *_unlisted(folder, used))
     return Dataset(classes, config.templates, splits["train"], splits["test"], notes)
 
 
@@ -99,6 +100,50 @@ def _split_of(row: Row, config: TableTaskConfig, key: str) -> str:
         hint = f"{did_you_mean(value.casefold(), KNOWN_SPLITS)} Rows of val are left out"
         raise UserError(f"{key}.split_column: {config.split_column}: {what}. {hint}.")
     return split
+
+
+def _unused_splits(folder: Path, config: TableTaskConfig, location: str) -> tuple[str, ...]:
+    """Returns a note on a column of splits that is not used on purpose. UserError if the row does not mention it."""
+    if config.split_column is not None:
+        return ()
+    columns = _columns_of_splits(folder / config.table, {config.image_column, config.label_column})
+    if not columns:
+        return ()
+    column, values = next(iter(columns.items()))
+    what = f"column {column!r} has only the values {', '.join(sorted(values))}"
+    if "split_column" in config.model_fields_set:
+        return (f"{what}, but the images are split by seed, as split_column: null says.",)
+    use = f"To use it, write split_column: {column} (gift add-task --split-column {column})"
+    ignore = f"To split by seed anyway, split_column: null (gift add-task --test-fraction {config.test_fraction:g})"
+    raise UserError(f"{location}: {what}. {use}. {ignore}.")
+
+
+def _columns_of_splits(path: Path, used: Collection[str]) -> dict[str, set[str]]:
+    """Returns {column: its values} of the columns that are not `used` and have nothing but the names of splits."""
+    header, rows = READERS[path.suffix.lower()](path, _text_columns(path))
+    found: dict[str, set[str]] = {column: set() for column in header if column not in used}
+    for row in rows:
+        for column in list(found):
+            value = row.cells.get(column, "")
+            if split_of(value) is None:
+                del found[column]
+            else:
+                found[column].add(value)
+        if not found:
+            break
+    return {column: values for column, values in found.items() if len(set(map(split_of, values))) > 1}
+
+
+def _text_columns(path: Path) -> list[str] | None:
+    """The columns of a Parquet file that have texts: others may be large, and no split. None (all) for a text file."""
+    if path.suffix.lower() != ".parquet":
+        return None
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {field.name: field.type for field in pq.read_schema(path)}
+    plain = {name: kind.value_type if pa.types.is_dictionary(kind) else kind for name, kind in kinds.items()}
+    return [name for name, kind in plain.items() if pa.types.is_string(kind) or pa.types.is_large_string(kind)]
 
 
 def _stored_name(folder: Path, file: str) -> str:
@@ -181,4 +226,4 @@ def _split(entries: Sequence[_Entry], folder: Path, config: TableTaskConfig, see
 
 def _sample(entry: _Entry, folder: Path) -> Sample:
     path = folder / entry.file
-    return Sample(entry.label, printable(entry.file), path.read_bytes, path.stat().st_size)
+    return Sample(entry.label, printable(entry.file), path.read_bytes, path.stat().st_size, path)

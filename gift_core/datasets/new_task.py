@@ -21,6 +21,7 @@ from gift_core.layout import Layout
 from gift_core.params_edit import ParamsEdit, read_params
 
 TEMPLATE = "a photo of a {}."
+TEST_FRACTION = 0.2
 COLUMNS = {"image_column": "image", "label_column": "label"}
 LABEL = "cls"
 
@@ -29,7 +30,7 @@ def new_row(
     images: Path,
     *,
     templates: Sequence[str],
-    test_fraction: float,
+    test_fraction: float | None,
     on_bad_image: str,
     class_names: Path | None,
     shots: int | None,
@@ -39,13 +40,17 @@ def new_row(
     """Returns the row of params.yaml without its `path`.
 
     `table` may have table, image_column, label_column and split_column; `tars` may have train, test and label. None
-    counts as absent. UserError for both at once, for options of a source that is not named, and for a file that is not
-    in `images`.
+    counts as absent. A `test_fraction` without a split column asks for a split by seed, even if the table has a column
+    of splits. UserError for both at once, for options of a source that is not named, and for a file that is not in
+    `images`.
     """
+    listed = _given(table)
+    if "table" in listed and test_fraction is not None:
+        listed.setdefault("split_column", None)
     row: dict[str, Any] = {
-        **_source(images, _given(table), _given(tars)),
+        **_source(images, listed, _given(tars)),
         "templates": list(templates) or [TEMPLATE],
-        "test_fraction": test_fraction,
+        "test_fraction": TEST_FRACTION if test_fraction is None else test_fraction,
         "on_bad_image": on_bad_image,
     }
     if class_names is not None:

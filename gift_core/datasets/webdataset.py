@@ -203,7 +203,8 @@ def _sample(path: Path, name: str, files: Mapping[str, StoredFile], label: str, 
         what = f"sample {name} of {path.name} has {', '.join(files)}, but it should have one image"
         raise UserError(f"{key}: {what} ({', '.join(SUFFIXES)}) and its label, one after the other.")
     image = files[images[0]]
-    return Sample(_read_label(path, name, files, label, key), f"{path.name}/{name}.{images[0]}", image.read, image.size)
+    text = _read_label(path, name, files, label, key)
+    return Sample(text, f"{path.name}/{name}.{images[0]}", image.read, image.size, image.tar, image.offset)
 
 
 def _read_label(path: Path, name: str, files: Mapping[str, StoredFile], label: str, key: str) -> str:

@@ -260,15 +260,17 @@ def test_without_its_reader_heic_is_refused_before_anything_is_decoded(tmp_path:
         ingest_birds(tmp_path)
     assert str(caught.value) == (
         "params.yaml: tasks.birds.path: birds: 2 images in HEIC, but pillow-heif, which reads it, is not installed: "
-        "train/wren/7.HEIC, train/wren/8.hif. Install it (pip install 'gift-pipeline[heic]'), or convert the images."
+        "train/wren/7.HEIC, train/wren/8.hif. Install it (make setup EXTRAS=heic, "
+        "or pip install 'gift-pipeline[heic]'), or convert the images."
     )
 
 
 def test_without_its_reader_heic_can_be_skipped_and_is_told(tmp_path: Path, no_heic_reader: None) -> None:
     (birds(tmp_path) / "train" / "wren" / "7.heic").write_bytes(encode((9, 9, 9), "HEIF"))
     info = ingest_birds(tmp_path, on_bad_image="skip")
-    reason = "HEIC is read by pillow-heif, which is not installed: pip install 'gift-pipeline[heic]'"
-    assert info.skipped == (("train/wren/7.heic", reason),)
+    (name, reason), *_ = info.skipped
+    assert name == "train/wren/7.heic"
+    assert reason.startswith("HEIC is read by pillow-heif, which is not installed: make setup EXTRAS=heic, or pip ")
     assert info.counts["train"] == 6
     assert "1 image in HEIC, but pillow-heif" in info.notes[0]
 
@@ -278,7 +280,7 @@ def test_without_its_reader_heic_under_another_name_is_named_with_the_remedy(
 ) -> None:
     (birds(tmp_path) / "train" / "wren" / "7.jpg").write_bytes(encode((9, 9, 9), "HEIF"))
     with pytest.raises(
-        UserError, match=r"train/wren/7.jpg \(HEIC is read by pillow-heif, which is not installed: pip "
+        UserError, match=r"train/wren/7.jpg \(HEIC is read by pillow-heif, which is not installed: make "
     ):
         ingest_birds(tmp_path)
 

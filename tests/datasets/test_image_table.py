@@ -172,6 +172,42 @@ def test_without_a_split_column_each_class_is_split_by_seed_in_the_order_of_the_
     assert sorted([*train, *test]) == expected
 
 
+SPLITS = ["train", "Training", "testing", "test", "valid"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_column_of_splits_that_the_row_does_not_mention_is_refused(suffix: str, tmp_path: Path) -> None:
+    birds(tmp_path)
+    frame = pd.DataFrame(ROWS, columns=["image", "label"]).assign(size=[1, 2, 3, 4, 5], fold=SPLITS)
+    if suffix == "csv":
+        frame.to_csv(tmp_path / "birds" / "labels.csv", index=False)
+    else:
+        lists = [[0.5]] * 5  # which no column of splits has, and which are not read
+        frame.assign(fold=frame["fold"].astype("category"), lists=lists).to_parquet(tmp_path / "birds/labels.parquet")
+    assert refusal(tmp_path, table=f"labels.{suffix}") == (
+        f"params.yaml: tasks.birds.table: labels.{suffix}: column 'fold' has only the values Training, test, testing, "
+        "train, valid. To use it, write split_column: fold (gift add-task --split-column fold). "
+        "To split by seed anyway, split_column: null (gift add-task --test-fraction 0.5)."
+    )
+
+
+def test_a_column_of_splits_can_be_left_unused_on_purpose_and_is_told(tmp_path: Path) -> None:
+    birds(tmp_path)
+    lines = [f"{file},{label},{split}" for (file, label), split in zip(ROWS, SPLITS, strict=True)]
+    write_table(tmp_path, lines, header="image,label,fold")
+    (note,) = table(tmp_path, split_column=None).notes
+    assert note.startswith("column 'fold' has only the values Training, test,")
+    assert note.endswith(", but the images are split by seed, as split_column: null says.")
+
+
+@pytest.mark.parametrize("values", ["01201", ["train"] * 5, ["train", "test", "train", "test", ""], "ababa"])
+def test_columns_of_numbers_or_of_one_split_or_with_other_values_are_no_splits(values: Any, tmp_path: Path) -> None:
+    birds(tmp_path)
+    lines = [f"{file},{label},{value}" for (file, label), value in zip(ROWS, values, strict=True)]
+    write_table(tmp_path, lines, header="image,label,fold")
+    assert table(tmp_path).notes == ()
+
+
 def test_a_table_is_split_like_a_folder_with_the_same_labels(tmp_path: Path) -> None:
     from tests.datasets.folders import flat_birds, ingest_birds
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -111,6 +112,21 @@ def test_a_table_becomes_a_task(root: Path, add: Add) -> None:
     row = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))["tasks"]["birds"]
     assert row["source"] == "table"
     assert (row["table"], row["image_column"], row["label_column"]) == ("all.csv", "file", "bird")
+
+
+def test_a_column_of_splits_is_refused_with_the_option_that_uses_it(root: Path, add: Add) -> None:
+    folder = root / "data/0_raw/birds"
+    names = sorted(files(folder))
+    splits = ["TEST" if number % 5 == 0 else "train" for number in range(len(names))]
+    frame = pd.DataFrame({"image": names, "label": [name[0] for name in names], "fold": splits})
+    frame.to_parquet(folder / "all.parquet")
+    table = ["birds", "--images", "data/0_raw/birds", "--table", "all.parquet"]
+    assert "gift add-task --split-column fold" in refused(add, *table)
+    assert "16 training images, 4 test images" in add(*table, "--split-column", "fold", "--dry-run").output
+    output = add(*table, "--test-fraction", "0.5").output
+    assert "10 training images, 10 test images" in output
+    assert "split by seed, as split_column: null says" in output
+    assert "    split_column: null\n" in (root / "params.yaml").read_text(encoding="utf-8")
 
 
 def test_tars_become_a_task(root: Path, add: Add) -> None:
@@ -249,6 +265,44 @@ def test_a_folder_whose_name_is_not_utf8_is_refused(root: Path, add: Add) -> Non
     (root / "data/0_raw/birds").rename(root / "data/0_raw/b\udcff")
     message = refused(add, "birds", "--images", "data/0_raw/b\udcff")
     assert "path: data/0_raw/b\\xff is not UTF-8, so it would not be found on other machines. Rename it" in message
+
+
+def test_files_that_are_no_images_are_refused_when_the_task_is_added(root: Path, add: Add) -> None:
+    folder = root / "data/0_raw/birds"
+    (folder / "wren" / "10.jpg").touch()
+    (folder / "wren" / "11.jpg").write_text("<!DOCTYPE html> 404 not found")
+    before = tree_hash(root)
+    output = add("birds", "--images", "data/0_raw/birds", expect=1).output
+    assert tree_hash(root) == before
+    assert "+++ params.yaml" not in output
+    what = "2 images cannot be decoded: wren/10.jpg (an empty file), wren/11.jpg (not an image)"
+    assert f"error: --images data/0_raw/birds: {what}. Repair or remove them, or leave them out: " in output
+    output = add("birds", "--images", "data/0_raw/birds", "--on-bad-image", "skip").output
+    assert f"  {what}. They are left out." in output
+    assert "birds" in load_config(root / "params.yaml").tasks
+
+
+def test_check_decodes_every_image_before_anything_is_written(root: Path, add: Add) -> None:
+    wren = root / "data/0_raw/birds/wren"
+    cut = picture(wren / "10.png", (90, 90, 90))
+    cut.write_bytes(cut.read_bytes()[:45])  # its header is whole
+    before = tree_hash(root)
+    command = ["birds", "--images", "data/0_raw/birds", "--check"]
+    output = add(*command, expect=1).output
+    assert "  20 images have a side below 32 pixels: " in output
+    assert "error: --images data/0_raw/birds: 1 image cannot be decoded: wren/10.png (" in output
+    assert "1 image cannot be decoded" in add(*command, "--dry-run", expect=1).output
+    assert tree_hash(root) == before
+    add("birds", "--images", "data/0_raw/birds")  # the header alone is sound
+
+
+def test_json_has_everything_that_was_found(add: Add) -> None:
+    done = add("birds", "--images", "data/0_raw/birds", "--check", "--dry-run", "--json")
+    check = json.loads(done.stdout)["check"]
+    assert list(check) == ["images", "broken", "in_both_splits", "in_two_classes", "same_bytes", "same_looks", "tiny"]
+    assert check["images"] == 20
+    assert check["broken"] == []
+    assert ["great_tit/0.png", "3 x 2"] in check["tiny"]
 
 
 def test_what_is_left_out_is_shown(root: Path, add: Add) -> None:

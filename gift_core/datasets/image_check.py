@@ -1,0 +1,199 @@
+"""Checks the images of a data set before it becomes a task: which are broken, tiny, or there twice.
+
+N: images. D: numbers of a thumbnail.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from gift_core.datasets.bad_images import BadImageError, bad_image_errors, require_small_file
+from gift_core.datasets.dataset import Dataset, Sample, first_names, image_count
+from gift_core.datasets.decoding import decoded_image, in_order
+from gift_core.progress import progress
+
+TINY = 32  # pixels: a CLIP with images of 224 pixels enlarges it sevenfold
+SIDE = 8  # pixels of a thumbnail
+ALIKE = 6.0  # how far two thumbnails of one picture may be apart: root mean square of colors from 0 to 255
+_BLOCK = 2048  # thumbnails that are compared with as many others at once
+_START = 32  # bytes of a file that show its format
+_Pairs = list[tuple[str, str]]
+_WHAT = {  # of one image, of several images
+    "in_both_splits": (
+        "of the test split is also in the training split, or looks like one there",
+        "of the test split are also in the training split, or look like one there",
+    ),
+    "in_two_classes": (
+        "is also in another class, or looks like one there",
+        "are also in another class, or look like one there",
+    ),
+    "same_bytes": ("is a copy of another one", "are copies of others"),
+    "same_looks": ("looks like another one", "look like others"),
+    "tiny": (f"has a side below {TINY} pixels", f"have a side below {TINY} pixels"),
+}
+
+
+@dataclass(frozen=True)
+class ImageFindings:
+    """What was found among `count` images, as (image, detail) in their order, training images first.
+
+    `broken`: images that cannot be decoded, with the reason. `others` has the keys of _WHAT, or none if only headers
+    were read. The detail of a tiny image is its size. That of any other is the first image that looks like it, so of
+    nine copies eight are listed, all with the first one.
+    """
+
+    count: int
+    broken: _Pairs = field(default_factory=list)
+    others: dict[str, _Pairs] = field(default_factory=dict)
+
+    def lines(self) -> Iterator[str]:
+        """Yields a line for each kind of `others` with the number of images and the first ones, or one for none."""
+        if self.others and not any((self.broken, *self.others.values())):
+            yield f"{image_count(self.count)} decoded: none is broken, tiny, in both splits, or there twice."
+        for kind, pairs in self.others.items():
+            if pairs:
+                yield f"{image_count(len(pairs))} {_WHAT[kind][len(pairs) > 1]}: {_named(pairs)}."
+
+    def broken_line(self) -> str:
+        """Returns "2 images cannot be decoded: train/hat/3.jpg (not an image), ...", without a stop."""
+        return f"{image_count(len(self.broken))} cannot be decoded: {_named(self.broken)}"
+
+    def record(self) -> dict[str, Any]:
+        """Returns everything for JSON."""
+        return {"images": self.count, "broken": self.broken, **self.others}
+
+
+def check_headers(dataset: Dataset, name: str) -> ImageFindings:
+    """Finds empty files, and files that do not begin like an image. Their other bytes are not read."""
+    samples = (*dataset.train, *dataset.test)
+    faults = progress(in_order(_header_fault, samples), len(samples), f"look at {name}")
+    return ImageFindings(len(samples), [fault for fault in faults if fault])
+
+
+def check_images(dataset: Dataset, name: str) -> ImageFindings:
+    """Decodes every image as `ingest` does, and compares all with all. Shows a progress bar."""
+    samples = [(sample, False) for sample in dataset.train] + [(sample, True) for sample in dataset.test]
+    found = list(progress(in_order(_examine, samples), len(samples), f"decode {name}"))
+    broken = [each for each in found if not isinstance(each, _Examined)]
+    sound = [each for each in found if isinstance(each, _Examined)]
+    others: dict[str, _Pairs] = {kind: [] for kind in _WHAT}
+    thumbnails_ND = np.array([each.thumbnail_D for each in sound], np.float32).reshape(len(sound), SIDE * SIDE * 3)
+    for position, first in enumerate(first_alike(thumbnails_ND)):
+        if first < position:
+            image, other = sound[position], sound[first]
+            others[_kind(image, other)].append((image.sample.name, other.sample.name))
+    others["tiny"] = [(each.sample.name, "{} x {}".format(*each.size)) for each in sound if min(each.size) < TINY]
+    return ImageFindings(len(samples), broken, others)
+
+
+def first_alike(thumbnails_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """Returns for each image the position of the first image that looks the same, which may be its own.
+
+    Two images look the same if the root mean square of the differences of their thumbnails is below ALIKE.
+    """
+    count, numbers = thumbnails_ND.shape
+    first = np.arange(count)
+    mean_N = thumbnails_ND.mean(axis=1)
+    order = np.argsort(mean_N, kind="stable")  # the means of two such images differ by less than ALIKE
+    sorted_ND, mean_N = thumbnails_ND[order], mean_N[order]
+    half_N = (sorted_ND**2).sum(axis=1) / 2
+    limit = numbers * ALIKE**2 / 2
+    for row in range(0, count, _BLOCK):
+        rows = slice(row, row + _BLOCK)
+        end = int(np.searchsorted(mean_N, mean_N[rows][-1] + ALIKE))
+        for column in range(row, end, _BLOCK):
+            columns = slice(column, column + _BLOCK)
+            # |a - b|^2 / 2 = |a|^2 / 2 + |b|^2 / 2 - ab
+            scores = sorted_ND[rows] @ sorted_ND[columns].T - half_N[columns]
+            alike = scores > (half_N[rows] - limit)[:, None]
+            if alike.any():
+                pairs = order[np.argwhere(alike) + np.array([row, column])]
+                np.minimum.at(first, pairs.max(axis=1), pairs.min(axis=1))
+    return first
+
+
+@dataclass(frozen=True)
+class _Examined:
+    """A decoded image. `size` is its width and height."""
+
+    sample: Sample
+    is_test: bool
+    digest: bytes
+    size: tuple[int, int]
+    thumbnail_D: npt.NDArray[np.float32]
+
+
+def _examine(sample_of_split: tuple[Sample, bool]) -> _Examined | tuple[str, str]:
+    """Returns the decoded image, or its name and why it cannot be decoded."""
+    sample, is_test = sample_of_split
+    try:
+        _require_size(sample)
+        with bad_image_errors():
+            data = sample.read()
+        image = decoded_image(data)
+    except BadImageError as error:
+        return sample.name, str(error)
+    digest = hashlib.blake2b(data, digest_size=16).digest()
+    return _Examined(sample, is_test, digest, image.size, thumbnail(image))
+
+
+def thumbnail(image: Image.Image) -> npt.NDArray[np.float32]:
+    """Returns SIDE x SIDE pixels of an RGB image as D numbers around 0, whatever its size and encoding are."""
+    small = image.resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=4.0)
+    return np.asarray(small, np.float32).ravel() - 128
+
+
+def _kind(image: _Examined, first: _Examined) -> str:
+    if image.is_test != first.is_test:
+        return "in_both_splits"
+    if image.sample.label != first.sample.label:
+        return "in_two_classes"
+    return "same_bytes" if image.digest == first.digest else "same_looks"
+
+
+def _header_fault(sample: Sample) -> tuple[str, str] | None:
+    """Returns the name of an image and what is wrong with it, as far as its first bytes show."""
+    try:
+        _require_size(sample)
+        with bad_image_errors():
+            is_image = _begins_like_an_image(_start(sample))
+    except BadImageError as error:
+        return sample.name, str(error)
+    return None if is_image else (sample.name, "not an image")
+
+
+def _require_size(sample: Sample) -> None:
+    require_small_file(sample.size)
+    if not sample.size:
+        raise BadImageError("an empty file")
+
+
+def _start(sample: Sample) -> bytes:
+    if sample.file is None:
+        return sample.read()[:_START]
+    with sample.file.open("rb") as stream:
+        stream.seek(sample.offset)
+        return stream.read(min(_START, sample.size))
+
+
+def _begins_like_an_image(start: bytes) -> bool:
+    """Whether a reader of Pillow accepts the first bytes. That of HEIC is another package, so these are its own."""
+    return start[4:8] == b"ftyp" or any(accepts(start.ljust(_START, b"\0")) for accepts in _readers())
+
+
+@cache
+def _readers() -> list[Any]:
+    Image.init()
+    return [accepts for _, accepts in Image.OPEN.values() if accepts is not None]
+
+
+def _named(pairs: _Pairs) -> str:
+    return first_names([f"{name} ({detail})" for name, detail in pairs])

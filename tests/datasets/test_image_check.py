@@ -1,0 +1,137 @@
+"""What is known about the images of a data set before it becomes a task."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gift_core.artifacts.tars import StoredFile
+from gift_core.datasets import image_check
+from gift_core.datasets.dataset import Dataset, Sample
+from gift_core.datasets.image_check import ALIKE, check_headers, check_images, first_alike, thumbnail
+from tests.datasets.damaged_images import whole_images
+
+PHOTO = (240, 180)
+
+
+def photo(seed: int) -> Image.Image:
+    """A picture with the soft shapes and the grain of a photo."""
+    random = np.random.default_rng(seed)
+    shapes = Image.fromarray(random.integers(0, 256, (5, 6, 3), np.uint8)).resize(PHOTO, Image.Resampling.BICUBIC)
+    grain = random.normal(0, 12, (PHOTO[1], PHOTO[0], 3))
+    return Image.fromarray(np.clip(np.asarray(shapes) + grain, 0, 255).astype(np.uint8))
+
+
+def encoded(image: Image.Image, kind: str, **options: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def encodings(image: Image.Image) -> list[bytes]:
+    """The photo as programs save it: nine ways."""
+    small, large = (image.resize((round(PHOTO[0] * scale), round(PHOTO[1] * scale))) for scale in (0.4, 3))
+    jpegs = [encoded(image, "JPEG", quality=quality) for quality in (10, 30, 60, 95)]
+    others = [encoded(image, kind) for kind in ("PNG", "WEBP", "GIF")]
+    return [*jpegs, *others, encoded(small, "JPEG", quality=75), encoded(large, "JPEG", quality=50)]
+
+
+def sample(data: bytes, name: str, folder: Path, label: str = "wren") -> Sample:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return Sample(label, name, path.read_bytes, len(data), path)
+
+
+def dataset(train: list[Sample], test: list[Sample] | None = None) -> Dataset:
+    return Dataset({"wren": "wren", "owl": "owl"}, ("{}",), train, test or [])
+
+
+def test_nine_encodings_of_a_photo_look_alike_and_other_photos_do_not(tmp_path: Path) -> None:
+    others = [sample(encoded(photo(seed), "JPEG"), f"{seed}.jpg", tmp_path) for seed in range(1, 40)]
+    nine = [sample(data, f"again{number}", tmp_path) for number, data in enumerate(encodings(photo(0)))]
+    found = check_images(dataset([*others, *nine]), "birds")
+    assert found.others["same_looks"] == [(f"again{number}", "again0") for number in range(1, 9)]
+    assert not any(pairs for kind, pairs in found.others.items() if kind != "same_looks")
+    (line,) = found.lines()
+    assert line.startswith("8 images look like others: again1 (again0), again2 (again0), ")
+    assert line.endswith(", again5 (again0) and 3 more.")
+
+
+def test_an_image_in_both_splits_in_two_classes_copied_or_tiny_is_listed_once(tmp_path: Path) -> None:
+    one, two = photo(1), photo(2)
+    train = [
+        sample(encoded(one, "PNG"), "a.png", tmp_path),
+        sample(encoded(one, "PNG"), "copy.png", tmp_path),
+        sample(encoded(one, "JPEG"), "owl.jpg", tmp_path, "owl"),
+        sample(encoded(two, "JPEG"), "b.jpg", tmp_path),
+        sample(encoded(photo(3).resize((20, 40)), "PNG"), "tiny.png", tmp_path),
+        sample(b"not at all", "broken.jpg", tmp_path),
+        sample(b"", "empty.jpg", tmp_path),
+    ]
+    test = [sample(encoded(two, "WEBP"), "b.webp", tmp_path), sample(encoded(photo(4), "PNG"), "c.png", tmp_path)]
+    found = check_images(dataset(train, test), "birds")
+    assert found.record() == {
+        "images": 9,
+        "broken": [("broken.jpg", "not an image"), ("empty.jpg", "an empty file")],
+        "in_both_splits": [("b.webp", "b.jpg")],
+        "in_two_classes": [("owl.jpg", "a.png")],
+        "same_bytes": [("copy.png", "a.png")],
+        "same_looks": [],
+        "tiny": [("tiny.png", "20 x 40")],
+    }
+    assert next(found.lines()) == (
+        "1 image of the test split is also in the training split, or looks like one there: b.webp (b.jpg)."
+    )
+
+
+def test_a_photo_that_its_exif_data_turn_looks_like_the_turned_one(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = encoded(photo(0).transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif)
+    first = sample(encoded(photo(0), "JPEG"), "a.jpg", tmp_path)
+    assert check_images(dataset([first, sample(turned, "b.jpg", tmp_path)]), "birds").others["same_looks"]
+
+
+def test_sound_images_are_told_and_images_of_which_none_is_sound_are_listed(tmp_path: Path) -> None:
+    sound = [sample(encoded(photo(seed), "PNG"), f"{seed}.png", tmp_path) for seed in range(3)]
+    assert list(check_images(dataset(sound), "birds").lines()) == [
+        "3 images decoded: none is broken, tiny, in both splits, or there twice."
+    ]
+    found = check_images(dataset([sample(b"no", "a.png", tmp_path)]), "birds")
+    assert found.broken_line() == "1 image cannot be decoded: a.png (not an image)"
+    assert list(found.lines()) == []
+
+
+def test_the_first_alike_is_that_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    pictures_ND = random.normal(0, 40, (30, 192)).astype(np.float32)
+    thumbnails_ND = pictures_ND[random.integers(0, 30, 100)] + random.normal(0, 3.9, (100, 192)).astype(np.float32)
+    distance_NN = np.sqrt(((thumbnails_ND[:, None] - thumbnails_ND[None]) ** 2).mean(axis=2))
+    expected = (distance_NN < ALIKE).argmax(axis=1)
+    monkeypatch.setattr(image_check, "_BLOCK", 7)
+    np.testing.assert_array_equal(first_alike(thumbnails_ND), expected)
+    assert 30 <= len(set(expected)) < 100
+
+
+def test_pictures_of_the_same_shape_in_other_colors_do_not_look_alike() -> None:
+    shirts = [Image.new("RGB", (60, 60), "white") for _ in range(2)]
+    for shirt, color in zip(shirts, ((60, 60, 60), (90, 90, 90)), strict=True):
+        shirt.paste(color, (15, 10, 45, 50))
+    np.testing.assert_array_equal(first_alike(np.stack([thumbnail(shirt) for shirt in shirts])), [0, 1])
+
+
+def test_the_first_bytes_show_what_is_no_image_in_folders_and_in_tars(tmp_path: Path) -> None:
+    kinds = [sample(data, name, tmp_path) for name, data in whole_images().items()]
+    text = sample(b"<!DOCTYPE html>", "text.jpg", tmp_path)
+    tar = tmp_path / "a.tar"
+    tar.write_bytes(b"x" * 100 + encoded(photo(0), "PNG"))
+    files = [StoredFile(tar, 0, 100), StoredFile(tar, 100, tar.stat().st_size - 100), StoredFile(tar, 100, 0)]
+    stored = [Sample("owl", str(n), file.read, file.size, tar, file.offset) for n, file in enumerate(files)]
+    found = check_headers(dataset([*kinds, text], stored), "birds")
+    assert found.broken == [("text.jpg", "not an image"), ("0", "not an image"), ("2", "an empty file")]
+    assert list(found.lines()) == []
