@@ -175,20 +175,18 @@ def verify(
 ) -> None:
     """Decode every image, of your own tasks and of published data sets, and name the images that are broken.
 
-    Your own images are read as the stage ingest reads them. A published data set
-    is also compared with its official counts. The exit code is 0 only if every
-    image can be read, and each published data set is the official one.
+    Your own images are checked as by add-task --check. A published data set is
+    compared with its official counts. The exit code is 0 only if every image can be
+    read, and each published data set is the official one.
 
     Example: gift data verify --all
     """
-    from gift_core.config.loading import load_config
     from gift_core.datasets.catalogue.status import verify as decode_all
-    from gift_core.datasets.own_data import decode_own
 
     own, raws = _chosen(names, every, params, root)
     found: dict[str, tuple[bool, list[str]]] = {}
     for each in own:
-        found[each.name] = _own_lines(each, *decode_own(each, load_config(params).ingest))
+        found[each.name] = _own_lines(each)
         _print_lines(each.name, found[each.name][1], as_json)
     for raw in raws:
         verification = decode_all(raw.row, raw.path)
@@ -206,14 +204,18 @@ def _print_lines(name: str, lines: list[str], as_json: bool) -> None:
         typer.echo(f"{name}: {line}")
 
 
-def _own_lines(own: OwnDataset, broken: list[tuple[str, str]], notes: list[str]) -> tuple[bool, list[str]]:
+def _own_lines(own: OwnDataset) -> tuple[bool, list[str]]:
     """Whether a data set of the user's is sound, and what was found: every broken image in a line of its own."""
-    lines = [f"{own.state} in {own.path}", *([own.fault] if own.fault else [])]
-    if own.dataset:
-        counts = ", ".join(f"{count:,} {split} images" for split, count in own.counts.items())
-        lines += [f"{counts}, {len(own.dataset.classes)} classes", *notes]
-        lines.append(f"{len(broken)} images cannot be decoded{':' if broken else ''}")
-    return own.suffices and not broken, [*lines, *(f"  {file} ({reason})" for file, reason in broken)]
+    from gift_core.datasets.image_check import check_images
+
+    state = f"{own.state} in {own.path}"
+    if own.dataset is None:
+        return False, [state, own.fault]
+    findings = check_images(own.dataset, own.name)
+    counts = ", ".join(f"{count:,} {split} images" for split, count in own.counts.items())
+    lines = [state, f"{counts}, {len(own.dataset.classes)} classes", *own.dataset.notes, *findings.lines()]
+    lines.append(f"{len(findings.broken)} images cannot be decoded{':' if findings.broken else ''}")
+    return not findings.broken, [*lines, *(f"  {file} ({reason})" for file, reason in findings.broken)]
 
 
 def _lines(verification: Verification) -> list[str]:

@@ -1,15 +1,12 @@
-"""The user's own data sets: which of them ingest would read, and which of their images cannot be decoded."""
+"""The user's own data sets: which of them ingest would read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from gift_core.config.experiment import IngestConfig
 from gift_core.config.tasks import (
     CatalogueTaskConfig,
     FolderTaskConfig,
@@ -19,11 +16,8 @@ from gift_core.config.tasks import (
     WebDatasetTaskConfig,
 )
 from gift_core.datasets.dataset import Dataset
-from gift_core.datasets.decoding import decode_dataset
-from gift_core.datasets.duplicates import DuplicateWatch
 from gift_core.datasets.ingest import open_dataset
 from gift_core.errors import UserError
-from gift_core.progress import progress
 
 OwnTask = FolderTaskConfig | TableTaskConfig | WebDatasetTaskConfig
 
@@ -83,19 +77,3 @@ def open_own(name: str, task: OwnTask, *, seed: int, root: Path) -> OwnDataset:
         return OwnDataset(name, path, open_dataset(name, task, seed=seed, root=root))
     except UserError as error:
         return OwnDataset(name, path, None, str(error))
-
-
-def decode_own(own: OwnDataset, stored: IngestConfig) -> tuple[list[tuple[str, str]], list[str]]:
-    """Decodes every image as ingest does, with a progress bar, and keeps none.
-
-    Returns [(file, reason)] of those that cannot be decoded, training images first, and the notes of ingest: what is
-    left out, duplicates.
-    """
-    if own.dataset is None:
-        return [], []
-    watch = DuplicateWatch()
-    source = decode_dataset(watch.watch(own.dataset), own.name, on_bad_image="refuse", stored=stored)
-    with suppress(UserError):  # at the end, it names the first images of source.skipped
-        for _ in progress(chain(source.train, source.test), sum(own.counts.values()), f"verify {own.name}"):
-            pass
-    return source.skipped, [*source.notes, *source.late_notes, *watch.notes()]
