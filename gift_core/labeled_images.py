@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Protocol
 
 from gift_core.class_lists import Classes, names_of, read_classes, read_templates
@@ -18,11 +17,11 @@ from gift_core.errors import UserError, no_such_path
 from gift_core.layout import Layout
 from gift_core.predict import Prediction, Unreadable, class_head, classify_images
 from gift_core.progress import progress
+from gift_core.report.intervals import accuracy_interval
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip
 
-CONFIDENCE = 0.95
 Answers = Iterator[tuple[str, str]]  # (class, predicted class) of each image
 
 
@@ -149,11 +148,9 @@ class Score:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95% interval of the accuracy on all images of this kind (Wilson's score interval)."""
-        z2 = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) ** 2
-        middle = (self.correct + z2 / 2) / (self.count + z2)
-        half = (z2 * (self.accuracy * (1 - self.accuracy) * self.count + z2 / 4)) ** 0.5 / (self.count + z2)
-        return max(0.0, middle - half), min(1.0, middle + half)
+        """The 95% interval of the accuracy on all images of this kind, as the report has it."""
+        low, high = accuracy_interval([100 * self.accuracy], [self.count])
+        return max(0.0, low / 100), min(1.0, high / 100)
 
 
 @dataclass(frozen=True)
