@@ -49,6 +49,7 @@ NO_CODE = {
     ("docs/doctor.md", "ERROR: failed to reproduce 'ingest@aircraft'"): "a message of DVC",
     ("docs/doctor.md", "0.6 GB    "): "a formula",
     ("docs/doctor.md", "0.6 GB + b P"): "a formula",
+    ("docs/doctor.md", "seconds of a stage = "): "a formula",
     ("docs/full_size.md", "hours = 10^15 operations"): "a formula",
     ("docs/generators.md", "lora: {path: "): "a line of params.yaml",
     ("docs/generators.md", "memory: {vae_slicing: "): "a line of params.yaml",
@@ -326,8 +327,7 @@ def test_every_block_of_a_guide_runs_as_printed(page: str, project: Clone) -> No
 
 def test_the_readme_runs_from_a_bare_clone(bare: Clone) -> None:
     read_in_one_terminal("README.md", bare)
-    models = [f"data/5_models/{method}/garments" for method in ("finetune", "gift")]
-    assert all((bare.folder / model / "open_clip_config.json").is_file() for model in (*models, "merged"))
+    assert (bare.folder / "merged" / "open_clip_config.json").is_file()
 
 
 def test_what_is_listed_as_not_run_is_on_its_page() -> None:

@@ -76,12 +76,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def follow(line: str) -> str:
-    """Runs a line of the page that begins with gift, and returns what it prints."""
+    """Runs a line of the page that begins with gift, and returns what it prints, without the progress."""
     words = [os.path.expanduser(word) for word in shlex.split(line)]  # noqa: PTH111 (not all are paths)
     assert words[0] == "gift"
     done = CliRunner().invoke(app, words[1:])
     assert done.exit_code == 0, done.output
-    return done.output
+    return done.stdout
 
 
 def test_the_commands_print_and_write_what_the_page_shows(project: Path) -> None:
