@@ -20,7 +20,7 @@ NEVER_TOO_LONG = 1e15  # operations: the slowest CPU needs no 24 hours for them
 EFFICIENCY = (
     0.65  # the stages' operations per second, relative to those of a matrix product (benchmarks/time_estimate.md)
 )
-IMAGE_SECONDS = 1e-3  # reading, decoding and cropping an image, and all that is no matrix product, on a CPU
+IMAGE_SECONDS = 1.5e-3  # reading, decoding and cropping an image, and all that is no matrix product, on a CPU
 SQUARE, GPU_SQUARE = 1024, 4096  # rows of the matrices that are multiplied
 MEASURED_SECONDS, RUNS = 0.2, 3  # how long a device is measured, and how many times at least
 GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, a GPU of Windows in WSL, AMD
