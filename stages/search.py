@@ -20,7 +20,7 @@ from .output import AsJson, hint, note, print_json
 from .stage import PARAMS, ROOT, Root, Stage, Task, require_params
 
 if TYPE_CHECKING:
-    from gift_core.training.rate_search import RateSearch
+    from gift_core.report.rate_search import RateSearch
 
 STDERR = 2
 FACTORS = (1 / 3, 1.0, 3.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gift_core.training.rate_search import RateSearch, Score, Trial
+from gift_core.report.rate_search import RateSearch, Score, Trial
 
 START = {"birds": Score(50, 100), "digits": Score(80, 100), "letters": Score(60, 100)}
 
@@ -35,7 +35,3 @@ def test_without_other_tasks_only_the_gain_counts() -> None:
     trials = [Trial(rate, {"birds": Score(correct, 100)}, 1.0) for rate, correct in ((1e-6, 60), (1e-5, 70))]
     search = RateSearch("birds", {"birds": START["birds"]}, trials)
     assert search.best.rate == 1e-5 and search.lost(search.best) == 0
-
-
-def test_the_interval_is_wilsons() -> None:
-    assert Score(8, 10).interval == pytest.approx((49.02, 94.33), abs=0.01)  # Wilson 1927, as in textbooks

@@ -10,6 +10,7 @@ import torch
 
 from gift_core.clip.model import load_folder
 from gift_core.clip.test_set import TestSet, nearest_classes
+from gift_core.report.intervals import accuracy_interval
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,8 @@ class Score:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95% interval of the accuracy for this number of images, in percent (Wilson)."""
-        from scipy.stats import binomtest  # type: ignore[import-untyped]
-
-        low, high = binomtest(self.correct, self.images).proportion_ci(method="wilson")
-        return 100 * float(low), 100 * float(high)
+        """The 95% interval of the accuracy for this number of images, in percent."""
+        return accuracy_interval([self.percent], [self.images])
 
 
 Scores = Mapping[str, Score]  # by task
