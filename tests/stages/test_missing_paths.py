@@ -98,7 +98,7 @@ def test_a_name_that_is_neither_a_path_nor_an_architecture_gets_the_nearest_of_b
     result = gift("predict", name, "pictures", "--classes", "names.txt")
     beside = "Beside it: " if name == "ViT-B-61" else f"{name}: no such file or folder. Beside it: "
     assert beside in result.stderr
-    assert f"open_clip has no architecture of that name, either. {nearest}docs/models.md says" in result.stderr
+    assert f"open_clip has no architecture of that name, either. {nearest}`gift docs models` says" in result.stderr
     assert "RN50" not in result.stderr
 
 
