@@ -22,7 +22,10 @@ UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 @dataclass(frozen=True)
 class Work:
-    """What an interrupted or running stage keeps; `owner` is a sentence about the running one, else empty."""
+    """What an interrupted or running stage keeps in `folder`, for one setting. Two settings are two works.
+
+    `owner` is a sentence about the running stage, else empty.
+    """
 
     title: str
     folder: Path
@@ -45,7 +48,7 @@ def clean(yes: Yes = False, as_json: AsJson = False, root: Root = ROOT) -> None:
 
     Example: gift clean --yes
     """
-    works = [_work(stage, folder) for stage in RESUMED for folder in _folders(Layout(root), stage)]
+    works = [work for stage in RESUMED for folder in _folders(Layout(root), stage) for work in _works(stage, folder)]
     if as_json:
         _remove(works if yes else [])
         print_json({"works": [_record(work) for work in works], "removed": yes})
@@ -59,7 +62,7 @@ def clean(yes: Yes = False, as_json: AsJson = False, root: Root = ROOT) -> None:
     unowned = [work for work in works if not work.owner]
     size = sum(work.size for work in unowned) / 1e6
     if not unowned or not (
-        yes or typer.confirm(f"Remove the work of {len(unowned)} interrupted stages ({size:,.1f} MB)?")
+        yes or typer.confirm(f"Remove the work of {len(unowned)} interrupted runs ({size:,.1f} MB)?")
     ):
         hint("nothing was removed")
     else:
@@ -70,16 +73,14 @@ def clean(yes: Yes = False, as_json: AsJson = False, root: Root = ROOT) -> None:
 
 def _remove(works: list[Work]) -> None:
     """Removes the work of the stages that do not run."""
-    from gift_core.work_folder import work_folder
+    from gift_core.work_folder import remove_work
 
-    for work in works:
-        if not work.owner:
-            with work_folder(work.folder, "removed", wait_seconds=0):
-                pass  # leaving the block removes the folder, and no other process can own it before
+    for folder in dict.fromkeys(work.folder for work in works if not work.owner):
+        remove_work(folder)
 
 
 def _require_idle(works: list[Work]) -> None:
-    running = sum(bool(work.owner) for work in works)
+    running = len({work.folder for work in works if work.owner})
     if running:
         raise UserError(f"{running} stages are running, so their work stays. Stop them first.")
 
@@ -90,16 +91,19 @@ def _record(work: Work) -> dict[str, object]:
 
 def _folders(layout: Layout, stage: str) -> list[Path]:
     parent = layout.work(stage, "any").parent
-    return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
+    return sorted(parent.iterdir()) if parent.is_dir() else []
 
 
-def _work(stage: str, folder: Path) -> Work:
-    from gift_core.work_folder import owner_of
+def _works(stage: str, folder: Path) -> list[Work]:
+    """The work that the stage instance keeps, of the newest settings first."""
+    from gift_core.work_folder import owner_of, unfinished_works
 
-    facts = [path.stat() for path in (folder, *folder.rglob("*"))]
-    age = time.time() - max(fact.st_mtime for fact in facts)
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return Work(f"{stage}@{folder.name}", folder, size, age, owner_of(folder))
+    kept = unfinished_works(folder)
+    owner = owner_of(folder) if kept else ""
+    return [
+        Work(f"{stage}@{folder.name}", folder, work.size, time.time() - work.changed_at, owner)
+        for work in reversed(kept)
+    ]
 
 
 def _age(seconds: float) -> str:

@@ -57,7 +57,7 @@ def finetune(
         from gift_core.training.processes import Processes
 
         from .tracked import tracked_training
-        from .unfinished import unfinished
+        from .unfinished import threads_of, unfinished
 
         require_tracker()
         device, count = resolve_device(stage.config.run.device), stage.config.training.processes
@@ -81,6 +81,8 @@ def finetune(
             )
             stage.phase = "saving the model"
             recorded = environment(device) | {"processes": processes.count}
+            if len(threads_of(work)) > 1:  # an interrupted run had another number
+                recorded["threads"] = ", then ".join(map(str, threads_of(work)))
             save_clip(clip, stage.layout.model(method, task), provenance | {"environment": recorded}, losses)
         stage.say(f"{data.class_count} classes, {data.iterations} iterations{_summary(losses)}")
 

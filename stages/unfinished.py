@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gift_core.artifacts.atomic import sha256_of
+from gift_core.artifacts.atomic import sha256_of, write_json
 from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, WEIGHTS
 from gift_core.fingerprint import CodeBase
 from gift_core.provenance import environment
+from gift_core.untrusted import read_json_file
 from gift_core.work_folder import work_folder
 
 from .stage import Stage
@@ -22,22 +21,49 @@ if TYPE_CHECKING:
     import torch
 
 COMMANDS = Path(__file__).resolve().parent
+THREADS = ".threads.json"  # in a work folder
 
 
-def unfinished(stage: Stage, device: torch.device, inputs: Mapping[str, Any]) -> AbstractContextManager[Path]:
+@contextmanager
+def unfinished(stage: Stage, device: torch.device, inputs: Mapping[str, Any]) -> Iterator[Path]:
     """Owns and yields the stage's work folder. What is in it was left by a run that would have had the same result.
 
     `inputs` are the settings and the hashes of what the stage reads. The rest of the key is the code, read now and not
-    from data/code, which may be older, the precision, and the environment.
+    from data/code, which may be older, the precision, and the environment. The number of CPU threads is no part of it:
+    it changes the last digits of sums, which is less than lost work, and `gift run` sets another one than `dvc repro`.
+    The run that continues says so, and threads_of has both.
     """
-    decides = {
+    computed_with = environment(device)
+    threads = computed_with.pop("threads", None)
+    key = {
         "inputs": inputs,
         "code": code_of(stage.stage),
         "precision": stage.config.model.precision,
-        "environment": environment(device),
+        "environment": computed_with,
     }
-    key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
-    return work_folder(stage.layout.work(stage.stage, stage.name), key)
+    with work_folder(stage.layout.work(stage.stage, stage.name), key, say=stage.say) as work:
+        if isinstance(threads, int):
+            _note_threads(stage, work, threads)
+        yield work
+
+
+def threads_of(work: Path) -> list[int]:
+    """Returns the numbers of CPU threads of the runs that worked here, one after another; none on a GPU."""
+    file = work / THREADS
+    return list(read_json_file(file)["threads"]) if file.is_file() else []
+
+
+def _note_threads(stage: Stage, work: Path, threads: int) -> None:
+    former = threads_of(work)
+    if former and former[-1] == threads:
+        return
+    write_json(work / THREADS, {"threads": [*former, threads]})
+    if former:
+        stage.say(
+            f"continues with {threads} threads what ran with {former[-1]}, so sums are rounded differently from here: "
+            "the result will not have the same bytes as a run with one number of threads. To continue with "
+            f"{former[-1]}, stop and set OMP_NUM_THREADS={former[-1]}."
+        )
 
 
 @cache

@@ -55,8 +55,8 @@ def pair_key(index: int, position: int) -> str:
     return f"{shard_name(index)}{position:04d}"
 
 
-def write_shard(folder: Path, index: int, pairs: Sequence[Pair], stats: Mapping[str, Any]) -> None:
-    """Writes a shard: the tar, its table, and last NNNNN_stats.json, which marks the shard as finished.
+def write_shard(folder: Path, index: int, pairs: Sequence[Pair], stats: Mapping[str, Any]) -> Path:
+    """Writes a shard: the tar, its table, and last NNNNN_stats.json, which marks the shard as finished. Returns it.
 
     `stats` is added to the counts in the stats file, and so are the hashes of the other two files. The manifest sums
     its "redrawn" (a number) and, if present, its "rejected" (a number for each reason).
@@ -68,6 +68,7 @@ def write_shard(folder: Path, index: int, pairs: Sequence[Pair], stats: Mapping[
     counts = {"count": len(pairs), "successes": len(pairs), "status_dict": {"success": len(pairs)}}
     hashes = {file.name: sha256_of(file) for file in (tar, table)}
     write_json(note, {**counts, "redrawn": 0, **stats, "sha256": hashes})
+    return note
 
 
 def finished_pairs(folder: Path, index: int, prompts: Sequence[tuple[int, str]]) -> list[Pair] | None:

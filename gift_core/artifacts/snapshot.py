@@ -6,6 +6,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -17,6 +18,7 @@ from safetensors.torch import save_file
 
 from gift_core.artifacts.atomic import require_free_bytes, write_atomically
 from gift_core.errors import UserError
+from gift_core.work_folder import Key, difference, key_beside
 
 SHORTEST_INTERVAL = 30.0  # seconds: a shorter run writes nothing, and at least this much work is lost
 SHARE_OF_TIME = 0.015  # that writing may take; benchmarks/snapshots.md measures it
@@ -35,7 +37,7 @@ class Saved:
 class Snapshot:
     """The file `path`, which is replaced whenever a new state is due. Without a path nothing is kept.
 
-    The path must contain a hash of everything that decides the result (see work_folder): no other run may read it.
+    The file holds the key of the work folder it is in (gift_core.work_folder): everything that decides the result.
     `say` prints a line for people. `seconds_written` is the time that writing took so far.
     """
 
@@ -44,15 +46,19 @@ class Snapshot:
     seconds_written: float = 0.0
     _written_at: float = field(default_factory=lambda: monotonic())
     _seconds: float | None = None  # of the last write, or as expected of the first
+    _failed: bool = False  # the last write
 
     def read(self) -> Saved | None:
-        """Returns what an interrupted run left, None if that is nothing. A damaged file is ignored, and said so."""
+        """Returns what an interrupted run left, None if that is nothing.
+
+        A damaged file, and one that a run with another key wrote, is renamed, and said so.
+        """
         if self.path is None or not self.path.is_file():
             return None
         try:
-            saved = _read(self.path)
+            saved = _read(self.path, key_beside(self.path))
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            self.say(f"{self.path} is damaged ({error}). It is ignored, and this part of the work starts again.")
+            self.say(f"{_set_aside(self.path)} is not used: {error}. This part of the work starts again.")
             return None
         self._written_at = monotonic()
         return saved
@@ -60,7 +66,8 @@ class Snapshot:
     def keep(self, state: Callable[[], Saved]) -> None:
         """Replaces the file by `state()` where that is due, so that writing takes at most SHARE_OF_TIME of the time.
 
-        The work goes on without a snapshot if the file cannot be written, for example because the disk is full.
+        If the file cannot be written, for example because the disk is full, the work goes on, and it is tried again
+        when the next one is due.
         """
         if self.path is None or monotonic() - self._written_at < SHORTEST_INTERVAL:
             return
@@ -74,9 +81,11 @@ class Snapshot:
             # as much again stays free for the result, which is never larger
             require_free_bytes(self.path, 2 * size, "the snapshot of unfinished work")
             self._seconds = self._timed(lambda path: _write(path, saved))
+            self._failed = False
         except (UserError, OSError, SafetensorError) as error:
-            self.say(f"the work goes on without snapshots, so an interruption loses more of it: {error}")
-            self.path = None
+            if not self._failed:
+                self.say(f"no snapshot could be written, so an interruption loses more. It is tried again: {error}")
+            self._failed = True
         self._written_at = monotonic()
 
     def _timed(self, write: Callable[[Path], None]) -> float:
@@ -103,22 +112,33 @@ def _probe(path: Path) -> None:
 
 def _write(path: Path, saved: Saved) -> None:
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in saved.tensors.items()}
-    text = json.dumps({"note": saved.note, "crc32": {name: _crc32(tensor) for name, tensor in on_cpu.items()}})
+    checksums = {name: _crc32(tensor) for name, tensor in on_cpu.items()}
+    text = json.dumps({"key": key_beside(path), "note": saved.note, "crc32": checksums})
     with write_atomically(path) as unfinished:
         save_file(on_cpu, unfinished, {"text": text, "crc32": str(zlib.crc32(text.encode()))})
 
 
-def _read(path: Path) -> Saved:
+def _set_aside(path: Path) -> Path:
+    """Renames a file so that the next one does not replace it. The work folder is removed as a whole."""
+    aside = path.with_name(f"{path.name}.not_used")
+    with suppress(FileNotFoundError):  # another process of the training was faster
+        path.rename(aside)
+    return aside
+
+
+def _read(path: Path, key: Key) -> Saved:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         if str(zlib.crc32(metadata["text"].encode())) != metadata["crc32"]:
-            raise ValueError("the checksum of its note differs")
+            raise ValueError("it is damaged, since the checksum of its note differs")
         content = json.loads(metadata["text"])
+        if content["key"] != key:
+            raise ValueError(f"another run wrote it ({difference(content['key'], key)})")
         # copies: tensors that are mapped to the file would keep its space occupied after it was replaced
         tensors = {name: file.get_tensor(name).clone() for name in content["crc32"]}
     for name, expected in content["crc32"].items():
         if _crc32(tensors[name]) != expected:
-            raise ValueError(f"the checksum of {name} differs")
+            raise ValueError(f"it is damaged, since the checksum of {name} differs")
     return Saved(tensors, content["note"])
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import os
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gift_core.artifacts.atomic import build_folder, require_free_bytes
+from gift_core.artifacts.atomic import build_folder, require_free_bytes, sha256_of, write_json
 from gift_core.artifacts.prompt_files import prompts_digest
 from gift_core.artifacts.shards import Pair, copy_shard, finished_pairs, pair_key, write_manifest, write_shard
 from gift_core.errors import UserError
@@ -23,7 +21,8 @@ from gift_core.overlap import Copies, background
 from gift_core.progress import progress_bar
 from gift_core.seeds import seed_for
 from gift_core.spread import offered, say_nothing, spread
-from gift_core.work_folder import work_folder
+from gift_core.untrusted import read_json_file
+from gift_core.work_folder import key_beside, work_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +87,8 @@ def synthesize(
         if len(shards) > 1 and offered():
             say("no worker helps, because generator.filters.max_similarity compares each image with all before it")
         load_tools = None
-    with work_folder(work, _work_key(digest, config)) as unfinished:
+    with work_folder(work, _work_key(digest, config), say=say) as unfinished:
+        _set_foreign_shards_aside(unfinished, say)
         load = None if load_tools is None else partial(_load_generation, load_tools, unfinished.absolute())
         with (
             progress_bar(total=len(prompts), description="generating images") as bar,
@@ -148,9 +148,32 @@ def _generate(shards: Iterable[Shard], tools: Tools, folder: Path, advance: Call
         _Generation(text_to_image, finish, thread, advance).run(batches, 0 if device.type == "cpu" else AHEAD)
 
 
-def _work_key(digest: dict[str, Any], config: GeneratorConfig) -> str:
-    content = json.dumps([digest, identity(config), config.images_per_shard])
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+def _work_key(digest: dict[str, Any], config: GeneratorConfig) -> dict[str, Any]:
+    return {"prompts": digest, "generator": identity(config), "images_per_shard": config.images_per_shard}
+
+
+def _set_foreign_shards_aside(folder: Path, say: Callable[[str], None]) -> None:
+    """Renames the stats files of shards that no run with this folder's key finished, so that they count as missing."""
+    for stats in sorted(folder.glob("[0-9]*_stats.json")):
+        if _receipt(stats) != _noted_receipt(stats):
+            stats.rename(stats.with_name(f"{stats.name}.not_used"))
+            say(f"{stats}: another run made this shard. It is generated again.")
+
+
+def _receipt(stats: Path) -> dict[str, Any]:
+    """The key of the work folder, and the hash of a shard's stats file, which has the hashes of its other files."""
+    return {"key": key_beside(stats), "stats": sha256_of(stats)}
+
+
+def _receipt_file(stats: Path) -> Path:
+    return stats.with_name(f".{stats.name}")
+
+
+def _noted_receipt(stats: Path) -> object:
+    try:
+        return read_json_file(_receipt_file(stats))
+    except (OSError, ValueError):
+        return None
 
 
 def _stats(counts: Counter[str], config: GeneratorConfig) -> dict[str, Any]:
@@ -304,7 +327,8 @@ class _Finishing:
             self.pairs.append(Pair(key, request.prompt_id, request.prompt, batch.kept[index]))
         self.counts.update(str(verdict.reason) for verdicts in batch.rejected.values() for verdict in verdicts)
         if batch.is_last:
-            write_shard(self.folder, batch.shard, self.pairs, _stats(self.counts, self.config))
+            stats = write_shard(self.folder, batch.shard, self.pairs, _stats(self.counts, self.config))
+            write_json(_receipt_file(stats), _receipt(stats))
             self.pairs, self.counts = [], Counter()
 
 

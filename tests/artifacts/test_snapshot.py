@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import torch
 
 from gift_core.artifacts import snapshot as snapshots
 from gift_core.artifacts.snapshot import Saved, Snapshot
+from gift_core.work_folder import KEY
 
 STATE = Saved(
     {"a": torch.tensor([[1.0, -2.5], [0.1, 3e-38]]), "count": torch.tensor(7), "none": torch.empty(0, 3)},
@@ -84,8 +86,9 @@ def test_a_damaged_snapshot_is_ignored_with_a_line_that_says_so(
         found = Snapshot(path, said.append).read()
         if found is None:
             (line,) = said
-            assert line.startswith(f"{path} is damaged (")
-            assert line.endswith("It is ignored, and this part of the work starts again.")
+            assert line.startswith(f"{path}.not_used is not used: ")
+            assert line.endswith(" This part of the work starts again.")
+            assert not path.exists()
         else:  # a space in the header's padding
             assert found.note == STATE.note
             assert all(torch.equal(found.tensors[name], value) for name, value in STATE.tensors.items())
@@ -140,12 +143,35 @@ def test_on_a_full_disk_the_work_goes_on_and_the_former_snapshot_stays(
     try:
         path = written(tmp_path / "state.safetensors", monkeypatch)
         said: list[str] = []
-        Snapshot(path, said.append).keep(lambda: Saved({"a": torch.zeros(100_000)}, {}))
+        clock, snapshot = Clock(monkeypatch), Snapshot(path, said.append)
+        clock.now += 31
+        snapshot.keep(lambda: Saved({"a": torch.zeros(100_000)}, {}))
+        clock.now += 31
+        snapshot.keep(lambda: Saved({"a": torch.zeros(100_000)}, {}))
         (line,) = said
-        assert line.startswith("the work goes on without snapshots, so an interruption loses more of it: ")
+        assert line.startswith("no snapshot could be written, so an interruption loses more. It is tried again: ")
         assert [file.name for file in tmp_path.iterdir()] == ["state.safetensors"]
         found = Snapshot(path).read()
         assert found is not None
         assert found.note == STATE.note
+        subprocess.run(["mount", "-o", "remount,size=3m", tmp_path], check=True)
+        assert clock.keeps_after(snapshot, 31)
     finally:
         subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_snapshot_of_another_run_is_set_aside_with_a_line_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in (1, 2):
+        (tmp_path / str(seed)).mkdir()
+        key = {"inputs": {"seed": seed, "task": "games"}}
+        (tmp_path / str(seed) / KEY).write_text(json.dumps(key))
+    path = tmp_path / "2" / "state.safetensors"
+    written(tmp_path / "1" / "state.safetensors", monkeypatch).rename(path)
+    said: list[str] = []
+    assert Snapshot(path, said.append).read() is None
+    assert said == [
+        f"{path}.not_used is not used: another run wrote it (inputs.seed 1, now 2). This part of the work starts again."
+    ]
+    assert Path(f"{path}.not_used").is_file()

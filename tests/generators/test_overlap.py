@@ -193,14 +193,14 @@ def test_an_interrupted_run_keeps_its_finished_shards_and_continues_to_the_same_
                 raise KeyboardInterrupt
 
     shard_written = threading.Event()
-    write = module.write_shard
+    write = module.write_json
 
     def written(*arguments: object) -> None:
-        write(*arguments)  # type: ignore[arg-type]
+        write(*arguments)  # type: ignore[arg-type]  # the last file of a shard
         shard_written.set()
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(module, "write_shard", written)
+        patch.setattr(module, "write_json", written)
         run(Interrupted(), tmp_path)
     assert not background_threads() and not (tmp_path / "shards").exists()
     second = test_synthesize.Painter()

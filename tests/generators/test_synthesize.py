@@ -138,10 +138,15 @@ def a_tar_cut_short(work: Path) -> None:
 
 
 def the_shard_of_another_task(work: Path) -> None:
-    others = synthesize(
-        PROMPTS.assign(prompt="a tree."), Painter(), work / "x", work=work / "y", filters=NoFilters(), device=CPU
-    )
-    assert others["images"] == 7
+    put_shard(work, PROMPTS.assign(prompt="a tree."), Painter())
+
+
+def the_shard_of_another_generator(work: Path) -> None:
+    put_shard(work, PROMPTS, Painter(CONFIG.model_copy(update={"seed": 1})))
+
+
+def put_shard(work: Path, prompts: pd.DataFrame, painter: Painter) -> None:
+    synthesize(prompts, painter, work / "x", work=work / "y", filters=NoFilters(), device=CPU)
     for file in (work / "x").glob("00000*"):
         file.replace(work / file.name)
 
@@ -151,7 +156,9 @@ def a_shard_too_many(work: Path) -> None:
         shutil.copy(file, work / file.name.replace("00000", "00007"))
 
 
-@pytest.mark.parametrize("damage", [stats_without_its_tar, a_tar_cut_short, the_shard_of_another_task])
+@pytest.mark.parametrize("damage", [
+    stats_without_its_tar, a_tar_cut_short, the_shard_of_another_task, the_shard_of_another_generator,
+])  # fmt: skip
 def test_a_damaged_shard_is_generated_again(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     assert batches_after(damage, tmp_path) == 5  # all of them
 
@@ -201,6 +208,9 @@ def test_unfinished_work_of_other_settings_is_not_used(tmp_path: Path) -> None:
     other = Painter(CONFIG.model_copy(update={"seed": 1}))
     generated(tmp_path, other)
     assert other.batches == 5
+    first = Painter()
+    generated(tmp_path, first, "first")
+    assert first.batches == 3  # its own work is still there
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -43,12 +43,12 @@ class Kill:
 NEVER = Kill()
 
 
-def run(root: Path, command: Sequence[str], kill: Kill = NEVER) -> Ended:
-    """Runs `gift COMMAND` in a process of its own. Every snapshot is due at once."""
+def run(root: Path, command: Sequence[str], kill: Kill = NEVER, threads: int = 1) -> Ended:
+    """Runs `gift COMMAND` in a process of its own with so many threads. Every snapshot is due at once."""
     notes = root / "notes"
     shutil.rmtree(notes, ignore_errors=True)
     notes.mkdir()
-    process = SERVER.Process(target=_stage, args=(str(root), list(command), kill))
+    process = SERVER.Process(target=_stage, args=(str(root), list(command), kill, threads))
     process.start()
     ready = _wait_for(notes / "started")
     if kill.seconds is not None:
@@ -81,8 +81,10 @@ def _wait_for(file: Path) -> float:
     return time.monotonic()
 
 
-def _stage(root: str, command: list[str], kill: Kill) -> None:
+def _stage(root: str, command: list[str], kill: Kill, threads: int) -> None:
     """The process: prints into a file, sends itself the signal at a change, and runs the command."""
+    import torch
+
     from gift_core.artifacts import snapshot
     from stages.app import app
 
@@ -92,6 +94,7 @@ def _stage(root: str, command: list[str], kill: Kill) -> None:
         os.dup2(printed, stream)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, encoding="utf-8") for number in (1, 2))
     snapshot.SHORTEST_INTERVAL, snapshot.SHARE_OF_TIME = 0.0, float("inf")
+    torch.set_num_threads(threads)
     (notes / "started").touch()
     changes = _count_changes(root, kill)
     try:

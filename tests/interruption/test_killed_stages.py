@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from gift_core.artifacts.model_folder import read_provenance
 from gift_core.clip.model import save_clip
 from gift_core.layout import Layout
+from stages.finetune import SNAPSHOT
 from tests.interruption.processes import Kill
 from tests.interruption.world import FIRST, SECOND, Step, read, spread, tiny_experiment, write
 from tests.tiny_world import load, moved, write_images, write_pairs
@@ -112,6 +114,36 @@ def test_stale_work_is_never_continued(
         ended = step.succeed()
         continued = any(word in ended.printed for word in CONTINUES)
         assert not continued or stage == "evaluate", change.__name__  # it knows the accuracies on the other test set
+        assert continued or "starts from the beginning. The unfinished work of " in ended.printed, ended.printed
         found = step.digest()
         step.succeed()
         assert step.digest() == found, change.__name__
+
+
+def test_work_is_continued_after_a_detour_and_with_another_number_of_threads(root: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(root, tmp_path / "copy")
+    step, params = Step(copy, "finetune", "frozen"), read(copy)
+    middle = step.succeed().changes // 2
+    step.run(kill=Kill(change=middle))
+    change_seed(copy)
+    assert f"(inputs.seed {params['seed']}, now {params['seed'] + 1})" in step.succeed().printed
+    write(copy, params)
+    ended = step.succeed(threads=2)
+    assert "continues with 2 threads what ran with 1" in ended.printed
+    assert "continues at iteration" in ended.printed
+    assert step.unfinished == []
+    assert read_provenance(step.result)["environment"]["threads"] == "1, then 2"
+
+
+def test_a_snapshot_of_another_run_is_not_continued(root: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(root, tmp_path / "copy")
+    step, params = Step(copy, "finetune", "frozen"), read(copy)
+    middle = step.succeed().changes // 2
+    expected = step.digest()
+    for seed in (params["seed"] + 1, params["seed"]):
+        write(copy, params | {"seed": seed})
+        step.run(kill=Kill(change=middle))
+    other, own = (work.folder / SNAPSHOT for work in step.unfinished)
+    other.replace(own)
+    assert f"another run wrote it (inputs.seed {params['seed'] + 1}, now {params['seed']})" in step.succeed().printed
+    assert step.digest() == expected

@@ -14,6 +14,7 @@ import yaml
 from gift_core.artifacts.accuracy import write_empty_accuracy
 from gift_core.artifacts.model_folder import model_hash
 from gift_core.layout import Layout
+from gift_core.work_folder import Unfinished, unfinished_works
 from stages.evaluate import evaluate
 from stages.finetune import finetune
 from stages.teach import teach
@@ -68,21 +69,27 @@ class Step:
         predictions = Layout(self.root).predictions(self.method, self.task)
         return [self.result, *([predictions] if self.stage == "evaluate" else [])]
 
-    def run(self, *options: str, kill: Kill = NEVER) -> Ended:
+    def run(self, *options: str, kill: Kill = NEVER, threads: int = 1) -> Ended:
         """Runs the stage. As DVC does, it removes the results first."""
         for result in self.results:
             if result.is_dir():
                 shutil.rmtree(result)
             result.unlink(missing_ok=True)
-        return run(self.root, [self.stage, self.method, self.task, *options], kill)
+        return run(self.root, [self.stage, self.method, self.task, *options], kill, threads)
 
-    def succeed(self, *options: str) -> Ended:
+    def succeed(self, *options: str, threads: int = 1) -> Ended:
         """Runs the stage, which should succeed."""
-        ended = self.run(*options)
+        before = len(self.unfinished)
+        ended = self.run(*options, threads=threads)
         assert ended.code == 0, ended.printed
         assert not [left for result in self.results for left in result.parent.glob(".*.partial")]
-        assert not [path for path in (self.root / ".gift" / self.stage).iterdir() if path.is_dir()]
+        assert len(self.unfinished) <= before
         return ended
+
+    @property
+    def unfinished(self) -> list[Unfinished]:
+        """The work that interrupted runs left."""
+        return unfinished_works(Layout(self.root).work(self.stage, f"{self.method}-{self.task}"))
 
     def digest(self) -> str:
         """The hash of the results."""

@@ -5,20 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from gift_core.layout import Layout
+from gift_core.work_folder import work_folder
 from stages.app import app
 
 OWN = """
 import sys, time
 from pathlib import Path
 from gift_core.work_folder import work_folder
-with work_folder(Path(sys.argv[1]), "key"):
+with work_folder(Path(sys.argv[1]), {"seed": 1}):
     print("owned", flush=True)
     time.sleep(60)
 """
@@ -30,8 +31,9 @@ def clean(root: Path, *options: str, answer: str = "") -> Result:
 
 def interrupted(root: Path, stage: str, name: str) -> Path:
     folder = Layout(root).work(stage, name)
-    (folder / "0123").mkdir(parents=True)
-    (folder / "0123" / "training.safetensors").write_bytes(bytes(2_000_000))
+    with suppress(RuntimeError), work_folder(folder, {"seed": 1}) as work:
+        (work / "training.safetensors").write_bytes(bytes(2_000_000))
+        raise RuntimeError("interrupted")
     return folder
 
 
@@ -70,6 +72,20 @@ def test_it_is_removed_after_a_yes_and_nothing_else_is(tmp_path: Path, options: 
     assert "removed 4.0 MB" in result.output
     assert not any(folder.exists() for folder in folders)
     assert all(other.exists() for other in others)
+
+
+def test_a_linked_folder_and_files_of_others_stay(tmp_path: Path) -> None:
+    precious, parent = tmp_path / "precious", Layout(tmp_path).work("finetune", "any").parent
+    (precious / "photos").mkdir(parents=True)
+    (precious / "photos" / "one.jpg").write_text("precious")
+    parent.mkdir(parents=True)
+    (parent / "gift-games").symlink_to(precious)
+    (parent / "gift-birds").mkdir()
+    (parent / "gift-birds" / "notes").mkdir()
+    result = clean(tmp_path, "--yes")
+    assert result.output == "no unfinished work\n"
+    assert (precious / "photos" / "one.jpg").read_text() == "precious"
+    assert (parent / "gift-birds" / "notes").is_dir()
 
 
 def test_the_work_of_a_running_process_stays_and_its_owner_is_named(tmp_path: Path) -> None:

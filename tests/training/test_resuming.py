@@ -138,7 +138,7 @@ def test_a_damaged_snapshot_is_ignored_with_a_line_that_says_so(tmp_path: Path) 
         said: list[str] = []
         assert Snapshot(path, said.append).read() is None
         assert len(said) == 1
-        assert said[0].startswith(f"{path} is damaged (")
+        assert said[0].startswith(f"{path}.not_used is not used: ")
     assert train(config, resumed, snapshot=Snapshot(path)) == rows
 
 
