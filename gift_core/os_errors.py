@@ -8,11 +8,26 @@ from __future__ import annotations
 import errno
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gift_core.errors import GiftError, UserError
+
+MAX_TEMPORARY_BYTES = 24  # of the path of the folder for temporary files that holds sockets
+
+
+@contextmanager
+def socket_folder(prefix: str) -> Iterator[str]:
+    """Yields a temporary folder whose path is short: the path of a socket in it has at most 107 bytes.
+
+    Ray adds up to 70 bytes. Where the folder for temporary files has a long path, it is in /tmp.
+    """
+    parent = "/tmp" if len(os.fsencode(tempfile.gettempdir())) > MAX_TEMPORARY_BYTES and os.access("/tmp", 7) else None
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as folder:
+        yield folder
 
 
 class SystemRefusedError(UserError):

@@ -10,6 +10,7 @@ The server is used on Linux without a GPU: a process that has looked for a GPU c
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
 import importlib
 import json
@@ -19,7 +20,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
@@ -42,14 +42,21 @@ PRELOADED = (
 )
 # All other variables must be equal in the server and in a stage, because libraries read some when they are imported.
 MAY_DIFFER = ("DVC_", "GIFT_", "OLDPWD", "PWD", "SHLVL", "_")
+ANSWER_SECONDS = 60.0  # until the server answers: it may be loading its libraries
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 PARENT_SECONDS = 1.0  # between two checks of whether the command still runs
 
 
 def run_in_server(package: str) -> int | None:
-    """Has the fork server run this process's command line. Returns its exit code, None if there is no such server."""
+    """Has the fork server run this process's command line. Returns its exit code, None if there is no such server.
+
+    A stage whose process was killed has the exit code of the signal, and so has one whose fate is unknown.
+    """
     if SOCKET not in os.environ:
         return None
+    former = signal.getsignal(signal.SIGINT)
     with socket.socket(socket.AF_UNIX) as connection, connection.makefile() as answers:
+        connection.settimeout(ANSWER_SECONDS)
         try:
             connection.connect(os.environ[SOCKET])
             if json.loads(answers.readline()) != _settings():
@@ -57,11 +64,21 @@ def run_in_server(package: str) -> int | None:
             own = {"argv": sys.argv, "path": sys.path[0], "folder": str(Path.cwd()), "environment": dict(os.environ)}
             request = {"package": package, "process": os.getpid(), "group": os.getpgrp(), **own}
             socket.send_fds(connection, [b"0"], [0, 1, 2])
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the stage, which is in the same process group
+            connection.sendall(json.dumps(request).encode() + b"\n")
         except (OSError, ValueError):
+            signal.signal(signal.SIGINT, former)
             return None
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the stage, which is in the same process group
-        connection.sendall(json.dumps(request).encode() + b"\n")
-        return int(answers.readline() or 1)
+        connection.settimeout(None)  # the process at the other end waits for the stage, and ends with it
+        return _explained(int(answers.readline() or -signal.SIGKILL))
+
+
+def _explained(code: int) -> int:
+    """Returns the exit code that a shell reports. Prints why, where a signal ended the process of the stage."""
+    if code < 0:
+        cause = " The system does that where memory is insufficient." if code == -signal.SIGKILL else ""
+        sys.stderr.write(f"error: the process of this stage was ended by {signal.Signals(-code).name}.{cause}\n")
+    return _exit_code(code)
 
 
 def limit_spinning(environment: MutableMapping[str, str]) -> None:
@@ -103,7 +120,9 @@ def serving(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
     if sys.platform != "linux" or any(Path(driver).exists() for driver in GPU_DRIVERS):
         yield dict(environment)
         return
-    with tempfile.TemporaryDirectory(prefix="gift-") as folder, socket.socket(socket.AF_UNIX) as listener:
+    from gift_core.os_errors import socket_folder
+
+    with socket_folder("gift-") as folder, socket.socket(socket.AF_UNIX) as listener:
         address = f"{folder}/socket"
         listener.bind(address)
         listener.listen()
@@ -115,6 +134,7 @@ def serving(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
             pass_fds=[listener.fileno()],
             preexec_fn=os.setpgrp,  # Ctrl-C must not end it before the stages
         )
+        listener.close()  # once the server has ended, nothing accepts a connection
         try:
             yield {**environment, SOCKET: address}
         finally:
@@ -156,13 +176,21 @@ def _receive(connection: socket.socket, settings: bytes) -> tuple[dict[str, Any]
         connection.sendall(settings)
         _, streams, _, _ = socket.recv_fds(connection, 1, 3)
         request = json.loads(connection.makefile().readline())
-        stage = os.fork()
+        own, stage = os.getpid(), os.fork()
         if stage == 0:
             connection.close()
+            _end_with(own)
             return request, streams
-        code = _exit_code(os.waitstatus_to_exitcode(os.waitpid(stage, 0)[1]))
+        code = os.waitstatus_to_exitcode(os.waitpid(stage, 0)[1])
         connection.sendall(f"{code}\n".encode())
     os._exit(0)
+
+
+def _end_with(parent: int) -> None:
+    """Has the system send SIGTERM to this process when `parent` ends: nobody would know of the result."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _run(request: dict[str, Any], streams: Sequence[int]) -> NoReturn:

@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 import socket
-import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from gift_core.execution import on_node
 from gift_core.execution.needs import Capacity, default_workers
 from gift_core.execution.node_check import compare_nodes, local_facts
 from gift_core.execution.on_node import Job
+from gift_core.os_errors import socket_folder
 from gift_core.spread import Offer
 
 OBJECT_STORE_BYTES = 100_000_000  # nothing but exit codes travels through it
@@ -132,7 +132,7 @@ def open_pool(*, address: str | None, workers: int | None, gpus_per_stage: float
     UserError without Ray, without a cluster at `address`, and where the cluster has fewer GPUs than a stage asks for.
     """
     ray = _import_ray(local=address is None)
-    with tempfile.TemporaryDirectory(prefix="gift-ray-", ignore_cleanup_errors=True) as folder:
+    with socket_folder("gift-ray-") as folder:
         try:
             if address is None:
                 _start_local(ray, workers, folder, use_gpus=use_gpus)

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from gift_core.os_errors import socket_folder
 from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fork server is used on Linux")
@@ -78,6 +79,7 @@ def started(folder: Path, *command: str, **options: object) -> subprocess.Popen[
     """The command beside a fork server that loads the module `wave` only, after a first stage."""
     code = (
         "import stages.fork_server as server, sys; server.PRELOADED = ('wave',); server.GPU_DRIVERS = ()\n"
+        "import gift_core.os_errors; gift_core.os_errors.MAX_TEMPORARY_BYTES = 90\n"
         "sys.exit(server.main(sys.argv[1:]))"
     )
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
@@ -186,6 +188,46 @@ def test_the_server_ends_and_cleans_up_when_it_is_left_alone(folder: Path) -> No
     for child in psutil.process_iter(["cmdline", "cwd"]):
         if child.info["cmdline"] == ["sleep", "60"] and child.info["cwd"] == str(folder):
             child.kill()
+
+
+def test_after_the_death_of_the_server_a_stage_starts_in_the_usual_way(folder: Path) -> None:
+    process = started(folder, "sh", "-c", f"cat >/dev/null; exec {shlex.join(program('exit'))}")
+    (server,) = [child for child in children(process) if "fork_server import serve" in " ".join(child.cmdline())]
+    server.kill()
+    until(lambda: server.status() == psutil.STATUS_ZOMBIE)
+    begun = time.monotonic()
+    output, _ = process.communicate("", timeout=60)
+    assert process.returncode == 3 and output.startswith("not preloaded")
+    assert time.monotonic() - begun < 20  # it waited for ever
+
+
+def test_a_stage_ends_with_the_process_that_would_tell_of_its_result(folder: Path) -> None:
+    process = started(folder, *second("wait"))
+    assert process.stdin is not None
+    process.stdin.close()
+    until((folder / "pids").is_file)
+    stage, waiting = map(int, (folder / "pids").read_text().split())
+    os.kill(waiting, signal.SIGKILL)
+    assert process.wait(timeout=20) == 128 + signal.SIGKILL
+    assert process.stderr is not None
+    assert "error: the process of this stage was ended by SIGKILL." in process.stderr.read()
+    until(lambda: not psutil.pid_exists(stage))
+    assert (folder / "stopped").read_text() == "stopped by SIGTERM."
+
+
+def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The two children of the command: the server, and what runs beside it."""
+    until(lambda: len(psutil.Process(process.pid).children()) == 2)
+    return psutil.Process(process.pid).children()
+
+
+def test_sockets_are_in_a_folder_with_a_short_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 30)))
+    with socket_folder("gift-") as folder:
+        assert Path(folder).parent == Path("/tmp")
+    monkeypatch.setattr(tempfile, "tempdir", "/var/tmp")
+    with socket_folder("gift-") as folder:
+        assert Path(folder).parent == Path("/var/tmp")
 
 
 def test_without_linux_or_beside_a_gpu_the_command_runs_alone(folder: Path) -> None:
