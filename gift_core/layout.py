@@ -85,6 +85,10 @@ class Layout:
         """The predictions of a method or task that is no part of the experiment any more."""
         return self.taken_back(method, f"{task}.predictions")
 
+    def written(self, output: str) -> Path:
+        """The hashes of the small files of an output (data/5_models/gift/birds), as its stage wrote it here."""
+        return self.root / ".gift" / "written" / f"{output}.json"
+
     def timings(self) -> Path:
         """The run times of the stages on this machine. They are not artifacts."""
         return self.root / ".gift" / "timings"

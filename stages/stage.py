@@ -96,13 +96,15 @@ def require_params(params: Path) -> None:
 
 @contextmanager
 def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: str = "") -> Iterator[Stage]:
-    """Reads the experiment, checks the names, yields the stage, and writes its run time to .gift/timings.
+    """Reads the experiment, checks names and inputs, yields the stage, and writes its run time to .gift/timings.
 
     Where memory is insufficient within the block, or the operating system refuses something, raises a UserError that
     says what to change (gift_core.out_of_memory, gift_core.os_errors). Commands import slow modules inside the block,
     so that a wrong name is reported at once.
     """
     from gift_core.config.loading import load_config
+
+    from .recorded import record, require_recorded
 
     started = time.monotonic()
     require_params(params)
@@ -112,8 +114,11 @@ def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: 
         opened.method(method)
     if task:
         lookup(opened.config.tasks, task, "params.yaml: tasks")
+    names = opened.layout, opened.config, stage, method, task
     with explained(opened):
+        require_recorded(*names)
         yield opened
+        record(*names)
     _note_time(opened, round(time.monotonic() - started, 2))
 
 

@@ -26,6 +26,7 @@ def test_every_artifact_has_its_location() -> None:
         LAYOUT.taken_back("gift", "digits"): ".gift/taken_back/gift/digits.parquet",
         LAYOUT.taken_back_predictions("gift", "digits"): ".gift/taken_back/gift/digits.predictions.parquet",
         LAYOUT.timings(): ".gift/timings",
+        LAYOUT.written("data/1_tasks/digits"): ".gift/written/data/1_tasks/digits.json",
     }
     assert {path.as_posix() for path in locations} == {f"root/{location}" for location in locations.values()}
 

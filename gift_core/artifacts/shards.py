@@ -201,12 +201,13 @@ def _count_of(folder: Path, tar: Path) -> int:
 def read_pairs(folder: Path, prompt_ids: Collection[int]) -> dict[int, Pair]:
     """Returns the pairs of these prompts by prompt_id, and reads no further than the last of them.
 
-    Hashes are not checked. ContractError for a damaged tar, and if there is no such pair.
+    ContractError for a tar that is damaged or not the one of the manifest, and if there is no such pair.
     """
     wanted, found = set(prompt_ids), dict[int, Pair]()
     for shard in read_manifest(folder)["shards"]:
         if found.keys() == wanted:
             break
+        require_hash(folder / shard["name"], shard["sha256"], STAGE)
         found |= _read_pairs_of(folder / shard["name"], wanted - found.keys())
     if found.keys() != wanted:
         what = f"there should be a pair of prompt {min(wanted - found.keys())}, there is none"
