@@ -28,6 +28,7 @@ PATH_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")  # a name that ends so i
 CONFIG = "open_clip_config.json"
 PROVENANCE = "provenance.json"
 WEIGHTS_SHA256 = "weights_sha256"  # in provenance.json
+FILES_SHA256 = "files_sha256"  # in provenance.json: of the configuration and the tokenizer
 LOSSES = "losses.jsonl"
 LOSS_FIELDS = ("iteration", "learning_rate", "task", "total")
 ENTROPY = "_entropy"  # ends the field with the entropy of the teacher, beside the field of a cross-entropy to it
@@ -65,10 +66,12 @@ def require_model_folder(folder: Path, stage: str) -> None:
 def model_hash(folder: Path) -> str:
     """Returns the SHA-256 of the folder's weights file, by which other artifacts identify the model.
 
-    ContractError if the weights are missing or are not the ones that were saved, and as noted_hash.
+    ContractError if weights, configuration or tokenizer are missing or not the ones that were saved, and as noted_hash.
     """
     noted = noted_hash(folder)
     require_hash(folder / WEIGHTS, noted, _stage_of(folder))
+    for name, digest in _noted_files(folder).items():
+        require_hash(folder / name, digest, _stage_of(folder))
     return noted
 
 
@@ -88,27 +91,41 @@ def noted_hash(folder: Path) -> str:
     return str(record[WEIGHTS_SHA256])
 
 
-def require_noted_weights(folder: Path) -> None:
-    """Raises UserError if provenance.json, where there is one, notes another hash than that of the weights."""
-    path = folder / PROVENANCE
-    if not path.is_file() or not (folder / WEIGHTS).is_file():
+def require_noted_files(folder: Path) -> None:
+    """Raises UserError if provenance.json, where there is one, notes another hash of the weights or another file."""
+    if not (folder / PROVENANCE).is_file():
         return
-    noted = read_provenance(folder).get(WEIGHTS_SHA256)
-    if noted is not None and noted != sha256_of(folder / WEIGHTS):
-        raise UserError(
-            f"{folder / WEIGHTS}: its sha256 is not the one that {PROVENANCE} notes: the file was changed. "
-            f"Fetch or make the folder again. If you changed it yourself, delete {PROVENANCE}."
-        )
+    noted = {WEIGHTS: read_provenance(folder).get(WEIGHTS_SHA256), **_noted_files(folder)}
+    for name, digest in noted.items():
+        file = folder / name
+        if digest is not None and file.is_file() and sha256_of(file) != digest:
+            raise UserError(
+                f"{file}: its sha256 is not the one that {PROVENANCE} notes: the file was changed. "
+                f"Fetch or make the folder again. If you changed it yourself, delete {PROVENANCE}."
+            )
+
+
+def _noted_files(folder: Path) -> dict[str, str]:
+    """{file: SHA-256} of the files beside the weights, as provenance.json notes them; older ones note none."""
+    path, record = folder / PROVENANCE, read_provenance(folder)
+    noted = record.get(FILES_SHA256, {})
+    require_fields(path, {FILES_SHA256: noted}, {FILES_SHA256: dict}, _stage_of(folder))
+    require_fields(path, noted, dict.fromkeys(noted, str), _stage_of(folder))
+    return {name: digest for name, digest in noted.items() if Path(name).name == name}
 
 
 def write_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:
     """Writes provenance.json: the inputs and settings the model was made from. It holds no time and no host name.
 
-    If the folder has open_clip's weights, their SHA-256 is added.
+    If the folder has open_clip's weights, their SHA-256 is added, and those of the files that are there with them.
     """
-    weights = folder / WEIGHTS
-    noted = {WEIGHTS_SHA256: sha256_of(weights)} if weights.is_file() else {}
-    write_json(folder / PROVENANCE, {**provenance, **noted})
+    if not (folder / WEIGHTS).is_file():
+        write_json(folder / PROVENANCE, provenance)
+        return
+    others = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+    files = {path.name: sha256_of(path) for path in others if path.name not in (WEIGHTS, PROVENANCE, LOSSES)}
+    hashes = {WEIGHTS_SHA256: sha256_of(folder / WEIGHTS), FILES_SHA256: files}
+    write_json(folder / PROVENANCE, {**provenance, **hashes})
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:

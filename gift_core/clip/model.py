@@ -21,7 +21,7 @@ from gift_core.artifacts.model_folder import (
     LOSSES,
     WEIGHTS,
     model_hash,
-    require_noted_weights,
+    require_noted_files,
     write_losses,
     write_provenance,
 )
@@ -147,7 +147,7 @@ def open_folder(folder: Path, *, device: torch.device, precision: str) -> Clip:
     If a provenance.json in the folder notes the hash of the weights, it is checked.
     """
     check_folder(folder)
-    require_noted_weights(folder)
+    require_noted_files(folder)
     return _load(folder, device, precision)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.atomic import build_folder, require_free_bytes, require_hash
-from gift_core.artifacts.model_folder import CONFIG, LOSSES, PROVENANCE, WEIGHTS, require_noted_weights
+from gift_core.artifacts.model_folder import CONFIG, LOSSES, PROVENANCE, WEIGHTS, require_noted_files
 from gift_core.artifacts.shards import MANIFEST, STAGE, read_manifest
 from gift_core.clip.model import check_folder
 from gift_core.clip.tokenizers import TOKENIZER_FILES, tokenizer_files_of
@@ -66,7 +66,7 @@ def build_model(folder: Path, target: Path, repository: Repository, layout: Layo
     config = check_folder(folder)
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"{folder}: has no {WEIGHTS}. Write the model again: gift merge, or a stage of the pipeline.")
-    require_noted_weights(folder)
+    require_noted_files(folder)
     if tokenizer_files_of(folder):
         config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = repository.name
     require_free_bytes(target / WEIGHTS, 2 * (folder / WEIGHTS).stat().st_size, "hub push model: a copy of the model")
@@ -157,7 +157,7 @@ def _require_whole(folder: Path, repository: Repository) -> None:
     try:
         if repository.kind == MODEL:
             check_folder(folder)
-            require_noted_weights(folder)
+            require_noted_files(folder)
             return
         manifests = sorted(folder.rglob(MANIFEST))
         if not manifests:

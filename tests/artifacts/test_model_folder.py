@@ -18,7 +18,7 @@ from gift_core.artifacts.model_folder import (
     read_losses,
     read_provenance,
     require_model_folder,
-    require_noted_weights,
+    require_noted_files,
     write_losses,
     write_provenance,
 )
@@ -49,13 +49,14 @@ def test_the_models_hash_is_that_of_its_weights_file(tmp_path: Path) -> None:
     assert model_hash(folder) == noted_hash(folder) == hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
 
 
-def test_changed_weights_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [WEIGHTS, CONFIG])
+def test_changed_weights_and_a_changed_configuration_are_refused(tmp_path: Path, name: str) -> None:
     folder = saved(tmp_path / "gift" / "letters", method="gift", task="letters")
-    flip(folder / WEIGHTS)
-    message = broken_message(lambda: model_hash(folder), folder / WEIGHTS, "finetune")
+    flip(folder / name)
+    message = broken_message(lambda: model_hash(folder), folder / name, "finetune")
     assert "its sha256 should be" in message
     with pytest.raises(UserError, match="its sha256 is not the one that provenance.json notes"):
-        require_noted_weights(folder)
+        require_noted_files(folder)
 
 
 LETTERS = {"method": "gift", "task": "letters"}

@@ -61,6 +61,7 @@ def test_provenance_and_losses_are_saved_beside_the_model(tmp_path: Path) -> Non
     assert read_provenance(tmp_path / "model") == {
         "method": "gift",
         "weights_sha256": sha256_of(tmp_path / "model" / "open_clip_model.safetensors"),
+        "files_sha256": {"open_clip_config.json": sha256_of(tmp_path / "model" / "open_clip_config.json")},
     }
     assert read_losses(tmp_path / "model" / "losses.jsonl") == losses
 
