@@ -162,11 +162,10 @@ def _require_tokenizers(pipeline: Any, config: GeneratorConfig) -> None:
 def _require_length(tokenizer: Any, name: str, pipeline: Any, config: GeneratorConfig) -> None:
     """Pipelines fill each text to the length of CLIP's tokenizer. Without one in its files, it is 10^30."""
     encoder = name.replace("tokenizer", "text_encoder")
-    settings = getattr(pipeline.components.get(encoder), "config", None)
-    length = tokenizer.model_max_length
+    settings: Any = getattr(pipeline.components.get(encoder), "config", None)
     if getattr(settings, "model_type", None) != "clip_text_model":
         return
-    longest = settings.max_position_embeddings
+    length, longest = tokenizer.model_max_length, settings.max_position_embeddings
     if not (isinstance(length, int) and 1 < length <= longest):
         what = f"model_max_length of its {name} is {length}, and its {encoder} takes {longest} tokens"
         remedy = f'Write "model_max_length": {longest} into {name}/tokenizer_config.json'
