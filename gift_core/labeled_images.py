@@ -65,9 +65,8 @@ def open_labeled_folder(folder: Path, templates: tuple[str, ...]) -> LabeledFold
         raise UserError(no_such_path(folder, "folder"))
     reader = FolderReader(folder, str(folder))
     subfolders = reader.subfolders(folder)
-    splits = {split_of(path.name): path for path in subfolders}
-    if "test" in splits:
-        subfolders = reader.subfolders(splits["test"])
+    if tests := _test_splits(folder, subfolders):
+        subfolders = reader.subfolders(tests[0])
     label_of = {}
     for subfolder in subfolders:
         for path, name in sorted(reader.files(subfolder)):
@@ -80,6 +79,18 @@ def open_labeled_folder(folder: Path, templates: tuple[str, ...]) -> LabeledFold
         what = " ".join([f"{folder}: it should have images of at least two classes.", *notes])
         raise UserError(f"{what} Put them into one folder per class: <class>/* or test/<class>/*.")
     return LabeledFolder(label_of, Classes(names, templates), notes)
+
+
+def _test_splits(folder: Path, subfolders: Sequence[Path]) -> list[Path]:
+    """Returns the folder of the test split, none if the folders are classes. UserError if it is missing or unclear."""
+    splits = [split_of(path.name) for path in subfolders]
+    tests = [path for path, split in zip(subfolders, splits, strict=True) if split == "test"]
+    named = " and ".join(f"{path.name}/" for path in tests or subfolders)
+    if len(tests) > 1:
+        raise UserError(f"{folder}: {named} are both names of the test split. Merge them, or name one of them.")
+    if not tests and len(splits) > 1 and "train" in splits and None not in splits:
+        raise UserError(f"{folder}: {named} look like splits, not like classes. Name the folder of the images to test.")
+    return tests
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ its folder.
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +20,12 @@ from typing import Any, BinaryIO
 
 from gift_core.artifacts.atomic import READ_BYTES, write_atomically
 from gift_core.errors import UserError
+from gift_core.untrusted import read_json_file
 
 READERS = 8  # objects read from the remote at the same time
 LISTING = ".dir"
+_OBJECT = re.compile(r"[0-9a-f]{32}")
+_UNTRUSTED = "Nothing was written. DVC would follow it, so take dvc.lock and .dvc files only from people you trust."
 
 
 @dataclass(frozen=True)
@@ -61,25 +66,27 @@ class DvcStore:
             self._odb: Any = self._repo.cache.local
 
     def outputs(self) -> list[Output]:
-        """Returns every output with a recorded hash, sorted by path."""
+        """Returns every output with a recorded hash, sorted by path.
+
+        UserError for a hash that is none, an output outside the project, and a listing with a file that is not below
+        the output's folder.
+        """
         with dvc_errors():
             outs = [out for out in self._repo.index.outs if out.use_cache and out.hash_info and out.hash_name == "md5"]
             return sorted((self._output(out) for out in outs), key=lambda output: output.path)
 
     def _output(self, out: Any) -> Output:
         path, oid, stage = Path(out.fs_path), str(out.hash_info.value), str(getattr(out.stage, "name", None) or "")
+        if not _OBJECT.fullmatch(_plain(oid)):
+            raise UserError(f"{path}: its recorded hash {oid!r} is no MD5. {_UNTRUSTED}")
+        if not out.is_in_repo:
+            raise UserError(f"{path}: this output of {out.stage.relpath} is outside the project. {_UNTRUSTED}")
         if oid.endswith(LISTING):
             return Output(path, stage, oid, self._files(path, oid))
         return Output(path, stage, "", (TrackedFile(path, oid),))
 
     def _files(self, path: Path, listing: str) -> tuple[TrackedFile, ...]:
-        from dvc_data.hashfile.hash_info import HashInfo
-        from dvc_data.hashfile.tree import Tree
-
-        if not self._is_whole(listing):
-            return ()
-        tree = Tree.load(self._odb, HashInfo("md5", listing))
-        return tuple(TrackedFile(path.joinpath(*key), info.value) for key, _, info in tree)
+        return listed_files(path, self._cache_path(listing)) if self._is_whole(listing) else ()
 
     def _reread(self, output: Output) -> Output:
         """The output with its files, if the cache has its listing by now."""
@@ -206,6 +213,41 @@ class DvcStore:
     def can_push(self, oids: Iterable[str]) -> bool:
         """Whether the cache has all of these objects, whole."""
         return all(self._is_whole(oid) for oid in oids)
+
+
+def listed_files(folder: Path, listing: Path) -> tuple[TrackedFile, ...]:
+    """Returns the files of `folder` that the object `listing` names.
+
+    UserError for an entry that is not the relative path of a file below `folder`, or is there twice, and for a hash
+    that is no MD5. DVC checks neither.
+    """
+    try:
+        entries = read_json_file(listing)
+        found: dict[str, TrackedFile] = {}
+        for entry in entries if isinstance(entries, list) else [entries]:
+            name, oid = _entry(entry)
+            if name in found:
+                raise ValueError(f"it has {name!r} twice")
+            found[name] = TrackedFile(folder / name, oid)
+    except ValueError as error:
+        what = f"{listing}: this is DVC's listing of {folder}, but {error}"
+        raise UserError(f"{what}. {_UNTRUSTED}") from None
+    return tuple(found.values())
+
+
+def _entry(entry: Any) -> tuple[str, str]:
+    """The path and the hash of one entry. ValueError if they are not what DVC writes."""
+    name, oid = (entry.get(key) for key in ("relpath", "md5")) if isinstance(entry, dict) else (None, None)
+    if not isinstance(name, str) or not is_below(name):
+        raise ValueError(f"{name!r} is no path of a file in this folder")
+    if not isinstance(oid, str) or not _OBJECT.fullmatch(oid):
+        raise ValueError(f"{name!r} has the hash {oid!r}, which is no MD5")
+    return name, oid
+
+
+def is_below(name: str, *, windows: bool = os.name == "nt") -> bool:
+    """Returns whether a path of a listing stays in the listing's folder, on this operating system."""
+    return not {"", ".", ".."} & set(name.split("/")) and not (windows and re.search(r"[\\:]", name))
 
 
 def md5_of(path: Path) -> str:

@@ -11,7 +11,7 @@ import typer
 from .completion import complete_method
 from .metrics_table import COLUMNS, percent
 from .output import AsJson, print_json
-from .stage import ROOT, Root
+from .stage import MOST, ROOT, Root
 
 if TYPE_CHECKING:
     from gift_core.team.experiments import Experiment
@@ -26,7 +26,7 @@ Only = Annotated[
     ),
 ]
 Commits = Annotated[
-    int, typer.Option("--commits", metavar="N", min=1, help="How many commits to show, the newest first.")
+    int, typer.Option("--commits", metavar="N", min=1, max=MOST, help="How many commits to show, the newest first.")
 ]
 
 

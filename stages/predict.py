@@ -11,7 +11,7 @@ import typer
 from .completion import complete_classes
 from .export import Model, Pretrained
 from .output import AsJson, note
-from .stage import ROOT, Root
+from .stage import MOST, ROOT, Root
 
 if TYPE_CHECKING:
     from gift_core.predict import Unreadable
@@ -34,11 +34,11 @@ Templates = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="A text file with one template per line ({} for the class name)."),
 ]
-Top = Annotated[int, typer.Option(metavar="N", help="Number of classes per image, most likely first.", min=1)]
+Top = Annotated[int, typer.Option(metavar="N", help="Number of classes per image, most likely first.", min=1, max=MOST)]
 Format = Annotated[
     str, typer.Option("--format", metavar="FORMAT", help="The output format: table, csv or json (as --json).")
 ]
-BatchSize = Annotated[int, typer.Option(metavar="N", help="Number of images per batch.", min=1)]
+BatchSize = Annotated[int, typer.Option(metavar="N", help="Number of images per batch.", min=1, max=MOST)]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="The device: auto, cpu, mps, cuda or cuda:<number>.")]
 
 

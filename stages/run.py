@@ -15,7 +15,7 @@ from gift_core.errors import UserError
 from gift_core.layout import Layout
 
 from .output import note
-from .stage import PARAMS, require_params
+from .stage import MOST, PARAMS, require_params
 
 if TYPE_CHECKING:
     from gift_core.execution.pool import Pool
@@ -32,7 +32,7 @@ Targets = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", metavar="N", min=1, help="Stages at once. [default: what the machines hold]"),
+    typer.Option("--workers", metavar="N", min=1, max=MOST, help="Stages at once. [default: what the machines hold]"),
 ]
 GpusPerStage = Annotated[
     float, typer.Option("--gpus-per-stage", metavar="N", help="GPUs of a stage that uses one. 0.5: two stages share.")
@@ -40,7 +40,11 @@ GpusPerStage = Annotated[
 Helpers = Annotated[
     int | None,
     typer.Option(
-        "--helpers", metavar="N", min=0, help="Free workers that a long stage uses as well. [default: all of them]"
+        "--helpers",
+        metavar="N",
+        min=0,
+        max=MOST,
+        help="Free workers that a long stage uses as well. [default: all of them]",
     ),
 ]
 Address = Annotated[

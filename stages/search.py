@@ -17,7 +17,7 @@ from gift_core.layout import Layout
 
 from .completion import complete_method
 from .output import AsJson, hint, note, print_json
-from .stage import PARAMS, ROOT, Root, Stage, Task, require_params
+from .stage import MOST, PARAMS, ROOT, Root, Stage, Task, require_params
 
 if TYPE_CHECKING:
     from gift_core.report.rate_search import RateSearch
@@ -56,7 +56,7 @@ Only = Annotated[
 ]
 Iterations = Annotated[
     int | None,
-    typer.Option("--iterations", metavar="N", min=1, help="Of each run. Default: training.iterations."),
+    typer.Option("--iterations", metavar="N", min=1, max=MOST, help="Of each run. Default: training.iterations."),
 ]
 
 

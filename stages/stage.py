@@ -36,6 +36,7 @@ Root = Annotated[
 ]
 PARAMS = Path("params.yaml")
 ROOT = Path()
+MOST = 10_000_000  # of a whole number in an option, as in params.yaml
 
 
 @dataclass

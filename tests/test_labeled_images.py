@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,27 @@ def test_only_the_test_split_of_a_folder_with_splits_is_taken(tmp_path: Path) ->
     found = open_labeled_folder(touch(tmp_path, *names), TEMPLATES)
     assert [path.name for path in found.label_of] == ["Test.png", "Test.png"]
     assert found.classes.names == ("fox", "wren")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (
+            ("Train", "VAL"),
+            "Train/ and VAL/ look like splits, not like classes. Name the folder of the images to test.",
+        ),
+        (("train", "test", "Testing"), "Testing/ and test/ are both names of the test split. Merge them, or name one"),
+    ],
+)
+def test_splits_without_one_for_testing_are_refused(names: tuple[str, ...], expected: str, tmp_path: Path) -> None:
+    files = [f"{split}/{name}/0.png" for split in names for name in ("fox", "wren")]
+    with pytest.raises(UserError, match=re.escape(expected)):
+        open_labeled_folder(touch(tmp_path, *files), TEMPLATES)
+
+
+def test_a_class_may_have_the_name_of_a_split(tmp_path: Path) -> None:
+    found = open_labeled_folder(touch(tmp_path, "train/0.png", "boat/0.png"), TEMPLATES)
+    assert found.classes.names == ("boat", "train")
 
 
 def test_a_folder_without_two_classes_is_refused_with_what_was_left_out(tmp_path: Path) -> None:

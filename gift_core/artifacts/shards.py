@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pyarrow as pa
@@ -156,6 +156,10 @@ def describe_shards(folder: Path, prompts: Path | None = None) -> dict[str, Any]
     _require_rejected(path, manifest.get("rejected", {}))
     for shard in manifest["shards"]:
         require_fields(path, shard, {"name": str, "sha256": str, "sidecars": dict}, STAGE)
+        require_fields(path, shard["sidecars"], dict.fromkeys(shard["sidecars"], str), STAGE)
+        for name in (shard["name"], *shard["sidecars"]):
+            if PurePath(name).name != name or name == "..":
+                raise broken(path, f"it should name files beside it, it names {name!r}", STAGE)
     _require_count(path, manifest, manifest["prompts"]["count"], "its prompts")
     if prompts is not None and prompts.is_file():
         digest = prompts_digest(read_prompts(prompts))

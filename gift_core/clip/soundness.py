@@ -17,6 +17,7 @@ from gift_core.errors import UserError
 SCALES = (1.0, 1000.0)
 CHANNELS = 3
 STDS = (1e-3, 1e3)  # pixels are 0-1 before the normalization
+_CHOICES = {"interpolation": ("bicubic", "bilinear", "random"), "resize_mode": ("shortest", "longest", "squash")}
 REMEDY = "Fetch the model again, or train it with a lower learning rate."
 _INTEGERS = ("num_batches_tracked", "position_ids", "attn_mask")  # counters and indices, which are no weights
 
@@ -81,6 +82,9 @@ def _preprocessing_problem(preprocess: Mapping[str, Any]) -> str | None:
             return f"{key} should be {CHANNELS} finite numbers, one for each color, it is {values!r}"
     if not all(STDS[0] <= value <= STDS[1] for value in preprocess["std"]):
         return f"std should be from {STDS[0]:g} to {STDS[1]:g}, it is {preprocess['std']!r}"
+    for key, known in _CHOICES.items():
+        if (value := preprocess.get(key)) is not None and value not in known:
+            return f"{key} should be {' or '.join(known)}, it is {value!r}"
     return None
 
 

@@ -149,9 +149,10 @@ def _target(name: str, images: Path, root: Path, bring: str | None) -> Path:
     raw = Layout(root).raw("")
     location = Path(os.path.normpath(images.absolute()))
     inside = os.path.relpath(location.parent.resolve() / location.name, raw.resolve())
+    if inside == ".":
+        raise UserError(f"--images {images}: this folder has all data sets. Name the folder of one of them.")
+    _require_apart(images, {"the project": root.resolve(), str(raw): raw.resolve()})
     if not inside.startswith(".."):
-        if inside == ".":
-            raise UserError(f"--images {images}: this folder has all data sets. Name the folder of one of them.")
         if bring is not None:
             raise UserError(f"--{bring}: {images} is already in {raw}. Remove --{bring}.")
         return raw / inside
@@ -163,6 +164,20 @@ def _target(name: str, images: Path, root: Path, bring: str | None) -> Path:
     if os.path.lexists(target):
         raise UserError(f"--{bring}: {target} already exists. Choose another name, or add it with --images {target}.")
     return target
+
+
+def _require_apart(images: Path, own: Mapping[str, Path]) -> None:
+    """Raises UserError if a folder of `own` is below `images`, also through a link: the data set would have itself."""
+    seen: set[str] = set()
+    for parent, folders, _ in os.walk(images, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()  # a link in a circle
+        seen.add(real)
+        for name, folder in own.items():
+            if folder.is_relative_to(real):
+                what = f"{parent} contains {name}, so the data set would contain itself"
+                raise UserError(f"--images {images}: {what}. Name a folder that has only the images.")
 
 
 def _link(images: Path, target: Path) -> None:

@@ -15,6 +15,7 @@ SPLIT_NAMES = {
 }
 KNOWN_SPLITS = ("train", "test", "val")  # what an error suggests
 MAX_NAME = 256  # letters of a label or a class name; CLIP reads 77 tokens, open_clip drops the rest
+_SPLIT_ENDING = re.compile(r"(set|data|dataset|images?|imgs?)$")  # trainset, testdata
 _NUMBER = re.compile(r"[0-9]+")
 _CONTROL = {"Cc", "Cs"}  # control characters, halves of surrogate pairs
 
@@ -48,8 +49,9 @@ def split_of(name: str) -> str | None:
 
 
 def split_within(name: str) -> str | None:
-    """Returns the split that a word of the name names (seg_train, test2017), None if there is none or several."""
-    found = {split_of(word) for word in re.findall(r"[a-z]+", name.casefold())} - {None}
+    """Returns the split that a word of the name names (seg_train, test2017, TrainSet), None for none or several."""
+    words = re.findall(r"[a-z]+", name.casefold())
+    found = {split_of(_SPLIT_ENDING.sub("", word)) for word in words} - {None}
     return found.pop() if len(found) == 1 else None
 
 

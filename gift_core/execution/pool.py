@@ -158,17 +158,24 @@ def _import_ray(*, local: bool) -> Any:
 
 
 def _start_local(ray: Any, workers: int | None, folder: str, *, use_gpus: bool) -> None:
-    """Starts Ray for this process alone. It ends with the process, however that ends."""
-    ray.init(
-        address="local",
-        num_cpus=workers or _cpus(),
-        num_gpus=None if use_gpus else 0,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _temp_dir=folder,
-    )
+    """Starts Ray for this process alone. It ends with the process, however that ends. UserError if it cannot start."""
+    try:
+        ray.init(
+            address="local",
+            num_cpus=workers or _cpus(),
+            num_gpus=None if use_gpus else 0,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=folder,
+        )
+    except Exception as error:  # Ray raises many types, also Exception itself
+        if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
+            raise  # a full disk, for example
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0].partition(". ")[0].strip()
+        remedy = "Run it again. If it fails again, free memory, or use one worker: --workers 1"
+        raise UserError(f"gift run: Ray did not start, or a process of it was killed ({reason}). {remedy}.") from error
 
 
 def _connect(ray: Any, address: str) -> None:

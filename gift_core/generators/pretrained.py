@@ -156,6 +156,20 @@ def _require_tokenizers(pipeline: Any, config: GeneratorConfig) -> None:
                 f"are missing. Fetch the folder {name} again (tokenizer.json, or vocab.json and merges.txt, or "
                 "spiece.model)."
             )
+        _require_length(part, name, pipeline, config)
+
+
+def _require_length(tokenizer: Any, name: str, pipeline: Any, config: GeneratorConfig) -> None:
+    """Pipelines fill each text to the length of CLIP's tokenizer. Without one in its files, it is 10^30."""
+    encoder = name.replace("tokenizer", "text_encoder")
+    settings: Any = getattr(pipeline.components.get(encoder), "config", None)
+    if getattr(settings, "model_type", None) != "clip_text_model":
+        return
+    length, longest = tokenizer.model_max_length, settings.max_position_embeddings
+    if not (isinstance(length, int) and 1 < length <= longest):
+        what = f"model_max_length of its {name} is {length}, and its {encoder} takes {longest} tokens"
+        remedy = f'Write "model_max_length": {longest} into {name}/tokenizer_config.json'
+        raise UserError(f"{PIPELINE_KEY}: {config.pipeline}: {what}. {remedy}.")
 
 
 def _cannot_load(config: GeneratorConfig, error: Exception) -> str:

@@ -5,19 +5,23 @@ The token is the one of `hf auth login`, which huggingface_hub reads itself. Not
 
 from __future__ import annotations
 
+import glob
 import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gift_core.artifacts.atomic import build_folder, require_free_bytes, require_hash
 from gift_core.artifacts.model_folder import CONFIG, LOSSES, PROVENANCE, WEIGHTS, require_noted_files
-from gift_core.artifacts.shards import MANIFEST, STAGE, read_manifest
-from gift_core.clip.model import check_folder
+from gift_core.artifacts.shards import MANIFEST, STAGE, describe_shards, read_manifest
+from gift_core.clip.model import check_folder, open_folder
 from gift_core.clip.tokenizers import TOKENIZER_FILES, tokenizer_files_of
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
@@ -27,7 +31,7 @@ CARD = "README.md"
 MODEL, DATASET = "model", "dataset"  # the hub's kinds of repositories
 # Nothing else of a repository is downloaded: no code, no pickles.
 MODEL_FILES = (CONFIG, WEIGHTS, PROVENANCE, LOSSES, CARD, *TOKENIZER_FILES)
-SHARD_FILES = ("*.tar", "*.parquet", "*_stats.json", MANIFEST, CARD)
+SHARD_FILES = ("*.tar", "*.parquet", "*_stats.json")  # besides the manifest, which names them, and the card
 _LOGIN = "Log in with: hf auth login. The token needs the right to write."
 _WORDS = 40  # of an error of the hub
 
@@ -132,38 +136,65 @@ def push(build: Callable[[Path], None], repository: Repository, *, private: bool
 def pull(repository: Repository, folder: Path, *, endpoint: str | None = None) -> list[Path]:
     """Downloads a model or shards to `folder`, checks them, and returns the files.
 
-    The folder appears only when it is complete. Only files of the known layout are fetched, and no code.
+    The folder appears only when it is complete. Of shards only the files that a manifest names are fetched, of a model
+    only those of the known layout. A model is loaded once.
     """
-    from huggingface_hub import snapshot_download
-
-    patterns = MODEL_FILES if repository.kind == MODEL else [*SHARD_FILES, *(f"*/{name}" for name in SHARD_FILES)]
     with build_folder(folder) as unfinished:
-        with _explained(repository):
-            snapshot_download(
-                repository.name,
-                repo_type=repository.kind,
-                revision=repository.revision,
-                local_dir=unfinished,
-                allow_patterns=list(patterns),
-                endpoint=endpoint,
-            )
+        if repository.kind == MODEL:
+            _download(repository, unfinished, MODEL_FILES, endpoint)
+        else:
+            _download(repository, unfinished, (CARD, MANIFEST, f"*/{MANIFEST}"), endpoint)
+            with _kept_only_if_whole(unfinished, repository):
+                names = _named_files(unfinished)
+            _download(repository, unfinished, [glob.escape(name) for name in names], endpoint)
         shutil.rmtree(unfinished / ".cache", ignore_errors=True)
-        _require_whole(unfinished, repository)
+        with _kept_only_if_whole(unfinished, repository):
+            _require_usable(unfinished, repository.kind)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _require_whole(folder: Path, repository: Repository) -> None:
-    """Raises UserError unless the downloaded folder is a model or has shards, with the hashes that they note."""
-    try:
-        if repository.kind == MODEL:
-            check_folder(folder)
-            require_noted_files(folder)
-            return
-        manifests = sorted(folder.rglob(MANIFEST))
-        if not manifests:
-            raise UserError(f"it has no {MANIFEST}, so these are no shards of this pipeline.")
-        for manifest in manifests:
+def _download(repository: Repository, folder: Path, patterns: Sequence[str], endpoint: str | None) -> None:
+    from huggingface_hub import snapshot_download
+
+    with _explained(repository):
+        snapshot_download(
+            repository.name,
+            repo_type=repository.kind,
+            revision=repository.revision,
+            local_dir=folder,
+            allow_patterns=list(patterns),
+            endpoint=endpoint,
+        )
+
+
+def _named_files(folder: Path) -> list[str]:
+    """Returns the paths in `folder` of the files that its manifests name, if they are of the kinds in SHARD_FILES."""
+    manifests = sorted(folder.rglob(MANIFEST))
+    if not manifests:
+        raise UserError(f"it has no {MANIFEST}, so these are no shards of this pipeline.")
+    return [
+        (path.parent / name).relative_to(folder).as_posix()
+        for path in manifests
+        for shard in describe_shards(path.parent)["shards"]
+        for name in (shard["name"], *shard["sidecars"])
+        if any(fnmatchcase(name, pattern) for pattern in SHARD_FILES)
+    ]
+
+
+def _require_usable(folder: Path, kind: str) -> None:
+    """Raises UserError or ContractError unless the model loads, or the shards have the hashes that they note."""
+    if kind == MODEL:
+        open_folder(folder, device=torch.device("cpu"), precision="fp32")
+    else:
+        for manifest in folder.rglob(MANIFEST):
             _synthetic(manifest.parent)
+
+
+@contextmanager
+def _kept_only_if_whole(folder: Path, repository: Repository) -> Iterator[None]:
+    """Turns what is wrong with the download in `folder` into a UserError that names the repository."""
+    try:
+        yield
     except (UserError, ContractError) as error:
         reason = str(error).replace(f"{folder}", repository.address).partition(" Recreate it with")[0]
         raise UserError(f"{repository.address}: nothing was kept. {reason}") from error

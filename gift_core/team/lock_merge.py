@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from gift_core.artifacts.atomic import write_atomically
 from gift_core.errors import UserError
 
@@ -30,11 +32,12 @@ class MergedLock:
 
 
 def merge_locks(base: str, ours: str, theirs: str) -> MergedLock:
-    """Returns dvc.lock with the stages that either side changed since `base`. An empty text has no stages.
+    """Returns dvc.lock with the stages that either side changed since `base`, which may be empty.
 
-    UserError for a text that DVC did not write, for example one with git's conflict markers.
+    UserError for a text that DVC did not write or that is cut, for example one with git's conflict markers.
     """
-    before, mine, other = (_stages(text, side) for text, side in ((base, "base"), (ours, "ours"), (theirs, "theirs")))
+    before = _stages(base, "base") if base else {}
+    mine, other = _stages(ours, "ours"), _stages(theirs, "theirs")
     merged: dict[str, str] = {}
     both: list[str] = []
     for name in [*mine, *(name for name in other if name not in mine)]:
@@ -53,11 +56,11 @@ def resolve_in_git(root: Path) -> tuple[MergedLock, list[str]]:
 
     Returns the merge, and the other files that are still in conflict. UserError if dvc.lock is not in conflict.
     """
-    unmerged = set(_git(root, "diff", "--name-only", "--diff-filter=U", "--relative").splitlines())
+    unmerged = set(_git(root, "diff", "--name-only", "--diff-filter=U", "--relative").decode().splitlines())
     if LOCK not in unmerged:
         raise UserError(f"{root / LOCK}: is not in conflict. Run this during a git merge that stopped at dvc.lock.")
-    merge = merge_locks(*(_version(root, LOCK, number) for number in (1, 2, 3)))
-    _write(root / LOCK, merge.text)
+    merge = _merge(*(_version(root, LOCK, number) for number in (1, 2, 3)))
+    _write(root / LOCK, merge.text.encode())
     if METRICS in unmerged:
         _write(root / METRICS, _version(root, METRICS, 2) or _version(root, METRICS, 3))
     resolved = [name for name in (LOCK, METRICS) if name in unmerged]
@@ -66,42 +69,70 @@ def resolve_in_git(root: Path) -> tuple[MergedLock, list[str]]:
 
 
 def merge_files(base: Path, ours: Path, theirs: Path) -> MergedLock:
-    """Merges as a merge driver of git: the result replaces the file `ours`."""
-    merge = merge_locks(*(path.read_text(encoding="utf-8") for path in (base, ours, theirs)))
-    _write(ours, merge.text)
+    """Merges as a merge driver of git: the result replaces the file `ours`. After an error it is as before."""
+    merge = _merge(*(path.read_bytes() for path in (base, ours, theirs)))
+    _write(ours, merge.text.encode())
     return merge
+
+
+def _merge(base: bytes, ours: bytes, theirs: bytes) -> MergedLock:
+    return merge_locks(_decoded(base, "base"), _decoded(ours, "ours"), _decoded(theirs, "theirs"))
+
+
+def _decoded(content: bytes, side: str) -> str:
+    try:
+        return content.decode().replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise _strange(side, f"byte {error.start + 1} is not UTF-8") from None
 
 
 def _stages(text: str, side: str) -> Mapping[str, str]:
     """Returns {stage: its lines} in the order of the file."""
-    if not text:
-        return {}
     head, _, body = text.partition("stages:\n")
     lines = body.splitlines(keepends=True)
     starts = [index for index, line in enumerate(lines) if _STAGE.fullmatch(line)]
     strange = [line for line in lines if not line.startswith("  ")]
     if f"{head}stages:\n" != _HEAD or strange or not starts or starts[0] != 0:
-        found = strange[0].strip() if strange else head.strip()[:60]
-        raise UserError(f"dvc.lock ({side}): is not as DVC writes it ({found!r}). Take one side: git checkout --ours")
+        raise _strange(side, repr(strange[0].strip() if strange else head.strip()[:60]))
+    if not text.endswith("\n") or not _has_whole_stages(text):
+        raise _strange(side, f"it is cut or damaged, perhaps at {lines[-1].strip()[:60]!r}")
     ends = [*starts[1:], len(lines)]
     return {lines[i][2:-2]: "".join(lines[i:end]) for i, end in zip(starts, ends, strict=True)}
 
 
-def _version(root: Path, name: str, number: int) -> str:
+def _has_whole_stages(text: str) -> bool:
+    """Whether it is YAML in which each stage has a command, its files a path and a hash, and its parameters values."""
+    try:
+        stages = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))["stages"].values()
+        files = [file for stage in stages for key in ("deps", "outs") for file in stage.get(key, [])]
+        params = [values for stage in stages for values in stage.get("params", {}).values()]
+        whole = all(stage["cmd"] for stage in stages) and all(file["path"] and len(file) > 1 for file in files)
+        return whole and all(isinstance(values, dict) for values in params)
+    except (yaml.YAMLError, AttributeError, LookupError, TypeError):
+        return False
+
+
+def _strange(side: str, what: str) -> UserError:
+    return UserError(
+        f"dvc.lock ({side}): is not as DVC writes it ({what}). Take one side: git checkout --ours dvc.lock"
+    )
+
+
+def _version(root: Path, name: str, number: int) -> bytes:
     """Returns a file as git's index has it during a merge: 1 base, 2 ours, 3 theirs. Empty if that side has none."""
-    listed = _git(root, "ls-files", "--unmerged", "--", name).splitlines()
+    listed = _git(root, "ls-files", "--unmerged", "--", name).decode().splitlines()
     found = [line.split()[1] for line in listed if line.split()[2] == str(number)]
-    return _git(root, "cat-file", "blob", found[0]) if found else ""
+    return _git(root, "cat-file", "blob", found[0]) if found else b""
 
 
-def _git(root: Path, *words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, encoding="utf-8")
+def _git(root: Path, *words: str) -> bytes:
+    done = subprocess.run(["git", *words], cwd=root, capture_output=True)
     if done.returncode != 0:
-        reason = done.stderr.strip() or "no reason given"
+        reason = done.stderr.decode(errors="replace").strip() or "no reason given"
         raise UserError(f"git {words[0]}: {reason}. Run in the project's root, or name it with --root.")
     return done.stdout
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, content: bytes) -> None:
     with write_atomically(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+        unfinished.write_bytes(content)

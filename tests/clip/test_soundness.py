@@ -151,6 +151,9 @@ def test_unsound_weights_of_a_checkpoint_are_refused(damage: str, suffix: str, t
         ({"std": [0.25, True, 0.25]}, "std should be 3 finite numbers"),
         ({"std": [0.25] * 4}, "std should be 3 finite numbers"),
         ({"std": []}, "std should be 3 finite numbers"),
+        ({"interpolation": "nearest"}, "interpolation should be bicubic or bilinear or random, it is 'nearest'"),
+        ({"interpolation": ["bicubic"]}, "interpolation should be bicubic"),
+        ({"resize_mode": "crop"}, "resize_mode should be shortest or longest or squash, it is 'crop'"),
     ],
 )
 def test_an_unsound_preprocessing_is_refused(values: dict[str, Any], expected: str, folder: Path) -> None:

@@ -81,7 +81,8 @@ def test_a_validation_folder_among_classes_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [("seg_train", "seg_test"), ("train2017", "val2017"), ("images-train", "images-test")]
+    "names",
+    [("seg_train", "seg_test"), ("train2017", "val2017"), ("images-train", "images-test"), ("TrainSet", "testdata")],
 )
 def test_folders_with_the_word_of_a_split_in_their_names_are_not_two_classes(
     names: tuple[str, str], tmp_path: Path

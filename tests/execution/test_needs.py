@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import pytest
 import yaml
 
 from gift_core.errors import UserError
+from gift_core.execution import pool
 from gift_core.execution.needs import GPU_STAGES, Capacity, check_gpus, default_workers, gpus_of
 from tests.imports import ROOT
 
@@ -48,3 +51,17 @@ def test_a_device_with_a_number_is_refused_because_a_worker_sees_its_own_gpu_alo
         check_gpus(1, "cuda:1")
     for device in ("auto", "cpu", "cuda", "cuda:0", "mps"):
         check_gpus(1, device)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("Failed to start GCS.  Last 0 lines of error files:\n\n."), Exception("A node timed out.")]
+)
+def test_a_ray_that_does_not_start_is_one_message(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = Mock(init=Mock(side_effect=error))
+    monkeypatch.setattr(pool, "_import_ray", lambda local: ray)
+    with (
+        pytest.raises(UserError, match=r"Ray did not start, .* \(\w+: (Failed to start GCS|A node timed out\.)\)"),
+        pool.open_pool(address=None, workers=1, gpus_per_stage=1, use_gpus=False),
+    ):
+        pass
+    ray.shutdown.assert_called_once()

@@ -96,6 +96,16 @@ def test_a_tokenizer_without_its_files_is_refused(tmp_path: Path, folder_of: Fol
         load_pipeline(settings(tmp_path / "bare"), CPU)
 
 
+@pytest.mark.parametrize("content", ["{}", '{"model_max_length": 78}', '{"model_max_length": -1}'])
+def test_a_tokenizer_without_the_length_of_its_text_encoder_is_refused(
+    content: str, tmp_path: Path, folder_of: Folder, settings: Settings
+) -> None:
+    shutil.copytree(folder_of("stable_diffusion"), tmp_path / "bare")
+    (tmp_path / "bare/tokenizer/tokenizer_config.json").write_text(content)
+    with pytest.raises(UserError, match=r'takes 77 tokens\. Write "model_max_length": 77 into tokenizer/tokenizer_con'):
+        load_pipeline(settings(tmp_path / "bare"), CPU)
+
+
 def test_a_missing_package_is_named(folder_of: Folder, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     from diffusers import AutoPipelineForText2Image
 

@@ -167,6 +167,19 @@ def test_images_elsewhere_are_linked_or_copied_and_never_watched_outside(
     assert load_config(root / "params.yaml").tasks["owls"].path == "data/0_raw/owls"
 
 
+@pytest.mark.parametrize("options", [[], ["--copy"], ["--link"]])
+@pytest.mark.parametrize("folder", [".", "..", "data", "to_project", "photos"])
+def test_a_folder_that_contains_the_project_is_refused(
+    root: Path, add: Add, folder: str, options: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (root / "to_project").symlink_to(root)
+    elsewhere = flat_birds(tmp_path_factory.mktemp("elsewhere"))
+    (elsewhere / "owl").symlink_to(root / "data")
+    (root / "photos").symlink_to(elsewhere)
+    message = refused(add, "birds", "--images", folder, *options)
+    assert "so the data set would contain itself. Name a folder that has only the images." in message
+
+
 def test_a_dry_run_links_nothing(root: Path, add: Add, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = flat_birds(tmp_path_factory.mktemp("elsewhere"))
     add("owls", "--images", str(elsewhere), "--link", "--dry-run")

@@ -19,6 +19,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from stages.app import COMMANDS, app
+from stages.stage import MOST
 from tests.imports import ROOT
 
 RUNNER = CliRunner()
@@ -103,6 +104,19 @@ def test_a_value_is_called_by_its_meaning_and_every_option_has_a_help(name: str)
     for param in command.get_params(command.make_context(name, [], resilient_parsing=True)):
         assert param.help, param.name
         assert param.metavar is not None, f"{param.name} has no metavar"
+
+
+def test_every_whole_number_has_a_bound() -> None:
+    """torch, Ray and DVC fail with tracebacks for a number of more than 64 bits."""
+    numbers = {
+        f"{name} {option.opts[0]}": option.max
+        for name in NAMED
+        for option in EVERY[tuple(name.split())].params
+        if option.type_descriptor.annotation is int
+    }
+    assert numbers.pop("add-task --shots") is None  # a value of params.yaml, which has its own bounds
+    assert len(numbers) >= 7
+    assert set(numbers.values()) == {MOST}
 
 
 def test_every_command_with_a_result_has_json() -> None:

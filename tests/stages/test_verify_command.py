@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -18,10 +19,11 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from gift_core.config.loading import load_config
+from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.verification import artifacts_of, problem_of
 from stages.app import app
-from stages.dvc_store import DvcStore
+from stages.dvc_store import DvcStore, is_below, listed_files
 from stages.replay_source import replay_source
 from stages.stage import Stage
 from tests.artifacts.damage import flip
@@ -319,3 +321,63 @@ def test_a_clone_without_data_has_nothing_broken(project: Project, tmp_path: Pat
     output = Project(tmp_path / "clone").succeed("verify")
     assert "0 broken" in output
     assert "missing: get them with dvc pull" in output
+
+
+MD5 = hashlib.md5(b"evil").hexdigest()
+
+
+def hostile_entry(name: object, md5: str = MD5) -> dict[str, object]:
+    return {"relpath": name, "md5": md5}
+
+
+@pytest.mark.parametrize(
+    ("listing", "expected"),
+    [
+        ([hostile_entry("../victim.txt")], "'../victim.txt' is no path of a file in this folder"),
+        ([hostile_entry("/tmp/victim.txt")], "'/tmp/victim.txt' is no path"),
+        ([hostile_entry("")], "'' is no path"),
+        ([hostile_entry("a/./b")], "'a/./b' is no path"),
+        ([hostile_entry(7)], "7 is no path"),
+        ({"a": 1}, "None is no path"),
+        ([hostile_entry("a"), hostile_entry("a")], "it has 'a' twice"),
+        ([hostile_entry("a", "../victim.txt")], "'a' has the hash '../victim.txt', which is no MD5"),
+    ],
+)
+def test_a_listing_that_dvc_did_not_write_is_refused(tmp_path: Path, listing: object, expected: str) -> None:
+    (tmp_path / "a.dir").write_text(json.dumps(listing))
+    with pytest.raises(UserError, match=f"a.dir: this is DVC's listing of folder, but {re.escape(expected)}"):
+        listed_files(Path("folder"), tmp_path / "a.dir")
+
+
+@pytest.mark.parametrize("name", ["..\\victim.txt", "C:victim.txt"])
+def test_a_listing_has_no_paths_of_windows_there(name: str) -> None:
+    assert not is_below(name, windows=True)
+    assert is_below(name, windows=False)
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, "'../../victim.txt' is no path of a file in this folder"),
+        ({"md5": "../../../../../victim.txt"}, "its recorded hash '../../../../../victim.txt' is no MD5"),
+        ({"path": "../victim.txt", "md5": MD5}, "folder.dvc is outside the project"),
+    ],
+)
+def test_heal_touches_nothing_outside_the_project(tmp_path: Path, changed: dict[str, str], expected: str) -> None:
+    own, victim = Project(tmp_path / "own"), tmp_path / "victim.txt"
+    own.folder.mkdir()
+    shutil.copy(ROOT / "presets" / "mini.yaml", own / "params.yaml")
+    for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
+        own.shell(*command)
+    victim.write_text("precious")
+    listing = json.dumps([hostile_entry("../../victim.txt")]).encode()
+    for content, suffix in ((b"evil", ""), (listing, ".dir")):
+        oid = hashlib.md5(content).hexdigest() + suffix
+        stored = own / f".dvc/cache/files/md5/{oid[:2]}/{oid[2:]}"
+        stored.parent.mkdir(parents=True, exist_ok=True)
+        stored.write_bytes(content)
+    (own / "folder").mkdir()
+    out = {"md5": oid, "hash": "md5", "path": "folder", **changed}
+    (own / "folder.dvc").write_text(yaml.safe_dump({"outs": [out]}))
+    assert expected in own.fail("verify", "--heal")
+    assert victim.read_text() == "precious"

@@ -21,6 +21,7 @@ import yaml
 from huggingface_hub import DatasetCard, ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from PIL import Image
+from safetensors.torch import load, save
 from typer.testing import CliRunner, Result
 
 from gift_core.artifacts.accuracy import read_accuracy, write_empty_accuracy
@@ -34,6 +35,7 @@ from tests.tiny_world import CAPTIONS, CLASSES, TinyExperiment, make_world
 
 RUNNER = CliRunner()
 MINI = ROOT / "data" / "mini" / "clip"
+WEIGHTS = "open_clip_model.safetensors"
 TOKEN = "hf_never_printed"
 GENERATOR = {"pipeline": "some/diffusion", "steps": 10, "guidance": 3.0, "size": 32, "seed": 0}
 
@@ -232,11 +234,18 @@ def transfers(world: Layout, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "missing": ["pull", "model", "me/missing", "missing"],
         "damaged": ["pull", "shards", "me/damaged", "damaged"],
         "code": ["pull", "shards", "me/code", "code"],
+        "nan": ["pull", "model", "me/nan", "nan"],
+        "tokenizer": ["pull", "model", "me/tokenizer", "tokenizer"],
     }
     with HubServer() as server:
         files = {f"birds/{name}": data for name, data in content(pairs).items()}
         server.files["datasets/me/damaged@main"] = {**files, "birds/00000.parquet": b"damaged"}
-        server.files["datasets/me/code@main"] = {**files, "setup.py": b"print(1)", "birds/run.py": b"print(2)"}
+        others = ("setup.py", "birds/run.py", "evil.parquet", "birds/evil.parquet", "games/extra.tar")
+        server.files["datasets/me/code@main"] = {**files, **dict.fromkeys(others, b"print(1)")}
+        model = content(MINI)
+        weights = {name: value * torch.nan for name, value in load(model[WEIGHTS]).items()}
+        server.files["models/me/nan@main"] = {**model, WEIGHTS: save(weights)}
+        server.files["models/me/tokenizer@main"] = {**model, "tokenizer.json": b"{}"}
         threading.Thread(target=server.serve_forever, daemon=True).start()
         settings = {"HF_ENDPOINT": server.address, "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1"}
         done = subprocess.run(
@@ -275,8 +284,7 @@ def test_the_token_is_sent_and_never_printed(transfers: Transfers) -> None:
 
 def test_what_was_pushed_is_pulled_whole(transfers: Transfers, world: Layout) -> None:
     assert [transfers.said[name][0] for name in ("shards", "pulled model", "pulled shards")] == [0, 0, 0]
-    weights = "open_clip_model.safetensors"
-    assert (transfers.folder / "model" / weights).read_bytes() == (MINI / weights).read_bytes()
+    assert (transfers.folder / "model" / WEIGHTS).read_bytes() == (MINI / WEIGHTS).read_bytes()
     pairs = transfers.folder / "pairs"
     assert content(pairs / "birds") == content(world.shards("birds"))
     assert sorted(path.name for path in pairs.iterdir()) == ["README.md", "birds"]
@@ -288,10 +296,20 @@ def test_a_damaged_download_is_not_kept(transfers: Transfers) -> None:
     assert not (transfers.folder / "damaged").exists()
 
 
-def test_code_in_a_repository_is_not_downloaded(transfers: Transfers, world: Layout) -> None:
+def test_only_what_the_manifest_names_is_downloaded(transfers: Transfers, world: Layout) -> None:
     assert transfers.said["code"][0] == 0
-    assert content(transfers.folder / "code" / "birds") == content(world.shards("birds"))
-    assert not list((transfers.folder / "code").rglob("*.py"))
+    named = {f"birds/{name}": data for name, data in content(world.shards("birds")).items()}
+    assert content(transfers.folder / "code") == named
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("nan", "are NaN or infinite"), ("tokenizer", "its tokenizer cannot be loaded")]
+)
+def test_a_pulled_model_that_cannot_be_used_is_not_kept(transfers: Transfers, name: str, expected: str) -> None:
+    message = error_of(transfers, name)
+    assert message.startswith(f"error: me/{name}: nothing was kept. ")
+    assert expected in message
+    assert not (transfers.folder / name).exists()
 
 
 @pytest.mark.parametrize(

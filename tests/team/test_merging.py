@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import yaml
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from typer.testing import CliRunner
 
 from gift_core.errors import UserError
 from gift_core.team.lock_merge import merge_locks
+from stages.app import app
 from tests.clone import Clone, clone_of, stages_in
 from tests.team.toy import change, toy_clone, use_drivers, use_store
 
@@ -141,6 +146,58 @@ def test_stages_of_both_sides_are_kept(base: str, ours: str, theirs: str, merged
 def test_a_text_that_dvc_did_not_write_is_refused(text: str) -> None:
     with pytest.raises(UserError, match=r"dvc.lock \(theirs\): is not as DVC writes it"):
         merge_locks("", lock(a="1"), text)
+
+
+WHOLE = """\
+schema: '2.0'
+stages:
+  a:
+    cmd: python -m stages ingest "Zaunkönig"
+    deps:
+    - path: data/code/ingest.json
+      hash: md5
+      md5: 0123456789abcdef0123456789abcdef
+      size: 7
+    params:
+      params.yaml:
+        tasks.a: "a: b"
+    outs:
+    - path: data/1_tasks/a
+      hash: md5
+      md5: 0123456789abcdef0123456789abcdef.dir
+      size: 7
+      nfiles: 3
+"""
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"", WHOLE.encode("utf-16"), WHOLE.encode("latin-1"), WHOLE.encode()[:-5], b"\0" * 99]
+)
+@pytest.mark.parametrize("side", [0, 1, 2])
+def test_a_damaged_side_is_refused_and_our_file_stays(damaged: bytes, side: int, tmp_path: Path) -> None:
+    contents = [WHOLE.encode()] * 3
+    contents[side] = damaged
+    files = [tmp_path / name for name in ("base", "ours", "theirs")]
+    for file, content in zip(files, contents, strict=True):
+        file.write_bytes(content)
+    result = CliRunner().invoke(app, ["merge-lock", *map(str, files)])
+    if side == 0 and not damaged:  # both branches have added dvc.lock
+        assert result.exit_code == 0
+    else:
+        assert result.exit_code == 1
+        assert f"error: dvc.lock ({files[side].name}): is not as DVC writes it" in result.stderr
+        assert files[1].read_bytes() == contents[1]
+
+
+def test_wherever_a_side_is_cut_the_result_is_one_that_dvc_reads() -> None:
+    merged = 0
+    for end in range(len(WHOLE)):
+        with suppress(UserError):
+            COMPILED_LOCKFILE_SCHEMA(
+                yaml.safe_load(merge_locks("", WHOLE.replace("  a:\n", "  b:\n"), WHOLE[:end]).text)
+            )
+            merged += 1
+    assert merged < 10  # between two files or sections of the last stage
 
 
 def test_without_a_conflict_nothing_is_merged(clones: tuple[Clone, Clone]) -> None:
