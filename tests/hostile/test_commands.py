@@ -217,4 +217,4 @@ def test_a_name_that_is_not_utf8_is_printed_with_escapes() -> None:
     command = [os.fsencode(sys.executable), b"-m", b"stages", b"doctor", b"--quick", b"--root", b"/nowhere/\xff"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True)
     assert done.returncode == 1 and b"Traceback" not in done.stderr, done.stderr
-    assert b"\\udcff" in done.stdout and b"no such file" in done.stdout
+    assert b"\\udcff" in done.stderr and b"no such folder" in done.stderr
