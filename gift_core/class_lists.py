@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from gift_core.artifacts.atomic import read_json, require_fields, sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, read_provenance
 from gift_core.artifacts.task import STAGE, require_texts
+from gift_core.config.tasks import check_templates
 from gift_core.datasets.spelling import comparison_key, plain_name, require_sound_labels
 from gift_core.errors import UserError, nearest, no_such_path
 from gift_core.layout import Layout
@@ -38,7 +39,7 @@ def read_classes(source: str, templates: Path | None, layout: Layout) -> Classes
     """The classes of `source`: a text file with one name per line, a task.json, or the name of an ingested task.
 
     Templates come from the file `templates` (one per line), else from the task; a text file gets "a photo of a {}.".
-    UserError for missing, too few or repeated names, and for templates without {}.
+    UserError for missing, too few or repeated names, and for templates that params.yaml could not have.
     """
     names, own_templates = _names_of(source, layout)
     require_sound_labels(names, f"--classes {source}")
@@ -52,12 +53,12 @@ def read_classes(source: str, templates: Path | None, layout: Layout) -> Classes
 
 
 def read_templates(file: Path | None, own: Sequence[str] = DEFAULT_TEMPLATES, source: str = "") -> tuple[str, ...]:
-    """Returns the lines of `file`, or without one the templates `own` of `source`. UserError for one without {}."""
+    """Returns the lines of `file`, or without one the templates `own` of `source`. UserError as for params.yaml."""
     chosen = _lines(file, "--templates") if file else own
-    bad = next((template for template in chosen if "{}" not in template), None)
-    if bad is not None or not chosen:
-        what = f"{bad!r} has no {{}} for the class name" if bad else "holds no template"
-        raise UserError(f"--templates {file or source}: {what}. Write one per line: a photo of a {{}}.")
+    if not chosen:
+        raise UserError(f"--templates {file or source}: holds no template. Write one per line: a photo of a {{}}.")
+    for key, what in check_templates(f"--templates {file or source}", chosen):
+        raise UserError(f"{key}: {what}")
     return tuple(chosen)
 
 
@@ -152,7 +153,8 @@ def _names_of(source: str, layout: Layout) -> tuple[list[str], list[str]]:
     record_file = path if path.is_file() else layout.task(source) / "task.json"
     if not record_file.is_file():
         tasks = sorted(task.parent.name for task in layout.task(source).parent.glob("*/task.json"))
-        what = no_such_path(path) if "/" in source or path.suffix else f"{source}: neither a file nor an ingested task."
+        is_path = "/" in source or path.suffix
+        what = no_such_path(path, "file") if is_path else f"{source}: neither a file nor an ingested task."
         known = f"Ingested tasks: {', '.join(tasks)}." if tasks else "No task is ingested yet: dvc repro ingest."
         raise UserError(f"--classes {what} {nearest(source, tasks)}{known} Or give a text file with one name per line.")
     record = read_json(record_file, STAGE)

@@ -42,17 +42,22 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def lookup(table: Mapping[str, T], name: str, location: str) -> T:
     """Returns table[name]; UserError "<location>: unknown name 'distil'. Did you mean ...?" if it is missing."""
     if name not in table:
-        shown = name if len(name) <= LONGEST_WORD else f"{name[:LONGEST_WORD]}..."
-        raise UserError(f"{location}: unknown name {shown!r}. {did_you_mean(name, table)}")
+        word = str(name)  # a caller of the library may pass None
+        shown = word if len(word) <= LONGEST_WORD else f"{word[:LONGEST_WORD]}..."
+        raise UserError(f"{location}: unknown name {shown!r}. {did_you_mean(word, table)}")
     return table[name]
 
 
 def no_such_path(path: Path, kind: str = "file or folder") -> str:
     """Returns "data/5_models/gift/garment: no such folder. Beside it: garments, birds." for a path that is missing.
 
-    The nearest names come first. Where folders above it are missing, too, it says which is the first, and what is
-    beside that one. `kind` is what was expected; for a folder, only folders are listed.
+    For a path of the wrong kind: "photos: it is a folder, expected a file." The nearest names come first. Where folders
+    above it are missing, too, it says which is the first, and what is beside that one. `kind` is what was expected; for
+    a folder, only folders are listed.
     """
+    if path.exists():
+        found = "folder" if path.is_dir() else "file" if path.is_file() else "device"
+        return f"{_shown(str(path))}: it is a {found}, expected a {kind}."
     above = next((folder for folder in path.parents if folder.exists()), None)
     what = f"{_shown(str(path))}: no such {kind}."
     if above is None:

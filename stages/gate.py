@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -17,17 +18,27 @@ NO, BAD_INPUT = 1, 2
 
 
 def _points(value: float | None) -> float | None:
-    if value is None or abs(value) <= 100:  # typer's own bounds accept nan
+    return _within(value, lowest=-100)
+
+
+def _percent(value: float | None) -> float | None:
+    return _within(value, lowest=0)
+
+
+def _within(value: float | None, *, lowest: int) -> float | None:
+    if value is None or lowest <= value <= 100:  # typer's own bounds accept nan
         return value
-    raise typer.BadParameter(f"{value:g} should be from -100 to 100.")
+    raise typer.BadParameter(f"{value:g} should be from {lowest} to 100.")
 
 
-def _limit(text: str, metavar: str = "PERCENT") -> Any:
-    return typer.Option(metavar=metavar, help=text, callback=_points, show_default=False)
+def _limit(text: str, metavar: str, check: Callable[[float | None], float | None]) -> Any:
+    return typer.Option(metavar=metavar, help=text, callback=check, show_default=False)
 
 
-MinLast = Annotated[float | None, _limit("Last has to be at least this: the mean accuracy after the last task.")]
-MaxForgetting = Annotated[float | None, _limit("Forgetting may be at most this.", "POINTS")]
+MinLast = Annotated[
+    float | None, _limit("Last has to be at least this: the mean accuracy after the last task.", "PERCENT", _percent)
+]
+MaxForgetting = Annotated[float | None, _limit("Forgetting may be at most this.", "POINTS", _points)]
 Against = Annotated[
     str | None,
     typer.Option("--against", metavar="REVISION", help="No metric may be worse than in this branch, tag or commit."),
@@ -37,8 +48,7 @@ Tolerance = Annotated[
     typer.Option(
         "--tolerance",
         metavar="POINTS",
-        min=0,
-        callback=_points,
+        callback=_percent,
         help="By how much a metric may be worse than in the revision.",
     ),
 ]

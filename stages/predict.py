@@ -38,7 +38,7 @@ Top = Annotated[int, typer.Option(metavar="N", help="Number of classes per image
 Format = Annotated[
     str, typer.Option("--format", metavar="FORMAT", help="The output format: table, csv or json (as --json).")
 ]
-BatchSize = Annotated[int, typer.Option(metavar="N", help="Number of images per batch.", min=1, max=MOST)]
+BatchSize = Annotated[int, typer.Option(metavar="N", help="Number of images per batch.", min=1, max=65_536)]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="The device: auto, cpu, mps, cuda or cuda:<number>.")]
 
 
@@ -70,7 +70,7 @@ def predict(
 
     lines, layout = lookup(FORMATS, "json" if as_json else output, "predict --format"), Layout(root)
     require_model_path(model)
-    chosen = [read_classes(classes, templates, layout)] if classes else learned_classes(model, templates)
+    chosen = [read_classes(classes, templates, layout)] if classes is not None else learned_classes(model, templates)
     paths, notes = find_images(images)
     from gift_core.interop.importing import open_model
     from gift_core.progress import progress

@@ -31,8 +31,22 @@ Method = Annotated[
     typer.Argument(help="A method in run.methods of params.yaml.", show_default=False, autocompletion=complete_method),
 ]
 Params = Annotated[Path, typer.Option("--params", metavar="FILE", help="The experiment to read.")]
+
+
+def _require_folder(root: Path) -> Path:
+    if not root.is_dir():
+        raise UserError(f"--root {no_such_path(root, 'folder')} Name the folder of a project.")
+    return root
+
+
 Root = Annotated[
-    Path, typer.Option("--root", metavar="FOLDER", help="The project: the folder with data/ and reports/.")
+    Path,
+    typer.Option(
+        "--root",
+        metavar="FOLDER",
+        help="The project: the folder with data/ and reports/.",
+        callback=_require_folder,
+    ),
 ]
 PARAMS = Path("params.yaml")
 ROOT = Path()

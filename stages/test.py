@@ -67,15 +67,17 @@ def test(
     from gift_core.labeled_images import open_labeled_images, require_labels, score
     from gift_core.layout import Layout
 
-    if learned and classes:
+    if learned and classes is not None:
         raise typer.BadParameter("give only one of --learned and --classes")
     require_model_path(model)
     layout = Layout(root)
     labeled = open_labeled_images(images, templates, layout)
     among = [labeled.classes]
-    if learned or classes:
-        among = [read_classes(classes, templates, layout)] if classes else learned_classes(model, templates)
-    same = require_labels(labeled.classes, among, f"--classes {classes}" if classes else "--learned")
+    if learned:
+        among = learned_classes(model, templates)
+    elif classes is not None:
+        among = [read_classes(classes, templates, layout)]
+    same = require_labels(labeled.classes, among, "--learned" if learned else f"--classes {classes}")
     from gift_core.interop.importing import open_model
 
     clip = open_model(model, pretrained, device=device)

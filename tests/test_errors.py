@@ -68,6 +68,13 @@ def test_a_path_below_a_file_or_in_an_empty_folder_says_so(tmp_path: Path) -> No
     )
 
 
+def test_a_path_of_the_wrong_kind_says_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert no_such_path(tmp_path / "file", "folder") == f"{tmp_path / 'file'}: it is a file, expected a folder."
+    assert no_such_path(tmp_path, "file") == f"{tmp_path}: it is a folder, expected a file."
+    assert no_such_path(Path("/dev/null"), "file") == "/dev/null: it is a device, expected a file."
+
+
 def test_a_full_folder_is_shown_in_part_and_names_are_escaped(tmp_path: Path) -> None:
     for number in range(9):
         (tmp_path / f"run_{number}").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import torch
@@ -25,8 +26,10 @@ def resolve_device(name: str) -> torch.device:
     torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if _AVAILABLE[kind]()))
-    kind, _, number = name.partition(":")
+    kind, colon, number = name.partition(":")
     is_available = lookup(_AVAILABLE, kind, "device")
+    if colon and not re.fullmatch("[0-9]{1,3}", number):
+        raise UserError(f"device: {name[:80]!r} has no number after the colon. Write auto, cpu, cuda, cuda:1 or mps.")
     if not is_available() or (number and int(number) >= torch.cuda.device_count()):
         raise UserError(f"device: {name!r} is not available here (torch {torch.__version__}). Use auto or cpu.")
     return torch.device(name)

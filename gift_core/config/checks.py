@@ -47,12 +47,17 @@ def require_task(config: Config, name: str) -> None:
 def _check_names(config: Config) -> Findings:
     for section, names in (("tasks", config.tasks), ("methods", config.methods)):
         for name in names:
-            if not _NAME.fullmatch(name):
-                yield f"{section}.{name}", "invalid name. Use 1 to 64 of the characters a-z, 0-9 and _."
-            if name in RESERVED:
-                yield f"{section}.{name}", f"reserved name. Choose another one than {', '.join(RESERVED)}."
-            if name in DEVICES:
-                yield f"{section}.{name}", f"reserved name: Windows has no files called {name}. Choose another one."
+            yield from check_name(f"{section}.{name}", name)
+
+
+def check_name(key: str, name: str) -> Findings:
+    """Yields (key, "what is wrong. Remedy") for what cannot be the name of a task or a method."""
+    if not _NAME.fullmatch(name):
+        yield key, "invalid name. Use 1 to 64 of the characters a-z, 0-9 and _."
+    if name in RESERVED:
+        yield key, f"reserved name. Choose another one than {', '.join(RESERVED)}."
+    if name in DEVICES:
+        yield key, f"reserved name: Windows has no files called {name}. Choose another one."
 
 
 def _check_run(config: Config) -> Findings:

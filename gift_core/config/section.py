@@ -19,7 +19,7 @@ ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=ONE_LINE)]
 Pattern = Annotated[str, Field(min_length=1, max_length=10_000, pattern=ONE_LINE)]  # of files, also a list of them
 CLASS_NAME = r"\{\}"
-Template = Annotated[str, Field(pattern=CLASS_NAME, max_length=1000)]  # {} is replaced by the class name
+Template = Annotated[str, Field(pattern=CLASS_NAME)]  # {} is replaced by the class name; see tasks.check_templates
 MAX_NAMES = 500  # tasks, steps and methods
 ImageFormat = Literal["png", "jpg"]
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from gift_core.config.section import Count, Pattern, Section, Template, Text, is_template, text_or_section
+from gift_core.config.section import ONE_LINE, Count, Pattern, Section, Template, Text, is_template, text_or_section
 from gift_core.layout import Layout
 
 Findings = Iterator[tuple[str, str]]
@@ -20,6 +21,8 @@ ClassNames = Annotated[
     Annotated[Text, Tag("text")] | Annotated[dict[str, Text], Tag("section")], Discriminator(text_or_section)
 ]
 TABLES = (".csv", ".tsv", ".parquet")
+MAX_TEMPLATE = 1000  # characters
+SHOWN = 80  # characters of a wrong template in a message
 _LAYOUT = Layout(Path())
 MADE = tuple(
     path.as_posix()
@@ -158,12 +161,20 @@ def _check_path(key: str, path: str) -> Findings:
             return
 
 
-def check_templates(key: str, templates: tuple[str, ...]) -> Findings:
-    """Yields (key, "what is wrong. Remedy") for templates with other braces than one {}, and for repeated ones."""
+def check_templates(key: str, templates: Sequence[str]) -> Findings:
+    """Yields (key, "what is wrong. Remedy") for templates that are no text with one {}, and for repeated ones.
+
+    Braces besides the one {}, control characters, and more than MAX_TEMPLATE characters are wrong.
+    """
     for template in templates:
         if not is_template(template):
-            what = f"{template!r} should contain {{}} for the class name once, and no other braces"
-            yield key, f"{what}. Remove the others."
+            what = f"{template[:SHOWN]!r} should contain {{}} for the class name once, and no other braces"
+            yield key, f"{what}. Write one like 'a photo of a {{}}'."
+        elif not re.match(ONE_LINE, template):
+            yield key, f"{template[:SHOWN]!r} contains a line break or another control character. Remove it."
+        elif len(template) > MAX_TEMPLATE:
+            what = f"{template[:SHOWN]!r}... has {len(template)} characters, more than {MAX_TEMPLATE}"
+            yield key, f"{what}. CLIP reads a short sentence. Shorten it."
     for template in sorted({template for template in templates if templates.count(template) > 1}):
         yield key, f"{template!r} is listed more than once. Remove the duplicate."
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.atomic import build_folder, require_free_bytes
+from gift_core.config.checks import check_name
 from gift_core.config.editing import append_task
 from gift_core.config.loading import parse_config
 from gift_core.config.tasks import MiniTaskConfig
@@ -126,6 +127,8 @@ def plan_task(
         UserError: the name is taken, the images are in the wrong folder, the row is refused by the checks of
             params.yaml, or the data set is no sound task.
     """
+    for key, what in check_name(f"tasks.{name}", name):
+        raise UserError(f"{params.name}: {key}: {what}")
     target = _target(name, images, root, bring)
     source, *rest = row.items()
     row = dict([source, ("path", target.relative_to(root).as_posix()), *rest])

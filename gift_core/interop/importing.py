@@ -79,6 +79,9 @@ def load_clip(name: str, pretrained: str | None = None, *, device: torch.device 
     """
     lookup({known: known for known in PRECISIONS}, precision, "model.precision")
     device = torch.device(device)
+    if pretrained is not None and name.startswith((LOCAL, FILE, HUB)):
+        what = f"{pretrained[:80]!r} has no effect, because {name} has its own weights"
+        raise UserError(f"model.pretrained: {what}. Leave it out (null), or name an architecture: ViT-B-16.")
     if name.startswith(LOCAL):
         return _from_folder(Path(name.removeprefix(LOCAL)), device=device, precision=precision)
     if name.startswith(FILE):

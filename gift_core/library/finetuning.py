@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -50,7 +51,8 @@ class Training:
 
     def config(self, iterations: int) -> TrainingConfig:
         """Returns the section `training` of params.yaml. UserError names the setting that is wrong."""
-        warmup = iterations // 10 if self.warmup_iterations is None else self.warmup_iterations
+        tenth = iterations // 10 if isinstance(iterations, int) else 0  # another type is refused below
+        warmup = tenth if self.warmup_iterations is None else self.warmup_iterations
         settings = dataclasses.asdict(self) | {"iterations": iterations, "warmup_iterations": warmup}
         del settings["precision"]
         # of no effect: batches and crops are those of the caller's loader
@@ -65,6 +67,8 @@ class Training:
 PAPER = Training()
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def finetune(
     model: torch.nn.Module,
     tokenizer: Tokenizer,
@@ -83,6 +87,8 @@ def finetune(
     on_step: Callable[[LossRow], None] = lambda row: None,
 ) -> list[LossRow]:
     """Fine-tune an open_clip model in place without forgetting; return one row of losses for each iteration.
+
+    Gradients are computed also where the caller has turned them off (torch.no_grad).
 
     Args:
         model: of open_clip, float32. It is left in evaluation mode. Parameters without requires_grad are not trained.
@@ -103,7 +109,8 @@ def finetune(
     Raises:
         UserError: what does not fit and what to do, mostly before training; a loss that is not finite.
     """
-    given, config = given_method(method, iterations=iterations, fisher=fisher), training.config(iterations)
+    config = _checked_config(training, iterations)
+    given = given_method(method, iterations=iterations, fisher=fisher)
     rate = _checked_rate(given.learning_rate if learning_rate is None else learning_rate)
     with given_clip(model, tokenizer, precision=training.precision, device=device) as clip:
         require_trainable(clip, config)
@@ -113,7 +120,14 @@ def finetune(
                      iterations=iterations, seed=seed, on_iteration=on_step, prefetch=in_turn)  # fmt: skip
 
 
+def _checked_config(training: Training, iterations: int) -> TrainingConfig:
+    if not isinstance(training, Training):
+        what = f"a {type(training).__name__}, expected gift_core.Training(...)"
+        raise UserError(f"{NAME}: training: {what}. Leave it out for the paper's settings.")
+    return training.config(iterations)
+
+
 def _checked_rate(rate: float) -> float:
-    if not 0 < rate <= MAX_RATE:
-        raise UserError(f"{NAME}: learning_rate is {rate}, expected more than 0 and at most {MAX_RATE:g}. Try 1e-5.")
+    if not isinstance(rate, Real) or not 0 < rate <= MAX_RATE:
+        raise UserError(f"{NAME}: learning_rate is {rate!r}, expected more than 0 and at most {MAX_RATE:g}. Try 1e-5.")
     return rate

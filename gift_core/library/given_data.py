@@ -5,6 +5,8 @@ B images, K classes, M pairs, C channels, H W pixels, S side of the model's imag
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,7 +15,7 @@ import torch
 from gift_core.clip.batches import TaskBatch
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
-from gift_core.library.given_model import NAME, require_tokens
+from gift_core.library.given_model import NAME, is_integer, require_tokens
 
 OUTSIDE = 0.01  # share of pixels that may be outside of what the normalization gives: random erasing makes some
 MARGIN = 0.1  # beyond that range, for rounding and for interpolation after the normalization
@@ -24,7 +26,7 @@ class LoaderBatches:
     """TaskBatches from a loader of (images, labels), in its own order. When the loader ends, it starts again.
 
     UserError for a loader that yields nothing or something else, for images that the model's own transform did not
-    prepare (looked for in the first batch), and for labels without a class prompt.
+    prepare (after the first batch: a warning), for equal class prompts, and for labels without a class prompt.
     """
 
     def __init__(self, clip: Clip, loader: Iterable[Any], class_prompts: Sequence[str]) -> None:
@@ -37,7 +39,7 @@ class LoaderBatches:
     def sample(self, iteration: int) -> TaskBatch:
         """Returns the loader's next batch on the model's device. Batches are taken one after another."""
         images_BCHW, labels_B = two_parts(next(self._batches), "loader", "(images, labels)")
-        require_images(self._clip, images_BCHW, "loader", look_at_values=iteration == 0)
+        require_images(self._clip, images_BCHW, "loader", is_first=iteration == 0)
         labels_B = _checked_labels(labels_B, len(images_BCHW), len(self.class_prompts), iteration)
         device = self._clip.device
         return TaskBatch(images_BCHW.to(device, non_blocking=True), labels_B.to(device, non_blocking=True))
@@ -72,23 +74,31 @@ def two_parts(batch: Any, name: str, expected: str) -> tuple[Any, Any]:
     return batch[0], batch[1]
 
 
-def require_images(clip: Clip, images_BCHW: Any, name: str, *, look_at_values: bool) -> None:
-    """Raises UserError for what is not a batch of images as the model's own transform prepares them."""
+def require_images(clip: Clip, images_BCHW: Any, name: str, *, is_first: bool) -> None:
+    """Raises UserError for what is not a batch of images as the model's own transform prepares them.
+
+    Values that it does not give are a warning after the first batch: one small batch can have odd values by chance.
+    """
     side = clip.image_size
     shape = list(images_BCHW.shape) if isinstance(images_BCHW, torch.Tensor) else type(images_BCHW).__name__
     if not isinstance(images_BCHW, torch.Tensor) or images_BCHW.ndim != 4 or shape[1:] != [3, side, side]:
         raise UserError(f"{NAME}: {name}: images are {shape}, expected [B, 3, {side}, {side}]. {REMEDY}.")
+    if not len(images_BCHW):
+        raise UserError(f"{NAME}: {name}: a batch has no image. Leave empty batches out of the loader.")
     if images_BCHW.dtype != torch.float32:
         raise UserError(f"{NAME}: {name}: images are {images_BCHW.dtype}, expected normalized float32. {REMEDY}.")
-    problem = _problem_of_values(clip, images_BCHW) if look_at_values else None
-    if problem:
+    problem = _problem_of_values(clip, images_BCHW)
+    if problem and is_first:
         raise UserError(f"{NAME}: {name}: {problem}. {REMEDY}: its last step normalizes by mean and std.")
+    if problem:  # the same words for each batch, so that Python shows them once
+        what = "a later batch has pixels that the model's own transform does not give, as if not normalized"
+        warnings.warn(f"{NAME}: {name}: {what}. {REMEDY} for all images.", stacklevel=2)
 
 
 def _problem_of_values(clip: Clip, images_BCHW: torch.Tensor) -> str | None:
     """What is wrong with the values of a batch: not finite, not normalized, or normalized by other numbers."""
-    lowest, highest = (float(value) for value in torch.aminmax(images_BCHW))
-    if not bool(images_BCHW.isfinite().all()):
+    lowest, highest = (float(value) for value in torch.aminmax(images_BCHW))  # NaN if one pixel is
+    if not math.isfinite(lowest) or not math.isfinite(highest):
         return "pixels are NaN or infinite"
     preprocess = clip.config["preprocess_cfg"]
     mean_C11, std_C11 = (
@@ -98,6 +108,8 @@ def _problem_of_values(clip: Clip, images_BCHW: torch.Tensor) -> str | None:
     found = f"pixels are from {lowest:.2f} to {highest:.2f}"
     if lowest >= 0 and highest <= 1 and float(black_C11.max()) < -0.5:
         return f"{found}, so they were not normalized"
+    if lowest >= float(black_C11.min()) - MARGIN and highest <= float(white_C11.max()) + MARGIN:
+        return None  # nearly every batch: what follows takes ten times as long
     outside = (images_BCHW < black_C11 - MARGIN) | (images_BCHW > white_C11 + MARGIN)
     if float(outside.float().mean()) > OUTSIDE:
         return (
@@ -113,6 +125,11 @@ def _require_prompts(class_prompts: Any, loader: Any) -> None:
         raise UserError(
             f'{NAME}: class_prompts: {shown}, expected a list of texts, one a class: ["a photo of a cat."].'
         )
+    repeated = next((prompt for prompt in class_prompts if class_prompts.count(prompt) > 1), None)
+    if repeated is not None:
+        numbers = " and ".join(str(number) for number, prompt in enumerate(class_prompts) if prompt == repeated)
+        what = f"{repeated!r} stands for classes {numbers}, which are then the same to the model"
+        raise UserError(f"{NAME}: class_prompts: {what}. Give each class its own prompt.")
     classes = getattr(getattr(loader, "dataset", None), "classes", None)  # of torchvision's data sets
     if isinstance(classes, Sequence) and len(classes) != len(class_prompts):
         what = f"{len(class_prompts)} prompts for the {len(classes)} classes of loader.dataset.classes"
@@ -120,7 +137,7 @@ def _require_prompts(class_prompts: Any, loader: Any) -> None:
 
 
 def _checked_labels(labels_B: Any, images: int, classes: int, iteration: int) -> torch.Tensor:
-    if not isinstance(labels_B, torch.Tensor) or labels_B.is_floating_point() or labels_B.shape != (images,):
+    if not is_integer(labels_B) or labels_B.shape != (images,):
         shown = (
             f"{labels_B.dtype} {list(labels_B.shape)}"
             if isinstance(labels_B, torch.Tensor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from open_clip.model import get_model_preprocess_cfg
@@ -16,6 +16,7 @@ from gift_core.errors import UserError, lookup
 
 NAME = "gift_core"  # begins the messages of this package
 Tokenizer = Callable[[list[str]], torch.Tensor]
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 LOAD = "Load it with open_clip.create_model_and_transforms"
 
 
@@ -31,6 +32,9 @@ def given_clip(
     require_model(model, "model")
     if device is not None:
         model.to(resolve_device(str(device)))
+    if any(value.is_inference() for value in model.parameters()):
+        what = "it was made under torch.inference_mode, so its weights cannot change"
+        raise UserError(f"{NAME}: model: {what}. Make it outside of that block.")
     required = {name: value.requires_grad for name, value in model.named_parameters()}
     locked = frozenset(name for name, value in required.items() if not value)
     clip = replace(checked_clip(model, tokenizer, name="model", precision=precision), locked=locked)
@@ -105,13 +109,24 @@ def _require_preprocessing(model: Any, name: str) -> None:
 def require_tokens(clip: Clip, texts: Sequence[str]) -> None:
     """Raises UserError if the tokenizer gives the texts no token rows, or tokens that the text tower does not have."""
     tokens: Any = clip.tokenizer(list(texts))
-    if not isinstance(tokens, torch.Tensor) or tokens.ndim != 2 or tokens.is_floating_point():
+    if not is_integer(tokens) or tokens.ndim != 2:
         what = f"it returns a {type(tokens).__name__}, expected token rows, an int tensor [N, L]"
         raise UserError(f"{NAME}: tokenizer: {what}. Use open_clip.get_tokenizer.")
+    require_token_rows(clip, tokens, "tokenizer")
+
+
+def require_token_rows(clip: Clip, tokens_NL: torch.Tensor, name: str) -> None:
+    """Raises UserError, which names `name`, for tokens that the text tower does not have."""
     embedding: Any = getattr(getattr(clip.model, "text", clip.model), "token_embedding", None)
-    if embedding is not None and int(tokens.max()) >= embedding.num_embeddings:
-        what = f"it gives token {int(tokens.max())}, and the model has {embedding.num_embeddings}"
-        raise UserError(f"{NAME}: tokenizer: {what}. Use the model's own tokenizer.")
+    if embedding is not None and not 0 <= int(tokens_NL.min()) <= int(tokens_NL.max()) < embedding.num_embeddings:
+        wrong = int(tokens_NL.min()) if tokens_NL.min() < 0 else int(tokens_NL.max())
+        what = f"token {wrong}, and the model has {embedding.num_embeddings}, from 0"
+        raise UserError(f"{NAME}: {name}: {what}. Use the model's own tokenizer.")
+
+
+def is_integer(value: Any) -> TypeGuard[torch.Tensor]:
+    """Returns whether `value` is a tensor of whole numbers."""
+    return isinstance(value, torch.Tensor) and value.dtype in INTEGERS
 
 
 def _plain(value: Any) -> Any:

@@ -21,7 +21,16 @@ from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.errors import UserError
 from gift_core.library.given_data import endless, require_images, two_parts
-from gift_core.library.given_model import NAME, Tokenizer, checked_clip, given_clip, require_same_inputs
+from gift_core.library.given_model import (
+    NAME,
+    Tokenizer,
+    checked_clip,
+    given_clip,
+    is_integer,
+    require_same_inputs,
+    require_token_rows,
+    require_tokens,
+)
 from gift_core.library.method_rows import GivenMethod
 from gift_core.pair_features import OF_ALL_PAIRS, taken_by
 from gift_core.progress import progress
@@ -74,6 +83,8 @@ def is_sequence(pairs: Any) -> bool:
     return hasattr(pairs, "__getitem__") and hasattr(pairs, "__len__") and not isinstance(pairs, (str, dict))
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def estimate_fisher(
     model: torch.nn.Module,
     tokenizer: Tokenizer,
@@ -95,10 +106,13 @@ def estimate_fisher(
         batch_size: pairs that are contrasted with each other.
     """
     with given_clip(model, tokenizer, precision="fp32", device=None) as clip:
+        if not isinstance(batch_size, int):
+            raise UserError(f"{NAME}: batch_size: {batch_size!r}, expected a whole number. Leave it out, or write 64.")
         if not is_sequence(pairs) or not len(pairs):
             raise UserError(f"{NAME}: pairs: expected a sequence of {PAIR} with at least one. Pass a list.")
         read = [_read_pair(clip, pairs, row) for row in range(len(pairs))]
         images_NCHW = torch.stack([image for image, _ in read])
+        require_images(clip, images_NCHW, "pairs", is_first=True)
         tokens_NL = tokenize(clip, [prompt for _, prompt in read])
         return estimate(clip, _gray_levels(clip, images_NCHW), tokens_NL, estimator=estimator, batch_size=batch_size)
 
@@ -123,6 +137,7 @@ class PairSequence:
         prompts, image_features = self._encode_images(teacher, used, batch_size)
         numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
         self._prompt_ids_N = torch.tensor([numbers[prompt] for prompt in prompts], device=clip.device)
+        require_tokens(clip, list(numbers))
         self._tokens_PL = tokenize(clip, list(numbers))
         self._teacher_image_ND = torch.cat(image_features)
         with torch.no_grad():
@@ -154,7 +169,7 @@ class PairSequence:
         for start in progress(range(0, len(used), size), -(-len(used) // size), "teacher"):
             read = [_read_pair(self._clip, self._pairs, number) for number in used[start : start + size]]
             images_MCHW = torch.stack([image for image, _ in read])
-            require_images(self._clip, images_MCHW, "pairs", look_at_values=start == 0)
+            require_images(self._clip, images_MCHW, "pairs", is_first=start == 0)
             features.append(encode_images(teacher, images_MCHW.to(self._clip.device)))
             prompts += [prompt for _, prompt in read]
             for number, image_CHW in zip(used[start : start + size], images_MCHW, strict=True):
@@ -181,7 +196,7 @@ class PairLoader:
     def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
         """Returns the loader's next batch with the teacher's features."""
         images_MCHW, prompts = two_parts(next(self._batches), "pairs", "(images, prompts)")
-        require_images(self._clip, images_MCHW, "pairs", look_at_values=iteration == 0)
+        require_images(self._clip, images_MCHW, "pairs", is_first=iteration == 0)
         tokens_ML, ids_M = self._tokens_of(prompts, len(images_MCHW))
         images_MCHW = images_MCHW.to(self._clip.device, non_blocking=True)
         teacher_image_MD, teacher_text_MD = (
@@ -192,13 +207,14 @@ class PairLoader:
 
     def _tokens_of(self, prompts: Any, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Token rows and prompt ids. Equal token rows are one prompt."""
-        is_tokens = isinstance(prompts, torch.Tensor) and prompts.ndim == 2 and not prompts.is_floating_point()
+        is_tokens = is_integer(prompts) and prompts.ndim == 2 and prompts.shape[1] > 0
         is_texts = isinstance(prompts, (list, tuple)) and all(isinstance(prompt, str) for prompt in prompts)
         if not (is_tokens or is_texts) or len(prompts) != count:
             shown = list(prompts.shape) if isinstance(prompts, torch.Tensor) else repr(prompts)[:80]
             what = f"prompts are {shown}, expected {count} texts or token rows, one for each image"
             raise UserError(f"{NAME}: pairs: {what}. Write a collate_fn that returns them.")
         rows_ML = prompts.long() if is_tokens else self._clip.tokenizer(list(prompts))
+        require_token_rows(self._clip, rows_ML, "pairs: prompts" if is_tokens else "tokenizer")
         _, ids_M = torch.unique(rows_ML, dim=0, return_inverse=True)
         return trim_rows(self._clip.model, rows_ML).to(self._clip.device), ids_M.to(self._clip.device)
 

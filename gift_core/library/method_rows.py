@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import torch
@@ -70,6 +72,9 @@ def given_method(
     )
     _require_possible(config, replays=bool(losses), fisher=fisher, iterations=iterations)
     for name, loss in own.items():
+        if not callable(loss.function) or not isinstance(loss.weight, Real) or not math.isfinite(loss.weight):
+            what = f"WeightedLoss({loss.weight!r}, {loss.function!r}), expected a finite number and a function"
+            raise UserError(f"{NAME}: method.losses.{name}: {what}. Write WeightedLoss(1.0, function).")
         _require_features(name, loss.function)
         _require_features(name, loss.entropy or loss.function)
     built = build_method(config, fisher=fisher)
@@ -90,15 +95,18 @@ def _require_possible(
 ) -> None:
     """Raises UserError for what the library does not do, and for slots that do not fit each other."""
     images, consolidation = config.replay.images, config.consolidation
+    has_fisher = isinstance(fisher, Mapping) and len(fisher) > 0
     problems = {
         f"learns: {config.learns}": config.learns != "task" and LEARNS[config.learns],
         f"replay.images: {images}": replays and images not in GIVEN and OTHER_IMAGES,
         f"consolidation.kind: {consolidation.kind}": (consolidation.needs_losses and not replays and NO_LOSSES)
-        or (consolidation.needs_fisher and fisher is None and NO_FISHER),
+        or (consolidation.needs_fisher and not has_fisher and NO_FISHER),
     }
     for key, problem in problems.items():
         if problem:
             raise UserError(f"{NAME}: method.{key}: {problem}")
+    if fisher is not None and not consolidation.needs_fisher:
+        raise UserError(f"{NAME}: fisher: {UNUSED_FISHER}")
     for key, what in check_lengths("method", config, iterations):
         raise UserError(f"{NAME}: {key}: {what}")
 
@@ -112,6 +120,7 @@ OTHER_IMAGES = (
     "texts as `pairs`, or use the pipeline."
 )
 NO_LOSSES = "it uses the gradients of the replay losses, and there are none. Add a loss, or use uniform or none."
+UNUSED_FISHER = "the method does not use it. Leave it out, or use consolidation static_fisher or frozen_fisher."
 NO_FISHER = "it uses Fisher information. Pass fisher=gift_core.estimate_fisher(model, tokenizer, pairs)."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from gift_core.artifacts.atomic import sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, read_provenance
 from gift_core.artifacts.report_json import METRICS, one_decimal, read_metrics
 from gift_core.artifacts.task import TaskInfo, read_task
+from gift_core.errors import UserError
 from gift_core.layout import Layout
 
 Accuracy = tuple[float, float]  # percent of the pre-trained model, and of this one
@@ -262,9 +264,12 @@ def _versions(environment: Mapping[str, Any]) -> str:
 
 
 def _license(license: str | None) -> str:
-    if license:
-        return ""
-    return "## License\n\nThe publisher has named no license. Those of the start model and of the data apply."
+    if license is None:
+        return "## License\n\nThe publisher has named no license. Those of the start model and of the data apply."
+    if not re.fullmatch(r"[a-z0-9.+-]{1,64}", license):
+        what = f"{license[:80]!r} is no license of the hub"
+        raise UserError(f"--license: {what}. Write it as the hub does, such as mit, apache-2.0 or other.")
+    return ""
 
 
 def _listed(rows: Mapping[str, Any]) -> str:

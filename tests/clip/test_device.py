@@ -18,6 +18,9 @@ def test_auto_is_the_fastest_device_present() -> None:
 def test_an_unknown_device_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(UserError, match=r"device: unknown name 'cudda'\. Did you mean 'cuda'\?"):
         resolve_device("cudda")
+    for name in ("cpu:-1", "cuda:", "cuda:\u0661", "cuda:" + "9" * 20):
+        with pytest.raises(UserError, match=r"device: '.*' has no number after the colon"):
+            resolve_device(name)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has one")

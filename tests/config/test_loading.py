@@ -219,6 +219,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("experiment", "../x", "experiment: '../x' looks like a path, and it is a name."),
     ("prompts.base_template", "{}{0}", "prompts.base_template: '{}{0}' should contain {} for the class name once, and no other braces."),
     ("tasks.letters", {**FOLDER_TASK, "templates": ["{}{"]}, "tasks.letters.templates: '{}{' should contain {} for the class name once"),
+    ("tasks.letters", {**FOLDER_TASK, "templates": ["{}\nx"]}, "tasks.letters.templates: '{}\\nx' contains a line break or another control"),
     ("tasks.letters", {**FOLDER_TASK, "templates": ["{:>999999999}"]}, "tasks.letters.templates[0]: '{:>999999999}' does not contain {}."),
     ("tasks.letters", {**FOLDER_TASK, "path": "s3://bucket/x"}, "tasks.letters.path: s3://bucket/x is no folder to DVC"),
     ("tasks.letters", {**FOLDER_TASK, "path": "data/0_raw/${seed}"}, "tasks.letters.path: data/0_raw/${seed} is no folder to DVC"),

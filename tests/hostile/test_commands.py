@@ -76,6 +76,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     shutil.copytree(ROOT / "data" / "mini" / "clip", folder / "model")
     (folder / "images").symlink_to(folder / "project" / "data" / "0_raw" / "birds")
     (folder / "a_file").write_text("not what you expect")
+    (folder / "names").write_text("tree\nwren\n")
     (folder / "a_link").symlink_to(folder / "nothing")
     return World(folder)
 
@@ -102,6 +103,17 @@ def cases(world: World) -> Iterator[Case]:
         ["merge", model, model, "--alpha", "@", "--out", f"{model}/m"],
         ["finetune", "gift", "letters", "--params", params, "--root", project, "--learning-rate-factor", "@"],
     ]  # fmt: skip
+    by_name = ["predict", model, f"{project}/data/0_raw/birds", "--classes", f"{world.folder}/names"]
+    never_accepted = [
+        ["show", "--times", "--root", "@"], ["presets", "--root", "@"], ["verify", "--params", params, "--root", "@"],
+        [*by_name[:3], "--classes", "@"], [*by_name, "--templates", "@"], [*by_name, "--pretrained", "@"], [*by_name, "--device", "@"],
+        ["hub", "push", "model", model, "--to", "me/x", "--out", f"{project}/h", "--license", "@"],
+        ["hub", "push", "model", model, "--to", "me/x", "--out", f"{project}/h", "--revision", "@"],
+    ]  # fmt: skip
+    for command in never_accepted:
+        for value in ("/nowhere", "/dev/null", "a\nb", str(world.folder / "a_file"), str(world.folder / "a_link")):
+            words = [word.replace("@", value) for word in command]
+            yield Case(" ".join(words), functools.partial(_refused, words))
     for commands, values in ((with_words, world.words), (with_numbers, NUMBERS)):
         for command in commands:
             for value in values:
@@ -119,6 +131,11 @@ def _invoke(words: Sequence[str]) -> str:
     if result.exit_code == 0 or "fail" in result.output or "missing" in result.output:
         return ""  # the doctor and `data status` answer with what they found
     raise GiftError(result.output)
+
+
+def _refused(words: Sequence[str]) -> str:
+    """As _invoke, for a command that is never right."""
+    return _invoke(words) or "accepted, although it is wrong"
 
 
 def message_fault(message: str) -> str:
@@ -217,4 +234,4 @@ def test_a_name_that_is_not_utf8_is_printed_with_escapes() -> None:
     command = [os.fsencode(sys.executable), b"-m", b"stages", b"doctor", b"--quick", b"--root", b"/nowhere/\xff"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True)
     assert done.returncode == 1 and b"Traceback" not in done.stderr, done.stderr
-    assert b"\\udcff" in done.stdout and b"no such file" in done.stdout
+    assert b"\\udcff" in done.stderr and b"no such folder" in done.stderr

@@ -21,6 +21,7 @@ from gift_core.interop.fitting import fitting_architectures
 from gift_core.interop.importing import load_clip, model_identity, open_model, tag_options
 from gift_core.interop.single_file import save_single_file
 from tests.clip.tiny import CONTEXT
+from tests.conftest import PROJECT
 from tests.interop.weights import features, openai_archive, register, tiny_model
 
 QUICK, PLAIN = tiny_model(quick=True), tiny_model(quick=False)
@@ -98,6 +99,12 @@ def test_an_unknown_activation_is_that_of_the_named_architecture(
 def test_weights_of_another_architecture_are_refused_with_its_name(name: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         load_clip(name, saved(tmp_path, PLAIN.state_dict()), device="cpu")
+
+
+@pytest.mark.parametrize("name", [f"local-dir:{PROJECT / 'data/mini/clip'}", "local-file:x", "hf-hub:owner/model"])
+def test_other_weights_for_a_model_that_has_its_own_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match=r"model.pretrained: 'openai' has no effect, because .* has its own weights"):
+        load_clip(name, "openai", device="cpu")
 
 
 def test_weights_of_no_architecture_are_refused_with_the_nearest_name(tmp_path: Path) -> None:

@@ -146,6 +146,16 @@ def test_a_locked_tower_stays_locked_and_is_not_consolidated() -> None:
     assert not any(value.requires_grad for value in model.visual.parameters())
 
 
+@pytest.mark.parametrize("turned_off", [torch.no_grad, torch.inference_mode])
+def test_gradients_are_computed_where_the_caller_has_turned_them_off(turned_off: Any) -> None:
+    model, fisher = given_model(), gift_core.estimate_fisher(given_model(), TOKENIZER, given_pairs())
+    expected, loader, replay = finetuned(), given_loader(), given_pairs()
+    with turned_off():
+        assert finetuned(model, loader, pairs=replay) == expected
+        found = gift_core.estimate_fisher(model.requires_grad_(), TOKENIZER, replay)
+    assert set(found) == set(fisher)
+
+
 def test_one_seed_gives_one_result_with_a_shuffling_loader() -> None:
     def losses(seed: int) -> list[dict[str, float]]:
         torch.manual_seed(torch.seed() % 1000)  # whatever the caller's own random state is

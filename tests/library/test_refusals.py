@@ -15,7 +15,16 @@ from torch.utils.data import DataLoader, TensorDataset
 import gift_core
 from gift_core.errors import UserError
 from tests.clip.tiny import tiny_clip, tiny_config
-from tests.library.given import CLASS_PROMPTS, GIFT, finetuned, given_loader, given_model, given_pairs, images
+from tests.library.given import (
+    CLASS_PROMPTS,
+    GIFT,
+    TOKENIZER,
+    finetuned,
+    given_loader,
+    given_model,
+    given_pairs,
+    images,
+)
 
 IMAGES = torch.stack(images(4))
 LABELS = torch.tensor([0, 1, 2, 0])
@@ -51,6 +60,8 @@ LOADERS: dict[str, tuple[Any, str]] = {
     ),
     "a label below 0": ([(IMAGES, LABELS - 1)], r"loader: label -1 in batch 0"),
     "labels of another batch": ([(IMAGES, LABELS[:3])], r"labels are torch.int64 \[3\], expected integers \[4\]"),
+    "no image": ([(IMAGES[:0], LABELS[:0])], r"loader: a batch has no image. Leave empty batches out"),
+    "complex labels": ([(IMAGES, LABELS.cfloat())], r"labels are torch.complex64 \[4\], expected integers \[4\]"),
     "one-hot labels": ([(IMAGES, torch.eye(4))], r"labels are torch.float32 \[4, 4\], expected integers \[4\]"),
     "dictionaries": ([{"image": IMAGES, "label": LABELS}], r"it yields a dict of 2, expected \(images, labels\)"),
     "images only": ([IMAGES], r"loader: it yields a Tensor, expected \(images, labels\).*collate_fn"),
@@ -94,6 +105,14 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"pairs": DataLoader([(IMAGES, ["a cat."])], batch_size=None)},  # type: ignore[arg-type]
         r"pairs: prompts are .*, expected 4 texts or token rows",
     ),
+    "token rows of another vocabulary": (
+        {"pairs": DataLoader([(IMAGES, torch.full((4, 24), 60000))], batch_size=None)},  # type: ignore[arg-type]
+        r"pairs: prompts: token 60000, and the model has 49408, from 0. Use the model's own tokenizer",
+    ),
+    "token rows below 0": (
+        {"pairs": DataLoader([(IMAGES, torch.full((4, 24), -1))], batch_size=None)},  # type: ignore[arg-type]
+        r"pairs: prompts: token -1, and",
+    ),
     "a loader for a loss of all pairs": (
         {"method": "gift_vocabulary", "pairs": DataLoader([(IMAGES, ["a cat."] * 4)], batch_size=None)},  # type: ignore[arg-type]
         r"pairs: a loader, and distill_vocabulary compares with all pairs.*Pass a sequence of \(image, prompt\)",
@@ -130,6 +149,26 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"method": "gift_static_fisher"},
         r"static_fisher: it uses Fisher information. Pass fisher=gift_core.estimate_fisher",
     ),
+    "Fisher information of nothing": ({"method": "gift_static_fisher", "fisher": {}}, r"it uses Fisher information"),
+    "Fisher information that is not used": (
+        {"fisher": {"x": torch.ones(1)}},
+        r"fisher: the method does not use it. Leave it out, or use consolidation static_fisher",
+    ),
+    "a loss of one's own with a text as weight": (
+        {"method": {"losses": {"mine": gift_core.WeightedLoss("1", gift_core.distill)}}},  # type: ignore[arg-type]
+        r"method.losses.mine: WeightedLoss\('1', .*expected a finite number and a function",
+    ),
+    "a rate that is text": ({"learning_rate": "1e-5"}, r"learning_rate is '1e-5', expected more than 0"),
+    "iterations that are text": ({"iterations": "3"}, r"training.iterations: should be a whole number, .* text '3'"),
+    "no training": ({"training": None}, r"training: a NoneType, expected gift_core.Training\(...\). Leave it out"),
+    "betas that are text": (
+        {"training": gift_core.Training(betas="ab")},  # type: ignore[arg-type]
+        r"training.betas: should be a list, it is the text 'ab'",
+    ),
+    "no precision": (
+        {"training": gift_core.Training(precision=None)},  # type: ignore[arg-type]
+        r"training.precision: unknown name 'None'",
+    ),
     "a rate below 0": ({"learning_rate": -1.0}, r"learning_rate is -1.0, expected more than 0 and at most 10"),
     "no iterations": ({"iterations": 0}, r"training.iterations: should be at least 1, it is 0"),
     "a long warm-up": (
@@ -155,10 +194,38 @@ def test_an_option_that_does_not_fit_is_refused(name: str) -> None:
         finetuned(**options)
 
 
+def test_equal_class_prompts_are_refused() -> None:
+    with pytest.raises(UserError, match=r"class_prompts: 'a crane.' stands for classes 0 and 2"):
+        finetuned(class_prompts=["a crane.", "a cat.", "a crane."])
+
+
+def test_a_later_batch_that_was_not_normalized_is_a_warning() -> None:
+    with pytest.warns(UserWarning, match=r"loader: a later batch has pixels that the model's own transform does not"):
+        finetuned(loader=[(IMAGES, LABELS), (ZERO_ONE, LABELS)])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": "3"}, r"batch_size: '3', expected a whole number"),
+        ({"estimator": None}, r"estimator: unknown name 'None'"),
+        ({"pairs": [(ZERO_ONE[0], "a"), (ZERO_ONE[1], "b")]}, r"pairs: pixels are from .* were not normalized"),
+    ],
+)
+def test_fisher_information_of_wrong_input_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        gift_core.estimate_fisher(given_model(), TOKENIZER, **{"pairs": given_pairs()} | options)
+
+
 @pytest.mark.parametrize("prompts", ["a cat.", [], ["a cat.", 3], [""]])
 def test_class_prompts_are_a_list_of_texts(prompts: Any) -> None:
     with pytest.raises(UserError, match=r"class_prompts: .*, expected a list of texts"):
         finetuned(class_prompts=prompts)
+
+
+def made_in_inference_mode() -> Any:
+    with torch.inference_mode():
+        return given_model()
 
 
 MODELS: dict[str, tuple[Callable[[], Any], str]] = {
@@ -171,6 +238,7 @@ MODELS: dict[str, tuple[Callable[[], Any], str]] = {
     "our own Clip": (tiny_clip, r"model: a Clip is no model of open_clip"),
     "a locked model": (lambda: given_model().requires_grad_(False), r"model: no parameter requires gradients"),
     "two devices": (lambda: on_two_devices(given_model()), r"its parameters are on cpu and meta. Move it"),
+    "made in inference mode": (made_in_inference_mode, r"model: it was made under torch.inference_mode"),
     "a NaN weight": (lambda: with_a_nan(given_model()), r"gift_core: model: 1 of the .* numbers of .* are NaN"),
 }
 

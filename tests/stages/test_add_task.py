@@ -213,6 +213,7 @@ def test_a_second_call_with_the_same_name_is_refused(add: Add) -> None:
     ("arguments", "expected"),
     [
         (["Birds"], "params.yaml: tasks.Birds: invalid name. Use 1 to 64 of the characters a-z, 0-9 and _."),
+        (["/birds"], "params.yaml: tasks./birds: invalid name. Use 1 to 64 of the characters a-z, 0-9 and _."),
         (["pretrained"], "params.yaml: tasks.pretrained: reserved name"),
         (["birds", "--template", "a photo"], "params.yaml: tasks.birds.templates[0]: 'a photo' does not contain {}."),
         (["birds", "--test-fraction", "1"], "params.yaml: tasks.birds.test_fraction"),

@@ -47,12 +47,17 @@ GARMENT = f"{MODELS}/garment: no such folder. Beside it: garments, birds."
         ("export ./weihgts.safetensors --to onnx", "weihgts.safetensors: no such file. Beside it: weights.safetensors"),
         (f"predict {MODELS}/birds picture/a.png --classes names.txt", "picture/a.png: no such file or folder. "
          "This folder has no picture, it has pictures, "),
-        (f"predict {MODELS}/birds pictures --classes name.txt", "--classes name.txt: no such file or folder. "
+        (f"predict {MODELS}/birds pictures --classes name.txt", "--classes name.txt: no such file. "
          "Beside it: names.txt, "),
         (f"predict {MODELS}/birds pictures --classes owl", "--classes owl: neither a file nor an ingested task. "
          "Did you mean 'owls'? Ingested tasks: owls."),
         (f"predict {MODELS}/birds pictures --classes names.txt --templates name.txt",
          "--templates name.txt: no such file. Beside it: names.txt, "),
+        (f"predict {MODELS}/birds pictures --classes names.txt --templates pictures",
+         "--templates pictures: it is a folder, expected a file."),
+        ("verify --params pictures", "--params pictures: it is a folder, expected a file."),
+        ("show --root rows.csv", "--root rows.csv: it is a file, expected a folder. Name the folder of a project."),
+        ("remote store --root run", "--root run: no such folder. Beside it: runs, "),
         ("compare runs/seed_2", "gift compare: runs/seed_2: no such folder. Beside it: seed_1."),
         ("metrics row.csv", "row.csv: no such file or folder. Beside it: rows.csv, "),
         ("verify --params param.yaml", "--params param.yaml: no such file. Beside it: "),

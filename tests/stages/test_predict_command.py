@@ -169,6 +169,7 @@ def test_without_a_readable_image_the_array_is_empty(world: Path) -> None:
         (["--classes", "birds", "--format", "jsno"], "pictures", "unknown name 'jsno'. Did you mean 'json'"),
         (["--classes", "birds"], "nothing", "nothing: no such file or folder. Beside it: "),
         (["--classes", "birds"], "no_model", "no_model: no image found"),
+        (["--classes", ""], "pictures", "--classes : neither a file nor an ingested task"),
         (["--classes", "birds", "--device", "gpu"], "pictures", "device: unknown name 'gpu'"),
     ],
 )

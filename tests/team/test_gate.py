@@ -148,7 +148,8 @@ BAD = {
     "one task": ({"gift": GOOD | {"forgetting": None}}, "--max-forgetting 5", "gift has no Forgetting: a single task"),
     "unknown revision": ({"gift": GOOD}, "--against mian", "--against mian: git knows no such revision here."),
     "an option as revision": ({"gift": GOOD}, "--against=--all", "git knows no such revision here."),
-    "no number": ({"gift": GOOD}, "--min-last nan", "nan should be from -100 to 100."),
+    "less than nothing": ({"gift": GOOD}, "--min-last -1", "-1 should be from 0 to 100."),
+    "no number": ({"gift": GOOD}, "--min-last nan", "nan should be from 0 to 100."),
 }
 
 

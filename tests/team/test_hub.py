@@ -189,6 +189,18 @@ def test_a_name_that_the_hub_does_not_allow_is_refused(name: str, message: str, 
     assert message in hub("pull", "model", name, tmp_path / "out", expect=1).stderr
 
 
+@pytest.mark.parametrize("revision", ["", "a b", "a\nb", "/main"])
+def test_a_revision_that_git_cannot_have_is_refused(revision: str, tmp_path: Path) -> None:
+    to = ("--to", "me/x", "--revision", revision, "--out", tmp_path / "out")
+    assert "git has no such names" in hub("push", "model", MINI, *to, expect=1).stderr
+
+
+@pytest.mark.parametrize("license", ["", "MIT License", "mit\n- other", "../mit"])
+def test_a_license_that_the_hub_cannot_know_is_refused(license: str, tmp_path: Path) -> None:
+    to = ("--to", "me/x", "--license", license, "--out", tmp_path / "out")
+    assert "is no license of the hub. Write it as the hub does" in hub("push", "model", MINI, *to, expect=1).stderr
+
+
 def test_a_folder_with_files_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "has other files (file)" in hub("push", "model", MINI, "--to", "me/x", "--out", tmp_path, expect=1).stderr
