@@ -13,8 +13,15 @@ def main() -> None:
     limit_spinning(os.environ)
     code = run_in_server(__package__)
     if code is None:
-        from . import app
-
+        try:
+            from . import app
+        except ModuleNotFoundError as error:
+            if str(error.name).partition(".")[0] in ("gift_core", "stages"):
+                raise
+            sys.exit(
+                f"error: {sys.executable} has no module {error.name}, so it is not the Python of GIFT's environment. "
+                "Activate that first: source .venv/bin/activate (make setup makes it)"
+            )
         app.main()
     sys.exit(code)
 

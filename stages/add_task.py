@@ -119,7 +119,7 @@ def add_task(
     from gift_core.datasets.new_task import new_row, plan_task
     from gift_core.errors import UserError
     from gift_core.shipped import pipeline_root
-    from gift_core.stage_graph import stages_of_step
+    from gift_core.stage_graph import list_stages, stages_of_step
 
     columns = {"image_column": image_column, "label_column": label_column, "split_column": split_column}
     tars = {"train": webdataset, "test": webdataset_test, "label": label}
@@ -129,7 +129,9 @@ def add_task(
     )  # fmt: skip
     bring = _bring(link=link, copy=copy)
     addition = plan_task(name, row, images, params=params, root=root, factor=learning_rate_factor, bring=bring)
-    stages = stages_of_step(pipeline_root(root), addition.config.model_dump(mode="json"), name)
+    pipeline, after = pipeline_root(root), addition.config.model_dump(mode="json")
+    is_first = len(addition.config.sequence) == 1
+    stages = list_stages(pipeline, after) if is_first else stages_of_step(pipeline, after, name)
     findings = (check_images if check else check_headers)(addition.dataset, name)
     is_refused = bool(findings.broken) and on_bad_image is OnBadImage.REFUSE
     is_written = not dry_run and not is_refused

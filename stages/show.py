@@ -56,10 +56,23 @@ def show(
     if summary is None:
         print_metrics(metrics)
     else:
+        _note_other_experiment(summary, root / PARAMS)
         _print_result(summary)
     _print_location(reports / "index.html")
     if summary is not None:
         _print_next(summary, reports / "index.html")
+
+
+def _note_other_experiment(summary: Summary, params: Path) -> None:
+    """Prints a note where params.yaml has another experiment by now, as after `gift use`."""
+    from gift_core.config.loading import load_config
+
+    if not params.is_file():
+        return
+    experiment = load_config(params).experiment
+    if experiment != summary["experiment"]:
+        was = summary["experiment"]
+        typer.echo(f"note: this is the result of {was}. {params} has {experiment}: run dvc repro", err=True)
 
 
 def _summary_of(path: Path, metrics: Mapping[str, Mapping[str, float | None]]) -> Summary | None:

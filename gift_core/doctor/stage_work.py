@@ -51,7 +51,7 @@ def count_work(project: Project) -> Workload:
     sizes = {step.task: task_size(step.task, config.tasks[step.task], project.root) for step in config.sequence}
     assumed = "" if sizes else f"one task of {TYPICAL.classes} classes and {TYPICAL.train + TYPICAL.test:,} images"
     counted = _Counted(project, sizes or {"task": TYPICAL}, clip_operations(project))
-    stages, unknown = [*counted.others(), *counted.ingest()], []
+    stages, unknown = [*counted.ingest()], []
     generated = list(counted.synthesize())
     stages += generated
     if not generated:
@@ -60,7 +60,7 @@ def count_work(project: Project) -> Workload:
         unknown.append(f"teach, finetune, evaluate: the architecture of {config.model.name} is not known yet")
     else:
         stages += [*counted.teach(counted.clip), *counted.finetune(counted.clip), *counted.evaluate(counted.clip)]
-    return Workload(tuple(stages), tuple(unknown), assumed)
+    return Workload((*stages, *counted.others()), tuple(unknown), assumed)
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def total(findings: list[Finding]) -> Finding:
 
 def test_each_stage_type_has_its_time_here_and_on_a_gpu(tmp_path: Path) -> None:
     found = {finding.subject: finding for finding in check_time(make_project(tmp_path, "mtil_order_1"))}
-    types = ("other stages", "ingest", "synthesize", "teach", "finetune", "evaluate")
+    types = ("ingest", "synthesize", "teach", "finetune", "evaluate", "other stages")
     assert list(found) == [*(f"time of {stage}" for stage in types), "time"]
     hours = 11 * (1000 * (2 * 50 * 0.803 + 2.515) / 100 + 12.6) / 3600  # 2.5 (docs/full_size.md), and loading 11 times
     assert f"{hours:.1f} hours on a GPU of 100 TFLOP/s (11 stages)" in found["time of synthesize"].found

@@ -74,6 +74,12 @@ def test_a_folder_becomes_the_last_task(root: Path, add: Add) -> None:
     assert config.sequence[-1].model_dump() == {"task": "birds", "after": "arrows", "learning_rate_factor": 1.0}
 
 
+def test_the_first_task_runs_all_stages(root: Path, add: Add) -> None:
+    (root / "params.yaml").write_text(complete_text(ROOT / "presets" / "bring_your_own.yaml"), encoding="utf-8")
+    stages = json.loads(add("birds", "--images", "data/0_raw/birds", "--json").output)["stages"]
+    assert {"import_model", "write_vocabulary", "ingest@birds", "report"} <= set(stages)
+
+
 def test_every_option_of_a_folder_is_written(root: Path, add: Add) -> None:
     (root / "data/0_raw/birds/names.txt").write_text("Kohlmeise\nZaunkönig\n", encoding="utf-8")
     output = add(

@@ -107,7 +107,7 @@ def test_time_prints_a_line_for_each_stage_type_and_the_total(tmp_path: Path) ->
     link_models(tmp_path)
     result = doctor(tmp_path, "--time")
     title, *lines = result.stdout.splitlines()
-    stages = ("other stages", "ingest", "synthesize", "teach", "finetune", "evaluate")
+    stages = ("ingest", "synthesize", "teach", "finetune", "evaluate", "other stages")
     wanted = [*(f"info  time of {stage}: " for stage in stages), "ok    time: about "]
     assert (result.exit_code, title) == (0, "Time")
     assert all(line.strip().startswith(start) for line, start in zip(lines, wanted, strict=True)), lines

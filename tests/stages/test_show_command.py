@@ -199,3 +199,14 @@ def test_what_needs_the_summary_says_how_to_get_it(tmp_path: Path, option: str) 
     result = RUNNER.invoke(app, ["show", "--root", str(tmp_path), option])
     assert result.exit_code == 1 and result.stdout == ""
     assert "summary.json" in result.stderr and "dvc repro report" in " ".join(result.stderr.split())
+
+
+def test_after_another_experiment_was_chosen_it_says_whose_result_this_is(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    report(tmp_path)
+    params = tmp_path / "params.yaml"
+    was = json.loads((tmp_path / "reports/summary.json").read_text())["experiment"]
+    params.write_text(params.read_text().replace(f"experiment: {was}", "experiment: photos"))
+    result = RUNNER.invoke(app, ["show", "--root", str(tmp_path)])
+    assert result.exit_code == 0
+    assert f"note: this is the result of {was}. {params} has photos: run dvc repro" in result.stderr.replace("\n", "")
