@@ -30,11 +30,16 @@ def require_download(
 ) -> None:
     """Raises UserError if none of `files` is in the cache for a repository, and nothing can be downloaded now.
 
-    The error begins with `key`. It has the command that fetches the repository elsewhere into `folder`, and the lines
+    Also for a name that the hub does not allow. The error begins with `key`. It has the command that fetches the repository elsewhere into `folder`, and the lines
     of params.yaml that name it then: `params`, of the section that begins `key`.
     """
-    if in_cache(repository, files, revision=revision) is not None:
-        return
+    from huggingface_hub.utils import HFValidationError  # type: ignore[attr-defined]
+
+    try:
+        if in_cache(repository, files, revision=revision) is not None:
+            return
+    except HFValidationError as error:
+        raise UserError(f"{key}: {repository!r} is no name of a repository: {error}") from None
     problem = download_problem(PATIENCE)
     if problem is not None:
         at = f" --revision {revision}" if revision else ""

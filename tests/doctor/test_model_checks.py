@@ -313,6 +313,11 @@ def test_without_a_network_one_message_has_the_command_and_the_lines_of_params_y
     require("who/what", revision="c0ffee")
 
 
+def test_a_name_that_the_hub_does_not_allow_is_refused() -> None:
+    with pytest.raises(UserError, match=r"model.name: '' is no name of a repository: Repo id must use"):
+        require("")
+
+
 def test_nothing_is_refused_where_the_hub_answers(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", server)
