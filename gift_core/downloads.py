@@ -30,8 +30,9 @@ def require_download(
 ) -> None:
     """Raises UserError if none of `files` is in the cache for a repository, and nothing can be downloaded now.
 
-    Also for a name that the hub does not allow. The error begins with `key`. It has the command that fetches the repository elsewhere into `folder`, and the lines
-    of params.yaml that name it then: `params`, of the section that begins `key`.
+    Also for a name that the hub does not allow. The error begins with `key`. It has the command that fetches the
+    repository elsewhere into `folder`, and the lines of params.yaml that name it then: `params`, of the section that
+    begins `key`.
     """
     from huggingface_hub.utils import HFValidationError  # type: ignore[attr-defined]
 
