@@ -60,7 +60,7 @@ def build_folder(path: Path) -> Iterator[Path]:
         if not os.path.lexists(path):
             new.rename(path)
         elif not exchange(new, path):
-            path.rename(put_aside(folder, path))
+            put_aside(folder, path)
             new.rename(path)
         _flush(path.parent)
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 _HERE = -100  # AT_FDCWD: a relative path begins in the working folder
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
-# An old kernel, a sandbox that knows no such call, or a file system without it, such as NFS.
-_UNSUPPORTED = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
+# An old kernel, a sandbox that knows no such call, or a file system without it, such as NFS. EXDEV: a folder of a lower
+# layer of overlayfs, such as a project in the image of a container.
+_UNSUPPORTED = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV)
 
 
 def exchange(one: Path, other: Path) -> bool:

@@ -8,6 +8,7 @@ last change.
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import os
@@ -27,6 +28,7 @@ try:
 except ImportError:  # Windows has other locks: there the age decides
     fcntl = None  # type: ignore[assignment]
 
+REMOVING = "removing"  # in a partial folder while the old folder is removed
 ABANDONED_AFTER_S = 7 * 24 * 3600.0
 _HOST = re.compile(r"\.([0-9a-f]{8})-[0-9a-f]{8}\.partial")
 
@@ -52,8 +54,23 @@ def partial_folder(path: Path) -> Iterator[Path]:
             _remove(folder, path)
 
 
-def put_aside(folder: Path, path: Path) -> Path:
-    """Returns where in the partial folder an old `path` is kept while a new one takes its place."""
+def put_aside(folder: Path, path: Path) -> None:
+    """Moves an old folder `path` into the partial folder, where it is kept while a new one takes its place.
+
+    Where it cannot be renamed (a folder of a lower layer of overlayfs), it is copied and removed.
+    """
+    try:
+        path.rename(_old(folder, path))
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copytree(path, _old(folder, path), symlinks=True)
+        (folder / REMOVING).touch()  # from here to the end, recover takes the copy and not what is left of `path`
+        shutil.rmtree(path)
+        (folder / REMOVING).unlink()
+
+
+def _old(folder: Path, path: Path) -> Path:
     return folder / f"{path.name}.old"
 
 
@@ -67,7 +84,9 @@ def recover(path: Path) -> None:
 
 def _remove(folder: Path, path: Path) -> None:
     """What cannot be put back or removed now stays for the next writer."""
-    old = put_aside(folder, path)
+    old = _old(folder, path)
+    if (folder / REMOVING).exists():
+        shutil.rmtree(path, ignore_errors=True)
     if os.path.lexists(old) and not os.path.lexists(path):
         try:
             old.rename(path)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,50 @@ def test_folders_are_exchanged_here(tmp_path: Path) -> None:
         exchange.exchange(tmp_path / "one", tmp_path / "neither")
 
 
+@pytest.fixture
+def overlay(tmp_path: Path) -> Iterator[Path]:
+    """A mount of overlayfs, as in a container. The folder `result` is in its lower layer, so it cannot be renamed."""
+    for name in ("image/result", "layer", "mount"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "image/result/part").write_text("old")
+    mount = ["mount", "-t", "tmpfs", "tmpfs", str(tmp_path / "layer")]
+    if os.name != "posix" or os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
+        pytest.skip("mounting a file system needs root")
+    for name in ("upper", "work"):
+        (tmp_path / "layer" / name).mkdir()
+    layers = f"lowerdir={tmp_path}/image,upperdir={tmp_path}/layer/upper,workdir={tmp_path}/layer/work"
+    mounted = subprocess.run(
+        ["mount", "-t", "overlay", "overlay", "-o", layers, tmp_path / "mount"], check=False
+    ).returncode
+    try:
+        if mounted:
+            pytest.skip("this system has no overlayfs")
+        yield tmp_path / "mount"
+    finally:
+        for name in ([] if mounted else ["mount"]) + ["layer"]:
+            subprocess.run(["umount", tmp_path / name], check=True)
+
+
+def test_a_folder_in_the_image_of_a_container_is_replaced(overlay: Path) -> None:
+    with pytest.raises(OSError, match="cross-device"):
+        (overlay / "result").rename(overlay / "other")
+    with build_folder(overlay / "result") as folder:
+        (folder / "part").write_text("new")
+    assert content(overlay / "result") == {"part": "new"}
+    assert [path.name for path in overlay.iterdir()] == ["result"]
+
+
+def test_a_folder_whose_removal_was_interrupted_is_put_back_whole(tmp_path: Path) -> None:
+    path = tmp_path / "result"
+    path.mkdir()
+    left = leave_partial(path, host=partial._this_host())
+    (left / "result.old").mkdir()
+    (left / "result.old" / "part").write_text("old")
+    (left / partial.REMOVING).touch()
+    partial.recover(path)
+    assert content(path) == {"part": "old"} and list(tmp_path.iterdir()) == [path]
+
+
 def leave_partial(path: Path, *, host: str, age_s: float = 0.0) -> Path:
     """A folder that a writer on `host` would leave if it were killed."""
     left = path.with_name(f".{path.name}.{host}-0123abcd.partial")
@@ -311,6 +356,6 @@ def test_a_model_that_was_put_aside_is_found_by_its_readers(tmp_path: Path) -> N
     for read in (lambda: require_model_folder(path, "finetune"), lambda: model_hash(path), lambda: load(path)):
         save_clip(tiny_clip(), path, {"method": "gift", "task": "birds"})
         left = leave_partial(path, host=partial._this_host())
-        path.rename(partial.put_aside(left, path))
+        partial.put_aside(left, path)
         read()
         assert path.is_dir() and not left.exists()
