@@ -75,7 +75,7 @@ def say_nothing(line: str) -> None:
 
 
 def at_once(unit: object) -> bool:
-    """Returns that the unit may begin."""
+    """Returns True: every unit may begin at once."""
     return True
 
 

@@ -91,7 +91,7 @@ class Pool:
         self._running[task] = (name, gpus, job)
 
     def wait(self, seconds: float) -> list[Ended]:
-        """Returns the jobs that have ended. It waits for the first one, at most so long."""
+        """Returns the jobs that have ended. Waits up to `seconds` for the first one."""
         if not self._running:
             return []
         done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=seconds, fetch_local=False)

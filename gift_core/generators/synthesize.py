@@ -273,7 +273,7 @@ class _Generation:
         self.waiting.append(_Waiting(batch, images, self.thread.submit(self.finish, batch, images, earlier)))
 
     def _images_of(self, batch: _Work) -> Sequence[Image.Image]:
-        """An image for each missing request, with its first seed, or after n rejected ones with the n-th after that."""
+        """An image for each missing request. Its seed depends on how many of its images were rejected before."""
         if isinstance(batch, _FinishedShard):
             return ()
         requests = [batch.requests[index] for index in batch.missing]

@@ -63,7 +63,7 @@ class RangeSums:
         return self._begun if unit.pairs.start == self.end else None
 
     def may_begin(self, unit: PairRange) -> bool:
-        """Whether so few sums before the range are missing that its own may be computed."""
+        """Whether the range is near enough to the total: fewer than `workers` ranges before it are missing."""
         return unit.pairs.start < self.end + self.workers * self.length
 
     def add(self, unit: PairRange, sums: dict[str, Floats]) -> None:

@@ -51,7 +51,7 @@ def encode_pairs_and_vocabulary(
     snapshot: Callable[[str], Snapshot] = lambda part: NOT_KEPT,
     blocks: ImageBlocks | None = None,
 ) -> tuple[Features, TextFeatures]:
-    """Returns the same, and the features of the distinct prompts of the pairs and then of the distinct other `texts`.
+    """Returns the features of the pairs, and those of the texts: the distinct prompts, then the distinct other `texts`.
 
     There are `count` pairs. They are read one after another, so that only a few images are in memory. With `blocks`,
     which read the same pairs, helpers encode some of them where there are many.

@@ -104,7 +104,7 @@ class _Watch:
             raise
 
     def _reports(self, running: Iterable[Connection], seconds: float | None = None) -> dict[Connection, object]:
-        """Waits until there are reports, at most so long."""
+        """Waits for reports, at most this long."""
         return {pipe: self._report(pipe) for pipe in wait(list(running), seconds) if isinstance(pipe, Connection)}
 
     def _report(self, pipe: Connection) -> object:

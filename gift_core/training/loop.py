@@ -163,9 +163,9 @@ def _optimizer(parameters: Mapping[str, torch.nn.Parameter], training: TrainingC
 
 
 def _late(clip: Clip, update: WeightUpdate, prefetch: Prefetch, processes: Processes) -> int:
-    """The number of iterations whose losses a GPU need not have computed yet.
+    """How many iterations the losses may be read late, so that a GPU need not wait for the program: 0 or 1.
 
-    None on the CPU; under amp_fp16, where a step depends on its gradients; with several processes, which should fail
+    0 on the CPU; under amp_fp16, where a step depends on its gradients; with several processes, which should fail
     at the same iteration; and for the caller of the library, who may look at the model after each iteration.
     """
     waits = clip.device.type == "cpu" or update.scaler.is_enabled() or processes.count > 1 or prefetch is in_turn
