@@ -117,6 +117,7 @@ def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: 
     says what to change (gift_core.out_of_memory, gift_core.os_errors). Commands import slow modules inside the block,
     so that a wrong name is reported at once.
     """
+    from gift_core.artifacts.atomic import write_json
     from gift_core.config.loading import load_config
 
     from .recorded import record, require_recorded
@@ -133,8 +134,11 @@ def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: 
     with explained(opened):
         require_recorded(*names)
         yield opened
+    with _noting(opened, "what it wrote"):
         record(*names)
-    _note_time(opened, round(time.monotonic() - started, 2))
+    with _noting(opened, "its run time"):
+        note = opened.layout.timings() / stage / f"{name or stage}.json"
+        write_json(note, {"seconds": round(time.monotonic() - started, 2)})
 
 
 @contextmanager
@@ -152,12 +156,10 @@ def explained(stage: Stage) -> Iterator[None]:
         raise refusal from error
 
 
-def _note_time(stage: Stage, seconds: float) -> None:
-    """Writes the run time for the report. A stage that has finished does not fail because of it."""
-    from gift_core.artifacts.atomic import write_json
-
-    note = stage.layout.timings() / stage.stage / f"{stage.name or stage.stage}.json"
+@contextmanager
+def _noting(stage: Stage, what: str) -> Iterator[None]:
+    """Prints a warning where a note cannot be written. A stage that has finished does not fail because of it."""
     try:
-        write_json(note, {"seconds": seconds})
+        yield
     except OSError as error:
-        stage.say(f"warning: its run time is not noted in {note} ({error.strerror or error})")
+        stage.say(f"warning: {what} is not noted in {error.filename or '.gift'} ({error.strerror or error})")

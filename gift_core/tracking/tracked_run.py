@@ -21,7 +21,7 @@ NONE = "none"
 MAX_POINTS = 500  # of each loss in a run. losses.jsonl has all of them
 SEND_INTERVAL = 2.0  # seconds
 # What the same training writes differently on another machine, so it is no part of a run's key.
-_NOT_IN_KEY = ("environment", "weights_sha256")
+_NOT_IN_KEY = ("environment", "weights_sha256", "files_sha256")
 
 Point = tuple[int, Mapping[str, float]]  # the iteration, and values by name
 

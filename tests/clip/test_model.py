@@ -128,7 +128,7 @@ DAMAGES = {
     ),
     "no weights": (remove("open_clip_model.safetensors"), "clip: holds no weights"),
     "half the weights": (cut("open_clip_model.safetensors"), "model.safetensors: damaged or incomplete"),
-    "weights of another model": (with_a_wider_tower, "clip: open_clip cannot load it: .*belong together"),
+    "weights of another model": (with_a_wider_tower, "open_clip_config.json: its sha256 is not the one"),
     "no tokenizer": (with_a_tokenizer_it_lacks, "the folder holds no tokenizer file"),
 }
 

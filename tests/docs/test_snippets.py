@@ -59,7 +59,6 @@ NO_CODE = {
     ("docs/library.md", "distill = gift_core.distill"): "the middle of a loop; examples/own_loop.py is the whole",
     ("docs/library.md", "def relations"): "continues the program above; examples/own_loss.py is the whole",
     ("README.md", "import gift_core, open_clip"): "needs the hub and a GPU; examples/finetune_open_clip.py runs",
-    ("README.md", "params.yaml ── check"): "the stages as a graph",
     ("docs/methods.md", "CE(s * i' t^T"): "a formula",
     ("docs/team_tools.md", "import open_clip"): "needs the hub; tests/team/test_hub.py has a stand-in",
     ("docs/team_tools.md", "from datasets import"): "needs the hub; tests/team/test_hub.py has a stand-in",

@@ -54,7 +54,7 @@ def files(folder: Path) -> dict[str, str]:
 
 
 def finished(folder: Path) -> int:
-    return len(list((folder / "work").glob("*/*_stats.json")))
+    return len(list((folder / "work").glob("*/[0-9]*_stats.json")))
 
 
 def test_the_bytes_do_not_depend_on_the_number_of_workers(

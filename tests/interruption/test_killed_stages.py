@@ -87,14 +87,8 @@ def replace_model(root: Path) -> None:
     save_clip(moved(load(folder), seed=5), folder, {"method": "frozen", "task": FIRST})
 
 
-def replace_tokenizer(root: Path) -> None:
-    """A file that only lies beside the weights."""
-    config = Layout(root).model("frozen", FIRST) / "open_clip_config.json"
-    config.write_text(config.read_text(encoding="utf-8").replace("0.48", "0.47"), encoding="utf-8")
-
-
 @pytest.mark.parametrize(("stage", "changes"), [
-    ("finetune", (change_seed, change_learning_rate, replace_images, replace_model, replace_tokenizer)),
+    ("finetune", (change_seed, change_learning_rate, replace_images, replace_model)),
     ("teach", (replace_pairs, replace_model)),
     ("evaluate", (replace_images,)),
 ])  # fmt: skip
@@ -109,6 +103,7 @@ def test_stale_work_is_never_continued(
         assert step.run(kill=Kill(change=middle)).code == -9
         assert list((copy / ".gift" / stage / f"frozen-{SECOND}").rglob("*.safetensors"))
         change(copy)
+        shutil.rmtree(copy / ".gift" / "written")  # where it is noted what the stages wrote
         if (stage, change) == ("finetune", replace_model):
             Step(copy, "teach", "frozen").succeed()  # finetune refuses the features of the former model
         ended = step.succeed()
