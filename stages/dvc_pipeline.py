@@ -16,6 +16,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from gift_core.artifacts.atomic import write_atomically
+
 from .dvc_lock import require_free
 from .dvc_store import dvc_errors
 
@@ -112,7 +114,7 @@ class DvcPipeline:
     def _add_to_lock(self, lockfile: Any, stages: Sequence[Any]) -> None:
         """Does what `dump_stages` of DVC's Lockfile does, but parses the file only the first time."""
         from dvc.stage.serialize import to_lockfile
-        from dvc.utils.serialize import dump_yaml, dumps_yaml, parse_yaml_for_update
+        from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
         file = Path(lockfile.path)
         if file not in self._locked:
@@ -122,19 +124,27 @@ class DvcPipeline:
         content["stages"] = content.get("stages", {})
         for stage in stages:  # as text, because YAML writes values that two stages share as a reference
             content["stages"].update(parse_yaml_for_update(dumps_yaml(to_lockfile(stage)), file))
-        dump_yaml(file, content)
+        self._write(file, content)
         self._repo.scm_context.track_file(lockfile.relpath)
+
+    def _write(self, lockfile: Path, content: Any) -> None:
+        """Writes dvc.lock whole or not at all: DVC refuses one that a killed process left half-written."""
+        from dvc.utils.serialize import dump_yaml
+
+        with write_atomically(lockfile) as unfinished:
+            dump_yaml(unfinished, content)
 
     def sort_lock(self, names: Collection[str]) -> None:
         """Brings the entries that are new in dvc.lock, `names`, into the order in which `dvc repro` appends them."""
-        from dvc.utils.serialize import modify_yaml
+        from dvc.utils.serialize import parse_yaml_for_update
 
         order = [self._stages[name] for name in self._stages if name in names]
         for path in sorted({stage.dvcfile._lockfile.path for stage in order}):
             new = [stage.name for stage in order if stage.dvcfile._lockfile.path == path]
-            with modify_yaml(path) as content:
-                for name in new:
-                    content["stages"][name] = content["stages"].pop(name)
+            content = parse_yaml_for_update(Path(path).read_text(encoding="utf-8"), path)
+            for name in new:
+                content["stages"][name] = content["stages"].pop(name)
+            self._write(Path(path), content)
 
     def locked_names(self) -> set[str]:
         """Returns the stages that dvc.lock has now."""
