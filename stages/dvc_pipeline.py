@@ -44,6 +44,7 @@ class DvcPipeline:
         stages = collect_stages(repo, list(targets) or ["dvc.yaml"])
         self._stages: dict[str, Any] = {stage.addressing: stage for stage in plan_repro(graph, stages)}
         self._unwritten: list[str] = []
+        self._restored_unwritten = False
         self._locked: dict[Path, Any] = {}
         self._next_write = 0.0
         self.upstream: dict[str, list[str]] = {
@@ -74,8 +75,11 @@ class DvcPipeline:
             try:
                 self._repo.stage_cache.restore(stage)
             except RunCacheNotFoundError:
+                if self._restored_unwritten:  # the stage compares what it reads with dvc.lock (stages/recorded.py)
+                    self.write_lock(now=True)
                 stage.save_deps()
                 return Verdict.RUN
+            self._restored_unwritten = True
             return Verdict.RESTORED
 
     def remove_outputs(self, name: str) -> None:
@@ -109,6 +113,7 @@ class DvcPipeline:
             for stages in files.values():
                 self._add_to_lock(stages[0].dvcfile._lockfile, stages)
         self._unwritten.clear()
+        self._restored_unwritten = False
         self._next_write = time.monotonic() + WRITE_EVERY * (time.monotonic() - started)
 
     def _add_to_lock(self, lockfile: Any, stages: Sequence[Any]) -> None:

@@ -32,13 +32,16 @@ Hashes = Mapping[str, str]  # {path below the project's root: MD5}
 def require_recorded(layout: Layout, config: Config, stage: str, method: str, task: str) -> None:
     """Raises ContractError where a small file that the stage reads is none of the pipeline's.
 
-    Its hash is in dvc.lock, or was noted by the stage that wrote it last on this machine. Where neither is known,
-    nothing is compared: an output that is not recorded yet, or a folder whose listing is not in DVC's cache.
+    Its hash is in dvc.lock, or was noted by the stage that wrote it last on this machine. Nothing is compared where
+    dvc.lock has the folder, but DVC's cache has no listing of it, nor where neither knows the output.
     """
     locked = _locked(layout.root)
     for path in _inputs(layout, config, stage, method, task):
         name = path.relative_to(layout.root).as_posix()
-        known = [hashes for hashes in (_of_lock(layout.root, name, locked), _written(layout, name)) if hashes]
+        recorded = _of_lock(layout.root, name, locked)
+        if name in locked and not recorded:
+            continue
+        known = [hashes for hashes in (recorded, _written(layout, name)) if hashes]
         changes = [_changed(layout.root, name, hashes) for hashes in known]
         if changes and all(changes):
             raise ContractError(

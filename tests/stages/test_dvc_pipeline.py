@@ -42,6 +42,46 @@ def in_lock() -> list[str]:
     return list(yaml.safe_load(file.read_text())["stages"]) if file.exists() else []
 
 
+def test_what_was_restored_is_in_dvc_lock_before_another_stage_runs(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stage compares what it reads with dvc.lock."""
+    monkeypatch.setattr(dvc_pipeline, "WRITE_EVERY", 1e9)
+    with open_pipeline(project, []) as pipeline:
+        run(pipeline, "first")
+        run(pipeline, "second")
+        pipeline.write_lock(now=True)
+    for file in ("dvc.lock", "first.txt", "second.txt"):
+        Path(file).unlink()
+    with open_pipeline(project, []) as pipeline:
+        for name in ("first", "second"):
+            assert pipeline.begin(name, force=False) is Verdict.RESTORED
+            pipeline.record(name)
+            pipeline.write_lock()
+        assert in_lock() == ["first"]
+        run(pipeline, "third")
+        assert in_lock() == ["first", "second"]
+
+
+def test_an_error_in_the_middle_of_writing_leaves_dvc_lock_as_it_was(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half_written(path: Path, content: object) -> None:
+        path.write_text("sche")
+        raise KeyboardInterrupt
+
+    with open_pipeline(project, []) as pipeline:
+        run(pipeline, "first")
+        pipeline.write_lock(now=True)
+        before = Path("dvc.lock").read_bytes()
+        run(pipeline, "second")
+        with monkeypatch.context() as failing, pytest.raises(KeyboardInterrupt):
+            failing.setattr("dvc.utils.serialize.dump_yaml", half_written)
+            pipeline.write_lock(now=True)
+    assert Path("dvc.lock").read_bytes() == before
+    assert not list(project.glob(".dvc.lock.*"))
+
+
 def test_the_first_record_is_written_at_once_and_others_when_it_is_due(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
