@@ -32,19 +32,17 @@ def toy(tmp_path: Path) -> ToyPipeline:
     return ToyPipeline(tmp_path / "toy")
 
 
-def left_behind(before: set[int]) -> list[str]:
-    """Returns the processes of Ray, of stages and of the fork server that were not there before."""
+def left_behind(folder: Path) -> list[str]:
+    """Returns the processes that work in a folder: those of Ray, of stages and the fork server."""
     found = []
-    for process in psutil.process_iter(["pid", "name", "cmdline"]):
+    for process in psutil.process_iter(["cwd", "cmdline"]):
         line = " ".join(process.info["cmdline"] or [])
-        ours = any(word in line for word in ("ray", "stage.py", "fork_server"))
-        if ours and process.info["pid"] not in before and not line.startswith(RAY_AGENTS):
+        if Path(process.info["cwd"] or "/").is_relative_to(folder) and not line.startswith(RAY_AGENTS):
             found.append(line)
     return found
 
 
 def test_it_writes_the_lock_file_of_dvc_repro_and_leaves_nothing_to_run_and_no_process(tmp_path: Path) -> None:
-    before = set(psutil.pids())
     toy, other = ToyPipeline(tmp_path / "toy"), ToyPipeline(tmp_path / "other")
     printed = toy.run()
     other.repro()
@@ -55,7 +53,7 @@ def test_it_writes_the_lock_file_of_dvc_repro_and_leaves_nothing_to_run_and_no_p
     again = toy.run()
     assert "4 unchanged: there is nothing to run." in again and "workers" not in again  # without Ray
     assert len(toy.runs) == 4
-    wait(lambda: not left_behind(before), "the end of Ray")
+    wait(lambda: not left_behind(tmp_path), "the end of Ray")
 
 
 def test_two_stages_that_do_not_need_each_other_run_at_once_and_each_has_a_log(toy: ToyPipeline) -> None:
@@ -137,7 +135,6 @@ def test_a_stage_without_its_output_fails_with_the_name_of_the_output(toy: ToyPi
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=lambda number: number.name
 )
 def test_a_signal_stops_the_stages_and_records_those_that_have_ended(toy: ToyPipeline, number: int) -> None:
-    before = set(psutil.pids())
     toy.hold("right")
     run = toy.start("--workers", "2")
     toy.wait_for("right")
@@ -146,7 +143,7 @@ def test_a_signal_stops_the_stages_and_records_those_that_have_ended(toy: ToyPip
     printed = ended(run, expect=128 + number)
     assert "The finished stages are recorded. Run it again." in printed
     assert set(toy.texts()) == {"first.txt", "left.txt"}
-    wait(lambda: not left_behind(before), "the end of all processes")
+    wait(lambda: not left_behind(toy.folder), "the end of all processes")
     toy.release("right")
     toy.run()
     assert toy.texts() == TEXTS
@@ -154,13 +151,13 @@ def test_a_signal_stops_the_stages_and_records_those_that_have_ended(toy: ToyPip
 
 
 def test_a_killed_run_leaves_no_process_and_the_next_one_continues(toy: ToyPipeline) -> None:
-    before = set(psutil.pids())
     toy.hold("left", "right")
     run = toy.start("--workers", "2")
     toy.wait_for("left", "right")
+    assert len(left_behind(toy.folder)) > 4
     run.kill()
     run.communicate()
-    wait(lambda: not left_behind(before), "the end of all processes")
+    wait(lambda: not left_behind(toy.folder), "the end of all processes")
     assert set(toy.texts()) == {"first.txt"}
     toy.release("left", "right")
     toy.run()
