@@ -103,7 +103,7 @@ docs-serve: $(DEV) ## show the site at a local address, with search, and again a
 	@NO_MKDOCS_2_WARNING=1 mkdocs serve
 
 pretrain-mini: $(DEV) ## train the two miniature models again (hours; resumable)
-	@cd gift_core/mini/pretrain && dvc repro
+	@cd recipes/mini && dvc repro
 
 compare: $(DEV) ## run all methods with three seeds on the miniature benchmark (an hour), and compare them
 	@python benchmarks/compare.py --record benchmarks/compare.csv $(ARGS)

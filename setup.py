@@ -2,7 +2,7 @@
 
 The repository has the commands in stages/. A wheel must not install a package of such a general name, so it has them in
 gift_core/stages. An editable installation maps that name to stages/, so `gift` runs the code of the clone. It has the
-name `stages`, too, which the benchmarks import.
+names `stages` and `recipes.mini`, too, which the benchmarks import.
 """
 
 from __future__ import annotations
@@ -43,15 +43,14 @@ class BuildWheel(build_py):
 
 
 class EditableWheel(editable_wheel):
-    """Adds the name `stages`."""
+    """Adds the names `stages` and `recipes.mini`."""
 
     def run(self) -> None:
-        self.distribution.packages.append("stages")
+        self.distribution.packages += ["stages", "recipes.mini"]
         super().run()
 
 
-# The code that trains the miniature models needs a clone. What `gift init` copies is data, no packages.
-NO_PACKAGES = ["gift_core.mini.pretrain*", "gift_core.new_project.*"]
+NO_PACKAGES = ["gift_core.new_project.*"]  # what `gift init` copies is data, no packages
 
 setup(
     packages=[*find_namespace_packages(include=["gift_core*"], exclude=NO_PACKAGES), "gift_core.stages"],

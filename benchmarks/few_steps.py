@@ -23,7 +23,7 @@ from options import SEEDS, chosen_experiment, parser_of, run_script
 from PIL import Image
 
 from gift_core.artifacts.shards import iterate_pairs
-from gift_core.mini.measure import MiniClip, generate, load_pipeline, sample_prompts
+from recipes.mini.measure import MiniClip, generate, load_pipeline, sample_prompts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

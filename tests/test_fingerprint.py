@@ -277,7 +277,7 @@ def test_each_stage_has_the_code_that_it_uses() -> None:
 
 @pytest.mark.parametrize("stage", ["ingest", "finetune", "report"])
 def test_a_wheel_has_the_fingerprints_of_the_repository_it_was_built_from(tmp_path: Path, stage: str) -> None:
-    ignored = shutil.ignore_patterns("__pycache__", "pretrain")
+    ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "gift_core", tmp_path / "gift_core", ignore=ignored)
     shutil.copytree(ROOT / "stages", tmp_path / "gift_core" / "stages", ignore=ignored)
     (tmp_path / "gift_core" / "new_project" / "files").mkdir()

@@ -14,7 +14,7 @@ from PIL import Image
 
 from gift_core.config.generator import GeneratorConfig
 from gift_core.generators.pipeline import TextToImage, load_pipeline
-from gift_core.mini.pretrain.tokenizer import make_tokenizer
+from recipes.mini.tokenizer import make_tokenizer
 
 CPU = torch.device("cpu")
 SIZE = 16

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from gift_core.mini import measure, world
-from gift_core.mini.measure import DATA, TEMPLATE, MiniClip
+from gift_core.mini import world
+from recipes.mini import measure
+from recipes.mini.measure import DATA, TEMPLATE, MiniClip
 
 CAPTIONS = [
     "a photo of a snowman.",

@@ -47,8 +47,7 @@ def test_the_wheel_installs_one_package_of_a_name_that_is_its_own(wheel: Path) -
 def test_the_wheel_has_every_module_of_the_library_and_every_command(wheel: Path) -> None:
     library = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gift_core").rglob("*.py")}
     commands = {f"gift_core/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "stages").rglob("*.py")}
-    needs_a_clone = {name for name in library if name.startswith("gift_core/mini/pretrain/")}
-    assert {name for name in names(wheel) if name.endswith(".py")} == library - needs_a_clone | commands
+    assert {name for name in names(wheel) if name.endswith(".py")} == library | commands
 
 
 def test_the_wheel_has_the_files_of_a_project_and_the_guides_as_they_are_in_the_repository(wheel: Path) -> None:

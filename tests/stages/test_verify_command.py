@@ -81,7 +81,7 @@ def pipeline(folder: Path, params: dict[str, Any]) -> None:
     for name in ("dvc.yaml", ".dvcignore", ".gitignore", "gift_core", "stages", "data/mini"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "pretrain"))
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(ROOT / name, folder / name)
     for name in ("models", "generators", "prompts", "reference"):

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from gift_core.mini.pretrain.pictures import (
+from recipes.mini.pictures import (
     PAIRS,
     Batch,
     PretrainingImages,
@@ -22,8 +22,8 @@ from gift_core.mini.pretrain.pictures import (
     scene_caption,
     subjects,
 )
-from gift_core.mini.pretrain.tokenizer import make_tokenizer
-from gift_core.mini.pretrain.work import Checkpoint, generator, settings, work_file
+from recipes.mini.tokenizer import make_tokenizer
+from recipes.mini.work import Checkpoint, generator, settings, work_file
 
 MEAN, STD = 0.5, 0.25
 

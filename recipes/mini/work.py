@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch import nn
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 """The repository's root. Paths in params.yaml are relative to it."""
 
 

@@ -1,4 +1,4 @@
-"""`python -m gift_core.mini.measure`: the quality of the two shipped models as open_clip and diffusers load them."""
+"""`python -m recipes.mini.measure`: the quality of the two shipped models as open_clip and diffusers load them."""
 
 import argparse
 import sys

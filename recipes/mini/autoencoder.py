@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from gift_core.mini.pretrain.clip import set_rate
-from gift_core.mini.pretrain.pictures import PretrainingImages
-from gift_core.mini.pretrain.work import Checkpoint, generator, settings
+from recipes.mini.clip import set_rate
+from recipes.mini.pictures import PretrainingImages
+from recipes.mini.work import Checkpoint, generator, settings
 
 
 def build() -> Any:

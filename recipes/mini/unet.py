@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from gift_core.mini.pretrain import autoencoder, clip
-from gift_core.mini.pretrain.pictures import PretrainingImages
-from gift_core.mini.pretrain.work import Checkpoint, generator, settings, work_file
+from recipes.mini import autoencoder, clip
+from recipes.mini.pictures import PretrainingImages
+from recipes.mini.work import Checkpoint, generator, settings, work_file
 
 SCHEDULE = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "num_train_timesteps": 1000}
 

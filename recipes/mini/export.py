@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from gift_core.artifacts.atomic import build_folder
-from gift_core.mini.pretrain import autoencoder, clip, unet
-from gift_core.mini.pretrain.tokenizer import save_tokenizer
-from gift_core.mini.pretrain.work import ROOT, settings, work_file
+from recipes.mini import autoencoder, clip, unet
+from recipes.mini.tokenizer import save_tokenizer
+from recipes.mini.work import ROOT, settings, work_file
 
 
 def export_clip(folder: Path) -> None:
