@@ -14,6 +14,8 @@ from contextlib import AbstractContextManager, ExitStack
 from threading import Lock
 from typing import Any, TypeVar
 
+from gift_core.quantities import duration
+
 T = TypeVar("T")
 QUIET = "GIFT_QUIET"
 LINE_SECONDS = 30.0
@@ -93,7 +95,7 @@ class Counted(AbstractContextManager["Counted"]):
         if done <= 0 or seconds <= 0:
             return head
         left = max(0, self._total - self._count) * seconds / done
-        return f"{head}, {_rate(done / seconds)}, {_time(left)} left"
+        return f"{head}, {_rate(done / seconds)}, {duration(left)} left"
 
 
 def _is_terminal() -> bool:
@@ -108,10 +110,3 @@ def _rate(per_second: float) -> str:
     length, unit = next(((length, unit) for length, unit in _UNITS if per_second * length >= 1), _UNITS[-1])
     number = per_second * length
     return f"{number:.0f} per {unit}" if number >= 10 else f"{number:.1f} per {unit}"
-
-
-def _time(seconds: float) -> str:
-    """Returns 50 s, 12 min or 3.5 h."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -56,6 +56,7 @@ def export(model: Model, to: To, out: Out = None, pretrained: Pretrained = None,
     from gift_core.clip.disk_space import model_bytes
     from gift_core.interop.exporting import export_clip
     from gift_core.interop.importing import model_identity, open_model
+    from gift_core.quantities import byte_size
 
     clip = open_model(model, pretrained, device="cpu")
     require_free_bytes(folder, 2 * model_bytes(clip), "export")
@@ -64,7 +65,7 @@ def export(model: Model, to: To, out: Out = None, pretrained: Pretrained = None,
         print_json({"format": to, "files": [{"path": path, "bytes": path.stat().st_size} for path in files]})
         return
     for path in files:
-        typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+        typer.echo(f"{path}  {byte_size(path.stat().st_size)}")
 
 
 def require_new(folder: Path, *inputs: str, made: Collection[str] = ()) -> None:

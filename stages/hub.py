@@ -148,5 +148,7 @@ def _pull(repository: Repository, folder: Path) -> None:
 
 
 def _print_files(files: Sequence[Path]) -> None:
+    from gift_core.quantities import byte_size
+
     for file in files:
-        typer.echo(f"{file}  {file.stat().st_size / 1e6:.1f} MB")
+        typer.echo(f"{file}  {byte_size(file.stat().st_size)}")

@@ -183,8 +183,7 @@ def _read_seconds(note: Path) -> float | None:
 def _print_plan(pipeline: DvcPipeline, *, force: bool) -> None:
     """Prints the stages that `dvc repro --dry` lists, in waves, and how many stages after them may have to run."""
     from gift_core.execution.schedule import longest_path, waves
-
-    from .run_table import duration
+    from gift_core.quantities import duration
 
     stale = {name for name in pipeline.upstream if pipeline.command(name) and (force or pipeline.is_stale(name))}
     if not stale:

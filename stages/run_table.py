@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gift_core.progress import is_quiet
+from gift_core.quantities import duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -106,10 +107,3 @@ class RunTable:
         if len(running) > SHOWN_RUNNING:
             table.add_row(Text(f"  and {len(running) - SHOWN_RUNNING} more"))
         return Group(head, table)
-
-
-def duration(seconds: float) -> str:
-    """Returns 50 s, 12 min or 3.5 h."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

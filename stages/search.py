@@ -174,7 +174,7 @@ def _print_table(found: RateSearch) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from gift_core.report.labels import duration
+    from gift_core.quantities import duration
 
     table = Table()
     for title in ("learning rate", "accuracy (95%)", "gained", "lost elsewhere", "time"):

@@ -157,7 +157,8 @@ def _zero_shot_sentence(path: Path) -> str:
 def _print_times(folder: Path, *, as_json: bool) -> None:
     """The total time of each stage. They are of the last run of each stage instance, and no artifact of the run."""
     from gift_core.artifacts.atomic import read_json
-    from gift_core.report.labels import duration, plural
+    from gift_core.quantities import duration
+    from gift_core.report.labels import plural
 
     seconds = {
         stage.name: [float(read_json(file, stage.name)["seconds"]) for file in sorted(stage.glob("*.json"))]

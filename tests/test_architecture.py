@@ -19,7 +19,7 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 # The parts of gift_core from the lowest to the highest. A part imports lower ones only.
 ORDER = [
-    {"errors", "seeds", "published", "untrusted"},
+    {"errors", "seeds", "published", "untrusted", "quantities"},
     {"spread"},
     {
         "layout",

@@ -122,7 +122,7 @@ def test_the_rate_is_of_this_run_where_a_loop_continues(clock: list[float], caps
 def test_a_slow_loop_counts_by_the_hour(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     for _ in progress(range(1), 4, "shards"):
         clock[0] += 4500
-    assert capsys.readouterr().err == "shards 1/4, 0.8 per hour, 3.8 h left\n"
+    assert capsys.readouterr().err == "shards 1/4, 0.8 per hour, 3.8 hours left\n"
 
 
 def test_a_loop_that_fails_leaves_no_count_behind(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from gift_core.artifacts.exchange import exchange
 from gift_core.artifacts.partial import partial_folder, put_aside, recover
 from gift_core.errors import ContractError, UserError
 from gift_core.os_errors import OUT_OF_SPACE
+from gift_core.quantities import byte_size
 from gift_core.untrusted import read_json_file
 
 READ_BYTES = 1 << 20
@@ -74,7 +75,7 @@ def require_free_bytes(path: Path, needed: int, purpose: str) -> None:
     free = shutil.disk_usage(_writable_folder(path)).free
     if free < needed:
         raise UserError(
-            f"{purpose}: {_readable(needed)} are needed in {path}, but only {_readable(free)} are free. "
+            f"{purpose}: {byte_size(needed)} are needed in {path}, but only {byte_size(free)} are free. "
             "Free some space there, or ask for less."
         )
 
@@ -200,10 +201,6 @@ def _flush(path: Path) -> None:
     except OSError as error:
         if error.errno in (errno.EIO, *OUT_OF_SPACE):
             raise
-
-
-def _readable(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.errors import UserError, did_you_mean, lookup
+from gift_core.quantities import byte_size
 from gift_core.untrusted import parse_json
 
 SEPARATORS = ",;\t"
@@ -230,7 +231,7 @@ def _require_small_table(metadata: Any) -> None:
     """Raises ValueError for a table that is too large when it is unpacked. A small file can have any number of rows."""
     size = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
     if metadata.num_rows > MAX_ROWS or size > MAX_BYTES:
-        raise ValueError(f"{metadata.num_rows:,} rows, {size / 1e9:.1f} GB: more than {MAX_ROWS:,} rows or 4 GB")
+        raise ValueError(f"{metadata.num_rows:,} rows, {byte_size(size)}: more than {MAX_ROWS:,} rows or 4 GB")
 
 
 @contextmanager

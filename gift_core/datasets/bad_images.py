@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 from PIL import Image
 
+from gift_core.quantities import byte_size
+
 MAX_FILE_BYTES = 2**31  # more than any image within Pillow's limit on pixels needs
 
 
@@ -69,4 +71,4 @@ def _reason(error: Exception) -> str:
 def require_small_file(size: int) -> None:
     """Raises BadImageError for a file that is larger than an image can be."""
     if size > MAX_FILE_BYTES:
-        raise BadImageError(f"{size / 1e9:.1f} GB: shrink it beforehand")
+        raise BadImageError(f"{byte_size(size)}: shrink it beforehand")

@@ -8,9 +8,10 @@ from pathlib import Path
 from gift_core.config.tasks import CatalogueTaskConfig, FolderTaskConfig, MiniTaskConfig, TaskConfig
 from gift_core.datasets.folder_reader import is_hidden
 from gift_core.datasets.spelling import split_of
-from gift_core.doctor.finding import Finding, Project, gigabytes
+from gift_core.doctor.finding import Finding, Project
 from gift_core.errors import UserError
 from gift_core.layout import Layout
+from gift_core.quantities import byte_size
 
 
 def check_folders(project: Project) -> Iterator[Finding]:
@@ -107,7 +108,7 @@ def _is_ingested(root: Path, task: str) -> bool:
 
 def _remedy(task: TaskConfig, ingested: bool) -> str:
     if isinstance(task, CatalogueTaskConfig):
-        size = gigabytes(_archive_bytes(task))
+        size = byte_size(_archive_bytes(task))
         remedy = f"Run: gift data fetch {task.dataset} ({size}). It says what to download by hand, if anything."
     else:
         remedy = "Put the data there, or correct the path of the task in params.yaml (docs/your_own_task.md)."

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from gift_core.doctor.finding import Finding, gigabytes
+from gift_core.doctor.finding import Finding
+from gift_core.quantities import byte_size
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -74,10 +75,10 @@ def check_devices() -> Iterator[Finding]:
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(index)
-            found = f"{torch.cuda.get_device_name(index)}, {gigabytes(total)}, {gigabytes(free)} free"
+            found = f"{torch.cuda.get_device_name(index)}, {byte_size(total)}, {byte_size(free)} free"
             yield Finding(f"cuda:{index}", "ok", found)
     elif torch.backends.mps.is_available():
-        yield Finding("mps", "ok", f"Apple GPU, recommended limit {gigabytes(torch.mps.recommended_max_memory())}")
+        yield Finding("mps", "ok", f"Apple GPU, recommended limit {byte_size(torch.mps.recommended_max_memory())}")
     else:
         yield Finding("device", "info", f"CPU only, {torch.get_num_threads()} threads: enough for the miniature")
 

@@ -46,17 +46,3 @@ class Project:
 
 
 Check = Callable[[Project], Iterable[Finding]]
-
-
-def gigabytes(size: float) -> str:
-    """Returns a number of bytes as text: "1.5 GB", "20 MB"."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
-
-
-def duration(seconds: float) -> str:
-    """Returns a time as text with two digits: "40 s", "12 min", "5.3 hours", "17 days"."""
-    for unit, length in (("days", 86_400), ("hours", 3600), ("min", 60)):
-        if seconds >= length * (2 if unit == "days" else 1):
-            count = seconds / length
-            return f"{count:,.0f} {unit}" if count >= 10 else f"{count:.1f} {unit}"
-    return f"{seconds:.0f} s"

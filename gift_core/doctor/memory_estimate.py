@@ -17,7 +17,7 @@ from gift_core.config.experiment import TrainingConfig
 from gift_core.config.generator import GeneratorConfig, GeneratorMemoryConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.doctor.data_checks import class_count
-from gift_core.doctor.finding import Finding, Project, gigabytes
+from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.model_checks import (
     FILE,
     FOLDER,
@@ -30,6 +30,7 @@ from gift_core.doctor.model_checks import (
 )
 from gift_core.downloads import in_cache
 from gift_core.errors import UserError
+from gift_core.quantities import byte_size
 from gift_core.untrusted import read_json_file
 
 if TYPE_CHECKING:
@@ -224,13 +225,13 @@ def memory_finding(
     """
     need = MARGIN * estimate
     if not device.total:
-        return Finding(subject, "info", f"up to {gigabytes(need)} for {what}; the memory of {device.name} is not known")
-    found = f"up to {gigabytes(need)} for {what}; {device.name} has {gigabytes(device.total)}, "
-    found += f"{gigabytes(device.free)} free"
+        return Finding(subject, "info", f"up to {byte_size(need)} for {what}; the memory of {device.name} is not known")
+    found = f"up to {byte_size(need)} for {what}; {device.name} has {byte_size(device.total)}, "
+    found += f"{byte_size(device.free)} free"
     if need <= device.free:
         return Finding(subject, "ok", found)
     fitting = next((name for name, other in choices.items() if MARGIN * other <= device.free), None)
-    remedy = f"Write {fitting} (up to {gigabytes(MARGIN * choices[fitting])})" if fitting else "Use a larger device"
+    remedy = f"Write {fitting} (up to {byte_size(MARGIN * choices[fitting])})" if fitting else "Use a larger device"
     return Finding(subject, "warn" if need <= device.total else "fail", found, f"{remedy}. See docs/memory.md.")
 
 

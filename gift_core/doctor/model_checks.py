@@ -10,10 +10,11 @@ from typing import Any
 from gift_core.artifacts.model_config import shape_fault
 from gift_core.artifacts.model_folder import CONFIG
 from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
-from gift_core.doctor.finding import Finding, Project, gigabytes
+from gift_core.doctor.finding import Finding, Project
 from gift_core.downloads import CACHED_WEIGHTS, download_problem, in_cache
 from gift_core.errors import ContractError, UserError, lookup
 from gift_core.mini.miniature import miniature_of
+from gift_core.quantities import byte_size
 from gift_core.untrusted import read_json_file
 
 FOLDER, FILE, HUB = "local-dir:", "local-file:", "hf-hub:"
@@ -229,7 +230,7 @@ def download_finding(subject: str, what: str, *, by_hand: str, size: int = 0) ->
     """
     from huggingface_hub import constants
 
-    what += f" (a download of about {gigabytes(size)})" if size else ""
+    what += f" (a download of about {byte_size(size)})" if size else ""
     problem = download_problem(HUB_TIMEOUT)
     if problem is None:
         return Finding(subject, "ok", f"{what} is not on this machine yet, and {constants.ENDPOINT} answers")

@@ -14,10 +14,11 @@ from pathlib import Path
 from gift_core.config.experiment import Config
 from gift_core.config.method_options import ReplayConfig
 from gift_core.config.tasks import CatalogueTaskConfig, MiniTaskConfig, TaskConfig
-from gift_core.doctor.finding import Finding, Project, gigabytes
+from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.memory_estimate import embedding_and_parameters
 from gift_core.errors import UserError
 from gift_core.layout import Layout
+from gift_core.quantities import byte_size
 
 WEIGHT_BYTES = 4
 PIXEL_BYTES = {"jpg": 0.4, "png": 1.6}  # per pixel of a generated photo, as stored
@@ -32,9 +33,9 @@ def check_disk(project: Project) -> Iterator[Finding]:
     """Yields whether the artifacts that are still missing fit the disks of the project and of the DVC cache."""
     embedding, parameters = embedding_and_parameters(project)
     wanted = artifact_bytes(project, parameters=parameters, embedding=embedding)
-    parts = ", ".join(f"{name} {gigabytes(needed)}" for name, needed in wanted.items())
+    parts = ", ".join(f"{name} {byte_size(needed)}" for name, needed in wanted.items())
     unknown = "" if parameters else "; the size of the models is not known yet"
-    yield Finding("disk", "info", f"artifacts of this experiment: {gigabytes(sum(wanted.values()))} ({parts}){unknown}")
+    yield Finding("disk", "info", f"artifacts of this experiment: {byte_size(sum(wanted.values()))} ({parts}){unknown}")
     left = sum(max(0, needed - _present_bytes(project, name)) for name, needed in wanted.items())
     for folder, copies in _copies(project.root):
         yield disk_finding(folder, copies * left, shutil.disk_usage(folder).free)
@@ -53,7 +54,7 @@ def _copies(root: Path) -> list[tuple[Path, int]]:
 def disk_finding(folder: Path, needed: int, free: int) -> Finding:
     """Returns whether `needed` bytes fit into `free` bytes, with a tenth to spare."""
     share = f"{needed / free:.0%}" if needed <= free else "more than all"
-    found = f"{gigabytes(needed)} still to be written at {folder.resolve()}, {share} of the {gigabytes(free)} free"
+    found = f"{byte_size(needed)} still to be written at {folder.resolve()}, {share} of the {byte_size(free)} free"
     if free < needed:
         options = "Free some space, set ingest.shorter_side, run fewer methods, or keep one copy"
         return Finding("disk", "fail", found, f"{options}: dvc config cache.type symlink")

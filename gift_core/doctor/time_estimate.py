@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from gift_core.doctor.finding import Finding, Project, duration
+from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.run_times import measured_factors
 from gift_core.doctor.stage_work import StageWork, Workload, count_work
+from gift_core.quantities import duration
 
 HOUR = 3600
 TOO_LONG = 24 * HOUR  # on a CPU

@@ -1,4 +1,4 @@
-"""Text for the report pages: method names, column titles, numbers and durations."""
+"""Text for the report pages: method names, column titles, numbers."""
 
 from __future__ import annotations
 
@@ -63,16 +63,6 @@ def signed(value: float) -> str:
     """The value with one decimal and its sign: +1.2, −0.4, 0.0."""
     text = number(value)
     return f"+{text}" if value > 0 and text != "0.0" else text
-
-
-def duration(seconds: float) -> str:
-    """`8.3 s`, `4 min 12 s`, `2 h 5 min`."""
-    if round(seconds, 1) < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def plural(count: int, noun: str) -> str:

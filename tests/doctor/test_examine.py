@@ -9,7 +9,7 @@ import pytest
 
 from gift_core.doctor import examine as module
 from gift_core.doctor.examine import examine, examine_quickly
-from gift_core.doctor.finding import Finding, Project, gigabytes
+from gift_core.doctor.finding import Finding, Project
 from gift_core.errors import UserError
 from tests.doctor.projects import link_models, make_project, own_project, worst_marks
 
@@ -70,8 +70,3 @@ def test_a_check_that_crashes_is_a_fail_and_the_others_run(
     found = list(examine_quickly(tmp_path))
     assert [finding.subject for finding in found] == ["params.yaml", "first", "first", "second"]
     assert (found[2].mark, words in found[2].found) == ("fail", True)
-
-
-@pytest.mark.parametrize(("size", "text"), [(0, "0 MB"), (19_600_000, "20 MB"), (1e9, "1.0 GB"), (28.84e9, "28.8 GB")])
-def test_sizes_are_readable(size: float, text: str) -> None:
-    assert gigabytes(size) == text

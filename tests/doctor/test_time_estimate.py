@@ -13,7 +13,7 @@ import pytest
 from benchmarks import time_estimate as benchmark
 from gift_core.doctor import stage_work
 from gift_core.doctor import time_estimate as module
-from gift_core.doctor.finding import Finding, Project, duration
+from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.operations import COUNTED_PIPELINES
 from gift_core.doctor.stage_work import StageWork, count_work
 from gift_core.doctor.time_estimate import Speed, check_time, check_time_quickly, estimate_time, measure_speed
@@ -151,14 +151,6 @@ def test_a_cpu_is_measured_without_importing_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", check, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.split() == ["True", "True", "False"], done.stderr
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.3, "0 s"), (59, "59 s"), (90, "1.5 min"), (3600, "1.0 hours"), (100_000, "28 hours"), (8.64e5, "10 days")],
-)
-def test_times_are_readable(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_the_speed_of_a_device_that_is_not_here_is_an_error(tmp_path: Path) -> None:

@@ -1,24 +1,14 @@
-"""Formats of numbers, durations and names."""
+"""Formats of numbers and names."""
 
 from __future__ import annotations
 
 import math
 
-from gift_core.report.labels import duration, label, number, plural, shorten, signed, task_list
+from gift_core.report.labels import label, number, plural, shorten, signed, task_list
 
 
 def test_numbers_have_one_decimal_and_a_true_minus_and_none_is_a_dash() -> None:
     assert [number(value) for value in (78.94, -3.25, -0.01, None, math.nan)] == ["78.9", "−3.2", "0.0", "–", "–"]
-
-
-def test_durations_have_the_two_largest_units() -> None:
-    assert [duration(seconds) for seconds in (8.26, 59.96, 60, 252, 7500)] == [
-        "8.3 s",
-        "1 min 0 s",
-        "1 min 0 s",
-        "4 min 12 s",
-        "2 h 5 min",
-    ]
 
 
 def test_a_method_without_a_label_keeps_its_name() -> None:

@@ -63,7 +63,7 @@ def test_times_are_summed_over_the_instances_of_a_stage_the_longest_first(tmp_pa
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(f'{{"seconds": {seconds}}}')
     lines = [line.split() for line in show(tmp_path, "--times")]
-    assert lines == [["synthesize", "2", "instances", "2", "min", "6", "s"], ["finetune", "1", "instance", "8.0", "s"]]
+    assert lines == [["synthesize", "2", "instances", "2.1", "min"], ["finetune", "1", "instance", "8", "s"]]
 
 
 def test_times_as_json_are_one_document(tmp_path: Path) -> None:

@@ -1,0 +1,19 @@
+"""Times and numbers of bytes as text."""
+
+from __future__ import annotations
+
+
+def duration(seconds: float) -> str:
+    """Returns a time with about two digits: "40 s", "12 min", "5.3 hours", "17 days"."""
+    for unit, length in (("days", 86_400), ("hours", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            count = seconds / length
+            return f"{count:,.0f} {unit}" if count >= 10 else f"{count:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def byte_size(size: float) -> str:
+    """Returns a number of bytes as text: "1.5 GB", "20 MB", "0.4 MB"."""
+    if size >= 1e9:
+        return f"{size / 1e9:.1f} GB"
+    return f"{size / 1e6:.0f} MB" if size >= 1e7 else f"{size / 1e6:.1f} MB"
