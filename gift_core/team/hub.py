@@ -26,7 +26,7 @@ from gift_core.clip.model import check_folder, open_folder
 from gift_core.clip.tokenizers import TOKENIZER_FILES, tokenizer_files_of
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
-from gift_core.team.hub_cards import dataset_card, model_card, model_facts
+from gift_core.team.hub_cards import dataset_card, model_card
 
 CARD = "README.md"
 MODEL, DATASET = "model", "dataset"  # the hub's kinds of repositories
@@ -81,7 +81,7 @@ def build_model(folder: Path, target: Path, repository: Repository, layout: Layo
         if (folder / name).is_file():
             shutil.copyfile(folder / name, target / name)
     (target / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    (target / CARD).write_text(model_card(model_facts(folder, layout), repository.name, license), encoding="utf-8")
+    (target / CARD).write_text(model_card(folder, layout, repository.name, license), encoding="utf-8")
 
 
 def build_shards(folders: Sequence[Path], target: Path, repository: Repository, license: str | None) -> None:

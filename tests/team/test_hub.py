@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from safetensors.torch import load, save
 from typer.testing import CliRunner, Result
 
 from gift_core.artifacts.accuracy import read_accuracy, write_empty_accuracy
+from gift_core.artifacts.model_folder import read_provenance
 from gift_core.artifacts.shards import iterate_pairs, write_manifest
 from gift_core.layout import Layout
 from stages.app import app
@@ -103,14 +105,14 @@ def test_the_card_says_what_the_model_was_trained_on_and_how(pushed: Path, world
     text = ModelCard.load(pushed / "README.md").text
     assert "learned 2 tasks, one after another, with the method `gift`" in text
     assert "- **birds**: 12 training images, 3 classes (tit, wren, owl). Prompt: `a photo of a {}.`" in text
-    assert "- replay: synthetic image-text pairs\n- teacher: previous\n" in text
-    assert "- losses on the replayed pairs: distill (weight 1), align (weight 0.25)" in text
-    assert "- pipeline: some/diffusion" in text
+    settings, generator = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
+    assert settings["settings"] == read_provenance(world.model("gift", "digits"))["settings"]
+    assert generator == GENERATOR
     assert "Over the whole sequence: Transfer 50.0, Avg 60.0, Last 70.0." in text
     before = read_accuracy(world.accuracy("gift", "birds"))[0]
     percent = 100 * float(before[before.trained_task == "pretrained"].top1.iloc[0])
     assert f"| birds | {percent:.1f} |" in text
-    assert "torch " in text and "threads" not in text
+    assert "torch" in settings["environment"]
     assert "## License" not in text
 
 
