@@ -5,10 +5,6 @@ A library that cannot reach the hub tries again and again, with a warning each t
 
 from __future__ import annotations
 
-import ssl
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -77,22 +73,11 @@ def in_cache(repository: str, files: Iterable[str], *, revision: str | None = No
 
 @cache  # the model and the generator use the same hub
 def hub_answers(address: str, timeout: float) -> bool:
-    """Returns whether a server answers at `address` within `timeout` seconds, including the DNS lookup."""
-    answered = threading.Event()
+    """Returns whether a server answers at `address` within `timeout` seconds. An error is an answer."""
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
-    def ask() -> None:
-        try:
-            with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=timeout):
-                answered.set()
-        except urllib.error.HTTPError:  # also an answer
-            answered.set()
-        except urllib.error.URLError as error:
-            if isinstance(error.reason, ssl.SSLError):  # a server whose certificate only the hub's own client knows
-                answered.set()
-        except (OSError, ValueError):
-            pass
-
-    asking = threading.Thread(target=ask, daemon=True)  # DNS lookups ignore the timeout
-    asking.start()
-    asking.join(timeout)
-    return answered.is_set()
+    try:
+        get_session().head(address, timeout=timeout)
+    except Exception:  # of requests or httpx, by the version of huggingface_hub
+        return False
+    return True

@@ -11,10 +11,9 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from gift_core.errors import GiftError, UserError
+from gift_core.errors import GiftError, UserError, causes
 
 MAX_TEMPORARY_BYTES = 24  # of the path of the folder for temporary files that holds sockets
 
@@ -34,40 +33,21 @@ class SystemRefusedError(UserError):
     """The operating system refused something. The message is complete."""
 
 
-@dataclass(frozen=True)
-class Reason:
-    """What an error number means in words, and what to do about it."""
-
-    words: str
-    remedy: str
-
-
 _PERMISSION = "Change its owner or permissions (`ls -ld` shows them), or use another folder"
-_MOUNT = "Check the network and the mount"
-_FILE_IN_THE_WAY = Reason("there is a file where a folder should be", "Move the file away, or use another path")
-# What the machine lacks, whatever path was given.
-MACHINE: Mapping[int, Reason] = {
-    errno.ENOSPC: Reason("the disk is full", "Free some space there (`df -h` and `df -i` show it)"),
-    errno.EDQUOT: Reason("your disk quota is used up", "Remove files of yours there, or ask for a larger quota"),
-    errno.EFBIG: Reason("the file is larger than allowed", "Raise `ulimit -f`, or use another file system"),
-    errno.EROFS: Reason("the file system is read-only", "Mount it for writing, or use another folder"),
-    errno.EACCES: Reason("permission denied", _PERMISSION),
-    errno.EPERM: Reason("the operation is not permitted", _PERMISSION),
-    errno.EIO: Reason("the disk or the network file system failed (input/output error)", f"{_MOUNT}, or the disk"),
-    errno.ESTALE: Reason("the network file system lost the file (stale file handle)", _MOUNT),
-    errno.ENOTCONN: Reason("the network file system is not connected", _MOUNT),
-    errno.EHOSTDOWN: Reason("the server of the network file system is down", _MOUNT),
-    errno.EMFILE: Reason("too many files are open", "Raise the limit (`ulimit -n 4096`)"),
-    errno.ENFILE: Reason("too many files are open on this machine", "Close other programs"),
+_MOUNT = "Check the disk, or the network and the mount"
+# What to do about what the machine lacks, whatever path was given.
+MACHINE: Mapping[int, str] = {
+    errno.ENOSPC: "Free some space there (`df -h` and `df -i` show it)",
+    errno.EDQUOT: "Remove files of yours there, or ask for a larger quota",
+    errno.EFBIG: "Raise `ulimit -f`, or use another file system",
+    errno.EMFILE: "Raise `ulimit -n`",
+    errno.ENFILE: "Close other programs",
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), _PERMISSION),
+    **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN), _MOUNT),
 }
+_ELSEWHERE = "Use another path"
 # What is wrong with the path. ENOENT and EEXIST are explained only where `_obstacle` finds their cause.
-PATH: Mapping[int, Reason] = {
-    errno.ENOTDIR: _FILE_IN_THE_WAY,
-    errno.EISDIR: Reason("there is a folder where a file should be", "Move the folder away, or use another path"),
-    errno.ENAMETOOLONG: Reason("the name is too long for the file system", "Use a shorter name"),
-    errno.ELOOP: Reason("its links lead in a circle", "Remove the link"),
-    errno.EBUSY: Reason("it is in use, or a disk is mounted there", "Use another path"),
-}
+PATH = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EBUSY)
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _WITHOUT_PATH = (*OUT_OF_SPACE, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE)
 _KEPT = "No result is half-written: the old one stays until the new one is whole."
@@ -87,15 +67,12 @@ def explain(error: BaseException, *, doing: str, phase: str = "") -> SystemRefus
     """
     if isinstance(error, SystemRefusedError):
         return error
-    for cause in _causes(error):
-        path, reason = _explanation(cause)
-        if reason is None or (isinstance(error, GiftError) and reason not in MACHINE.values()):
-            continue
-        where = f"{path}: " if path else ""
-        details = "" if path else f" ({' '.join(str(cause).split())})"
-        during = f" while {phase}" if phase else ""
-        what = f"{doing}: {where}{reason.words}{during}{details}"
-        return SystemRefusedError(f"{what}. {reason.remedy}, then run it again. {_KEPT}")
+    for cause in causes(error):
+        path, words, remedy = _explanation(cause)
+        if remedy and not (isinstance(error, GiftError) and remedy not in MACHINE.values()):
+            during = f" while {phase}" if phase else ""
+            what = f"{path}: {words}{during}" if path else f"{words}{during} ({' '.join(str(cause).split())})"
+            return SystemRefusedError(f"{doing}: {what}. {remedy}, then run it again. {_KEPT}")
     return None
 
 
@@ -113,16 +90,15 @@ def number_of(error: BaseException) -> int | None:
     return next((number for number in MACHINE if os.strerror(number) in text), None)
 
 
-def _explanation(error: BaseException) -> tuple[str, Reason | None]:
-    """Returns the path that is at fault ("" if unknown) and the reason."""
-    number = number_of(error)
-    known = _path_of(error)
+def _explanation(error: BaseException) -> tuple[str, str, str]:
+    """Returns the path that is at fault ("" if unknown), what is wrong, and the remedy ("" for any other error)."""
+    number, known = number_of(error), _path_of(error)
     if number in (errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ELOOP) and known:
         return _obstacle(Path(known), number)
-    reason = {**MACHINE, **PATH}.get(number or 0)
-    if isinstance(error, OSError) and error.errno is not None and not known and number not in _WITHOUT_PATH:
-        reason = None  # of a socket or a process
-    return _PARTIAL.sub("", known), reason
+    if number is None or (isinstance(error, OSError) and error.errno and not known and number not in _WITHOUT_PATH):
+        return "", "", ""  # without a path: of a socket or a process
+    remedy = MACHINE.get(number) or (_ELSEWHERE if number in PATH else "")
+    return _PARTIAL.sub("", known), os.strerror(number), remedy
 
 
 def _path_of(error: BaseException) -> str:
@@ -135,21 +111,15 @@ def _path_of(error: BaseException) -> str:
     return quoted[2] if quoted else ""
 
 
-def _obstacle(path: Path, number: int) -> tuple[str, Reason | None]:
-    """Returns the first part of the path that is no folder, and what is wrong with it."""
+def _obstacle(path: Path, number: int) -> tuple[str, str, str]:
+    """Names the first part of the path that is no folder, and says what is wrong with it."""
     for part in (*reversed(path.parents), path):
         if not os.path.lexists(part) or part.is_dir():
             continue
         shown = _PARTIAL.sub("", str(part))
         if part.is_symlink() and not part.exists():
-            words = f"this link leads to {part.readlink()}, which cannot be reached"
-            return shown, Reason(words, "Make its target available, or remove the link")
+            what = f"this link leads to {part.readlink()}, which cannot be reached"
+            return shown, what, "Make its target available, or remove the link"
         if part != path or number == errno.EEXIST:
-            return shown, _FILE_IN_THE_WAY
-    return _PARTIAL.sub("", str(path)), PATH.get(number)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
+            return shown, "there is a file where a folder should be", _ELSEWHERE
+    return _PARTIAL.sub("", str(path)), os.strerror(number), _ELSEWHERE if number in PATH else ""

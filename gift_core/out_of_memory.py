@@ -6,10 +6,10 @@ The errors of the allocators have no common type. They are recognized by their m
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import reduce
 
-from gift_core.errors import UserError
+from gift_core.errors import UserError, causes
 
 # Parts of the messages of CUDA, ROCm and MPS, of torch's CPU allocator, and of libraries that CUDA loads.
 MESSAGES = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
@@ -46,7 +46,7 @@ def explain(error: BaseException, *, stage: str, title: str, phase: str, config:
 
     `title` names the stage's run, `phase` says what it was doing, `config` has the current values of SETTINGS.
     """
-    shortage = next((each for each in _causes(error) if is_out_of_memory(each)), None)
+    shortage = next((each for each in causes(error) if is_out_of_memory(each)), None)
     if shortage is None:
         return None
     sizes = [pattern.search(str(shortage)) for pattern in (REQUESTED, FREE)]
@@ -64,12 +64,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(message in str(error) for message in MESSAGES)
     )
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
 
 
 def _value(config: object, key: str) -> str:

@@ -1,4 +1,4 @@
-"""Decodes JSON and YAML that people or other programs wrote, with limits on size, nesting, aliases and numbers.
+"""Decodes JSON and YAML that people or other programs wrote, with limits on size, nesting and numbers.
 
 Every message says what is wrong in words that can follow "it should be JSON, but ...". Values come out plain: texts,
 numbers, truth values, None, lists and mappings with text keys. A text never has half of a surrogate pair in it.
@@ -18,21 +18,26 @@ MAX_BYTES = 256 << 20
 MAX_YAML_BYTES = 256 << 10  # PyYAML reads about 100 KB in a second
 MAX_NESTING = 64
 MAX_DIGITS = 40  # of a whole number: more than any 128-bit number has
-MAX_YAML_VALUES = 50_000  # an alias counts as often as it is used
 SHOWN = 80  # characters of a wrong value in a message
 
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"  # `<<: *anchor`
 _PLAIN_TAGS = {f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
 _QUOTE = "put it in quotes"
-_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")  # DVC writes 1e-05, which is text in YAML 1.1
-_FRACTION = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+# The values of each type that YAML 1.1 and 1.2 read alike: no date.
+_ONE_READING = {
+    "int": re.compile(r"[-+]?(0|[1-9][0-9]*)"),
+    "float": re.compile(
+        r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)|" + _EXPONENT.pattern
+    ),
+    "bool": re.compile("true|false", re.IGNORECASE),
+    "timestamp": re.compile("(?!)"),
+}
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 _NUMBER_OF_YAML_1_2 = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?|0o[0-7]+)")
 # What YAML forbids, and line separators that YAML 1.1, YAML 1.2 and Python count differently.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")  # in a text: no file has such a name, no file can hold it
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -54,8 +59,8 @@ def parse_json(text: str | bytes) -> Any:
     """Returns the value of a JSON text (bytes: UTF-8).
 
     ValueError says what is wrong in words that can follow "it should be JSON, but ...": not JSON, not UTF-8, larger
-    than MAX_BYTES, nested deeper than MAX_NESTING, a key that is repeated, a whole number of more than MAX_DIGITS
-    digits, NaN or infinity, or half of a surrogate pair.
+    than MAX_BYTES, nested too deep, a key that is repeated, a whole number of more than MAX_DIGITS digits, NaN or
+    infinity, or half of a surrogate pair.
     """
     _require_size(len(text), MAX_BYTES)
     if isinstance(text, bytes):
@@ -64,12 +69,12 @@ def parse_json(text: str | bytes) -> Any:
         value = json.loads(
             text, parse_int=_whole_number, parse_constant=_no_number, object_pairs_hook=_without_repeated_keys
         )
+        if _ESCAPED_SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
-        raise ValueError(f"it is nested deeper than {MAX_NESTING} levels") from None
-    escaped = _ESCAPED_SURROGATE.search(text) is not None
-    for each in _shallow_values(value):
-        if escaped and isinstance(each, str) and _SURROGATE.search(each):
-            raise ValueError(f"it has a text with half of a surrogate pair, {each[:SHOWN]!r}")
+        raise ValueError("it is nested too deep") from None
+    except UnicodeEncodeError as error:
+        raise ValueError(f"it has a text with half of a surrogate pair, {error.object[error.start]!r}") from None
     return value
 
 
@@ -110,46 +115,32 @@ def compose_yaml(text: str | bytes) -> yaml.Node | None:
         raise ValueError(f"line {line}: the character U+{ord(found[0]):04X} is not allowed in YAML")
     try:
         root: yaml.Node | None = _Composer(text).get_single_node()
-        if root is not None:
-            _measure(root, {})
     except yaml.YAMLError as error:
         raise _with_line(error) from None
     return root
 
 
 class _Composer(yaml.SafeLoader):
-    """A loader that stops at the first value that is nested too deep, before Python's own limit."""
+    """A loader that refuses a value that is nested too deep, or has aliases of aliases, before it is built."""
 
-    _depth = 0
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._open: list[str | None] = []  # the anchors of the values around the next one
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        self._depth += 1
-        if self._depth > MAX_NESTING:
-            _refuse(self.peek_event().start_mark, f"nested deeper than {MAX_NESTING} levels")  # type: ignore[no-untyped-call]
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        mark: Any = event.start_mark
+        if isinstance(event, yaml.AliasEvent) and any(self._open):  # a few such lines stand for billions of values
+            _refuse(mark, "an alias in a value that has an anchor itself. Write out what the alias stands for")
+        if len(self._open) == MAX_NESTING:
+            _refuse(mark, f"nested deeper than {MAX_NESTING} levels")
+        self._open.append(event.anchor)
         node = super().compose_node(parent, index)
-        self._depth -= 1
+        self._open.pop()
         return node
 
 
 _Composer.add_implicit_resolver(f"{_TAG}float", _EXPONENT, list("-+0123456789"))
-
-
-def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
-    """Returns (number of values, levels of nesting) of a node with its aliases expanded."""
-    if id(node) in known:
-        measured = known[id(node)]
-        if measured is None:
-            _refuse(node.start_mark, "a value contains an alias of itself. Remove the alias")
-        return measured
-    known[id(node)] = None
-    inner = [_measure(each, known) for each in _inner_nodes(node)]
-    count, depth = 1 + sum(count for count, _ in inner), 1 + max((depth for _, depth in inner), default=0)
-    if count > MAX_YAML_VALUES:
-        _refuse(node.start_mark, f"more than {MAX_YAML_VALUES} values (an alias counts as often as it is used)")
-    if depth > MAX_NESTING:
-        _refuse(node.start_mark, f"nested deeper than {MAX_NESTING} levels")
-    known[id(node)] = count, depth
-    return count, depth
 
 
 def _inner_nodes(node: yaml.Node) -> list[yaml.Node]:
@@ -184,24 +175,16 @@ def _require_plain(node: yaml.Node) -> None:
 def _ambiguity(node: yaml.ScalarNode) -> str:
     """Returns why programs read a scalar differently or not at all, and the remedy; empty if they agree."""
     tag, value = node.tag.removeprefix(_TAG), node.value
-    shown = value[:SHOWN]
-    if tag == "timestamp":
-        return f"{shown} is a date in YAML. To write text, {_QUOTE}"
-    if tag == "bool" and value.lower() not in ("true", "false"):
-        return f"{shown} is true or false for some programs and text for others. Write true or false, or {_QUOTE}"
     if tag == "int" and len(value) > MAX_DIGITS:
         return f"a whole number of {len(value)} digits, more than {MAX_DIGITS}"
-    if (tag == "int" and not _DECIMAL.fullmatch(value)) or (tag == "float" and not _is_float(value)):
-        remedy = f"Write a decimal number without a leading 0, or {_QUOTE}"
-        return f"{shown} is read as different numbers by different programs. {remedy}"
-    if tag == "str" and node.style is None and _LEADING_ZERO.fullmatch(value):
-        return f"{shown} begins with 0. Leave the 0 out, or {_QUOTE}"
+    allowed = _ONE_READING.get(tag)
+    if (allowed and not allowed.fullmatch(value)) or (
+        tag == "str" and node.style is None and _LEADING_ZERO.fullmatch(value)
+    ):
+        remedy = f"Write true, false or a decimal number without a leading 0, or {_QUOTE}"
+        return f"{value[:SHOWN]} is a number, a date, true, false or text for different programs. {remedy}"
     found = _UNUSABLE.search(value)
     return f"the escaped character U+{ord(found[0]):04X} is not allowed. Remove it" if found else ""
-
-
-def _is_float(value: str) -> bool:
-    return bool(_FRACTION.fullmatch(value) or _EXPONENT.match(value))
 
 
 def _require_text_keys(node: yaml.MappingNode) -> None:
@@ -249,22 +232,3 @@ def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         repeated = next(key for index, key in enumerate(keys) if key in keys[:index])
         raise ValueError(f"it has the key {repeated[:SHOWN]!r} twice in one object")
     return found
-
-
-def _shallow_values(value: Any) -> Iterator[Any]:
-    """Yields every value and key. ValueError where they are nested deeper than MAX_NESTING."""
-    level = [value]
-    for _ in range(MAX_NESTING):
-        yield from level
-        level = [inner for outer in level if isinstance(outer, dict | list) for inner in _inner_values(outer)]
-        if not level:
-            return
-    raise ValueError(f"it is nested deeper than {MAX_NESTING} levels")
-
-
-def _inner_values(outer: dict[str, Any] | list[Any]) -> Iterator[Any]:
-    if isinstance(outer, dict):
-        yield from outer
-        yield from outer.values()
-    else:
-        yield from outer

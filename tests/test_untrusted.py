@@ -8,7 +8,6 @@ import pytest
 
 from gift_core.untrusted import (
     MAX_DIGITS,
-    MAX_NESTING,
     MAX_YAML_BYTES,
     parse_json,
     parse_yaml,
@@ -17,17 +16,13 @@ from gift_core.untrusted import (
 
 
 def test_json_within_the_limits_is_decoded() -> None:
-    nested = "[" * MAX_NESTING + "]" * MAX_NESTING
     assert parse_json(b'\xef\xbb\xbf{"a": [1, 2.5, "\xc3\xa9", null]}') == {"a": [1, 2.5, "é", None]}
-    assert parse_json(nested[1:-1]) is not None
 
 
-@pytest.mark.parametrize("depth", [MAX_NESTING + 1, 1_000, 100_000])
-@pytest.mark.parametrize("brackets", ["[]", '{"a":1}'])
-def test_nesting_beyond_the_limit_is_refused(depth: int, brackets: str) -> None:
-    opening, closing = ("[", "]") if brackets == "[]" else ('{"a":', "}")
-    with pytest.raises(ValueError, match=f"nested deeper than {MAX_NESTING} levels"):
-        parse_json(opening * depth + "1" + closing * depth)
+@pytest.mark.parametrize(("opening", "closing"), ["[]", ('{"a":', "}")])
+def test_deep_nesting_is_refused(opening: str, closing: str) -> None:
+    with pytest.raises(ValueError, match="nested too deep"):
+        parse_json(opening * 100_000 + "1" + closing * 100_000)
 
 
 def test_whole_numbers_of_thousands_of_digits_are_refused() -> None:
@@ -98,7 +93,7 @@ def test_a_value_that_readers_of_yaml_read_differently_is_refused_unless_quoted(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a: &a [*a]", "line 1: a value contains an alias of itself"),
+        ("a: &a [*a]", "line 1: an alias in a value that has an anchor itself"),
         ("a: !!binary aGk=", "line 1: the tag or sign !!binary is not supported"),
         ('a: !!python/object/apply:os.system ["true"]', "line 1: the tag or sign !!python/object"),
         ("a: 1\nb:\n  a: 1\n  a: 2\n", "line 4: key 'a' is already on line 3"),
@@ -118,12 +113,9 @@ def test_yaml_beyond_the_limits_is_refused_with_its_line(text: str, expected: st
         parse_yaml(text)
 
 
-@pytest.mark.parametrize("inner", ["[{aliases}]", "{{<<: [{aliases}]}}"])
-def test_aliases_that_explode_are_refused_before_they_do(inner: str) -> None:
-    first = "[x]" if inner.startswith("[{") else "{x: 1}"
-    lines = [f"a0: &a0 {first}"]
-    lines += [f"a{i}: &a{i} {inner.format(aliases=', '.join([f'*a{i - 1}'] * 9))}" for i in range(1, 20)]
-    with pytest.raises(ValueError, match="more than 50000 values"):
+def test_aliases_that_explode_are_refused_before_they_do() -> None:
+    lines = ["a0: &a0 [x]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 20))]
+    with pytest.raises(ValueError, match="line 2: an alias in a value that has an anchor itself"):
         parse_yaml("\n".join(lines))
 
 

@@ -184,8 +184,8 @@ def test_a_list_that_is_empty_unreadable_or_has_duplicates_is_refused(
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("[" * 100_000, "should be JSON, but it is nested deeper than 64 levels. Correct it."),
-        ('{"file": ' * 100_000, "should be JSON, but it is nested deeper than 64 levels. Correct it."),
+        ("[" * 100_000, "should be JSON, but it is nested too deep. Correct it."),
+        ('{"file": ' * 100_000, "should be JSON, but it is nested too deep. Correct it."),
         ('{"file": ' + "9" * 5000 + "}", "should be JSON, but it has a whole number of 5000 digits, more than 40."),
         ('{"file": NaN, "bird": "b"}', "NaN"),
         ('{"file": 1e999, "bird": "b"}', "column file: should be a text or a number, it is inf. Correct it."),

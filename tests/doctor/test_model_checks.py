@@ -270,11 +270,13 @@ def cached(folder: Path, repository: str, name: str, *, commit: str = "c0ffee") 
     return file
 
 
-def test_an_http_error_is_an_answer(server: str) -> None:
+def test_an_http_error_is_an_answer(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     assert hub_answers(server, 5.0)
 
 
-def test_a_silent_server_does_not_answer_in_time(silent_server: str) -> None:
+def test_a_silent_server_does_not_answer_in_time(silent_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     start = time.monotonic()
     assert not hub_answers(silent_server, 0.3)
     assert time.monotonic() - start < 2
