@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import open_clip
 import torch
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 
-from gift_core.clip.architectures import CLIP_VOCABULARY, build_empty, unsupported_reason
 from gift_core.errors import UserError
 from gift_core.interop.checkpoints import Checkpoint
 
@@ -18,22 +16,21 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 QUICK_SUFFIX = "-quickgelu"  # of open_clip's names: ViT-B-16 computes GELU, ViT-B-16-quickgelu QuickGELU
 _COUNTER = "num_batches_tracked"  # of BatchNorm; files of old versions lack it, and it has no effect here
+_ADVICE = "Name their architecture in model.name. The file should hold a whole CLIP, image and text tower."
 _EXAMPLES = 3  # names shown of each kind of mismatch
-_NEAR = 0.5  # an architecture is suggested only if at least this share of the tensors agrees
 
 
 def fill_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], location: str) -> None:
     """Overwrites every weight and buffer of `model` with those of `tensors`, widened to float32.
 
-    UserError if a name or a shape differs. It shows examples, and the architectures that the weights fit. Integers in
-    place of weights are a UserError, too.
+    UserError with examples if a name or a shape differs, and for integers in place of weights.
     # differs: open_clip silently interpolates position embeddings of another size; here they are refused.
     """
     renamed = for_model(model, tensors)
     expected = _shapes(model.state_dict())
     problems = _mismatches(expected, _shapes(renamed))
     if problems:
-        raise UserError(f"{location}: the weights do not fit: {'; '.join(problems)}. {_advice(tensors)}")
+        raise UserError(f"{location}: the weights do not fit: {'; '.join(problems)}. {_ADVICE}")
     integers = [name for name, value in model.state_dict().items() if _is_integer(renamed.get(name), value)]
     if integers:
         what = f"integers in place of floating-point weights ({_some(integers)})"
@@ -57,21 +54,6 @@ def for_model(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> di
         if own is not None and name in named and named[name].numel() == 1:
             named[name] = named[name].reshape(own.shape)
     return named
-
-
-def fitting_architectures(tensors: Mapping[str, torch.Tensor]) -> tuple[list[str], float]:
-    """(the architectures of open_clip that the weights fit best, the share 0-1 of tensors that agree).
-
-    Several where they differ only in what they compute (ViT-B-16, ViT-B-16-quickgelu). Architectures are compared only
-    if their features and text tower have the weights' sizes. Text towers of transformers are left out.
-    """
-    shares: dict[str, float] = {}
-    for name in open_clip.list_models():
-        config = open_clip.get_model_config(name)
-        if unsupported_reason(config) is None and _could_fit(config, tensors):
-            shares[name] = _agreement(build_empty(config), tensors)
-    best = max(shares.values(), default=0.0)
-    return [name for name, share in shares.items() if share == best], best
 
 
 def choose_activation(
@@ -120,37 +102,6 @@ def _mismatches(expected: Shapes, found: Shapes) -> list[str]:
     ]
     kinds = {"missing": missing, "not part of the model": extra, "of another shape": other}
     return [f"{len(names)} {kind} ({_some(names)})" for kind, names in kinds.items() if names]
-
-
-def _advice(tensors: Mapping[str, torch.Tensor]) -> str:
-    names, share = fitting_architectures(tensors)
-    if share == 1.0:
-        return f"These weights are a {' or '.join(names)}: model.name: {names[0]}."
-    if share > _NEAR:
-        return f"The nearest architecture is {names[0]} ({share:.0%} of the tensors agree)."
-    return "No architecture of open_clip is near: check that the file holds a whole CLIP, image and text tower."
-
-
-def _could_fit(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> bool:
-    text = config["text_cfg"]
-    words = next((value for name, value in tensors.items() if name.endswith("token_embedding.weight")), None)
-    if text.get("hf_model_name") or words is None:
-        return False
-    head = next((value for name, value in tensors.items() if "text_projection" in name), None)
-    same_features = head is None or config["embed_dim"] in head.shape
-    kinds = {name.startswith("visual.trunk.") for name in tensors if name.startswith("visual.")}  # timm's towers or not
-    same_kind = not kinds or bool(config["vision_cfg"].get("timm_model_name")) in kinds
-    return (
-        same_features
-        and same_kind
-        and tuple(words.shape) == (text.get("vocab_size", CLIP_VOCABULARY), text.get("width", 512))
-    )
-
-
-def _agreement(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> float:
-    expected, found = _shapes(model.state_dict()), _shapes(for_model(model, tensors))
-    names = {name for name in {*expected, *found} if not name.endswith(_COUNTER)}
-    return sum(expected.get(name) == found.get(name) for name in names) / len(names)
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -17,7 +17,6 @@ from gift_core.artifacts.model_folder import read_provenance
 from gift_core.clip.architectures import preprocess_of
 from gift_core.clip.model import save_clip
 from gift_core.errors import UserError
-from gift_core.interop.fitting import fitting_architectures
 from gift_core.interop.importing import load_clip, model_identity, open_model, tag_options
 from gift_core.interop.single_file import save_single_file
 from tests.clip.tiny import CONTEXT
@@ -90,13 +89,13 @@ def test_an_unknown_activation_is_that_of_the_named_architecture(
     [
         (
             "TinyDeep",
-            r"12 missing \(visual.transformer.resblocks.1.* and 9 more\). These weights are a Tiny or Tiny-qu",
+            r"12 missing \(visual.transformer.resblocks.1.* and 9 more\). Name their architecture",
         ),
-        ("TinyLarge", r"visual.positional_embedding is 5 x 32, expected 17 x 32\). .*: model.name: Tiny\."),
+        ("TinyLarge", r"visual.positional_embedding is 5 x 32, expected 17 x 32"),
         ("TinyWide", r"17 of another shape \(positional_embedding is 24 x 16, expected 24 x 32, .* and 14 more\)"),
     ],
 )
-def test_weights_of_another_architecture_are_refused_with_its_name(name: str, message: str, tmp_path: Path) -> None:
+def test_weights_of_another_architecture_are_refused_with_examples(name: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         load_clip(name, saved(tmp_path, PLAIN.state_dict()), device="cpu")
 
@@ -107,16 +106,9 @@ def test_other_weights_for_a_model_that_has_its_own_are_refused(name: str) -> No
         load_clip(name, "openai", device="cpu")
 
 
-def test_weights_of_no_architecture_are_refused_with_the_nearest_name(tmp_path: Path) -> None:
-    state = PLAIN.state_dict()
-    state["visual.conv1.weight"] = torch.zeros(32, 3, 4, 4)
-    with pytest.raises(UserError, match=r"is 32 x 3 x 4 x 4, expected .* nearest architecture is Tiny \(97% of"):
-        load_clip("Tiny", saved(tmp_path, state), device="cpu")
-
-
 def test_an_image_tower_alone_is_refused(tmp_path: Path) -> None:
     state = {name: value for name, value in PLAIN.state_dict().items() if name.startswith("visual.")}
-    with pytest.raises(UserError, match="No architecture of open_clip is near: check that .* image and text tower"):
+    with pytest.raises(UserError, match="should hold a whole CLIP, image and text tower"):
         load_clip("Tiny", saved(tmp_path, state), device="cpu")
 
 
@@ -203,22 +195,6 @@ def test_the_preprocessing_is_that_of_the_released_weights(monkeypatch: pytest.M
     assert preprocess_of("ViT-B-16-SigLIP")["mean"] == (0.5, 0.5, 0.5)
     assert preprocess_of("ViT-B-16-SigLIP")["resize_mode"] == "squash"
     assert preprocess_of("ViT-B-16")["resize_mode"] == "shortest"
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("ViT-B-32", ["ViT-B-32", "ViT-B-32-quickgelu"]),
-        ("EVA02-B-16", ["EVA02-B-16"]),
-    ],
-)
-def test_full_size_weights_name_their_architecture(
-    name: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.undo()
-    with torch.device("meta"):
-        tensors = open_clip.create_model(name, load_weights=False, device="meta").state_dict()
-    assert fitting_architectures(tensors) == (expected, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_weights_of_another_architecture_leave_nothing(
     register(monkeypatch, TinyDeep={"vision_cfg": {"layers": 2}})
     torch.save(tiny_model().state_dict(), raw(tmp_path) / "weights.pt")
     result = run("TinyDeep", raw(tmp_path) / "weights.pt")
-    assert result.exit_code == 1 and "These weights are a Tiny" in result.output
+    assert result.exit_code == 1 and "Name their architecture in model.name" in result.output
     assert not Layout(tmp_path).pretrained().exists()
 
 
