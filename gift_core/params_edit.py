@@ -1,15 +1,29 @@
-"""A change of params.yaml that is about to be made: the text before and after it, and the experiment that it gives."""
+"""Changes of params.yaml by commands: a method that is added, a task or a method that is removed.
+
+gift_core.datasets.new_task adds a task. What a change would be is known before anything is written.
+"""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gift_core.artifacts.atomic import write_atomically
+from gift_core.config.editing import activate_method, append_method
 from gift_core.config.experiment import Config
-from gift_core.errors import UserError, no_such_path
-from gift_core.untrusted import MAX_YAML_BYTES, decode_text, read_limited
+from gift_core.config.loading import parse_config
+from gift_core.config.removing import remove_method, remove_task
+from gift_core.config.tasks import OwnTaskConfig
+from gift_core.errors import UserError, did_you_mean, no_such_path
+from gift_core.layout import Layout
+from gift_core.shipped import pipeline_root
+from gift_core.stage_graph import stages_of_method, stages_of_step
+from gift_core.untrusted import MAX_YAML_BYTES, decode_text, parse_yaml, read_limited
+
+BASE = "gift"
 
 
 @dataclass(frozen=True)
@@ -40,3 +54,131 @@ def read_params(params: Path) -> str:
         return decode_text(read_limited(params, MAX_YAML_BYTES))
     except (OSError, ValueError) as error:
         raise UserError(f"--params {params}: cannot be read ({error}). Save it as UTF-8 text.") from None
+
+
+@dataclass(frozen=True)
+class MethodAddition(ParamsEdit):
+    """A method that is about to be added. `base` is the row that its row is a copy of; None if the row exists."""
+
+    base: str | None
+
+
+def plan_method(name: str, *, base: str | None, settings: Sequence[str], params: Path) -> MethodAddition:
+    """Returns the addition of a method. Nothing is written.
+
+    With `base` or `settings` ("losses.distill.weight=2.0"), its row is a copy of `base` (gift by default) with these
+    values. Without both, the row must exist, and only run.methods gets its name.
+
+    Raises:
+        UserError: the name is taken or unknown, so is the base, or the checks of params.yaml refuse the row.
+    """
+    before = read_params(params)
+    present = parse_config(before, params.name)
+    changed = dict(_setting(text) for text in settings)
+    if base is None and not settings:
+        _require_addable(name, present)
+        after = activate_method(before, name)
+    else:
+        _require_new(name, present)
+        after = append_method(before, name, base or BASE, changed)
+    copied_from = None if name in present.methods else base or BASE
+    return MethodAddition(params, before, after, parse_config(after, params.name), copied_from)
+
+
+def _require_addable(name: str, config: Config) -> None:
+    if name not in config.methods:
+        what = f"unknown name {name!r}. {did_you_mean(name, config.methods)}"
+        raise UserError(f"params.yaml: methods: {what} To add a new row, say of which it is a copy: --from {BASE}")
+    if name in config.run.methods:
+        what = "is there already, and it runs: run.methods has it"
+        raise UserError(f"params.yaml: methods.{name}: {what}. For a copy with another name: --from {name}")
+
+
+def _require_new(name: str, config: Config) -> None:
+    if name in config.methods:
+        runs = "" if name in config.run.methods else f", or run it as it is: gift add-method {name}"
+        raise UserError(f"params.yaml: methods.{name}: already exists. Choose another name{runs}.")
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """The key and the value of "losses.distill.weight=2.0". The value is read as YAML, an empty one is null."""
+    key, equals, value = text.partition("=")
+    if not equals or not all(key.split(".")):
+        raise UserError(f"--set {text}: should be KEY=VALUE, as losses.distill.weight=2.0. Correct it.")
+    try:
+        return key, parse_yaml(value)
+    except ValueError as error:
+        raise UserError(f"--set {text}: the value is not valid YAML ({error}). Correct it.") from None
+
+
+@dataclass(frozen=True)
+class Removal(ParamsEdit):
+    """A task or a method that is about to be removed from params.yaml. No other file changes.
+
+    `gone` are the stages that made its results, by their names before. `stages` are those that `dvc repro` runs next.
+    `later` are the tasks that are learned again, because the sequence before them changes. `results` are its artifacts
+    on this machine, without accuracies and predictions, which the stage check moves to .gift/taken_back. `images` is
+    the folder of the user's images if no other task reads it.
+    """
+
+    gone: tuple[str, ...]
+    stages: tuple[str, ...]
+    later: tuple[str, ...]
+    results: tuple[Path, ...]
+    images: Path | None
+
+
+def plan_task_removal(name: str, *, params: Path, root: Path) -> Removal:
+    """Returns the removal of a task, its step, and the link to it in the next step. Nothing is written.
+
+    UserError for an unknown name, and a params.yaml that is not valid or cannot be edited.
+    """
+    text = read_params(params)
+    before = parse_config(text, params.name)
+    after_text = remove_task(text, name)
+    after = parse_config(after_text, params.name)
+    order = [step.task for step in before.sequence]
+    later = tuple(order[order.index(name) + 1 :] if name in order else ())
+    pipeline = pipeline_root(root)
+    gone = _of_loops(stages_of_step(pipeline, before.model_dump(mode="json"), name))
+    again = stages_of_step(pipeline, after.model_dump(mode="json"), *later)
+    stages = tuple(stage for stage in again if not stage.startswith("ingest@"))  # its data set is the same
+    results = _present(_results_of_task(Layout(root), before, name))
+    images = _own_images(before, name, root)
+    return Removal(params, text, after_text, after, gone, stages, later, results, images)
+
+
+def plan_method_removal(name: str, *, params: Path, root: Path) -> Removal:
+    """Returns the removal of a method: its row, and its name in run.methods. Nothing is written. UserError as above."""
+    text = read_params(params)
+    before = parse_config(text, params.name)
+    after_text = remove_method(text, name)
+    after = parse_config(after_text, params.name)
+    pipeline = pipeline_root(root)
+    gone = _of_loops(stages_of_method(pipeline, before.model_dump(mode="json"), name))
+    stages = tuple(stages_of_method(pipeline, after.model_dump(mode="json"), name))
+    layout = Layout(root)
+    results = _present([layout.teacher(name, ""), layout.model(name, "")])
+    return Removal(params, text, after_text, after, gone, stages, (), results, None)
+
+
+def _of_loops(stages: list[str]) -> tuple[str, ...]:
+    """Without check and report, which stay."""
+    return tuple(stage for stage in stages if "@" in stage)
+
+
+def _results_of_task(layout: Layout, config: Config, task: str) -> Iterator[Path]:
+    yield from (layout.task(task), layout.prompts(task), layout.vocabulary(task), layout.shards(task))
+    for method in config.run.methods:
+        yield from (layout.teacher(method, task), layout.model(method, task))
+
+
+def _present(paths: Iterable[Path]) -> tuple[Path, ...]:
+    return tuple(path for path in paths if path.exists())
+
+
+def _own_images(config: Config, name: str, root: Path) -> Path | None:
+    row = config.tasks[name]
+    shared = any(other.path == row.path for task, other in config.tasks.items() if task != name)
+    images = root / row.path
+    return images if isinstance(row, OwnTaskConfig) and not shared and images.exists() else None

@@ -11,7 +11,7 @@ from .output import AsJson, DryRun, hint, print_difference, print_json, print_ne
 from .stage import PARAMS, Params
 
 if TYPE_CHECKING:
-    from gift_core.new_method import MethodAddition
+    from gift_core.params_edit import MethodAddition
 
 Name = Annotated[
     str,
@@ -59,7 +59,7 @@ def add_method(
 
     Example: gift add-method strong --from gift --set losses.distill.weight=2.0
     """
-    from gift_core.new_method import plan_method
+    from gift_core.params_edit import plan_method
     from gift_core.shipped import pipeline_root
     from gift_core.stage_graph import stages_of_method
 

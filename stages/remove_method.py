@@ -27,7 +27,7 @@ def remove_method(
 
     Example: gift remove-method strong --dry-run
     """
-    from gift_core.removal import plan_method_removal
+    from gift_core.params_edit import plan_method_removal
 
     removal = plan_method_removal(name, params=params, root=root)
     show_removal("method", name, removal, dry_run=dry_run, as_json=as_json)

@@ -11,7 +11,7 @@ from .output import AsJson, DryRun, hint, print_difference, print_json, print_na
 from .stage import PARAMS, ROOT, Params, Root
 
 if TYPE_CHECKING:
-    from gift_core.removal import Removal
+    from gift_core.params_edit import Removal
 
 Name = Annotated[
     str,
@@ -29,7 +29,7 @@ def remove_task(
 
     Example: gift remove-task garments --dry-run
     """
-    from gift_core.removal import plan_task_removal
+    from gift_core.params_edit import plan_task_removal
 
     removal = plan_task_removal(name, params=params, root=root)
     show_removal("task", name, removal, dry_run=dry_run, as_json=as_json)

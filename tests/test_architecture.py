@@ -43,7 +43,7 @@ ORDER = [
     {"replay"},
     {"methods", "classifier"},
     {"training", "evaluation"},
-    {"report", "presets", "new_method", "removal", "doctor", "predict", "partial_runs"},
+    {"report", "presets", "doctor", "predict", "partial_runs"},
     {"verification", "labeled_images", "new_project", "team", "library", "execution"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gift_core.config.checks import START
@@ -21,11 +21,11 @@ _EMPTY = re.compile(r"^(\w+:) *(\{ *\}|\[ *\]|null|~)")
 def append_task(text: str, name: str, row: Mapping[str, Any], *, learning_rate_factor: float) -> str:
     """Returns a params file's text with `row` added to its tasks, and a step for it added to its sequence.
 
-    The step follows the last one, or ../pretrained if there is none. The new lines have the style and indentation of
-    those before them. UserError for a name that exists, a text that is not valid YAML, and a layout that cannot be
-    extended (the error shows the lines to write by hand).
+    The text has been checked by parse_config. The step follows the last one, or ../pretrained if there is none. The new
+    lines have the style and indentation of those before them. UserError for a name that exists, and for a layout that
+    cannot be extended (the error shows the lines to write by hand).
     """
-    document = _load(text, require_tasks)
+    document = _editor().load(text)
     tasks, sequence = document["tasks"], document["sequence"]
     if name in (tasks or {}):
         what = f"already exists (path: {tasks[name].get('path')})"
@@ -54,7 +54,7 @@ def append_method(text: str, name: str, base: str, settings: Mapping[str, Any]) 
     does not have are made. The copy keeps the comments of the base. UserError for a name that exists, an unknown base,
     and as in append_task.
     """
-    document = _load(text, require_methods)
+    document = _editor().load(text)
     methods, lines = document["methods"], text.splitlines(keepends=True)
     lookup(methods, base, "gift add-method --from: methods of params.yaml")
     if name in methods:
@@ -84,7 +84,7 @@ def append_method(text: str, name: str, base: str, settings: Mapping[str, Any]) 
 
 def activate_method(text: str, name: str) -> str:
     """Returns a params file's text with `name` at the end of run.methods. UserError as in append_task."""
-    expected = parse_params(text, require_methods)
+    expected = parse_yaml(text)
     added = _with_run_method(text, name)
     expected["run"]["methods"].append(name)
     require_values(added, expected, [f"Write {name} by hand at the end of run.methods."])
@@ -154,56 +154,6 @@ def _on_one_line(value: Any) -> Any:
 def inline(value: Any) -> str:
     """Returns the value as it is written on one line of YAML; "empty" for null."""
     return _dumped({"value": _on_one_line(value)})[0].removeprefix("value:").strip() or "empty"
-
-
-def parse_params(text: str, require: Callable[[Any], None]) -> Any:
-    """Returns the values of a params file after `require` has looked at them. UserError if it is not valid YAML."""
-    try:
-        values = parse_yaml(text)
-    except ValueError as error:
-        raise _not_yaml(error) from None
-    require(values)
-    return values
-
-
-def _load(text: str, require: Callable[[Any], None]) -> Any:
-    """The document for the editor, after `require` has looked at its plain values."""
-    from ruamel.yaml.error import YAMLError
-
-    parse_params(text, require)
-    try:
-        return _editor().load(text)
-    except YAMLError as error:
-        raise _not_yaml(error) from None
-
-
-def _not_yaml(error: Exception) -> UserError:
-    what = f"is not valid YAML ({' '.join(str(error).split())})"
-    return UserError(f"params.yaml: {what}. Correct it, or start from a preset: gift use NAME")
-
-
-def require_methods(params: Any) -> None:
-    """Raises UserError unless `methods` has sections by name, and run.methods is a list of names."""
-    sections = params if isinstance(params, dict) else {}
-    methods, run = sections.get("methods"), sections.get("run")
-    if not isinstance(methods, dict) or not methods or not all(isinstance(row, dict) for row in methods.values()):
-        raise UserError("params.yaml: methods: should have one section per method. Compare it with presets/mini.yaml.")
-    names = run.get("methods") if isinstance(run, dict) else None
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise UserError("params.yaml: run.methods: should be a list of names. Compare it with presets/mini.yaml.")
-
-
-def require_tasks(params: Any) -> None:
-    """Raises UserError unless `tasks` has sections by name, and `sequence` is a list of sections with a task."""
-    for section in ("tasks", "sequence"):
-        if not isinstance(params, dict) or section not in params:
-            raise UserError(f"params.yaml: the section {section} is missing. Start from a preset: gift use NAME")
-    tasks, sequence = params["tasks"] or {}, params["sequence"] or []
-    if not isinstance(tasks, dict) or not all(isinstance(row, dict) for row in tasks.values()):
-        raise UserError("params.yaml: tasks: should have one section per task. Compare it with presets/mini.yaml.")
-    steps = sequence if isinstance(sequence, list) else [None]
-    if not all(isinstance(step, dict) and isinstance(step.get("task"), str) for step in steps):
-        raise UserError("params.yaml: sequence: should list steps with a task. Compare it with presets/mini.yaml.")
 
 
 def _editor() -> YAML:

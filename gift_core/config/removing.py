@@ -6,18 +6,18 @@ from typing import Any
 
 import yaml
 
-from gift_core.config.editing import inline, parse_params, require_methods, require_tasks, require_values
+from gift_core.config.editing import inline, require_values
 from gift_core.errors import UserError, lookup
-from gift_core.untrusted import compose_yaml
+from gift_core.untrusted import compose_yaml, parse_yaml
 
 
 def remove_task(text: str, name: str) -> str:
     """Returns a params file's text without the row of a task and its step. The next step follows the step before.
 
-    The last task leaves `tasks: {}` and `sequence: []`. Comments above the lines stay. UserError for an unknown name, a
-    text that is not valid YAML, and a layout that cannot be edited.
+    The last task leaves `tasks: {}` and `sequence: []`. Comments above the lines stay. UserError for an unknown name
+    and a layout that cannot be edited. The text has been checked by parse_config.
     """
-    expected = parse_params(text, require_tasks)
+    expected = parse_yaml(text)
     tasks, sequence = expected["tasks"] or {}, expected["sequence"] or []
     lookup(tasks, name, "params.yaml: tasks")
     removed = _without(text, ("tasks",), list(tasks).index(name))
@@ -38,7 +38,7 @@ def remove_method(text: str, name: str) -> str:
 
     UserError as in remove_task, and for the only method that runs.
     """
-    expected = parse_params(text, require_methods)
+    expected = parse_yaml(text)
     methods, running = expected["methods"], expected["run"]["methods"]
     lookup(methods, name, "params.yaml: methods")
     if running == [name]:

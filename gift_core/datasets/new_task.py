@@ -136,6 +136,7 @@ def plan_task(
         for text in value if isinstance(value, list) else [value]:
             require_utf8(str(text), f"gift add-task: {key}")
     before = read_params(params)
+    parse_config(before, params.name)
     after = append_task(before, name, row, learning_rate_factor=factor)
     new = parse_config(after, params.name)
     task = new.tasks[name]

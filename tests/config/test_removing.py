@@ -98,7 +98,6 @@ def test_a_method_goes_with_its_name_in_brackets_or_on_a_line() -> None:
     [
         (SMALL, "params.yaml: tasks: unknown name 'bird'. Did you mean 'birds'? Known: 12, birds, letters."),
         ("tasks: {}\nsequence: []\n", "params.yaml: tasks: unknown name 'bird'. Known: none."),
-        ("tasks: [\n", "params.yaml: is not valid YAML"),
         (
             "tasks:\n  bird: &one {path: x}\n  b: *one\nsequence: []\n",
             "this layout cannot be edited. Remove by hand the row",

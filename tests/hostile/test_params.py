@@ -22,6 +22,7 @@ from tests.hostile.campaign import Case, Outcome, run_cases, sample
 from tests.hostile.values import YAML_FILES, YAML_VALUES
 
 MINI = Path(__file__).resolve().parents[2] / "presets" / "mini.yaml"
+EMPTY = complete_text(MINI.with_name("bring_your_own.yaml"))  # no task yet
 METHODS = ("finetune", "gift", "ewc", "lwf_vr", "icarl", "wise_ft", "zscl", "gift_frozen_fisher", "gift_mixed_teacher")
 OWN = {"path": "data/0_raw/own", "templates": ["a {}.", "the {}."], "test_fraction": 0.2, "on_bad_image": "skip"}
 TASKS: dict[str, dict[str, Any]] = {
@@ -118,7 +119,8 @@ def file_cases(folder: Path) -> Iterator[Case]:
         yield Case(f"append_task, {name}", functools.partial(_append, content.decode("latin-1")))
     for section in ("tasks", "sequence"):
         for value in YAML_VALUES:
-            text = f"{'tasks' if section == 'sequence' else 'sequence'}: null\n{section}: {value}\n"
+            empty = "{}" if section == "tasks" else "[]"
+            text = EMPTY.replace(f"{section}: {empty}", f"{section}: {value}")
             yield Case(f"append_task, {section}: {value[:60]!r}", functools.partial(_append, text))
     for key in ("dataset", "base_classes", "classes_per_step", "steps"):
         for number, value in enumerate(YAML_VALUES):
@@ -141,6 +143,7 @@ def _complete(path: Path) -> str:
 
 
 def _append(text: str) -> str:
+    parse_config(text, "params.yaml")  # as gift add-task does first
     added = append_task(text, "new_task", {"source": "folder", **OWN}, learning_rate_factor=1.0)
     return "" if "new_task" in yaml.safe_load(added)["tasks"] else "the task was not added"
 
