@@ -51,37 +51,27 @@ def rows_of(shown: Sequence[Mapping[str, Any]]) -> Iterator[Experiment]:
             yield _row(experiment["revs"][0], _params(commit), "" if state == "success" else state)
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yields what changed from one params file to another: "a.b: 1 -> 2", "a.c: new", "a.d: removed"."""
+def differences(before: Mapping[Any, Any], after: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
+    """Yields what changed from one params file to another: "a.b: 1 -> 2", "a.c: new", "a.d: removed".
+
+    The entries of a list are numbered: "run.methods.1: new (gift)".
+    """
     for key in [*before, *(key for key in after if key not in before)]:
-        name = f"{prefix}{key}"
+        name, old, new = f"{prefix}{key}", before.get(key), after.get(key)
         if key not in after:
             yield f"{name}: removed"
         elif key not in before:
-            yield f"{name}: new"
-        elif isinstance(before[key], Mapping) and isinstance(after[key], Mapping):
-            yield from differences(before[key], after[key], f"{name}.")
-        elif before[key] != after[key]:
-            yield _changed(name, before[key], after[key])
+            yield f"{name}: new" if isinstance(new, Mapping | list) else f"{name}: new ({new})"
+        elif isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from differences(old, new, f"{name}.")
+        elif isinstance(old, list) and isinstance(new, list):
+            yield from differences(dict(enumerate(old)), dict(enumerate(new)), f"{name}.")
+        elif old != new:
+            yield f"{name}: {_shown(old)} -> {_shown(new)}"
 
 
-def _changed(name: str, before: Any, after: Any) -> str:
-    """Of a list, only what is new or gone in it, or the entries that differ."""
-    if not (isinstance(before, list) and isinstance(after, list)):
-        return f"{name}: {_short(before)} -> {_short(after)}"
-    if len(before) == len(after):
-        pairs = {str(index): (old, new) for index, (old, new) in enumerate(zip(before, after, strict=True))}
-        old, new = ({key: pair[side] for key, pair in pairs.items()} for side in (0, 1))
-        return ", ".join(differences(old, new, f"{name}."))
-    gone = [f"without {_short(each)}" for each in before if each not in after]
-    added = [f"with {_short(each)}" for each in after if each not in before]
-    return f"{name}: {', '.join(gone + added) or 'another order'}"
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return str(value.get("task", "a section"))
-    return "empty" if value is None else str(value)
+def _shown(value: Any) -> str:
+    return "empty" if value is None else "a section" if isinstance(value, Mapping) else str(value)
 
 
 def _row(rev: Mapping[str, Any], baseline: Mapping[str, Any] | None, state: str = "") -> Experiment:

@@ -137,7 +137,6 @@ def test_every_command_with_a_result_has_json() -> None:
         ("use mtil_order_1 --diff", {"preset", "written", "changed_keys", "backup", "next", "difference"}),
         ("add-method strong --set losses.align=", {"method", "copy_of", "row", "written", "stages"}),
         ("clean", {"works", "removed"}),
-        ("dag", {"stages", "edges", "reads_step_before"}),
         ("doctor --quick", {"group", "subject", "mark", "found", "remedy"}),
         ("data status dtd", {"data_set", "state", "suffices"}),
     ],
@@ -150,7 +149,13 @@ def test_with_json_stdout_is_one_document(words: str, keys: set[str], project: P
 
 @pytest.mark.parametrize(
     "words",
-    ["use mini_fool", "add-method gfit", "doctor --preset mini_fool", "metrics rows.csv", "dag --params p.yaml"],
+    [
+        "use mini_fool",
+        "add-method gfit",
+        "doctor --preset mini_fool",
+        "metrics rows.csv",
+        "add-method x --params p.yaml",
+    ],
 )
 def test_with_json_an_error_is_text_on_stderr(words: str, project: Path) -> None:
     result = gift(*words.split(), "--json")

@@ -51,7 +51,7 @@ def test_an_experiment_has_lines_for_what_differs_and_for_the_numbers_of_each_me
         "  training.iterations: 10 -> 20",
         "    finetune        1.0   2.0   20.0            -",
         "both (queued)",
-        "  run.methods: with gift",
+        "  run.methods.1: new (gift)",
         "  training.iterations: 10 -> 20",
         "    no metrics yet",
     ]
@@ -96,7 +96,6 @@ def test_differences_name_the_key_and_only_what_changed() -> None:
         "new": {"d": 1},
     }
     assert list(differences(before, after)) == [
-        "a.b: 1 -> 2", "a.c: empty -> 5", "old: removed", "list: without x, with z, with w",
+        "a.b: 1 -> 2", "a.c: empty -> 5", "old: removed", "list.0: x -> y", "list.1: y -> z", "list.2: new (w)",
         "sequence.0.rate: 1.0 -> 0.5", "new: new",
     ]  # fmt: skip
-    assert list(differences({"l": ["x", "y"]}, {"l": ["y", "x"]})) == ["l.0: x -> y, l.1: y -> x"]
