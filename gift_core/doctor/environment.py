@@ -1,10 +1,8 @@
-"""Checks Python, the installed packages, torch and its devices, and the browser for the tests."""
+"""Checks the installed packages, and names Python, torch and its devices."""
 
 from __future__ import annotations
 
 import platform
-import shutil
-import sys
 from collections.abc import Iterator
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -16,25 +14,14 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 DISTRIBUTION = "gift-pipeline"
-OLDEST_PYTHON = (3, 10)
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 INSTALL = "Run: make setup"
 
 
 def check_environment() -> Iterator[Finding]:
     """Yields the findings that do not depend on the experiment."""
-    yield check_python(sys.version_info[:2])
+    yield Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield from check_packages(DISTRIBUTION)
     yield from check_devices()
-    yield check_browser()
-
-
-def check_python(version: tuple[int, ...]) -> Finding:
-    """Returns whether the Python version is supported."""
-    if version >= OLDEST_PYTHON:
-        return Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
-    oldest = ".".join(map(str, OLDEST_PYTHON))
-    return Finding("python", "fail", f"{platform.python_version()}, older than {oldest}", f"Install Python {oldest}+.")
 
 
 def check_packages(distribution: str) -> Iterator[Finding]:
@@ -81,11 +68,3 @@ def check_devices() -> Iterator[Finding]:
         yield Finding("mps", "ok", f"Apple GPU, recommended limit {byte_size(torch.mps.recommended_max_memory())}")
     else:
         yield Finding("device", "info", f"CPU only, {torch.get_num_threads()} threads: enough for the miniature")
-
-
-def check_browser() -> Finding:
-    """Returns whether there is a browser for the tests of the report."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found:
-        return Finding("chromium", "info", f"{found} (used by the tests of the report)")
-    return Finding("chromium", "info", "not found: the browser tests of the report are skipped")

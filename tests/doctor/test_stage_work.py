@@ -10,8 +10,17 @@ import pytest
 from gift_core.doctor import stage_work as module
 from gift_core.doctor.finding import Project
 from gift_core.doctor.operations import ClipOperations, ImageOperations, PipelineOperations
-from gift_core.doctor.stage_work import TOKENS, UPDATE_OPERATIONS, StageWork, count_work
-from gift_core.doctor.task_sizes import MINI_CLASSES, MINI_TEMPLATES, TYPICAL, TaskSize, task_size
+from gift_core.doctor.stage_work import (
+    MINI_CLASSES,
+    MINI_TEMPLATES,
+    TOKENS,
+    TYPICAL,
+    UPDATE_OPERATIONS,
+    StageWork,
+    TaskSize,
+    count_work,
+    task_size,
+)
 from tests.doctor.projects import make_project, own_project
 
 IMAGE, TOKEN, WEIGHTS = 1000, 10, 7
