@@ -1,4 +1,4 @@
-"""Times and numbers of bytes as text."""
+"""Times, numbers of bytes and counts as text."""
 
 from __future__ import annotations
 
@@ -17,3 +17,9 @@ def byte_size(size: float) -> str:
     if size >= 1e9:
         return f"{size / 1e9:.1f} GB"
     return f"{size / 1e6:.0f} MB" if size >= 1e7 else f"{size / 1e6:.1f} MB"
+
+
+def plural(count: int, noun: str) -> str:
+    """Returns `1 task`, `6 tasks`, `1,000 tasks`, `100 classes`."""
+    ending = "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}" + ("" if count == 1 else ending)

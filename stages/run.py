@@ -183,7 +183,7 @@ def _read_seconds(note: Path) -> float | None:
 def _print_plan(pipeline: DvcPipeline, *, force: bool) -> None:
     """Prints the stages that `dvc repro --dry` lists, in waves, and how many stages after them may have to run."""
     from gift_core.execution.schedule import longest_path, waves
-    from gift_core.quantities import duration
+    from gift_core.quantities import duration, plural
 
     stale = {name for name in pipeline.upstream if pipeline.command(name) and (force or pipeline.is_stale(name))}
     if not stale:
@@ -195,7 +195,7 @@ def _print_plan(pipeline: DvcPipeline, *, force: bool) -> None:
     seconds = _expected_seconds(pipeline)
     path, longest = longest_path(pipeline.upstream, stale, {name: seconds.get(name, 1.0) for name in stale})
     times = f", about {duration(longest)}" if all(name in seconds for name in path) else ""
-    length = "1 stage" if len(path) == 1 else f"{len(path)} stages"
+    length = plural(len(path), "stage")
     typer.echo(f"The longest path has {length}{times}: {' > '.join(_shortened(path))}")
 
 

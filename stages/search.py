@@ -117,7 +117,7 @@ def present_rate(stage: Stage, method: str, task: str) -> float:
 
 
 def _announce(method: str, task: str, rates: Sequence[float], iterations: int, target: str) -> None:
-    from gift_core.report.labels import plural
+    from gift_core.quantities import plural
 
     runs = f"{plural(len(rates), 'run')} of {plural(iterations, 'iteration')}"
     note(f"{runs} with {method} on {task}, at the learning rates {', '.join(map(shown, rates))}.")

@@ -133,7 +133,7 @@ def _shortened(name: str) -> str:
 
 def _print_tasks(summary: Summary) -> None:
     from gift_core.artifacts.report_json import BY_TASK
-    from gift_core.report.labels import plural
+    from gift_core.quantities import plural
 
     protocol = summary["protocol"]
     for method, row in summary["methods"].items():
@@ -157,8 +157,7 @@ def _zero_shot_sentence(path: Path) -> str:
 def _print_times(folder: Path, *, as_json: bool) -> None:
     """The total time of each stage. They are of the last run of each stage instance, and no artifact of the run."""
     from gift_core.artifacts.atomic import read_json
-    from gift_core.quantities import duration
-    from gift_core.report.labels import plural
+    from gift_core.quantities import duration, plural
 
     seconds = {
         stage.name: [float(read_json(file, stage.name)["seconds"]) for file in sorted(stage.glob("*.json"))]

@@ -163,8 +163,7 @@ class _Decoder:
     def _refusal(self) -> str:
         named = ", ".join(f"{file} ({reason})" for file, reason in self.bad[:NAMED])
         more = f" and {len(self.bad) - NAMED} more" if len(self.bad) > NAMED else ""
-        images = "image" if len(self.bad) == 1 else "images"
-        what = f"{len(self.bad)} {images} cannot be decoded: {named}{more}"
+        what = f"{image_count(len(self.bad))} cannot be decoded: {named}{more}"
         return f"{self.location}: {what}. Repair or remove them, or set on_bad_image: skip."
 
 

@@ -18,6 +18,7 @@ from gift_core.doctor.model_checks import check_clip, check_generator, check_loc
 from gift_core.doctor.storage import check_disk, check_dvc
 from gift_core.doctor.time_estimate import check_time, check_time_quickly
 from gift_core.errors import GiftError
+from gift_core.quantities import plural
 
 MACHINE, EXPERIMENT, MODELS, DATA, MEMORY, TIME, SHARING = (
     "This machine", "The experiment", "Models", "Data", "Memory and disk", "Time", "DVC and its remote",
@@ -67,9 +68,7 @@ def count_marks(findings: Sequence[Finding]) -> str:
     marks = [finding.mark for finding in findings]
     problems, warnings = marks.count("fail"), marks.count("warn")
     ok = len(marks) - problems - warnings
-    return (
-        f"{problems} problem{'' if problems == 1 else 's'}, {warnings} warning{'' if warnings == 1 else 's'}, {ok} ok"
-    )
+    return f"{plural(problems, 'problem')}, {plural(warnings, 'warning')}, {ok} ok"
 
 
 def first_step(findings: Sequence[Finding]) -> str:

@@ -16,7 +16,7 @@ from gift_core.config.experiment import Config
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.stage_work import StageWork, Workload, count_work
 from gift_core.layout import Layout
-from gift_core.quantities import duration
+from gift_core.quantities import duration, plural
 from gift_core.untrusted import read_json_file
 
 HOUR = 3600
@@ -101,8 +101,8 @@ def check_time(project: Project) -> Iterator[Finding]:
     estimate = estimate_time(project)
     for each in estimate.stages:
         source = ", after earlier runs" if each.measured else ""
-        count = f"{each.count} stage{'' if each.count == 1 else 's'}"
-        found = f"{duration(each.here)} here{source}, {duration(each.gpu)} on {LARGE_GPU.device} ({count})"
+        found = f"{duration(each.here)} here{source}, {duration(each.gpu)} on {LARGE_GPU.device}"
+        found += f" ({plural(each.count, 'stage')})"
         yield Finding(f"time of {each.stage}", "info", found)
     for what in estimate.workload.unknown:
         yield Finding("time", "info", f"not estimated: {what}")
@@ -251,7 +251,7 @@ def _cpu_speed() -> Speed:
     matrix = np.ones((SQUARE, SQUARE), dtype=np.float32)
     with threadpool_limits(1):
         rate = EFFICIENCY * cores * 2 * SQUARE**3 / fastest(lambda: matrix @ matrix, time.process_time)
-    return Speed(f"this CPU ({cores} core{'' if cores == 1 else 's'})", True, rate, rate)
+    return Speed(f"this CPU ({plural(cores, 'core')})", True, rate, rate)
 
 
 def fastest(work: Callable[[], object], clock: Callable[[], float]) -> float:

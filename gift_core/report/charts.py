@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gift_core.report.labels import number
+
 Point = tuple[float, float]
 MAX_NARROW_NAME = 14  # characters that fit at the end of a line on a narrow screen
 # The space of the texts around a plot, in view box units, for the largest font of the style sheet.
@@ -56,6 +58,16 @@ class Label:
     style: str
     x: float
     y: float
+
+
+@dataclass(frozen=True)
+class LineEnd:
+    """The last value of a method's line, and the name beside it, empty in small charts."""
+
+    method: str
+    name: str
+    style: str
+    value: float
 
 
 @dataclass(frozen=True)
@@ -140,6 +152,15 @@ def spread_labels(heights: Sequence[float], gap: float, low: float, high: float)
     up = [-value for value in reversed(_pushed([-value for value in reversed(rising)], gap, -high, -low))]
     positions = {index: round((one + other) / 2, 1) for index, one, other in zip(order, down, up, strict=True)}
     return [positions[index] for index in range(len(heights))]
+
+
+def labels_of(ends: Sequence[LineEnd], frame: Frame, gap: float) -> tuple[Label, ...]:
+    """The values and names at the ends of the lines, at least `gap` apart."""
+    heights = spread_labels([frame.y(end.value) + 4 for end in ends], gap, frame.top + 4, frame.y_end - 4)
+    return tuple(
+        Label(end.method, number(end.value), end.name, end.style, frame.x_end + 8, height)
+        for end, height in zip(ends, heights, strict=True)
+    )
 
 
 def _pushed(rising: Sequence[float], gap: float, low: float, high: float) -> list[float]:

@@ -15,12 +15,12 @@ from gift_core.report.charts import (
     Chart,
     Frame,
     Hover,
-    Label,
     Line,
+    LineEnd,
     Point,
     Tick,
+    labels_of,
     round_ticks,
-    spread_labels,
     svg_path,
     thin_ticks,
 )
@@ -35,16 +35,6 @@ MANY_TASKS = 8  # with more tasks, small charts label only some positions
 MAX_BOUNDARIES = 25  # with more tasks, loss charts have no lines between tasks
 LOSS_BINS = 240  # points per line over the whole sequence
 MIN_BINS_PER_TASK = 8
-
-
-@dataclass(frozen=True)
-class LineEnd:
-    """The last value of a method's line, and the name beside it, empty in small charts."""
-
-    method: str
-    name: str
-    style: str
-    value: float
 
 
 @dataclass(frozen=True)
@@ -103,11 +93,6 @@ def _frame(record: RunRecord, **sizes: float) -> Frame:
 def _accuracy_chart(record: RunRecord, curves: TaskCurves, frame: Frame, ends: list[LineEnd], gap: float) -> Chart:
     """`gap` is the minimum distance between labels."""
     position = curves.position
-    heights = spread_labels([frame.y(end.value) + 4 for end in ends], gap, frame.top + 4, frame.y_end - 4)
-    labels = tuple(
-        Label(end.method, number(end.value), end.name, end.style, frame.x_end + 8, height)
-        for end, height in zip(ends, heights, strict=True)
-    )
     return Chart(
         title=curves.title,
         number="" if position is None else str(position + 1),
@@ -118,7 +103,7 @@ def _accuracy_chart(record: RunRecord, curves: TaskCurves, frame: Frame, ends: l
         lines=_accuracy_lines(record, curves, frame),
         x_ticks=tuple(Tick(frame.x(at), str(at)) for at in _labeled_positions(len(record.tasks), position)),
         y_ticks=tuple(Tick(frame.y(value), str(value)) for value in PERCENT_TICKS),
-        labels=labels,
+        labels=labels_of(ends, frame, gap),
         hovers=_hovers(record, curves, frame),
         zero_shot=frame.y(curves.zero_shot),
         trained=None if position is None else frame.x(position + 1),

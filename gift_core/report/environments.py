@@ -14,8 +14,8 @@ from gift_core.artifacts.shards import describe_shards
 from gift_core.artifacts.teacher_source import read_source
 from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
+from gift_core.quantities import plural
 from gift_core.report.accuracies import Metadata
-from gift_core.report.labels import plural
 
 Environments = Mapping[str, Mapping[str, str | int]]  # by result: "finetune@gift-birds"
 MAX_RESULTS_NAMED = 6

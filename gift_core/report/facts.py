@@ -25,9 +25,10 @@ from gift_core.config.method_options import (
     TaughtReplay,
 )
 from gift_core.layout import Layout
+from gift_core.quantities import plural
 from gift_core.report.accuracies import Metadata
 from gift_core.report.environments import Environments, describe, differences
-from gift_core.report.labels import label, plural, task_list
+from gift_core.report.labels import label, task_list
 
 PROTOCOLS = {
     "task_incremental": "task-incremental: an image is classified among the classes of its own task",

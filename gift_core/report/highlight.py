@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gift_core.metrics import ZERO_SHOT
-from gift_core.report.labels import label, number, plural
+from gift_core.quantities import plural
+from gift_core.report.labels import label, number
 from gift_core.report.run_record import RunRecord
 
 COLORS = 6  # color-blind safe hues in page.css

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from gift_core.artifacts.report_json import one_decimal
 from gift_core.metrics import ZERO_SHOT
+from gift_core.quantities import plural
 
 COLUMN_TITLES = {"transfer": "Transfer", "avg": "Avg", "last": "Last", "forgetting": "Forgetting", "own": "Own task"}
 LOWER_IS_BETTER = ("forgetting",)
@@ -63,12 +64,6 @@ def signed(value: float) -> str:
     """The value with one decimal and its sign: +1.2, −0.4, 0.0."""
     text = number(value)
     return f"+{text}" if value > 0 and text != "0.0" else text
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 task`, `6 tasks`, `1,000 tasks`, `100 classes`."""
-    ending = "es" if noun.endswith("s") else "s"
-    return f"{count:,} {noun}" + ("" if count == 1 else ending)
 
 
 def task_list(tasks: Sequence[str], total: int) -> str:

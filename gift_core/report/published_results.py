@@ -15,8 +15,9 @@ from gift_core.config.tasks import CatalogueTaskConfig
 from gift_core.metrics import accuracy_matrix, matrix_scores
 from gift_core.published import mtil
 from gift_core.published.mtil import Benchmark
+from gift_core.quantities import plural
 from gift_core.report.accuracies import own_task_accuracy
-from gift_core.report.labels import number, plural, signed
+from gift_core.report.labels import number, signed
 
 # The open_clip names of the published model; all load it with QuickGELU.
 PUBLISHED_MODELS = (

@@ -10,6 +10,7 @@ from itertools import pairwise
 import pandas as pd
 
 from gift_core.metrics import ZERO_SHOT
+from gift_core.quantities import plural
 from gift_core.report.accuracy_tables import shade_of, tooltip
 from gift_core.report.charts import (
     BOTTOM,
@@ -17,16 +18,16 @@ from gift_core.report.charts import (
     Chart,
     Frame,
     Hover,
-    Label,
     Line,
+    LineEnd,
     Point,
     Tick,
-    spread_labels,
+    labels_of,
     svg_path,
     thin_ticks,
 )
 from gift_core.report.highlight import QUIET, is_crowded, reading_order, styles_of
-from gift_core.report.labels import label, number, plural, shorten
+from gift_core.report.labels import label, number, shorten
 from gift_core.report.run_record import RunRecord
 
 Curves = Mapping[str, Sequence[float]]
@@ -100,6 +101,10 @@ def seen_curve_chart(curves: Curves, axis: CurveAxis, *, styles: Mapping[str, st
         method: tuple((frame.x(x), frame.y(value)) for x, value in zip(axis.positions, curve, strict=True))
         for method, curve in curves.items()
     }
+    ends = [
+        LineEnd(method, shorten(label(method)), styles.get(method, "reference"), curve[-1])
+        for method, curve in curves.items()
+    ]
     return Chart(
         title="All classes seen so far",
         number="",
@@ -110,7 +115,7 @@ def seen_curve_chart(curves: Curves, axis: CurveAxis, *, styles: Mapping[str, st
         lines=_lines(points, styles),
         x_ticks=tuple(Tick(frame.x(x), str(x)) for x in thin_ticks(axis.positions, MAX_TICKS)),
         y_ticks=tuple(Tick(frame.y(value), str(value)) for value in range(int(frame.y_min), 101, 10)),
-        labels=_labels(curves, styles, frame, gap),
+        labels=labels_of(ends, frame, gap),
         hovers=_hovers(curves, axis, frame),
         zero_shot_path=svg_path(points[ZERO_SHOT]),
     )
@@ -148,22 +153,6 @@ def _lines(points: Mapping[str, tuple[Point, ...]], styles: Mapping[str, str]) -
     quiet_first = sorted(styles, key=lambda method: styles[method] != QUIET)
     return tuple(
         Line(method, styles[method], svg_path(points[method]), () if bare else points[method]) for method in quiet_first
-    )
-
-
-def _labels(curves: Curves, styles: Mapping[str, str], frame: Frame, gap: float) -> tuple[Label, ...]:
-    """The last accuracy and the name at the end of every line."""
-    heights = spread_labels([frame.y(curve[-1]) + 4 for curve in curves.values()], gap, frame.top + 4, frame.y_end - 4)
-    return tuple(
-        Label(
-            method,
-            number(curve[-1]),
-            shorten(label(method)),
-            styles.get(method, "reference"),
-            frame.x_end + 8,
-            y,
-        )
-        for (method, curve), y in zip(curves.items(), heights, strict=True)
     )
 
 

@@ -9,8 +9,9 @@ from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, TASK_INCREMENTAL
 from gift_core.artifacts.report_json import SUMMARY_METRICS, rounded
 from gift_core.metrics import ZERO_SHOT
 from gift_core.mini.miniature import BENCHMARK
+from gift_core.quantities import plural
 from gift_core.report.highlight import baseline_method, best_method, headline, name_in_text
-from gift_core.report.labels import number, plural
+from gift_core.report.labels import number
 from gift_core.report.run_record import RunRecord
 
 TaskRow = dict[str, float | int | None]

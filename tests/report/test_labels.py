@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from gift_core.report.labels import label, number, plural, shorten, signed, task_list
+from gift_core.quantities import plural
+from gift_core.report.labels import label, number, shorten, signed, task_list
 
 
 def test_numbers_have_one_decimal_and_a_true_minus_and_none_is_a_dash() -> None:

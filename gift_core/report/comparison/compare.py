@@ -11,12 +11,13 @@ from gift_core.artifacts.atomic import build_folder, write_json
 from gift_core.artifacts.report_json import rounded
 from gift_core.errors import UserError
 from gift_core.metrics import ZERO_SHOT
+from gift_core.quantities import plural
 from gift_core.report.charts import Chart
 from gift_core.report.comparison.read_runs import read_runs
 from gift_core.report.comparison.scatter_chart import scatter_charts
 from gift_core.report.comparison.seed_statistics import Comparison, Difference, Spread, compare_methods
 from gift_core.report.highlight import COLORS
-from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, label, number, plural, signed
+from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, label, number, signed
 from gift_core.report.page import environment
 from gift_core.report.seen_classes import CurveAxis, seen_curve_chart
 
