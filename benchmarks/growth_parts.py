@@ -43,10 +43,9 @@ from gift_core.clip.model import Clip
 from gift_core.clip.test_set import TestSet, nearest_classes
 from gift_core.methods import build_method
 from gift_core.mini.world import mini_task
-from gift_core.overlap import in_turn
-from gift_core.replay.paired import load_synthetic
 from gift_core.replay.source import ReplaySource
-from gift_core.training.loop import finetune
+from gift_core.replay.teach import step_replay
+from gift_core.training.loop import sampled, training_run
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
@@ -102,18 +101,14 @@ def iteration_seconds(
     `at_end` is called after each iteration.
     """
     ends: list[float] = []
-    finetune(
-        clip,
-        Batches(clip, batch, classes),
-        method=build_method(inputs.gift),
-        replay=Pairs(clip, batch),
-        training=training({}),
-        learning_rate=1e-6,
-        iterations=iterations,
-        seed=0,
-        on_iteration=lambda row: (ends.append(time.process_time()), at_end())[0],
-        prefetch=in_turn,
-    )
+    batches, rates = Batches(clip, batch, classes), [1e-6] * iterations
+    with training_run(
+        clip, batches.class_prompts, method=build_method(inputs.gift), training=training({}), rates=rates, seed=0
+    ) as run:
+        for iteration in run.iterations(sampled(batches, Pairs(clip, batch), range(iterations))):
+            run.add(iteration)
+            ends.append(time.process_time())
+            at_end()
     return float(np.median(np.diff(ends)))
 
 
@@ -203,7 +198,7 @@ def of_images(folder: str) -> Row:
         key="", teacher_model="",
     )  # fmt: skip
     before, started = peak_bytes(CPU), time.process_time()
-    replay = load_synthetic(clip, method, source)
+    replay = step_replay(method.replay, source).load(clip, method.losses)
     opening, opened = time.process_time() - started, peak_bytes(CPU)
     return {
         "images": int(root.name),

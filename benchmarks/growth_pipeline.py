@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import accumulate
 from pathlib import Path
-from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -63,7 +62,11 @@ def evaluated_in_step(tasks: Sequence[str]) -> list[tuple[int, int]]:
     """Returns the (model, task) that the stage evaluate tests in the step of the last of these tasks."""
     asked: list[tuple[int, int]] = []
     answer = Test(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long), ["a thing"])
-    classifier = SimpleNamespace(classify_all=asked.extend, classify=lambda model, task: answer)
+
+    def classify_all(pairs: Sequence[tuple[int, int]], **options: object) -> dict[tuple[int, int], Test]:
+        asked.extend(pairs)
+        return dict.fromkeys(pairs, answer)
+
     inputs = evaluation.EvaluationInputs(
         method="gift",
         models={PRETRAINED: Path(), **dict.fromkeys(tasks, Path())},
@@ -73,7 +76,7 @@ def evaluated_in_step(tasks: Sequence[str]) -> list[tuple[int, int]]:
         previous={},
     )
     with (
-        mock.patch.object(evaluation, "Classifier", lambda *arguments: classifier),
+        mock.patch.object(evaluation, "classify_all", classify_all),
         mock.patch.object(evaluation, "_hashes", lambda models, tasks: {}),
     ):
         evaluation.evaluate_task_incremental(inputs)

@@ -37,9 +37,8 @@ from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.methods import build_method
-from gift_core.overlap import in_turn
 from gift_core.replay.pairs import ReplayBatch
-from gift_core.training.loop import finetune
+from gift_core.training.loop import sampled, training_run
 
 PRESET = Path("presets/mini.yaml")
 GIB = 2**30
@@ -107,18 +106,14 @@ def measured(choices: argparse.Namespace) -> dict[str, Any]:
     loaded = peak_bytes(clip.device)
     clock = time.perf_counter if clip.device.type == "cuda" else time.process_time  # does not count other processes
     ends = [clock()]
-    finetune(
-        clip,
-        Batches(clip, choices.batch, choices.classes),
-        method=build_method(MethodConfig.model_validate(yaml.safe_load(PRESET.read_text())["methods"]["gift"])),
-        replay=Pairs(clip, choices.batch),
-        training=training(settings),
-        learning_rate=1e-6,
-        iterations=2,
-        seed=0,
-        on_iteration=lambda row: ends.append(clock()),
-        prefetch=in_turn,  # so that a GPU's losses are read in their own iteration
-    )
+    batches = Batches(clip, choices.batch, choices.classes)
+    method = build_method(MethodConfig.model_validate(yaml.safe_load(PRESET.read_text())["methods"]["gift"]))
+    with training_run(
+        clip, batches.class_prompts, method=method, training=training(settings), rates=[1e-6] * 2, seed=0
+    ) as run:
+        for iteration in run.iterations(sampled(batches, Pairs(clip, choices.batch), range(2))):
+            run.add(iteration)  # a GPU's losses are read in their own iteration
+            ends.append(clock())
     peak = peak_bytes(clip.device)
     return {
         "case": choices.case,

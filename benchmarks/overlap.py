@@ -16,7 +16,8 @@ import queue
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -28,12 +29,12 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from gift_core import overlap
 from gift_core.artifacts.shards import write_shard
 from gift_core.generators import synthesize as synthesizing
 from gift_core.generators.filters import NoFilters
-from gift_core.training import loss_rows
-from gift_core.training.loss_rows import LossRows
+from gift_core.training.loop import Iteration
+from gift_core.work import overlap, training
+from gift_core.work.snapshot import NOT_KEPT
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 # Seconds, a quarter of those of a few-step model at 512 px: 25 images a second, 10 PNGs a second for each thread.
@@ -97,15 +98,15 @@ def finetune(device: Device, kind: torch.device) -> None:
         own = computed[-1]
         return lambda: (own.result(), tensor)[1]
 
-    update: Any = lambda row, earlier: row  # noqa: E731
-    rows = LossRows(update, lambda row: None, late=0 if kind == CPU else 1)
-    with mock.patch.object(loss_rows, "copied_to_cpu", copied), closing(prefetched(kind)) as batches:
+    def iterations(batches: Iterable[int]) -> Iterator[Iteration]:
         for index in batches:
             time.sleep(QUEUE)
             computed.append(device.queue(COMPUTE))
-            rows.add({"iteration": index, "learning_rate": 0.1}, {"task": torch.ones(())})
-            rows.report(unread=rows.late)
-        rows.report()
+            yield Iteration(index, 0.1, ["task"], torch.ones(1))
+
+    run: Any = SimpleNamespace(iterations=iterations, add=lambda iteration, values: {}, rates=range(ITERATIONS))
+    with mock.patch.object(training, "copied_to_cpu", copied), closing(prefetched(kind)) as batches:
+        deque(training._rows(run, batches, NOT_KEPT, late=0 if kind == CPU else 1), maxlen=0)  # type: ignore[arg-type]
 
 
 def encode(device: Device, kind: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""How the throughput of a stage's units grows with its helpers (gift_core.spread). A part of benchmarks/engine.py.
+"""How the throughput of a stage's units grows with its helpers (gift_core.work.spread). A part of benchmarks/engine.py.
 
 A unit sleeps, as a shard does whose time is that of a GPU, so that workers do not compete for the processor.
 """
@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from gift_core import spread
 from gift_core.execution.pool import Pool, open_pool
+from gift_core.work import spread
 
 ROOT = Path(__file__).resolve().parents[1]
 UNIT_SECONDS = 0.5

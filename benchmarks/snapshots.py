@@ -21,8 +21,6 @@ from pathlib import Path
 import open_clip
 import torch
 
-from gift_core.artifacts import snapshot as snapshots
-from gift_core.artifacts.snapshot import Snapshot
 from gift_core.averaging import RunningMean
 from gift_core.clip.batches import TaskBatch
 from gift_core.clip.device import resolve_device
@@ -31,7 +29,10 @@ from gift_core.config.experiment import TrainingConfig
 from gift_core.consolidation import FrozenFisher, Uniform
 from gift_core.methods import Method
 from gift_core.replay.pairs import NoReplay
-from gift_core.training.loop import run_iterations, training_mode
+from gift_core.training.loop import sampled, training_run
+from gift_core.work import snapshot as snapshots
+from gift_core.work.snapshot import Snapshot
+from gift_core.work.training import drive
 
 MINI = Path("data/mini/clip")
 WORK = Path(".gift")
@@ -97,16 +98,9 @@ def random_clip(name: str, device: torch.device) -> Clip:
 def train(clip: Clip, method: Method, iterations: int, batch_size: int, snapshot: Snapshot) -> float:
     """Returns the seconds of a training run."""
     started = time.monotonic()
-    with training_mode(clip):
-        run_iterations(
-            clip,
-            RandomImages(clip, batch_size),
-            method=method,
-            replay=NoReplay(),
-            training=TRAINING,
-            rates=[1e-6] * iterations,
-            snapshot=snapshot,
-        )
+    images, rates = RandomImages(clip, batch_size), [1e-6] * iterations
+    with training_run(clip, images.class_prompts, method=method, training=TRAINING, rates=rates, seed=0) as run:
+        drive(run, lambda first: sampled(images, NoReplay(), range(first, iterations)), snapshot=snapshot)
     return time.monotonic() - started
 
 

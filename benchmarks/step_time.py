@@ -38,10 +38,9 @@ from gift_core.clip.tokenizers import LOCAL
 from gift_core.config.experiment import TrainingConfig
 from gift_core.errors import lookup
 from gift_core.methods import Method, TrainingData, build_method, load_fisher, load_replay, load_training_data
-from gift_core.overlap import in_turn
 from gift_core.replay.pairs import Replay
-from gift_core.training.loop import run_iterations, training_mode
-from stages.replay_source import replay_source
+from gift_core.training.loop import sampled, training_mode, training_run
+from stages.replay_source import replay_of
 from stages.stage import Stage
 from stages.teach import teach
 
@@ -168,11 +167,11 @@ class Work:
 def work_of(run: Run, clip: Clip, method: str) -> Work:
     """Returns the method's second step, as the stage finetune would load it."""
     row, training = run.config.methods[method], run.config.training
-    source = replay_source(Stage("finetune", method, run.config, run.layout), method, TASKS[-1])
+    replay = replay_of(Stage("finetune", method, run.config, run.layout), method, TASKS[-1])
     return Work(
-        method=build_method(row, fisher=load_fisher(row, source.teacher)),
-        data=load_training_data(row, clip, source.tasks, training=training, names=("step time",)),
-        replay=load_replay(row, clip, source),
+        method=build_method(row, fisher=load_fisher(row, replay.source.teacher)),
+        data=load_training_data(row, clip, replay.source.tasks, training=training, names=("step time",)),
+        replay=load_replay(row, clip, replay, read=replay.hashes()),
         training=training,
     )
 
@@ -181,16 +180,11 @@ def timed(work: Work, clip: Clip, iterations: int) -> float:
     """Returns the median seconds of `iterations`, after a first one in which the optimizer creates its state."""
     ends: list[float] = []
     clock = time.process_time if clip.device.type == "cpu" else time.perf_counter
-    run_iterations(
-        clip,
-        work.data.batches,
-        method=work.method,
-        replay=work.replay,
-        training=work.training,
-        rates=[RATE] * (iterations + 1),
-        on_iteration=lambda row: ends.append(clock()),
-        prefetch=in_turn,  # so that a GPU's losses are read in their own iteration
-    )
+    rates, prompts = [RATE] * (iterations + 1), work.data.batches.class_prompts
+    with training_run(clip, prompts, method=work.method, training=work.training, rates=rates, seed=0) as run:
+        for iteration in run.iterations(sampled(work.data.batches, work.replay, range(len(rates)))):
+            run.add(iteration)  # a GPU's losses are read in their own iteration
+            ends.append(clock())
     return float(np.median(np.diff(ends)))
 
 

@@ -26,7 +26,7 @@ import yaml
 
 from benchmarks.smoke.experiment import GENERATOR, MODEL, TASKS, smoke_experiment
 from benchmarks.smoke.sizes import FULL
-from gift_core.artifacts.atomic import write_json
+from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.model_folder import CONFIG
 from gift_core.artifacts.task import TaskInfo
 from gift_core.config.loading import load_config

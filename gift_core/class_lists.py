@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from gift_core.artifacts.atomic import read_json, require_fields, sha256_of
+from gift_core.artifacts.contract import read_json, require_fields, sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, read_provenance
 from gift_core.artifacts.task import STAGE, require_texts
 from gift_core.config.tasks import check_templates

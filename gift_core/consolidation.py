@@ -7,18 +7,18 @@ form, without an autograd graph and without a second model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import torch
 
+from gift_core.computation import groups
 from gift_core.errors import ContractError
 
 Parameters = Mapping[str, torch.nn.Parameter]
 Gradients = Mapping[str, torch.Tensor | None]
 
 NO_GRADIENT_IMPORTANCE = 1e-6
-GROUP_BYTES = 2**26  # 64 MiB: enough tensors at once for torch's list operations to pay off
 
 
 class Consolidation(Protocol):
@@ -197,20 +197,6 @@ def pull_to_start(
         torch._foreach_add_([_gradient_of(value) for value in values[part]], weighted, alpha=2.0 * weight)
         products += [torch.dot(a.reshape(-1), b.reshape(-1)) for a, b in zip(weighted, moved, strict=True)]
     return weight * torch.stack(products).sum()
-
-
-def groups(tensors: Sequence[torch.Tensor]) -> Iterator[slice]:
-    """Yields runs of neighbors of at most GROUP_BYTES together, or of one larger tensor.
-
-    Computing a group at a time avoids another copy of the whole model.
-    """
-    start, size = 0, 0
-    for index, tensor in enumerate(tensors):
-        if index > start and size + tensor.nbytes > GROUP_BYTES:
-            yield slice(start, index)
-            start, size = index, 0
-        size += tensor.nbytes
-    yield slice(start, len(tensors))
 
 
 def or_zero(gradients: Gradients, like: Sequence[torch.Tensor]) -> list[torch.Tensor]:

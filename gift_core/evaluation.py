@@ -8,8 +8,8 @@ Shapes: B images of a batch, N images of a test set, K classes, C channels, H W 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,19 +17,18 @@ import pandas as pd
 import torch
 
 from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PRETRAINED, PRETRAINED_STEP, TASK_INCREMENTAL
-from gift_core.artifacts.atomic import sha256_of
+from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import model_hash
 from gift_core.artifacts.predictions import prediction_rows
-from gift_core.artifacts.snapshot import Saved, Snapshot
 from gift_core.artifacts.task import TaskInfo
-from gift_core.classifier import Classifier, EncodingSettings, Test, pair_keys
+from gift_core.classifier import EncodingSettings, Test, classify_all
 from gift_core.clip.device import resolve_device
 from gift_core.clip.encoding import predict
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
 from gift_core.clip.test_set import TestSet, encode_test_set, share_correct
+from gift_core.computation import Advance, Computation, Run, State, in_turn
 from gift_core.errors import ContractError, UserError
-from gift_core.spread import spread
 
 KEY = "params.yaml: evaluation.protocol: class_incremental"
 
@@ -50,7 +49,7 @@ class EvaluationInputs:
     `tasks`: the folder of each task up to this step, in the order of the sequence. `models`: the folder of
     "pretrained", then of the model after each of the tasks, in that order. `model_for` says which model classifies the
     images of a task after a step (newest_model, own_model). `previous`: the metadata of the step before, empty at the
-    first step. `snapshot` keeps what is known of each model and test set, by their hashes.
+    first step. `run` computes what each model says of each test set.
     """
 
     method: str
@@ -59,7 +58,7 @@ class EvaluationInputs:
     model_for: Callable[[int, int], int]
     settings: EncodingSettings
     previous: Mapping[str, str]
-    snapshot: Snapshot = field(default_factory=Snapshot)
+    run: Run = in_turn
 
     def __post_init__(self) -> None:
         """Checks that there is one model for each task, and the pre-trained one before them."""
@@ -95,11 +94,16 @@ def evaluate_task_incremental(inputs: EvaluationInputs) -> Measurement:
     _require_same(inputs.previous, metadata, inputs.method)
     last, names = inputs.step, list(inputs.tasks)
     pairs = [(last, task) for task in range(last + 1)] + [(step, last) for step in range(PRETRAINED_STEP, last)]
-    classifier = Classifier(inputs.models, inputs.tasks, metadata, inputs.settings, inputs.snapshot)
-    classifier.classify_all([(inputs.model_for(step, task), task) for step, task in pairs])
+    tests = classify_all(
+        [(inputs.model_for(step, task), task) for step, task in pairs],
+        models=list(inputs.models.values()),
+        tasks=list(inputs.tasks.values()),
+        settings=inputs.settings,
+        run=inputs.run,
+    )
     rows, predictions = [], []
     for step, task in pairs:
-        test = classifier.classify(inputs.model_for(step, task), task)
+        test = tests[inputs.model_for(step, task), task]
         phase = "past" if task < step else "current" if task == step else "future"
         rows.append(_row(inputs, TASK_INCREMENTAL, test, step=step, eval_task=names[task], phase=phase))
         predictions.append(_predictions(inputs, TASK_INCREMENTAL, test, step=step, task=names[task]))
@@ -134,10 +138,10 @@ def evaluate_class_incremental(inputs: EvaluationInputs) -> Measurement:
     hashes = _hashes(models, inputs.tasks)
     _require_same(inputs.previous, hashes, inputs.method)
     clips = [inputs.settings.load(folder) for folder in models.values()]
-    keys = pair_keys(hashes, models, inputs.tasks)
     load = partial(_load_encoder, inputs.settings, list(models.values()), list(inputs.tasks.values()))
-    known = _encode_all(clips, test_sets, keys, inputs.snapshot, load)
-    tests = _classify_among_all(clips, test_sets, keys, known)
+    numbers, compute = range(len(test_sets)), partial(_encode, clips, test_sets)
+    features = inputs.run(Computation("features", numbers, compute, load=load, rows=lambda number: 1, noun="test sets"))
+    tests = _classify_among_all(clips, test_sets, features)
     rows, predictions = [], []
     for step, of_tasks in zip((PRETRAINED_STEP, inputs.step), tests, strict=True):
         rows.append(_row(inputs, CLASS_INCREMENTAL, _joined(of_tasks), step=step, eval_task=newest, phase="current"))
@@ -195,61 +199,40 @@ def _open(settings: EncodingSettings, folder: Path) -> TestSet:
     return TestSet(folder, batch_size=settings.batch_size, cache_budget=CacheBudget(0))
 
 
-def _encode_all(
-    clips: Sequence[Clip],
-    test_sets: Sequence[TestSet],
-    keys: Sequence[Sequence[str]],
-    snapshot: Snapshot,
-    load: Callable[[], Callable[[int], list[torch.Tensor]]],
-) -> dict[str, torch.Tensor]:
-    """The features of each model and test set by their key, `keys[test set][model]`. They are in the snapshot, too.
-
-    Helpers encode some of the test sets where it takes long (gift_core.spread).
-    """
-    saved = snapshot.read()
-    known = {} if saved is None else dict(saved.tensors)
-    missing = []
-    for number, own_keys in enumerate(keys):
-        if all(key in known for key in own_keys):
-            snapshot.say(f"the features of {test_sets[number].task.name} are known")
-        else:
-            missing.append(number)
-
-    def take(number: int, features: list[torch.Tensor]) -> None:
-        known.update(zip(keys[number], features, strict=True))
-
-    with spread(missing, load, take=take, say=snapshot.say) as work:
-        for number in work:
-            take(number, encode_test_set(clips, test_sets[number]))
-            snapshot.keep(lambda: Saved(dict(known), {}))  # a copy, since helpers add to it meanwhile
-    return known
+def _encode(
+    clips: Sequence[Clip], test_sets: Sequence[TestSet], numbers: Iterable[int], advance: Advance
+) -> Iterator[State]:
+    """Yields the features of each test set by each model, by the numbers of both."""
+    for number in numbers:
+        features = encode_test_set(clips, test_sets[number])
+        advance(1)
+        yield State({_key(number, clip): image_ND for clip, image_ND in enumerate(features)})
 
 
 def _load_encoder(
     settings: EncodingSettings, models: Sequence[Path], tasks: Sequence[Path]
-) -> Callable[[int], list[torch.Tensor]]:
-    """In a helper: returns what gives the features of a task's test set by each model."""
+) -> Callable[[Iterable[int], Advance], Iterator[State]]:
+    """In another process: returns what encodes test sets."""
     resolve_device(str(settings.device))
-    clips = [settings.load(folder) for folder in models]
-    return lambda task: encode_test_set(clips, _open(settings, tasks[task]))
+    return partial(_encode, [settings.load(folder) for folder in models], [_open(settings, task) for task in tasks])
 
 
-def _classify_among_all(
-    clips: Sequence[Clip],
-    test_sets: Sequence[TestSet],
-    keys: Sequence[Sequence[str]],
-    known: Mapping[str, torch.Tensor],
-) -> list[list[Test]]:
+def _key(test_set: int, clip: int) -> str:
+    return f"{test_set} by {clip}"
+
+
+def _classify_among_all(clips: Sequence[Clip], test_sets: Sequence[TestSet], features: State) -> list[list[Test]]:
     """A test for each model and test set, [model][test set], among the classes of all; labels count on."""
     labels: list[torch.Tensor] = []
     classes: list[str] = []
     for test_set in test_sets:
         labels.append(test_set.labels_N + len(classes))
         classes += test_set.task.class_names
-    heads = [torch.cat([test_set.class_features(clip) for test_set in test_sets]) for clip in clips]
     tests = []
-    for of_clip, class_KD in zip(zip(*keys, strict=True), heads, strict=True):
-        predicted_N = predict(torch.cat([known[key].to(class_KD.device) for key in of_clip]), class_KD).cpu()
+    for number, clip in enumerate(clips):
+        class_KD = torch.cat([test_set.class_features(clip) for test_set in test_sets])
+        of_clip = [features.tensors[_key(each, number)].to(class_KD.device) for each in range(len(test_sets))]
+        predicted_N = predict(torch.cat(of_clip), class_KD).cpu()
         parts = torch.split(predicted_N, [len(labels_N) for labels_N in labels])
         tests.append([Test(part_N, labels_N, classes) for part_N, labels_N in zip(parts, labels, strict=True)])
     return tests

@@ -32,7 +32,7 @@ CONFIG = "gift_core/config/"
 DISPLAY = (
     "gift_core/progress.py",
     "gift_core/out_of_memory.py",
-    "gift_core/spread.py",
+    "gift_core/work/spread.py",
     "gift_core/tracking/",
     "stages/interruption.py",
     "stages/completion.py",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,8 +20,8 @@ from gift_core.clip.model import Clip
 from gift_core.consolidation import CONSOLIDATIONS, Consolidation
 from gift_core.losses import ENTROPIES, LOSSES, Loss
 from gift_core.replay.pairs import NoReplay, Replay
-from gift_core.replay.source import ReplaySource
-from gift_core.replay.teach import REPLAYS, require_taught
+from gift_core.replay.source import StepReplay
+from gift_core.replay.teach import require_taught
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import TrainingConfig
@@ -85,13 +85,16 @@ def _averages(config: MethodConfig, parameters: Parameters) -> tuple[WeightAvera
     return (*mean, *mix)
 
 
-def load_replay(config: MethodConfig, clip: Clip, source: ReplaySource) -> Replay:
-    """Returns the replay that `config` names, read from `source`; NoReplay for a method without replay losses.
+def load_replay(
+    config: MethodConfig, clip: Clip, replay: StepReplay[Any], *, read: Mapping[str, str], share: Share = all_rows
+) -> Replay:
+    """Returns the batches of `replay`; NoReplay for a method without replay losses.
 
-    ContractError where the teacher's folder was made by another model, from other data, or was changed since.
+    `read` are the hashes of the replay. ContractError where the teacher's folder was made by another model, from other
+    data, or was changed since. `share`: the images of a batch that this process decodes.
     """
-    require_taught(config, source)
-    return REPLAYS[config.replay.images].load(clip, config, source) if config.losses else NoReplay()
+    require_taught(replay, read)
+    return replay.load(clip, config.losses, share) if config.losses else NoReplay()
 
 
 def load_fisher(config: MethodConfig, teacher: Path) -> dict[str, torch.Tensor]:

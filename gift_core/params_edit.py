@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.atomic import write_atomically
 from gift_core.config.editing import activate_method, append_method
 from gift_core.config.experiment import Config
 from gift_core.config.loading import parse_config
@@ -22,6 +21,7 @@ from gift_core.layout import Layout
 from gift_core.shipped import pipeline_root
 from gift_core.stage_graph import stages_of_method, stages_of_step
 from gift_core.untrusted import MAX_YAML_BYTES, decode_text, parse_yaml, read_limited
+from gift_core.work.publishing import write_atomically
 
 BASE = "gift"
 

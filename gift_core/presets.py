@@ -10,7 +10,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.atomic import write_atomically
 from gift_core.config.experiment import Config
 from gift_core.config.loading import parse_config
 from gift_core.config.overlays import complete_text
@@ -18,6 +17,7 @@ from gift_core.errors import UserError, lookup
 from gift_core.generators.pretrained import looks_local
 from gift_core.shipped import shipped_root
 from gift_core.untrusted import MAX_YAML_BYTES, parse_yaml, read_limited
+from gift_core.work.publishing import write_atomically
 
 PROJECT = ("params.yaml", "dvc.yaml", "presets")  # a project has at least one of them
 _FIRST_SENTENCE = re.compile(r"(.*?\.)(?:\s|$)")

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gift_core.artifacts.accuracy import read_accuracy
-from gift_core.artifacts.atomic import broken, sha256_of
+from gift_core.artifacts.contract import broken, sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, model_hash, noted_hash, read_provenance, require_model_folder
 from gift_core.artifacts.predictions import read_predictions, require_agreement
 from gift_core.artifacts.prompt_files import read_prompts, read_vocabulary
@@ -21,12 +22,12 @@ from gift_core.artifacts.teacher_source import require_source
 from gift_core.config.experiment import Config, StepConfig
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
-from gift_core.replay.source import ReplaySource
+from gift_core.replay.source import StepReplay
 from gift_core.replay.teach import require_taught
 from gift_core.report.accuracies import read_accuracies, score_run
 from gift_core.report.run_record import is_zero_shot
 
-SourceOf = Callable[[str, str], ReplaySource]  # of a method and a task
+ReplayOf = Callable[[str, str], StepReplay[Any]]  # of a method and a task
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Artifact:
         return next((path for path in (self.path, *self.needs) if not path.exists()), None)
 
 
-def artifacts_of(layout: Layout, config: Config, source_of: SourceOf) -> Iterator[Artifact]:
+def artifacts_of(layout: Layout, config: Config, replay_of: ReplayOf) -> Iterator[Artifact]:
     """Yields the artifacts of the experiment, in the order of the stages."""
     pretrained = layout.pretrained()
     yield Artifact(pretrained, lambda: _check_weights(pretrained, "import_model"))
@@ -54,7 +55,7 @@ def artifacts_of(layout: Layout, config: Config, source_of: SourceOf) -> Iterato
         yield from _of_step(layout, step)
     for method in config.run.methods:
         for step in config.sequence:
-            yield from _of_method(layout, config, method, step, source_of)
+            yield from _of_method(layout, config, method, step, replay_of)
     accuracies = [layout.accuracy(method, step.task) for method in config.run.methods for step in config.sequence]
     yield Artifact(layout.reports() / "metrics.json", lambda: _check_metrics(layout, config), tuple(accuracies))
 
@@ -71,7 +72,7 @@ def _of_step(layout: Layout, step: StepConfig) -> Iterator[Artifact]:
 
 
 def _of_method(
-    layout: Layout, config: Config, method: str, step: StepConfig, source_of: SourceOf
+    layout: Layout, config: Config, method: str, step: StepConfig, replay_of: ReplayOf
 ) -> Iterator[Artifact]:
     row, task = config.methods[method], step.task
     start = layout.model(method, step.after) if row.start == "previous" else layout.pretrained()
@@ -81,7 +82,7 @@ def _of_method(
         if row.replay.images == "none":
             require_source(teacher, replay="none", read={}, model="")
         else:
-            require_taught(row, source_of(method, task))
+            require_taught(replay_of(method, task))
 
     names = [each.task for each in config.sequence]
     so_far = names[: names.index(task) + 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from .fork_server import limit_spinning, run_in_server
@@ -22,7 +23,10 @@ def main() -> None:
                 f"error: {sys.executable} has no module {error.name}, so it is not the Python of GIFT's environment. "
                 "Activate that first: source .venv/bin/activate (make setup makes it)"
             )
-        app.main()
+        try:
+            app.main()
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C while Python ends would replace the exit code
     sys.exit(code)
 
 

@@ -22,7 +22,7 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
     Example: gift check
     """
     with open_stage("check", params, root) as stage:
-        from gift_core.artifacts.atomic import write_json
+        from gift_core.artifacts.contract import write_json
         from gift_core.config.checks import require_task
         from gift_core.fingerprint import CodeBase, fingerprints
         from gift_core.layout import Layout

@@ -73,7 +73,7 @@ def clean(yes: Yes = False, as_json: AsJson = False, root: Root = ROOT) -> None:
 
 def _remove(works: list[Work]) -> None:
     """Removes the work of the stages that do not run."""
-    from gift_core.work_folder import remove_work
+    from gift_core.work.folder import remove_work
 
     for folder in dict.fromkeys(work.folder for work in works if not work.owner):
         remove_work(folder)
@@ -96,12 +96,12 @@ def _folders(layout: Layout, stage: str) -> list[Path]:
 
 def _works(stage: str, folder: Path) -> list[Work]:
     """The work that the stage instance keeps, of the newest settings first."""
-    from gift_core.work_folder import owner_of, unfinished_works
+    from gift_core.work.folder import owner_of, unfinished_works
 
     kept = unfinished_works(folder)
     owner = owner_of(folder) if kept else ""
     return [
-        Work(f"{stage}@{folder.name}", folder, work.size, time.time() - work.changed_at, owner)
+        Work(f"{stage}@{folder.name}", folder, work.size, max(0.0, time.time() - work.changed_at), owner)
         for work in reversed(kept)
     ]
 

@@ -16,7 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.atomic import write_atomically
+from gift_core.work.publishing import write_atomically
 
 from .dvc_lock import require_free
 from .dvc_store import dvc_errors

@@ -18,9 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gift_core.artifacts.atomic import READ_BYTES, write_atomically
+from gift_core.artifacts.contract import READ_BYTES
 from gift_core.errors import UserError
 from gift_core.untrusted import read_json_file
+from gift_core.work.publishing import write_atomically
 
 READERS = 8  # objects read from the remote at the same time
 LISTING = ".dir"

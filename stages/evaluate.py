@@ -18,14 +18,15 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
     """
     with open_stage("evaluate", params, root, method=method, task=task) as stage:
         from gift_core.artifacts.accuracy import PRETRAINED, computed_with, read_accuracy, write_accuracy
-        from gift_core.artifacts.atomic import require_free_bytes
-        from gift_core.artifacts.model_folder import record_hashes
+        from gift_core.artifacts.contract import sha256_of
+        from gift_core.artifacts.model_folder import noted_hash, record_hashes
         from gift_core.artifacts.predictions import write_predictions
-        from gift_core.artifacts.snapshot import Snapshot
         from gift_core.classifier import EncodingSettings
         from gift_core.clip.device import resolve_device
         from gift_core.evaluation import PROTOCOLS, EvaluationInputs, newest_model, own_model
         from gift_core.provenance import environment
+        from gift_core.work.publishing import require_free_bytes
+        from gift_core.work.units import KeptUnits
 
         from .tracked import track_accuracies
         from .unfinished import hashes_below, unfinished
@@ -39,8 +40,11 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         )
         require_free_bytes(layout.accuracy(method, task), TABLE_BYTES, f"{stage.title}: the accuracies")
         require_free_bytes(layout.predictions(method, task), PREDICTION_BYTES, f"{stage.title}: the predictions")
-        read = {name: hashes_below(folder) for name, folder in models.items()}
-        with unfinished(stage, device, {"models": read, **config.evaluation.model_dump()}) as work:
+        read = {
+            "models": {name: [noted_hash(folder), hashes_below(folder)] for name, folder in models.items()},
+            "tasks": {name: sha256_of(layout.task(name) / "task.json") for name in tasks},
+        }
+        with unfinished(stage, device, {**read, **config.evaluation.model_dump()}) as work:
             stage.phase = "evaluating"
             inputs = EvaluationInputs(
                 method=method,
@@ -49,7 +53,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
                 model_for=own_model if stage.method(method).keeps_every_model else newest_model,
                 settings=settings,
                 previous=previous,
-                snapshot=Snapshot(work / "tests.safetensors", stage.say),
+                run=KeptUnits(work, stage.say),
             )
             measured = protocol.evaluate(inputs)
             made = {**record_hashes(layout.model(method, task)), **computed_with(environment(device))}

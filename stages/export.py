@@ -52,11 +52,11 @@ def export(model: Model, to: To, out: Out = None, pretrained: Pretrained = None,
     require_model_path(model)
     folder = out or _default_folder(model, to)
     require_new(folder, model)
-    from gift_core.artifacts.atomic import require_free_bytes
     from gift_core.clip.disk_space import model_bytes
     from gift_core.interop.exporting import export_clip
     from gift_core.interop.importing import model_identity, open_model
     from gift_core.quantities import byte_size
+    from gift_core.work.publishing import require_free_bytes
 
     clip = open_model(model, pretrained, device="cpu")
     require_free_bytes(folder, 2 * model_bytes(clip), "export")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from gift_core.clip.model import Clip
     from gift_core.methods import TrainingData
     from gift_core.replay.pairs import Replay
+    from gift_core.replay.source import StepReplay
     from gift_core.training.loop import LossRow
-    from gift_core.training.processes import Processes
+    from gift_core.work.processes import Processes
 
 MAX_FACTOR = 1000.0  # as in params.yaml
 SNAPSHOT = "training.safetensors"
@@ -48,13 +50,13 @@ def finetune(
     Example: gift finetune gift letters
     """
     with open_stage("finetune", params, root, method=method, task=task) as stage:
-        from gift_core.artifacts.snapshot import Snapshot
         from gift_core.clip.device import require_devices, resolve_device
         from gift_core.clip.model import save_clip
         from gift_core.provenance import environment
         from gift_core.tracking.tracked_run import require_tracker
-        from gift_core.training.launcher import started
-        from gift_core.training.processes import Processes
+        from gift_core.work.launcher import started
+        from gift_core.work.processes import Processes
+        from gift_core.work.snapshot import Snapshot
 
         from .tracked import tracked_training
         from .unfinished import threads_of, unfinished
@@ -62,29 +64,33 @@ def finetune(
         require_tracker()
         device, count = resolve_device(stage.config.run.device), stage.config.training.processes
         require_devices(device, count)
-        clip, data, replay = _load(stage, method, task, Processes(0, count))
         step = _Step(stage, method, task, learning_rate_factor)
-        provenance = _provenance(stage, method, task, learning_rate_factor, clip.weights_sha256)
+        loaded = step.load(Processes(0, count))
+        provenance = _provenance(step, loaded.clip.weights_sha256)
         with (
-            unfinished(stage, device, {**_read(stage, method, task), **provenance}) as work,
-            tracked_training(stage, provenance, data.iterations) as tracked,
-            started(count if data.iterations else 1, device, _assist, (step, work / SNAPSHOT)) as processes,
+            unfinished(stage, device, {**_read(step, loaded.read), **provenance}) as work,
+            tracked_training(stage, provenance, loaded.data.iterations) as tracked,
+            started(count if loaded.data.iterations else 1, device, _assist, (step, work / SNAPSHOT)) as processes,
         ):
             stage.phase = "training"
-            losses = step.train(
-                clip,
-                data,
-                replay,
-                processes,
-                on_iteration=tracked.log_losses,
-                snapshot=Snapshot(work / SNAPSHOT, stage.say),
-            )
+            snapshot = Snapshot(work / SNAPSHOT, stage.say)
+            losses = step.train(loaded, processes, snapshot=snapshot, on_iteration=tracked.log_losses)
             stage.phase = "saving the model"
             recorded = environment(device) | {"processes": processes.count}
             if len(threads_of(work)) > 1:  # an interrupted run had another number
                 recorded["threads"] = ", then ".join(map(str, threads_of(work)))
-            save_clip(clip, stage.layout.model(method, task), provenance | {"environment": recorded}, losses)
-        stage.say(f"{data.class_count} classes, {data.iterations} iterations{_summary(losses)}")
+            save_clip(loaded.clip, stage.layout.model(method, task), provenance | {"environment": recorded}, losses)
+        stage.say(f"{loaded.data.class_count} classes, {loaded.data.iterations} iterations{_summary(losses)}")
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """The start model, what the step learns from, what it replays, and the hashes of the replay."""
+
+    clip: Clip
+    data: TrainingData
+    replay: Replay
+    read: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -96,69 +102,91 @@ class _Step:
     task: str
     learning_rate_factor: float
 
-    def train(
-        self, clip: Clip, data: TrainingData, replay: Replay, processes: Processes, **options: Any
-    ) -> list[LossRow]:
-        """Trains `clip` in place; `options` are those of gift_core.training.loop.finetune."""
+    @cached_property
+    def replay(self) -> StepReplay[Any]:
+        """What the step replays."""
+        from .replay_source import replay_of
+
+        return replay_of(self.stage, self.method, self.task)
+
+    def load(self, processes: Processes) -> _Loaded:
+        """Loads what the step needs: the images that this process decodes."""
+        from gift_core.clip.device import resolve_device
+        from gift_core.methods import load_replay, load_training_data
+
+        stage, row = self.stage, self.stage.method(self.method)
+        stage.phase = "loading the model"
+        clip = _load_start_model(stage, self.method, self.task, resolve_device(stage.config.run.device))
+        training, names = stage.config.training, ("finetune", stage.config.seed)
+        stage.phase = "reading the training images"
+        tasks = self.replay.source.tasks
+        data = load_training_data(row, clip, tasks, training=training, names=names, share=processes.share)
+        stage.phase = "reading the replayed data"
+        read = self.replay.hashes()
+        replay = load_replay(row, clip, self.replay, read=read, share=processes.share)
+        return _Loaded(clip, data, replay, read if row.losses else {})
+
+    def train(self, loaded: _Loaded, processes: Processes, **options: Any) -> list[LossRow]:
+        """Trains the model in place; `options` are those of gift_core.work.training.drive."""
         from gift_core.methods import build_method, load_fisher
-        from gift_core.training.loop import finetune as train
+        from gift_core.training.encoders import encoder_strategy
+        from gift_core.training.loop import learning_rates, sampled, training_run
+        from gift_core.work.processes import DataParallel
+        from gift_core.work.training import drive
 
-        from .replay_source import replay_source
-
-        row, config = self.stage.method(self.method), self.stage.config
-        teacher = replay_source(self.stage, self.method, self.task).teacher
-        return train(
-            clip,
-            data.batches,
-            method=build_method(row, fisher=load_fisher(row, teacher)),
-            replay=replay,
-            training=config.training,
-            learning_rate=(row.learning_rate or 0.0) * self.learning_rate_factor,
-            iterations=data.iterations,
-            seed=config.seed,
-            processes=processes,
-            **options,
+        row, config, clip, total = (
+            self.stage.method(self.method),
+            self.stage.config,
+            loaded.clip,
+            loaded.data.iterations,
         )
+        if not total:
+            return []
+        training, batches = config.training, loaded.data.batches
+        encoders = encoder_strategy(clip, training.micro_batch_size)
+        with training_run(
+            clip,
+            batches.class_prompts,
+            method=build_method(row, fisher=load_fisher(row, self.replay.source.teacher)),
+            training=training,
+            rates=learning_rates(
+                total,
+                warmup_iterations=training.warmup_iterations,
+                peak=(row.learning_rate or 0.0) * self.learning_rate_factor,
+            ),
+            seed=config.seed,
+            encoders=encoders if processes.count == 1 else DataParallel(clip, encoders, processes),
+        ) as run:
+            drive(
+                run,
+                lambda first: sampled(batches, loaded.replay, range(first, total)),
+                processes=processes,
+                **options,
+            )
+        return run.rows
 
 
 def _assist(processes: Processes, step: _Step, snapshot: Path) -> Callable[[], None]:
     """What every process but the first does. It writes nothing, and continues from the snapshot of the first."""
-    from gift_core.artifacts.snapshot import Snapshot
+    from gift_core.work.snapshot import Snapshot
 
     with explained(step.stage):
-        inputs = _load(step.stage, step.method, step.task, processes)
+        loaded = step.load(processes)
 
     def train() -> None:
         step.stage.phase = "training"
         with explained(step.stage):
-            step.train(*inputs, processes, snapshot=Snapshot(snapshot))
+            step.train(loaded, processes, snapshot=Snapshot(snapshot))
 
     return train
 
 
-def _load(stage: Stage, method: str, task: str, processes: Processes) -> tuple[Clip, TrainingData, Replay]:
-    """The start model, what the step learns from, and what it replays: the images that this process decodes."""
-    from gift_core.clip.device import resolve_device
-    from gift_core.methods import load_replay, load_training_data
-
-    from .replay_source import replay_source
-
-    row, source = stage.method(method), replay_source(stage, method, task)
-    stage.phase = "loading the model"
-    clip = _load_start_model(stage, method, task, resolve_device(stage.config.run.device))
-    training, names = stage.config.training, ("finetune", stage.config.seed)
-    stage.phase = "reading the training images"
-    data = load_training_data(row, clip, source.tasks, training=training, names=names, share=processes.share)
-    stage.phase = "reading the replayed data"
-    return clip, data, load_replay(row, clip, replace(source, share=processes.share))
-
-
 def _load_start_model(stage: Stage, method: str, task: str, device: torch.device) -> Clip:
     """The model from which the step starts. UserError if it cannot be trained or the disk is too full."""
-    from gift_core.artifacts.atomic import require_free_bytes
     from gift_core.clip.disk_space import training_bytes
     from gift_core.clip.model import load_folder
     from gift_core.training.loop import require_trainable
+    from gift_core.work.publishing import require_free_bytes
 
     training = stage.config.training
     clip = load_folder(stage.start_model(method, task), device=device, precision=stage.config.model.precision)
@@ -168,27 +196,25 @@ def _load_start_model(stage: Stage, method: str, task: str, device: torch.device
     return clip
 
 
-def _read(stage: Stage, method: str, task: str) -> dict[str, Any]:
+def _read(step: _Step, replay: Mapping[str, str]) -> dict[str, Any]:
     """The hashes of what the provenance does not name: the files beside the weights, all tasks, and the replay."""
-    from gift_core.artifacts.atomic import sha256_of
-    from gift_core.replay.teach import hashes_of
+    from gift_core.artifacts.contract import sha256_of
 
-    from .replay_source import replay_source
     from .unfinished import hashes_below
 
-    row, source = stage.method(method), replay_source(stage, method, task)
     return {
-        "start": hashes_below(stage.start_model(method, task)),
-        "tasks": [sha256_of(folder / "task.json") for folder in source.tasks],
-        "replay": hashes_of(row, source) if row.losses else {},
+        "start": hashes_below(step.stage.start_model(step.method, step.task)),
+        "tasks": [sha256_of(folder / "task.json") for folder in step.replay.source.tasks],
+        "replay": replay,
     }
 
 
-def _provenance(stage: Stage, method: str, task: str, learning_rate_factor: float, start: str) -> dict[str, Any]:
-    """What the model after `task` is made from. It contains no times and no machine names."""
-    from gift_core.artifacts.atomic import sha256_of
+def _provenance(step: _Step, start: str) -> dict[str, Any]:
+    """What the model after the task is made from. It contains no times and no machine names."""
+    from gift_core.artifacts.contract import sha256_of
     from gift_core.artifacts.teacher_source import SOURCE
 
+    stage, method, task = step.stage, step.method, step.task
     teacher = stage.layout.teacher(method, task) / SOURCE  # it has the hash of every file beside it
     return {
         "method": method,
@@ -199,7 +225,7 @@ def _provenance(stage: Stage, method: str, task: str, learning_rate_factor: floa
         "teacher": sha256_of(teacher) if teacher.is_file() else None,
         "seed": stage.config.seed,
         "precision": stage.config.model.precision,
-        "learning_rate_factor": learning_rate_factor,
+        "learning_rate_factor": step.learning_rate_factor,
         "training": stage.config.training.model_dump(mode="json"),
         "settings": stage.method(method).model_dump(mode="json", exclude_none=True),
     }

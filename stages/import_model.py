@@ -14,11 +14,12 @@ def import_model(params: Params = PARAMS, root: Root = ROOT) -> None:
     """
     with open_stage("import_model", params, root) as stage:
         from gift_core.artifacts.accuracy import write_empty_accuracy
-        from gift_core.artifacts.atomic import build_folder, require_free_bytes, write_json
+        from gift_core.artifacts.contract import write_json
         from gift_core.artifacts.model_folder import noted_hash
         from gift_core.clip.disk_space import model_bytes
         from gift_core.clip.model import save_clip
         from gift_core.interop.importing import load_clip
+        from gift_core.work.publishing import build_folder, require_free_bytes
 
         model = stage.config.model
         stage.phase = "loading the model"

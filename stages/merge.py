@@ -36,12 +36,12 @@ def merge(start: Start, new: New, alpha: Alpha, out: Out, as_json: AsJson = Fals
 
     require_model_path(start)
     require_model_path(new)
-    from gift_core.artifacts.atomic import require_free_bytes
     from gift_core.averaging import merge_clips
     from gift_core.clip.disk_space import model_bytes
     from gift_core.clip.model import save_clip
     from gift_core.errors import UserError
     from gift_core.interop.importing import model_identity, open_model
+    from gift_core.work.publishing import require_free_bytes
 
     if not 0 <= alpha <= 1:  # typer's own bounds accept nan
         raise UserError(f"--alpha {alpha}: should be from 0 to 1. It is the share of the new weights.")

@@ -1,22 +1,25 @@
-"""The locations of the data that a step of teach or finetune replays.
+"""The replay of a step of teach or finetune, with the locations of its data.
 
 It is not in stages/stage.py, since every stage imports that module: the code of replay would count for all of them.
 """
 
 from __future__ import annotations
 
-from gift_core.replay.source import ReplaySource
+from typing import Any
+
+from gift_core.replay.source import ReplaySource, StepReplay
+from gift_core.replay.teach import step_replay
 from gift_core.replay.teachers import teacher_identity
 
 from .stage import Stage
 
 
-def replay_source(stage: Stage, method: str, task: str) -> ReplaySource:
-    """Returns the locations of the step's replay. Its seed depends on the task only: all methods see the same."""
+def replay_of(stage: Stage, method: str, task: str) -> StepReplay[Any]:
+    """Returns the step's replay. Its seed depends on the task only: all methods see the same."""
     layout, config, replay = stage.layout, stage.config, stage.method(method).replay
     previous, initial = stage.start_model(method, task), layout.pretrained()
     teacher_model = "" if replay.images == "none" else teacher_identity(replay, previous=previous, initial=initial)
-    return ReplaySource(
+    source = ReplaySource(
         root=layout.root,
         tasks=stage.tasks_so_far(task),
         shards=layout.shards(task),
@@ -31,3 +34,4 @@ def replay_source(stage: Stage, method: str, task: str) -> ReplaySource:
         key=f"params.yaml: methods.{method}",
         teacher_model=teacher_model,
     )
+    return step_replay(replay, source)

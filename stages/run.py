@@ -80,7 +80,7 @@ def run(
     """
     from gift_core.config.checks import require_task
     from gift_core.config.loading import load_config
-    from gift_core.execution.needs import check_gpus
+    from gift_core.work.needs import check_gpus
 
     from .dvc_pipeline import open_pipeline
     from .interruption import Interruption, postponed
@@ -131,7 +131,7 @@ def _open_workers(
 ) -> tuple[Pool, dict[str, str]]:
     """Starts or finds the workers, and returns them with the environment of their stages."""
     from gift_core.execution.pool import check_nodes, open_pool
-    from gift_core.spread import is_passed
+    from gift_core.work.spread import is_passed
 
     from .fork_server import serving
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gift_core.errors import UserError
-from gift_core.execution.needs import gpus_of
 from gift_core.execution.on_node import Job
 from gift_core.execution.schedule import Schedule
+from gift_core.work.needs import gpus_of
 
 from .dvc_pipeline import DvcPipeline, Verdict
 from .run_table import RunTable

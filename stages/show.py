@@ -156,7 +156,7 @@ def _zero_shot_sentence(path: Path) -> str:
 
 def _print_times(folder: Path, *, as_json: bool) -> None:
     """The total time of each stage. They are of the last run of each stage instance, and no artifact of the run."""
-    from gift_core.artifacts.atomic import read_json
+    from gift_core.artifacts.contract import read_json
     from gift_core.quantities import duration, plural
 
     seconds = {

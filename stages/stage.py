@@ -117,7 +117,7 @@ def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: 
     says what to change (gift_core.out_of_memory, gift_core.os_errors). Commands import slow modules inside the block,
     so that a wrong name is reported at once.
     """
-    from gift_core.artifacts.atomic import write_json
+    from gift_core.artifacts.contract import write_json
     from gift_core.config.loading import load_config
 
     from .recorded import record, require_recorded

@@ -33,49 +33,43 @@ def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT
 
 def _write_no_replay(stage: Stage, method: str, task: str) -> None:
     """A constant file: nothing behind it goes stale when the synthetic images change."""
-    from gift_core.artifacts.atomic import build_folder
     from gift_core.artifacts.teacher_source import write_source
+    from gift_core.work.publishing import build_folder
 
     with build_folder(stage.layout.teacher(method, task)) as folder:
         write_source(folder, replay="none", read={})
     stage.say("no replay")
 
 
-def _teach(stage: Stage, method: str, task: str, replay: TaughtReplay) -> None:
-    from gift_core.artifacts.atomic import require_free_bytes
-    from gift_core.artifacts.snapshot import Snapshot
+def _teach(stage: Stage, method: str, task: str, options: TaughtReplay) -> None:
     from gift_core.clip.device import resolve_device
-    from gift_core.replay.teach import hashes_of
-    from gift_core.replay.teach import teach as teach_method
-    from gift_core.replay.teacher_space import teacher_bytes
+    from gift_core.replay.teach import teach as write_features
+    from gift_core.replay.teach import teacher_bytes
+    from gift_core.work.publishing import build_folder, require_free_bytes
+    from gift_core.work.units import KeptUnits
 
-    from .replay_source import replay_source
+    from .replay_source import replay_of
     from .unfinished import hashes_below, unfinished
 
     stage.phase = "loading the teacher"
     previous, initial = stage.start_model(method, task), stage.layout.pretrained()
     device = resolve_device(stage.config.run.device)
-    load = partial(load_teacher, replay, previous, initial, stage.config.run.device, stage.config.model.precision)
-    teacher = load()
-    source = replay_source(stage, method, task)
-    require_free_bytes(source.teacher, teacher_bytes(teacher.clip, replay, source), f"{stage.title}: the features")
+    load = partial(load_teacher, options, previous, initial, stage.config.run.device, stage.config.model.precision)
+    teacher = replace(load(), load_clip=partial(load_clip, load))
+    replay = replay_of(stage, method, task)
+    source = replay.source
+    require_free_bytes(source.teacher, teacher_bytes(teacher.clip, replay), f"{stage.title}: the features")
     stage.phase = "encoding with the teacher"
-    row = stage.method(method)
-    read = hashes_of(row, source)
+    read = replay.hashes()
     inputs = {
         "teacher": [teacher.model, hashes_below(previous), hashes_below(initial)],
-        "replay": row.replay.model_dump(mode="json"),
+        "replay": options.model_dump(mode="json"),
         "read": read,
         "before": hashes_below(source.teacher_before),
         "settings": [source.batch_size, source.encode_batch_size, source.names],
     }
-    with unfinished(stage, device, inputs) as work:
-        resumed = replace(
-            source,
-            snapshot=lambda part: Snapshot(work / f"{part}.safetensors", stage.say),
-            load_clip=partial(load_clip, load),
-        )
-        stage.say(teach_method(teacher, row, resumed, read=read))
+    with unfinished(stage, device, inputs) as work, build_folder(source.teacher) as folder:
+        stage.say(write_features(teacher, replay, folder, read=read, run=KeptUnits(work, stage.say)))
 
 
 def load_teacher(replay: TaughtReplay, previous: Path, initial: Path, device_name: str, precision: str) -> Teacher:

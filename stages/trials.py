@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from gift_core.artifacts.atomic import read_json, sha256_of, write_json
+from gift_core.artifacts.contract import read_json, sha256_of, write_json
 from gift_core.artifacts.model_folder import model_hash
 from gift_core.artifacts.shards import iterate_pairs
 from gift_core.artifacts.tars import image_extension
@@ -38,7 +38,7 @@ from gift_core.tracking.tracked_run import VARIABLE
 from gift_core.untrusted import parse_yaml
 
 from .finetune import finetune
-from .replay_source import replay_source
+from .replay_source import replay_of
 from .stage import Stage
 from .teach import teach
 from .unfinished import hashes_below, unfinished
@@ -161,7 +161,7 @@ def _require_teacher(step: Step, trial: Layout) -> None:
     """Runs the stage teach again where it has read the task's own images, of which there are fewer now."""
     stage = Stage("search", step.stage.name, parse_config(step.params, "params.yaml"), trial)
     try:
-        require_taught(stage.method(step.method), replay_source(stage, step.method, step.task))
+        require_taught(replay_of(stage, step.method, step.task))
     except ContractError:
         folder, params = trial.teacher(step.method, step.task), trial.root / "params.yaml"
         folder.unlink() if folder.is_symlink() else shutil.rmtree(folder, ignore_errors=True)

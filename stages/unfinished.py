@@ -8,12 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gift_core.artifacts.atomic import sha256_of, write_json
+from gift_core.artifacts.contract import sha256_of, write_json
 from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, WEIGHTS
 from gift_core.fingerprint import CodeBase
 from gift_core.provenance import environment
 from gift_core.untrusted import read_json_file
-from gift_core.work_folder import work_folder
+from gift_core.work.folder import work_folder
 
 from .stage import Stage
 

@@ -136,12 +136,12 @@ def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
     from gift_core.config.loading import load_config
     from gift_core.verification import artifacts_of, problem_of
 
-    from .replay_source import replay_source
+    from .replay_source import replay_of
 
     stage = Stage("verify", "", load_config(params), Layout(root))
     outputs = {_real(output.path): output for output in store.outputs()} if store else {}
     items = []
-    for artifact in artifacts_of(stage.layout, stage.config, lambda *names: replay_source(stage, *names)):
+    for artifact in artifacts_of(stage.layout, stage.config, lambda *names: replay_of(stage, *names)):
         output = outputs.pop(_real(artifact.path), None)
 
         def problems(artifact=artifact, output=output) -> list[str]:  # type: ignore[no-untyped-def]

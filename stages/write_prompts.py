@@ -13,13 +13,13 @@ def write_prompts(task: Task, params: Params = PARAMS, root: Root = ROOT) -> Non
     Example: gift write_prompts letters
     """
     with open_stage("write_prompts", params, root, task=task) as stage:
-        from gift_core.artifacts.atomic import require_free_bytes
         from gift_core.artifacts.prompt_files import VocabularyEntry, read_vocabulary, write_vocabulary
         from gift_core.artifacts.prompt_files import write_prompts as save_prompts
         from gift_core.artifacts.task import read_own_task
+        from gift_core.datasets.captions import read_captions
         from gift_core.datasets.dataset import first_names
-        from gift_core.replay.captions import read_captions
         from gift_core.replay.prompts import sample_prompts
+        from gift_core.work.publishing import require_free_bytes
 
         settings = stage.config.prompts
         needed = settings.images_per_task * BYTES_PER_PROMPT

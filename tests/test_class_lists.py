@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gift_core.artifacts.atomic import sha256_of
+from gift_core.artifacts.contract import sha256_of
 from gift_core.class_lists import Classes, learned_classes, names_of, read_classes
 from gift_core.errors import ContractError, GiftError, UserError
 from gift_core.layout import Layout

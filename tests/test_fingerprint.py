@@ -269,7 +269,7 @@ def test_each_stage_has_the_code_that_it_uses() -> None:
     found = fingerprints(CodeBase(ROOT), {stage: ["seed"] for stage in stages})
     code = {stage: set(fingerprint["code"]) for stage, fingerprint in found.items()}
     assert {stage for stage in code if "gift_core/losses.py" in code[stage]} == {"finetune"}
-    assert {stage for stage in code if "gift_core/artifacts/atomic.py" in code[stage]} == set(code)
+    assert {stage for stage in code if "gift_core/artifacts/contract.py" in code[stage]} == set(code)
     assert "gift_core/mini/symbols.csv" in code["ingest"]
     assert any(name.startswith("gift_core/report/templates/") for name in code["report"])
     assert not any(name.startswith("gift_core/report") for stage in ("finetune", "teach") for name in code[stage])

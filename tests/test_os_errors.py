@@ -21,9 +21,10 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models
 
-from gift_core.artifacts.atomic import build_folder, read_json, require_free_bytes, write_atomically, write_json
+from gift_core.artifacts.contract import read_json, write_json
 from gift_core.errors import ContractError, UserError
 from gift_core.os_errors import MACHINE, PATH, explain
+from gift_core.work.publishing import build_folder, require_free_bytes, write_atomically
 from tests.mounts import read_only, small_disk
 
 LARGE = np.zeros(1 << 17)

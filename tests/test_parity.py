@@ -23,7 +23,7 @@ from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.methods import build_method
 from gift_core.replay.pairs import ReplayBatch
-from gift_core.training.loop import LossRow, learning_rates, run_iterations, training_mode
+from gift_core.training.loop import LossRow, learning_rates, sampled, training_run
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -143,17 +143,16 @@ def result(request: pytest.FixtureRequest, device: torch.device) -> Result:
     )
     rates = learning_rates(iterations, warmup_iterations=training.warmup_iterations, peak=method.learning_rate)
     rates.append(0.0)  # the official loop runs one more iteration, at the end of the cosine
-    clip = recorded_clip(device)
-    with training_mode(clip):
-        rows = run_iterations(
-            clip,
-            RecordedTask(device),
-            method=build_method(method),
-            replay=RecordedReplay(device),
-            training=training,
-            rates=rates,
-        )
-    return Result(request.param, rows, {name: value.detach().cpu() for name, value in clip.model.state_dict().items()})
+    clip, task = recorded_clip(device), RecordedTask(device)
+    batches = sampled(task, RecordedReplay(device), range(len(rates)))
+    with training_run(
+        clip, task.class_prompts, method=build_method(method), training=training, rates=rates, seed=0
+    ) as run:
+        for iteration in run.iterations(batches):
+            run.add(iteration)
+    return Result(
+        request.param, run.rows, {name: value.detach().cpu() for name, value in clip.model.state_dict().items()}
+    )
 
 
 def test_losses_of_all_six_iterations_equal_the_recorded_ones(result: Result) -> None:

@@ -17,9 +17,9 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
 from gift_core.methods import TrainingData, load_replay, load_training_data
 from gift_core.replay.pairs import Replay
-from gift_core.replay.source import ReplaySource
+from gift_core.replay.source import ReplaySource, StepReplay
 from stages.finetune import finetune
-from stages.replay_source import replay_source
+from stages.replay_source import replay_of
 from stages.stage import Stage
 from stages.teach import teach
 from tests.clip.tiny import png, tiny_clip
@@ -115,9 +115,13 @@ class TinyExperiment:
         finetune(self.method, task, params=self.params, root=self.layout.root)
         return load(self.layout.model(self.method, task))
 
+    def replayed(self, task: str) -> StepReplay[Any]:
+        """The step's replay."""
+        return replay_of(self.stage, self.method, task)
+
     def source(self, task: str) -> ReplaySource:
         """The locations of the step's replay."""
-        return replay_source(self.stage, self.method, task)
+        return self.replayed(task).source
 
     def training_data(self, clip: Clip, task: str) -> TrainingData:
         """The task images of the step, as finetune reads them."""
@@ -127,7 +131,8 @@ class TinyExperiment:
 
     def replay(self, clip: Clip, task: str) -> Replay:
         """The replay of the step, as finetune reads it."""
-        return load_replay(self.row, clip, self.source(task))
+        replay = self.replayed(task)
+        return load_replay(self.row, clip, replay, read=replay.hashes())
 
 
 def _folder_task(name: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from gift_core.losses import align, distill, task_loss
 from gift_core.methods import build_method
 from gift_core.replay.pairs import PairReplay
 from gift_core.replay.teacher_features import encode_pairs
-from gift_core.training.loop import run_iterations, training_mode
+from gift_core.training.loop import sampled, training_mode, training_run
 
 RATE = 1e-6  # small: the time does not depend on it, and the model stays as it is
 ITERATIONS = 2
@@ -163,8 +163,10 @@ def ways_of_finetune(inputs: Inputs) -> Ways:
     method = build_method(inputs.gift)
 
     def ours() -> None:
-        with training_mode(clip):
-            run_iterations(clip, batches, method=method, replay=replay, training=training, rates=[RATE] * ITERATIONS)
+        rates = [RATE] * ITERATIONS
+        with training_run(clip, prompts, method=method, training=training, rates=rates, seed=0) as run:
+            for iteration in run.iterations(sampled(batches, replay, range(ITERATIONS))):
+                run.add(iteration)
 
     with FlopCounterMode(display=False) as counter:
         ours()

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gift_core.artifacts.atomic import build_folder
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest, write_shard
 from gift_core.artifacts.task import TaskInfo, write_task
+from gift_core.work.publishing import build_folder
 
 CLASSES = 100
 PHOTOGRAPH = (500, 375)  # a common image size of the data sets

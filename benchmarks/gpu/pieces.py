@@ -48,11 +48,16 @@ OVERLAP = ("benchmarks/overlap.py", "--out", "{out}")
 PIECES = (
     tests("official-steps", "the recorded iterations of the official loop", "tests/test_parity.py"),
     tests("golden-losses", "the golden losses of all methods", "tests/test_golden_losses.py"),
-    tests("training", "precisions, gradient cache, checkpointing, reading losses late", "tests/training"),
+    tests(
+        "training",
+        "precisions, gradient cache, checkpointing, reading losses late",
+        "tests/training",
+        "tests/work/test_training.py",
+    ),
     tests(
         "copies",
         "prefetch, pinned copies, the message of a full memory",
-        "tests/test_overlap.py",
+        "tests/work/test_overlap.py",
         "tests/clip/test_device.py",
         "tests/test_out_of_memory.py",
     ),

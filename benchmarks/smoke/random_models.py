@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.smoke.sizes import SCHEDULER, SIZES, Size
 from benchmarks.smoke.tokenizer import save_tokenizer
-from gift_core.artifacts.atomic import build_folder, require_free_bytes
+from gift_core.work.publishing import build_folder, require_free_bytes
 
 if TYPE_CHECKING:
     import torch

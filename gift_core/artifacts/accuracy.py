@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from gift_core.artifacts.atomic import broken
+from gift_core.artifacts.contract import broken
 from gift_core.artifacts.table_files import TableSchema, TextTable, read_table_file
 from gift_core.artifacts.tables import read_table, write_table
 from gift_core.errors import UserError, did_you_mean, no_such_path

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from gift_core.artifacts.atomic import broken, require_hash, sha256_of
+from gift_core.artifacts.contract import broken, require_hash, sha256_of
 from gift_core.artifacts.tables import read_table, write_table
 from gift_core.artifacts.tars import image_extension, read_tar, write_tar
 

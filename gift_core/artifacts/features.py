@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gift_core.artifacts.atomic import broken
+from gift_core.artifacts.contract import broken
 from gift_core.artifacts.tables import (
     Floats,
     as_column,

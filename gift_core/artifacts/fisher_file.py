@@ -12,8 +12,9 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from gift_core.artifacts.atomic import broken, require_file, write_atomically
+from gift_core.artifacts.contract import broken, require_file
 from gift_core.untrusted import parse_json
+from gift_core.work.publishing import write_atomically
 
 STAGE = "teach"
 FISHER = "fisher.safetensors"

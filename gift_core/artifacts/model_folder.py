@@ -8,20 +8,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.atomic import (
+from gift_core.artifacts.contract import (
     broken,
     read_json,
     require_fields,
     require_file,
     require_hash,
     sha256_of,
-    write_atomically,
     write_json,
 )
-from gift_core.artifacts.partial import recover
 from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
 from gift_core.errors import UserError, no_such_path
 from gift_core.untrusted import parse_json, read_limited
+from gift_core.work.partial import recover
+from gift_core.work.publishing import write_atomically
 
 WEIGHTS = "open_clip_model.safetensors"
 PATH_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")  # a name that ends so is a file of weights

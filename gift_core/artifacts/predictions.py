@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 
 from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PHASES, PRETRAINED, PRETRAINED_STEP, STAGE
-from gift_core.artifacts.atomic import broken
+from gift_core.artifacts.contract import broken
 from gift_core.artifacts.tables import read_table, write_table
 
 _NAME = pa.dictionary(pa.int32(), pa.string())

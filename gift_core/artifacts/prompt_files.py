@@ -13,9 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gift_core.artifacts.atomic import broken, require_file, write_atomically
+from gift_core.artifacts.contract import broken, require_file
 from gift_core.artifacts.tables import read_table, write_table
 from gift_core.untrusted import parse_json
+from gift_core.work.publishing import write_atomically
 
 STAGE = "write_prompts"
 _SHOWN = 200  # letters of a wrong entry in an error

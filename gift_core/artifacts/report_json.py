@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.atomic import broken, read_json, require_fields, write_json
+from gift_core.artifacts.contract import broken, read_json, require_fields, write_json
 from gift_core.untrusted import parse_json
 
 STAGE = "report"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from gift_core.artifacts.atomic import broken, read_json, require_fields, require_hash, sha256_of, write_json
+from gift_core.artifacts.contract import broken, read_json, require_fields, require_hash, sha256_of, write_json
 from gift_core.artifacts.prompt_files import prompts_digest, read_prompts
 from gift_core.artifacts.tables import write_table
 from gift_core.artifacts.tars import StoredFile, image_extension, index_tar, read_tar, write_tar
@@ -148,7 +148,7 @@ def read_manifest(folder: Path, prompts: Path | None = None) -> dict[str, Any]:
 
 
 def describe_shards(folder: Path, prompts: Path | None = None) -> dict[str, Any]:
-    """Returns the same as read_manifest where the tars need not be on this machine."""
+    """Returns what read_manifest returns. The tars may be missing on this machine."""
     path = folder / MANIFEST
     manifest = read_json(path, STAGE)
     require_fields(path, manifest, _FIELDS, STAGE)

@@ -19,7 +19,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gift_core.artifacts.atomic import broken, require_file, write_atomically
+from gift_core.artifacts.contract import broken, require_file
+from gift_core.work.publishing import write_atomically
 
 SEAL = "sha256"  # the key of that hash
 UNIT_TOLERANCE = 1e-3  # bfloat16 autocast leaves norms within 4e-4 of 1 after normalizing in float32

@@ -12,7 +12,8 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from gift_core.artifacts.atomic import broken, require_file, write_atomically
+from gift_core.artifacts.contract import broken, require_file
+from gift_core.work.publishing import write_atomically
 
 # WebDataset's rule: the key is everything up to the first dot of the file's own name.
 _KEY_AND_EXTENSION = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")

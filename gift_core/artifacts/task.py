@@ -11,16 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.atomic import (
-    broken,
-    build_folder,
-    read_json,
-    require_fields,
-    require_hash,
-    sha256_of,
-    write_json,
-)
+from gift_core.artifacts.contract import broken, read_json, require_fields, require_hash, sha256_of, write_json
 from gift_core.artifacts.tars import StoredFile, index_tar, write_tar
+from gift_core.work.publishing import build_folder
 
 STAGE = "ingest"
 SPLITS = ("train", "test")
@@ -130,7 +123,7 @@ def read_own_task(folder: Path) -> TaskInfo:
 
 
 def describe_own_task(folder: Path) -> TaskInfo:
-    """Returns the same as read_own_task where the tars need not be on this machine."""
+    """Returns what read_own_task returns. The tars may be missing on this machine."""
     return _require_own(folder, _read_description(folder))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.atomic import broken, read_json, require_fields, require_hash, sha256_of, write_json
+from gift_core.artifacts.contract import broken, read_json, require_fields, require_hash, sha256_of, write_json
 
 STAGE = "teach"
 SOURCE = "source.json"

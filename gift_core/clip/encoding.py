@@ -17,7 +17,7 @@ from torch.nn import functional
 from gift_core.clip.device import to_device
 from gift_core.clip.images import Read, decoded, evaluation_preparation, normalize
 from gift_core.clip.model import Clip
-from gift_core.overlap import prefetched
+from gift_core.work.overlap import prefetched
 
 # Rows are never cut below this. Under 16 tokens torch's attention on CPUs takes another path, and features differ in
 # the last bit from those of full rows. At the first iteration student and teacher are equal, so the gradient of the

@@ -14,7 +14,6 @@ import torch
 from open_clip.model import get_model_preprocess_cfg
 from safetensors.torch import save_file
 
-from gift_core.artifacts.atomic import build_folder
 from gift_core.artifacts.model_config import shape_fault
 from gift_core.artifacts.model_folder import (
     CONFIG,
@@ -25,7 +24,6 @@ from gift_core.artifacts.model_folder import (
     write_losses,
     write_provenance,
 )
-from gift_core.artifacts.partial import recover
 from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
 from gift_core.clip.architectures import require_supported
 from gift_core.clip.soundness import require_sound, require_stored_as_weights
@@ -40,6 +38,8 @@ from gift_core.clip.tokenizers import (
 )
 from gift_core.errors import ContractError, UserError, no_such_path
 from gift_core.untrusted import read_json_file
+from gift_core.work.partial import recover
+from gift_core.work.publishing import build_folder
 
 PRECISIONS = ("fp32", "amp_bf16", "amp_fp16")
 # Prefixes of the parameters that are never trained: the temperature, SigLIP's bias (it cancels in every softmax), and

@@ -18,8 +18,8 @@ from gift_core.clip.encoding import class_features, image_features, predict
 from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
-from gift_core.overlap import prefetched
 from gift_core.progress import progress_bar
+from gift_core.work.overlap import prefetched
 
 
 class TestSet:

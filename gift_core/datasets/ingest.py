@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from gift_core.artifacts.atomic import require_free_bytes
 from gift_core.artifacts.task import LabeledImage, TaskInfo, read_task, write_task
 from gift_core.config.experiment import IngestConfig
 from gift_core.config.tasks import (
@@ -24,6 +23,7 @@ from gift_core.datasets.decoding import ImageSource, decode_dataset, encode_imag
 from gift_core.datasets.duplicates import DuplicateWatch
 from gift_core.errors import ContractError, UserError
 from gift_core.progress import progress_bar
+from gift_core.work.publishing import require_free_bytes
 
 ListedTaskConfig = FolderTaskConfig | TableTaskConfig | WebDatasetTaskConfig | CatalogueTaskConfig
 _BYTES_PER_MINI_IMAGE = 6144  # an upper bound for a 32 px image with its share of the tar

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.atomic import build_folder, require_free_bytes
 from gift_core.config.checks import check_name
 from gift_core.config.editing import append_task
 from gift_core.config.loading import parse_config
@@ -20,6 +19,7 @@ from gift_core.datasets.spelling import require_utf8
 from gift_core.errors import UserError, no_such_path
 from gift_core.layout import Layout
 from gift_core.params_edit import ParamsEdit, read_params
+from gift_core.work.publishing import build_folder, require_free_bytes
 
 TEMPLATE = "a photo of a {}."
 TEST_FRACTION = 0.2

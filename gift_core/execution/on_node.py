@@ -19,7 +19,7 @@ class Job:
 
     `environment` is all of it where `inherits` is false. Otherwise it is added to that of the machine. With
     `picks_gpus` the stage sees only the GPUs that Ray gave to its worker. The output is appended to the file `log`.
-    The file `mark` exists while the job waits for a worker (gift_core.spread).
+    The file `mark` exists while the job waits for a worker (gift_core.work.spread).
     """
 
     commands: tuple[tuple[str, ...], ...]

@@ -15,11 +15,11 @@ from typing import Any
 
 from gift_core.errors import UserError
 from gift_core.execution import on_node
-from gift_core.execution.needs import Capacity, default_workers
 from gift_core.execution.node_check import compare_nodes, local_facts
 from gift_core.execution.on_node import Job
 from gift_core.os_errors import socket_folder
-from gift_core.spread import Offer
+from gift_core.work.needs import CPUS, Capacity, default_workers
+from gift_core.work.spread import Offer
 
 OBJECT_STORE_BYTES = 100_000_000  # nothing but exit codes travels through it
 CONNECT_SECONDS = 10.0
@@ -87,7 +87,7 @@ class Pool:
             Path(job.mark).touch()
         hidden = dict.fromkeys(on_node.VISIBLE_GPUS, "") if self.capacity.gpus and not gpus else {}
         job = replace(job, environment=job.environment | hidden, inherits=not self.is_local, picks_gpus=gpus > 0)
-        task = self._task.options(num_cpus=1, num_gpus=gpus, max_retries=0, name=name).remote(job)
+        task = self._task.options(num_cpus=CPUS, num_gpus=gpus, max_retries=0, name=name).remote(job)
         self._running[task] = (name, gpus, job)
 
     def wait(self, seconds: float) -> list[Ended]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gift_core.errors import UserError, did_you_mean
 from gift_core.generators.pretrained import add_lora, check_lora, pretrained_pipeline
 from gift_core.generators.sampling_settings import CallSettings, call_settings, set_scheduler
-from gift_core.overlap import copied_to_cpu
+from gift_core.work.overlap import copied_to_cpu
 
 if TYPE_CHECKING:
     import torch

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import io
 import os
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gift_core.artifacts.atomic import build_folder, require_free_bytes, sha256_of, write_json
+from gift_core.artifacts.contract import sha256_of, write_json
 from gift_core.artifacts.prompt_files import prompts_digest
 from gift_core.artifacts.shards import Pair, copy_shard, finished_pairs, pair_key, write_manifest, write_shard
 from gift_core.errors import UserError
 from gift_core.generators.filters import BLACK, REASONS, Filters, Verdict, check_attempts, is_black
-from gift_core.overlap import Copies, background
 from gift_core.progress import progress_bar
 from gift_core.seeds import seed_for
-from gift_core.spread import offered, say_nothing, spread
 from gift_core.untrusted import read_json_file
-from gift_core.work_folder import key_beside, work_folder
+from gift_core.work.folder import key_beside, work_folder
+from gift_core.work.overlap import Copies, background, overlapped
+from gift_core.work.publishing import build_folder, require_free_bytes
+from gift_core.work.spread import offered, say_nothing, spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,8 +75,9 @@ def synthesize(
     Finished shards are kept in `work`, under a key made of prompts and settings, until all are finished. An interrupted
     run resumes: it checks the finished shards and generates the others. `folder` only appears when it is complete.
     While `device` generates, threads encode, filter and write the images before, unless it is the CPU.
-    Helpers generate shards, too, where `gift run` offers some (gift_core.spread). They call `load_tools`, which returns
-    what is given here as `text_to_image`, `filters` and `device`. Each shard has the same bytes whoever generates it.
+    Helpers generate shards, too, where `gift run` offers some (gift_core.work.spread). They call `load_tools`, which
+    returns what is given here as `text_to_image`, `filters` and `device`. Each shard has the same bytes whoever
+    generates it.
     Filters that compare images see all of them, in their order: with these there are no helpers. `say` prints a line.
     Raises UserError if an image is rejected more often than the settings allow, if there is too little disk space, or
     if another process works in `work`.
@@ -136,16 +138,22 @@ def _load_generation(load_tools: Callable[[], Tools], folder: Path) -> Callable[
 
 
 def _generate(shards: Iterable[Shard], tools: Tools, folder: Path, advance: Callable[[int], object]) -> None:
-    """Makes the shards that are not finished yet in the work folder. `advance` gets the number of images done."""
+    """Makes the shards that are not finished yet in the work folder. `advance` gets the number of images done.
+
+    For each batch: generate; reject; generate again what was rejected; keep.
+    """
     text_to_image, filters, device = tools
-    config = text_to_image.config
     with (
         background(device, 1) as thread,
         background(device, ENCODERS) as encoders,  # ends first, so that an interruption waits for no whole batch
     ):
-        finish = _Finishing(folder, config, filters, encoders, Copies(device))
-        batches = _work_of(folder, shards, config.batch_size)
-        _Generation(text_to_image, finish, thread, advance).run(batches, 0 if device.type == "cpu" else AHEAD)
+        keeping = _Keeping(folder, text_to_image.config, filters, encoders, Copies(device))
+        batches = _batches_of(folder, shards, text_to_image.config.batch_size)
+        images_of = partial(_images_of, text_to_image)
+        for batch in overlapped(
+            batches, images_of, keeping.keep_or_reject, thread=thread, ahead=0 if device.type == "cpu" else AHEAD
+        ):
+            advance(len(batch.requests))
 
 
 def _work_key(digest: dict[str, Any], config: GeneratorConfig) -> dict[str, Any]:
@@ -183,108 +191,53 @@ def _stats(counts: Counter[str], config: GeneratorConfig) -> dict[str, Any]:
 
 @dataclass
 class _Batch:
-    """Consecutive requests of a shard, the images that are kept so far, and the verdicts on the others."""
+    """Consecutive requests of a shard, the images that are kept so far, and the verdicts on the others.
+
+    A shard that an interrupted run has finished is one batch, and all of it `is_kept`.
+    """
 
     shard: int
     first: int  # its position in the shard
     requests: Sequence[Request]
     is_last: bool
+    is_kept: bool = False
     kept: dict[int, bytes] = field(default_factory=dict)
     rejected: dict[int, list[Verdict]] = field(default_factory=lambda: defaultdict(list))
 
     @property
     def missing(self) -> list[int]:
-        return [index for index in range(len(self.requests)) if index not in self.kept]
+        return [] if self.is_kept else [index for index in range(len(self.requests)) if index not in self.kept]
 
 
-@dataclass(frozen=True)
-class _FinishedShard:
-    """A shard that an interrupted run has finished."""
-
-    requests: Sequence[Request]
-    pairs: Sequence[Pair]
-    missing: Sequence[int] = ()
-
-
-_Work = _Batch | _FinishedShard
-
-
-def _work_of(folder: Path, shards: Iterable[Shard], batch_size: int) -> Iterator[_Work]:
-    """Yields the batches in their order, and in place of the batches of a finished shard in `folder` that shard."""
+def _batches_of(folder: Path, shards: Iterable[Shard], batch_size: int) -> Iterator[_Batch]:
+    """Yields the batches of all shards in their order."""
     for shard in shards:
-        number, requests = shard.number, shard.requests
-        pairs = finished_pairs(folder, number, [(request.prompt_id, request.prompt) for request in requests])
-        if pairs is not None:
-            yield _FinishedShard(requests, pairs)
+        requests = shard.requests
+        if _finished(folder, shard.number, requests) is not None:
+            yield _Batch(shard.number, 0, requests, is_last=True, is_kept=True)
             continue
         for first in range(0, len(requests), batch_size):
             last = first + batch_size >= len(requests)
-            yield _Batch(number, first, requests[first : first + batch_size], is_last=last)
+            yield _Batch(shard.number, first, requests[first : first + batch_size], is_last=last)
 
 
-@dataclass(frozen=True)
-class _Waiting:
-    """A generated batch that is not finished."""
-
-    batch: _Work
-    images: Sequence[Image.Image]
-    finishing: Future[None]
+def _finished(folder: Path, shard: int, requests: Sequence[Request]) -> Sequence[Pair] | None:
+    return finished_pairs(folder, shard, [(request.prompt_id, request.prompt) for request in requests])
 
 
-@dataclass
-class _Generation:
-    """Generates images, and has them finished in their order.
-
-    On a GPU, `thread` finishes a batch while the next ones are generated. What it rejects is generated again before the
-    next batch is finished. So batches and decisions are those without overlap. `advance` gets the number of images that
-    are done.
-    """
-
-    text_to_image: TextToImage
-    finish: _Finishing
-    thread: Executor
-    advance: Callable[[int], object]
-    waiting: deque[_Waiting] = field(default_factory=deque)
-
-    def run(self, work: Iterator[_Work], ahead: int) -> None:
-        """Generates each batch as soon as at most `ahead` others wait."""
-        for batch in work:
-            # the images of a finished shard are in memory, so no batch waits beside them
-            self._settle(0 if isinstance(batch, _FinishedShard) else ahead)
-            self._submit(batch, self._images_of(batch))
-        self._settle(0)
-
-    def _settle(self, most: int) -> None:
-        """Removes the finished batches from those that wait, until at most `most` are left."""
-        while self.waiting and (len(self.waiting) > most or self.waiting[0].finishing.done()):
-            self.waiting[0].finishing.result()
-            first = self.waiting.popleft()
-            if not first.batch.missing:
-                self.advance(len(first.batch.requests))
-                continue
-            others = list(self.waiting)
-            self.waiting.clear()
-            self._submit(first.batch, self._images_of(first.batch))
-            for each in others:
-                self._submit(each.batch, each.images)
-
-    def _submit(self, batch: _Work, images: Sequence[Image.Image]) -> None:
-        earlier = [each.batch for each in self.waiting]
-        self.waiting.append(_Waiting(batch, images, self.thread.submit(self.finish, batch, images, earlier)))
-
-    def _images_of(self, batch: _Work) -> Sequence[Image.Image]:
-        """An image for each missing request. Its seed depends on how many of its images were rejected before."""
-        if isinstance(batch, _FinishedShard):
-            return ()
-        requests = [batch.requests[index] for index in batch.missing]
-        attempts = [len(batch.rejected[index]) for index in batch.missing]
-        own = self.text_to_image.config.seed
-        seeds = [seed_for("synthesize", own, each.seed, n) for each, n in zip(requests, attempts, strict=True)]
-        return self.text_to_image.generate([request.prompt for request in requests], seeds)
+def _images_of(text_to_image: TextToImage, batch: _Batch) -> Sequence[Image.Image]:
+    """An image for each missing request. Its seed depends on how many of its images were rejected before."""
+    requests = [batch.requests[index] for index in batch.missing]
+    if not requests:
+        return ()
+    attempts = [len(batch.rejected[index]) for index in batch.missing]
+    own = text_to_image.config.seed
+    seeds = [seed_for("synthesize", own, each.seed, n) for each, n in zip(requests, attempts, strict=True)]
+    return text_to_image.generate([request.prompt for request in requests], seeds)
 
 
 @dataclass
-class _Finishing:
+class _Keeping:
     """What happens to generated images: encoding, filters, writing the shards to `folder`. Batches come in order."""
 
     folder: Path
@@ -295,20 +248,21 @@ class _Finishing:
     pairs: list[Pair] = field(default_factory=list)  # of the current shard
     counts: Counter[str] = field(default_factory=Counter)
 
-    def __call__(self, batch: _Work, images: Sequence[Image.Image], earlier: Sequence[_Work]) -> None:
-        """Keeps or rejects images for batch.missing. When nothing is missing any more, stores the pairs.
-
-        Does nothing if an `earlier` batch is not finished: it is called again after that one.
-        """
-        if any(each.missing for each in earlier):
-            return
+    def keep_or_reject(self, batch: _Batch, images: Sequence[Image.Image]) -> bool:
+        """Keeps or rejects images for batch.missing. Returns whether nothing is missing now, so that it is stored."""
         with self.copies.stream():
-            if isinstance(batch, _FinishedShard):
-                self.filters.recall(pair.image for pair in batch.pairs)
-                return
+            if batch.is_kept:
+                self._recall(batch)
+                return True
             self._decide(batch, images)
         if not batch.missing:
             self._store(batch)
+        return not batch.missing
+
+    def _recall(self, batch: _Batch) -> None:
+        if self.filters.compares_images:
+            pairs = _finished(self.folder, batch.shard, batch.requests)
+            self.filters.recall(pair.image for pair in pairs or ())
 
     def _decide(self, batch: _Batch, images: Sequence[Image.Image]) -> None:
         encoded = self.encoders.map(partial(_encode, image_format=self.config.image_format), images)

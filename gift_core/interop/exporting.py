@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from gift_core.artifacts.atomic import build_folder, write_json
+from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.model_folder import write_provenance
 from gift_core.clip.model import Clip, weights_of
 from gift_core.clip.tokenizers import tokenizer_contents
@@ -30,6 +30,7 @@ from gift_core.interop.transformers_format import (
     image_processor_settings,
     weights_to_transformers,
 )
+from gift_core.work.publishing import build_folder
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer

@@ -8,7 +8,7 @@ from typing import Any
 import open_clip
 import torch
 
-from gift_core.artifacts.atomic import sha256_of
+from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import CONFIG, WEIGHTS, require_model_path
 from gift_core.clip.architectures import (
     CLIP_VOCABULARY,

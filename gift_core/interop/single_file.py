@@ -11,12 +11,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from gift_core.artifacts.atomic import write_atomically
 from gift_core.artifacts.model_config import shape_fault
 from gift_core.clip.model import Clip, require_whole_safetensors, weights_of
 from gift_core.clip.tokenizers import tokenizer_contents
 from gift_core.errors import UserError, no_such_path
 from gift_core.untrusted import parse_json
+from gift_core.work.publishing import write_atomically
 
 # The only key of the metadata: safetensors writes several in an order that changes from run to run. Its value is JSON:
 # {"config": open_clip_config.json, "provenance": ..., "tokenizer": {file name: its text}}.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -17,9 +17,9 @@ from gift_core.library.given_data import LoaderBatches
 from gift_core.library.given_model import NAME, Tokenizer, given_clip
 from gift_core.library.given_pairs import given_replay
 from gift_core.library.method_rows import given_method
-from gift_core.overlap import in_turn
-from gift_core.training.loop import LossRow, require_trainable
-from gift_core.training.loop import finetune as train
+from gift_core.progress import progress
+from gift_core.replay.pairs import Replay
+from gift_core.training.loop import LossRow, TrainingRun, learning_rates, require_trainable, sampled, training_run
 
 MAX_RATE = 10.0  # as in params.yaml
 
@@ -109,15 +109,16 @@ def finetune(
     Raises:
         UserError: what does not fit and what to do, mostly before training; a loss that is not finite.
     """
-    config = _checked_config(training, iterations)
-    given = given_method(method, iterations=iterations, fisher=fisher)
-    rate = _checked_rate(given.learning_rate if learning_rate is None else learning_rate)
+    config, given = _checked_config(training, iterations), given_method(method, iterations=iterations, fisher=fisher)
+    rates = _checked_rates(given.learning_rate if learning_rate is None else learning_rate, config)
     with given_clip(model, tokenizer, precision=training.precision, device=device) as clip:
         require_trainable(clip, config)
-        batches = LoaderBatches(clip, loader, class_prompts)
+        task = LoaderBatches(clip, loader, class_prompts)
         replay = given_replay(clip, given, pairs, teacher=teacher, training=config, seed=seed)
-        return train(clip, batches, method=given.method, replay=replay, training=config, learning_rate=rate,
-                     iterations=iterations, seed=seed, on_iteration=on_step, prefetch=in_turn)  # fmt: skip
+        with training_run(clip, class_prompts, method=given.method, training=config, rates=rates, seed=seed) as run:
+            for row in _rows(run, task, replay):
+                on_step(row)
+    return run.rows
 
 
 def _checked_config(training: Training, iterations: int) -> TrainingConfig:
@@ -127,7 +128,13 @@ def _checked_config(training: Training, iterations: int) -> TrainingConfig:
     return training.config(iterations)
 
 
-def _checked_rate(rate: float) -> float:
+def _rows(run: TrainingRun, task: LoaderBatches, replay: Replay) -> Iterator[LossRow]:
+    total = len(run.rates)
+    for iteration in run.iterations(progress(sampled(task, replay, range(total)), total, "iterations")):
+        yield run.add(iteration)
+
+
+def _checked_rates(rate: float, config: TrainingConfig) -> list[float]:
     if not isinstance(rate, Real) or not 0 < rate <= MAX_RATE:
         raise UserError(f"{NAME}: learning_rate is {rate!r}, expected more than 0 and at most {MAX_RATE:g}. Try 1e-5.")
-    return rate
+    return learning_rates(config.iterations, warmup_iterations=config.warmup_iterations, peak=rate)

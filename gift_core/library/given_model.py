@@ -32,6 +32,9 @@ def given_clip(
     require_model(model, "model")
     if device is not None:
         model.to(resolve_device(str(device)))
+    if any(value.is_inference() for value in model.parameters()):
+        what = "it was made under torch.inference_mode, so its weights cannot change"
+        raise UserError(f"{NAME}: model: {what}. Make it outside of that block.")
     required = {name: value.requires_grad for name, value in model.named_parameters()}
     locked = frozenset(name for name, value in required.items() if not value)
     clip = replace(checked_clip(model, tokenizer, name="model", precision=precision), locked=locked)
@@ -47,6 +50,7 @@ def given_clip(
 def checked_clip(model: torch.nn.Module, tokenizer: Tokenizer, *, name: str, precision: str) -> Clip:
     """Returns the model as a Clip, in evaluation mode; UserError, which begins with `name`, where it cannot be used."""
     require_model(model, name)
+    _require_one_device(model, name)
     _require_preprocessing(model, name)
     return as_clip(model, tokenizer, {}, location=f"{NAME}: {name}", precision=precision)
 
@@ -80,6 +84,12 @@ def require_model(model: Any, name: str) -> None:
             "Call model.float(), or load it with precision='fp32'. For speed: training=Training(precision='amp_bf16')"
         )
         raise UserError(f"{NAME}: {name}: its weights should be float32, {half[0]}. {remedy}.")
+
+
+def _require_one_device(model: torch.nn.Module, name: str) -> None:
+    devices = sorted({str(value.device) for value in model.parameters()})
+    if len(devices) > 1:
+        raise UserError(f"{NAME}: {name}: its parameters are on {' and '.join(devices)}. Move it: model.to(device).")
 
 
 def _require_preprocessing(model: Any, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Which images of earlier tasks are kept: iCaRL's herding, in a memory of fixed size.
+"""Replay of images of earlier tasks, chosen by iCaRL's herding, in a memory of fixed size: replay.images: exemplars.
 
 N images, D features.
 """
@@ -7,15 +7,64 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
-from gift_core.artifacts.exemplar_files import Exemplar
-from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
-from gift_core.artifacts.task import StoredImage, TaskInfo, index_task, read_own_task
-from gift_core.clip.encoding import class_prompts
+from gift_core.artifacts.exemplar_files import Exemplar, read_exemplars, write_exemplars
+from gift_core.artifacts.task import StoredImage, TaskInfo, index_task, read_own_task, read_task
+from gift_core.clip.batches import Share, all_rows
+from gift_core.clip.encoding import class_prompts, tokenize
+from gift_core.clip.images import in_memory
 from gift_core.clip.model import Clip
-from gift_core.replay.teacher_features import resumed_image_features
+from gift_core.computation import Run, in_turn
+from gift_core.replay.pairs import NoReplay, Replay
+from gift_core.replay.source import ROW_BYTES, hash_of
+from gift_core.replay.teacher_features import features_of_listed
+from gift_core.replay.teachers import Teacher
+from gift_core.replay.unpaired import UnpairedStepReplay
+
+if TYPE_CHECKING:
+    from gift_core.config.method_options import ExemplarReplayConfig, LossesConfig  # noqa: F401
+
+
+class ExemplarReplay(UnpairedStepReplay["ExemplarReplayConfig"]):
+    """The exemplars after the task before this one, and the prompts of their classes. The first task has none."""
+
+    def hashes(self) -> dict[str, str]:
+        """The exemplars before are in the teacher's folder of the step before."""
+        return {f"task {folder.name}": hash_of(folder / "task.json", "ingest") for folder in self.source.tasks[-2:-1]}
+
+    def feature_bytes(self, feature: int) -> int:
+        """The features, and images as large as those of the task before."""
+        memory, images = self.options.memory, 0
+        if len(self.source.tasks) > 1:
+            tars = sum(tar.stat().st_size for tar in self.source.tasks[-2].glob("*.tar"))
+            images = memory * tars // sum(read_task(self.source.tasks[-2]).counts.values())
+        return memory * (2 * feature + ROW_BYTES) + images
+
+    def teach(self, teacher: Teacher, folder: Path, run: Run) -> str:
+        """Writes the exemplars and their features."""
+        if len(self.source.tasks) == 1:
+            write_exemplars(folder, [])
+            return "no exemplars yet"
+        kept = choose_exemplars(
+            teacher.clip,
+            self.source.tasks[-2],
+            memory=self.options.memory,
+            earlier=read_exemplars(self.source.teacher_before),
+            batch_size=self.source.encode_batch_size,
+            run=run,
+        )
+        write_exemplars(folder, kept)
+        texts = list(dict.fromkeys(exemplar.prompt for exemplar in kept))
+        images = [in_memory(exemplar.image) for exemplar in kept]
+        return self.write(teacher, folder, run, images, texts, tokenize(teacher.clip, texts))
+
+    def load(self, clip: Clip, losses: LossesConfig, share: Share = all_rows) -> Replay:
+        """Returns the exemplars against the prompts of their classes; NoReplay where there are none."""
+        images = [in_memory(exemplar.image) for exemplar in read_exemplars(self.source.teacher)]
+        return self.batches(clip, images, share) if images else NoReplay()
 
 
 def herding(features_ND: torch.Tensor, count: int) -> list[int]:
@@ -41,33 +90,20 @@ def herding(features_ND: torch.Tensor, count: int) -> list[int]:
 
 
 def choose_exemplars(
-    clip: Clip,
-    task: Path,
-    *,
-    memory: int,
-    earlier: Sequence[Exemplar],
-    batch_size: int,
-    snapshot: Snapshot = NOT_KEPT,
+    clip: Clip, task: Path, *, memory: int, earlier: Sequence[Exemplar], batch_size: int, run: Run = in_turn
 ) -> list[Exemplar]:
     """Returns the exemplars after the task in the folder `task`: those of `earlier` that stay, then the task's own.
 
     Every class so far keeps memory // classes images, and at least one, so with more classes than `memory` there are
     more exemplars. Earlier classes keep their first ones by rank. The task's classes get those that `herding` chooses
-    by clip's features of the training images, in the order of label and rank. `snapshot` keeps these features.
+    by clip's features of the training images, in the order of label and rank.
     """
     info = read_own_task(task)
     classes = len({(exemplar.task, exemplar.label) for exemplar in earlier}) + len(info.class_names)
     share = max(1, memory // classes)
     images = index_task(task, "train")
-    clip.model.eval()
-    features_ND = resumed_image_features(
-        clip,
-        [image.read for image in images],
-        count=len(images),
-        batch_size=batch_size,
-        snapshot=snapshot,
-        description=f"{info.name} images",
-    )
+    reads = [image.read for image in images]
+    features_ND = features_of_listed(clip, reads, batch_size=batch_size, run=run, name="candidates")
     labels_N = torch.tensor([image.label for image in images], dtype=torch.int64)
     ranked = [
         (images[index], rank)

@@ -7,7 +7,7 @@ pair i, which is its negative log-likelihood.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -19,48 +19,42 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gift_core.artifacts.fisher_file import Floats
-from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
 from gift_core.clip.encoding import encode_tokens, tokenize
 from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip
+from gift_core.computation import Advance, Computation, Run, State, in_turn
 from gift_core.errors import UserError, lookup
-from gift_core.progress import progress_bar
-from gift_core.replay.image_blocks import PairsFrom
-from gift_core.replay.range_sums import BATCHES, PairRange, RangeSums, Tensors
-from gift_core.spread import offered, spread
+from gift_core.replay.teacher_features import PairsFrom
 
 # Memory for the gradients of single pairs: 128 MiB, or one pair's gradients where these are larger. With more memory
 # a CPU gets slower, because the gradients no longer fit in its caches (benchmarks/fisher.md).
 GRADIENT_BYTES = 2**27
 
+# A sum over many pairs is made of ranges, which are added in their order: no bit depends on who computes a range.
+BATCHES = 16  # of a range: 1,024 pairs in batches of 64, which is all that a step of the paper's setting has
+
+Tensors = dict[str, torch.Tensor]  # by parameter name
 Rows = tuple[torch.Tensor, ...]  # one row per pair: images, tokens, a mask of the pair itself, its targets
 PairLoss = Callable[..., torch.Tensor]  # takes the weights and one row of each of Rows
 Estimator = Callable[[PairLoss, Tensors, Rows], Iterator[Tensors]]  # yields gradients [N, ...] to square and sum
 
 
 def estimate_fisher(
-    clip: Clip,
-    images_MCHW: torch.Tensor,
-    tokens_ML: torch.Tensor,
-    *,
-    estimator: str,
-    batch_size: int,
-    snapshot: Snapshot = NOT_KEPT,
+    clip: Clip, images_MCHW: torch.Tensor, tokens_ML: torch.Tensor, *, estimator: str, batch_size: int
 ) -> Tensors:
     """Returns the diagonal of the empirical Fisher information for each of `clip.trainable()`: float32 >= 0 on the CPU.
 
     `images_MCHW` are uint8 pixels (clip.images.evaluation_pixels), `tokens_ML` the rows of their prompts
     (clip.encoding.tokenize), `estimator` is a name of ESTIMATORS. The pairs are contrasted within consecutive batches
     of `batch_size`, and all of them are used. The model runs in evaluation mode and in float32 whatever its precision,
-    because squared gradients in bfloat16 have two digits. The model does not change. `snapshot` keeps the sums over the
-    first batches. UserError for an unknown estimator, for batches of fewer than two pairs, and for a result that is not
-    finite.
+    because squared gradients in bfloat16 have two digits. The model does not change. UserError for an unknown
+    estimator, for batches of fewer than two pairs, and for a result that is not finite.
 
     Source: Kirkpatrick et al. 2017, section 2.1. Empirical means that the pairs are the given ones and are not sampled
     from the model.
     """
     squares = Squares(lambda _, pairs: images_MCHW[pairs.start : pairs.stop], estimator, batch_size)
-    return _estimate(clip, squares, tokens_ML, snapshot=snapshot)
+    return _estimate(clip, squares, tokens_ML)
 
 
 def fisher_of_pairs(
@@ -69,17 +63,17 @@ def fisher_of_pairs(
     *,
     estimator: str,
     batch_size: int,
-    snapshot: Snapshot,
+    run: Run = in_turn,
     load_clip: Callable[[], Clip] | None = None,
 ) -> dict[str, Floats]:
     """Returns the same of the pairs that `pairs_from` reads, as arrays. Only the images of one range are in memory.
 
-    With `load_clip`, which loads the same model, helpers compute some of the ranges (gift_core.spread).
+    With `load_clip`, which loads the same model, other processes can compute some of the ranges.
     """
     # all prompts at once: the longest one decides the length of the rows, which may change the last bits
     tokens_ML = tokenize(clip, [pair.prompt for pair in pairs_from(0)])
     squares = Squares(partial(_read_pixels, pairs_from), estimator, batch_size)
-    fisher = _estimate(clip, squares, tokens_ML, snapshot=snapshot, load_clip=load_clip)
+    fisher = _estimate(clip, squares, tokens_ML, run=run, load_clip=load_clip)
     return {name: diagonal.numpy() for name, diagonal in fisher.items()}
 
 
@@ -92,55 +86,55 @@ def _estimate(
     squares: Squares,
     tokens_ML: torch.Tensor,
     *,
-    snapshot: Snapshot,
+    run: Run = in_turn,
     load_clip: Callable[[], Clip] | None = None,
 ) -> Tensors:
     """The diagonals, from the sums of all ranges."""
-    count = len(tokens_ML)
-    squares.require_pairs(count)
-    offer, length = offered(), BATCHES * squares.batch_size
-    sums = RangeSums(length, workers=1 + (offer.count if offer else 0))
-    done = sums.resume(snapshot)
-    if done:
-        snapshot.say(f"Fisher information: continues at pair {done} of {count}")
+    squares.require_pairs(len(tokens_ML))
     tokens_ML = tokens_ML.cpu()
-    parts = (part for part in batch_slices(count, length) if part.start >= sums.end)
-    units = [PairRange(range(part.start, part.stop), tokens_ML[part]) for part in parts]
+    units = [
+        PairRange(range(part.start, part.stop), tokens_ML[part])
+        for part in batch_slices(len(tokens_ML), BATCHES * squares.batch_size)
+    ]
     load = partial(_load, load_clip, squares) if load_clip else None
-    with progress_bar(count, "pairs", done=done) as bar:
-
-        def take(unit: PairRange, found: dict[str, Floats]) -> None:
-            sums.add(unit, found)
-            bar.update(len(unit.pairs))
-
-        def after_batch(unit: PairRange, found: Tensors, batch: slice) -> None:
-            bar.update(batch.stop - batch.start)
-            sums.keep(snapshot, unit, found, batch.stop)
-
-        with spread(units, load, take=take, say=snapshot.say, may_begin=sums.may_begin) as work:
-            for unit in work:
-                found = squares.of(clip, unit, begun=sums.begun(unit), after_batch=partial(after_batch, unit))
-                sums.add(unit, _as_arrays(found))
-    return {name: _mean(name, sums.total.pop(name), count, clip.device) for name in clip.trainable()}
+    sums = run(
+        Computation(
+            "fisher",
+            units,
+            partial(squares.of_ranges, clip),
+            load=load,
+            merge=_add,
+            rows=lambda unit: len(unit.pairs),
+            noun="pairs",
+            is_large=True,
+        )
+    ).tensors
+    return {name: _mean(name, sums.pop(name), len(tokens_ML), clip.device) for name in clip.trainable()}
 
 
-def _load(load_clip: Callable[[], Clip], squares: Squares) -> Callable[[PairRange], dict[str, Floats]]:
-    """In a helper: returns what computes the sum of a range."""
-    clip = load_clip()
-    return lambda unit: _as_arrays(squares.of(clip, unit))
+def _load(load_clip: Callable[[], Clip], squares: Squares) -> Callable[[Iterable[PairRange], Advance], Iterator[State]]:
+    """In another process: returns what computes the sums of ranges."""
+    return partial(squares.of_ranges, load_clip())
 
 
-def _as_arrays(sums: Tensors) -> dict[str, Floats]:
-    return {name: value.cpu().numpy() for name, value in sums.items()}
+def _add(total: State, following: State) -> State:
+    """Adds in place, since a sum is as large as the model."""
+    for name, value in total.tensors.items():
+        value.add_(following.tensors[name])
+    return total
 
 
-def _mean(name: str, total: Floats, count: int, device: torch.device) -> torch.Tensor:
+def _mean(name: str, total: torch.Tensor, count: int, device: torch.device) -> torch.Tensor:
     # on the device of the model: a GPU divides with other last bits than a CPU
-    return _finite(name, torch.from_numpy(total).to(device).div_(count)).cpu()
+    return _finite(name, total.to(device).div_(count)).cpu()
 
 
-def no_note(sums: Tensors, batch: slice) -> None:
-    """Notes nothing."""
+@dataclass(frozen=True)
+class PairRange:
+    """A range of whole batches: the numbers of its pairs, and their token rows [M, L] on the CPU."""
+
+    pairs: range
+    tokens_ML: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -161,36 +155,24 @@ class Squares:
                 "folder), and set training.replay_batch_size to 2 or more."
             )
 
-    def of(
-        self,
-        clip: Clip,
-        unit: PairRange,
-        *,
-        begun: tuple[Tensors, int] | None = None,
-        after_batch: Callable[[Tensors, slice], object] = no_note,
-    ) -> Tensors:
-        """Returns the sum over the range on the model's device, float32. It starts from `begun`: a sum, and its pairs.
+    def of_ranges(self, clip: Clip, units: Iterable[PairRange], advance: Advance) -> Iterator[State]:
+        """Yields the sum over each range, float32 on the CPU."""
+        for unit in units:
+            yield State({name: value.cpu() for name, value in self._of(clip, unit, advance).items()})
 
-        `after_batch` gets the sum so far and the newest batch, whose numbers count from the start of the range.
-        """
+    def _of(self, clip: Clip, unit: PairRange, advance: Advance) -> Tensors:
         weights = {name: value.detach() for name, value in clip.trainable().items()}
-        before, done = begun or ({}, 0)
         # float32 is precise enough for the sums: importances need few digits, and float64 would take twice the memory
-        sums = {
-            name: before[name].to(value.device) if before else torch.zeros_like(value)
-            for name, value in weights.items()
-        }
+        sums = {name: torch.zeros_like(value) for name, value in weights.items()}
         pixels_MCHW, gradients_of = self.pixels_of(clip, unit.pairs), ESTIMATORS[self.estimator]
         # the fused attention on CPUs has no vmap rule, so vmap would run it pair by pair
         with _evaluation_mode(clip.model), sdpa_kernel(SDPBackend.MATH):
             for batch in batch_slices(len(unit.pairs), self.batch_size):
-                if batch.start < done:
-                    continue
                 images_BCHW, tokens_BL = normalize(clip, pixels_MCHW[batch]), unit.tokens_ML[batch].to(clip.device)
                 pair_loss, rows = _contrast(clip, images_BCHW, tokens_BL)
                 for gradients in gradients_of(pair_loss, weights, rows):
                     _add_squares(sums, gradients)
-                after_batch(sums, batch)
+                advance(batch.stop - batch.start)
         return sums
 
 

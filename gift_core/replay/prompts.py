@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from gift_core.artifacts.prompt_files import VocabularyEntry
+from gift_core.datasets.captions import Captions
 from gift_core.errors import UserError, lookup
-from gift_core.replay.captions import Captions
 from gift_core.seeds import seed_for
 
 # (entry, random generator, captions) -> the template, with {} for the class name, or a complete caption.

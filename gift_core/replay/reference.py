@@ -1,68 +1,52 @@
-"""Pairs from a user's folder: images, each with a text file of the same name that holds its caption."""
+"""Replay of a user's folder of images, each with a text file of its caption: replay.images: reference."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-
-from PIL import Image
+from typing import TYPE_CHECKING
 
 from gift_core.artifacts.shards import Pair
-from gift_core.datasets.bad_images import BadImageError, bad_image_errors
-from gift_core.datasets.folder_reader import FolderReader
-from gift_core.errors import UserError
+from gift_core.computation import Run
+from gift_core.datasets.captioned_folder import image_files, iterate_folder, require_readable
+from gift_core.replay.paired import PairedStepReplay
+from gift_core.replay.teachers import Teacher
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-REMEDY = "Each image needs a caption: picture.jpg and picture.txt, like the `files` output of img2dataset."
-
-
-def iterate_folder(folder: Path, key: str, *, first: int = 0) -> Iterator[Pair]:
-    """Yields a pair for each image in `folder` and its subfolders, sorted by path, which is also the pair's key.
-
-    The `first` pairs are left out, and their images are not read. `key` is the key in params.yaml, for errors.
-    UserError for a folder without images, an image without a caption, and an empty caption. Images are not decoded here
-    (see require_readable).
-    """
-    images = _image_files(folder, key)
-    if not images:
-        raise UserError(f"{key}: {folder} has no images ({', '.join(SUFFIXES)}). {REMEDY}")
-    numbers: dict[str, int] = {}
-    for row, path in enumerate(images):
-        caption = _caption_of(path, key)
-        number = numbers.setdefault(caption, len(numbers))
-        if row >= first:
-            yield Pair(path.relative_to(folder).as_posix(), number, caption, path.read_bytes(), path.read_bytes)
+if TYPE_CHECKING:
+    from gift_core.config.method_options import ReferenceReplayConfig  # noqa: F401
 
 
-def _caption_of(path: Path, key: str) -> str:
-    file = path.with_suffix(".txt")
-    try:
-        caption = " ".join(file.read_text(encoding="utf-8").split())
-    except FileNotFoundError:
-        raise UserError(f"{key}: {path} has no caption: {file.name} does not exist. {REMEDY}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{key}: {file} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from None
-    if not caption:
-        raise UserError(f"{key}: {file} is empty. Write the caption or remove the image.")
-    return caption
+class ReferenceReplay(PairedStepReplay["ReferenceReplayConfig"]):
+    """The pairs of a folder, sorted by path, which is also a pair's key."""
 
+    def pairs(self, first: int = 0) -> Iterator[Pair]:
+        """Yields the pairs but the `first` ones, whose images are not read. UserError as in iterate_folder."""
+        return iterate_folder(self._folder, self._key, first=first)
 
-def require_readable(folder: Path, key: str) -> None:
-    """Raises UserError for the first file in `folder` that cannot be decoded.
+    def count(self) -> int:
+        """Returns the number of images."""
+        return len(image_files(self._folder, self._key))
 
-    It is slow, so it only runs to name the file after decoding has failed somewhere.
-    """
-    for path in _image_files(folder, key):
+    def hashes(self) -> dict[str, str]:
+        """Returns a hash of the keys, prompts and images."""
+        digest = hashlib.sha256()
+        for pair in self.pairs():
+            digest.update(f"{pair.key}\n{pair.prompt}\n{hashlib.sha256(pair.image).hexdigest()}\n".encode())
+        return {"reference": digest.hexdigest()}
+
+    def teach(self, teacher: Teacher, folder: Path, run: Run) -> str:
+        """As for all pairs. UserError names an image that cannot be decoded."""
         try:
-            with bad_image_errors(), Image.open(path) as image:
-                image.convert("RGB")  # verify() does not detect a truncated JPEG
-        except BadImageError as error:
-            raise UserError(f"{key}: {path} cannot be read as an image ({error}). Replace or remove it.") from None
+            return super().teach(teacher, folder, run)
+        except (OSError, SyntaxError):  # Pillow's errors do not name the file
+            require_readable(self._folder, self._key)
+            raise
 
+    @property
+    def _folder(self) -> Path:
+        return self.source.root / self.options.folder
 
-def _image_files(folder: Path, key: str) -> list[Path]:
-    """The images at any depth, without hidden files."""
-    if not folder.is_dir():
-        return []
-    files = (path for path, _ in FolderReader(folder, f"{key}: {folder}").files(folder))
-    return sorted(path for path in files if path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists()))
+    @property
+    def _key(self) -> str:
+        return f"{self.source.key}.replay.folder"

@@ -1,20 +1,24 @@
-"""Where the data lie that one step of a method replays."""
+"""Where the data lie that one step of a method replays, and what every kind of replay does with them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from gift_core.artifacts.atomic import require_file, sha256_of
-from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
+from gift_core.artifacts.contract import require_file, sha256_of
 from gift_core.clip.batches import Share, all_rows
 from gift_core.clip.model import Clip
+from gift_core.computation import Run
+from gift_core.replay.pairs import Replay
+from gift_core.replay.teachers import Teacher
 
+if TYPE_CHECKING:
+    from gift_core.config.method_options import LossesConfig
 
-def not_kept(part: str) -> Snapshot:
-    """Returns a snapshot that keeps nothing."""
-    return NOT_KEPT
+O = TypeVar("O")  # noqa: E741
+ROW_BYTES = 100  # a row's key, or its tokens, compressed
 
 
 @dataclass(frozen=True)
@@ -26,9 +30,7 @@ class ReplaySource:
     class names that the step's prompts are sampled from. `teacher`: the folder that the stage teach writes for this
     step. `teacher_before`: the same of the step before. `root`: the folder that a reference folder is relative to.
     `key`: the method's key in params.yaml, for errors. `teacher_model`: what identifies the teacher
-    (teachers.teacher_identity), empty without replay. `snapshot` returns that of a part of the stage teach by the
-    part's name. `share`: the images of a batch that this process decodes. `load_clip` loads the teacher's model in
-    another process, so that helpers can encode as well (gift_core.spread). None: no helpers.
+    (teachers.teacher_identity), empty without replay.
     """
 
     root: Path
@@ -44,14 +46,30 @@ class ReplaySource:
     names: tuple[str | int, ...]
     key: str
     teacher_model: str
-    snapshot: Callable[[str], Snapshot] = not_kept
-    share: Share = all_rows
-    load_clip: Callable[[], Clip] | None = None
 
-    @property
-    def portable(self) -> ReplaySource:
-        """The same without what stays in this process, to be sent to helpers."""
-        return replace(self, snapshot=not_kept, load_clip=None)
+
+@dataclass(frozen=True)
+class StepReplay(ABC, Generic[O]):
+    """The replay of one step: `options` are the method's section replay, `source` says where the data lie."""
+
+    options: O
+    source: ReplaySource
+
+    @abstractmethod
+    def hashes(self) -> dict[str, str]:
+        """Returns the SHA-256 of what is read, by name."""
+
+    @abstractmethod
+    def feature_bytes(self, feature: int) -> int:
+        """Returns about what `teach` writes, without Fisher information. A feature has `feature` bytes."""
+
+    @abstractmethod
+    def teach(self, teacher: Teacher, folder: Path, run: Run) -> str:
+        """Writes what fine-tuning needs of the teacher into `folder`. Returns a summary of it."""
+
+    @abstractmethod
+    def load(self, clip: Clip, losses: LossesConfig, share: Share = all_rows) -> Replay:
+        """Returns the batches for fine-tuning with these losses. This process decodes the images of its share."""
 
 
 def hash_of(path: Path, stage: str) -> str:

@@ -1,12 +1,15 @@
-"""The teacher's features of many images and texts, of which an interrupted run may have computed the first ones.
+"""The teacher's features of many images and texts, in units of whole batches (gift_core.computation).
 
+The batches are the same whoever computes a unit, so the features are, too.
 M pairs, N images or texts, P distinct prompts, L tokens, D features.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -14,13 +17,15 @@ import torch
 
 from gift_core.artifacts.features import Features, TextFeatures
 from gift_core.artifacts.shards import Pair
-from gift_core.artifacts.snapshot import NOT_KEPT, Saved, Snapshot
 from gift_core.clip.encoding import image_feature_batches, token_feature_batches, tokenize
 from gift_core.clip.images import Read, in_memory
 from gift_core.clip.model import Clip
+from gift_core.computation import Advance, Computation, Run, State, in_turn, ranges
 from gift_core.errors import UserError
-from gift_core.progress import progress
-from gift_core.replay.image_blocks import ROWS, Encoded, ImageBlocks
+
+BATCHES = 16  # of a unit: 4,096 images in batches of 256
+Named = tuple[Read, Sequence[str]]  # an image, and what is to be known of it beside its features
+PairsFrom = Callable[[int], Iterator[Pair]]  # yields the pairs from the one with this number on
 
 
 def encode_pairs(
@@ -29,7 +34,6 @@ def encode_pairs(
     *,
     batch_size: int,
     metadata: Mapping[str, str],
-    snapshot: Callable[[str], Snapshot] = lambda part: NOT_KEPT,
 ) -> Features:
     """Returns the teacher's unit features of every pair, in the order of `pairs`.
 
@@ -37,73 +41,55 @@ def encode_pairs(
     encoded once. `metadata` is stored with the features, together with the precision. UserError without pairs.
     """
     listed = list(pairs)
-    return _encoded(clip, listed, len(listed), batch_size, metadata, snapshot)[0]
+    return PairEncoder(lambda first: iter(listed[first:]), len(listed), batch_size).features(clip, metadata)
 
 
-def encode_pairs_and_vocabulary(
-    clip: Clip,
-    pairs: Iterable[Pair],
-    texts: Iterable[str],
-    *,
-    count: int,
-    batch_size: int,
-    metadata: Mapping[str, str],
-    snapshot: Callable[[str], Snapshot] = lambda part: NOT_KEPT,
-    blocks: ImageBlocks | None = None,
-) -> tuple[Features, TextFeatures]:
-    """Returns the features of the pairs, and those of the texts: the distinct prompts, then the distinct other `texts`.
+@dataclass(frozen=True)
+class PairEncoder:
+    """Encodes the `count` pairs that `pairs_from` reads. Only a few images are in memory.
 
-    There are `count` pairs. They are read one after another, so that only a few images are in memory. With `blocks`,
-    which read the same pairs, helpers encode some of them where there are many.
+    With `load_clip`, which loads the same model, other processes can encode some of them.
     """
-    features, prompts = _encoded(clip, pairs, count, batch_size, metadata, snapshot, blocks)
-    first = first_rows(prompts)
-    vocabulary = tuple(dict.fromkeys([*first, *texts]))
-    tokens_PL = tokenize(clip, list(vocabulary))
-    others = tokens_PL[len(first) :]
-    other_PD = resumed_token_features(clip, others, batch_size=batch_size, snapshot=snapshot("vocabulary"))
-    text_PD = np.concatenate([features.text_MD[list(first.values())], other_PD.numpy()])
-    return features, TextFeatures(vocabulary, tokens_PL.cpu().numpy(), text_PD, features.metadata)
 
+    pairs_from: PairsFrom
+    count: int
+    batch_size: int
+    run: Run = in_turn
+    load_clip: Callable[[], Clip] | None = None
 
-def _encoded(
-    clip: Clip,
-    pairs: Iterable[Pair],
-    count: int,
-    batch_size: int,
-    metadata: Mapping[str, str],
-    snapshot: Callable[[str], Snapshot],
-    blocks: ImageBlocks | None = None,
-) -> tuple[Features, list[str]]:
-    """The features of the pairs, and their prompts."""
-    if not count:
-        raise UserError("teach: there are no pairs to replay. Run stage synthesize for this task.")
-    clip.model.eval()
-    if blocks is not None and blocks.can_be_shared(count, batch_size):
-        encoded = blocks.encode(clip, count, batch_size=batch_size, snapshot=snapshot("images"))
-    else:
-        encoded = _encoded_in_turn(clip, pairs, count, batch_size, snapshot("images"))
-    keys, prompts = [key for key, _ in encoded.names], [prompt for _, prompt in encoded.names]
-    numbers = {prompt: number for number, prompt in enumerate(first_rows(prompts))}
-    tokens_PL = tokenize(clip, list(numbers))
-    text_PD = resumed_token_features(clip, tokens_PL, batch_size=batch_size, snapshot=snapshot("texts"))
-    text_MD = text_PD[[numbers[prompt] for prompt in prompts]]
-    metadata = {**metadata, "precision": clip.precision}
-    return Features(tuple(keys), encoded.image_ND, text_MD.numpy(), metadata), prompts
+    def features(self, clip: Clip, metadata: Mapping[str, str]) -> Features:
+        """Returns the features of the pairs. See encode_pairs."""
+        return self._encoded(clip, metadata)[0]
 
+    def with_vocabulary(
+        self, clip: Clip, texts: Iterable[str], metadata: Mapping[str, str]
+    ) -> tuple[Features, TextFeatures]:
+        """Returns the features of the pairs, and those of the distinct prompts and, after them, the other `texts`."""
+        features, prompts = self._encoded(clip, metadata)
+        first = first_rows(prompts)
+        vocabulary = tuple(dict.fromkeys([*first, *texts]))
+        tokens_PL = tokenize(clip, list(vocabulary))
+        other_PD = features_of_texts(
+            clip, tokens_PL[len(first) :], batch_size=self.batch_size, run=self.run, name="vocabulary"
+        )
+        text_PD = np.concatenate([features.text_MD[list(first.values())], other_PD.numpy()])
+        return features, TextFeatures(vocabulary, tokens_PL.cpu().numpy(), text_PD, features.metadata)
 
-def _encoded_in_turn(clip: Clip, pairs: Iterable[Pair], count: int, batch_size: int, snapshot: Snapshot) -> Encoded:
-    names: list[tuple[str, str]] = []
-
-    def reads() -> Iterator[Read]:
-        for pair in pairs:
-            names.append((pair.key, pair.prompt))
-            yield in_memory(pair.image)
-
-    images = reads()
-    image_MD = resumed_image_features(clip, images, count=count, batch_size=batch_size, snapshot=snapshot)
-    deque(images, maxlen=0)  # an interrupted run may have encoded all of them
-    return Encoded(names, image_MD.numpy())
+    def _encoded(self, clip: Clip, metadata: Mapping[str, str]) -> tuple[Features, list[str]]:
+        """The features of the pairs, and their prompts."""
+        if not self.count:
+            raise UserError("teach: there are no pairs to replay. Run stage synthesize for this task.")
+        images_from = partial(_images_from, self.pairs_from)
+        image_MD, named = features_of_images(
+            clip, images_from, self.count, batch_size=self.batch_size, run=self.run, load_clip=self.load_clip
+        )
+        keys, prompts = [key for key, _ in named], [prompt for _, prompt in named]
+        numbers = {prompt: number for number, prompt in enumerate(first_rows(prompts))}
+        tokens_PL = tokenize(clip, list(numbers))
+        text_PD = features_of_texts(clip, tokens_PL, batch_size=self.batch_size, run=self.run)
+        text_MD = text_PD[[numbers[prompt] for prompt in prompts]]
+        metadata = {**metadata, "precision": clip.precision}
+        return Features(tuple(keys), image_MD.numpy(), text_MD.numpy(), metadata), prompts
 
 
 def first_rows(texts: Iterable[str]) -> dict[str, int]:
@@ -114,44 +100,100 @@ def first_rows(texts: Iterable[str]) -> dict[str, int]:
     return rows
 
 
-def resumed_image_features(
+def features_of_images(
     clip: Clip,
-    images: Iterable[Read],
-    *,
+    images_from: Callable[[int], Iterator[Named]],
     count: int,
+    *,
     batch_size: int,
-    snapshot: Snapshot,
-    description: str = "images",
+    run: Run = in_turn,
+    load_clip: Callable[[], Clip] | None = None,
+    name: str = "images",
+) -> tuple[torch.Tensor, list[Sequence[str]]]:
+    """Returns the unit features [N, D] of `count` encoded images on the CPU, and what was named with each image."""
+    load = None if load_clip is None else partial(_load, load_clip, images_from, batch_size)
+    compute = partial(_encode_ranges, clip, images_from, batch_size)
+    units = ranges(count, BATCHES * batch_size)
+    state = run(Computation(name, units, compute, load=load, noun=name))
+    named = [each for unit in sorted(state.note) for each in state.note[unit]]
+    return _joined(state, clip), named
+
+
+def features_of_listed(
+    clip: Clip, images: Sequence[Read], *, batch_size: int, run: Run = in_turn, name: str = "images"
 ) -> torch.Tensor:
-    """Returns unit features [N, D] of `count` encoded images on the CPU; `snapshot` may hold the first rows."""
+    """Returns the unit features [N, D] of a list of encoded images on the CPU."""
 
-    def batches(done: int) -> Iterator[torch.Tensor]:
-        reads = progress(islice(images, done, None), count, description, done=done)
-        return image_feature_batches(clip, reads, batch_size=batch_size)
+    def images_from(first: int) -> Iterator[Named]:
+        return ((read, ()) for read in images[first:])
 
-    return _resumed(batches, count, snapshot, description, clip.embedding_size)
-
-
-def resumed_token_features(clip: Clip, tokens_NL: torch.Tensor, *, batch_size: int, snapshot: Snapshot) -> torch.Tensor:
-    """Returns unit features [N, D] of token rows on the CPU, of which `snapshot` may hold the first rows."""
-
-    def batches(done: int) -> Iterator[torch.Tensor]:
-        return (part.cpu() for part in token_feature_batches(clip, tokens_NL[done:], batch_size=batch_size))
-
-    return _resumed(batches, len(tokens_NL), snapshot, "texts", clip.embedding_size)
+    return features_of_images(clip, images_from, len(images), batch_size=batch_size, run=run, name=name)[0]
 
 
-def _resumed(
-    batches: Callable[[int], Iterator[torch.Tensor]], count: int, snapshot: Snapshot, description: str, size: int
+def features_of_texts(
+    clip: Clip, tokens_NL: torch.Tensor, *, batch_size: int, run: Run = in_turn, name: str = "texts"
 ) -> torch.Tensor:
-    """`count` rows. `batches(done)` yields those after the first `done`, in the batches of a run from the start."""
-    saved = snapshot.read()
-    rows = [torch.empty(0, size) if saved is None else saved.tensors[ROWS]]
-    done = len(rows[0])
-    if done:
-        snapshot.say(f"{description}: continues at {done} of {count}")
-    if done < count:
-        for batch_ND in batches(done):
-            rows.append(batch_ND)
-            snapshot.keep(lambda: Saved({ROWS: torch.cat(rows)}, {}))
-    return torch.cat(rows)
+    """Returns the unit features [N, D] of token rows on the CPU."""
+
+    def compute(units: Iterable[range], advance: Advance) -> Iterator[State]:
+        for rows in units:
+            batches = token_feature_batches(clip, tokens_NL[rows.start : rows.stop], batch_size=batch_size)
+            part_ND = torch.cat([batch_ND.cpu() for batch_ND in batches])
+            advance(len(rows))
+            yield _state(rows, part_ND)
+
+    return _joined(run(Computation(name, ranges(len(tokens_NL), batch_size), compute, noun=name)), clip)
+
+
+def _images_from(pairs_from: PairsFrom, first: int) -> Iterator[Named]:
+    return ((in_memory(pair.image), (pair.key, pair.prompt)) for pair in pairs_from(first))
+
+
+def _load(
+    load_clip: Callable[[], Clip], images_from: Callable[[int], Iterator[Named]], batch_size: int
+) -> Callable[[Iterable[range], Advance], Iterator[State]]:
+    """In another process: returns what encodes ranges."""
+    return partial(_encode_ranges, load_clip(), images_from, batch_size)
+
+
+def _encode_ranges(
+    clip: Clip,
+    images_from: Callable[[int], Iterator[Named]],
+    batch_size: int,
+    units: Iterable[range],
+    advance: Advance,
+) -> Iterator[State]:
+    """The features of each range of images. A GPU does not wait between two ranges, which are decoded as one stream."""
+    clip.model.eval()
+    taken: deque[range] = deque()
+    named: deque[Sequence[str]] = deque()
+
+    def reads() -> Iterator[Read]:
+        images: Iterator[Named] = iter(())
+        position = -1
+        for rows in units:
+            taken.append(rows)
+            images = images if rows.start == position else images_from(rows.start)
+            position = rows.stop
+            for read, names in islice(images, len(rows)):
+                named.append(names)
+                yield read
+
+    batches: list[torch.Tensor] = []
+    for batch_ND in image_feature_batches(clip, reads(), batch_size=batch_size):
+        batches.append(batch_ND)
+        advance(len(batch_ND))
+        if sum(map(len, batches)) == len(taken[0]):
+            rows = taken.popleft()
+            yield _state(rows, torch.cat(batches), [named.popleft() for _ in rows])
+            batches = []
+
+
+def _state(rows: range, part_ND: torch.Tensor, named: Sequence[Sequence[str]] = ()) -> State:
+    key = f"{rows.start:012d}"
+    return State({key: part_ND}, {key: named} if named else {})
+
+
+def _joined(state: State, clip: Clip) -> torch.Tensor:
+    parts = [state.tensors[key] for key in sorted(state.tensors)]
+    return torch.cat(parts) if parts else torch.empty(0, clip.embedding_size)

@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Teacher:
-    """The frozen model, and a text that identifies it: its hash, or the hashes and shares of a mix."""
+    """The frozen model, and a text that identifies it: its hash, or the hashes and shares of a mix.
+
+    `load_clip` loads the same model in another process, so that helpers can encode, too. None: no helpers.
+    """
 
     clip: Clip
     model: str
+    load_clip: Callable[[], Clip] | None = None
 
 
 def load_teacher(

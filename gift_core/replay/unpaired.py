@@ -6,21 +6,34 @@ N images, P texts, L tokens, D features.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
 import torch
 
-from gift_core.artifacts.features import ImageFeatures, TextFeatures
+from gift_core.artifacts.features import (
+    IMAGE_FEATURES,
+    TEXT_FEATURES,
+    ImageFeatures,
+    TextFeatures,
+    read_image_features,
+    read_text_features,
+    write_image_features,
+    write_text_features,
+)
 from gift_core.clip.batches import Share, ShuffledIndices, all_rows, placed
 from gift_core.clip.device import to_device
-from gift_core.clip.encoding import causal_tower, end_positions, trim_rows
+from gift_core.clip.encoding import trim_rows
 from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation, normalize
 from gift_core.clip.model import Clip
-from gift_core.errors import ContractError, UserError
+from gift_core.computation import Run
+from gift_core.errors import ContractError
 from gift_core.replay.pairs import ReplayBatch
-from gift_core.seeds import seed_for
+from gift_core.replay.source import StepReplay
+from gift_core.replay.teacher_features import features_of_listed, features_of_texts
+from gift_core.replay.teachers import Teacher
 
-KEY = "replay.texts: random_tokens"
+O = TypeVar("O")  # noqa: E741
 
 
 class UnpairedReplay:
@@ -68,52 +81,38 @@ class UnpairedReplay:
         return (batch,)
 
 
-def random_token_rows(clip: Clip, count: int, length: int, names: tuple[str | int, ...]) -> torch.Tensor:
-    """Returns int64 [P, L] on the model's device: `count` different rows of a start, `length` random and an end token.
+class UnpairedStepReplay(StepReplay[O]):
+    """What replays of images against other texts share: what the stage teach writes, and how it is loaded again."""
 
-    The tokens are uniform over the vocabulary without start, end and padding. `names` name the seed. Rows are padded
-    and trimmed as in encoding.tokenize. Source: VR-LwF (Ding et al. 2022); the baseline LwF-VR in ZSCL uses 1,000 rows
-    of 10 tokens. UserError where a row does not fit in the context, where fewer different rows exist, and where the
-    text tower does not read its feature at the end token.
-    """
-    tower = causal_tower(clip.model)
-    if tower is None:
-        raise _no_end_token()
-    empty_L = clip.tokenizer([""])[0]
-    if length + 2 > len(empty_L):
-        needed = f"{length} tokens with start and end need {length + 2} positions, but the context has {len(empty_L)}"
-        raise UserError(f"{KEY}: {needed}. Set length to {len(empty_L) - 2} or less.")
-    ordinary = np.setdiff1d(np.arange(tower.token_embedding.num_embeddings), empty_L.numpy())
-    words = _sample_different(ordinary, count, length, np.random.default_rng(seed_for(*names, "random tokens")))
-    rows_PL = _between_start_and_end(empty_L, torch.from_numpy(words))
-    ends_P = end_positions(clip.model, rows_PL)
-    if ends_P is None or not bool((ends_P == length + 1).all()):
-        raise _no_end_token()
-    return trim_rows(clip.model, rows_PL).to(clip.device)
+    def write(
+        self,
+        teacher: Teacher,
+        folder: Path,
+        run: Run,
+        images: Sequence[Read],
+        texts: list[str],
+        tokens_PL: torch.Tensor,
+    ) -> str:
+        """Writes the teacher's features of the images and of the token rows of the texts. Returns a summary of it."""
+        clip, size = teacher.clip, self.source.encode_batch_size
+        metadata = {"model": teacher.model, "precision": clip.precision}
+        image_ND = features_of_listed(clip, images, batch_size=size, run=run).numpy()
+        text_PD = features_of_texts(clip, tokens_PL, batch_size=size, run=run).numpy()
+        keys = tuple(f"{row:08d}" for row in range(len(image_ND)))
+        write_image_features(folder / IMAGE_FEATURES, ImageFeatures(keys, image_ND, metadata))
+        rows = TextFeatures(tuple(texts), tokens_PL.cpu().numpy(), text_PD, metadata)
+        write_text_features(folder / TEXT_FEATURES, rows)
+        return f"{len(image_ND)} images and {len(texts)} texts, {image_ND.shape[1]} numbers each"
 
-
-def _sample_different(ordinary: np.ndarray, count: int, length: int, generator: np.random.Generator) -> np.ndarray:
-    """int64 [count, length] of `ordinary` tokens. A row that was sampled before is sampled again."""
-    if len(ordinary) ** length < count:
-        kinds = f"only {len(ordinary) ** length} different rows of {length} tokens exist"
-        raise UserError(f"{KEY}: count is {count}, but {kinds}. Lower count or raise length.")
-    rows: dict[tuple[int, ...], None] = {}
-    while len(rows) < count:
-        sampled = ordinary[generator.integers(len(ordinary), size=(count - len(rows), length))]
-        rows |= dict.fromkeys(map(tuple, sampled.tolist()))
-    return np.array(list(rows), dtype=np.int64)
-
-
-def _between_start_and_end(empty_L: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-    """Full rows with the start, end and padding of the empty text's row, which is [start, end, padding ...]."""
-    count, length = words.shape
-    rows_PL = empty_L.repeat(count, 1)
-    rows_PL[:, 1 : length + 1] = words
-    rows_PL[:, length + 1] = empty_L[1]
-    rows_PL[:, length + 2 :] = empty_L[-1]
-    return rows_PL
-
-
-def _no_end_token() -> UserError:
-    needs = "needs a text tower with causal attention that reads its feature at the end token, like CLIP's"
-    return UserError(f"{KEY}: it {needs}. This model's text tower is different. Set replay.texts.kind to classes.")
+    def batches(self, clip: Clip, images: Sequence[Read], share: Share) -> UnpairedReplay:
+        """Returns the images against the texts that `write` wrote."""
+        return UnpairedReplay(
+            clip,
+            images,
+            read_image_features(self.source.teacher / IMAGE_FEATURES),
+            read_text_features(self.source.teacher / TEXT_FEATURES),
+            batch_size=self.source.batch_size,
+            names=self.source.names,
+            cache_budget=CacheBudget(),
+            share=share,
+        )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.accuracy import environment_of
-from gift_core.artifacts.atomic import broken
+from gift_core.artifacts.contract import broken
 from gift_core.artifacts.model_folder import read_provenance
 from gift_core.artifacts.shards import describe_shards
 from gift_core.artifacts.teacher_source import read_source

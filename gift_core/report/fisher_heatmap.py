@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from gift_core.artifacts.atomic import broken, require_file
+from gift_core.artifacts.contract import broken, require_file
 from gift_core.artifacts.fisher_file import KEY, STAGE
 from gift_core.report.labels import label
 

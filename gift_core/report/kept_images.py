@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from gift_core.artifacts.accuracy import read_accuracy
-from gift_core.artifacts.atomic import broken
+from gift_core.artifacts.contract import broken
 from gift_core.artifacts.predictions import read_predictions, require_agreement
 from gift_core.artifacts.task import STAGE, TaskInfo, describe_own_task, images_at
 from gift_core.layout import Layout

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from PIL import Image
 
-from gift_core.artifacts.atomic import broken
+from gift_core.artifacts.contract import broken
 
 THUMBNAIL_SIDE = 96  # pixels
 THUMBNAIL_BYTES = 12_000  # of an image that is shown as it is

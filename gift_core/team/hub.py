@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from gift_core.artifacts.atomic import build_folder, require_free_bytes, require_hash
+from gift_core.artifacts.contract import require_hash
 from gift_core.artifacts.model_folder import CONFIG, LOSSES, PROVENANCE, WEIGHTS, require_noted_files
 from gift_core.artifacts.shards import MANIFEST, STAGE, describe_shards, read_manifest
 from gift_core.clip.model import check_folder, open_folder
@@ -27,6 +27,7 @@ from gift_core.clip.tokenizers import TOKENIZER_FILES, tokenizer_files_of
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 from gift_core.team.hub_cards import dataset_card, model_card
+from gift_core.work.publishing import build_folder, require_free_bytes
 
 CARD = "README.md"
 MODEL, DATASET = "model", "dataset"  # the hub's kinds of repositories

@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from gift_core.artifacts.accuracy import PRETRAINED_STEP, read_accuracy
-from gift_core.artifacts.atomic import sha256_of
+from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, read_provenance
 from gift_core.artifacts.report_json import one_decimal, read_metrics
 from gift_core.artifacts.shards import MANIFEST, read_manifest

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import yaml
 
-from gift_core.artifacts.atomic import write_atomically
 from gift_core.errors import UserError
+from gift_core.work.publishing import write_atomically
 
 LOCK, METRICS, PARAMS = "dvc.lock", "reports/metrics.json", "params.yaml"
 _STAGE = re.compile(r"  (\S.*):\n")  # DVC's layout: the names of the stages are two spaces from the margin

@@ -1,4 +1,4 @@
-"""How an iteration runs both towers forwards and backwards: the full batch at once, in chunks, or in several processes.
+"""How an iteration runs both towers forwards and backwards: the full batch at once, or in chunks.
 
 B images, N rows of images or texts, L tokens, C channels, H W pixels, D features.
 """
@@ -15,7 +15,6 @@ import torch
 
 from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.clip.model import Clip
-from gift_core.training.processes import ALONE, Processes
 
 Encode = Callable[[torch.Tensor], torch.Tensor]
 RandomState = tuple[torch.Tensor, torch.Tensor | None]  # of the generator of the CPU, and of the device if it has one
@@ -37,10 +36,9 @@ class EncoderStrategy(Protocol):
         ...
 
 
-def encoder_strategy(clip: Clip, micro_batch_size: int | None, processes: Processes = ALONE) -> EncoderStrategy:
-    """Returns FullBatch where `micro_batch_size` is None, else GradientCache; in each process for its share."""
-    own = FullBatch(clip) if micro_batch_size is None else GradientCache(clip, micro_batch_size)
-    return own if processes.count == 1 else DataParallel(clip, own, processes)
+def encoder_strategy(clip: Clip, micro_batch_size: int | None) -> EncoderStrategy:
+    """Returns FullBatch where `micro_batch_size` is None, else GradientCache."""
+    return FullBatch(clip) if micro_batch_size is None else GradientCache(clip, micro_batch_size)
 
 
 class FullBatch:
@@ -120,43 +118,6 @@ class GradientCache:
             with repeated_random_state(self._clip.device, state):
                 features_ND = cached.encode(chunk_NX)
             features_ND.backward(chunk_gradient_ND)  # type: ignore[no-untyped-call]
-
-
-class DataParallel:
-    """Each process encodes its share of the rows, with the gradients of the full batch.
-
-    The features of all processes are gathered without a graph, and those of this process keep theirs. So every process
-    computes the whole loss, its backward pass gives the part of the gradient that goes through its own rows, and the
-    gradient is the sum over the processes. (torch's DistributedDataParallel takes the mean, of losses that each see one
-    part of the batch.)
-    """
-
-    def __init__(self, clip: Clip, own: EncoderStrategy, processes: Processes) -> None:
-        self._own, self._processes = own, processes
-        self._parameters = list(clip.trainable().values())
-
-    def encode_images(self, images_BCHW: torch.Tensor) -> torch.Tensor:
-        """Returns unit features [B, D]. Images of other processes are not read."""
-        return self._encode(self._own.encode_images, images_BCHW)
-
-    def encode_tokens(self, tokens_NL: torch.Tensor) -> torch.Tensor:
-        """Returns unit features [N, D]."""
-        return self._encode(self._own.encode_tokens, tokens_NL)
-
-    def backward(self, loss: torch.Tensor) -> None:
-        """Add the sum over the processes to `.grad`, which is equal in all of them before and after."""
-        if not self._processes.is_first:  # what `.grad` holds already should count once in the sum
-            for parameter in self._parameters:
-                parameter.grad = None
-        self._own.backward(loss)
-        self._processes.sum_gradients(self._parameters)
-
-    def _encode(self, encode: Encode, rows_NX: torch.Tensor) -> torch.Tensor:
-        share = self._processes.share(len(rows_NX))
-        own_NX = rows_NX[share]
-        # A process without rows encodes one and drops it: its features then have a size and a graph, too.
-        own_ND = encode(own_NX if len(own_NX) else rows_NX[:1])[: len(own_NX)]
-        return self._processes.gather(own_ND, len(rows_NX))
 
 
 def random_state(device: torch.device) -> RandomState:

@@ -7,14 +7,14 @@ zero_grad -> backward(replay losses) -> consolidation.observe(gradients) -> back
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from gift_core.artifacts.model_folder import ENTROPY
-from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
+from gift_core.averaging import WeightAveraging
 from gift_core.clip.batches import TaskBatch, TaskBatches
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.model import Clip
@@ -23,22 +23,118 @@ from gift_core.consolidation import Consolidation
 from gift_core.errors import UserError
 from gift_core.losses import task_loss
 from gift_core.methods import Method
-from gift_core.overlap import in_turn, prefetched
 from gift_core.pair_features import PairFeatures
 from gift_core.progress import progress
 from gift_core.replay.pairs import Replay, ReplayBatch
 from gift_core.seeds import seed_for
 from gift_core.training.checkpointing import checkpointed
 from gift_core.training.encoders import EncoderStrategy, encoder_strategy
-from gift_core.training.loss_rows import LossRows, require_finite, with_total
-from gift_core.training.processes import ALONE, Processes
-from gift_core.training.resuming import TrainingState
 
 LossRow = dict[str, float]
 Sampled = tuple[TaskBatch, tuple[ReplayBatch, ...]]
-# Yields the batches: prefetched of gift_core.overlap may sample them in a thread, in_turn does not.
-Prefetch = Callable[..., Generator[Sampled, None, None]]
 MAX_SKIPPED = 24  # iterations in a row: by then the loss scale is far below 1, so the scale is not the reason
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """An iteration that is done: its losses by name, in one tensor on the device of the model.
+
+    The caller decides when to read them, because reading makes a GPU wait.
+    """
+
+    index: int
+    learning_rate: float
+    names: Sequence[str]
+    losses: torch.Tensor
+    skipped: bool | None = None  # under amp_fp16: whether the weights did not change
+
+    def row(self, values: Sequence[float] | None = None) -> LossRow:
+        """Returns the row of losses. `values` are those of `losses`, where the caller has read them."""
+        read = self.losses.tolist() if values is None else values
+        losses = dict(zip(self.names, read, strict=True))
+        if self.skipped:  # gradients that are not finite may make the penalty infinite or NaN
+            losses["consolidation"] = 0.0
+        total = math.fsum(value for name, value in losses.items() if not name.endswith(ENTROPY))
+        row = {"iteration": self.index, "learning_rate": self.learning_rate, **losses, "total": total}
+        return row if self.skipped is None else {**row, "skipped": float(self.skipped)}
+
+
+@dataclass
+class TrainingRun:
+    """The training of a model on a task: all that an iteration changes, and the `rows` of losses so far."""
+
+    gradients: GradientComputation
+    averages: Sequence[WeightAveraging]
+    rates: Sequence[float]
+    rows: list[LossRow] = field(default_factory=list)
+
+    def iterations(self, batches: Iterable[Sampled]) -> Iterator[Iteration]:
+        """Trains with one batch after another, from the first iteration that has no row. Yields what is done.
+
+        Give each iteration to `add`, which checks its losses. On the CPU they are also checked before the weights are
+        updated. At the end the model holds the averaged weights, where the method averages.
+        """
+        parameters, update = self.gradients.parameters, self.gradients.update
+        for index, (batch, replayed) in enumerate(batches, start=len(self.rows)):
+            losses = self.gradients.backward(batch, replayed)
+            iteration = Iteration(index, self.rates[index], list(losses), _stacked(list(losses.values())))
+            if iteration.losses.device.type == "cpu" and not update.scaler.is_enabled():
+                require_finite(iteration.row(), self.rows)
+            iteration = replace(iteration, skipped=update(iteration.learning_rate))
+            for average in self.averages:
+                average.observe(index + 1, parameters)
+            yield iteration
+        for average in self.averages:
+            average.finish(parameters)
+
+    def add(self, iteration: Iteration, values: Sequence[float] | None = None) -> LossRow:
+        """Appends the row of an iteration to `rows`, and returns it. UserError for a loss that is not finite."""
+        row = iteration.row(values)
+        require_finite(row, self.rows)
+        self.gradients.update.count_skipped(iteration.skipped)
+        self.rows.append(row)
+        return row
+
+
+def _stacked(losses: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.stack([loss.detach().float() for loss in losses])
+
+
+@contextmanager
+def training_run(
+    clip: Clip,
+    class_prompts: Sequence[str],
+    *,
+    method: Method,
+    training: TrainingConfig,
+    rates: Sequence[float],
+    seed: int,
+    encoders: EncoderStrategy | None = None,
+) -> Iterator[TrainingRun]:
+    """Yields the training of `clip.model`, in place, with one iteration for each of `rates`.
+
+    Consolidation pulls to the weights at the start of the block. `seed` only affects layers that are random in training
+    (dropout), since batches have seeds of their own. `encoders` run the towers, by default as `training` says.
+    UserError if a weight is not finite at the end, and for a model that does not support gradient checkpointing where
+    `training` asks for it.
+    """
+    with training_mode(clip), _checkpointing(clip, training), torch.random.fork_rng():
+        torch.manual_seed(seed_for("finetune", seed))
+        parameters = clip.trainable()
+        gradients = GradientComputation(
+            clip=clip,
+            parameters=parameters,
+            class_tokens_KL=tokenize(clip, class_prompts),
+            method=method,
+            consolidation=method.build_consolidation(parameters),
+            label_smoothing=training.label_smoothing,
+            encoders=encoders or encoder_strategy(clip, training.micro_batch_size),
+            update=WeightUpdate(_optimizer(parameters, training), grad_scaler(clip)),
+        )
+        run = TrainingRun(gradients, method.build_averages(parameters), rates)
+        yield run
+    if run.rows:
+        _require_finite_weights(clip, run.rows[-1])
 
 
 def finetune(
@@ -51,44 +147,32 @@ def finetune(
     learning_rate: float,
     iterations: int,
     seed: int,
-    on_iteration: Callable[[LossRow], None] = lambda row: None,
-    snapshot: Snapshot = NOT_KEPT,
-    prefetch: Prefetch = prefetched,
-    processes: Processes = ALONE,
 ) -> list[LossRow]:
     """Train `clip.model` in place; return one row of losses for each iteration.
 
     A row holds iteration, learning_rate, task, each replay loss by its name, consolidation, total. The losses are
     weighted, so total is their sum. Beside a cross-entropy against the teacher, such as distill, is distill_entropy:
     the teacher's entropy with the same weight, which is no part of total. Under amp_fp16 the row also holds skipped,
-    which is 1 where the gradients were not finite and the weights did not change. `seed` only affects layers that are
-    random in training (dropout), since batches have seeds of their own. Training continues from `snapshot` if an
-    interrupted run left one, and ends with the same weights and rows as without the interruption. Where several
-    `processes` train together, each calls this with the same arguments, and the first one writes the snapshots.
-    UserError if a loss or a weight stops being finite (with the iteration, the loss and the last good values), for a
-    model without support for the gradient checkpointing that is set, and where the weights of the processes differ.
+    which is 1 where the gradients were not finite and the weights did not change. UserError if a loss or a weight stops
+    being finite (with the iteration, the loss and the last good values). gift_core.work.training resumes, uses several
+    processes, and keeps a GPU busy.
 
     # differs: the official loop runs one more iteration. Its learning rate is exactly 0, so it changes nothing.
     """
+    if not iterations:
+        return []
     rates = learning_rates(iterations, warmup_iterations=training.warmup_iterations, peak=learning_rate)
-    with training_mode(clip), _checkpointing(clip, training), torch.random.fork_rng():
-        torch.manual_seed(seed_for("finetune", seed))
-        rows = run_iterations(
-            clip,
-            task_batches,
-            method=method,
-            replay=replay,
-            training=training,
-            rates=rates,
-            on_iteration=on_iteration,
-            snapshot=snapshot,
-            prefetch=prefetch,
-            processes=processes,
-        )
-    if rows:
-        processes.require_equal(clip.trainable(), len(rows))
-        _require_finite_weights(clip, rows[-1])
-    return rows
+    prompts = task_batches.class_prompts
+    with training_run(clip, prompts, method=method, training=training, rates=rates, seed=seed) as run:
+        batches = sampled(task_batches, replay, range(iterations))
+        for iteration in run.iterations(progress(batches, iterations, "iterations")):
+            run.add(iteration)
+    return run.rows
+
+
+def sampled(task_batches: TaskBatches, replay: Replay, iterations: range) -> Iterator[Sampled]:
+    """Yields the batches of the task and of the replay."""
+    return ((task_batches.sample(index), replay.sample(index)) for index in iterations)
 
 
 def require_trainable(clip: Clip, training: TrainingConfig) -> None:
@@ -104,76 +188,10 @@ def learning_rates(iterations: int, *, warmup_iterations: int, peak: float) -> l
     return rising + [peak * 0.5 * (1 + math.cos(math.pi * index / span)) for index in range(span)]
 
 
-def run_iterations(
-    clip: Clip,
-    task_batches: TaskBatches,
-    *,
-    method: Method,
-    replay: Replay,
-    training: TrainingConfig,
-    rates: Sequence[float],
-    on_iteration: Callable[[LossRow], None] = lambda row: None,
-    snapshot: Snapshot = NOT_KEPT,
-    prefetch: Prefetch = prefetched,
-    processes: Processes = ALONE,
-) -> list[LossRow]:
-    """The loop itself, with one iteration for each rate. Consolidation pulls to the weights at the time of the call.
-
-    At the end `clip.model` holds the averaged weights, where the method averages. Without rates nothing happens.
-    `on_iteration` is called with the rows that this run computes, and not with those of an interrupted one.
-    """
-    if not rates:
-        return []
-    parameters = clip.trainable()
-    averages = method.build_averages(parameters)
-    update = WeightUpdate(_optimizer(parameters, training), grad_scaler(clip))
-    gradients = GradientComputation(
-        clip=clip,
-        parameters=parameters,
-        class_tokens_KL=tokenize(clip, task_batches.class_prompts),
-        method=method,
-        consolidation=method.build_consolidation(parameters),
-        label_smoothing=training.label_smoothing,
-        encoders=encoder_strategy(clip, training.micro_batch_size, processes),
-        update=update,
-    )
-    losses = LossRows(update, on_iteration, _late(clip, update, prefetch, processes))
-    state = TrainingState(parameters, update, gradients.consolidation, averages, losses)
-    seed, done = torch.initial_seed(), state.resume(snapshot, len(rates))
-    processes.require_equal(parameters, done)
-    with closing(prefetch(_sampled(task_batches, replay, range(done, len(rates))), device=clip.device)) as batches:
-        for index, (batch, replayed) in enumerate(progress(batches, len(rates), "iterations", done=done), start=done):
-            processes.begin(index, parameters, seed)
-            losses.add({"iteration": index, "learning_rate": rates[index]}, gradients.backward(batch, replayed))
-            for average in averages:
-                average.observe(index + 1, parameters)
-            losses.report(unread=losses.late)
-            if index + 1 < len(rates) and processes.is_first:
-                snapshot.keep(state.save)
-    losses.report()
-    for average in averages:
-        average.finish(parameters)
-    return losses.rows
-
-
 def _optimizer(parameters: Mapping[str, torch.nn.Parameter], training: TrainingConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(  # fused on every device that resolve_device knows
         parameters.values(), lr=0.0, betas=training.betas, weight_decay=training.weight_decay, fused=True
     )
-
-
-def _late(clip: Clip, update: WeightUpdate, prefetch: Prefetch, processes: Processes) -> int:
-    """How many iterations the losses may be read late, so that a GPU need not wait for the program: 0 or 1.
-
-    0 on the CPU; under amp_fp16, where a step depends on its gradients; with several processes, which should fail
-    at the same iteration; and for the caller of the library, who may look at the model after each iteration.
-    """
-    waits = clip.device.type == "cpu" or update.scaler.is_enabled() or processes.count > 1 or prefetch is in_turn
-    return 0 if waits else 1
-
-
-def _sampled(task_batches: TaskBatches, replay: Replay, iterations: range) -> Iterator[Sampled]:
-    return ((task_batches.sample(index), replay.sample(index)) for index in iterations)
 
 
 @dataclass(frozen=True)
@@ -246,27 +264,19 @@ class WeightUpdate:
     scaler: torch.amp.GradScaler
     skipped_in_a_row: int = 0
 
-    def __call__(self, row: LossRow, *, earlier: Sequence[LossRow]) -> LossRow:
-        """Update the weights at row["learning_rate"]; return the row, under amp_fp16 with skipped (0.0 or 1.0).
-
-        UserError if a loss is not finite, or after MAX_SKIPPED skipped iterations in a row.
-        """
-        self.optimizer.param_groups[0]["lr"] = row["learning_rate"]
+    def __call__(self, learning_rate: float) -> bool | None:
+        """Update the weights. Return whether that was skipped, under amp_fp16 only."""
+        self.optimizer.param_groups[0]["lr"] = learning_rate
         if not self.scaler.is_enabled():
-            require_finite(row, earlier)
             self.optimizer.step()
-            return row
+            return None
         scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        skipped = self.scaler.get_scale() < scale
-        if skipped:  # gradients that are not finite may make the penalty infinite or NaN
-            row = with_total({**row, "consolidation": 0.0})
-        require_finite(row, earlier)
-        self._count_skipped(skipped)
-        return {**row, "skipped": float(skipped)}
+        return bool(self.scaler.get_scale() < scale)
 
-    def _count_skipped(self, skipped: bool) -> None:
+    def count_skipped(self, skipped: bool | None) -> None:
+        """Raises UserError after MAX_SKIPPED skipped iterations in a row."""
         self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
         if self.skipped_in_a_row == MAX_SKIPPED:
             raise UserError(
@@ -304,6 +314,18 @@ def training_mode(clip: Clip) -> Iterator[None]:
 
 def _checkpointing(clip: Clip, training: TrainingConfig) -> AbstractContextManager[None]:
     return checkpointed(clip) if training.gradient_checkpointing else nullcontext()
+
+
+def require_finite(row: LossRow, rows: Sequence[LossRow]) -> None:
+    """Raises UserError for a loss that is not finite, with the last of `rows` as the last good values."""
+    broken = [name for name, value in row.items() if not math.isfinite(value) and name != "total"]
+    if broken:
+        last = rows[-1] if rows else "none"
+        raise UserError(
+            f"training stopped at iteration {int(row['iteration'])}: {', '.join(broken)} became {row[broken[0]]}. Last "
+            f"good values: {last}. No model is written. Lower the learning rate ({row['learning_rate']:.3g} at this "
+            "iteration), or set model.precision to fp32 if it is not."
+        )
 
 
 def _require_finite_weights(clip: Clip, last: LossRow) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gift_core.artifacts.atomic import build_folder
+from gift_core.work.publishing import build_folder
 from recipes.mini import autoencoder, clip, unet
 from recipes.mini.tokenizer import save_tokenizer
 from recipes.mini.work import ROOT, settings, work_file

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gift_core.artifacts.atomic import sha256_of
+from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.exemplar_files import Exemplar, read_exemplars, write_exemplars
 from gift_core.artifacts.tars import write_tar
 from gift_core.errors import ContractError

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gift_core.artifacts.atomic import sha256_of
+from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.tars import write_tar
 from gift_core.artifacts.task import (
     TaskInfo,

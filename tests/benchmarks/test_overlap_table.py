@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks import overlap
-from gift_core.overlap import Copies
+from gift_core.work.overlap import Copies
 
 
 @pytest.mark.parametrize("name", overlap.STAGES)

@@ -7,7 +7,7 @@ import torch
 
 from gift_core.clip.device import require_devices, resolve_device, to_device
 from gift_core.errors import UserError
-from gift_core.overlap import copied_to_cpu
+from gift_core.work.overlap import copied_to_cpu
 
 
 def test_auto_is_the_fastest_device_present() -> None:

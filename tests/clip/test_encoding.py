@@ -26,7 +26,7 @@ from gift_core.clip.encoding import (
     trim_rows,
 )
 from gift_core.clip.images import evaluation_pixels, evaluation_transform, in_memory
-from gift_core.overlap import prefetch_in_thread
+from gift_core.work.overlap import prefetch_in_thread
 from tests.clip.tiny import CONTEXT, picture, png, tiny_clip, tiny_config
 
 IMAGES = [png(seed, width=20 + seed) for seed in range(9)]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gift_core.artifacts.atomic import sha256_of
+from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import read_losses, read_provenance
 from gift_core.clip.encoding import encode_tokens, tokenize
 from gift_core.clip.images import evaluation_transform

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from gift_core.execution.needs import GPU_STAGES
-from gift_core.spread import PASSED, SECRETS
+from gift_core.work.needs import GPU_STAGES
+from gift_core.work.spread import PASSED, SECRETS
 from stages.app import app
 from tests.docs.slurm_nodes import slurm_nodes
 from tests.imports import ROOT

@@ -14,7 +14,7 @@ import pytest
 from tests.clone import PRINTED, TASKS, Clone, stages_in
 
 pytestmark = pytest.mark.end_to_end
-ATOMIC = "gift_core/artifacts/atomic.py"
+ATOMIC = "gift_core/artifacts/contract.py"
 
 
 def test_a_bare_clone_runs_every_stage_once(first_result: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gift_core import classifier, evaluation
+from gift_core import classifier
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
 from gift_core.artifacts.predictions import read_predictions, require_agreement, write_predictions
 from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_task
@@ -31,7 +31,6 @@ from gift_core.evaluation import (
 from gift_core.metrics import accuracy_curve, metrics_by_method, with_zero_shot
 from tests.clip.tiny import png
 from tests.evaluation.sequence import TASKS, inputs_of
-from tests.execution.pretended_helper import every_other_unit
 
 CPU = torch.device("cpu")
 
@@ -97,24 +96,6 @@ def test_the_predictions_are_the_nearest_of_all_classes_so_far(
     path = tmp_path / "gift" / "digits.parquet"
     write_predictions(path, made.predictions, made.metadata)
     require_agreement(path, read_predictions(path), (made.rows, made.metadata))
-
-
-def test_a_helper_changes_neither_accuracies_nor_predictions(
-    models: dict[str, Path], tasks: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alone = measure(models, tasks, 2)
-    units: list[int] = []
-
-    def noted(missing: list[int], load: Any, **options: Any) -> Any:
-        units.extend(missing)
-        return every_other_unit(missing, load, **options)
-
-    monkeypatch.setattr(evaluation, "spread", noted)
-    helped = measure(models, tasks, 2)
-    pd.testing.assert_frame_equal(helped.rows, alone.rows, check_exact=True)
-    pd.testing.assert_frame_equal(helped.predictions, alone.predictions)
-    assert helped.metadata == alone.metadata
-    assert units == [0, 1, 2]
 
 
 def test_a_step_adds_one_row_of_its_model_and_one_of_the_pretrained(

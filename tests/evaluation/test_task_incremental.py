@@ -25,7 +25,6 @@ from gift_core.evaluation import (
 )
 from tests.clip.tiny import tiny_clip
 from tests.evaluation.sequence import TASKS, inputs_of, owner
-from tests.execution.pretended_helper import every_other_unit
 
 
 def measure(
@@ -65,17 +64,6 @@ def test_a_later_step_adds_an_l_its_row_and_its_column(models: dict[str, Path], 
 def test_all_steps_together_are_the_whole_matrix_once(models: dict[str, Path], tasks: dict[str, Path]) -> None:
     rows = pd.concat([measure(models, tasks, step).rows for step in range(3)])
     assert len(rows) == len(rows[["step", "eval_task"]].drop_duplicates()) == 4 * 3
-
-
-def test_a_helper_changes_neither_accuracies_nor_predictions(
-    models: dict[str, Path], tasks: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alone = measure(models, tasks, 2)
-    monkeypatch.setattr(classifier, "spread", every_other_unit)
-    helped = measure(models, tasks, 2)
-    pd.testing.assert_frame_equal(helped.rows, alone.rows)
-    pd.testing.assert_frame_equal(helped.predictions, alone.predictions)
-    assert helped.metadata == alone.metadata
 
 
 def test_rows_satisfy_the_artifacts_contract(models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from gift_core.clip.images import CacheBudget, evaluation_pixels
 from gift_core.clip.model import Clip
 from gift_core.clip.test_set import encode_test_set, nearest_classes, share_correct
 from gift_core.errors import UserError
-from gift_core.overlap import prefetch_in_thread
+from gift_core.work.overlap import prefetch_in_thread
 from tests.clip.tiny import png, tiny_clip
 
 IMAGES = 23

@@ -5,25 +5,53 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import pytest
 
-@contextmanager
-def every_other_unit(
-    units: Iterable[Any],
-    load: Callable[[], Callable[[Any], Any]],
-    *,
-    take: Callable[[Any, Any], object],
-    **options: object,
-) -> Iterator[Iterator[Any]]:
-    """Stands for gift_core.spread.spread: every other unit is computed by what travels through pickle."""
-    compute = pickle.loads(pickle.dumps(load))()
+from gift_core.work.units import KeptUnits
 
-    def own() -> Iterator[Any]:
-        for number, unit in enumerate(units):
-            if number % 2:
-                yield unit
-            else:
-                take(unit, pickle.loads(pickle.dumps(compute(unit))))
 
-    yield own()
+@dataclass
+class PretendedHelper:
+    """Stands for gift_core.work.spread.spread: a helper computes every other unit, by what travels through pickle."""
+
+    helped: list[Any] = field(default_factory=list)
+
+    @contextmanager
+    def spread(
+        self,
+        units: Iterable[Any],
+        load: Callable[[], Callable[[Any], Any]] | None,
+        *,
+        take: Callable[[Any, Any], object],
+        **options: object,
+    ) -> Iterator[PretendedHelper]:
+        compute = None if load is None else pickle.loads(pickle.dumps(load))()
+
+        def own() -> Iterator[Any]:
+            for number, unit in enumerate(units):
+                if number % 2 or compute is None:
+                    yield unit
+                else:
+                    self.helped.append(unit)
+                    take(unit, compute(pickle.loads(pickle.dumps(unit))))
+
+        self._own = own()
+        yield self
+
+    def rounds(self) -> Iterator[Iterator[Any]]:
+        yield self._own
+
+    def check(self) -> None:
+        pass
+
+
+def run_with_helper(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[KeptUnits, PretendedHelper]:
+    """A Run in `folder` (gift_core.computation) whose units a helper computes, too, and the helper."""
+    helper = PretendedHelper()
+    monkeypatch.setattr("gift_core.work.units.spread", helper.spread)
+    folder.mkdir(exist_ok=True)
+    return KeptUnits(folder, lambda line: None), helper

@@ -15,7 +15,7 @@ import pytest
 from gift_core.errors import UserError
 from gift_core.execution.node_check import compare_nodes, local_facts
 from gift_core.execution.on_node import Job, node_facts
-from gift_core.spread import is_passed
+from gift_core.work.spread import is_passed
 from tests.imports import ROOT
 from tests.stages.toy_pipeline import ToyPipeline, ended, wait
 

@@ -10,8 +10,8 @@ import psutil
 import pytest
 import yaml
 
-from tests.execution.test_spread import ToyStage
 from tests.stages.toy_pipeline import ToyPipeline, ended, wait
+from tests.work.test_spread import ToyStage
 
 pytestmark = pytest.mark.end_to_end
 OUTPUT = "fisher/out/fisher.safetensors"
@@ -25,7 +25,7 @@ def pipeline_with_fisher(folder: Path) -> tuple[ToyPipeline, ToyStage]:
     (toy.folder / "fisher" / "ranges").mkdir(parents=True)
     file = toy.folder / "dvc.yaml"
     stages = yaml.safe_load(file.read_text())
-    stages["stages"]["fisher"] = {"cmd": "python -m tests.execution.toy_fisher fisher", "outs": [OUTPUT]}
+    stages["stages"]["fisher"] = {"cmd": "python -m tests.work.toy_fisher fisher", "outs": [OUTPUT]}
     file.write_text(yaml.safe_dump(stages))
     return toy, ToyStage(toy.folder / "fisher")
 

@@ -18,10 +18,10 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from gift_core import spread as module
 from gift_core.errors import UserError
 from gift_core.generators.filters import NoFilters
 from gift_core.generators.synthesize import synthesize
+from gift_core.work import spread as module
 from stages.interruption import interruptible
 from tests.generators.test_synthesize import CONFIG, Painter, image_seed
 

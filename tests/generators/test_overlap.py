@@ -15,14 +15,13 @@ import pytest
 import torch
 from PIL import Image
 
-from gift_core.artifacts.shards import finished_pairs
 from gift_core.config.generator import GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators import synthesize as module
 from gift_core.generators.filters import NoFilters, QualityFilters, load_filters
 from gift_core.generators.pipeline import load_pipeline
 from gift_core.generators.synthesize import AHEAD, synthesize
-from gift_core.overlap import Copies
+from gift_core.work.overlap import Copies
 from tests.artifacts.damage import tree_hash
 from tests.generators import test_filters, test_synthesize, tiny
 from tests.generators.test_filters import BLUE, GREEN, ORANGE, RED, ToyScorer
@@ -235,38 +234,13 @@ def test_an_interruption_waits_for_no_image_whose_encoding_is_not_begun(
     assert len(encoded) == 1 and not background_threads()
 
 
-def test_the_images_of_finished_shards_are_not_all_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the filters look at one finished shard, the next one is read, and no further one."""
-    one_by_one = CONFIG.model_copy(update={"images_per_shard": 1})
-    with pytest.raises(KeyboardInterrupt):
-        run(test_synthesize.Painter(one_by_one, fail_after=6), tmp_path, CPU)
-    read, ahead = list[int](), list[int]()
-    further = threading.Event()
-
-    def reading(folder: Path, index: int, prompts: Any) -> Any:
-        read.append(index)
-        if len(read) > 2:
-            further.set()
-        return finished_pairs(folder, index, prompts)
-
-    class Slow(NoFilters):
-        def recall(self, images: Any) -> None:
-            if not ahead:
-                further.wait(0.5)
-            ahead.append(len(read) - len(ahead))
-
-    monkeypatch.setattr(module, "finished_pairs", reading)
-    painter = test_synthesize.Painter(one_by_one)
-    synthesize(PROMPTS, painter, tmp_path / "a", work=tmp_path / "work", filters=Slow(), device=GPU)
-    assert len(ahead) == 6 and max(ahead) <= 2
-    assert painter.batches == 1
-
-
 def test_what_a_resumed_run_recalls_is_recalled_in_its_order(tmp_path: Path) -> None:
     """Shard 1 is finished, shards 0 and 2 are not: the images of shard 0 are not compared with those of shard 1."""
     order: list[str] = []
 
     class NotingFilters(NoFilters):
+        compares_images = True
+
         def verdict(self, image: bytes, prompt: str):  # type: ignore[no-untyped-def]
             order.append(prompt)
             return super().verdict(image, prompt)

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gift_core.spread import OFFER
+from gift_core.work.spread import OFFER
 from tests.artifacts.damage import tree_hash
 from tests.execution.ray_for_tests import ray_offer
 from tests.stages.toy_pipeline import ended, wait

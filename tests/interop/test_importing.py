@@ -12,7 +12,7 @@ import torch
 from huggingface_hub import constants
 from transformers import CLIPConfig, CLIPModel
 
-from gift_core.artifacts.atomic import sha256_of
+from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import read_provenance
 from gift_core.clip.architectures import preprocess_of
 from gift_core.clip.model import save_clip

@@ -85,7 +85,7 @@ def _stage(root: str, command: list[str], kill: Kill, threads: int) -> None:
     """The process: prints into a file, sends itself the signal at a change, and runs the command."""
     import torch
 
-    from gift_core.artifacts import snapshot
+    from gift_core.work import snapshot
     from stages.app import app
 
     notes = Path(root) / "notes"

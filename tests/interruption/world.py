@@ -14,7 +14,7 @@ import yaml
 from gift_core.artifacts.accuracy import write_empty_accuracy
 from gift_core.artifacts.model_folder import model_hash
 from gift_core.layout import Layout
-from gift_core.work_folder import Unfinished, unfinished_works
+from gift_core.work.folder import Unfinished, unfinished_works
 from stages.evaluate import evaluate
 from stages.finetune import finetune
 from stages.teach import teach

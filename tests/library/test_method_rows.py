@@ -10,7 +10,6 @@ import torch
 import yaml
 
 import gift_core
-from gift_core.artifacts.snapshot import NOT_KEPT
 from gift_core.clip.images import evaluation_pixels
 from gift_core.errors import UserError
 from gift_core.replay.fisher import fisher_of_pairs
@@ -135,7 +134,6 @@ def test_the_fisher_information_is_that_of_the_pipeline() -> None:
         lambda first: islice(pairs_of_the_pipeline(), first, None),
         estimator="per_sample",
         batch_size=6,
-        snapshot=NOT_KEPT,
     )
     found = gift_core.estimate_fisher(given_model(), TOKENIZER, given_pairs(), batch_size=6)
     assert set(found) == set(expected)

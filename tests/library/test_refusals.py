@@ -10,7 +10,7 @@ import open_clip
 import pytest
 import torch
 from open_clip.model import CustomTextCLIP
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 import gift_core
 from gift_core.errors import UserError
@@ -30,6 +30,8 @@ IMAGES = torch.stack(images(4))
 LABELS = torch.tensor([0, 1, 2, 0])
 LOWEST, HIGHEST = IMAGES.min(), IMAGES.max()
 ZERO_ONE = (IMAGES - LOWEST) / (HIGHEST - LOWEST)
+FOUR_CLASSES = TensorDataset(IMAGES, LABELS)
+FOUR_CLASSES.classes = ["one", "two", "three", "four"]  # type: ignore[attr-defined]
 
 
 def with_nan() -> torch.Tensor:
@@ -43,6 +45,7 @@ LOADERS: dict[str, tuple[Any, str]] = {
         [(ZERO_ONE, LABELS)],
         r"loader: pixels are from 0.00 to 1.00, so they were not",
     ),
+    "other numbers": ([(IMAGES * 3, LABELS)], r"loader: pixels are from .*the model's normalization gives -1.8. to 2"),
     "gray levels": (
         [((ZERO_ONE * 255).byte(), LABELS)],
         r"loader: images are torch.uint8, expected normalized float32",
@@ -68,6 +71,7 @@ LOADERS: dict[str, tuple[Any, str]] = {
         ((IMAGES, LABELS) for _ in range(2)),
         r"loader: it ended and has no second epoch: it is a generator",
     ),
+    "other classes": (DataLoader(FOUR_CLASSES), r"3 prompts for the 4 classes of loader.dataset.classes"),
 }
 
 
@@ -195,6 +199,11 @@ def test_equal_class_prompts_are_refused() -> None:
         finetuned(class_prompts=["a crane.", "a cat.", "a crane."])
 
 
+def test_a_later_batch_that_was_not_normalized_is_a_warning() -> None:
+    with pytest.warns(UserWarning, match=r"loader: a later batch has pixels that the model's own transform does not"):
+        finetuned(loader=[(IMAGES, LABELS), (ZERO_ONE, LABELS)])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -214,6 +223,11 @@ def test_class_prompts_are_a_list_of_texts(prompts: Any) -> None:
         finetuned(class_prompts=prompts)
 
 
+def made_in_inference_mode() -> Any:
+    with torch.inference_mode():
+        return given_model()
+
+
 MODELS: dict[str, tuple[Callable[[], Any], str]] = {
     "half precision": (lambda: given_model().half(), r"model: its weights should be float32, .* is torch.float16"),
     "a transformer": (lambda: torch.nn.Linear(2, 2), r"model: a Linear is no model of open_clip"),
@@ -223,8 +237,15 @@ MODELS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "our own Clip": (tiny_clip, r"model: a Clip is no model of open_clip"),
     "a locked model": (lambda: given_model().requires_grad_(False), r"model: no parameter requires gradients"),
+    "two devices": (lambda: on_two_devices(given_model()), r"its parameters are on cpu and meta. Move it"),
+    "made in inference mode": (made_in_inference_mode, r"model: it was made under torch.inference_mode"),
     "a NaN weight": (lambda: with_a_nan(given_model()), r"gift_core: model: 1 of the .* numbers of .* are NaN"),
 }
+
+
+def on_two_devices(model: Any) -> Any:
+    model.visual.to("meta")
+    return model
 
 
 def with_a_nan(model: Any) -> Any:

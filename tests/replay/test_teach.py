@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 
-from gift_core.artifacts import snapshot as snapshots
 from gift_core.artifacts.exemplar_files import Exemplar, read_exemplars
 from gift_core.artifacts.features import (
     FEATURES,
@@ -25,7 +25,6 @@ from gift_core.artifacts.features import (
 )
 from gift_core.artifacts.fisher_file import FISHER, Fisher, read_fisher
 from gift_core.artifacts.shards import Pair, pair_key, write_manifest
-from gift_core.artifacts.snapshot import Snapshot
 from gift_core.artifacts.teacher_source import SOURCE
 from gift_core.clip.encoding import encode_images, encode_tokens, image_feature_batches, tokenize
 from gift_core.clip.images import CacheBudget, evaluation_pixels, normalize
@@ -34,13 +33,17 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 from gift_core.methods import load_fisher, load_replay
-from gift_core.replay import paired, teacher_features
-from gift_core.replay.paired import pairs_of
+from gift_core.replay import synthetic, teacher_features
 from gift_core.replay.pairs import NoReplay, PairReplay, Replay, ReplayBatch
-from gift_core.replay.source import ReplaySource
-from gift_core.replay.teach import REPLAYS, teach
+from gift_core.replay.source import ReplaySource, StepReplay
+from gift_core.replay.synthetic import SyntheticReplay
+from gift_core.replay.teach import step_replay, teach, teacher_bytes
 from gift_core.replay.teachers import Teacher
+from gift_core.work import snapshot as snapshots
+from gift_core.work.publishing import build_folder
+from gift_core.work.units import KeptUnits
 from tests.clip.tiny import png, tiny_clip
+from tests.execution.pretended_helper import run_with_helper
 from tests.tiny_world import CAPTIONS, CLASSES, make_world, moved
 
 STEPS = tuple(CLASSES)
@@ -67,11 +70,20 @@ def method(
     return MethodConfig.model_validate({**row, "consolidation": consolidation or {"kind": "none"}})
 
 
+def taught(teacher: Teacher, replay: StepReplay[Any], **options: Any) -> str:
+    """Writes the teacher's folder of the step."""
+    with build_folder(replay.source.teacher) as folder:
+        return teach(teacher, replay, folder, read=replay.hashes(), **options)
+
+
 class Steps:
     """The stage teach for each step of one method, in its own folder."""
 
     def __init__(self, world: Layout, folder: Path, row: MethodConfig, teachers: dict[str, Teacher]) -> None:
         self.world, self.folder, self.row, self.teachers = world, folder, row, teachers
+
+    def replay(self, task: str, **changes: Any) -> StepReplay[Any]:
+        return step_replay(self.row.replay, dataclasses.replace(self.source(task), **changes))
 
     def source(self, task: str) -> ReplaySource:
         index = STEPS.index(task)
@@ -92,10 +104,11 @@ class Steps:
         )
 
     def teach(self, task: str) -> str:
-        return teach(self.teachers[task], self.row, self.source(task))
+        return taught(self.teachers[task], self.replay(task))
 
     def load(self, task: str, clip: Clip) -> Replay:
-        return load_replay(self.row, clip, self.source(task))
+        replay = self.replay(task)
+        return load_replay(self.row, clip, replay, read=replay.hashes())
 
     def batch(self, task: str) -> ReplayBatch:
         """The first batch for a student that is not the teacher."""
@@ -135,7 +148,7 @@ def test_without_replay_there_are_no_batches_and_source_json_is_constant(
         steps.teach(task)
         assert source_json(steps, task) == {"replay": "none", "model": "", "read": {}, "files": {}}
         assert [file.name for file in (tmp_path / task).iterdir()] == [SOURCE]
-    assert REPLAYS["none"].load(tiny_clip(), steps.row, steps.source("birds")).sample(0) == ()
+    assert steps.replay("birds").load(tiny_clip(), steps.row.losses).sample(0) == ()
 
 
 def test_synthetic_pairs_are_those_of_the_steps_shards(
@@ -206,9 +219,7 @@ def test_teach_continues_after_an_interruption_at_the_vocabulary(
     row = method(SYNTHETIC | {"keep_earlier": 1}, losses=VOCABULARY_LOSS)
     whole, cut = (Steps(world, tmp_path / name, row, teachers) for name in ("whole", "cut"))
     whole.teach("digits")
-    source = dataclasses.replace(
-        cut.source("digits"), snapshot=lambda part: Snapshot(tmp_path / f"{part}.safetensors", lambda text: None)
-    )
+    replay, run = cut.replay("digits"), KeptUnits(tmp_path, lambda text: None)
     encode, encoded = teacher_features.token_feature_batches, list[int]()
 
     def interrupted(clip: Clip, tokens_NL: torch.Tensor, *, batch_size: int) -> Any:
@@ -219,13 +230,13 @@ def test_teach_continues_after_an_interruption_at_the_vocabulary(
 
     monkeypatch.setattr(teacher_features, "token_feature_batches", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        teach(teachers["digits"], row, source)
-    assert not source.teacher.exists()
+        taught(teachers["digits"], replay, run=run)
+    assert not replay.source.teacher.exists()
     monkeypatch.setattr(teacher_features, "image_feature_batches", None)  # they must not be needed
-    teach(teachers["digits"], row, source)
+    taught(teachers["digits"], replay, run=run)
     assert encoded == [5, 5, 5]  # the prompts once, the other texts again
     for file in (FEATURES, TEXT_FEATURES):
-        assert (source.teacher / file).read_bytes() == (whole.folder / "digits" / file).read_bytes()
+        assert (replay.source.teacher / file).read_bytes() == (whole.folder / "digits" / file).read_bytes()
 
 
 def test_teach_holds_a_few_images_at_a_time(
@@ -234,9 +245,11 @@ def test_teach_holds_a_few_images_at_a_time(
     monkeypatch.setattr("gift_core.clip.images.CHUNK", 2)
     read, encoded, ahead = 0, 0, list[int]()
 
-    def pairs(options: Any, source: ReplaySource) -> Iterator[Pair]:
+    pairs_of = SyntheticReplay.pairs
+
+    def pairs(self: SyntheticReplay, first: int = 0) -> Iterator[Pair]:
         nonlocal read
-        for pair in pairs_of(options, source):
+        for pair in pairs_of(self, first):
             read += 1
             ahead.append(read - encoded)
             yield pair
@@ -247,7 +260,7 @@ def test_teach_holds_a_few_images_at_a_time(
             encoded += len(batch)
             yield batch
 
-    monkeypatch.setattr(paired, "pairs_of", pairs)
+    monkeypatch.setattr(SyntheticReplay, "pairs", pairs)
     monkeypatch.setattr(teacher_features, "image_feature_batches", batches)
     Steps(world, tmp_path, method(SYNTHETIC | {"keep_earlier": 2}), teachers).teach("letters")
     assert (read, encoded) == (21, 21)
@@ -258,7 +271,7 @@ def test_only_a_loss_that_needs_the_vocabulary_reads_it(
     world: Layout, tmp_path: Path, teachers: dict[str, Teacher], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[Path] = []
-    monkeypatch.setattr(paired, "read_text_features", lambda path: reads.append(path) or read_text_features(path))
+    monkeypatch.setattr(synthetic, "read_text_features", lambda path: reads.append(path) or read_text_features(path))
     for losses, count in ((LOSSES, 0), (VOCABULARY_LOSS, 1)):
         steps = Steps(world, tmp_path, method(SYNTHETIC, losses=losses), teachers)
         steps.teach("birds")
@@ -275,7 +288,7 @@ def test_a_vocabulary_of_other_pairs_is_refused(world: Layout, tmp_path: Path, t
     with pytest.raises(ContractError, match=r"should begin with the 5 different prompts.*'a dog.', 'a cat.'"):
         PairReplay(
             tiny_clip(),
-            pairs_of(steps.row.replay, steps.source("birds")),
+            steps.replay("birds").pairs(),
             features,
             batch_size=4,
             names=("test",),
@@ -638,3 +651,35 @@ def test_a_reference_image_that_cannot_be_decoded_is_named(tmp_path: Path, teach
     steps = Steps(Layout(tmp_path), tmp_path / "teachers", method(READ["reference"][0]), teachers)
     with pytest.raises(UserError, match=r"methods\.test\.replay\.folder: .*mine/1\.png cannot be read as an image"):
         steps.teach("birds")
+
+
+@pytest.mark.parametrize("name", ["gift", "ewc", "zscl", "lwf", "lwf_vr", "icarl"])
+def test_what_teach_writes_fits_into_what_it_asks_for(
+    world: Layout, tmp_path: Path, teachers: dict[str, Teacher], mini_params: dict[str, Any], name: str
+) -> None:
+    row = MethodConfig.model_validate(mini_params["methods"][name])
+    steps = Steps(world, tmp_path, row, teachers)
+    for task in ("birds", "digits"):
+        needed = teacher_bytes(teachers[task].clip, steps.replay(task))
+        steps.teach(task)
+        folder = tmp_path / task
+        written = sum(-(-file.stat().st_size // 4096) * 4096 for file in folder.rglob("*") if file.is_file())
+        assert 0 < written <= needed
+
+
+def test_with_a_helper_the_stage_writes_the_same_bytes(
+    world: Layout, tmp_path: Path, teachers: dict[str, Teacher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pairs of the step and of the steps before, and Fisher information."""
+    monkeypatch.setattr(teacher_features, "BATCHES", 1)
+    fisher = {"estimator": "batch", "accumulate": False}
+    steps = Steps(world, tmp_path, method({**SYNTHETIC, "keep_earlier": 2, "fisher": fisher}), teachers)
+    teacher = dataclasses.replace(teachers["letters"], load_clip=partial(moved, tiny_clip(), seed=2))
+    alone, helped = (steps.replay("letters", teacher=tmp_path / each) for each in ("alone", "helped"))
+    taught(teacher, alone)
+    run, helper = run_with_helper(tmp_path / "work", monkeypatch)
+    taught(teacher, helped, run=run)
+    assert [file.read_bytes() for file in sorted(alone.source.teacher.iterdir())] == [
+        file.read_bytes() for file in sorted(helped.source.teacher.iterdir())
+    ]
+    assert [unit for _, unit in helper.helped if isinstance(unit, range)] == [range(5), range(10, 15), range(20, 21)]

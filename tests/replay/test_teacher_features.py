@@ -1,24 +1,33 @@
-"""Features and Fisher sums of an interrupted run are continued, in the same batches and to the same bits."""
+"""The teacher's features and Fisher sums: the same bits in units, with a helper, and after an interruption."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from gift_core.artifacts import snapshot as snapshots
-from gift_core.artifacts.snapshot import Snapshot
-from gift_core.clip.encoding import tokenize
-from gift_core.clip.images import Read, evaluation_pixels
-from gift_core.replay import fisher
-from gift_core.replay.fisher import estimate_fisher
-from gift_core.replay.teacher_features import resumed_image_features, resumed_token_features
+from gift_core.artifacts.features import Features
+from gift_core.artifacts.shards import Pair
+from gift_core.clip.encoding import image_features, tokenize
+from gift_core.clip.images import evaluation_pixels, normalize
+from gift_core.clip.model import Clip
+from gift_core.replay import fisher, teacher_features
+from gift_core.replay.fisher import batch_slices, estimate_fisher, fisher_of_pairs, per_sample
+from gift_core.replay.teacher_features import PairEncoder, features_of_texts
+from gift_core.work import snapshot as snapshots
+from gift_core.work.units import KeptUnits
 from tests.clip.tiny import png, tiny_clip
+from tests.execution.pretended_helper import run_with_helper
+from tests.tiny_world import moved
 
-COUNT, BATCH = 7, 2
-TEXTS = [f"a photo of {number} cats." for number in range(COUNT)]
+COUNT, BATCH = 11, 2
+PAIRS = [Pair(f"{n}", n, f"a photo of {n} cats{' and dogs' * (n == 9)}.", png(n)) for n in range(COUNT)]
 
 
 class InterruptedTeachingError(Exception):
@@ -26,76 +35,39 @@ class InterruptedTeachingError(Exception):
 
 
 @pytest.fixture(autouse=True)
-def snapshot_of_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units of two batches, each of which is kept at once."""
     monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
     monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
-
-
-def reads(done: list[int], stop_at: int = COUNT) -> list[Read]:
-    """Images that note when they are read. The one with number `stop_at` interrupts the run."""
-
-    def read_of(number: int) -> Read:
-        def read() -> bytes:
-            if number == stop_at:
-                raise InterruptedTeachingError
-            done.append(number)
-            return png(number)
-
-        return read
-
-    return [read_of(number) for number in range(COUNT)]
-
-
-@pytest.mark.parametrize("precision", ["fp32", "amp_bf16"])
-def test_image_features_continue_after_the_last_whole_batch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
-) -> None:
+    monkeypatch.setattr(teacher_features, "BATCHES", 2)
+    monkeypatch.setattr(fisher, "BATCHES", 2)
     monkeypatch.setattr("gift_core.clip.images.CHUNK", 2)  # images are decoded two at a time
-    clip, said = tiny_clip(precision=precision), list[str]()
-    whole = resumed_image_features(clip, reads([]), count=COUNT, batch_size=BATCH, snapshot=Snapshot())
-    snapshot = Snapshot(tmp_path / "images.safetensors", said.append)
-    with pytest.raises(InterruptedTeachingError):
-        resumed_image_features(clip, reads([], stop_at=5), count=COUNT, batch_size=BATCH, snapshot=snapshot)
-    done: list[int] = []
-    assert torch.equal(
-        resumed_image_features(clip, reads(done), count=COUNT, batch_size=BATCH, snapshot=snapshot), whole
-    )
-    assert (sorted(done), said) == ([4, 5, 6], ["images: continues at 4 of 7"])
-    done.clear()
-    assert torch.equal(
-        resumed_image_features(clip, reads(done), count=COUNT, batch_size=BATCH, snapshot=snapshot), whole
-    )
-    assert done == []
 
 
-def test_text_features_continue_where_they_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clip, said = tiny_clip(), list[str]()
-    tokens = tokenize(clip, TEXTS)
-    whole = resumed_token_features(clip, tokens, batch_size=BATCH, snapshot=Snapshot())
-    snapshot = Snapshot(tmp_path / "texts.safetensors", said.append)
-    with monkeypatch.context() as patch:
-        patch.setattr("gift_core.clip.encoding.encode_tokens", stopping(3, "gift_core.clip.encoding.encode_tokens"))
-        with pytest.raises(InterruptedTeachingError):
-            resumed_token_features(clip, tokens, batch_size=BATCH, snapshot=snapshot)
-    assert torch.equal(resumed_token_features(clip, tokens, batch_size=BATCH, snapshot=snapshot), whole)
-    assert said == ["texts: continues at 6 of 7"]
+def load_clip() -> Clip:
+    return moved(tiny_clip(), seed=1)
 
 
-@pytest.mark.parametrize("estimator", ["per_sample", "batch"])
-def test_fisher_sums_continue_after_the_last_batch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, estimator: str
-) -> None:
-    clip, said = tiny_clip(), list[str]()
-    pairs = evaluation_pixels(clip, map(png, range(COUNT))), tokenize(clip, TEXTS)
-    whole = estimate_fisher(clip, *pairs, estimator=estimator, batch_size=BATCH)
-    snapshot = Snapshot(tmp_path / "fisher.safetensors", said.append)
-    with monkeypatch.context() as patch:
-        patch.setattr(fisher, "_contrast", stopping(2, "gift_core.replay.fisher._contrast"))
-        with pytest.raises(InterruptedTeachingError):
-            estimate_fisher(clip, *pairs, estimator=estimator, batch_size=BATCH, snapshot=snapshot)
-    found = estimate_fisher(clip, *pairs, estimator=estimator, batch_size=BATCH, snapshot=snapshot)
-    assert all(torch.equal(found[name], value) for name, value in whole.items())
-    assert said == ["Fisher information: continues at pair 4 of 7"]
+def pairs_from(first: int) -> Iterator[Pair]:
+    return islice(PAIRS, first, None)
+
+
+def encoded(precision: str = "fp32", **options: Any) -> Features:
+    return PairEncoder(pairs_from, COUNT, BATCH, **options).features(tiny_clip(precision=precision), {})
+
+
+def estimated(estimator: str = "per_sample", **options: Any) -> dict[str, np.ndarray]:
+    return fisher_of_pairs(load_clip(), pairs_from, estimator=estimator, batch_size=BATCH, **options)
+
+
+def require_same_bits(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert list(found) == list(expected)
+    assert [name for name in found if found[name].tobytes() != expected[name].tobytes()] == []
+
+
+def require_same_features(found: Features, expected: Features) -> None:
+    assert found.keys == expected.keys == tuple(pair.key for pair in PAIRS)
+    assert np.array_equal(found.image_MD, expected.image_MD) and np.array_equal(found.text_MD, expected.text_MD)
 
 
 def stopping(calls: int, name: str) -> Callable[..., object]:
@@ -110,3 +82,103 @@ def stopping(calls: int, name: str) -> Callable[..., object]:
         return function(*arguments, **options)
 
     return call
+
+
+def test_features_in_units_are_those_of_batches_in_a_row() -> None:
+    clip = tiny_clip()
+    pixels = [evaluation_pixels(clip, [pair.image for pair in PAIRS[at : at + BATCH]]) for at in range(0, COUNT, BATCH)]
+    expected = torch.cat([image_features(clip, each, batch_size=BATCH).cpu() for each in pixels])
+    assert np.array_equal(encoded().image_MD, expected.numpy())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "amp_bf16"])
+def test_image_features_continue_after_the_last_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    whole, said = encoded(precision), list[str]()
+    run = KeptUnits(tmp_path, said.append)
+    name = "gift_core.clip.encoding.image_features"
+    with monkeypatch.context() as patch:
+        patch.setattr(name, stopping(3, name))
+        with pytest.raises(InterruptedTeachingError):
+            encoded(precision, run=run)
+    with monkeypatch.context() as patch:
+        patch.setattr(name, stopping(4, name))  # six batches, of which one unit is done
+        require_same_features(encoded(precision, run=run), whole)
+    assert said == [f"images: continues at 4 of {COUNT}"]
+
+
+def test_a_helper_changes_no_feature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, helper = run_with_helper(tmp_path / "work", monkeypatch)
+    require_same_features(encoded(run=run, load_clip=tiny_clip), encoded())
+    assert helper.helped == [(0, range(4)), (2, range(8, 11))]
+
+
+def test_text_features_continue_where_they_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, said = tiny_clip(), list[str]()
+    tokens, run = tokenize(clip, [pair.prompt for pair in PAIRS]), KeptUnits(tmp_path, said.append)
+    whole = features_of_texts(clip, tokens, batch_size=BATCH)
+    name = "gift_core.clip.encoding.encode_tokens"
+    with monkeypatch.context() as patch:
+        patch.setattr(name, stopping(3, name))
+        with pytest.raises(InterruptedTeachingError):
+            features_of_texts(clip, tokens, batch_size=BATCH, run=run)
+    assert torch.equal(features_of_texts(clip, tokens, batch_size=BATCH, run=run), whole)
+    assert said == [f"texts: continues at 6 of {COUNT}"]
+
+
+def sum_of(clip: Clip, pairs: range) -> dict[str, torch.Tensor]:
+    """The sum of the squared gradients over the pairs, batch after batch."""
+    weights = {name: value.detach() for name, value in clip.trainable().items()}
+    total = {name: torch.zeros_like(value) for name, value in weights.items()}
+    pixels = evaluation_pixels(clip, (pair.image for pair in PAIRS))[pairs.start : pairs.stop]
+    tokens = tokenize(clip, [pair.prompt for pair in PAIRS])[pairs.start : pairs.stop]
+    with fisher._evaluation_mode(clip.model), sdpa_kernel(SDPBackend.MATH):
+        for batch in batch_slices(len(pairs), BATCH):
+            loss, rows = fisher._contrast(clip, normalize(clip, pixels[batch]), tokens[batch])
+            for gradients in per_sample(loss, weights, rows):
+                for name, gradient in gradients.items():
+                    total[name] += gradient.square().sum(dim=0)
+    return total
+
+
+def test_one_range_has_the_bits_of_a_sum_over_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fisher, "BATCHES", COUNT)
+    expected = {name: (total / COUNT).numpy() for name, total in sum_of(load_clip(), range(COUNT)).items()}
+    require_same_bits(estimated(), expected)
+
+
+def test_several_ranges_have_the_bits_of_their_sums_added_in_order() -> None:
+    first, second, third = (sum_of(load_clip(), pairs) for pairs in (range(4), range(4, 8), range(8, 11)))
+    expected = {name: (((first[name] + second[name]) + third[name]) / COUNT).numpy() for name in first}
+    require_same_bits(estimated(), expected)
+    clip = load_clip()
+    pixels, tokens = evaluation_pixels(clip, (p.image for p in PAIRS)), tokenize(clip, [p.prompt for p in PAIRS])
+    found = estimate_fisher(clip, pixels, tokens, estimator="per_sample", batch_size=BATCH)
+    require_same_bits({name: value.numpy() for name, value in found.items()}, expected)
+
+
+@pytest.mark.parametrize("estimator", ["per_sample", "batch"])
+def test_a_helper_changes_no_bit_of_fisher_information(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, estimator: str
+) -> None:
+    run, helper = run_with_helper(tmp_path / "work", monkeypatch)
+    require_same_bits(estimated(estimator, run=run, load_clip=load_clip), estimated(estimator))
+    assert [unit.pairs for _, unit in helper.helped] == [range(4), range(8, 11)]
+
+
+@pytest.mark.parametrize("stop_at", [2, 4])
+def test_fisher_sums_continue_after_the_last_range(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    said: list[str] = []
+    run = KeptUnits(tmp_path, said.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(fisher, "_contrast", stopping(stop_at, "gift_core.replay.fisher._contrast"))
+        with pytest.raises(InterruptedTeachingError):
+            estimated(run=run)
+    with monkeypatch.context() as patch:
+        patch.setattr(fisher, "_contrast", stopping(5 - stop_at, "gift_core.replay.fisher._contrast"))
+        found = estimated(run=run)  # no batch twice
+    require_same_bits(found, estimated())
+    assert said == [f"pairs: continues at {2 * stop_at} of {COUNT}"]

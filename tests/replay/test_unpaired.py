@@ -16,7 +16,8 @@ from gift_core.clip.encoding import SHORTEST_ROWS, encode_images, encode_tokens,
 from gift_core.clip.images import CacheBudget, evaluation_pixels, in_memory
 from gift_core.clip.model import Clip, open_folder
 from gift_core.errors import ContractError, UserError
-from gift_core.replay.unpaired import UnpairedReplay, random_token_rows
+from gift_core.replay.own_task import random_token_rows
+from gift_core.replay.unpaired import UnpairedReplay
 from tests.clip.tiny import CONTEXT, png, tiny_clip, tiny_config
 
 IMAGES = [png(seed, width=20 + seed) for seed in range(6)]

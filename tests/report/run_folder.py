@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from gift_core.artifacts.accuracy import computed_with, read_accuracy, write_accuracy
-from gift_core.artifacts.atomic import write_json
+from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.fisher_file import Fisher, write_fisher
 from gift_core.artifacts.model_folder import write_losses, write_provenance
 from gift_core.artifacts.predictions import prediction_rows, write_predictions

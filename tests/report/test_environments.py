@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gift_core.artifacts.accuracy import computed_with, read_accuracy, write_accuracy
-from gift_core.artifacts.atomic import read_json, write_json
+from gift_core.artifacts.contract import read_json, write_json
 from gift_core.artifacts.model_folder import write_provenance
 from gift_core.artifacts.teacher_source import write_source
 from gift_core.errors import ContractError

@@ -19,7 +19,7 @@ import typer
 from PIL import Image
 
 from gift_core.config.generator import GeneratorConfig
-from gift_core.work_folder import work_folder
+from gift_core.work.folder import work_folder
 from stages.app import app
 
 SECONDS_PER_IMAGE = 0.05

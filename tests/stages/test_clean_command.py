@@ -12,13 +12,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gift_core.layout import Layout
-from gift_core.work_folder import work_folder
+from gift_core.work.folder import work_folder
 from stages.app import app
 
 OWN = """
 import sys, time
 from pathlib import Path
-from gift_core.work_folder import work_folder
+from gift_core.work.folder import work_folder
 with work_folder(Path(sys.argv[1]), {"seed": 1}):
     print("owned", flush=True)
     time.sleep(60)

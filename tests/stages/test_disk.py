@@ -164,7 +164,7 @@ def test_too_little_space_is_said_before_the_work(
     def work(*arguments: object, **options: object) -> None:
         raise AssertionError("the work should not begin")
 
-    for name in ("replay.teach.teach", "training.loop.finetune", "generators.pipeline.TextToImage.generate"):
+    for name in ("replay.teach.teach", "work.training.drive", "generators.pipeline.TextToImage.generate"):
         monkeypatch.setattr(f"gift_core.{name}", work)
     with full_disk(world, tmp_path, 0) as full:
         before = full.files()

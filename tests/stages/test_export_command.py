@@ -8,7 +8,7 @@ import pytest
 from transformers import CLIPModel
 from typer.testing import CliRunner, Result
 
-from gift_core.artifacts.atomic import sha256_of
+from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import WEIGHTS, read_provenance
 from gift_core.clip.model import save_clip
 from gift_core.interop.importing import load_clip

@@ -11,8 +11,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from gift_core.artifacts.snapshot import Saved, _write
 from gift_core.clip.model import save_clip
+from gift_core.computation import State
+from gift_core.work.snapshot import write_state
 from stages.app import app
 from tests.clip.tiny import tiny_clip
 from tests.datasets.folders import flat_birds
@@ -55,7 +56,7 @@ def test_models_and_exports_have_the_modes_of_the_umask(umask: int, tmp_path: Pa
     run("export", tmp_path / "one", "--to", "safetensors", "--out", tmp_path / "exports" / "file")
     run("export", tmp_path / "one", "--to", "transformers", "--out", tmp_path / "exports" / "folder")
     run("merge", tmp_path / "one", tmp_path / "two", "--alpha", "0.5", "--out", tmp_path / "merged")
-    _write(tmp_path / ".gift" / "state", Saved({"a": torch.zeros(2)}, {}))
+    write_state(tmp_path / ".gift" / "state", State({"a": torch.zeros(2)}, {}))
     assert len(list(tmp_path.rglob("*.safetensors"))) == 5
     assert wrong_modes(tmp_path, umask) == {}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from gift_core.artifacts.atomic import sha256_of
+from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.task import iterate_task, read_task
 from gift_core.clip.model import save_clip
 from gift_core.layout import Layout

@@ -16,7 +16,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from gift_core.artifacts.accuracy import environment_of, read_accuracy
-from gift_core.artifacts.atomic import sha256_of
+from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.features import read_features
 from gift_core.artifacts.model_folder import model_hash, read_losses, read_provenance
 from gift_core.artifacts.prompt_files import read_prompts, read_vocabulary

@@ -24,7 +24,7 @@ from gift_core.layout import Layout
 from gift_core.verification import artifacts_of, problem_of
 from stages.app import app
 from stages.dvc_store import DvcStore, is_below, listed_files
-from stages.replay_source import replay_source
+from stages.replay_source import replay_of
 from stages.stage import Stage
 from tests.artifacts.damage import flip
 from tests.imports import ROOT
@@ -264,7 +264,7 @@ def test_verify_knows_what_belongs_together_without_dvc(project: Project) -> Non
     stage = Stage("verify", "", load_config(project / "params.yaml"), Layout(project.folder))
     artifacts = {
         artifact.path.relative_to(project.folder).as_posix(): artifact
-        for artifact in artifacts_of(stage.layout, stage.config, lambda *names: replay_source(stage, *names))
+        for artifact in artifacts_of(stage.layout, stage.config, lambda *names: replay_of(stage, *names))
     }
     assert [path for path, artifact in artifacts.items() if artifact.missing or problem_of(artifact)] == []
     for first, second, _, _ in SWAPS:

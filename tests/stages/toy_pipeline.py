@@ -20,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-from gift_core.artifacts.atomic import write_atomically
+from gift_core.work.publishing import write_atomically
 from stages.interruption import interruptible
 
 name, *inputs = sys.argv[1:]

@@ -28,7 +28,8 @@ STAGE = """\
 from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
-from gift_core.artifacts.atomic import build_folder, write_json
+from gift_core.artifacts.contract import write_json
+from gift_core.work.publishing import build_folder
 with build_folder(Path("data/model")) as folder:
     save_file({"weight": np.zeros(2)}, folder / "model.safetensors")
 write_json(Path("data/rows.json"), [1])

@@ -15,7 +15,6 @@ from mlflow.tracking import MlflowClient
 from typer.testing import CliRunner, Result
 from wandb.proto import wandb_internal_pb2
 
-from gift_core.artifacts import snapshot as snapshots
 from gift_core.artifacts.accuracy import write_empty_accuracy
 from gift_core.artifacts.model_folder import read_provenance
 from gift_core.config.loading import load_config
@@ -24,6 +23,7 @@ from gift_core.layout import Layout
 from gift_core.tracking import tracked_run as tracking
 from gift_core.tracking.tracked_run import MAX_POINTS, RunDescription, TrackedRun, describe, require_tracker
 from gift_core.training import loop
+from gift_core.work import snapshot as snapshots
 from stages.app import app
 from stages.stage import Stage
 from stages.tracked import track_metrics

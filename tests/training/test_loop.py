@@ -17,10 +17,10 @@ from gift_core.clip.model import Clip, write_clip
 from gift_core.errors import UserError
 from gift_core.losses import align, distill, task_loss
 from gift_core.methods import build_method
-from gift_core.overlap import prefetch_in_thread
 from gift_core.pair_features import PairFeatures
 from gift_core.replay.pairs import NoReplay, ReplayBatch
 from gift_core.training.loop import LossRow, finetune, learning_rates
+from gift_core.work.overlap import prefetch_in_thread
 from tests.clip.tiny import tiny_clip
 from tests.pair_features import loss_of, pair_features
 from tests.training.tiny_training import gift, method_config, pair_replay, run, task_images, training
@@ -200,8 +200,9 @@ def test_the_model_is_afterwards_in_evaluation_mode_without_gradients() -> None:
     assert all(value.grad is None for value in clip.model.parameters())
 
 
-def test_no_thread_is_left_when_training_is_interrupted() -> None:
-    """Batches are prefetched on a GPU only, so the test makes the loop prefetch on the CPU."""
+def test_no_thread_is_left_when_training_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches are prefetched on a GPU only, so the test makes the training prefetch on the CPU."""
+    monkeypatch.setattr("gift_core.work.training.prefetched", prefetch_in_thread)
     during: list[int] = []
 
     def prefetching() -> int:
@@ -217,6 +218,5 @@ def test_no_thread_is_left_when_training_is_interrupted() -> None:
             method_config(),
             iterations=50,
             on_iteration=interrupt,
-            prefetch=prefetch_in_thread,
         )
     assert during == [1] and prefetching() == 0

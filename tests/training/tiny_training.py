@@ -9,17 +9,19 @@ import torch
 
 from gift_core.artifacts.features import Features
 from gift_core.artifacts.shards import Pair
-from gift_core.artifacts.snapshot import NOT_KEPT, Snapshot
-from gift_core.clip.batches import TrainingImages
+from gift_core.clip.batches import TaskBatches, TrainingImages
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.methods import Method, build_method
-from gift_core.overlap import prefetched
 from gift_core.replay.pairs import NoReplay, PairReplay, Replay
 from gift_core.replay.teacher_features import encode_pairs
-from gift_core.training.loop import LossRow, Prefetch, finetune
+from gift_core.training.encoders import encoder_strategy
+from gift_core.training.loop import LossRow, learning_rates, sampled, training_run
+from gift_core.work.processes import ALONE, DataParallel, Processes
+from gift_core.work.snapshot import NOT_KEPT, Snapshot
+from gift_core.work.training import drive
 from tests.clip.tiny import CPU, Picture, png, tiny_clip
 
 GIFT_LOSSES = {"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}}
@@ -79,6 +81,40 @@ def other_teacher(device: torch.device = CPU) -> PairReplay:
     return pair_replay(tiny_clip(seed=7, device=device))
 
 
+def train(
+    clip: Clip,
+    task_batches: TaskBatches,
+    *,
+    method: Method,
+    replay: Replay,
+    training: TrainingConfig,
+    learning_rate: float,
+    iterations: int,
+    seed: int = 1,
+    processes: Processes = ALONE,
+    **options: Any,
+) -> list[LossRow]:
+    """Trains `clip` in place as the stage finetune does; `options` are those of work.training.drive."""
+    encoders = encoder_strategy(clip, training.micro_batch_size)
+    rates = learning_rates(iterations, warmup_iterations=training.warmup_iterations, peak=learning_rate)
+    with training_run(
+        clip,
+        task_batches.class_prompts,
+        method=method,
+        training=training,
+        rates=rates,
+        seed=seed,
+        encoders=encoders if processes.count == 1 else DataParallel(clip, encoders, processes),
+    ) as run:
+        drive(
+            run,
+            lambda first: sampled(task_batches, replay, range(first, iterations)),
+            processes=processes,
+            **options,
+        )
+    return run.rows
+
+
 def run(
     clip: Clip,
     config: MethodConfig,
@@ -88,11 +124,10 @@ def run(
     method: Method | None = None,
     on_iteration: Callable[[LossRow], None] = lambda row: None,
     snapshot: Snapshot = NOT_KEPT,
-    prefetch: Prefetch = prefetched,
     **changes: Any,
 ) -> list[LossRow]:
     """Trains `clip` in place and returns the rows; `changes` are those of the section training."""
-    return finetune(
+    return train(
         clip,
         task_images(clip),
         method=method or build_method(config),
@@ -100,8 +135,6 @@ def run(
         training=training(iterations, **changes),
         learning_rate=config.learning_rate or 0.0,
         iterations=iterations,
-        seed=1,
         on_iteration=on_iteration,
         snapshot=snapshot,
-        prefetch=prefetch,
     )

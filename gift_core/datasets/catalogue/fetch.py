@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from gift_core import os_errors
-from gift_core.artifacts.atomic import build_folder, require_free_bytes
 from gift_core.datasets.catalogue.inventory import take_inventory
 from gift_core.datasets.catalogue.row import CatalogueRow
 from gift_core.errors import UserError
+from gift_core.work.publishing import build_folder, require_free_bytes
 
 TIMEOUT_S = 60.0  # without an answer from the server
 _PACKED = (".gz", ".tgz", ".zip")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.atomic import build_folder, write_json
+from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.report_json import rounded
 from gift_core.errors import UserError
 from gift_core.metrics import ZERO_SHOT
@@ -20,6 +20,7 @@ from gift_core.report.highlight import COLORS
 from gift_core.report.labels import COLUMN_TITLES, LOWER_IS_BETTER, label, number, signed
 from gift_core.report.page import environment
 from gift_core.report.seen_classes import CurveAxis, seen_curve_chart
+from gift_core.work.publishing import build_folder
 
 TABLE, RECORD, PAGE = "comparison.csv", "comparison.json", "index.html"
 FEW_CURVES = 8  # with more curves, the names at their ends stand closer together

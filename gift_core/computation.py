@@ -1,0 +1,96 @@
+"""A computation in units, such as ranges of images to encode. The result of a unit depends on the unit alone.
+
+The method says what the units are and how they are computed. A Run decides who computes them and what is kept for an
+interrupted stage: `in_turn` computes all of them here, gift_core.work.units resumes and shares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import torch
+
+from gift_core.progress import progress_bar
+
+U = TypeVar("U")
+GROUP_BYTES = 2**26  # 64 MiB: enough tensors at once for torch's list operations to pay off
+Advance = Callable[[int], object]  # gets the number of rows that were done since the last call
+# Yields the state of each unit, in their order. It may take units ahead of the states that it yields.
+Compute = Callable[[Iterable[U], Advance], Iterator["State"]]
+
+
+@dataclass(frozen=True)
+class State:
+    """What a computation has so far: tensors by name, and a note, which is a JSON object."""
+
+    tensors: dict[str, torch.Tensor]
+    note: Mapping[str, Any] = field(default_factory=dict)
+
+
+def union(state: State, following: State) -> State:
+    """Returns all tensors and notes of two states."""
+    return State(state.tensors | following.tensors, {**state.note, **following.note})
+
+
+@dataclass(frozen=True)
+class Computation(Generic[U]):
+    """Units, and how they are computed.
+
+    Args:
+        name: distinguishes the computations of a stage.
+        units: in the order in which their states are merged. They can be pickled.
+        compute: computes units in this process.
+        load: returns `compute` in another process: an importable function, or a partial of one. None: only this process
+            computes.
+        merge: makes one state of the state so far and that of the next unit.
+        rows: the number of rows of a unit, for the progress bar.
+        noun: what a row is.
+        is_large: whether a state is as large as the model, so that only a few units may be ahead of a missing one.
+    """
+
+    name: str
+    units: Sequence[U]
+    compute: Compute[U]
+    load: Callable[[], Compute[U]] | None = None
+    merge: Callable[[State, State], State] = union
+    rows: Callable[[Any], int] = len
+    noun: str = "images"
+    is_large: bool = False
+
+    @property
+    def total(self) -> int:
+        """The number of rows of all units."""
+        return sum(map(self.rows, self.units))
+
+
+Run = Callable[[Computation[Any]], State]
+
+
+def in_turn(computation: Computation[Any]) -> State:
+    """Computes all units in this process, one after another, and returns the merged state."""
+    merged: State | None = None
+    with progress_bar(computation.total, computation.noun) as bar:
+        for state in computation.compute(computation.units, bar.update):
+            merged = state if merged is None else computation.merge(merged, state)
+    return merged or State({})
+
+
+def ranges(count: int, size: int) -> list[range]:
+    """Returns consecutive ranges of `size` rows. The last one may be shorter."""
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def groups(tensors: Sequence[torch.Tensor]) -> Iterator[slice]:
+    """Yields runs of neighbors of at most GROUP_BYTES together, or of one larger tensor.
+
+    Computing a group at a time avoids another copy of the whole model.
+    """
+    start, size = 0, 0
+    for index, tensor in enumerate(tensors):
+        if index > start and size + tensor.nbytes > GROUP_BYTES:
+            yield slice(start, index)
+            start, size = index, 0
+        size += tensor.nbytes
+    yield slice(start, len(tensors))

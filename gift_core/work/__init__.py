@@ -1,0 +1,1 @@
+"""How work is done: resumed, shared with helpers, overlapped with a GPU, split over processes, published whole."""

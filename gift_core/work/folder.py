@@ -1,0 +1,213 @@
+"""A folder for unfinished work, with one owner at a time. Interrupted stages resume from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from gift_core.errors import UserError
+from gift_core.untrusted import read_json_file
+
+WAIT_SECONDS = 10.0  # an owner whose parent was killed ends within this time
+KEY = ".key.json"  # marks a folder as ours, and holds the whole key
+OTHERS = 2  # folders with the work of other keys that are kept, the newest ones
+SHARE_OF_FREE_SPACE = 0.25  # that these may take together
+SHOWN = 3  # differences between two keys that a message names
+
+Key = Mapping[str, Any]  # what decides the result, a JSON object
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """The work that an interrupted or running process keeps in `folder`, and its size in bytes."""
+
+    folder: Path
+    key: Key
+    size: int
+    changed_at: float  # seconds since the epoch
+
+
+@contextmanager
+def work_folder(
+    base: Path, key: Key, *, say: Callable[[str], None] = lambda line: None, wait_seconds: float = WAIT_SECONDS
+) -> Iterator[Path]:
+    """Yields a folder in `base`, owned by this process, with what an interrupted run of the same `key` left there.
+
+    When the block succeeds, the folder is removed: publish the result within the block. When it fails, the folder
+    stays: check what you find in it. A KeyboardInterrupt gets an argument that says so. The newest work of other keys
+    stays for a time; where this run starts over, `say` gets a line about the newest. Only folders with the file KEY are
+    ever removed, and no link is followed. UserError if `base` is a link, or if another process owns it for longer than
+    `wait_seconds`. The operating system releases the lock of a process that was killed.
+    """
+    _require_no_link(base)
+    key = json.loads(json.dumps(key))  # as it is read again
+    base.parent.mkdir(parents=True, exist_ok=True)
+    with _owned(base, wait_seconds):
+        folder = base / _digest(key)
+        others = [work for work in unfinished_works(base) if work.folder != folder]
+        if others and not (folder / KEY).is_file():
+            say(_not_continued(others[-1], key))
+        _remove_old(base, others)
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_key(folder, key)
+        try:
+            yield folder
+        except KeyboardInterrupt as interruption:
+            if any(path.name[0] != "." for path in folder.iterdir()):
+                interruption.args += (f"What is finished is kept in {base}, and the next run continues from there.",)
+            raise
+        _remove(folder)
+
+
+def unfinished_works(base: Path) -> list[Unfinished]:
+    """Returns the work of all keys in `base`, oldest first. A folder without KEY is not ours."""
+    folders = [] if base.is_symlink() or not base.is_dir() else [path for path in base.iterdir() if _is_ours(path)]
+    return sorted(map(_describe, folders), key=lambda work: (work.changed_at, work.folder))
+
+
+def remove_work(base: Path) -> None:
+    """Removes the work of all keys in `base`. UserError where a process owns it or it is a link."""
+    _require_no_link(base)
+    with _owned(base, 0):
+        for work in unfinished_works(base):
+            _remove(work.folder)
+
+
+def key_beside(path: Path) -> Key:
+    """Returns the key of the work folder that holds the file `path`, empty for a file in no work folder."""
+    try:
+        key = read_json_file(path.with_name(KEY))
+    except (OSError, ValueError):
+        return {}
+    return key if isinstance(key, dict) else {}
+
+
+def difference(old: Key, new: Key) -> str:
+    """Returns what differs, such as "inputs.seed 42, now 43", and at most SHOWN such differences."""
+    found = list(_differences(old, new))
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return "; ".join(found[:SHOWN]) + more
+
+
+def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys([*old, *new]):
+            yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
+    elif old != new:
+        yield f"{name} {_short(old)}, now {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 24 else f"{text[:12]}..."
+
+
+def _digest(key: Key) -> str:
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _not_continued(work: Unfinished, key: Key) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(work.changed_at))
+    return (
+        f"starts from the beginning. The unfinished work of {when} is of another run ({difference(work.key, key)}). "
+        f"It stays in {work.folder}: run with those values to continue it, or remove it with gift clean."
+    )
+
+
+def _write_key(folder: Path, key: Key) -> None:
+    """Writes KEY whole or not at all."""
+    unfinished = folder / f"{KEY}.new"
+    unfinished.write_text(json.dumps(key, indent=2), encoding="utf-8")
+    unfinished.replace(folder / KEY)
+
+
+def _is_ours(folder: Path) -> bool:
+    return not folder.is_symlink() and (folder / KEY).is_file()
+
+
+def _describe(folder: Path) -> Unfinished:
+    facts = [path.lstat() for path in (folder, *folder.rglob("*"))]
+    size = sum(fact.st_size for fact in facts[1:])
+    return Unfinished(folder, key_beside(folder / KEY), size, max(fact.st_mtime for fact in facts))
+
+
+def _remove_old(base: Path, others: list[Unfinished]) -> None:
+    """Removes the oldest of the other work: all but OTHERS, and what takes more than its share of the disk."""
+    left = shutil.disk_usage(base.parent).free * SHARE_OF_FREE_SPACE
+    for number, work in enumerate(reversed(others)):
+        left -= work.size
+        if number >= OTHERS or left < 0:
+            _remove(work.folder)
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder with KEY, and then its parent if that is empty."""
+    if not _is_ours(folder):
+        return
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != KEY:  # the last one: a kill leaves a folder that is still ours
+            path.unlink()
+    shutil.rmtree(folder)
+    try:
+        folder.parent.rmdir()
+    except OSError:  # it holds other work
+        return
+
+
+def _require_no_link(base: Path) -> None:
+    if base.is_symlink():
+        raise UserError(
+            f"{base}: it is a link to {base.readlink()}. Unfinished work needs a folder of its own. Remove the link. "
+            "To keep all unfinished work on another disk, link .gift itself."
+        )
+
+
+@contextmanager
+def _owned(base: Path, wait_seconds: float) -> Iterator[None]:
+    """Holds the lock file next to `base`, never in it: the folder is removed while the lock is held."""
+    lock = FileLock(base.with_name(f"{base.name}.lock"))
+    note = base.with_name(f"{base.name}.owner.json")
+    try:
+        lock.acquire(timeout=wait_seconds)
+    except Timeout:
+        raise UserError(f"{base}: {_owner(note)}.") from None
+    try:
+        started = time.strftime("%Y-%m-%d %H:%M:%S")
+        note.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": started}) + "\n")
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()
+
+
+def _owner(note: Path) -> str:
+    try:
+        owner = json.loads(note.read_text())
+        pid, host, started = owner["pid"], owner["host"], owner["started"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process works on it. Wait until it ends"
+    where = "" if host == socket.gethostname() else f" on {host}"
+    stop = f"Wait until it ends, or stop it{where} with: kill {pid}"
+    return f"process {pid} on {host} has worked on it since {started}. {stop}"
+
+
+def owner_of(base: Path) -> str:
+    """Returns a sentence about the process that owns `base` now, an empty text if there is none."""
+    try:
+        with _owned(base, 0):
+            return ""
+    except UserError as error:
+        return str(error).removeprefix(f"{base}: ")

@@ -1,0 +1,178 @@
+"""Keeps a GPU busy: threads prepare what it needs next, and finish what it has computed.
+
+Where the device is the CPU nothing overlaps, because the threads would compete with the computation for its cores
+(docs/decisions/0051). Overlap changes no result: the order of the items and of the calls stays the same.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+M = TypeVar("M")
+
+
+@contextmanager
+def background(device: torch.device, threads: int) -> Iterator[Executor]:
+    """Yields threads for work beside the computation of `device`. On the CPU each call runs at once, in its caller.
+
+    The block ends when the calls that run have ended. Those that have not begun are cancelled: get the results first.
+    """
+    on_cpu = device.type == "cpu"
+    executor = _InTurn() if on_cpu else ThreadPoolExecutor(threads, thread_name_prefix="background")
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+class _InTurn(Executor):
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # raised by future.result(), as from a thread
+            future.set_exception(error)
+        return future
+
+
+@dataclass(frozen=True)
+class _Made(Generic[T]):
+    """An item that is made, and whether it is finished, as soon as that is known."""
+
+    item: T
+    made: Any
+    finished: Future[bool]
+
+
+def overlapped(
+    items: Iterable[T], make: Callable[[T], M], finish: Callable[[T, M], bool], *, thread: Executor, ahead: int
+) -> Iterator[T]:
+    """Yields the items when they are finished, in their order. Meanwhile the next ones are made.
+
+    `thread` calls finish(item, make(item)) for one item after another. Where that returns False, the item is made
+    again, before a later one is finished: the results are those without overlap. At most `ahead` made items wait.
+    """
+    waiting: deque[_Made[T]] = deque()
+
+    def submit(item: T, made: Any) -> None:
+        earlier = [each.finished for each in waiting]
+        waiting.append(_Made(item, made, thread.submit(_finished_after, earlier, finish, item, made)))
+
+    def settled(most: int) -> Iterator[T]:
+        while waiting and (len(waiting) > most or waiting[0].finished.done()):
+            first = waiting.popleft()
+            if first.finished.result():
+                yield first.item
+                continue
+            later = list(waiting)
+            waiting.clear()
+            submit(first.item, make(first.item))
+            for each in later:
+                submit(each.item, each.made)
+
+    for item in items:
+        yield from settled(ahead)
+        submit(item, make(item))
+    yield from settled(0)
+
+
+def _finished_after(earlier: Sequence[Future[bool]], finish: Callable[[T, M], bool], item: T, made: M) -> bool:
+    return all(each.result() for each in earlier) and finish(item, made)
+
+
+def prefetched(items: Iterable[T], *, device: torch.device) -> Generator[T, None, None]:
+    """Yields `items`, prefetched by a thread unless `device` is the CPU."""
+    return in_turn(items, device=device) if device.type == "cpu" else prefetch_in_thread(items, device=device)
+
+
+def in_turn(items: Iterable[T], *, device: torch.device) -> Generator[T, None, None]:
+    """Yields each of `items` when it is asked for, on any device.
+
+    For items that use torch's own random numbers: a thread would share them with the training.
+    """
+    yield from items
+
+
+def prefetch_in_thread(items: Iterable[T], *, device: torch.device) -> Generator[T, None, None]:
+    """Yields `items`. A thread makes the next one meanwhile, and copies its tensors to `device` in a stream of its own.
+
+    So at most two items exist, besides those that the caller keeps. An error in making an item is raised where the item
+    would be yielded. The caller computes with an item before it asks for the next one. The thread ends when the
+    generator is closed, after the item that it is making: use contextlib.closing where the loop may not run to its end.
+    """
+    source, end, copies = iter(items), object(), Copies(device)
+
+    def make(free: Any) -> tuple[Any, Any]:
+        with copies.stream():
+            copies.wait(free)
+            return next(source, end), copies.mark()
+
+    pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
+    try:
+        upcoming = pool.submit(make, None)
+        while True:
+            item, ready = upcoming.result()
+            if item is end:
+                return
+            # the memory of the item before is used again only when the computation queued so far has read it
+            upcoming = pool.submit(make, copies.mark())
+            copies.wait(ready)
+            yield item
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Copies:
+    """A second CUDA stream for the copies and computations of a thread. On other devices nothing happens.
+
+    In the stream of the computation they would wait until everything that is queued there has been computed.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda: Any = None
+        if device.type == "cuda":
+            import torch
+
+            self._cuda, self._stream = torch.cuda, torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def stream(self) -> AbstractContextManager[Any]:
+        """Returns a context in which this thread uses the second stream."""
+        return nullcontext() if self._cuda is None else self._cuda.stream(self._stream)
+
+    def mark(self) -> Any:
+        """Returns a mark after what has been queued so far in the current stream of this thread."""
+        return None if self._cuda is None else self._cuda.current_stream(self._stream.device).record_event()
+
+    def wait(self, mark: Any) -> None:
+        """Lets what is queued next in the current stream of this thread wait for `mark`. The thread itself goes on."""
+        if mark is not None:
+            self._cuda.current_stream(self._stream.device).wait_event(mark)
+
+
+def copied_to_cpu(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """Queues a copy of `tensor` to the CPU, behind its computation; returns a function that waits for it.
+
+    Any thread may call the function. Computations that are queued later do not delay the copy. Only CUDA copies
+    beside the computation; elsewhere the function copies.
+    """
+    if tensor.device.type != "cuda":
+        return tensor.cpu
+    import torch
+
+    copy = tensor.to("cpu", non_blocking=True)  # into pinned memory
+    done = torch.cuda.current_stream(tensor.device).record_event()
+
+    def wait() -> torch.Tensor:
+        done.synchronize()
+        return copy
+
+    return wait

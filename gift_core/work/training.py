@@ -1,0 +1,170 @@
+"""Drives a training run (gift_core.training.loop). It resumes: a training is one chain, so its state is one snapshot.
+
+Batches are prefetched, a GPU does not wait until losses are read, and several processes can train together.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gift_core.computation import State
+from gift_core.progress import progress
+from gift_core.work.overlap import copied_to_cpu, prefetched
+from gift_core.work.processes import ALONE, Processes
+from gift_core.work.snapshot import NOT_KEPT, Snapshot
+
+if TYPE_CHECKING:
+    from gift_core.training.loop import Iteration, LossRow, Sampled, TrainingRun
+
+LOSSES = "losses"
+
+
+def drive(
+    run: TrainingRun,
+    batches_from: Callable[[int], Iterable[Sampled]],
+    *,
+    on_iteration: Callable[[LossRow], None] = lambda row: None,
+    snapshot: Snapshot = NOT_KEPT,
+    processes: Processes = ALONE,
+) -> None:
+    """Trains to the last of the run's rates, with the batches that `batches_from` yields from an iteration on.
+
+    Training continues from `snapshot` if an interrupted run left one, to the same weights and rows as without the
+    interruption. `on_iteration` gets the rows that this call computes. Where several `processes` train together, each
+    calls this with the same arguments, and the first one writes the snapshots. UserError as in the loop, and where the
+    weights of the processes differ.
+    """
+    parameters, device, total = run.gradients.parameters, run.gradients.clip.device, len(run.rates)
+    seed, done = torch.initial_seed(), _resume(run, snapshot)
+    processes.require_equal(parameters, done)
+    with closing(prefetched(batches_from(done), device=device)) as batches:
+        begun = _begun(progress(batches, total, "iterations", done=done), processes, done, parameters, seed)
+        for row in _rows(run, begun, snapshot if processes.is_first else NOT_KEPT, late=_late(run)):
+            on_iteration(row)
+    processes.require_equal(parameters, len(run.rows))
+
+
+def _begun(
+    batches: Iterable[Sampled], processes: Processes, done: int, parameters: Mapping[str, Any], seed: int
+) -> Iterator[Sampled]:
+    """Yields the batches, each when the processes have begun its iteration."""
+    for index, batch in enumerate(batches, start=done):
+        processes.begin(index, parameters, seed)
+        yield batch
+
+
+def _rows(run: TrainingRun, batches: Iterable[Sampled], snapshot: Snapshot, *, late: int) -> Iterator[LossRow]:
+    """Yields the row of each iteration. The last `late` ones are read when the next is queued: a GPU always has work.
+
+    Weights that were updated after a loss that is not finite are never written, since every loss is read before that.
+    """
+    unread: deque[Callable[[], LossRow]] = deque()
+    for iteration in run.iterations(batches):
+        unread.append(partial(_added, run, iteration, copied_to_cpu(iteration.losses)))
+        while len(unread) > late:
+            yield unread.popleft()()
+        if iteration.index + 1 < len(run.rates) and snapshot.is_due:
+            while unread:  # what is stored is checked before
+                yield unread.popleft()()
+            snapshot.keep(lambda: _state(run))
+    while unread:
+        yield unread.popleft()()
+
+
+def _added(run: TrainingRun, iteration: Iteration, copied: Callable[[], torch.Tensor]) -> LossRow:
+    return run.add(iteration, copied().tolist())
+
+
+def _late(run: TrainingRun) -> int:
+    """How many iterations the losses may be read late: 0 or 1. Under amp_fp16 a step waits for its gradients anyway."""
+    gradients = run.gradients
+    return 0 if gradients.clip.device.type == "cpu" or gradients.update.scaler.is_enabled() else 1
+
+
+def _resume(run: TrainingRun, snapshot: Snapshot) -> int:
+    """Sets the run to the state of the interrupted one, if there is one; returns the number of iterations done."""
+    saved = snapshot.read()
+    if saved is not None:
+        _restore(run, saved)
+        snapshot.say(f"continues at iteration {len(run.rows)} of {len(run.rates)}")
+    return len(run.rows)
+
+
+def _state(run: TrainingRun) -> State:
+    """All that an iteration changes. Its tensors are those of the run, and not copies.
+
+    Batches are not part of it: they depend on their iteration alone. Nor are the buffers of the model and the start
+    weights, which training leaves as they were loaded.
+    """
+    update = run.gradients.update
+    tensors = {
+        **_tensors(run),
+        **{
+            f"optimizer.{name}.{index}": value
+            for index, values in update.optimizer.state_dict()["state"].items()
+            for name, value in values.items()
+        },
+        **{f"random.{name}": state for name, state in random_states(run.gradients.clip.device).items()},
+        LOSSES: torch.tensor([list(row.values()) for row in run.rows], dtype=torch.float64),
+    }
+    note = {
+        "columns": list(run.rows[0]),
+        "scaler": update.scaler.state_dict(),
+        "skipped_in_a_row": update.skipped_in_a_row,
+    }
+    return State(tensors, note)
+
+
+@torch.no_grad()
+def _restore(run: TrainingRun, saved: State) -> None:
+    update, device = run.gradients.update, run.gradients.clip.device
+    for name, tensor in _tensors(run).items():
+        tensor.copy_(saved.tensors[name])
+    optimizer: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in saved.tensors.items():
+        if key.startswith("optimizer."):
+            _, name, index = key.split(".")
+            optimizer.setdefault(int(index), {})[name] = tensor
+    update.optimizer.load_state_dict({**update.optimizer.state_dict(), "state": optimizer})
+    update.scaler.load_state_dict(saved.note["scaler"])
+    update.skipped_in_a_row = saved.note["skipped_in_a_row"]
+    for generator in random_states(device):
+        set_random_state(generator, saved.tensors[f"random.{generator}"], device)
+    for values in saved.tensors[LOSSES].tolist():
+        row = dict(zip(saved.note["columns"], values, strict=True))
+        run.rows.append({**row, "iteration": int(row["iteration"])})
+
+
+def _tensors(run: TrainingRun) -> dict[str, torch.Tensor]:
+    """The tensors that exist from the start."""
+    lists = {"consolidation": run.gradients.consolidation.state()}
+    lists |= {f"average {number}": average.state() for number, average in enumerate(run.averages)}
+    return {f"weight.{name}": value.detach() for name, value in run.gradients.parameters.items()} | {
+        f"{name}.{index}": value for name, values in lists.items() for index, value in enumerate(values)
+    }
+
+
+def random_states(device: torch.device) -> dict[str, torch.Tensor]:
+    """Returns the state of torch's generators by kind of device: that of the CPU, and that of `device`."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def set_random_state(generator: str, state: torch.Tensor, device: torch.device) -> None:
+    """Sets one of the generators of `random_states`."""
+    if generator == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    elif generator == "mps":
+        torch.mps.set_rng_state(state)
+    else:
+        torch.set_rng_state(state)

@@ -1,0 +1,139 @@
+"""Runs the units of a computation in a work folder: those that are done are skipped, and helpers compute some.
+
+The state of the first units is one file, which is replaced now and then (Snapshot). A unit that a helper has computed
+is a file of its own until its turn comes. Both have the key of the work folder and checksums.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from gift_core.computation import Computation, Compute, State
+from gift_core.progress import progress_bar
+from gift_core.work.snapshot import Snapshot, read_state, write_state
+from gift_core.work.spread import offered, spread
+
+Numbered = tuple[int, Any]  # a unit with its number
+
+
+@dataclass(frozen=True)
+class KeptUnits:
+    """Runs computations (gift_core.computation.Run) in the work folder `folder`. `say` prints a line."""
+
+    folder: Path
+    say: Callable[[str], None]
+
+    def __call__(self, computation: Computation[Any]) -> State:
+        """Returns the merged state of all units, the same as without an interruption and without helpers.
+
+        Helpers take units where `gift run` offers some. UserError of a unit, whoever computes it.
+        """
+        merged = _Merged(computation, self.folder / computation.name)
+        snapshot = Snapshot(self.folder / f"{computation.name}.safetensors", self.say)
+        merged.resume(snapshot.read(), self.say)
+        left = [(number, unit) for number, unit in enumerate(computation.units) if not merged.has(number)]
+        done = computation.total - sum(computation.rows(unit) for _, unit in left)
+        if done:
+            self.say(f"{computation.noun}: continues at {done} of {computation.total}")
+        load = None if computation.load is None else partial(_load, computation.load, merged.path)
+        with progress_bar(computation.total, computation.noun, done=done) as bar:
+
+            def take(unit: Numbered, written: None) -> None:
+                merged.add(unit[0])
+                bar.update(computation.rows(unit[1]))
+
+            with spread(left, load, take=take, say=self.say, may_begin=merged.may_begin) as queue:
+
+                def advance(rows: int) -> None:
+                    bar.update(rows)
+                    queue.check()
+
+                for own in queue.rounds():
+                    for number, state in _computed(computation.compute, own, advance):
+                        merged.add(number, state)
+                        merged.keep(snapshot)
+        return merged.state or State({})
+
+
+def _computed(compute: Compute[Any], units: Iterable[Numbered], advance: Callable[[int], object]) -> Iterator[Any]:
+    """Yields (number, state) of each unit."""
+    taken: deque[int] = deque()
+
+    def own() -> Iterator[Any]:
+        for number, unit in units:
+            taken.append(number)
+            yield unit
+
+    for state in compute(own(), advance):
+        yield taken.popleft(), state
+
+
+def _load(load: Callable[[], Compute[Any]], path: Path) -> Callable[[Numbered], None]:
+    """In a helper: returns what computes a unit and writes its state."""
+    compute = load()
+
+    def make(unit: Numbered) -> None:
+        (state,) = compute([unit[1]], lambda rows: None)
+        write_state(_file_of(path, unit[0]), state)
+
+    return make
+
+
+def _file_of(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}.safetensors")
+
+
+@dataclass
+class _Merged:
+    """The state of the first `end` units. Units behind a missing one wait, those of helpers in their files."""
+
+    computation: Computation[Any]
+    path: Path
+    state: State | None = None
+    end: int = 0
+    waiting: dict[int, State | None] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
+
+    def resume(self, saved: State | None, say: Callable[[str], None]) -> None:
+        """Starts from what an interrupted run has left: the state of the first units, and the files of others."""
+        if saved is not None:
+            self.state, self.end = State(saved.tensors, saved.note["note"]), saved.note["units"]
+        for number in range(self.end, len(self.computation.units)):
+            state = read_state(_file_of(self.path, number), say)
+            if state is not None:
+                self.add(number, state)
+
+    def has(self, number: int) -> bool:
+        """Whether the unit is done."""
+        return number < self.end or number in self.waiting
+
+    def may_begin(self, unit: Numbered) -> bool:
+        """Whether a large unit is near enough to the first missing one: each worker has one unit at most."""
+        offer = offered()
+        return not self.computation.is_large or unit[0] < self.end + 1 + (offer.count if offer else 0)
+
+    def add(self, number: int, state: State | None = None) -> None:
+        """Merges the state of a unit as soon as all before it are merged. None: a helper has written it to its file."""
+        with self.lock:
+            self.waiting[number] = state
+            while self.end in self.waiting:
+                file = _file_of(self.path, self.end)
+                following = self.waiting.pop(self.end) or read_state(file)
+                assert following is not None, f"the helper has written {file}"
+                self.state = following if self.state is None else self.computation.merge(self.state, following)
+                if self.computation.is_large:
+                    file.unlink(missing_ok=True)
+                self.end += 1
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """Writes the state of the first units if that is due."""
+        with self.lock:
+            if self.state is not None:
+                kept = State(self.state.tensors, {"units": self.end, "note": self.state.note})
+                snapshot.keep(lambda: kept)

@@ -1,0 +1,363 @@
+"""A writer that is killed before any of its file-system events leaves the old result or the new one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gift_core.artifacts.contract import require_file
+from gift_core.artifacts.model_folder import model_hash, require_model_folder
+from gift_core.clip.model import save_clip
+from gift_core.errors import ContractError
+from gift_core.work import partial, publishing
+from gift_core.work.publishing import build_folder, write_atomically
+from tests.clip.tiny import tiny_clip
+from tests.tiny_world import load
+
+# Runs a writer in a child, which kills itself before its n-th file-system event, for each n until one survives.
+# What each child leaves stays as it is, in a folder of its own.
+CRASHES = """
+import os, signal, sys
+from pathlib import Path
+from gift_core.artifacts.contract import write_json
+from gift_core.work import publishing
+
+root, kind, old, exchanges = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "old", sys.argv[4] == "exchange"
+EVENTS = ("open", "os.", "shutil.", "pathlib.", "ctypes.dlsym")
+if not exchanges:
+    publishing.exchange = lambda one, other: False
+
+def old_result(path):
+    if kind == "file":
+        path.write_text("old")
+    else:
+        path.mkdir()
+        (path / "part").write_text("old")
+        (path / "only old").write_text("old")
+
+def write(path):
+    if kind == "file":
+        with publishing.write_atomically(path) as temporary, temporary.open("w") as file:
+            file.write("ne")
+            file.flush()
+            os.listdir(path.parent)  # an event while it is half-written
+            file.write("w")
+    else:
+        with publishing.build_folder(path) as folder:
+            (folder / "part").write_text("new")
+            write_json(folder / "deep.json", ["new"])
+
+for number in range(1, 1000):
+    path = root / str(number) / "result"
+    path.parent.mkdir()
+    if old:
+        old_result(path)
+    child = os.fork()
+    if child == 0:
+        left = number
+        def count(event, arguments):
+            global left
+            if event.startswith(EVENTS):
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(count)
+        write(path)
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        print(number)
+        break
+"""
+OLD_FOLDER = {"part": "old", "only old": "old"}
+NEW_FOLDER = {"part": "new", "deep.json": '[\n  "new"\n]\n'}
+CONTENTS: dict[str, list[Any]] = {"file": ["old", "new"], "folder": [OLD_FOLDER, NEW_FOLDER]}
+MODES = {
+    "file, none before": ("file", "none", "exchange"),
+    "file over another": ("file", "old", "exchange"),
+    "folder, none before": ("folder", "none", "exchange"),
+    "folder over another": ("folder", "old", "exchange"),
+    "folder over another, where the file system cannot exchange them": ("folder", "old", "rename"),
+}
+
+
+def content(path: Path) -> Any:
+    """The text of a file, {name: text} of a folder, None where there is nothing."""
+    if path.is_dir():
+        return {file.name: file.read_text() for file in path.iterdir()}
+    return path.read_text() if path.exists() else None
+
+
+def crash_everywhere(root: Path, project: Path, mode: tuple[str, str, str]) -> list[Path]:
+    """Returns the final path of each killed writer, and of the last one, which survived."""
+    done = subprocess.run(
+        [sys.executable, "-c", CRASHES, str(root), *mode], cwd=project, capture_output=True, text=True, check=True
+    )
+    return [root / str(number) / "result" for number in range(1, int(done.stdout) + 1)]
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+def test_a_killed_writer_leaves_the_old_or_the_new_and_the_next_one_cleans_up(
+    mode: tuple[str, str, str], tmp_path: Path, project: Path
+) -> None:
+    kind, before, how = mode
+    old, new = CONTENTS[kind]
+    before = old if before == "old" else None
+    paths = crash_everywhere(tmp_path, project, mode)
+    assert len(paths) > 15, "the events of the writer were not seen"
+    assert content(paths[-1]) == new and sorted(file.name for file in paths[-1].parent.iterdir()) == ["result"]
+    found = [content(path) for path in paths]
+    assert found[0] == before and all(each in (before, new) for each in found if each is not None)
+    missing = [path for path, each in zip(paths, found, strict=True) if each is None and before is not None]
+    assert (len(missing) > 0) == (how == "rename")
+    for path in missing:  # the reader puts the old folder back
+        require_file(path / "part", "teach")
+        assert content(path) == old
+    assert sum(any(path.parent.glob(".*.partial")) for path in paths) > 5
+    for path in paths:
+        if kind == "file":
+            with write_atomically(path) as temporary:
+                temporary.write_text("next")
+        else:
+            with build_folder(path) as folder:
+                (folder / "next").write_text("next")
+        assert content(path) == ("next" if kind == "file" else {"next": "next"})
+        assert [file.name for file in path.parent.iterdir()] == ["result"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
+def test_an_error_between_the_two_renames_puts_the_old_folder_back(
+    stop: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "result"
+    path.mkdir()
+    (path / "part").write_text("old")
+    monkeypatch.setattr(publishing, "exchange", lambda one, other: False)
+    rename = Path.rename
+
+    def rename_once(self: Path, target: Path) -> Path:
+        if self.name == "result" and self != path:
+            raise stop
+        return rename(self, target)
+
+    with pytest.raises(stop), build_folder(path) as folder:
+        (folder / "part").write_text("new")
+        monkeypatch.setattr(Path, "rename", rename_once)
+    assert content(path) == {"part": "old"}
+    assert [file.name for file in tmp_path.iterdir()] == ["result"]
+
+
+def test_an_old_folder_that_cannot_be_put_back_stays_for_the_next_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "result"
+    path.mkdir()
+    (path / "part").write_text("old")
+    rename = Path.rename
+
+    def rename_aside_alone(self: Path, target: Path) -> Path:
+        if self != path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(self, target)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(publishing, "exchange", lambda one, other: False)
+        failing.setattr(Path, "rename", rename_aside_alone)
+        with pytest.raises(OSError, match="Input/output"), build_folder(path) as folder:
+            (folder / "part").write_text("new")
+    assert not path.exists()
+    partial.recover(path)
+    assert content(path) == {"part": "old"} and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_on_the_disk_before_it_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, events = tmp_path / "result", []
+    path.mkdir()
+    fsync, swap = os.fsync, publishing.exchange
+
+    def noted_fsync(descriptor: int) -> None:
+        events.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    def noted_swap(one: Path, other: Path) -> bool:
+        events.append("exchange")
+        return swap(one, other)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(publishing, "exchange", noted_swap)
+    with build_folder(path) as folder:
+        (folder / "deep").mkdir()
+        (folder / "deep" / "file").write_text("new")
+    published = events.index("exchange")
+    assert {"result", "deep", "file"} <= set(events[:published])
+    assert events[published + 1 :] == [tmp_path.name]
+
+
+def test_what_the_disk_did_not_take_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "folder").mkdir()
+
+    def failing_fsync(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", failing_fsync)
+    with pytest.raises(OSError, match="Input/output"), write_atomically(tmp_path / "file") as temporary:
+        temporary.write_text("new")
+    with pytest.raises(OSError, match="Input/output"), build_folder(tmp_path / "folder") as folder:
+        (folder / "new").touch()
+    assert content(tmp_path / "file") == "old" and content(tmp_path / "folder") == {}
+
+
+def test_many_files_are_flushed_in_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(publishing, "MANY_FILES", 3)
+    monkeypatch.setattr(os, "sync", lambda: calls.append("sync"))
+    with build_folder(tmp_path / "result") as folder:
+        for number in range(3):
+            (folder / str(number)).touch()
+    assert calls == ["sync"]
+
+
+def test_folders_are_exchanged_here(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    if not publishing.exchange(tmp_path / "one", tmp_path / "other"):
+        pytest.skip("this system or its file system cannot exchange two folders")
+    assert [file.name for file in (tmp_path / "one").iterdir()] == ["other"]
+    with pytest.raises(FileNotFoundError):
+        publishing.exchange(tmp_path / "one", tmp_path / "neither")
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Iterator[Path]:
+    """A mount of overlayfs, as in a container. The folder `result` is in its lower layer, so it cannot be renamed."""
+    for name in ("image/result", "layer", "mount"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "image/result/part").write_text("old")
+    mount = ["mount", "-t", "tmpfs", "tmpfs", str(tmp_path / "layer")]
+    if os.name != "posix" or os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
+        pytest.skip("mounting a file system needs root")
+    for name in ("upper", "work"):
+        (tmp_path / "layer" / name).mkdir()
+    layers = f"lowerdir={tmp_path}/image,upperdir={tmp_path}/layer/upper,workdir={tmp_path}/layer/work"
+    mounted = subprocess.run(
+        ["mount", "-t", "overlay", "overlay", "-o", layers, tmp_path / "mount"], check=False
+    ).returncode
+    try:
+        if mounted:
+            pytest.skip("this system has no overlayfs")
+        yield tmp_path / "mount"
+    finally:
+        for name in ([] if mounted else ["mount"]) + ["layer"]:
+            subprocess.run(["umount", tmp_path / name], check=True)
+
+
+def test_a_folder_in_the_image_of_a_container_is_replaced(overlay: Path) -> None:
+    with pytest.raises(OSError, match="cross-device"):
+        (overlay / "result").rename(overlay / "other")
+    with build_folder(overlay / "result") as folder:
+        (folder / "part").write_text("new")
+    assert content(overlay / "result") == {"part": "new"}
+    assert [path.name for path in overlay.iterdir()] == ["result"]
+
+
+def test_a_folder_whose_removal_was_interrupted_is_put_back_whole(tmp_path: Path) -> None:
+    path = tmp_path / "result"
+    path.mkdir()
+    left = leave_partial(path, host=partial._this_host())
+    (left / "result.old").mkdir()
+    (left / "result.old" / "part").write_text("old")
+    (left / partial.REMOVING).touch()
+    partial.recover(path)
+    assert content(path) == {"part": "old"} and list(tmp_path.iterdir()) == [path]
+
+
+def leave_partial(path: Path, *, host: str, age_s: float = 0.0) -> Path:
+    """A folder that a writer on `host` would leave if it were killed."""
+    left = path.with_name(f".{path.name}.{host}-0123abcd.partial")
+    (left / path.name).mkdir(parents=True)
+    (left / path.name / "half").write_text("half")
+    for each in (left / path.name / "half", left / path.name, left):
+        os.utime(each, (time.time() - age_s,) * 2)
+    return left
+
+
+def test_what_a_killed_process_left_goes_although_its_number_is_in_use_again(tmp_path: Path) -> None:
+    """Nothing tells this leftover from one that this living process wrote, except that nobody holds its lock."""
+    left = leave_partial(tmp_path / "result", host=partial._this_host())
+    with write_atomically(tmp_path / "result") as temporary:
+        temporary.write_text("new")
+    assert not left.exists()
+
+
+def test_the_work_of_another_machine_goes_a_week_after_its_last_change(tmp_path: Path) -> None:
+    path = tmp_path / "result"
+    recent = leave_partial(path, host="0" * 8, age_s=6 * 24 * 3600)
+    old = leave_partial(path, host="1" * 8, age_s=8 * 24 * 3600)
+    with write_atomically(path) as temporary:
+        temporary.write_text("new")
+    assert recent.exists() and not old.exists()
+
+
+def test_without_locks_the_age_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partial, "fcntl", None)
+    path, here = tmp_path / "result", partial._this_host()
+    recent = leave_partial(path, host=here)
+    with write_atomically(path) as temporary:
+        temporary.write_text("new")
+    assert recent.exists()
+    shutil.rmtree(recent)
+    old = leave_partial(path, host=here, age_s=8 * 24 * 3600)
+    with write_atomically(path) as temporary:
+        temporary.write_text("new")
+    assert not old.exists()
+
+
+def test_a_reader_of_a_folder_that_never_was_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="the file is missing"):
+        require_file(tmp_path / "neither" / "nor", "teach")
+
+
+def test_a_file_is_not_replaced_by_a_folder_nor_a_folder_by_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(FileExistsError, match="file"), build_folder(tmp_path / "file"):
+        raise AssertionError("the work should not begin")
+    with pytest.raises(IsADirectoryError, match="folder"), write_atomically(tmp_path / "folder") as temporary:
+        temporary.touch()
+    assert (tmp_path / "file").read_text() == "mine"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_linked_folder_is_replaced_where_it_is_and_a_dangling_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "there").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "there")
+    with build_folder(tmp_path / "link") as folder:
+        (folder / "new").touch()
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "disk" / "there" / "new").is_file()
+    (tmp_path / "dangling").symlink_to(tmp_path / "unmounted" / "there")
+    with pytest.raises(FileExistsError), build_folder(tmp_path / "dangling"):
+        raise AssertionError("the work should not begin")
+    assert not (tmp_path / "unmounted").exists()
+    with write_atomically(tmp_path / "dangling") as temporary:  # a file replaces the link, as DVC's links are replaced
+        temporary.touch()
+    assert (tmp_path / "dangling").is_file() and not (tmp_path / "dangling").is_symlink()
+
+
+def test_a_model_that_was_put_aside_is_found_by_its_readers(tmp_path: Path) -> None:
+    path = tmp_path / "gift" / "birds"
+    for read in (lambda: require_model_folder(path, "finetune"), lambda: model_hash(path), lambda: load(path)):
+        save_clip(tiny_clip(), path, {"method": "gift", "task": "birds"})
+        left = leave_partial(path, host=partial._this_host())
+        partial.put_aside(left, path)
+        read()
+        assert path.is_dir() and not left.exists()

@@ -1,0 +1,338 @@
+"""Training in several processes: the gradients and weights of one process, and every end of a process is noticed.
+
+The processes are forked from one that has loaded PyTorch. As new Pythons, which they are in use, the last test starts
+them, and tests/stages/test_processes.py.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+
+from gift_core import losses
+from gift_core.clip.batches import TrainingImages
+from gift_core.clip.images import CacheBudget
+from gift_core.clip.model import Clip
+from gift_core.config.method_options import MethodConfig
+from gift_core.errors import UserError
+from gift_core.methods import build_method
+from gift_core.replay.pairs import NoReplay, PairReplay, ReplayBatch
+from gift_core.replay.teacher_features import encode_pairs
+from gift_core.training import encoders, loop
+from gift_core.training.loop import LossRow
+from gift_core.work import snapshot as snapshots
+from gift_core.work.launcher import started
+from gift_core.work.processes import ALONE, Processes
+from gift_core.work.snapshot import Snapshot
+from tests.clip.tiny import Picture, png, tiny_clip
+from tests.imports import ROOT
+from tests.interruption.processes import SERVER
+from tests.training.tiny_training import GIFT_LOSSES, gift, method_config, pairs, training
+from tests.training.tiny_training import train as train_together
+
+CPU = torch.device("cpu")
+IMAGES, PAIRS, CLASSES, ITERATIONS = 7, 5, 4, 5
+VOCABULARY = {"distill_vocabulary": {"weight": 1.0, "temperature": 2.0}}
+CASES: dict[str, tuple[MethodConfig, dict[str, Any]]] = {
+    "gift": (gift(), {}),
+    "vocabulary": (method_config(losses={**VOCABULARY, "align": GIFT_LOSSES["align"]}), {}),
+    "no replay": (method_config(), {"weight_decay": 0.1}),
+    "two classes": (gift(), {"classes": 2}),  # the third process has none
+    "gradient cache": (gift(), {"micro_batch_size": 2}),
+    "checkpointing": (gift(), {"gradient_checkpointing": True}),
+}
+AVERAGED = "averaged"  # a wrong way to combine the gradients
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forked() -> Iterator[None]:
+    with patch.object(multiprocessing, "get_context", lambda method: SERVER):
+        yield
+
+
+def task_images(clip: Clip, processes: Processes, classes: int = CLASSES) -> TrainingImages:
+    return TrainingImages(
+        clip,
+        [Picture(png(seed, width=16 + seed, height=20), seed % classes) for seed in range(11)],
+        class_prompts=[f"a {name}." for name in ("one", "two", "three", "four")][:classes],
+        batch_size=IMAGES,
+        crop_scale=(0.5, 1.0),
+        names=("test",),
+        cache_budget=CacheBudget(),
+        share=processes.share,
+    )
+
+
+def replay_of(teacher: Clip, processes: Processes) -> PairReplay:
+    features = encode_pairs(teacher, pairs(), batch_size=4, metadata={})
+    options: dict[str, Any] = {"batch_size": PAIRS, "names": ("test",), "cache_budget": CacheBudget()}
+    return PairReplay(teacher, pairs(), features, share=processes.share, **options)
+
+
+def in_float64(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` with double() in place of float()."""
+
+    @wraps(function)
+    def wrapped(*arguments: Any) -> Any:
+        with patch.object(torch.Tensor, "float", torch.Tensor.double):
+            return function(*(each.double() if is_float(each) else each for each in arguments))
+
+    return wrapped
+
+
+def is_float(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
+
+
+@contextmanager
+def float64_everywhere() -> Iterator[None]:
+    """Within the block the towers, the losses and their values are float64."""
+    with ExitStack() as stack:
+        for module, name in ((encoders, "encode_images"), (encoders, "encode_tokens"),
+                             (losses, "shared_prompt_targets"), (loop, "_stacked")):  # fmt: skip
+            stack.enter_context(patch.object(module, name, in_float64(getattr(module, name))))
+        yield
+
+
+class DoubleReplay:
+    """Replay with the teacher's features in float64."""
+
+    def __init__(self, replay: PairReplay) -> None:
+        self.replay = replay
+
+    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
+        (batch,) = self.replay.sample(iteration)
+        return (replace(batch, **{name: value.double() for name, value in vars(batch).items() if is_float(value)}),)
+
+
+class Recorder:
+    """A consolidation that notes the gradients after the replay losses, after the task loss and after the pull."""
+
+    def __init__(self, consolidation: Any, notes: list[dict[str, torch.Tensor]]) -> None:
+        self.consolidation, self.notes = consolidation, notes
+
+    def observe(self, gradients: Mapping[str, torch.Tensor | None]) -> None:
+        self._note(gradients)
+        self.consolidation.observe(gradients)
+
+    def pull(self, parameters: Mapping[str, torch.nn.Parameter]) -> torch.Tensor:
+        self._note({name: value.grad for name, value in parameters.items()})
+        penalty: torch.Tensor = self.consolidation.pull(parameters)
+        self._note({name: value.grad for name, value in parameters.items()})
+        return penalty
+
+    def state(self) -> list[torch.Tensor]:
+        return self.consolidation.state()  # type: ignore[no-any-return]
+
+    def _note(self, gradients: Mapping[str, torch.Tensor | None]) -> None:
+        missing = torch.tensor(torch.nan)  # differs from zeros, but not from itself (see require_same)
+        self.notes.append({k: (missing if v is None else v).detach().clone() for k, v in gradients.items()})
+
+
+Notes = tuple[list[LossRow], list[dict[str, torch.Tensor]]]
+
+
+def observed(case: str, processes: Processes = ALONE) -> Notes:
+    """The losses, and the gradients and final weights, of five iterations in float64."""
+    config, changes = CASES.get(case, CASES["gift"])
+    changes = {"classes": CLASSES} | changes
+    images = task_images(tiny_clip(), processes, changes.pop("classes"))
+    clip, notes = tiny_clip(), list[dict[str, torch.Tensor]]()
+    clip.model.double()
+    method = build_method(config)
+    build = method.build_consolidation
+    with float64_everywhere():
+        rows = train_together(
+            clip,
+            images,
+            method=replace(method, build_consolidation=lambda parameters: Recorder(build(parameters), notes)),
+            replay=DoubleReplay(replay_of(tiny_clip(seed=7), processes)) if config.losses else NoReplay(),
+            training=training(ITERATIONS, batch_size=IMAGES, replay_batch_size=PAIRS, **changes),
+            learning_rate=1e-3,
+            iterations=ITERATIONS,
+            seed=1,
+            processes=processes,
+        )
+    return rows, [*notes, {name: value.detach() for name, value in clip.trainable().items()}]
+
+
+def observe_all(processes: Processes) -> dict[str, Notes]:
+    """All cases one after another, and one in which the processes average their gradients."""
+    found = {case: observed(case, processes) for case in CASES}
+    sums = Processes.sum_gradients
+
+    def average(self: Processes, parameters: Any) -> None:
+        values = list(parameters)
+        sums(self, values)
+        for value in values:
+            if value.grad is not None:
+                value.grad /= self.count
+
+    with patch.object(Processes, "sum_gradients", average):
+        return found | {AVERAGED: observed(AVERAGED, processes)}
+
+
+def observe_too(processes: Processes) -> Callable[[], object]:
+    return lambda: observe_all(processes)
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[str, Notes]:
+    return {case: observed(case) for case in (*CASES, AVERAGED)}
+
+
+@pytest.fixture(scope="module", params=[2, 3], ids=lambda count: f"{count} processes")
+def together(request: pytest.FixtureRequest) -> dict[str, Notes]:
+    with started(request.param, CPU, observe_too) as processes:
+        return observe_all(processes)
+
+
+def require_same(found: Notes, expected: Notes) -> None:
+    for row, expected_row in zip(found[0], expected[0], strict=True):
+        assert row == pytest.approx(expected_row, rel=1e-9, abs=1e-9)
+    assert len(found[1]) == len(expected[1]) == 3 * ITERATIONS + 1
+    torch.testing.assert_close(found[1], expected[1], rtol=1e-9, atol=1e-9, equal_nan=True)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_and_weights_are_those_of_one_process(
+    case: str, together: dict[str, Notes], alone: dict[str, Notes]
+) -> None:
+    require_same(together[case], alone[case])
+
+
+def test_averaged_gradients_would_be_noticed(together: dict[str, Notes], alone: dict[str, Notes]) -> None:
+    with pytest.raises(AssertionError):
+        require_same(together[AVERAGED], alone[AVERAGED])
+
+
+def test_every_row_belongs_to_one_process() -> None:
+    for count in range(1, 6):
+        for rows in range(12):
+            shares = [Processes(rank, count).share(rows) for rank in range(count)]
+            assert [row for share in shares for row in range(rows)[share]] == list(range(rows))
+            sizes = [share.stop - share.start for share in shares]
+            assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_process_decodes_its_own_images_and_sees_the_same_crops() -> None:
+    clip = tiny_clip()
+    whole, replayed = task_images(clip, ALONE).sample(3), replay_of(clip, ALONE).sample(3)[0]
+    for rank in range(3):
+        processes = Processes(rank, 3)
+        images, pairs_ = task_images(clip, processes), replay_of(clip, processes)
+        batch, share = images.sample(3), processes.share(IMAGES)
+        assert torch.equal(batch.images_BCHW[share], whole.images_BCHW[share])
+        assert torch.equal(batch.labels_B, whole.labels_B)
+        assert images._cache.cached_count == share.stop - share.start
+        own = processes.share(PAIRS)
+        assert torch.equal(pairs_.sample(3)[0].images_MCHW[own], replayed.images_MCHW[own])
+
+
+def with_dropout() -> Clip:
+    clip = tiny_clip()
+    clip.model.visual.ln_post = torch.nn.Sequential(clip.model.visual.ln_post, torch.nn.Dropout(0.5))
+    return clip
+
+
+def train(processes: Processes, clip: Clip, **options: Any) -> list[LossRow]:
+    return train_together(
+        clip,
+        task_images(clip, processes),
+        method=build_method(gift()),
+        replay=replay_of(tiny_clip(seed=7), processes),
+        training=training(ITERATIONS, batch_size=IMAGES, replay_batch_size=PAIRS),
+        learning_rate=1e-3,
+        iterations=ITERATIONS,
+        seed=1,
+        processes=processes,
+        **options,
+    )
+
+
+def train_too(processes: Processes, path: Path | None = None) -> Callable[[], object]:
+    return lambda: train(processes, with_dropout(), snapshot=Snapshot(path))
+
+
+def test_an_interrupted_run_continues_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
+    monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
+    whole, resumed, path = with_dropout(), with_dropout(), tmp_path / "training.safetensors"
+    with started(2, CPU, train_too) as processes:
+        rows = train(processes, whole)
+
+    def interrupt(row: LossRow) -> None:
+        if row["iteration"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), started(2, CPU, train_too, (path,)) as processes:
+        train(processes, with_dropout(), snapshot=Snapshot(path), on_iteration=interrupt)
+    torch.manual_seed(12)  # another process would be in another state
+    said: list[str] = []
+    with started(2, CPU, train_too, (path,)) as processes:
+        assert train(processes, resumed, snapshot=Snapshot(path, said.append)) == rows
+    assert said == [f"continues at iteration 2 of {ITERATIONS}"]
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
+def fail(processes: Processes, how: str) -> Callable[[], object]:
+    """Fails in process 2 of 3, while it loads or in an iteration."""
+
+    def end(row: Mapping[str, Any] = {}) -> None:
+        if processes.rank == 1:
+            if how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise UserError("the remedy") if "error" in how else ValueError("a bug")
+
+    if how == "early error":
+        end()
+    if how == "error at once":
+        return end
+    if how == "drift":
+        return lambda: train(processes, tiny_clip(seed=processes.rank))
+    return lambda: train(processes, tiny_clip(), on_iteration=end)
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "message"),
+    [
+        ("error", UserError, "^the remedy$"),
+        ("early error", UserError, "^the remedy$"),
+        ("bug", RuntimeError, r"^process 2 of 3 failed:\nTraceback(.|\n)*ValueError: a bug\n$"),
+        ("killed", UserError, "^training.processes: process 2 of 3 was ended by signal 9. The system ends processes"),
+        ("drift", UserError, "^training.processes: 3: the processes differ after 0 iterations ..*positional_embedding"),
+    ],
+)
+def test_the_error_of_the_process_that_failed_first_is_raised(how: str, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message), started(3, CPU, fail, (how,)) as processes:
+        train(processes, tiny_clip(seed=0))
+    assert multiprocessing.active_children() == []
+
+
+def test_an_error_of_the_first_process_is_raised_and_ends_the_others() -> None:
+    with pytest.raises(ValueError, match="here"), started(2, CPU, train_too) as processes:
+        raise ValueError(f"here, in {processes.rank}")
+
+
+def test_a_process_that_hangs_is_ended_when_another_one_fails() -> None:
+    script = (
+        "import time, torch, tests.work.test_data_parallel as here\n"
+        "with here.started(2, torch.device('cpu'), here.fail, ('error at once',)):\n"
+        "    time.sleep(1000)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (1, "error: the remedy\n")

@@ -1,0 +1,139 @@
+"""A folder for unfinished work: it survives a crash, has one owner, and is gone when the work is done."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from gift_core.errors import UserError
+from gift_core.work.folder import KEY, remove_work, unfinished_works, work_folder
+
+OWN = """
+import sys, time
+from pathlib import Path
+from gift_core.work.folder import work_folder
+with work_folder(Path(sys.argv[1]), {"seed": 1}) as folder:
+    (folder / "half").write_text("half")
+    print("owned", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_unfinished_work_of_the_same_key_is_found_again(tmp_path: Path) -> None:
+    base = tmp_path / "synthesize" / "birds"
+    with pytest.raises(RuntimeError), work_folder(base, {"seed": 1}) as folder:
+        (folder / "shard").write_text("made")
+        raise RuntimeError("interrupted")
+    with pytest.raises(RuntimeError), work_folder(base, {"seed": 1}) as folder:
+        assert (folder / "shard").read_text() == "made"
+        raise RuntimeError("interrupted")
+
+
+def interrupted(base: Path, seed: int, *, say: Callable[[str], None] = lambda line: None) -> None:
+    with suppress(RuntimeError), work_folder(base, {"inputs": {"seed": seed}}, say=say) as folder:
+        (folder / "half").write_text(str(seed))
+        raise RuntimeError("interrupted")
+
+
+def test_the_newest_work_of_other_keys_stays_and_the_run_says_why_it_starts_over(tmp_path: Path) -> None:
+    base = tmp_path / "birds"
+    for seed in range(5):
+        interrupted(base, seed)
+    assert [(work.folder / "half").read_text() for work in unfinished_works(base)] == ["2", "3", "4"]
+    said: list[str] = []
+    interrupted(base, 5, say=said.append)
+    assert len(said) == 1
+    assert "starts from the beginning." in said[0]
+    assert "(inputs.seed 4, now 5)" in said[0]
+    interrupted(base, 4, say=said.append)  # goes on
+    assert len(said) == 1
+    with work_folder(base, {"inputs": {"seed": 4}}) as folder:
+        assert (folder / "half").read_text() == "4"
+    assert [(work.folder / "half").read_text() for work in unfinished_works(base)] == ["3", "5"]
+
+
+def test_other_work_is_bounded_by_the_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = tmp_path / "birds"
+    interrupted(base, 1)
+    monkeypatch.setattr("gift_core.work.folder.SHARE_OF_FREE_SPACE", 0.0)
+    interrupted(base, 2)
+    assert [work.key for work in unfinished_works(base)] == [{"inputs": {"seed": 2}}]
+
+
+def test_what_this_program_did_not_write_stays(tmp_path: Path) -> None:
+    base = tmp_path / "birds"
+    (base / "photos").mkdir(parents=True)
+    (base / "photos" / "one.jpg").write_text("precious")
+    with work_folder(base, {"seed": 1}) as folder:
+        (folder / "link").symlink_to(base / "photos")
+    remove_work(base)
+    assert (base / "photos" / "one.jpg").read_text() == "precious"
+
+
+def test_a_folder_whose_removal_is_interrupted_is_still_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = tmp_path / "finetune"
+
+    def kill(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt), work_folder(base, {"seed": 1}) as folder:
+        (folder / "state").touch()
+        patch.setattr(shutil, "rmtree", kill)
+    (work,) = unfinished_works(base)
+    assert [path.name for path in work.folder.iterdir()] == [KEY]
+
+
+def test_a_linked_folder_is_refused_and_nothing_in_it_is_removed(tmp_path: Path) -> None:
+    precious, base = tmp_path / "precious", tmp_path / "gift" / "birds"
+    precious.mkdir()
+    (precious / "one.jpg").write_text("precious")
+    base.parent.mkdir()
+    base.symlink_to(precious)
+    with pytest.raises(UserError, match=r"birds: it is a link to .*precious\. Unfinished work needs a folder"):  # noqa: SIM117
+        with work_folder(base, {"seed": 1}):
+            pass
+    with pytest.raises(UserError, match="it is a link"):
+        remove_work(base)
+    assert unfinished_works(base) == []
+    assert [path.name for path in precious.iterdir()] == ["one.jpg"]
+
+
+def test_an_interruption_says_that_work_is_kept_only_if_it_is(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt) as nothing, work_folder(tmp_path / "birds", {"seed": 1}):
+        raise KeyboardInterrupt("interrupted.")
+    assert nothing.value.args == ("interrupted.",)
+    with pytest.raises(KeyboardInterrupt) as some, work_folder(tmp_path / "birds", {"seed": 1}) as folder:
+        (folder / "shard").write_text("made")
+        raise KeyboardInterrupt("interrupted.")
+    told = f"What is finished is kept in {tmp_path / 'birds'}, and the next run continues from there."
+    assert some.value.args == ("interrupted.", told)
+
+
+def test_nothing_is_left_after_success(tmp_path: Path) -> None:
+    with work_folder(tmp_path / "birds", {"seed": 1}):
+        pass
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
+
+
+def test_a_second_process_is_refused_with_the_owner_and_a_killed_owner_releases(tmp_path: Path) -> None:
+    base = tmp_path / "birds"
+    owner = subprocess.Popen([sys.executable, "-c", OWN, str(base)], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == "owned\n"
+    told = f"birds: process {owner.pid} on .* has worked on it since 2.* or stop it with: kill {owner.pid}"
+    with pytest.raises(UserError, match=told), work_folder(base, {"seed": 1}, wait_seconds=0.1):
+        pass
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    started = time.monotonic()
+    with work_folder(base, {"seed": 1}) as folder:
+        assert (folder / "half").read_text() == "half"
+    assert time.monotonic() - started < 5

@@ -1,0 +1,67 @@
+"""What stages ask for, and how many run at once."""
+
+from __future__ import annotations
+
+from unittest.mock import Mock
+
+import pytest
+import yaml
+
+from gift_core.errors import UserError
+from gift_core.execution import pool
+from gift_core.work.needs import GPU_STAGES, Capacity, check_gpus, default_workers, gpus_of
+from tests.imports import ROOT
+
+
+def test_the_stages_that_use_a_gpu_are_stages_of_dvc_yaml_that_resolve_a_device() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    resolving = {
+        name for name in stages if "resolve_device" in (ROOT / "stages" / f"{name}.py").read_text(encoding="utf-8")
+    }
+    assert set(GPU_STAGES) == resolving - {"import_model"}
+
+
+def test_a_stage_gets_a_gpu_only_where_it_uses_one_and_there_is_one() -> None:
+    assert gpus_of("finetune@gift-step0", 1, available=8) == 1
+    assert gpus_of("finetune@gift-step0", 0.5, available=8) == 0.5
+    assert gpus_of("finetune@gift-step0", 1, available=0) == 0
+    assert gpus_of("report", 1, available=8) == 0
+
+
+def test_workers_fill_the_gpus_and_one_more_or_the_cpus() -> None:
+    assert default_workers(cpus=64, gpus=4, gpus_per_stage=1) == 5
+    assert default_workers(cpus=64, gpus=4, gpus_per_stage=0.5) == 9
+    assert default_workers(cpus=2, gpus=0, gpus_per_stage=1) == 2
+
+
+def test_the_threads_of_all_workers_together_are_the_cpus() -> None:
+    assert Capacity(workers=2, cpus=2, gpus=0).threads == 1
+    assert Capacity(workers=3, cpus=16, gpus=0).threads == 5
+    assert Capacity(workers=8, cpus=2, gpus=0).threads == 1
+
+
+@pytest.mark.parametrize("gpus", [0, -1, 1.5, float("nan"), float("inf")])
+def test_a_share_of_gpus_that_ray_cannot_give_is_refused(gpus: float) -> None:
+    with pytest.raises(UserError, match="--gpus-per-stage"):
+        check_gpus(gpus, "auto")
+
+
+def test_a_device_with_a_number_is_refused_because_a_worker_sees_its_own_gpu_alone() -> None:
+    with pytest.raises(UserError, match=r"run\.device: cuda:1"):
+        check_gpus(1, "cuda:1")
+    for device in ("auto", "cpu", "cuda", "cuda:0", "mps"):
+        check_gpus(1, device)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("Failed to start GCS.  Last 0 lines of error files:\n\n."), Exception("A node timed out.")]
+)
+def test_a_ray_that_does_not_start_is_one_message(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = Mock(init=Mock(side_effect=error))
+    monkeypatch.setattr(pool, "_import_ray", lambda local: ray)
+    with (
+        pytest.raises(UserError, match=r"Ray did not start, .* \(\w+: (Failed to start GCS|A node timed out\.)\)"),
+        pool.open_pool(address=None, workers=1, gpus_per_stage=1, use_gpus=False),
+    ):
+        pass
+    ray.shutdown.assert_called_once()

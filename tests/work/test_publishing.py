@@ -1,0 +1,256 @@
+"""What appears at a path is whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from gift_core.artifacts.contract import require_hash, sha256_of, write_json
+from gift_core.errors import ContractError, UserError
+from gift_core.work.publishing import build_folder, require_free_bytes, write_atomically
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from gift_core.work.publishing import build_folder, write_atomically
+kind, path = sys.argv[1], Path(sys.argv[2])
+if kind == "file":
+    with write_atomically(path) as temporary:
+        with temporary.open("w") as file:
+            file.write("half")
+            file.flush()
+            print("half-written", flush=True)
+            time.sleep(60)
+else:
+    with build_folder(path) as temporary:
+        (temporary / "half").write_text("half")
+        print("half-written", flush=True)
+        time.sleep(60)
+"""
+
+
+def kill_a_writer(kind: str, path: Path, project: Path) -> None:
+    """Starts a process that writes to `path`, and kills it while it does."""
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, kind, str(path)], stdout=subprocess.PIPE, cwd=project)
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == b"half-written\n"
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    writer.stdout.close()
+
+
+def test_a_killed_writer_leaves_no_file_and_the_next_one_cleans_up(tmp_path: Path, project: Path) -> None:
+    path = tmp_path / "table.parquet"
+    kill_a_writer("file", path, project)
+    assert not path.exists()
+    assert len(list(tmp_path.iterdir())) == 1
+    with write_atomically(path) as temporary:
+        temporary.write_text("whole")
+    assert [found.name for found in tmp_path.iterdir()] == ["table.parquet"]
+    assert path.read_text() == "whole"
+
+
+def test_a_killed_writer_keeps_the_file_that_stood_there(tmp_path: Path, project: Path) -> None:
+    path = tmp_path / "table.parquet"
+    path.write_text("old")
+    kill_a_writer("file", path, project)
+    assert path.read_text() == "old"
+
+
+def test_a_killed_builder_leaves_no_folder_and_the_next_one_cleans_up(tmp_path: Path, project: Path) -> None:
+    path = tmp_path / "task"
+    kill_a_writer("folder", path, project)
+    assert not path.exists()
+    assert len(list(tmp_path.iterdir())) == 1
+    with build_folder(path) as temporary:
+        (temporary / "whole").write_text("whole")
+    assert [found.name for found in tmp_path.iterdir()] == ["task"]
+    assert [found.name for found in path.iterdir()] == ["whole"]
+
+
+def test_the_half_written_work_of_a_living_writer_is_left_alone(tmp_path: Path, project: Path) -> None:
+    path = tmp_path / "table.parquet"
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, "file", str(path)], stdout=subprocess.PIPE, cwd=project)
+    assert writer.stdout is not None
+    try:
+        writer.stdout.readline()
+        with write_atomically(path) as temporary:
+            temporary.write_text("ours")
+        assert len(list(tmp_path.iterdir())) == 2
+    finally:
+        writer.kill()
+        writer.wait()
+        writer.stdout.close()
+
+
+def test_an_error_leaves_nothing_and_keeps_the_old(tmp_path: Path) -> None:
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    file.write_text("old")
+    folder.mkdir()
+    (folder / "old").touch()
+    with pytest.raises(ValueError, match="stop"), write_atomically(file) as temporary:
+        temporary.write_text("new")
+        raise ValueError("stop")
+    with pytest.raises(ValueError, match="stop"), build_folder(folder) as temporary:
+        (temporary / "new").touch()
+        raise ValueError("stop")
+    assert file.read_text() == "old"
+    assert [path.name for path in folder.iterdir()] == ["old"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_built_folder_replaces_the_old_one_as_a_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "old").touch()
+    with build_folder(folder) as temporary:
+        (temporary / "new").touch()
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_folder_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "folder"
+    with build_folder(folder) as temporary:
+        (temporary / "new").touch()
+        assert not folder.exists()
+    assert (folder / "new").is_file()
+
+
+def test_too_little_disk_is_refused_with_both_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2_000_000))
+    require_free_bytes(tmp_path / "not" / "yet" / "there", 2_000_000, "ingest birds")
+    with pytest.raises(UserError) as caught:
+        require_free_bytes(tmp_path / "birds", 3_500_000_000, "ingest birds")
+    expected = (
+        f"ingest birds: 3.5 GB are needed in {tmp_path / 'birds'}, but only 2.0 MB are free. Free some space there"
+    )
+    assert str(caught.value).startswith(expected)
+
+
+def test_a_changed_file_is_named_with_both_hashes(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(b"abc")
+    sha256_of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256_of(path) == sha256_of_abc
+    require_hash(path, sha256_of_abc, "ingest")
+    path.write_bytes(b"abd")
+    with pytest.raises(
+        ContractError,
+        match=r"a\.tar: its sha256 should be ba7816bf8f01\.\.\., .*dvc repro ingest$",
+    ):
+        require_hash(path, sha256_of_abc, "ingest")
+
+
+@pytest.fixture
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """The permissions of all in a folder, and of the folder itself (".")."""
+    return {path.relative_to(folder).as_posix(): path.stat().st_mode & 0o7777 for path in [folder, *folder.rglob("*")]}
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o027, 0o077], indirect=True)
+def test_files_and_folders_have_the_modes_that_the_umask_gives(umask: int, tmp_path: Path) -> None:
+    """safetensors and mkstemp let only the owner read, and copies have the modes of their sources."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "read-only").touch(0o400)
+    with build_folder(tmp_path / "new" / "model") as folder, write_atomically(tmp_path / "new" / "file") as file:
+        save_file({"a": np.zeros(1)}, folder / "weights")
+        save_file({"a": np.zeros(1)}, file)
+        shutil.copy2(source / "read-only", folder / "copy")
+        os.close(tempfile.mkstemp(dir=folder, prefix="mkstemp", suffix="")[0])
+        (folder / "program").touch(0o777)
+        (folder / "deep").mkdir(0o700)
+        write_json(folder / "deep" / "a.json", 1)
+    found = modes(tmp_path / "new")
+    assert len(found) == 9
+    expected = {name: (0o777 if (tmp_path / "new" / name).is_dir() else 0o666) & ~umask for name in found}
+    assert found == expected
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o755])
+def test_a_file_that_is_written_again_keeps_its_mode(mode: int, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    write_json(path, 1)
+    path.chmod(mode)
+    write_json(path, 2)
+    assert path.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o750, 0o2775])
+def test_a_folder_that_is_written_again_keeps_its_mode(mode: int, tmp_path: Path) -> None:
+    for _ in range(2):
+        with build_folder(tmp_path / "model") as folder:
+            (folder / "weights").touch()
+        (tmp_path / "model").chmod(mode)
+    with build_folder(tmp_path / "model") as folder:
+        (folder / "weights").touch()
+    assert (tmp_path / "model").stat().st_mode & 0o7777 == mode
+
+
+def test_a_file_that_dvc_protects_is_replaced_by_one_that_can_be_written(tmp_path: Path) -> None:
+    """With cache.type hardlink, an output is the object in the cache, which nobody may write."""
+    cache = tmp_path / "object"
+    cache.write_text("1")
+    cache.chmod(0o444)
+    for link in (os.link, os.symlink):
+        link(cache, tmp_path / "output")
+        write_json(tmp_path / "output", 2)
+        assert (tmp_path / "output").stat().st_mode & 0o777 == 0o666 & ~current_umask()
+        assert (cache.stat().st_mode & 0o777, cache.read_text()) == (0o444, "1")
+        (tmp_path / "output").unlink()
+
+
+def current_umask() -> int:
+    os.umask(umask := os.umask(0))
+    return umask
+
+
+def test_a_hard_link_in_a_new_folder_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "object").touch()
+    (tmp_path / "object").chmod(0o444)
+    with build_folder(tmp_path / "model") as folder:
+        os.link(tmp_path / "object", folder / "weights")
+    assert (tmp_path / "object").stat().st_mode & 0o777 == 0o444
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files to any group")
+def test_a_file_that_is_written_again_keeps_its_group(tmp_path: Path) -> None:
+    write_json(tmp_path / "params.yaml", 1)
+    os.chown(tmp_path / "params.yaml", -1, 12345)
+    write_json(tmp_path / "params.yaml", 2)
+    assert (tmp_path / "params.yaml").stat().st_gid == 12345
+
+
+def test_a_folder_whose_group_is_inherited_passes_it_on(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o2775)
+    with build_folder(tmp_path / "shared" / "model") as folder:
+        (folder / "deep").mkdir(0o700)
+    assert modes(tmp_path / "shared" / "model") == {name: 0o2777 & ~current_umask() for name in (".", "deep")}
+
+
+@pytest.mark.parametrize("path", [".", "..", "../deep", "/"])
+def test_the_working_folder_is_not_replaced(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    with pytest.raises(UserError, match="the working folder is in it"), build_folder(Path(path)):
+        raise AssertionError("the work should not begin")
+    assert [each.name for each in tmp_path.rglob("*")] == ["deep"]

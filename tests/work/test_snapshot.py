@@ -1,0 +1,178 @@
+"""A snapshot comes back as it was written, is seldom enough to cost little, and never stops the work."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from gift_core.computation import State
+from gift_core.work import snapshot as snapshots
+from gift_core.work.folder import KEY
+from gift_core.work.snapshot import Snapshot
+
+STATE = State(
+    {"a": torch.tensor([[1.0, -2.5], [0.1, 3e-38]]), "count": torch.tensor(7), "none": torch.empty(0, 3)},
+    {"iteration": 12, "names": ["a", "ä"]},
+)
+
+
+class Clock:
+    """A clock that is set by hand. Writing takes `writing` seconds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, writing: float = 0.0) -> None:
+        self.now, self.writes = 1000.0, 0
+        monkeypatch.setattr(snapshots, "monotonic", lambda: self.now)
+        write = snapshots.write_state
+
+        def slow(path: Path, saved: State) -> None:
+            write(path, saved)
+            self.writes += 1
+            self.now += writing
+
+        monkeypatch.setattr(snapshots, "write_state", slow)
+
+    def keeps_after(self, snapshot: Snapshot, seconds: float) -> bool:
+        """Whether the snapshot is written `seconds` after the last moment."""
+        self.now += seconds
+        before = self.writes
+        snapshot.keep(lambda: STATE)
+        return self.writes > before
+
+
+def written(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
+    monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
+    Snapshot(path).keep(lambda: STATE)
+    return path
+
+
+def test_what_was_written_is_read_to_the_last_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Snapshot(written(tmp_path / "state.safetensors", monkeypatch)).read()
+    assert found is not None
+    assert found.note == STATE.note
+    assert list(found.tensors) == list(STATE.tensors)
+    assert all(torch.equal(found.tensors[name], value) for name, value in STATE.tensors.items())
+    assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
+
+
+def test_without_a_file_or_a_path_there_is_nothing_to_read(tmp_path: Path) -> None:
+    assert Snapshot(tmp_path / "state.safetensors").read() is None
+    Snapshot().keep(lambda: STATE)
+    assert Snapshot().read() is None
+
+
+def damages(content: bytes) -> Iterator[bytes]:
+    yield b""
+    yield b"not a snapshot"
+    yield content[: len(content) // 2]
+    yield content + b"\0"
+    for position in range(0, len(content), 7):
+        yield content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
+
+
+def test_a_damaged_snapshot_is_ignored_with_a_line_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / "state.safetensors", monkeypatch)
+    content = path.read_bytes()
+    for damaged in damages(content):
+        path.write_bytes(damaged)
+        said: list[str] = []
+        found = Snapshot(path, said.append).read()
+        if found is None:
+            (line,) = said
+            assert line.startswith(f"{path}.not_used is not used: ")
+            assert line.endswith(" This part of the work starts again.")
+            assert not path.exists()
+        else:  # a space in the header's padding
+            assert found.note == STATE.note
+            assert all(torch.equal(found.tensors[name], value) for name, value in STATE.tensors.items())
+
+
+def test_nothing_is_written_in_the_first_half_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    snapshot = Snapshot(tmp_path / "state.safetensors")
+    assert not clock.keeps_after(snapshot, 29.9)
+    assert clock.keeps_after(snapshot, 0.2)
+    assert not clock.keeps_after(snapshot, 29.9)
+    assert clock.keeps_after(snapshot, 0.2)
+
+
+def test_a_slow_write_is_repeated_after_67_times_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, writing=5.0)
+    snapshot = Snapshot(tmp_path / "state.safetensors")
+    assert clock.keeps_after(snapshot, 31)
+    assert not clock.keeps_after(snapshot, 333)
+    assert clock.keeps_after(snapshot, 2)
+    assert snapshot.seconds_written == 10
+
+
+def test_the_first_write_of_a_large_state_waits_for_its_expected_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(snapshots, "PROBE_BYTES", 12)  # half of STATE
+    probe = snapshots._probe
+
+    def slow(path: Path) -> None:
+        probe(path)
+        clock.now += 0.5
+
+    monkeypatch.setattr(snapshots, "_probe", slow)
+    snapshot = Snapshot(tmp_path / "state.safetensors")
+    assert not clock.keeps_after(snapshot, 60)
+    assert list(tmp_path.iterdir()) == []
+    assert not clock.keeps_after(snapshot, 5)
+    assert clock.keeps_after(snapshot, 2)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="mounting a small disk needs root")
+@pytest.mark.parametrize("foreseen", [True, False])
+def test_on_a_full_disk_the_work_goes_on_and_the_former_snapshot_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, foreseen: bool
+) -> None:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", tmp_path], check=False).returncode:
+        pytest.skip("this container may not mount a disk")
+    if not foreseen:  # another process fills the disk meanwhile
+        monkeypatch.setattr(snapshots, "require_free_bytes", lambda path, needed, purpose: None)
+    try:
+        path = written(tmp_path / "state.safetensors", monkeypatch)
+        said: list[str] = []
+        clock, snapshot = Clock(monkeypatch), Snapshot(path, said.append)
+        clock.now += 31
+        snapshot.keep(lambda: State({"a": torch.zeros(100_000)}, {}))
+        clock.now += 31
+        snapshot.keep(lambda: State({"a": torch.zeros(100_000)}, {}))
+        (line,) = said
+        assert line.startswith("no snapshot could be written, so an interruption loses more. It is tried again: ")
+        assert [file.name for file in tmp_path.iterdir()] == ["state.safetensors"]
+        found = Snapshot(path).read()
+        assert found is not None
+        assert found.note == STATE.note
+        subprocess.run(["mount", "-o", "remount,size=3m", tmp_path], check=True)
+        assert clock.keeps_after(snapshot, 31)
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_snapshot_of_another_run_is_set_aside_with_a_line_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in (1, 2):
+        (tmp_path / str(seed)).mkdir()
+        key = {"inputs": {"seed": seed, "task": "games"}}
+        (tmp_path / str(seed) / KEY).write_text(json.dumps(key))
+    path = tmp_path / "2" / "state.safetensors"
+    written(tmp_path / "1" / "state.safetensors", monkeypatch).rename(path)
+    said: list[str] = []
+    assert Snapshot(path, said.append).read() is None
+    assert said == [
+        f"{path}.not_used is not used: another run wrote it (inputs.seed 1, now 2). This part of the work starts again."
+    ]
+    assert Path(f"{path}.not_used").is_file()

@@ -1,0 +1,248 @@
+"""Helpers take units of a stage's work, with real Ray and real processes: the result is that of the stage alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import psutil
+import pytest
+
+from gift_core.work.spread import OFFER, Offer, spread
+from tests.execution.ray_for_tests import WORKERS, ray_offer
+from tests.stages.toy_pipeline import ended, wait
+
+pytestmark = pytest.mark.end_to_end
+UNITS = 8
+
+
+@pytest.fixture(scope="module")
+def waiting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the marks of stages that wait for a worker."""
+    return tmp_path_factory.mktemp("project") / "waiting"
+
+
+@pytest.fixture(scope="module")
+def offer(waiting: Path) -> Iterator[dict[str, str]]:
+    with ray_offer(waiting) as variables:
+        yield variables
+
+
+class ToyStage:
+    """A stage of toy_units in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for inner in ("out", "stage", "helpers"):
+            (folder / inner).mkdir()
+
+    def start(self, offer: Mapping[str, str], units: int = UNITS, ahead: int = UNITS) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.work.toy_units", str(self.folder), str(units), str(ahead)],
+            env=os.environ | {"OMP_NUM_THREADS": "3"} | dict(offer),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def require_whole(self) -> None:
+        """Each unit is written once, with the stage's threads and in its folder, and nothing half-written is left."""
+        texts = {file.name: file.read_text() for file in (self.folder / "out").iterdir()}
+        assert texts == {f"{unit}.txt": f"unit {unit} with 3 threads in {Path.cwd()}" for unit in range(UNITS)}
+
+    def hold(self, *who: str) -> None:
+        """Makes the stage or its helpers wait in the middle of a unit."""
+        for each in who:
+            (self.folder / f"hold-{each}").touch()
+
+    def release(self, *who: str) -> None:
+        for each in who:
+            (self.folder / f"hold-{each}").unlink()
+
+    def written(self) -> list[str]:
+        """The files of units so far."""
+        return sorted(file.name for file in (self.folder / "out").glob("*.txt"))
+
+    @property
+    def helped(self) -> int:
+        """The number of helpers that have begun a unit."""
+        return len(list((self.folder / "helpers").iterdir()))
+
+    def helpers(self) -> list[psutil.Process]:
+        """The processes that have computed units beside the stage and that still run."""
+        numbers = [int(file.name) for file in (self.folder / "helpers").iterdir()]
+        found = [psutil.Process(number) for number in numbers if psutil.pid_exists(number)]
+        return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> ToyStage:
+    return ToyStage(tmp_path)
+
+
+def limited(offer: Mapping[str, str], count: int) -> dict[str, str]:
+    return {**offer, OFFER: json.dumps(json.loads(offer[OFFER]) | {"count": count})}
+
+
+def test_helpers_compute_units_as_the_stage_does_and_end_with_the_work(
+    stage: ToyStage, offer: Mapping[str, str]
+) -> None:
+    stage.hold("stage")
+    run = stage.start(limited(offer, 2))
+    wait(lambda: len(stage.written()) == UNITS - 1, "the units of the helpers")
+    stage.release("stage")
+    assert f"helpers computed {UNITS - 1} of {UNITS}" in ended(run)
+    stage.require_whole()
+    wait(lambda: not stage.helpers(), "the end of the helpers")
+
+
+def test_no_more_helpers_start_than_workers_are_free(stage: ToyStage, offer: Mapping[str, str]) -> None:
+    stage.hold("stage", "helpers")
+    run = stage.start(limited(offer, 9))
+    wait(lambda: stage.helped == WORKERS, "the helpers")
+    with pytest.raises(subprocess.TimeoutExpired):
+        run.wait(1)
+    assert stage.helped == WORKERS
+    stage.release("stage", "helpers")
+    ended(run)
+    stage.require_whole()
+
+
+def test_without_an_offer_or_with_a_single_unit_nothing_of_ray_is_imported(
+    stage: ToyStage, offer: Mapping[str, str]
+) -> None:
+    for run in (stage.start({}, units=2), stage.start(offer, units=1)):
+        assert "helpers computed 0" in (printed := ended(run))
+        assert "ray is not imported" in printed
+
+
+def test_a_helper_that_is_killed_in_a_unit_gives_it_back_and_another_one_takes_its_place(
+    stage: ToyStage, offer: Mapping[str, str]
+) -> None:
+    stage.hold("stage", "helpers")
+    run = stage.start(limited(offer, 1))
+    wait(stage.helpers, "a helper in a unit")
+    (first,) = stage.helpers()
+    first.kill()
+    wait(lambda: stage.helped == 2, "a second helper")
+    stage.release("stage", "helpers")
+    assert "a helper was lost" in ended(run)
+    stage.require_whole()
+
+
+def test_the_stage_computes_what_a_lost_helper_gives_back_at_the_end(stage: ToyStage, offer: Mapping[str, str]) -> None:
+    stage.hold("stage", "helpers")
+    run = stage.start(limited(offer, 1))
+    wait(stage.helpers, "a helper in a unit")
+    stage.release("stage")
+    wait(lambda: len(stage.written()) == UNITS - 1, "all units but the helper's")
+    (helper,) = stage.helpers()
+    helper.kill()
+    assert "helpers computed 0" in ended(run)
+    stage.require_whole()
+
+
+def test_a_helper_does_not_begin_a_unit_too_far_ahead_of_a_missing_one(
+    stage: ToyStage, offer: Mapping[str, str]
+) -> None:
+    stage.hold("stage")
+    run = stage.start(limited(offer, 1), ahead=3)
+    wait(lambda: stage.written() == ["1.txt", "2.txt"], "the units before the limit")
+    with pytest.raises(subprocess.TimeoutExpired):
+        run.wait(1)
+    assert stage.written() == ["1.txt", "2.txt"]
+    stage.release("stage")
+    ended(run)
+    stage.require_whole()
+
+
+def test_a_stage_that_waits_for_the_missing_unit_of_a_helper_computes_it_where_that_is_lost(
+    stage: ToyStage, offer: Mapping[str, str]
+) -> None:
+    stage.hold("stage", "helpers")
+    run = stage.start(limited(offer, 1), ahead=3)
+    wait(stage.helpers, "a helper in unit 1")
+    stage.release("stage")
+    wait(lambda: stage.written() == ["0.txt", "2.txt", "3.txt"], "the units before the limit")
+    with pytest.raises(subprocess.TimeoutExpired):
+        run.wait(1)
+    assert stage.written() == ["0.txt", "2.txt", "3.txt"]
+    (helper,) = stage.helpers()
+    helper.kill()
+    assert "a helper was lost" in ended(run)
+    stage.require_whole()
+
+
+def test_a_user_error_of_a_unit_in_a_helper_ends_the_stage_with_it(stage: ToyStage, offer: Mapping[str, str]) -> None:
+    stage.hold("stage")
+    for unit in range(1, UNITS):  # the stage itself waits in unit 0
+        (stage.folder / f"fail-{unit}").touch()
+    run = stage.start(limited(offer, 1))
+    wait(lambda: stage.helped, "a helper in a unit")
+    stage.release("stage")
+    assert "error: unit 1 is wrong" in ended(run, expect=1)
+    wait(lambda: not stage.helpers(), "the end of the helpers")
+
+
+def test_a_helper_that_cannot_load_does_not_fail_the_stage(stage: ToyStage, offer: Mapping[str, str]) -> None:
+    (stage.folder / "broken").touch()
+    stage.hold("stage")
+    run = stage.start(limited(offer, 1))
+    assert run.stdout
+    assert run.stdout.readline() == (
+        "a helper failed (UserError: this machine lacks a file). The stage goes on without it\n"
+    )
+    stage.release("stage")
+    ended(run)
+    stage.require_whole()
+
+
+def test_without_an_answer_of_ray_the_stage_works_alone(stage: ToyStage) -> None:
+    printed = ended(stage.start(Offer("127.0.0.1:1", 2, 0, "x").variables))
+    assert "helpers computed 0" in printed
+    stage.require_whole()
+
+
+def test_a_helper_makes_room_for_a_stage_that_waits(stage: ToyStage, offer: Mapping[str, str], waiting: Path) -> None:
+    stage.hold("stage", "helpers")
+    run = stage.start(limited(offer, 1))
+    wait(stage.helpers, "a helper")
+    (waiting / "finetune@gift-step1").touch()
+    try:
+        stage.release("helpers")
+        wait(lambda: not stage.helpers(), "the end of the helper")
+        assert len(stage.written()) == 1  # it finished its unit and took no other one
+    finally:
+        (waiting / "finetune@gift-step1").unlink()
+    wait(lambda: stage.helped == 2, "the next helper")
+    stage.release("stage")
+    ended(run)
+    stage.require_whole()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_stage_that_is_stopped_ends_within_seconds_with_its_helpers(
+    stage: ToyStage, offer: Mapping[str, str], number: signal.Signals
+) -> None:
+    stage.hold("stage", "helpers")
+    run = stage.start(limited(offer, 2))
+    wait(lambda: len(stage.helpers()) == 2, "two helpers")
+    run.send_signal(number)
+    started = time.monotonic()
+    run.communicate(timeout=60)
+    assert run.returncode != 0
+    assert time.monotonic() - started < 20  # 4 on a quiet machine
+    wait(lambda: not stage.helpers(), "the end of the helpers")
+    assert time.monotonic() - started < 40
+
+
+def test_an_offer_of_no_helpers_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(OFFER, Offer("somewhere", 0, 0, "").variables[OFFER])
+    with spread([1, 2], lambda: str, take=lambda unit, result: None) as work:
+        assert [list(units) for units in work.rounds()] == [[1, 2]]
