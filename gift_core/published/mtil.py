@@ -53,6 +53,13 @@ def summary(benchmark: Benchmark) -> pd.DataFrame:
     return columns
 
 
+def recent(benchmark: Benchmark) -> pd.DataFrame:
+    """Returns later results: transfer, avg, last in percent (or NaN), kind, read_from, source; one row per method."""
+    table = _read("recent.csv")
+    own: pd.DataFrame = table[table["benchmark"] == benchmark.key].set_index("method")
+    return own
+
+
 def accuracy_rows(benchmark: Benchmark) -> pd.DataFrame:
     """Returns rows as artifacts.accuracy.read_accuracy_rows does, of the methods whose accuracies were published."""
     if not (files(__package__) / benchmark.accuracies_file).is_file():

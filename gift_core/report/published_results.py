@@ -180,7 +180,18 @@ def _published_methods(benchmark: Benchmark, tasks: list[str]) -> tuple[Publishe
             matrix = pd.concat([fractions["zero_shot"].iloc[:1], matrix]).set_axis(tasks, axis=1) * 100
             columns |= {"forgetting": forgetting, "own": own_task_accuracy(matrix)}
         methods.append(PublishedMethod(str(method), columns, str(row["source"]), matrix))
-    return tuple(methods)
+    return (*methods, *_best_recent(benchmark))
+
+
+def _best_recent(benchmark: Benchmark) -> Iterator[PublishedMethod]:
+    """The best rows of recent.csv by Last: of plain CLIPs, and of models with adapters or a router if one is better."""
+    rows = mtil.recent(benchmark).dropna(subset=["last"]).sort_values("last", ascending=False, kind="stable")
+    plain = rows[rows["kind"].str.startswith("plain CLIP")].iloc[:1]
+    for method, row in pd.concat([plain, rows.iloc[:1].drop(plain.index, errors="ignore")]).iterrows():
+        best = "plain CLIP" if method in plain.index else f"of any kind: {row['kind']}"
+        source = f"{method} from {row['source']} (read from: {row['read_from']})"
+        scores = {column: float(row[column]) for column in mtil.METRICS}
+        yield PublishedMethod(f"{method} (best {best})", scores, source, None)
 
 
 def _data_set_rows(measured_by_name: pd.Series[float], published_by_name: pd.Series[float]) -> list[DataSetRow]:

@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from gift_core.metrics import metrics_by_method
-from gift_core.published.mtil import METRICS, ORDER_1, ORDER_2, accuracy_rows, benchmark_of, summary, zero_shot
+from gift_core.published.mtil import (
+    METRICS,
+    ORDER_1,
+    ORDER_2,
+    Benchmark,
+    accuracy_rows,
+    benchmark_of,
+    recent,
+    summary,
+    zero_shot,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,6 +45,13 @@ def test_the_summary_holds_every_method_with_its_source(
     assert tuple(table.loc["gift", list(METRICS)]) == gift
     assert table.loc["zero_shot", "transfer"] == zero
     assert len(table) == 9 and table["source"].str.contains("2503.04229").all()
+
+
+@pytest.mark.parametrize("benchmark", [ORDER_1, ORDER_2])
+def test_later_results_name_their_kind_and_where_they_were_read(benchmark: Benchmark) -> None:
+    table = recent(benchmark)
+    assert tuple(table.loc["GIFT", list(METRICS)]) == tuple(summary(benchmark).loc["gift", list(METRICS)])
+    assert table[["kind", "read_from", "source"]].notna().all(axis=None)
 
 
 def test_the_summary_is_what_the_accuracies_give() -> None:

@@ -57,6 +57,16 @@ def test_published_rows_are_shown_and_never_marked_as_best(tmp_path: Path) -> No
     assert "Published: MTIL order I, not measured here" in html and "arXiv 2503.04229" in html
 
 
+def test_the_best_later_results_are_the_last_rows_with_their_kind_and_where_they_were_read(tmp_path: Path) -> None:
+    record = read_run(Layout(tmp_path), write_mtil(tmp_path))
+    rows = {row.name: [cell.text for cell in row.cells] for row in published_rows(record)}
+    assert list(rows)[-2:] == ["FARA (best plain CLIP)", "PACT (best of any kind: router or adapters)"]
+    assert rows["FARA (best plain CLIP)"] == ["70.1", "78.1", "86.6", "–", "–"]
+    assert "PACT from PACT (read from: second source)" in render_page(record)
+    record = read_run(Layout(tmp_path / "2"), write_mtil(tmp_path / "2", ORDER_2))
+    assert [row.method for row in published_rows(record)][-2:] == ["gift", "FARA (best plain CLIP)"]
+
+
 def test_published_matrices_have_the_task_names_of_the_run_and_the_published_zero_shot_row(tmp_path: Path) -> None:
     record = read_run(Layout(tmp_path), write_mtil(tmp_path))
     matrices = {matrix.method: matrix for matrix in published_matrices(record)}
