@@ -1,6 +1,6 @@
 """What the paper's benchmark with all methods takes on 1 to 512 GPUs, and what a million images take: arithmetic.
 
-    python -m benchmarks.scale                                     # prints the tables of docs/scaling.md
+    python -m benchmarks.scale                                     # prints tables; docs/scaling.md has their figures
     python -m benchmarks.scale --teraflops 20 --start-seconds 30   # another GPU, slower starts
 
 Nothing is measured here. The time of a stage is the number of its operations, which torch counts on its meta device

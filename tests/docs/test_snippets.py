@@ -115,8 +115,6 @@ NOT_RUN = {
     ("docs/full_size.md", "gift use", "gift data status"): FULL_SIZE,
     ("docs/full_size.md", "gift use", "gift doctor"): FULL_SIZE,
     ("docs/full_size.md", "gift use", "make repro"): FULL_SIZE,
-    ("docs/full_size.md", "dvc repro", "dvc repro --pull synthesize@0 synthesize@1 synthesize@2"): FULL_SIZE,
-    ("docs/full_size.md", "dvc repro", "dvc repro --pull evaluate@gift-step10"): FULL_SIZE,
     ("docs/install.md", "python -m venv", "python -m venv .venv && source .venv/bin/activate"): WHEEL,
     ("docs/install.md", "python -m venv", "pip install gift_pipeline-0.1.0-py3-none-any.whl"): WHEEL,
     ("docs/install.md", "python -m venv", "gift init birds"): WHEEL,
