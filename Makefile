@@ -75,7 +75,10 @@ test: $(DEV) ## run the test suite, in WORKERS=3 processes
 	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: $(DEV) ## run the test suite without the end-to-end tests
-	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not end_to_end and not slow and not hostile and not gpu" $(ARGS)
+	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not end_to_end and not thorough and not slow and not hostile and not gpu" $(ARGS)
+
+test-all: $(DEV) ## run the test suite with crashes, clusters, documents, browsers, bad input and the benchmarks' scripts
+	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow and not hostile and not gpu" $(ARGS)
 
 test-slow: $(DEV) ## run the long and full-size tests that the test suite leaves out (half an hour, 24 GiB)
 	@python -m pytest -m slow $(ARGS)

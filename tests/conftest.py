@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,33 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # the same sums each time; read when CUDA starts
 
 PROJECT = Path(__file__).resolve().parents[1]
+# The layer of a test is decided here. `make test` leaves out what costs much and says little while one works: crashes,
+# clusters, documents, browsers, bad input, the benchmarks' scripts, every command in every way. `make test-all` runs it.
+THOROUGH = re.compile(
+    r"""tests/(
+    benchmarks/ | docs/ | execution/ | full_size/ | hostile/ | interruption/ | team/ | tracking/
+    | clip/test_(architectures|soundness)
+    | config/test_removing
+    | doctor/test_(memory_estimate|operations|storage)
+    | end_to_end/test_(changes|wheel)
+    | generators/test_spread_shards
+    | interop/test_exporting
+    | report/test_(compare|kept_images|leftovers|published_results|scatter_chart|seen_classes)
+    | stages/test_(add_task|class_incremental|data|disk|docs|doctor|dvc_pipeline|export|file_modes|fork_server|hub)
+    | stages/test_(import_model|interruption|memory_settings|merge|metrics|missing_paths|predict|processes|recorded)
+    | stages/test_(remove|root|run|search|show|test|use|verify)_
+    | test_(fingerprint|golden_losses|pipeline_stages)
+    | work/test_(crashes|data_parallel|spread)
+    )""",
+    re.VERBOSE,
+)
+CENTRAL = (  # of these, one of each stays in `make test`
+    "tests/end_to_end/test_changes.py::test_a_changed_loss_weight_runs_only_that_method_and_undoing_it_runs_nothing",
+    "tests/end_to_end/test_wheel.py::test_every_stage_runs_in_a_project_without_code",
+    "tests/interruption/test_killed_stages.py::test_a_killed_stage_continues_to_the_same_bytes[finetune",
+    "tests/stages/test_run_command.py::test_it_writes_the_lock_file_of_dvc_repro",
+)
+BUDGET = 30.0  # processor seconds of a test outside of that layer, so that a busy machine does not matter
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,10 +68,27 @@ def pytest_configure() -> None:
             signal.signal(number, lambda number, frame: None)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with end-to-end tests come first, so that at the end no process waits minutes for another."""
+    """Gives each test its layer. Files with end-to-end tests come first, so that no process waits at the end."""
+    for item in items:
+        is_thorough = THOROUGH.match(item.nodeid) and not item.nodeid.startswith(CENTRAL)
+        if is_thorough or item.get_closest_marker("browser"):
+            item.add_marker("thorough")
     long = {item.path for item in items if item.get_closest_marker("end_to_end")}
     items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fails a test of `make test` that takes more than BUDGET, its child processes included."""
+    before = sum(os.times()[:4])
+    result = yield
+    seconds = sum(os.times()[:4]) - before
+    layers = {mark.name for mark in item.iter_markers()} & {"thorough", "slow", "hostile", "gpu"}
+    if seconds > BUDGET and not layers:
+        pytest.fail(f"it took {seconds:.0f} processor seconds of {BUDGET:.0f}: make it smaller, or mark it thorough")
+    return result
 
 
 @pytest.fixture(scope="session")

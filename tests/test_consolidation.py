@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from gift_core import consolidation
+from gift_core import computation
+from gift_core.computation import groups
 from gift_core.consolidation import (
     CONSOLIDATIONS,
     AdaptiveFisher,
@@ -18,7 +19,6 @@ from gift_core.consolidation import (
     StaticFisher,
     Uniform,
     divided_by_means,
-    groups,
     normalized_squares,
 )
 from gift_core.errors import ContractError
@@ -296,7 +296,7 @@ def random_tensors(seed: int) -> list[torch.Tensor]:
 def test_groups_hold_every_tensor_once_and_at_most_the_limit_in_bytes(
     monkeypatch: pytest.MonkeyPatch, limit: int, expected: int
 ) -> None:
-    monkeypatch.setattr(consolidation, "GROUP_BYTES", limit)
+    monkeypatch.setattr(computation, "GROUP_BYTES", limit)
     values = random_tensors(0)
     parts = [values[part] for part in groups(values)]
     assert len(parts) == expected
@@ -308,7 +308,7 @@ def test_groups_hold_every_tensor_once_and_at_most_the_limit_in_bytes(
 def test_pulling_in_groups_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     found = []
     for limit in (10**6, 240, 1):
-        monkeypatch.setattr(consolidation, "GROUP_BYTES", limit)
+        monkeypatch.setattr(computation, "GROUP_BYTES", limit)
         parameters = {str(index): torch.nn.Parameter(value) for index, value in enumerate(random_tensors(1))}
         consolidates = CONSOLIDATIONS[kind](parameters, weight=0.3)
         for parameter, moved, gradient in zip(parameters.values(), random_tensors(2), random_tensors(3), strict=True):

@@ -38,7 +38,7 @@ PACKAGES = {
     "safetensors": "safetensors", "pydantic": "pydantic", "PyYAML": "yaml", "ruamel.yaml": "ruamel.yaml",
     "jinja2": "jinja2", "pillow": "PIL", "packaging": "packaging", "tqdm": "tqdm", "filelock": "filelock",
     "psutil": "psutil", "rich": "rich", "matplotlib": "matplotlib", "scikit-learn": "sklearn", "scipy": "scipy",
-    "threadpoolctl": "threadpoolctl", "pytest": "pytest",
+    "threadpoolctl": "threadpoolctl", "networkx": "networkx", "pytest": "pytest",
 }  # fmt: skip
 Result = dict[str, Any]
 
