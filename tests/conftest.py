@@ -21,8 +21,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # the same sums each time; read when CUDA starts
 
 PROJECT = Path(__file__).resolve().parents[1]
-# The layer of a test is decided here. `make test` leaves out what costs much and says little while one works: crashes,
-# clusters, documents, browsers, bad input, the benchmarks' scripts, every command in every way. `make test-all` runs it.
+# The layer of a test is decided here. `make test` leaves out what costs much and says little while one works:
+# crashes, clusters, documents, browsers, bad input, benchmarks, every command in every way. `make test-all` runs it.
 THOROUGH = re.compile(
     r"""tests/(
     benchmarks/ | docs/ | execution/ | full_size/ | hostile/ | interruption/ | team/ | tracking/
@@ -44,7 +44,6 @@ THOROUGH = re.compile(
 CENTRAL = (  # of these, one of each stays in `make test`
     "tests/end_to_end/test_changes.py::test_a_changed_loss_weight_runs_only_that_method_and_undoing_it_runs_nothing",
     "tests/end_to_end/test_wheel.py::test_every_stage_runs_in_a_project_without_code",
-    "tests/interruption/test_killed_stages.py::test_a_killed_stage_continues_to_the_same_bytes[finetune",
     "tests/stages/test_run_command.py::test_it_writes_the_lock_file_of_dvc_repro",
 )
 BUDGET = 30.0  # processor seconds of a test outside of that layer, so that a busy machine does not matter
@@ -70,13 +69,20 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives each test its layer. Files with end-to-end tests come first, so that no process waits at the end."""
+    """Gives each test its layer, and an order in which no process waits for another.
+
+    The first file with end-to-end tests runs the experiment that all of them share. The others come when it is there.
+    """
     for item in items:
         is_thorough = THOROUGH.match(item.nodeid) and not item.nodeid.startswith(CENTRAL)
         if is_thorough or item.get_closest_marker("browser"):
             item.add_marker("thorough")
     long = {item.path for item in items if item.get_closest_marker("end_to_end")}
-    items.sort(key=lambda item: item.path not in long)
+    first = min(long, default=None)
+    short = [item for item in items if item.path not in long]
+    later = [item for item in items if item.path in long - {first}]
+    middle = len(short) // 4
+    items[:] = [item for item in items if item.path == first] + short[:middle] + later + short[middle:]
 
 
 @pytest.hookimpl(wrapper=True)
