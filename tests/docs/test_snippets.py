@@ -91,6 +91,7 @@ PIP_DOWNLOAD = (
 # (page, beginning of a block, command): why the command is not run.
 NOT_RUN = {
     ("CONTRIBUTING.md", "make test", "make test"): SUITE,
+    ("CONTRIBUTING.md", "make test", "make test-all"): SUITE,
     ("CONTRIBUTING.md", "make test", "make test-slow"): SUITE,
     ("CONTRIBUTING.md", "make test", "make lint"): "mypy takes a minute; tests/docs/test_adding_a_method.py runs ruff",
     ("CONTRIBUTING.md", "make test", "make docs"): "tests/docs/test_site.py builds the site",
