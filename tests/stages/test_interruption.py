@@ -63,7 +63,8 @@ class Project:
         return self.start(*PAINTED.split(), "synthesize", "games", environment=environment)
 
     def finished_shards(self) -> list[Path]:
-        return sorted((self.folder / WORK).glob("games/*/[0-9]*_stats.json"))
+        """The last file of each finished shard. A shard without it is generated again."""
+        return sorted((self.folder / WORK).glob("games/*/.[0-9]*_stats.json"))
 
     def writers(self) -> list[psutil.Process]:
         """The stages that run in this folder."""
