@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup repro repro-parallel plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-few-steps bench-memory bench-precision bench-startup bench-threads bench-hash bench-snapshots bench-overlap bench-engine bench-growth bench-compile smoke-full bench-gpu gpu-checks command-line golden constraints clean
+.PHONY: help setup repro repro-parallel plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-few-steps bench-memory bench-precision bench-startup bench-threads bench-hash bench-snapshots bench-overlap bench-engine bench-growth bench-compile smoke-full bench-gpu gpu-checks command-line golden revisions constraints clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,7 @@ plan: $(INSTALLED) ## list all stages of params.yaml in their order, and how lon
 	@dvc repro --dry --force
 	@! grep -q '^sequence: *\[\]' params.yaml || echo "There is no task to learn yet. Add one: gift add-task NAME --images FOLDER"
 	@gift doctor --time || true
+	@gift why 2>/dev/null | tail -n 1
 
 show: $(INSTALLED) ## print the result again: table, sentences, location of the report
 	@gift show
@@ -170,6 +171,9 @@ command-line: $(DEV) ## write the commands into docs/command_line.md
 
 golden: $(DEV) ## record the golden losses again (say why in CHANGELOG.md under Numbers)
 	@python benchmarks/golden.py
+
+revisions: $(DEV) ## decide which stages have to run again after a change of the code, and record it (ten minutes; docs/architecture.md)
+	@python -m recipes.revisions $(ARGS)
 
 constraints: ## pin the newest versions that work together (needs uv)
 	@{ head -n 1 constraints.txt; uv pip compile --quiet --universal --python-version 3.10 --extra dev --extra s3 --extra ssh --extra gs --extra azure --no-annotate --no-header --no-emit-index-url \

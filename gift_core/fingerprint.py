@@ -1,45 +1,62 @@
-"""Fingerprints of the code that a stage runs, so that DVC runs a stage again when its code changes, and only then.
+"""What code a stage runs, definition by definition, so that an edit makes only those stages stale that use it.
 
-A fingerprint covers every module that the stage's command imports, at any depth. It is computed from syntax trees, so
-comments, docstrings, layout, type-checking imports and the texts of raised errors do not count. It is the same on every
-supported Python version. Data files that lie beside the modules count by their bytes.
-
-The sections of params.yaml (gift_core.config) count by their methods and their defaults only: their values are DVC
-parameters, and a new key or check in them must not run everything again.
+A definition (gift_core.definitions) is a function, a method, a class or a value of a module, or a data file beside one.
+`CodeBase.reached` follows names from the function of a stage: through imports, also those inside functions, and from a
+class to those of its methods whose name occurs as an attribute in the code that is used. What only follows from an
+option that is not used, such as a loss that a method does not name, is left out (TABLES, OPTIONAL).
 """
 
 from __future__ import annotations
 
 import ast
 import gc
-import hashlib
-import types
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
-from importlib.util import resolve_name
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
-if TYPE_CHECKING:
-    from gift_core.config.section import Section
+from gift_core.definitions import PACKAGES, TABLES, Definition, Module, digest_of, read_module
 
-PACKAGES = ("gift_core", "stages")
-CONFIG = "gift_core/config/"
-# What a person sees while a stage runs, how it is interrupted, and which process computes what. It does not change what
-# the stage writes.
+# What a person sees while a stage runs, how it begins and ends, and this module. It cannot change what the stage
+# writes, so it is not followed.
 DISPLAY = (
+    "gift_core/__init__.py",
+    "gift_core/definitions.py",
+    "gift_core/fingerprint.py",
+    "gift_core/revisions.py",
     "gift_core/progress.py",
     "gift_core/out_of_memory.py",
-    "gift_core/work/spread.py",
+    "gift_core/os_errors.py",
     "gift_core/tracking/",
+    "stages/app.py",
+    "stages/command_line.py",
     "stages/interruption.py",
     "stages/completion.py",
     "stages/output.py",
     "stages/tracked.py",
 )
-DIGITS = 16
+# How work is resumed, shared and published, and what is compared with dvc.lock. It is followed, but an edit of it does
+# not make a stage stale: it must not change what a stage writes, and `make revisions` compares the bytes.
+WORK = ("gift_core/work/", "stages/recorded.py", "stages/dvc_store.py")
+# Definitions that only run with an option.
+OPTIONAL = {
+    "gift_core/averaging.py: RunningMean": "average",
+    "gift_core/averaging.py: Interpolation": "merge",
+    "gift_core/replay/paired.py: PairedStepReplay._teach_fisher": "fisher",
+    "gift_core/datasets/ingest.py: _mini_images": "source.mini",
+    "gift_core/datasets/image_folder.py: folder_dataset": "source.folder",
+    "gift_core/datasets/image_table.py: table_dataset": "source.table",
+    "gift_core/datasets/webdataset.py: tar_dataset": "source.webdataset",
+    "gift_core/datasets/catalogue/inventory.py: catalogue_dataset": "source.catalogue",
+    "gift_core/generators/filters.py: QualityFilters": "filters",
+    "gift_core/generators/scorer.py: load_scorer": "filters",
+}
+# Data files beside modules that are none of these count.
+NOT_DATA = (".py", ".pyc", ".md")
+RECORDS = ("gift_core/revisions.json", "gift_core/verified_code.json")  # of this module's own results
+CLOSED_BASES = ("ABC", "Generic", "Protocol", "object")  # no library calls the methods of their subclasses
+ATTRIBUTE = re.compile(r"\.(\w+)")
 
 
 @dataclass
@@ -52,126 +69,215 @@ class CodeBase:
 
     root: Path
     stages: Path | None = None
-    _modules: dict[Path, Module] = field(default_factory=dict)
-    _imported: dict[Path, set[Path]] = field(default_factory=dict)
-    _found: dict[str, Path | None] = field(default_factory=dict)
+    _modules: dict[str, Module] = field(default_factory=dict)
+    _files: dict[str, str | None] = field(default_factory=dict)
+    _uses: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    _imported: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _data: dict[str, dict[str, str]] = field(default_factory=dict)
+    _open: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     @classmethod
     def that_runs(cls, stages: Path) -> CodeBase:
         """Returns the code of this process: the gift_core of this module, and the package in the folder `stages`."""
         return cls(Path(__file__).resolve().parents[1], stages)
 
-    @property
-    def commands(self) -> Path:
-        """The folder of the commands: commands/<stage>.py is that of a stage."""
-        return self.stages or self.root / "stages"
+    def reached(self, stage: str, options: Collection[str]) -> dict[str, str]:
+        """Returns {definition: hash} of what the stage runs with these options, those without a hash included.
 
-    def module(self, path: Path) -> Module:
-        """Returns the module in the file `path`."""
-        if path not in self._modules:
-            self._modules[path] = Module(path, ast.parse(path.read_text(encoding="utf-8"), str(path)))
-        return self._modules[path]
-
-    def find(self, name: str) -> Path | None:
-        """Returns the file of one of our modules by its dotted name, None for any other name."""
-        if name not in self._found:
-            package, *rest = name.split(".")
-            path = (self.commands if package == "stages" else self.root / package).joinpath(*rest)
-            files = (path.with_suffix(".py"), path / "__init__.py")
-            self._found[name] = next((file for file in files if file.is_file()), None)
-        return self._found[name]
-
-    def _files(self, name: str) -> list[Path]:
-        """The module of a dotted name, and the packages that contain it."""
-        parts = name.split(".")
-        if parts[0] not in PACKAGES:
-            return []
-        found = [self.find(".".join(parts[:end])) for end in range(1, len(parts) + 1)]
-        return [file for file in found if file]
-
-    def closure(self, path: Path) -> list[Path]:
-        """Returns every file of ours that running `path` may import, itself included, sorted."""
-        seen: set[Path] = set()
-        waiting = [path]
-        while waiting:
-            current = waiting.pop()
-            if current not in seen:
-                seen.add(current)
-                waiting += self._files_of_imports(current)
-        return sorted(seen, key=self._order)
-
-    def _files_of_imports(self, path: Path) -> set[Path]:
-        if path not in self._imported:
-            self._imported[path] = {file for name in self.imports(path) for file in self._files(name)}
-        return self._imported[path]
-
-    def imports(self, path: Path) -> frozenset[str]:
-        """Returns the absolute dotted names that the module in `path` imports when it runs."""
-        package = ".".join(self._relative(path).split("/")[:-1])
-        return frozenset(
-            resolve_name(name, package) if name.startswith(".") else name for name in self.module(path).imports
-        )
-
-    def fingerprint(self, path: Path) -> dict[str, str]:
-        """Returns {file: hash} of the modules that running `path` imports, and of the data files beside them."""
+        Options are named as in params.yaml: "losses.distill", "source.folder".
+        """
         with _no_garbage_collection():
-            modules = self.closure(path)
-            hashes = {self._relative(module): self._hash(module) for module in modules}
-        folders = {module.parent for module in modules}
-        files = sorted((file for folder in folders for file in data_files_in(folder)), key=self._order)
-        return {name: digest for name, digest in hashes.items() if digest} | {
-            self._relative(file): _digest(file.read_bytes()) for file in files
-        }
+            return _Reach(self, frozenset(options)).from_function(f"stages/{stage}.py", stage)
 
-    def _order(self, path: Path) -> list[str]:
-        return self._relative(path).split("/")
+    def path(self, file: str) -> Path:
+        """Returns the path of a file that is named as in the repository: "stages/finetune.py"."""
+        if self.stages is not None and file.split("/")[0] == "stages":
+            return self.stages.joinpath(*file.split("/")[1:])
+        return self.root / file
 
-    def _relative(self, path: Path) -> str:
-        if path.is_relative_to(self.commands):
-            return f"stages/{path.relative_to(self.commands).as_posix()}"
-        return path.relative_to(self.root).as_posix()
+    def module(self, file: str) -> Module:
+        """Returns the module in `file`."""
+        if file not in self._modules:
+            tree = ast.parse(self.path(file).read_text(encoding="utf-8"), file)
+            self._modules[file] = read_module(file, tree)
+        return self._modules[file]
 
-    def _hash(self, path: Path) -> str:
-        """Empty where nothing of the module counts."""
-        name, module = self._relative(path), self.module(path)
-        if name.startswith(DISPLAY):
-            return ""
-        return module.hash_of_methods if name.startswith(CONFIG) else module.hash
+    def function_at(self, file: str, line: int) -> str:
+        """Returns the key of the definition around a line of a module: the innermost one, without nested functions."""
+        around = [each for each in self.module(file).all_definitions() if each.lines[0] <= line <= each.lines[1]]
+        return min(around, key=lambda each: each.lines[1] - each.lines[0]).key if around else f"{file}: line {line}"
+
+    def is_function(self, key: str) -> bool:
+        """Whether a definition is a function or a method."""
+        file, _, name = key.partition(": ")
+        owner, _, method = name.partition(".")
+        if not file.endswith(".py"):
+            return False
+        module = self.module(file)
+        found = module.methods.get(owner, {}).get(method) if method else module.definitions.get(name)
+        nodes = found.nodes if found else ()
+        return bool(nodes) and isinstance(nodes[0], ast.FunctionDef | ast.AsyncFunctionDef)
+
+    def find(self, name: str) -> str | None:
+        """Returns the file of one of our modules by its dotted name, None for any other name."""
+        if name not in self._files:
+            base = name.replace(".", "/")
+            files = (f"{base}.py", f"{base}/__init__.py") if name.split(".")[0] in PACKAGES else ()
+            self._files[name] = next((file for file in files if self.path(file).is_file()), None)
+        return self._files[name]
+
+    def uses(self, definition: Definition) -> tuple[tuple[str, str], ...]:
+        """Returns (file, name) of what a definition names of our code. The name is empty for a whole module."""
+        if definition.key not in self._uses:
+            self._uses[definition.key] = tuple(sorted(set(self._find_uses(definition))))
+        return self._uses[definition.key]
+
+    def _find_uses(self, definition: Definition) -> Iterator[tuple[str, str]]:
+        found = definition.references
+        imports = {**self.module(definition.file).imports, **found.imports}
+        for name in found.names - found.imports.keys():
+            yield from self._meaning(definition.file, name)
+        for name, attribute in found.chains:
+            file = self.find(imports[name]) if name in imports else None
+            if file:
+                yield from self._meaning(file, attribute)
+        for target in found.imports.values():
+            yield from self._target(target)
+
+    def _meaning(self, file: str, name: str) -> Iterator[tuple[str, str]]:
+        """What a name means in a module: a definition there, or what it was imported from."""
+        module = self.module(file)
+        if file.startswith(DISPLAY):
+            return
+        if name in module.tables or (name and name in module.definitions):
+            yield file, name
+        elif name in module.imports:
+            yield from self._target(module.imports[name])
+
+    def _target(self, name: str) -> Iterator[tuple[str, str]]:
+        """What a dotted name means: a module, of which the expressions say what is used, or a name in one."""
+        parent, _, last = name.rpartition(".")
+        if file := self.find(name):
+            if not file.startswith(DISPLAY):
+                yield file, ""
+        elif file := self.find(parent):
+            yield from self._meaning(file, last)
+
+    def imported_by(self, file: str) -> tuple[str, ...]:
+        """Returns the files of the modules that a module imports at once, and of the packages that contain it."""
+        if file not in self._imported:
+            targets = [
+                *self.module(file).imports.values(),
+                file.replace("/", ".").rpartition(".")[0].rpartition(".")[0],
+            ]
+            files = [self.find(name) or self.find(name.rpartition(".")[0]) for name in targets]
+            self._imported[file] = tuple(sorted({each for each in files if each and not each.startswith(DISPLAY)}))
+        return self._imported[file]
+
+    def data_beside(self, file: str) -> dict[str, str]:
+        """Returns {data file: hash} of the files in the folder of a module."""
+        folder = file.rpartition("/")[0]
+        if folder not in self._data:
+            base = self.path(folder)
+            names = {f"{folder}/{each.relative_to(base).as_posix()}": each for each in data_files_in(base)}
+            self._data[folder] = {
+                name: digest_of(each.read_bytes()) for name, each in names.items() if name not in RECORDS
+            }
+        return self._data[folder]
+
+    def attributes_in_templates(self, file: str) -> frozenset[str]:
+        """Returns the names after dots in the templates in the folder of a module."""
+        files = [self.root / name for name in self.data_beside(file) if name.endswith(".j2")]
+        return frozenset(name for each in files for name in ATTRIBUTE.findall(each.read_text(encoding="utf-8")))
+
+    def is_open(self, file: str, name: str) -> bool:
+        """Whether methods of the class may be called whose names our code does not have, by a library or getattr."""
+        key = file, name
+        if key not in self._open:
+            module = self.module(file)
+            self._open[key] = any(each.references.is_dynamic for each in module.methods.get(name, {}).values()) or any(
+                self._is_open_base(file, base) for base in module.bases.get(name, ())
+            )
+        return self._open[key]
+
+    def _is_open_base(self, file: str, base: str) -> bool:
+        first, _, rest = base.partition(".")
+        found = list(self._meaning(file, first)) if not rest else []
+        if found:
+            return any(self.is_open(*each) for each in found)
+        return base.rpartition(".")[2] not in CLOSED_BASES
 
 
-@dataclass(frozen=True)
-class Module:
-    """A parsed module."""
+@dataclass
+class _Reach:
+    """Follows names until nothing new is found."""
 
-    path: Path
-    tree: ast.Module
+    code: CodeBase
+    options: frozenset[str]
+    found: dict[str, str] = field(default_factory=dict)
+    attributes: set[str] = field(default_factory=set)
+    sleeping: dict[str, list[Definition]] = field(default_factory=dict)  # methods that nothing names yet
+    waiting: list[Definition] = field(default_factory=list)
+    imported: set[str] = field(default_factory=set)
 
-    @cached_property
-    def imports(self) -> frozenset[str]:
-        """The dotted names that it imports when it runs, also inside functions. Relative ones start with dots."""
-        names: set[str] = set()
-        for node in _running_statements(self.tree):
-            if isinstance(node, ast.Import):
-                names.update(alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                base = "." * node.level + (node.module or "")
-                if node.module:
-                    names.add(base)
-                names.update(f"{base}.{alias.name}" if node.module else base + alias.name for alias in node.names)
-        return frozenset(names)
+    def from_function(self, file: str, name: str) -> dict[str, str]:
+        self._use(file, name)
+        while self.waiting:
+            definition = self.waiting.pop()
+            self._wake(definition.references.attributes)
+            for used in self.code.uses(definition):
+                self._use(*used)
+        return dict(sorted(self.found.items()))
 
-    @cached_property
-    def hash(self) -> str:
-        """The hash of the syntax tree, see `normalized`."""
-        return _digest(normalized(self.tree).encode())
+    def _wake(self, attributes: Collection[str]) -> None:
+        """Adds the methods with these names of the classes that are used."""
+        for attribute in attributes:
+            self.attributes.add(attribute)
+            for method in self.sleeping.pop(attribute, ()):
+                self._add(method)
 
-    @cached_property
-    def hash_of_methods(self) -> str:
-        """The hash of the functions of its classes, empty if there are none."""
-        classes = [node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef)]
-        functions = [(each.name, node) for each in classes for node in each.body if isinstance(node, ast.FunctionDef)]
-        text = "".join(name + normalized(node) for name, node in functions)
-        return _digest(text.encode()) if text else ""
+    def _add(self, definition: Definition) -> None:
+        if definition.key not in self.found and not self._is_unused(definition.key):
+            self.found[definition.key] = definition.hash
+            self.waiting.append(definition)
+            self._import(definition.file)
+
+    def _is_unused(self, key: str) -> bool:
+        return key in OPTIONAL and OPTIONAL[key] not in self.options
+
+    def _import(self, file: str) -> None:
+        """Adds what runs when a module is imported, and the data files beside it."""
+        if file not in self.imported:
+            self.imported.add(file)
+            module = self.code.module(file)
+            self.found |= self.code.data_beside(file)
+            self._wake(self.code.attributes_in_templates(file))
+            self._add(module.rest)
+            for each in self.code.imported_by(file):
+                self._import(each)
+
+    def _use(self, file: str, name: str) -> None:
+        """Adds what a name of a module means; of a module without a name, that it is imported."""
+        module = self.code.module(file)
+        self._import(file)
+        if name in module.tables:
+            option = TABLES[f"{file}: {name}"]
+            for entry in module.tables[name]:
+                if f"{option}.{entry_name(entry.key)}" in self.options:
+                    self._add(entry)
+        elif name and not self._is_unused(f"{file}: {name}"):
+            self._add(module.definitions[name])
+            for method, definition in module.methods.get(name, {}).items():
+                is_special = method.startswith("__") and method.endswith("__")
+                if is_special or method in self.attributes or self.code.is_open(file, name):
+                    self._add(definition)
+                elif definition.key not in self.found:
+                    self.sleeping.setdefault(method, []).append(definition)
+
+
+def entry_name(key: str) -> str:
+    """ "gift_core/losses.py: LOSSES[align]" -> "align"."""
+    return key.rpartition("[")[2].removesuffix("]")
 
 
 @contextmanager
@@ -186,133 +292,12 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def normalized(node: ast.AST) -> str:
-    """Returns the syntax tree as text that is the same on every Python version.
-
-    ast.dump and ast.unparse are not: their output changed in 3.9, 3.12 and 3.13. Empty fields are left out, since new
-    versions of Python add fields.
-    """
-    parts: list[str] = []
-    _add_normalized(node, parts)
-    return "".join(parts)
-
-
-def _add_normalized(node: ast.AST, parts: list[str]) -> None:
-    parts.append(type(node).__name__)
-    if isinstance(node, ast.Constant):
-        parts.append(f"<{type(node.value).__name__} {node.value!r}>")
-        return
-    for name, value in _counting_fields(node):
-        values = [each for each in (value if isinstance(value, list) else [value]) if not _is_type_checking(each)]
-        if values:
-            parts.append(f"({name}")
-            for each in values:
-                if isinstance(each, ast.AST):
-                    _add_normalized(each, parts)
-                else:
-                    parts.append(f"<{each!r}>")
-            parts.append(")")
-
-
-def _counting_fields(node: ast.AST) -> Iterator[tuple[str, Any]]:
-    """The fields of a node without documentation, messages of errors, and empty ones."""
-    if isinstance(node, ast.Raise):
-        yield "exc", node.exc.func if isinstance(node.exc, ast.Call) else node.exc or []
-        return
-    for name in node._fields:
-        value = getattr(node, name, None)
-        if name in ("ctx", "type_comment") or (name == "msg" and isinstance(node, ast.Assert)):
-            continue
-        if isinstance(node, ast.JoinedStr):  # some versions add empty texts to f-strings
-            value = [each for each in node.values if not (isinstance(each, ast.Constant) and each.value == "")]
-        if name == "body" and isinstance(value, list) and _has_docstring(node, value):
-            value = value[1:]
-        if value is not None:
-            yield name, value
-
-
-def _has_docstring(node: ast.AST, body: list[ast.stmt]) -> bool:
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    first = body[0] if body else None
-    return (
-        isinstance(node, documented)
-        and isinstance(first, ast.Expr)
-        and isinstance(first.value, ast.Constant)
-        and isinstance(first.value.value, str)
-    )
-
-
-def _running_statements(tree: ast.AST) -> Iterator[ast.AST]:
-    waiting = [tree]
-    while waiting:
-        for node in ast.iter_child_nodes(waiting.pop()):
-            if not isinstance(node, ast.expr) and not _is_type_checking(node):
-                yield node
-                waiting.append(node)
-
-
-def _is_type_checking(node: object) -> bool:
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-
-
 def data_files_in(folder: Path) -> list[Path]:
-    """Returns the data files in the folder of a module and in subfolders that are not packages."""
+    """Returns the data files in the folder of a module and in subfolders that are not packages, sorted."""
     found: list[Path] = []
     for entry in folder.iterdir():
         if entry.is_dir() and entry.name != "__pycache__" and not any(entry.rglob("*.py")):
             found += [file for file in entry.rglob("*") if file.is_file()]
-        elif entry.is_file() and entry.suffix not in (".py", ".pyc", ".md"):
+        elif entry.is_file() and entry.suffix not in NOT_DATA:
             found.append(entry)
-    return found
-
-
-def schema_defaults(annotation: Any) -> dict[str, str]:
-    """Returns {"MethodConfig.start": "'previous'", ...}: the defaults below a section of params.yaml.
-
-    A default of None means a feature that is not used. It does not count, so that new optional keys run nothing.
-    """
-    found: dict[str, str] = {}
-    for section in _sections(annotation):
-        for name, info in section.model_fields.items():
-            default = None if info.is_required() else info.get_default(call_default_factory=True)
-            if default is not None:
-                found[f"{section.__name__}.{name}"] = repr(default)
-            found |= schema_defaults(info.annotation)
-    return found
-
-
-def _sections(annotation: Any) -> list[type[Section]]:
-    from gift_core.config.section import Section
-
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return [annotation]
-    if get_origin(annotation) in (Annotated, Union, types.UnionType, dict, tuple, list):
-        return [section for argument in get_args(annotation) for section in _sections(argument)]
-    return []
-
-
-def fingerprints(code: CodeBase, params_of: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
-    """Returns {stage: {"code": {file: hash}, "defaults": {key: value}}} for each stage of `params_of`.
-
-    `params_of` gives the DVC parameters of each stage, whose sections' defaults count.
-    """
-    from gift_core.config.experiment import Config
-
-    return {
-        stage: {
-            "code": code.fingerprint(code.commands / f"{stage}.py"),
-            "defaults": _defaults_of(Config, params),
-        }
-        for stage, params in params_of.items()
-    }
-
-
-def _defaults_of(config: type[Section], params: list[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in sorted({param.split(".")[0] for param in params}):
-        found |= schema_defaults(config.model_fields[name].annotation)
-    return dict(sorted(found.items()))
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:DIGITS]
+    return sorted(found)

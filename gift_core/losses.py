@@ -264,7 +264,9 @@ def distill_vocabulary_entropy(
 
 # Of the losses that are a cross-entropy against the teacher: the teacher's entropy, with the options of the loss.
 ENTROPIES: Mapping[str, Loss] = {
-    **dict.fromkeys(("distill", "distill_image_side", "distill_text_side"), distill_entropy),
+    "distill": distill_entropy,
+    "distill_image_side": distill_entropy,
+    "distill_text_side": distill_entropy,
     "distill_vocabulary": distill_vocabulary_entropy,
 }
 

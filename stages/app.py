@@ -45,6 +45,7 @@ from .teach import teach
 from .test import test
 from .use import use
 from .verify import verify
+from .why import why
 from .write_prompts import write_prompts
 from .write_vocabulary import write_vocabulary
 
@@ -72,6 +73,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Commands": (
         init,
         run,
+        why,
         show,
         predict,
         test,

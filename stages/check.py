@@ -1,19 +1,19 @@
-"""check: validates params.yaml and writes a fingerprint of the code of every other stage."""
+"""check: validates params.yaml and writes which code every other stage runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .report import set_aside
 from .stage import PARAMS, ROOT, Params, Root, open_stage
 
-# Sections that a stage reads and does not have as DVC parameters, because the models that it depends on stand for them.
-# Their defaults count all the same: evaluate chooses the model of a task by `start` and `learns`.
-READ = {"evaluate": ["methods"]}
+if TYPE_CHECKING:
+    from gift_core.config.experiment import Config
 
 
 def check(params: Params = PARAMS, root: Root = ROOT) -> None:
-    """Check params.yaml, and write what each stage depends on of the code: data/code/<stage>.json.
+    """Check params.yaml, and write what each stage depends on of the code into data/code.
 
     DVC runs this stage first. An error in params.yaml stops here, before any
     result is removed. Accuracies and predictions of methods and tasks that were
@@ -24,22 +24,33 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
     with open_stage("check", params, root) as stage:
         from gift_core.artifacts.contract import write_json
         from gift_core.config.checks import require_task
-        from gift_core.fingerprint import CodeBase, fingerprints
-        from gift_core.layout import Layout
-        from gift_core.shipped import pipeline_root
-        from gift_core.stage_graph import read_blocks
         from gift_core.team.raw_data import missing_raw_data
 
         require_task(stage.config, params.name)
         set_aside(stage, params)
-        code = CodeBase.that_runs(Path(__file__).resolve().parent)
-        params_of = {
-            block.name: [*block.params, *READ.get(block.name, [])]
-            for block in read_blocks(pipeline_root(root))
-            if Layout(Path()).code(block.name).as_posix() in block.deps  # a project may have stages of its own
-        }
-        for name, fingerprint in fingerprints(code, params_of).items():
-            write_json(stage.layout.code(name), fingerprint)
-        stage.say(f"{params} is valid; fingerprints of {len(params_of)} stages")
+        files = code_files(root, stage.config)
+        for name, content in files.items():
+            write_json(root / name, content)
+        for former in {*(root / "data" / "code").rglob("*.json")} - {root / name for name in files}:
+            former.unlink()  # of a method or task that was taken back
+        edited = {definition for content in files.values() for definition in content.get("edited", ())}
+        stage.say(f"{params} is valid; {_summary(len(edited))}")
         for note in missing_raw_data(root, stage.config.tasks):
             stage.say(note)
+
+
+def code_files(root: Path, config: Config) -> dict[str, dict[str, Any]]:
+    """Returns {path: content} of the files in data/code of the project in `root`, for the code that runs."""
+    from gift_core import revisions
+    from gift_core.fingerprint import CodeBase
+    from gift_core.shipped import pipeline_root
+    from gift_core.stage_graph import read_blocks
+
+    code = revisions.Code(CodeBase.that_runs(Path(__file__).resolve().parent))
+    return revisions.code_files(code, read_blocks(pipeline_root(root)), config)
+
+
+def _summary(edited: int) -> str:
+    from gift_core.quantities import plural
+
+    return f"{plural(edited, 'definition')} of the code edited" if edited else "the code is as it was released"

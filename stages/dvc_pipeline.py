@@ -6,21 +6,26 @@ so that other stages run in between. Each step does what DVC's Stage.reproduce, 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
 import shlex
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from gift_core.layout import Layout
 from gift_core.work.publishing import write_atomically
 
 from .dvc_lock import require_free
 from .dvc_store import dvc_errors
 
+CODE = "data/code/"
 WRITE_EVERY = 10  # times as long as it takes to write dvc.lock
 
 
@@ -31,6 +36,23 @@ class Verdict(Enum):
     RESTORED = "restored"  # from the run cache; it still has to be recorded
     VERIFIED = "verified"  # raw data, imports and frozen stages: DVC has done and recorded it
     RUN = "run"
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is different from the time when DVC recorded a stage.
+
+    `params` are keys with their old and new values, `deps` and `outs` paths with DVC's word for them, `code` the files
+    in data/code that the stage depends on.
+    """
+
+    is_new: bool
+    command: bool
+    params: Mapping[str, tuple[Any, Any]]
+    deps: Mapping[str, str]
+    outs: Mapping[str, str]
+    code: frozenset[str]
+    recorded: Callable[[str], Any]  # of a path in `code`: its content then, None where it is lost
 
 
 class DvcPipeline:
@@ -55,6 +77,59 @@ class DvcPipeline:
         """Whether `dvc repro` would run the stage as the workspace is now."""
         with dvc_errors():
             return bool(self._stages[name].changed())
+
+    def changes(self, name: str) -> Changes:
+        """Returns what is different since the stage was recorded, without looking at the stages before it."""
+        from dvc.dependency.param import ParamsDependency
+
+        stage = self._stages[name]
+        with dvc_errors():
+            files = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
+            params = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
+            code = {self._path(dep): dep for dep in files if self._path(dep).startswith(CODE)}
+            return Changes(
+                bool(stage.cmd) and not any(out.hash_info for out in stage.outs),
+                bool(stage.cmd) and stage.changed_stage(),
+                {key: values for dep in params for key, values in _changed_params(dep)},
+                {path: word for dep in files for path, word in self._status(dep) if path not in code},
+                {path: word for out in stage.outs for path, word in self._status(out)},
+                frozenset(code),
+                lambda path: self._recorded(code[path]),
+            )
+
+    def _path(self, entry: Any) -> str:
+        """The path of a dependency or an output, below the root of the project."""
+        return Path(entry.fs_path).relative_to(self._repo.root_dir).as_posix()
+
+    def _status(self, entry: Any) -> Iterator[tuple[str, str]]:
+        yield from ((self._path(entry), word) for word in entry.status().values())
+
+    def _recorded(self, dep: Any) -> Any:
+        """The content of a JSON file when the stage ran, from the workspace or DVC's cache; None where it is lost."""
+        digest = str(dep.hash_info.value or "")
+        for path in (dep.fs_path, self._repo.cache.local.oid_to_path(digest) if digest else ""):
+            try:
+                text = Path(path).read_bytes()
+                if hashlib.md5(text, usedforsecurity=False).hexdigest() == digest:
+                    return json.loads(text)
+            except (OSError, ValueError):
+                continue
+        return None
+
+    def writers(self) -> dict[str, str]:
+        """Returns {path of an output: the stage that writes it}."""
+        return {self._path(out): name for name, stage in self._stages.items() for out in stage.outs if stage.cmd}
+
+    def expected_seconds(self) -> dict[str, float]:
+        """How long each stage took when it ran last, or what stages of its block took, without those nobody knows."""
+        notes = {name: timing_note(Layout(Path()).timings(), self.command(name)) for name in self.upstream}
+        known = {name: seconds for name, note in notes.items() if note and (seconds := _read_seconds(note)) is not None}
+        found: dict[str, float] = {}
+        for names in blocks(list(notes)).values():
+            times = [known[name] for name in names if name in known]
+            if times:
+                found |= {name: known.get(name, sum(times) / len(times)) for name in names}
+        return found
 
     def begin(self, name: str, *, force: bool) -> Verdict:
         """Decides about a stage whose upstream stages are recorded. Where it has to run, its outputs are removed."""
@@ -205,6 +280,30 @@ def open_pipeline(root: Path, targets: Sequence[str]) -> Iterator[DvcPipeline]:
     finally:
         guard.__exit__(None, None, None)
         repo.close()
+
+
+def _changed_params(dep: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Yields the keys of a params file that differ, down to single values, with their old and new values."""
+    before = {key: each for name, value in (dep.hash_info.value or {}).items() for key, each in _leaves(name, value)}
+    after = {key: each for name, value in dep.read_params().items() for key, each in _leaves(name, value)}
+    for key in sorted({*before, *after}):
+        if before.get(key) != after.get(key):
+            yield key, (before.get(key), after.get(key))
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for name, each in value.items():
+            yield from _leaves(f"{key}.{name}", each)
+    else:
+        yield key, value
+
+
+def _read_seconds(note: Path) -> float | None:
+    try:
+        return float(json.loads(note.read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def timing_note(timings: Path, command: str) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
@@ -12,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gift_core.errors import UserError
-from gift_core.layout import Layout
 
+from .check import code_files
 from .output import note
 from .stage import MOST, PARAMS, require_params
 
 if TYPE_CHECKING:
+    from gift_core.config.experiment import Config
     from gift_core.execution.pool import Pool
 
     from .dvc_pipeline import DvcPipeline
@@ -93,7 +93,7 @@ def run(
     check_gpus(gpus_per_stage, device)
     if dry:
         with open_pipeline(Path(), targets or []) as pipeline:
-            _print_plan(pipeline, force=force)
+            _print_plan(pipeline, config, force=force)
         return
     try:
         with open_pipeline(Path(), targets or []) as pipeline, ExitStack() as resources:
@@ -156,60 +156,30 @@ def _loop(pipeline: DvcPipeline, pool: Pool, environment: dict[str, str], **opti
     stages, workers = len(pipeline.upstream), pool.capacity.workers
     note(f"{stages} stages, {workers} workers, {pool.capacity.gpus:g} GPUs")
     table = RunTable(stages, workers)
-    return RunLoop(pipeline, pool, table, LOGS.absolute(), environment, _expected_seconds(pipeline), **options)
+    return RunLoop(pipeline, pool, table, LOGS.absolute(), environment, pipeline.expected_seconds(), **options)
 
 
-def _expected_seconds(pipeline: DvcPipeline) -> dict[str, float]:
-    """How long each stage took when it ran last, or what stages of its block took; without those that nobody knows."""
-    from .dvc_pipeline import blocks, timing_note
-
-    notes = {name: timing_note(Layout(Path()).timings(), pipeline.command(name)) for name in pipeline.upstream}
-    known = {name: seconds for name, note in notes.items() if note and (seconds := _read_seconds(note)) is not None}
-    found: dict[str, float] = {}
-    for names in blocks(list(notes)).values():
-        times = [known[name] for name in names if name in known]
-        if times:
-            found |= {name: known.get(name, sum(times) / len(times)) for name in names}
-    return found
-
-
-def _read_seconds(note: Path) -> float | None:
-    try:
-        return float(json.loads(note.read_text(encoding="utf-8"))["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _print_plan(pipeline: DvcPipeline, *, force: bool) -> None:
-    """Prints the stages that `dvc repro --dry` lists, in waves, and how many stages after them may have to run."""
+def _print_plan(pipeline: DvcPipeline, config: Config, *, force: bool) -> None:
+    """Prints the stages that would run, in waves, how many stages after them may have to run, and the times."""
     from gift_core.execution.schedule import longest_path, waves
     from gift_core.quantities import duration, plural
 
-    stale = {name for name in pipeline.upstream if pipeline.command(name) and (force or pipeline.is_stale(name))}
+    from .why import describe, stale_stages, total_time
+
+    found = [] if force else stale_stages(pipeline, code_files(Path(), config))
+    chosen = pipeline.upstream if force else [name for each in found for name in each.stages]
+    stale = {name for name in chosen if pipeline.command(name)}
     if not stale:
         typer.echo("Nothing is new or changed: gift run would run nothing.")
         return
     for number, names in enumerate(waves(pipeline.upstream, stale), 1):
         typer.echo(f"wave {number}: {_listed(names)}")
-    typer.echo(f"{len(stale)} of {len(pipeline.upstream)} stages would run.{_after(pipeline, stale)}")
-    seconds = _expected_seconds(pipeline)
+    typer.echo(describe(total_time(pipeline, stale)))
+    seconds = pipeline.expected_seconds()
     path, longest = longest_path(pipeline.upstream, stale, {name: seconds.get(name, 1.0) for name in stale})
     times = f", about {duration(longest)}" if all(name in seconds for name in path) else ""
     length = plural(len(path), "stage")
     typer.echo(f"The longest path has {length}{times}: {' > '.join(_shortened(path))}")
-
-
-def _after(pipeline: DvcPipeline, stale: Collection[str]) -> str:
-    """Says how many unchanged stages depend on those that would run, empty if none does."""
-    from gift_core.execution.schedule import Schedule
-
-    schedule = Schedule(pipeline.upstream, {})
-    after: set[str] = set()
-    for name in schedule.order:
-        if name in stale and name not in after:
-            after |= set(schedule.behind(name))
-    unchanged = {name for name in after if pipeline.command(name)} - set(stale)
-    return f" {len(unchanged)} more come after, and run only if their input changes." if unchanged else ""
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.contract import sha256_of, write_json
 from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, WEIGHTS
-from gift_core.fingerprint import CodeBase
+from gift_core.fingerprint import WORK, CodeBase
 from gift_core.provenance import environment
+from gift_core.revisions import Code, all_options
 from gift_core.untrusted import read_json_file
 from gift_core.work.folder import work_folder
 
@@ -67,10 +68,15 @@ def _note_threads(stage: Stage, work: Path, threads: int) -> None:
 
 
 @cache
-def code_of(stage: str) -> dict[str, str]:
-    """Returns the fingerprint of the code that the stage runs, as this process found it first (0.2 s)."""
-    code = CodeBase.that_runs(COMMANDS)
-    return code.fingerprint(code.commands / f"{stage}.py")
+def code_of(stage: str) -> dict[str, Any]:
+    """Returns what counts of the code that the stage runs, as this process found it first (0.2 s).
+
+    Of code that resumes work each change counts: it reads what another version may have written.
+    """
+    code = Code(CodeBase.that_runs(COMMANDS))
+    options = all_options(code.base)
+    found = code.reached(stage, options)
+    return code.state(stage, options) | {"work": {key: found[key] for key in found if key.startswith(WORK)}}
 
 
 def hashes_below(folder: Path) -> dict[str, str]:

@@ -29,20 +29,21 @@ THOROUGH = re.compile(
     | clip/test_(architectures|soundness)
     | config/test_removing
     | doctor/test_(memory_estimate|operations|storage)
-    | end_to_end/test_(changes|wheel)
+    | end_to_end/test_(changes|revisions|wheel)
     | generators/test_spread_shards
     | interop/test_exporting
     | report/test_(compare|kept_images|leftovers|published_results|scatter_chart|seen_classes)
     | stages/test_(add_task|class_incremental|data|disk|docs|doctor|dvc_pipeline|export|file_modes|fork_server|hub)
     | stages/test_(import_model|interruption|memory_settings|merge|metrics|missing_paths|predict|processes|recorded)
     | stages/test_(remove|root|run|search|show|test|use|verify)_
-    | test_(fingerprint|golden_losses|pipeline_stages)
+    | test_(golden_losses|pipeline_stages|revisions_probe)
     | work/test_(crashes|data_parallel|spread)
     )""",
     re.VERBOSE,
 )
 CENTRAL = (  # of these, one of each stays in `make test`
     "tests/end_to_end/test_changes.py::test_a_changed_loss_weight_runs_only_that_method_and_undoing_it_runs_nothing",
+    "tests/end_to_end/test_revisions.py::test_an_update_with_the_same_revisions_runs_check_alone",
     "tests/end_to_end/test_wheel.py::test_every_stage_runs_in_a_project_without_code",
     "tests/stages/test_run_command.py::test_it_writes_the_lock_file_of_dvc_repro",
 )

@@ -1,20 +1,54 @@
-"""The project's code as the fingerprints read it: what a file imports, at any depth, without type-checking imports."""
+"""What a file of the project imports when it runs, also inside functions, without type-checking imports."""
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import resolve_name
 from pathlib import Path
 
-from gift_core.fingerprint import CodeBase
-
 ROOT = Path(__file__).resolve().parents[1]
-CODE = CodeBase(ROOT)
 
 
+@cache
 def imported_modules(file: Path) -> frozenset[str]:
-    """Returns the dotted names that `file` imports when it runs, also inside functions."""
-    return CODE.module(file).imports
+    """Returns the absolute dotted names: of `from a import b` both a and a.b."""
+    package = ".".join(file.relative_to(ROOT).parts[:-1])
+    names: set[str] = set()
+    for node in _running(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module or ""
+            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return frozenset(names)
 
 
 def closure(file: Path) -> list[Path]:
     """Returns every file of ours that running `file` may import, itself included."""
-    return CODE.closure(file)
+    seen: set[Path] = set()
+    waiting = [file]
+    while waiting:
+        current = waiting.pop()
+        if current not in seen:
+            seen.add(current)
+            waiting += [found for name in imported_modules(current) for found in _files(name)]
+    return sorted(seen)
+
+
+def _running(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING"):
+            yield child
+            yield from _running(child)
+
+
+@cache
+def _files(name: str) -> list[Path]:
+    """The module of a dotted name, and the packages that contain it."""
+    parts = name.split(".")
+    if parts[0] not in ("gift_core", "stages"):
+        return []
+    paths = [ROOT.joinpath(*parts[:end]) for end in range(1, len(parts) + 1)]
+    return [file for path in paths for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]

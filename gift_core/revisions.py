@@ -1,0 +1,156 @@
+"""What the stage check writes of the code: revisions of its parts, and what was edited since they were verified.
+
+A part is a stage, or what an option adds to it: "finetune", "finetune losses.distill", "ingest source.folder". A stage
+that uses a part runs again when the revision of the part rises, and not when only its code changes. revisions.json has
+the revision of each part, and the reason for each one. verified_code.json has the hashes of the code that was verified
+with these revisions. Code with another hash was edited, and counts by its hash (docs/decisions/0064-revisions.md).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from gift_core.definitions import TABLES
+from gift_core.fingerprint import DISPLAY, OPTIONAL, WORK, CodeBase, entry_name
+
+if TYPE_CHECKING:
+    from gift_core.config.experiment import Config
+    from gift_core.config.method_options import MethodConfig
+    from gift_core.stage_graph import Block
+
+REVISIONS, VERIFIED = "gift_core/revisions.json", "gift_core/verified_code.json"
+FOLDER = "data/code/"
+Definitions = Mapping[str, Mapping[str, str]]  # {part: {definition: hash}}
+
+
+@dataclass(frozen=True)
+class Part:
+    """The revision of a part, and why each of its revisions began, by number."""
+
+    revision: int
+    reasons: Mapping[str, str]
+
+
+@dataclass
+class Code:
+    """Code, and beside it the record of what was verified."""
+
+    base: CodeBase
+    _reached: dict[tuple[str, frozenset[str]], dict[str, str]] = field(default_factory=dict)
+
+    @cached_property
+    def parts(self) -> dict[str, Part]:
+        """The parts of revisions.json by name."""
+        return {name: Part(row["revision"], row["reasons"]) for name, row in self._read(REVISIONS).items()}
+
+    @cached_property
+    def verified(self) -> Mapping[str, str]:
+        """{definition: hash} of verified_code.json."""
+        return self._read(VERIFIED)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self.base.root / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def reached(self, stage: str, options: Collection[str]) -> dict[str, str]:
+        """Returns {definition: hash} of what the stage runs with these options."""
+        key = stage, frozenset(options)
+        if key not in self._reached:
+            self._reached[key] = self.base.reached(*key)
+        return self._reached[key]
+
+    def state(self, stage: str, options: Collection[str]) -> dict[str, Any]:
+        """Returns the content of the file in data/code of a stage with these options."""
+        names = [part_name(stage), *(part_name(stage, option) for option in sorted(options))]
+        edited = {
+            key: digest
+            for key, digest in self.reached(stage, options).items()
+            if not key.startswith(WORK) and self.verified.get(key, "") != digest
+        }
+        state = {"revisions": {name: self.parts[name].revision for name in names if name in self.parts}}
+        return {**state, "edited": edited} if edited else state
+
+
+def part_name(stage: str, option: str = "") -> str:
+    """Returns the name of a part: "finetune losses.distill"."""
+    return f"{stage} {option}".rstrip()
+
+
+def code_files(code: Code, blocks: Sequence[Block], config: Config) -> dict[str, dict[str, Any]]:
+    """Returns {path below the project: content} of all files in data/code that stages of dvc.yaml depend on.
+
+    A stage of a task or a method has a file of its own where dvc.yaml says so: data/code/finetune/gift.json. Otherwise
+    one file stands for all of them.
+    """
+    files: dict[str, dict[str, Any]] = {}
+    for block in blocks:
+        own = options_of(block.name, config)
+        every = sorted({option for options in own.values() for option in options})
+        for dep in block.deps:
+            if dep == f"{FOLDER}{block.name}.json":
+                files[dep] = code.state(block.name, every)
+            elif dep.startswith(f"{FOLDER}{block.name}/"):
+                files |= {f"{FOLDER}{block.name}/{name}.json": code.state(block.name, own[name]) for name in own}
+    return files
+
+
+def options_of(stage: str, config: Config) -> dict[str, list[str]]:
+    """Returns the options that choose code of the stage, for each task or method that it runs for."""
+    if stage == "ingest":
+        return {name: [f"source.{task.source}"] for name, task in config.tasks.items()}
+    if stage == "synthesize":
+        return {"": ["filters"] if config.generator.filters else []}
+    if stage in ("teach", "finetune"):
+        return {name: sorted(_options_of_method(stage, config.methods[name])) for name in config.run.methods}
+    return {"": []}
+
+
+def _options_of_method(stage: str, method: MethodConfig) -> Iterator[str]:
+    yield f"replay.{method.replay.images}"
+    if getattr(method.replay, "fisher", None) is not None and stage == "teach":
+        yield "fisher"
+    if stage == "finetune":
+        yield from (f"losses.{name}" for name, _ in method.losses.items())
+        yield f"consolidation.{method.consolidation.kind}"
+        yield from (name for name in ("average", "merge") if getattr(method, name) is not None)
+
+
+def all_options(code: CodeBase) -> list[str]:
+    """Returns every option that chooses code, sorted."""
+    found = set(OPTIONAL.values())
+    for table, section in TABLES.items():
+        file, _, name = table.partition(": ")
+        entries = code.module(file).tables.get(name, ()) if code.path(file).is_file() else ()
+        found |= {f"{section}.{entry_name(entry.key)}" for entry in entries}
+    return sorted(found)
+
+
+def definitions_of_parts(code: Code, stages: Collection[str]) -> Definitions:
+    """Returns {part: {definition: hash}}: what each stage always runs, and what each option adds to that."""
+    parts: dict[str, Mapping[str, str]] = {}
+    every = all_options(code.base)
+    for stage in stages:
+        always = parts[part_name(stage)] = code.reached(stage, ())
+        for option in every:
+            added = _added(code.reached(stage, [option]), always) or _added(
+                code.reached(stage, every), code.reached(stage, [each for each in every if each != option])
+            )  # the second for an option that only works together with another
+            if added:
+                parts[part_name(stage, option)] = added
+    return parts
+
+
+def display_definitions(code: CodeBase) -> dict[str, str]:
+    """Returns {definition: hash} of the modules that no stage depends on, because they only show and explain."""
+    files = [name for name in DISPLAY if name.endswith(".py") and code.path(name).is_file()]
+    folders = [name for name in DISPLAY if name.endswith("/")]
+    files += [f"{folder}{path.name}" for folder in folders for path in sorted(code.path(folder).glob("*.py"))]
+    return {each.key: each.hash for file in files for each in code.module(file).all_definitions()}
+
+
+def _added(more: Mapping[str, str], less: Mapping[str, str]) -> dict[str, str]:
+    return {key: digest for key, digest in more.items() if key not in less}

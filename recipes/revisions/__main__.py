@@ -1,0 +1,158 @@
+"""`make revisions`: decides whether a change of the code changes what a stage writes, and records the answer.
+
+It runs small experiments with the verified code, a git worktree of the commit that wrote verified_code.json, and with
+the code of the working tree. A part keeps its revision where every stage that uses it wrote the same bytes, and every
+changed function of the part ran. Otherwise its revision rises. The reason is in revisions.json and CHANGELOG.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gift_core import revisions
+from gift_core.fingerprint import WORK, CodeBase
+from gift_core.revisions import Code, Definitions
+from recipes.revisions.decide import Change, PartsOf, Used, decide, describe_code, find_changes, missed
+from recipes.revisions.experiments import experiments
+from recipes.revisions.probe import Instance, Outcome, Probe
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLE, VERIFIED, CHANGELOG = ROOT / revisions.REVISIONS, ROOT / revisions.VERIFIED, ROOT / "CHANGELOG.md"
+SHOWN = ("gift", "zero_shot", "")  # the methods that are probed where only messages changed
+HEADING = "### Runs again\n"
+MISSED = "gift_core/fingerprint.py follows names, and did not find this one. Name it where it is used."
+
+
+def main() -> None:
+    """Decides, writes the two tables, and prints what it decided."""
+    keep, reason = _arguments()
+    new = Code(CodeBase(ROOT))
+    parts, hashes = describe_code(ROOT)
+    if not TABLE.is_file():
+        _write({name: {"revision": 1, "reasons": {"1": "the first one"}} for name in parts}, hashes)
+        print(f"{len(parts)} parts have revision 1.")  # noqa: T201
+        return
+    if new.verified == hashes:
+        print("The code is the verified one: there is nothing to do.")  # noqa: T201
+        return
+    started = time.monotonic()
+    with _verified_code() as folder:
+        old = Code(CodeBase(folder))
+        changes = find_changes(new.base, describe_code(folder)[0], parts)
+        has_new_messages = revisions.display_definitions(old.base) != revisions.display_definitions(new.base)
+        print(f"{len(changes)} of {len(parts)} parts changed: {', '.join(changes) or 'none'}")  # noqa: T201
+        outcomes = list(_outcomes(new, folder, changes, has_new_messages=has_new_messages))
+    rising = dict(decide(new.base, changes, outcomes, keep))
+    unknown = sorted(set(keep) - set(changes))
+    if unknown:
+        sys.exit(f"error: --keep {unknown[0]}: this part did not change. Changed: {', '.join(changes)}")
+    _record(parts, hashes, rising, dict.fromkeys(keep, reason))
+    for name, why in rising.items():
+        print(f"{name}: revision {revisions_of(TABLE)[name]}: {why}")  # noqa: T201
+    kept = len(changes) - len(rising)
+    print(f"{kept} changed parts keep their revision, {len(rising)} rise ({time.monotonic() - started:.0f} s).")  # noqa: T201
+
+
+def _arguments() -> tuple[list[str], str]:
+    parser = argparse.ArgumentParser(prog="make revisions", description=__doc__)
+    parser.add_argument("--keep", action="append", default=[], metavar="PART", help="keep the revision of this part")
+    parser.add_argument("--reason", default="", help="why it is safe to keep it: code that no machine here can run")
+    arguments = parser.parse_args()
+    if bool(arguments.keep) != bool(arguments.reason):
+        parser.error("--keep PART and --reason TEXT belong together")
+    return arguments.keep, arguments.reason
+
+
+@contextmanager
+def _verified_code() -> Iterator[Path]:
+    """Yields a folder with the code of the commit that wrote verified_code.json last."""
+    commit = _git("log", "-1", "--format=%H", "--", revisions.VERIFIED)
+    if not commit:
+        sys.exit(f"error: {revisions.VERIFIED} is in no commit. Commit it with the code that it describes.")
+    with tempfile.TemporaryDirectory(prefix="gift-verified-") as folder:
+        _git("worktree", "add", "--quiet", "--detach", f"{folder}/code", commit)
+        try:
+            yield Path(folder, "code")
+        finally:
+            _git("worktree", "remove", "--force", f"{folder}/code")
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _outcomes(new: Code, old: Path, changes: Mapping[str, Change], *, has_new_messages: bool) -> Iterator[Used]:
+    """Yields the outcome of each stage that uses a changed part, with the names of all its parts."""
+    is_shared = any(key.startswith(WORK) for change in changes.values() for key in change.definitions)
+    with tempfile.TemporaryDirectory(prefix="gift-probe-") as folder:
+        probe = Probe(Path(folder), ROOT, old)
+        for experiment in experiments():
+            parts = PartsOf(Path(folder, experiment.name))
+
+            def is_wanted(instance: Instance, parts: PartsOf = parts) -> bool:
+                if has_new_messages and (instance.owner in SHOWN or instance.stage == "ingest"):
+                    return True
+                return any(name in changes for name in parts(instance))
+
+            for outcome in probe.run(experiment, is_wanted):
+                if lost := missed(new, outcome, parts.options(outcome.instance)):
+                    sys.exit(f"error: {lost[0]} ran in {outcome.instance}, which does not depend on it: {MISSED}")
+                yield _shown(outcome), parts(outcome.instance)
+        if is_shared:  # of the last experiment, which is the smallest
+            for outcome in probe.run_with_helpers(experiment):
+                yield _shown(outcome), parts(outcome.instance)
+
+
+def _shown(outcome: Outcome) -> Outcome:
+    print(f"  {outcome.experiment}: {outcome.instance}: {outcome.difference or 'same bytes'}", flush=True)  # noqa: T201
+    return outcome
+
+
+def _record(parts: Definitions, hashes: Mapping[str, str], rising: Mapping[str, str], kept: Mapping[str, str]) -> None:
+    table = json.loads(TABLE.read_text(encoding="utf-8"))
+    for name in parts:
+        row = table.setdefault(name, {"revision": 1, "reasons": {"1": "new"}})
+        if name in rising:
+            row["revision"] += 1
+            row["reasons"][str(row["revision"])] = rising[name]
+        if name in kept:
+            row.setdefault("kept", []).append(kept[name])
+    _write({name: row for name, row in table.items() if name in parts}, hashes)
+    if rising:
+        _note(rising)
+
+
+def _write(table: Mapping[str, Any], hashes: Mapping[str, str]) -> None:
+    for path, content in ((TABLE, table), (VERIFIED, hashes)):
+        path.write_text(json.dumps(dict(sorted(content.items())), indent=1) + "\n", encoding="utf-8")
+
+
+def _note(rising: Mapping[str, str]) -> None:
+    """Adds what runs again to the newest release in CHANGELOG.md."""
+    text = CHANGELOG.read_text(encoding="utf-8")
+    start = text.index("\n## ") + 1
+    end = text.find("\n## ", start)
+    newest, rest = (text[start:end], text[end:]) if end > 0 else (text[start:], "")
+    lines = "".join(f"- {name}: {why}\n" for name, why in rising.items())
+    if HEADING not in newest:
+        newest = f"{newest.rstrip()}\n\n{HEADING}\n"
+    newest = newest.replace(f"{HEADING}\n", f"{HEADING}\n{lines}", 1)
+    CHANGELOG.write_text(f"{text[:start]}{newest}{rest}", encoding="utf-8")
+
+
+def revisions_of(table: Path) -> dict[str, int]:
+    """Returns {part: revision}."""
+    return {name: row["revision"] for name, row in json.loads(table.read_text(encoding="utf-8")).items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""Runs small experiments with the verified code and with the new one, stage by stage on the same inputs.
+
+Each stage is a process that is forked from one that has loaded the libraries. It runs on the CPU with one thread. The
+processes of the new code note which of its functions ran (tracing.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recipes.revisions import tracing
+from recipes.revisions.experiments import Experiment
+from stages.fork_server import PRELOADED, SOCKET
+
+SECONDS = 300.0  # after which a stage is ended
+OF_METHODS = ("teach", "finetune", "evaluate")
+TRACING = Path(__file__).with_name("tracing.py")
+# Where an interrupted stage ends: at the n-th call of a function. It then has something to continue from.
+INTERRUPTED_AT = {
+    "synthesize": ("gift_core/artifacts/shards.py", "write_shard", 2),
+    **dict.fromkeys(OF_METHODS, ("gift_core/work/snapshot.py", "write_state", 2)),
+}
+Function = tuple[str, int]  # a file of our code, and the line where the function or its first decorator begins
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A stage of an experiment: its command, its outputs, and the task or method whose code it runs."""
+
+    stage: str
+    owner: str
+    arguments: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join((self.stage, *self.arguments))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage did with the new code: in what it differs (empty if in nothing), and the functions that ran."""
+
+    experiment: str
+    instance: Instance
+    difference: str
+    ran: frozenset[Function] = field(repr=False)
+
+
+def instances(pipeline: Path, params: Mapping[str, Any]) -> Iterator[Instance]:
+    """Yields the stages of a dvc.yaml, except check, in an order in which they can run."""
+    blocks = yaml.safe_load(pipeline.read_text(encoding="utf-8"))["stages"]
+    yield _instance("import_model", blocks, {})
+    yield from (_instance("ingest", blocks, {"key": task}) for task in params["tasks"])
+    yield _instance("write_vocabulary", blocks, {})
+    for step in params["sequence"]:
+        values = {f"item.{key}": str(value) for key, value in step.items()}
+        yield from (_instance(name, blocks, values) for name in ("write_prompts", "synthesize"))
+    for method in params["run"]["methods"]:
+        for step in params["sequence"]:
+            values = {"item.method": method, **{f"item.step.{key}": str(value) for key, value in step.items()}}
+            yield from (_instance(name, blocks, values) for name in OF_METHODS)
+    yield _instance("report", blocks, {})
+
+
+def _instance(stage: str, blocks: Mapping[str, Any], values: Mapping[str, str]) -> Instance:
+    def filled(text: str) -> str:
+        return re.sub(r"\$\{([^}]*)\}", lambda found: values[found[1]], text)
+
+    block = blocks[stage].get("do", blocks[stage])
+    listed = [*block["outs"], *block.get("metrics", ())]
+    outputs = [filled(next(iter(each)) if isinstance(each, dict) else each) for each in listed]
+    arguments = filled(block["cmd"]).replace("'", "").split()[4:]  # python -m stages STAGE ...
+    return Instance(stage, values.get("item.method") or values.get("key") or "", tuple(arguments), tuple(outputs))
+
+
+class Probe:
+    """Runs experiments below `folder` with the code in `new`, and with that in `old` where there is one."""
+
+    def __init__(self, folder: Path, new: Path, old: Path | None = None) -> None:
+        self._folder, self._new, self._old = folder, new, old
+        os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
+        os.environ.pop(SOCKET, None)
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(list(PRELOADED))
+        (folder / "tracing").mkdir(parents=True)
+        shutil.copy(TRACING, folder / "tracing" / "sitecustomize.py")  # for processes that a stage starts
+
+    def run(self, experiment: Experiment, is_wanted: Callable[[Instance], bool]) -> Iterator[Outcome]:
+        """Yields the outcome of each stage that is wanted. The others run where they make its inputs.
+
+        The verified code makes all inputs. Without it the new code does, and nothing is compared.
+        """
+        project = self._project(experiment)
+        params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+        every = list(instances(project / "dvc.yaml", params))
+        wanted = {instance for instance in every if is_wanted(instance)}
+        needs_all = any(instance.stage == "report" for instance in wanted)
+        owners = {instance.owner for instance in wanted if instance.stage in OF_METHODS}
+        resumed = _first_of_each(every)
+        for number, instance in enumerate(every if wanted else ()):
+            if instance.stage in OF_METHODS and instance.owner not in owners and not needs_all:
+                continue
+            if instance.stage == "report" and not needs_all:
+                continue
+            log = self._folder / "logs" / experiment.name / f"{number:03}-{instance.stage}-{instance.owner}.txt"
+            if instance not in wanted:
+                self._require(self._start(self._old or self._new, project, instance, log), instance, log)
+                continue
+            yield Outcome(experiment.name, instance, *self._compare(project, instance, log, resume=instance in resumed))
+
+    def run_with_helpers(self, experiment: Experiment) -> Iterator[Outcome]:
+        """Yields for each stage whether the new code writes the same with `gift run --workers 2 --helpers 2`.
+
+        `run` went through the whole experiment before. What a helper ran is not noted: it depends on the time.
+        """
+        project, copy = self._folder / experiment.name, self._folder / f"{experiment.name}-helped"
+        copy.mkdir()
+        for name in ("params.yaml", "dvc.yaml"):
+            shutil.copy(project / name, copy)
+        for name in ("data/mini", "data/0_raw"):
+            shutil.copytree(project / name, copy / name)
+        environment = os.environ | {"PYTHONPATH": str(self._new), "DVC_NO_ANALYTICS": "1"}
+        for words in (["dvc", "init", "--quiet", "--no-scm"], ["stages", "run", "--workers", "2", "--helpers", "2"]):
+            command = [sys.executable, "-m", *words]
+            done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+            if done.returncode:
+                sys.exit(f"error: {' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}")
+        params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+        for instance in instances(project / "dvc.yaml", params):
+            yield Outcome(copy.name, instance, _difference(project, copy, instance), frozenset())
+
+    def _project(self, experiment: Experiment) -> Path:
+        project, root = self._folder / experiment.name, self._old or self._new
+        project.mkdir()
+        shutil.copytree(root / "data" / "mini", project / "data" / "mini")
+        for folder in ("models", "generators", "prompts", "reference"):
+            (project / "data" / "0_raw" / folder).mkdir(parents=True)
+        shutil.copy(root / "dvc.yaml", project)
+        experiment.write(project, yaml.safe_load((root / "presets" / "mini.yaml").read_text(encoding="utf-8")))
+        return project
+
+    def _compare(
+        self, project: Path, instance: Instance, log: Path, *, resume: bool
+    ) -> tuple[str, frozenset[Function]]:
+        """Runs the stage with both versions at once, the new one in a copy of the project."""
+        if self._old is None:
+            failure = self._run_new(project, instance, log, resume=resume)
+            return failure, tracing.read(log.with_suffix(".ran"), self._new)
+        copy = self._folder / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(project, copy, copy_function=os.link, symlinks=True)
+        verified = self._start(self._old, project, instance, log.with_suffix(".verified"))
+        failure = self._run_new(copy, instance, log, resume=resume)
+        self._require(verified, instance, log.with_suffix(".verified"))
+        difference = failure or _difference(project, copy, instance)
+        return difference, tracing.read(log.with_suffix(".ran"), self._new)
+
+    def _run_new(self, project: Path, instance: Instance, log: Path, *, resume: bool) -> str:
+        """Runs the stage with the new code, interrupted once if `resume`. Returns why it failed, or an empty text."""
+        ran = log.with_suffix(".ran")
+        if resume:
+            first = self._start(self._new, project, instance, log.with_suffix(".interrupted"), ran, interrupt=True)
+            if (code := _code_of(first)) != tracing.INTERRUPTED:
+                return f"it was to be interrupted, but ended with {code}: {_last_line(log.with_suffix('.interrupted'))}"
+        code = _code_of(self._start(self._new, project, instance, log, ran))
+        return f"it ended with {code}: {_last_line(log)}" if code else ""
+
+    def _start(
+        self,
+        root: Path,
+        project: Path,
+        instance: Instance,
+        log: Path,
+        ran: Path | None = None,
+        *,
+        interrupt: bool = False,
+    ) -> BaseProcess:
+        for output in instance.outputs:
+            path = project / output
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        at = INTERRUPTED_AT[instance.stage] if interrupt else None
+        arguments = (root, [instance.stage, *instance.arguments], project, log, ran, at, self._folder / "tracing")
+        process = self._context.Process(target=run_stage, args=arguments)
+        process.start()
+        return process
+
+    def _require(self, process: BaseProcess, instance: Instance, log: Path) -> None:
+        if code := _code_of(process):
+            sys.exit(f"error: {instance}: the verified code ended with {code}. What it printed is in {log}")
+
+
+def run_stage(
+    root: Path,
+    arguments: list[str],
+    project: Path,
+    log: Path,
+    ran: Path | None,
+    interrupt_at: tuple[str, str, int] | None,
+    site: Path,
+) -> None:
+    """In a process of its own: runs `gift STAGE ...` with the code in `root`."""
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.chdir(project)
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("gift_core", "stages")]:
+        del sys.modules[name]
+    sys.path.insert(0, str(root))
+    sys.argv = ["gift", *arguments]
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(root), str(site)])
+    if ran is not None:
+        os.environ |= {tracing.ROOT: str(root), tracing.FILE: str(ran)}
+    if interrupt_at is not None:
+        from gift_core.work import snapshot  # keeps something at every opportunity
+
+        snapshot.SHORTEST_INTERVAL, snapshot.SHARE_OF_TIME = 0.0, float("inf")
+    tracing.start(interrupt_at)
+    from stages.app import main
+
+    code = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        sys.settrace(None)
+        sys.stdout.flush()
+    sys.exit(code)
+
+
+def _code_of(process: BaseProcess) -> int:
+    process.join(SECONDS)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+    return process.exitcode or 0
+
+
+def _last_line(log: Path) -> str:
+    return (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["(it printed nothing)"])[-1]
+
+
+def _first_of_each(every: list[Instance]) -> set[Instance]:
+    """The stages that are interrupted once: of each kind the last one of the first method that replays pairs."""
+    return {
+        [each for each in every if each.stage == stage and each.owner in ("", "gift")][-1] for stage in INTERRUPTED_AT
+    }
+
+
+def _difference(one: Path, other: Path, instance: Instance) -> str:
+    """Names the first output whose bytes differ."""
+    for output in instance.outputs:
+        before, after = _hashes(one / output), _hashes(other / output)
+        if changed := sorted(name for name in {*before, *after} if before.get(name) != after.get(name)):
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            return f"bytes of {'/'.join(filter(None, (output, changed[0])))} differ{more}"
+    return ""
+
+
+def _hashes(path: Path) -> dict[str, str]:
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return {
+        "" if file == path else file.relative_to(path).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+    }

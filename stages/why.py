@@ -1,0 +1,206 @@
+"""why: for each stage that would run, the reason in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .check import code_files
+from .output import AsJson, print_json
+from .stage import PARAMS, require_params
+
+if TYPE_CHECKING:
+    from .dvc_pipeline import Changes, DvcPipeline
+
+Targets = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="STAGE", help="Stages, with those that they need. [default: all]", show_default=False),
+]
+CHECK = "check"
+SHOWN_VALUE = 60  # characters
+SHOWN_NAMES = 6
+SHOWN_REASONS = 8  # of one kind
+
+
+@dataclass(frozen=True)
+class Stale:
+    """Stages that would run for the same reasons, how long they took last, and how many stages depend on them."""
+
+    stages: Sequence[str]
+    reasons: Sequence[str]
+    seconds: float | None
+    follow: int
+
+
+def why(targets: Targets = None, as_json: AsJson = False) -> None:
+    """Say why `dvc repro` would run a stage: what changed since it ran last, and how long it took.
+
+    It names keys of params.yaml with their old and new values, edited functions,
+    parts of GIFT with a new revision, changed files and missing outputs. The
+    stages that only follow from these are counted. Nothing runs.
+
+    Example: gift why finetune@gift-step1
+    """
+    require_params(PARAMS)
+    from gift_core.config.loading import load_config
+
+    from .dvc_pipeline import open_pipeline
+
+    code = code_files(Path(), load_config(PARAMS))
+    with open_pipeline(Path(), targets or []) as pipeline:
+        found = stale_stages(pipeline, code)
+        chosen = {name for name in targets or () if name in pipeline.upstream}
+        summary = total_time(pipeline, [name for each in found for name in each.stages])
+    if as_json:
+        print_json({"stale": [asdict(each) for each in found], **summary})
+    elif not found:
+        typer.echo("Nothing is new or changed: dvc repro would run nothing.")
+    else:
+        _print(found, chosen)
+        typer.echo(describe(summary))
+
+
+def stale_stages(pipeline: DvcPipeline, code: Mapping[str, Any]) -> list[Stale]:
+    """Returns the stages with a reason of their own, those that come first in front. `code`: see check.code_files."""
+    from gift_core.execution.schedule import Schedule
+
+    writers = pipeline.writers()
+    reasons: dict[str, tuple[str, ...]] = {}
+    for name in pipeline.upstream:
+        changes = pipeline.changes(name)
+        reasons[name] = tuple(_reasons(name, changes, code, writers, stale={each for each in reasons if reasons[each]}))
+    seconds = pipeline.expected_seconds()
+    schedule = Schedule(pipeline.upstream, {})
+    groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for name in schedule.order:
+        if reasons[name]:
+            groups.setdefault((name.partition("@")[0], reasons[name]), []).append(name)
+    own = {name for name in reasons if reasons[name]}
+    return [
+        Stale(
+            names,
+            why_,
+            sum(seconds[name] for name in names) if all(name in seconds for name in names) else None,
+            len({each for name in names for each in schedule.behind(name)} - own) if names != [CHECK] else 0,
+        )
+        for (_, why_), names in groups.items()
+    ]
+
+
+def _reasons(
+    name: str, changes: Changes, code: Mapping[str, Any], writers: Mapping[str, str], stale: Collection[str]
+) -> Iterator[str]:
+    """Yields why a stage would run: what changed itself, not what may change because a stage before it runs."""
+    if changes.is_new:
+        yield "it is new: dvc.lock does not have it"
+        return
+    if changes.command:
+        yield "its command in dvc.yaml changed"
+    for key, (old, new) in changes.params.items():
+        yield f"{key}: {_shown(old)} -> {_shown(new)}"
+    for path, status in changes.deps.items():
+        writer = _writer(path, writers)
+        if writer and status != "deleted":
+            yield f"{path}, which {writer} writes, is not what it was when this stage ran"
+        elif writer not in stale:
+            yield f"{path} is missing" if status == "deleted" else f"{path} changed"
+    for path in sorted(changes.code & code.keys()):
+        yield from explain_code(changes.recorded(path), code[path])
+    for path, status in changes.outs.items():
+        is_gone = status in ("deleted", "not in cache")
+        yield f"its output {path} is {'missing' if is_gone else 'not the one that it wrote'}"
+
+
+def _writer(path: str, writers: Mapping[str, str]) -> str | None:
+    """The stage that writes a file or the folder that it is in."""
+    return next((writers[str(each)] for each in (Path(path), *Path(path).parents) if str(each) in writers), None)
+
+
+def explain_code(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Iterator[str]:
+    """Yields what differs between two contents of a file in data/code, in words. `old`: None where it is lost."""
+    if old == new:
+        return
+    if old is None or "revisions" not in old:
+        yield "it ran with the code of an older version, which kept no revisions"
+        return
+    for part, number in new["revisions"].items():
+        former = old["revisions"].get(part)
+        if former is not None and former != number:
+            older = ". This installation is older than the one that ran the stage"
+            yield f"revision of {part}: {former} -> {number}{older if number < former else _reason(part, number)}"
+        elif former is None:
+            yield f"{part} is used now"
+    yield from (f"{part} is not used any more" for part in old["revisions"].keys() - new["revisions"].keys())
+    before, after = old.get("edited", {}), new.get("edited", {})
+    edited = sorted(key for key in {*before, *after} if before.get(key) != after.get(key))
+    for key in edited[:SHOWN_REASONS]:
+        is_undone = key in before and key not in after
+        yield f"{key.rstrip(':')} {'is as released again, after an edit' if is_undone else 'was edited'}"
+    if len(edited) > SHOWN_REASONS:
+        yield f"{len(edited) - SHOWN_REASONS} more definitions were edited"
+
+
+def _reason(part: str, number: int) -> str:
+    from gift_core.fingerprint import CodeBase
+    from gift_core.revisions import Code
+
+    row = Code(CodeBase.that_runs(Path(__file__).resolve().parent)).parts.get(part)
+    return f" ({row.reasons[str(number)]})" if row and str(number) in row.reasons else ""
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= SHOWN_VALUE else f"{text[: SHOWN_VALUE - 3]}..."
+
+
+def _print(found: Sequence[Stale], chosen: AbstractSet[str]) -> None:
+    from gift_core.quantities import duration, plural
+
+    for each in found:
+        names = ", ".join(each.stages[:SHOWN_NAMES])
+        if len(each.stages) > SHOWN_NAMES:
+            names = f"{names} and {len(each.stages) - SHOWN_NAMES} more"
+        typer.secho(f"{names} would run:", bold=not chosen.isdisjoint(each.stages))
+        for reason in each.reasons:
+            typer.echo(f"  {reason}")
+        times = "" if each.seconds is None else f"It took {duration(each.seconds)} the last time. "
+        follow = f"{plural(each.follow, 'more stage')} may follow from it." if each.follow else ""
+        if times or follow:
+            typer.echo(f"  {times}{follow}".rstrip())
+
+
+def total_time(pipeline: DvcPipeline, run: Collection[str]) -> dict[str, Any]:
+    """Returns the numbers of stages that would run, and that may follow, and their seconds, where these are known."""
+    from gift_core.execution.schedule import Schedule
+
+    schedule, seconds = Schedule(pipeline.upstream, {}), pipeline.expected_seconds()
+    behind = {each for name in set(run) - {CHECK} for each in schedule.behind(name)}  # what follows check is known
+    follow = {name for name in behind if pipeline.command(name)} - set(run)
+    known = [seconds[name] for name in {*run, *follow} if name in seconds]
+    return {
+        "run": len(run),
+        "of": sum(bool(pipeline.command(name)) for name in pipeline.upstream),
+        "follow": len(follow),
+        "seconds": round(sum(known), 1),
+        "without_time": len(run) + len(follow) - len(known),
+    }
+
+
+def describe(summary: Mapping[str, Any]) -> str:
+    """Returns the sentences about total_time."""
+    from gift_core.quantities import duration, plural
+
+    text = f"{summary['run']:,} of {summary['of']:,} stages would run."
+    if summary["follow"]:
+        text += f" {summary['follow']:,} more come after, and run only if their input changes."
+    if not summary["seconds"]:
+        return f"{text} How long they take is not known yet: `gift doctor --time` estimates it."
+    unknown = summary["without_time"]
+    more = f", without {plural(unknown, 'stage')} that never ran here" if unknown else ""
+    return f"{text} By the last times all of these take {duration(summary['seconds'])} one after another{more}."

@@ -1,0 +1,189 @@
+"""Which stages DVC runs after an edit of the code and after an update: real DVC, the real check, toys for the rest.
+
+The commands of all stages but check only write their outputs, so that a repro takes seconds. What they write is always
+the same, so the stages that run are those that have changed themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gift_core.revisions import REVISIONS, VERIFIED
+from tests.clone import Clone, clone_of, commit, copy_of, new_project, stages_in
+from tests.code_edits import edit_function
+
+pytestmark = pytest.mark.end_to_end
+METHODS = ("finetune", "ewc", "gift", "gift_vocabulary", "zscl", "icarl")
+STEPS = range(2)
+TOY = """import pathlib, sys
+for name in sys.argv[1:]:
+    path = pathlib.Path(name)
+    for file in [path] if path.suffix else [path / "task.json", path / "provenance.json", path / "source.json"]:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name)
+"""
+
+
+def of(stage: str, *methods: str) -> set[str]:
+    return {f"{stage}@{method}-step{step}" for method in methods for step in STEPS}
+
+
+# The file and the function: the stages that run besides check.
+EDITS: dict[str, tuple[str, str, set[str]]] = {
+    "a loss": ("gift_core/losses.py", "distill_vocabulary", of("finetune", "gift_vocabulary")),
+    "another loss": ("gift_core/losses.py", "align", of("finetune", "gift", "gift_vocabulary")),
+    "Fisher information": ("gift_core/replay/fisher.py", "per_sample", of("teach", "ewc")),
+    "a consolidation": ("gift_core/consolidation.py", "AdaptiveFisher.observe", of("finetune", "gift")),
+    "an average": ("gift_core/averaging.py", "RunningMean.observe", of("finetune", "zscl")),
+    "a kind of replay": ("gift_core/replay/exemplars.py", "ExemplarReplay.teach", of("teach", "icarl")),
+    "a reader": ("gift_core/datasets/webdataset.py", "tar_dataset", {"ingest@packed"}),
+    "the loop": ("gift_core/training/loop.py", "learning_rates", of("finetune", *METHODS)),
+    "the accuracy": ("gift_core/evaluation.py", "evaluate_task_incremental", of("evaluate", *METHODS)),
+    "the prompts": ("stages/write_prompts.py", "write_prompts", {f"write_prompts@{step}" for step in STEPS}),
+    "resuming": ("gift_core/work/snapshot.py", "write_state", set()),
+    "a message": ("gift_core/progress.py", "progress_bar", set()),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone in which every toy stage has run with the verified code."""
+    project = new_project(tmp_path_factory.mktemp("revisions") / "project")
+    (project.folder / "toy.py").write_text(TOY, encoding="utf-8")
+    pipeline = yaml.safe_load((project.folder / "dvc.yaml").read_text(encoding="utf-8"))
+    for name, block in pipeline["stages"].items():
+        if name != "check":
+            body = block.get("do", block)
+            outs = [*body["outs"], *body.get("metrics", [])]
+            names = [next(iter(each)) if isinstance(each, dict) else each for each in outs]
+            body["cmd"] = " ".join([sys.executable, "toy.py", *(f"'{each}'" for each in names)])
+    (project.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False), encoding="utf-8")
+    project.write_params(changed_params(project.params))
+    for folder in ("shapes", "packed"):
+        (project.folder / "data" / "0_raw" / folder).mkdir()
+        (project.folder / "data" / "0_raw" / folder / "image.png").touch()
+    record_as_verified(project.folder)
+    project.repro()
+    commit(project, "the first result")
+    return project
+
+
+def changed_params(params: dict[str, Any]) -> dict[str, Any]:
+    own = {"templates": ["a {}."], "test_fraction": 0.5, "on_bad_image": "refuse"}
+    params["tasks"] = {
+        "shapes": {"source": "folder", "path": "data/0_raw/shapes", **own},
+        "packed": {
+            "source": "webdataset",
+            "path": "data/0_raw/packed",
+            "train": "*.tar",
+            "test": None,
+            "label": "cls",
+            **own,
+        },
+    }
+    afters = ("../pretrained", "shapes")
+    params["sequence"] = [
+        {"task": task, "after": after, "learning_rate_factor": 1.0}
+        for task, after in zip(params["tasks"], afters, strict=True)
+    ]
+    params["methods"] = {name: params["methods"][name] for name in METHODS}
+    params["run"]["methods"] = list(METHODS)
+    return params
+
+
+def record_as_verified(folder: Path, *risen: str) -> None:
+    """Does what `make revisions` does at its end: the code is verified, and the revisions of these parts rise."""
+    from recipes.revisions.decide import describe_code
+
+    parts, hashes = describe_code(folder)
+    table = folder / REVISIONS
+    rows = json.loads(table.read_text(encoding="utf-8"))
+    for name in parts:
+        rows.setdefault(name, {"revision": 1, "reasons": {"1": "new"}})
+    for name in risen:
+        rows[name] = {"revision": rows[name]["revision"] + 1, "reasons": {**rows[name]["reasons"], "2": "for a test"}}
+    table.write_text(json.dumps(rows), encoding="utf-8")
+    (folder / VERIFIED).write_text(json.dumps(hashes), encoding="utf-8")
+
+
+def ran(clone: Clone) -> set[str]:
+    return set(clone.repro()) - {"check"}
+
+
+@pytest.mark.parametrize(("file", "function", "expected"), EDITS.values(), ids=EDITS)
+def test_an_edit_runs_the_stages_that_use_the_function_and_undoing_it_runs_nothing(
+    finished: Clone, file: str, function: str, expected: set[str]
+) -> None:
+    edit_function(finished.folder, file, function)
+    assert ran(finished) == expected
+    finished.undo()
+    # DVC's run cache has no stage whose output stays while it runs (persist)
+    assert ran(finished) == {stage for stage in expected if stage.startswith("ingest")}
+
+
+def test_an_update_with_the_same_revisions_runs_check_alone(finished: Clone, tmp_path: Path) -> None:
+    clone = copy_of(finished.folder, tmp_path / "clone")
+    for file, function, _ in EDITS.values():
+        edit_function(clone.folder, file, function)
+    record_as_verified(clone.folder)
+    assert clone.repro() == ["check"]
+    assert clone.repro() == []
+
+
+def test_an_update_with_a_new_revision_runs_what_uses_the_part(finished: Clone, tmp_path: Path) -> None:
+    clone = copy_of(finished.folder, tmp_path / "clone")
+    edit_function(clone.folder, "gift_core/losses.py", "align")
+    record_as_verified(clone.folder, "finetune losses.align")
+    assert ran(clone) == of("finetune", "gift", "gift_vocabulary")
+    content = json.loads((clone.folder / "data/code/finetune/gift.json").read_text(encoding="utf-8"))
+    assert content["revisions"]["finetune losses.align"] == 2
+    assert "edited" not in content
+
+
+def test_two_versions_with_equal_revisions_share_results_and_merge(finished: Clone, tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    old = copy_of(finished.folder, tmp_path / "old")
+    old.run("dvc", "remote", "add", "--local", "--default", "store", store)
+    old.run("dvc", "push", "--quiet", "--run-cache")
+    new = clone_of(old, tmp_path / "new")
+    new.run("dvc", "remote", "add", "--local", "--default", "store", store)
+    new.run("git", "config", "merge.dvc-lock.driver", f'"{sys.executable}" -m stages merge-lock %O %A %B')
+    edit_function(new.folder, "gift_core/training/loop.py", "learning_rates")
+    record_as_verified(new.folder)
+    new.run("dvc", "pull", "--quiet")
+    for folder in ("shapes", "packed"):
+        assert (new.folder / "data" / "0_raw" / folder).is_dir()
+    assert new.repro() == ["check"]
+    commit(new, "an update")
+    params = old.params
+    params["run"]["methods"].remove("icarl")
+    old.write_params(params)
+    old.repro()
+    commit(old, "one method less")
+    new.run("git", "pull", "--quiet", "--no-rebase", "--no-edit", "origin", "HEAD")
+    assert set(stages_in(new.run("dvc", "repro", "--pull"))) <= {"check", "report"}
+
+
+def test_gift_why_says_what_an_edit_a_revision_and_an_older_installation_are(finished: Clone, tmp_path: Path) -> None:
+    clone = copy_of(finished.folder, tmp_path / "clone")
+    edit_function(clone.folder, "gift_core/losses.py", "align")
+    params = clone.params
+    params["methods"]["ewc"]["consolidation"]["weight"] = 0.5
+    clone.write_params(params)
+    printed = clone.run(sys.executable, "-m", "stages", "why")
+    assert "finetune@gift-step0, finetune@gift-step1, finetune@gift_vocabulary-step0" in printed
+    assert "  gift_core/losses.py: align was edited\n" in printed
+    assert "  methods.ewc.consolidation.weight: 0.1 -> 0.5\n" in printed
+    record_as_verified(clone.folder, "finetune losses.align")
+    printed = clone.run(sys.executable, "-m", "stages", "why")
+    assert "  revision of finetune losses.align: 1 -> 2 (for a test)\n" in printed
+    found = json.loads(clone.run(sys.executable, "-m", "stages", "why", "--json"))
+    assert {name for each in found["stale"] for name in each["stages"]} == {
+        "check", "report", *of("finetune", "gift", "gift_vocabulary", "ewc"),
+    }  # fmt: skip

@@ -1,0 +1,104 @@
+"""revisions.json and verified_code.json fit the code, and data/code has what differs from them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gift_core.config.experiment import Config
+from gift_core.config.loading import load_config
+from gift_core.fingerprint import CodeBase
+from gift_core.revisions import (
+    Code,
+    all_options,
+    code_files,
+    definitions_of_parts,
+    display_definitions,
+    options_of,
+    part_name,
+)
+from gift_core.stage_graph import read_blocks
+from stages.why import explain_code
+from tests.code_edits import edit_function
+from tests.imports import ROOT
+
+CODE = Code(CodeBase(ROOT))
+STAGES = [block.name for block in read_blocks(ROOT) if block.name != "check"]
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return load_config(ROOT / "presets" / "mini.yaml")
+
+
+def test_the_code_is_the_verified_one() -> None:
+    every = display_definitions(CODE.base)
+    for stage in STAGES:
+        every |= CODE.reached(stage, all_options(CODE.base))
+    found = {key: digest for key, digest in every.items() if digest}
+    changed = sorted(key for key in {*found, *CODE.verified} if found.get(key) != CODE.verified.get(key))
+    assert changed == [], "the code changed since it was verified: run `make revisions`, and commit what it writes"
+
+
+def test_every_part_has_a_revision_and_a_reason() -> None:
+    assert set(CODE.parts) == set(definitions_of_parts(CODE, STAGES))
+    for name, part in CODE.parts.items():
+        assert list(part.reasons) == [str(number) for number in range(1, part.revision + 1)], name
+
+
+def test_verified_code_has_revisions_alone(config: Config) -> None:
+    files = code_files(CODE, read_blocks(ROOT), config)
+    methods = [f"data/code/{stage}/{name}.json" for stage in ("teach", "finetune") for name in config.run.methods]
+    assert set(methods) < set(files)
+    assert all(set(content) == {"revisions"} for content in files.values())
+    assert all(part_name(name.split("/")[2].removesuffix(".json")) in files[name]["revisions"] for name in files)
+
+
+def test_an_older_dvc_yaml_has_one_file_for_all_methods(config: Config, tmp_path: Path) -> None:
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    (tmp_path / "dvc.yaml").write_text(text.replace("data/code/finetune/${item.method}", "data/code/finetune"))
+    files = code_files(CODE, read_blocks(tmp_path), config)
+    own = {option for options in options_of("finetune", config).values() for option in options}
+    assert files["data/code/finetune.json"] == CODE.state("finetune", sorted(own))
+    assert "data/code/finetune/gift.json" not in files
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> Code:
+    """A copy of the code in which somebody has edited a loss."""
+    for name in ("gift_core", "stages"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    edit_function(tmp_path, "gift_core/losses.py", "align")
+    return Code(CodeBase(tmp_path))
+
+
+def test_edited_code_counts_by_its_hash_where_it_is_used(edited: Code) -> None:
+    state = edited.state("finetune", ["losses.align", "losses.distill"])
+    assert list(state["edited"]) == ["gift_core/losses.py: align"]
+    assert state["revisions"] == CODE.state("finetune", ["losses.align", "losses.distill"])["revisions"]
+    assert "edited" not in edited.state("finetune", ["losses.distill"])
+
+
+def test_the_reasons_are_words(edited: Code) -> None:
+    before, after = CODE.state("finetune", ["losses.align"]), edited.state("finetune", ["losses.align"])
+    assert list(explain_code(before, before)) == []
+    assert list(explain_code(before, after)) == ["gift_core/losses.py: align was edited"]
+    assert list(explain_code(after, before)) == ["gift_core/losses.py: align is as released again, after an edit"]
+    newer = {"revisions": {**before["revisions"], "finetune": 7}}
+    assert list(explain_code(newer, before)) == [
+        "revision of finetune: 7 -> 1. This installation is older than the one that ran the stage"
+    ]
+    assert list(explain_code({"code": {}}, before)) == [
+        "it ran with the code of an older version, which kept no revisions"
+    ]
+
+
+def test_the_options_of_a_method_are_those_of_its_row(config: Config) -> None:
+    every = config.model_copy(update={"run": config.run.model_copy(update={"methods": ("ewc", "zscl")})})
+    assert options_of("finetune", every) == {
+        "ewc": ["consolidation.static_fisher", "replay.synthetic"],
+        "zscl": ["average", "consolidation.uniform", "losses.distill_image_side", "replay.synthetic"],
+    }
+    assert options_of("teach", every) == {"ewc": ["fisher", "replay.synthetic"], "zscl": ["replay.synthetic"]}

@@ -1,0 +1,90 @@
+"""The probe of `make revisions`: nothing that runs in a stage is missed, and an edit of it is seen."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gift_core.fingerprint import DISPLAY, WORK, CodeBase
+from gift_core.revisions import Code
+from recipes.revisions.decide import PartsOf, missed
+from recipes.revisions.experiments import experiments
+from recipes.revisions.probe import OF_METHODS, Outcome, Probe
+from tests.code_edits import edit_function
+from tests.imports import ROOT
+
+MUTANTS = 60
+# Between them every loss, consolidation, average and kind of replay.
+METHODS = (
+    "averages", "ewc", "gift", "gift_feature_mse", "gift_frozen_fisher", "gift_reverse_kl", "gift_text_side",
+    "gift_vocabulary", "icarl", "joint", "lwf", "lwf_vr", "replay_reference", "zscl",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Probed:
+    """An outcome of the probe, and the options of its stage."""
+
+    outcome: Outcome
+    options: tuple[str, ...]
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> list[Probed]:
+    folder = tmp_path_factory.mktemp("probe") / "probe"
+    return list(run_probe(folder))
+
+
+def run_probe(folder: Path) -> Iterator[Probed]:
+    probe = Probe(folder, ROOT)
+    for experiment in experiments():
+        parts = PartsOf(folder / experiment.name)
+        for outcome in probe.run(
+            experiment, lambda each: each.stage not in (*OF_METHODS, "report") or each.owner in METHODS
+        ):
+            yield Probed(outcome, tuple(parts.options(outcome.instance)))
+
+
+def test_every_stage_of_the_probe_runs_and_is_continued_after_an_interruption(probed: list[Probed]) -> None:
+    assert [f"{each.outcome.instance}: {each.outcome.difference}" for each in probed if each.outcome.difference] == []
+    assert len(probed) > 100
+
+
+def test_every_function_that_runs_is_one_that_the_stage_depends_on(probed: list[Probed]) -> None:
+    code = Code(CodeBase(ROOT))
+    lost = {key: str(each.outcome.instance) for each in probed for key in missed(code, each.outcome, each.options)}
+    assert lost == {}
+
+
+def test_an_edit_of_a_function_that_ran_makes_every_stage_stale_in_which_it_ran(
+    probed: list[Probed], tmp_path: Path
+) -> None:
+    code = CodeBase(ROOT)
+    users: dict[str, set[tuple[str, tuple[str, ...]]]] = {}
+    for each in probed:
+        for file, line in each.outcome.ran:
+            if file.endswith(".py") and not file.startswith((*DISPLAY, *WORK)):
+                key = code.function_at(file, line)
+                if code.is_function(key):
+                    users.setdefault(key, set()).add((each.outcome.instance.stage, each.options))
+    before = states(Code(code), {use for uses in users.values() for use in uses})
+    for name in ("gift_core", "stages"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for key in random.Random(25).sample(sorted(users), MUTANTS):
+        file, _, name = key.partition(": ")
+        text = (tmp_path / file).read_text(encoding="utf-8")
+        edit_function(tmp_path, file, name)
+        edited = CodeBase(tmp_path, _modules={each: module for each, module in code._modules.items() if each != file})
+        after = states(Code(edited), users[key])
+        assert [use for use in users[key] if after[use] == before[use]] == [], key
+        (tmp_path / file).write_text(text, encoding="utf-8")
+
+
+def states(code: Code, uses: set[tuple[str, tuple[str, ...]]]) -> Mapping[tuple[str, tuple[str, ...]], object]:
+    """What data/code has for these stages with their options."""
+    return {use: code.state(*use) for use in uses}
