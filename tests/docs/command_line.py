@@ -43,7 +43,7 @@ def _section(name: str, command: Any) -> str:
     """The first paragraph and the example. The rest, with all arguments and options, is in `gift COMMAND -h`."""
     about, _, example = command.help.partition("Example: ")
     text = " ".join(about.strip().split("\n\n")[0].split()).replace("<", "\\<")
-    shown = f"\nExample: `{example.strip()}`" if example else ""
+    shown = f"\n`{example.strip()}`" if example and example.strip() != f"gift {name}" else ""
     return "\n".join([f"### gift {name}", "", *_wrapped(text), *shown.splitlines(), ""])
 
 
