@@ -5,6 +5,7 @@ The rest of the page is written by hand.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,12 +14,13 @@ import typer
 from stages.app import app
 from tests.imports import ROOT
 
+WIDTH = 120
 PAGE = ROOT / "docs" / "command_line.md"
 BEGIN = "<!-- From here on, the page is written by `make command-line`. -->"
 
 
 def reference() -> str:
-    """The section of every command: usage, description, arguments and options, example."""
+    """The section of every command: what it does, and an example."""
     group = typer.main.get_command(app)
     panels: dict[str, list[str]] = {}
     for name, command in _commands(group, ()):
@@ -38,32 +40,15 @@ def _commands(group: Any, before: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
 
 
 def _section(name: str, command: Any) -> str:
-    context = command.make_context(name, [], resilient_parsing=True)
-    params = [param for param in command.get_params(context) if "--help" not in param.opts]
-    pieces = [piece for param in params for piece in param.get_usage_pieces(context)]
+    """The first paragraph and the example. The rest, with all arguments and options, is in `gift COMMAND -h`."""
     about, _, example = command.help.partition("Example: ")
-    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in about.strip().split("\n\n"))
-    rows = [f"| {_name(param)} | {_text(param)} |" for param in params]
-    usage = " ".join(["gift", name, *pieces, "[options]"])
-    shown = f"\nExample: `{example.strip()}`\n" if example else ""
-    return (
-        f"### gift {name}\n\n`{usage}`\n\n{text}\n{shown}\n| argument or option | |\n|---|---|\n"
-        + "\n".join(rows)
-        + "\n"
-    )
+    text = " ".join(about.strip().split("\n\n")[0].split()).replace("<", "\\<")
+    shown = f"\n`{example.strip()}`" if example and example.strip() != f"gift {name}" else ""
+    return "\n".join([f"### gift {name}", "", *_wrapped(text), *shown.splitlines(), ""])
 
 
-def _name(param: Any) -> str:
-    if param.param_type_name == "argument":
-        return f"`{param.metavar}`"
-    return " ".join(f"`{word}`" for word in [", ".join(param.opts), param.metavar.replace("|", " or ")] if word)
-
-
-def _text(param: Any) -> str:
-    default = "" if param.required or param.default in (None, False) or not param.show_default else param.default
-    text = param.help.replace("<", "\\<").replace("*", "\\*").replace("|", " or ")
-    value = getattr(default, "value", default)
-    return f"{text}{' (required)' if param.required else ''}{f' (default: {value})' if value != '' else ''}"
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def page() -> str:

@@ -1,4 +1,4 @@
-"""docs/command_line.md has every command with its arguments, options and example, as `gift` itself has them."""
+"""docs/command_line.md has every command with what it does and its example, as `gift` itself says it."""
 
 from __future__ import annotations
 

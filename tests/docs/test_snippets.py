@@ -149,14 +149,6 @@ NOT_RUN = {
     ("docs/team_tools.md", "pip install 'gift-pipeline[mlflow]'", "export GIFT_TRACKING=mlflow"): TOOLS,
     ("docs/team_tools.md", "pip install 'gift-pipeline[mlflow]'", "dvc repro"): TOOLS,
     ("docs/team_tools.md", "pip install 'gift-pipeline[mlflow]'", "mlflow ui"): TOOLS,
-    ("docs/team_tools.md", "dvc exp run", "dvc exp run --name longer --set-param training.iterations=300"): TOOLS,
-    (
-        "docs/team_tools.md",
-        "dvc exp run",
-        'dvc exp run --name both --set-param "run.methods=[finetune,gift]" --queue',
-    ): TOOLS,
-    ("docs/team_tools.md", "dvc exp run", "dvc exp run --run-all"): TOOLS,
-    ("docs/team_tools.md", "dvc exp run", "gift exp"): TOOLS,
     (
         "docs/team_tools.md",
         "gift gate",
