@@ -16,20 +16,21 @@ Parameters = Mapping[str, torch.nn.Parameter]
 
 
 class WeightAveraging(Protocol):
-    """Observes the weights during a task's training and replaces them at its end."""
+    """Observes the weights during a task's training and replaces them at its end. By default it keeps nothing."""
 
     def observe(self, iterations_done: int, parameters: Parameters) -> None:
         """Take the weights after `iterations_done` iterations, 1, 2 ..."""
+        return
 
     def finish(self, parameters: Parameters) -> None:
         """Overwrite the weights with the average."""
 
     def state(self) -> list[torch.Tensor]:
         """Return the tensors that change during training, always in one order (see Consolidation.state)."""
-        ...
+        return []
 
 
-class RunningMean:
+class RunningMean(WeightAveraging):
     """The mean of the weights at the start and after every `every` iterations (ZSCL, section 3.3, equation 8)."""
 
     def __init__(self, parameters: Parameters, *, every: int) -> None:
@@ -52,22 +53,15 @@ class RunningMean:
         return [self._count, *self._mean]
 
 
-class Interpolation:
+class Interpolation(WeightAveraging):
     """alpha * the weights at the end + (1 - alpha) * those at the start (WiSE-FT, section 3)."""
 
     def __init__(self, parameters: Parameters, *, alpha: float) -> None:
         self._alpha, self._start = alpha, _copies(parameters)
 
-    def observe(self, iterations_done: int, parameters: Parameters) -> None:
-        """Do nothing: only the weights at the start and at the end matter."""
-
     def finish(self, parameters: Parameters) -> None:
         """Overwrite the weights with the interpolation."""
         _overwrite(parameters, interpolate(list(parameters.values()), self._start, alpha=self._alpha))
-
-    def state(self) -> list[torch.Tensor]:
-        """Nothing changes before the end."""
-        return []
 
 
 @torch.no_grad()
