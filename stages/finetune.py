@@ -129,7 +129,7 @@ class _Step:
     def train(self, loaded: _Loaded, processes: Processes, **options: Any) -> list[LossRow]:
         """Trains the model in place; `options` are those of gift_core.work.training.drive."""
         from gift_core.methods import build_method, load_fisher
-        from gift_core.training.encoders import encoder_strategy
+        from gift_core.training.encoders import GradientCache
         from gift_core.training.loop import learning_rates, sampled, training_run
         from gift_core.work.processes import DataParallel
         from gift_core.work.training import drive
@@ -143,7 +143,7 @@ class _Step:
         if not total:
             return []
         training, batches = config.training, loaded.data.batches
-        encoders = encoder_strategy(clip, training.micro_batch_size)
+        encoders = GradientCache(clip, training.micro_batch_size)
         with training_run(
             clip,
             batches.class_prompts,

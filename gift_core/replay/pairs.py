@@ -6,7 +6,6 @@ M pairs of a batch, N pairs in all, P prompts, L tokens, C channels, H W pixels,
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -19,28 +18,8 @@ from gift_core.clip.encoding import tokenize
 from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation, normalize
 from gift_core.clip.model import Clip
 from gift_core.errors import ContractError
+from gift_core.pair_features import ReplayBatch
 from gift_core.replay.teacher_features import first_rows
-
-
-@dataclass(frozen=True)
-class ReplayBatch:
-    """M pairs: normalized images, token rows, prompt ids, and the teacher's unit features.
-
-    Images outside the Share of this process are zeros.
-
-    Two prompt ids are equal where the prompts are the same text. In unpaired replay the tokens, prompt ids and text
-    features have one row per text instead. Where all pairs are known, the teacher's features of the vocabulary and of
-    all N images come with each batch: prompt and image ids are their rows.
-    """
-
-    images_MCHW: torch.Tensor
-    tokens_ML: torch.Tensor
-    prompt_ids_M: torch.Tensor
-    teacher_image_MD: torch.Tensor
-    teacher_text_MD: torch.Tensor
-    vocabulary_text_PD: torch.Tensor | None = None
-    all_image_ND: torch.Tensor | None = None
-    image_ids_M: torch.Tensor | None = None
 
 
 class Replay(Protocol):

@@ -28,7 +28,7 @@ from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_prep
 from gift_core.clip.model import Clip
 from gift_core.computation import Run
 from gift_core.errors import ContractError
-from gift_core.replay.pairs import ReplayBatch
+from gift_core.pair_features import ReplayBatch
 from gift_core.replay.source import StepReplay
 from gift_core.replay.teacher_features import features_of_listed, features_of_texts
 from gift_core.replay.teachers import Teacher

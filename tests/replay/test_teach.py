@@ -33,8 +33,9 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 from gift_core.methods import load_fisher, load_replay
+from gift_core.pair_features import ReplayBatch
 from gift_core.replay import synthetic, teacher_features
-from gift_core.replay.pairs import NoReplay, PairReplay, Replay, ReplayBatch
+from gift_core.replay.pairs import NoReplay, PairReplay, Replay
 from gift_core.replay.source import ReplaySource, StepReplay
 from gift_core.replay.synthetic import SyntheticReplay
 from gift_core.replay.teach import step_replay, teach, teacher_bytes

@@ -17,7 +17,7 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.methods import Method, build_method
 from gift_core.replay.pairs import NoReplay, PairReplay, Replay
 from gift_core.replay.teacher_features import encode_pairs
-from gift_core.training.encoders import encoder_strategy
+from gift_core.training.encoders import GradientCache
 from gift_core.training.loop import LossRow, learning_rates, sampled, training_run
 from gift_core.work.processes import ALONE, DataParallel, Processes
 from gift_core.work.snapshot import NOT_KEPT, Snapshot
@@ -95,7 +95,7 @@ def train(
     **options: Any,
 ) -> list[LossRow]:
     """Trains `clip` in place as the stage finetune does; `options` are those of work.training.drive."""
-    encoders = encoder_strategy(clip, training.micro_batch_size)
+    encoders = GradientCache(clip, training.micro_batch_size)
     rates = learning_rates(iterations, warmup_iterations=training.warmup_iterations, peak=learning_rate)
     with training_run(
         clip,

@@ -29,7 +29,8 @@ from gift_core.clip.model import Clip
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
 from gift_core.methods import build_method
-from gift_core.replay.pairs import NoReplay, PairReplay, ReplayBatch
+from gift_core.pair_features import ReplayBatch
+from gift_core.replay.pairs import NoReplay, PairReplay
 from gift_core.replay.teacher_features import encode_pairs
 from gift_core.training import encoders, loop
 from gift_core.training.loop import LossRow
