@@ -164,7 +164,7 @@ def test_a_helper_changes_no_bit_of_fisher_information(
 ) -> None:
     run, helper = run_with_helper(tmp_path / "work", monkeypatch)
     require_same_bits(estimated(estimator, run=run, load_clip=load_clip), estimated(estimator))
-    assert [unit.pairs for _, unit in helper.helped] == [range(4), range(8, 11)]
+    assert [pairs for _, pairs in helper.helped] == [range(4), range(8, 11)]
 
 
 @pytest.mark.parametrize("stop_at", [2, 4])
