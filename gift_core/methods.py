@@ -19,8 +19,7 @@ from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
 from gift_core.consolidation import CONSOLIDATIONS, Consolidation
 from gift_core.losses import ENTROPIES, LOSSES, Loss
-from gift_core.replay.pairs import NoReplay, Replay
-from gift_core.replay.source import StepReplay
+from gift_core.replay.source import NoReplay, Replay, StepReplay
 from gift_core.replay.teach import require_taught
 
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from gift_core.clip.model import Clip
     from gift_core.methods import TrainingData
-    from gift_core.replay.pairs import Replay
-    from gift_core.replay.source import StepReplay
+    from gift_core.replay.source import Replay, StepReplay
     from gift_core.training.loop import LossRow
     from gift_core.work.processes import Processes
 

@@ -18,8 +18,7 @@ from gift_core.clip.encoding import class_prompts, tokenize
 from gift_core.clip.images import in_memory
 from gift_core.clip.model import Clip
 from gift_core.computation import Run, in_turn
-from gift_core.replay.pairs import NoReplay, Replay
-from gift_core.replay.source import ROW_BYTES, hash_of
+from gift_core.replay.source import ROW_BYTES, NoReplay, Replay, hash_of
 from gift_core.replay.teacher_features import features_of_listed
 from gift_core.replay.teachers import Teacher
 from gift_core.replay.unpaired import UnpairedStepReplay

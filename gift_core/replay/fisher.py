@@ -194,7 +194,7 @@ def contrastive_loss(
 ) -> torch.Tensor:
     """Returns the negative log-likelihood of one pair in its batch, in nats: text given image, plus image given text.
 
-    `own_B` is true at the pair itself. `targets_B` spreads the mass 1 over the pairs with the same prompt (align). The unit
+    `own_B` is true at the pair itself. `targets_B` spreads the mass 1 over the pairs with the same prompt. The unit
     features of the batch, `image_BD` and `text_BD`, are constants, and so is the scale s that multiplies cosines.
     """
     cosine = image_D @ text_D

@@ -24,7 +24,7 @@ from gift_core.errors import UserError
 from gift_core.losses import task_loss
 from gift_core.methods import Method, WeightedLoss
 from gift_core.pair_features import PairFeatures, ReplayBatch
-from gift_core.replay.pairs import Replay
+from gift_core.replay.source import Replay
 from gift_core.seeds import seed_for
 from gift_core.training.checkpointing import checkpointed
 from gift_core.training.encoders import EncoderStrategy, GradientCache

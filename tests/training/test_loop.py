@@ -18,7 +18,7 @@ from gift_core.errors import UserError
 from gift_core.losses import align, distill, task_loss
 from gift_core.methods import build_method
 from gift_core.pair_features import PairFeatures, ReplayBatch
-from gift_core.replay.pairs import NoReplay
+from gift_core.replay.source import NoReplay
 from gift_core.training.loop import LossRow, learning_rates
 from gift_core.work.overlap import prefetch_in_thread
 from tests.clip.tiny import tiny_clip

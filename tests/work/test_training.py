@@ -23,7 +23,7 @@ from gift_core.errors import UserError
 from gift_core.losses import LOSSES
 from gift_core.methods import build_method
 from gift_core.pair_features import ReplayBatch
-from gift_core.replay.pairs import NoReplay
+from gift_core.replay.source import NoReplay
 from gift_core.training import loop
 from gift_core.training.loop import LossRow
 from gift_core.work import snapshot as snapshots
