@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
-from gift_core.clip.model import Clip
-from gift_core.errors import UserError
+from gift_core.clip.model import Clip, require_same_config
 
 Parameters = Mapping[str, torch.nn.Parameter]
 
@@ -77,35 +76,13 @@ def merge_clips(start: Clip, new: Clip, *, alpha: float) -> Clip:
     Integer buffers (counters) are those of `new`. UserError if the two models differ in architecture or in the
     preprocessing of images or texts.
     """
-    _require_same_config(start.config, new.config)
+    require_same_config(start, new)
     old, state = start.model.state_dict(), new.model.state_dict()
     names = [name for name, value in state.items() if value.is_floating_point()]
     values = interpolate([state[name] for name in names], [old[name].to(new.device) for name in names], alpha=alpha)
     model = copy.deepcopy(new.model)
     model.load_state_dict(state | dict(zip(names, values, strict=True)))
     return dataclasses.replace(new, model=model, origin={})
-
-
-def _require_same_config(start: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    settings = _flat(start), _flat(new)
-    differing = sorted(key for key in {*settings[0], *settings[1]} if settings[0].get(key) != settings[1].get(key))
-    if differing:
-        shown = ", ".join(f"{key} ({settings[0].get(key)} and {settings[1].get(key)})" for key in differing[:3])
-        raise UserError(
-            f"merge: the two models have different configurations: {shown}. "
-            "Only models of one architecture can be merged."
-        )
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their dotted names, without those that are off (null, false)."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
-        elif value is not None and value is not False:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def _copies(parameters: Parameters) -> list[torch.Tensor]:

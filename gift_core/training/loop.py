@@ -16,6 +16,7 @@ import torch
 from gift_core.artifacts.model_folder import ENTROPY
 from gift_core.averaging import WeightAveraging
 from gift_core.clip.batches import TaskBatch, TaskBatches
+from gift_core.clip.checkpointing import checkpointed
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
@@ -26,7 +27,6 @@ from gift_core.methods import Method, WeightedLoss
 from gift_core.pair_features import PairFeatures, ReplayBatch
 from gift_core.replay.source import Replay
 from gift_core.seeds import seed_for
-from gift_core.training.checkpointing import checkpointed
 from gift_core.training.encoders import EncoderStrategy, GradientCache
 
 LossRow = dict[str, float]
