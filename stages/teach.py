@@ -52,7 +52,7 @@ def _teach(stage: Stage, method: str, task: str, options: TaughtReplay) -> None:
     precision = stage.config.model.precision
     teacher = load_teacher(options, previous=previous, initial=initial, device=device, precision=precision)
     replay = replay_of(stage, method, task)
-    source = replay.source
+    source, sampling = replay.source, replay.sampling
     require_free_bytes(source.teacher, teacher_bytes(teacher.clip, replay), f"{stage.title}: the features")
     stage.phase = "encoding with the teacher"
     read = replay.hashes()
@@ -61,7 +61,7 @@ def _teach(stage: Stage, method: str, task: str, options: TaughtReplay) -> None:
         "replay": options.model_dump(mode="json"),
         "read": read,
         "before": hashes_below(source.teacher_before),
-        "settings": [source.batch_size, source.encode_batch_size, source.names],
+        "settings": [sampling.batch_size, sampling.encode_batch_size, sampling.names],
     }
     with unfinished(stage, device, inputs) as work, build_folder(source.teacher) as folder:
         stage.say(write_features(teacher, replay, folder, read=read, run=KeptUnits(work, stage.say)))

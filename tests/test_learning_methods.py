@@ -473,7 +473,7 @@ def test_joint_trains_on_all_tasks_so_far_and_each_batch_has_the_classes_of_its_
     ours = experiment.run("digits")
     start = experiment.layout.pretrained()
     data = experiment.training_data(load(start), "digits")
-    assert (data.iterations, data.class_count) == (2 * ITERATIONS, 3 + 2)
+    assert (data.iterations, len(data.batches.class_prompts)) == (2 * ITERATIONS, 3 + 2)
     alone = begin("finetune")
     single = {task: alone.training_data(load(start), task).batches for task in ("birds", "digits")}
     learned = []
@@ -492,7 +492,7 @@ def test_joint_trains_on_all_tasks_so_far_and_each_batch_has_the_classes_of_its_
 def test_zero_shot_stays_the_pretrained_model(begin: Begin) -> None:
     experiment = begin("zero_shot", learning_rate=None)
     data = experiment.training_data(pretrained(experiment), "digits")
-    assert (data.iterations, data.class_count) == (0, 0)
+    assert (data.iterations, len(data.batches.class_prompts)) == (0, 0)
     experiment.run("birds")
     expected = pretrained(experiment).model.state_dict()
     for name, value in experiment.run("digits").model.state_dict().items():

@@ -71,7 +71,7 @@ class PairedStepReplay(StepReplay[P]):
             teacher.clip,
             self.own_pairs,
             estimator=fisher.estimator,
-            batch_size=self.source.batch_size,
+            batch_size=self.sampling.batch_size,
             run=run,
             load_clip=teacher.load_clip,
         )
@@ -82,7 +82,7 @@ class PairedStepReplay(StepReplay[P]):
 
     def write_features(self, teacher: Teacher, folder: Path, run: Run) -> str:
         """Writes features.parquet, and what `write_texts` writes. Returns a summary of it."""
-        size = self.source.encode_batch_size
+        size = self.sampling.encode_batch_size
         features, prompts = encode_pairs(teacher, self.pairs, self.count(), batch_size=size, run=run)
         write_features(folder / FEATURES, features.keys, features.image_MD, features.text_MD, features.metadata)
         summary = f"{len(features.keys)} pairs, {features.image_MD.shape[1]} numbers each"
@@ -100,8 +100,8 @@ class PairedStepReplay(StepReplay[P]):
             clip,
             self.pairs(),
             read_features(self.source.teacher / FEATURES),
-            batch_size=self.source.batch_size,
-            names=self.source.names,
+            batch_size=self.sampling.batch_size,
+            names=self.sampling.names,
             cache_budget=CacheBudget(),
             vocabulary=read_text_features(self.source.teacher / TEXT_FEATURES) if has_vocabulary else None,
             share=share,

@@ -38,7 +38,7 @@ class NoReplay:
 
 @dataclass(frozen=True)
 class ReplaySource:
-    """Where the replay of one step lies, and how it is sampled.
+    """Where the replay of one step lies.
 
     `tasks`: folders of all tasks so far, the new one last. `shards`: the step's synthetic pairs. `prompts`: the file of
     their prompts. `earlier`: shards and prompts of the steps before, the latest first. `vocabulary`: the file of the
@@ -56,11 +56,21 @@ class ReplaySource:
     vocabulary: Path
     teacher: Path
     teacher_before: Path
+    key: str
+    teacher_model: str
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How images and texts are taken, the same for all methods.
+
+    `batch_size`: of fine-tuning, and the pairs that Fisher information contrasts. `encode_batch_size`: of the teacher.
+    `names` name the seed.
+    """
+
     batch_size: int
     encode_batch_size: int
     names: tuple[str | int, ...]
-    key: str
-    teacher_model: str
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,7 @@ class StepReplay(Generic[O]):
 
     options: O
     source: ReplaySource
+    sampling: Sampling
 
     def hashes(self) -> dict[str, str]:
         """Returns the SHA-256 of what is read, by name."""

@@ -13,7 +13,7 @@ from gift_core.provenance import environment
 from gift_core.replay.exemplars import ExemplarReplay
 from gift_core.replay.own_task import TaskReplay
 from gift_core.replay.reference import ReferenceReplay
-from gift_core.replay.source import ReplaySource, StepReplay
+from gift_core.replay.source import ReplaySource, Sampling, StepReplay
 from gift_core.replay.synthetic import SyntheticReplay
 from gift_core.replay.teachers import Teacher
 
@@ -34,9 +34,9 @@ REPLAYS: Mapping[str, type[StepReplay[Any]]] = {
 }
 
 
-def step_replay(options: ReplayConfig, source: ReplaySource) -> StepReplay[Any]:
+def step_replay(options: ReplayConfig, source: ReplaySource, sampling: Sampling) -> StepReplay[Any]:
     """Returns the replay of a step."""
-    return REPLAYS[options.images](options, source)
+    return REPLAYS[options.images](options, source, sampling)
 
 
 def teach(

@@ -92,7 +92,7 @@ class UnpairedStepReplay(StepReplay[O]):
         tokens_PL: torch.Tensor,
     ) -> str:
         """Writes the teacher's features of the images and of the token rows of the texts. Returns a summary of it."""
-        clip, size = teacher.clip, self.source.encode_batch_size
+        clip, size = teacher.clip, self.sampling.encode_batch_size
         image_ND = features_of_listed(clip, images, batch_size=size, run=run).numpy()
         text_PD = features_of_texts(clip, tokens_PL, batch_size=size, run=run).numpy()
         keys = tuple(f"{row:08d}" for row in range(len(image_ND)))
@@ -108,8 +108,8 @@ class UnpairedStepReplay(StepReplay[O]):
             images,
             read_image_features(self.source.teacher / IMAGE_FEATURES),
             read_text_features(self.source.teacher / TEXT_FEATURES),
-            batch_size=self.source.batch_size,
-            names=self.source.names,
+            batch_size=self.sampling.batch_size,
+            names=self.sampling.names,
             cache_budget=CacheBudget(),
             share=share,
         )

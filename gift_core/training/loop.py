@@ -116,32 +116,26 @@ class TrainingRun:
         the penalty is added last, to gradients without the scale.
         """
         self.update.optimizer.zero_grad()
-        losses: dict[str, torch.Tensor] = {}
+        encoders, losses = self.encoders, dict[str, torch.Tensor]()
         for replay_batch in replayed:
-            losses = self._replay_losses(replay_batch)
-            summed = [loss for name, loss in losses.items() if not name.endswith(ENTROPY)]
-            self.encoders.backward(self.update.scaler.scale(torch.stack(summed).sum()))
+            features = PairFeatures(replay_batch, encoders.encode_images, encoders.encode_tokens, self.clip.scale)
+            for name, loss in self.losses.items():
+                losses[name] = loss.weight * features.evaluate(loss.function)
+                if loss.entropy is not None:
+                    losses[f"{name}{ENTROPY}"] = loss.weight * features.evaluate(loss.entropy)
+            summed = [value for name, value in losses.items() if not name.endswith(ENTROPY)]
+            encoders.backward(self.update.scaler.scale(torch.stack(summed).sum()))
         self.consolidation.observe({name: parameter.grad for name, parameter in self.parameters.items()})
         task = task_loss(
-            self.encoders.encode_images(batch.images_BCHW),
-            self.encoders.encode_tokens(self.class_tokens_KL[batch.classes]),
+            encoders.encode_images(batch.images_BCHW),
+            encoders.encode_tokens(self.class_tokens_KL[batch.classes]),
             labels_B=batch.labels_B,
             scale=self.clip.scale,
             label_smoothing=self.label_smoothing,
         )
-        self.encoders.backward(self.update.scaler.scale(task))
+        encoders.backward(self.update.scaler.scale(task))
         self.update.scaler.unscale_(self.update.optimizer)
         return {"task": task, **losses, "consolidation": self.consolidation.pull(self.parameters)}
-
-    def _replay_losses(self, batch: ReplayBatch) -> dict[str, torch.Tensor]:
-        encoders = self.encoders
-        features = PairFeatures(batch, encoders.encode_images, encoders.encode_tokens, self.clip.scale)
-        losses: dict[str, torch.Tensor] = {}
-        for name, loss in self.losses.items():
-            losses[name] = loss.weight * features.evaluate(loss.function)
-            if loss.entropy is not None:
-                losses[f"{name}{ENTROPY}"] = loss.weight * features.evaluate(loss.entropy)
-        return losses
 
 
 @contextmanager

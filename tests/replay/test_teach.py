@@ -36,7 +36,7 @@ from gift_core.methods import load_fisher, load_replay
 from gift_core.pair_features import ReplayBatch
 from gift_core.replay import pairs, teacher_features
 from gift_core.replay.pairs import PairReplay
-from gift_core.replay.source import NoReplay, Replay, ReplaySource, StepReplay
+from gift_core.replay.source import NoReplay, Replay, ReplaySource, Sampling, StepReplay
 from gift_core.replay.synthetic import SyntheticReplay
 from gift_core.replay.teach import step_replay, teach, teacher_bytes
 from gift_core.replay.teachers import Teacher
@@ -84,7 +84,8 @@ class Steps:
         self.world, self.folder, self.row, self.teachers = world, folder, row, teachers
 
     def replay(self, task: str, **changes: Any) -> StepReplay[Any]:
-        return step_replay(self.row.replay, dataclasses.replace(self.source(task), **changes))
+        source = dataclasses.replace(self.source(task), **changes)
+        return step_replay(self.row.replay, source, Sampling(4, 5, ("test", task)))
 
     def source(self, task: str) -> ReplaySource:
         index = STEPS.index(task)
@@ -97,9 +98,6 @@ class Steps:
             vocabulary=self.world.vocabulary(STEPS[index - 1]) if index else self.world.base_vocabulary(),
             teacher=self.folder / task,
             teacher_before=self.folder / STEPS[index - 1] if index else self.folder / "none",
-            batch_size=4,
-            encode_batch_size=5,
-            names=("test", task),
             key="params.yaml: methods.test",
             teacher_model=self.teachers[task].model if self.row.replay.images != "none" else "",
         )
