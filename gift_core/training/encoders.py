@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -18,6 +17,7 @@ from gift_core.clip.model import Clip
 from gift_core.computation import random_states, set_random_states
 
 Encode = Callable[[torch.Tensor], torch.Tensor]
+RandomStates = Mapping[str, torch.Tensor]  # of torch's generators (computation.random_states)
 
 
 class EncoderStrategy(Protocol):
@@ -36,16 +36,6 @@ class EncoderStrategy(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class _CachedChunks:
-    """Features without a graph, and what encodes each chunk again: its rows and the random state before it."""
-
-    encode: Encode
-    chunks_NX: Sequence[torch.Tensor]
-    states: Sequence[Mapping[str, torch.Tensor]]
-    features_ND: torch.Tensor
-
-
 class GradientCache:
     """Keeps the activations of at most `size` rows at a time, with the gradients of the full batch.
 
@@ -59,7 +49,7 @@ class GradientCache:
 
     def __init__(self, clip: Clip, size: int | None) -> None:
         self._clip, self._size = clip, size
-        self._cached: list[_CachedChunks] = []
+        self._passes: list[Callable[[], None]] = []  # the second pass of each group of rows that were encoded
 
     def encode_images(self, images_BCHW: torch.Tensor) -> torch.Tensor:
         """Returns unit features [B, D] that collect their gradient."""
@@ -72,10 +62,9 @@ class GradientCache:
     def backward(self, loss: torch.Tensor) -> None:
         """Compute the gradients of the features, then run a forward and a backward pass for each chunk."""
         loss.backward()  # type: ignore[no-untyped-call]
-        cached, self._cached = self._cached, []
-        for each in cached:
-            if each.features_ND.grad is not None:
-                self._backward_chunks(each, each.features_ND.grad)
+        passes, self._passes = self._passes, []
+        for second_pass in passes:
+            second_pass()
 
     def _encode(self, encode: Encode, rows_NX: torch.Tensor) -> torch.Tensor:
         if self._size is None or len(rows_NX) <= self._size:
@@ -87,19 +76,28 @@ class GradientCache:
                 states.append(random_states(self._clip.device))
                 features.append(encode(chunk_NX))
         features_ND = torch.cat(features).requires_grad_()
-        self._cached.append(_CachedChunks(encode, chunks_NX, states, features_ND))
+        self._passes.append(partial(self._backward_chunks, encode, chunks_NX, states, features_ND))
         return features_ND
 
-    def _backward_chunks(self, cached: _CachedChunks, gradient_ND: torch.Tensor) -> None:
-        gradients = torch.split(gradient_ND, len(cached.chunks_NX[0]))
-        for chunk_NX, state, chunk_gradient_ND in zip(cached.chunks_NX, cached.states, gradients, strict=True):
+    def _backward_chunks(
+        self,
+        encode: Encode,
+        chunks_NX: Sequence[torch.Tensor],
+        states: Sequence[RandomStates],
+        features_ND: torch.Tensor,
+    ) -> None:
+        """Encodes each chunk again, from the random state before its first pass, and gives it its gradients."""
+        if features_ND.grad is None:  # the loss did not use these features
+            return
+        gradients = torch.split(features_ND.grad, len(chunks_NX[0]))
+        for chunk_NX, state, gradient_ND in zip(chunks_NX, states, gradients, strict=True):
             with repeated_random_state(self._clip.device, state):
-                features_ND = cached.encode(chunk_NX)
-            features_ND.backward(chunk_gradient_ND)  # type: ignore[no-untyped-call]
+                chunk_ND = encode(chunk_NX)
+            chunk_ND.backward(gradient_ND)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
-def repeated_random_state(device: torch.device, states: Mapping[str, torch.Tensor]) -> Iterator[None]:
+def repeated_random_state(device: torch.device, states: RandomStates) -> Iterator[None]:
     """Within the block torch's generators continue from `states`. Afterwards they are restored."""
     before = random_states(device)
     set_random_states(device, states)
