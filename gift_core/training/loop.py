@@ -88,9 +88,8 @@ class TrainingRun:
         """
         for index, (batch, replayed) in enumerate(batches, start=len(self.rows)):
             losses = self.backward(batch, replayed)
-            stacked = torch.stack([loss.detach().float() for loss in losses.values()])
-            iteration = Iteration(index, self.rates[index], list(losses), stacked)
-            if stacked.device.type == "cpu" and not self.update.scaler.is_enabled():
+            iteration = Iteration(index, self.rates[index], list(losses), _stacked(list(losses.values())))
+            if iteration.losses.device.type == "cpu" and not self.update.scaler.is_enabled():
                 require_finite(iteration.row(), self.rows)
             iteration = replace(iteration, skipped=self.update(iteration.learning_rate))
             for average in self.averages:
@@ -136,6 +135,10 @@ class TrainingRun:
         encoders.backward(self.update.scaler.scale(task))
         self.update.scaler.unscale_(self.update.optimizer)
         return {"task": task, **losses, "consolidation": self.consolidation.pull(self.parameters)}
+
+
+def _stacked(losses: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.stack([loss.detach().float() for loss in losses])
 
 
 @contextmanager
