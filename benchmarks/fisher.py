@@ -31,8 +31,9 @@ from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import normalize
 from gift_core.clip.model import Clip
 from gift_core.interop.importing import load_clip
+from gift_core.losses import shared_prompt_targets
 from gift_core.replay import fisher
-from gift_core.replay.fisher import ESTIMATORS, Others, batch_slices, contrastive_loss, estimate_fisher, shared_targets
+from gift_core.replay.fisher import ESTIMATORS, batch_slices, contrastive_loss, estimate_fisher
 
 MEBIBYTE = 2**20
 RSS_UNIT = 1 if sys.platform == "darwin" else 2**10  # bytes per unit of ru_maxrss
@@ -135,13 +136,14 @@ def loop(clip: Clip, pixels_MCHW: torch.Tensor, tokens_ML: torch.Tensor, *, batc
     for batch in batch_slices(len(pixels_MCHW), batch_size):
         images_BCHW, tokens_BL = normalize(clip, pixels_MCHW[batch]), tokens_ML[batch]
         with torch.no_grad():
-            others = Others(encode_images(clip, images_BCHW), encode_tokens(clip, tokens_BL), clip.scale)
+            image_BD, text_BD = encode_images(clip, images_BCHW), encode_tokens(clip, tokens_BL)
+        others = {"image_BD": image_BD, "text_BD": text_BD, "scale": clip.scale}
         own_BB = torch.eye(len(tokens_BL), dtype=torch.bool)
-        targets_BB = shared_targets(tokens_BL)
+        targets_BB = shared_prompt_targets(tokens_BL.unique(dim=0, return_inverse=True)[1])
         for row in range(len(tokens_BL)):
             image_1D = encode_images(clip, images_BCHW[row : row + 1])
             text_1D = encode_tokens(clip, tokens_BL[row : row + 1])
-            loss = contrastive_loss(image_1D[0], text_1D[0], own_BB[row], targets_BB[row], others)
+            loss = contrastive_loss(image_1D[0], text_1D[0], own_BB[row], targets_BB[row], **others)
             gradients = torch.autograd.grad(loss, weights)
             torch._foreach_addcmul_(total, gradients, gradients)
 

@@ -43,7 +43,7 @@ from gift_core.clip.model import Clip
 from gift_core.clip.test_set import TestSet, nearest_classes
 from gift_core.methods import build_method
 from gift_core.mini.world import mini_task
-from gift_core.replay.source import ReplaySource
+from gift_core.replay.source import ReplaySource, Sampling
 from gift_core.replay.teach import step_replay
 from gift_core.training.loop import sampled, training_run
 
@@ -194,11 +194,10 @@ def of_images(folder: str) -> Row:
         batch_size = inputs.preset["training"]["replay_batch_size"]
     source = ReplaySource(
         root=root, tasks=(), shards=root / "shards", prompts=root / "task.parquet", earlier=(), vocabulary=root,
-        teacher=root / "teacher", teacher_before=root, batch_size=batch_size, encode_batch_size=256, names=("growth",),
-        key="", teacher_model="",
+        teacher=root / "teacher", teacher_before=root, key="", teacher_model="",
     )  # fmt: skip
     before, started = peak_bytes(CPU), time.process_time()
-    replay = step_replay(method.replay, source).load(clip, method.losses)
+    replay = step_replay(method.replay, source, Sampling(batch_size, 256, ("growth",))).load(clip, method.losses)
     opening, opened = time.process_time() - started, peak_bytes(CPU)
     return {
         "images": int(root.name),

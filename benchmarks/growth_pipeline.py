@@ -77,7 +77,7 @@ def evaluated_in_step(tasks: Sequence[str]) -> list[tuple[int, int]]:
     )
     with (
         mock.patch.object(evaluation, "classify_all", classify_all),
-        mock.patch.object(evaluation, "_hashes", lambda models, tasks: {}),
+        mock.patch.object(evaluation, "input_hashes", lambda models, tasks: {}),
     ):
         evaluation.evaluate_task_incremental(inputs)
     return asked

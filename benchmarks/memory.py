@@ -37,7 +37,7 @@ from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.methods import build_method
-from gift_core.replay.pairs import ReplayBatch
+from gift_core.pair_features import ReplayBatch
 from gift_core.training.loop import sampled, training_run
 
 PRESET = Path("presets/mini.yaml")

@@ -28,7 +28,7 @@ from gift_core.clip.model import Clip, as_clip, load_folder
 from gift_core.config.experiment import TrainingConfig
 from gift_core.consolidation import FrozenFisher, Uniform
 from gift_core.methods import Method
-from gift_core.replay.pairs import NoReplay
+from gift_core.replay.source import NoReplay
 from gift_core.training.loop import sampled, training_run
 from gift_core.work import snapshot as snapshots
 from gift_core.work.snapshot import Snapshot

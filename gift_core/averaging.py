@@ -5,31 +5,31 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
-from gift_core.clip.model import Clip
-from gift_core.errors import UserError
+from gift_core.clip.model import Clip, require_same_config
 
 Parameters = Mapping[str, torch.nn.Parameter]
 
 
 class WeightAveraging(Protocol):
-    """Observes the weights during a task's training and replaces them at its end."""
+    """Observes the weights during a task's training and replaces them at its end. By default it keeps nothing."""
 
     def observe(self, iterations_done: int, parameters: Parameters) -> None:
         """Take the weights after `iterations_done` iterations, 1, 2 ..."""
+        return
 
     def finish(self, parameters: Parameters) -> None:
         """Overwrite the weights with the average."""
 
     def state(self) -> list[torch.Tensor]:
         """Return the tensors that change during training, always in one order (see Consolidation.state)."""
-        ...
+        return []
 
 
-class RunningMean:
+class RunningMean(WeightAveraging):
     """The mean of the weights at the start and after every `every` iterations (ZSCL, section 3.3, equation 8)."""
 
     def __init__(self, parameters: Parameters, *, every: int) -> None:
@@ -52,22 +52,15 @@ class RunningMean:
         return [self._count, *self._mean]
 
 
-class Interpolation:
+class Interpolation(WeightAveraging):
     """alpha * the weights at the end + (1 - alpha) * those at the start (WiSE-FT, section 3)."""
 
     def __init__(self, parameters: Parameters, *, alpha: float) -> None:
         self._alpha, self._start = alpha, _copies(parameters)
 
-    def observe(self, iterations_done: int, parameters: Parameters) -> None:
-        """Do nothing: only the weights at the start and at the end matter."""
-
     def finish(self, parameters: Parameters) -> None:
         """Overwrite the weights with the interpolation."""
         _overwrite(parameters, interpolate(list(parameters.values()), self._start, alpha=self._alpha))
-
-    def state(self) -> list[torch.Tensor]:
-        """Nothing changes before the end."""
-        return []
 
 
 @torch.no_grad()
@@ -83,35 +76,13 @@ def merge_clips(start: Clip, new: Clip, *, alpha: float) -> Clip:
     Integer buffers (counters) are those of `new`. UserError if the two models differ in architecture or in the
     preprocessing of images or texts.
     """
-    _require_same_config(start.config, new.config)
+    require_same_config(start, new)
     old, state = start.model.state_dict(), new.model.state_dict()
     names = [name for name, value in state.items() if value.is_floating_point()]
     values = interpolate([state[name] for name in names], [old[name].to(new.device) for name in names], alpha=alpha)
     model = copy.deepcopy(new.model)
     model.load_state_dict(state | dict(zip(names, values, strict=True)))
     return dataclasses.replace(new, model=model, origin={})
-
-
-def _require_same_config(start: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    settings = _flat(start), _flat(new)
-    differing = sorted(key for key in {*settings[0], *settings[1]} if settings[0].get(key) != settings[1].get(key))
-    if differing:
-        shown = ", ".join(f"{key} ({settings[0].get(key)} and {settings[1].get(key)})" for key in differing[:3])
-        raise UserError(
-            f"merge: the two models have different configurations: {shown}. "
-            "Only models of one architecture can be merged."
-        )
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their dotted names, without those that are off (null, false)."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
-        elif value is not None and value is not False:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def _copies(parameters: Parameters) -> list[torch.Tensor]:

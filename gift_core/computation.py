@@ -94,3 +94,22 @@ def groups(tensors: Sequence[torch.Tensor]) -> Iterator[slice]:
             start, size = index, 0
         size += tensor.nbytes
     yield slice(start, len(tensors))
+
+
+def random_states(device: torch.device) -> dict[str, torch.Tensor]:
+    """Returns the state of torch's generators by kind of device: that of the CPU, and that of `device`."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def set_random_states(device: torch.device, states: Mapping[str, torch.Tensor]) -> None:
+    """Sets the generators of `random_states`."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)
+    if device.type == "mps":
+        torch.mps.set_rng_state(states["mps"])

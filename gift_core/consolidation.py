@@ -22,13 +22,14 @@ NO_GRADIENT_IMPORTANCE = 1e-6
 
 
 class Consolidation(Protocol):
-    """Pulls the weights towards their values at the time it was made."""
+    """Pulls the weights towards their values at the time it was made. By default it observes and keeps nothing."""
 
     def observe(self, gradients: Gradients) -> None:
         """Take the gradients of the replay losses only, one entry for each trainable parameter.
 
         They may be multiplied by a power of two (the loss scale of float16).
         """
+        return
 
     def pull(self, parameters: Parameters) -> torch.Tensor:
         """Add the penalty's gradient to each parameter's `.grad`; return the penalty, already weighted."""
@@ -39,46 +40,40 @@ class Consolidation(Protocol):
 
         A snapshot of the training stores them, and a resumed run copies the stored values into them.
         """
-        ...
+        return []
 
 
-class NoConsolidation:
+class NoConsolidation(Consolidation):
     """No penalty: the weights move freely."""
 
     def __init__(self, parameters: Parameters) -> None:
         pass
 
-    def observe(self, gradients: Gradients) -> None:
-        """Do nothing."""
-
     def pull(self, parameters: Parameters) -> torch.Tensor:
         """Leave the gradients as they are; return 0."""
         return next(iter(parameters.values())).new_zeros(())
 
-    def state(self) -> list[torch.Tensor]:
-        """Nothing changes from one iteration to the next."""
-        return []
 
-
-class Uniform:
-    """F = 1 for every weight: plain L2 towards the start weights."""
+class QuadraticPenalty(Consolidation):
+    """The penalty with the importance F of a subclass. It keeps a copy of the start weights."""
 
     def __init__(self, parameters: Parameters, *, weight: float) -> None:
-        self._start, self._weight = copy_of(parameters), weight
+        self._start, self._weight = [value.detach().clone() for value in parameters.values()], weight
 
-    def observe(self, gradients: Gradients) -> None:
-        """Do nothing: F does not depend on the replay losses."""
+    def importance(self) -> Sequence[torch.Tensor] | None:
+        """Returns F of each parameter; None: 1 for every weight."""
+        return None
 
     def pull(self, parameters: Parameters) -> torch.Tensor:
-        """Add 2 * weight * (theta - theta_start) to `.grad`; return the penalty."""
-        return pull_to_start(parameters, self._start, None, weight=self._weight)
-
-    def state(self) -> list[torch.Tensor]:
-        """Nothing changes from one iteration to the next."""
-        return []
+        """Add 2 * weight * F * (theta - theta_start) to `.grad`; return the penalty."""
+        return pull_to_start(parameters, self._start, self.importance(), weight=self._weight)
 
 
-class StaticFisher:
+class Uniform(QuadraticPenalty):
+    """F = 1 for every weight: plain L2 towards the start weights."""
+
+
+class StaticFisher(QuadraticPenalty):
     """F is the teacher's Fisher information, fixed before the task (EWC, Kirkpatrick et al. 2017, equation 3).
 
     `fisher` holds a diagonal >= 0 for each trainable parameter by name. With `scale` "tensor" each diagonal is divided
@@ -90,49 +85,36 @@ class StaticFisher:
         self, parameters: Parameters, *, fisher: Mapping[str, torch.Tensor], weight: float, scale: str
     ) -> None:
         _require_same_shapes(parameters, fisher)
-        self._start, self._weight = copy_of(parameters), weight
+        super().__init__(parameters, weight=weight)
         diagonals = [fisher[name].to(value.device, value.dtype) for name, value in parameters.items()]
         self._importance = SCALES[scale](diagonals)
 
-    def observe(self, gradients: Gradients) -> None:
-        """Do nothing: F was fixed before the task."""
-
-    def pull(self, parameters: Parameters) -> torch.Tensor:
-        """Add the penalty's gradient to `.grad`; return the penalty."""
-        return pull_to_start(parameters, self._start, self._importance, weight=self._weight)
-
-    def state(self) -> list[torch.Tensor]:
-        """Nothing changes from one iteration to the next."""
-        return []
+    def importance(self) -> list[torch.Tensor]:
+        """Returns the scaled diagonals."""
+        return self._importance
 
 
-class AdaptiveFisher:
+class AdaptiveFisher(QuadraticPenalty):
     """F is measured again in every iteration (GIFT's adaptive weight consolidation, section 3.3).
 
     F of a tensor is g^2 / mean(g^2), where g is the gradient of the replay losses in this iteration, or 1e-6 where a
     tensor has no gradient. The frozen temperature never moves, so its part of the penalty (1e-6 * 0) is left out.
     """
 
-    def __init__(self, parameters: Parameters, *, weight: float) -> None:
-        self._start, self._weight = copy_of(parameters), weight
-        self._importance: list[torch.Tensor] = []
+    _importance: Sequence[torch.Tensor] = ()
 
     def observe(self, gradients: Gradients) -> None:
         """Compute F from the gradients of the replay losses, before those of the task loss are added."""
-        self._importance = []  # free the last F first: it is as large as the model
+        self._importance = ()  # free the last F first: it is as large as the model
         self._importance = normalized_squares(or_zero(gradients, self._start))
 
-    def pull(self, parameters: Parameters) -> torch.Tensor:
-        """Add the penalty's gradient to `.grad`; return the penalty."""
+    def importance(self) -> Sequence[torch.Tensor]:
+        """Returns F of this iteration."""
         assert self._importance, "observe() comes before pull()"
-        return pull_to_start(parameters, self._start, self._importance, weight=self._weight)
-
-    def state(self) -> list[torch.Tensor]:
-        """Nothing is kept: every iteration measures F again before it is used."""
-        return []
+        return self._importance
 
 
-class FrozenFisher:
+class FrozenFisher(QuadraticPenalty):
     """F is the running mean of the adaptive importance over the first `iterations` iterations, then constant.
 
     Until then, iteration k uses the mean over the iterations 0 to k. An importance that is not finite (an overflow
@@ -140,9 +122,10 @@ class FrozenFisher:
     """
 
     def __init__(self, parameters: Parameters, *, weight: float, iterations: int) -> None:
-        self._start, self._weight, self._iterations = copy_of(parameters), weight, iterations
+        super().__init__(parameters, weight=weight)
+        self._iterations = iterations
         self._observed = torch.zeros((), dtype=torch.int64)
-        self._importance = [torch.zeros_like(start) for start in self._start]
+        self._mean = [torch.zeros_like(start) for start in self._start]
 
     def observe(self, gradients: Gradients) -> None:
         """Add this iteration's importance to the mean, until the mean is frozen."""
@@ -151,15 +134,15 @@ class FrozenFisher:
         newest = normalized_squares(or_zero(gradients, self._start))
         if all_finite(newest):
             self._observed += 1
-            torch._foreach_lerp_(self._importance, newest, 1 / int(self._observed))
+            torch._foreach_lerp_(self._mean, newest, 1 / int(self._observed))
 
-    def pull(self, parameters: Parameters) -> torch.Tensor:
-        """Add the penalty's gradient to `.grad`; return the penalty."""
-        return pull_to_start(parameters, self._start, self._importance, weight=self._weight)
+    def importance(self) -> list[torch.Tensor]:
+        """Returns the mean so far."""
+        return self._mean
 
     def state(self) -> list[torch.Tensor]:
         """The number of observed iterations and their mean importance."""
-        return [self._observed, *self._importance]
+        return [self._observed, *self._mean]
 
 
 # By their `kind` in params.yaml (methods.*.consolidation); their options are in gift_core.config.method_options.
@@ -170,11 +153,6 @@ CONSOLIDATIONS: Mapping[str, Callable[..., Consolidation]] = {
     "frozen_fisher": FrozenFisher,
     "adaptive_fisher": AdaptiveFisher,
 }
-
-
-def copy_of(parameters: Parameters) -> list[torch.Tensor]:
-    """Returns theta_start: the values as they are now, in the order of `parameters`."""
-    return [value.detach().clone() for value in parameters.values()]
 
 
 @torch.no_grad()

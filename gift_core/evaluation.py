@@ -1,7 +1,7 @@
 """Evaluation of a step: predictions and top-1 accuracies of its models on the test sets, by one of two protocols.
 
 task_incremental: a test image is classified among the classes of its own task. class_incremental: among the classes of
-all tasks so far. PROTOCOLS holds both by the value of evaluation.protocol in params.yaml.
+all tasks so far.
 
 Shapes: B images of a batch, N images of a test set, K classes, C channels, H W pixels, D features.
 """
@@ -16,9 +16,14 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PRETRAINED, PRETRAINED_STEP, TASK_INCREMENTAL
-from gift_core.artifacts.contract import sha256_of
-from gift_core.artifacts.model_folder import model_hash
+from gift_core.artifacts.accuracy import (
+    CLASS_INCREMENTAL,
+    PRETRAINED,
+    PRETRAINED_STEP,
+    TASK_INCREMENTAL,
+    input_hashes,
+    require_same_inputs,
+)
 from gift_core.artifacts.predictions import prediction_rows
 from gift_core.artifacts.task import TaskInfo
 from gift_core.classifier import EncodingSettings, Test, classify_all
@@ -28,7 +33,7 @@ from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
 from gift_core.clip.test_set import TestSet, encode_test_set, share_correct
 from gift_core.computation import Advance, Computation, Run, State, in_turn
-from gift_core.errors import ContractError, UserError
+from gift_core.errors import UserError
 
 KEY = "params.yaml: evaluation.protocol: class_incremental"
 
@@ -49,7 +54,7 @@ class EvaluationInputs:
     `tasks`: the folder of each task up to this step, in the order of the sequence. `models`: the folder of
     "pretrained", then of the model after each of the tasks, in that order. `model_for` says which model classifies the
     images of a task after a step (newest_model, own_model). `previous`: the metadata of the step before, empty at the
-    first step. `run` computes what each model says of each test set.
+    first step.
     """
 
     method: str
@@ -58,7 +63,6 @@ class EvaluationInputs:
     model_for: Callable[[int, int], int]
     settings: EncodingSettings
     previous: Mapping[str, str]
-    run: Run = in_turn
 
     def __post_init__(self) -> None:
         """Checks that there is one model for each task, and the pre-trained one before them."""
@@ -83,15 +87,15 @@ def own_model(step: int, task: int) -> int:
     return task if task <= step else PRETRAINED_STEP
 
 
-def evaluate_task_incremental(inputs: EvaluationInputs) -> Measurement:
+def evaluate_task_incremental(inputs: EvaluationInputs, run: Run = in_turn) -> Measurement:
     """Returns the rows (artifacts.accuracy) that the step adds to the accuracy matrix, and what they are made of.
 
     The rows form an L (docs/decisions/0001): this step on every task so far (phase past or current), and every earlier
     step on the new task (phase future, or pretrained at step -1). So the matrix grows without measuring anything again.
     The metadata hold the hash of every model and task. ContractError where the step before was measured on others.
     """
-    metadata = _hashes(inputs.models, inputs.tasks)
-    _require_same(inputs.previous, metadata, inputs.method)
+    metadata = input_hashes(inputs.models, inputs.tasks)
+    require_same_inputs(inputs.previous, metadata, inputs.method)
     last, names = inputs.step, list(inputs.tasks)
     pairs = [(last, task) for task in range(last + 1)] + [(step, last) for step in range(PRETRAINED_STEP, last)]
     tests = classify_all(
@@ -99,7 +103,7 @@ def evaluate_task_incremental(inputs: EvaluationInputs) -> Measurement:
         models=list(inputs.models.values()),
         tasks=list(inputs.tasks.values()),
         settings=inputs.settings,
-        run=inputs.run,
+        run=run,
     )
     rows, predictions = [], []
     for step, task in pairs:
@@ -111,14 +115,7 @@ def evaluate_task_incremental(inputs: EvaluationInputs) -> Measurement:
     return Measurement(ordered, pd.concat(predictions, ignore_index=True), metadata)
 
 
-def summarize_task_incremental(rows: pd.DataFrame) -> str:
-    """Returns the accuracies of the step's own model in one line: on the new task, and on all tasks so far."""
-    own = rows[rows.step == rows.step.max()]
-    current = own[own.phase == "current"].iloc[0]
-    return f"{current.top1:.1%} on {current.eval_task}, {own.top1.mean():.1%} on the {len(own)} tasks so far"
-
-
-def evaluate_class_incremental(inputs: EvaluationInputs) -> Measurement:
+def evaluate_class_incremental(inputs: EvaluationInputs, run: Run = in_turn) -> Measurement:
     """Returns two rows (artifacts.accuracy), of the step's model and of the pre-trained one, with their predictions.
 
     Both are tested on the test sets of all tasks so far. Each image is classified among the classes of all of them,
@@ -135,12 +132,12 @@ def evaluate_class_incremental(inputs: EvaluationInputs) -> Measurement:
     models = {name: inputs.models[name] for name in (PRETRAINED, newest)}
     test_sets = [_open(inputs.settings, folder) for folder in inputs.tasks.values()]
     require_distinct_classes([test_set.task for test_set in test_sets])
-    hashes = _hashes(models, inputs.tasks)
-    _require_same(inputs.previous, hashes, inputs.method)
+    hashes = input_hashes(models, inputs.tasks)
+    require_same_inputs(inputs.previous, hashes, inputs.method)
     clips = [inputs.settings.load(folder) for folder in models.values()]
     load = partial(_load_encoder, inputs.settings, list(models.values()), list(inputs.tasks.values()))
     numbers, compute = range(len(test_sets)), partial(_encode, clips, test_sets)
-    features = inputs.run(Computation("features", numbers, compute, load=load, rows=lambda number: 1, noun="test sets"))
+    features = run(Computation("features", numbers, compute, load=load, rows=lambda number: 1, noun="test sets"))
     tests = _classify_among_all(clips, test_sets, features)
     rows, predictions = [], []
     for step, of_tasks in zip((PRETRAINED_STEP, inputs.step), tests, strict=True):
@@ -151,24 +148,10 @@ def evaluate_class_incremental(inputs: EvaluationInputs) -> Measurement:
     return Measurement(pd.DataFrame(rows), frame, {**inputs.previous, **hashes})
 
 
-def summarize_class_incremental(rows: pd.DataFrame) -> str:
-    """Returns both accuracies in one line: of the step's model, and of the pre-trained one."""
-    pretrained, learned = rows.sort_values("step").top1
-    count = f"{rows.n.max():,} test images of all classes so far"
-    return f"{learned:.1%} on {count} (the pre-trained model: {pretrained:.1%})"
-
-
-@dataclass(frozen=True)
-class EvaluationProtocol:
-    """How a step is evaluated: its rows with their metadata, and these rows in one line."""
-
-    evaluate: Callable[[EvaluationInputs], Measurement]
-    summarize: Callable[[pd.DataFrame], str]
-
-
-PROTOCOLS: Mapping[str, EvaluationProtocol] = {
-    TASK_INCREMENTAL: EvaluationProtocol(evaluate_task_incremental, summarize_task_incremental),
-    CLASS_INCREMENTAL: EvaluationProtocol(evaluate_class_incremental, summarize_class_incremental),
+# By the value of evaluation.protocol in params.yaml.
+PROTOCOLS: Mapping[str, Callable[[EvaluationInputs, Run], Measurement]] = {
+    TASK_INCREMENTAL: evaluate_task_incremental,
+    CLASS_INCREMENTAL: evaluate_class_incremental,
 }
 
 
@@ -259,19 +242,3 @@ def _columns(inputs: EvaluationInputs, protocol: str, step: int) -> dict[str, st
     """What accuracies and predictions both say of a model."""
     trained_task = PRETRAINED if step == PRETRAINED_STEP else list(inputs.tasks)[step]
     return {"method": inputs.method, "protocol": protocol, "step": step, "trained_task": trained_task}
-
-
-def _hashes(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[str, str]:
-    """{"model:<name>": sha256 of its weights, "task:<name>": sha256 of its task.json, which holds its tars' hashes}."""
-    hashes = {f"model:{name}": model_hash(folder) for name, folder in models.items()}
-    return {**hashes, **{f"task:{name}": sha256_of(folder / "task.json") for name, folder in tasks.items()}}
-
-
-def _require_same(previous: Mapping[str, str], current: Mapping[str, str], method: str) -> None:
-    """Raises ContractError where the step before was measured on another version of a model or task of `current`."""
-    changed = [key for key, value in previous.items() if key in current and current[key] != value]
-    if changed:
-        raise ContractError(
-            f"accuracy of {method} at the step before was measured on another {', '.join(sorted(changed))}. "
-            "Run stage evaluate for that step again."
-        )

@@ -43,7 +43,7 @@ WORK = ("gift_core/work/", "stages/recorded.py", "stages/dvc_store.py")
 OPTIONAL = {
     "gift_core/averaging.py: RunningMean": "average",
     "gift_core/averaging.py: Interpolation": "merge",
-    "gift_core/replay/paired.py: PairedStepReplay._teach_fisher": "fisher",
+    "gift_core/replay/fisher.py: fisher_of_pairs": "fisher",
     "gift_core/datasets/ingest.py: _mini_images": "source.mini",
     "gift_core/datasets/image_folder.py: folder_dataset": "source.folder",
     "gift_core/datasets/image_table.py: table_dataset": "source.table",

@@ -73,9 +73,8 @@ def distill(
         UserError: for features that do not belong together by their shapes.
     """
     student_MM = similarities(student_image_MD, student_text_MD, scale)
-    return distill_both_directions(
-        student_MM, similarities(teacher_image_MD, teacher_text_MD, scale), temperature=temperature
-    )
+    teacher_MM = similarities(teacher_image_MD, teacher_text_MD, scale)
+    return distill_both_directions(student_MM, teacher_MM, temperature=temperature)
 
 
 def distill_image_side(
@@ -90,10 +89,8 @@ def distill_image_side(
 
     Student and teacher need features of one size. This is the distillation of LwF and ZSCL (ZSCL, section 3.2).
     """
-    student_MM = similarities(student_image_MD, teacher_text_MD, scale)
-    return distill_both_directions(
-        student_MM, similarities(teacher_image_MD, teacher_text_MD, scale), temperature=temperature
-    )
+    features = student_image_MD, teacher_text_MD, teacher_image_MD, teacher_text_MD
+    return distill(*features, temperature=temperature, scale=scale)
 
 
 def distill_text_side(
@@ -108,10 +105,8 @@ def distill_text_side(
 
     Student and teacher need features of one size. An ablation of GIFT.
     """
-    student_MM = similarities(teacher_image_MD, student_text_MD, scale)
-    return distill_both_directions(
-        student_MM, similarities(teacher_image_MD, teacher_text_MD, scale), temperature=temperature
-    )
+    features = teacher_image_MD, student_text_MD, teacher_image_MD, teacher_text_MD
+    return distill(*features, temperature=temperature, scale=scale)
 
 
 def distill_vocabulary(

@@ -19,8 +19,7 @@ from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
 from gift_core.consolidation import CONSOLIDATIONS, Consolidation
 from gift_core.losses import ENTROPIES, LOSSES, Loss
-from gift_core.replay.pairs import NoReplay, Replay
-from gift_core.replay.source import StepReplay
+from gift_core.replay.source import NoReplay, Replay, StepReplay
 from gift_core.replay.teach import require_taught
 
 if TYPE_CHECKING:
@@ -43,22 +42,17 @@ class WeightedLoss:
     entropy: Loss | None = None
 
 
-def no_averages(parameters: Parameters) -> tuple[WeightAveraging, ...]:
-    """Returns no weight averaging: the weights stay as the last iteration left them."""
-    return ()
-
-
 @dataclass(frozen=True)
 class Method:
     """What the training loop needs of a method.
 
     `losses` are the replay losses by name. `build_consolidation` and `build_averages` take the trainable parameters at
-    the start of a task.
+    the start of a task. By default the weights stay as the last iteration left them.
     """
 
     losses: Mapping[str, WeightedLoss]
     build_consolidation: Callable[[Parameters], Consolidation]
-    build_averages: Callable[[Parameters], tuple[WeightAveraging, ...]] = no_averages
+    build_averages: Callable[[Parameters], tuple[WeightAveraging, ...]] = lambda parameters: ()
 
 
 def build_method(config: MethodConfig, *, fisher: Mapping[str, torch.Tensor] | None = None) -> Method:
@@ -110,7 +104,6 @@ class TrainingData:
 
     batches: TaskBatches
     iterations: int
-    class_count: int
 
 
 def load_training_data(
@@ -127,10 +120,23 @@ def load_training_data(
     The seed of the batches depends on `names` and the task only, so all methods see the same batches. `share`: the
     images of a batch that this process decodes.
     """
-    chosen, cache_budget = LEARNS[config.learns](tasks), CacheBudget()
-    images = [_training_images(clip, folder, training, names, cache_budget, share) for folder in chosen]
+    images, cache_budget = [], CacheBudget()
+    for folder in LEARNS[config.learns](tasks):
+        info = read_own_task(folder)
+        images.append(
+            TrainingImages(
+                clip,
+                index_task(folder, "train"),
+                class_prompts=class_prompts(info.class_names, info.templates),
+                batch_size=training.batch_size,
+                crop_scale=training.crop_scale,
+                names=(*names, info.name),
+                cache_budget=cache_budget,
+                share=share,
+            )
+        )
     batches = images[0] if len(images) == 1 else JointImages(images, names)
-    return TrainingData(batches, training.iterations * len(images), len(batches.class_prompts))
+    return TrainingData(batches, training.iterations * len(images))
 
 
 # By the value of `learns` in params.yaml: which of the tasks so far.
@@ -139,24 +145,3 @@ LEARNS: Mapping[str, Callable[[Sequence[Path]], Sequence[Path]]] = {
     "seen": lambda tasks: tasks,
     "nothing": lambda tasks: (),
 }
-
-
-def _training_images(
-    clip: Clip,
-    folder: Path,
-    training: TrainingConfig,
-    names: tuple[str | int, ...],
-    cache_budget: CacheBudget,
-    share: Share,
-) -> TrainingImages:
-    info = read_own_task(folder)
-    return TrainingImages(
-        clip,
-        index_task(folder, "train"),
-        class_prompts=class_prompts(info.class_names, info.templates),
-        batch_size=training.batch_size,
-        crop_scale=training.crop_scale,
-        names=(*names, info.name),
-        cache_budget=cache_budget,
-        share=share,
-    )

@@ -8,7 +8,7 @@ as described in artifacts.accuracy. PROTOCOLS says how the rows of each protocol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PRETRAINED_STEP, TASK_INCREMENTAL
+from gift_core.artifacts.accuracy_rows import own_rows, protocol_of, require_complete, require_pretrained, task_order
 from gift_core.artifacts.report_json import METRICS
 from gift_core.errors import UserError
 
 ZERO_SHOT = "zero_shot"
-LISTED = 5  # missing or repeated rows that an error names
 
 Metrics = dict[str, float | None]
 
@@ -69,17 +69,6 @@ def metrics_by_method(rows: pd.DataFrame) -> dict[str, Metrics]:
     return {method: summary.metrics for method, summary in summarize(rows).items()}
 
 
-def protocol_of(rows: pd.DataFrame, method: str) -> str:
-    """Returns the protocol of the method's rows, a key of PROTOCOLS. UserError if they have more than one."""
-    found = sorted(set(rows.loc[rows["method"] == method, "protocol"]))
-    if len(found) != 1:
-        raise UserError(
-            f"accuracies of {method}: protocol is {' and '.join(found)}. Keep the rows of one protocol, or give the "
-            "method two names."
-        )
-    return str(found[0])
-
-
 def with_zero_shot(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns `rows` with the pre-trained model (step -1) as the method zero_shot, which has every step.
 
@@ -95,7 +84,7 @@ def with_zero_shot(rows: pd.DataFrame) -> pd.DataFrame:
     first = str(before["method"].iloc[0])
     own: pd.DataFrame = before[before["method"] == first]
     order = _order_for_zero_shot(after, first)
-    _require_pretrained(own, order, first)
+    require_pretrained(own, order, first)
     rows_at = PROTOCOLS[protocol_of(own, first)].pretrained_rows
     steps = [
         rows_at(own, task).assign(method=ZERO_SHOT, step=step, trained_task=task) for step, task in enumerate(order)
@@ -106,7 +95,7 @@ def with_zero_shot(rows: pd.DataFrame) -> pd.DataFrame:
 
 def accuracy_matrix(rows: pd.DataFrame, method: str) -> pd.DataFrame:
     """Returns A of a task-incremental method: a row for each step, named by its task, and a column for each task."""
-    own, order = _own_rows(rows, method)
+    own, order = own_rows(rows, method)
     unknown = sorted(set(own["eval_task"]) - set(order))
     if unknown:
         raise UserError(
@@ -115,13 +104,13 @@ def accuracy_matrix(rows: pd.DataFrame, method: str) -> pd.DataFrame:
         )
     matrix: pd.DataFrame = own.pivot(index="trained_task", columns="eval_task", values="top1")
     matrix = matrix.reindex(index=order, columns=order)
-    _require_complete(matrix, method)
+    require_complete(matrix, method)
     return matrix
 
 
 def accuracy_curve(rows: pd.DataFrame, method: str) -> pd.Series:
     """Returns the accuracies (0-1) of a class-incremental method after each step, by the task that the step trained."""
-    own, order = _own_rows(rows, method)
+    own, order = own_rows(rows, method)
     other = own[own["eval_task"] != own["trained_task"]]
     if not other.empty:
         row = other.iloc[0]
@@ -227,66 +216,10 @@ PROTOCOLS: Mapping[str, Protocol] = {
 }
 
 
-def _own_rows(rows: pd.DataFrame, method: str) -> tuple[pd.DataFrame, list[str]]:
-    """The method's rows from step 0 on, and its tasks in the order of training."""
-    own: pd.DataFrame = rows[(rows["method"] == method) & (rows["step"] != PRETRAINED_STEP)]
-    repeated = own[own.duplicated(["step", "eval_task"])]
-    if not repeated.empty:
-        names = [f"step {step} on {task}" for step, task in zip(repeated["step"], repeated["eval_task"], strict=True)]
-        raise UserError(f"accuracies of {method}: given twice: {listed(names)}. Keep one of each.")
-    return own, _task_order(own, method)
-
-
-def _task_order(rows: pd.DataFrame, method: str) -> list[str]:
-    """The tasks by the step that trained them; steps must be 0, 1, 2 ... with one task each."""
-    pairs = rows[["step", "trained_task"]].drop_duplicates().sort_values("step", kind="stable")
-    steps = [int(step) for step in pairs["step"]]
-    order = [str(task) for task in pairs["trained_task"]]
-    if not steps or steps != list(range(len(steps))):
-        found = ", ".join(f"{step} ({task})" for step, task in zip(steps, order, strict=True)) or "none"
-        raise UserError(
-            f"accuracies of {method}: steps are {found}; expected 0, 1, 2 ..., each with one trained task. "
-            "Count the steps from 0 in the order of training."
-        )
-    again = [task for step, task in enumerate(order) if task in order[:step]]
-    if again:
-        raise UserError(
-            f"accuracies of {method}: trained on {', '.join(again)} in more than one step. "
-            "Give each step a trained_task of its own."
-        )
-    return order
-
-
 def _order_for_zero_shot(after: pd.DataFrame, first: str) -> list[str]:
     methods = [str(method) for method in dict.fromkeys(after["method"])]
     learner = first if first in methods or not methods else methods[0]
-    return _task_order(after[after["method"] == learner], learner)
-
-
-def _require_complete(matrix: pd.DataFrame, method: str) -> None:
-    missing = matrix.isna().to_numpy()
-    future = np.triu(np.ones_like(missing), k=1)
-    if future.any() and (missing == future).all():
-        raise UserError(
-            f"accuracies of {method}: no task was tested before its own step, so Transfer and Avg do not exist. Test "
-            f"every step on every task. Class-incremental rows need the column protocol, with {CLASS_INCREMENTAL}."
-        )
-    if missing.any():
-        names = [f"step {step} on {matrix.columns[task]}" for step, task in np.argwhere(missing)]
-        raise UserError(f"accuracies of {method}: missing: {listed(names)}. Run stage evaluate, or add these rows.")
-
-
-def _require_pretrained(rows: pd.DataFrame, order: Sequence[str], method: str) -> None:
-    tested = set(rows["eval_task"])
-    names = [f"step {PRETRAINED_STEP} on {task}" for task in order if task not in tested]
-    if names:
-        raise UserError(f"accuracies of {method}: missing: {listed(names)}. Add these rows, or leave out step -1.")
-
-
-def listed(names: Sequence[str]) -> str:
-    """Returns the first few names, and how many more there are."""
-    rest = len(names) - LISTED
-    return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")
+    return task_order(after[after["method"] == learner], learner)
 
 
 def _mean(values: pd.Series) -> float | None:

@@ -1,6 +1,7 @@
-"""The features that a replay loss can take, by the names of its parameters.
+"""A batch of replayed images and texts, and the features of it that a loss can take, by the names of its parameters.
 
-M replayed images of the batch and their texts, N replayed images in all, P texts of the vocabulary, D features.
+M images of the batch and their texts, N replayed images in all, P texts of the vocabulary, L tokens, C channels,
+H W pixels, D features.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from gift_core.errors import UserError
 
 OF_ALL_PAIRS = ("vocabulary_text_PD", "all_image_ND", "image_ids_M")  # where all replayed pairs are known
+OF_STUDENT = ("student_image_MD", "student_text_MD", "scale")
 FEATURES = (
     "student_image_MD", "student_text_MD", "teacher_image_MD", "teacher_text_MD", "prompt_ids_M", "scale", *OF_ALL_PAIRS
 )  # fmt: skip
@@ -26,44 +28,54 @@ def taken_by(loss: Callable[..., torch.Tensor]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class PairFeatures:
-    """Unit features of M replayed images and their texts, by the student and by the teacher.
+class ReplayBatch:
+    """M pairs: normalized images, token rows, prompt ids (int64), and the teacher's unit features.
 
-    The student's encoders run when their features are first read, so that a loss only pays for the features it uses.
-    Only the student's features carry gradients. `prompt_ids_M` (int64) is equal for two pairs exactly when their
-    prompts are the same text.
+    Images outside the Share of this process are zeros. Two prompt ids are equal exactly where the prompts are the same
+    text. In unpaired replay the tokens, prompt ids and text features have one row per text instead.
 
-    Where all replayed pairs are known (see gift_core.replay.pairs), `vocabulary_text_PD` and `all_image_ND` are the
-    teacher's features of every text of the vocabulary and of every replayed image. The row of pair i is
-    `prompt_ids_M[i]` in the first and `image_ids_M[i]` in the second.
+    Where all replayed pairs are known, `vocabulary_text_PD` and `all_image_ND` are the teacher's features of every text
+    of the vocabulary and of every replayed image. Prompt and image ids are their rows.
     """
 
-    encode_images: Callable[[], torch.Tensor]
-    encode_texts: Callable[[], torch.Tensor]
+    images_MCHW: torch.Tensor
+    tokens_ML: torch.Tensor
+    prompt_ids_M: torch.Tensor
     teacher_image_MD: torch.Tensor
     teacher_text_MD: torch.Tensor
-    prompt_ids_M: torch.Tensor
-    scale: torch.Tensor
     vocabulary_text_PD: torch.Tensor | None = None
     all_image_ND: torch.Tensor | None = None
     image_ids_M: torch.Tensor | None = None
 
+
+@dataclass(frozen=True)
+class PairFeatures:
+    """What losses can take of a batch: the teacher's features, and those of the student, which carry gradients.
+
+    The student's encoders run when their features are first read, so that a loss only pays for the features it uses.
+    """
+
+    batch: ReplayBatch
+    encode_images: Callable[[torch.Tensor], torch.Tensor]
+    encode_tokens: Callable[[torch.Tensor], torch.Tensor]
+    scale: torch.Tensor
+
     @cached_property
     def student_image_MD(self) -> torch.Tensor:
         """The student's features of the images, with gradients."""
-        return self.encode_images()
+        return self.encode_images(self.batch.images_MCHW)
 
     @cached_property
     def student_text_MD(self) -> torch.Tensor:
         """The student's features of the texts, with gradients."""
-        return self.encode_texts()
+        return self.encode_tokens(self.batch.tokens_ML)
 
     def evaluate(self, loss: Callable[..., torch.Tensor]) -> torch.Tensor:
         """Returns the value of `loss`, which gets the features that its parameters are named after (FEATURES).
 
         UserError for a loss that takes features of all pairs, where the replay does not know them.
         """
-        features = {name: getattr(self, name) for name in taken_by(loss)}
+        features = {name: getattr(self if name in OF_STUDENT else self.batch, name) for name in taken_by(loss)}
         missing = [name for name, value in features.items() if value is None]
         if missing:
             raise UserError(

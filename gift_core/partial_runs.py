@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from gift_core.artifacts.accuracy import PRETRAINED_STEP, TASK_INCREMENTAL
-from gift_core.metrics import listed
+from gift_core.artifacts.accuracy_rows import listed
 
 
 def finished_part(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from .stage import PARAMS, ROOT, Method, Params, Root, Task, open_stage
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+    from gift_core.evaluation import EvaluationInputs
 
 TABLE_BYTES = 1 << 20
 PREDICTION_BYTES = 1 << 22  # 100,000 test images take about 0.3 MB for each model
@@ -17,48 +26,79 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
     Example: gift evaluate gift letters
     """
     with open_stage("evaluate", params, root, method=method, task=task) as stage:
-        from gift_core.artifacts.accuracy import PRETRAINED, computed_with, read_accuracy, write_accuracy
-        from gift_core.artifacts.contract import sha256_of
-        from gift_core.artifacts.model_folder import noted_hash, record_hashes
+        from gift_core.artifacts.accuracy import computed_with, write_accuracy
+        from gift_core.artifacts.model_folder import record_hashes
         from gift_core.artifacts.predictions import write_predictions
-        from gift_core.classifier import EncodingSettings
         from gift_core.clip.device import resolve_device
-        from gift_core.evaluation import PROTOCOLS, EvaluationInputs, newest_model, own_model
+        from gift_core.evaluation import PROTOCOLS
         from gift_core.provenance import environment
         from gift_core.work.publishing import require_free_bytes
         from gift_core.work.units import KeptUnits
 
         from .tracked import track_accuracies
-        from .unfinished import hashes_below, unfinished
+        from .unfinished import unfinished
 
-        config, layout, tasks = stage.config, stage.layout, [*stage.learned_before(task), task]
-        protocol, device = PROTOCOLS[config.evaluation.protocol], resolve_device(config.run.device)
-        _, previous = read_accuracy(layout.accuracy(method, stage.step(task).after))
-        models = {PRETRAINED: layout.pretrained(), **{name: layout.model(method, name) for name in tasks}}
-        settings = EncodingSettings(
-            device=device, precision=config.model.precision, batch_size=config.evaluation.batch_size
-        )
+        settings, layout, device = stage.config.evaluation, stage.layout, resolve_device(stage.config.run.device)
+        inputs = _inputs(stage, method, task, device)
         require_free_bytes(layout.accuracy(method, task), TABLE_BYTES, f"{stage.title}: the accuracies")
         require_free_bytes(layout.predictions(method, task), PREDICTION_BYTES, f"{stage.title}: the predictions")
-        read = {
-            "models": {name: [noted_hash(folder), hashes_below(folder)] for name, folder in models.items()},
-            "tasks": {name: sha256_of(layout.task(name) / "task.json") for name in tasks},
-        }
-        with unfinished(stage, device, {**read, **config.evaluation.model_dump()}) as work:
+        with unfinished(stage, device, {**_read(inputs), **settings.model_dump()}) as work:
             stage.phase = "evaluating"
-            inputs = EvaluationInputs(
-                method=method,
-                models=models,
-                tasks={name: layout.task(name) for name in tasks},
-                model_for=own_model if stage.method(method).keeps_every_model else newest_model,
-                settings=settings,
-                previous=previous,
-                run=KeptUnits(work, stage.say),
-            )
-            measured = protocol.evaluate(inputs)
+            measured = PROTOCOLS[settings.protocol](inputs, KeptUnits(work, stage.say))
             made = {**record_hashes(layout.model(method, task)), **computed_with(environment(device))}
             metadata = {**measured.metadata, **made}
             write_predictions(layout.predictions(method, task), measured.predictions, metadata)
             write_accuracy(layout.accuracy(method, task), measured.rows, metadata)
-        stage.say(protocol.summarize(measured.rows))
+        stage.say(SUMMARIES[settings.protocol](measured.rows))
         track_accuracies(stage, method, task, measured.rows)
+
+
+def _inputs(stage: Stage, method: str, task: str, device: torch.device) -> EvaluationInputs:
+    from gift_core.artifacts.accuracy import PRETRAINED, read_accuracy
+    from gift_core.classifier import EncodingSettings
+    from gift_core.evaluation import EvaluationInputs, newest_model, own_model
+
+    config, layout, tasks = stage.config, stage.layout, [*stage.learned_before(task), task]
+    _, previous = read_accuracy(layout.accuracy(method, stage.step(task).after))
+    return EvaluationInputs(
+        method=method,
+        models={PRETRAINED: layout.pretrained(), **{name: layout.model(method, name) for name in tasks}},
+        tasks={name: layout.task(name) for name in tasks},
+        model_for=own_model if stage.method(method).keeps_every_model else newest_model,
+        settings=EncodingSettings(device, config.model.precision, config.evaluation.batch_size),
+        previous=previous,
+    )
+
+
+def _read(inputs: EvaluationInputs) -> dict[str, Any]:
+    """The hashes of all files that are read."""
+    from gift_core.artifacts.contract import sha256_of
+    from gift_core.artifacts.model_folder import noted_hash
+
+    from .unfinished import hashes_below
+
+    return {
+        "models": {name: [noted_hash(folder), hashes_below(folder)] for name, folder in inputs.models.items()},
+        "tasks": {name: sha256_of(folder / "task.json") for name, folder in inputs.tasks.items()},
+    }
+
+
+def summarize_task_incremental(rows: pd.DataFrame) -> str:
+    """Returns the accuracies of the step's own model in one line: on the new task, and on all tasks so far."""
+    own = rows[rows.step == rows.step.max()]
+    current = own[own.phase == "current"].iloc[0]
+    return f"{current.top1:.1%} on {current.eval_task}, {own.top1.mean():.1%} on the {len(own)} tasks so far"
+
+
+def summarize_class_incremental(rows: pd.DataFrame) -> str:
+    """Returns both accuracies in one line: of the step's model, and of the pre-trained one."""
+    pretrained, learned = rows.sort_values("step").top1
+    count = f"{rows.n.max():,} test images of all classes so far"
+    return f"{learned:.1%} on {count} (the pre-trained model: {pretrained:.1%})"
+
+
+# By the value of evaluation.protocol in params.yaml.
+SUMMARIES: dict[str, Callable[[pd.DataFrame], str]] = {
+    "task_incremental": summarize_task_incremental,
+    "class_incremental": summarize_class_incremental,
+}

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from gift_core.clip.model import Clip
     from gift_core.methods import TrainingData
-    from gift_core.replay.pairs import Replay
-    from gift_core.replay.source import StepReplay
+    from gift_core.replay.source import Replay, StepReplay
+    from gift_core.training.encoders import EncoderStrategy
     from gift_core.training.loop import LossRow
     from gift_core.work.processes import Processes
 
@@ -80,7 +80,8 @@ def finetune(
             if len(threads_of(work)) > 1:  # an interrupted run had another number
                 recorded["threads"] = ", then ".join(map(str, threads_of(work)))
             save_clip(loaded.clip, stage.layout.model(method, task), provenance | {"environment": recorded}, losses)
-        stage.say(f"{loaded.data.class_count} classes, {loaded.data.iterations} iterations{_summary(losses)}")
+        classes = len(loaded.data.batches.class_prompts)
+        stage.say(f"{classes} classes, {loaded.data.iterations} iterations{_summary(losses)}")
 
 
 @dataclass(frozen=True)
@@ -129,33 +130,24 @@ class _Step:
     def train(self, loaded: _Loaded, processes: Processes, **options: Any) -> list[LossRow]:
         """Trains the model in place; `options` are those of gift_core.work.training.drive."""
         from gift_core.methods import build_method, load_fisher
-        from gift_core.training.encoders import encoder_strategy
+        from gift_core.training.encoders import GradientCache
         from gift_core.training.loop import learning_rates, sampled, training_run
         from gift_core.work.processes import DataParallel
         from gift_core.work.training import drive
 
-        row, config, clip, total = (
-            self.stage.method(self.method),
-            self.stage.config,
-            loaded.clip,
-            loaded.data.iterations,
-        )
+        clip, batches, total = loaded.clip, loaded.data.batches, loaded.data.iterations
         if not total:
             return []
-        training, batches = config.training, loaded.data.batches
-        encoders = encoder_strategy(clip, training.micro_batch_size)
+        row, training = self.stage.method(self.method), self.stage.config.training
+        method = build_method(row, fisher=load_fisher(row, self.replay.source.teacher))
+        peak = (row.learning_rate or 0.0) * self.learning_rate_factor
+        rates = learning_rates(total, warmup_iterations=training.warmup_iterations, peak=peak)
+        encoders: EncoderStrategy = GradientCache(clip, training.micro_batch_size)
+        if processes.count > 1:
+            encoders = DataParallel(clip, encoders, processes)
+        seed, prompts = self.stage.config.seed, batches.class_prompts
         with training_run(
-            clip,
-            batches.class_prompts,
-            method=build_method(row, fisher=load_fisher(row, self.replay.source.teacher)),
-            training=training,
-            rates=learning_rates(
-                total,
-                warmup_iterations=training.warmup_iterations,
-                peak=(row.learning_rate or 0.0) * self.learning_rate_factor,
-            ),
-            seed=config.seed,
-            encoders=encoders if processes.count == 1 else DataParallel(clip, encoders, processes),
+            clip, prompts, method=method, training=training, rates=rates, seed=seed, encoders=encoders
         ) as run:
             drive(
                 run,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gift_core.replay.source import ReplaySource, StepReplay
+from gift_core.replay.source import ReplaySource, Sampling, StepReplay
 from gift_core.replay.teach import step_replay
 from gift_core.replay.teachers import teacher_identity
 
@@ -28,10 +28,10 @@ def replay_of(stage: Stage, method: str, task: str) -> StepReplay[Any]:
         vocabulary=layout.vocabulary(stage.step(task).after),
         teacher=layout.teacher(method, task),
         teacher_before=layout.teacher(method, stage.step(task).after),
-        batch_size=config.training.replay_batch_size,
-        encode_batch_size=config.evaluation.batch_size,
-        names=("finetune", config.seed, task),
         key=f"params.yaml: methods.{method}",
         teacher_model=teacher_model,
     )
-    return step_replay(replay, source)
+    sampling = Sampling(
+        config.training.replay_batch_size, config.evaluation.batch_size, ("finetune", config.seed, task)
+    )
+    return step_replay(replay, source, sampling)

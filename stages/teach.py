@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .stage import PARAMS, ROOT, Method, Params, Root, Stage, Task, open_stage
 
 if TYPE_CHECKING:
-    from gift_core.clip.model import Clip
     from gift_core.config.method_options import TaughtReplay
-    from gift_core.replay.teachers import Teacher
 
 
 def teach(method: Method, task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
@@ -45,6 +39,7 @@ def _teach(stage: Stage, method: str, task: str, options: TaughtReplay) -> None:
     from gift_core.clip.device import resolve_device
     from gift_core.replay.teach import teach as write_features
     from gift_core.replay.teach import teacher_bytes
+    from gift_core.replay.teachers import load_teacher
     from gift_core.work.publishing import build_folder, require_free_bytes
     from gift_core.work.units import KeptUnits
 
@@ -54,10 +49,10 @@ def _teach(stage: Stage, method: str, task: str, options: TaughtReplay) -> None:
     stage.phase = "loading the teacher"
     previous, initial = stage.start_model(method, task), stage.layout.pretrained()
     device = resolve_device(stage.config.run.device)
-    load = partial(load_teacher, options, previous, initial, stage.config.run.device, stage.config.model.precision)
-    teacher = replace(load(), load_clip=partial(load_clip, load))
+    precision = stage.config.model.precision
+    teacher = load_teacher(options, previous=previous, initial=initial, device=device, precision=precision)
     replay = replay_of(stage, method, task)
-    source = replay.source
+    source, sampling = replay.source, replay.sampling
     require_free_bytes(source.teacher, teacher_bytes(teacher.clip, replay), f"{stage.title}: the features")
     stage.phase = "encoding with the teacher"
     read = replay.hashes()
@@ -66,21 +61,7 @@ def _teach(stage: Stage, method: str, task: str, options: TaughtReplay) -> None:
         "replay": options.model_dump(mode="json"),
         "read": read,
         "before": hashes_below(source.teacher_before),
-        "settings": [source.batch_size, source.encode_batch_size, source.names],
+        "settings": [sampling.batch_size, sampling.encode_batch_size, sampling.names],
     }
     with unfinished(stage, device, inputs) as work, build_folder(source.teacher) as folder:
         stage.say(write_features(teacher, replay, folder, read=read, run=KeptUnits(work, stage.say)))
-
-
-def load_teacher(replay: TaughtReplay, previous: Path, initial: Path, device_name: str, precision: str) -> Teacher:
-    """Returns the frozen teacher on the device."""
-    from gift_core.clip.device import resolve_device
-    from gift_core.replay import teachers
-
-    device = resolve_device(device_name)
-    return teachers.load_teacher(replay, previous=previous, initial=initial, device=device, precision=precision)
-
-
-def load_clip(load: Callable[[], Teacher]) -> Clip:
-    """Returns the teacher's model. Helpers call it."""
-    return load().clip

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gift_core.losses import Loss
-from gift_core.pair_features import PairFeatures
+from gift_core.pair_features import PairFeatures, ReplayBatch
 
 # By the names of gift_core.losses.LOSSES.
 LOSS_OPTIONS: dict[str, dict[str, float]] = {
@@ -31,17 +31,11 @@ def pair_features(
     scale: torch.Tensor,
 ) -> PairFeatures:
     """Returns the features as a loss takes them. The pairs are all that are replayed, their texts the vocabulary."""
-    return PairFeatures(
-        lambda: student_image_MD,
-        lambda: student_text_MD,
-        teacher_image_MD,
-        teacher_text_MD,
-        prompt_ids_M,
-        scale,
-        vocabulary_text_PD=teacher_text_MD,
-        all_image_ND=teacher_image_MD,
-        image_ids_M=torch.arange(len(teacher_image_MD)),
+    numbers, nothing = torch.arange(len(teacher_image_MD)), torch.empty(0)
+    batch = ReplayBatch(
+        nothing, nothing, prompt_ids_M, teacher_image_MD, teacher_text_MD, teacher_text_MD, teacher_image_MD, numbers
     )
+    return PairFeatures(batch, lambda images: student_image_MD, lambda tokens: student_text_MD, scale)
 
 
 def loss_of(loss: Loss, features: PairFeatures, **options: Any) -> torch.Tensor:

@@ -173,7 +173,7 @@ CIRCLE_1 = (
     "losses", "pair_features", "consolidation", "averaging", "methods", "metrics", "replay", "training", "classifier",
     "evaluation",
 )  # fmt: skip
-MAX_CIRCLE_1_LINES = 3_830  # with the loss and the consolidation that docs/adding_a_method.md adds
+MAX_CIRCLE_1_LINES = 3_350  # 3,300, and the loss and the consolidation that docs/adding_a_method.md adds
 
 
 def files_of_circle_1() -> list[Path]:

@@ -7,6 +7,7 @@ computed here from the formulas. B images, M replayed images, P texts, D feature
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,11 @@ from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip, save_clip
 from gift_core.layout import Layout
 from gift_core.methods import build_method
-from gift_core.replay.pairs import ReplayBatch
-from gift_core.training.encoders import FullBatch
-from gift_core.training.loop import GradientComputation, WeightUpdate, grad_scaler, learning_rates
+from gift_core.pair_features import ReplayBatch
+from gift_core.training.loop import learning_rates, training_run
 from tests.clip.tiny import CONTEXT, png
 from tests.tiny_world import CAPTIONS, CLASSES, TinyExperiment, load, make_world
+from tests.training.tiny_training import training
 
 RATE, ITERATIONS, WEIGHT = 2e-3, 3, 20.0
 PROMPTS = {task: [f"a photo of a {name}." for name in names] for task, names in CLASSES.items()}
@@ -472,7 +473,7 @@ def test_joint_trains_on_all_tasks_so_far_and_each_batch_has_the_classes_of_its_
     ours = experiment.run("digits")
     start = experiment.layout.pretrained()
     data = experiment.training_data(load(start), "digits")
-    assert (data.iterations, data.class_count) == (2 * ITERATIONS, 3 + 2)
+    assert (data.iterations, len(data.batches.class_prompts)) == (2 * ITERATIONS, 3 + 2)
     alone = begin("finetune")
     single = {task: alone.training_data(load(start), task).batches for task in ("birds", "digits")}
     learned = []
@@ -491,7 +492,7 @@ def test_joint_trains_on_all_tasks_so_far_and_each_batch_has_the_classes_of_its_
 def test_zero_shot_stays_the_pretrained_model(begin: Begin) -> None:
     experiment = begin("zero_shot", learning_rate=None)
     data = experiment.training_data(pretrained(experiment), "digits")
-    assert (data.iterations, data.class_count) == (0, 0)
+    assert (data.iterations, len(data.batches.class_prompts)) == (0, 0)
     experiment.run("birds")
     expected = pretrained(experiment).model.state_dict()
     for name, value in experiment.run("digits").model.state_dict().items():
@@ -517,18 +518,10 @@ def test_a_one_sided_loss_gives_the_other_tower_no_gradient(begin: Begin, loss: 
         def pull(self, parameters: Mapping[str, torch.nn.Parameter]) -> torch.Tensor:
             return torch.zeros(())
 
-    computation = GradientComputation(
-        clip=clip,
-        parameters=clip.trainable(),
-        class_tokens_KL=tokenize(clip, PROMPTS["digits"]),
-        method=build_method(experiment.row),
-        consolidation=Spy(),
-        label_smoothing=0.2,
-        encoders=FullBatch(clip),
-        update=WeightUpdate(torch.optim.SGD(clip.model.parameters()), grad_scaler(clip)),
-    )
+    method = dataclasses.replace(build_method(experiment.row), build_consolidation=lambda parameters: Spy())
     data, replay = experiment.training_data(clip, "digits"), experiment.replay(clip, "digits")
-    computation.backward(data.batches.sample(0), replay.sample(0))
+    with training_run(clip, PROMPTS["digits"], method=method, training=training(), rates=[], seed=1) as run:
+        run.backward(data.batches.sample(0), replay.sample(0))
     image_tower = max(value for name, value in largest.items() if name.startswith("visual."))
     text_tower = max(value for name, value in largest.items() if not name.startswith("visual."))
     for tower, gradient in {"image": image_tower, "text": text_tower}.items():

@@ -27,7 +27,7 @@ from gift_core.losses import (
     soft_cross_entropy,
     task_loss,
 )
-from gift_core.pair_features import PairFeatures
+from gift_core.pair_features import PairFeatures, ReplayBatch
 from tests.pair_features import LOSS_OPTIONS, loss_of, pair_features
 
 Table = list[list[float]]
@@ -51,7 +51,7 @@ def two_pairs(
 def logits_of(features: PairFeatures) -> tuple[torch.Tensor, torch.Tensor]:
     """S and Z."""
     student = similarities(features.student_image_MD, features.student_text_MD, features.scale)
-    return student, similarities(features.teacher_image_MD, features.teacher_text_MD, features.scale)
+    return student, similarities(features.batch.teacher_image_MD, features.batch.teacher_text_MD, features.scale)
 
 
 def entropy_of_axes() -> float:
@@ -271,7 +271,7 @@ def test_the_entropy_is_the_value_of_distillation_where_student_and_teacher_are_
 @pytest.mark.parametrize("name", ENTROPIES)
 def test_a_loss_minus_its_entropy_is_the_kl_divergence_from_the_teacher(name: str) -> None:
     features = pair_features(*[unit_rows(4, seed) for seed in range(4)], torch.arange(4), torch.tensor(5.0))
-    teacher = features.teacher_image_MD, features.teacher_text_MD
+    teacher = features.batch.teacher_image_MD, features.batch.teacher_text_MD
     image_MD, text_MD = features.student_image_MD, features.student_text_MD
     by_image, by_text = {
         "distill_image_side": ((image_MD, teacher[1]), (image_MD, teacher[1])),
@@ -359,8 +359,10 @@ class Towers:
         self.ran: list[str] = []
 
     def features(self) -> PairFeatures:
-        images, texts, ids = (lambda: self.run("images")), (lambda: self.run("texts")), torch.arange(2)
-        return PairFeatures(images, texts, AXES, AXES, ids, torch.tensor(3.0), AXES, AXES, ids)
+        ids = torch.arange(2)
+        batch = ReplayBatch(AXES, AXES, ids, AXES, AXES, AXES, AXES, ids)
+        images, texts = (lambda _: self.run("images")), (lambda _: self.run("texts"))
+        return PairFeatures(batch, images, texts, torch.tensor(3.0))
 
     def run(self, tower: str) -> torch.Tensor:
         self.ran.append(tower)

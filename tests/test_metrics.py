@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from gift_core.artifacts.accuracy_rows import protocol_of
 from gift_core.errors import UserError
 from gift_core.metrics import (
     accuracy_curve,
@@ -19,7 +20,6 @@ from gift_core.metrics import (
     last_by_task,
     matrix_scores,
     metrics_by_method,
-    protocol_of,
     summarize,
     transfer_by_task,
     with_zero_shot,

@@ -22,7 +22,7 @@ from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.methods import build_method
-from gift_core.replay.pairs import ReplayBatch
+from gift_core.pair_features import ReplayBatch
 from gift_core.training.loop import LossRow, learning_rates, sampled, training_run
 
 torch.set_num_threads(1)

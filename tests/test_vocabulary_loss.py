@@ -18,7 +18,7 @@ from gift_core.losses import (
     distill_vocabulary_entropy,
     soft_cross_entropy,
 )
-from gift_core.pair_features import PairFeatures
+from gift_core.pair_features import PairFeatures, ReplayBatch
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -181,7 +181,8 @@ def test_the_vocabularys_features_are_not_copied() -> None:
 
 def test_a_replay_that_does_not_know_all_pairs_is_refused() -> None:
     rows = torch.arange(2)
-    features = PairFeatures(lambda: torch.eye(2), lambda: torch.eye(2), torch.eye(2), torch.eye(2), rows, rows[1])
+    batch = ReplayBatch(torch.eye(2), torch.eye(2), rows, torch.eye(2), torch.eye(2))
+    features = PairFeatures(batch, lambda images: images, lambda tokens: tokens, rows[1])
     with pytest.raises(UserError, match=r"takes vocabulary_text_PD, which this replay does not have.*use distill"):
         features.evaluate(distill_vocabulary)
 

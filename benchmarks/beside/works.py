@@ -16,6 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import RandomResizedCrop
 
 from benchmarks.beside.inputs import Inputs
+from gift_core.artifacts.features import Features
+from gift_core.artifacts.shards import Pair
 from gift_core.artifacts.task import index_task
 from gift_core.clip.batches import TrainingImages
 from gift_core.clip.encoding import class_prompts, encode_images, encode_tokens, tokenize
@@ -31,6 +33,7 @@ from gift_core.losses import align, distill, task_loss
 from gift_core.methods import build_method
 from gift_core.replay.pairs import PairReplay
 from gift_core.replay.teacher_features import encode_pairs
+from gift_core.replay.teachers import Teacher
 from gift_core.training.loop import sampled, training_mode, training_run
 
 RATE = 1e-6  # small: the time does not depend on it, and the model stays as it is
@@ -119,9 +122,15 @@ def ways_of_teach(inputs: Inputs) -> Ways:
         return torch.stack([torch.cat([image, text]).cpu() for image, text in rows])
 
     return Ways(
-        "pairs", len(pairs), naive, lambda: encode_pairs(clip, pairs, batch_size=TEACH_BATCH, metadata={}),
+        "pairs", len(pairs), naive, lambda: features_of(clip, pairs),
         lambda: _forward(clip, images_NCHW, tokens_PL),
     )  # fmt: skip
+
+
+def features_of(clip: Clip, pairs: Sequence[Pair]) -> Features:
+    """Encodes the pairs as the stage teach does."""
+    teacher = Teacher(clip, "benchmark")
+    return encode_pairs(teacher, lambda first: iter(pairs[first:]), len(pairs), batch_size=TEACH_BATCH)[0]
 
 
 def ways_of_evaluate(inputs: Inputs) -> Ways:
@@ -152,7 +161,7 @@ def ways_of_finetune(inputs: Inputs) -> Ways:
     clip, (folder, info), training = inputs.clip, inputs.task, inputs.training
     others = [f"thing number {number}" for number in range(inputs.size.classes, inputs.size.trained)]
     prompts, size = class_prompts([*info.class_names, *others], info.templates), inputs.size.batch
-    features = encode_pairs(clip, inputs.pairs, batch_size=TEACH_BATCH, metadata={})
+    features = features_of(clip, inputs.pairs)
     replay = PairReplay(
         clip, inputs.pairs, features, batch_size=size, names=("bench",), cache_budget=CacheBudget()
     )  # fmt: skip

@@ -17,10 +17,11 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from gift_core.artifacts.contract import broken
+from gift_core.artifacts.contract import broken, sha256_of
+from gift_core.artifacts.model_folder import model_hash
 from gift_core.artifacts.table_files import TableSchema, TextTable, read_table_file
 from gift_core.artifacts.tables import read_table, write_table
-from gift_core.errors import UserError, did_you_mean, no_such_path
+from gift_core.errors import ContractError, UserError, did_you_mean, no_such_path
 from gift_core.untrusted import parse_json
 
 STAGE = "evaluate"
@@ -93,6 +94,25 @@ def _require_own(path: Path, rows: pd.DataFrame) -> None:
             " and ".join(f"{task} by {method}" for method, task in pairs) or "none" for pairs in (own, found)
         )
         raise broken(path, f"its newest step should be {expected}, it is {seen}", STAGE)
+
+
+def input_hashes(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[str, str]:
+    """Returns as metadata {"model:<name>": sha256 of its weights, "task:<name>": sha256 of its task.json}.
+
+    A task.json holds the hashes of the task's tars.
+    """
+    hashes = {f"model:{name}": model_hash(folder) for name, folder in models.items()}
+    return {**hashes, **{f"task:{name}": sha256_of(folder / "task.json") for name, folder in tasks.items()}}
+
+
+def require_same_inputs(previous: Mapping[str, str], current: Mapping[str, str], method: str) -> None:
+    """Raises ContractError where the step before was measured on another version of a model or task of `current`."""
+    changed = [key for key, value in previous.items() if key in current and current[key] != value]
+    if changed:
+        raise ContractError(
+            f"accuracy of {method} at the step before was measured on another {', '.join(sorted(changed))}. "
+            "Run stage evaluate for that step again."
+        )
 
 
 def computed_with(environment: Mapping[str, str | int]) -> dict[str, str]:

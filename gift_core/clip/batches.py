@@ -51,6 +51,13 @@ def placed(own: torch.Tensor, share: slice, count: int) -> torch.Tensor:
     return rows
 
 
+def normalized_share(clip: Clip, cache: PixelCache, chosen_B: torch.Tensor, share: Share) -> torch.Tensor:
+    """Returns normalized images [B, 3, S, S] of a cache on the model's device. Those outside of the share are zeros."""
+    own = share(len(chosen_B))
+    pixels_BCHW = to_device(torch.stack(cache.fetch(chosen_B[own].tolist())), clip.device)
+    return placed(normalize(clip, pixels_BCHW), own, len(chosen_B))
+
+
 @dataclass(frozen=True)
 class TaskBatch:
     """Normalized images [B, 3, S, S] and their labels [B], on the model's device.

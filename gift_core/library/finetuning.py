@@ -18,7 +18,7 @@ from gift_core.library.given_model import NAME, Tokenizer, given_clip
 from gift_core.library.given_pairs import given_replay
 from gift_core.library.method_rows import given_method
 from gift_core.progress import progress
-from gift_core.replay.pairs import Replay
+from gift_core.replay.source import Replay
 from gift_core.training.loop import LossRow, TrainingRun, learning_rates, require_trainable, sampled, training_run
 
 MAX_RATE = 10.0  # as in params.yaml

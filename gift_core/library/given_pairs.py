@@ -32,10 +32,10 @@ from gift_core.library.given_model import (
     require_tokens,
 )
 from gift_core.library.method_rows import GivenMethod
-from gift_core.pair_features import OF_ALL_PAIRS, taken_by
+from gift_core.pair_features import OF_ALL_PAIRS, ReplayBatch, taken_by
 from gift_core.progress import progress
 from gift_core.replay.fisher import estimate_fisher as estimate
-from gift_core.replay.pairs import NoReplay, Replay, ReplayBatch
+from gift_core.replay.source import NoReplay, Replay
 
 PAIR = "(image, prompt)"
 

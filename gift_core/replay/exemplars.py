@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from gift_core.artifacts.exemplar_files import Exemplar, read_exemplars, write_exemplars
-from gift_core.artifacts.task import StoredImage, TaskInfo, index_task, read_own_task, read_task
+from gift_core.artifacts.task import index_task, read_own_task, read_task
 from gift_core.clip.batches import Share, all_rows
 from gift_core.clip.encoding import class_prompts, tokenize
 from gift_core.clip.images import in_memory
 from gift_core.clip.model import Clip
 from gift_core.computation import Run, in_turn
-from gift_core.replay.pairs import NoReplay, Replay
-from gift_core.replay.source import ROW_BYTES, hash_of
+from gift_core.replay.source import ROW_BYTES, NoReplay, Replay, hash_of
 from gift_core.replay.teacher_features import features_of_listed
 from gift_core.replay.teachers import Teacher
 from gift_core.replay.unpaired import UnpairedStepReplay
@@ -53,7 +52,7 @@ class ExemplarReplay(UnpairedStepReplay["ExemplarReplayConfig"]):
             self.source.tasks[-2],
             memory=self.options.memory,
             earlier=read_exemplars(self.source.teacher_before),
-            batch_size=self.source.encode_batch_size,
+            batch_size=self.sampling.encode_batch_size,
             run=run,
         )
         write_exemplars(folder, kept)
@@ -105,32 +104,10 @@ def choose_exemplars(
     reads = [image.read for image in images]
     features_ND = features_of_listed(clip, reads, batch_size=batch_size, run=run, name="candidates")
     labels_N = torch.tensor([image.label for image in images], dtype=torch.int64)
-    ranked = [
-        (images[index], rank)
-        for label in range(len(info.class_names))
-        for rank, index in enumerate(_herd_class(features_ND, labels_N, label, share))
-    ]
-    return [exemplar for exemplar in earlier if exemplar.rank < share] + _own_exemplars(info, ranked)
-
-
-def _herd_class(features_ND: torch.Tensor, labels_N: torch.Tensor, label: int, count: int) -> list[int]:
-    """The indices, among all N images, of the exemplars of one class."""
-    members = (labels_N == label).nonzero().flatten()
-    return members[herding(features_ND[members], count)].tolist()
-
-
-def _own_exemplars(info: TaskInfo, ranked: Sequence[tuple[StoredImage, int]]) -> list[Exemplar]:
-    """The exemplars given as (image, rank)."""
-    prompts = class_prompts(info.class_names, info.templates)
-    return [
-        Exemplar(
-            key=f"{info.name}-{image.label:04d}-{rank:04d}",
-            task=info.name,
-            label=image.label,
-            class_name=info.class_names[image.label],
-            prompt=prompts[image.label],
-            rank=rank,
-            image=image.read(),
-        )
-        for image, rank in ranked
-    ]
+    kept = [exemplar for exemplar in earlier if exemplar.rank < share]
+    for label, prompt in enumerate(class_prompts(info.class_names, info.templates)):
+        members = (labels_N == label).nonzero().flatten()
+        for rank, index in enumerate(members[herding(features_ND[members], share)].tolist()):
+            key, image = f"{info.name}-{label:04d}-{rank:04d}", images[index].read()
+            kept.append(Exemplar(key, info.name, label, info.class_names[label], prompt, rank, image))
+    return kept

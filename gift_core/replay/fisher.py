@@ -24,6 +24,7 @@ from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip
 from gift_core.computation import Advance, Computation, Run, State, in_turn
 from gift_core.errors import UserError, lookup
+from gift_core.losses import shared_prompt_targets
 from gift_core.replay.teacher_features import PairsFrom
 
 # Memory for the gradients of single pairs: 128 MiB, or one pair's gradients where these are larger. With more memory
@@ -53,8 +54,8 @@ def estimate_fisher(
     Source: Kirkpatrick et al. 2017, section 2.1. Empirical means that the pairs are the given ones and are not sampled
     from the model.
     """
-    squares = Squares(lambda _, pairs: images_MCHW[pairs.start : pairs.stop], estimator, batch_size)
-    return _estimate(clip, squares, tokens_ML)
+    squares = Squares(lambda _, pairs: images_MCHW[pairs.start : pairs.stop], tokens_ML.cpu(), estimator, batch_size)
+    return squares.estimate(clip, in_turn, None)
 
 
 def fisher_of_pairs(
@@ -71,48 +72,65 @@ def fisher_of_pairs(
     With `load_clip`, which loads the same model, other processes can compute some of the ranges.
     """
     # all prompts at once: the longest one decides the length of the rows, which may change the last bits
-    tokens_ML = tokenize(clip, [pair.prompt for pair in pairs_from(0)])
-    squares = Squares(partial(_read_pixels, pairs_from), estimator, batch_size)
-    fisher = _estimate(clip, squares, tokens_ML, run=run, load_clip=load_clip)
-    return {name: diagonal.numpy() for name, diagonal in fisher.items()}
+    tokens_ML = tokenize(clip, [pair.prompt for pair in pairs_from(0)]).cpu()
+    squares = Squares(partial(_read_pixels, pairs_from), tokens_ML, estimator, batch_size)
+    return {name: diagonal.numpy() for name, diagonal in squares.estimate(clip, run, load_clip).items()}
 
 
 def _read_pixels(pairs_from: PairsFrom, clip: Clip, pairs: range) -> torch.Tensor:
     return evaluation_pixels(clip, (pair.image for pair in islice(pairs_from(pairs.start), len(pairs))))
 
 
-def _estimate(
-    clip: Clip,
-    squares: Squares,
-    tokens_ML: torch.Tensor,
-    *,
-    run: Run = in_turn,
-    load_clip: Callable[[], Clip] | None = None,
-) -> Tensors:
-    """The diagonals, from the sums of all ranges."""
-    squares.require_pairs(len(tokens_ML))
-    tokens_ML = tokens_ML.cpu()
-    units = [
-        PairRange(range(part.start, part.stop), tokens_ML[part])
-        for part in batch_slices(len(tokens_ML), BATCHES * squares.batch_size)
-    ]
-    load = partial(_load, load_clip, squares) if load_clip else None
-    sums = run(
-        Computation(
-            "fisher",
-            units,
-            partial(squares.of_ranges, clip),
-            load=load,
-            merge=_add,
-            rows=lambda unit: len(unit.pairs),
-            noun="pairs",
-            is_large=True,
-        )
-    ).tensors
-    return {name: _mean(name, sums.pop(name), len(tokens_ML), clip.device) for name in clip.trainable()}
+@dataclass(frozen=True)
+class Squares:
+    """The squared gradients of pairs, summed over ranges of whole batches.
+
+    `pixels_of` reads the uint8 pixels [M, C, H, W] of a range. `tokens_ML` are the token rows of all pairs, on the CPU.
+    """
+
+    pixels_of: Callable[[Clip, range], torch.Tensor]
+    tokens_ML: torch.Tensor
+    estimator: str
+    batch_size: int
+
+    def estimate(self, clip: Clip, run: Run, load_clip: Callable[[], Clip] | None) -> Tensors:
+        """Returns the diagonals, from the sums of all ranges. UserError as in estimate_fisher."""
+        lookup(ESTIMATORS, self.estimator, "replay.fisher.estimator")
+        count = len(self.tokens_ML)
+        if min(count, self.batch_size) < 2:
+            raise UserError(
+                f"replay.fisher: the contrastive loss needs two pairs or more in a batch, but there are {count} pairs "
+                f"in batches of {self.batch_size}. Use two pairs or more (prompts.images_per_task, or the reference "
+                "folder), and set training.replay_batch_size to 2 or more."
+            )
+        ranges = [range(part.start, part.stop) for part in batch_slices(count, BATCHES * self.batch_size)]
+        compute, load = partial(self.of_ranges, clip), partial(_load, load_clip, self) if load_clip else None
+        fisher = Computation("fisher", ranges, compute, load=load, merge=_add, noun="pairs", is_large=True)
+        sums = run(fisher).tensors
+        return {name: _mean(name, sums.pop(name), count, clip.device) for name in clip.trainable()}
+
+    def of_ranges(self, clip: Clip, ranges: Iterable[range], advance: Advance) -> Iterator[State]:
+        """Yields the sum over each range, float32 on the CPU."""
+        for pairs in ranges:
+            yield State({name: value.cpu() for name, value in self._of(clip, pairs, advance).items()})
+
+    def _of(self, clip: Clip, pairs: range, advance: Advance) -> Tensors:
+        weights = {name: value.detach() for name, value in clip.trainable().items()}
+        # float32 is precise enough for the sums: importances need few digits, and float64 would take twice the memory
+        sums = {name: torch.zeros_like(value) for name, value in weights.items()}
+        pixels_MCHW, tokens_ML = self.pixels_of(clip, pairs), self.tokens_ML[pairs.start : pairs.stop]
+        # the fused attention on CPUs has no vmap rule, so vmap would run it pair by pair
+        with _evaluation_mode(clip.model), sdpa_kernel(SDPBackend.MATH):
+            for batch in batch_slices(len(pairs), self.batch_size):
+                images_BCHW, tokens_BL = normalize(clip, pixels_MCHW[batch]), tokens_ML[batch].to(clip.device)
+                pair_loss, rows = _contrast(clip, images_BCHW, tokens_BL)
+                for gradients in ESTIMATORS[self.estimator](pair_loss, weights, rows):
+                    _add_squares(sums, gradients)
+                advance(batch.stop - batch.start)
+        return sums
 
 
-def _load(load_clip: Callable[[], Clip], squares: Squares) -> Callable[[Iterable[PairRange], Advance], Iterator[State]]:
+def _load(load_clip: Callable[[], Clip], squares: Squares) -> Callable[[Iterable[range], Advance], Iterator[State]]:
     """In another process: returns what computes the sums of ranges."""
     return partial(squares.of_ranges, load_clip())
 
@@ -125,55 +143,13 @@ def _add(total: State, following: State) -> State:
 
 
 def _mean(name: str, total: torch.Tensor, count: int, device: torch.device) -> torch.Tensor:
-    # on the device of the model: a GPU divides with other last bits than a CPU
-    return _finite(name, total.to(device).div_(count)).cpu()
-
-
-@dataclass(frozen=True)
-class PairRange:
-    """A range of whole batches: the numbers of its pairs, and their token rows [M, L] on the CPU."""
-
-    pairs: range
-    tokens_ML: torch.Tensor
-
-
-@dataclass(frozen=True)
-class Squares:
-    """How the squared gradients of a range of pairs are summed. `pixels_of` reads their uint8 pixels [M, C, H, W]."""
-
-    pixels_of: Callable[[Clip, range], torch.Tensor]
-    estimator: str
-    batch_size: int
-
-    def require_pairs(self, count: int) -> None:
-        """Raises UserError for an unknown estimator, and for batches of fewer than two pairs."""
-        lookup(ESTIMATORS, self.estimator, "replay.fisher.estimator")
-        if min(count, self.batch_size) < 2:
-            raise UserError(
-                f"replay.fisher: the contrastive loss needs two pairs or more in a batch, but there are {count} pairs "
-                f"in batches of {self.batch_size}. Use two pairs or more (prompts.images_per_task, or the reference "
-                "folder), and set training.replay_batch_size to 2 or more."
-            )
-
-    def of_ranges(self, clip: Clip, units: Iterable[PairRange], advance: Advance) -> Iterator[State]:
-        """Yields the sum over each range, float32 on the CPU."""
-        for unit in units:
-            yield State({name: value.cpu() for name, value in self._of(clip, unit, advance).items()})
-
-    def _of(self, clip: Clip, unit: PairRange, advance: Advance) -> Tensors:
-        weights = {name: value.detach() for name, value in clip.trainable().items()}
-        # float32 is precise enough for the sums: importances need few digits, and float64 would take twice the memory
-        sums = {name: torch.zeros_like(value) for name, value in weights.items()}
-        pixels_MCHW, gradients_of = self.pixels_of(clip, unit.pairs), ESTIMATORS[self.estimator]
-        # the fused attention on CPUs has no vmap rule, so vmap would run it pair by pair
-        with _evaluation_mode(clip.model), sdpa_kernel(SDPBackend.MATH):
-            for batch in batch_slices(len(unit.pairs), self.batch_size):
-                images_BCHW, tokens_BL = normalize(clip, pixels_MCHW[batch]), unit.tokens_ML[batch].to(clip.device)
-                pair_loss, rows = _contrast(clip, images_BCHW, tokens_BL)
-                for gradients in gradients_of(pair_loss, weights, rows):
-                    _add_squares(sums, gradients)
-                advance(batch.stop - batch.start)
-        return sums
+    diagonal = total.to(device).div_(count)  # on the device: a GPU divides with other last bits than a CPU
+    if not diagonal.isfinite().all():
+        raise UserError(
+            f"replay.fisher: the Fisher information of {name} is not finite, because the teacher's weights or "
+            "gradients are not. Train the task before this one with a lower learning rate."
+        )
+    return diagonal.cpu()
 
 
 def added(newest: Mapping[str, Floats], earlier: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -206,36 +182,25 @@ def batch_gradient(pair_loss: PairLoss, weights: Tensors, rows: Rows) -> Iterato
 ESTIMATORS: Mapping[str, Estimator] = {"per_sample": per_sample, "batch": batch_gradient}
 
 
-@dataclass(frozen=True)
-class Others:
-    """The unit features of the batch, as constants, and the scale s that multiplies cosines."""
-
-    image_BD: torch.Tensor
-    text_BD: torch.Tensor
-    scale: torch.Tensor
-
-
 def contrastive_loss(
-    image_D: torch.Tensor, text_D: torch.Tensor, own_B: torch.Tensor, targets_B: torch.Tensor, others: Others
+    image_D: torch.Tensor,
+    text_D: torch.Tensor,
+    own_B: torch.Tensor,
+    targets_B: torch.Tensor,
+    *,
+    image_BD: torch.Tensor,
+    text_BD: torch.Tensor,
+    scale: torch.Tensor,
 ) -> torch.Tensor:
     """Returns the negative log-likelihood of one pair in its batch, in nats: text given image, plus image given text.
 
-    `own_B` is true at the pair itself. `targets_B` spreads the mass 1 over the pairs with the same prompt.
+    `own_B` is true at the pair itself. `targets_B` spreads the mass 1 over the pairs with the same prompt. The unit
+    features of the batch, `image_BD` and `text_BD`, are constants, and so is the scale s that multiplies cosines.
     """
     cosine = image_D @ text_D
-    by_image_B = others.scale * torch.where(own_B, cosine, others.text_BD @ image_D)
-    by_text_B = others.scale * torch.where(own_B, cosine, others.image_BD @ text_D)
+    by_image_B = scale * torch.where(own_B, cosine, text_BD @ image_D)
+    by_text_B = scale * torch.where(own_B, cosine, image_BD @ text_D)
     return functional.cross_entropy(by_image_B, targets_B) + functional.cross_entropy(by_text_B, targets_B)
-
-
-def shared_targets(tokens_BL: torch.Tensor) -> torch.Tensor:
-    """Returns target probabilities [B, B]: in each row, the pairs with the same token row share the mass equally.
-
-    These are the targets of gift_core.losses.align. They are computed here so that the stage teach does not depend on
-    the training losses.
-    """
-    same_BB = (tokens_BL[:, None] == tokens_BL[None, :]).all(dim=-1).float()
-    return same_BB / same_BB.sum(dim=1, keepdim=True)
 
 
 def batch_slices(count: int, batch_size: int) -> list[slice]:
@@ -253,17 +218,18 @@ def _contrast(clip: Clip, images_BCHW: torch.Tensor, tokens_BL: torch.Tensor) ->
     towers = _Towers(clip)
     with torch.no_grad():
         image_BD, text_BD = towers(images_BCHW, tokens_BL)
-    others = Others(image_BD, text_BD, clip.scale)
+    others = {"image_BD": image_BD, "text_BD": text_BD, "scale": clip.scale}
 
     def pair_loss(
         weights: Tensors, image_CHW: torch.Tensor, tokens_L: torch.Tensor, own_B: torch.Tensor, targets_B: torch.Tensor
     ) -> torch.Tensor:
         named = {f"model.{name}": value for name, value in weights.items()}
         image_1D, text_1D = functional_call(towers, named, (image_CHW[None], tokens_L[None]))
-        return contrastive_loss(image_1D[0], text_1D[0], own_B, targets_B, others)
+        return contrastive_loss(image_1D[0], text_1D[0], own_B, targets_B, **others)
 
     own_BB = torch.eye(len(tokens_BL), dtype=torch.bool, device=clip.device)
-    return pair_loss, (images_BCHW, tokens_BL, own_BB, shared_targets(tokens_BL))
+    _, prompt_ids_B = torch.unique(tokens_BL, dim=0, return_inverse=True)
+    return pair_loss, (images_BCHW, tokens_BL, own_BB, shared_prompt_targets(prompt_ids_B))
 
 
 class _Towers(torch.nn.Module):
@@ -295,12 +261,3 @@ def _add_squares(total: Tensors, gradients: Tensors) -> None:
     while gradients:  # each is freed at once, since the next ones need the memory
         name, gradient_N = gradients.popitem()
         total[name] += gradient_N.square().sum(dim=0)  # not in place: two parameters' gradients may share memory
-
-
-def _finite(name: str, diagonal: torch.Tensor) -> torch.Tensor:
-    if not diagonal.isfinite().all():
-        raise UserError(
-            f"replay.fisher: the Fisher information of {name} is not finite, because the teacher's weights or "
-            "gradients are not. Train the task before this one with a lower learning rate."
-        )
-    return diagonal

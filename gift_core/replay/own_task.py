@@ -57,7 +57,7 @@ class TaskReplay(UnpairedStepReplay["TaskReplayConfig"]):
     def _texts(self, clip: Clip) -> tuple[list[str], torch.Tensor]:
         options = self.options.texts
         if options.kind == "random_tokens":
-            tokens_PL = random_token_rows(clip, options.count, options.length, self.source.names)
+            tokens_PL = random_token_rows(clip, options.count, options.length, self.sampling.names)
             return [f"random tokens {row}" for row in range(len(tokens_PL))], tokens_PL
         info = read_own_task(self.source.tasks[-1])
         texts = class_prompts(info.class_names, info.templates)

@@ -1,62 +1,115 @@
-"""Batches of replayed pairs with the teacher's features.
+"""Replay of images with their own texts: what the stage teach writes, and batches with the teacher's features.
 
 M pairs of a batch, N pairs in all, P prompts, L tokens, C channels, H W pixels, D features.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from gift_core.artifacts.features import Features, TextFeatures
+from gift_core.artifacts.features import (
+    FEATURES,
+    TEXT_FEATURES,
+    Features,
+    TextFeatures,
+    read_features,
+    read_text_features,
+    write_features,
+    write_text_features,
+)
+from gift_core.artifacts.fisher_file import FISHER, Fisher, read_fisher, write_fisher
 from gift_core.artifacts.shards import Pair
-from gift_core.clip.batches import Share, ShuffledIndices, all_rows, placed
+from gift_core.clip.batches import Share, ShuffledIndices, all_rows, normalized_share
 from gift_core.clip.device import to_device
 from gift_core.clip.encoding import tokenize
-from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation, normalize
+from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation
 from gift_core.clip.model import Clip
+from gift_core.computation import Run
 from gift_core.errors import ContractError
-from gift_core.replay.teacher_features import first_rows
+from gift_core.pair_features import ReplayBatch
+from gift_core.replay.fisher import added, fisher_of_pairs
+from gift_core.replay.source import ROW_BYTES, StepReplay
+from gift_core.replay.teacher_features import encode_pairs, encode_vocabulary, first_rows
+from gift_core.replay.teachers import Teacher
+
+if TYPE_CHECKING:
+    from gift_core.config.method_options import LossesConfig, PairedReplay
+
+P = TypeVar("P", bound="PairedReplay")
 
 
-@dataclass(frozen=True)
-class ReplayBatch:
-    """M pairs: normalized images, token rows, prompt ids, and the teacher's unit features.
+class PairedStepReplay(StepReplay[P]):
+    """Pairs (image, prompt), of which Fisher information can be estimated, too."""
 
-    Images outside the Share of this process are zeros.
+    @abstractmethod
+    def pairs(self, first: int = 0) -> Iterator[Pair]:
+        """Yields the pairs in their order, but the `first` ones."""
 
-    Two prompt ids are equal where the prompts are the same text. In unpaired replay the tokens, prompt ids and text
-    features have one row per text instead. Where all pairs are known, the teacher's features of the vocabulary and of
-    all N images come with each batch: prompt and image ids are their rows.
-    """
+    @abstractmethod
+    def count(self) -> int:
+        """Returns the number of pairs."""
 
-    images_MCHW: torch.Tensor
-    tokens_ML: torch.Tensor
-    prompt_ids_M: torch.Tensor
-    teacher_image_MD: torch.Tensor
-    teacher_text_MD: torch.Tensor
-    vocabulary_text_PD: torch.Tensor | None = None
-    all_image_ND: torch.Tensor | None = None
-    image_ids_M: torch.Tensor | None = None
+    def own_pairs(self, first: int = 0) -> Iterator[Pair]:
+        """Yields the pairs of this step alone, but the `first` ones."""
+        return self.pairs(first)
 
+    def feature_bytes(self, feature: int) -> int:
+        """An image and a text feature for each pair."""
+        return self.count() * (2 * feature + ROW_BYTES)
 
-class Replay(Protocol):
-    """Batches of replayed images and texts."""
+    def teach(self, teacher: Teacher, folder: Path, run: Run) -> str:
+        """Writes the features of the pairs, and Fisher diagonals if the options ask for them."""
+        summary, fisher = self.write_features(teacher, folder, run), self.options.fisher
+        if fisher is None:
+            return summary
+        diagonals = fisher_of_pairs(
+            teacher.clip,
+            self.own_pairs,
+            estimator=fisher.estimator,
+            batch_size=self.sampling.batch_size,
+            run=run,
+            load_clip=teacher.load_clip,
+        )
+        if fisher.accumulate and len(self.source.tasks) > 1:
+            diagonals = added(diagonals, read_fisher(self.source.teacher_before / FISHER).diagonals)
+        write_fisher(folder / FISHER, Fisher(diagonals, fisher.estimator, teacher.model))
+        return f"Fisher diagonals ({fisher.estimator}) of {len(diagonals)} tensors"
 
-    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
-        """Returns the batch of iteration `iteration` in a tuple, or an empty tuple without replay."""
-        ...
+    def write_features(self, teacher: Teacher, folder: Path, run: Run) -> str:
+        """Writes features.parquet, and what `write_texts` writes. Returns a summary of it."""
+        size = self.sampling.encode_batch_size
+        features, prompts = encode_pairs(teacher, self.pairs, self.count(), batch_size=size, run=run)
+        write_features(folder / FEATURES, features.keys, features.image_MD, features.text_MD, features.metadata)
+        summary = f"{len(features.keys)} pairs, {features.image_MD.shape[1]} numbers each"
+        texts = self.texts()
+        if texts is None:
+            return summary
+        vocabulary = encode_vocabulary(teacher, features, prompts, texts, batch_size=size, run=run)
+        write_text_features(folder / TEXT_FEATURES, vocabulary)
+        return f"{summary}, {len(vocabulary.texts)} texts in the vocabulary"
 
+    def load(self, clip: Clip, losses: LossesConfig, share: Share = all_rows) -> PairReplay:
+        """Returns the pairs with their features, and those of the whole vocabulary if a loss needs them."""
+        has_vocabulary = losses.need_vocabulary and self.texts() is not None
+        return PairReplay(
+            clip,
+            self.pairs(),
+            read_features(self.source.teacher / FEATURES),
+            batch_size=self.sampling.batch_size,
+            names=self.sampling.names,
+            cache_budget=CacheBudget(),
+            vocabulary=read_text_features(self.source.teacher / TEXT_FEATURES) if has_vocabulary else None,
+            share=share,
+        )
 
-class NoReplay:
-    """No replay: training uses the task's images only."""
-
-    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
-        """Returns an empty tuple."""
-        return ()
+    def texts(self) -> list[str] | None:
+        """Returns the texts that belong to the vocabulary besides the prompts of the pairs; None: there are none."""
+        return None
 
 
 class PairReplay:
@@ -108,11 +161,9 @@ class PairReplay:
         """Returns the M pairs of iteration `iteration`."""
         chosen = torch.from_numpy(self._indices.sample(iteration))
         on_device = to_device(chosen, self._clip.device)
-        own = self._share(len(chosen))
-        pixels_MCHW = to_device(torch.stack(self._store.fetch(chosen[own].tolist())), self._clip.device)
         prompt_ids_M = self._prompt_ids_N[on_device]
         batch = ReplayBatch(
-            images_MCHW=placed(normalize(self._clip, pixels_MCHW), own, len(chosen)),
+            images_MCHW=normalized_share(self._clip, self._store, chosen, self._share),
             tokens_ML=self._tokens_PL[prompt_ids_M],
             prompt_ids_M=prompt_ids_M,
             teacher_image_MD=self._teacher_image_ND[on_device],

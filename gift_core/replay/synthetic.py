@@ -7,17 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gift_core.artifacts.features import TEXT_FEATURES, TextFeatures, read_text_features, write_text_features
 from gift_core.artifacts.prompt_files import VOCABULARY_STAGES, read_vocabulary
 from gift_core.artifacts.shards import MANIFEST, Pair, iterate_pairs, read_manifest
-from gift_core.computation import Run
-from gift_core.replay.paired import PairedStepReplay, write_pairs
+from gift_core.replay.pairs import PairedStepReplay
 from gift_core.replay.prompts import vocabulary_texts
 from gift_core.replay.source import ROW_BYTES, hash_of
-from gift_core.replay.teachers import Teacher
 
 if TYPE_CHECKING:
-    from gift_core.config.method_options import LossesConfig, SyntheticReplayConfig  # noqa: F401
+    from gift_core.config.method_options import SyntheticReplayConfig  # noqa: F401
 
 
 class SyntheticReplay(PairedStepReplay["SyntheticReplayConfig"]):
@@ -52,16 +49,9 @@ class SyntheticReplay(PairedStepReplay["SyntheticReplayConfig"]):
         texts = self.count() + len(read_vocabulary(self.source.vocabulary))
         return super().feature_bytes(feature) + texts * (feature + ROW_BYTES)
 
-    def encode(self, teacher: Teacher, folder: Path, run: Run) -> str:
-        """Writes the features of the pairs, and text_features.parquet: their prompts, then the other class names."""
-        texts = vocabulary_texts(read_vocabulary(self.source.vocabulary))
-        features, vocabulary = self.encoder(teacher, run).with_vocabulary(teacher.clip, texts, {"model": teacher.model})
-        write_text_features(folder / TEXT_FEATURES, vocabulary)
-        return f"{write_pairs(folder, features)}, {len(vocabulary.texts)} texts in the vocabulary"
-
-    def vocabulary(self, losses: LossesConfig) -> TextFeatures | None:
-        """Returns the features of the whole vocabulary if a loss needs them."""
-        return read_text_features(self.source.teacher / TEXT_FEATURES) if losses.need_vocabulary else None
+    def texts(self) -> list[str]:
+        """Returns the class names of the vocabulary, each in its first template."""
+        return vocabulary_texts(read_vocabulary(self.source.vocabulary))
 
     @property
     def _kept(self) -> tuple[tuple[Path, Path], ...]:

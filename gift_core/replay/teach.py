@@ -7,48 +7,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.teacher_source import require_source, write_source
-from gift_core.clip.batches import Share, all_rows
 from gift_core.clip.model import Clip
 from gift_core.computation import Run, in_turn
 from gift_core.provenance import environment
 from gift_core.replay.exemplars import ExemplarReplay
 from gift_core.replay.own_task import TaskReplay
-from gift_core.replay.pairs import NoReplay, Replay
 from gift_core.replay.reference import ReferenceReplay
-from gift_core.replay.source import ReplaySource, StepReplay
+from gift_core.replay.source import ReplaySource, Sampling, StepReplay
 from gift_core.replay.synthetic import SyntheticReplay
 from gift_core.replay.teachers import Teacher
 
 if TYPE_CHECKING:
-    from gift_core.config.method_options import LossesConfig, NoReplayConfig, ReplayConfig  # noqa: F401
+    from gift_core.config.method_options import ReplayConfig
 
 FLOAT_BYTES = 4
 FOLDER_BYTES = 1 << 16  # source.json, the headers of tables, and what is lost to whole blocks
 
 
-class NothingReplayed(StepReplay["NoReplayConfig"]):
-    """No replay: the stage teach writes nothing but source.json."""
-
-    def hashes(self) -> dict[str, str]:
-        """Nothing is read."""
-        return {}
-
-    def feature_bytes(self, feature: int) -> int:
-        """Nothing is written."""
-        return 0
-
-    def teach(self, teacher: Teacher, folder: Path, run: Run) -> str:
-        """Writes nothing."""
-        return "no replay"
-
-    def load(self, clip: Clip, losses: LossesConfig, share: Share = all_rows) -> Replay:
-        """Returns no batches."""
-        return NoReplay()
-
-
 # By the value of replay.images in params.yaml. Its options are in config/method_options.py.
 REPLAYS: Mapping[str, type[StepReplay[Any]]] = {
-    "none": NothingReplayed,
+    "none": StepReplay,
     "synthetic": SyntheticReplay,
     "reference": ReferenceReplay,
     "task": TaskReplay,
@@ -56,9 +34,9 @@ REPLAYS: Mapping[str, type[StepReplay[Any]]] = {
 }
 
 
-def step_replay(options: ReplayConfig, source: ReplaySource) -> StepReplay[Any]:
+def step_replay(options: ReplayConfig, source: ReplaySource, sampling: Sampling) -> StepReplay[Any]:
     """Returns the replay of a step."""
-    return REPLAYS[options.images](options, source)
+    return REPLAYS[options.images](options, source, sampling)
 
 
 def teach(

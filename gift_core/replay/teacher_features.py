@@ -7,8 +7,7 @@ M pairs, N images or texts, P distinct prompts, L tokens, D features.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
@@ -22,6 +21,7 @@ from gift_core.clip.images import Read, in_memory
 from gift_core.clip.model import Clip
 from gift_core.computation import Advance, Computation, Run, State, in_turn, ranges
 from gift_core.errors import UserError
+from gift_core.replay.teachers import Teacher
 
 BATCHES = 16  # of a unit: 4,096 images in batches of 256
 Named = tuple[Read, Sequence[str]]  # an image, and what is to be known of it beside its features
@@ -29,67 +29,38 @@ PairsFrom = Callable[[int], Iterator[Pair]]  # yields the pairs from the one wit
 
 
 def encode_pairs(
-    clip: Clip,
-    pairs: Iterable[Pair],
-    *,
-    batch_size: int,
-    metadata: Mapping[str, str],
-) -> Features:
-    """Returns the teacher's unit features of every pair, in the order of `pairs`.
+    teacher: Teacher, pairs_from: PairsFrom, count: int, *, batch_size: int, run: Run = in_turn
+) -> tuple[Features, list[str]]:
+    """Returns the teacher's unit features of the `count` pairs that `pairs_from` reads, in their order, and prompts.
 
     The images go through the evaluation transform, so their features are constant for the task. Each distinct prompt is
-    encoded once. `metadata` is stored with the features, together with the precision. UserError without pairs.
+    encoded once. Only a few images are in memory. UserError without pairs.
     """
-    listed = list(pairs)
-    return PairEncoder(lambda first: iter(listed[first:]), len(listed), batch_size).features(clip, metadata)
+    if not count:
+        raise UserError("teach: there are no pairs to replay. Run stage synthesize for this task.")
+    clip, images_from = teacher.clip, partial(_images_from, pairs_from)
+    image_MD, named = features_of_images(
+        clip, images_from, count, batch_size=batch_size, run=run, load_clip=teacher.load_clip
+    )
+    keys, prompts = [key for key, _ in named], [prompt for _, prompt in named]
+    numbers = {prompt: number for number, prompt in enumerate(first_rows(prompts))}
+    text_PD = features_of_texts(clip, tokenize(clip, list(numbers)), batch_size=batch_size, run=run)
+    text_MD = text_PD[[numbers[prompt] for prompt in prompts]]
+    return Features(tuple(keys), image_MD.numpy(), text_MD.numpy(), teacher.metadata), prompts
 
 
-@dataclass(frozen=True)
-class PairEncoder:
-    """Encodes the `count` pairs that `pairs_from` reads. Only a few images are in memory.
-
-    With `load_clip`, which loads the same model, other processes can encode some of them.
-    """
-
-    pairs_from: PairsFrom
-    count: int
-    batch_size: int
-    run: Run = in_turn
-    load_clip: Callable[[], Clip] | None = None
-
-    def features(self, clip: Clip, metadata: Mapping[str, str]) -> Features:
-        """Returns the features of the pairs. See encode_pairs."""
-        return self._encoded(clip, metadata)[0]
-
-    def with_vocabulary(
-        self, clip: Clip, texts: Iterable[str], metadata: Mapping[str, str]
-    ) -> tuple[Features, TextFeatures]:
-        """Returns the features of the pairs, and those of the distinct prompts and, after them, the other `texts`."""
-        features, prompts = self._encoded(clip, metadata)
-        first = first_rows(prompts)
-        vocabulary = tuple(dict.fromkeys([*first, *texts]))
-        tokens_PL = tokenize(clip, list(vocabulary))
-        other_PD = features_of_texts(
-            clip, tokens_PL[len(first) :], batch_size=self.batch_size, run=self.run, name="vocabulary"
-        )
-        text_PD = np.concatenate([features.text_MD[list(first.values())], other_PD.numpy()])
-        return features, TextFeatures(vocabulary, tokens_PL.cpu().numpy(), text_PD, features.metadata)
-
-    def _encoded(self, clip: Clip, metadata: Mapping[str, str]) -> tuple[Features, list[str]]:
-        """The features of the pairs, and their prompts."""
-        if not self.count:
-            raise UserError("teach: there are no pairs to replay. Run stage synthesize for this task.")
-        images_from = partial(_images_from, self.pairs_from)
-        image_MD, named = features_of_images(
-            clip, images_from, self.count, batch_size=self.batch_size, run=self.run, load_clip=self.load_clip
-        )
-        keys, prompts = [key for key, _ in named], [prompt for _, prompt in named]
-        numbers = {prompt: number for number, prompt in enumerate(first_rows(prompts))}
-        tokens_PL = tokenize(clip, list(numbers))
-        text_PD = features_of_texts(clip, tokens_PL, batch_size=self.batch_size, run=self.run)
-        text_MD = text_PD[[numbers[prompt] for prompt in prompts]]
-        metadata = {**metadata, "precision": clip.precision}
-        return Features(tuple(keys), image_MD.numpy(), text_MD.numpy(), metadata), prompts
+def encode_vocabulary(
+    teacher: Teacher, features: Features, prompts: Sequence[str], texts: Iterable[str], *, batch_size: int, run: Run
+) -> TextFeatures:
+    """Returns the features of the distinct `prompts`, which `features` has, and, after them, of the other `texts`."""
+    first = first_rows(prompts)
+    vocabulary = tuple(dict.fromkeys([*first, *texts]))
+    tokens_PL = tokenize(teacher.clip, list(vocabulary))
+    other_PD = features_of_texts(
+        teacher.clip, tokens_PL[len(first) :], batch_size=batch_size, run=run, name="vocabulary"
+    )
+    text_PD = np.concatenate([features.text_MD[list(first.values())], other_PD.numpy()])
+    return TextFeatures(vocabulary, tokens_PL.cpu().numpy(), text_PD, teacher.metadata)
 
 
 def first_rows(texts: Iterable[str]) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import torch
 
 from gift_core.artifacts.model_folder import noted_hash
 from gift_core.averaging import interpolate
+from gift_core.clip.device import resolve_device
 from gift_core.clip.model import Clip, load_folder
 
 if TYPE_CHECKING:
@@ -28,17 +30,18 @@ class Teacher:
     model: str
     load_clip: Callable[[], Clip] | None = None
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What is stored with features: the model, and the precision they were computed in."""
+        return {"model": self.model, "precision": self.clip.precision}
+
 
 def load_teacher(
     options: TaughtReplay, *, previous: Path, initial: Path, device: torch.device, precision: str
 ) -> Teacher:
     """Returns the teacher that `options` ask for; `previous` and `initial` are folders of models."""
-
-    def load(folder: Path) -> Clip:
-        return load_folder(folder, device=device, precision=precision)
-
-    clip = TEACHERS[options.teacher](options, previous, initial, load)
-    return Teacher(clip, teacher_identity(options, previous=previous, initial=initial))
+    load = partial(_load, options, previous, initial, str(device), precision)
+    return Teacher(load(), teacher_identity(options, previous=previous, initial=initial), load)
 
 
 def teacher_identity(options: TaughtReplay, *, previous: Path, initial: Path) -> str:
@@ -48,12 +51,10 @@ def teacher_identity(options: TaughtReplay, *, previous: Path, initial: Path) ->
     return noted_hash({"previous": previous, "initial": initial}[options.teacher])
 
 
-def _previous(options: TaughtReplay, previous: Path, initial: Path, load: Callable[[Path], Clip]) -> Clip:
-    return load(previous)
-
-
-def _initial(options: TaughtReplay, previous: Path, initial: Path, load: Callable[[Path], Clip]) -> Clip:
-    return load(initial)
+def _load(options: TaughtReplay, previous: Path, initial: Path, device: str, precision: str) -> Clip:
+    """Here and in other processes."""
+    load = partial(load_folder, device=resolve_device(device), precision=precision)
+    return TEACHERS[options.teacher](options, previous, initial, load)
 
 
 def _mix(options: TaughtReplay, previous: Path, initial: Path, load: Callable[[Path], Clip]) -> Clip:
@@ -68,7 +69,7 @@ def _mix(options: TaughtReplay, previous: Path, initial: Path, load: Callable[[P
 
 # By the name of replay.teacher in params.yaml.
 TEACHERS: Mapping[str, Callable[[TaughtReplay, Path, Path, Callable[[Path], Clip]], Clip]] = {
-    "previous": _previous,
-    "initial": _initial,
+    "previous": lambda options, previous, initial, load: load(previous),
+    "initial": lambda options, previous, initial, load: load(initial),
     "mix": _mix,
 }

@@ -21,14 +21,14 @@ from gift_core.artifacts.features import (
     write_image_features,
     write_text_features,
 )
-from gift_core.clip.batches import Share, ShuffledIndices, all_rows, placed
+from gift_core.clip.batches import Share, ShuffledIndices, all_rows, normalized_share
 from gift_core.clip.device import to_device
 from gift_core.clip.encoding import trim_rows
-from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation, normalize
+from gift_core.clip.images import CacheBudget, PixelCache, Read, evaluation_preparation
 from gift_core.clip.model import Clip
 from gift_core.computation import Run
 from gift_core.errors import ContractError
-from gift_core.replay.pairs import ReplayBatch
+from gift_core.pair_features import ReplayBatch
 from gift_core.replay.source import StepReplay
 from gift_core.replay.teacher_features import features_of_listed, features_of_texts
 from gift_core.replay.teachers import Teacher
@@ -69,10 +69,8 @@ class UnpairedReplay:
     def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
         """Returns the images of iteration `iteration`, and all texts."""
         chosen = torch.from_numpy(self._indices.sample(iteration))
-        own = self._share(len(chosen))
-        pixels_MCHW = to_device(torch.stack(self._store.fetch(chosen[own].tolist())), self._clip.device)
         batch = ReplayBatch(
-            images_MCHW=placed(normalize(self._clip, pixels_MCHW), own, len(chosen)),
+            images_MCHW=normalized_share(self._clip, self._store, chosen, self._share),
             tokens_ML=self._tokens_PL,
             prompt_ids_M=torch.arange(len(self._tokens_PL), device=self._clip.device),
             teacher_image_MD=self._teacher_image_ND[to_device(chosen, self._clip.device)],
@@ -94,13 +92,12 @@ class UnpairedStepReplay(StepReplay[O]):
         tokens_PL: torch.Tensor,
     ) -> str:
         """Writes the teacher's features of the images and of the token rows of the texts. Returns a summary of it."""
-        clip, size = teacher.clip, self.source.encode_batch_size
-        metadata = {"model": teacher.model, "precision": clip.precision}
+        clip, size = teacher.clip, self.sampling.encode_batch_size
         image_ND = features_of_listed(clip, images, batch_size=size, run=run).numpy()
         text_PD = features_of_texts(clip, tokens_PL, batch_size=size, run=run).numpy()
         keys = tuple(f"{row:08d}" for row in range(len(image_ND)))
-        write_image_features(folder / IMAGE_FEATURES, ImageFeatures(keys, image_ND, metadata))
-        rows = TextFeatures(tuple(texts), tokens_PL.cpu().numpy(), text_PD, metadata)
+        write_image_features(folder / IMAGE_FEATURES, ImageFeatures(keys, image_ND, teacher.metadata))
+        rows = TextFeatures(tuple(texts), tokens_PL.cpu().numpy(), text_PD, teacher.metadata)
         write_text_features(folder / TEXT_FEATURES, rows)
         return f"{len(image_ND)} images and {len(texts)} texts, {image_ND.shape[1]} numbers each"
 
@@ -111,8 +108,8 @@ class UnpairedStepReplay(StepReplay[O]):
             images,
             read_image_features(self.source.teacher / IMAGE_FEATURES),
             read_text_features(self.source.teacher / TEXT_FEATURES),
-            batch_size=self.source.batch_size,
-            names=self.source.names,
+            batch_size=self.sampling.batch_size,
+            names=self.sampling.names,
             cache_budget=CacheBudget(),
             share=share,
         )

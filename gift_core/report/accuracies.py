@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from gift_core.artifacts.accuracy import read_accuracy
+from gift_core.artifacts.accuracy_rows import protocol_of
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
-from gift_core.metrics import PROTOCOLS, ZERO_SHOT, protocol_of, with_zero_shot
+from gift_core.metrics import PROTOCOLS, ZERO_SHOT, with_zero_shot
 
 Metadata = Mapping[str, Mapping[str, Mapping[str, str]]]  # of the accuracy files, by method and task
 Scores = Mapping[str, Mapping[str, float | None]]

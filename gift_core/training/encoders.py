@@ -5,9 +5,8 @@ B images, N rows of images or texts, L tokens, C channels, H W pixels, D feature
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -15,9 +14,10 @@ import torch
 
 from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.clip.model import Clip
+from gift_core.computation import random_states, set_random_states
 
 Encode = Callable[[torch.Tensor], torch.Tensor]
-RandomState = tuple[torch.Tensor, torch.Tensor | None]  # of the generator of the CPU, and of the device if it has one
+RandomStates = Mapping[str, torch.Tensor]  # of torch's generators (computation.random_states)
 
 
 class EncoderStrategy(Protocol):
@@ -36,42 +36,10 @@ class EncoderStrategy(Protocol):
         ...
 
 
-def encoder_strategy(clip: Clip, micro_batch_size: int | None) -> EncoderStrategy:
-    """Returns FullBatch where `micro_batch_size` is None, else GradientCache."""
-    return FullBatch(clip) if micro_batch_size is None else GradientCache(clip, micro_batch_size)
-
-
-class FullBatch:
-    """Encodes all rows in one graph. All activations stay in memory until the backward pass."""
-
-    def __init__(self, clip: Clip) -> None:
-        self._clip = clip
-
-    def encode_images(self, images_BCHW: torch.Tensor) -> torch.Tensor:
-        """Returns unit features [B, D] with their graph."""
-        return encode_images(self._clip, images_BCHW)
-
-    def encode_tokens(self, tokens_NL: torch.Tensor) -> torch.Tensor:
-        """Returns unit features [N, D] with their graph."""
-        return encode_tokens(self._clip, tokens_NL)
-
-    def backward(self, loss: torch.Tensor) -> None:
-        """Run one backward pass."""
-        loss.backward()  # type: ignore[no-untyped-call]
-
-
-@dataclass(frozen=True)
-class _CachedChunks:
-    """Features without a graph, and what encodes each chunk again: its rows and the random state before it."""
-
-    encode: Encode
-    chunks_NX: Sequence[torch.Tensor]
-    states: Sequence[RandomState]
-    features_ND: torch.Tensor
-
-
 class GradientCache:
     """Keeps the activations of at most `size` rows at a time, with the gradients of the full batch.
+
+    None: all rows are encoded at once, and all activations stay in memory until the backward pass.
 
     The rows are encoded chunk by chunk without a graph. The loss sees the features of all rows and gives their
     gradients. Each chunk is then encoded again with a graph and receives its part of these gradients (GradCache, Gao et
@@ -79,9 +47,9 @@ class GradientCache:
     are random in training (dropout) see the same random numbers in both passes.
     """
 
-    def __init__(self, clip: Clip, size: int) -> None:
+    def __init__(self, clip: Clip, size: int | None) -> None:
         self._clip, self._size = clip, size
-        self._cached: list[_CachedChunks] = []
+        self._passes: list[Callable[[], None]] = []  # the second pass of each group of rows that were encoded
 
     def encode_images(self, images_BCHW: torch.Tensor) -> torch.Tensor:
         """Returns unit features [B, D] that collect their gradient."""
@@ -94,51 +62,46 @@ class GradientCache:
     def backward(self, loss: torch.Tensor) -> None:
         """Compute the gradients of the features, then run a forward and a backward pass for each chunk."""
         loss.backward()  # type: ignore[no-untyped-call]
-        cached, self._cached = self._cached, []
-        for each in cached:
-            if each.features_ND.grad is not None:
-                self._backward_chunks(each, each.features_ND.grad)
+        passes, self._passes = self._passes, []
+        for second_pass in passes:
+            second_pass()
 
     def _encode(self, encode: Encode, rows_NX: torch.Tensor) -> torch.Tensor:
-        chunks_NX = torch.split(rows_NX, self._size)
-        if len(chunks_NX) == 1:
+        if self._size is None or len(rows_NX) <= self._size:
             return encode(rows_NX)
+        chunks_NX = torch.split(rows_NX, self._size)
         states, features = [], []
         with torch.no_grad():
             for chunk_NX in chunks_NX:
-                states.append(random_state(self._clip.device))
+                states.append(random_states(self._clip.device))
                 features.append(encode(chunk_NX))
         features_ND = torch.cat(features).requires_grad_()
-        self._cached.append(_CachedChunks(encode, chunks_NX, states, features_ND))
+        self._passes.append(partial(self._backward_chunks, encode, chunks_NX, states, features_ND))
         return features_ND
 
-    def _backward_chunks(self, cached: _CachedChunks, gradient_ND: torch.Tensor) -> None:
-        gradients = torch.split(gradient_ND, self._size)
-        for chunk_NX, state, chunk_gradient_ND in zip(cached.chunks_NX, cached.states, gradients, strict=True):
+    def _backward_chunks(
+        self,
+        encode: Encode,
+        chunks_NX: Sequence[torch.Tensor],
+        states: Sequence[RandomStates],
+        features_ND: torch.Tensor,
+    ) -> None:
+        """Encodes each chunk again, from the random state before its first pass, and gives it its gradients."""
+        if features_ND.grad is None:  # the loss did not use these features
+            return
+        gradients = torch.split(features_ND.grad, len(chunks_NX[0]))
+        for chunk_NX, state, gradient_ND in zip(chunks_NX, states, gradients, strict=True):
             with repeated_random_state(self._clip.device, state):
-                features_ND = cached.encode(chunk_NX)
-            features_ND.backward(chunk_gradient_ND)  # type: ignore[no-untyped-call]
-
-
-def random_state(device: torch.device) -> RandomState:
-    """Returns the state of torch's generators that a module on `device` uses."""
-    own = None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(device)
-    return torch.get_rng_state(), own
+                chunk_ND = encode(chunk_NX)
+            chunk_ND.backward(gradient_ND)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
-def repeated_random_state(device: torch.device, state: RandomState) -> Iterator[None]:
-    """Within the block the generators continue from `state`. Afterwards they are restored."""
-    before = random_state(device)
-    _set_random_state(device, state)
+def repeated_random_state(device: torch.device, states: RandomStates) -> Iterator[None]:
+    """Within the block torch's generators continue from `states`. Afterwards they are restored."""
+    before = random_states(device)
+    set_random_states(device, states)
     try:
         yield
     finally:
-        _set_random_state(device, before)
-
-
-def _set_random_state(device: torch.device, state: RandomState) -> None:
-    on_cpu, on_device = state
-    torch.set_rng_state(on_cpu)
-    if on_device is not None:
-        torch.get_device_module(device).set_rng_state(on_device, device)
+        set_random_states(device, before)

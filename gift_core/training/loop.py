@@ -16,19 +16,18 @@ import torch
 from gift_core.artifacts.model_folder import ENTROPY
 from gift_core.averaging import WeightAveraging
 from gift_core.clip.batches import TaskBatch, TaskBatches
+from gift_core.clip.checkpointing import checkpointed
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.consolidation import Consolidation
 from gift_core.errors import UserError
 from gift_core.losses import task_loss
-from gift_core.methods import Method
-from gift_core.pair_features import PairFeatures
-from gift_core.progress import progress
-from gift_core.replay.pairs import Replay, ReplayBatch
+from gift_core.methods import Method, WeightedLoss
+from gift_core.pair_features import PairFeatures, ReplayBatch
+from gift_core.replay.source import Replay
 from gift_core.seeds import seed_for
-from gift_core.training.checkpointing import checkpointed
-from gift_core.training.encoders import EncoderStrategy, encoder_strategy
+from gift_core.training.encoders import EncoderStrategy, GradientCache
 
 LossRow = dict[str, float]
 Sampled = tuple[TaskBatch, tuple[ReplayBatch, ...]]
@@ -61,10 +60,23 @@ class Iteration:
 
 @dataclass
 class TrainingRun:
-    """The training of a model on a task: all that an iteration changes, and the `rows` of losses so far."""
+    """The training of a model on a task: all that an iteration changes, and the `rows` of losses so far.
 
-    gradients: GradientComputation
+    A row holds iteration, learning_rate, task, each replay loss by its name, consolidation, total. The losses are
+    weighted, so total is their sum. Beside a cross-entropy against the teacher, such as distill, is distill_entropy:
+    the teacher's entropy with the same weight, which is no part of total. Under amp_fp16 the row also holds skipped,
+    which is 1 where the gradients were not finite and the weights did not change.
+    """
+
+    clip: Clip
+    parameters: Mapping[str, torch.nn.Parameter]
+    class_tokens_KL: torch.Tensor  # K classes, L tokens
+    losses: Mapping[str, WeightedLoss]
+    consolidation: Consolidation
     averages: Sequence[WeightAveraging]
+    label_smoothing: float
+    encoders: EncoderStrategy
+    update: WeightUpdate
     rates: Sequence[float]
     rows: list[LossRow] = field(default_factory=list)
 
@@ -74,26 +86,55 @@ class TrainingRun:
         Give each iteration to `add`, which checks its losses. On the CPU they are also checked before the weights are
         updated. At the end the model holds the averaged weights, where the method averages.
         """
-        parameters, update = self.gradients.parameters, self.gradients.update
         for index, (batch, replayed) in enumerate(batches, start=len(self.rows)):
-            losses = self.gradients.backward(batch, replayed)
+            losses = self.backward(batch, replayed)
             iteration = Iteration(index, self.rates[index], list(losses), _stacked(list(losses.values())))
-            if iteration.losses.device.type == "cpu" and not update.scaler.is_enabled():
+            if iteration.losses.device.type == "cpu" and not self.update.scaler.is_enabled():
                 require_finite(iteration.row(), self.rows)
-            iteration = replace(iteration, skipped=update(iteration.learning_rate))
+            iteration = replace(iteration, skipped=self.update(iteration.learning_rate))
             for average in self.averages:
-                average.observe(index + 1, parameters)
+                average.observe(index + 1, self.parameters)
             yield iteration
         for average in self.averages:
-            average.finish(parameters)
+            average.finish(self.parameters)
 
     def add(self, iteration: Iteration, values: Sequence[float] | None = None) -> LossRow:
         """Appends the row of an iteration to `rows`, and returns it. UserError for a loss that is not finite."""
         row = iteration.row(values)
         require_finite(row, self.rows)
-        self.gradients.update.count_skipped(iteration.skipped)
+        self.update.count_skipped(iteration.skipped)
         self.rows.append(row)
         return row
+
+    def backward(self, batch: TaskBatch, replayed: Sequence[ReplayBatch]) -> dict[str, torch.Tensor]:
+        """Returns the weighted losses by name, and leaves the gradient of their sum in `.grad` of the parameters.
+
+        Beside them are the entropies of the teacher (ENTROPY), which have no gradient and are not in the sum.
+        The order matters: consolidation observes the gradients of the replay losses before those of the task loss are
+        added. It observes them multiplied by the loss scale, which its importance does not depend on. The gradient of
+        the penalty is added last, to gradients without the scale.
+        """
+        self.update.optimizer.zero_grad()
+        encoders, losses = self.encoders, dict[str, torch.Tensor]()
+        for replay_batch in replayed:
+            features = PairFeatures(replay_batch, encoders.encode_images, encoders.encode_tokens, self.clip.scale)
+            for name, loss in self.losses.items():
+                losses[name] = loss.weight * features.evaluate(loss.function)
+                if loss.entropy is not None:
+                    losses[f"{name}{ENTROPY}"] = loss.weight * features.evaluate(loss.entropy)
+            summed = [value for name, value in losses.items() if not name.endswith(ENTROPY)]
+            encoders.backward(self.update.scaler.scale(torch.stack(summed).sum()))
+        self.consolidation.observe({name: parameter.grad for name, parameter in self.parameters.items()})
+        task = task_loss(
+            encoders.encode_images(batch.images_BCHW),
+            encoders.encode_tokens(self.class_tokens_KL[batch.classes]),
+            labels_B=batch.labels_B,
+            scale=self.clip.scale,
+            label_smoothing=self.label_smoothing,
+        )
+        encoders.backward(self.update.scaler.scale(task))
+        self.update.scaler.unscale_(self.update.optimizer)
+        return {"task": task, **losses, "consolidation": self.consolidation.pull(self.parameters)}
 
 
 def _stacked(losses: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -116,58 +157,28 @@ def training_run(
     Consolidation pulls to the weights at the start of the block. `seed` only affects layers that are random in training
     (dropout), since batches have seeds of their own. `encoders` run the towers, by default as `training` says.
     UserError if a weight is not finite at the end, and for a model that does not support gradient checkpointing where
-    `training` asks for it.
+    `training` asks for it. gift_core.work.training.drive resumes, uses several processes, and keeps a GPU busy.
+
+    # differs: the official loop runs one more iteration. Its learning rate is exactly 0, so it changes nothing.
     """
     with training_mode(clip), _checkpointing(clip, training), torch.random.fork_rng():
         torch.manual_seed(seed_for("finetune", seed))
         parameters = clip.trainable()
-        gradients = GradientComputation(
-            clip=clip,
-            parameters=parameters,
+        run = TrainingRun(
+            clip,
+            parameters,
             class_tokens_KL=tokenize(clip, class_prompts),
-            method=method,
+            losses=method.losses,
             consolidation=method.build_consolidation(parameters),
+            averages=method.build_averages(parameters),
             label_smoothing=training.label_smoothing,
-            encoders=encoders or encoder_strategy(clip, training.micro_batch_size),
+            encoders=encoders or GradientCache(clip, training.micro_batch_size),
             update=WeightUpdate(_optimizer(parameters, training), grad_scaler(clip)),
+            rates=rates,
         )
-        run = TrainingRun(gradients, method.build_averages(parameters), rates)
         yield run
     if run.rows:
         _require_finite_weights(clip, run.rows[-1])
-
-
-def finetune(
-    clip: Clip,
-    task_batches: TaskBatches,
-    *,
-    method: Method,
-    replay: Replay,
-    training: TrainingConfig,
-    learning_rate: float,
-    iterations: int,
-    seed: int,
-) -> list[LossRow]:
-    """Train `clip.model` in place; return one row of losses for each iteration.
-
-    A row holds iteration, learning_rate, task, each replay loss by its name, consolidation, total. The losses are
-    weighted, so total is their sum. Beside a cross-entropy against the teacher, such as distill, is distill_entropy:
-    the teacher's entropy with the same weight, which is no part of total. Under amp_fp16 the row also holds skipped,
-    which is 1 where the gradients were not finite and the weights did not change. UserError if a loss or a weight stops
-    being finite (with the iteration, the loss and the last good values). gift_core.work.training resumes, uses several
-    processes, and keeps a GPU busy.
-
-    # differs: the official loop runs one more iteration. Its learning rate is exactly 0, so it changes nothing.
-    """
-    if not iterations:
-        return []
-    rates = learning_rates(iterations, warmup_iterations=training.warmup_iterations, peak=learning_rate)
-    prompts = task_batches.class_prompts
-    with training_run(clip, prompts, method=method, training=training, rates=rates, seed=seed) as run:
-        batches = sampled(task_batches, replay, range(iterations))
-        for iteration in run.iterations(progress(batches, iterations, "iterations")):
-            run.add(iteration)
-    return run.rows
 
 
 def sampled(task_batches: TaskBatches, replay: Replay, iterations: range) -> Iterator[Sampled]:
@@ -192,68 +203,6 @@ def _optimizer(parameters: Mapping[str, torch.nn.Parameter], training: TrainingC
     return torch.optim.AdamW(  # fused on every device that resolve_device knows
         parameters.values(), lr=0.0, betas=training.betas, weight_decay=training.weight_decay, fused=True
     )
-
-
-@dataclass(frozen=True)
-class GradientComputation:
-    """Computes the gradients of one iteration. B images, K classes, L tokens."""
-
-    clip: Clip
-    parameters: Mapping[str, torch.nn.Parameter]
-    class_tokens_KL: torch.Tensor
-    method: Method
-    consolidation: Consolidation
-    label_smoothing: float
-    encoders: EncoderStrategy
-    update: WeightUpdate
-
-    def backward(self, batch: TaskBatch, replayed: Sequence[ReplayBatch]) -> dict[str, torch.Tensor]:
-        """Returns the weighted losses by name, and leaves the gradient of their sum in `.grad` of the parameters.
-
-        Beside them are the entropies of the teacher (ENTROPY), which have no gradient and are not in the sum.
-        The order matters: consolidation observes the gradients of the replay losses before those of the task loss are
-        added. It observes them multiplied by the loss scale, which its importance does not depend on. The gradient of
-        the penalty is added last, to gradients without the scale.
-        """
-        self.update.optimizer.zero_grad()
-        losses: dict[str, torch.Tensor] = {}
-        for replay_batch in replayed:
-            losses = self._replay_losses(replay_batch)
-            summed = [loss for name, loss in losses.items() if not name.endswith(ENTROPY)]
-            self.encoders.backward(self.update.scaler.scale(torch.stack(summed).sum()))
-        self.consolidation.observe({name: parameter.grad for name, parameter in self.parameters.items()})
-        task = self._task_loss(batch)
-        self.encoders.backward(self.update.scaler.scale(task))
-        self.update.scaler.unscale_(self.update.optimizer)
-        return {"task": task, **losses, "consolidation": self.consolidation.pull(self.parameters)}
-
-    def _replay_losses(self, batch: ReplayBatch) -> dict[str, torch.Tensor]:
-        features = PairFeatures(
-            encode_images=lambda: self.encoders.encode_images(batch.images_MCHW),
-            encode_texts=lambda: self.encoders.encode_tokens(batch.tokens_ML),
-            teacher_image_MD=batch.teacher_image_MD,
-            teacher_text_MD=batch.teacher_text_MD,
-            prompt_ids_M=batch.prompt_ids_M,
-            scale=self.clip.scale,
-            vocabulary_text_PD=batch.vocabulary_text_PD,
-            all_image_ND=batch.all_image_ND,
-            image_ids_M=batch.image_ids_M,
-        )
-        losses: dict[str, torch.Tensor] = {}
-        for name, loss in self.method.losses.items():
-            losses[name] = loss.weight * features.evaluate(loss.function)
-            if loss.entropy is not None:
-                losses[f"{name}{ENTROPY}"] = loss.weight * features.evaluate(loss.entropy)
-        return losses
-
-    def _task_loss(self, batch: TaskBatch) -> torch.Tensor:
-        return task_loss(
-            self.encoders.encode_images(batch.images_BCHW),
-            self.encoders.encode_tokens(self.class_tokens_KL[batch.classes]),
-            labels_B=batch.labels_B,
-            scale=self.clip.scale,
-            label_smoothing=self.label_smoothing,
-        )
 
 
 @dataclass

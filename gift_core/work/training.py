@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gift_core.computation import State
+from gift_core.computation import State, random_states, set_random_states
 from gift_core.progress import progress
 from gift_core.work.overlap import copied_to_cpu, prefetched
 from gift_core.work.processes import ALONE, Processes
@@ -40,7 +40,7 @@ def drive(
     calls this with the same arguments, and the first one writes the snapshots. UserError as in the loop, and where the
     weights of the processes differ.
     """
-    parameters, device, total = run.gradients.parameters, run.gradients.clip.device, len(run.rates)
+    parameters, device, total = run.parameters, run.clip.device, len(run.rates)
     seed, done = torch.initial_seed(), _resume(run, snapshot)
     processes.require_equal(parameters, done)
     with closing(prefetched(batches_from(done), device=device)) as batches:
@@ -83,8 +83,7 @@ def _added(run: TrainingRun, iteration: Iteration, copied: Callable[[], torch.Te
 
 def _late(run: TrainingRun) -> int:
     """How many iterations the losses may be read late: 0 or 1. Under amp_fp16 a step waits for its gradients anyway."""
-    gradients = run.gradients
-    return 0 if gradients.clip.device.type == "cpu" or gradients.update.scaler.is_enabled() else 1
+    return 0 if run.clip.device.type == "cpu" or run.update.scaler.is_enabled() else 1
 
 
 def _resume(run: TrainingRun, snapshot: Snapshot) -> int:
@@ -102,7 +101,7 @@ def _state(run: TrainingRun) -> State:
     Batches are not part of it: they depend on their iteration alone. Nor are the buffers of the model and the start
     weights, which training leaves as they were loaded.
     """
-    update = run.gradients.update
+    update = run.update
     tensors = {
         **_tensors(run),
         **{
@@ -110,7 +109,7 @@ def _state(run: TrainingRun) -> State:
             for index, values in update.optimizer.state_dict()["state"].items()
             for name, value in values.items()
         },
-        **{f"random.{name}": state for name, state in random_states(run.gradients.clip.device).items()},
+        **{f"random.{name}": state for name, state in random_states(run.clip.device).items()},
         LOSSES: torch.tensor([list(row.values()) for row in run.rows], dtype=torch.float64),
     }
     note = {
@@ -123,7 +122,7 @@ def _state(run: TrainingRun) -> State:
 
 @torch.no_grad()
 def _restore(run: TrainingRun, saved: State) -> None:
-    update, device = run.gradients.update, run.gradients.clip.device
+    update, device = run.update, run.clip.device
     for name, tensor in _tensors(run).items():
         tensor.copy_(saved.tensors[name])
     optimizer: dict[int, dict[str, torch.Tensor]] = {}
@@ -134,8 +133,7 @@ def _restore(run: TrainingRun, saved: State) -> None:
     update.optimizer.load_state_dict({**update.optimizer.state_dict(), "state": optimizer})
     update.scaler.load_state_dict(saved.note["scaler"])
     update.skipped_in_a_row = saved.note["skipped_in_a_row"]
-    for generator in random_states(device):
-        set_random_state(generator, saved.tensors[f"random.{generator}"], device)
+    set_random_states(device, {name: saved.tensors[f"random.{name}"] for name in random_states(device)})
     for values in saved.tensors[LOSSES].tolist():
         row = dict(zip(saved.note["columns"], values, strict=True))
         run.rows.append({**row, "iteration": int(row["iteration"])})
@@ -143,28 +141,8 @@ def _restore(run: TrainingRun, saved: State) -> None:
 
 def _tensors(run: TrainingRun) -> dict[str, torch.Tensor]:
     """The tensors that exist from the start."""
-    lists = {"consolidation": run.gradients.consolidation.state()}
+    lists = {"consolidation": run.consolidation.state()}
     lists |= {f"average {number}": average.state() for number, average in enumerate(run.averages)}
-    return {f"weight.{name}": value.detach() for name, value in run.gradients.parameters.items()} | {
+    return {f"weight.{name}": value.detach() for name, value in run.parameters.items()} | {
         f"{name}.{index}": value for name, values in lists.items() for index, value in enumerate(values)
     }
-
-
-def random_states(device: torch.device) -> dict[str, torch.Tensor]:
-    """Returns the state of torch's generators by kind of device: that of the CPU, and that of `device`."""
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    if device.type == "mps":
-        states["mps"] = torch.mps.get_rng_state()
-    return states
-
-
-def set_random_state(generator: str, state: torch.Tensor, device: torch.device) -> None:
-    """Sets one of the generators of `random_states`."""
-    if generator == "cuda":
-        torch.cuda.set_rng_state(state, device)
-    elif generator == "mps":
-        torch.mps.set_rng_state(state)
-    else:
-        torch.set_rng_state(state)

@@ -34,11 +34,11 @@ from gift_core.doctor.memory_estimate import (
 )
 from gift_core.doctor.model_checks import count_parameters
 from gift_core.methods import build_method
-from gift_core.replay.pairs import ReplayBatch
-from gift_core.training.loop import finetune
+from gift_core.pair_features import ReplayBatch
 from tests.doctor.profiling import peak_bytes
 from tests.doctor.projects import link_models, make_project, own_project
 from tests.imports import ROOT
+from tests.training.tiny_training import train
 
 GIGA, GIB = 10**9, 2**30
 VIT_B_16: dict[str, Any] = open_clip.get_model_config("ViT-B-16")
@@ -143,7 +143,7 @@ def test_the_peak_of_the_real_training_loop_is_met_within_the_margin(changes: di
     clip = Clip(model, tokenizer, {"model_cfg": SMALL, "preprocess_cfg": {}}, "fp32")  # type: ignore[arg-type]
     settings = training(**changes)
     measured = peak_bytes(
-        lambda: finetune(
+        lambda: train(
             clip,
             Batches(),
             method=build_method(gift()),

@@ -10,7 +10,6 @@ import torch
 from gift_core.artifacts.task import TaskInfo, write_task
 from gift_core.classifier import EncodingSettings
 from gift_core.clip.model import save_clip
-from gift_core.computation import Run, in_turn
 from gift_core.evaluation import EvaluationInputs, newest_model
 from tests.clip.tiny import png, tiny_clip
 
@@ -24,7 +23,6 @@ def inputs_of(
     *,
     model_for: Callable[[int, int], int] = newest_model,
     previous: Mapping[str, str] | None = None,
-    run: Run = in_turn,
 ) -> EvaluationInputs:
     """What the evaluation of the method gift after `step` needs."""
     names = TASKS[: step + 1]
@@ -35,7 +33,6 @@ def inputs_of(
         model_for=model_for,
         settings=EncodingSettings(torch.device("cpu"), "fp32", batch_size=4),
         previous=previous or {},
-        run=run,
     )
 
 

@@ -26,9 +26,9 @@ from gift_core.evaluation import (
     evaluate_class_incremental,
     own_model,
     require_distinct_classes,
-    summarize_class_incremental,
 )
 from gift_core.metrics import accuracy_curve, metrics_by_method, with_zero_shot
+from stages.evaluate import SUMMARIES, summarize_class_incremental
 from tests.clip.tiny import png
 from tests.evaluation.sequence import TASKS, inputs_of
 
@@ -203,7 +203,7 @@ def test_the_summary_names_both_models(models: dict[str, Path], tasks: dict[str,
 def test_params_yaml_and_all_tables_name_the_same_protocols() -> None:
     from gift_core.artifacts.accuracy import PHASES
     from gift_core.config.experiment import EvaluationConfig
-    from gift_core.metrics import PROTOCOLS as SUMMARIES
+    from gift_core.metrics import PROTOCOLS as METRICS
 
     assert set(PROTOCOLS) == set(EvaluationConfig.model_fields["protocol"].annotation.__args__)
-    assert set(PROTOCOLS) == set(SUMMARIES) == set(PHASES)
+    assert set(PROTOCOLS) == set(METRICS) == set(SUMMARIES) == set(PHASES)

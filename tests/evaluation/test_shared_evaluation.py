@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from gift_core import classifier, evaluation
+from gift_core.computation import in_turn
 from gift_core.evaluation import PROTOCOLS, Measurement
 from gift_core.work import snapshot as snapshots
 from gift_core.work.units import KeptUnits
@@ -60,16 +61,16 @@ def test_it_continues_with_the_next_measurement(
 ) -> None:
     monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
     monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
-    evaluate, (_, _, total) = PROTOCOLS[protocol].evaluate, MEASURED[protocol]
-    whole, said = evaluate(inputs_of(models, tasks, 2)), list[str]()
-    inputs = inputs_of(models, tasks, 2, run=KeptUnits(tmp_path, said.append))
+    evaluate, (_, _, total) = PROTOCOLS[protocol], MEASURED[protocol]
+    whole, said = evaluate(inputs_of(models, tasks, 2), in_turn), list[str]()
+    inputs, run = inputs_of(models, tasks, 2), KeptUnits(tmp_path, said.append)
     with monkeypatch.context() as patch:
         counting(patch, protocol, stop_at)
         with pytest.raises(InterruptedEvaluationError):
-            evaluate(inputs)
+            evaluate(inputs, run)
     with monkeypatch.context() as patch:
         calls = counting(patch, protocol)
-        require_same(evaluate(inputs), whole)
+        require_same(evaluate(inputs, run), whole)
     assert calls[0] == total - stop_at
     assert f"continues at {stop_at} of " in said[0]
 
@@ -78,7 +79,7 @@ def test_it_continues_with_the_next_measurement(
 def test_a_helper_changes_neither_accuracies_nor_predictions(
     models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
-    alone = PROTOCOLS[protocol].evaluate(inputs_of(models, tasks, 2))
+    alone = PROTOCOLS[protocol](inputs_of(models, tasks, 2), in_turn)
     run, helper = run_with_helper(tmp_path / "work", monkeypatch)
-    require_same(PROTOCOLS[protocol].evaluate(inputs_of(models, tasks, 2, run=run)), alone)
+    require_same(PROTOCOLS[protocol](inputs_of(models, tasks, 2), run), alone)
     assert len(helper.helped) in (2, 3)

@@ -21,8 +21,8 @@ from gift_core.evaluation import (
     evaluate_task_incremental,
     newest_model,
     own_model,
-    summarize_task_incremental,
 )
+from stages.evaluate import summarize_task_incremental
 from tests.clip.tiny import tiny_clip
 from tests.evaluation.sequence import TASKS, inputs_of, owner
 

@@ -18,7 +18,6 @@ from gift_core.losses import shared_prompt_targets
 from gift_core.replay import fisher
 from gift_core.replay.fisher import (
     Estimator,
-    Others,
     PairLoss,
     batch_gradient,
     batch_slices,
@@ -26,7 +25,6 @@ from gift_core.replay.fisher import (
     estimate_fisher,
     pairs_at_once,
     per_sample,
-    shared_targets,
 )
 from tests.clip.tiny import tiny_clip
 
@@ -177,25 +175,27 @@ def test_gradients_that_share_memory_are_squared_once() -> None:
 def test_a_pairs_loss_by_hand() -> None:
     # s = ln 3, cosine 1 with the pair itself and 0 with the other: 3 / (3 + 1) in both directions
     axes, own_B, scale = torch.eye(2), torch.tensor([True, False]), torch.tensor(3.0).log()
-    others = Others(axes, axes, scale)
-    loss = contrastive_loss(axes[0], axes[0], own_B, own_B.float(), others)
+    others = {"image_BD": axes, "text_BD": axes, "scale": scale}
+    loss = contrastive_loss(axes[0], axes[0], own_B, own_B.float(), **others)
     torch.testing.assert_close(loss, 2 * torch.tensor(4 / 3).log())
     # with the same prompt, half the mass is on the other pair: -(ln 3/4 + ln 1/4) / 2 in each direction
-    shared = contrastive_loss(axes[0], axes[0], own_B, torch.tensor([0.5, 0.5]), others)
+    shared = contrastive_loss(axes[0], axes[0], own_B, torch.tensor([0.5, 0.5]), **others)
     torch.testing.assert_close(shared, torch.tensor(16 / 3).log())
 
 
 def test_a_pair_is_compared_with_its_own_new_features_and_the_old_ones_of_the_others() -> None:
-    others = Others(torch.eye(2, requires_grad=True), torch.eye(2, requires_grad=True), torch.tensor(1.0))
+    axes, scale = torch.eye(2, requires_grad=True), torch.tensor(1.0)
     own_B = torch.tensor([True, False])
     new_D = torch.tensor([0.6, 0.8])
-    loss = contrastive_loss(new_D, new_D, own_B, own_B.float(), others)
+    loss = contrastive_loss(new_D, new_D, own_B, own_B.float(), image_BD=axes, text_BD=axes, scale=scale)
     # the new cosine with itself is 1, and 0.8 with the other
     torch.testing.assert_close(loss, 2 * (1 + torch.tensor(0.8 - 1).exp()).log())
 
 
 def test_the_targets_are_those_of_the_alignment_loss() -> None:
-    targets = shared_targets(pairs_for(tiny_clip())[1])
+    clip = tiny_clip()
+    pixels, tokens = pairs_for(clip)
+    _, (*_, targets) = fisher._contrast(clip, normalize(clip, pixels), tokens)
     assert targets[0].tolist() == targets[2].tolist() == [0.5, 0, 0.5, 0, 0]
     torch.testing.assert_close(targets, shared_prompt_targets(torch.tensor([0, 1, 0, 2, 3])))
 

@@ -12,9 +12,10 @@ from gift_core.artifacts.shards import Pair
 from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.clip.images import CacheBudget
 from gift_core.errors import ContractError
-from gift_core.replay.pairs import NoReplay, PairReplay
-from gift_core.replay.teacher_features import encode_pairs
+from gift_core.replay.pairs import PairReplay
+from gift_core.replay.source import NoReplay
 from tests.clip.tiny import png, tiny_clip
+from tests.replay.encoded import encoded
 
 PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse."]
 PAIRS = [Pair(f"{row:05d}", row, prompt, png(row)) for row, prompt in enumerate(PROMPTS)]
@@ -23,7 +24,7 @@ CLIP = tiny_clip()
 
 @pytest.fixture(scope="module")
 def features() -> Features:
-    return encode_pairs(CLIP, PAIRS, batch_size=4, metadata={})
+    return encoded(CLIP, PAIRS, batch_size=4)
 
 
 def replay_of(features: Features, *, batch_size: int, cache_budget: CacheBudget | None = None) -> PairReplay:
@@ -64,7 +65,7 @@ def test_batches_do_not_depend_on_the_number_of_cached_images(features: Features
 
 
 def test_a_pair_without_features_is_refused_with_the_stage_to_run() -> None:
-    three = encode_pairs(CLIP, PAIRS[:3], batch_size=4, metadata={})
+    three = encoded(CLIP, PAIRS[:3], batch_size=4)
     with pytest.raises(ContractError, match=r"has 3 pairs, but the replay has 4.*00003.*stage teach"):
         replay_of(three, batch_size=2)
 

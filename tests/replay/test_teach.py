@@ -33,9 +33,10 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 from gift_core.methods import load_fisher, load_replay
-from gift_core.replay import synthetic, teacher_features
-from gift_core.replay.pairs import NoReplay, PairReplay, Replay, ReplayBatch
-from gift_core.replay.source import ReplaySource, StepReplay
+from gift_core.pair_features import ReplayBatch
+from gift_core.replay import pairs, teacher_features
+from gift_core.replay.pairs import PairReplay
+from gift_core.replay.source import NoReplay, Replay, ReplaySource, Sampling, StepReplay
 from gift_core.replay.synthetic import SyntheticReplay
 from gift_core.replay.teach import step_replay, teach, teacher_bytes
 from gift_core.replay.teachers import Teacher
@@ -83,7 +84,8 @@ class Steps:
         self.world, self.folder, self.row, self.teachers = world, folder, row, teachers
 
     def replay(self, task: str, **changes: Any) -> StepReplay[Any]:
-        return step_replay(self.row.replay, dataclasses.replace(self.source(task), **changes))
+        source = dataclasses.replace(self.source(task), **changes)
+        return step_replay(self.row.replay, source, Sampling(4, 5, ("test", task)))
 
     def source(self, task: str) -> ReplaySource:
         index = STEPS.index(task)
@@ -96,9 +98,6 @@ class Steps:
             vocabulary=self.world.vocabulary(STEPS[index - 1]) if index else self.world.base_vocabulary(),
             teacher=self.folder / task,
             teacher_before=self.folder / STEPS[index - 1] if index else self.folder / "none",
-            batch_size=4,
-            encode_batch_size=5,
-            names=("test", task),
             key="params.yaml: methods.test",
             teacher_model=self.teachers[task].model if self.row.replay.images != "none" else "",
         )
@@ -271,7 +270,7 @@ def test_only_a_loss_that_needs_the_vocabulary_reads_it(
     world: Layout, tmp_path: Path, teachers: dict[str, Teacher], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[Path] = []
-    monkeypatch.setattr(synthetic, "read_text_features", lambda path: reads.append(path) or read_text_features(path))
+    monkeypatch.setattr(pairs, "read_text_features", lambda path: reads.append(path) or read_text_features(path))
     for losses, count in ((LOSSES, 0), (VOCABULARY_LOSS, 1)):
         steps = Steps(world, tmp_path, method(SYNTHETIC, losses=losses), teachers)
         steps.teach("birds")
@@ -682,4 +681,5 @@ def test_with_a_helper_the_stage_writes_the_same_bytes(
     assert [file.read_bytes() for file in sorted(alone.source.teacher.iterdir())] == [
         file.read_bytes() for file in sorted(helped.source.teacher.iterdir())
     ]
-    assert [unit for _, unit in helper.helped if isinstance(unit, range)] == [range(5), range(10, 15), range(20, 21)]
+    features, fisher = [range(5), range(10, 15), range(20, 21)], [range(7)]
+    assert [unit for _, unit in helper.helped] == features + fisher

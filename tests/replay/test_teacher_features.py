@@ -17,9 +17,11 @@ from gift_core.artifacts.shards import Pair
 from gift_core.clip.encoding import image_features, tokenize
 from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip
+from gift_core.computation import Run, in_turn
 from gift_core.replay import fisher, teacher_features
 from gift_core.replay.fisher import batch_slices, estimate_fisher, fisher_of_pairs, per_sample
-from gift_core.replay.teacher_features import PairEncoder, features_of_texts
+from gift_core.replay.teacher_features import encode_pairs, features_of_texts
+from gift_core.replay.teachers import Teacher
 from gift_core.work import snapshot as snapshots
 from gift_core.work.units import KeptUnits
 from tests.clip.tiny import png, tiny_clip
@@ -52,8 +54,9 @@ def pairs_from(first: int) -> Iterator[Pair]:
     return islice(PAIRS, first, None)
 
 
-def encoded(precision: str = "fp32", **options: Any) -> Features:
-    return PairEncoder(pairs_from, COUNT, BATCH, **options).features(tiny_clip(precision=precision), {})
+def encoded(precision: str = "fp32", *, run: Run = in_turn, load_clip: Callable[[], Clip] | None = None) -> Features:
+    teacher = Teacher(tiny_clip(precision=precision), "a model", load_clip)
+    return encode_pairs(teacher, pairs_from, COUNT, batch_size=BATCH, run=run)[0]
 
 
 def estimated(estimator: str = "per_sample", **options: Any) -> dict[str, np.ndarray]:
@@ -164,7 +167,7 @@ def test_a_helper_changes_no_bit_of_fisher_information(
 ) -> None:
     run, helper = run_with_helper(tmp_path / "work", monkeypatch)
     require_same_bits(estimated(estimator, run=run, load_clip=load_clip), estimated(estimator))
-    assert [unit.pairs for _, unit in helper.helped] == [range(4), range(8, 11)]
+    assert [pairs for _, pairs in helper.helped] == [range(4), range(8, 11)]
 
 
 @pytest.mark.parametrize("stop_at", [2, 4])

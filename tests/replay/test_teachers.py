@@ -13,9 +13,9 @@ from gift_core.artifacts.shards import Pair
 from gift_core.clip.model import save_clip
 from gift_core.config.method_options import SyntheticReplayConfig
 from gift_core.errors import UserError
-from gift_core.replay.teacher_features import encode_pairs
 from gift_core.replay.teachers import TEACHERS, Teacher, load_teacher
 from tests.clip.tiny import png, tiny_clip
+from tests.replay.encoded import encoded
 from tests.tiny_world import moved
 
 PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse."]
@@ -85,7 +85,7 @@ def test_a_teacher_is_in_evaluation_mode(folders: dict[str, Path], name: str, al
 
 
 def test_features_have_one_unit_row_per_pair_and_state_the_precision() -> None:
-    features = encode_pairs(tiny_clip(), PAIRS, batch_size=3, metadata={"model": "abc"})
+    features = encoded(tiny_clip(), PAIRS, batch_size=3, model="abc")
     assert features.keys == ("00000", "00001", "00002", "00003")
     assert features.image_MD.shape == features.text_MD.shape == (4, 8)
     np.testing.assert_allclose(np.linalg.norm(features.image_MD, axis=1), 1, atol=1e-6)
@@ -93,21 +93,19 @@ def test_features_have_one_unit_row_per_pair_and_state_the_precision() -> None:
 
 
 def test_equal_prompts_have_equal_text_features() -> None:
-    features = encode_pairs(tiny_clip(), PAIRS, batch_size=3, metadata={})
+    features = encoded(tiny_clip(), PAIRS, batch_size=3)
     assert (features.text_MD[0] == features.text_MD[2]).all()
     assert not np.allclose(features.text_MD[0], features.text_MD[1])
 
 
 def test_no_pairs_are_refused() -> None:
     with pytest.raises(UserError, match="no pairs"):
-        encode_pairs(tiny_clip(), [], batch_size=3, metadata={})
+        encoded(tiny_clip(), [], batch_size=3)
 
 
 @pytest.mark.parametrize("precision", ["amp_bf16", "amp_fp16"])
 def test_features_under_autocast_are_float32_and_nearly_the_same(precision: str) -> None:
-    exact, fast = (
-        encode_pairs(tiny_clip(precision=kind), PAIRS, batch_size=3, metadata={}) for kind in ("fp32", precision)
-    )
+    exact, fast = (encoded(tiny_clip(precision=kind), PAIRS, batch_size=3) for kind in ("fp32", precision))
     assert fast.image_MD.dtype == np.float32 and fast.metadata["precision"] == precision
     np.testing.assert_allclose(fast.image_MD, exact.image_MD, atol=2e-2)
     np.testing.assert_allclose(fast.text_MD, exact.text_MD, atol=2e-2)

@@ -12,9 +12,10 @@ from open_clip.model import CLIP
 
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.model import Clip
+from gift_core.computation import random_states
 from gift_core.losses import LOSSES, task_loss
-from gift_core.pair_features import PairFeatures
-from gift_core.training.encoders import EncoderStrategy, FullBatch, GradientCache, encoder_strategy, random_state
+from gift_core.pair_features import PairFeatures, ReplayBatch
+from gift_core.training.encoders import EncoderStrategy, GradientCache
 from tests.clip.tiny import tiny_clip, tiny_config
 from tests.pair_features import LOSS_OPTIONS, loss_of
 
@@ -36,17 +37,17 @@ def replay_loss(name: str, *, texts: int = 7) -> Loss:
 
     def loss(clip: Clip, encoders: EncoderStrategy) -> torch.Tensor:
         tokens_ML = tokenize(clip, PROMPTS[:texts])
-        features = PairFeatures(
-            encode_images=lambda: encoders.encode_images(images(7, side=clip.image_size).to(clip.device)),
-            encode_texts=lambda: encoders.encode_tokens(tokens_ML),
+        batch = ReplayBatch(
+            images(7, side=clip.image_size).to(clip.device),
+            tokens_ML,
             teacher_image_MD=teacher_features(7, seed=1).to(clip.device),
             teacher_text_MD=teacher_features(texts, seed=2).to(clip.device),
             prompt_ids_M=torch.tensor([PROMPTS.index(prompt) for prompt in PROMPTS[:texts]], device=clip.device),
-            scale=clip.scale,
             vocabulary_text_PD=teacher_features(9, seed=3).to(clip.device),
             all_image_ND=teacher_features(12, seed=4).to(clip.device),
             image_ids_M=torch.tensor([8, 3, 0, 5, 1, 8, 2], device=clip.device),
         )
+        features = PairFeatures(batch, encoders.encode_images, encoders.encode_tokens, clip.scale)
         return loss_of(LOSSES[name], features, **LOSS_OPTIONS[name])
 
     return loss
@@ -90,7 +91,7 @@ def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tens
 @pytest.mark.parametrize("size", [1, 3, 4])
 def test_chunks_give_the_gradients_of_the_full_batch(loss: Loss, size: int, device: torch.device) -> None:
     clip = tiny_clip(device=device)
-    value, full = gradients(clip, FullBatch(clip), loss)
+    value, full = gradients(clip, GradientCache(clip, None), loss)
     value_of_chunks, chunks = gradients(clip, GradientCache(clip, size), loss)
     assert value_of_chunks == pytest.approx(value, rel=1e-6)
     assert largest_difference(full, chunks) < 2e-6
@@ -100,21 +101,21 @@ def test_chunks_give_the_gradients_of_the_full_batch(loss: Loss, size: int, devi
 @pytest.mark.parametrize("loss", [CASES[name] for name in AUTOCAST], ids=AUTOCAST)
 def test_chunks_agree_with_the_full_batch_under_autocast(loss: Loss, precision: str, device: torch.device) -> None:
     clip = tiny_clip(precision=precision, device=device)
-    _, full = gradients(clip, FullBatch(clip), loss)
+    _, full = gradients(clip, GradientCache(clip, None), loss)
     _, chunks = gradients(clip, GradientCache(clip, 3), loss)
     assert largest_difference(full, chunks) < 2e-2
 
 
 def test_a_convolutional_tower_gives_the_same_gradients_in_chunks(device: torch.device) -> None:
     clip = tiny_clip(tower="resnet", device=device)  # in evaluation mode, like its BatchNorm during training
-    _, full = gradients(clip, FullBatch(clip), CASES["distill"])
+    _, full = gradients(clip, GradientCache(clip, None), CASES["distill"])
     _, chunks = gradients(clip, GradientCache(clip, 3), CASES["distill"])
     assert largest_difference(full, chunks) < 2e-6
 
 
 def test_a_batch_that_fits_in_one_chunk_is_encoded_once() -> None:
     clip = tiny_clip()
-    _, full = gradients(clip, FullBatch(clip), loss_of_the_task)
+    _, full = gradients(clip, GradientCache(clip, None), loss_of_the_task)
     _, chunks = gradients(clip, GradientCache(clip, 7), loss_of_the_task)
     assert all(torch.equal(full[name], chunks[name]) for name in full)
 
@@ -138,7 +139,7 @@ def test_at_most_one_chunk_is_encoded_at_once(image_calls: tuple[Clip, list[tupl
 
 def test_the_full_batch_is_encoded_once(image_calls: tuple[Clip, list[tuple[int, bool]]]) -> None:
     clip, calls = image_calls
-    gradients(clip, encoder_strategy(clip, None), loss_of_the_task)
+    gradients(clip, GradientCache(clip, None), loss_of_the_task)
     assert calls == [(7, True)]
 
 
@@ -162,7 +163,7 @@ def test_random_layers_use_the_same_random_numbers_in_both_passes() -> None:
     torch.manual_seed(3)
     _, chunks = gradients(clip, GradientCache(clip, 3), loss_of_the_task)
 
-    class OneGraph(FullBatch):
+    class OneGraph(GradientCache):
         def encode_images(self, images_BCHW: torch.Tensor) -> torch.Tensor:
             return torch.cat([encode_images(clip, chunk) for chunk in torch.split(images_BCHW, 3)])
 
@@ -170,9 +171,9 @@ def test_random_layers_use_the_same_random_numbers_in_both_passes() -> None:
             return torch.cat([encode_tokens(clip, chunk) for chunk in torch.split(tokens_NL, 3)])
 
     torch.manual_seed(3)
-    _, one_graph = gradients(clip, OneGraph(clip), loss_of_the_task)
+    _, one_graph = gradients(clip, OneGraph(clip, None), loss_of_the_task)
     torch.manual_seed(4)
-    _, other_random = gradients(clip, OneGraph(clip), loss_of_the_task)
+    _, other_random = gradients(clip, OneGraph(clip, None), loss_of_the_task)
     assert largest_difference(one_graph, chunks) < 2e-6
     assert largest_difference(one_graph, other_random) > 1e-2
 
@@ -181,7 +182,7 @@ def test_the_second_pass_does_not_change_the_random_state() -> None:
     clip = dropping_clip()
     encoders = GradientCache(clip, 3)
     loss = loss_of_the_task(clip, encoders)
-    before, _ = random_state(clip.device)
+    before = random_states(clip.device)["cpu"]
     encoders.backward(loss)
-    after, _ = random_state(clip.device)
+    after = random_states(clip.device)["cpu"]
     assert torch.equal(before, after)

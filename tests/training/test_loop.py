@@ -17,13 +17,13 @@ from gift_core.clip.model import Clip, write_clip
 from gift_core.errors import UserError
 from gift_core.losses import align, distill, task_loss
 from gift_core.methods import build_method
-from gift_core.pair_features import PairFeatures
-from gift_core.replay.pairs import NoReplay, ReplayBatch
-from gift_core.training.loop import LossRow, finetune, learning_rates
+from gift_core.pair_features import PairFeatures, ReplayBatch
+from gift_core.replay.source import NoReplay
+from gift_core.training.loop import LossRow, learning_rates
 from gift_core.work.overlap import prefetch_in_thread
 from tests.clip.tiny import tiny_clip
 from tests.pair_features import loss_of, pair_features
-from tests.training.tiny_training import gift, method_config, pair_replay, run, task_images, training
+from tests.training.tiny_training import gift, method_config, pair_replay, run, task_images, train, training
 
 
 def test_the_rate_rises_linearly_then_falls_as_a_cosine() -> None:
@@ -181,7 +181,7 @@ class BrokenFrom:
 def test_a_loss_that_is_not_finite_stops_training_with_iteration_loss_and_last_good_values() -> None:
     expected = r"stopped at iteration 2: task became nan.*Last good values: .*'iteration': 1.*No model"
     with pytest.raises(UserError, match=expected):
-        finetune(
+        train(
             tiny_clip(),
             BrokenFrom(2),
             method=build_method(method_config()),

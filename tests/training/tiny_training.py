@@ -15,14 +15,15 @@ from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.method_options import MethodConfig
 from gift_core.methods import Method, build_method
-from gift_core.replay.pairs import NoReplay, PairReplay, Replay
-from gift_core.replay.teacher_features import encode_pairs
-from gift_core.training.encoders import encoder_strategy
+from gift_core.replay.pairs import PairReplay
+from gift_core.replay.source import NoReplay, Replay
+from gift_core.training.encoders import GradientCache
 from gift_core.training.loop import LossRow, learning_rates, sampled, training_run
 from gift_core.work.processes import ALONE, DataParallel, Processes
 from gift_core.work.snapshot import NOT_KEPT, Snapshot
 from gift_core.work.training import drive
 from tests.clip.tiny import CPU, Picture, png, tiny_clip
+from tests.replay.encoded import encoded
 
 GIFT_LOSSES = {"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}}
 PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a fish."]
@@ -72,7 +73,7 @@ def pairs() -> list[Pair]:
 
 
 def pair_replay(teacher: Clip) -> PairReplay:
-    features: Features = encode_pairs(teacher, pairs(), batch_size=4, metadata={})
+    features: Features = encoded(teacher, pairs(), batch_size=4)
     return PairReplay(teacher, pairs(), features, batch_size=4, names=("test",), cache_budget=CacheBudget())
 
 
@@ -95,7 +96,7 @@ def train(
     **options: Any,
 ) -> list[LossRow]:
     """Trains `clip` in place as the stage finetune does; `options` are those of work.training.drive."""
-    encoders = encoder_strategy(clip, training.micro_batch_size)
+    encoders = GradientCache(clip, training.micro_batch_size)
     rates = learning_rates(iterations, warmup_iterations=training.warmup_iterations, peak=learning_rate)
     with training_run(
         clip,

@@ -29,8 +29,9 @@ from gift_core.clip.model import Clip
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
 from gift_core.methods import build_method
-from gift_core.replay.pairs import NoReplay, PairReplay, ReplayBatch
-from gift_core.replay.teacher_features import encode_pairs
+from gift_core.pair_features import ReplayBatch
+from gift_core.replay.pairs import PairReplay
+from gift_core.replay.source import NoReplay
 from gift_core.training import encoders, loop
 from gift_core.training.loop import LossRow
 from gift_core.work import snapshot as snapshots
@@ -40,6 +41,7 @@ from gift_core.work.snapshot import Snapshot
 from tests.clip.tiny import Picture, png, tiny_clip
 from tests.imports import ROOT
 from tests.interruption.processes import SERVER
+from tests.replay.encoded import encoded
 from tests.training.tiny_training import GIFT_LOSSES, gift, method_config, pairs, training
 from tests.training.tiny_training import train as train_together
 
@@ -77,7 +79,7 @@ def task_images(clip: Clip, processes: Processes, classes: int = CLASSES) -> Tra
 
 
 def replay_of(teacher: Clip, processes: Processes) -> PairReplay:
-    features = encode_pairs(teacher, pairs(), batch_size=4, metadata={})
+    features = encoded(teacher, pairs(), batch_size=4)
     options: dict[str, Any] = {"batch_size": PAIRS, "names": ("test",), "cache_budget": CacheBudget()}
     return PairReplay(teacher, pairs(), features, share=processes.share, **options)
 

@@ -22,7 +22,8 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
 from gift_core.losses import LOSSES
 from gift_core.methods import build_method
-from gift_core.replay.pairs import NoReplay, ReplayBatch
+from gift_core.pair_features import ReplayBatch
+from gift_core.replay.source import NoReplay
 from gift_core.training import loop
 from gift_core.training.loop import LossRow
 from gift_core.work import snapshot as snapshots
@@ -187,7 +188,7 @@ def test_late_reading_changes_no_row_and_no_weight(monkeypatch: pytest.MonkeyPat
 
 def test_a_loss_is_read_after_the_next_iteration_is_queued(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    backward = loop.GradientComputation.backward
+    backward = loop.TrainingRun.backward
 
     def queued(self: Any, *batches: Any) -> Any:
         order.append("queued")
@@ -197,7 +198,7 @@ def test_a_loss_is_read_after_the_next_iteration_is_queued(monkeypatch: pytest.M
         return lambda: (order.append("read"), tensor)[1]
 
     monkeypatch.setattr(training, "_late", lambda run: 1)
-    monkeypatch.setattr(loop.GradientComputation, "backward", queued)
+    monkeypatch.setattr(loop.TrainingRun, "backward", queued)
     monkeypatch.setattr(training, "copied_to_cpu", copied)
     monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 1000.0)
     run(tiny_clip(), method_config(), iterations=4)
@@ -238,7 +239,7 @@ def test_losses_are_read_late_on_a_gpu_without_a_loss_scale(device: str, precisi
     clip.model.to(device)
     scaler = torch.amp.GradScaler("cpu", enabled=precision == "amp_fp16")
     update = loop.WeightUpdate(torch.optim.SGD(clip.model.parameters()), scaler)
-    assert training._late(SimpleNamespace(gradients=SimpleNamespace(clip=clip, update=update))) == late  # type: ignore[arg-type]
+    assert training._late(SimpleNamespace(clip=clip, update=update)) == late  # type: ignore[arg-type]
 
 
 def to_meta(batch: Any) -> Any:

@@ -12,10 +12,10 @@ import torch
 from open_clip.model import CustomTextCLIP
 from transformers import BertConfig, BertModel
 
+from gift_core.clip.checkpointing import checkpointed
 from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
-from gift_core.training.checkpointing import checkpointed
 from gift_core.training.loop import training_mode
 from tests.clip.tiny import CONTEXT, tiny_clip, tiny_config
 

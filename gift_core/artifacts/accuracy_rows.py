@@ -1,0 +1,85 @@
+"""Rows of accuracies from any source, checked before they are scored: whose they are, and whether all are there.
+
+Rows have the columns method, protocol, step, trained_task, eval_task and top1 (0-1), as artifacts.accuracy reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PRETRAINED_STEP
+from gift_core.errors import UserError
+
+LISTED = 5  # missing or repeated rows that an error names
+
+
+def protocol_of(rows: pd.DataFrame, method: str) -> str:
+    """Returns the protocol of the method's rows, a key of PHASES. UserError if they have more than one."""
+    found = sorted(set(rows.loc[rows["method"] == method, "protocol"]))
+    if len(found) != 1:
+        raise UserError(
+            f"accuracies of {method}: protocol is {' and '.join(found)}. Keep the rows of one protocol, or give the "
+            "method two names."
+        )
+    return str(found[0])
+
+
+def own_rows(rows: pd.DataFrame, method: str) -> tuple[pd.DataFrame, list[str]]:
+    """Returns the method's rows from step 0 on, and its tasks in the order of training. UserError for repeated rows."""
+    own: pd.DataFrame = rows[(rows["method"] == method) & (rows["step"] != PRETRAINED_STEP)]
+    repeated = own[own.duplicated(["step", "eval_task"])]
+    if not repeated.empty:
+        names = [f"step {step} on {task}" for step, task in zip(repeated["step"], repeated["eval_task"], strict=True)]
+        raise UserError(f"accuracies of {method}: given twice: {listed(names)}. Keep one of each.")
+    return own, task_order(own, method)
+
+
+def task_order(rows: pd.DataFrame, method: str) -> list[str]:
+    """Returns the tasks by the step that trained them. UserError unless steps are 0, 1, 2 ... with one task each."""
+    pairs = rows[["step", "trained_task"]].drop_duplicates().sort_values("step", kind="stable")
+    steps = [int(step) for step in pairs["step"]]
+    order = [str(task) for task in pairs["trained_task"]]
+    if not steps or steps != list(range(len(steps))):
+        found = ", ".join(f"{step} ({task})" for step, task in zip(steps, order, strict=True)) or "none"
+        raise UserError(
+            f"accuracies of {method}: steps are {found}; expected 0, 1, 2 ..., each with one trained task. "
+            "Count the steps from 0 in the order of training."
+        )
+    again = [task for step, task in enumerate(order) if task in order[:step]]
+    if again:
+        raise UserError(
+            f"accuracies of {method}: trained on {', '.join(again)} in more than one step. "
+            "Give each step a trained_task of its own."
+        )
+    return order
+
+
+def require_complete(matrix: pd.DataFrame, method: str) -> None:
+    """Raises UserError, which names the rows, where an accuracy matrix has gaps."""
+    missing = matrix.isna().to_numpy()
+    future = np.triu(np.ones_like(missing), k=1)
+    if future.any() and (missing == future).all():
+        raise UserError(
+            f"accuracies of {method}: no task was tested before its own step, so Transfer and Avg do not exist. Test "
+            f"every step on every task. Class-incremental rows need the column protocol, with {CLASS_INCREMENTAL}."
+        )
+    if missing.any():
+        names = [f"step {step} on {matrix.columns[task]}" for step, task in np.argwhere(missing)]
+        raise UserError(f"accuracies of {method}: missing: {listed(names)}. Run stage evaluate, or add these rows.")
+
+
+def require_pretrained(rows: pd.DataFrame, order: Sequence[str], method: str) -> None:
+    """Raises UserError where the pre-trained model was not tested on one of the tasks in `order`."""
+    tested = set(rows["eval_task"])
+    names = [f"step {PRETRAINED_STEP} on {task}" for task in order if task not in tested]
+    if names:
+        raise UserError(f"accuracies of {method}: missing: {listed(names)}. Add these rows, or leave out step -1.")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Returns the first few names, and how many more there are."""
+    rest = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")
