@@ -268,7 +268,7 @@ def test_each_stage_has_the_code_that_it_uses() -> None:
     stages = ("finetune", "ingest", "synthesize", "teach", "report")
     found = fingerprints(CodeBase(ROOT), {stage: ["seed"] for stage in stages})
     code = {stage: set(fingerprint["code"]) for stage, fingerprint in found.items()}
-    assert {stage for stage in code if "gift_core/losses.py" in code[stage]} == {"finetune"}
+    assert {stage for stage in code if "gift_core/losses.py" in code[stage]} == {"finetune", "teach"}
     assert {stage for stage in code if "gift_core/artifacts/contract.py" in code[stage]} == set(code)
     assert "gift_core/mini/symbols.csv" in code["ingest"]
     assert any(name.startswith("gift_core/report/templates/") for name in code["report"])
