@@ -22,16 +22,12 @@ def of_method(method: str, steps: range, stages: Sequence[str] = ("teach", "fine
     return {f"{stage}@{method}-step{step}" for stage in stages for step in steps}
 
 
-def test_a_changed_function_of_the_losses_runs_finetune_and_what_follows(clone: Clone) -> None:
+def test_a_changed_loss_trains_the_methods_that_use_it(clone: Clone) -> None:
     clone.edit(
         "gift_core/losses.py", "return by_image + by_text\n\n\n# By", "return 1.0 * (by_image + by_text)\n\n\n# By"
     )
-    ran = clone.repro()
-    # the losses are only used by gift, but the code of finetune is one: every method trains again
-    trained = of_method("gift", FIRST, ["finetune"]) | of_method("finetune", FIRST, ["finetune"])
-    assert {stage for stage in ran if stage.startswith("finetune")} == trained
     # a factor of 1.0 changes no weight, so nothing after finetune is stale
-    assert set(ran) == trained | {"check"}
+    assert set(clone.repro()) == of_method("gift", FIRST, ["finetune"]) | {"check"}
     clone.undo()
     assert clone.repro() == ["check"]
 
