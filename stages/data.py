@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .command_line import GiftCommand
-from .output import AsJson, hint, note, print_json
+from .command_line import AsJson, GiftCommand, hint, note, print_json
 from .stage import PARAMS, ROOT, Params, Root
 
 if TYPE_CHECKING:

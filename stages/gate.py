@@ -10,8 +10,8 @@ import typer
 
 from gift_core.errors import GiftError, UserError
 
+from .command_line import AsJson, print_json
 from .completion import complete_method
-from .output import AsJson, print_json
 from .stage import PARAMS, ROOT, Root, require_params
 
 NO, BAD_INPUT = 1, 2

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .command_line import CommandGroup, GiftCommand
-from .export import require_new
+from .command_line import CommandGroup, GiftCommand, require_new
 from .stage import ROOT, Root
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import typer
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 
-from .output import note
+from .command_line import note
 from .stage import MOST, PARAMS, require_params
 
 if TYPE_CHECKING:
@@ -150,8 +150,7 @@ def _open_workers(
 
 def _loop(pipeline: DvcPipeline, pool: Pool, environment: dict[str, str], **options: Any) -> RunLoop:
     """Returns the run that is about to start, and prints its size."""
-    from .run_loop import RunLoop
-    from .run_table import RunTable
+    from .run_loop import RunLoop, RunTable
 
     stages, workers = len(pipeline.upstream), pool.capacity.workers
     note(f"{stages} stages, {workers} workers, {pool.capacity.gpus:g} GPUs")

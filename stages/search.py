@@ -15,8 +15,8 @@ import typer
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 
+from .command_line import AsJson, hint, note, print_json
 from .completion import complete_method
-from .output import AsJson, hint, note, print_json
 from .stage import MOST, PARAMS, ROOT, Root, Stage, Task, require_params
 
 if TYPE_CHECKING:

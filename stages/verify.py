@@ -12,7 +12,7 @@ import typer
 
 from gift_core.layout import Layout
 
-from .output import AsJson, hint, note, print_json
+from .command_line import AsJson, hint, note, print_json
 from .stage import PARAMS, ROOT, Params, Root, Stage, require_params
 
 if TYPE_CHECKING:
