@@ -17,7 +17,6 @@ from gift_core.errors import UserError, no_such_path
 from gift_core.layout import Layout
 from gift_core.predict import Prediction, Unreadable, class_head, classify_images
 from gift_core.progress import progress
-from gift_core.report.intervals import accuracy_interval
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip
@@ -160,6 +159,8 @@ class Score:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95% interval of the accuracy on all images of this kind, as the report has it."""
+        from gift_core.report.accuracies import accuracy_interval
+
         low, high = accuracy_interval([100 * self.accuracy], [self.count])
         return max(0.0, low / 100), min(1.0, high / 100)
 

@@ -13,8 +13,7 @@ from .stage import PARAMS, ROOT, Params, Root
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
-    from gift_core.datasets.catalogue.status import DatasetStatus, RawDataset, Verification
-    from gift_core.datasets.own_data import OwnDataset
+    from gift_core.datasets.status import DatasetStatus, OwnDataset, RawDataset, Verification
 
 Names = Annotated[
     list[str] | None,
@@ -44,7 +43,7 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
     Example: gift data status
     """
     from gift_core.config.loading import load_config
-    from gift_core.datasets.catalogue.status import status_of
+    from gift_core.datasets.status import status_of
 
     config = load_config(params)
     own, raws = _named(names, config, root) if names else _needed(config, root)
@@ -61,8 +60,7 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
 
 def _needed(config: Config, root: Path) -> tuple[list[OwnDataset], list[RawDataset]]:
     """The data sets that the tasks read: the user's own and those of the catalogue."""
-    from gift_core.datasets.catalogue.status import datasets_in_use
-    from gift_core.datasets.own_data import open_own, own_tasks
+    from gift_core.datasets.status import datasets_in_use, open_own, own_tasks
 
     own = [open_own(name, task, seed=config.seed, root=root) for name, task in own_tasks(config.tasks).items()]
     return own, datasets_in_use(config.tasks, root=root)
@@ -71,8 +69,7 @@ def _needed(config: Config, root: Path) -> tuple[list[OwnDataset], list[RawDatas
 def _named(names: list[str], config: Config, root: Path) -> tuple[list[OwnDataset], list[RawDataset]]:
     """The data sets with these names. UserError with the nearest name for an unknown one."""
     from gift_core.datasets.catalogue.row import catalogue_names
-    from gift_core.datasets.catalogue.status import datasets_named
-    from gift_core.datasets.own_data import open_own, own_tasks
+    from gift_core.datasets.status import datasets_named, open_own, own_tasks
     from gift_core.errors import lookup
 
     tasks = own_tasks(config.tasks)
@@ -180,7 +177,7 @@ def verify(
 
     Example: gift data verify --all
     """
-    from gift_core.datasets.catalogue.status import verify as decode_all
+    from gift_core.datasets.status import verify as decode_all
 
     own, raws = _chosen(names, every, params, root)
     found: dict[str, tuple[bool, list[str]]] = {}

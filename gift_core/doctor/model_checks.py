@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.model_config import shape_fault
-from gift_core.artifacts.model_folder import CONFIG
-from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
+from gift_core.artifacts.model_folder import CONFIG, DamagedFileError, read_shapes
 from gift_core.doctor.finding import Finding, Project
 from gift_core.downloads import CACHED_WEIGHTS, download_problem, in_cache
 from gift_core.errors import ContractError, UserError, lookup

@@ -11,8 +11,12 @@ from PIL import Image
 
 from gift_core.mini.rendering import (
     COLORS,
+    UPRIGHT_FACES,
+    Glyph,
     Pixels,
+    faces_for,
     glyph_mask,
+    glyphs_of,
     gradient,
     legible_pair,
     legible_pairs,
@@ -20,7 +24,6 @@ from gift_core.mini.rendering import (
     place,
     shade,
 )
-from gift_core.mini.symbols import UPRIGHT_FACES, Glyph, faces_for, glyphs_of
 from gift_core.mini.textures import (
     PATTERNS,
     blurred,

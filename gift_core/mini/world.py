@@ -9,9 +9,8 @@ from PIL import Image
 
 from gift_core.artifacts.task import SPLITS
 from gift_core.errors import UserError, did_you_mean
-from gift_core.mini.rendering import COLORS, legible_pair, legible_pairs, to_image
+from gift_core.mini.rendering import COLORS, glyphs_of, legible_pair, legible_pairs, to_image
 from gift_core.mini.styles import GLYPH_TASKS, PATTERN_TASKS, PER_DIGIT, base_picture, handwritten
-from gift_core.mini.symbols import glyphs_of
 from gift_core.mini.textures import PATTERNS
 
 SYMBOL_TEMPLATES = ("a photo of a {}.", "a picture of a {}.", "the symbol {}.")

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gift_core.metrics import ZERO_SHOT
-from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS
+from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS, accuracy_interval
 from gift_core.report.highlight import styles_of
-from gift_core.report.intervals import accuracy_interval
 from gift_core.report.labels import LOWER_IS_BETTER, label, number, signed
 from gift_core.report.run_record import RunRecord
 

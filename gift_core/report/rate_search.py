@@ -10,7 +10,7 @@ import torch
 
 from gift_core.clip.model import load_folder
 from gift_core.clip.test_set import TestSet, nearest_classes
-from gift_core.report.intervals import accuracy_interval
+from gift_core.report.accuracies import accuracy_interval
 
 
 @dataclass(frozen=True)
