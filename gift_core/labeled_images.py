@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from gift_core.class_lists import Classes, names_of, read_classes, read_templates
-from gift_core.datasets.dataset import first_names
 from gift_core.datasets.decoding import SUFFIXES
 from gift_core.datasets.folder_reader import FolderReader
 from gift_core.datasets.spelling import comparison_key, default_class_name, printable, split_of
@@ -17,6 +16,7 @@ from gift_core.errors import UserError, no_such_path
 from gift_core.layout import Layout
 from gift_core.predict import Prediction, Unreadable, class_head, classify_images
 from gift_core.progress import progress
+from gift_core.quantities import first_names
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip

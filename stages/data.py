@@ -16,15 +16,11 @@ if TYPE_CHECKING:
     from gift_core.datasets.status import DatasetStatus, OwnDataset, RawDataset, Verification
 
 Names = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="NAME", help="Tasks with your own images, or data sets of the catalogue.", show_default=False
-    ),
+    list[str] | None, typer.Argument(metavar="NAME", help="Tasks with your own images, or data sets of the catalogue.")
 ]
 All = Annotated[bool, typer.Option("--all", help="All data sets that params.yaml needs.")]
 COLORS = {"complete": "green", "partial": "yellow", "missing": "dim", "wrong": "red"}
 COLUMNS = ("data set", "tasks", "state", "train", "test", "GB")
-NAMED = 5  # images and classes that are printed by name
 
 data = typer.Typer(
     help="The data that params.yaml needs: which is complete, and how to get the rest.",
@@ -215,6 +211,8 @@ def _own_lines(own: OwnDataset) -> tuple[bool, list[str]]:
 
 
 def _lines(verification: Verification) -> list[str]:
+    from gift_core.quantities import first_names
+
     inventory = verification.inventory
     lines = [f"{inventory.state} in {inventory.folder}", *inventory.faults]
     if not any(inventory.splits.values()):
@@ -223,15 +221,10 @@ def _lines(verification: Verification) -> list[str]:
         spread = f"{balance.least} to {balance.most} per class, median {balance.median:g}"
         lines.append(f"{split}: {inventory.count(split):,} images, {spread}")
         if balance.empty:
-            lines.append(f"{split}: {len(balance.empty)} classes have none: {_first(balance.empty)}")
+            lines.append(f"{split}: {len(balance.empty)} classes have none: {first_names(balance.empty)}")
     unreadable = [f"{file} ({reason})" for file, reason in verification.unreadable]
-    lines.append(f"{len(unreadable)} images cannot be decoded{': ' if unreadable else ''}{_first(unreadable)}")
+    lines.append(f"{len(unreadable)} images cannot be decoded{': ' if unreadable else ''}{first_names(unreadable)}")
     return lines
-
-
-def _first(names: list[str] | tuple[str, ...]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
 
 
 def _chosen(

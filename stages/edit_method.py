@@ -14,14 +14,10 @@ from .stage import PARAMS, ROOT, Params, Root
 if TYPE_CHECKING:
     from gift_core.params_edit import MethodAddition
 
-
 Name = Annotated[
     str,
     typer.Argument(
-        metavar="NAME",
-        help="The method's name: lower-case letters, digits and _.",
-        show_default=False,
-        autocompletion=complete_method,
+        metavar="NAME", help="The method's name: lower-case letters, digits and _.", autocompletion=complete_method
     ),
 ]
 Base = Annotated[
@@ -30,7 +26,6 @@ Base = Annotated[
         "--from",
         metavar="METHOD",
         help="Copy the row of this method (with --set, gift is the default).",
-        show_default=False,
         autocompletion=complete_method,
     ),
 ]
@@ -40,7 +35,6 @@ Settings = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Change a key of the copied row: losses.distill.weight=2.0. Repeat it for several.",
-        show_default=False,
     ),
 ]
 
@@ -88,8 +82,7 @@ def _record(name: str, addition: MethodAddition, stages: list[str], dry_run: boo
 
 
 KnownName = Annotated[
-    str,
-    typer.Argument(metavar="NAME", help="A method of params.yaml.", show_default=False, autocompletion=complete_method),
+    str, typer.Argument(metavar="NAME", help="A method of params.yaml.", autocompletion=complete_method)
 ]
 
 

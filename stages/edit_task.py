@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from gift_core.datasets.new_task import Addition
     from gift_core.params_edit import Removal
 
-
 CLASSES_SHOWN = 40
 
 
@@ -30,14 +29,12 @@ class OnBadImage(str, Enum):
 
 
 def _option(name: str, metavar: str, help: str, panel: str | None = None) -> Any:
-    return typer.Option(name, metavar=metavar, help=help, show_default=False, rich_help_panel=panel)
+    return typer.Option(name, metavar=metavar, help=help, rich_help_panel=panel)
 
 
 TABLE = "Images listed in a table"
 TARS = "Images in WebDataset tars"
-Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="The task's name: lower-case letters, digits and _.", show_default=False)
-]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The task's name: lower-case letters, digits and _.")]
 Images = Annotated[Path, _option("--images", "FOLDER", "The folder: <class>/*, or train/<class>/* and test/<class>/*.")]
 Templates = Annotated[
     list[str] | None, _option("--template", "TEMPLATE", "A prompt with {} for the class name. Repeat it for several.")
@@ -210,10 +207,7 @@ def _addition_record(
     }
 
 
-KnownName = Annotated[
-    str,
-    typer.Argument(metavar="NAME", help="A task of params.yaml.", show_default=False, autocompletion=complete_task),
-]
+KnownName = Annotated[str, typer.Argument(metavar="NAME", help="A task of params.yaml.", autocompletion=complete_task)]
 
 
 def remove_task(

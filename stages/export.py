@@ -17,19 +17,16 @@ Model = Annotated[
         help="A model folder (data/5_models/gift/<task>), a file of `gift export --to safetensors`, "
         "hf-hub:<repository>, or an architecture of open_clip with --pretrained.",
         metavar="MODEL",
-        show_default=False,
     ),
 ]
 Pretrained = Annotated[
-    str | None,
-    typer.Option(metavar="TAG", help="The weights of the architecture: a tag of open_clip, or a file."),
+    str | None, typer.Option(metavar="TAG", help="The weights of the architecture: a tag of open_clip, or a file.")
 ]
 To = Annotated[
     str,
     typer.Option(
         metavar="FORMAT",
         help="The format: transformers, onnx or safetensors.",
-        show_default=False,
         autocompletion=lambda incomplete: [each for each in FORMATS if each.startswith(incomplete)],
     ),
 ]
@@ -73,21 +70,12 @@ def _default_folder(model: str, to: str) -> Path:
     return Path("exports") / re.sub(r"[^\w.-]+", "-", f"{name}-{to}").strip("-")
 
 
-New = Annotated[
-    str, typer.Argument(metavar="B", help="The new model, with the same architecture as A.", show_default=False)
-]
-Start = Annotated[str, typer.Argument(metavar="A", help="The start model: a folder or file.", show_default=False)]
+New = Annotated[str, typer.Argument(metavar="B", help="The new model, with the same architecture as A.")]
+Start = Annotated[str, typer.Argument(metavar="A", help="The start model: a folder or file.")]
 Alpha = Annotated[
-    float,
-    typer.Option(
-        metavar="SHARE",
-        help="The share of the new weights: 0 gives A, 1 gives B.",
-        min=0.0,
-        max=1.0,
-        show_default=False,
-    ),
+    float, typer.Option(metavar="SHARE", help="The share of the new weights: 0 gives A, 1 gives B.", min=0.0, max=1.0)
 ]
-Out = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder to write.", show_default=False)]
+Out = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder to write.")]
 
 
 def merge(start: Start, new: New, alpha: Alpha, out: Out, as_json: AsJson = False) -> None:

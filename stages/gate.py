@@ -32,7 +32,7 @@ def _within(value: float | None, *, lowest: int) -> float | None:
 
 
 def _limit(text: str, metavar: str, check: Callable[[float | None], float | None]) -> Any:
-    return typer.Option(metavar=metavar, help=text, callback=check, show_default=False)
+    return typer.Option(metavar=metavar, help=text, callback=check)
 
 
 MinLast = Annotated[

@@ -16,11 +16,9 @@ from .command_line import AsJson, hint, note, print_json, require_new
 if TYPE_CHECKING:
     from gift_core.report.comparison.seed_statistics import Comparison
 
-
 Metrics = Mapping[str, float | None]
 Files = Annotated[
-    list[Path],
-    typer.Argument(metavar="FILE", help="CSV or Parquet files, or folders that contain them.", show_default=False),
+    list[Path], typer.Argument(metavar="FILE", help="CSV or Parquet files, or folders that contain them.")
 ]
 PerTask = Annotated[bool, typer.Option("--per-task", help="Also print the metrics of each task (in JSON: by_task).")]
 

@@ -17,24 +17,18 @@ if TYPE_CHECKING:
     from gift_core.labeled_images import Score, TestResult
     from gift_core.predict import Unreadable
 
-
-Images = Annotated[
-    list[str],
-    typer.Argument(metavar="IMAGE", help="Image files, folders, or quoted patterns.", show_default=False),
-]
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files, folders, or quoted patterns.")]
 Classes = Annotated[
     str | None,
     typer.Option(
         metavar="CLASSES",
         help="A text file with one class name per line, a task.json, or an ingested task. "
         "Default: the classes of all tasks that the model has learned.",
-        show_default=False,
         autocompletion=complete_classes,
     ),
 ]
 Templates = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="A text file with one template per line ({} for the class name)."),
+    Path | None, typer.Option(metavar="FILE", help="A text file with one template per line ({} for the class name).")
 ]
 Top = Annotated[int, typer.Option(metavar="N", help="Number of classes per image, most likely first.", min=1, max=MOST)]
 Format = Annotated[
@@ -106,7 +100,6 @@ LabeledImages = Annotated[
     typer.Argument(
         metavar="IMAGES",
         help="A folder with <class>/* or test/<class>/*, or an ingested task, whose test images are taken.",
-        show_default=False,
         autocompletion=complete_classes,
     ),
 ]
@@ -117,7 +110,6 @@ Among = Annotated[
         metavar="CLASSES",
         help="A text file with one class name per line, a task.json, or an ingested task. "
         "Default: the classes of IMAGES.",
-        show_default=False,
         autocompletion=complete_classes,
     ),
 ]

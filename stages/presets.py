@@ -15,7 +15,6 @@ from .stage import ROOT, Root
 if TYPE_CHECKING:
     from gift_core.presets import Origin, Summary, Switch
 
-
 FEW_METHODS = 4
 
 
@@ -87,13 +86,7 @@ def _explanation(origin: Origin | None) -> str:
 
 
 Preset = Annotated[
-    str,
-    typer.Argument(
-        metavar="PRESET",
-        help="A name that `gift presets` lists.",
-        show_default=False,
-        autocompletion=complete_preset,
-    ),
+    str, typer.Argument(metavar="PRESET", help="A name that `gift presets` lists.", autocompletion=complete_preset)
 ]
 DryRunOfUse = Annotated[bool, typer.Option("--dry-run", help="Say what would change without writing anything.")]
 Diff = Annotated[bool, typer.Option("--diff", help="Print all changes, line by line.")]

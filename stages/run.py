@@ -27,8 +27,7 @@ LOGS = Path(".gift", "logs")
 SHOWN_NAMES = 30  # of a wave
 
 Targets = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="TARGET", help="Stages, with those that they need. [default: all]", show_default=False),
+    list[str] | None, typer.Argument(metavar="TARGET", help="Stages, with those that they need. [default: all]")
 ]
 Workers = Annotated[
     int | None,

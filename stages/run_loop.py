@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from gift_core.execution.pool import Ended, Pool
 
-
 POLL_SECONDS = 0.2
 ATTEMPTS = 3  # of a stage whose worker is lost or that a signal ends
 SHOWN_LINES = 15  # of the log of a failed stage

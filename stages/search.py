@@ -42,7 +42,6 @@ Rates = Annotated[
         metavar="RATE...",
         help="The learning rates to try. Default: a third of the present one, itself, and three times as much.",
         callback=_checked_rates,
-        show_default=False,
     ),
 ]
 Only = Annotated[

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from gift_core.team.lock_merge import MergedLock
 
 
-SHOWN_OUTPUTS = 5
-
-
 def get(as_json: AsJson = False, root: Root = ROOT) -> None:
     """Pull what others have pushed: results, raw data and the run cache.
 
@@ -33,6 +30,7 @@ def get(as_json: AsJson = False, root: Root = ROOT) -> None:
     Example: gift get
     """
     from gift_core.doctor.storage import check_remote, read_settings
+    from gift_core.quantities import first_names
     from gift_core.team.raw_data import raw_data_files
     from gift_core.team.remotes import missing_outputs, pull
 
@@ -51,9 +49,7 @@ def get(as_json: AsJson = False, root: Root = ROOT) -> None:
     code = pull(root, targets)
     missing = missing_outputs(root)
     if missing:
-        more = f" and {len(missing) - SHOWN_OUTPUTS} more" if len(missing) > SHOWN_OUTPUTS else ""
-        names = f"{', '.join(missing[:SHOWN_OUTPUTS])}{more}"
-        note(f"The remote has no whole copy of {names}. `dvc repro` makes what is missing.")
+        note(f"The remote has no whole copy of {first_names(missing)}. `dvc repro` makes what is missing.")
         note("`gift verify --remote` tells damaged from missing.")
     _print_pulled(as_json, remote, pulled=code == 0, missing=missing)
     if code != 0:
@@ -68,10 +64,7 @@ def _print_pulled(as_json: bool, remote: Finding, *, pulled: bool, missing: Sequ
 
 
 Url = Annotated[
-    str,
-    typer.Argument(
-        metavar="URL", help="A folder, s3://, ssh://, gs://, azure://, http:// or https://", show_default=False
-    ),
+    str, typer.Argument(metavar="URL", help="A folder, s3://, ssh://, gs://, azure://, http:// or https://")
 ]
 
 
@@ -102,10 +95,7 @@ def remote(url: Url, as_json: AsJson = False, root: Root = ROOT) -> None:
 Only = Annotated[
     list[str] | None,
     typer.Option(
-        "--method",
-        metavar="METHOD",
-        help="Only this method. Repeat it for several.",
-        autocompletion=complete_method,
+        "--method", metavar="METHOD", help="Only this method. Repeat it for several.", autocompletion=complete_method
     ),
 ]
 Commits = Annotated[
@@ -172,8 +162,7 @@ def _wrapped(change: str) -> str:
 
 
 Files = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="FILE", help="BASE OURS THEIRS, as git gives them to a merge driver.", show_default=False),
+    list[Path] | None, typer.Argument(metavar="FILE", help="BASE OURS THEIRS, as git gives them to a merge driver.")
 ]
 ALWAYS_RUN = ("check", "report")  # they read params.yaml, which both sides changed
 SHOWN_STAGES = 6
@@ -203,9 +192,10 @@ def merge_lock(files: Files = None, root: Root = ROOT) -> None:
 
 
 def _say(merge: MergedLock) -> None:
+    from gift_core.quantities import first_names
+
     both = [name for name in merge.both if name not in ALWAYS_RUN]
     typer.echo(f"dvc.lock: {merge.stages} stages of both sides; `dvc repro --pull` runs what does not fit", err=True)
     if both:
-        more = f" and {len(both) - SHOWN_STAGES} more" if len(both) > SHOWN_STAGES else ""
-        names = f"{', '.join(both[:SHOWN_STAGES])}{more}"
+        names = first_names(both, SHOWN_STAGES)
         typer.echo(f"dvc.lock: both sides changed {names}: kept as on this branch", err=True)

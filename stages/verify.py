@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from .dvc_store import DvcStore, Output
 
 Heal = Annotated[
-    bool,
-    typer.Option("--heal", help="Restore what dvc.lock records. With --remote, remove broken objects there, too."),
+    bool, typer.Option("--heal", help="Restore what dvc.lock records. With --remote, remove broken objects there, too.")
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also list what is whole or missing, a line for each.")]
 Remote = Annotated[bool, typer.Option("--remote", help="Read every object on the default remote as well.")]

@@ -33,16 +33,7 @@ TOKENIZER_FILES = (
 )
 PROBES = (
     *"abcdefghijklmnopqrstuvwxyz0123456789",
-    "photo",
-    "of",
-    "the",
-    "red",
-    "blue",
-    "cat",
-    "dog",
-    "tree",
-    "one",
-    "two",
+    *("photo", "of", "the", "red", "blue", "cat", "dog", "tree", "one", "two"),
 )
 CLIP_ENTRIES = 49408  # of a text tower whose configuration does not say it
 _HUB_REMEDY = (

@@ -22,10 +22,11 @@ from gift_core.config.tasks import (
     TaskConfig,
     WebDatasetTaskConfig,
 )
-from gift_core.datasets.dataset import Dataset, Sample, first_names, image_count, sample_shots
+from gift_core.datasets.dataset import Dataset, Sample, sample_shots
 from gift_core.datasets.decoding import ImageSource, decode_dataset, encode_image, unreadable_heic
 from gift_core.errors import ContractError, UserError
 from gift_core.progress import progress_bar
+from gift_core.quantities import first_names, plural
 from gift_core.work.publishing import require_free_bytes
 
 _DIGEST_BYTES = 16
@@ -49,11 +50,11 @@ class DuplicateWatch:
         """Yields what was found among the images that were read until now."""
         if self._in_both:
             verb = "is" if len(self._in_both) == 1 else "are"
-            what = f"{image_count(len(self._in_both))} of the test split {verb} also in the training split"
+            what = f"{plural(len(self._in_both), 'image')} of the test split {verb} also in the training split"
             yield f"{what}: {first_names(self._in_both)}."
         if self._two_classes:
             verb = "has" if len(self._two_classes) == 1 else "have"
-            yield f"{image_count(len(self._two_classes))} {verb} two classes: {first_names(self._two_classes)}."
+            yield f"{plural(len(self._two_classes), 'image')} {verb} two classes: {first_names(self._two_classes)}."
 
     def _watch(self, samples: Sequence[Sample], split: str) -> tuple[Sample, ...]:
         return tuple(dataclasses.replace(sample, read=self._noted(sample, split)) for sample in samples)

@@ -25,7 +25,6 @@ from gift_core.quantities import byte_size, plural
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-
 DISTRIBUTION = "gift-pipeline"
 INSTALL = "Run: make setup"
 

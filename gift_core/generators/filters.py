@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from gift_core.config.generator import FiltersConfig, GeneratorConfig, ScorerConfig
 
-
 SCORER_KEY = "params.yaml: generator.filters.scorer"
 LOCAL, HUB = "local-dir:", "hf-hub:"
 

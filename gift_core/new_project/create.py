@@ -20,6 +20,7 @@ from gift_core.config.overlays import complete_text
 from gift_core.doctor.storage import check_braces, dvc_error, run_dvc
 from gift_core.errors import UserError, lookup
 from gift_core.presets import load_preset, needs_of
+from gift_core.quantities import first_names
 from gift_core.shipped import shipped_files, shipped_root
 
 STAGED = (".dvc", ".dvcignore")  # what `dvc init` adds to git's index
@@ -116,7 +117,6 @@ KEPT = ("README.md", "Makefile", "requirements.txt")
 EXTENDED = (".gitignore", ".gitattributes")
 HEADING = b"\n# Of GIFT.\n"
 DVC_FILES = (".dvc", ".dvcignore", "dvc.lock", "presets", "data/mini")  # each makes a folder a project, too
-SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -163,8 +163,7 @@ def plan_project(folder: Path, preset: str) -> NewProject:
     if taken:
         names = [name for name in taken if not any(name.startswith(f"{other}/") for other in taken)]
         names.sort(key=lambda name: (name.count("/"), name.startswith("."), name))  # dvc.yaml and params.yaml first
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        what = f"has files of a project already: {', '.join(names[:SHOWN])}{more}"
+        what = f"has files of a project already: {first_names(names)}"
         raise UserError(f"{folder}: {what}. Nothing was changed. Name a new folder, or move them away.")
     kept = tuple(name for name in found if name in KEPT)
     new = {name: _after(folder / name) + content for name, content in files.items() if name not in kept}
