@@ -18,7 +18,6 @@ from .edit_task import add_task, remove_task
 from .evaluate import evaluate
 from .export import export, merge
 from .finetune import finetune
-from .gate import gate
 from .hub import hub
 from .import_model import import_model
 from .ingest import ingest
@@ -29,7 +28,7 @@ from .project import dag, docs, init
 from .report import report
 from .run import run
 from .search import search
-from .sharing import exp, get, merge_lock, remote
+from .sharing import exp, gate, get, merge_lock, remote
 from .show import show
 from .synthesize import synthesize
 from .teach import teach

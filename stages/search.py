@@ -125,7 +125,7 @@ def _announce(method: str, task: str, rates: Sequence[float], iterations: int, t
 
 def _make_inputs(root: Path, target: str) -> None:
     """Lets DVC make what the training of the step reads: all before finetune. Its output is on stderr."""
-    from .dvc_lock import require_free
+    from .dvc_pipeline import require_free
 
     require_free(root)
     command = [sys.executable, "-m", "dvc", "repro", "--quiet", target]

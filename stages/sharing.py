@@ -1,19 +1,22 @@
-"""get, remote URL, exp, merge-lock: results that others made, and one's own experiments."""
+"""get, remote URL, exp, merge-lock, gate: results that others made, one's own experiments, and what may be shipped."""
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from gift_core.errors import GiftError, UserError
 
 from .command_line import AsJson, hint, name_guides, note, print_json
 from .completion import complete_method
 from .metrics import COLUMNS, percent
-from .stage import MOST, ROOT, Root
+from .stage import MOST, PARAMS, ROOT, Root, require_params
 
 if TYPE_CHECKING:
     from gift_core.doctor.finding import Finding
@@ -199,3 +202,93 @@ def _say(merge: MergedLock) -> None:
     if both:
         names = first_names(both, SHOWN_STAGES)
         typer.echo(f"dvc.lock: both sides changed {names}: kept as on this branch", err=True)
+
+
+NO, BAD_INPUT = 1, 2
+
+
+def _within_points(value: float | None) -> float | None:
+    return _within(value, lowest=-100)
+
+
+def _within_percent(value: float | None) -> float | None:
+    return _within(value, lowest=0)
+
+
+def _within(value: float | None, *, lowest: int) -> float | None:
+    if value is None or lowest <= value <= 100:  # typer's own bounds accept nan
+        return value
+    raise typer.BadParameter(f"{value:g} should be from {lowest} to 100.")
+
+
+def _limit(text: str, metavar: str, check: Callable[[float | None], float | None]) -> Any:
+    return typer.Option(metavar=metavar, help=text, callback=check)
+
+
+MinLast = Annotated[
+    float | None,
+    _limit("Last has to be at least this: the mean accuracy after the last task.", "PERCENT", _within_percent),
+]
+MaxForgetting = Annotated[float | None, _limit("Forgetting may be at most this.", "POINTS", _within_points)]
+Against = Annotated[
+    str | None,
+    typer.Option("--against", metavar="REVISION", help="No metric may be worse than in this branch, tag or commit."),
+]
+Tolerance = Annotated[
+    float,
+    typer.Option(
+        "--tolerance",
+        metavar="POINTS",
+        callback=_within_percent,
+        help="By how much a metric may be worse than in the revision.",
+    ),
+]
+ShippedMethod = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="METHOD",
+        help="The method to ship, if run.methods has several besides references such as finetune and joint.",
+        autocompletion=complete_method,
+    ),
+]
+
+
+def gate(
+    min_last: MinLast = None,
+    max_forgetting: MaxForgetting = None,
+    against: Against = None,
+    tolerance: Tolerance = 1.0,
+    method: ShippedMethod = None,
+    as_json: AsJson = False,
+    root: Root = ROOT,
+) -> None:
+    """Say whether the result may be shipped, by the limits given and in comparison with another revision.
+
+    Reads reports/metrics.json, and with --against what git has of it there: Last
+    and Transfer must not be lower, Forgetting not higher, by more than --tolerance.
+    If that revision learned other tasks, there is nothing to compare, which is said.
+    The exit code is 0 for yes, 1 for no, and 2 if there is no answer.
+
+    Example: gift gate --max-forgetting 5 --min-last 80 --against main
+    """
+    from gift_core.config.loading import load_config
+    from gift_core.report.contender import contender
+    from gift_core.team.gate import Limits, judge
+
+    try:
+        if min_last is None and max_forgetting is None and against is None:
+            raise UserError("gift gate: no criterion. Give --min-last, --max-forgetting or --against.")
+        require_params(root / PARAMS)
+        config = load_config(root / PARAMS)
+        limits = Limits(min_last, max_forgetting, tolerance)
+        verdict = judge(root, config, contender(config, method), limits, against=against)
+    except GiftError as error:
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        raise typer.Exit(BAD_INPUT) from None
+    if as_json:
+        print_json(dataclasses.asdict(verdict))
+    else:
+        typer.echo(verdict.sentence)
+    if not verdict.ok:
+        raise typer.Exit(NO)

@@ -123,7 +123,7 @@ def _store(root: Path) -> DvcStore | None:
     if not (root / ".dvc").is_dir():
         note(f"{root}: no DVC project, so only the files of the stages are checked")
         return None
-    from .dvc_lock import require_free
+    from .dvc_pipeline import require_free
     from .dvc_store import DvcStore
 
     require_free(root)  # half of a new result looks broken

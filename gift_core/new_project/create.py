@@ -110,7 +110,6 @@ def project_pipeline(text: str) -> str:
 
 
 DISTRIBUTION = "gift-pipeline"
-DEFAULT = "mini_quick"
 TEMPLATE = Path(__file__).parent / "template"
 # What a folder may have already. The user's file stays as it is, or gets our lines at its end.
 KEPT = ("README.md", "Makefile", "requirements.txt")
