@@ -30,6 +30,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JS
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show everything, but write nothing.")]
 WIDTH = 100
 COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}  # of the lines of a difference
+DISTRIBUTION = "gift-pipeline"
+HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
 def name_guides(message: str) -> str:
@@ -80,10 +82,6 @@ def print_difference(lines: list[str]) -> None:
     """Prints the lines of a unified difference, with color on a terminal."""
     for line in lines:
         typer.secho(line, fg=COLORS.get(line[:1]))
-
-
-DISTRIBUTION = "gift-pipeline"
-HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
 class GiftCommand(TyperCommand):

@@ -24,6 +24,8 @@ from gift_core.work.publishing import write_atomically
 from .dvc_store import dvc_errors
 
 WRITE_EVERY = 10  # times as long as it takes to write dvc.lock
+WAIT_SECONDS = 3.0  # as long as DVC waits: most commands have ended by then
+POLL_SECONDS = 0.5
 
 
 class Verdict(Enum):
@@ -229,10 +231,6 @@ def blocks(names: Collection[str]) -> Mapping[str, list[str]]:
     for name in names:
         found.setdefault(name.partition("@")[0], []).append(name)
     return found
-
-
-WAIT_SECONDS = 3.0  # as long as DVC waits: most commands have ended by then
-POLL_SECONDS = 0.5
 
 
 def require_free(root: Path) -> None:

@@ -21,6 +21,9 @@ Files = Annotated[
     list[Path], typer.Argument(metavar="FILE", help="CSV or Parquet files, or folders that contain them.")
 ]
 PerTask = Annotated[bool, typer.Option("--per-task", help="Also print the metrics of each task (in JSON: by_task).")]
+COLUMNS = ("transfer", "avg", "last", "forgetting")
+TITLE = "Accuracy in percent"
+MADE = ("comparison.csv", "comparison.json", "index.html")
 
 
 def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) -> None:
@@ -73,10 +76,6 @@ def _print_methods_by_task(method: str, tasks: Mapping[str, Metrics]) -> None:
         print_metrics(tasks, title=method, of="task")
     else:
         typer.echo(f"{method}: class-incremental, so there are no rows by task")
-
-
-COLUMNS = ("transfer", "avg", "last", "forgetting")
-TITLE = "Accuracy in percent"
 
 
 def print_metrics(
@@ -171,7 +170,6 @@ Against = Annotated[
         "--against", metavar="METHOD", help="The method to compare with (default: the one with the highest Last)."
     ),
 ]
-MADE = ("comparison.csv", "comparison.json", "index.html")
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Also compare methods without results for some seeds.")
 ]

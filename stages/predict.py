@@ -36,6 +36,7 @@ Format = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(metavar="N", help="Number of images per batch.", min=1, max=65_536)]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="The device: auto, cpu, mps, cuda or cuda:<number>.")]
+SHOWN_CLASSES, SHOWN_CONFUSIONS = 20, 10
 
 
 def predict(
@@ -117,7 +118,6 @@ Learned = Annotated[
     bool,
     typer.Option("--learned", help="Classify among all classes that the model has learned, as `gift predict` does."),
 ]
-SHOWN_CLASSES, SHOWN_CONFUSIONS = 20, 10
 
 
 def test(

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from gift_core.presets import Origin, Summary, Switch
 
 FEW_METHODS = 4
+ADD = "gift add-task NAME --images FOLDER   # adds your images as the first task"
+RUN = "dvc repro          # runs what is new or changed; --dry --force only lists the stages"
+NEXT = {
+    "hub": "gift doctor        # checks that the models can be downloaded and that memory and disk suffice",
+    "data": "gift data status   # lists the data sets that are present or missing",
+}
 
 
 def presets(as_json: AsJson = False, root: Root = ROOT) -> None:
@@ -90,12 +96,6 @@ Preset = Annotated[
 ]
 DryRunOfUse = Annotated[bool, typer.Option("--dry-run", help="Say what would change without writing anything.")]
 Diff = Annotated[bool, typer.Option("--diff", help="Print all changes, line by line.")]
-ADD = "gift add-task NAME --images FOLDER   # adds your images as the first task"
-RUN = "dvc repro          # runs what is new or changed; --dry --force only lists the stages"
-NEXT = {
-    "hub": "gift doctor        # checks that the models can be downloaded and that memory and disk suffice",
-    "data": "gift data status   # lists the data sets that are present or missing",
-}
 
 
 def use(

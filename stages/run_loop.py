@@ -34,6 +34,8 @@ POLL_SECONDS = 0.2
 ATTEMPTS = 3  # of a stage whose worker is lost or that a signal ends
 SHOWN_LINES = 15  # of the log of a failed stage
 COLORS = re.compile(r"\x1b\[[0-9;]*m")
+SHOWN_RUNNING = 20
+COUNTED = ("waiting", "running", "done", "restored", "unchanged", "failed", "skipped")
 
 
 @dataclass
@@ -174,10 +176,6 @@ class RunLoop:
             return []
         lines = COLORS.sub("", log.read_text(encoding="utf-8", errors="replace")).splitlines()
         return [*(f"| {line}" for line in lines[-SHOWN_LINES:]), f"its whole output: {log}"]
-
-
-SHOWN_RUNNING = 20
-COUNTED = ("waiting", "running", "done", "restored", "unchanged", "failed", "skipped")
 
 
 class RunTable:

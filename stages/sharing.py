@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from gift_core.team.experiments import Experiment
     from gift_core.team.lock_merge import MergedLock
 
+ALWAYS_RUN = ("check", "report")  # they read params.yaml, which both sides changed
+SHOWN_STAGES = 6
+NO, BAD_INPUT = 1, 2
+
 
 def get(as_json: AsJson = False, root: Root = ROOT) -> None:
     """Pull what others have pushed: results, raw data and the run cache.
@@ -167,8 +171,6 @@ def _wrapped(change: str) -> str:
 Files = Annotated[
     list[Path] | None, typer.Argument(metavar="FILE", help="BASE OURS THEIRS, as git gives them to a merge driver.")
 ]
-ALWAYS_RUN = ("check", "report")  # they read params.yaml, which both sides changed
-SHOWN_STAGES = 6
 
 
 def merge_lock(files: Files = None, root: Root = ROOT) -> None:
@@ -202,9 +204,6 @@ def _say(merge: MergedLock) -> None:
     if both:
         names = first_names(both, SHOWN_STAGES)
         typer.echo(f"dvc.lock: both sides changed {names}: kept as on this branch", err=True)
-
-
-NO, BAD_INPUT = 1, 2
 
 
 def _within_points(value: float | None) -> float | None:

@@ -138,10 +138,10 @@ def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
     from .replay_source import replay_of
 
     stage = Stage("verify", "", load_config(params), Layout(root))
-    outputs = {_real(output.path): output for output in store.outputs()} if store else {}
+    outputs = {os.path.realpath(output.path): output for output in store.outputs()} if store else {}
     items = []
     for artifact in artifacts_of(stage.layout, stage.config, lambda *names: replay_of(stage, *names)):
-        output = outputs.pop(_real(artifact.path), None)
+        output = outputs.pop(os.path.realpath(artifact.path), None)
 
         def problems(artifact=artifact, output=output) -> list[str]:  # type: ignore[no-untyped-def]
             own = [] if artifact.missing else [problem_of(artifact)]
@@ -154,10 +154,6 @@ def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
 def _other(store: DvcStore, output: Output, root: Path) -> Item:
     path = root / os.path.relpath(output.path, root)
     return Item(path, lambda: None if output.path.exists() else path, lambda: store.problems(output), output)
-
-
-def _real(path: Path) -> str:
-    return os.path.realpath(path)
 
 
 def _heal(item: Item, store: DvcStore) -> None:

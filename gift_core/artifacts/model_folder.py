@@ -25,6 +25,17 @@ from gift_core.work.partial import recover
 from gift_core.work.publishing import write_atomically
 
 _WRONG_LENGTH = ("not fully covered", "MetadataIncompleteBuffer")  # of safetensors' errors, by version
+WEIGHTS = "open_clip_model.safetensors"
+PATH_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")  # a name that ends so is a file of weights
+CONFIG = "open_clip_config.json"
+PROVENANCE = "provenance.json"
+WEIGHTS_SHA256 = "weights_sha256"  # in provenance.json
+FILES_SHA256 = "files_sha256"  # in provenance.json: of the configuration and the tokenizer
+LOSSES = "losses.jsonl"
+LOSS_FIELDS = ("iteration", "learning_rate", "task", "total")
+ENTROPY = "_entropy"  # ends the field with the entropy of the teacher, beside the field of a cross-entropy to it
+_FINETUNE = "finetune"
+PRETRAINED = "pretrained"  # the folder of the model that import_model writes
 
 
 class DamagedFileError(ValueError):
@@ -62,18 +73,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     return {name: tensor.shape for name, tensor in read_header(path).items()}
 
 
-WEIGHTS = "open_clip_model.safetensors"
-PATH_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")  # a name that ends so is a file of weights
-CONFIG = "open_clip_config.json"
-PROVENANCE = "provenance.json"
-WEIGHTS_SHA256 = "weights_sha256"  # in provenance.json
-FILES_SHA256 = "files_sha256"  # in provenance.json: of the configuration and the tokenizer
-LOSSES = "losses.jsonl"
-LOSS_FIELDS = ("iteration", "learning_rate", "task", "total")
-ENTROPY = "_entropy"  # ends the field with the entropy of the teacher, beside the field of a cross-entropy to it
 LossRow = Mapping[str, float]
-_FINETUNE = "finetune"
-PRETRAINED = "pretrained"  # the folder of the model that import_model writes
 
 
 def require_model_path(name: str) -> None:

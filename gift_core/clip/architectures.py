@@ -27,6 +27,13 @@ CLIP_VOCABULARY = 49408  # entries of the byte-pair vocabulary that open_clip sh
 LARGEST_IMAGE = 4096  # px; the largest of open_clip's models has 512
 # Preprocessing settings, other than the size, that belong to released weights.
 _PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
+# s = exp(logit_scale) multiplies cosines. CLIP's training starts at 14.3 and is clamped at 100; SigLIP ends near 118.
+SCALES = (1.0, 1000.0)
+CHANNELS = 3
+STDS = (1e-3, 1e3)  # pixels are 0-1 before the normalization
+_CHOICES = {"interpolation": ("bicubic", "bilinear", "random"), "resize_mode": ("shortest", "longest", "squash")}
+REMEDY = "Fetch the model again, or train it with a lower learning rate."
+_INTEGERS = ("num_batches_tracked", "position_ids", "attn_mask")  # counters and indices, which are no weights
 
 
 def architecture_config(name: str) -> tuple[str, dict[str, Any]]:
@@ -132,15 +139,6 @@ _CHECKS: tuple[Callable[[Mapping[str, Any]], str | None], ...] = (
     _without_square,
     _without_tokenizer,
 )
-
-
-# s = exp(logit_scale) multiplies cosines. CLIP's training starts at 14.3 and is clamped at 100; SigLIP ends near 118.
-SCALES = (1.0, 1000.0)
-CHANNELS = 3
-STDS = (1e-3, 1e3)  # pixels are 0-1 before the normalization
-_CHOICES = {"interpolation": ("bicubic", "bilinear", "random"), "resize_mode": ("shortest", "longest", "squash")}
-REMEDY = "Fetch the model again, or train it with a lower learning rate."
-_INTEGERS = ("num_batches_tracked", "position_ids", "attn_mask")  # counters and indices, which are no weights
 
 
 def require_sound(model: torch.nn.Module, preprocess: Mapping[str, Any], location: str) -> None:

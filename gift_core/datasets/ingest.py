@@ -30,6 +30,7 @@ from gift_core.quantities import first_names, plural
 from gift_core.work.publishing import require_free_bytes
 
 _DIGEST_BYTES = 16
+_BYTES_PER_MINI_IMAGE = 6144  # an upper bound for a 32 px image with its share of the tar
 
 
 class DuplicateWatch:
@@ -74,7 +75,6 @@ class DuplicateWatch:
 
 
 ListedTaskConfig = FolderTaskConfig | TableTaskConfig | WebDatasetTaskConfig | CatalogueTaskConfig
-_BYTES_PER_MINI_IMAGE = 6144  # an upper bound for a 32 px image with its share of the tar
 
 
 def ingest(

@@ -33,6 +33,7 @@ from gift_core.layout import Layout
 from gift_core.progress import progress
 
 OwnTask = FolderTaskConfig | TableTaskConfig | WebDatasetTaskConfig
+_BATCH = 1024  # images that are decoded at the same time
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,6 @@ def open_own(name: str, task: OwnTask, *, seed: int, root: Path) -> OwnDataset:
         return OwnDataset(name, path, open_dataset(name, task, seed=seed, root=root))
     except UserError as error:
         return OwnDataset(name, path, None, str(error))
-
-
-_BATCH = 1024  # images that are decoded at the same time
 
 
 @dataclass(frozen=True)

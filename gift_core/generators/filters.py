@@ -11,7 +11,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
     from gift_core.config.generator import FiltersConfig, GeneratorConfig, ScorerConfig
 
-SCORER_KEY = "params.yaml: generator.filters.scorer"
+KEY = "generator.filters"
+SCORER_KEY = f"params.yaml: {KEY}.scorer"
 LOCAL, HUB = "local-dir:", "hf-hub:"
+REASONS = {"clip_score": "below the CLIP score", "duplicate": "near-duplicates"}
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,6 @@ def _require_safe(model_config: Any, location: str) -> None:
         raise UserError(f"{SCORER_KEY}.name: {location}: not a model configuration: {fault}. Use another model.")
 
 
-KEY = "generator.filters"
-REASONS = {"clip_score": "below the CLIP score", "duplicate": "near-duplicates"}
-
-
 @dataclass(frozen=True)
 class Verdict:
     """Why an image was rejected (None: it was kept), and its cosines to the prompt and to the nearest kept image."""
@@ -145,30 +143,13 @@ KEPT = Verdict(None)
 BLACK = Verdict("black")
 
 
-class Filters(Protocol):
-    """Decides about every encoded image, in the order of generation.
-
-    With `compares_images`, a decision depends on the images before.
-    """
-
-    compares_images: bool
-
-    def verdict(self, image: bytes, prompt: str) -> Verdict:
-        """Returns whether to keep the image, and remembers it if it is kept."""
-        ...
-
-    def recall(self, images: Iterable[bytes]) -> None:
-        """Remembers images that an interrupted run kept."""
-        ...
-
-
 class NoFilters:
     """Keeps every image without looking at it (`null` in params.yaml)."""
 
     compares_images = False
 
     def verdict(self, image: bytes, prompt: str) -> Verdict:
-        """Returns that the image is kept."""
+        """Returns that the encoded image is kept."""
         return KEPT
 
     def recall(self, images: Iterable[bytes]) -> None:
@@ -178,6 +159,7 @@ class NoFilters:
 class QualityFilters:
     """Applies the thresholds of params.yaml, and remembers the features of the images kept for the task.
 
+    It decides about the images in the order of generation: with `compares_images`, a decision depends on those before.
     The features are those of the encoded image, as it is stored, so they are the same when a later run recalls it.
     """
 
@@ -215,6 +197,9 @@ class QualityFilters:
         if prompt not in self._texts:  # prompts are sampled with replacement
             self._texts[prompt] = self.scorer.text_features(prompt)
         return self._texts[prompt]
+
+
+Filters = NoFilters | QualityFilters
 
 
 def load_filters(config: FiltersConfig | None, device: torch.device) -> Filters:

@@ -44,6 +44,17 @@ _DTYPES = {
     "LongStorage": torch.int64,
     "ShortStorage": torch.int16,
 }
+OPENAI_BUFFERS = ("input_resolution", "context_length", "vocab_size")  # of the archives that OpenAI published
+_STATE_KEYS = ("state_dict", "model_state_dict", "model")  # keys of the weights in training checkpoints
+_NO_WEIGHTS = ("attn_mask", "position_ids")  # buffers that some versions saved
+# What the readers raise for files that are damaged or of another format.
+_DAMAGES = (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, LookupError, ValueError, TypeError,
+            AttributeError)  # fmt: skip
+_PREFIX = re.compile(r"((?:[^.]+\.)*?)(?:visual|vision_model)\.")
+# The only key of the metadata: safetensors writes several in an order that changes from run to run. Its value is JSON:
+# {"config": open_clip_config.json, "provenance": ..., "tokenizer": {file name: its text}}.
+KEY = "open_clip"
+_REMEDY = "Give its architecture, and the file as pretrained weights."
 
 
 def is_torchscript(path: Path) -> bool:
@@ -126,15 +137,6 @@ def _tensors_of(module: _Module, prefix: str) -> dict[str, torch.Tensor]:
         elif isinstance(value, _Module):
             found |= _tensors_of(value, f"{prefix}{name}.")
     return found
-
-
-OPENAI_BUFFERS = ("input_resolution", "context_length", "vocab_size")  # of the archives that OpenAI published
-_STATE_KEYS = ("state_dict", "model_state_dict", "model")  # keys of the weights in training checkpoints
-_NO_WEIGHTS = ("attn_mask", "position_ids")  # buffers that some versions saved
-# What the readers raise for files that are damaged or of another format.
-_DAMAGES = (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, LookupError, ValueError, TypeError,
-            AttributeError)  # fmt: skip
-_PREFIX = re.compile(r"((?:[^.]+\.)*?)(?:visual|vision_model)\.")
 
 
 @dataclass(frozen=True)
@@ -241,12 +243,6 @@ def _origin(
     if "optimizer" in outer and "epoch" in outer:
         return "open_clip's training", None, "its checkpoints do not note the activation"
     return "a state_dict", None, "a state_dict does not note the activation"
-
-
-# The only key of the metadata: safetensors writes several in an order that changes from run to run. Its value is JSON:
-# {"config": open_clip_config.json, "provenance": ..., "tokenizer": {file name: its text}}.
-KEY = "open_clip"
-_REMEDY = "Give its architecture, and the file as pretrained weights."
 
 
 def save_single_file(clip: Clip, path: Path, provenance: Mapping[str, Any]) -> None:

@@ -24,6 +24,9 @@ NAME = "gift_core"  # begins the messages of this package
 Tokenizer = Callable[[list[str]], torch.Tensor]
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 LOAD = "Load it with open_clip.create_model_and_transforms"
+OUTSIDE = 0.01  # share of pixels that may be outside of what the normalization gives: random erasing makes some
+MARGIN = 0.1  # beyond that range, for rounding and for interpolation after the normalization
+REMEDY = "Use the transform that open_clip.create_model_and_transforms returned with the model"
 
 
 @contextmanager
@@ -138,11 +141,6 @@ def is_integer(value: Any) -> TypeGuard[torch.Tensor]:
 def _plain(value: Any) -> Any:
     """A size or mean as a list, whether it is a number, a tuple or a list."""
     return list(value) if isinstance(value, (list, tuple)) else [value, value]
-
-
-OUTSIDE = 0.01  # share of pixels that may be outside of what the normalization gives: random erasing makes some
-MARGIN = 0.1  # beyond that range, for rounding and for interpolation after the normalization
-REMEDY = "Use the transform that open_clip.create_model_and_transforms returned with the model"
 
 
 class LoaderBatches:

@@ -24,6 +24,19 @@ from gift_core.quantities import first_names
 from gift_core.shipped import shipped_files, shipped_root
 
 STAGED = (".dvc", ".dvcignore")  # what `dvc init` adds to git's index
+_IN_CLONE = "python -m stages "
+_CHECK = "    cmd: gift check\n"
+_CODE = "      - gift_core\n      - stages\n"
+_ALWAYS = (
+    "    always_changed: true   # it reads the installed package, which is no file of the project; about a second\n"
+)
+DISTRIBUTION = "gift-pipeline"
+TEMPLATE = Path(__file__).parent / "template"
+# What a folder may have already. The user's file stays as it is, or gets our lines at its end.
+KEPT = ("README.md", "Makefile", "requirements.txt")
+EXTENDED = (".gitignore", ".gitattributes")
+HEADING = b"\n# Of GIFT.\n"
+DVC_FILES = (".dvc", ".dvcignore", "dvc.lock", "presets", "data/mini")  # each makes a folder a project, too
 
 
 def find_repository(folder: Path) -> Path | None:
@@ -92,14 +105,6 @@ def _reason(done: subprocess.CompletedProcess[str]) -> str:
     return (lines[0] if lines else "no reason given").removeprefix("fatal: ").rstrip(".")
 
 
-_IN_CLONE = "python -m stages "
-_CHECK = "    cmd: gift check\n"
-_CODE = "      - gift_core\n      - stages\n"
-_ALWAYS = (
-    "    always_changed: true   # it reads the installed package, which is no file of the project; about a second\n"
-)
-
-
 def project_pipeline(text: str) -> str:
     """Returns the text of a project's dvc.yaml from that of the repository's. Comments stay.
 
@@ -107,15 +112,6 @@ def project_pipeline(text: str) -> str:
     another version of the package. Its outputs are the same bytes as long as the code is the same.
     """
     return text.replace(_IN_CLONE, "gift ").replace(_CODE, "", 1).replace(_CHECK, _CHECK + _ALWAYS, 1)
-
-
-DISTRIBUTION = "gift-pipeline"
-TEMPLATE = Path(__file__).parent / "template"
-# What a folder may have already. The user's file stays as it is, or gets our lines at its end.
-KEPT = ("README.md", "Makefile", "requirements.txt")
-EXTENDED = (".gitignore", ".gitattributes")
-HEADING = b"\n# Of GIFT.\n"
-DVC_FILES = (".dvc", ".dvcignore", "dvc.lock", "presets", "data/mini")  # each makes a folder a project, too
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "class_incremental": PROTOCOLS["class_incremental"].metrics,
 }
 SEPARATE_MODEL_COLUMNS = ("own",)  # with a separate model for each task, no single model has the other scores
+Z = 1.96  # a normal variable is within this many standard deviations with a probability of 95%
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,6 @@ def _require_comparable(layout: Layout, hashes: Mapping[str, Mapping[str, str]])
 def _broken(layout: Layout, problem: str) -> ContractError:
     folder = layout.accuracy("method", "task").parent.parent
     return ContractError(f"{folder}: {problem} Re-make it with: dvc repro evaluate")
-
-
-Z = 1.96  # a normal variable is within this many standard deviations with a probability of 95%
 
 
 def accuracy_interval(percents: Sequence[float], images: Sequence[int]) -> tuple[float, float]:

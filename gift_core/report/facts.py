@@ -36,6 +36,12 @@ from gift_core.report.labels import label, task_list
 
 Environments = Mapping[str, Mapping[str, str | int]]  # by result: "finetune@gift-birds"
 MAX_RESULTS_NAMED = 6
+PROTOCOLS = {
+    "task_incremental": "task-incremental: an image is classified among the classes of its own task",
+    "class_incremental": "class-incremental: an image is classified among the classes of all tasks so far",
+}
+TEACHERS = {"previous": "the model before the task", "initial": "the pre-trained model"}
+MAX_TASKS_IN_SEQUENCE = 15  # a longer sequence is abbreviated
 
 
 @dataclass(frozen=True)
@@ -112,14 +118,6 @@ def _by_name(environments: Environments) -> dict[str, dict[str, list[str]]]:
 def _named(results: Sequence[str]) -> str:
     rest = len(results) - MAX_RESULTS_NAMED
     return ", ".join(results) if rest <= 1 else f"{', '.join(results[:MAX_RESULTS_NAMED])} and {rest} more"
-
-
-PROTOCOLS = {
-    "task_incremental": "task-incremental: an image is classified among the classes of its own task",
-    "class_incremental": "class-incremental: an image is classified among the classes of all tasks so far",
-}
-TEACHERS = {"previous": "the model before the task", "initial": "the pre-trained model"}
-MAX_TASKS_IN_SEQUENCE = 15  # a longer sequence is abbreviated
 
 
 @dataclass(frozen=True)

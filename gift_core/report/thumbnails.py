@@ -21,6 +21,10 @@ THUMBNAIL_SIDE = 96  # pixels
 THUMBNAIL_BYTES = 12_000  # of an image that is shown as it is
 JPEG_QUALITY = 80
 T = TypeVar("T")
+PAIRS_PER_SHEET = 24
+MAX_SHEETS = 12
+MAX_SOURCES = 8  # shown on a sheet
+BASE = "base"  # the source_task of the base vocabulary
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,6 @@ def evenly_spaced(count: int, most: int) -> list[int]:
 def a_few(items: Sequence[T], most: int) -> list[T]:
     """Returns at most `most` of the items, evenly spaced."""
     return [items[position] for position in evenly_spaced(len(items), most)]
-
-
-PAIRS_PER_SHEET = 24
-MAX_SHEETS = 12
-MAX_SOURCES = 8  # shown on a sheet
-BASE = "base"  # the source_task of the base vocabulary
 
 
 @dataclass(frozen=True)

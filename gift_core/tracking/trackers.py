@@ -25,6 +25,7 @@ _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
+ITERATION = "iteration"
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,6 @@ class MlflowTracker:
     def _experiment(self, name: str) -> str:
         found = self.client.get_experiment_by_name(name)
         return str(found.experiment_id if found else self.client.create_experiment(name))
-
-
-ITERATION = "iteration"
 
 
 class WandbTracker:
