@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,16 +58,7 @@ def size_of(summary: Summary) -> str:
 
 def _summary_record(summary: Summary, origin: Origin | None) -> dict[str, object]:
     active = origin is not None and origin.preset == summary.name
-    return {
-        "name": summary.name,
-        "title": summary.title,
-        "tasks": summary.tasks,
-        "iterations": summary.iterations,
-        "methods": summary.methods,
-        "needs": summary.needs,
-        "active": active,
-        "changed_keys": list(origin.changed) if origin and active else [],
-    }
+    return {**asdict(summary), "active": active, "changed_keys": list(origin.changed) if origin and active else []}
 
 
 def _head(name: str, origin: Origin | None) -> str:

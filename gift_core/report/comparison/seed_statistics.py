@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
-from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 from gift_core.errors import lookup
 from gift_core.metrics import ZERO_SHOT
@@ -158,6 +157,8 @@ def difference_of(scores: pd.Series[float], others: pd.Series[float]) -> Differe
     mean = float(differences.mean())
     if count == 1:
         return Difference(mean, None, None, 1)
+    from scipy.special import stdtrit  # type: ignore[import-untyped]  # here, because importing it takes half a second
+
     quantile = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))  # of Student's t
     margin = quantile * float(differences.std(ddof=1)) / math.sqrt(count)
     return Difference(mean, mean - margin, mean + margin, count)
