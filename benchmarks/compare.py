@@ -23,7 +23,7 @@ from gift_core.errors import lookup
 from gift_core.metrics import ZERO_SHOT
 from gift_core.report.labels import COLUMN_TITLES, signed
 from gift_core.untrusted import read_json_file
-from stages.compare import compare
+from stages.metrics import compare
 
 
 def main() -> None:

@@ -34,8 +34,7 @@ from benchmarks import shard_pool
 from gift_core.execution.pool import open_pool
 from gift_core.execution.schedule import longest_path, waves
 from stages.dvc_pipeline import open_pipeline
-from stages.run_loop import RunLoop
-from stages.run_table import RunTable
+from stages.run_loop import RunLoop, RunTable
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAINS = 25  # as many methods learn one task after another

@@ -24,10 +24,9 @@ import open_clip
 import torch
 
 from gift_core.artifacts.model_folder import WEIGHTS, model_hash, noted_hash
-from gift_core.clip.architectures import architecture_config
+from gift_core.clip.architectures import architecture_config, require_sound
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.model import Clip, load_folder, save_clip
-from gift_core.clip.soundness import require_sound
 from gift_core.interop.importing import load_clip
 from gift_core.losses import task_loss
 from gift_core.training.loop import training_mode

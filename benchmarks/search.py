@@ -22,10 +22,10 @@ from experiment import Experiment, Run, choose_methods, run_all
 from options import parser_of, read_choices, run_script
 from variants import Variant
 
-from gift_core.datasets.hold_out import hold_out
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
 from gift_core.metrics import ZERO_SHOT
+from gift_core.report.rate_search import hold_out
 from stages.ingest import ingest
 
 FIRST_SEED = 100  # smaller seeds are those of the comparison

@@ -33,7 +33,6 @@ DISPLAY = (
     "stages/command_line.py",
     "stages/interruption.py",
     "stages/completion.py",
-    "stages/output.py",
     "stages/tracked.py",
 )
 # How work is resumed, shared and published, and what is compared with dvc.lock. It is followed, but an edit of it does

@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from gift_core.class_lists import Classes, names_of, read_classes, read_templates
-from gift_core.datasets.dataset import first_names
 from gift_core.datasets.decoding import SUFFIXES
 from gift_core.datasets.folder_reader import FolderReader
 from gift_core.datasets.spelling import comparison_key, default_class_name, printable, split_of
@@ -17,7 +16,7 @@ from gift_core.errors import UserError, no_such_path
 from gift_core.layout import Layout
 from gift_core.predict import Prediction, Unreadable, class_head, classify_images
 from gift_core.progress import progress
-from gift_core.report.intervals import accuracy_interval
+from gift_core.quantities import first_names
 
 if TYPE_CHECKING:
     from gift_core.clip.model import Clip
@@ -25,25 +24,7 @@ if TYPE_CHECKING:
 Answers = Iterator[tuple[str, str]]  # (class, predicted class) of each image
 
 
-class LabeledImages(Protocol):
-    """Images with a class each. `classes` are their classes, `notes` say what was left out."""
-
-    @property
-    def classes(self) -> Classes:
-        """The classes of the images."""
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What was left out, one sentence each."""
-
-    def classify(self, clip: Clip, among: Sequence[Classes], unreadable: list[Unreadable], batch_size: int) -> Answers:
-        """Yields the class of each image and the one among `among` that the model predicts.
-
-        Files that are no images are appended to `unreadable`.
-        """
-
-
-def open_labeled_images(source: str, templates: Path | None, layout: Layout) -> LabeledImages:
+def open_labeled_images(source: str, templates: Path | None, layout: Layout) -> LabeledFolder | LabeledTask:
     """Returns the images of a folder, or of an ingested task by its name or its folder. A folder comes first.
 
     Templates come from the file `templates`, else from the task; a folder gets "a photo of a {}.". UserError if
@@ -95,14 +76,17 @@ def _test_splits(folder: Path, subfolders: Sequence[Path]) -> list[Path]:
 
 @dataclass(frozen=True)
 class LabeledFolder:
-    """The images of a folder, and the class of each."""
+    """The images of a folder, and the class of each. `notes` say what was left out."""
 
     label_of: Mapping[Path, str]
     classes: Classes
     notes: tuple[str, ...]
 
     def classify(self, clip: Clip, among: Sequence[Classes], unreadable: list[Unreadable], batch_size: int) -> Answers:
-        """See LabeledImages."""
+        """Yields the class of each image and the one among `among` that the model predicts.
+
+        Files that are no images are appended to `unreadable`.
+        """
         found = classify_images(clip, list(self.label_of), among, top=1, batch_size=batch_size)
         for each in progress(found, len(self.label_of), "images"):
             if isinstance(each, Prediction):
@@ -120,7 +104,7 @@ class LabeledTask:
     notes: tuple[str, ...] = ()
 
     def classify(self, clip: Clip, among: Sequence[Classes], unreadable: list[Unreadable], batch_size: int) -> Answers:
-        """See LabeledImages. `ingest` has read all images."""
+        """Yields as LabeledFolder. Nothing is unreadable: `ingest` has read all images."""
         from gift_core.clip.encoding import predict
         from gift_core.clip.images import CacheBudget
         from gift_core.clip.test_set import TestSet, encode_test_set
@@ -160,6 +144,8 @@ class Score:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95% interval of the accuracy on all images of this kind, as the report has it."""
+        from gift_core.report.accuracies import accuracy_interval
+
         low, high = accuracy_interval([100 * self.accuracy], [self.count])
         return max(0.0, low / 100), min(1.0, high / 100)
 

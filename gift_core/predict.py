@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from gift_core.class_lists import Classes, names_of
 from gift_core.datasets.bad_images import BadImageError, bad_image_errors, require_small_file
-from gift_core.datasets.dataset import first_names
 from gift_core.datasets.decoding import SUFFIXES, plain_image
 from gift_core.datasets.folder_reader import FolderReader
 from gift_core.datasets.spelling import printable
 from gift_core.errors import UserError, no_such_path
+from gift_core.quantities import first_names
 
 # Modules that need torch are imported in the functions that use them: wrong arguments are reported at once.
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ def environment(device: torch.device) -> Environment:
     """
     import torch
 
-    versions: Environment = {"torch": str(torch.__version__), **{name: _version(name) for name in PACKAGES}}
+    versions: Environment = {"torch": str(torch.__version__), **{name: version_of(name) for name in PACKAGES}}
     if device.type == "cpu":
         capability = torch.backends.cpu.get_cpu_capability()
         return {**versions, "device": f"cpu {platform.machine()} {capability}", "threads": torch.get_num_threads()}
@@ -33,7 +33,8 @@ def environment(device: torch.device) -> Environment:
     return {**versions, "device": f"{device.type} {platform.machine()}"}
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """Returns the version of a package, "not installed" without one."""
     try:
         return version(package)
     except PackageNotFoundError:

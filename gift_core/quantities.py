@@ -1,6 +1,8 @@
-"""Times, numbers of bytes and counts as text."""
+"""Times, numbers of bytes, counts and lists of names as text."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def duration(seconds: float) -> str:
@@ -23,3 +25,9 @@ def plural(count: int, noun: str) -> str:
     """Returns `1 task`, `6 tasks`, `1,000 tasks`, `100 classes`."""
     ending = "es" if noun.endswith("s") else "s"
     return f"{count:,} {noun}" + ("" if count == 1 else ending)
+
+
+def first_names(names: Sequence[str], count: int = 5) -> str:
+    """Returns the first `count` names in one line, and the number of the others."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more

@@ -8,42 +8,30 @@ from collections.abc import Callable
 
 import typer
 
-from .add_method import add_method
-from .add_task import add_task
 from .check import check
 from .clean import clean
 from .command_line import HELP_NAMES, CommandGroup, GiftCommand, GiftGroup, gift
-from .compare import compare
-from .dag import dag
 from .data import data
-from .docs import docs
 from .doctor import doctor
+from .edit_method import add_method, remove_method
+from .edit_task import add_task, remove_task
 from .evaluate import evaluate
-from .exp import exp
-from .export import export
+from .export import export, merge
 from .finetune import finetune
-from .gate import gate
-from .get import get
 from .hub import hub
 from .import_model import import_model
 from .ingest import ingest
-from .init import init
-from .merge import merge
-from .merge_lock import merge_lock
-from .metrics import metrics
-from .predict import predict
-from .presets import presets
-from .remote import remote
-from .remove_method import remove_method
-from .remove_task import remove_task
+from .metrics import compare, metrics
+from .predict import predict, test
+from .presets import presets, use
+from .project import dag, docs, init
 from .report import report
 from .run import run
 from .search import search
+from .sharing import exp, gate, get, merge_lock, remote
 from .show import show
 from .synthesize import synthesize
 from .teach import teach
-from .test import test
-from .use import use
 from .verify import verify
 from .why import why
 from .write_prompts import write_prompts

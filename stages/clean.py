@@ -12,7 +12,7 @@ import typer
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 
-from .output import AsJson, hint, print_json
+from .command_line import AsJson, hint, print_json
 from .stage import ROOT, Root
 
 RESUMED = ("synthesize", "teach", "finetune", "evaluate", "search")

@@ -1,11 +1,16 @@
-"""The look of all commands: their help, their errors, and the options of `gift` itself."""
+"""The look of all commands: their help, their errors, what they print, and the options of `gift` itself.
+
+With --json, stdout has one JSON document and nothing else. An error is text on stderr, and the exit code is 1.
+"""
 
 from __future__ import annotations
 
 import math
 import os
 import platform
-from collections.abc import Iterator
+import re
+import textwrap
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from importlib import metadata
@@ -17,13 +22,66 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from gift_core import os_errors
 from gift_core.errors import GiftError
-from gift_core.progress import QUIET
+from gift_core.progress import QUIET, is_quiet
 
 from .interruption import interruptible
-from .output import name_guides
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document (docs/command_line.md).")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show everything, but write nothing.")]
+WIDTH = 100
+COLORS = {"+": typer.colors.GREEN, "-": typer.colors.RED}  # of the lines of a difference
 DISTRIBUTION = "gift-pipeline"
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
+
+
+def name_guides(message: str) -> str:
+    """Returns the message with `gift docs memory` for docs/memory.md, where the working folder has no such file."""
+    return re.sub(
+        r"docs/(\w+)\.md", lambda page: page[0] if Path(page[0]).is_file() else f"`gift docs {page[1]}`", message
+    )
+
+
+def print_json(result: Any) -> None:
+    """Prints the one JSON document of a command on stdout. Paths become texts."""
+    import json
+
+    typer.echo(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False, default=_plain))
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Path):
+        return os.fspath(value)
+    raise TypeError(f"{value!r} is no JSON")
+
+
+def hint(message: str, **style: Any) -> None:
+    """Prints a line that is no result: what comes next, what a line means. Not with --quiet."""
+    if not is_quiet():
+        typer.secho(message, **style)
+
+
+def note(message: str) -> None:
+    """Prints a line on stderr, beside the result. Not with --quiet."""
+    if not is_quiet():
+        typer.echo(message, err=True)
+
+
+def print_next_stages(change: str, stages: Iterable[str]) -> None:
+    """Prints a change of params.yaml, and which stages `dvc repro` runs for it."""
+    hint(f"{change} Next: dvc repro, which runs")
+    print_names(stages)
+
+
+def print_names(names: Iterable[object]) -> None:
+    """Prints names in indented lines. Not with --quiet."""
+    lines = textwrap.fill(", ".join(map(str, names)), WIDTH, break_long_words=False, break_on_hyphens=False)
+    hint(textwrap.indent(lines, "  "))
+
+
+def print_difference(lines: list[str]) -> None:
+    """Prints the lines of a unified difference, with color on a terminal."""
+    for line in lines:
+        typer.secho(line, fg=COLORS.get(line[:1]))
 
 
 class GiftCommand(TyperCommand):
@@ -110,6 +168,32 @@ def _nothing(ctx: Any) -> None:
 
 def _usage(text: str, ctx: Any) -> list[str]:
     return [text]
+
+
+def require_new(folder: Path, *inputs: str, made: Collection[str] = ()) -> None:
+    """Raises UserError unless `folder` can be written without touching a file of the user.
+
+    It may be an empty folder, or have nothing but the files `made`, which the command writes. It must not be a link,
+    below a file, or in one of the folders `inputs`.
+    """
+    from gift_core.errors import UserError
+
+    blocking = next((parent for parent in folder.absolute().parents if parent.exists() and not parent.is_dir()), None)
+    if blocking is not None:
+        raise UserError(f"--out {folder}: {blocking} is a file. Name a folder that is not below a file.")
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        what = "a link" if folder.is_symlink() else "a file"
+        raise UserError(f"--out {folder}: already exists, and is {what}. Name a new folder, or remove it.")
+    if folder.is_dir() and (others := sorted({path.name for path in folder.iterdir()} - set(made))):
+        what = f"already exists, and has other files ({others[0]})"
+        raise UserError(f"--out {folder}: {what}. Name another folder, or remove this one.")
+    within = next((name for name in inputs if _is_within(folder, Path(name))), None)
+    if within is not None:
+        raise UserError(f"--out {folder}: is in {within}, which is read. Name a folder outside it.")
+
+
+def _is_within(folder: Path, other: Path) -> bool:
+    return other.is_dir() and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(other))
 
 
 def version_text() -> str:

@@ -8,25 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .command_line import GiftCommand
-from .output import AsJson, hint, note, print_json
+from .command_line import AsJson, GiftCommand, hint, note, print_json
 from .stage import PARAMS, ROOT, Params, Root
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
-    from gift_core.datasets.catalogue.status import DatasetStatus, RawDataset, Verification
-    from gift_core.datasets.own_data import OwnDataset
+    from gift_core.datasets.status import DatasetStatus, OwnDataset, RawDataset, Verification
 
 Names = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="NAME", help="Tasks with your own images, or data sets of the catalogue.", show_default=False
-    ),
+    list[str] | None, typer.Argument(metavar="NAME", help="Tasks with your own images, or data sets of the catalogue.")
 ]
 All = Annotated[bool, typer.Option("--all", help="All data sets that params.yaml needs.")]
 COLORS = {"complete": "green", "partial": "yellow", "missing": "dim", "wrong": "red"}
 COLUMNS = ("data set", "tasks", "state", "train", "test", "GB")
-NAMED = 5  # images and classes that are printed by name
 
 data = typer.Typer(
     help="The data that params.yaml needs: which is complete, and how to get the rest.",
@@ -45,7 +39,7 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
     Example: gift data status
     """
     from gift_core.config.loading import load_config
-    from gift_core.datasets.catalogue.status import status_of
+    from gift_core.datasets.status import status_of
 
     config = load_config(params)
     own, raws = _named(names, config, root) if names else _needed(config, root)
@@ -62,8 +56,7 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
 
 def _needed(config: Config, root: Path) -> tuple[list[OwnDataset], list[RawDataset]]:
     """The data sets that the tasks read: the user's own and those of the catalogue."""
-    from gift_core.datasets.catalogue.status import datasets_in_use
-    from gift_core.datasets.own_data import open_own, own_tasks
+    from gift_core.datasets.status import datasets_in_use, open_own, own_tasks
 
     own = [open_own(name, task, seed=config.seed, root=root) for name, task in own_tasks(config.tasks).items()]
     return own, datasets_in_use(config.tasks, root=root)
@@ -72,8 +65,7 @@ def _needed(config: Config, root: Path) -> tuple[list[OwnDataset], list[RawDatas
 def _named(names: list[str], config: Config, root: Path) -> tuple[list[OwnDataset], list[RawDataset]]:
     """The data sets with these names. UserError with the nearest name for an unknown one."""
     from gift_core.datasets.catalogue.row import catalogue_names
-    from gift_core.datasets.catalogue.status import datasets_named
-    from gift_core.datasets.own_data import open_own, own_tasks
+    from gift_core.datasets.status import datasets_named, open_own, own_tasks
     from gift_core.errors import lookup
 
     tasks = own_tasks(config.tasks)
@@ -181,7 +173,7 @@ def verify(
 
     Example: gift data verify --all
     """
-    from gift_core.datasets.catalogue.status import verify as decode_all
+    from gift_core.datasets.status import verify as decode_all
 
     own, raws = _chosen(names, every, params, root)
     found: dict[str, tuple[bool, list[str]]] = {}
@@ -219,6 +211,8 @@ def _own_lines(own: OwnDataset) -> tuple[bool, list[str]]:
 
 
 def _lines(verification: Verification) -> list[str]:
+    from gift_core.quantities import first_names
+
     inventory = verification.inventory
     lines = [f"{inventory.state} in {inventory.folder}", *inventory.faults]
     if not any(inventory.splits.values()):
@@ -227,15 +221,10 @@ def _lines(verification: Verification) -> list[str]:
         spread = f"{balance.least} to {balance.most} per class, median {balance.median:g}"
         lines.append(f"{split}: {inventory.count(split):,} images, {spread}")
         if balance.empty:
-            lines.append(f"{split}: {len(balance.empty)} classes have none: {_first(balance.empty)}")
+            lines.append(f"{split}: {len(balance.empty)} classes have none: {first_names(balance.empty)}")
     unreadable = [f"{file} ({reason})" for file, reason in verification.unreadable]
-    lines.append(f"{len(unreadable)} images cannot be decoded{': ' if unreadable else ''}{_first(unreadable)}")
+    lines.append(f"{len(unreadable)} images cannot be decoded{': ' if unreadable else ''}{first_names(unreadable)}")
     return lines
-
-
-def _first(names: list[str] | tuple[str, ...]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
 
 
 def _chosen(

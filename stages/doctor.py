@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .command_line import AsJson, hint, name_guides, print_json
 from .completion import complete_preset
-from .output import AsJson, hint, name_guides, print_json
 from .stage import ROOT, Root
 
 if TYPE_CHECKING:

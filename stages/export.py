@@ -1,16 +1,14 @@
-"""export MODEL: writes a model in the format of another library."""
+"""export MODEL, merge A B: a model in the format of another library, and the average of two."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .output import AsJson, print_json
+from .command_line import AsJson, print_json, require_new
 
 FORMATS = ("transformers", "onnx", "safetensors")  # of EXPORTS, which needs torch
 Model = Annotated[
@@ -19,28 +17,27 @@ Model = Annotated[
         help="A model folder (data/5_models/gift/<task>), a file of `gift export --to safetensors`, "
         "hf-hub:<repository>, or an architecture of open_clip with --pretrained.",
         metavar="MODEL",
-        show_default=False,
     ),
 ]
 Pretrained = Annotated[
-    str | None,
-    typer.Option(metavar="TAG", help="The weights of the architecture: a tag of open_clip, or a file."),
+    str | None, typer.Option(metavar="TAG", help="The weights of the architecture: a tag of open_clip, or a file.")
 ]
 To = Annotated[
     str,
     typer.Option(
         metavar="FORMAT",
         help="The format: transformers, onnx or safetensors.",
-        show_default=False,
         autocompletion=lambda incomplete: [each for each in FORMATS if each.startswith(incomplete)],
     ),
 ]
-Out = Annotated[
+ExportFolder = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="The folder to write (default: exports/<model>-<format>).")
 ]
 
 
-def export(model: Model, to: To, out: Out = None, pretrained: Pretrained = None, as_json: AsJson = False) -> None:
+def export(
+    model: Model, to: To, out: ExportFolder = None, pretrained: Pretrained = None, as_json: AsJson = False
+) -> None:
     """Write a model for transformers (CLIPModel, CLIPProcessor), for ONNX, or as one safetensors file.
 
     Example: gift export data/5_models/gift/digits --to transformers
@@ -68,32 +65,43 @@ def export(model: Model, to: To, out: Out = None, pretrained: Pretrained = None,
         typer.echo(f"{path}  {byte_size(path.stat().st_size)}")
 
 
-def require_new(folder: Path, *inputs: str, made: Collection[str] = ()) -> None:
-    """Raises UserError unless `folder` can be written without touching a file of the user.
-
-    It may be an empty folder, or have nothing but the files `made`, which the command writes. It must not be a link,
-    below a file, or in one of the folders `inputs`.
-    """
-    from gift_core.errors import UserError
-
-    blocking = next((parent for parent in folder.absolute().parents if parent.exists() and not parent.is_dir()), None)
-    if blocking is not None:
-        raise UserError(f"--out {folder}: {blocking} is a file. Name a folder that is not below a file.")
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        what = "a link" if folder.is_symlink() else "a file"
-        raise UserError(f"--out {folder}: already exists, and is {what}. Name a new folder, or remove it.")
-    if folder.is_dir() and (others := sorted({path.name for path in folder.iterdir()} - set(made))):
-        what = f"already exists, and has other files ({others[0]})"
-        raise UserError(f"--out {folder}: {what}. Name another folder, or remove this one.")
-    within = next((name for name in inputs if _is_within(folder, Path(name))), None)
-    if within is not None:
-        raise UserError(f"--out {folder}: is in {within}, which is read. Name a folder outside it.")
-
-
-def _is_within(folder: Path, other: Path) -> bool:
-    return other.is_dir() and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(other))
-
-
 def _default_folder(model: str, to: str) -> Path:
     name = "-".join(Path(model).parts[-2:])
     return Path("exports") / re.sub(r"[^\w.-]+", "-", f"{name}-{to}").strip("-")
+
+
+New = Annotated[str, typer.Argument(metavar="B", help="The new model, with the same architecture as A.")]
+Start = Annotated[str, typer.Argument(metavar="A", help="The start model: a folder or file.")]
+Alpha = Annotated[
+    float, typer.Option(metavar="SHARE", help="The share of the new weights: 0 gives A, 1 gives B.", min=0.0, max=1.0)
+]
+Out = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder to write.")]
+
+
+def merge(start: Start, new: New, alpha: Alpha, out: Out, as_json: AsJson = False) -> None:
+    """Average the weights of two models, alpha * B + (1 - alpha) * A (WiSE-FT), into an open_clip folder.
+
+    Example: gift merge data/5_models/pretrained data/5_models/gift/digits --alpha 0.8 --out merged
+    """
+    from gift_core.artifacts.model_folder import require_model_path
+
+    require_model_path(start)
+    require_model_path(new)
+    from gift_core.averaging import merge_clips
+    from gift_core.clip.disk_space import model_bytes
+    from gift_core.clip.model import save_clip
+    from gift_core.errors import UserError
+    from gift_core.interop.importing import model_identity, open_model
+    from gift_core.work.publishing import require_free_bytes
+
+    if not 0 <= alpha <= 1:  # typer's own bounds accept nan
+        raise UserError(f"--alpha {alpha}: should be from 0 to 1. It is the share of the new weights.")
+    require_new(out, start, new)
+    old_clip, new_clip = open_model(start, device="cpu"), open_model(new, device="cpu")
+    require_free_bytes(out, model_bytes(new_clip), "merge")
+    merged = merge_clips(old_clip, new_clip, alpha=alpha)
+    save_clip(merged, out, {"merge": {"alpha": alpha, "start": model_identity(start), "new": model_identity(new)}})
+    if as_json:
+        print_json({"model": out, "alpha": alpha, "start": start, "new": new})
+        return
+    typer.echo(f"{out}: {alpha:g} of {new}, {1 - alpha:g} of {start}")

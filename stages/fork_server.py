@@ -98,7 +98,7 @@ def main(command: Sequence[str]) -> int:
     if command[0] == "dvc":
         from gift_core.errors import UserError
 
-        from .dvc_lock import require_free
+        from .dvc_pipeline import require_free
 
         try:
             require_free(Path())

@@ -9,24 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .command_line import CommandGroup, GiftCommand
-from .export import require_new
+from .command_line import CommandGroup, GiftCommand, require_new
 from .stage import ROOT, Root
 
 if TYPE_CHECKING:
     from gift_core.team.hub import Repository
 
-Model = Annotated[
-    Path,
-    typer.Argument(metavar="MODEL", help="A model folder, such as data/5_models/gift/birds.", show_default=False),
-]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder, such as data/5_models/gift/birds.")]
 Shards = Annotated[
-    list[Path],
-    typer.Argument(metavar="SHARDS", help="Folders of the stage synthesize: data/3_shards/birds.", show_default=False),
+    list[Path], typer.Argument(metavar="SHARDS", help="Folders of the stage synthesize: data/3_shards/birds.")
 ]
-To = Annotated[str, typer.Option(metavar="USER/NAME", help="The repository.", show_default=False)]
-Name = Annotated[str, typer.Argument(metavar="USER/NAME", help="The repository.", show_default=False)]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.", show_default=False)]
+To = Annotated[str, typer.Option(metavar="USER/NAME", help="The repository.")]
+Name = Annotated[str, typer.Argument(metavar="USER/NAME", help="The repository.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")]
 Private = Annotated[bool, typer.Option("--private", help="A new repository is visible to you alone.")]
 License = Annotated[
     str | None,

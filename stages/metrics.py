@@ -1,22 +1,29 @@
-"""metrics FILE...: Transfer, Avg, Last and Forgetting of accuracy tables from any source."""
+"""metrics FILE..., compare ROOT...: the numbers of any tables of accuracies, and of runs with several seeds.
+
+The terminal tables are those of `gift show`, too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .metrics_table import print_metrics
-from .output import AsJson, note, print_json
+from .command_line import AsJson, hint, note, print_json, require_new
+
+if TYPE_CHECKING:
+    from gift_core.report.comparison.seed_statistics import Comparison
 
 Metrics = Mapping[str, float | None]
 Files = Annotated[
-    list[Path],
-    typer.Argument(metavar="FILE", help="CSV or Parquet files, or folders that contain them.", show_default=False),
+    list[Path], typer.Argument(metavar="FILE", help="CSV or Parquet files, or folders that contain them.")
 ]
 PerTask = Annotated[bool, typer.Option("--per-task", help="Also print the metrics of each task (in JSON: by_task).")]
+COLUMNS = ("transfer", "avg", "last", "forgetting")
+TITLE = "Accuracy in percent"
+MADE = ("comparison.csv", "comparison.json", "index.html")
 
 
 def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) -> None:
@@ -50,7 +57,7 @@ def metrics(files: Files, as_json: AsJson = False, per_task: PerTask = False) ->
     steps = {method: str(len(summary.accuracies)) for method, summary in summaries.items()}
     print_metrics(by_method, extra=("Steps", steps))
     for method, tasks in shown.items():
-        _print_tasks(method, tasks)
+        _print_methods_by_task(method, tasks)
 
 
 def _note_different_tasks(by_task: Mapping[str, Mapping[str, Metrics]]) -> None:
@@ -64,8 +71,157 @@ def _print_json(by_method: Mapping[str, Metrics], by_task: Mapping[str, Mapping[
     print_json(combined)
 
 
-def _print_tasks(method: str, tasks: Mapping[str, Metrics]) -> None:
+def _print_methods_by_task(method: str, tasks: Mapping[str, Metrics]) -> None:
     if tasks:
         print_metrics(tasks, title=method, of="task")
     else:
         typer.echo(f"{method}: class-incremental, so there are no rows by task")
+
+
+def print_metrics(
+    rows: Mapping[str, Mapping[str, float | None]],
+    *,
+    title: str = "",
+    of: str = "method",
+    extra: tuple[str, Mapping[str, str]] | None = None,
+) -> None:
+    """Prints one row per name in `rows`, in percent with one decimal. `of` is the title of the first column.
+
+    Omits metrics that no row has. Class-incremental methods have no Transfer and no Forgetting. `extra` is one more
+    column: its title, and its texts by name.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = [column for column in COLUMNS if any(row[column] is not None for row in rows.values())]
+    table = Table()
+    table.add_column(of)
+    for column in shown:
+        table.add_column(column.capitalize(), justify="right")
+    if extra is not None:
+        table.add_column(Text(extra[0]), justify="right", no_wrap=True)
+    for name, row in rows.items():
+        more = () if extra is None else (extra[1][name],)
+        table.add_row(Text(name), *(percent(row[column]) for column in shown), *more)  # Text: [gift] is not markup
+    lower = " (Forgetting: lower is better)" if "forgetting" in shown else ""
+    Console().print(Text(title or f"{TITLE}{lower}"), table, sep="\n")
+
+
+def percent(value: float | None) -> str:
+    """Returns a percentage with one decimal, - for None: one task has no Transfer and no Forgetting."""
+    from gift_core.artifacts.report_json import one_decimal
+
+    return "-" if value is None else one_decimal(value)
+
+
+def print_by_task(rows: Mapping[str, Mapping[str, float | None]], columns: Sequence[str], *, title: str) -> None:
+    """Prints one row per task. The title of a column is its key without the unit; differences have a sign."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    table.add_column("task", overflow="fold")
+    for column in columns:
+        name = column.removesuffix("_percent").removesuffix("_points").replace("_", " ")
+        table.add_column(name.capitalize(), justify="right")
+    for task, row in rows.items():
+        table.add_row(Text(task), *(_with_unit(column, row[column]) for column in columns))
+    Console().print(Text(title), table, sep="\n")
+
+
+def print_text(text: str) -> None:
+    """Prints a paragraph, wrapped at the width of the terminal."""
+    from rich.console import Console
+    from rich.text import Text
+
+    Console().print(Text(text))
+
+
+def print_link(text: str, uri: str) -> None:
+    """Prints `text` on one line. A terminal that knows links opens `uri` when the text is clicked."""
+    from rich.console import Console
+    from rich.style import Style
+    from rich.text import Text
+
+    Console().print(Text(text, style=Style(link=uri)), soft_wrap=True)
+
+
+def _with_unit(column: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    if column.endswith("_points"):
+        return f"+{percent(value)}" if value > 0 and percent(value) != "0.0" else percent(value)
+    return percent(value) if column.endswith("_percent") else f"{value:,.0f}"
+
+
+Roots = Annotated[
+    list[Path],
+    typer.Argument(help="Root folders of finished runs, which contain params.yaml and data/.", metavar="ROOT"),
+]
+Out = Annotated[
+    Path,
+    typer.Option("--out", metavar="FOLDER", help="The folder to write: index.html, comparison.csv, comparison.json."),
+]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        "--against", metavar="METHOD", help="The method to compare with (default: the one with the highest Last)."
+    ),
+]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Also compare methods without results for some seeds.")
+]
+
+
+def compare(
+    roots: Roots,
+    out: Out = Path("reports/comparison"),
+    against: Against = None,
+    allow_missing: AllowMissing = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare runs of an experiment with different seeds: means, deviations, and differences that exceed the noise.
+
+    Example: gift compare runs/seed_1 runs/seed_2 runs/seed_3 --against gift
+    """
+    from gift_core.report.comparison.compare import RECORD, compare_runs
+    from gift_core.untrusted import read_json_file
+
+    require_new(out, made=MADE)
+    comparison = compare_runs(roots, out, against=against, allow_missing=allow_missing)
+    if as_json:
+        print_json(read_json_file(out / RECORD))
+        return
+    _print_comparison(comparison)
+    for seed, method in comparison.runs.missing:
+        typer.echo(f"missing: {method} with seed {seed}")
+    if len(comparison.runs.seeds) == 1:
+        hint("One seed: there is no spread, so no difference can be distinguished from noise.")
+    typer.echo(f"The comparison: {(out / 'index.html').resolve()}")
+
+
+def _print_comparison(comparison: Comparison) -> None:
+    """Prints one row per method within 80 columns. The last column is the difference in Last to `against`."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from gift_core.report.comparison.compare import row_groups
+    from gift_core.report.labels import COLUMN_TITLES, label
+
+    seeds = ", ".join(map(str, comparison.runs.seeds))
+    title = f"Percent over seeds {seeds}. Δ Last: difference to {label(comparison.against)}, ≈ within the noise"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True, max_width=24)
+    columns = comparison.runs.columns
+    for column in (*columns, "difference"):
+        table.add_column(COLUMN_TITLES.get(column, "Δ Last"), justify="right", no_wrap=True)
+    for group in row_groups(comparison):
+        table.add_row(f"[bold]{group.title}")
+        for row in group.rows:
+            scores = [f"{cell.mean}±{cell.deviation}" if cell.deviation else cell.mean for cell in row.scores]
+            last = row.differences[columns.index("last")]
+            name = f"{row.name} ({row.seeds})" if row.seeds else row.name
+            table.add_row(name, *scores, f"≈{last.mean}" if last.verdict == "noise" else last.mean)
+    Console().print(table)

@@ -1,38 +1,34 @@
-"""predict MODEL IMAGES: classifies any images."""
+"""predict MODEL IMAGES, test MODEL IMAGES: the classes of any images, and the accuracy on labeled ones."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .command_line import AsJson, note, print_json
 from .completion import complete_classes
 from .export import Model, Pretrained
-from .output import AsJson, note
 from .stage import MOST, ROOT, Root
 
 if TYPE_CHECKING:
+    from gift_core.labeled_images import Score, TestResult
     from gift_core.predict import Unreadable
 
-Images = Annotated[
-    list[str],
-    typer.Argument(metavar="IMAGE", help="Image files, folders, or quoted patterns.", show_default=False),
-]
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files, folders, or quoted patterns.")]
 Classes = Annotated[
     str | None,
     typer.Option(
         metavar="CLASSES",
         help="A text file with one class name per line, a task.json, or an ingested task. "
         "Default: the classes of all tasks that the model has learned.",
-        show_default=False,
         autocompletion=complete_classes,
     ),
 ]
 Templates = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="A text file with one template per line ({} for the class name)."),
+    Path | None, typer.Option(metavar="FILE", help="A text file with one template per line ({} for the class name).")
 ]
 Top = Annotated[int, typer.Option(metavar="N", help="Number of classes per image, most likely first.", min=1, max=MOST)]
 Format = Annotated[
@@ -40,6 +36,7 @@ Format = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(metavar="N", help="Number of images per batch.", min=1, max=65_536)]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="The device: auto, cpu, mps, cuda or cuda:<number>.")]
+SHOWN_CLASSES, SHOWN_CONFUSIONS = 20, 10
 
 
 def predict(
@@ -97,3 +94,110 @@ def exit_with(unreadable: list[Unreadable]) -> None:
     for line in unreadable_notes(unreadable):
         typer.secho(line, fg=typer.colors.RED, err=True)
     raise typer.Exit(1 if unreadable else 0)
+
+
+LabeledImages = Annotated[
+    str,
+    typer.Argument(
+        metavar="IMAGES",
+        help="A folder with <class>/* or test/<class>/*, or an ingested task, whose test images are taken.",
+        autocompletion=complete_classes,
+    ),
+]
+Among = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        metavar="CLASSES",
+        help="A text file with one class name per line, a task.json, or an ingested task. "
+        "Default: the classes of IMAGES.",
+        autocompletion=complete_classes,
+    ),
+]
+Learned = Annotated[
+    bool,
+    typer.Option("--learned", help="Classify among all classes that the model has learned, as `gift predict` does."),
+]
+
+
+def test(
+    model: Model,
+    images: LabeledImages,
+    classes: Among = None,
+    learned: Learned = False,
+    templates: Templates = None,
+    batch_size: BatchSize = 64,
+    device: Device = "auto",
+    pretrained: Pretrained = None,
+    as_json: AsJson = False,
+    root: Root = ROOT,
+) -> None:
+    """Measure the accuracy of any model on labeled images, with its 95% interval.
+
+    Each image is classified among the classes of IMAGES. With --learned or --classes it
+    is a harder question: among more classes. The exit code is 1 if an image cannot be read.
+
+    Example: gift test data/5_models/gift/digits photos/ --learned
+    """
+    from gift_core.artifacts.model_folder import require_model_path
+    from gift_core.class_lists import learned_classes, names_of, read_classes
+    from gift_core.labeled_images import open_labeled_images, require_labels, score
+    from gift_core.layout import Layout
+
+    if learned and classes is not None:
+        raise typer.BadParameter("give only one of --learned and --classes")
+    require_model_path(model)
+    layout = Layout(root)
+    labeled = open_labeled_images(images, templates, layout)
+    among = [labeled.classes]
+    if learned:
+        among = learned_classes(model, templates)
+    elif classes is not None:
+        among = [read_classes(classes, templates, layout)]
+    same = require_labels(labeled.classes, among, "--learned" if learned else f"--classes {classes}")
+    from gift_core.interop.importing import open_model
+
+    clip = open_model(model, pretrained, device=device)
+    for text in labeled.notes:
+        note(f"{images}: {text}")
+    unreadable: list[Unreadable] = []
+    answers = labeled.classify(clip, among, unreadable, batch_size)
+    result = score((same[label], predicted) for label, predicted in answers)
+    if as_json:
+        print_json({"model": model, "images": images, "among": len(names_of(among)), **_record(result)})
+    else:
+        _show(model, result, len(names_of(among)))
+    exit_with(unreadable)
+
+
+def _show(model: str, result: TestResult, among: int) -> None:
+    total = result.total
+    what = f"{total.accuracy:.1%} of {total.count:,} images are classified correctly, among {among} classes"
+    typer.echo(f"{model}: {what} (95% interval: {_interval(total)})")
+    worst = sorted(result.by_class.items(), key=lambda each: each[1].accuracy)
+    width = max(map(len, result.by_class))
+    typer.echo(f"  {'class':{width}}  correct  images  95% interval")
+    for name, score in worst[:SHOWN_CLASSES]:
+        typer.echo(f"  {name:{width}}  {score.accuracy:7.1%}  {score.count:6,}  {_interval(score)}")
+    if len(worst) > SHOWN_CLASSES:
+        typer.echo(f"  ... and {len(worst) - SHOWN_CLASSES} better ones (--json has all)")
+    if result.confusions:
+        typer.echo("Most frequent confusions:")
+    for label, predicted, count in result.confusions[:SHOWN_CONFUSIONS]:
+        typer.echo(f"  {count:4} x {label} -> {predicted}")
+
+
+def _interval(score: Score) -> str:
+    low, high = score.interval
+    return f"{low:.1%} to {high:.1%}"
+
+
+def _record(result: TestResult) -> dict[str, Any]:
+    confusions = [{"class": label, "predicted": wrong, "images": n} for label, wrong, n in result.confusions]
+    by_class = {name: _numbers(score) for name, score in result.by_class.items()}
+    return {**_numbers(result.total), "classes": by_class, "confusions": confusions}
+
+
+def _numbers(score: Score) -> dict[str, Any]:
+    interval = [round(bound, 6) for bound in score.interval]
+    return {"accuracy": round(score.accuracy, 6), "interval": interval, "correct": score.correct, "images": score.count}

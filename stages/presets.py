@@ -1,18 +1,28 @@
-"""presets: lists the experiments that `gift use` can write to params.yaml."""
+"""presets, use PRESET: the experiments that come with GIFT, and which one params.yaml has."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import AsJson, hint, print_json
+from .command_line import AsJson, hint, print_difference, print_json
+from .completion import complete_preset
 from .stage import ROOT, Root
 
 if TYPE_CHECKING:
-    from gift_core.presets import Origin, Summary
+    from gift_core.presets import Origin, Summary, Switch
 
 FEW_METHODS = 4
+ADD = "gift add-task NAME --images FOLDER   # adds your images as the first task"
+RUN = "dvc repro          # runs what is new or changed; --dry --force only lists the stages"
+NEXT = {
+    "hub": "gift doctor        # checks that the models can be downloaded and that memory and disk suffice",
+    "data": "gift data status   # lists the data sets that are present or missing",
+}
 
 
 def presets(as_json: AsJson = False, root: Root = ROOT) -> None:
@@ -29,7 +39,7 @@ def presets(as_json: AsJson = False, root: Root = ROOT) -> None:
     origin = origin_of(root / "params.yaml", files)
     summaries = [summarize(file) for file in files.values()]
     if as_json:
-        print_json([_record(summary, origin) for summary in summaries])
+        print_json([_summary_record(summary, origin) for summary in summaries])
         return
     width = max(len(_head(summary.name, origin)) for summary in summaries)
     for summary in summaries:
@@ -46,18 +56,9 @@ def size_of(summary: Summary) -> str:
     return f"{tasks} {summary.iterations} iterations; {methods}; needs {', '.join(summary.needs) or 'nothing else'}"
 
 
-def _record(summary: Summary, origin: Origin | None) -> dict[str, object]:
+def _summary_record(summary: Summary, origin: Origin | None) -> dict[str, object]:
     active = origin is not None and origin.preset == summary.name
-    return {
-        "name": summary.name,
-        "title": summary.title,
-        "tasks": summary.tasks,
-        "iterations": summary.iterations,
-        "methods": summary.methods,
-        "needs": summary.needs,
-        "active": active,
-        "changed_keys": list(origin.changed) if origin and active else [],
-    }
+    return {**asdict(summary), "active": active, "changed_keys": list(origin.changed) if origin and active else []}
 
 
 def _head(name: str, origin: Origin | None) -> str:
@@ -80,3 +81,99 @@ def _explanation(origin: Origin | None) -> str:
         what = f"the nearest preset is {origin.nearest}, from which {differ}"
         return f"params.yaml is an experiment of your own: {what}."
     return "* is the active experiment (params.yaml)."
+
+
+Preset = Annotated[
+    str, typer.Argument(metavar="PRESET", help="A name that `gift presets` lists.", autocompletion=complete_preset)
+]
+DryRunOfUse = Annotated[bool, typer.Option("--dry-run", help="Say what would change without writing anything.")]
+Diff = Annotated[bool, typer.Option("--diff", help="Print all changes, line by line.")]
+
+
+def use(
+    preset: Preset, dry_run: DryRunOfUse = False, diff: Diff = False, as_json: AsJson = False, root: Root = ROOT
+) -> None:
+    """Make a preset the active experiment: write it to params.yaml.
+
+    A params.yaml that you changed is kept as params.backup-1.yaml (or the next
+    free number).
+
+    Example: gift use mtil_order_1 --dry-run --diff
+    """
+    from gift_core.presets import plan_switch, summarize
+
+    switch = plan_switch(root, preset)
+    summary = summarize(switch.preset)
+    if switch.changes and not dry_run:
+        switch.carry_out()
+    if as_json:
+        print_json(_switch_record(switch, summary, dry_run, diff))
+    elif switch.changes:
+        if diff:
+            print_difference(switch.difference())
+        _show(switch, summary, _time_of(root, switch.preset), dry_run)
+    else:
+        typer.echo(f"params.yaml is already the preset {preset}")
+
+
+def _time_of(root: Path, preset: Path) -> str:
+    """How long the experiment takes, or why that is not known. Measures the CPU for a fraction of a second."""
+    from gift_core.doctor.finding import Project
+    from gift_core.doctor.time_estimate import estimate_time
+    from gift_core.errors import GiftError
+    from gift_core.presets import load_preset
+
+    try:
+        estimate = estimate_time(Project(root, load_preset(preset)))
+    except GiftError as error:  # a device that is not here, a damaged model: `gift doctor` says more
+        return f"Time: not known: {error}"
+    advice = "too long for a CPU (`gift doctor` says what to do): " if estimate.is_too_long else ""
+    return f"Time: {advice}about {estimate.sentence}"
+
+
+def _show(switch: Switch, summary: Summary, time: str, dry_run: bool) -> None:
+    """Prints at most ten lines: what the preset is, how much changes, the backup, and what comes next."""
+    typer.echo(f"params.yaml {'would be' if dry_run else 'is now'} the preset {summary.name}: {summary.title}")
+    typer.echo(f"  {size_of(summary)}")
+    typer.echo(f"  {time}")
+    typer.echo(f"  {_changes(switch)}")
+    if switch.backup is not None:
+        typer.echo(f"Your changed params.yaml {'would be' if dry_run else 'is'} kept as {switch.backup}")
+    if dry_run:
+        typer.echo("--dry-run: nothing was written")
+        return
+    hint("Next:")
+    for command in _commands(summary):
+        hint(f"  {command}")
+
+
+def _changes(switch: Switch) -> str:
+    counts = _counts(switch)
+    if counts is None:
+        return "It replaces all of params.yaml."
+    if not counts:
+        return "Only comments and the layout change. --diff prints them."
+    parts = ", ".join(f"{count} in {section}" for section, count in counts.items())
+    return f"Changed keys: {parts}. --diff prints them."
+
+
+def _counts(switch: Switch) -> dict[str, int] | None:
+    """The number of changed keys of each section of params.yaml, in its order."""
+    keys = switch.changed_keys()
+    return None if keys is None else dict(Counter(key.partition(".")[0].partition("[")[0] for key in keys))
+
+
+def _commands(summary: Summary) -> list[str]:
+    first = [] if summary.tasks else [ADD]
+    return [*first, *(NEXT[need] for need in summary.needs if need in NEXT), RUN]
+
+
+def _switch_record(switch: Switch, summary: Summary, dry_run: bool, diff: bool) -> dict[str, object]:
+    return {
+        "preset": summary.name,
+        "written": switch.changes and not dry_run,
+        "changed_keys": _counts(switch),
+        "backup": switch.backup,
+        "next": [command.partition("#")[0].strip() for command in _commands(summary)],
+        **({"difference": switch.difference()} if diff else {}),
+    }

@@ -13,7 +13,7 @@ import typer
 from gift_core.errors import UserError
 
 from .check import code_files
-from .output import note
+from .command_line import note
 from .stage import MOST, PARAMS, require_params
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ LOGS = Path(".gift", "logs")
 SHOWN_NAMES = 30  # of a wave
 
 Targets = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="TARGET", help="Stages, with those that they need. [default: all]", show_default=False),
+    list[str] | None, typer.Argument(metavar="TARGET", help="Stages, with those that they need. [default: all]")
 ]
 Workers = Annotated[
     int | None,
@@ -150,8 +149,7 @@ def _open_workers(
 
 def _loop(pipeline: DvcPipeline, pool: Pool, environment: dict[str, str], **options: Any) -> RunLoop:
     """Returns the run that is about to start, and prints its size."""
-    from .run_loop import RunLoop
-    from .run_table import RunTable
+    from .run_loop import RunLoop, RunTable
 
     stages, workers = len(pipeline.upstream), pool.capacity.workers
     note(f"{stages} stages, {workers} workers, {pool.capacity.gpus:g} GPUs")

@@ -15,8 +15,8 @@ import typer
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 
+from .command_line import AsJson, hint, note, print_json
 from .completion import complete_method
-from .output import AsJson, hint, note, print_json
 from .stage import MOST, PARAMS, ROOT, Root, Stage, Task, require_params
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ Rates = Annotated[
         metavar="RATE...",
         help="The learning rates to try. Default: a third of the present one, itself, and three times as much.",
         callback=_checked_rates,
-        show_default=False,
     ),
 ]
 Only = Annotated[
@@ -126,7 +125,7 @@ def _announce(method: str, task: str, rates: Sequence[float], iterations: int, t
 
 def _make_inputs(root: Path, target: str) -> None:
     """Lets DVC make what the training of the step reads: all before finetune. Its output is on stderr."""
-    from .dvc_lock import require_free
+    from .dvc_pipeline import require_free
 
     require_free(root)
     command = [sys.executable, "-m", "dvc", "repro", "--quiet", target]

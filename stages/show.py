@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from .metrics_table import percent, print_by_task, print_link, print_metrics, print_text
-from .output import AsJson, hint, print_json
+from .command_line import AsJson, hint, print_json
+from .metrics import percent, print_by_task, print_link, print_metrics, print_text
 from .stage import PARAMS, ROOT, Root
 
 Summary = Mapping[str, Any]

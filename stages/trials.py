@@ -28,12 +28,11 @@ from gift_core.clip.device import resolve_device
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.test_set import TestSet
 from gift_core.config.loading import parse_config
-from gift_core.datasets.hold_out import hold_out, sample_training_images
 from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 from gift_core.progress import progress
 from gift_core.replay.teach import require_taught
-from gift_core.report.rate_search import RateSearch, Score, Scores, Trial, measure
+from gift_core.report.rate_search import RateSearch, Score, Scores, Trial, hold_out, measure, sample_training_images
 from gift_core.tracking.tracked_run import VARIABLE
 from gift_core.untrusted import parse_yaml
 

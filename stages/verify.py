@@ -12,15 +12,14 @@ import typer
 
 from gift_core.layout import Layout
 
-from .output import AsJson, hint, note, print_json
+from .command_line import AsJson, hint, note, print_json
 from .stage import PARAMS, ROOT, Params, Root, Stage, require_params
 
 if TYPE_CHECKING:
     from .dvc_store import DvcStore, Output
 
 Heal = Annotated[
-    bool,
-    typer.Option("--heal", help="Restore what dvc.lock records. With --remote, remove broken objects there, too."),
+    bool, typer.Option("--heal", help="Restore what dvc.lock records. With --remote, remove broken objects there, too.")
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also list what is whole or missing, a line for each.")]
 Remote = Annotated[bool, typer.Option("--remote", help="Read every object on the default remote as well.")]
@@ -124,7 +123,7 @@ def _store(root: Path) -> DvcStore | None:
     if not (root / ".dvc").is_dir():
         note(f"{root}: no DVC project, so only the files of the stages are checked")
         return None
-    from .dvc_lock import require_free
+    from .dvc_pipeline import require_free
     from .dvc_store import DvcStore
 
     require_free(root)  # half of a new result looks broken
@@ -139,10 +138,10 @@ def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
     from .replay_source import replay_of
 
     stage = Stage("verify", "", load_config(params), Layout(root))
-    outputs = {_real(output.path): output for output in store.outputs()} if store else {}
+    outputs = {os.path.realpath(output.path): output for output in store.outputs()} if store else {}
     items = []
     for artifact in artifacts_of(stage.layout, stage.config, lambda *names: replay_of(stage, *names)):
-        output = outputs.pop(_real(artifact.path), None)
+        output = outputs.pop(os.path.realpath(artifact.path), None)
 
         def problems(artifact=artifact, output=output) -> list[str]:  # type: ignore[no-untyped-def]
             own = [] if artifact.missing else [problem_of(artifact)]
@@ -155,10 +154,6 @@ def _items(params: Path, root: Path, store: DvcStore | None) -> list[Item]:
 def _other(store: DvcStore, output: Output, root: Path) -> Item:
     path = root / os.path.relpath(output.path, root)
     return Item(path, lambda: None if output.path.exists() else path, lambda: store.problems(output), output)
-
-
-def _real(path: Path) -> str:
-    return os.path.realpath(path)
 
 
 def _heal(item: Item, store: DvcStore) -> None:

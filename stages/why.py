@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .check import code_files
-from .output import AsJson, print_json
+from .command_line import AsJson, print_json
 from .stage import PARAMS, require_params
 
 if TYPE_CHECKING:

@@ -27,7 +27,6 @@ THOROUGH = re.compile(
     r"""tests/(
     benchmarks/ | docs/ | execution/ | full_size/ | hostile/ | interruption/ | team/ | tracking/
     | clip/test_(architectures|soundness)
-    | config/test_removing
     | doctor/test_(memory_estimate|operations|storage)
     | end_to_end/test_(changes|revisions|wheel)
     | generators/test_spread_shards
@@ -36,7 +35,7 @@ THOROUGH = re.compile(
     | stages/test_(add_task|class_incremental|data|disk|docs|doctor|dvc_pipeline|export|file_modes|fork_server|hub)
     | stages/test_(import_model|interruption|memory_settings|merge|metrics|missing_paths|predict|processes|recorded)
     | stages/test_(remove|root|run|search|show|test|use|verify)_
-    | test_(golden_losses|pipeline_stages|revisions_probe)
+    | test_(golden_losses|params_edit|pipeline_stages|revisions_probe)
     | work/test_(crashes|data_parallel|spread)
     )""",
     re.VERBOSE,

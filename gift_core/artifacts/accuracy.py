@@ -81,11 +81,15 @@ def read_accuracy(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     table, metadata = read_table(path, SCHEMA, STAGE)
     rows: pd.DataFrame = table.to_pandas()
     _require_sound(path, rows)
-    _require_own(path, rows)
+    require_own(path, rows)
     return rows, metadata
 
 
-def _require_own(path: Path, rows: pd.DataFrame) -> None:
+def require_own(path: Path, rows: pd.DataFrame) -> None:
+    """Raises ContractError unless the newest step is of the method and the task of the path <method>/<task>.parquet.
+
+    pretrained.parquet has no rows.
+    """
     own = [(path.parent.name, path.stem)] if path.stem != PRETRAINED else []
     newest = rows[rows.step == rows.step.max()][["method", "trained_task"]].drop_duplicates()
     found = list(newest.itertuples(index=False, name=None))

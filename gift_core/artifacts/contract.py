@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.errors import ContractError
-from gift_core.untrusted import read_json_file
+from gift_core.untrusted import parse_json, read_limited
 from gift_core.work.partial import recover
 from gift_core.work.publishing import write_atomically
 
@@ -59,8 +59,13 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path, stage: str) -> dict[str, Any]:
     """Returns the JSON object. ContractError if the file is missing or is not one. `stage` makes it again."""
     require_file(path, stage)
+    return parse_json_object(read_limited(path), path, stage)
+
+
+def parse_json_object(content: bytes, path: Path, stage: str) -> dict[str, Any]:
+    """Returns the JSON object in the content of a file. ContractError, which names `path`, if it is none."""
     try:
-        value = read_json_file(path)
+        value = parse_json(content)
     except ValueError as error:
         raise broken(path, f"it should be JSON, but {error}", stage) from error
     if not isinstance(value, dict):

@@ -6,7 +6,9 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError, safe_open
 
 from gift_core.artifacts.contract import (
     broken,
@@ -17,12 +19,12 @@ from gift_core.artifacts.contract import (
     sha256_of,
     write_json,
 )
-from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
 from gift_core.errors import UserError, no_such_path
 from gift_core.untrusted import parse_json, read_limited
 from gift_core.work.partial import recover
 from gift_core.work.publishing import write_atomically
 
+_WRONG_LENGTH = ("not fully covered", "MetadataIncompleteBuffer")  # of safetensors' errors, by version
 WEIGHTS = "open_clip_model.safetensors"
 PATH_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")  # a name that ends so is a file of weights
 CONFIG = "open_clip_config.json"
@@ -32,9 +34,46 @@ FILES_SHA256 = "files_sha256"  # in provenance.json: of the configuration and th
 LOSSES = "losses.jsonl"
 LOSS_FIELDS = ("iteration", "learning_rate", "task", "total")
 ENTROPY = "_entropy"  # ends the field with the entropy of the teacher, beside the field of a cross-entropy to it
-LossRow = Mapping[str, float]
 _FINETUNE = "finetune"
 PRETRAINED = "pretrained"  # the folder of the model that import_model writes
+
+
+class DamagedFileError(ValueError):
+    """A file that is not a safetensors file, or is incomplete."""
+
+
+class StoredTensor(NamedTuple):
+    """What the header says of a tensor. `floating`: whether its numbers are floating-point numbers of any precision."""
+
+    shape: tuple[int, ...]
+    floating: bool
+
+
+def read_header(path: Path) -> dict[str, StoredTensor]:
+    """Every tensor in the file by name, sorted.
+
+    The whole header is checked, and the file's length against it, so a file that was copied only in part is found.
+    DamagedFileError says what is wrong, but not the path or the remedy, which the caller knows. OSError where there is
+    no file.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            parts = {name: file.get_slice(name) for name in sorted(file.keys())}
+            return {
+                name: StoredTensor(tuple(part.get_shape()), "F" in part.get_dtype()) for name, part in parts.items()
+            }
+    except SafetensorError as error:
+        if any(words in str(error) for words in _WRONG_LENGTH):
+            raise DamagedFileError("it was cut short, or has bytes at its end that its header does not list") from error
+        raise DamagedFileError(f"its header is damaged: {error}") from error
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor in the file by name, sorted; errors as read_header."""
+    return {name: tensor.shape for name, tensor in read_header(path).items()}
+
+
+LossRow = Mapping[str, float]
 
 
 def require_model_path(name: str) -> None:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PHASES, PRETRAINED, PRETRAINED_STEP, STAGE
+from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PHASES, PRETRAINED, PRETRAINED_STEP, STAGE, require_own
 from gift_core.artifacts.contract import broken
 from gift_core.artifacts.tables import read_table, write_table
 
@@ -77,11 +77,7 @@ def read_predictions(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     table, metadata = read_table(path, SCHEMA, STAGE)
     rows: pd.DataFrame = table.to_pandas()
     _require_sound(path, rows)
-    newest = rows[rows.step == rows.step.max()][["method", "trained_task"]].drop_duplicates()
-    found = list(newest.itertuples(index=False, name=None))
-    if found != [(path.parent.name, path.stem)]:
-        seen = " and ".join(f"{task} by {method}" for method, task in found)
-        raise broken(path, f"its newest step should be {path.stem} by {path.parent.name}, it is {seen}", STAGE)
+    require_own(path, rows)
     return rows, metadata
 
 

@@ -24,8 +24,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gift_core.artifacts.contract import broken, read_json, require_fields, write_json
-from gift_core.untrusted import parse_json
+from gift_core.artifacts.contract import broken, parse_json_object, read_json, require_fields, write_json
 
 STAGE = "report"
 DECIMALS = 4
@@ -72,12 +71,7 @@ def read_metrics(path: Path) -> dict[str, dict[str, float | None]]:
 
 def parse_metrics(text: str, source: Path) -> dict[str, dict[str, float | None]]:
     """Returns the metrics of a text, as git has it; `source` names it in errors. ContractError as in read_metrics."""
-    try:
-        metrics: Any = parse_json(text.encode())
-    except ValueError as error:
-        raise broken(source, f"it should be JSON, but {error}", STAGE) from error
-    if not isinstance(metrics, dict):
-        raise broken(source, f"it should be a JSON object, it is a {type(metrics).__name__}", STAGE)
+    metrics = parse_json_object(text.encode(), source, STAGE)
     _require_metrics(source, metrics)
     return metrics
 

@@ -19,14 +19,14 @@ from gift_core.artifacts.model_folder import (
     CONFIG,
     LOSSES,
     WEIGHTS,
+    DamagedFileError,
     model_hash,
+    read_shapes,
     require_noted_files,
     write_losses,
     write_provenance,
 )
-from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
-from gift_core.clip.architectures import require_supported
-from gift_core.clip.soundness import require_sound, require_stored_as_weights
+from gift_core.clip.architectures import require_sound, require_stored_as_weights, require_supported
 from gift_core.clip.tokenizers import (
     LOCAL,
     load_tokenizer,

@@ -33,16 +33,7 @@ TOKENIZER_FILES = (
 )
 PROBES = (
     *"abcdefghijklmnopqrstuvwxyz0123456789",
-    "photo",
-    "of",
-    "the",
-    "red",
-    "blue",
-    "cat",
-    "dog",
-    "tree",
-    "one",
-    "two",
+    *("photo", "of", "the", "red", "blue", "cat", "dog", "tree", "one", "two"),
 )
 CLIP_ENTRIES = 49408  # of a text tower whose configuration does not say it
 _HUB_REMEDY = (
@@ -136,9 +127,9 @@ def tokenizer_from(contents: Mapping[str, bytes], model_config: Mapping[str, Any
         return load_tokenizer(f"{LOCAL}{folder}")
 
 
-def short_message(error: Exception, *, words: int = 60) -> str:
+def short_message(error: Exception) -> str:
     """The first words of another library's error message, on one line, without a final full stop."""
-    return " ".join(str(error).split()[:words]).rstrip(".")
+    return " ".join(str(error).split()[:60]).rstrip(".")
 
 
 def _hub_name(name: str) -> str:

@@ -16,6 +16,7 @@ from gift_core.artifacts.task import SPLITS
 from gift_core.config.tasks import OwnTaskConfig
 from gift_core.datasets.spelling import comparison_key, default_class_name, plain_name, require_sound_labels
 from gift_core.errors import UserError, did_you_mean
+from gift_core.quantities import first_names, plural
 from gift_core.seeds import seed_for
 
 NAMED = 5  # the number of files or classes that an error names
@@ -123,18 +124,7 @@ def untested_classes(classes: Mapping[str, str], splits: Splits) -> tuple[str, .
 
 def validation_note(name: str, count: int) -> tuple[str, ...]:
     """Returns a note on the images of a validation split, which is left out. `name` is its folder or value."""
-    return (f"{image_count(count)} left out: {name} is a validation split.",) if count else ()
-
-
-def image_count(count: int) -> str:
-    """Returns "1 image" or "1,234 images"."""
-    return "1 image" if count == 1 else f"{count:,} images"
-
-
-def first_names(names: Sequence[str], count: int = NAMED) -> str:
-    """Returns the first `count` names in one line, and the number of the others."""
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(names[:count]) + more
+    return (f"{plural(count, 'image')} left out: {name} is a validation split.",) if count else ()
 
 
 def sort_labels(labels: Iterable[str]) -> list[str]:

@@ -21,8 +21,9 @@ from PIL import Image, ImageOps, features
 from gift_core.artifacts.task import LabeledImage
 from gift_core.config.experiment import IngestConfig
 from gift_core.datasets.bad_images import MAX_FILE_BYTES, BadImageError, bad_image_errors, require_small_file
-from gift_core.datasets.dataset import NAMED, Dataset, Sample, first_names, image_count
+from gift_core.datasets.dataset import Dataset, Sample
 from gift_core.errors import UserError
+from gift_core.quantities import first_names, plural
 
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", *HEIC_SUFFIXES, ".bmp", ".gif", ".tif", ".tiff")
@@ -105,8 +106,9 @@ class _Decoder:
     def notes(self) -> Iterator[str]:
         """Yields what was found among the images that were decoded until now."""
         if self.first_of_several:
-            images, verb = image_count(len(self.first_of_several)), "has" if len(self.first_of_several) == 1 else "have"
-            what = f"{images} {verb} several frames or pages, of which only the first is read"
+            count = len(self.first_of_several)
+            images = f"{plural(count, 'image')} {'has' if count == 1 else 'have'}"
+            what = f"{images} several frames or pages, of which only the first is read"
             yield f"{what}: {first_names(self.first_of_several)}."
 
     def read_train(self) -> Iterator[LabeledImage]:
@@ -161,9 +163,8 @@ class _Decoder:
         return sample, _Stored(image, extension, has_others=image is not data and has_several_frames(data))
 
     def _refusal(self) -> str:
-        named = ", ".join(f"{file} ({reason})" for file, reason in self.bad[:NAMED])
-        more = f" and {len(self.bad) - NAMED} more" if len(self.bad) > NAMED else ""
-        what = f"{image_count(len(self.bad))} cannot be decoded: {named}{more}"
+        named = first_names([f"{file} ({reason})" for file, reason in self.bad])
+        what = f"{plural(len(self.bad), 'image')} cannot be decoded: {named}"
         return f"{self.location}: {what}. Repair or remove them, or set on_bad_image: skip."
 
 
@@ -235,8 +236,8 @@ def unreadable_heic(dataset: Dataset) -> str | None:
     heic = [sample.name for sample in (*dataset.train, *dataset.test) if sample.name.lower().endswith(HEIC_SUFFIXES)]
     if not heic or _has_heic_reader():
         return None
-    what = f"{image_count(len(heic))} in HEIC, but pillow-heif, which reads it, is not installed: {first_names(heic)}"
-    return f"{what}. Install it ({HEIC_REMEDY}), or convert the images."
+    what = f"{plural(len(heic), 'image')} in HEIC, but pillow-heif, which reads it, is not installed"
+    return f"{what}: {first_names(heic)}. Install it ({HEIC_REMEDY}), or convert the images."
 
 
 def _has_heic_reader() -> bool:

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from gift_core.datasets.dataset import first_names, image_count
 from gift_core.datasets.decoding import HEIC_SUFFIXES, SUFFIXES
 from gift_core.datasets.spelling import printable, require_utf8
 from gift_core.errors import UserError
+from gift_core.quantities import first_names, plural
 
 HIDDEN, NO_IMAGE, OTHER_EXTENSION = "hidden", "not an image", "with image content but another extension"
 NO_CLASS, SPECIAL = "in no class folder", "not a regular file"
@@ -162,7 +162,7 @@ class FolderReader:
         if self._links:
             notes += (f"DVC sees no changes behind links to folders inside a data set: {first_names(self._links)}.",)
         if self._twins:
-            what = f"{image_count(len(self._twins))} in HEIC beside one of the same name in another format"
+            what = f"{plural(len(self._twins), 'image')} in HEIC beside one of the same name in another format"
             notes += (f"{what}: {first_names(self._twins)}. Remove one of each two if they show the same.",)
         return notes
 

@@ -16,9 +16,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from gift_core.datasets.bad_images import BadImageError, bad_image_errors, require_small_file
-from gift_core.datasets.dataset import Dataset, Sample, first_names, image_count
+from gift_core.datasets.dataset import Dataset, Sample
 from gift_core.datasets.decoding import decoded_image, in_order
 from gift_core.progress import progress
+from gift_core.quantities import first_names, plural
 
 TINY = 32  # pixels: a CLIP with images of 224 pixels enlarges it sevenfold
 SIDE = 8  # pixels of a thumbnail
@@ -57,14 +58,14 @@ class ImageFindings:
     def lines(self) -> Iterator[str]:
         """Yields a line for each kind of `others` with the number of images and the first ones, or one for none."""
         if self.others and not any((self.broken, *self.others.values())):
-            yield f"{image_count(self.count)} decoded: none is broken, tiny, in both splits, or there twice."
+            yield f"{plural(self.count, 'image')} decoded: none is broken, tiny, in both splits, or there twice."
         for kind, pairs in self.others.items():
             if pairs:
-                yield f"{image_count(len(pairs))} {_WHAT[kind][len(pairs) > 1]}: {_named(pairs)}."
+                yield f"{plural(len(pairs), 'image')} {_WHAT[kind][len(pairs) > 1]}: {_named(pairs)}."
 
     def broken_line(self) -> str:
         """Returns "2 images cannot be decoded: train/hat/3.jpg (not an image), ...", without a stop."""
-        return f"{image_count(len(self.broken))} cannot be decoded: {_named(self.broken)}"
+        return f"{plural(len(self.broken), 'image')} cannot be decoded: {_named(self.broken)}"
 
     def record(self) -> dict[str, Any]:
         """Returns everything for JSON."""

@@ -11,8 +11,6 @@ from gift_core.datasets.dataset import (
     Dataset,
     Sample,
     Splits,
-    first_names,
-    image_count,
     labels_to_learn,
     name_classes,
     split_by_seed,
@@ -23,6 +21,7 @@ from gift_core.datasets.decoding import SUFFIXES
 from gift_core.datasets.folder_reader import FolderReader
 from gift_core.datasets.spelling import plain_name, printable, split_of, split_within
 from gift_core.errors import UserError
+from gift_core.quantities import first_names, plural
 
 RENAME = "Name the two folders train and test"
 
@@ -112,7 +111,7 @@ class _Layout:
             images = self.reader.images(path)
             if images:
                 named = " and ".join(f"{split.name}/" for split in found.values())
-                what = f"{path.name}/ has {image_count(len(images))}, but it is beside {named}"
+                what = f"{path.name}/ has {plural(len(images), 'image')}, but it is beside {named}"
                 remedy = f"Move them into {found['train'].name}/{path.name}/ and {found['test'].name}/{path.name}/"
                 raise UserError(f"{self.location}: {what}. {remedy}, or remove the folder.")
 

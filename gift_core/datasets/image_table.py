@@ -17,8 +17,6 @@ from gift_core.datasets.dataset import (
     Dataset,
     Sample,
     Splits,
-    first_names,
-    image_count,
     labels_to_learn,
     name_classes,
     nearest_name,
@@ -31,6 +29,7 @@ from gift_core.datasets.decoding import SUFFIXES
 from gift_core.datasets.folder_reader import HIDDEN, NO_IMAGE, LeftOut, is_in_hidden
 from gift_core.datasets.spelling import KNOWN_SPLITS, MAX_NAME, plain_name, printable, split_of
 from gift_core.errors import UserError, did_you_mean
+from gift_core.quantities import first_names, plural
 
 VALIDATION = "validation"
 
@@ -202,7 +201,7 @@ def _unlisted(folder: Path, used: Collection[str]) -> tuple[str, ...]:
                 left_out.add(NO_IMAGE, name)
     images.sort()
     verb = "is" if len(images) == 1 else "are"
-    what = f"{image_count(len(images))} of the folder {verb} in no row: {first_names(images)}."
+    what = f"{plural(len(images), 'image')} of the folder {verb} in no row: {first_names(images)}."
     return (*([what] if images else []), *left_out.notes())
 
 

@@ -1,9 +1,13 @@
-"""Turns a data set from any source into the task artifact. Each source imports only what it needs."""
+"""Turns a data set from any source into the task artifact. Each source imports only what it needs.
+
+It notes images that are in both splits or in two classes: the same bytes, under whatever names.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -18,15 +22,59 @@ from gift_core.config.tasks import (
     TaskConfig,
     WebDatasetTaskConfig,
 )
-from gift_core.datasets.dataset import Dataset, first_names, sample_shots
+from gift_core.datasets.dataset import Dataset, Sample, sample_shots
 from gift_core.datasets.decoding import ImageSource, decode_dataset, encode_image, unreadable_heic
-from gift_core.datasets.duplicates import DuplicateWatch
 from gift_core.errors import ContractError, UserError
 from gift_core.progress import progress_bar
+from gift_core.quantities import first_names, plural
 from gift_core.work.publishing import require_free_bytes
 
-ListedTaskConfig = FolderTaskConfig | TableTaskConfig | WebDatasetTaskConfig | CatalogueTaskConfig
+_DIGEST_BYTES = 16
 _BYTES_PER_MINI_IMAGE = 6144  # an upper bound for a 32 px image with its share of the tar
+
+
+class DuplicateWatch:
+    """Notes a hash of every image when it is read, so that no image is read twice."""
+
+    def __init__(self) -> None:
+        self._first: dict[bytes, tuple[str, str]] = {}  # the split and the label where an image was first read
+        self._in_both: list[str] = []
+        self._two_classes: list[str] = []
+
+    def watch(self, dataset: Dataset) -> Dataset:
+        """Returns the data set with samples that are noted when they are read."""
+        return dataclasses.replace(
+            dataset, train=self._watch(dataset.train, "train"), test=self._watch(dataset.test, "test")
+        )
+
+    def notes(self) -> Iterator[str]:
+        """Yields what was found among the images that were read until now."""
+        if self._in_both:
+            verb = "is" if len(self._in_both) == 1 else "are"
+            what = f"{plural(len(self._in_both), 'image')} of the test split {verb} also in the training split"
+            yield f"{what}: {first_names(self._in_both)}."
+        if self._two_classes:
+            verb = "has" if len(self._two_classes) == 1 else "have"
+            yield f"{plural(len(self._two_classes), 'image')} {verb} two classes: {first_names(self._two_classes)}."
+
+    def _watch(self, samples: Sequence[Sample], split: str) -> tuple[Sample, ...]:
+        return tuple(dataclasses.replace(sample, read=self._noted(sample, split)) for sample in samples)
+
+    def _noted(self, sample: Sample, split: str) -> Callable[[], bytes]:
+        def read() -> bytes:
+            data = sample.read()
+            digest = hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
+            first_split, first_label = self._first.setdefault(digest, (split, sample.label))
+            if first_split != split:
+                self._in_both.append(sample.name)
+            if first_label != sample.label:
+                self._two_classes.append(sample.name)
+            return data
+
+        return read
+
+
+ListedTaskConfig = FolderTaskConfig | TableTaskConfig | WebDatasetTaskConfig | CatalogueTaskConfig
 
 
 def ingest(

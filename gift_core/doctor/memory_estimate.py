@@ -5,11 +5,12 @@ One formula each, with coefficients measured on a few models. docs/doctor.md say
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from gift_core.artifacts.model_config import shape_fault
 from gift_core.artifacts.model_folder import CONFIG
@@ -245,20 +246,8 @@ def memory_of(device: torch.device) -> DeviceMemory:
     if device.type == "mps":
         total = torch.mps.recommended_max_memory()
         return DeviceMemory("the Apple GPU", total, total - torch.mps.driver_allocated_memory())
-    return DeviceMemory("the CPU", *_machine_memory())
-
-
-def _machine_memory() -> tuple[int, int]:
-    """Returns total bytes and the bytes available to a new program. (0, 0) if the system does not tell."""
-    table = Path("/proc/meminfo")
-    if table.is_file():
-        lines = dict(line.split(":") for line in table.read_text(encoding="utf-8").splitlines())
-        total, free = (int(lines[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
-        return total, free
-    if not hasattr(os, "sysconf"):
-        return 0, 0
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return total, total
+    memory = psutil.virtual_memory()
+    return DeviceMemory("the CPU", memory.total, memory.available)
 
 
 def most_classes(project: Project) -> tuple[int, str]:

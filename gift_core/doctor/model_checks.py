@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.artifacts.model_config import shape_fault
-from gift_core.artifacts.model_folder import CONFIG
-from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
+from gift_core.artifacts.model_folder import CONFIG, DamagedFileError, read_shapes
 from gift_core.doctor.finding import Finding, Project
 from gift_core.downloads import CACHED_WEIGHTS, download_problem, in_cache
 from gift_core.errors import ContractError, UserError, lookup
@@ -54,7 +53,7 @@ def check_clip(project: Project) -> Iterator[Finding]:
     if name.startswith((FOLDER, FILE)):
         yield check_local_clip(project.root, name)
     elif name.startswith(HUB):
-        yield _check_cache("model", name.removeprefix(HUB), CACHED_WEIGHTS)
+        yield _check_cache(name.removeprefix(HUB), CACHED_WEIGHTS)
     else:
         from gift_core.clip.architectures import architecture_config
 
@@ -120,7 +119,7 @@ def _check_tag(architecture: str, pretrained: str | None, config: Mapping[str, A
     size = FLOAT_BYTES * count_parameters(config) if is_known else 0
     repository, _, file = source.get("hf_hub", "").rpartition("/")
     if repository:
-        return _check_cache("model", repository, (file,) if file else CACHED_WEIGHTS, size)
+        return _check_cache(repository, (file,) if file else CACHED_WEIGHTS, size)
     kept = CLIP_CACHE.expanduser() / Path(source["url"]).name
     if kept.is_file():
         return Finding("model", "ok", f"{architecture} {pretrained}, in {kept}")
@@ -209,11 +208,11 @@ def _count_part(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.glob("*.bin")) // 4
 
 
-def _check_cache(subject: str, repository: str, files: tuple[str, ...], size: int = 0) -> Finding:
+def _check_cache(repository: str, files: tuple[str, ...], size: int = 0) -> Finding:
     found = in_cache(repository, files)
     if found is not None:
-        return Finding(subject, "ok", f"{repository}, in the hub cache: {found.name}")
-    return download_finding(subject, repository, by_hand=BY_HAND[subject], size=size)
+        return Finding("model", "ok", f"{repository}, in the hub cache: {found.name}")
+    return download_finding("model", repository, by_hand=BY_HAND["model"], size=size)
 
 
 def count_parameters(model_config: Mapping[str, Any]) -> int:

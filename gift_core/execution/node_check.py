@@ -10,12 +10,11 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 from gift_core.errors import UserError
-from gift_core.provenance import PACKAGES
+from gift_core.provenance import PACKAGES, version_of
 
 LIBRARIES = ("torch", *PACKAGES, "safetensors", "pyarrow", "dvc", "ray")
 NAMES = ("gift_core", "stages")  # a wheel has the second one inside the first
@@ -24,7 +23,7 @@ NAMES = ("gift_core", "stages")  # a wheel has the second one inside the first
 def local_facts() -> dict[str, str]:
     """Returns {"gift_core": hash of its code, "Python": "3.12.3", "torch": "2.13.0", ...} of this machine."""
     code = {name: _hash_of_package(name) for name in NAMES}
-    return code | {"Python": platform.python_version()} | {name: _version(name) for name in LIBRARIES}
+    return code | {"Python": platform.python_version()} | {name: version_of(name) for name in LIBRARIES}
 
 
 def compare_nodes(here: Mapping[str, str], nodes: Mapping[str, Mapping[str, str]]) -> None:
@@ -56,13 +55,6 @@ def _hash_of_package(name: str) -> str:
     for file in sorted(root.rglob("*.py")):
         digest.update(f"{file.relative_to(root).as_posix()}\0".encode() + file.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Filters for generated images: black ones, ones that do not match their prompt, and near-duplicates.
 
-Rejected images are generated again with their next seed. The paper has no filters except for black images.
+A CLIP scores the images: any open_clip model with an image and a text encoder. Rejected images are generated again with
+their next seed. The paper has no filters except for black images.
 D is the embedding size of the scorer.
 """
 
@@ -9,21 +10,124 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from gift_core.errors import UserError
+from gift_core.artifacts.model_config import shape_fault
+from gift_core.artifacts.model_folder import CONFIG
+from gift_core.errors import UserError, lookup
+from gift_core.untrusted import read_json_file
 
 if TYPE_CHECKING:
     import torch
 
-    from gift_core.config.generator import FiltersConfig, GeneratorConfig
-    from gift_core.generators.scorer import Scorer
+    from gift_core.config.generator import FiltersConfig, GeneratorConfig, ScorerConfig
 
 KEY = "generator.filters"
+SCORER_KEY = f"params.yaml: {KEY}.scorer"
+LOCAL, HUB = "local-dir:", "hf-hub:"
 REASONS = {"clip_score": "below the CLIP score", "duplicate": "near-duplicates"}
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A CLIP in evaluation mode and float32 that encodes one image or text at a time.
+
+    So the features of an image do not depend on a batch, to the last bit, and a resumed run makes the same decisions
+    as an uninterrupted one.
+    """
+
+    model: Any
+    transform: Any
+    tokenizer: Any
+    device: torch.device
+
+    def image_features(self, image: Image.Image) -> np.ndarray:
+        """Returns the features of an image: D, unit norm, float32."""
+        import torch
+
+        with torch.inference_mode():
+            image_1CHW = self.transform(image.convert("RGB")).unsqueeze(0).to(self.device)
+            return self._vector(self.model.encode_image(image_1CHW, normalize=True))
+
+    def text_features(self, text: str) -> np.ndarray:
+        """Returns the features of a text: D, unit norm, float32."""
+        import torch
+
+        with torch.inference_mode():
+            return self._vector(self.model.encode_text(self.tokenizer([text]).to(self.device), normalize=True))
+
+    @staticmethod
+    def _vector(feature_1D: torch.Tensor) -> np.ndarray:
+        vector: np.ndarray = feature_1D[0].float().cpu().numpy()
+        return vector
+
+
+def load_scorer(config: ScorerConfig, device: torch.device) -> Scorer:
+    """Returns the CLIP of `config`: an architecture with a tag or a file, hf-hub:<repository> or local-dir:<folder>.
+
+    Raises UserError for an unknown name or tag, and for weights that open_clip cannot load.
+    """
+    import open_clip
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    name = config.name
+    options = {} if name.startswith((LOCAL, HUB)) else _weights(name, config.pretrained)
+    _require_folder(name)
+    try:
+        if name.startswith(HUB):
+            _require_safe(open_clip.get_model_config(name), name)
+        model = open_clip.create_model(
+            name, device=device, precision="fp32", weights_only=True, require_pretrained=True, **options
+        )
+        tokenizer = open_clip.get_tokenizer(name)
+    except UserError:
+        raise
+    except Exception as error:  # open_clip, the hub and torch raise many kinds of errors
+        reason = " ".join(str(error).split()[:60])
+        raise UserError(f"{SCORER_KEY}: open_clip cannot load {name} ({reason}). Check name and pretrained.") from error
+    crop = PreprocessCfg(**open_clip.get_model_preprocess_cfg(model))
+    return Scorer(model.eval(), image_transform_v2(crop, is_train=False), tokenizer, device)
+
+
+def _weights(architecture: str, pretrained: str | None) -> dict[str, Any]:
+    import open_clip
+
+    lookup({known: known for known in open_clip.list_models()}, architecture.replace("/", "-"), f"{SCORER_KEY}.name")
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if pretrained is None:
+        known = ", ".join(tags) or "none"
+        raise UserError(
+            f"{SCORER_KEY}.pretrained: {architecture} needs weights. Write a file or one of these tags: {known}."
+        )
+    if Path(pretrained).is_file():
+        return {"pretrained": pretrained}
+    lookup({tag: tag for tag in tags}, pretrained, f"{SCORER_KEY}.pretrained (no such file; tags of {architecture})")
+    quick = bool(open_clip.get_pretrained_cfg(architecture, pretrained).get("quick_gelu", False))
+    return {"pretrained": pretrained, "force_quick_gelu": quick}
+
+
+def _require_folder(name: str) -> None:
+    config = Path(name.removeprefix(LOCAL)) / CONFIG
+    if not name.startswith(LOCAL):
+        return
+    if not config.is_file():
+        raise UserError(f"{SCORER_KEY}.name: {config.parent} has no {CONFIG}. Use an open_clip model folder.")
+    try:
+        found = read_json_file(config)
+    except ValueError as error:
+        raise UserError(
+            f"{SCORER_KEY}.name: {config}: it should be JSON, but {error}. Fetch the folder again."
+        ) from error
+    _require_safe(found.get("model_cfg") if isinstance(found, dict) else found, str(config))
+
+
+def _require_safe(model_config: Any, location: str) -> None:
+    if fault := shape_fault(model_config):
+        raise UserError(f"{SCORER_KEY}.name: {location}: not a model configuration: {fault}. Use another model.")
 
 
 @dataclass(frozen=True)
@@ -39,30 +143,13 @@ KEPT = Verdict(None)
 BLACK = Verdict("black")
 
 
-class Filters(Protocol):
-    """Decides about every encoded image, in the order of generation.
-
-    With `compares_images`, a decision depends on the images before.
-    """
-
-    compares_images: bool
-
-    def verdict(self, image: bytes, prompt: str) -> Verdict:
-        """Returns whether to keep the image, and remembers it if it is kept."""
-        ...
-
-    def recall(self, images: Iterable[bytes]) -> None:
-        """Remembers images that an interrupted run kept."""
-        ...
-
-
 class NoFilters:
     """Keeps every image without looking at it (`null` in params.yaml)."""
 
     compares_images = False
 
     def verdict(self, image: bytes, prompt: str) -> Verdict:
-        """Returns that the image is kept."""
+        """Returns that the encoded image is kept."""
         return KEPT
 
     def recall(self, images: Iterable[bytes]) -> None:
@@ -72,6 +159,7 @@ class NoFilters:
 class QualityFilters:
     """Applies the thresholds of params.yaml, and remembers the features of the images kept for the task.
 
+    It decides about the images in the order of generation: with `compares_images`, a decision depends on those before.
     The features are those of the encoded image, as it is stored, so they are the same when a later run recalls it.
     """
 
@@ -111,12 +199,13 @@ class QualityFilters:
         return self._texts[prompt]
 
 
+Filters = NoFilters | QualityFilters
+
+
 def load_filters(config: FiltersConfig | None, device: torch.device) -> Filters:
     """Returns the filters of params.yaml with their scorer on `device`. None keeps every image."""
     if config is None:
         return NoFilters()
-    from gift_core.generators.scorer import load_scorer
-
     return QualityFilters(config, load_scorer(config.scorer, device))
 
 

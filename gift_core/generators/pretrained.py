@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gift_core.downloads import require_download
 from gift_core.errors import UserError, did_you_mean
+from gift_core.quantities import first_names
 
 if TYPE_CHECKING:
     from gift_core.config.generator import GeneratorConfig, LoraConfig
@@ -130,8 +131,7 @@ def _noting_missing_tensors(missing: dict[str, list[str]]) -> Iterator[None]:
 
 def _require_all_tensors(missing: Mapping[str, Sequence[str]], config: GeneratorConfig) -> None:
     for model, names in missing.items():
-        rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        what = f"its {model} lacks {len(names)} of its tensors: {', '.join(names[:3])}{rest}"
+        what = f"its {model} lacks {len(names)} of its tensors: {first_names(names, 3)}"
         raise UserError(f"{PIPELINE_KEY}: {config.pipeline}: {what}. {_remedy(config, '')}")
 
 

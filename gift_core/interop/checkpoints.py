@@ -1,7 +1,11 @@
-"""Files and folders of CLIP weights, written by any library, as tensors under open_clip's names."""
+"""Files and folders of CLIP weights, written by any library, as tensors under open_clip's names; and our single file.
+
+TorchScript archives are read without TorchScript. Nothing in a file is executed.
+"""
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import zipfile
@@ -12,18 +16,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
+from gift_core.artifacts.model_config import shape_fault
 from gift_core.artifacts.model_folder import CONFIG
-from gift_core.clip.model import require_whole_safetensors
-from gift_core.errors import UserError
-from gift_core.interop.torchscript import is_torchscript, read_torchscript
+from gift_core.clip.model import Clip, require_whole_safetensors, weights_of
+from gift_core.clip.tokenizers import tokenizer_contents
+from gift_core.errors import UserError, no_such_path
 from gift_core.interop.transformers_format import (
     TRANSFORMERS_MARK,
     TRANSFORMERS_WEIGHTS,
     activation_beside,
     weights_from_transformers,
 )
+from gift_core.untrusted import parse_json
+from gift_core.work.publishing import write_atomically
 
+_DTYPES = {
+    "BFloat16Storage": torch.bfloat16,
+    "BoolStorage": torch.bool,
+    "ByteStorage": torch.uint8,
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "IntStorage": torch.int32,
+    "LongStorage": torch.int64,
+    "ShortStorage": torch.int16,
+}
 OPENAI_BUFFERS = ("input_resolution", "context_length", "vocab_size")  # of the archives that OpenAI published
 _STATE_KEYS = ("state_dict", "model_state_dict", "model")  # keys of the weights in training checkpoints
 _NO_WEIGHTS = ("attn_mask", "position_ids")  # buffers that some versions saved
@@ -31,6 +51,92 @@ _NO_WEIGHTS = ("attn_mask", "position_ids")  # buffers that some versions saved
 _DAMAGES = (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, LookupError, ValueError, TypeError,
             AttributeError)  # fmt: skip
 _PREFIX = re.compile(r"((?:[^.]+\.)*?)(?:visual|vision_model)\.")
+# The only key of the metadata: safetensors writes several in an order that changes from run to run. Its value is JSON:
+# {"config": open_clip_config.json, "provenance": ..., "tokenizer": {file name: its text}}.
+KEY = "open_clip"
+_REMEDY = "Give its architecture, and the file as pretrained weights."
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether torch.jit.save wrote the file: a zip archive with code and constants next to the tensors."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
+    """All parameters and buffers of the archive's modules by dotted name, on the CPU.
+
+    UnpicklingError where the archive's pickle names anything but modules, tensors and lists of numbers. ValueError,
+    KeyError or BadZipFile where the archive is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise ValueError(f"{len(pickles)} files data.pkl in the archive, expected 1")
+        with archive.open(pickles[0]) as file:
+            root = _TensorsOnly(file, archive, pickles[0].removesuffix("/data.pkl")).load()
+    return _tensors_of(root, "")
+
+
+class _Module:
+    """Replaces any module of the archive. It has its attributes without its code."""
+
+    def __init__(self) -> None:
+        self.attributes: dict[str, Any] = {}
+
+    def __setstate__(self, state: Any) -> None:
+        self.attributes = state if isinstance(state, dict) else {}
+
+
+class _TensorsOnly(pickle.Unpickler):
+    """Accepts only the few names that a TorchScript archive needs, and replaces them by harmless ones."""
+
+    def __init__(self, file: Any, archive: zipfile.ZipFile, folder: str) -> None:
+        super().__init__(file)
+        self._archive, self._folder = archive, folder
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The replacement of a name in the pickle; UnpicklingError for every name that tensors do not need."""
+        if module == "__torch__" or module.startswith("__torch__."):
+            return _Module
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _rebuild
+        if module == "torch" and name in _DTYPES:
+            return _DTYPES[name]
+        if (module, name) == ("collections", "OrderedDict"):
+            return dict
+        if module == "torch.jit._pickle":
+            return _first
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which no CLIP archive needs")
+
+    def persistent_load(self, pid: Any) -> torch.Tensor:
+        """The storage that `pid` names in the archive, as a one-dimensional tensor."""
+        _, dtype, key, _, count = pid
+        data = bytearray(self._archive.read(f"{self._folder}/data/{key}"))
+        return torch.frombuffer(data, dtype=dtype)[:count] if count else torch.empty(0, dtype=dtype)
+
+
+def _rebuild(
+    storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
+) -> torch.Tensor:
+    return torch.as_strided(storage, size, stride, offset)
+
+
+def _first(value: object, *_: object) -> object:
+    """Functions of torch.jit._pickle only add the type to a list of numbers: the list is their first argument."""
+    return value
+
+
+def _tensors_of(module: _Module, prefix: str) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    for name, value in module.attributes.items():
+        if isinstance(value, torch.Tensor):
+            found[f"{prefix}{name}"] = value
+        elif isinstance(value, _Module):
+            found |= _tensors_of(value, f"{prefix}{name}.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -137,3 +243,56 @@ def _origin(
     if "optimizer" in outer and "epoch" in outer:
         return "open_clip's training", None, "its checkpoints do not note the activation"
     return "a state_dict", None, "a state_dict does not note the activation"
+
+
+def save_single_file(clip: Clip, path: Path, provenance: Mapping[str, Any]) -> None:
+    """Write the model and `provenance` for read_single_file; the same model gives the same bytes.
+
+    UserError if a tokenizer file is not text (sentencepiece models).
+    """
+    tokenizer = {name: _text(name, content) for name, content in tokenizer_contents(clip).items()}
+    description = {"config": clip.config, "provenance": dict(provenance), "tokenizer": tokenizer}
+    with write_atomically(path) as unfinished:
+        save_file(weights_of(clip), unfinished, metadata={KEY: json.dumps(description, sort_keys=True)})
+
+
+def read_single_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, bytes]]:
+    """(weights by name, the content of open_clip_config.json, the contents of the tokenizer files by name).
+
+    UserError if the file is missing or damaged, or has no configuration in its metadata.
+    """
+    if not path.is_file():
+        raise UserError(f"{no_such_path(path, 'file')} Expected one that `gift export --to safetensors` wrote.")
+    if path.suffix != ".safetensors":
+        raise UserError(f"{path}: not a .safetensors file. {_REMEDY}")
+    require_whole_safetensors(path)
+    with safe_open(path, framework="pt") as file:
+        description = _description(path, file.metadata() or {})
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is not a mapping)
+    return tensors, description["config"], {name: text.encode() for name, text in description["tokenizer"].items()}
+
+
+def _description(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        found = parse_json(metadata.get(KEY, "{}"))
+    except ValueError as error:
+        raise UserError(f"{path}: its metadata should be JSON, but {error}. {_REMEDY}") from error
+    if not isinstance(found, dict) or "config" not in found:
+        raise UserError(f"{path}: only weights, no configuration in its metadata. {_REMEDY}")
+    config, texts = found["config"], found.get("tokenizer", {})
+    fault = shape_fault(config.get("model_cfg")) if isinstance(config, dict) else "config should be an object"
+    if not fault and not isinstance(config.get("preprocess_cfg"), dict):
+        fault = "preprocess_cfg should be an object"
+    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+        fault = "tokenizer should be an object of texts"
+    if fault:
+        raise UserError(f"{path}: the configuration in its metadata is wrong: {fault}. {_REMEDY}")
+    return {"config": config, "tokenizer": texts}
+
+
+def _text(name: str, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        what = f"its tokenizer file {name} is not text and cannot be stored in a safetensors header"
+        raise UserError(f"export: {what}. Use the open_clip folder itself, or --to onnx.") from error

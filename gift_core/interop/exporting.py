@@ -23,7 +23,7 @@ from gift_core.artifacts.model_folder import write_provenance
 from gift_core.clip.model import Clip, weights_of
 from gift_core.clip.tokenizers import tokenizer_contents
 from gift_core.errors import UserError, lookup
-from gift_core.interop.single_file import save_single_file
+from gift_core.interop.checkpoints import save_single_file
 from gift_core.interop.transformers_format import (
     TRANSFORMERS_CONFIG,
     clip_config_of,

@@ -11,6 +11,7 @@ from open_clip.model import convert_to_custom_text_state_dict
 
 from gift_core.errors import UserError
 from gift_core.interop.checkpoints import Checkpoint
+from gift_core.quantities import first_names
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -33,7 +34,7 @@ def fill_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], lo
         raise UserError(f"{location}: the weights do not fit: {'; '.join(problems)}. {_ADVICE}")
     integers = [name for name, value in model.state_dict().items() if _is_integer(renamed.get(name), value)]
     if integers:
-        what = f"integers in place of floating-point weights ({_some(integers)})"
+        what = f"integers in place of floating-point weights ({first_names(integers, _EXAMPLES)})"
         raise UserError(f"{location}: {what}. Fetch or save the weights again, in float32 or half precision.")
     missing = {name: value for name, value in model.state_dict().items() if name not in renamed}
     model.load_state_dict({**missing, **renamed})
@@ -101,16 +102,11 @@ def _mismatches(expected: Shapes, found: Shapes) -> list[str]:
         if name in found and found[name] != shape
     ]
     kinds = {"missing": missing, "not part of the model": extra, "of another shape": other}
-    return [f"{len(names)} {kind} ({_some(names)})" for kind, names in kinds.items() if names]
+    return [f"{len(names)} {kind} ({first_names(names, _EXAMPLES)})" for kind, names in kinds.items() if names]
 
 
 def _size(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "a number"
-
-
-def _some(names: list[str]) -> str:
-    rest = len(names) - _EXAMPLES
-    return ", ".join(names[:_EXAMPLES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _label(quick: bool) -> str:

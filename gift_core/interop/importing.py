@@ -29,9 +29,8 @@ from gift_core.clip.tokenizers import (
 )
 from gift_core.downloads import CACHED_WEIGHTS, require_download
 from gift_core.errors import UserError, lookup, nearest, no_such_path
-from gift_core.interop.checkpoints import read_checkpoint
+from gift_core.interop.checkpoints import read_checkpoint, read_single_file
 from gift_core.interop.fitting import choose_activation, fill_weights, tag_activation
-from gift_core.interop.single_file import read_single_file
 from gift_core.interop.transformers_format import (
     TRANSFORMERS_CONFIG,
     model_config_of,

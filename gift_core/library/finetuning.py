@@ -13,8 +13,7 @@ import torch
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.loading import parse_part
 from gift_core.errors import UserError
-from gift_core.library.given_data import LoaderBatches
-from gift_core.library.given_model import NAME, Tokenizer, given_clip
+from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip
 from gift_core.library.given_pairs import given_replay
 from gift_core.library.method_rows import given_method
 from gift_core.progress import progress

@@ -1,8 +1,13 @@
-"""The caller's open_clip model as the pipeline's Clip, after checking that it can be trained."""
+"""The caller's open_clip model as the pipeline's Clip, and the batches of the caller's loader, after checks of both.
+
+B images, K classes, M pairs, C channels, H W pixels, S side of the model's images.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeGuard
@@ -10,6 +15,7 @@ from typing import Any, TypeGuard
 import torch
 from open_clip.model import get_model_preprocess_cfg
 
+from gift_core.clip.batches import TaskBatch
 from gift_core.clip.device import resolve_device
 from gift_core.clip.model import PRECISIONS, Clip, as_clip
 from gift_core.errors import UserError, lookup
@@ -18,6 +24,9 @@ NAME = "gift_core"  # begins the messages of this package
 Tokenizer = Callable[[list[str]], torch.Tensor]
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 LOAD = "Load it with open_clip.create_model_and_transforms"
+OUTSIDE = 0.01  # share of pixels that may be outside of what the normalization gives: random erasing makes some
+MARGIN = 0.1  # beyond that range, for rounding and for interpolation after the normalization
+REMEDY = "Use the transform that open_clip.create_model_and_transforms returned with the model"
 
 
 @contextmanager
@@ -132,3 +141,137 @@ def is_integer(value: Any) -> TypeGuard[torch.Tensor]:
 def _plain(value: Any) -> Any:
     """A size or mean as a list, whether it is a number, a tuple or a list."""
     return list(value) if isinstance(value, (list, tuple)) else [value, value]
+
+
+class LoaderBatches:
+    """TaskBatches from a loader of (images, labels), in its own order. When the loader ends, it starts again.
+
+    UserError for a loader that yields nothing or something else, for images that the model's own transform did not
+    prepare (after the first batch: a warning), for equal class prompts, and for labels without a class prompt.
+    """
+
+    def __init__(self, clip: Clip, loader: Iterable[Any], class_prompts: Sequence[str]) -> None:
+        _require_prompts(class_prompts, loader)
+        require_tokens(clip, class_prompts)
+        self.class_prompts = tuple(class_prompts)
+        self._clip = clip
+        self._batches = endless(loader, "loader")
+
+    def sample(self, iteration: int) -> TaskBatch:
+        """Returns the loader's next batch on the model's device. Batches are taken one after another."""
+        images_BCHW, labels_B = two_parts(next(self._batches), "loader", "(images, labels)")
+        require_images(self._clip, images_BCHW, "loader", is_first=iteration == 0)
+        labels_B = _checked_labels(labels_B, len(images_BCHW), len(self.class_prompts), iteration)
+        device = self._clip.device
+        return TaskBatch(images_BCHW.to(device, non_blocking=True), labels_B.to(device, non_blocking=True))
+
+
+def endless(loader: Iterable[Any], name: str) -> Iterator[Any]:
+    """Yields the batches of `loader` again and again. UserError if it has none, or cannot start again."""
+    if not isinstance(loader, Iterable) or isinstance(loader, (str, dict)):
+        what = (
+            f"a {type(loader).__name__} is no loader. Pass a torch.utils.data.DataLoader or another iterable of batches"
+        )
+        raise UserError(f"{NAME}: {name}: {what}.")
+    started = False
+    while True:
+        count = 0
+        for batch in loader:
+            count += 1
+            yield batch
+        if not count:
+            again = "it ended and has no second epoch: it is a generator. Pass a DataLoader, or a list of batches."
+            empty = "it yields no batch. Add images, or with drop_last=True lower its batch size."
+            raise UserError(f"{NAME}: {name}: {again if started else empty}")
+        started = True
+
+
+def two_parts(batch: Any, name: str, expected: str) -> tuple[Any, Any]:
+    """Returns the two parts of a batch. UserError if it does not have two."""
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        parts = f" of {len(batch)}" if isinstance(batch, (tuple, list, dict)) else ""
+        what = f"it yields a {type(batch).__name__}{parts}, expected {expected}"
+        raise UserError(f"{NAME}: {name}: {what}. Write a collate_fn that returns the two.")
+    return batch[0], batch[1]
+
+
+def require_images(clip: Clip, images_BCHW: Any, name: str, *, is_first: bool) -> None:
+    """Raises UserError for what is not a batch of images as the model's own transform prepares them.
+
+    Values that it does not give are a warning after the first batch: one small batch can have odd values by chance.
+    """
+    side = clip.image_size
+    shape = list(images_BCHW.shape) if isinstance(images_BCHW, torch.Tensor) else type(images_BCHW).__name__
+    if not isinstance(images_BCHW, torch.Tensor) or images_BCHW.ndim != 4 or shape[1:] != [3, side, side]:
+        raise UserError(f"{NAME}: {name}: images are {shape}, expected [B, 3, {side}, {side}]. {REMEDY}.")
+    if not len(images_BCHW):
+        raise UserError(f"{NAME}: {name}: a batch has no image. Leave empty batches out of the loader.")
+    if images_BCHW.dtype != torch.float32:
+        raise UserError(f"{NAME}: {name}: images are {images_BCHW.dtype}, expected normalized float32. {REMEDY}.")
+    problem = _problem_of_values(clip, images_BCHW)
+    if problem and is_first:
+        raise UserError(f"{NAME}: {name}: {problem}. {REMEDY}: its last step normalizes by mean and std.")
+    if problem:  # the same words for each batch, so that Python shows them once
+        what = "a later batch has pixels that the model's own transform does not give, as if not normalized"
+        warnings.warn(f"{NAME}: {name}: {what}. {REMEDY} for all images.", stacklevel=2)
+
+
+def _problem_of_values(clip: Clip, images_BCHW: torch.Tensor) -> str | None:
+    """What is wrong with the values of a batch: not finite, not normalized, or normalized by other numbers."""
+    lowest, highest = (float(value) for value in torch.aminmax(images_BCHW))  # NaN if one pixel is
+    if not math.isfinite(lowest) or not math.isfinite(highest):
+        return "pixels are NaN or infinite"
+    preprocess = clip.config["preprocess_cfg"]
+    mean_C11, std_C11 = (
+        torch.tensor(preprocess[key], device=images_BCHW.device).reshape(-1, 1, 1) for key in ("mean", "std")
+    )
+    black_C11, white_C11 = (0 - mean_C11) / std_C11, (1 - mean_C11) / std_C11
+    found = f"pixels are from {lowest:.2f} to {highest:.2f}"
+    if lowest >= 0 and highest <= 1 and float(black_C11.max()) < -0.5:
+        return f"{found}, so they were not normalized"
+    if lowest >= float(black_C11.min()) - MARGIN and highest <= float(white_C11.max()) + MARGIN:
+        return None  # nearly every batch: what follows takes ten times as long
+    outside = (images_BCHW < black_C11 - MARGIN) | (images_BCHW > white_C11 + MARGIN)
+    if float(outside.float().mean()) > OUTSIDE:
+        return (
+            f"{found}, and the model's normalization gives {float(black_C11.min()):.2f} to {float(white_C11.max()):.2f}"
+        )
+    return None
+
+
+def _require_prompts(class_prompts: Any, loader: Any) -> None:
+    right = isinstance(class_prompts, Sequence) and all(isinstance(prompt, str) and prompt for prompt in class_prompts)
+    if not right or isinstance(class_prompts, str) or not class_prompts:
+        shown = repr(class_prompts)[:80]
+        raise UserError(
+            f'{NAME}: class_prompts: {shown}, expected a list of texts, one a class: ["a photo of a cat."].'
+        )
+    repeated = next((prompt for prompt in class_prompts if class_prompts.count(prompt) > 1), None)
+    if repeated is not None:
+        numbers = " and ".join(str(number) for number, prompt in enumerate(class_prompts) if prompt == repeated)
+        what = f"{repeated!r} stands for classes {numbers}, which are then the same to the model"
+        raise UserError(f"{NAME}: class_prompts: {what}. Give each class its own prompt.")
+    classes = getattr(getattr(loader, "dataset", None), "classes", None)  # of torchvision's data sets
+    if isinstance(classes, Sequence) and len(classes) != len(class_prompts):
+        what = f"{len(class_prompts)} prompts for the {len(classes)} classes of loader.dataset.classes"
+        raise UserError(f"{NAME}: class_prompts: {what}. Write one for each class, in their order.")
+
+
+def _checked_labels(labels_B: Any, images: int, classes: int, iteration: int) -> torch.Tensor:
+    if not is_integer(labels_B) or labels_B.shape != (images,):
+        shown = (
+            f"{labels_B.dtype} {list(labels_B.shape)}"
+            if isinstance(labels_B, torch.Tensor)
+            else type(labels_B).__name__
+        )
+        raise UserError(
+            f"{NAME}: loader: labels are {shown}, expected integers [{images}], one an image. Convert them."
+        )
+    lowest, highest = int(labels_B.min()), int(labels_B.max())
+    if lowest < 0 or highest >= classes:
+        wrong = lowest if lowest < 0 else highest
+        what = (
+            f"label {wrong} in batch {iteration}, and there are {classes} class_prompts: labels are 0 to {classes - 1}"
+        )
+        raise UserError(f"{NAME}: loader: {what}. Add prompts, or number the classes from 0.")
+    return labels_B.long()

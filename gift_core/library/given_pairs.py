@@ -20,16 +20,18 @@ from gift_core.clip.images import CacheBudget, evaluation_transform
 from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.errors import UserError
-from gift_core.library.given_data import endless, require_images, two_parts
 from gift_core.library.given_model import (
     NAME,
     Tokenizer,
     checked_clip,
+    endless,
     given_clip,
     is_integer,
+    require_images,
     require_same_inputs,
     require_token_rows,
     require_tokens,
+    two_parts,
 )
 from gift_core.library.method_rows import GivenMethod
 from gift_core.pair_features import OF_ALL_PAIRS, ReplayBatch, taken_by

@@ -1,18 +1,183 @@
-"""The miniature world: its class names, its tasks and their pictures."""
+"""The miniature world: its class names, its eleven tasks, and how each renders a picture of one of its classes."""
+
+from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from gift_core.artifacts.task import SPLITS
 from gift_core.errors import UserError, did_you_mean
-from gift_core.mini.rendering import COLORS, legible_pair, legible_pairs, to_image
-from gift_core.mini.styles import GLYPH_TASKS, PATTERN_TASKS, PER_DIGIT, base_picture, handwritten
-from gift_core.mini.symbols import glyphs_of
-from gift_core.mini.textures import PATTERNS
+from gift_core.mini.rendering import (
+    COLORS,
+    UPRIGHT_FACES,
+    Glyph,
+    Pixels,
+    faces_for,
+    glyph_mask,
+    glyphs_of,
+    gradient,
+    legible_pair,
+    legible_pairs,
+    paint,
+    place,
+    shade,
+    to_image,
+)
+from gift_core.mini.textures import (
+    PATTERNS,
+    blurred,
+    chalkboard,
+    checkerboard,
+    clutter,
+    crumbled,
+    noisy,
+    paper,
+    plain,
+    texture_mask,
+)
+
+Random = np.random.Generator
+Render = Callable[[int, Random], Pixels]
+"""(label, random) -> picture, float [32, 32, 3] in 0-255."""
+
+OBLIQUE = ("DejaVuSans-Oblique", "DejaVuSans-BoldOblique", "DejaVuSerif-Italic", "DejaVuSerif-BoldItalic")
+STIX = ("STIXGeneral", "STIXGeneralBol")
+STIX_ITALIC = ("STIXGeneralItalic", "STIXGeneralBolIta")
+COMPUTER_MODERN = ("cmr10", "cmb10", "cmss10", "cmti10", "cmtt10")
+
+
+def pick_mask(glyph: Glyph, faces: tuple[str, ...], random: Random) -> Image.Image:
+    """Returns the glyph's mask [64, 64] in a random one of the faces that have it."""
+    usable = faces_for(glyph.character, faces)
+    return glyph_mask(glyph.character, usable[int(random.integers(len(usable)))])
+
+
+def base_picture(glyph: Glyph, ink: str, ground: str, random: Random) -> Pixels:
+    """Returns a base symbol as in pre-training: an upright face, a named color on a plain named background."""
+    mask = place(pick_mask(glyph, UPRIGHT_FACES, random), random)
+    return noisy(paint(mask, shade(ink, random), plain(ground, random)), random, strength=3)
+
+
+def _glyph_task(group: str, faces: tuple[str, ...], finish: Callable[[Pixels, Random], Pixels]) -> Render:
+    def render(label: int, random: Random) -> Pixels:
+        mask = pick_mask(glyphs_of(group)[label], faces, random)
+        return finish(place(mask, random), random)
+
+    return render
+
+
+def _noisy_print(mask: Pixels, random: Random) -> Pixels:
+    ink, ground = legible_pair(random)
+    return noisy(paint(mask, shade(ink, random), plain(ground, random)), random, strength=68)
+
+
+def _blurred_light_on_dark(mask: Pixels, random: Random) -> Pixels:
+    dark = random.uniform(0, 70, 3).astype(np.float32)
+    light = random.uniform(150, 255, 3).astype(np.float32)
+    picture = blurred(paint(mask, light, dark), radius=random.uniform(0.9, 1.7))
+    return noisy(picture, random, strength=16)
+
+
+def _ink_on_paper(mask: Pixels, random: Random) -> Pixels:
+    ink = np.asarray((45, 40, 75), np.float32) + random.uniform(-25, 45, 3).astype(np.float32)
+    return paint(crumbled(mask, random, share=0.4), ink, paper(random))
+
+
+def _on_checkerboard(mask: Pixels, random: Random) -> Pixels:
+    ink = np.asarray((25, 20, 20) if random.random() < 0.8 else (255, 250, 245), np.float32)
+    return noisy(paint(mask, ink, checkerboard(random)), random, strength=8)
+
+
+def _among_clutter(mask: Pixels, random: Random) -> Pixels:
+    ink, ground = legible_pair(random)
+    picture = paint(mask, shade(ink, random), plain(ground, random))
+    return clutter(picture, random, pieces=int(random.integers(3, 8)))
+
+
+def _on_a_sticker(mask: Pixels, random: Random) -> Pixels:
+    yellow, rim = shade("yellow", random, spread=30.0), shade("orange", random, spread=30.0)
+    picture = paint(mask, random.uniform(0, 90, 3).astype(np.float32), gradient(yellow, rim, random))
+    return noisy(blurred(picture, radius=random.uniform(0.5, 1.0)), random, strength=44)
+
+
+def _night_sky(mask: Pixels, random: Random) -> Pixels:
+    night = gradient(np.asarray((10, 12, 40), np.float32), np.asarray((60, 30, 90), np.float32), random)
+    gold = np.asarray((235, 215, 150), np.float32) * np.float32(random.uniform(0.6, 1.0))
+    picture = paint(crumbled(mask, random, share=0.3), gold, night)
+    stars = random.random((*mask.shape, 1)) > random.uniform(0.88, 0.96)
+    return np.where(stars, random.uniform(90, 255, (*mask.shape, 1)), picture).astype(np.float32)
+
+
+def _on_chalkboard(mask: Pixels, random: Random) -> Pixels:
+    chalk = random.uniform(190, 255, 3).astype(np.float32)
+    picture = paint(crumbled(mask, random, share=0.45), chalk, chalkboard(random))
+    return clutter(picture, random, pieces=int(random.integers(2, 6)), colors=("white", "gray"))
+
+
+def _texture(label: int, random: Random) -> Pixels:
+    ink, ground = legible_pair(random)
+    mask = np.asarray(
+        texture_mask(tuple(PATTERNS)[label], random, turn=30.0).resize((32, 32)), np.float32
+    ) / np.float32(255)
+    picture = paint(mask, shade(ink, random), shade(ground, random))
+    light = gradient(np.full(3, 0.5, np.float32), np.full(3, 1.15, np.float32), random)
+    return noisy(picture * light, random, strength=30)
+
+
+def _colored_symbol(label: int, random: Random) -> Pixels:
+    ink = tuple(COLORS)[label]
+    grounds = [ground for name, ground in legible_pairs() if name == ink]
+    glyph = glyphs_of("base")[int(random.integers(len(glyphs_of("base"))))]
+    mask = place(pick_mask(glyph, ("DejaVuSans-BoldOblique", "DejaVuSans-Bold"), random), random, zoom=0.3)
+    start, end = (grounds[int(random.integers(len(grounds)))] for _ in range(2))
+    ground = gradient(shade(start, random), shade(end, random), random)
+    lamp = random.uniform(0.45, 1.1, 3).astype(np.float32)
+    return noisy(paint(mask, shade(ink, random, spread=32.0), ground) * lamp, random, strength=22)
+
+
+GLYPH_TASKS: dict[str, Render] = {
+    "letters": _glyph_task("letters", COMPUTER_MODERN + STIX_ITALIC, _noisy_print),
+    "greek": _glyph_task("greek", STIX + STIX_ITALIC, _blurred_light_on_dark),
+    "cyrillic": _glyph_task("cyrillic", STIX + OBLIQUE[2:], _ink_on_paper),
+    "games": _glyph_task("games", OBLIQUE, _on_checkerboard),
+    "arrows": _glyph_task("arrows", STIX, _among_clutter),
+    "faces": _glyph_task("faces", OBLIQUE, _on_a_sticker),
+    "zodiac": _glyph_task("zodiac", OBLIQUE, _night_sky),
+    "mathematics": _glyph_task("mathematics", STIX, _on_chalkboard),
+}
+PATTERN_TASKS: dict[str, Render] = {"textures": _texture, "colours": _colored_symbol}
+
+
+TEST_PER_DIGIT = 50
+TRAIN_PER_DIGIT = 124
+"""The rarest digit has 174 pictures (50 + 124)."""
+PER_DIGIT = {"train": TRAIN_PER_DIGIT, "test": TEST_PER_DIGIT}
+
+
+@cache
+def _split_pixels(split: str) -> NDArray[np.uint8]:
+    """Returns uint8 [10, per digit, 8, 8]. The test split is the first 50 of each digit in scikit-learn's order."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    rows = slice(0, TEST_PER_DIGIT) if split == "test" else slice(TEST_PER_DIGIT, TEST_PER_DIGIT + TRAIN_PER_DIGIT)
+    pictures = [bunch.images[bunch.target == digit][rows] for digit in range(10)]
+    return np.rint(np.stack(pictures) * (255 / 16)).astype(np.uint8)
+
+
+def handwritten(digit: int, index: int, split: str) -> Image.Image:
+    """Returns the index-th picture of a digit from scikit-learn's 8x8 digits: RGB 32x32, light on black."""
+    small = Image.fromarray(_split_pixels(split)[digit, index])
+    canvas = Image.new("L", (32, 32))
+    canvas.paste(small.resize((28, 28), Image.Resampling.BICUBIC), (2, 2))
+    return canvas.convert("RGB")
+
 
 SYMBOL_TEMPLATES = ("a photo of a {}.", "a picture of a {}.", "the symbol {}.")
 TEMPLATES = {

@@ -1,8 +1,15 @@
-"""Makes a project: everything is checked first, nothing of the user's is overwritten, and a failure leaves no trace."""
+"""Makes a project: everything is checked first, nothing of the user's is overwritten, and a failure leaves no trace.
+
+Its dvc.yaml is made from the repository's, where the code is a folder and not an installed package.
+"""
 
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,22 +17,101 @@ from importlib.metadata import version
 from pathlib import Path
 
 from gift_core.config.overlays import complete_text
-from gift_core.doctor.storage import check_braces
+from gift_core.doctor.storage import check_braces, dvc_error, run_dvc
 from gift_core.errors import UserError, lookup
-from gift_core.new_project.pipeline_file import project_pipeline
-from gift_core.new_project.repositories import find_repository, set_merge_drivers, start_dvc, start_git
 from gift_core.presets import load_preset, needs_of
+from gift_core.quantities import first_names
 from gift_core.shipped import shipped_files, shipped_root
 
+STAGED = (".dvc", ".dvcignore")  # what `dvc init` adds to git's index
+_IN_CLONE = "python -m stages "
+_CHECK = "    cmd: gift check\n"
+_CODE = "      - gift_core\n      - stages\n"
+_ALWAYS = (
+    "    always_changed: true   # it reads the installed package, which is no file of the project; about a second\n"
+)
 DISTRIBUTION = "gift-pipeline"
-DEFAULT = "mini_quick"
 TEMPLATE = Path(__file__).parent / "template"
 # What a folder may have already. The user's file stays as it is, or gets our lines at its end.
 KEPT = ("README.md", "Makefile", "requirements.txt")
 EXTENDED = (".gitignore", ".gitattributes")
 HEADING = b"\n# Of GIFT.\n"
 DVC_FILES = (".dvc", ".dvcignore", "dvc.lock", "presets", "data/mini")  # each makes a folder a project, too
-SHOWN = 5
+
+
+def find_repository(folder: Path) -> Path | None:
+    """Returns the root of the git repository that contains `folder`, which need not exist. None if there is none.
+
+    UserError if git is not installed, or refuses the repository.
+    """
+    if shutil.which("git") is None:
+        raise UserError("git: not found. A project keeps its history in git, and DVC needs it. Install git.")
+    existing = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+    found = _git(existing, "rev-parse", "--show-toplevel")
+    if found.returncode == 0:
+        return Path(found.stdout.strip())
+    if any(os.path.lexists(parent / ".git") for parent in (existing, *existing.parents)):
+        raise UserError(f"git: {_reason(found)}. Correct that, or name a folder outside of this repository.")
+    return None
+
+
+def start_git(folder: Path, undo: ExitStack) -> None:
+    """Makes `folder` a git repository."""
+    undo.callback(shutil.rmtree, folder / ".git", ignore_errors=True)
+    done = _git(folder, "init", "--quiet")
+    if done.returncode != 0:
+        raise UserError(f"git init: {_reason(done)}")
+
+
+def start_dvc(folder: Path, repository: Path, undo: ExitStack) -> None:
+    """Makes `folder` a DVC repository. It is the root of the git `repository`, or a folder in it."""
+    subdirectory = [] if folder.samefile(repository) else ["--subdir"]
+    undo.callback(_forget, folder)
+    done = run_dvc(folder, "init", "--quiet", *subdirectory)
+    if done.returncode != 0:
+        raise UserError(f"dvc init: {dvc_error(done)}")
+
+
+def set_merge_drivers(repository: Path) -> None:
+    """Tells git how to merge dvc.lock and reports/metrics.json (.gitattributes). Drivers that are set already stay."""
+    command = Path(sys.executable).with_name("gift")
+    gift = shlex.quote(str(command)) if command.is_file() else "gift"
+    settings = {
+        "merge.dvc-lock.name": "stages of dvc.lock",
+        "merge.dvc-lock.driver": f"{gift} merge-lock %O %A %B",
+        "merge.ours.driver": "true",
+    }
+    for name, value in settings.items():
+        if _git(repository, "config", "--get", name).returncode != 0:
+            done = _git(repository, "config", "--local", name, value)
+            if done.returncode != 0:
+                raise UserError(f"git config {name}: {_reason(done)}")
+
+
+def _forget(folder: Path) -> None:
+    """Removes what `dvc init` made, from git's index, too."""
+    _git(folder, "rm", "-r", "--cached", "--quiet", "--ignore-unmatch", "--", *STAGED)
+    shutil.rmtree(folder / ".dvc", ignore_errors=True)
+    (folder / ".dvcignore").unlink(missing_ok=True)
+
+
+def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, encoding="utf-8")
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    """Returns the first line of git's error."""
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    return (lines[0] if lines else "no reason given").removeprefix("fatal: ").rstrip(".")
+
+
+def project_pipeline(text: str) -> str:
+    """Returns the text of a project's dvc.yaml from that of the repository's. Comments stay.
+
+    The commands start with `gift`. `check` depends on params.yaml alone and runs at every `dvc repro`, so that it sees
+    another version of the package. Its outputs are the same bytes as long as the code is the same.
+    """
+    return text.replace(_IN_CLONE, "gift ").replace(_CODE, "", 1).replace(_CHECK, _CHECK + _ALWAYS, 1)
 
 
 @dataclass(frozen=True)
@@ -72,8 +158,7 @@ def plan_project(folder: Path, preset: str) -> NewProject:
     if taken:
         names = [name for name in taken if not any(name.startswith(f"{other}/") for other in taken)]
         names.sort(key=lambda name: (name.count("/"), name.startswith("."), name))  # dvc.yaml and params.yaml first
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        what = f"has files of a project already: {', '.join(names[:SHOWN])}{more}"
+        what = f"has files of a project already: {first_names(names)}"
         raise UserError(f"{folder}: {what}. Nothing was changed. Name a new folder, or move them away.")
     kept = tuple(name for name in found if name in KEPT)
     new = {name: _after(folder / name) + content for name, content in files.items() if name not in kept}

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gift_core.metrics import ZERO_SHOT
-from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS
+from gift_core.report.accuracies import SEPARATE_MODEL_COLUMNS, accuracy_interval
 from gift_core.report.highlight import styles_of
-from gift_core.report.intervals import accuracy_interval
-from gift_core.report.labels import LOWER_IS_BETTER, label, number, signed
+from gift_core.report.labels import LOWER_IS_BETTER, ShadedCell, label, number, signed
 from gift_core.report.run_record import RunRecord
 
 SHADE_POINTS = (1.0, 5.0, 10.0, 20.0, 35.0)  # percentage points at which the next darker shade begins
@@ -39,22 +38,12 @@ class ResultRow:
 
 
 @dataclass(frozen=True)
-class MatrixCell:
-    """An accuracy in percent, its CSS class and its tooltip; `own` if the row has just trained this task."""
-
-    text: str
-    shade: str
-    exact: str
-    own: bool
-
-
-@dataclass(frozen=True)
 class MatrixRow:
     """The model after one step: its accuracy on each task and their mean."""
 
     number: str
     name: str
-    cells: tuple[MatrixCell, ...]
+    cells: tuple[ShadedCell, ...]
     mean: str
 
 
@@ -168,10 +157,10 @@ def _matrix_summary(record: RunRecord, method: str) -> str:
     return f"Last {number(record.scores[method]['last'])}"
 
 
-def _matrix_cell(percent: pd.DataFrame, tasks: Sequence[str], step: int, position: int) -> MatrixCell:
+def _matrix_cell(percent: pd.DataFrame, tasks: Sequence[str], step: int, position: int) -> ShadedCell:
     values = percent.to_numpy()
     value, zero_shot = float(values[step, position]), float(values[0, position])
     text = number(value) if len(tasks) <= FEW_TASKS else f"{value:.0f}"
     moment = "before training" if step == 0 else f"after {tasks[step - 1]}"
     exact = tooltip(f"{tasks[position]} {moment}", value, zero_shot)
-    return MatrixCell(text, shade_of(value - zero_shot), exact, own=step == position + 1)
+    return ShadedCell(text, shade_of(value - zero_shot), exact, own=step == position + 1)

@@ -9,10 +9,10 @@ import pandas as pd
 from gift_core.artifacts.report_json import write_metrics, write_summary, write_zero_shot
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
+from gift_core.report.highlight import run_summary
 from gift_core.report.page import read_pictures, render_page
 from gift_core.report.published_results import zero_shot_json
 from gift_core.report.run_record import RunRecord, read_run
-from gift_core.report.summary import run_summary
 from gift_core.work.publishing import build_folder, write_atomically
 
 ACCURACY_COLUMNS = ["method", "after", "after_step", "task", "task_step", "phase", "accuracy"]

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from gift_core.artifacts.contract import broken, require_file
 from gift_core.artifacts.fisher_file import KEY, STAGE
-from gift_core.report.labels import label
+from gift_core.report.labels import ShadedCell, label
 
 SHADE_FACTORS = (1.5, 3.0, 10.0, 30.0, 100.0)  # factors of the model's mean at which the next darker shade begins
 RESNET_LAYER = re.compile(r"\blayer(\d+)\.(\d+)\.")
@@ -41,21 +41,15 @@ class FisherProfile:
 
 
 @dataclass(frozen=True)
-class HeatmapCell:
-    """A layer before a task: its ratio to the model's mean, a CSS class, and a tooltip."""
-
-    text: str
-    shade: str
-    exact: str
-
-
-@dataclass(frozen=True)
 class HeatmapRow:
-    """A layer: a cell for each task and its share of the total. `tower` is empty where it equals the row above."""
+    """A layer: its ratio to the model's mean before each task, and its share of the total.
+
+    `tower` is empty where it equals the row above.
+    """
 
     tower: str
     name: str
-    cells: tuple[HeatmapCell, ...]
+    cells: tuple[ShadedCell, ...]
     share: str
 
 
@@ -148,10 +142,10 @@ def _shares(profile: FisherProfile) -> dict[Layer, float]:
     return {layer: 100.0 * value / total if total else 0.0 for layer, value in profile.sums.items()}
 
 
-def _cell(layer: Layer, task: str, ratio: float, share: float) -> HeatmapCell:
+def _cell(layer: Layer, task: str, ratio: float, share: float) -> ShadedCell:
     exact = [
         f"{layer.tower} {layer.name}, before {task}",
         f"mean per weight\t{ratio:.3g} × the model mean",
         f"share of the total\t{share:.1f}%",
     ]
-    return HeatmapCell(ratio_text(ratio), shade_of_ratio(ratio), "\n".join(exact))
+    return ShadedCell(ratio_text(ratio), shade_of_ratio(ratio), "\n".join(exact))

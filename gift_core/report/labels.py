@@ -1,9 +1,10 @@
-"""Text for the report pages: method names, column titles, numbers."""
+"""Text for the report pages: method names, column titles, numbers, shaded cells."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from gift_core.artifacts.report_json import one_decimal
 from gift_core.metrics import ZERO_SHOT
@@ -41,6 +42,16 @@ METHOD_LABELS = {
 REJECTION_REASONS = {"clip_score": "low CLIP score", "duplicate": "near-duplicate"}
 MAX_LABEL_LENGTH = 22
 MAX_TASKS_LISTED = 4
+
+
+@dataclass(frozen=True)
+class ShadedCell:
+    """A value, the CSS class of its color, and its tooltip. `own`: the row has just trained the task of the column."""
+
+    text: str
+    shade: str
+    exact: str
+    own: bool = False
 
 
 def label(method: str) -> str:

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from gift_core.layout import Layout
 from gift_core.published.mtil import MODEL
 from gift_core.quantities import plural
+from gift_core.report.accuracies import widest_margin
 from gift_core.report.accuracy_tables import (
     FEW_TASKS,
     accuracy_matrices,
@@ -24,7 +25,6 @@ from gift_core.report.accuracy_tables import (
 from gift_core.report.curves import loss_charts, mean_chart, panel_columns, task_charts
 from gift_core.report.fisher_heatmap import fisher_heatmaps
 from gift_core.report.highlight import QUIET, headline, is_crowded, reading_order, styles_of
-from gift_core.report.intervals import widest_margin
 from gift_core.report.kept_images import PredictionPictures, read_prediction_pictures
 from gift_core.report.labels import COLUMN_TITLES, label, number, rejections, task_list
 from gift_core.report.published_results import DATA_SET_TOLERANCE, data_set_rows

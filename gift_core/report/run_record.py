@@ -17,11 +17,19 @@ from gift_core.layout import Layout
 from gift_core.metrics import ZERO_SHOT
 from gift_core.mini.miniature import Miniature, miniature_of
 from gift_core.report.accuracies import COLUMNS, RunScores, read_accuracies, score_run
-from gift_core.report.contact_sheet import ContactSheet, contact_sheets
-from gift_core.report.environments import Difference, differences, read_environments
-from gift_core.report.facts import DataNote, Fact, data_notes, model_hashes, run_facts
+from gift_core.report.facts import (
+    DataNote,
+    Difference,
+    Fact,
+    data_notes,
+    differences,
+    model_hashes,
+    read_environments,
+    run_facts,
+)
 from gift_core.report.fisher_heatmap import FisherProfile, read_profile
 from gift_core.report.published_results import PublishedResults, published_results
+from gift_core.report.thumbnails import ContactSheet, contact_sheets
 
 # Other columns of losses.jsonl. The total contains the entropy of the teacher, which no training changes and which
 # grows with the tasks: it would rise while every loss falls.

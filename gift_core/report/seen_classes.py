@@ -27,7 +27,7 @@ from gift_core.report.charts import (
     thin_ticks,
 )
 from gift_core.report.highlight import QUIET, is_crowded, reading_order, styles_of
-from gift_core.report.labels import label, number, shorten
+from gift_core.report.labels import ShadedCell, label, number, shorten
 from gift_core.report.run_record import RunRecord
 
 Curves = Mapping[str, Sequence[float]]
@@ -46,23 +46,14 @@ class CurveAxis:
 
 
 @dataclass(frozen=True)
-class StepCell:
-    """A method's accuracy after a step, its CSS class by the difference to zero-shot, and its tooltip."""
-
-    text: str
-    shade: str
-    exact: str
-
-
-@dataclass(frozen=True)
 class StepRow:
-    """A step: its number, the task it trained, the number of classes seen, and the accuracies."""
+    """A step: its number, the task it trained, the number of classes seen, and the accuracies, shaded by zero-shot."""
 
     number: int
     task: str
     classes: int
     zero_shot: str
-    cells: tuple[StepCell, ...]
+    cells: tuple[ShadedCell, ...]
 
 
 @dataclass(frozen=True)
@@ -132,9 +123,9 @@ def step_table(record: RunRecord, seen: pd.DataFrame) -> StepTable:
     return StepTable(methods, tuple(rows), len(rows) > MAX_OPEN_STEPS)
 
 
-def _step_cell(method: str, percent: float, zero_shot: float, index: int) -> StepCell:
+def _step_cell(method: str, percent: float, zero_shot: float, index: int) -> ShadedCell:
     exact = tooltip(f"{label(method)} after step {index + 1}", percent, zero_shot)
-    return StepCell(number(percent), shade_of(percent - zero_shot), exact)
+    return ShadedCell(number(percent), shade_of(percent - zero_shot), exact)
 
 
 def _frame(curves: Curves, axis: CurveAxis, gap: float) -> Frame:

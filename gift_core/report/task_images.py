@@ -10,8 +10,7 @@ from gift_core.artifacts.prompt_files import read_prompts
 from gift_core.artifacts.shards import describe_shards, missing_tars
 from gift_core.artifacts.task import STAGE, StoredImage, TaskInfo, describe_own_task, index_tars
 from gift_core.layout import Layout
-from gift_core.report.contact_sheet import pair_thumbnails
-from gift_core.report.thumbnails import Thumbnail, a_few, evenly_spaced, thumbnail
+from gift_core.report.thumbnails import Thumbnail, a_few, evenly_spaced, pair_thumbnails, thumbnail
 
 MAX_TASKS = 12
 MAX_TARS = 6  # of a task are looked at, so that the time does not grow with the data set

@@ -6,15 +6,16 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 from gift_core.errors import UserError, lookup
+from gift_core.tracking.trackers import MlflowTracker, Point, RunDescription, Tracker, WandbTracker
 
 VARIABLE = "GIFT_TRACKING"
 NONE = "none"
@@ -22,44 +23,6 @@ MAX_POINTS = 500  # of each loss in a run. losses.jsonl has all of them
 SEND_INTERVAL = 2.0  # seconds
 # What the same training writes differently on another machine, so it is no part of a run's key.
 _NOT_IN_KEY = ("environment", "weights_sha256", "files_sha256")
-
-Point = tuple[int, Mapping[str, float]]  # the iteration, and values by name
-
-
-@dataclass(frozen=True)
-class RunDescription:
-    """What a tracker shows of a run.
-
-    Attributes:
-        key: the hash of the provenance, 32 hexadecimal digits. A run that is interrupted and resumed keeps it.
-        experiment: the name in params.yaml, under which the tracker lists the run.
-        name: such as "gift/birds".
-        settings: the provenance, flat: {"training.iterations": 100, ...}.
-    """
-
-    key: str
-    experiment: str
-    name: str
-    settings: Mapping[str, str | int | float | bool]
-
-
-class Tracker(Protocol):
-    """A place to which runs are sent. Every method may raise anything."""
-
-    def start(self, run: RunDescription, *, training: bool) -> None:
-        """Opens the run with the key of `run`, or makes it.
-
-        `training` says that losses follow: then a finished run is not continued, and a new one is made.
-        """
-
-    def log(self, points: Sequence[Point]) -> None:
-        """Adds points to the curves of the run."""
-
-    def log_scores(self, scores: Mapping[str, float]) -> None:
-        """Sets values that have no iteration, such as accuracies."""
-
-    def finish(self, *, complete: bool) -> None:
-        """Closes the run. An incomplete one was interrupted or failed, and may be continued."""
 
 
 def describe(provenance: Mapping[str, Any], experiment: str) -> RunDescription:
@@ -172,20 +135,8 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{name}", value if isinstance(value, str | int | float | bool) else json.dumps(value)
 
 
-def _mlflow(root: Path) -> Tracker:
-    from gift_core.tracking.mlflow_tracker import MlflowTracker
-
-    return MlflowTracker(root)
-
-
-def _wandb(root: Path) -> Tracker:
-    from gift_core.tracking.wandb_tracker import WandbTracker
-
-    return WandbTracker(root)
-
-
 # By the value of GIFT_TRACKING, which is also the name of the package and of the extra.
-TRACKERS: Mapping[str, Callable[[Path], Tracker]] = {"mlflow": _mlflow, "wandb": _wandb}
+TRACKERS: Mapping[str, Callable[[Path], Tracker]] = {"mlflow": MlflowTracker, "wandb": WandbTracker}
 
 
 def _chosen() -> str:

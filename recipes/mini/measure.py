@@ -124,9 +124,8 @@ def color_accuracy(clip: MiniClip, pipeline: Any, *, steps: int, guidance: float
 
 def rendered_for(prompts: list[str]) -> list[Image.Image]:
     """Returns the rendered pictures that base prompts describe. Colors that a prompt does not name are random."""
-    from gift_core.mini.rendering import legible_pairs, to_image
-    from gift_core.mini.styles import base_picture
-    from gift_core.mini.symbols import glyphs_of
+    from gift_core.mini.rendering import glyphs_of, legible_pairs, to_image
+    from gift_core.mini.world import base_picture
 
     pictures = []
     for index, prompt in enumerate(prompts):

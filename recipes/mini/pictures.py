@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gift_core.mini.rendering import COLORS, MASK_SIZE, SIZE, glyph_mask, legible_pairs
-from gift_core.mini.symbols import all_glyphs, faces_for
+from gift_core.mini.rendering import COLORS, MASK_SIZE, SIZE, all_glyphs, faces_for, glyph_mask, legible_pairs
 from gift_core.mini.textures import PATTERNS, texture_mask
 from gift_core.mini.world import SYMBOL_TEMPLATES, TEMPLATES
 

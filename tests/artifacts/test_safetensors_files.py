@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gift_core.artifacts.safetensors_files import DamagedFileError, read_shapes
+from gift_core.artifacts.model_folder import DamagedFileError, read_shapes
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gift_core.artifacts.task import TaskInfo, index_task, iterate_task, write_task
-from gift_core.datasets.hold_out import hold_out, sample_training_images
 from gift_core.errors import UserError
+from gift_core.report.rate_search import hold_out, sample_training_images
 from tests.clip.tiny import png
 
 PER_CLASS = (10, 4, 1)

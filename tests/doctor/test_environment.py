@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gift_core.doctor.environment import check_devices, check_packages
+from gift_core.doctor.examine import check_devices, check_packages
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.clone import copy_of_repository, small, stages_in
+from tests.clone import content, copy_of_repository, small, stages_in
+from tests.code_edits import edit_function
 from tests.docs.snippets import blocks_of
 from tests.imports import ROOT
 from tests.packaging.distribution import NO_PART, build

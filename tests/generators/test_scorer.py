@@ -14,8 +14,7 @@ from PIL import Image
 
 from gift_core.config.generator import FiltersConfig
 from gift_core.errors import UserError
-from gift_core.generators.filters import NoFilters, QualityFilters, load_filters
-from gift_core.generators.scorer import Scorer, load_scorer
+from gift_core.generators.filters import NoFilters, QualityFilters, Scorer, load_filters, load_scorer
 from tests.clip.tiny import tiny_config
 
 CPU = torch.device("cpu")

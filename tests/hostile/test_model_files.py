@@ -22,9 +22,9 @@ from gift_core.clip.architectures import require_supported
 from gift_core.clip.model import check_folder, open_folder
 from gift_core.doctor.model_checks import check_local_clip, pipeline_parameters
 from gift_core.errors import UserError
-from gift_core.generators.scorer import load_scorer
+from gift_core.generators.filters import load_scorer
+from gift_core.interop.checkpoints import KEY, read_single_file
 from gift_core.interop.importing import open_model
-from gift_core.interop.single_file import KEY, read_single_file
 from gift_core.interop.transformers_format import activation_beside, model_config_of, preprocess_beside, read_config
 from tests.hostile.campaign import Case, run_cases, sample
 from tests.hostile.test_params import HERE, Key, keys_of

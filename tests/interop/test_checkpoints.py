@@ -13,8 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from gift_core.errors import UserError
-from gift_core.interop.checkpoints import read_checkpoint
-from gift_core.interop.torchscript import is_torchscript, read_torchscript
+from gift_core.interop.checkpoints import is_torchscript, read_checkpoint, read_torchscript
 from tests.interop.weights import openai_archive, tiny_model
 
 STATE = tiny_model().state_dict()

@@ -17,8 +17,8 @@ from gift_core.artifacts.model_folder import read_provenance
 from gift_core.clip.architectures import preprocess_of
 from gift_core.clip.model import save_clip
 from gift_core.errors import UserError
+from gift_core.interop.checkpoints import save_single_file
 from gift_core.interop.importing import load_clip, model_identity, open_model, tag_options
-from gift_core.interop.single_file import save_single_file
 from tests.clip.tiny import CONTEXT
 from tests.conftest import PROJECT
 from tests.interop.weights import features, openai_archive, register, tiny_model

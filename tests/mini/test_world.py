@@ -9,8 +9,17 @@ from PIL import Image
 
 from gift_core.errors import UserError
 from gift_core.mini import world
-from gift_core.mini.rendering import COLORS, GLYPH_EXTENT, glyph_mask, legible_pairs
-from gift_core.mini.symbols import UPRIGHT_FACES, all_glyphs, characters_of, faces_for, glyphs_of
+from gift_core.mini.rendering import (
+    COLORS,
+    GLYPH_EXTENT,
+    UPRIGHT_FACES,
+    all_glyphs,
+    characters_of,
+    faces_for,
+    glyph_mask,
+    glyphs_of,
+    legible_pairs,
+)
 
 TASKS = world.task_names()
 

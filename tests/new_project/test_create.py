@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from gift_core.config.overlays import complete_text
 from gift_core.new_project import create
-from gift_core.new_project.pipeline_file import project_pipeline
+from gift_core.new_project.create import project_pipeline
 from gift_core.shipped import pipeline_root, shipped_files, shipped_root
 from stages.app import app
 from tests.imports import ROOT

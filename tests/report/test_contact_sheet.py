@@ -15,10 +15,9 @@ from PIL.PngImagePlugin import PngInfo
 from gift_core.artifacts.prompt_files import read_prompts, write_prompts
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
-from gift_core.report.contact_sheet import contact_sheets
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
-from gift_core.report.thumbnails import a_few, evenly_spaced, thumbnail
+from gift_core.report.thumbnails import a_few, contact_sheets, evenly_spaced, thumbnail
 from tests.report.run_folder import PROMPTS, TASKS, write_pictures, write_run
 
 HERE = {"file": Path("here.tar"), "stage": "ingest"}

@@ -14,7 +14,7 @@ from gift_core.artifacts.model_folder import write_provenance
 from gift_core.artifacts.teacher_source import write_source
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
-from gift_core.report.environments import describe, differences
+from gift_core.report.facts import describe, differences
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
 from stages.app import app

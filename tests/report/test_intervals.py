@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gift_core.report.intervals import accuracy_interval, widest_margin
+from gift_core.report.accuracies import accuracy_interval, widest_margin
 
 
 def test_the_interval_of_one_test_set_is_wilsons() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gift_core.layout import Layout
+from gift_core.report.highlight import accuracies_by_task, result_sentences, run_summary
 from gift_core.report.run_record import RunRecord, read_run
-from gift_core.report.summary import accuracies_by_task, result_sentences, run_summary
 from tests.report.run_folder import MATRICES, METRICS, TASKS, Matrix, write_run, write_seen_run
 
 COLUMNS = ("before_percent", "after_percent", "end_percent", "difference_points")

@@ -145,7 +145,7 @@ def test_fetch_leaves_what_is_complete_alone(
 ) -> None:
     make_tree("stanford_cars", tmp_path / "data" / "0_raw" / "stanford_cars")
     small = catalogue_row("stanford_cars", "tests").model_copy(update={"counts": {"train": 196, "test": 196}})
-    monkeypatch.setattr("gift_core.datasets.catalogue.status.catalogue_row", lambda name, key: small)
+    monkeypatch.setattr("gift_core.datasets.status.catalogue_row", lambda name, key: small)
     result = gift("fetch", "--all", tasks={"cars": row("stanford_cars")})
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "stanford_cars: complete")
 

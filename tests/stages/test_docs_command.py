@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from gift_core.shipped import guides
 from stages.app import app
-from stages.output import name_guides
+from stages.command_line import name_guides
 from tests.imports import ROOT
 
 RUNNER = CliRunner()

@@ -12,8 +12,7 @@ import yaml
 
 from gift_core.errors import UserError
 from stages import dvc_pipeline
-from stages.dvc_lock import require_free
-from stages.dvc_pipeline import DvcPipeline, Verdict, open_pipeline
+from stages.dvc_pipeline import DvcPipeline, Verdict, open_pipeline, require_free
 
 NAMES = ("first", "second", "third")
 

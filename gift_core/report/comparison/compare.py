@@ -9,7 +9,6 @@ from typing import Any
 
 from gift_core.artifacts.contract import write_json
 from gift_core.artifacts.report_json import rounded
-from gift_core.errors import UserError
 from gift_core.metrics import ZERO_SHOT
 from gift_core.quantities import plural
 from gift_core.report.charts import Chart
@@ -69,24 +68,15 @@ def compare_runs(
 ) -> Comparison:
     """Writes the comparison of the runs as the folder `folder` and returns it. The same runs give the same bytes.
 
-    UserError if the runs differ in more than their seeds, if a method lacks a seed (unless `allow_missing`), if
-    `against` is no method of the runs, or if `folder` has other files than a comparison. ContractError if an accuracy
-    file is damaged.
+    UserError if the runs differ in more than their seeds, if a method lacks a seed (unless `allow_missing`), or if
+    `against` is no method of the runs. ContractError if an accuracy file is damaged.
     """
-    _require_own_folder(folder)
     comparison = compare_methods(read_runs(roots, allow_missing=allow_missing), against)
     with build_folder(folder) as unfinished:
         comparison.runs.values.to_csv(unfinished / TABLE, index=False, lineterminator="\n")
         write_json(unfinished / RECORD, _as_json(comparison))
         (unfinished / PAGE).write_bytes(render_comparison(comparison).encode())
     return comparison
-
-
-def _require_own_folder(folder: Path) -> None:
-    """The folder is replaced as a whole, so there must be nothing else in it."""
-    others = sorted({file.name for file in folder.iterdir()} - {TABLE, RECORD, PAGE}) if folder.is_dir() else []
-    if others:
-        raise UserError(f"--out {folder}: there are other files in it ({others[0]}). Name a folder of its own.")
 
 
 def render_comparison(comparison: Comparison) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_row
-from gift_core.datasets.catalogue.status import Balance, verify
+from gift_core.datasets.status import Balance, verify
 from tests.datasets.catalogue.trees import counts_of, make_tree
 
 

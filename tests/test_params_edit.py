@@ -9,8 +9,8 @@ import yaml
 
 from gift_core.config.editing import activate_method, append_method, append_task
 from gift_core.config.overlays import complete_text
-from gift_core.config.removing import remove_method, remove_task
 from gift_core.errors import UserError
+from gift_core.params_edit import remove_method, remove_task
 from tests.imports import ROOT
 
 ROW: dict[str, Any] = {"source": "folder", "path": "data/0_raw/birds", "templates": ["a photo of a {}."]}

@@ -1,4 +1,4 @@
-"""add-task NAME: adds a user's own data set to tasks and to the end of the sequence."""
+"""add-task NAME, remove-task NAME: a row of tasks and its step in the sequence."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .output import AsJson, DryRun, hint, print_difference, print_json, print_next_stages
+from .command_line import AsJson, DryRun, hint, print_difference, print_json, print_names, print_next_stages
+from .completion import complete_task
 from .stage import PARAMS, ROOT, Params, Root
 
 if TYPE_CHECKING:
     from gift_core.datasets.image_check import ImageFindings
     from gift_core.datasets.new_task import Addition
+    from gift_core.params_edit import Removal
 
 CLASSES_SHOWN = 40
 
@@ -27,14 +29,12 @@ class OnBadImage(str, Enum):
 
 
 def _option(name: str, metavar: str, help: str, panel: str | None = None) -> Any:
-    return typer.Option(name, metavar=metavar, help=help, show_default=False, rich_help_panel=panel)
+    return typer.Option(name, metavar=metavar, help=help, rich_help_panel=panel)
 
 
 TABLE = "Images listed in a table"
 TARS = "Images in WebDataset tars"
-Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="The task's name: lower-case letters, digits and _.", show_default=False)
-]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The task's name: lower-case letters, digits and _.")]
 Images = Annotated[Path, _option("--images", "FOLDER", "The folder: <class>/*, or train/<class>/* and test/<class>/*.")]
 Templates = Annotated[
     list[str] | None, _option("--template", "TEMPLATE", "A prompt with {} for the class name. Repeat it for several.")
@@ -141,7 +141,7 @@ def add_task(
     if is_written:
         addition.carry_out()
     if as_json:
-        print_json(_record(name, addition, stages, findings, is_written))
+        print_json(_addition_record(name, addition, stages, findings, is_written))
     if is_refused:
         remedy = "Repair or remove them, or leave them out: --on-bad-image skip"
         raise UserError(f"--images {images}: {findings.broken_line()}. {remedy}.")
@@ -188,7 +188,7 @@ def _show_addition(name: str, addition: Addition, stages: list[str], *, dry_run:
         hint(f"To take it back: gift remove-task {name}")
 
 
-def _record(
+def _addition_record(
     name: str, addition: Addition, stages: list[str], findings: ImageFindings, is_written: bool
 ) -> dict[str, object]:
     from gift_core.mini.miniature import miniature_of
@@ -204,4 +204,68 @@ def _record(
         "check": findings.record(),
         "written": is_written,
         "stages": stages,
+    }
+
+
+KnownName = Annotated[str, typer.Argument(metavar="NAME", help="A task of params.yaml.", autocompletion=complete_task)]
+
+
+def remove_task(
+    name: KnownName, dry_run: DryRun = False, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT
+) -> None:
+    """Remove a task: its row and its step in params.yaml. The next step then follows the one before.
+
+    Tasks that come later in the sequence are learned again. Images and results
+    stay where they are, and the command names them.
+
+    Example: gift remove-task garments --dry-run
+    """
+    from gift_core.params_edit import plan_task_removal
+
+    removal = plan_task_removal(name, params=params, root=root)
+    show_removal("task", name, removal, dry_run=dry_run, as_json=as_json)
+
+
+def show_removal(kind: str, name: str, removal: Removal, *, dry_run: bool, as_json: bool) -> None:
+    """Carries out the removal of a task or a method, and prints what changes, what runs, and what stays."""
+    from gift_core.config.checks import ADD_TASK
+
+    if not dry_run:
+        removal.carry_out()
+    if as_json:
+        print_json({kind: name, **_removal_record(removal), "written": not dry_run})
+        return
+    print_difference(removal.difference())
+    if removal.gone:
+        typer.echo(f"Stages of {name} that go away:")
+        print_names(removal.gone)
+    if removal.later:
+        typer.echo(f"Learned again, each one step earlier than before: {', '.join(removal.later)}")
+    change = f"params.yaml {'would no longer have' if dry_run else 'no longer has'} the {kind} {name}"
+    if removal.config.sequence:
+        print_next_stages(f"{change}.", removal.stages)
+    else:
+        hint(f"{change}, and no other. Next: {ADD_TASK}")
+    _print_what_stays(removal)
+    if dry_run:
+        typer.echo("--dry-run: nothing was written")
+
+
+def _print_what_stays(removal: Removal) -> None:
+    if removal.results:
+        hint("These results stay, and so do their copies in the cache of DVC:")
+        print_names(removal.results)
+        hint("To free the disk, remove them, then run dvc gc --workspace: it keeps only what this params.yaml uses.")
+    if removal.images is not None:
+        target = f", a link to {removal.images.readlink()}" if removal.images.is_symlink() else ""
+        hint(f"The images stay in {removal.images}{target}.")
+
+
+def _removal_record(removal: Removal) -> dict[str, object]:
+    return {
+        "stages_gone": removal.gone,
+        "stages": removal.stages if removal.config.sequence else [],
+        "learned_again": removal.later,
+        "results": removal.results,
+        "images": removal.images,
     }

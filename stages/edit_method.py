@@ -1,4 +1,4 @@
-"""add-method NAME: adds a method to methods and run.methods of params.yaml."""
+"""add-method NAME, remove-method NAME: a row of methods, and its name in run.methods."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .command_line import AsJson, DryRun, hint, print_difference, print_json, print_next_stages
 from .completion import complete_method
-from .output import AsJson, DryRun, hint, print_difference, print_json, print_next_stages
-from .stage import PARAMS, Params
+from .edit_task import show_removal
+from .stage import PARAMS, ROOT, Params, Root
 
 if TYPE_CHECKING:
     from gift_core.params_edit import MethodAddition
@@ -16,10 +17,7 @@ if TYPE_CHECKING:
 Name = Annotated[
     str,
     typer.Argument(
-        metavar="NAME",
-        help="The method's name: lower-case letters, digits and _.",
-        show_default=False,
-        autocompletion=complete_method,
+        metavar="NAME", help="The method's name: lower-case letters, digits and _.", autocompletion=complete_method
     ),
 ]
 Base = Annotated[
@@ -28,7 +26,6 @@ Base = Annotated[
         "--from",
         metavar="METHOD",
         help="Copy the row of this method (with --set, gift is the default).",
-        show_default=False,
         autocompletion=complete_method,
     ),
 ]
@@ -38,7 +35,6 @@ Settings = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Change a key of the copied row: losses.distill.weight=2.0. Repeat it for several.",
-        show_default=False,
     ),
 ]
 
@@ -83,3 +79,24 @@ def add_method(
 def _record(name: str, addition: MethodAddition, stages: list[str], dry_run: bool) -> dict[str, object]:
     row = addition.config.methods[name].model_dump(mode="json", exclude_unset=True)
     return {"method": name, "copy_of": addition.base, "row": row, "written": not dry_run, "stages": stages}
+
+
+KnownName = Annotated[
+    str, typer.Argument(metavar="NAME", help="A method of params.yaml.", autocompletion=complete_method)
+]
+
+
+def remove_method(
+    name: KnownName, dry_run: DryRun = False, as_json: AsJson = False, params: Params = PARAMS, root: Root = ROOT
+) -> None:
+    """Remove a method: its row in methods of params.yaml, and its name in run.methods.
+
+    To keep the row and only not run it, take the name out of run.methods yourself.
+    Results stay where they are, and the command names them.
+
+    Example: gift remove-method strong --dry-run
+    """
+    from gift_core.params_edit import plan_method_removal
+
+    removal = plan_method_removal(name, params=params, root=root)
+    show_removal("method", name, removal, dry_run=dry_run, as_json=as_json)

@@ -1,0 +1,293 @@
+"""get, remote URL, exp, merge-lock, gate: results that others made, one's own experiments, and what may be shipped."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gift_core.errors import GiftError, UserError
+
+from .command_line import AsJson, hint, name_guides, note, print_json
+from .completion import complete_method
+from .metrics import COLUMNS, percent
+from .stage import MOST, PARAMS, ROOT, Root, require_params
+
+if TYPE_CHECKING:
+    from gift_core.doctor.finding import Finding
+    from gift_core.team.experiments import Experiment
+    from gift_core.team.lock_merge import MergedLock
+
+ALWAYS_RUN = ("check", "report")  # they read params.yaml, which both sides changed
+SHOWN_STAGES = 6
+NO, BAD_INPUT = 1, 2
+
+
+def get(as_json: AsJson = False, root: Root = ROOT) -> None:
+    """Pull what others have pushed: results, raw data and the run cache.
+
+    Without a remote, or if it does not answer or is empty, nothing is changed, and
+    `dvc repro` makes the results here.
+
+    Example: gift get
+    """
+    from gift_core.doctor.storage import check_remote, read_settings
+    from gift_core.quantities import first_names
+    from gift_core.team.raw_data import raw_data_files
+    from gift_core.team.remotes import missing_outputs, pull
+
+    remote = check_remote(root, read_settings(root))
+    if remote.mark != "ok" or remote.remedy:
+        note(f"The remote: {remote.found}. {remote.remedy}")
+        note("Nothing was pulled, nothing was changed. `dvc repro` makes the results on this machine.")
+        _print_pulled(as_json, remote, pulled=False)
+        return
+    targets = [] if (root / "dvc.lock").is_file() else raw_data_files(root)
+    if not targets and not (root / "dvc.lock").is_file():
+        note("There is nothing to pull: this commit has no dvc.lock. `dvc repro` makes the results here.")
+        _print_pulled(as_json, remote, pulled=False)
+        return
+    note(f"The remote: {remote.found}.")
+    code = pull(root, targets)
+    missing = missing_outputs(root)
+    if missing:
+        note(f"The remote has no whole copy of {first_names(missing)}. `dvc repro` makes what is missing.")
+        note("`gift verify --remote` tells damaged from missing.")
+    _print_pulled(as_json, remote, pulled=code == 0, missing=missing)
+    if code != 0:
+        what = "`dvc pull` failed, see above. What has arrived is kept, so run it again. docs/team.md has more."
+        typer.echo(name_guides(what), err=True)
+        raise typer.Exit(code)
+
+
+def _print_pulled(as_json: bool, remote: Finding, *, pulled: bool, missing: Sequence[str] = ()) -> None:
+    if as_json:
+        print_json({"remote": remote.found, "remedy": remote.remedy, "pulled": pulled, "missing": list(missing)})
+
+
+Url = Annotated[
+    str, typer.Argument(metavar="URL", help="A folder, s3://, ssh://, gs://, azure://, http:// or https://")
+]
+
+
+def remote(url: Url, as_json: AsJson = False, root: Root = ROOT) -> None:
+    """Set where results are shared, and say whether it answers.
+
+    It becomes DVC's default remote, and DVC checks the hash of every file that
+    it pulls. Commit .dvc/config afterwards.
+
+    Example: gift remote s3://bucket/gift
+    """
+    from gift_core.team.remotes import set_remote
+
+    finding = set_remote(root, url)
+    if as_json:
+        record = {"url": url, "mark": finding.mark, "found": finding.found, "remedy": finding.remedy}
+        print_json(record)
+    else:
+        typer.echo(finding.found)
+        if finding.remedy:
+            typer.echo(finding.remedy)
+    if finding.mark == "fail":
+        raise typer.Exit(1)
+    if not as_json:
+        hint("Next: git commit .dvc/config, then make share")
+
+
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method", metavar="METHOD", help="Only this method. Repeat it for several.", autocompletion=complete_method
+    ),
+]
+Commits = Annotated[
+    int, typer.Option("--commits", metavar="N", min=1, max=MOST, help="How many commits to show, the newest first.")
+]
+
+
+def exp(only: Only = None, commits: Commits = 1, as_json: AsJson = False, root: Root = ROOT) -> None:
+    """List the experiments: what differs in params.yaml, and the four numbers of each method.
+
+    `dvc exp run --set-param KEY=VALUE` makes one, `dvc exp apply NAME` takes it.
+
+    Example: gift exp --method gift --commits 3
+    """
+    from gift_core.errors import lookup
+    from gift_core.team.experiments import read_experiments
+
+    experiments = read_experiments(root, commits=commits)
+    methods = {method: method for experiment in experiments for method in experiment.metrics}
+    for name in only or []:
+        lookup(methods, name, "--method")
+    if as_json:
+        print_json([_record(experiment, only or list(methods)) for experiment in experiments])
+    else:
+        _print_table(experiments, only or list(methods))
+
+
+def _record(experiment: Experiment, methods: list[str]) -> dict[str, object]:
+    return {
+        "name": experiment.name,
+        "state": experiment.state,
+        "changes": list(experiment.changes),
+        "metrics": {method: row for method, row in experiment.metrics.items() if method in methods},
+    }
+
+
+def _print_table(experiments: list[Experiment], methods: list[str]) -> None:
+    """Prints a block for each experiment: its name, a line for each change, a line for each method."""
+    width = max(map(len, methods), default=0)
+    typer.echo("Accuracy in percent (Forgetting: lower is better)")
+    typer.echo(_line("", [column.capitalize() for column in COLUMNS], width))
+    for experiment in experiments:
+        state = f" ({experiment.state})" if experiment.state else ""
+        typer.secho(f"{experiment.name}{state}", bold=True)
+        for change in experiment.changes:
+            typer.echo(_wrapped(change))
+        rows = {method: row for method in methods if (row := experiment.metrics.get(method))}
+        for method, row in rows.items():
+            typer.echo(_line(method, [percent(row.get(column)) for column in COLUMNS], width))
+        if not rows:
+            typer.echo("    no metrics yet")
+
+
+def _line(method: str, numbers: list[str], width: int) -> str:
+    right = (f"{number:>{len(column) + 3}}" for column, number in zip(COLUMNS, numbers, strict=True))
+    return f"    {method:{width}}{''.join(right)}"
+
+
+def _wrapped(change: str) -> str:
+    """The lines after the first have a deeper indent. Names are never broken, even where they are too long."""
+    width = shutil.get_terminal_size().columns
+    wrapper = textwrap.TextWrapper(width, "  ", "      ", break_long_words=False, break_on_hyphens=False)
+    return wrapper.fill(change)
+
+
+Files = Annotated[
+    list[Path] | None, typer.Argument(metavar="FILE", help="BASE OURS THEIRS, as git gives them to a merge driver.")
+]
+
+
+def merge_lock(files: Files = None, root: Root = ROOT) -> None:
+    """Merge two versions of dvc.lock: the stages of both sides.
+
+    Without files, it resolves the conflict that `git merge` left in dvc.lock and
+    reports/metrics.json. `make setup` makes it git's merge driver for dvc.lock,
+    so that there is no conflict.
+
+    Example: gift merge-lock
+    """
+    from gift_core.team.lock_merge import merge_files, resolve_in_git
+
+    if files is None:
+        merge, rest = resolve_in_git(root)
+        _say(merge)
+        for name in rest:
+            typer.echo(f"{name} is still in conflict. Edit it, then: git add {name}", err=True)
+        typer.echo("Next: git commit, then dvc repro --pull", err=True)
+    elif len(files) == 3:
+        _say(merge_files(*files))
+    else:
+        raise typer.BadParameter(f"expected BASE OURS THEIRS or no file, got {len(files)}")
+
+
+def _say(merge: MergedLock) -> None:
+    from gift_core.quantities import first_names
+
+    both = [name for name in merge.both if name not in ALWAYS_RUN]
+    typer.echo(f"dvc.lock: {merge.stages} stages of both sides; `dvc repro --pull` runs what does not fit", err=True)
+    if both:
+        names = first_names(both, SHOWN_STAGES)
+        typer.echo(f"dvc.lock: both sides changed {names}: kept as on this branch", err=True)
+
+
+def _within_points(value: float | None) -> float | None:
+    return _within(value, lowest=-100)
+
+
+def _within_percent(value: float | None) -> float | None:
+    return _within(value, lowest=0)
+
+
+def _within(value: float | None, *, lowest: int) -> float | None:
+    if value is None or lowest <= value <= 100:  # typer's own bounds accept nan
+        return value
+    raise typer.BadParameter(f"{value:g} should be from {lowest} to 100.")
+
+
+def _limit(text: str, metavar: str, check: Callable[[float | None], float | None]) -> Any:
+    return typer.Option(metavar=metavar, help=text, callback=check)
+
+
+MinLast = Annotated[
+    float | None,
+    _limit("Last has to be at least this: the mean accuracy after the last task.", "PERCENT", _within_percent),
+]
+MaxForgetting = Annotated[float | None, _limit("Forgetting may be at most this.", "POINTS", _within_points)]
+Against = Annotated[
+    str | None,
+    typer.Option("--against", metavar="REVISION", help="No metric may be worse than in this branch, tag or commit."),
+]
+Tolerance = Annotated[
+    float,
+    typer.Option(
+        "--tolerance",
+        metavar="POINTS",
+        callback=_within_percent,
+        help="By how much a metric may be worse than in the revision.",
+    ),
+]
+ShippedMethod = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="METHOD",
+        help="The method to ship, if run.methods has several besides references such as finetune and joint.",
+        autocompletion=complete_method,
+    ),
+]
+
+
+def gate(
+    min_last: MinLast = None,
+    max_forgetting: MaxForgetting = None,
+    against: Against = None,
+    tolerance: Tolerance = 1.0,
+    method: ShippedMethod = None,
+    as_json: AsJson = False,
+    root: Root = ROOT,
+) -> None:
+    """Say whether the result may be shipped, by the limits given and in comparison with another revision.
+
+    Reads reports/metrics.json, and with --against what git has of it there: Last
+    and Transfer must not be lower, Forgetting not higher, by more than --tolerance.
+    If that revision learned other tasks, there is nothing to compare, which is said.
+    The exit code is 0 for yes, 1 for no, and 2 if there is no answer.
+
+    Example: gift gate --max-forgetting 5 --min-last 80 --against main
+    """
+    from gift_core.config.loading import load_config
+    from gift_core.report.contender import contender
+    from gift_core.team.gate import Limits, judge
+
+    try:
+        if min_last is None and max_forgetting is None and against is None:
+            raise UserError("gift gate: no criterion. Give --min-last, --max-forgetting or --against.")
+        require_params(root / PARAMS)
+        config = load_config(root / PARAMS)
+        limits = Limits(min_last, max_forgetting, tolerance)
+        verdict = judge(root, config, contender(config, method), limits, against=against)
+    except GiftError as error:
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        raise typer.Exit(BAD_INPUT) from None
+    if as_json:
+        print_json(dataclasses.asdict(verdict))
+    else:
+        typer.echo(verdict.sentence)
+    if not verdict.ok:
+        raise typer.Exit(NO)
