@@ -49,7 +49,7 @@ OPTIONAL = {
     "gift_core/datasets/webdataset.py: tar_dataset": "source.webdataset",
     "gift_core/datasets/catalogue/inventory.py: catalogue_dataset": "source.catalogue",
     "gift_core/generators/filters.py: QualityFilters": "filters",
-    "gift_core/generators/scorer.py: load_scorer": "filters",
+    "gift_core/generators/filters.py: load_scorer": "filters",
 }
 # Data files beside modules that are none of these count.
 NOT_DATA = (".py", ".pyc", ".md")

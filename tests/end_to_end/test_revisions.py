@@ -65,13 +65,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
             body["cmd"] = " ".join([sys.executable, "toy.py", *(f"'{each}'" for each in names)])
     (project.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False), encoding="utf-8")
     project.write_params(changed_params(project.params))
-    for folder in ("shapes", "packed"):
-        (project.folder / "data" / "0_raw" / folder).mkdir()
-        (project.folder / "data" / "0_raw" / folder / "image.png").touch()
+    add_raw_data(project.folder)
     record_as_verified(project.folder)
     project.repro()
     commit(project, "the first result")
     return project
+
+
+def add_raw_data(folder: Path) -> None:
+    for name in ("shapes", "packed"):
+        (folder / "data" / "0_raw" / name).mkdir()
+        (folder / "data" / "0_raw" / name / "image.png").touch()
 
 
 def changed_params(params: dict[str, Any]) -> dict[str, Any]:
@@ -157,8 +161,7 @@ def test_two_versions_with_equal_revisions_share_results_and_merge(finished: Clo
     edit_function(new.folder, "gift_core/training/loop.py", "learning_rates")
     record_as_verified(new.folder)
     new.run("dvc", "pull", "--quiet")
-    for folder in ("shapes", "packed"):
-        assert (new.folder / "data" / "0_raw" / folder).is_dir()
+    add_raw_data(new.folder)
     assert new.repro() == ["check"]
     commit(new, "an update")
     params = old.params
@@ -177,7 +180,8 @@ def test_gift_why_says_what_an_edit_a_revision_and_an_older_installation_are(fin
     params["methods"]["ewc"]["consolidation"]["weight"] = 0.5
     clone.write_params(params)
     printed = clone.run(sys.executable, "-m", "stages", "why")
-    assert "finetune@gift-step0, finetune@gift-step1, finetune@gift_vocabulary-step0" in printed
+    (line,) = [line for line in printed.splitlines() if "finetune@gift-step0" in line]
+    assert set(line.removesuffix(" would run:").split(", ")) == of("finetune", "gift", "gift_vocabulary")
     assert "  gift_core/losses.py: align was edited\n" in printed
     assert "  methods.ewc.consolidation.weight: 0.1 -> 0.5\n" in printed
     record_as_verified(clone.folder, "finetune losses.align")
