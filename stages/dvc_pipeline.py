@@ -71,6 +71,7 @@ class DvcPipeline:
         self._unwritten: list[str] = []
         self._restored_unwritten = False
         self._locked: dict[Path, Any] = {}
+        self._params: dict[str, Any] = {}
         self._next_write = 0.0
         self.upstream: dict[str, list[str]] = {
             name: [each.addressing for each in graph.successors(stage)] for name, stage in self._stages.items()
@@ -93,12 +94,29 @@ class DvcPipeline:
             return Changes(
                 bool(stage.cmd) and not any(out.hash_info for out in stage.outs),
                 bool(stage.cmd) and stage.changed_stage(),
-                {key: values for dep in params for key, values in _changed_params(dep)},
+                {key: values for dep in params for key, values in self._changed_params(dep)},
                 {path: word for dep in files for path, word in self._status(dep) if path not in code},
                 {path: word for out in stage.outs for path, word in self._status(out)},
                 frozenset(code),
                 lambda path: self._recorded(code[path]),
             )
+
+    def _changed_params(self, dep: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
+        """Yields the keys of a params file that differ, down to single values, with their old and new values.
+
+        DVC would read the file again for each stage.
+        """
+        from dvc.utils.serialize import load_path
+
+        if dep.fs_path not in self._params:
+            self._params[dep.fs_path] = load_path(dep.fs_path, self._repo.fs) if dep.exists else {}
+        recorded = dep.hash_info.value or {}
+        before = dict(leaf for key, value in recorded.items() for leaf in _leaves(key, value))
+        now = {key: _lookup(self._params[dep.fs_path], key) for key in dep.params or recorded}
+        after = dict(leaf for key, value in now.items() for leaf in _leaves(key, value))
+        for key in sorted({*before, *after}):
+            if before.get(key) != after.get(key):
+                yield key, (before.get(key), after.get(key))
 
     def _path(self, entry: Any) -> str:
         """The path of a dependency or an output, below the root of the project."""
@@ -285,13 +303,10 @@ def open_pipeline(root: Path, targets: Sequence[str]) -> Iterator[DvcPipeline]:
         repo.close()
 
 
-def _changed_params(dep: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Yields the keys of a params file that differ, down to single values, with their old and new values."""
-    before = {key: each for name, value in (dep.hash_info.value or {}).items() for key, each in _leaves(name, value)}
-    after = {key: each for name, value in dep.read_params().items() for key, each in _leaves(name, value)}
-    for key in sorted({*before, *after}):
-        if before.get(key) != after.get(key):
-            yield key, (before.get(key), after.get(key))
+def _lookup(params: Any, key: str) -> Any:
+    for part in key.split("."):
+        params = params.get(part) if isinstance(params, Mapping) else None
+    return params
 
 
 def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:

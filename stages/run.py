@@ -12,7 +12,6 @@ import typer
 
 from gift_core.errors import UserError
 
-from .check import code_files
 from .command_line import note
 from .stage import MOST, PARAMS, require_params
 
@@ -164,7 +163,7 @@ def _print_plan(pipeline: DvcPipeline, config: Config, *, force: bool) -> None:
 
     from .why import describe, stale_stages, total_time
 
-    found = [] if force else stale_stages(pipeline, code_files(Path(), config))
+    found = [] if force else stale_stages(pipeline, config)
     chosen = pipeline.upstream if force else [name for each in found for name in each.stages]
     stale = {name for name in chosen if pipeline.command(name)}
     if not stale:

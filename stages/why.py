@@ -16,6 +16,8 @@ from .command_line import AsJson, print_json
 from .stage import PARAMS, require_params
 
 if TYPE_CHECKING:
+    from gift_core.config.experiment import Config
+
     from .dvc_pipeline import Changes, DvcPipeline
 
 Targets = Annotated[
@@ -52,9 +54,9 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
 
     from .dvc_pipeline import open_pipeline
 
-    code = code_files(Path(), load_config(PARAMS))
+    config = load_config(PARAMS)
     with open_pipeline(Path(), targets or []) as pipeline:
-        found = stale_stages(pipeline, code)
+        found = stale_stages(pipeline, config)
         chosen = {name for name in targets or () if name in pipeline.upstream}
         summary = total_time(pipeline, [name for each in found for name in each.stages])
     if as_json:
@@ -66,14 +68,15 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
         typer.echo(describe(summary))
 
 
-def stale_stages(pipeline: DvcPipeline, code: Mapping[str, Any]) -> list[Stale]:
-    """Returns the stages with a reason of their own, those that come first in front. `code`: see check.code_files."""
+def stale_stages(pipeline: DvcPipeline, config: Config) -> list[Stale]:
+    """Returns the stages with a reason of their own, those that come first in front."""
     from gift_core.execution.schedule import Schedule
 
+    all_changes = {name: pipeline.changes(name) for name in pipeline.upstream}
+    code = code_files(Path(), config) if any(changes.code for changes in all_changes.values()) else {}
     writers = pipeline.writers()
     reasons: dict[str, tuple[str, ...]] = {}
-    for name in pipeline.upstream:
-        changes = pipeline.changes(name)
+    for name, changes in all_changes.items():
         reasons[name] = tuple(_reasons(name, changes, code, writers, stale={each for each in reasons if reasons[each]}))
     seconds = pipeline.expected_seconds()
     schedule = Schedule(pipeline.upstream, {})

@@ -20,6 +20,8 @@ from gift_core.revisions import (
     part_name,
 )
 from gift_core.stage_graph import read_blocks
+from recipes.revisions.decide import Change, decide
+from recipes.revisions.probe import Instance, Outcome
 from stages.why import explain_code
 from tests.code_edits import edit_function
 from tests.imports import ROOT
@@ -102,3 +104,42 @@ def test_the_options_of_a_method_are_those_of_its_row(config: Config) -> None:
         "zscl": ["average", "consolidation.uniform", "losses.distill_image_side", "replay.synthetic"],
     }
     assert options_of("teach", every) == {"ewc": ["fisher", "replay.synthetic"], "zscl": ["replay.synthetic"]}
+
+
+BASE, ALIGN = "finetune", "finetune losses.align"
+FUNCTION = "gift_core/losses.py: align"
+
+
+def outcome(owner: str, difference: str = "", *, ran: bool = True) -> Outcome:
+    first = next(each for each in CODE.base.module("gift_core/losses.py").all_definitions() if each.key == FUNCTION)
+    functions = frozenset({("gift_core/losses.py", first.lines[0])} if ran else ())
+    return Outcome("methods", Instance("finetune", owner, (owner, "letters"), ()), difference, functions)
+
+
+def change(part: str, *functions: str) -> dict[str, Change]:
+    return {part: Change(part, frozenset({FUNCTION}), frozenset(functions))}
+
+
+def test_a_revision_stays_where_the_bytes_are_the_same_and_what_changed_ran() -> None:
+    outcomes = [(outcome("gift"), [BASE, ALIGN]), (outcome("finetune", ran=False), [BASE])]
+    assert dict(decide(CODE.base, change(ALIGN, FUNCTION), outcomes, [])) == {}
+
+
+def test_a_revision_rises_where_bytes_differ_and_where_what_changed_never_ran() -> None:
+    outcomes = [(outcome("gift", "bytes of data/5_models/gift/letters/model.safetensors differ"), [BASE, ALIGN])]
+    assert dict(decide(CODE.base, change(ALIGN, FUNCTION), outcomes, [])) == {
+        ALIGN: "finetune gift letters: bytes of data/5_models/gift/letters/model.safetensors differ"
+    }
+    outcomes = [(outcome("gift", ran=False), [BASE, ALIGN])]
+    assert dict(decide(CODE.base, change(ALIGN, FUNCTION), outcomes, [])) == {
+        ALIGN: f"{FUNCTION} changed and never ran in the probe"
+    }
+    assert dict(decide(CODE.base, change(ALIGN, FUNCTION), outcomes, [ALIGN])) == {}  # kept by hand
+    assert dict(decide(CODE.base, change(ALIGN), outcomes, [])) == {}  # a value does not run
+
+
+def test_a_part_is_not_blamed_for_another_where_some_stage_shows_it_alone() -> None:
+    changes = change(BASE, FUNCTION) | change(ALIGN, FUNCTION)
+    outcomes = [(outcome("gift", "bytes differ"), [BASE, ALIGN]), (outcome("finetune"), [BASE])]
+    assert list(dict(decide(CODE.base, changes, outcomes, []))) == [ALIGN]
+    assert list(dict(decide(CODE.base, changes, outcomes[:1], []))) == [BASE, ALIGN]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gift_core.fingerprint import DISPLAY, WORK, CodeBase
-from gift_core.revisions import Code
+from gift_core.revisions import REVISIONS, Code
 from recipes.revisions.decide import PartsOf, missed
 from recipes.revisions.experiments import experiments
 from recipes.revisions.probe import OF_METHODS, Outcome, Probe
+from tests.clone import Clone, commit, new_project
 from tests.code_edits import edit_function
 from tests.imports import ROOT
 
@@ -88,3 +92,42 @@ def test_an_edit_of_a_function_that_ran_makes_every_stage_stale_in_which_it_ran(
 def states(code: Code, uses: set[tuple[str, tuple[str, ...]]]) -> Mapping[tuple[str, tuple[str, ...]], object]:
     """What data/code has for these stages with their options."""
     return {use: code.state(*use) for use in uses}
+
+
+READER = "gift_core/datasets/image_folder.py"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """The project as a git repository, whose table fits its code."""
+    return new_project(tmp_path_factory.mktemp("decided") / "project")
+
+
+def decided(project: Clone, *arguments: str) -> tuple[str, dict[str, Any]]:
+    """What `make revisions` prints, and the row of the reader of folders."""
+    printed = project.run(sys.executable, "-m", "recipes.revisions", *arguments, PYTHONPATH=str(project.folder))
+    return printed, json.loads((project.folder / REVISIONS).read_text(encoding="utf-8"))["ingest source.folder"]
+
+
+def test_a_harmless_edit_keeps_the_revision_and_another_raises_it_with_the_reason(project: Clone) -> None:
+    assert decided(project)[0] == "The code is the verified one: there is nothing to do.\n"
+    edit_function(project.folder, READER, "folder_dataset")
+    printed, row = decided(project)
+    assert row == {"revision": 1, "reasons": {"1": "the first one"}}
+    assert "1 of 40 parts changed: ingest source.folder\n" in printed
+    assert "settings: ingest shapes: same bytes\n1 changed parts keep their revision, 0 rise" in printed
+    commit(project, "a harmless edit")
+    project.edit(READER, "sorted(labels_to_learn(splits, location))", "sorted(labels_to_learn(splits, location))[::-1]")
+    printed, row = decided(project)
+    assert row["revision"] == 2
+    assert row["reasons"]["2"].startswith("ingest shapes: bytes of data/1_tasks/shapes/")
+    changelog = (project.folder / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"### Runs again\n\n- ingest source.folder: {row['reasons']['2']}\n" in changelog
+    assert f"ingest source.folder: revision 2: {row['reasons']['2']}\n" in printed
+
+
+def test_a_part_that_no_machine_can_run_is_kept_with_a_reason(project: Clone) -> None:
+    commit(project, "a new order")
+    project.edit(READER, "sorted(labels_to_learn(splits, location))[::-1]", "sorted(labels_to_learn(splits, location))")
+    _, row = decided(project, "--keep", "ingest source.folder", "--reason", "it is the order of before")
+    assert (row["revision"], row["kept"]) == (2, ["it is the order of before"])
