@@ -66,7 +66,8 @@ class DvcPipeline:
 
         self._repo = repo
         graph = get_active_graph(repo.index.graph)
-        stages = collect_stages(repo, list(targets) or ["dvc.yaml"])
+        known = [] if targets else [stage for stage in repo.index.stages if stage.path_in_repo == "dvc.yaml"]
+        stages = known or collect_stages(repo, list(targets) or ["dvc.yaml"])  # which reads dvc.yaml and dvc.lock again
         self._stages: dict[str, Any] = {stage.addressing: stage for stage in plan_repro(graph, stages)}
         self._unwritten: list[str] = []
         self._restored_unwritten = False
