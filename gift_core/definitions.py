@@ -36,8 +36,8 @@ class References:
     """What a definition refers to.
 
     `names` are those that it uses, `chains` its expressions `name.attribute`, and `attributes` all names after a dot.
-    `imports` maps the names that it imports itself to dotted names. `is_dynamic`: it has getattr(self, ...) with a name
-    that only a run knows.
+    `imports` maps the names that it imports itself to dotted names. `is_dynamic`: it has getattr with a name that only a
+    run knows.
     """
 
     names: frozenset[str]
@@ -94,7 +94,7 @@ class Definition:
             elif isinstance(node, ast.Call) and _called_name(node) in NAMED_ATTRIBUTES:
                 texts = [each.value for each in node.args if isinstance(each, ast.Constant)]
                 attributes |= {text for text in texts if isinstance(text, str)}
-                is_dynamic |= getattr(node.args[0], "id", "") == "self" and not isinstance(node.args[1], ast.Constant)
+                is_dynamic |= any(not isinstance(each, ast.Constant) for each in node.args[1:2])
         return References(frozenset(names), frozenset(chains), frozenset(attributes), imports, is_dynamic)
 
 

@@ -15,7 +15,7 @@ def edit_function(root: Path, file: str, name: str) -> None:
     node = _find(ast.parse(text), name)
     first = node.body[1] if len(node.body) > 1 and _is_docstring(node.body[0]) else node.body[0]
     lines = text.splitlines(keepends=True)
-    at = min(first.lineno, *(each.lineno for each in getattr(first, "decorator_list", [first]))) - 1
+    at = min([first.lineno, *(each.lineno for each in getattr(first, "decorator_list", []))]) - 1
     lines.insert(at, f"{' ' * first.col_offset}{MARK}\n")
     path.write_text("".join(lines), encoding="utf-8")
 

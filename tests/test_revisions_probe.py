@@ -23,10 +23,9 @@ from tests.code_edits import edit_function
 from tests.imports import ROOT
 
 MUTANTS = 60
-# Between them every loss, consolidation, average and kind of replay.
+# Between them every consolidation, average and kind of replay. `make revisions` goes through all.
 METHODS = (
-    "averages", "ewc", "gift", "gift_feature_mse", "gift_frozen_fisher", "gift_reverse_kl", "gift_text_side",
-    "gift_vocabulary", "icarl", "joint", "lwf", "lwf_vr", "replay_reference", "zscl",
+    "averages", "ewc", "gift", "gift_frozen_fisher", "gift_vocabulary", "icarl", "lwf_vr", "replay_reference",
 )  # fmt: skip
 
 
@@ -56,7 +55,7 @@ def run_probe(folder: Path) -> Iterator[Probed]:
 
 def test_every_stage_of_the_probe_runs_and_is_continued_after_an_interruption(probed: list[Probed]) -> None:
     assert [f"{each.outcome.instance}: {each.outcome.difference}" for each in probed if each.outcome.difference] == []
-    assert len(probed) > 100
+    assert len(probed) > 80
 
 
 def test_every_function_that_runs_is_one_that_the_stage_depends_on(probed: list[Probed]) -> None:

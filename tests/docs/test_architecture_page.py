@@ -21,7 +21,7 @@ def test_the_table_has_the_stages_of_the_pipeline() -> None:
 
 
 def test_the_page_gives_the_import_order_that_is_tested() -> None:
-    (order,) = re.findall(r"^`errors.*?verification`$", PAGE, re.MULTILINE | re.DOTALL)
+    (order,) = re.findall(r"^`definitions.*?verification`$", PAGE, re.MULTILINE | re.DOTALL)
     groups = [set(re.findall(r"\w+", group)) for group in order.split("<")]
     assert groups == ORDER
 

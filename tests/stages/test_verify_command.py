@@ -141,7 +141,7 @@ def test_a_whole_store_gives_one_line_and_verbose_one_for_each_artifact(project:
         for method in ("finetune", "gift"):
             assert {f"data/{kind}/{method}/{task}" for kind in ("4_teachers", "5_models")} <= listed
             assert {f"data/6_{kind}/{method}/{task}.parquet" for kind in ("accuracy", "predictions")} <= listed
-    assert {"data/5_models/pretrained", "reports/metrics.json", "reports/index.html", "data/code/teach.json"} <= listed
+    assert {"data/5_models/pretrained", "reports/metrics.json", "reports/index.html", "data/code/teach"} <= listed
     assert "0 missing, 0 broken" in output
 
 
