@@ -36,8 +36,8 @@ class References:
     """What a definition refers to.
 
     `names` are those that it uses, `chains` its expressions `name.attribute`, and `attributes` all names after a dot.
-    `imports` maps the names that it imports itself to dotted names. `is_dynamic`: it has getattr with a name that only a
-    run knows.
+    `imports` maps the names that it imports itself to dotted names. `is_dynamic`: it has getattr with a name that is
+    computed.
     """
 
     names: frozenset[str]
