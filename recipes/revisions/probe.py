@@ -132,6 +132,8 @@ class Probe:
             shutil.copy(project / name, copy)
         for name in ("data/mini", "data/0_raw"):
             shutil.copytree(project / name, copy / name)
+        for name in ("gift_core", "stages"):  # which the stage check depends on
+            shutil.copytree(self._new / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         environment = os.environ | {"PYTHONPATH": str(self._new), "DVC_NO_ANALYTICS": "1"}
         for words in (["dvc", "init", "--quiet", "--no-scm"], ["stages", "run", "--workers", "2", "--helpers", "2"]):
             command = [sys.executable, "-m", *words]
