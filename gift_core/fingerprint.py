@@ -53,6 +53,8 @@ OPTIONAL = {
 }
 # Data files beside modules that are none of these count.
 NOT_DATA = (".py", ".pyc", ".md")
+CODE_SUFFIXES = (".py", ".html", ".css", ".js", ".csv", ".json", ".yaml", ".j2")  # as in setup.py
+NOT_RUN = ("gift_core/new_project/files/", "gift_core/new_project/template/", "gift_core/stages/")
 RECORDS = ("gift_core/revisions.json", "gift_core/verified_code.json")  # of this module's own results
 CLOSED_BASES = ("ABC", "Generic", "Protocol", "object")  # no library calls the methods of their subclasses
 ATTRIBUTE = re.compile(r"\.(\w+)")
@@ -87,6 +89,19 @@ class CodeBase:
         """
         with _no_garbage_collection():
             return _Reach(self, frozenset(options)).from_function(f"stages/{stage}.py", stage)
+
+    def digest(self) -> str:
+        """Returns a hash of the bytes of all modules and the data files beside them: where it is equal, all is.
+
+        What `gift init` copies is left out, and so are the records of this module's own results.
+        """
+        found: dict[str, Path] = {}
+        for package in PACKAGES:
+            base = self.path(package)
+            files = {f"{package}/{path.relative_to(base).as_posix()}": path for path in base.rglob("*.*")}
+            found |= {name: path for name, path in files.items() if path.suffix in CODE_SUFFIXES}
+        ours = [name for name in sorted(found) if not name.startswith(NOT_RUN) and name not in RECORDS]
+        return digest_of("".join(f"{name} {digest_of(found[name].read_bytes())}\n" for name in ours).encode())
 
     def path(self, file: str) -> Path:
         """Returns the path of a file that is named as in the repository: "stages/finetune.py"."""

@@ -4,6 +4,8 @@ A part is a stage, or what an option adds to it: "finetune", "finetune losses.di
 that uses a part runs again when the revision of the part rises, and not when only its code changes. revisions.json has
 the revision of each part, and the reason for each one. verified_code.json has the hashes of the code that was verified
 with these revisions. Code with another hash was edited, and counts by its hash (docs/decisions/0064-revisions.md).
+It also has a hash of all bytes: where they are the same, nothing was edited, and the code need not be parsed. Where
+only a comment differs, it is parsed, which takes a second.
 """
 
 from __future__ import annotations
@@ -50,7 +52,13 @@ class Code:
     @cached_property
     def verified(self) -> Mapping[str, str]:
         """{definition: hash} of verified_code.json."""
-        return self._read(VERIFIED)
+        found: Mapping[str, str] = self._read(VERIFIED).get("definitions", {})
+        return found
+
+    @cached_property
+    def is_verified(self) -> bool:
+        """Whether the code has the bytes of the verified code."""
+        return self._read(VERIFIED).get("bytes") == self.base.digest()
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self.base.root / name
@@ -66,9 +74,10 @@ class Code:
     def state(self, stage: str, options: Collection[str]) -> dict[str, Any]:
         """Returns the content of the file in data/code of a stage with these options."""
         names = [part_name(stage), *(part_name(stage, option) for option in sorted(options))]
+        reached = {} if self.is_verified else self.reached(stage, options)
         edited = {
             key: digest
-            for key, digest in self.reached(stage, options).items()
+            for key, digest in reached.items()
             if not key.startswith(WORK) and self.verified.get(key, "") != digest
         }
         state = {"revisions": {name: self.parts[name].revision for name in names if name in self.parts}}
@@ -119,6 +128,11 @@ def _options_of_method(stage: str, method: MethodConfig) -> Iterator[str]:
         yield from (name for name in ("average", "merge") if getattr(method, name) is not None)
 
 
+def work_definitions(code: CodeBase) -> dict[str, str]:
+    """Returns {definition: hash} of the code that resumes, shares and publishes work."""
+    return _hashes_of(WORK, code)
+
+
 def all_options(code: CodeBase) -> list[str]:
     """Returns every option that chooses code, sorted."""
     found = set(OPTIONAL.values())
@@ -146,8 +160,13 @@ def definitions_of_parts(code: Code, stages: Collection[str]) -> Definitions:
 
 def display_definitions(code: CodeBase) -> dict[str, str]:
     """Returns {definition: hash} of the modules that no stage depends on, because they only show and explain."""
-    files = [name for name in DISPLAY if name.endswith(".py") and code.path(name).is_file()]
-    folders = [name for name in DISPLAY if name.endswith("/")]
+    return _hashes_of(DISPLAY, code)
+
+
+def _hashes_of(names: Collection[str], code: CodeBase) -> dict[str, str]:
+    """{definition: hash} of modules, and of those in folders."""
+    files = [name for name in names if name.endswith(".py") and code.path(name).is_file()]
+    folders = [name for name in names if name.endswith("/")]
     files += [f"{folder}{path.name}" for folder in folders for path in sorted(code.path(folder).glob("*.py"))]
     return {each.key: each.hash for file in files for each in code.module(file).all_definitions()}
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.contract import sha256_of, write_json
 from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, WEIGHTS
-from gift_core.fingerprint import WORK, CodeBase
+from gift_core.fingerprint import CodeBase
 from gift_core.provenance import environment
-from gift_core.revisions import Code, all_options
+from gift_core.revisions import Code, all_options, work_definitions
 from gift_core.untrusted import read_json_file
 from gift_core.work.folder import work_folder
 
@@ -69,14 +69,12 @@ def _note_threads(stage: Stage, work: Path, threads: int) -> None:
 
 @cache
 def code_of(stage: str) -> dict[str, Any]:
-    """Returns what counts of the code that the stage runs, as this process found it first (0.2 s).
+    """Returns what counts of the code that the stage runs, as this process found it first.
 
     Of code that resumes work each change counts: it reads what another version may have written.
     """
     code = Code(CodeBase.that_runs(COMMANDS))
-    options = all_options(code.base)
-    found = code.reached(stage, options)
-    return code.state(stage, options) | {"work": {key: found[key] for key in found if key.startswith(WORK)}}
+    return code.state(stage, all_options(code.base)) | {"work": work_definitions(code.base)}
 
 
 def hashes_below(folder: Path) -> dict[str, str]:

@@ -247,6 +247,7 @@ def test_a_wheel_has_the_code_of_the_repository_it_was_built_from(tmp_path: Path
     (tmp_path / "gift_core" / "new_project" / "files").mkdir()
     (tmp_path / "gift_core" / "new_project" / "files" / "dvc.yaml").touch()
     installed, repository = CodeBase(tmp_path, tmp_path / "gift_core" / "stages"), CodeBase(ROOT)
+    assert installed.digest() == repository.digest()
     for stage in ("ingest", "finetune", "report"):
         expected = repository.reached(stage, all_options(repository))
         assert f"stages/{stage}.py: {stage}" in expected

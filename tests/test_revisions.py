@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
 from gift_core.fingerprint import CodeBase
 from gift_core.revisions import (
+    VERIFIED,
     Code,
     all_options,
     code_files,
@@ -20,7 +22,7 @@ from gift_core.revisions import (
     part_name,
 )
 from gift_core.stage_graph import read_blocks
-from recipes.revisions.decide import Change, decide
+from recipes.revisions.decide import Change, decide, verified_content
 from recipes.revisions.probe import Instance, Outcome
 from stages.why import explain_code
 from tests.code_edits import edit_function
@@ -28,6 +30,12 @@ from tests.imports import ROOT
 
 CODE = Code(CodeBase(ROOT))
 STAGES = [block.name for block in read_blocks(ROOT) if block.name != "check"]
+
+
+def copy_of_the_code(folder: Path) -> Code:
+    for name in ("gift_core", "stages"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return Code(CodeBase(folder))
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +50,20 @@ def test_the_code_is_the_verified_one() -> None:
     found = {key: digest for key, digest in every.items() if digest}
     changed = sorted(key for key in {*found, *CODE.verified} if found.get(key) != CODE.verified.get(key))
     assert changed == [], "the code changed since it was verified: run `make revisions`, and commit what it writes"
+
+
+def test_code_with_the_verified_bytes_is_not_parsed_and_has_the_same_state(config: Config, tmp_path: Path) -> None:
+    copied, file = copy_of_the_code(tmp_path), tmp_path / VERIFIED
+    file.write_text(json.dumps(verified_content(tmp_path, CODE.verified)), encoding="utf-8")
+    assert copied.is_verified
+    states = code_files(copied, read_blocks(ROOT), config)
+    assert not any(name.startswith("gift_core/training") for name in copied.base._modules)
+
+    with (tmp_path / "gift_core" / "losses.py").open("a", encoding="utf-8") as losses:
+        losses.write("# a comment\n")
+    parsed = Code(CodeBase(tmp_path))
+    assert not parsed.is_verified
+    assert code_files(parsed, read_blocks(ROOT), config) == states
 
 
 def test_every_part_has_a_revision_and_a_reason() -> None:
@@ -70,10 +92,9 @@ def test_an_older_dvc_yaml_has_one_file_for_all_methods(config: Config, tmp_path
 @pytest.fixture
 def edited(tmp_path: Path) -> Code:
     """A copy of the code in which somebody has edited a loss."""
-    for name in ("gift_core", "stages"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    copied = copy_of_the_code(tmp_path)
     edit_function(tmp_path, "gift_core/losses.py", "align")
-    return Code(CodeBase(tmp_path))
+    return copied
 
 
 def test_edited_code_counts_by_its_hash_where_it_is_used(edited: Code) -> None:

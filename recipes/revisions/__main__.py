@@ -21,7 +21,16 @@ from typing import Any
 from gift_core import revisions
 from gift_core.fingerprint import WORK, CodeBase
 from gift_core.revisions import Code, Definitions
-from recipes.revisions.decide import Change, PartsOf, Used, decide, describe_code, find_changes, missed
+from recipes.revisions.decide import (
+    Change,
+    PartsOf,
+    Used,
+    decide,
+    describe_code,
+    find_changes,
+    missed,
+    verified_content,
+)
 from recipes.revisions.experiments import experiments
 from recipes.revisions.probe import Instance, Outcome, Probe
 
@@ -42,6 +51,8 @@ def main() -> None:
         print(f"{len(parts)} parts have revision 1.")  # noqa: T201
         return
     if new.verified == hashes:
+        if not new.is_verified:  # comments, texts
+            _write(json.loads(TABLE.read_text(encoding="utf-8")), hashes)
         print("The code is the verified one: there is nothing to do.")  # noqa: T201
         return
     started = time.monotonic()
@@ -132,8 +143,8 @@ def _record(parts: Definitions, hashes: Mapping[str, str], rising: Mapping[str, 
 
 
 def _write(table: Mapping[str, Any], hashes: Mapping[str, str]) -> None:
-    for path, content in ((TABLE, table), (VERIFIED, hashes)):
-        path.write_text(json.dumps(dict(sorted(content.items())), indent=1) + "\n", encoding="utf-8")
+    for path, content in ((TABLE, table), (VERIFIED, verified_content(ROOT, hashes))):
+        path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _note(rising: Mapping[str, str]) -> None:

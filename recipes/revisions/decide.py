@@ -26,12 +26,17 @@ class Change:
 
 
 def describe_code(root: Path) -> tuple[Definitions, dict[str, str]]:
-    """Returns the definitions of each part of the code in `root`, and the content of verified_code.json."""
+    """Returns the definitions of each part of the code in `root`, and {definition: hash} of all of it."""
     code = Code(CodeBase(root))
     parts = revisions.definitions_of_parts(code, [block.name for block in read_blocks(root) if block.name != "check"])
     every = {key: digest for part in parts.values() for key, digest in part.items()}
     every |= revisions.display_definitions(code.base)
     return parts, {key: every[key] for key in sorted(every) if every[key]}
+
+
+def verified_content(root: Path, hashes: Mapping[str, str]) -> dict[str, object]:
+    """Returns the content of verified_code.json for the code in `root`."""
+    return {"bytes": CodeBase(root).digest(), "definitions": dict(hashes)}
 
 
 def find_changes(code: CodeBase, before: Definitions, after: Definitions) -> dict[str, Change]:
