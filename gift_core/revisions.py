@@ -84,6 +84,11 @@ class Code:
         return {**state, "edited": edited} if edited else state
 
 
+def verified_content(code: CodeBase, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """Returns the content of verified_code.json: the definitions with their hashes, and the hash of all bytes."""
+    return {"bytes": code.digest(), "definitions": dict(hashes)}
+
+
 def part_name(stage: str, option: str = "") -> str:
     """Returns the name of a part: "finetune losses.distill"."""
     return f"{stage} {option}".rstrip()

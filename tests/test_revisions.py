@@ -20,9 +20,10 @@ from gift_core.revisions import (
     display_definitions,
     options_of,
     part_name,
+    verified_content,
 )
 from gift_core.stage_graph import read_blocks
-from recipes.revisions.decide import Change, decide, verified_content
+from recipes.revisions.decide import Change, decide
 from recipes.revisions.probe import Instance, Outcome
 from stages.why import explain_code
 from tests.code_edits import edit_function
@@ -54,7 +55,7 @@ def test_the_code_is_the_verified_one() -> None:
 
 def test_code_with_the_verified_bytes_is_not_parsed_and_has_the_same_state(config: Config, tmp_path: Path) -> None:
     copied, file = copy_of_the_code(tmp_path), tmp_path / VERIFIED
-    file.write_text(json.dumps(verified_content(tmp_path, CODE.verified)), encoding="utf-8")
+    file.write_text(json.dumps(verified_content(copied.base, CODE.verified)), encoding="utf-8")
     assert copied.is_verified
     states = code_files(copied, read_blocks(ROOT), config)
     assert not any(name.startswith("gift_core/training") for name in copied.base._modules)

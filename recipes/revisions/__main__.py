@@ -21,16 +21,7 @@ from typing import Any
 from gift_core import revisions
 from gift_core.fingerprint import WORK, CodeBase
 from gift_core.revisions import Code, Definitions
-from recipes.revisions.decide import (
-    Change,
-    PartsOf,
-    Used,
-    decide,
-    describe_code,
-    find_changes,
-    missed,
-    verified_content,
-)
+from recipes.revisions.decide import Change, PartsOf, Used, decide, describe_code, find_changes, missed
 from recipes.revisions.experiments import experiments
 from recipes.revisions.probe import Instance, Outcome, Probe
 
@@ -143,7 +134,7 @@ def _record(parts: Definitions, hashes: Mapping[str, str], rising: Mapping[str, 
 
 
 def _write(table: Mapping[str, Any], hashes: Mapping[str, str]) -> None:
-    for path, content in ((TABLE, table), (VERIFIED, verified_content(ROOT, hashes))):
+    for path, content in ((TABLE, table), (VERIFIED, revisions.verified_content(CodeBase(ROOT), hashes))):
         path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -34,11 +34,6 @@ def describe_code(root: Path) -> tuple[Definitions, dict[str, str]]:
     return parts, {key: every[key] for key in sorted(every) if every[key]}
 
 
-def verified_content(root: Path, hashes: Mapping[str, str]) -> dict[str, object]:
-    """Returns the content of verified_code.json for the code in `root`."""
-    return {"bytes": CodeBase(root).digest(), "definitions": dict(hashes)}
-
-
 def find_changes(code: CodeBase, before: Definitions, after: Definitions) -> dict[str, Change]:
     """Returns the changed parts by name. A new part is none: nothing was made with it."""
     found = {}

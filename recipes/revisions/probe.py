@@ -7,6 +7,7 @@ processes of the new code note which of its functions ran (tracing.py).
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import os
 import re
@@ -21,6 +22,9 @@ from typing import Any
 
 import yaml
 
+from gift_core.definitions import PACKAGES
+from gift_core.fingerprint import CodeBase
+from gift_core.revisions import VERIFIED, Code, verified_content
 from recipes.revisions import tracing
 from recipes.revisions.experiments import Experiment
 from stages.fork_server import PRELOADED, SOCKET
@@ -90,12 +94,14 @@ class Probe:
     """Runs experiments below `folder` with the code in `new`, and with that in `old` where there is one."""
 
     def __init__(self, folder: Path, new: Path, old: Path | None = None) -> None:
-        self._folder, self._new, self._old = folder, new, old
+        self._folder, self._data = folder, old or new
+        self._new = _as_verified(new, folder / "new")
+        self._old = _as_verified(old, folder / "verified") if old else None
         os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
         os.environ.pop(SOCKET, None)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(PRELOADED))
-        (folder / "tracing").mkdir(parents=True)
+        (folder / "tracing").mkdir()
         shutil.copy(TRACING, folder / "tracing" / "sitecustomize.py")  # for processes that a stage starts
 
     def run(self, experiment: Experiment, is_wanted: Callable[[Instance], bool]) -> Iterator[Outcome]:
@@ -132,7 +138,7 @@ class Probe:
             shutil.copy(project / name, copy)
         for name in ("data/mini", "data/0_raw"):
             shutil.copytree(project / name, copy / name)
-        for name in ("gift_core", "stages"):  # which the stage check depends on
+        for name in PACKAGES:  # which the stage check depends on
             shutil.copytree(self._new / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         environment = os.environ | {"PYTHONPATH": str(self._new), "DVC_NO_ANALYTICS": "1"}
         for words in (["dvc", "init", "--quiet", "--no-scm"], ["stages", "run", "--workers", "2", "--helpers", "2"]):
@@ -145,7 +151,7 @@ class Probe:
             yield Outcome(copy.name, instance, _difference(project, copy, instance), frozenset())
 
     def _project(self, experiment: Experiment) -> Path:
-        project, root = self._folder / experiment.name, self._old or self._new
+        project, root = self._folder / experiment.name, self._data
         project.mkdir()
         shutil.copytree(root / "data" / "mini", project / "data" / "mini")
         for folder in ("models", "generators", "prompts", "reference"):
@@ -205,6 +211,15 @@ class Probe:
             sys.exit(f"error: {instance}: the verified code ended with {code}. What it printed is in {log}")
 
 
+def _as_verified(root: Path, copy: Path) -> Path:
+    """Copies the code, and records the copy as verified, so that its stages need not parse it."""
+    for name in PACKAGES:
+        shutil.copytree(root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    code = Code(CodeBase(copy))
+    (copy / VERIFIED).write_text(json.dumps(verified_content(code.base, code.verified)), encoding="utf-8")
+    return copy
+
+
 def run_stage(
     root: Path,
     arguments: list[str],
@@ -219,7 +234,7 @@ def run_stage(
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.chdir(project)
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("gift_core", "stages")]:
+    for name in [name for name in sys.modules if name.partition(".")[0] in PACKAGES]:
         del sys.modules[name]
     sys.path.insert(0, str(root))
     sys.argv = ["gift", *arguments]

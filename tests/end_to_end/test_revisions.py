@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from gift_core.revisions import REVISIONS, VERIFIED
+from gift_core.fingerprint import CodeBase
+from gift_core.revisions import REVISIONS, VERIFIED, verified_content
 from tests.clone import Clone, clone_of, commit, copy_of, new_project, stages_in
 from tests.code_edits import edit_function
 
@@ -103,7 +104,7 @@ def changed_params(params: dict[str, Any]) -> dict[str, Any]:
 
 def record_as_verified(folder: Path, *risen: str) -> None:
     """Does what `make revisions` does at its end: the code is verified, and the revisions of these parts rise."""
-    from recipes.revisions.decide import describe_code, verified_content
+    from recipes.revisions.decide import describe_code
 
     parts, hashes = describe_code(folder)
     table = folder / REVISIONS
@@ -113,7 +114,7 @@ def record_as_verified(folder: Path, *risen: str) -> None:
     for name in risen:
         rows[name] = {"revision": rows[name]["revision"] + 1, "reasons": {**rows[name]["reasons"], "2": "for a test"}}
     table.write_text(json.dumps(rows), encoding="utf-8")
-    (folder / VERIFIED).write_text(json.dumps(verified_content(folder, hashes)), encoding="utf-8")
+    (folder / VERIFIED).write_text(json.dumps(verified_content(CodeBase(folder), hashes)), encoding="utf-8")
 
 
 def ran(clone: Clone) -> set[str]:
