@@ -119,7 +119,8 @@ class Probe:
         for number, instance in enumerate(every if wanted else ()):
             if instance.stage in OF_METHODS and instance.owner not in owners and not needs_all:
                 continue
-            if instance.stage == "report" and not needs_all:
+            is_input = instance.stage not in ("evaluate", "report")  # only the report reads what evaluate writes
+            if not is_input and instance not in wanted and not needs_all:
                 continue
             log = self._folder / "logs" / experiment.name / f"{number:03}-{instance.stage}-{instance.owner}.txt"
             if instance not in wanted:
@@ -130,7 +131,7 @@ class Probe:
     def run_with_helpers(self, experiment: Experiment) -> Iterator[Outcome]:
         """Yields for each stage whether the new code writes the same with `gift run --workers 2 --helpers 2`.
 
-        `run` went through the whole experiment before. What a helper ran is not noted: it depends on the time.
+        Those count that `run` has run before. What a helper ran is not noted: it depends on the time.
         """
         project, copy = self._folder / experiment.name, self._folder / f"{experiment.name}-helped"
         copy.mkdir()
@@ -147,7 +148,8 @@ class Probe:
             if done.returncode:
                 sys.exit(f"error: {' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}")
         params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
-        for instance in instances(project / "dvc.yaml", params):
+        ran = (each for each in instances(project / "dvc.yaml", params) if (project / each.outputs[0]).exists())
+        for instance in ran:
             yield Outcome(copy.name, instance, _difference(project, copy, instance), frozenset())
 
     def _project(self, experiment: Experiment) -> Path:
