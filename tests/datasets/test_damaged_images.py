@@ -54,11 +54,10 @@ def test_damaged_images_raise_one_documented_error() -> None:
     assert found["refused"] > 500 and found["decoded"] > 100
 
 
-@pytest.mark.parametrize("kind", [2, 5, 7, 11])  # text, fraction, bytes, float
-def test_a_tag_of_the_wrong_type_is_the_documented_error(kind: int) -> None:
+def test_a_tag_of_the_wrong_type_is_the_documented_error() -> None:
     """Pillow raises a TypeError."""
     with pytest.raises(BadImageError, match="cannot be interpreted as an integer"):
-        plain_image(tiff_with_odd_offset(kind), "png", shorter_side=None)
+        plain_image(tiff_with_odd_offset(2), "png", shorter_side=None)
 
 
 @pytest.mark.hostile
@@ -67,28 +66,19 @@ def test_many_damaged_images_raise_one_documented_error(seed: int) -> None:
     assert outcomes(5000, seed=seed).total() == 5000
 
 
-def claims(width: int, height: int, kind: str) -> bytes:
-    """An image file whose header claims a size, with hardly any data behind it."""
-    if kind == "png":
-        chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-        data = b"IDAT" + zlib.compress(bytes(1000))
-        chunks = (
-            struct.pack(">I", len(each) - 4) + each + struct.pack(">I", zlib.crc32(each)) for each in (chunk, data)
-        )
-        return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-    tags = [(256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 8), (278, 4, height),
-            (279, 4, 2**31 - 1)]  # fmt: skip
-    entries = b"".join(struct.pack("<HHII", tag, form, 1, value) for tag, form, value in tags)
-    return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + entries + bytes(4)
+def claims(width: int, height: int) -> bytes:
+    """A PNG whose header claims a size, with hardly any data behind it."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = (header, b"IDAT" + zlib.compress(bytes(1000)))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(each) - 4) + each + struct.pack(">I", zlib.crc32(each)) for each in chunks
+    )
 
 
 REFUSED = {
-    "bomb.png": (claims(20_000, 20_000, "png"), "more than 179 million pixels: shrink it beforehand"),
-    "huge.tif": (claims(2**31 - 1, 2**31 - 1, "tif"), ""),
-    "bomb.tif": (claims(20_000, 20_000, "tif"), "more than 179 million pixels: shrink it beforehand"),
-    "narrow.png": (claims(50_000, 10, "png"), "50000 x 10 pixels: one side is more than 200 times the other, crop it"),
-    "zero.png": (claims(0, 10, "png"), ""),
-    "zero.tif": (claims(0, 0, "tif"), ""),
+    "bomb.png": (claims(20_000, 20_000), "more than 179 million pixels: shrink it beforehand"),
+    "narrow.png": (claims(50_000, 10), "50000 x 10 pixels: one side is more than 200 times the other, crop it"),
+    "zero.png": (claims(0, 10), ""),
     "empty.jpg": (b"", "not an image"),
     "text.gif": (b"no image", "not an image"),
     "cut.jpg": (whole_images()["rgb.jpg"][:300], ""),
@@ -110,13 +100,6 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
         file.truncate(2**40)
     with pytest.raises(UserError, match=r"train/wren/large.png \(1099.5 GB: shrink it beforehand\)"):
         ingest_birds(tmp_path)
-
-
-def test_an_image_of_one_pixel_is_read(tmp_path: Path) -> None:
-    Image.new("RGB", (1, 1), (9, 9, 9)).save(birds(tmp_path) / "train" / "wren" / "9.png")
-    ingest_birds(tmp_path)
-    image, _ = list(iterate_task(tmp_path / "task", "train"))[-1]
-    assert Image.open(io.BytesIO(image)).size == (1, 1)
 
 
 def test_a_float_image_with_values_that_are_no_numbers_is_refused(tmp_path: Path) -> None:

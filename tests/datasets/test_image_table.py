@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -75,27 +74,27 @@ def test_a_validation_row_needs_neither_a_label_nor_a_file(tmp_path: Path) -> No
     )
 
 
+LABELS = ("wren", "heron", "owl")
+
+
 @pytest.mark.parametrize(
-    ("split", "expected"),
+    ("splits", "expected"),
     [
-        ("trian", "unknown split 'trian'. Did you mean 'train'? Known: test, train, val. Rows of val are left out."),
-        ("tset", "unknown split 'tset'. Did you mean 'test'?"),
-        ("unlabeled", "unknown split 'unlabeled'. Known: test, train, val. Rows of val are left out."),
-        ("\x1b[31m", "unknown split '\\\\x1b[31m'. Known: test"),
+        (
+            ("train", "trian", "test"),
+            "split_column: fold: line 3 of labels.csv: unknown split 'trian'. Did you mean",
+        ),
+        (("train", "other", "test"), "unknown split 'other'. Known: test, train, val. Rows of val are left out."),
+        (("train", "", "test"), "labels.csv: line 3, column fold: is empty."),
+        (("train", "train", "train"), "no row has test in column 'fold'"),
+        (("train", "train", "test"), "class 'owl' is in the test split but not in the training split"),
     ],
 )
-def test_an_unknown_split_is_refused_with_its_row(split: str, expected: str, tmp_path: Path) -> None:
+def test_unsound_splits_are_refused(splits: tuple[str, ...], expected: str, tmp_path: Path) -> None:
     birds(tmp_path)
-    lines = ["a/0.png,wren,train", f"a/1.png,heron,{split}", "a/2.png,wren,test"]
-    write_table(tmp_path, lines, header="image,label,fold")
-    message = refusal(tmp_path, split_column="fold")
-    assert f"params.yaml: tasks.birds.split_column: fold: line 3 of labels.csv: {expected}" in message
-
-
-def test_an_empty_split_is_refused(tmp_path: Path) -> None:
-    birds(tmp_path)
-    write_table(tmp_path, ["a/0.png,wren,train", "a/1.png,heron,"], header="image,label,fold")
-    assert "labels.csv: line 3, column fold: is empty." in refusal(tmp_path, split_column="fold")
+    rows = [f"a/{n}.png,{label},{split}" for n, (label, split) in enumerate(zip(LABELS, splits, strict=True))]
+    write_table(tmp_path, rows, header="image,label,fold")
+    assert expected in refusal(tmp_path, split_column="fold")
 
 
 def test_labels_are_one_class_in_both_unicode_forms_and_with_any_spaces(tmp_path: Path) -> None:
@@ -120,9 +119,7 @@ def test_a_file_is_found_in_both_unicode_forms(tmp_path: Path) -> None:
     ("labels", "expected"),
     [
         (("Wren", "wren"), "Wren, wren have class names that CLIP cannot tell apart"),
-        (("01", "1"), "01, 1 have class names that CLIP cannot tell apart"),
         (("x" * 300, "wren"), "has 300 letters, more than 256. Shorten it, or check that the right column"),
-        (("1" * 5000, "2"), "has 5,000 letters, more than 256"),
         (("a\x00b", "wren"), "the label 'a\\\\x00b' has control characters. Remove them."),
     ],
 )
@@ -136,13 +133,6 @@ def test_labels_may_have_slashes(tmp_path: Path) -> None:
     birds(tmp_path)
     write_table(tmp_path, [f"{file},{'bird/wren' if label == 'wren' else '../heron'}" for file, label in ROWS])
     assert table(tmp_path).class_names == ("../heron", "bird/wren")
-
-
-@pytest.mark.parametrize("name", ["x" * 5000, "a/" * 3000 + "0.png", "a\x000.png"])
-def test_a_name_that_no_file_can_have_is_missing(name: str, tmp_path: Path) -> None:
-    birds(tmp_path)
-    write_table(tmp_path, ["a/0.png,wren", f"{name},heron"])
-    assert "1 image file is missing: line 3: " in refusal(tmp_path)
 
 
 def test_a_parquet_file_with_too_many_rows_is_refused_before_they_are_read(tmp_path: Path) -> None:
@@ -251,43 +241,6 @@ def test_csv_and_parquet_give_the_same_bytes(tmp_path: Path) -> None:
     assert tree_hash(tmp_path / "task") == from_csv
 
 
-def test_numbers_that_parquet_holds_as_floats_are_whole(tmp_path: Path) -> None:
-    birds(tmp_path)
-    frame = pd.DataFrame({"image": [file for file, _ in ROWS], "label": [1.0, 0.0, 1.0, 0.0, 1.0]})
-    frame.to_parquet(tmp_path / "birds" / "labels.parquet")
-    assert table(tmp_path, table="labels.parquet").class_names == ("0", "1")
-
-
-def test_an_empty_cell_of_parquet_is_named_by_its_row(tmp_path: Path) -> None:
-    birds(tmp_path)
-    frame = pd.DataFrame({"image": [file for file, _ in ROWS], "label": [1, 0, None, 0, 1]})
-    frame.to_parquet(tmp_path / "birds" / "labels.parquet")
-    assert "labels.parquet: row 3, column label: is empty." in refusal(tmp_path, table="labels.parquet")
-
-
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_any_usual_separator_is_understood(separator: str, tmp_path: Path) -> None:
-    birds(tmp_path)
-    write_table(tmp_path, [f"{file}{separator}{label}" for file, label in ROWS], header=f"image{separator}label")
-    assert table(tmp_path).class_names == ("heron", "wren")
-
-
-def test_names_with_commas_quotes_and_accents_stay_as_they_are(tmp_path: Path) -> None:
-    birds(tmp_path)
-    names = {"wren": '"wren, ""Zaunkönig"""', "heron": "NA"}
-    lines = [f"{file},{names[label]}" for file, label in ROWS]
-    (tmp_path / "birds" / "labels.csv").write_bytes(("﻿image,label\r\n" + "\r\n".join(lines)).encode())
-    assert table(tmp_path).class_names == ("NA", 'wren, "Zaunkönig"')
-
-
-def test_the_order_of_the_rows_does_not_change_the_classes(tmp_path: Path) -> None:
-    birds(tmp_path)
-    rows = ROWS.copy()
-    random.Random(3).shuffle(rows)
-    write_table(tmp_path, [f"{file},{label}" for file, label in rows])
-    assert table(tmp_path).class_names == ("heron", "wren")
-
-
 @pytest.mark.parametrize(
     ("lines", "changes", "expected"),
     [
@@ -298,7 +251,6 @@ def test_the_order_of_the_rows_does_not_change_the_classes(tmp_path: Path) -> No
         (["a/0.png,wren", "../x.png,heron"], {}, "line 3 of labels.csv: ../x.png is outside birds"),
         (["a/0.png,wren", "/etc/x.png,heron"], {}, "line 3 of labels.csv: /etc/x.png is outside birds"),
         (["a/0.png,wren", "a/1.png,heron", "./a/0.png,heron"], {}, "a/0.png is on line 2 and on line 4. Remove"),
-        (["a/0.png,wren,heron"], {}, "labels.csv: line 2: 3 values, but the header has 2. Put texts that contain"),
         (["a/0.png,wren"], {"label_column": "lable"}, "labels.csv: column 'lable' is missing. Did you mean 'label'?"),
         (["a/0.png,wren"], {"table": "lables.csv"}, "there is no such file in birds. Did you mean 'labels.csv'?"),
         (["a/0.png,wren", "a/1.png,wren"], {}, "there is only one class (wren), but a task needs at least two"),
@@ -319,29 +271,3 @@ def test_five_missing_files_are_named_and_the_others_counted(tmp_path: Path) -> 
     assert "line 6: a/x4.png" in message
     assert " and 2 more." in message
     assert "x5" not in message
-
-
-def test_a_split_column_without_test_rows_is_refused(tmp_path: Path) -> None:
-    birds(tmp_path)
-    write_table(tmp_path, [f"{file},{label},train" for file, label in ROWS], header="image,label,fold")
-    assert "no row has test in column 'fold'" in refusal(tmp_path, split_column="fold")
-
-
-def test_a_class_that_only_test_rows_have_is_refused(tmp_path: Path) -> None:
-    birds(tmp_path)
-    lines = ["a/0.png,wren,train", "a/1.png,heron,train", "a/2.png,owl,test"]
-    write_table(tmp_path, lines, header="image,label,fold")
-    assert "class 'owl' is in the test split but not in the training split" in refusal(tmp_path, split_column="fold")
-
-
-def test_a_duplicate_column_is_refused(tmp_path: Path) -> None:
-    birds(tmp_path)
-    write_table(tmp_path, ["a/0.png,wren,heron"], header="image,label,label")
-    assert "labels.csv: column 'label' is a duplicate. Keep one" in refusal(tmp_path)
-
-
-@pytest.mark.parametrize(("name", "data"), [("labels.csv", b"image,label\n\xff,x\n"), ("labels.parquet", b"PAR1")])
-def test_an_unreadable_table_is_refused(name: str, data: bytes, tmp_path: Path) -> None:
-    birds(tmp_path)
-    (tmp_path / "birds" / name).write_bytes(data)
-    assert f"tasks.birds.table: {tmp_path}/birds/{name}: cannot be read as" in refusal(tmp_path, table=name)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import webdataset
+from PIL import Image
 
 from gift_core.artifacts.task import TaskInfo, iterate_task
 from gift_core.config.tasks import WebDatasetTaskConfig
@@ -21,8 +22,6 @@ from gift_core.datasets.webdataset import tar_dataset
 from gift_core.errors import UserError
 from tests.artifacts.damage import png
 from tests.artifacts.hostile_tars import HOSTILE, write_blocks
-from tests.artifacts.hostile_tars import member as hostile_member
-from tests.artifacts.hostile_tars import sample as hostile_sample
 from tests.datasets.folders import INGEST
 
 Samples = list[Mapping[str, Any]]
@@ -102,24 +101,14 @@ def test_labels_can_be_in_json(labels: tuple[object, object], names: tuple[str, 
 
 
 def test_images_of_any_usual_extension_are_found(tmp_path: Path) -> None:
-    from PIL import Image
-
-    samples: Samples = []
-    for number, extension in enumerate(["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "PNG"]):
-        buffer = io.BytesIO()
-        name = {"jpg": "JPEG", "jpeg": "JPEG", "tif": "TIFF"}.get(extension, extension.upper())
-        Image.new("RGB", (4, 4), (number, 0, 0)).save(buffer, name)
-        samples.append(
-            {"__key__": f"{number}", f"photo.{extension}": buffer.getvalue(), "cls": str(number % 2).encode()}
-        )
-    path = tmp_path / "birds" / "train-0.tar"
-    path.parent.mkdir()
-    with tarfile.open(path, "w") as tar:
-        for each in samples:
-            for extension, data in each.items():
-                if extension != "__key__":
-                    add(tar, f"{each['__key__']}.{extension}", data)
-    assert sum(tars(tmp_path).counts.values()) == 8
+    kinds = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "tif": "TIFF", "PNG": "PNG"}
+    (tmp_path / "birds").mkdir()
+    with tarfile.open(tmp_path / "birds" / "train-0.tar", "w") as tar:
+        for number, (extension, kind) in enumerate(kinds.items()):
+            Image.new("RGB", (4, 4), (number, 0, 0)).save(buffer := io.BytesIO(), kind)
+            add(tar, f"{number}.photo.{extension}", buffer.getvalue())
+            add(tar, f"{number}.cls", str(number % 2).encode())
+    assert sum(tars(tmp_path).counts.values()) == len(kinds)
 
 
 def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -142,18 +131,6 @@ def test_keys_follow_webdatasets_rule(tmp_path: Path) -> None:
     assert names == [f"train-0.tar/v1.0/x/{number}.png" for number in range(4)]
     read = webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False)
     assert [each["__key__"] for each in read] == [f"v1.0/x/{number}" for number in range(4)]
-
-
-def test_hidden_files_are_no_part_of_a_sample(tmp_path: Path) -> None:
-    path = tmp_path / "birds" / "train-0.tar"
-    path.parent.mkdir()
-    with tarfile.open(path, "w") as tar:
-        add(tar, "__readme__.txt", b"no sample")
-        for number in range(4):
-            add(tar, f"x/{number}.png", png(number))
-            add(tar, f"x/._{number}.png", b"what macOS leaves")
-            add(tar, f"x/{number}.cls", str(number % 2).encode())
-    assert tars(tmp_path).counts == {"train": 2, "test": 2}
 
 
 def test_images_are_not_read_before_they_are_needed(tmp_path: Path) -> None:
@@ -199,14 +176,19 @@ def test_a_wrong_pattern_or_label_is_named(changes: dict[str, Any], expected: st
         ("[1]", "It should be an object"),
         ('{"bird": true}', "'bird' is true"),
         ('{"bird": ""}', "is empty"),
+        ('{"bird": ["a", "b"]}', '\'bird\' is ["a", "b"]'),
+        ('{"bird": 1.5}', "'bird' is 1.5"),
+        ('{"bird": 1e999}', "'bird' is Infinity"),
         ("{", "cannot be read"),
+        ("[" * 100_000, "nested too deep"),
+        ('{"bird": ' + "9" * 5000 + "}", "a whole number of 5000 digits"),
     ],
+    ids=range(10),
 )
-def test_a_wrong_json_label_is_named(record: str, expected: str, tmp_path: Path) -> None:
+def test_a_wrong_or_hostile_json_label_is_named(record: str, expected: str, tmp_path: Path) -> None:
     write(tmp_path / "birds" / "train-0.tar", [sample(number, record, "json") for number in range(4)])
     message = refusal(tmp_path, label="json:bird")
-    assert "sample 0000 of train-0.tar" in message
-    assert expected in message
+    assert "sample 0000 of train-0.tar" in message and expected in message and len(message) < 400
 
 
 def test_a_sample_without_one_image_is_named(tmp_path: Path) -> None:
@@ -225,30 +207,14 @@ def test_a_compressed_tar_is_refused_with_the_command_that_unpacks_it(tmp_path: 
     assert "Unpack it with gunzip" in message
 
 
-@pytest.mark.parametrize("damage", ["cut", "overwritten", "no tar"])
-def test_a_damaged_tar_is_refused(damage: str, tmp_path: Path) -> None:
-    birds(tmp_path, tars=1)
-    path = tmp_path / "birds" / "train-000000.tar"
-    data = path.read_bytes()
-    block = 4 * tarfile.BLOCKSIZE  # the second sample's header
-    damaged = {
-        "cut": data[: block + 700],
-        "overwritten": data[:block] + b"\xff" * 512 + data[block + 512 :],
-        "no tar": b"no tar" * 500,
-    }
-    path.write_bytes(damaged[damage])
-    assert "train-000000.tar cannot be read as a tar of samples (" in refusal(tmp_path)
-
-
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", ["symlink", "above"])
 def test_a_hostile_tar_is_refused_with_its_name(name: str, tmp_path: Path) -> None:
+    """All of them: artifacts/test_tars.py."""
     blocks, expected = HOSTILE[name]
     write_blocks(tmp_path / "birds" / "train-0.tar", *blocks)
     message = refusal(tmp_path)
-    if "train-0.tar cannot be read as a tar of samples (" in message:
-        assert expected in message and message.endswith("). Copy or make it again.")
-    else:  # an incomplete sample comes before
-        assert "of train-0.tar" in message
+    assert "train-0.tar cannot be read as a tar of samples (" in message
+    assert expected in message and message.endswith("). Copy or make it again.")
 
 
 def test_stray_files_of_tars_are_left_out_and_counted_by_kind(tmp_path: Path) -> None:
@@ -284,22 +250,6 @@ def test_tars_of_stray_files_alone_are_refused_with_what_they_have(tmp_path: Pat
     )
 
 
-@pytest.mark.parametrize("missing", ["png", "cls"])
-def test_half_a_sample_is_refused(missing: str, tmp_path: Path) -> None:
-    samples = [sample(number, number % 2) for number in range(6)]
-    del samples[3][missing]
-    write(tmp_path / "birds" / "train-0.tar", samples)
-    assert "sample 0003 of train-0.tar has" in refusal(tmp_path)
-
-
-def test_what_is_left_out_of_tars_is_counted(tmp_path: Path) -> None:
-    extra = (hostile_member("._0001.png", b"x"), hostile_member("README", b""))
-    write_blocks(tmp_path / "birds" / "train-0.tar", *map(hostile_sample, range(4)), *extra)
-    assert tars(tmp_path).notes == (
-        "2 files left out: 1 ._ files of macOS, 1 without an extension (train-0.tar/README).",
-    )
-
-
 def test_the_same_key_in_two_tars_is_two_samples(tmp_path: Path) -> None:
     for name, gray in (("train-0.tar", 0), ("train-1.tar", 100)):
         samples = [{"__key__": f"{number}", "png": png(gray + number), "cls": str(number % 2)} for number in range(4)]
@@ -310,10 +260,8 @@ def test_the_same_key_in_two_tars_is_two_samples(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("label", "cls", "record", "expected"),
     [
-        ("cls", "3", {"cls": 4}, "cls says 3, but json:cls says 4"),
         ("cls", "3", {"label": 4}, "cls says 3, but json:label says 4"),
         ("json:cls", "3", {"cls": 4}, "json:cls says 4, but cls says 3"),
-        ("cls", "3", {"label": 3}, ""),
         ("cls", "3", {"label": "wren"}, ""),
         ("json:species", "3", {"species": 4, "cls": 5}, ""),
     ],
@@ -331,28 +279,6 @@ def test_class_numbers_that_contradict_are_refused(
         assert len(tars(tmp_path, label=label).class_names) == 2
 
 
-@pytest.mark.parametrize(
-    ("record", "expected"),
-    [
-        ("[" * 100_000, "nested too deep"),
-        ('{"bird": ' + "9" * 5000 + "}", "a whole number of 5000 digits"),
-        ('{"bird": NaN}', "NaN"),
-        ('{"bird": 1e999}', "'bird' is Infinity"),
-        ('{"bird": ["a", "b"]}', '\'bird\' is ["a", "b"]'),
-        ('{"bird": {"a": 1}}', "'bird' is {"),
-        ('{"bird": null}', "'bird' is null"),
-        ('{"bird": 1.5}', "'bird' is 1.5"),
-    ],
-    ids=["deep", "digits", "nan", "infinite", "list", "object", "null", "fraction"],
-)  # fmt: skip
-def test_hostile_json_is_refused_with_its_sample(record: str, expected: str, tmp_path: Path) -> None:
-    write(tmp_path / "birds" / "train-0.tar", [sample(number, record, "json") for number in range(4)])
-    message = refusal(tmp_path, label="json:bird")
-    assert "the label of sample 0000 of train-0.tar cannot be read (" in message
-    assert expected in message
-    assert len(message) < 400
-
-
 def test_a_label_that_is_a_whole_text_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "birds" / "train-0.tar", [sample(number, "wren " * 2000) for number in range(4)])
     assert "cannot be read (it has 10,000 bytes, more than 4,096)" in refusal(tmp_path)
@@ -362,14 +288,9 @@ def test_a_label_that_is_a_whole_text_is_refused(tmp_path: Path) -> None:
     "pattern",
     [
         "train-{0..999999999}.tar",
-        "train-{000000000..999999999}.tar",
         "train-{0.." + "9" * 5000 + "}.tar",
         "{a,b}" * 40 + ".tar",
-        "{{a,b}{a,b}{a,b}" + "{a,b,c,d}" * 20 + ",x}.tar",
-        "{a..z}" * 8 + ".tar",
-        "{0..99999}{0..99999}.tar",
         "{" * 3000 + "a,b" + "}" * 3000 + ".tar",
-        "train-{0..999999}.tar::test-{0..999999}.tar",
     ],
     ids=str.__len__,
 )
@@ -388,35 +309,7 @@ def test_a_pattern_that_looks_through_all_folders_again_and_again_is_refused(tmp
     assert tars(tmp_path, train="**/*.tar").counts == {"train": 6, "test": 6}
 
 
-@pytest.mark.parametrize("pattern", ["**x/*.tar", "x" * 300 + "*", "["])
-def test_an_odd_pattern_is_refused(pattern: str, tmp_path: Path) -> None:
-    birds(tmp_path)
-    assert refusal(tmp_path, train=pattern)
-
-
 def test_a_link_to_a_training_tar_is_no_test_tar(tmp_path: Path) -> None:
     birds(tmp_path)
     (tmp_path / "birds" / "test-0.tar").symlink_to("train-000000.tar")
     assert "test-0.tar is also a training tar" in refusal(tmp_path, test="test-*.tar")
-
-
-def test_tars_without_samples_are_refused(tmp_path: Path) -> None:
-    write(tmp_path / "birds" / "train-0.tar", [])
-    assert "the tars have no samples" in refusal(tmp_path)
-
-
-def test_indexing_tars_does_not_import_torch(tmp_path: Path, project: Path) -> None:
-    import subprocess
-    import sys
-
-    birds(tmp_path)
-    program = """
-import sys
-from pathlib import Path
-from gift_core.config.tasks import WebDatasetTaskConfig
-from gift_core.datasets.webdataset import tar_dataset
-row = dict(source="webdataset", path="birds", train="*.tar", label="cls", templates=("{}",), test_fraction=0.5)
-tar_dataset("birds", WebDatasetTaskConfig(on_bad_image="skip", **row), root=Path(sys.argv[1]), seed=1)
-assert "torch" not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=project)

@@ -18,8 +18,6 @@ from gift_core.datasets.catalogue.row import catalogue_row
 from gift_core.errors import UserError
 from tests.datasets.catalogue.trees import counts_of, make_tree
 
-Listed = Callable[..., Any]
-
 
 def config(dataset: str, **changes: Any) -> CatalogueTaskConfig:
     return CatalogueTaskConfig(source="catalogue", dataset=dataset, path=f"raw/{dataset}", **changes)
@@ -121,10 +119,9 @@ def test_images_that_only_the_lists_have_are_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_data_set_says_which_archive_to_get(tmp_path: Path) -> None:
-    for changes in ({}, {"allow_partial": True}):
-        text = refusal(tmp_path, "flowers", **changes)
-        assert "Oxford Flowers-102 is missing: there is no flowers-102/" in text
-        assert "102flowers.tgz, imagelabels.mat, setid.mat: `gift data fetch flowers`" in text
+    text = refusal(tmp_path, "flowers", allow_partial=True)
+    assert "Oxford Flowers-102 is missing: there is no flowers-102/" in text
+    assert "102flowers.tgz, imagelabels.mat, setid.mat: `gift data fetch flowers`" in text
 
 
 def test_a_part_of_the_archive_says_what_is_missing(tmp_path: Path) -> None:
@@ -161,13 +158,7 @@ def test_a_packed_file_is_unpacked_within_bounds(tmp_path: Path) -> None:
     assert "it unpacks to more than 67108864 bytes" in refusal(tmp_path, "mnist", allow_partial=True)
 
 
-def test_a_matlab_file_has_a_limit(tmp_path: Path) -> None:
-    make_tree("flowers", tmp_path / "raw" / "flowers", classes=2)
-    (tmp_path / "raw" / "flowers" / "flowers-102/setid.mat").write_bytes(bytes(2**21 + 1))
-    assert "2097153 bytes, more than 2097152" in refusal(tmp_path, "flowers", allow_partial=True)
-
-
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' + "9" * 5000 + "}", '{"a": 5}', '["a"]', '{"a": [["b"]]}'])
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": 5}', '{"a": [["b"]]}'], ids=range(3))
 def test_a_hostile_list_of_images_is_refused(text: str, tmp_path: Path) -> None:
     make_tree("food", tmp_path / "raw" / "food", classes=2)
     (tmp_path / "raw" / "food" / "food-101/meta/train.json").write_text(text)
@@ -198,18 +189,10 @@ def test_a_slice_in_the_benchmarks_order_has_its_classes_under_new_labels(
     assert [(sample.label, sample.read()) for sample in dataset.test] == expected and len(expected) == 10
 
 
-@pytest.mark.parametrize(("dataset", "steps"), [("cifar100", 10), ("tinyimagenet", 20)])
-def test_slices_of_the_benchmarks_order_cover_all_classes(
-    dataset: str, steps: int, tmp_path: Path, complete: Callable[..., None]
-) -> None:
-    make_tree(dataset, tmp_path / "raw" / dataset)
-    complete(dataset)
-    count = len(catalogue_row(dataset, "tests").classes) // steps
-    names: list[str] = []
-    for step in range(steps):
-        classes = {"order": "benchmark", "first": step * count, "count": count}
-        names += catalogue_dataset("mine", config(dataset, classes=classes), root=tmp_path).class_names
-    assert sorted(names) == sorted(catalogue_row(dataset, "tests").class_names)
+@pytest.mark.parametrize("dataset", ["cifar100", "tinyimagenet"])
+def test_the_benchmarks_order_has_every_class_once(dataset: str, project: Path) -> None:
+    orders = json.loads((project / "gift_core" / "published" / "cil_class_orders.json").read_text(encoding="utf-8"))
+    assert sorted(orders[dataset]) == list(range(len(catalogue_row(dataset, "tests").classes)))
 
 
 def test_a_slice_in_the_labels_order_starts_at_its_first(tmp_path: Path, complete: Callable[..., None]) -> None:

@@ -46,8 +46,3 @@ def test_the_balance_counts_each_class_and_names_the_empty_ones(tmp_path: Path) 
     verification = verify(small_row("mnist"), tmp_path)
     assert verification.balances["train"] == Balance(least=0, median=1, most=3, empty=("1", "2"))
     assert verification.balances["test"] == Balance(least=1, median=1, most=1, empty=())
-
-
-def test_a_missing_data_set_is_not_sound(tmp_path: Path) -> None:
-    verification = verify(catalogue_row("food", "tests"), tmp_path)
-    assert verification.inventory.state == "missing" and not verification.sound
