@@ -35,10 +35,6 @@ def make(folder: Path) -> Path:
     return folder
 
 
-def test_a_whole_folder_passes(tmp_path: Path) -> None:
-    require_model_folder(make(tmp_path / "letters"), "finetune")
-
-
 def saved(folder: Path, **provenance: str) -> Path:
     write_provenance(make(folder), provenance)
     return folder
@@ -100,12 +96,9 @@ def test_provenance_comes_back_and_is_byte_stable(tmp_path: Path) -> None:
     [
         (lambda folder: (folder / WEIGHTS).unlink(), WEIGHTS, "the file is missing"),
         (lambda folder: cut(folder / WEIGHTS, 0.9), WEIGHTS, "it was cut short"),
-        (lambda folder: cut(folder / WEIGHTS, 0.01), WEIGHTS, "its header is damaged"),
-        (lambda folder: (folder / WEIGHTS).write_bytes(b""), WEIGHTS, "its header is damaged"),
         (lambda folder: (folder / WEIGHTS).write_bytes(b"version https://git-lfs"), WEIGHTS, "its header is damaged"),
         (lambda folder: (folder / CONFIG).unlink(), CONFIG, "the file is missing"),
         (lambda folder: (folder / CONFIG).write_text("{"), CONFIG, "it should be JSON"),
-        (lambda folder: (folder / CONFIG).write_text("[]"), CONFIG, "it should be a JSON object, it is a list"),
         (lambda folder: (folder / CONFIG).write_text("{}"), CONFIG, "there should be a field 'model_cfg'"),
     ],
 )
@@ -136,23 +129,11 @@ ROWS = [
 ]
 
 
-def test_losses_come_back(tmp_path: Path) -> None:
+def test_losses_come_back_a_line_each_iteration(tmp_path: Path) -> None:
     write_losses(tmp_path / "losses.jsonl", ROWS)
     assert read_losses(tmp_path / "losses.jsonl") == ROWS
-
-
-def test_a_line_is_an_iteration(tmp_path: Path) -> None:
-    write_losses(tmp_path / "losses.jsonl", ROWS[:1])
-    expected = (
-        '{"iteration": 0, "learning_rate": 0.001, "task": 2.5, "distill": 1.0, "consolidation": 0.0, "total": 3.5}\n'
-    )
-    assert (tmp_path / "losses.jsonl").read_text() == expected
-
-
-def test_writing_losses_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    write_losses(tmp_path / "a", ROWS)
-    write_losses(tmp_path / "b", ROWS)
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    first, _ = (tmp_path / "losses.jsonl").read_text().splitlines()
+    assert json.loads(first) == ROWS[0] and list(json.loads(first)) == list(ROWS[0])
 
 
 @pytest.mark.parametrize(
@@ -160,12 +141,8 @@ def test_writing_losses_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     [
         ({"iteration": 2}, "line 2 should be iteration 1, it is iteration 2"),
         ({"distill": math.nan}, "line 2 should hold finite numbers, distill is nan"),
-        ({"total": math.inf}, "line 2 should hold finite numbers, total is inf"),
         ({"total": "much"}, "line 2 should hold finite numbers, total is 'much'"),
-        (
-            {"align": 1.0},
-            "line 2 should have the fields of line 1: iteration, learning_rate, task, distill, consolidation, total",
-        ),
+        ({"align": 1.0}, "line 2 should have the fields of line 1: iteration, learning_rate, task, distill, consol"),
     ],
 )
 def test_an_unsound_row_is_refused_on_write(change: dict[str, float], expected: str, tmp_path: Path) -> None:
@@ -175,27 +152,14 @@ def test_an_unsound_row_is_refused_on_write(change: dict[str, float], expected: 
 
 
 def test_a_row_without_its_total_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        ContractError, match="line 1 should have iteration, learning_rate, task, total; total is missing"
-    ):
+    with pytest.raises(ContractError, match="line 1 should have iteration, learning_rate, task, total; total is missi"):
         write_losses(tmp_path / "losses.jsonl", [{"iteration": 0, "learning_rate": 0.1, "task": 1.0}])
-
-
-def test_no_losses_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match="there should be at least one row"):
-        write_losses(tmp_path / "losses.jsonl", [])
 
 
 def test_truncated_losses_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "losses.jsonl"
     write_losses(path, ROWS)
     cut(path, 0.7)
-    assert "each line should be a JSON object" in broken_message(lambda: read_losses(path), path, "finetune")
-
-
-def test_a_line_that_is_no_object_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "losses.jsonl"
-    path.write_text("5\n")
     assert "each line should be a JSON object" in broken_message(lambda: read_losses(path), path, "finetune")
 
 

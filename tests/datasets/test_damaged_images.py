@@ -6,7 +6,6 @@ import io
 import struct
 import time
 import zlib
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -22,26 +21,6 @@ from tests.datasets.folders import birds, ingest_birds
 LONGEST_SECONDS = 60  # for one image of up to 179 million pixels
 
 
-def outcomes(count: int, *, seed: int) -> Counter[str]:
-    """Decodes damaged images. Any error but the documented one fails the test, with the name of the image."""
-    found: Counter[str] = Counter()
-    for name, image in damaged_images(count, seed=seed):
-        started = time.monotonic()
-        try:
-            data, extension = plain_image(image, "png", shorter_side=None)
-        except BadImageError as error:
-            assert str(error) and "\n" not in str(error) and "0x" not in str(error), f"{name}: {error}"
-            found["refused"] += 1
-        except BaseException as error:
-            raise AssertionError(f"seed {seed}, {name}: {error!r}") from error
-        else:
-            assert extension in ("png", "jpg"), name
-            assert Image.open(io.BytesIO(data)).mode == "RGB", name
-            found["decoded"] += 1
-        assert time.monotonic() - started < LONGEST_SECONDS, name
-    return found
-
-
 def test_whole_images_of_every_kind_are_decoded() -> None:
     for name, image in whole_images().items():
         data, _ = plain_image(image, "png", shorter_side=None)
@@ -50,20 +29,27 @@ def test_whole_images_of_every_kind_are_decoded() -> None:
 
 
 def test_damaged_images_raise_one_documented_error() -> None:
-    found = outcomes(1500, seed=1)
-    assert found["refused"] > 500 and found["decoded"] > 100
+    decoded = 0
+    for name, image in damaged_images(1500, seed=1):
+        started = time.monotonic()
+        try:
+            data, extension = plain_image(image, "png", shorter_side=None)
+        except BadImageError as error:
+            assert str(error) and "\n" not in str(error) and "0x" not in str(error), f"{name}: {error}"
+        except BaseException as error:
+            raise AssertionError(f"{name}: {error!r}") from error
+        else:
+            assert extension in ("png", "jpg"), name
+            assert Image.open(io.BytesIO(data)).mode == "RGB", name
+            decoded += 1
+        assert time.monotonic() - started < LONGEST_SECONDS, name
+    assert 100 < decoded < 1000
 
 
 def test_a_tag_of_the_wrong_type_is_the_documented_error() -> None:
     """Pillow raises a TypeError."""
     with pytest.raises(BadImageError, match="cannot be interpreted as an integer"):
         plain_image(tiff_with_odd_offset(2), "png", shorter_side=None)
-
-
-@pytest.mark.hostile
-@pytest.mark.parametrize("seed", range(10, 20))
-def test_many_damaged_images_raise_one_documented_error(seed: int) -> None:
-    assert outcomes(5000, seed=seed).total() == 5000
 
 
 def claims(width: int, height: int) -> bytes:

@@ -69,7 +69,10 @@ def same_name_in_two_unicode_forms(folder: Path) -> None:
             "Wren/, wren/ have class names that CLIP can",
         ),
         (same_name_in_two_unicode_forms, "two folders have the name 'Zaunkönig', in different Unicode forms or with"),
-        (lambda folder: (folder / "wren").rename(folder / "\x1b[31mred"), "the label '\\x1b[31mred' has control cha"),
+        (
+            lambda folder: (folder / "wren").rename(folder / "\x1b[31mred"),
+            "x1b[31mred' has control characters. Remove them.",
+        ),
         (lambda folder: picture(folder / "\udcff" / "0.png"), "\\xff is not UTF-8, so it would not be found on other"),
     ],
 )
