@@ -21,6 +21,11 @@ from tests.imports import ROOT
 pillow_heif.register_heif_opener()  # to write HEIC
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return birds(tmp_path)
+
+
 def left_out(root: Path) -> str:
     """What the note on files that are left out says."""
     notes = [note for note in ingest_birds(root).notes if " left out: " in note]
@@ -30,8 +35,7 @@ def left_out(root: Path) -> str:
 
 
 @pytest.mark.parametrize(("train", "test"), [("TRAIN", "TEST"), ("Training", "test")])
-def test_splits_may_have_any_usual_spelling(train: str, test: str, tmp_path: Path) -> None:
-    folder = birds(tmp_path)
+def test_splits_may_have_any_usual_spelling(train: str, test: str, folder: Path, tmp_path: Path) -> None:
     before = ingest_birds(tmp_path)
     (folder / "train").rename(folder / train)
     (folder / "test").rename(folder / test)
@@ -41,8 +45,7 @@ def test_splits_may_have_any_usual_spelling(train: str, test: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["Valid", "validation", "dev"])
-def test_a_validation_split_beside_both_is_left_out_and_counted(name: str, tmp_path: Path) -> None:
-    folder = birds(tmp_path)
+def test_a_validation_split_beside_both_is_left_out_and_counted(name: str, folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "test", folder / name)
     info = ingest_birds(tmp_path)
     assert info.counts == {"train": 6, "test": 4}
@@ -125,9 +128,8 @@ def test_confusing_splits_are_refused(change: Callable[[Path], object], expected
 
 @pytest.mark.parametrize("names", [("seg_train", "seg_test"), ("train2017", "val2017"), ("TrainSet", "testdata")])
 def test_folders_with_the_word_of_a_split_in_their_names_are_not_two_classes(
-    names: tuple[str, str], tmp_path: Path
+    names: tuple[str, str], folder: Path, tmp_path: Path
 ) -> None:
-    folder = birds(tmp_path)
     for old, new in zip(("train", "test"), names, strict=True):
         (folder / old).rename(folder / new)
     assert "look like splits, not like classes. Name the two folders train and test." in refusal(tmp_path)
@@ -140,8 +142,7 @@ def test_words_of_splits_in_the_names_of_classes_are_fine(tmp_path: Path) -> Non
     assert ingest_birds(tmp_path).class_names == ("airplane", "bullet train", "test tube")
 
 
-def test_hidden_files_and_files_of_operating_systems_are_counted(tmp_path: Path) -> None:
-    folder = birds(tmp_path)
+def test_hidden_files_and_files_of_operating_systems_are_counted(folder: Path, tmp_path: Path) -> None:
     picture(folder / "__MACOSX" / "train" / "wren" / "._0.png")
     picture(folder / "train" / "__MACOSX" / "x.png")
     picture(folder / "train" / "wren" / ".thumbnails" / "0.png")
@@ -154,8 +155,7 @@ def test_hidden_files_and_files_of_operating_systems_are_counted(tmp_path: Path)
     assert ingest_birds(tmp_path).counts == {"train": 6, "test": 4}
 
 
-def test_other_kinds_of_files_are_counted_and_named(tmp_path: Path) -> None:
-    folder = birds(tmp_path)
+def test_other_kinds_of_files_are_counted_and_named(folder: Path, tmp_path: Path) -> None:
     (folder / "train" / "wren" / "notes.txt").write_text("no image")
     (folder / "README").touch()
     picture(folder / "loose.png")
@@ -166,8 +166,7 @@ def test_other_kinds_of_files_are_counted_and_named(tmp_path: Path) -> None:
     )
 
 
-def test_images_with_another_or_no_extension_are_counted_as_such(tmp_path: Path) -> None:
-    folder = birds(tmp_path)
+def test_images_with_another_or_no_extension_are_counted_as_such(folder: Path, tmp_path: Path) -> None:
     image = picture(tmp_path / "x.png").read_bytes()
     for name in ("0", "1.bak"):
         (folder / "train" / "wren" / name).write_bytes(image)
@@ -175,14 +174,12 @@ def test_images_with_another_or_no_extension_are_counted_as_such(tmp_path: Path)
     assert left_out(tmp_path) == f"2 files left out: 2 with image content but another extension ({named})."
 
 
-def test_links_to_files_are_read(tmp_path: Path) -> None:
-    folder = birds(tmp_path)
+def test_links_to_files_are_read(folder: Path, tmp_path: Path) -> None:
     (folder / "train" / "wren" / "8.png").symlink_to(picture(tmp_path / "elsewhere.png", (99, 0, 0)))
     assert ingest_birds(tmp_path).counts["train"] == 7
 
 
-def test_links_to_folders_are_read_and_told(tmp_path: Path) -> None:
-    folder = birds(tmp_path)
+def test_links_to_folders_are_read_and_told(folder: Path, tmp_path: Path) -> None:
     picture(tmp_path / "more" / "7.png", (99, 0, 0))
     picture(tmp_path / "heron" / "0.png", (98, 0, 0))
     (folder / "train" / "wren" / "more").symlink_to(tmp_path / "more", target_is_directory=True)
@@ -211,9 +208,8 @@ def test_classes_that_differ_by_case_are_read_with_names(tmp_path: Path) -> None
     assert ingest_birds(tmp_path, class_names=names).class_names == ("a shouting wren", "great tit", "a quiet wren")
 
 
-def test_a_class_is_one_class_in_both_unicode_forms(tmp_path: Path) -> None:
+def test_a_class_is_one_class_in_both_unicode_forms(folder: Path, tmp_path: Path) -> None:
     """macOS writes the names of files decomposed."""
-    folder = birds(tmp_path)
     for split, form in (("train", "NFC"), ("test", "NFD")):
         (folder / split / "wren").rename(folder / split / unicodedata.normalize(form, "Zaunkönig"))
     info = ingest_birds(tmp_path)
@@ -236,8 +232,7 @@ def test_every_extension_that_is_read_is_in_the_guide() -> None:
     assert listed and set(re.findall(r"`(\.\w+)`", listed[1])) == set(SUFFIXES)
 
 
-def test_images_in_both_splits_and_in_two_classes_are_told(tmp_path: Path) -> None:
-    folder = birds(tmp_path)
+def test_images_in_both_splits_and_in_two_classes_are_told(folder: Path, tmp_path: Path) -> None:
     shutil.copy(folder / "train" / "wren" / "0.png", folder / "test" / "wren" / "copy.png")
     shutil.copy(folder / "train" / "wren" / "1.png", folder / "train" / "great_tit" / "other.png")
     info = ingest_birds(tmp_path)

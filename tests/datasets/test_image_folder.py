@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,11 @@ from gift_core.config.experiment import IngestConfig
 from gift_core.errors import UserError
 from tests.artifacts.damage import tree_hash
 from tests.datasets.folders import birds, colors, flat_birds, ingest_birds, picture, refusal
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return birds(tmp_path)
 
 
 def test_folders_named_train_and_test_are_the_splits(tmp_path: Path) -> None:
@@ -96,12 +100,6 @@ def test_every_usual_format_is_read(tmp_path: Path) -> None:
     np.testing.assert_allclose([pixel for pixel, _ in found], [(200, 100, 50)] * len(suffixes), atol=8)  # JPEG loses
 
 
-def test_a_plain_jpeg_keeps_its_bytes(tmp_path: Path) -> None:
-    path = picture(birds(tmp_path) / "train" / "wren" / "9.jpg")
-    ingest_birds(tmp_path)
-    assert list(iterate_task(tmp_path / "task", "train"))[-1] == (path.read_bytes(), 1)
-
-
 def test_images_can_be_stored_as_jpeg(tmp_path: Path) -> None:
     picture(birds(tmp_path) / "train" / "wren" / "9.bmp")
     ingest_birds(tmp_path, ingest_config=IngestConfig(images_per_shard=100, image_format="jpg", shorter_side=None))
@@ -109,8 +107,7 @@ def test_images_can_be_stored_as_jpeg(tmp_path: Path) -> None:
     assert image.startswith(b"\xff\xd8\xff")
 
 
-def test_bad_images_are_counted_and_five_are_named(tmp_path: Path) -> None:
-    folder = birds(tmp_path)
+def test_bad_images_are_counted_and_five_are_named(folder: Path, tmp_path: Path) -> None:
     for number in range(7):
         (folder / "train" / "wren" / f"bad{number}.png").write_bytes(b"no image")
     message = refusal(tmp_path)
@@ -118,8 +115,7 @@ def test_bad_images_are_counted_and_five_are_named(tmp_path: Path) -> None:
     assert "bad4.png (not an image) and 2 more. Repair or remove them, or set on_bad_image: skip." in message
 
 
-def test_bad_images_can_be_skipped_and_are_recorded(tmp_path: Path) -> None:
-    folder = birds(tmp_path)
+def test_bad_images_can_be_skipped_and_are_recorded(folder: Path, tmp_path: Path) -> None:
     (folder / "train" / "wren" / "bad.png").write_bytes(b"no image")
     (folder / "test" / "great_tit" / "bad.png").write_bytes(b"no image")
     info = ingest_birds(tmp_path, on_bad_image="skip")
@@ -141,8 +137,7 @@ def test_a_class_or_a_split_of_bad_images_only_cannot_be_skipped(bad: str, expec
     assert expected in refusal(tmp_path, on_bad_image="skip")
 
 
-def test_empty_class_folders_are_left_out_and_named(tmp_path: Path) -> None:
-    folder = birds(tmp_path)
+def test_empty_class_folders_are_left_out_and_named(folder: Path, tmp_path: Path) -> None:
     for split in ("train", "test"):
         (folder / split / "heron" / "deeper").mkdir(parents=True)
     (folder / "test" / "heron" / "notes.txt").touch()
@@ -214,39 +209,15 @@ def test_unsound_classes_are_refused(change: Callable[[Path], object], expected:
     assert expected in refusal(tmp_path)
 
 
-def test_a_refused_ingest_keeps_the_old_task(tmp_path: Path) -> None:
-    folder = birds(tmp_path)
-    ingest_birds(tmp_path)
-    before = tree_hash(tmp_path / "task")
-    (folder / "train" / "wren" / "bad.png").touch()
-    with pytest.raises(UserError):
-        ingest_birds(tmp_path)
-    assert tree_hash(tmp_path / "task") == before
-
-
 @pytest.mark.parametrize("class_names", ["names.txt", {"wren": "Zaunkönig", "great_tit": "Kohlmeise"}])
-def test_a_file_in_the_folder_or_a_mapping_names_the_classes(class_names: object, tmp_path: Path) -> None:
-    folder = birds(tmp_path)
+def test_a_file_in_the_folder_or_a_mapping_names_the_classes(class_names: object, folder: Path, tmp_path: Path) -> None:
     (folder / "names.txt").write_text("Kohlmeise\nZaunkönig\n", encoding="utf-8")
     assert ingest_birds(tmp_path, class_names=class_names).class_names == ("Kohlmeise", "Zaunkönig")
 
 
-def test_only_large_images_are_shrunk_and_others_keep_their_bytes(tmp_path: Path) -> None:
-    folder = birds(tmp_path)
-    large = folder / "train" / "wren" / "9.jpg"
-    Image.effect_noise((80, 60), 50).convert("RGB").save(large)
-    stored = IngestConfig(images_per_shard=100, image_format="png", shorter_side=30)
-    ingest_birds(tmp_path, ingest_config=stored)
-    images = [image for image, _ in iterate_task(tmp_path / "task", "train")]
-    assert Image.open(io.BytesIO(images[-1])).size == (40, 30)
-    small = sorted((folder / "train").rglob("*.png"))
-    assert images[:-1] == [path.read_bytes() for path in small]
-
-
 def test_a_full_disk_is_noticed_first_by_the_size_of_the_shrunk_images(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = birds(tmp_path)
     Image.effect_noise((900, 900), 100).convert("RGB").save(folder / "train" / "wren" / "9.png")
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1_000_000))

@@ -86,10 +86,8 @@ def test_without_test_tars_each_class_is_split_by_seed(tmp_path: Path) -> None:
 
 
 def test_labels_can_be_names_in_a_file_of_any_extension(tmp_path: Path) -> None:
-    write(
-        tmp_path / "birds" / "train-0.tar",
-        [sample(number, ("wren\n", "heron")[number % 2], "name") for number in range(4)],
-    )
+    samples = [sample(number, ("wren\n", "heron")[number % 2], "name") for number in range(4)]
+    write(tmp_path / "birds" / "train-0.tar", samples)
     assert tars(tmp_path, label="name").class_names == ("heron", "wren")
 
 
@@ -100,47 +98,39 @@ def test_labels_can_be_in_json(labels: tuple[object, object], names: tuple[str, 
     assert tars(tmp_path, label="json:bird").class_names == names
 
 
+def write_files(root: Path, files: Mapping[str, bytes]) -> Path:
+    """root/birds/train-0.tar with these files; a name that ends with / is a folder."""
+    path = root / "birds" / "train-0.tar"
+    path.parent.mkdir()
+    with tarfile.open(path, "w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.type = len(data), tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
 def test_images_of_any_usual_extension_are_found(tmp_path: Path) -> None:
     kinds = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "tif": "TIFF", "PNG": "PNG"}
-    (tmp_path / "birds").mkdir()
-    with tarfile.open(tmp_path / "birds" / "train-0.tar", "w") as tar:
-        for number, (extension, kind) in enumerate(kinds.items()):
-            Image.new("RGB", (4, 4), (number, 0, 0)).save(buffer := io.BytesIO(), kind)
-            add(tar, f"{number}.photo.{extension}", buffer.getvalue())
-            add(tar, f"{number}.cls", str(number % 2).encode())
+    files: dict[str, bytes] = {}
+    for number, (extension, kind) in enumerate(kinds.items()):
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(buffer := io.BytesIO(), kind)
+        files |= {f"{number}.photo.{extension}": buffer.getvalue(), f"{number}.cls": str(number % 2).encode()}
+    write_files(tmp_path, files)
     assert sum(tars(tmp_path).counts.values()) == len(kinds)
-
-
-def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    tar.addfile(info, io.BytesIO(data))
 
 
 def test_keys_follow_webdatasets_rule(tmp_path: Path) -> None:
     """Folders belong to the key, and the extension begins at the first dot of the file's name."""
-    path = tmp_path / "birds" / "train-0.tar"
-    path.parent.mkdir()
-    with tarfile.open(path, "w") as tar:
-        tar.addfile(tarfile.TarInfo("./"))
-        for number in range(4):
-            add(tar, f"v1.0/x/{number}.png", png(number))
-            add(tar, f"v1.0/x/{number}.CLS", str(number % 2).encode())
+    files = {"./": b""}
+    for number in range(4):
+        files |= {f"v1.0/x/{number}.png": png(number), f"v1.0/x/{number}.CLS": str(number % 2).encode()}
+    path = write_files(tmp_path, files)
     dataset = tar_dataset("birds", config(), root=tmp_path, seed=42)
     names = sorted(sample.name for sample in (*dataset.train, *dataset.test))
     assert names == [f"train-0.tar/v1.0/x/{number}.png" for number in range(4)]
     read = webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False)
     assert [each["__key__"] for each in read] == [f"v1.0/x/{number}" for number in range(4)]
-
-
-def test_images_are_not_read_before_they_are_needed(tmp_path: Path) -> None:
-    birds(tmp_path, tars=1)
-    dataset = tar_dataset("birds", config(), root=tmp_path, seed=42)
-    (tmp_path / "birds" / "train-000000.tar").rename(tmp_path / "elsewhere")
-    with pytest.raises(FileNotFoundError):
-        dataset.train[0].read()
-    (tmp_path / "elsewhere").rename(tmp_path / "birds" / "train-000000.tar")
-    assert len(dataset.train[0].read()) == dataset.train[0].size
 
 
 def test_a_bad_image_is_named_by_tar_and_key(tmp_path: Path) -> None:
@@ -156,11 +146,9 @@ def test_a_bad_image_is_named_by_tar_and_key(tmp_path: Path) -> None:
     [
         ({"train": "trian-*.tar"}, "train: no file matches 'trian-*.tar'. There are: train-000000.tar, train-000001"),
         ({"train": "train-{000000..000002}.tar"}, "train: there is no tar 'train-000002.tar'. Did you mean 'train"),
-        ({"train": "train-{0.tar"}, "train: 'train-{0.tar' has an unmatched brace"),
         ({"train": "../birds/train-*.tar"}, "train: ../birds/train-*.tar is outside the task's path"),
         ({"test": "train-000001.tar"}, "test: train-000001.tar is also a training tar. Remove it"),
         ({"label": "txt"}, "sample 0000 of train-000000.tar has no label, a file .txt. Known: cls, png."),
-        ({"label": "json:bird"}, "has no label, a file .json"),
         ({"path": "brids"}, "path: brids: there is no such folder"),
     ],
 )  # fmt: skip
@@ -191,11 +179,16 @@ def test_a_wrong_or_hostile_json_label_is_named(record: str, expected: str, tmp_
     assert "sample 0000 of train-0.tar" in message and expected in message and len(message) < 400
 
 
-def test_a_sample_without_one_image_is_named(tmp_path: Path) -> None:
-    write(tmp_path / "birds" / "train-0.tar", [sample(0, 0), {"__key__": "0001", "cls": b"1"}])
-    assert "sample 0001 of train-0.tar has cls, but it should have one image" in refusal(tmp_path)
-    write(tmp_path / "birds" / "train-0.tar", [sample(0, 0, jpg=b"another")])
-    assert "sample 0000 of train-0.tar has cls, jpg, png, but it should have one" in refusal(tmp_path)
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cls": b"1"}, "has cls, but it should have one image"),
+        ({"cls": b"1", "png": png(0), "jpg": b"another"}, "has cls, jpg, png, but it should have one"),
+    ],
+)
+def test_a_sample_without_one_image_is_named(files: dict[str, bytes], expected: str, tmp_path: Path) -> None:
+    write(tmp_path / "birds" / "train-0.tar", [{"__key__": "0001", **files}])
+    assert f"sample 0001 of train-0.tar {expected}" in refusal(tmp_path)
 
 
 def test_a_compressed_tar_is_refused_with_the_command_that_unpacks_it(tmp_path: Path) -> None:
@@ -219,17 +212,12 @@ def test_a_hostile_tar_is_refused_with_its_name(name: str, tmp_path: Path) -> No
 
 def test_stray_files_of_tars_are_left_out_and_counted_by_kind(tmp_path: Path) -> None:
     """A tar of a folder as macOS and Windows fill it, with stray files between those of a sample."""
-    path = tmp_path / "birds" / "train-0.tar"
-    path.parent.mkdir()
-    with tarfile.open(path, "w") as tar:
-        for number in range(4):
-            add(tar, f"./x/{number}.png", png(number))
-            if number == 1:
-                add(tar, "./x/Thumbs.db", b"between an image and its label")
-            add(tar, f"./x/{number}.cls", str(number % 2).encode())
-            add(tar, f"./__MACOSX/x/{number}.png", b"what macOS leaves")
-        for name in ("x/desktop.ini", "x/.ipynb_checkpoints/0.png", "readme.md", "x/LICENSE", "x/notes.old.txt"):
-            add(tar, name, b"x")
+    files: dict[str, bytes] = {}
+    for number in range(4):
+        files |= {f"./x/{number}.png": png(number)} | ({"./x/Thumbs.db": b"x"} if number == 1 else {})
+        files |= {f"./x/{number}.cls": str(number % 2).encode(), f"./__MACOSX/x/{number}.png": b"x"}
+    strays = ("x/desktop.ini", "x/.ipynb_checkpoints/0.png", "readme.md", "x/LICENSE", "x/notes.old.txt")
+    write_files(tmp_path, files | dict.fromkeys(strays, b"x"))
     info = tars(tmp_path)
     assert info.counts == {"train": 2, "test": 2}
     assert info.notes == (
@@ -240,14 +228,9 @@ def test_stray_files_of_tars_are_left_out_and_counted_by_kind(tmp_path: Path) ->
 
 
 def test_tars_of_stray_files_alone_are_refused_with_what_they_have(tmp_path: Path) -> None:
-    path = tmp_path / "birds" / "train-0.tar"
-    path.parent.mkdir()
-    with tarfile.open(path, "w") as tar:
-        add(tar, "__MACOSX/0.png", b"x")
-    assert (
-        "the tars have no samples. Write files with the same name: 0001.jpg, 0001.cls. 1 file left out: 1 in __MAC"
-        in (refusal(tmp_path))
-    )
+    write_files(tmp_path, {"__MACOSX/0.png": b"x"})
+    expected = "the tars have no samples. Write files with the same name: 0001.jpg, 0001.cls. 1 file left out: 1 in __M"
+    assert expected in refusal(tmp_path)
 
 
 def test_the_same_key_in_two_tars_is_two_samples(tmp_path: Path) -> None:
@@ -258,20 +241,18 @@ def test_the_same_key_in_two_tars_is_two_samples(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "cls", "record", "expected"),
+    ("label", "records", "expected"),
     [
-        ("cls", "3", {"label": 4}, "cls says 3, but json:label says 4"),
-        ("json:cls", "3", {"cls": 4}, "json:cls says 4, but cls says 3"),
-        ("cls", "3", {"label": "wren"}, ""),
-        ("json:species", "3", {"species": 4, "cls": 5}, ""),
+        ("cls", ({"label": 4}, {"label": 14}), "cls says 3, but json:label says 4"),
+        ("json:cls", ({"cls": 4}, {"cls": 14}), "json:cls says 4, but cls says 3"),
+        ("json:species", ({"species": 4, "cls": 5}, {"species": 14, "cls": 15}), ""),  # another thing than the class
     ],
 )
 def test_class_numbers_that_contradict_are_refused(
-    label: str, cls: str, record: dict[str, Any], expected: str, tmp_path: Path
+    label: str, records: tuple[dict[str, int], dict[str, int]], expected: str, tmp_path: Path
 ) -> None:
-    other = {key: value if isinstance(value, str) else value + 10 for key, value in record.items()}
-    samples = [sample(0, cls, json=json.dumps(record).encode()), sample(1, cls, json=json.dumps(record).encode())]
-    samples += [sample(n, int(cls) + 10, json=json.dumps(other).encode()) for n in (2, 3)]
+    texts = [json.dumps(record).encode() for record in records]
+    samples = [sample(number, 3 + 10 * (number // 2), json=texts[number // 2]) for number in range(4)]
     write(tmp_path / "birds" / "train-0.tar", samples)
     if expected:
         assert f"the label of sample 0000 of train-0.tar cannot be read ({expected})" in refusal(tmp_path, label=label)
@@ -307,9 +288,3 @@ def test_a_pattern_that_looks_through_all_folders_again_and_again_is_refused(tmp
     birds(tmp_path)
     assert "has ** more than once" in refusal(tmp_path, train="**/**/**/**/*.tar")
     assert tars(tmp_path, train="**/*.tar").counts == {"train": 6, "test": 6}
-
-
-def test_a_link_to_a_training_tar_is_no_test_tar(tmp_path: Path) -> None:
-    birds(tmp_path)
-    (tmp_path / "birds" / "test-0.tar").symlink_to("train-000000.tar")
-    assert "test-0.tar is also a training tar" in refusal(tmp_path, test="test-*.tar")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import shutil
 import tarfile
 import threading
@@ -16,10 +15,9 @@ from typing import Any
 
 import pytest
 
-from gift_core.datasets.catalogue import fetch as fetching
 from gift_core.datasets.catalogue.fetch import fetch, how_to_get
 from gift_core.datasets.catalogue.inventory import take_inventory
-from gift_core.datasets.catalogue.row import Archive, CatalogueRow, catalogue_names, catalogue_row
+from gift_core.datasets.catalogue.row import Archive, CatalogueRow, catalogue_row
 from gift_core.errors import UserError
 from tests.datasets.catalogue.trees import counts_of, make_tree
 
@@ -146,15 +144,6 @@ def test_a_full_disk_is_noticed_before_the_download(dtd: CatalogueRow, server: S
     assert "only" in refused(huge, tmp_path / "raw" / "dtd") and not server.asked
 
 
-def test_a_linked_folder_is_filled_at_its_target(dtd: CatalogueRow, tmp_path: Path) -> None:
-    (tmp_path / "other disk").mkdir()
-    (tmp_path / "raw").mkdir()
-    (tmp_path / "raw" / "dtd").symlink_to(tmp_path / "other disk")
-    fetch(dtd, tmp_path / "raw" / "dtd")
-    assert (tmp_path / "raw" / "dtd").is_symlink()
-    assert (tmp_path / "other disk" / "dtd" / "dtd" / "images").is_dir()
-
-
 @pytest.mark.parametrize(
     ("dataset", "said"),
     [
@@ -167,28 +156,3 @@ def test_a_download_by_hand_is_explained(dataset: str, said: tuple[str, ...], tm
     for part in said:
         assert part.lower() in text.lower()
     assert f"unpack to: {tmp_path / 'raw'}/" in text and not (tmp_path / "raw").exists()
-
-
-def test_torchvision_has_a_downloader_for_each_row_that_names_it() -> None:
-    downloaders = fetching._torchvision_classes()
-    named = {name for name in catalogue_names() if catalogue_row(name, "tests").fetch == "torchvision"}
-    assert set(downloaders) == named
-    for downloader in downloaders.values():
-        assert {"root", "download"} <= set(inspect.signature(downloader).parameters)
-
-
-def test_the_archives_are_those_that_torchvision_downloads() -> None:
-    from torchvision import datasets
-
-    for dataset, url in (
-        ("aircraft", datasets.FGVCAircraft._URL),
-        ("cifar100", datasets.CIFAR100.url),
-        ("dtd", datasets.DTD._URL),
-        ("food", datasets.Food101._URL),
-    ):
-        assert catalogue_row(dataset, "tests").archives[0].url == url
-    pets = [url for url, _ in datasets.OxfordIIITPet._RESOURCES]
-    assert [archive.url for archive in catalogue_row("oxford_pet", "tests").archives] == pets
-    assert [archive.name for archive in catalogue_row("mnist", "tests").archives] == [
-        name for name, _ in datasets.MNIST.resources
-    ]

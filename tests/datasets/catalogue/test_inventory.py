@@ -54,13 +54,6 @@ def test_a_complete_data_set_is_listed_with_the_rows_names_and_templates(
     assert (first.read(), first.size) == (file.read_bytes(), file.stat().st_size)
 
 
-def test_templates_of_the_task_replace_those_of_the_row(tmp_path: Path, complete: Callable[..., None]) -> None:
-    make_tree("eurosat", tmp_path / "raw" / "eurosat")
-    complete("eurosat")
-    dataset = catalogue_dataset("mine", config("eurosat", templates=("seen from above: {}",)), root=tmp_path)
-    assert dataset.templates == ("seen from above: {}",)
-
-
 def test_a_wrong_count_is_refused_with_what_was_found_and_what_to_do(tmp_path: Path) -> None:
     make_tree("aircraft", tmp_path / "raw" / "aircraft")
     text = refusal(tmp_path, "aircraft")
@@ -218,9 +211,3 @@ def test_a_slice_beyond_the_last_class_is_refused_before_anything_is_read(
 def test_a_data_set_without_a_benchmark_order_says_which_have_one(tmp_path: Path) -> None:
     text = refusal(tmp_path, "dtd", classes={"order": "benchmark", "first": 0, "count": 10})
     assert "tasks.mine.classes.order: dtd has no benchmark order. Known: cifar100, tinyimagenet." in text
-
-
-def test_a_slice_counts_the_whole_data_set_first(tmp_path: Path) -> None:
-    make_tree("cifar100", tmp_path / "raw" / "cifar100")
-    text = refusal(tmp_path, "cifar100", classes={"order": "benchmark", "first": 0, "count": 10})
-    assert "100 of 50,000 training images" in text
