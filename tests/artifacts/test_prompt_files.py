@@ -20,16 +20,14 @@ from gift_core.artifacts.prompt_files import (
 from gift_core.errors import ContractError
 from tests.artifacts.damage import broken_message, cut, rewrite_table
 
-PROMPTS = pd.DataFrame(
-    {
-        "prompt_id": [0, 1],
-        "source_task": ["base", "birds"],
-        "class_name": ["snowman", "wren"],
-        "template": ["a photo of a {}.", "a {}, a bird."],
-        "prompt": ["a photo of a snowman.", "a wren, a bird."],
-        "seed": [5, 2**62],
-    }
-)
+PROMPTS = pd.DataFrame({
+    "prompt_id": [0, 1],
+    "source_task": ["base", "birds"],
+    "class_name": ["snowman", "wren"],
+    "template": ["a photo of a {}.", "a {}, a bird."],
+    "prompt": ["a photo of a snowman.", "a wren, a bird."],
+    "seed": [5, 2**62],
+})  # fmt: skip
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -64,11 +62,6 @@ def test_unsound_prompts_are_refused_on_write(change: dict[str, list[object]], e
     with pytest.raises(ContractError, match=expected):
         write_prompts(tmp_path / "p.parquet", PROMPTS.assign(**change))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_no_prompts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match="there should be at least one prompt"):
-        write_prompts(tmp_path / "p.parquet", PROMPTS.head(0))
 
 
 @pytest.mark.parametrize(

@@ -100,8 +100,8 @@ def test_the_manifest_sums_the_shards(tmp_path: Path) -> None:
 
 
 def test_the_manifest_sums_what_filters_rejected_by_its_reason(tmp_path: Path) -> None:
-    write_shard(tmp_path, 0, PAIRS[0], {"redrawn": 0, "rejected": {"duplicate": 2, "clip_score": 1}})
-    write_shard(tmp_path, 1, PAIRS[1], {"redrawn": 0, "rejected": {"duplicate": 3, "clip_score": 0}})
+    for number, rejected in enumerate(({"duplicate": 2, "clip_score": 1}, {"duplicate": 3, "clip_score": 0})):
+        write_shard(tmp_path, number, PAIRS[number], {"redrawn": 0, "rejected": rejected})
     write_manifest(tmp_path, GENERATOR, prompts_digest(PROMPTS))
     assert read_manifest(tmp_path)["rejected"] == {"clip_score": 1, "duplicate": 5}
 
@@ -146,11 +146,8 @@ def test_pairs_are_read_by_their_prompts(folder: Path) -> None:
     assert read_pairs(folder, [whole[0].prompt_id]) == {whole[0].prompt_id: whole[0]}
     assert read_pairs(folder, [pair.prompt_id for pair in whole]) == {pair.prompt_id: pair for pair in whole}
     assert read_pairs(folder, []) == {}
-
-
-def test_a_prompt_without_a_pair_is_refused(folder: Path) -> None:
-    expected = "there should be a pair of prompt 99, there is none"
-    assert expected in broken_message(lambda: read_pairs(folder, [99]), folder / "manifest.json", "synthesize")
+    message = broken_message(lambda: read_pairs(folder, [99]), folder / "manifest.json", "synthesize")
+    assert "there should be a pair of prompt 99, there is none" in message
 
 
 def test_shards_are_described_without_their_tars(folder: Path) -> None:
@@ -173,20 +170,6 @@ def test_a_changed_file_is_refused(name: str, folder: Path) -> None:
 def test_a_missing_file_is_refused(name: str, expected: str, folder: Path) -> None:
     (folder / name).unlink()
     assert expected in broken_message(lambda: read_manifest(folder), folder / name, "synthesize")
-
-
-def test_a_wrong_count_is_refused(folder: Path) -> None:
-    change_manifest(folder, lambda record: record.update(images=4))
-    message = broken_message(lambda: read_manifest(folder), folder / "manifest.json", "synthesize")
-    assert "there should be 3 pairs, one for each of its prompts, there are 4" in message
-
-
-def test_a_tar_with_fewer_pairs_than_the_manifest_counts_is_refused(folder: Path) -> None:
-    write_shard(folder, 0, PAIRS[0][:1], {})
-    tar = sha256_of(folder / "00000.tar")
-    change_manifest(folder, lambda record: record["shards"][0].update(sha256=tar, sidecars={}))
-    message = broken_message(lambda: list(iterate_pairs(folder)), folder / "manifest.json", "synthesize")
-    assert "there should be 3 pairs, there are 2" in message
 
 
 def test_pairs_of_other_prompts_are_refused(tmp_path: Path) -> None:
@@ -228,6 +211,7 @@ def test_a_manifest_is_not_written_for_a_changed_shard(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
+        (lambda record: record.update(images=4), "there should be 3 pairs, one for each of its prompts, there are 4"),
         (lambda record: record.pop("images"), "there should be a field 'images'"),
         (lambda record: record.update(prompts={"count": "3"}), "'count' should be int, it is str"),
         (lambda record: record.update(redrawn="3"), "'redrawn' should be int, it is str"),
