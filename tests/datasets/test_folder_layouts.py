@@ -97,30 +97,20 @@ def link_in_a_circle(folder: Path) -> None:
     ("change", "expected"),
     [
         (lambda folder: (folder / "test").rename(folder / "Valid"), "To test on Valid/, rename it to test."),
-        (
-            lambda folder: shutil.copytree(folder / "train", folder / "Training"),
-            "Training/ and train/ are both names of the train split. Merge them",
-        ),
-        (
-            lambda folder: picture(folder / "heron" / "0.png"),
-            "heron/ has 1 image, but it is beside test/ and train/",
-        ),
-        (
-            lambda folder: (folder / "train" / "wren" / "9.png").symlink_to("/nowhere/9.png"),
-            "train/wren/9.png is a link to /nowhere/9.png, which does not exist. Bring the file there",
-        ),
+        (lambda folder: shutil.copytree(folder / "train", folder / "Training"),
+         "Training/ and train/ are both names of the train split. Merge them"),
+        (lambda folder: picture(folder / "heron" / "0.png"),
+         "heron/ has 1 image, but it is beside test/ and train/"),
+        (lambda folder: (folder / "train" / "wren" / "9.png").symlink_to("/nowhere/9.png"),
+         "train/wren/9.png is a link to /nowhere/9.png, which does not exist. Bring the file there"),
         (link_in_a_circle, "train/wren/ and train/wren/up/ are the same folder, because one is a link"),
         (one_folder_as_both_splits, "train/great_tit/ and test/great_tit/ are the same folder"),
-        (
-            lambda folder: picture(folder / "train/wren/\udcff.png"),
-            "train/wren/\\xff.png is not UTF-8, so it would not",
-        ),
-        (
-            lambda folder: (folder / "train" / "wren" / "\x1b[31m\n.png").write_bytes(b"no image"),
-            "1 image cannot be decoded: train/wren/\\x1b[31m\\n.png (not an image)",
-        ),
+        (lambda folder: picture(folder / "train" / "wren" / "\udcff.png"),
+         "train/wren/\\xff.png is not UTF-8, so it would not be found on other machines"),
+        (lambda folder: (folder / "train" / "wren" / "\x1b[31m\n.png").write_bytes(b"no image"),
+         "1 image cannot be decoded: train/wren/\\x1b[31m\\n.png (not an image)"),
     ],
-)
+)  # fmt: skip
 def test_confusing_splits_are_refused(change: Callable[[Path], object], expected: str, tmp_path: Path) -> None:
     change(birds(tmp_path))
     assert expected in refusal(tmp_path)

@@ -17,7 +17,7 @@ from gift_core.errors import GiftError
 
 SECONDS, MEGABYTES = 5.0, 400.0
 LONGEST_MESSAGE = 20_000
-SAMPLE = 120  # cases of each campaign that the test suite runs
+SAMPLE = 80  # cases of each campaign that the test suite runs
 
 
 @dataclass(frozen=True)

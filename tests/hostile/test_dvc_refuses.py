@@ -80,10 +80,10 @@ def set_at(path: str, value: Any) -> Change:
 OWN = {"source": "folder", "templates": ["a {}."], "test_fraction": 0.2, "on_bad_image": "skip"}
 OFTEN = {
     "a command in a task's name": rename_task("a; touch pwned ;"),
-    "a method of dots": rename_method("../../../precious"),
     "a command as a rate factor": set_at("sequence.0.learning_rate_factor", "1; touch pwned"),
 }
 RARELY = {
+    "a method of dots": rename_method("../../../precious"),
     "a substitution in a task's name": rename_task("$(touch pwned)"),
     "a line break in a task's name": rename_task("a\ntouch pwned\n"),
     "an option as a task's name": rename_task("--help"),

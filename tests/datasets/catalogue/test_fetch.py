@@ -52,35 +52,41 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def small_row(dataset: str, **changes: Any) -> CatalogueRow:
     """The row, expecting what a small tree holds."""
-    return catalogue_row(dataset, "tests").model_copy(update={"counts": counts_of(dataset), **changes})
+    return catalogue_row(dataset, "tests").model_copy(update={"counts": counts_of(dataset)} | changes)
 
 
 def md5_of(file: Path) -> str:
     return hashlib.md5(file.read_bytes()).hexdigest()
 
 
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small DTD, and beside it the archive as the official one is packed."""
+    tree = make_tree("dtd", tmp_path_factory.mktemp("official") / "tree")
+    with tarfile.open(tree.with_name("dtd-r1.0.1.tar.gz"), "w:gz") as tar:
+        tar.add(tree / "dtd" / "dtd", "dtd")
+    return tree
+
+
 @pytest.fixture
-def dtd(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CatalogueRow:
-    """Serves a small DTD as the official archive is packed."""
+def dtd(server: Server, tree: Path, monkeypatch: pytest.MonkeyPatch) -> CatalogueRow:
+    """Serves the archive."""
     from torchvision import datasets
 
-    tree = make_tree("dtd", tmp_path / "tree")
-    archive = server.folder / "dtd-r1.0.1.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(tree / "dtd" / "dtd", "dtd")
+    archive = Path(shutil.copy(tree.with_name("dtd-r1.0.1.tar.gz"), server.folder))
     monkeypatch.setattr(datasets.DTD, "_URL", f"{server.url}/{archive.name}")
     monkeypatch.setattr(datasets.DTD, "_MD5", md5_of(archive))
     return small_row("dtd")
 
 
 def test_torchvisions_downloader_ends_in_a_complete_data_set_that_is_not_downloaded_again(
-    dtd: CatalogueRow, server: Server, tmp_path: Path
+    dtd: CatalogueRow, server: Server, tree: Path, tmp_path: Path
 ) -> None:
     fetch(dtd, tmp_path / "raw" / "dtd")
     inventory = take_inventory(dtd, tmp_path / "raw" / "dtd")
     assert (inventory.state, inventory.faults) == ("complete", ())
     first = inventory.splits["train"][0]
-    assert first.read() == (tmp_path / "tree" / "dtd" / "dtd" / first.name).read_bytes()
+    assert first.read() == (tree / "dtd" / "dtd" / first.name).read_bytes()
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["dtd"]
     assert not list((tmp_path / "raw").rglob("*.tar.gz"))
     asked = len(server.asked)
@@ -89,13 +95,13 @@ def test_torchvisions_downloader_ends_in_a_complete_data_set_that_is_not_downloa
 
 
 def test_tiny_imagenet_comes_from_its_own_archive(server: Server, tmp_path: Path) -> None:
-    make_tree("tinyimagenet", tmp_path / "tree")
+    make_tree("tinyimagenet", tmp_path / "tree", classes=5)
     archive = server.folder / "tiny-imagenet-200.zip"
     with zipfile.ZipFile(archive, "w") as packed:
         for file in sorted((tmp_path / "tree").rglob("*")):
             packed.write(file, file.relative_to(tmp_path / "tree"))
     served = Archive(name=archive.name, bytes=1, url=f"{server.url}/{archive.name}", md5=md5_of(archive))
-    row = small_row("tinyimagenet", archives=(served,))
+    row = small_row("tinyimagenet", archives=(served,), counts=counts_of("tinyimagenet", classes=5))
     fetch(row, tmp_path / "raw")
     assert take_inventory(row, tmp_path / "raw").state == "complete"
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["tiny-imagenet-200"]
@@ -130,9 +136,9 @@ def test_an_archive_with_other_contents_is_refused(dtd: CatalogueRow, tmp_path: 
     assert not list((tmp_path / "raw").iterdir())
 
 
-def test_existing_files_are_never_replaced(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
+def test_existing_files_are_never_replaced(dtd: CatalogueRow, server: Server, tree: Path, tmp_path: Path) -> None:
     path = tmp_path / "raw" / "dtd"
-    shutil.copytree(tmp_path / "tree", path)
+    shutil.copytree(tree, path)
     next((path / "dtd" / "dtd" / "images" / "woven").iterdir()).unlink()
     files = sorted(path.rglob("*"))
     assert "has files already, but not the complete data set" in refused(dtd, path)
