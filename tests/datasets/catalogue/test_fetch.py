@@ -52,7 +52,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def small_row(dataset: str, **changes: Any) -> CatalogueRow:
     """The row, expecting what a small tree holds."""
-    return catalogue_row(dataset, "tests").model_copy(update={"counts": counts_of(dataset)} | changes)
+    return catalogue_row(dataset, "tests").model_copy(update={"counts": counts_of(dataset), **changes})
 
 
 def md5_of(file: Path) -> str:
@@ -95,13 +95,13 @@ def test_torchvisions_downloader_ends_in_a_complete_data_set_that_is_not_downloa
 
 
 def test_tiny_imagenet_comes_from_its_own_archive(server: Server, tmp_path: Path) -> None:
-    make_tree("tinyimagenet", tmp_path / "tree", classes=5)
+    make_tree("tinyimagenet", tmp_path / "tree")
     archive = server.folder / "tiny-imagenet-200.zip"
     with zipfile.ZipFile(archive, "w") as packed:
         for file in sorted((tmp_path / "tree").rglob("*")):
             packed.write(file, file.relative_to(tmp_path / "tree"))
     served = Archive(name=archive.name, bytes=1, url=f"{server.url}/{archive.name}", md5=md5_of(archive))
-    row = small_row("tinyimagenet", archives=(served,), counts=counts_of("tinyimagenet", classes=5))
+    row = small_row("tinyimagenet", archives=(served,))
     fetch(row, tmp_path / "raw")
     assert take_inventory(row, tmp_path / "raw").state == "complete"
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["tiny-imagenet-200"]
