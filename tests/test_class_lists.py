@@ -13,7 +13,7 @@ import pytest
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.class_lists import Classes, learned_classes, names_of, read_classes
-from gift_core.errors import ContractError, GiftError, UserError
+from gift_core.errors import GiftError, UserError
 from gift_core.layout import Layout
 
 
@@ -48,20 +48,20 @@ def test_a_file_of_templates_replaces_the_tasks_own(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("cat\n", "found 1 class names"),
-        ("", "found 0 class names"),
         ("cat\ndog\ncat\n", "cat is listed more than once"),
+        ("naïve\n".encode("latin-1").decode("utf-8", "surrogateescape"), "not UTF-8 text"),
     ],
 )
-def test_too_few_and_repeated_names_are_refused(content: str, message: str, tmp_path: Path) -> None:
-    file = text(tmp_path / "classes.txt", content)
+def test_a_list_without_two_different_names_is_refused(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(UserError, match=f"--classes .*classes.txt: {message}"):
-        read_classes(str(file), None, Layout(tmp_path))
+        read_classes(str(tmp_path / "classes.txt"), None, Layout(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        *((f"a {{}}\n{bad}\n", f"'{bad}' should contain {{}}") for bad in ("no", "{} {}", "{0}{}", "{}{")),
+        *((f"a {{}}\n{bad}\n", f"'{bad}' should contain {{}}") for bad in ("no", "{0}{}")),
         ("\n", "holds no template"),
         ("a {}\na {}\n", "'a {}' is listed more than once"),
         ("a {}\0\n", "contains a line break or another control"),
@@ -79,27 +79,12 @@ def test_an_unknown_source_lists_what_it_could_be(tmp_path: Path) -> None:
         read_classes("pets", None, Layout(tmp_path))
 
 
-def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "classes.txt").write_bytes("naïve".encode("latin-1"))
-    with pytest.raises(UserError, match="not UTF-8 text"):
-        read_classes(str(tmp_path / "classes.txt"), None, Layout(tmp_path))
-
-
-def test_a_task_file_without_classes_breaks_its_contract(tmp_path: Path) -> None:
-    file = text(tmp_path / "task.json", "{}")
-    with pytest.raises(ContractError, match="there should be a field 'class_names'"):
-        read_classes(str(file), None, Layout(tmp_path))
-
-
 @pytest.mark.parametrize(
     ("names", "message"),
     [
         ([1, 2], "class_names should hold texts, one is 1"),
-        ([["cat"], ["dog"]], "class_names should hold texts, one is ['cat']"),
-        ([{"a": 1}, None], "class_names should hold texts, one is {'a': 1}"),
         ([], "found 0 class names"),
         (["cat", "dog", "Cat"], "cat, Cat is listed more than once"),
-        (["cat", ""], "has an empty name"),
         (["cat", "x" * 300], "has 300 letters, more than 256"),
         (["cat", "d\x1bog"], "has control characters"),
     ],
@@ -111,23 +96,9 @@ def test_json_that_does_not_hold_different_names_is_refused(names: list[object],
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "[" * 100_000,
-        "5",
-        '"text"',
-        "[1, 2]",
-        '["cat", "dog"]',
-        '{"class_names": 5, "templates": ["a {}."]}',
-        '{"class_names": ["cat", "dog"], "templates": [5]}',
-        '{"class_names": ["cat", "dog"], "templates": "{}"}',
-        '{"class_names": ["cat", "\\ud800"], "templates": ["{}"]}',
-        "",
-    ],
-    ids=range(10),
-)
+@pytest.mark.parametrize("content", ["{}", "5", '["cat", "dog"]', "[" * 100_000, ""], ids=range(5))
 def test_json_of_another_shape_is_refused(content: str, tmp_path: Path) -> None:
+    """Each field of task.json: artifacts/test_task.py."""
     file = text(tmp_path / "task.json", content)
     with pytest.raises(GiftError) as caught:
         read_classes(str(file), None, Layout(tmp_path))
@@ -195,12 +166,8 @@ def test_templates_of_a_file_replace_those_of_all_tasks(layout: Layout, tmp_path
     assert {group.templates for group in groups} == {("art of {}",)}
 
 
-def copy_out(layout: Layout) -> Path:
-    return Path(shutil.copytree(layout.model("previous", "cars"), layout.root.parent / "copied"))
-
-
-def copy_first(layout: Layout) -> Path:
-    return Path(shutil.copytree(layout.model("previous", "pets"), layout.root.parent / "copied"))
+def copy_of(name: str) -> Callable[[Layout], Path]:
+    return lambda layout: Path(shutil.copytree(layout.model("previous", name), layout.root.parent / "copied"))
 
 
 def ingest_again(layout: Layout) -> Path:
@@ -208,22 +175,22 @@ def ingest_again(layout: Layout) -> Path:
     return layout.model("previous", "cars")
 
 
-def not_trained(layout: Layout) -> Path:
-    text(layout.model("previous", "cars") / "provenance.json", json.dumps({"task": ["cars"], "settings": 5}))
-    return layout.model("previous", "cars")
-
-
 @pytest.mark.parametrize(
     ("prepare", "message"),
     [
-        (copy_out, "the model before cars is not in .*Take the model in its project, after dvc checkout, or name"),
-        (copy_first, "it has learned pets, and there is no /.*1_tasks/pets/task.json"),
+        (
+            copy_of("cars"),
+            "the model before cars is not in .*Take the model in its project, after dvc checkout, or name",
+        ),
+        (copy_of("pets"), "it has learned pets, and there is no /.*1_tasks/pets/task.json"),
         (ingest_again, "pets was ingested again since, from other data. Run dvc repro, or name the classes: --cla"),
-        (not_trained, "its provenance.json names no task that it was trained on. Name the classes: --classes"),
-        (lambda layout: layout.model("nothing", "cars"), "names no task that it was trained on"),
+        (
+            lambda layout: layout.model("nothing", "cars"),
+            "its provenance.json names no task that it was trained on. Name the classes: --classes",
+        ),
         (lambda layout: layout.root, "there is no .*provenance.json. Name the classes: --classes FILE or TASK"),
     ],
-    ids=["out of its project", "the first out of its project", "ingested again", "another record", "nothing", "no"],
+    ids=["out of its project", "the first out of its project", "ingested again", "nothing", "no provenance"],
 )
 def test_a_model_whose_classes_are_unknown_needs_the_option(
     prepare: Callable[[Layout], Path], message: str, layout: Layout

@@ -6,34 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from gift_core.errors import ContractError, GiftError, UserError, did_you_mean, lookup, no_such_path
+from gift_core.errors import UserError, did_you_mean, lookup, no_such_path
 
 
-def test_the_nearest_name_is_suggested_and_all_are_listed_in_order() -> None:
-    assert did_you_mean("distil", ["distill", "align"]) == "Did you mean 'distill'? Known: align, distill."
+@pytest.mark.parametrize(
+    ("name", "known", "expected"),
+    [
+        ("distil", ["distill", "align"], "Did you mean 'distill'? Known: align, distill."),
+        ("xyz", ["distill", "align"], "Known: align, distill."),
+        ("xyz", [], "Known: none."),
+    ],
+)
+def test_the_nearest_name_is_suggested_and_all_are_listed_in_order(name: str, known: list[str], expected: str) -> None:
+    assert did_you_mean(name, known) == expected
 
 
-def test_nothing_is_suggested_where_no_name_is_near() -> None:
-    assert did_you_mean("xyz", ["distill", "align"]) == "Known: align, distill."
-
-
-def test_an_empty_list_of_names_says_so() -> None:
-    assert did_you_mean("xyz", []) == "Known: none."
-
-
-def test_lookup_returns_the_entry() -> None:
+def test_lookup_returns_the_entry_or_says_where_an_unknown_name_is() -> None:
     assert lookup({"a": 1, "b": 2}, "b", "params.yaml") == 2
-
-
-def test_lookup_of_an_unknown_name_says_where_it_is() -> None:
     with pytest.raises(UserError) as caught:
         lookup({"gift": 1}, "gitf", "params.yaml: methods")
     assert str(caught.value) == "params.yaml: methods: unknown name 'gitf'. Did you mean 'gift'? Known: gift."
-
-
-def test_both_errors_are_caught_as_one() -> None:
-    assert issubclass(UserError, GiftError)
-    assert issubclass(ContractError, GiftError)
 
 
 def test_a_missing_path_names_what_is_beside_it_the_nearest_first(tmp_path: Path) -> None:

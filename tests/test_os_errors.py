@@ -8,7 +8,6 @@ import resource
 import shutil
 import tarfile
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -56,11 +55,6 @@ def write_tar(path: Path) -> None:
         tar.add(large_file(path.parents[1]))
 
 
-def write_zip(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.write(large_file(path.parents[1]))
-
-
 def copy_tree(path: Path) -> None:
     folder = path.parents[1] / "source"
     folder.mkdir(exist_ok=True)
@@ -83,10 +77,8 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "pyarrow": lambda path: pq.write_table(pa.table({"a": np.random.default_rng(0).random(1 << 17)}), path),
     "pandas": lambda path: pd.DataFrame({"a": LARGE}).to_csv(path),
     "torch": lambda path: torch.save(torch.from_numpy(LARGE), path),
-    "torch, older format": lambda path: torch.save(torch.from_numpy(LARGE), path, _use_new_zipfile_serialization=False),
     "numpy": lambda path: LARGE.tofile(path),
     "tarfile": write_tar,
-    "zipfile": write_zip,
     "shutil.copytree": copy_tree,
     "tokenizers": write_tokenizer,
 }
@@ -142,16 +134,8 @@ def test_a_file_where_a_folder_should_be_is_named_itself(tmp_path: Path) -> None
         lambda: write_json(tmp_path / "file" / "deep" / "out", []),
         lambda: require_free_bytes(tmp_path / "file" / "deep" / "out", 1, "export"),
         lambda: build_folder(tmp_path / "file").__enter__(),
-        lambda: (tmp_path / "file").mkdir(exist_ok=True),
-        lambda: (tmp_path / "file" / "deep").open(),
     ):
         assert explained(act).startswith(expected)
-
-
-def test_a_folder_where_a_file_should_be_is_named(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    message = explained(lambda: write_json(tmp_path / "folder", []))
-    assert message.startswith(f"gift export: {tmp_path / 'folder'}: Is a directory")
 
 
 def test_a_dangling_link_is_named_with_its_target(tmp_path: Path) -> None:
@@ -161,37 +145,18 @@ def test_a_dangling_link_is_named_with_its_target(tmp_path: Path) -> None:
         lambda: write_json(tmp_path / "link" / "out", []),
         lambda: require_free_bytes(tmp_path / "link" / "out", 1, "export"),
         lambda: build_folder(tmp_path / "link").__enter__(),
-        lambda: (tmp_path / "link" / "deep").read_text(),
     ):
         assert explained(act).startswith(expected)
 
 
-def test_links_in_a_circle_and_names_that_are_too_long_are_named(tmp_path: Path) -> None:
-    (tmp_path / "one").symlink_to(tmp_path / "other")
-    (tmp_path / "other").symlink_to(tmp_path / "one")
-    for act in (
-        lambda: write_json(tmp_path / "one" / "out", []),
-        lambda: build_folder(tmp_path / "one").__enter__(),
-        lambda: build_folder(tmp_path / "one" / "out").__enter__(),
-    ):
-        assert f"{tmp_path / 'one'}: this link leads to" in explained(act)
-    assert "File name too long" in explained(lambda: write_json(tmp_path / ("a" * 300), []))
-
-
-def test_limits_of_the_process_are_named(tmp_path: Path) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[0][1]))
+def test_too_many_open_files_are_named(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
     try:
         many = caught(lambda: [(tmp_path / str(number)).open("w") for number in range(100)])
     finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits[0])
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1][1]))
-    try:
-        large = caught(lambda: write_json(tmp_path / "out", list(range(1000))))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits[1])
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert "Too many open files" in str(explain(many, doing="gift export"))
-    assert f"{tmp_path / 'out'}: File too large" in str(explain(large, doing="gift export"))
 
 
 @pytest.mark.parametrize("number", (*MACHINE, *PATH), ids=errno.errorcode.get)
@@ -204,12 +169,10 @@ def test_each_number_has_a_reason_and_a_remedy(number: int) -> None:
 @pytest.mark.parametrize(
     "bug",
     [
-        KeyError("No space"),
         ValueError("there is no space left"),
         FileNotFoundError(errno.ENOENT, "No such file or directory", "/no/such/file"),
         OSError("cannot identify image file"),
         BrokenPipeError(errno.EPIPE, "Broken pipe"),
-        ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
         PermissionError(errno.EPERM, "Operation not permitted"),  # of os.kill: no path
     ],
     ids=repr,

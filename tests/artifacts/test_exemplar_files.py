@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +14,7 @@ from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.exemplar_files import Exemplar, read_exemplars, write_exemplars
 from gift_core.artifacts.tars import write_tar
 from gift_core.errors import ContractError
-from tests.artifacts.damage import broken_message, cut, png, rewrite_table, tree_hash
+from tests.artifacts.damage import broken_message, png, rewrite_table, tree_hash
 
 JPG = b"\xff\xd8\xff" + b"a picture"
 EXEMPLARS = [
@@ -31,29 +30,13 @@ def make(folder: Path) -> Path:
     return folder
 
 
-def write_other_tar(folder: Path, samples: list[tuple[str, dict[str, bytes]]]) -> None:
-    """Another tar whose hash the table knows."""
-    write_tar(folder / "exemplars.tar", samples)
-    digest = sha256_of(folder / "exemplars.tar")
-    rewrite_table(folder / "exemplars.parquet", lambda table: table.replace_schema_metadata({"tar_sha256": digest}))
-
-
-def test_exemplars_come_back_in_their_order(tmp_path: Path) -> None:
+def test_what_is_written_is_read_from_a_tar_and_a_table_with_its_hash(tmp_path: Path) -> None:
     assert read_exemplars(make(tmp_path)) == EXEMPLARS
-
-
-def test_the_table_holds_all_but_the_images_and_the_tars_hash(tmp_path: Path) -> None:
-    table = pq.read_table(make(tmp_path) / "exemplars.parquet")
+    with tarfile.open(tmp_path / "exemplars.tar") as tar:
+        assert tar.getnames() == [f"{each.key}.{'jpg' if each.image == JPG else 'png'}" for each in EXEMPLARS]
+    table = pq.read_table(tmp_path / "exemplars.parquet")
     assert table.column_names == ["key", "task", "label", "class_name", "prompt", "rank"]
-    assert table["rank"].to_pylist() == [0, 1, 0, 0]
     assert table.schema.metadata[b"tar_sha256"] == sha256_of(tmp_path / "exemplars.tar").encode()
-
-
-def test_the_images_lie_in_the_tar_under_their_own_extension(tmp_path: Path) -> None:
-    with tarfile.open(make(tmp_path) / "exemplars.tar") as tar:
-        assert tar.getnames() == [
-            "birds-0000-0000.png", "birds-0000-0001.jpg", "birds-0001-0000.png", "digits-0000-0000.png",
-        ]  # fmt: skip
 
 
 def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -70,7 +53,6 @@ def test_before_the_first_task_there_is_a_table_without_rows_and_no_tar(tmp_path
     ("exemplars", "expected"),
     [
         ([EXEMPLARS[0], dataclasses.replace(EXEMPLARS[2], key="birds-0000-0000")], "2 rows have 1 different keys"),
-        (EXEMPLARS[1:], "birds-0000-0001 has rank 1 instead of 0"),
         ([EXEMPLARS[1], EXEMPLARS[0]], "birds-0000-0001 has rank 1 instead of 0"),
     ],
 )
@@ -80,17 +62,9 @@ def test_unsound_exemplars_are_refused_on_write(exemplars: list[Exemplar], expec
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_image_of_another_kind_leaves_no_table(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="neither PNG nor JPEG"):
-        write_exemplars(tmp_path, [dataclasses.replace(EXEMPLARS[0], image=b"GIF89a")])
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("name", ["exemplars.tar", "exemplars.parquet"])
-@pytest.mark.parametrize("damage", [cut, Path.unlink])
-def test_a_damaged_or_missing_file_is_refused(name: str, damage: Callable[[Path], None], tmp_path: Path) -> None:
-    make(tmp_path)
-    damage(tmp_path / name)
+def test_a_missing_file_is_refused(name: str, tmp_path: Path) -> None:
+    (make(tmp_path) / name).unlink()
     broken_message(lambda: read_exemplars(tmp_path), tmp_path / name, "teach")
 
 
@@ -106,26 +80,20 @@ def test_a_tar_of_another_run_is_refused(tmp_path: Path) -> None:
         ([(each.key, {"png": png(1)}) for each in EXEMPLARS[:3]], "3 images and 4 rows"),
         ([(each.key, {"png": png(1)}) for each in EXEMPLARS[::-1]], "in the same order"),
         ([(each.key, {"gif": b"GIF89a"}) for each in EXEMPLARS], "should be one png or jpg, it is gif"),
-        ([(each.key, {"png": png(1), "txt": b"a"}) for each in EXEMPLARS], "it is png, txt"),
     ],
 )
 def test_a_tar_with_other_samples_is_refused(
     samples: list[tuple[str, dict[str, bytes]]], expected: str, tmp_path: Path
 ) -> None:
-    write_other_tar(make(tmp_path), samples)
+    write_tar(make(tmp_path) / "exemplars.tar", samples)
+    digest = sha256_of(tmp_path / "exemplars.tar")
+    rewrite_table(tmp_path / "exemplars.parquet", lambda table: table.replace_schema_metadata({"tar_sha256": digest}))
     message = broken_message(lambda: read_exemplars(tmp_path), tmp_path / "exemplars.tar", "teach")
     assert expected in message
 
 
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        (lambda table: table.drop_columns(["rank"]), "rank is missing"),
-        (lambda table: table.set_column(5, "rank", pa.array([0, 2, 0, 0])), "birds-0000-0001 has rank 2 instead of 1"),
-        (lambda table: table.set_column(3, "class_name", pa.array(["a", None, "c", "d"])), "no empty cell"),
-    ],
-)
-def test_a_damaged_table_is_refused(change: Callable[[pa.Table], pa.Table], expected: str, tmp_path: Path) -> None:
+def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
     table = make(tmp_path) / "exemplars.parquet"
-    rewrite_table(table, change)
+    rewrite_table(table, lambda rows: rows.set_column(5, "rank", pa.array([0, 2, 0, 0])))
+    expected = "birds-0000-0001 has rank 2 instead of 1"
     assert expected in broken_message(lambda: read_exemplars(tmp_path), table, "teach")

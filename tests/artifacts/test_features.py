@@ -22,7 +22,7 @@ from gift_core.artifacts.features import (
     write_text_features,
 )
 from gift_core.errors import ContractError
-from tests.artifacts.damage import broken_message, cut, flip, rewrite_table
+from tests.artifacts.damage import broken_message, flip, rewrite_table
 
 KEYS = ["000000000", "000000001"]
 IMAGE_MD = np.array([[0.6, 0.8, 0.0], [0.0, 0.0, 1.0]], dtype=np.float32)
@@ -63,13 +63,6 @@ def test_no_flipped_bit_changes_what_is_read(tmp_path: Path) -> None:
     assert refused > size / 8
 
 
-def test_the_columns_are_fixed_size_lists_of_float32(tmp_path: Path) -> None:
-    schema = pq.read_schema(make(tmp_path / "features.parquet"))
-    assert schema.names == ["key", "image_emb", "text_emb"]
-    assert schema.field("image_emb").type == pa.list_(pa.float32(), 3)
-    assert schema.field("text_emb").type == pa.list_(pa.float32(), 3)
-
-
 def test_writing_twice_gives_the_same_bytes_whatever_the_order_of_the_metadata(tmp_path: Path) -> None:
     make(tmp_path / "a")
     write_features(tmp_path / "b", KEYS, IMAGE_MD, TEXT_MD, dict(reversed(METADATA.items())))
@@ -83,45 +76,38 @@ def test_rows_that_are_not_contiguous_are_written_in_their_order(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("keys", "image_MD", "expected"),
+    ("keys", "image_MD", "text_MD", "expected"),
     [
-        (KEYS, IMAGE_MD * 2, r"rows of image_emb should have norm 1; 2 have not, the first is 000000000 with 2\.0000"),
-        (KEYS, IMAGE_MD * np.float32(np.nan), "rows of image_emb should have norm 1"),
-        (KEYS, IMAGE_MD.astype(np.float64), r"image_emb should be float32 \[2, D\], it is float64"),
-        (KEYS, IMAGE_MD[:1], r"image_emb should be float32 \[2, D\], it is float32 \(1, 3\)"),
-        (["a", "a"], IMAGE_MD, "2 rows have 1 different keys"),
-        ([], IMAGE_MD[:0], "there should be rows, each with a key; 0 rows"),
-        (KEYS, IMAGE_MD[:, :0], "image_emb and text_emb should be of one size, they are 0 and 3"),
+        (KEYS, IMAGE_MD * 2, TEXT_MD, r"image_emb should have norm 1; 2 have not, the first is 000000000 with 2\.0000"),
+        (KEYS, IMAGE_MD * np.float32(np.nan), TEXT_MD, "rows of image_emb should have norm 1"),
+        (KEYS, IMAGE_MD.astype(np.float64), TEXT_MD, r"image_emb should be float32 \[2, D\], it is float64"),
+        (KEYS, IMAGE_MD, TEXT_MD[:, 1:], "image_emb and text_emb should be of one size, they are 3 and 2"),
+        (["a", "a"], IMAGE_MD, TEXT_MD, "2 rows have 1 different keys"),
+        ([], IMAGE_MD[:0], TEXT_MD[:0], "there should be rows, each with a key; 0 rows"),
     ],
 )
 def test_unsound_features_are_refused_on_write(
-    keys: list[str], image_MD: np.ndarray, expected: str, tmp_path: Path
+    keys: list[str], image_MD: np.ndarray, text_MD: np.ndarray, expected: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ContractError, match=expected):
-        write_features(tmp_path / "features.parquet", keys, image_MD, TEXT_MD[: len(keys)], METADATA)
+        write_features(tmp_path / "features.parquet", keys, image_MD, text_MD, METADATA)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_towers_of_different_sizes_are_refused(tmp_path: Path) -> None:
-    text_MD = np.array([[1.0, 0.0], [0.0, 1.0]], dtype=np.float32)
-    with pytest.raises(ContractError, match="image_emb and text_emb should be of one size, they are 3 and 2"):
-        write_features(tmp_path / "features.parquet", KEYS, IMAGE_MD, text_MD, METADATA)
+VECTORS = pa.list_(pa.float32(), 3)
 
 
-def replace_images(values: pa.Array) -> Callable[[pa.Table], pa.Table]:
-    return lambda table: table.set_column(1, "image_emb", values)
+def put(column: int, name: str, values: pa.Array) -> Callable[[pa.Table], pa.Table]:
+    return lambda table: table.set_column(column, name, values)
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
         (lambda table: table.drop_columns(["text_emb"]), "text_emb is missing"),
-        (lambda table: table.drop_columns(["image_emb"]), "image_emb is missing"),
-        (replace_images(pa.array([[1.0], [1.0]], pa.list_(pa.float32()))), "column image_emb should be"),
-        (replace_images(pa.array([[1.0] * 3] * 2, pa.list_(pa.float64(), 3))), "column image_emb should be"),
-        (replace_images(pa.array([[1.0] * 3] * 2, pa.list_(pa.float32(), 3))), "should have norm 1"),
-        (replace_images(pa.array([[1.0] * 2] * 2, pa.list_(pa.float32(), 2))), "column text_emb should be"),
-        (lambda table: table.slice(0, 0), "there should be rows, each with a key; 0 rows"),
+        (put(1, "image_emb", pa.array([[1.0] * 3] * 2, VECTORS)), "should have norm 1"),
+        (put(1, "image_emb", pa.array([[1.0] * 2] * 2, pa.list_(pa.float32(), 2))), "column text_emb should be"),
+        (put(1, "image_emb", pa.array([[1.0, 0.0, 0.0], None], VECTORS)), ""),
     ],
 )
 def test_a_damaged_file_is_refused(change: Callable[[pa.Table], pa.Table], expected: str, tmp_path: Path) -> None:
@@ -130,24 +116,11 @@ def test_a_damaged_file_is_refused(change: Callable[[pa.Table], pa.Table], expec
     assert expected in broken_message(lambda: read_features(path), path, "teach")
 
 
-def test_an_empty_cell_is_refused(tmp_path: Path) -> None:
-    path = make(tmp_path / "features.parquet")
-    rewrite_table(path, replace_images(pa.array([[1.0, 0.0, 0.0], None], pa.list_(pa.float32(), 3))))
-    broken_message(lambda: read_features(path), path, "teach")
-
-
-def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
-    path = make(tmp_path / "features.parquet")
-    cut(path)
-    broken_message(lambda: read_features(path), path, "teach")
-
-
 IMAGE_ND = np.array([[0.6, 0.8, 0.0], [0.0, 0.0, 1.0], [0.6, 0.0, 0.8]], dtype=np.float32)
 TOKENS_PL = np.array([[7, 1, 2, 8], [7, 2, 1, 8]], dtype=np.int64)
 TEXT_PD = np.array([[1.0, 0.0, 0.0], [0.0, -0.8, 0.6]], dtype=np.float32)
 IMAGES = ImageFeatures(("a", "b", "c"), IMAGE_ND, METADATA)
 TEXTS = TextFeatures(("random", "random"), TOKENS_PL, TEXT_PD, METADATA)
-VECTORS = pa.list_(pa.float32(), 3)
 
 
 def make_images(folder: Path) -> Path:
@@ -191,9 +164,6 @@ def test_writing_unpaired_features_twice_gives_the_same_bytes(make: Callable[[Pa
     ("changes", "expected"),
     [
         ({"image_ND": IMAGE_ND * 2}, r"rows of image_emb should have norm 1; 3 have not, the first is a with 2\.0000"),
-        ({"image_ND": IMAGE_ND[:2]}, r"image_emb should be float32 \[3, D\], it is float32 \(2, 3\)"),
-        ({"keys": ("a", "b", "a")}, "keys should be unique, but 3 rows have 2 different keys"),
-        ({"keys": (), "image_ND": IMAGE_ND[:0]}, "there should be rows, each with a key; 0 rows"),
     ],
 )
 def test_unsound_image_features_are_refused_on_write(changes: dict[str, object], expected: str, tmp_path: Path) -> None:
@@ -207,37 +177,12 @@ def test_unsound_image_features_are_refused_on_write(changes: dict[str, object],
     [
         ({"text_PD": TEXT_PD * 2}, "rows of text_emb should have norm 1; 2 have not, the first is random"),
         ({"tokens_PL": TOKENS_PL.astype(np.int32)}, r"tokens should be int64 \[2, L\], they are int32 \(2, 4\)"),
-        ({"tokens_PL": TOKENS_PL[:1]}, r"tokens should be int64 \[2, L\], they are int64 \(1, 4\)"),
-        ({"texts": ()}, "there should be rows, each with a text; 0 rows"),
     ],
 )
 def test_unsound_text_features_are_refused_on_write(changes: dict[str, object], expected: str, tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=expected):
         write_text_features(tmp_path / "f.parquet", dataclasses.replace(TEXTS, **changes))  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
-
-
-def put(column: int, name: str, values: pa.Array) -> Callable[[pa.Table], pa.Table]:
-    return lambda table: table.set_column(column, name, values)
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        (lambda table: table.drop_columns(["image_emb"]), "image_emb is missing"),
-        (put(1, "image_emb", pa.array([[1.0] * 3] * 3, pa.list_(pa.float32()))), "column image_emb should be"),
-        (put(1, "image_emb", pa.array([[1.0] * 3] * 3, VECTORS)), "should have norm 1"),
-        (put(1, "image_emb", pa.array([[1.0, 0.0, 0.0], None, None], VECTORS)), r"should be float32 [3, D]"),
-        (put(0, "key", pa.array(["a", None, "c"])), "there should be rows, each with a key"),
-        (lambda table: table.slice(0, 0), "there should be rows, each with a key; 0 rows"),
-    ],
-)
-def test_damaged_image_features_are_refused(
-    change: Callable[[pa.Table], pa.Table], expected: str, tmp_path: Path
-) -> None:
-    path = make_images(tmp_path)
-    rewrite_table(path, change)
-    assert expected in broken_message(lambda: read_image_features(path), path, "teach")
 
 
 def tokens(rows: list[list[int | None] | None]) -> Callable[[pa.Table], pa.Table]:
@@ -247,12 +192,8 @@ def tokens(rows: list[list[int | None] | None]) -> Callable[[pa.Table], pa.Table
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda table: table.drop_columns(["tokens"]), "tokens is missing"),
         (tokens([[7, 1, 8], [7, 8]]), "tokens should be rows of one length, there are rows of [3, 2] tokens"),
-        (tokens([[7, 1, 8], None]), "tokens should be rows of one length"),
-        (tokens([[], []]), "tokens should be rows of one length"),
         (tokens([[7, 1, 8], [7, None, 8]]), "tokens should be int64 [2, L], they are float64"),
-        (lambda table: table.slice(0, 0), "there are rows of no tokens"),
     ],
 )
 def test_damaged_text_features_are_refused(
@@ -261,11 +202,3 @@ def test_damaged_text_features_are_refused(
     path = make_texts(tmp_path)
     rewrite_table(path, change)
     assert expected in broken_message(lambda: read_text_features(path), path, "teach")
-
-
-def test_truncated_and_missing_files_are_refused(tmp_path: Path) -> None:
-    images, texts = make_images(tmp_path), make_texts(tmp_path)
-    cut(images)
-    texts.unlink()
-    broken_message(lambda: read_image_features(images), images, "teach")
-    broken_message(lambda: read_text_features(texts), texts, "teach")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,8 +36,7 @@ def make(folder: Path) -> Path:
     return folder
 
 
-def test_a_whole_folder_passes(tmp_path: Path) -> None:
-    require_model_folder(make(tmp_path / "letters"), "finetune")
+LETTERS = {"method": "gift", "task": "letters"}
 
 
 def saved(folder: Path, **provenance: str) -> Path:
@@ -44,22 +44,23 @@ def saved(folder: Path, **provenance: str) -> Path:
     return folder
 
 
-def test_the_models_hash_is_that_of_its_weights_file(tmp_path: Path) -> None:
-    folder = saved(tmp_path / "gift" / "letters", method="gift", task="letters")
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The model of method gift after task letters."""
+    return saved(tmp_path / "gift" / "letters", **LETTERS)
+
+
+def test_the_models_hash_is_that_of_its_weights_file(folder: Path) -> None:
     assert model_hash(folder) == noted_hash(folder) == hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, CONFIG])
-def test_changed_weights_and_a_changed_configuration_are_refused(tmp_path: Path, name: str) -> None:
-    folder = saved(tmp_path / "gift" / "letters", method="gift", task="letters")
+def test_changed_weights_and_a_changed_configuration_are_refused(folder: Path, name: str) -> None:
     flip(folder / name)
     message = broken_message(lambda: model_hash(folder), folder / name, "finetune")
     assert "its sha256 should be" in message
     with pytest.raises(UserError, match="its sha256 is not the one that provenance.json notes"):
         require_noted_files(folder)
-
-
-LETTERS = {"method": "gift", "task": "letters"}
 
 
 @pytest.mark.parametrize(
@@ -80,9 +81,8 @@ def test_another_model_in_the_folder_is_refused(
     assert f"it should be of {expected}, it is of {found}" in message
 
 
-def test_a_model_without_a_noted_hash_is_refused(tmp_path: Path) -> None:
-    folder = saved(tmp_path / "gift" / "letters", method="gift", task="letters")
-    (folder / "provenance.json").write_text('{"method": "gift", "task": "letters"}')
+def test_a_model_without_a_noted_hash_is_refused(folder: Path) -> None:
+    (folder / "provenance.json").write_text(json.dumps(LETTERS))
     assert "weights_sha256" in broken_message(lambda: model_hash(folder), folder / "provenance.json", "finetune")
 
 
@@ -98,36 +98,24 @@ def test_provenance_comes_back_and_is_byte_stable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "file", "expected"),
     [
+        (shutil.rmtree, "", "the model folder is missing"),
         (lambda folder: (folder / WEIGHTS).unlink(), WEIGHTS, "the file is missing"),
         (lambda folder: cut(folder / WEIGHTS, 0.9), WEIGHTS, "it was cut short"),
-        (lambda folder: cut(folder / WEIGHTS, 0.01), WEIGHTS, "its header is damaged"),
-        (lambda folder: (folder / WEIGHTS).write_bytes(b""), WEIGHTS, "its header is damaged"),
         (lambda folder: (folder / WEIGHTS).write_bytes(b"version https://git-lfs"), WEIGHTS, "its header is damaged"),
         (lambda folder: (folder / CONFIG).unlink(), CONFIG, "the file is missing"),
         (lambda folder: (folder / CONFIG).write_text("{"), CONFIG, "it should be JSON"),
-        (lambda folder: (folder / CONFIG).write_text("[]"), CONFIG, "it should be a JSON object, it is a list"),
         (lambda folder: (folder / CONFIG).write_text("{}"), CONFIG, "there should be a field 'model_cfg'"),
     ],
 )
-def test_a_damaged_folder_is_refused(
-    damage: Callable[[Path], object], file: str, expected: str, tmp_path: Path
-) -> None:
-    folder = make(tmp_path / "letters")
+def test_a_damaged_folder_is_refused(damage: Callable[[Path], object], file: str, expected: str, folder: Path) -> None:
     damage(folder)
-    assert expected in broken_message(lambda: require_model_folder(folder, "finetune"), folder / file, "finetune")
-
-
-def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "letters"
-    assert "the model folder is missing" in broken_message(
-        lambda: require_model_folder(folder, "finetune"), folder, "finetune"
-    )
+    location = folder / file if file else folder
+    assert expected in broken_message(lambda: require_model_folder(folder, "finetune"), location, "finetune")
 
 
 def test_the_pretrained_model_is_made_again_by_its_own_stage(tmp_path: Path) -> None:
     folder = tmp_path / "pretrained"
     broken_message(lambda: model_hash(folder), folder / "provenance.json", "import_model")
-    broken_message(lambda: read_provenance(folder), folder / "provenance.json", "import_model")
 
 
 ROWS = [
@@ -136,23 +124,11 @@ ROWS = [
 ]
 
 
-def test_losses_come_back(tmp_path: Path) -> None:
+def test_losses_come_back_a_line_each_iteration(tmp_path: Path) -> None:
     write_losses(tmp_path / "losses.jsonl", ROWS)
     assert read_losses(tmp_path / "losses.jsonl") == ROWS
-
-
-def test_a_line_is_an_iteration(tmp_path: Path) -> None:
-    write_losses(tmp_path / "losses.jsonl", ROWS[:1])
-    expected = (
-        '{"iteration": 0, "learning_rate": 0.001, "task": 2.5, "distill": 1.0, "consolidation": 0.0, "total": 3.5}\n'
-    )
-    assert (tmp_path / "losses.jsonl").read_text() == expected
-
-
-def test_writing_losses_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    write_losses(tmp_path / "a", ROWS)
-    write_losses(tmp_path / "b", ROWS)
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    first, _ = (tmp_path / "losses.jsonl").read_text().splitlines()
+    assert json.loads(first) == ROWS[0] and list(json.loads(first)) == list(ROWS[0])
 
 
 @pytest.mark.parametrize(
@@ -160,12 +136,8 @@ def test_writing_losses_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     [
         ({"iteration": 2}, "line 2 should be iteration 1, it is iteration 2"),
         ({"distill": math.nan}, "line 2 should hold finite numbers, distill is nan"),
-        ({"total": math.inf}, "line 2 should hold finite numbers, total is inf"),
         ({"total": "much"}, "line 2 should hold finite numbers, total is 'much'"),
-        (
-            {"align": 1.0},
-            "line 2 should have the fields of line 1: iteration, learning_rate, task, distill, consolidation, total",
-        ),
+        ({"align": 1.0}, "line 2 should have the fields of line 1: iteration, learning_rate, task, distill, consol"),
     ],
 )
 def test_an_unsound_row_is_refused_on_write(change: dict[str, float], expected: str, tmp_path: Path) -> None:
@@ -174,30 +146,8 @@ def test_an_unsound_row_is_refused_on_write(change: dict[str, float], expected: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_row_without_its_total_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        ContractError, match="line 1 should have iteration, learning_rate, task, total; total is missing"
-    ):
-        write_losses(tmp_path / "losses.jsonl", [{"iteration": 0, "learning_rate": 0.1, "task": 1.0}])
-
-
-def test_no_losses_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match="there should be at least one row"):
-        write_losses(tmp_path / "losses.jsonl", [])
-
-
 def test_truncated_losses_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "losses.jsonl"
     write_losses(path, ROWS)
     cut(path, 0.7)
     assert "each line should be a JSON object" in broken_message(lambda: read_losses(path), path, "finetune")
-
-
-def test_a_line_that_is_no_object_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "losses.jsonl"
-    path.write_text("5\n")
-    assert "each line should be a JSON object" in broken_message(lambda: read_losses(path), path, "finetune")
-
-
-def test_missing_losses_are_refused(tmp_path: Path) -> None:
-    broken_message(lambda: read_losses(tmp_path / "l"), tmp_path / "l", "finetune")

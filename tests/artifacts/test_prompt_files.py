@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -19,16 +20,14 @@ from gift_core.artifacts.prompt_files import (
 from gift_core.errors import ContractError
 from tests.artifacts.damage import broken_message, cut, rewrite_table
 
-PROMPTS = pd.DataFrame(
-    {
-        "prompt_id": [0, 1],
-        "source_task": ["base", "birds"],
-        "class_name": ["snowman", "wren"],
-        "template": ["a photo of a {}.", "a {}, a bird."],
-        "prompt": ["a photo of a snowman.", "a wren, a bird."],
-        "seed": [5, 2**62],
-    }
-)
+PROMPTS = pd.DataFrame({
+    "prompt_id": [0, 1],
+    "source_task": ["base", "birds"],
+    "class_name": ["snowman", "wren"],
+    "template": ["a photo of a {}.", "a {}, a bird."],
+    "prompt": ["a photo of a snowman.", "a wren, a bird."],
+    "seed": [5, 2**62],
+})  # fmt: skip
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -65,43 +64,28 @@ def test_unsound_prompts_are_refused_on_write(change: dict[str, list[object]], e
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_prompts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match="there should be at least one prompt"):
-        write_prompts(tmp_path / "p.parquet", PROMPTS.head(0))
-
-
-def test_a_missing_column_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (lambda path: rewrite_table(path, lambda table: table.drop_columns(["seed"])), "seed is missing"),
+        (
+            lambda path: rewrite_table(path, lambda table: table.append_column("extra", pa.array([1, 2]))),
+            "extra is unknown",
+        ),
+        (
+            lambda path: rewrite_table(path, lambda table: table.set_column(5, "seed", pa.array([1.0, 2.0]))),
+            "column seed should be int64, it is double",
+        ),
+        (cut, "it should be a whole Parquet file"),
+        (Path.unlink, "the file is missing"),
+    ],
+    ids=["missing", "unknown", "type", "cut", "no file"],
+)
+def test_a_damaged_file_is_refused(damage: Callable[[Path], object], expected: str, tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
     write_prompts(path, PROMPTS)
-    rewrite_table(path, lambda table: table.drop_columns(["seed"]))
-    assert "seed is missing" in broken_message(lambda: read_prompts(path), path, "write_prompts")
-
-
-def test_an_unknown_column_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "p.parquet"
-    write_prompts(path, PROMPTS)
-    rewrite_table(path, lambda table: table.append_column("extra", pa.array([1, 2])))
-    assert "extra is unknown" in broken_message(lambda: read_prompts(path), path, "write_prompts")
-
-
-def test_a_wrong_type_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "p.parquet"
-    write_prompts(path, PROMPTS)
-    rewrite_table(path, lambda table: table.set_column(5, "seed", pa.array([1.0, 2.0])))
-    message = broken_message(lambda: read_prompts(path), path, "write_prompts")
-    assert "column seed should be int64, it is double" in message
-
-
-def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "p.parquet"
-    write_prompts(path, PROMPTS)
-    cut(path)
-    assert "it should be a whole Parquet file" in broken_message(lambda: read_prompts(path), path, "write_prompts")
-
-
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "p.parquet"
-    assert "the file is missing" in broken_message(lambda: read_prompts(path), path, "write_prompts")
+    damage(path)
+    assert expected in broken_message(lambda: read_prompts(path), path, "write_prompts")
 
 
 VOCABULARY = [
@@ -115,18 +99,11 @@ def test_a_vocabulary_keeps_its_order(tmp_path: Path) -> None:
     assert read_vocabulary(tmp_path / "vocabulary.json") == VOCABULARY
 
 
-def test_a_vocabulary_may_be_empty(tmp_path: Path) -> None:
-    write_vocabulary(tmp_path / "vocabulary.json", [])
-    assert read_vocabulary(tmp_path / "vocabulary.json") == []
-
-
 @pytest.mark.parametrize(
     "entry",
     [
         VocabularyEntry("birds", "wren", ()),
-        VocabularyEntry("birds", "wren", ("a {}.", "no braces")),
         VocabularyEntry("birds", "", ("a {}.",)),
-        VocabularyEntry("", "wren", ("a {}.",)),
     ],
 )
 def test_an_entry_without_a_name_or_template_is_refused(entry: VocabularyEntry, tmp_path: Path) -> None:
@@ -143,7 +120,6 @@ def test_an_entry_without_a_name_or_template_is_refused(entry: VocabularyEntry, 
         ('[{"source_task": "base", "class_name": "wren", "templates": ["x"]}]', "templates with"),
         ('[{"source_task": "base", "class_name": 7, "templates": ["a {}."]}]', "a class name"),
         ('[{"source_task": "base", "class_name": "wren", "templates": ["a {}."], "x": 1}]', "a vocabulary, .*'x'"),
-        ("[7]", "it should be a vocabulary"),
         ("7", "it should be a vocabulary"),
     ],
 )  # fmt: skip
@@ -159,8 +135,3 @@ def test_the_vocabulary_of_another_step_is_refused(tmp_path: Path) -> None:
     write_vocabulary(path, VOCABULARY)
     message = broken_message(lambda: read_vocabulary(path), path, "write_vocabulary write_prompts")
     assert "its newest task should be 'digits', it is 'birds'" in message
-
-
-def test_a_missing_vocabulary_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "vocabulary.json"
-    broken_message(lambda: read_vocabulary(path), path, "write_vocabulary write_prompts")

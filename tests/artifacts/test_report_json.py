@@ -47,26 +47,16 @@ def test_methods_keep_their_order_and_metrics_theirs(tmp_path: Path) -> None:
 
 
 def test_with_one_task_there_is_no_transfer_and_no_forgetting(tmp_path: Path) -> None:
-    metrics = {"gift": {**GIFT, "transfer": None, "forgetting": None}}
-    write_metrics(tmp_path / "metrics.json", metrics)
+    write_metrics(tmp_path / "metrics.json", {"gift": {**GIFT, "transfer": None, "forgetting": None}})
     assert read_metrics(tmp_path / "metrics.json")["gift"]["transfer"] is None
-
-
-def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    write_metrics(tmp_path / "a", {"gift": GIFT})
-    write_metrics(tmp_path / "b", {"gift": GIFT})
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
         ({"transfer": 1.0}, "gift should have transfer, avg, last, forgetting"),
-        ({**GIFT, "extra": 1.0}, "gift should have transfer, avg, last, forgetting"),
-        ({**GIFT, "avg": None}, "gift.avg should be a percentage, it is None"),
         ({**GIFT, "avg": 101.0}, "gift.avg should be a percentage, it is 101.0"),
         ({**GIFT, "avg": "70"}, "gift.avg should be a percentage, it is '70'"),
-        (5, "gift should have transfer, avg, last, forgetting"),
     ],
 )
 def test_unsound_metrics_are_refused_on_write_and_on_read(row: Any, expected: str, tmp_path: Path) -> None:
@@ -84,10 +74,6 @@ def test_nan_is_refused_on_write_and_on_read(tmp_path: Path) -> None:
         write_metrics(path, {"gift": {**GIFT, "avg": float("nan")}})
     path.write_text(json.dumps({"gift": {**GIFT, "avg": float("nan")}}))
     assert "it has NaN, which is not a number of JSON" in broken_message(lambda: read_metrics(path), path, "report")
-
-
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    broken_message(lambda: read_metrics(tmp_path / "metrics.json"), tmp_path / "metrics.json", "report")
 
 
 CHECK: dict[str, Any] = {

@@ -28,9 +28,6 @@ def test_shapes_of_all_types_are_read_sorted_by_name(path: Path) -> None:
     [
         (lambda data: data[:-1], "it was cut short"),
         (lambda data: data + b"x", "or has bytes at its end"),
-        (lambda data: data[:20], "its header is damaged"),
-        (lambda data: data[:5], "its header is damaged"),
-        (lambda data: b"", "its header is damaged"),
         (lambda data: b"version https://git-lfs.github.com/spec/v1", "its header is damaged"),
         (lambda data: data[:8] + b"x" + data[9:], "its header is damaged"),
         (lambda data: data.replace(b"F32", b"F99"), "its header is damaged"),
@@ -40,8 +37,3 @@ def test_a_damaged_file_is_refused_with_the_reason(damage, message: str, path: P
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DamagedFileError, match=message):
         read_shapes(path)
-
-
-def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        read_shapes(tmp_path / "missing.safetensors")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +21,6 @@ from gift_core.artifacts.table_files import (
     text_lines,
 )
 from gift_core.errors import UserError
-from tests.imports import ROOT
 
 BIRDS = TableSchema(required=("file", "bird"), optional=("fold",))
 FRAME = pd.DataFrame({"file": ["a.png", "b.png"], "note": ["x", "y"], "bird": [7, 10]})
@@ -58,6 +54,8 @@ def test_every_kind_of_file_gives_the_same_texts_of_the_known_columns(name: str,
     table = read_table_file(tmp_path / name, BIRDS)
     assert cells(table) == [{"file": "a.png", "bird": "7"}, {"file": "b.png", "bird": "10"}]
     assert (table.header, table.columns) == (("file", "note", "bird"), ("file", "bird"))
+    with pytest.raises(UserError, match=r"unknown column 'note'\. Known: bird, file\. Remove it"):
+        read_table_file(tmp_path / name, TableSchema(required=("file", "bird"), refuse_others=True))
 
 
 def test_a_position_is_the_line_of_a_text_file_where_the_row_begins(tmp_path: Path) -> None:
@@ -65,11 +63,6 @@ def test_a_position_is_the_line_of_a_text_file_where_the_row_begins(tmp_path: Pa
     assert [row.position for row in read_table_file(path, BIRDS).rows] == ["line 3", "line 6"]
     path = write(tmp_path / "a.jsonl", '\n{"file": "a", "bird": "wren"}\n\n{"bird": "owl", "file": "b"}')
     assert [row.position for row in read_table_file(path, BIRDS).rows] == ["line 2", "line 4"]
-
-
-def test_a_position_is_the_number_of_a_parquet_row(tmp_path: Path) -> None:
-    FRAME.to_parquet(tmp_path / "a.parquet")
-    assert [row.position for row in read_table_file(tmp_path / "a.parquet", BIRDS).rows] == ["row 1", "row 2"]
 
 
 def test_texts_of_a_csv_stay_as_they_are_written(tmp_path: Path) -> None:
@@ -103,11 +96,6 @@ def test_cells_may_be_empty_only_where_the_schema_says_so(tmp_path: Path) -> Non
     assert str(caught.value) == str(empty_cell(path, Row("line 2", {}), "bird"))
 
 
-def test_a_table_without_rows_has_its_columns(tmp_path: Path) -> None:
-    table = read_table_file(write(tmp_path / "a.csv", "file,bird,fold\n"), BIRDS)
-    assert (table.columns, table.rows) == (("file", "bird", "fold"), [])
-
-
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -120,9 +108,7 @@ def test_a_table_without_rows_has_its_columns(tmp_path: Path) -> None:
         ("a.csv", 'file,bird\na,"b" c\n', "cannot be read as .csv ("),
         ("a.csv", b"file,bird\n\xff,b\n", "cannot be read as .csv ("),
         ("a.jsonl", '{"file": "a", "bird": null}', "line 1, column bird: is empty."),
-        ("a.jsonl", '{"file": "a", "bird": "b"}\n{"file": "c"}', "line 2, column bird: is empty."),
         ("a.jsonl", '{"file": "a", "bird": ["b"]}', "line 1, column bird: should be a text or a number, it is ['b']."),
-        ("a.jsonl", '"a"', 'line 1: should be an object, it is "a". Write {column: value}.'),
         ("a.jsonl", "{", "line 1: should be JSON, but Expecting property name"),
         ("a.parquet", "PAR1", "cannot be read as .parquet ("),
         ("a.xlsx", "", "kind of table: unknown name '.xlsx'. Known: .csv, .jsonl, .parquet, .tsv."),
@@ -149,13 +135,6 @@ def test_a_missing_column_is_located_at_the_key_that_names_it(tmp_path: Path) ->
     path = write(tmp_path / "a.csv", "file,bird\n")
     with pytest.raises(UserError, match=f"^params.yaml: label_column: {path}: column 'brid' is missing. Did you mean"):
         read_table_file(path, schema, location="params.yaml: table")
-
-
-@pytest.mark.parametrize("name", ["birds.csv", "birds.jsonl", "birds.parquet"])
-def test_other_columns_are_refused_where_the_schema_says_so(name: str, tmp_path: Path) -> None:
-    WRITERS[name](tmp_path / name)
-    with pytest.raises(UserError, match=r"unknown column 'note'\. Known: bird, file\. Remove it"):
-        read_table_file(tmp_path / name, TableSchema(required=("file", "bird"), refuse_others=True))
 
 
 def test_lines_are_trimmed_and_comments_skipped(tmp_path: Path) -> None:
@@ -185,16 +164,13 @@ def test_a_list_that_is_empty_unreadable_or_has_duplicates_is_refused(
     ("line", "expected"),
     [
         ("[" * 100_000, "should be JSON, but it is nested too deep. Correct it."),
-        ('{"file": ' * 100_000, "should be JSON, but it is nested too deep. Correct it."),
         ('{"file": ' + "9" * 5000 + "}", "should be JSON, but it has a whole number of 5000 digits, more than 40."),
         ('{"file": NaN, "bird": "b"}', "NaN"),
         ('{"file": 1e999, "bird": "b"}', "column file: should be a text or a number, it is inf. Correct it."),
-        ('{"file": true, "bird": "b"}', "column file: should be a text or a number, it is true. Correct it."),
-        ('{"file": {"a": 1}, "bird": "b"}', "column file: should be a text or a number, it is {'a': 1}. Correct it."),
         (json.dumps(["x" * 10_000]), 'should be an object, it is ["xxx'),
         ('{"file": "a\\ud800", "bird": "b"}', "ud800"),
     ],
-    ids=["list", "object", "digits", "nan", "infinite", "true", "mapping", "long", "surrogate"],
+    ids=["list", "digits", "nan", "infinite", "long", "surrogate"],
 )
 def test_hostile_json_lines_are_refused_with_their_number(line: str, expected: str, tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", f'{{"file": "a.png", "bird": "wren"}}\n{line}\n')
@@ -207,29 +183,21 @@ def test_hostile_json_lines_are_refused_with_their_number(line: str, expected: s
 
 
 def damaged(data: bytes, source: random.Random) -> bytes:
-    """`data` with some bytes changed, removed, inserted or cut off."""
-    changed = bytearray(data)
+    """`data` with some bytes replaced, removed, inserted or cut off."""
     for _ in range(source.choice((1, 2, 8))):
-        position = source.randrange(len(changed) + 1)
-        kind = source.randrange(4)
-        if kind == 0 and position < len(changed):
-            changed[position] = source.choice(b'\0\xff"{}[],;\n\t\\x9:')
-        elif kind == 1:
-            del changed[position : position + source.randrange(1, 20)]
-        elif kind == 2:
-            changed[position:position] = source.choice((b'"', b"[[[[", b"\xed\xa0\x80", b"\r", b"\0", b"1e999", b",,"))
-        elif source.random() < 0.1:
-            del changed[position:]
-    return bytes(changed)
+        start = source.randrange(len(data) + 1)
+        end = start + source.choice((0, 1, 20, len(data) if source.random() < 0.03 else 1))
+        new = (b'"', b"[[[[", b"\xed\xa0\x80", b"\r", b"\0", b"1e999", b",,", b"\xff", b"}", b"\n", b"\\", b"")
+        data = data[:start] + source.choice(new) + data[end:]
+    return data
 
 
-@pytest.mark.parametrize("count", [400, pytest.param(20_000, marks=pytest.mark.hostile)])
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl"])
-def test_damaged_text_tables_are_read_or_refused(kind: str, count: int, tmp_path: Path) -> None:
+def test_damaged_text_tables_are_read_or_refused(kind: str, tmp_path: Path) -> None:
     WRITERS[f"birds.{kind}"](tmp_path / f"whole.{kind}")
     whole, path = (tmp_path / f"whole.{kind}").read_bytes(), tmp_path / f"a.{kind}"
     source, refused = random.Random(1), 0
-    for _ in range(count):
+    for _ in range(400):
         path.write_bytes(damaged(whole, source))
         try:
             for row in read_table_file(path, BIRDS).rows:
@@ -237,32 +205,4 @@ def test_damaged_text_tables_are_read_or_refused(kind: str, count: int, tmp_path
         except UserError as error:
             refused += 1
             assert str(error).startswith(f"{path}: ")
-    assert 0.1 < refused / count < 1
-
-
-@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.hostile)])
-def test_damaged_parquet_files_are_read_or_refused(count: int, tmp_path: Path) -> None:
-    """In a process of its own: pyarrow is C++."""
-    program = f"""
-import random, sys
-from pathlib import Path
-from gift_core.artifacts.table_files import read_table_file
-from gift_core.errors import UserError
-from tests.artifacts.test_table_files import BIRDS, FRAME, damaged
-whole, path = Path("whole.parquet"), Path("a.parquet")
-FRAME.to_parquet(whole)
-source, refused = random.Random(1), 0
-for _ in range({count}):
-    path.write_bytes(damaged(whole.read_bytes(), source))
-    try:
-        read_table_file(path, BIRDS)
-    except UserError:
-        refused += 1
-print(refused)
-"""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert int(done.stdout) > count / 3
+    assert 40 < refused < 400

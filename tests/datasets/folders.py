@@ -6,12 +6,14 @@ import io
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
 from gift_core.artifacts.task import TaskInfo, iterate_task
 from gift_core.config.experiment import IngestConfig
 from gift_core.config.tasks import FolderTaskConfig
 from gift_core.datasets.ingest import ingest
+from gift_core.errors import UserError
 
 INGEST = IngestConfig(images_per_shard=4, image_format="png", shorter_side=None)
 
@@ -55,6 +57,17 @@ def config(**changes: Any) -> FolderTaskConfig:
 def ingest_birds(root: Path, *, seed: int = 42, ingest_config: IngestConfig = INGEST, **changes: Any) -> TaskInfo:
     """Ingests root/birds into root/task."""
     return ingest("birds", config(**changes), root / "task", ingest_config=ingest_config, seed=seed, root=root)
+
+
+def refusal(root: Path, **changes: Any) -> str:
+    """The message that the ingestion of root/birds is refused with; nothing may be left of it."""
+    with pytest.raises(UserError) as caught:
+        ingest_birds(root, **changes)
+    assert not (root / "task").exists()
+    assert not list(root.glob(".task*"))
+    assert str(caught.value).startswith("params.yaml: tasks.birds.path: birds"), str(caught.value)
+    str(caught.value).encode()  # can be printed
+    return str(caught.value)
 
 
 def colors(folder: Path, split: str) -> list[tuple[tuple[int, int, int], int]]:

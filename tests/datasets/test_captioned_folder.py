@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from gift_core.artifacts.shards import Pair
 from gift_core.datasets.captioned_folder import SUFFIXES, iterate_folder, require_readable
@@ -31,17 +30,13 @@ def pairs_in(folder: Path) -> list[Pair]:
     return list(iterate_folder(folder, KEY))
 
 
-def test_an_image_is_read_again_from_its_file(tmp_path: Path) -> None:
-    image = put(tmp_path, "b.png", "a dog", seed=1)
-    (pair,) = pairs_in(tmp_path)
-    assert pair.read_again is not None and pair.read_again() == image
-
-
 def test_pairs_are_sorted_by_path_and_the_path_is_the_key(tmp_path: Path) -> None:
     later = put(tmp_path, "b.png", "a dog", seed=1)
     deeper = put(tmp_path, "a/z.png", "a horse", seed=2)
     first = put(tmp_path, "a/b.png", "a cat", seed=3)
-    assert pairs_in(tmp_path) == [
+    pairs = pairs_in(tmp_path)
+    assert [pair.read_again and pair.read_again() for pair in pairs] == [first, deeper, later]
+    assert pairs == [
         Pair("a/b.png", 0, "a cat", first),
         Pair("a/z.png", 1, "a horse", deeper),
         Pair("b.png", 2, "a dog", later),
@@ -60,16 +55,17 @@ def test_a_caption_is_one_line_without_extra_spaces(tmp_path: Path) -> None:
     assert [(pair.prompt, pair.prompt_id) for pair in pairs_in(tmp_path)] == [("a cat on a mat", 0)] * 2
 
 
-@pytest.mark.parametrize("name", ["a.JPG", "a.jpeg", "a.Png", "a.webp", "a.bmp"])
+@pytest.mark.parametrize("name", ["a.JPG", "a.Png", "a.webp"])
 def test_the_case_of_a_suffix_has_no_effect(tmp_path: Path, name: str) -> None:
     picture(0).save(tmp_path / name)
     (tmp_path / "a.txt").write_text("a cat")
     assert [pair.key for pair in pairs_in(tmp_path)] == [name]
 
 
-def test_other_files_are_ignored(tmp_path: Path) -> None:
+def test_other_and_hidden_files_are_ignored(tmp_path: Path) -> None:
     put(tmp_path, "a.png", "a cat")
-    (tmp_path / "a.json").write_text("{}")
+    put(tmp_path, "._a.png", None)
+    put(tmp_path, ".cache/a.png", None)
     (tmp_path / "README.md").write_text("of img2dataset")
     assert [pair.key for pair in pairs_in(tmp_path)] == ["a.png"]
 
@@ -86,31 +82,26 @@ def decode_all(folder: Path) -> None:
     require_readable(folder, KEY)
 
 
-@pytest.mark.parametrize("exists", [True, False])
-def test_a_folder_without_images_is_refused(tmp_path: Path, exists: bool) -> None:
-    folder = tmp_path / "empty"
-    if exists:
-        folder.mkdir()
-        (folder / "a.txt").write_text("a caption of nothing")
-    assert f"{folder} has no images" in refusal(folder)
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a caption of nothing")
+    assert f"{tmp_path} has no images" in refusal(tmp_path)
+    assert "nowhere has no images" in refusal(tmp_path / "nowhere")
 
 
-def test_an_image_without_a_caption_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        (None, "b.png has no caption: b.txt does not exist"),
+        (b" \n\t", "b.txt is empty"),
+        ("ein Bär".encode("latin-1"), "b.txt is not UTF-8 text"),
+    ],
+)
+def test_an_image_without_a_sound_caption_is_refused(caption: bytes | None, expected: str, tmp_path: Path) -> None:
     put(tmp_path, "a.png", "a cat")
     put(tmp_path, "b.png", None)
-    assert "b.png has no caption: b.txt does not exist" in refusal(tmp_path)
-
-
-@pytest.mark.parametrize("caption", ["", " \n\t"])
-def test_an_empty_caption_is_refused(tmp_path: Path, caption: str) -> None:
-    put(tmp_path, "a.png", caption)
-    assert "a.txt is empty" in refusal(tmp_path)
-
-
-def test_a_caption_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
-    put(tmp_path, "a.png", None)
-    (tmp_path / "a.txt").write_bytes("ein Bär".encode("latin-1"))
-    assert "a.txt is not UTF-8 text" in refusal(tmp_path)
+    if caption is not None:
+        (tmp_path / "b.txt").write_bytes(caption)
+    assert expected in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
@@ -118,16 +109,6 @@ def test_a_file_that_is_not_an_image_is_refused(tmp_path: Path, content: bytes) 
     put(tmp_path, "a.png", "a cat")
     (tmp_path / "a.png").write_bytes(content)
     assert "a.png cannot be read as an image" in refusal(tmp_path, decode_all)
-
-
-@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp"])
-def test_a_truncated_image_is_refused(tmp_path: Path, name: str) -> None:
-    put(tmp_path, "a.png", "a cat")
-    with Image.open(tmp_path / "a.png") as image:
-        image.save(tmp_path / name)
-    content = (tmp_path / name).read_bytes()
-    (tmp_path / name).write_bytes(content[:-100])
-    assert f"{name} cannot be read as an image" in refusal(tmp_path, decode_all)
 
 
 def test_every_damaged_image_is_named_or_read(tmp_path: Path) -> None:
@@ -139,16 +120,3 @@ def test_every_damaged_image_is_named_or_read(tmp_path: Path) -> None:
             except UserError as error:
                 assert f"{name} cannot be read as an image (" in str(error)
             (tmp_path / name).unlink()
-
-
-def test_hidden_files_need_no_caption(tmp_path: Path) -> None:
-    put(tmp_path, "a.png", "a cat")
-    put(tmp_path, "._a.png", None)
-    put(tmp_path, ".cache/a.png", None)
-    assert [pair.key for pair in pairs_in(tmp_path)] == ["a.png"]
-
-
-def test_a_link_in_a_circle_is_refused(tmp_path: Path) -> None:
-    put(tmp_path, "a.png", "a cat")
-    (tmp_path / "up").symlink_to(tmp_path, target_is_directory=True)
-    assert "./ and up/ are the same folder" in refusal(tmp_path)

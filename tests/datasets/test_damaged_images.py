@@ -6,7 +6,6 @@ import io
 import struct
 import time
 import zlib
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -22,26 +21,6 @@ from tests.datasets.folders import birds, ingest_birds
 LONGEST_SECONDS = 60  # for one image of up to 179 million pixels
 
 
-def outcomes(count: int, *, seed: int) -> Counter[str]:
-    """Decodes damaged images. Any error but the documented one fails the test, with the name of the image."""
-    found: Counter[str] = Counter()
-    for name, image in damaged_images(count, seed=seed):
-        started = time.monotonic()
-        try:
-            data, extension = plain_image(image, "png", shorter_side=None)
-        except BadImageError as error:
-            assert str(error) and "\n" not in str(error) and "0x" not in str(error), f"{name}: {error}"
-            found["refused"] += 1
-        except BaseException as error:
-            raise AssertionError(f"seed {seed}, {name}: {error!r}") from error
-        else:
-            assert extension in ("png", "jpg"), name
-            assert Image.open(io.BytesIO(data)).mode == "RGB", name
-            found["decoded"] += 1
-        assert time.monotonic() - started < LONGEST_SECONDS, name
-    return found
-
-
 def test_whole_images_of_every_kind_are_decoded() -> None:
     for name, image in whole_images().items():
         data, _ = plain_image(image, "png", shorter_side=None)
@@ -50,45 +29,42 @@ def test_whole_images_of_every_kind_are_decoded() -> None:
 
 
 def test_damaged_images_raise_one_documented_error() -> None:
-    found = outcomes(1500, seed=1)
-    assert found["refused"] > 500 and found["decoded"] > 100
+    decoded = 0
+    for name, image in damaged_images(1500, seed=1):
+        started = time.monotonic()
+        try:
+            data, extension = plain_image(image, "png", shorter_side=None)
+        except BadImageError as error:
+            assert str(error) and "\n" not in str(error) and "0x" not in str(error), f"{name}: {error}"
+        except BaseException as error:
+            raise AssertionError(f"{name}: {error!r}") from error
+        else:
+            assert extension in ("png", "jpg"), name
+            assert Image.open(io.BytesIO(data)).mode == "RGB", name
+            decoded += 1
+        assert time.monotonic() - started < LONGEST_SECONDS, name
+    assert 100 < decoded < 1000
 
 
-@pytest.mark.parametrize("kind", [2, 5, 7, 11])  # text, fraction, bytes, float
-def test_a_tag_of_the_wrong_type_is_the_documented_error(kind: int) -> None:
+def test_a_tag_of_the_wrong_type_is_the_documented_error() -> None:
     """Pillow raises a TypeError."""
     with pytest.raises(BadImageError, match="cannot be interpreted as an integer"):
-        plain_image(tiff_with_odd_offset(kind), "png", shorter_side=None)
+        plain_image(tiff_with_odd_offset(2), "png", shorter_side=None)
 
 
-@pytest.mark.hostile
-@pytest.mark.parametrize("seed", range(10, 20))
-def test_many_damaged_images_raise_one_documented_error(seed: int) -> None:
-    assert outcomes(5000, seed=seed).total() == 5000
-
-
-def claims(width: int, height: int, kind: str) -> bytes:
-    """An image file whose header claims a size, with hardly any data behind it."""
-    if kind == "png":
-        chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-        data = b"IDAT" + zlib.compress(bytes(1000))
-        chunks = (
-            struct.pack(">I", len(each) - 4) + each + struct.pack(">I", zlib.crc32(each)) for each in (chunk, data)
-        )
-        return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-    tags = [(256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 8), (278, 4, height),
-            (279, 4, 2**31 - 1)]  # fmt: skip
-    entries = b"".join(struct.pack("<HHII", tag, form, 1, value) for tag, form, value in tags)
-    return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + entries + bytes(4)
+def claims(width: int, height: int) -> bytes:
+    """A PNG whose header claims a size, with hardly any data behind it."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = (header, b"IDAT" + zlib.compress(bytes(1000)))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(each) - 4) + each + struct.pack(">I", zlib.crc32(each)) for each in chunks
+    )
 
 
 REFUSED = {
-    "bomb.png": (claims(20_000, 20_000, "png"), "more than 179 million pixels: shrink it beforehand"),
-    "huge.tif": (claims(2**31 - 1, 2**31 - 1, "tif"), ""),
-    "bomb.tif": (claims(20_000, 20_000, "tif"), "more than 179 million pixels: shrink it beforehand"),
-    "narrow.png": (claims(50_000, 10, "png"), "50000 x 10 pixels: one side is more than 200 times the other, crop it"),
-    "zero.png": (claims(0, 10, "png"), ""),
-    "zero.tif": (claims(0, 0, "tif"), ""),
+    "bomb.png": (claims(20_000, 20_000), "more than 179 million pixels: shrink it beforehand"),
+    "narrow.png": (claims(50_000, 10), "50000 x 10 pixels: one side is more than 200 times the other, crop it"),
+    "zero.png": (claims(0, 10), ""),
     "empty.jpg": (b"", "not an image"),
     "text.gif": (b"no image", "not an image"),
     "cut.jpg": (whole_images()["rgb.jpg"][:300], ""),
@@ -110,13 +86,6 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
         file.truncate(2**40)
     with pytest.raises(UserError, match=r"train/wren/large.png \(1099.5 GB: shrink it beforehand\)"):
         ingest_birds(tmp_path)
-
-
-def test_an_image_of_one_pixel_is_read(tmp_path: Path) -> None:
-    Image.new("RGB", (1, 1), (9, 9, 9)).save(birds(tmp_path) / "train" / "wren" / "9.png")
-    ingest_birds(tmp_path)
-    image, _ = list(iterate_task(tmp_path / "task", "train"))[-1]
-    assert Image.open(io.BytesIO(image)).size == (1, 1)
 
 
 def test_a_float_image_with_values_that_are_no_numbers_is_refused(tmp_path: Path) -> None:

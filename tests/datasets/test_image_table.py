@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from gift_core.artifacts.task import TaskInfo, iterate_task
 from gift_core.config.tasks import TableTaskConfig
 from gift_core.datasets.ingest import ingest
 from gift_core.errors import UserError
-from tests.datasets.folders import INGEST, colors, picture
+from tests.artifacts.damage import tree_hash
+from tests.datasets.folders import INGEST, colors, flat_birds, ingest_birds, picture
 
 ROWS = [("a/0.png", "wren"), ("a/1.png", "heron"), ("a/2.png", "wren"), ("a/3.png", "heron"), ("a/4.png", "wren")]
 
@@ -24,10 +25,17 @@ def write_table(root: Path, lines: list[str], *, header: str = "image,label", na
     (root / name).write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
 
 
-def birds(root: Path, count: int = 5) -> None:
-    """root/birds/a/N.png, each image in a different color."""
-    for number in range(count):
-        picture(root / "birds" / "a" / f"{number}.png", (number, 0, 0))
+@pytest.fixture(autouse=True)
+def birds(tmp_path: Path) -> None:
+    """birds/a/{0..4}.png, each image in a different color."""
+    for number in range(5):
+        picture(tmp_path / "birds" / "a" / f"{number}.png", (number, 0, 0))
+
+
+def write_folds(root: Path, folds: Iterable[str]) -> None:
+    """Writes ROWS with a column "fold"."""
+    lines = [f"{file},{label},{fold}" for (file, label), fold in zip(ROWS, folds, strict=True)]
+    write_table(root, lines, header="image,label,fold")
 
 
 def table(root: Path, **changes: Any) -> TaskInfo:
@@ -48,13 +56,7 @@ def refusal(root: Path, **changes: Any) -> str:
 
 
 def test_a_split_column_assigns_rows_to_splits(tmp_path: Path) -> None:
-    birds(tmp_path)
-    splits = ["train", "Train", "test", "test ", "val"]
-    write_table(
-        tmp_path,
-        [f"{file},{label},{split}" for (file, label), split in zip(ROWS, splits, strict=True)],
-        header="image,label,fold",
-    )
+    write_folds(tmp_path, ["train", "Train", "test", "test ", "val"])
     info = table(tmp_path, split_column="fold")
     assert info.class_names == ("heron", "wren")
     assert colors(tmp_path / "task", "train") == [((0, 0, 0), 1), ((1, 0, 0), 0)]
@@ -63,7 +65,6 @@ def test_a_split_column_assigns_rows_to_splits(tmp_path: Path) -> None:
 
 
 def test_a_validation_row_needs_neither_a_label_nor_a_file(tmp_path: Path) -> None:
-    birds(tmp_path)
     lines = ["a/0.png,wren,train", "a/1.png,heron,Training", "a/2.png,wren,testing", "gone.png,,VALID", ",,validation"]
     write_table(tmp_path, lines, header="image,label,fold")
     info = table(tmp_path, split_column="fold")
@@ -75,44 +76,36 @@ def test_a_validation_row_needs_neither_a_label_nor_a_file(tmp_path: Path) -> No
     )
 
 
+LABELS = ("wren", "heron", "owl")
+
+
 @pytest.mark.parametrize(
-    ("split", "expected"),
+    ("splits", "expected"),
     [
-        ("trian", "unknown split 'trian'. Did you mean 'train'? Known: test, train, val. Rows of val are left out."),
-        ("tset", "unknown split 'tset'. Did you mean 'test'?"),
-        ("unlabeled", "unknown split 'unlabeled'. Known: test, train, val. Rows of val are left out."),
-        ("\x1b[31m", "unknown split '\\\\x1b[31m'. Known: test"),
+        (("train", "trian", "test"), "split_column: fold: line 3 of labels.csv: unknown split 'trian'. Did you"),
+        (("train", "other", "test"), "unknown split 'other'. Known: test, train, val. Rows of val are left out."),
+        (("train", "", "test"), "labels.csv: line 3, column fold: is empty."),
+        (("train", "train", "train"), "no row has test in column 'fold'"),
+        (("train", "train", "test"), "class 'owl' is in the test split but not in the training split"),
     ],
 )
-def test_an_unknown_split_is_refused_with_its_row(split: str, expected: str, tmp_path: Path) -> None:
-    birds(tmp_path)
-    lines = ["a/0.png,wren,train", f"a/1.png,heron,{split}", "a/2.png,wren,test"]
-    write_table(tmp_path, lines, header="image,label,fold")
-    message = refusal(tmp_path, split_column="fold")
-    assert f"params.yaml: tasks.birds.split_column: fold: line 3 of labels.csv: {expected}" in message
-
-
-def test_an_empty_split_is_refused(tmp_path: Path) -> None:
-    birds(tmp_path)
-    write_table(tmp_path, ["a/0.png,wren,train", "a/1.png,heron,"], header="image,label,fold")
-    assert "labels.csv: line 3, column fold: is empty." in refusal(tmp_path, split_column="fold")
+def test_unsound_splits_are_refused(splits: tuple[str, ...], expected: str, tmp_path: Path) -> None:
+    rows = [f"a/{n}.png,{label},{split}" for n, (label, split) in enumerate(zip(LABELS, splits, strict=True))]
+    write_table(tmp_path, rows, header="image,label,fold")
+    assert expected in refusal(tmp_path, split_column="fold")
 
 
 def test_labels_are_one_class_in_both_unicode_forms_and_with_any_spaces(tmp_path: Path) -> None:
-    birds(tmp_path)
     names = [unicodedata.normalize("NFC", "großer Käfer"), unicodedata.normalize("NFD", "großer  Käfer")]
-    write_table(
-        tmp_path, [f"{file},{names[n % 2] if label == 'wren' else label}" for n, (file, label) in enumerate(ROWS)]
-    )
+    labels = [names[0], "heron", names[1], "heron", names[0]]
+    write_table(tmp_path, [f"a/{number}.png,{label}" for number, label in enumerate(labels)])
     assert table(tmp_path).class_names == (names[0], "heron")
 
 
 def test_a_file_is_found_in_both_unicode_forms(tmp_path: Path) -> None:
-    birds(tmp_path)
     picture(tmp_path / "birds" / unicodedata.normalize("NFD", "käfer.png"))
-    write_table(
-        tmp_path, ["a/0.png,wren", "a/1.png,wren", unicodedata.normalize("NFC", "käfer.png,heron"), "a/3.png,heron"]
-    )
+    composed = unicodedata.normalize("NFC", "käfer.png,heron")
+    write_table(tmp_path, ["a/0.png,wren", "a/1.png,wren", composed, "a/3.png,heron"])
     assert table(tmp_path).counts == {"train": 2, "test": 2}
 
 
@@ -120,29 +113,13 @@ def test_a_file_is_found_in_both_unicode_forms(tmp_path: Path) -> None:
     ("labels", "expected"),
     [
         (("Wren", "wren"), "Wren, wren have class names that CLIP cannot tell apart"),
-        (("01", "1"), "01, 1 have class names that CLIP cannot tell apart"),
         (("x" * 300, "wren"), "has 300 letters, more than 256. Shorten it, or check that the right column"),
-        (("1" * 5000, "2"), "has 5,000 letters, more than 256"),
         (("a\x00b", "wren"), "the label 'a\\\\x00b' has control characters. Remove them."),
     ],
 )
 def test_labels_that_are_no_class_names_are_refused(labels: tuple[str, str], expected: str, tmp_path: Path) -> None:
-    birds(tmp_path)
     write_table(tmp_path, [f"a/{number}.png,{labels[number % 2]}" for number in range(4)])
     assert expected in refusal(tmp_path)
-
-
-def test_labels_may_have_slashes(tmp_path: Path) -> None:
-    birds(tmp_path)
-    write_table(tmp_path, [f"{file},{'bird/wren' if label == 'wren' else '../heron'}" for file, label in ROWS])
-    assert table(tmp_path).class_names == ("../heron", "bird/wren")
-
-
-@pytest.mark.parametrize("name", ["x" * 5000, "a/" * 3000 + "0.png", "a\x000.png"])
-def test_a_name_that_no_file_can_have_is_missing(name: str, tmp_path: Path) -> None:
-    birds(tmp_path)
-    write_table(tmp_path, ["a/0.png,wren", f"{name},heron"])
-    assert "1 image file is missing: line 3: " in refusal(tmp_path)
 
 
 def test_a_parquet_file_with_too_many_rows_is_refused_before_they_are_read(tmp_path: Path) -> None:
@@ -150,7 +127,6 @@ def test_a_parquet_file_with_too_many_rows_is_refused_before_they_are_read(tmp_p
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    birds(tmp_path)
     rows = pa.table({"image": pa.DictionaryArray.from_arrays(pa.array([0] * 10**6, pa.int8()), ["a/0.png"])})
     rows = rows.append_column("label", rows["image"])
     path = tmp_path / "birds" / "labels.parquet"
@@ -162,7 +138,6 @@ def test_a_parquet_file_with_too_many_rows_is_refused_before_they_are_read(tmp_p
 
 
 def test_without_a_split_column_each_class_is_split_by_seed_in_the_order_of_the_rows(tmp_path: Path) -> None:
-    birds(tmp_path)
     write_table(tmp_path, [f"{file},{label}" for file, label in ROWS])
     assert table(tmp_path).counts == {"train": 2, "test": 3}
     train, test = (colors(tmp_path / "task", split) for split in ("train", "test"))
@@ -177,7 +152,6 @@ SPLITS = ["train", "Training", "testing", "test", "valid"]
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_a_column_of_splits_that_the_row_does_not_mention_is_refused(suffix: str, tmp_path: Path) -> None:
-    birds(tmp_path)
     frame = pd.DataFrame(ROWS, columns=["image", "label"]).assign(size=[1, 2, 3, 4, 5], fold=SPLITS)
     if suffix == "csv":
         frame.to_csv(tmp_path / "birds" / "labels.csv", index=False)
@@ -192,9 +166,7 @@ def test_a_column_of_splits_that_the_row_does_not_mention_is_refused(suffix: str
 
 
 def test_a_column_of_splits_can_be_left_unused_on_purpose_and_is_told(tmp_path: Path) -> None:
-    birds(tmp_path)
-    lines = [f"{file},{label},{split}" for (file, label), split in zip(ROWS, SPLITS, strict=True)]
-    write_table(tmp_path, lines, header="image,label,fold")
+    write_folds(tmp_path, SPLITS)
     (note,) = table(tmp_path, split_column=None).notes
     assert note.startswith("column 'fold' has only the values Training, test,")
     assert note.endswith(", but the images are split by seed, as split_column: null says.")
@@ -202,15 +174,11 @@ def test_a_column_of_splits_can_be_left_unused_on_purpose_and_is_told(tmp_path: 
 
 @pytest.mark.parametrize("values", ["01201", ["train"] * 5, ["train", "test", "train", "test", ""], "ababa"])
 def test_columns_of_numbers_or_of_one_split_or_with_other_values_are_no_splits(values: Any, tmp_path: Path) -> None:
-    birds(tmp_path)
-    lines = [f"{file},{label},{value}" for (file, label), value in zip(ROWS, values, strict=True)]
-    write_table(tmp_path, lines, header="image,label,fold")
+    write_folds(tmp_path, values)
     assert table(tmp_path).notes == ()
 
 
 def test_a_table_is_split_like_a_folder_with_the_same_labels(tmp_path: Path) -> None:
-    from tests.datasets.folders import flat_birds, ingest_birds
-
     folder = flat_birds(tmp_path)
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
     write_table(tmp_path, [f"{file},{file.split('/')[0]}" for file in files])
@@ -221,7 +189,6 @@ def test_a_table_is_split_like_a_folder_with_the_same_labels(tmp_path: Path) -> 
 
 
 def test_files_in_no_row_are_counted_by_kind(tmp_path: Path) -> None:
-    birds(tmp_path)
     folder = tmp_path / "birds"
     picture(folder / ".thumbs" / "used.png", (77, 0, 0))
     write_table(tmp_path, [f"{file},{label}" for file, label in (*ROWS, (".thumbs/used.png", "wren"))])
@@ -236,9 +203,6 @@ def test_files_in_no_row_are_counted_by_kind(tmp_path: Path) -> None:
 
 
 def test_csv_and_parquet_give_the_same_bytes(tmp_path: Path) -> None:
-    from tests.artifacts.damage import tree_hash
-
-    birds(tmp_path)
     rows = [(file, 7 if label == "wren" else 10) for file, label in ROWS]
     frame = pd.DataFrame(rows, columns=["image", "label"])
     frame.to_csv(tmp_path / "birds" / "labels.csv", index=False)
@@ -251,43 +215,6 @@ def test_csv_and_parquet_give_the_same_bytes(tmp_path: Path) -> None:
     assert tree_hash(tmp_path / "task") == from_csv
 
 
-def test_numbers_that_parquet_holds_as_floats_are_whole(tmp_path: Path) -> None:
-    birds(tmp_path)
-    frame = pd.DataFrame({"image": [file for file, _ in ROWS], "label": [1.0, 0.0, 1.0, 0.0, 1.0]})
-    frame.to_parquet(tmp_path / "birds" / "labels.parquet")
-    assert table(tmp_path, table="labels.parquet").class_names == ("0", "1")
-
-
-def test_an_empty_cell_of_parquet_is_named_by_its_row(tmp_path: Path) -> None:
-    birds(tmp_path)
-    frame = pd.DataFrame({"image": [file for file, _ in ROWS], "label": [1, 0, None, 0, 1]})
-    frame.to_parquet(tmp_path / "birds" / "labels.parquet")
-    assert "labels.parquet: row 3, column label: is empty." in refusal(tmp_path, table="labels.parquet")
-
-
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_any_usual_separator_is_understood(separator: str, tmp_path: Path) -> None:
-    birds(tmp_path)
-    write_table(tmp_path, [f"{file}{separator}{label}" for file, label in ROWS], header=f"image{separator}label")
-    assert table(tmp_path).class_names == ("heron", "wren")
-
-
-def test_names_with_commas_quotes_and_accents_stay_as_they_are(tmp_path: Path) -> None:
-    birds(tmp_path)
-    names = {"wren": '"wren, ""Zaunkönig"""', "heron": "NA"}
-    lines = [f"{file},{names[label]}" for file, label in ROWS]
-    (tmp_path / "birds" / "labels.csv").write_bytes(("﻿image,label\r\n" + "\r\n".join(lines)).encode())
-    assert table(tmp_path).class_names == ("NA", 'wren, "Zaunkönig"')
-
-
-def test_the_order_of_the_rows_does_not_change_the_classes(tmp_path: Path) -> None:
-    birds(tmp_path)
-    rows = ROWS.copy()
-    random.Random(3).shuffle(rows)
-    write_table(tmp_path, [f"{file},{label}" for file, label in rows])
-    assert table(tmp_path).class_names == ("heron", "wren")
-
-
 @pytest.mark.parametrize(
     ("lines", "changes", "expected"),
     [
@@ -298,7 +225,6 @@ def test_the_order_of_the_rows_does_not_change_the_classes(tmp_path: Path) -> No
         (["a/0.png,wren", "../x.png,heron"], {}, "line 3 of labels.csv: ../x.png is outside birds"),
         (["a/0.png,wren", "/etc/x.png,heron"], {}, "line 3 of labels.csv: /etc/x.png is outside birds"),
         (["a/0.png,wren", "a/1.png,heron", "./a/0.png,heron"], {}, "a/0.png is on line 2 and on line 4. Remove"),
-        (["a/0.png,wren,heron"], {}, "labels.csv: line 2: 3 values, but the header has 2. Put texts that contain"),
         (["a/0.png,wren"], {"label_column": "lable"}, "labels.csv: column 'lable' is missing. Did you mean 'label'?"),
         (["a/0.png,wren"], {"table": "lables.csv"}, "there is no such file in birds. Did you mean 'labels.csv'?"),
         (["a/0.png,wren", "a/1.png,wren"], {}, "there is only one class (wren), but a task needs at least two"),
@@ -306,42 +232,12 @@ def test_the_order_of_the_rows_does_not_change_the_classes(tmp_path: Path) -> No
     ],
 )  # fmt: skip
 def test_a_bad_row_is_named(lines: list[str], changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
-    birds(tmp_path)
     write_table(tmp_path, lines)
     assert expected in refusal(tmp_path, **changes)
 
 
 def test_five_missing_files_are_named_and_the_others_counted(tmp_path: Path) -> None:
-    birds(tmp_path)
     write_table(tmp_path, [f"a/x{number}.png,wren" for number in range(7)])
     message = refusal(tmp_path)
     assert "7 image files are missing: line 2: a/x0.png" in message
-    assert "line 6: a/x4.png" in message
-    assert " and 2 more." in message
-    assert "x5" not in message
-
-
-def test_a_split_column_without_test_rows_is_refused(tmp_path: Path) -> None:
-    birds(tmp_path)
-    write_table(tmp_path, [f"{file},{label},train" for file, label in ROWS], header="image,label,fold")
-    assert "no row has test in column 'fold'" in refusal(tmp_path, split_column="fold")
-
-
-def test_a_class_that_only_test_rows_have_is_refused(tmp_path: Path) -> None:
-    birds(tmp_path)
-    lines = ["a/0.png,wren,train", "a/1.png,heron,train", "a/2.png,owl,test"]
-    write_table(tmp_path, lines, header="image,label,fold")
-    assert "class 'owl' is in the test split but not in the training split" in refusal(tmp_path, split_column="fold")
-
-
-def test_a_duplicate_column_is_refused(tmp_path: Path) -> None:
-    birds(tmp_path)
-    write_table(tmp_path, ["a/0.png,wren,heron"], header="image,label,label")
-    assert "labels.csv: column 'label' is a duplicate. Keep one" in refusal(tmp_path)
-
-
-@pytest.mark.parametrize(("name", "data"), [("labels.csv", b"image,label\n\xff,x\n"), ("labels.parquet", b"PAR1")])
-def test_an_unreadable_table_is_refused(name: str, data: bytes, tmp_path: Path) -> None:
-    birds(tmp_path)
-    (tmp_path / "birds" / name).write_bytes(data)
-    assert f"tasks.birds.table: {tmp_path}/birds/{name}: cannot be read as" in refusal(tmp_path, table=name)
+    assert "line 6: a/x4.png (did you mean 'a/4.png'?) and 2 more." in message

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import webdataset
+from PIL import Image
 
 from gift_core.artifacts.task import TaskInfo, iterate_task
 from gift_core.config.tasks import WebDatasetTaskConfig
@@ -21,8 +22,6 @@ from gift_core.datasets.webdataset import tar_dataset
 from gift_core.errors import UserError
 from tests.artifacts.damage import png
 from tests.artifacts.hostile_tars import HOSTILE, write_blocks
-from tests.artifacts.hostile_tars import member as hostile_member
-from tests.artifacts.hostile_tars import sample as hostile_sample
 from tests.datasets.folders import INGEST
 
 Samples = list[Mapping[str, Any]]
@@ -87,10 +86,8 @@ def test_without_test_tars_each_class_is_split_by_seed(tmp_path: Path) -> None:
 
 
 def test_labels_can_be_names_in_a_file_of_any_extension(tmp_path: Path) -> None:
-    write(
-        tmp_path / "birds" / "train-0.tar",
-        [sample(number, ("wren\n", "heron")[number % 2], "name") for number in range(4)],
-    )
+    samples = [sample(number, ("wren\n", "heron")[number % 2], "name") for number in range(4)]
+    write(tmp_path / "birds" / "train-0.tar", samples)
     assert tars(tmp_path, label="name").class_names == ("heron", "wren")
 
 
@@ -101,69 +98,39 @@ def test_labels_can_be_in_json(labels: tuple[object, object], names: tuple[str, 
     assert tars(tmp_path, label="json:bird").class_names == names
 
 
-def test_images_of_any_usual_extension_are_found(tmp_path: Path) -> None:
-    from PIL import Image
-
-    samples: Samples = []
-    for number, extension in enumerate(["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "PNG"]):
-        buffer = io.BytesIO()
-        name = {"jpg": "JPEG", "jpeg": "JPEG", "tif": "TIFF"}.get(extension, extension.upper())
-        Image.new("RGB", (4, 4), (number, 0, 0)).save(buffer, name)
-        samples.append(
-            {"__key__": f"{number}", f"photo.{extension}": buffer.getvalue(), "cls": str(number % 2).encode()}
-        )
-    path = tmp_path / "birds" / "train-0.tar"
+def write_files(root: Path, files: Mapping[str, bytes]) -> Path:
+    """root/birds/train-0.tar with these files; a name that ends with / is a folder."""
+    path = root / "birds" / "train-0.tar"
     path.parent.mkdir()
     with tarfile.open(path, "w") as tar:
-        for each in samples:
-            for extension, data in each.items():
-                if extension != "__key__":
-                    add(tar, f"{each['__key__']}.{extension}", data)
-    assert sum(tars(tmp_path).counts.values()) == 8
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.type = len(data), tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            tar.addfile(info, io.BytesIO(data))
+    return path
 
 
-def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    tar.addfile(info, io.BytesIO(data))
+def test_images_of_any_usual_extension_are_found(tmp_path: Path) -> None:
+    kinds = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "tif": "TIFF", "PNG": "PNG"}
+    files: dict[str, bytes] = {}
+    for number, (extension, kind) in enumerate(kinds.items()):
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(buffer := io.BytesIO(), kind)
+        files |= {f"{number}.photo.{extension}": buffer.getvalue(), f"{number}.cls": str(number % 2).encode()}
+    write_files(tmp_path, files)
+    assert sum(tars(tmp_path).counts.values()) == len(kinds)
 
 
 def test_keys_follow_webdatasets_rule(tmp_path: Path) -> None:
     """Folders belong to the key, and the extension begins at the first dot of the file's name."""
-    path = tmp_path / "birds" / "train-0.tar"
-    path.parent.mkdir()
-    with tarfile.open(path, "w") as tar:
-        tar.addfile(tarfile.TarInfo("./"))
-        for number in range(4):
-            add(tar, f"v1.0/x/{number}.png", png(number))
-            add(tar, f"v1.0/x/{number}.CLS", str(number % 2).encode())
+    files = {"./": b""}
+    for number in range(4):
+        files |= {f"v1.0/x/{number}.png": png(number), f"v1.0/x/{number}.CLS": str(number % 2).encode()}
+    path = write_files(tmp_path, files)
     dataset = tar_dataset("birds", config(), root=tmp_path, seed=42)
     names = sorted(sample.name for sample in (*dataset.train, *dataset.test))
     assert names == [f"train-0.tar/v1.0/x/{number}.png" for number in range(4)]
     read = webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False)
     assert [each["__key__"] for each in read] == [f"v1.0/x/{number}" for number in range(4)]
-
-
-def test_hidden_files_are_no_part_of_a_sample(tmp_path: Path) -> None:
-    path = tmp_path / "birds" / "train-0.tar"
-    path.parent.mkdir()
-    with tarfile.open(path, "w") as tar:
-        add(tar, "__readme__.txt", b"no sample")
-        for number in range(4):
-            add(tar, f"x/{number}.png", png(number))
-            add(tar, f"x/._{number}.png", b"what macOS leaves")
-            add(tar, f"x/{number}.cls", str(number % 2).encode())
-    assert tars(tmp_path).counts == {"train": 2, "test": 2}
-
-
-def test_images_are_not_read_before_they_are_needed(tmp_path: Path) -> None:
-    birds(tmp_path, tars=1)
-    dataset = tar_dataset("birds", config(), root=tmp_path, seed=42)
-    (tmp_path / "birds" / "train-000000.tar").rename(tmp_path / "elsewhere")
-    with pytest.raises(FileNotFoundError):
-        dataset.train[0].read()
-    (tmp_path / "elsewhere").rename(tmp_path / "birds" / "train-000000.tar")
-    assert len(dataset.train[0].read()) == dataset.train[0].size
 
 
 def test_a_bad_image_is_named_by_tar_and_key(tmp_path: Path) -> None:
@@ -179,11 +146,9 @@ def test_a_bad_image_is_named_by_tar_and_key(tmp_path: Path) -> None:
     [
         ({"train": "trian-*.tar"}, "train: no file matches 'trian-*.tar'. There are: train-000000.tar, train-000001"),
         ({"train": "train-{000000..000002}.tar"}, "train: there is no tar 'train-000002.tar'. Did you mean 'train"),
-        ({"train": "train-{0.tar"}, "train: 'train-{0.tar' has an unmatched brace"),
         ({"train": "../birds/train-*.tar"}, "train: ../birds/train-*.tar is outside the task's path"),
         ({"test": "train-000001.tar"}, "test: train-000001.tar is also a training tar. Remove it"),
         ({"label": "txt"}, "sample 0000 of train-000000.tar has no label, a file .txt. Known: cls, png."),
-        ({"label": "json:bird"}, "has no label, a file .json"),
         ({"path": "brids"}, "path: brids: there is no such folder"),
     ],
 )  # fmt: skip
@@ -199,21 +164,31 @@ def test_a_wrong_pattern_or_label_is_named(changes: dict[str, Any], expected: st
         ("[1]", "It should be an object"),
         ('{"bird": true}', "'bird' is true"),
         ('{"bird": ""}', "is empty"),
+        ('{"bird": ["a", "b"]}', '\'bird\' is ["a", "b"]'),
+        ('{"bird": 1.5}', "'bird' is 1.5"),
+        ('{"bird": 1e999}', "'bird' is Infinity"),
         ("{", "cannot be read"),
+        ("[" * 100_000, "nested too deep"),
+        ('{"bird": ' + "9" * 5000 + "}", "a whole number of 5000 digits"),
     ],
+    ids=range(10),
 )
-def test_a_wrong_json_label_is_named(record: str, expected: str, tmp_path: Path) -> None:
+def test_a_wrong_or_hostile_json_label_is_named(record: str, expected: str, tmp_path: Path) -> None:
     write(tmp_path / "birds" / "train-0.tar", [sample(number, record, "json") for number in range(4)])
     message = refusal(tmp_path, label="json:bird")
-    assert "sample 0000 of train-0.tar" in message
-    assert expected in message
+    assert "sample 0000 of train-0.tar" in message and expected in message and len(message) < 400
 
 
-def test_a_sample_without_one_image_is_named(tmp_path: Path) -> None:
-    write(tmp_path / "birds" / "train-0.tar", [sample(0, 0), {"__key__": "0001", "cls": b"1"}])
-    assert "sample 0001 of train-0.tar has cls, but it should have one image" in refusal(tmp_path)
-    write(tmp_path / "birds" / "train-0.tar", [sample(0, 0, jpg=b"another")])
-    assert "sample 0000 of train-0.tar has cls, jpg, png, but it should have one" in refusal(tmp_path)
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cls": b"1"}, "has cls, but it should have one image"),
+        ({"cls": b"1", "png": png(0), "jpg": b"another"}, "has cls, jpg, png, but it should have one"),
+    ],
+)
+def test_a_sample_without_one_image_is_named(files: dict[str, bytes], expected: str, tmp_path: Path) -> None:
+    write(tmp_path / "birds" / "train-0.tar", [{"__key__": "0001", **files}])
+    assert f"sample 0001 of train-0.tar {expected}" in refusal(tmp_path)
 
 
 def test_a_compressed_tar_is_refused_with_the_command_that_unpacks_it(tmp_path: Path) -> None:
@@ -225,45 +200,24 @@ def test_a_compressed_tar_is_refused_with_the_command_that_unpacks_it(tmp_path: 
     assert "Unpack it with gunzip" in message
 
 
-@pytest.mark.parametrize("damage", ["cut", "overwritten", "no tar"])
-def test_a_damaged_tar_is_refused(damage: str, tmp_path: Path) -> None:
-    birds(tmp_path, tars=1)
-    path = tmp_path / "birds" / "train-000000.tar"
-    data = path.read_bytes()
-    block = 4 * tarfile.BLOCKSIZE  # the second sample's header
-    damaged = {
-        "cut": data[: block + 700],
-        "overwritten": data[:block] + b"\xff" * 512 + data[block + 512 :],
-        "no tar": b"no tar" * 500,
-    }
-    path.write_bytes(damaged[damage])
-    assert "train-000000.tar cannot be read as a tar of samples (" in refusal(tmp_path)
-
-
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", ["symlink", "above"])
 def test_a_hostile_tar_is_refused_with_its_name(name: str, tmp_path: Path) -> None:
+    """All of them: artifacts/test_tars.py."""
     blocks, expected = HOSTILE[name]
     write_blocks(tmp_path / "birds" / "train-0.tar", *blocks)
     message = refusal(tmp_path)
-    if "train-0.tar cannot be read as a tar of samples (" in message:
-        assert expected in message and message.endswith("). Copy or make it again.")
-    else:  # an incomplete sample comes before
-        assert "of train-0.tar" in message
+    assert "train-0.tar cannot be read as a tar of samples (" in message
+    assert expected in message and message.endswith("). Copy or make it again.")
 
 
 def test_stray_files_of_tars_are_left_out_and_counted_by_kind(tmp_path: Path) -> None:
     """A tar of a folder as macOS and Windows fill it, with stray files between those of a sample."""
-    path = tmp_path / "birds" / "train-0.tar"
-    path.parent.mkdir()
-    with tarfile.open(path, "w") as tar:
-        for number in range(4):
-            add(tar, f"./x/{number}.png", png(number))
-            if number == 1:
-                add(tar, "./x/Thumbs.db", b"between an image and its label")
-            add(tar, f"./x/{number}.cls", str(number % 2).encode())
-            add(tar, f"./__MACOSX/x/{number}.png", b"what macOS leaves")
-        for name in ("x/desktop.ini", "x/.ipynb_checkpoints/0.png", "readme.md", "x/LICENSE", "x/notes.old.txt"):
-            add(tar, name, b"x")
+    files: dict[str, bytes] = {}
+    for number in range(4):
+        files |= {f"./x/{number}.png": png(number)} | ({"./x/Thumbs.db": b"x"} if number == 1 else {})
+        files |= {f"./x/{number}.cls": str(number % 2).encode(), f"./__MACOSX/x/{number}.png": b"x"}
+    strays = ("x/desktop.ini", "x/.ipynb_checkpoints/0.png", "readme.md", "x/LICENSE", "x/notes.old.txt")
+    write_files(tmp_path, files | dict.fromkeys(strays, b"x"))
     info = tars(tmp_path)
     assert info.counts == {"train": 2, "test": 2}
     assert info.notes == (
@@ -274,30 +228,9 @@ def test_stray_files_of_tars_are_left_out_and_counted_by_kind(tmp_path: Path) ->
 
 
 def test_tars_of_stray_files_alone_are_refused_with_what_they_have(tmp_path: Path) -> None:
-    path = tmp_path / "birds" / "train-0.tar"
-    path.parent.mkdir()
-    with tarfile.open(path, "w") as tar:
-        add(tar, "__MACOSX/0.png", b"x")
-    assert (
-        "the tars have no samples. Write files with the same name: 0001.jpg, 0001.cls. 1 file left out: 1 in __MAC"
-        in (refusal(tmp_path))
-    )
-
-
-@pytest.mark.parametrize("missing", ["png", "cls"])
-def test_half_a_sample_is_refused(missing: str, tmp_path: Path) -> None:
-    samples = [sample(number, number % 2) for number in range(6)]
-    del samples[3][missing]
-    write(tmp_path / "birds" / "train-0.tar", samples)
-    assert "sample 0003 of train-0.tar has" in refusal(tmp_path)
-
-
-def test_what_is_left_out_of_tars_is_counted(tmp_path: Path) -> None:
-    extra = (hostile_member("._0001.png", b"x"), hostile_member("README", b""))
-    write_blocks(tmp_path / "birds" / "train-0.tar", *map(hostile_sample, range(4)), *extra)
-    assert tars(tmp_path).notes == (
-        "2 files left out: 1 ._ files of macOS, 1 without an extension (train-0.tar/README).",
-    )
+    write_files(tmp_path, {"__MACOSX/0.png": b"x"})
+    expected = "the tars have no samples. Write files with the same name: 0001.jpg, 0001.cls. 1 file left out: 1 in __M"
+    assert expected in refusal(tmp_path)
 
 
 def test_the_same_key_in_two_tars_is_two_samples(tmp_path: Path) -> None:
@@ -308,49 +241,23 @@ def test_the_same_key_in_two_tars_is_two_samples(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "cls", "record", "expected"),
+    ("label", "records", "expected"),
     [
-        ("cls", "3", {"cls": 4}, "cls says 3, but json:cls says 4"),
-        ("cls", "3", {"label": 4}, "cls says 3, but json:label says 4"),
-        ("json:cls", "3", {"cls": 4}, "json:cls says 4, but cls says 3"),
-        ("cls", "3", {"label": 3}, ""),
-        ("cls", "3", {"label": "wren"}, ""),
-        ("json:species", "3", {"species": 4, "cls": 5}, ""),
+        ("cls", ({"label": 4}, {"label": 14}), "cls says 3, but json:label says 4"),
+        ("json:cls", ({"cls": 4}, {"cls": 14}), "json:cls says 4, but cls says 3"),
+        ("json:species", ({"species": 4, "cls": 5}, {"species": 14, "cls": 15}), ""),  # another thing than the class
     ],
 )
 def test_class_numbers_that_contradict_are_refused(
-    label: str, cls: str, record: dict[str, Any], expected: str, tmp_path: Path
+    label: str, records: tuple[dict[str, int], dict[str, int]], expected: str, tmp_path: Path
 ) -> None:
-    other = {key: value if isinstance(value, str) else value + 10 for key, value in record.items()}
-    samples = [sample(0, cls, json=json.dumps(record).encode()), sample(1, cls, json=json.dumps(record).encode())]
-    samples += [sample(n, int(cls) + 10, json=json.dumps(other).encode()) for n in (2, 3)]
+    texts = [json.dumps(record).encode() for record in records]
+    samples = [sample(number, 3 + 10 * (number // 2), json=texts[number // 2]) for number in range(4)]
     write(tmp_path / "birds" / "train-0.tar", samples)
     if expected:
         assert f"the label of sample 0000 of train-0.tar cannot be read ({expected})" in refusal(tmp_path, label=label)
     else:
         assert len(tars(tmp_path, label=label).class_names) == 2
-
-
-@pytest.mark.parametrize(
-    ("record", "expected"),
-    [
-        ("[" * 100_000, "nested too deep"),
-        ('{"bird": ' + "9" * 5000 + "}", "a whole number of 5000 digits"),
-        ('{"bird": NaN}', "NaN"),
-        ('{"bird": 1e999}', "'bird' is Infinity"),
-        ('{"bird": ["a", "b"]}', '\'bird\' is ["a", "b"]'),
-        ('{"bird": {"a": 1}}', "'bird' is {"),
-        ('{"bird": null}', "'bird' is null"),
-        ('{"bird": 1.5}', "'bird' is 1.5"),
-    ],
-    ids=["deep", "digits", "nan", "infinite", "list", "object", "null", "fraction"],
-)  # fmt: skip
-def test_hostile_json_is_refused_with_its_sample(record: str, expected: str, tmp_path: Path) -> None:
-    write(tmp_path / "birds" / "train-0.tar", [sample(number, record, "json") for number in range(4)])
-    message = refusal(tmp_path, label="json:bird")
-    assert "the label of sample 0000 of train-0.tar cannot be read (" in message
-    assert expected in message
-    assert len(message) < 400
 
 
 def test_a_label_that_is_a_whole_text_is_refused(tmp_path: Path) -> None:
@@ -362,14 +269,9 @@ def test_a_label_that_is_a_whole_text_is_refused(tmp_path: Path) -> None:
     "pattern",
     [
         "train-{0..999999999}.tar",
-        "train-{000000000..999999999}.tar",
         "train-{0.." + "9" * 5000 + "}.tar",
         "{a,b}" * 40 + ".tar",
-        "{{a,b}{a,b}{a,b}" + "{a,b,c,d}" * 20 + ",x}.tar",
-        "{a..z}" * 8 + ".tar",
-        "{0..99999}{0..99999}.tar",
         "{" * 3000 + "a,b" + "}" * 3000 + ".tar",
-        "train-{0..999999}.tar::test-{0..999999}.tar",
     ],
     ids=str.__len__,
 )
@@ -386,37 +288,3 @@ def test_a_pattern_that_looks_through_all_folders_again_and_again_is_refused(tmp
     birds(tmp_path)
     assert "has ** more than once" in refusal(tmp_path, train="**/**/**/**/*.tar")
     assert tars(tmp_path, train="**/*.tar").counts == {"train": 6, "test": 6}
-
-
-@pytest.mark.parametrize("pattern", ["**x/*.tar", "x" * 300 + "*", "["])
-def test_an_odd_pattern_is_refused(pattern: str, tmp_path: Path) -> None:
-    birds(tmp_path)
-    assert refusal(tmp_path, train=pattern)
-
-
-def test_a_link_to_a_training_tar_is_no_test_tar(tmp_path: Path) -> None:
-    birds(tmp_path)
-    (tmp_path / "birds" / "test-0.tar").symlink_to("train-000000.tar")
-    assert "test-0.tar is also a training tar" in refusal(tmp_path, test="test-*.tar")
-
-
-def test_tars_without_samples_are_refused(tmp_path: Path) -> None:
-    write(tmp_path / "birds" / "train-0.tar", [])
-    assert "the tars have no samples" in refusal(tmp_path)
-
-
-def test_indexing_tars_does_not_import_torch(tmp_path: Path, project: Path) -> None:
-    import subprocess
-    import sys
-
-    birds(tmp_path)
-    program = """
-import sys
-from pathlib import Path
-from gift_core.config.tasks import WebDatasetTaskConfig
-from gift_core.datasets.webdataset import tar_dataset
-row = dict(source="webdataset", path="birds", train="*.tar", label="cls", templates=("{}",), test_fraction=0.5)
-tar_dataset("birds", WebDatasetTaskConfig(on_bad_image="skip", **row), root=Path(sys.argv[1]), seed=1)
-assert "torch" not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=project)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import re
 import shutil
@@ -47,7 +46,10 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
-def rename_task(name: str) -> Callable[[Params], None]:
+Change = Callable[[Params], None]
+
+
+def rename_task(name: str) -> Change:
     def change(params: Params) -> None:
         first = params["sequence"][0]["task"]
         params["tasks"] = {name if task == first else task: row for task, row in params["tasks"].items()}
@@ -56,7 +58,7 @@ def rename_task(name: str) -> Callable[[Params], None]:
     return change
 
 
-def rename_method(name: str) -> Callable[[Params], None]:
+def rename_method(name: str) -> Change:
     def change(params: Params) -> None:
         params["methods"][name] = params["methods"]["gift"]
         params["run"]["methods"] = [name]
@@ -64,7 +66,7 @@ def rename_method(name: str) -> Callable[[Params], None]:
     return change
 
 
-def set_at(path: str, value: Any) -> Callable[[Params], None]:
+def set_at(path: str, value: Any) -> Change:
     def change(params: Params) -> None:
         *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
         section: Any = params
@@ -78,21 +80,18 @@ def set_at(path: str, value: Any) -> Callable[[Params], None]:
 OWN = {"source": "folder", "templates": ["a {}."], "test_fraction": 0.2, "on_bad_image": "skip"}
 OFTEN = {
     "a command in a task's name": rename_task("a; touch pwned ;"),
-    "a method of dots": rename_method("../../../precious"),
     "a command as a rate factor": set_at("sequence.0.learning_rate_factor", "1; touch pwned"),
 }
 RARELY = {
+    "a method of dots": rename_method("../../../precious"),
     "a substitution in a task's name": rename_task("$(touch pwned)"),
-    "a quote in a task's name": rename_task("'; touch pwned; '"),
     "a line break in a task's name": rename_task("a\ntouch pwned\n"),
     "an option as a task's name": rename_task("--help"),
     "a task of dots": rename_task("../../.."),
-    "a pattern as a task's name": rename_task("a{b,c}*"),
     "a command in a method's name": rename_method("`touch pwned`"),
     "a method that is a folder of the project": rename_method(".."),
     "a variable as a path": set_at("tasks.letters", {**OWN, "path": "data/0_raw/${seed}"}),
     "a path outside": set_at("tasks.letters", {**OWN, "path": "../precious"}),
-    "an absolute path": set_at("tasks.letters", {**OWN, "path": "/etc"}),
     "an address as a path": set_at("tasks.letters", {**OWN, "path": "https://localhost:1/x"}),
     "a vocabulary outside": set_at("prompts.base_vocabulary", "../precious/kept"),
     "a reference folder outside": set_at("methods.zscl.replay", {"images": "reference", "folder": "../precious", "teacher": "initial"}),
@@ -103,8 +102,15 @@ RARELY = {
 }  # fmt: skip
 
 
-def refuse(project: Path, change: Callable[[Params], None]) -> None:
-    params = copy.deepcopy(yaml.safe_load((project / "presets" / "mini.yaml").read_text(encoding="utf-8")))
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(pytest.param(change, id=what) for what, change in OFTEN.items()),
+        *(pytest.param(change, id=what, marks=pytest.mark.hostile) for what, change in RARELY.items()),
+    ],
+)
+def test_hostile_params_run_nothing_and_remove_nothing(project: Path, change: Change) -> None:
+    params = yaml.safe_load((project / "presets" / "mini.yaml").read_text(encoding="utf-8"))
     change(params)
     text = re.sub("'@(.*?)@'", r"\1", yaml.safe_dump(params, sort_keys=False))
     (project / "params.yaml").write_text(text, encoding="utf-8")
@@ -115,14 +121,3 @@ def refuse(project: Path, change: Callable[[Params], None]) -> None:
     assert "error: params.yaml: " in printed or "ERROR: " in printed, printed  # DVC itself refuses outputs that overlap
     assert all((project.parent / name).read_text() == "kept" for name in KEPT)
     assert not list(project.parent.rglob("pwned"))
-
-
-@pytest.mark.parametrize("case", OFTEN)
-def test_hostile_params_run_nothing_and_remove_nothing(project: Path, case: str) -> None:
-    refuse(project, OFTEN[case])
-
-
-@pytest.mark.hostile
-@pytest.mark.parametrize("case", RARELY)
-def test_more_hostile_params_run_nothing_and_remove_nothing(project: Path, case: str) -> None:
-    refuse(project, RARELY[case])

@@ -22,11 +22,10 @@ from gift_core.clip.architectures import require_supported
 from gift_core.clip.model import check_folder, open_folder
 from gift_core.doctor.model_checks import check_local_clip, pipeline_parameters
 from gift_core.errors import UserError
-from gift_core.generators.filters import load_scorer
 from gift_core.interop.checkpoints import KEY, read_single_file
 from gift_core.interop.importing import open_model
 from gift_core.interop.transformers_format import activation_beside, model_config_of, preprocess_beside, read_config
-from tests.hostile.campaign import Case, run_cases, sample
+from tests.hostile.campaign import SIZES, Case, Choice, run_cases
 from tests.hostile.test_params import HERE, Key, keys_of
 from tests.hostile.values import JSON_FILES, JSON_VALUES
 
@@ -110,17 +109,9 @@ def message_fault(message: str) -> str:
     return "" if re.search(r"[/.:] .+[.] ?[A-Z].+", message) else f"no location or no remedy: {message}"
 
 
-def test_a_sample_of_model_files_is_accepted_or_refused_with_a_message(tmp_path: Path) -> None:
-    outcome = run_cases(sample(list(cases(tmp_path))), message_fault=message_fault)
-    print(f"\n{outcome.report()}")
-    assert outcome.faults == []
-
-
-@pytest.mark.hostile
-def test_every_model_file_is_accepted_or_refused_with_a_message(tmp_path: Path) -> None:
-    outcome = run_cases(list(cases(tmp_path)), message_fault=message_fault)
-    print(f"\n{outcome.report()}")
-    assert outcome.faults == []
+@pytest.mark.parametrize("choose", SIZES)
+def test_model_files_are_accepted_or_refused_with_a_message(choose: Choice, tmp_path: Path) -> None:
+    assert run_cases(choose(list(cases(tmp_path))), message_fault=message_fault).faults == []
 
 
 def model_folder(folder: Path) -> Path:
@@ -132,12 +123,16 @@ def edit_json(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+def edit_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Changes the model_cfg of open_clip_config.json."""
+    content = json.loads((folder / "open_clip_config.json").read_text())
+    change(content["model_cfg"])
+    (folder / "open_clip_config.json").write_text(json.dumps(content))
+
+
 def with_code(folder: Path, **text_cfg: Any) -> Path:
     """A model folder with a tokenizer of its own: evil.py writes the file `pwned` when it is imported."""
-    config = folder / "open_clip_config.json"
-    content = json.loads(config.read_text())
-    content["model_cfg"]["text_cfg"] |= text_cfg
-    config.write_text(json.dumps(content))
+    edit_config(folder, lambda model_cfg: model_cfg["text_cfg"].update(text_cfg))
     edit_json(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.E", "evil.E"]}, tokenizer_class="E")
     pwned = folder.parent / "pwned"
     (folder / "evil.py").write_text(
@@ -152,6 +147,9 @@ def with_code(folder: Path, **text_cfg: Any) -> Path:
 def test_python_files_in_a_model_folder_are_never_run(
     tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from gift_core.config.generator import ScorerConfig
+    from gift_core.generators.filters import load_scorer
+
     monkeypatch.setattr("builtins.input", lambda question: "y")  # at a terminal, transformers asks
     folder = model_folder(tmp_path / "model")
     pwned = with_code(folder, **options)
@@ -159,15 +157,8 @@ def test_python_files_in_a_model_folder_are_never_run(
         open_folder(folder, device=torch.device("cpu"), precision="fp32")
     with pytest.raises(UserError, match="trust_remote_code"):
         open_model(str(folder), device="cpu")
-    assert not pwned.exists()
-
-
-def test_a_scorer_with_python_files_is_refused(tmp_path: Path) -> None:
-    from gift_core.config.generator import ScorerConfig
-
-    pwned = with_code(model_folder(tmp_path / "model"), tokenizer_kwargs={"trust_remote_code": True})
-    with pytest.raises(UserError, match="tokenizer_kwargs.trust_remote_code is not allowed"):
-        load_scorer(ScorerConfig(name=f"local-dir:{tmp_path / 'model'}", pretrained=None), torch.device("cpu"))
+    with pytest.raises(UserError, match="trust_remote_code"):
+        load_scorer(ScorerConfig(name=f"local-dir:{folder}", pretrained=None), torch.device("cpu"))
     assert not pwned.exists()
 
 
@@ -188,12 +179,7 @@ def test_python_files_in_a_diffusion_folder_are_never_run(tmp_path: Path, part: 
     assert not (tmp_path / "pwned").exists()
 
 
-EMPTY_TOKENIZERS = [
-    "{}",
-    "[]",
-    "",
-    '{"version": "1.0", "model": {"type": "BPE", "vocab": {}, "merges": []}, "added_tokens": []}',
-]
+EMPTY_TOKENIZERS = ["", '{"version": "1.0", "model": {"type": "BPE", "vocab": {}, "merges": []}, "added_tokens": []}']
 
 
 @pytest.mark.parametrize("content", EMPTY_TOKENIZERS)
@@ -206,9 +192,7 @@ def test_a_tokenizer_without_content_is_refused(tmp_path: Path, content: str) ->
 
 def test_a_tokenizer_of_a_larger_vocabulary_is_refused(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model")
-    content = json.loads((folder / "open_clip_config.json").read_text())
-    content["model_cfg"]["text_cfg"]["vocab_size"] = 1000
-    (folder / "open_clip_config.json").write_text(json.dumps(content))
+    edit_config(folder, lambda model_cfg: model_cfg["text_cfg"].update(vocab_size=1000))
     with pytest.raises(UserError, match=r"gives token \d+, and its text tower has 1000 entries|belong together"):
         open_folder(folder, device=torch.device("cpu"), precision="fp32")
 
@@ -222,32 +206,28 @@ def test_every_architecture_of_open_clip_passes_the_checks_of_shape() -> None:
     require_supported(open_clip.get_model_config("ViT-B-16"), "ViT-B-16")
 
 
-@pytest.mark.parametrize("name", ["DPMSolverMultistepScheduler", "DDIMScheduler", "EulerDiscreteScheduler"])
-def test_more_steps_than_the_scheduler_has_noise_levels_are_refused(name: str) -> None:
+def test_more_steps_than_the_scheduler_has_noise_levels_are_refused() -> None:
     import diffusers
 
     from gift_core.generators.sampling_settings import set_scheduler
 
-    scheduler = getattr(diffusers, name)(num_train_timesteps=10)
-    set_scheduler(SimpleNamespace(scheduler=scheduler), None, 10)
-    with pytest.raises(UserError, match=rf"generator.steps: 1001, but {name} has 10 noise levels. Write at most 10\."):
-        set_scheduler(SimpleNamespace(scheduler=scheduler), None, 1001)
+    pipeline = SimpleNamespace(scheduler=diffusers.DDIMScheduler(num_train_timesteps=10))
+    set_scheduler(pipeline, None, 10)
+    with pytest.raises(UserError, match=r"generator.steps: 1001, but DDIMScheduler has 10 noise levels. Write at mos"):
+        set_scheduler(pipeline, None, 1001)
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({"text_cfg": None}, "text_cfg should be an object, it is null"),
-        ({"vision_cfg": []}, "vision_cfg should be an object, it is \\[\\]"),
         ({"embed_dim": 10**9}, "embed_dim should be a whole number, more than 0 and at most 16384, it is 1000000000"),
     ],
 )
 def test_a_configuration_of_the_wrong_shape_names_its_key(
     tmp_path: Path, changes: dict[str, Any], expected: str
 ) -> None:
-    config = model_folder(tmp_path / "model") / "open_clip_config.json"
-    content = json.loads(config.read_text())
-    content["model_cfg"] |= changes
-    config.write_text(json.dumps(content))
+    folder = model_folder(tmp_path / "model")
+    edit_config(folder, lambda model_cfg: model_cfg.update(changes))
     with pytest.raises(UserError, match=rf"open_clip_config.json: .*{expected}\. Fetch the folder again\."):
-        check_folder(config.parent)
+        check_folder(folder)
