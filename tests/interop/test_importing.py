@@ -87,10 +87,7 @@ def test_an_unknown_activation_is_that_of_the_named_architecture(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        (
-            "TinyDeep",
-            r"12 missing \(visual.transformer.resblocks.1.* and 9 more\). Name their architecture",
-        ),
+        ("TinyDeep", r"12 missing \(visual.transformer.resblocks.1.* and 9 more\). Name their architecture"),
         ("TinyLarge", r"visual.positional_embedding is 5 x 32, expected 17 x 32"),
         ("TinyWide", r"17 of another shape \(positional_embedding is 24 x 16, expected 24 x 32, .* and 14 more\)"),
     ],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from gift_core.artifacts.accuracy import computed_with, read_accuracy, write_accuracy
+from gift_core.artifacts.accuracy import computed_with
 from gift_core.artifacts.contract import read_json, write_json
 from gift_core.artifacts.model_folder import write_provenance
 from gift_core.artifacts.teacher_source import write_source
@@ -18,56 +19,53 @@ from gift_core.report.facts import describe, differences
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
 from stages.app import app
-from tests.report.run_folder import ENVIRONMENT, MATRICES, write_run
+from tests.report.run_folder import ENVIRONMENT, MATRICES, change_accuracies, record_of, write_run
 
 OTHER = ENVIRONMENT | {"threads": 2}
 WARNING = "Results of different environments"
 
 
-def change_model(layout: Layout) -> None:
-    write_provenance(layout.model("gift", "zodiac"), {"environment": OTHER})
-
-
-def change_teacher(layout: Layout) -> None:
-    write_source(layout.teacher("gift", "zodiac"), replay="synthetic", read={}, environment=OTHER)
-
-
-def change_accuracy(layout: Layout) -> None:
-    path = layout.accuracy("gift", "zodiac")
-    rows, metadata = read_accuracy(path)
-    write_accuracy(path, rows, metadata | computed_with(OTHER))
-
-
-def change_shards(layout: Layout) -> None:
+def change_shards(layout: Layout, environment: object = OTHER) -> None:
     path = layout.shards("zodiac") / "manifest.json"
-    write_json(path, read_json(path, "synthesize") | {"environment": OTHER})
+    write_json(path, read_json(path, "synthesize") | {"environment": environment})
 
 
-CHANGES = {
-    "finetune@gift-zodiac": change_model,
-    "teach@gift-zodiac": change_teacher,
-    "evaluate@gift-zodiac": change_accuracy,
+CHANGES: dict[str, Callable[[Layout], object]] = {
+    "finetune@gift-zodiac": lambda layout: write_provenance(layout.model("gift", "zodiac"), {"environment": OTHER}),
+    "teach@gift-zodiac": lambda layout: write_source(
+        layout.teacher("gift", "zodiac"), replay="synthetic", read={}, environment=OTHER
+    ),
+    "evaluate@gift-zodiac": lambda layout: change_accuracies(layout.root, "gift", "zodiac", **computed_with(OTHER)),
     "synthesize@zodiac": change_shards,
 }
+
+
 RESULTS = 3 + 3 + 2 * 3 + 2 * 3  # synthesize; teach of gift; finetune and evaluate of both methods
 
 
 @pytest.mark.parametrize("result", CHANGES)
-def test_a_result_of_another_environment_is_named_in_the_page_and_by_the_stage(tmp_path: Path, result: str) -> None:
+def test_a_result_of_another_environment_is_named(tmp_path: Path, result: str) -> None:
     config = write_run(tmp_path)
     CHANGES[result](Layout(tmp_path))
-    page = render_page(read_run(Layout(tmp_path), config))
+    record = read_run(Layout(tmp_path), config)
     expected = f"threads: 1 ({RESULTS - 1} results), 2 ({result})"
-    assert WARNING in page and f"<li>{expected}</li>" in page
-    assert "torch 2.9.0, device cpu x86_64 AVX512<" in page  # what all have in common, without threads
+    assert [f"{each.name}: {each.text}" for each in record.differences] == [expected]
+
+
+def test_the_page_and_the_stage_say_what_differs(tmp_path: Path) -> None:
+    config = write_run(tmp_path)
+    write_provenance(Layout(tmp_path).model("gift", "zodiac"), {"environment": OTHER | {"device": "<script>x"}})
+    page = render_page(read_run(Layout(tmp_path), config))
+    assert WARNING in page and f"<li>threads: 1 ({RESULTS - 1} results), 2 (finetune@gift-zodiac)</li>" in page
+    assert "torch 2.9.0<" in page  # what all have in common
+    assert "<script>x" not in page and html.escape("<script>x") in page
     printed = CliRunner().invoke(app, ["report", "--params", str(tmp_path / "params.yaml"), "--root", str(tmp_path)])
-    assert f"report: note: results of different environments: {expected}" in printed.output
+    assert "report: note: results of different environments: " in printed.output
 
 
 def test_a_run_of_one_environment_has_no_warning(tmp_path: Path) -> None:
-    record = read_run(Layout(tmp_path), write_run(tmp_path))
-    assert record.differences == ()
-    assert WARNING not in render_page(record)
+    record = record_of(tmp_path)
+    assert record.differences == () and WARNING not in render_page(record)
 
 
 def test_results_of_methods_that_do_not_run_do_not_count(tmp_path: Path) -> None:
@@ -92,26 +90,17 @@ def test_many_results_of_another_environment_are_cut_short() -> None:
     assert difference.text.endswith("evaluate@ewc-5 and 3 more)")
 
 
-def test_values_are_escaped(tmp_path: Path) -> None:
-    config = write_run(tmp_path)
-    write_provenance(Layout(tmp_path).model("gift", "zodiac"), {"environment": OTHER | {"device": "<script>x"}})
-    page = render_page(read_run(Layout(tmp_path), config))
-    assert "<script>x" not in page and html.escape("<script>x") in page
+DAMAGES: dict[str, Callable[[Layout], object]] = {
+    "model": lambda layout: write_provenance(layout.model("gift", "zodiac"), {"environment": "x"}),
+    "teacher": lambda layout: write_json(layout.teacher("gift", "zodiac") / "source.json", {"environment": ["x"]}),
+    "shards": lambda layout: change_shards(layout, 1),
+    "accuracy": lambda layout: change_accuracies(layout.root, "gift", "zodiac", environment="{"),
+}
 
 
-@pytest.mark.parametrize("damage", ["model", "teacher", "shards", "accuracy", "accuracy that is no JSON"])
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_record_is_named(tmp_path: Path, damage: str) -> None:
-    config, layout = write_run(tmp_path), Layout(tmp_path)
-    if damage == "model":
-        write_provenance(layout.model("gift", "zodiac"), {"environment": "x"})
-    elif damage == "teacher":
-        write_json(layout.teacher("gift", "zodiac") / "source.json", {"environment": ["x"]})
-    elif damage == "shards":
-        path = layout.shards("zodiac") / "manifest.json"
-        write_json(path, read_json(path, "synthesize") | {"environment": 1})
-    else:
-        path = layout.accuracy("gift", "zodiac")
-        rows, metadata = read_accuracy(path)
-        write_accuracy(path, rows, metadata | {"environment": "{" if "JSON" in damage else "[]"})
+    config = write_run(tmp_path)
+    DAMAGES[damage](Layout(tmp_path))
     with pytest.raises(ContractError, match=r"zodiac.*environment should be"):
-        read_run(layout, config)
+        read_run(Layout(tmp_path), config)
