@@ -93,18 +93,17 @@ def test_the_json_has_mean_deviation_and_paired_difference(out: Path) -> None:
 
 def test_methods_are_compared_with_the_given_method(roots: list[Path]) -> None:
     assert compared(roots, "finetune").against == "finetune"
-    with pytest.raises(UserError, match=r"--against: unknown name 'fintune'. Did you mean 'finetune'\?"):
+    with pytest.raises(UserError, match=r"--against: unknown name 'fintune'"):
         compared(roots, "fintune")
 
 
-def test_methods_are_grouped_into_references_baselines_and_one_family(roots: list[Path], tmp_path: Path) -> None:
+def test_methods_are_grouped_into_references_baselines_and_one_family(roots: list[Path]) -> None:
     groups = {group.title: group.methods for group in groups_of(read_runs(roots, allow_missing=False))}
+    references, ablations = ("zero_shot", "joint"), ("gift_cd", "gift_l2")
+    baselines, own = ("finetune",), ("gift",)
     assert groups == {
-        "References": ("zero_shot", "joint"), "Baselines": ("finetune",), "GIFT": ("gift",),
-        "Ablations of GIFT": ("gift_cd", "gift_l2"),
+        "References": references, "Baselines": baselines, "GIFT": own, "Ablations of GIFT": ablations,
     }  # fmt: skip
-    few = read_runs(write_seeds(tmp_path, 42), allow_missing=False)
-    assert [group.title for group in groups_of(few)] == ["References", "Methods"]
 
 
 def test_the_page_says_what_exceeds_the_noise(page: str) -> None:
@@ -116,23 +115,13 @@ def test_the_page_says_what_exceeds_the_noise(page: str) -> None:
     assert cell.format("noise", "≈ −0.5", "−3.0 to +2.0") in differences
 
 
-@pytest.mark.parametrize(
-    ("others", "sentence"),
-    [
-        ({"finetune": FINETUNE}, " Fine-tuning differs from it in Last by more than the noise."),
-        ({"gift_l2": GIFT_L2}, " GIFT, L2 does not differ from it in Last by more than the noise."),
-    ],
-)
-def test_the_headline_says_who_differs(tmp_path: Path, others: dict[str, Matrix], sentence: str) -> None:
-    folders = write_seeds(tmp_path, 42, 43, 44, methods={"gift": GIFT, **others})
-    assert comparison_headline(compared(folders))[1] == sentence
-
-
-def test_few_methods_have_a_color_each_and_many_one_by_group(roots: list[Path], tmp_path: Path) -> None:
-    assert sorted(compared(roots).styles.values()) == ["g0", "m0", "m1", "m2", "m3", "m4"]
-    variants = {f"gift_{number}": shifted(GIFT, -number) for number in range(5)}
-    many = compared(write_seeds(tmp_path, 42, methods={**MATRICES, **variants})).styles
-    assert (many["finetune"], many["gift"], {many[name] for name in variants}) == ("g1", "g2", {"g3"})
+def test_the_headline_says_who_differs(tmp_path: Path) -> None:
+    others = {"finetune": "Fine-tuning differs from it", "gift_l2": "GIFT, L2 does not differ from it"}
+    for other, words in others.items():
+        methods = {"gift": GIFT, other: ALL[other]}
+        folders = write_seeds(tmp_path / other, 42, 43, 44, methods=methods)
+        sentence = f" {words} in Last by more than the noise."
+        assert comparison_headline(compared(folders))[1] == sentence
 
 
 def test_the_page_has_the_value_of_every_seed_as_a_dot_on_an_axis_in_points(page: str) -> None:
@@ -218,12 +207,6 @@ def test_many_methods_have_two_charts_and_each_label_once(tmp_path: Path) -> Non
     assert len(names) == len(set(names)) == 13
 
 
-def test_a_single_task_has_no_scatter_chart(tmp_path: Path) -> None:
-    write_run(tmp_path / "42", tasks=("letters",), matrices={"finetune": [[40], [90]], "gift": [[40], [85]]})
-    compare_runs([tmp_path / "42"], tmp_path / "out")
-    assert 'id="chart"' not in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-
-
 STEPS, SEEDS = ("first", "second"), (42, 43, 44)
 
 
@@ -248,18 +231,13 @@ def test_class_incremental_runs_are_compared_by_avg_and_last(seen_out: Path) -> 
     assert methods["finetune"]["difference"]["last"]["mean"] == -30.0
 
 
-def test_the_page_of_class_incremental_runs_has_curves_and_no_scatter_chart(seen_out: Path) -> None:
+def test_the_page_of_class_incremental_runs_has_curves_of_means_and_no_scatter_chart(seen_out: Path) -> None:
     page = (seen_out / "index.html").read_text(encoding="utf-8")
     assert "GIFT has 80.0 ± 1.0% accuracy on all classes after 2 steps of the miniature benchmark." in page
     assert 'id="seen"' in page and 'id="chart"' not in page
     assert "Own task" not in page and "Transfer" not in page
-
-
-def test_the_curves_are_means_over_the_seeds(seen_out: Path) -> None:
     chart = mean_seen_chart(compared([seen_out.parent / str(seed) for seed in SEEDS]))
     assert chart is not None
-    ends = [(end.text, end.name) for end in chart.labels]
-    assert ends == [("50.0", "Fine-tuning"), ("80.0", "GIFT"), ("60.0", "Zero-shot")]
     assert chart.hovers[1].text == "After step 2 of 2\nFine-tuning\t50.0\nGIFT\t80.0\nZero-shot\t60.0"
 
 

@@ -58,10 +58,8 @@ def test_a_damaged_image_is_refused_with_its_file_and_stage() -> None:
 
 
 def test_evenly_spaced_positions_include_both_ends() -> None:
-    assert evenly_spaced(5, 12) == [0, 1, 2, 3, 4]
-    assert evenly_spaced(23, 12) == list(range(0, 23, 2))
-    assert a_few("abcde", 3) == ["a", "c", "e"]
-    assert (a_few("abc", 1), a_few("", 3)) == (["a"], [])
+    assert (evenly_spaced(5, 12), evenly_spaced(23, 12)) == ([0, 1, 2, 3, 4], list(range(0, 23, 2)))
+    assert (a_few("abcde", 3), a_few("abc", 1), a_few("", 3)) == (["a", "c", "e"], ["a"], [])
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ The first images of a test set of 500 are classified correctly, as many as the a
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from gift_core.artifacts.predictions import read_predictions, write_predictions
@@ -116,22 +118,25 @@ def test_what_is_not_here_is_named(config: Config, tmp_path: Path) -> None:
     assert "The predictions of Fine-tuning are not on this machine" in page(tmp_path, config)
 
 
-def test_predictions_that_do_not_give_the_accuracies_are_refused(config: Config, tmp_path: Path) -> None:
-    path = Layout(tmp_path).predictions("gift", "zodiac")
+def change_predictions(path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
     rows, metadata = read_predictions(path)
-    rows = rows.astype({"label": str, "predicted": str})
-    rows.loc[rows.index[-1], "predicted"] = rows.label.iloc[-1]
-    write_predictions(path, rows, metadata)
-    with pytest.raises(ContractError, match=r"gift/zodiac\.parquet: step 2 on zodiac should be .* of 500 correct"):
+    write_predictions(path, change(rows.astype({"label": str, "predicted": str})), metadata)
+
+
+def test_predictions_that_do_not_give_the_accuracies_are_refused(config: Config, tmp_path: Path) -> None:
+    change_predictions(Layout(tmp_path).predictions("gift", "zodiac"), lambda rows: rows.assign(predicted=rows.label))
+    with pytest.raises(ContractError, match=r"gift/zodiac\.parquet: step \S+ on \w+ should be .* of 500 correct"):
         read(tmp_path, config)
 
 
 def test_predictions_of_other_images_are_refused(config: Config, tmp_path: Path) -> None:
+    swapped = {"letters 0": "letters 9", "letters 9": "letters 0"}
+
+    def swap(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.sort_values(["step", "task"], kind="stable").replace({"label": swapped, "predicted": swapped})
+
     for path in (tmp_path / "data" / "6_predictions").rglob("*.parquet"):
-        rows, metadata = read_predictions(path)
-        rows = rows.astype({"label": str, "predicted": str}).sort_values(["step", "task"], kind="stable")
-        swapped = {"letters 0": "letters 9", "letters 9": "letters 0"}
-        write_predictions(path, rows.replace({"label": swapped, "predicted": swapped}), metadata)
+        change_predictions(path, swap)
     with pytest.raises(ContractError, match="test image 150 should be of class 'letters 9' as in the predictions"):
         read(tmp_path, config)
 

@@ -93,20 +93,11 @@ def measured(**apart: float) -> pd.Series[float]:
     return published + pd.Series(apart).reindex(published.index).fillna(apart.get("all", 0.0))
 
 
-@pytest.mark.parametrize(
-    ("apart", "verdict"),
-    [
-        ({"dtd": 1.0}, "agrees"),
-        ({"dtd": 1.01}, "differs"),
-        ({"dtd": -1.01}, "differs"),
-        ({"all": 0.5}, "agrees"),
-        ({"all": -0.51}, "differs"),
-    ],
-)
-def test_the_tolerance_is_one_point_per_data_set_and_half_a_point_in_the_mean(
-    apart: dict[str, float], verdict: str
-) -> None:
-    assert check_zero_shot(ORDER_1, measured(**apart)).verdict == verdict
+def test_the_tolerance_is_one_point_per_data_set_and_half_a_point_in_the_mean() -> None:
+    for apart in ({"dtd": 1.0}, {"all": 0.5}):
+        assert check_zero_shot(ORDER_1, measured(**apart)).verdict == "agrees"
+    for apart in ({"dtd": 1.01}, {"dtd": -1.01}, {"all": -0.51}):
+        assert check_zero_shot(ORDER_1, measured(**apart)).verdict == "differs"
 
 
 def test_if_most_data_sets_differ_the_model_is_to_be_checked_first() -> None:

@@ -30,11 +30,10 @@ def test_the_interval_is_of_paired_differences() -> None:
 
 
 def test_a_difference_exceeds_the_noise_if_its_interval_excludes_zero() -> None:
-    others = pd.Series({1: 50.0, 2: 60.0, 3: 70.0})
-    gain = pd.Series({1: 1.0, 2: 1.1, 3: 1.2})
-    above, below = difference_of(others + gain, others), difference_of(others - gain, others)
-    assert above is not None and above.exceeds_noise
-    assert below is not None and below.exceeds_noise
+    others, gain = pd.Series({1: 50.0, 2: 60.0, 3: 70.0}), pd.Series({1: 1.0, 2: 1.1, 3: 1.2})
+    for values in (others + gain, others - gain):
+        difference = difference_of(values, others)
+        assert difference is not None and difference.exceeds_noise
 
 
 def test_only_common_seeds_are_paired() -> None:

@@ -36,12 +36,19 @@ def seen_of(record: RunRecord) -> pd.DataFrame:
     return record.seen
 
 
-def test_the_result_table_has_only_avg_and_last(record: RunRecord) -> None:
+def test_the_page_has_avg_and_last_alone_and_no_task_charts_and_no_matrices(record: RunRecord) -> None:
     rows = {row.name: [cell.text for cell in row.cells] for row in result_rows(record)}
     assert rows == {"Zero-shot": ["70.0", "60.0"], "Fine-tuning": ["65.0", "40.0"], "GIFT": ["81.0", "72.0"]}
     html = render_page(record)
     table = html[html.index('<table class="result">') : html.index("</table>")]
     assert re.findall(r'<th scope="col">(.*?)</th>', table) == ["Method", "Avg", "Last"]
+    assert 'id="seen"' in html and 'href="#seen"' in html
+    assert 'id="forgetting"' not in html and 'id="matrices"' not in html
+    assert "Own task" not in html and "Transfer" not in html
+    assert "".join(headline(record)) == (
+        "After 3 steps of the miniature benchmark, GIFT has 72.0% accuracy on 100 classes and plain fine-tuning has "
+        "40.0% (zero-shot model: 60.0%). Averaged over all steps, GIFT has 81.0% and plain fine-tuning has 65.0%."
+    )
 
 
 def test_metrics_and_plots_have_neither_transfer_nor_forgetting(record: RunRecord) -> None:
@@ -50,13 +57,6 @@ def test_metrics_and_plots_have_neither_transfer_nor_forgetting(record: RunRecor
     assert rows[rows.method == "zero_shot"].accuracy.tolist() == list(ZERO_SHOT)
     last = rows[(rows.method == "gift") & (rows.after_step == 3)].iloc[0]
     assert (last.after, last.task, last.phase, last.accuracy) == ("third", "classes seen", "current", 72.0)
-
-
-def test_the_headline_counts_classes_and_steps(record: RunRecord) -> None:
-    assert "".join(headline(record)) == (
-        "After 3 steps of the miniature benchmark, GIFT has 72.0% accuracy on 100 classes and plain fine-tuning has "
-        "40.0% (zero-shot model: 60.0%). Averaged over all steps, GIFT has 81.0% and plain fine-tuning has 65.0%."
-    )
 
 
 def test_the_x_axis_counts_classes_seen_and_zero_shot_is_a_curve(record: RunRecord) -> None:
@@ -84,13 +84,6 @@ def test_the_table_of_steps_has_every_accuracy_shaded_by_its_difference_to_zero_
         [("60.0", "loss3"), ("81.0", "gain3")],
         [("40.0", "loss4"), ("72.0", "gain3")],
     ]
-
-
-def test_there_are_no_task_charts_and_no_matrices(record: RunRecord) -> None:
-    html = render_page(record)
-    assert 'id="seen"' in html and 'href="#seen"' in html
-    assert 'id="forgetting"' not in html and 'id="matrices"' not in html
-    assert "Own task" not in html and "Transfer" not in html
 
 
 def test_the_rows_of_a_zero_shot_method_replace_the_pretrained_rows(tmp_path: Path) -> None:

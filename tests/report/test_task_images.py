@@ -66,8 +66,7 @@ def test_a_class_of_an_earlier_task_is_shown_beside_its_synthetic_images(layout:
 
 
 def test_without_replay_nothing_is_compared(layout: Layout) -> None:
-    for task in TASKS:
-        shutil.rmtree(layout.shards(task))
+    shutil.rmtree(layout.root / "data" / "3_shards")
     found = read(layout, replays_pairs=False)
     assert (len(found.samples), found.compared, found.missing_pairs) == (3, (), ())
 
@@ -101,9 +100,10 @@ def test_the_number_of_images_does_not_grow_with_the_data(tmp_path: Path) -> Non
     for task in tasks:
         write_task_of(layout, task, classes=40, images_per_shard=80)
     found = read(layout, tasks, replays_pairs=False)
-    images = [image for task in found.samples for each in task.classes for image in each.images]
-    assert [len(found.samples), found.shown, len(images)] == [12, 12, 12 * 6 * 2]
+    assert (len(found.samples), found.shown) == (12, 12)
     assert [found.samples[at].task for at in (0, -1)] == ["t00", "t13"]
+    assert {len(each.images) for task in found.samples for each in task.classes} == {2}
+    assert {len(task.classes) for task in found.samples} == {6}
 
 
 def test_few_tars_of_a_large_task_are_looked_at(tmp_path: Path) -> None:
