@@ -5,27 +5,18 @@ from __future__ import annotations
 import pytest
 
 from gift_core.metrics import metrics_by_method
-from gift_core.published.mtil import (
-    METRICS,
-    ORDER_1,
-    ORDER_2,
-    Benchmark,
-    accuracy_rows,
-    benchmark_of,
-    recent,
-    summary,
-    zero_shot,
-)  # fmt: skip
+from gift_core.published import mtil
+from gift_core.published.mtil import METRICS, ORDER_1, ORDER_2, Benchmark, accuracy_rows, summary
 
 
 def test_a_benchmark_is_known_by_exactly_its_eleven_data_sets() -> None:
     assert sorted(ORDER_1.data_sets) == sorted(ORDER_2.data_sets)
     assert len(set(ORDER_1.data_sets)) == 11
     assert ORDER_1.data_sets[0] == "aircraft" and ORDER_2.data_sets[0] == "stanford_cars"
-    assert benchmark_of(list(ORDER_1.data_sets)) == ORDER_1
-    assert benchmark_of(ORDER_2.data_sets) == ORDER_2
-    assert benchmark_of(ORDER_1.data_sets[:-1]) is None
-    assert benchmark_of((*ORDER_1.data_sets[1:], "aircraft")) is None
+    assert mtil.benchmark_of(list(ORDER_1.data_sets)) == ORDER_1
+    assert mtil.benchmark_of(ORDER_2.data_sets) == ORDER_2
+    assert mtil.benchmark_of(ORDER_1.data_sets[:-1]) is None
+    assert mtil.benchmark_of((*ORDER_1.data_sets[1:], "aircraft")) is None
 
 
 @pytest.mark.parametrize(
@@ -34,7 +25,7 @@ def test_a_benchmark_is_known_by_exactly_its_eleven_data_sets() -> None:
 def test_the_summary_holds_every_method_with_its_source(
     benchmark: Benchmark, gift: tuple[float, ...], zero: float
 ) -> None:
-    table, later = summary(benchmark), recent(benchmark)
+    table, later = summary(benchmark), mtil.recent(benchmark)
     assert tuple(table.loc["gift", list(METRICS)]) == tuple(later.loc["GIFT", list(METRICS)]) == gift
     assert table.loc["zero_shot", "transfer"] == zero
     assert len(table) == 9 and table["source"].str.contains("2503.04229").all()
@@ -52,7 +43,7 @@ def test_the_summary_is_what_the_accuracies_give() -> None:
 
 def test_order_2_has_no_accuracies_but_the_zero_shot_ones_which_are_the_same_model() -> None:
     assert accuracy_rows(ORDER_2).empty
-    first, second = zero_shot(ORDER_1), zero_shot(ORDER_2)
+    first, second = mtil.zero_shot(ORDER_1), mtil.zero_shot(ORDER_2)
     assert tuple(second.index) == ORDER_2.data_sets and second.to_dict() == first.to_dict()
     # the mean over the data sets, and Transfer in each order, as printed
     for benchmark, accuracies in ((ORDER_1, first), (ORDER_2, second)):

@@ -13,37 +13,17 @@ import yaml
 
 from gift_core.layout import Layout
 from gift_core.report.comparison.compare import compare_runs
+from tests.report import run_folder as runs
 from tests.report.browser import Page, chromium, open_browser
-from tests.report.run_folder import (
-    MATRICES,
-    ROOT,
-    Matrix,
-    build,
-    write_accuracies,
-    write_mtil,
-    write_params,
-    write_pictures,
-    write_run,
-    write_seen_run,
-)  # fmt: skip
+from tests.report.run_folder import MATRICES, ROOT, Matrix
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(chromium() is None, reason="no chromium or google-chrome on the PATH"),
 ]
 TASKS = (
-    "letters",
-    "textures",
-    "zodiac",
-    "digits",
-    "greek",
-    "arrows",
-    "faces",
-    "cyrillic",
-    "pieces",
-    "colors",
-    "braille",
-)
+    "letters", "textures", "zodiac", "digits", "greek", "arrows", "faces", "cyrillic", "pieces", "colors", "braille",
+)  # fmt: skip
 LONG = tuple(f"a_long_name_of_a_task_with_many_characters_{position}" for position in range(11))
 METHODS = tuple(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["methods"])
 CONTINUED = len(METHODS) - 2  # without zero_shot and individual, which have no curve
@@ -74,26 +54,17 @@ TOO_WIDE = """[...document.querySelectorAll("body *")].filter((e) => {
   return box.width && box.right > innerWidth + 1 && !e.closest(".scroll");
 }).map((e) => `${e.tagName}.${e.getAttribute("class")} ${e.textContent.trim().slice(0, 30)}`)"""
 
-# all pairs of texts in one chart whose boxes overlap, by more than half a pixel
-OVERLAPPING = """[...document.querySelectorAll("svg[role=img]:not(.scatter)")].flatMap((chart) => {
-  const texts = [...chart.querySelectorAll("text")].filter((e) => e.getClientRects().length)
-    .map((e) => ({text: e.textContent, box: e.getBoundingClientRect()}));
-  const overlap = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > .5
-    && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > .5;
-  return texts.flatMap((a, index) => texts.slice(index + 1).filter((b) => overlap(a.box, b.box))
-    .map((b) => `${chart.getAttribute("aria-label").slice(0, 40)}: ${a.text} / ${b.text}`));
-})"""
 AXES = """[...document.querySelectorAll("svg[role=img]:not(.scatter)")].map((chart) =>
   [...chart.querySelectorAll("text.title")].map((e) => e.textContent))"""
-
-
-# all pairs of captions or labels that overlap, of a group of elements
-COLLIDING = """((groups, gap) => groups.flatMap((elements) => {
-  const boxes = [...elements].map((e) => [e.textContent.trim(), e.getBoundingClientRect()]);
+# all pairs of elements of a group whose boxes overlap, by more than a tolerance in CSS pixels
+COLLIDING = """((groups, tolerance) => groups.flatMap((elements) => {
+  const boxes = [...elements].filter((e) => e.getClientRects().length)
+    .map((e) => [e.textContent.trim(), e.getBoundingClientRect()]);
   return boxes.flatMap(([name, a], index) => boxes.slice(index + 1).filter(([_, b]) =>
-    Math.min(a.right, b.right) > Math.max(a.left, b.left) &&
-    Math.min(a.bottom, b.bottom) > Math.max(a.top, b.top) + gap).map(([other]) => `${name} / ${other}`));
+    Math.min(a.right, b.right) - Math.max(a.left, b.left) > tolerance &&
+    Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > tolerance).map(([other]) => `${name} / ${other}`));
 }))"""
+TEXTS = '[...document.querySelectorAll("svg[role=img]:not(.scatter)")].map((chart) => chart.querySelectorAll("text"))'
 # words of headings and captions that are broken over two lines
 BROKEN_WORDS = """[...document.querySelectorAll("h3, .name, .kept span, .compared b, .confusions li, table *")]
   .flatMap((e) => [...e.childNodes].filter((n) => n.nodeType === 3 && n.data.trim()))
@@ -145,21 +116,21 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     single = ("finetune", "lwf", "icarl", "zscl", "gift", "gift_vocabulary")  # methods with one model
     seen = {name: (95 - 50 * (steps / 50) ** (0.4 + 0.1 * at)).tolist() for at, name in enumerate(single)}
     configs = {
-        "small": write_run(roots["small"]),
-        "large": write_run(roots["large"], tasks=TASKS, matrices=large_matrices(42)),
-        "mtil": write_mtil(roots["mtil"], apart={"eurosat": -12.0, "dtd": 2.0}),
-        "seen": write_seen_run(
+        "small": runs.write_run(roots["small"]),
+        "large": runs.write_run(roots["large"], tasks=TASKS, matrices=large_matrices(42)),
+        "mtil": runs.write_mtil(roots["mtil"], apart={"eurosat": -12.0, "dtd": 2.0}),
+        "seen": runs.write_seen_run(
             roots["seen"], tasks=tuple(f"cifar100_{step:02d}" for step in steps),
             zero_shot=(88 - 0.4 * steps).tolist(), seen=seen,
         ),
-        "long": write_run(roots["long"], tasks=LONG, matrices=long_matrices()),
+        "long": runs.write_run(roots["long"], tasks=LONG, matrices=long_matrices()),
     }  # fmt: skip
-    write_pictures(Layout(roots["small"]), configs["small"])  # the others: clones without tars and predictions
-    folders = {name: build(roots[name], config) for name, config in configs.items()}
+    runs.write_pictures(Layout(roots["small"]), configs["small"])  # the others: clones without tars and predictions
+    folders = {name: runs.build(roots[name], config) for name, config in configs.items()}
     for seed in (43, 44):  # what a comparison reads of a run
-        write_params(roots[str(seed)], TASKS, METHODS, seed=seed)
+        runs.write_params(roots[str(seed)], TASKS, METHODS, seed=seed)
         for method, matrix in large_matrices(seed).items():
-            write_accuracies(Layout(roots[str(seed)]), method, TASKS, matrix)
+            runs.write_accuracies(Layout(roots[str(seed)]), method, TASKS, matrix)
     folders["comparison"] = roots["large"] / "comparison"
     compare_runs([roots["large"], roots["43"], roots["44"]], folders["comparison"])
     return {name: folder / "index.html" for name, folder in folders.items()}
@@ -184,7 +155,7 @@ def test_nothing_is_wider_than_the_window_and_no_texts_of_a_chart_overlap(
         browser.evaluate(unfold)
         assert browser.evaluate("document.documentElement.scrollWidth") == width
         assert browser.evaluate(TOO_WIDE) == []
-        assert browser.evaluate(OVERLAPPING) == []
+        assert browser.evaluate(f"{COLLIDING}({TEXTS}, .5)") == []
 
 
 def test_both_axes_of_every_chart_have_a_label(browser: Page, page: Path) -> None:

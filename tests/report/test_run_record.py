@@ -11,16 +11,8 @@ from gift_core.layout import Layout
 from gift_core.report.accuracy_tables import result_rows
 from gift_core.report.page import render_page
 from gift_core.report.run_record import is_plain_finetuning, read_run
-from tests.report.run_folder import (
-    MATRICES,
-    TASKS,
-    build,
-    change_accuracies,
-    record_of,
-    write_accuracies,
-    write_params,
-    write_run,
-)  # fmt: skip
+from tests.report import run_folder
+from tests.report.run_folder import MATRICES, TASKS, build, change_accuracies, record_of, write_params, write_run
 
 
 @pytest.mark.parametrize(
@@ -49,7 +41,7 @@ def test_a_missing_row_is_named_by_method_step_and_task(tmp_path: Path) -> None:
 def test_accuracies_of_another_sequence_are_refused(tmp_path: Path) -> None:
     config = write_run(tmp_path)
     layout = Layout(tmp_path)
-    write_accuracies(layout, "gift", (TASKS[1], TASKS[0], TASKS[2]), MATRICES["gift"])
+    run_folder.write_accuracies(layout, "gift", (TASKS[1], TASKS[0], TASKS[2]), MATRICES["gift"])
     with pytest.raises(ContractError, match="6_accuracy"):
         read_run(layout, config)
 
