@@ -18,17 +18,26 @@ from tests.report.run_folder import MATRICES, METRICS, PROMPTS, ROOT, TASKS, bui
 
 
 class Reader(HTMLParser):
-    """Collects tags with attributes, and the text outside scripts and styles."""
+    """Collects tags with attributes, and the text outside scripts and styles. Every tag has to be closed in order."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
         self.feed(html)
         text = re.sub(r"<(script|style).*?</\1>|<[^>]*>", "", html, flags=re.S)
         self.text = re.sub(r"\s+", " ", unescape(text))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "img", "path", "line", "rect", "circle", "br"):  # these have no end
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
