@@ -91,12 +91,6 @@ def test_a_remote_whose_package_is_missing_names_the_extra(second: Clone) -> Non
     assert "store (s3://bucket/gift) needs a package that is not installed\nRun: make setup EXTRAS=s3" in done.output
 
 
-def test_a_clone_gets_everything(second: Clone, first: Clone) -> None:
-    get(second)
-    assert content(second.folder / "data") == content(first.folder / "data")
-    assert second.repro() == []
-
-
 def test_without_results_that_can_be_reached_the_way_on_is_named(second: Clone, tmp_path: Path) -> None:
     (second.folder / ".dvc" / "config").write_text("", encoding="utf-8")
     said = get(second)
@@ -134,17 +128,13 @@ def test_a_web_server_that_lists_no_folders_gives_all_results(second: Clone, fir
     assert content(second.folder / "data") == content(first.folder / "data")
 
 
-@pytest.mark.parametrize("damage", ["missing", "flipped"])
-def test_what_is_missing_or_damaged_is_named_and_the_rest_is_pulled(
-    damage: str, second: Clone, first: Clone, tmp_path: Path
-) -> None:
+def test_what_is_damaged_is_named_and_the_rest_is_pulled(second: Clone, first: Clone, tmp_path: Path) -> None:
     lock = (second.folder / "dvc.lock").read_text(encoding="utf-8")
     name = lock.split("path: data/5_models/finetune/birds\n")[1].split("md5: ")[1].split()[0]
     stored = tmp_path / "store" / "files" / "md5" / name[:2] / name[2:]
-    content_before = stored.read_bytes()
-    stored.unlink()
-    if damage == "flipped":
-        stored.write_bytes(b"X" + content_before[1:])
+    damaged = b"X" + stored.read_bytes()[1:]
+    stored.unlink()  # it is read-only
+    stored.write_bytes(damaged)
     said = get(second)
     assert "The remote has no whole copy of data/5_models/finetune/birds. `dvc repro` makes what is missing." in said
     assert (second.folder / "data" / "1_tasks" / "birds").is_file()
