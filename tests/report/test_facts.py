@@ -1,21 +1,39 @@
-"""What ran: methods as phrases, notes on the data, and whether the run is one of the miniature benchmark."""
+"""What ran: methods as phrases, notes on the data, the miniature benchmark, and results of different environments."""
 
 from __future__ import annotations
 
+import html
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from gift_core.artifacts.accuracy import computed_with
+from gift_core.artifacts.contract import read_json, write_json
+from gift_core.artifacts.model_folder import write_provenance
+from gift_core.artifacts.teacher_source import write_source
 from gift_core.config.method_options import MethodConfig
+from gift_core.errors import ContractError
 from gift_core.layout import Layout
 from gift_core.mini.miniature import Miniature, miniature_of
-from gift_core.report.facts import DataNote, summarize_method
+from gift_core.report.facts import DataNote, describe, differences, summarize_method
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
-from tests.report.run_folder import OPENAI, TASKS, record_of, write_params, write_run, write_task_json
+from stages.app import app
+from tests.report.run_folder import (
+    ENVIRONMENT,
+    OPENAI,
+    TASKS,
+    change_accuracies,
+    record_of,
+    write_params,
+    write_run,
+    write_task_json,
+)
 
 PLAIN = {"learning_rate": 1e-4, "replay": {"images": "none"}, "losses": {}, "consolidation": {"kind": "none"}}
 BEFORE = "(teacher: the model before the task)"
@@ -132,3 +150,74 @@ def test_own_data_on_the_miniature_model_are_warned_about(tmp_path: Path) -> Non
 def test_the_model_is_recognized_by_its_folder(tmp_path: Path, model: str, is_miniature: bool) -> None:
     config = write_params(tmp_path, TASKS, ("gift",), changes={"model": {**OPENAI, "pretrained": None, "name": model}})
     assert miniature_of(config) == Miniature(is_miniature, TASKS, ())
+
+
+OTHER = ENVIRONMENT | {"threads": 2}
+
+
+def change_shards(layout: Layout, environment: object = OTHER) -> None:
+    path = layout.shards("zodiac") / "manifest.json"
+    write_json(path, read_json(path, "synthesize") | {"environment": environment})
+
+
+CHANGES: dict[str, Callable[[Layout], object]] = {
+    "finetune@gift-zodiac": lambda layout: write_provenance(layout.model("gift", "zodiac"), {"environment": OTHER}),
+    "teach@gift-zodiac": lambda layout: write_source(
+        layout.teacher("gift", "zodiac"), replay="synthetic", read={}, environment=OTHER
+    ),
+    "evaluate@gift-zodiac": lambda layout: change_accuracies(layout.root, "gift", "zodiac", **computed_with(OTHER)),
+    "synthesize@zodiac": change_shards,
+}
+
+
+RESULTS = 3 + 3 + 2 * 3 + 2 * 3  # synthesize; teach of gift; finetune and evaluate of both methods
+
+
+@pytest.mark.parametrize("result", CHANGES)
+def test_a_result_of_another_environment_is_named(tmp_path: Path, result: str) -> None:
+    config = write_run(tmp_path)
+    CHANGES[result](Layout(tmp_path))
+    record = read_run(Layout(tmp_path), config)
+    expected = f"threads: 1 ({RESULTS - 1} results), 2 ({result})"
+    assert [f"{each.name}: {each.text}" for each in record.differences] == [expected]
+
+
+def test_the_page_and_the_stage_say_what_differs(tmp_path: Path) -> None:
+    config = write_run(tmp_path)
+    write_provenance(Layout(tmp_path).model("gift", "zodiac"), {"environment": OTHER | {"device": "<script>x"}})
+    page = render_page(read_run(Layout(tmp_path), config))
+    assert (
+        "Results of different environments" in page
+        and f"<li>threads: 1 ({RESULTS - 1} results), 2 (finetune@gift-zodiac)</li>" in page
+    )
+    assert "torch 2.9.0<" in page  # what all have in common
+    assert "<script>x" not in page and html.escape("<script>x") in page
+    printed = CliRunner().invoke(app, ["report", "--params", str(tmp_path / "params.yaml"), "--root", str(tmp_path)])
+    assert "report: note: results of different environments: " in printed.output
+
+
+def test_the_usual_value_is_counted_and_few_others_are_named() -> None:
+    environments = {f"finetune@gift-{task}": {"device": "a", "torch": "1"} for task in "abc"}
+    environments |= {f"evaluate@gift-{task}": {"device": "b", "torch": "1", "threads": 8} for task in "abcdefghi"}
+    (difference,) = differences(environments)
+    assert difference.name == "device"
+    assert difference.text == "b (9 results), a (finetune@gift-a, finetune@gift-b, finetune@gift-c)"
+    assert describe(environments) == "torch 1, threads 8"
+    environments |= {f"teach@ewc-{task}": {"device": "c", "torch": "1"} for task in "abcdefgh"}
+    assert " and 2 more)" in differences(environments)[0].text
+
+
+DAMAGES: dict[str, Callable[[Layout], object]] = {
+    "model": lambda layout: write_provenance(layout.model("gift", "zodiac"), {"environment": "x"}),
+    "teacher": lambda layout: write_json(layout.teacher("gift", "zodiac") / "source.json", {"environment": ["x"]}),
+    "shards": lambda layout: change_shards(layout, 1),
+    "accuracy": lambda layout: change_accuracies(layout.root, "gift", "zodiac", environment="{"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_record_is_named(tmp_path: Path, damage: str) -> None:
+    config = write_run(tmp_path)
+    DAMAGES[damage](Layout(tmp_path))
+    with pytest.raises(ContractError, match=r"zodiac.*environment should be"):
+        read_run(Layout(tmp_path), config)
