@@ -56,11 +56,11 @@ def variant(kind: str) -> Clip:
     def changed(section: str, **values: object) -> dict[str, Any]:
         return clip.config | {section: clip.config[section] | values}
 
-    torch.manual_seed(4)
+    quick = tiny_model(quick=True)  # it seeds the weights of the next one, too
     custom = CustomTextCLIP(**clip.config["model_cfg"]).eval()
     changes: dict[str, dict[str, Any]] = {
         "GELU": {},
-        "QuickGELU": {"model": tiny_model(quick=True), "config": changed("model_cfg", quick_gelu=True)},
+        "QuickGELU": {"model": quick, "config": changed("model_cfg", quick_gelu=True)},
         "text tower of its own": {"model": custom, "config": changed("model_cfg", custom_text=True)},
         "bilinear": {"config": changed("preprocess_cfg", interpolation="bilinear")},
         "squashed": {"config": changed("preprocess_cfg", resize_mode="squash")},
