@@ -42,11 +42,6 @@ def test_every_cross_entropy_becomes_a_kl_and_a_loss_that_is_one_keeps_its_name(
     assert list(reverse) == ["task", "distill_reverse_kl"]
 
 
-def test_rows_of_an_older_model_keep_the_cross_entropy_and_its_name(config: Config) -> None:
-    values = loss_values([row(0, distill=5.0, consolidation=0.0)], config.methods["gift"])
-    assert values.to_dict("list") == {"task": [1.0], "distill": [5.0], "consolidation": [0.0]}
-
-
 def test_a_method_has_no_line_of_a_loss_or_consolidation_that_it_lacks(config: Config) -> None:
     rows = [row(0, distill=0.0, align=0.0, consolidation=0.0, skipped=0.0)]
     assert list(loss_values(rows, config.methods["finetune"])) == ["task"]
