@@ -104,6 +104,7 @@ def test_without_results_that_can_be_reached_the_way_on_is_named(second: Clone, 
     use_store(second, tmp_path / "empty")
     assert "It is empty." in get(second)
     assert not (second.folder / "data").exists()
+    use_store(second, tmp_path / "store")
     (second.folder / "dvc.lock").unlink()
     assert "There is nothing to pull: this commit has no dvc.lock." in get(second)
 
