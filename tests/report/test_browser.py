@@ -125,6 +125,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ),
         "long": runs.write_run(roots["long"], tasks=LONG, matrices=long_matrices()),
     }  # fmt: skip
+    for step in configs["seen"].sequence:
+        runs.write_task_json(Layout(roots["seen"]), step.task, classes=2)
     runs.write_pictures(Layout(roots["small"]), configs["small"])  # the others: clones without tars and predictions
     folders = {name: runs.build(roots[name], config) for name, config in configs.items()}
     for seed in (43, 44):  # what a comparison reads of a run
@@ -158,8 +160,9 @@ def test_nothing_is_wider_than_the_window_and_no_texts_of_a_chart_overlap(
         assert browser.evaluate(f"{COLLIDING}({TEXTS}, .5)") == []
 
 
-def test_both_axes_of_every_chart_have_a_label(browser: Page, page: Path) -> None:
-    browser.open(page, width=390)
+@pytest.mark.parametrize("name", ["small", "seen"])
+def test_both_axes_of_every_chart_have_a_label(browser: Page, pages: dict[str, Path], name: str) -> None:
+    browser.open(pages[name], width=390)
     axes = browser.evaluate(AXES)
     assert axes and all(len(titles) == 2 and all(titles) for titles in axes)
 
