@@ -43,8 +43,3 @@ def test_the_table_says_after_how_many_calls_compiling_pays(compiling: Any) -> N
     row = {"case": "texts", "cold": 60.0, "warm": 5.0, "seconds": 0.1, "ratio": 0.75, "difference": 4e-7}
     assert compiling.line(row) == "| texts | 60 | 5 | 0.100 | 0.75 | 2400 (200) | 4e-07 |  |"
     assert "| 1.10 | never | 4e-07 | 0.90 |" in compiling.line({**row, "ratio": 1.1, "channels_last": 0.9})
-
-
-def test_the_difference_is_relative_to_all_outputs_together(compiling: Any) -> None:
-    plain = {"output": torch.tensor([3.0]), "weight": torch.tensor([4.0])}
-    assert compiling.difference({**plain, "weight": torch.tensor([4.5])}, plain) == pytest.approx(0.1)

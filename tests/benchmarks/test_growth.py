@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
 
 from benchmarks import growth, growth_parts
-from benchmarks.growth import linear_law, plot, power_law, record, section
-from benchmarks.growth_parts import evaluation_seconds, medians, of_classes, of_images, write_images
-from benchmarks.growth_pipeline import counts_of, evaluated_in_step, metrics_from, of_stages, own_and_last
+from benchmarks.growth import linear_law, power_law
+from benchmarks.growth_parts import of_images, write_images
+from benchmarks.growth_pipeline import counts_of, evaluated_in_step, of_stages
 
 X = np.array([10.0, 100.0, 1000.0])
 
@@ -24,29 +22,11 @@ def at_root(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
     monkeypatch.chdir(project)  # the miniature models are in data/
 
 
-def row(**values: object) -> growth.Row:
-    """A row of the part classes."""
-    return {"classes": 10, "iteration": 1.0, "encoding": 0.5, "peak_gib": 2.0, "spread": 0.1, **values}
-
-
-@pytest.mark.parametrize("tasks", [1, 2, 5])
-def test_the_counts_are_those_of_the_formulas(tasks: int, at_root: None) -> None:
-    found = counts_of(tasks)
-    assert found["stages"] == 6 * tasks + 4
-    assert found["tests"] == tasks * (tasks + 1) and found["last_step"] == 2 * tasks
-    assert found["all_again"] == tasks * (tasks + 1) * (tasks + 2) // 3
-    assert found["own_and_last"] == 2 * tasks - 1
-
-
-def test_a_step_tests_its_model_on_all_tasks_and_each_earlier_model_on_the_new_one() -> None:
+def test_the_counts_are_those_of_the_formulas(at_root: None) -> None:
+    found = counts_of(5)
+    counts = {"stages": 34, "tests": 30, "last_step": 10, "all_again": 70, "own_and_last": 9}
+    assert counts.items() <= found.items()
     assert evaluated_in_step(["a", "b", "c"]) == [(2, 0), (2, 1), (2, 2), (-1, 2), (0, 2), (1, 2)]
-
-
-def test_the_own_task_and_the_last_model_give_last_and_forgetting_alone() -> None:
-    assert metrics_from(own_and_last(4), 4) == ["last", "forgetting"]
-    every = frozenset((step, task) for step in range(4) for task in range(4))
-    assert metrics_from(every, 4) == ["transfer", "avg", "last", "forgetting"]
-    assert metrics_from(every - {(3, 0)}, 4) == ["transfer"]
 
 
 def test_a_law_is_found_again() -> None:
@@ -54,44 +34,6 @@ def test_a_law_is_found_again() -> None:
     assert text.format("classes") == "2 + 0.03 * classes" and fitted == pytest.approx(2 + 0.03 * X)
     text, fitted = power_law(X, 0.5 * X**1.5)
     assert text.format("stages") == "0.5 * stages^1.50" and fitted == pytest.approx(0.5 * X**1.5)
-
-
-def test_the_page_says_how_far_the_rows_are_from_the_law() -> None:
-    rows = [row(classes=int(x), iteration=2 + 0.03 * x, encoding=x**2) for x in X]
-    page = section("classes", {"rows": rows, "circumstances": "(here)"})
-    assert "- an iteration of gift, s = 2 + 0.03 * classes, within 0%. Exponent between the two largest: 0.81." in page
-    assert "texts in evaluate, s = " in page and "Exponent between the two largest: 2.00." in page
-    assert "| 1,000 | 32 | 1,000,000 | 2 |" in page and "differ by at most 10% of a median" in page
-
-
-def test_medians_and_the_spread_of_the_times() -> None:
-    rounds = [[row(iteration=value, peak_gib=value)] for value in (1.0, 4.0, 2.0)]
-    (found,) = medians(rounds)
-    assert (found["iteration"], found["peak_gib"], found["spread"]) == (2.0, 2.0, 1.5)
-
-
-def test_a_part_is_replaced_and_the_others_stay(tmp_path: Path) -> None:
-    counts = {"stages": 16, "tests": 6, "last_step": 4, "own_and_last": 3, "all_again": 8, "minutes": 1.0}
-    tasks = [{"tasks": tasks, "spread": 0.0, **counts} for tasks in (2, 3)]
-    for name, rows in (("tasks", tasks), ("classes", [row()]), ("classes", [row(), row(classes=20, iteration=3.0)])):
-        parts = record(tmp_path, name, {"rows": rows, "circumstances": "(here)"})
-    assert list(json.loads((tmp_path / "growth.json").read_text(encoding="utf-8"))) == ["classes", "tasks"]
-    page = (tmp_path / "growth.md").read_text(encoding="utf-8")
-    assert "| 20 | 3 | 0.5 | 2 |" in page and page.index("## Classes") < page.index("## Tasks")
-    plot(parts, tmp_path / "growth.png")
-    assert Image.open(tmp_path / "growth.png").size == (1800, 1080)
-
-
-def test_more_classes_take_longer(at_root: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    few, many = of_classes(5), of_classes(400)
-    torch.set_num_threads(threads)
-    assert many["iteration"] > few["iteration"] > 0 and many["encoding"] > 5 * few["encoding"] > 0
-
-
-def test_a_test_set_is_classified(at_root: None) -> None:
-    assert evaluation_seconds(20)["evaluation"] > 0
 
 
 def test_pairs_are_written_opened_and_sampled(at_root: None, tmp_path: Path) -> None:

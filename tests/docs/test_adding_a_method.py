@@ -110,31 +110,13 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     return copy
 
 
-def test_a_loss_and_a_consolidation_are_code_options_and_a_test(copy: Copy) -> None:
-    assert copy.followed == [
-        "gift_core/losses.py",  # the function
-        "gift_core/losses.py",  # its line in LOSSES
-        "gift_core/config/method_options.py",  # the options
-        "gift_core/config/method_options.py",  # their line in LossesConfig
-        "tests/test_losses.py",  # the test
-        "tests/pair_features.py",  # the options that the other tests use
-        "tests/config/test_method_options.py",
-        "gift_core/consolidation.py",  # the class
-        "gift_core/consolidation.py",  # its line in CONSOLIDATIONS
-        "gift_core/config/method_options.py",  # the options
-        "gift_core/config/method_options.py",  # their name in ConsolidationConfig
-        "tests/test_consolidation.py",  # the test
-        "tests/config/test_method_options.py",  # the options that the other tests use
-        "tests/test_methods.py",
-        "docs/methods.md",  # their rows on the page of methods
-        "docs/methods.md",
-        "params.yaml",
-    ]
-
-
-def test_no_block_of_code_on_the_page_is_left_out(copy: Copy) -> None:
+def test_no_block_of_the_page_is_left_out_and_the_copy_runs_its_own_code(copy: Copy) -> None:
     fences = re.findall(r"^```(\w+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(fences) == len(copy.followed) + len(shell_blocks())
+    assert {"gift_core/losses.py", "gift_core/consolidation.py", "docs/methods.md"} <= set(copy.followed)
+    assert set(NOT_RUN) <= {line for block in shell_blocks() for line in block.commands}
+    printed = copy.run("-c", "import gift_core, stages; print(gift_core.__file__, stages.__file__)")
+    assert printed.split() == [str(copy.folder / name / "__init__.py") for name in ("gift_core", "stages")]
 
 
 def test_the_changed_files_pass_the_linter(copy: Copy) -> None:
@@ -165,29 +147,15 @@ def test_the_commands_of_the_page_run_the_new_method(copy: Copy) -> None:
     for name in (".installed", ".installed-dev"):  # so that make installs nothing into the environment of the tests
         (tools.parent / name).touch()
     environment = os.environ | {"PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    lines = [line for block in shell_blocks() for line in block.commands if line not in NOT_RUN]
     with preloaded.serving(socket, code=copy.folder, environment=dict(environment)):
-        for block in shell_blocks():
-            for line in block.commands:
-                if line in NOT_RUN:
-                    continue
-                done = subprocess.run(
-                    ["bash", "-c", line], cwd=copy.folder, env=environment, capture_output=True, text=True
-                )
-                assert done.returncode == 0, f"{line}\n{(done.stdout + done.stderr)[-5000:]}"
-                if line.startswith("dvc repro &&"):
-                    assert re.search(rf"{METHOD} .*\d", done.stdout)
-                    assert f"finetune@{METHOD}-step0" in done.stdout
+        for line in lines:
+            command = ["bash", "-c", line]
+            done = subprocess.run(command, cwd=copy.folder, env=environment, capture_output=True, text=True)
+            assert done.returncode == 0, f"{line}\n{(done.stdout + done.stderr)[-5000:]}"
+            if line.startswith("dvc repro &&"):
+                assert re.search(rf"{METHOD} .*\d", done.stdout) and f"finetune@{METHOD}-step0" in done.stdout
     log = copy.folder / "data" / "5_models" / METHOD / TASK / "losses.jsonl"
     rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     assert list(rows[0])[2:] == ["task", LOSS, "align", "consolidation", "total"]
-    assert len(rows) == 4
-    assert all(rows[-1][name] > 0 for name in (LOSS, "consolidation"))
-
-
-def test_what_is_not_run_is_on_the_page() -> None:
-    assert set(NOT_RUN) <= {line for block in shell_blocks() for line in block.commands}
-
-
-def test_the_copy_ran_its_own_code(copy: Copy) -> None:
-    printed = copy.run("-c", "import gift_core, stages; print(gift_core.__file__, stages.__file__)")
-    assert printed.split() == [str(copy.folder / name / "__init__.py") for name in ("gift_core", "stages")]
+    assert len(rows) == 4 and all(rows[-1][name] > 0 for name in (LOSS, "consolidation"))

@@ -6,7 +6,6 @@ import dataclasses
 import inspect
 import re
 import runpy
-from pathlib import Path
 
 import pytest
 
@@ -69,9 +68,3 @@ def test_the_defaults_in_the_table_are_those_of_the_code_and_of_the_papers_prese
     shown = "| weight_decay, betas, label_smoothing | {weight_decay:g}, {betas}, {label_smoothing} |".format(**training)
     assert shown in PAGE
     assert f"| replay_batch_size | {training['replay_batch_size']} |" in PAGE
-
-
-@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#:]+)", PAGE))
-def test_a_link_of_the_page_leads_somewhere(link: str) -> None:
-    assert (PROJECT / "docs" / link).exists()
-    assert isinstance(Path(link), Path)

@@ -96,11 +96,3 @@ def test_the_page_has_every_row_with_its_options(heading: str, known: dict[str, 
     assert list(rows) == list(known)
     for name, options in known.items():
         assert listed(rows[name]["options"]) == set(options.model_fields) - {key}, name
-
-
-def test_every_path_that_the_page_names_exists() -> None:
-    named = re.findall(r"\]\(([\w/.-]+)\)", PAGE) + [
-        f"../{file}" for file in re.findall(r"\b\w+/[\w/]+\.(?:py|yaml)\b", PAGE)
-    ]
-    assert named
-    assert [file for file in named if not (ROOT / "docs" / file).exists()] == []

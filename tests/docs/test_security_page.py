@@ -16,7 +16,3 @@ def test_every_claim_names_a_test_that_exists() -> None:
         named = re.findall(r"tests/[\w/.]+", row.split("|")[-2])
         assert named, row
         assert all((ROOT / name.rstrip(".,")).exists() for name in named), row
-
-
-def test_readme_links_the_page() -> None:
-    assert "(SECURITY.md)" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -57,8 +57,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hooks() -> ModuleType:
     """docs/site.py."""
     spec = importlib.util.spec_from_file_location("site_hooks", ROOT / "docs" / "site.py")
-    assert spec is not None
-    assert spec.loader is not None
+    assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -67,17 +66,11 @@ def hooks() -> ModuleType:
 @pytest.fixture
 def server(site: Path) -> Iterator[str]:
     """The address of a web server with the site."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as serving:
-        thread = threading.Thread(target=serving.serve_forever)
-        thread.start()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{serving.server_port}"
         serving.shutdown()
-        thread.join()
 
 
 def article(site: Path, page: str) -> str:
@@ -101,12 +94,9 @@ def test_the_site_has_the_tables_lists_and_code_of_a_code_host(site: Path, hooks
     reader = MarkdownIt("commonmark").enable("table")
     for page in hooks.pages():
         text = re.sub(r"\A---\n.*?\n---\n", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
-        expected, shown = reader.render(text), article(site, page)
-        for tag in BLOCKS:
-            counts = [len(re.findall(f"<{tag}[ />]", html)) for html in (expected, shown)]
-            assert counts[0] == counts[1], (
-                f"{page}: {tag}: {counts[0]}, on the site {counts[1]}. Is a blank line missing?"
-            )
+        pages = (reader.render(text), article(site, page))
+        expected, shown = ([len(re.findall(f"<{tag}[ />]", html)) for tag in BLOCKS] for html in pages)
+        assert shown == expected, f"{page}: {BLOCKS}. Is a blank line missing?"
 
 
 def test_a_link_to_a_file_that_is_no_page_shows_the_file(site: Path, hooks: ModuleType) -> None:
@@ -125,41 +115,26 @@ def test_the_reference_has_every_public_module_of_gift_core(site: Path) -> None:
     assert [name for name in sorted(modules) if f'id="{name}"' not in text] == []
 
 
-def test_docstrings_are_shown_as_they_are_written(site: Path, hooks: ModuleType) -> None:
-    losses = (site / "reference" / "losses.html").read_text(encoding="utf-8")
-    assert "S = s * student_image_MD" in " ".join(losses.split())
-    assert "path/&lt;class&gt;/*" in (site / "reference" / "config.html").read_text(encoding="utf-8")
-    assert hooks.plain("A[i][j] of `b[*]`, <c>\n    d[0]\n# e\n- f") == (
-        "A\\[i\\]\\[j\\] of `b[*]`, &lt;c>\n    d[0]\n\\# e\n\n- f"
-    )
-
-
 @pytest.mark.browser
 @pytest.mark.skipif(chromium() is None, reason="needs Chromium")
 def test_search_finds_a_tensor_and_a_narrow_page_does_not_scroll_sideways(server: str) -> None:
     with open_browser() as page:
         page.call("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=True)
         for name in ("index.html", "docs/data_sets.html", "reference/losses.html"):
-            navigate(page, f"{server}/{name}")
+            page.call("Page.navigate", url=f"{server}/{name}")
+            wait_for(page, f"location.href == {json.dumps(f'{server}/{name}')} && document.readyState == 'complete'")
             assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
-        page.evaluate(
-            "document.querySelector('#__search').click(); document.querySelector('.md-search__input').focus()"
-        )
+        box = "document.querySelector('.md-search__input')"
+        page.evaluate(f"document.querySelector('#__search').click(); {box}.focus()")
         page.call("Input.insertText", text="image_BD")
-        found = "[...document.querySelectorAll('.md-search-result__link')].map(link => link.href).join()"
-        deadline = time.monotonic() + 40
-        while "losses.html" not in (page.evaluate(found) or ""):
-            assert time.monotonic() < deadline, "the search found nothing"
-            time.sleep(0.2)
+        links = "[...document.querySelectorAll('.md-search-result__link')]"
+        wait_for(page, f"{links}.some((link) => link.href.includes('losses.html'))")
         assert page.errors() == []
         assert [url for url in page.requests() if not url.startswith((server, "data:"))] == []
 
 
-def navigate(page: Page, url: str) -> None:
-    """Opens a page of the server and waits until it is loaded."""
-    page.call("Page.navigate", url=url)
+def wait_for(page: Page, condition: str) -> None:
     deadline = time.monotonic() + 40
-    ready = f"location.href == {json.dumps(url)} && document.readyState == 'complete'"
-    while not page.evaluate(ready):
-        assert time.monotonic() < deadline, url
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, condition
         time.sleep(0.1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,7 +57,8 @@ class Team:
                 command = command.replace("8000", self.port)
                 if names.endswith("background"):
                     self.servers.append(subprocess.Popen(command.split(), stderr=subprocess.DEVNULL))
-                    wait_for(int(self.port))
+                    wait = f"until (exec 3<>/dev/tcp/127.0.0.1/{self.port}) 2>/dev/null; do sleep 0.1; done"
+                    subprocess.run(["bash", "-c", wait], check=True, timeout=20)
                 elif command.startswith("git clone"):
                     self.run(self.folder, self.clones["ana"], command)
                     self.clones[name] = toy_clone(self.folder / name)
@@ -85,16 +85,6 @@ def install(clone: Clone) -> None:
     for name in (".installed", ".installed-dev"):  # so that make installs nothing into the environment of the tests
         (clone.folder / ".venv" / name).touch()
     clone.environment["PATH"] = f"{program.parent}:{clone.environment['PATH']}"
-
-
-def wait_for(port: int) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise TimeoutError(f"no server at port {port}")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import webdataset
-import yaml
 from typer.testing import CliRunner
 
 from gift_core.config.loading import load_config
@@ -46,17 +45,15 @@ def write_photos(home: Path) -> None:
                 picture(home / "photos" / "garments" / split / name / f"{index}.jpg", (25 * number, 8 * index, 0))
 
 
-def write_table(folder: Path) -> None:
+def write_raw(folder: Path) -> None:
+    """The page's table with photos, and its tars."""
     rows = [(f"images/{number}.png", ("wren", "owl")[number % 2], ("train", "test")[number > 5]) for number in range(8)]
     for file, *_ in rows:
-        picture(folder / file)
-    pd.DataFrame(rows, columns=["file", "bird", "fold"]).to_csv(folder / "labels.csv", index=False)
-
-
-def write_tars(folder: Path) -> None:
-    folder.mkdir(parents=True)
+        picture(folder / "birds" / file)
+    pd.DataFrame(rows, columns=["file", "bird", "fold"]).to_csv(folder / "birds" / "labels.csv", index=False)
+    (folder / "flowers").mkdir()
     for name in ("train-000", "train-001", "test-000"):
-        with webdataset.TarWriter(str(folder / f"{name}.tar")) as tar:
+        with webdataset.TarWriter(str(folder / "flowers" / f"{name}.tar")) as tar:
             for number in range(4):
                 label = json.dumps({"species": ("rose", "tulip")[number % 2]}).encode()
                 tar.write({"__key__": str(number), "png": png(number), "json": label})
@@ -66,8 +63,7 @@ def write_tars(folder: Path) -> None:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of the mini preset with the page's data sets, and a home with its photos."""
     root = tmp_path / "gift"
-    write_table(root / "data" / "0_raw" / "birds")
-    write_tars(root / "data" / "0_raw" / "flowers")
+    write_raw(root / "data" / "0_raw")
     write_photos(tmp_path)
     shutil.copy(ROOT / "presets" / "mini.yaml", root / "params.yaml")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -96,16 +92,6 @@ def test_the_commands_print_and_write_what_the_page_shows(project: Path) -> None
     assert [step.task for step in config.sequence][-3:] == ["garments", "birds", "flowers"]
 
 
-def test_a_mapping_of_names_is_written_as_the_page_says(project: Path) -> None:
-    (code,) = re.findall(r"`(class_names: \{.*?\})`", PAGE)
-    params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
-    params["tasks"]["birds"] = {
-        "source": "folder", "path": "birds", "templates": ["{}"], "test_fraction": 0.2, "on_bad_image": "refuse",
-    } | yaml.safe_load(code)  # fmt: skip
-    (project / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    assert load_config(project / "params.yaml").tasks["birds"].class_names == {"0": "great tit", "1": "wren"}
-
-
 def test_the_task_can_be_the_first_of_the_full_size_preset(project: Path) -> None:
     text = complete_text(ROOT / "presets" / "bring_your_own.yaml")
     (project / "params.yaml").write_text(text, encoding="utf-8")
@@ -125,14 +111,13 @@ def test_dvc_runs_only_the_new_task_and_open_clip_opens_the_result(
     clone = copy_of(first_result / "gift", tmp_path / "gift")
     write_photos(tmp_path)
     monkeypatch.setitem(clone.environment, "HOME", str(tmp_path))
+    gift = f"{sys.executable} -m stages "
     _, add, repro = commands()[:3]
-    said = clone.run("bash", "-c", add.replace("gift ", f"{sys.executable} -m stages ", 1))
-    assert repro == "dvc repro"
+    assert (repro, commands()[-1]) == ("dvc repro", SEARCH)
+    said = clone.run("bash", "-c", add.replace("gift ", gift, 1))
     ran = clone.repro()
-    methods = {
-        f"{stage}@{method}-step2" for stage in ("teach", "finetune", "evaluate") for method in ("gift", "finetune")
-    }
-    assert set(ran) == {"check", "ingest@garments", "write_prompts@2", "synthesize@2", "report", *methods}
+    stages = {f"{each}@{method}-step2" for each in ("teach", "finetune", "evaluate") for method in ("gift", "finetune")}
+    assert set(ran) == {"check", "ingest@garments", "write_prompts@2", "synthesize@2", "report", *stages}
     assert all(stage in said for stage in ran)
     assert clone.repro() == []
     (code,) = blocks("python")
@@ -140,8 +125,7 @@ def test_dvc_runs_only_the_new_task_and_open_clip_opens_the_result(
     found: dict[str, object] = {}
     exec(code, found)
     assert {"model", "preprocess", "tokenizer"} <= set(found)
-    assert commands()[-1] == SEARCH
-    said = clone.run("bash", "-c", SEARCH.replace("gift ", f"{sys.executable} -m stages ", 1))
+    said = clone.run("bash", "-c", SEARCH.replace("gift ", gift, 1))
     assert "garments: 60 images of the validation part" in said and "3 runs of 4 iterations" in said
     picture(tmp_path / "photos" / "garments" / "train" / "hat" / "30.jpg")
     assert "ingest@garments" in clone.repro()  # DVC sees the change at the target of the link

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnxruntime
@@ -51,45 +52,33 @@ def their_features(folder: Path) -> torch.Tensor:
 
 def variant(kind: str) -> Clip:
     clip = tiny_clip()
-    quick = clip.config | {"model_cfg": clip.config["model_cfg"] | {"quick_gelu": True}}
-    custom = clip.config | {"model_cfg": clip.config["model_cfg"] | {"custom_text": True}}
-    bilinear = clip.config | {"preprocess_cfg": clip.config["preprocess_cfg"] | {"interpolation": "bilinear"}}
-    squashed = clip.config | {"preprocess_cfg": clip.config["preprocess_cfg"] | {"resize_mode": "squash"}}
-    torch.manual_seed(4)
-    return {
-        "GELU": clip,
-        "QuickGELU": dataclasses.replace(clip, model=tiny_model(quick=True), config=quick),
-        "text tower of its own": dataclasses.replace(
-            clip, model=CustomTextCLIP(**clip.config["model_cfg"]).eval(), config=custom
-        ),
-        "bilinear": dataclasses.replace(clip, config=bilinear),
-        "squashed": dataclasses.replace(clip, config=squashed),
-    }[kind]
+
+    def changed(section: str, **values: object) -> dict[str, Any]:
+        return clip.config | {section: clip.config[section] | values}
+
+    quick = tiny_model(quick=True)  # it seeds the weights of the next one, too
+    custom = CustomTextCLIP(**clip.config["model_cfg"]).eval()
+    changes: dict[str, dict[str, Any]] = {
+        "GELU": {},
+        "QuickGELU": {"model": quick, "config": changed("model_cfg", quick_gelu=True)},
+        "text tower of its own": {"model": custom, "config": changed("model_cfg", custom_text=True)},
+        "bilinear": {"config": changed("preprocess_cfg", interpolation="bilinear")},
+        "squashed": {"config": changed("preprocess_cfg", resize_mode="squash")},
+    }
+    return dataclasses.replace(clip, **changes[kind])
 
 
 @pytest.mark.parametrize("kind", ["GELU", "QuickGELU", "text tower of its own", "bilinear", "squashed"])
-def test_transformers_gives_our_features_of_a_photograph(kind: str, tmp_path: Path) -> None:
+def test_transformers_gives_our_features_of_a_photograph_and_so_does_the_model_imported_again(
+    kind: str, tmp_path: Path
+) -> None:
     clip = variant(kind)
-    files = export_clip(clip, tmp_path / "out", to="transformers", provenance={"format": "transformers"})
+    export_clip(clip, tmp_path / "out", to="transformers", provenance={"format": "transformers"})
     torch.testing.assert_close(their_features(tmp_path / "out"), our_features(clip), rtol=0, atol=1e-4)
-    assert {"config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json"} <= {
-        path.name for path in files
-    }
-    assert read_provenance(tmp_path / "out") == {"format": "transformers"}
-
-
-def test_the_scale_and_the_logits_are_ours(tmp_path: Path) -> None:
-    clip = tiny_clip()
-    export_clip(clip, tmp_path / "out", to="transformers", provenance={})
     assert CLIPModel.from_pretrained(tmp_path / "out").logit_scale.exp() == clip.scale
-
-
-def test_an_exported_model_can_be_imported_again(tmp_path: Path) -> None:
-    clip = variant("QuickGELU")
-    export_clip(clip, tmp_path / "out", to="transformers", provenance={})
+    assert read_provenance(tmp_path / "out") == {"format": "transformers"}
     again = load_clip(f"local-dir:{tmp_path / 'out'}", device="cpu")
     torch.testing.assert_close(our_features(again), our_features(clip), rtol=0, atol=1e-6)
-    assert again.config["preprocess_cfg"]["mean"] == clip.config["preprocess_cfg"]["mean"]
 
 
 def test_the_tokenizer_of_the_mini_model_is_exported(project: Path, tmp_path: Path) -> None:
@@ -175,6 +164,10 @@ def test_onnxruntime_gives_the_mini_models_features_for_any_batch(mini: Clip, ex
     assert_same_features(mini, exported, mini.tokenizer(MINI_TEXTS))
     files = {path.name for path in exported.iterdir()}
     assert {"image.onnx", "text.onnx", "model.json", "tokenizer.json", "provenance.json"} <= files
+    said = json.loads((exported / "model.json").read_text())  # how to use the graphs
+    assert said["opset"] == OPSET == onnx.load(exported / "image.onnx").opset_import[0].version
+    assert said["image"]["size"] == 64 and said["text"]["context_length"] == 20
+    assert said["scale"] == float(mini.scale) and said["preprocess_cfg"] == mini.config["preprocess_cfg"]
 
 
 def test_onnxruntime_gives_a_vision_transformers_features(tmp_path: Path) -> None:
@@ -194,13 +187,6 @@ def test_onnxruntime_gives_the_features_of_timms_towers(name: str, tmp_path: Pat
     assert_same_features(numbered, tmp_path / "out", tokens_NL)
 
 
-def test_the_description_says_how_to_use_the_graphs(mini: Clip, exported: Path) -> None:
-    said = json.loads((exported / "model.json").read_text())
-    assert said["opset"] == OPSET == onnx.load(exported / "image.onnx").opset_import[0].version
-    assert said["image"]["size"] == 64 and said["text"]["context_length"] == 20
-    assert said["scale"] == float(mini.scale) and said["preprocess_cfg"] == mini.config["preprocess_cfg"]
-
-
 def test_missing_onnx_packages_are_reported_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"onnx, onnxscript is not installed. pip install 'gift-pipeline\[onnx\]'"):
@@ -208,20 +194,16 @@ def test_missing_onnx_packages_are_reported_with_the_remedy(tmp_path: Path, monk
     assert not (tmp_path / "out").exists()
 
 
-def test_the_single_file_loads_back_with_its_tokenizer(mini: Clip, tmp_path: Path) -> None:
-    export_clip(mini, tmp_path / "out", to="safetensors", provenance={"format": "safetensors"})
-    again = load_clip(f"local-file:{tmp_path / 'out' / 'model.safetensors'}", device="cpu")
-    assert torch.equal(
-        encode_tokens(again, tokenize(again, MINI_TEXTS)), encode_tokens(mini, tokenize(mini, MINI_TEXTS))
-    )
+def test_the_single_file_loads_back_and_safetensors_alone_reads_it(mini: Clip, project: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        export_clip(mini, tmp_path / name, to="safetensors", provenance={"format": "safetensors"})
+    path = tmp_path / "one/model.safetensors"
+    assert path.read_bytes() == (tmp_path / "two/model.safetensors").read_bytes()
+    again = load_clip(f"local-file:{path}", device="cpu")
     assert again.config == mini.config
+    assert torch.equal(tokenize(again, MINI_TEXTS), tokenize(mini, MINI_TEXTS))
     for name, value in mini.model.state_dict().items():
         assert torch.equal(again.model.state_dict()[name], value), name
-
-
-def test_safetensors_alone_reads_weights_and_configuration(mini: Clip, project: Path, tmp_path: Path) -> None:
-    export_clip(mini, tmp_path / "out", to="safetensors", provenance={"format": "safetensors"})
-    path = tmp_path / "out" / "model.safetensors"
     assert sorted(load_file(path)) == sorted(mini.model.state_dict())
     with safe_open(path, framework="pt") as file:
         described = json.loads(file.metadata()["open_clip"])
@@ -230,27 +212,16 @@ def test_safetensors_alone_reads_weights_and_configuration(mini: Clip, project: 
     assert described["tokenizer"]["tokenizer.json"] == (project / "data/mini/clip/tokenizer.json").read_text()
 
 
-def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        export_clip(tiny_clip(), tmp_path / name, to="safetensors", provenance={})
-    assert (tmp_path / "one/model.safetensors").read_bytes() == (tmp_path / "two/model.safetensors").read_bytes()
-
-
-def test_a_file_with_only_weights_is_refused_with_the_way_to_load_it(tmp_path: Path) -> None:
+def test_what_is_no_exported_file_is_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "weights.safetensors")
-    with pytest.raises(UserError, match="only weights, no configuration .* Give its architecture"):
-        load_clip(f"local-file:{tmp_path / 'weights.safetensors'}", device="cpu")
-
-
-@pytest.mark.parametrize(
-    ("name", "message"), [("missing.safetensors", "no such file"), ("weights.pt", "not a .safetensors file")]
-)
-def test_other_files_are_refused(name: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "weights.pt").write_bytes(b"")
-    with pytest.raises(UserError, match=message):
-        load_clip(f"local-file:{tmp_path / name}", device="cpu")
-
-
-def test_an_unknown_format_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    refused = {
+        "weights.safetensors": "only weights, no configuration .* Give its architecture",
+        "missing.safetensors": "no such file",
+        "weights.pt": "not a .safetensors file",
+    }
+    for name, message in refused.items():
+        with pytest.raises(UserError, match=message):
+            load_clip(f"local-file:{tmp_path / name}", device="cpu")
     with pytest.raises(UserError, match="unknown name 'onxx'. Did you mean 'onnx'"):
         export_clip(tiny_clip(), tmp_path / "out", to="onxx", provenance={})

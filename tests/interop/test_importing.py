@@ -23,6 +23,7 @@ from tests.clip.tiny import CONTEXT
 from tests.conftest import PROJECT
 from tests.interop.weights import features, openai_archive, register, tiny_model
 
+VIT_B_16 = "vit_base_patch16_clip_224.openai"  # of the hub
 QUICK, PLAIN = tiny_model(quick=True), tiny_model(quick=False)
 
 
@@ -42,7 +43,7 @@ def saved(tmp_path: Path, stored: object) -> str:
     return str(tmp_path / "weights.pt")
 
 
-def test_an_openai_archive_computes_quickgelu_under_either_name(tmp_path: Path) -> None:
+def test_an_openai_archive_computes_quickgelu_under_either_name_and_in_open_clip(tmp_path: Path) -> None:
     path = openai_archive(QUICK, tmp_path / "archive.pt")
     expected = features(copy.deepcopy(QUICK).half().float())
     for name in ("Tiny", "Tiny-quickgelu"):
@@ -52,10 +53,6 @@ def test_an_openai_archive_computes_quickgelu_under_either_name(tmp_path: Path) 
         assert {value.dtype for value in clip.model.parameters()} == {torch.float32}
         assert clip.origin["written_by"] == "OpenAI"
     assert (features(copy.deepcopy(PLAIN).half().float()) - expected).abs().max() > 1e-3
-
-
-def test_the_imported_folder_computes_the_same_in_open_clip(tmp_path: Path) -> None:
-    clip = load_clip("Tiny", str(openai_archive(QUICK, tmp_path / "archive.pt")), device="cpu")
     save_clip(clip, tmp_path / "folder", dict(clip.origin))
     model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / 'folder'}")
     assert torch.equal(features(model.eval()), features(clip.model))
@@ -87,10 +84,7 @@ def test_an_unknown_activation_is_that_of_the_named_architecture(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        (
-            "TinyDeep",
-            r"12 missing \(visual.transformer.resblocks.1.* and 9 more\). Name their architecture",
-        ),
+        ("TinyDeep", r"12 missing \(visual.transformer.resblocks.1.* and 9 more\). Name their architecture"),
         ("TinyLarge", r"visual.positional_embedding is 5 x 32, expected 17 x 32"),
         ("TinyWide", r"17 of another shape \(positional_embedding is 24 x 16, expected 24 x 32, .* and 14 more\)"),
     ],
@@ -100,10 +94,10 @@ def test_weights_of_another_architecture_are_refused_with_examples(name: str, me
         load_clip(name, saved(tmp_path, PLAIN.state_dict()), device="cpu")
 
 
-@pytest.mark.parametrize("name", [f"local-dir:{PROJECT / 'data/mini/clip'}", "local-file:x", "hf-hub:owner/model"])
-def test_other_weights_for_a_model_that_has_its_own_are_refused(name: str) -> None:
-    with pytest.raises(UserError, match=r"model.pretrained: 'openai' has no effect, because .* has its own weights"):
-        load_clip(name, "openai", device="cpu")
+def test_other_weights_for_a_model_that_has_its_own_are_refused() -> None:
+    for name in (f"local-dir:{PROJECT / 'data/mini/clip'}", "local-file:x", "hf-hub:owner/model"):
+        with pytest.raises(UserError, match=r"model.pretrained: 'openai' has no effect, because .* its own weights"):
+            load_clip(name, "openai", device="cpu")
 
 
 def test_an_image_tower_alone_is_refused(tmp_path: Path) -> None:
@@ -152,11 +146,8 @@ def their_features(model: CLIPModel) -> torch.Tensor:
 @pytest.mark.parametrize("way", ["by itself", "as weights of an architecture", "as a file of them"])
 def test_a_transformers_clip_gives_its_own_features(way: str, tmp_path: Path) -> None:
     folder, theirs = transformers_folder(tmp_path)
-    names = {
-        "by itself": (f"local-dir:{folder}", None),
-        "as weights of an architecture": ("Tiny", str(folder)),
-        "as a file of them": ("Tiny", str(folder / "model.safetensors")),
-    }
+    names = {"by itself": (f"local-dir:{folder}", None), "as weights of an architecture": ("Tiny", str(folder)),
+             "as a file of them": ("Tiny", str(folder / "model.safetensors"))}  # fmt: skip
     clip = load_clip(*names[way], device="cpu")
     torch.testing.assert_close(features(clip.model), their_features(theirs), rtol=0, atol=1e-6)
     assert "hidden_act quick_gelu" in clip.origin["activation"]
@@ -172,29 +163,33 @@ def test_a_transformers_clip_with_gelu_is_refused_under_a_quickgelu_name(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("vision", "message"),
+    ("old", "new", "message"),
     [
-        ({"hidden_act": "relu"}, "hidden_act is 'relu', open_clip has quick_gelu, gelu"),
-        ({"hidden_act": "gelu"}, "two towers differ"),
+        ('"quick_gelu"', '"relu"', "hidden_act is 'relu', open_clip has quick_gelu, gelu"),
+        ('"model_type": "clip"', '"model_type": "bert"', "model_type is 'bert', expected 'clip'"),
     ],
 )
-def test_what_open_clip_cannot_compute_is_refused(vision: dict[str, object], message: str, tmp_path: Path) -> None:
-    folder, _ = transformers_folder(tmp_path, **vision)
-    with pytest.raises(UserError, match=f"config.json: .*{message}"):
+def test_what_open_clip_cannot_compute_is_refused(old: str, new: str, message: str, tmp_path: Path) -> None:
+    folder, _ = transformers_folder(tmp_path)
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace(old, new))
+    with pytest.raises(UserError, match=message):
         load_clip(f"local-dir:{folder}", device="cpu")
 
 
-def test_another_model_of_transformers_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(UserError, match="model_type is 'bert', expected 'clip'"):
-        load_clip(f"local-dir:{tmp_path}", device="cpu")
+def test_towers_with_two_activations_are_refused(tmp_path: Path) -> None:
+    folder, _ = transformers_folder(tmp_path, hidden_act="gelu")
+    with pytest.raises(UserError, match="config.json: .*two towers differ"):
+        load_clip(f"local-dir:{folder}", device="cpu")
 
 
-def test_the_preprocessing_is_that_of_the_released_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_preprocessing_and_activation_are_those_of_the_released_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert preprocess_of("ViT-B-16-SigLIP")["mean"] == (0.5, 0.5, 0.5)
     assert preprocess_of("ViT-B-16-SigLIP")["resize_mode"] == "squash"
     assert preprocess_of("ViT-B-16")["resize_mode"] == "shortest"
+    for tag, quick in (("openai", True), ("laion2b_s34b_b88k", False)):
+        assert tag_options("ViT-B-16", tag) == {"pretrained": tag, "force_quick_gelu": quick}
 
 
 @pytest.mark.parametrize(
@@ -213,27 +208,6 @@ def test_an_unknown_name_or_tag_is_refused_with_the_known_ones(
         load_clip(name, tag, device="cpu")
 
 
-def test_an_unknown_precision_is_refused() -> None:
-    with pytest.raises(UserError, match=r"model\.precision: unknown name 'fp16'"):
-        load_clip("Tiny", device="cpu", precision="fp16")
-
-
-@pytest.mark.parametrize(("tag", "quick"), [("openai", True), ("laion2b_s34b_b88k", False)])
-def test_weights_of_a_tag_get_the_activation_they_were_trained_with(
-    tag: str, quick: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.undo()
-    assert tag_options("ViT-B-16", tag) == {"pretrained": tag, "force_quick_gelu": quick}
-
-
-def test_an_architecture_takes_a_file_of_weights_and_keeps_them_in_its_folder(tmp_path: Path) -> None:
-    clip = load_clip("Tiny", saved(tmp_path, PLAIN.state_dict()), device="cpu")
-    assert torch.equal(clip.model.get_parameter("visual.proj"), PLAIN.get_parameter("visual.proj"))
-    save_clip(clip, tmp_path / "saved", {})
-    again = load_clip(f"local-dir:{tmp_path / 'saved'}", device="cpu")
-    assert torch.equal(again.model.get_parameter("visual.proj"), PLAIN.get_parameter("visual.proj"))
-
-
 def test_a_command_line_names_folders_and_files_by_their_paths(tmp_path: Path) -> None:
     clip = load_clip("Tiny", saved(tmp_path, QUICK.state_dict()), device="cpu")
     save_clip(clip, tmp_path / "folder", {})
@@ -248,21 +222,25 @@ def test_a_command_line_names_folders_and_files_by_their_paths(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("name", "pretrained", "message"),
+    ("name", "pretrained", "missing", "folder"),
     [
-        ("ViT-B-16", "openai", "model.pretrained: timm/vit_base_patch16_clip_224.openai is not on this machine"),
-        ("hf-hub:who/what", None, "model.name: who/what is not on this machine"),
+        (
+            "ViT-B-16",
+            "openai",
+            "model.pretrained: timm/vit_base_patch16_clip_224.openai",
+            "vit_base_patch16_clip_224.openai",
+        ),
+        ("hf-hub:who/what", None, "model.name: who/what", "what"),
     ],
 )
 def test_weights_that_cannot_be_downloaded_are_refused_with_the_command_that_fetches_them(
-    name: str, pretrained: str | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, pretrained: str | None, missing: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()  # open_clip knows its own architectures again
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match=message) as refused:
+    with pytest.raises(UserError, match=f"{missing} is not on this machine") as refused:
         load_clip(name, pretrained, device="cpu")
-    folder = f"data/0_raw/models/{'what' if pretrained is None else 'vit_base_patch16_clip_224.openai'}"
     command, *_, line, last = str(refused.value).splitlines()[1:]
-    assert command.startswith("  hf download ") and command.endswith(f" --local-dir {folder}")
-    assert (line, last) == (f"    name: local-dir:{folder}", "    pretrained: null")
+    assert command.startswith("  hf download ") and command.endswith(f" --local-dir data/0_raw/models/{folder}")
+    assert (line, last) == (f"    name: local-dir:data/0_raw/models/{folder}", "    pretrained: null")

@@ -33,8 +33,3 @@ def test_every_class_incremental_preset_has_a_row() -> None:
     commands = [row[-1] for row in rows("Class-incremental")]
     presets = sorted(path.stem for path in (ROOT / "presets").glob("cil_*.yaml"))
     assert sorted(re.findall(r"`gift use (\w+)`", " ".join(commands))) == presets
-
-
-def test_the_pages_with_results_link_it() -> None:
-    assert "(REPRODUCIBILITY.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
-    assert "(../REPRODUCIBILITY.md)" in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")

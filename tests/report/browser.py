@@ -16,17 +16,10 @@ from pathlib import Path
 from typing import Any
 
 FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
     "--remote-debugging-pipe",
-]
+]  # fmt: skip
 TIMEOUT_S = 60.0
 
 
@@ -83,9 +76,7 @@ class Page:
         """Scroll the element to the middle of the window, and wait until the page has seen the scroll event."""
         element = f"document.querySelector({json.dumps(selector)})"
         self.evaluate(f"{element}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
-        self.evaluate(
-            "new Promise((done) => requestAnimationFrame(() => done()))"
-        )  # after the scroll events of a frame
+        self.evaluate("new Promise((done) => requestAnimationFrame(() => done()))")  # after its scroll events
 
     def screenshot(self, file: Path, selector: str = "html", *, margin: int = 0, scale: float = 1.0) -> None:
         """Saves a PNG of an element, including the part outside the window."""

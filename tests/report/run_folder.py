@@ -30,6 +30,8 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
 from gift_core.published import mtil
 from gift_core.published.mtil import ORDER_1, Benchmark
+from gift_core.report.build import build_report
+from gift_core.report.run_record import RunRecord, read_run
 
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = ("letters", "textures", "zodiac")
@@ -74,6 +76,24 @@ def write_run(
         write_accuracies(Layout(root), method, tasks, matrix)
     _write_rest(Layout(root), config, tasks, tuple(matrices))
     return config
+
+
+def record_of(root: Path, **options: Any) -> RunRecord:
+    """What the report reads of a run of write_run."""
+    return read_run(Layout(root), write_run(root, **options))
+
+
+def build(root: Path, config: Config) -> Path:
+    """The folder with the report of a run."""
+    build_report(Layout(root), config, root / "reports")
+    return root / "reports"
+
+
+def change_accuracies(root: Path, method: str, task: str, *, keep: str = "", **metadata: str) -> None:
+    """Rewrites a file of accuracies: the rows that the query `keep` selects, with changed metadata."""
+    path = Layout(root).accuracy(method, task)
+    rows, noted = read_accuracy(path)
+    write_accuracy(path, rows.query(keep) if keep else rows, {**noted, **metadata})
 
 
 def write_seen_run(
@@ -173,13 +193,8 @@ def _seen_predictions(layout: Layout, row: Mapping[Any, Any], so_far: Sequence[s
 def _write_images(folder: Path, *, seed: int) -> None:
     """200 training and 500 test images in place of the task's description; image n is of class n modulo 10."""
     described = json.loads((folder / "task.json").read_text(encoding="utf-8"))
-    info = TaskInfo(
-        folder.name,
-        tuple(described["class_names"]),
-        tuple(described["templates"]),
-        described["source"],
-        notes=described["notes"],
-    )
+    names, templates = tuple(described["class_names"]), tuple(described["templates"])
+    info = TaskInfo(folder.name, names, templates, described["source"], notes=described["notes"])
     images = [_png(pixels) for pixels in _noise(seed, 20)]
     train, test = ([(images[n % 20], "png", n % 10) for n in range(count)] for count in (200, 500))
     write_task(folder, info, train, test, images_per_shard=300, skipped=described["skipped"])
@@ -201,8 +216,9 @@ def _prompts_of(layout: Layout, earlier: Sequence[str]) -> pd.DataFrame:
 def _write_rest(layout: Layout, config: Config, tasks: tuple[str, ...], methods: tuple[str, ...]) -> None:
     for method in methods:
         if config.methods[method].learns != "nothing":
-            _write_losses(layout, method, config.methods[method], tasks)
+            losses = [loss_row(config.methods[method], at) for at in range(STEPS)]
             for task in tasks:
+                write_losses(layout.model(method, task) / "losses.jsonl", losses)
                 write_provenance(layout.model(method, task), {"environment": ENVIRONMENT})
         if config.methods[method].replay.images != "none":
             for task in tasks:
@@ -212,7 +228,9 @@ def _write_rest(layout: Layout, config: Config, tasks: tuple[str, ...], methods:
     for position, task in enumerate(tasks):
         write_task_json(layout, task)
         _write_pairs(layout.shards(task), seed=position)
-    _write_pretrained(layout.pretrained())
+    layout.pretrained().mkdir(parents=True)
+    save_file({"weight": np.zeros((1000, 1500), np.float32)}, layout.pretrained() / "open_clip_model.safetensors")
+    (layout.pretrained() / "open_clip_config.json").write_text('{"model_cfg": {}, "preprocess_cfg": {}}')
 
 
 def write_task_json(
@@ -250,11 +268,6 @@ def write_accuracies(layout: Layout, method: str, tasks: tuple[str, ...], matrix
         write_accuracy(layout.accuracy(method, task), rows, hashes)
 
 
-def _write_losses(layout: Layout, method: str, row: MethodConfig, tasks: tuple[str, ...]) -> None:
-    for task in tasks:
-        write_losses(layout.model(method, task) / "losses.jsonl", [loss_row(row, at) for at in range(STEPS)])
-
-
 def _write_fisher(layout: Layout, method: str, tasks: tuple[str, ...]) -> None:
     diagonals = {name: np.full(shape, value, np.float32) for name, (shape, value) in PARAMETERS.items()}
     for task in tasks:
@@ -264,16 +277,11 @@ def _write_fisher(layout: Layout, method: str, tasks: tuple[str, ...]) -> None:
 
 def _accuracy(method: str, tasks: tuple[str, ...], matrix: Matrix, step: int, evaluated: int) -> dict[str, object]:
     phase = "past" if evaluated < step else "current" if evaluated == step else "future"
-    return {
-        "method": method,
-        "protocol": "task_incremental",
-        "step": step,
-        "trained_task": "pretrained" if step < 0 else tasks[step],
-        "eval_task": tasks[evaluated],
-        "phase": "pretrained" if step < 0 else phase,
-        "top1": matrix[step + 1][evaluated] / 100,
-        "n": 500,
-    }
+    common = {"method": method, "protocol": "task_incremental", "n": 500, "top1": matrix[step + 1][evaluated] / 100}
+    trained = {"trained_task": "pretrained", "phase": "pretrained"}
+    if step >= 0:
+        trained = {"trained_task": tasks[step], "phase": phase}
+    return {"step": step, "eval_task": tasks[evaluated], **trained, **common}
 
 
 def loss_row(method: MethodConfig, step: int) -> dict[str, float]:
@@ -309,12 +317,6 @@ def _write_pairs(folder: Path, seed: int, prompts: pd.DataFrame | None = None) -
     write_shard(folder, 0, pairs, {"redrawn": 2})
     unknown = {"count": len(pairs), "sha256": "of the prompts"}
     write_manifest(folder, {"pipeline": "test"}, unknown if prompts is None else prompts_digest(prompts), ENVIRONMENT)
-
-
-def _write_pretrained(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    save_file({"weight": np.zeros((1000, 1500), np.float32)}, folder / "open_clip_model.safetensors")
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": {}, "preprocess_cfg": {}}))
 
 
 def write_params(

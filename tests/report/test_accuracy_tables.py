@@ -1,15 +1,21 @@
-"""Shades of accuracy matrices, and references in the result table."""
+"""The result table: shades, references, intervals, the seeds of a comparison, and the best rate of a search."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
-from gift_core.layout import Layout
+import numpy as np
+import pandas as pd
+import pytest
+
+from gift_core.report.accuracies import accuracy_interval, widest_margin
 from gift_core.report.accuracy_tables import reference_rows, result_rows, shade_of, tooltip
+from gift_core.report.comparison.seed_statistics import difference_of, spread_of
 from gift_core.report.curves import mean_chart
 from gift_core.report.highlight import baseline_method, best_method
-from gift_core.report.run_record import read_run
-from tests.report.run_folder import MATRICES, write_run
+from gift_core.report.rate_search import RateSearch, Score, Trial
+from tests.report.run_folder import MATRICES, record_of
 
 SEPARATE = [[40, 60, 50], [90, 40, 30], [30, 95, 30], [20, 30, 99]]
 JOINT = [[40, 60, 50], [90, 60, 50], [90, 95, 50], [90, 95, 98]]
@@ -22,20 +28,93 @@ def test_shades_depend_on_sign_and_size_of_the_difference() -> None:
 
 def test_a_tooltip_has_the_accuracy_and_the_signed_difference_to_zero_shot() -> None:
     assert tooltip("letters after zodiac", 62.0, 60.0) == "letters after zodiac\t62.0\nto zero-shot\t+2.0"
-    assert tooltip("letters before training", 60.0, 60.0) == "letters before training\t60.0\nto zero-shot\t0.0"
 
 
 def test_upper_references_are_never_best_or_baseline(tmp_path: Path) -> None:
-    config = write_run(tmp_path, matrices={"individual": SEPARATE, "joint": JOINT, **MATRICES})
-    record = read_run(Layout(tmp_path), config)
+    record = record_of(tmp_path, matrices={"individual": SEPARATE, "joint": JOINT, **MATRICES})
     assert (best_method(record), baseline_method(record)) == ("gift", "finetune")
     assert [row.name for row in reference_rows(record)] == ["Individual", "Joint"]
     marked = [cell.text for row in result_rows(record) for cell in row.cells if cell.best]
     assert marked == ["90.0", "53.0", "71.1", "80.0", "4.0"]
-
-
-def test_with_separate_models_only_own_task_is_shown(tmp_path: Path) -> None:
-    config = write_run(tmp_path, matrices={"individual": SEPARATE, **MATRICES})
-    record = read_run(Layout(tmp_path), config)
+    # of separate models only Own task means something
     assert [cell.text for cell in reference_rows(record)[0].cells] == ["–", "–", "–", "–", "94.7"]
     assert "individual" not in {line.method for line in mean_chart(record).lines}
+
+
+def test_the_interval_of_one_test_set_is_wilsons() -> None:
+    # 20 of 25: center (0.8 + 0.0768) / 1.1537 = 0.7600, half 1.96 * sqrt(0.0064 + 0.0015) / 1.1537 = 0.1514
+    assert accuracy_interval([80.0], [25]) == (pytest.approx(60.87, abs=0.01), pytest.approx(91.14, abs=0.01))
+    assert accuracy_interval([100.0], [25]) == (pytest.approx(86.68, abs=0.01), pytest.approx(100.0))
+    assert widest_margin(25) == pytest.approx(18.2, abs=0.1)
+
+
+def test_the_interval_of_a_mean_contains_the_truth_in_95_of_100_samples() -> None:
+    true, images = np.array([0.6, 0.9, 0.97]), [25, 100, 40]
+    samples = np.random.default_rng(0).binomial(images, true, size=(4000, 3)) / images * 100
+    intervals = [accuracy_interval(sample.tolist(), images) for sample in samples]
+    assert np.mean([low <= 100 * true.mean() <= high for low, high in intervals]) == pytest.approx(0.95, abs=0.015)
+
+
+def test_the_spread_is_the_sample_deviation() -> None:
+    spread = spread_of(pd.Series([80.0, 82.0, 84.0]))
+    assert (spread.mean, spread.deviation, spread.count) == (82.0, 2.0, 3)
+
+
+def test_one_value_has_no_deviation_and_no_value_has_no_mean() -> None:
+    assert spread_of(pd.Series([80.0])).deviation is None
+    assert spread_of(pd.Series([], dtype=float)).mean is None
+
+
+def test_the_interval_is_of_paired_differences() -> None:
+    difference = difference_of(pd.Series({1: 81.0, 2: 92.0, 3: 73.0}), pd.Series({1: 80.0, 2: 90.0, 3: 70.0}))
+    assert difference is not None and difference.low is not None and difference.high is not None
+    margin = 4.302653 / math.sqrt(3)  # differences 1, 2, 3: mean 2, deviation 1
+    assert (difference.mean, difference.count) == (2.0, 3)
+    assert (difference.low, difference.high) == pytest.approx((2 - margin, 2 + margin))
+    assert not difference.exceeds_noise
+
+
+def test_a_difference_exceeds_the_noise_if_its_interval_excludes_zero() -> None:
+    others, gain = pd.Series({1: 50.0, 2: 60.0, 3: 70.0}), pd.Series({1: 1.0, 2: 1.1, 3: 1.2})
+    for values in (others + gain, others - gain):
+        difference = difference_of(values, others)
+        assert difference is not None and difference.exceeds_noise
+
+
+def test_only_common_seeds_are_paired() -> None:
+    difference = difference_of(pd.Series({1: 5.0, 2: 7.0}), pd.Series({2: 4.0, 3: 9.0}))
+    assert difference is not None
+    assert (difference.mean, difference.low, difference.count) == (3.0, None, 1)
+    assert not difference.exceeds_noise
+    assert difference_of(pd.Series({1: 5.0}), pd.Series({2: 4.0})) is None
+
+
+START = {"birds": Score(50, 100), "digits": Score(80, 100), "letters": Score(60, 100)}
+
+
+def trial(rate: float, birds: int, digits: int, letters: int) -> Trial:
+    return Trial(rate, {"birds": Score(birds, 100), "digits": Score(digits, 100), "letters": Score(letters, 100)}, 1.0)
+
+
+def test_gains_and_losses_are_points_against_the_start() -> None:
+    search = RateSearch("birds", START, [trial(1e-5, 70, 70, 66)])
+    assert search.gained(search.trials[0]) == pytest.approx(20)
+    assert search.lost(search.trials[0]) == pytest.approx((10 - 6) / 2)
+
+
+def test_the_best_rate_gains_the_most_minus_what_it_loses() -> None:
+    slow, good, greedy = trial(1e-6, 60, 80, 60), trial(1e-5, 80, 78, 58), trial(1e-4, 85, 60, 40)
+    search = RateSearch("birds", START, [slow, good, greedy])
+    assert search.best is good
+    assert search.similar == [greedy]
+
+
+def test_of_equal_rates_the_lowest_is_the_best() -> None:
+    low, high = trial(1e-6, 60, 80, 60), trial(1e-5, 70, 70, 50)
+    assert RateSearch("birds", START, [high, low]).best is low
+
+
+def test_without_other_tasks_only_the_gain_counts() -> None:
+    trials = [Trial(rate, {"birds": Score(correct, 100)}, 1.0) for rate, correct in ((1e-6, 60), (1e-5, 70))]
+    search = RateSearch("birds", {"birds": START["birds"]}, trials)
+    assert search.best.rate == 1e-5 and search.lost(search.best) == 0

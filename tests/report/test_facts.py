@@ -1,94 +1,104 @@
-"""What ran: methods as phrases, and notes on the data."""
+"""What ran: methods as phrases, notes on the data, the miniature benchmark, and results of different environments."""
 
 from __future__ import annotations
 
+import html
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from typer.testing import CliRunner
 
-from gift_core.config.loading import load_config
+from gift_core.artifacts.accuracy import computed_with
+from gift_core.artifacts.contract import read_json, write_json
+from gift_core.artifacts.model_folder import write_provenance
+from gift_core.artifacts.teacher_source import write_source
 from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
-from gift_core.report.facts import DataNote, summarize_method
+from gift_core.mini.miniature import Miniature, miniature_of
+from gift_core.report.facts import DataNote, describe, differences, summarize_method
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
-from tests.report.run_folder import TASKS, write_run, write_task_json
+from stages.app import app
+from tests.report.run_folder import (
+    ENVIRONMENT,
+    OPENAI,
+    TASKS,
+    change_accuracies,
+    record_of,
+    write_params,
+    write_run,
+    write_task_json,
+)
 
 PLAIN = {"learning_rate": 1e-4, "replay": {"images": "none"}, "losses": {}, "consolidation": {"kind": "none"}}
 BEFORE = "(teacher: the model before the task)"
-SYNTHETIC = {"images": "synthetic", "teacher": "previous"}
+RANDOM = {"kind": "random_tokens", "count": 1000, "length": 10}
+RATE = "learning rate 0.0001"
 INCOMPLETE = "incomplete: 3,000 of 3,334 training images"
-CASES: list[tuple[dict[str, Any], str]] = [
-    ({}, "learning rate 0.0001"),
-    ({"learning_rate": None, "learns": "nothing"}, "the pre-trained model, never trained"),
-    ({"start": "pretrained"}, "learning rate 0.0001, every step starts from the pre-trained model"),
+
+
+OWN = {
+    "source": "folder", "path": "data/0_raw/garments", "templates": ["a photo of a {}."], "test_fraction": 0.2,
+    "on_bad_image": "refuse",
+}  # fmt: skip
+
+CASES: list[tuple[dict[str, Any], str]] = [  # slots, and what follows "learning rate 0.0001"
+    ({"start": "pretrained"}, ", every step starts from the pre-trained model"),
     (
         {"start": "pretrained", "learns": "seen"},
-        "learning rate 0.0001, every step starts from the pre-trained model, trained on all tasks seen so far",
+        ", every step starts from the pre-trained model, trained on all tasks seen so far",
     ),
-    ({"merge": {"kind": "interpolate", "alpha": 0.8}}, "learning rate 0.0001, merges 0.8 new + 0.2 old weights"),
-    (
-        {"average": {"kind": "running_mean", "every": 100}},
-        "learning rate 0.0001, averages the weights every 100 iterations",
-    ),
-    ({"consolidation": {"kind": "uniform", "weight": 2.0}}, "learning rate 0.0001, consolidation uniform (weight 2)"),
+    ({"merge": {"kind": "interpolate", "alpha": 0.8}}, ", merges 0.8 new + 0.2 old weights"),
+    ({"average": {"kind": "running_mean", "every": 100}}, ", averages the weights every 100 iterations"),
+    ({"consolidation": {"kind": "uniform", "weight": 2.0}}, ", consolidation uniform (weight 2)"),
     (
         {"replay": {"images": "task", "teacher": "previous", "texts": {"kind": "classes"}}},
-        f"learning rate 0.0001, replays the images of the task with its class prompts {BEFORE}",
+        f", replays the images of the task with its class prompts {BEFORE}",
+    ),
+    (
+        {"replay": {"images": "task", "teacher": "previous", "texts": RANDOM}},
+        f", replays the images of the task with 1,000 random texts of 10 tokens {BEFORE}",
+    ),
+    (
+        {"replay": {"images": "exemplars", "teacher": "previous", "memory": 2000}},
+        f", replays 2,000 exemplars {BEFORE}",
+    ),
+    (
+        {"replay": {"images": "reference", "teacher": "initial", "folder": "data/0_raw/reference/captions"}},
+        ", replays pairs of data/0_raw/reference/captions (teacher: the pre-trained model)",
+    ),
+    (
+        {"replay": {"images": "synthetic", "teacher": "mix", "teacher_alpha": 0.5}},
+        ", replays synthetic pairs (teacher: a mix with 0.5 of the model before the task)",
     ),
     (
         {
             "replay": {
-                "images": "task",
-                "teacher": "previous",
-                "texts": {"kind": "random_tokens", "count": 1000, "length": 10},
-            }
-        },
-        f"learning rate 0.0001, replays the images of the task with 1,000 random texts of 10 tokens {BEFORE}",
-    ),
-    (
-        {"replay": {"images": "exemplars", "teacher": "previous", "memory": 2000}},
-        f"learning rate 0.0001, replays 2,000 exemplars {BEFORE}",
-    ),
-    (
-        {"replay": {"images": "reference", "teacher": "initial", "folder": "data/0_raw/reference/captions"}},
-        "learning rate 0.0001, replays pairs of data/0_raw/reference/captions (teacher: the pre-trained model)",
-    ),
-    (
-        {"replay": {"images": "synthetic", "teacher": "mix", "teacher_alpha": 0.5}},
-        "learning rate 0.0001, replays synthetic pairs (teacher: a mix with 0.5 of the model before the task)",
-    ),
-    (
-        {
-            "replay": SYNTHETIC | {"fisher": {"estimator": "per_sample", "accumulate": True}},
+                "images": "synthetic", "teacher": "previous", "fisher": {"estimator": "per_sample", "accumulate": True}
+            },
             "losses": {"distill": {"weight": 1.0, "temperature": 2.0}},
             "consolidation": {"kind": "static_fisher", "weight": 1.0, "scale": "model"},
         },
-        f"learning rate 0.0001, replays synthetic pairs {BEFORE}, Fisher information per sample, "
+        f", replays synthetic pairs {BEFORE}, Fisher information per sample, "
         "accumulated over the steps, distill loss (weight 1), consolidation static_fisher (weight 1, scale: model)",
     ),
-]
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("slots", "phrase"), CASES, ids=[phrase for _, phrase in CASES])
+@pytest.mark.parametrize(("slots", "phrase"), CASES, ids=[phrase[2:] for _, phrase in CASES])
 def test_a_method_is_summarized_slot_by_slot(slots: dict[str, Any], phrase: str) -> None:
-    assert summarize_method(MethodConfig.model_validate_json(json.dumps(PLAIN | slots))) == phrase
+    assert summarize_method(MethodConfig.model_validate_json(json.dumps(PLAIN | slots))) == f"{RATE}{phrase}"
 
 
 def test_notes_skipped_images_and_few_shots_are_collected_over_the_tasks(tmp_path: Path) -> None:
-    write_run(tmp_path)
-    params = yaml.safe_load((tmp_path / "params.yaml").read_text())
-    row = {"source": "folder", "path": "data/0_raw/x", "templates": ["a {}."], "test_fraction": 0.2}
-    params["tasks"] = {task: {**row, "on_bad_image": "skip", "shots": 5} for task in TASKS}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    config = write_run(tmp_path, changes={"tasks": dict.fromkeys(TASKS, OWN | {"on_bad_image": "skip", "shots": 5})})
     write_task_json(Layout(tmp_path), "letters", notes=[INCOMPLETE])
     write_task_json(Layout(tmp_path), "zodiac", skipped=[("a.jpg", "cut short"), ("b.jpg", "no image")])
-    record = read_run(Layout(tmp_path), load_config(tmp_path / "params.yaml"))
-    assert record.notes == (
+    assert read_run(Layout(tmp_path), config).notes == (
         DataNote("few-shot: 5 training images per class", TASKS),
         DataNote(INCOMPLETE, ("letters",)),
         DataNote("2 unreadable images skipped", ("zodiac",)),
@@ -99,11 +109,98 @@ def test_notes_are_in_a_warning_above_the_table_and_in_what_ran(tmp_path: Path) 
     config = write_run(tmp_path)
     write_task_json(Layout(tmp_path), "letters", notes=[INCOMPLETE])
     html = render_page(read_run(Layout(tmp_path), config))
-    warning = html[html.index('class="note warning"') : html.index('<table class="result">')]
-    assert f"<li>{INCOMPLETE} (letters)</li>" in warning
-    assert re.search(rf"<th scope=\"row\">Data</th><td>{INCOMPLETE} \(letters\)</td>", html)
+    assert f"<li>{INCOMPLETE} (letters)</li>" in html[: html.index('<table class="result">')]
+    assert f'<th scope="row">Data</th><td>{INCOMPLETE} (letters)</td>' in html
 
 
-def test_complete_data_sets_have_no_warning(tmp_path: Path) -> None:
-    html = render_page(read_run(Layout(tmp_path), write_run(tmp_path)))
-    assert 'class="note warning"' not in html and '<th scope="row">Data</th>' not in html
+MINI = {"source": "mini", "path": "data/mini", "train_images": 10, "test_images": 10}
+
+
+def page_text(root: Path, changes: dict[str, Any]) -> str:
+    return re.sub(r"\s+", " ", render_page(record_of(root, changes=changes)))
+
+
+def test_a_miniature_run_is_named_in_headline_table_and_one_sentence(tmp_path: Path) -> None:
+    page = page_text(tmp_path, {})
+    assert "<h1>After 3 tasks of the miniature benchmark, GIFT has" in page
+    assert "<caption>Top-1 accuracy in percent over 3 tasks of the miniature benchmark." in page
+    assert page.count("Miniature benchmark.</b>") == 1 and page.count("It says nothing about photos") == 1
+
+
+def test_own_data_on_a_real_clip_says_nothing_about_the_miniature(tmp_path: Path) -> None:
+    page = page_text(tmp_path, {"model": OPENAI, "tasks": dict.fromkeys(TASKS, OWN)})
+    shown = page[page.index("<body>") : page.index('id="ran"')]
+    assert "<h1>After 3 tasks, GIFT has" in shown
+    assert "iniature" not in shown and "glyphs" not in shown
+
+
+def test_own_data_on_the_miniature_model_are_warned_about(tmp_path: Path) -> None:
+    page = page_text(tmp_path, {"tasks": {**dict.fromkeys(TASKS, MINI), TASKS[1]: OWN}})
+    assert "<h1>After 3 tasks, GIFT has" in page
+    assert "<b>Miniature model.</b> The miniature CLIP was pre-trained on drawn symbols (glyphs) only." in page
+    assert f"its accuracies on {TASKS[1]} mean little" in page
+    assert "<code>gift use bring_your_own</code>" in page and "`gift" not in page
+
+
+@pytest.mark.parametrize(
+    ("model", "is_miniature"),
+    [("local-dir:/somewhere/else/mini/clip", True), ("local-dir:data/0_raw/models/clip", False), ("ViT-B-16", False)],
+)
+def test_the_model_is_recognized_by_its_folder(tmp_path: Path, model: str, is_miniature: bool) -> None:
+    config = write_params(tmp_path, TASKS, ("gift",), changes={"model": {**OPENAI, "pretrained": None, "name": model}})
+    assert miniature_of(config) == Miniature(is_miniature, TASKS, ())
+
+
+OTHER = ENVIRONMENT | {"threads": 2}
+
+
+def change_shards(layout: Layout) -> None:
+    path = layout.shards("zodiac") / "manifest.json"
+    write_json(path, read_json(path, "synthesize") | {"environment": OTHER})
+
+
+CHANGES: dict[str, Callable[[Layout], object]] = {
+    "finetune@gift-zodiac": lambda layout: write_provenance(layout.model("gift", "zodiac"), {"environment": OTHER}),
+    "teach@gift-zodiac": lambda layout: write_source(
+        layout.teacher("gift", "zodiac"), replay="synthetic", read={}, environment=OTHER
+    ),
+    "evaluate@gift-zodiac": lambda layout: change_accuracies(layout.root, "gift", "zodiac", **computed_with(OTHER)),
+    "synthesize@zodiac": change_shards,
+}
+
+
+RESULTS = 3 + 3 + 2 * 3 + 2 * 3  # synthesize; teach of gift; finetune and evaluate of both methods
+
+
+@pytest.mark.parametrize("result", CHANGES)
+def test_a_result_of_another_environment_is_named(tmp_path: Path, result: str) -> None:
+    config = write_run(tmp_path)
+    CHANGES[result](Layout(tmp_path))
+    record = read_run(Layout(tmp_path), config)
+    expected = f"threads: 1 ({RESULTS - 1} results), 2 ({result})"
+    assert [f"{each.name}: {each.text}" for each in record.differences] == [expected]
+
+
+def test_the_page_and_the_stage_say_what_differs(tmp_path: Path) -> None:
+    config = write_run(tmp_path)
+    write_provenance(Layout(tmp_path).model("gift", "zodiac"), {"environment": OTHER | {"device": "<script>x"}})
+    page = render_page(read_run(Layout(tmp_path), config))
+    assert (
+        "Results of different environments" in page
+        and f"<li>threads: 1 ({RESULTS - 1} results), 2 (finetune@gift-zodiac)</li>" in page
+    )
+    assert "torch 2.9.0<" in page  # what all have in common
+    assert "<script>x" not in page and html.escape("<script>x") in page
+    printed = CliRunner().invoke(app, ["report", "--params", str(tmp_path / "params.yaml"), "--root", str(tmp_path)])
+    assert "report: note: results of different environments: " in printed.output
+
+
+def test_the_usual_value_is_counted_and_few_others_are_named() -> None:
+    environments = {f"finetune@gift-{task}": {"device": "a", "torch": "1"} for task in "abc"}
+    environments |= {f"evaluate@gift-{task}": {"device": "b", "torch": "1", "threads": 8} for task in "abcdefghi"}
+    (difference,) = differences(environments)
+    assert difference.name == "device"
+    assert difference.text == "b (9 results), a (finetune@gift-a, finetune@gift-b, finetune@gift-c)"
+    assert describe(environments) == "torch 1, threads 8"
+    environments |= {f"teach@ewc-{task}": {"device": "c", "torch": "1"} for task in "abcdefgh"}
+    assert " and 2 more)" in differences(environments)[0].text

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from gift_core.artifacts.model_folder import write_losses
 from gift_core.config.experiment import Config
 from gift_core.layout import Layout
-from gift_core.report.build import build_report
+from gift_core.report.build import loss_rows
 from gift_core.report.curves import loss_charts
 from gift_core.report.run_record import loss_values, read_run
-from tests.report.run_folder import MATRICES, TASKS, write_params, write_run
+from tests.report.run_folder import MATRICES, TASKS, record_of, write_params, write_run
 
 METHODS = ("finetune", "gift", "gift_reverse_kl", "gift_image_side")
 
@@ -32,12 +31,7 @@ def test_the_entropy_of_the_teacher_is_subtracted_from_a_cross_entropy_to_it(con
         row(0, distill=5.0, distill_entropy=5.0, align=0.5, consolidation=0.0),
         row(1, distill=5.25, distill_entropy=4.75, align=0.25, consolidation=0.125),
     ]
-    expected = {
-        "task": [1.0, 1.0],
-        "distill (KL)": [0.0, 0.5],
-        "align": [0.5, 0.25],
-        "consolidation": [0.0, 0.125],
-    }
+    expected = {"task": [1.0, 1.0], "distill (KL)": [0.0, 0.5], "align": [0.5, 0.25], "consolidation": [0.0, 0.125]}
     assert loss_values(rows, config.methods["gift"]).to_dict("list") == expected
 
 
@@ -48,28 +42,18 @@ def test_every_cross_entropy_becomes_a_kl_and_a_loss_that_is_one_keeps_its_name(
     assert list(reverse) == ["task", "distill_reverse_kl"]
 
 
-def test_rows_of_an_older_model_keep_the_cross_entropy_and_its_name(config: Config) -> None:
-    values = loss_values([row(0, distill=5.0, consolidation=0.0)], config.methods["gift"])
-    assert values.to_dict("list") == {"task": [1.0], "distill": [5.0], "consolidation": [0.0]}
-
-
 def test_a_method_has_no_line_of_a_loss_or_consolidation_that_it_lacks(config: Config) -> None:
     rows = [row(0, distill=0.0, align=0.0, consolidation=0.0, skipped=0.0)]
     assert list(loss_values(rows, config.methods["finetune"])) == ["task"]
 
 
-def test_a_loss_whose_name_ends_in_entropy_is_a_loss(config: Config) -> None:
-    assert list(loss_values([row(0, my_entropy=2.0)], config.methods["gift"])) == ["task", "my_entropy"]
-
-
 def test_charts_and_plots_have_the_kl_and_neither_entropy_nor_the_total_that_contains_it(tmp_path: Path) -> None:
-    config = write_run(tmp_path)
-    build_report(Layout(tmp_path), config, tmp_path / "reports")
-    charts = {chart.title: chart for chart in loss_charts(read_run(Layout(tmp_path), config))}
+    record = record_of(tmp_path)
+    charts = {chart.title: chart for chart in loss_charts(record)}
     assert list(charts) == ["task", "distill (KL)", "align", "consolidation"]
     assert [line.method for line in charts["consolidation"].lines] == ["gift"]
     assert charts["distill (KL)"].frame.y_max < 1  # the cross-entropy is 5 and more
-    plotted = pd.read_csv(tmp_path / "reports/plots/losses.csv")
+    plotted = loss_rows(record)
     assert set(plotted["loss"]) == set(charts)
     assert set(plotted[plotted["method"] == "finetune"]["loss"]) == {"task"}
 
@@ -81,8 +65,3 @@ def test_older_and_newer_models_of_one_method_are_plotted_apart(tmp_path: Path) 
     losses = read_run(Layout(tmp_path), config).losses
     assert set(losses[losses["loss"] == "distill"]["task"]) == {TASKS[0]}
     assert set(losses[losses["loss"] == "distill (KL)"]["task"]) == set(TASKS[1:])
-
-
-def test_without_any_consolidation_there_is_no_chart_of_it(tmp_path: Path) -> None:
-    config = write_run(tmp_path, matrices={"finetune": MATRICES["finetune"]})
-    assert [chart.title for chart in loss_charts(read_run(Layout(tmp_path), config))] == ["task"]

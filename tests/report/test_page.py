@@ -1,39 +1,42 @@
-"""The page as a whole: its content, that it is self-contained, and that it is reproducible."""
+"""The files of reports/: the page with all its content, tidy CSV files that DVC plots, and the same bytes anywhere."""
 
 from __future__ import annotations
 
 import base64
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
+import yaml
 
 from gift_core.artifacts.report_json import read_metrics
 from gift_core.layout import Layout
-from gift_core.report.build import build_report
-from gift_core.report.page import render_page
-from gift_core.report.run_record import read_run
-from tests.report.run_folder import MATRICES, METRICS, PROMPTS, ROOT, TASKS, write_pictures, write_run
+from tests.report.run_folder import MATRICES, METRICS, PROMPTS, ROOT, TASKS, build, write_pictures, write_run
 
 
 class Reader(HTMLParser):
-    """Collects tags with attributes, and the text outside scripts and styles."""
-
-    VOID = ("meta", "link", "img", "path", "line", "rect", "circle", "br")
+    """Collects tags with attributes, and the text outside scripts and styles. Every tag has to be closed in order."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
-        self.texts: list[str] = []
         self.feed(html)
+        text = re.sub(r"<(script|style).*?</\1>|<[^>]*>", "", html, flags=re.S)
+        self.text = re.sub(r"\s+", " ", unescape(text))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
+        if tag not in ("meta", "link", "img", "path", "line", "rect", "circle", "br"):  # these have no end
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -41,14 +44,6 @@ class Reader(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] not in ("script", "style"):
-            self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", "".join(self.texts))
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
@@ -59,8 +54,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     config = write_run(folder)
     write_pictures(Layout(folder), config)
-    build_report(Layout(folder), config, folder / "reports")
-    return folder
+    return build(folder, config).parent
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +74,7 @@ def test_metrics_json_has_the_metrics_computed_by_hand(root: Path) -> None:
 def test_the_headline_compares_the_best_method_with_the_baseline(page: Reader) -> None:
     assert (
         "After 3 tasks of the miniature benchmark, GIFT has 80.0% mean accuracy and plain fine-tuning has 60.0%. "
-        "On tasks not trained yet, "
-        "GIFT has 53.0% and plain fine-tuning has 37.5% (zero-shot model: 55.0%)."
+        "On tasks not trained yet, GIFT has 53.0% and plain fine-tuning has 37.5% (zero-shot model: 55.0%)."
     ) in page.text
 
 
@@ -108,14 +101,6 @@ def test_accuracies_have_the_number_of_test_images_and_its_interval_beside_them(
     assert page.text.count("500 test images, ±4.4") == len(TASKS)
 
 
-def test_commands_in_texts_are_code_and_the_page_has_no_backticks(tmp_path: Path) -> None:
-    own = {"source": "folder", "path": "a", "templates": ["{}"], "test_fraction": 0.2, "on_bad_image": "refuse"}
-    config = write_run(tmp_path, changes={"tasks": dict.fromkeys(TASKS, own)})  # photos on the miniature: a warning
-    page = render_page(read_run(Layout(tmp_path), config))
-    assert "<code>gift use bring_your_own</code>" in page
-    assert "`" not in "".join(Reader(page).texts)
-
-
 def test_every_accuracy_of_both_matrices_is_in_its_table(html: str) -> None:
     tables = re.findall(r'<table class="matrix">.*?</table>', html, re.S)
     for table, matrix in zip(tables, MATRICES.values(), strict=True):
@@ -126,20 +111,15 @@ def test_every_accuracy_of_both_matrices_is_in_its_table(html: str) -> None:
 
 def test_tables_have_headers_with_a_scope_and_a_caption(html: str) -> None:
     tables = re.findall(r"<table.*?</table>", html, re.S)
-    assert len(tables) == 5
-    for table in tables:
-        assert "<caption" in table
-        assert all("scope=" in header for header in re.findall(r"<th\b[^>]*>", table))
+    assert len(tables) == 5 and all("<caption" in table for table in tables)
+    assert all("scope=" in header for header in re.findall(r"<th\b[^>]*>", "".join(tables)))
 
 
 def test_charts_have_a_description(page: Reader) -> None:
-    charts = [svg for svg in page.all("svg") if "role" in svg]
+    charts = [svg["aria-label"] for svg in page.all("svg") if "role" in svg]
     assert len(charts) == 1 + len(TASKS) + 4  # mean, tasks; task loss, distill, align, consolidation
-    assert all(chart["aria-label"] for chart in charts)
-    assert (
-        "letters, trained at position 1 of 3. Accuracy at the end: Fine-tuning 30.0%, GIFT 74.0%; zero-shot 40.0%."
-        in [chart["aria-label"] for chart in charts]
-    )
+    expected = "letters, trained at position 1 of 3. Accuracy at the end: Fine-tuning 30.0%, GIFT 74.0%; "
+    assert all(charts) and f"{expected}zero-shot 40.0%." in charts
 
 
 def test_all_pictures_are_small_embedded_images_with_a_text(page: Reader) -> None:
@@ -157,52 +137,112 @@ def test_all_pictures_are_small_embedded_images_with_a_text(page: Reader) -> Non
     assert "24 of 24 pairs, 2 generated again" in page.text
 
 
-def test_without_prompts_a_contact_sheet_shows_the_first_24_pairs(tmp_path: Path) -> None:
-    html = render_page(read_run(Layout(tmp_path), write_run(tmp_path)))
-    assert html.count("<img") == 24 * len(TASKS)
-    assert "24 of 30 pairs, 2 generated again" in html
-
-
 def test_the_page_refers_to_nothing_outside_itself(html: str, page: Reader) -> None:
     references = [str(value) for _, attrs in page.tags for name, value in attrs.items() if name in ("src", "href")]
-    assert references
-    assert all(reference.startswith(("#", "data:")) for reference in references)
+    assert references and all(reference.startswith(("#", "data:")) for reference in references)
     assert not re.search(r"https?://|@import|url\(", html)
-
-
-def test_links_point_to_sections_of_the_page(page: Reader) -> None:
     ids = [str(attributes["id"]) for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert {str(link["href"]).lstrip("#") for link in page.all("a")} <= set(ids)
+    assert {reference[1:] for reference in references if reference.startswith("#")} <= set(ids)
 
 
-def test_what_ran_names_model_size_hashes_and_the_environment(page: Reader) -> None:
-    assert "1.5 million parameters" in page.text
-    assert "3" * 16 in page.text
+def test_what_ran_names_model_size_hashes_and_the_environment_and_there_is_no_warning(page: Reader, html: str) -> None:
     gift = "learning rate 0.0005, replays synthetic pairs (teacher: the model before the task)"
     losses = "distill loss (weight 1), align loss (weight 0.25), consolidation adaptive_fisher (weight 0.1)"
-    assert f"{gift}, {losses}" in page.text
-    assert "torch 2.9.0, device cpu x86_64 AVX512, threads 1" in page.text
+    for text in ("1.5 million parameters", "3" * 16, f"{gift}, {losses}", "torch 2.9.0, device cpu x86_64 AVX512"):
+        assert text in page.text
+    absent = ('class="note warning"', "Results of different environments", '<th scope="row">Data</th>', 'id="fisher"')
+    assert [text for text in absent if text in html] == []
 
 
-def test_the_same_run_gives_the_same_bytes(root: Path, tmp_path: Path) -> None:
-    config = write_run(tmp_path)
-    write_pictures(Layout(tmp_path), config)
-    build_report(Layout(tmp_path), config, tmp_path / "reports")
-    for name in ("index.html", "metrics.json", "summary.json", "plots/accuracy.csv", "plots/losses.csv"):
-        assert (tmp_path / "reports" / name).read_bytes() == (root / "reports" / name).read_bytes()
-
-
-def test_the_report_is_built_without_torch(root: Path, tmp_path: Path) -> None:
+def test_report_and_comparison_are_built_without_torch(root: Path, tmp_path: Path) -> None:
     code = (
         "import sys, pathlib\n"
         "from gift_core.config.loading import load_config\n"
         "from gift_core.layout import Layout\n"
         "from gift_core.report.build import build_report\n"
+        "import gift_core.report.comparison.compare\n"
         "root = pathlib.Path(sys.argv[1])\n"
         "build_report(Layout(root), load_config(root / 'params.yaml'), pathlib.Path(sys.argv[2]))\n"
-        "print(sys.modules.keys() & {'torch', 'webdataset', 'plotly'})"
+        "print(sys.modules.keys() & {'torch', 'webdataset', 'plotly', 'scipy'})"
     )
     command = [sys.executable, "-c", code, str(root), str(tmp_path)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert printed.stdout.strip() == "set()"
+
+
+def test_the_plot_files_are_tidy_and_in_percent(root: Path) -> None:
+    accuracy = pd.read_csv(root / "reports/plots/accuracy.csv")
+    assert len(accuracy) == 2 * 4 * 3
+    cell = accuracy[(accuracy.method == "gift") & (accuracy.after == "textures") & (accuracy.task == "letters")].iloc[0]
+    assert (cell.after_step, cell.task_step, cell.phase, cell.accuracy) == (2, 0, "past", 78.0)
+    losses = pd.read_csv(root / "reports/plots/losses.csv")
+    assert len(losses) == (1 + 4) * len(TASKS) * 20  # of finetune: task
+    first = losses[(losses.method == "gift") & (losses.loss == "distill (KL)")].iloc[0]
+    # steps 0 and 1 of 30: mean of 0 and 0.01
+    assert (first.sequence_step, first.value) == (0.025, pytest.approx(0.005))
+
+
+def test_dvc_plots_every_plot_of_dvc_yaml(root: Path) -> None:
+    plots = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"plots": plots}), encoding="utf-8")
+    for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
+        subprocess.run(command, cwd=root, check=True)
+    shutil.copytree(ROOT / ".dvc" / "plots", root / ".dvc" / "plots")
+    show = [sys.executable, "-m", "dvc", "plots", "show", "--json"]
+    shown = json.loads(subprocess.run(show, cwd=root, check=True, capture_output=True, text=True).stdout)
+    assert "errors" not in shown
+    assert set(shown["data"]) == {name for plot in plots for name in plot}
+    for name, [plot] in shown["data"].items():
+        content: dict[str, Any] = json.loads(plot["content"]) if isinstance(plot["content"], str) else plot["content"]
+        assert content["data"]["values"], name
+        assert "<DVC_METRIC" not in json.dumps(content), name
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("failing", ["write_metrics", "loss_rows", "render_page"])
+def test_an_end_in_any_output_leaves_all_old_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    config = write_run(tmp_path)
+    before = contents(build(tmp_path, config))
+    assert len(before) == 6
+
+    def fail(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    changed = config.model_copy(update={"experiment": "another"})  # index.html and summary.json would differ
+    path = Layout(tmp_path).model("gift", "zodiac") / "losses.jsonl"  # and losses.csv
+    path.write_text(path.read_text().replace('"distill": 5.0', '"distill": 9.0'))
+    monkeypatch.setattr(f"gift_core.report.build.{failing}", fail)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path, changed)
+    assert contents(tmp_path / "reports") == before
+    monkeypatch.undo()
+    after = contents(build(tmp_path, changed))
+    assert {name for name in after if after[name] != before[name]} == {
+        "index.html", "summary.json", "plots/losses.csv",
+    }  # fmt: skip
+
+
+def test_another_folder_locale_time_zone_and_number_of_threads_give_the_same_bytes(tmp_path: Path) -> None:
+    surroundings = {
+        "here": {"LC_ALL": "C.UTF-8", "TZ": "UTC", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "1"},
+        "another/folder": {"LC_ALL": "C", "TZ": "Pacific/Auckland", "OMP_NUM_THREADS": "4", "PYTHONHASHSEED": "2"},
+    }
+    reports = []
+    for name, variables in surroundings.items():
+        root = tmp_path / name
+        write_pictures(Layout(root), write_run(root))
+        for seconds, stage in enumerate(("finetune", "evaluate"), start=len(name)):  # run times differ, too
+            note = Layout(root).timings() / stage / "gift-letters.json"
+            note.parent.mkdir(parents=True)
+            note.write_text(json.dumps({"seconds": seconds}))
+        environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
+        command = [sys.executable, "-m", "stages", "report"]
+        subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True)
+        reports.append(contents(root / "reports"))
+    assert reports[0] == reports[1]

@@ -18,34 +18,37 @@ from gift_core.published.mtil import ORDER_1, ORDER_2, Benchmark
 from gift_core.report.accuracy_tables import published_matrices, published_rows
 from gift_core.report.build import build_report
 from gift_core.report.page import render_page
-from gift_core.report.published_results import check_zero_shot, data_set_rows
-from gift_core.report.run_record import read_run
-from tests.report.run_folder import OPENAI, ZERO_SHOT_AGREES, write_mtil, write_run, write_task_json
-
-
-def first_line(html: str) -> str:
-    """The first paragraph of the page."""
-    body = html[html.index("<body>") :]
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", body[: body.index("</p>")])).strip()
+from gift_core.report.published_results import ZeroShotCheck, check_zero_shot, data_set_rows
+from gift_core.report.run_record import RunRecord, read_run
+from tests.report.run_folder import write_mtil, write_run, write_task_json
 
 
 @pytest.mark.parametrize("benchmark", [ORDER_1, ORDER_2])
 def test_both_orders_are_recognized_by_their_data_sets(tmp_path: Path, benchmark: Benchmark) -> None:
-    config = write_mtil(tmp_path, benchmark)
-    (sentence,) = build_report(Layout(tmp_path), config, tmp_path / "reports")
+    (sentence,) = build_report(Layout(tmp_path), write_mtil(tmp_path, benchmark), tmp_path / "reports")
     assert sentence.startswith(f"Zero-shot agrees with the published {benchmark.title} (CLIP ViT-B/16")
     assert "mean 65.3%, published 65.3%; the largest difference of a data set is 0.0 points." in sentence
-    assert first_line((tmp_path / "reports/index.html").read_text(encoding="utf-8")) == f"✓ {sentence}".replace(
-        "'", "&#39;"
-    )
+    html = (tmp_path / "reports/index.html").read_text(encoding="utf-8")
+    first = html[html.index("<body>") : html.index("</p>", html.index("<body>"))]
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", first)).strip()
+    assert text == f"✓ {sentence}".replace("'", "&#39;")
     check = json.loads((tmp_path / "reports/zero_shot.json").read_text(encoding="utf-8"))
     assert (check["verdict"], check["sentence"]) == ("agrees", sentence)
     assert check["data_sets"]["eurosat"] == {"measured": 54.9, "published": 54.9}
     assert list(check["data_sets"]) == list(benchmark.data_sets)
 
 
+def mtil_record(root: Path, benchmark: Benchmark = ORDER_1, **options: Any) -> RunRecord:
+    return read_run(Layout(root), write_mtil(root, benchmark, **options))
+
+
+def zero_shot_of(record: RunRecord) -> ZeroShotCheck:
+    assert record.published is not None
+    return record.published.zero_shot
+
+
 def test_published_rows_are_shown_and_never_marked_as_best(tmp_path: Path) -> None:
-    record = read_run(Layout(tmp_path), write_mtil(tmp_path))
+    record = mtil_record(tmp_path, row={"allow_partial": True})  # all data sets are complete all the same
     rows = {row.method: [cell.text for cell in row.cells] for row in published_rows(record)}
     assert rows["gift"] == ["69.3", "77.3", "86.0", "–", "–"]
     # Forgetting and Own task, computed from the published accuracies
@@ -55,36 +58,31 @@ def test_published_rows_are_shown_and_never_marked_as_best(tmp_path: Path) -> No
     assert not any(cell.best for row in published_rows(record) for cell in row.cells)
     html = render_page(record)
     assert "Published: MTIL order I, not measured here" in html and "arXiv 2503.04229" in html
-
-
-def test_the_best_later_results_are_the_last_rows_with_their_kind_and_where_they_were_read(tmp_path: Path) -> None:
-    record = read_run(Layout(tmp_path), write_mtil(tmp_path))
-    rows = {row.name: [cell.text for cell in row.cells] for row in published_rows(record)}
-    assert list(rows)[-2:] == ["FARA (best plain CLIP)", "PACT (best of any kind: router or adapters)"]
-    assert rows["FARA (best plain CLIP)"] == ["70.1", "78.1", "86.6", "–", "–"]
-    assert "PACT from PACT (read from: second source)" in render_page(record)
-    record = read_run(Layout(tmp_path / "2"), write_mtil(tmp_path / "2", ORDER_2))
-    assert [row.method for row in published_rows(record)][-2:] == ["gift", "FARA (best plain CLIP)"]
+    # the best later results are the last rows, with their kind and where they were read
+    later = {row.name: [cell.text for cell in row.cells] for row in published_rows(record)[-2:]}
+    assert list(later) == ["FARA (best plain CLIP)", "PACT (best of any kind: router or adapters)"]
+    assert later["FARA (best plain CLIP)"] == ["70.1", "78.1", "86.6", "–", "–"]
+    assert "PACT from PACT (read from: second source)" in html
 
 
 def test_published_matrices_have_the_task_names_of_the_run_and_the_published_zero_shot_row(tmp_path: Path) -> None:
-    record = read_run(Layout(tmp_path), write_mtil(tmp_path))
+    record = mtil_record(tmp_path)
     matrices = {matrix.method: matrix for matrix in published_matrices(record)}
     assert list(matrices) == ["finetune", "lwf", "icarl", "lwf_vr", "wise_ft", "zscl"]
     first = matrices["lwf"].rows[0]
     assert (first.name, [cell.text for cell in first.cells][:2]) == ("zero-shot", ["24", "88"])
     assert [row.name for row in matrices["lwf"].rows[1:]] == list(record.tasks)
-    assert published_matrices(read_run(Layout(tmp_path / "2"), write_mtil(tmp_path / "2", ORDER_2))) == []
+    second = mtil_record(tmp_path / "2", ORDER_2)
+    assert published_matrices(second) == []
+    assert [row.method for row in published_rows(second)][-2:] == ["gift", "FARA (best plain CLIP)"]
 
 
 def test_data_sets_that_differ_are_named_in_order_of_size_with_what_to_check(tmp_path: Path) -> None:
-    record = read_run(Layout(tmp_path), write_mtil(tmp_path, apart={"dtd": 1.5, "eurosat": -12.0, "food": 0.9}))
-    assert record.published is not None
-    check = record.published.zero_shot
-    assert check.verdict == "differs"
+    record = mtil_record(tmp_path, apart={"dtd": 1.5, "eurosat": -12.0, "food": 0.9})
+    check = zero_shot_of(record)
+    assert check.verdict == "differs" and "food" not in check.sentence
     named = "eurosat 42.9, published 54.9 (−12.0); dtd 46.1, published 44.6 (+1.5)."
     assert f"{named} Check first: their templates" in check.sentence
-    assert "food" not in check.sentence
     assert [row.data_set for row in data_set_rows(check) if row.differs] == ["dtd", "eurosat"]
     assert {row.data_set: row.difference for row in data_set_rows(check)}["mnist"] == "0.0"
     assert published_rows(record)  # they are still shown
@@ -95,20 +93,11 @@ def measured(**apart: float) -> pd.Series[float]:
     return published + pd.Series(apart).reindex(published.index).fillna(apart.get("all", 0.0))
 
 
-@pytest.mark.parametrize(
-    ("apart", "verdict"),
-    [
-        ({"dtd": 1.0}, "agrees"),
-        ({"dtd": 1.01}, "differs"),
-        ({"dtd": -1.01}, "differs"),
-        ({"all": 0.5}, "agrees"),
-        ({"all": -0.51}, "differs"),
-    ],
-)
-def test_the_tolerance_is_one_point_per_data_set_and_half_a_point_in_the_mean(
-    apart: dict[str, float], verdict: str
-) -> None:
-    assert check_zero_shot(ORDER_1, measured(**apart)).verdict == verdict
+def test_the_tolerance_is_one_point_per_data_set_and_half_a_point_in_the_mean() -> None:
+    for apart in ({"dtd": 1.0}, {"all": 0.5}):
+        assert check_zero_shot(ORDER_1, measured(**apart)).verdict == "agrees"
+    for apart in ({"dtd": 1.01}, {"dtd": -1.01}, {"all": -0.51}):
+        assert check_zero_shot(ORDER_1, measured(**apart)).verdict == "differs"
 
 
 def test_if_most_data_sets_differ_the_model_is_to_be_checked_first() -> None:
@@ -120,54 +109,42 @@ def test_if_most_data_sets_differ_the_model_is_to_be_checked_first() -> None:
 
 
 def test_few_shot_runs_compare_zero_shot_but_show_no_published_rows(tmp_path: Path) -> None:
-    record = read_run(Layout(tmp_path), write_mtil(tmp_path, row={"shots": 5}))
-    html = render_page(record)
-    assert first_line(html).startswith(f"✓ {ZERO_SHOT_AGREES}")
+    record = mtil_record(tmp_path, row={"shots": 5})
+    assert zero_shot_of(record).verdict == "agrees"
     assert published_rows(record) == [] and published_matrices(record) == []
-    assert "are not shown:</b> the run is few-shot (5 training images per class)." in html
+    assert "are not shown:</b> the run is few-shot (5 training images per class)." in render_page(record)
 
 
 @pytest.mark.parametrize(
-    ("model", "printed"),
+    ("name", "pretrained", "expected"),
     [
-        ({"name": "ViT-L-14", "pretrained": "openai"}, "ViT-L-14, openai"),
-        ({"name": "ViT-B-16", "pretrained": "laion2b_s34b_b88k"}, "ViT-B-16, laion2b_s34b_b88k"),
-        ({"name": "local-dir:data/mini/clip", "pretrained": None}, "local-dir:data/mini/clip"),
+        ("ViT-L-14", "openai", "this run used ViT-L-14, openai"),
+        ("ViT-B-16", "laion2b_s34b_b88k", "this run used ViT-B-16, laion2b_s34b_b88k"),
+        ("local-dir:data/mini/clip", None, "this run used local-dir:data/mini/clip"),
+        ("ViT-B-16-quickgelu", "openai", None),
     ],
 )
-def test_nothing_is_compared_with_another_model(tmp_path: Path, model: dict[str, Any], printed: str) -> None:
-    record = read_run(Layout(tmp_path), write_mtil(tmp_path, model={**model, "precision": "fp32"}))
-    assert record.published is not None and record.published.zero_shot.verdict == "not compared"
-    assert f"the published model is CLIP ViT-B/16 with OpenAI's weights, this run used {printed}" in (
-        record.published.zero_shot.sentence
-    )
-    assert published_rows(record) == [] and data_set_rows(record.published.zero_shot) == []
-
-
-@pytest.mark.parametrize("name", ["ViT-B-16-quickgelu", "ViT-B-16"])
-def test_both_names_of_the_published_model_are_recognized(tmp_path: Path, name: str) -> None:
-    record = read_run(Layout(tmp_path), write_mtil(tmp_path, model={**OPENAI, "name": name}))
-    assert record.published is not None and record.published.zero_shot.verdict == "agrees"
+def test_nothing_is_compared_with_another_model(
+    tmp_path: Path, name: str, pretrained: str | None, expected: str | None
+) -> None:
+    record = mtil_record(tmp_path, model={"name": name, "pretrained": pretrained, "precision": "fp32"})
+    check = zero_shot_of(record)
+    assert (check.verdict == "agrees") == bool(published_rows(record)) == (expected is None)
+    if expected:
+        assert f"the published model is CLIP ViT-B/16 with OpenAI's weights, {expected}" in check.sentence
+        assert check.verdict == "not compared" and data_set_rows(check) == []
 
 
 def test_incomplete_data_sets_are_not_compared(tmp_path: Path) -> None:
-    config = write_mtil(tmp_path / "slice", row={"classes": {"order": "labels", "first": 0, "count": 5}})
-    record = read_run(Layout(tmp_path / "slice"), config)
-    assert record.published is not None and "t0 has only 5 of its classes" in record.published.zero_shot.sentence
+    few = mtil_record(tmp_path / "slice", row={"classes": {"order": "labels", "first": 0, "count": 5}})
+    assert "t0 has only 5 of its classes" in zero_shot_of(few).sentence
     config = write_mtil(tmp_path / "part", row={"allow_partial": True})
     write_task_json(Layout(tmp_path / "part"), "t0", notes=["incomplete: 3,000 of 3,334 training images"])
     write_task_json(Layout(tmp_path / "part"), "t1", skipped=[("a.jpg", "cut short")])
     record = read_run(Layout(tmp_path / "part"), config)
-    assert record.published is not None and record.published.withheld == (
-        "t0: incomplete: 3,000 of 3,334 training images",
-        "t1: 1 unreadable image skipped",
-    )
+    withheld = ("t0: incomplete: 3,000 of 3,334 training images", "t1: 1 unreadable image skipped")
+    assert record.published is not None and record.published.withheld == withheld
     assert published_rows(record) == []
-
-
-def test_allow_partial_alone_withholds_nothing(tmp_path: Path) -> None:
-    record = read_run(Layout(tmp_path), write_mtil(tmp_path, row={"allow_partial": True}))
-    assert published_rows(record)
 
 
 def test_a_run_that_is_no_benchmark_does_not_mention_one(tmp_path: Path) -> None:

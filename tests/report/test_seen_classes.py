@@ -8,17 +8,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
-from gift_core.artifacts.report_json import read_metrics
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
 from gift_core.report.accuracy_tables import result_rows
-from gift_core.report.build import build_report
+from gift_core.report.build import accuracy_rows
 from gift_core.report.highlight import headline
 from gift_core.report.page import render_page
 from gift_core.report.run_record import RunRecord, read_run
 from gift_core.report.seen_classes import seen_chart, step_table
-from tests.report.run_folder import write_seen_run, write_task_json
+from tests.report.run_folder import change_accuracies, write_params, write_seen_run, write_task_json
 
 TASKS = ("first", "second", "third")
 ZERO_SHOT = (80.0, 70.0, 60.0)
@@ -38,31 +36,27 @@ def seen_of(record: RunRecord) -> pd.DataFrame:
     return record.seen
 
 
-def test_the_result_table_has_only_avg_and_last(record: RunRecord) -> None:
+def test_the_page_has_avg_and_last_alone_and_no_task_charts_and_no_matrices(record: RunRecord) -> None:
     rows = {row.name: [cell.text for cell in row.cells] for row in result_rows(record)}
     assert rows == {"Zero-shot": ["70.0", "60.0"], "Fine-tuning": ["65.0", "40.0"], "GIFT": ["81.0", "72.0"]}
     html = render_page(record)
     table = html[html.index('<table class="result">') : html.index("</table>")]
     assert re.findall(r'<th scope="col">(.*?)</th>', table) == ["Method", "Avg", "Last"]
-
-
-def test_metrics_json_has_neither_transfer_nor_forgetting(record: RunRecord, tmp_path: Path) -> None:
-    from gift_core.config.loading import load_config
-
-    build_report(Layout(tmp_path), load_config(tmp_path / "params.yaml"), tmp_path / "reports")
-    gift = read_metrics(tmp_path / "reports/metrics.json")["gift"]
-    assert gift == {"transfer": None, "avg": 81.0, "last": 72.0, "forgetting": None}
-    rows = pd.read_csv(tmp_path / "reports/plots/accuracy.csv")
-    assert rows[rows.method == "zero_shot"].accuracy.tolist() == list(ZERO_SHOT)
-    last = rows[(rows.method == "gift") & (rows.after_step == 3)].iloc[0]
-    assert (last.after, last.task, last.phase, last.accuracy) == ("third", "classes seen", "current", 72.0)
-
-
-def test_the_headline_counts_classes_and_steps(record: RunRecord) -> None:
+    assert 'id="seen"' in html and 'href="#seen"' in html
+    assert 'id="forgetting"' not in html and 'id="matrices"' not in html
+    assert "Own task" not in html and "Transfer" not in html
     assert "".join(headline(record)) == (
         "After 3 steps of the miniature benchmark, GIFT has 72.0% accuracy on 100 classes and plain fine-tuning has "
         "40.0% (zero-shot model: 60.0%). Averaged over all steps, GIFT has 81.0% and plain fine-tuning has 65.0%."
     )
+
+
+def test_metrics_and_plots_have_neither_transfer_nor_forgetting(record: RunRecord) -> None:
+    assert record.metrics["gift"] == {"transfer": None, "avg": 81.0, "last": 72.0, "forgetting": None}
+    rows = accuracy_rows(record)
+    assert rows[rows.method == "zero_shot"].accuracy.tolist() == list(ZERO_SHOT)
+    last = rows[(rows.method == "gift") & (rows.after_step == 3)].iloc[0]
+    assert (last.after, last.task, last.phase, last.accuracy) == ("third", "classes seen", "current", 72.0)
 
 
 def test_the_x_axis_counts_classes_seen_and_zero_shot_is_a_curve(record: RunRecord) -> None:
@@ -92,19 +86,6 @@ def test_the_table_of_steps_has_every_accuracy_shaded_by_its_difference_to_zero_
     ]
 
 
-def test_there_are_no_task_charts_and_no_matrices(record: RunRecord) -> None:
-    html = render_page(record)
-    assert 'id="seen"' in html and 'href="#seen"' in html
-    assert 'id="forgetting"' not in html and 'id="matrices"' not in html
-    assert "Own task" not in html and "Transfer" not in html
-
-
-def test_one_step_is_reported(tmp_path: Path) -> None:
-    config = write_seen_run(tmp_path, tasks=("only",), zero_shot=(50,), seen={"gift": (75,)})
-    html = render_page(read_run(Layout(tmp_path), config))
-    assert "After 1 step of the miniature benchmark, GIFT has 75.0% accuracy on 10 classes" in html
-
-
 def test_the_rows_of_a_zero_shot_method_replace_the_pretrained_rows(tmp_path: Path) -> None:
     config = write_seen_run(tmp_path, tasks=TASKS, zero_shot=ZERO_SHOT, seen={"zero_shot": (79, 69, 59), **SEEN})
     record = read_run(Layout(tmp_path), config)
@@ -128,18 +109,13 @@ def test_fifty_steps_are_folded_and_have_twelve_contact_sheets(tmp_path: Path) -
 
 
 def test_rows_of_the_other_protocol_are_refused(tmp_path: Path, record: RunRecord) -> None:
-    from gift_core.config.loading import load_config
-
-    params = (tmp_path / "params.yaml").read_text().replace("class_incremental", "task_incremental")
-    (tmp_path / "params.yaml").write_text(params)
+    config = write_params(tmp_path, TASKS, tuple(SEEN))
     with pytest.raises(ContractError, match=r"are class_incremental, evaluation\.protocol is task_incremental"):
-        read_run(Layout(tmp_path), load_config(tmp_path / "params.yaml"))
+        read_run(Layout(tmp_path), config)
 
 
 def test_a_step_without_the_pretrained_model_is_refused(tmp_path: Path) -> None:
     config = write_seen_run(tmp_path, tasks=TASKS, zero_shot=ZERO_SHOT, seen=SEEN)
-    path = Layout(tmp_path).accuracy("finetune", "second")
-    rows, metadata = read_accuracy(path)
-    write_accuracy(path, rows[rows.step >= 0], metadata)
+    change_accuracies(tmp_path, "finetune", "second", keep="step >= 0")
     with pytest.raises(ContractError, match="step -1 on second"):
         read_run(Layout(tmp_path), config)

@@ -6,7 +6,6 @@ import json
 import re
 from itertools import pairwise
 
-import pytest
 from typer.testing import CliRunner
 
 from stages.app import app
@@ -34,9 +33,9 @@ def test_the_drawing_has_a_box_per_stage_type_and_fits_a_terminal() -> None:
     assert lines[-1].endswith(": write_prompts, teach, finetune, evaluate")
 
 
-@pytest.mark.parametrize("line", ["flowchart TD", '  finetune["finetune x 8"]', "  finetune --> evaluate"])
-def test_the_drawing_for_pages_has_the_same_boxes(line: str) -> None:
-    assert line in gift_dag("--mermaid").splitlines()
+def test_the_drawing_for_pages_has_the_same_boxes() -> None:
+    lines = {"flowchart TD", '  finetune["finetune x 8"]', "  finetune --> evaluate"}
+    assert lines <= set(gift_dag("--mermaid").splitlines())
 
 
 def test_an_edge_is_no_shortcut_and_ends_at_a_later_stage() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import shutil
 from pathlib import Path
@@ -17,30 +16,25 @@ from tests.imports import ROOT
 from tests.team.toy import toy_clone
 
 
-def gift_exp(project: Clone, *, columns: int) -> list[str]:
-    """Returns the lines after the title, in a terminal of this width."""
-    done = CliRunner().invoke(app, ["exp", "--root", str(project.folder)], env={"COLUMNS": str(columns)})
-    assert done.exit_code == 0, done.output
-    return done.output.splitlines()[1:]
-
-
 @pytest.fixture(scope="module")
 def project(toy_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """One experiment that ran, one in the queue."""
     folder = tmp_path_factory.mktemp("exp") / "project"
     shutil.copytree(toy_template / "first", folder, symlinks=True)
     project = toy_clone(folder)
-    before = (project.folder / "params.yaml").read_text(encoding="utf-8").splitlines()
     project.run("dvc", "exp", "run", "--name", "longer", "--set-param", "training.iterations=20")
-    after = (project.folder / "params.yaml").read_text(encoding="utf-8").splitlines()
-    changed = [line for line in difflib.ndiff(before, after) if line[0] in "+-"]
-    assert changed == ["-   iterations: 10", "+   iterations: 20"]
     project.run("dvc", "exp", "run", "--queue", "--name", "both", "--set-param", "run.methods=[finetune,gift]")
     return project
 
 
+def gift_exp(folder: Path, *options: str, expect: int = 0) -> str:
+    done = CliRunner().invoke(app, ["exp", "--root", str(folder), *options], env={"COLUMNS": "80"})
+    assert done.exit_code == expect, done.output
+    return done.output
+
+
 def test_an_experiment_has_lines_for_what_differs_and_for_the_numbers_of_each_method(project: Clone) -> None:
-    assert gift_exp(project, columns=80) == [
+    assert gift_exp(project.folder).splitlines()[1:] == [
         "               Transfer   Avg   Last   Forgetting",
         "workspace",
         "  training.iterations: 10 -> 20",
@@ -57,11 +51,6 @@ def test_an_experiment_has_lines_for_what_differs_and_for_the_numbers_of_each_me
     ]
 
 
-def test_a_narrow_terminal_breaks_no_name(project: Clone) -> None:
-    lines = gift_exp(project, columns=20)
-    assert lines[2:4] == ["  training.iterations:", "      10 -> 20"]
-
-
 def test_dvc_exp_show_has_the_columns_that_differ(project: Clone) -> None:
     """With the command of docs/team_tools.md. Without options DVC shows a column for each value of params.yaml."""
     page = (ROOT / "docs" / "team_tools.md").read_text(encoding="utf-8")
@@ -71,20 +60,11 @@ def test_dvc_exp_show_has_the_columns_that_differ(project: Clone) -> None:
     hidden = {"rev", "typ", "parent", "State", "Executor"}  # in a table these are in the column Experiment, or empty
     columns = [name for name in header.split(",") if name not in hidden]
     assert columns == ["Experiment", "Created", "finetune.last", "training.iterations"]
-    whole = project.run("dvc", "exp", "show", "--no-pager", "--csv")
-    assert len(next(line for line in whole.splitlines() if line.startswith("Experiment,")).split(",")) > 20
 
 
-def test_an_unknown_method_is_refused(project: Clone) -> None:
-    done = CliRunner().invoke(app, ["exp", "--root", str(project.folder), "--method", "gitf"])
-    assert done.exit_code == 1
-    assert "--method: unknown name 'gitf'" in done.output
-
-
-def test_a_folder_that_dvc_does_not_know_is_refused(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["exp", "--root", str(tmp_path)])
-    assert done.exit_code == 1
-    assert "dvc exp show: you are not inside of a DVC repository" in done.output
+def test_an_unknown_method_and_a_folder_without_dvc_are_refused(project: Clone, tmp_path: Path) -> None:
+    assert "--method: unknown name 'gitf'" in gift_exp(project.folder, "--method", "gitf", expect=1)
+    assert "dvc exp show: you are not inside of a DVC repository" in gift_exp(tmp_path, expect=1)
 
 
 def test_differences_name_the_key_and_only_what_changed() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import socket
 import threading
 from functools import partial
@@ -33,10 +32,10 @@ def second(first: Clone, tmp_path: Path) -> Clone:
     return clone
 
 
-def get(clone: Clone, *, expect: int = 0) -> str:
+def get(clone: Clone) -> str:
     """Runs `gift get` and returns what it prints."""
     done = CliRunner().invoke(app, ["get", "--root", str(clone.folder)])
-    assert done.exit_code == expect, done.output
+    assert done.exit_code == 0, done.output
     return done.output
 
 
@@ -44,15 +43,11 @@ def get(clone: Clone, *, expect: int = 0) -> str:
     ("url", "expected"),
     [
         ("", "URL: '' is no address. Examples: /mnt/shared/gift, s3://bucket/gift"),
-        (" /mnt/gift", "is no address"),
-        ("/mnt/gift\n[core]", "is no address"),
         ("--global", "is no address"),
-        ("mnt/gift", "is not an absolute path, it would be another one in each clone"),
-        ("gift@host:path", "is not an absolute path"),
-        ("s3a://bucket/gift", "unknown scheme 's3a'. Did you mean 's3'?"),
-        ("ftp://host/gift", "unknown scheme 'ftp'. Known: azure, gs, http, https, s3, ssh."),
-        ("s3://", "has no bucket or host"),
         ("http://[::1", "is no address"),
+        ("mnt/gift", "is not an absolute path, it would be another one in each clone"),
+        ("s3a://bucket/gift", "unknown scheme 's3a'. Did you mean 's3'?"),
+        ("s3://", "has no bucket or host"),
         ("ssh://me:secret@host/gift", "contains a password, and .dvc/config is in git"),
         ("{root}/data/store", "and the project contain each other"),
         ("{root}/..", "and the project contain each other"),
@@ -83,11 +78,9 @@ def test_a_remote_is_the_default_with_checked_hashes(second: Clone, tmp_path: Pa
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
-def test_every_extra_is_pinned_without_an_address(extra: str) -> None:
+def test_every_extra_is_pinned(extra: str) -> None:
     assert f'\n{extra} = ["dvc[{extra}]"]' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    assert f"\ndvc-{extra}==" in constraints
-    assert "://" not in constraints
+    assert f"\ndvc-{extra}==" in (ROOT / "constraints.txt").read_text(encoding="utf-8")
     assert f"--extra {extra} " in (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
@@ -98,27 +91,22 @@ def test_a_remote_whose_package_is_missing_names_the_extra(second: Clone) -> Non
     assert "store (s3://bucket/gift) needs a package that is not installed\nRun: make setup EXTRAS=s3" in done.output
 
 
-def test_a_clone_gets_everything(second: Clone, first: Clone) -> None:
-    get(second)
-    assert content(second.folder / "data") == content(first.folder / "data")
-    assert second.repro() == []
-
-
-def test_without_a_remote_the_way_on_is_named(second: Clone) -> None:
+def test_without_results_that_can_be_reached_the_way_on_is_named(second: Clone, tmp_path: Path) -> None:
     (second.folder / ".dvc" / "config").write_text("", encoding="utf-8")
     said = get(second)
-    assert "The remote: none. To share results: make remote URL=s3://bucket/gift" in said
-    assert UNCHANGED in said
-
-
-def test_a_remote_that_is_down_changes_nothing(second: Clone) -> None:
+    assert "The remote: none. To share results: make remote URL=s3://bucket/gift" in said and UNCHANGED in said
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         use_store(second, f"http://127.0.0.1:{unused.getsockname()[1]}")
         said = get(second)
-    assert "cannot be reached" in said
-    assert UNCHANGED in said
+    assert "cannot be reached" in said and UNCHANGED in said
+    (tmp_path / "empty").mkdir()
+    use_store(second, tmp_path / "empty")
+    assert "It is empty." in get(second)
     assert not (second.folder / "data").exists()
+    use_store(second, tmp_path / "store")
+    (second.folder / "dvc.lock").unlink()
+    assert "There is nothing to pull: this commit has no dvc.lock." in get(second)
 
 
 class FilesWithoutListings(SimpleHTTPRequestHandler):
@@ -141,30 +129,15 @@ def test_a_web_server_that_lists_no_folders_gives_all_results(second: Clone, fir
     assert content(second.folder / "data") == content(first.folder / "data")
 
 
-def test_an_empty_remote_is_named(second: Clone, tmp_path: Path) -> None:
-    shutil.rmtree(tmp_path / "store")
-    (tmp_path / "store").mkdir()
-    assert "It is empty." in get(second)
-
-
-@pytest.mark.parametrize("damage", ["missing", "flipped"])
-def test_what_is_missing_or_damaged_is_named_and_the_rest_is_pulled(
-    damage: str, second: Clone, first: Clone, tmp_path: Path
-) -> None:
+def test_what_is_damaged_is_named_and_the_rest_is_pulled(second: Clone, first: Clone, tmp_path: Path) -> None:
     lock = (second.folder / "dvc.lock").read_text(encoding="utf-8")
     name = lock.split("path: data/5_models/finetune/birds\n")[1].split("md5: ")[1].split()[0]
     stored = tmp_path / "store" / "files" / "md5" / name[:2] / name[2:]
-    content_before = stored.read_bytes()
-    stored.unlink()
-    if damage == "flipped":
-        stored.write_bytes(b"X" + content_before[1:])
+    damaged = b"X" + stored.read_bytes()[1:]
+    stored.unlink()  # it is read-only
+    stored.write_bytes(damaged)
     said = get(second)
     assert "The remote has no whole copy of data/5_models/finetune/birds. `dvc repro` makes what is missing." in said
     assert (second.folder / "data" / "1_tasks" / "birds").is_file()
     assert second.repro() == ["finetune@finetune-step0"]  # with the same bytes, so the report stays
     assert content(second.folder / "data") == content(first.folder / "data")
-
-
-def test_before_the_first_run_there_is_nothing_to_get(second: Clone) -> None:
-    (second.folder / "dvc.lock").unlink()
-    assert "There is nothing to pull: this commit has no dvc.lock." in get(second)
