@@ -31,7 +31,7 @@ THOROUGH = re.compile(
     | end_to_end/test_(changes|revisions|wheel)
     | generators/test_spread_shards
     | interop/test_exporting
-    | report/test_(compare|kept_images|leftovers|published_results|scatter_chart|seen_classes)
+    | report/test_(compare|kept_images|leftovers|published_results|seen_classes)
     | stages/test_(add_task|class_incremental|data|disk|docs|doctor|dvc_pipeline|export|file_modes|fork_server|hub)
     | stages/test_(import_model|interruption|memory_settings|merge|metrics|missing_paths|predict|processes|recorded)
     | stages/test_(remove|root|run|search|show|test|use|verify)_
