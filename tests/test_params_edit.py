@@ -24,7 +24,7 @@ tasks:   # the data
   birds: {path: y}
 
   # others
-  12:
+  '12':
     path: z
 sequence:
   - task: letters
@@ -41,7 +41,6 @@ methods:
   b:
     x: 2
 """
-SMALL = SMALL.replace("  12:", "  '12':")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
