@@ -56,7 +56,7 @@ def read(preset: str) -> dict[str, Any]:
     return yaml.safe_load(complete_text(ROOT / "presets" / f"{preset}.yaml"))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("preset", ["mini", "mini_compare"])  # DVC takes long for each
+@pytest.mark.parametrize("preset", ["mini", "cil_tinyimagenet_5"])  # DVC takes long for each
 def test_methods_share_all_but_teach_finetune_and_evaluate(preset: str, tmp_path: Path) -> None:
     params = read(preset)
     steps, methods = len(params["sequence"]), params["run"]["methods"]
