@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -145,12 +147,17 @@ def test_nothing_is_read_or_encoded_twice(models: Folders, tasks: Folders, monke
     calls: Counter[str] = Counter()
     owners = {"read_own_task": test_set, "index_task": test_set, "load_folder": classifier, "class_features": test_set}
     for name, module in owners.items():
-        function = getattr(module, name)
-        monkeypatch.setattr(
-            module, name, lambda *given, _f=function, _n=name, **more: (calls.update([_n]), _f(*given, **more))[1]
-        )
+        monkeypatch.setattr(module, name, counted(name, getattr(module, name), calls))
     measure(models, tasks, 2)
     assert calls == {"read_own_task": 3, "index_task": 3, "load_folder": 2, "class_features": 2 * 3}
+
+
+def counted(name: str, function: Callable[..., Any], calls: Counter[str]) -> Callable[..., Any]:
+    def call(*arguments: Any, **options: Any) -> Any:
+        calls[name] += 1
+        return function(*arguments, **options)
+
+    return call
 
 
 def test_params_yaml_and_all_tables_name_the_same_protocols() -> None:
