@@ -6,7 +6,7 @@ import json
 import random
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,13 +39,18 @@ class Probed:
 
 @pytest.fixture(scope="module")
 def probed(tmp_path_factory: pytest.TempPathFactory) -> list[Probed]:
-    folder, found = tmp_path_factory.mktemp("probe") / "probe", []
+    folder = tmp_path_factory.mktemp("probe") / "probe"
+    return list(run_probe(folder))
+
+
+def run_probe(folder: Path) -> Iterator[Probed]:
     probe = Probe(folder, ROOT)
     for experiment in experiments():
         parts = PartsOf(folder / experiment.name)
-        wanted = probe.run(experiment, lambda one: one.stage not in (*OF_METHODS, "report") or one.owner in METHODS)
-        found += [Probed(outcome, tuple(parts.options(outcome.instance))) for outcome in wanted]
-    return found
+        for outcome in probe.run(
+            experiment, lambda each: each.stage not in (*OF_METHODS, "report") or each.owner in METHODS
+        ):
+            yield Probed(outcome, tuple(parts.options(outcome.instance)))
 
 
 def test_every_stage_of_the_probe_runs_and_is_continued_after_an_interruption(probed: list[Probed]) -> None:
