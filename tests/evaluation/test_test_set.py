@@ -94,15 +94,19 @@ def test_a_split_is_not_read_faster_than_it_is_used(folder: Path, monkeypatch: p
     assert 2 <= len(read) <= 4
 
 
-def test_a_damaged_image_is_an_error_and_no_missing_row_and_no_images_are_refused(tmp_path: Path) -> None:
+def test_a_damaged_image_is_an_error_and_no_missing_row(tmp_path: Path) -> None:
     info = TaskInfo("shapes", ("one", "two"), ("a {}.",), "made for a test")
     images = [(png(0), "png", 0), (b"no image", "png", 1), (png(1), "png", 0)]
     write_task(tmp_path / "shapes", info, images[:1], images, images_per_shard=10)
     with pytest.raises(OSError, match="cannot identify image"):
         list(open_test_set(tmp_path / "shapes", batch_size=2).batches(tiny_clip()))
-    write_task(tmp_path / "empty", info, images[:1], [], images_per_shard=10)
-    with pytest.raises(UserError, match=r"empty: the task has no test images\. Give it some"):
-        open_test_set(tmp_path / "empty", batch_size=4)
+
+
+def test_a_task_without_test_images_is_refused(tmp_path: Path) -> None:
+    info = TaskInfo("shapes", ("one", "two"), ("a {}.",), "made for a test")
+    write_task(tmp_path / "shapes", info, [(png(0), "png", 0)], [], images_per_shard=10)
+    with pytest.raises(UserError, match=r"shapes: the task has no test images\. Give it some"):
+        open_test_set(tmp_path / "shapes", batch_size=4)
 
 
 def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
