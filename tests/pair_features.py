@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
+from gift_core.config.method_options import LossesConfig
 from gift_core.losses import Loss
 from gift_core.pair_features import PairFeatures, ReplayBatch
 
-# By the names of gift_core.losses.LOSSES.
+VALUES = {"temperature": 2.0, "label_smoothing": 0.2}
+# By the names of the losses in params.yaml: their options without the weight.
 LOSS_OPTIONS: dict[str, dict[str, float]] = {
-    "distill": {"temperature": 2.0},
-    "distill_vocabulary": {"temperature": 2.0},
-    "distill_reverse_kl": {"temperature": 2.0},
-    "distill_features": {},
-    "distill_image_side": {"temperature": 2.0},
-    "distill_text_side": {"temperature": 2.0},
-    "align": {"label_smoothing": 0.2},
+    name: {option: VALUES[option] for option in get_args(field.annotation)[0].model_fields if option != "weight"}
+    for name, field in LossesConfig.model_fields.items()
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -18,16 +19,15 @@ from gift_core.consolidation import (
     Parameters,
     StaticFisher,
     Uniform,
-    divided_by_means,
     normalized_squares,
 )
 from gift_core.errors import ContractError
 
 Tensors = dict[str, torch.Tensor]
-Build = Callable[..., Consolidation]
 
-# The means are 3 for a, 12 for b, and (1 + 5 + 12) / 3 = 6 over all weights.
-FISHER = {"a": torch.tensor([1.0, 5.0]), "b": torch.tensor([[12.0]])}
+# Not in the order of the parameters. The means are 3 for a, 12 for b, and (1 + 5 + 12) / 3 = 6 over all weights.
+FISHER = {"b": torch.tensor([[12.0]]), "a": torch.tensor([1.0, 5.0])}
+SEEN = {"a": torch.tensor([1.0, -3.0]), "b": torch.tensor([[4.0]])}
 
 
 def two_parameters() -> dict[str, torch.nn.Parameter]:
@@ -41,7 +41,7 @@ def move(parameters: Parameters, distance: float) -> None:
 
 
 def pull_after(
-    build: Build, gradients: dict[str, torch.Tensor | None], *, distance: float = 0.1
+    build: Callable[..., Consolidation], gradients: dict[str, torch.Tensor | None], *, distance: float = 0.1
 ) -> tuple[float, Tensors]:
     """The penalty and the gradients after one observation, with every weight moved by `distance`."""
     parameters = two_parameters()
@@ -59,12 +59,6 @@ def test_importance_is_the_squared_gradient_divided_by_its_mean() -> None:
     torch.testing.assert_close(second, torch.tensor([[1.0]]))
 
 
-def test_the_scale_of_the_gradient_has_no_effect() -> None:
-    gradient = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
-    large, small = normalized_squares([gradient, gradient * 1e-4])
-    torch.testing.assert_close(large, small)
-
-
 @pytest.mark.parametrize("scale", [2.0**16, 2.0**24, 2.0**-8])
 def test_a_loss_scale_that_is_a_power_of_two_changes_no_bit_of_the_importance(scale: float) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -73,37 +67,48 @@ def test_a_loss_scale_that_is_a_power_of_two_changes_no_bit_of_the_importance(sc
     assert all(torch.equal(*pair) for pair in zip(scaled, normalized_squares(gradients), strict=True))
 
 
-def test_a_tensor_without_gradient_has_importance_one_millionth() -> None:
-    penalty, gradients = pull_after(
-        lambda parameters: AdaptiveFisher(parameters, weight=1.0), {"a": None, "b": torch.zeros(1, 1)}, distance=2.0
-    )
-    assert penalty == pytest.approx((2 + 1) * 1e-6 * 2.0**2)
-    torch.testing.assert_close(gradients["a"], torch.full((2,), 2 * 1e-6 * 2.0))
+def static(fisher: Tensors, scale: str) -> Callable[..., Consolidation]:
+    return partial(StaticFisher, fisher=fisher, scale=scale)
 
 
-def test_adaptive_fisher_by_hand() -> None:
-    seen = {"a": torch.tensor([1.0, -3.0]), "b": torch.tensor([[4.0]])}
-    penalty, gradients = pull_after(lambda parameters: AdaptiveFisher(parameters, weight=0.5), seen)
-    # F = (0.2, 1.8), 1; penalty 0.5 * (0.2 + 1.8 + 1) * 0.01; gradient 2 * 0.5 * F * 0.1
-    assert penalty == pytest.approx(0.015, rel=1e-5)
-    torch.testing.assert_close(gradients["a"], torch.tensor([0.02, 0.18]))
-    torch.testing.assert_close(gradients["b"], torch.tensor([[0.1]]))
+TINY = {name: value * 1e-9 for name, value in FISHER.items()}
+ZERO = {"a": torch.zeros(2), "b": torch.zeros(1, 1)}
+# kind: how it is built, the observed gradients, and by hand F of a and of b
+KINDS: dict[str, tuple[Callable[..., Consolidation], dict[str, torch.Tensor | None], list[float], float]] = {
+    "uniform": (Uniform, SEEN, [1, 1], 1),
+    "adaptive": (AdaptiveFisher, SEEN, [0.2, 1.8], 1),
+    "adaptive without gradients": (AdaptiveFisher, {"a": None, "b": torch.zeros(1, 1)}, [1e-6, 1e-6], 1e-6),
+    "static, each by its own mean": (static(FISHER, "tensor"), SEEN, [1 / 3, 5 / 3], 1),
+    # the proportions between the tensors stay; the mean of the tensors' means would be 7.5
+    "static, all by one mean": (static(FISHER, "model"), SEEN, [1 / 6, 5 / 6], 2),
+    "tiny diagonals": (static(TINY, "tensor"), SEEN, [1 / 3, 5 / 3], 1),
+    "tiny diagonals by one mean": (static(TINY, "model"), SEEN, [1 / 6, 5 / 6], 2),
+    "a diagonal of zeros": (static(FISHER | {"a": ZERO["a"]}, "tensor"), SEEN, [1e-6, 1e-6], 1),
+    "one of zeros by one mean": (static(FISHER | {"a": ZERO["a"]}, "model"), SEEN, [0, 0], 3),
+    "only zeros": (static(ZERO, "tensor"), SEEN, [1e-6, 1e-6], 1e-6),
+    "only zeros by one mean": (static(ZERO, "model"), SEEN, [1e-6, 1e-6], 1e-6),
+}
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.5])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_penalty_and_its_gradient_by_hand(kind: str, weight: float) -> None:
+    """weight * sum F * distance^2, and 2 * weight * F * distance. Fixed diagonals do not depend on the gradients."""
+    build, seen, of_a, of_b = KINDS[kind]
+    penalty, gradients = pull_after(partial(build, weight=weight), seen)
+    assert penalty == pytest.approx(weight * (sum(of_a) + of_b) * 0.1**2, rel=1e-4)
+    torch.testing.assert_close(gradients["a"], 2 * weight * 0.1 * torch.tensor(of_a))
+    torch.testing.assert_close(gradients["b"], 2 * weight * 0.1 * torch.tensor([[of_b]]))
+
+
+def test_no_consolidation_does_nothing() -> None:
+    assert pull_after(NoConsolidation, SEEN) == (0, {})
 
 
 def test_adaptive_fisher_needs_an_observation_before_it_pulls() -> None:
     parameters = two_parameters()
     with pytest.raises(AssertionError, match="observe"):
         AdaptiveFisher(parameters, weight=1.0).pull(parameters)
-
-
-def test_uniform_by_hand() -> None:
-    penalty, gradients = pull_after(lambda parameters: Uniform(parameters, weight=0.5), {"a": torch.ones(2), "b": None})
-    assert penalty == pytest.approx(0.5 * 3 * 0.01, rel=1e-5)
-    torch.testing.assert_close(gradients["a"], torch.full((2,), 0.1))
-
-
-def test_no_consolidation_does_nothing() -> None:
-    assert pull_after(NoConsolidation, {"a": torch.ones(2), "b": None}) == (0, {})
 
 
 def test_pull_adds_to_the_gradients_that_are_there() -> None:
@@ -115,14 +120,13 @@ def test_pull_adds_to_the_gradients_that_are_there() -> None:
     torch.testing.assert_close(parameters["a"].grad, torch.tensor([7.0, 9.0]))
 
 
-@pytest.mark.parametrize("weight", [1.0, 0.3])
-def test_adaptive_fisher_equals_autograd_with_a_constant_importance(weight: float) -> None:
+def test_adaptive_fisher_equals_autograd_with_a_constant_importance() -> None:
     """An independent second implementation: the penalty as a graph, its gradient by autograd."""
     generator = torch.Generator().manual_seed(1)
     layers = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3))
     parameters = dict(layers.named_parameters())
     start = {name: value.detach().clone() for name, value in parameters.items()}
-    consolidates = AdaptiveFisher(parameters, weight=weight)
+    consolidates = AdaptiveFisher(parameters, weight=0.3)
     for value in parameters.values():
         value.data += 0.05 * torch.randn(value.shape, generator=generator)
     inputs = torch.randn(7, 4, generator=generator)
@@ -133,7 +137,7 @@ def test_adaptive_fisher_equals_autograd_with_a_constant_importance(weight: floa
     for name, value in parameters.items():
         squares = replay_gradients[name].double() ** 2
         importance = (squares / squares.mean()).float().detach()
-        penalty = penalty + weight * (importance * (value - start[name]) ** 2).sum()
+        penalty = penalty + 0.3 * (importance * (value - start[name]) ** 2).sum()
     expected = torch.autograd.grad(layers(inputs).pow(2).mean() + task + penalty, list(parameters.values()))
 
     layers(inputs).pow(2).mean().backward()
@@ -145,145 +149,48 @@ def test_adaptive_fisher_equals_autograd_with_a_constant_importance(weight: floa
 
 
 # Squares 1, 9 -> F = (0.2, 1.8); squares 4, 0 -> F = (2, 0); squares 25, 25 -> F = (1, 1); squares 0, 49 -> F = (0, 2).
-OBSERVED = [torch.tensor([1.0, -3.0]), torch.tensor([2.0, 0.0]), torch.tensor([5.0, 5.0]), torch.tensor([0.0, 7.0])]
+FIRST, SECOND, THIRD, FOURTH = (torch.tensor(row) for row in ([1.0, -3.0], [2.0, 0.0], [5.0, 5.0], [0.0, 7.0]))
 OVERFLOW = torch.tensor([1.0, torch.inf])
 
 
-def frozen_importances(
-    observed: list[torch.Tensor | None], *, iterations: int, weight: float = 1.0
-) -> list[list[float]]:
-    """F of each iteration, from the gradient 2 * weight * F of weights that moved by 1."""
+@pytest.mark.parametrize(
+    ("iterations", "observed", "expected"),
+    [
+        # the mean gradient of the first two, (1.5, -1.5), would give F = (1, 1)
+        (3, [FIRST, SECOND, THIRD], [[0.2, 1.8], [1.1, 0.9], [3.2 / 3, 2.8 / 3]]),
+        (2, [FIRST, SECOND, THIRD, FOURTH], [[0.2, 1.8], [1.1, 0.9], [1.1, 0.9], [1.1, 0.9]]),
+        (1, [FIRST, SECOND, THIRD, FOURTH], [[0.2, 1.8]] * 4),
+        (2, [None, FIRST], [[1e-6, 1e-6], [0.1 + 0.5e-6, 0.9 + 0.5e-6]]),
+        (2, [FIRST, OVERFLOW, SECOND, THIRD], [[0.2, 1.8], [0.2, 1.8], [1.1, 0.9], [1.1, 0.9]]),
+        (2, [OVERFLOW], [[0.0, 0.0]]),
+    ],
+    ids=["the mean so far", "then constant", "the first", "an iteration without gradient", "an overflow", "only one"],
+)
+def test_frozen_fisher_is_the_mean_importance_of_the_first_iterations(
+    iterations: int, observed: list[torch.Tensor | None], expected: list[list[float]]
+) -> None:
     parameters = {"a": torch.nn.Parameter(torch.tensor([1.0, 2.0]))}
-    consolidates = FrozenFisher(parameters, weight=weight, iterations=iterations)
+    consolidates = FrozenFisher(parameters, weight=0.5, iterations=iterations)
     move(parameters, 1.0)
-    importances = []
-    for gradient in observed:
+    for gradient, importance in zip(observed, expected, strict=True):
         parameters["a"].grad = None
         consolidates.observe({"a": gradient})
-        penalty = consolidates.pull(parameters)
-        pulled = parameters["a"].grad
-        assert pulled is not None and penalty.item() == pytest.approx(pulled.sum().item() / 2)
-        importances.append((pulled / (2 * weight)).tolist())
-    return importances
-
-
-def test_frozen_fisher_is_at_first_the_mean_importance_so_far() -> None:
-    # (0.2, 1.8), then (2.2, 1.8) / 2, then (3.2, 2.8) / 3; the mean gradient (1.5, -1.5) would give F = (1, 1)
-    assert frozen_importances(OBSERVED, iterations=3)[:3] == [
-        pytest.approx([0.2, 1.8]),
-        pytest.approx([1.1, 0.9]),
-        pytest.approx([3.2 / 3, 2.8 / 3]),
-    ]
-
-
-def test_frozen_fisher_is_then_the_mean_over_the_first_iterations() -> None:
-    assert frozen_importances(OBSERVED, iterations=2)[1:] == [pytest.approx([1.1, 0.9])] * 3
-    assert frozen_importances(OBSERVED, iterations=1) == [pytest.approx([0.2, 1.8])] * 4
-
-
-def test_frozen_fisher_multiplies_by_its_weight() -> None:
-    half, whole = (frozen_importances(OBSERVED, iterations=2, weight=weight) for weight in (0.5, 1.0))
-    assert half == [pytest.approx(row) for row in whole]
-
-
-def test_an_iteration_without_gradient_counts_one_millionth_in_frozen_fisher() -> None:
-    importances = frozen_importances([None, OBSERVED[0]], iterations=2)
-    assert importances[1] == pytest.approx([0.1 + 0.5e-6, 0.9 + 0.5e-6], rel=1e-6)
-
-
-def test_frozen_fisher_ignores_an_overflow() -> None:
-    importances = frozen_importances([OBSERVED[0], OVERFLOW, *OBSERVED[1:]], iterations=2)
-    expected = frozen_importances(OBSERVED, iterations=2)
-    assert importances == [expected[0], expected[0], *expected[1:]]
-    assert frozen_importances([OVERFLOW], iterations=2) == [[0.0, 0.0]]
-
-
-def static_pull(
-    scale: str, *, weight: float = 1.0, fisher: Tensors = FISHER, distance: float = 0.1
-) -> tuple[float, Tensors]:
-    def build(parameters: Parameters) -> StaticFisher:
-        return StaticFisher(parameters, fisher=fisher, weight=weight, scale=scale)
-
-    return pull_after(build, {"a": None, "b": None}, distance=distance)
-
-
-def test_scale_tensor_divides_each_diagonal_by_its_own_mean() -> None:
-    # F = (1/3, 5/3) and 1; the penalty is their sum, 3, times 0.1^2; the gradient is 2 * F * 0.1
-    penalty, gradients = static_pull("tensor")
-    assert penalty == pytest.approx(0.03, rel=1e-5)
-    torch.testing.assert_close(gradients["a"], torch.tensor([0.2 / 3, 1.0 / 3]))
-    torch.testing.assert_close(gradients["b"], torch.tensor([[0.2]]))
-
-
-def test_scale_model_divides_all_diagonals_by_the_mean_over_all_weights() -> None:
-    # F = (1/6, 5/6) and 2: the proportions between the tensors stay. The mean of the tensors' means would be 7.5
-    penalty, gradients = static_pull("model")
-    assert penalty == pytest.approx(0.03, rel=1e-5)
-    torch.testing.assert_close(gradients["a"], torch.tensor([0.2 / 6, 1.0 / 6]))
-    torch.testing.assert_close(gradients["b"], torch.tensor([[0.4]]))
+        penalty, pulled = consolidates.pull(parameters), parameters["a"].grad
+        assert pulled is not None and pulled.tolist() == pytest.approx(importance, rel=1e-6)  # 2 * weight * F * 1
+        assert penalty.item() == pytest.approx(sum(importance) / 2)
 
 
 @pytest.mark.parametrize("scale", ["tensor", "model"])
-def test_static_fisher_multiplies_by_its_weight(scale: str) -> None:
-    (penalty, gradients), (half, halves) = static_pull(scale), static_pull(scale, weight=0.5)
-    assert half == pytest.approx(penalty / 2)
-    for name in FISHER:
-        torch.testing.assert_close(halves[name], gradients[name] / 2)
-
-
-@pytest.mark.parametrize("scale", ["tensor", "model"])
-def test_the_scale_of_the_diagonals_has_no_effect(scale: str) -> None:
-    tiny = {name: value * 1e-9 for name, value in FISHER.items()}
-    assert static_pull(scale, fisher=tiny)[0] == pytest.approx(static_pull(scale)[0], rel=1e-5)
-
-
-def test_a_diagonal_of_zeros_is_one_millionth_with_scale_tensor_and_zero_with_scale_model() -> None:
-    fisher = {"a": torch.zeros(2), "b": FISHER["b"]}
-    by_tensor, by_model = static_pull("tensor", fisher=fisher)[1], static_pull("model", fisher=fisher)[1]
-    torch.testing.assert_close(by_tensor["a"], torch.full((2,), 2 * 1e-6 * 0.1))
-    torch.testing.assert_close(by_tensor["b"], torch.tensor([[0.2]]))
-    assert by_model["a"].tolist() == [0.0, 0.0]
-    torch.testing.assert_close(by_model["b"], torch.tensor([[2 * 3 * 0.1]]))  # the mean is 12 / 3 = 4
-
-
-@pytest.mark.parametrize("scale", ["tensor", "model"])
-def test_diagonals_that_are_all_zero_are_one_millionth_everywhere(scale: str) -> None:
-    penalty, _ = static_pull(scale, fisher={name: torch.zeros_like(value) for name, value in FISHER.items()})
-    assert penalty == pytest.approx(3 * 1e-6 * 0.1**2, rel=1e-4)
-
-
-def test_static_fisher_does_not_depend_on_the_observed_gradients() -> None:
-    parameters = two_parameters()
-    consolidates = StaticFisher(parameters, fisher=FISHER, weight=1.0, scale="model")
-    parameters["b"].data += 1.0
-    before = consolidates.pull(parameters).item()
-    consolidates.observe({"a": torch.tensor([100.0, 0.0]), "b": torch.tensor([[0.0]])})
-    assert before == pytest.approx(2.0) and consolidates.pull(parameters).item() == before
-
-
-def test_weights_at_their_start_are_not_pulled() -> None:
-    penalty, gradients = static_pull("model", distance=0.0)
-    assert penalty == 0 and all(not gradient.any() for gradient in gradients.values())
-
-
-def test_the_order_of_the_diagonals_has_no_effect() -> None:
-    backwards = dict(reversed(FISHER.items()))
-    assert list(backwards) == ["b", "a"]
-    torch.testing.assert_close(static_pull("model", fisher=backwards)[1], static_pull("model")[1])
+def test_the_given_diagonals_are_not_changed(scale: str) -> None:
+    fisher = {name: value.clone() for name, value in FISHER.items()}
+    pull_after(partial(static(fisher, scale), weight=1.0), SEEN)
+    assert all(torch.equal(fisher[name], FISHER[name]) for name in FISHER)
 
 
 @pytest.mark.parametrize("wrong", [{"a": FISHER["a"]}, FISHER | {"b": torch.ones(1)}])
 def test_diagonals_of_another_model_are_refused(wrong: Tensors) -> None:
     with pytest.raises(ContractError, match=r"1 parameters .* first is b\..*stage teach"):
-        static_pull("tensor", fisher=wrong)
-
-
-def test_dividing_by_means_does_not_change_its_input() -> None:
-    squares = [value.square() for value in random_tensors(4)]
-    before = [square.clone() for square in squares]
-    divided = divided_by_means(squares)
-    assert all(torch.equal(*pair) for pair in zip(squares, before, strict=True))
-    assert all(value.mean().item() == pytest.approx(1) for value in divided)
+        static(wrong, "tensor")(two_parameters(), weight=1.0)
 
 
 def random_tensors(seed: int) -> list[torch.Tensor]:

@@ -7,7 +7,6 @@ computed here from the formulas. B images, M replayed images, P texts, D feature
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +22,10 @@ from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip, save_clip
 from gift_core.layout import Layout
-from gift_core.methods import build_method
 from gift_core.pair_features import ReplayBatch
-from gift_core.training.loop import learning_rates, training_run
+from gift_core.training.loop import learning_rates
 from tests.clip.tiny import CONTEXT, png
 from tests.tiny_world import CAPTIONS, CLASSES, TinyExperiment, load, make_world
-from tests.training.tiny_training import training
 
 RATE, ITERATIONS, WEIGHT = 2e-3, 3, 20.0
 PROMPTS = {task: [f"a photo of a {name}." for name in names] for task, names in CLASSES.items()}
@@ -151,7 +148,7 @@ def gift(loss: Objective) -> Objective:
     return objective
 
 
-ADAPTIVE = {"kind": "adaptive_fisher", "weight": WEIGHT}
+ADAPTIVE = {"consolidation": {"kind": "adaptive_fisher", "weight": WEIGHT}}
 
 
 def task_loss(clip: Clip, batch: TaskBatch, prompts: list[str]) -> torch.Tensor:
@@ -224,6 +221,14 @@ def pretrained(experiment: TinyExperiment) -> Clip:
     return load(experiment.layout.pretrained())
 
 
+def mixed(experiment: TinyExperiment) -> Clip:
+    """0.7 of the model before and 0.3 of the pre-trained one."""
+    mix, initial = before(experiment), pretrained(experiment).trainable()
+    for name, value in mix.trainable().items():
+        value.data = 0.7 * value.data + 0.3 * initial[name].data
+    return mix
+
+
 def require_equal(clip: Clip, trajectory: list[Weights]) -> None:
     """Asserts that the weights are those at the end, within 2e-5, which is a hundredth of an iteration's change.
 
@@ -238,23 +243,53 @@ def require_equal(clip: Clip, trajectory: list[Weights]) -> None:
         assert off.sum() <= max(1, 0.01 * moved.sum()), f"{name}: {off.sum()} of {moved.sum()} are off"
 
 
-def test_lwf_distills_the_image_side_on_the_tasks_images_and_class_prompts(begin: Begin) -> None:
-    experiment = begin("lwf")
-    ours = experiment.run("digits")
-    (batch,) = experiment.replay(ours, "digits").sample(0)
-    assert torch.equal(batch.tokens_ML, tokenize(ours, PROMPTS["digits"]))
-    expected = trajectory_with_teacher(experiment, lambda at: at.task + image_side(at), teacher=before(experiment))
-    require_equal(ours, expected)
+def diagonals_before(experiment: TinyExperiment, task: str) -> Weights:
+    """The contents of the file are tested in tests/replay/test_teach.py."""
+    found = read_fisher(experiment.source(task).teacher / FISHER).diagonals
+    return {name: torch.from_numpy(values.copy()) for name, values in found.items()}
 
 
-def test_lwf_vr_distills_the_image_side_with_random_texts(begin: Begin) -> None:
-    texts = {"kind": "random_tokens", "count": 9, "length": 5}
-    experiment = begin("lwf_vr", replay={"images": "task", "texts": texts, "teacher": "previous"})
+def uniform(at: Moment) -> torch.Tensor:
+    return WEIGHT * penalty(at, {name: torch.ones_like(value) for name, value in at.parameters.items()})
+
+
+def without_consolidation(share: float) -> Objective:
+    return lambda at: at.task + distill(at) + share * align(at)
+
+
+RANDOM_TEXTS = {"kind": "random_tokens", "count": 9, "length": 5}
+MIX = {"images": "synthetic", "teacher": "mix", "teacher_alpha": 0.7}
+UNIFORM = {"consolidation": {"kind": "uniform", "weight": WEIGHT}}
+# method: the changed keys of its row, its objective, and its teacher
+CASES: dict[str, tuple[dict[str, Any], Objective, Callable[[TinyExperiment], Clip]]] = {
+    "lwf": ({}, lambda at: at.task + image_side(at), before),
+    "lwf_vr": (
+        {"replay": {"images": "task", "texts": RANDOM_TEXTS, "teacher": "previous"}},
+        lambda at: at.task + image_side(at),
+        before,
+    ),
+    "l2": (UNIFORM, lambda at: at.task + uniform(at), before),
+    "gift": (ADAPTIVE, gift(distill), before),
+    "gift_reverse_kl": (ADAPTIVE, gift(reverse_kl), before),
+    "gift_feature_mse": (ADAPTIVE, gift(feature_mse), before),
+    "gift_image_side": (ADAPTIVE, gift(image_side), before),
+    "gift_text_side": (ADAPTIVE, gift(text_side), before),
+    "gift_initial_teacher": (ADAPTIVE, gift(distill), pretrained),
+    "gift_mixed_teacher": (ADAPTIVE | {"replay": MIX}, gift(distill), mixed),
+    "gift_cd": ({}, without_consolidation(0.0), before),
+    "gift_cd_ita": ({}, without_consolidation(0.25), before),
+}
+
+
+@pytest.mark.parametrize("method", CASES)
+def test_a_method_minimizes_its_objective_with_its_teacher(begin: Begin, method: str) -> None:
+    changes, objective, teacher = CASES[method]
+    experiment = begin(method, **changes)
     ours = experiment.run("digits")
-    (batch,) = experiment.replay(ours, "digits").sample(0)
-    assert len(batch.tokens_ML) == 9 and len(batch.images_MCHW) == 4
-    expected = trajectory_with_teacher(experiment, lambda at: at.task + image_side(at), teacher=before(experiment))
-    require_equal(ours, expected)
+    require_equal(ours, trajectory_with_teacher(experiment, objective, teacher=teacher(experiment)))
+    if method in ("lwf", "lwf_vr"):
+        tokens_PL = experiment.replay(ours, "digits").sample(0)[0].tokens_ML
+        assert torch.equal(tokens_PL, tokenize(ours, PROMPTS["digits"])) if method == "lwf" else len(tokens_PL) == 9
 
 
 def test_icarl_distills_the_image_side_on_exemplars_of_the_task_before(begin: Begin) -> None:
@@ -268,49 +303,27 @@ def test_icarl_distills_the_image_side_on_exemplars_of_the_task_before(begin: Be
 
 
 def test_zscl_averages_the_weights_and_has_the_pretrained_teacher(begin: Begin) -> None:
-    average = {"kind": "running_mean", "every": 2}
-    experiment = begin("zscl", iterations=5, consolidation={"kind": "uniform", "weight": WEIGHT}, average=average)
+    experiment = begin("zscl", iterations=5, average={"kind": "running_mean", "every": 2}, **UNIFORM)
     ours = experiment.run("digits")
-
-    def objective(at: Moment) -> torch.Tensor:
-        ones = {name: torch.ones_like(value) for name, value in at.parameters.items()}
-        return at.task + image_side(at) + WEIGHT * penalty(at, ones)
-
-    trajectory = trajectory_with_teacher(experiment, objective, teacher=pretrained(experiment), iterations=5)
+    trajectory = trajectory_with_teacher(
+        experiment, lambda at: at.task + image_side(at) + uniform(at), teacher=pretrained(experiment), iterations=5
+    )
     # at the start and after two and four iterations
     mean = {name: (trajectory[0][name] + trajectory[2][name] + trajectory[4][name]) / 3 for name in trajectory[0]}
     require_equal(ours, [trajectory[0], mean])
-
-
-def test_l2_has_the_same_importance_for_every_weight(begin: Begin) -> None:
-    experiment = begin("l2", consolidation={"kind": "uniform", "weight": WEIGHT})
-    ours = experiment.run("digits")
-
-    def objective(at: Moment) -> torch.Tensor:
-        return at.task + WEIGHT * penalty(at, {name: torch.ones_like(value) for name, value in at.parameters.items()})
-
-    require_equal(ours, trajectory_with_teacher(experiment, objective, teacher=before(experiment)))
-
-
-def diagonals_before(experiment: TinyExperiment, task: str) -> Weights:
-    found = read_fisher(experiment.source(task).teacher / FISHER).diagonals
-    return {name: torch.from_numpy(values.copy()) for name, values in found.items()}
 
 
 def test_ewc_divides_the_accumulated_fisher_by_its_mean_over_the_model(begin: Begin) -> None:
     experiment = begin("ewc", consolidation={"kind": "static_fisher", "weight": WEIGHT, "scale": "model"})
     experiment.run("birds")
     ours = experiment.run("digits")
-    # the contents of the file are tested in tests/replay/test_teach.py
     diagonals = diagonals_before(experiment, "digits")
-    mean = sum(float(value.double().sum()) for value in diagonals.values()) / sum(
-        value.numel() for value in diagonals.values()
+    mean = torch.cat([value.double().flatten() for value in diagonals.values()]).mean().item()
+    importance = {name: value / mean for name, value in diagonals.items()}
+    trajectory = trajectory_with_teacher(
+        experiment, lambda at: at.task + WEIGHT * penalty(at, importance), teacher=before(experiment)
     )
-
-    def objective(at: Moment) -> torch.Tensor:
-        return at.task + WEIGHT * penalty(at, {name: value / mean for name, value in diagonals.items()})
-
-    require_equal(ours, trajectory_with_teacher(experiment, objective, teacher=before(experiment)))
+    require_equal(ours, trajectory)
 
 
 def test_gift_with_static_fisher_divides_each_diagonal_by_its_own_mean(begin: Begin) -> None:
@@ -318,17 +331,17 @@ def test_gift_with_static_fisher_divides_each_diagonal_by_its_own_mean(begin: Be
     experiment = begin("gift_static_fisher", consolidation=consolidation)
     ours = experiment.run("digits")
     importance = {name: value / value.mean() for name, value in diagonals_before(experiment, "digits").items()}
-
-    def objective(at: Moment) -> torch.Tensor:
-        return at.task + distill(at) + 0.25 * align(at) + WEIGHT * penalty(at, importance)
-
-    require_equal(ours, trajectory_with_teacher(experiment, objective, teacher=before(experiment)))
+    trajectory = trajectory_with_teacher(
+        experiment,
+        lambda at: without_consolidation(0.25)(at) + WEIGHT * penalty(at, importance),
+        teacher=before(experiment),
+    )
+    require_equal(ours, trajectory)
 
 
 def test_gift_with_frozen_fisher_uses_the_mean_of_the_first_importances(begin: Begin) -> None:
-    experiment = begin(
-        "gift_frozen_fisher", iterations=4, consolidation={"kind": "frozen_fisher", "weight": WEIGHT, "iterations": 2}
-    )
+    consolidation = {"kind": "frozen_fisher", "weight": WEIGHT, "iterations": 2}
+    experiment = begin("gift_frozen_fisher", iterations=4, consolidation=consolidation)
     ours = experiment.run("digits")
     seen: list[Weights] = []
 
@@ -340,48 +353,6 @@ def test_gift_with_frozen_fisher_uses_the_mean_of_the_first_importances(begin: B
         return at.task + replayed + WEIGHT * penalty(at, mean)
 
     require_equal(ours, trajectory_with_teacher(experiment, objective, teacher=before(experiment), iterations=4))
-
-
-@pytest.mark.parametrize(
-    ("method", "loss"),
-    [
-        ("gift", distill),
-        ("gift_reverse_kl", reverse_kl),
-        ("gift_feature_mse", feature_mse),
-        ("gift_image_side", image_side),
-        ("gift_text_side", text_side),
-    ],
-)
-def test_each_gift_method_distills_with_the_loss_in_its_name(begin: Begin, method: str, loss: Objective) -> None:
-    experiment = begin(method, consolidation=ADAPTIVE)
-    ours = experiment.run("digits")
-    require_equal(ours, trajectory_with_teacher(experiment, gift(loss), teacher=before(experiment)))
-
-
-def test_the_teacher_of_gift_initial_teacher_is_the_pretrained_model(begin: Begin) -> None:
-    experiment = begin("gift_initial_teacher", consolidation=ADAPTIVE)
-    ours = experiment.run("digits")
-    require_equal(ours, trajectory_with_teacher(experiment, gift(distill), teacher=pretrained(experiment)))
-
-
-def test_the_teacher_of_gift_mixed_teacher_is_the_mix_of_two_models_weights(begin: Begin) -> None:
-    replay = {"images": "synthetic", "teacher": "mix", "teacher_alpha": 0.7}
-    experiment = begin("gift_mixed_teacher", consolidation=ADAPTIVE, replay=replay)
-    ours = experiment.run("digits")
-    mix, initial = before(experiment), pretrained(experiment).trainable()
-    for name, value in mix.trainable().items():
-        value.data = 0.7 * value.data + 0.3 * initial[name].data
-    require_equal(ours, trajectory_with_teacher(experiment, gift(distill), teacher=mix))
-
-
-@pytest.mark.parametrize(("method", "share"), [("gift_cd", 0.0), ("gift_cd_ita", 0.25)])
-def test_gift_without_consolidation_adds_its_losses_only(begin: Begin, method: str, share: float) -> None:
-    experiment = begin(method)
-    ours = experiment.run("digits")
-    trajectory = trajectory_with_teacher(
-        experiment, lambda at: at.task + distill(at) + share * align(at), teacher=before(experiment)
-    )
-    require_equal(ours, trajectory)
 
 
 def vocabulary_distillation(teacher: Clip, texts: list[str], images: list[bytes]) -> Objective:
@@ -416,8 +387,7 @@ def test_gift_vocabulary_compares_with_all_texts_and_the_images_of_two_steps(beg
     trajectory = trajectory_with_teacher(
         experiment, lambda at: at.task + distilled(at) + 0.25 * align(at), teacher=before(experiment)
     )
-    start, end = trajectory[0], trajectory[-1]
-    require_equal(ours, [start, {name: 0.8 * end[name] + 0.2 * start[name] for name in start}])
+    require_equal(ours, interpolated(trajectory))
 
 
 def trajectory_without_teacher(experiment: TinyExperiment, start: Path, task: str) -> list[Weights]:
@@ -428,44 +398,39 @@ def trajectory_without_teacher(experiment: TinyExperiment, start: Path, task: st
     )
 
 
-def test_finetune_continues_from_the_model_before_with_the_task_loss_only(begin: Begin) -> None:
-    experiment = begin("finetune")
-    ours = experiment.run("digits")
-    start = experiment.layout.model("finetune", "birds")
+@pytest.mark.parametrize("method", ["finetune", "individual"])
+def test_finetune_continues_from_the_model_before_and_individual_starts_anew(begin: Begin, method: str) -> None:
+    experiment = begin(method)
+    ours, layout = experiment.run("digits"), experiment.layout
+    start = layout.model(method, "birds") if method == "finetune" else layout.pretrained()
     require_equal(ours, trajectory_without_teacher(experiment, start, "digits"))
+
+
+def interpolated(trajectory: list[Weights]) -> list[Weights]:
+    """0.8 of the weights at the end and 0.2 of those at the start."""
+    start, end = trajectory[0], trajectory[-1]
+    return [start, {name: 0.8 * end[name] + 0.2 * start[name] for name in start}]
 
 
 def test_wise_ft_continues_from_the_interpolated_weights(begin: Begin) -> None:
     experiment = begin("wise_ft")
     experiment.run("birds")
     ours = experiment.run("digits")
-
-    def mixed(found: list[Weights]) -> list[Weights]:
-        return [found[0], {name: 0.8 * found[-1][name] + 0.2 * found[0][name] for name in found[0]}]
-
-    middle = experiment.layout.root / "between" / "birds"
-    clip = pretrained(experiment)
-    for name, value in mixed(trajectory_without_teacher(experiment, experiment.layout.pretrained(), "birds"))[
-        -1
-    ].items():
+    middle, clip = experiment.layout.root / "between" / "birds", pretrained(experiment)
+    first = interpolated(trajectory_without_teacher(experiment, experiment.layout.pretrained(), "birds"))[-1]
+    for name, value in first.items():
         clip.trainable()[name].data = value
     save_clip(clip, middle, {"method": "between", "task": "birds"})
-    require_equal(ours, mixed(trajectory_without_teacher(experiment, middle, "digits")))
+    require_equal(ours, interpolated(trajectory_without_teacher(experiment, middle, "digits")))
 
 
 def test_with_both_averages_the_running_mean_is_interpolated_with_the_start(begin: Begin) -> None:
-    averages = {"average": {"kind": "running_mean", "every": 2}, "merge": {"kind": "interpolate", "alpha": 0.6}}
+    averages = {"average": {"kind": "running_mean", "every": 2}, "merge": {"kind": "interpolate", "alpha": 0.8}}
     experiment = begin("finetune", **averages)
     ours = experiment.run("digits")
     trajectory = trajectory_without_teacher(experiment, experiment.layout.model("finetune", "birds"), "digits")
-    means = {name: (trajectory[0][name] + trajectory[2][name]) / 2 for name in trajectory[0]}
-    require_equal(ours, [trajectory[0], {name: 0.6 * mean + 0.4 * trajectory[0][name] for name, mean in means.items()}])
-
-
-def test_individual_trains_on_every_task_from_the_pretrained_model(begin: Begin) -> None:
-    experiment = begin("individual")
-    ours = experiment.run("digits")
-    require_equal(ours, trajectory_without_teacher(experiment, experiment.layout.pretrained(), "digits"))
+    mean = {name: (trajectory[0][name] + trajectory[2][name]) / 2 for name in trajectory[0]}
+    require_equal(ours, interpolated([trajectory[0], mean]))
 
 
 def test_joint_trains_on_all_tasks_so_far_and_each_batch_has_the_classes_of_its_task(begin: Begin) -> None:
@@ -497,32 +462,3 @@ def test_zero_shot_stays_the_pretrained_model(begin: Begin) -> None:
     expected = pretrained(experiment).model.state_dict()
     for name, value in experiment.run("digits").model.state_dict().items():
         assert torch.equal(value, expected[name]), name
-
-
-@pytest.mark.parametrize(
-    ("loss", "trained"), [("distill_image_side", "image"), ("distill_text_side", "text"), ("distill", "both")]
-)
-def test_a_one_sided_loss_gives_the_other_tower_no_gradient(begin: Begin, loss: str, trained: str) -> None:
-    losses = {loss: {"weight": 1.0, "temperature": 2.0}}
-    experiment = begin("gift", losses=losses, consolidation={"kind": "none"})
-    clip = experiment.run("digits")  # it differs from its teacher
-    largest: dict[str, float] = {}
-
-    class Spy:
-        """Records the largest gradient of each tensor before those of the task loss are added."""
-
-        def observe(self, gradients: Mapping[str, torch.Tensor | None]) -> None:
-            for name, value in gradients.items():
-                largest[name] = 0.0 if value is None else value.abs().max().item()
-
-        def pull(self, parameters: Mapping[str, torch.nn.Parameter]) -> torch.Tensor:
-            return torch.zeros(())
-
-    method = dataclasses.replace(build_method(experiment.row), build_consolidation=lambda parameters: Spy())
-    data, replay = experiment.training_data(clip, "digits"), experiment.replay(clip, "digits")
-    with training_run(clip, PROMPTS["digits"], method=method, training=training(), rates=[], seed=1) as run:
-        run.backward(data.batches.sample(0), replay.sample(0))
-    image_tower = max(value for name, value in largest.items() if name.startswith("visual."))
-    text_tower = max(value for name, value in largest.items() if not name.startswith("visual."))
-    for tower, gradient in {"image": image_tower, "text": text_tower}.items():
-        assert gradient > 1e-4 if trained in (tower, "both") else gradient == 0, tower

@@ -11,7 +11,6 @@ from gift_core.config.method_options import ConsolidationConfig, LossesConfig, M
 from gift_core.consolidation import (
     CONSOLIDATIONS,
     AdaptiveFisher,
-    Consolidation,
     FrozenFisher,
     NoConsolidation,
     StaticFisher,
@@ -62,13 +61,6 @@ def test_gift_of_the_preset_is_the_papers_gift(mini_params: Params) -> None:
     assert isinstance(method.build_consolidation({}), AdaptiveFisher)
 
 
-def test_finetune_of_the_preset_has_no_losses_and_no_consolidation(mini_params: Params) -> None:
-    method = method_of(mini_params, "finetune")
-    assert method.losses == {}
-    assert isinstance(method.build_consolidation({}), NoConsolidation)
-    assert method.build_averages({}) == ()
-
-
 @pytest.mark.parametrize("name", LOSS_OPTIONS)
 def test_a_loss_gets_the_options_of_its_row(mini_params: Params, name: str) -> None:
     options = dict.fromkeys(LOSS_OPTIONS[name], 0.5)
@@ -78,29 +70,16 @@ def test_a_loss_gets_the_options_of_its_row(mini_params: Params, name: str) -> N
     assert entropy == ((ENTROPIES[name], options) if name in ENTROPIES else None)
 
 
-def consolidation_of(params: Params, kind: str, parameters: dict[str, torch.nn.Parameter]) -> Consolidation:
-    fisher = {"fisher": {"estimator": "per_sample", "accumulate": False}} if kind == "static_fisher" else {}
-    replay = {"images": "synthetic", "teacher": "previous", **fisher}
-    row = {"consolidation": {"kind": kind, **KINDS[kind][0]}, "replay": replay}
-    return method_of(params, **row).build_consolidation(parameters)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_consolidation_gets_the_options_of_its_row(mini_params: Params, kind: str) -> None:
-    _, expected, importance = KINDS[kind]
+    options, expected, importance = KINDS[kind]
+    fisher = {"fisher": {"estimator": "per_sample", "accumulate": False}} if kind == "static_fisher" else {}
+    replay = {"images": "synthetic", "teacher": "previous", **fisher}
     parameters = {"a": torch.nn.Parameter(torch.zeros(3))}
-    consolidation = consolidation_of(mini_params, kind, parameters)
+    method = method_of(mini_params, consolidation={"kind": kind, **options}, replay=replay)
+    consolidation = method.build_consolidation(parameters)
     assert type(consolidation) is expected
     consolidation.observe({"a": torch.tensor([1.0, 3.0, 0.0])})
     consolidation.observe({"a": torch.tensor([0.0, 1.0, 1.0])})
     parameters["a"].data[1] += 2.0
     assert consolidation.pull(parameters).item() == pytest.approx(0.5 * importance * 2**2)
-
-
-def test_each_task_gets_its_own_consolidation(mini_params: Params) -> None:
-    method = method_of(mini_params, consolidation={"kind": "uniform", "weight": 1.0})
-    parameters = {"a": torch.nn.Parameter(torch.zeros(2))}
-    first = method.build_consolidation(parameters)
-    parameters["a"].data += 1.0
-    second = method.build_consolidation(parameters)
-    assert (first.pull(parameters).item(), second.pull(parameters).item()) == (2.0, 0.0)

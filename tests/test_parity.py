@@ -19,24 +19,18 @@ from open_clip.model import build_model_from_openai_state_dict
 from gift_core.clip.batches import TaskBatch
 from gift_core.clip.encoding import encode_images, encode_tokens, trim_rows
 from gift_core.clip.model import Clip
-from gift_core.config.experiment import TrainingConfig
-from gift_core.config.method_options import MethodConfig
 from gift_core.methods import build_method
 from gift_core.pair_features import ReplayBatch
 from gift_core.training.loop import LossRow, learning_rates, sampled, training_run
+from tests.training.tiny_training import method_config, training
 
-torch.set_num_threads(1)
 CPU = torch.device("cpu")
 RECORDED = np.load(Path(__file__).parent / "golden" / "parity" / "official_steps.npz")
 SETTINGS = json.loads(bytes(RECORDED["config"]))
 LOSSES = json.loads(bytes(RECORDED["losses"]))
-METHOD_LOSSES = {
-    "cd_only": {"distill": {"weight": SETTINGS["distill"], "temperature": SETTINGS["T"]}},
-    "cd_ita": {
-        "distill": {"weight": SETTINGS["distill"], "temperature": SETTINGS["T"]},
-        "align": {"weight": SETTINGS["ita"], "label_smoothing": SETTINGS["label_smoothing"]},
-    },
-}
+DISTILL = {"distill": {"weight": SETTINGS["distill"], "temperature": SETTINGS["T"]}}
+ALIGN = {"align": {"weight": SETTINGS["ita"], "label_smoothing": SETTINGS["label_smoothing"]}}
+METHOD_LOSSES = {"cd_only": DISTILL, "cd_ita": DISTILL | ALIGN}
 # In cd_only, the student equals its teacher at the start. Rows of the text tower that only the prompts of the replay
 # reach have a gradient of pure rounding noise in iteration 0, and Adam moves them by the whole learning rate, in a
 # direction that depends on the processor. With the instruction sets SSE4, AVX2 and AVX-512 of one processor, losses
@@ -121,38 +115,25 @@ class Result:
 @pytest.fixture(scope="module", params=sorted(METHOD_LOSSES))
 def result(request: pytest.FixtureRequest, device: torch.device) -> Result:
     iterations = SETTINGS["total_iterations"]
-    training = TrainingConfig(
-        iterations=iterations,
+    settings = training(
+        iterations,
         batch_size=8,
         replay_batch_size=8,
         warmup_iterations=SETTINGS["warmup"],
         weight_decay=SETTINGS["wd"],
         betas=(0.9, SETTINGS["beta2"]),
         label_smoothing=SETTINGS["label_smoothing"],
-        crop_scale=(0.9, 1.0),
-        micro_batch_size=None,
-        gradient_checkpointing=False,
     )
-    method = MethodConfig.model_validate(
-        {
-            "learning_rate": SETTINGS["lr"],
-            "replay": {"images": "synthetic", "teacher": "previous"},
-            "losses": METHOD_LOSSES[request.param],
-            "consolidation": {"kind": "none"},
-        }
-    )
-    rates = learning_rates(iterations, warmup_iterations=training.warmup_iterations, peak=method.learning_rate)
+    method = build_method(method_config(losses=METHOD_LOSSES[request.param]))
+    rates = learning_rates(iterations, warmup_iterations=SETTINGS["warmup"], peak=SETTINGS["lr"])
     rates.append(0.0)  # the official loop runs one more iteration, at the end of the cosine
     clip, task = recorded_clip(device), RecordedTask(device)
     batches = sampled(task, RecordedReplay(device), range(len(rates)))
-    with training_run(
-        clip, task.class_prompts, method=build_method(method), training=training, rates=rates, seed=0
-    ) as run:
+    with training_run(clip, task.class_prompts, method=method, training=settings, rates=rates, seed=0) as run:
         for iteration in run.iterations(batches):
             run.add(iteration)
-    return Result(
-        request.param, run.rows, {name: value.detach().cpu() for name, value in clip.model.state_dict().items()}
-    )
+    weights = {name: value.detach().cpu() for name, value in clip.model.state_dict().items()}
+    return Result(request.param, run.rows, weights)
 
 
 def test_losses_of_all_six_iterations_equal_the_recorded_ones(result: Result) -> None:
@@ -162,8 +143,7 @@ def test_losses_of_all_six_iterations_equal_the_recorded_ones(result: Result) ->
             if column in ours:
                 expected = sum(official[part] for part in parts)
                 noise = LOSS_NOISE[result.variant][int(ours["iteration"])]
-                near = pytest.approx(expected, abs=2e-4, rel=noise)
-                assert ours[column] == near, (result.variant, ours["iteration"], column)
+                assert ours[column] == pytest.approx(expected, abs=2e-4, rel=noise), (ours["iteration"], column)
 
 
 def test_weights_after_six_iterations_equal_the_recorded_ones(result: Result) -> None:

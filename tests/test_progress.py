@@ -12,7 +12,6 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -37,10 +36,10 @@ def environment(**more: str) -> dict[str, str]:
     return {**plain, "PYTHONPATH": str(ROOT), "TERM": "xterm", "DVC_NO_ANALYTICS": "1", **more}
 
 
-def in_terminal(*command: str, folder: Path = ROOT, columns: int = 80, **more: str) -> str:
+def in_terminal(*command: str, folder: Path = ROOT, **more: str) -> str:
     """What a command writes on its terminal."""
     master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     process = subprocess.Popen(
         command, stdin=slave, stdout=slave, stderr=slave, cwd=folder, env=environment(**more), start_new_session=True
     )
@@ -83,14 +82,22 @@ def test_progress_yields_what_it_counts_and_is_silent_where_it_is_short(
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_line_comes_every_30_seconds(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    for _ in progress(range(200), 200, "iterations"):
-        clock[0] += 0.5
-    assert capsys.readouterr().err.splitlines() == [
-        "iterations 60/200, 2.0 per second, 70 s left",
-        "iterations 120/200, 2.0 per second, 40 s left",
-        "iterations 180/200, 2.0 per second, 10 s left",
-    ]
+@pytest.mark.parametrize(
+    ("turns", "total", "done", "seconds", "lines"),
+    [
+        (130, 200, 0, 0.5, ["60/200, 2.0 per second, 70 s left", "120/200, 2.0 per second, 40 s left"]),
+        (2, 140, 100, 30, ["101/140, 2.0 per minute, 20 min left", "102/140, 2.0 per minute, 19 min left"]),
+        (1, 4, 0, 4500, ["1/4, 0.8 per hour, 3.8 hours left"]),
+    ],
+    ids=["every 30 seconds", "a loop that continues", "a slow loop"],
+)  # fmt: skip
+def test_a_line_comes_every_30_seconds_with_the_rate_of_this_run(
+    clock: list[float], capsys: pytest.CaptureFixture[str], turns: int, total: int, done: int, seconds: float,
+    lines: list[str],
+) -> None:  # fmt: skip
+    for _ in progress(range(turns), total, "iterations", done=done):
+        clock[0] += seconds
+    assert capsys.readouterr().err.splitlines() == [f"iterations {line}" for line in lines]
 
 
 def test_a_loop_in_a_loop_shares_its_line(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,26 +118,6 @@ def test_short_loops_after_each_other_are_a_line_every_30_seconds_too(
         for _ in progress(range(10), 10, f"list {number}"):
             clock[0] += 1
     assert [line.split(",")[0] for line in capsys.readouterr().err.splitlines()] == ["list 2 10/10"]
-
-
-def test_the_rate_is_of_this_run_where_a_loop_continues(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    for _ in progress(range(40), 140, "iterations", done=100):
-        clock[0] += 30
-    assert capsys.readouterr().err.splitlines()[0] == "iterations 101/140, 2.0 per minute, 20 min left"
-
-
-def test_a_slow_loop_counts_by_the_hour(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    for _ in progress(range(1), 4, "shards"):
-        clock[0] += 4500
-    assert capsys.readouterr().err == "shards 1/4, 0.8 per hour, 3.8 hours left\n"
-
-
-def test_a_loop_that_fails_leaves_no_count_behind(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ValueError, match="broken"), progress_bar(2, "first"):
-        raise ValueError("broken")
-    for _ in progress(range(1), 2, "second"):
-        clock[0] += 40
-    assert "first" not in capsys.readouterr().err
 
 
 def test_a_terminal_shows_bars_and_only_the_outer_one_stays() -> None:
@@ -162,9 +149,8 @@ def test_quiet_is_a_variable_of_the_environment(value: str, quiet: bool, monkeyp
     assert module.is_quiet() is quiet
 
 
-@pytest.mark.parametrize("terminal", [{"TERM": "dumb"}, {"columns": 0}])
-def test_a_terminal_that_cannot_show_a_bar_gets_lines(terminal: dict[str, Any]) -> None:
-    assert "; inner" in in_terminal(sys.executable, "-c", NESTED, **terminal)
+def test_a_terminal_that_cannot_show_a_bar_gets_lines() -> None:
+    assert "; inner" in in_terminal(sys.executable, "-c", NESTED, TERM="dumb")
 
 
 def test_a_stage_of_dvc_has_the_terminal_of_dvc_or_its_pipe(tmp_path: Path) -> None:

@@ -39,10 +39,6 @@ PARAMS: dict[str, Any] = {
     "tasks": {"owls": {"path": "b"}, "birds": {"path": "a"}},
     "sequence": [{"task": "birds", "after": "../pretrained"}, {"task": "owls", "after": "birds"}],
 }
-STAGES = [
-    "check", "import_model", "ingest@owls", "ingest@birds", "synthesize@0", "synthesize@1", "repeat@gift", "repeat@ewc",
-    "finetune@gift-step0", "finetune@gift-step1", "finetune@ewc-step0", "finetune@ewc-step1", "report",
-]  # fmt: skip
 
 
 @pytest.fixture
@@ -64,7 +60,7 @@ def listed_by_dvc(root: Path) -> list[str]:
 
 
 def test_stages_have_the_names_and_the_order_that_dvc_gives_them(root: Path) -> None:
-    assert list_stages(root, PARAMS) == STAGES == listed_by_dvc(root)
+    assert list_stages(root, PARAMS) == listed_by_dvc(root)
 
 
 def test_the_stages_of_this_project_are_those_of_dvc(tmp_path: Path) -> None:
@@ -75,15 +71,10 @@ def test_the_stages_of_this_project_are_those_of_dvc(tmp_path: Path) -> None:
 
 
 def test_a_new_task_runs_its_own_instances_and_what_reads_the_whole_sections(root: Path) -> None:
-    assert stages_of_step(root, PARAMS, "owls") == [
-        "check", "ingest@owls", "synthesize@1", "finetune@gift-step1", "finetune@ewc-step1", "report",
-    ]  # fmt: skip
-
-
-def test_the_stages_of_a_step_are_those_that_dvc_has_more_with_it(root: Path) -> None:
+    own = ["ingest@owls", "synthesize@1", "finetune@gift-step1", "finetune@ewc-step1"]
+    assert stages_of_step(root, PARAMS, "owls") == ["check", *own, "report"]
     shorter = PARAMS | {"tasks": {"birds": {"path": "a"}}, "sequence": PARAMS["sequence"][:1]}
-    new = set(list_stages(root, PARAMS)) - set(list_stages(root, shorter))
-    assert new == set(stages_of_step(root, PARAMS, "owls")) - {"check", "report"}
+    assert set(list_stages(root, PARAMS)) - set(list_stages(root, shorter)) == set(own)
 
 
 def test_the_parameters_of_a_stage_are_as_they_are_written(root: Path) -> None:

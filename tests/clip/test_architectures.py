@@ -63,9 +63,8 @@ def encoded(clip: Clip) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("name", sorted(SMALL))
 def test_an_iteration_with_gifts_losses_changes_both_towers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     without_the_hub(monkeypatch)
-    if (
-        name == "MobileCLIP-S1"
-    ):  # on x86 without AVX-512, oneDNN of torch 2.13 writes past its memory in FastViT's backward pass
+    if name == "MobileCLIP-S1":
+        # on x86 without AVX-512, oneDNN of torch 2.13 writes past its memory in FastViT's backward pass
         monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
     clip = small_clip(name)
     before = copy.deepcopy(clip.model.state_dict())
@@ -86,23 +85,11 @@ def test_an_iteration_with_gifts_losses_changes_both_towers(name: str, monkeypat
     assert with_gradient <= {name for name in before if not torch.equal(before[name], after[name])}
 
 
-def test_the_bias_of_siglip_is_frozen_and_cancels_in_every_softmax() -> None:
-    clip = small_clip("ViT-B-16-SigLIP")
-    assert clip.model.logit_bias.item() == -10 and "logit_bias" not in clip.trainable()
-    image_BD, text_ND = encoded(clip)
-    without_BN = clip.scale * image_BD @ text_ND.T
-    with_BN = without_BN + clip.model.logit_bias
-    torch.testing.assert_close(with_BN.softmax(dim=1), without_BN.softmax(dim=1))
-    labels_B = torch.arange(len(TEXTS))
-    for logits in (with_BN, without_BN):
-        loss = torch.nn.functional.cross_entropy(logits, labels_B, label_smoothing=0.2)
-        torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(without_BN, labels_B, label_smoothing=0.2))
-
-
-def test_the_caption_decoder_of_coca_is_frozen() -> None:
-    clip = small_clip("coca_ViT-B-32")
-    decoder = {name for name in clip.model.state_dict() if name.startswith("text_decoder.")}
-    assert decoder and not decoder & set(clip.trainable())
+def test_the_bias_of_siglip_and_the_caption_decoder_of_coca_are_frozen() -> None:
+    siglip, coca = small_clip("ViT-B-16-SigLIP"), small_clip("coca_ViT-B-32")
+    assert siglip.model.logit_bias.item() == -10 and "logit_bias" not in siglip.trainable()
+    decoder = {name for name in coca.model.state_dict() if name.startswith("text_decoder.")}
+    assert decoder and not decoder & set(coca.trainable())
 
 
 def test_a_refused_architecture_says_why_before_anything_is_fetched() -> None:
@@ -116,21 +103,13 @@ def test_architectures_without_square_images_are_refused() -> None:
     assert unsupported_reason(config) == "its images are 224 x 128 px, crops here are squares"
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("ViT-B-16-SigLIP", r"its tokenizer timm/ViT-B-16-SigLIP cannot be loaded: .*Hugging Face hub: connect once"),
-        ("ViT-H-14-CLIPA", r"its tokenizer bert-base-uncased cannot be loaded: .*local-dir:<folder>"),
-        ("nllb-clip-base", r"its tokenizer facebook/nllb-200-distilled-600M cannot"),
-    ],
-)
 def test_a_tokenizer_missing_from_the_hub_is_reported_before_weights_are_fetched(
-    name: str, message: str, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(importing, "require_download", lambda *_, **__: None)  # as if the hub answered
-    tag = open_clip.list_pretrained_tags_by_model(name)[0]
+    message = r"its tokenizer bert-base-uncased cannot be loaded: .*Hugging Face hub: connect once.*local-dir:<folder>"
     with pytest.raises(UserError, match=message):
-        load_clip(name, tag, device="cpu")
+        load_clip("ViT-H-14-CLIPA", open_clip.list_pretrained_tags_by_model("ViT-H-14-CLIPA")[0], device="cpu")
 
 
 def save_word_tokenizer(folder: Path) -> None:

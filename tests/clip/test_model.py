@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import pytest
@@ -15,7 +18,7 @@ from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import read_losses, read_provenance
 from gift_core.clip.encoding import encode_tokens, tokenize
 from gift_core.clip.images import evaluation_transform
-from gift_core.clip.model import load_folder, save_clip
+from gift_core.clip.model import Clip, load_folder, save_clip
 from gift_core.errors import ContractError, UserError
 from gift_core.interop.importing import load_clip
 from tests.clip.tiny import picture, tiny_clip, tiny_config
@@ -30,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def load(folder: Path):
+def load(folder: Path) -> Clip:
     return load_clip(f"local-dir:{folder}", device=CPU, precision="fp32")
 
 
@@ -71,11 +74,9 @@ def test_half_precision_files_become_float32_models(folder: Path, tmp_path: Path
     save_file({name: value.half() for name, value in weights.items()}, folder / "open_clip_model.safetensors")
     (folder / "provenance.json").unlink()
     clip = load(folder)
-    assert {value.dtype for value in clip.model.parameters()} == {torch.float32}
     save_clip(clip, tmp_path / "saved", {})
-    assert {value.dtype for value in load_file(tmp_path / "saved" / "open_clip_model.safetensors").values()} == {
-        torch.float32
-    }
+    saved = load_file(tmp_path / "saved" / "open_clip_model.safetensors")
+    assert {value.dtype for value in [*clip.model.parameters(), *saved.values()]} == {torch.float32}
 
 
 def test_every_copy_of_the_mini_model_has_its_tokenizer(tmp_path: Path, project: Path) -> None:
@@ -90,46 +91,45 @@ def test_every_copy_of_the_mini_model_has_its_tokenizer(tmp_path: Path, project:
     assert sum(value.numel() for value in model.parameters()) == source.parameter_count
 
 
-def remove(name: str):
+CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+
+
+def remove(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 
 
-def cut(name: str):
-    def change(folder: Path) -> None:
-        data = (folder / name).read_bytes()
-        (folder / name).write_bytes(data[: len(data) // 2])
-
-    return change
+def cut(name: str) -> Callable[[Path], object]:
+    """Keeps the first half of a file."""
+    return lambda folder: os.truncate(folder / name, (folder / name).stat().st_size // 2)
 
 
-def without_embedding_size(folder: Path) -> None:
-    config = json.loads((folder / "open_clip_config.json").read_text())
-    del config["model_cfg"]["embed_dim"]
-    (folder / "open_clip_config.json").write_text(json.dumps(config))
+def with_config(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        config = tiny_config()
+        change(config["model_cfg"])
+        (folder / CONFIG).write_text(json.dumps(config))
+
+    return write
 
 
-def with_a_wider_tower(folder: Path) -> None:
-    (folder / "open_clip_config.json").write_text(json.dumps(tiny_config(width=32)))
-
-
-def with_a_tokenizer_it_lacks(folder: Path) -> None:
-    config = json.loads((folder / "open_clip_config.json").read_text())
-    config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = "."
-    (folder / "open_clip_config.json").write_text(json.dumps(config))
-
-
-DAMAGES = {
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no folder": (shutil.rmtree, "clip: no such folder"),
-    "no configuration": (remove("open_clip_config.json"), "open_clip_config.json: missing"),
-    "half a configuration": (cut("open_clip_config.json"), "open_clip_config.json: not a model configuration"),
+    "no configuration": (remove(CONFIG), "open_clip_config.json: missing"),
+    "half a configuration": (cut(CONFIG), "open_clip_config.json: not a model configuration"),
     "an incomplete configuration": (
-        without_embedding_size,
+        with_config(lambda config: config.pop("embed_dim")),
         "open_clip_config.json: not a model configuration of open_clip: it has no embed_dim",
     ),
-    "no weights": (remove("open_clip_model.safetensors"), "clip: holds no weights"),
-    "half the weights": (cut("open_clip_model.safetensors"), "model.safetensors: damaged or incomplete"),
-    "weights of another model": (with_a_wider_tower, "open_clip_config.json: its sha256 is not the one"),
-    "no tokenizer": (with_a_tokenizer_it_lacks, "the folder holds no tokenizer file"),
+    "no weights": (remove(WEIGHTS), "clip: holds no weights"),
+    "half the weights": (cut(WEIGHTS), "model.safetensors: damaged or incomplete"),
+    "weights of another model": (
+        with_config(lambda config: config["text_cfg"].update(width=32)),
+        "open_clip_config.json: its sha256 is not the one",
+    ),
+    "no tokenizer": (
+        with_config(lambda config: config["text_cfg"].update(hf_tokenizer_name=".")),
+        "the folder holds no tokenizer file",
+    ),
 }
 
 
@@ -142,6 +142,6 @@ def test_a_damaged_folder_is_refused_with_the_file_and_the_reason(folder: Path, 
 
 
 def test_the_error_of_a_damaged_artifact_names_the_stages_that_make_it(folder: Path) -> None:
-    cut("open_clip_model.safetensors")(folder)
+    cut(WEIGHTS)(folder)
     with pytest.raises(ContractError, match=r"damaged or incomplete.*import_model and finetune"):
         load_folder(folder, device=CPU, precision="fp32")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
@@ -19,24 +20,18 @@ from gift_core.errors import UserError
 from gift_core.interop.exporting import export_clip
 from gift_core.interop.importing import load_clip, open_model
 from stages.app import app
-from tests.clip.tiny import picture, tiny_clip
+from tests.clip.tiny import tiny_clip
 
 WEIGHTS, CONFIG = "open_clip_model.safetensors", "open_clip_config.json"
 Tensors = dict[str, torch.Tensor]
 KERNEL = "visual.conv1.weight"
 
 
-@pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("good") / "model"
-    save_clip(tiny_clip(), folder, {})
-    (folder / "provenance.json").unlink()  # it would refuse every change of the weights
-    return folder
-
-
 @pytest.fixture
-def folder(good: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(good, tmp_path / "model")
+def folder(tmp_path: Path) -> Path:
+    save_clip(tiny_clip(), tmp_path / "model", {})
+    (tmp_path / "model" / "provenance.json").unlink()  # it would refuse every change of the weights
+    return tmp_path / "model"
 
 
 def change_weights(file: Path, change: Callable[[Tensors], object]) -> None:
@@ -45,9 +40,12 @@ def change_weights(file: Path, change: Callable[[Tensors], object]) -> None:
     save_file(tensors, file)
 
 
-def change_config(folder: Path, section: str, **values: Any) -> None:
+def change_config(folder: Path, **sections: dict[str, Any]) -> None:
     config = json.loads((folder / CONFIG).read_text())
-    config[section] |= values
+    for section, values in sections.items():
+        for key, value in values.items():
+            old = config[section].get(key)
+            config[section][key] = old | value if isinstance(value, dict) else value
     (folder / CONFIG).write_text(json.dumps(config))
 
 
@@ -86,113 +84,75 @@ def require_refused(load: Callable[[], object], *expected: str) -> None:
         assert text in str(caught.value)
 
 
-@pytest.mark.parametrize("scale", [0.0, math.log(1 / 0.07), math.log(100), 4.765])
+@pytest.mark.parametrize("scale", [0.0, math.log(100), 4.765])
 def test_every_usual_scale_is_accepted(scale: float, folder: Path) -> None:
     change_weights(folder / WEIGHTS, put("logit_scale", scale))
     assert math.log(open_model(str(folder), device="cpu").scale) == pytest.approx(scale, abs=1e-6)
 
 
-@pytest.mark.parametrize("damage", ["NaN", "integers", "shape"])
-def test_a_pickle_in_an_open_clip_folder_is_checked_too(damage: str, folder: Path) -> None:
-    change, expected = WEIGHT_DAMAGES[damage]
+def test_a_pickle_in_an_open_clip_folder_is_checked_too(folder: Path) -> None:
     tensors = load_file(folder / WEIGHTS)
     (folder / WEIGHTS).unlink()
+    put(KERNEL, math.nan)(tensors)
     torch.save(tensors, folder / "open_clip_pytorch_model.bin")
-    open_model(str(folder), device="cpu")
-    change(tensors)
-    torch.save(tensors, folder / "open_clip_pytorch_model.bin")
-    require_refused(lambda: open_model(str(folder), device="cpu"), expected)
+    require_refused(lambda: open_model(str(folder), device="cpu"), f"1 of the 6144 numbers of {KERNEL} are NaN")
 
 
-@pytest.mark.parametrize("damage", WEIGHT_DAMAGES)
-def test_unsound_weights_of_a_single_file_are_refused(damage: str, tmp_path: Path) -> None:
-    change, _ = WEIGHT_DAMAGES[damage]
-    (file,) = (
-        path for path in export_clip(tiny_clip(), tmp_path, to="safetensors", provenance={}) if path.stem == "model"
-    )
-    tensors, metadata = load_file(file), header(file)
-    change(tensors)
-    save_file(tensors, file, metadata)
-    require_refused(lambda: open_model(str(file), device="cpu"), str(file))
-
-
-def header(file: Path) -> dict[str, str]:
-    from safetensors import safe_open
-
+def test_unsound_weights_of_a_single_file_are_refused(tmp_path: Path) -> None:
+    files = export_clip(tiny_clip(), tmp_path, to="safetensors", provenance={})
+    (file,) = (path for path in files if path.stem == "model")
     with safe_open(file, framework="pt") as opened:
-        return dict(opened.metadata())
+        metadata = dict(opened.metadata())
+    tensors = load_file(file)
+    put(KERNEL, math.nan)(tensors)
+    save_file(tensors, file, metadata)
+    require_refused(lambda: open_model(str(file), device="cpu"), str(file), "are NaN")
 
 
-@pytest.mark.parametrize(("damage", "suffix"), [("NaN", ".pt"), ("integers", ".safetensors")])
-def test_unsound_weights_of_a_checkpoint_are_refused(damage: str, suffix: str, tmp_path: Path) -> None:
-    import open_clip
-
-    torch.manual_seed(0)
-    tensors = dict(open_clip.create_model("ViT-S-32-alt").state_dict())
-    file = tmp_path / f"weights{suffix}"
-    save = {".pt": torch.save, ".safetensors": save_file}[suffix]
-    WEIGHT_DAMAGES[damage][0](tensors)
-    save(tensors, file)
-    require_refused(lambda: load_clip("ViT-S-32-alt", str(file), device="cpu"), str(file))
+def test_unsound_weights_of_a_checkpoint_are_refused(tmp_path: Path) -> None:
+    tensors, file = dict(open_clip.create_model("ViT-S-32-alt").state_dict()), tmp_path / "weights.pt"
+    put(KERNEL, math.nan)(tensors)
+    torch.save(tensors, file)
+    require_refused(lambda: load_clip("ViT-S-32-alt", str(file), device="cpu"), str(file), "are NaN")
 
 
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
         ({"mean": [0.5, math.nan, 0.5]}, "it has NaN, which is not a number of JSON"),
-        ({"mean": [0.5, math.inf, 0.5]}, "it has Infinity, which is not a number of JSON"),
         ({"mean": [0.5, 0.5]}, "mean should be 3 finite numbers"),
-        ({"mean": 0.5}, "mean should be 3 finite numbers"),
         ({"mean": ["0.5", 0.5, 0.5]}, "mean should be 3 finite numbers"),
         ({"std": [0.25, 0.0, 0.25]}, "std should be from 0.001 to 1000"),
-        ({"std": [0.25, -1.0, 0.25]}, "std should be from 0.001 to 1000"),
-        ({"std": [0.25, math.nan, 0.25]}, "it has NaN, which is not a number of JSON"),
-        ({"std": [0.25, None, 0.25]}, "std should be 3 finite numbers"),
-        ({"std": [0.25, True, 0.25]}, "std should be 3 finite numbers"),
-        ({"std": [0.25] * 4}, "std should be 3 finite numbers"),
-        ({"std": []}, "std should be 3 finite numbers"),
+        ({"std": 0.25}, "std should be 3 finite numbers"),
         ({"interpolation": "nearest"}, "interpolation should be bicubic or bilinear or random, it is 'nearest'"),
-        ({"interpolation": ["bicubic"]}, "interpolation should be bicubic"),
         ({"resize_mode": "crop"}, "resize_mode should be shortest or longest or squash, it is 'crop'"),
     ],
 )
 def test_an_unsound_preprocessing_is_refused(values: dict[str, Any], expected: str, folder: Path) -> None:
-    change_config(folder, "preprocess_cfg", **values)
+    change_config(folder, preprocess_cfg=values)
     require_refused(lambda: open_model(str(folder), device="cpu"), str(folder), expected)
 
 
-@pytest.mark.parametrize("size", [0, -16, 10**9, 1.5, "16", [16], [16, 10**9], None, True])
+@pytest.mark.parametrize("size", [0, 10**9, "16", [16], None])
 def test_an_impossible_image_size_is_refused(size: Any, folder: Path) -> None:
-    config = json.loads((folder / CONFIG).read_text())
-    config["model_cfg"]["vision_cfg"]["image_size"] = size
-    (folder / CONFIG).write_text(json.dumps(config))
+    change_config(folder, model_cfg={"vision_cfg": {"image_size": size}})
     with pytest.raises(UserError, match=rf"{folder}.*image.size"):
         open_model(str(folder), device="cpu")
 
 
 def test_the_preprocessing_of_a_transformers_folder_is_checked(tmp_path: Path) -> None:
     export_clip(tiny_clip(), tmp_path, to="transformers", provenance={})
-    open_model(str(tmp_path), device="cpu")
-    file = tmp_path / "preprocessor_config.json"
-    file = file if file.is_file() else tmp_path / "processor_config.json"
+    (file,) = (tmp_path / name for name in ("preprocessor_config.json", "processor_config.json")
+               if (tmp_path / name).is_file())  # fmt: skip
     text = file.read_text()
     file.write_text(text.replace("0.26", "0.0", 1))
     assert file.read_text() != text
     require_refused(lambda: open_model(str(tmp_path), device="cpu"), str(tmp_path), "std should be from")
 
 
-@pytest.mark.parametrize("command", ["predict", "merge", "export"])
-def test_the_commands_refuse_a_model_with_nan(command: str, good: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_command_refuses_a_model_with_nan(folder: Path, tmp_path: Path) -> None:
     change_weights(folder / WEIGHTS, put(KERNEL, math.nan))
-    picture(0).save(tmp_path / "image.png")
-    (tmp_path / "classes.txt").write_text("cat\ndog\n")
-    out = str(tmp_path / "out")
-    arguments = {
-        "predict": [str(folder), str(tmp_path / "image.png"), "--classes", str(tmp_path / "classes.txt")],
-        "merge": [str(good), str(folder), "--alpha", "0.5", "--out", out],
-        "export": [str(folder), "--to", "safetensors", "--out", out],
-    }[command]
-    done = CliRunner().invoke(app, [command, *arguments])
+    done = CliRunner().invoke(app, ["export", str(folder), "--to", "safetensors", "--out", str(tmp_path / "out")])
     assert done.exit_code == 1
     assert f"error: {folder}: 1 of the 6144 numbers of {KERNEL} are NaN or infinite" in done.output
     assert not (tmp_path / "out").exists()

@@ -35,23 +35,11 @@ from tests.evaluation.sequence import TASKS, inputs_of
 CPU = torch.device("cpu")
 
 
-def measure(
-    models: dict[str, Path], tasks: dict[str, Path], step: int, previous: dict[str, str] | None = None
-) -> Measurement:
+Folders = dict[str, Path]
+
+
+def measure(models: Folders, tasks: Folders, step: int, previous: dict[str, str] | None = None) -> Measurement:
     return evaluate_class_incremental(inputs_of(models, tasks, step, previous=previous))
-
-
-def chain(models: dict[str, Path], tasks: dict[str, Path]) -> list[Measurement]:
-    steps: list[Measurement] = []
-    for step in range(len(TASKS)):
-        steps.append(measure(models, tasks, step, steps[-1].metadata if steps else None))
-    return steps
-
-
-def slow_hits(model: Path, folders: list[Path]) -> tuple[int, int]:
-    """(images classified correctly among all classes of the folders, images)."""
-    answers = slow_answers(model, folders)
-    return sum(label == predicted for label, predicted in answers), len(answers)
 
 
 def slow_answers(model: Path, folders: list[Path]) -> list[tuple[int, int]]:
@@ -70,63 +58,49 @@ def slow_answers(model: Path, folders: list[Path]) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])
-def test_top1_is_over_all_images_among_all_classes_so_far(
-    models: dict[str, Path], tasks: dict[str, Path], step: int
+def test_images_are_classified_among_all_classes_so_far(
+    models: Folders, tasks: Folders, tmp_path: Path, step: int
 ) -> None:
-    rows = measure(models, tasks, step).rows
-    folders = [tasks[name] for name in TASKS[: step + 1]]
-    for row, model in zip(rows.itertuples(), ("pretrained", TASKS[step]), strict=True):
-        hits, images = slow_hits(models[model], folders)
-        assert (row.top1, row.n) == (pytest.approx(hits / images), images)
-
-
-def test_the_predictions_are_the_nearest_of_all_classes_so_far(
-    models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path
-) -> None:
-    made = measure(models, tasks, 1)
-    folders = [tasks[name] for name in TASKS[:2]]
-    slow = [answer for model in ("pretrained", "digits") for answer in slow_answers(models[model], folders)]
-    classes = [f"{task} {number}" for task in TASKS[:2] for number in ("one", "two")]
-    columns = ["step", "trained_task", "task", "image"]
-    expected = [(step, name, *image) for step, name in ((-1, "pretrained"), (1, "digits"))
-                for image in [*(("letters", n) for n in range(4)), *(("digits", n) for n in range(5))]]  # fmt: skip
-    assert list(made.predictions[columns].itertuples(index=False, name=None)) == expected
-    assert list(made.predictions.label) == [classes[label] for label, _ in slow]
-    assert list(made.predictions.predicted) == [classes[predicted] for _, predicted in slow]
-    path = tmp_path / "gift" / "digits.parquet"
+    made, folders = measure(models, tasks, step), [tasks[name] for name in TASKS[: step + 1]]
+    classes = [f"{task} {number}" for task in TASKS[: step + 1] for number in ("one", "two")]
+    images = [
+        (name, number) for name, count in zip(TASKS[: step + 1], (4, 5, 6), strict=False) for number in range(count)
+    ]
+    for row, at, name in zip(made.rows.itertuples(), (-1, step), ("pretrained", TASKS[step]), strict=True):
+        slow = slow_answers(models[name], folders)
+        hits = sum(label == predicted for label, predicted in slow)
+        phase = "pretrained" if at == -1 else "current"
+        assert (row.top1, row.n) == (pytest.approx(hits / len(slow)), len(slow))
+        assert (row.method, row.protocol, row.step) == ("gift", "class_incremental", at)
+        assert (row.trained_task, row.eval_task, row.phase) == (name, TASKS[step], phase)
+        found = made.predictions[made.predictions.step == at]
+        assert list(found[["task", "image"]].itertuples(index=False, name=None)) == images
+        assert list(found.label) == [classes[label] for label, _ in slow]
+        assert list(found.predicted) == [classes[predicted] for _, predicted in slow]
+    path = tmp_path / "gift" / f"{TASKS[step]}.parquet"
     write_predictions(path, made.predictions, made.metadata)
     require_agreement(path, read_predictions(path), (made.rows, made.metadata))
-
-
-def test_a_step_adds_one_row_of_its_model_and_one_of_the_pretrained(
-    models: dict[str, Path], tasks: dict[str, Path]
-) -> None:
-    rows = measure(models, tasks, 1).rows
-    columns = ["method", "protocol", "step", "trained_task", "eval_task", "phase", "n"]
-    assert rows[columns].to_records(index=False).tolist() == [
-        ("gift", "class_incremental", -1, "pretrained", "digits", "pretrained", 9),
-        ("gift", "class_incremental", 1, "digits", "digits", "current", 9),
-    ]
+    pretrained, learned = made.rows.top1
+    said = f"{learned:.1%} on {len(images)} test images of all classes so far (the pre-trained model: {pretrained:.1%})"
+    assert summarize_class_incremental(made.rows) == said
 
 
 def test_the_chain_passes_the_contract_and_becomes_metrics_with_a_zero_shot_row(
-    models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path
+    models: Folders, tasks: Folders, tmp_path: Path
 ) -> None:
-    frames = []
-    for step, made in enumerate(chain(models, tasks)):
-        write_accuracy(tmp_path / "gift" / f"{TASKS[step]}.parquet", made.rows, made.metadata)
-        frames.append(read_accuracy(tmp_path / "gift" / f"{TASKS[step]}.parquet")[0])
-    rows = pd.concat(frames)
-    metrics = metrics_by_method(rows)
-    assert list(metrics) == ["zero_shot", "gift"]
-    last = [slow_hits(models[model], list(tasks.values())) for model in ("pretrained", "faces")]
-    assert [metrics[name]["last"] for name in metrics] == pytest.approx([100 * hits / n for hits, n in last])
-    assert list(accuracy_curve(with_zero_shot(rows), "zero_shot").index) == list(TASKS)
+    made, frames = None, []
+    for step, task in enumerate(TASKS):
+        made = measure(models, tasks, step, made.metadata if made else None)
+        write_accuracy(tmp_path / "gift" / f"{task}.parquet", made.rows, made.metadata)
+        frames.append(read_accuracy(tmp_path / "gift" / f"{task}.parquet")[0])
+    metrics = metrics_by_method(pd.concat(frames))
+    assert {name: row["last"] for name, row in metrics.items()} == pytest.approx(
+        dict(zip(("zero_shot", "gift"), 100 * frames[-1].top1, strict=True))
+    )
+    assert list(accuracy_curve(with_zero_shot(pd.concat(frames)), "zero_shot").index) == list(TASKS)
 
 
-def test_metadata_name_all_models_of_the_chain_though_only_two_are_read(
-    models: dict[str, Path], tasks: dict[str, Path]
-) -> None:
+def test_metadata_name_all_models_of_the_chain_though_only_two_are_read(models: Folders, tasks: Folders) -> None:
     previous = measure(models, tasks, 0).metadata
     for file in models["letters"].iterdir():
         file.unlink()
@@ -135,16 +109,14 @@ def test_metadata_name_all_models_of_the_chain_though_only_two_are_read(
 
 
 @pytest.mark.parametrize("changed", ["model:pretrained", "task:letters"])
-def test_a_chain_measured_on_something_else_is_refused(
-    models: dict[str, Path], tasks: dict[str, Path], changed: str
-) -> None:
+def test_a_chain_measured_on_something_else_is_refused(models: Folders, tasks: Folders, changed: str) -> None:
     previous = measure(models, tasks, 0).metadata
     previous[changed] = "0" * 64
     with pytest.raises(ContractError, match=f"measured on another {changed}"):
         measure(models, tasks, 1, previous)
 
 
-def test_models_of_their_own_for_the_tasks_are_refused_before_any_is_loaded(tasks: dict[str, Path]) -> None:
+def test_models_of_their_own_for_the_tasks_are_refused_before_any_is_loaded(tasks: Folders) -> None:
     nowhere = {name: Path("nowhere") for name in ("pretrained", *TASKS)}
     with pytest.raises(UserError, match=r"gift keeps a model of its own for every task.*run\.methods"):
         evaluate_class_incremental(inputs_of(nowhere, tasks, 1, model_for=own_model))
@@ -158,28 +130,23 @@ def described(name: str, *classes: str) -> TaskInfo:
     ("name", "said"), [("swift", "the class 'swift', so"), (" Swift", "the class 'swift' and ' Swift', so")]
 )
 def test_a_class_in_two_tasks_is_refused_with_both(name: str, said: str) -> None:
+    birds, cars = described("birds", "robin", "swift"), described("cars", "polo", "swift car")
+    require_distinct_classes([birds, cars])
     with pytest.raises(UserError, match=f"tasks birds and cars both have {said}"):
-        require_distinct_classes([described("birds", "robin", "swift"), described("cars", "polo", name)])
-    require_distinct_classes([described("birds", "robin", "swift"), described("cars", "polo", "swift car")])
+        require_distinct_classes([birds, described("cars", "polo", name)])
 
 
-def test_a_class_in_two_tasks_is_met_before_any_image_is_read(models: dict[str, Path], tasks: dict[str, Path]) -> None:
+def test_a_class_in_two_tasks_is_met_before_any_image_is_read(models: Folders, tasks: Folders) -> None:
     images = [(png(0), "png", 0)]
     write_task(tasks["digits"], described("digits", "Letters One", "two"), images, images, images_per_shard=3)
     with pytest.raises(UserError, match="tasks letters and digits both have the class 'letters one' and 'Letters One'"):
         measure(models, tasks, 1)
 
 
-def test_nothing_is_read_or_encoded_twice(
-    models: dict[str, Path], tasks: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_read_or_encoded_twice(models: Folders, tasks: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: Counter[str] = Counter()
-    for name, module in [
-        ("read_own_task", test_set),
-        ("index_task", test_set),
-        ("load_folder", classifier),
-        ("class_features", test_set),
-    ]:
+    owners = {"read_own_task": test_set, "index_task": test_set, "load_folder": classifier, "class_features": test_set}
+    for name, module in owners.items():
         monkeypatch.setattr(module, name, counted(name, getattr(module, name), calls))
     measure(models, tasks, 2)
     assert calls == {"read_own_task": 3, "index_task": 3, "load_folder": 2, "class_features": 2 * 3}
@@ -191,13 +158,6 @@ def counted(name: str, function: Callable[..., Any], calls: Counter[str]) -> Cal
         return function(*arguments, **options)
 
     return call
-
-
-def test_the_summary_names_both_models(models: dict[str, Path], tasks: dict[str, Path]) -> None:
-    rows = measure(models, tasks, 1).rows
-    pretrained, learned = rows.top1
-    said = f"{learned:.1%} on 9 test images of all classes so far (the pre-trained model: {pretrained:.1%})"
-    assert summarize_class_incremental(rows) == said
 
 
 def test_params_yaml_and_all_tables_name_the_same_protocols() -> None:

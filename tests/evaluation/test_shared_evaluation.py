@@ -17,10 +17,12 @@ from gift_core.work.units import KeptUnits
 from tests.evaluation.sequence import inputs_of
 from tests.execution.pretended_helper import run_with_helper
 
+Folders = dict[str, Path]
+# What measures, and the calls of a whole run.
 MEASURED = {
     "task_incremental": (classifier, "nearest_classes", 6),
     "class_incremental": (evaluation, "encode_test_set", 3),
-}  # calls of a whole run
+}
 
 
 class InterruptedEvaluationError(Exception):
@@ -52,12 +54,7 @@ def counting(monkeypatch: pytest.MonkeyPatch, protocol: str, stop_at: int = 99) 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("stop_at", [1, 2])
 def test_it_continues_with_the_next_measurement(
-    models: dict[str, Path],
-    tasks: dict[str, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    protocol: str,
-    stop_at: int,
+    models: Folders, tasks: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str, stop_at: int
 ) -> None:
     monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
     monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
@@ -77,7 +74,7 @@ def test_it_continues_with_the_next_measurement(
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_helper_changes_neither_accuracies_nor_predictions(
-    models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
+    models: Folders, tasks: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
     alone = PROTOCOLS[protocol](inputs_of(models, tasks, 2), in_turn)
     run, helper = run_with_helper(tmp_path / "work", monkeypatch)

@@ -16,42 +16,24 @@ from gift_core.artifacts.predictions import read_predictions, require_agreement,
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip, load_folder, save_clip
 from gift_core.errors import ContractError
-from gift_core.evaluation import (
-    Measurement,
-    evaluate_task_incremental,
-    newest_model,
-    own_model,
-)
+from gift_core.evaluation import Measurement, evaluate_task_incremental, newest_model, own_model
 from stages.evaluate import summarize_task_incremental
 from tests.clip.tiny import tiny_clip
 from tests.evaluation.sequence import TASKS, inputs_of, owner
 
-
-def measure(
-    models: dict[str, Path],
-    tasks: dict[str, Path],
-    step: int,
-    previous: dict[str, str] | None = None,
-    model_for: Callable[[int, int], int] = newest_model,
-) -> Measurement:
-    return evaluate_task_incremental(inputs_of(models, tasks, step, previous=previous, model_for=model_for))
+Folders = dict[str, Path]
 
 
-def in_short(rows: pd.DataFrame) -> list[tuple[Any, ...]]:
+def measure(models: Folders, tasks: Folders, step: int, **options: Any) -> Measurement:
+    return evaluate_task_incremental(inputs_of(models, tasks, step, **options))
+
+
+def test_a_step_adds_an_l_its_row_and_its_column_and_all_are_the_whole_matrix(models: Folders, tasks: Folders) -> None:
+    steps = [measure(models, tasks, step).rows for step in range(3)]
     columns = ["step", "trained_task", "eval_task", "phase", "n"]
-    return rows[columns].to_records(index=False).tolist()  # type: ignore[no-any-return]
-
-
-def test_the_first_step_measures_its_model_and_the_pretrained_one(
-    models: dict[str, Path], tasks: dict[str, Path]
-) -> None:
-    rows = measure(models, tasks, 0).rows
-    assert in_short(rows) == [(-1, "pretrained", "letters", "pretrained", 4), (0, "letters", "letters", "current", 4)]
-
-
-def test_a_later_step_adds_an_l_its_row_and_its_column(models: dict[str, Path], tasks: dict[str, Path]) -> None:
-    rows = measure(models, tasks, 2).rows
-    assert in_short(rows) == [
+    in_short = [rows[columns].to_records(index=False).tolist() for rows in steps]
+    assert in_short[0] == [(-1, "pretrained", "letters", "pretrained", 4), (0, "letters", "letters", "current", 4)]
+    assert in_short[2] == [
         (-1, "pretrained", "faces", "pretrained", 6),
         (0, "letters", "faces", "future", 6),
         (1, "digits", "faces", "future", 6),
@@ -59,26 +41,18 @@ def test_a_later_step_adds_an_l_its_row_and_its_column(models: dict[str, Path], 
         (2, "faces", "faces", "current", 6),
         (2, "faces", "letters", "past", 4),
     ]
-
-
-def test_all_steps_together_are_the_whole_matrix_once(models: dict[str, Path], tasks: dict[str, Path]) -> None:
-    rows = pd.concat([measure(models, tasks, step).rows for step in range(3)])
+    rows = pd.concat(steps)
     assert len(rows) == len(rows[["step", "eval_task"]].drop_duplicates()) == 4 * 3
 
 
-def test_rows_satisfy_the_artifacts_contract(models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path) -> None:
-    made = measure(models, tasks, 1)
-    write_accuracy(tmp_path / "gift" / "digits.parquet", made.rows, made.metadata)
-    again, again_metadata = read_accuracy(tmp_path / "gift" / "digits.parquet")
+def test_accuracies_and_predictions_satisfy_the_artifacts_contract(
+    models: Folders, tasks: Folders, tmp_path: Path
+) -> None:
+    made, path = measure(models, tasks, 1), tmp_path / "gift" / "digits.parquet"
+    write_accuracy(path, made.rows, made.metadata)
+    again, again_metadata = read_accuracy(path)
     assert len(again) == len(made.rows) == 4
     assert again_metadata.items() >= made.metadata.items()
-
-
-def test_every_accuracy_has_the_predictions_of_its_images(
-    models: dict[str, Path], tasks: dict[str, Path], tmp_path: Path
-) -> None:
-    made = measure(models, tasks, 1)
-    path = tmp_path / "gift" / "digits.parquet"
     write_predictions(path, made.predictions, made.metadata)
     require_agreement(path, read_predictions(path), (made.rows, made.metadata))
     of_digits = made.predictions[(made.predictions.step == 0) & (made.predictions.task == "digits")]
@@ -87,21 +61,19 @@ def test_every_accuracy_has_the_predictions_of_its_images(
     clip = load_folder(models["letters"], device=torch.device("cpu"), precision="fp32")
     nearest = classifier.nearest_classes(clip, images).tolist()
     assert list(of_digits.predicted) == [images.task.class_names[number] for number in nearest]
+    digits, letters = made.rows[made.rows.step == 1].top1
+    both = f"{digits:.1%} on digits, {(digits + letters) / 2:.1%} on the 2 tasks so far"
+    assert summarize_task_incremental(made.rows) == both
 
 
-def test_metadata_name_every_model_and_task(models: dict[str, Path], tasks: dict[str, Path]) -> None:
-    metadata = measure(models, tasks, 1).metadata
-    expected = ["model:pretrained", "model:letters", "model:digits", "task:letters", "task:digits"]
-    assert list(metadata) == expected
-    assert len(set(metadata.values())) == 5 and all(len(value) == 64 for value in metadata.values())
-
-
-def test_a_chain_measured_on_another_model_is_refused(models: dict[str, Path], tasks: dict[str, Path]) -> None:
+def test_a_chain_measured_on_another_model_is_refused(models: Folders, tasks: Folders) -> None:
     previous = measure(models, tasks, 0).metadata
-    measure(models, tasks, 1, previous)
+    metadata = measure(models, tasks, 1, previous=previous).metadata
+    assert list(metadata) == ["model:pretrained", "model:letters", "model:digits", "task:letters", "task:digits"]
+    assert len(set(metadata.values())) == 5 and all(len(value) == 64 for value in metadata.values())
     save_clip(tiny_clip(seed=9), models["letters"], owner("letters"))
     with pytest.raises(ContractError, match="measured on another model:letters"):
-        measure(models, tasks, 1, previous)
+        measure(models, tasks, 1, previous=previous)
 
 
 IMAGES = {"letters": 4, "digits": 5, "faces": 6}
@@ -113,7 +85,7 @@ def mark(clip: Clip) -> torch.Tensor:
 
 
 @pytest.fixture
-def signed_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+def signed_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
     """Four models whose accuracy says whose it is: as many images are correct as models came before it."""
     folders = {}
     for number, name in enumerate(("pretrained", *TASKS)):
@@ -142,10 +114,7 @@ OWN = {
 
 @pytest.mark.parametrize(("model_for", "models_of"), [(newest_model, NEWEST), (own_model, OWN)])
 def test_each_task_is_classified_by_the_model_that_the_method_has_for_it(
-    signed_models: dict[str, Path],
-    tasks: dict[str, Path],
-    model_for: Callable[[int, int], int],
-    models_of: dict[int, list[str]],
+    signed_models: Folders, tasks: Folders, model_for: Callable[[int, int], int], models_of: dict[int, list[str]]
 ) -> None:
     """With one model per task, past tasks have their own model, and future tasks the pre-trained one."""
     top1 = {
@@ -159,10 +128,3 @@ def test_each_task_is_classified_by_the_model_that_the_method_has_for_it(
         for step, row in models_of.items()
         for model, task in zip(row, TASKS, strict=True)
     }
-
-
-def test_the_summary_is_the_row_of_the_step(models: dict[str, Path], tasks: dict[str, Path]) -> None:
-    rows = measure(models, tasks, 1).rows
-    digits, letters = rows[rows.step == 1].top1
-    both = f"{digits:.1%} on digits, {(digits + letters) / 2:.1%} on the 2 tasks so far"
-    assert summarize_task_incremental(rows) == both

@@ -32,17 +32,15 @@ def folder(tmp_path: Path) -> Path:
 
 def whole_split(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """The slow way: every pixel in memory, decoded one after another."""
-    samples = list(iterate_task(folder, "test"))
-    return evaluation_pixels(tiny_clip(), [image for image, _ in samples]), torch.tensor(
-        [label for _, label in samples]
-    )
+    images, labels = zip(*iterate_task(folder, "test"), strict=True)
+    return evaluation_pixels(tiny_clip(), list(images)), torch.tensor(labels)
 
 
 def open_test_set(folder: Path, *, batch_size: int, kept_bytes: int = 0) -> test_set.TestSet:
     return test_set.TestSet(folder, batch_size=batch_size, cache_budget=CacheBudget(kept_bytes))
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 16, 23, 40])
+@pytest.mark.parametrize("batch_size", [1, 4, 23, 40])
 def test_streamed_batches_are_the_split_in_its_order(folder: Path, batch_size: int) -> None:
     pixels_NCHW, labels_N = whole_split(folder)
     images = open_test_set(folder, batch_size=batch_size)
@@ -52,7 +50,7 @@ def test_streamed_batches_are_the_split_in_its_order(folder: Path, batch_size: i
     assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
 
 
-@pytest.mark.parametrize("kept_bytes", [0, 9 * BYTES_AN_IMAGE, 2**20])
+@pytest.mark.parametrize("kept_bytes", [0, 9 * BYTES_AN_IMAGE])
 def test_features_and_classes_have_the_bits_of_the_whole_split_at_once(folder: Path, kept_bytes: int) -> None:
     clip, info = tiny_clip(), read_task(folder)
     pixels_NCHW, labels_N = whole_split(folder)
@@ -77,7 +75,7 @@ def test_several_models_read_each_image_once(folder: Path, monkeypatch: pytest.M
         assert torch.equal(image_ND, encode_test_set([clip], open_test_set(folder, batch_size=4))[0])
 
 
-@pytest.mark.parametrize("room", [0, 3, 4, 22, 23])
+@pytest.mark.parametrize("room", [0, 3, 23])
 def test_images_are_kept_as_far_as_the_bytes_reach(folder: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     read = count_reads(monkeypatch)
     images = open_test_set(folder, batch_size=4, kept_bytes=room * BYTES_AN_IMAGE)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import open_clip
 import torch
 from open_clip.model import set_model_preprocess_cfg
+from PIL import Image
 from torch.utils.data import DataLoader
 
 import gift_core
 from gift_core.clip.images import evaluation_transform
-from gift_core.clip.model import Clip
 from tests.clip.tiny import CONTEXT, picture, tiny_clip
 from tests.training.tiny_training import GIFT_LOSSES, PROMPTS
 
@@ -33,31 +34,26 @@ def given_model(*, seed: int = 0, tower: str = "vit") -> Any:
     return clip.model
 
 
-def prepared(clip: Clip, seed: int) -> torch.Tensor:
-    """A random picture after the model's evaluation transform."""
-    return evaluation_transform(clip)(picture(seed))
-
-
-def images(count: int, *, first: int = 0, tower: str = "vit") -> list[torch.Tensor]:
-    """Normalized images [3, S, S]."""
-    return [prepared(_clip(tower), first + number) for number in range(count)]
-
-
 @cache
-def _clip(tower: str) -> Clip:
-    """Made once: it seeds torch's random numbers."""
-    return tiny_clip(tower=tower)
+def _prepare() -> Callable[[Image.Image], torch.Tensor]:
+    """Made once: making a model seeds torch's random numbers."""
+    return evaluation_transform(tiny_clip())
 
 
-def given_loader(*, batch_size: int = 4, shuffle: bool = False, tower: str = "vit") -> DataLoader[Any]:
+def images(count: int, *, first: int = 0) -> list[torch.Tensor]:
+    """Normalized images [3, S, S]."""
+    return [_prepare()(picture(first + number)) for number in range(count)]
+
+
+def given_loader(*, batch_size: int = 4, shuffle: bool = False) -> DataLoader[Any]:
     """Nine images of three classes."""
-    data = [(image, number % 3) for number, image in enumerate(images(9, tower=tower))]
+    data = [(image, number % 3) for number, image in enumerate(images(9))]
     return DataLoader(data, batch_size=batch_size, shuffle=shuffle)  # type: ignore[arg-type]
 
 
-def given_pairs(*, tower: str = "vit") -> list[tuple[Any, str]]:
+def given_pairs() -> list[tuple[Any, str]]:
     """Six pairs, two of them with one prompt."""
-    return list(zip(images(6, first=100, tower=tower), PROMPTS, strict=True))
+    return list(zip(images(6, first=100), PROMPTS, strict=True))
 
 
 def finetuned(

@@ -9,9 +9,8 @@ import torch
 from torch.utils.data import DataLoader
 
 import gift_core
-import gift_core.library.given_pairs as given_pairs_module
 from gift_core.clip.images import evaluation_preparation, normalize
-from gift_core.losses import distill_both_directions, similarities
+from gift_core.library.given_pairs import PairSequence
 from tests.clip.families import number_tokens, small_clip, without_the_hub
 from tests.clip.tiny import picture, tiny_clip
 from tests.library.given import (
@@ -23,7 +22,8 @@ from tests.library.given import (
     given_loader,
     given_model,
     given_pairs,
-)
+    images,
+)  # fmt: skip
 from tests.training.tiny_training import PROMPTS, other_teacher, pairs, run, task_images
 from tests.training.tiny_training import gift as gift_of_the_pipeline
 
@@ -67,7 +67,7 @@ def test_a_sequence_of_pairs_gives_the_replay_of_the_pipeline() -> None:
     clip, teacher = tiny_clip(), tiny_clip(seed=7)
     prepare = evaluation_preparation(clip)
     sequence = [(normalize(clip, prepare(pair.image)), pair.prompt) for pair in pairs()]
-    replay = given_pairs_module.PairSequence(clip, teacher, sequence, batch_size=6, iterations=2, seed=1)
+    replay = PairSequence(clip, teacher, sequence, batch_size=6, iterations=2, seed=1)
     (batch,), (expected,) = replay.sample(0), other_teacher().sample(0)
     by_prompt = {int(n): row for n, row in zip(expected.prompt_ids_M, expected.teacher_text_MD, strict=True)}
     assert sorted(batch.prompt_ids_M.tolist()) == [0, 0, 1, 2, 3, 4]
@@ -97,7 +97,7 @@ def test_the_teacher_is_the_model_at_the_start(kind: str) -> None:
 def test_the_vocabulary_of_a_sequence_is_its_prompts() -> None:
     """Six pairs of five prompts, all in one batch: each image has five columns, and each prompt one row."""
     teacher, model = given_model(seed=7), given_model()
-    images_MCHW = torch.stack([image for image, _ in given_pairs()])
+    images_MCHW = torch.stack(images(6, first=100))
     tokens_PL = TOKENIZER(list(dict.fromkeys(PROMPTS)))
     with torch.no_grad():
         image_MD, known_MD = (each.encode_image(images_MCHW, normalize=True) for each in (model, teacher))
@@ -117,12 +117,16 @@ def test_the_vocabulary_of_a_sequence_is_its_prompts() -> None:
     assert row["distill_vocabulary"] == pytest.approx(float(expected), rel=1e-4)
 
 
-def test_another_teacher_can_be_given() -> None:
+def test_another_teacher_can_be_given_and_does_not_change() -> None:
     teacher = given_model(seed=7)
-    before = weights(teacher)
-    row = finetuned(teacher=teacher)[0]
+    before, (image_MCHW, tokens_ML) = weights(teacher), (torch.stack(images(6, first=100)), TOKENIZER(PROMPTS))
+    row = finetuned(teacher=teacher, training=gift_core.Training(replay_batch_size=6))[0]
     assert row["distill"] - row["distill_entropy"] > 1e-3
     assert moved(teacher, before) == set()
+    with torch.no_grad():
+        features = teacher.encode_image(image_MCHW, normalize=True), teacher.encode_text(tokens_ML, normalize=True)
+    entropy = gift_core.distill_entropy(*features, scale=given_model().logit_scale.detach().exp())
+    assert row["distill_entropy"] == pytest.approx(entropy.item(), rel=1e-5)
 
 
 def test_the_model_is_trained_in_place_and_left_as_it_was_given() -> None:
@@ -174,30 +178,18 @@ def test_the_callers_random_numbers_go_on_as_if_nothing_had_happened() -> None:
     assert torch.equal(torch.rand(2), expected)
 
 
-def test_gradient_caching_and_checkpointing_change_no_loss() -> None:
-    teacher = given_model(seed=7)
-    saving = gift_core.Training(replay_batch_size=4, micro_batch_size=3, gradient_checkpointing=True)
-    for row, expected in zip(finetuned(teacher=teacher, training=saving), finetuned(teacher=teacher), strict=True):
-        assert row == pytest.approx(expected, rel=1e-3, abs=1e-6)
-
-
-def test_half_precision_trains_float32_weights() -> None:
-    model = given_model()
-    rows = finetuned(model, training=gift_core.Training(replay_batch_size=4, precision="amp_bf16"))
-    assert rows[0]["total"] == pytest.approx(finetuned()[0]["total"], rel=2e-2)
+@pytest.mark.parametrize(
+    ("changes", "tolerance"),
+    [({"micro_batch_size": 3, "gradient_checkpointing": True}, 1e-3), ({"precision": "amp_bf16"}, 2e-2)],
+)
+def test_saving_memory_hardly_changes_a_loss(changes: dict[str, Any], tolerance: float) -> None:
+    model, teacher = given_model(), given_model(seed=7)
+    rows = finetuned(model, teacher=teacher, training=gift_core.Training(replay_batch_size=4, **changes))
+    assert rows[0] == pytest.approx(finetuned(teacher=teacher)[0], rel=tolerance, abs=1e-6)
     assert {value.dtype for value in model.parameters()} == {torch.float32}
 
 
-def test_a_resnet_learns() -> None:
-    model = given_model(tower="resnet")
-    start = weights(model)
-    finetuned(model, given_loader(tower="resnet"), pairs=given_pairs(tower="resnet"))
-    changed = moved(model, start)
-    assert "visual.conv1.weight" in changed and "token_embedding.weight" in changed
-    assert not any("running_" in name for name in changed)
-
-
-@pytest.mark.parametrize("name", ["ViT-B-16-quickgelu", "ViT-H-14-CLIPA", "roberta-ViT-B-32", "coca_ViT-B-32"])
+@pytest.mark.parametrize("name", ["RN50", "roberta-ViT-B-32", "coca_ViT-B-32"])
 def test_a_family_of_architectures_learns(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     without_the_hub(monkeypatch)
     clip = small_clip(name)
@@ -218,7 +210,7 @@ def test_a_family_of_architectures_learns(name: str, monkeypatch: pytest.MonkeyP
     changed = moved(clip.model, start)
     assert any(each.startswith("visual.") for each in changed)
     assert any(not each.startswith("visual.") for each in changed)
-    assert not any(each.startswith(("text_decoder.", "logit_scale")) for each in changed)
+    assert not any(each.startswith(("text_decoder.", "logit_scale")) or "running_" in each for each in changed)
 
 
 def test_an_open_clip_folder_learns_as_open_clip_loads_it(project: Any) -> None:
@@ -237,24 +229,3 @@ def test_an_open_clip_folder_learns_as_open_clip_loads_it(project: Any) -> None:
         training=gift_core.Training(replay_batch_size=2),
     )
     assert [row["learning_rate"] for row in rows] == [1e-5, 5e-6]  # of the paper's row
-
-
-def test_the_entropy_is_that_of_the_teacher() -> None:
-    rows = finetuned(teacher=given_model(seed=7), iterations=1, training=gift_core.Training(replay_batch_size=6))
-    teacher = given_model(seed=7)
-    with torch.no_grad():
-        image_MD = teacher.encode_image(torch.stack([image for image, _ in given_pairs()]), normalize=True)
-        text_MD = teacher.encode_text(finetuned_tokens(), normalize=True)
-    teacher_MM = similarities(image_MD, text_MD, given_model().logit_scale.detach().exp())
-    expected = distill_both_directions(teacher_MM, teacher_MM, temperature=2.0)
-    assert rows[0]["distill_entropy"] == pytest.approx(expected.item(), rel=1e-5)
-
-
-def finetuned_tokens() -> torch.Tensor:
-    return TOKENIZER(PROMPTS)
-
-
-def test_a_copy_of_the_model_is_not_kept_for_a_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The teacher encodes a sequence before the training, so the model itself is the teacher then."""
-    monkeypatch.setattr(given_pairs_module, "_frozen", lambda clip: pytest.fail("copied"))
-    finetuned(iterations=1)

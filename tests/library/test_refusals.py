@@ -15,16 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import gift_core
 from gift_core.errors import UserError
 from tests.clip.tiny import tiny_clip, tiny_config
-from tests.library.given import (
-    CLASS_PROMPTS,
-    GIFT,
-    TOKENIZER,
-    finetuned,
-    given_loader,
-    given_model,
-    given_pairs,
-    images,
-)
+from tests.library.given import GIFT, TOKENIZER, finetuned, given_model, given_pairs, images
 
 IMAGES = torch.stack(images(4))
 LABELS = torch.tensor([0, 1, 2, 0])
@@ -41,36 +32,21 @@ def with_nan() -> torch.Tensor:
 
 
 LOADERS: dict[str, tuple[Any, str]] = {
-    "images that were not normalized": (
-        [(ZERO_ONE, LABELS)],
-        r"loader: pixels are from 0.00 to 1.00, so they were not",
-    ),
+    "images that were not normalized": ([(ZERO_ONE, LABELS)], r"pixels are from 0.00 to 1.00, so they were not"),
     "other numbers": ([(IMAGES * 3, LABELS)], r"loader: pixels are from .*the model's normalization gives -1.8. to 2"),
-    "gray levels": (
-        [((ZERO_ONE * 255).byte(), LABELS)],
-        r"loader: images are torch.uint8, expected normalized float32",
-    ),
-    "half precision": ([(IMAGES.half(), LABELS)], r"images are torch.float16, expected normalized float32"),
+    "gray levels": ([((ZERO_ONE * 255).byte(), LABELS)], r"images are torch.uint8, expected normalized float32"),
     "a NaN pixel": ([(with_nan(), LABELS)], r"loader: pixels are NaN or infinite"),
     "another size": ([(IMAGES[:, :, :8], LABELS)], r"loader: images are \[4, 3, 8, 16\], expected \[B, 3, 16, 16\]"),
-    "one image": ([(IMAGES[0], LABELS)], r"images are \[3, 16, 16\], expected \[B, 3, 16, 16\]"),
-    "a label too large": (
-        [(IMAGES, LABELS + 1)],
-        r"label 3 in batch 0, and there are 3 class_prompts: labels are 0 to 2",
-    ),
+    "a label too large": ([(IMAGES, LABELS + 1)], r"label 3 in batch 0, and there are 3 class_prompts: labels are 0"),
     "a label below 0": ([(IMAGES, LABELS - 1)], r"loader: label -1 in batch 0"),
     "labels of another batch": ([(IMAGES, LABELS[:3])], r"labels are torch.int64 \[3\], expected integers \[4\]"),
     "no image": ([(IMAGES[:0], LABELS[:0])], r"loader: a batch has no image. Leave empty batches out"),
-    "complex labels": ([(IMAGES, LABELS.cfloat())], r"labels are torch.complex64 \[4\], expected integers \[4\]"),
     "one-hot labels": ([(IMAGES, torch.eye(4))], r"labels are torch.float32 \[4, 4\], expected integers \[4\]"),
     "dictionaries": ([{"image": IMAGES, "label": LABELS}], r"it yields a dict of 2, expected \(images, labels\)"),
     "images only": ([IMAGES], r"loader: it yields a Tensor, expected \(images, labels\).*collate_fn"),
     "nothing": ([], r"loader: it yields no batch. Add images, or with drop_last=True lower"),
     "no loader": (3, r"loader: a int is no loader. Pass a torch.utils.data.DataLoader"),
-    "a generator": (
-        ((IMAGES, LABELS) for _ in range(2)),
-        r"loader: it ended and has no second epoch: it is a generator",
-    ),
+    "a generator": (((IMAGES, LABELS) for _ in range(2)), r"it ended and has no second epoch: it is a generator"),
     "other classes": (DataLoader(FOUR_CLASSES), r"3 prompts for the 4 classes of loader.dataset.classes"),
 }
 
@@ -87,34 +63,26 @@ def test_a_loader_that_does_not_fit_is_refused(name: str) -> None:
     assert all(value.requires_grad for value in model.parameters())
 
 
+def loader_of(prompts: Any) -> DataLoader[Any]:
+    """A loader of one batch of pairs."""
+    return DataLoader([(IMAGES, prompts)], batch_size=None)  # type: ignore[arg-type]
+
+
+ADAPTIVE = {"kind": "adaptive_fisher", "weight": 1.0}
 OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "no pairs": ({"pairs": None}, r"pairs: missing, and the method replays them \(distill, align\)"),
     "an empty list of pairs": ({"pairs": []}, r"pairs: there are none. Pass a sequence of \(image, prompt\)"),
-    "a dictionary of pairs": ({"pairs": {"image": "prompt"}}, r"pairs: a dict is no loader"),
-    "pairs of three": (
-        {"pairs": [(IMAGES[0], "a", "b")]},
-        r"pairs\[0\]: it yields a tuple of 3, expected \(image, prompt\)",
-    ),
+    "pairs of three": ({"pairs": [(IMAGES[0], "a", "b")]}, r"pairs\[0\]: it yields a tuple of 3, expected \(image, "),
     "pairs without a text": ({"pairs": [(IMAGES[0], 3)]}, r"pairs\[0\]: its prompt is 3, expected a text"),
-    "pairs of another size": (
-        {"pairs": [(IMAGES[0, :, :8], "a")]},
-        r"pairs\[0\]: its image is \[3, 8, 16\], expected a Pillow image or a tensor \[3, 16, 16\]",
-    ),
+    "pairs of another size": ({"pairs": [(IMAGES[0, :, :8], "a")]}, r"pairs\[0\]: its image is \[3, 8, 16\], expected"),
     "pairs in 0-1": ({"pairs": [(ZERO_ONE[0], "a")]}, r"pairs: pixels are from .*, so they were not normalized"),
-    "a loader of too few prompts": (
-        {"pairs": DataLoader([(IMAGES, ["a cat."])], batch_size=None)},  # type: ignore[arg-type]
-        r"pairs: prompts are .*, expected 4 texts or token rows",
-    ),
+    "a loader of too few prompts": ({"pairs": loader_of(["a cat."])}, r"pairs: prompts are .*, expected 4 texts or"),
     "token rows of another vocabulary": (
-        {"pairs": DataLoader([(IMAGES, torch.full((4, 24), 60000))], batch_size=None)},  # type: ignore[arg-type]
+        {"pairs": loader_of(torch.full((4, 24), 60000))},
         r"pairs: prompts: token 60000, and the model has 49408, from 0. Use the model's own tokenizer",
     ),
-    "token rows below 0": (
-        {"pairs": DataLoader([(IMAGES, torch.full((4, 24), -1))], batch_size=None)},  # type: ignore[arg-type]
-        r"pairs: prompts: token -1, and",
-    ),
     "a loader for a loss of all pairs": (
-        {"method": "gift_vocabulary", "pairs": DataLoader([(IMAGES, ["a cat."] * 4)], batch_size=None)},  # type: ignore[arg-type]
+        {"method": "gift_vocabulary", "pairs": loader_of(["a cat."] * 4)},
         r"pairs: a loader, and distill_vocabulary compares with all pairs.*Pass a sequence of \(image, prompt\)",
     ),
     "an unknown method": ({"method": "gifd"}, r"method: unknown name 'gifd'. Did you mean 'gift"),
@@ -129,9 +97,8 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"method": {"losses": {"distill": {"weight": 1.0}}}},
         r"method.losses.distill.temperature: missing",
     ),
-    "a value of another type": ({"method": {"learning_rate": {1}}}, r"method: .*set.*not JSON serializable"),
     "a consolidation without losses": (
-        {"method": {"consolidation": {"kind": "adaptive_fisher", "weight": 1.0}}},
+        {"method": {"consolidation": ADAPTIVE}},
         r"method.consolidation.kind: adaptive_fisher: it uses the gradients of the replay losses, and there are none",
     ),
     "an average that never comes": (
@@ -141,6 +108,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "a method that learns nothing": ({"method": "zero_shot"}, r"method.learns: nothing: there is nothing to train"),
     "a method of all tasks": ({"method": "joint"}, r"method.learns: seen: one loader is one task here"),
     "a method of exemplars": ({"method": "icarl"}, r"method.replay.images: exemplars: the library replays the pairs"),
+    "a method of task images": ({"method": "lwf"}, r"method.replay.images: task"),
     "a method with the first teacher": (
         {"method": "zscl", "iterations": 101},
         r"teacher: .*replay.teacher: initial.*Pass it",
@@ -149,27 +117,13 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"method": "gift_static_fisher"},
         r"static_fisher: it uses Fisher information. Pass fisher=gift_core.estimate_fisher",
     ),
-    "Fisher information of nothing": ({"method": "gift_static_fisher", "fisher": {}}, r"it uses Fisher information"),
     "Fisher information that is not used": (
         {"fisher": {"x": torch.ones(1)}},
         r"fisher: the method does not use it. Leave it out, or use consolidation static_fisher",
     ),
-    "a loss of one's own with a text as weight": (
-        {"method": {"losses": {"mine": gift_core.WeightedLoss("1", gift_core.distill)}}},  # type: ignore[arg-type]
-        r"method.losses.mine: WeightedLoss\('1', .*expected a finite number and a function",
-    ),
     "a rate that is text": ({"learning_rate": "1e-5"}, r"learning_rate is '1e-5', expected more than 0"),
-    "iterations that are text": ({"iterations": "3"}, r"training.iterations: should be a whole number, .* text '3'"),
-    "no training": ({"training": None}, r"training: a NoneType, expected gift_core.Training\(...\). Leave it out"),
-    "betas that are text": (
-        {"training": gift_core.Training(betas="ab")},  # type: ignore[arg-type]
-        r"training.betas: should be a list, it is the text 'ab'",
-    ),
-    "no precision": (
-        {"training": gift_core.Training(precision=None)},  # type: ignore[arg-type]
-        r"training.precision: unknown name 'None'",
-    ),
     "a rate below 0": ({"learning_rate": -1.0}, r"learning_rate is -1.0, expected more than 0 and at most 10"),
+    "iterations that are text": ({"iterations": "3"}, r"training.iterations: should be a whole number, .* text '3'"),
     "no iterations": ({"iterations": 0}, r"training.iterations: should be at least 1, it is 0"),
     "a long warm-up": (
         {"training": gift_core.Training(warmup_iterations=9)},
@@ -184,6 +138,12 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         r"teacher: its images are prepared in another way than the model's \(size .*32.* and .*16",
     ),
     "a teacher in half precision": ({"teacher": given_model().half()}, r"teacher: its weights should be float32, "),
+    "equal class prompts": (
+        {"class_prompts": ["a crane.", "a cat.", "a crane."]},
+        r"class_prompts: 'a crane.' stands for classes 0 and 2",
+    ),
+    "class prompts that are one text": ({"class_prompts": "a cat."}, r"class_prompts: .*, expected a list of texts"),
+    "an empty class prompt": ({"class_prompts": [""]}, r"class_prompts: .*, expected a list of texts"),
 }
 
 
@@ -192,11 +152,6 @@ def test_an_option_that_does_not_fit_is_refused(name: str) -> None:
     options, message = OPTIONS[name]
     with pytest.raises(UserError, match=message):
         finetuned(**options)
-
-
-def test_equal_class_prompts_are_refused() -> None:
-    with pytest.raises(UserError, match=r"class_prompts: 'a crane.' stands for classes 0 and 2"):
-        finetuned(class_prompts=["a crane.", "a cat.", "a crane."])
 
 
 def test_a_later_batch_that_was_not_normalized_is_a_warning() -> None:
@@ -217,12 +172,6 @@ def test_fisher_information_of_wrong_input_is_refused(options: dict[str, Any], m
         gift_core.estimate_fisher(given_model(), TOKENIZER, **{"pairs": given_pairs()} | options)
 
 
-@pytest.mark.parametrize("prompts", ["a cat.", [], ["a cat.", 3], [""]])
-def test_class_prompts_are_a_list_of_texts(prompts: Any) -> None:
-    with pytest.raises(UserError, match=r"class_prompts: .*, expected a list of texts"):
-        finetuned(class_prompts=prompts)
-
-
 def made_in_inference_mode() -> Any:
     with torch.inference_mode():
         return given_model()
@@ -230,22 +179,16 @@ def made_in_inference_mode() -> Any:
 
 MODELS: dict[str, tuple[Callable[[], Any], str]] = {
     "half precision": (lambda: given_model().half(), r"model: its weights should be float32, .* is torch.float16"),
-    "a transformer": (lambda: torch.nn.Linear(2, 2), r"model: a Linear is no model of open_clip"),
+    "a layer": (lambda: torch.nn.Linear(2, 2), r"model: a Linear is no model of open_clip"),
     "a wrapped model": (
         lambda: torch.nn.DataParallel(given_model()),
-        r"a DataParallel wraps the model. Pass the model",
+        r"a DataParallel wraps the model. Pass ",
     ),
     "our own Clip": (tiny_clip, r"model: a Clip is no model of open_clip"),
     "a locked model": (lambda: given_model().requires_grad_(False), r"model: no parameter requires gradients"),
-    "two devices": (lambda: on_two_devices(given_model()), r"its parameters are on cpu and meta. Move it"),
     "made in inference mode": (made_in_inference_mode, r"model: it was made under torch.inference_mode"),
     "a NaN weight": (lambda: with_a_nan(given_model()), r"gift_core: model: 1 of the .* numbers of .* are NaN"),
 }
-
-
-def on_two_devices(model: Any) -> Any:
-    model.visual.to("meta")
-    return model
 
 
 def with_a_nan(model: Any) -> Any:
@@ -262,9 +205,8 @@ def test_a_model_that_cannot_be_trained_is_refused(name: str) -> None:
 
 def test_a_model_without_preprocessing_is_refused_with_the_line_that_sets_it() -> None:
     model = CustomTextCLIP(**tiny_config()["model_cfg"]).eval()
-    with pytest.raises(
-        UserError, match="model: this CustomTextCLIP does not know the mean and std of its images"
-    ) as it:
+    message = "model: this CustomTextCLIP does not know the mean and std of its images"
+    with pytest.raises(UserError, match=message) as it:
         finetuned(model)
     exec(str(it.value).partition("Set them: ")[2], {"open_clip": open_clip, "model": model})
     assert len(finetuned(model)) == 3
@@ -289,8 +231,3 @@ def test_images_that_fit_are_not_refused() -> None:
 def test_labels_of_any_integer_type_are_taken() -> None:
     expected = finetuned(loader=[(IMAGES, LABELS)])
     assert finetuned(loader=[(IMAGES, LABELS.to(torch.uint8))]) == expected
-
-
-def test_a_loader_that_runs_again_and_again_is_taken() -> None:
-    assert len(finetuned(loader=given_loader(batch_size=9), pairs=given_pairs(), iterations=4)) == 4
-    assert len(CLASS_PROMPTS) == 3

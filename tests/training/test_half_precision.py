@@ -29,24 +29,18 @@ class Scaler(torch.amp.GradScaler):
         return scaled * math.inf if self.call in self.overflows else scaled
 
 
-@pytest.fixture
-def use_scaler(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scaler], None]:
-    """Makes every training run use this loss scale, whatever its precision."""
-
-    def use(scaler: Scaler) -> None:
-        monkeypatch.setattr(loop, "grad_scaler", lambda clip: scaler)
-
-    return use
-
-
 UseScaler = Callable[[Scaler], None]
 
 
+@pytest.fixture
+def use_scaler(monkeypatch: pytest.MonkeyPatch) -> UseScaler:
+    """Makes every training run use this loss scale, whatever its precision."""
+    return lambda scaler: monkeypatch.setattr(loop, "grad_scaler", lambda clip: scaler)
+
+
 def test_only_float16_scales_the_loss() -> None:
-    enabled = {
-        name: loop.grad_scaler(tiny_clip(precision=name)).is_enabled() for name in ("fp32", "amp_bf16", "amp_fp16")
-    }
-    assert enabled == {"fp32": False, "amp_bf16": False, "amp_fp16": True}
+    precisions = ("fp32", "amp_bf16", "amp_fp16")
+    assert [loop.grad_scaler(tiny_clip(precision=name)).is_enabled() for name in precisions] == [False, False, True]
 
 
 def test_bfloat16_trains_float32_weights(device: torch.device) -> None:
@@ -59,9 +53,8 @@ def test_bfloat16_trains_float32_weights(device: torch.device) -> None:
 
 def test_float16_trains_float32_weights(use_scaler: UseScaler, device: torch.device) -> None:
     exact = run(tiny_clip(device=device), gift(), replay=other_teacher(device))
-    use_scaler(
-        Scaler(init_scale=2.0**8, device=device.type)
-    )  # the gradients of this model fit in float16 at this scale
+    # the gradients of this model fit in float16 at this scale
+    use_scaler(Scaler(init_scale=2.0**8, device=device.type))
     clip = tiny_clip(precision="amp_fp16", device=device)
     half = run(clip, gift(), replay=other_teacher(device))
     assert {value.dtype for value in clip.model.parameters()} == {torch.float32}

@@ -98,20 +98,11 @@ def train(
     """Trains `clip` in place as the stage finetune does; `options` are those of work.training.drive."""
     encoders = GradientCache(clip, training.micro_batch_size)
     rates = learning_rates(iterations, warmup_iterations=training.warmup_iterations, peak=learning_rate)
-    with training_run(
-        clip,
-        task_batches.class_prompts,
-        method=method,
-        training=training,
-        rates=rates,
-        seed=seed,
-        encoders=encoders if processes.count == 1 else DataParallel(clip, encoders, processes),
-    ) as run:
+    strategy = encoders if processes.count == 1 else DataParallel(clip, encoders, processes)
+    slots: dict[str, Any] = {"method": method, "training": training, "rates": rates, "seed": seed}
+    with training_run(clip, task_batches.class_prompts, encoders=strategy, **slots) as run:
         drive(
-            run,
-            lambda first: sampled(task_batches, replay, range(first, iterations)),
-            processes=processes,
-            **options,
+            run, lambda first: sampled(task_batches, replay, range(first, iterations)), processes=processes, **options
         )
     return run.rows
 
