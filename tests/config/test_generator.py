@@ -14,11 +14,10 @@ from gift_core.errors import UserError
 Params = dict[str, Any]
 MEMORY = {"vae_slicing": True, "vae_tiling": False, "offload": "model", "attention": None}
 FILTERS = {
-    "scorer": {"name": "ViT-B-32", "pretrained": "openai"},
-    "min_clip_score": 0.2,
-    "max_similarity": None,
+    "scorer": {"name": "ViT-B-32", "pretrained": "openai"}, "min_clip_score": 0.2, "max_similarity": None,
     "max_redraws": 5,
-}
+}  # fmt: skip
+OWN_SCORER = {"name": "local-dir:data/0_raw/generators/j", "pretrained": None}
 
 
 @pytest.mark.parametrize(
@@ -34,17 +33,12 @@ FILTERS = {
          "generator.filters: neither min_clip_score nor max_similarity is set"),
         ("generator", {"filters": {**FILTERS, "scorer": {"name": "local-dir:models/scorer", "pretrained": None}}},
          "generator.filters.scorer.name: models/scorer is outside data/0_raw/generators/"),
-        ("generator", {"filters": {**FILTERS, "min_clip_score": 1.5}}, "generator.filters.min_clip_score"),
         ("generator", {"negative_prompt": {"text": "blurry", "true_guidance": 1.0}},
          "generator.negative_prompt.true_guidance: should be more than 1"),
-        ("generator", {"negative_prompt": {"text": "blurry"}}, "generator.negative_prompt.true_guidance: missing"),
-        ("generator", {"negative_prompt": 3}, "generator.negative_prompt: should be text, it is 3"),
         ("prompts", {"strategy": "captions"},
          "prompts.captions: strategy captions needs a file. Write captions: data/0_raw/prompts/captions.csv."),
         ("prompts", {"captions": "data/0_raw/prompts/mine.csv"},
          "prompts.captions: data/0_raw/prompts/mine.csv has no effect with strategy class_template"),
-        ("prompts", {"strategy": "captions", "captions": "mine.csv"},
-         "prompts.captions: mine.csv is outside data/0_raw/prompts/, which the pipeline watches for changes. Move"),
         ("prompts", {"strategy": "captions", "captions": "data/0_raw/prompts/../mine.csv"},
          "prompts.captions: data/0_raw/prompts/../mine.csv is outside data/0_raw/prompts/"),
         ("prompts", {"base_vocabulary": "lists/words.txt"},
@@ -66,15 +60,12 @@ def test_the_error_for_a_contradiction_has_its_key(
     [
         ("generator", {"negative_prompt": {"text": "blurry", "true_guidance": 2.0}, "guidance": 0.0}),
         ("generator", {"filters": FILTERS}),
-        (
-            "generator",
-            {"filters": {**FILTERS, "scorer": {"name": "local-dir:data/0_raw/generators/j", "pretrained": None}}},
-        ),
+        ("generator", {"filters": {**FILTERS, "scorer": OWN_SCORER}}),
         ("generator", {"memory": {**MEMORY, "offload": "none"}}),
         ("prompts", {"strategy": "captions", "captions": "data/0_raw/prompts/mine.csv"}),
         ("prompts", {"strategy": "all_templates", "base_vocabulary": "data/0_raw/prompts/words.txt"}),
     ],
-)
+)  # fmt: skip
 def test_what_agrees_is_taken(
     section: str, changes: Params, mini_params: Params, write_params: Callable[[Params], Path]
 ) -> None:

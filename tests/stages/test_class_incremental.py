@@ -56,10 +56,7 @@ def test_a_class_incremental_run_from_the_images_to_the_table(tmp_path: Path, pa
     assert "on 35 test images of all classes so far" in said[0] and "on 70 test images" in said[1]
     rows, _ = read_accuracy(Layout(tmp_path).accuracy("finetune", "arrows"))
     assert set(rows.protocol) == {"class_incremental"}
-    assert rows[["step", "eval_task", "n"]].to_records(index=False).tolist() == [
-        (-1, "arrows", 70),
-        (1, "arrows", 70),
-    ]
+    assert rows[["step", "eval_task", "n"]].to_records(index=False).tolist() == [(-1, "arrows", 70), (1, "arrows", 70)]
     succeed(tmp_path, "report")
     shown = RUNNER.invoke(app, ["show", "--root", str(tmp_path)]).output
     assert "Avg" in shown and "Transfer" not in shown and "lower is better" not in shown
