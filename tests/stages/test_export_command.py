@@ -65,7 +65,6 @@ def test_an_existing_folder_is_not_overwritten(model: Path, tmp_path: Path) -> N
     assert result.exit_code == 1 and "already exists" in result.stderr
 
 
-@pytest.mark.parametrize(("to", "message"), [("onx", "Did you mean 'onnx'"), ("pickle", "Known: onnx, safetensors")])
-def test_an_unknown_format_is_reported_before_the_model_is_loaded(to: str, message: str, tmp_path: Path) -> None:
-    result = export("no/such/model", "--to", to, "--out", tmp_path / "out")
-    assert result.exit_code == 1 and message in result.stderr
+def test_an_unknown_format_is_reported_before_the_model_is_loaded(tmp_path: Path) -> None:
+    result = export("no/such/model", "--to", "onx", "--out", tmp_path / "out")
+    assert result.exit_code == 1 and "Did you mean 'onnx'" in result.stderr

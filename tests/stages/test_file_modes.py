@@ -19,11 +19,13 @@ from tests.clip.tiny import tiny_clip
 from tests.datasets.folders import flat_birds
 from tests.imports import ROOT
 
+UMASK = 0o027
 
-@pytest.fixture(params=[0o022, 0o027, 0o077], ids=oct)
-def umask(request: pytest.FixtureRequest) -> Iterator[int]:
-    before = os.umask(request.param)
-    yield request.param
+
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    before = os.umask(UMASK)
+    yield
     os.umask(before)
 
 
@@ -32,12 +34,12 @@ def run(*command: str | Path) -> None:
     assert done.exit_code == 0, done.output
 
 
-def wrong_modes(folder: Path, umask: int) -> dict[str, str]:
+def wrong_modes(folder: Path) -> dict[str, str]:
     """{path: its permissions} of what has others than the umask gives."""
     return {
         path.relative_to(folder).as_posix(): oct(path.stat().st_mode & 0o777)
         for path in folder.rglob("*")
-        if path.stat().st_mode & 0o777 != (0o777 if path.is_dir() else 0o666) & ~umask
+        if path.stat().st_mode & 0o777 != (0o777 if path.is_dir() else 0o666) & ~UMASK
     }
 
 
@@ -50,7 +52,7 @@ def read_only_photos(root: Path) -> Path:
     return photos
 
 
-def test_models_and_exports_have_the_modes_of_the_umask(umask: int, tmp_path: Path) -> None:
+def test_models_and_exports_have_the_modes_of_the_umask(tmp_path: Path) -> None:
     for name, seed in (("one", 1), ("two", 2)):
         save_clip(tiny_clip(seed=seed), tmp_path / name, {})
     run("export", tmp_path / "one", "--to", "safetensors", "--out", tmp_path / "exports" / "file")
@@ -58,11 +60,11 @@ def test_models_and_exports_have_the_modes_of_the_umask(umask: int, tmp_path: Pa
     run("merge", tmp_path / "one", tmp_path / "two", "--alpha", "0.5", "--out", tmp_path / "merged")
     write_state(tmp_path / ".gift" / "state", State({"a": torch.zeros(2)}, {}))
     assert len(list(tmp_path.rglob("*.safetensors"))) == 5
-    assert wrong_modes(tmp_path, umask) == {}
+    assert wrong_modes(tmp_path) == {}
 
 
 def test_a_copied_data_set_and_its_task_have_the_modes_of_the_umask(
-    umask: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = read_only_photos(tmp_path / "camera")
     project = tmp_path / "project"
@@ -72,7 +74,7 @@ def test_a_copied_data_set_and_its_task_have_the_modes_of_the_umask(
     run("add-task", "birds", "--images", photos, "--copy")
     run("ingest", "birds")
     assert len(list((project / "data" / "0_raw" / "birds").rglob("*.png"))) == 20
-    assert wrong_modes(project, umask) == {}
+    assert wrong_modes(project) == {}
 
 
 def test_edits_of_params_yaml_keep_its_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
