@@ -43,32 +43,6 @@ def test_a_changed_loss_weight_runs_only_that_method_and_undoing_it_runs_nothing
     assert clone.repro() == ["check"]
 
 
-@pytest.mark.slow
-def test_a_changed_rate_of_the_last_step_runs_that_step_and_undoing_it_runs_nothing(clone: Clone) -> None:
-    params = clone.params
-    params["sequence"][1]["learning_rate_factor"] = 0.5
-    clone.write_params(params)
-    last = range(1, 2)
-    stages = ["finetune", "evaluate"]
-    expected = of_method("gift", last, stages) | of_method("finetune", last, stages) | {"check", "report"}
-    assert set(clone.repro()) == expected
-    clone.undo()
-    assert clone.repro() == ["check"]
-
-
-@pytest.mark.slow
-def test_a_changed_generator_seed_runs_synthesize_and_what_learns_from_it(clone: Clone) -> None:
-    params = clone.params
-    params["generator"]["seed"] += 1
-    clone.write_params(params)
-    expected = {f"synthesize@{step}" for step in FIRST} | of_method("gift", FIRST) | {"check", "report"}
-    # teach runs for every method, and writes the same for one without replay: its finetune does not run
-    expected |= of_method("finetune", FIRST, ["teach"])
-    assert set(clone.repro()) == expected
-    clone.undo()
-    assert clone.repro() == ["check"]
-
-
 def test_an_appended_task_runs_only_its_own_stages(clone: Clone) -> None:
     before = clone.report()
     params = clone.params

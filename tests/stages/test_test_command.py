@@ -95,8 +95,6 @@ def test_an_image_that_cannot_be_read_is_named_and_does_not_count(world: Path) -
     [
         (["--classes", "cars.txt"], "photos", "the images are of 'tit', 'wren', and the classes are van, bus"),
         (["--learned"], "photos", "the classes that it has learned are unknown"),
-        ([], "nowhere", "nowhere: no such folder"),
-        (["--classes", ""], "photos", "--classes : neither a file nor an ingested task"),
         (["--learned", "--classes", "birds"], "photos", "give only one of --learned and --classes"),
     ],
 )
