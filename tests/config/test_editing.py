@@ -60,11 +60,6 @@ def test_every_preset_can_be_added_to_without_moving_another_line(preset: str) -
     add(complete_text(ROOT / "presets" / preset), "my_birds")
 
 
-def test_a_second_task_comes_after_the_first() -> None:
-    twice = yaml.safe_load(add(add(SMALL), "flowers"))
-    assert [step["after"] for step in twice["sequence"]] == ["../pretrained", "letters", "birds"]
-
-
 def test_the_new_lines_stand_before_the_comments_of_the_next_section() -> None:
     assert add(SMALL) == SMALL.replace(
         "    path: x   # watched\n",
@@ -83,6 +78,12 @@ def test_the_new_lines_stand_before_the_comments_of_the_next_section() -> None:
     )
 
 
+def test_the_ends_of_the_lines_stay_what_they_were() -> None:
+    for text, added in ((SMALL, add), (METHODS, lambda text: append_method(text, "x", "gift", {}))):
+        result = added(text.replace("\n", "\r\n"))
+        assert result.count("\n") == result.count("\r\n") == added(text).count("\n")
+
+
 def test_indents_are_those_of_the_lines_before() -> None:
     text = "tasks:\n    a:\n        path: x\nsequence:\n-   task: a\n    after: b\n"
     added = add(text)
@@ -93,11 +94,6 @@ def test_indents_are_those_of_the_lines_before() -> None:
 def test_a_step_in_braces_is_followed_by_one_in_braces() -> None:
     text = "sequence:\n  - {task: a, after: ../pretrained, learning_rate_factor: 1.0}\ntasks:\n  a: {path: x}\n"
     assert "\n  - {task: birds, after: a, learning_rate_factor: 1.0}\n" in add(text)
-
-
-def test_the_ends_of_the_lines_stay_what_they_were() -> None:
-    added = add(SMALL.replace("\n", "\r\n"))
-    assert added.count("\n") == added.count("\r\n") == add(SMALL).count("\n")
 
 
 @pytest.mark.parametrize(("tasks", "sequence"), [(" {}", " []"), ("", "")])
@@ -169,6 +165,11 @@ def test_a_method_is_copied_with_its_comments_and_one_of_its_own() -> None:
     )
 
 
+def test_run_methods_in_brackets_gets_the_name_inside_them() -> None:
+    text = "run: {methods: [gift, 'no'], device: auto}\nmethods:\n  base: {}\n"
+    assert activate_method(text, "base") == text.replace("'no']", "'no', base]")
+
+
 def test_sections_that_the_base_does_not_have_are_made_in_braces() -> None:
     settings = {"merge.kind": "interpolate", "merge.alpha": 0.5, "losses.align": {"weight": 1e-5}, "average": None}
     added = add_method(METHODS, "wise", "base", settings)
@@ -177,11 +178,6 @@ def test_sections_that_the_base_does_not_have_are_made_in_braces() -> None:
     assert (
         "# base with merge.kind interpolate, merge.alpha 0.5, losses.align {weight: 1.0e-05}, average empty\n" in added
     )
-
-
-def test_run_methods_in_brackets_gets_the_name_inside_them() -> None:
-    text = "run: {methods: [gift, 'no'], device: auto}\nmethods:\n  base: {}\n"
-    assert activate_method(text, "base") == text.replace("'no']", "'no', base]")
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,11 @@ The tests of this file run in order, on one clone: what one has run, another tak
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
-from tests.clone import TASKS, Clone, stages_in
+from tests.clone import TASKS, Clone
 
 pytestmark = pytest.mark.end_to_end
 FIRST = range(2)
@@ -80,35 +78,6 @@ def test_an_added_method_is_a_name_in_one_list_and_runs_only_its_own_stages(clon
     assert clone.run("git", "status", "--porcelain") == ""
     clone.run("git", "checkout", "--quiet", "-")
     assert clone.repro() == ["check"]
-
-
-def test_two_branches_merge_and_only_check_and_report_run(clone: Clone, tmp_path: Path) -> None:
-    driver = f'"{sys.executable}" -m stages merge-lock %O %A %B'
-    metrics = {}
-    start = clone.run("git", "rev-parse", "HEAD").strip()
-    for branch, change in (
-        ("method", lambda params: params["run"]["methods"].append("icarl")),
-        ("weight", lambda params: params["methods"]["gift"]["losses"]["align"].update(weight=0.5)),
-    ):  # where the tests above ran, their results are in the run cache
-        clone.run("git", "checkout", "--quiet", "-b", branch, start)
-        params = clone.params
-        change(params)
-        clone.write_params(params)
-        clone.repro()
-        metrics[branch] = clone.metrics()
-        clone.run("git", "commit", "--quiet", "--all", "--message", branch)
-    clone.run("dvc", "remote", "add", "--local", "--force", "--default", "store", str(tmp_path / "store"))
-    clone.run("dvc", "push", "--quiet", "--run-cache", "--all-branches")
-    clone.run("git", "clone", "--quiet", "--branch", "method", str(clone.folder), str(tmp_path / "second"))
-    second = Clone(tmp_path / "second")
-    second.run("dvc", "remote", "add", "--local", "--default", "store", str(tmp_path / "store"))
-    for name, command in (("dvc-lock", driver), ("ours", "true")):
-        second.run("git", "config", f"merge.{name}.driver", command)
-    second.run("git", "merge", "--quiet", "--no-edit", "origin/weight")
-    printed = second.run("dvc", "repro", "--pull")
-    assert set(stages_in(printed)) == {"check", "report"}
-    assert second.metrics() == metrics["weight"] | {"icarl": metrics["method"]["icarl"]}
-    assert second.repro() == []
 
 
 @pytest.mark.slow

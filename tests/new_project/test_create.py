@@ -67,6 +67,7 @@ def test_a_project_has_the_presets_the_models_and_the_skeleton_of_the_data(proje
     assert (project / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
     assert (project / "requirements.txt").read_text(encoding="utf-8").startswith("gift-pipeline==")
     assert not (project / "gift_core").exists() and not (project / "stages").exists()
+    assert (shipped_root(), pipeline_root(project), pipeline_root(project.parent)) == (ROOT, project, ROOT)
 
 
 def test_it_is_a_repository_of_git_and_dvc_that_merges_dvc_lock(project: Path) -> None:
@@ -195,23 +196,10 @@ def test_a_file_of_a_project_is_refused_by_name(tmp_path: Path, name: str) -> No
     assert content(tmp_path) == {name: b"mine"}
 
 
-def test_a_link_to_nowhere_is_not_written_through(tmp_path: Path) -> None:
-    (tmp_path / "project").mkdir()
-    (tmp_path / "project" / "params.yaml").symlink_to(tmp_path / "elsewhere.yaml")
-    assert "has files of a project already: params.yaml" in refused(tmp_path / "project")
-    assert not (tmp_path / "elsewhere.yaml").exists()
-
-
 def test_without_git_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "git: not found" in refused(tmp_path / "project")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_repository_that_git_refuses_is_not_made_again_inside(tmp_path: Path) -> None:
-    (tmp_path / ".git").write_text("gitdir: /nowhere/at/all\n", encoding="utf-8")
-    assert "git: not a git repository: /nowhere/at/all" in refused(tmp_path / "project")
-    assert not (tmp_path / "project").exists()
 
 
 def test_help_outside_of_a_project_says_how_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,9 +208,3 @@ def test_help_outside_of_a_project_says_how_to_make_one(tmp_path: Path, monkeypa
         assert "gift init DIR" in CliRunner().invoke(app, words).output
     (tmp_path / "params.yaml").touch()
     assert "gift init DIR" not in CliRunner().invoke(app, ["--help"]).output
-
-
-def test_a_clone_reads_its_own_files_and_a_project_its_own_dvc_yaml(project: Path, tmp_path: Path) -> None:
-    assert shipped_root() == ROOT
-    assert pipeline_root(project) == project
-    assert pipeline_root(tmp_path) == ROOT

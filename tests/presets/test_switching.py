@@ -81,14 +81,6 @@ def test_every_changed_params_yaml_is_kept_under_a_name_of_its_own(project: Path
         assert switch.backup.read_bytes() == mine
 
 
-def test_an_older_version_of_a_preset_is_kept_too(project: Path) -> None:
-    older = (project / "presets" / "mini.yaml").read_text(encoding="utf-8")
-    newer = older.replace("images_per_task: 384", "images_per_task: 385")
-    (project / "presets" / "mini.yaml").write_text(newer, encoding="utf-8")
-    plan_switch(project, "mini").carry_out()
-    assert (project / "params.backup-1.yaml").read_text(encoding="utf-8") == older
-
-
 def test_the_overlay_mini_quick_is_written_whole_also_without_the_preset_that_it_changes(project: Path) -> None:
     for name in ("params.yaml", "presets/mini.yaml"):
         (project / name).unlink()
@@ -122,12 +114,6 @@ def test_without_a_params_yaml_one_is_written(project: Path) -> None:
     assert all(line.startswith(("+", "-", "@")) for line in switch.difference())
     switch.carry_out()
     assert not plan_switch(project, "mini").changes
-
-
-def test_the_difference_is_from_what_is_there_to_the_preset(project: Path) -> None:
-    difference = plan_switch(project, "mini_full").difference()
-    assert any(line.startswith("-experiment: mini ") for line in difference)
-    assert any(line.startswith("+experiment: mini_full") for line in difference)
 
 
 @pytest.mark.parametrize("failing", ["params.backup-1.yaml", "params.yaml"])

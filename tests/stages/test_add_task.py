@@ -15,7 +15,6 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from gift_core.config.loading import load_config
-from gift_core.config.overlays import complete_text
 from gift_core.stage_graph import stages_of_step
 from stages.app import app
 from tests.artifacts.damage import png, tree_hash
@@ -82,12 +81,6 @@ def test_a_folder_becomes_the_last_task(root: Path, add: Add) -> None:
     assert config.sequence[-1].model_dump() == {"task": "birds", "after": "arrows", "learning_rate_factor": 1.0}
 
 
-def test_the_first_task_runs_all_stages(root: Path, add: Add) -> None:
-    (root / "params.yaml").write_text(complete_text(ROOT / "presets" / "bring_your_own.yaml"), encoding="utf-8")
-    stages = json.loads(add("birds", "--images", "data/0_raw/birds", "--json").output)["stages"]
-    assert {"import_model", "write_vocabulary", "ingest@birds", "report"} <= set(stages)
-
-
 def test_every_option_of_a_folder_is_written(root: Path, add: Add) -> None:
     (root / "data/0_raw/birds/names.txt").write_text("Kohlmeise\nZaunkönig\n", encoding="utf-8")
     output = add(
@@ -105,33 +98,28 @@ def test_every_option_of_a_folder_is_written(root: Path, add: Add) -> None:
     assert config.sequence[-1].learning_rate_factor == 0.5
 
 
-def test_a_table_becomes_a_task(root: Path, add: Add) -> None:
-    folder = root / "data/0_raw/birds"
-    names = sorted(files(folder))
-    pd.DataFrame({"file": names, "bird": [name[0] for name in names]}).to_csv(folder / "all.csv", index=False)
-    output = add(
-        "birds", "--images", "data/0_raw/birds", "--table", "data/0_raw/birds/all.csv", "--image-column", "file",
-        "--label-column", "bird",
-    ).output  # fmt: skip
-    assert "birds: 2 classes, 16 training images" in output
-    row = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))["tasks"]["birds"]
-    assert row["source"] == "table"
-    assert (row["table"], row["image_column"], row["label_column"]) == ("all.csv", "file", "bird")
-
-
-def test_a_column_of_splits_is_refused_with_the_option_that_uses_it(root: Path, add: Add) -> None:
+def test_a_table_becomes_a_task_and_its_column_of_splits_is_used_on_request(root: Path, add: Add) -> None:
     folder = root / "data/0_raw/birds"
     names = sorted(files(folder))
     splits = ["TEST" if number % 5 == 0 else "train" for number in range(len(names))]
-    frame = pd.DataFrame({"image": names, "label": [name[0] for name in names], "fold": splits})
+    frame = pd.DataFrame({"file": names, "bird": [name[0] for name in names], "fold": splits})
     frame.to_parquet(folder / "all.parquet")
-    table = ["birds", "--images", "data/0_raw/birds", "--table", "all.parquet"]
+    columns = ["--image-column", "file", "--label-column", "bird"]
+    table = ["birds", "--images", "data/0_raw/birds", "--table", "data/0_raw/birds/all.parquet", *columns]
     assert "gift add-task --split-column fold" in refused(add, *table)
     assert "16 training images, 4 test images" in add(*table, "--split-column", "fold", "--dry-run").output
     output = add(*table, "--test-fraction", "0.5").output
-    assert "10 training images, 10 test images" in output
+    assert "birds: 2 classes, 10 training images, 10 test images" in output
     assert "split by seed, as split_column: null says" in output
-    assert "    split_column: null\n" in (root / "params.yaml").read_text(encoding="utf-8")
+    row = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))["tasks"]["birds"]
+    used = {
+        "source": "table",
+        "table": "all.parquet",
+        "image_column": "file",
+        "label_column": "bird",
+        "split_column": None,
+    }
+    assert row | used == row
 
 
 def test_tars_become_a_task(root: Path, add: Add) -> None:
@@ -261,11 +249,3 @@ def test_json_has_everything_that_was_found(add: Add) -> None:
     assert check["images"] == 20
     assert check["broken"] == []
     assert ["great_tit/0.png", "3 x 2"] in check["tiny"]
-
-
-def test_numbers_as_class_names_are_pointed_out(root: Path, add: Add) -> None:
-    for label in ("0", "1"):
-        for number in range(2):
-            picture(root / "data/0_raw/digits" / label / f"{number}.png", (number, 0, 0))
-    output = add("written", "--images", "data/0_raw/digits").output
-    assert "The class names are numbers, which mean little to CLIP. See --class-names." in output

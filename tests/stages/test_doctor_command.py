@@ -60,13 +60,6 @@ def test_a_preset_is_checked_without_switching_to_it(tmp_path: Path) -> None:
     assert (tmp_path / "params.yaml").read_bytes() == before
 
 
-def test_a_preset_that_there_is_not_is_met_with_the_nearest_name(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "presets", tmp_path / "presets")
-    result = doctor(tmp_path, "--preset", "mtil_few_shots")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert "presets: unknown name 'mtil_few_shots'. Did you mean 'mtil_few_shot'?" in result.stderr
-
-
 def test_the_whole_check_is_grouped_and_counted_and_says_what_comes_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,17 +54,17 @@ def test_without_out_the_folder_is_named_after_the_model(
     assert (tmp_path / "exports" / "gift-birds-safetensors" / "model.safetensors").is_file()
 
 
-def test_a_refused_export_leaves_nothing(model: Path, tmp_path: Path) -> None:
-    result = export(model.parent / "resnet", "--to", "transformers", "--out", tmp_path / "out")
-    assert result.exit_code == 1 and "its image tower is a ResNet" in result.stderr
-    assert not list(tmp_path.glob("*out*"))
-
-
-def test_an_existing_folder_is_not_overwritten(model: Path, tmp_path: Path) -> None:
-    result = export(model, "--to", "safetensors", "--out", model)
-    assert result.exit_code == 1 and "already exists" in result.stderr
-
-
-def test_an_unknown_format_is_reported_before_the_model_is_loaded(tmp_path: Path) -> None:
-    result = export("no/such/model", "--to", "onx", "--out", tmp_path / "out")
-    assert result.exit_code == 1 and "Did you mean 'onnx'" in result.stderr
+@pytest.mark.parametrize(
+    ("name", "to", "out", "message"),
+    [
+        ("resnet", "transformers", "out", "its image tower is a ResNet"),
+        ("birds", "safetensors", "gift", "already exists"),
+        ("no/such/model", "onx", "out", "Did you mean 'onnx'"),
+    ],
+)
+def test_a_refused_export_leaves_nothing(
+    model: Path, tmp_path: Path, name: str, to: str, out: str, message: str
+) -> None:
+    result = export(model.parent / name, "--to", to, "--out", tmp_path / out)
+    assert result.exit_code == 1 and message in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["gift"]

@@ -111,6 +111,15 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def test_the_code_of_the_project_is_imported_when_the_stage_starts(folder: Path) -> None:
+    app = folder / "program" / "app.py"
+    stage = f"{shlex.join(program('say'))} </dev/null"
+    script = f"{stage} && {stage} && echo 'main = lambda: print(42)' > {shlex.quote(str(app))} && {stage}"
+    code, output, _ = run(folder, "sh", "-c", script)
+    lines = output.splitlines()
+    assert code == 0 and lines[0].startswith("not preloaded") and lines[2].startswith("preloaded") and lines[-1] == "42"
+
+
 def test_a_stage_gets_the_arguments_folder_environment_and_streams_of_its_own_process(folder: Path) -> None:
     code, output, errors = run(folder, *second("say", "a b"))
     assert code == 0 and output == f"preloaded {folder} named say a b\nat exit\n"
@@ -118,31 +127,11 @@ def test_a_stage_gets_the_arguments_folder_environment_and_streams_of_its_own_pr
     assert list((folder / "temporary").iterdir()) == []
 
 
-def test_a_stage_has_streams_of_another_kind_than_the_server(folder: Path) -> None:
-    first = f"{shlex.join(program('first'))} </dev/null >/dev/null"
-    script = f"{first}; {shlex.join(program('say'))} </dev/null | cat"
-    code = "import stages.fork_server as server; server.PRELOADED = ('wave',); server.GPU_DRIVERS = (); "
-    with (folder / "output").open("w") as output:
-        command = [sys.executable, "-c", f"{code} server.main(['sh', '-c', {script!r}])"]
-        subprocess.run(command, cwd=folder, stdout=output, check=True, timeout=60)
-    assert (folder / "output").read_text() == f"preloaded {folder} named say\nat exit\n"
-
-
 @pytest.mark.parametrize(("how", "expected"), [("exit", 3), ("raise", 1), ("kill", 128 + signal.SIGKILL)])
 def test_the_exit_code_is_that_of_the_stage(folder: Path, how: str, expected: int) -> None:
     code, output, errors = run(folder, *second(how))
     assert code == expected and (how == "kill" or output.startswith("preloaded"))
     assert ("ValueError: broken" in errors) == (how == "raise")
-
-
-def test_the_code_of_the_project_is_imported_when_the_stage_starts(folder: Path) -> None:
-    app = folder / "program" / "app.py"
-    changed = f"import pathlib; pathlib.Path({str(app)!r}).write_text('def main(): print(42)')"
-    stage = f"{shlex.join(program('say'))} </dev/null"
-    script = f"{stage} && {stage} && {shlex.join([sys.executable, '-c', changed])} && {stage}"
-    code, output, _ = run(folder, "sh", "-c", script)
-    lines = output.splitlines()
-    assert code == 0 and lines[0].startswith("not preloaded") and lines[2].startswith("preloaded") and lines[-1] == "42"
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,6 @@ GARMENT = f"{MODELS}/garment: no such folder. Beside it: garments, birds."
     ("words", "expected"),
     [
         (f"predict {MODELS}/garment pictures --classes names.txt", GARMENT),
-        (f"export {MODELS}/garment --to transformers", GARMENT),
         (f"merge {MODELS}/birds {MODELS}/garment --alpha 0.5 --out out", GARMENT),
         ("export data/gift/garment --to onnx", "data/gift/garment: no such folder. data has no gift, it has "),
         ("export ./weihgts.safetensors --to onnx", "weihgts.safetensors: no such file. Beside it: weights.safetensors"),
@@ -47,8 +46,6 @@ GARMENT = f"{MODELS}/garment: no such folder. Beside it: garments, birds."
          "Beside it: names.txt, "),
         (f"predict {MODELS}/birds pictures --classes owl", "--classes owl: neither a file nor an ingested task. "
          "Did you mean 'owls'? Ingested tasks: owls."),
-        (f"predict {MODELS}/birds pictures --classes names.txt --templates name.txt",
-         "--templates name.txt: no such file. Beside it: names.txt, "),
         (f"predict {MODELS}/birds pictures --classes names.txt --templates pictures",
          "--templates pictures: it is a folder, expected a file."),
         ("show --root rows.csv", "--root rows.csv: it is a file, expected a folder. Name the folder of a project."),

@@ -97,25 +97,15 @@ def mean(model: Path) -> None:
 MUTATIONS: dict[str, tuple[Mutation, tuple[str, ...]]] = {
     "a tar of two tasks": (
         lambda at: swapped(at.shards(FIRST) / "00000.tar", at.shards(SECOND) / "00000.tar"), ("report",)),
-    "another generator": (
-        lambda at: edited(at.shards(SECOND) / "manifest.json", lambda all: all["generator"].update(seed=7)),
-        (f"teach gift {SECOND}",)),
     "a prompt": (other_prompt, (f"synthesize {SECOND}",)),
     "a class of the vocabulary": (
         lambda at: edited(at.vocabulary(FIRST), lambda all: all[-1].update(class_name="Zz")),
         (f"write_prompts {SECOND}", f"teach gift {SECOND}")),
-    "a class of the base vocabulary": (
-        lambda at: edited(at.base_vocabulary(), lambda all: all.pop()),
-        (f"write_prompts {FIRST}", f"teach gift {FIRST}")),
     "a class of the task": (
         lambda at: edited(at.task(SECOND) / "task.json", first_class("Zz")),
         (f"finetune gift {SECOND}", f"evaluate gift {SECOND}", f"write_prompts {SECOND}", "report")),
     "a template of an earlier task, of the same size": (
         lambda at: replaced(at.task(FIRST) / "task.json", "a ", "a\u00a0"), (f"evaluate gift {SECOND}",)),
-    "teachers of two methods": (
-        lambda at: swapped(at.teacher("gift", SECOND), at.teacher("finetune", SECOND)), (f"finetune gift {SECOND}",)),
-    "the mean of the pre-trained model": (
-        lambda at: mean(at.pretrained()), (f"finetune finetune {FIRST}", f"evaluate finetune {FIRST}")),
     "the mean of a model": (
         lambda at: mean(at.model("gift", FIRST)),
         (f"evaluate gift {FIRST}", f"teach gift {SECOND}", f"finetune gift {SECOND}")),

@@ -129,10 +129,14 @@ def test_a_signal_stops_the_stages_and_records_those_that_have_ended(toy: ToyPip
     assert (toy.runs.count("first"), toy.runs.count("left"), toy.runs.count("right")) == (1, 1, 2)
 
 
-def test_a_killed_run_leaves_no_process_and_the_next_one_continues(toy: ToyPipeline) -> None:
+def test_beside_a_run_others_are_refused_and_a_killed_one_leaves_no_process_and_the_next_one_continues(
+    toy: ToyPipeline,
+) -> None:
     toy.hold("left", "right")
     run = toy.start("--workers", "2")
     toy.wait_for("left", "right")
+    assert f"`gift run --workers 2` (process {run.pid}, since " in toy.run(expect=1)
+    assert "Unable to acquire lock" in toy.repro(expect=255)
     assert len(left_behind(toy.folder)) > 4
     run.kill()
     run.communicate()
@@ -141,18 +145,6 @@ def test_a_killed_run_leaves_no_process_and_the_next_one_continues(toy: ToyPipel
     toy.release("left", "right")
     toy.run()
     assert toy.texts() == TEXTS
-
-
-def test_a_second_run_and_a_dvc_repro_meanwhile_are_refused(toy: ToyPipeline) -> None:
-    toy.hold("first")
-    run = toy.start("--workers", "2")
-    toy.wait_for("first")
-    second = toy.run(expect=1)
-    assert f"another process works on this project: `gift run --workers 2` (process {run.pid}, since " in second
-    assert "Unable to acquire lock" in toy.repro(expect=255)
-    toy.release("first")
-    ended(run)
-    assert toy.runs.count("first") == 1
 
 
 def test_beside_dvc_repro_every_command_that_would_disturb_it_names_it_and_what_to_do(toy: ToyPipeline) -> None:
@@ -185,17 +177,6 @@ def test_a_stage_whose_process_is_killed_runs_again_to_the_same_bytes(toy: ToyPi
     assert toy.texts() == TEXTS
     assert "--- " in (toy.folder / ".gift" / "logs" / "left.log").read_text()
     assert "Running stage" not in toy.repro()
-
-
-def test_a_stage_that_is_killed_three_times_fails_with_its_name_and_its_log(toy: ToyPipeline) -> None:
-    toy.hold("left")
-    run = toy.start("--workers", "1", "left")
-    for attempt in (1, 2, 3):
-        wait(lambda attempt=attempt: toy.runs.count("left") == attempt, f"attempt {attempt}")  # type: ignore[misc]
-        stage_process(run, "left").kill()
-    printed = ended(run, expect=1)
-    assert "failed: left (exit code -9)" in printed and "left.log" in printed
-    assert set(toy.texts()) == {"first.txt"}
 
 
 def test_dry_lists_waves_and_the_longest_path_and_runs_nothing(toy: ToyPipeline) -> None:

@@ -73,32 +73,18 @@ def test_every_stage_writes_files_and_folders_with_the_modes_of_the_umask(done: 
     assert not wrong
 
 
-def test_ingest_keeps_the_images_and_class_names_asked_for(done: Experiment) -> None:
-    info = read_task(done.layout.task("games"))
-    assert dict(info.counts) == {"train": 40, "test": 35}
-    assert "black chess knight" in info.class_names
-
-
-def test_prompts_of_the_first_task_come_from_the_base_vocabulary_alone(done: Experiment) -> None:
-    assert set(read_prompts(done.layout.prompts("games")).source_task) == {"base"}
-    base, after_games = read_vocabulary(done.layout.base_vocabulary()), read_vocabulary(done.layout.vocabulary("games"))
-    learned = read_task(done.layout.task("games")).class_names
-    assert [entry.class_name for entry in after_games] == [entry.class_name for entry in base] + list(learned)
-
-
-def test_synthesize_generates_one_pair_per_prompt(done: Experiment) -> None:
-    manifest = read_manifest(done.layout.shards("arrows"))
-    assert manifest["images"] == 12
-    assert len(manifest["shards"]) == 2
-
-
-def test_the_first_teacher_is_the_pretrained_model_and_the_second_the_model_after_the_first_task(
-    done: Experiment,
-) -> None:
-    first = read_features(done.layout.teacher("gift", "games") / "features.parquet")
-    second = read_features(done.layout.teacher("gift", "arrows") / "features.parquet")
-    assert first.metadata["model"] == model_hash(done.layout.pretrained())
-    assert second.metadata["model"] == model_hash(done.layout.model("gift", "games"))
+def test_images_prompts_pairs_and_teachers_are_those_asked_for(done: Experiment) -> None:
+    layout, info = done.layout, read_task(done.layout.task("games"))
+    assert dict(info.counts) == {"train": 40, "test": 35} and "black chess knight" in info.class_names
+    assert set(read_prompts(layout.prompts("games")).source_task) == {"base"}
+    vocabularies = [read_vocabulary(path) for path in (layout.base_vocabulary(), layout.vocabulary("games"))]
+    base, after_games = ([entry.class_name for entry in vocabulary] for vocabulary in vocabularies)
+    assert after_games == base + list(info.class_names)
+    manifest = read_manifest(layout.shards("arrows"))
+    assert (manifest["images"], len(manifest["shards"])) == (12, 2)
+    for task, teacher in (("games", layout.pretrained()), ("arrows", layout.model("gift", "games"))):
+        features = read_features(layout.teacher("gift", task) / "features.parquet")
+        assert features.metadata["model"] == model_hash(teacher)
 
 
 def test_losses_have_a_column_per_loss(done: Experiment) -> None:
@@ -207,18 +193,3 @@ def test_a_stage_whose_input_is_missing_says_which_stage_makes_it(fresh: Experim
 @pytest.mark.parametrize(("command", "expected"), [("ingest gamse", "games"), ("teach gifd games", "gift")])
 def test_an_unknown_name_is_met_with_the_nearest_one(fresh: Experiment, command: str, expected: str) -> None:
     assert f"Did you mean '{expected}'?" in fresh.fail(*command.split())
-
-
-def test_an_interrupted_finetune_leaves_no_model(
-    done: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copy = Experiment(shutil.copytree(done.folder, tmp_path / "copy"), done.params)
-    shutil.rmtree(copy.layout.model("gift", "arrows"))
-
-    def interrupt(*arguments: object, **options: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("gift_core.artifacts.model_folder.write_json", interrupt)
-    result = copy.run("finetune", "gift", "arrows")
-    assert result.exit_code == 130
-    assert sorted(folder.name for folder in (copy.folder / "data/5_models/gift").iterdir()) == ["games"]

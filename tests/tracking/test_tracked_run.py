@@ -240,9 +240,7 @@ def test_the_key_depends_on_what_decides_the_result_alone() -> None:
 
 def test_an_unknown_tracker_is_refused_before_training(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIFT_TRACKING", "mlfow")
-    experiment = make("typo")
-    experiment.run("teach", "finetune", "digits")
-    said = experiment.run("finetune", "finetune", "digits", expect=1).output
+    said = make("typo").run("finetune", "finetune", "digits", expect=1).output
     assert "GIFT_TRACKING: unknown name 'mlfow'. Did you mean 'mlflow'? Known: mlflow, none, wandb." in said
 
 
