@@ -41,11 +41,6 @@ def test_a_preset_of_the_project_comes_before_the_one_that_is_shipped(tmp_path: 
     assert found["mini_quick"] == ROOT / "presets" / "mini_quick.yaml"
 
 
-def test_a_folder_that_is_no_project_gets_no_params_yaml(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is no project.*gift init DIR"):
-        plan_switch(tmp_path, "mini")
-
-
 def test_a_summary_is_the_first_sentence_and_the_numbers_of_the_file() -> None:
     summary = summarize(ROOT / "presets" / "mini_compare.yaml")
     assert summary.title.startswith("The embedded miniature benchmark with every method")

@@ -178,10 +178,6 @@ def test_the_tab_key_completes_names_at_once(line: str, offered: list[str], proj
     assert complete(project, line) == offered
 
 
-def test_a_folder_without_params_yaml_completes_to_nothing(tmp_path: Path) -> None:
-    assert complete(tmp_path, "gift finetune g") == []
-
-
 def test_completion_is_installed_for_the_shell(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
     command = ["bash", "-c", f"{shlex.quote(sys.executable)} -m stages --install-completion; true"]

@@ -11,7 +11,6 @@ from typer.testing import CliRunner, Result
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import WEIGHTS, read_provenance
 from gift_core.clip.model import save_clip
-from gift_core.interop.importing import load_clip
 from stages.app import app
 from tests.clip.tiny import tiny_clip
 
@@ -37,13 +36,6 @@ def test_transformers_loads_the_folder_and_the_provenance_names_the_model(model:
     noted = read_provenance(tmp_path / "out")
     assert noted == {"format": "transformers", "model": {"name": str(model), "sha256": sha256_of(model / WEIGHTS)}}
     assert str(tmp_path / "out" / "config.json") in result.stdout
-
-
-def test_an_export_can_be_exported_again(model: Path, tmp_path: Path) -> None:
-    assert export(model, "--to", "safetensors", "--out", tmp_path / "one").exit_code == 0
-    result = export(tmp_path / "one" / "model.safetensors", "--to", "transformers", "--out", tmp_path / "two")
-    assert result.exit_code == 0, result.output
-    assert load_clip(f"local-dir:{tmp_path / 'two'}", device="cpu").embedding_size == 8
 
 
 def test_without_out_the_folder_is_named_after_the_model(

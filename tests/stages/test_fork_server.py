@@ -214,17 +214,3 @@ def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
 def alive(folder: Path) -> bool:
     """Whether the stage, or the process of the server that waits for it, still runs."""
     return any(map(psutil.pid_exists, map(int, (folder / "pids").read_text().split())))
-
-
-@pytest.mark.parametrize(("own", "count"), [({}, 10000), ({"OMP_WAIT_POLICY": "passive"}, 0)])
-def test_threads_of_a_stage_spin_briefly_unless_the_user_says_otherwise(own: dict[str, str], count: int) -> None:
-    others = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
-    code = "import os, stages.__main__ as gift; gift.run_in_server = lambda name: import_torch(); gift.main()"
-    code = f"def import_torch():\n    import torch\n    return 0\n{code}"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT, env=others | own | {"OMP_DISPLAY_ENV": "verbose"},
-        capture_output=True, text=True,
-    )  # fmt: skip
-    if "GOMP_SPINCOUNT" not in done.stderr:
-        pytest.skip("PyTorch does not use GNU OpenMP here")
-    assert f"GOMP_SPINCOUNT = '{count}'" in done.stderr

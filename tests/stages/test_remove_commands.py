@@ -70,13 +70,6 @@ def test_the_tasks_after_a_removed_one_are_learned_again(gift: Gift) -> None:
     assert "Learned again, each one step earlier than before: greek, arrows" in gift("remove-task", "digits").output
 
 
-def test_after_the_last_task_it_says_how_to_add_one(gift: Gift) -> None:
-    for step in load_config(PARAMS).sequence:
-        output = gift("remove-task", step.task).output
-    assert "no longer has the task arrows, and no other. Next: gift add-task NAME --images FOLDER" in output
-    assert "dvc repro" not in output
-
-
 def test_a_method_goes_with_its_row_and_its_stages(gift: Gift) -> None:
     before = PARAMS.read_bytes()
     gift("add-method", "strong", "--from", "gift")

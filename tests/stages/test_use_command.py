@@ -28,13 +28,6 @@ def gift(project: Path, *words: str) -> Result:
     return RUNNER.invoke(app, [*words, "--root", str(project)])
 
 
-def test_an_unknown_preset_is_met_with_the_nearest_name(project: Path) -> None:
-    result = gift(project, "use", "mtil_order1")
-    assert result.exit_code == 1
-    assert "unknown name 'mtil_order1'. Did you mean 'mtil_order_1'?" in result.stderr
-    assert "Traceback" not in result.output
-
-
 @pytest.mark.parametrize(
     ("preset", "commands"),
     [("mtil_order_1", ["gift doctor", "gift data status", "dvc repro"]), ("mini_full", ["dvc repro"])],
