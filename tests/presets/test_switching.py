@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gift_core.errors import UserError
-from gift_core.presets import find_presets, plan_switch, summarize
+from gift_core.presets import find_presets, plan_switch
 from tests.imports import ROOT
 
 
@@ -39,20 +39,6 @@ def test_a_preset_of_the_project_comes_before_the_one_that_is_shipped(tmp_path: 
     found = find_presets(tmp_path)
     assert [path for path in found.values() if path.is_relative_to(tmp_path)] == [own[2], own[1], own[0]]
     assert found["mini_quick"] == ROOT / "presets" / "mini_quick.yaml"
-
-
-def test_a_summary_is_the_first_sentence_and_the_numbers_of_the_file() -> None:
-    summary = summarize(ROOT / "presets" / "mini_compare.yaml")
-    assert summary.title.startswith("The embedded miniature benchmark with every method")
-    assert summary.title.endswith("with several seeds.")
-    assert (summary.tasks, summary.iterations, len(summary.methods)) == (5, 100, 24)
-
-
-@pytest.mark.parametrize(
-    ("preset", "needs"), [("mini", ()), ("mtil_order_1", ("hub", "GPU", "data")), ("mini_full", ())]
-)
-def test_a_summary_says_what_a_bare_clone_lacks(preset: str, needs: tuple[str, ...]) -> None:
-    assert summarize(ROOT / "presets" / f"{preset}.yaml").needs == needs
 
 
 def test_an_unchanged_preset_needs_no_backup(project: Path) -> None:

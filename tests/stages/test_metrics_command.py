@@ -12,8 +12,6 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from gift_core.artifacts.accuracy import write_accuracy, write_empty_accuracy
-from gift_core.layout import Layout
 from stages.app import app
 from tests.test_metrics import PRINTED
 
@@ -118,34 +116,6 @@ def test_class_incremental_rows_give_avg_and_last_alone(csv: Csv) -> None:
     assert computed(path)["cil"] == {"transfer": None, "avg": 50.0, "last": 25.0, "forgetting": None}
     assert computed("--per-task", path)["cil"]["by_task"] == {}
     assert "cil: class-incremental, so there are no rows by task" in run("--per-task", path).stdout
-
-
-def write_pipeline(root: Path, method: str) -> None:
-    """The accuracy files of two steps as stage evaluate writes them: each an L of the matrix."""
-    layout = Layout(root)
-    write_empty_accuracy(layout.pretrained_accuracy(), {})
-    matrix = {-1: BEFORE, 0: MATRIX[0], 1: MATRIX[1]}
-    for at, pairs in {0: [(0, 0), (-1, 0)], 1: [(1, 0), (1, 1), (0, 1), (-1, 1)]}.items():
-        rows = [
-            {
-                "method": method, "protocol": "task_incremental", "step": step, "eval_task": TASKS[task],
-                "trained_task": "pretrained" if step < 0 else TASKS[step], "top1": matrix[step][task], "n": 8,
-                "phase": "pretrained" if step < 0 else ("past", "current", "future")[(task > step) - (task < step) + 1],
-            }
-            for step, task in pairs
-        ]  # fmt: skip
-        write_accuracy(layout.accuracy(method, TASKS[at]), pd.DataFrame(rows), {})
-
-
-def test_the_pipelines_files_give_the_methods_and_zero_shot(tmp_path: Path) -> None:
-    for method in ("finetune", "gift"):
-        write_pipeline(tmp_path, method)
-    zero_shot = {"transfer": 25.0, "avg": 37.5, "last": 37.5, "forgetting": 0.0}
-    folder = tmp_path / "data" / "6_accuracy"
-    assert computed(folder / "gift") == {"zero_shot": zero_shot, "gift": BY_HAND}
-    assert computed(folder) == {"zero_shot": zero_shot, "finetune": BY_HAND, "gift": BY_HAND}
-    files = [folder / "gift" / f"{task}.parquet" for task in TASKS]
-    assert computed(*files) == computed(folder / "gift")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import shutil
 from pathlib import Path
@@ -22,8 +23,9 @@ from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import read_task
 from gift_core.artifacts.teacher_source import read_source
 from gift_core.provenance import environment
+from stages.app import app
 from tests.clone import content
-from tests.stages.experiment import TASKS, Experiment, tiny
+from tests.stages.experiment import RUNNER, TASKS, Experiment, tiny
 
 UMASK = 0o026  # no default of a system
 
@@ -118,6 +120,21 @@ def test_the_accuracies_of_all_steps_together_are_the_whole_matrix(done: Experim
         (-1, "games", "pretrained"), (-1, "arrows", "pretrained"),
         (0, "games", "current"), (0, "arrows", "future"), (1, "games", "past"), (1, "arrows", "current"),
     }  # fmt: skip
+
+
+def test_gift_metrics_computes_the_reports_numbers_from_the_files_of_accuracies(done: Experiment) -> None:
+    stored = json.loads((done.folder / "reports/metrics.json").read_text())
+    assert list(stored) == ["zero_shot", "finetune", "gift"]
+    folder = done.layout.accuracy("gift", "arrows").parent
+    files = [done.layout.accuracy("gift", task) for task in TASKS]
+    for methods, paths in (
+        (list(stored), [folder.parent]),
+        (["zero_shot", "gift"], [folder]),
+        (["zero_shot", "gift"], files),
+    ):
+        computed = json.loads(RUNNER.invoke(app, ["metrics", "--json", *map(str, paths)]).stdout)
+        rounded = {m: {name: round(value, 2) for name, value in row.items()} for m, row in computed.items()}
+        assert rounded == {method: stored[method] for method in methods}
 
 
 def test_an_exchanged_earlier_model_is_noticed_when_it_is_evaluated_again(done: Experiment, tmp_path: Path) -> None:
