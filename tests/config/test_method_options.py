@@ -8,6 +8,15 @@ import pytest
 
 from gift_core.config.method_options import ConsolidationConfig, LossesConfig, MethodConfig
 
+LOSSES: dict[str, dict[str, Any]] = {
+    "distill": {"weight": 1.0, "temperature": 2.0},
+    "distill_vocabulary": {"weight": 1.0, "temperature": 2.0},
+    "distill_reverse_kl": {"weight": 1.0, "temperature": 2.0},
+    "distill_features": {"weight": 1.0},
+    "distill_image_side": {"weight": 1.0, "temperature": 2.0},
+    "distill_text_side": {"weight": 1.0, "temperature": 2.0},
+    "align": {"weight": 0.25, "label_smoothing": 0.2},
+}
 # kind: (options, needs the replay losses, needs the Fisher information)
 CONSOLIDATIONS: dict[str, tuple[dict[str, Any], bool, bool]] = {
     "none": ({}, False, False),
@@ -19,14 +28,11 @@ CONSOLIDATIONS: dict[str, tuple[dict[str, Any], bool, bool]] = {
 
 
 def test_losses_are_listed_in_one_order_with_their_keywords() -> None:
-    with_temperature = [name for name in LossesConfig.model_fields if name not in ("align", "distill_features")]
-    rows: dict[str, dict[str, Any]] = {name: {"weight": 1.0, "temperature": 2.0} for name in with_temperature}
-    rows |= {"align": {"weight": 0.25, "label_smoothing": 0.2}, "distill_features": {"weight": 0.5}}
-    losses = LossesConfig.model_validate(dict(reversed(rows.items())))
-    assert [name for name, _ in losses.items()] == list(LossesConfig.model_fields)
-    assert {name: {"weight": options.weight, **options.keywords()} for name, options in losses.items()} == rows
+    losses = LossesConfig.model_validate(dict(reversed(LOSSES.items())))
+    found = [(name, {"weight": options.weight, **options.keywords()}) for name, options in losses.items()]
+    assert found == list(LOSSES.items()) and list(LOSSES) == list(LossesConfig.model_fields)
     assert [name for name, options in losses.items() if options.pairs_only] == ["distill_vocabulary", "align"]
-    assert len(losses) == len(rows)
+    assert len(losses) == len(LOSSES)
     assert not LossesConfig()
 
 
