@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import signal
@@ -117,8 +118,7 @@ def project(tmp_path: Path, mini_params: dict[str, Any]) -> Iterator[Project]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any]) -> dict[str, str]:
     """The hashes of an uninterrupted run."""
-    params = yaml.safe_load(yaml.safe_dump(_mini_params))
-    made = Project(tmp_path_factory.mktemp("whole") / "project", params)
+    made = Project(tmp_path_factory.mktemp("whole") / "project", copy.deepcopy(_mini_params))
     ended(made.synthesize(), code=0, seconds=60)
     return tree_hash(made.folder / SHARDS)
 
@@ -154,10 +154,10 @@ def test_a_second_run_waits_for_the_first_and_is_refused_if_that_lasts(project: 
     first = project.synthesize()
     until(project.finished_shards, seconds=30)
     first.send_signal(signal.SIGSTOP)
+    second = project.synthesize()  # it waits
     printed = ended(project.synthesize(PATIENCE="0.2"), code=1, seconds=40)
     assert f"error: .gift/synthesize/games: process {first.pid} on " in printed
     assert printed.endswith(f"Wait until it ends, or stop it with: kill {first.pid}.")
-    second = project.synthesize()  # it waits, and finds the result
     first.send_signal(signal.SIGCONT)
     for process in (first, second):
         ended(process, code=0, seconds=40)
