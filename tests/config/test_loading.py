@@ -38,15 +38,6 @@ def message_of(path: Path) -> str:
     return str(caught.value)
 
 
-def test_gift_has_the_papers_losses_and_weights(project: Path) -> None:
-    gift = load_config(project / "params.yaml").methods["gift"]
-    assert [(name, options.weight, options.keywords()) for name, options in gift.losses.items()] == [
-        ("distill", 1.0, {"temperature": 2.0}),
-        ("align", 0.25, {"label_smoothing": 0.2}),
-    ]
-    assert (gift.consolidation.kind, gift.consolidation.keywords()) == ("adaptive_fisher", {"weight": 0.1})
-
-
 def test_a_folder_task_is_recognized_by_its_source(mini_params: dict[str, Any], write_params: WriteParams) -> None:
     mini_params["tasks"]["birds"] = FOLDER_TASK
     config = load_config(write_params(mini_params))

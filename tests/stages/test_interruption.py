@@ -154,7 +154,7 @@ def test_a_second_run_waits_for_the_first_and_is_refused_if_that_lasts(project: 
     first = project.synthesize()
     until(project.finished_shards, seconds=30)
     first.send_signal(signal.SIGSTOP)
-    second = project.synthesize()  # it waits
+    second = project.synthesize(PATIENCE="60")
     printed = ended(project.synthesize(PATIENCE="0.2"), code=1, seconds=40)
     assert f"error: .gift/synthesize/games: process {first.pid} on " in printed
     assert printed.endswith(f"Wait until it ends, or stop it with: kill {first.pid}.")
