@@ -221,16 +221,16 @@ def test_files_that_are_no_images_are_refused_when_the_task_is_added(root: Path,
 
 
 def test_check_decodes_every_image_before_anything_is_written(root: Path, add: Add) -> None:
-    wren = root / "data/0_raw/birds/wren"
-    cut = picture(wren / "10.png", (90, 90, 90))
+    command = ["birds", "--images", "data/0_raw/birds", "--check"]
+    check = json.loads(add(*command, "--dry-run", "--json").stdout)["check"]
+    assert list(check) == ["images", "broken", "in_both_splits", "in_two_classes", "same_bytes", "same_looks", "tiny"]
+    assert (check["images"], check["broken"]) == (20, []) and ["great_tit/0.png", "3 x 2"] in check["tiny"]
+    cut = picture(root / "data/0_raw/birds/wren/10.png", (90, 90, 90))
     cut.write_bytes(cut.read_bytes()[:45])  # its header is whole
     before = tree_hash(root)
-    command = ["birds", "--images", "data/0_raw/birds", "--check"]
     output = add(*command, expect=1).output
     assert "  20 images have a side below 32 pixels: " in output
     assert "error: --images data/0_raw/birds: 1 image cannot be decoded: wren/10.png (" in output
     assert "1 image cannot be decoded" in add(*command, "--dry-run", expect=1).output
-    check = json.loads(add(*command, "--dry-run", "--json", expect=1).stdout)["check"]
-    assert list(check) == ["images", "broken", "in_both_splits", "in_two_classes", "same_bytes", "same_looks", "tiny"]
     assert tree_hash(root) == before
     add("birds", "--images", "data/0_raw/birds")  # the header alone is sound
