@@ -37,14 +37,16 @@ seed: 42
 """
 
 
+def only_inserts(before: str, after: str) -> bool:
+    matcher = difflib.SequenceMatcher(None, before.split("\n"), after.split("\n"), False)
+    return {tag for tag, *_ in matcher.get_opcodes()} == {"equal", "insert"}
+
+
 def add(text: str, name: str = "birds", *, factor: float = 1.0, **row: Any) -> str:
     """Adds the task, and checks that lines were inserted only, and which values the file then holds."""
     added = append_task(text, name, {**ROW, **row}, learning_rate_factor=factor)
     empty = text.replace("\ntasks: {}\n", "\ntasks:\n").replace("\nsequence: []\n", "\nsequence:\n")
-    codes = {
-        tag for tag, *_ in difflib.SequenceMatcher(None, empty.split("\n"), added.split("\n"), False).get_opcodes()
-    }
-    assert codes == {"equal", "insert"}
+    assert only_inserts(empty, added)
     before, after = yaml.safe_load(text), yaml.safe_load(added)
     assert after["tasks"].pop(name) == {**ROW, **row}
     last = before["sequence"][-1]["task"] if before["sequence"] else "../pretrained"
@@ -56,11 +58,6 @@ def add(text: str, name: str = "birds", *, factor: float = 1.0, **row: Any) -> s
 @pytest.mark.parametrize("preset", sorted(path.name for path in (ROOT / "presets").glob("*.yaml")))
 def test_every_preset_can_be_added_to_without_moving_another_line(preset: str) -> None:
     add(complete_text(ROOT / "presets" / preset), "my_birds")
-
-
-def test_a_second_task_comes_after_the_first() -> None:
-    twice = yaml.safe_load(add(add(SMALL), "flowers"))
-    assert [step["after"] for step in twice["sequence"]] == ["../pretrained", "letters", "birds"]
 
 
 def test_the_new_lines_stand_before_the_comments_of_the_next_section() -> None:
@@ -81,6 +78,12 @@ def test_the_new_lines_stand_before_the_comments_of_the_next_section() -> None:
     )
 
 
+def test_the_ends_of_the_lines_stay_what_they_were() -> None:
+    for text, added in ((SMALL, add), (METHODS, lambda text: append_method(text, "x", "gift", {}))):
+        result = added(text.replace("\n", "\r\n"))
+        assert result.count("\n") == result.count("\r\n") == added(text).count("\n")
+
+
 def test_indents_are_those_of_the_lines_before() -> None:
     text = "tasks:\n    a:\n        path: x\nsequence:\n-   task: a\n    after: b\n"
     added = add(text)
@@ -93,18 +96,7 @@ def test_a_step_in_braces_is_followed_by_one_in_braces() -> None:
     assert "\n  - {task: birds, after: a, learning_rate_factor: 1.0}\n" in add(text)
 
 
-def test_the_ends_of_the_lines_stay_what_they_were() -> None:
-    added = add(SMALL.replace("\n", "\r\n"))
-    assert added.count("\n") == added.count("\r\n") == add(SMALL).count("\n")
-
-
-def test_a_file_without_a_last_line_end_gets_one() -> None:
-    text = "tasks:\n  a:\n    path: x\nsequence:\n  - task: a\n    after: b"
-    added = append_task(text, "birds", ROW, learning_rate_factor=1.0)
-    assert yaml.safe_load(added)["sequence"][-1]["task"] == "birds"
-
-
-@pytest.mark.parametrize(("tasks", "sequence"), [(" {}", " []"), ("", ""), (" null", " ~")])
+@pytest.mark.parametrize(("tasks", "sequence"), [(" {}", " []"), ("", "")])
 def test_the_first_task_of_all_starts_from_the_pretrained_model(tasks: str, sequence: str) -> None:
     text = f"tasks:{tasks}   # none yet\n\nsequence:{sequence}\n# the end\n"
     added = append_task(text, "birds", ROW, learning_rate_factor=1.0)
@@ -115,44 +107,17 @@ def test_the_first_task_of_all_starts_from_the_pretrained_model(tasks: str, sequ
     assert list(yaml.safe_load(added)["tasks"]) == ["birds"]
 
 
-def test_small_numbers_are_numbers_for_every_yaml() -> None:
-    assert "learning_rate_factor: 5.0e-05\n" in add(SMALL, factor=5e-5)
-
-
-@pytest.mark.parametrize("word", ["on", "yes", "null", "1_000", "12"])
+@pytest.mark.parametrize("word", ["on", "1_000"])
 def test_names_that_yaml_takes_for_something_else_are_quoted(word: str) -> None:
     added = add(SMALL, word, path=word)
     assert f"  '{word}':\n" in added
     assert f"- task: '{word}'\n" in added
-
-
-def test_names_of_classes_are_written_as_a_section() -> None:
-    added = add(SMALL, class_names={"0": "great tit", "no": "wren: brown"})
-    assert "    class_names:\n      '0': great tit\n      'no': 'wren: brown'\n" in added
+    assert f"  '{word}':   # base with no change yet\n" in add_method(METHODS, word, "base", {})
 
 
 def test_a_name_that_is_taken_is_refused() -> None:
     with pytest.raises(UserError, match=r"^params.yaml: tasks.letters: already exists \(path: x\)\. Choose"):
         append_task(SMALL, "letters", ROW, learning_rate_factor=1.0)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("tasks: {a: {path: x}}\nsequence:\n  - task: a\n", "params.yaml: tasks: is written in brackets"),
-        ("tasks:\n  a:\n    path: x\nsequence: [{task: a}]\n", "params.yaml: sequence: is written in brackets"),
-    ],
-)
-def test_a_file_that_cannot_be_added_to_is_refused(text: str, expected: str) -> None:
-    with pytest.raises(UserError) as caught:
-        append_task(text, "birds", ROW, learning_rate_factor=1.0)
-    assert str(caught.value).startswith(expected)
-
-
-def test_a_layout_that_would_be_misread_is_refused_with_the_lines_to_write() -> None:
-    text = "x: &rows\n  a:\n    path: x\ntasks: *rows\nsequence:\n  - task: a\n"
-    with pytest.raises(UserError, match="Write by hand below tasks:\nbirds:\n  source: folder\n"):
-        append_task(text, "birds", ROW, learning_rate_factor=1.0)
 
 
 METHODS = """\
@@ -183,8 +148,7 @@ seed: 42
 def add_method(text: str, name: str, base: str, settings: dict[str, Any]) -> str:
     """Adds the method, and checks that lines were inserted only."""
     added = append_method(text, name, base, settings)
-    codes = {tag for tag, *_ in difflib.SequenceMatcher(None, text.split("\n"), added.split("\n"), False).get_opcodes()}
-    assert codes == {"equal", "insert"}
+    assert only_inserts(text, added)
     return added
 
 
@@ -201,6 +165,11 @@ def test_a_method_is_copied_with_its_comments_and_one_of_its_own() -> None:
     )
 
 
+def test_run_methods_in_brackets_gets_the_name_inside_them() -> None:
+    text = "run: {methods: [gift, 'no'], device: auto}\nmethods:\n  base: {}\n"
+    assert activate_method(text, "base") == text.replace("'no']", "'no', base]")
+
+
 def test_sections_that_the_base_does_not_have_are_made_in_braces() -> None:
     settings = {"merge.kind": "interpolate", "merge.alpha": 0.5, "losses.align": {"weight": 1e-5}, "average": None}
     added = add_method(METHODS, "wise", "base", settings)
@@ -211,28 +180,18 @@ def test_sections_that_the_base_does_not_have_are_made_in_braces() -> None:
     )
 
 
-def test_run_methods_in_brackets_gets_the_name_inside_them() -> None:
-    text = "run: {methods: [gift, 'no'], device: auto}\nmethods:\n  base: {}\n"
-    assert activate_method(text, "base") == text.replace("'no']", "'no', base]")
-
-
-def test_a_name_of_a_method_that_yaml_takes_for_something_else_is_quoted() -> None:
-    added = add_method(METHODS, "on", "base", {})
-    assert "  - 'on'\n" in added
-    assert "  'on':   # base with no change yet\n" in added
-
-
-def test_the_ends_of_the_lines_of_a_method_are_those_of_the_file() -> None:
-    added = append_method(METHODS.replace("\n", "\r\n"), "x", "gift", {})
-    assert added.count("\n") == added.count("\r\n") == append_method(METHODS, "x", "gift", {}).count("\n")
-
-
-def test_a_row_with_an_alias_to_another_row_is_not_copied() -> None:
-    text = METHODS.replace("  gift:         # pairs\n", "  gift:\n    replay: *r\n").replace(
-        "losses: {}", "losses: &r {}", 1
-    )
-    with pytest.raises(UserError, match=r"methods\.gift: cannot be copied\. Write the new row by hand\."):
-        append_method(text, "x", "gift", {})
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("tasks: {a: {path: x}}\nsequence:\n  - task: a\n", "params.yaml: tasks: is written in brackets"),
+        ("tasks:\n  a:\n    path: x\nsequence: [{task: a}]\n", "params.yaml: sequence: is written in brackets"),
+        ("x: &rows\n  a:\n    path: x\ntasks: *rows\nsequence:\n  - task: a\n", "Write by hand below tasks:\nbirds:\n"),
+    ],
+)
+def test_a_file_to_which_no_task_can_be_added_is_refused(text: str, expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        append_task(text, "birds", ROW, learning_rate_factor=1.0)
+    assert expected in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -240,9 +199,13 @@ def test_a_row_with_an_alias_to_another_row_is_not_copied() -> None:
     [
         ("run:\n  methods: [a]\nmethods: {a: {}}\n", "params.yaml: methods: is written in brackets"),
         ("run:\n  methods: [a,]\nmethods:\n  a: {}\n", "params.yaml: this layout cannot be edited."),
+        (
+            "run: {methods: [a]}\nmethods:\n  b: &r {}\n  a:\n    x: *r\n",
+            "methods.a: cannot be copied. Write the new row",
+        ),
     ],
 )
 def test_a_file_to_which_no_method_can_be_added_is_refused(text: str, expected: str) -> None:
     with pytest.raises(UserError) as caught:
         append_method(text, "x", "a", {})
-    assert str(caught.value).startswith(expected)
+    assert expected in str(caught.value)

@@ -93,18 +93,6 @@ def test_the_lines_that_an_overlay_changes(complete: Complete, changes: str, bef
     assert complete(f"# Mine.\nbase: base\n\n{changes}\n") == expected
 
 
-def test_several_changes_do_not_disturb_each_other(complete: Complete) -> None:
-    text = complete(
-        "# Mine.\nbase: base\nsize: 8\norder: [x]\nmethods:\n  new: {rate: 3.0}\n  gift: !delete\n  finetune:\n    rate: 2.0\n"
-    )
-    assert yaml.safe_load(text) == {
-        "experiment": "base",
-        "methods": {"finetune": {"rate": 2.0, "losses": {}}, "new": {"rate": 3.0}},
-        "order": ["x"],
-        "size": 8,
-    }
-
-
 def test_additions_at_the_same_line_keep_their_order(complete: Complete) -> None:
     text = complete(
         "base: base\nmethods:\n  gift:\n    new: 1\n  last:\n    rate: 2.0\n# Numbers.\norder: [x]\nsize: !delete\nseed: 3\n"
@@ -154,10 +142,3 @@ def test_an_overlay_is_no_params_file() -> None:
         UserError, match=r"changes the preset mini\. Write the complete params.yaml: gift use mini_full"
     ):
         load_config(ROOT / "presets" / "mini_full.yaml")
-
-
-def test_every_overlay_is_short() -> None:
-    sizes = {
-        path.stem: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "presets").glob("*.yaml")
-    }
-    assert {name for name, lines in sizes.items() if lines > 90} == {"mini", "mtil_order_1"}

@@ -5,16 +5,13 @@ The tests of this file run in order, on one clone. What other changes run: test_
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.clone import PRINTED, TASKS, Clone, stages_in
 
 pytestmark = pytest.mark.end_to_end
-ATOMIC = "gift_core/artifacts/contract.py"
 
 
 def test_a_bare_clone_runs_every_stage_once(first_result: Path) -> None:
@@ -28,16 +25,13 @@ def test_a_bare_clone_runs_every_stage_once(first_result: Path) -> None:
     assert len(ran) == len(expected)
 
 
-def test_metrics_name_every_method_and_the_zero_shot_model(clone: Clone) -> None:
+def test_a_second_repro_runs_nothing_and_the_metrics_name_every_method_and_the_zero_shot_model(clone: Clone) -> None:
+    assert clone.repro() == []
     metrics = clone.metrics()
     assert set(metrics) == {"zero_shot", "finetune", "gift"}
     for row in metrics.values():
         assert set(row) == {"transfer", "avg", "last", "forgetting"}
         assert all(0 <= row[name] <= 100 for name in ("transfer", "avg", "last"))
-
-
-def test_a_second_repro_runs_nothing(clone: Clone) -> None:
-    assert clone.repro() == []
 
 
 @pytest.mark.slow
@@ -73,10 +67,10 @@ def test_a_second_clone_that_pulls_has_nothing_to_run_and_the_same_report(clone:
 
 
 def test_an_edited_comment_and_docstring_run_check_alone(clone: Clone) -> None:
-    first, *rest = (clone.folder / ATOMIC).read_text(encoding="utf-8").split("\n", 1)
-    assert first.startswith('"""')
-    edited = "\n".join(['"""Another docstring."""' if first.endswith('"""') else '"""Another docstring.', *rest])
-    (clone.folder / ATOMIC).write_text(f"# another comment\n{edited}", encoding="utf-8")
+    file = clone.folder / "gift_core/artifacts/contract.py"
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith('"""')
+    file.write_text(f'# another comment\n"""Another docstring. {text[3:]}', encoding="utf-8")
     assert clone.repro() == ["check"]
     clone.undo()
     assert clone.repro() == ["check"]
@@ -91,39 +85,26 @@ def test_a_changed_evaluation_batch_size_runs_check_alone(clone: Clone) -> None:
     assert clone.repro() == ["check"]
 
 
-REFUSED = {
-    "a typo in a method's row": (
-        lambda params: params["methods"]["gift"]["losses"].update(
-            distil=params["methods"]["gift"]["losses"].pop("distill")
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            "methods.gift.losses",
+            {"distil": {"weight": 1.0}},
+            "methods.gift.losses.distil: unknown loss. Did you mean 'distill'?",
         ),
-        "methods.gift.losses.distil: unknown loss. Did you mean 'distill'?",
-    ),
-    "a method that is no row": (lambda params: params["run"]["methods"].append("lwff"), "unknown method 'lwff'"),
-    "a task with a command in its name": (
-        lambda params: params["tasks"].update({"a; touch pwned ;": dict(params["tasks"]["digits"])}),
-        "a; touch pwned ;",
-    ),
-    "a rate factor with a command": (
-        lambda params: params["sequence"][1].update(learning_rate_factor="1; touch pwned"),
-        "sequence[1].learning_rate_factor",
-    ),
-    "a method with a path": (
-        lambda params: (
-            params["methods"].update({"../..": dict(params["methods"]["finetune"])}),
-            params["run"]["methods"].append("../.."),
-        ),
-        "../..",
-    ),
-}
-
-
-@pytest.mark.parametrize(("change", "message"), REFUSED.values(), ids=REFUSED)
-def test_bad_params_stop_before_anything_is_removed(
-    clone: Clone, change: Callable[[dict[str, Any]], object], message: str
-) -> None:
-    before = clone.outputs()
-    params = clone.params
-    change(params)
+        ("tasks.a; touch pwned ;", {"source": "mini", "path": "data/mini"}, "a; touch pwned ;"),
+        ("sequence.1.learning_rate_factor", "1; touch pwned", "sequence[1].learning_rate_factor"),
+    ],
+    ids=["a typo in a method's row", "a task with a command in its name", "a rate factor with a command"],
+)
+def test_bad_params_stop_before_anything_is_removed(clone: Clone, path: str, value: object, message: str) -> None:
+    before, params = clone.outputs(), clone.params
+    *parents, last = path.split(".")
+    section = params
+    for key in parents:
+        section = section[int(key) if key.isdigit() else key]
+    section[last] = value
     clone.write_params(params)
     assert set(clone.repro(expect=255)) <= {"check"}
     assert message in clone.printed

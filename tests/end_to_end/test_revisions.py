@@ -38,16 +38,12 @@ def of(stage: str, *methods: str) -> set[str]:
 # The file and the function: the stages that run besides check.
 EDITS: dict[str, tuple[str, str, set[str]]] = {
     "a loss": ("gift_core/losses.py", "distill_vocabulary", of("finetune", "gift_vocabulary")),
-    "another loss": ("gift_core/losses.py", "align", of("finetune", "gift", "gift_vocabulary")),
     "Fisher information": ("gift_core/replay/fisher.py", "per_sample", of("teach", "ewc")),
     "a consolidation": ("gift_core/consolidation.py", "AdaptiveFisher.observe", of("finetune", "gift")),
-    "an average": ("gift_core/averaging.py", "RunningMean.observe", of("finetune", "zscl")),
     "a kind of replay": ("gift_core/replay/exemplars.py", "ExemplarReplay.teach", of("teach", "icarl")),
     "a reader": ("gift_core/datasets/webdataset.py", "tar_dataset", {"ingest@packed"}),
     "the loop": ("gift_core/training/loop.py", "learning_rates", of("finetune", *METHODS)),
     "the accuracy": ("gift_core/evaluation.py", "evaluate_task_incremental", of("evaluate", *METHODS)),
-    "the prompts": ("stages/write_prompts.py", "write_prompts", {f"write_prompts@{step}" for step in STEPS}),
-    "resuming": ("gift_core/work/snapshot.py", "write_state", set()),
     "a message": ("gift_core/progress.py", "progress_bar", set()),
 }
 
@@ -81,16 +77,10 @@ def add_raw_data(folder: Path) -> None:
 
 def changed_params(params: dict[str, Any]) -> dict[str, Any]:
     own = {"templates": ["a {}."], "test_fraction": 0.5, "on_bad_image": "refuse"}
+    tars = {"train": "*.tar", "test": None, "label": "cls"}
     params["tasks"] = {
         "shapes": {"source": "folder", "path": "data/0_raw/shapes", **own},
-        "packed": {
-            "source": "webdataset",
-            "path": "data/0_raw/packed",
-            "train": "*.tar",
-            "test": None,
-            "label": "cls",
-            **own,
-        },
+        "packed": {"source": "webdataset", "path": "data/0_raw/packed", **tars, **own},
     }
     afters = ("../pretrained", "shapes")
     params["sequence"] = [

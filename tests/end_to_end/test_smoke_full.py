@@ -1,4 +1,4 @@
-"""The full-size smoke, cut in depth and width for every run of the tests, and as it is for the slow ones."""
+"""The full-size smoke, cut in depth and width."""
 
 from __future__ import annotations
 
@@ -38,11 +38,3 @@ def test_official_layouts_and_the_real_tokenizer_go_through_a_real_repro(project
     assert (table.peak_gib > 0).all() and (table.seconds > 0).all()
     assert "ok: a second `dvc repro` runs nothing" in output
     assert "ok: open_clip loads gift/mnist" in output
-
-
-@pytest.mark.slow
-def test_the_full_size_goes_through_a_real_repro(project: Path, tmp_path: Path) -> None:
-    output, table = smoke(project, tmp_path, "--size", "full")
-    assert set(table.stage) == stages("gift", "finetune")
-    assert "149.6M parameters, features of size 512" in output
-    assert table.peak_gib.max() < 24

@@ -34,18 +34,6 @@ def test_compare_prints_the_table_and_writes_its_three_files(roots: list[str], t
     ]  # fmt: skip
 
 
-def test_one_root_has_no_spread(roots: list[str], tmp_path: Path) -> None:
-    result = RUNNER.invoke(app, ["compare", roots[0], "--out", str(tmp_path)])
-    assert result.exit_code == 0
-    assert "One seed: there is no spread" in result.output
-
-
-def test_for_an_unknown_method_the_nearest_name_is_suggested(roots: list[str], tmp_path: Path) -> None:
-    result = RUNNER.invoke(app, ["compare", *roots, "--out", str(tmp_path), "--against", "gfit"])
-    assert result.exit_code == 1
-    assert "Did you mean 'gift'?" in result.output.replace("\n", " ")
-
-
 def test_runs_with_the_same_seed_are_refused_without_a_traceback(roots: list[str], tmp_path: Path) -> None:
     result = RUNNER.invoke(app, ["compare", roots[0], roots[0], "--out", str(tmp_path / "out")])
     assert result.exit_code == 1

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from gift_core.doctor.examine import QUICK, count_marks, first_step
 from gift_core.doctor.finding import Finding
 from stages.app import app
-from tests.doctor.projects import link_models, make_project, own_project
+from tests.doctor.projects import link_models, make_project
 from tests.imports import ROOT
 
 RUNNER = CliRunner()
@@ -54,16 +54,10 @@ def test_a_preset_is_checked_without_switching_to_it(tmp_path: Path) -> None:
     result = doctor(tmp_path, "--quick", "--preset", "mtil_few_shot")
     assert (result.exit_code, result.stdout.count("  fail  data ")) == (1, 11)
     rows = json.loads(doctor(tmp_path, "--quick", "--preset", "mtil_few_shot", "--json").stdout)
+    assert set(rows[0]) == {"group", "subject", "mark", "found", "remedy"}
     assert rows[0]["subject"] == "preset mtil_few_shot"
     assert rows[0]["found"] == "mtil_few_shot: 11 tasks, 2 methods"
     assert (tmp_path / "params.yaml").read_bytes() == before
-
-
-def test_a_preset_that_there_is_not_is_met_with_the_nearest_name(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "presets", tmp_path / "presets")
-    result = doctor(tmp_path, "--preset", "mtil_few_shots")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert "presets: unknown name 'mtil_few_shots'. Did you mean 'mtil_few_shot'?" in result.stderr
 
 
 def test_the_whole_check_is_grouped_and_counted_and_says_what_comes_next(
@@ -91,17 +85,6 @@ def test_problems_come_before_warnings_in_what_to_do_first() -> None:
     assert count_marks([warning, problem, problem]) == "2 problems, 1 warning, 0 ok"
 
 
-def test_json_is_a_list_of_findings(tmp_path: Path) -> None:
-    own_project(tmp_path, run__device="cpu")
-    result = doctor(tmp_path, "--quick", "--json")
-    rows = json.loads(result.stdout)
-    assert result.exit_code == 1
-    assert [(row["subject"], row["mark"]) for row in rows] == [
-        ("params.yaml", "ok"), ("data my_task", "fail"), ("time", "fail"),
-    ]  # fmt: skip
-    assert set(rows[0]) == {"group", "subject", "mark", "found", "remedy"}
-
-
 def test_time_prints_a_line_for_each_stage_type_and_the_total(tmp_path: Path) -> None:
     make_project(tmp_path)
     link_models(tmp_path)
@@ -113,29 +96,23 @@ def test_time_prints_a_line_for_each_stage_type_and_the_total(tmp_path: Path) ->
     assert all(line.strip().startswith(start) for line, start in zip(lines, wanted, strict=True)), lines
 
 
-def test_an_invalid_params_yaml_is_not_a_traceback(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text("experiment: [", encoding="utf-8")
-    result = doctor(tmp_path, "--quick")
-    assert (result.exit_code, result.stdout.startswith("The experiment\n  fail  params.yaml: ")) == (1, True)
-    assert isinstance(result.exception, SystemExit)
-
-
-@pytest.mark.parametrize("module", ["torch", "open_clip", "diffusers", "huggingface_hub", "dvc", "pandas"])
-def test_the_quick_check_imports_nothing_slow(module: str) -> None:
+def test_the_quick_check_imports_nothing_slow() -> None:
     check = (
         "import sys, pathlib\n"
         "from gift_core.doctor.examine import examine_quickly\n"
         "assert all(finding.mark == 'ok' for finding in examine_quickly(pathlib.Path()))\n"
-        f"sys.exit({module!r} in sys.modules)"
+        "slow = {'torch', 'open_clip', 'diffusers', 'huggingface_hub', 'dvc', 'pandas'}\n"
+        "assert not slow & set(sys.modules), slow & set(sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", check], cwd=ROOT).returncode == 0
+    subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=True)
 
 
-def test_make_plan_says_how_long_it_takes() -> None:
-    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").split("\nplan:")[1].split("\n\n")[0]
-    assert recipe.index("dvc repro --dry --force") < recipe.index("gift doctor --time")
-
-
-def test_make_repro_checks_before_it_runs() -> None:
-    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").split("\nrepro:")[1].split("\n\n")[0]
-    assert recipe.index("gift doctor --quick") < recipe.index("dvc repro")
+@pytest.mark.parametrize(
+    ("target", "before", "after"),
+    [("plan", "dvc repro --dry --force", "gift doctor --time"), ("repro", "gift doctor --quick", "dvc repro")],
+)
+def test_make_plan_says_how_long_it_takes_and_make_repro_checks_before_it_runs(
+    target: str, before: str, after: str
+) -> None:
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").split(f"\n{target}:")[1].split("\n\n")[0]
+    assert recipe.index(before) < recipe.index(after)

@@ -101,31 +101,6 @@ def test_the_first_record_is_written_at_once_and_others_when_it_is_due(
     assert in_lock() == list(NAMES)
 
 
-def test_a_stage_that_was_recorded_and_not_written_is_restored_from_the_run_cache(project: Path) -> None:
-    with open_pipeline(project, []) as pipeline:
-        run(pipeline, "first")
-    Path("first.txt").unlink()
-    with open_pipeline(project, []) as pipeline:
-        assert pipeline.begin("first", force=False) is Verdict.RESTORED
-    assert Path("first.txt").read_text() == "first\n"
-
-
-def test_an_entry_that_dvc_writes_itself_is_kept(project: Path) -> None:
-    """As it does of a frozen stage."""
-    subprocess.run(["dvc", "repro", "--quiet", "third"], check=True)
-    subprocess.run(["dvc", "freeze", "third"], check=True, capture_output=True)
-    Path("params.yaml").write_text("values: [3]\n")
-    with open_pipeline(project, []) as pipeline:
-        run(pipeline, "first")
-        pipeline.write_lock()
-        assert pipeline.begin("third", force=True) is Verdict.VERIFIED
-        frozen = yaml.safe_load(Path("dvc.lock").read_text())["stages"]["third"]
-        run(pipeline, "second")
-        pipeline.write_lock(now=True)
-    assert yaml.safe_load(Path("dvc.lock").read_text())["stages"]["third"] == frozen
-    assert sorted(in_lock()) == sorted(NAMES)
-
-
 def test_a_later_process_with_the_number_of_a_killed_one_does_not_block(project: Path) -> None:
     left_over = project / ".dvc" / "tmp" / "rwlock"
     left_over.write_text(json.dumps({"write": {"first.txt": {"pid": os.getpid(), "cmd": "dvc repro"}}}))

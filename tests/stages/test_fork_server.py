@@ -15,7 +15,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gift_core.os_errors import socket_folder
 from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fork server is used on Linux")
@@ -112,21 +111,20 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def test_the_code_of_the_project_is_imported_when_the_stage_starts(folder: Path) -> None:
+    app = folder / "program" / "app.py"
+    stage = f"{shlex.join(program('say'))} </dev/null"
+    script = f"{stage} && {stage} && echo 'main = lambda: print(42)' > {shlex.quote(str(app))} && {stage}"
+    code, output, _ = run(folder, "sh", "-c", script)
+    lines = output.splitlines()
+    assert code == 0 and lines[0].startswith("not preloaded") and lines[2].startswith("preloaded") and lines[-1] == "42"
+
+
 def test_a_stage_gets_the_arguments_folder_environment_and_streams_of_its_own_process(folder: Path) -> None:
     code, output, errors = run(folder, *second("say", "a b"))
     assert code == 0 and output == f"preloaded {folder} named say a b\nat exit\n"
     assert errors == "from stdin\n"
     assert list((folder / "temporary").iterdir()) == []
-
-
-def test_a_stage_has_streams_of_another_kind_than_the_server(folder: Path) -> None:
-    first = f"{shlex.join(program('first'))} </dev/null >/dev/null"
-    script = f"{first}; {shlex.join(program('say'))} </dev/null | cat"
-    code = "import stages.fork_server as server; server.PRELOADED = ('wave',); server.GPU_DRIVERS = (); "
-    with (folder / "output").open("w") as output:
-        command = [sys.executable, "-c", f"{code} server.main(['sh', '-c', {script!r}])"]
-        subprocess.run(command, cwd=folder, stdout=output, check=True, timeout=60)
-    assert (folder / "output").read_text() == f"preloaded {folder} named say\nat exit\n"
 
 
 @pytest.mark.parametrize(("how", "expected"), [("exit", 3), ("raise", 1), ("kill", 128 + signal.SIGKILL)])
@@ -136,24 +134,16 @@ def test_the_exit_code_is_that_of_the_stage(folder: Path, how: str, expected: in
     assert ("ValueError: broken" in errors) == (how == "raise")
 
 
-def test_the_code_of_the_project_is_imported_when_the_stage_starts(folder: Path) -> None:
-    app = folder / "program" / "app.py"
-    changed = f"import pathlib; pathlib.Path({str(app)!r}).write_text('def main(): print(42)')"
-    stage = f"{shlex.join(program('say'))} </dev/null"
-    script = f"{stage} && {stage} && {shlex.join([sys.executable, '-c', changed])} && {stage}"
-    code, output, _ = run(folder, "sh", "-c", script)
-    lines = output.splitlines()
-    assert code == 0 and lines[0].startswith("not preloaded") and lines[2].startswith("preloaded") and lines[-1] == "42"
-
-
-def test_a_stage_with_another_environment_starts_in_the_usual_way(folder: Path) -> None:
-    code, output, _ = run(folder, *second("say", variable="NAMED=other"))
-    assert code == 0 and output == f"not preloaded {folder} other say\nat exit\n"
-
-
-def test_without_a_server_a_stage_starts_in_the_usual_way(folder: Path) -> None:
-    code, output, _ = run(folder, *second("say", variable=f"GIFT_FORK_SERVER={folder}/none"))
-    assert code == 0 and output.startswith("not preloaded")
+@pytest.mark.parametrize(
+    ("variable", "name"),
+    [("NAMED=other", "other"), ("GIFT_FORK_SERVER=/none", "named")],
+    ids=["environment", "no server"],
+)
+def test_with_another_environment_or_without_a_server_a_stage_starts_in_the_usual_way(
+    folder: Path, variable: str, name: str
+) -> None:
+    code, output, _ = run(folder, *second("say", variable=variable))
+    assert code == 0 and output == f"not preloaded {folder} {name} say\nat exit\n"
 
 
 def test_ctrl_c_stops_the_stage_and_the_server(folder: Path) -> None:
@@ -221,43 +211,6 @@ def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children()
 
 
-def test_sockets_are_in_a_folder_with_a_short_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 30)))
-    with socket_folder("gift-") as folder:
-        assert Path(folder).parent == Path("/tmp")
-    monkeypatch.setattr(tempfile, "tempdir", "/var/tmp")
-    with socket_folder("gift-") as folder:
-        assert Path(folder).parent == Path("/var/tmp")
-
-
-def test_without_linux_or_beside_a_gpu_the_command_runs_alone(folder: Path) -> None:
-    code = "import stages.fork_server as server, sys; server.GPU_DRIVERS = ('/',); sys.exit(server.main(sys.argv[1:]))"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *program("exit")], cwd=folder, input="", capture_output=True, text=True
-    )
-    assert done.returncode == 3 and done.stdout.startswith("not preloaded")
-
-
 def alive(folder: Path) -> bool:
     """Whether the stage, or the process of the server that waits for it, still runs."""
     return any(map(psutil.pid_exists, map(int, (folder / "pids").read_text().split())))
-
-
-@pytest.mark.parametrize(
-    ("own", "expected"),
-    [({}, {"GOMP_SPINCOUNT": "10000"}), ({"GOMP_SPINCOUNT": "5"}, {"GOMP_SPINCOUNT": "5"}),
-     ({"OMP_WAIT_POLICY": "passive"}, {"GOMP_SPINCOUNT": "0"})],
-)  # fmt: skip
-def test_threads_of_a_stage_spin_briefly_unless_the_user_says_otherwise(
-    own: dict[str, str], expected: dict[str, str]
-) -> None:
-    others = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
-    code = "import os, stages.__main__ as gift; gift.run_in_server = lambda name: import_torch(); gift.main()"
-    code = f"def import_torch():\n    import torch\n    return 0\n{code}"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT, env=others | own | {"OMP_DISPLAY_ENV": "verbose"},
-        capture_output=True, text=True,
-    )  # fmt: skip
-    if "GOMP_SPINCOUNT" not in done.stderr:
-        pytest.skip("PyTorch does not use GNU OpenMP here")
-    assert all(f"{name} = '{value}'" in done.stderr for name, value in expected.items())

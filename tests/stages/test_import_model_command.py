@@ -66,16 +66,6 @@ def test_weights_that_dvc_does_not_watch_are_reported(
     assert "GELU assumed" in output
 
 
-def test_weights_of_another_architecture_leave_nothing(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    register(monkeypatch, TinyDeep={"vision_cfg": {"layers": 2}})
-    torch.save(tiny_model().state_dict(), raw(tmp_path) / "weights.pt")
-    result = run("TinyDeep", raw(tmp_path) / "weights.pt")
-    assert result.exit_code == 1 and "Name their architecture in model.name" in result.output
-    assert not Layout(tmp_path).pretrained().exists()
-
-
 @pytest.mark.slow
 def test_a_full_size_openai_archive_is_imported(run: Run, tmp_path: Path) -> None:
     """ViT-B-16 with random weights: 149.6 million parameters."""

@@ -1,4 +1,4 @@
-"""`gift predict`: its three formats, and its messages about files that it cannot read."""
+"""`gift predict` and `gift test`: their formats, that they agree, and messages about files that they cannot read."""
 
 from __future__ import annotations
 
@@ -8,83 +8,77 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.task import iterate_task, read_task
-from gift_core.clip.model import save_clip
+from gift_core.clip.encoding import class_features, image_features, predict
+from gift_core.clip.images import evaluation_pixels
+from gift_core.clip.model import open_folder, save_clip
 from gift_core.layout import Layout
 from stages.app import app
 from tests.clip.tiny import picture, tiny_clip
 from tests.datasets.damaged_images import damaged_images
 from tests.imports import ROOT
-from tests.tiny_world import write_images
-
-RUNNER = CliRunner()
+from tests.tiny_world import TEMPLATES, write_images
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Path:
-    """A model, an ingested task, a file of classes and a folder with two images."""
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder: a model, an ingested task and its images, a file of classes and a folder with two images."""
+    monkeypatch.chdir(tmp_path)
     save_clip(tiny_clip(), tmp_path / "model", {})
-    write_images(Layout(tmp_path).task("birds"), seed=0)
+    task = Layout(tmp_path).task("birds")
+    write_images(task, seed=0)
+    names = read_task(task).class_names
+    for split in ("train", "test"):
+        for number, (image, label) in enumerate(iterate_task(task, split)):
+            folder = tmp_path / "photos" / split / names[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{number}.png").write_bytes(image)
+    (tmp_path / "templates.txt").write_text("\n".join(TEMPLATES), encoding="utf-8")
     (tmp_path / "classes.txt").write_text("cat\ndog, big\nowl\n")
+    (tmp_path / "no_model").mkdir()
     (tmp_path / "pictures").mkdir()
     for number in (1, 2):
         picture(number, width=30, height=20).save(tmp_path / "pictures" / f"{number}.png")
     return tmp_path
 
 
-def run(world: Path, *options: str, images: str = "pictures", model: str = "model") -> Result:
-    arguments = ["predict", str(world / model), str(world / images), "--root", str(world), "--device", "cpu", *options]
-    return RUNNER.invoke(app, arguments)
+def gift(words: str) -> Result:
+    return CliRunner().invoke(app, [*words.split(), "--device", "cpu"])
 
 
-def classes_file(world: Path) -> tuple[str, str]:
-    return "--classes", str(world / "classes.txt")
-
-
-def test_json_is_one_array_with_one_object_per_image(world: Path) -> None:
-    result = run(world, *classes_file(world), "--format", "json", "--top", "2")
+def document(words: str) -> Any:
+    result = gift(f"{words} --json")
     assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    assert [Path(each["path"]).name for each in found] == ["1.png", "2.png"]
-    for each in found:
-        first, second = each["classes"]
-        assert {first["class"], second["class"]} < {"cat", "dog, big", "owl"}
-        assert 1 >= first["probability"] >= second["probability"] >= 0
+    return json.loads(result.stdout)
+
+
+def test_the_table_has_one_line_per_image_and_the_files_left_out_are_counted(world: Path) -> None:
+    (world / "pictures" / "notes.txt").touch()
+    result = gift("predict model pictures --classes classes.txt")
+    lines = result.stdout.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("pictures/1.png") and "%" in lines[0]
+    assert "pictures: 1 file left out: 1 .txt (notes.txt)." in result.stderr
 
 
 def test_csv_and_json_say_the_same(world: Path) -> None:
-    by_csv = list(csv.DictReader(io.StringIO(run(world, *classes_file(world), "--format", "csv", "--top", "3").stdout)))
-    by_json = json.loads(run(world, *classes_file(world), "--format", "json", "--top", "3").stdout)
+    words = "predict model pictures --classes classes.txt --top 3"
+    by_csv = list(csv.DictReader(io.StringIO(gift(f"{words} --format csv").stdout)))
     assert len(by_csv) == 6 and [row["rank"] for row in by_csv] == ["1", "2", "3"] * 2
-    expected = [(each["path"], each_class["class"]) for each in by_json for each_class in each["classes"]]
+    expected = [(each["path"], each_class["class"]) for each in document(words) for each_class in each["classes"]]
     assert [(row["path"], row["class"]) for row in by_csv] == expected
     assert sum(float(row["probability"]) for row in by_csv) == pytest.approx(2, abs=1e-5)
 
 
-def test_the_table_has_one_line_per_image(world: Path) -> None:
-    lines = run(world, *classes_file(world)).stdout.splitlines()
-    assert len(lines) == 2
-    assert lines[0].startswith(str(world / "pictures" / "1.png")) and "%" in lines[0]
-
-
-def test_an_ingested_task_brings_its_classes(world: Path) -> None:
-    result = run(world, "--classes", "birds", "--format", "json", "--top", "9")
-    assert {each["class"] for each in json.loads(result.stdout)[0]["classes"]} == {"tit", "wren", "owl"}
-
-
-def test_the_test_split_is_classified_as_evaluate_classifies_it(world: Path, tmp_path: Path) -> None:
+def test_the_test_split_is_classified_as_evaluate_classifies_it(world: Path) -> None:
     """An independent way to the same predictions: the evaluation's zero-shot classifier on the ingested images."""
-    import torch
-
-    from gift_core.clip.encoding import class_features, image_features, predict
-    from gift_core.clip.images import evaluation_pixels
-    from gift_core.clip.model import open_folder
-
     clip = open_folder(world / "model", device=torch.device("cpu"), precision="fp32")
     task = read_task(Layout(world).task("birds"))
     images = [image for image, _ in iterate_task(Layout(world).task("birds"), "test")]
@@ -93,95 +87,97 @@ def test_the_test_split_is_classified_as_evaluate_classifies_it(world: Path, tmp
         (world / "test" / f"{number}.png").write_bytes(image)
     class_KD = class_features(clip, task.class_names, task.templates, batch_size=4)
     expected = predict(image_features(clip, evaluation_pixels(clip, images), batch_size=4), class_KD)
-    found = json.loads(run(world, "--classes", "birds", "--format", "json", images="test").stdout)
+    found = document("predict model test --classes birds")
     assert [each["classes"][0]["class"] for each in found] == [task.class_names[index] for index in expected.tolist()]
 
 
-def learned_model(world: Path) -> str:
-    """Moves the model to where finetune would have saved it after birds, and returns its folder."""
+def learned_model(world: Path) -> Path:
+    """Writes the model to where finetune would have saved it after birds, and returns its folder."""
     layout = Layout(world)
     record = {"method": "gift", "task": "birds", "step": 0, "settings": {"start": "previous", "learns": "task"}}
     hashes = {"start_model": "pretrained", "task_json": sha256_of(layout.task("birds") / "task.json")}
     save_clip(tiny_clip(), layout.model("gift", "birds"), record | hashes)
-    return str(layout.model("gift", "birds").relative_to(world))
+    return layout.model("gift", "birds")
 
 
 def test_without_classes_those_that_the_model_has_learned_are_taken(world: Path) -> None:
-    result = run(world, "--format", "json", "--top", "9", model=learned_model(world))
+    result = gift(f"predict {learned_model(world)} pictures --format json --top 9")
     assert {each["class"] for each in json.loads(result.stdout)[0]["classes"]} == {"tit", "wren", "owl"}
     assert "3 classes: those that the model has learned" in result.stderr
-    refused = run(world)
+    refused = gift("predict model pictures")
     assert refused.exit_code == 1 and "Name the classes: --classes FILE or TASK" in refused.stderr
 
 
-def test_files_that_are_no_images_are_counted_beside_the_result(world: Path) -> None:
-    (world / "pictures" / "notes.txt").touch()
-    result = run(world, *classes_file(world), "--format", "json")
-    assert result.exit_code == 0 and len(json.loads(result.stdout)) == 2
-    assert "pictures: 1 file left out: 1 .txt (notes.txt)." in result.stderr
-
-
-def test_unreadable_images_are_named_at_the_end_and_the_rest_classified(world: Path) -> None:
-    (world / "pictures" / "1.5.png").write_text("no picture")
-    result = run(world, *classes_file(world), "--format", "json")
-    assert result.exit_code == 1
-    assert len(json.loads(result.stdout)) == 2
-    assert result.stderr.splitlines()[-1] == f"not read: 1 file, not an image ({world}/pictures/1.5.png)"
-
-
 def test_a_real_process_goes_on_after_damaged_images(world: Path) -> None:
-    for name, image in damaged_images(60, seed=5):
+    for name, image in damaged_images(20, seed=5):
         (world / "pictures" / name).write_bytes(image)
     (world / "pictures" / "\udcff.png").write_bytes((world / "pictures" / "1.png").read_bytes())
     (world / "pictures" / "gone.png").symlink_to("/nowhere.png")
-    command = [
-        sys.executable,
-        "-m",
-        "stages",
-        "predict",
-        str(world / "model"),
-        str(world / "pictures"),
-        "--format",
-        "json",
-    ]
-    done = subprocess.run(
-        [*command, *classes_file(world), "--device", "cpu"], capture_output=True, encoding="utf-8", cwd=ROOT
-    )
+    words = f"predict {world}/model {world}/pictures --format json --classes {world}/classes.txt --device cpu".split()
+    command = [sys.executable, "-m", "stages", *words]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=ROOT)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     refused = [line for line in done.stderr.splitlines() if line.startswith("not read: ")]
-    assert len(json.loads(done.stdout)) + sum(int(line.split()[2]) for line in refused) == 64
+    assert len(json.loads(done.stdout)) + sum(int(line.split()[2]) for line in refused) == 24
     assert f"not read: 1 file, No such file or directory ({world}/pictures/gone.png)" in refused
     reason = "its name is not UTF-8 or has control characters: rename it"
     assert f"not read: 1 file, {reason} ({world}/pictures/\\xff.png)" in refused
 
 
-def test_without_a_readable_image_the_array_is_empty(world: Path) -> None:
-    (world / "broken.png").write_text("no picture")
-    result = run(world, *classes_file(world), "--format", "json", images="broken.png")
-    assert (result.exit_code, json.loads(result.stdout)) == (1, [])
+def test_the_accuracy_is_the_share_of_images_that_predict_gives_their_own_class(world: Path) -> None:
+    found = document("test model photos/train")
+    (world / "classes.txt").write_text("\n".join(found["classes"]), encoding="utf-8")
+    predictions = document("predict model photos/train --classes classes.txt")
+    right = [Path(each["path"]).parent.name == each["classes"][0]["class"] for each in predictions]
+    assert (found["correct"], found["images"], found["among"]) == (sum(right), len(right), len(found["classes"]))
+    assert sum(each["images"] for each in found["confusions"]) == right.count(False)
+    low, high = found["interval"]
+    assert 0 <= low <= found["accuracy"] <= high <= 1
+
+
+def test_an_ingested_task_and_a_folder_of_its_test_images_have_one_accuracy(world: Path) -> None:
+    of_folder = document("test model photos --templates templates.txt --classes birds")
+    of_task = document("test model birds")
+    assert [of_folder[key] for key in ("accuracy", "classes")] == [of_task[key] for key in ("accuracy", "classes")]
+    assert of_task["among"] == 3
+
+
+def test_the_question_may_be_among_all_that_the_model_has_learned(world: Path) -> None:
+    model = learned_model(world)
+    own, learned = document(f"test {model} photos"), document(f"test {model} photos --learned")
+    assert (own["among"], learned["among"]) == (2, 3)
+    assert own["images"] == learned["images"]
+
+
+def test_the_table_has_a_line_for_each_class_and_the_confusions(world: Path) -> None:
+    lines = gift("test model photos").stdout.splitlines()
+    assert "% of 2 images are classified correctly, among 2 classes (95% interval: " in lines[0]
+    assert lines[1].split() == ["class", "correct", "images", "95%", "interval"]
+    assert {line.split()[0] for line in lines[2:4]} == {"tit", "wren"}
+
+
+def test_an_image_that_cannot_be_read_is_named_and_does_not_count(world: Path) -> None:
+    (world / "photos/test/tit/broken.png").write_text("no image", encoding="utf-8")
+    (world / "photos/test/tit/notes.txt").touch()
+    result = gift("test model photos --json")
+    assert (result.exit_code, json.loads(result.stdout)["images"]) == (1, 2)
+    assert "1 file left out: 1 .txt (test/tit/notes.txt)." in result.stderr
+    assert "not read: 1 file, not an image" in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("options", "images", "message"),
+    ("words", "message"),
     [
-        (["--classes", "brids"], "pictures", "--classes brids: neither a file nor an ingested task"),
-        (["--classes", "birds", "--format", "jsno"], "pictures", "unknown name 'jsno'. Did you mean 'json'"),
-        (["--classes", "birds"], "nothing", "nothing: no such file or folder. Beside it: "),
-        (["--classes", "birds"], "no_model", "no_model: no image found"),
-        (["--classes", ""], "pictures", "--classes : neither a file nor an ingested task"),
-        (["--classes", "birds", "--device", "gpu"], "pictures", "device: unknown name 'gpu'"),
+        ("predict no_model pictures --classes birds --format jsno", "unknown name 'jsno'. Did you mean 'json'"),
+        ("predict no_model no_model --classes birds", "no_model: no image found"),
+        ("test no_model photos --classes cars.txt", "the images are of 'tit', 'wren', and the classes are van, bus"),
+        ("test no_model photos --learned", "the classes that it has learned are unknown"),
+        ("test no_model photos --learned --classes birds", "give only one of --learned and --classes"),
     ],
 )
-def test_bad_input_is_reported_before_the_model_is_loaded(
-    options: list[str], images: str, message: str, world: Path
-) -> None:
-    (world / "no_model").mkdir(exist_ok=True)
-    result = run(world, *options, images=images, model="no_model")
-    assert result.exit_code == 1 and result.stdout == ""
-    assert message in result.stderr
-
-
-def test_a_file_that_is_not_a_model_is_named(world: Path) -> None:
-    result = run(world, "--classes", "birds", model="classes.txt")
-    assert result.exit_code == 1 and "not a .safetensors file" in result.stderr
+def test_bad_input_is_reported_before_the_model_is_loaded(words: str, message: str, world: Path) -> None:
+    (world / "cars.txt").write_text("van\nbus\n", encoding="utf-8")
+    result = gift(words)
+    assert result.exit_code != 0 and result.stdout == ""
+    assert message in " ".join(result.stderr.replace("│", " ").split())

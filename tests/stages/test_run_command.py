@@ -14,7 +14,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stages.dvc_pipeline import timing_note
 from tests.stages.toy_pipeline import ToyPipeline, ended, stage_process, wait
 
 pytestmark = pytest.mark.end_to_end
@@ -56,25 +55,20 @@ def test_it_writes_the_lock_file_of_dvc_repro_and_leaves_nothing_to_run_and_no_p
     wait(lambda: not left_behind(tmp_path), "the end of Ray")
 
 
-def test_two_stages_that_do_not_need_each_other_run_at_once_and_each_has_a_log(toy: ToyPipeline) -> None:
+def test_two_stages_run_at_once_each_with_a_log_and_ray_listens_on_the_loopback_interface_without_a_dashboard(
+    toy: ToyPipeline,
+) -> None:
     toy.hold("left", "right")
     run = toy.start("--workers", "2")
     toy.wait_for("left", "right")
+    processes = psutil.Process(run.pid).children(recursive=True)
+    listening = [each.laddr for process in processes for each in process.net_connections() if each.status == "LISTEN"]
     toy.release("left", "right")
     assert "last: done" in ended(run)
+    assert len(listening) > 2
+    assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+    assert 8265 not in {address.port for address in listening}
     assert (toy.folder / ".gift" / "logs" / "left.log").read_text() == "wrote left(first())\n"
-
-
-def test_one_worker_runs_one_stage_at_a_time(toy: ToyPipeline) -> None:
-    toy.hold("left", "right")
-    run = toy.start("--workers", "1")
-    wait(lambda: len(toy.runs) == 2, "the second stage")
-    waiting = ({"left", "right"} - set(toy.runs)).pop()
-    with pytest.raises(subprocess.TimeoutExpired):
-        run.wait(2)
-    assert waiting not in toy.runs
-    toy.release("left", "right")
-    ended(run)
 
 
 def test_the_run_cache_is_filled_and_used_both_ways(toy: ToyPipeline) -> None:
@@ -94,13 +88,6 @@ def test_the_run_cache_is_filled_and_used_both_ways(toy: ToyPipeline) -> None:
     assert len(toy.runs) == 4
 
 
-def test_force_runs_unchanged_stages_and_a_target_runs_only_what_it_needs(toy: ToyPipeline) -> None:
-    toy.run("left")
-    assert toy.runs == ["first", "left"]
-    toy.run("--force", "left")
-    assert toy.runs == ["first", "left"] * 2
-
-
 def test_a_failed_stage_is_named_with_its_last_lines_and_is_not_run_again(toy: ToyPipeline) -> None:
     toy.fail("left")
     printed = toy.run(expect=1)
@@ -114,21 +101,13 @@ def test_a_failed_stage_is_named_with_its_last_lines_and_is_not_run_again(toy: T
     assert toy.runs.count("first") == 1
 
 
-def test_keep_going_runs_what_does_not_depend_on_the_failed_stage(tmp_path: Path) -> None:
+def test_keep_going_and_force_and_a_target_choose_the_stages(tmp_path: Path) -> None:
     toy = ToyPipeline(tmp_path / "toy", {"bad": [], "good": [], "better": ["good"], "worse": ["bad"]})
     toy.fail("bad")
     toy.run("--keep-going", expect=1)
     assert sorted(toy.runs) == ["bad", "better", "good"]
-
-
-def test_a_stage_without_its_output_fails_with_the_name_of_the_output(toy: ToyPipeline) -> None:
-    toy.environment["PATH"] = f"{toy.folder / 'bin'}{os.pathsep}{toy.environment['PATH']}"
-    (toy.folder / "bin").mkdir()
-    (toy.folder / "bin" / "nothing").write_text("#!/bin/sh\n")
-    (toy.folder / "bin" / "nothing").chmod(0o755)
-    text = (toy.folder / "dvc.yaml").read_text()
-    (toy.folder / "dvc.yaml").write_text(text.replace("python stage.py left first", "nothing"))
-    assert "output 'out/left.txt' does not exist" in toy.run(expect=1)
+    toy.run("--force", "better")
+    assert toy.runs[3:] == ["good", "better"]
 
 
 @pytest.mark.parametrize(
@@ -150,10 +129,14 @@ def test_a_signal_stops_the_stages_and_records_those_that_have_ended(toy: ToyPip
     assert (toy.runs.count("first"), toy.runs.count("left"), toy.runs.count("right")) == (1, 1, 2)
 
 
-def test_a_killed_run_leaves_no_process_and_the_next_one_continues(toy: ToyPipeline) -> None:
+def test_beside_a_run_others_are_refused_and_a_killed_one_leaves_no_process_and_the_next_one_continues(
+    toy: ToyPipeline,
+) -> None:
     toy.hold("left", "right")
     run = toy.start("--workers", "2")
     toy.wait_for("left", "right")
+    assert f"`gift run --workers 2` (process {run.pid}, since " in toy.run(expect=1)
+    assert "Unable to acquire lock" in toy.repro(expect=255)
     assert len(left_behind(toy.folder)) > 4
     run.kill()
     run.communicate()
@@ -162,18 +145,6 @@ def test_a_killed_run_leaves_no_process_and_the_next_one_continues(toy: ToyPipel
     toy.release("left", "right")
     toy.run()
     assert toy.texts() == TEXTS
-
-
-def test_a_second_run_and_a_dvc_repro_meanwhile_are_refused(toy: ToyPipeline) -> None:
-    toy.hold("first")
-    run = toy.start("--workers", "2")
-    toy.wait_for("first")
-    second = toy.run(expect=1)
-    assert f"another process works on this project: `gift run --workers 2` (process {run.pid}, since " in second
-    assert "Unable to acquire lock" in toy.repro(expect=255)
-    toy.release("first")
-    ended(run)
-    assert toy.runs.count("first") == 1
 
 
 def test_beside_dvc_repro_every_command_that_would_disturb_it_names_it_and_what_to_do(toy: ToyPipeline) -> None:
@@ -208,30 +179,15 @@ def test_a_stage_whose_process_is_killed_runs_again_to_the_same_bytes(toy: ToyPi
     assert "Running stage" not in toy.repro()
 
 
-def test_a_stage_that_is_killed_three_times_fails_with_its_name_and_its_log(toy: ToyPipeline) -> None:
-    toy.hold("left")
-    run = toy.start("--workers", "1", "left")
-    for attempt in (1, 2, 3):
-        wait(lambda attempt=attempt: toy.runs.count("left") == attempt, f"attempt {attempt}")  # type: ignore[misc]
-        stage_process(run, "left").kill()
-    printed = ended(run, expect=1)
-    assert "failed: left (exit code -9)" in printed and "left.log" in printed
-    assert set(toy.texts()) == {"first.txt"}
-
-
 def test_dry_lists_waves_and_the_longest_path_and_runs_nothing(toy: ToyPipeline) -> None:
     printed = toy.run("--dry")
     assert "wave 1: first\nwave 2: left, right\nwave 3: last\n4 of 4 stages would run." in printed
     assert "The longest path has 3 stages: first > " in printed
     assert toy.runs == []
-    toy.run("right")
+    toy.repro("right")
     assert "wave 1: left\nwave 2: last\n2 of 4" in toy.run("--dry")
-    toy.run()
-    assert "would run nothing" in toy.run("--dry")
-
-
-def test_dry_counts_the_stages_that_dvc_repro_dry_lists_and_names_the_number_after_them(toy: ToyPipeline) -> None:
     toy.repro()
+    assert "would run nothing" in toy.run("--dry")
     text = (toy.folder / "dvc.yaml").read_text()
     (toy.folder / "dvc.yaml").write_text(text.replace("python stage.py first", "python ./stage.py first"))
     printed = toy.run("--dry")
@@ -252,31 +208,6 @@ def test_a_wrong_argument_is_refused_before_anything_is_removed(
 ) -> None:
     assert message in toy.run(*arguments, expect=1)
     assert toy.runs == []
-
-
-def test_ray_on_this_machine_listens_on_the_loopback_interface_alone_and_has_no_dashboard(toy: ToyPipeline) -> None:
-    toy.hold("first")
-    run = toy.start()
-    toy.wait_for("first")
-    processes = psutil.Process(run.pid).children(recursive=True)
-    listening = [each.laddr for process in processes for each in process.net_connections() if each.status == "LISTEN"]
-    toy.release("first")
-    ended(run)
-    assert len(listening) > 2
-    assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
-    assert 8265 not in {address.port for address in listening}
-
-
-def test_two_workers_share_the_threads_unless_the_number_is_given(toy: ToyPipeline) -> None:
-    text = (toy.folder / "stage.py").read_text()
-    (toy.folder / "stage.py").write_text(f"import os\nprint('threads', os.environ['OMP_NUM_THREADS'])\n{text}")
-    log = toy.folder / ".gift" / "logs" / "first.log"
-    toy.environment["OMP_NUM_THREADS"] = "7"
-    toy.run("first")
-    assert "threads 7\n" in log.read_text()
-    del toy.environment["OMP_NUM_THREADS"]
-    toy.run("first", "--force")
-    assert f"threads {max(1, len(os.sched_getaffinity(0)) // 2)}\n" in log.read_text()
 
 
 def test_without_ray_the_command_names_the_extra(toy: ToyPipeline, tmp_path: Path) -> None:
@@ -300,11 +231,3 @@ def test_a_terminal_shows_a_table(toy: ToyPipeline) -> None:
     assert run.wait() == 0
     assert re.search(rb"\d waiting, \d running.*\(2 workers\)", shown)
     assert b"4 done in" in shown
-
-
-def test_the_times_of_earlier_runs_are_found_by_the_commands_of_dvc_yaml(tmp_path: Path) -> None:
-    for start in ("python -m stages", "gift"):
-        command = f"{start} finetune 'gift' 'digits' --learning-rate-factor '1.0'"
-        assert timing_note(tmp_path, command) == tmp_path / "finetune" / "gift-digits.json"
-        assert timing_note(tmp_path, f"{start} report") == tmp_path / "report" / "report.json"
-    assert timing_note(tmp_path, "sleep 1") is None

@@ -45,11 +45,8 @@ class ToyPipeline:
 
     def __init__(self, folder: Path, graph: Mapping[str, Sequence[str]] = DIAMOND) -> None:
         self.folder = folder
-        self.environment = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-            "DVC_NO_ANALYTICS": "1",
-        }
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self.environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1"}
         stages = {
             name: {
                 "cmd": f"python stage.py {' '.join([name, *inputs])}",
@@ -69,14 +66,9 @@ class ToyPipeline:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Starts `gift run ARGUMENTS`."""
         return subprocess.Popen(
-            [sys.executable, "-m", "stages", "run", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+            [sys.executable, "-m", "stages", "run", *arguments], cwd=self.folder, env=self.environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
 
     def run(self, *arguments: str, expect: int = 0) -> str:
         """Runs `gift run ARGUMENTS` to its end, and returns what it printed."""

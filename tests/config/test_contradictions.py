@@ -1,0 +1,111 @@
+"""Settings of generator, prompts and tasks that their types allow and the pipeline cannot run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gift_core.config.loading import load_config
+from gift_core.config.tasks import MADE
+from gift_core.errors import UserError
+
+Params = dict[str, Any]
+Write = Callable[[Params], Path]
+FOLDER: Params = {
+    "source": "folder", "path": "data/0_raw/birds", "templates": ["a photo of a {}."], "test_fraction": 0.2,
+    "on_bad_image": "refuse",
+}  # fmt: skip
+TABLE = {**FOLDER, "source": "table", "table": "labels.csv", "image_column": "image", "label_column": "label"}
+TARS = {**FOLDER, "source": "webdataset", "train": "train-{000..005}.tar", "label": "cls"}
+SOUND: list[Params] = [
+    FOLDER, TABLE, TARS, {**FOLDER, "path": "photos"}, {**FOLDER, "class_names": {"0": "wren", "1": "owl"}},
+    {**FOLDER, "class_names": "lists/names.txt", "shots": 16}, {**TABLE, "table": "lists/a.parquet"},
+    {**TARS, "test": "test/*.tar::more/{a,b}.tar", "label": "json:bird"},
+]  # fmt: skip
+UNSOUND: list[tuple[Params, str]] = [
+    ({**FOLDER, "path": "/data/birds"}, "path: /data/birds is outside the project"),
+    ({**FOLDER, "path": "data/0_raw/../../../birds"}, "path: data/0_raw/../../../birds is outside the project"),
+    ({**FOLDER, "path": "."}, "path: . is the whole project. Put the data into a folder of data/0_raw."),
+    ({**FOLDER, "path": "data"}, "path: data overlaps with data/1_tasks, which the pipeline writes"),
+    ({**FOLDER, "templates": ["{} and {}"]}, "templates: '{} and {}' should contain {} for the class name once"),
+    ({**FOLDER, "templates": ["a {}.", "a {}."]}, "templates: 'a {}.' is listed more than once."),
+    ({**FOLDER, "class_names": "../names.txt"}, "class_names: ../names.txt is outside the task's path"),
+    ({**FOLDER, "class_names": {"a": "wren", "b": "wren "}}, "class_names: a, b have the same name, 'wren'"),
+    ({**TABLE, "table": "labels.xlsx"}, "table: labels.xlsx is not a supported table. Save it as one of .csv"),
+    ({**TABLE, "label_column": "image"}, "label_column: 'image' is also the image_column"),
+    ({**TABLE, "split_column": "label"}, "split_column: 'label' is also the image_column or the label_column"),
+    ({**TARS, "test": "a.tar::../b.tar"}, "test: '../b.tar' is outside the task's path"),
+    ({**TARS, "label": ".cls"}, "label: .cls starts with a dot. Write cls."),
+    ({**TARS, "label": "json:"}, "label: the key is missing. Write json:<key>"),
+]
+MEMORY = {"vae_slicing": True, "vae_tiling": False, "offload": "model", "attention": None}
+FILTERS = {
+    "scorer": {"name": "ViT-B-32", "pretrained": "openai"}, "min_clip_score": 0.2, "max_similarity": None,
+    "max_redraws": 5,
+}  # fmt: skip
+OWN_SCORER = {"name": "local-dir:data/0_raw/generators/j", "pretrained": None}
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "expected"),
+    [
+        ("generator", {"negative_prompt": "blurry", "guidance": 1.0},
+         "generator.negative_prompt: 'blurry' has no effect with guidance 1.0"),
+        ("generator", {"scheduler": "DPMSolverSDEScheduler"},
+         "generator.scheduler: the noise of DPMSolverSDEScheduler does not follow the images' seeds"),
+        ("generator", {"memory": MEMORY},
+         "generator.memory.offload: model moves parts to the CPU, but run.device is cpu already"),
+        ("generator", {"filters": {**FILTERS, "min_clip_score": None}},
+         "generator.filters: neither min_clip_score nor max_similarity is set"),
+        ("generator", {"filters": {**FILTERS, "scorer": {"name": "local-dir:models/scorer", "pretrained": None}}},
+         "generator.filters.scorer.name: models/scorer is outside data/0_raw/generators/"),
+        ("generator", {"negative_prompt": {"text": "blurry", "true_guidance": 1.0}},
+         "generator.negative_prompt.true_guidance: should be more than 1"),
+        ("prompts", {"strategy": "captions"},
+         "prompts.captions: strategy captions needs a file. Write captions: data/0_raw/prompts/captions.csv."),
+        ("prompts", {"captions": "data/0_raw/prompts/mine.csv"},
+         "prompts.captions: data/0_raw/prompts/mine.csv has no effect with strategy class_template"),
+        ("prompts", {"strategy": "captions", "captions": "data/0_raw/prompts/../mine.csv"},
+         "prompts.captions: data/0_raw/prompts/../mine.csv is outside data/0_raw/prompts/"),
+        ("prompts", {"base_vocabulary": "lists/words.txt"},
+         "prompts.base_vocabulary: lists/words.txt is outside data/0_raw/prompts/, which the pipeline watches"),
+        *(("tasks", {"birds": row}, f"tasks.birds.{expected}") for row, expected in UNSOUND),
+    ],
+)  # fmt: skip
+def test_the_error_for_a_contradiction_has_its_key(
+    section: str, changes: Params, expected: str, mini_params: Params, write_params: Write
+) -> None:
+    mini_params["run"]["device"] = "cpu"
+    mini_params[section] |= changes
+    with pytest.raises(UserError) as caught:
+        load_config(write_params(mini_params))
+    assert f"params.yaml: {expected}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "changes"),
+    [
+        ("generator", {"negative_prompt": {"text": "blurry", "true_guidance": 2.0}, "guidance": 0.0}),
+        ("generator", {"filters": FILTERS}),
+        ("generator", {"filters": {**FILTERS, "scorer": OWN_SCORER}}),
+        ("generator", {"memory": {**MEMORY, "offload": "none"}}),
+        ("prompts", {"strategy": "captions", "captions": "data/0_raw/prompts/mine.csv"}),
+        ("prompts", {"strategy": "all_templates", "base_vocabulary": "data/0_raw/prompts/words.txt"}),
+        *(("tasks", {"birds": row}) for row in SOUND),
+    ],
+)  # fmt: skip
+def test_what_agrees_is_taken(section: str, changes: Params, mini_params: Params, write_params: Write) -> None:
+    mini_params["run"]["device"] = "cpu"
+    mini_params[section] |= changes
+    load_config(write_params(mini_params))
+
+
+def test_the_folders_that_the_pipeline_writes_are_those_of_dvc_yaml(project: Path) -> None:
+    stages = yaml.safe_load((project / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    outs = [out for stage in stages.values() for out in stage.get("do", stage).get("outs", []) if isinstance(out, str)]
+    assert outs
+    assert [out for out in outs if not out.startswith(tuple(f"{made}/" for made in MADE))] == []

@@ -1,0 +1,56 @@
+"""An experiment of two miniature tasks in a folder of its own, and the real commands run on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from typer.testing import CliRunner, Result
+
+from gift_core.layout import Layout
+from stages.app import app
+from tests.imports import ROOT
+
+TASKS = ["games", "arrows"]
+RUNNER = CliRunner()
+
+
+class Experiment:
+    """A params file and a root folder of its own, and the commands run on them."""
+
+    def __init__(self, folder: Path, params: dict[str, Any]) -> None:
+        self.folder, self.params, self.layout = folder, params, Layout(folder)
+        self.write(params)
+
+    def write(self, params: dict[str, Any]) -> None:
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+    def run(self, *command: str) -> Result:
+        options = ["--params", str(self.folder / "params.yaml"), "--root", str(self.folder)]
+        return RUNNER.invoke(app, [*command, *options])
+
+    def succeed(self, *command: str) -> str:
+        result = self.run(*command)
+        assert result.exit_code == 0, f"{command}: {result.output}\n{result.exception!r}"
+        return result.output
+
+    def fail(self, *command: str) -> str:
+        """Returns the output, each run of white space as one space."""
+        result = self.run(*command)
+        assert result.exit_code == 1, f"{command} ended with {result.exit_code}: {result.output}\n{result.exception!r}"
+        assert "Traceback" not in result.output
+        return " ".join(result.output.split())
+
+
+def tiny(params: dict[str, Any], *, tasks: list[str] = TASKS) -> dict[str, Any]:
+    """Returns params.yaml with these tasks, few images and iterations, and the miniature models by absolute paths."""
+    row = {"source": "mini", "path": "data/mini", "train_images": 40, "test_images": 35}
+    params["tasks"] = {task: dict(row) for task in tasks}
+    afters = zip(tasks, ("../pretrained", *tasks), strict=False)
+    params["sequence"] = [{"task": task, "after": after, "learning_rate_factor": 1.0} for task, after in afters]
+    params["training"] |= {"iterations": 3, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
+    params["prompts"] |= {"images_per_task": 12}
+    params["generator"] |= {"images_per_shard": 8, "steps": 2, "pipeline": str(ROOT / "data/mini/diffusion")}
+    params["model"] |= {"name": f"local-dir:{ROOT / 'data/mini/clip'}"}
+    return params
