@@ -66,7 +66,6 @@ def test_a_free_worker_helps_until_a_stage_waits_for_it_and_changes_no_byte(tmp_
 
     with_helpers = toy.lock
     shutil.rmtree(toy.folder / ".dvc" / "cache")
-    shutil.rmtree(toy.folder / "fisher" / "work")  # a slow stage has kept a snapshot, which real stages delete at the end
     for file in [toy.folder / "dvc.lock", toy.folder / OUTPUT, *(toy.folder / "out").iterdir()]:
         file.unlink()
     toy.repro()

@@ -128,9 +128,3 @@ def test_whoever_is_first_few_large_units_wait(tmp_path: Path, monkeypatch: pyte
         merged.add(done, State({"sum": torch.zeros(1)}))
         assert len(merged.waiting) < workers
         assert len(merged.waiting) + len(busy) <= workers
-
-
-def test_nothing_is_kept_of_a_computation_without_units(tmp_path: Path) -> None:
-    empty = Computation("numbers", [], load())
-    assert values(in_turn(empty)) == values(KeptUnits(tmp_path, lambda line: None)(empty)) == {}
-    assert list(tmp_path.iterdir()) == []
