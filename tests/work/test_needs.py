@@ -56,6 +56,6 @@ def test_a_ray_that_does_not_start_is_one_message(monkeypatch: pytest.MonkeyPatc
     ray = Mock(init=Mock(side_effect=RuntimeError("Failed to start GCS.  Last 0 lines of error files:\n\n.")))
     monkeypatch.setattr(pool, "_import_ray", lambda local: ray)
     opened = pool.open_pool(address=None, workers=1, gpus_per_stage=1, use_gpus=False)
-    with pytest.raises(UserError, match=r"Ray did not start, .* \(\w+: Failed to start GCS\.\)"), opened:
+    with pytest.raises(UserError, match=r"Ray did not start, .* \(\w+: Failed to start GCS\)"), opened:
         pass
     ray.shutdown.assert_called_once()

@@ -140,8 +140,6 @@ def test_late_reading_changes_no_row_and_no_weight(monkeypatch: pytest.MonkeyPat
         assert torch.equal(value, other.model.state_dict()[name]), name
 
 
-
-
 def test_a_loss_that_is_not_finite_is_the_same_error_and_is_in_no_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
