@@ -34,11 +34,6 @@ def test_a_missing_data_set_is_a_fail_with_the_command_that_downloads_it(tmp_pat
     assert found[0].remedy.startswith("Run: gift data fetch aircraft (2.8 GB).")
 
 
-def test_slices_of_one_data_set_share_a_line(tmp_path: Path) -> None:
-    (finding,) = check_folders(make_project(tmp_path, "cil_cifar100_50"))
-    assert finding.subject == "data cifar100_00 ... cifar100_49"
-
-
 def test_an_empty_folder_is_a_fail(tmp_path: Path) -> None:
     (tmp_path / "data/0_raw/my_task").mkdir(parents=True)
     (finding,) = check_folders(own_project(tmp_path))
@@ -70,13 +65,6 @@ def test_a_folder_that_ingest_rejects_is_a_fail_with_the_same_message(tmp_path: 
     (finding,) = check_data_sets(own_project(tmp_path))
     assert finding.mark == "fail"
     assert "params.yaml: tasks.my_task" in finding.found
-
-
-def test_too_few_images_for_the_shots_are_a_fail(tmp_path: Path) -> None:
-    make_images(tmp_path)
-    project = own_project(tmp_path, tasks__my_task__shots=16)
-    (finding,) = check_data_sets(project)
-    assert (finding.mark, "shots" in finding.found) == ("fail", True)
 
 
 def test_an_incomplete_data_set_is_a_fail_or_a_warning_if_allowed(tmp_path: Path) -> None:
@@ -121,14 +109,3 @@ def test_splits_of_any_spelling_and_hidden_folders_are_no_classes(tmp_path: Path
 )
 def test_classes_are_counted_without_reading_data(tmp_path: Path, preset: str, task: str, count: int | None) -> None:
     assert class_count(task, make_project(tmp_path, preset).config.tasks[task], tmp_path) == count
-
-
-@pytest.mark.parametrize("split", ["", "train"])
-def test_the_classes_of_a_folder_are_its_subfolders(tmp_path: Path, split: str) -> None:
-    make_images(tmp_path, classes=4)
-    project = own_project(tmp_path)
-    if split:
-        (tmp_path / "data/0_raw/my_task").rename(tmp_path / "moved")
-        (tmp_path / "data/0_raw/my_task").mkdir()
-        (tmp_path / "moved").rename(tmp_path / "data/0_raw/my_task" / split)
-    assert class_count("my_task", project.config.tasks["my_task"], tmp_path) == 4
