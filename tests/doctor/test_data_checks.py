@@ -9,7 +9,7 @@ from PIL import Image
 
 from gift_core.doctor.data_checks import check_data_sets, check_folders, class_count
 from tests.datasets.catalogue.trees import make_tree
-from tests.doctor.projects import make_project, own_project, worst_marks
+from tests.doctor.projects import make_project, own_project
 
 
 def make_images(folder: Path, *, classes: int = 3, images: int = 5) -> None:
@@ -19,11 +19,6 @@ def make_images(folder: Path, *, classes: int = 3, images: int = 5) -> None:
         folder_of_class.mkdir(parents=True)
         for number in range(images):
             Image.new("RGB", (8, 8), (40 * label, 10 * number, 0)).save(folder_of_class / f"{number}.png")
-
-
-def test_the_miniature_needs_no_data(tmp_path: Path) -> None:
-    assert list(check_folders(make_project(tmp_path))) == []
-    assert worst_marks(list(check_data_sets(make_project(tmp_path)))) == {"data": "ok"}
 
 
 def test_a_missing_data_set_is_a_fail_with_the_command_that_downloads_it(tmp_path: Path) -> None:

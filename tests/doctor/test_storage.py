@@ -79,18 +79,6 @@ def test_a_cache_of_links_keeps_one_copy(tmp_path: Path) -> None:
     assert abs(int(two.split(" MB")[0]) - 2 * int(one.split(" MB")[0])) <= 1
 
 
-def test_a_cache_on_another_disk_is_checked_separately(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    link_models(tmp_path)
-    shared = Path("/dev/shm")
-    if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("there is no second disk here")
-    (tmp_path / ".dvc").mkdir()
-    (tmp_path / ".dvc/config").write_text(f"{CORE}[cache]\n    dir = {shared}\n", encoding="utf-8")
-    lines = [finding.found for finding in check_disk(make_project(tmp_path))][1:]
-    assert [line.split(" at ")[1].split(",")[0] for line in lines] == [str(tmp_path), str(shared)]
-    assert len({line.split(" still")[0] for line in lines}) == 1
-
-
 @pytest.mark.parametrize(
     ("settings", "folder", "links"),
     [

@@ -29,7 +29,7 @@ from tests.generators.test_synthesize import CONFIG, PROMPTS, image_seed
 from tests.stages.toy_pipeline import wait
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
-SECONDS = 20  # until a test fails that would hang
+SECONDS = 300  # until a test fails that would hang
 
 
 @pytest.fixture(autouse=True)

@@ -27,19 +27,11 @@ def offer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         yield variables
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The hash of each file of a run without helpers."""
-    folder = tmp_path_factory.mktemp("alone")
-    ended(start(folder, {}))
-    return files(folder)
-
-
-def start(folder: Path, offer: Mapping[str, str], helpers: int = 1) -> subprocess.Popen[str]:
-    (folder / "helpers").mkdir()
+def start(folder: Path, offer: Mapping[str, str]) -> subprocess.Popen[str]:
+    """A stage with two helpers, which waits in its first shard until the test releases it; alone without an offer."""
     if offer:
-        offer = {**offer, OFFER: json.dumps(json.loads(offer[OFFER]) | {"count": helpers})}
-        (folder / "hold-stage").touch()  # in its first shard, until the test releases it
+        offer = {**offer, OFFER: json.dumps(json.loads(offer[OFFER]) | {"count": 2})}
+        (folder / "hold-stage").touch()
     return subprocess.Popen(
         [sys.executable, "-m", "tests.generators.painted_shards", str(folder), str(SHARDS)],
         env=os.environ | dict(offer),
@@ -57,27 +49,21 @@ def finished(folder: Path) -> int:
     return len(list((folder / "work").glob("*/[0-9]*_stats.json")))
 
 
-def test_the_bytes_do_not_depend_on_the_number_of_workers(
-    tmp_path: Path, offer: Mapping[str, str], alone: dict[str, str]
+def test_bytes_do_not_depend_on_helpers_one_of_which_is_killed_in_a_shard(
+    tmp_path: Path, offer: Mapping[str, str]
 ) -> None:
-    run = start(tmp_path, offer, helpers=2)
-    wait(lambda: finished(tmp_path) == SHARDS - 1, "the shards of the helpers")
-    (tmp_path / "hold-stage").unlink()
-    ended(run)
-    assert files(tmp_path) == alone
-    assert not (tmp_path / "work").exists()
-
-
-def test_a_helper_that_is_killed_in_a_shard_changes_no_byte_and_leaves_nothing_half_written(
-    tmp_path: Path, offer: Mapping[str, str], alone: dict[str, str]
-) -> None:
-    (tmp_path / "hold-helpers").touch()
-    run = start(tmp_path, offer)
-    wait(lambda: list((tmp_path / "helpers").iterdir()), "a helper in a shard")
-    psutil.Process(int(next((tmp_path / "helpers").iterdir()).name)).kill()
-    assert finished(tmp_path) == 0 and not (tmp_path / "shards").exists()
-    for name in ("hold-helpers", "hold-stage"):
-        (tmp_path / name).unlink()
+    alone, helped = tmp_path / "alone", tmp_path / "helped"
+    for folder in (alone, helped):
+        (folder / "helpers").mkdir(parents=True)
+    ended(start(alone, {}))
+    (helped / "hold-helpers").touch()
+    run = start(helped, offer)
+    wait(lambda: len(list((helped / "helpers").iterdir())) == 2, "two helpers in a shard")
+    psutil.Process(int(next((helped / "helpers").iterdir()).name)).kill()
+    assert finished(helped) == 0 and not (helped / "shards").exists()
+    (helped / "hold-helpers").unlink()
+    wait(lambda: finished(helped) == SHARDS - 1, "the shards of the helpers")
+    (helped / "hold-stage").unlink()
     assert "a helper was lost" in ended(run)
-    assert files(tmp_path) == alone
-    assert not (tmp_path / "work").exists()
+    assert files(helped) == files(alone)
+    assert not (helped / "work").exists()

@@ -6,8 +6,6 @@ import dataclasses
 import itertools
 import json
 import shutil
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +21,9 @@ from gift_core.artifacts.features import (
     read_text_features,
 )
 from gift_core.artifacts.fisher_file import FISHER, Fisher, read_fisher
-from gift_core.artifacts.shards import Pair, pair_key, write_manifest
+from gift_core.artifacts.shards import pair_key, write_manifest
 from gift_core.artifacts.teacher_source import SOURCE
-from gift_core.clip.encoding import encode_images, encode_tokens, image_feature_batches, tokenize
+from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip
 from gift_core.config.method_options import MethodConfig
@@ -33,17 +31,12 @@ from gift_core.errors import ContractError, UserError
 from gift_core.layout import Layout
 from gift_core.methods import load_fisher, load_replay
 from gift_core.pair_features import ReplayBatch
-from gift_core.replay import teacher_features
 from gift_core.replay.fisher import estimate_fisher
 from gift_core.replay.source import NoReplay, Replay, ReplaySource, Sampling, StepReplay
-from gift_core.replay.synthetic import SyntheticReplay
 from gift_core.replay.teach import step_replay, teach, teacher_bytes
 from gift_core.replay.teachers import Teacher
-from gift_core.work import snapshot as snapshots
 from gift_core.work.publishing import build_folder
-from gift_core.work.units import KeptUnits
 from tests.clip.tiny import png, tiny_clip
-from tests.execution.pretended_helper import run_with_helper
 from tests.tiny_world import CAPTIONS, CLASSES, make_world, moved
 
 STEPS = tuple(CLASSES)
@@ -188,63 +181,6 @@ def test_the_vocabulary_is_the_prompts_of_the_pairs_and_then_the_other_class_nam
         batch = steps.batch(task)
         require_vocabulary_of(teachers[task], batch, expected)
         assert batch.all_image_ND is not None and len(batch.all_image_ND) == 7
-
-
-def test_teach_continues_after_an_interruption_at_the_vocabulary(
-    world: Layout, tmp_path: Path, teachers: dict[str, Teacher], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All images and prompts were encoded. They are not encoded again, and the files have the same bytes."""
-    monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
-    monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
-    row = method(SYNTHETIC | {"keep_earlier": 1}, losses=VOCABULARY_LOSS)
-    whole, cut = (Steps(world, tmp_path / name, row, teachers) for name in ("whole", "cut"))
-    whole.teach("digits")
-    replay, run = cut.replay("digits"), KeptUnits(tmp_path, lambda text: None)
-    encode, encoded = teacher_features.token_feature_batches, list[int]()
-
-    def interrupted(clip: Clip, tokens_NL: torch.Tensor, *, batch_size: int) -> Any:
-        encoded.append(len(tokens_NL))
-        if encoded == [5, 5]:
-            raise KeyboardInterrupt
-        return encode(clip, tokens_NL, batch_size=batch_size)
-
-    monkeypatch.setattr(teacher_features, "token_feature_batches", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        taught(teachers["digits"], replay, run=run)
-    assert not replay.source.teacher.exists()
-    monkeypatch.setattr(teacher_features, "image_feature_batches", None)  # they must not be needed
-    taught(teachers["digits"], replay, run=run)
-    assert encoded == [5, 5, 5]  # the prompts once, the other texts again
-    for file in (FEATURES, TEXT_FEATURES):
-        assert (replay.source.teacher / file).read_bytes() == (whole.folder / "digits" / file).read_bytes()
-
-
-def test_teach_holds_a_few_images_at_a_time(
-    world: Layout, tmp_path: Path, teachers: dict[str, Teacher], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gift_core.clip.images.CHUNK", 2)
-    read, encoded, ahead = 0, 0, list[int]()
-
-    pairs_of = SyntheticReplay.pairs
-
-    def pairs(self: SyntheticReplay, first: int = 0) -> Iterator[Pair]:
-        nonlocal read
-        for pair in pairs_of(self, first):
-            read += 1
-            ahead.append(read - encoded)
-            yield pair
-
-    def batches(*arguments: Any, **options: Any) -> Iterator[torch.Tensor]:
-        nonlocal encoded
-        for batch in image_feature_batches(*arguments, **options):
-            encoded += len(batch)
-            yield batch
-
-    monkeypatch.setattr(SyntheticReplay, "pairs", pairs)
-    monkeypatch.setattr(teacher_features, "image_feature_batches", batches)
-    Steps(world, tmp_path, method(SYNTHETIC | {"keep_earlier": 2}), teachers).teach("letters")
-    assert (read, encoded) == (21, 21)
-    assert max(ahead) <= 5 + 2 * 2  # a batch of five, and chunks of two that are decoded
 
 
 def test_pairs_of_earlier_steps_are_replayed_beside_the_steps_own(
@@ -398,7 +334,7 @@ def test_diagonals_are_of_the_teacher_on_its_pairs_and_only_the_consolidation_ge
     stored, loaded = read_fisher(tmp_path / "digits" / FISHER), load_fisher(steps.row, tmp_path / "digits")
     assert (stored.estimator, stored.model) == ("per_sample", "model 1")
     pixels, tokens = evaluation_pixels(clip, [png(150 + row) for row in range(7)]), tokenize(clip, list(CAPTIONS))
-    expected = estimate_fisher(clip, pixels, tokens, estimator="per_sample", batch_size=5)
+    expected = estimate_fisher(clip, pixels, tokens, estimator="per_sample", batch_size=4)
     assert set(stored.diagonals) == set(loaded) == set(expected)
     for name, values in expected.items():
         np.testing.assert_allclose(stored.diagonals[name], values.numpy(), rtol=1e-3, atol=1e-7, err_msg=name)
@@ -509,22 +445,3 @@ def test_what_teach_writes_fits_into_what_it_asks_for(
         folder = tmp_path / task
         written = sum(-(-file.stat().st_size // 4096) * 4096 for file in folder.rglob("*") if file.is_file())
         assert 0 < written <= needed
-
-
-def test_with_a_helper_the_stage_writes_the_same_bytes(
-    world: Layout, tmp_path: Path, teachers: dict[str, Teacher], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The pairs of the step and of the steps before, and Fisher information."""
-    monkeypatch.setattr(teacher_features, "BATCHES", 1)
-    fisher = {"estimator": "batch", "accumulate": False}
-    steps = Steps(world, tmp_path, method({**SYNTHETIC, "keep_earlier": 2, "fisher": fisher}), teachers)
-    teacher = dataclasses.replace(teachers["letters"], load_clip=partial(moved, tiny_clip(), seed=2))
-    alone, helped = (steps.replay("letters", teacher=tmp_path / each) for each in ("alone", "helped"))
-    taught(teacher, alone)
-    run, helper = run_with_helper(tmp_path / "work", monkeypatch)
-    taught(teacher, helped, run=run)
-    assert [file.read_bytes() for file in sorted(alone.source.teacher.iterdir())] == [
-        file.read_bytes() for file in sorted(helped.source.teacher.iterdir())
-    ]
-    features, fisher = [range(5), range(10, 15), range(20, 21)], [range(7)]
-    assert [unit for _, unit in helper.helped] == features + fisher

@@ -153,26 +153,6 @@ def test_an_interruption_between_the_two_renames_puts_the_old_folder_back(
     assert content(path) == {"part": "old"} and list(tmp_path.iterdir()) == [path]
 
 
-def test_an_old_folder_that_cannot_be_put_back_stays_for_the_next_writer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, rename = old_folder(tmp_path / "result"), Path.rename
-
-    def rename_aside_alone(self: Path, target: Path) -> Path:
-        if self != path:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return rename(self, target)
-
-    with monkeypatch.context() as failing:
-        failing.setattr(publishing, "exchange", lambda one, other: False)
-        failing.setattr(Path, "rename", rename_aside_alone)
-        with pytest.raises(OSError, match="Input/output"), build_folder(path) as folder:
-            (folder / "part").write_text("new")
-    assert not path.exists()
-    partial.recover(path)
-    assert content(path) == {"part": "old"} and list(tmp_path.iterdir()) == [path]
-
-
 def test_a_folder_that_cannot_be_renamed_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As one in the image of a container: overlayfs refuses to rename a folder of a lower layer."""
     path, rename = old_folder(tmp_path / "result"), Path.rename

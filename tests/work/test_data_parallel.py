@@ -303,5 +303,5 @@ def test_a_process_that_hangs_is_ended_when_another_one_fails() -> None:
         "with here.started(2, torch.device('cpu'), here.fail, ('error at once',)):\n"
         "    time.sleep(1000)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert (done.returncode, done.stderr) == (1, "error: the remedy\n")

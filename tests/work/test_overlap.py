@@ -46,7 +46,7 @@ def test_the_next_batch_is_sampled_while_this_one_is_used() -> None:
 
     batches = prefetch_in_thread(map(sample, range(3)), device=CPU)
     assert next(batches) == 0
-    assert begun[1].wait(timeout=10)
+    assert begun[1].wait(timeout=300)
     assert not begun[2].is_set()
     batches.close()
 

@@ -69,10 +69,7 @@ def test_a_changed_file_is_named_with_both_hashes(tmp_path: Path) -> None:
     assert sha256_of(path) == sha256_of_abc
     require_hash(path, sha256_of_abc, "ingest")
     path.write_bytes(b"abd")
-    with pytest.raises(
-        ContractError,
-        match=r"a\.tar: its sha256 should be ba7816bf8f01\.\.\., .*dvc repro ingest$",
-    ):
+    with pytest.raises(ContractError, match=r"a\.tar: its sha256 should be ba7816bf8f01\.\.\., .*dvc repro ingest$"):
         require_hash(path, sha256_of_abc, "ingest")
 
 
@@ -108,24 +105,17 @@ def test_files_and_folders_have_the_modes_that_the_umask_gives(umask: int, tmp_p
     assert found == expected
 
 
-@pytest.mark.parametrize("mode", [0o600, 0o755])
-def test_a_file_that_is_written_again_keeps_its_mode(mode: int, tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    write_json(path, 1)
-    path.chmod(mode)
-    write_json(path, 2)
-    assert path.stat().st_mode & 0o777 == mode
-
-
-@pytest.mark.parametrize("mode", [0o700, 0o2775])
-def test_a_folder_that_is_written_again_keeps_its_mode(mode: int, tmp_path: Path) -> None:
-    for _ in range(2):
-        with build_folder(tmp_path / "model") as folder:
-            (folder / "weights").touch()
-        (tmp_path / "model").chmod(mode)
-    with build_folder(tmp_path / "model") as folder:
-        (folder / "weights").touch()
-    assert (tmp_path / "model").stat().st_mode & 0o7777 == mode
+@pytest.mark.parametrize(("of_file", "of_folder"), [(0o600, 0o700), (0o755, 0o2775)])
+def test_what_is_written_again_keeps_its_mode(of_file: int, of_folder: int, tmp_path: Path) -> None:
+    file, folder = tmp_path / "params.yaml", tmp_path / "model"
+    file.touch()
+    folder.mkdir()
+    file.chmod(of_file)
+    folder.chmod(of_folder)
+    write_json(file, 1)
+    with build_folder(folder) as built:
+        (built / "weights").touch()
+    assert (file.stat().st_mode & 0o777, folder.stat().st_mode & 0o7777) == (of_file, of_folder)
 
 
 def test_a_file_that_dvc_protects_is_replaced_by_one_that_can_be_written(tmp_path: Path) -> None:

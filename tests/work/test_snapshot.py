@@ -112,25 +112,6 @@ def test_a_slow_write_is_repeated_after_67_times_its_time(tmp_path: Path, monkey
     assert snapshot.seconds_written == 10
 
 
-def test_the_first_write_of_a_large_state_waits_for_its_expected_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = Clock(monkeypatch)
-    monkeypatch.setattr(snapshots, "PROBE_BYTES", 12)  # half of STATE
-    probe = snapshots._probe
-
-    def slow(path: Path) -> None:
-        probe(path)
-        clock.now += 0.5
-
-    monkeypatch.setattr(snapshots, "_probe", slow)
-    snapshot = Snapshot(tmp_path / "state.safetensors")
-    assert not clock.keeps_after(snapshot, 60)
-    assert list(tmp_path.iterdir()) == []
-    assert not clock.keeps_after(snapshot, 5)
-    assert clock.keeps_after(snapshot, 2)
-
-
 @pytest.mark.parametrize("foreseen", [True, False])
 def test_on_a_full_disk_the_work_goes_on_and_the_former_snapshot_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, foreseen: bool

@@ -1,4 +1,8 @@
-"""Helpers take units of a stage's work, with real Ray and real processes: the result is that of the stage alone."""
+"""Helpers take units of a stage's work, with real Ray and real processes: the result is that of the stage alone.
+
+That another helper replaces a lost one, and that helpers make room for stages, is in
+tests/execution/test_run_with_helpers.py.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +26,8 @@ UNITS = 8
 
 
 @pytest.fixture(scope="module")
-def waiting(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the marks of stages that wait for a worker."""
-    return tmp_path_factory.mktemp("project") / "waiting"
-
-
-@pytest.fixture(scope="module")
-def offer(waiting: Path) -> Iterator[dict[str, str]]:
-    with ray_offer(waiting) as variables:
+def offer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with ray_offer(tmp_path_factory.mktemp("project") / "waiting") as variables:
         yield variables
 
 
@@ -109,20 +107,6 @@ def test_without_an_offer_or_with_a_single_unit_nothing_of_ray_is_imported(
         assert "ray is not imported" in printed
 
 
-def test_a_helper_that_is_killed_in_a_unit_gives_it_back_and_another_one_takes_its_place(
-    stage: ToyStage, offer: Mapping[str, str]
-) -> None:
-    stage.hold("stage", "helpers")
-    run = stage.start(limited(offer, 1))
-    wait(stage.helpers, "a helper in a unit")
-    (first,) = stage.helpers()
-    first.kill()
-    wait(lambda: stage.helped == 2, "a second helper")
-    stage.release("stage", "helpers")
-    assert "a helper was lost" in ended(run)
-    stage.require_whole()
-
-
 def test_a_helper_does_not_begin_a_unit_too_far_ahead_of_a_missing_one(
     stage: ToyStage, offer: Mapping[str, str]
 ) -> None:
@@ -181,23 +165,6 @@ def test_a_helper_that_cannot_load_does_not_fail_the_stage(stage: ToyStage, offe
 def test_without_an_answer_of_ray_the_stage_works_alone(stage: ToyStage) -> None:
     printed = ended(stage.start(Offer("127.0.0.1:1", 2, 0, "x").variables))
     assert "helpers computed 0" in printed
-    stage.require_whole()
-
-
-def test_a_helper_makes_room_for_a_stage_that_waits(stage: ToyStage, offer: Mapping[str, str], waiting: Path) -> None:
-    stage.hold("stage", "helpers")
-    run = stage.start(limited(offer, 1))
-    wait(stage.helpers, "a helper")
-    (waiting / "finetune@gift-step1").touch()
-    try:
-        stage.release("helpers")
-        wait(lambda: not stage.helpers(), "the end of the helper")
-        assert len(stage.written()) == 1  # it finished its unit and took no other one
-    finally:
-        (waiting / "finetune@gift-step1").unlink()
-    wait(lambda: stage.helped == 2, "the next helper")
-    stage.release("stage")
-    ended(run)
     stage.require_whole()
 
 

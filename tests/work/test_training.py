@@ -10,18 +10,17 @@ import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from gift_core.clip.batches import TaskBatch
 from gift_core.clip.model import Clip
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
 from gift_core.losses import LOSSES
 from gift_core.methods import build_method
-from gift_core.pair_features import ReplayBatch
 from gift_core.replay.source import NoReplay
 from gift_core.training import loop
 from gift_core.training.loop import LossRow
@@ -172,23 +171,6 @@ def to_meta(batch: Any) -> Any:
     return dataclasses.replace(batch, **moved)
 
 
-class MetaBatches:
-    def __init__(self) -> None:
-        self.images = task_images(tiny_clip())
-        self.class_prompts = self.images.class_prompts
-
-    def sample(self, iteration: int) -> TaskBatch:
-        return to_meta(self.images.sample(iteration))
-
-
-class MetaReplay:
-    def __init__(self) -> None:
-        self.pairs = other_teacher()
-
-    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
-        return tuple(map(to_meta, self.pairs.sample(iteration)))
-
-
 # Two read more, and say why in docs/log.md: distill_vocabulary the number of distinct texts of a batch, and
 # consolidation frozen_fisher whether an importance is finite, while it is not frozen.
 SOFT = {"weight": 1.0, "temperature": 2.0}
@@ -212,12 +194,17 @@ def test_an_iteration_reads_nothing_from_the_device(config: MethodConfig, monkey
     monkeypatch.setattr(training, "copied_to_cpu", copied)
     monkeypatch.setattr(loop, "_optimizer", lambda parameters, training: torch.optim.SGD(parameters.values()))
     monkeypatch.setattr(loop, "_require_finite_weights", lambda clip, last: None)  # at the end all weights are read
-    clip = tiny_clip()
+    images, pairs, clip = task_images(tiny_clip()), other_teacher(), tiny_clip()
     clip.model.to("meta")
     rows = train_tiny(
-        clip, MetaBatches(), method=build_method(config), replay=MetaReplay(), training=settings(4),
-        learning_rate=1e-3, iterations=4,
-    )  # fmt: skip
+        clip,
+        SimpleNamespace(class_prompts=images.class_prompts, sample=lambda number: to_meta(images.sample(number))),
+        method=build_method(config),
+        replay=SimpleNamespace(sample=lambda number: tuple(map(to_meta, pairs.sample(number)))),
+        training=settings(4),
+        learning_rate=1e-3,
+        iterations=4,
+    )
     assert len(rows) == len(read) == 4
     with pytest.raises((NotImplementedError, RuntimeError)):  # what a read would have been
         clip.scale.item()
