@@ -143,22 +143,6 @@ def test_vit_b_16_at_the_batch_of_the_paper_by_hand() -> None:
     assert found == CONTEXT + 4 * 6 * 149_620_737 + 4 * (64 * image + 397 * text)
 
 
-@pytest.mark.parametrize(
-    ("slots", "copies"),
-    [
-        ({}, 4),
-        ({"consolidation": {"kind": "uniform", "weight": 1.0}}, 5),
-        ({"merge": {"kind": "interpolate", "alpha": 0.8}}, 5),
-        ({"average": {"kind": "running_mean", "every": 1}, "merge": {"kind": "interpolate", "alpha": 0.8}}, 6),
-    ],
-)
-def test_each_slot_of_a_method_holds_its_copies_of_the_weights(slots: dict[str, Any], copies: int) -> None:
-    plain, found = (
-        training_bytes(SMALL, row, training(), precision="fp32", classes=2) for row in (method(), method(**slots))
-    )
-    assert found - plain == 4 * (copies - 4) * count_parameters(SMALL)
-
-
 @pytest.mark.parametrize("name", ["RN50", "ViT-B-16-SigLIP", "EVA02-B-16", "roberta-ViT-B-32"])
 def test_encoders_that_are_not_plain_transformers_have_no_estimate(name: str) -> None:
     assert not has_estimate(open_clip.get_model_config(name))

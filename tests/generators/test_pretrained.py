@@ -39,20 +39,15 @@ def test_a_missing_pipeline_is_an_error_with_a_remedy(
         load_pipeline(settings(name), CPU)
 
 
-@pytest.mark.parametrize(
-    ("file", "message"),
-    [
-        ("vae/diffusion_pytorch_model.safetensors", r"broken cannot be loaded .*incomplete or damaged"),
-        ("tokenizer/tokenizer.json", r"its tokenizer encodes different prompts identically, so its files"),
-    ],
-)
-def test_a_damaged_folder_is_refused(
-    file: str, message: str, tmp_path: Path, folder_of: Folder, settings: Settings
-) -> None:
-    broken = shutil.copytree(folder_of("pixart_sigma"), tmp_path / "broken") / file
-    broken.write_bytes(broken.read_bytes()[:500]) if "vae" in file else broken.unlink()
-    with pytest.raises(UserError, match=message):
-        load_pipeline(settings(tmp_path / "broken"), CPU)
+def test_a_damaged_folder_is_refused(tmp_path: Path, folder_of: Folder, settings: Settings) -> None:
+    folder = shutil.copytree(folder_of("pixart_sigma"), tmp_path / "broken")
+    (folder / "tokenizer/tokenizer.json").unlink()
+    with pytest.raises(UserError, match="its tokenizer encodes different prompts identically, so its files"):
+        load_pipeline(settings(folder), CPU)
+    weights = folder / "vae/diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(UserError, match="broken cannot be loaded .*incomplete or damaged"):
+        load_pipeline(settings(folder), CPU)
 
 
 @pytest.mark.parametrize("family", ["stable_diffusion", "flux"])
