@@ -15,6 +15,7 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
+from gift_core.doctor import model_checks
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.model_checks import (
     check_clip,
@@ -207,8 +208,8 @@ def test_only_a_hub_that_answers_in_time_answers(server: str, monkeypatch: pytes
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         silent = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        found = [hub_answers(address, 1.0) for address in (server, silent, "http://127.0.0.1:1", "no address")]
-    assert found == [True, False, False, False]
+        assert not any(hub_answers(address, 0.3) for address in (silent, "http://127.0.0.1:1", "no address"))
+    assert hub_answers(server, 300.0)
 
 
 def require(repository: str, **options: str) -> None:
@@ -238,6 +239,7 @@ def test_a_missing_model_is_ok_where_the_hub_answers(
     is_offline: bool, mark: str, words: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", is_offline)
+    monkeypatch.setattr(model_checks, "HUB_TIMEOUT", 300.0)
     monkeypatch.setattr(constants, "ENDPOINT", server if mark == "ok" else "http://127.0.0.1:2")
     finding = download_finding("model", "who/what", by_hand="put it there")
     assert (finding.mark, words in finding.found) == (mark, True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gift_core.doctor import storage
 from gift_core.doctor.storage import (
     artifact_bytes,
     check_braces,
@@ -96,8 +97,9 @@ def test_the_cache_folder_is_read_from_dvc(tmp_path: Path, settings: str, folder
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """A DVC repository without a remote."""
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A DVC repository without a remote. Its remotes have time, however busy the machine is."""
+    monkeypatch.setattr(storage, "REMOTE_TIMEOUT", 900.0)
     root = tmp_path / "project"
     (root / ".dvc").mkdir(parents=True)
     configure(root, "")
