@@ -6,7 +6,8 @@ with the images have M rows, too. Unpaired texts (gift_core.replay.unpaired) may
 
 `scale` is s, the factor that multiplies cosines: exp(logit_scale) of the student, for both models. S = s *
 student_image_MD @ student_text_MD.T has one row per image and one column per text. Z is the teacher's S. All features
-have length 1. A loss is a scalar in nats unless its docstring says otherwise. No gradient reaches the teacher.
+have length 1. A loss is a scalar in nats unless its docstring says otherwise. The teacher's
+features are data, computed without gradients.
 
 A loss says by the names of its parameters which features it takes (gift_core.pair_features). Its other parameters are
 options. The defaults are the paper's.

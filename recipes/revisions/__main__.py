@@ -27,7 +27,7 @@ from recipes.revisions.probe import Instance, Outcome, Probe
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE, VERIFIED, CHANGELOG = ROOT / revisions.REVISIONS, ROOT / revisions.VERIFIED, ROOT / "CHANGELOG.md"
-SHOWN = ("gift", "zero_shot", "")  # the methods that are probed where only messages changed
+SHOWN = ("settings", "captions")  # the experiments that run where only messages changed
 HEADING = "### Runs again\n"
 MISSED = "gift_core/fingerprint.py follows names, and did not find this one. Name it where it is used."
 
@@ -101,9 +101,8 @@ def _outcomes(new: Code, old: Path, changes: Mapping[str, Change], *, has_new_me
             parts = PartsOf(Path(folder, experiment.name))
 
             def is_wanted(instance: Instance, parts: PartsOf = parts) -> bool:
-                if has_new_messages and (instance.owner in SHOWN or instance.stage == "ingest"):
-                    return True
-                return any(name in changes for name in parts(instance))
+                is_shown = has_new_messages and parts.experiment in SHOWN
+                return is_shown or any(name in changes for name in parts(instance))
 
             for outcome in probe.run(experiment, is_wanted):
                 if lost := missed(new, outcome, parts.options(outcome.instance)):

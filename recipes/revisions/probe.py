@@ -15,6 +15,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -29,6 +31,7 @@ from recipes.revisions import tracing
 from recipes.revisions.experiments import Experiment
 from stages.fork_server import PRELOADED, SOCKET
 
+LANES = min(os.cpu_count() or 1, 8)  # methods that run at the same time
 SECONDS = 300.0  # after which a stage is ended
 OF_METHODS = ("teach", "finetune", "evaluate")
 TRACING = Path(__file__).with_name("tracing.py")
@@ -107,26 +110,59 @@ class Probe:
     def run(self, experiment: Experiment, is_wanted: Callable[[Instance], bool]) -> Iterator[Outcome]:
         """Yields the outcome of each stage that is wanted. The others run where they make its inputs.
 
-        The verified code makes all inputs. Without it the new code does, and nothing is compared.
+        The verified code makes all inputs. Without it the new code does, and nothing is compared. Several methods run
+        at the same time, each in a copy of the project, from which its outputs are moved at the end.
         """
         project = self._project(experiment)
         params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
         every = list(instances(project / "dvc.yaml", params))
         wanted = {instance for instance in every if is_wanted(instance)}
         needs_all = any(instance.stage == "report" for instance in wanted)
-        owners = {instance.owner for instance in wanted if instance.stage in OF_METHODS}
+        owners = [name for name in params["run"]["methods"] if needs_all or any(each.owner == name for each in wanted)]
         resumed = _first_of_each(every)
-        for number, instance in enumerate(every if wanted else ()):
-            if instance.stage in OF_METHODS and instance.owner not in owners and not needs_all:
-                continue
-            is_input = instance.stage not in ("evaluate", "report")  # only the report reads what evaluate writes
-            if not is_input and instance not in wanted and not needs_all:
-                continue
-            log = self._folder / "logs" / experiment.name / f"{number:03}-{instance.stage}-{instance.owner}.txt"
-            if instance not in wanted:
-                self._require(self._start(self._old or self._new, project, instance, log), instance, log)
-                continue
-            yield Outcome(experiment.name, instance, *self._compare(project, instance, log, resume=instance in resumed))
+        methods: dict[str, list[Instance]] = {name: [] for name in owners}
+        for instance in every if wanted else ():
+            if instance.owner in methods:  # only the report reads what evaluate writes
+                if instance.stage != "evaluate" or instance in wanted or needs_all:
+                    methods[instance.owner].append(instance)
+            elif instance.stage not in (*OF_METHODS, "report"):
+                yield from self._outcome(project, experiment.name, instance, wanted, resumed)
+
+        def run_method(name: str) -> list[Outcome]:
+            own = self._folder / f"{experiment.name}-{name}"
+            _link(project, own)
+            return [
+                outcome
+                for instance in methods[name]
+                for outcome in self._outcome(own, experiment.name, instance, wanted, resumed)
+            ]
+
+        with ThreadPoolExecutor(LANES) as lanes:
+            for name, outcomes in zip(methods, lanes.map(run_method, methods), strict=True):
+                yield from outcomes
+                own = self._folder / f"{experiment.name}-{name}"
+                for output in (each for instance in methods[name] for each in instance.outputs):
+                    if (own / output).exists():
+                        (project / output).parent.mkdir(parents=True, exist_ok=True)
+                        (own / output).rename(project / output)
+                shutil.rmtree(own)
+        if needs_all:
+            yield from self._outcome(project, experiment.name, every[-1], wanted, resumed)
+
+    def _outcome(
+        self,
+        project: Path,
+        experiment: str,
+        instance: Instance,
+        wanted: AbstractSet[Instance],
+        resumed: AbstractSet[Instance],
+    ) -> Iterator[Outcome]:
+        """Runs a stage, with both versions if it is wanted. Then its outcome is yielded."""
+        log = self._folder / "logs" / experiment / f"{'-'.join((instance.stage, *instance.arguments[:2]))}.txt"
+        if instance in wanted:
+            yield Outcome(experiment, instance, *self._compare(project, instance, log, resume=instance in resumed))
+        else:
+            self._require(self._start(self._old or self._new, project, instance, log), instance, log)
 
     def run_with_helpers(self, experiment: Experiment) -> Iterator[Outcome]:
         """Yields for each stage whether the new code writes the same with `gift run --workers 2 --helpers 2`.
@@ -169,9 +205,9 @@ class Probe:
         if self._old is None:
             failure = self._run_new(project, instance, log, resume=resume)
             return failure, tracing.read(log.with_suffix(".ran"), self._new)
-        copy = self._folder / "copy"
+        copy = self._folder / f"{project.name}-copy"
         shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(project, copy, copy_function=os.link, symlinks=True)
+        _link(project, copy)
         verified = self._start(self._old, project, instance, log.with_suffix(".verified"))
         failure = self._run_new(copy, instance, log, resume=resume)
         self._require(verified, instance, log.with_suffix(".verified"))
@@ -211,6 +247,11 @@ class Probe:
     def _require(self, process: BaseProcess, instance: Instance, log: Path) -> None:
         if code := _code_of(process):
             sys.exit(f"error: {instance}: the verified code ended with {code}. What it printed is in {log}")
+
+
+def _link(project: Path, copy: Path) -> None:
+    """Copies a project with hard links: stages replace files, and do not write into them."""
+    shutil.copytree(project, copy, copy_function=os.link, symlinks=True)
 
 
 def _as_verified(root: Path, copy: Path) -> Path:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from gift_core.doctor.data_checks import check_data_sets, check_folders, class_count
 from tests.datasets.catalogue.trees import make_tree
-from tests.doctor.projects import make_project, own_project, worst_marks
+from tests.doctor.projects import make_project, own_project
 
 
 def make_images(folder: Path, *, classes: int = 3, images: int = 5) -> None:
@@ -21,22 +21,12 @@ def make_images(folder: Path, *, classes: int = 3, images: int = 5) -> None:
             Image.new("RGB", (8, 8), (40 * label, 10 * number, 0)).save(folder_of_class / f"{number}.png")
 
 
-def test_the_miniature_needs_no_data(tmp_path: Path) -> None:
-    assert list(check_folders(make_project(tmp_path))) == []
-    assert worst_marks(list(check_data_sets(make_project(tmp_path)))) == {"data": "ok"}
-
-
 def test_a_missing_data_set_is_a_fail_with_the_command_that_downloads_it(tmp_path: Path) -> None:
     found = list(check_folders(make_project(tmp_path, "mtil_order_1")))
     assert len(found) == 11
     assert {finding.mark for finding in found} == {"fail"}
     assert found[0].found == f"there is no {tmp_path / 'data/0_raw/aircraft'}"
     assert found[0].remedy.startswith("Run: gift data fetch aircraft (2.8 GB).")
-
-
-def test_slices_of_one_data_set_share_a_line(tmp_path: Path) -> None:
-    (finding,) = check_folders(make_project(tmp_path, "cil_cifar100_50"))
-    assert finding.subject == "data cifar100_00 ... cifar100_49"
 
 
 def test_an_empty_folder_is_a_fail(tmp_path: Path) -> None:
@@ -70,13 +60,6 @@ def test_a_folder_that_ingest_rejects_is_a_fail_with_the_same_message(tmp_path: 
     (finding,) = check_data_sets(own_project(tmp_path))
     assert finding.mark == "fail"
     assert "params.yaml: tasks.my_task" in finding.found
-
-
-def test_too_few_images_for_the_shots_are_a_fail(tmp_path: Path) -> None:
-    make_images(tmp_path)
-    project = own_project(tmp_path, tasks__my_task__shots=16)
-    (finding,) = check_data_sets(project)
-    assert (finding.mark, "shots" in finding.found) == ("fail", True)
 
 
 def test_an_incomplete_data_set_is_a_fail_or_a_warning_if_allowed(tmp_path: Path) -> None:
@@ -121,14 +104,3 @@ def test_splits_of_any_spelling_and_hidden_folders_are_no_classes(tmp_path: Path
 )
 def test_classes_are_counted_without_reading_data(tmp_path: Path, preset: str, task: str, count: int | None) -> None:
     assert class_count(task, make_project(tmp_path, preset).config.tasks[task], tmp_path) == count
-
-
-@pytest.mark.parametrize("split", ["", "train"])
-def test_the_classes_of_a_folder_are_its_subfolders(tmp_path: Path, split: str) -> None:
-    make_images(tmp_path, classes=4)
-    project = own_project(tmp_path)
-    if split:
-        (tmp_path / "data/0_raw/my_task").rename(tmp_path / "moved")
-        (tmp_path / "data/0_raw/my_task").mkdir()
-        (tmp_path / "moved").rename(tmp_path / "data/0_raw/my_task" / split)
-    assert class_count("my_task", project.config.tasks["my_task"], tmp_path) == 4

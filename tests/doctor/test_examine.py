@@ -10,7 +10,6 @@ import pytest
 from gift_core.doctor import examine as module
 from gift_core.doctor.examine import examine, examine_quickly
 from gift_core.doctor.finding import Finding, Project
-from gift_core.errors import UserError
 from tests.doctor.projects import link_models, make_project, own_project, worst_marks
 
 
@@ -51,16 +50,10 @@ def test_a_missing_params_yaml_is_a_fail(tmp_path: Path) -> None:
     assert (finding.mark, "no such file" in finding.found) == ("fail", True)
 
 
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [(UserError("a: wrong. Do b."), "a: wrong. Do b."), (RuntimeError("driver"), "RuntimeError: driver")],
-)
-def test_a_check_that_crashes_is_a_fail_and_the_others_run(
-    tmp_path: Path, error: Exception, words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_check_that_crashes_is_a_fail_and_the_others_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def check_first(project: Project) -> Iterator[Finding]:
         yield Finding("first", "ok", "begun")
-        raise error
+        raise RuntimeError("driver")
 
     def check_second(project: Project) -> Iterator[Finding]:
         yield Finding("second", "ok", "fine")
@@ -69,4 +62,4 @@ def test_a_check_that_crashes_is_a_fail_and_the_others_run(
     make_project(tmp_path)
     found = list(examine_quickly(tmp_path))
     assert [finding.subject for finding in found] == ["params.yaml", "first", "first", "second"]
-    assert (found[2].mark, words in found[2].found) == ("fail", True)
+    assert (found[2].mark, "RuntimeError: driver" in found[2].found) == ("fail", True)

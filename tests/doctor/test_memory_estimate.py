@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import open_clip
@@ -27,8 +28,6 @@ from gift_core.doctor.memory_estimate import (
     check_training,
     generation_bytes,
     has_estimate,
-    memory_finding,
-    memory_of,
     most_classes,
     training_bytes,
 )
@@ -38,7 +37,8 @@ from gift_core.pair_features import ReplayBatch
 from tests.doctor.profiling import peak_bytes
 from tests.doctor.projects import link_models, make_project, own_project
 from tests.imports import ROOT
-from tests.training.tiny_training import train
+from tests.training.tiny_training import GIFT_LOSSES, train
+from tests.training.tiny_training import training as tiny_training
 
 GIGA, GIB = 10**9, 2**30
 VIT_B_16: dict[str, Any] = open_clip.get_model_config("ViT-B-16")
@@ -48,9 +48,6 @@ SMALL: dict[str, Any] = {
     "text_cfg": {"context_length": 32, "vocab_size": 2000, "width": 64, "heads": 2, "layers": 4},
 }
 IMAGES, PAIRS, CLASSES = 16, 16, 40
-FINETUNE_ONLY = {
-    "methods": ["finetune"], "device": "cpu",
-}  # fmt: skip
 
 
 def method(**slots: Any) -> MethodConfig:
@@ -61,18 +58,13 @@ def method(**slots: Any) -> MethodConfig:
 def gift() -> MethodConfig:
     return method(
         replay={"images": "synthetic", "teacher": "previous"},
-        losses={"distill": {"weight": 1.0, "temperature": 2.0}, "align": {"weight": 0.25, "label_smoothing": 0.2}},
+        losses=GIFT_LOSSES,
         consolidation={"kind": "adaptive_fisher", "weight": 1.0},
     )
 
 
 def training(**changes: Any) -> TrainingConfig:
-    numbers = {
-        "iterations": 2, "batch_size": IMAGES, "replay_batch_size": PAIRS, "warmup_iterations": 1, "weight_decay": 0.0,
-        "betas": (0.9, 0.999), "label_smoothing": 0.2, "crop_scale": (0.9, 1.0), "micro_batch_size": None,
-        "gradient_checkpointing": False,
-    }  # fmt: skip
-    return TrainingConfig(**{**numbers, **changes})
+    return tiny_training(2, **{"batch_size": IMAGES, "replay_batch_size": PAIRS, **changes})
 
 
 def cut_vit(layers: int) -> dict[str, Any]:
@@ -114,49 +106,33 @@ def test_training_peaks_at_full_size_are_met_within_the_margin(row: MethodConfig
     assert 1 / MARGIN < estimate / (peak * GIB) < MARGIN
 
 
-class Batches:
-    """Random images of 40 classes."""
-
-    class_prompts = tuple(f"a {number}." for number in range(CLASSES))
-
-    def sample(self, step: int) -> TaskBatch:
-        return TaskBatch(torch.randn(IMAGES, 3, 64, 64), torch.randint(0, CLASSES, (IMAGES,)), slice(0, CLASSES))
-
-
-class Pairs:
-    """Random pairs with random teacher features."""
-
-    def sample(self, step: int) -> tuple[ReplayBatch, ...]:
-        features_MD = torch.nn.functional.normalize(torch.randn(PAIRS, 64), dim=-1)
-        tokens_ML = torch.randint(0, 1900, (PAIRS, 32))
-        return (ReplayBatch(torch.randn(PAIRS, 3, 64, 64), tokens_ML, torch.arange(PAIRS), features_MD, features_MD),)
+@pytest.mark.parametrize("changes", [{}, {"micro_batch_size": 4}, {"gradient_checkpointing": True}])
+def test_the_peak_of_the_real_training_loop_is_met_within_the_margin(changes: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    clip = Clip(CLIP(**SMALL), tokenizer, {"model_cfg": SMALL, "preprocess_cfg": {}}, "fp32")  # type: ignore[arg-type]
+    features_MD = torch.nn.functional.normalize(torch.randn(PAIRS, 64), dim=-1)
+    tokens_ML = torch.randint(0, 1900, (PAIRS, 32))
+    task = TaskBatch(torch.randn(IMAGES, 3, 64, 64), torch.randint(0, CLASSES, (IMAGES,)), slice(0, CLASSES))
+    pairs = ReplayBatch(torch.randn(PAIRS, 3, 64, 64), tokens_ML, torch.arange(PAIRS), features_MD, features_MD)
+    prompts = tuple(f"a {number}." for number in range(CLASSES))
+    measured = peak_bytes(
+        lambda: train(
+            clip,
+            SimpleNamespace(class_prompts=prompts, sample=lambda step: copy.deepcopy(task)),
+            method=build_method(gift()),
+            replay=SimpleNamespace(sample=lambda step: (copy.deepcopy(pairs),)),
+            training=training(**changes),
+            learning_rate=1e-5,
+            iterations=2,
+        )
+    )
+    measured += 4 * count_parameters(SMALL)
+    estimate = training_bytes(SMALL, gift(), training(**changes), precision="fp32", classes=CLASSES) - CONTEXT
+    assert 1 / MARGIN < estimate / measured < MARGIN
 
 
 def tokenizer(texts: list[str]) -> torch.Tensor:
     return torch.arange(len(texts) * 32).reshape(-1, 32) % 1900
-
-
-@pytest.mark.parametrize("changes", [{}, {"micro_batch_size": 4}, {"gradient_checkpointing": True}])
-def test_the_peak_of_the_real_training_loop_is_met_within_the_margin(changes: dict[str, Any]) -> None:
-    torch.manual_seed(0)
-    model = CLIP(**SMALL)
-    clip = Clip(model, tokenizer, {"model_cfg": SMALL, "preprocess_cfg": {}}, "fp32")  # type: ignore[arg-type]
-    settings = training(**changes)
-    measured = peak_bytes(
-        lambda: train(
-            clip,
-            Batches(),
-            method=build_method(gift()),
-            replay=Pairs(),
-            training=settings,
-            learning_rate=1e-5,
-            iterations=2,
-            seed=1,
-        )
-    )
-    measured += 4 * count_parameters(SMALL)
-    estimate = training_bytes(SMALL, gift(), settings, precision="fp32", classes=CLASSES) - CONTEXT
-    assert 1 / MARGIN < estimate / measured < MARGIN
 
 
 def test_vit_b_16_at_the_batch_of_the_paper_by_hand() -> None:
@@ -165,37 +141,6 @@ def test_vit_b_16_at_the_batch_of_the_paper_by_hand() -> None:
     # weights, gradients, two moments, start weights and importances of 149.6 million parameters; 64 images, 397 texts
     image, text = 20 * 12 * 197 * 768, 20 * 12 * 32 * 512
     assert found == CONTEXT + 4 * 6 * 149_620_737 + 4 * (64 * image + 397 * text)
-
-
-@pytest.mark.parametrize(
-    ("slots", "copies"),
-    [
-        ({}, 4),
-        ({"consolidation": {"kind": "uniform", "weight": 1.0}}, 5),
-        ({"merge": {"kind": "interpolate", "alpha": 0.8}}, 5),
-        ({"average": {"kind": "running_mean", "every": 1}, "merge": {"kind": "interpolate", "alpha": 0.8}}, 6),
-    ],
-)
-def test_each_slot_of_a_method_holds_its_copies_of_the_weights(slots: dict[str, Any], copies: int) -> None:
-    plain, found = (
-        training_bytes(SMALL, row, training(), precision="fp32", classes=2) for row in (method(), method(**slots))
-    )
-    assert found - plain == 4 * (copies - 4) * count_parameters(SMALL)
-
-
-def test_half_precision_halves_the_activations_and_adds_half_precision_weights() -> None:
-    single, half = (
-        training_bytes(SMALL, method(), training(), precision=precision, classes=1000)
-        for precision in ("fp32", "amp_bf16")
-    )
-    parameters = count_parameters(SMALL)
-    assert single - half == (single - CONTEXT - 16 * parameters) // 2 - 2 * parameters
-
-
-@pytest.mark.parametrize("micro", [4, 99])
-def test_a_micro_batch_holds_images_or_texts(micro: int) -> None:
-    found = training_bytes(SMALL, method(), training(micro_batch_size=micro), precision="fp32", classes=2)
-    assert found == CONTEXT + 16 * count_parameters(SMALL) + 4 * min(micro, IMAGES) * 20 * 4 * 65 * 128
 
 
 @pytest.mark.parametrize("name", ["RN50", "ViT-B-16-SigLIP", "EVA02-B-16", "roberta-ViT-B-32"])
@@ -252,24 +197,6 @@ def test_generation_peaks_at_full_size_are_met_within_the_margin(peak: float) ->
     assert 1 / MARGIN < estimate / (peak * GIB) < MARGIN
 
 
-def test_the_peak_of_a_real_decoder_is_met_within_the_margin() -> None:
-    from diffusers import AutoencoderKL
-
-    torch.manual_seed(0)
-    decoder = AutoencoderKL(  # of Stable Diffusion, with random weights
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(128, 256, 512, 512),
-        layers_per_block=2,
-        latent_channels=4,
-    ).eval()
-    latents_BCHW = torch.randn(2, 4, 8, 8)
-    with torch.inference_mode():
-        measured = peak_bytes(lambda: decoder.decode(latents_BCHW))
-    estimate = generation_bytes({"vae": 0}, generator(size=64, batch_size=2, dtype="float32")) - CONTEXT
-    assert 1 / MARGIN < estimate / measured < MARGIN
-
-
 def gpu(size: float, *, free: float | None = None) -> DeviceMemory:
     return DeviceMemory("a GPU", int(size * GIGA), int((size if free is None else free) * GIGA))
 
@@ -290,16 +217,27 @@ def test_on_a_smaller_gpu_the_largest_fitting_micro_batch_is_suggested(tmp_path:
     )
 
 
-def test_several_processes_divide_the_activations() -> None:
-    split, half = (
-        training(batch_size=64, replay_batch_size=63, processes=2),
-        training(batch_size=32, replay_batch_size=32),
-    )
-    found, expected = (
-        training_bytes(VIT_B_16, gift(), each, precision="fp32", classes=classes)
-        for each, classes in ((split, 397), (half, 199))
-    )
-    assert found == expected
+@pytest.mark.parametrize(
+    ("preset", "device", "mark", "words"),
+    [
+        ("mtil_order_1", gpu(2), "fail", "Use a larger device"),
+        ("mtil_order_1", gpu(80, free=10), "warn", ""),  # other programs use the rest
+        ("mini", gpu(1), "info", ""),  # a residual network has no estimate
+    ],
+)
+def test_what_a_micro_batch_does_not_help(
+    tmp_path: Path, preset: str, device: DeviceMemory, mark: str, words: str
+) -> None:
+    link_models(tmp_path)
+    finding = check_training(make_project(tmp_path, preset), device)
+    assert finding.mark == mark and finding.remedy.startswith(words)
+
+
+def test_processes_divide_the_activations() -> None:
+    split = training(batch_size=64, replay_batch_size=63, processes=2)
+    half = training(batch_size=32, replay_batch_size=32)
+    found = training_bytes(VIT_B_16, gift(), split, precision="fp32", classes=397)
+    assert found == training_bytes(VIT_B_16, gift(), half, precision="fp32", classes=199)
 
 
 def test_processes_share_the_memory_of_a_cpu(tmp_path: Path) -> None:
@@ -323,28 +261,6 @@ def test_too_few_gpus_for_the_processes_are_a_problem(tmp_path: Path, monkeypatc
     assert "2 needs as many GPUs of CUDA, and 1 (cuda) is visible here" in finding.found
 
 
-def test_no_setting_helps_a_gpu_that_is_too_small_for_the_weights(tmp_path: Path) -> None:
-    finding = check_training(make_project(tmp_path, "mtil_order_1"), gpu(2))
-    assert (finding.mark, finding.remedy.startswith("Use a larger device")) == ("fail", True)
-
-
-def test_memory_used_by_other_programs_is_a_warning(tmp_path: Path) -> None:
-    assert check_training(make_project(tmp_path, "mtil_order_1"), gpu(80, free=10)).mark == "warn"
-
-
-def test_the_most_demanding_method_decides(tmp_path: Path) -> None:
-    plain = check_training(make_project(tmp_path, "mtil_order_1", run=FINETUNE_ONLY), gpu(80)).found
-    both = check_training(make_project(tmp_path, "mtil_order_1"), gpu(80)).found
-    # gift holds the start weights and importances of 149.6 million parameters
-    sizes = [float(found.split()[2]) for found in (plain, both)]
-    assert sizes[1] - sizes[0] == pytest.approx(MARGIN * 2 * 4 * 0.14962, abs=0.11)
-
-
-def test_a_residual_network_has_no_estimate(tmp_path: Path) -> None:
-    link_models(tmp_path)
-    assert check_training(make_project(tmp_path), gpu(1)).mark == "info"
-
-
 def test_generation_is_estimated_before_the_pipeline_is_downloaded(tmp_path: Path) -> None:
     finding = check_generation(make_project(tmp_path, "mtil_order_1"), gpu(12))
     assert finding.mark == "ok"
@@ -353,38 +269,12 @@ def test_generation_is_estimated_before_the_pipeline_is_downloaded(tmp_path: Pat
     assert (finding.mark, finding.remedy.split(" (")[0]) == ("fail", "Write generator.batch_size: 4")
 
 
-def test_an_unknown_pipeline_is_estimated_once_it_is_on_this_machine(tmp_path: Path) -> None:
-    unknown = make_project(tmp_path, "mtil_order_1", generator__pipeline="who/what")
-    assert check_generation(unknown, gpu(12)).mark == "info"
-    link_models(tmp_path)
-    assert check_generation(make_project(tmp_path), gpu(12)).mark == "ok"
-
-
-def test_the_first_setting_that_fits_with_the_margin_is_suggested() -> None:
-    choices = {"a: 1": 9 * GIGA, "b: 2": 4 * GIGA, "c: 3": 3 * GIGA}
-    finding = memory_finding("x", "y", 10 * GIGA, device=gpu(5.2), choices=choices)
-    assert finding.found == "up to 13.0 GB for y; a GPU has 5.2 GB, 5.2 GB free"
-    assert finding.remedy == "Write b: 2 (up to 5.2 GB). See docs/memory.md."
-
-
-def test_unknown_device_memory_is_not_a_fail() -> None:
-    assert memory_finding("x", "y", 10 * GIGA, device=DeviceMemory("the CPU", 0, 0), choices={}).mark == "info"
-
-
-def test_the_memory_of_the_cpu_is_that_of_the_machine() -> None:
-    memory = memory_of(torch.device("cpu"))
-    assert 0 < memory.free <= memory.total
-    assert memory.total > 10**9
-
-
-def test_half_precision_generation_on_a_cpu_is_a_warning(tmp_path: Path) -> None:
+def test_generation_memory_is_checked_where_a_method_needs_pairs_and_with_the_dtype_on_a_cpu(tmp_path: Path) -> None:
     found = list(check_memory(make_project(tmp_path, "mtil_order_1", run__device="cpu")))
     assert [finding.subject for finding in found] == ["training memory", "generation memory", "device"]
     assert (found[-1].mark, "float16" in found[-1].found) == ("warn", True)
-
-
-def test_methods_without_synthetic_pairs_need_no_generation_memory(tmp_path: Path) -> None:
-    found = list(check_memory(make_project(tmp_path, "mtil_order_1", run=FINETUNE_ONLY)))
+    run = {"methods": ["finetune"], "device": "cpu"}
+    found = list(check_memory(make_project(tmp_path, "mtil_order_1", run=run)))
     assert [finding.subject for finding in found] == ["training memory"]
 
 

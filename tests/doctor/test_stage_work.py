@@ -94,19 +94,6 @@ def test_evaluation_tests_the_new_model_on_all_tasks_and_all_models_on_the_new_t
     assert [work.operations / one for work in works(project, "evaluate", "gift")] == [2, 4, 6, 8]
 
 
-def test_resizing_at_ingest_costs_more_than_copying(tmp_path: Path) -> None:
-    assert works(quick(tmp_path), "ingest")[0].images == TRAIN + TEST
-    assert works(quick(tmp_path, ingest__shorter_side=32), "ingest")[0].images == 20 * (TRAIN + TEST)
-
-
-def test_an_empty_sequence_is_counted_as_one_task_of_typical_size(tmp_path: Path) -> None:
-    empty = make_project(tmp_path, "bring_your_own")
-    work = count_work(empty)
-    assert work.assumed == "one task of 100 classes and 2,000 images"
-    assert [each.task for each in work.stages if each.stage == "ingest"] == ["task"]
-    assert works(empty, "ingest")[0].images == 2000
-
-
 def test_what_cannot_be_counted_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "clip_operations", lambda project: None)
     monkeypatch.setattr(module, "pipeline_operations", lambda project: None)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,9 @@ from gift_core.doctor import time_estimate as module
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.operations import COUNTED_PIPELINES
 from gift_core.doctor.stage_work import StageWork, count_work
-from gift_core.doctor.time_estimate import Speed, check_time, check_time_quickly, estimate_time, measure_speed
+from gift_core.doctor.time_estimate import Speed, check_time, check_time_quickly, estimate_time
 from gift_core.layout import Layout
 from tests.doctor.projects import make_project
-from tests.imports import ROOT
 
 CPU, GPU = Speed("this CPU", True, 1e11, 1e11), Speed("this GPU", False, 1e11, 1e11)
 
@@ -80,11 +77,6 @@ def make_outputs(project: Project) -> None:
             layout.teacher(method, step.task).mkdir(parents=True)
 
 
-def test_the_quick_check_of_the_miniature_measures_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "measure_speed", lambda project: pytest.fail("measured"))
-    assert list(check_time_quickly(make_project(tmp_path, "mini_full"))) == []
-
-
 def test_earlier_run_times_of_the_same_settings_replace_the_estimate(tmp_path: Path) -> None:
     project = make_project(tmp_path, "mini_quick")
     before = seconds_of(project, "finetune")
@@ -135,31 +127,3 @@ def test_the_estimate_of_the_smoke_run_is_within_a_factor_of_two_of_the_recorded
     ratios = {row.split(" | ")[0].strip("| "): float(row.split(" | ")[-1].strip("| ")) for row in rows[2:]}
     assert set(ratios) == {"other stages", "ingest", "synthesize", "teach", "finetune", "evaluate", "total"}
     assert all(0.5 < ratio < 2 for ratio in ratios.values()), ratios
-
-
-def test_a_cpu_is_measured_without_importing_torch(tmp_path: Path) -> None:
-    check = (
-        "import sys\n"
-        "from pathlib import Path\n"
-        "from gift_core.doctor.finding import Project\n"
-        "from gift_core.doctor.time_estimate import estimate_time\n"
-        "from gift_core.presets import load_preset\n"
-        "config = load_preset(Path('presets/mtil_order_1.yaml'))\n"
-        "run = config.run.model_copy(update={'device': 'cpu'})\n"
-        "estimate = estimate_time(Project(Path(sys.argv[1]), config.model_copy(update={'run': run})))\n"
-        "print(estimate.here.clip > 1e9, estimate.is_too_long, 'torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", check, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.split() == ["True", "True", "False"], done.stderr
-
-
-def test_the_speed_of_a_device_that_is_not_here_is_an_error(tmp_path: Path) -> None:
-    import torch
-
-    from gift_core.errors import UserError
-
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    project = make_project(tmp_path, run={"methods": ["gift"], "device": "cuda"})
-    with pytest.raises(UserError, match="not available"):
-        measure_speed(project)

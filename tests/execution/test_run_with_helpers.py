@@ -66,7 +66,6 @@ def test_a_free_worker_helps_until_a_stage_waits_for_it_and_changes_no_byte(tmp_
 
     with_helpers = toy.lock
     shutil.rmtree(toy.folder / ".dvc" / "cache")
-    shutil.rmtree(toy.folder / "fisher" / "work")  # with a snapshot, if it was slow
     for file in [toy.folder / "dvc.lock", toy.folder / OUTPUT, *(toy.folder / "out").iterdir()]:
         file.unlink()
     toy.repro()

@@ -19,11 +19,10 @@ def test_a_stage_is_ready_when_all_before_it_are_finished() -> None:
     assert schedule.ready() == ["e"]
     schedule.finish("a")
     assert schedule.ready() == ["b", "c", "e"]
-    schedule.start("b")
-    schedule.finish("b")
-    assert schedule.ready() == ["c", "e"]
-    schedule.start("c")
-    schedule.finish("c")
+    for name in ("b", "c"):
+        assert "d" not in schedule.ready()
+        schedule.start(name)
+        schedule.finish(name)
     assert schedule.ready() == ["d", "e"]
 
 
@@ -76,7 +75,7 @@ def simulated(upstream: dict[str, list[str]], seconds: dict[str, float], workers
     return now
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(5))
 def test_every_stage_of_a_random_graph_runs_after_those_before_it_within_the_bound_of_list_scheduling(
     seed: int,
 ) -> None:

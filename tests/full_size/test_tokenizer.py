@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import open_clip
 import pytest
 from open_clip.tokenizer import basic_clean
-from transformers import AutoTokenizer, CLIPTokenizer
+from transformers import CLIPTokenizer
 
-from benchmarks.smoke.tokenizer import save_tokenizer
 from gift_core.interop.exporting import clip_tokenizer
 
 ODD_TEXTS = [
@@ -58,19 +56,3 @@ def test_odd_texts_have_the_ids_of_open_clip(text: str) -> None:
 def test_the_one_difference_is_that_open_clip_mends_texts_first(text: str) -> None:
     assert ids(text) != original_ids(text)
     assert ids(basic_clean(text)) == original_ids(text)
-
-
-def test_texts_are_padded_with_the_end_token_to_the_context() -> None:
-    row = tokenizer()("a dog", padding="max_length").input_ids
-    assert row[:4] == [49406, 320, 1929, 49407]
-    assert len(row) == 77 and set(row[4:]) == {49407}
-    assert tokenizer().convert_ids_to_tokens([49406, 49407]) == ["<|startoftext|>", "<|endoftext|>"]
-
-
-def test_both_kinds_of_saved_files_give_the_same_tokenizer(tmp_path: Path) -> None:
-    save_tokenizer(tokenizer(), tmp_path)
-    whole = AutoTokenizer.from_pretrained(str(tmp_path))
-    older = CLIPTokenizer(vocab=str(tmp_path / "vocab.json"), merges=str(tmp_path / "merges.txt"))
-    for text in ODD_TEXTS:
-        assert whole(text).input_ids == older(text).input_ids == tokenizer()(text).input_ids
-    assert whole.model_max_length == 77 and len(older) == 49408

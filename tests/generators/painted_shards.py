@@ -1,7 +1,7 @@
-"""A stage that paints shards: `python -m tests.generators.painted_shards FOLDER SHARDS [black]`.
+"""A stage that paints shards: `python -m tests.generators.painted_shards FOLDER SHARDS`.
 
 It is gift_core.generators.synthesize with a toy in place of the pipeline. A file FOLDER/hold makes helpers wait in the
-middle of a shard. Each helper notes its process in FOLDER/helpers. With `black`, image 25 stays black.
+middle of a shard. Each helper notes its process in FOLDER/helpers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from gift_core.errors import UserError
 from gift_core.generators.filters import NoFilters
 from gift_core.generators.synthesize import synthesize
 from gift_core.work import spread as module
@@ -29,9 +28,8 @@ from tests.generators.test_synthesize import CONFIG, Painter, image_seed
 class SlowPainter(Painter):
     """Paints as Painter. Some images are black at first. Helpers wait in the second batch of a shard."""
 
-    def __init__(self, folder: Path, stage: int, options: Sequence[str]) -> None:
-        black = [image_seed(prompt) for prompt in range(0, 60, 7)]
-        super().__init__(black_seeds=black + [image_seed(25, n) for n in range(3)] * ("black" in options))
+    def __init__(self, folder: Path, stage: int) -> None:
+        super().__init__(black_seeds=[image_seed(prompt) for prompt in range(0, 60, 7)])
         self.folder, self.helps = folder, os.getpid() != stage
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
@@ -43,15 +41,8 @@ class SlowPainter(Painter):
         return super().generate(prompts, seeds)
 
 
-class Comparing(NoFilters):
-    """Filters that say that they compare images."""
-
-    compares_images = True
-
-
-def tools(folder: Path, stage: int, options: Sequence[str]) -> Any:
-    filters = Comparing() if "compare" in options else NoFilters()
-    return SlowPainter(folder, stage, options), filters, torch.device("cpu")
+def tools(folder: Path, stage: int) -> Any:
+    return SlowPainter(folder, stage), NoFilters(), torch.device("cpu")
 
 
 def say(line: str) -> None:
@@ -61,11 +52,11 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Paints the shards of the arguments, three images each."""
-    folder, shards, *options = sys.argv[1:]
+    folder, shards = sys.argv[1:]
     module.PATIENCE_SECONDS = module.SETTLE_SECONDS = 0.1
     count = int(shards) * CONFIG.images_per_shard
     prompts = pd.DataFrame({"prompt_id": range(count), "prompt": [f"image {i}" for i in range(count)]})
-    load = partial(tools, Path(folder), os.getpid(), options)
+    load = partial(tools, Path(folder), os.getpid())
     painter, filters, device = load()
     with interruptible():
         synthesize(
@@ -81,7 +72,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    main()

@@ -73,13 +73,6 @@ def test_a_gpu_generates_the_image_of_the_cpu(
     assert apart(first, other) <= 2
 
 
-def test_stable_diffusion_works_with_the_lcm_scheduler(folder_of: Folder, settings: Settings) -> None:
-    pipeline = load(folder_of("stable_diffusion"), settings, scheduler="LCMScheduler", steps=4, guidance=1.0)
-    first, again = (pipeline.generate(tiny.WORDS, [1, 2, 3])[1] for _ in range(2))
-    assert apart(first, again) == 0  # the noise between the steps is seeded too
-    assert apart(first, pipeline.generate(tiny.WORDS[1:2], [2])[0]) <= 2
-
-
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_gives_nearly_the_same_image(
     dtype: str, folder_of: Folder, settings: Settings, device: torch.device

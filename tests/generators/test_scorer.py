@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from PIL import Image
 
 from gift_core.config.generator import FiltersConfig
 from gift_core.errors import UserError
-from gift_core.generators.filters import NoFilters, QualityFilters, Scorer, load_filters, load_scorer
+from gift_core.generators.filters import Scorer, load_scorer
 from tests.clip.tiny import tiny_config
 
 CPU = torch.device("cpu")
@@ -61,20 +60,6 @@ def test_an_architecture_takes_its_weights_from_a_file(tmp_path: Path) -> None:
     with torch.no_grad():
         text_1D = model.encode_text(open_clip.get_tokenizer("tiny-scorer")(["a star"]), normalize=True)
     assert np.allclose(scorer.text_features("a star"), text_1D[0], atol=1e-6)
-
-
-def test_the_clip_score_is_the_cosine_of_image_and_prompt(scorer: Scorer) -> None:
-    file = io.BytesIO()
-    picture(1).save(file, "PNG")
-    verdict = QualityFilters(filters("x"), scorer).verdict(file.getvalue(), "a photo of a red star.")
-    cosine = float(scorer.image_features(picture(1)) @ scorer.text_features("a photo of a red star."))
-    assert verdict.clip_score == pytest.approx(cosine, abs=1e-6)
-    assert verdict.reason == (None if cosine >= 0.2 else "clip_score")
-
-
-def test_without_filters_no_model_is_loaded(mini: str) -> None:
-    assert isinstance(load_filters(None, CPU), NoFilters)
-    assert isinstance(load_filters(filters(mini), CPU), QualityFilters)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tests.execution.ray_for_tests import ray_offer
 from tests.stages.toy_pipeline import ended, wait
 
 pytestmark = pytest.mark.end_to_end
-SHARDS = 12
+SHARDS = 6
 
 
 @pytest.fixture(scope="module")
@@ -27,21 +27,13 @@ def offer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         yield variables
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The hash of each file of a run without helpers."""
-    folder = tmp_path_factory.mktemp("alone")
-    ended(start(folder, {}))
-    return files(folder)
-
-
-def start(folder: Path, offer: Mapping[str, str], *options: str, helpers: int = 1) -> subprocess.Popen[str]:
-    (folder / "helpers").mkdir()
+def start(folder: Path, offer: Mapping[str, str]) -> subprocess.Popen[str]:
+    """A stage with two helpers, which waits in its first shard until the test releases it; alone without an offer."""
     if offer:
-        offer = {**offer, OFFER: json.dumps(json.loads(offer[OFFER]) | {"count": helpers})}
-        (folder / "hold-stage").touch()  # in its first shard, until the test releases it
+        offer = {**offer, OFFER: json.dumps(json.loads(offer[OFFER]) | {"count": 2})}
+        (folder / "hold-stage").touch()
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.generators.painted_shards", str(folder), str(SHARDS), *options],
+        [sys.executable, "-m", "tests.generators.painted_shards", str(folder), str(SHARDS)],
         env=os.environ | dict(offer),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -57,47 +49,21 @@ def finished(folder: Path) -> int:
     return len(list((folder / "work").glob("*/[0-9]*_stats.json")))
 
 
-def test_the_bytes_do_not_depend_on_the_number_of_workers(
-    tmp_path: Path, offer: Mapping[str, str], alone: dict[str, str]
-) -> None:
-    run = start(tmp_path, offer, helpers=2)
-    wait(lambda: finished(tmp_path) == SHARDS - 1, "the shards of the helpers")
-    (tmp_path / "hold-stage").unlink()
-    ended(run)
-    assert files(tmp_path) == alone
-    assert not (tmp_path / "work").exists()
-
-
-def test_a_helper_that_is_killed_in_a_shard_changes_no_byte_and_leaves_nothing_half_written(
-    tmp_path: Path, offer: Mapping[str, str], alone: dict[str, str]
-) -> None:
-    (tmp_path / "hold-helpers").touch()
-    run = start(tmp_path, offer)
-    wait(lambda: list((tmp_path / "helpers").iterdir()), "a helper in a shard")
-    psutil.Process(int(next((tmp_path / "helpers").iterdir()).name)).kill()
-    assert finished(tmp_path) == 0 and not (tmp_path / "shards").exists()
-    for name in ("hold-helpers", "hold-stage"):
-        (tmp_path / name).unlink()
-    assert "a helper was lost" in ended(run)
-    assert files(tmp_path) == alone
-    assert not (tmp_path / "work").exists()
-
-
-def test_an_image_that_stays_black_in_a_helper_is_the_error_of_the_stage(
+def test_bytes_do_not_depend_on_helpers_one_of_which_is_killed_in_a_shard(
     tmp_path: Path, offer: Mapping[str, str]
 ) -> None:
-    run = start(tmp_path, offer, "black")
-    wait(lambda: finished(tmp_path) >= 7, "the shards before the one of image 25")
-    (tmp_path / "hold-stage").unlink()
-    assert "error: synthesize: prompt 25 ('image 25') gave a black image 3 times" in ended(run, expect=1)
-    assert not (tmp_path / "shards").exists()
-
-
-def test_filters_that_compare_images_see_all_of_them_in_one_process(
-    tmp_path: Path, offer: Mapping[str, str], alone: dict[str, str]
-) -> None:
-    run = start(tmp_path, offer, "compare")
-    (tmp_path / "hold-stage").unlink()
-    assert "no worker helps, because generator.filters.max_similarity compares each image" in ended(run)
-    assert files(tmp_path) == alone
-    assert not list((tmp_path / "helpers").iterdir())
+    alone, helped = tmp_path / "alone", tmp_path / "helped"
+    for folder in (alone, helped):
+        (folder / "helpers").mkdir(parents=True)
+    ended(start(alone, {}))
+    (helped / "hold-helpers").touch()
+    run = start(helped, offer)
+    wait(lambda: len(list((helped / "helpers").iterdir())) == 2, "two helpers in a shard")
+    psutil.Process(int(next((helped / "helpers").iterdir()).name)).kill()
+    assert finished(helped) == 0 and not (helped / "shards").exists()
+    (helped / "hold-helpers").unlink()
+    wait(lambda: finished(helped) == SHARDS - 1, "the shards of the helpers")
+    (helped / "hold-stage").unlink()
+    assert "a helper was lost" in ended(run)
+    assert files(helped) == files(alone)
+    assert not (helped / "work").exists()

@@ -13,7 +13,6 @@ import pytest
 from gift_core.artifacts.model_folder import read_provenance
 from gift_core.clip.model import save_clip
 from gift_core.layout import Layout
-from stages.finetune import SNAPSHOT
 from tests.interruption.processes import Kill
 from tests.interruption.world import FIRST, SECOND, Step, read, spread, tiny_experiment, write
 from tests.tiny_world import load, moved, write_images, write_pairs
@@ -27,7 +26,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any])
 
 
 @pytest.mark.parametrize(("stage", "method", "kills"), [
-    ("finetune", "frozen", 4),
+    ("finetune", "frozen", 3),
     ("teach", "ewc", 3),
     ("evaluate", "frozen", 3),
 ])  # fmt: skip
@@ -42,19 +41,8 @@ def test_a_killed_stage_continues_to_the_same_bytes(root: Path, stage: str, meth
         continued += any(word in step.succeed().printed for word in CONTINUES)
         assert step.digest() == expected, f"killed at change {change} of {whole.changes}"
     assert continued
-
-
-@pytest.mark.parametrize(("stage", "method"), [("finetune", "frozen"), ("teach", "ewc"), ("evaluate", "frozen")])
-def test_ctrl_c_ends_a_stage_within_five_seconds_and_the_next_run_continues(
-    root: Path, stage: str, method: str
-) -> None:
-    step = Step(root, stage, method)
-    whole = step.succeed()
-    expected = step.digest()
-    ended = step.run(kill=Kill(change=whole.changes // 2, signal=signal.SIGINT))
-    assert (ended.code, step.result.exists()) == (130, False)
-    assert "Traceback" not in ended.printed
-    assert ended.seconds < whole.seconds + 5
+    ended = step.run(kill=Kill(change=whole.changes // 2, signal=signal.SIGINT))  # Ctrl-C
+    assert (ended.code, step.result.exists(), "Traceback" in ended.printed) == (130, False, False)
     assert any(word in step.succeed().printed for word in CONTINUES)
     assert step.digest() == expected
 
@@ -62,12 +50,6 @@ def test_ctrl_c_ends_a_stage_within_five_seconds_and_the_next_run_continues(
 def change_seed(root: Path) -> None:
     params = read(root)
     write(root, params | {"seed": params["seed"] + 1})
-
-
-def change_learning_rate(root: Path) -> None:
-    params = read(root)
-    params["methods"]["frozen"]["learning_rate"] *= 1.01
-    write(root, params)
 
 
 def replace_images(root: Path) -> None:
@@ -88,8 +70,8 @@ def replace_model(root: Path) -> None:
 
 
 @pytest.mark.parametrize(("stage", "changes"), [
-    ("finetune", (change_seed, change_learning_rate, replace_images, replace_model)),
-    ("teach", (replace_pairs, replace_model)),
+    ("finetune", (change_seed, replace_images, replace_model)),
+    ("teach", (replace_pairs,)),
     ("evaluate", (replace_images,)),
 ])  # fmt: skip
 def test_stale_work_is_never_continued(
@@ -128,17 +110,3 @@ def test_work_is_continued_after_a_detour_and_with_another_number_of_threads(roo
     assert "continues at iteration" in ended.printed
     assert step.unfinished == []
     assert read_provenance(step.result)["environment"]["threads"] == "1, then 2"
-
-
-def test_a_snapshot_of_another_run_is_not_continued(root: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(root, tmp_path / "copy")
-    step, params = Step(copy, "finetune", "frozen"), read(copy)
-    middle = step.succeed().changes // 2
-    expected = step.digest()
-    for seed in (params["seed"] + 1, params["seed"]):
-        write(copy, params | {"seed": seed})
-        step.run(kill=Kill(change=middle))
-    other, own = (work.folder / SNAPSHOT for work in step.unfinished)
-    other.replace(own)
-    assert f"another run wrote it (inputs.seed {params['seed'] + 1}, now {params['seed']})" in step.succeed().printed
-    assert step.digest() == expected

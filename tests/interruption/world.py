@@ -32,11 +32,7 @@ METHODS: dict[str, dict[str, Any]] = {
         "average": {"kind": "running_mean", "every": 2},
         "merge": {"kind": "interpolate", "alpha": 0.6},
     },
-    "ewc": {
-        "replay": EWC,
-        "losses": {},
-        "consolidation": {"kind": "static_fisher", "weight": 1.0, "scale": "model"},
-    },
+    "ewc": {"replay": EWC, "losses": {}, "consolidation": {"kind": "static_fisher", "weight": 1.0, "scale": "model"}},
     "icarl": {
         "replay": {"images": "exemplars", "teacher": "previous", "memory": 6},
         "losses": {"distill_image_side": {"weight": 1.0, "temperature": 2.0}},

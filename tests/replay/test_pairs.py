@@ -13,7 +13,6 @@ from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.clip.images import CacheBudget
 from gift_core.errors import ContractError
 from gift_core.replay.pairs import PairReplay
-from gift_core.replay.source import NoReplay
 from tests.clip.tiny import png, tiny_clip
 from tests.replay.encoded import encoded
 
@@ -68,7 +67,3 @@ def test_a_pair_without_features_is_refused_with_the_stage_to_run() -> None:
     three = encoded(CLIP, PAIRS[:3], batch_size=4)
     with pytest.raises(ContractError, match=r"has 3 pairs, but the replay has 4.*00003.*stage teach"):
         replay_of(three, batch_size=2)
-
-
-def test_no_replay_has_no_batches() -> None:
-    assert NoReplay().sample(0) == ()

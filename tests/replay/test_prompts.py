@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gift_core.artifacts.prompt_files import VocabularyEntry, read_prompts, write_prompts
+from gift_core.artifacts.prompt_files import VocabularyEntry, write_prompts
 from gift_core.config.experiment import PromptsConfig
 from gift_core.datasets.base_vocabulary import base_vocabulary
 from gift_core.datasets.captions import Captions
@@ -66,12 +66,6 @@ def test_braces_in_a_class_name_stay_as_they_are() -> None:
     assert prompts.prompt[0] == "a {curly}."
 
 
-def test_prompts_can_be_written_and_read(tmp_path: Path) -> None:
-    prompts = sample(count=10)
-    write_prompts(tmp_path / "letters.parquet", prompts)
-    assert read_prompts(tmp_path / "letters.parquet").to_dict("list") == prompts.to_dict("list")
-
-
 def test_an_empty_vocabulary_is_refused() -> None:
     with pytest.raises(UserError, match=r"base_vocabulary: none leaves no prompts for the first task, 'letters'"):
         sample([], 10)
@@ -95,12 +89,6 @@ def test_all_templates_of_a_data_set_are_equally_likely() -> None:
     assert all(410 < count < 590 for count in counts)  # 500 expected, standard deviation 22
 
 
-def test_all_templates_depends_on_seed_and_task_only() -> None:
-    first = sample(strategy="all_templates")
-    assert first.equals(sample(strategy="all_templates"))
-    assert not first.equals(sample(strategy="all_templates", seed=43))
-
-
 def test_classes_without_captions_get_their_template() -> None:
     captions = Captions(by_class={"wren": ("a wren in the rain", "a {} on a wall"), "dodo": ("gone",)})
     prompts = sample(count=400, strategy="captions", captions=captions)
@@ -118,16 +106,6 @@ def test_general_captions_are_sampled_as_often_as_class_names(tmp_path: Path) ->
     assert 880 < counts["two dogs on a beach"] < 1120  # five entries: 1000 expected, standard deviation 28
     assert prompts[prompts.prompt == "two dogs on a beach"].source_task.unique().tolist() == ["base"]
     write_prompts(tmp_path / "letters.parquet", prompts)
-
-
-def test_general_captions_alone_are_enough() -> None:
-    prompts = sample([], 3, strategy="captions", captions=Captions(general=("two dogs on a beach",)))
-    assert list(prompts.prompt) == ["two dogs on a beach"] * 3
-
-
-def test_an_unknown_strategy_is_refused_with_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"prompts\.strategy: unknown name 'all_template'\. Did you mean 'all_temp"):
-        sample(strategy="all_template")
 
 
 def test_the_strategies_are_those_that_params_yaml_takes() -> None:

@@ -14,7 +14,7 @@ import yaml
 
 from tests.imports import ROOT
 
-WAIT_SECONDS = 120
+WAIT_SECONDS = 300
 STAGE = """
 import sys
 import time

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -25,16 +24,6 @@ with work_folder(Path(sys.argv[1]), {"seed": 1}) as folder:
     print("owned", flush=True)
     time.sleep(60)
 """
-
-
-def test_unfinished_work_of_the_same_key_is_found_again(tmp_path: Path) -> None:
-    base = tmp_path / "synthesize" / "birds"
-    with pytest.raises(RuntimeError), work_folder(base, {"seed": 1}) as folder:
-        (folder / "shard").write_text("made")
-        raise RuntimeError("interrupted")
-    with pytest.raises(RuntimeError), work_folder(base, {"seed": 1}) as folder:
-        assert (folder / "shard").read_text() == "made"
-        raise RuntimeError("interrupted")
 
 
 def interrupted(base: Path, seed: int, *, say: Callable[[str], None] = lambda line: None) -> None:
@@ -74,6 +63,7 @@ def test_what_this_program_did_not_write_stays(tmp_path: Path) -> None:
     (base / "photos" / "one.jpg").write_text("precious")
     with work_folder(base, {"seed": 1}) as folder:
         (folder / "link").symlink_to(base / "photos")
+    assert [path.name for path in base.iterdir()] == ["photos"]
     remove_work(base)
     assert (base / "photos" / "one.jpg").read_text() == "precious"
 
@@ -117,12 +107,6 @@ def test_an_interruption_says_that_work_is_kept_only_if_it_is(tmp_path: Path) ->
     assert some.value.args == ("interrupted.", told)
 
 
-def test_nothing_is_left_after_success(tmp_path: Path) -> None:
-    with work_folder(tmp_path / "birds", {"seed": 1}):
-        pass
-    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
-
-
 def test_a_second_process_is_refused_with_the_owner_and_a_killed_owner_releases(tmp_path: Path) -> None:
     base = tmp_path / "birds"
     owner = subprocess.Popen([sys.executable, "-c", OWN, str(base)], stdout=subprocess.PIPE, text=True)
@@ -133,7 +117,5 @@ def test_a_second_process_is_refused_with_the_owner_and_a_killed_owner_releases(
         pass
     owner.send_signal(signal.SIGKILL)
     owner.wait()
-    started = time.monotonic()
     with work_folder(base, {"seed": 1}) as folder:
         assert (folder / "half").read_text() == "half"
-    assert time.monotonic() - started < 5

@@ -6,13 +6,12 @@ Where a test is not marked gpu, torch.cuda is replaced by a notebook of what is 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import pytest
 import torch
 
-from gift_core.work.overlap import Copies, background, copied_to_cpu, prefetch_in_thread, prefetched
+from gift_core.work.overlap import Copies, background, prefetch_in_thread, prefetched
 from tests.clip.test_batches import training_images
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -47,7 +46,7 @@ def test_the_next_batch_is_sampled_while_this_one_is_used() -> None:
 
     batches = prefetch_in_thread(map(sample, range(3)), device=CPU)
     assert next(batches) == 0
-    assert begun[1].wait(timeout=10)
+    assert begun[1].wait(timeout=300)
     assert not begun[2].is_set()
     batches.close()
 
@@ -92,77 +91,6 @@ def test_a_thread_prefetches_unless_the_device_is_the_cpu(
     assert not prefetching_threads()
 
 
-def test_a_generator_is_read_to_its_end_and_may_be_empty() -> None:
-    assert list(prefetch_in_thread((step for step in range(4)), device=CPU)) == [0, 1, 2, 3]
-    assert list(prefetch_in_thread((), device=CPU)) == []
-    assert not prefetching_threads()
-
-
-class Queues:
-    """Stands for torch.cuda: notes in its order what is queued in the streams "main" and "copies"."""
-
-    def __init__(self) -> None:
-        self.notes: list[tuple[str, str]] = []
-        self._current = threading.local()
-
-    def Stream(self, device: torch.device) -> Queue:
-        return Queue(self, "copies", device)
-
-    def current_stream(self, device: torch.device) -> Queue:
-        return getattr(self._current, "stream", Queue(self, "main", device))
-
-    @contextmanager
-    def stream(self, stream: Queue) -> Iterator[None]:
-        self._current.stream = stream
-        yield
-        del self._current.stream
-
-    def note(self, what: str) -> None:
-        self.notes.append((self.current_stream(GPU).name, what))
-
-
-class Queue:
-    def __init__(self, queues: Queues, name: str, device: torch.device) -> None:
-        self.queues, self.name, self.device = queues, name, device
-
-    def record_event(self) -> tuple[str, int]:
-        return self.name, len(self.queues.notes)
-
-    def wait_event(self, event: tuple[str, int]) -> None:
-        """Notes what the event comes after."""
-        name, length = event
-        before = [what for stream, what in self.queues.notes[:length] if stream == name]
-        self.queues.notes.append((self.name, f"waits for {before[-1] if before else 'nothing'}"))
-
-
-def test_an_item_is_copied_beside_the_computation_and_its_memory_is_used_again_after_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    queues = Queues()
-    monkeypatch.setattr(torch, "cuda", queues)
-
-    def items() -> Iterator[int]:
-        for item in range(4):
-            queues.note(f"copy {item}")
-            yield item
-
-    for item in prefetch_in_thread(items(), device=GPU):
-        queues.note(f"compute {item}")
-    main = [what for stream, what in queues.notes if stream == "main"]
-    copies = [what for stream, what in queues.notes if stream == "copies"]
-    assert main == [what for item in range(4) for what in (f"waits for copy {item}", f"compute {item}")]
-    # the memory of item 0 may hold item 2: so copy 2 waits for compute 0, and runs beside compute 1
-    assert copies[:5] == ["copy 0", "waits for nothing", "copy 1", "waits for compute 0", "copy 2"]
-    assert copies[5:7] == ["waits for compute 1", "copy 3"]
-
-
-def test_the_cpu_has_no_second_stream() -> None:
-    copies = Copies(CPU)
-    with copies.stream():
-        copies.wait(copies.mark())
-    assert copies.mark() is None
-
-
 def test_on_the_cpu_calls_run_at_once_in_the_thread_that_submits_them() -> None:
     def fail() -> None:
         raise ValueError("broken")
@@ -178,8 +106,3 @@ def test_beside_a_gpu_calls_run_in_threads_which_end_with_the_block() -> None:
     with background(GPU, 2) as executor:
         assert executor.submit(threading.current_thread).result() is not threading.main_thread()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("background")]
-
-
-def test_a_copy_of_a_tensor_on_the_cpu_is_the_tensor() -> None:
-    tensor = torch.arange(3)
-    assert torch.equal(copied_to_cpu(tensor)(), tensor)

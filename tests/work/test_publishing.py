@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,78 +16,16 @@ from gift_core.artifacts.contract import require_hash, sha256_of, write_json
 from gift_core.errors import ContractError, UserError
 from gift_core.work.publishing import build_folder, require_free_bytes, write_atomically
 
-WRITER = """
-import sys, time
-from pathlib import Path
-from gift_core.work.publishing import build_folder, write_atomically
-kind, path = sys.argv[1], Path(sys.argv[2])
-if kind == "file":
-    with write_atomically(path) as temporary:
-        with temporary.open("w") as file:
-            file.write("half")
-            file.flush()
-            print("half-written", flush=True)
-            time.sleep(60)
-else:
-    with build_folder(path) as temporary:
-        (temporary / "half").write_text("half")
-        print("half-written", flush=True)
-        time.sleep(60)
-"""
 
-
-def kill_a_writer(kind: str, path: Path, project: Path) -> None:
-    """Starts a process that writes to `path`, and kills it while it does."""
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, kind, str(path)], stdout=subprocess.PIPE, cwd=project)
-    assert writer.stdout is not None
-    assert writer.stdout.readline() == b"half-written\n"
-    writer.send_signal(signal.SIGKILL)
-    writer.wait()
-    writer.stdout.close()
-
-
-def test_a_killed_writer_leaves_no_file_and_the_next_one_cleans_up(tmp_path: Path, project: Path) -> None:
+def test_the_half_written_work_of_a_living_writer_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
-    kill_a_writer("file", path, project)
-    assert not path.exists()
-    assert len(list(tmp_path.iterdir())) == 1
-    with write_atomically(path) as temporary:
-        temporary.write_text("whole")
-    assert [found.name for found in tmp_path.iterdir()] == ["table.parquet"]
-    assert path.read_text() == "whole"
-
-
-def test_a_killed_writer_keeps_the_file_that_stood_there(tmp_path: Path, project: Path) -> None:
-    path = tmp_path / "table.parquet"
-    path.write_text("old")
-    kill_a_writer("file", path, project)
-    assert path.read_text() == "old"
-
-
-def test_a_killed_builder_leaves_no_folder_and_the_next_one_cleans_up(tmp_path: Path, project: Path) -> None:
-    path = tmp_path / "task"
-    kill_a_writer("folder", path, project)
-    assert not path.exists()
-    assert len(list(tmp_path.iterdir())) == 1
-    with build_folder(path) as temporary:
-        (temporary / "whole").write_text("whole")
-    assert [found.name for found in tmp_path.iterdir()] == ["task"]
-    assert [found.name for found in path.iterdir()] == ["whole"]
-
-
-def test_the_half_written_work_of_a_living_writer_is_left_alone(tmp_path: Path, project: Path) -> None:
-    path = tmp_path / "table.parquet"
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, "file", str(path)], stdout=subprocess.PIPE, cwd=project)
-    assert writer.stdout is not None
-    try:
-        writer.stdout.readline()
-        with write_atomically(path) as temporary:
-            temporary.write_text("ours")
-        assert len(list(tmp_path.iterdir())) == 2
-    finally:
-        writer.kill()
-        writer.wait()
-        writer.stdout.close()
+    with write_atomically(path) as slow:
+        slow.write_text("half")
+        with write_atomically(path) as quick:
+            quick.write_text("quick")
+        assert (slow.read_text(), path.read_text()) == ("half", "quick")
+        slow.write_text("whole")
+    assert path.read_text() == "whole" and list(tmp_path.iterdir()) == [path]
 
 
 def test_an_error_leaves_nothing_and_keeps_the_old(tmp_path: Path) -> None:
@@ -109,34 +44,22 @@ def test_an_error_leaves_nothing_and_keeps_the_old(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
-def test_a_built_folder_replaces_the_old_one_as_a_whole(tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    (folder / "old").touch()
-    with build_folder(folder) as temporary:
-        (temporary / "new").touch()
-    assert [path.name for path in folder.iterdir()] == ["new"]
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
-
-
-def test_a_folder_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
-    folder = tmp_path / "deep" / "folder"
-    with build_folder(folder) as temporary:
-        (temporary / "new").touch()
-        assert not folder.exists()
-    assert (folder / "new").is_file()
+def test_a_built_folder_appears_when_it_is_whole_and_replaces_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "folder"
+    for name in ("old", "new"):
+        with build_folder(path) as folder:
+            (folder / name).touch()
+            assert path.exists() == (name == "new")
+        assert [each.name for each in path.iterdir()] == [name]
 
 
 def test_too_little_disk_is_refused_with_both_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2_000_000))
     require_free_bytes(tmp_path / "not" / "yet" / "there", 2_000_000, "ingest birds")
-    with pytest.raises(UserError) as caught:
+    told = f"ingest birds: 3.5 GB are needed in {tmp_path / 'birds'}, but only 2.0 MB are free"
+    with pytest.raises(UserError, match=told):
         require_free_bytes(tmp_path / "birds", 3_500_000_000, "ingest birds")
-    expected = (
-        f"ingest birds: 3.5 GB are needed in {tmp_path / 'birds'}, but only 2.0 MB are free. Free some space there"
-    )
-    assert str(caught.value).startswith(expected)
 
 
 def test_a_changed_file_is_named_with_both_hashes(tmp_path: Path) -> None:
@@ -146,10 +69,7 @@ def test_a_changed_file_is_named_with_both_hashes(tmp_path: Path) -> None:
     assert sha256_of(path) == sha256_of_abc
     require_hash(path, sha256_of_abc, "ingest")
     path.write_bytes(b"abd")
-    with pytest.raises(
-        ContractError,
-        match=r"a\.tar: its sha256 should be ba7816bf8f01\.\.\., .*dvc repro ingest$",
-    ):
+    with pytest.raises(ContractError, match=r"a\.tar: its sha256 should be ba7816bf8f01\.\.\., .*dvc repro ingest$"):
         require_hash(path, sha256_of_abc, "ingest")
 
 
@@ -165,7 +85,7 @@ def modes(folder: Path) -> dict[str, int]:
     return {path.relative_to(folder).as_posix(): path.stat().st_mode & 0o7777 for path in [folder, *folder.rglob("*")]}
 
 
-@pytest.mark.parametrize("umask", [0o002, 0o022, 0o027, 0o077], indirect=True)
+@pytest.mark.parametrize("umask", [0o002, 0o077], indirect=True)
 def test_files_and_folders_have_the_modes_that_the_umask_gives(umask: int, tmp_path: Path) -> None:
     """safetensors and mkstemp let only the owner read, and copies have the modes of their sources."""
     source = tmp_path / "source"
@@ -185,24 +105,17 @@ def test_files_and_folders_have_the_modes_that_the_umask_gives(umask: int, tmp_p
     assert found == expected
 
 
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o755])
-def test_a_file_that_is_written_again_keeps_its_mode(mode: int, tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    write_json(path, 1)
-    path.chmod(mode)
-    write_json(path, 2)
-    assert path.stat().st_mode & 0o777 == mode
-
-
-@pytest.mark.parametrize("mode", [0o700, 0o750, 0o2775])
-def test_a_folder_that_is_written_again_keeps_its_mode(mode: int, tmp_path: Path) -> None:
-    for _ in range(2):
-        with build_folder(tmp_path / "model") as folder:
-            (folder / "weights").touch()
-        (tmp_path / "model").chmod(mode)
-    with build_folder(tmp_path / "model") as folder:
-        (folder / "weights").touch()
-    assert (tmp_path / "model").stat().st_mode & 0o7777 == mode
+@pytest.mark.parametrize(("of_file", "of_folder"), [(0o600, 0o700), (0o755, 0o2775)])
+def test_what_is_written_again_keeps_its_mode(of_file: int, of_folder: int, tmp_path: Path) -> None:
+    file, folder = tmp_path / "params.yaml", tmp_path / "model"
+    file.touch()
+    folder.mkdir()
+    file.chmod(of_file)
+    folder.chmod(of_folder)
+    write_json(file, 1)
+    with build_folder(folder) as built:
+        (built / "weights").touch()
+    assert (file.stat().st_mode & 0o777, folder.stat().st_mode & 0o7777) == (of_file, of_folder)
 
 
 def test_a_file_that_dvc_protects_is_replaced_by_one_that_can_be_written(tmp_path: Path) -> None:
@@ -247,7 +160,7 @@ def test_a_folder_whose_group_is_inherited_passes_it_on(tmp_path: Path) -> None:
     assert modes(tmp_path / "shared" / "model") == {name: 0o2777 & ~current_umask() for name in (".", "deep")}
 
 
-@pytest.mark.parametrize("path", [".", "..", "../deep", "/"])
+@pytest.mark.parametrize("path", [".", ".."])
 def test_the_working_folder_is_not_replaced(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "deep").mkdir()
     monkeypatch.chdir(tmp_path / "deep")

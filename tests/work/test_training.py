@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,13 +16,11 @@ from typing import Any
 import pytest
 import torch
 
-from gift_core.clip.batches import TaskBatch
 from gift_core.clip.model import Clip
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
 from gift_core.losses import LOSSES
 from gift_core.methods import build_method
-from gift_core.pair_features import ReplayBatch
 from gift_core.replay.source import NoReplay
 from gift_core.training import loop
 from gift_core.training.loop import LossRow
@@ -36,26 +34,7 @@ from tests.training.tiny_training import train as train_tiny
 from tests.training.tiny_training import training as settings
 
 ITERATIONS = 6
-CONSOLIDATIONS: dict[str, dict[str, Any]] = {
-    "none": {},
-    "uniform": {"weight": 1.0},
-    "static_fisher": {"weight": 1.0, "scale": "tensor"},
-    "frozen_fisher": {"weight": 1.0, "iterations": 3},
-    "adaptive_fisher": {"weight": 1.0},
-}
-MERGES: dict[str, dict[str, Any]] = {
-    "average": {"average": {"kind": "running_mean", "every": 2}},
-    "merge": {"merge": {"kind": "interpolate", "alpha": 0.6}},
-    "average and merge": {
-        "average": {"kind": "running_mean", "every": 2},
-        "merge": {"kind": "interpolate", "alpha": 0.6},
-    },
-}
-SETTINGS: dict[str, dict[str, Any]] = {
-    "micro-batches": {"micro_batch_size": 2},
-    "gradient checkpointing": {"gradient_checkpointing": True},
-    "weight decay": {"weight_decay": 0.1},
-}
+AVERAGE, MERGE = {"kind": "running_mean", "every": 2}, {"kind": "interpolate", "alpha": 0.6}
 
 
 class InterruptedTrainingError(Exception):
@@ -70,6 +49,10 @@ def snapshot_of_every_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def gift(**options: Any) -> MethodConfig:
     return method_config(losses=GIFT_LOSSES, **options)
+
+
+def with_rows(config: MethodConfig, **rows: Any) -> MethodConfig:
+    return MethodConfig.model_validate(config.model_dump(exclude_none=True) | rows)
 
 
 def train(config: MethodConfig, clip: Clip, **options: Any) -> list[LossRow]:
@@ -107,64 +90,35 @@ def require_same_after_interruptions(
         assert torch.equal(value, resumed.model.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("kind", CONSOLIDATIONS)
-def test_every_consolidation_continues_to_the_same_bytes(tmp_path: Path, kind: str) -> None:
-    require_same_after_interruptions(tmp_path, gift(kind=kind, **CONSOLIDATIONS[kind]))
+def with_dropout() -> Clip:
+    clip = tiny_clip()
+    clip.model.visual.ln_post = torch.nn.Sequential(clip.model.visual.ln_post, torch.nn.Dropout(0.5))
+    return clip
 
 
-@pytest.mark.parametrize("name", MERGES)
-def test_every_averaging_and_merge_continues_to_the_same_bytes(tmp_path: Path, name: str) -> None:
-    row = gift().model_dump(exclude_none=True) | MERGES[name]
-    require_same_after_interruptions(tmp_path, MethodConfig.model_validate(row))
+# Each kind of consolidation, averaging, merging, memory setting, precision and layer is in one of them.
+RESUMED: dict[str, tuple[MethodConfig, Callable[[], Clip], dict[str, Any]]] = {
+    "uniform, random layers": (
+        gift(kind="uniform", weight=1.0), with_dropout, {"gradient_checkpointing": True, "weight_decay": 0.1},
+    ),
+    "static_fisher, micro-batches": (
+        gift(kind="static_fisher", weight=1.0, scale="tensor"), tiny_clip, {"micro_batch_size": 2},
+    ),
+    "frozen_fisher, amp_fp16": (
+        gift(kind="frozen_fisher", weight=1.0, iterations=3), lambda: tiny_clip(precision="amp_fp16"), {},
+    ),
+    "adaptive_fisher, average and merge": (
+        with_rows(gift(kind="adaptive_fisher", weight=1.0), average=AVERAGE, merge=MERGE), tiny_clip, {},
+    ),
+    "average, amp_bf16": (with_rows(gift(), average=AVERAGE), lambda: tiny_clip(precision="amp_bf16"), {}),
+    "merge, convolutional": (with_rows(method_config(), merge=MERGE), lambda: tiny_clip(tower="resnet"), {}),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_settings_of_memory_continue_to_the_same_bytes(tmp_path: Path, name: str) -> None:
-    require_same_after_interruptions(tmp_path, gift(kind="adaptive_fisher", weight=1.0), **SETTINGS[name])
-
-
-@pytest.mark.parametrize("precision", ["amp_bf16", "amp_fp16"])
-def test_half_precision_continues_to_the_same_bytes(tmp_path: Path, precision: str) -> None:
-    config = gift(kind="frozen_fisher", weight=1.0, iterations=3)
-    require_same_after_interruptions(tmp_path, config, lambda: tiny_clip(precision=precision))
-
-
-def test_a_convolutional_tower_continues_to_the_same_bytes(tmp_path: Path) -> None:
-    require_same_after_interruptions(
-        tmp_path, method_config(kind="uniform", weight=1.0), lambda: tiny_clip(tower="resnet")
-    )
-
-
-def test_layers_that_are_random_in_training_continue_with_the_same_numbers(tmp_path: Path) -> None:
-    def with_dropout() -> Clip:
-        clip = tiny_clip()
-        clip.model.visual.ln_post = torch.nn.Sequential(clip.model.visual.ln_post, torch.nn.Dropout(0.5))
-        return clip
-
-    require_same_after_interruptions(tmp_path, gift(kind="uniform", weight=1.0), with_dropout)
-
-
-def test_a_damaged_snapshot_is_ignored_with_a_line_that_says_so(tmp_path: Path) -> None:
-    whole, resumed, config = tiny_clip(), tiny_clip(), gift(kind="adaptive_fisher", weight=1.0)
-    rows = train(config, whole)
-    path = tmp_path / "training.safetensors"
-    with pytest.raises(InterruptedTrainingError):
-        train(config, tiny_clip(), snapshot=Snapshot(path), on_iteration=interrupt_at(3))
-    for damaged in damages(path.read_bytes()):
-        path.write_bytes(damaged)
-        said: list[str] = []
-        assert Snapshot(path, said.append).read() is None
-        assert len(said) == 1
-        assert said[0].startswith(f"{path}.not_used is not used: ")
-    assert train(config, resumed, snapshot=Snapshot(path)) == rows
-
-
-def damages(content: bytes) -> Iterator[bytes]:
-    yield b""
-    yield content[: len(content) // 2]
-    yield content + b"\0"
-    for position in (3, 40, len(content) // 2, len(content) - 1):
-        yield content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
+@pytest.mark.parametrize("case", RESUMED)
+def test_an_interrupted_training_continues_to_the_same_bytes(tmp_path: Path, case: str) -> None:
+    config, make, changes = RESUMED[case]
+    require_same_after_interruptions(tmp_path, config, make, **changes)
 
 
 def trained(config: MethodConfig, device: torch.device) -> tuple[list[LossRow], list[LossRow], Clip]:
@@ -175,8 +129,7 @@ def trained(config: MethodConfig, device: torch.device) -> tuple[list[LossRow], 
 
 
 def test_late_reading_changes_no_row_and_no_weight(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
-    row = gift(kind="adaptive_fisher", weight=1.0).model_dump(exclude_none=True) | MERGES["average"]
-    config = MethodConfig.model_validate(row)
+    config = with_rows(gift(kind="adaptive_fisher", weight=1.0), average=AVERAGE)
     monkeypatch.setattr(training, "_late", lambda run: 0)
     expected, _, clip = trained(config, device)
     monkeypatch.setattr(training, "_late", lambda run: 1)
@@ -184,25 +137,6 @@ def test_late_reading_changes_no_row_and_no_weight(monkeypatch: pytest.MonkeyPat
     assert rows == reported == expected
     for name, value in clip.model.state_dict().items():
         assert torch.equal(value, other.model.state_dict()[name]), name
-
-
-def test_a_loss_is_read_after_the_next_iteration_is_queued(monkeypatch: pytest.MonkeyPatch) -> None:
-    order: list[str] = []
-    backward = loop.TrainingRun.backward
-
-    def queued(self: Any, *batches: Any) -> Any:
-        order.append("queued")
-        return backward(self, *batches)
-
-    def copied(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
-        return lambda: (order.append("read"), tensor)[1]
-
-    monkeypatch.setattr(training, "_late", lambda run: 1)
-    monkeypatch.setattr(loop.TrainingRun, "backward", queued)
-    monkeypatch.setattr(training, "copied_to_cpu", copied)
-    monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 1000.0)
-    run(tiny_clip(), method_config(), iterations=4)
-    assert order == ["queued", *["queued", "read"] * 3, "read"]
 
 
 def test_a_loss_that_is_not_finite_is_the_same_error_and_is_in_no_snapshot(
@@ -231,38 +165,10 @@ def test_a_loss_that_is_not_finite_is_the_same_error_and_is_in_no_snapshot(
     assert all(bool(value.isfinite().all()) for value in stored[1].values() if value.is_floating_point())
 
 
-@pytest.mark.parametrize(
-    ("device", "precision", "late"), [("cpu", "fp32", 0), ("meta", "fp32", 1), ("meta", "amp_fp16", 0)]
-)
-def test_losses_are_read_late_on_a_gpu_without_a_loss_scale(device: str, precision: str, late: int) -> None:
-    clip = tiny_clip(precision=precision)
-    clip.model.to(device)
-    scaler = torch.amp.GradScaler("cpu", enabled=precision == "amp_fp16")
-    update = loop.WeightUpdate(torch.optim.SGD(clip.model.parameters()), scaler)
-    assert training._late(SimpleNamespace(clip=clip, update=update)) == late  # type: ignore[arg-type]
-
-
 def to_meta(batch: Any) -> Any:
     """The batch without values."""
     moved = {name: value.to("meta") for name, value in vars(batch).items() if isinstance(value, torch.Tensor)}
     return dataclasses.replace(batch, **moved)
-
-
-class MetaBatches:
-    def __init__(self) -> None:
-        self.images = task_images(tiny_clip())
-        self.class_prompts = self.images.class_prompts
-
-    def sample(self, iteration: int) -> TaskBatch:
-        return to_meta(self.images.sample(iteration))
-
-
-class MetaReplay:
-    def __init__(self) -> None:
-        self.pairs = other_teacher()
-
-    def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
-        return tuple(map(to_meta, self.pairs.sample(iteration)))
 
 
 # Two read more, and say why in docs/log.md: distill_vocabulary the number of distinct texts of a batch, and
@@ -273,9 +179,7 @@ ROWS = [
     gift(kind="adaptive_fisher", weight=1.0),
     *(method_config(losses={name: OPTIONS.get(name, SOFT)}) for name in LOSSES if name != "distill_vocabulary"),
     method_config(losses=GIFT_LOSSES, kind="uniform", weight=1.0),
-    MethodConfig.model_validate(
-        gift(kind="adaptive_fisher", weight=1.0).model_dump(exclude_none=True) | MERGES["average"]
-    ),
+    with_rows(gift(kind="adaptive_fisher", weight=1.0), average=AVERAGE),
 ]
 
 
@@ -290,12 +194,17 @@ def test_an_iteration_reads_nothing_from_the_device(config: MethodConfig, monkey
     monkeypatch.setattr(training, "copied_to_cpu", copied)
     monkeypatch.setattr(loop, "_optimizer", lambda parameters, training: torch.optim.SGD(parameters.values()))
     monkeypatch.setattr(loop, "_require_finite_weights", lambda clip, last: None)  # at the end all weights are read
-    clip = tiny_clip()
+    images, pairs, clip = task_images(tiny_clip()), other_teacher(), tiny_clip()
     clip.model.to("meta")
     rows = train_tiny(
-        clip, MetaBatches(), method=build_method(config), replay=MetaReplay(), training=settings(4),
-        learning_rate=1e-3, iterations=4,
-    )  # fmt: skip
+        clip,
+        SimpleNamespace(class_prompts=images.class_prompts, sample=lambda number: to_meta(images.sample(number))),
+        method=build_method(config),
+        replay=SimpleNamespace(sample=lambda number: tuple(map(to_meta, pairs.sample(number)))),
+        training=settings(4),
+        learning_rate=1e-3,
+        iterations=4,
+    )
     assert len(rows) == len(read) == 4
     with pytest.raises((NotImplementedError, RuntimeError)):  # what a read would have been
         clip.scale.item()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,8 +13,7 @@ import torch
 from gift_core.computation import Advance, Computation, State, in_turn, ranges
 from gift_core.work import snapshot as snapshots
 from gift_core.work.snapshot import write_state
-from gift_core.work.spread import OFFER, Offer
-from gift_core.work.units import KeptUnits, _Merged
+from gift_core.work.units import KeptUnits
 from tests.execution.pretended_helper import run_with_helper
 
 COUNT = 6
@@ -111,26 +109,3 @@ def test_a_large_unit_is_removed_when_it_is_merged(tmp_path: Path, monkeypatch: 
     run, _ = run_with_helper(tmp_path, monkeypatch)
     run(computation(merge=add, is_large=True))
     assert [file.name for file in tmp_path.iterdir()] == ["numbers.safetensors"]
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_whoever_is_first_few_large_units_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    rng, workers = random.Random(seed), 3
-    monkeypatch.setenv(OFFER, Offer("somewhere", workers - 1, 0, "").variables[OFFER])
-    units = ranges(40, 1)
-    merged = _Merged(Computation("sums", units, load(), merge=add, is_large=True), tmp_path / "sums")
-    following, busy = 0, list[int]()
-    while merged.end < len(units):
-        while len(busy) < workers and following < len(units) and merged.may_begin((following, units[following])):
-            busy.append(following)
-            following += 1
-        done = busy.pop(rng.randrange(len(busy)))
-        merged.add(done, State({"sum": torch.zeros(1)}))
-        assert len(merged.waiting) < workers
-        assert len(merged.waiting) + len(busy) <= workers
-
-
-def test_nothing_is_kept_of_a_computation_without_units(tmp_path: Path) -> None:
-    empty = Computation("numbers", [], load())
-    assert values(in_turn(empty)) == values(KeptUnits(tmp_path, lambda line: None)(empty)) == {}
-    assert list(tmp_path.iterdir()) == []

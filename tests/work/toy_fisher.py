@@ -7,6 +7,7 @@ The files FOLDER/hold-stage and FOLDER/hold-helpers make the stage and its helpe
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -58,6 +59,7 @@ def main() -> None:
             load_clip=load_clip,
         )
         write_fisher(folder / "out" / FISHER, Fisher(diagonals, "per_sample", "toy"))
+    shutil.rmtree(work)  # as real stages do, whether the run was long enough for a snapshot or not
 
 
 if __name__ == "__main__":

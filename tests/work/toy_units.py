@@ -64,11 +64,7 @@ def main() -> None:
     with (
         interruptible(),
         spread(
-            range(count),
-            partial(load, folder, os.getpid()),
-            take=by.__setitem__,
-            say=say,
-            may_begin=may_begin,
+            range(count), partial(load, folder, os.getpid()), take=by.__setitem__, say=say, may_begin=may_begin
         ) as work,
     ):
         for units in work.rounds():
