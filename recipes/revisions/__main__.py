@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from recipes.revisions.probe import Instance, Outcome, Probe
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE, VERIFIED, CHANGELOG = ROOT / revisions.REVISIONS, ROOT / revisions.VERIFIED, ROOT / "CHANGELOG.md"
-SHOWN = ("settings", "captions")  # the experiments that run where only messages changed
+SHOWN = ("settings", "captions")  # the experiments with a report, which also run where only messages changed
 HEADING = "### Runs again\n"
 MISSED = "gift_core/fingerprint.py follows names, and did not find this one. Name it where it is used."
 
@@ -99,18 +99,34 @@ def _outcomes(new: Code, old: Path, changes: Mapping[str, Change], *, has_new_me
         probe = Probe(Path(folder), ROOT, old)
         for experiment in experiments():
             parts = PartsOf(Path(folder, experiment.name))
-
-            def is_wanted(instance: Instance, parts: PartsOf = parts) -> bool:
-                is_shown = has_new_messages and parts.experiment in SHOWN
-                return is_shown or any(name in changes for name in parts(instance))
-
-            for outcome in probe.run(experiment, is_wanted):
+            for outcome in probe.run(experiment, _wanted(experiment.name, parts, changes, has_new_messages)):
                 if lost := missed(new, outcome, parts.options(outcome.instance)):
                     sys.exit(f"error: {lost[0]} ran in {outcome.instance}, which does not depend on it: {MISSED}")
                 yield _shown(outcome), parts(outcome.instance)
         if is_shared:  # of the last experiment, which is the smallest
             for outcome in probe.run_with_helpers(experiment):
                 yield _shown(outcome), parts(outcome.instance)
+
+
+def _wanted(
+    experiment: str, parts: PartsOf, changes: Mapping[str, Change], has_new_messages: bool
+) -> Callable[[Instance], bool]:
+    """Returns whether a stage is compared: if it uses a changed part, or may print what changed.
+
+    Of finetune these are all. Of teach and evaluate, that of one method is enough where others use the same parts.
+    """
+    compared = set[tuple[object, ...]]()
+
+    def is_wanted(instance: Instance) -> bool:
+        names = parts(instance)
+        use = (instance.stage, *instance.arguments[1:], *names)
+        is_repeated = instance.stage in ("teach", "evaluate") and use in compared
+        compared.add(use)
+        if is_repeated or (instance.stage == "report" and experiment not in SHOWN):
+            return False
+        return (has_new_messages and experiment in SHOWN) or any(name in changes for name in names)
+
+    return is_wanted
 
 
 def _shown(outcome: Outcome) -> Outcome:

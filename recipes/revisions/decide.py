@@ -50,7 +50,6 @@ class PartsOf:
     """The parts that a stage of the experiment in `project` uses."""
 
     def __init__(self, project: Path) -> None:
-        self.experiment = project.name
         self._project, self._options = project, dict[str, dict[str, list[str]]]()
 
     def __call__(self, instance: Instance) -> list[str]:

@@ -121,7 +121,7 @@ def _captions(params: dict[str, Any]) -> None:
     _use_miniature(params, "letters", "digits")
     params["prompts"] |= {"strategy": "captions", "captions": "data/0_raw/prompts/captions.csv"}
     params["model"] |= {"precision": "amp_bf16"}
-    params["run"]["methods"] = ["gift"]
+    params["run"]["methods"] = ["gift", "finetune", "zero_shot"]
 
 
 def _add_reference(folder: Path) -> None:
