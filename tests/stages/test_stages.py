@@ -133,7 +133,7 @@ def test_gift_metrics_computes_the_reports_numbers_from_the_files_of_accuracies(
         (["zero_shot", "gift"], files),
     ):
         computed = json.loads(RUNNER.invoke(app, ["metrics", "--json", *map(str, paths)]).stdout)
-        rounded = {m: {name: round(value, 2) for name, value in row.items()} for m, row in computed.items()}
+        rounded = {m: {name: round(value, 4) for name, value in row.items()} for m, row in computed.items()}
         assert rounded == {method: stored[method] for method in methods}
 
 
