@@ -75,8 +75,8 @@ share: $(INSTALLED) ## push results, raw data and the run cache to the remote
 test: $(DEV) ## run the test suite, in WORKERS=3 processes
 	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-fast: $(DEV) ## run the test suite without the end-to-end tests
-	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not end_to_end and not thorough and not slow and not hostile and not gpu" $(ARGS)
+test-fast: $(DEV) ## run the tests of the method, the library and the settings, without a pipeline
+	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/test_*.py tests/clip tests/config tests/library tests/replay tests/training $(ARGS)
 
 test-all: $(DEV) ## run the test suite with crashes, clusters, documents, browsers, bad input and the benchmarks' scripts
 	@python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow and not hostile and not gpu" $(ARGS)
