@@ -136,6 +136,7 @@ def fetch(
     """
     from gift_core.datasets.catalogue.fetch import fetch as download
     from gift_core.errors import UserError
+    from gift_core.layout import Layout
 
     failed: list[str] = []
     complete: list[str] = []
@@ -146,7 +147,7 @@ def fetch(
     for raw in raws:
         note(f"{raw.row.name}: {raw.row.title} -> {raw.path}")
         try:
-            download(raw.row, raw.path)
+            download(raw.row, raw.path, Layout(root).work("fetch", raw.row.name))
         except UserError as error:  # go on with the others
             failed.append(raw.row.name)
             typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)

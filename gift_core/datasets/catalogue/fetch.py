@@ -1,35 +1,47 @@
-"""Downloads data sets from where they are published, or says how to get them by hand."""
+"""Downloads data sets from where they are published, or says how to get them by hand.
+
+torchvision downloads and unpacks. It would begin an interrupted download again, so it gets another function that copies
+the bytes of a URL (`_continued`).
+"""
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from gift_core import os_errors
 from gift_core.datasets.catalogue.inventory import take_inventory
 from gift_core.datasets.catalogue.row import CatalogueRow
 from gift_core.errors import UserError
+from gift_core.work.folder import work_folder
 from gift_core.work.publishing import build_folder, require_free_bytes
 
 TIMEOUT_S = 60.0  # without an answer from the server
+PARTIAL_CONTENT, RANGE_NOT_SATISFIABLE = 206, 416  # HTTP
 _PACKED = (".gz", ".tgz", ".zip")
 # Raised by urllib, http and the unpackers. torchvision raises RuntimeError for a wrong checksum.
 _FAILURES = (OSError, RuntimeError, HTTPException, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
 
 
-def fetch(row: CatalogueRow, path: Path) -> None:
+def fetch(row: CatalogueRow, path: Path, work: Path) -> None:
     """Downloads and unpacks the data set into `path`. Does nothing if it is already complete.
+
+    An interrupted download stays in the folder `work` (gift_core.work.folder), and the next one continues it.
 
     Raises:
         UserError: the data set cannot be downloaded by a program (the message says what to get and where to put it),
-            the disk is too small, `path` has other files, or the network fails. After an error nothing is left behind.
+            the disk is too small, `path` has other files, or the network fails. After an error nothing is in `path`.
     """
     if take_inventory(row, path).state == "complete":
         return
@@ -38,8 +50,9 @@ def fetch(row: CatalogueRow, path: Path) -> None:
         raise UserError(f"{location}: {row.title} cannot be downloaded by a program. {how_to_get(row, path)}")
     _require_empty(path, location)
     require_free_bytes(path, row.unpacked_bytes + sum(archive.bytes for archive in row.archives), location)
-    with build_folder(path) as unfinished:
-        with _plain_errors(row, path, location):
+    key = {"archives": [archive.model_dump(mode="json") for archive in row.archives]}
+    with work_folder(work, key) as parts, build_folder(path) as unfinished:
+        with _plain_errors(row, path, location), _continued_downloads(parts):
             _download(row, unfinished)
         _remove_archives(row, unfinished)
         found = take_inventory(row, unfinished)
@@ -79,6 +92,53 @@ def _torchvision_classes() -> Mapping[str, Callable[..., Any]]:
         "mnist": datasets.MNIST,
         "oxford_pet": datasets.OxfordIIITPet,
     }
+
+
+@contextmanager
+def _continued_downloads(parts: Path) -> Iterator[None]:
+    """Has torchvision keep what it downloads in `parts`, until it is complete."""
+    from torchvision.datasets import utils
+
+    former = utils._urlretrieve
+    utils._urlretrieve = partial(_continued, parts)
+    try:
+        yield
+    finally:
+        utils._urlretrieve = former
+
+
+def _continued(parts: Path, url: str, filename: str | Path, chunk_size: int = 1 << 18) -> None:
+    """Writes the bytes at `url` into a file, the first of them from an interrupted download of the same bytes.
+
+    A server that does not continue (RFC 9110, 14.2) sends them all again. The caller compares the checksum.
+    """
+    from tqdm import tqdm
+
+    part = parts / hashlib.sha256(url.encode()).hexdigest()[:16]
+    start = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "gift", **({"Range": f"bytes={start}-"} if start else {})}
+    try:
+        answer = urlopen(Request(url, headers=headers))
+    except HTTPError as error:
+        if error.code != RANGE_NOT_SATISFIABLE:
+            raise
+        part.unlink()  # it has all bytes already, or those of another file
+        answer = urlopen(Request(url, headers={"User-Agent": "gift"}))
+    with answer:
+        is_continued = answer.status == PARTIAL_CONTENT
+        done = start if is_continued else 0
+        total = None if answer.length is None else done + answer.length
+        with (
+            part.open("ab" if is_continued else "wb") as file,
+            tqdm(total=total, initial=done, unit="B", unit_scale=True, desc=Path(filename).name) as bar,
+        ):
+            while chunk := answer.read(chunk_size):
+                file.write(chunk)
+                bar.update(len(chunk))
+    if total is not None and part.stat().st_size < total:
+        what = f"the connection broke off at {part.stat().st_size:,} of {total:,} bytes; the next run continues there"
+        raise ConnectionError(what)
+    part.replace(filename)
 
 
 @contextmanager

@@ -23,15 +23,39 @@ from tests.datasets.catalogue.trees import counts_of, make_tree
 
 
 class Server:
-    """Serves a folder on this machine, and counts what was asked of it."""
+    """Serves a folder on this machine, and counts what was asked of it.
+
+    It breaks off after `most` bytes, and continues downloads if `continues`.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked = asked = list[str]()
+        self.starts = list[int]()
+        self.most: int | None = None
+        self.continues = True
+        server = self
 
         class Handler(SimpleHTTPRequestHandler):
             def log_message(self, format: str, *arguments: Any) -> None:
                 asked.append(self.path)
+
+            def do_GET(self) -> None:
+                file = folder / self.path.lstrip("/")
+                if not file.is_file():
+                    self.send_error(404)
+                    return
+                data = file.read_bytes()
+                wanted = self.headers.get("Range") if server.continues else None
+                start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+                if start >= len(data):
+                    self.send_error(416)
+                    return
+                server.starts += [start] if wanted else []
+                self.send_response(206 if wanted else 200)
+                self.send_header("Content-Length", str(len(data) - start))
+                self.end_headers()
+                self.wfile.write(data[start:][: server.most])
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
         self.url = f"http://127.0.0.1:{self.http.server_port}"
@@ -82,7 +106,7 @@ def dtd(server: Server, tree: Path, monkeypatch: pytest.MonkeyPatch) -> Catalogu
 def test_torchvisions_downloader_ends_in_a_complete_data_set_that_is_not_downloaded_again(
     dtd: CatalogueRow, server: Server, tree: Path, tmp_path: Path
 ) -> None:
-    fetch(dtd, tmp_path / "raw" / "dtd")
+    get(dtd, tmp_path / "raw" / "dtd")
     inventory = take_inventory(dtd, tmp_path / "raw" / "dtd")
     assert (inventory.state, inventory.faults) == ("complete", ())
     first = inventory.splits["train"][0]
@@ -90,7 +114,7 @@ def test_torchvisions_downloader_ends_in_a_complete_data_set_that_is_not_downloa
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["dtd"]
     assert not list((tmp_path / "raw").rglob("*.tar.gz"))
     asked = len(server.asked)
-    fetch(dtd, tmp_path / "raw" / "dtd")
+    get(dtd, tmp_path / "raw" / "dtd")
     assert asked > 0 and len(server.asked) == asked
 
 
@@ -102,15 +126,46 @@ def test_tiny_imagenet_comes_from_its_own_archive(server: Server, tmp_path: Path
             packed.write(file, file.relative_to(tmp_path / "tree"))
     served = Archive(name=archive.name, bytes=1, url=f"{server.url}/{archive.name}", md5=md5_of(archive))
     row = small_row("tinyimagenet", archives=(served,))
-    fetch(row, tmp_path / "raw")
-    assert take_inventory(row, tmp_path / "raw").state == "complete"
-    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["tiny-imagenet-200"]
+    get(row, tmp_path / "raw" / "tiny")
+    assert take_inventory(row, tmp_path / "raw" / "tiny").state == "complete"
+    assert [path.name for path in (tmp_path / "raw" / "tiny").iterdir()] == ["tiny-imagenet-200"]
+
+
+def get(row: CatalogueRow, path: Path) -> None:
+    fetch(row, path, path.parents[1] / "work")
 
 
 def refused(row: CatalogueRow, path: Path) -> str:
     with pytest.raises(UserError) as error:
-        fetch(row, path)
+        get(row, path)
     return str(error.value)
+
+
+@pytest.mark.parametrize("continues", [True, False])
+def test_an_interrupted_download_continues_where_the_connection_broke_off(
+    dtd: CatalogueRow, server: Server, tmp_path: Path, continues: bool
+) -> None:
+    path, size = tmp_path / "raw" / "dtd", (server.folder / "dtd-r1.0.1.tar.gz").stat().st_size
+    server.most, server.continues = 700, continues
+    assert f"broke off at 700 of {size:,} bytes; the next run continues there" in refused(dtd, path)
+    assert not path.exists()
+    server.most = None
+    get(dtd, path)
+    assert take_inventory(dtd, path).state == "complete"
+    assert server.starts == ([700] if continues else [])
+    assert not (tmp_path / "work").exists() or not any((tmp_path / "work").rglob("[!.]*"))
+
+
+def test_a_part_of_another_file_is_not_used(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
+    path, archive = tmp_path / "raw" / "dtd", server.folder / "dtd-r1.0.1.tar.gz"
+    whole, server.most = archive.read_bytes(), 700
+    archive.write_bytes(bytes(len(whole)))
+    refused(dtd, path)
+    archive.write_bytes(whole)
+    server.most = None
+    assert "(File not found or corrupted.)" in refused(dtd, path)
+    get(dtd, path)
+    assert server.starts == [700]
 
 
 def test_a_missing_archive_is_one_sentence_and_how_to_get_it_by_hand(
@@ -158,7 +213,7 @@ def test_a_full_disk_is_noticed_before_the_download(dtd: CatalogueRow, server: S
     ],
 )
 def test_a_download_by_hand_is_explained(dataset: str, said: tuple[str, ...], tmp_path: Path) -> None:
-    text = refused(catalogue_row(dataset, "tests"), tmp_path / "raw")
+    text = refused(catalogue_row(dataset, "tests"), tmp_path / "raw" / dataset)
     for part in said:
         assert part.lower() in text.lower()
-    assert f"unpack to: {tmp_path / 'raw'}/" in text and not (tmp_path / "raw").exists()
+    assert f"unpack to: {tmp_path / 'raw' / dataset}/" in text and not (tmp_path / "raw").exists()
