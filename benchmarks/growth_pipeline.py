@@ -61,7 +61,8 @@ def counts_of(tasks: int) -> Row:
 def evaluated_in_step(tasks: Sequence[str]) -> list[tuple[int, int]]:
     """Returns the (model, task) that the stage evaluate tests in the step of the last of these tasks."""
     asked: list[tuple[int, int]] = []
-    answer = Test(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long), ["a thing"])
+    zero_N = torch.zeros(1, dtype=torch.long)
+    answer = Test(zero_N, zero_N, zero_N, ["a thing"])
 
     def classify_all(pairs: Sequence[tuple[int, int]], **options: object) -> dict[tuple[int, int], Test]:
         asked.extend(pairs)

@@ -17,7 +17,7 @@ from gift_core.artifacts.task import read_own_task
 from gift_core.clip.device import resolve_device
 from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.model import Clip, load_folder
-from gift_core.clip.test_set import TestSet, nearest_classes
+from gift_core.clip.test_set import ImageLimit, TestSet, nearest_classes
 from gift_core.computation import Advance, Computation, Run, State
 
 ModelAndTask = tuple[int, int]  # their numbers; -1 is the pre-trained model
@@ -25,23 +25,32 @@ ModelAndTask = tuple[int, int]  # their numbers; -1 is the pre-trained model
 
 @dataclass(frozen=True)
 class EncodingSettings:
-    """How models are loaded and images encoded."""
+    """How models are loaded and images encoded, and how many of a task's test images."""
 
     device: torch.device
     precision: str
     batch_size: int
+    limit: ImageLimit | None = None
 
     def load(self, folder: Path) -> Clip:
         """Returns the model in `folder`, whose weights have been hashed before (_hashes)."""
         return load_folder(folder, device=self.device, precision=self.precision, sha256=noted_hash(folder))
 
+    def open(self, task: Path, cache_budget: CacheBudget) -> TestSet:
+        """Returns the test images of the task in this folder."""
+        return TestSet(task, batch_size=self.batch_size, cache_budget=cache_budget, limit=self.limit)
+
 
 @dataclass(frozen=True)
 class Test:
-    """What a model says of test images: predicted and label, int64 [N] on the CPU, indices into `classes`."""
+    """What a model says of test images, int64 [N] on the CPU: predicted and label are indices into `classes`.
+
+    `positions_N`: of the images in their task's test set.
+    """
 
     predicted_N: torch.Tensor
     labels_N: torch.Tensor
+    positions_N: torch.Tensor
     classes: Sequence[str]
 
 
@@ -61,7 +70,10 @@ def classify_all(
     compute = Classifier(models, tasks, settings)
     found = run(Computation("tests", units, compute, load=load, rows=lambda pair: 1, noun="accuracies")).tensors
     names = [read_own_task(folder).class_names for folder in tasks]
-    return {(m, t): Test(found[f"{m} on {t}"], found[f"labels of {t}"], names[t]) for m, t in units}
+    return {
+        (m, t): Test(found[f"{m} on {t}"], found[f"labels of {t}"], found[f"positions of {t}"], names[t])
+        for m, t in units
+    }
 
 
 class Classifier:
@@ -77,12 +89,13 @@ class Classifier:
         self._test_set: tuple[int, TestSet] | None = None
 
     def __call__(self, pairs: Iterable[ModelAndTask], advance: Advance) -> Iterator[State]:
-        """Yields predictions and labels of each model and task, int64 [N]."""
+        """Yields predictions, labels and positions of the images of each model and task, int64 [N]."""
         for model, task in pairs:
             test_set = self._open(task)
             predicted_N = nearest_classes(self._load(model), test_set)
             advance(1)
-            yield State({f"{model} on {task}": predicted_N, f"labels of {task}": test_set.labels_N})
+            images = {f"labels of {task}": test_set.labels_N, f"positions of {task}": test_set.positions_N}
+            yield State({f"{model} on {task}": predicted_N, **images})
 
     def _load(self, model: int) -> Clip:
         if self._clip is None or self._clip[0] != model:
@@ -93,8 +106,7 @@ class Classifier:
     def _open(self, task: int) -> TestSet:
         if self._test_set is None or self._test_set[0] != task:
             cache_budget = CacheBudget(CACHE_BYTES if task == len(self._tasks) - 1 else 0)
-            batch_size = self._settings.batch_size
-            self._test_set = task, TestSet(self._tasks[task], batch_size=batch_size, cache_budget=cache_budget)
+            self._test_set = task, self._settings.open(self._tasks[task], cache_budget)
         return self._test_set[1]
 
 

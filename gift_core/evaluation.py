@@ -22,6 +22,7 @@ from gift_core.artifacts.accuracy import (
     PRETRAINED_STEP,
     TASK_INCREMENTAL,
     input_hashes,
+    noted_limit,
     require_same_inputs,
 )
 from gift_core.artifacts.predictions import prediction_rows
@@ -73,6 +74,12 @@ class EvaluationInputs:
         """This step, which trained the last of the tasks; counts from 0."""
         return len(self.tasks) - 1
 
+    @property
+    def noted_limit(self) -> dict[str, str]:
+        """The limit of test images as metadata, empty if there is none."""
+        limit = self.settings.limit
+        return noted_limit(None if limit is None else limit.max_images)
+
 
 def newest_model(step: int, task: int) -> int:
     """Returns the model that classifies the images of `task` after `step`: the newest one, `step`.
@@ -92,9 +99,10 @@ def evaluate_task_incremental(inputs: EvaluationInputs, run: Run = in_turn) -> M
 
     The rows form an L (docs/decisions/0001): this step on every task so far (phase past or current), and every earlier
     step on the new task (phase future, or pretrained at step -1). So the matrix grows without measuring anything again.
-    The metadata hold the hash of every model and task. ContractError where the step before was measured on others.
+    The metadata hold the hash of every model and task, and the limit of test images if there is one. ContractError
+    where the step before was measured on others.
     """
-    metadata = input_hashes(inputs.models, inputs.tasks)
+    metadata = {**input_hashes(inputs.models, inputs.tasks), **inputs.noted_limit}
     require_same_inputs(inputs.previous, metadata, inputs.method)
     last, names = inputs.step, list(inputs.tasks)
     pairs = [(last, task) for task in range(last + 1)] + [(step, last) for step in range(PRETRAINED_STEP, last)]
@@ -130,9 +138,9 @@ def evaluate_class_incremental(inputs: EvaluationInputs, run: Run = in_turn) -> 
         )
     newest = list(inputs.tasks)[-1]
     models = {name: inputs.models[name] for name in (PRETRAINED, newest)}
-    test_sets = [_open(inputs.settings, folder) for folder in inputs.tasks.values()]
+    test_sets = [inputs.settings.open(folder, CacheBudget(0)) for folder in inputs.tasks.values()]
     require_distinct_classes([test_set.task for test_set in test_sets])
-    hashes = input_hashes(models, inputs.tasks)
+    hashes = {**input_hashes(models, inputs.tasks), **inputs.noted_limit}
     require_same_inputs(inputs.previous, hashes, inputs.method)
     clips = [inputs.settings.load(folder) for folder in models.values()]
     load = partial(_load_encoder, inputs.settings, list(models.values()), list(inputs.tasks.values()))
@@ -174,12 +182,10 @@ def require_distinct_classes(tasks: Sequence[TaskInfo]) -> None:
 
 def _joined(tests: Sequence[Test]) -> Test:
     """Tests among the same classes as one."""
-    predicted_N = torch.cat([test.predicted_N for test in tests])
-    return Test(predicted_N, torch.cat([test.labels_N for test in tests]), tests[0].classes)
-
-
-def _open(settings: EncodingSettings, folder: Path) -> TestSet:
-    return TestSet(folder, batch_size=settings.batch_size, cache_budget=CacheBudget(0))
+    predicted_N, labels_N, positions_N = (
+        torch.cat([getattr(test, name) for test in tests]) for name in ("predicted_N", "labels_N", "positions_N")
+    )
+    return Test(predicted_N, labels_N, positions_N, tests[0].classes)
 
 
 def _encode(
@@ -197,7 +203,8 @@ def _load_encoder(
 ) -> Callable[[Iterable[int], Advance], Iterator[State]]:
     """In another process: returns what encodes test sets."""
     resolve_device(str(settings.device))
-    return partial(_encode, [settings.load(folder) for folder in models], [_open(settings, task) for task in tasks])
+    test_sets = [settings.open(task, CacheBudget(0)) for task in tasks]
+    return partial(_encode, [settings.load(folder) for folder in models], test_sets)
 
 
 def _key(test_set: int, clip: int) -> str:
@@ -217,7 +224,8 @@ def _classify_among_all(clips: Sequence[Clip], test_sets: Sequence[TestSet], fea
         of_clip = [features.tensors[_key(each, number)].to(class_KD.device) for each in range(len(test_sets))]
         predicted_N = predict(torch.cat(of_clip), class_KD).cpu()
         parts = torch.split(predicted_N, [len(labels_N) for labels_N in labels])
-        tests.append([Test(part_N, labels_N, classes) for part_N, labels_N in zip(parts, labels, strict=True)])
+        of_sets = zip(parts, labels, test_sets, strict=True)
+        tests.append([Test(part_N, labels_N, images.positions_N, classes) for part_N, labels_N, images in of_sets])
     return tests
 
 
@@ -234,8 +242,8 @@ def _row(
 def _predictions(inputs: EvaluationInputs, protocol: str, test: Test, *, step: int, task: str) -> pd.DataFrame:
     """The rows of artifacts.predictions of a model and the test set of `task`."""
     columns = {**_columns(inputs, protocol, step), "task": task}
-    labels, predicted = test.labels_N.numpy(), test.predicted_N.numpy()
-    return prediction_rows(columns, labels=labels, predicted=predicted, classes=test.classes)
+    labels, predicted, images = (each_N.numpy() for each_N in (test.labels_N, test.predicted_N, test.positions_N))
+    return prediction_rows(columns, images=images, labels=labels, predicted=predicted, classes=test.classes)
 
 
 def _columns(inputs: EvaluationInputs, protocol: str, step: int) -> dict[str, str | int]:

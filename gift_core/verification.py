@@ -148,7 +148,7 @@ def _check_predictions(predictions: Path, accuracy: Path) -> None:
 def _check_metrics(layout: Layout, config: Config) -> None:
     """Computes the metrics again from the accuracies."""
     path, methods = layout.reports() / "metrics.json", tuple(config.run.methods)
-    rows, _ = read_accuracies(layout, methods, tuple(step.task for step in config.sequence))
+    rows, _ = read_accuracies(layout, config, methods)
     trained = [name for name in methods if not is_zero_shot(config.methods[name])]
     scores = score_run(layout, config, rows, trained).scores
     expected = {method: {name: rounded(row[name]) for name in METRICS} for method, row in scores.items()}

@@ -42,7 +42,7 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
         inputs = _inputs(stage, method, task, device)
         require_free_bytes(layout.accuracy(method, task), TABLE_BYTES, f"{stage.title}: the accuracies")
         require_free_bytes(layout.predictions(method, task), PREDICTION_BYTES, f"{stage.title}: the predictions")
-        with unfinished(stage, device, {**_read(inputs), **settings.model_dump()}) as work:
+        with unfinished(stage, device, {**_read(inputs), **settings.model_dump(), "seed": stage.config.seed}) as work:
             stage.phase = "evaluating"
             measured = PROTOCOLS[settings.protocol](inputs, KeptUnits(work, stage.say))
             made = {**record_hashes(layout.model(method, task)), **computed_with(environment(device))}
@@ -56,16 +56,19 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
 def _inputs(stage: Stage, method: str, task: str, device: torch.device) -> EvaluationInputs:
     from gift_core.artifacts.accuracy import PRETRAINED, read_accuracy
     from gift_core.classifier import EncodingSettings
+    from gift_core.clip.test_set import ImageLimit
     from gift_core.evaluation import EvaluationInputs, newest_model, own_model
 
     config, layout, tasks = stage.config, stage.layout, [*stage.learned_before(task), task]
+    most = config.evaluation.max_images
+    limit = None if most is None else ImageLimit(most, config.seed)
     _, previous = read_accuracy(layout.accuracy(method, stage.step(task).after))
     return EvaluationInputs(
         method=method,
         models={PRETRAINED: layout.pretrained(), **{name: layout.model(method, name) for name in tasks}},
         tasks={name: layout.task(name) for name in tasks},
         model_for=own_model if stage.method(method).keeps_every_model else newest_model,
-        settings=EncodingSettings(device, config.model.precision, config.evaluation.batch_size),
+        settings=EncodingSettings(device, config.model.precision, config.evaluation.batch_size, limit),
         previous=previous,
     )
 

@@ -149,6 +149,12 @@ def test_the_params_of_a_stage_are_in_params_yaml(stage: str) -> None:
             section = section[part]
 
 
+def test_the_limit_of_test_images_is_a_parameter_of_evaluate_and_the_report_alone() -> None:
+    users = [stage for stage in DVC if "evaluation.max_images" in block_of(stage).get("params", [])]
+    assert users == ["evaluate", "report"]
+    assert "seed" in block_of("evaluate")["params"]  # it chooses the images
+
+
 @pytest.mark.parametrize("command", ["check", "ingest", "write_prompts", "write_vocabulary", "report", "show"])
 def test_stages_without_a_model_do_not_import_torch(command: str) -> None:
     heavy = {f"{file.relative_to(ROOT)}: {name}" for file in closure(ROOT / "stages" / f"{command}.py")

@@ -26,6 +26,7 @@ from gift_core.untrusted import parse_json
 
 STAGE = "evaluate"
 ENVIRONMENT = "environment"
+MAX_IMAGES = "max_images"  # in the metadata, if there is a limit of the test images of each task
 PRETRAINED = "pretrained"
 PRETRAINED_STEP = -1
 TASK_INCREMENTAL = "task_incremental"
@@ -57,8 +58,8 @@ UNIQUE = ["method", "protocol", "step", "eval_task"]
 def write_accuracy(path: Path, rows: pd.DataFrame, metadata: Mapping[str, str]) -> None:
     """Writes the rows, sorted by step then as given.
 
-    `metadata` has the hashes of every model and task that was read, of the own model's provenance.json and losses, and
-    the environment.
+    `metadata` has the hashes of every model and task that was read, of the own model's provenance.json and losses, the
+    environment, and the limit of test images (noted_limit).
     """
     ordered = rows[SCHEMA.names].sort_values("step", kind="stable")
     table = pa.Table.from_pandas(ordered, schema=SCHEMA, preserve_index=False)
@@ -109,9 +110,20 @@ def input_hashes(models: Mapping[str, Path], tasks: Mapping[str, Path]) -> dict[
     return {**hashes, **{f"task:{name}": sha256_of(folder / "task.json") for name, folder in tasks.items()}}
 
 
+def noted_limit(max_images: int | None) -> dict[str, str]:
+    """Returns the limit of the test images of each task as metadata, nothing where there is none."""
+    return {} if max_images is None else {MAX_IMAGES: str(max_images)}
+
+
 def require_same_inputs(previous: Mapping[str, str], current: Mapping[str, str], method: str) -> None:
-    """Raises ContractError where the step before was measured on another version of a model or task of `current`."""
+    """Raises ContractError where the step before was measured on another version of a model or task of `current`.
+
+    Also where it was measured with another limit of test images. The start of a chain, on no task, has none.
+    """
     changed = [key for key, value in previous.items() if key in current and current[key] != value]
+    measured = any(key.startswith("task:") for key in previous)
+    if measured and (MAX_IMAGES in previous) != (MAX_IMAGES in current):
+        changed.append(MAX_IMAGES)
     if changed:
         raise ContractError(
             f"accuracy of {method} at the step before was measured on another {', '.join(sorted(changed))}. "

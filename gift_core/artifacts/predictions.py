@@ -5,6 +5,8 @@ There is one row for each test that an accuracy file has a row of (artifacts.acc
 - task_incremental: `predicted` is a class of `task`, whose test set the image belongs to.
 - class_incremental: `predicted` is a class of any task up to the newest one of the file, also at step -1.
 
+With a limit of test images (accuracy.MAX_IMAGES in the metadata), some positions have no row.
+
 Columns of text are dictionaries, and the position of an image is stored as a difference, so a row takes about a byte.
 """
 
@@ -19,7 +21,15 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, PHASES, PRETRAINED, PRETRAINED_STEP, STAGE, require_own
+from gift_core.artifacts.accuracy import (
+    CLASS_INCREMENTAL,
+    MAX_IMAGES,
+    PHASES,
+    PRETRAINED,
+    PRETRAINED_STEP,
+    STAGE,
+    require_own,
+)
 from gift_core.artifacts.contract import broken
 from gift_core.artifacts.tables import read_table, write_table
 
@@ -42,14 +52,19 @@ Columns = Mapping[str, Any]
 
 
 def prediction_rows(
-    columns: Columns, *, labels: npt.NDArray[Any], predicted: npt.NDArray[Any], classes: Sequence[str]
+    columns: Columns,
+    *,
+    images: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    predicted: npt.NDArray[Any],
+    classes: Sequence[str],
 ) -> pd.DataFrame:
-    """Returns one row for each image of a test set, in its order.
+    """Returns one row for each tested image, in its order in the test set. `images` are the positions.
 
     `columns` are method, protocol, step, trained_task and task. `labels` and `predicted` are indices into `classes`.
     """
     names = np.array(classes, dtype=object)
-    of_images = {"image": np.arange(len(labels)), "label": names[labels], "predicted": names[predicted]}
+    of_images = {"image": images, "label": names[labels], "predicted": names[predicted]}
     rows: pd.DataFrame = pd.DataFrame({**of_images, **columns})[SCHEMA.names]
     return rows
 
@@ -57,7 +72,7 @@ def prediction_rows(
 def write_predictions(path: Path, rows: pd.DataFrame, metadata: Mapping[str, str]) -> None:
     """Writes the rows, sorted by step, then as given. `metadata` is that of the step's accuracy file."""
     ordered = rows[SCHEMA.names].sort_values("step", kind="stable")
-    _require_sound(path, ordered)
+    _require_sound(path, ordered, metadata)
     table = pa.Table.from_arrays([_column(ordered[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
     write_table(path, table, metadata, counted=COUNTED)
 
@@ -76,7 +91,7 @@ def read_predictions(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     """
     table, metadata = read_table(path, SCHEMA, STAGE)
     rows: pd.DataFrame = table.to_pandas()
-    _require_sound(path, rows)
+    _require_sound(path, rows, metadata)
     require_own(path, rows)
     return rows, metadata
 
@@ -122,7 +137,7 @@ def _by_test(counts: pd.DataFrame, test: list[str]) -> dict[tuple[int, str], str
     return {(step, str(task)): f"{correct} of {n}" for step, task, correct, n in zip(*columns, strict=True)}
 
 
-def _require_sound(path: Path, rows: pd.DataFrame) -> None:
+def _require_sound(path: Path, rows: pd.DataFrame, metadata: Mapping[str, str]) -> None:
     if rows.empty:
         raise broken(path, "there should be one row at least", STAGE)
     if rows.isna().any(axis=None):
@@ -134,10 +149,17 @@ def _require_sound(path: Path, rows: pd.DataFrame) -> None:
         raise broken(path, "step should be at least -1", STAGE)
     if not ((rows.step == PRETRAINED_STEP) == (rows.trained_task == PRETRAINED)).all():
         raise broken(path, "trained_task should be pretrained at step -1 and nowhere else", STAGE)
-    by_test = rows.groupby(TEST, observed=True, sort=False)
-    if not (by_test.cumcount() == rows.image).all():
-        raise broken(path, "image should count 0, 1, 2, ... in each test", STAGE)
+    _require_images(path, rows, limited=MAX_IMAGES in metadata)
     _require_equal_labels(path, rows)
+
+
+def _require_images(path: Path, rows: pd.DataFrame, *, limited: bool) -> None:
+    """The images of a test are in the order of the test set: all of them, or some if they are limited."""
+    by_test = rows.groupby(TEST, observed=True, sort=False)
+    if not limited and not (by_test.cumcount() == rows.image).all():
+        raise broken(path, "image should count 0, 1, 2, ... in each test", STAGE)
+    if (rows.image < 0).any() or (by_test["image"].diff() <= 0).any():
+        raise broken(path, "image should increase from 0 or more in each test", STAGE)
 
 
 def _require_equal_labels(path: Path, rows: pd.DataFrame) -> None:

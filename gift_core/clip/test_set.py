@@ -5,11 +5,13 @@ B images of a batch, N images of a test set, K classes, S side of the model's im
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from gift_core.artifacts.task import StoredImage, index_task, read_own_task
@@ -19,33 +21,54 @@ from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparatio
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
 from gift_core.progress import progress_bar
+from gift_core.seeds import seed_for
 from gift_core.work.overlap import prefetched
+
+
+@dataclass(frozen=True)
+class ImageLimit:
+    """At most `max_images` test images of each task, chosen by `seed`, the experiment's, and the task's name."""
+
+    max_images: int
+    seed: int
 
 
 class TestSet:
     """The test images of the task in `folder`, in batches of `batch_size`, as often as they are asked for.
 
+    With a limit, those that choose_images chooses, in the order that they have in the task.
     Decoded images stay in memory between two passes as far as `cache_budget` permits. The others are decoded again.
     2 GiB hold 14,266 images of 224 px: of the data sets of MTIL only Food101 and SUN397 are decoded more than once.
     Models that read the same object must share their preprocessing. UserError where there are no test images.
     """
 
-    def __init__(self, folder: Path, *, batch_size: int, cache_budget: CacheBudget) -> None:
+    def __init__(
+        self, folder: Path, *, batch_size: int, cache_budget: CacheBudget, limit: ImageLimit | None = None
+    ) -> None:
         self.task = read_own_task(folder)
         self.batch_size = batch_size
-        self._folder, self._budget = folder, cache_budget
+        self._folder, self._budget, self._limit = folder, cache_budget, limit
         self._store: PixelCache | None = None
         if not len(self):
             raise UserError(f"{folder}: the task has no test images. Give it some and run stage ingest again.")
 
     def __len__(self) -> int:
         """The number of images."""
-        return self.task.counts["test"]
+        count = self.task.counts["test"]
+        return count if self._limit is None else min(count, self._limit.max_images)
 
     @cached_property
     def labels_N(self) -> torch.Tensor:
         """int64 [N]."""
         return torch.tensor([image.label for image in self._images])
+
+    @cached_property
+    def positions_N(self) -> torch.Tensor:
+        """The position of each image among all test images of the task, from 0, ascending, int64 [N]."""
+        if self._limit is None:
+            return torch.arange(len(self._stored))
+        seed = seed_for("test images", self._limit.seed, self.task.name)
+        return torch.tensor(choose_images([image.label for image in self._stored], self._limit.max_images, seed=seed))
 
     def batches(self, clip: Clip) -> Iterator[torch.Tensor]:
         """Yields the images in their order under the evaluation transform, uint8 [B, 3, S, S] on the model's device."""
@@ -64,7 +87,40 @@ class TestSet:
 
     @cached_property
     def _images(self) -> Sequence[StoredImage]:
+        return [self._stored[position] for position in self.positions_N.tolist()]
+
+    @cached_property
+    def _stored(self) -> Sequence[StoredImage]:
         return index_task(self._folder, "test")
+
+
+def choose_images(labels: Sequence[int], most: int, *, seed: int) -> list[int]:
+    """Returns the ascending positions of `most` images, or of all if there are fewer, sampled within each class.
+
+    The number of a class is its share of `most`, rounded by the largest remainders. Each class has one image at least
+    if `most` is not less than the number of classes. Otherwise some classes have none.
+    """
+    if len(labels) <= most:
+        return list(range(len(labels)))
+    of_class: dict[int, list[int]] = {}  # in a sampled order, so that equal remainders favor no class by its number
+    for position in np.random.default_rng(seed).permutation(len(labels)).tolist():
+        of_class.setdefault(labels[position], []).append(position)
+    numbers = _images_per_class({label: len(positions) for label, positions in of_class.items()}, most)
+    return sorted(position for label, number in numbers.items() for position in of_class[label][:number])
+
+
+def _images_per_class(counts: Mapping[int, int], most: int) -> dict[int, int]:
+    """Divides `most`, which is less than the number of images, among classes with these counts."""
+    numbers: dict[int, int] = {}
+    if most >= len(counts):  # first one for each class whose share is less than one
+        while small := [label for label, n in counts.items() if n * most < sum(counts.values())]:
+            numbers |= dict.fromkeys(small, 1)
+            counts, most = {label: n for label, n in counts.items() if label not in small}, most - len(small)
+    total = sum(counts.values())
+    shares = {label: divmod(n * most, total) for label, n in counts.items()}
+    rest = most - sum(number for number, _ in shares.values())
+    by_remainder = sorted(shares, key=lambda label: -shares[label][1])
+    return numbers | {label: shares[label][0] + (label in by_remainder[:rest]) for label in shares}
 
 
 def encode_test_set(clips: Sequence[Clip], test_set: TestSet) -> list[torch.Tensor]:

@@ -83,13 +83,15 @@ class TrainingConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """The number of images encoded at once, and the classes among which a test image is classified.
+    """The number of images encoded at once, the classes among which a test image is classified, and the test images.
 
     `protocol`: task_incremental (the classes of its own task) or class_incremental (the classes of all tasks so far).
+    `max_images`: of each task (null: all its test images).
     """
 
     batch_size: Batch
     protocol: Literal["task_incremental", "class_incremental"]
+    max_images: Count | None
 
 
 class Config(Section):

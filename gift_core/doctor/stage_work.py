@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gift_core.artifacts.task import read_task
@@ -177,7 +177,8 @@ class _Counted:
 
     def _tested(self, method: MethodConfig, step: int) -> Iterator[TaskSize]:
         """A test set for each model that is tested on it: see gift_core.evaluation."""
-        sizes = list(self.sizes.values())[: step + 1]
+        most = self.project.config.evaluation.max_images
+        sizes = [replace(size, test=min(size.test, most or size.test)) for size in self.sizes.values()][: step + 1]
         yield from sizes  # the newest model, on every task so far
         if self.project.config.evaluation.protocol == "class_incremental":
             yield from sizes  # and the pre-trained model

@@ -32,7 +32,7 @@ from gift_core.config.method_options import (
 from gift_core.layout import Layout
 from gift_core.quantities import plural
 from gift_core.report.accuracies import Metadata
-from gift_core.report.labels import label, task_list
+from gift_core.report.labels import count_test_images, label, task_list
 
 Environments = Mapping[str, Mapping[str, str | int]]  # by result: "finetune@gift-birds"
 MAX_RESULTS_NAMED = 6
@@ -156,7 +156,7 @@ def run_facts(
     model, generator, prompts, training = config.model, config.generator, config.prompts, config.training
     return (
         Fact("Experiment", f"{config.experiment}, seed {config.seed}"),
-        Fact("Sequence", _sequence(infos)),
+        Fact("Sequence", _sequence(infos, config.evaluation.max_images)),
         *(Fact("Data", f"{note.text} ({task_list(note.tasks, len(infos))})") for note in notes),
         Fact("Evaluation", PROTOCOLS[config.evaluation.protocol]),
         Fact("Model", f"{model.name}{f', {model.pretrained}' if model.pretrained else ''}, {_size(layout)}"),
@@ -202,16 +202,19 @@ def _notes_of_task(config: Config, task: str, info: TaskInfo) -> Iterator[str]:
         yield f"{plural(len(info.skipped), 'unreadable image')} skipped"
 
 
-def _sequence(infos: Mapping[str, TaskInfo]) -> str:
+def _sequence(infos: Mapping[str, TaskInfo], most: int | None) -> str:
     """Each task with its classes and test images. A long sequence: the first tasks, the last one, and the totals."""
+    existing = {name: info.counts["test"] for name, info in infos.items()}
+    tested = {name: min(count, most or count) for name, count in existing.items()}
     tasks = [
-        f"{info.name} ({len(info.class_names)} classes, {info.counts['test']:,} test images)" for info in infos.values()
+        f"{info.name} ({len(info.class_names)} classes, {count_test_images(tested[name], existing[name])})"
+        for name, info in infos.items()
     ]
     if len(tasks) <= MAX_TASKS_IN_SEQUENCE:
         return ", ".join(tasks)
     classes = sum(len(info.class_names) for info in infos.values())
-    images = sum(info.counts["test"] for info in infos.values())
-    total = f"in total {classes:,} classes and {images:,} test images"
+    images = count_test_images(sum(tested.values()), sum(existing.values()))
+    total = f"in total {classes:,} classes and {images}"
     return f"{len(tasks)} tasks: {tasks[0]}, {tasks[1]} … {tasks[-1]}; {total}"
 
 

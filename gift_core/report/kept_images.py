@@ -153,8 +153,9 @@ def _forgetting(record: RunRecord, method: str) -> float:
 
 @dataclass(frozen=True)
 class _Answers:
-    """label and predicted class of the N test images of a task, by name."""
+    """label and predicted class of the N tested images of a task, by name, and their positions in the test set."""
 
+    image_N: npt.NDArray[np.int_]
     label_N: npt.NDArray[np.object_]
     predicted_N: npt.NDArray[np.object_]
 
@@ -184,7 +185,8 @@ class _AnswersOf:
             self._read[method, after] = rows[rows["step"] == self.tasks.index(after)]
         rows = self._read[method, after]
         own = rows[rows["task"] == task]
-        return _Answers(own["label"].to_numpy(dtype=object), own["predicted"].to_numpy(dtype=object))
+        label_N, predicted_N = (own[name].to_numpy(dtype=object) for name in ("label", "predicted"))
+        return _Answers(own["image"].to_numpy(), label_N, predicted_N)
 
     def at_the_end(self, method: str, task: str) -> _Answers:
         """What the method's last model predicts on the test images of `task`."""
@@ -196,7 +198,8 @@ def _kept_task(answers: _AnswersOf, infos: Infos, at: int, *, forgetful: str, ke
     learned, forgot = answers.of(forgetful, after=task, task=task), answers.at_the_end(forgetful, task)
     had, kept = answers.of(keeper, after=task, task=task), answers.at_the_end(keeper, task)
     for other in (forgot, had, kept):
-        if not np.array_equal(other.label_N, learned.label_N):
+        same = np.array_equal(other.image_N, learned.image_N) and np.array_equal(other.label_N, learned.label_N)
+        if not same:
             path = answers.layout.predictions(keeper, answers.tasks[-1])
             raise broken(path, f"the test images of {task} should be those of the other predictions", "evaluate")
     forgotten_N = learned.correct_N & ~forgot.correct_N
@@ -213,20 +216,22 @@ def _kept_task(answers: _AnswersOf, infos: Infos, at: int, *, forgetful: str, ke
 
 
 def _images(
-    layout: Layout, info: TaskInfo, positions: Sequence[int], forgot: _Answers, kept: _Answers
+    layout: Layout, info: TaskInfo, numbers: Sequence[int], forgot: _Answers, kept: _Answers
 ) -> tuple[KeptImage, ...]:
-    """A few of the images at these positions of the test set; none if a tar of them is not on this machine."""
-    folder, chosen = layout.task(info.name), a_few(positions, IMAGES_PER_TASK)
+    """A few of these of the N images; none if a tar of the test set is not on this machine."""
+    folder, chosen = layout.task(info.name), a_few(numbers, IMAGES_PER_TASK)
     if not all((folder / name).is_file() for name in info.shards("test")):
         return ()
-    stored = images_at(folder, info, "test", chosen)
+    positions = {at: int(kept.image_N[at]) for at in chosen}
+    stored = images_at(folder, info, "test", positions.values())
     images = []
-    for at in chosen:
-        label = info.class_names[stored[at].label]
+    for at, position in positions.items():
+        label = info.class_names[stored[position].label]
         if label != kept.label_N[at]:
-            what = f"test image {at} should be of class {kept.label_N[at]!r} as in the predictions, it is {label!r}"
+            expected = f"should be of class {kept.label_N[at]!r} as in the predictions"
+            what = f"test image {position} {expected}, it is {label!r}"
             raise broken(folder, what, STAGE)
-        picture = thumbnail(label, stored[at].read(), file=folder, stage=STAGE)
+        picture = thumbnail(label, stored[position].read(), file=folder, stage=STAGE)
         images.append(KeptImage(picture, label, str(forgot.predicted_N[at]), str(kept.predicted_N[at])))
     return tuple(images)
 

@@ -54,6 +54,11 @@ class ShadedCell:
     own: bool = False
 
 
+def count_test_images(tested: int, existing: int) -> str:
+    """`8,041 test images`, or `500 of 8,041 test images` where only some were tested."""
+    return f"{tested:,} of {plural(existing, 'test image')}" if tested < existing else plural(tested, "test image")
+
+
 def label(method: str) -> str:
     """The printed name of a method. A method without an entry keeps its name from params.yaml."""
     return METHOD_LABELS.get(method, method)

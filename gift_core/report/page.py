@@ -26,7 +26,7 @@ from gift_core.report.curves import loss_charts, mean_chart, panel_columns, task
 from gift_core.report.fisher_heatmap import fisher_heatmaps
 from gift_core.report.highlight import QUIET, headline, is_crowded, reading_order, styles_of
 from gift_core.report.kept_images import PredictionPictures, read_prediction_pictures
-from gift_core.report.labels import COLUMN_TITLES, label, number, rejections, task_list
+from gift_core.report.labels import COLUMN_TITLES, count_test_images, label, number, rejections, task_list
 from gift_core.report.published_results import DATA_SET_TOLERANCE, data_set_rows
 from gift_core.report.run_record import KL, RunRecord
 from gift_core.report.seen_classes import seen_chart, step_table
@@ -44,7 +44,7 @@ def environment() -> Environment:
     )
     templates.filters |= {"plural": plural, "label": label, "number": number}
     templates.filters |= {"task_list": task_list, "rejections": rejections, "code_spans": code_spans}
-    templates.filters |= {"test_set": describe_test_set}
+    templates.filters |= {"test_set": describe_test_set, "test_images": count_test_images}
     return templates
 
 
@@ -72,9 +72,9 @@ def read_pictures(layout: Layout, record: RunRecord) -> Pictures:
     )
 
 
-def describe_test_set(images: int) -> str:
+def describe_test_set(images: int, existing: int) -> str:
     """`25 test images, ±18.6`: the size of a test set, and the widest 95% interval of an accuracy on it."""
-    return f"{plural(images, 'test image')}, ±{number(widest_margin(images))}"
+    return f"{count_test_images(images, existing)}, ±{number(widest_margin(images))}"
 
 
 def render_page(record: RunRecord, pictures: Pictures | None = None) -> str:
@@ -102,6 +102,7 @@ def render_page(record: RunRecord, pictures: Pictures | None = None) -> str:
             model_of_published=MODEL,
             **(_task_incremental(record) if record.seen is None else _class_incremental(record, record.seen)),
             test_images=record.test_images,
+            existing_test_images=record.existing_test_images,
             few_tasks=len(record.tasks) <= FEW_TASKS,
             fisher_heatmaps=fisher_heatmaps(record.fisher, record.tasks),
             loss_charts=loss_charts(record) if record.methods else [],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -83,15 +83,15 @@ def published_results(
 
     `zero_shot`: accuracy of the pre-trained model on each task in percent, None for the class-incremental protocol. A
     benchmark is recognized by the catalogue data sets of the sequence, whatever the tasks are called. Published rows
-    are withheld for another model and for incomplete or few-shot data. Zero-shot is compared if model and test images
-    are the published ones.
+    are withheld for another model and for incomplete or few-shot data, also for fewer test images. Zero-shot is
+    compared if model and test images are the published ones.
     """
     rows = {step.task: config.tasks[step.task] for step in config.sequence}
     tasks = {name: row for name, row in rows.items() if isinstance(row, CatalogueTaskConfig)}
     benchmark = mtil.benchmark_of([row.dataset for row in tasks.values()])
     if len(tasks) < len(rows) or benchmark is None or zero_shot is None:
         return None
-    not_comparable = (*_other_model(config), *_incomplete_data(tasks, infos))
+    not_comparable = (*_other_model(config), *_incomplete_data(tasks, infos), *_fewer_test_images(config, tasks, infos))
     measured = pd.Series(zero_shot.to_numpy(dtype=float), index=list(benchmark.data_sets))
     check = no_check(benchmark, not_comparable) if not_comparable else check_zero_shot(benchmark, measured)
     withheld = (*not_comparable, *_few_shot(tasks))
@@ -159,6 +159,12 @@ def _incomplete_data(tasks: Mapping[str, CatalogueTaskConfig], infos: Mapping[st
         yield from (f"{name}: {note}" for note in infos[name].notes)
         if infos[name].skipped:
             yield f"{name}: {plural(len(infos[name].skipped), 'unreadable image')} skipped"
+
+
+def _fewer_test_images(config: Config, tasks: Iterable[str], infos: Mapping[str, TaskInfo]) -> Iterator[str]:
+    most = config.evaluation.max_images
+    if most is not None and any(infos[name].counts["test"] > most for name in tasks):
+        yield f"the run was tested on at most {plural(most, 'test image')} of each task"
 
 
 def _few_shot(tasks: Mapping[str, CatalogueTaskConfig]) -> Iterator[str]:

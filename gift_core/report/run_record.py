@@ -46,6 +46,7 @@ class RunRecord:
     Attributes:
         miniature: what of the run is the miniature benchmark.
         class_counts: number of classes of each task.
+        test_counts: number of images in the test set of each task, tested or not (evaluation.max_images).
         methods: the trained methods in the order of params.yaml; the zero-shot model is not among them.
         plain_methods: fine-tuning without protection against forgetting.
         without_replay: methods that replay nothing.
@@ -67,6 +68,7 @@ class RunRecord:
     miniature: Miniature
     tasks: tuple[str, ...]
     class_counts: tuple[int, ...]
+    test_counts: tuple[int, ...]
     methods: tuple[str, ...]
     plain_methods: tuple[str, ...]
     without_replay: tuple[str, ...]
@@ -104,9 +106,15 @@ class RunRecord:
 
     @property
     def test_images(self) -> Mapping[str, int]:
-        """The number of test images of each task; class-incremental: of all classes seen after its step."""
+        """The number of tested images of each task; class-incremental: of all classes seen after its step."""
         counts = self.accuracy.groupby("eval_task")["n"].max()
         return {task: int(counts[task]) for task in self.tasks}
+
+    @property
+    def existing_test_images(self) -> Mapping[str, int]:
+        """What test_images is without evaluation.max_images."""
+        counts = self.test_counts if self.seen is None else accumulate(self.test_counts)
+        return dict(zip(self.tasks, counts, strict=True))
 
     @property
     def metrics(self) -> dict[str, dict[str, float | None]]:
@@ -128,7 +136,7 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
     methods = tuple(name for name, row in rows.items() if not is_zero_shot(row))
     infos = {task: describe_own_task(layout.task(task)) for task in tasks}
     notes = data_notes(config, infos)
-    accuracy, metadata = read_accuracies(layout, tuple(rows), tasks)
+    accuracy, metadata = read_accuracies(layout, config, tuple(rows))
     environments = read_environments(layout, rows, tasks, metadata)
     run_scores = score_run(layout, config, accuracy, methods)
     replays_pairs = any(row.replay.images == "synthetic" for row in rows.values())
@@ -137,6 +145,7 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
         miniature=miniature_of(config),
         tasks=tasks,
         class_counts=tuple(len(info.class_names) for info in infos.values()),
+        test_counts=tuple(info.counts["test"] for info in infos.values()),
         methods=methods,
         plain_methods=tuple(name for name in methods if is_plain_finetuning(rows[name])),
         without_replay=tuple(name for name in methods if rows[name].replay.reads == "none"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
-from gift_core.artifacts.accuracy import PRETRAINED_STEP, read_accuracy
+from gift_core.artifacts.accuracy import MAX_IMAGES, PRETRAINED_STEP, read_accuracy
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, read_provenance
 from gift_core.artifacts.report_json import one_decimal, read_metrics
@@ -199,7 +199,9 @@ def _accuracies(
     if rows is None or not table:
         return ""
     lines = [f"| {task} | {one_decimal(before)} | {one_decimal(after)} |" for task, (before, after) in table.items()]
-    head = "Top-1 on the test images, in percent.\n\n| task | pre-trained | this model |\n|---|---|---|"
+    most = read_accuracy(layout.accuracy(provenance["method"], provenance["task"]))[1].get(MAX_IMAGES)
+    tested = f"at most {most} test images of each task" if most else "the test images"
+    head = f"Top-1 on {tested}, in percent.\n\n| task | pre-trained | this model |\n|---|---|---|"
     text = "\n".join([head, *lines])
     metrics = layout.reports() / "metrics.json"
     if provenance["step"] < rows.step.max() or not metrics.is_file():

@@ -25,7 +25,9 @@ LABELS = np.array([0, 1, 2, 1])
 
 
 def rows_of(predicted: list[int], **changes: Any) -> pd.DataFrame:
-    return prediction_rows({**OWN, **changes}, labels=LABELS, predicted=np.array(predicted), classes=CLASSES)
+    return prediction_rows(
+        {**OWN, **changes}, images=np.arange(4), labels=LABELS, predicted=np.array(predicted), classes=CLASSES
+    )
 
 
 START = rows_of([0, 0, 0, 0], step=-1, trained_task="pretrained")
@@ -62,7 +64,7 @@ def test_a_hundred_thousand_predictions_take_about_a_byte_each(tmp_path: Path) -
     classes = [f"class number {number}" for number in range(100)]
     write_predictions(
         tmp_path / "gift" / "letters.parquet",
-        prediction_rows(OWN, labels=labels, predicted=predicted, classes=classes),
+        prediction_rows(OWN, images=np.arange(count), labels=labels, predicted=predicted, classes=classes),
         METADATA,
     )
     assert (tmp_path / "gift" / "letters.parquet").stat().st_size < 2 * count
@@ -81,6 +83,18 @@ def test_unsound_rows_are_refused_on_write(change: dict[str, Any], expected: str
     with pytest.raises(ContractError, match=expected):
         write_predictions(tmp_path / "gift" / "letters.parquet", ROWS[4:].assign(**change), METADATA)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_positions_are_missing_only_where_the_test_images_are_limited(tmp_path: Path) -> None:
+    path, some = tmp_path / "gift" / "letters.parquet", ROWS[ROWS.image != 1]
+    limited = {**METADATA, "max_images": "3"}
+    write_predictions(path, some, limited)
+    assert list(read_predictions(path)[0].image) == [0, 2, 3] * 2
+    with pytest.raises(ContractError, match=r"image should count 0, 1, 2, \.\.\. in each test"):
+        write_predictions(path, some, METADATA)
+    for wrong in (some[::-1], pd.concat([some, some]), some.assign(image=some.image - 1)):
+        with pytest.raises(ContractError, match="image should increase from 0 or more in each test"):
+            write_predictions(path, wrong, limited)
 
 
 def test_an_image_with_two_labels_is_refused(tmp_path: Path) -> None:

@@ -285,6 +285,21 @@ def test_all_errors_of_a_file_are_listed_at_once(mini_params: dict[str, Any], wr
     assert [line.split(":")[1].strip() for line in lines] == keys
 
 
+def test_the_limit_of_test_images_is_empty_or_a_count_and_never_left_out(
+    mini_params: dict[str, Any], write_params: WriteParams
+) -> None:
+    evaluation = mini_params["evaluation"]
+    assert evaluation["max_images"] is None
+    evaluation["max_images"] = 500
+    assert load_config(write_params(mini_params)).evaluation.max_images == 500
+    evaluation["max_images"] = 0
+    expected = "params.yaml: evaluation.max_images: should be at least 1, it is 0. Change the number."
+    assert message_of(write_params(mini_params)) == expected
+    del evaluation["max_images"]
+    expected = "params.yaml: evaluation.max_images: missing. Every key is required. Add it, as in presets/mini.yaml."
+    assert message_of(write_params(mini_params)) == expected
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

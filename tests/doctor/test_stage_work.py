@@ -94,6 +94,16 @@ def test_evaluation_tests_the_new_model_on_all_tasks_and_all_models_on_the_new_t
     assert [work.operations / one for work in works(project, "evaluate", "gift")] == [2, 4, 6, 8]
 
 
+@pytest.mark.parametrize("protocol", ["task_incremental", "class_incremental"])
+def test_evaluation_reads_no_more_images_of_a_task_than_it_may(tmp_path: Path, protocol: str) -> None:
+    changes = {"evaluation__protocol": protocol, "tasks__greek__test_images": 90}
+    project = quick(tmp_path, "gift", evaluation__max_images=100, **changes)
+    assert [work.images for work in works(project, "evaluate", "gift")] == [200, 400, 600, 300 + 90 + (
+        4 * 90 if protocol == "task_incremental" else 300 + 90
+    )]  # fmt: skip
+    assert works(project, "ingest")[0].images == TRAIN + TEST
+
+
 def test_what_cannot_be_counted_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "clip_operations", lambda project: None)
     monkeypatch.setattr(module, "pipeline_operations", lambda project: None)

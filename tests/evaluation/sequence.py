@@ -10,6 +10,7 @@ import torch
 from gift_core.artifacts.task import TaskInfo, write_task
 from gift_core.classifier import EncodingSettings
 from gift_core.clip.model import save_clip
+from gift_core.clip.test_set import ImageLimit
 from gift_core.evaluation import EvaluationInputs, newest_model
 from tests.clip.tiny import png, tiny_clip
 
@@ -23,6 +24,7 @@ def inputs_of(
     *,
     model_for: Callable[[int, int], int] = newest_model,
     previous: Mapping[str, str] | None = None,
+    limit: ImageLimit | None = None,
 ) -> EvaluationInputs:
     """What the evaluation of the method gift after `step` needs."""
     names = TASKS[: step + 1]
@@ -31,7 +33,7 @@ def inputs_of(
         models={name: models[name] for name in ("pretrained", *names)},
         tasks={name: tasks[name] for name in names},
         model_for=model_for,
-        settings=EncodingSettings(torch.device("cpu"), "fp32", batch_size=4),
+        settings=EncodingSettings(torch.device("cpu"), "fp32", 4, limit),
         previous=previous or {},
     )
 

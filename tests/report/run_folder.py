@@ -96,6 +96,13 @@ def change_accuracies(root: Path, method: str, task: str, *, keep: str = "", **m
     write_accuracy(path, rows.query(keep) if keep else rows, {**noted, **metadata})
 
 
+def limit_accuracies(root: Path, images: int) -> None:
+    """Rewrites all files of accuracies as of this number of test images of each task; class-incremental: in all."""
+    for path in sorted((root / "data" / "6_accuracy").rglob("*.parquet")):
+        rows, noted = read_accuracy(path)
+        write_accuracy(path, rows.assign(n=images), {**noted, "max_images": str(images)})
+
+
 def write_seen_run(
     root: Path,
     *,
@@ -105,7 +112,7 @@ def write_seen_run(
     seed: int = 42,
 ) -> Config:
     """Like write_run, class-incremental. `zero_shot` and `seen` are in percent on all classes so far, for each step."""
-    protocol = {"evaluation": {"batch_size": 256, "protocol": "class_incremental"}}
+    protocol = {"evaluation": {"batch_size": 256, "protocol": "class_incremental", "max_images": None}}
     config = write_params(root, tasks, tuple(seen), seed=seed, changes=protocol)
     for method, curve in seen.items():
         write_seen_accuracies(Layout(root), method, tasks, zero_shot, curve)
@@ -175,10 +182,13 @@ def _columns(row: Mapping[Any, Any], task: str) -> dict[str, Any]:
 def _predictions(layout: Layout, rows: pd.DataFrame) -> pd.DataFrame:
     frames = []
     for row in rows.to_dict("records"):
-        task, labels = row["eval_task"], np.arange(row["n"]) % 10
+        task, images = row["eval_task"], np.arange(row["n"]) * max(499 // row["n"], 1)  # spread over 500 images
+        labels = images % 10
         correct = np.arange(row["n"]) < round(row["top1"] * row["n"])
         predicted, names = np.where(correct, labels, (labels + 1) % 10), read_task(layout.task(task)).class_names
-        frames.append(prediction_rows(_columns(row, task), labels=labels, predicted=predicted, classes=names))
+        frames.append(
+            prediction_rows(_columns(row, task), images=images, labels=labels, predicted=predicted, classes=names)
+        )
     return pd.concat(frames)
 
 
@@ -187,7 +197,10 @@ def _seen_predictions(layout: Layout, row: Mapping[Any, Any], so_far: Sequence[s
     labels = np.arange(500) % 10
     correct = np.arange(500) < round(row["top1"] * row["n"] / len(so_far))
     predicted = np.where(correct, labels, np.where(labels == 0, 11, 10))
-    return prediction_rows(_columns(row, task), labels=labels, predicted=predicted, classes=(*own, *first[:2]))
+    classes = (*own, *first[:2])
+    return prediction_rows(
+        _columns(row, task), images=np.arange(500), labels=labels, predicted=predicted, classes=classes
+    )
 
 
 def _write_images(folder: Path, *, seed: int) -> None:

@@ -21,7 +21,14 @@ from gift_core.report.kept_images import ConfusedPair, PredictionPictures, forge
 from gift_core.report.page import read_pictures, render_page
 from gift_core.report.run_record import read_run
 from gift_core.report.thumbnails import thumbnail
-from tests.report.run_folder import record_of, write_pictures, write_run, write_seen_pictures, write_seen_run
+from tests.report.run_folder import (
+    limit_accuracies,
+    record_of,
+    write_pictures,
+    write_run,
+    write_seen_pictures,
+    write_seen_run,
+)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +88,21 @@ def test_the_images_shown_are_those_of_the_test_set_with_both_answers(config: Co
     assert [image.keeper for image in letters.images] == [image.label for image in letters.images]
     alt = 'alt="letters 0. Fine-tuning: letters 1. GIFT: letters 0."'
     assert alt in page(tmp_path, config)
+
+
+def test_of_a_limited_test_set_the_images_shown_are_still_those_that_were_tested(tmp_path: Path) -> None:
+    evaluation = {"batch_size": 256, "protocol": "task_incremental", "max_images": 50}
+    config, layout = write_run(tmp_path, changes={"evaluation": evaluation}), Layout(tmp_path)
+    limit_accuracies(tmp_path, 50)
+    write_pictures(layout, config)
+    letters = read(tmp_path, config).kept[0]
+    # of the images 0, 9, ..., 441 finetune falls from 45 to 15 correct ones, gift has 37
+    assert (letters.learned, letters.forgotten, letters.kept) == (45, 30, 22)
+    positions = [9 * number for number in (15, 18, 21, 24, 27, 30, 33, 36)]
+    assert [image.label for image in letters.images] == [f"letters {at % 10}" for at in positions]
+    stored = images_at(layout.task("letters"), describe_own_task(layout.task("letters")), "test", positions)
+    shown = [thumbnail("", stored[at].read(), file=tmp_path, stage="ingest").data_uri for at in positions]
+    assert [image.thumbnail.data_uri for image in letters.images] == shown
 
 
 def test_the_most_confused_classes_are_counted_per_method_and_task(config: Config, tmp_path: Path) -> None:

@@ -20,7 +20,19 @@ import yaml
 
 from gift_core.artifacts.report_json import read_metrics
 from gift_core.layout import Layout
-from tests.report.run_folder import MATRICES, METRICS, PROMPTS, ROOT, TASKS, build, write_pictures, write_run
+from gift_core.report.page import render_page
+from gift_core.report.run_record import read_run
+from tests.report.run_folder import (
+    MATRICES,
+    METRICS,
+    PROMPTS,
+    ROOT,
+    TASKS,
+    build,
+    limit_accuracies,
+    write_pictures,
+    write_run,
+)
 
 
 class Reader(HTMLParser):
@@ -99,6 +111,18 @@ def test_accuracies_have_the_number_of_test_images_and_its_interval_beside_them(
     matrix = html[html.index('<table class="matrix">') :]
     assert "<span>letters <i>500</i></span>" in matrix[: matrix.index("</table>")]
     assert page.text.count("500 test images, ±4.4") == len(TASKS)
+
+
+def test_a_limited_test_set_is_named_with_its_size(tmp_path: Path) -> None:
+    evaluation = {"batch_size": 256, "protocol": "task_incremental", "max_images": 50}
+    config = write_run(tmp_path, changes={"evaluation": evaluation})
+    limit_accuracies(tmp_path, 50)
+    html = render_page(read_run(Layout(tmp_path), config))
+    assert "<b>150 of 1,500 test images.</b> The smallest task has 50." in html
+    assert html.count("50 of 500 test images, ±13.4") == len(TASKS)
+    assert "<span>letters <i>50 of 500</i></span>" in html
+    assert "letters (10 classes, 50 of 500 test images)" in html
+    assert interval("72.5–85.0") in html  # 77.9–81.9 for 500 images
 
 
 def test_every_accuracy_of_both_matrices_is_in_its_table(html: str) -> None:

@@ -20,7 +20,7 @@ from gift_core.report.build import build_report
 from gift_core.report.page import render_page
 from gift_core.report.published_results import ZeroShotCheck, check_zero_shot, data_set_rows
 from gift_core.report.run_record import RunRecord, read_run
-from tests.report.run_folder import write_mtil, write_run, write_task_json
+from tests.report.run_folder import limit_accuracies, write_mtil, write_run, write_task_json
 
 
 @pytest.mark.parametrize("benchmark", [ORDER_1, ORDER_2])
@@ -145,6 +145,16 @@ def test_incomplete_data_sets_are_not_compared(tmp_path: Path) -> None:
     withheld = ("t0: incomplete: 3,000 of 3,334 training images", "t1: 1 unreadable image skipped")
     assert record.published is not None and record.published.withheld == withheld
     assert published_rows(record) == []
+
+
+def test_fewer_test_images_are_not_compared(tmp_path: Path) -> None:
+    config = write_mtil(tmp_path)
+    limited = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"max_images": 50})})
+    limit_accuracies(tmp_path, 50)
+    record = read_run(Layout(tmp_path), limited)
+    what = "the run was tested on at most 50 test images of each task"
+    assert what in zero_shot_of(record).sentence
+    assert record.published is not None and record.published.withheld == (what,)
 
 
 def test_a_run_that_is_no_benchmark_does_not_mention_one(tmp_path: Path) -> None:

@@ -12,7 +12,17 @@ from gift_core.report.accuracy_tables import result_rows
 from gift_core.report.page import render_page
 from gift_core.report.run_record import is_plain_finetuning, read_run
 from tests.report import run_folder
-from tests.report.run_folder import MATRICES, TASKS, build, change_accuracies, record_of, write_params, write_run
+from tests.report.run_folder import (
+    MATRICES,
+    TASKS,
+    build,
+    change_accuracies,
+    limit_accuracies,
+    record_of,
+    write_params,
+    write_run,
+    write_seen_run,
+)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +61,20 @@ def test_methods_with_different_pretrained_models_are_refused(tmp_path: Path) ->
     change_accuracies(tmp_path, "gift", "zodiac", **{"model:pretrained": "f" * 64})
     with pytest.raises(ContractError, match=r"finetune and gift .* different versions of model:pretrained"):
         read_run(Layout(tmp_path), config)
+
+
+def test_accuracies_of_another_limit_of_test_images_are_refused(tmp_path: Path) -> None:
+    config = write_run(tmp_path)
+    limit_accuracies(tmp_path, 50)
+    what = r"finetune was evaluated where evaluation\.max_images was 50, it is empty\. Re-make it with: dvc repro"
+    with pytest.raises(ContractError, match=what):
+        read_run(Layout(tmp_path), config)
+
+
+def test_class_incremental_limits_are_compared_with_the_images_of_all_tasks_so_far(tmp_path: Path) -> None:
+    tasks, seen = ("letters", "digits"), {"gift": [90.0, 80.0]}
+    record = read_run(Layout(tmp_path), write_seen_run(tmp_path, tasks=tasks, zero_shot=[50.0, 40.0], seen=seen))
+    assert record.existing_test_images == record.test_images == {"letters": 500, "digits": 1000}
 
 
 def test_without_replay_no_pairs_are_needed_or_shown(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def _scores(runs: Sequence[Run]) -> dict[int, RunScores]:
     """The scores of every run by seed. UserError if the runs started from different models."""
     by_seed, models = {}, {}
     for run in runs:
-        accuracy, metadata = read_accuracies(Layout(run.root), run.finished, run.tasks)
+        accuracy, metadata = read_accuracies(Layout(run.root), run.config, run.finished)
         models[run.root] = metadata[run.finished[0]][run.tasks[-1]].get(PRETRAINED)
         learning = tuple(name for name in run.finished if not is_zero_shot(run.config.methods[name]))
         by_seed[run.config.seed] = score_run(Layout(run.root), run.config, accuracy, learning)
