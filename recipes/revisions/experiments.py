@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,16 +28,15 @@ class Experiment:
     change: Callable[[dict[str, Any]], None]
     add_data: Callable[[Path], None]
 
-    def write(self, folder: Path, params: Mapping[str, Any]) -> None:
-        """Writes params.yaml and the data into the project in `folder`."""
-        own = yaml.safe_load(yaml.safe_dump(dict(params)))
+    def params(self, preset: Path) -> str:
+        """Returns params.yaml, made from presets/mini.yaml of one version of the code."""
+        own = yaml.safe_load(preset.read_text(encoding="utf-8"))
         own["run"]["device"] = "cpu"
         own["training"] |= {"iterations": 4, "warmup_iterations": 1, "batch_size": 8, "replay_batch_size": 8}
         own["prompts"] |= {"images_per_task": 16}
         own["generator"] |= {"images_per_shard": 8, "steps": 2, "batch_size": 8}
         self.change(own)
-        (folder / "params.yaml").write_text(yaml.safe_dump(own, sort_keys=False), encoding="utf-8")
-        self.add_data(folder)
+        return yaml.safe_dump(own, sort_keys=False)
 
 
 def experiments() -> tuple[Experiment, ...]:
@@ -112,7 +111,7 @@ def _other_settings(params: dict[str, Any]) -> None:
         "filters": {"scorer": scorer, "min_clip_score": -0.5, "max_similarity": 0.999, "max_redraws": 50},
     }
     params["training"] |= {"micro_batch_size": 4, "gradient_checkpointing": True, "processes": 2}
-    params["evaluation"] |= {"protocol": "class_incremental", "batch_size": 16}
+    params["evaluation"] |= {"protocol": "class_incremental", "batch_size": 16, "max_images": 3}
     params["run"]["methods"] = ["gift", "icarl", "zero_shot"]
 
 

@@ -33,6 +33,7 @@ from stages.fork_server import PRELOADED, SOCKET
 
 LANES = min(os.cpu_count() or 1, 8)  # methods that run at the same time
 SECONDS = 300.0  # after which a stage is ended
+PRESET = Path("presets", "mini.yaml")
 OF_METHODS = ("teach", "finetune", "evaluate")
 TRACING = Path(__file__).with_name("tracing.py")
 # Where an interrupted stage ends: at the n-th call of a function. It then has something to continue from.
@@ -97,7 +98,7 @@ class Probe:
     """Runs experiments below `folder` with the code in `new`, and with that in `old` where there is one."""
 
     def __init__(self, folder: Path, new: Path, old: Path | None = None) -> None:
-        self._folder, self._data = folder, old or new
+        self._folder, self._root, self._data = folder, new, old or new
         self._new = _as_verified(new, folder / "new")
         self._old = _as_verified(old, folder / "verified") if old else None
         os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
@@ -195,7 +196,9 @@ class Probe:
         for folder in ("models", "generators", "prompts", "reference"):
             (project / "data" / "0_raw" / folder).mkdir(parents=True)
         shutil.copy(root / "dvc.yaml", project)
-        experiment.write(project, yaml.safe_load((root / "presets" / "mini.yaml").read_text(encoding="utf-8")))
+        (project / "params.yaml").write_text(experiment.params(root / PRESET), encoding="utf-8")
+        experiment.add_data(project)
+        self._new_params = experiment.params(self._root / PRESET)
         return project
 
     def _compare(
@@ -208,6 +211,8 @@ class Probe:
         copy = self._folder / f"{project.name}-copy"
         shutil.rmtree(copy, ignore_errors=True)
         _link(project, copy)
+        (copy / "params.yaml").unlink()
+        (copy / "params.yaml").write_text(self._new_params, encoding="utf-8")  # it may have a key more
         verified = self._start(self._old, project, instance, log.with_suffix(".verified"))
         failure = self._run_new(copy, instance, log, resume=resume)
         self._require(verified, instance, log.with_suffix(".verified"))
