@@ -47,12 +47,13 @@ def run_pytest(environment: dict[str, str], *arguments: str) -> str:
 
 def test_all_tests_are_collected(environment: dict[str, str]) -> None:
     assert all(shutil.which(name, path=environment["PATH"]) is None for name in OPTIONAL)
-    assert re.search(r"\n\d{4} tests collected", run_pytest(environment, "--collect-only", "-q", "-m", ""))
+    numbers = re.findall(r"^tests/.*: (\d+)$", run_pytest(environment, "--collect-only", "-q", "-m", ""), re.MULTILINE)
+    assert sum(map(int, numbers)) > 2000
 
 
 def test_what_needs_another_program_is_skipped_with_a_reason(environment: dict[str, str]) -> None:
     files = [name for name in USERS if not name.endswith(COSTLY)]
-    assert len(files) > 5
+    assert len(files) > 4
     printed = run_pytest(environment, "-m", "not slow and not hostile and not gpu and not end_to_end", *files)
     reasons = {line.split(": ", 1)[1] for line in re.findall(r"^SKIPPED .*$", printed, re.MULTILINE)}
     assert any("hrom" in reason for reason in reasons)
