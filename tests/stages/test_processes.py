@@ -21,7 +21,7 @@ from tests.imports import ROOT
 from tests.tiny_world import TinyExperiment, make_world
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs the signals of Linux and macOS")
-SECONDS = 120  # for a busy machine
+SECONDS = 180  # for a busy machine
 FOREVER = 1_000_000  # iterations
 
 
