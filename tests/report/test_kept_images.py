@@ -31,14 +31,6 @@ from tests.report.run_folder import (
 )
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Config]:
-    root = tmp_path_factory.mktemp("whole")
-    config = write_run(root)
-    write_pictures(Layout(root), config)
-    return root, config
-
-
 @pytest.fixture
 def config(whole: tuple[Path, Config], tmp_path: Path) -> Config:
     """Of a run in tmp_path, whose files a test may change."""

@@ -27,14 +27,6 @@ from tests.clip.tiny import png
 from tests.report.run_folder import PROMPTS, TASKS, build, write_pictures, write_run
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Config]:
-    root = tmp_path_factory.mktemp("whole")
-    config = write_run(root)
-    write_pictures(Layout(root), config)
-    return root, config
-
-
 @pytest.fixture
 def layout(whole: tuple[Path, Config], tmp_path: Path) -> Layout:
     """Of a run in tmp_path, whose files a test may change."""
