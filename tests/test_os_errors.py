@@ -31,10 +31,10 @@ NOBODY = 65534
 KEPT = "No result is half-written: the old one stays until the new one is whole."
 
 
-@pytest.fixture(scope="module")
-def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A disk of 256 KiB."""
-    with small_disk(tmp_path_factory.mktemp("small") / "disk", 256) as folder:
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 KiB. Each test has its own, since a removed file may stay open until its error is collected."""
+    with small_disk(tmp_path / "disk", 256) as folder:
         yield folder
 
 
