@@ -73,6 +73,7 @@ class DvcPipeline:
         self._restored_unwritten = False
         self._locked: dict[Path, Any] = {}
         self._params: dict[str, Any] = {}
+        self._hashes: dict[tuple[str, str | None], Any] = {}
         self._next_write = 0.0
         self.upstream: dict[str, list[str]] = {
             name: [each.addressing for each in graph.successors(stage)] for name, stage in self._stages.items()
@@ -124,7 +125,14 @@ class DvcPipeline:
         return Path(entry.fs_path).relative_to(self._repo.root_dir).as_posix()
 
     def _status(self, entry: Any) -> Iterator[tuple[str, str]]:
-        yield from ((self._path(entry), word) for word in entry.status().values())
+        """Yields the path and DVC's word for what changed. DVC would hash a file again for each stage that reads it."""
+        key, compute = (entry.fs_path, entry.hash_name), entry.get_hash
+        if entry.is_in_repo:
+            entry.get_hash = lambda: self._hashes.get(key) or self._hashes.setdefault(key, compute())
+        try:
+            yield from ((self._path(entry), word) for word in entry.status().values())
+        finally:
+            entry.__dict__.pop("get_hash", None)
 
     def _recorded(self, dep: Any) -> Any:
         """The content of a JSON file when the stage ran, from the workspace or DVC's cache; None where it is lost."""
