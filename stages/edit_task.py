@@ -115,7 +115,7 @@ def add_task(
 
     Example: gift add-task garments --images ~/photos/garments --link
     """
-    from gift_core.datasets.image_check import check_headers, check_images
+    from gift_core.datasets.image_check import check_headers, check_images, composition_notes
     from gift_core.datasets.new_task import new_row, plan_task
     from gift_core.errors import UserError
     from gift_core.shipped import pipeline_root
@@ -137,7 +137,8 @@ def add_task(
     is_written = not dry_run and not is_refused
     if not as_json:
         left_out = [f"{findings.broken_line()}. They are left out."] if findings.broken and not is_refused else []
-        _show_data_set(name, addition, notes=[*addition.dataset.notes, *left_out, *findings.lines()])
+        composition = composition_notes(addition.dataset, addition.config.prompts.images_per_task)
+        _show_data_set(name, addition, notes=[*addition.dataset.notes, *left_out, *findings.lines(), *composition])
     if is_written:
         addition.carry_out()
     if as_json:
@@ -191,12 +192,14 @@ def _show_addition(name: str, addition: Addition, stages: list[str], *, dry_run:
 def _addition_record(
     name: str, addition: Addition, stages: list[str], findings: ImageFindings, is_written: bool
 ) -> dict[str, object]:
+    from gift_core.datasets.image_check import composition_notes
     from gift_core.mini.miniature import miniature_of
 
     dataset = addition.dataset
     train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
     classes = {each: {"train": train[label], "test": test[label]} for label, each in dataset.classes.items()}
-    notes = [*dataset.notes, *filter(None, [miniature_of(addition.config).warning])]
+    composition = composition_notes(dataset, addition.config.prompts.images_per_task)
+    notes = [*dataset.notes, *composition, *filter(None, [miniature_of(addition.config).warning])]
     return {
         "task": name,
         "classes": classes,

@@ -6,6 +6,7 @@ N: images. D: numbers of a thumbnail.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,6 +22,8 @@ from gift_core.datasets.decoding import decoded_image, in_order
 from gift_core.progress import progress
 from gift_core.quantities import first_names, plural
 
+FEW_TEST_IMAGES = 100
+UNBALANCED = 10  # times as many images in one class as in another
 TINY = 32  # pixels: a CLIP with images of 224 pixels enlarges it sevenfold
 SIDE = 8  # pixels of a thumbnail
 ALIKE = 6.0  # how far two thumbnails of one picture may be apart: root mean square of colors from 0 to 255
@@ -40,6 +43,32 @@ _WHAT = {  # of one image, of several images
     "same_looks": ("looks like another one", "look like others"),
     "tiny": (f"has a side below {TINY} pixels", f"have a side below {TINY} pixels"),
 }
+
+
+def composition_notes(dataset: Dataset, images_per_task: int) -> Iterator[str]:
+    """Yields what the numbers of images mean for the result, where they are few or unequal, with the remedy.
+
+    `images_per_task`: how many images are generated for each task (prompts.images_per_task).
+    """
+    if len(dataset.test) < FEW_TEST_IMAGES:
+        points = round(98 / len(dataset.test) ** 0.5)  # of the normal approximation at an accuracy of 50%
+        yield (
+            f"{plural(len(dataset.test), 'test image')}: an accuracy on them is uncertain by up to {points} points. "
+            "Add images, or test on a larger share of them (test_fraction)."
+        )
+    counts = Counter(sample.label for sample in dataset.train)
+    (largest, most), (smallest, fewest) = counts.most_common(1)[0], counts.most_common()[-1]
+    if most >= UNBALANCED * fewest:
+        yield (
+            f"{dataset.classes[largest]} has {plural(most, 'training image')}, {dataset.classes[smallest]} {fewest}: "
+            "the model will prefer the larger class. Add images, or take as many of each class "
+            f"(shots: {max(fewest, 1)})."
+        )
+    if len(dataset.classes) > images_per_task:
+        yield (
+            f"{len(dataset.classes)} classes, but prompts.images_per_task is {images_per_task}: later tasks replay "
+            f"fewer than one generated image of a class. Raise it to {len(dataset.classes)} or more."
+        )
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ def check_data_sets(project: Project) -> Iterator[Finding]:
 
 
 def _check_contents(project: Project, names: list[str]) -> Iterator[Finding]:
+    from gift_core.datasets.image_check import composition_notes
     from gift_core.datasets.ingest import open_dataset
 
     subject, notes = _subject(names), set[str]()
@@ -58,6 +59,9 @@ def _check_contents(project: Project, names: list[str]) -> Iterator[Finding]:
     for note in sorted(notes):
         remedy = "Accuracies will not be comparable to published ones." if is_published else "Check that this is meant."
         yield Finding(subject, "warn", note, remedy)
+    if not is_published:
+        for note in composition_notes(listing, project.config.prompts.images_per_task):
+            yield Finding(subject, "warn", note)
 
 
 def class_count(name: str, task: TaskConfig, root: Path) -> int | None:
