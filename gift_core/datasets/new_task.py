@@ -143,7 +143,8 @@ def plan_task(
     assert not isinstance(task, MiniTaskConfig)
     here = task.model_copy(update={"path": str(images.absolute())})
     dataset = open_dataset(name, here, seed=new.seed, root=root)
-    return Addition(params, before, after, new, dataset, images, target, BRING[bring] if bring else None)
+    bringing = BRING[bring] if bring and not os.path.lexists(target) else None
+    return Addition(params, before, after, new, dataset, images, target, bringing)
 
 
 def _target(name: str, images: Path, root: Path, bring: str | None) -> Path:
@@ -165,6 +166,8 @@ def _target(name: str, images: Path, root: Path, bring: str | None) -> Path:
         remedy = f"Add --link (a link in {raw}, nothing is copied) or --copy"
         raise UserError(f"--images {images}: {what}. {remedy}.")
     target = Layout(root).raw(name)
+    if bring == "link" and target.is_symlink() and target.resolve() == images.resolve():
+        return target  # of a task that was removed
     if os.path.lexists(target):
         raise UserError(f"--{bring}: {target} already exists. Choose another name, or add it with --images {target}.")
     return target
