@@ -50,6 +50,8 @@ OPTIONAL = {
     "gift_core/datasets/catalogue/inventory.py: catalogue_dataset": "source.catalogue",
     "gift_core/generators/filters.py: QualityFilters": "filters",
     "gift_core/generators/filters.py: load_scorer": "filters",
+    "gift_core/generators/judges.py: load_head": "filters",
+    "gift_core/generators/judges.py: load_safety_checker": "filters",
 }
 # Data files beside modules that are none of these count.
 NOT_DATA = (".py", ".pyc", ".md")

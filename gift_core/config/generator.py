@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
@@ -45,16 +46,26 @@ class ScorerConfig(Section):
     pretrained: Text | None
 
 
+class AestheticConfig(Section):
+    """A linear head on the features of the scorer, and the lowest score of an image that is kept."""
+
+    head: Text
+    min_score: Annotated[float, Field(ge=-1000, le=1000)]
+
+
 class FiltersConfig(Section):
     """Quality filters, which the paper does not use. A rejected image is generated again with its next seed.
 
     `min_clip_score`: the lowest cosine similarity of image and prompt. `max_similarity`: the highest cosine similarity
-    to another image of the task. `max_redraws`: the number of further attempts for an image before the stage fails.
+    to another image of the task. `safety_checker`: a model of diffusers that must not find its concepts in an image.
+    `max_redraws`: the number of further attempts for an image before the stage fails.
     """
 
-    scorer: ScorerConfig
+    scorer: ScorerConfig | None
     min_clip_score: Cosine | None
     max_similarity: Cosine | None
+    aesthetic: AestheticConfig | None = None
+    safety_checker: Text | None = None
     max_redraws: Annotated[int, Field(ge=1, le=10_000)]
 
 
@@ -112,12 +123,20 @@ def check_generator(generator: GeneratorConfig, *, device: str) -> Iterator[tupl
 
 
 def _check_filters(filters: FiltersConfig) -> Iterator[tuple[str, str]]:
-    if filters.min_clip_score is None and filters.max_similarity is None:
-        what = "neither min_clip_score nor max_similarity is set, so every image would pass"
+    scored = [key for key in ("min_clip_score", "max_similarity", "aesthetic") if getattr(filters, key) is not None]
+    if not scored and filters.safety_checker is None:
+        what = "neither min_clip_score, max_similarity, aesthetic nor safety_checker is set, so every image would pass"
         yield "generator.filters", f"{what}. Set one, or write filters: null."
-    folder = filters.scorer.name.removeprefix(LOCAL)
-    if folder != filters.scorer.name and not is_watched(folder, GENERATOR_FILES):
-        yield "generator.filters.scorer.name", unwatched(folder, GENERATOR_FILES)
+    if scored and filters.scorer is None:
+        yield "generator.filters.scorer", f"{scored[0]} needs the features of a CLIP. Name one (docs/generators.md)."
+    name = filters.scorer.name if filters.scorer else ""
+    if name.startswith(LOCAL) and not is_watched(name.removeprefix(LOCAL), GENERATOR_FILES):
+        yield "generator.filters.scorer.name", unwatched(name.removeprefix(LOCAL), GENERATOR_FILES)
+    if filters.aesthetic and not is_watched(filters.aesthetic.head, GENERATOR_FILES):
+        yield "generator.filters.aesthetic.head", unwatched(filters.aesthetic.head, GENERATOR_FILES)
+    checker = filters.safety_checker
+    if checker and Path(checker).is_dir() and not is_watched(checker, GENERATOR_FILES):
+        yield "generator.filters.safety_checker", unwatched(checker, GENERATOR_FILES)
 
 
 def is_watched(path: str, folder: str) -> bool:

@@ -1,7 +1,7 @@
-"""Filters for generated images: black ones, ones that do not match their prompt, and near-duplicates.
+"""Filters for generated images: black, unsafe or ugly ones, ones that do not match their prompt, and near-duplicates.
 
-A CLIP scores the images: any open_clip model with an image and a text encoder. Rejected images are generated again with
-their next seed. The paper has no filters except for black images.
+A CLIP scores the images: any open_clip model with an image and a text encoder. Two other judges are in judges.py.
+Rejected images are generated again with their next seed. The paper has no filters except for black images.
 D is the embedding size of the scorer.
 """
 
@@ -25,11 +25,17 @@ if TYPE_CHECKING:
     import torch
 
     from gift_core.config.generator import FiltersConfig, GeneratorConfig, ScorerConfig
+    from gift_core.generators.judges import AestheticHead, SafetyChecker
 
 KEY = "generator.filters"
 SCORER_KEY = f"params.yaml: {KEY}.scorer"
 LOCAL, HUB = "local-dir:", "hf-hub:"
-REASONS = {"clip_score": "below the CLIP score", "duplicate": "near-duplicates"}
+REASONS = {
+    "clip_score": "below the CLIP score",
+    "duplicate": "near-duplicates",
+    "aesthetic": "below the aesthetic score",
+    "unsafe": "unsafe",
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,11 @@ class Scorer:
         with torch.inference_mode():
             image_1CHW = self.transform(image.convert("RGB")).unsqueeze(0).to(self.device)
             return self._vector(self.model.encode_image(image_1CHW, normalize=True))
+
+    @property
+    def size(self) -> int:
+        """Returns D."""
+        return len(self.text_features(""))
 
     def text_features(self, text: str) -> np.ndarray:
         """Returns the features of a text: D, unit norm, float32."""
@@ -132,11 +143,12 @@ def _require_safe(model_config: Any, location: str) -> None:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why an image was rejected (None: it was kept), and its cosines to the prompt and to the nearest kept image."""
+    """Why an image was rejected (None: kept), its cosines to the prompt and the nearest kept image, its score."""
 
     reason: str | None
     clip_score: float = 0.0
     similarity: float = 0.0
+    aesthetic: float = 0.0
 
 
 KEPT = Verdict(None)
@@ -163,16 +175,32 @@ class QualityFilters:
     The features are those of the encoded image, as it is stored, so they are the same when a later run recalls it.
     """
 
-    def __init__(self, config: FiltersConfig, scorer: Scorer) -> None:
+    def __init__(
+        self,
+        config: FiltersConfig,
+        scorer: Scorer | None,
+        head: AestheticHead | None = None,
+        checker: SafetyChecker | None = None,
+    ) -> None:
         self.config = config
         self.scorer = scorer
+        self.head, self.checker = head, checker
         self.compares_images = config.max_similarity is not None
         self._kept: list[np.ndarray] = []
         self._texts: dict[str, np.ndarray] = {}
 
     def verdict(self, image: bytes, prompt: str) -> Verdict:
-        """Returns whether the image is similar enough to its prompt and different enough from all kept images."""
+        """Returns whether the image is safe, pleasing, and similar enough to its prompt, and unlike all kept images."""
+        if self.checker is not None and self.checker.is_unsafe(_opened(image)):
+            return Verdict("unsafe")
+        return KEPT if self.scorer is None else self._scored(image, prompt)
+
+    def _scored(self, image: bytes, prompt: str) -> Verdict:
         image_D = self._image_features(image)
+        if self.head is not None and self.config.aesthetic is not None:
+            aesthetic = self.head.score(image_D)
+            if aesthetic < self.config.aesthetic.min_score:
+                return Verdict("aesthetic", aesthetic=aesthetic)
         clip_score = float(image_D @ self._text_features(prompt))
         similarity = max((float(image_D @ kept_D) for kept_D in self._kept), default=-1.0)
         low, high = self.config.min_clip_score, self.config.max_similarity
@@ -190,23 +218,41 @@ class QualityFilters:
             self._kept += [self._image_features(image) for image in images]
 
     def _image_features(self, image: bytes) -> np.ndarray:
-        with Image.open(io.BytesIO(image)) as opened:
-            return self.scorer.image_features(opened)
+        assert self.scorer is not None, "check requires a scorer for filters that need one"
+        return self.scorer.image_features(_opened(image))
 
     def _text_features(self, prompt: str) -> np.ndarray:
         if prompt not in self._texts:  # prompts are sampled with replacement
+            assert self.scorer is not None
             self._texts[prompt] = self.scorer.text_features(prompt)
         return self._texts[prompt]
+
+
+def _opened(image: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(image)) as opened:
+        rgb: Image.Image = opened.convert("RGB")
+        return rgb
 
 
 Filters = NoFilters | QualityFilters
 
 
 def load_filters(config: FiltersConfig | None, device: torch.device) -> Filters:
-    """Returns the filters of params.yaml with their scorer on `device`. None keeps every image."""
+    """Returns the filters of params.yaml with their models on `device`. None keeps every image."""
+    from gift_core.generators.judges import load_head, load_safety_checker
+
     if config is None:
         return NoFilters()
-    return QualityFilters(config, load_scorer(config.scorer, device))
+    scorer = load_scorer(config.scorer, device) if config.scorer else None
+    head = load_head(Path(config.aesthetic.head), scorer.size) if config.aesthetic and scorer else None
+    checker = load_safety_checker(config.safety_checker, device) if config.safety_checker else None
+    return QualityFilters(config, scorer, head, checker)
+
+
+def counted_reasons(config: FiltersConfig) -> list[str]:
+    """Returns the reasons that the manifest counts: that of a judge only where params.yaml names one."""
+    named = {"aesthetic": config.aesthetic, "unsafe": config.safety_checker}
+    return [reason for reason in REASONS if named.get(reason, reason)]
 
 
 def is_black(image: Image.Image) -> bool:
@@ -248,6 +294,12 @@ def _why_rejected(rejected: Sequence[Verdict], config: FiltersConfig) -> str:
     if similarities:
         least = f"{len(similarities)} for a similarity of at least {min(similarities):.3f} to a kept image"
         parts.append(f"{least} (max_similarity: {config.max_similarity})")
+    aesthetic = [verdict.aesthetic for verdict in rejected if verdict.reason == "aesthetic"]
+    if aesthetic and config.aesthetic:
+        best = f"{len(aesthetic)} for an aesthetic score of at most {max(aesthetic):.2f}"
+        parts.append(f"{best} (aesthetic.min_score: {config.aesthetic.min_score})")
+    if unsafe := sum(verdict.reason == "unsafe" for verdict in rejected):
+        parts.append(f"{unsafe} by safety_checker")
     return (
         f"was rejected {len(rejected)} times: {', '.join(parts)}. In params.yaml: {KEY} change that threshold or raise "
         "max_redraws. If only max_redraws changes, finished shards are kept."

@@ -16,7 +16,7 @@ from gift_core.artifacts.contract import sha256_of, write_json
 from gift_core.artifacts.prompt_files import prompts_digest
 from gift_core.artifacts.shards import Pair, copy_shard, finished_pairs, pair_key, write_manifest, write_shard
 from gift_core.errors import UserError
-from gift_core.generators.filters import BLACK, REASONS, Filters, Verdict, check_attempts, is_black
+from gift_core.generators.filters import BLACK, Filters, Verdict, check_attempts, counted_reasons, is_black
 from gift_core.progress import progress_bar
 from gift_core.seeds import seed_for
 from gift_core.untrusted import read_json_file
@@ -111,7 +111,11 @@ def synthesize(
 
 def identity(config: GeneratorConfig) -> dict[str, Any]:
     """Returns the settings that decide what the images look like. The batch size does: it changes the rounding."""
-    return config.model_dump(exclude={"images_per_shard": True, "max_redraws": True, "filters": {"max_redraws"}})
+    judges = ("aesthetic", "safety_checker")
+    unset = {key for key in judges if getattr(config.filters, key, None) is None}  # not there in older manifests
+    return config.model_dump(
+        exclude={"images_per_shard": True, "max_redraws": True, "filters": {"max_redraws", *unset}}
+    )
 
 
 def _shards_of(prompts: pd.DataFrame, images_per_shard: int) -> list[Shard]:
@@ -185,8 +189,10 @@ def _noted_receipt(stats: Path) -> object:
 
 
 def _stats(counts: Counter[str], config: GeneratorConfig) -> dict[str, Any]:
-    rejected = {} if config.filters is None else {"rejected": {reason: counts[reason] for reason in REASONS}}
-    return {"redrawn": counts["black"], **rejected}
+    if config.filters is None:
+        return {"redrawn": counts["black"]}
+    rejected = {reason: counts[reason] for reason in counted_reasons(config.filters)}
+    return {"redrawn": counts["black"], "rejected": rejected}
 
 
 @dataclass

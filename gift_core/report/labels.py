@@ -39,7 +39,12 @@ METHOD_LABELS = {
     "gift_initial_teacher": "GIFT, initial teacher",
     "gift_mixed_teacher": "GIFT, mixed teacher",
 }
-REJECTION_REASONS = {"clip_score": "low CLIP score", "duplicate": "near-duplicate"}
+REJECTION_REASONS = {
+    "clip_score": "low CLIP score",
+    "duplicate": "near-duplicate",
+    "aesthetic": "low aesthetic score",
+    "unsafe": "unsafe",
+}
 MAX_LABEL_LENGTH = 22
 MAX_TASKS_LISTED = 4
 

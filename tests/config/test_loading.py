@@ -174,6 +174,7 @@ def test_every_number_has_bounds() -> None:
 # Slots that a row may leave out. Of all other keys params.yaml is complete.
 OPTIONAL = {
     "CatalogueTaskConfig": {"templates", "on_bad_image", "shots", "classes", "allow_partial"},
+    "FiltersConfig": {"aesthetic", "safety_checker"},
     "FolderTaskConfig": {"class_names", "shots"},
     "TableTaskConfig": {"split_column", "class_names", "shots"},
     "WebDatasetTaskConfig": {"test", "class_names", "shots"},

@@ -102,13 +102,3 @@ def test_the_kubernetes_manifest_mounts_the_project_everywhere_and_asks_for_a_to
         assert pod["containers"][0]["volumeMounts"] == [{"name": "gift", "mountPath": "/gift"}]
         assert pod["volumes"][0]["persistentVolumeClaim"] == {"claimName": "gift"}
     assert "cd /gift/" in job["spec"]["entrypoint"]
-
-
-def test_the_cloud_file_is_one_of_rays_launcher() -> None:
-    from ray.autoscaler._private.util import prepare_config, validate_config
-
-    config = yaml.safe_load(blocks("yaml")[1])
-    validate_config(prepare_config(config))
-    assert config["head_node_type"] in config["available_node_types"]
-    for command in config["head_start_ray_commands"] + config["worker_start_ray_commands"]:
-        subprocess.run(["bash", "-n", "-c", command], check=True)
