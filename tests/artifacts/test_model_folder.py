@@ -51,7 +51,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_models_hash_is_that_of_its_weights_file(folder: Path) -> None:
+    provenance = read_provenance(folder)
+    assert {name: provenance[name] for name in LETTERS} == LETTERS
+    before = (folder / "provenance.json").read_bytes()
+    write_provenance(folder, LETTERS)
+    assert (folder / "provenance.json").read_bytes() == before
     assert model_hash(folder) == noted_hash(folder) == hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    (folder / "provenance.json").write_text(json.dumps(LETTERS))
+    assert "weights_sha256" in broken_message(lambda: model_hash(folder), folder / "provenance.json", "finetune")
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, CONFIG])
@@ -81,29 +88,13 @@ def test_another_model_in_the_folder_is_refused(
     assert f"it should be of {expected}, it is of {found}" in message
 
 
-def test_a_model_without_a_noted_hash_is_refused(folder: Path) -> None:
-    (folder / "provenance.json").write_text(json.dumps(LETTERS))
-    assert "weights_sha256" in broken_message(lambda: model_hash(folder), folder / "provenance.json", "finetune")
-
-
-def test_provenance_comes_back_and_is_byte_stable(tmp_path: Path) -> None:
-    provenance = {"method": "gift", "after": "abc", "settings": {"rate": 0.001}}
-    write_provenance(tmp_path, provenance)
-    first = (tmp_path / "provenance.json").read_bytes()
-    write_provenance(tmp_path, provenance)
-    assert read_provenance(tmp_path) == provenance
-    assert (tmp_path / "provenance.json").read_bytes() == first
-
-
 @pytest.mark.parametrize(
     ("damage", "file", "expected"),
     [
         (shutil.rmtree, "", "the model folder is missing"),
         (lambda folder: (folder / WEIGHTS).unlink(), WEIGHTS, "the file is missing"),
         (lambda folder: cut(folder / WEIGHTS, 0.9), WEIGHTS, "it was cut short"),
-        (lambda folder: (folder / WEIGHTS).write_bytes(b"version https://git-lfs"), WEIGHTS, "its header is damaged"),
         (lambda folder: (folder / CONFIG).unlink(), CONFIG, "the file is missing"),
-        (lambda folder: (folder / CONFIG).write_text("{"), CONFIG, "it should be JSON"),
         (lambda folder: (folder / CONFIG).write_text("{}"), CONFIG, "there should be a field 'model_cfg'"),
     ],
 )
@@ -111,11 +102,6 @@ def test_a_damaged_folder_is_refused(damage: Callable[[Path], object], file: str
     damage(folder)
     location = folder / file if file else folder
     assert expected in broken_message(lambda: require_model_folder(folder, "finetune"), location, "finetune")
-
-
-def test_the_pretrained_model_is_made_again_by_its_own_stage(tmp_path: Path) -> None:
-    folder = tmp_path / "pretrained"
-    broken_message(lambda: model_hash(folder), folder / "provenance.json", "import_model")
 
 
 ROWS = [
@@ -136,7 +122,6 @@ def test_losses_come_back_a_line_each_iteration(tmp_path: Path) -> None:
     [
         ({"iteration": 2}, "line 2 should be iteration 1, it is iteration 2"),
         ({"distill": math.nan}, "line 2 should hold finite numbers, distill is nan"),
-        ({"total": "much"}, "line 2 should hold finite numbers, total is 'much'"),
         ({"align": 1.0}, "line 2 should have the fields of line 1: iteration, learning_rate, task, distill, consol"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from gift_core.datasets.captions import Captions, read_captions
 from gift_core.errors import UserError
 
-ROWS = [("wren", "a wren in the rain"), ("great tit", "it sings, loudly"), ("wren", "a {} on a wall")]
+ROWS = [("wren", "a wren in the rain"), ("great tit", "it sings, loudly"), (" wren ", " a {} \n on  a wall")]
 EXPECTED = {"wren": ("a wren in the rain", "a {} on a wall"), "great tit": ("it sings, loudly",)}
 
 
@@ -28,7 +28,8 @@ def write(path: Path) -> Path:
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
 def test_a_table_has_captions_for_class_names(suffix: str, tmp_path: Path) -> None:
-    captions = read_captions(str(write(tmp_path / f"captions{suffix}")))
+    write(tmp_path / f"captions{suffix}")
+    captions = read_captions(f"captions{suffix}", tmp_path)
     assert captions == Captions(by_class=EXPECTED)
     assert captions.cover("wren")
     assert not captions.cover("robin")
@@ -52,37 +53,19 @@ def test_classes_that_are_not_known_are_named_with_what_they_may_mean(tmp_path: 
     assert captions.unknown_classes(["robin"]) == ("'wren'", "'great tit'")
 
 
-def test_the_file_is_below_the_root(tmp_path: Path) -> None:
-    write(tmp_path / "captions.csv")
-    assert read_captions("captions.csv", tmp_path).by_class == EXPECTED
-
-
-def test_blanks_around_and_within_a_caption_do_not_count(tmp_path: Path) -> None:
-    (tmp_path / "c.csv").write_text('class_name,caption\n wren ,"a wren\n in  the rain "\n')
-    assert read_captions(str(tmp_path / "c.csv")).by_class == {"wren": ("a wren in the rain",)}
-
-
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("c.csv", "class,caption\nwren,x\n", r"c\.csv: column 'class_name' is missing\. "),
         ("c.csv", "class_name,caption,note\nwren,x,y\n", r"unknown column 'note'\. Known: caption, class_name\."),
-        ("c.csv", "class_name,caption\nwren,x\nwren,\n", r"c\.csv: line 3, column caption: is empty\. Fill it in"),
         ("c.csv", "class_name,caption\nwren,x\nwren, x \n", r"c\.csv: line 3: 'x' of 'wren' is also on line 2,"),
-        ("c.csv", "class_name,caption\n", r"c\.csv: no rows\. Write one row per caption"),
         ("c.txt", "# nothing\n\n", r"c\.txt has no caption\. Write one per line"),
-        ("c.txt", "a dog\na dog\n", r"'a dog' is a duplicate, .*Remove one"),
+        ("none/c.csv", None, r"there is no file .*none/c\.csv"),
         ("c.xlsx", "", r"kind of file \(or \.txt\): unknown name '\.xlsx'\. Known: \.csv, \.jsonl, \.parquet, \.tsv"),
     ],
 )
-def test_an_unsound_file_is_refused_by_its_row(name: str, content: str, message: str, tmp_path: Path) -> None:
-    path = tmp_path / name
-    path.write_text(content)
+def test_an_unsound_file_is_refused_by_its_row(name: str, content: str | None, message: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
     with pytest.raises(UserError, match=message) as caught:
-        read_captions(str(path))
+        read_captions(name, tmp_path)
     assert str(caught.value).startswith("params.yaml: prompts.captions: ")
-
-
-def test_a_missing_file_is_named() -> None:
-    with pytest.raises(UserError, match=r"prompts\.captions: there is no file data/0_raw/prompts/none\.csv"):
-        read_captions("data/0_raw/prompts/none.csv")

@@ -34,22 +34,20 @@ def left_out(root: Path) -> str:
     return notes[0]
 
 
-@pytest.mark.parametrize(("train", "test"), [("TRAIN", "TEST"), ("Training", "test")])
-def test_splits_may_have_any_usual_spelling(train: str, test: str, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("train", "test", "validation"), [("TRAIN", "TEST", "Valid"), ("Training", "test", "validation")]
+)
+def test_splits_may_have_any_usual_spelling_and_a_validation_split_is_left_out(
+    train: str, test: str, validation: str, folder: Path, tmp_path: Path
+) -> None:
     before = ingest_birds(tmp_path)
+    shutil.copytree(folder / "test", folder / validation)
     (folder / "train").rename(folder / train)
     (folder / "test").rename(folder / test)
     after = ingest_birds(tmp_path)
     assert (after.class_names, after.counts) == (("great tit", "wren"), {"train": 6, "test": 4})
     assert after.hashes == before.hashes
-
-
-@pytest.mark.parametrize("name", ["Valid", "validation", "dev"])
-def test_a_validation_split_beside_both_is_left_out_and_counted(name: str, folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(folder / "test", folder / name)
-    info = ingest_birds(tmp_path)
-    assert info.counts == {"train": 6, "test": 4}
-    assert info.notes == (f"4 images left out: {name}/ is a validation split.",)
+    assert after.notes == (f"4 images left out: {validation}/ is a validation split.",)
 
 
 def put_splits_in_a_class(folder: Path) -> None:
@@ -67,16 +65,12 @@ def same_name_in_two_unicode_forms(folder: Path) -> None:
     [
         (lambda folder: shutil.copytree(folder / "wren", folder / "validation"), "train/ is missing next to the other"),
         (put_splits_in_a_class, "wren/ has folders of splits"),
-        (
-            lambda folder: shutil.copytree(folder / "wren", folder / "Wren"),
-            "Wren/, wren/ have class names that CLIP can",
-        ),
+        (lambda folder: shutil.copytree(folder / "wren", folder / "Wren"), "Wren/, wren/ have class names that CLIP"),
         (same_name_in_two_unicode_forms, "two folders have the name 'Zaunkönig', in different Unicode forms or with"),
         (
             lambda folder: (folder / "wren").rename(folder / "\x1b[31mred"),
             "x1b[31mred' has control characters. Remove them.",
         ),
-        (lambda folder: picture(folder / "\udcff" / "0.png"), "\\xff is not UTF-8, so it would not be found on other"),
     ],
 )
 def test_confusing_class_folders_are_refused(change: Callable[[Path], object], expected: str, tmp_path: Path) -> None:
@@ -107,8 +101,6 @@ def link_in_a_circle(folder: Path) -> None:
         (one_folder_as_both_splits, "train/great_tit/ and test/great_tit/ are the same folder"),
         (lambda folder: picture(folder / "train" / "wren" / "\udcff.png"),
          "train/wren/\\xff.png is not UTF-8, so it would not be found on other machines"),
-        (lambda folder: (folder / "train" / "wren" / "\x1b[31m\n.png").write_bytes(b"no image"),
-         "1 image cannot be decoded: train/wren/\\x1b[31m\\n.png (not an image)"),
     ],
 )  # fmt: skip
 def test_confusing_splits_are_refused(change: Callable[[Path], object], expected: str, tmp_path: Path) -> None:
@@ -116,7 +108,7 @@ def test_confusing_splits_are_refused(change: Callable[[Path], object], expected
     assert expected in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("names", [("seg_train", "seg_test"), ("train2017", "val2017"), ("TrainSet", "testdata")])
+@pytest.mark.parametrize("names", [("seg_train", "seg_test"), ("train2017", "testdata")])
 def test_folders_with_the_word_of_a_split_in_their_names_are_not_two_classes(
     names: tuple[str, str], folder: Path, tmp_path: Path
 ) -> None:
@@ -149,33 +141,22 @@ def test_other_kinds_of_files_are_counted_and_named(folder: Path, tmp_path: Path
     (folder / "train" / "wren" / "notes.txt").write_text("no image")
     (folder / "README").touch()
     picture(folder / "loose.png")
+    picture(folder / "train" / "loose.jpg").rename(folder / "train" / "wren" / "0")
     picture(folder / "train" / "loose.jpg")
     assert left_out(tmp_path) == (
-        "4 files left out: 2 in no class folder (loose.png, train/loose.jpg), 1 .txt (train/wren/notes.txt), "
-        "1 without an extension (README)."
+        "5 files left out: 2 in no class folder (loose.png, train/loose.jpg), 1 .txt (train/wren/notes.txt), "
+        "1 without an extension (README), 1 with image content but another extension (train/wren/0)."
     )
 
 
-def test_images_with_another_or_no_extension_are_counted_as_such(folder: Path, tmp_path: Path) -> None:
-    image = picture(tmp_path / "x.png").read_bytes()
-    for name in ("0", "1.bak"):
-        (folder / "train" / "wren" / name).write_bytes(image)
-    named = "train/wren/0, train/wren/1.bak"
-    assert left_out(tmp_path) == f"2 files left out: 2 with image content but another extension ({named})."
-
-
-def test_links_to_files_are_read(folder: Path, tmp_path: Path) -> None:
-    (folder / "train" / "wren" / "8.png").symlink_to(picture(tmp_path / "elsewhere.png", (99, 0, 0)))
-    assert ingest_birds(tmp_path).counts["train"] == 7
-
-
-def test_links_to_folders_are_read_and_told(folder: Path, tmp_path: Path) -> None:
+def test_links_are_read_and_those_to_folders_are_told(folder: Path, tmp_path: Path) -> None:
+    (folder / "train" / "wren" / "8.png").symlink_to(picture(tmp_path / "elsewhere.png", (97, 0, 0)))
     picture(tmp_path / "more" / "7.png", (99, 0, 0))
     picture(tmp_path / "heron" / "0.png", (98, 0, 0))
     (folder / "train" / "wren" / "more").symlink_to(tmp_path / "more", target_is_directory=True)
     (folder / "train" / "heron").symlink_to(tmp_path / "heron", target_is_directory=True)
     info = ingest_birds(tmp_path)
-    assert (info.counts["train"], info.class_names) == (8, ("great tit", "heron", "wren"))
+    assert (info.counts["train"], info.class_names) == (9, ("great tit", "heron", "wren"))
     assert (
         "DVC sees no changes behind links to folders inside a data set: train/heron/, train/wren/more/." in info.notes
     )
@@ -189,13 +170,6 @@ def test_a_folder_that_cannot_be_listed_is_refused(tmp_path: Path) -> None:
         assert "train/wren cannot be listed (Permission denied)" in refusal(tmp_path)
     finally:
         folder.chmod(0o755)
-
-
-def test_classes_that_differ_by_case_are_read_with_names(tmp_path: Path) -> None:
-    folder = flat_birds(tmp_path)
-    shutil.copytree(folder / "great_tit", folder / "Wren")
-    names = {"Wren": "a shouting wren", "wren": "a quiet wren", "great_tit": "great tit"}
-    assert ingest_birds(tmp_path, class_names=names).class_names == ("a shouting wren", "great tit", "a quiet wren")
 
 
 def test_a_class_is_one_class_in_both_unicode_forms(folder: Path, tmp_path: Path) -> None:

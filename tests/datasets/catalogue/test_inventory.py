@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from gift_core.config.tasks import CatalogueTaskConfig
-from gift_core.datasets.catalogue import inventory
 from gift_core.datasets.catalogue.inventory import catalogue_dataset
 from gift_core.datasets.catalogue.row import catalogue_row
 from gift_core.errors import UserError
@@ -76,21 +75,21 @@ def test_labels_stay_the_official_ones_where_classes_are_missing(tmp_path: Path)
     assert names == {"annual crop land", "brushland or shrubland", "highway or road"}
 
 
-def test_more_images_than_published_are_wrong(tmp_path: Path, complete: Callable[..., None]) -> None:
+def test_more_images_than_published_and_a_label_out_of_range_are_wrong(
+    tmp_path: Path, complete: Callable[..., None]
+) -> None:
     make_tree("mnist", tmp_path / "raw" / "mnist", per_class=2)
     complete("mnist", per_class=1)
-    assert "MNIST is wrong: 20 of 10 training images; 20 of 10 test images" in refusal(tmp_path, "mnist")
-    assert catalogue_dataset("mine", config("mnist", allow_partial=True), root=tmp_path).notes[0].startswith("MNIST is")
-
-
-def test_a_label_out_of_range_is_reported_with_its_first_image(tmp_path: Path, complete: Callable[..., None]) -> None:
-    make_tree("mnist", tmp_path / "raw" / "mnist")
     labels = tmp_path / "raw" / "mnist" / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
     labels.write_bytes(labels.read_bytes()[:-1] + bytes([10]))
-    complete("mnist")
     text = refusal(tmp_path, "mnist")
-    assert "1 images are of classes that the data set does not have: 10" in text
-    assert "t10k-images-idx3-ubyte, image 9" in text
+    assert "MNIST is wrong: 1 images are of classes that the data set does not have: 10" in text
+    assert "t10k-images-idx3-ubyte, image 19" in text
+    assert "20 of 10 training images; 19 of 10 test images" in text
+    classes = {"order": "labels", "first": 7, "count": 2}
+    dataset = catalogue_dataset("mine", config("mnist", allow_partial=True, classes=classes), root=tmp_path)
+    assert dataset.notes[0].startswith("MNIST is")
+    assert dataset.class_names == ("7", "8") and len(dataset.train) == len(dataset.test) == 4
 
 
 def test_a_missing_data_set_says_which_archive_to_get(tmp_path: Path) -> None:
@@ -160,6 +159,8 @@ def test_a_slice_in_the_benchmarks_order_has_its_classes_under_new_labels(
     complete("cifar100", per_class=2)
     orders = json.loads((project / "gift_core" / "published" / "cil_class_orders.json").read_text(encoding="utf-8"))
     labels = list(catalogue_row("cifar100", "tests").classes)
+    for name in ("cifar100", "tinyimagenet"):
+        assert sorted(orders[name]) == list(range(len(catalogue_row(name, "tests").classes)))
     wanted = [labels[number] for number in orders["cifar100"][10:15]]
     classes = {"order": "benchmark", "first": 10, "count": 5}
     dataset = catalogue_dataset("mine", config("cifar100", classes=classes), root=tmp_path)
@@ -170,32 +171,15 @@ def test_a_slice_in_the_benchmarks_order_has_its_classes_under_new_labels(
     assert [(sample.label, sample.read()) for sample in dataset.test] == expected and len(expected) == 10
 
 
-@pytest.mark.parametrize("dataset", ["cifar100", "tinyimagenet"])
-def test_the_benchmarks_order_has_every_class_once(dataset: str, project: Path) -> None:
-    orders = json.loads((project / "gift_core" / "published" / "cil_class_orders.json").read_text(encoding="utf-8"))
-    assert sorted(orders[dataset]) == list(range(len(catalogue_row(dataset, "tests").classes)))
-
-
-def test_a_slice_in_the_labels_order_starts_at_its_first(tmp_path: Path, complete: Callable[..., None]) -> None:
-    make_tree("mnist", tmp_path / "raw" / "mnist")
-    complete("mnist")
-    classes = {"order": "labels", "first": 7, "count": 3}
-    dataset = catalogue_dataset("mine", config("mnist", classes=classes), root=tmp_path)
-    assert dataset.class_names == ("7", "8", "9")
-    assert [list(dataset.classes).index(sample.label) for sample in dataset.train] == [0, 1, 2]
-
-
-def test_a_slice_beyond_the_last_class_is_refused_before_anything_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("dataset", "classes", "expected"),
+    [
+        ("cifar100", ("labels", 95, 10), ": first 95 and count 10 end at class 105, but cifar100 has 100. Write a sm"),
+        ("dtd", ("benchmark", 0, 10), ".order: dtd has no benchmark order. Known: cifar100, tinyimagenet."),
+    ],
+)
+def test_a_slice_that_the_data_set_does_not_have_is_refused_before_anything_is_read(
+    dataset: str, classes: tuple[str, int, int], expected: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(inventory, "READERS", {})
-    text = refusal(tmp_path, "cifar100", classes={"order": "labels", "first": 95, "count": 10})
-    assert text == (
-        "params.yaml: tasks.mine.classes: first 95 and count 10 end at class 105, but cifar100 has 100. "
-        "Write a smaller first or count."
-    )
-
-
-def test_a_data_set_without_a_benchmark_order_says_which_have_one(tmp_path: Path) -> None:
-    text = refusal(tmp_path, "dtd", classes={"order": "benchmark", "first": 0, "count": 10})
-    assert "tasks.mine.classes.order: dtd has no benchmark order. Known: cifar100, tinyimagenet." in text
+    text = refusal(tmp_path, dataset, classes=dict(zip(("order", "first", "count"), classes, strict=True)))
+    assert text.startswith(f"params.yaml: tasks.mine.classes{expected}")

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_row
 from gift_core.datasets.status import Balance, verify
 from tests.datasets.catalogue.trees import counts_of, make_tree
 
 
-def small_row(dataset: str, per_class: int = 1, classes: int | None = None) -> CatalogueRow:
-    row = catalogue_row(dataset, "tests")
-    return row.model_copy(update={"counts": counts_of(dataset, per_class, classes)})
-
-
-@pytest.mark.parametrize("dataset", ["cifar100", "mnist", "oxford_pet"])
-def test_the_official_data_set_is_sound(dataset: str, tmp_path: Path) -> None:
-    make_tree(dataset, tmp_path, per_class=2)
-    verification = verify(small_row(dataset, per_class=2), tmp_path)
-    assert verification.sound
-    assert verification.balances == {"train": Balance(2, 2, 2, ()), "test": Balance(2, 2, 2, ())}
+def small_row(dataset: str, per_class: int = 1) -> CatalogueRow:
+    return catalogue_row(dataset, "tests").model_copy(update={"counts": counts_of(dataset, per_class)})
 
 
 def test_unreadable_images_are_named_in_their_order_with_the_reason(tmp_path: Path) -> None:
     make_tree("oxford_pet", tmp_path, per_class=2)
+    verification = verify(small_row("oxford_pet", per_class=2), tmp_path)
+    assert verification.sound
+    assert verification.balances == {"train": Balance(2, 2, 2, ()), "test": Balance(2, 2, 2, ())}
     images = tmp_path / "oxford-iiit-pet" / "images"
     (images / "pug_2.jpg").write_bytes(b"")
     (images / "Abyssinian_1.jpg").write_bytes(b"<html>404</html>")
