@@ -18,32 +18,24 @@ def test_another_order_has_the_tasks_rows_and_a_new_chain(mini_params: dict[str,
     ]
 
 
-def result(run: Run, method: str) -> Path:
-    """Writes a file where the method's results are."""
-    file = run.layout.accuracy(method, "letters")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.touch()
-    return file
-
-
-def test_results_stay_until_their_own_row_changes(mini_params: dict[str, Any], tmp_path: Path) -> None:
+def test_results_stay_until_their_own_row_changes_and_each_seed_and_shared_setting_has_its_own(
+    mini_params: dict[str, Any], tmp_path: Path
+) -> None:
     gift, finetune = ({name: mini_params["methods"][name]} for name in ("gift", "finetune"))
     choose_methods(mini_params, gift | finetune)
     run = Run.of(mini_params, tmp_path, seed=1)
-    kept, changed = result(run, "gift"), result(run, "finetune")
+    kept, changed = (run.layout.accuracy(method, "letters") for method in ("gift", "finetune"))
+    for file in (kept, changed):
+        file.parent.mkdir(parents=True)
+        file.touch()
     choose_methods(mini_params, gift)
     Run.of(mini_params, tmp_path, seed=1)
     assert kept.exists() and changed.exists()
     choose_methods(mini_params, {**gift, "finetune": finetune["finetune"] | {"learning_rate": 0.5}})
     assert Run.of(mini_params, tmp_path, seed=1).root == run.root
     assert kept.exists() and not changed.exists()
-
-
-def test_every_seed_and_shared_setting_has_a_folder_of_its_own(mini_params: dict[str, Any], tmp_path: Path) -> None:
-    first = Run.of(mini_params, tmp_path, seed=1)
-    file = result(first, "gift")
     second = Run.of(mini_params, tmp_path, seed=2)
     assert (second.config.seed, second.config.generator.seed) == (2, 2)
     mini_params["prompts"]["images_per_task"] = 100
     third = Run.of(mini_params, tmp_path, seed=1)
-    assert len({first.root, second.root, third.root}) == 3 and file.exists()
+    assert len({run.root, second.root, third.root}) == 3 and kept.exists()

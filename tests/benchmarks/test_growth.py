@@ -11,18 +11,13 @@ import pytest
 
 from benchmarks import growth, growth_parts
 from benchmarks.growth import linear_law, power_law
-from benchmarks.growth_parts import of_images, write_images
 from benchmarks.growth_pipeline import counts_of, evaluated_in_step, of_stages
 
 X = np.array([10.0, 100.0, 1000.0])
 
 
-@pytest.fixture
-def at_root(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+def test_the_counts_are_those_of_the_formulas(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
     monkeypatch.chdir(project)  # the miniature models are in data/
-
-
-def test_the_counts_are_those_of_the_formulas(at_root: None) -> None:
     found = counts_of(5)
     counts = {"stages": 34, "tests": 30, "last_step": 10, "all_again": 70, "own_and_last": 9}
     assert counts.items() <= found.items()
@@ -36,14 +31,6 @@ def test_a_law_is_found_again() -> None:
     assert text.format("stages") == "0.5 * stages^1.50" and fitted == pytest.approx(0.5 * X**1.5)
 
 
-def test_pairs_are_written_opened_and_sampled(at_root: None, tmp_path: Path) -> None:
-    folder = tmp_path / "600"  # two shards
-    write_images(folder, 600)
-    assert sorted(file.name for file in (folder / "shards").glob("*.tar")) == ["00000.tar", "00001.tar"]
-    found = of_images(str(folder))
-    assert found["images"] == 600 and found["opening"] > found["features"] > 0 and found["batch_ms"] > 0
-
-
 @pytest.mark.end_to_end
 def test_a_recorded_pipeline_is_up_to_date_for_dvc_and_for_gift_run(project: Path) -> None:
     rows = of_stages([3, 30], rounds=1)
@@ -53,8 +40,9 @@ def test_a_recorded_pipeline_is_up_to_date_for_dvc_and_for_gift_run(project: Pat
 
 @pytest.mark.end_to_end
 def test_the_command_writes_the_part_and_the_figure(
-    at_root: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(project)
     for name in ("GIFT_QUIET", "DVC_NO_ANALYTICS", "PYTHONPATH"):  # main sets them; other tests need them as they are
         monkeypatch.setenv(name, "1")
     monkeypatch.setattr(growth_parts, "in_own_process", lambda part, size: growth_parts.MEASURED_HERE[part](size))

@@ -13,21 +13,15 @@ from benchmarks.experiment import read_experiment
 from benchmarks.variants import Variant, read_variants
 from gift_core.errors import UserError
 
-Rows = dict[str, dict[str, Any]]
 
-
-@pytest.fixture
-def methods(mini_params: dict[str, Any]) -> Rows:
-    return mini_params["methods"]
-
-
-def variants(folder: Path, text: str, methods: Rows) -> dict[str, Variant]:
+def variants(folder: Path, text: str, methods: dict[str, Any]) -> dict[str, Variant]:
     path = folder / "variants.yaml"
     path.write_text(text, encoding="utf-8")
     return read_variants(path, methods)
 
 
-def test_lists_are_expanded_by_their_product(tmp_path: Path, methods: Rows) -> None:
+def test_lists_are_expanded_by_their_product(tmp_path: Path, mini_params: dict[str, Any]) -> None:
+    methods = mini_params["methods"]
     text = "own: {base: gift, learning_rate: [5e-4, 1e-3], consolidation: {weight: [0.05, 0.1]}}"
     before = copy.deepcopy(methods)
     found = variants(tmp_path, text, methods)
@@ -53,9 +47,11 @@ def test_lists_are_expanded_by_their_product(tmp_path: Path, methods: Rows) -> N
         ("", r"variants.yaml: should contain variants by name"),
     ],
 )
-def test_a_wrong_file_is_refused_with_its_location(tmp_path: Path, methods: Rows, text: str, message: str) -> None:
+def test_a_wrong_file_is_refused_with_its_location(
+    tmp_path: Path, mini_params: dict[str, Any], text: str, message: str
+) -> None:
     with pytest.raises(UserError, match=message):
-        variants(tmp_path, text, methods)
+        variants(tmp_path, text, mini_params["methods"])
 
 
 def test_the_search_tries_as_many_settings_of_every_method(project: Path) -> None:

@@ -112,7 +112,7 @@ def stable_diffusion_xl() -> Any:
 
 
 def pixart_sigma() -> Any:
-    """PixArt-Sigma: a T5 text encoder and a transformer. PixArt-alpha differs in the class of the pipeline alone."""
+    """PixArt-Sigma: a T5 text encoder and a transformer."""
     from diffusers import DPMSolverMultistepScheduler, PixArtSigmaPipeline, PixArtTransformer2DModel
 
     transformer = PixArtTransformer2DModel(
@@ -123,6 +123,13 @@ def pixart_sigma() -> Any:
         tokenizer=_t5_tokenizer(), text_encoder=_t5_encoder(), vae=_vae(), transformer=transformer,
         scheduler=DPMSolverMultistepScheduler(),
     )  # fmt: skip
+
+
+def pixart_alpha() -> Any:
+    """PixArt-alpha, whose parts are of the same kinds."""
+    from diffusers import PixArtAlphaPipeline
+
+    return PixArtAlphaPipeline(**pixart_sigma().components)
 
 
 def stable_diffusion_3() -> Any:
@@ -159,7 +166,8 @@ def flux(vae_blocks: int = 2) -> Any:
 
 
 FAMILIES: Mapping[str, Callable[[], Any]] = {
-    make.__name__: make for make in (stable_diffusion, lcm, stable_diffusion_xl, pixart_sigma, stable_diffusion_3, flux)
+    make.__name__: make
+    for make in (stable_diffusion, lcm, stable_diffusion_xl, pixart_alpha, pixart_sigma, stable_diffusion_3, flux)
 }
 
 
