@@ -85,20 +85,16 @@ def test_unsound_features_are_refused_on_write(
     assert list(tmp_path.iterdir()) == []
 
 
-VECTORS = pa.list_(pa.float32(), 3)
-
-
-def put(column: int, name: str, values: pa.Array) -> Callable[[pa.Table], pa.Table]:
-    return lambda table: table.set_column(column, name, values)
+VECTORS, PAIRS, IDS = pa.list_(pa.float32(), 3), pa.list_(pa.float32(), 2), pa.list_(pa.int64())
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
         (lambda table: table.drop_columns(["text_emb"]), "text_emb is missing"),
-        (put(1, "image_emb", pa.array([[1.0] * 3] * 2, VECTORS)), "should have norm 1"),
-        (put(1, "image_emb", pa.array([[1.0] * 2] * 2, pa.list_(pa.float32(), 2))), "column text_emb should be"),
-        (put(1, "image_emb", pa.array([[1.0, 0.0, 0.0], None], VECTORS)), ""),
+        (lambda table: table.set_column(1, "image_emb", pa.array([[1.0] * 3] * 2, VECTORS)), "should have norm 1"),
+        (lambda table: table.set_column(1, "image_emb", pa.array([[1.0] * 2] * 2, PAIRS)), "column text_emb should be"),
+        (lambda table: table.set_column(1, "image_emb", pa.array([[1.0, 0.0, 0.0], None], VECTORS)), ""),
     ],
 )
 def test_a_damaged_file_is_refused(change: Callable[[pa.Table], pa.Table], expected: str, tmp_path: Path) -> None:
@@ -124,27 +120,21 @@ def make_texts(folder: Path) -> Path:
     return folder / "text_features.parquet"
 
 
-def test_the_images_features_come_back_in_their_order(tmp_path: Path) -> None:
-    path = make_images(tmp_path)
-    assert path.read_bytes() == make_images(tmp_path / "again").read_bytes()
-    columns = pq.read_schema(path)
-    assert dict(zip(columns.names, columns.types, strict=True)) == {"key": pa.string(), "image_emb": VECTORS}
-    features = read_image_features(path)
-    assert (features.keys, features.metadata) == (IMAGES.keys, METADATA)
-    assert features.image_ND.dtype == np.float32
-    np.testing.assert_array_equal(features.image_ND, IMAGE_ND)
-
-
-def test_the_texts_come_back_with_their_token_rows(tmp_path: Path) -> None:
-    path = make_texts(tmp_path)
-    assert path.read_bytes() == make_texts(tmp_path / "again").read_bytes()
-    columns, expected = pq.read_schema(path), {"text": pa.string(), "tokens": pa.list_(pa.int64()), "text_emb": VECTORS}
-    assert dict(zip(columns.names, columns.types, strict=True)) == expected
-    features = read_text_features(path)
-    assert (features.texts, features.metadata) == (TEXTS.texts, METADATA)
-    assert features.tokens_PL.dtype == np.int64
-    np.testing.assert_array_equal(features.tokens_PL, TOKENS_PL)
-    np.testing.assert_array_equal(features.text_PD, TEXT_PD)
+def test_features_of_images_and_of_texts_come_back_in_their_order(tmp_path: Path) -> None:
+    for make in (make_images, make_texts):
+        assert make(tmp_path).read_bytes() == make(tmp_path / "again").read_bytes()
+    schemas = [pq.read_schema(make(tmp_path)) for make in (make_images, make_texts)]
+    assert [dict(zip(each.names, each.types, strict=True)) for each in schemas] == [
+        {"key": pa.string(), "image_emb": VECTORS},
+        {"text": pa.string(), "tokens": pa.list_(pa.int64()), "text_emb": VECTORS},
+    ]
+    images, texts = read_image_features(make_images(tmp_path)), read_text_features(make_texts(tmp_path))
+    assert (images.keys, images.metadata) == (IMAGES.keys, METADATA)
+    assert (texts.texts, texts.metadata) == (TEXTS.texts, METADATA)
+    assert (images.image_ND.dtype, texts.tokens_PL.dtype) == (np.float32, np.int64)
+    np.testing.assert_array_equal(images.image_ND, IMAGE_ND)
+    np.testing.assert_array_equal(texts.tokens_PL, TOKENS_PL)
+    np.testing.assert_array_equal(texts.text_PD, TEXT_PD)
 
 
 @pytest.mark.parametrize(
@@ -166,20 +156,14 @@ def test_unsound_unpaired_features_are_refused_on_write(
     assert list(tmp_path.iterdir()) == []
 
 
-def tokens(rows: list[list[int | None] | None]) -> Callable[[pa.Table], pa.Table]:
-    return put(1, "tokens", pa.array(rows, pa.list_(pa.int64())))
-
-
 @pytest.mark.parametrize(
-    ("change", "expected"),
+    ("tokens", "expected"),
     [
-        (tokens([[7, 1, 8], [7, 8]]), "tokens should be rows of one length, there are rows of [3, 2] tokens"),
-        (tokens([[7, 1, 8], [7, None, 8]]), "tokens should be int64 [2, L], they are float64"),
+        ([[7, 1, 8], [7, 8]], "tokens should be rows of one length, there are rows of [3, 2] tokens"),
+        ([[7, 1, 8], [7, None, 8]], "tokens should be int64 [2, L], they are float64"),
     ],
 )
-def test_damaged_text_features_are_refused(
-    change: Callable[[pa.Table], pa.Table], expected: str, tmp_path: Path
-) -> None:
+def test_damaged_text_features_are_refused(tokens: list[list[int | None]], expected: str, tmp_path: Path) -> None:
     path = make_texts(tmp_path)
-    rewrite_table(path, change)
+    rewrite_table(path, lambda table: table.set_column(1, "tokens", pa.array(tokens, IDS)))
     assert expected in broken_message(lambda: read_text_features(path), path, "teach")

@@ -11,13 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_tensors
 
 from gift_core.artifacts.model_folder import (
+    DamagedFileError,
     model_hash,
     noted_hash,
     read_losses,
     read_provenance,
+    read_shapes,
     require_model_folder,
     require_noted_files,
     write_losses,
@@ -104,6 +108,23 @@ def test_a_damaged_folder_is_refused(damage: Callable[[Path], object], file: str
     assert expected in broken_message(lambda: require_model_folder(folder, "finetune"), location, "finetune")
 
 
+def test_shapes_of_all_types_are_read_sorted_by_name_unless_the_file_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    tensors = {"b": torch.zeros(2, 3), "a": torch.zeros(5, dtype=torch.bfloat16), "c": torch.tensor(1)}
+    save_tensors(tensors, path, metadata={"note": "mine"})
+    assert list(read_shapes(path).items()) == [("a", (5,)), ("b", (2, 3)), ("c", ())]
+    data = path.read_bytes()
+    for damaged, message in (
+        (data[:-1], "it was cut short"),
+        (data + b"x", "or has bytes at its end"),
+        (b"version https://git-lfs.github.com/spec/v1", "its header is damaged"),
+        (data.replace(b"F32", b"F99"), "its header is damaged"),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(DamagedFileError, match=message):
+            read_shapes(path)
+
+
 ROWS = [
     {"iteration": 0, "learning_rate": 0.001, "task": 2.5, "distill": 1.0, "consolidation": 0.0, "total": 3.5},
     {"iteration": 1, "learning_rate": 0.0005, "task": 2.0, "distill": 0.5, "consolidation": 0.25, "total": 2.75},
@@ -115,6 +136,9 @@ def test_losses_come_back_a_line_each_iteration(tmp_path: Path) -> None:
     assert read_losses(tmp_path / "losses.jsonl") == ROWS
     first, _ = (tmp_path / "losses.jsonl").read_text().splitlines()
     assert json.loads(first) == ROWS[0] and list(json.loads(first)) == list(ROWS[0])
+    path = tmp_path / "losses.jsonl"
+    cut(path, 0.7)
+    assert "each line should be a JSON object" in broken_message(lambda: read_losses(path), path, "finetune")
 
 
 @pytest.mark.parametrize(
@@ -129,10 +153,3 @@ def test_an_unsound_row_is_refused_on_write(change: dict[str, float], expected: 
     with pytest.raises(ContractError, match=expected):
         write_losses(tmp_path / "losses.jsonl", [ROWS[0], {**ROWS[1], **change}])
     assert list(tmp_path.iterdir()) == []
-
-
-def test_truncated_losses_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "losses.jsonl"
-    write_losses(path, ROWS)
-    cut(path, 0.7)
-    assert "each line should be a JSON object" in broken_message(lambda: read_losses(path), path, "finetune")

@@ -59,12 +59,9 @@ def test_a_hundred_thousand_predictions_take_about_a_byte_each(tmp_path: Path) -
     labels = random.integers(100, size=count)
     predicted = np.where(random.random(count) < 0.7, labels, random.integers(100, size=count))
     classes = [f"class number {number}" for number in range(100)]
-    write_predictions(
-        tmp_path / "gift" / "letters.parquet",
-        prediction_rows(OWN, images=np.arange(count), labels=labels, predicted=predicted, classes=classes),
-        METADATA,
-    )
-    assert (tmp_path / "gift" / "letters.parquet").stat().st_size < 2 * count
+    rows = prediction_rows(OWN, images=np.arange(count), labels=labels, predicted=predicted, classes=classes)
+    write_predictions(tmp_path / "letters.parquet", rows, METADATA)
+    assert (tmp_path / "letters.parquet").stat().st_size < 2 * count
 
 
 @pytest.mark.parametrize(
@@ -94,23 +91,17 @@ def test_positions_are_missing_only_where_the_test_images_are_limited(tmp_path: 
             write_predictions(path, wrong, limited)
 
 
-def test_an_image_with_two_labels_is_refused(tmp_path: Path) -> None:
-    rows = ROWS.copy()
+def test_an_image_with_two_labels_and_predictions_of_another_task_are_refused(tmp_path: Path) -> None:
+    rows, other = ROWS.copy(), tmp_path / "gift" / "digits.parquet"
     rows.loc[6, "label"] = "beta"
     with pytest.raises(ContractError, match="image 2 of letters should have one label in all tests"):
-        write_predictions(tmp_path / "gift" / "letters.parquet", rows, METADATA)
-
-
-def test_predictions_of_another_task_are_refused(tmp_path: Path) -> None:
-    other = tmp_path / "gift" / "digits.parquet"
+        write_predictions(other, rows, METADATA)
     write_predictions(other, ROWS, METADATA)
     message = broken_message(lambda: read_predictions(other), other, "evaluate")
     assert "its newest step should be digits by gift, it is letters by gift" in message
 
 
-ACCURACIES = pd.DataFrame(
-    {"step": [-1, 0], "eval_task": "letters", "top1": [0.25, 0.75], "n": 4}, index=[0, 1]
-)  # alpha of four; all but the last
+ACCURACIES = pd.DataFrame({"step": [-1, 0], "eval_task": "letters", "top1": [0.25, 0.75], "n": 4})
 
 
 @pytest.mark.parametrize(

@@ -59,26 +59,23 @@ def test_unsound_prompts_are_refused_on_write(change: dict[str, list[object]], e
 
 
 @pytest.mark.parametrize(
-    ("damage", "expected"),
+    ("change", "expected"),
     [
-        (lambda path: rewrite_table(path, lambda table: table.drop_columns(["seed"])), "seed is missing"),
-        (
-            lambda path: rewrite_table(path, lambda table: table.append_column("extra", pa.array([1, 2]))),
-            "extra is unknown",
-        ),
-        (
-            lambda path: rewrite_table(path, lambda table: table.set_column(5, "seed", pa.array([1.0, 2.0]))),
-            "column seed should be int64, it is double",
-        ),
-        (cut, "it should be a whole Parquet file"),
-        (Path.unlink, "the file is missing"),
+        (lambda table: table.drop_columns(["seed"]), "seed is missing"),
+        (lambda table: table.append_column("extra", pa.array([1, 2])), "extra is unknown"),
+        (lambda table: table.set_column(5, "seed", pa.array([1.0, 2.0])), "column seed should be int64, it is double"),
+        (None, "it should be a whole Parquet file"),
     ],
-    ids=["missing", "unknown", "type", "cut", "no file"],
 )
-def test_a_damaged_file_is_refused(damage: Callable[[Path], object], expected: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused(
+    change: Callable[[pa.Table], pa.Table] | None, expected: str, tmp_path: Path
+) -> None:
     path = tmp_path / "p.parquet"
     write_prompts(path, PROMPTS)
-    damage(path)
+    if change is None:
+        cut(path)
+    else:
+        rewrite_table(path, change)
     assert expected in broken_message(lambda: read_prompts(path), path, "write_prompts")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import resource
 import tarfile
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import webdataset
 
 from gift_core.artifacts.tars import image_extension, index_tar, read_tar, write_tar
 from tests.artifacts.damage import broken_message, cut, tree_hash
-from tests.artifacts.hostile_tars import HOSTILE, damaged_tars, sample, whole_tars, write_blocks
+from tests.artifacts.hostile_tars import HOSTILE, sample, write_blocks
 
 SAMPLES = [("000", {"txt": b"a snowman", "png": b"pixels"}), ("001", {"png": b"more", "txt": b"a spade"})]
 
@@ -69,25 +70,15 @@ def test_a_tar_that_was_cut_between_two_samples_is_refused(tmp_path: Path) -> No
         list(index_tar(path))
 
 
-def test_whole_tars_of_other_programs_are_read(tmp_path: Path) -> None:
-    for data in whole_tars():
-        (tmp_path / "a.tar").write_bytes(data)
-        assert [sorted(files) for _, files in index_tar(tmp_path / "a.tar")] == [["cls", "json", "png"]] * 4
-
-
-def test_damaged_tars_raise_documented_errors(tmp_path: Path) -> None:
-    path, refused = tmp_path / "a.tar", 0
-    for number, data in enumerate(damaged_tars(500, seed=1)):
-        path.write_bytes(data)
-        try:
-            for _, files in index_tar(path):
-                for file in files.values():
-                    file.read()
-        except (tarfile.TarError, OSError):
-            refused += 1
-        except BaseException as error:
-            raise AssertionError(f"number {number}: {error!r}") from error
-    assert 100 < refused < 480
+@pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_whole_tars_of_other_programs_are_read(kind: int, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w", format=kind) as tar:
+        for name in ("é/0001.png", "é/0001.cls", "x" * 120 + "/1.png", "x" * 120 + "/1.json"):
+            info = tarfile.TarInfo(name)
+            info.size, info.pax_headers = 3, {"comment": "x" * 30, "GNU.sparse.major": "1", "mtime": "1.5"}
+            tar.addfile(info, io.BytesIO(b"abc"))
+    found = [(len(key), list(files)) for key, files in index_tar(tmp_path / "a.tar")]
+    assert found == [(6, ["png", "cls"]), (122, ["png", "json"])]
 
 
 def test_an_images_extension_is_that_of_its_bytes() -> None:

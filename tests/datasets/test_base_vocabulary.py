@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gift_core.datasets.base_vocabulary import base_vocabulary
+from gift_core.config.checks import VOCABULARIES as NAMES_IN_PARAMS
+from gift_core.datasets.base_vocabulary import VOCABULARIES, base_vocabulary
 from gift_core.errors import UserError
 from gift_core.mini.world import base_vocabulary as mini_vocabulary
 
@@ -16,6 +17,7 @@ def test_the_names_are_those_that_open_clip_and_the_miniature_benchmark_give() -
 
     assert base_vocabulary("imagenet") == tuple(IMAGENET_CLASSNAMES)
     assert base_vocabulary("mini") == tuple(mini_vocabulary())
+    assert sorted(VOCABULARIES) == sorted(NAMES_IN_PARAMS)
 
 
 def test_a_file_has_one_name_per_line(tmp_path: Path) -> None:

@@ -60,22 +60,37 @@ def same_name_in_two_unicode_forms(folder: Path) -> None:
         picture(folder / unicodedata.normalize(form, "Zaunkönig") / "0.png")
 
 
+def only_loose_images(folder: Path) -> None:
+    for image in folder.rglob("*.png"):
+        image.unlink()
+    picture(folder / "loose.png")
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
+        (shutil.rmtree, "there is no such folder. Put the images there"),
+        (only_loose_images, "its sub-folders have no images. Put them into one folder per class"),
+        (lambda folder: shutil.rmtree(folder / "wren"), "there is only one class (great_tit), but a task needs at lea"),
+        (lambda folder: picture(folder / "heron/0.png"), "class 'heron' has only one image, which cannot be split"),
+        (lambda folder: shutil.copytree(folder / "great_tit", folder / "great tit"),
+         "great tit/, great_tit/ have the same class name, 'great tit'. Rename them, or give them differ"),
         (lambda folder: shutil.copytree(folder / "wren", folder / "validation"), "train/ is missing next to the other"),
         (put_splits_in_a_class, "wren/ has folders of splits"),
         (lambda folder: shutil.copytree(folder / "wren", folder / "Wren"), "Wren/, wren/ have class names that CLIP"),
         (same_name_in_two_unicode_forms, "two folders have the name 'Zaunkönig', in different Unicode forms or with"),
-        (
-            lambda folder: (folder / "wren").rename(folder / "\x1b[31mred"),
-            "x1b[31mred' has control characters. Remove them.",
-        ),
+        (lambda folder: (folder / "wren").rename(folder / "\x1b[31mred"),
+         "x1b[31mred' has control characters. Remove them."),
     ],
-)
+)  # fmt: skip
 def test_confusing_class_folders_are_refused(change: Callable[[Path], object], expected: str, tmp_path: Path) -> None:
     change(flat_birds(tmp_path))
     assert expected in refusal(tmp_path)
+
+
+def unreadable_class(folder: Path) -> None:
+    picture(folder / "train" / "heron" / "0.png").write_bytes(b"\0\0\0\x0cjP  \r\n\x87\n")
+    (folder / "train" / "heron" / "0.png").rename(folder / "train" / "heron" / "0.jp2")
 
 
 def one_folder_as_both_splits(folder: Path) -> None:
@@ -90,6 +105,11 @@ def link_in_a_circle(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
+        (lambda folder: shutil.rmtree(folder / "test"), "test/ is missing next to the other split"),
+        (lambda folder: picture(folder / "test/heron/0.png"), "class 'heron' is in test/ but not in train/"),
+        (unreadable_class, "class 'heron' has no image with an extension that is read: train/heron/0.jp2. Rename"),
+        (lambda folder: shutil.copytree(folder / "train" / "great_tit", folder / "train" / "great-tit"),
+         "train/great-tit/, train/great_tit/ have class names that CLIP can hardly tell apart"),
         (lambda folder: (folder / "test").rename(folder / "Valid"), "To test on Valid/, rename it to test."),
         (lambda folder: shutil.copytree(folder / "train", folder / "Training"),
          "Training/ and train/ are both names of the train split. Merge them"),

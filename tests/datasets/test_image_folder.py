@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,19 +57,13 @@ def test_a_small_class_still_has_an_image_in_each_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folders", "class_names"),
-    [
-        (("black-necked__grebe", "Eurasian_Wren"), ("Eurasian Wren", "black-necked grebe")),
-        (("1", "2", "10"), ("1", "10", "2")),  # in the order of texts
-    ],
-)
-def test_classes_are_named_after_their_folders(
-    folders: tuple[str, ...], class_names: tuple[str, ...], tmp_path: Path
-) -> None:
+    "folders", [("Eurasian_Wren", "black-necked__grebe"), ("1", "10", "2")]
+)  # in the order of texts
+def test_classes_are_named_after_their_folders(folders: tuple[str, ...], tmp_path: Path) -> None:
     for name in folders:
         picture(tmp_path / "birds" / name / "1.png")
         picture(tmp_path / "birds" / name / "2.png")
-    assert ingest_birds(tmp_path).class_names == class_names
+    assert ingest_birds(tmp_path).class_names == tuple(" ".join(name.replace("_", " ").split()) for name in folders)
 
 
 def test_bad_images_are_counted_and_five_are_named(tmp_path: Path) -> None:
@@ -83,9 +76,8 @@ def test_bad_images_are_counted_and_five_are_named(tmp_path: Path) -> None:
 
 
 def test_bad_images_can_be_skipped_and_are_recorded(tmp_path: Path) -> None:
-    folder = birds(tmp_path)
-    (folder / "train" / "wren" / "bad.png").write_bytes(b"no image")
-    (folder / "test" / "great_tit" / "bad.png").write_bytes(b"no image")
+    for name in ("train/wren/bad.png", "test/great_tit/bad.png"):
+        (birds(tmp_path) / name).write_bytes(b"no image")
     info = ingest_birds(tmp_path, on_bad_image="skip")
     assert info.counts == {"train": 6, "test": 4}
     assert info.skipped == (("train/wren/bad.png", "not an image"), ("test/great_tit/bad.png", "not an image"))
@@ -119,54 +111,6 @@ def test_a_class_that_only_train_has_is_learned_and_one_that_is_empty_left_out(t
         "1 class has no test images: heron.",
         "1 file left out: 1 .txt (test/owl/notes.txt).",
     )
-
-
-def unreadable_class(folder: Path) -> None:
-    for number in range(3):
-        path = folder / "train" / "heron" / f"{number}.jp2"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"\0\0\0\x0cjP  \r\n\x87\n")
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        (shutil.rmtree, "there is no such folder. Put the images there"),
-        (lambda folder: shutil.rmtree(folder / "test"), "test/ is missing next to the other split"),
-        (lambda folder: picture(folder / "test/heron/0.png"), "class 'heron' is in test/ but not in train/"),
-        (unreadable_class, "class 'heron' has no image with an extension that is read: train/heron/0.jp2, train/her"),
-        (
-            lambda folder: shutil.copytree(folder / "train" / "great_tit", folder / "train" / "great-tit"),
-            "train/great-tit/, train/great_tit/ have class names that CLIP can hardly tell apart",
-        ),
-    ],
-)
-def test_unsound_splits_are_refused(change: Callable[[Path], object], expected: str, tmp_path: Path) -> None:
-    change(birds(tmp_path))
-    assert expected in refusal(tmp_path)
-
-
-def only_loose_images(folder: Path) -> None:
-    for image in folder.rglob("*.png"):
-        image.unlink()
-    picture(folder / "loose.png")
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        (only_loose_images, "its sub-folders have no images. Put them into one folder per class"),
-        (lambda folder: shutil.rmtree(folder / "wren"), "there is only one class (great_tit), but a task needs at lea"),
-        (lambda folder: picture(folder / "heron/0.png"), "class 'heron' has only one image, which cannot be split"),
-        (
-            lambda folder: shutil.copytree(folder / "great_tit", folder / "great tit"),
-            "great tit/, great_tit/ have the same class name, 'great tit'. Rename them, or give them differ",
-        ),
-    ],
-)
-def test_unsound_classes_are_refused(change: Callable[[Path], object], expected: str, tmp_path: Path) -> None:
-    change(flat_birds(tmp_path))
-    assert expected in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("class_names", ["names.txt", {"wren": "Zaunkönig", "great_tit": "Kohlmeise"}])

@@ -163,13 +163,17 @@ def test_a_wrong_or_hostile_json_label_is_named(record: str, expected: str, tmp_
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({"cls": b"1"}, "has cls, but it should have one image"),
-        ({"cls": b"1", "png": png(0), "jpg": b"another"}, "has cls, jpg, png, but it should have one"),
+        ({"cls": b"1"}, "sample 0001 of train-0.tar has cls, but it should have one image"),
+        ({"cls": b"1", "png": png(0), "jpg": b"x"}, "sample 0001 of train-0.tar has cls, jpg, png, but it should have"),
+        (
+            {"md": b"a readme"},
+            "the tars have no samples. Write files with the same name: 0001.jpg, 0001.cls. 1 file le",
+        ),
     ],
 )
 def test_a_sample_without_one_image_is_named(files: dict[str, bytes], expected: str, tmp_path: Path) -> None:
     write(tmp_path / "birds" / "train-0.tar", [{"__key__": "0001", **files}])
-    assert f"sample 0001 of train-0.tar {expected}" in refusal(tmp_path)
+    assert expected in refusal(tmp_path)
 
 
 def test_a_compressed_tar_and_a_label_that_is_a_whole_text_are_refused(tmp_path: Path) -> None:
@@ -205,12 +209,6 @@ def test_stray_files_of_tars_are_left_out_and_counted_by_kind(tmp_path: Path) ->
         "1 .md (train-0.tar/readme.md), 1 .txt (train-0.tar/x/notes.old.txt), "
         "1 without an extension (train-0.tar/x/LICENSE).",
     )
-
-
-def test_tars_of_stray_files_alone_are_refused_with_what_they_have(tmp_path: Path) -> None:
-    write_files(tmp_path, {"__MACOSX/0.png": b"x"})
-    expected = "the tars have no samples. Write files with the same name: 0001.jpg, 0001.cls. 1 file left out: 1 in __M"
-    assert expected in refusal(tmp_path)
 
 
 @pytest.mark.parametrize(
