@@ -1,4 +1,4 @@
-"""The accuracies of a step, and accuracy tables from any source (errors: stages/test_metrics_command.py)."""
+"""The accuracies of a step (accuracy tables from any source: stages/test_metrics_command.py)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 
 from gift_core.artifacts.accuracy import (
     read_accuracy,
-    read_accuracy_rows,
     write_accuracy,
     write_empty_accuracy,
 )
@@ -85,24 +84,3 @@ def test_the_start_of_the_chain_has_no_rows(tmp_path: Path) -> None:
 def test_the_accuracies_of_another_method_or_task_are_refused(path: str, expected: str, tmp_path: Path) -> None:
     write_accuracy(tmp_path / path, ROWS, METADATA)
     assert expected in broken_message(lambda: read_accuracy(tmp_path / path), tmp_path / path, "evaluate")
-
-
-def test_a_spreadsheets_csv_is_read(tmp_path: Path) -> None:
-    text = (
-        '\ufeffmethod, step, trained_task, eval_task, top1_percent, note\r\ngift, 0, pets , pets, 62.5, "a, b"\r\n\r\n'
-    )
-    (tmp_path / "ROWS.CSV").write_bytes(text.encode())
-    row = read_accuracy_rows([tmp_path]).to_dict("records")
-    texts = {"method": "gift", "protocol": "task_incremental", "trained_task": "pets", "eval_task": "pets"}
-    assert row == [{**texts, "step": 0, "top1": 0.625}]
-
-
-def test_parquet_of_other_types_is_read_beside_a_csv_and_either_may_give_percent(tmp_path: Path) -> None:
-    """Names that look like numbers or missing values do not change."""
-    columns = ["method", "protocol", "step", "trained_task", "eval_task", "top1"]
-    rows = [("NA", "task_incremental", -1, "007", "007", 0.5), ("1e5", "class_incremental", 0, "null", "007", 0.25)]
-    frame = pd.DataFrame(rows, columns=columns)
-    frame[:1].astype({"method": "category", "step": "float32", "top1": "float32"}).to_parquet(tmp_path / "a.parquet")
-    percent = frame[1:].assign(top1=25.0).rename(columns={"top1": "top1_percent"})
-    percent.to_csv(tmp_path / "b.csv", index=False)
-    pd.testing.assert_frame_equal(read_accuracy_rows([tmp_path]), frame, check_like=True, check_dtype=False)

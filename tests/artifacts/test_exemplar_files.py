@@ -78,9 +78,7 @@ def test_a_missing_tar_and_one_of_another_run_and_a_damaged_table_are_refused(tm
         ([(each.key, {"gif": b"GIF89a"}) for each in EXEMPLARS], "should be one png or jpg, it is gif"),
     ],
 )
-def test_a_tar_with_other_samples_is_refused(
-    samples: list[tuple[str, dict[str, bytes]]], expected: str, tmp_path: Path
-) -> None:
+def test_a_tar_of_others_is_refused(samples: list[tuple[str, dict[str, bytes]]], expected: str, tmp_path: Path) -> None:
     write_tar(make(tmp_path) / "exemplars.tar", samples)
     digest = sha256_of(tmp_path / "exemplars.tar")
     rewrite_table(tmp_path / "exemplars.parquet", lambda table: table.replace_schema_metadata({"tar_sha256": digest}))

@@ -83,7 +83,7 @@ def test_changed_weights_and_a_changed_configuration_are_refused(folder: Path, n
         ("pretrained", LETTERS, "the pre-trained model", "method 'gift' after task 'letters'"),
     ],
 )
-def test_another_model_in_the_folder_is_refused(
+def test_another_model_is_refused(
     path: str, provenance: dict[str, str], expected: str, found: str, tmp_path: Path
 ) -> None:
     folder = saved(tmp_path / path, **provenance)

@@ -51,9 +51,7 @@ def test_a_value_is_printed_the_same_before_and_after_it_was_written(value: floa
         ({**GIFT, "avg": float("nan")}, "avg should be a percentage, it is nan", "NaN, which is not a number of JSON"),
     ],
 )
-def test_unsound_metrics_are_refused_on_write_and_on_read(
-    row: Any, expected: str, on_read: str | None, tmp_path: Path
-) -> None:
+def test_unsound_metrics_are_refused_both_ways(row: Any, expected: str, on_read: str | None, tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     with pytest.raises(ContractError, match=expected):
         write_metrics(path, {"gift": row})

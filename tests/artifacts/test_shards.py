@@ -110,9 +110,7 @@ def test_the_manifest_sums_the_shards(tmp_path: Path) -> None:
         lambda folder: write_shard(folder, 0, [replace(PAIRS[0][0], prompt="another"), PAIRS[0][1]], {}),
     ],
 )
-def test_a_shard_is_finished_before_there_is_a_manifest_unless_it_is_damaged_or_another_one(
-    damage: Callable[[Path], object], tmp_path: Path
-) -> None:
+def test_a_shard_is_finished_unless_it_is_damaged_or_another(damage: Callable[[Path], object], tmp_path: Path) -> None:
     expected = [(pair.prompt_id, pair.prompt) for pair in PAIRS[0]]
     write_shard(tmp_path, 0, PAIRS[0], {})
     assert finished_pairs(tmp_path, 0, expected) == PAIRS[0]

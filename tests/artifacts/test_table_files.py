@@ -113,9 +113,7 @@ def test_cells_may_be_empty_only_where_the_schema_says_so(tmp_path: Path) -> Non
         ("a.xlsx", "", "kind of table: unknown name '.xlsx'. Known: .csv, .jsonl, .parquet, .tsv."),
     ],
 )
-def test_an_error_names_the_file_the_row_and_the_column(
-    name: str, content: str | bytes, message: str, tmp_path: Path
-) -> None:
+def test_an_error_names_file_row_and_column(name: str, content: str | bytes, message: str, tmp_path: Path) -> None:
     path = write(tmp_path / name, content)
     for location, prefix in (("", f"{path}: "), ("params.yaml: birds", f"params.yaml: birds: {path}: ")):
         with pytest.raises(UserError) as caught:
@@ -124,9 +122,7 @@ def test_an_error_names_the_file_the_row_and_the_column(
         assert len(str(caught.value)) < 400 and str(caught.value).encode()
 
 
-def test_a_parquet_file_with_too_many_rows_is_refused_before_they_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_rows_of_parquet_are_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal rows take hardly any bytes."""
     FRAME.to_parquet(tmp_path / "a.parquet")
     monkeypatch.setattr(table_files, "MAX_ROWS", 1)

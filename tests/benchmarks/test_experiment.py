@@ -24,9 +24,7 @@ def test_another_order_has_the_tasks_rows_and_a_new_chain(mini_params: dict[str,
     ]
 
 
-def test_results_stay_until_their_own_row_changes_and_each_seed_and_shared_setting_has_its_own(
-    mini_params: dict[str, Any], tmp_path: Path
-) -> None:
+def test_results_stay_until_their_row_or_a_shared_value_changes(mini_params: dict[str, Any], tmp_path: Path) -> None:
     gift, finetune = ({name: mini_params["methods"][name]} for name in ("gift", "finetune"))
     choose_methods(mini_params, gift | finetune)
     run = Run.of(mini_params, tmp_path, seed=1)

@@ -40,9 +40,7 @@ def test_a_recorded_pipeline_is_up_to_date_for_dvc_and_for_gift_run(project: Pat
 
 
 @pytest.mark.end_to_end
-def test_the_command_writes_the_part_and_the_figure(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_writes_part_and_figure(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     for name in ("GIFT_QUIET", "DVC_NO_ANALYTICS", "PYTHONPATH"):  # main sets them; other tests need them as they are
         monkeypatch.setenv(name, "1")

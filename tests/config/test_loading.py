@@ -117,9 +117,7 @@ def test_the_error_for_a_wrong_value_has_its_key_and_a_remedy(
     assert all(line.endswith(".") for line in message.splitlines()), message
 
 
-def test_lengths_must_fit_the_iterations_of_a_method_that_runs(
-    mini_params: dict[str, Any], write_params: WriteParams
-) -> None:
+def test_lengths_must_fit_a_method_that_runs(mini_params: dict[str, Any], write_params: WriteParams) -> None:
     gift = mini_params["methods"]["gift"]
     gift["average"] = {"kind": "running_mean", "every": 500}
     gift["consolidation"] = {"kind": "frozen_fisher", "weight": 1.0, "iterations": 200}

@@ -56,9 +56,7 @@ def complete(tmp_path: Path) -> Complete:
     return write
 
 
-def test_an_empty_overlay_is_its_base_under_its_own_title_and_no_params_file(
-    complete: Complete, tmp_path: Path
-) -> None:
+def test_an_empty_overlay_is_its_base_under_its_title_and_no_params_file(complete: Complete, tmp_path: Path) -> None:
     assert complete("# Mine.\nbase: base\n") == BASE.replace("# The base.\n# What it is for.", "# Mine.")
     windows = BASE.replace("\n", "\r\n")
     (tmp_path / "base.yaml").write_bytes(windows.encode())

@@ -60,9 +60,7 @@ def test_a_mapping_that_does_not_fit_is_refused(class_names: dict[str, str], exp
         (LABELS, "wren\ngreat_tit\nheron\n", LABELS),  # a list of the labels renames none of them
     ],
 )
-def test_the_lines_of_a_file_name_the_labels_in_their_order(
-    labels: list[str], text: str, expected: list[str], tmp_path: Path
-) -> None:
+def test_the_lines_of_a_file_name_the_labels(labels: list[str], text: str, expected: list[str], tmp_path: Path) -> None:
     assert names(labels, "names.txt", write(tmp_path, text)) == dict(zip(labels, expected, strict=True))
 
 

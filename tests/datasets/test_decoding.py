@@ -17,6 +17,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 
+from gift_core.artifacts.task import read_task
 from gift_core.datasets import decoding
 from gift_core.datasets.bad_images import BadImageError
 from gift_core.datasets.decoding import in_order, plain_image
@@ -84,19 +85,19 @@ WIDE = Image.fromarray(np.array([[0, 257, 32896, 65535]], dtype=np.uint16))
         ("TIFF", row("CMYK", (255, 0, 0, 0)), {}, [(0, 255, 255)]),
     ],
 )
-def test_every_mode_becomes_rgb_on_white(
-    kind: str, image: Image.Image, options: dict[str, Any], expected: list[Pixel]
-) -> None:
+def test_all_modes_become_rgb(kind: str, image: Image.Image, options: dict[str, Any], expected: list[Pixel]) -> None:
     np.testing.assert_array_equal(plain_pixels(encode(image, kind, **options)), [expected])
+
+
+def png_of(*chunks: bytes) -> bytes:
+    parts = (struct.pack(">I", len(each) - 4) + each + struct.pack(">I", zlib.crc32(each)) for each in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def test_a_16_bit_rgb_png_is_encoded_again() -> None:
     header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
     pixel = zlib.compress(b"\x00" + struct.pack(">HHH", 65535, 32896, 0))
-    chunks = (b"IHDR" + header, b"IDAT" + pixel, b"IEND")
-    image = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(each) - 4) + each + struct.pack(">I", zlib.crc32(each)) for each in chunks
-    )
+    image = png_of(b"IHDR" + header, b"IDAT" + pixel, b"IEND")
     assert plain_image(image, "png", shorter_side=None)[0][24] == 8
     np.testing.assert_array_equal(plain_pixels(image), [[[255, 128, 0]]])
 
@@ -161,9 +162,7 @@ def no_heic_reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     decoding._register_heic.cache_clear()
 
 
-def test_without_its_reader_heic_is_refused_before_anything_is_decoded_or_skipped(
-    tmp_path: Path, no_heic_reader: None
-) -> None:
+def test_without_its_reader_heic_is_refused_first_or_skipped(tmp_path: Path, no_heic_reader: None) -> None:
     folder = birds(tmp_path) / "train" / "wren"
     for name in ("7.HEIC", "8.hif"):
         (folder / name).write_bytes(encode(Image.new("RGB", (16, 16)), "HEIF"))
@@ -282,20 +281,12 @@ def test_a_tag_of_the_wrong_type_is_the_documented_error() -> None:
 def claims(width: int, height: int) -> bytes:
     """A PNG whose header claims a size, with hardly any data behind it."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = (header, b"IDAT" + zlib.compress(bytes(1000)))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(each) - 4) + each + struct.pack(">I", zlib.crc32(each)) for each in chunks
-    )
-
-
-def not_numbers() -> bytes:
-    Image.new("F", (4, 4), float("nan")).save(buffer := io.BytesIO(), "TIFF")
-    return buffer.getvalue()
+    return png_of(header, b"IDAT" + zlib.compress(bytes(1000)))
 
 
 REFUSED = {
     "large.png": (None, "1099.5 GB: shrink it beforehand"),  # it is not read
-    "nan.tif": (not_numbers(), "it has values that are infinite or not numbers"),
+    "nan.tif": (encode(Image.new("F", (4, 4), float("nan")), "TIFF"), "it has values that are infinite or not numbers"),
     "bomb.png": (claims(20_000, 20_000), "more than 179 million pixels: shrink it beforehand"),
     "narrow.png": (claims(50_000, 10), "50000 x 10 pixels: one side is more than 200 times the other, crop it"),
     "empty.jpg": (b"", "not an image"),
@@ -311,4 +302,6 @@ def test_ingest_names_an_image_that_cannot_be_decoded(name: str, tmp_path: Path)
     with pytest.raises(UserError) as caught:
         ingest_birds(tmp_path)
     assert f"birds: 1 image cannot be decoded: train/wren/{name} ({reason}" in str(caught.value)
-    assert ingest_birds(tmp_path, on_bad_image="skip").skipped[0][0] == f"train/wren/{name}"
+    info = ingest_birds(tmp_path, on_bad_image="skip")
+    assert (info.skipped[0][0], info.counts["train"]) == (f"train/wren/{name}", 6)
+    assert read_task(tmp_path / "task") == info

@@ -48,9 +48,7 @@ def test_single_images_of_each_class_cannot_be_held_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("most", "expected"), [(7, {0: 5, 1: 2}), (100, {0: 10, 1: 4, 2: 1})])
-def test_a_sample_has_each_class_with_its_share(
-    source: Path, tmp_path: Path, most: int, expected: dict[int, int]
-) -> None:
+def test_a_sample_has_the_shares_of_classes(source: Path, tmp_path: Path, most: int, expected: dict[int, int]) -> None:
     sample_training_images(source, tmp_path / "birds", most=most, seed=1)
     assert Counter(image.label for image in index_task(tmp_path / "birds", "test")) == expected
     assert index_task(tmp_path / "birds", "train") == []

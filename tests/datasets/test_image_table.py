@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from gift_core.artifacts.task import TaskInfo, iterate_task
+from gift_core.artifacts.task import iterate_task
 from gift_core.config.tasks import TableTaskConfig
-from gift_core.datasets.ingest import ingest
-from gift_core.errors import UserError
-from tests.datasets.folders import INGEST, colors, flat_birds, ingest_birds, picture
+from tests.datasets import folders
+from tests.datasets.folders import colors, flat_birds, ingest_birds, picture
 
 ROWS = [("a/0.png", "wren"), ("a/1.png", "heron"), ("a/2.png", "wren"), ("a/3.png", "heron"), ("a/4.png", "wren")]
 
@@ -37,21 +37,16 @@ def write_folds(root: Path, folds: Iterable[str]) -> None:
     write_table(root, lines, header="image,label,fold")
 
 
-def table(root: Path, **changes: Any) -> TaskInfo:
+def config(**changes: Any) -> TableTaskConfig:
     row: dict[str, Any] = {
         "source": "table", "path": "birds", "table": "labels.csv", "image_column": "image", "label_column": "label",
         "templates": ("a photo of a {}.",), "test_fraction": 0.5, "on_bad_image": "refuse",
     }  # fmt: skip
-    config = TableTaskConfig(**{**row, **changes})
-    return ingest("birds", config, root / "task", ingest_config=INGEST, seed=42, root=root)
+    return TableTaskConfig(**{**row, **changes})
 
 
-def refusal(root: Path, **changes: Any) -> str:
-    with pytest.raises(UserError) as caught:
-        table(root, **changes)
-    assert not (root / "task").exists()
-    assert str(caught.value).startswith("params.yaml: tasks.birds."), str(caught.value)
-    return str(caught.value)
+table = partial(ingest_birds, config=config)
+refusal = partial(folders.refusal, where="", config=config)
 
 
 def test_a_split_column_assigns_rows_to_splits(tmp_path: Path) -> None:

@@ -8,20 +8,20 @@ import json
 import tarfile
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import webdataset
 
-from gift_core.artifacts.task import TaskInfo, iterate_task
+from gift_core.artifacts.task import iterate_task
 from gift_core.config.tasks import WebDatasetTaskConfig
-from gift_core.datasets.ingest import ingest
 from gift_core.datasets.webdataset import tar_dataset
-from gift_core.errors import UserError
 from tests.artifacts.damage import png
 from tests.artifacts.hostile_tars import HOSTILE, write_blocks
-from tests.datasets.folders import INGEST
+from tests.datasets import folders
+from tests.datasets.folders import ingest_birds
 
 Samples = list[Mapping[str, Any]]
 
@@ -53,16 +53,8 @@ def config(**changes: Any) -> WebDatasetTaskConfig:
     return WebDatasetTaskConfig(**{**row, **changes})
 
 
-def tars(root: Path, **changes: Any) -> TaskInfo:
-    return ingest("birds", config(**changes), root / "task", ingest_config=INGEST, seed=42, root=root)
-
-
-def refusal(root: Path, **changes: Any) -> str:
-    with pytest.raises(UserError) as caught:
-        tars(root, **changes)
-    assert not (root / "task").exists()
-    assert str(caught.value).startswith("params.yaml: tasks.birds."), str(caught.value)
-    return str(caught.value)
+tars = partial(ingest_birds, config=config)
+refusal = partial(folders.refusal, where="", config=config)
 
 
 def test_what_is_ingested_is_what_webdataset_reads(tmp_path: Path) -> None:

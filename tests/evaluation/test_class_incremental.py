@@ -51,9 +51,7 @@ def slow_answers(model: Path, folders: list[Path]) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])
-def test_images_are_classified_among_all_classes_so_far(
-    models: Folders, tasks: Folders, tmp_path: Path, step: int
-) -> None:
+def test_images_are_classified_among_all_classes(models: Folders, tasks: Folders, tmp_path: Path, step: int) -> None:
     made, folders = measure(models, tasks, step), [tasks[name] for name in TASKS[: step + 1]]
     classes = [f"{task} {number}" for task in TASKS[: step + 1] for number in ("one", "two")]
     images = [

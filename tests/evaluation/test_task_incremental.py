@@ -46,9 +46,7 @@ def test_a_step_adds_an_l_its_row_and_its_column_and_all_are_the_whole_matrix(mo
     assert len(rows) == len(rows[["step", "eval_task"]].drop_duplicates()) == 4 * 3
 
 
-def test_accuracies_and_predictions_satisfy_the_artifacts_contract(
-    models: Folders, tasks: Folders, tmp_path: Path
-) -> None:
+def test_accuracies_and_predictions_satisfy_the_contract(models: Folders, tasks: Folders, tmp_path: Path) -> None:
     made, path = measure(models, tasks, 1), tmp_path / "gift" / "digits.parquet"
     write_accuracy(path, made.rows, made.metadata)
     again, again_metadata = read_accuracy(path)

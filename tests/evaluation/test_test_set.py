@@ -95,9 +95,7 @@ def test_a_split_is_not_read_faster_than_it_is_used(folder: Path, monkeypatch: p
     assert 2 <= len(read) <= 4
 
 
-def test_beside_a_gpu_the_next_images_are_read_while_a_batch_is_encoded(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_beside_a_gpu_the_next_images_are_read_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = count_reads(monkeypatch)
     monkeypatch.setattr(test_set, "prefetched", prefetch_in_thread)
     batches = open_test_set(folder, batch_size=2).batches(tiny_clip())
@@ -106,17 +104,13 @@ def test_beside_a_gpu_the_next_images_are_read_while_a_batch_is_encoded(
     assert torch.equal(torch.cat(list(batches)), whole_split(folder)[0][2:])
 
 
-def test_a_damaged_image_is_an_error_and_no_missing_row(tmp_path: Path) -> None:
+def test_a_damaged_image_is_an_error_and_no_missing_row_and_no_image_at_all_is_refused(tmp_path: Path) -> None:
     info = TaskInfo("shapes", ("one", "two"), ("a {}.",), "made for a test")
     images = [(png(0), "png", 0), (b"no image", "png", 1), (png(1), "png", 0)]
     write_task(tmp_path / "shapes", info, images[:1], images, images_per_shard=10)
     with pytest.raises(OSError, match="cannot identify image"):
         list(open_test_set(tmp_path / "shapes", batch_size=2).batches(tiny_clip()))
-
-
-def test_a_task_without_test_images_is_refused(tmp_path: Path) -> None:
-    info = TaskInfo("shapes", ("one", "two"), ("a {}.",), "made for a test")
-    write_task(tmp_path / "shapes", info, [(png(0), "png", 0)], [], images_per_shard=10)
+    write_task(tmp_path / "shapes", info, images[:1], [], images_per_shard=10)
     with pytest.raises(UserError, match=r"shapes: the task has no test images\. Give it some"):
         open_test_set(tmp_path / "shapes", batch_size=4)
 
@@ -135,7 +129,7 @@ def test_a_task_without_test_images_is_refused(tmp_path: Path) -> None:
         ((6, 3, 1), 99, (6, 3, 1)),
     ],
 )
-def test_a_class_has_its_share_of_the_images_and_one_at_least(
+def test_each_class_has_its_share_and_at_least_one(
     counts: tuple[int, ...], most: int, expected: tuple[int, ...]
 ) -> None:
     labels = [label for label, count in enumerate(counts) for _ in range(count)]

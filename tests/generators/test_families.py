@@ -57,9 +57,7 @@ def test_our_image_is_the_one_that_diffusers_generates_with_the_same_seed(
 
 @pytest.mark.gpu
 @every_family
-def test_a_gpu_generates_the_image_of_the_cpu(
-    family: str, folder_of: Folder, settings: Settings, gpu: torch.device
-) -> None:
+def test_a_gpu_gives_the_cpus_image(family: str, folder_of: Folder, settings: Settings, gpu: torch.device) -> None:
     """In float32 without TF32 only the order of sums differs. A pixel may be rounded to another level."""
     first, other = (
         load(folder_of(family), settings, device=each).generate(tiny.WORDS[:1], [5])[0] for each in (CPU, gpu)
@@ -67,9 +65,7 @@ def test_a_gpu_generates_the_image_of_the_cpu(
     assert apart(first, other) <= 2
 
 
-def test_half_precision_gives_nearly_the_same_image(
-    folder_of: Folder, settings: Settings, device: torch.device
-) -> None:
+def test_half_precision_gives_a_similar_image(folder_of: Folder, settings: Settings, device: torch.device) -> None:
     kinds = (torch.float32, torch.bfloat16, torch.float16)
     pipelines = [load(folder_of("stable_diffusion"), settings, device=device, dtype=str(kind)[6:]) for kind in kinds]
     assert [pipeline.pipeline.unet.dtype for pipeline in pipelines] == list(kinds)
@@ -91,9 +87,7 @@ def test_settings_that_a_running_pipeline_rejects_are_a_clear_error(folder_of: F
         pipeline.generate(tiny.WORDS[:1], [1])
 
 
-def test_running_out_of_memory_names_the_settings(
-    folder_of: Folder, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_little_memory_is_explained(folder_of: Folder, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = load(folder_of("stable_diffusion"), settings, batch_size=8)
 
     def full(*arguments: object, **options: object) -> None:

@@ -36,9 +36,7 @@ def test_a_negative_prompt_changes_the_image(family: str, folder_of: Folder, set
     assert apart(plain.generate(tiny.WORDS, [1, 2, 3])[1], negated.generate(tiny.WORDS, [1, 2, 3])[1]) > 0
 
 
-def test_a_scheduler_is_chosen_by_name_and_the_tokenizer_limits_the_length_of_texts(
-    tmp_path: Path, settings: Settings, folder_of: Folder
-) -> None:
+def test_a_scheduler_has_its_name_and_a_text_its_limit(tmp_path: Path, settings: Settings, folder_of: Folder) -> None:
     chosen = load(folder_of("stable_diffusion"), settings, scheduler="EulerDiscreteScheduler")
     assert type(chosen.pipeline.scheduler).__name__ == "EulerDiscreteScheduler"
     schnell = tiny.make("flux")

@@ -76,9 +76,7 @@ def test_every_prompt_gets_one_image_with_its_own_seed_and_a_black_one_its_next(
     assert pixels(tmp_path / "shards") == "b6b87c17e6df69fe8775d7c8791c45244c41b60ded4da9cba3e0c66ecad864f5"
 
 
-def test_the_miniature_generates_what_diffusers_generates_with_the_same_seeds(
-    tmp_path: Path, project: Path, mini_params: dict[str, Any]
-) -> None:
+def test_the_miniature_generates_as_diffusers_does(tmp_path: Path, project: Path, mini_params: dict[str, Any]) -> None:
     from diffusers import StableDiffusionPipeline
 
     folder = str(project / "data/mini/diffusion")
@@ -161,9 +159,7 @@ def test_filters_that_compare_images_have_no_helpers(tmp_path: Path, monkeypatch
     assert said == ["no worker helps, because generator.filters.max_similarity compares each image with all before it"]
 
 
-def test_too_many_shards_and_too_little_disk_space_are_errors_at_the_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_shards_and_a_full_disk_are_noticed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     painter = Painter()
     monkeypatch.setattr("gift_core.generators.synthesize.MAX_SHARDS", 2)
     with pytest.raises(UserError, match=r"images_per_shard: 3 makes 3 shards of 7 images.*Raise it"):

@@ -61,9 +61,7 @@ def test_every_key_of_a_section_is_explained(preset: str) -> None:
 
 
 @pytest.mark.parametrize(("preset", "numbers"), INCREMENTAL.items())
-def test_a_class_incremental_preset_splits_all_classes_in_the_benchmarks_order(
-    preset: str, numbers: tuple[str, int, int, int]
-) -> None:
+def test_a_class_incremental_preset_splits_all_classes(preset: str, numbers: tuple[str, int, int, int]) -> None:
     dataset, first, steps, each = numbers
     params = read(preset)
     slices = [row["classes"] for row in params["tasks"].values()]

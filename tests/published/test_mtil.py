@@ -25,9 +25,7 @@ def test_a_benchmark_is_known_by_exactly_its_eleven_data_sets() -> None:
 @pytest.mark.parametrize(
     ("benchmark", "gift", "zero"), [(ORDER_1, (69.3, 77.3, 86.0), 69.4), (ORDER_2, (65.9, 75.7, 85.3), 65.4)]
 )
-def test_the_summary_holds_every_method_with_its_source(
-    benchmark: Benchmark, gift: tuple[float, ...], zero: float
-) -> None:
+def test_the_summary_has_all_methods_and_sources(benchmark: Benchmark, gift: tuple[float, ...], zero: float) -> None:
     table, later = summary(benchmark), mtil.recent(benchmark)
     assert tuple(table.loc["gift", list(METRICS)]) == tuple(later.loc["GIFT", list(METRICS)]) == gift
     assert table.loc["zero_shot", "transfer"] == zero

@@ -6,7 +6,6 @@ import hashlib
 import shutil
 import tarfile
 import threading
-import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,7 +18,7 @@ from gift_core.datasets.catalogue.fetch import fetch, how_to_get
 from gift_core.datasets.catalogue.inventory import take_inventory
 from gift_core.datasets.catalogue.row import Archive, CatalogueRow, catalogue_row
 from gift_core.errors import UserError
-from tests.datasets.catalogue.trees import counts_of, make_tree
+from tests.datasets.catalogue.trees import make_tree, small_row
 
 
 class Server(ThreadingHTTPServer):
@@ -65,11 +64,6 @@ def server(tmp_path: Path) -> Iterator[Server]:
         server.shutdown()
 
 
-def small_row(dataset: str, **changes: Any) -> CatalogueRow:
-    """The row, expecting what a small tree holds."""
-    return catalogue_row(dataset, "tests").model_copy(update={"counts": counts_of(dataset), **changes})
-
-
 @pytest.fixture
 def dtd(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CatalogueRow:
     """Serves a small DTD, packed as the official archive is."""
@@ -81,9 +75,7 @@ def dtd(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cata
     return small_row("dtd")
 
 
-def test_torchvisions_downloader_ends_in_a_complete_data_set_that_is_not_downloaded_again(
-    dtd: CatalogueRow, server: Server, tmp_path: Path
-) -> None:
+def test_torchvision_downloads_a_complete_data_set_once(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
     get(dtd, tmp_path / "raw" / "dtd")
     inventory = take_inventory(dtd, tmp_path / "raw" / "dtd")
     assert (inventory.state, inventory.faults) == ("complete", ())
@@ -98,16 +90,9 @@ def test_torchvisions_downloader_ends_in_a_complete_data_set_that_is_not_downloa
 
 def test_tiny_imagenet_comes_from_its_own_archive(server: Server, tmp_path: Path) -> None:
     make_tree("tinyimagenet", tmp_path / "tree")
-    archive = server.folder / "tiny-imagenet-200.zip"
-    with zipfile.ZipFile(archive, "w") as packed:
-        for file in sorted((tmp_path / "tree").rglob("*")):
-            packed.write(file, file.relative_to(tmp_path / "tree"))
-    served = Archive(
-        name=archive.name,
-        bytes=1,
-        url=f"{server.url}/{archive.name}",
-        md5=hashlib.md5(archive.read_bytes()).hexdigest(),
-    )
+    archive = Path(shutil.make_archive(str(server.folder / "tiny-imagenet-200"), "zip", tmp_path / "tree"))
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    served = Archive(name=archive.name, bytes=1, url=f"{server.url}/{archive.name}", md5=md5)
     row = small_row("tinyimagenet", archives=(served,))
     get(row, tmp_path / "raw" / "tiny")
     assert take_inventory(row, tmp_path / "raw" / "tiny").state == "complete"
@@ -125,9 +110,7 @@ def refused(row: CatalogueRow, path: Path) -> str:
 
 
 @pytest.mark.parametrize("continues", [True, False])
-def test_an_interrupted_download_continues_where_the_connection_broke_off(
-    dtd: CatalogueRow, server: Server, tmp_path: Path, continues: bool
-) -> None:
+def test_an_interrupted_download_continues(dtd: CatalogueRow, server: Server, tmp_path: Path, continues: bool) -> None:
     path, size = tmp_path / "raw" / "dtd", (server.folder / "dtd-r1.0.1.tar.gz").stat().st_size
     server.most, server.continues = 700, continues
     assert f"broke off at 700 of {size:,} bytes; the next run continues there" in refused(dtd, path)
@@ -151,9 +134,7 @@ def test_a_part_of_another_file_is_not_used(dtd: CatalogueRow, server: Server, t
     assert server.starts == [700]
 
 
-def test_a_download_that_fails_leaves_nothing_and_says_how_to_get_the_archive_by_hand(
-    dtd: CatalogueRow, server: Server, tmp_path: Path
-) -> None:
+def test_a_download_that_fails_leaves_nothing_and_says_how(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
     path, archive = tmp_path / "raw" / "dtd", server.folder / "dtd-r1.0.1.tar.gz"
     other = dtd.model_copy(update={"counts": {"train": 50, "test": 47}})
     assert "the unpacked data set is partial: 47 of 50 training images" in refused(other, path)
@@ -166,9 +147,7 @@ def test_a_download_that_fails_leaves_nothing_and_says_how_to_get_the_archive_by
     assert not list((tmp_path / "raw").iterdir())
 
 
-def test_existing_files_and_a_full_disk_are_noticed_before_the_download(
-    dtd: CatalogueRow, server: Server, tmp_path: Path
-) -> None:
+def test_existing_files_and_a_full_disk_are_noticed_first(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
     path = tmp_path / "raw" / "dtd"
     shutil.copytree(tmp_path / "official", path)
     next((path / "dtd" / "dtd" / "images" / "woven").iterdir()).unlink()

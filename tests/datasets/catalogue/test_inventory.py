@@ -13,10 +13,10 @@ import pytest
 
 from gift_core.config.tasks import CatalogueTaskConfig
 from gift_core.datasets.catalogue.inventory import catalogue_dataset
-from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_row
+from gift_core.datasets.catalogue.row import catalogue_row
 from gift_core.datasets.status import Balance, verify
 from gift_core.errors import UserError
-from tests.datasets.catalogue.trees import counts_of, make_tree
+from tests.datasets.catalogue.trees import make_tree, small_row
 
 
 def config(dataset: str, **changes: Any) -> CatalogueTaskConfig:
@@ -34,15 +34,13 @@ def complete(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Makes the row of a data set expect what its small tree holds."""
 
     def expect(dataset: str, per_class: int = 1) -> None:
-        row = catalogue_row(dataset, "tests").model_copy(update={"counts": counts_of(dataset, per_class)})
+        row = small_row(dataset, per_class)
         monkeypatch.setattr("gift_core.datasets.catalogue.inventory.catalogue_row", lambda name, key: row)
 
     return expect
 
 
-def test_a_complete_data_set_is_listed_with_the_rows_names_and_templates(
-    tmp_path: Path, complete: Callable[..., None]
-) -> None:
+def test_a_complete_data_set_has_the_rows_names_and_templates(tmp_path: Path, complete: Callable[..., None]) -> None:
     make_tree("dtd", tmp_path / "raw" / "dtd")
     complete("dtd")
     dataset = catalogue_dataset("mine", config("dtd"), root=tmp_path)
@@ -76,9 +74,7 @@ def test_labels_stay_the_official_ones_where_classes_are_missing(tmp_path: Path)
     assert names == {"annual crop land", "brushland or shrubland", "highway or road"}
 
 
-def test_more_images_than_published_and_a_label_out_of_range_are_wrong(
-    tmp_path: Path, complete: Callable[..., None]
-) -> None:
+def test_too_many_images_and_a_label_out_of_range_are_wrong(tmp_path: Path, complete: Callable[..., None]) -> None:
     make_tree("mnist", tmp_path / "raw" / "mnist", per_class=2)
     complete("mnist", per_class=1)
     labels = tmp_path / "raw" / "mnist" / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
@@ -145,17 +141,13 @@ def write_food_list(text: str) -> Callable[[Path], object]:
     ],
     ids=range(7),
 )  # fmt: skip
-def test_a_damaged_data_set_is_refused(
-    dataset: str, damage: Callable[[Path], object], expected: str, tmp_path: Path
-) -> None:
+def test_damaged_data_is_refused(dataset: str, damage: Callable[[Path], object], expected: str, tmp_path: Path) -> None:
     damage(make_tree(dataset, tmp_path / "raw" / dataset, classes=2))
     text = refusal(tmp_path, dataset)
     assert expected in text and len(text) < 1500
 
 
-def test_a_slice_in_the_benchmarks_order_has_its_classes_under_new_labels(
-    tmp_path: Path, complete: Callable[..., None], project: Path
-) -> None:
+def test_a_slice_in_the_benchmarks_order(tmp_path: Path, complete: Callable[..., None], project: Path) -> None:
     make_tree("cifar100", tmp_path / "raw" / "cifar100", per_class=2)
     complete("cifar100", per_class=2)
     orders = json.loads((project / "gift_core" / "published" / "cil_class_orders.json").read_text(encoding="utf-8"))
@@ -186,30 +178,11 @@ def test_a_slice_that_the_data_set_does_not_have_is_refused_before_anything_is_r
     assert text.startswith(f"params.yaml: tasks.mine.classes{expected}")
 
 
-def small_row(dataset: str, per_class: int = 1) -> CatalogueRow:
-    return catalogue_row(dataset, "tests").model_copy(update={"counts": counts_of(dataset, per_class)})
-
-
-def test_unreadable_images_are_named_in_their_order_with_the_reason(tmp_path: Path) -> None:
-    make_tree("oxford_pet", tmp_path, per_class=2)
-    verification = verify(small_row("oxford_pet", per_class=2), tmp_path)
-    assert verification.sound
-    assert verification.balances == {"train": Balance(2, 2, 2, ()), "test": Balance(2, 2, 2, ())}
-    images = tmp_path / "oxford-iiit-pet" / "images"
-    (images / "pug_2.jpg").write_bytes(b"")
-    (images / "Abyssinian_1.jpg").write_bytes(b"<html>404</html>")
-    cut = images / "beagle_4.jpg"
-    cut.write_bytes(cut.read_bytes()[:300])
-    verification = verify(small_row("oxford_pet", per_class=2), tmp_path)
-    assert verification.inventory.state == "complete" and not verification.sound
-    names = [name for name, _ in verification.unreadable]
-    assert names == ["images/Abyssinian_1.jpg", "images/pug_2.jpg", "images/beagle_4.jpg"]  # train before test
-    assert [reason for _, reason in verification.unreadable][:2] == ["not an image"] * 2
-    assert "0x" not in verification.unreadable[2][1]
-
-
 def test_the_balance_counts_each_class_and_names_the_empty_ones(tmp_path: Path) -> None:
+    """Images that cannot be decoded: stages/test_data_command.py."""
     make_tree("mnist", tmp_path)
+    verification = verify(small_row("mnist"), tmp_path)
+    assert verification.sound and verification.balances["train"] == Balance(least=1, median=1, most=1, empty=())
     labels = tmp_path / "MNIST" / "raw" / "train-labels-idx1-ubyte"
     labels.write_bytes(labels.read_bytes()[:8] + bytes([0, 0, 0, 3, 4, 5, 6, 7, 8, 9]))  # no 1, no 2
     verification = verify(small_row("mnist"), tmp_path)
