@@ -8,11 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gift_core.artifacts.accuracy import (
-    read_accuracy,
-    write_accuracy,
-    write_empty_accuracy,
-)
+from gift_core.artifacts.accuracy import read_accuracy, write_accuracy, write_empty_accuracy
 from gift_core.errors import ContractError
 from tests.artifacts.damage import broken_message
 

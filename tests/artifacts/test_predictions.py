@@ -9,12 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gift_core.artifacts.predictions import (
-    prediction_rows,
-    read_predictions,
-    require_agreement,
-    write_predictions,
-)
+from gift_core.artifacts.predictions import prediction_rows, read_predictions, require_agreement, write_predictions
 from gift_core.errors import ContractError
 from tests.artifacts.damage import broken_message
 

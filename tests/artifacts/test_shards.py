@@ -42,16 +42,13 @@ PROMPTS = pd.DataFrame({
 GENERATOR = {"pipeline": "data/mini/diffusion", "steps": 10}
 
 
-def make(folder: Path) -> dict[str, Any]:
-    write_shard(folder, 0, PAIRS[0], {"redrawn": 2})
-    write_shard(folder, 1, PAIRS[1], {"redrawn": 1})
-    return write_manifest(folder, GENERATOR, prompts_digest(PROMPTS))
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    make(tmp_path / "birds")
-    return tmp_path / "birds"
+    folder = tmp_path / "birds"
+    write_shard(folder, 0, PAIRS[0], {"redrawn": 2})
+    write_shard(folder, 1, PAIRS[1], {"redrawn": 1})
+    write_manifest(folder, GENERATOR, prompts_digest(PROMPTS))
+    return folder
 
 
 def change_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -83,21 +80,20 @@ def test_the_files_are_those_of_img2dataset(folder: Path) -> None:
     hashes = {name: sha256_of(folder / name) for name in ("00000.tar", "00000.parquet")}
     stats = {"count": 2, "successes": 2, "status_dict": {"success": 2}, "redrawn": 2, "sha256": hashes}
     assert read_shard_stats(folder, 0) == stats
-
-
-def test_the_manifest_sums_the_shards(tmp_path: Path) -> None:
-    manifest = make(tmp_path)
-    assert (manifest["images"], manifest["redrawn"], manifest["generator"]) == (3, 3, GENERATOR)
-    assert "rejected" not in manifest  # there were no filters
-    assert manifest["shards"] == [
-        {
-            "name": f"{name}.tar",
-            "sha256": sha256_of(tmp_path / f"{name}.tar"),
-            "sidecars": {beside: sha256_of(tmp_path / beside) for beside in (f"{name}.parquet", f"{name}_stats.json")},
-        }
-        for name in ("00000", "00001")
-    ]
-    assert read_manifest(tmp_path) == manifest
+    assert read_manifest(folder) == {
+        "images": 3,
+        "redrawn": 3,
+        "generator": GENERATOR,
+        "prompts": prompts_digest(PROMPTS),
+        "shards": [
+            {
+                "name": f"{name}.tar",
+                "sha256": sha256_of(folder / f"{name}.tar"),
+                "sidecars": {file: sha256_of(folder / file) for file in (f"{name}.parquet", f"{name}_stats.json")},
+            }
+            for name in ("00000", "00001")
+        ],
+    }
 
 
 @pytest.mark.parametrize(
@@ -143,15 +139,14 @@ def test_a_changed_file_is_refused(name: str, folder: Path) -> None:
     assert "its sha256 should be" in message
 
 
-def test_pairs_of_other_prompts_are_refused(tmp_path: Path) -> None:
-    make(tmp_path / "shards")
+def test_pairs_of_other_prompts_are_refused(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "prompts.parquet"
     write_prompts(file, PROMPTS)
-    assert len(list(iterate_pairs(tmp_path / "shards", file))) == 3
+    assert len(list(iterate_pairs(folder, file))) == 3
 
     def refusal() -> str:
-        manifest = tmp_path / "shards" / "manifest.json"
-        return broken_message(lambda: next(iterate_pairs(tmp_path / "shards", file)), manifest, "synthesize")
+        manifest = folder / "manifest.json"
+        return broken_message(lambda: next(iterate_pairs(folder, file)), manifest, "synthesize")
 
     for column, values in (("seed", [0, 1, 5]), ("prompt", ["a photo of a tree.", *PROMPTS.prompt[1:]])):
         write_prompts(file, PROMPTS.assign(**{column: values}))

@@ -36,9 +36,7 @@ def test_folders_named_train_and_test_are_the_splits(tmp_path: Path) -> None:
     assert read_task(tmp_path / "task") == info
 
 
-def test_a_flat_folder_is_split_by_fraction_and_seed_in_each_class_alone(
-    tmp_path: Path,
-) -> None:
+def test_a_flat_folder_is_split_by_fraction_and_seed_in_each_class_alone(tmp_path: Path) -> None:
     flat_birds(tmp_path)
     assert ingest_birds(tmp_path, test_fraction=0.3).counts == {"train": 14, "test": 6}
     train, test = (colors(tmp_path / "task", split) for split in ("train", "test"))
@@ -82,10 +80,7 @@ def test_bad_images_are_counted_and_five_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("bad", "expected"),
-    [
-        ("train/wren", "no training image of class 'wren' can be decoded"),
-        ("test", "no test image can be decoded"),
-    ],
+    [("train/wren", "no training image of class 'wren' can be decoded"), ("test", "no test image can be decoded")],
 )
 def test_a_class_or_a_split_of_bad_images_only_cannot_be_skipped(bad: str, expected: str, tmp_path: Path) -> None:
     for path in (birds(tmp_path) / bad).rglob("*.png"):

@@ -225,11 +225,7 @@ def test_class_numbers_that_contradict_are_refused(
 
 @pytest.mark.parametrize(
     "pattern",
-    [
-        "train-{0..999999999}.tar",
-        "{a,b}" * 40 + ".tar",
-        "{" * 3000 + "a,b" + "}" * 3000 + ".tar",
-    ],
+    ["train-{0..999999999}.tar", "{a,b}" * 40 + ".tar", "{" * 3000 + "a,b" + "}" * 3000 + ".tar"],
     ids=str.__len__,
 )
 def test_a_pattern_that_explodes_is_refused_before_it_is_expanded(pattern: str, tmp_path: Path) -> None:

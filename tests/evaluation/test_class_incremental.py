@@ -14,13 +14,7 @@ from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_ta
 from gift_core.clip.images import decode, evaluation_transform
 from gift_core.clip.model import load_folder
 from gift_core.errors import ContractError, UserError
-from gift_core.evaluation import (
-    PROTOCOLS,
-    Measurement,
-    evaluate_class_incremental,
-    own_model,
-    require_distinct_classes,
-)
+from gift_core.evaluation import PROTOCOLS, Measurement, evaluate_class_incremental, own_model, require_distinct_classes
 from stages.evaluate import SUMMARIES, summarize_class_incremental
 from tests.clip.tiny import png
 from tests.evaluation.sequence import TASKS, inputs_of

@@ -42,10 +42,11 @@ def background_threads() -> list[str]:
 
 
 class Painter(test_synthesize.Painter):
-    """`before(number)` runs before batch `number` is generated."""
+    """Calls `before` with the number of each batch before it is generated."""
 
-    def before(self, number: int) -> None:
-        """Nothing."""
+    def __init__(self, before: Callable[[int], object] = lambda number: None) -> None:
+        super().__init__()
+        self.before = before
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
         self.before(self.batches)
@@ -60,17 +61,13 @@ def run(painter: Any, folder: Path, device: torch.device = GPU) -> dict[str, str
 def test_a_batch_is_finished_while_the_next_one_is_generated(tmp_path: Path) -> None:
     begun = threading.Event()
 
-    class Overlapping(Painter):
-        def before(self, number: int) -> None:
-            if number == 1:
-                begun.set()
-
     class Patient(NoFilters):
         def verdict(self, image: bytes, prompt: str):  # type: ignore[no-untyped-def]
             assert begun.wait(SECONDS), "the second batch waits for the first"
             return super().verdict(image, prompt)
 
-    synthesize(PROMPTS, Overlapping(), tmp_path / "a", work=tmp_path / "w", filters=Patient(), device=GPU)
+    painter = Painter(lambda number: begun.set() if number == 1 else None)
+    synthesize(PROMPTS, painter, tmp_path / "a", work=tmp_path / "w", filters=Patient(), device=GPU)
     assert not background_threads()
 
 
@@ -103,16 +100,12 @@ def test_filters_decide_in_the_order_of_the_prompts(tmp_path: Path) -> None:
 def test_an_error_of_the_background_is_raised_before_a_further_batch_is_generated(tmp_path: Path) -> None:
     broken = threading.Event()
 
-    class Failing(Painter):
-        def before(self, number: int) -> None:
-            assert number != 1 or broken.wait(SECONDS)
-
     class Broken(NoFilters):
         def verdict(self, image: bytes, prompt: str):  # type: ignore[no-untyped-def]
             broken.set()
             raise UserError("the scorer broke")
 
-    painter = Failing()
+    painter = Painter(lambda number: number != 1 or broken.wait(SECONDS))
     with pytest.raises(UserError, match="the scorer broke"):
         synthesize(PROMPTS, painter, tmp_path / "a", work=tmp_path / "w", filters=Broken(), device=GPU)
     assert painter.batches <= 3
@@ -120,14 +113,13 @@ def test_an_error_of_the_background_is_raised_before_a_further_batch_is_generate
 
 
 def test_an_interrupted_run_keeps_its_finished_shards_and_continues_to_the_same_bytes(tmp_path: Path) -> None:
-    class Interrupted(Painter):
-        def before(self, number: int) -> None:
-            if number == 4:
-                wait(lambda: list((tmp_path / "work").glob("*/00000_stats.json")), "the last file of the first shard")
-                raise KeyboardInterrupt
+    def interrupt(number: int) -> None:
+        if number == 4:
+            wait(lambda: list((tmp_path / "work").glob("*/00000_stats.json")), "the last file of the first shard")
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(Interrupted(), tmp_path)
+        run(Painter(interrupt), tmp_path)
     assert not background_threads() and not (tmp_path / "shards").exists()
     second = Painter()
     resumed = run(second, tmp_path)

@@ -52,11 +52,7 @@ NUMBERS: list[tuple[str, str, Any]] = [
     ("ZSCL: the mean every 100 steps", "methods.zscl.average", {"kind": "running_mean", "every": 100}),
     ("LwF: T = 2", "methods.lwf.losses.distill_image_side", {"weight": 1.0, "temperature": 2.0}),
     ("LwF-VR: T = 2", "methods.lwf_vr.losses.distill_image_side", {"weight": 1.0, "temperature": 2.0}),
-    (
-        "LwF-VR: 1,000 texts",
-        "methods.lwf_vr.replay.texts",
-        {"kind": "random_tokens", "count": 1000, "length": 10},
-    ),
+    ("LwF-VR: 1,000 texts", "methods.lwf_vr.replay.texts", {"kind": "random_tokens", "count": 1000, "length": 10}),
 ]
 
 
