@@ -33,18 +33,14 @@ from tests.artifacts.damage import broken_message, cut, flip
 WEIGHTS, CONFIG = "open_clip_model.safetensors", "open_clip_config.json"
 
 
-def make(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    save_file({"a": np.arange(6, dtype=np.float32), "b": np.zeros((2, 2), dtype=np.float32)}, folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps({"model_cfg": {"embed_dim": 4}, "preprocess_cfg": {"size": 32}}))
-    return folder
-
-
 LETTERS = {"method": "gift", "task": "letters"}
 
 
 def saved(folder: Path, **provenance: str) -> Path:
-    write_provenance(make(folder), provenance)
+    folder.mkdir(parents=True)
+    save_file({"a": np.arange(6, dtype=np.float32), "b": np.zeros((2, 2), dtype=np.float32)}, folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps({"model_cfg": {"embed_dim": 4}, "preprocess_cfg": {"size": 32}}))
+    write_provenance(folder, provenance)
     return folder
 
 
@@ -132,11 +128,11 @@ ROWS = [
 
 
 def test_losses_come_back_a_line_each_iteration(tmp_path: Path) -> None:
-    write_losses(tmp_path / "losses.jsonl", ROWS)
-    assert read_losses(tmp_path / "losses.jsonl") == ROWS
-    first, _ = (tmp_path / "losses.jsonl").read_text().splitlines()
-    assert json.loads(first) == ROWS[0] and list(json.loads(first)) == list(ROWS[0])
     path = tmp_path / "losses.jsonl"
+    write_losses(path, ROWS)
+    assert read_losses(path) == ROWS
+    first, _ = path.read_text().splitlines()
+    assert json.loads(first) == ROWS[0] and list(json.loads(first)) == list(ROWS[0])
     cut(path, 0.7)
     assert "each line should be a JSON object" in broken_message(lambda: read_losses(path), path, "finetune")
 

@@ -164,9 +164,8 @@ def test_sections_that_the_base_does_not_have_are_made_in_braces() -> None:
     added = add_method(METHODS, "wise", "base", settings)
     assert "    learning_rate: 5.0e-4   # tuned\n    losses:\n      align: {weight: 1.0e-05}\n" in added
     assert "    merge: {kind: interpolate, alpha: 0.5}\n    average:\n" in added
-    assert (
-        "# base with merge.kind interpolate, merge.alpha 0.5, losses.align {weight: 1.0e-05}, average empty\n" in added
-    )
+    comment = "# base with merge.kind interpolate, merge.alpha 0.5, losses.align {weight: 1.0e-05}, average empty\n"
+    assert comment in added
 
 
 @pytest.mark.parametrize(

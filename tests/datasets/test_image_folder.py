@@ -21,6 +21,8 @@ from tests.artifacts.damage import tree_hash
 from tests.datasets.folders import birds, colors, flat_birds, ingest_birds, picture, refusal
 from tests.imports import ROOT
 
+pillow_heif.register_heif_opener()  # to write HEIC
+
 
 def test_folders_named_train_and_test_are_the_splits(tmp_path: Path) -> None:
     picture(birds(tmp_path) / "train" / "wren" / "deeper" / "may" / "7.BMP", (1, 3, 5))
@@ -50,9 +52,7 @@ def test_a_flat_folder_is_split_by_fraction_and_seed_in_each_class_alone(tmp_pat
     for number in range(10):
         picture(tmp_path / "birds" / "heron" / f"{number}.png")
     ingest_birds(tmp_path, test_fraction=0.3)
-    assert [pixel for pixel, label in colors(tmp_path / "task", "test") if label == 0] == [
-        pixel for pixel, _ in test[:3]
-    ]
+    assert [each for each in colors(tmp_path / "task", "test") if each[1] == 0] == test[:3]
 
 
 def test_a_small_class_still_has_an_image_in_each_split(tmp_path: Path) -> None:
@@ -118,9 +118,6 @@ def test_a_full_disk_is_noticed_by_the_size_of_shrunk_images(tmp_path: Path, mon
         ingest_birds(tmp_path)
     assert not (tmp_path / "task").exists()
     ingest_birds(tmp_path, ingest_config=IngestConfig(images_per_shard=4, image_format="png", shorter_side=32))
-
-
-pillow_heif.register_heif_opener()  # to write HEIC
 
 
 @pytest.fixture
@@ -270,9 +267,8 @@ def test_links_are_read_and_those_to_folders_are_told(folder: Path, tmp_path: Pa
     (folder / "train" / "heron").symlink_to(tmp_path / "heron", target_is_directory=True)
     info = ingest_birds(tmp_path)
     assert (info.counts["train"], info.class_names) == (9, ("great tit", "heron", "wren"))
-    assert (
-        "DVC sees no changes behind links to folders inside a data set: train/heron/, train/wren/more/." in info.notes
-    )
+    expected = "DVC sees no changes behind links to folders inside a data set: train/heron/, train/wren/more/."
+    assert expected in info.notes
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
