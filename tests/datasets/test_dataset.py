@@ -37,18 +37,9 @@ def test_without_names_labels_have_spaces_for_underscores_and_keep_hyphens() -> 
     assert list(names(labels, None).values()) == expected
 
 
-@pytest.mark.parametrize(
-    ("class_names", "expected"),
-    [
-        ({"great_tit": "a", "heron": "b", "wrem": "c"}, ".wrem: the data has no such label. Did you mean 'wren'?"),
-        ({"heron": "b"}, "'great_tit' and 1 more labels have no name. Add a line: \"great_tit\": <its name>"),
-        ({"great_tit": "bird", "heron": "b", "wren": "bird "}, "great_tit, wren have the same class name, 'bird'"),
-    ],
-)
-def test_a_mapping_that_does_not_fit_is_refused(class_names: dict[str, str], expected: str) -> None:
-    names_of = {"wren": "Zaunkönig", "great_tit": "Kohlmeise", "heron": "Reiher"}
-    assert list(names(LABELS, names_of).values()) == ["Kohlmeise", "Reiher", "Zaunkönig"]  # in the order of the labels
-    assert expected in refusal(LABELS, class_names)
+def test_a_mapping_names_each_label_whatever_its_order() -> None:
+    found = names(LABELS, {"wren": "Zaunkönig", "great_tit": "Kohlmeise", "heron": "Reiher"})
+    assert list(found.items()) == [("great_tit", "Kohlmeise"), ("heron", "Reiher"), ("wren", "Zaunkönig")]
 
 
 @pytest.mark.parametrize(
@@ -65,19 +56,22 @@ def test_the_lines_of_a_file_name_the_labels(labels: list[str], text: str, expec
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("given", "expected"),
     [
+        ({"great_tit": "a", "heron": "b", "wrem": "c"}, ".wrem: the data has no such label. Did you mean 'wren'?"),
+        ({"heron": "b"}, "'great_tit' and 1 more labels have no name. Add a line: \"great_tit\": <its name>"),
+        ({"great_tit": "bird", "heron": "b", "wren": "bird "}, "great_tit, wren have the same class name, 'bird'"),
         (None, "there is no such file in the task's path. Did you mean 'nam.txt'?"),
         ("a\nb\n", "2 names for 3 labels (great_tit, heron, wren). Write one name per line"),
         ("wren\nheron\nKohlmeise\n", "'wren' is itself a label of the data, but its line names the label 'great_tit'"),
         ("a\nb\nb\n", "heron, wren have the same class name, 'b'"),
     ],
 )
-def test_a_file_that_does_not_fit_is_refused(text: str | None, expected: str, tmp_path: Path) -> None:
+def test_a_mapping_or_a_file_that_does_not_fit_is_refused(given: Any, expected: str, tmp_path: Path) -> None:
     (tmp_path / "nam.txt").touch()
-    if text is not None:
-        write(tmp_path, text)
-    assert expected in refusal(LABELS, "names.txt", tmp_path)
+    if isinstance(given, str):
+        write(tmp_path, given)
+    assert expected in refusal(LABELS, given if isinstance(given, dict) else "names.txt", tmp_path)
 
 
 def dataset(*counts: int) -> Dataset:
