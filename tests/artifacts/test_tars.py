@@ -63,13 +63,6 @@ def test_a_hostile_tar_is_refused_within_bounds(name: str, tmp_path: Path) -> No
     assert "whole tar of samples" in broken_message(lambda: list(read_tar(path, "ingest")), path, "ingest")
 
 
-def test_a_tar_that_was_cut_between_two_samples_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.tar"
-    path.write_bytes(sample(1) + sample(2))
-    with pytest.raises(tarfile.ReadError, match="the mark at its end is missing: the tar is cut short"):
-        list(index_tar(path))
-
-
 @pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_whole_tars_of_other_programs_are_read(kind: int, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w", format=kind) as tar:
@@ -89,7 +82,13 @@ def test_an_images_extension_is_that_of_its_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda path: cut(path, 0.3), lambda path: path.write_bytes(gzip.compress(bytes(2**24))), Path.unlink]
+    "damage",
+    [
+        lambda path: cut(path, 0.3),
+        lambda path: path.write_bytes(sample(1) + sample(2)),
+        lambda path: path.write_bytes(gzip.compress(bytes(2**24))),
+        Path.unlink,
+    ],
 )
 def test_a_truncated_compressed_or_missing_tar_is_refused(damage: Callable[[Path], object], tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
