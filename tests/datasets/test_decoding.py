@@ -61,7 +61,7 @@ def gray(*values: int) -> list[Pixel]:
 
 
 CLEAR_AND_RED = row("RGBA", (0, 0, 0, 0), (255, 0, 0, 255))
-WIDE = Image.fromarray(np.array([[0, 257, 32896, 65535]], dtype=np.uint16))
+WIDE = Image.fromarray(np.array([[0, 257, 32896, 51400, 65535]], dtype=np.uint16))
 
 
 @pytest.mark.parametrize(
@@ -71,15 +71,15 @@ WIDE = Image.fromarray(np.array([[0, 257, 32896, 65535]], dtype=np.uint16))
         ("PNG", row("RGBA", (0, 0, 0, 0), (255, 0, 0, 128)), {}, [WHITE, (255, 127, 127)]),
         ("PNG", row("LA", (0, 0), (100, 255)), {}, [WHITE, (100, 100, 100)]),
         ("PNG", row("RGB", (9, 9, 9), (0, 0, 255)), {"transparency": (9, 9, 9)}, [WHITE, (0, 0, 255)]),
-        ("PNG", WIDE, {"transparency": 0}, gray(255, 1, 128, 255)),
+        ("PNG", WIDE, {"transparency": 0}, gray(255, 1, 128, 200, 255)),
         ("PNG", palette(), {"transparency": 0}, [WHITE, (0, 0, 255)]),
         ("WEBP", CLEAR_AND_RED, {"lossless": True}, [WHITE, (255, 0, 0)]),
         ("GIF", CLEAR_AND_RED, {}, [WHITE, (255, 0, 0)]),
         # other modes
         ("PNG", row("L", 77), {}, gray(77)),
         ("PNG", row("1", 1), {}, gray(255)),
-        ("PNG", WIDE, {}, gray(0, 1, 128, 255)),  # the upper byte
-        ("TIFF", WIDE, {}, gray(0, 1, 128, 255)),
+        ("PNG", WIDE, {}, gray(0, 1, 128, 200, 255)),  # the upper byte
+        ("TIFF", WIDE, {}, gray(0, 1, 128, 200, 255)),
         ("TIFF", row("F", 0.0, 0.5, 1.0), {}, gray(0, 128, 255)),  # shares of white
         ("TIFF", row("F", 0.0, 128.0, 255.0), {}, gray(0, 128, 255)),  # values of 8 bits
         ("TIFF", row("CMYK", (255, 0, 0, 0)), {}, [(0, 255, 255)]),

@@ -16,15 +16,6 @@ from tests.imports import ROOT
 from tests.presets.test_paper_numbers import FULL_SIZE, read
 
 ORDERS = json.loads((ROOT / "gift_core" / "published" / "cil_class_orders.json").read_text(encoding="utf-8"))
-# preset -> (data set, classes of the first step, steps after it, classes of each)
-INCREMENTAL = {
-    "cil_cifar100_10": ("cifar100", 10, 9, 10),
-    "cil_cifar100_20": ("cifar100", 5, 19, 5),
-    "cil_cifar100_50": ("cifar100", 2, 49, 2),
-    "cil_tinyimagenet_5": ("tinyimagenet", 100, 5, 20),
-    "cil_tinyimagenet_10": ("tinyimagenet", 100, 10, 10),
-    "cil_tinyimagenet_20": ("tinyimagenet", 100, 20, 5),
-}
 
 
 def text_of(preset: str) -> str:
@@ -60,14 +51,16 @@ def test_every_key_of_a_section_is_explained(preset: str) -> None:
         assert [line for line in keys if "   # " not in line] == []
 
 
-@pytest.mark.parametrize(("preset", "numbers"), INCREMENTAL.items())
-def test_a_class_incremental_preset_splits_all_classes(preset: str, numbers: tuple[str, int, int, int]) -> None:
-    dataset, first, steps, each = numbers
-    params = read(preset)
+@pytest.mark.parametrize("preset", [name for name in FULL_SIZE if name.startswith("cil_")])
+def test_a_class_incremental_preset_splits_all_classes(preset: str) -> None:
+    """The steps of its name are equal. In Tiny ImageNet, they come after a first one of half of the classes."""
+    _, dataset, steps = preset.split("_")
+    base = {"cifar100": [], "tinyimagenet": [100]}[dataset]
+    params, count = read(preset), len(ORDERS[dataset])
     slices = [row["classes"] for row in params["tasks"].values()]
-    assert [row["count"] for row in slices] == [first] + [each] * steps
-    assert [row["first"] for row in slices] == [0] + [first + each * step for step in range(steps)]
-    assert slices[-1]["first"] + slices[-1]["count"] == len(ORDERS[dataset])
+    counts = [*base, *[(count - sum(base)) // int(steps)] * int(steps)]
+    assert [row["count"] for row in slices] == counts and sum(counts) == count
+    assert [row["first"] for row in slices] == [sum(counts[:number]) for number in range(len(counts))]
     assert {row["order"] for row in slices} == {"benchmark"}
     sources = {(row["source"], row["dataset"], row["path"]) for row in params["tasks"].values()}
     assert sources == {("catalogue", dataset, f"data/0_raw/{dataset}")}

@@ -95,34 +95,25 @@ def test_a_missing_data_set_says_which_archive_to_get(tmp_path: Path) -> None:
     assert "102flowers.tgz, imagelabels.mat, setid.mat: `gift data fetch flowers`" in text
 
 
-@pytest.mark.parametrize(
-    ("dataset", "file"),
-    [
-        ("aircraft", "fgvc-aircraft-2013b/data/images_variant_test.txt"),
-        ("cifar100", "cifar-100-python/train"),
-        ("flowers", "flowers-102/setid.mat"),
-        ("food", "food-101/meta/train.json"),
-        ("mnist", "MNIST/raw/train-images-idx3-ubyte"),
-        ("oxford_pet", "oxford-iiit-pet/annotations/test.txt"),
-        ("stanford_cars", "stanford_cars/devkit/cars_train_annos.mat"),
-    ],
-)
-def test_a_file_that_is_not_the_official_one_is_named(dataset: str, file: str, tmp_path: Path) -> None:
-    make_tree(dataset, tmp_path / "raw" / dataset, classes=2)
-    damaged = tmp_path / "raw" / dataset / file
-    damaged.write_bytes(b"\xff<html>404</html>")
-    text = refusal(tmp_path, dataset, allow_partial=True)
-    assert f"{damaged}: cannot be read as the official file" in text
+OFFICIAL = {
+    "aircraft": "fgvc-aircraft-2013b/data/images_variant_test.txt",
+    "cifar100": "cifar-100-python/train",
+    "flowers": "flowers-102/setid.mat",
+    "food": "food-101/meta/train.json",
+    "mnist": "MNIST/raw/train-images-idx3-ubyte",
+    "oxford_pet": "oxford-iiit-pet/annotations/test.txt",
+    "stanford_cars": "stanford_cars/devkit/cars_train_annos.mat",
+}
+
+
+def write_official(dataset: str, content: bytes) -> Callable[[Path], object]:
+    return lambda raw: (raw / OFFICIAL[dataset]).write_bytes(content)
 
 
 def pack_too_much(raw: Path) -> None:
     file = raw / "MNIST" / "raw" / "train-images-idx3-ubyte"
     file.unlink()
     Path(f"{file}.gz").write_bytes(gzip.compress(bytes(2**26 + 1), 1))
-
-
-def write_food_list(text: str) -> Callable[[Path], object]:
-    return lambda raw: (raw / "food-101" / "meta" / "train.json").write_text(text)
 
 
 @pytest.mark.parametrize(
@@ -137,9 +128,11 @@ def write_food_list(text: str) -> Callable[[Path], object]:
         ("dtd", lambda raw: next(raw.rglob("train1.txt")).write_text("../../../../../etc/passwd\n"),
          "which is outside. Unpack the official archive."),
         ("mnist", pack_too_much, "it unpacks to more than 67108864 bytes"),
-        *(("food", write_food_list(text), "train.json") for text in ("[" * 100_000, '{"a": 5}')),
+        *(("food", write_official("food", text), "train.json") for text in (b"[" * 100_000, b'{"a": 5}')),
+        *((dataset, write_official(dataset, b"\xff<html>404</html>"), f"{file}: cannot be read as the official file")
+          for dataset, file in OFFICIAL.items()),
     ],
-    ids=range(7),
+    ids=range(14),
 )  # fmt: skip
 def test_damaged_data_is_refused(dataset: str, damage: Callable[[Path], object], expected: str, tmp_path: Path) -> None:
     damage(make_tree(dataset, tmp_path / "raw" / dataset, classes=2))
