@@ -28,11 +28,13 @@ SOUND: list[Params] = [
 ]  # fmt: skip
 UNSOUND: list[tuple[Params, str]] = [
     ({**FOLDER, "path": "/data/birds"}, "path: /data/birds is outside the project"),
+    ({**FOLDER, "path": "data/0_raw/../../../birds"}, "path: data/0_raw/../../../birds is outside the project"),
     ({**FOLDER, "path": "."}, "path: . is the whole project. Put the data into a folder of data/0_raw."),
     ({**FOLDER, "path": "data"}, "path: data overlaps with data/1_tasks, which the pipeline writes"),
     ({**FOLDER, "templates": ["a {}.", "a {}."]}, "templates: 'a {}.' is listed more than once."),
     ({**FOLDER, "class_names": "../names.txt"}, "class_names: ../names.txt is outside the task's path"),
     ({**FOLDER, "class_names": {"a": "wren", "b": "wren "}}, "class_names: a, b have the same name, 'wren'"),
+    ({**TABLE, "table": "labels.xlsx"}, "table: labels.xlsx is not a supported table. Save it as one of .csv"),
     ({**TABLE, "split_column": "label"}, "split_column: 'label' is also the image_column or the label_column"),
     ({**TARS, "test": "a.tar::../b.tar"}, "test: '../b.tar' is outside the task's path"),
     ({**TARS, "label": ".cls"}, "label: .cls starts with a dot. Write cls."),
