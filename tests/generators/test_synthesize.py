@@ -152,11 +152,13 @@ def test_a_helper_changes_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_filters_that_compare_images_have_no_helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(OFFER, Offer("somewhere", 2, 0, "").variables[OFFER])
     monkeypatch.setattr(NoFilters, "compares_images", True)
-    said: list[str] = []
-    synthesize(
-        PROMPTS, Painter(), tmp_path / "a", work=tmp_path / "w", filters=NoFilters(), device=CPU, say=said.append
-    )
+    helper, said, work = PretendedHelper(), list[str](), tmp_path / "work"
+    monkeypatch.setattr("gift_core.generators.synthesize.spread", helper.spread)
+    painter, filters, device = tools()
+    options = {"work": work, "filters": filters, "device": device, "load_tools": tools, "say": said.append}
+    synthesize(PROMPTS, painter, tmp_path / "shards", **options)
     assert said == ["no worker helps, because generator.filters.max_similarity compares each image with all before it"]
+    assert not helper.helped
 
 
 def test_too_many_shards_and_a_full_disk_are_noticed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
