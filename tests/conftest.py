@@ -29,7 +29,6 @@ THOROUGH = re.compile(
     | clip/test_(architectures|soundness)
     | doctor/test_(memory_estimate|operations|storage)
     | end_to_end/test_(changes|revisions|wheel)
-    | generators/test_spread_shards
     | interop/test_exporting
     | report/test_(compare|kept_images|leftovers|published_results|seen_classes)
     | stages/test_(add_task|class_incremental|data|disk|docs|doctor|dvc_pipeline|export|file_modes|fork_server|hub)

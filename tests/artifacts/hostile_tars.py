@@ -1,11 +1,9 @@
-"""Tars that programs do not write: headers that claim anything, and damaged copies of whole tars."""
+"""Tars that programs do not write: headers that claim anything."""
 
 from __future__ import annotations
 
-import io
-import random
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.artifacts.damage import png
@@ -77,53 +75,3 @@ HOSTILE: dict[str, tuple[tuple[bytes, ...], str]] = {
     "sample twice in a row": ((sample(1), sample(1)), "sample 0001 has two files .png"),
     "joined": ((sample(1), bytes(1024), sample(2)), "it goes on after its end: unpack tars that were joined"),
 }
-
-
-def whole_tars() -> list[bytes]:
-    """Tars of four samples in the formats that programs write, with short and long names."""
-    return [_tar(kind, prefix) for kind in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT) for prefix in ("", "x" * 120 + "/")]
-
-
-def _tar(kind: int, prefix: str) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=kind) as tar:
-        for number in range(4):
-            for extension, data in (("png", png(number)), ("cls", b"1"), ("json", b'{"a": 1}')):
-                info = tarfile.TarInfo(f"{prefix}é/{number:04d}.{extension}")
-                info.size = len(data)
-                info.pax_headers = {"comment": "x" * 30, "GNU.sparse.major": "1"} if number == 2 else {"mtime": "1.5"}
-                tar.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
-
-
-SIZES = (b"77777777777\0", b"\x80" + b"\xff" * 11, b"\xff" * 12, b"\xff" * 4 + bytes(8), b"00000000000\0",
-         b"\x80" + bytes(3) + b"\x10" + bytes(7))  # fmt: skip
-
-
-def damaged_tars(count: int, *, seed: int) -> Iterator[bytes]:
-    """Yields damaged tars. Most of their headers still have a right checksum, so that tarfile believes them."""
-    source = random.Random(seed)
-    whole = whole_tars()
-    for _ in range(count):
-        data = bytearray(source.choice(whole))
-        for _ in range(source.choice((1, 2, 4))):
-            _damage(data, source)
-        if source.random() < 0.1:
-            del data[source.randrange(len(data)) :]
-        yield bytes(data)
-
-
-def _damage(data: bytearray, source: random.Random) -> None:
-    start = source.randrange(len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-    kind = source.randrange(4)
-    if kind == 0:
-        data[start + source.randrange(tarfile.BLOCKSIZE)] ^= 1 << source.randrange(8)
-        return
-    if kind == 1:
-        data[start + 124 : start + 136] = source.choice(SIZES)
-    elif kind == 2:
-        data[start + 156] = source.choice(b"0123456789xgLKSDV\0")
-    else:
-        data[start + source.randrange(tarfile.BLOCKSIZE)] = source.randrange(256)
-    data[start + 148 : start + 156] = b" " * 8
-    data[start + 148 : start + 156] = b"%06o\0 " % sum(data[start : start + tarfile.BLOCKSIZE])

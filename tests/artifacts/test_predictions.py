@@ -9,14 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gift_core.artifacts.predictions import (
-    prediction_rows,
-    read_predictions,
-    require_agreement,
-    write_predictions,
-)
+from gift_core.artifacts.predictions import prediction_rows, read_predictions, require_agreement, write_predictions
 from gift_core.errors import ContractError
-from tests.artifacts.damage import broken_message, cut
+from tests.artifacts.damage import broken_message
 
 METADATA = {"task:letters": "abc", "model:pretrained": "def"}
 CLASSES = ("alpha", "beta", "gamma")
@@ -41,7 +36,10 @@ def path(tmp_path: Path) -> Path:
     return written
 
 
-def test_what_is_written_is_read_with_its_metadata(path: Path) -> None:
+def test_what_is_written_is_read_by_step_with_its_metadata(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "letters.parquet"
+    write_predictions(other, pd.concat([ROWS[4:], ROWS[:4]]), dict(reversed(METADATA.items())))
+    assert path.read_bytes() == other.read_bytes()
     rows, metadata = read_predictions(path)
     assert rows.astype({name: str for name in rows if name not in ("step", "image")}).to_dict("records") == (
         ROWS.to_dict("records")
@@ -51,23 +49,14 @@ def test_what_is_written_is_read_with_its_metadata(path: Path) -> None:
     assert list(rows.predicted[4:].astype(str)) == ["alpha", "beta", "gamma", "gamma"]
 
 
-def test_rows_are_ordered_by_step_and_give_the_same_bytes(path: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other" / "letters.parquet"
-    write_predictions(other, pd.concat([ROWS[4:], ROWS[:4]]), dict(reversed(METADATA.items())))
-    assert path.read_bytes() == other.read_bytes()
-
-
 def test_a_hundred_thousand_predictions_take_about_a_byte_each(tmp_path: Path) -> None:
     random, count = np.random.default_rng(0), 100_000
     labels = random.integers(100, size=count)
     predicted = np.where(random.random(count) < 0.7, labels, random.integers(100, size=count))
     classes = [f"class number {number}" for number in range(100)]
-    write_predictions(
-        tmp_path / "gift" / "letters.parquet",
-        prediction_rows(OWN, images=np.arange(count), labels=labels, predicted=predicted, classes=classes),
-        METADATA,
-    )
-    assert (tmp_path / "gift" / "letters.parquet").stat().st_size < 2 * count
+    rows = prediction_rows(OWN, images=np.arange(count), labels=labels, predicted=predicted, classes=classes)
+    write_predictions(tmp_path / "letters.parquet", rows, METADATA)
+    assert (tmp_path / "letters.parquet").stat().st_size < 2 * count
 
 
 @pytest.mark.parametrize(
@@ -97,29 +86,17 @@ def test_positions_are_missing_only_where_the_test_images_are_limited(tmp_path: 
             write_predictions(path, wrong, limited)
 
 
-def test_an_image_with_two_labels_is_refused(tmp_path: Path) -> None:
-    rows = ROWS.copy()
+def test_an_image_with_two_labels_and_predictions_of_another_task_are_refused(tmp_path: Path) -> None:
+    rows, other = ROWS.copy(), tmp_path / "gift" / "digits.parquet"
     rows.loc[6, "label"] = "beta"
     with pytest.raises(ContractError, match="image 2 of letters should have one label in all tests"):
-        write_predictions(tmp_path / "gift" / "letters.parquet", rows, METADATA)
-
-
-def test_predictions_of_another_task_are_refused(tmp_path: Path) -> None:
-    other = tmp_path / "gift" / "digits.parquet"
+        write_predictions(other, rows, METADATA)
     write_predictions(other, ROWS, METADATA)
     message = broken_message(lambda: read_predictions(other), other, "evaluate")
     assert "its newest step should be digits by gift, it is letters by gift" in message
 
 
-def test_a_damaged_file_is_refused(path: Path) -> None:
-    """Other damage: test_prompt_files.py."""
-    cut(path)
-    broken_message(lambda: read_predictions(path), path, "evaluate")
-
-
-ACCURACIES = pd.DataFrame(
-    {"step": [-1, 0], "eval_task": "letters", "top1": [0.25, 0.75], "n": 4}, index=[0, 1]
-)  # alpha of four; all but the last
+ACCURACIES = pd.DataFrame({"step": [-1, 0], "eval_task": "letters", "top1": [0.25, 0.75], "n": 4})
 
 
 @pytest.mark.parametrize(
@@ -138,19 +115,3 @@ def test_predictions_of_other_accuracies_are_refused(
     assert expected in broken_message(
         lambda: require_agreement(path, predictions, (accuracies, metadata)), path, "evaluate"
     )
-
-
-def test_a_class_incremental_test_is_of_the_images_of_all_tasks(tmp_path: Path) -> None:
-    common = {"protocol": "class_incremental", "trained_task": "digits"}
-    rows = pd.concat([
-        rows_of([0, 0, 0, 0], step=-1, **{**common, "trained_task": "pretrained"}, task="letters"),
-        rows_of([0, 1, 0, 0], step=-1, **{**common, "trained_task": "pretrained"}, task="digits"),
-        rows_of([0, 1, 2, 1], step=1, **common, task="letters"),
-        rows_of([0, 1, 2, 0], step=1, **common, task="digits"),
-    ])  # fmt: skip
-    path = tmp_path / "gift" / "digits.parquet"
-    write_predictions(path, rows, METADATA)
-    accuracies = pd.DataFrame({"step": [-1, 1], "eval_task": "digits", "top1": [3 / 8, 7 / 8], "n": 8})
-    require_agreement(path, read_predictions(path), (accuracies, METADATA))
-    with pytest.raises(ContractError, match="step 1 on digits should be 6 of 8 correct as in the accuracies, it is 7"):
-        require_agreement(path, read_predictions(path), (accuracies.assign(top1=[3 / 8, 6 / 8]), METADATA))

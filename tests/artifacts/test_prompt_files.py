@@ -30,23 +30,17 @@ PROMPTS = pd.DataFrame({
 })  # fmt: skip
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
-    write_prompts(tmp_path / "p.parquet", PROMPTS)
-    found = read_prompts(tmp_path / "p.parquet")
+def test_what_is_written_is_read_for_its_own_task_alone(tmp_path: Path) -> None:
+    path = tmp_path / "birds.parquet"
+    write_prompts(path, PROMPTS[PROMPTS.columns[::-1]])
+    first = path.read_bytes()
+    write_prompts(path, PROMPTS)
+    assert path.read_bytes() == first
+    found = read_prompts(path)
     assert found.to_dict("list") == PROMPTS.to_dict("list")
     assert found.seed.dtype == "int64"
-
-
-def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    write_prompts(tmp_path / "a" / "p.parquet", PROMPTS)
-    write_prompts(tmp_path / "b" / "p.parquet", PROMPTS[PROMPTS.columns[::-1]])
-    assert (tmp_path / "a" / "p.parquet").read_bytes() == (tmp_path / "b" / "p.parquet").read_bytes()
-
-
-def test_the_prompts_of_another_task_are_refused(tmp_path: Path) -> None:
-    write_prompts(tmp_path / "birds.parquet", PROMPTS)
-    path = (tmp_path / "birds.parquet").rename(tmp_path / "digits.parquet")
-    message = broken_message(lambda: read_prompts(path), path, "write_prompts")
+    other = path.rename(tmp_path / "digits.parquet")
+    message = broken_message(lambda: read_prompts(other), other, "write_prompts")
     assert "it should be of task 'digits', it is of 'birds'" in message
 
 
@@ -65,26 +59,21 @@ def test_unsound_prompts_are_refused_on_write(change: dict[str, list[object]], e
 
 
 @pytest.mark.parametrize(
-    ("damage", "expected"),
+    ("change", "expected"),
     [
-        (lambda path: rewrite_table(path, lambda table: table.drop_columns(["seed"])), "seed is missing"),
-        (
-            lambda path: rewrite_table(path, lambda table: table.append_column("extra", pa.array([1, 2]))),
-            "extra is unknown",
-        ),
-        (
-            lambda path: rewrite_table(path, lambda table: table.set_column(5, "seed", pa.array([1.0, 2.0]))),
-            "column seed should be int64, it is double",
-        ),
-        (cut, "it should be a whole Parquet file"),
-        (Path.unlink, "the file is missing"),
+        (lambda table: table.drop_columns(["seed"]), "seed is missing"),
+        (lambda table: table.append_column("extra", pa.array([1, 2])), "extra is unknown"),
+        (lambda table: table.set_column(5, "seed", pa.array([1.0, 2.0])), "column seed should be int64, it is double"),
+        (None, "it should be a whole Parquet file"),
     ],
-    ids=["missing", "unknown", "type", "cut", "no file"],
 )
-def test_a_damaged_file_is_refused(damage: Callable[[Path], object], expected: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_named(change: Callable[[pa.Table], pa.Table] | None, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
     write_prompts(path, PROMPTS)
-    damage(path)
+    if change is None:
+        cut(path)
+    else:
+        rewrite_table(path, change)
     assert expected in broken_message(lambda: read_prompts(path), path, "write_prompts")
 
 
@@ -94,18 +83,16 @@ VOCABULARY = [
 ]
 
 
-def test_a_vocabulary_keeps_its_order(tmp_path: Path) -> None:
-    write_vocabulary(tmp_path / "vocabulary.json", VOCABULARY)
-    assert read_vocabulary(tmp_path / "vocabulary.json") == VOCABULARY
+def test_a_vocabulary_keeps_its_order_and_is_that_of_its_step(tmp_path: Path) -> None:
+    own, other = (tmp_path / "vocabularies" / f"{task}.json" for task in ("birds", "digits"))
+    for path in (own, other):
+        write_vocabulary(path, VOCABULARY)
+    assert read_vocabulary(own) == VOCABULARY
+    message = broken_message(lambda: read_vocabulary(other), other, "write_vocabulary write_prompts")
+    assert "its newest task should be 'digits', it is 'birds'" in message
 
 
-@pytest.mark.parametrize(
-    "entry",
-    [
-        VocabularyEntry("birds", "wren", ()),
-        VocabularyEntry("birds", "", ("a {}.",)),
-    ],
-)
+@pytest.mark.parametrize("entry", [VocabularyEntry("birds", "wren", ()), VocabularyEntry("birds", "", ("a {}.",))])
 def test_an_entry_without_a_name_or_template_is_refused(entry: VocabularyEntry, tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=r"should have a source, a class name and templates with \{\}"):
         write_vocabulary(tmp_path / "vocabulary.json", [entry])
@@ -117,10 +104,8 @@ def test_an_entry_without_a_name_or_template_is_refused(entry: VocabularyEntry, 
     [
         ("no json", "it should be a vocabulary"),
         ('[{"source_task": "base", "class_name": "wren", "template": "a {}."}]', "a vocabulary, .*templates"),
-        ('[{"source_task": "base", "class_name": "wren", "templates": ["x"]}]', "templates with"),
         ('[{"source_task": "base", "class_name": 7, "templates": ["a {}."]}]', "a class name"),
         ('[{"source_task": "base", "class_name": "wren", "templates": ["a {}."], "x": 1}]', "a vocabulary, .*'x'"),
-        ("7", "it should be a vocabulary"),
     ],
 )  # fmt: skip
 def test_a_damaged_vocabulary_is_refused(text: str, expected: str, tmp_path: Path) -> None:
@@ -128,10 +113,3 @@ def test_a_damaged_vocabulary_is_refused(text: str, expected: str, tmp_path: Pat
     path.write_text(text)
     message = broken_message(lambda: read_vocabulary(path), path, "write_vocabulary write_prompts")
     assert re.search(expected, message)
-
-
-def test_the_vocabulary_of_another_step_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "vocabularies" / "digits.json"
-    write_vocabulary(path, VOCABULARY)
-    message = broken_message(lambda: read_vocabulary(path), path, "write_vocabulary write_prompts")
-    assert "its newest task should be 'digits', it is 'birds'" in message

@@ -23,57 +23,38 @@ from tests.artifacts.damage import broken_message
 GIFT = {"transfer": 65.123, "avg": 70.0, "last": 80.5, "forgetting": -1.25}
 
 
-def test_what_is_written_is_read_with_four_decimals(tmp_path: Path) -> None:
-    write_metrics(tmp_path / "metrics.json", {"gift": {**GIFT, "transfer": 65.12344}})
-    assert read_metrics(tmp_path / "metrics.json") == {"gift": {**GIFT, "transfer": 65.1234}}
+def test_what_is_written_is_read_in_its_order_with_four_decimals(tmp_path: Path) -> None:
+    path, one_task = tmp_path / "metrics.json", {**GIFT, "transfer": None, "forgetting": None}
+    write_metrics(path, {"zero_shot": dict(reversed({**GIFT, "transfer": 65.12344}.items())), "gift": one_task})
+    found = read_metrics(path)
+    assert found == {"zero_shot": {**GIFT, "transfer": 65.1234}, "gift": one_task}
+    assert list(found) == ["zero_shot", "gift"]
+    assert list(found["zero_shot"]) == ["transfer", "avg", "last", "forgetting"]
 
 
 def test_a_mean_is_printed_the_same_however_it_was_computed() -> None:
     accuracies = (0.65, 0.7033333333333334, 0.6366666666666667, 0.66)  # a mean of 66.25
     means = {sum(accuracies) / 4 * 100, sum(100 * value for value in accuracies) / 4, 66.25, 66.25000000000001}
     assert len(means) > 1 and {one_decimal(mean) for mean in means} == {"66.2"}
-
-
-@pytest.mark.parametrize("value", [66.254, 66.246, 66.2549, 66.35, 66.3496, -0.04996, -0.05004])
-def test_a_value_is_printed_the_same_before_and_after_it_was_written(value: float) -> None:
-    assert one_decimal(value) == one_decimal(rounded(value) or 0.0)
-
-
-def test_methods_keep_their_order_and_metrics_theirs(tmp_path: Path) -> None:
-    write_metrics(tmp_path / "metrics.json", {"zero_shot": dict(reversed(GIFT.items())), "gift": GIFT})
-    text = (tmp_path / "metrics.json").read_text()
-    assert list(json.loads(text)) == ["zero_shot", "gift"]
-    assert list(json.loads(text)["zero_shot"]) == ["transfer", "avg", "last", "forgetting"]
-
-
-def test_with_one_task_there_is_no_transfer_and_no_forgetting(tmp_path: Path) -> None:
-    write_metrics(tmp_path / "metrics.json", {"gift": {**GIFT, "transfer": None, "forgetting": None}})
-    assert read_metrics(tmp_path / "metrics.json")["gift"]["transfer"] is None
+    for value in (66.254, 66.246, 66.2549, 66.35, 66.3496, -0.04996, -0.05004):  # before and after it was written
+        assert one_decimal(value) == one_decimal(rounded(value) or 0.0)
 
 
 @pytest.mark.parametrize(
-    ("row", "expected"),
+    ("row", "expected", "on_read"),
     [
-        ({"transfer": 1.0}, "gift should have transfer, avg, last, forgetting"),
-        ({**GIFT, "avg": 101.0}, "gift.avg should be a percentage, it is 101.0"),
-        ({**GIFT, "avg": "70"}, "gift.avg should be a percentage, it is '70'"),
+        ({"transfer": 1.0}, "gift should have transfer, avg, last, forgetting", None),
+        ({**GIFT, "avg": 101.0}, "gift.avg should be a percentage, it is 101.0", None),
+        ({**GIFT, "avg": float("nan")}, "avg should be a percentage, it is nan", "NaN, which is not a number of JSON"),
     ],
 )
-def test_unsound_metrics_are_refused_on_write_and_on_read(row: Any, expected: str, tmp_path: Path) -> None:
+def test_unsound_metrics_are_refused_both_ways(row: Any, expected: str, on_read: str | None, tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     with pytest.raises(ContractError, match=expected):
         write_metrics(path, {"gift": row})
     assert not path.exists()
     path.write_text(json.dumps({"gift": row}))
-    assert expected in broken_message(lambda: read_metrics(path), path, "report")
-
-
-def test_nan_is_refused_on_write_and_on_read(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.json"
-    with pytest.raises(ContractError, match="gift.avg should be a percentage, it is nan"):
-        write_metrics(path, {"gift": {**GIFT, "avg": float("nan")}})
-    path.write_text(json.dumps({"gift": {**GIFT, "avg": float("nan")}}))
-    assert "it has NaN, which is not a number of JSON" in broken_message(lambda: read_metrics(path), path, "report")
+    assert (on_read or expected) in broken_message(lambda: read_metrics(path), path, "report")
 
 
 CHECK: dict[str, Any] = {
@@ -88,9 +69,6 @@ def test_a_zero_shot_check_is_read_with_four_decimals(tmp_path: Path) -> None:
     write_zero_shot(tmp_path / "zero_shot.json", CHECK)
     check = read_zero_shot(tmp_path / "zero_shot.json")
     assert check == CHECK | {"data_sets": {"dtd": {"measured": 40.1234, "published": 44.6}}}
-
-
-def test_a_run_of_no_benchmark_has_an_empty_sentence(tmp_path: Path) -> None:
     write_zero_shot(tmp_path / "zero_shot.json", NO_BENCHMARK)
     assert read_zero_shot(tmp_path / "zero_shot.json")["sentence"] == ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import resource
 import tarfile
 from collections.abc import Callable
@@ -13,35 +14,26 @@ import webdataset
 
 from gift_core.artifacts.tars import image_extension, index_tar, read_tar, write_tar
 from tests.artifacts.damage import broken_message, cut, tree_hash
-from tests.artifacts.hostile_tars import HOSTILE, damaged_tars, sample, whole_tars, write_blocks
+from tests.artifacts.hostile_tars import HOSTILE, sample, write_blocks
 
 SAMPLES = [("000", {"txt": b"a snowman", "png": b"pixels"}), ("001", {"png": b"more", "txt": b"a spade"})]
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
-    write_tar(tmp_path / "a.tar", SAMPLES)
-    found = list(read_tar(tmp_path / "a.tar", "ingest"))
+def test_what_is_written_is_read_also_by_webdataset(tmp_path: Path) -> None:
+    path = tmp_path / "größe {1..3}" / "a.tar"
+    write_tar(path, SAMPLES)
+    found = list(read_tar(path, "ingest"))
     assert [(key, files) for key, files, _ in found] == SAMPLES
-    assert [{extension: file.read() for extension, file in stored.items()} for *_, stored in found] == [
-        files for _, files in SAMPLES
-    ]
+    stored_files = [{extension: file.read() for extension, file in stored.items()} for *_, stored in found]
+    assert stored_files == [files for _, files in SAMPLES]
+    samples = webdataset.WebDataset(path.rename(tmp_path / "a.tar").as_posix(), shardshuffle=False)
+    assert list(samples.to_tuple("__key__", "txt")) == [("000", b"a snowman"), ("001", b"a spade")]
 
 
-def test_webdataset_itself_reads_the_tar(tmp_path: Path) -> None:
+def test_the_same_samples_give_the_same_bytes_without_time_and_owner(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", SAMPLES)
-    samples = list(webdataset.WebDataset(str(tmp_path / "a.tar"), shardshuffle=False).to_tuple("__key__", "txt"))
-    assert samples == [("000", b"a snowman"), ("001", b"a spade")]
-
-
-def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
-    reordered = [(key, dict(sorted(files.items()))) for key, files in SAMPLES]
-    write_tar(tmp_path / "a.tar", SAMPLES)
-    write_tar(tmp_path / "b.tar", reordered)
+    write_tar(tmp_path / "b.tar", [(key, dict(sorted(files.items()))) for key, files in SAMPLES])
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
-
-
-def test_members_have_no_time_and_no_owner(tmp_path: Path) -> None:
-    write_tar(tmp_path / "a.tar", SAMPLES)
     with tarfile.open(tmp_path / "a.tar") as tar:
         members = tar.getmembers()
     assert [member.name for member in members] == ["000.png", "000.txt", "001.png", "001.txt"]
@@ -71,38 +63,15 @@ def test_a_hostile_tar_is_refused_within_bounds(name: str, tmp_path: Path) -> No
     assert "whole tar of samples" in broken_message(lambda: list(read_tar(path, "ingest")), path, "ingest")
 
 
-def test_a_tar_that_was_cut_between_two_samples_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.tar"
-    path.write_bytes(sample(1) + sample(2))
-    with pytest.raises(tarfile.ReadError, match="the mark at its end is missing: the tar is cut short"):
-        list(index_tar(path))
-
-
-def test_a_compressed_tar_is_not_unpacked(tmp_path: Path) -> None:
-    path = tmp_path / "a.tar"
-    path.write_bytes(gzip.compress(bytes(2**24)))
-    broken_message(lambda: list(read_tar(path, "ingest")), path, "ingest")
-
-
-def test_whole_tars_of_other_programs_are_read(tmp_path: Path) -> None:
-    for data in whole_tars():
-        (tmp_path / "a.tar").write_bytes(data)
-        assert [sorted(files) for _, files in index_tar(tmp_path / "a.tar")] == [["cls", "json", "png"]] * 4
-
-
-def test_damaged_tars_raise_documented_errors(tmp_path: Path) -> None:
-    path, refused = tmp_path / "a.tar", 0
-    for number, data in enumerate(damaged_tars(500, seed=1)):
-        path.write_bytes(data)
-        try:
-            for _, files in index_tar(path):
-                for file in files.values():
-                    file.read()
-        except (tarfile.TarError, OSError):
-            refused += 1
-        except BaseException as error:
-            raise AssertionError(f"number {number}: {error!r}") from error
-    assert 100 < refused < 480
+@pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_whole_tars_of_other_programs_are_read(kind: int, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w", format=kind) as tar:
+        for name in ("é/0001.png", "é/0001.cls", "x" * 120 + "/1.png", "x" * 120 + "/1.json"):
+            info = tarfile.TarInfo(name)
+            info.size, info.pax_headers = 3, {"comment": "x" * 30, "GNU.sparse.major": "1", "mtime": "1.5"}
+            tar.addfile(info, io.BytesIO(b"abc"))
+    found = [(len(key), list(files)) for key, files in index_tar(tmp_path / "a.tar")]
+    assert found == [(6, ["png", "cls"]), (122, ["png", "json"])]
 
 
 def test_an_images_extension_is_that_of_its_bytes() -> None:
@@ -113,20 +82,19 @@ def test_an_images_extension_is_that_of_its_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda path: cut(path, 0.3), lambda path: path.write_bytes(b"no tar" * 200), Path.unlink]
+    "damage",
+    [
+        lambda path: cut(path, 0.3),
+        lambda path: path.write_bytes(sample(1) + sample(2)),
+        lambda path: path.write_bytes(gzip.compress(bytes(2**24))),
+        Path.unlink,
+    ],
 )
-def test_a_truncated_or_missing_tar_is_refused(damage: Callable[[Path], object], tmp_path: Path) -> None:
+def test_a_truncated_compressed_or_missing_tar_is_refused(damage: Callable[[Path], object], tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     write_tar(path, [(f"{number:03d}", {"png": bytes(3000)}) for number in range(5)])
     damage(path)
     broken_message(lambda: list(read_tar(path, "synthesize")), path, "synthesize")
-
-
-@pytest.mark.parametrize("name", ["with space", "with{1..3}", "größe"])
-def test_a_folder_may_have_any_name(name: str, tmp_path: Path) -> None:
-    path = tmp_path / name / "a.tar"
-    write_tar(path, SAMPLES)
-    assert len(list(read_tar(path, "ingest"))) == 2
 
 
 @pytest.mark.parametrize("key", ["a.b", "__a"])

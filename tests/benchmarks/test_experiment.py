@@ -1,11 +1,17 @@
-"""The order of the tasks, and which results a benchmark reuses."""
+"""The order of the tasks, which results a benchmark reuses, and the rows of `methods:` that files of variants give."""
 
 from __future__ import annotations
 
+import copy
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiment import Run, choose_methods, set_order
+import pytest
+
+from benchmarks.experiment import Run, choose_methods, read_experiment, set_order
+from benchmarks.variants import Variant, read_variants
+from gift_core.errors import UserError
 
 
 def test_another_order_has_the_tasks_rows_and_a_new_chain(mini_params: dict[str, Any]) -> None:
@@ -18,32 +24,68 @@ def test_another_order_has_the_tasks_rows_and_a_new_chain(mini_params: dict[str,
     ]
 
 
-def result(run: Run, method: str) -> Path:
-    """Writes a file where the method's results are."""
-    file = run.layout.accuracy(method, "letters")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.touch()
-    return file
-
-
-def test_results_stay_until_their_own_row_changes(mini_params: dict[str, Any], tmp_path: Path) -> None:
+def test_results_stay_until_their_row_or_a_shared_value_changes(mini_params: dict[str, Any], tmp_path: Path) -> None:
     gift, finetune = ({name: mini_params["methods"][name]} for name in ("gift", "finetune"))
     choose_methods(mini_params, gift | finetune)
     run = Run.of(mini_params, tmp_path, seed=1)
-    kept, changed = result(run, "gift"), result(run, "finetune")
+    kept, changed = (run.layout.accuracy(method, "letters") for method in ("gift", "finetune"))
+    for file in (kept, changed):
+        file.parent.mkdir(parents=True)
+        file.touch()
     choose_methods(mini_params, gift)
     Run.of(mini_params, tmp_path, seed=1)
     assert kept.exists() and changed.exists()
     choose_methods(mini_params, {**gift, "finetune": finetune["finetune"] | {"learning_rate": 0.5}})
     assert Run.of(mini_params, tmp_path, seed=1).root == run.root
     assert kept.exists() and not changed.exists()
-
-
-def test_every_seed_and_shared_setting_has_a_folder_of_its_own(mini_params: dict[str, Any], tmp_path: Path) -> None:
-    first = Run.of(mini_params, tmp_path, seed=1)
-    file = result(first, "gift")
     second = Run.of(mini_params, tmp_path, seed=2)
     assert (second.config.seed, second.config.generator.seed) == (2, 2)
     mini_params["prompts"]["images_per_task"] = 100
     third = Run.of(mini_params, tmp_path, seed=1)
-    assert len({first.root, second.root, third.root}) == 3 and file.exists()
+    assert len({run.root, second.root, third.root}) == 3 and kept.exists()
+
+
+def variants(folder: Path, text: str, methods: dict[str, Any]) -> dict[str, Variant]:
+    path = folder / "variants.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_variants(path, methods)
+
+
+def test_lists_are_expanded_by_their_product(tmp_path: Path, mini_params: dict[str, Any]) -> None:
+    methods = mini_params["methods"]
+    text = "own: {base: gift, learning_rate: [5e-4, 1e-3], consolidation: {weight: [0.05, 0.1]}}"
+    before = copy.deepcopy(methods)
+    found = variants(tmp_path, text, methods)
+    assert methods == before
+    assert list(found) == ["own_0p0005_0p05", "own_0p0005_0p1", "own_0p001_0p05", "own_0p001_0p1"]
+    last = found["own_0p001_0p1"]
+    assert (last.method, last.setting) == ("own", "learning_rate=0.001 consolidation.weight=0.1")
+    row = before["gift"]
+    row["learning_rate"], row["consolidation"]["weight"] = 1e-3, 0.1
+    assert last.row == row
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("own: {base: gfit}", r"variants.yaml: own: base: unknown name 'gfit'. Did you mean 'gift'"),
+        ("own: {learning_rate: 1e-3}", r"variants.yaml: own: base: missing"),
+        ("own: {base: gift, learning_rat: 1e-3}", r"variants.yaml: own.learning_rat: unknown key. Did you mean 'learn"),
+        ("own: {base: gift, losses: {distil: {weight: [1.0]}}}", r"own_1.losses.distil: unknown loss. Did you mean"),
+        ("own: {base: gift, losses: {alin: null}}", r"own.losses.alin: the base has no such key to remove. Did you"),
+        ("own: {base: gift, learning_rate: []}", r"own.learning_rate: should be a list of numbers, texts or null"),
+        ("own: {base: gift, learning_rate: [1e-3, 0.001]}", r"own: own_0p001 occurs twice"),
+        ("", r"variants.yaml: should contain variants by name"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_location(
+    tmp_path: Path, mini_params: dict[str, Any], text: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        variants(tmp_path, text, mini_params["methods"])
+
+
+def test_the_search_tries_as_many_settings_of_every_method(project: Path) -> None:
+    methods = read_experiment(project / "presets" / "mini_compare.yaml")["methods"]
+    found = read_variants(project / "benchmarks" / "search.yaml", methods)
+    assert set(Counter(variant.method for variant in found.values()).values()) == {6}

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -29,7 +30,7 @@ TOYS = (
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(checks, "PIECES", TOYS)
 
     def main(*options: str) -> int:
@@ -40,7 +41,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-unt
     return main
 
 
-def test_each_piece_leaves_its_result_and_only_the_unfinished_ones_run_again(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_each_piece_leaves_its_result_and_only_the_unfinished_ones_run_again(run: Any, tmp_path: Path) -> None:
     for _ in range(2):
         assert run() == 1
         results = {toy.name: json.loads((tmp_path / toy.name / "result.json").read_text()) for toy in TOYS}
@@ -54,9 +55,7 @@ def test_each_piece_leaves_its_result_and_only_the_unfinished_ones_run_again(run
 
 
 def test_an_unknown_piece_a_missing_device_and_a_missing_package_are_refused(
-    run,  # type: ignore[no-untyped-def]
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    run: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (run("--pieces", "goood"), run("--device", "cuda:99")) == (1, 1)
     monkeypatch.setitem(checks.PACKAGES, "absent-package", "absent_package")

@@ -1,4 +1,4 @@
-"""How time and memory grow: the counts, the laws, and the cheap parts at a size that takes seconds."""
+"""How time and memory grow: the counts, the laws, parts at a small size, and the sums of docs/scaling.md."""
 
 from __future__ import annotations
 
@@ -11,18 +11,14 @@ import pytest
 
 from benchmarks import growth, growth_parts
 from benchmarks.growth import linear_law, power_law
-from benchmarks.growth_parts import of_images, write_images
 from benchmarks.growth_pipeline import counts_of, evaluated_in_step, of_stages
+from benchmarks.scale import mtil, run_seconds, sampled
 
 X = np.array([10.0, 100.0, 1000.0])
 
 
-@pytest.fixture
-def at_root(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+def test_the_counts_are_those_of_the_formulas(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
     monkeypatch.chdir(project)  # the miniature models are in data/
-
-
-def test_the_counts_are_those_of_the_formulas(at_root: None) -> None:
     found = counts_of(5)
     counts = {"stages": 34, "tests": 30, "last_step": 10, "all_again": 70, "own_and_last": 9}
     assert counts.items() <= found.items()
@@ -36,14 +32,6 @@ def test_a_law_is_found_again() -> None:
     assert text.format("stages") == "0.5 * stages^1.50" and fitted == pytest.approx(0.5 * X**1.5)
 
 
-def test_pairs_are_written_opened_and_sampled(at_root: None, tmp_path: Path) -> None:
-    folder = tmp_path / "600"  # two shards
-    write_images(folder, 600)
-    assert sorted(file.name for file in (folder / "shards").glob("*.tar")) == ["00000.tar", "00001.tar"]
-    found = of_images(str(folder))
-    assert found["images"] == 600 and found["opening"] > found["features"] > 0 and found["batch_ms"] > 0
-
-
 @pytest.mark.end_to_end
 def test_a_recorded_pipeline_is_up_to_date_for_dvc_and_for_gift_run(project: Path) -> None:
     rows = of_stages([3, 30], rounds=1)
@@ -52,9 +40,8 @@ def test_a_recorded_pipeline_is_up_to_date_for_dvc_and_for_gift_run(project: Pat
 
 
 @pytest.mark.end_to_end
-def test_the_command_writes_the_part_and_the_figure(
-    at_root: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_writes_part_and_figure(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
     for name in ("GIFT_QUIET", "DVC_NO_ANALYTICS", "PYTHONPATH"):  # main sets them; other tests need them as they are
         monkeypatch.setenv(name, "1")
     monkeypatch.setattr(growth_parts, "in_own_process", lambda part, size: growth_parts.MEASURED_HERE[part](size))
@@ -64,3 +51,23 @@ def test_the_command_writes_the_part_and_the_figure(
     (part,) = json.loads((tmp_path / "growth.json").read_text(encoding="utf-8")).values()
     assert [each["classes"] for each in part["rows"]] == [2, 3]
     assert (tmp_path / "growth.md").is_file() and (tmp_path / "g.png").is_file()
+
+
+GRAPH = {"a 1": [], "a 2": ["a 1"], "b 1": [], "b 2": ["b 1"]}
+SECONDS = dict.fromkeys(GRAPH, 10.0)
+
+
+@pytest.mark.parametrize(("gpus", "record", "expected"), [(1, 0, 40), (2, 0, 20), (1, 2, 42), (2, 2, 26)])
+def test_the_time_of_two_chains(gpus: int, record: float, expected: float) -> None:
+    """With one GPU, only the last recording is waited for. With two, the chains wait in turn for the one recorder."""
+    assert run_seconds(GRAPH, SECONDS, gpus=gpus, record_seconds=record) == expected
+
+
+def test_the_stages_of_all_methods_tasks_and_seeds() -> None:
+    part = {"UNet": 1.0, "decoder": 2.0, "image tower": 0.5, "text tower": 0.25}
+    graph, seconds = mtil(part, teraflops=10.0, start_seconds=7.0)
+    assert len(graph) == 3 * 11 * (1 + 3 * 23)
+    assert seconds["synthesize 0 0"] == 7 + 1000 * (2 * 50 * 1.0 + 2.0) / 10
+    assert graph["teach 2 5 10"] == ["synthesize 2 10", "finetune 2 5 9"]
+    assert graph["evaluate 2 5 10"] == ["finetune 2 5 10", "evaluate 2 5 9"]
+    assert sampled(part, 4, 1) == 4 * 1.0 + 2.0

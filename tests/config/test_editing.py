@@ -84,18 +84,6 @@ def test_the_ends_of_the_lines_stay_what_they_were() -> None:
         assert result.count("\n") == result.count("\r\n") == added(text).count("\n")
 
 
-def test_indents_are_those_of_the_lines_before() -> None:
-    text = "tasks:\n    a:\n        path: x\nsequence:\n-   task: a\n    after: b\n"
-    added = add(text)
-    assert "    birds:\n        source: folder\n" in added
-    assert added.endswith("-   task: birds\n    after: a\n    learning_rate_factor: 1.0\n")
-
-
-def test_a_step_in_braces_is_followed_by_one_in_braces() -> None:
-    text = "sequence:\n  - {task: a, after: ../pretrained, learning_rate_factor: 1.0}\ntasks:\n  a: {path: x}\n"
-    assert "\n  - {task: birds, after: a, learning_rate_factor: 1.0}\n" in add(text)
-
-
 @pytest.mark.parametrize(("tasks", "sequence"), [(" {}", " []"), ("", "")])
 def test_the_first_task_of_all_starts_from_the_pretrained_model(tasks: str, sequence: str) -> None:
     text = f"tasks:{tasks}   # none yet\n\nsequence:{sequence}\n# the end\n"
@@ -107,17 +95,23 @@ def test_the_first_task_of_all_starts_from_the_pretrained_model(tasks: str, sequ
     assert list(yaml.safe_load(added)["tasks"]) == ["birds"]
 
 
+def test_the_layout_is_that_of_the_lines_before() -> None:
+    text = "tasks:\n    a:\n        path: x\nsequence:\n-   task: a\n    after: b\n"
+    added = add(text)
+    assert "    birds:\n        source: folder\n" in added
+    assert added.endswith("-   task: birds\n    after: a\n    learning_rate_factor: 1.0\n")
+    text = "sequence:\n  - {task: a, after: ../pretrained, learning_rate_factor: 1.0}\ntasks:\n  a: {path: x}\n"
+    assert "\n  - {task: birds, after: a, learning_rate_factor: 1.0}\n" in add(text)
+    text = "run: {methods: [gift, 'no'], device: auto}\nmethods:\n  base: {}\n"
+    assert activate_method(text, "base") == text.replace("'no']", "'no', base]")
+
+
 @pytest.mark.parametrize("word", ["on", "1_000"])
 def test_names_that_yaml_takes_for_something_else_are_quoted(word: str) -> None:
     added = add(SMALL, word, path=word)
     assert f"  '{word}':\n" in added
     assert f"- task: '{word}'\n" in added
     assert f"  '{word}':   # base with no change yet\n" in add_method(METHODS, word, "base", {})
-
-
-def test_a_name_that_is_taken_is_refused() -> None:
-    with pytest.raises(UserError, match=r"^params.yaml: tasks.letters: already exists \(path: x\)\. Choose"):
-        append_task(SMALL, "letters", ROW, learning_rate_factor=1.0)
 
 
 METHODS = """\
@@ -165,47 +159,31 @@ def test_a_method_is_copied_with_its_comments_and_one_of_its_own() -> None:
     )
 
 
-def test_run_methods_in_brackets_gets_the_name_inside_them() -> None:
-    text = "run: {methods: [gift, 'no'], device: auto}\nmethods:\n  base: {}\n"
-    assert activate_method(text, "base") == text.replace("'no']", "'no', base]")
-
-
 def test_sections_that_the_base_does_not_have_are_made_in_braces() -> None:
     settings = {"merge.kind": "interpolate", "merge.alpha": 0.5, "losses.align": {"weight": 1e-5}, "average": None}
     added = add_method(METHODS, "wise", "base", settings)
     assert "    learning_rate: 5.0e-4   # tuned\n    losses:\n      align: {weight: 1.0e-05}\n" in added
     assert "    merge: {kind: interpolate, alpha: 0.5}\n    average:\n" in added
-    assert (
-        "# base with merge.kind interpolate, merge.alpha 0.5, losses.align {weight: 1.0e-05}, average empty\n" in added
-    )
+    comment = "# base with merge.kind interpolate, merge.alpha 0.5, losses.align {weight: 1.0e-05}, average empty\n"
+    assert comment in added
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        (SMALL.replace("letters", "birds"), "params.yaml: tasks.birds: already exists (path: x). Choose"),
         ("tasks: {a: {path: x}}\nsequence:\n  - task: a\n", "params.yaml: tasks: is written in brackets"),
         ("tasks:\n  a:\n    path: x\nsequence: [{task: a}]\n", "params.yaml: sequence: is written in brackets"),
         ("x: &rows\n  a:\n    path: x\ntasks: *rows\nsequence:\n  - task: a\n", "Write by hand below tasks:\nbirds:\n"),
-    ],
-)
-def test_a_file_to_which_no_task_can_be_added_is_refused(text: str, expected: str) -> None:
-    with pytest.raises(UserError) as caught:
-        append_task(text, "birds", ROW, learning_rate_factor=1.0)
-    assert expected in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
         ("run:\n  methods: [a]\nmethods: {a: {}}\n", "params.yaml: methods: is written in brackets"),
         ("run:\n  methods: [a,]\nmethods:\n  a: {}\n", "params.yaml: this layout cannot be edited."),
-        (
-            "run: {methods: [a]}\nmethods:\n  b: &r {}\n  a:\n    x: *r\n",
-            "methods.a: cannot be copied. Write the new row",
-        ),
+        ("run: {methods: [a]}\nmethods:\n  b: &r {}\n  a:\n    x: *r\n", "methods.a: cannot be copied. Write the new"),
     ],
 )
-def test_a_file_to_which_no_method_can_be_added_is_refused(text: str, expected: str) -> None:
+def test_a_file_to_which_no_task_or_method_can_be_added_is_refused(text: str, expected: str) -> None:
     with pytest.raises(UserError) as caught:
-        append_method(text, "x", "a", {})
+        if text.startswith("run"):
+            append_method(text, "x", "a", {})
+        else:
+            append_task(text, "birds", ROW, learning_rate_factor=1.0)
     assert expected in str(caught.value)

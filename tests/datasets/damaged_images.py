@@ -19,7 +19,6 @@ def whole_images() -> dict[str, bytes]:
     """Returns {name with suffix: encoded image} in every format and in the modes that it has."""
     noise = Image.effect_noise(SIZE, 80)
     rgb = Image.merge("RGB", (noise, noise.rotate(90, expand=False), noise.rotate(180)))
-    frames = [rgb.rotate(90 * number).convert("P") for number in range(1, 3)]
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a description"
     kinds: list[tuple[str, Image.Image, dict[str, Any]]] = [
@@ -27,22 +26,15 @@ def whole_images() -> dict[str, bytes]:
         ("rgba.png", rgb.convert("RGBA"), {"exif": exif}),
         ("palette.png", rgb.convert("P"), {"transparency": 3}),
         ("wide.png", noise.convert("I;16"), {}),
-        ("animated.png", rgb, {"save_all": True, "append_images": [rgb.rotate(90)]}),
         ("rgb.jpg", rgb, {"exif": exif}),
-        ("progressive.jpg", rgb, {"progressive": True}),
         ("cmyk.jpg", rgb.convert("CMYK"), {}),
-        ("gray.jpg", noise, {}),
         ("palette.gif", rgb.convert("P"), {}),
-        ("animated.gif", rgb.convert("P"), {"save_all": True, "append_images": frames}),
         ("lossy.webp", rgb, {"exif": exif}),
         ("lossless.webp", rgb.convert("RGBA"), {"lossless": True}),
-        ("animated.webp", rgb, {"save_all": True, "append_images": [rgb.rotate(90)]}),
         ("rgb.avif", rgb, {"exif": exif}),
-        ("animated.avif", rgb, {"save_all": True, "append_images": [rgb.rotate(90)]}),
         ("rgb.heic", rgb, {"exif": exif.tobytes()}),
         ("transparent.heic", rgb.convert("RGBA"), {}),
         ("rgb.bmp", rgb, {}),
-        ("palette.bmp", rgb.convert("P"), {}),
         ("raw.tif", rgb, {}),
         ("lzw.tif", rgb, {"compression": "tiff_lzw", "tiffinfo": {0x0112: 6}}),
         ("deflate.tif", rgb.convert("RGBA"), {"compression": "tiff_adobe_deflate"}),
@@ -86,13 +78,9 @@ def _damage(data: bytearray, source: random.Random) -> None:
     if not data:
         return
     position = source.randrange(min(100, len(data)) if source.random() < 0.5 else len(data))
-    kind = source.choice(("flip", "flip", "replace", "extreme", "number", "small", "small", "remove", "insert", "cut"))
+    kind = source.choice(("flip", "flip", "number", "small", "small", "remove", "insert", "cut"))
     if kind == "flip":
         data[position] ^= 1 << source.randrange(8)
-    elif kind == "replace":
-        data[position] = source.randrange(256)
-    elif kind == "extreme":
-        data[position] = source.choice((0, 1, 127, 128, 254, 255))
     elif kind == "number":
         value = source.choice((0, 1, 2**15, 2**31 - 1, 2**31, 2**32 - 1))
         data[position : position + 4] = value.to_bytes(4, source.choice(("big", "little")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from gift_core.artifacts.task import TaskInfo, iterate_task
 from gift_core.config.experiment import IngestConfig
-from gift_core.config.tasks import FolderTaskConfig
+from gift_core.config.tasks import FolderTaskConfig, OwnTaskConfig
 from gift_core.datasets.ingest import ingest
 from gift_core.errors import UserError
 
@@ -54,18 +55,25 @@ def config(**changes: Any) -> FolderTaskConfig:
     return FolderTaskConfig(**{**row, **changes})
 
 
-def ingest_birds(root: Path, *, seed: int = 42, ingest_config: IngestConfig = INGEST, **changes: Any) -> TaskInfo:
-    """Ingests root/birds into root/task."""
+def ingest_birds(
+    root: Path,
+    *,
+    config: Callable[..., OwnTaskConfig] = config,
+    seed: int = 42,
+    ingest_config: IngestConfig = INGEST,
+    **changes: Any,
+) -> TaskInfo:
+    """Ingests root/birds into root/task. `config` returns the row of params.yaml."""
     return ingest("birds", config(**changes), root / "task", ingest_config=ingest_config, seed=seed, root=root)
 
 
-def refusal(root: Path, **changes: Any) -> str:
+def refusal(root: Path, *, where: str = "path: birds", **changes: Any) -> str:
     """The message that the ingestion of root/birds is refused with; nothing may be left of it."""
     with pytest.raises(UserError) as caught:
         ingest_birds(root, **changes)
     assert not (root / "task").exists()
     assert not list(root.glob(".task*"))
-    assert str(caught.value).startswith("params.yaml: tasks.birds.path: birds"), str(caught.value)
+    assert str(caught.value).startswith(f"params.yaml: tasks.birds.{where}"), str(caught.value)
     str(caught.value).encode()  # can be printed
     return str(caught.value)
 

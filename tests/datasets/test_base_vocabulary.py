@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from gift_core.datasets.base_vocabulary import base_vocabulary
+from gift_core.config.checks import VOCABULARIES as NAMES_IN_PARAMS
+from gift_core.datasets.base_vocabulary import VOCABULARIES, base_vocabulary
 from gift_core.errors import UserError
 from gift_core.mini.world import base_vocabulary as mini_vocabulary
 
 
-def test_imagenet_is_read_without_torch(project: Path) -> None:
-    program = (
-        "import sys; from gift_core.datasets.base_vocabulary import base_vocabulary; base_vocabulary('imagenet'); "
-        "assert 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=project)
-
-
-def test_imagenets_names_are_those_that_open_clip_gives() -> None:
+def test_the_names_are_those_that_open_clip_and_the_miniature_benchmark_give() -> None:
     from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
 
     assert base_vocabulary("imagenet") == tuple(IMAGENET_CLASSNAMES)
-
-
-def test_mini_is_that_of_the_miniature_benchmark() -> None:
     assert base_vocabulary("mini") == tuple(mini_vocabulary())
+    assert sorted(VOCABULARIES) == sorted(NAMES_IN_PARAMS)
 
 
 def test_a_file_has_one_name_per_line(tmp_path: Path) -> None:
@@ -51,8 +40,5 @@ def test_an_unsound_file_is_refused(content: bytes, expected: str, tmp_path: Pat
     with pytest.raises(UserError, match=expected) as caught:
         base_vocabulary(str(path))
     assert str(caught.value).startswith(f"params.yaml: prompts.base_vocabulary: {path}")
-
-
-def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match=r"'imagnet' is neither a vocabulary nor a text file\. Did you mean 'imagenet'"):
         base_vocabulary("imagnet")

@@ -8,21 +8,20 @@ import json
 import tarfile
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import webdataset
-from PIL import Image
 
-from gift_core.artifacts.task import TaskInfo, iterate_task
+from gift_core.artifacts.task import iterate_task
 from gift_core.config.tasks import WebDatasetTaskConfig
-from gift_core.datasets.ingest import ingest
 from gift_core.datasets.webdataset import tar_dataset
-from gift_core.errors import UserError
 from tests.artifacts.damage import png
 from tests.artifacts.hostile_tars import HOSTILE, write_blocks
-from tests.datasets.folders import INGEST
+from tests.datasets import folders
+from tests.datasets.folders import ingest_birds
 
 Samples = list[Mapping[str, Any]]
 
@@ -54,16 +53,8 @@ def config(**changes: Any) -> WebDatasetTaskConfig:
     return WebDatasetTaskConfig(**{**row, **changes})
 
 
-def tars(root: Path, **changes: Any) -> TaskInfo:
-    return ingest("birds", config(**changes), root / "task", ingest_config=INGEST, seed=42, root=root)
-
-
-def refusal(root: Path, **changes: Any) -> str:
-    with pytest.raises(UserError) as caught:
-        tars(root, **changes)
-    assert not (root / "task").exists()
-    assert str(caught.value).startswith("params.yaml: tasks.birds."), str(caught.value)
-    return str(caught.value)
+tars = partial(ingest_birds, config=config)
+refusal = partial(folders.refusal, where="", config=config)
 
 
 def test_what_is_ingested_is_what_webdataset_reads(tmp_path: Path) -> None:
@@ -77,25 +68,21 @@ def test_what_is_ingested_is_what_webdataset_reads(tmp_path: Path) -> None:
         assert list(iterate_task(tmp_path / "task", split)) == expected
 
 
-def test_without_test_tars_each_class_is_split_by_seed(tmp_path: Path) -> None:
-    birds(tmp_path)
-    assert tars(tmp_path).counts == {"train": 6, "test": 6}
-    train, test = (list(iterate_task(tmp_path / "task", split)) for split in ("train", "test"))
-    assert [label for _, label in train].count(0) == 3
-    assert sorted(image for image, _ in [*train, *test]) == sorted(png(number) for number in range(12))
-
-
-def test_labels_can_be_names_in_a_file_of_any_extension(tmp_path: Path) -> None:
-    samples = [sample(number, ("wren\n", "heron")[number % 2], "name") for number in range(4)]
+@pytest.mark.parametrize(
+    ("label", "labels", "names"),
+    [
+        ("name", ("great_tit \n", "Zaunko\u0308nig"), ("Zaunk\u00f6nig", "great tit")),
+        ("json:bird", ('{"bird": "wren", "other": 1}', '{"bird": "heron"}'), ("heron", "wren")),
+        ("json:bird", ('{"bird": 10}', '{"bird": 9.0}'), ("9", "10")),
+    ],
+)
+def test_labels_can_be_names_in_a_file_of_any_extension_or_in_json(
+    label: str, labels: tuple[str, str], names: tuple[str, str], tmp_path: Path
+) -> None:
+    samples = [sample(number, labels[number % 2], label.removesuffix(":bird")) for number in range(4)]
     write(tmp_path / "birds" / "train-0.tar", samples)
-    assert tars(tmp_path, label="name").class_names == ("heron", "wren")
-
-
-@pytest.mark.parametrize(("labels", "names"), [(("wren", "heron"), ("heron", "wren")), ((10, 9.0), ("9", "10"))])
-def test_labels_can_be_in_json(labels: tuple[object, object], names: tuple[str, str], tmp_path: Path) -> None:
-    samples = [sample(n, json.dumps({"bird": labels[n % 2], "other": 1}), "json") for n in range(4)]
-    write(tmp_path / "birds" / "train-0.tar", samples)
-    assert tars(tmp_path, label="json:bird").class_names == names
+    info = tars(tmp_path, label=label)
+    assert (info.class_names, info.notes) == (names, ())
 
 
 def write_files(root: Path, files: Mapping[str, bytes]) -> Path:
@@ -110,25 +97,17 @@ def write_files(root: Path, files: Mapping[str, bytes]) -> Path:
     return path
 
 
-def test_images_of_any_usual_extension_are_found(tmp_path: Path) -> None:
-    kinds = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "tif": "TIFF", "PNG": "PNG"}
-    files: dict[str, bytes] = {}
-    for number, (extension, kind) in enumerate(kinds.items()):
-        Image.new("RGB", (4, 4), (number, 0, 0)).save(buffer := io.BytesIO(), kind)
-        files |= {f"{number}.photo.{extension}": buffer.getvalue(), f"{number}.cls": str(number % 2).encode()}
-    write_files(tmp_path, files)
-    assert sum(tars(tmp_path).counts.values()) == len(kinds)
-
-
-def test_keys_follow_webdatasets_rule(tmp_path: Path) -> None:
+def test_keys_follow_webdatasets_rule_with_images_of_any_extension(tmp_path: Path) -> None:
     """Folders belong to the key, and the extension begins at the first dot of the file's name."""
-    files = {"./": b""}
-    for number in range(4):
-        files |= {f"v1.0/x/{number}.png": png(number), f"v1.0/x/{number}.CLS": str(number % 2).encode()}
+    files, images = {"./": b""}, ("png", "PNG", "photo.jpg", "tif")
+    for number, extension in enumerate(images):
+        files |= {f"v1.0/x/{number}.{extension}": png(number), f"v1.0/x/{number}.CLS": str(number % 2).encode()}
     path = write_files(tmp_path, files)
     dataset = tar_dataset("birds", config(), root=tmp_path, seed=42)
     names = sorted(sample.name for sample in (*dataset.train, *dataset.test))
-    assert names == [f"train-0.tar/v1.0/x/{number}.png" for number in range(4)]
+    assert [name.lower() for name in names] == [
+        f"train-0.tar/v1.0/x/{n}.{each.lower()}" for n, each in enumerate(images)
+    ]
     read = webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False)
     assert [each["__key__"] for each in read] == [f"v1.0/x/{number}" for number in range(4)]
 
@@ -162,16 +141,10 @@ def test_a_wrong_pattern_or_label_is_named(changes: dict[str, Any], expected: st
     [
         ('{"brid": 1}', "no key 'bird' in its JSON: Did you mean 'brid'?"),
         ("[1]", "It should be an object"),
-        ('{"bird": true}', "'bird' is true"),
-        ('{"bird": ""}', "is empty"),
         ('{"bird": ["a", "b"]}', '\'bird\' is ["a", "b"]'),
         ('{"bird": 1.5}', "'bird' is 1.5"),
         ('{"bird": 1e999}', "'bird' is Infinity"),
-        ("{", "cannot be read"),
-        ("[" * 100_000, "nested too deep"),
-        ('{"bird": ' + "9" * 5000 + "}", "a whole number of 5000 digits"),
     ],
-    ids=range(10),
 )
 def test_a_wrong_or_hostile_json_label_is_named(record: str, expected: str, tmp_path: Path) -> None:
     write(tmp_path / "birds" / "train-0.tar", [sample(number, record, "json") for number in range(4)])
@@ -182,32 +155,32 @@ def test_a_wrong_or_hostile_json_label_is_named(record: str, expected: str, tmp_
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({"cls": b"1"}, "has cls, but it should have one image"),
-        ({"cls": b"1", "png": png(0), "jpg": b"another"}, "has cls, jpg, png, but it should have one"),
+        ({"cls": b"1"}, "sample 0001 of train-0.tar has cls, but it should have one image"),
+        ({"cls": b"1", "png": png(0), "jpg": b"x"}, "sample 0001 of train-0.tar has cls, jpg, png, but it should have"),
+        (
+            {"md": b"a readme"},
+            "the tars have no samples. Write files with the same name: 0001.jpg, 0001.cls. 1 file le",
+        ),
     ],
 )
 def test_a_sample_without_one_image_is_named(files: dict[str, bytes], expected: str, tmp_path: Path) -> None:
     write(tmp_path / "birds" / "train-0.tar", [{"__key__": "0001", **files}])
-    assert f"sample 0001 of train-0.tar {expected}" in refusal(tmp_path)
+    assert expected in refusal(tmp_path)
 
 
-def test_a_compressed_tar_is_refused_with_the_command_that_unpacks_it(tmp_path: Path) -> None:
-    birds(tmp_path, tars=1)
-    path = tmp_path / "birds" / "train-000000.tar"
+def test_a_hostile_tar_a_compressed_one_and_a_label_that_is_a_whole_text_are_refused(tmp_path: Path) -> None:
+    """All hostile tars: artifacts/test_tars.py."""
+    blocks, expected = HOSTILE["above"]
+    write_blocks(tmp_path / "birds" / "train-0.tar", *blocks)
+    expected = f"train-0.tar cannot be read as a tar of samples ({expected}"
+    message = refusal(tmp_path)
+    assert expected in message and message.endswith("). Copy or make it again.")
+    path = write(tmp_path / "birds" / "train-0.tar", [sample(number, "wren " * 2000) for number in range(4)])
+    assert "cannot be read (it has 10,000 bytes, more than 4,096)" in refusal(tmp_path)
     (tmp_path / "birds" / "small.tar.gz").write_bytes(gzip.compress(path.read_bytes()))
     message = refusal(tmp_path, train="small.tar.gz")
     assert "small.tar.gz is compressed" in message
     assert "Unpack it with gunzip" in message
-
-
-@pytest.mark.parametrize("name", ["symlink", "above"])
-def test_a_hostile_tar_is_refused_with_its_name(name: str, tmp_path: Path) -> None:
-    """All of them: artifacts/test_tars.py."""
-    blocks, expected = HOSTILE[name]
-    write_blocks(tmp_path / "birds" / "train-0.tar", *blocks)
-    message = refusal(tmp_path)
-    assert "train-0.tar cannot be read as a tar of samples (" in message
-    assert expected in message and message.endswith("). Copy or make it again.")
 
 
 def test_stray_files_of_tars_are_left_out_and_counted_by_kind(tmp_path: Path) -> None:
@@ -225,19 +198,6 @@ def test_stray_files_of_tars_are_left_out_and_counted_by_kind(tmp_path: Path) ->
         "1 .md (train-0.tar/readme.md), 1 .txt (train-0.tar/x/notes.old.txt), "
         "1 without an extension (train-0.tar/x/LICENSE).",
     )
-
-
-def test_tars_of_stray_files_alone_are_refused_with_what_they_have(tmp_path: Path) -> None:
-    write_files(tmp_path, {"__MACOSX/0.png": b"x"})
-    expected = "the tars have no samples. Write files with the same name: 0001.jpg, 0001.cls. 1 file left out: 1 in __M"
-    assert expected in refusal(tmp_path)
-
-
-def test_the_same_key_in_two_tars_is_two_samples(tmp_path: Path) -> None:
-    for name, gray in (("train-0.tar", 0), ("train-1.tar", 100)):
-        samples = [{"__key__": f"{number}", "png": png(gray + number), "cls": str(number % 2)} for number in range(4)]
-        write(tmp_path / "birds" / name, samples)
-    assert tars(tmp_path).counts == {"train": 4, "test": 4}
 
 
 @pytest.mark.parametrize(
@@ -260,19 +220,9 @@ def test_class_numbers_that_contradict_are_refused(
         assert len(tars(tmp_path, label=label).class_names) == 2
 
 
-def test_a_label_that_is_a_whole_text_is_refused(tmp_path: Path) -> None:
-    write(tmp_path / "birds" / "train-0.tar", [sample(number, "wren " * 2000) for number in range(4)])
-    assert "cannot be read (it has 10,000 bytes, more than 4,096)" in refusal(tmp_path)
-
-
 @pytest.mark.parametrize(
     "pattern",
-    [
-        "train-{0..999999999}.tar",
-        "train-{0.." + "9" * 5000 + "}.tar",
-        "{a,b}" * 40 + ".tar",
-        "{" * 3000 + "a,b" + "}" * 3000 + ".tar",
-    ],
+    ["train-{0..999999999}.tar", "{a,b}" * 40 + ".tar", "{" * 3000 + "a,b" + "}" * 3000 + ".tar"],
     ids=str.__len__,
 )
 def test_a_pattern_that_explodes_is_refused_before_it_is_expanded(pattern: str, tmp_path: Path) -> None:
@@ -284,7 +234,7 @@ def test_a_pattern_that_explodes_is_refused_before_it_is_expanded(pattern: str, 
     assert len(message) < 400
 
 
-def test_a_pattern_that_looks_through_all_folders_again_and_again_is_refused(tmp_path: Path) -> None:
+def test_a_pattern_looks_through_all_folders_only_once(tmp_path: Path) -> None:
     birds(tmp_path)
     assert "has ** more than once" in refusal(tmp_path, train="**/**/**/**/*.tar")
     assert tars(tmp_path, train="**/*.tar").counts == {"train": 6, "test": 6}

@@ -1,4 +1,4 @@
-"""An evaluation with a helper, and one that was interrupted, finds the same numbers and predictions."""
+"""What both protocols share: no helper or interruption changes a number, and a limit chooses the same images."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import pandas as pd
 import pytest
 
 from gift_core import classifier, evaluation
+from gift_core.artifacts.task import iterate_task
+from gift_core.clip.test_set import ImageLimit, choose_images
 from gift_core.computation import in_turn
+from gift_core.errors import ContractError
 from gift_core.evaluation import PROTOCOLS, Measurement
+from gift_core.seeds import seed_for
 from gift_core.work import snapshot as snapshots
 from gift_core.work.units import KeptUnits
-from tests.evaluation.sequence import inputs_of
+from tests.evaluation.sequence import TASKS, inputs_of
 from tests.execution.pretended_helper import run_with_helper
 
 Folders = dict[str, Path]
@@ -80,3 +84,48 @@ def test_a_helper_changes_neither_accuracies_nor_predictions(
     run, helper = run_with_helper(tmp_path / "work", monkeypatch)
     require_same(PROTOCOLS[protocol](inputs_of(models, tasks, 2), run), alone)
     assert len(helper.helped) in (2, 3)
+
+
+LIMIT = ImageLimit(max_images=4, seed=7)  # letters has 4 test images, digits 5, faces 6
+
+
+def chosen_images(tasks: Folders) -> set[tuple[str, int]]:
+    """(task, position) of the images that the limit leaves."""
+    found = set()
+    for name in TASKS:
+        labels = [label for _, label in iterate_task(tasks[name], "test")]
+        found |= {(name, at) for at in choose_images(labels, 4, seed=seed_for("test images", 7, name))}
+    return found
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_accuracies_and_predictions_are_those_of_the_chosen_images(
+    models: Folders, tasks: Folders, tmp_path: Path, protocol: str
+) -> None:
+    whole = PROTOCOLS[protocol](inputs_of(models, tasks, 2), in_turn)
+    made = PROTOCOLS[protocol](inputs_of(models, tasks, 2, limit=LIMIT), in_turn)
+    chosen = chosen_images(tasks)
+    kept = [each in chosen for each in zip(whole.predictions.task, whole.predictions.image, strict=True)]
+    expected = whole.predictions[kept].reset_index(drop=True)
+    pd.testing.assert_frame_equal(made.predictions, expected)
+    assert len(expected) < len(whole.predictions)
+    for row in made.rows.itertuples():
+        of_row = expected[expected.step == row.step]
+        if protocol == "task_incremental":
+            of_row = of_row[of_row.task == row.eval_task]
+        assert row.n == len(of_row) == (4 if protocol == "task_incremental" else 12)
+        assert row.top1 == pytest.approx((of_row.label == of_row.predicted).mean())
+    assert made.metadata == {**whole.metadata, "max_images": "4"}
+
+
+@pytest.mark.parametrize(("before", "now"), [(None, LIMIT), (LIMIT, None), (LIMIT, ImageLimit(3, 7))])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_chain_with_another_limit_is_refused(
+    models: Folders, tasks: Folders, protocol: str, before: ImageLimit | None, now: ImageLimit | None
+) -> None:
+    evaluate = PROTOCOLS[protocol]
+    start = {"model:pretrained": evaluate(inputs_of(models, tasks, 0), in_turn).metadata["model:pretrained"]}
+    first = evaluate(inputs_of(models, tasks, 0, limit=before, previous=start), in_turn)
+    with pytest.raises(ContractError, match="measured on another max_images. Run stage evaluate for that step again"):
+        evaluate(inputs_of(models, tasks, 1, limit=now, previous=first.metadata), in_turn)
+    evaluate(inputs_of(models, tasks, 1, limit=before, previous=first.metadata), in_turn)

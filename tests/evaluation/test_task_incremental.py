@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from gift_core import classifier
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
@@ -45,9 +46,7 @@ def test_a_step_adds_an_l_its_row_and_its_column_and_all_are_the_whole_matrix(mo
     assert len(rows) == len(rows[["step", "eval_task"]].drop_duplicates()) == 4 * 3
 
 
-def test_accuracies_and_predictions_satisfy_the_artifacts_contract(
-    models: Folders, tasks: Folders, tmp_path: Path
-) -> None:
+def test_accuracies_and_predictions_satisfy_the_contract(models: Folders, tasks: Folders, tmp_path: Path) -> None:
     made, path = measure(models, tasks, 1), tmp_path / "gift" / "digits.parquet"
     write_accuracy(path, made.rows, made.metadata)
     again, again_metadata = read_accuracy(path)
@@ -76,55 +75,38 @@ def test_a_chain_measured_on_another_model_is_refused(models: Folders, tasks: Fo
         measure(models, tasks, 1, previous=previous)
 
 
-IMAGES = {"letters": 4, "digits": 5, "faces": 6}
-
-
-def mark(clip: Clip) -> torch.Tensor:
-    """A weight that these tests recognize a model by."""
-    return clip.model.get_parameter("visual.class_embedding").data[:1]
-
-
-@pytest.fixture
-def signed_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
-    """Four models whose accuracy says whose it is: as many images are correct as models came before it."""
-    folders = {}
-    for number, name in enumerate(("pretrained", *TASKS)):
-        clip = tiny_clip()
-        mark(clip).fill_(number / 10)
-        folders[name] = tmp_path / "gift" / name
-        save_clip(clip, folders[name], owner(name))
-
-    def signature(clip: Clip, images: classifier.TestSet) -> torch.Tensor:
-        number, labels_N = round(10 * mark(clip).item()), images.labels_N
-        return torch.where(torch.arange(len(labels_N)) < number, labels_N, 1 - labels_N)
-
-    monkeypatch.setattr(classifier, "nearest_classes", signature)
-    return folders
-
-
-# The model that classifies letters, digits and faces, before any step (-1) and after each.
-NEWEST = {step: [name] * 3 for step, name in enumerate(("pretrained", *TASKS), -1)}
-OWN = {
-    -1: ["pretrained", "pretrained", "pretrained"],
-    0: ["letters", "pretrained", "pretrained"],
-    1: ["letters", "digits", "pretrained"],
-    2: ["letters", "digits", "faces"],
-}
+MODELS = ("pretrained", *TASKS)
+# The model that classifies letters, digits and faces after each step.
+NEWEST = [[name] * 3 for name in TASKS]
+OWN = [["letters", "pretrained", "pretrained"], ["letters", "digits", "pretrained"], list(TASKS)]
 
 
 @pytest.mark.parametrize(("model_for", "models_of"), [(newest_model, NEWEST), (own_model, OWN)])
 def test_each_task_is_classified_by_the_model_that_the_method_has_for_it(
-    signed_models: Folders, tasks: Folders, model_for: Callable[[int, int], int], models_of: dict[int, list[str]]
+    model_for: Callable[[int, int], int],
+    models_of: list[list[str]],
+    models: Folders,
+    tasks: Folders,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With one model per task, past tasks have their own model, and future tasks the pre-trained one."""
-    top1 = {
-        (row.step, row.eval_task): row.top1
-        for step in range(3)
-        for row in measure(signed_models, tasks, step, model_for=model_for).rows.itertuples()
+    """With one model per task, past tasks have their own model, and future tasks the pre-trained one.
+
+    A model's accuracy says whose it is here: as many images are correct as models came before it.
+    """
+    weights = {
+        name: load_file(models[name] / "open_clip_model.safetensors")["visual.class_embedding"] for name in MODELS
     }
-    numbers = {name: number for number, name in enumerate(("pretrained", *TASKS))}
-    assert top1 == {
-        (step, task): pytest.approx(numbers[model] / IMAGES[task])
-        for step, row in models_of.items()
-        for model, task in zip(row, TASKS, strict=True)
+
+    def signature(clip: Clip, images: classifier.TestSet) -> torch.Tensor:
+        own, labels_N = clip.model.get_parameter("visual.class_embedding").data, images.labels_N
+        number = next(number for number, name in enumerate(MODELS) if torch.equal(weights[name], own))
+        return torch.where(torch.arange(len(labels_N)) < number, labels_N, 1 - labels_N)
+
+    monkeypatch.setattr(classifier, "nearest_classes", signature)
+    rows = pd.concat([measure(models, tasks, step, model_for=model_for).rows for step in range(3)])
+    expected = {
+        (step, task): MODELS.index(name) / (4 + TASKS.index(task))  # letters has 4 images, digits 5, faces 6
+        for step, names in enumerate([["pretrained"] * 3, *models_of], -1)
+        for task, name in zip(TASKS, names, strict=True)
     }
+    assert {(row.step, row.eval_task): row.top1 for row in rows.itertuples()} == pytest.approx(expected)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import threading
 from collections import Counter
 from pathlib import Path
 
@@ -14,12 +12,12 @@ from gift_core.artifacts.task import StoredImage, TaskInfo, iterate_task, read_t
 from gift_core.clip import test_set
 from gift_core.clip.encoding import class_features, image_features, predict
 from gift_core.clip.images import CacheBudget, evaluation_pixels
-from gift_core.clip.model import Clip
 from gift_core.clip.test_set import ImageLimit, choose_images, encode_test_set, nearest_classes, share_correct
 from gift_core.errors import UserError
 from gift_core.seeds import seed_for
 from gift_core.work.overlap import prefetch_in_thread
 from tests.clip.tiny import png, tiny_clip
+from tests.stages.toy_pipeline import wait
 
 IMAGES = 23
 BYTES_AN_IMAGE = 3 * 16 * 16
@@ -97,17 +95,22 @@ def test_a_split_is_not_read_faster_than_it_is_used(folder: Path, monkeypatch: p
     assert 2 <= len(read) <= 4
 
 
-def test_a_damaged_image_is_an_error_and_no_missing_row(tmp_path: Path) -> None:
+def test_beside_a_gpu_the_next_images_are_read_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = count_reads(monkeypatch)
+    monkeypatch.setattr(test_set, "prefetched", prefetch_in_thread)
+    batches = open_test_set(folder, batch_size=2).batches(tiny_clip())
+    next(batches)
+    wait(lambda: len(read) >= 4, "the images of the second batch")
+    assert torch.equal(torch.cat(list(batches)), whole_split(folder)[0][2:])
+
+
+def test_a_damaged_image_is_an_error_and_no_missing_row_and_no_image_at_all_is_refused(tmp_path: Path) -> None:
     info = TaskInfo("shapes", ("one", "two"), ("a {}.",), "made for a test")
     images = [(png(0), "png", 0), (b"no image", "png", 1), (png(1), "png", 0)]
     write_task(tmp_path / "shapes", info, images[:1], images, images_per_shard=10)
     with pytest.raises(OSError, match="cannot identify image"):
         list(open_test_set(tmp_path / "shapes", batch_size=2).batches(tiny_clip()))
-
-
-def test_a_task_without_test_images_is_refused(tmp_path: Path) -> None:
-    info = TaskInfo("shapes", ("one", "two"), ("a {}.",), "made for a test")
-    write_task(tmp_path / "shapes", info, [(png(0), "png", 0)], [], images_per_shard=10)
+    write_task(tmp_path / "shapes", info, images[:1], [], images_per_shard=10)
     with pytest.raises(UserError, match=r"shapes: the task has no test images\. Give it some"):
         open_test_set(tmp_path / "shapes", batch_size=4)
 
@@ -116,17 +119,15 @@ def test_a_task_without_test_images_is_refused(tmp_path: Path) -> None:
     ("counts", "most", "expected"),
     [
         ((6, 3, 1), 5, (3, 1, 1)),  # one for the third, 4 of 9 for the others: 2.67 and 1.33
-        ((6, 3, 1), 9, (5, 3, 1)),  # 8 of 9: 5.33 and 2.67
         ((6, 3, 1), 3, (1, 1, 1)),
         ((6, 3, 1), 2, (1, 1, 0)),  # 1.2, 0.6 and 0.2: fewer images than classes
         ((97, 1, 1, 1), 4, (1, 1, 1, 1)),
         ((8, 2, 1, 1), 6, (3, 1, 1, 1)),  # without the two smallest 4 of 10: the second has 0.8, so it has one, too
         ((2, 0, 2), 2, (1, 0, 1)),
         ((6, 3, 1), 10, (6, 3, 1)),
-        ((6, 3, 1), 99, (6, 3, 1)),
     ],
 )
-def test_a_class_has_its_share_of_the_images_and_one_at_least(
+def test_each_class_has_its_share_and_at_least_one(
     counts: tuple[int, ...], most: int, expected: tuple[int, ...]
 ) -> None:
     labels = [label for label, count in enumerate(counts) for _ in range(count)]
@@ -135,19 +136,6 @@ def test_a_class_has_its_share_of_the_images_and_one_at_least(
         assert chosen == sorted(set(chosen))
         found = Counter(labels[at] for at in chosen)
         assert tuple(found[label] for label in range(len(counts))) == expected
-
-
-def test_shares_of_any_test_set_are_those_of_its_classes_rounded() -> None:
-    sample = random.Random(0)
-    for _ in range(200):
-        counts = Counter(sample.choices(range(8), weights=[1, 1, 1, 2, 3, 5, 20, 60], k=sample.randint(8, 300)))
-        labels = sample.sample(list(counts.elements()), counts.total())
-        most = sample.randint(1, len(labels))
-        found = Counter(labels[at] for at in choose_images(labels, most, seed=1))
-        assert found.total() == most and all(found[label] <= count for label, count in counts.items())
-        assert most < len(counts) or len(found) == len(counts)
-        if all(count * most >= len(labels) for count in counts.values()):
-            assert all(abs(found[label] - count * most / len(labels)) < 1 for label, count in counts.items())
 
 
 def test_a_seed_samples_the_images_and_of_too_many_classes_those_that_have_one() -> None:
@@ -167,18 +155,11 @@ def test_a_limited_test_set_has_the_chosen_images_in_their_order(folder: Path) -
     one, in_one_batch, of_another_seed = sets
     chosen = one.positions_N
     assert chosen.tolist() == choose_images(labels_N.tolist(), 7, seed=seed_for("test images", 0, "shapes"))
+    assert len(test_set.TestSet(folder, batch_size=4, cache_budget=CacheBudget(0), limit=ImageLimit(99, 0))) == IMAGES
     assert len(one) == 7 and torch.equal(chosen, in_one_batch.positions_N)
     assert not torch.equal(chosen, of_another_seed.positions_N)
     assert torch.equal(torch.cat(list(one.batches(tiny_clip()))), pixels_NCHW[chosen])
     assert torch.equal(one.labels_N, labels_N[chosen])
-
-
-def test_a_limit_above_the_number_of_images_changes_nothing(folder: Path) -> None:
-    whole = open_test_set(folder, batch_size=4)
-    limited = test_set.TestSet(folder, batch_size=4, cache_budget=CacheBudget(0), limit=ImageLimit(IMAGES, 0))
-    assert len(limited) == len(whole) == IMAGES
-    assert torch.equal(limited.positions_N, whole.positions_N)
-    assert whole.positions_N.tolist() == list(range(IMAGES))
 
 
 def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -192,29 +173,3 @@ def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(StoredImage, "read", counting)
     return read
-
-
-def test_beside_a_gpu_the_next_images_are_read_while_a_batch_is_encoded(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clip, was_read = tiny_clip(), threading.Semaphore(0)
-    (expected,) = encode_test_set([clip], open_test_set(folder, batch_size=4))
-    read, encoded = StoredImage.read, list[int]()
-
-    def reading(image: StoredImage) -> bytes:
-        content = read(image)
-        was_read.release()
-        return content
-
-    def encode(clip: Clip, pixels_BCHW: torch.Tensor, *, batch_size: int) -> torch.Tensor:
-        encoded.append(batch_size)
-        for _ in range(min(IMAGES - sum(encoded), 4) + (4 if len(encoded) == 1 else 0)):
-            assert was_read.acquire(timeout=20)  # the images of the next batch, and at first also those of this one
-        return image_features(clip, pixels_BCHW, batch_size=batch_size)
-
-    monkeypatch.setattr(StoredImage, "read", reading)
-    monkeypatch.setattr(test_set, "prefetched", prefetch_in_thread)
-    monkeypatch.setattr(test_set, "image_features", encode)
-    (found,) = encode_test_set([clip], open_test_set(folder, batch_size=4))
-    assert torch.equal(found, expected)
-    assert encoded == [4, 4, 4, 4, 4, 3]

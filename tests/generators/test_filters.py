@@ -1,15 +1,18 @@
-"""Quality filters: what they reject, how often, and that a resumed run decides as an uninterrupted one.
+"""Quality filters: what they reject, how often, that a resumed run decides as an uninterrupted one, and their scorer.
 
-The images are plain colors. The features of the toy scorer are the color, so every cosine is known.
+The images are plain colors. The features of the toy scorer are the color, so every cosine is known. The scorer of the
+last tests is the real miniature CLIP.
 """
 
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pandas as pd
 import pytest
 import torch
@@ -18,9 +21,11 @@ from PIL import Image
 from gift_core.artifacts.shards import iterate_pairs, read_manifest, read_shard_stats
 from gift_core.config.generator import FiltersConfig, GeneratorConfig
 from gift_core.errors import UserError
-from gift_core.generators.filters import QualityFilters
+from gift_core.generators.filters import QualityFilters, Scorer, load_scorer
 from gift_core.generators.synthesize import synthesize
 from gift_core.seeds import seed_for
+from tests.clip.tiny import picture, tiny_config
+from tests.generators.test_synthesize import CONFIG
 
 CPU = torch.device("cpu")
 RED, GREEN, BLUE, ORANGE, BLACK = (200, 0, 0), (0, 200, 0), (0, 0, 200), (160, 120, 0), (0, 0, 0)
@@ -59,15 +64,9 @@ class Painter:
 
 
 def config(*, min_clip_score: float | None, max_similarity: float | None, max_redraws: int = 3) -> GeneratorConfig:
-    filters = FiltersConfig(
-        scorer={"name": "toy", "pretrained": None}, min_clip_score=min_clip_score, max_similarity=max_similarity,
-        max_redraws=max_redraws,
-    )  # fmt: skip
-    return GeneratorConfig(
-        pipeline="toy", revision=None, dtype="float32", steps=1, guidance=1.0, size=8, scheduler=None,
-        negative_prompt="", batch_size=2, images_per_shard=2, image_format="png", max_redraws=1, seed=0, lora=None,
-        memory=None, filters=filters,
-    )  # fmt: skip
+    thresholds = {"min_clip_score": min_clip_score, "max_similarity": max_similarity, "max_redraws": max_redraws}
+    filters = FiltersConfig(scorer={"name": "toy", "pretrained": None}, **thresholds)
+    return CONFIG.model_copy(update={"images_per_shard": 2, "max_redraws": 1, "filters": filters})
 
 
 def generated(painter: Painter, folder: Path, scorer: ToyScorer | None = None) -> list[Color]:
@@ -81,11 +80,12 @@ FITTING = {(0, 0): RED, (1, 0): RED, (2, 0): GREEN, (3, 0): BLUE}
 
 
 def test_an_image_that_does_not_match_its_prompt_is_generated_again(tmp_path: Path) -> None:
-    script = {**FITTING, (1, 0): GREEN, (1, 1): ORANGE, (3, 0): RED, (3, 1): BLUE}  # orange is at 0.8 to red
+    """A black one, too, which is counted separately."""
+    script = {**FITTING, (1, 0): GREEN, (1, 1): ORANGE, (2, 0): BLACK, (2, 1): GREEN, (3, 0): RED, (3, 1): BLUE}
     colors = generated(Painter(config(min_clip_score=0.79, max_similarity=None), script), tmp_path)
-    assert colors == [RED, ORANGE, GREEN, BLUE]
+    assert colors == [RED, ORANGE, GREEN, BLUE]  # orange is at 0.8 to red
     manifest = read_manifest(tmp_path / "shards")
-    assert (manifest["images"], manifest["redrawn"]) == (4, 0)
+    assert (manifest["images"], manifest["redrawn"]) == (4, 1)
     assert manifest["rejected"] == {"clip_score": 2, "duplicate": 0}
     assert read_shard_stats(tmp_path / "shards", 1)["rejected"] == {"clip_score": 1, "duplicate": 0}
 
@@ -95,13 +95,6 @@ def test_an_image_too_similar_to_any_kept_one_is_generated_again(tmp_path: Path)
     colors = generated(Painter(config(min_clip_score=None, max_similarity=0.85), script), tmp_path)
     assert colors == [RED, GREEN, ORANGE, BLUE]
     assert read_manifest(tmp_path / "shards")["rejected"] == {"clip_score": 0, "duplicate": 3}
-
-
-def test_black_images_are_counted_separately_from_rejected_ones(tmp_path: Path) -> None:
-    script = {**FITTING, (2, 0): BLACK, (2, 1): BLUE, (2, 2): GREEN}
-    assert generated(Painter(config(min_clip_score=0.5, max_similarity=None), script), tmp_path)[2] == GREEN
-    manifest = read_manifest(tmp_path / "shards")
-    assert (manifest["redrawn"], manifest["rejected"]["clip_score"]) == (1, 1)
 
 
 def test_the_error_says_which_filter_rejected_the_image_and_what_to_change(tmp_path: Path) -> None:
@@ -134,3 +127,48 @@ def test_with_more_attempts_a_failed_run_resumes(tmp_path: Path) -> None:
     patient = config(min_clip_score=0.5, max_similarity=None, max_redraws=2)
     assert generated(Painter(patient, script, batches=3), tmp_path, scorer)[2] == GREEN
     assert scorer.seen == 4  # those generated for the second shard: the first is finished
+
+
+def scorer_of(name: str, pretrained: str | None = None) -> Scorer:
+    scorer = {"name": name, "pretrained": pretrained}
+    return load_scorer(FiltersConfig(scorer=scorer, min_clip_score=0.2, max_similarity=None, max_redraws=1).scorer, CPU)
+
+
+def test_features_are_those_of_open_clip(project: Path) -> None:
+    mini, image = f"local-dir:{project / 'data/mini/clip'}", picture(1, width=30, height=40)
+    scorer = scorer_of(mini)
+    model, _, transform = open_clip.create_model_and_transforms(mini)
+    model.eval()
+    with torch.no_grad():
+        image_1D = model.encode_image(transform(image).unsqueeze(0))
+        text_1D = model.encode_text(open_clip.get_tokenizer(mini)(["a photo of a red star."]))
+    image_D, text_D = scorer.image_features(image), scorer.text_features("a photo of a red star.")
+    assert np.allclose(image_D, torch.nn.functional.normalize(image_1D)[0], atol=1e-6)
+    assert np.allclose(text_D, torch.nn.functional.normalize(text_1D)[0], atol=1e-6)
+    assert np.linalg.norm(image_D) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_an_architecture_takes_its_weights_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "tiny-scorer.json").write_text(json.dumps(tiny_config()["model_cfg"]))
+    open_clip.add_model_config(tmp_path / "tiny-scorer.json")
+    torch.manual_seed(3)
+    model = open_clip.create_model("tiny-scorer").eval()
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    scorer = scorer_of("tiny-scorer", str(tmp_path / "weights.pt"))
+    with torch.no_grad():
+        text_1D = model.encode_text(open_clip.get_tokenizer("tiny-scorer")(["a star"]), normalize=True)
+    assert np.allclose(scorer.text_features("a star"), text_1D[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "pretrained", "message"),
+    [
+        ("ViT-B-23", "openai", r"scorer\.name: unknown name 'ViT-B-23'\. Did you mean 'ViT-B-32'\?"),
+        ("ViT-B-32", None, r"scorer\.pretrained: ViT-B-32 needs weights\. Write a file or one of these tags: .*openai"),
+        ("ViT-B-32", "opneai", r"scorer\.pretrained .*unknown name 'opneai'\. Did you mean 'openai'\?"),
+        ("hf-hub:nobody/nothing", None, r"scorer: open_clip cannot load hf-hub:nobody/nothing"),
+    ],
+)
+def test_a_scorer_that_cannot_be_loaded_is_an_error(name: str, pretrained: str | None, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        scorer_of(name, pretrained)

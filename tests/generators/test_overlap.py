@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -18,7 +17,7 @@ from PIL import Image
 from gift_core.config.generator import GeneratorConfig
 from gift_core.errors import UserError
 from gift_core.generators import synthesize as module
-from gift_core.generators.filters import NoFilters, QualityFilters, load_filters
+from gift_core.generators.filters import NoFilters, QualityFilters
 from gift_core.generators.pipeline import load_pipeline
 from gift_core.generators.synthesize import synthesize
 from gift_core.work.overlap import Copies
@@ -43,17 +42,18 @@ def background_threads() -> list[str]:
 
 
 class Painter(test_synthesize.Painter):
-    """`before(number)` runs before batch `number` is generated."""
+    """Calls `before` with the number of each batch before it is generated."""
 
-    def before(self, number: int) -> None:
-        """Nothing."""
+    def __init__(self, before: Callable[[int], object] = lambda number: None) -> None:
+        super().__init__()
+        self.before = before
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
         self.before(self.batches)
         return super().generate(prompts, seeds)
 
 
-def run(painter: test_synthesize.Painter, folder: Path, device: torch.device = GPU) -> dict[str, str]:
+def run(painter: Any, folder: Path, device: torch.device = GPU) -> dict[str, str]:
     synthesize(PROMPTS, painter, folder / "shards", work=folder / "work", filters=NoFilters(), device=device)
     return tree_hash(folder / "shards")
 
@@ -61,17 +61,13 @@ def run(painter: test_synthesize.Painter, folder: Path, device: torch.device = G
 def test_a_batch_is_finished_while_the_next_one_is_generated(tmp_path: Path) -> None:
     begun = threading.Event()
 
-    class Overlapping(Painter):
-        def before(self, number: int) -> None:
-            if number == 1:
-                begun.set()
-
     class Patient(NoFilters):
         def verdict(self, image: bytes, prompt: str):  # type: ignore[no-untyped-def]
             assert begun.wait(SECONDS), "the second batch waits for the first"
             return super().verdict(image, prompt)
 
-    synthesize(PROMPTS, Overlapping(), tmp_path / "a", work=tmp_path / "w", filters=Patient(), device=GPU)
+    painter = Painter(lambda number: begun.set() if number == 1 else None)
+    synthesize(PROMPTS, painter, tmp_path / "a", work=tmp_path / "w", filters=Patient(), device=GPU)
     assert not background_threads()
 
 
@@ -104,16 +100,12 @@ def test_filters_decide_in_the_order_of_the_prompts(tmp_path: Path) -> None:
 def test_an_error_of_the_background_is_raised_before_a_further_batch_is_generated(tmp_path: Path) -> None:
     broken = threading.Event()
 
-    class Failing(Painter):
-        def before(self, number: int) -> None:
-            assert number != 1 or broken.wait(SECONDS)
-
     class Broken(NoFilters):
         def verdict(self, image: bytes, prompt: str):  # type: ignore[no-untyped-def]
             broken.set()
             raise UserError("the scorer broke")
 
-    painter = Failing()
+    painter = Painter(lambda number: number != 1 or broken.wait(SECONDS))
     with pytest.raises(UserError, match="the scorer broke"):
         synthesize(PROMPTS, painter, tmp_path / "a", work=tmp_path / "w", filters=Broken(), device=GPU)
     assert painter.batches <= 3
@@ -121,34 +113,18 @@ def test_an_error_of_the_background_is_raised_before_a_further_batch_is_generate
 
 
 def test_an_interrupted_run_keeps_its_finished_shards_and_continues_to_the_same_bytes(tmp_path: Path) -> None:
-    class Interrupted(Painter):
-        def before(self, number: int) -> None:
-            if number == 4:
-                wait(lambda: list((tmp_path / "work").glob("*/00000_stats.json")), "the last file of the first shard")
-                raise KeyboardInterrupt
+    def interrupt(number: int) -> None:
+        if number == 4:
+            wait(lambda: list((tmp_path / "work").glob("*/00000_stats.json")), "the last file of the first shard")
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(Interrupted(), tmp_path)
+        run(Painter(interrupt), tmp_path)
     assert not background_threads() and not (tmp_path / "shards").exists()
     second = Painter()
     resumed = run(second, tmp_path)
     assert second.batches < 5  # those of a run from the start
     assert list(resumed.values()) == list(run(Painter(), tmp_path / "whole", CPU).values())
-
-
-def overlapped_and_not(folder: Path, prompts: pd.DataFrame, config: GeneratorConfig, device: torch.device) -> Any:
-    """The two manifests, and the hashes of the files of both, of a real pipeline on `device`."""
-    manifests, trees = [], []
-    for kind in (CPU, GPU):
-        out = folder / kind.type
-        manifests.append(
-            synthesize(
-                prompts, load_pipeline(config, device), out / "shards", work=out / "work",
-                filters=load_filters(config.filters, device), device=kind,
-            )
-        )  # fmt: skip
-        trees.append(list(tree_hash(out / "shards").values()))
-    return manifests, trees
 
 
 @pytest.mark.gpu
@@ -162,24 +138,5 @@ def test_every_family_has_the_same_bytes_with_overlap(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "Copies", lambda device: Copies(gpu))
-    config = settings(folder_of(family), batch_size=2, images_per_shard=3)
-    (first, second), trees = overlapped_and_not(tmp_path, PROMPTS, config, gpu)
-    assert trees[0] == trees[1]
-    assert first["images"] == second["images"] == len(PROMPTS)
-
-
-def test_the_miniature_with_filters_has_the_same_bytes_with_overlap(
-    tmp_path: Path, project: Path, mini_params: dict[str, Any]
-) -> None:
-    """Pipeline and scorer are real. Some images are near-duplicates and generated again."""
-    scorer = {"name": f"local-dir:{project / 'data/mini/clip'}", "pretrained": None}
-    filters = {"scorer": scorer, "min_clip_score": None, "max_similarity": 0.97, "max_redraws": 50}
-    section = {
-        **mini_params["generator"], "pipeline": str(project / "data/mini/diffusion"), "steps": 2, "batch_size": 3,
-        "images_per_shard": 4, "filters": filters,
-    }  # fmt: skip
-    config = GeneratorConfig.model_validate(section)
-    prompts = PROMPTS.assign(prompt=["a photo of a cloud."] * 7)
-    manifests, trees = overlapped_and_not(tmp_path, prompts, config, CPU)
-    assert trees[0] == trees[1]
-    assert manifests[0]["rejected"]["duplicate"] > 0
+    pipeline = load_pipeline(settings(folder_of(family), batch_size=2, images_per_shard=3), gpu)
+    assert list(run(pipeline, tmp_path / "a", CPU).values()) == list(run(pipeline, tmp_path / "b", GPU).values())

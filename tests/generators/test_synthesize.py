@@ -25,6 +25,7 @@ from gift_core.generators.synthesize import identity, synthesize
 from gift_core.seeds import seed_for
 from gift_core.work.spread import OFFER, Offer
 from tests.artifacts.damage import cut, tree_hash
+from tests.execution.pretended_helper import PretendedHelper
 
 CPU = torch.device("cpu")
 CONFIG = GeneratorConfig(
@@ -75,9 +76,7 @@ def test_every_prompt_gets_one_image_with_its_own_seed_and_a_black_one_its_next(
     assert pixels(tmp_path / "shards") == "b6b87c17e6df69fe8775d7c8791c45244c41b60ded4da9cba3e0c66ecad864f5"
 
 
-def test_the_miniature_generates_what_diffusers_generates_with_the_same_seeds(
-    tmp_path: Path, project: Path, mini_params: dict[str, Any]
-) -> None:
+def test_the_miniature_generates_as_diffusers_does(tmp_path: Path, project: Path, mini_params: dict[str, Any]) -> None:
     from diffusers import StableDiffusionPipeline
 
     folder = str(project / "data/mini/diffusion")
@@ -100,77 +99,77 @@ def test_an_image_that_stays_black_is_an_error_that_names_its_prompt_and_the_cau
     assert not (tmp_path / "shards").exists()
 
 
-def stats_without_its_tar(work: Path) -> None:
-    (work / "00000.tar").unlink()
-
-
-def a_tar_cut_short(work: Path) -> None:
-    cut(work / "00000.tar")
-
-
-def the_shard_of_another_task(work: Path) -> None:
-    put_shard(work, PROMPTS.assign(prompt="a tree."), Painter())
-
-
-def the_shard_of_another_generator(work: Path) -> None:
-    put_shard(work, PROMPTS, Painter(CONFIG.model_copy(update={"seed": 1})))
-
-
 def put_shard(work: Path, prompts: pd.DataFrame, painter: Painter) -> None:
     synthesize(prompts, painter, work / "x", work=work / "y", filters=NoFilters(), device=CPU)
     for file in (work / "x").glob("00000*"):
         file.replace(work / file.name)
 
 
-@pytest.mark.parametrize("damage", [
-    stats_without_its_tar, a_tar_cut_short, the_shard_of_another_task, the_shard_of_another_generator,
-])  # fmt: skip
-def test_a_damaged_shard_is_generated_again(tmp_path: Path, damage: Callable[[Path], None]) -> None:
-    assert batches_after(damage, tmp_path) == 5  # all of them
-
-
-def test_an_interrupted_run_continues_after_its_last_complete_shard_to_the_same_bytes(tmp_path: Path) -> None:
-    assert batches_after(lambda work: None, tmp_path) == 3  # two of shard 1 and one of shard 2 remained
-
-
-def batches_after(damage: Callable[[Path], None], folder: Path) -> int:
-    """Interrupts a run after its first shard, damages that, and returns the batches that complete the same result."""
+@pytest.mark.parametrize(
+    ("damage", "batches"),
+    [
+        (lambda work: None, 3),  # two of shard 1 and one of shard 2 remained
+        (lambda work: cut(work / "00000.tar"), 5),
+        (lambda work: put_shard(work, PROMPTS.assign(prompt="a tree."), Painter()), 5),
+        (lambda work: put_shard(work, PROMPTS, Painter(CONFIG.model_copy(update={"seed": 1}))), 5),
+    ],
+    ids=["sound", "cut short", "of another task", "of another generator"],
+)
+def test_an_interrupted_run_continues_after_its_last_sound_shard_to_the_same_bytes(
+    damage: Callable[[Path], None], batches: int, tmp_path: Path
+) -> None:
     with pytest.raises(KeyboardInterrupt):
-        generated(folder, Painter(fail_after=3))
-    assert not (folder / "shards").exists()
-    (unfinished,) = (folder / "work").iterdir()
+        generated(tmp_path, Painter(fail_after=3))
+    assert not (tmp_path / "shards").exists()
+    (unfinished,) = (tmp_path / "work").iterdir()
     damage(unfinished)
     second = Painter()
-    generated(folder, second)
-    assert not (folder / "work").exists()
-    generated(folder, Painter(), "whole")
-    assert list(tree_hash(folder / "shards").values()) == list(tree_hash(folder / "whole").values())
-    return second.batches
+    generated(tmp_path, second)
+    assert second.batches == batches and not (tmp_path / "work").exists()
+    generated(tmp_path, Painter(), "whole")
+    assert list(tree_hash(tmp_path / "shards").values()) == list(tree_hash(tmp_path / "whole").values())
+
+
+BLACK = [image_seed(prompt) for prompt in (0, 4, 6)]
+
+
+def tools() -> Any:
+    return Painter(black_seeds=BLACK), NoFilters(), CPU
+
+
+def test_a_helper_changes_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Helpers that are lost: tests/work/test_spread.py."""
+    helper = PretendedHelper()
+    monkeypatch.setattr("gift_core.generators.synthesize.spread", helper.spread)
+    painter, filters, device = tools()
+    folder, work = tmp_path / "shards", tmp_path / "work"
+    synthesize(PROMPTS, painter, folder, work=work, filters=filters, device=device, load_tools=tools)
+    assert [shard.number for shard in helper.helped] == [0, 2] and 0 < painter.batches < 5
+    generated(tmp_path, Painter(black_seeds=BLACK), "alone")
+    assert list(tree_hash(folder).values()) == list(tree_hash(tmp_path / "alone").values())
 
 
 def test_filters_that_compare_images_have_no_helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(OFFER, Offer("somewhere", 2, 0, "").variables[OFFER])
     monkeypatch.setattr(NoFilters, "compares_images", True)
-    said: list[str] = []
-    synthesize(
-        PROMPTS, Painter(), tmp_path / "a", work=tmp_path / "w", filters=NoFilters(), device=CPU, say=said.append
-    )
+    helper, said, work = PretendedHelper(), list[str](), tmp_path / "work"
+    monkeypatch.setattr("gift_core.generators.synthesize.spread", helper.spread)
+    painter, filters, device = tools()
+    options = {"work": work, "filters": filters, "device": device, "load_tools": tools, "say": said.append}
+    synthesize(PROMPTS, painter, tmp_path / "shards", **options)
     assert said == ["no worker helps, because generator.filters.max_similarity compares each image with all before it"]
+    assert not helper.helped
 
 
-def test_too_little_disk_space_is_an_error_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=5))
+def test_too_many_shards_and_a_full_disk_are_noticed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     painter = Painter()
-    with pytest.raises(UserError, match=r"are needed in .*shards, but only"):
-        generated(tmp_path, painter)
-    assert painter.batches == 0
-
-
-def test_more_shards_than_their_names_can_number_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gift_core.generators.synthesize.MAX_SHARDS", 2)
     with pytest.raises(UserError, match=r"images_per_shard: 3 makes 3 shards of 7 images.*Raise it"):
-        generated(tmp_path, Painter())
-    assert not (tmp_path / "work").exists()
+        generated(tmp_path, painter)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=5))
+    with pytest.raises(UserError, match=r"are needed in .*shards, but only"):
+        generated(tmp_path, painter)
+    assert painter.batches == 0 and not (tmp_path / "work").exists()
 
 
 def test_only_an_image_of_zeros_is_black() -> None:
@@ -181,9 +180,8 @@ def test_only_an_image_of_zeros_is_black() -> None:
 
 
 def test_the_number_of_attempts_is_not_part_of_the_identity() -> None:
-    filters = FiltersConfig(
-        scorer={"name": "ViT-B-32", "pretrained": "openai"}, min_clip_score=0.2, max_similarity=None, max_redraws=3
-    )
+    scorer = {"name": "ViT-B-32", "pretrained": "openai"}
+    filters = FiltersConfig(scorer=scorer, min_clip_score=0.2, max_similarity=None, max_redraws=3)
     filtered = CONFIG.model_copy(update={"filters": filters})
     patient = CONFIG.model_copy(update={"max_redraws": 9, "filters": filters.model_copy(update={"max_redraws": 9})})
     assert identity(filtered) == identity(patient)

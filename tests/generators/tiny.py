@@ -37,7 +37,7 @@ def _clip_encoder(*, projected: bool = False) -> Any:
     return CLIPTextModelWithProjection(config) if projected else CLIPTextModel(config)
 
 
-def t5_tokenizer() -> Any:
+def _t5_tokenizer() -> Any:
     """A Unigram tokenizer of whole words and letters, in T5's class."""
     from transformers import T5Tokenizer
 
@@ -87,23 +87,6 @@ def stable_diffusion() -> Any:
     )  # fmt: skip
 
 
-def withheld() -> Any:
-    """The same with the safety checker of diffusers, with thresholds so low that it blocks every image."""
-    from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
-    from transformers import CLIPConfig, CLIPImageProcessor
-
-    tower = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    vision = {**tower, "image_size": 16, "patch_size": 8, "projection_dim": 16}
-    checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, text_config=tower, projection_dim=16))
-    checker.concept_embeds_weights.fill_(-2.0)  # below any cosine
-    pipeline = stable_diffusion()
-    pipeline.register_modules(
-        safety_checker=checker,
-        feature_extractor=CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}),
-    )
-    return pipeline
-
-
 def lcm() -> Any:
     """A latent consistency model: guidance is an input of its UNet, and there is no negative prompt."""
     from diffusers import LatentConsistencyModelPipeline, LCMScheduler
@@ -128,31 +111,25 @@ def stable_diffusion_xl() -> Any:
     )  # fmt: skip
 
 
-def _pixart(pipeline: Any) -> Any:
-    from diffusers import DPMSolverMultistepScheduler, PixArtTransformer2DModel
+def pixart_sigma() -> Any:
+    """PixArt-Sigma: a T5 text encoder and a transformer."""
+    from diffusers import DPMSolverMultistepScheduler, PixArtSigmaPipeline, PixArtTransformer2DModel
 
     transformer = PixArtTransformer2DModel(
         sample_size=8, num_layers=2, patch_size=2, attention_head_dim=8, num_attention_heads=3, caption_channels=32,
         in_channels=4, out_channels=8, cross_attention_dim=24, norm_type="ada_norm_single",
     )  # fmt: skip
-    return pipeline(
-        tokenizer=t5_tokenizer(), text_encoder=_t5_encoder(), vae=_vae(), transformer=transformer,
+    return PixArtSigmaPipeline(
+        tokenizer=_t5_tokenizer(), text_encoder=_t5_encoder(), vae=_vae(), transformer=transformer,
         scheduler=DPMSolverMultistepScheduler(),
     )  # fmt: skip
 
 
 def pixart_alpha() -> Any:
-    """PixArt-alpha: a T5 text encoder and a transformer."""
+    """PixArt-alpha, whose parts are of the same kinds."""
     from diffusers import PixArtAlphaPipeline
 
-    return _pixart(PixArtAlphaPipeline)
-
-
-def pixart_sigma() -> Any:
-    """PixArt-Sigma."""
-    from diffusers import PixArtSigmaPipeline
-
-    return _pixart(PixArtSigmaPipeline)
+    return PixArtAlphaPipeline(**pixart_sigma().components)
 
 
 def stable_diffusion_3() -> Any:
@@ -168,7 +145,7 @@ def stable_diffusion_3() -> Any:
         vae=_vae(shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False),
         text_encoder=_clip_encoder(projected=True), tokenizer=_clip_tokenizer(),
         text_encoder_2=_clip_encoder(projected=True), tokenizer_2=_clip_tokenizer(),
-        text_encoder_3=_t5_encoder(), tokenizer_3=t5_tokenizer(),
+        text_encoder_3=_t5_encoder(), tokenizer_3=_t5_tokenizer(),
     )  # fmt: skip
 
 
@@ -184,19 +161,13 @@ def flux(vae_blocks: int = 2) -> Any:
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
         vae=_vae(1, blocks=vae_blocks, shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False),
         transformer=transformer, text_encoder=_clip_encoder(), tokenizer=_clip_tokenizer(),
-        text_encoder_2=_t5_encoder(), tokenizer_2=t5_tokenizer(),
+        text_encoder_2=_t5_encoder(), tokenizer_2=_t5_tokenizer(),
     )  # fmt: skip
 
 
-# All pipelines with visible images. `withheld` returns only black ones.
 FAMILIES: Mapping[str, Callable[[], Any]] = {
-    "stable_diffusion": stable_diffusion,
-    "lcm": lcm,
-    "stable_diffusion_xl": stable_diffusion_xl,
-    "pixart_alpha": pixart_alpha,
-    "pixart_sigma": pixart_sigma,
-    "stable_diffusion_3": stable_diffusion_3,
-    "flux": flux,
+    make.__name__: make
+    for make in (stable_diffusion, lcm, stable_diffusion_xl, pixart_alpha, pixart_sigma, stable_diffusion_3, flux)
 }
 
 

@@ -9,24 +9,18 @@ import pytest
 import yaml
 
 from gift_core.config.overlays import complete_text
+from gift_core.published.mtil import ORDER_1, ORDER_2, Benchmark
 from tests.imports import ROOT
 
 FULL_SIZE = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml") if not path.stem.startswith("mini"))
 BENCHMARKS = [name for name in FULL_SIZE if name != "bring_your_own"]
-ORDER_1 = [
-    "aircraft", "caltech101", "cifar100", "dtd", "eurosat", "flowers", "food", "mnist", "oxford_pet", "stanford_cars",
-    "sun397",
-]  # fmt: skip
-ORDER_2 = [
-    "stanford_cars", "food", "mnist", "oxford_pet", "flowers", "sun397", "aircraft", "caltech101", "dtd", "eurosat",
-    "cifar100",
-]  # fmt: skip
 # What the paper says (GIFT: "replay", "one training step", "training", "compared with"), and the key of the preset.
 NUMBERS: list[tuple[str, str, Any]] = [
     ("setting: CLIP ViT-B/16, OpenAI's weights", "model.name", "ViT-B-16"),
     ("setting: CLIP ViT-B/16, OpenAI's weights", "model.pretrained", "openai"),
     ("training: fp32", "model.precision", "fp32"),
     ("replay: Stable Diffusion v1.5", "generator.pipeline", "stable-diffusion-v1-5/stable-diffusion-v1-5"),
+    ("replay: the commit of these weights", "generator.revision", "451f4fe16113bff5a5d2269ed5ad43b0592e9a14"),
     ("replay: fp16", "generator.dtype", "float16"),
     ("replay: 512 px", "generator.size", 512),
     ("replay: 50 denoising steps", "generator.steps", 50),
@@ -58,11 +52,7 @@ NUMBERS: list[tuple[str, str, Any]] = [
     ("ZSCL: the mean every 100 steps", "methods.zscl.average", {"kind": "running_mean", "every": 100}),
     ("LwF: T = 2", "methods.lwf.losses.distill_image_side", {"weight": 1.0, "temperature": 2.0}),
     ("LwF-VR: T = 2", "methods.lwf_vr.losses.distill_image_side", {"weight": 1.0, "temperature": 2.0}),
-    (
-        "LwF-VR: 1,000 random sequences of 10 tokens",
-        "methods.lwf_vr.replay.texts",
-        {"kind": "random_tokens", "count": 1000, "length": 10},
-    ),
+    ("LwF-VR: 1,000 texts", "methods.lwf_vr.replay.texts", {"kind": "random_tokens", "count": 1000, "length": 10}),
 ]
 
 
@@ -83,24 +73,18 @@ def test_every_benchmark_has_the_papers_number(sentence: str, path: str, value: 
     assert {preset: at(preset, path) for preset in BENCHMARKS} == dict.fromkeys(BENCHMARKS, value), sentence
 
 
-@pytest.mark.parametrize(("preset", "order"), [("mtil_order_1", ORDER_1), ("mtil_order_2", ORDER_2)])
-def test_mtil_learns_the_eleven_data_sets_in_the_papers_order(preset: str, order: list[str]) -> None:
-    steps = at(preset, "sequence")
-    assert [step["task"] for step in steps] == order
-    assert [step["after"] for step in steps] == ["../pretrained", *order[:-1]]
+@pytest.mark.parametrize(
+    ("preset", "order", "fast"), [("mtil_order_1", ORDER_1, {"aircraft", "mnist"}), ("mtil_order_2", ORDER_2, set())]
+)
+def test_mtil_has_the_papers_order_and_rates(preset: str, order: Benchmark, fast: set[str]) -> None:
+    """In order I aircraft and mnist have 5e-5, all others 1e-5."""
+    names, steps = order.data_sets, at(preset, "sequence")
+    assert len(names) == 11 and [step["task"] for step in steps] == list(names)
+    assert [step["after"] for step in steps] == ["../pretrained", *names[:-1]]
+    assert [step["learning_rate_factor"] for step in steps] == [5.0 if name in fast else 1.0 for name in names]
     assert at(preset, "tasks") == {
-        name: {"source": "catalogue", "dataset": name, "path": f"data/0_raw/{name}"} for name in ORDER_1
+        name: {"source": "catalogue", "dataset": name, "path": f"data/0_raw/{name}"} for name in names
     }
-
-
-def test_order_1_learns_aircraft_and_mnist_at_5e_5_and_order_2_all_at_1e_5() -> None:
-    rates = {
-        preset: {step["task"]: step["learning_rate_factor"] * 1e-5 for step in at(preset, "sequence")}
-        for preset in ("mtil_order_1", "mtil_order_2")
-    }
-    fast = {"aircraft", "mnist"}
-    assert rates["mtil_order_1"] == pytest.approx({name: 5e-5 if name in fast else 1e-5 for name in ORDER_1})
-    assert rates["mtil_order_2"] == pytest.approx(dict.fromkeys(ORDER_2, 1e-5))
 
 
 @pytest.mark.parametrize("preset", BENCHMARKS)
@@ -113,17 +97,11 @@ def test_a_benchmark_has_all_methods_and_one_rate_for_all_that_learn(preset: str
     assert [name for name, row in methods.items() if row["learning_rate"] is None] == ["zero_shot"]
 
 
-@pytest.mark.parametrize("preset", BENCHMARKS)
-def test_a_benchmarks_methods_are_the_miniatures_with_other_numbers_alone(preset: str) -> None:
+def test_the_methods_of_mtil_are_the_miniatures_with_other_numbers_alone() -> None:
     def shape(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: shape(part) for key, part in value.items()}
         return type(value) if isinstance(value, (int, float)) else value
 
-    for name, row in at(preset, "methods").items():
+    for name, row in at("mtil_order_1", "methods").items():
         assert shape(row) == shape(at("mini", "methods")[name])
-
-
-@pytest.mark.parametrize("preset", FULL_SIZE)
-def test_the_generator_is_pinned_to_a_commit(preset: str) -> None:
-    assert at(preset, "generator.revision") == "451f4fe16113bff5a5d2269ed5ad43b0592e9a14"

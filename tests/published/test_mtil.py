@@ -1,12 +1,15 @@
-"""The published tables: their contents, and that they agree with each other."""
+"""The published tables: their contents, that they agree with each other, and that REPRODUCIBILITY.md has every row."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 
 from gift_core.metrics import metrics_by_method
 from gift_core.published import mtil
 from gift_core.published.mtil import METRICS, ORDER_1, ORDER_2, Benchmark, accuracy_rows, summary
+from tests.imports import ROOT
 
 
 def test_a_benchmark_is_known_by_exactly_its_eleven_data_sets() -> None:
@@ -22,9 +25,7 @@ def test_a_benchmark_is_known_by_exactly_its_eleven_data_sets() -> None:
 @pytest.mark.parametrize(
     ("benchmark", "gift", "zero"), [(ORDER_1, (69.3, 77.3, 86.0), 69.4), (ORDER_2, (65.9, 75.7, 85.3), 65.4)]
 )
-def test_the_summary_holds_every_method_with_its_source(
-    benchmark: Benchmark, gift: tuple[float, ...], zero: float
-) -> None:
+def test_the_summary_has_all_methods_and_sources(benchmark: Benchmark, gift: tuple[float, ...], zero: float) -> None:
     table, later = summary(benchmark), mtil.recent(benchmark)
     assert tuple(table.loc["gift", list(METRICS)]) == tuple(later.loc["GIFT", list(METRICS)]) == gift
     assert table.loc["zero_shot", "transfer"] == zero
@@ -49,3 +50,29 @@ def test_order_2_has_no_accuracies_but_the_zero_shot_ones_which_are_the_same_mod
     for benchmark, accuracies in ((ORDER_1, first), (ORDER_2, second)):
         assert round(accuracies.mean(), 1) == summary(benchmark).loc["zero_shot", "last"]
         assert round(accuracies.iloc[1:].mean(), 1) == summary(benchmark).loc["zero_shot", "transfer"]
+
+
+PAGE = (ROOT / "REPRODUCIBILITY.md").read_text(encoding="utf-8")
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the table below a heading, without its head."""
+    section = PAGE.partition(f"\n## {heading}")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    return [[cell.strip(" *") for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+@pytest.mark.parametrize(("heading", "order"), [("MTIL, order I\n", ORDER_1), ("MTIL, order II\n", ORDER_2)])
+def test_every_published_row_is_there_with_its_number(heading: str, order: Benchmark) -> None:
+    published = {
+        str(method): " / ".join(f"{numbers[metric]:.1f}" for metric in METRICS)
+        for method, numbers in summary(order).iterrows()
+    }
+    found = {method: number for method, number, *_ in rows(heading)}
+    assert {method: found.get(method) for method in published} == published
+
+
+def test_every_class_incremental_preset_has_a_row() -> None:
+    commands = [row[-1] for row in rows("Class-incremental")]
+    presets = sorted(path.stem for path in (ROOT / "presets").glob("cil_*.yaml"))
+    assert sorted(re.findall(r"`gift use (\w+)`", " ".join(commands))) == presets

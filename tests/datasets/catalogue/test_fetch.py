@@ -6,111 +6,81 @@ import hashlib
 import shutil
 import tarfile
 import threading
-import zipfile
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from torchvision import datasets
 
 from gift_core.datasets.catalogue.fetch import fetch, how_to_get
 from gift_core.datasets.catalogue.inventory import take_inventory
 from gift_core.datasets.catalogue.row import Archive, CatalogueRow, catalogue_row
 from gift_core.errors import UserError
-from tests.datasets.catalogue.trees import counts_of, make_tree
+from tests.datasets.catalogue.trees import make_tree, small_row
 
 
-class Server:
-    """Serves a folder on this machine, and counts what was asked of it.
-
-    It breaks off after `most` bytes, and continues downloads if `continues`.
-    """
+class Server(ThreadingHTTPServer):
+    """Serves a folder. It breaks off after `most` bytes, and continues downloads if `continues`."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.asked = asked = list[str]()
-        self.starts = list[int]()
-        self.most: int | None = None
-        self.continues = True
-        server = self
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.folder, self.most, self.continues = folder, cast("int | None", None), True
+        self.asked, self.starts = list[str](), list[int]()
+        self.url = f"http://127.0.0.1:{self.server_port}"
 
-        class Handler(SimpleHTTPRequestHandler):
-            def log_message(self, format: str, *arguments: Any) -> None:
-                asked.append(self.path)
 
-            def do_GET(self) -> None:
-                file = folder / self.path.lstrip("/")
-                if not file.is_file():
-                    self.send_error(404)
-                    return
-                data = file.read_bytes()
-                wanted = self.headers.get("Range") if server.continues else None
-                start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
-                if start >= len(data):
-                    self.send_error(416)
-                    return
-                server.starts += [start] if wanted else []
-                self.send_response(206 if wanted else 200)
-                self.send_header("Content-Length", str(len(data) - start))
-                self.end_headers()
-                self.wfile.write(data[start:][: server.most])
+class Handler(BaseHTTPRequestHandler):
+    server: Server
 
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+    def log_message(self, format: str, *arguments: Any) -> None:
+        self.server.asked.append(self.path)
 
-    def close(self) -> None:
-        self.http.shutdown()
-        self.http.server_close()
+    def do_GET(self) -> None:
+        file = self.server.folder / self.path.lstrip("/")
+        if not file.is_file():
+            self.send_error(404)
+            return
+        data = file.read_bytes()
+        wanted = self.headers.get("Range") if self.server.continues else None
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+        if start >= len(data):
+            self.send_error(416)
+            return
+        self.server.starts += [start] if wanted else []
+        self.send_response(206 if wanted else 200)
+        self.send_header("Content-Length", str(len(data) - start))
+        self.end_headers()
+        self.wfile.write(data[start:][: self.server.most])
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     (tmp_path / "served").mkdir()
-    server = Server(tmp_path / "served")
-    yield server
-    server.close()
-
-
-def small_row(dataset: str, **changes: Any) -> CatalogueRow:
-    """The row, expecting what a small tree holds."""
-    return catalogue_row(dataset, "tests").model_copy(update={"counts": counts_of(dataset), **changes})
-
-
-def md5_of(file: Path) -> str:
-    return hashlib.md5(file.read_bytes()).hexdigest()
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small DTD, and beside it the archive as the official one is packed."""
-    tree = make_tree("dtd", tmp_path_factory.mktemp("official") / "tree")
-    with tarfile.open(tree.with_name("dtd-r1.0.1.tar.gz"), "w:gz") as tar:
-        tar.add(tree / "dtd" / "dtd", "dtd")
-    return tree
+    with Server(tmp_path / "served") as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
 
 
 @pytest.fixture
-def dtd(server: Server, tree: Path, monkeypatch: pytest.MonkeyPatch) -> CatalogueRow:
-    """Serves the archive."""
-    from torchvision import datasets
-
-    archive = Path(shutil.copy(tree.with_name("dtd-r1.0.1.tar.gz"), server.folder))
+def dtd(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CatalogueRow:
+    """Serves a small DTD, packed as the official archive is."""
+    tree, archive = make_tree("dtd", tmp_path / "official"), server.folder / "dtd-r1.0.1.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(tree / "dtd" / "dtd", "dtd")
     monkeypatch.setattr(datasets.DTD, "_URL", f"{server.url}/{archive.name}")
-    monkeypatch.setattr(datasets.DTD, "_MD5", md5_of(archive))
+    monkeypatch.setattr(datasets.DTD, "_MD5", hashlib.md5(archive.read_bytes()).hexdigest())
     return small_row("dtd")
 
 
-def test_torchvisions_downloader_ends_in_a_complete_data_set_that_is_not_downloaded_again(
-    dtd: CatalogueRow, server: Server, tree: Path, tmp_path: Path
-) -> None:
+def test_torchvision_downloads_a_complete_data_set_once(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
     get(dtd, tmp_path / "raw" / "dtd")
     inventory = take_inventory(dtd, tmp_path / "raw" / "dtd")
     assert (inventory.state, inventory.faults) == ("complete", ())
     first = inventory.splits["train"][0]
-    assert first.read() == (tree / "dtd" / "dtd" / first.name).read_bytes()
+    assert first.read() == (tmp_path / "official" / "dtd" / "dtd" / first.name).read_bytes()
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["dtd"]
     assert not list((tmp_path / "raw").rglob("*.tar.gz"))
     asked = len(server.asked)
@@ -120,11 +90,9 @@ def test_torchvisions_downloader_ends_in_a_complete_data_set_that_is_not_downloa
 
 def test_tiny_imagenet_comes_from_its_own_archive(server: Server, tmp_path: Path) -> None:
     make_tree("tinyimagenet", tmp_path / "tree")
-    archive = server.folder / "tiny-imagenet-200.zip"
-    with zipfile.ZipFile(archive, "w") as packed:
-        for file in sorted((tmp_path / "tree").rglob("*")):
-            packed.write(file, file.relative_to(tmp_path / "tree"))
-    served = Archive(name=archive.name, bytes=1, url=f"{server.url}/{archive.name}", md5=md5_of(archive))
+    archive = Path(shutil.make_archive(str(server.folder / "tiny-imagenet-200"), "zip", tmp_path / "tree"))
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    served = Archive(name=archive.name, bytes=1, url=f"{server.url}/{archive.name}", md5=md5)
     row = small_row("tinyimagenet", archives=(served,))
     get(row, tmp_path / "raw" / "tiny")
     assert take_inventory(row, tmp_path / "raw" / "tiny").state == "complete"
@@ -142,9 +110,7 @@ def refused(row: CatalogueRow, path: Path) -> str:
 
 
 @pytest.mark.parametrize("continues", [True, False])
-def test_an_interrupted_download_continues_where_the_connection_broke_off(
-    dtd: CatalogueRow, server: Server, tmp_path: Path, continues: bool
-) -> None:
+def test_an_interrupted_download_continues(dtd: CatalogueRow, server: Server, tmp_path: Path, continues: bool) -> None:
     path, size = tmp_path / "raw" / "dtd", (server.folder / "dtd-r1.0.1.tar.gz").stat().st_size
     server.most, server.continues = 700, continues
     assert f"broke off at 700 of {size:,} bytes; the next run continues there" in refused(dtd, path)
@@ -168,52 +134,33 @@ def test_a_part_of_another_file_is_not_used(dtd: CatalogueRow, server: Server, t
     assert server.starts == [700]
 
 
-def test_a_missing_archive_is_one_sentence_and_how_to_get_it_by_hand(
-    dtd: CatalogueRow, server: Server, tmp_path: Path
-) -> None:
-    (server.folder / "dtd-r1.0.1.tar.gz").unlink()
-    text = refused(dtd, tmp_path / "raw" / "dtd")
-    assert text.startswith("gift data fetch dtd: dtd-r1.0.1.tar.gz could not be downloaded and unpacked (HTTP Error 4")
-    assert how_to_get(dtd, tmp_path / "raw" / "dtd") in text
-    assert not list((tmp_path / "raw").iterdir())
-
-
-def test_a_damaged_archive_leaves_nothing_behind(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
-    archive = server.folder / "dtd-r1.0.1.tar.gz"
-    archive.write_bytes(archive.read_bytes()[:-100])
-    assert "(File not found or corrupted.)" in refused(dtd, tmp_path / "raw" / "dtd")
-    assert not list((tmp_path / "raw").iterdir())
-
-
-def test_an_archive_with_other_contents_is_refused(dtd: CatalogueRow, tmp_path: Path) -> None:
+def test_a_download_that_fails_leaves_nothing_and_says_how(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
+    path, archive = tmp_path / "raw" / "dtd", server.folder / "dtd-r1.0.1.tar.gz"
     other = dtd.model_copy(update={"counts": {"train": 50, "test": 47}})
-    assert "the unpacked data set is partial: 47 of 50 training images" in refused(other, tmp_path / "raw" / "dtd")
+    assert "the unpacked data set is partial: 47 of 50 training images" in refused(other, path)
+    archive.write_bytes(archive.read_bytes()[:-100])
+    assert "(File not found or corrupted.)" in refused(dtd, path)
+    archive.unlink()
+    text = refused(dtd, path)
+    assert text.startswith("gift data fetch dtd: dtd-r1.0.1.tar.gz could not be downloaded and unpacked (HTTP Error 4")
+    assert how_to_get(dtd, path) in text
     assert not list((tmp_path / "raw").iterdir())
 
 
-def test_existing_files_are_never_replaced(dtd: CatalogueRow, server: Server, tree: Path, tmp_path: Path) -> None:
+def test_existing_files_and_a_full_disk_are_noticed_first(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
     path = tmp_path / "raw" / "dtd"
-    shutil.copytree(tree, path)
+    shutil.copytree(tmp_path / "official", path)
     next((path / "dtd" / "dtd" / "images" / "woven").iterdir()).unlink()
     files = sorted(path.rglob("*"))
     assert "has files already, but not the complete data set" in refused(dtd, path)
-    assert sorted(path.rglob("*")) == files and not server.asked
-
-
-def test_a_full_disk_is_noticed_before_the_download(dtd: CatalogueRow, server: Server, tmp_path: Path) -> None:
+    assert sorted(path.rglob("*")) == files
     huge = dtd.model_copy(update={"unpacked_bytes": 10**18})
-    assert "only" in refused(huge, tmp_path / "raw" / "dtd") and not server.asked
+    assert "only" in refused(huge, tmp_path / "raw" / "other")
+    assert not server.asked
 
 
-@pytest.mark.parametrize(
-    ("dataset", "said"),
-    [
-        ("stanford_cars", ("cars_train.tgz (980 MB)", "kaggle", "stanford_cars/{cars_train/*.jpg")),
-        ("sun397", ("SUN397.tar.gz (39,078 MB)", "8ca2778205c41d23104230ba66911c7a", "SUN397/<letter>/<class>")),
-    ],
-)
-def test_a_download_by_hand_is_explained(dataset: str, said: tuple[str, ...], tmp_path: Path) -> None:
-    text = refused(catalogue_row(dataset, "tests"), tmp_path / "raw" / dataset)
-    for part in said:
-        assert part.lower() in text.lower()
-    assert f"unpack to: {tmp_path / 'raw' / dataset}/" in text and not (tmp_path / "raw").exists()
+def test_a_download_by_hand_is_explained(tmp_path: Path) -> None:
+    text = refused(catalogue_row("sun397", "tests"), tmp_path / "raw" / "sun397")
+    for part in ("SUN397.tar.gz (39,078 MB)", "8ca2778205c41d23104230ba66911c7a", "SUN397/<letter>/<class>"):
+        assert part in text
+    assert f"unpack to: {tmp_path / 'raw' / 'sun397'}/" in text and not (tmp_path / "raw").exists()

@@ -1,4 +1,4 @@
-"""A task of the catalogue: whole, incomplete, wrong, and sliced into class-incremental steps."""
+"""A task of the catalogue: whole, incomplete, wrong, verified, and sliced into class-incremental steps."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from gift_core.config.tasks import CatalogueTaskConfig
-from gift_core.datasets.catalogue import inventory
 from gift_core.datasets.catalogue.inventory import catalogue_dataset
 from gift_core.datasets.catalogue.row import catalogue_row
+from gift_core.datasets.status import Balance, verify
 from gift_core.errors import UserError
-from tests.datasets.catalogue.trees import counts_of, make_tree
+from tests.datasets.catalogue.trees import make_tree, small_row
 
 
 def config(dataset: str, **changes: Any) -> CatalogueTaskConfig:
@@ -34,15 +34,13 @@ def complete(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Makes the row of a data set expect what its small tree holds."""
 
     def expect(dataset: str, per_class: int = 1) -> None:
-        row = catalogue_row(dataset, "tests").model_copy(update={"counts": counts_of(dataset, per_class)})
+        row = small_row(dataset, per_class)
         monkeypatch.setattr("gift_core.datasets.catalogue.inventory.catalogue_row", lambda name, key: row)
 
     return expect
 
 
-def test_a_complete_data_set_is_listed_with_the_rows_names_and_templates(
-    tmp_path: Path, complete: Callable[..., None]
-) -> None:
+def test_a_complete_data_set_has_the_rows_names_and_templates(tmp_path: Path, complete: Callable[..., None]) -> None:
     make_tree("dtd", tmp_path / "raw" / "dtd")
     complete("dtd")
     dataset = catalogue_dataset("mine", config("dtd"), root=tmp_path)
@@ -76,21 +74,19 @@ def test_labels_stay_the_official_ones_where_classes_are_missing(tmp_path: Path)
     assert names == {"annual crop land", "brushland or shrubland", "highway or road"}
 
 
-def test_more_images_than_published_are_wrong(tmp_path: Path, complete: Callable[..., None]) -> None:
+def test_too_many_images_and_a_label_out_of_range_are_wrong(tmp_path: Path, complete: Callable[..., None]) -> None:
     make_tree("mnist", tmp_path / "raw" / "mnist", per_class=2)
     complete("mnist", per_class=1)
-    assert "MNIST is wrong: 20 of 10 training images; 20 of 10 test images" in refusal(tmp_path, "mnist")
-    assert catalogue_dataset("mine", config("mnist", allow_partial=True), root=tmp_path).notes[0].startswith("MNIST is")
-
-
-def test_a_label_out_of_range_is_reported_with_its_first_image(tmp_path: Path, complete: Callable[..., None]) -> None:
-    make_tree("mnist", tmp_path / "raw" / "mnist")
     labels = tmp_path / "raw" / "mnist" / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
     labels.write_bytes(labels.read_bytes()[:-1] + bytes([10]))
-    complete("mnist")
     text = refusal(tmp_path, "mnist")
-    assert "1 images are of classes that the data set does not have: 10" in text
-    assert "t10k-images-idx3-ubyte, image 9" in text
+    assert "MNIST is wrong: 1 images are of classes that the data set does not have: 10" in text
+    assert "t10k-images-idx3-ubyte, image 19" in text
+    assert "20 of 10 training images; 19 of 10 test images" in text
+    classes = {"order": "labels", "first": 7, "count": 2}
+    dataset = catalogue_dataset("mine", config("mnist", allow_partial=True, classes=classes), root=tmp_path)
+    assert dataset.notes[0].startswith("MNIST is")
+    assert dataset.class_names == ("7", "8") and len(dataset.train) == len(dataset.test) == 4
 
 
 def test_a_missing_data_set_says_which_archive_to_get(tmp_path: Path) -> None:
@@ -99,34 +95,25 @@ def test_a_missing_data_set_says_which_archive_to_get(tmp_path: Path) -> None:
     assert "102flowers.tgz, imagelabels.mat, setid.mat: `gift data fetch flowers`" in text
 
 
-@pytest.mark.parametrize(
-    ("dataset", "file"),
-    [
-        ("aircraft", "fgvc-aircraft-2013b/data/images_variant_test.txt"),
-        ("cifar100", "cifar-100-python/train"),
-        ("flowers", "flowers-102/setid.mat"),
-        ("food", "food-101/meta/train.json"),
-        ("mnist", "MNIST/raw/train-images-idx3-ubyte"),
-        ("oxford_pet", "oxford-iiit-pet/annotations/test.txt"),
-        ("stanford_cars", "stanford_cars/devkit/cars_train_annos.mat"),
-    ],
-)
-def test_a_file_that_is_not_the_official_one_is_named(dataset: str, file: str, tmp_path: Path) -> None:
-    make_tree(dataset, tmp_path / "raw" / dataset, classes=2)
-    damaged = tmp_path / "raw" / dataset / file
-    damaged.write_bytes(b"\xff<html>404</html>")
-    text = refusal(tmp_path, dataset, allow_partial=True)
-    assert f"{damaged}: cannot be read as the official file" in text
+OFFICIAL = {
+    "aircraft": "fgvc-aircraft-2013b/data/images_variant_test.txt",
+    "cifar100": "cifar-100-python/train",
+    "flowers": "flowers-102/setid.mat",
+    "food": "food-101/meta/train.json",
+    "mnist": "MNIST/raw/train-images-idx3-ubyte",
+    "oxford_pet": "oxford-iiit-pet/annotations/test.txt",
+    "stanford_cars": "stanford_cars/devkit/cars_train_annos.mat",
+}
+
+
+def write_official(dataset: str, content: bytes) -> Callable[[Path], object]:
+    return lambda raw: (raw / OFFICIAL[dataset]).write_bytes(content)
 
 
 def pack_too_much(raw: Path) -> None:
     file = raw / "MNIST" / "raw" / "train-images-idx3-ubyte"
     file.unlink()
     Path(f"{file}.gz").write_bytes(gzip.compress(bytes(2**26 + 1), 1))
-
-
-def write_food_list(text: str) -> Callable[[Path], object]:
-    return lambda raw: (raw / "food-101" / "meta" / "train.json").write_text(text)
 
 
 @pytest.mark.parametrize(
@@ -141,25 +128,25 @@ def write_food_list(text: str) -> Callable[[Path], object]:
         ("dtd", lambda raw: next(raw.rglob("train1.txt")).write_text("../../../../../etc/passwd\n"),
          "which is outside. Unpack the official archive."),
         ("mnist", pack_too_much, "it unpacks to more than 67108864 bytes"),
-        *(("food", write_food_list(text), "train.json") for text in ("[" * 100_000, '{"a": 5}')),
+        *(("food", write_official("food", text), "train.json") for text in (b"[" * 100_000, b'{"a": 5}')),
+        *((dataset, write_official(dataset, b"\xff<html>404</html>"), f"{file}: cannot be read as the official file")
+          for dataset, file in OFFICIAL.items()),
     ],
-    ids=range(7),
+    ids=range(14),
 )  # fmt: skip
-def test_a_damaged_data_set_is_refused(
-    dataset: str, damage: Callable[[Path], object], expected: str, tmp_path: Path
-) -> None:
+def test_damaged_data_is_refused(dataset: str, damage: Callable[[Path], object], expected: str, tmp_path: Path) -> None:
     damage(make_tree(dataset, tmp_path / "raw" / dataset, classes=2))
     text = refusal(tmp_path, dataset)
     assert expected in text and len(text) < 1500
 
 
-def test_a_slice_in_the_benchmarks_order_has_its_classes_under_new_labels(
-    tmp_path: Path, complete: Callable[..., None], project: Path
-) -> None:
+def test_a_slice_in_the_benchmarks_order(tmp_path: Path, complete: Callable[..., None], project: Path) -> None:
     make_tree("cifar100", tmp_path / "raw" / "cifar100", per_class=2)
     complete("cifar100", per_class=2)
     orders = json.loads((project / "gift_core" / "published" / "cil_class_orders.json").read_text(encoding="utf-8"))
     labels = list(catalogue_row("cifar100", "tests").classes)
+    for name in ("cifar100", "tinyimagenet"):
+        assert sorted(orders[name]) == list(range(len(catalogue_row(name, "tests").classes)))
     wanted = [labels[number] for number in orders["cifar100"][10:15]]
     classes = {"order": "benchmark", "first": 10, "count": 5}
     dataset = catalogue_dataset("mine", config("cifar100", classes=classes), root=tmp_path)
@@ -170,32 +157,27 @@ def test_a_slice_in_the_benchmarks_order_has_its_classes_under_new_labels(
     assert [(sample.label, sample.read()) for sample in dataset.test] == expected and len(expected) == 10
 
 
-@pytest.mark.parametrize("dataset", ["cifar100", "tinyimagenet"])
-def test_the_benchmarks_order_has_every_class_once(dataset: str, project: Path) -> None:
-    orders = json.loads((project / "gift_core" / "published" / "cil_class_orders.json").read_text(encoding="utf-8"))
-    assert sorted(orders[dataset]) == list(range(len(catalogue_row(dataset, "tests").classes)))
-
-
-def test_a_slice_in_the_labels_order_starts_at_its_first(tmp_path: Path, complete: Callable[..., None]) -> None:
-    make_tree("mnist", tmp_path / "raw" / "mnist")
-    complete("mnist")
-    classes = {"order": "labels", "first": 7, "count": 3}
-    dataset = catalogue_dataset("mine", config("mnist", classes=classes), root=tmp_path)
-    assert dataset.class_names == ("7", "8", "9")
-    assert [list(dataset.classes).index(sample.label) for sample in dataset.train] == [0, 1, 2]
-
-
-def test_a_slice_beyond_the_last_class_is_refused_before_anything_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("dataset", "classes", "expected"),
+    [
+        ("cifar100", ("labels", 95, 10), ": first 95 and count 10 end at class 105, but cifar100 has 100. Write a sm"),
+        ("dtd", ("benchmark", 0, 10), ".order: dtd has no benchmark order. Known: cifar100, tinyimagenet."),
+    ],
+)
+def test_a_slice_that_the_data_set_does_not_have_is_refused_before_anything_is_read(
+    dataset: str, classes: tuple[str, int, int], expected: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(inventory, "READERS", {})
-    text = refusal(tmp_path, "cifar100", classes={"order": "labels", "first": 95, "count": 10})
-    assert text == (
-        "params.yaml: tasks.mine.classes: first 95 and count 10 end at class 105, but cifar100 has 100. "
-        "Write a smaller first or count."
-    )
+    text = refusal(tmp_path, dataset, classes=dict(zip(("order", "first", "count"), classes, strict=True)))
+    assert text.startswith(f"params.yaml: tasks.mine.classes{expected}")
 
 
-def test_a_data_set_without_a_benchmark_order_says_which_have_one(tmp_path: Path) -> None:
-    text = refusal(tmp_path, "dtd", classes={"order": "benchmark", "first": 0, "count": 10})
-    assert "tasks.mine.classes.order: dtd has no benchmark order. Known: cifar100, tinyimagenet." in text
+def test_the_balance_counts_each_class_and_names_the_empty_ones(tmp_path: Path) -> None:
+    """Images that cannot be decoded: stages/test_data_command.py."""
+    make_tree("mnist", tmp_path)
+    verification = verify(small_row("mnist"), tmp_path)
+    assert verification.sound and verification.balances["train"] == Balance(least=1, median=1, most=1, empty=())
+    labels = tmp_path / "MNIST" / "raw" / "train-labels-idx1-ubyte"
+    labels.write_bytes(labels.read_bytes()[:8] + bytes([0, 0, 0, 3, 4, 5, 6, 7, 8, 9]))  # no 1, no 2
+    verification = verify(small_row("mnist"), tmp_path)
+    assert verification.balances["train"] == Balance(least=0, median=1, most=3, empty=("1", "2"))
+    assert verification.balances["test"] == Balance(least=1, median=1, most=1, empty=())

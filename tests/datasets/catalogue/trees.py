@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from gift_core.datasets.catalogue.row import catalogue_row
+from gift_core.datasets.catalogue.row import CatalogueRow, catalogue_row
 
 SIDE = 8
 TRAIN_SHARE = 4  # training images for one test image, where a data set is split 80/20
@@ -40,6 +40,11 @@ def counts_of(dataset: str, per_class: int = 1, classes: int | None = None) -> d
         whole = (TRAIN_SHARE + 1) * per_class * number
         return {"train": int(0.8 * whole), "test": whole - int(0.8 * whole)}
     return {"train": number * per_class, "test": number * per_class}
+
+
+def small_row(dataset: str, per_class: int = 1, **changes: Any) -> CatalogueRow:
+    """The row of a data set, expecting what its small tree holds."""
+    return catalogue_row(dataset, "tests").model_copy(update={"counts": counts_of(dataset, per_class), **changes})
 
 
 def _aircraft(folder: Path, keys: list[str], per_class: int) -> None:
@@ -182,19 +187,12 @@ def _tinyimagenet(folder: Path, keys: list[str], per_class: int) -> None:
 
 
 MAKERS: Mapping[str, Callable[[Path, list[str], int], None]] = {
-    "aircraft": _aircraft,
-    "caltech101": _caltech101,
-    "cifar100": _cifar100,
-    "dtd": _dtd,
-    "eurosat": _eurosat,
-    "flowers": _flowers,
-    "food": _food,
-    "mnist": _mnist,
-    "oxford_pet": _oxford_pet,
-    "stanford_cars": _stanford_cars,
-    "sun397": _sun397,
-    "tinyimagenet": _tinyimagenet,
-}
+    function.__name__.removeprefix("_"): function
+    for function in (
+        _aircraft, _caltech101, _cifar100, _dtd, _eurosat, _flowers, _food, _mnist, _oxford_pet, _stanford_cars,
+        _sun397, _tinyimagenet,
+    )
+}  # fmt: skip
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:
