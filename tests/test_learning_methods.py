@@ -1,15 +1,18 @@
 """Whole tasks of every method against independent second implementations: one graph per iteration, torch's AdamW.
 
 The methods run as in the pipeline (the stages teach and finetune, rows of presets/mini.yaml). The expected weights are
-computed here from the formulas. B images, M replayed images, P texts, D features.
+computed here from the sum of the losses and the penalty. B images, M replayed images, P texts, D features.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import open_clip
@@ -22,9 +25,11 @@ from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_pixels, normalize
 from gift_core.clip.model import Clip, save_clip
 from gift_core.layout import Layout
-from gift_core.pair_features import ReplayBatch
+from gift_core.losses import LOSSES, task_loss
+from gift_core.pair_features import PairFeatures
 from gift_core.training.loop import learning_rates
 from tests.clip.tiny import CONTEXT, png
+from tests.pair_features import LOSS_OPTIONS, loss_of
 from tests.tiny_world import CAPTIONS, CLASSES, TinyExperiment, load, make_world
 
 RATE, ITERATIONS, WEIGHT = 2e-3, 3, 20.0
@@ -60,67 +65,26 @@ def begin(layout: Layout, mini_params: dict[str, Any]) -> Begin:
 
 @dataclass(frozen=True)
 class Moment:
-    """What the objective of one iteration depends on: task loss, student's and teacher's features, weights."""
+    """What the objective of one iteration depends on: task loss, replayed features, weights now and at the start."""
 
     task: torch.Tensor
-    image_MD: torch.Tensor
-    text_PD: torch.Tensor
-    teacher_image_MD: torch.Tensor
-    teacher_text_PD: torch.Tensor
-    prompt_ids_P: torch.Tensor
-    scale: torch.Tensor
+    features: PairFeatures | None
     parameters: Mapping[str, torch.Tensor]
     start: Mapping[str, torch.Tensor]
 
-    def student(self) -> torch.Tensor:
-        """S: one row per image, one column per text."""
-        return self.scale * self.image_MD @ self.text_PD.T
-
-    def teacher(self) -> torch.Tensor:
-        """Z: the teacher's S."""
-        return self.scale * self.teacher_image_MD @ self.teacher_text_PD.T
+    def replayed(self, **weights: float) -> torch.Tensor:
+        """The sum of these losses, which tests/test_losses.py compares with numbers computed by hand."""
+        assert self.features is not None
+        terms = [w * loss_of(LOSSES[name], self.features, **LOSS_OPTIONS[name]) for name, w in weights.items()]
+        return torch.stack(terms).sum()
 
 
 Objective = Callable[[Moment], torch.Tensor]
 
 
-def soft_cross_entropy(student_RC: torch.Tensor, teacher_RC: torch.Tensor) -> torch.Tensor:
-    """At T = 2, over rows plus over columns, times T^2."""
-    return sum(
-        -4 * ((teacher / 2).softmax(1) * (student / 2).log_softmax(1)).sum(1).mean()
-        for student, teacher in ((student_RC, teacher_RC), (student_RC.T, teacher_RC.T))
-    )
-
-
-def distill(at: Moment) -> torch.Tensor:
-    return soft_cross_entropy(at.student(), at.teacher())
-
-
-def image_side(at: Moment) -> torch.Tensor:
-    return soft_cross_entropy(at.scale * at.image_MD @ at.teacher_text_PD.T, at.teacher())
-
-
-def text_side(at: Moment) -> torch.Tensor:
-    return soft_cross_entropy(at.scale * at.teacher_image_MD @ at.text_PD.T, at.teacher())
-
-
-def reverse_kl(at: Moment) -> torch.Tensor:
-    student_MP, teacher_MP = at.student(), at.teacher()
-    both = ((student_MP, teacher_MP), (student_MP.T, teacher_MP.T))
-    shares = [((own / 2).softmax(1), (other / 2).softmax(1)) for own, other in both]
-    return sum(4 * (own * (own / other).log()).sum(1).mean() for own, other in shares)
-
-
-def feature_mse(at: Moment) -> torch.Tensor:
-    images = ((at.image_MD - at.teacher_image_MD) ** 2).mean()
-    return images + ((at.text_PD - at.teacher_text_PD) ** 2).mean()
-
-
-def align(at: Moment) -> torch.Tensor:
-    same_MM = (at.prompt_ids_P[:, None] == at.prompt_ids_P[None, :]).float()
-    targets_MM = 0.8 * same_MM / same_MM.sum(1, keepdim=True) + 0.2 / len(same_MM)
-    student_MM = at.student()
-    return -sum((targets_MM * logits.log_softmax(1)).sum(1).mean() for logits in (student_MM, student_MM.T))
+def plain(**weights: float) -> Objective:
+    """The task loss and these replay losses."""
+    return lambda at: at.task + at.replayed(**weights)
 
 
 def penalty(at: Moment, importance: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -138,11 +102,11 @@ def adaptive_importance(at: Moment, replayed: torch.Tensor) -> Weights:
     return found
 
 
-def gift(loss: Objective) -> Objective:
+def gift(loss: str) -> Objective:
     """GIFT with `loss` as its distillation."""
 
     def objective(at: Moment) -> torch.Tensor:
-        replayed = loss(at) + 0.25 * align(at)
+        replayed = at.replayed(**{loss: 1.0}, align=0.25)
         return at.task + replayed + WEIGHT * penalty(at, adaptive_importance(at, replayed))
 
     return objective
@@ -151,12 +115,9 @@ def gift(loss: Objective) -> Objective:
 ADAPTIVE = {"consolidation": {"kind": "adaptive_fisher", "weight": WEIGHT}}
 
 
-def task_loss(clip: Clip, batch: TaskBatch, prompts: list[str]) -> torch.Tensor:
-    """Cross-entropy with label smoothing 0.2."""
+def loss_of_the_task(clip: Clip, batch: TaskBatch, prompts: list[str]) -> torch.Tensor:
     image_BD, class_KD = encode_images(clip, batch.images_BCHW), encode_tokens(clip, tokenize(clip, prompts))
-    shares_BK = (clip.scale * image_BD @ class_KD.T).log_softmax(1)
-    own_B = shares_BK[torch.arange(len(batch.labels_B)), batch.labels_B]
-    return -(0.8 * own_B + 0.2 * shares_BK.mean(1)).mean()
+    return task_loss(image_BD, class_KD, labels_B=batch.labels_B, scale=clip.scale, label_smoothing=0.2)
 
 
 def expected_trajectory(
@@ -178,7 +139,12 @@ def expected_trajectory(
 
 
 def trajectory_with_teacher(
-    experiment: TinyExperiment, objective: Objective, *, teacher: Clip, iterations: int = ITERATIONS
+    experiment: TinyExperiment,
+    objective: Objective,
+    *,
+    teacher: Clip,
+    iterations: int = ITERATIONS,
+    vocabulary: Mapping[str, torch.Tensor] = MappingProxyType({}),
 ) -> list[Weights]:
     """The trajectory on the task digits, from the model after birds. The teacher's features are computed here."""
     start = experiment.layout.model(experiment.method, "birds")
@@ -186,30 +152,16 @@ def trajectory_with_teacher(
     replay = experiment.replay(load(start), "digits")
 
     def total(clip: Clip, iteration: int, start_weights: Weights) -> torch.Tensor:
-        replayed = replay.sample(iteration)
-        (batch,) = replayed or (_no_pairs(clip),)
-        with torch.no_grad():
-            teacher_features = encode_images(teacher, batch.images_MCHW), encode_tokens(teacher, batch.tokens_ML)
-        moment = Moment(
-            task_loss(clip, batches.sample(iteration), PROMPTS["digits"]),
-            encode_images(clip, batch.images_MCHW),
-            encode_tokens(clip, batch.tokens_ML),
-            *teacher_features,
-            batch.prompt_ids_M,
-            clip.scale,
-            clip.trainable(),
-            start_weights,
-        )
-        return objective(moment)
+        features = None
+        for batch in replay.sample(iteration):  # none without replay losses
+            with torch.no_grad():
+                known = encode_images(teacher, batch.images_MCHW), encode_tokens(teacher, batch.tokens_ML)
+            own = dataclasses.replace(batch, teacher_image_MD=known[0], teacher_text_MD=known[1], **vocabulary)
+            features = PairFeatures(own, partial(encode_images, clip), partial(encode_tokens, clip), clip.scale)
+        task = loss_of_the_task(clip, batches.sample(iteration), PROMPTS["digits"])
+        return objective(Moment(task, features, clip.trainable(), start_weights))
 
     return expected_trajectory(start, total, iterations=iterations)
-
-
-def _no_pairs(clip: Clip) -> ReplayBatch:
-    """A placeholder for an objective without replay losses."""
-    size = clip.image_size
-    nothing = torch.empty(0, 0)
-    return ReplayBatch(torch.zeros(1, 3, size, size), tokenize(clip, [""]), torch.zeros(1), nothing, nothing)
 
 
 def before(experiment: TinyExperiment) -> Clip:
@@ -253,31 +205,24 @@ def uniform(at: Moment) -> torch.Tensor:
     return WEIGHT * penalty(at, {name: torch.ones_like(value) for name, value in at.parameters.items()})
 
 
-def without_consolidation(share: float) -> Objective:
-    return lambda at: at.task + distill(at) + share * align(at)
-
-
+IMAGE_SIDE = plain(distill_image_side=1.0)
 RANDOM_TEXTS = {"kind": "random_tokens", "count": 9, "length": 5}
 MIX = {"images": "synthetic", "teacher": "mix", "teacher_alpha": 0.7}
 UNIFORM = {"consolidation": {"kind": "uniform", "weight": WEIGHT}}
 # method: the changed keys of its row, its objective, and its teacher
 CASES: dict[str, tuple[dict[str, Any], Objective, Callable[[TinyExperiment], Clip]]] = {
-    "lwf": ({}, lambda at: at.task + image_side(at), before),
-    "lwf_vr": (
-        {"replay": {"images": "task", "texts": RANDOM_TEXTS, "teacher": "previous"}},
-        lambda at: at.task + image_side(at),
-        before,
-    ),
+    "lwf": ({}, IMAGE_SIDE, before),
+    "lwf_vr": ({"replay": {"images": "task", "texts": RANDOM_TEXTS, "teacher": "previous"}}, IMAGE_SIDE, before),
     "l2": (UNIFORM, lambda at: at.task + uniform(at), before),
-    "gift": (ADAPTIVE, gift(distill), before),
-    "gift_reverse_kl": (ADAPTIVE, gift(reverse_kl), before),
-    "gift_feature_mse": (ADAPTIVE, gift(feature_mse), before),
-    "gift_image_side": (ADAPTIVE, gift(image_side), before),
-    "gift_text_side": (ADAPTIVE, gift(text_side), before),
-    "gift_initial_teacher": (ADAPTIVE, gift(distill), pretrained),
-    "gift_mixed_teacher": (ADAPTIVE | {"replay": MIX}, gift(distill), mixed),
-    "gift_cd": ({}, without_consolidation(0.0), before),
-    "gift_cd_ita": ({}, without_consolidation(0.25), before),
+    "gift": (ADAPTIVE, gift("distill"), before),
+    "gift_reverse_kl": (ADAPTIVE, gift("distill_reverse_kl"), before),
+    "gift_feature_mse": (ADAPTIVE, gift("distill_features"), before),
+    "gift_image_side": (ADAPTIVE, gift("distill_image_side"), before),
+    "gift_text_side": (ADAPTIVE, gift("distill_text_side"), before),
+    "gift_initial_teacher": (ADAPTIVE, gift("distill"), pretrained),
+    "gift_mixed_teacher": (ADAPTIVE | {"replay": MIX}, gift("distill"), mixed),
+    "gift_cd": ({}, plain(distill=1.0), before),
+    "gift_cd_ita": ({}, plain(distill=1.0, align=0.25), before),
 }
 
 
@@ -298,15 +243,14 @@ def test_icarl_distills_the_image_side_on_exemplars_of_the_task_before(begin: Be
     ours = experiment.run("digits")
     (batch,) = experiment.replay(ours, "digits").sample(0)
     assert torch.equal(batch.tokens_ML, tokenize(ours, PROMPTS["birds"]))
-    expected = trajectory_with_teacher(experiment, lambda at: at.task + image_side(at), teacher=before(experiment))
-    require_equal(ours, expected)
+    require_equal(ours, trajectory_with_teacher(experiment, IMAGE_SIDE, teacher=before(experiment)))
 
 
 def test_zscl_averages_the_weights_and_has_the_pretrained_teacher(begin: Begin) -> None:
     experiment = begin("zscl", iterations=5, average={"kind": "running_mean", "every": 2}, **UNIFORM)
     ours = experiment.run("digits")
     trajectory = trajectory_with_teacher(
-        experiment, lambda at: at.task + image_side(at) + uniform(at), teacher=pretrained(experiment), iterations=5
+        experiment, lambda at: IMAGE_SIDE(at) + uniform(at), teacher=pretrained(experiment), iterations=5
     )
     # at the start and after two and four iterations
     mean = {name: (trajectory[0][name] + trajectory[2][name] + trajectory[4][name]) / 3 for name in trajectory[0]}
@@ -331,12 +275,11 @@ def test_gift_with_static_fisher_divides_each_diagonal_by_its_own_mean(begin: Be
     experiment = begin("gift_static_fisher", consolidation=consolidation)
     ours = experiment.run("digits")
     importance = {name: value / value.mean() for name, value in diagonals_before(experiment, "digits").items()}
-    trajectory = trajectory_with_teacher(
-        experiment,
-        lambda at: without_consolidation(0.25)(at) + WEIGHT * penalty(at, importance),
-        teacher=before(experiment),
-    )
-    require_equal(ours, trajectory)
+
+    def objective(at: Moment) -> torch.Tensor:
+        return plain(distill=1.0, align=0.25)(at) + WEIGHT * penalty(at, importance)
+
+    require_equal(ours, trajectory_with_teacher(experiment, objective, teacher=before(experiment)))
 
 
 def test_gift_with_frozen_fisher_uses_the_mean_of_the_first_importances(begin: Begin) -> None:
@@ -346,33 +289,13 @@ def test_gift_with_frozen_fisher_uses_the_mean_of_the_first_importances(begin: B
     seen: list[Weights] = []
 
     def objective(at: Moment) -> torch.Tensor:
-        replayed = distill(at) + 0.25 * align(at)
+        replayed = at.replayed(distill=1.0, align=0.25)
         if len(seen) < 2:
             seen.append(adaptive_importance(at, replayed))
         mean = {name: torch.stack([each[name] for each in seen]).mean(0) for name in at.parameters}
         return at.task + replayed + WEIGHT * penalty(at, mean)
 
     require_equal(ours, trajectory_with_teacher(experiment, objective, teacher=before(experiment), iterations=4))
-
-
-def vocabulary_distillation(teacher: Clip, texts: list[str], images: list[bytes]) -> Objective:
-    """Each image of the batch against all texts of the teacher, and each distinct text against all its images."""
-    with torch.no_grad():
-        text_PD = encode_tokens(teacher, tokenize(teacher, texts))
-        image_ND = encode_images(teacher, normalize(teacher, evaluation_pixels(teacher, images)))
-
-    def one_side(student_RD: torch.Tensor, teacher_RD: torch.Tensor, all_CD: torch.Tensor) -> torch.Tensor:
-        targets_RC = (teacher_RD @ all_CD.T / 2).softmax(1)
-        return -4 * (targets_RC * (student_RD @ all_CD.T / 2).log_softmax(1)).sum(1).mean()
-
-    def objective(at: Moment) -> torch.Tensor:
-        prompts = torch.cdist(at.teacher_text_PD, text_PD).argmin(1).tolist()
-        own_texts = {prompt: at.text_PD[prompts.index(prompt)] for prompt in prompts}
-        student_UD, teacher_UD = torch.stack(list(own_texts.values())), text_PD[list(own_texts)]
-        by_image = one_side(at.scale * at.image_MD, at.scale * at.teacher_image_MD, text_PD)
-        return by_image + one_side(at.scale * student_UD, at.scale * teacher_UD, image_ND)
-
-    return objective
 
 
 def test_gift_vocabulary_compares_with_all_texts_and_the_images_of_two_steps(begin: Begin) -> None:
@@ -382,10 +305,16 @@ def test_gift_vocabulary_compares_with_all_texts_and_the_images_of_two_steps(beg
     # the captions, the other class names before any task, the classes of birds; the images of digits and of birds
     texts = ["a cat.", "a dog.", "a horse.", "a bird.", "a fish.", "a fox.", "a cow.", *PROMPTS["birds"]]
     images = [png(first + row) for first in (150, 50) for row in range(len(CAPTIONS))]
-    assert batch.vocabulary_text_PD is not None and len(batch.vocabulary_text_PD) == len(texts)
-    distilled = vocabulary_distillation(before(experiment), texts, images)
+    teacher = before(experiment)
+    with torch.no_grad():
+        text_PD = encode_tokens(teacher, tokenize(teacher, texts))
+        image_ND = encode_images(teacher, normalize(teacher, evaluation_pixels(teacher, images)))
+    assert batch.vocabulary_text_PD is not None and batch.vocabulary_text_PD.shape == text_PD.shape
     trajectory = trajectory_with_teacher(
-        experiment, lambda at: at.task + distilled(at) + 0.25 * align(at), teacher=before(experiment)
+        experiment,
+        plain(distill_vocabulary=1.0, align=0.25),
+        teacher=teacher,
+        vocabulary={"vocabulary_text_PD": text_PD, "all_image_ND": image_ND},
     )
     require_equal(ours, interpolated(trajectory))
 
@@ -394,7 +323,7 @@ def trajectory_without_teacher(experiment: TinyExperiment, start: Path, task: st
     """Fine-tuning with the task loss only."""
     batches = experiment.training_data(load(start), task).batches
     return expected_trajectory(
-        start, lambda clip, iteration, _: task_loss(clip, batches.sample(iteration), PROMPTS[task])
+        start, lambda clip, iteration, _: loss_of_the_task(clip, batches.sample(iteration), PROMPTS[task])
     )
 
 
@@ -448,7 +377,7 @@ def test_joint_trains_on_all_tasks_so_far_and_each_batch_has_the_classes_of_its_
         batches = {task: images.sample(iteration // 2) for task, images in single.items()}
         (task,) = [task for task, batch in batches.items() if torch.equal(batch.images_BCHW, pixels)]
         learned.append(task)
-        return task_loss(clip, batches[task], PROMPTS[task])
+        return loss_of_the_task(clip, batches[task], PROMPTS[task])
 
     require_equal(ours, expected_trajectory(start, total, iterations=2 * ITERATIONS))
     assert sorted(learned) == ["birds"] * 3 + ["digits"] * 3
