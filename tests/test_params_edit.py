@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -96,20 +97,17 @@ ANCHORED = "tasks:\n  bird: &one {path: x}\n  b: *one\nsequence: []\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("remove", "text", "name", "expected"),
     [
-        (SMALL, r"params.yaml: tasks: unknown name 'bird'\. Did you mean 'birds'\? Known: 12, birds, letters\."),
-        ("tasks: {}\nsequence: []\n", r"params.yaml: tasks: unknown name 'bird'\. Known: none\."),
-        (ANCHORED, "this layout cannot be edited. Remove by hand the row"),
+        (remove_task, SMALL, "bird", r"params.yaml: tasks: unknown name 'bird'\. Did you mean 'birds'\? Known: 12, "),
+        (remove_task, "tasks: {}\nsequence: []\n", "bird", r"params.yaml: tasks: unknown name 'bird'\. Known: none\."),
+        (remove_task, ANCHORED, "bird", "this layout cannot be edited. Remove by hand the row"),
+        (remove_method, SMALL, "c", r"params.yaml: methods: unknown name 'c'\. Known: a, b\."),
+        (remove_method, remove_method(SMALL, "b"), "a", "a is the only method that runs. Add another one first"),
     ],
 )
-def test_a_task_that_cannot_be_removed_is_explained(text: str, expected: str) -> None:
+def test_what_cannot_be_removed_is_explained(
+    remove: Callable[[str, str], str], text: str, name: str, expected: str
+) -> None:
     with pytest.raises(UserError, match=expected):
-        remove_task(text, "bird")
-
-
-def test_the_only_method_that_runs_is_not_removed() -> None:
-    with pytest.raises(UserError, match="a is the only method that runs. Add another one first"):
-        remove_method(remove_method(SMALL, "b"), "a")
-    with pytest.raises(UserError, match=r"params.yaml: methods: unknown name 'c'\. Known: a, b\."):
-        remove_method(SMALL, "c")
+        remove(text, name)
