@@ -21,25 +21,17 @@ PAIRS = [Pair(f"{row:05d}", row, prompt, png(row)) for row, prompt in enumerate(
 CLIP = tiny_clip()
 
 
-@pytest.fixture(scope="module")
-def features() -> Features:
-    return encoded(CLIP, PAIRS, batch_size=4)
+FEATURES = encoded(CLIP, PAIRS, batch_size=4)
 
 
-def replay_of(features: Features, *, batch_size: int, cache_budget: CacheBudget | None = None) -> PairReplay:
-    pairs = iter(PAIRS)
-    return PairReplay(
-        CLIP, pairs, features, batch_size=batch_size, names=("test",), cache_budget=cache_budget or CacheBudget()
-    )
+def replay_of(features: Features, *, batch_size: int, size: int = 10**6) -> PairReplay:
+    budget = CacheBudget(size)
+    return PairReplay(CLIP, iter(PAIRS), features, batch_size=batch_size, names=("test",), cache_budget=budget)
 
 
-def test_pairs_have_their_own_teacher_features_in_any_order_of_the_file(features: Features) -> None:
-    backwards = dataclasses.replace(
-        features,
-        keys=features.keys[::-1],
-        image_MD=features.image_MD[::-1].copy(),
-        text_MD=features.text_MD[::-1].copy(),
-    )
+def test_pairs_have_their_own_teacher_features_in_any_order_of_the_file() -> None:
+    images, texts = FEATURES.image_MD[::-1].copy(), FEATURES.text_MD[::-1].copy()
+    backwards = dataclasses.replace(FEATURES, keys=FEATURES.keys[::-1], image_MD=images, text_MD=texts)
     (batch,) = replay_of(backwards, batch_size=4).sample(0)
     with torch.no_grad():
         torch.testing.assert_close(encode_images(CLIP, batch.images_MCHW), batch.teacher_image_MD)
@@ -48,19 +40,11 @@ def test_pairs_have_their_own_teacher_features_in_any_order_of_the_file(features
     assert int(same_MM.sum()) == 6  # four pairs, two of them with the same prompt
 
 
-def test_every_pair_is_sampled_once_per_epoch(features: Features) -> None:
-    replay = replay_of(features, batch_size=2)
-    images = torch.cat([replay.sample(iteration)[0].images_MCHW for iteration in range(2)])
-    assert len(torch.unique(images, dim=0)) == 4
-
-
-def test_batches_do_not_depend_on_the_number_of_cached_images(features: Features) -> None:
-    replays = [
-        replay_of(features, batch_size=3, cache_budget=CacheBudget(size)) for size in (0, 2 * 3 * 16 * 16, 10**6)
-    ]
-    for iteration in range(5):
-        first, *others = (replay.sample(iteration)[0] for replay in replays)
-        assert all(torch.equal(first.images_MCHW, other.images_MCHW) for other in others)
+def test_every_pair_is_sampled_once_per_epoch_however_many_are_cached() -> None:
+    replays = [replay_of(FEATURES, batch_size=2, size=size) for size in (0, 2 * 3 * 16 * 16, 10**6)]
+    batches = [torch.cat([replay.sample(number)[0].images_MCHW for number in range(2)]) for replay in replays]
+    assert len(torch.unique(batches[0], dim=0)) == 4
+    assert all(torch.equal(batches[0], other) for other in batches)
 
 
 def test_a_pair_without_features_is_refused_with_the_stage_to_run() -> None:
