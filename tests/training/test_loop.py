@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import threading
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
 
 from gift_core.clip.batches import TaskBatch
-from gift_core.clip.encoding import encode_images, encode_tokens
-from gift_core.clip.model import Clip, write_clip
 from gift_core.errors import UserError
 from gift_core.methods import build_method
-from gift_core.pair_features import PairFeatures, ReplayBatch
 from gift_core.replay.source import NoReplay
 from gift_core.training.loop import LossRow, learning_rates
 from gift_core.work.overlap import prefetch_in_thread
 from tests.clip.tiny import tiny_clip
-from tests.training.tiny_training import gift, method_config, pair_replay, run, task_images, train, training
+from tests.training.tiny_training import gift, method_config, run, task_images, train, training
 
 
 def test_the_rate_rises_linearly_then_falls_as_a_cosine() -> None:
@@ -55,20 +49,10 @@ def test_a_cross_entropy_against_the_teacher_has_the_teachers_entropy_beside_it(
     assert half["total"] == pytest.approx(half["task"] + half["distill"])
 
 
-def test_training_lowers_the_task_loss() -> None:
-    rows = run(tiny_clip(), method_config(), iterations=20)
-    assert rows[-1]["task"] < rows[0]["task"] - 0.1
-
-
-def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
-    files = []
-    for folder in ("first", "second"):
-        clip = tiny_clip()
-        run(clip, gift())
-        (tmp_path / folder).mkdir()
-        write_clip(clip, tmp_path / folder)
-        files.append((tmp_path / folder / "open_clip_model.safetensors").read_bytes())
-    assert files[0] == files[1]
+def test_the_same_seed_gives_the_same_bits() -> None:
+    first, second = tiny_clip(), tiny_clip()
+    assert run(first, gift()) == run(second, gift())
+    assert all(map(torch.equal, first.trainable().values(), second.trainable().values()))
 
 
 def test_the_temperature_and_batch_norms_statistics_stay_and_the_model_is_left_in_evaluation_mode() -> None:
@@ -82,32 +66,6 @@ def test_the_temperature_and_batch_norms_statistics_stay_and_the_model_is_left_i
     assert not clip.model.training
     assert all(value.grad is None for value in clip.model.parameters())
     assert not any(getattr(module, "grad_checkpointing", False) for module in clip.model.modules())
-
-
-def features_of(clip: Clip, batch: ReplayBatch) -> PairFeatures:
-    encoders = partial(encode_images, clip), partial(encode_tokens, clip)
-    return PairFeatures(batch, *encoders, clip.scale)
-
-
-def test_consolidation_observes_the_gradients_of_the_replay_losses_only() -> None:
-    clip, method, replay = tiny_clip(), build_method(gift()), pair_replay(tiny_clip())
-    observed = []
-
-    class Spy:
-        def observe(self, gradients: dict[str, torch.Tensor | None]) -> None:
-            observed.append({name: None if value is None else value.clone() for name, value in gradients.items()})
-
-        def pull(self, parameters: dict[str, torch.nn.Parameter]) -> torch.Tensor:
-            return torch.zeros(())
-
-    spied = dataclasses.replace(method, build_consolidation=lambda parameters: Spy())
-    run(clip, gift(), method=spied, replay=replay, iterations=2)
-    fresh = tiny_clip()
-    (batch,) = replay.sample(0)
-    features = features_of(fresh, batch)
-    sum(loss.weight * features.evaluate(loss.function) for loss in method.losses.values()).backward()
-    expected = fresh.trainable()["visual.proj"].grad
-    torch.testing.assert_close(observed[0]["visual.proj"], expected, rtol=1e-4, atol=1e-6)
 
 
 class BrokenFrom:
@@ -127,10 +85,9 @@ class BrokenFrom:
 
 def test_a_loss_that_is_not_finite_stops_training_with_iteration_loss_and_last_good_values() -> None:
     expected = r"stopped at iteration 2: task became nan.*Last good values: .*'iteration': 1.*No model"
-    method, settings = build_method(method_config()), training()
-    options = {"replay": NoReplay(), "training": settings, "learning_rate": 1e-3, "iterations": 3}
+    options = {"replay": NoReplay(), "training": training(), "learning_rate": 1e-3, "iterations": 3}
     with pytest.raises(UserError, match=expected):
-        train(tiny_clip(), BrokenFrom(2), method=method, **options)
+        train(tiny_clip(), BrokenFrom(2), method=build_method(method_config()), **options)
 
 
 def test_no_thread_is_left_when_training_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:

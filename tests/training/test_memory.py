@@ -13,11 +13,9 @@ from gift_core.training.loop import require_trainable
 from tests.clip.tiny import tiny_clip
 from tests.training.tiny_training import gift, method_config, other_teacher, run, training
 
-ZSCL = {"distill_image_side": {"weight": 1.0, "temperature": 2.0}}
 TEXT_SIDE = {"distill_text_side": {"weight": 1.0, "temperature": 2.0}}
 METHODS = {
     "gift": gift(),
-    "zscl": method_config(losses=ZSCL, kind="uniform", weight=1.0),
     "gift_text_side": method_config(losses=TEXT_SIDE, kind="frozen_fisher", weight=1.0, iterations=2),
     "finetune": method_config(),
 }
