@@ -141,23 +141,13 @@ def random_tensors(seed: int) -> list[torch.Tensor]:
     return [torch.randn(size, generator=generator) for size in (3, 50, 1, 7, 200, 2)]
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(1, 6), (240, 4), (10**6, 1)])
-def test_groups_hold_every_tensor_once_and_at_most_the_limit_in_bytes(
-    monkeypatch: pytest.MonkeyPatch, limit: int, expected: int
-) -> None:
-    monkeypatch.setattr(computation, "GROUP_BYTES", limit)
-    values = random_tensors(0)
-    parts = [values[part] for part in groups(values)]
-    assert len(parts) == expected
-    assert [value.data_ptr() for part in parts for value in part] == [value.data_ptr() for value in values]
-    assert all(len(part) == 1 or sum(value.nbytes for value in part) <= limit for part in parts)
-
-
 @pytest.mark.parametrize("kind", ["uniform", "adaptive_fisher"])
-def test_pulling_in_groups_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    found = []
-    for limit in (10**6, 240, 1):
+def test_pulling_in_groups_of_limited_bytes_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    found, sizes = [], [tensor.nbytes for tensor in random_tensors(1)]
+    for limit, expected in ((10**6, [sum(sizes)]), (240, [216, 28, 800, 8]), (1, sizes)):
         monkeypatch.setattr(computation, "GROUP_BYTES", limit)
+        parts = [random_tensors(1)[part] for part in groups(random_tensors(1))]
+        assert [sum(tensor.nbytes for tensor in part) for part in parts] == expected
         parameters = {str(index): torch.nn.Parameter(value) for index, value in enumerate(random_tensors(1))}
         consolidates = CONSOLIDATIONS[kind](parameters, weight=0.3)
         for parameter, moved, gradient in zip(parameters.values(), random_tensors(2), random_tensors(3), strict=True):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -21,6 +23,8 @@ from gift_core.losses import (
     distill_image_side,
     distill_reverse_kl,
     distill_text_side,
+    distill_vocabulary,
+    distill_vocabulary_entropy,
     task_loss,
 )
 from gift_core.pair_features import PairFeatures, ReplayBatch
@@ -161,6 +165,7 @@ def test_the_defaults_are_those_of_the_paper() -> None:
             assert name not in paper or parameter.default == paper[name], (loss, name)
     features = [unit_rows(4, seed) for seed in range(2)]
     assert align(*features).item() == align(*features, torch.arange(4)).item()
+    assert set(ENTROPIES) < set(LOSSES) and not [name for name in LOSSES if name.endswith(ENTROPY)]
 
 
 @pytest.mark.parametrize("name", ENTROPIES)
@@ -182,11 +187,6 @@ def test_a_loss_minus_its_entropy_is_the_kl_divergence_from_the_teacher(name: st
     assert expected > 0.1 and not entropy.requires_grad
     divergence = loss_of(LOSSES[name], features, **LOSS_OPTIONS[name]) - entropy
     assert divergence.item() == pytest.approx(expected.item(), abs=1e-5)
-
-
-def test_no_loss_is_named_like_an_entropy() -> None:
-    assert set(ENTROPIES) < set(LOSSES)
-    assert not [name for name in LOSSES if name.endswith(ENTROPY)]
 
 
 MISFITS: dict[str, tuple[Callable[[], torch.Tensor], str]] = {
@@ -220,3 +220,64 @@ def test_alignment_sums_both_directions_of_smoothed_cross_entropy(prompt_ids: tu
     columns = (one_row(2.0, 0.0) + one_row(1.6, 1.2)) / 2
     loss = loss_of(align, two_pairs(text=TILTED, prompt_ids=prompt_ids), label_smoothing=0.2)
     assert loss.item() == pytest.approx(rows + columns, abs=1e-6)
+
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def by_loops(
+    images: Array, texts: Array, vocabulary: Array, known: Array, prompts: list[int], ids: list[int], *, scale: float
+) -> float:
+    """At T = 2: the cross-entropy of each image, and then of each distinct text, against the teacher's features."""
+
+    def one(student: Array, teacher: Array, columns: Array) -> float:
+        powers = [np.exp(scale * columns @ row / 2) for row in (teacher, student)]
+        target, own = (power / power.sum() for power in powers)
+        return float(-target @ np.log(own))
+
+    first = {prompt: texts[row] for row, prompt in reversed(list(enumerate(prompts)))}
+    by_image = [one(image, known[number], vocabulary) for image, number in zip(images, ids, strict=True)]
+    by_text = [one(text, vocabulary[prompt], known) for prompt, text in first.items()]
+    return float(4 * np.mean(by_image) + 4 * np.mean(by_text))
+
+
+# The rows of the batch's prompts among 6 texts, and of its images among 7 images.
+BATCHES = {
+    "different pairs": ([4, 0, 2], [1, 6, 3]),
+    "a prompt twice": ([4, 0, 4], [1, 6, 3]),
+    "an image twice, at the end of an epoch": ([4, 0, 4], [1, 6, 1]),
+    "one prompt": ([5, 5, 5], [0, 1, 2]),
+}
+# Images and texts of a batch (of a prompt that is there twice, the first text counts), and the teacher's.
+FEATURES = [unit_rows(count, seed) for seed, count in enumerate((3, 3, 6, 7))]
+VOCABULARY, KNOWN = FEATURES[2:]
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_the_vocabulary_loss_is_that_of_loops_over_images_and_texts(batch: str) -> None:
+    prompts, ids = BATCHES[batch]
+    loss = distill_vocabulary(*FEATURES, torch.tensor(prompts), torch.tensor(ids), temperature=2.0, scale=5.0)
+    expected = by_loops(*(each.double().numpy() for each in FEATURES), prompts, ids, scale=5.0)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_the_vocabulary_loss_has_its_minimum_where_the_student_is_the_teacher(batch: str) -> None:
+    prompts, ids = (torch.tensor(rows) for rows in BATCHES[batch])
+    student = [KNOWN[ids].requires_grad_(), VOCABULARY[prompts].requires_grad_()]
+    loss = distill_vocabulary(*student, VOCABULARY, KNOWN, prompts, ids, scale=5.0)
+    entropy = distill_vocabulary_entropy(VOCABULARY, KNOWN, prompts, ids, scale=5.0)
+    assert loss.item() == pytest.approx(entropy.item(), rel=1e-6)
+    assert not entropy.requires_grad
+    for gradient in torch.autograd.grad(loss, student):
+        torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-5)
+
+
+def test_the_vocabulary_loss_refuses_a_replay_that_does_not_know_all_pairs_and_what_is_no_pair() -> None:
+    rows = torch.arange(2)
+    batch = ReplayBatch(torch.eye(2), torch.eye(2), rows, torch.eye(2), torch.eye(2))
+    features = PairFeatures(batch, lambda images: images, lambda tokens: tokens, rows[1])
+    with pytest.raises(UserError, match=r"takes vocabulary_text_PD, which this replay does not have.*use distill"):
+        features.evaluate(distill_vocabulary)
+    with pytest.raises(UserError, match="images and texts, which are pairs"):
+        distill_vocabulary(FEATURES[0], FEATURES[1][:2], VOCABULARY, KNOWN, rows, rows)

@@ -52,19 +52,19 @@ def test_removing_is_the_reverse_of_adding_in_every_preset(preset: str) -> None:
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
-def test_a_task_in_the_middle_goes_and_the_next_step_follows_the_one_before(ends: str) -> None:
+def test_a_task_goes_with_its_comments_and_the_next_step_follows_the_one_before(ends: str) -> None:
     expected = (
         SMALL.replace("  birds: {path: y}\n", "")
         .replace("  - {task: birds, after: letters}   # in one line\n", "")
         .replace("after: birds   # the step", "after: letters   # the step")
     )
     assert remove_task(SMALL.replace("\n", ends), "birds") == expected.replace("\n", ends)
-
-
-def test_the_first_task_goes_with_its_comments_inside_and_the_next_step_is_the_first() -> None:
     removed = remove_task(SMALL, "letters")
     assert removed.startswith("tasks:   # the data\n  # glyphs\n  birds: {path: y}\n")
     assert "sequence:\n  # then\n  - {task: birds, after: ../pretrained}   # in one line\n" in removed
+    more = append_task(SMALL, "more", ROW, learning_rate_factor=1.0)
+    without_step = more[: more.index("  - task: more")] + more[more.index("run:") :]
+    assert remove_task(without_step, "more") == SMALL
 
 
 def test_the_last_task_of_all_leaves_the_empty_sections_of_bring_your_own() -> None:
@@ -75,12 +75,6 @@ def test_the_last_task_of_all_leaves_the_empty_sections_of_bring_your_own() -> N
     assert "tasks: {}   # the data\n" in text and "\nsequence: []\n" in text
     again = yaml.safe_load(append_task(text, "birds", ROW, learning_rate_factor=1.0))
     assert (list(again["tasks"]), again["sequence"][0]["after"]) == (["birds"], "../pretrained")
-
-
-def test_a_row_without_a_step_is_removed() -> None:
-    text = append_task(SMALL, "more", ROW, learning_rate_factor=1.0)
-    text = text[: text.index("  - task: more")] + text[text.index("run:") :]
-    assert remove_task(text, "more") == SMALL
 
 
 def test_a_method_goes_with_its_name_in_brackets_or_on_a_line() -> None:

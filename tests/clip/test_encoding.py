@@ -93,11 +93,8 @@ def test_a_class_is_the_normalized_mean_of_its_unit_template_features() -> None:
         torch.testing.assert_close(class_KD[row], mean_D / mean_D.norm())
 
 
-def test_training_prompts_use_the_first_template() -> None:
+def test_training_prompts_use_the_first_template_and_the_nearest_class_is_predicted() -> None:
     assert class_prompts(["cat", "{dog}"], ["a {}.", "no {}"]) == ["a cat.", "a {dog}."]
-
-
-def test_the_nearest_class_is_predicted() -> None:
     image_BD = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
     class_KD = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     assert predict(image_BD, class_KD).tolist() == [1, 0]

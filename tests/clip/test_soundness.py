@@ -38,15 +38,6 @@ def change_weights(file: Path, change: Callable[[Tensors], object]) -> None:
     save_file(tensors, file)
 
 
-def change_config(folder: Path, **sections: dict[str, Any]) -> None:
-    config = json.loads((folder / CONFIG).read_text())
-    for section, values in sections.items():
-        for key, value in values.items():
-            old = config[section].get(key)
-            config[section][key] = old | value if isinstance(value, dict) else value
-    (folder / CONFIG).write_text(json.dumps(config))
-
-
 def put(name: str, value: float, count: int = 1) -> Callable[[Tensors], object]:
     return lambda tensors: tensors[name].view(-1)[:count].fill_(value)
 
@@ -130,18 +121,16 @@ def test_unsound_weights_of_every_format_are_refused(save: Callable[[Path], str]
         ({"std": [0.25, 0.0, 0.25]}, "std should be from 0.001 to 1000"),
         ({"interpolation": "nearest"}, "interpolation should be bicubic or bilinear or random, it is 'nearest'"),
         ({"resize_mode": "crop"}, "resize_mode should be shortest or longest or squash, it is 'crop'"),
+        ({"image_size": [16]}, "its image size is [16], expected 1 to 4096 px"),
+        *(({"image_size": size}, "image_size") for size in (0, 10**9, "16", None)),
     ],
 )
-def test_an_unsound_preprocessing_is_refused(values: dict[str, Any], expected: str, folder: Path) -> None:
-    change_config(folder, preprocess_cfg=values)
+def test_an_unsound_preprocessing_or_image_size_is_refused(values: dict[str, Any], expected: str, folder: Path) -> None:
+    config = json.loads((folder / CONFIG).read_text())
+    section = config["model_cfg"]["vision_cfg"] if "image_size" in values else config["preprocess_cfg"]
+    section |= values
+    (folder / CONFIG).write_text(json.dumps(config))
     require_refused(lambda: open_model(str(folder), device="cpu"), str(folder), expected)
-
-
-@pytest.mark.parametrize("size", [0, 10**9, "16", [16], None])
-def test_an_impossible_image_size_is_refused(size: Any, folder: Path) -> None:
-    change_config(folder, model_cfg={"vision_cfg": {"image_size": size}})
-    with pytest.raises(UserError, match=rf"{folder}.*image.size"):
-        open_model(str(folder), device="cpu")
 
 
 def test_the_preprocessing_of_a_transformers_folder_is_checked(tmp_path: Path) -> None:

@@ -206,17 +206,16 @@ def test_reference_pairs_and_their_vocabulary_are_those_of_the_users_folder(tmp_
     assert not (folder / TEXT_FEATURES).exists()
 
 
-def test_task_images_come_with_the_prompts_of_the_tasks_classes(world: Layout, tmp_path: Path) -> None:
-    steps = Steps(world, tmp_path, method(TASK_IMAGES))
+def test_task_images_come_with_the_prompts_of_the_tasks_classes_or_random_texts_of_all_methods(
+    world: Layout, tmp_path: Path
+) -> None:
+    steps = Steps(world, tmp_path / "classes", method(TASK_IMAGES))
     steps.teach("digits")
     batch = steps.batch("digits")
     require_features_of(teachers()["digits"], batch, CLASS_PROMPTS["digits"])
     assert len(set(indices_of(batch, [png(100 + row) for row in range(12)]))) == 4
-
-
-def test_random_texts_are_those_of_all_methods(world: Layout, tmp_path: Path) -> None:
-    replay = TASK_IMAGES | {"texts": {"kind": "random_tokens", "count": 6, "length": 10}}
-    one, other = (Steps(world, tmp_path / name, method(replay)) for name in ("one", "other"))
+    row = method(TASK_IMAGES | {"texts": {"kind": "random_tokens", "count": 6, "length": 10}})
+    one, other = (Steps(world, tmp_path / name, row) for name in ("one", "other"))
     for steps, task in ((one, "digits"), (other, "digits"), (one, "letters")):
         steps.teach(task)
     tokens_ML = one.batch("digits").tokens_ML
