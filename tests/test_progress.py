@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+from contextlib import suppress
 
 import pytest
 
@@ -43,14 +44,9 @@ def in_terminal(**more: str) -> str:
     process = subprocess.Popen(COMMAND, **streams, cwd=ROOT, env=environment(**more), start_new_session=True)
     os.close(slave)
     shown = b""
-    while select.select([master], [], [], 60)[0]:
-        try:
-            block = os.read(master, 4096)
-        except OSError:  # the process has ended
-            break
-        if not block:
-            break
-        shown += block
+    with suppress(OSError):  # the process has ended
+        while select.select([master], [], [], 60)[0] and (block := os.read(master, 4096)):
+            shown += block
     os.close(master)
     assert process.wait(60) == 0, shown
     return shown.decode()

@@ -52,10 +52,8 @@ def root(tmp_path: Path) -> Path:
 def listed_by_dvc(root: Path) -> list[str]:
     (root / ".dvc").mkdir()
     (root / ".dvc" / "config").write_text("[core]\n    no_scm = True\n", encoding="utf-8")
-    command = [sys.executable, "-m", "dvc", "stage", "list", "--name-only"]
-    environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    command, variables = [sys.executable, "-m", "dvc", "stage", "list", "--name-only"], {"DVC_NO_ANALYTICS": "1"}
+    done = subprocess.run(command, cwd=root, env=os.environ | variables, capture_output=True, text=True, check=True)
     return done.stdout.split()
 
 

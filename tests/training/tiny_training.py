@@ -48,15 +48,9 @@ def gift() -> MethodConfig:
 
 
 def task_images(clip: Clip) -> TrainingImages:
-    return TrainingImages(
-        clip,
-        [Picture(png(seed), seed % 3) for seed in range(9)],
-        class_prompts=["a one.", "a two.", "a three."],
-        batch_size=4,
-        crop_scale=(0.9, 1.0),
-        names=("test",),
-        cache_budget=CacheBudget(),
-    )
+    images = [Picture(png(seed), seed % 3) for seed in range(9)]
+    options = {"batch_size": 4, "crop_scale": (0.9, 1.0), "names": ("test",), "cache_budget": CacheBudget()}
+    return TrainingImages(clip, images, class_prompts=["a one.", "a two.", "a three."], **options)
 
 
 def pairs() -> list[Pair]:
