@@ -46,12 +46,9 @@ def test_alpha_is_the_share_of_the_new_weights(alpha: float, mix: float) -> None
     assert average_of(lambda parameters: Interpolation(parameters, alpha=alpha)) == pytest.approx(mix, rel=1e-6)
 
 
-def test_interpolate_is_the_weighted_sum_of_every_tensor_and_leaves_its_inputs_unchanged() -> None:
+def test_interpolate_mixes_every_tensor_leaves_its_inputs_and_changes_no_bit_of_equal_ones() -> None:
     new, old = [torch.tensor([4.0, 8.0]), torch.tensor([[1.0]])], [torch.tensor([0.0, 4.0]), torch.tensor([[9.0]])]
     assert [value.tolist() for value in interpolate(new, old, alpha=0.25)] == [[1.0, 5.0], [[7.0]]]
     assert new[0].tolist() == [4.0, 8.0] and old[0].tolist() == [0.0, 4.0]
-
-
-def test_interpolating_equal_weights_changes_no_bit() -> None:
     values = torch.randn(100, generator=torch.Generator().manual_seed(0))
     assert torch.equal(interpolate([values], [values.clone()], alpha=0.3)[0], values)

@@ -27,6 +27,8 @@ def test_a_text_file_has_one_name_per_line_and_the_usual_template(tmp_path: Path
     found = read_classes(str(file), None, Layout(tmp_path))
     assert found.names == ("black cat", "dog", "naïve café")
     assert found.templates == ("a photo of a {}.",)
+    templates = text(tmp_path / "templates.txt", "art of the {}.\n{}\n")
+    assert read_classes(str(file), templates, Layout(tmp_path)).templates == ("art of the {}.", "{}")
 
 
 def test_a_task_is_known_by_its_name_and_by_its_file_and_brings_its_templates(tmp_path: Path) -> None:
@@ -36,12 +38,6 @@ def test_a_task_is_known_by_its_name_and_by_its_file_and_brings_its_templates(tm
     for source in ("pets", str(file)):
         found = read_classes(source, None, Layout(tmp_path))
         assert (found.names, found.templates) == (("cat", "dog"), ("the {}", "{}!"))
-
-
-def test_a_file_of_templates_replaces_the_tasks_own(tmp_path: Path) -> None:
-    file = text(tmp_path / "classes.txt", "cat\ndog\n")
-    templates = text(tmp_path / "templates.txt", "art of the {}.\n{}\n")
-    assert read_classes(str(file), templates, Layout(tmp_path)).templates == ("art of the {}.", "{}")
 
 
 @pytest.mark.parametrize(
@@ -61,11 +57,8 @@ def test_a_list_without_two_different_names_is_refused(content: str, message: st
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        *((f"a {{}}\n{bad}\n", f"'{bad}' should contain {{}}") for bad in ("no", "{0}{}")),
+        ("a {}\nno\n", "'no' should contain {}"),
         ("\n", "holds no template"),
-        ("a {}\na {}\n", "'a {}' is listed more than once"),
-        ("a {}\0\n", "contains a line break or another control"),
-        (f"{{}}{'x' * 1000}", "has 1002 characters, more than 1000"),
     ],
 )
 def test_templates_that_params_yaml_could_not_have_are_refused(content: str, message: str, tmp_path: Path) -> None:
@@ -80,29 +73,21 @@ def test_an_unknown_source_lists_what_it_could_be(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "message"),
+    ("content", "message"),
     [
-        ([1, 2], "class_names should hold texts, one is 1"),
-        ([], "found 0 class names"),
-        (["cat", "dog", "Cat"], "cat, Cat is listed more than once"),
-        (["cat", "x" * 300], "has 300 letters, more than 256"),
-        (["cat", "d\x1bog"], "has control characters"),
+        ('["cat", "dog"]', "task.json"),
+        ('{"class_names": [1, 2], "templates": []}', "class_names should hold texts, one is 1"),
+        ('{"class_names": [], "templates": []}', "found 0 class names"),
+        ('{"class_names": ["cat", "dog", "Cat"], "templates": []}', "cat, Cat is listed more than once"),
+        (f'{{"class_names": ["cat", "{"x" * 300}"], "templates": []}}', "has 300 letters, more than 256"),
     ],
 )
-def test_json_that_does_not_hold_different_names_is_refused(names: list[object], message: str, tmp_path: Path) -> None:
-    file = text(tmp_path / "task.json", json.dumps({"class_names": names, "templates": ["a {}."]}))
-    with pytest.raises(GiftError) as caught:
-        read_classes(str(file), None, Layout(tmp_path))
-    assert message in str(caught.value)
-
-
-@pytest.mark.parametrize("content", ["{}", "5", '["cat", "dog"]', "[" * 100_000, ""], ids=range(5))
-def test_json_of_another_shape_is_refused(content: str, tmp_path: Path) -> None:
+def test_json_that_does_not_hold_different_names_is_refused(content: str, message: str, tmp_path: Path) -> None:
     """Each field of task.json: artifacts/test_task.py."""
     file = text(tmp_path / "task.json", content)
     with pytest.raises(GiftError) as caught:
         read_classes(str(file), None, Layout(tmp_path))
-    assert str(file) in str(caught.value) and len(str(caught.value)) < 500
+    assert str(file) in str(caught.value) and message in str(caught.value)
 
 
 TASKS = {"pets": ["cat", "dog"], "birds": ["wren", "Cat"], "cars": ["van", "bus"]}
@@ -114,7 +99,7 @@ SETTINGS = {
 }
 
 
-def train(layout: Layout, method: str, name: str, step: int, task: str, **changed: Any) -> Path:
+def train(layout: Layout, method: str, name: str, step: int, task: str, **changed: Any) -> None:
     """Writes the provenance of the model in the folder `name` of the method, as finetune does."""
     folder = layout.model(method, name)
     folder.mkdir(parents=True)
@@ -122,7 +107,6 @@ def train(layout: Layout, method: str, name: str, step: int, task: str, **change
     record = {"method": method, "task": task, "step": step, "start_model": start, "weights_sha256": f"weights {step}"}
     record |= {"task_json": sha256_of(layout.task(task) / "task.json"), "settings": SETTINGS[method], **changed}
     text(folder / "provenance.json", json.dumps(record))
-    return folder
 
 
 @pytest.fixture
@@ -138,8 +122,8 @@ def layout(tmp_path: Path) -> Layout:
     return layout
 
 
-def learned(folder: Path) -> list[Classes]:
-    return learned_classes(str(folder), None)
+def learned(folder: Path, templates: Path | None = None) -> list[Classes]:
+    return learned_classes(str(folder), templates)
 
 
 @pytest.mark.parametrize("method", ["previous", "joint"])
@@ -148,22 +132,15 @@ def test_a_model_knows_the_classes_of_all_tasks_so_far_each_with_its_templates(m
         Classes(("cat", "dog"), ("pets: {}",)),
         Classes(("wren",), ("birds: {}",)),  # Cat is a class of pets already
     ]
-    assert names_of(learned(layout.model(method, "cars"))) == ("cat", "dog", "wren", "van", "bus")
+    groups = learned(layout.model(method, "cars"), text(layout.root / "templates.txt", "art of {}"))
+    assert names_of(groups) == ("cat", "dog", "wren", "van", "bus")
+    assert {group.templates for group in groups} == {("art of {}",)}
 
 
-def test_a_method_with_a_model_for_each_task_knows_the_classes_of_one(layout: Layout) -> None:
+def test_models_of_other_tasks_or_of_another_sequence_in_the_same_folder_do_not_count(layout: Layout) -> None:
     assert learned(layout.model("separate", "birds")) == [Classes(("wren", "Cat"), ("birds: {}",))]
-
-
-def test_a_model_of_another_sequence_in_the_same_folder_does_not_count(layout: Layout) -> None:
     train(layout, "previous", "old", 1, "cars", weights_sha256="of the old sequence")
     assert names_of(learned(layout.model("previous", "cars"))) == ("cat", "dog", "wren", "van", "bus")
-
-
-def test_templates_of_a_file_replace_those_of_all_tasks(layout: Layout, tmp_path: Path) -> None:
-    templates = text(tmp_path / "templates.txt", "art of {}")
-    groups = learned_classes(str(layout.model("previous", "cars")), templates)
-    assert {group.templates for group in groups} == {("art of {}",)}
 
 
 def copy_of(name: str) -> Callable[[Layout], Path]:
@@ -178,16 +155,10 @@ def ingest_again(layout: Layout) -> Path:
 @pytest.mark.parametrize(
     ("prepare", "message"),
     [
-        (
-            copy_of("cars"),
-            "the model before cars is not in .*Take the model in its project, after dvc checkout, or name",
-        ),
+        (copy_of("cars"), "the model before cars is not in .*Take the model in its project, after dvc checkout, or"),
         (copy_of("pets"), "it has learned pets, and there is no /.*1_tasks/pets/task.json"),
         (ingest_again, "pets was ingested again since, from other data. Run dvc repro, or name the classes: --cla"),
-        (
-            lambda layout: layout.model("nothing", "cars"),
-            "its provenance.json names no task that it was trained on. Name the classes: --classes",
-        ),
+        (lambda layout: layout.model("nothing", "cars"), "its provenance.json names no task .*Name the classes: --cla"),
         (lambda layout: layout.root, "there is no .*provenance.json. Name the classes: --classes FILE or TASK"),
     ],
     ids=["out of its project", "the first out of its project", "ingested again", "nothing", "no provenance"],

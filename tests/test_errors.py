@@ -28,43 +28,32 @@ def test_lookup_returns_the_entry_or_says_where_an_unknown_name_is() -> None:
     assert str(caught.value) == "params.yaml: methods: unknown name 'gitf'. Did you mean 'gift'? Known: gift."
 
 
-def test_a_missing_path_names_what_is_beside_it_the_nearest_first(tmp_path: Path) -> None:
-    for name in ("birds", "garments", ".hidden", "__pycache__"):
-        (tmp_path / "gift" / name).mkdir(parents=True)
-    (tmp_path / "gift" / "garment.txt").touch()
-    missing = tmp_path / "gift" / "garment"
-    assert no_such_path(missing, "folder") == f"{missing}: no such folder. Beside it: garments, birds."
-    assert no_such_path(missing) == f"{missing}: no such file or folder. Beside it: garments, garment.txt, birds."
+PATHS = [
+    ("gift/garment", "folder", "gift/garment: no such folder. Beside it: garments, birds."),
+    ("gift/garment", "file", "gift/garment: no such file. Beside it: garments, garment.txt, birds."),
+    ("gfit", "folder", "gfit: no such folder. Beside it: gift, empty."),
+    ("gfit/birds/x", "file or folder", "gfit/birds/x: no such file or folder. HERE has no gfit, it has gift, empty."),
+    ("empty/x", "file", "empty/x: no such file. There is nothing beside it."),
+    ("file/x/y", "file", "file/x/y: no such file. ABOVE/file is a file."),
+    ("file", "folder", "file: it is a file, expected a folder."),
+    ("gift", "file", "gift: it is a folder, expected a file."),
+    ("/dev/null", "file", "/dev/null: it is a device, expected a file."),
+]
 
 
-def test_a_missing_folder_above_is_named_with_what_is_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_absolute", [True, False])
+@pytest.mark.parametrize(("name", "kind", "expected"), PATHS)
+def test_a_missing_or_wrong_path_is_answered_with_what_is_there_the_nearest_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_absolute: bool, name: str, kind: str, expected: str
 ) -> None:
-    (tmp_path / "gift").mkdir()
-    (tmp_path / "notes.txt").touch()
-    missing = tmp_path / "gfit" / "birds" / "x"
-    assert no_such_path(missing) == f"{missing}: no such file or folder. {tmp_path} has no gfit, it has gift."
+    for folder in ("empty", "gift/birds", "gift/garments", "gift/.hidden", "gift/__pycache__"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "file").touch()
+    (tmp_path / "gift" / "garment.txt").touch()
     monkeypatch.chdir(tmp_path)
-    assert no_such_path(Path("gfit/birds"), "folder") == (
-        "gfit/birds: no such folder. This folder has no gfit, it has gift."
-    )
-    assert no_such_path(Path("gfit"), "folder") == "gfit: no such folder. Beside it: gift."
-
-
-def test_a_path_below_a_file_or_in_an_empty_folder_says_so(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    assert no_such_path(tmp_path / "empty" / "x").endswith("/x: no such file or folder. There is nothing beside it.")
-    (tmp_path / "file").touch()
-    assert no_such_path(tmp_path / "file" / "x" / "y").endswith(
-        f"y: no such file or folder. {tmp_path / 'file'} is a file."
-    )
-
-
-def test_a_path_of_the_wrong_kind_says_what_it_is(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    assert no_such_path(tmp_path / "file", "folder") == f"{tmp_path / 'file'}: it is a file, expected a folder."
-    assert no_such_path(tmp_path, "file") == f"{tmp_path}: it is a folder, expected a file."
-    assert no_such_path(Path("/dev/null"), "file") == "/dev/null: it is a device, expected a file."
+    path, here, above = (tmp_path / name, f"{tmp_path}", f"{tmp_path}/") if is_absolute else (name, "This folder", "")
+    shown = expected.replace(name, f"{path}", 1).replace("HERE", here).replace("ABOVE/", above)
+    assert no_such_path(Path(path), kind) == shown
 
 
 def test_a_full_folder_is_shown_in_part_and_names_are_escaped(tmp_path: Path) -> None:
@@ -74,4 +63,3 @@ def test_a_full_folder_is_shown_in_part_and_names_are_escaped(tmp_path: Path) ->
     shown = no_such_path(tmp_path / "run\x1b9")
     assert "run\\x1b9: no such file or folder. Beside it: run\\n9, run_0, " in shown
     assert shown.endswith(" and 4 more.")
-    assert shown.isprintable()

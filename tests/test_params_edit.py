@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -51,19 +52,19 @@ def test_removing_is_the_reverse_of_adding_in_every_preset(preset: str) -> None:
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
-def test_a_task_in_the_middle_goes_and_the_next_step_follows_the_one_before(ends: str) -> None:
+def test_a_task_goes_with_its_comments_and_the_next_step_follows_the_one_before(ends: str) -> None:
     expected = (
         SMALL.replace("  birds: {path: y}\n", "")
         .replace("  - {task: birds, after: letters}   # in one line\n", "")
         .replace("after: birds   # the step", "after: letters   # the step")
     )
     assert remove_task(SMALL.replace("\n", ends), "birds") == expected.replace("\n", ends)
-
-
-def test_the_first_task_goes_with_its_comments_inside_and_the_next_step_is_the_first() -> None:
     removed = remove_task(SMALL, "letters")
     assert removed.startswith("tasks:   # the data\n  # glyphs\n  birds: {path: y}\n")
     assert "sequence:\n  # then\n  - {task: birds, after: ../pretrained}   # in one line\n" in removed
+    more = append_task(SMALL, "more", ROW, learning_rate_factor=1.0)
+    without_step = more[: more.index("  - task: more")] + more[more.index("run:") :]
+    assert remove_task(without_step, "more") == SMALL
 
 
 def test_the_last_task_of_all_leaves_the_empty_sections_of_bring_your_own() -> None:
@@ -74,12 +75,6 @@ def test_the_last_task_of_all_leaves_the_empty_sections_of_bring_your_own() -> N
     assert "tasks: {}   # the data\n" in text and "\nsequence: []\n" in text
     again = yaml.safe_load(append_task(text, "birds", ROW, learning_rate_factor=1.0))
     assert (list(again["tasks"]), again["sequence"][0]["after"]) == (["birds"], "../pretrained")
-
-
-def test_a_row_without_a_step_is_removed() -> None:
-    text = append_task(SMALL, "more", ROW, learning_rate_factor=1.0)
-    text = text[: text.index("  - task: more")] + text[text.index("run:") :]
-    assert remove_task(text, "more") == SMALL
 
 
 def test_a_method_goes_with_its_name_in_brackets_or_on_a_line() -> None:
@@ -96,20 +91,17 @@ ANCHORED = "tasks:\n  bird: &one {path: x}\n  b: *one\nsequence: []\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("remove", "text", "name", "expected"),
     [
-        (SMALL, r"params.yaml: tasks: unknown name 'bird'\. Did you mean 'birds'\? Known: 12, birds, letters\."),
-        ("tasks: {}\nsequence: []\n", r"params.yaml: tasks: unknown name 'bird'\. Known: none\."),
-        (ANCHORED, "this layout cannot be edited. Remove by hand the row"),
+        (remove_task, SMALL, "bird", r"params.yaml: tasks: unknown name 'bird'\. Did you mean 'birds'\? Known: 12, "),
+        (remove_task, "tasks: {}\nsequence: []\n", "bird", r"params.yaml: tasks: unknown name 'bird'\. Known: none\."),
+        (remove_task, ANCHORED, "bird", "this layout cannot be edited. Remove by hand the row"),
+        (remove_method, SMALL, "c", r"params.yaml: methods: unknown name 'c'\. Known: a, b\."),
+        (remove_method, remove_method(SMALL, "b"), "a", "a is the only method that runs. Add another one first"),
     ],
 )
-def test_a_task_that_cannot_be_removed_is_explained(text: str, expected: str) -> None:
+def test_what_cannot_be_removed_is_explained(
+    remove: Callable[[str, str], str], text: str, name: str, expected: str
+) -> None:
     with pytest.raises(UserError, match=expected):
-        remove_task(text, "bird")
-
-
-def test_the_only_method_that_runs_is_not_removed() -> None:
-    with pytest.raises(UserError, match="a is the only method that runs. Add another one first"):
-        remove_method(remove_method(SMALL, "b"), "a")
-    with pytest.raises(UserError, match=r"params.yaml: methods: unknown name 'c'\. Known: a, b\."):
-        remove_method(SMALL, "c")
+        remove(text, name)

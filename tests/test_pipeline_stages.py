@@ -1,17 +1,14 @@
-"""The stages that real DVC reads from dvc.yaml with each preset, in their order. No data and no models are needed."""
+"""The stages that real DVC reads from dvc.yaml with a preset. No data and no models are needed."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
-from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +17,7 @@ import yaml
 from gift_core.config.overlays import complete_text
 from tests.imports import ROOT
 
-SHARED = {"check": 1, "import_model": 1, "write_vocabulary": 1, "report": 1}
+TEXT = complete_text(ROOT / "presets" / "mtil_order_1.yaml")
 # Prints {stage: {deps, outs}} of the pipeline in the working folder, as DVC resolves it.
 GRAPH = """
 import json
@@ -33,52 +30,29 @@ print(json.dumps(stages))
 """
 
 
-def in_project(preset: str, folder: Path, command: list[str]) -> str:
-    """Runs Python in a DVC repository that holds dvc.yaml and the preset alone; returns what it prints."""
-    shutil.copy(ROOT / "dvc.yaml", folder)
-    (folder / "params.yaml").write_text(complete_text(ROOT / "presets" / f"{preset}.yaml"), encoding="utf-8")
-    (folder / ".dvc").mkdir()
-    (folder / ".dvc" / "config").write_text("[core]\n    no_scm = True\n", encoding="utf-8")
-    environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def planned(preset: str, folder: Path) -> list[str]:
-    """Returns the stages that `dvc repro` would run from nothing, in its order; --force: without their data."""
-    printed = in_project(preset, folder, ["-m", "dvc", "repro", "--dry", "--force"])
-    return re.findall(r"^Running stage '(.*)':$", printed, re.MULTILINE)
-
-
-@cache
-def read(preset: str) -> dict[str, Any]:
-    return yaml.safe_load(complete_text(ROOT / "presets" / f"{preset}.yaml"))  # type: ignore[no-any-return]
-
-
-@pytest.mark.parametrize("preset", ["mini", "cil_tinyimagenet_5"])  # DVC takes long for each
-def test_methods_share_all_but_teach_finetune_and_evaluate(preset: str, tmp_path: Path) -> None:
-    params = read(preset)
-    steps, methods = len(params["sequence"]), params["run"]["methods"]
-    stages = planned(preset, tmp_path)
-    expected = Counter(SHARED | {"ingest": len(params["tasks"]), "write_prompts": steps, "synthesize": steps})
-    expected += Counter({stage: len(methods) * steps for stage in ("teach", "finetune", "evaluate")})
-    assert Counter(stage.split("@")[0] for stage in stages) == expected
-    assert len(set(stages)) == len(stages)
-    assert (stages[0], stages[-1]) == ("check", "report")
-    for method in methods:
-        chain = [stage for stage in stages if stage.startswith(f"finetune@{method}-step")]
-        assert [int(stage.rpartition("step")[2]) for stage in chain] == list(range(steps)), method
+PARAMS = yaml.safe_load(TEXT)
+TASKS, METHODS = [step["task"] for step in PARAMS["sequence"]], PARAMS["run"]["methods"]
 
 
 @pytest.fixture(scope="module")
 def order_1(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[str]]]:
-    """{stage: {deps, outs}} of mtil_order_1."""
+    """{stage: {deps, outs}} of mtil_order_1, in a DVC repository that holds dvc.yaml and the preset alone."""
     folder = tmp_path_factory.mktemp("order_1")
-    return json.loads(in_project("mtil_order_1", folder, ["-c", GRAPH]))  # type: ignore[no-any-return]
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    (folder / "params.yaml").write_text(TEXT, encoding="utf-8")
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc" / "config").write_text("[core]\n    no_scm = True\n", encoding="utf-8")
+    command, variables = [sys.executable, "-c", GRAPH], os.environ | {"DVC_NO_ANALYTICS": "1"}
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-TASKS = [step["task"] for step in read("mtil_order_1")["sequence"]]
+def test_methods_share_all_but_teach_finetune_and_evaluate(order_1: dict[str, Any]) -> None:
+    expected = Counter(["check", "import_model", "write_vocabulary", "report"])
+    expected += Counter({"ingest": len(PARAMS["tasks"]), "write_prompts": len(TASKS), "synthesize": len(TASKS)})
+    expected += Counter(dict.fromkeys(("teach", "finetune", "evaluate"), len(METHODS) * len(TASKS)))
+    assert Counter(stage.split("@")[0] for stage in order_1) == expected
 
 
 @pytest.mark.parametrize("method", ["gift", "finetune"])
@@ -109,8 +83,3 @@ def test_prompts_and_accuracies_grow_from_task_to_task(order_1: dict[str, Any]) 
             stage = order_1[f"evaluate@{method}-step{position}"]
             assert f"data/6_accuracy/{method}/{before}.parquet" in stage["deps"]
             assert stage["outs"] == [f"data/6_{kind}/{method}/{task}.parquet" for kind in ("accuracy", "predictions")]
-
-
-def test_the_comparison_is_one_pipeline_of_all_methods() -> None:
-    params = read("mini_compare")
-    assert params["run"]["methods"] == list(params["methods"])

@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
-from pathlib import Path
+from contextlib import suppress
 
 import pytest
 
@@ -28,38 +28,32 @@ for _ in progress.progress(range(2), 2, "outer"):
         time.sleep(0.06)
 print("done")
 """
-PIPELINE = "stages:\n  loop:\n    cmd: {python} loop.py\n    outs: [out]\n    always_changed: true\n"
+COMMAND = [sys.executable, "-c", NESTED]
 
 
 def environment(**more: str) -> dict[str, str]:
     plain = {key: value for key, value in os.environ.items() if key not in ("GIFT_QUIET", "TERM")}
-    return {**plain, "PYTHONPATH": str(ROOT), "TERM": "xterm", "DVC_NO_ANALYTICS": "1", **more}
+    return {**plain, "TERM": "xterm", **more}
 
 
-def in_terminal(*command: str, folder: Path = ROOT, **more: str) -> str:
-    """What a command writes on its terminal."""
+def in_terminal(**more: str) -> str:
+    """What NESTED writes on its terminal."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    process = subprocess.Popen(
-        command, stdin=slave, stdout=slave, stderr=slave, cwd=folder, env=environment(**more), start_new_session=True
-    )
+    streams = {"stdin": slave, "stdout": slave, "stderr": slave}
+    process = subprocess.Popen(COMMAND, **streams, cwd=ROOT, env=environment(**more), start_new_session=True)
     os.close(slave)
     shown = b""
-    while select.select([master], [], [], 60)[0]:
-        try:
-            block = os.read(master, 4096)
-        except OSError:  # the process has ended
-            break
-        if not block:
-            break
-        shown += block
+    with suppress(OSError):  # the process has ended
+        while select.select([master], [], [], 60)[0] and (block := os.read(master, 4096)):
+            shown += block
     os.close(master)
     assert process.wait(60) == 0, shown
     return shown.decode()
 
 
-def in_pipe(*command: str, folder: Path = ROOT, **more: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment(**more), timeout=60)
+def in_pipe(**more: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(COMMAND, capture_output=True, text=True, cwd=ROOT, env=environment(**more), timeout=60)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -75,28 +69,25 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_progress_yields_what_it_counts_and_is_silent_where_it_is_short(
-    clock: list[float], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert list(progress(iter("abc"), 3, "letters")) == ["a", "b", "c"]
-    assert capsys.readouterr() == ("", "")
-
-
 @pytest.mark.parametrize(
     ("turns", "total", "done", "seconds", "lines"),
     [
         (130, 200, 0, 0.5, ["60/200, 2.0 per second, 70 s left", "120/200, 2.0 per second, 40 s left"]),
         (2, 140, 100, 30, ["101/140, 2.0 per minute, 20 min left", "102/140, 2.0 per minute, 19 min left"]),
         (1, 4, 0, 4500, ["1/4, 0.8 per hour, 3.8 hours left"]),
+        (3, 3, 0, 5, []),
     ],
-    ids=["every 30 seconds", "a loop that continues", "a slow loop"],
+    ids=["every 30 seconds", "a loop that continues", "a slow loop", "a short loop"],
 )  # fmt: skip
 def test_a_line_comes_every_30_seconds_with_the_rate_of_this_run(
     clock: list[float], capsys: pytest.CaptureFixture[str], turns: int, total: int, done: int, seconds: float,
     lines: list[str],
 ) -> None:  # fmt: skip
-    for _ in progress(range(turns), total, "iterations", done=done):
+    counted = 0
+    for number in progress(range(turns), total, "iterations", done=done):
         clock[0] += seconds
+        counted += number == counted
+    assert counted == turns
     assert capsys.readouterr().err.splitlines() == [f"iterations {line}" for line in lines]
 
 
@@ -121,16 +112,15 @@ def test_short_loops_after_each_other_are_a_line_every_30_seconds_too(
 
 
 def test_a_terminal_shows_bars_and_only_the_outer_one_stays() -> None:
-    shown = in_terminal(sys.executable, "-c", NESTED)
-    assert "\r" in shown
-    assert "inner:" in shown
-    assert "outer: 100%" in shown
+    shown = in_terminal()
+    assert "\r" in shown and "inner:" in shown and "outer: 100%" in shown
     assert "inner: 100%" not in shown.rstrip().splitlines()[-1]
     assert " per second" not in shown
+    assert "; inner" in in_terminal(TERM="dumb")  # which cannot show a bar
 
 
 def test_a_pipe_gets_whole_lines_without_control_characters() -> None:
-    done = in_pipe(sys.executable, "-c", NESTED)
+    done = in_pipe()
     assert done.stdout == "done\n"
     lines = done.stderr.splitlines()
     assert 2 <= len(lines) <= 5
@@ -139,27 +129,11 @@ def test_a_pipe_gets_whole_lines_without_control_characters() -> None:
 
 
 def test_quiet_shows_nothing_on_a_terminal_and_in_a_pipe() -> None:
-    assert in_terminal(sys.executable, "-c", NESTED, GIFT_QUIET="1") == "done\r\n"
-    assert in_pipe(sys.executable, "-c", NESTED, GIFT_QUIET="1").stderr == ""
+    assert in_terminal(GIFT_QUIET="1") == "done\r\n"
+    assert in_pipe(GIFT_QUIET="1").stderr == ""
 
 
 @pytest.mark.parametrize(("value", "quiet"), [("", False), ("0", False), ("False", False), ("1", True), ("yes", True)])
 def test_quiet_is_a_variable_of_the_environment(value: str, quiet: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIFT_QUIET", value)
     assert module.is_quiet() is quiet
-
-
-def test_a_terminal_that_cannot_show_a_bar_gets_lines() -> None:
-    assert "; inner" in in_terminal(sys.executable, "-c", NESTED, TERM="dumb")
-
-
-def test_a_stage_of_dvc_has_the_terminal_of_dvc_or_its_pipe(tmp_path: Path) -> None:
-    (tmp_path / ".dvc").mkdir()
-    (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = True\n")
-    (tmp_path / "loop.py").write_text(NESTED + "open('out', 'w').close()\n")
-    (tmp_path / "dvc.yaml").write_text(PIPELINE.format(python=sys.executable))
-    repro = (sys.executable, "-m", "dvc", "repro")
-    assert "outer: 100%" in in_terminal(*repro, folder=tmp_path)
-    piped = in_pipe(*repro, folder=tmp_path).stderr
-    assert "; inner" in piped
-    assert "100%" not in piped

@@ -52,22 +52,17 @@ def root(tmp_path: Path) -> Path:
 def listed_by_dvc(root: Path) -> list[str]:
     (root / ".dvc").mkdir()
     (root / ".dvc" / "config").write_text("[core]\n    no_scm = True\n", encoding="utf-8")
-    command = [sys.executable, "-m", "dvc", "stage", "list", "--name-only"]
-    environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    command, variables = [sys.executable, "-m", "dvc", "stage", "list", "--name-only"], {"DVC_NO_ANALYTICS": "1"}
+    done = subprocess.run(command, cwd=root, env=os.environ | variables, capture_output=True, text=True, check=True)
     return done.stdout.split()
 
 
-def test_stages_have_the_names_and_the_order_that_dvc_gives_them(root: Path) -> None:
-    assert list_stages(root, PARAMS) == listed_by_dvc(root)
-
-
-def test_the_stages_of_this_project_are_those_of_dvc(tmp_path: Path) -> None:
-    for name in ("dvc.yaml", "params.yaml"):
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    assert list_stages(ROOT, params) == listed_by_dvc(tmp_path)
+@pytest.mark.parametrize("which", ["these", "this project"])
+def test_stages_have_the_names_and_the_order_that_dvc_gives_them(root: Path, which: str) -> None:
+    for name in ("dvc.yaml", "params.yaml") if which == "this project" else ():
+        (root / name).write_bytes((ROOT / name).read_bytes())
+    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    assert list_stages(root, params) == listed_by_dvc(root)
 
 
 def test_a_new_task_runs_its_own_instances_and_what_reads_the_whole_sections(root: Path) -> None:
@@ -77,14 +72,11 @@ def test_a_new_task_runs_its_own_instances_and_what_reads_the_whole_sections(roo
     assert set(list_stages(root, PARAMS)) - set(list_stages(root, shorter)) == set(own)
 
 
-def test_the_parameters_of_a_stage_are_as_they_are_written(root: Path) -> None:
+def test_the_parameters_of_a_stage_are_as_they_are_written_and_every_stage_but_check_has_some(root: Path) -> None:
     assert {block.name: block.params for block in read_blocks(root)} == {
         "check": [], "import_model": ["seed"], "ingest": ["tasks.${key}", "seed"], "synthesize": [], "repeat": [],
         "finetune": [], "report": ["seed", "tasks"],
     }  # fmt: skip
-
-
-def test_every_stage_of_this_project_but_check_has_parameters() -> None:
     params = {block.name: block.params for block in read_blocks(ROOT)}
     assert [stage for stage, names in params.items() if not names] == ["check"]
     assert params["finetune"][0] == "methods.${item.method}"

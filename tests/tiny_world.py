@@ -16,7 +16,7 @@ from gift_core.config.loading import load_config
 from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
 from gift_core.methods import TrainingData, load_replay, load_training_data
-from gift_core.replay.source import Replay, ReplaySource, StepReplay
+from gift_core.replay.source import Replay, StepReplay
 from stages.finetune import finetune
 from stages.replay_source import replay_of
 from stages.stage import Stage
@@ -83,25 +83,21 @@ class TinyExperiment:
         """Writes params.yaml with `row` as the only method, and a model after birds that is not the pre-trained one."""
         params["run"] |= {"methods": [method], "device": "cpu"}
         params["methods"] = {method: row}
-        params["tasks"] = {name: _folder_task(name) for name in CLASSES}
+        folder = {"source": "folder", "templates": list(TEMPLATES), "test_fraction": 0.2, "on_bad_image": "refuse"}
+        params["tasks"] = {name: folder | {"path": f"data/0_raw/{name}"} for name in CLASSES}
         afters = ("../pretrained", *CLASSES)
         params["sequence"] = [
             {"task": task, "after": after, "learning_rate_factor": 1.0}
             for task, after in zip(CLASSES, afters, strict=False)
         ]
-        params["training"] |= {
-            "iterations": iterations,
-            "warmup_iterations": 1,
-            "batch_size": BATCH_SIZE,
-            "replay_batch_size": BATCH_SIZE,
-        }
+        sizes = dict.fromkeys(("batch_size", "replay_batch_size"), BATCH_SIZE)
+        params["training"] |= {"iterations": iterations, "warmup_iterations": 1, **sizes}
         self.layout, self.method = layout, method
         self.params = layout.root / f"{method}.yaml"
         self.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
         self.stage = Stage("test", method, load_config(self.params), layout)
-        save_clip(
-            moved(load(layout.pretrained()), seed=1), layout.model(method, "birds"), {"method": method, "task": "birds"}
-        )
+        after_birds = moved(load(layout.pretrained()), seed=1)
+        save_clip(after_birds, layout.model(method, "birds"), {"method": method, "task": "birds"})
 
     @property
     def row(self) -> MethodConfig:
@@ -118,10 +114,6 @@ class TinyExperiment:
         """The step's replay."""
         return replay_of(self.stage, self.method, task)
 
-    def source(self, task: str) -> ReplaySource:
-        """The locations of the step's replay."""
-        return self.replayed(task).source
-
     def training_data(self, clip: Clip, task: str) -> TrainingData:
         """The task images of the step, as finetune reads them."""
         seed, training = self.stage.config.seed, self.stage.config.training
@@ -132,14 +124,3 @@ class TinyExperiment:
         """The replay of the step, as finetune reads it."""
         replay = self.replayed(task)
         return load_replay(self.row, clip, replay, read=replay.hashes())
-
-
-def _folder_task(name: str) -> dict[str, Any]:
-    path = f"data/0_raw/{name}"
-    return {
-        "source": "folder",
-        "path": path,
-        "templates": list(TEMPLATES),
-        "test_fraction": 0.2,
-        "on_bad_image": "refuse",
-    }

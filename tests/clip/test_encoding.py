@@ -13,7 +13,6 @@ from open_clip.model import CustomTextCLIP
 
 from gift_core.clip import encoding, images
 from gift_core.clip.encoding import (
-    SHORTEST_ROWS,
     class_features,
     class_prompts,
     encode_images,
@@ -25,19 +24,12 @@ from gift_core.clip.encoding import (
     tokenize,
     trim_rows,
 )
-from gift_core.clip.images import evaluation_pixels, evaluation_transform, in_memory
+from gift_core.clip.images import evaluation_pixels, in_memory
 from gift_core.work.overlap import prefetch_in_thread
-from tests.clip.tiny import CONTEXT, picture, png, tiny_clip, tiny_config
+from tests.clip.tiny import CONTEXT, png, tiny_clip, tiny_config
 
 IMAGES = [png(seed, width=20 + seed) for seed in range(9)]
 TEXTS = ["a photo of a cat.", "a photo of a very old and quite enormous black chess knight on a board."]
-
-
-def test_features_have_unit_norm() -> None:
-    clip = tiny_clip()
-    images_BCHW = torch.stack([evaluation_transform(clip)(picture(seed)) for seed in range(3)])
-    for features in (encode_images(clip, images_BCHW), encode_tokens(clip, tokenize(clip, TEXTS))):
-        torch.testing.assert_close(features.norm(dim=-1), torch.ones(len(features)))
 
 
 @pytest.mark.parametrize("own_text_tower", [False, True])
@@ -45,6 +37,7 @@ def test_short_rows_give_the_features_and_gradients_of_full_rows(own_text_tower:
     clip = tiny_clip()
     if own_text_tower:
         clip = dataclasses.replace(clip, model=CustomTextCLIP(**tiny_config()["model_cfg"]).eval())
+    assert tokenize(clip, ["a cat"]).shape == (1, 16)  # no shorter
     full_NL = clip.tokenizer(TEXTS)
     short_NL = trim_rows(clip.model, full_NL)
     assert (full_NL.shape[1], short_NL.shape[1]) == (CONTEXT, 18)  # start, 16 tokens, end
@@ -54,10 +47,6 @@ def test_short_rows_give_the_features_and_gradients_of_full_rows(own_text_tower:
     torch.testing.assert_close(short, full, rtol=0, atol=1e-6)
     gradients = [torch.autograd.grad(features.pow(3).sum(), position)[0] for features in (full, short)]
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
-
-
-def test_rows_are_never_cut_below_sixteen() -> None:
-    assert tokenize(tiny_clip(), ["a cat"]).shape == (1, SHORTEST_ROWS)
 
 
 @pytest.mark.parametrize(
@@ -75,23 +64,22 @@ def test_rows_stay_full_where_later_tokens_matter(changes: dict[str, object], le
     assert trim_rows(CustomTextCLIP(**config), tiny_clip().tokenizer(TEXTS)).shape[1] == length
 
 
-@pytest.mark.parametrize("precision", ["amp_bf16", "amp_fp16"])
-def test_autocast_gives_nearly_the_same_float32_features(precision: str) -> None:
-    exact, fast = (encode_tokens(clip, tokenize(clip, TEXTS)) for clip in (tiny_clip(), tiny_clip(precision=precision)))
-    assert fast.dtype == torch.float32
-    torch.testing.assert_close(fast, exact, rtol=0, atol=2e-2)
-    assert not torch.equal(fast, exact)
-
-
 @pytest.mark.parametrize(("precision", "dtype"), [("amp_bf16", torch.bfloat16), ("amp_fp16", torch.float16)])
-def test_the_towers_compute_in_the_requested_precision(precision: str, dtype: torch.dtype) -> None:
+def test_autocast_towers_compute_in_the_precision_and_give_nearly_the_same_float32_unit_features(
+    precision: str, dtype: torch.dtype
+) -> None:
     clip, seen = tiny_clip(precision=precision), set()
     for tower in (clip.model.visual.transformer, clip.model.transformer):
         for block in tower.resblocks:
             block.mlp.c_fc.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
-    encode_images(clip, torch.randn(2, 3, 16, 16))
-    encode_tokens(clip, tokenize(clip, TEXTS))
+    images_BCHW, tokens_NL = torch.randn(2, 3, 16, 16), tokenize(clip, TEXTS)
+    found = encode_images(clip, images_BCHW), encode_tokens(clip, tokens_NL)
     assert seen == {dtype}
+    exact = encode_images(tiny_clip(), images_BCHW), encode_tokens(tiny_clip(), tokens_NL)
+    for fast, features in zip(found, exact, strict=True):
+        assert fast.dtype == torch.float32
+        torch.testing.assert_close(features.norm(dim=-1), torch.ones(2))
+        torch.testing.assert_close(fast, features, rtol=0, atol=2e-2)
 
 
 def test_a_class_is_the_normalized_mean_of_its_unit_template_features() -> None:
@@ -104,11 +92,8 @@ def test_a_class_is_the_normalized_mean_of_its_unit_template_features() -> None:
         torch.testing.assert_close(class_KD[row], mean_D / mean_D.norm())
 
 
-def test_training_prompts_use_the_first_template() -> None:
+def test_training_prompts_use_the_first_template_and_the_nearest_class_is_predicted() -> None:
     assert class_prompts(["cat", "{dog}"], ["a {}.", "no {}"]) == ["a cat.", "a {dog}."]
-
-
-def test_the_nearest_class_is_predicted() -> None:
     image_BD = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
     class_KD = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     assert predict(image_BD, class_KD).tolist() == [1, 0]

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import read_losses, read_provenance
-from gift_core.clip.encoding import encode_tokens, tokenize
+from gift_core.clip.disk_space import model_bytes, training_bytes
 from gift_core.clip.images import evaluation_transform
 from gift_core.clip.model import Clip, load_folder, save_clip
 from gift_core.errors import ContractError, UserError
@@ -37,17 +37,19 @@ def load(folder: Path) -> Clip:
     return load_clip(f"local-dir:{folder}", device=CPU, precision="fp32")
 
 
-@pytest.mark.parametrize("tower", ["vit", "resnet"])
-def test_open_clip_alone_loads_a_saved_folder(tmp_path: Path, tower: str) -> None:
-    clip = tiny_clip(tower=tower)
+@pytest.mark.parametrize("name", ["vit", "resnet", "mini"])
+def test_open_clip_alone_loads_a_saved_folder_with_its_tokenizer(tmp_path: Path, name: str, project: Path) -> None:
+    clip = load(project / "data" / "mini" / "clip") if name == "mini" else tiny_clip(tower=name)
     save_clip(clip, tmp_path / "saved", {})
     model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / 'saved'}")
-    tokens_NL = open_clip.get_tokenizer(f"local-dir:{tmp_path / 'saved'}")(["a cat"])
+    texts = ["a photo of a red snowman.", "upwards arrow"]
+    tokens_NL = open_clip.get_tokenizer(f"local-dir:{tmp_path / 'saved'}")(texts)
     image_CHW = transform(picture(0, width=50, height=40))
     assert torch.equal(image_CHW, evaluation_transform(clip)(picture(0, width=50, height=40)))
     model.eval()
     assert torch.equal(model.encode_image(image_CHW[None]), clip.model.encode_image(image_CHW[None]))
-    assert torch.equal(model.encode_text(tokens_NL), clip.model.encode_text(clip.tokenizer(["a cat"])))
+    assert torch.equal(model.encode_text(tokens_NL), clip.model.encode_text(clip.tokenizer(texts)))
+    assert torch.equal(load(tmp_path / "saved").tokenizer(texts), tokens_NL)
 
 
 def test_a_loaded_model_saves_the_same_bytes(folder: Path, tmp_path: Path) -> None:
@@ -77,18 +79,6 @@ def test_half_precision_files_become_float32_models(folder: Path, tmp_path: Path
     save_clip(clip, tmp_path / "saved", {})
     saved = load_file(tmp_path / "saved" / "open_clip_model.safetensors")
     assert {value.dtype for value in [*clip.model.parameters(), *saved.values()]} == {torch.float32}
-
-
-def test_every_copy_of_the_mini_model_has_its_tokenizer(tmp_path: Path, project: Path) -> None:
-    source = load(project / "data" / "mini" / "clip")
-    save_clip(source, tmp_path / "copy", {})
-    copy = load(tmp_path / "copy")
-    texts = ["a photo of a red snowman.", "upwards arrow"]
-    assert torch.equal(source.tokenizer(texts), copy.tokenizer(texts))
-    assert torch.equal(encode_tokens(source, tokenize(source, texts)), encode_tokens(copy, tokenize(copy, texts)))
-    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / 'copy'}")
-    assert torch.equal(open_clip.get_tokenizer(f"local-dir:{tmp_path / 'copy'}")(texts), source.tokenizer(texts))
-    assert sum(value.numel() for value in model.parameters()) == source.parameter_count
 
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
@@ -145,3 +135,17 @@ def test_the_error_of_a_damaged_artifact_names_the_stages_that_make_it(folder: P
     cut(WEIGHTS)(folder)
     with pytest.raises(ContractError, match=r"damaged or incomplete.*import_model and finetune"):
         load_folder(folder, device=CPU, precision="fp32")
+
+
+NAMES = ("learning_rate", "task", "distill", "distill_entropy", "align", "consolidation", "total")
+LOSSES = [{"iteration": number, **dict.fromkeys(NAMES, number / 3 + 1e-09)} for number in range(1000)]
+
+
+@pytest.mark.parametrize("name", ["vit", "resnet", "mini"])
+def test_a_model_folder_takes_no_more_space_than_is_asked_for(name: str, project: Path, tmp_path: Path) -> None:
+    clip = load(project / "data" / "mini" / "clip") if name == "mini" else tiny_clip(tower=name)
+    save_clip(clip, tmp_path / "model", {"settings": {str(n): "some text" for n in range(100)}}, LOSSES)
+    blocks = sum(-(-file.stat().st_size // 4096) * 4096 for file in (tmp_path / "model").iterdir())
+    assert blocks <= model_bytes(clip, iterations=len(LOSSES)) <= 1.15 * blocks
+    weights = (tmp_path / "model" / WEIGHTS).stat().st_size
+    assert training_bytes(clip, iterations=len(LOSSES)) >= blocks + 3.9 * weights

@@ -13,13 +13,11 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner
 
 from gift_core.clip.model import save_clip
 from gift_core.errors import UserError
 from gift_core.interop.exporting import export_clip
 from gift_core.interop.importing import load_clip, open_model
-from stages.app import app
 from tests.clip.tiny import tiny_clip
 
 WEIGHTS, CONFIG = "open_clip_model.safetensors", "open_clip_config.json"
@@ -40,15 +38,6 @@ def change_weights(file: Path, change: Callable[[Tensors], object]) -> None:
     save_file(tensors, file)
 
 
-def change_config(folder: Path, **sections: dict[str, Any]) -> None:
-    config = json.loads((folder / CONFIG).read_text())
-    for section, values in sections.items():
-        for key, value in values.items():
-            old = config[section].get(key)
-            config[section][key] = old | value if isinstance(value, dict) else value
-    (folder / CONFIG).write_text(json.dumps(config))
-
-
 def put(name: str, value: float, count: int = 1) -> Callable[[Tensors], object]:
     return lambda tensors: tensors[name].view(-1)[:count].fill_(value)
 
@@ -63,7 +52,6 @@ WEIGHT_DAMAGES: dict[str, tuple[Callable[[Tensors], object], str]] = {
         lambda t: t.update({"visual.positional_embedding": torch.zeros(10, 32)}),
         "visual.positional_embedding is 10 x 32, expected 5 x 32",
     ),
-    "scale NaN": (put("logit_scale", math.nan), "logit_scale are NaN"),
     "scale large": (put("logit_scale", 100.0), "logit_scale is 100, expected 0 to 6.91"),
     "scale small": (put("logit_scale", -5.0), "logit_scale is -5, expected 0 to 6.91"),
 }  # fmt: skip
@@ -90,30 +78,39 @@ def test_every_usual_scale_is_accepted(scale: float, folder: Path) -> None:
     assert math.log(open_model(str(folder), device="cpu").scale) == pytest.approx(scale, abs=1e-6)
 
 
-def test_a_pickle_in_an_open_clip_folder_is_checked_too(folder: Path) -> None:
-    tensors = load_file(folder / WEIGHTS)
+def pickle_in_a_folder(folder: Path) -> str:
     (folder / WEIGHTS).unlink()
-    put(KERNEL, math.nan)(tensors)
-    torch.save(tensors, folder / "open_clip_pytorch_model.bin")
-    require_refused(lambda: open_model(str(folder), device="cpu"), f"1 of the 6144 numbers of {KERNEL} are NaN")
+    torch.save(damaged(tiny_clip().model), folder / "open_clip_pytorch_model.bin")
+    return str(folder)
 
 
-def test_unsound_weights_of_a_single_file_are_refused(tmp_path: Path) -> None:
-    files = export_clip(tiny_clip(), tmp_path, to="safetensors", provenance={})
+def single_file(folder: Path) -> str:
+    files = export_clip(tiny_clip(), folder.parent, to="safetensors", provenance={})
     (file,) = (path for path in files if path.stem == "model")
     with safe_open(file, framework="pt") as opened:
         metadata = dict(opened.metadata())
-    tensors = load_file(file)
-    put(KERNEL, math.nan)(tensors)
-    save_file(tensors, file, metadata)
-    require_refused(lambda: open_model(str(file), device="cpu"), str(file), "are NaN")
+    save_file(damaged(tiny_clip().model), file, metadata)
+    return str(file)
 
 
-def test_unsound_weights_of_a_checkpoint_are_refused(tmp_path: Path) -> None:
-    tensors, file = dict(open_clip.create_model("ViT-S-32-alt").state_dict()), tmp_path / "weights.pt"
+def checkpoint(folder: Path) -> str:
+    torch.save(damaged(open_clip.create_model("ViT-S-32-alt")), folder.parent / "weights.pt")
+    return str(folder.parent / "weights.pt")
+
+
+def damaged(model: torch.nn.Module) -> Tensors:
+    tensors = {name: value.clone() for name, value in model.state_dict().items()}
     put(KERNEL, math.nan)(tensors)
-    torch.save(tensors, file)
-    require_refused(lambda: load_clip("ViT-S-32-alt", str(file), device="cpu"), str(file), "are NaN")
+    return tensors
+
+
+@pytest.mark.parametrize("save", [pickle_in_a_folder, single_file, checkpoint])
+def test_unsound_weights_of_every_format_are_refused(save: Callable[[Path], str], folder: Path) -> None:
+    file = save(folder)
+    if save is checkpoint:
+        require_refused(lambda: load_clip("ViT-S-32-alt", file, device="cpu"), file, "are NaN")
+    else:
+        require_refused(lambda: open_model(file, device="cpu"), file, f"numbers of {KERNEL} are NaN")
 
 
 @pytest.mark.parametrize(
@@ -121,23 +118,19 @@ def test_unsound_weights_of_a_checkpoint_are_refused(tmp_path: Path) -> None:
     [
         ({"mean": [0.5, math.nan, 0.5]}, "it has NaN, which is not a number of JSON"),
         ({"mean": [0.5, 0.5]}, "mean should be 3 finite numbers"),
-        ({"mean": ["0.5", 0.5, 0.5]}, "mean should be 3 finite numbers"),
         ({"std": [0.25, 0.0, 0.25]}, "std should be from 0.001 to 1000"),
-        ({"std": 0.25}, "std should be 3 finite numbers"),
         ({"interpolation": "nearest"}, "interpolation should be bicubic or bilinear or random, it is 'nearest'"),
         ({"resize_mode": "crop"}, "resize_mode should be shortest or longest or squash, it is 'crop'"),
+        ({"image_size": [16]}, "its image size is [16], expected 1 to 4096 px"),
+        *(({"image_size": size}, "image_size") for size in (0, 10**9, "16", None)),
     ],
 )
-def test_an_unsound_preprocessing_is_refused(values: dict[str, Any], expected: str, folder: Path) -> None:
-    change_config(folder, preprocess_cfg=values)
+def test_an_unsound_preprocessing_or_image_size_is_refused(values: dict[str, Any], expected: str, folder: Path) -> None:
+    config = json.loads((folder / CONFIG).read_text())
+    section = config["model_cfg"]["vision_cfg"] if "image_size" in values else config["preprocess_cfg"]
+    section |= values
+    (folder / CONFIG).write_text(json.dumps(config))
     require_refused(lambda: open_model(str(folder), device="cpu"), str(folder), expected)
-
-
-@pytest.mark.parametrize("size", [0, 10**9, "16", [16], None])
-def test_an_impossible_image_size_is_refused(size: Any, folder: Path) -> None:
-    change_config(folder, model_cfg={"vision_cfg": {"image_size": size}})
-    with pytest.raises(UserError, match=rf"{folder}.*image.size"):
-        open_model(str(folder), device="cpu")
 
 
 def test_the_preprocessing_of_a_transformers_folder_is_checked(tmp_path: Path) -> None:
@@ -148,11 +141,3 @@ def test_the_preprocessing_of_a_transformers_folder_is_checked(tmp_path: Path) -
     file.write_text(text.replace("0.26", "0.0", 1))
     assert file.read_text() != text
     require_refused(lambda: open_model(str(tmp_path), device="cpu"), str(tmp_path), "std should be from")
-
-
-def test_a_command_refuses_a_model_with_nan(folder: Path, tmp_path: Path) -> None:
-    change_weights(folder / WEIGHTS, put(KERNEL, math.nan))
-    done = CliRunner().invoke(app, ["export", str(folder), "--to", "safetensors", "--out", str(tmp_path / "out")])
-    assert done.exit_code == 1
-    assert f"error: {folder}: 1 of the 6144 numbers of {KERNEL} are NaN or infinite" in done.output
-    assert not (tmp_path / "out").exists()

@@ -34,16 +34,13 @@ def sample(
     return sample_prompts(vocabulary, count, task=task, seed=seed, strategy=strategy, captions=captions)
 
 
-def test_a_prompt_is_the_template_of_its_source_filled_with_its_name() -> None:
-    prompts = sample()
-    wren = prompts[prompts.class_name == "wren"].iloc[0]
-    assert (wren.source_task, wren.template, wren.prompt) == ("birds", "a {}, a bird.", "a wren, a bird.")
-    spade = prompts[prompts.class_name == "spade"].iloc[0]
-    assert (spade.source_task, spade.prompt) == ("base", "a photo of a spade.")
-
-
-def test_class_names_are_sampled_uniformly_with_replacement() -> None:
-    counts = sample(count=4000).class_name.value_counts()
+def test_class_names_are_sampled_uniformly_and_fill_the_first_template_of_their_source() -> None:
+    prompts = sample(count=4000)
+    assert set(prompts.prompt) == {f"a photo of a {entry.class_name}." for entry in BASE} | {"a wren, a bird."}
+    assert {*zip(prompts.source_task, prompts.template, strict=True)} == {
+        ("base", "a photo of a {}."), ("birds", "a {}, a bird."),
+    }  # fmt: skip
+    counts = prompts.class_name.value_counts()
     assert set(counts.index) == {"snowman", "spade", "heart", "wren"}
     assert all(880 < count < 1120 for count in counts)  # 1000 expected, standard deviation 27
 
@@ -53,20 +50,11 @@ def test_the_sample_depends_on_seed_and_task_only() -> None:
     assert first.equals(sample(count=50))
     assert not first.prompt.equals(sample(count=50, task="textures").prompt)
     assert not first.prompt.equals(sample(count=50, seed=43).prompt)
+    assert first.seed.is_unique and first.seed[7] == seed_for("image", 42, "letters", 7)
 
 
-def test_every_image_has_its_own_seed_from_its_prompt_id() -> None:
-    prompts = sample(count=500)
-    assert prompts.seed.is_unique
-    assert prompts.seed[7] == seed_for("image", 42, "letters", 7)
-
-
-def test_braces_in_a_class_name_stay_as_they_are() -> None:
-    prompts = sample([VocabularyEntry("base", "{curly}", ("a {}.",))], 1)
-    assert prompts.prompt[0] == "a {curly}."
-
-
-def test_an_empty_vocabulary_is_refused() -> None:
+def test_braces_in_a_class_name_stay_and_an_empty_vocabulary_is_refused() -> None:
+    assert sample([VocabularyEntry("base", "{curly}", ("a {}.",))], 1).prompt[0] == "a {curly}."
     with pytest.raises(UserError, match=r"base_vocabulary: none leaves no prompts for the first task, 'letters'"):
         sample([], 10)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from gift_core.artifacts.exemplar_files import Exemplar, read_exemplars
+from gift_core.artifacts.exemplar_files import read_exemplars
 from gift_core.artifacts.features import FEATURES, TEXT_FEATURES, read_features, read_text_features
-from gift_core.artifacts.fisher_file import FISHER, Fisher, read_fisher
+from gift_core.artifacts.fisher_file import FISHER, read_fisher
 from gift_core.artifacts.shards import pair_key, write_manifest
 from gift_core.artifacts.teacher_source import SOURCE
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
@@ -36,6 +36,8 @@ from tests.tiny_world import CAPTIONS, CLASSES, make_world, moved
 
 STEPS = tuple(CLASSES)
 SYNTHETIC = {"images": "synthetic", "teacher": "previous"}
+TASK_IMAGES = {"images": "task", "texts": {"kind": "classes"}, "teacher": "previous"}
+FOLDER = {"images": "reference", "teacher": "previous", "folder": "mine"}
 LOSSES = {"distill_image_side": {"weight": 1.0, "temperature": 2.0}}
 CLASS_PROMPTS = {task: [f"a photo of a {name}." for name in names] for task, names in CLASSES.items()}
 
@@ -45,7 +47,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     return make_world(tmp_path_factory.mktemp("world"))
 
 
-@pytest.fixture(scope="module")
+@cache
 def teachers() -> dict[str, Teacher]:
     """The model before each task. They all differ."""
     return {task: Teacher(moved(tiny_clip(), seed=seed), f"model {seed}") for seed, task in enumerate(STEPS)}
@@ -58,25 +60,15 @@ def method(
     return MethodConfig.model_validate({**row, "consolidation": consolidation or {"kind": "none"}})
 
 
-def taught(teacher: Teacher, replay: StepReplay[Any], **options: Any) -> str:
-    """Writes the teacher's folder of the step."""
-    with build_folder(replay.source.teacher) as folder:
-        return teach(teacher, replay, folder, read=replay.hashes(), **options)
-
-
 class Steps:
     """The stage teach for each step of one method, in its own folder."""
 
-    def __init__(self, world: Layout, folder: Path, row: MethodConfig, teachers: dict[str, Teacher]) -> None:
-        self.world, self.folder, self.row, self.teachers = world, folder, row, teachers
+    def __init__(self, world: Layout, folder: Path, row: MethodConfig) -> None:
+        self.world, self.folder, self.row, self.teachers = world, folder, row, teachers()
 
-    def replay(self, task: str, **changes: Any) -> StepReplay[Any]:
-        source = dataclasses.replace(self.source(task), **changes)
-        return step_replay(self.row.replay, source, Sampling(4, 5, ("test", task)))
-
-    def source(self, task: str) -> ReplaySource:
+    def replay(self, task: str) -> StepReplay[Any]:
         index = STEPS.index(task)
-        return ReplaySource(
+        source = ReplaySource(
             root=self.world.root,
             tasks=tuple(self.world.task(name) for name in STEPS[: index + 1]),
             shards=self.world.shards(task),
@@ -88,9 +80,13 @@ class Steps:
             key="params.yaml: methods.test",
             teacher_model=self.teachers[task].model if self.row.replay.images != "none" else "",
         )
+        return step_replay(self.row.replay, source, Sampling(4, 5, ("test", task)))
 
-    def teach(self, task: str) -> str:
-        return taught(self.teachers[task], self.replay(task))
+    def teach(self, task: str) -> None:
+        """Writes the teacher's folder of the step."""
+        replay = self.replay(task)
+        with build_folder(self.folder / task) as folder:
+            teach(self.teachers[task], replay, folder, read=replay.hashes())
 
     def load(self, task: str, clip: Clip) -> Replay:
         replay = self.replay(task)
@@ -118,32 +114,17 @@ def indices_of(batch: ReplayBatch, images: list[bytes]) -> list[int]:
 
 
 def source_json(steps: Steps, task: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((steps.folder / task / SOURCE).read_text())
-    return found
+    return json.loads((steps.folder / task / SOURCE).read_text())  # type: ignore[no-any-return]
 
 
-def test_without_replay_there_are_no_batches_and_source_json_is_constant(
-    world: Layout, tmp_path: Path, teachers: dict[str, Teacher]
-) -> None:
-    nameless = {task: Teacher(teacher.clip, "") for task, teacher in teachers.items()}
-    steps = Steps(world, tmp_path, method({"images": "none"}, losses={}), nameless)
+def test_without_replay_there_are_no_batches_and_source_json_is_constant(world: Layout, tmp_path: Path) -> None:
+    steps = Steps(world, tmp_path, method({"images": "none"}, losses={}))
+    steps.teachers = {task: Teacher(teacher.clip, "") for task, teacher in teachers().items()}
     for task in STEPS[:2]:
         steps.teach(task)
         assert source_json(steps, task) == {"replay": "none", "model": "", "read": {}, "files": {}}
         assert [file.name for file in (tmp_path / task).iterdir()] == [SOURCE]
     assert steps.replay("birds").load(tiny_clip(), steps.row.losses).sample(0) == ()
-
-
-def test_synthetic_pairs_are_those_of_the_steps_shards(
-    world: Layout, tmp_path: Path, teachers: dict[str, Teacher]
-) -> None:
-    steps = Steps(world, tmp_path, method({"images": "synthetic", "teacher": "previous"}), teachers)
-    for number, task in enumerate(STEPS[:2]):
-        steps.teach(task)
-        batch = steps.batch(task)
-        images = [png(100 * number + 50 + row) for row in range(len(CAPTIONS))]
-        require_features_of(teachers[task], batch, [CAPTIONS[index] for index in indices_of(batch, images)])
-    assert read_features(tmp_path / "digits" / FEATURES).metadata["model"] == "model 1"
 
 
 REFERENCE = ("a cup", "a pen", "a cup", "a key", "a map")
@@ -160,31 +141,30 @@ def require_vocabulary_of(teacher: Teacher, batch: ReplayBatch, texts: list[str]
     assert torch.equal(batch.all_image_ND[batch.image_ids_M], batch.teacher_image_MD)
 
 
-def test_the_vocabulary_is_the_prompts_of_the_pairs_and_then_the_other_class_names(
-    world: Layout, tmp_path: Path, teachers: dict[str, Teacher]
-) -> None:
-    steps = Steps(world, tmp_path, method(SYNTHETIC, losses=VOCABULARY_LOSS), teachers)
+def test_synthetic_pairs_and_their_vocabulary_are_those_of_the_step(world: Layout, tmp_path: Path) -> None:
+    steps = Steps(world, tmp_path, method(SYNTHETIC, losses=VOCABULARY_LOSS))
     prompts = ["a cat.", "a dog.", "a horse.", "a bird.", "a fish."]
     texts = {"birds": [*prompts, "a fox.", "a cow."]}
     texts["digits"] = [*texts["birds"], *CLASS_PROMPTS["birds"]]
-    for task, expected in texts.items():
+    for number, (task, expected) in enumerate(texts.items()):
         steps.teach(task)
+        assert read_features(tmp_path / task / FEATURES).metadata["model"] == f"model {number}"
         stored = read_text_features(tmp_path / task / TEXT_FEATURES)
         assert list(stored.texts) == expected
-        assert stored.metadata["model"] == teachers[task].model
+        assert stored.metadata["model"] == teachers()[task].model
         assert np.array_equal(stored.tokens_PL, tokenize(tiny_clip(), expected).numpy())
         batch = steps.batch(task)
-        require_vocabulary_of(teachers[task], batch, expected)
+        images = [png(100 * number + 50 + row) for row in range(len(CAPTIONS))]
+        require_features_of(teachers()[task], batch, [CAPTIONS[index] for index in indices_of(batch, images)])
+        require_vocabulary_of(teachers()[task], batch, expected)
         assert batch.all_image_ND is not None and len(batch.all_image_ND) == 7
 
 
-def test_pairs_of_earlier_steps_are_replayed_beside_the_steps_own(
-    world: Layout, tmp_path: Path, teachers: dict[str, Teacher]
-) -> None:
+def test_pairs_of_earlier_steps_are_replayed_beside_the_steps_own(world: Layout, tmp_path: Path) -> None:
     images = {task: [png(100 * number + 50 + row) for row in range(7)] for number, task in enumerate(STEPS)}
     for kept, tasks in ((1, ["letters", "digits"]), (5, ["letters", "digits", "birds"])):
         row = method(SYNTHETIC | {"keep_earlier": kept}, losses=VOCABULARY_LOSS)
-        steps = Steps(world, tmp_path / str(kept), row, teachers)
+        steps = Steps(world, tmp_path / str(kept), row)
         steps.teach("birds")
         steps.teach("letters")
         first = read_features(steps.folder / "birds" / FEATURES).keys
@@ -200,7 +180,7 @@ def test_pairs_of_earlier_steps_are_replayed_beside_the_steps_own(
             (batch,) = replay.sample(iteration)
             rows = indices_of(batch, known)
             assert batch.image_ids_M is not None and batch.image_ids_M.tolist() == rows
-            require_features_of(teachers["letters"], batch, [CAPTIONS[index % 7] for index in rows])
+            require_features_of(teachers()["letters"], batch, [CAPTIONS[index % 7] for index in rows])
             seen += rows
         assert sorted(seen[: 7 * len(tasks)]) == list(range(7 * len(tasks)))
 
@@ -212,36 +192,30 @@ def write_reference(folder: Path) -> None:
         (folder / f"{row}.txt").write_text(REFERENCE[row])
 
 
-def test_reference_pairs_and_their_vocabulary_are_those_of_the_users_folder(
-    tmp_path: Path, teachers: dict[str, Teacher]
-) -> None:
+def test_reference_pairs_and_their_vocabulary_are_those_of_the_users_folder(tmp_path: Path) -> None:
     write_reference(tmp_path / "mine")
-    replay = {"images": "reference", "teacher": "initial", "folder": "mine"}
-    steps = Steps(Layout(tmp_path), tmp_path / "teachers", method(replay, losses=VOCABULARY_LOSS), teachers)
+    row = method(FOLDER | {"teacher": "initial"}, losses=VOCABULARY_LOSS)
+    steps = Steps(Layout(tmp_path), tmp_path / "teachers", row)
     steps.teach("birds")
     batch = steps.batch("birds")
     rows = indices_of(batch, [png(900 + row) for row in range(5)])
-    require_features_of(teachers["birds"], batch, [REFERENCE[row] for row in rows])
-    require_vocabulary_of(teachers["birds"], batch, ["a cup", "a pen", "a key", "a map"])
+    require_features_of(teachers()["birds"], batch, [REFERENCE[row] for row in rows])
+    require_vocabulary_of(teachers()["birds"], batch, ["a cup", "a pen", "a key", "a map"])
     folder = tmp_path / "teachers" / "birds"
     assert read_features(folder / FEATURES).keys == ("0.png", "1.png", "2.png", "3.png", "4.png")
     assert not (folder / TEXT_FEATURES).exists()
 
 
-def test_task_images_come_with_the_prompts_of_the_tasks_classes(
-    world: Layout, tmp_path: Path, teachers: dict[str, Teacher]
+def test_task_images_come_with_the_prompts_of_the_tasks_classes_or_random_texts_of_all_methods(
+    world: Layout, tmp_path: Path
 ) -> None:
-    replay = {"images": "task", "texts": {"kind": "classes"}, "teacher": "previous"}
-    steps = Steps(world, tmp_path, method(replay), teachers)
+    steps = Steps(world, tmp_path / "classes", method(TASK_IMAGES))
     steps.teach("digits")
     batch = steps.batch("digits")
-    require_features_of(teachers["digits"], batch, CLASS_PROMPTS["digits"])
+    require_features_of(teachers()["digits"], batch, CLASS_PROMPTS["digits"])
     assert len(set(indices_of(batch, [png(100 + row) for row in range(12)]))) == 4
-
-
-def test_random_texts_are_those_of_all_methods(world: Layout, tmp_path: Path, teachers: dict[str, Teacher]) -> None:
-    replay = {"images": "task", "texts": {"kind": "random_tokens", "count": 6, "length": 10}, "teacher": "previous"}
-    one, other = (Steps(world, tmp_path / name, method(replay), teachers) for name in ("one", "other"))
+    row = method(TASK_IMAGES | {"texts": {"kind": "random_tokens", "count": 6, "length": 10}})
+    one, other = (Steps(world, tmp_path / name, row) for name in ("one", "other"))
     for steps, task in ((one, "digits"), (other, "digits"), (one, "letters")):
         steps.teach(task)
     tokens_ML = one.batch("digits").tokens_ML
@@ -254,87 +228,48 @@ STATIC_FISHER = {"kind": "static_fisher", "weight": 1.0, "scale": "model"}
 MEMORY = {"images": "exemplars", "memory": 8, "teacher": "previous"}
 
 
-@pytest.fixture
-def icarl(world: Layout, tmp_path: Path, teachers: dict[str, Teacher]) -> Steps:
-    """Exemplars chosen before each of the three tasks."""
-    steps = Steps(world, tmp_path, method(MEMORY), teachers)
+def test_exemplars_are_of_the_earlier_tasks_with_their_prompts_and_passed_on(world: Layout, tmp_path: Path) -> None:
+    steps, texts, kept = Steps(world, tmp_path, method(MEMORY)), list[str](), {}
     for task in STEPS:
         steps.teach(task)
-    return steps
-
-
-def kept_of(exemplars: list[Exemplar]) -> list[tuple[str, int, int]]:
-    return [(each.task, each.label, each.rank) for each in exemplars]
-
-
-def test_exemplars_are_chosen_from_the_earlier_tasks_and_passed_on(icarl: Steps) -> None:
-    assert read_exemplars(icarl.folder / "birds") == []
-    assert isinstance(icarl.load("birds", tiny_clip()), NoReplay)
-    before, after = (read_exemplars(icarl.folder / task) for task in ("digits", "letters"))
+        kept[task] = read_exemplars(tmp_path / task)
+    assert kept["birds"] == [] and isinstance(steps.load("birds", tiny_clip()), NoReplay)
     # 8 // 3 classes of birds are two each; 8 // (3 + 2) one each
-    assert kept_of(before) == [("birds", label, rank) for label in range(3) for rank in range(2)]
-    assert kept_of(after) == [("birds", label, 0) for label in range(3)] + [("digits", label, 0) for label in range(2)]
-    assert after[:3] == [each for each in before if each.rank == 0]
-    shutil.rmtree(icarl.folder / "birds")  # only the files of the step before are read
-    icarl.teach("letters")
-    assert read_exemplars(icarl.folder / "letters") == after
-
-
-def test_exemplars_come_with_the_prompts_of_all_their_classes(icarl: Steps, teachers: dict[str, Teacher]) -> None:
-    texts: list[str] = []
+    assert [(each.task, each.label, each.rank) for each in kept["digits"]] == [
+        ("birds", label, rank) for label in range(3) for rank in range(2)
+    ]
+    assert kept["letters"][:3] == [each for each in kept["digits"] if each.rank == 0]
+    assert [(each.task, each.rank) for each in kept["letters"][3:]] == [("digits", 0)] * 2
     for before, task in itertools.pairwise(STEPS):
         texts += CLASS_PROMPTS[before]
-        batch = icarl.batch(task)
-        require_features_of(teachers[task], batch, texts)  # all by the teacher of this step
-        indices_of(batch, [each.image for each in read_exemplars(icarl.folder / task)])
+        batch = steps.batch(task)
+        require_features_of(teachers()[task], batch, texts)  # all by the teacher of this step
+        indices_of(batch, [each.image for each in kept[task]])
+    shutil.rmtree(tmp_path / "birds")  # only the files of the step before are read
+    steps.teach("letters")
+    assert read_exemplars(tmp_path / "letters") == kept["letters"]
 
 
-def fisher_steps(world: Layout, folder: Path, teachers: dict[str, Teacher], *, accumulate: bool) -> Steps:
-    fisher = {"estimator": "per_sample", "accumulate": accumulate}
-    replay = {"images": "synthetic", "teacher": "previous", "fisher": fisher}
-    return Steps(world, folder, method(replay, losses={}, consolidation=STATIC_FISHER), teachers)
-
-
-@pytest.fixture(scope="module")
-def diagonals(
-    world: Layout, tmp_path_factory: pytest.TempPathFactory, teachers: dict[str, Teacher]
-) -> dict[bool, dict[str, Fisher]]:
-    """The Fisher files of each step, by whether they are accumulated."""
-    found: dict[bool, dict[str, Fisher]] = {}
-    for accumulate in (False, True):
-        steps = fisher_steps(world, tmp_path_factory.mktemp("fisher"), teachers, accumulate=accumulate)
-        for task in STEPS:
-            steps.teach(task)
-        found[accumulate] = {task: read_fisher(steps.folder / task / FISHER) for task in STEPS}
-    return found
-
-
-@pytest.mark.parametrize("task", STEPS)
-def test_accumulated_diagonals_are_the_sum_of_the_single_ones(
-    diagonals: dict[bool, dict[str, Fisher]], task: str
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_diagonals_are_of_the_teachers_and_only_for_the_consolidation(
+    world: Layout, tmp_path: Path, accumulate: bool
 ) -> None:
-    so_far = STEPS[: STEPS.index(task) + 1]
-    for name, values in diagonals[True][task].diagonals.items():
-        single = [diagonals[False][each].diagonals[name] for each in so_far]
-        np.testing.assert_allclose(values, np.sum(single, axis=0, dtype=np.float64), rtol=1e-5, err_msg=name)
-
-
-def test_diagonals_are_of_the_teacher_on_its_pairs_and_only_the_consolidation_gets_them(
-    world: Layout, tmp_path: Path, teachers: dict[str, Teacher]
-) -> None:
-    """EWC uses the pairs for the Fisher information only: nothing is replayed."""
-    steps, clip = fisher_steps(world, tmp_path, teachers, accumulate=False), teachers["digits"].clip
-    for task in STEPS[:2]:
+    """EWC uses the pairs for the Fisher information only: nothing is replayed. It adds the diagonals of all steps."""
+    replay = SYNTHETIC | {"fisher": {"estimator": "per_sample", "accumulate": accumulate}}
+    steps, sums = Steps(world, tmp_path, method(replay, losses={}, consolidation=STATIC_FISHER)), {}
+    for number, task in enumerate(STEPS):
         steps.teach(task)
-    stored, loaded = read_fisher(tmp_path / "digits" / FISHER), load_fisher(steps.row, tmp_path / "digits")
-    assert (stored.estimator, stored.model) == ("per_sample", "model 1")
-    pixels, tokens = evaluation_pixels(clip, [png(150 + row) for row in range(7)]), tokenize(clip, list(CAPTIONS))
-    expected = estimate_fisher(clip, pixels, tokens, estimator="per_sample", batch_size=4)
-    assert set(stored.diagonals) == set(loaded) == set(expected)
-    for name, values in expected.items():
-        np.testing.assert_allclose(stored.diagonals[name], values.numpy(), rtol=1e-3, atol=1e-7, err_msg=name)
-        np.testing.assert_array_equal(loaded[name].numpy(), stored.diagonals[name])
-    assert steps.load("digits", tiny_clip()).sample(0) == ()
+        stored, loaded = read_fisher(tmp_path / task / FISHER), load_fisher(steps.row, tmp_path / task)
+        assert (stored.estimator, stored.model) == ("per_sample", f"model {number}")
+        clip = teachers()[task].clip
+        pixels = evaluation_pixels(clip, [png(100 * number + 50 + row) for row in range(7)])
+        own = estimate_fisher(clip, pixels, tokenize(clip, list(CAPTIONS)), estimator="per_sample", batch_size=4)
+        sums = {name: value + (sums[name] if accumulate and number else 0) for name, value in own.items()}
+        assert set(stored.diagonals) == set(loaded) == set(sums)
+        for name, values in sums.items():
+            np.testing.assert_allclose(stored.diagonals[name], values.numpy(), rtol=1e-3, atol=1e-7, err_msg=name)
+            np.testing.assert_array_equal(loaded[name].numpy(), stored.diagonals[name])
+        assert steps.load(task, tiny_clip()).sample(0) == ()
 
 
 # The row, the entries of source.json's `read`, the one that changes, and the file that is changed.
@@ -347,31 +282,20 @@ READ: dict[str, tuple[dict[str, Any], list[str], str, str]] = {
         "shards birds",
         "data/3_shards/birds/manifest.json",
     ),
-    "reference": (
-        {"images": "reference", "teacher": "previous", "folder": "mine"}, ["reference"], "reference", "mine/1.png",
-    ),
-    "captions": (
-        {"images": "reference", "teacher": "previous", "folder": "mine"}, ["reference"], "reference", "mine/1.txt",
-    ),
-    "task": (
-        {"images": "task", "texts": {"kind": "classes"}, "teacher": "previous"},
-        ["task"],
-        "task",
-        "data/1_tasks/digits/task.json",
-    ),
+    "reference": (FOLDER, ["reference"], "reference", "mine/1.png"),
+    "captions": (FOLDER, ["reference"], "reference", "mine/1.txt"),
+    "task": (TASK_IMAGES, ["task"], "task", "data/1_tasks/digits/task.json"),
     "exemplars": (MEMORY, ["task birds"], "task birds", "data/1_tasks/birds/task.json"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("data", READ)
-def test_source_json_changes_with_the_data_that_was_read(
-    tmp_path: Path, teachers: dict[str, Teacher], data: str
-) -> None:
+def test_source_json_changes_with_the_data_that_was_read(tmp_path: Path, data: str) -> None:
     """The stage finetune depends on the teacher's folder, not on the data, so it must see every change there."""
     replay, names, name, file = READ[data]
     world = make_world(tmp_path)
     write_reference(tmp_path / "mine")
-    steps = Steps(world, tmp_path / "teachers", method(replay), teachers)
+    steps = Steps(world, tmp_path / "teachers", method(replay))
 
     def read_again() -> dict[str, Any]:
         for task in STEPS[:2]:
@@ -389,15 +313,16 @@ def test_source_json_changes_with_the_data_that_was_read(
     steps.load("digits", tiny_clip())
 
 
-def test_features_of_another_model_are_refused(world: Layout, tmp_path: Path, teachers: dict[str, Teacher]) -> None:
+def test_features_of_another_model_are_refused(world: Layout, tmp_path: Path) -> None:
     """They have the same keys and the same size."""
-    row = method({"images": "synthetic", "teacher": "previous", "fisher": {"estimator": "batch", "accumulate": False}})
-    own = Steps(world, tmp_path / "own", row, teachers)
-    other = Steps(world, tmp_path / "other", row, {"birds": teachers["digits"]})
+    row = method(SYNTHETIC | {"fisher": {"estimator": "batch", "accumulate": False}})
+    own = Steps(world, tmp_path / "own", row)
+    other = Steps(world, tmp_path / "other", row)
+    other.teachers = {"birds": teachers()["digits"]}
     own.teach("birds")
     other.teach("birds")
     own.load("birds", tiny_clip())
-    mixed = Steps(world, tmp_path / "mixed", row, teachers)
+    mixed = Steps(world, tmp_path / "mixed", row)
     shutil.copytree(tmp_path / "other", tmp_path / "mixed")
     with pytest.raises(ContractError, match="the teacher should be the model model 0, it is model 1"):
         mixed.load("birds", tiny_clip())
@@ -420,22 +345,22 @@ def change(file: Path) -> None:
         file.write_bytes(png(7))
 
 
-def test_a_reference_image_that_cannot_be_decoded_is_named(tmp_path: Path, teachers: dict[str, Teacher]) -> None:
+def test_a_reference_image_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     write_reference(tmp_path / "mine")
     (tmp_path / "mine" / "1.png").write_bytes(png(901)[:-40])
-    steps = Steps(Layout(tmp_path), tmp_path / "teachers", method(READ["reference"][0]), teachers)
+    steps = Steps(Layout(tmp_path), tmp_path / "teachers", method(FOLDER))
     with pytest.raises(UserError, match=r"methods\.test\.replay\.folder: .*mine/1\.png cannot be read as an image"):
         steps.teach("birds")
 
 
 @pytest.mark.parametrize("name", ["ewc", "lwf_vr", "icarl"])
 def test_what_teach_writes_fits_into_what_it_asks_for(
-    world: Layout, tmp_path: Path, teachers: dict[str, Teacher], mini_params: dict[str, Any], name: str
+    world: Layout, tmp_path: Path, mini_params: dict[str, Any], name: str
 ) -> None:
     row = MethodConfig.model_validate(mini_params["methods"][name])
-    steps = Steps(world, tmp_path, row, teachers)
+    steps = Steps(world, tmp_path, row)
     for task in ("birds", "digits"):
-        needed = teacher_bytes(teachers[task].clip, steps.replay(task))
+        needed = teacher_bytes(teachers()[task].clip, steps.replay(task))
         steps.teach(task)
         folder = tmp_path / task
         written = sum(-(-file.stat().st_size // 4096) * 4096 for file in folder.rglob("*") if file.is_file())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from gift_core.artifacts.features import Features
 from gift_core.artifacts.shards import Pair
 from gift_core.clip.encoding import image_features, tokenize
 from gift_core.clip.images import evaluation_pixels, normalize
@@ -28,6 +28,8 @@ from tests.clip.tiny import png, tiny_clip
 from tests.execution.pretended_helper import run_with_helper
 from tests.tiny_world import moved
 
+Arrays = dict[str, np.ndarray]
+Compute = Callable[..., Arrays]
 COUNT, BATCH = 11, 2
 PAIRS = [Pair(f"{n}", n, f"a photo of {n} cats{' and dogs' * (n == 9)}.", png(n)) for n in range(COUNT)]
 
@@ -54,23 +56,26 @@ def pairs_from(first: int) -> Iterator[Pair]:
     return islice(PAIRS, first, None)
 
 
-def encoded(precision: str = "fp32", *, run: Run = in_turn, load_clip: Callable[[], Clip] | None = None) -> Features:
+def encoded(precision: str = "fp32", *, load_clip: Callable[[], Clip] | None = None, run: Run = in_turn) -> Arrays:
     teacher = Teacher(tiny_clip(precision=precision), "a model", load_clip)
-    return encode_pairs(teacher, pairs_from, COUNT, batch_size=BATCH, run=run)[0]
+    found = encode_pairs(teacher, pairs_from, COUNT, batch_size=BATCH, run=run)[0]
+    assert found.keys == tuple(pair.key for pair in PAIRS)
+    return {"image_MD": found.image_MD, "text_MD": found.text_MD}
 
 
-def estimated(estimator: str = "per_sample", **options: Any) -> dict[str, np.ndarray]:
+def text_features(*, run: Run = in_turn) -> Arrays:
+    clip = tiny_clip()
+    tokens = tokenize(clip, [pair.prompt for pair in PAIRS])
+    return {"text_ND": features_of_texts(clip, tokens, batch_size=BATCH, run=run).numpy()}
+
+
+def estimated(estimator: str = "per_sample", **options: Any) -> Arrays:
     return fisher_of_pairs(load_clip(), pairs_from, estimator=estimator, batch_size=BATCH, **options)
 
 
-def require_same_bits(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+def require_same_bits(found: Arrays, expected: Arrays) -> None:
     assert list(found) == list(expected)
     assert [name for name in found if found[name].tobytes() != expected[name].tobytes()] == []
-
-
-def require_same_features(found: Features, expected: Features) -> None:
-    assert found.keys == expected.keys == tuple(pair.key for pair in PAIRS)
-    assert np.array_equal(found.image_MD, expected.image_MD) and np.array_equal(found.text_MD, expected.text_MD)
 
 
 def stopping(calls: int, name: str) -> Callable[..., object]:
@@ -85,46 +90,6 @@ def stopping(calls: int, name: str) -> Callable[..., object]:
         return function(*arguments, **options)
 
     return call
-
-
-def test_features_in_units_are_those_of_batches_in_a_row() -> None:
-    clip = tiny_clip()
-    pixels = [evaluation_pixels(clip, [pair.image for pair in PAIRS[at : at + BATCH]]) for at in range(0, COUNT, BATCH)]
-    expected = torch.cat([image_features(clip, each, batch_size=BATCH).cpu() for each in pixels])
-    assert np.array_equal(encoded().image_MD, expected.numpy())
-
-
-def test_image_features_continue_after_the_last_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, said = encoded("amp_bf16"), list[str]()
-    run = KeptUnits(tmp_path, said.append)
-    name = "gift_core.clip.encoding.image_features"
-    with monkeypatch.context() as patch:
-        patch.setattr(name, stopping(3, name))
-        with pytest.raises(InterruptedTeachingError):
-            encoded("amp_bf16", run=run)
-    with monkeypatch.context() as patch:
-        patch.setattr(name, stopping(4, name))  # six batches, of which one unit is done
-        require_same_features(encoded("amp_bf16", run=run), whole)
-    assert said == [f"images: continues at 4 of {COUNT}"]
-
-
-def test_a_helper_changes_no_feature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, helper = run_with_helper(tmp_path / "work", monkeypatch)
-    require_same_features(encoded(run=run, load_clip=tiny_clip), encoded())
-    assert helper.helped == [(0, range(4)), (2, range(8, 11))]
-
-
-def test_text_features_continue_where_they_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clip, said = tiny_clip(), list[str]()
-    tokens, run = tokenize(clip, [pair.prompt for pair in PAIRS]), KeptUnits(tmp_path, said.append)
-    whole = features_of_texts(clip, tokens, batch_size=BATCH)
-    name = "gift_core.clip.encoding.encode_tokens"
-    with monkeypatch.context() as patch:
-        patch.setattr(name, stopping(3, name))
-        with pytest.raises(InterruptedTeachingError):
-            features_of_texts(clip, tokens, batch_size=BATCH, run=run)
-    assert torch.equal(features_of_texts(clip, tokens, batch_size=BATCH, run=run), whole)
-    assert said == [f"texts: continues at 6 of {COUNT}"]
 
 
 def sum_of(clip: Clip, pairs: range) -> dict[str, torch.Tensor]:
@@ -142,12 +107,6 @@ def sum_of(clip: Clip, pairs: range) -> dict[str, torch.Tensor]:
     return total
 
 
-def test_one_range_has_the_bits_of_a_sum_over_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fisher, "BATCHES", COUNT)
-    expected = {name: (total / COUNT).numpy() for name, total in sum_of(load_clip(), range(COUNT)).items()}
-    require_same_bits(estimated(), expected)
-
-
 def test_several_ranges_have_the_bits_of_their_sums_added_in_order() -> None:
     first, second, third = (sum_of(load_clip(), pairs) for pairs in (range(4), range(4, 8), range(8, 11)))
     expected = {name: (((first[name] + second[name]) + third[name]) / COUNT).numpy() for name in first}
@@ -158,24 +117,44 @@ def test_several_ranges_have_the_bits_of_their_sums_added_in_order() -> None:
     require_same_bits({name: value.numpy() for name, value in found.items()}, expected)
 
 
-@pytest.mark.parametrize("estimator", ["per_sample", "batch"])
-def test_a_helper_changes_no_bit_of_fisher_information(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, estimator: str
+def test_features_in_units_are_those_of_batches_in_a_row() -> None:
+    clip = tiny_clip()
+    pixels = [evaluation_pixels(clip, [pair.image for pair in PAIRS[at : at + BATCH]]) for at in range(0, COUNT, BATCH)]
+    expected = torch.cat([image_features(clip, each, batch_size=BATCH).cpu() for each in pixels])
+    assert np.array_equal(encoded()["image_MD"], expected.numpy())
+
+
+@pytest.mark.parametrize(
+    ("compute", "loads"), [(encoded, tiny_clip), (estimated, load_clip), (partial(estimated, "batch"), load_clip)]
+)
+def test_a_helper_changes_no_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compute: Compute, loads: Callable[[], Clip]
 ) -> None:
     run, helper = run_with_helper(tmp_path / "work", monkeypatch)
-    require_same_bits(estimated(estimator, run=run, load_clip=load_clip), estimated(estimator))
+    require_same_bits(compute(run=run, load_clip=loads), compute())
     assert [pairs for _, pairs in helper.helped] == [range(4), range(8, 11)]
 
 
-def test_fisher_sums_continue_after_the_last_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said, stop_at = list[str](), 2
+# What is computed, the function that is interrupted, its calls until then, and those that are left: no batch twice.
+INTERRUPTED: dict[str, tuple[Compute, str, int, int]] = {
+    "images": (partial(encoded, "amp_bf16"), "gift_core.clip.encoding.image_features", 3, 4),  # one unit is done
+    "texts": (text_features, "gift_core.clip.encoding.encode_tokens", 3, 3),
+    "pairs": (estimated, "gift_core.replay.fisher._contrast", 2, 3),
+}
+
+
+@pytest.mark.parametrize("what", INTERRUPTED)
+def test_what_was_interrupted_continues_after_the_last_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    compute, name, calls, left = INTERRUPTED[what]
+    whole, said = compute(), list[str]()
     run = KeptUnits(tmp_path, said.append)
     with monkeypatch.context() as patch:
-        patch.setattr(fisher, "_contrast", stopping(stop_at, "gift_core.replay.fisher._contrast"))
+        patch.setattr(name, stopping(calls, name))
         with pytest.raises(InterruptedTeachingError):
-            estimated(run=run)
+            compute(run=run)
     with monkeypatch.context() as patch:
-        patch.setattr(fisher, "_contrast", stopping(5 - stop_at, "gift_core.replay.fisher._contrast"))
-        found = estimated(run=run)  # no batch twice
-    require_same_bits(found, estimated())
-    assert said == [f"pairs: continues at {2 * stop_at} of {COUNT}"]
+        patch.setattr(name, stopping(left, name))
+        require_same_bits(compute(run=run), whole)
+    assert said == [f"{what}: continues at {6 if what == 'texts' else 4} of {COUNT}"]

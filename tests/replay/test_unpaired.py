@@ -21,38 +21,23 @@ from gift_core.replay.unpaired import UnpairedReplay
 from tests.clip.tiny import CONTEXT, png, tiny_clip, tiny_config
 
 IMAGES = [png(seed, width=20 + seed) for seed in range(6)]
-READS = [in_memory(image) for image in IMAGES]
 TEXTS = ("a cat.", "a very long text about a dog and a horse.", "a bird.")
 CLIP = tiny_clip()
 START, END, PADDING = 49406, 49407, 0  # of open_clip's own tokenizer
 
 
-def features_of_images(clip: Clip, count: int = 6) -> ImageFeatures:
-    image_ND = image_features(clip, evaluation_pixels(clip, IMAGES[:count]), batch_size=4).numpy()
-    return ImageFeatures(tuple(f"{row:08d}" for row in range(count)), image_ND, {})
-
-
-def features_of_texts(clip: Clip) -> TextFeatures:
-    """With token rows that are not trimmed."""
-    tokens_PL = clip.tokenizer(list(TEXTS)).numpy().astype(np.int64)
-    return TextFeatures(TEXTS, tokens_PL, text_features(clip, TEXTS, batch_size=4).numpy(), {})
-
-
-def replay_of(*, images: int = 6, batch_size: int = 2) -> UnpairedReplay:
-    """Replay of six images, where the teacher's features cover the first `images`."""
-    return UnpairedReplay(
-        CLIP,
-        READS,
-        features_of_images(CLIP, images),
-        features_of_texts(CLIP),
-        batch_size=batch_size,
-        names=("test",),
-        cache_budget=CacheBudget(),
-    )
+def replay_of(*, images: int = 6) -> UnpairedReplay:
+    """Replay of six images, where the teacher's features cover the first `images`. Token rows are not trimmed."""
+    image_ND = image_features(CLIP, evaluation_pixels(CLIP, IMAGES[:images]), batch_size=4).numpy()
+    of_images = ImageFeatures(tuple(f"{row:08d}" for row in range(images)), image_ND, {})
+    tokens_PL = CLIP.tokenizer(list(TEXTS)).numpy().astype(np.int64)
+    of_texts = TextFeatures(TEXTS, tokens_PL, text_features(CLIP, TEXTS, batch_size=4).numpy(), {})
+    options = {"batch_size": 6, "names": ("test",), "cache_budget": CacheBudget()}
+    return UnpairedReplay(CLIP, [in_memory(image) for image in IMAGES], of_images, of_texts, **options)
 
 
 def test_the_teachers_features_are_those_of_the_images_and_texts_of_the_batch() -> None:
-    (batch,) = replay_of(batch_size=6).sample(0)
+    (batch,) = replay_of().sample(0)
     assert batch.tokens_ML.shape == (3, 16) and batch.prompt_ids_M.tolist() == [0, 1, 2]  # all, without padding
     with torch.no_grad():
         torch.testing.assert_close(encode_images(CLIP, batch.images_MCHW), batch.teacher_image_MD)
@@ -100,26 +85,19 @@ def test_random_tokens_are_uniform_over_the_ordinary_tokens() -> None:
     assert all(1800 < count < 2200 for count in counts.values())  # 2,000 expected, standard deviation 42
 
 
-def test_rows_differ_even_where_all_possible_rows_are_needed() -> None:
+def test_rows_differ_even_where_all_possible_rows_are_needed_and_more_are_refused() -> None:
     rows_PL = random_token_rows(with_vocabulary(8), 25, 2, ("test",))
     assert sorted(rows_PL[:, 1:3].tolist()) == [[first, second] for first in range(1, 6) for second in range(1, 6)]
+    with pytest.raises(UserError, match="count is 26, but only 25 different rows of 2 tokens exist"):
+        random_token_rows(with_vocabulary(8), 26, 2, ("test",))
 
 
-def test_random_rows_depend_on_their_name_only() -> None:
-    first, again, other = (random_token_rows(tiny_clip(), 9, 10, (42, name)) for name in ("birds", "birds", "digits"))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
-def test_rows_longer_than_the_context_are_refused_with_the_longest_possible(mini: Clip) -> None:
+def test_random_rows_depend_on_their_name_only_and_fit_the_context(mini: Clip) -> None:
+    first, again, other = (random_token_rows(mini, 9, 10, (42, name)) for name in ("birds", "birds", "digits"))
+    assert torch.equal(first, again) and not torch.equal(first, other)
     expected = r"19 tokens with start and end need 21 positions, but the context has 20\. Set length to 18 or less"
     with pytest.raises(UserError, match=expected):
         random_token_rows(mini, 5, 19, ("test",))
-
-
-def test_more_rows_than_exist_are_refused() -> None:
-    with pytest.raises(UserError, match="count is 26, but only 25 different rows of 2 tokens exist"):
-        random_token_rows(with_vocabulary(8), 26, 2, ("test",))
 
 
 @pytest.mark.parametrize(
@@ -129,8 +107,6 @@ def test_a_text_tower_that_does_not_read_its_feature_at_the_end_token_is_refused
     expected = r"random_tokens: it needs a text tower .* reads its feature at the end token.*Set replay\.texts\.kind"
     with pytest.raises(UserError, match=expected):
         random_token_rows(with_text_tower(**changes), 5, 10, ("test",))
-
-
-def test_a_text_tower_that_finds_the_end_token_by_its_id_is_supported() -> None:
+    # one that finds the end token by its id is supported
     rows_PL = random_token_rows(with_text_tower(pool_type="eos", eos_id=END), 5, 10, ("test",))
     assert (rows_PL[:, 11] == END).all()

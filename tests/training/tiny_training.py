@@ -30,18 +30,9 @@ PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a bird.", "a fish."]
 
 
 def training(iterations: int = 3, **changes: Any) -> TrainingConfig:
-    settings = {
-        "iterations": iterations,
-        "batch_size": 4,
-        "replay_batch_size": 4,
-        "warmup_iterations": 1,
-        "weight_decay": 0.0,
-        "betas": (0.9, 0.999),
-        "label_smoothing": 0.2,
-        "crop_scale": (0.9, 1.0),
-        "micro_batch_size": None,
-        "gradient_checkpointing": False,
-    }
+    settings = {"iterations": iterations, "batch_size": 4, "replay_batch_size": 4, "warmup_iterations": 1}
+    settings |= {"weight_decay": 0.0, "betas": (0.9, 0.999), "label_smoothing": 0.2, "crop_scale": (0.9, 1.0)}
+    settings |= {"micro_batch_size": None, "gradient_checkpointing": False}
     return TrainingConfig.model_validate(settings | changes)
 
 
@@ -57,15 +48,9 @@ def gift() -> MethodConfig:
 
 
 def task_images(clip: Clip) -> TrainingImages:
-    return TrainingImages(
-        clip,
-        [Picture(png(seed), seed % 3) for seed in range(9)],
-        class_prompts=["a one.", "a two.", "a three."],
-        batch_size=4,
-        crop_scale=(0.9, 1.0),
-        names=("test",),
-        cache_budget=CacheBudget(),
-    )
+    images = [Picture(png(seed), seed % 3) for seed in range(9)]
+    options = {"batch_size": 4, "crop_scale": (0.9, 1.0), "names": ("test",), "cache_budget": CacheBudget()}
+    return TrainingImages(clip, images, class_prompts=["a one.", "a two.", "a three."], **options)
 
 
 def pairs() -> list[Pair]:
