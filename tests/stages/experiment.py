@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.imports import ROOT
 
 TASKS = ["games", "arrows"]
 RUNNER = CliRunner()
+Gift = Callable[..., Result]  # runs a command
 
 
 class Experiment:

@@ -30,6 +30,7 @@ HUB = {f"hub {verb} {what}" for verb in ("push", "pull") for what in ("model", "
 WITHOUT_RESULT = {"run", "merge-lock", "init", "docs"} | HUB  # the result is a file, a folder, a page, or a repository
 HEAVY = (
     "torch", "torchvision", "open_clip", "transformers", "diffusers", "pandas", "scipy", "matplotlib", "dvc", "pyarrow",
+    "huggingface_hub",
 )  # fmt: skip
 
 
@@ -79,18 +80,13 @@ def test_the_short_help_option_works_and_names_no_types(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(NAMED))
-def test_a_command_has_an_example_that_it_accepts(name: str) -> None:
+def test_a_command_has_an_example_that_it_accepts_and_a_help_for_every_option(name: str) -> None:
     command = EVERY[tuple(name.split())]
     examples = re.findall(r"^Example: gift (.*)$", command.help, re.MULTILINE)
     assert len(examples) == 1
     words = shlex.split(examples[0])
     assert words[: len(name.split())] == name.split()
     command.make_context(name, words[len(name.split()) :])
-
-
-@pytest.mark.parametrize("name", NAMED)
-def test_a_value_is_called_by_its_meaning_and_every_option_has_a_help(name: str) -> None:
-    command = EVERY[tuple(name.split())]
     for param in command.get_params(command.make_context(name, [], resilient_parsing=True)):
         assert param.help, param.name
         assert param.metavar is not None, f"{param.name} has no metavar"
@@ -120,12 +116,9 @@ def test_every_command_with_a_result_has_json() -> None:
     ("words", "keys"),
     [
         ("presets", {"name", "title", "tasks", "iterations", "methods", "needs", "active", "changed_keys"}),
-        ("use mtil_order_1 --dry-run", {"preset", "written", "changed_keys", "backup", "next"}),
         ("use mtil_order_1 --diff", {"preset", "written", "changed_keys", "backup", "next", "difference"}),
-        ("add-method strong --set losses.align=", {"method", "copy_of", "row", "written", "stages"}),
         ("clean", {"works", "removed"}),
         ("doctor --quick", {"group", "subject", "mark", "found", "remedy"}),
-        ("data status dtd", {"data_set", "state", "suffices"}),
     ],
 )
 def test_with_json_stdout_is_one_document(words: str, keys: set[str], project: Path) -> None:
@@ -134,9 +127,8 @@ def test_with_json_stdout_is_one_document(words: str, keys: set[str], project: P
     assert set(document[0] if isinstance(document, list) else document) >= keys
 
 
-@pytest.mark.parametrize("words", ["use mini_fool", "metrics rows.csv", "add-method x --params p.yaml"])
-def test_with_json_an_error_is_text_on_stderr(words: str, project: Path) -> None:
-    result = gift(*words.split(), "--json")
+def test_with_json_an_error_is_text_on_stderr(project: Path) -> None:
+    result = gift("use", "mini_fool", "--json")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("error: ")
 
@@ -191,8 +183,9 @@ def test_quick_commands_import_nothing_slow(project: Path) -> None:
     row = {"transfer": 1.0, "avg": 1.0, "last": 1.0, "forgetting": 0.0}
     (project / "reports" / "metrics.json").write_text(json.dumps({"gift": row}))
     flat_birds(project / "data/0_raw")
+    (project / "data/mini").symlink_to(ROOT / "data/mini")
     quick = ["--help", "--version", "presets", "use mini_full", "add-method joint", "show", "clean", "data status dtd",
-             "add-task birds --images data/0_raw/birds"]  # fmt: skip
+             "add-task birds --images data/0_raw/birds", "doctor --quick"]  # fmt: skip
     code = (
         "import sys\n"
         "from stages.app import app\n"

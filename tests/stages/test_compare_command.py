@@ -39,13 +39,3 @@ def test_runs_with_the_same_seed_are_refused_without_a_traceback(roots: list[str
     assert result.exit_code == 1
     assert "have the same seed, 1" in result.output.replace("\n", " ")
     assert "Traceback" not in result.output and not (tmp_path / "out").exists()
-
-
-def test_a_comparison_replaces_a_comparison_and_no_other_folder(roots: list[str], tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    for _ in range(2):
-        assert RUNNER.invoke(app, ["compare", *roots, "--out", str(out)]).exit_code == 0
-    (out / "notes.txt").write_text("mine")
-    result = RUNNER.invoke(app, ["compare", *roots, "--out", str(out)])
-    assert result.exit_code == 1 and "has other files (notes.txt)" in result.output.replace("\n", " ")
-    assert (out / "notes.txt").read_text() == "mine"

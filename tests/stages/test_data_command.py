@@ -44,6 +44,7 @@ def test_status_names_the_catalogue_and_is_content_where_nothing_is_needed(gift:
     result = gift("status")
     assert result.exit_code == 0, result.output
     assert "6 tasks of the miniature benchmark need no data." in result.stdout
+    assert "no task needs data. Name a data set, or add your images: gift add-task" in gift("fetch", "--all").stderr
     for name in catalogue_names():
         assert name in result.stdout
 
@@ -124,15 +125,10 @@ def test_verify_names_the_offenders(gift: Callable[..., Result], tmp_path: Path)
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("status", "dtd: there is no dtd/dtd/"),
         ("status", "gift data fetch dtd"),
         ("fetch birds", "birds has your own images, which nothing can download"),
-        ("fetch stanford_cars sun397", "cars_test_annos_withlabels.mat"),
-        ("fetch stanford_cars sun397", "SUN397.tar.gz"),
         ("fetch stanford_cars sun397", "not complete: stanford_cars, sun397"),
         ("fetch flower", "Did you mean 'flowers'?"),
-        ("verify flower", "Did you mean 'flowers'?"),
-        ("fetch", "name data sets, or write --all"),
         ("fetch dtd --all", "name data sets, or write --all"),
     ],
 )
@@ -142,7 +138,3 @@ def test_what_is_wrong_or_missing_is_said_and_nothing_is_written(
     result = gift(*words.split(), tasks={"birds": OWN, "textures2": row("dtd")})
     assert result.exit_code == 1 and expected in result.stderr
     assert not (tmp_path / "data").exists()
-
-
-def test_fetch_of_all_without_a_task_that_needs_data_says_how_to_add_one(gift: Callable[..., Result]) -> None:
-    assert "no task needs data. Name a data set, or add your images: gift add-task" in gift("fetch", "--all").stderr

@@ -158,16 +158,6 @@ def test_a_read_only_disk_is_named(world: Experiment) -> None:
     assert results(world) == before
 
 
-def test_a_file_where_a_folder_should_be_is_named_and_stays(world: Experiment, tmp_path: Path) -> None:
-    copied = Experiment(shutil.copytree(world.folder, tmp_path / "copy"), world.params)
-    output = copied.layout.task(TASK)
-    shutil.rmtree(output)
-    output.write_text("mine")
-    expected = f"error: ingest@games: {output}: there is a file where a folder should be"
-    assert only_message(copied.run("ingest", TASK)).startswith(expected)
-    assert output.read_text() == "mine"
-
-
 def test_a_run_time_that_cannot_be_noted_does_not_fail_the_stage(world: Experiment, tmp_path: Path) -> None:
     copied = Experiment(shutil.copytree(world.folder, tmp_path / "copy"), world.params)
     with read_only(copied.folder / ".gift"):

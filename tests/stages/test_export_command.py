@@ -47,16 +47,10 @@ def test_without_out_the_folder_is_named_after_the_model(
 
 
 @pytest.mark.parametrize(
-    ("name", "to", "out", "message"),
-    [
-        ("resnet", "transformers", "out", "its image tower is a ResNet"),
-        ("birds", "safetensors", "gift", "already exists"),
-        ("no/such/model", "onx", "out", "Did you mean 'onnx'"),
-    ],
+    ("name", "to", "message"),
+    [("resnet", "transformers", "its image tower is a ResNet"), ("no/such/model", "onx", "Did you mean 'onnx'")],
 )
-def test_a_refused_export_leaves_nothing(
-    model: Path, tmp_path: Path, name: str, to: str, out: str, message: str
-) -> None:
-    result = export(model.parent / name, "--to", to, "--out", tmp_path / out)
+def test_a_refused_export_leaves_nothing(model: Path, tmp_path: Path, name: str, to: str, message: str) -> None:
+    result = export(model.parent / name, "--to", to, "--out", tmp_path / "out")
     assert result.exit_code == 1 and message in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["gift"]

@@ -51,15 +51,3 @@ def test_what_commands_write_has_the_modes_of_the_umask(tmp_path: Path, monkeypa
         os.umask(before)
     assert len(list((project / "data/0_raw/birds").rglob("*.png"))) == 20
     assert wrong_modes(project) == {}
-
-
-def test_edits_of_params_yaml_keep_its_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flat_birds(tmp_path / "data" / "0_raw")
-    shutil.copyfile(ROOT / "presets" / "mini.yaml", tmp_path / "params.yaml")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").chmod(0o660)
-    run("add-task", "birds", "--images", "data/0_raw/birds")
-    assert (tmp_path / "params.yaml").stat().st_mode & 0o777 == 0o660
-    shutil.copytree(ROOT / "presets", tmp_path / "presets")
-    run("use", "mini")
-    assert (tmp_path / "params.yaml").stat().st_mode & 0o777 == 0o660

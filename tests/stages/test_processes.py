@@ -89,17 +89,6 @@ def test_whatever_ends_the_stage_ends_its_other_process(
     assert not (tmp_path / "project" / "data" / "5_models" / "gift" / "digits").exists()
 
 
-def test_a_killed_process_is_named_in_one_error(tmp_path: Path, mini_params: dict[str, Any]) -> None:
-    stage = command(project(tmp_path / "project", mini_params, iterations=FOREVER))
-    other = other_process(stage)
-    time.sleep(2)
-    other.kill()
-    printed, _ = stage.communicate(timeout=SECONDS)
-    assert stage.returncode == 1
-    assert printed.startswith("error: training.processes: process 2 of 2 was ended by signal 9. The system ends")
-    assert printed.count("\n") == 1
-
-
 def test_an_error_that_all_processes_have_is_shown_once(tmp_path: Path, mini_params: dict[str, Any]) -> None:
     mini_params["model"] |= {"precision": "amp_fp16"}
     mini_params["methods"]["gift"] |= {"learning_rate": 10.0}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from gift_core.config.loading import load_config
 from gift_core.config.overlays import complete_text
@@ -19,23 +18,9 @@ from tests.artifacts.damage import tree_hash
 from tests.clone import copy_of
 from tests.datasets.folders import flat_birds
 from tests.imports import ROOT
+from tests.stages.experiment import Gift
 
-Gift = Callable[..., Result]
 PARAMS = Path("params.yaml")
-
-
-@pytest.fixture
-def gift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gift:
-    """Runs a command in a project of presets/mini.yaml; one that is not said to fail must succeed."""
-    shutil.copy(ROOT / "presets" / "mini.yaml", tmp_path / "params.yaml")
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str, expect: int = 0) -> Result:
-        done = CliRunner().invoke(app, arguments)
-        assert done.exit_code == expect, done.output
-        return done
-
-    return run
 
 
 def stages_now() -> set[str]:

@@ -72,15 +72,15 @@ def test_two_stages_run_at_once_each_with_a_log_and_ray_listens_on_the_loopback_
 
 
 def test_the_run_cache_is_filled_and_used_both_ways(toy: ToyPipeline) -> None:
+    def remove_results() -> None:
+        for file in (toy.folder / "dvc.lock", *(toy.folder / "out").iterdir()):
+            file.unlink()
+
     toy.run()
-    for file in (toy.folder / "out").iterdir():
-        file.unlink()
-    (toy.folder / "dvc.lock").unlink()
+    remove_results()
     assert "is cached - skipping run" in toy.repro()
     lock = toy.lock
-    for file in (toy.folder / "out").iterdir():
-        file.unlink()
-    (toy.folder / "dvc.lock").unlink()
+    remove_results()
     printed = toy.run()
     assert "4 restored" in printed and "left: restored from the run cache" in printed
     assert toy.lock == lock

@@ -64,7 +64,8 @@ def cells(lines: list[str]) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
 
 
-def test_the_table_has_the_newest_task_before_and_after_it_was_learned(finished: Path) -> None:
+def test_the_table_the_result_the_report_and_what_to_type_next(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MAKELEVEL", raising=False)  # the test suite itself may run under make
     lines = show(finished)
     assert lines[0] == "Accuracy in percent on the miniature benchmark (Forgetting: lower is better)"
     assert cells(lines) == [
@@ -74,13 +75,7 @@ def test_the_table_has_the_newest_task_before_and_after_it_was_learned(finished:
     ]
     assert any("zodiac:" in line for line in lines) and any("before -> after" in line for line in lines)
     assert max(map(len, lines[: lines.index("Next:")])) <= 80 + len(str(finished))
-
-
-def test_it_ends_with_the_result_the_report_and_what_to_type_next(
-    finished: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("MAKELEVEL", raising=False)  # the test suite itself may run under make
-    text = " ".join(show(finished))
+    text = " ".join(lines)
     assert "plain fine-tuning has lost 45.0 points" in text and "nothing about photos" in text
     page = (finished / "reports/index.html").resolve()
     assert f"The report: {page}  Next:" in text

@@ -62,22 +62,17 @@ def captions(text: str) -> dict[str, str]:
 
 def test_vocabulary_captions_and_filters_are_used(experiment: Experiment) -> None:
     filters = {"scorer": SCORER, "min_clip_score": -1.0, "max_similarity": 1.0, "max_redraws": 3}
-    prompting = captions("red star,a red star at night\n")
+    prompting = captions("red star,a red star at night\nred stra,a typo\n")
     said = experiment.until_prompts(prompts=prompting, generator={"filters": filters})
     prompts = read_prompts(experiment.layout.prompts("games"))
     captioned = int((prompts.prompt == "a red star at night").sum())
     assert 0 < captioned < 6
     assert set(prompts.prompt) == {"a red star at night", "a photo of a blue heart."}
     assert f"6 prompts from 2 class names (1 sources), {captioned} from captions" in said
+    assert "captions of 1 class are not used, because no task until now has that name: 'red stra' (did you" in said
     said = experiment.say("synthesize", "games")
     assert "0 black images generated again, 0 below the CLIP score, 0 near-duplicates" in said
     assert read_manifest(experiment.layout.shards("games"))["rejected"] == {"clip_score": 0, "duplicate": 0}
-
-
-def test_captions_of_classes_that_no_task_has_are_told(experiment: Experiment) -> None:
-    said = experiment.until_prompts(prompts=captions("red star,a red star at night\nred stra,a typo\n"))
-    assert "captions of 1 class are not used, because no task until now has that name: " in said
-    assert "'red stra' (did you mean 'red star'?)" in said
 
 
 def test_an_image_that_cannot_pass_the_filters_ends_the_stage(experiment: Experiment) -> None:

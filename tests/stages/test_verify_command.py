@@ -122,13 +122,15 @@ def test_a_flipped_bit_in_any_file_is_found_and_healed(project: Project) -> None
     assert "0 missing, 0 broken" in project.succeed("verify", "--heal")
 
 
-def test_a_broken_object_in_the_cache_is_restored_from_the_workspace(project: Project) -> None:
+def test_a_broken_object_in_the_cache_is_restored_from_the_workspace_or_the_remote(project: Project) -> None:
     file = f"data/5_models/gift/{SECOND}/{WEIGHTS}"
-    stored = object_of(project / ".dvc/cache", project, file)
-    flip(stored, 1000)
-    assert f"the cache has other bytes under {stored.parent.name}{stored.name}" in project.fail("verify")
-    project.succeed("verify", "--heal")
-    assert stored.read_bytes() == (project / file).read_bytes()
+    stored, good = object_of(project / ".dvc/cache", project, file), (project / file).read_bytes()
+    for broken in ([stored], [stored, project / file]):
+        for each in broken:
+            flip(each, 1000)
+        assert f"the cache has other bytes under {stored.parent.name}{stored.name}" in project.fail("verify")
+        project.succeed("verify", "--heal")
+        assert stored.read_bytes() == (project / file).read_bytes() == good
 
 
 def test_a_broken_listing_in_the_cache_is_restored(project: Project) -> None:
@@ -159,15 +161,6 @@ def test_where_no_copy_is_whole_dvc_finds_the_output_missing(project: Project) -
     (project / file).write_bytes(good)
     stored.write_bytes(good)
     project.succeed("verify")
-
-
-def test_where_workspace_and_cache_are_broken_the_remote_helps(project: Project) -> None:
-    file = f"data/3_shards/{FIRST}/00000.tar"
-    stored, good = object_of(project / ".dvc/cache", project, file), (project / file).read_bytes()
-    flip(project / file, 1000)
-    flip(stored, 1000)
-    project.succeed("verify", "--heal")
-    assert stored.read_bytes() == good
 
 
 @contextmanager
