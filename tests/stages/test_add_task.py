@@ -127,7 +127,9 @@ def test_images_elsewhere_are_linked_or_copied(root: Path, add: Gift, elsewhere:
     assert "--dry-run: nothing was written" in dry
     assert tree_hash(root) == before and not os.path.lexists(raw / "owls")
     add("owls", "--images", str(elsewhere), "--link")
+    (elsewhere / "wren" / "0.png").chmod(0o400)  # as from a read-only disk
     add("wrens", "--images", str(elsewhere), "--copy")
+    assert (raw / "wrens" / "wren" / "0.png").stat().st_mode & 0o200
     assert (raw / "owls").is_symlink() and (raw / "owls").resolve() == elsewhere.resolve()
     assert not (raw / "wrens").is_symlink() and files(raw / "wrens") == files(elsewhere)
     assert load_config(root / "params.yaml").tasks["owls"].path == "data/0_raw/owls"

@@ -1,4 +1,4 @@
-"""What all commands share: their help, --version, --json, --quiet, completion, and a quick start."""
+"""What all commands share: their help, the guides, --version, --json, --quiet, completion, and a quick start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from gift_core.shipped import guides
 from stages.app import COMMANDS, app
+from stages.command_line import name_guides
 from stages.stage import MOST
 from tests.datasets.folders import flat_birds
 from tests.imports import ROOT
@@ -205,3 +207,29 @@ def test_a_python_without_the_packages_is_named_with_the_command_that_activates_
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.startswith(f"error: {sys.executable} has no module ")
     assert "source .venv/bin/activate" in done.stderr
+
+
+def test_every_guide_is_listed_with_its_title_and_shown_by_either_name() -> None:
+    lines = gift("docs").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == sorted(path.stem for path in (ROOT / "docs").glob("*.md"))
+    assert "memory           Memory" in lines
+    for name in ("memory", "docs/memory.md"):
+        assert gift("docs", name).stdout.startswith("# Memory\n")
+    assert "Did you mean 'memory'?" in gift("docs", "memry").stderr
+
+
+def test_every_page_that_code_and_presets_name_is_a_guide() -> None:
+    files = [file for folder in ("gift_core", "stages", "presets") for file in (ROOT / folder).rglob("*.*")]
+    texts = [file.read_text(encoding="utf-8") for file in files if file.suffix in (".py", ".yaml", ".j2")]
+    named = set(re.findall(r"docs/(\w+)\.md", "\n".join(texts)))
+    assert {"memory", "models", "team"} <= named <= set(guides())
+
+
+def test_a_message_names_the_page_where_it_exists_else_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert name_guides("See docs/memory.md for the costs.") == "See `gift docs memory` for the costs."
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "memory.md").touch()
+    assert name_guides("See docs/memory.md for the costs.") == "See docs/memory.md for the costs."

@@ -60,12 +60,6 @@ def test_what_was_written_is_read_to_the_last_bit(tmp_path: Path, monkeypatch: p
     assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
 
 
-def test_without_a_file_or_a_path_there_is_nothing_to_read(tmp_path: Path) -> None:
-    assert Snapshot(tmp_path / "state.safetensors").read() is None
-    Snapshot().keep(lambda: STATE)
-    assert Snapshot().read() is None
-
-
 def damages(content: bytes) -> Iterator[bytes]:
     yield b""
     yield b"not a snapshot"
