@@ -115,23 +115,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any]
     return tree_hash(made.folder / SHARDS)
 
 
-def test_ctrl_c_says_what_is_kept_and_the_next_run_continues(project: Project, whole: dict[str, str]) -> None:
-    first = project.synthesize()
-    wait(lambda: len(project.finished_shards()) >= 2, seconds=30)
-    first.send_signal(signal.SIGINT)
-    kept = "interrupted. What is finished is kept in .gift/synthesize/games, and the next run continues from there."
-    assert ended(first, code=130, seconds=SOON).endswith(f"{kept} Run it again.")
-    assert not (project.folder / SHARDS).exists()
-    times = {path: path.stat().st_mtime_ns for path in project.finished_shards()}
-    second = project.synthesize()
-    wait(lambda: len(project.finished_shards()) > len(times), seconds=30)
-    assert {path: path.stat().st_mtime_ns for path in times} == times  # they were not generated again
-    ended(second, code=0, seconds=30)
-    assert tree_hash(project.folder / SHARDS) == whole
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_where_nothing_is_kept_nothing_else_is_said(project: Project, number: signal.Signals, code: int) -> None:
+def test_a_signal_lets_a_stage_clean_up_and_a_second_one_does_not_disturb_it(
+    project: Project, number: signal.Signals, code: int
+) -> None:
     process = project.start(*PAINTED.split(), "wait", "30")
     wait(lambda: "started" in said(process), seconds=30)
     process.send_signal(number)

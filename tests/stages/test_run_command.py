@@ -55,22 +55,6 @@ def test_it_writes_the_lock_file_of_dvc_repro_and_leaves_nothing_to_run_and_no_p
     wait(lambda: not left_behind(tmp_path), "the end of Ray")
 
 
-def test_two_stages_run_at_once_each_with_a_log_and_ray_listens_on_the_loopback_interface_without_a_dashboard(
-    toy: ToyPipeline,
-) -> None:
-    toy.hold("left", "right")
-    run = toy.start("--workers", "2")
-    toy.wait_for("left", "right")
-    processes = psutil.Process(run.pid).children(recursive=True)
-    listening = [each.laddr for process in processes for each in process.net_connections() if each.status == "LISTEN"]
-    toy.release("left", "right")
-    assert "last: done" in ended(run)
-    assert len(listening) > 2
-    assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
-    assert 8265 not in {address.port for address in listening}
-    assert (toy.folder / ".gift" / "logs" / "left.log").read_text() == "wrote left(first())\n"
-
-
 def test_the_run_cache_is_filled_and_used_both_ways(toy: ToyPipeline) -> None:
     def remove_results() -> None:
         for file in (toy.folder / "dvc.lock", *(toy.folder / "out").iterdir()):
@@ -134,7 +118,12 @@ def test_beside_a_run_others_are_refused_and_a_killed_one_leaves_no_process_and_
 ) -> None:
     toy.hold("left", "right")
     run = toy.start("--workers", "2")
-    toy.wait_for("left", "right")
+    toy.wait_for("left", "right")  # at once
+    processes = psutil.Process(run.pid).children(recursive=True)
+    listening = [each.laddr for process in processes for each in process.net_connections() if each.status == "LISTEN"]
+    assert len(listening) > 2
+    assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+    assert 8265 not in {address.port for address in listening}  # of Ray's dashboard
     assert f"`gift run --workers 2` (process {run.pid}, since " in toy.run(expect=1)
     assert "Unable to acquire lock" in toy.repro(expect=255)
     assert len(left_behind(toy.folder)) > 4
@@ -143,8 +132,9 @@ def test_beside_a_run_others_are_refused_and_a_killed_one_leaves_no_process_and_
     wait(lambda: not left_behind(toy.folder), "the end of all processes")
     assert set(toy.texts()) == {"first.txt"}
     toy.release("left", "right")
-    toy.run()
+    assert "last: done" in toy.run()
     assert toy.texts() == TEXTS
+    assert (toy.folder / ".gift" / "logs" / "left.log").read_text().endswith("wrote left(first())\n")
 
 
 def test_beside_dvc_repro_every_command_that_would_disturb_it_names_it_and_what_to_do(toy: ToyPipeline) -> None:
