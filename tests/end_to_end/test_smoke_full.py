@@ -16,19 +16,9 @@ from benchmarks.smoke.experiment import TASKS
 @pytest.mark.slow
 @pytest.mark.end_to_end
 def test_official_layouts_and_the_real_tokenizer_go_through_a_real_repro(project: Path, tmp_path: Path) -> None:
-    options = [
-        "--size",
-        "cut",
-        "--methods",
-        "gift",
-        "--threads",
-        "1",
-        "--folder",
-        str(tmp_path),
-        "--record",
-        str(tmp_path),
-    ]
-    command = [sys.executable, "-m", "benchmarks.smoke_full", *options]
+    options = ["--size", "cut", "--methods", "gift", "--threads", "1"]
+    folders = ["--folder", str(tmp_path), "--record", str(tmp_path)]
+    command = [sys.executable, "-m", "benchmarks.smoke_full", *options, *folders]
     environment = os.environ | {"PYTHONPATH": ""}
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"

@@ -139,7 +139,7 @@ def class_names(project: Path) -> list[str]:
     return list(task["class_names"])
 
 
-def test_every_command_of_the_projects_readme_runs_in_its_order(
+def test_the_commands_of_its_readme_run_in_order(
     installed: Installed, project: Path, photos: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(project, tmp_path / "project", symlinks=True))

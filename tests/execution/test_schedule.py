@@ -76,9 +76,7 @@ def simulated(upstream: dict[str, list[str]], seconds: dict[str, float], workers
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_every_stage_of_a_random_graph_runs_after_those_before_it_within_the_bound_of_list_scheduling(
-    seed: int,
-) -> None:
+def test_the_stages_of_a_random_graph_end_within_the_bounds_of_list_scheduling(seed: int) -> None:
     rng = random.Random(seed)
     names = [f"s{number}" for number in range(60)]
     upstream = {name: rng.sample(names[:index], min(index, rng.randrange(3))) for index, name in enumerate(names)}

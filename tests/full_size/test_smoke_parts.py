@@ -35,9 +35,7 @@ sys.exit(3 if "fail" in sys.argv else 0)
 """
 
 
-def test_the_experiment_is_valid_with_the_presets_methods_tasks_and_size(
-    write_params: Callable[[dict[str, Any]], Path],
-) -> None:
+def test_the_experiment_has_the_presets_methods_tasks_and_size(write_params: Callable[[dict[str, Any]], Path]) -> None:
     preset, smoke = read_experiment(PRESET), smoke_experiment(FULL, ["gift"])
     assert load_config(write_params(smoke)).run.methods == ("gift",)
     assert smoke["methods"]["gift"] == preset["methods"]["gift"]

@@ -144,7 +144,7 @@ def with_code(folder: Path, **text_cfg: Any) -> Path:
 @pytest.mark.parametrize(
     "options", [{}, {"tokenizer_kwargs": {"trust_remote_code": True}}], ids=["code", "code that is trusted"]
 )
-def test_python_files_in_a_model_folder_are_never_run(
+def test_code_in_a_model_folder_never_runs(
     tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gift_core.config.generator import ScorerConfig

@@ -47,9 +47,7 @@ def run_with(root: Path, text: str) -> Path:
     return root
 
 
-def test_html_in_names_captions_and_files_is_text_in_the_report_and_in_the_comparison(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_html_is_text_in_the_report_and_in_the_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = []
     for name, text in (("clean", "harmless"), ("evil", EVIL)):
         monkeypatch.setattr(run_folder, "PROMPTS", (text, text))

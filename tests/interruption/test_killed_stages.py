@@ -82,7 +82,7 @@ def replace_model(root: Path) -> None:
     ("teach", (replace_pairs,)),
     ("evaluate", (replace_images,)),
 ])  # fmt: skip
-def test_stale_work_is_never_continued(
+def test_stale_work_is_not_used(
     root: Path, tmp_path: Path, stage: str, changes: tuple[Callable[[Path], None], ...]
 ) -> None:
     middle = Step(root, stage, "frozen").succeed().changes // 2

@@ -147,9 +147,7 @@ def test_a_folder_of_a_repository_becomes_a_project_and_keeps_its_files(reposito
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")], ids=repr)
-def test_a_failure_leaves_the_folder_as_it_was(
-    repository: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_changes_nothing(repository: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     before = content(repository)
 
     def fail(_: Path) -> None:
@@ -172,7 +170,7 @@ def test_a_failure_leaves_the_folder_as_it_was(
         ("{a}", [], "DVC fails in a path with { or }"),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_is_written(
+def test_what_is_wrong_is_said_and_nothing_written(
     tmp_path: Path, folder: str, options: list[str], expected: str
 ) -> None:
     (tmp_path / "notes.txt").touch()

@@ -225,7 +225,7 @@ def test_every_page_that_code_and_presets_name_is_a_guide() -> None:
     assert {"memory", "models", "team"} <= named <= set(guides())
 
 
-def test_a_message_names_the_page_where_it_exists_else_the_command(
+def test_a_message_names_the_page_if_it_exists_else_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -112,9 +112,7 @@ def title(command: tuple[str, ...]) -> str:
 
 @pytest.mark.usefixtures("plenty")
 @pytest.mark.parametrize("command", STAGES, ids=title)
-def test_a_disk_that_becomes_full_keeps_the_results(
-    command: tuple[str, ...], world: Experiment, tmp_path: Path
-) -> None:
+def test_on_a_disk_that_becomes_full_results_stay(command: tuple[str, ...], world: Experiment, tmp_path: Path) -> None:
     half = max(pages(world.folder / output) for output in STAGES[command]) // 2
     with full_disk(world, tmp_path, half) as full:
         before = results(full)
@@ -169,9 +167,7 @@ def test_a_run_time_that_cannot_be_noted_does_not_fail_the_stage(world: Experime
 
 @pytest.mark.usefixtures("plenty")
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_on_a_disk_that_becomes_full_keeps_what_was_there(
-    name: str, world: Experiment, tmp_path: Path
-) -> None:
+def test_a_command_on_a_disk_that_becomes_full_keeps_all_there(name: str, world: Experiment, tmp_path: Path) -> None:
     for label in ("tit", "wren"):
         (tmp_path / "outside" / label).mkdir(parents=True)
         for number in range(4):

@@ -60,7 +60,7 @@ def test_a_preset_is_checked_without_switching_to_it(tmp_path: Path) -> None:
     assert (tmp_path / "params.yaml").read_bytes() == before
 
 
-def test_the_whole_check_is_grouped_and_counted_and_says_what_comes_next(
+def test_the_whole_check_is_grouped_counted_and_says_what_is_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_project(tmp_path)

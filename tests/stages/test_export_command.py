@@ -40,7 +40,7 @@ def test_transformers_loads_the_folder_and_the_provenance_names_the_model(model:
     assert str(tmp_path / "out" / "config.json") in result.stdout
 
 
-def test_without_out_the_folder_is_named_after_the_model(
+def test_the_usual_folder_is_named_after_the_model(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

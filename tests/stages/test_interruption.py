@@ -116,9 +116,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_lets_a_stage_clean_up_and_a_second_one_does_not_disturb_it(
-    project: Project, number: signal.Signals, code: int
-) -> None:
+def test_a_stage_cleans_up_after_the_first_of_two_signals(project: Project, number: signal.Signals, code: int) -> None:
     process = project.start(*PAINTED.split(), "wait", "30")
     wait(lambda: "started" in said(process), seconds=30)
     process.send_signal(number)

@@ -117,9 +117,7 @@ def test_class_incremental_rows_give_avg_and_last_alone(csv: Csv) -> None:
     ],
     ids=["between two steps", "within the tests of a step"],
 )
-def test_a_run_that_has_not_ended_is_scored_as_far_as_it_goes_and_says_how_far(
-    csv: Csv, third: tuple[float, ...], reason: str
-) -> None:
+def test_a_run_that_has_not_ended_is_scored_as_far_as_it_goes(csv: Csv, third: tuple[float, ...], reason: str) -> None:
     tasks = ("pets", "cars", "birds", "food")
     matrix = ((*BEFORE, 0.5, 0.5), (*MATRIX[0], 0.5, 0.5), (*MATRIX[1], 0.5, 0.5), third)
     entries = [

@@ -27,7 +27,7 @@ def stages_now() -> set[str]:
     return set(list_stages(ROOT, load_config(PARAMS).model_dump(mode="json")))
 
 
-def test_a_task_that_was_added_is_taken_back_and_its_images_are_named(
+def test_an_added_task_is_taken_back_and_its_images_are_named(
     gift: Gift, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     before, stages = PARAMS.read_bytes(), stages_now()

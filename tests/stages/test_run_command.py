@@ -113,9 +113,7 @@ def test_a_signal_stops_the_stages_and_records_those_that_have_ended(toy: ToyPip
     assert (toy.runs.count("first"), toy.runs.count("left"), toy.runs.count("right")) == (1, 1, 2)
 
 
-def test_beside_a_run_others_are_refused_and_a_killed_one_leaves_no_process_and_the_next_one_continues(
-    toy: ToyPipeline,
-) -> None:
+def test_beside_a_run_others_are_refused_and_a_killed_one_leaves_no_process(toy: ToyPipeline) -> None:
     toy.hold("left", "right")
     run = toy.start("--workers", "2")
     toy.wait_for("left", "right")  # at once
@@ -193,9 +191,7 @@ def test_dry_lists_waves_and_the_longest_path_and_runs_nothing(toy: ToyPipeline)
         (["--address", "ray://127.0.0.1:1"], "works on a machine of the cluster"),
     ],
 )
-def test_a_wrong_argument_is_refused_before_anything_is_removed(
-    toy: ToyPipeline, arguments: list[str], message: str
-) -> None:
+def test_a_wrong_argument_is_refused_before_anything_runs(toy: ToyPipeline, arguments: list[str], message: str) -> None:
     assert message in toy.run(*arguments, expect=1)
     assert toy.runs == []
 

@@ -63,9 +63,7 @@ def tiny(root: Path, params: dict[str, Any], method: str, task: str, *, iteratio
 
 
 @pytest.mark.parametrize("method", ["gift", "lwf"])  # the teacher of lwf reads the task's own images
-def test_a_search_changes_nothing_and_reads_no_test_image(
-    tmp_path: Path, mini_params: dict[str, Any], method: str
-) -> None:
+def test_it_changes_nothing_and_reads_no_test_image(tmp_path: Path, mini_params: dict[str, Any], method: str) -> None:
     step = tiny(tmp_path, mini_params, method, "digits")
     before = content(tmp_path)
     found = run_trials(step, RATES[:1])
@@ -117,7 +115,7 @@ def test_a_rate_at_which_training_breaks_is_left_out_with_its_reason(
         run_trials(step, [10.0])
 
 
-def test_the_change_is_the_methods_rate_in_the_first_step_and_the_factor_later(
+def test_the_change_is_the_rate_in_the_first_step_and_the_factor_later(
     tmp_path: Path, mini_params: dict[str, Any]
 ) -> None:
     row = mini_params["methods"]["finetune"]

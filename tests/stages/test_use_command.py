@@ -75,9 +75,7 @@ def test_presets_lists_each_with_what_it_is_and_needs_and_marks_the_active_one(p
         ([("experiment: mini ", "experiment: mine ")], "the nearest preset is mini, from which 1 key differs."),
     ],
 )
-def test_presets_says_how_much_of_the_active_one_is_changed(
-    project: Path, changes: list[tuple[str, str]], expected: str
-) -> None:
+def test_presets_says_how_much_is_changed(project: Path, changes: list[tuple[str, str]], expected: str) -> None:
     params = project / "params.yaml"
     for old, new in changes:
         params.write_text(params.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")

@@ -76,9 +76,7 @@ def test_the_thread_ends_when_the_loop_is_broken_off() -> None:
 
 
 @pytest.mark.parametrize(("device", "in_thread"), [("cpu", False), ("cuda", True), ("mps", True)])
-def test_a_thread_prefetches_unless_the_device_is_the_cpu(
-    device: str, in_thread: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_thread_prefetches_except_on_the_cpu(device: str, in_thread: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gift_core.work.overlap.Copies", lambda device: Copies(CPU))
     items = ((step, threading.current_thread().name) for step in range(3))
     batches = prefetched(items, device=torch.device(device))

@@ -69,9 +69,7 @@ def damages(content: bytes) -> Iterator[bytes]:
         yield content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
 
 
-def test_a_damaged_snapshot_is_ignored_with_a_line_that_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_snapshot_is_ignored_and_a_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "state.safetensors", monkeypatch)
     content = path.read_bytes()
     for damaged in damages(content):
@@ -126,9 +124,7 @@ def test_on_a_full_disk_the_work_goes_on_and_the_former_snapshot_stays(
         assert (again := Snapshot(path).read()) is not None and again.note == {"smaller": True}
 
 
-def test_a_snapshot_of_another_run_is_set_aside_with_a_line_that_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_snapshot_of_another_run_is_set_aside_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in (1, 2):
         (tmp_path / str(seed)).mkdir()
         key = {"inputs": {"seed": seed, "task": "games"}}

@@ -133,7 +133,7 @@ def test_late_reading_changes_no_row_and_no_weight(monkeypatch: pytest.MonkeyPat
     require_equal(clip, other)
 
 
-def test_a_loss_that_is_not_finite_is_the_same_error_and_is_in_no_snapshot(
+def test_a_loss_that_is_not_finite_is_an_error_and_in_no_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The iteration, the loss and the last good values are those of reading at once."""
