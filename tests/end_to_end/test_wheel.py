@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.clone import content, copy_of_repository, small, stages_in
+from tests.clone import copy_of_repository, small, stages_in
 from tests.code_edits import edit_function
 from tests.docs.snippets import blocks_of
 from tests.imports import ROOT
@@ -107,16 +107,6 @@ def test_every_stage_runs_in_a_project_without_code(installed: Installed, projec
     lock = (project / "dvc.lock").read_bytes()
     assert stages_in(installed.run("python", "-m", "dvc", "repro", cwd=project)) == ["check"]
     assert (project / "dvc.lock").read_bytes() == lock
-
-
-def test_the_fingerprints_are_those_of_a_clone_of_the_same_code(project: Path, tmp_path: Path) -> None:
-    options = ["--params", str(project / "params.yaml"), "--root", str(tmp_path)]
-    command = [sys.executable, "-m", "stages", "check", *options]
-    subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    code = Path("data") / "code"
-    of_clone = content(tmp_path / code)
-    assert {"evaluate.json", "finetune/gift.json", "teach/gift.json"} < set(of_clone)
-    assert content(project / code) == of_clone
 
 
 @pytest.fixture(scope="module")

@@ -19,11 +19,9 @@ def test_a_stage_is_ready_when_all_before_it_are_finished() -> None:
     assert schedule.ready() == ["e"]
     schedule.finish("a")
     assert schedule.ready() == ["b", "c", "e"]
-    for name in ("b", "c"):
-        assert "d" not in schedule.ready()
-        schedule.start(name)
-        schedule.finish(name)
-    assert schedule.ready() == ["d", "e"]
+    schedule.start("b")
+    schedule.finish("b")
+    assert schedule.ready() == ["c", "e"]
 
 
 def test_the_stage_with_the_longest_path_behind_it_comes_first() -> None:

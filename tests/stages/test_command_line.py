@@ -172,14 +172,6 @@ def test_the_tab_key_completes_names_at_once(line: str, offered: list[str], proj
     assert complete(project, line) == offered
 
 
-def test_completion_is_installed_for_the_shell(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
-    command = ["bash", "-c", f"{shlex.quote(sys.executable)} -m stages --install-completion; true"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=60)
-    assert "bash completion installed" in done.stdout, done.stderr
-    assert "_GIFT_COMPLETE=complete_bash" in (tmp_path / ".bash_completions" / "gift.sh").read_text()
-
-
 def test_quick_commands_import_nothing_slow(project: Path) -> None:
     (project / "reports").mkdir()
     row = {"transfer": 1.0, "avg": 1.0, "last": 1.0, "forgetting": 0.0}

@@ -178,11 +178,3 @@ def test_a_command_on_a_disk_that_becomes_full_keeps_all_there(name: str, world:
         message = only_message(RUNNER.invoke(app, COMMANDS[name].format(**names).split()))
         assert message.startswith(f"error: gift {name}: {full.folder}") and "No space left on device" in message
         assert results(full) == before
-
-
-def test_a_bug_still_shows_its_traceback(world: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
-    def bug(*arguments: object) -> None:
-        raise FileNotFoundError(2, "No such file or directory", "/a/file/that/a/bug/names")
-
-    monkeypatch.setattr("gift_core.datasets.base_vocabulary.base_vocabulary", bug)
-    assert isinstance(world.run("write_vocabulary").exception, FileNotFoundError)

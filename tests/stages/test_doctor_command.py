@@ -83,14 +83,3 @@ def test_problems_come_before_warnings_in_what_to_do_first() -> None:
     warning, problem = Finding("a", "warn", "slow", "Wait."), Finding("b", "fail", "gone")
     assert first_step([warning, problem]) == "b: gone."
     assert count_marks([warning, problem, problem]) == "2 problems, 1 warning, 0 ok"
-
-
-@pytest.mark.parametrize(
-    ("target", "before", "after"),
-    [("plan", "dvc repro --dry --force", "gift doctor --time"), ("repro", "gift doctor --quick", "dvc repro")],
-)
-def test_make_plan_says_how_long_it_takes_and_make_repro_checks_before_it_runs(
-    target: str, before: str, after: str
-) -> None:
-    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").split(f"\n{target}:")[1].split("\n\n")[0]
-    assert recipe.index(before) < recipe.index(after)

@@ -59,8 +59,8 @@ class Project:
         self.processes.append(process)
         return process
 
-    def synthesize(self, **environment: str) -> subprocess.Popen[str]:
-        return self.start(*PAINTED.split(), "synthesize", "games", environment=environment)
+    def synthesize(self) -> subprocess.Popen[str]:
+        return self.start(*PAINTED.split(), "synthesize", "games")
 
     def finished_shards(self) -> list[Path]:
         """The last file of each finished shard. A shard without it is generated again."""
@@ -125,20 +125,6 @@ def test_a_stage_cleans_up_after_the_first_of_two_signals(project: Project, numb
     assert re.fullmatch(
         r"started cleaned\. stopped( by SIGTERM|: .*)\. Run it again\.", ended(process, code=code, seconds=SOON)
     )
-
-
-def test_a_second_run_waits_for_the_first_and_is_refused_if_that_lasts(project: Project, whole: dict[str, str]) -> None:
-    first = project.synthesize()
-    wait(project.finished_shards, seconds=30)
-    first.send_signal(signal.SIGSTOP)
-    second = project.synthesize(PATIENCE="60")
-    printed = ended(project.synthesize(PATIENCE="0.2"), code=1, seconds=40)
-    assert f"error: .gift/synthesize/games: process {first.pid} on " in printed
-    assert printed.endswith(f"Wait until it ends, or stop it with: kill {first.pid}.")
-    first.send_signal(signal.SIGCONT)
-    for process in (first, second):
-        ended(process, code=0, seconds=40)
-    assert tree_hash(project.folder / SHARDS) == whole
 
 
 def dvc_project(project: Project, command: str) -> None:

@@ -60,7 +60,8 @@ def replaced(path: Path, old: str, new: str) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def swapped(one: Path, other: Path) -> None:
+def swap(one: Path, other: Path) -> None:
+    """Exchanges two files or folders."""
     aside = one.with_name("aside")
     one.rename(aside)
     other.rename(one)
@@ -96,7 +97,7 @@ def mean(model: Path) -> None:
 # What is changed, and the stages that would use it.
 MUTATIONS: dict[str, tuple[Mutation, tuple[str, ...]]] = {
     "a tar of two tasks": (
-        lambda at: swapped(at.shards(FIRST) / "00000.tar", at.shards(SECOND) / "00000.tar"), ("report",)),
+        lambda at: swap(at.shards(FIRST) / "00000.tar", at.shards(SECOND) / "00000.tar"), ("report",)),
     "a prompt": (other_prompt, (f"synthesize {SECOND}",)),
     "a class of the vocabulary": (
         lambda at: edited(at.vocabulary(FIRST), lambda all: all[-1].update(class_name="Zz")),

@@ -21,7 +21,6 @@ from gift_core.artifacts.task import read_task
 from gift_core.artifacts.teacher_source import read_source
 from gift_core.provenance import environment
 from stages.app import app
-from tests.clone import content
 from tests.stages.experiment import RUNNER, TASKS, Experiment, tiny
 
 UMASK = 0o026  # no default of a system
@@ -143,19 +142,6 @@ def test_every_result_has_the_environment_and_the_settings_that_it_was_computed_
     assert "start" not in done.params["methods"]["gift"]
     settings = read_provenance(done.layout.model("gift", "arrows"))["settings"]
     assert (settings["start"], settings["learns"]) == ("previous", "task")
-
-
-def test_running_a_stage_again_gives_the_same_bytes(done: Experiment) -> None:
-    kept = {
-        done.layout.task("games"): ("ingest", "games"),
-        done.layout.shards("games"): ("synthesize", "games"),
-        done.layout.teacher("gift", "games"): ("teach", "gift", "games"),
-        done.layout.model("gift", "games"): ("finetune", "gift", "games"),
-    }
-    for folder, command in kept.items():
-        before = content(folder)
-        done.succeed(*command)
-        assert content(folder) == before, command
 
 
 def test_a_stage_whose_input_is_missing_says_which_stage_makes_it(fresh: Experiment) -> None:

@@ -27,6 +27,7 @@ from stages.stage import Stage
 from tests.artifacts.damage import flip
 from tests.clone import TASKS, Clone, clone_of, copy_of
 from tests.imports import ROOT
+from tests.stages.test_recorded import swap
 
 pytestmark = pytest.mark.end_to_end
 FIRST, SECOND = TASKS
@@ -167,17 +168,11 @@ def test_where_no_copy_is_whole_dvc_finds_the_output_missing(project: Project) -
 def swapped(project: Project, first: str, second: str) -> Iterator[None]:
     """Exchanges two files or folders of data, and puts them back."""
     paths = [project / "data" / each for each in (first, second)]
-
-    def swap() -> None:
-        paths[0].rename(project / "aside")
-        paths[1].rename(paths[0])
-        (project / "aside").rename(paths[1])
-
-    swap()
+    swap(*paths)
     try:
         yield
     finally:
-        swap()
+        swap(*paths)
 
 
 EXCHANGED = [  # two artifacts, the stage that refuses them, and why
