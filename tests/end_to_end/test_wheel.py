@@ -151,14 +151,6 @@ def test_the_commands_of_its_readme_run_in_order(
     assert f"{len(lines)} images are classified correctly" in said["gift test data/5_models/gift/TASK IMAGES"]
 
 
-def test_a_message_names_a_guide_that_the_wheel_has(installed: Installed, project: Path, photos: Path) -> None:
-    command = [str(installed.bin / "gift"), "predict", "nonsense", str(photos), "--classes", TASK]
-    refused = subprocess.run(command, cwd=project, env=installed.environment, capture_output=True, text=True)
-    assert (refused.returncode, "`gift docs models` says what can be loaded" in refused.stderr) == (1, True)
-    shown = installed.run("gift", "docs", "models", cwd=project)
-    assert shown.strip() == (ROOT / "docs" / "models.md").read_text(encoding="utf-8").strip()
-
-
 def test_a_new_version_of_the_package_is_seen(installed: Installed, project: Path) -> None:
     edit_function(installed.packages, "gift_core/losses.py", "align")
     assert "check" in installed.run("gift", "check", cwd=project)

@@ -18,7 +18,6 @@ import torch
 from safetensors.torch import save_file
 
 from gift_core.artifacts.report_json import read_metrics, read_summary, read_zero_shot
-from gift_core.clip.architectures import require_supported
 from gift_core.clip.model import check_folder, open_folder
 from gift_core.doctor.model_checks import check_local_clip, pipeline_parameters
 from gift_core.errors import UserError
@@ -207,15 +206,6 @@ def test_a_folder_whose_files_do_not_fit_is_refused(tmp_path: Path, damage: str)
     change(folder)
     with pytest.raises(UserError, match=expected):
         open_folder(folder, device=torch.device("cpu"), precision="fp32")
-
-
-def test_every_architecture_of_open_clip_passes_the_checks_of_shape() -> None:
-    import open_clip
-
-    from gift_core.artifacts.model_config import shape_fault
-
-    assert [name for name in open_clip.list_models() if shape_fault(open_clip.get_model_config(name))] == []
-    require_supported(open_clip.get_model_config("ViT-B-16"), "ViT-B-16")
 
 
 def test_more_steps_than_the_scheduler_has_noise_levels_are_refused() -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gift_core.layout import Layout
 from gift_core.work.folder import work_folder
-from stages.app import app
+from tests.stages.experiment import invoke
 from tests.work.test_folder import owned
 
 
 def clean(root: Path, *options: str, answer: str = "") -> Result:
-    return CliRunner().invoke(app, ["clean", "--root", str(root), *options], input=answer)
+    return invoke("clean", "--root", root, *options, input=answer)
 
 
 def interrupted(root: Path, stage: str, name: str) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from gift_core.datasets.catalogue.row import catalogue_names, catalogue_row
+from gift_core.datasets.catalogue.row import catalogue_names
 from stages.app import app
 from tests.datasets.catalogue.trees import make_tree
 from tests.datasets.folders import flat_birds
@@ -97,14 +97,6 @@ def test_status_as_json_has_the_counts_and_the_tasks_of_each(gift: Gift, tmp_pat
         "faults": ["200 of 50,000 training images", "200 of 10,000 test images"],
     }  # fmt: skip
     assert (mnist["state"], mnist["suffices"], mnist["tasks"]) == ("missing", True, [])
-
-
-def test_fetch_leaves_what_is_complete_alone(gift: Gift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_tree("stanford_cars", tmp_path / "data" / "0_raw" / "stanford_cars")
-    small = catalogue_row("stanford_cars", "tests").model_copy(update={"counts": {"train": 196, "test": 196}})
-    monkeypatch.setattr("gift_core.datasets.status.catalogue_row", lambda name, key: small)
-    result = gift("fetch", "--all", tasks={"cars": row("stanford_cars")})
-    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "stanford_cars: complete")
 
 
 def test_verify_names_the_offenders(gift: Gift, tmp_path: Path) -> None:

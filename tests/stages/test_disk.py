@@ -139,12 +139,6 @@ def test_too_little_space_is_said_before_the_work(
     assert "are needed in" in message and "but only 0.0 MB are free" in message
 
 
-def test_finetune_asks_for_its_checkpoint_and_its_losses_too(world: Experiment, tmp_path: Path) -> None:
-    weights = pages(world.folder / "data/5_models/ewc/games/open_clip_model.safetensors")
-    with full_disk(world, tmp_path, 4 * weights) as full:
-        assert "finetune@ewc-games: the model and its checkpoint:" in only_message(full.run("finetune", "ewc", TASK))
-
-
 def test_a_read_only_disk_is_named(world: Experiment) -> None:
     before = results(world)
     with read_only(world.folder):

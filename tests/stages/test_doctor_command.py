@@ -7,19 +7,17 @@ import shutil
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gift_core.doctor.examine import QUICK, count_marks, first_step
 from gift_core.doctor.finding import Finding
-from stages.app import app
 from tests.doctor.projects import link_models, make_project
 from tests.imports import ROOT
-
-RUNNER = CliRunner()
+from tests.stages.experiment import invoke
 
 
 def doctor(root: Path, *words: str) -> Result:
-    return RUNNER.invoke(app, ["doctor", *words, "--root", str(root)])
+    return invoke("doctor", *words, "--root", root)
 
 
 def test_without_problems_the_quick_check_prints_nothing_and_time_a_line_for_each_stage_type(tmp_path: Path) -> None:

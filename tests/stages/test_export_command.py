@@ -8,15 +8,13 @@ import open_clip
 import pytest
 import torch
 from transformers import CLIPModel
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import WEIGHTS, read_provenance
 from gift_core.clip.model import save_clip
-from stages.app import app
 from tests.clip.tiny import tiny_clip
-
-RUNNER = CliRunner()
+from tests.stages.experiment import invoke
 
 
 @pytest.fixture
@@ -28,7 +26,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def export(*arguments: str | Path) -> Result:
-    return RUNNER.invoke(app, ["export", *map(str, arguments)])
+    return invoke("export", *arguments)
 
 
 def test_transformers_loads_the_folder_and_the_provenance_names_the_model(model: Path, tmp_path: Path) -> None:
@@ -71,7 +69,7 @@ def models(tmp_path: Path) -> Path:
 
 
 def merge(models: Path, *options: str, start: str = "start", new: str = "new") -> Result:
-    return RUNNER.invoke(app, ["merge", str(models / start), str(models / new), "--out", str(models / "out"), *options])
+    return invoke("merge", models / start, models / new, "--out", models / "out", *options)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -10,13 +10,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from stages.app import app
 from tests.report.run_folder import MATRICES, write_run
+from tests.stages.experiment import invoke
 from tests.test_metrics import PRINTED
 
-RUNNER = CliRunner()
 PUBLISHED = "gift_core/published/mtil_order_1_accuracy.csv"
 TASKS = ("pets", "cars")  # not in the order of letters
 BEFORE = (0.5, 0.25)
@@ -42,7 +41,7 @@ def curve_of(method: str = "cil") -> pd.DataFrame:
 
 
 def run(*arguments: str | Path) -> Result:
-    return RUNNER.invoke(app, ["metrics", *(str(argument) for argument in arguments)])
+    return invoke("metrics", *arguments)
 
 
 def computed(*arguments: str | Path) -> dict[str, Any]:
@@ -192,11 +191,11 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_compare_prints_the_table_and_writes_its_three_files(tmp_path: Path) -> None:
-    roots = [str(tmp_path / seed) for seed in "12"]
+    roots = [tmp_path / seed for seed in "12"]
     for seed, points in ((1, 0), (2, 2)):  # in the second every method is two points worse
         worse = {name: [[value - points for value in row] for row in matrix] for name, matrix in MATRICES.items()}
         write_run(tmp_path / str(seed), matrices=worse, seed=seed)
-    result = RUNNER.invoke(app, ["compare", *roots, "--out", str(tmp_path / "out")])
+    result = invoke("compare", *roots, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert "79.0±1.4" in result.output and "Own task" in result.output
     assert all(len(line) <= 80 for line in result.output.splitlines() if "±" in line)

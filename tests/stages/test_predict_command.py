@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.task import iterate_task, read_task
@@ -20,10 +18,8 @@ from gift_core.clip.encoding import class_features, image_features, predict
 from gift_core.clip.images import evaluation_pixels
 from gift_core.clip.model import open_folder, save_clip
 from gift_core.layout import Layout
-from stages.app import app
 from tests.clip.tiny import picture, tiny_clip
-from tests.datasets.damaged_images import damaged_images
-from tests.imports import ROOT
+from tests.stages.experiment import invoke
 from tests.tiny_world import TEMPLATES, write_images
 
 
@@ -50,7 +46,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def gift(words: str) -> Result:
-    return CliRunner().invoke(app, [*words.split(), "--device", "cpu"])
+    return invoke(*words.split(), "--device", "cpu")
 
 
 def document(words: str) -> Any:
@@ -102,23 +98,6 @@ def test_without_classes_those_that_the_model_has_learned_are_taken(world: Path)
     assert "3 classes: those that the model has learned" in result.stderr
     refused = gift("predict model pictures")
     assert refused.exit_code == 1 and "Name the classes: --classes FILE or TASK" in refused.stderr
-
-
-def test_a_real_process_goes_on_after_damaged_images(world: Path) -> None:
-    for name, image in damaged_images(20, seed=5):
-        (world / "pictures" / name).write_bytes(image)
-    (world / "pictures" / "\udcff.png").write_bytes((world / "pictures" / "1.png").read_bytes())
-    (world / "pictures" / "gone.png").symlink_to("/nowhere.png")
-    words = f"predict {world}/model {world}/pictures --format json --classes {world}/classes.txt --device cpu".split()
-    command = [sys.executable, "-m", "stages", *words]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=ROOT)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    refused = [line for line in done.stderr.splitlines() if line.startswith("not read: ")]
-    assert len(json.loads(done.stdout)) + sum(int(line.split()[2]) for line in refused) == 24
-    assert f"not read: 1 file, No such file or directory ({world}/pictures/gone.png)" in refused
-    reason = "its name is not UTF-8 or has control characters: rename it"
-    assert f"not read: 1 file, {reason} ({world}/pictures/\\xff.png)" in refused
 
 
 def test_the_accuracy_is_the_share_of_images_that_predict_gives_their_own_class(world: Path) -> None:

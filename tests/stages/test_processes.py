@@ -89,16 +89,6 @@ def test_whatever_ends_the_stage_ends_its_other_process(
     assert not (tmp_path / "project" / "data" / "5_models" / "gift" / "digits").exists()
 
 
-def test_an_error_that_all_processes_have_is_shown_once(tmp_path: Path, mini_params: dict[str, Any]) -> None:
-    mini_params["model"] |= {"precision": "amp_fp16"}
-    mini_params["methods"]["gift"] |= {"learning_rate": 10.0}
-    stage = command(project(tmp_path / "project", mini_params), "--learning-rate-factor", "1000")
-    printed, _ = stage.communicate(timeout=SECONDS)
-    assert stage.returncode == 1
-    assert printed.startswith("error: training ")
-    assert printed.count("error") == 1
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="there is a fork server on Linux only")
 def test_a_stage_in_the_fork_server_starts_its_processes(tmp_path: Path, mini_params: dict[str, Any]) -> None:
     experiment = project(tmp_path / "project", mini_params)

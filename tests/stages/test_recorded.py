@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
 from gift_core.artifacts.prompt_files import read_prompts, write_prompts
 from gift_core.layout import Layout
-from stages.app import app
 from tests.clone import TASKS, Clone, copy_of
+from tests.stages.experiment import invoke
 
 pytestmark = pytest.mark.end_to_end
 FIRST, SECOND = TASKS
@@ -40,8 +40,7 @@ def layout(finished: Clone, tmp_path: Path) -> Iterator[Layout]:
 
 
 def run(layout: Layout, command: str) -> Result:
-    root = layout.root
-    return CliRunner().invoke(app, [*command.split(), "--params", str(root / "params.yaml"), "--root", str(root)])
+    return invoke(*command.split(), "--params", layout.root / "params.yaml", "--root", layout.root)
 
 
 def edited(path: Path, change: Callable[[Any], object]) -> None:

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gift_core.config.overlays import complete_text
-from stages.app import app
 from tests.imports import ROOT
-
-RUNNER = CliRunner()
+from tests.stages.experiment import invoke
 
 
 @pytest.fixture
@@ -25,7 +23,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def gift(project: Path, *words: str) -> Result:
-    return RUNNER.invoke(app, [*words, "--root", str(project)])
+    return invoke(*words, "--root", project)
 
 
 def test_a_dry_run_shows_the_difference_and_writes_nothing(project: Path) -> None:

@@ -14,19 +14,19 @@ from unittest.mock import patch
 
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gift_core.config.loading import load_config
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.verification import artifacts_of, problem_of
-from stages.app import app
 from stages.dvc_store import DvcStore, listed_files
 from stages.replay_source import replay_of
 from stages.stage import Stage
 from tests.artifacts.damage import flip
 from tests.clone import TASKS, Clone, clone_of, copy_of
 from tests.imports import ROOT
+from tests.stages.experiment import invoke
 from tests.stages.test_recorded import swap
 
 pytestmark = pytest.mark.end_to_end
@@ -41,8 +41,7 @@ class Project(Clone):
         return self.folder / path
 
     def gift(self, *command: str) -> Result:
-        options = ["--params", str(self / "params.yaml"), "--root", str(self.folder)]
-        return CliRunner().invoke(app, [*command, *options])
+        return invoke(*command, "--params", self / "params.yaml", "--root", self.folder)
 
     def succeed(self, *command: str) -> str:
         done = self.gift(*command)

@@ -183,20 +183,6 @@ def test_every_row_belongs_to_one_process() -> None:
             assert max(sizes) - min(sizes) <= 1
 
 
-def test_a_process_decodes_its_own_images_and_sees_the_same_crops() -> None:
-    clip = tiny_clip()
-    whole, replayed = task_images(clip, ALONE).sample(3), replay_of(clip, ALONE).sample(3)[0]
-    for rank in range(3):
-        processes = Processes(rank, 3)
-        images, pairs_ = task_images(clip, processes), replay_of(clip, processes)
-        batch, share = images.sample(3), processes.share(IMAGES)
-        assert torch.equal(batch.images_BCHW[share], whole.images_BCHW[share])
-        assert torch.equal(batch.labels_B, whole.labels_B)
-        assert images._cache.cached_count == share.stop - share.start
-        own = processes.share(PAIRS)
-        assert torch.equal(pairs_.sample(3)[0].images_MCHW[own], replayed.images_MCHW[own])
-
-
 def train(processes: Processes, clip: Clip, **options: Any) -> list[LossRow]:
     return train_together(
         clip,
