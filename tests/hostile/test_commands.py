@@ -125,7 +125,7 @@ def message_fault(message: str) -> str:
 @pytest.mark.parametrize("choose", SIZES)
 def test_command_lines_end_well(choose: Choice, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run_cases(choose(list(cases(world))), message_fault=message_fault).faults == []
+    assert run_cases(choose(list(cases(world))), message_fault=message_fault) == []
     assert list(tmp_path.iterdir()) == []
 
 

@@ -110,7 +110,7 @@ def message_fault(message: str) -> str:
 
 @pytest.mark.parametrize("choose", SIZES)
 def test_model_files_are_accepted_or_refused_with_a_message(choose: Choice, tmp_path: Path) -> None:
-    assert run_cases(choose(list(cases(tmp_path))), message_fault=message_fault).faults == []
+    assert run_cases(choose(list(cases(tmp_path))), message_fault=message_fault) == []
 
 
 def model_folder(folder: Path) -> Path:
