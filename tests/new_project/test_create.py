@@ -89,14 +89,6 @@ def test_its_makefile_has_the_targets_that_messages_and_its_readme_name(project:
     assert named_by_messages | set(re.findall(r"make ([a-z]+)`", text)) <= targets
 
 
-def test_a_second_init_names_what_is_there_and_changes_nothing(project: Path) -> None:
-    before = content(project)
-    said = refused(project)
-    assert "has files of a project already: dvc.yaml, params.yaml" in said
-    assert "Nothing was changed" in said
-    assert content(project) == before
-
-
 def test_dvc_yaml_differs_from_the_repositorys_in_the_commands_and_in_check_alone() -> None:
     text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
     ours, theirs = yaml.safe_load(text), yaml.safe_load(project_pipeline(text))
@@ -178,13 +170,11 @@ def test_what_is_wrong_is_said_and_nothing_written(
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-@pytest.mark.parametrize("name", ["params.yaml", ".dvc/config", "data/mini/notes.txt"])
+@pytest.mark.parametrize("name", ["params.yaml", ".dvc/config"])
 def test_a_file_of_a_project_is_refused_by_name(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("mine", encoding="utf-8")
-    said = refused(tmp_path)
-    assert "has files of a project already" in said
-    assert name in said or str(Path(name).parent) in said
+    assert f"has files of a project already: {name.removesuffix('/config')}" in refused(tmp_path)
     assert content(tmp_path) == {name: b"mine"}
 
 

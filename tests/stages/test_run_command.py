@@ -183,24 +183,15 @@ def test_dry_lists_waves_and_the_longest_path_and_runs_nothing(toy: ToyPipeline)
     assert toy.repro("--dry").count("Running stage") == 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["nothing_of_that_name"], "nothing_of_that_name"),
-        (["--gpus-per-stage", "1.5"], "--gpus-per-stage 1.5: should be a whole number"),
-        (["--address", "ray://127.0.0.1:1"], "works on a machine of the cluster"),
-    ],
-)
-def test_a_wrong_argument_is_refused_before_anything_runs(toy: ToyPipeline, arguments: list[str], message: str) -> None:
-    assert message in toy.run(*arguments, expect=1)
-    assert toy.runs == []
-
-
-def test_without_ray_the_command_names_the_extra(toy: ToyPipeline, tmp_path: Path) -> None:
+def test_a_wrong_argument_and_a_missing_ray_are_refused_before_anything_runs(toy: ToyPipeline, tmp_path: Path) -> None:
+    assert "nothing_of_that_name" in toy.run("nothing_of_that_name", expect=1)
+    assert "--gpus-per-stage 1.5: should be a whole number" in toy.run("--gpus-per-stage", "1.5", expect=1)
+    assert "works on a machine of the cluster" in toy.run("--address", "ray://127.0.0.1:1", expect=1)
     (tmp_path / "ray.py").write_text("raise ImportError\n")
     toy.environment["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
     assert "pip install 'gift-pipeline[ray]'" in toy.run(expect=1)
     assert "4 of 4 stages would run" in toy.run("--dry")
+    assert toy.runs == []
 
 
 def test_a_terminal_shows_a_table(toy: ToyPipeline) -> None:

@@ -83,7 +83,7 @@ def test_the_table_the_result_the_report_and_what_to_type_next(finished: Path, m
     assert "bin/activate" not in commands
 
 
-def test_per_task_prints_a_table_for_each_method(finished: Path) -> None:
+def test_per_task_and_json_have_all_tasks_of_each_method(finished: Path) -> None:
     lines = show(finished, "--per-task")
     assert cells(lines)[3:6] == [
         ["letters", "40.0", "90.0", "30.0", "-60.0"],
@@ -92,9 +92,6 @@ def test_per_task_prints_a_table_for_each_method(finished: Path) -> None:
     ]
     titles = [line for line in lines if line.endswith("3 tasks")]
     assert [title.partition(":")[0] for title in titles] == ["zero_shot", "finetune", "gift"]
-
-
-def test_json_is_one_document_with_the_metrics_and_all_tasks(finished: Path) -> None:
     document = json.loads("\n".join(show(finished, "--json")))
     gift = document["methods"]["gift"]
     assert (gift["transfer_percent"], gift["forgetting_points"]) == (53.0, 4.0)

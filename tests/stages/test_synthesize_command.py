@@ -1,4 +1,4 @@
-"""write_vocabulary, write_prompts and synthesize with a custom vocabulary, captions and quality filters."""
+"""write_vocabulary, write_prompts and synthesize with a custom vocabulary, captions and filters, also with --root."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import read_task
 from gift_core.layout import Layout
 from stages.app import app
+from tests.datasets.folders import birds
 from tests.imports import ROOT
 from tests.stages.experiment import RUNNER, TASKS, tiny
 from tests.stages.experiment import Experiment as AnyExperiment
@@ -75,13 +76,6 @@ def test_vocabulary_captions_and_filters_are_used(experiment: Experiment) -> Non
     assert read_manifest(experiment.layout.shards("games"))["rejected"] == {"clip_score": 0, "duplicate": 0}
 
 
-def test_an_image_that_cannot_pass_the_filters_ends_the_stage(experiment: Experiment) -> None:
-    filters = {"scorer": SCORER, "min_clip_score": 0.99, "max_similarity": None, "max_redraws": 1}
-    experiment.until_prompts(generator={"filters": filters})
-    assert "was rejected 2 times: 2 for a CLIP score of at most 0." in experiment.say("synthesize", "games")
-    assert not experiment.layout.shards("games").exists()
-
-
 def test_prompts_use_all_templates_of_a_learned_task(experiment: Experiment) -> None:
     prompting = {"strategy": "all_templates", "base_vocabulary": "none", "images_per_task": 200}
     assert "none leaves no prompts for the first task, 'games'" in experiment.until_prompts(prompts=prompting)
@@ -94,3 +88,41 @@ def test_prompts_use_all_templates_of_a_learned_task(experiment: Experiment) -> 
     assert {entry.templates for entry in vocabulary if entry.source_task == "games"} == {templates}
     prompts = read_prompts(experiment.layout.prompts("arrows"))
     assert set(prompts[prompts.source_task == "games"].template) == set(templates)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, mini_params: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> AnyExperiment:
+    """A project in another folder than the working directory, which has other data at the same paths."""
+    params = tiny(mini_params, tasks=["birds"])
+    params["tasks"]["birds"] = {
+        "source": "folder", "path": "data/0_raw/birds", "templates": ["a {}."], "test_fraction": 0.5,
+        "on_bad_image": "refuse",
+    }  # fmt: skip
+    words, captions = "data/0_raw/prompts/words.txt", "data/0_raw/prompts/captions.csv"
+    params["prompts"] |= {"base_vocabulary": words, "strategy": "captions", "captions": captions}
+    for name, word in (("project", "wren"), ("elsewhere", "heron")):
+        folder = birds(tmp_path / name / "data" / "0_raw")
+        for split in ("train", "test"):
+            (folder / split / "wren").rename(folder / split / word)
+        (tmp_path / name / words).parent.mkdir()
+        (tmp_path / name / words).write_text(f"{word}\n")
+        (tmp_path / name / captions).write_text(f"class_name,caption\n{word},a {word} in the rain\n")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return AnyExperiment(tmp_path / "project", params)
+
+
+def test_data_captions_and_vocabulary_are_those_of_the_root(elsewhere: AnyExperiment) -> None:
+    for command in ("write_vocabulary", "ingest birds", "write_prompts birds"):
+        elsewhere.succeed(*command.split())
+    assert read_task(elsewhere.layout.task("birds")).class_names == ("great tit", "wren")
+    assert set(read_prompts(elsewhere.layout.prompts("birds")).prompt) == {"a wren in the rain"}
+
+
+def test_ingest_says_which_class_names_changed(elsewhere: AnyExperiment) -> None:
+    for _ in range(2):
+        assert "changed" not in elsewhere.succeed("ingest", "birds")
+    for split in ("train", "test"):
+        folder = elsewhere.folder / "data/0_raw/birds" / split
+        (folder / "great_tit").rename(folder / "great-tit")
+    expected = "ingest@birds: class names changed since the last ingest: 'great tit' is now 'great-tit'. To keep"
+    assert expected in elsewhere.succeed("ingest", "birds")

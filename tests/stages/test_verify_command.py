@@ -266,7 +266,6 @@ def hostile_entry(name: object, md5: str = MD5) -> dict[str, object]:
     ("listing", "expected"),
     [
         ([hostile_entry("../victim.txt")], "'../victim.txt' is no path of a file in this folder"),
-        ([hostile_entry("/tmp/victim.txt")], "'/tmp/victim.txt' is no path"),
         ([hostile_entry("a/./b")], "'a/./b' is no path"),
         ([hostile_entry("a"), hostile_entry("a")], "it has 'a' twice"),
         ([hostile_entry("a", "../victim.txt")], "'a' has the hash '../victim.txt', which is no MD5"),
