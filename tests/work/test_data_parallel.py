@@ -53,7 +53,7 @@ VOCABULARY = {"distill_vocabulary": {"weight": 1.0, "temperature": 2.0}}
 CASES: dict[str, tuple[MethodConfig, dict[str, Any]]] = {
     "gift": (gift(), {}),
     "vocabulary": (method_config(losses={**VOCABULARY, "align": GIFT_LOSSES["align"]}), {}),
-    "no replay": (method_config(), {}),
+    "no replay": (method_config(), {"weight_decay": 0.1}),
     "two classes": (gift(), {"classes": 2}),  # the third process has none
     "gradient cache": (gift(), {"micro_batch_size": 2}),
     "checkpointing": (gift(), {"gradient_checkpointing": True}),
@@ -122,7 +122,7 @@ class DoubleReplay:
 
 
 def sgd(parameters: Mapping[str, torch.nn.Parameter], training: TrainingConfig) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters.values(), lr=0.0)
+    return torch.optim.SGD(parameters.values(), lr=0.0, weight_decay=training.weight_decay)
 
 
 Learned = tuple[list[LossRow], dict[str, torch.Tensor]]
