@@ -70,7 +70,8 @@ def test_vocabulary_captions_and_filters_are_used(experiment: Experiment) -> Non
     assert 0 < captioned < 6
     assert set(prompts.prompt) == {"a red star at night", "a photo of a blue heart."}
     assert f"6 prompts from 2 class names (1 sources), {captioned} from captions" in said
-    assert "captions of 1 class are not used, because no task until now has that name: 'red stra' (did you" in said
+    assert "captions of 1 class are not used, because no task until now has that name: " in said
+    assert "'red stra' (did you mean 'red star'?)" in said
     said = experiment.say("synthesize", "games")
     assert "0 black images generated again, 0 below the CLIP score, 0 near-duplicates" in said
     assert read_manifest(experiment.layout.shards("games"))["rejected"] == {"clip_score": 0, "duplicate": 0}
