@@ -43,13 +43,6 @@ def test_stages_without_the_fork_server_write_the_same_bytes(clone: Clone) -> No
     assert (clone.folder / "dvc.lock").read_bytes() == before
 
 
-def test_dvc_shows_the_metrics_and_the_plots(clone: Clone) -> None:
-    assert "gift" in clone.run("dvc", "metrics", "show")
-    clone.run("dvc", "plots", "show", "--out", "dvc_plots")
-    page = (clone.folder / "dvc_plots" / "index.html").read_text(encoding="utf-8")
-    assert "vega" in page.lower()
-
-
 def test_a_second_clone_that_pulls_has_nothing_to_run_and_the_same_report(clone: Clone, tmp_path: Path) -> None:
     clone.run("dvc", "remote", "add", "--local", "--force", "store", str(tmp_path / "store"))
     clone.run("dvc", "push", "--remote", "store")
@@ -66,17 +59,11 @@ def test_a_second_clone_that_pulls_has_nothing_to_run_and_the_same_report(clone:
     assert second.run("git", "status", "--porcelain") == ""
 
 
-def test_an_edited_comment_and_docstring_run_check_alone(clone: Clone) -> None:
+def test_an_edited_comment_and_docstring_and_another_evaluation_batch_size_run_check_alone(clone: Clone) -> None:
     file = clone.folder / "gift_core/artifacts/contract.py"
     text = file.read_text(encoding="utf-8")
     assert text.startswith('"""')
     file.write_text(f'# another comment\n"""Another docstring. {text[3:]}', encoding="utf-8")
-    assert clone.repro() == ["check"]
-    clone.undo()
-    assert clone.repro() == ["check"]
-
-
-def test_a_changed_evaluation_batch_size_runs_check_alone(clone: Clone) -> None:
     params = clone.params
     params["evaluation"]["batch_size"] = 50
     clone.write_params(params)
@@ -85,29 +72,12 @@ def test_a_changed_evaluation_batch_size_runs_check_alone(clone: Clone) -> None:
     assert clone.repro() == ["check"]
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "message"),
-    [
-        (
-            "methods.gift.losses",
-            {"distil": {"weight": 1.0}},
-            "methods.gift.losses.distil: unknown loss. Did you mean 'distill'?",
-        ),
-        ("tasks.a; touch pwned ;", {"source": "mini", "path": "data/mini"}, "a; touch pwned ;"),
-        ("sequence.1.learning_rate_factor", "1; touch pwned", "sequence[1].learning_rate_factor"),
-    ],
-    ids=["a typo in a method's row", "a task with a command in its name", "a rate factor with a command"],
-)
-def test_bad_params_stop_before_anything_is_removed(clone: Clone, path: str, value: object, message: str) -> None:
+def test_bad_params_stop_before_anything_is_removed(clone: Clone) -> None:
+    """Hostile ones: tests/hostile/test_dvc_refuses.py."""
     before, params = clone.outputs(), clone.params
-    *parents, last = path.split(".")
-    section = params
-    for key in parents:
-        section = section[int(key) if key.isdigit() else key]
-    section[last] = value
+    params["methods"]["gift"]["losses"] = {"distil": {"weight": 1.0}}
     clone.write_params(params)
-    assert set(clone.repro(expect=255)) <= {"check"}
-    assert message in clone.printed
+    assert clone.repro(expect=255) == ["check"]
+    assert "methods.gift.losses.distil: unknown loss. Did you mean 'distill'?" in clone.printed
     assert clone.outputs() == before
-    assert not (clone.folder / "pwned").exists()
     clone.undo()

@@ -6,9 +6,8 @@ import random
 import resource
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
 
 import pytest
@@ -28,14 +27,6 @@ class Case:
     run: Callable[[], str]
 
 
-@dataclass
-class Outcome:
-    """How the cases ended. `faults`: one line for each case that did not end well."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    faults: list[str] = field(default_factory=list)
-
-
 def sample(cases: Sequence[Case]) -> list[Case]:
     """The same cases on every machine."""
     return random.Random(0).sample(list(cases), min(SAMPLE, len(cases)))
@@ -46,36 +37,34 @@ Choice = Callable[[Sequence[Case]], list[Case]]
 SIZES = [pytest.param(sample, id="sample"), pytest.param(list, id="all", marks=pytest.mark.hostile)]
 
 
-def run_cases(cases: Iterable[Case], *, message_fault: Callable[[str], str]) -> Outcome:
-    """Runs the cases one after another. `message_fault` returns what a refusal's message lacks ("": nothing)."""
-    outcome = Outcome()
-    before = _megabytes()
+def run_cases(cases: Iterable[Case], *, message_fault: Callable[[str], str]) -> list[str]:
+    """Runs the cases one after another, and returns a line for each one that did not end well.
+
+    `message_fault` returns what a refusal's message lacks ("": nothing).
+    """
+    faults, before = [], _megabytes()
     for case in cases:
         started = time.process_time()  # not of the clock: the machine may be busy with other things
-        what, fault = _run(case, message_fault)
+        fault = _run(case, message_fault)
         seconds = time.process_time() - started
-        outcome.counts[what] += 1
-        if fault:
-            outcome.faults.append(f"{case.name[:200]}: {fault[:600]}")
-        if seconds > SECONDS:
-            outcome.faults.append(f"{case.name[:200]}: took {seconds:.1f} s")
+        if fault or seconds > SECONDS:
+            faults.append(f"{case.name[:200]}: {fault[:600] or f'took {seconds:.1f} s'}")
     megabytes = _megabytes() - before
     if megabytes > MEGABYTES:
-        outcome.faults.append(f"{megabytes:.0f} MB more memory than before")
-    return outcome
+        faults.append(f"{megabytes:.0f} MB more memory than before")
+    return faults
 
 
-def _run(case: Case, message_fault: Callable[[str], str]) -> tuple[str, str]:
+def _run(case: Case, message_fault: Callable[[str], str]) -> str:
     previous = signal.signal(signal.SIGALRM, _time_is_up)
     signal.setitimer(signal.ITIMER_REAL, 20 * SECONDS)
     try:
-        return "accepted", case.run()
+        return case.run()
     except GiftError as error:
         message = str(error)
-        too_long = f"a message of {len(message)} characters" if len(message) > LONGEST_MESSAGE else ""
-        return "refused", too_long or message_fault(message)
+        return f"{len(message)} characters" if len(message) > LONGEST_MESSAGE else message_fault(message)
     except BaseException as error:  # a SystemExit or a RecursionError is a fault, too
-        return "crashed", f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {error}"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)

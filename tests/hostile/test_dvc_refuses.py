@@ -88,16 +88,10 @@ RARELY = {
     "a line break in a task's name": rename_task("a\ntouch pwned\n"),
     "an option as a task's name": rename_task("--help"),
     "a task of dots": rename_task("../../.."),
-    "a command in a method's name": rename_method("`touch pwned`"),
-    "a method that is a folder of the project": rename_method(".."),
     "a variable as a path": set_at("tasks.letters", {**OWN, "path": "data/0_raw/${seed}"}),
     "a path outside": set_at("tasks.letters", {**OWN, "path": "../precious"}),
-    "an address as a path": set_at("tasks.letters", {**OWN, "path": "https://localhost:1/x"}),
-    "a vocabulary outside": set_at("prompts.base_vocabulary", "../precious/kept"),
     "a reference folder outside": set_at("methods.zscl.replay", {"images": "reference", "folder": "../precious", "teacher": "initial"}),
-    "an experiment with a path": set_at("experiment", "../../precious"),
     "an octal seed": set_at("seed", "@010@"),
-    "a count without end": set_at("training.batch_size", 10**9),
     "the after of a step": set_at("sequence.1.after", "../../../precious"),
 }  # fmt: skip
 

@@ -91,24 +91,6 @@ def value_cases() -> list[Case]:
     ]  # fmt: skip
 
 
-NAMES = ["a b", "../..", "a; touch pwned ;", "$(touch pwned)", "-x", ".x", "con", "null", "A", "é", "e\u0301", "x" * 250, "x" * 65,
-         "pretrained", "a\nb", "a/b", "a{b}", "1", "1e3", "08", "true", "'", '"', "\U0001f600", "${seed}", "*"]  # fmt: skip
-
-
-def name_cases() -> Iterator[Case]:
-    """Tasks and methods with hostile names, used wherever a name is used."""
-    for name in NAMES:
-        for section in ("tasks", "methods"):
-            params = copy.deepcopy(experiment())
-            old = next(iter(params[section]))
-            params[section] = {name if each == old else each: row for each, row in params[section].items()}
-            if section == "tasks":
-                params["sequence"][0]["task"] = params["sequence"][1]["after"] = name
-            else:
-                params["run"]["methods"] = [name]
-            yield Case(f"{section}: {name!r}", functools.partial(load, yaml.safe_dump(params, sort_keys=False)))
-
-
 def file_cases(folder: Path) -> Iterator[Case]:
     """Whole files: as params.yaml, as a preset's base, and as what add-task edits."""
     for name, content in YAML_FILES.items():
@@ -166,20 +148,14 @@ def nothing_ran() -> Iterator[None]:
 
 @pytest.mark.parametrize("choose", SIZES)
 def test_values_are_accepted_or_refused_with_a_message(choose: Choice) -> None:
-    assert run_cases(choose(value_cases()), message_fault=message_fault).faults == []
-
-
-def test_hostile_names_are_refused_with_a_message() -> None:
-    outcome = run_cases(name_cases(), message_fault=message_fault)
-    assert outcome.faults == []
-    assert outcome.counts["accepted"] <= 2 * len({"null", "1", "true", "1e3", "08"}), "names that are words of YAML"
+    assert run_cases(choose(value_cases()), message_fault=message_fault) == []
 
 
 @pytest.mark.parametrize("choose", SIZES)
 def test_files_are_accepted_or_refused_with_a_message(choose: Choice, tmp_path: Path) -> None:
     cases = list(file_cases(tmp_path))
     whole = 3 * len(YAML_FILES)
-    assert run_cases([*cases[:whole], *choose(cases[whole:])], message_fault=message_fault).faults == []
+    assert run_cases([*cases[:whole], *choose(cases[whole:])], message_fault=message_fault) == []
 
 
 def test_the_campaign_notices_what_it_looks_for() -> None:
@@ -191,5 +167,5 @@ def test_the_campaign_notices_what_it_looks_for() -> None:
 
     wrong = Case("nonsense accepted", lambda: "wrong")
     cases = [Case("a crash", crash), Case("a message without a remedy", silent), wrong]
-    outcome = run_cases(cases, message_fault=message_fault)
-    assert [fault.split(":")[0] for fault in outcome.faults] == [case.name for case in cases]
+    faults = run_cases(cases, message_fault=message_fault)
+    assert [fault.split(":")[0] for fault in faults] == [case.name for case in cases]

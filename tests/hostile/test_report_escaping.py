@@ -47,9 +47,7 @@ def run_with(root: Path, text: str) -> Path:
     return root
 
 
-def test_html_in_names_captions_and_files_is_text_in_the_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_html_is_text_in_the_report_and_in_the_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = []
     for name, text in (("clean", "harmless"), ("evil", EVIL)):
         monkeypatch.setattr(run_folder, "PROMPTS", (text, text))
@@ -61,10 +59,7 @@ def test_html_in_names_captions_and_files_is_text_in_the_report(
     assert evil.scripts == clean.scripts
     found = evil.text.count(EVIL) + evil.text.count(EVIL.replace("/", ""))
     assert found >= clean.text.count("harmless") >= 3
-
-
-def test_html_in_an_experiments_name_is_text_in_the_comparison(tmp_path: Path) -> None:
-    compare_runs([run_with(tmp_path / "run", EVIL)], tmp_path / "out")
+    compare_runs([root], tmp_path / "out")
     page = Elements(tmp_path / "out" / "index.html")
     assert EVIL.replace("/", "") in page.text
     assert not any("onerror" in names for _, names in page.found)

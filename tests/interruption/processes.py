@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import os
 import shutil
@@ -63,16 +62,6 @@ def run(root: Path, command: Sequence[str], kill: Kill = NEVER, threads: int = 1
     return Ended(process.exitcode, printed, int(changes.read_text()) if changes.exists() else 0, seconds)
 
 
-def digest(path: Path) -> str:
-    """The SHA-256 of the names and bytes of a file, or of all files in a folder."""
-    found = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        found.update(f"{file.relative_to(path)}\n".encode())
-        if file.is_file():
-            found.update(file.read_bytes())
-    return found.hexdigest()
-
-
 def _wait_for(file: Path) -> float:
     started = time.monotonic()
     while not file.exists():
@@ -100,8 +89,7 @@ def _stage(root: str, command: list[str], kill: Kill, threads: int) -> None:
     try:
         app([*command, "--params", f"{root}/params.yaml", "--root", root])
     except SystemExit as ended:
-        count = len(changes)
-        (notes / "changes").write_text(str(count))
+        (notes / "changes").write_text(str(len(changes)))
         sys.stdout.flush()
         os._exit(ended.code if isinstance(ended.code, int) else 1)
 

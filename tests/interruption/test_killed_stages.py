@@ -1,9 +1,16 @@
-"""Stages that are killed at any moment and run again end with the bytes of a run that was not interrupted."""
+"""Stages that are killed at any moment and run again end with the bytes of a run that was not interrupted.
+
+The long campaign kills them at random moments, often several times in a row.
+"""
 
 from __future__ import annotations
 
+import os
+import random
 import shutil
 import signal
+import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +25,7 @@ from tests.interruption.world import FIRST, SECOND, Step, read, spread, tiny_exp
 from tests.tiny_world import load, moved, write_images, write_pairs
 
 CONTINUES = ("continues", "known")
+KILLS = int(os.environ.get("KILLS", "10"))  # of each stage and method in the campaign
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +82,7 @@ def replace_model(root: Path) -> None:
     ("teach", (replace_pairs,)),
     ("evaluate", (replace_images,)),
 ])  # fmt: skip
-def test_stale_work_is_never_continued(
+def test_stale_work_is_not_used(
     root: Path, tmp_path: Path, stage: str, changes: tuple[Callable[[Path], None], ...]
 ) -> None:
     middle = Step(root, stage, "frozen").succeed().changes // 2
@@ -110,3 +118,32 @@ def test_work_is_continued_after_a_detour_and_with_another_number_of_threads(roo
     assert "continues at iteration" in ended.printed
     assert step.unfinished == []
     assert read_provenance(step.result)["environment"]["threads"] == "1, then 2"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "method", "protocol"), [
+    *(("finetune", method, "task_incremental") for method in ("frozen", "ewc", "plain")),
+    *(("teach", method, "task_incremental") for method in ("ewc", "icarl", "plain")),
+    *(("evaluate", "frozen", protocol) for protocol in ("task_incremental", "class_incremental")),
+])  # fmt: skip
+def test_random_kills_leave_no_trace(
+    tmp_path: Path, mini_params: dict[str, Any], capsys: pytest.CaptureFixture[str],
+    stage: str, method: str, protocol: str,
+) -> None:  # fmt: skip
+    step = Step(tiny_experiment(tmp_path, mini_params, iterations=20, protocol=protocol), stage, method)
+    whole = step.succeed()
+    expected = step.digest()
+    chance = random.Random(f"{stage} {method} {protocol}")
+    found: Counter[str] = Counter()
+    while found["kills"] < KILLS:
+        for _ in range(chance.choice((1, 1, 2, 3))):
+            at_once = Kill(change=chance.randint(1, max(1, whole.changes - 1)))
+            kill = chance.choice((at_once, Kill(seconds=chance.uniform(0, whole.seconds))))
+            found["kills"] += step.run(kill=kill).code == -9
+            assert step.is_whole_or_missing(expected), f"{kill} after {dict(found)}"
+        found["continued"] += any(word in step.succeed().printed for word in CONTINUES)
+        found["runs"] += 1
+        assert step.digest() == expected, f"{kill} after {dict(found)}"
+    with capsys.disabled():
+        line = f"{stage} {method} ({protocol}): {dict(found)}, {whole.changes} changes in {whole.seconds:.1f} s"
+        sys.stdout.write(f"\n{line}\n")

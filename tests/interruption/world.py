@@ -18,8 +18,9 @@ from gift_core.work.folder import Unfinished, unfinished_works
 from stages.evaluate import evaluate
 from stages.finetune import finetune
 from stages.teach import teach
-from tests.interruption.processes import NEVER, Ended, Kill, digest, run
-from tests.tiny_world import CLASSES, TinyExperiment, make_world
+from tests.artifacts.damage import tree_hash
+from tests.interruption.processes import NEVER, Ended, Kill, run
+from tests.tiny_world import TinyExperiment, make_world
 
 SYNTHETIC = {"images": "synthetic", "teacher": "previous"}
 EWC = {**SYNTHETIC, "fisher": {"estimator": "per_sample", "accumulate": True}}
@@ -45,38 +46,37 @@ FIRST, SECOND = "birds", "digits"
 
 @dataclass(frozen=True)
 class Step:
-    """A stage of one method and task: its command, and the file or folder that it makes."""
+    """A stage of one method and the second task: its command, and the file or folder that it makes."""
 
     root: Path
     stage: str
     method: str
-    task: str = SECOND
 
     @property
     def result(self) -> Path:
         """What the stage makes, evaluate as the last of two files."""
         layout = Layout(self.root)
         place = {"teach": layout.teacher, "finetune": layout.model, "evaluate": layout.accuracy}[self.stage]
-        return place(self.method, self.task)
+        return place(self.method, SECOND)
 
     @property
     def results(self) -> list[Path]:
         """All that the stage makes."""
-        predictions = Layout(self.root).predictions(self.method, self.task)
+        predictions = Layout(self.root).predictions(self.method, SECOND)
         return [self.result, *([predictions] if self.stage == "evaluate" else [])]
 
-    def run(self, *options: str, kill: Kill = NEVER, threads: int = 1) -> Ended:
+    def run(self, *, kill: Kill = NEVER, threads: int = 1) -> Ended:
         """Runs the stage. As DVC does, it removes the results first."""
         for result in self.results:
             if result.is_dir():
                 shutil.rmtree(result)
             result.unlink(missing_ok=True)
-        return run(self.root, [self.stage, self.method, self.task, *options], kill, threads)
+        return run(self.root, [self.stage, self.method, SECOND], kill, threads)
 
-    def succeed(self, *options: str, threads: int = 1) -> Ended:
+    def succeed(self, *, threads: int = 1) -> Ended:
         """Runs the stage, which should succeed."""
         before = len(self.unfinished)
-        ended = self.run(*options, threads=threads)
+        ended = self.run(threads=threads)
         assert ended.code == 0, ended.printed
         assert not [left for result in self.results for left in result.parent.glob(".*.partial")]
         assert len(self.unfinished) <= before
@@ -85,14 +85,14 @@ class Step:
     @property
     def unfinished(self) -> list[Unfinished]:
         """The work that interrupted runs left."""
-        return unfinished_works(Layout(self.root).work(self.stage, f"{self.method}-{self.task}"))
+        return unfinished_works(Layout(self.root).work(self.stage, f"{self.method}-{SECOND}"))
 
-    def digest(self) -> str:
-        """The hash of the results."""
-        return " ".join(digest(result) for result in self.results)
+    def digest(self) -> list[dict[str, str]]:
+        """The hash of each file of the results."""
+        return [tree_hash(result) for result in self.results]
 
-    def is_whole_or_missing(self, expected: str) -> bool:
-        """Whether a result is not there, or all have the hash `expected`."""
+    def is_whole_or_missing(self, expected: list[dict[str, str]]) -> bool:
+        """Whether a result is not there, or all have the hashes `expected`."""
         return not all(result.exists() for result in self.results) or self.digest() == expected
 
 
@@ -128,6 +128,3 @@ def read(root: Path) -> dict[str, Any]:
 def spread(count: int, kills: int) -> Sequence[int]:
     """`kills` numbers from 2 to `count`, as evenly as possible."""
     return [2 + (count - 2) * number // max(1, kills - 1) for number in range(kills)]
-
-
-assert {FIRST, SECOND} <= set(CLASSES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,12 @@ from tests.imports import ROOT
 
 TASKS = ["games", "arrows"]
 RUNNER = CliRunner()
+Gift = Callable[..., Result]  # runs a command
+
+
+def invoke(*words: str | Path, **options: Any) -> Result:
+    """Runs a command in this process."""
+    return RUNNER.invoke(app, list(map(str, words)), **options)
 
 
 class Experiment:
@@ -27,8 +34,7 @@ class Experiment:
         (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
     def run(self, *command: str) -> Result:
-        options = ["--params", str(self.folder / "params.yaml"), "--root", str(self.folder)]
-        return RUNNER.invoke(app, [*command, *options])
+        return invoke(*command, "--params", self.folder / "params.yaml", "--root", self.folder)
 
     def succeed(self, *command: str) -> str:
         result = self.run(*command)

@@ -1,14 +1,12 @@
 """`python -m tests.stages.painted COMMAND`: the real command line, but the generator paints colors, 50 ms an image.
 
-torch, which takes seconds to import, takes no part before a run resumes. The variable PATIENCE sets how many seconds to
-wait for another process, PAINTED_ON the kind of the device: with mps, threads finish the images. Two commands of its
-own: `native` computes in native code that no signal stops, `wait` sleeps.
+torch, which takes seconds to import, takes no part before a run resumes. Two commands of its own: `native` computes in
+native code that no signal stops, `wait` sleeps.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +17,6 @@ import typer
 from PIL import Image
 
 from gift_core.config.generator import GeneratorConfig
-from gift_core.work.folder import work_folder
 from stages.app import app
 
 SECONDS_PER_IMAGE = 0.05
@@ -61,12 +58,9 @@ def replaced(name: str, **contents: Any) -> None:
 
 
 if __name__ == "__main__":
-    device = SimpleNamespace(type=os.environ.get("PAINTED_ON", "cpu"))
-    replaced("gift_core.clip.device", resolve_device=lambda name: device)
+    replaced("gift_core.clip.device", resolve_device=lambda name: SimpleNamespace(type="cpu"))
     replaced("gift_core.provenance", environment=lambda device: {"device": "painter"})
     replaced("gift_core.generators.pipeline", load_pipeline=lambda config, device: Painter(config))
-    defaults = vars(work_folder)["__wrapped__"].__kwdefaults__
-    defaults["wait_seconds"] = float(os.environ.get("PATIENCE", defaults["wait_seconds"]))
     app.command()(native)
     app.command()(wait)
     app()

@@ -4,45 +4,32 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import webdataset
 import yaml
-from typer.testing import CliRunner, Result
 
 from gift_core.config.loading import load_config
 from gift_core.stage_graph import stages_of_step
-from stages.app import app
 from tests.artifacts.damage import png, tree_hash
 from tests.datasets.folders import flat_birds, picture
 from tests.imports import ROOT
-
-Add = Callable[..., Result]
+from tests.stages.experiment import Gift
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A project with presets/mini.yaml as params.yaml, and birds in data/0_raw: 10 images of each of two classes."""
-    shutil.copy(ROOT / "presets" / "mini.yaml", tmp_path / "params.yaml")
+    """The project, and birds in data/0_raw: 10 images of each of two classes."""
     flat_birds(tmp_path / "data" / "0_raw")
     return tmp_path
 
 
 @pytest.fixture
-def add(root: Path, monkeypatch: pytest.MonkeyPatch) -> Add:
-    """Runs the command in the project; text that is not said to fail must succeed."""
-    monkeypatch.chdir(root)
-
-    def run(*arguments: str, expect: int = 0) -> Result:
-        done = CliRunner().invoke(app, ["add-task", *arguments])
-        assert done.exit_code == expect, done.output
-        return done
-
-    return run
+def add(gift: Gift, root: Path) -> Gift:
+    return partial(gift, "add-task")
 
 
 @pytest.fixture
@@ -51,7 +38,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return flat_birds(tmp_path_factory.mktemp("elsewhere"))
 
 
-def refused(add: Add, *arguments: str) -> str:
+def refused(add: Gift, *arguments: str) -> str:
     """The message of a call that must fail and leave everything as it was."""
     before = tree_hash(Path())
     message = add(*arguments, expect=1).output
@@ -64,7 +51,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")}
 
 
-def test_a_folder_becomes_the_last_task(root: Path, add: Add) -> None:
+def test_a_folder_becomes_the_last_task(root: Path, add: Gift) -> None:
     (root / "data/0_raw/birds/notes.txt").touch()
     output = add("birds", "--images", "data/0_raw/birds").output
     assert "birds: 2 classes, 16 training images, 4 test images" in output
@@ -81,7 +68,7 @@ def test_a_folder_becomes_the_last_task(root: Path, add: Add) -> None:
     assert config.sequence[-1].model_dump() == {"task": "birds", "after": "arrows", "learning_rate_factor": 1.0}
 
 
-def test_every_option_of_a_folder_is_written(root: Path, add: Add) -> None:
+def test_every_option_of_a_folder_is_written(root: Path, add: Gift) -> None:
     (root / "data/0_raw/birds/names.txt").write_text("Kohlmeise\nZaunkönig\n", encoding="utf-8")
     output = add(
         "birds", "--images", "data/0_raw/birds", "--template", "a {}.", "--template", "two {}.",
@@ -98,7 +85,7 @@ def test_every_option_of_a_folder_is_written(root: Path, add: Add) -> None:
     assert config.sequence[-1].learning_rate_factor == 0.5
 
 
-def test_a_table_becomes_a_task_and_its_column_of_splits_is_used_on_request(root: Path, add: Add) -> None:
+def test_a_table_becomes_a_task_and_its_column_of_splits_is_used_on_request(root: Path, add: Gift) -> None:
     folder = root / "data/0_raw/birds"
     names = sorted(files(folder))
     splits = ["TEST" if number % 5 == 0 else "train" for number in range(len(names))]
@@ -112,17 +99,11 @@ def test_a_table_becomes_a_task_and_its_column_of_splits_is_used_on_request(root
     assert "birds: 2 classes, 10 training images, 10 test images" in output
     assert "split by seed, as split_column: null says" in output
     row = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))["tasks"]["birds"]
-    used = {
-        "source": "table",
-        "table": "all.parquet",
-        "image_column": "file",
-        "label_column": "bird",
-        "split_column": None,
-    }
+    used = {"table": "all.parquet", "image_column": "file", "label_column": "bird", "split_column": None}
     assert row | used == row
 
 
-def test_tars_become_a_task(root: Path, add: Add) -> None:
+def test_tars_become_a_task(root: Path, add: Gift) -> None:
     folder = root / "data/0_raw/tars"
     folder.mkdir()
     for split, count in (("train", 6), ("test", 2)):
@@ -137,7 +118,7 @@ def test_tars_become_a_task(root: Path, add: Add) -> None:
     assert load_config(root / "params.yaml").tasks["birds"].source == "webdataset"
 
 
-def test_images_elsewhere_are_linked_or_copied_and_never_watched_outside(root: Path, add: Add, elsewhere: Path) -> None:
+def test_images_elsewhere_are_linked_or_copied(root: Path, add: Gift, elsewhere: Path) -> None:
     message = refused(add, "owls", "--images", str(elsewhere))
     assert f"--images {elsewhere}: is outside data/0_raw" in message
     assert "Add --link (a link in data/0_raw, nothing is copied) or --copy." in message
@@ -146,14 +127,16 @@ def test_images_elsewhere_are_linked_or_copied_and_never_watched_outside(root: P
     assert "--dry-run: nothing was written" in dry
     assert tree_hash(root) == before and not os.path.lexists(raw / "owls")
     add("owls", "--images", str(elsewhere), "--link")
+    (elsewhere / "wren" / "0.png").chmod(0o400)  # as from a read-only disk
     add("wrens", "--images", str(elsewhere), "--copy")
+    assert (raw / "wrens" / "wren" / "0.png").stat().st_mode & 0o200
     assert (raw / "owls").is_symlink() and (raw / "owls").resolve() == elsewhere.resolve()
     assert not (raw / "wrens").is_symlink() and files(raw / "wrens") == files(elsewhere)
     assert load_config(root / "params.yaml").tasks["owls"].path == "data/0_raw/owls"
 
 
 @pytest.mark.parametrize("words", [".", "..", "data --copy", "to_project --link", "photos --copy", "photos --link"])
-def test_a_folder_that_contains_the_project_is_refused(root: Path, add: Add, words: str, elsewhere: Path) -> None:
+def test_a_folder_that_contains_the_project_is_refused(root: Path, add: Gift, words: str, elsewhere: Path) -> None:
     (root / "to_project").symlink_to(root)
     (elsewhere / "owl").symlink_to(root / "data")
     (root / "photos").symlink_to(elsewhere)
@@ -163,7 +146,7 @@ def test_a_folder_that_contains_the_project_is_refused(root: Path, add: Add, wor
 
 @pytest.mark.parametrize("option", ["--link", "--copy"])
 def test_a_params_yaml_that_cannot_be_written_leaves_no_link_and_no_copy(
-    option: str, root: Path, add: Add, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+    option: str, root: Path, add: Gift, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, images = tree_hash(root), tree_hash(elsewhere)
 
@@ -179,11 +162,8 @@ def test_a_params_yaml_that_cannot_be_written_leaves_no_link_and_no_copy(
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("/birds", "params.yaml: tasks./birds: invalid name. Use 1 to 64 of the characters a-z, 0-9 and _."),
         ("letters", "params.yaml: tasks.letters: already exists (path: data/mini). Choose another"),
-        ("birds --template photo", "params.yaml: tasks.birds.templates[0]: 'photo' does not contain {}."),
         ("birds --shots 9", "tasks.birds.shots: 9 shots are more than class 'great tit' has (8 training images)"),
-        ("birds --learning-rate-factor 0", "params.yaml: sequence[6].learning_rate_factor"),
         ("birds --class-names names.txt", "--class-names data/0_raw/birds/names.txt: no such file. Beside it: "),
         ("birds --class-names params.yaml", "--class-names params.yaml: is outside data/0_raw/birds"),
         ("birds --table labels.csv", "--table data/0_raw/birds/labels.csv: no such file. Beside it: "),
@@ -198,14 +178,14 @@ def test_a_params_yaml_that_cannot_be_written_leaves_no_link_and_no_copy(
         ("birds --images {elsewhere} --copy", "--copy: data/0_raw/birds already exists. Choose another name"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_is_written(words: str, expected: str, add: Add, elsewhere: Path) -> None:
+def test_what_is_wrong_is_said_and_nothing_is_written(words: str, expected: str, add: Gift, elsewhere: Path) -> None:
     name, *options = words.format(elsewhere=elsewhere).split()
     if "--images" not in options:
         options += ["--images", "data/0_raw/birds"]
     assert expected in refused(add, name, *options)
 
 
-def test_files_that_are_no_images_are_refused_when_the_task_is_added(root: Path, add: Add) -> None:
+def test_files_that_are_no_images_are_refused_when_the_task_is_added(root: Path, add: Gift) -> None:
     folder = root / "data/0_raw/birds"
     (folder / "wren" / "10.jpg").touch()
     (folder / "wren" / "11.jpg").write_text("<!DOCTYPE html> 404 not found")
@@ -220,7 +200,7 @@ def test_files_that_are_no_images_are_refused_when_the_task_is_added(root: Path,
     assert "birds" in load_config(root / "params.yaml").tasks
 
 
-def test_check_decodes_every_image_before_anything_is_written(root: Path, add: Add) -> None:
+def test_check_decodes_every_image_before_anything_is_written(root: Path, add: Gift) -> None:
     command = ["birds", "--images", "data/0_raw/birds", "--check"]
     check = json.loads(add(*command, "--dry-run", "--json").stdout)["check"]
     assert list(check) == ["images", "broken", "in_both_splits", "in_two_classes", "same_bytes", "same_looks", "tiny"]

@@ -9,10 +9,6 @@ from typing import Any
 import pytest
 
 from gift_core.artifacts.accuracy import read_accuracy
-from gift_core.artifacts.predictions import read_predictions
-from gift_core.artifacts.task import iterate_task
-from gift_core.clip.test_set import choose_images
-from gift_core.seeds import seed_for
 from stages.app import app
 from tests.stages.experiment import RUNNER, TASKS, Experiment, tiny
 
@@ -39,14 +35,10 @@ def test_a_class_incremental_run_from_the_images_to_the_table(experiment: Experi
     experiment.succeed("report")
     shown = RUNNER.invoke(app, ["show", "--root", str(root)]).output
     assert "Avg" in shown and "Transfer" not in shown and "lower is better" not in shown
-    computed = RUNNER.invoke(app, ["metrics", "--json", str(root / "data/6_accuracy/finetune")])
-    stored = json.loads((root / "reports/metrics.json").read_text())
-    last = {method: round(row["last"], 2) for method, row in json.loads(computed.stdout).items()}
-    assert last == {method: row["last"] for method, row in stored.items()}
-    assert list(stored) == ["zero_shot", "finetune"]
+    assert list(json.loads((root / "reports/metrics.json").read_text())) == ["zero_shot", "finetune"]
 
 
-def test_a_limit_of_test_images_goes_from_params_to_the_report(experiment: Experiment) -> None:
+def test_a_limit_of_test_images_goes_from_params_to_the_accuracies(experiment: Experiment) -> None:
     experiment.params["run"]["methods"] = ["zero_shot"]
     experiment.params["sequence"] = experiment.params["sequence"][:1]
     experiment.params["evaluation"] |= {"max_images": 25}
@@ -55,17 +47,8 @@ def test_a_limit_of_test_images_goes_from_params_to_the_report(experiment: Exper
     experiment.succeed("ingest", TASKS[0])
     experiment.succeed("finetune", "zero_shot", TASKS[0])
     assert "on 25 test images of all classes so far" in experiment.succeed("evaluate", "zero_shot", TASKS[0])
-    accuracy = experiment.layout.accuracy("zero_shot", TASKS[0])
-    rows, metadata = read_accuracy(accuracy)
+    rows, metadata = read_accuracy(experiment.layout.accuracy("zero_shot", TASKS[0]))
     assert (set(rows.n), metadata["max_images"]) == ({25}, "25")
-    predictions, _ = read_predictions(experiment.layout.predictions("zero_shot", TASKS[0]))
-    stored = [label for _, label in iterate_task(experiment.layout.task(TASKS[0]), "test")]
-    seed = seed_for("test images", experiment.params["seed"], TASKS[0])
-    chosen = choose_images(stored, 25, seed=seed)
-    assert predictions[predictions.step == 0].image.tolist() == chosen
-    experiment.succeed("report")
-    page = (experiment.folder / "reports" / "index.html").read_text(encoding="utf-8")
-    assert "25 of 35 test images" in page
     experiment.params["evaluation"] |= {"max_images": None}
     experiment.write(experiment.params)
     assert "evaluation.max_images was 25, it is empty" in experiment.fail("report")

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gift_core.layout import Layout
 from gift_core.work.folder import work_folder
-from stages.app import app
-
-OWN = """
-import sys, time
-from pathlib import Path
-from gift_core.work.folder import work_folder
-with work_folder(Path(sys.argv[1]), {"seed": 1}):
-    print("owned", flush=True)
-    time.sleep(60)
-"""
+from tests.stages.experiment import invoke
+from tests.work.test_folder import owned
 
 
 def clean(root: Path, *options: str, answer: str = "") -> Result:
-    return CliRunner().invoke(app, ["clean", "--root", str(root), *options], input=answer)
+    return invoke("clean", "--root", root, *options, input=answer)
 
 
 def interrupted(root: Path, stage: str, name: str) -> Path:
@@ -36,28 +25,12 @@ def interrupted(root: Path, stage: str, name: str) -> Path:
     return folder
 
 
-@contextmanager
-def owned(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen([sys.executable, "-c", OWN, str(folder)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "owned\n"
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def test_stage_task_age_and_size_are_shown_and_a_no_keeps_all(tmp_path: Path) -> None:
-    folder = interrupted(tmp_path, "finetune", "gift-birds")
-    output = clean(tmp_path, answer="n\n").output
-    assert all(text in output for text in ("finetune@gift-birds", "2.0 MB", "second", "nothing was removed"))
-    assert folder.exists()
-
-
-def test_it_is_removed_after_a_yes_and_nothing_else_is(tmp_path: Path) -> None:
+def test_work_is_shown_and_a_no_keeps_it_and_a_yes_removes_it_and_nothing_else(tmp_path: Path) -> None:
     folders = [interrupted(tmp_path, "finetune", "gift-birds"), interrupted(tmp_path, "synthesize", "birds")]
     others = [interrupted(tmp_path, name, "birds") for name in ("timings", "compare")]
+    output = clean(tmp_path, answer="n\n").output
+    assert all(text in output for text in ("finetune@gift-birds", "2.0 MB", "second", "nothing was removed"))
+    assert all(folder.exists() for folder in folders)
     assert "removed 4.0 MB" in clean(tmp_path, answer="y\n").output
     assert not any(folder.exists() for folder in folders)
     assert all(other.exists() for other in others)

@@ -1,4 +1,4 @@
-"""What all commands share: their help, --version, --json, --quiet, completion, and a quick start."""
+"""What all commands share: their help, the guides, --version, --json, --quiet, completion, and a quick start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from gift_core.shipped import guides
 from stages.app import COMMANDS, app
+from stages.command_line import name_guides
 from stages.stage import MOST
 from tests.datasets.folders import flat_birds
 from tests.imports import ROOT
@@ -30,6 +32,7 @@ HUB = {f"hub {verb} {what}" for verb in ("push", "pull") for what in ("model", "
 WITHOUT_RESULT = {"run", "merge-lock", "init", "docs"} | HUB  # the result is a file, a folder, a page, or a repository
 HEAVY = (
     "torch", "torchvision", "open_clip", "transformers", "diffusers", "pandas", "scipy", "matplotlib", "dvc", "pyarrow",
+    "huggingface_hub",
 )  # fmt: skip
 
 
@@ -79,18 +82,13 @@ def test_the_short_help_option_works_and_names_no_types(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(NAMED))
-def test_a_command_has_an_example_that_it_accepts(name: str) -> None:
+def test_a_command_has_an_example_that_it_accepts_and_a_help_for_every_option(name: str) -> None:
     command = EVERY[tuple(name.split())]
     examples = re.findall(r"^Example: gift (.*)$", command.help, re.MULTILINE)
     assert len(examples) == 1
     words = shlex.split(examples[0])
     assert words[: len(name.split())] == name.split()
     command.make_context(name, words[len(name.split()) :])
-
-
-@pytest.mark.parametrize("name", NAMED)
-def test_a_value_is_called_by_its_meaning_and_every_option_has_a_help(name: str) -> None:
-    command = EVERY[tuple(name.split())]
     for param in command.get_params(command.make_context(name, [], resilient_parsing=True)):
         assert param.help, param.name
         assert param.metavar is not None, f"{param.name} has no metavar"
@@ -120,12 +118,9 @@ def test_every_command_with_a_result_has_json() -> None:
     ("words", "keys"),
     [
         ("presets", {"name", "title", "tasks", "iterations", "methods", "needs", "active", "changed_keys"}),
-        ("use mtil_order_1 --dry-run", {"preset", "written", "changed_keys", "backup", "next"}),
         ("use mtil_order_1 --diff", {"preset", "written", "changed_keys", "backup", "next", "difference"}),
-        ("add-method strong --set losses.align=", {"method", "copy_of", "row", "written", "stages"}),
         ("clean", {"works", "removed"}),
         ("doctor --quick", {"group", "subject", "mark", "found", "remedy"}),
-        ("data status dtd", {"data_set", "state", "suffices"}),
     ],
 )
 def test_with_json_stdout_is_one_document(words: str, keys: set[str], project: Path) -> None:
@@ -134,9 +129,8 @@ def test_with_json_stdout_is_one_document(words: str, keys: set[str], project: P
     assert set(document[0] if isinstance(document, list) else document) >= keys
 
 
-@pytest.mark.parametrize("words", ["use mini_fool", "metrics rows.csv", "add-method x --params p.yaml"])
-def test_with_json_an_error_is_text_on_stderr(words: str, project: Path) -> None:
-    result = gift(*words.split(), "--json")
+def test_with_json_an_error_is_text_on_stderr(project: Path) -> None:
+    result = gift("use", "mini_fool", "--json")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("error: ")
 
@@ -178,21 +172,14 @@ def test_the_tab_key_completes_names_at_once(line: str, offered: list[str], proj
     assert complete(project, line) == offered
 
 
-def test_completion_is_installed_for_the_shell(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
-    command = ["bash", "-c", f"{shlex.quote(sys.executable)} -m stages --install-completion; true"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=60)
-    assert "bash completion installed" in done.stdout, done.stderr
-    assert "_GIFT_COMPLETE=complete_bash" in (tmp_path / ".bash_completions" / "gift.sh").read_text()
-
-
 def test_quick_commands_import_nothing_slow(project: Path) -> None:
     (project / "reports").mkdir()
     row = {"transfer": 1.0, "avg": 1.0, "last": 1.0, "forgetting": 0.0}
     (project / "reports" / "metrics.json").write_text(json.dumps({"gift": row}))
     flat_birds(project / "data/0_raw")
+    (project / "data/mini").symlink_to(ROOT / "data/mini")
     quick = ["--help", "--version", "presets", "use mini_full", "add-method joint", "show", "clean", "data status dtd",
-             "add-task birds --images data/0_raw/birds"]  # fmt: skip
+             "add-task birds --images data/0_raw/birds", "doctor --quick"]  # fmt: skip
     code = (
         "import sys\n"
         "from stages.app import app\n"
@@ -212,3 +199,29 @@ def test_a_python_without_the_packages_is_named_with_the_command_that_activates_
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.startswith(f"error: {sys.executable} has no module ")
     assert "source .venv/bin/activate" in done.stderr
+
+
+def test_every_guide_is_listed_with_its_title_and_shown_by_either_name() -> None:
+    lines = gift("docs").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == sorted(path.stem for path in (ROOT / "docs").glob("*.md"))
+    assert "memory           Memory" in lines
+    for name in ("memory", "docs/memory.md"):
+        assert gift("docs", name).stdout.startswith("# Memory\n")
+    assert "Did you mean 'memory'?" in gift("docs", "memry").stderr
+
+
+def test_every_page_that_code_and_presets_name_is_a_guide() -> None:
+    files = [file for folder in ("gift_core", "stages", "presets") for file in (ROOT / folder).rglob("*.*")]
+    texts = [file.read_text(encoding="utf-8") for file in files if file.suffix in (".py", ".yaml", ".j2")]
+    named = set(re.findall(r"docs/(\w+)\.md", "\n".join(texts)))
+    assert {"memory", "models", "team"} <= named <= set(guides())
+
+
+def test_a_message_names_the_page_if_it_exists_else_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert name_guides("See docs/memory.md for the costs.") == "See `gift docs memory` for the costs."
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "memory.md").touch()
+    assert name_guides("See docs/memory.md for the costs.") == "See docs/memory.md for the costs."

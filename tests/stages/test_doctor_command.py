@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gift_core.doctor.examine import QUICK, count_marks, first_step
 from gift_core.doctor.finding import Finding
-from stages.app import app
 from tests.doctor.projects import link_models, make_project
 from tests.imports import ROOT
-
-RUNNER = CliRunner()
+from tests.stages.experiment import invoke
 
 
 def doctor(root: Path, *words: str) -> Result:
-    return RUNNER.invoke(app, ["doctor", *words, "--root", str(root)])
+    return invoke("doctor", *words, "--root", root)
 
 
-def test_the_quick_check_prints_nothing_without_problems(tmp_path: Path) -> None:
+def test_without_problems_the_quick_check_prints_nothing_and_time_a_line_for_each_stage_type(tmp_path: Path) -> None:
     link_models(tmp_path)
     make_project(tmp_path)
     result = doctor(tmp_path, "--quick")
     assert (result.exit_code, result.output) == (0, "")
+    title, *lines = doctor(tmp_path, "--time").stdout.splitlines()
+    assert (title, len(lines)) == ("Time", 7) and lines[-1].strip().startswith("ok    time: about ")
 
 
 def test_missing_data_sets_are_a_line_each_and_exit_code_1(tmp_path: Path) -> None:
@@ -60,7 +58,7 @@ def test_a_preset_is_checked_without_switching_to_it(tmp_path: Path) -> None:
     assert (tmp_path / "params.yaml").read_bytes() == before
 
 
-def test_the_whole_check_is_grouped_and_counted_and_says_what_comes_next(
+def test_the_whole_check_is_grouped_counted_and_says_what_is_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_project(tmp_path)
@@ -83,36 +81,3 @@ def test_problems_come_before_warnings_in_what_to_do_first() -> None:
     warning, problem = Finding("a", "warn", "slow", "Wait."), Finding("b", "fail", "gone")
     assert first_step([warning, problem]) == "b: gone."
     assert count_marks([warning, problem, problem]) == "2 problems, 1 warning, 0 ok"
-
-
-def test_time_prints_a_line_for_each_stage_type_and_the_total(tmp_path: Path) -> None:
-    make_project(tmp_path)
-    link_models(tmp_path)
-    result = doctor(tmp_path, "--time")
-    title, *lines = result.stdout.splitlines()
-    stages = ("ingest", "synthesize", "teach", "finetune", "evaluate", "other stages")
-    wanted = [*(f"info  time of {stage}: " for stage in stages), "ok    time: about "]
-    assert (result.exit_code, title) == (0, "Time")
-    assert all(line.strip().startswith(start) for line, start in zip(lines, wanted, strict=True)), lines
-
-
-def test_the_quick_check_imports_nothing_slow() -> None:
-    check = (
-        "import sys, pathlib\n"
-        "from gift_core.doctor.examine import examine_quickly\n"
-        "assert all(finding.mark == 'ok' for finding in examine_quickly(pathlib.Path()))\n"
-        "slow = {'torch', 'open_clip', 'diffusers', 'huggingface_hub', 'dvc', 'pandas'}\n"
-        "assert not slow & set(sys.modules), slow & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=True)
-
-
-@pytest.mark.parametrize(
-    ("target", "before", "after"),
-    [("plan", "dvc repro --dry --force", "gift doctor --time"), ("repro", "gift doctor --quick", "dvc repro")],
-)
-def test_make_plan_says_how_long_it_takes_and_make_repro_checks_before_it_runs(
-    target: str, before: str, after: str
-) -> None:
-    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").split(f"\n{target}:")[1].split("\n\n")[0]
-    assert recipe.index(before) < recipe.index(after)

@@ -41,7 +41,7 @@ def in_lock() -> list[str]:
     return list(yaml.safe_load(file.read_text())["stages"]) if file.exists() else []
 
 
-def test_what_was_restored_is_in_dvc_lock_before_another_stage_runs(
+def test_what_was_restored_is_recorded_before_another_stage_runs(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stage compares what it reads with dvc.lock."""
@@ -62,9 +62,7 @@ def test_what_was_restored_is_in_dvc_lock_before_another_stage_runs(
         assert in_lock() == ["first", "second"]
 
 
-def test_an_error_in_the_middle_of_writing_leaves_dvc_lock_as_it_was(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_while_writing_leaves_dvc_lock_as_it_was(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def half_written(path: Path, content: object) -> None:
         path.write_text("sche")
         raise KeyboardInterrupt
@@ -81,7 +79,7 @@ def test_an_error_in_the_middle_of_writing_leaves_dvc_lock_as_it_was(
     assert not list(project.glob(".dvc.lock.*"))
 
 
-def test_the_first_record_is_written_at_once_and_others_when_it_is_due(
+def test_the_first_record_is_written_at_once_and_others_when_due(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dvc_pipeline, "WRITE_EVERY", 1e9)

@@ -1,20 +1,20 @@
-"""`gift export`: its folders, its messages, its errors."""
+"""`gift export`: its folders, its messages, its errors. `gift merge`: alpha is the share of the new weights."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import open_clip
 import pytest
+import torch
 from transformers import CLIPModel
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import WEIGHTS, read_provenance
 from gift_core.clip.model import save_clip
-from stages.app import app
 from tests.clip.tiny import tiny_clip
-
-RUNNER = CliRunner()
+from tests.stages.experiment import invoke
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def export(*arguments: str | Path) -> Result:
-    return RUNNER.invoke(app, ["export", *map(str, arguments)])
+    return invoke("export", *arguments)
 
 
 def test_transformers_loads_the_folder_and_the_provenance_names_the_model(model: Path, tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_transformers_loads_the_folder_and_the_provenance_names_the_model(model:
     assert str(tmp_path / "out" / "config.json") in result.stdout
 
 
-def test_without_out_the_folder_is_named_after_the_model(
+def test_the_usual_folder_is_named_after_the_model(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -47,16 +47,57 @@ def test_without_out_the_folder_is_named_after_the_model(
 
 
 @pytest.mark.parametrize(
-    ("name", "to", "out", "message"),
-    [
-        ("resnet", "transformers", "out", "its image tower is a ResNet"),
-        ("birds", "safetensors", "gift", "already exists"),
-        ("no/such/model", "onx", "out", "Did you mean 'onnx'"),
-    ],
+    ("name", "to", "message"),
+    [("resnet", "transformers", "its image tower is a ResNet"), ("no/such/model", "onx", "Did you mean 'onnx'")],
 )
-def test_a_refused_export_leaves_nothing(
-    model: Path, tmp_path: Path, name: str, to: str, out: str, message: str
-) -> None:
-    result = export(model.parent / name, "--to", to, "--out", tmp_path / out)
+def test_a_refused_export_leaves_nothing(model: Path, tmp_path: Path, name: str, to: str, message: str) -> None:
+    result = export(model.parent / name, "--to", to, "--out", tmp_path / "out")
     assert result.exit_code == 1 and message in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["gift"]
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """Two models with BatchNorm of one architecture, and one of another."""
+    for name, seed in (("start", 1), ("new", 2)):
+        clip = tiny_clip(tower="resnet", seed=seed)
+        clip.model.get_buffer("visual.bn1.running_mean").fill_(seed)
+        clip.model.get_buffer("visual.bn1.num_batches_tracked").fill_(seed)
+        save_clip(clip, tmp_path / name, {})
+    save_clip(tiny_clip(), tmp_path / "other", {})
+    return tmp_path
+
+
+def merge(models: Path, *options: str, start: str = "start", new: str = "new") -> Result:
+    return invoke("merge", models / start, models / new, "--out", models / "out", *options)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    return model.state_dict()
+
+
+@pytest.mark.parametrize("alpha", [0.25, 1.0])
+def test_every_weight_and_statistic_is_mixed_with_alpha_of_the_new(alpha: float, models: Path) -> None:
+    result = merge(models, "--alpha", str(alpha))
+    assert result.exit_code == 0, result.output
+    start, new, merged = weights(models / "start"), weights(models / "new"), weights(models / "out")
+    for name, value in merged.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, alpha * new[name] + (1 - alpha) * start[name], rtol=1e-6, atol=1e-7)
+    assert merged["visual.bn1.running_mean"][0].item() == 1 + alpha  # 1 at the start, 2 in the new one
+    assert merged["visual.bn1.num_batches_tracked"].item() == 2
+    noted = read_provenance(models / "out")["merge"]
+    assert noted["alpha"] == alpha
+    for side in ("start", "new"):
+        assert noted[side] == {"name": str(models / side), "sha256": sha256_of(models / side / WEIGHTS)}
+
+
+def test_alpha_is_a_share(models: Path) -> None:
+    assert merge(models, "--alpha", "1.5").exit_code == 2
+
+
+def test_another_architecture_is_refused(models: Path) -> None:
+    result = merge(models, "--alpha", "0.5", new="other")
+    assert (result.exit_code, (models / "out").exists()) == (1, False)
+    assert "the two models have different configurations: model_cfg.vision_cfg.image_size (32 and 16)" in result.stderr

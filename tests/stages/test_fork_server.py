@@ -9,13 +9,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.conftest import PROJECT
+from tests.stages.toy_pipeline import wait
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fork server is used on Linux")
 
@@ -103,14 +103,6 @@ def program(*words: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "program", *words)
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Waits, at most a minute, until the condition is true. A server may import libraries for the first time."""
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def test_the_code_of_the_project_is_imported_when_the_stage_starts(folder: Path) -> None:
     app = folder / "program" / "app.py"
     stage = f"{shlex.join(program('say'))} </dev/null"
@@ -134,14 +126,8 @@ def test_the_exit_code_is_that_of_the_stage(folder: Path, how: str, expected: in
     assert ("ValueError: broken" in errors) == (how == "raise")
 
 
-@pytest.mark.parametrize(
-    ("variable", "name"),
-    [("NAMED=other", "other"), ("GIFT_FORK_SERVER=/none", "named")],
-    ids=["environment", "no server"],
-)
-def test_with_another_environment_or_without_a_server_a_stage_starts_in_the_usual_way(
-    folder: Path, variable: str, name: str
-) -> None:
+@pytest.mark.parametrize(("variable", "name"), [("NAMED=other", "other"), ("GIFT_FORK_SERVER=/none", "named")])
+def test_with_another_environment_or_no_server_a_stage_starts_as_usual(folder: Path, variable: str, name: str) -> None:
     code, output, _ = run(folder, *second("say", variable=variable))
     assert code == 0 and output == f"not preloaded {folder} {name} say\nat exit\n"
 
@@ -150,31 +136,31 @@ def test_ctrl_c_stops_the_stage_and_the_server(folder: Path) -> None:
     process = started(folder, *program("wait"))
     assert process.stdin is not None
     process.stdin.close()
-    until((folder / "pids").is_file)
+    wait((folder / "pids").is_file)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=20) == 130
     assert (folder / "stopped").read_text() == "interrupted."
-    until(lambda: not alive(folder) and not list((folder / "temporary").iterdir()))
+    wait(lambda: not alive(folder) and not list((folder / "temporary").iterdir()))
 
 
 def test_a_stage_ends_when_the_command_that_started_it_is_killed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_STAGE", "finetune@1")
     command = f"'{sys.executable}' -m program wait </dev/null; true"
     process = started(folder, sys.executable, "-c", f"import os; os.system({command!r})")
-    until((folder / "pids").is_file)
+    wait((folder / "pids").is_file)
     launcher = next(child for child in psutil.Process(process.pid).children() if "os.system" in child.cmdline()[-1])
     launcher.kill()
-    until((folder / "stopped").is_file)
+    wait((folder / "stopped").is_file)
     assert (folder / "stopped").read_text() == "stopped: the `dvc repro` that started it has ended."
     process.wait(timeout=20)
 
 
 def test_the_server_ends_and_cleans_up_when_it_is_left_alone(folder: Path) -> None:
     process = started(folder, "sleep", "60")
-    until(lambda: bool(list((folder / "temporary").iterdir())))
+    wait(lambda: bool(list((folder / "temporary").iterdir())))
     process.kill()
     process.wait()
-    until(lambda: not list((folder / "temporary").iterdir()))
+    wait(lambda: not list((folder / "temporary").iterdir()))
     for child in psutil.process_iter(["cmdline", "cwd"]):
         if child.info["cmdline"] == ["sleep", "60"] and child.info["cwd"] == str(folder):
             child.kill()
@@ -184,7 +170,7 @@ def test_after_the_death_of_the_server_a_stage_starts_in_the_usual_way(folder: P
     process = started(folder, "sh", "-c", f"cat >/dev/null; exec {shlex.join(program('exit'))}")
     (server,) = [child for child in children(process) if "fork_server import serve" in " ".join(child.cmdline())]
     server.kill()
-    until(lambda: server.status() == psutil.STATUS_ZOMBIE)
+    wait(lambda: server.status() == psutil.STATUS_ZOMBIE)
     begun = time.monotonic()
     output, _ = process.communicate("", timeout=60)
     assert process.returncode == 3 and output.startswith("not preloaded")
@@ -195,19 +181,19 @@ def test_a_stage_ends_with_the_process_that_would_tell_of_its_result(folder: Pat
     process = started(folder, *second("wait"))
     assert process.stdin is not None
     process.stdin.close()
-    until((folder / "pids").is_file)
+    wait((folder / "pids").is_file)
     stage, waiting = map(int, (folder / "pids").read_text().split())
     os.kill(waiting, signal.SIGKILL)
     assert process.wait(timeout=20) == 128 + signal.SIGKILL
     assert process.stderr is not None
     assert "error: the process of this stage was ended by SIGKILL." in process.stderr.read()
-    until(lambda: not psutil.pid_exists(stage))
+    wait(lambda: not psutil.pid_exists(stage))
     assert (folder / "stopped").read_text() == "stopped by SIGTERM."
 
 
 def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """The two children of the command: the server, and what runs beside it."""
-    until(lambda: len(psutil.Process(process.pid).children()) == 2)
+    wait(lambda: len(psutil.Process(process.pid).children()) == 2)
     return psutil.Process(process.pid).children()
 
 

@@ -56,9 +56,7 @@ def test_an_openai_archive_becomes_an_open_clip_folder_that_records_why_it_compu
     assert "DVC does not watch" not in result.output
 
 
-def test_weights_that_dvc_does_not_watch_are_reported(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_that_dvc_does_not_watch_are_named(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch)
     torch.save(tiny_model().state_dict(), tmp_path / "weights.pt")
     output = run("Tiny", tmp_path / "weights.pt").output

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import yaml
 from gift_core.artifacts.prompt_files import write_prompts
 from tests.artifacts.damage import tree_hash
 from tests.imports import ROOT
+from tests.stages.toy_pipeline import wait
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs the signals of Linux and macOS")
 
@@ -58,8 +59,8 @@ class Project:
         self.processes.append(process)
         return process
 
-    def synthesize(self, **environment: str) -> subprocess.Popen[str]:
-        return self.start(*PAINTED.split(), "synthesize", "games", environment=environment)
+    def synthesize(self) -> subprocess.Popen[str]:
+        return self.start(*PAINTED.split(), "synthesize", "games")
 
     def finished_shards(self) -> list[Path]:
         """The last file of each finished shard. A shard without it is generated again."""
@@ -88,15 +89,6 @@ def prompts() -> pd.DataFrame:
     })  # fmt: skip
 
 
-def until(reached: Callable[[], object], *, seconds: float) -> float:
-    """Waits until `reached` returns something; returns the seconds it took."""
-    started = time.monotonic()
-    while not reached():
-        assert time.monotonic() - started < seconds, "it did not happen in time"
-        time.sleep(0.02)
-    return time.monotonic() - started
-
-
 def said(process: subprocess.Popen[str]) -> str:
     return " ".join(process.log.read_text().split())  # type: ignore[attr-defined]
 
@@ -123,45 +115,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any]
     return tree_hash(made.folder / SHARDS)
 
 
-def test_ctrl_c_says_what_is_kept_and_the_next_run_continues(project: Project, whole: dict[str, str]) -> None:
-    first = project.synthesize()
-    until(lambda: len(project.finished_shards()) >= 2, seconds=30)
-    first.send_signal(signal.SIGINT)
-    kept = "interrupted. What is finished is kept in .gift/synthesize/games, and the next run continues from there."
-    assert ended(first, code=130, seconds=SOON).endswith(f"{kept} Run it again.")
-    assert not (project.folder / SHARDS).exists()
-    times = {path: path.stat().st_mtime_ns for path in project.finished_shards()}
-    second = project.synthesize()
-    until(lambda: len(project.finished_shards()) > len(times), seconds=30)
-    assert {path: path.stat().st_mtime_ns for path in times} == times  # they were not generated again
-    ended(second, code=0, seconds=30)
-    assert tree_hash(project.folder / SHARDS) == whole
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_where_nothing_is_kept_nothing_else_is_said(project: Project, number: signal.Signals, code: int) -> None:
+def test_a_stage_cleans_up_after_the_first_of_two_signals(project: Project, number: signal.Signals, code: int) -> None:
     process = project.start(*PAINTED.split(), "wait", "30")
-    until(lambda: "started" in said(process), seconds=30)
+    wait(lambda: "started" in said(process), seconds=30)
     process.send_signal(number)
     time.sleep(0.2)
     process.send_signal(number)  # while it cleans up
     assert re.fullmatch(
         r"started cleaned\. stopped( by SIGTERM|: .*)\. Run it again\.", ended(process, code=code, seconds=SOON)
     )
-
-
-def test_a_second_run_waits_for_the_first_and_is_refused_if_that_lasts(project: Project, whole: dict[str, str]) -> None:
-    first = project.synthesize()
-    until(project.finished_shards, seconds=30)
-    first.send_signal(signal.SIGSTOP)
-    second = project.synthesize(PATIENCE="60")
-    printed = ended(project.synthesize(PATIENCE="0.2"), code=1, seconds=40)
-    assert f"error: .gift/synthesize/games: process {first.pid} on " in printed
-    assert printed.endswith(f"Wait until it ends, or stop it with: kill {first.pid}.")
-    first.send_signal(signal.SIGCONT)
-    for process in (first, second):
-        ended(process, code=0, seconds=40)
-    assert tree_hash(project.folder / SHARDS) == whole
 
 
 def dvc_project(project: Project, command: str) -> None:
@@ -184,13 +147,13 @@ def test_a_stage_ends_with_its_dvc_and_the_next_repro_has_all_pairs(
 ) -> None:
     dvc_project(project, command)
     first = project.start("dvc", "repro", environment={"SHELL": shell})
-    until(project.finished_shards, seconds=40)
+    wait(project.finished_shards, seconds=40)
     (stage,) = project.writers()
     assert (stage.ppid() == first.pid) == ("&&" not in command)
     first.send_signal(number)
     first.wait(SOON)
     second = project.start("dvc", "repro", environment={"SHELL": shell})  # at once
-    until(lambda: not stage.is_running(), seconds=SOON)
+    wait(lambda: not stage.is_running(), seconds=SOON)
     assert "stopped: the `dvc repro` that started it has ended. What is finished is kept" in said(first)
     ended(second, code=0, seconds=60)
     assert tree_hash(project.folder / SHARDS) == whole
@@ -199,7 +162,7 @@ def test_a_stage_ends_with_its_dvc_and_the_next_repro_has_all_pairs(
 
 def test_native_code_that_no_signal_stops_is_ended_after_a_grace_time(project: Project) -> None:
     process = project.start(*PAINTED.split(), "native")
-    until(lambda: "started" in said(process), seconds=30)
+    wait(lambda: "started" in said(process), seconds=30)
     process.send_signal(signal.SIGINT)
     assert "It did not end within 4 s: it was ended at once." in ended(process, code=130, seconds=SOON)
 
@@ -208,8 +171,8 @@ def test_a_stage_whose_dvc_ended_before_it_looked_ends_too(project: Project) -> 
     start = f"{PAINTED} wait 60 & exit 0"
     shell = project.start("/bin/sh", "-c", start, environment={"DVC_STAGE": "wait"}, start_new_session=True)
     ended(shell, code=0, seconds=SOON)
-    until(lambda: "stopped: the `dvc repro` that started it has ended." in said(shell), seconds=30)
-    until(lambda: project.writers() == [], seconds=SOON)
+    wait(lambda: "stopped: the `dvc repro` that started it has ended." in said(shell), seconds=30)
+    wait(lambda: project.writers() == [], seconds=SOON)
 
 
 def test_what_was_started_on_purpose_survives_its_parent(project: Project) -> None:
@@ -221,9 +184,9 @@ def test_what_was_started_on_purpose_survives_its_parent(project: Project) -> No
     ]
     for shell in shells:
         ended(shell, code=0, seconds=10)
-    until(lambda: all("started" in said(shell) for shell in shells), seconds=20)
+    wait(lambda: all("started" in said(shell) for shell in shells), seconds=20)
     survivors = project.writers()
     assert [survivor.ppid() in [shell.pid for shell in shells] for survivor in survivors] == [False] * 3
     next(survivor for survivor in survivors if os.getpgid(survivor.pid) == shells[1].pid).send_signal(signal.SIGHUP)
-    until(lambda: project.writers() == [], seconds=15)
+    wait(lambda: project.writers() == [], seconds=15)
     assert all(said(shell).endswith("started finished cleaned.") for shell in shells)

@@ -1,4 +1,4 @@
-"""`gift metrics`: the published numbers from their rows, and the errors of bad rows."""
+"""`gift metrics`: the published numbers from their rows, and the errors of bad rows. `gift compare`: its files."""
 # ruff: noqa: E501 - in a table, a case is a line
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from stages.app import app
+from tests.report.run_folder import MATRICES, write_run
+from tests.stages.experiment import invoke
 from tests.test_metrics import PRINTED
 
-RUNNER = CliRunner()
 PUBLISHED = "gift_core/published/mtil_order_1_accuracy.csv"
 TASKS = ("pets", "cars")  # not in the order of letters
 BEFORE = (0.5, 0.25)
@@ -41,7 +41,7 @@ def curve_of(method: str = "cil") -> pd.DataFrame:
 
 
 def run(*arguments: str | Path) -> Result:
-    return RUNNER.invoke(app, ["metrics", *(str(argument) for argument in arguments)])
+    return invoke("metrics", *arguments)
 
 
 def computed(*arguments: str | Path) -> dict[str, Any]:
@@ -77,24 +77,17 @@ def test_the_published_rows_give_the_printed_numbers(project: Path) -> None:
     rounded = {m: tuple(round(row[name], 1) for name in ("transfer", "avg", "last")) for m, row in numbers.items()}
     assert rounded == PRINTED
     assert list(numbers) == list(PRINTED)
-
-
-def test_the_table_has_the_printed_numbers(project: Path) -> None:
     lines = run(project / PUBLISHED).stdout.splitlines()
     row = next(line for line in lines if "zscl " in line)
     assert [cell.strip() for cell in row.strip("│").split("│")] == ["zscl", "68.1", "75.4", "83.6", "3.8", "11"]
 
 
-def test_parquet_fractions_percent_and_any_separator_give_the_numbers_by_hand(csv: Csv, tmp_path: Path) -> None:
-    rows = rows_of()
+def test_any_separator_gives_the_numbers_by_hand(csv: Csv) -> None:
     for separator in ",;\t":
-        assert computed(csv(rows[::-1].to_csv(index=False, sep=separator))) == {"gift": BY_HAND}
-    rows.to_parquet(tmp_path / "rows.parquet")
-    rows.assign(top1_percent=100 * rows.top1).drop(columns="top1").to_csv(tmp_path / "percent.csv", index=False)
-    assert computed(tmp_path / "rows.parquet") == computed(tmp_path / "percent.csv") == computed(csv(rows))
+        assert computed(csv(rows_of()[::-1].to_csv(index=False, sep=separator))) == {"gift": BY_HAND}
 
 
-def test_per_task_json_has_one_row_per_task(csv: Csv) -> None:
+def test_per_task_has_a_row_for_each_task(csv: Csv) -> None:
     numbers = computed("--per-task", csv(rows_of()[::-1]))["gift"]
     by_task = numbers.pop("by_task")
     assert list(by_task) == ["pets", "cars"]  # the order of the steps
@@ -103,9 +96,6 @@ def test_per_task_json_has_one_row_per_task(csv: Csv) -> None:
         "pets": {"transfer": None, "avg": 62.5, "last": 50.0, "forgetting": 25.0},
         "cars": {"transfer": 25.0, "avg": 62.5, "last": 100.0, "forgetting": None},
     }
-
-
-def test_per_task_prints_one_table_per_method(csv: Csv) -> None:
     lines = run("--per-task", csv(rows_of())).stdout.splitlines()
     row = next(line for line in lines if "cars" in line)
     assert [cell.strip() for cell in row.strip("│").split("│")] == ["cars", "25.0", "62.5", "100.0", "-"]
@@ -126,23 +116,15 @@ def test_class_incremental_rows_give_avg_and_last_alone(csv: Csv) -> None:
     ],
     ids=["between two steps", "within the tests of a step"],
 )
-def test_a_run_that_has_not_ended_is_scored_as_far_as_it_goes_and_says_how_far(
-    csv: Csv, third: tuple[float, ...], reason: str
-) -> None:
+def test_a_run_that_has_not_ended_is_scored_as_far_as_it_goes(csv: Csv, third: tuple[float, ...], reason: str) -> None:
     tasks = ("pets", "cars", "birds", "food")
     matrix = ((*BEFORE, 0.5, 0.5), (*MATRIX[0], 0.5, 0.5), (*MATRIX[1], 0.5, 0.5), third)
-    rows = [
-        {
-            "method": "gift",
-            "step": step,
-            "trained_task": tasks[step] if step >= 0 else "",
-            "eval_task": task,
-            "top1": value,
-        }
+    entries = [
+        ("gift", step, tasks[step] if step >= 0 else "", task, value)
         for step, row in enumerate(matrix, -1)
         for task, value in zip(tasks, row, strict=False)
     ]
-    path = csv(pd.DataFrame(rows))
+    path = csv(pd.DataFrame(entries, columns=list(rows_of())))
     zero_shot = {"transfer": 25.0, "avg": 37.5, "last": 37.5, "forgetting": 0.0}
     assert computed(path) == {"zero_shot": zero_shot, "gift": BY_HAND}
     for options in ([], ["--json"]):
@@ -164,7 +146,6 @@ def test_methods_of_different_tasks_get_a_note_beside_the_numbers(csv: Csv) -> N
     assert list(computed(path)) == ["gift", "short", "cil"]
     same_tasks = pd.concat([rows_of(), rows_of(method="other")])
     assert run(csv(same_tasks)).stderr == ""
-    assert run(csv(pd.concat([same_tasks.assign(protocol="task_incremental"), curve_of()]))).stderr == ""
 
 
 def changed(at: int, column: str, value: object) -> pd.DataFrame:
@@ -185,15 +166,9 @@ BAD_ROWS: list[tuple[pd.DataFrame | str, str]] = [
     (rows_of()[:0], "rows.csv: no rows. Give a file"),
     ("", "rows.csv: is empty. Give it the columns method, trained_task, eval_task and step"),
     (pd.concat([rows_of(), rows_of()[:1]]), "rows.csv: line 2 and rows.csv: line 6: both give gift, step 0, on pets. Keep one of them."),
-    (rows_of().drop(0), "accuracies of gift: missing: step 0 on pets. Run stage evaluate, or add these rows."),
-    (rows_of().drop(1), "accuracies of gift: no task was tested before its own step"),
-    (rows_of().assign(step=rows_of().step + 1), "steps are 1 (pets), 2 (cars); expected 0, 1, 2 ..."),
-    (pd.concat([rows_of(), rows_of()[:2].assign(step=2)]), "accuracies of gift: trained on pets in more than one step."),
     (changed(3, "trained_task", ""), "line 5, column trained_task: is empty. Write the task that step 1 trained. Only step -1 has none."),
-    (pd.concat([curve_of("gift"), rows_of().assign(protocol="task_incremental")]), "accuracies of gift: protocol is class_incremental and task_incremental. Keep the rows of one protocol, or"),
     (rows_of().assign(protocol=["class_incremental", "class-incremental"] * 2), "line 3, column protocol: unknown protocol 'class-incremental'. Did you mean 'class_incremental'?"),
     (pd.concat([curve_of()[:2], curve_of()[2:].assign(eval_task="classes_0")]), "accuracies of cil: class_incremental, but step 2 trained classes_2 and its eval_task is classes_0. Write"),
-    (pd.concat([rows_of(), rows_of()[:1].assign(step=-1)]), "accuracies of gift: missing: step -1 on cars. Add these rows, or leave out step -1."),
 ]  # fmt: skip
 
 
@@ -213,3 +188,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     ):  # fmt: skip
         (tmp_path / name).write_bytes(b"\xff\xfe\x00damaged")
         assert f"{name}: {reason}" in refused(tmp_path / name)
+
+
+def test_compare_prints_the_table_and_writes_its_three_files(tmp_path: Path) -> None:
+    roots = [tmp_path / seed for seed in "12"]
+    for seed, points in ((1, 0), (2, 2)):  # in the second every method is two points worse
+        worse = {name: [[value - points for value in row] for row in matrix] for name, matrix in MATRICES.items()}
+        write_run(tmp_path / str(seed), matrices=worse, seed=seed)
+    result = invoke("compare", *roots, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "79.0±1.4" in result.output and "Own task" in result.output
+    assert all(len(line) <= 80 for line in result.output.splitlines() if "±" in line)
+    assert "index.html" in result.output.replace("\n", "")
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"comparison.csv", "comparison.json", "index.html"}

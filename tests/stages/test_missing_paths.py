@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from stages.app import app
+from tests.stages.experiment import invoke
 
 MODELS = "data/5_models/gift"
 
@@ -26,10 +25,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def gift(*words: str) -> Result:
-    return CliRunner().invoke(app, words)
-
-
 GARMENT = f"{MODELS}/garment: no such folder. Beside it: garments, birds."
 
 
@@ -38,7 +33,6 @@ GARMENT = f"{MODELS}/garment: no such folder. Beside it: garments, birds."
     [
         (f"predict {MODELS}/garment pictures --classes names.txt", GARMENT),
         (f"merge {MODELS}/birds {MODELS}/garment --alpha 0.5 --out out", GARMENT),
-        ("export data/gift/garment --to onnx", "data/gift/garment: no such folder. data has no gift, it has "),
         ("export ./weihgts.safetensors --to onnx", "weihgts.safetensors: no such file. Beside it: weights.safetensors"),
         (f"predict {MODELS}/birds picture/a.png --classes names.txt", "picture/a.png: no such file or folder. "
          "This folder has no picture, it has pictures, "),
@@ -46,10 +40,7 @@ GARMENT = f"{MODELS}/garment: no such folder. Beside it: garments, birds."
          "Beside it: names.txt, "),
         (f"predict {MODELS}/birds pictures --classes owl", "--classes owl: neither a file nor an ingested task. "
          "Did you mean 'owls'? Ingested tasks: owls."),
-        (f"predict {MODELS}/birds pictures --classes names.txt --templates pictures",
-         "--templates pictures: it is a folder, expected a file."),
         ("show --root rows.csv", "--root rows.csv: it is a file, expected a folder. Name the folder of a project."),
-        ("remote store --root run", "--root run: no such folder. Beside it: runs, "),
         ("compare runs/seed_2", "gift compare: runs/seed_2: no such folder. Beside it: seed_1."),
         ("metrics row.csv", "row.csv: no such file or folder. Beside it: rows.csv, "),
         ("check --params presets/mini.yaml", "--params presets/mini.yaml: no such file. This folder has no presets, "),
@@ -57,36 +48,24 @@ GARMENT = f"{MODELS}/garment: no such folder. Beside it: garments, birds."
     ],
 )  # fmt: skip
 def test_the_nearest_names_are_shown_and_no_catalogue(words: str, expected: str, project: Path) -> None:
-    result = gift(*words.split())
+    result = invoke(*words.split())
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("error: ")
     assert expected in result.stderr
     assert "ViT" not in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("name", "pretrained", "expected"),
-    [
-        ("local-dir:data/mini/clp", None, "data/mini/clp: no such folder. Beside it: clip."),
-        ("ViT-B-16", "data/mini/clip/a.pt", "model.pretrained: data/mini/clip/a.pt: no such file or folder."),
-    ],
-)
 def test_a_model_of_params_yaml_does_so_too(
-    name: str, pretrained: str | None, expected: str, project: Path, mini_params: dict[str, Any],
-    write_params: Callable[[dict[str, Any]], Path],
-) -> None:  # fmt: skip
-    (project / "data/mini/clip").mkdir(parents=True)
-    mini_params["model"] |= {"name": name, "pretrained": pretrained}
-    result = gift("import_model", "--params", str(write_params(mini_params)))
-    assert (result.exit_code, expected in result.stderr) == (1, True), result.stderr
-
-
-@pytest.mark.parametrize(("name", "nearest"), [("garment", ""), ("ViT-B-61", "Did you mean 'ViT-B-16'? ")])
-def test_a_name_that_is_neither_a_path_nor_an_architecture_gets_the_nearest_of_both(
-    name: str, nearest: str, project: Path
+    project: Path, mini_params: dict[str, Any], write_params: Callable[[dict[str, Any]], Path]
 ) -> None:
-    result = gift("predict", name, "pictures", "--classes", "names.txt")
-    beside = "Beside it: " if name == "ViT-B-61" else f"{name}: no such file or folder. Beside it: "
-    assert beside in result.stderr
-    assert f"open_clip has no architecture of that name, either. {nearest}`gift docs models` says" in result.stderr
+    (project / "data/mini/clip").mkdir(parents=True)
+    mini_params["model"] |= {"name": "local-dir:data/mini/clp"}
+    result = invoke("import_model", "--params", str(write_params(mini_params)))
+    assert result.exit_code == 1 and "data/mini/clp: no such folder. Beside it: clip." in result.stderr
+
+
+def test_a_name_that_is_neither_a_path_nor_an_architecture_gets_the_nearest_of_both(project: Path) -> None:
+    result = invoke("predict", "ViT-B-61", "pictures", "--classes", "names.txt")
+    assert "ViT-B-61: no such file or folder. Beside it: " in result.stderr
+    assert "has no architecture of that name, either. Did you mean 'ViT-B-16'? `gift docs models`" in result.stderr
     assert "RN50" not in result.stderr

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
 from gift_core.artifacts.prompt_files import read_prompts, write_prompts
 from gift_core.layout import Layout
-from stages.app import app
 from tests.clone import TASKS, Clone, copy_of
+from tests.stages.experiment import invoke
 
 pytestmark = pytest.mark.end_to_end
 FIRST, SECOND = TASKS
@@ -40,8 +40,7 @@ def layout(finished: Clone, tmp_path: Path) -> Iterator[Layout]:
 
 
 def run(layout: Layout, command: str) -> Result:
-    root = layout.root
-    return CliRunner().invoke(app, [*command.split(), "--params", str(root / "params.yaml"), "--root", str(root)])
+    return invoke(*command.split(), "--params", layout.root / "params.yaml", "--root", layout.root)
 
 
 def edited(path: Path, change: Callable[[Any], object]) -> None:
@@ -60,7 +59,8 @@ def replaced(path: Path, old: str, new: str) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def swapped(one: Path, other: Path) -> None:
+def swap(one: Path, other: Path) -> None:
+    """Exchanges two files or folders."""
     aside = one.with_name("aside")
     one.rename(aside)
     other.rename(one)
@@ -96,7 +96,7 @@ def mean(model: Path) -> None:
 # What is changed, and the stages that would use it.
 MUTATIONS: dict[str, tuple[Mutation, tuple[str, ...]]] = {
     "a tar of two tasks": (
-        lambda at: swapped(at.shards(FIRST) / "00000.tar", at.shards(SECOND) / "00000.tar"), ("report",)),
+        lambda at: swap(at.shards(FIRST) / "00000.tar", at.shards(SECOND) / "00000.tar"), ("report",)),
     "a prompt": (other_prompt, (f"synthesize {SECOND}",)),
     "a class of the vocabulary": (
         lambda at: edited(at.vocabulary(FIRST), lambda all: all[-1].update(class_name="Zz")),

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from gift_core.config.loading import load_config
 from gift_core.config.overlays import complete_text
@@ -19,30 +18,16 @@ from tests.artifacts.damage import tree_hash
 from tests.clone import copy_of
 from tests.datasets.folders import flat_birds
 from tests.imports import ROOT
+from tests.stages.experiment import Gift
 
-Gift = Callable[..., Result]
 PARAMS = Path("params.yaml")
-
-
-@pytest.fixture
-def gift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gift:
-    """Runs a command in a project of presets/mini.yaml; one that is not said to fail must succeed."""
-    shutil.copy(ROOT / "presets" / "mini.yaml", tmp_path / "params.yaml")
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str, expect: int = 0) -> Result:
-        done = CliRunner().invoke(app, arguments)
-        assert done.exit_code == expect, done.output
-        return done
-
-    return run
 
 
 def stages_now() -> set[str]:
     return set(list_stages(ROOT, load_config(PARAMS).model_dump(mode="json")))
 
 
-def test_a_task_that_was_added_is_taken_back_and_its_images_are_named(
+def test_an_added_task_is_taken_back_and_its_images_are_named(
     gift: Gift, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     before, stages = PARAMS.read_bytes(), stages_now()
@@ -80,12 +65,12 @@ def test_a_method_goes_with_its_row_and_its_stages(gift: Gift) -> None:
     assert document["results"] == ["data/5_models/strong"]
 
 
-@pytest.mark.parametrize(("words", "unknown"), [("remove-task digits", "digit"), ("remove-method gift", "gfit")])
-def test_a_dry_run_and_an_unknown_name_write_nothing(gift: Gift, words: str, unknown: str) -> None:
-    before, (command, name) = tree_hash(Path()), words.split()
-    assert "would no longer have" in gift(command, name, "--dry-run").output
-    assert json.loads(gift(command, name, "--dry-run", "--json").stdout)["written"] is False
-    assert f"unknown name '{unknown}'. Did you mean '{name}'?" in gift(command, unknown, expect=1).output
+def test_a_dry_run_and_an_unknown_name_write_nothing(gift: Gift) -> None:
+    before = tree_hash(Path())
+    for command, name, unknown in (("remove-task", "digits", "digit"), ("remove-method", "gift", "gfit")):
+        assert "would no longer have" in gift(command, name, "--dry-run").output
+        assert json.loads(gift(command, name, "--dry-run", "--json").stdout)["written"] is False
+        assert f"unknown name '{unknown}'. Did you mean '{name}'?" in gift(command, unknown, expect=1).output
     assert tree_hash(Path()) == before
 
 

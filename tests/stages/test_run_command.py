@@ -55,32 +55,16 @@ def test_it_writes_the_lock_file_of_dvc_repro_and_leaves_nothing_to_run_and_no_p
     wait(lambda: not left_behind(tmp_path), "the end of Ray")
 
 
-def test_two_stages_run_at_once_each_with_a_log_and_ray_listens_on_the_loopback_interface_without_a_dashboard(
-    toy: ToyPipeline,
-) -> None:
-    toy.hold("left", "right")
-    run = toy.start("--workers", "2")
-    toy.wait_for("left", "right")
-    processes = psutil.Process(run.pid).children(recursive=True)
-    listening = [each.laddr for process in processes for each in process.net_connections() if each.status == "LISTEN"]
-    toy.release("left", "right")
-    assert "last: done" in ended(run)
-    assert len(listening) > 2
-    assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
-    assert 8265 not in {address.port for address in listening}
-    assert (toy.folder / ".gift" / "logs" / "left.log").read_text() == "wrote left(first())\n"
-
-
 def test_the_run_cache_is_filled_and_used_both_ways(toy: ToyPipeline) -> None:
+    def remove_results() -> None:
+        for file in (toy.folder / "dvc.lock", *(toy.folder / "out").iterdir()):
+            file.unlink()
+
     toy.run()
-    for file in (toy.folder / "out").iterdir():
-        file.unlink()
-    (toy.folder / "dvc.lock").unlink()
+    remove_results()
     assert "is cached - skipping run" in toy.repro()
     lock = toy.lock
-    for file in (toy.folder / "out").iterdir():
-        file.unlink()
-    (toy.folder / "dvc.lock").unlink()
+    remove_results()
     printed = toy.run()
     assert "4 restored" in printed and "left: restored from the run cache" in printed
     assert toy.lock == lock
@@ -129,12 +113,15 @@ def test_a_signal_stops_the_stages_and_records_those_that_have_ended(toy: ToyPip
     assert (toy.runs.count("first"), toy.runs.count("left"), toy.runs.count("right")) == (1, 1, 2)
 
 
-def test_beside_a_run_others_are_refused_and_a_killed_one_leaves_no_process_and_the_next_one_continues(
-    toy: ToyPipeline,
-) -> None:
+def test_beside_a_run_others_are_refused_and_a_killed_one_leaves_no_process(toy: ToyPipeline) -> None:
     toy.hold("left", "right")
     run = toy.start("--workers", "2")
-    toy.wait_for("left", "right")
+    toy.wait_for("left", "right")  # at once
+    processes = psutil.Process(run.pid).children(recursive=True)
+    listening = [each.laddr for process in processes for each in process.net_connections() if each.status == "LISTEN"]
+    assert len(listening) > 2
+    assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+    assert 8265 not in {address.port for address in listening}  # of Ray's dashboard
     assert f"`gift run --workers 2` (process {run.pid}, since " in toy.run(expect=1)
     assert "Unable to acquire lock" in toy.repro(expect=255)
     assert len(left_behind(toy.folder)) > 4
@@ -143,8 +130,9 @@ def test_beside_a_run_others_are_refused_and_a_killed_one_leaves_no_process_and_
     wait(lambda: not left_behind(toy.folder), "the end of all processes")
     assert set(toy.texts()) == {"first.txt"}
     toy.release("left", "right")
-    toy.run()
+    assert "last: done" in toy.run()
     assert toy.texts() == TEXTS
+    assert (toy.folder / ".gift" / "logs" / "left.log").read_text().endswith("wrote left(first())\n")
 
 
 def test_beside_dvc_repro_every_command_that_would_disturb_it_names_it_and_what_to_do(toy: ToyPipeline) -> None:
@@ -195,26 +183,15 @@ def test_dry_lists_waves_and_the_longest_path_and_runs_nothing(toy: ToyPipeline)
     assert toy.repro("--dry").count("Running stage") == 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["nothing_of_that_name"], "nothing_of_that_name"),
-        (["--gpus-per-stage", "1.5"], "--gpus-per-stage 1.5: should be a whole number"),
-        (["--address", "ray://127.0.0.1:1"], "works on a machine of the cluster"),
-    ],
-)
-def test_a_wrong_argument_is_refused_before_anything_is_removed(
-    toy: ToyPipeline, arguments: list[str], message: str
-) -> None:
-    assert message in toy.run(*arguments, expect=1)
-    assert toy.runs == []
-
-
-def test_without_ray_the_command_names_the_extra(toy: ToyPipeline, tmp_path: Path) -> None:
+def test_a_wrong_argument_and_a_missing_ray_are_refused_before_anything_runs(toy: ToyPipeline, tmp_path: Path) -> None:
+    assert "nothing_of_that_name" in toy.run("nothing_of_that_name", expect=1)
+    assert "--gpus-per-stage 1.5: should be a whole number" in toy.run("--gpus-per-stage", "1.5", expect=1)
+    assert "works on a machine of the cluster" in toy.run("--address", "ray://127.0.0.1:1", expect=1)
     (tmp_path / "ray.py").write_text("raise ImportError\n")
     toy.environment["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
     assert "pip install 'gift-pipeline[ray]'" in toy.run(expect=1)
     assert "4 of 4 stages would run" in toy.run("--dry")
+    assert toy.runs == []
 
 
 def test_a_terminal_shows_a_table(toy: ToyPipeline) -> None:

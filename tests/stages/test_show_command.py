@@ -55,8 +55,7 @@ def test_times_are_summed_over_the_instances_of_a_stage_the_longest_first(tmp_pa
         note.write_text(f'{{"seconds": {seconds}}}')
     lines = [line.split() for line in show(tmp_path, "--times")]
     assert lines == [["synthesize", "2", "instances", "2.1", "min"], ["finetune", "1", "instance", "8", "s"]]
-    document = json.loads("\n".join(show(tmp_path, "--times", "--json")))
-    assert document["stages"]["finetune"] == {"instances": 1, "seconds": 8.0}
+    assert json.loads("".join(show(tmp_path, "--times", "--json")))["stages"]["finetune"]["seconds"] == 8
 
 
 def cells(lines: list[str]) -> list[list[str]]:
@@ -64,7 +63,8 @@ def cells(lines: list[str]) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
 
 
-def test_the_table_has_the_newest_task_before_and_after_it_was_learned(finished: Path) -> None:
+def test_the_table_the_result_the_report_and_what_to_type_next(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MAKELEVEL", raising=False)  # the test suite itself may run under make
     lines = show(finished)
     assert lines[0] == "Accuracy in percent on the miniature benchmark (Forgetting: lower is better)"
     assert cells(lines) == [
@@ -74,13 +74,7 @@ def test_the_table_has_the_newest_task_before_and_after_it_was_learned(finished:
     ]
     assert any("zodiac:" in line for line in lines) and any("before -> after" in line for line in lines)
     assert max(map(len, lines[: lines.index("Next:")])) <= 80 + len(str(finished))
-
-
-def test_it_ends_with_the_result_the_report_and_what_to_type_next(
-    finished: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("MAKELEVEL", raising=False)  # the test suite itself may run under make
-    text = " ".join(show(finished))
+    text = " ".join(lines)
     assert "plain fine-tuning has lost 45.0 points" in text and "nothing about photos" in text
     page = (finished / "reports/index.html").resolve()
     assert f"The report: {page}  Next:" in text
@@ -89,7 +83,7 @@ def test_it_ends_with_the_result_the_report_and_what_to_type_next(
     assert "bin/activate" not in commands
 
 
-def test_per_task_prints_a_table_for_each_method(finished: Path) -> None:
+def test_per_task_and_json_have_all_tasks_of_each_method(finished: Path) -> None:
     lines = show(finished, "--per-task")
     assert cells(lines)[3:6] == [
         ["letters", "40.0", "90.0", "30.0", "-60.0"],
@@ -98,9 +92,6 @@ def test_per_task_prints_a_table_for_each_method(finished: Path) -> None:
     ]
     titles = [line for line in lines if line.endswith("3 tasks")]
     assert [title.partition(":")[0] for title in titles] == ["zero_shot", "finetune", "gift"]
-
-
-def test_json_is_one_document_with_the_metrics_and_all_tasks(finished: Path) -> None:
     document = json.loads("\n".join(show(finished, "--json")))
     gift = document["methods"]["gift"]
     assert (gift["transfer_percent"], gift["forgetting_points"]) == (53.0, 4.0)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
-import open_clip
-import pandas as pd
 import pytest
 import torch
 
@@ -24,7 +21,6 @@ from gift_core.artifacts.task import read_task
 from gift_core.artifacts.teacher_source import read_source
 from gift_core.provenance import environment
 from stages.app import app
-from tests.clone import content
 from tests.stages.experiment import RUNNER, TASKS, Experiment, tiny
 
 UMASK = 0o026  # no default of a system
@@ -89,37 +85,16 @@ def test_images_prompts_pairs_and_teachers_are_those_asked_for(done: Experiment)
         assert features.metadata["model"] == model_hash(teacher)
 
 
-def test_losses_have_a_column_per_loss(done: Experiment) -> None:
+def test_losses_have_a_column_per_loss_and_the_rate_has_the_factor_of_the_step(done: Experiment) -> None:
     plain = read_losses(done.layout.model("finetune", "games") / "losses.jsonl")
     gift = read_losses(done.layout.model("gift", "games") / "losses.jsonl")
     assert len(plain) == len(gift) == 3
     assert {"task", "consolidation", "total"} <= set(plain[0])
     assert {"task", "distill", "align", "consolidation", "total"} <= set(gift[0])
     assert plain[0]["task"] == pytest.approx(gift[0]["task"], rel=1e-4)  # all methods see the same batches
-
-
-def test_the_rate_factor_of_a_step_multiplies_the_methods_rate(done: Experiment) -> None:
     rate = done.params["methods"]["gift"]["learning_rate"]
     rows = read_losses(done.layout.model("gift", "arrows") / "losses.jsonl")
     assert max(row["learning_rate"] for row in rows) == pytest.approx(2 * rate)
-
-
-def test_a_trained_model_opens_in_open_clip_without_our_code(done: Experiment) -> None:
-    folder = done.layout.model("gift", "arrows")
-    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")
-    tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(["a photo of a upwards arrow."])
-    with torch.no_grad():
-        assert torch.isfinite(model.encode_text(tokens)).all()
-
-
-def test_the_accuracies_of_all_steps_together_are_the_whole_matrix(done: Experiment) -> None:
-    files = [done.layout.accuracy("gift", task) for task in TASKS]
-    rows = pd.concat([read_accuracy(file)[0] for file in files])
-    entries = {(row.step, row.eval_task, row.phase) for row in rows.itertuples()}
-    assert entries == {
-        (-1, "games", "pretrained"), (-1, "arrows", "pretrained"),
-        (0, "games", "current"), (0, "arrows", "future"), (1, "games", "past"), (1, "arrows", "current"),
-    }  # fmt: skip
 
 
 def test_gift_metrics_computes_the_reports_numbers_from_the_files_of_accuracies(done: Experiment) -> None:
@@ -127,20 +102,10 @@ def test_gift_metrics_computes_the_reports_numbers_from_the_files_of_accuracies(
     assert list(stored) == ["zero_shot", "finetune", "gift"]
     folder = done.layout.accuracy("gift", "arrows").parent
     files = [done.layout.accuracy("gift", task) for task in TASKS]
-    for methods, paths in (
-        (list(stored), [folder.parent]),
-        (["zero_shot", "gift"], [folder]),
-        (["zero_shot", "gift"], files),
-    ):
+    for methods, paths in ((list(stored), [folder.parent]), (["zero_shot", "gift"], files)):
         computed = json.loads(RUNNER.invoke(app, ["metrics", "--json", *map(str, paths)]).stdout)
         rounded = {m: {name: round(value, 4) for name, value in row.items()} for m, row in computed.items()}
         assert rounded == {method: stored[method] for method in methods}
-
-
-def test_an_exchanged_earlier_model_is_noticed_when_it_is_evaluated_again(done: Experiment, tmp_path: Path) -> None:
-    copy = Experiment(shutil.copytree(done.folder, tmp_path / "copy"), done.params)
-    shutil.copytree(copy.layout.model("finetune", "games"), copy.layout.model("gift", "games"), dirs_exist_ok=True)
-    assert "games" in copy.fail("evaluate", "gift", "arrows")
 
 
 def test_an_accuracy_file_stands_for_all_that_the_report_reads(done: Experiment) -> None:
@@ -161,7 +126,7 @@ def test_an_accuracy_file_stands_for_all_that_the_report_reads(done: Experiment)
     }
 
 
-def test_every_result_has_the_environment_that_computed_it(done: Experiment) -> None:
+def test_every_result_has_the_environment_and_the_settings_that_it_was_computed_with(done: Experiment) -> None:
     here = environment(torch.device("cpu"))
     assert here["threads"] == torch.get_num_threads()
     for task in TASKS:
@@ -173,33 +138,10 @@ def test_every_result_has_the_environment_that_computed_it(done: Experiment) -> 
             assert environment_of(accuracy, read_accuracy(accuracy)[1]) == here
     # nothing is computed for the pre-trained model: it is the same on every machine
     assert "environment" not in read_provenance(done.layout.pretrained())
-
-
-def test_provenance_has_the_settings_that_params_yaml_leaves_out(done: Experiment) -> None:
+    # settings that params.yaml leaves out are recorded, too
     assert "start" not in done.params["methods"]["gift"]
     settings = read_provenance(done.layout.model("gift", "arrows"))["settings"]
     assert (settings["start"], settings["learns"]) == ("previous", "task")
-
-
-def test_running_a_stage_again_gives_the_same_bytes(done: Experiment) -> None:
-    kept = {
-        done.layout.task("games"): ("ingest", "games"),
-        done.layout.shards("games"): ("synthesize", "games"),
-        done.layout.teacher("gift", "games"): ("teach", "gift", "games"),
-        done.layout.model("gift", "games"): ("finetune", "gift", "games"),
-    }
-    for folder, command in kept.items():
-        before = content(folder)
-        done.succeed(*command)
-        assert content(folder) == before, command
-
-
-def test_a_wrong_params_file_is_refused_before_anything_starts(fresh: Experiment) -> None:
-    fresh.params["methods"]["gift"]["losses"]["distil"] = fresh.params["methods"]["gift"]["losses"].pop("distill")
-    fresh.write(fresh.params)
-    output = fresh.fail("import_model")
-    assert "methods.gift.losses.distil" in output and "Did you mean 'distill'?" in output
-    assert not (fresh.folder / "data").exists()
 
 
 def test_a_stage_whose_input_is_missing_says_which_stage_makes_it(fresh: Experiment) -> None:

@@ -1,4 +1,4 @@
-"""write_vocabulary, write_prompts and synthesize with a custom vocabulary, captions and quality filters."""
+"""write_vocabulary, write_prompts and synthesize with a custom vocabulary, captions and filters, also with --root."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import read_task
 from gift_core.layout import Layout
 from stages.app import app
+from tests.datasets.folders import birds
 from tests.imports import ROOT
 from tests.stages.experiment import RUNNER, TASKS, tiny
 from tests.stages.experiment import Experiment as AnyExperiment
@@ -62,29 +63,18 @@ def captions(text: str) -> dict[str, str]:
 
 def test_vocabulary_captions_and_filters_are_used(experiment: Experiment) -> None:
     filters = {"scorer": SCORER, "min_clip_score": -1.0, "max_similarity": 1.0, "max_redraws": 3}
-    prompting = captions("red star,a red star at night\n")
+    prompting = captions("red star,a red star at night\nred stra,a typo\n")
     said = experiment.until_prompts(prompts=prompting, generator={"filters": filters})
     prompts = read_prompts(experiment.layout.prompts("games"))
     captioned = int((prompts.prompt == "a red star at night").sum())
     assert 0 < captioned < 6
     assert set(prompts.prompt) == {"a red star at night", "a photo of a blue heart."}
     assert f"6 prompts from 2 class names (1 sources), {captioned} from captions" in said
+    assert "captions of 1 class are not used, because no task until now has that name: " in said
+    assert "'red stra' (did you mean 'red star'?)" in said
     said = experiment.say("synthesize", "games")
     assert "0 black images generated again, 0 below the CLIP score, 0 near-duplicates" in said
     assert read_manifest(experiment.layout.shards("games"))["rejected"] == {"clip_score": 0, "duplicate": 0}
-
-
-def test_captions_of_classes_that_no_task_has_are_told(experiment: Experiment) -> None:
-    said = experiment.until_prompts(prompts=captions("red star,a red star at night\nred stra,a typo\n"))
-    assert "captions of 1 class are not used, because no task until now has that name: " in said
-    assert "'red stra' (did you mean 'red star'?)" in said
-
-
-def test_an_image_that_cannot_pass_the_filters_ends_the_stage(experiment: Experiment) -> None:
-    filters = {"scorer": SCORER, "min_clip_score": 0.99, "max_similarity": None, "max_redraws": 1}
-    experiment.until_prompts(generator={"filters": filters})
-    assert "was rejected 2 times: 2 for a CLIP score of at most 0." in experiment.say("synthesize", "games")
-    assert not experiment.layout.shards("games").exists()
 
 
 def test_prompts_use_all_templates_of_a_learned_task(experiment: Experiment) -> None:
@@ -99,3 +89,41 @@ def test_prompts_use_all_templates_of_a_learned_task(experiment: Experiment) -> 
     assert {entry.templates for entry in vocabulary if entry.source_task == "games"} == {templates}
     prompts = read_prompts(experiment.layout.prompts("arrows"))
     assert set(prompts[prompts.source_task == "games"].template) == set(templates)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, mini_params: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> AnyExperiment:
+    """A project in another folder than the working directory, which has other data at the same paths."""
+    params = tiny(mini_params, tasks=["birds"])
+    params["tasks"]["birds"] = {
+        "source": "folder", "path": "data/0_raw/birds", "templates": ["a {}."], "test_fraction": 0.5,
+        "on_bad_image": "refuse",
+    }  # fmt: skip
+    words, captions = "data/0_raw/prompts/words.txt", "data/0_raw/prompts/captions.csv"
+    params["prompts"] |= {"base_vocabulary": words, "strategy": "captions", "captions": captions}
+    for name, word in (("project", "wren"), ("elsewhere", "heron")):
+        folder = birds(tmp_path / name / "data" / "0_raw")
+        for split in ("train", "test"):
+            (folder / split / "wren").rename(folder / split / word)
+        (tmp_path / name / words).parent.mkdir()
+        (tmp_path / name / words).write_text(f"{word}\n")
+        (tmp_path / name / captions).write_text(f"class_name,caption\n{word},a {word} in the rain\n")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return AnyExperiment(tmp_path / "project", params)
+
+
+def test_data_captions_and_vocabulary_are_those_of_the_root(elsewhere: AnyExperiment) -> None:
+    for command in ("write_vocabulary", "ingest birds", "write_prompts birds"):
+        elsewhere.succeed(*command.split())
+    assert read_task(elsewhere.layout.task("birds")).class_names == ("great tit", "wren")
+    assert set(read_prompts(elsewhere.layout.prompts("birds")).prompt) == {"a wren in the rain"}
+
+
+def test_ingest_says_which_class_names_changed(elsewhere: AnyExperiment) -> None:
+    for _ in range(2):
+        assert "changed" not in elsewhere.succeed("ingest", "birds")
+    for split in ("train", "test"):
+        folder = elsewhere.folder / "data/0_raw/birds" / split
+        (folder / "great_tit").rename(folder / "great-tit")
+    expected = "ingest@birds: class names changed since the last ingest: 'great tit' is now 'great-tit'. To keep"
+    assert expected in elsewhere.succeed("ingest", "birds")

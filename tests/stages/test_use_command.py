@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gift_core.config.overlays import complete_text
-from stages.app import app
 from tests.imports import ROOT
-
-RUNNER = CliRunner()
+from tests.stages.experiment import invoke
 
 
 @pytest.fixture
@@ -25,16 +23,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def gift(project: Path, *words: str) -> Result:
-    return RUNNER.invoke(app, [*words, "--root", str(project)])
-
-
-@pytest.mark.parametrize(
-    ("preset", "commands"),
-    [("mtil_order_1", ["gift doctor", "gift data status", "dvc repro"]), ("mini_full", ["dvc repro"])],
-)
-def test_what_comes_next_is_what_the_preset_needs(project: Path, preset: str, commands: list[str]) -> None:
-    _, _, following = gift(project, "use", preset).stdout.partition("Next:\n")
-    assert [line.split("#")[0].strip() for line in following.splitlines()] == commands
+    return invoke(*words, "--root", project)
 
 
 def test_a_dry_run_shows_the_difference_and_writes_nothing(project: Path) -> None:
@@ -47,7 +36,7 @@ def test_a_dry_run_shows_the_difference_and_writes_nothing(project: Path) -> Non
     assert (project / "params.yaml").read_text(encoding="utf-8") == "experiment: mine\n"
 
 
-def test_without_diff_it_prints_ten_lines_with_the_number_of_changes_by_section(project: Path) -> None:
+def test_without_diff_it_prints_ten_lines_with_the_number_of_changes_and_what_comes_next(project: Path) -> None:
     params = project / "params.yaml"
     params.write_text(params.read_text(encoding="utf-8") + "# mine\n", encoding="utf-8")
     lines = gift(project, "use", "mtil_order_1").stdout.splitlines()
@@ -60,6 +49,7 @@ def test_without_diff_it_prints_ten_lines_with_the_number_of_changes_by_section(
     assert f", {sum(before[key] != after[key] for key in after)} in training, " in lines[3]
     assert "Changed keys: 1 in experiment, 2 in model, " in lines[3]
     assert ", 11 in sequence. --diff prints them." in lines[3]
+    assert [line.split("#")[0].strip() for line in lines[-3:]] == ["gift doctor", "gift data status", "dvc repro"]
 
 
 def test_presets_lists_each_with_what_it_is_and_needs_and_marks_the_active_one(project: Path) -> None:
@@ -78,15 +68,12 @@ def test_presets_lists_each_with_what_it_is_and_needs_and_marks_the_active_one(p
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ([("iterations: 200 ", "iterations: 201 ")], "mini *, changed: 1 key "),
         ([("iterations: 200 ", "iterations: 201 "), ("seed: 42", "seed: 43")], "mini *, changed: 2 keys "),
         ([("seed: 42", "# mine\nseed: 42")], "mini *, changed: only comments or the layout "),
         ([("experiment: mini ", "experiment: mine ")], "the nearest preset is mini, from which 1 key differs."),
     ],
 )
-def test_presets_says_how_much_of_the_active_one_is_changed(
-    project: Path, changes: list[tuple[str, str]], expected: str
-) -> None:
+def test_presets_says_how_much_is_changed(project: Path, changes: list[tuple[str, str]], expected: str) -> None:
     params = project / "params.yaml"
     for old, new in changes:
         params.write_text(params.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")

@@ -14,19 +14,20 @@ from unittest.mock import patch
 
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gift_core.config.loading import load_config
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.verification import artifacts_of, problem_of
-from stages.app import app
 from stages.dvc_store import DvcStore, listed_files
 from stages.replay_source import replay_of
 from stages.stage import Stage
 from tests.artifacts.damage import flip
 from tests.clone import TASKS, Clone, clone_of, copy_of
 from tests.imports import ROOT
+from tests.stages.experiment import invoke
+from tests.stages.test_recorded import swap
 
 pytestmark = pytest.mark.end_to_end
 FIRST, SECOND = TASKS
@@ -40,8 +41,7 @@ class Project(Clone):
         return self.folder / path
 
     def gift(self, *command: str) -> Result:
-        options = ["--params", str(self / "params.yaml"), "--root", str(self.folder)]
-        return CliRunner().invoke(app, [*command, *options])
+        return invoke(*command, "--params", self / "params.yaml", "--root", self.folder)
 
     def succeed(self, *command: str) -> str:
         done = self.gift(*command)
@@ -122,13 +122,15 @@ def test_a_flipped_bit_in_any_file_is_found_and_healed(project: Project) -> None
     assert "0 missing, 0 broken" in project.succeed("verify", "--heal")
 
 
-def test_a_broken_object_in_the_cache_is_restored_from_the_workspace(project: Project) -> None:
+def test_a_broken_object_in_the_cache_is_restored_from_the_workspace_or_the_remote(project: Project) -> None:
     file = f"data/5_models/gift/{SECOND}/{WEIGHTS}"
-    stored = object_of(project / ".dvc/cache", project, file)
-    flip(stored, 1000)
-    assert f"the cache has other bytes under {stored.parent.name}{stored.name}" in project.fail("verify")
-    project.succeed("verify", "--heal")
-    assert stored.read_bytes() == (project / file).read_bytes()
+    stored, good = object_of(project / ".dvc/cache", project, file), (project / file).read_bytes()
+    for broken in ([stored], [stored, project / file]):
+        for each in broken:
+            flip(each, 1000)
+        assert f"the cache has other bytes under {stored.parent.name}{stored.name}" in project.fail("verify")
+        project.succeed("verify", "--heal")
+        assert stored.read_bytes() == (project / file).read_bytes() == good
 
 
 def test_a_broken_listing_in_the_cache_is_restored(project: Project) -> None:
@@ -161,30 +163,15 @@ def test_where_no_copy_is_whole_dvc_finds_the_output_missing(project: Project) -
     project.succeed("verify")
 
 
-def test_where_workspace_and_cache_are_broken_the_remote_helps(project: Project) -> None:
-    file = f"data/3_shards/{FIRST}/00000.tar"
-    stored, good = object_of(project / ".dvc/cache", project, file), (project / file).read_bytes()
-    flip(project / file, 1000)
-    flip(stored, 1000)
-    project.succeed("verify", "--heal")
-    assert stored.read_bytes() == good
-
-
 @contextmanager
 def swapped(project: Project, first: str, second: str) -> Iterator[None]:
     """Exchanges two files or folders of data, and puts them back."""
     paths = [project / "data" / each for each in (first, second)]
-
-    def swap() -> None:
-        paths[0].rename(project / "aside")
-        paths[1].rename(paths[0])
-        (project / "aside").rename(paths[1])
-
-    swap()
+    swap(*paths)
     try:
         yield
     finally:
-        swap()
+        swap(*paths)
 
 
 EXCHANGED = [  # two artifacts, the stage that refuses them, and why
@@ -279,7 +266,6 @@ def hostile_entry(name: object, md5: str = MD5) -> dict[str, object]:
     ("listing", "expected"),
     [
         ([hostile_entry("../victim.txt")], "'../victim.txt' is no path of a file in this folder"),
-        ([hostile_entry("/tmp/victim.txt")], "'/tmp/victim.txt' is no path"),
         ([hostile_entry("a/./b")], "'a/./b' is no path"),
         ([hostile_entry("a"), hostile_entry("a")], "it has 'a' twice"),
         ([hostile_entry("a", "../victim.txt")], "'a' has the hash '../victim.txt', which is no MD5"),

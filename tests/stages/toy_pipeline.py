@@ -126,12 +126,12 @@ def ended(process: subprocess.Popen[str], *, expect: int = 0) -> str:
     return printed
 
 
-def wait(condition: Callable[[], object], what: str) -> None:
+def wait(condition: Callable[[], object], what: object = "it", *, seconds: float = WAIT_SECONDS) -> None:
     """Waits until the condition holds."""
-    end = time.monotonic() + WAIT_SECONDS
+    end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, f"waited {WAIT_SECONDS} s for {what}"
-        time.sleep(0.05)
+        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        time.sleep(0.02)
 
 
 def stage_process(run: subprocess.Popen[str], name: str) -> psutil.Process:

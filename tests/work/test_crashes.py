@@ -102,9 +102,7 @@ def crash_everywhere(root: Path, project: Path, mode: tuple[str, str, str]) -> l
 
 
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
-def test_a_killed_writer_leaves_the_old_or_the_new_and_the_next_one_cleans_up(
-    mode: tuple[str, str, str], tmp_path: Path, project: Path
-) -> None:
+def test_a_killed_writer_leaves_the_old_or_the_new(mode: tuple[str, str, str], tmp_path: Path, project: Path) -> None:
     kind, before, how = mode
     old, new = CONTENTS[kind]
     before = old if before == "old" else None
@@ -136,9 +134,7 @@ def old_folder(path: Path) -> Path:
     return path
 
 
-def test_an_interruption_between_the_two_renames_puts_the_old_folder_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interruption_between_two_renames_restores_the_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, rename = old_folder(tmp_path / "result"), Path.rename
     monkeypatch.setattr(publishing, "exchange", lambda one, other: False)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,16 @@ with work_folder(Path(sys.argv[1]), {"seed": 1}) as folder:
     print("owned", flush=True)
     time.sleep(60)
 """
+
+
+@contextmanager
+def owned(base: Path) -> Iterator[subprocess.Popen[str]]:
+    """Within the block a process owns the work in `base`. Then it is killed."""
+    with subprocess.Popen([sys.executable, "-c", OWN, str(base)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "owned\n"
+        yield process
+        process.kill()
 
 
 def interrupted(base: Path, seed: int, *, say: Callable[[str], None] = lambda line: None) -> None:
@@ -109,13 +118,9 @@ def test_an_interruption_says_that_work_is_kept_only_if_it_is(tmp_path: Path) ->
 
 def test_a_second_process_is_refused_with_the_owner_and_a_killed_owner_releases(tmp_path: Path) -> None:
     base = tmp_path / "birds"
-    owner = subprocess.Popen([sys.executable, "-c", OWN, str(base)], stdout=subprocess.PIPE, text=True)
-    assert owner.stdout is not None
-    assert owner.stdout.readline() == "owned\n"
-    told = f"birds: process {owner.pid} on .* has worked on it since 2.* or stop it with: kill {owner.pid}"
-    with pytest.raises(UserError, match=told), work_folder(base, {"seed": 1}, wait_seconds=0.1):
-        pass
-    owner.send_signal(signal.SIGKILL)
-    owner.wait()
+    with owned(base) as owner:
+        told = f"birds: process {owner.pid} on .* has worked on it since 2.* or stop it with: kill {owner.pid}"
+        with pytest.raises(UserError, match=told), work_folder(base, {"seed": 1}, wait_seconds=0.1):
+            pass
     with work_folder(base, {"seed": 1}) as folder:
         assert (folder / "half").read_text() == "half"

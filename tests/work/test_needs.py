@@ -39,13 +39,10 @@ def test_the_threads_of_all_workers_together_are_the_cpus() -> None:
     assert Capacity(workers=8, cpus=2, gpus=0).threads == 1
 
 
-@pytest.mark.parametrize("gpus", [0, -1, 1.5, float("nan"), float("inf")])
-def test_a_share_of_gpus_that_ray_cannot_give_is_refused(gpus: float) -> None:
-    with pytest.raises(UserError, match="--gpus-per-stage"):
-        check_gpus(gpus, "auto")
-
-
-def test_a_device_with_a_number_is_refused_because_a_worker_sees_its_own_gpu_alone() -> None:
+def test_a_share_of_gpus_that_ray_cannot_give_and_a_device_with_a_number_are_refused() -> None:
+    for gpus in (0, -1, 1.5, float("nan"), float("inf")):
+        with pytest.raises(UserError, match="--gpus-per-stage"):
+            check_gpus(gpus, "auto")
     with pytest.raises(UserError, match=r"run\.device: cuda:1"):
         check_gpus(1, "cuda:1")
     for device in ("auto", "cpu", "cuda", "cuda:0", "mps"):

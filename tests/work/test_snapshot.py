@@ -57,13 +57,6 @@ def test_what_was_written_is_read_to_the_last_bit(tmp_path: Path, monkeypatch: p
     assert found.note == STATE.note
     assert list(found.tensors) == list(STATE.tensors)
     assert all(torch.equal(found.tensors[name], value) for name, value in STATE.tensors.items())
-    assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
-
-
-def test_without_a_file_or_a_path_there_is_nothing_to_read(tmp_path: Path) -> None:
-    assert Snapshot(tmp_path / "state.safetensors").read() is None
-    Snapshot().keep(lambda: STATE)
-    assert Snapshot().read() is None
 
 
 def damages(content: bytes) -> Iterator[bytes]:
@@ -75,9 +68,7 @@ def damages(content: bytes) -> Iterator[bytes]:
         yield content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
 
 
-def test_a_damaged_snapshot_is_ignored_with_a_line_that_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_snapshot_is_ignored_and_a_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "state.safetensors", monkeypatch)
     content = path.read_bytes()
     for damaged in damages(content):
@@ -94,18 +85,14 @@ def test_a_damaged_snapshot_is_ignored_with_a_line_that_says_so(
             assert all(torch.equal(found.tensors[name], value) for name, value in STATE.tensors.items())
 
 
-def test_nothing_is_written_in_the_first_half_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    snapshot = Snapshot(tmp_path / "state.safetensors")
-    assert not clock.keeps_after(snapshot, 29.9)
-    assert clock.keeps_after(snapshot, 0.2)
-    assert not clock.keeps_after(snapshot, 29.9)
-    assert clock.keeps_after(snapshot, 0.2)
-
-
-def test_a_slow_write_is_repeated_after_67_times_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch, writing=5.0)
-    snapshot = Snapshot(tmp_path / "state.safetensors")
+def test_it_is_written_after_half_a_minute_and_after_67_times_the_time_of_a_slow_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, snapshot = Clock(monkeypatch), Snapshot(tmp_path / "state.safetensors")
+    for _ in range(2):
+        assert not clock.keeps_after(snapshot, 29.9)
+        assert clock.keeps_after(snapshot, 0.2)
+    clock, snapshot = Clock(monkeypatch, writing=5.0), Snapshot(tmp_path / "state.safetensors")
     assert clock.keeps_after(snapshot, 31)
     assert not clock.keeps_after(snapshot, 333)
     assert clock.keeps_after(snapshot, 2)
@@ -132,9 +119,7 @@ def test_on_a_full_disk_the_work_goes_on_and_the_former_snapshot_stays(
         assert (again := Snapshot(path).read()) is not None and again.note == {"smaller": True}
 
 
-def test_a_snapshot_of_another_run_is_set_aside_with_a_line_that_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_snapshot_of_another_run_is_set_aside_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in (1, 2):
         (tmp_path / str(seed)).mkdir()
         key = {"inputs": {"seed": seed, "task": "games"}}

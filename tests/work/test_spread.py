@@ -87,9 +87,7 @@ def limited(offer: Mapping[str, str], count: int) -> dict[str, str]:
     return {**offer, OFFER: json.dumps(json.loads(offer[OFFER]) | {"count": count})}
 
 
-def test_helpers_compute_units_as_the_stage_does_and_end_with_the_work(
-    stage: ToyStage, offer: Mapping[str, str]
-) -> None:
+def test_helpers_compute_what_the_stage_would_and_end_with_it(stage: ToyStage, offer: Mapping[str, str]) -> None:
     stage.hold("stage")
     run = stage.start(limited(offer, 2))
     wait(lambda: len(stage.written()) == UNITS - 1, "the units of the helpers")
@@ -99,17 +97,13 @@ def test_helpers_compute_units_as_the_stage_does_and_end_with_the_work(
     wait(lambda: not stage.helpers(), "the end of the helpers")
 
 
-def test_without_an_offer_or_with_a_single_unit_nothing_of_ray_is_imported(
-    stage: ToyStage, offer: Mapping[str, str]
-) -> None:
+def test_without_an_offer_or_with_one_unit_ray_is_not_imported(stage: ToyStage, offer: Mapping[str, str]) -> None:
     for run in (stage.start({}, units=2), stage.start(offer, units=1)):
         assert "helpers computed 0" in (printed := ended(run))
         assert "ray is not imported" in printed
 
 
-def test_a_helper_does_not_begin_a_unit_too_far_ahead_of_a_missing_one(
-    stage: ToyStage, offer: Mapping[str, str]
-) -> None:
+def test_a_helper_does_not_begin_a_unit_too_far_ahead(stage: ToyStage, offer: Mapping[str, str]) -> None:
     stage.hold("stage")
     run = stage.start(limited(offer, 1), ahead=3)
     wait(lambda: stage.written() == ["1.txt", "2.txt"], "the units before the limit")
@@ -121,9 +115,7 @@ def test_a_helper_does_not_begin_a_unit_too_far_ahead_of_a_missing_one(
     stage.require_whole()
 
 
-def test_a_stage_that_waits_for_the_missing_unit_of_a_helper_computes_it_where_that_is_lost(
-    stage: ToyStage, offer: Mapping[str, str]
-) -> None:
+def test_a_stage_that_waits_for_a_lost_helper_computes_its_unit(stage: ToyStage, offer: Mapping[str, str]) -> None:
     stage.hold("stage", "helpers")
     run = stage.start(limited(offer, 1), ahead=3)
     wait(stage.helpers, "a helper in unit 1")

@@ -70,26 +70,6 @@ def interrupt_at(iteration: int) -> Callable[[LossRow], None]:
     return stop
 
 
-def require_same_after_interruptions(
-    tmp_path: Path, config: MethodConfig, make: Callable[[], Clip] = tiny_clip, **changes: Any
-) -> None:
-    """Interrupts the training in its iterations 2 and 4. Each time a new process would build everything again."""
-    whole = make()
-    rows = train(config, whole, **changes)
-    path = tmp_path / "training.safetensors"
-    said: list[str] = []
-    for iteration in (2, 4):
-        with pytest.raises(InterruptedTrainingError):
-            snapshot = Snapshot(path, said.append)
-            train(config, make(), snapshot=snapshot, on_iteration=interrupt_at(iteration), **changes)
-    resumed = make()
-    torch.manual_seed(12)  # another process would be in another state
-    assert train(config, resumed, snapshot=Snapshot(path, said.append), **changes) == rows
-    assert said == [f"continues at iteration {done} of {ITERATIONS}" for done in (2, 4)]
-    for name, value in whole.model.state_dict().items():
-        assert torch.equal(value, resumed.model.state_dict()[name]), name
-
-
 def with_dropout() -> Clip:
     clip = tiny_clip()
     clip.model.visual.ln_post = torch.nn.Sequential(clip.model.visual.ln_post, torch.nn.Dropout(0.5))
@@ -118,7 +98,22 @@ RESUMED: dict[str, tuple[MethodConfig, Callable[[], Clip], dict[str, Any]]] = {
 @pytest.mark.parametrize("case", RESUMED)
 def test_an_interrupted_training_continues_to_the_same_bytes(tmp_path: Path, case: str) -> None:
     config, make, changes = RESUMED[case]
-    require_same_after_interruptions(tmp_path, config, make, **changes)
+    whole, path, said = make(), tmp_path / "training.safetensors", list[str]()
+    rows = train(config, whole, **changes)
+    for iteration in (2, 4):  # each time a new process would build everything again
+        with pytest.raises(InterruptedTrainingError):
+            snapshot = Snapshot(path, said.append)
+            train(config, make(), snapshot=snapshot, on_iteration=interrupt_at(iteration), **changes)
+    resumed = make()
+    torch.manual_seed(12)  # another process would be in another state
+    assert train(config, resumed, snapshot=Snapshot(path, said.append), **changes) == rows
+    assert said == [f"continues at iteration {done} of {ITERATIONS}" for done in (2, 4)]
+    require_equal(whole, resumed)
+
+
+def require_equal(one: Clip, other: Clip) -> None:
+    for name, value in one.model.state_dict().items():
+        assert torch.equal(value, other.model.state_dict()[name]), name
 
 
 def trained(config: MethodConfig, device: torch.device) -> tuple[list[LossRow], list[LossRow], Clip]:
@@ -135,11 +130,10 @@ def test_late_reading_changes_no_row_and_no_weight(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(training, "_late", lambda run: 1)
     rows, reported, other = trained(config, device)
     assert rows == reported == expected
-    for name, value in clip.model.state_dict().items():
-        assert torch.equal(value, other.model.state_dict()[name]), name
+    require_equal(clip, other)
 
 
-def test_a_loss_that_is_not_finite_is_the_same_error_and_is_in_no_snapshot(
+def test_a_loss_that_is_not_finite_is_an_error_and_in_no_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The iteration, the loss and the last good values are those of reading at once."""
