@@ -15,6 +15,7 @@ from gift_core.clip.batches import (
     sample_boxes,
 )
 from gift_core.clip.images import CacheBudget, normalize, pixels_of
+from gift_core.clip.model import Clip
 from gift_core.errors import UserError
 from tests.clip.tiny import Picture, picture, png, tiny_clip
 
@@ -29,12 +30,13 @@ def task(
     seed: int = 1,
     scale: tuple[float, float] = (0.9, 1.0),
     cache_budget: CacheBudget | None = None,
+    clip: Clip = CLIP,
 ) -> TrainingImages:
     """Images of the task, different for each task."""
     first = 100 * list(PROMPTS).index(name)
     samples = [Picture(png(first + row), row % len(PROMPTS[name])) for row in range(count)]
     options = {"batch_size": 4, "crop_scale": scale, "cache_budget": cache_budget or CacheBudget()}
-    return TrainingImages(CLIP, samples, class_prompts=PROMPTS[name], names=("test", seed, name), **options)
+    return TrainingImages(clip, samples, class_prompts=PROMPTS[name], names=("test", seed, name), **options)
 
 
 def test_every_epoch_shows_every_image_once_whatever_the_order_of_the_requests() -> None:

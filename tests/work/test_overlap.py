@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from gift_core.work.overlap import Copies, background, prefetch_in_thread, prefetched
-from tests.clip.test_batches import training_images
+from tests.clip.test_batches import task
+from tests.clip.tiny import tiny_clip
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -23,10 +24,11 @@ def prefetching_threads() -> list[str]:
 
 def test_prefetched_batches_are_those_of_sampling_in_turn(device: torch.device) -> None:
     """On a GPU each batch is read behind queued work, when the copy of the next one could have overwritten it."""
-    expected = [training_images().sample(step) for step in range(6)]
+    expected = [task().sample(step) for step in range(6)]
     work = torch.randn(512, 512, device=device)
     read = []
-    for batch in prefetch_in_thread(map(training_images(device=device).sample, range(6)), device=device):
+    images = task(clip=tiny_clip(device=device))
+    for batch in prefetch_in_thread(map(images.sample, range(6)), device=device):
         for _ in range(10):
             work = torch.nn.functional.normalize(work @ work)
         read.append((batch.images_BCHW.clone(), batch.labels_B.clone()))
