@@ -31,8 +31,8 @@ THOROUGH = re.compile(
     | end_to_end/test_(changes|revisions|wheel)
     | interop/test_exporting
     | report/test_(compare|kept_images|leftovers|published_results|seen_classes)
-    | stages/test_(add_task|class_incremental|data|disk|doctor|dvc_pipeline|export|fork_server|import_model|interruption)
-    | stages/test_(metrics|missing_paths|predict|processes|recorded|remove|run|search|show|use|verify)
+    | stages/test_(add_task|class_incremental|data|disk|doctor|dvc_pipeline|export|fork_server|import_model)
+    | stages/test_(interruption|metrics|missing_paths|predict|processes|recorded|remove|run|search|show|use|verify)
     | test_(golden_losses|params_edit|pipeline_stages|revisions_probe)
     | work/test_(crashes|data_parallel|spread)
     )""",
