@@ -90,10 +90,10 @@ def merge(
     params: Params = PARAMS,
     root: Root = ROOT,
 ) -> None:
-    """Merge the weights of models of one architecture into an open_clip folder.
+    """Merge models of one architecture into one: interpolate two, or average or add up any number.
 
-    interpolate takes alpha of the second model and the rest of the first (WiSE-FT). The
-    other kinds take any number of models. docs/models.md describes them.
+    interpolate takes alpha of the second model and the rest of the first (WiSE-FT).
+    docs/models.md describes the kinds.
 
     Example: gift merge data/5_models/pretrained data/5_models/gift/digits --alpha 0.8 --out merged
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class StoredModel:
     file: str
     get: Callable[[str], torch.Tensor]
 
-    @property
+    @cached_property
     def layout(self) -> dict[str, torch.Tensor]:
         """Every weight and buffer by name, for its shape and type."""
         return self.clip.model.state_dict()
