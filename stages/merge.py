@@ -12,7 +12,7 @@ import typer
 from .command_line import AsJson, print_json, require_new
 from .completion import complete_task
 from .predict import interval, numbers
-from .stage import PARAMS, ROOT, Params, Root, require_params
+from .stage import MOST, PARAMS, ROOT, Params, Root, require_params
 
 if TYPE_CHECKING:
     from gift_core.labeled_images import Score
@@ -55,7 +55,7 @@ Keep = Annotated[
 Drop = Annotated[
     float | None, typer.Option(metavar="SHARE", help="dare: the probability that a change is dropped (0.9).")
 ]
-Seed = Annotated[int | None, typer.Option(metavar="N", help="dare: the seed of what is dropped (0).")]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="dare: the seed of what is dropped (0).", max=MOST)]
 Fisher = Annotated[
     list[str] | None,
     typer.Option(

@@ -7,7 +7,7 @@ Some are about changes: what training added to the weights of a common base. tor
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -31,9 +31,9 @@ def interpolate(weights: Sequence[Tensor], *, alpha: float) -> Tensor:
     return start.lerp(new, alpha)
 
 
-def task_arithmetic(changes: Sequence[Tensor], *, weight: Sequence[float]) -> Tensor:
+def task_arithmetic(changes: Iterable[Tensor], *, weight: Sequence[float]) -> Tensor:
     """Returns the sum of the changes, each times its weight (Ilharco et al. 2023, Task arithmetic)."""
-    return _sum([factor * change for factor, change in zip(weight, changes, strict=True)])
+    return _sum(factor * change for factor, change in zip(weight, changes, strict=True))
 
 
 def ties(changes: Sequence[Tensor], *, smallest: Sequence[float], scale: float) -> Tensor:
@@ -42,11 +42,14 @@ def ties(changes: Sequence[Tensor], *, smallest: Sequence[float], scale: float) 
     Trim: changes below their model's `smallest` become 0. Elect: the sign of the sum. Merge: the mean of those with it.
     # differs: where the sum is exactly 0, the official code takes the most frequent sign in the model.
     """
-    trimmed = [change.where(change.abs() >= least, 0.0) for change, least in zip(changes, smallest, strict=True)]
-    elected = _sum(trimmed).sign()
-    agrees = [(change.sign() == elected) & (change != 0) for change in trimmed]
-    agreeing = [change.where(same, 0.0) for change, same in zip(trimmed, agrees, strict=True)]
-    return scale * _sum(agreeing) / _sum([same.float() for same in agrees]).clamp(min=1)
+
+    def trimmed() -> Iterator[Tensor]:  # computed again each time: a copy of all changes would double the memory
+        pairs = zip(changes, smallest, strict=True)
+        return (change.where(change.abs() >= least, 0.0) for change, least in pairs)
+
+    elected = _sum(trimmed()).sign()
+    total = _sum(change.where(change.sign() == elected, 0.0) for change in trimmed())
+    return scale * total / _sum((change.sign() == elected).float() for change in trimmed()).clamp(min=1)
 
 
 def magmax(changes: Sequence[Tensor], *, scale: float) -> Tensor:
@@ -59,11 +62,12 @@ def dare(changes: Sequence[Tensor], *, weight: Sequence[float], drop: float, gen
 
     Each number becomes 0 with the probability `drop`, and is divided by 1 - drop if not.
     """
-    kept = []
-    for change in changes:
+
+    def dropped(change: Tensor) -> Tensor:
         sampled = change.new_empty(change.shape).uniform_(generator=generator)
-        kept.append(change.where(sampled >= drop, 0.0) / (1 - drop))
-    return task_arithmetic(kept, weight=weight)
+        return change.where(sampled >= drop, 0.0) / (1 - drop)
+
+    return task_arithmetic(map(dropped, changes), weight=weight)
 
 
 def fisher(weights: Sequence[Tensor], *, diagonals: Sequence[Tensor]) -> Tensor:
@@ -72,8 +76,8 @@ def fisher(weights: Sequence[Tensor], *, diagonals: Sequence[Tensor]) -> Tensor:
     # differs: where no model has any information, it is the plain mean. The official code has a lower bound instead.
     """
     total = _sum(diagonals)
-    shares = [(diagonal / total).where(total > 0, 1 / len(weights)) for diagonal in diagonals]
-    return _sum([share * weight for share, weight in zip(shares, weights, strict=True)])
+    shares = ((diagonal / total).where(total > 0, 1 / len(weights)) for diagonal in diagonals)
+    return _sum(share * weight for share, weight in zip(shares, weights, strict=True))
 
 
 @dataclass(frozen=True)
@@ -155,5 +159,5 @@ def _shown(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _sum(tensors: Sequence[Tensor]) -> Tensor:
+def _sum(tensors: Iterable[Tensor]) -> Tensor:
     return reduce(lambda total, tensor: total + tensor, tensors)

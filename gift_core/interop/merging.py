@@ -74,13 +74,13 @@ def _merged_tensors(merge: Merge) -> Callable[[str], torch.Tensor]:
     function, names, arguments = KINDS[merge.kind].merge, _merged_names(merge), _arguments(merge)
 
     def merged(name: str) -> torch.Tensor:
-        weights = [model.read(name) for model in merge.models]
-        if not weights[-1].is_floating_point():
-            return weights[-1]
+        if not merge.models[-1].layout[name].is_floating_point():
+            return merge.models[-1].read(name)
+        weights = (model.read(name) for model in merge.models)
         if name not in names:
-            return mean(weights)
+            return mean([*weights])
         if merge.base is None:
-            return function(weights, **arguments(name))
+            return function([*weights], **arguments(name))
         base = merge.base.read(name)
         return base + function([weight - base for weight in weights], **arguments(name))
 
