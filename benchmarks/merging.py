@@ -1,6 +1,6 @@
 """The memory and the time of `gift merge`, by kind and number of models.
 
-    python benchmarks/merging.py            # ViT-B/16 with random weights, 3.6 GB of disk
+    python -m benchmarks.merging            # ViT-B/16 with random weights, 3 GB of disk
 
 Each merge runs in a process of its own. Its memory is the peak of the process (VmHWM of Linux, with the pages of files
 that it reads) minus what it had before the merge. Writes benchmarks/merging.md.
@@ -27,7 +27,7 @@ from gift_core.interop.merge_kinds import KINDS, complete_options
 from gift_core.interop.merging import Merge, merge_models
 from gift_core.interop.stored_model import open_stored
 
-CASES = [("mean", 2), ("mean", 8), ("ties", 2), ("ties", 4), ("dare", 4)]
+CASES = [("mean", 2), ("mean", 8), ("ties", 4), ("dare", 4)]
 GIVEN = {"dare": {"weight": [0.3]}}
 
 
@@ -89,11 +89,11 @@ def head(load: float, model: float, largest: float) -> str:
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
     return (
         "# Memory of merging models\n\n"
-        f"`python benchmarks/merging.py`, {datetime.date.today()}, {machine}, open_clip {open_clip.__version__}, "
+        f"`python -m benchmarks.merging`, {datetime.date.today()}, {machine}, open_clip {open_clip.__version__}, "
         f"load {load:.1f} at the start.\n"
         f"Models of ViT-B/16: {model:.0f} MB, of which the largest tensor has {largest:.0f} MB. Memory is what the\n"
-        "merge adds to the process at its peak, with the pages of the files that it reads. Processor time on one thread.\n"
-        "All files: every model, and the base. Largest tensors: one of each of these.\n\n"
+        "merge adds to the process at its peak, with the pages of the files that it reads. All\n"
+        "files: every model, and the base. Largest tensors: one of each of these. Processor time on one thread.\n\n"
         "| kind | models | memory, MB | all files, MB | largest tensors, MB | s |\n"
         "|---|---|---|---|---|---|\n"
     )
