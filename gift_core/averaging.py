@@ -1,15 +1,11 @@
-"""Weight averaging: a running mean over training, an interpolation with the start weights, a merge of two models."""
+"""Weight averaging: a running mean over training, and an interpolation with the start weights."""
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
-
-from gift_core.clip.model import Clip, require_same_config
 
 Parameters = Mapping[str, torch.nn.Parameter]
 
@@ -67,22 +63,6 @@ class Interpolation(WeightAveraging):
 def interpolate(new: Sequence[torch.Tensor], old: Sequence[torch.Tensor], *, alpha: float) -> list[torch.Tensor]:
     """Returns alpha * new + (1 - alpha) * old for each tensor; alpha (0-1) is the share of the new weights."""
     return list(torch._foreach_lerp(list(old), list(new), alpha))
-
-
-@torch.no_grad()
-def merge_clips(start: Clip, new: Clip, *, alpha: float) -> Clip:
-    """Returns a model whose weights and BatchNorm statistics are alpha * new + (1 - alpha) * start.
-
-    Integer buffers (counters) are those of `new`. UserError if the two models differ in architecture or in the
-    preprocessing of images or texts.
-    """
-    require_same_config(start, new)
-    old, state = start.model.state_dict(), new.model.state_dict()
-    names = [name for name, value in state.items() if value.is_floating_point()]
-    values = interpolate([state[name] for name in names], [old[name].to(new.device) for name in names], alpha=alpha)
-    model = copy.deepcopy(new.model)
-    model.load_state_dict(state | dict(zip(names, values, strict=True)))
-    return dataclasses.replace(new, model=model, origin={})
 
 
 def _copies(parameters: Parameters) -> list[torch.Tensor]:

@@ -16,11 +16,12 @@ from .doctor import doctor
 from .edit_method import add_method, remove_method
 from .edit_task import add_task, remove_task
 from .evaluate import evaluate
-from .export import export, merge
+from .export import export
 from .finetune import finetune
 from .hub import hub
 from .import_model import import_model
 from .ingest import ingest
+from .merge import merge
 from .metrics import compare, metrics
 from .predict import predict, test
 from .presets import presets, use

@@ -173,12 +173,12 @@ def test(
 def _show(model: str, result: TestResult, among: int) -> None:
     total = result.total
     what = f"{total.accuracy:.1%} of {total.count:,} images are classified correctly, among {among} classes"
-    typer.echo(f"{model}: {what} (95% interval: {_interval(total)})")
+    typer.echo(f"{model}: {what} (95% interval: {interval(total)})")
     worst = sorted(result.by_class.items(), key=lambda each: each[1].accuracy)
     width = max(map(len, result.by_class))
     typer.echo(f"  {'class':{width}}  correct  images  95% interval")
     for name, score in worst[:SHOWN_CLASSES]:
-        typer.echo(f"  {name:{width}}  {score.accuracy:7.1%}  {score.count:6,}  {_interval(score)}")
+        typer.echo(f"  {name:{width}}  {score.accuracy:7.1%}  {score.count:6,}  {interval(score)}")
     if len(worst) > SHOWN_CLASSES:
         typer.echo(f"  ... and {len(worst) - SHOWN_CLASSES} better ones (--json has all)")
     if result.confusions:
@@ -187,17 +187,19 @@ def _show(model: str, result: TestResult, among: int) -> None:
         typer.echo(f"  {count:4} x {label} -> {predicted}")
 
 
-def _interval(score: Score) -> str:
+def interval(score: Score) -> str:
+    """Returns the 95% interval of an accuracy as text: `78.1% to 84.0%`."""
     low, high = score.interval
     return f"{low:.1%} to {high:.1%}"
 
 
 def _record(result: TestResult) -> dict[str, Any]:
     confusions = [{"class": label, "predicted": wrong, "images": n} for label, wrong, n in result.confusions]
-    by_class = {name: _numbers(score) for name, score in result.by_class.items()}
-    return {**_numbers(result.total), "classes": by_class, "confusions": confusions}
+    by_class = {name: numbers(score) for name, score in result.by_class.items()}
+    return {**numbers(result.total), "classes": by_class, "confusions": confusions}
 
 
-def _numbers(score: Score) -> dict[str, Any]:
-    interval = [round(bound, 6) for bound in score.interval]
-    return {"accuracy": round(score.accuracy, 6), "interval": interval, "correct": score.correct, "images": score.count}
+def numbers(score: Score) -> dict[str, Any]:
+    """Returns a score as --json has it, accuracies from 0 to 1."""
+    bounds = [round(bound, 6) for bound in score.interval]
+    return {"accuracy": round(score.accuracy, 6), "interval": bounds, "correct": score.correct, "images": score.count}

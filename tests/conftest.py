@@ -31,7 +31,7 @@ THOROUGH = re.compile(
     | end_to_end/test_(changes|revisions|wheel)
     | interop/test_exporting
     | report/test_(compare|kept_images|leftovers|published_results|seen_classes)
-    | stages/test_(add_task|class_incremental|data|disk|doctor|dvc_pipeline|export|fork_server|import_model)
+    | stages/test_(add_task|class_incremental|data|disk|doctor|dvc_pipeline|export|fork_server|import_model|merge)
     | stages/test_(interruption|metrics|missing_paths|predict|processes|recorded|remove|run|search|show|use|verify)
     | test_(golden_losses|params_edit|pipeline_stages|revisions_probe)
     | work/test_(crashes|data_parallel|spread)

@@ -238,29 +238,6 @@ def weights_of(clip: Clip) -> dict[str, torch.Tensor]:
     return {name: _cpu_copy(value) for name, value in clip.model.state_dict().items()}
 
 
-def require_same_config(start: Clip, new: Clip) -> None:
-    """Raises UserError if two models that are merged differ in architecture or in preprocessing."""
-    settings = _flat(start.config), _flat(new.config)
-    differing = sorted(key for key in {*settings[0], *settings[1]} if settings[0].get(key) != settings[1].get(key))
-    if differing:
-        shown = ", ".join(f"{key} ({settings[0].get(key)} and {settings[1].get(key)})" for key in differing[:3])
-        raise UserError(
-            f"merge: the two models have different configurations: {shown}. "
-            "Only models of one architecture can be merged."
-        )
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their dotted names, without those that are off (null, false)."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
-        elif value is not None and value is not False:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
 def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: missing. An open_clip model folder needs it; fetch the folder again.")

@@ -272,6 +272,16 @@ def read_single_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
     return tensors, description["config"], {name: text.encode() for name, text in description["tokenizer"].items()}
 
 
+def read_description(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """As read_single_file, without the weights."""
+    if path.suffix != ".safetensors":
+        raise UserError(f"{path}: not a .safetensors file. {_REMEDY}")
+    require_whole_safetensors(path)
+    with safe_open(path, framework="pt") as file:
+        description = _description(path, file.metadata() or {})
+    return description["config"], {name: text.encode() for name, text in description["tokenizer"].items()}
+
+
 def _description(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         found = parse_json(metadata.get(KEY, "{}"))

@@ -1,0 +1,72 @@
+"""The files of Fisher information for `gift merge --kind fisher`: which belongs to which model, read by tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from gift_core.artifacts.fisher_file import FISHER, KEY
+from gift_core.artifacts.model_folder import DamagedFileError, read_shapes
+from gift_core.errors import UserError, no_such_path
+from gift_core.interop.stored_model import StoredModel, read_tensor
+from gift_core.layout import Layout
+from gift_core.untrusted import parse_json
+
+
+def find_fishers(models: Sequence[StoredModel], given: Sequence[str], layout: Layout) -> list[Path]:
+    """Returns the file of the Fisher information of each model: those `given`, else what the stage teach wrote of it.
+
+    UserError where there is none or more than one, and for a file of another model.
+    """
+    files = [Path(name) for name in given] or [_written_fisher(model, layout) for model in models]
+    for model, file in zip(models, files, strict=True):
+        _require_fisher_of(model, file)
+        if names := sorted(set(read_shapes(files[0])) ^ set(read_shapes(file))):
+            raise UserError(f"merge: {names[0]} is in only one of {files[0]} and {file}. Give files of one method.")
+    return files
+
+
+def _written_fisher(model: StoredModel, layout: Layout) -> Path:
+    teachers, digest = layout.first_teacher().parent, model.identity.get("sha256", "unknown")
+    found = [file for file in sorted(teachers.glob(f"*/*/{FISHER}")) if _noted_model(file) == digest]
+    if len(found) == 1:
+        return found[0]
+    what = f"{len(found)} files in {teachers} have the Fisher information of this model (sha256 {digest[:12]}...)"
+    named = f": {', '.join(map(str, found))}" if found else ""
+    remedy = "Name a file for each model: --fisher FILE. Stage teach writes it of the model before a task, if the "
+    remedy += "method has replay.fisher."
+    raise UserError(f"merge --kind fisher: {model.identity['name']}: {what}{named}. {remedy}")
+
+
+def _require_fisher_of(model: StoredModel, file: Path) -> None:
+    if not file.is_file():
+        raise UserError(f"merge --fisher {no_such_path(file, 'file')} Stage teach writes {FISHER}.")
+    noted, digest = _noted_model(file), model.identity.get("sha256")
+    if digest and noted != digest:
+        what = f"it is of the model with sha256 {noted[:12]}..., {model.identity['name']} has {digest[:12]}..."
+        raise UserError(f"merge --fisher {file}: {what}. Name the files in the order of the models.")
+    for name, shape in read_shapes(file).items():
+        if name not in model.layout or tuple(model.layout[name].shape) != shape:
+            raise UserError(f"merge --fisher {file}: {name} has no weight of its shape in {model.file}.")
+
+
+def _noted_model(file: Path) -> str:
+    """Returns the hash of the model whose Fisher information is in the file."""
+    try:
+        read_shapes(file)
+        with safe_open(file, framework="pt") as tensors:
+            return str(parse_json((tensors.metadata() or {})[KEY])["model"])
+    except (DamagedFileError, SafetensorError, ValueError, LookupError, TypeError) as error:
+        what = f"it should have Fisher information, with the hash of its model ({error})"
+        raise UserError(f"{file}: {what}. Make it again: dvc repro teach.") from error
+
+
+def read_diagonal(file: Path, name: str) -> torch.Tensor:
+    """Returns the Fisher information of each number of a tensor. UserError if it is not sound."""
+    diagonal = read_tensor(file, name).float()
+    if not (diagonal.isfinite() & (diagonal >= 0)).all():
+        raise UserError(f"{file}: {name} should have finite numbers >= 0. Make it again: dvc repro teach.")
+    return diagonal

@@ -1,0 +1,163 @@
+"""The ways to merge the weights of several models, each a function of one tensor of every model.
+
+Some are about changes: what training added to the weights of a common base. torch is not imported, so that
+`gift merge` checks its options before it loads torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+from gift_core.errors import UserError, lookup
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+BASE = "base"  # the option of the kinds that merge changes
+
+
+def mean(weights: Sequence[Tensor]) -> Tensor:
+    """Returns the mean of the weights (Wortsman et al. 2022, Model soups)."""
+    return _sum(weights) / len(weights)
+
+
+def interpolate(weights: Sequence[Tensor], *, alpha: float) -> Tensor:
+    """Returns alpha * the second + (1 - alpha) * the first (Wortsman et al. 2022, WiSE-FT)."""
+    start, new = weights
+    return start.lerp(new, alpha)
+
+
+def task_arithmetic(changes: Iterable[Tensor], *, weight: Sequence[float]) -> Tensor:
+    """Returns the sum of the changes, each times its weight (Ilharco et al. 2023, Task arithmetic)."""
+    return _sum(factor * change for factor, change in zip(weight, changes, strict=True))
+
+
+def ties(changes: Sequence[Tensor], *, smallest: Sequence[float], scale: float) -> Tensor:
+    """Returns the mean of the large changes that agree on the sign (Yadav et al. 2023, TIES-Merging).
+
+    Trim: changes below their model's `smallest` become 0. Elect: the sign of the sum. Merge: the mean of those with it.
+    # differs: where the sum is exactly 0, the official code takes the most frequent sign in the model.
+    """
+
+    def trimmed() -> Iterator[Tensor]:  # computed again each time: a copy of all changes would double the memory
+        pairs = zip(changes, smallest, strict=True)
+        return (change.where(change.abs() >= least, 0.0) for change, least in pairs)
+
+    elected = _sum(trimmed()).sign()
+    total = _sum(change.where(change.sign() == elected, 0.0) for change in trimmed())
+    return scale * total / _sum((change.sign() == elected).float() for change in trimmed()).clamp(min=1)
+
+
+def magmax(changes: Sequence[Tensor], *, scale: float) -> Tensor:
+    """Returns the largest change of each weight, by magnitude (Marczak et al. 2024, MagMax)."""
+    return scale * reduce(lambda largest, change: change.where(change.abs() > largest.abs(), largest), changes)
+
+
+def dare(changes: Sequence[Tensor], *, weight: Sequence[float], drop: float, generator: Generator) -> Tensor:
+    """Returns task_arithmetic of the changes after DARE (Yu et al. 2024).
+
+    Each number becomes 0 with the probability `drop`, and is divided by 1 - drop if not.
+    """
+
+    def dropped(change: Tensor) -> Tensor:
+        sampled = change.new_empty(change.shape).uniform_(generator=generator)
+        return change.where(sampled >= drop, 0.0) / (1 - drop)
+
+    return task_arithmetic(map(dropped, changes), weight=weight)
+
+
+def fisher(weights: Sequence[Tensor], *, diagonals: Sequence[Tensor]) -> Tensor:
+    """Returns the mean of the weights, weighted by their Fisher information (Matena & Raffel 2022).
+
+    # differs: where no model has any information, it is the plain mean. The official code has a lower bound instead.
+    """
+    total = _sum(diagonals)
+    shares = ((diagonal / total).where(total > 0, 1 / len(weights)) for diagonal in diagonals)
+    return _sum(share * weight for share, weight in zip(shares, weights, strict=True))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A row of KINDS: the function, and the options that it takes."""
+
+    merge: Callable[..., Tensor]
+    options: tuple[str, ...] = ()
+
+
+# By the value of `gift merge --kind`.
+KINDS: Mapping[str, Kind] = {
+    "interpolate": Kind(interpolate, ("alpha",)),
+    "mean": Kind(mean),
+    "task_arithmetic": Kind(task_arithmetic, (BASE, "weight")),
+    "ties": Kind(ties, (BASE, "keep", "scale")),
+    "magmax": Kind(magmax, (BASE, "scale")),
+    "dare": Kind(dare, (BASE, "weight", "drop", "seed")),
+    "fisher": Kind(fisher, ("fisher",)),
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a value should be, in words and as a test. Without a `default`, the option has to be given."""
+
+    expected: str
+    accepts: Callable[[Any], bool] = lambda value: True
+    default: Any = None
+
+
+OPTIONS: Mapping[str, Option] = {
+    "alpha": Option("from 0 to 1, the share of the new weights", lambda value: 0 <= value <= 1),
+    BASE: Option("the model from which the others were trained"),
+    "weight": Option("one number for all models, or one for each", lambda values: all(map(math.isfinite, values))),
+    "scale": Option("a finite number", math.isfinite, default=1.0),
+    "keep": Option("more than 0, at most 1", lambda value: 0 < value <= 1, default=0.2),
+    "drop": Option("at least 0, less than 1", lambda value: 0 <= value < 1, default=0.9),
+    "seed": Option("a whole number", default=0),
+    "fisher": Option("one file for each model", default=()),
+}
+
+
+def complete_options(kind: str, given: Mapping[str, Any], *, models: int) -> dict[str, Any]:
+    """Returns the options of `kind`: those that are given, and defaults for the others. None is "not given".
+
+    UserError for an unknown kind, for a number of models, a value or an option that does not fit it, and for a missing
+    option.
+    """
+    row, chosen = lookup(KINDS, kind, "merge --kind"), {key: value for key, value in given.items() if value is not None}
+    if models < 2 or (kind == "interpolate" and models != 2):
+        needed = "exactly two" if kind == "interpolate" else "at least two"
+        raise UserError(f"merge --kind {kind}: {models} given, it takes {needed} models. Name their folders or files.")
+    for name in chosen:
+        if name not in row.options:
+            takers = ", ".join(each for each, other in KINDS.items() if name in other.options)
+            raise UserError(f"merge --{name}: no option of --kind {kind}, but of {takers}. Leave it out.")
+    options = {name: chosen.get(name, OPTIONS[name].default) for name in row.options}
+    for name, value in options.items():
+        if value is None:
+            raise UserError(f"merge --kind {kind}: --{name} is missing. Give it: {OPTIONS[name].expected}.")
+        if not OPTIONS[name].accepts(value):
+            raise UserError(f"merge --{name} {_shown(value)}: should be {OPTIONS[name].expected}.")
+    if "weight" in options:
+        options["weight"] = _one_each(options["weight"], models)
+    if len(options.get("fisher", ())) not in (0, models):
+        raise UserError(f"merge --fisher: {len(options['fisher'])} given for {models} models. Give one for each.")
+    return options
+
+
+def _one_each(weights: Sequence[float], models: int) -> list[float]:
+    if len(weights) not in (1, models):
+        what = f"{len(weights)} numbers for {models} models"
+        raise UserError(f"merge --weight {_shown(weights)}: {what}. Give {OPTIONS['weight'].expected}.")
+    return [*weights] if len(weights) == models else [*weights] * models
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _sum(tensors: Iterable[Tensor]) -> Tensor:
+    return reduce(lambda total, tensor: total + tensor, tensors)

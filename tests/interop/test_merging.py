@@ -1,0 +1,190 @@
+"""Merging models: every kind by hand, and against a second implementation that has all weights in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from gift_core.artifacts.fisher_file import Fisher, write_fisher
+from gift_core.artifacts.model_folder import WEIGHTS, read_provenance
+from gift_core.clip.model import save_clip
+from gift_core.errors import UserError
+from gift_core.interop.exporting import export_clip
+from gift_core.interop.fisher_of_models import find_fishers
+from gift_core.interop.merge_kinds import KINDS, complete_options
+from gift_core.interop.merging import Merge, merge_models, nth_largest
+from gift_core.interop.stored_model import open_stored
+from gift_core.layout import Layout
+from stages.merge import KINDS as NAMES
+from tests.clip.tiny import tiny_clip
+from tests.tiny_world import moved
+
+Weights = dict[str, torch.Tensor]
+A, B = torch.tensor([4.0, -1.0, 0.5, 2.0]), torch.tensor([-2.0, -3.0, 0.5, 1.0])
+NO = 1e-38  # the smallest normal float32
+FISHERS = [torch.tensor([1.0, NO, 0.0, 3.0]), torch.tensor([3.0, NO, 0.0, 1.0])]
+BY_HAND: list[tuple[str, dict[str, Any], list[float]]] = [
+    ("mean", {}, [1, -2, 0.5, 1.5]),
+    ("interpolate", {"alpha": 0.25}, [2.5, -1.5, 0.5, 1.75]),
+    ("task_arithmetic", {"weight": [1.0, 0.5]}, [3, -2.5, 0.75, 2.5]),
+    ("ties", {"smallest": [2.0, 2.0], "scale": 0.5}, [2, -1.5, 0, 1]),
+    ("ties", {"smallest": [0.0, 0.0], "scale": 1.0}, [4, -2, 0.5, 1.5]),
+    ("magmax", {"scale": 2.0}, [8, -6, 1, 4]),
+    ("dare", {"weight": [1.0, 0.5], "drop": 0.0, "generator": torch.Generator()}, [3, -2.5, 0.75, 2.5]),
+    ("fisher", {"diagonals": FISHERS}, [-0.5, -2, 0.5, 1.75]),
+]
+
+
+def test_every_kind_by_hand() -> None:
+    for kind, arguments, expected in BY_HAND:
+        found = KINDS[kind].merge([A, B], **arguments)
+        torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float32), msg=f"{kind}: {found}")
+    assert {kind for kind, *_ in BY_HAND} == {*KINDS, *NAMES}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_nth_largest_number_is_that_of_a_sort(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    parts = [torch.randn(size, generator=generator) * 10.0 ** (seed - 5) for size in ((7, 3), (), (500,))]
+    parts += [torch.zeros(9), parts[2][:5]]
+    ordered = torch.cat([part.flatten() for part in parts]).abs().sort(descending=True).values
+    for n in (1, 2, 250, len(ordered) - 9, len(ordered)):
+        assert nth_largest(lambda: iter(parts), n) == ordered[n - 1].item()
+
+
+def flat(weights: Weights, names: Sequence[str]) -> torch.Tensor:
+    return torch.cat([weights[name].flatten() for name in names])
+
+
+def second_ties(base: torch.Tensor, models: torch.Tensor) -> torch.Tensor:
+    changes = models - base
+    least = changes.abs().topk(round(0.3 * changes.shape[1])).values[:, -1:]
+    kept = changes * (changes.abs() >= least)
+    chosen = torch.where(kept.sum(0) > 0, kept.clamp(min=0), kept.clamp(max=0))
+    return base + 0.7 * chosen.sum(0) / (chosen != 0).sum(0).clamp(min=1)
+
+
+def second_magmax(base: torch.Tensor, models: torch.Tensor) -> torch.Tensor:
+    changes = models - base
+    return base + changes.gather(0, changes.abs().argmax(0, keepdim=True))[0]
+
+
+def second_sum(base: torch.Tensor, models: torch.Tensor) -> torch.Tensor:
+    return base + torch.tensor([0.5, 0.2, -0.3])[: len(models)] @ (models - base)
+
+
+SECOND: dict[str, tuple[dict[str, Any], Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = {
+    "mean": ({}, lambda base, models: models.mean(0)),
+    "task_arithmetic": ({"weight": [0.5, 0.2, -0.3]}, second_sum),
+    "ties": ({"keep": 0.3, "scale": 0.7}, second_ties),
+    "magmax": ({}, second_magmax),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The base, and models of three tasks trained from it."""
+    folder = tmp_path_factory.mktemp("models")
+    save_clip(tiny_clip(), folder / "base", {})
+    for seed in range(3):
+        save_clip(moved(tiny_clip(), seed=seed), folder / str(seed), {})
+    return folder
+
+
+def merged(
+    folder: Path, out: Path, kind: str, models: Sequence[str] = "012", fishers: Sequence[Path] = (), **given: Any
+) -> Weights:
+    """The weights of the merge, as safetensors' own reader has them."""
+    base = {"base": "base"} if "base" in KINDS[kind].options else {}
+    options = complete_options(kind, given | base, models=len(models))
+    stored = [open_stored(str(folder / name)) for name in models]
+    start = open_stored(str(folder / "base")) if base else None
+    merge_models(Merge(kind, stored, options, start, fishers), out)
+    return load_file(out / WEIGHTS)
+
+
+@pytest.mark.parametrize("kind", SECOND)
+@pytest.mark.parametrize("models", ["012", "201"])
+def test_a_kind_agrees_with_a_second_implementation(kind: str, models: str, folder: Path, tmp_path: Path) -> None:
+    given, second = SECOND[kind]
+    found = merged(folder, tmp_path / "out", kind, models, **given)
+    names = sorted(found)
+    base, *stored = (flat(load_file(folder / name / WEIGHTS), names) for name in ("base", *models))
+    torch.testing.assert_close(flat(found, names), second(base, torch.stack(stored)), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_dare_drops_so_many_changes_and_enlarges_the_others(seed: int, folder: Path, tmp_path: Path) -> None:
+    seeds = (seed, seed, seed + 1)
+    runs = [merged(folder, tmp_path / "out", "dare", "01", weight=[0.5], drop=0.75, seed=n) for n in seeds]
+    names = sorted(runs[0])
+    found, again, other = (flat(weights, names) for weights in runs)
+    assert torch.equal(found, again) and not torch.equal(found, other)
+    base, *models = (flat(load_file(folder / name / WEIGHTS), names) for name in ("base", "0", "1"))
+    one, two = (0.5 * (model - base) / 0.25 for model in models)
+    distances, which = (base + torch.stack([0 * one, one, two, one + two]) - found).abs().min(0)
+    assert distances.max() < 1e-6
+    shares = torch.bincount(which[(one != 0) & (two != 0)], minlength=4) / ((one != 0) & (two != 0)).sum()
+    torch.testing.assert_close(shares, torch.tensor([9.0, 3, 3, 1]) / 16, rtol=0, atol=0.005)
+
+
+def test_fisher_files_are_found_by_the_hash_of_their_model(folder: Path, tmp_path: Path) -> None:
+    layout, random = Layout(tmp_path), np.random.default_rng(0)
+    trained = {name: tuple(value.shape) for name, value in tiny_clip().trainable().items()}
+    fishers = []
+    for number in "012":
+        diagonals = {name: random.random(shape, dtype=np.float32) for name, shape in trained.items()}
+        noted = read_provenance(folder / number)["weights_sha256"]
+        write_fisher(layout.teacher("ewc", number) / "fisher.safetensors", Fisher(diagonals, "batch", noted))
+        fishers.append({name: torch.from_numpy(value) for name, value in diagonals.items()})
+    stored = [open_stored(str(folder / name)) for name in "120"]
+    files = find_fishers(stored, [], layout)
+    assert files == [layout.teacher("ewc", name) / "fisher.safetensors" for name in "120"]
+    found = merged(folder, tmp_path / "out", "fisher", "120", fishers=files)
+    models = {name: load_file(folder / name / WEIGHTS) for name in "120"}
+    for name, value in found.items():
+        weights = [fishers[int(number)][name] if name in trained else torch.ones(()) for number in models]
+        expected = sum(w * models[number][name] for w, number in zip(weights, models, strict=True)) / sum(weights)
+        torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(
+        UserError, match="fisher.safetensors: it is of the model with sha256 .* in the order of the models"
+    ):
+        find_fishers(stored, [str(file) for file in files[::-1]], layout)
+    (layout.teacher("other", "1")).mkdir(parents=True)
+    (layout.teacher("other", "1") / "fisher.safetensors").write_bytes(files[0].read_bytes())
+    with pytest.raises(UserError, match="2 files in .* Name a file for each model: --fisher FILE"):
+        find_fishers(stored, [], layout)
+
+
+def test_the_file_has_the_bytes_that_safetensors_writes(folder: Path, tmp_path: Path) -> None:
+    clip = tiny_clip(tower="resnet")
+    save_clip(clip, tmp_path / "resnet", {})
+    weights = merged(tmp_path, tmp_path / "out", "mean", ("resnet", "resnet"))
+    save_file(weights, tmp_path / "expected")
+    assert (tmp_path / "out" / WEIGHTS).read_bytes() == (tmp_path / "expected").read_bytes()
+
+
+def test_statistics_are_averaged_where_changes_are_added(tmp_path: Path) -> None:
+    for number, name in enumerate(("base", "0", "1")):
+        clip = tiny_clip(tower="resnet", seed=number)
+        clip.model.get_buffer("visual.bn1.running_var").fill_(10.0 - 4 * number)
+        clip.model.get_buffer("visual.bn1.num_batches_tracked").fill_(number)
+        save_clip(clip, tmp_path / name, {})
+    found = merged(tmp_path, tmp_path / "out", "task_arithmetic", "01", weight=[1.0])
+    assert found["visual.bn1.running_var"][0] == 4  # of 6 and 2. With their changes it would be -2.
+    assert found["visual.bn1.num_batches_tracked"] == 2
+
+
+def test_a_single_file_and_another_format_merge_as_the_folder_does(folder: Path, tmp_path: Path) -> None:
+    expected = merged(folder, tmp_path / "expected", "mean", "01")
+    for to, name in (("safetensors", "model.safetensors"), ("transformers", "")):
+        for seed in range(2):
+            export_clip(moved(tiny_clip(), seed=seed), tmp_path / to / str(seed), to=to, provenance={})
+        found = merged(tmp_path / to, tmp_path / to / "out", "mean", (f"0/{name}", f"1/{name}"))
+        assert all(torch.equal(found[key], value) for key, value in expected.items()), to

@@ -1,0 +1,104 @@
+"""`gift merge --kind`: three models of a project into one that open_clip opens and is tested, and bad input."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner, Result
+
+from gift_core.artifacts.contract import sha256_of
+from gift_core.artifacts.model_folder import PROVENANCE, WEIGHTS, read_provenance
+from gift_core.clip.model import save_clip
+from gift_core.layout import Layout
+from stages.app import app
+from tests.clip.tiny import tiny_clip
+from tests.stages.experiment import tiny
+from tests.tiny_world import moved, write_images
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any]) -> Path:
+    """A project with a task and a limit of test images, a base, models trained from it, and models that do not fit."""
+    folder = tmp_path_factory.mktemp("merge")
+    params = tiny(copy.deepcopy(_mini_params), tasks=["birds", "games"])
+    params["run"]["device"], params["evaluation"]["max_images"] = "cpu", 1
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    write_images(Layout(folder).task("birds"), seed=0)
+    save_clip(tiny_clip(), folder / "base", {})
+    for seed in range(3):
+        save_clip(moved(tiny_clip(), seed=seed), folder / f"m{seed}", {})
+    save_clip(tiny_clip(tower="resnet"), folder / "resnet", {})
+    for name, value in (("shape", torch.ones(3)), ("nan", torch.tensor([torch.nan] + [1.0] * 15))):
+        save_clip(tiny_clip(), folder / name, {})
+        (folder / name / PROVENANCE).unlink()
+        save_file(load_file(folder / name / WEIGHTS) | {"ln_final.weight": value}, folder / name / WEIGHTS)
+    return folder
+
+
+@pytest.fixture
+def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def gift(words: str) -> Result:
+    return CliRunner().invoke(app, words.split())
+
+
+def test_three_models_become_one_that_open_clip_opens_and_is_tested_as_gift_test_does(world: Path) -> None:
+    result = gift("merge m0 m1 m2 --kind ties --base base --keep 0.5 --out out --evaluate birds --json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["accuracy"]["birds"]["images"] == 1
+    noted = read_provenance(world / "out")["merge"]
+    named = [{"name": name, "sha256": sha256_of(world / name / WEIGHTS)} for name in ("m0", "m1", "m2", "base")]
+    assert [*noted["models"], noted["base"]] == named
+    assert (noted["kind"], noted["keep"], noted["scale"]) == ("ties", 0.5, 1.0)
+    model, _, _ = open_clip.create_model_and_transforms("local-dir:out")
+    assert model.state_dict().keys() == load_file("out" / Path(WEIGHTS)).keys()
+    Path("all.yaml").write_text(Path("params.yaml").read_text().replace("max_images: 1", "max_images: null"))
+    again = gift("merge m0 m1 m2 --kind ties --base base --keep 0.5 --out again --evaluate birds --params all.yaml")
+    assert sha256_of(world / "again" / WEIGHTS) == sha256_of(world / "out" / WEIGHTS)
+    shown = gift("test out birds --device cpu").stdout
+    assert again.stdout.splitlines()[1].split()[1:3] == shown.split()[1:3]
+
+
+BAD = {
+    "mean of one": ("m0 --kind mean", "1 given, it takes at least two models"),
+    "interpolate three": ("m0 m1 m2 --alpha 0.5", "3 given, it takes exactly two models"),
+    "an unknown kind": ("m0 m1 --kind magmx", "merge --kind: unknown name 'magmx'. Did you mean 'magmax'?"),
+    "no alpha": ("m0 m1", "--kind interpolate: --alpha is missing. Give it: from 0 to 1"),
+    "no base": ("m0 m1 --kind ties", "--kind ties: --base is missing. Give it: the model from which"),
+    "an option of another kind": ("m0 m1 --kind mean --keep 0.5", "--keep: no option of --kind mean, but of ties"),
+    "weights": ("m0 m1 m2 --kind dare --base base --weight 1 2", "--weight 1.0 2.0: 2 numbers for 3 models"),
+    "a weight": ("m0 m1 --kind dare --base base --weight nan", "--weight nan: should be one number"),
+    "drop": ("m0 m1 --kind dare --base base --weight 1 --drop 1", "--drop 1.0: should be at least 0, less than 1"),
+    "a missing model": ("m0 ./m9 --kind mean", "m9: no such folder. Beside it: m"),
+    "another architecture": ("m0 resnet --kind mean", "resnet differ in model_cfg.vision_cfg.image_size (16 and 32)"),
+    "another base": ("m0 m1 --kind magmax --base resnet", "the tensor visual."),
+    "a shape": ("m0 shape --kind mean", "ln_final.weight is 3, expected 16"),
+    "no number": ("m0 nan --kind mean", "safetensors: 1 of the 16 numbers of ln_final.weight are NaN"),
+    "an unknown task": ("m0 m1 --kind mean --evaluate bird", "tasks): unknown name 'bird'. Did you mean 'birds'"),
+    "no ingested task": ("m0 m1 --kind mean --evaluate games", "games/task.json: the file is missing"),
+    "no Fisher file": ("m0 m1 --kind fisher", "m0: 0 files in data/4_teachers have the Fisher information"),
+    "one Fisher file": ("m0 m1 --kind fisher --fisher params.yaml", "--fisher: 1 given for 2 models"),
+    "an existing output": ("m0 m1 --kind mean --out base", "base: already exists, and has other files"),
+    "too large": ("m0 m1 --kind task_arithmetic --base base --weight 1e39", "Give smaller weights"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_before_anything_is_written(case: str, world: Path) -> None:
+    words, expected = BAD[case]
+    before = sorted(world.rglob("*"))
+    result = gift(f"merge {words}" if "--out" in words else f"merge {words} --out new")
+    assert result.exit_code == 1, result.output
+    assert expected in " ".join(result.stderr.split())
+    assert sorted(world.rglob("*")) == before
