@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gift_core.artifacts.fisher_file import Fisher, write_fisher
+from gift_core.errors import ContractError
 from gift_core.report.fisher_heatmap import (
     fisher_heatmaps,
     layer_of,
@@ -77,3 +78,11 @@ def test_methods_that_need_fisher_information_have_a_heatmap(tmp_path: Path) -> 
         ("", "projection", "0", "0.0%"),
     ]
     assert 'id="fisher"' in render_page(record)
+
+
+def test_a_missing_or_damaged_fisher_file_is_refused_with_its_stage(tmp_path: Path) -> None:
+    path = tmp_path / "fisher.safetensors"
+    for write in (lambda: None, lambda: path.write_bytes(b"no tensors")):
+        write()
+        with pytest.raises(ContractError, match=r"fisher\.safetensors.*dvc repro teach"):
+            read_profile(path)
