@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gift_core.report.highlight import QUIET, accuracies_by_task, headline, result_sentences, run_summary, styles_of
+from gift_core.report.highlight import (
+    QUIET,
+    accuracies_by_task,
+    baseline_method,
+    headline,
+    result_sentences,
+    run_summary,
+    styles_of,
+)
 from gift_core.report.page import render_page
 from gift_core.report.run_record import RunRecord
 from tests.report.run_folder import MATRICES, record_of
@@ -50,6 +58,9 @@ def test_the_baseline_is_plain_fine_tuning_and_a_reference_never_the_winner(tmp_
     assert "GIFT has 80.0% mean accuracy and plain fine-tuning has 60.0%" in headline(record)[0]
     assert run_summary(record)["best_method"] == "gift"
     assert "Joint" not in " ".join(result_sentences(record))
+    # without plain fine-tuning it is the contender with the lowest Last
+    record = record_of(tmp_path / "others", matrices={"gift": GIFT, "zscl": FINETUNE, "l2": worse})
+    assert baseline_method(record) == "l2"
 
 
 def test_of_many_methods_only_the_best_and_its_baseline_have_a_color(tmp_path: Path) -> None:
