@@ -147,7 +147,9 @@ def test_nothing_is_wider_than_the_window_and_no_texts_of_a_chart_overlap(
     browser: Page, page: Path, width: int
 ) -> None:
     browser.open(page, width=width)
-    assert all(len(titles) == 2 and all(titles) for titles in browser.evaluate(AXES))  # of both axes of each chart
+    axes = browser.evaluate(AXES)
+    if page.parent.name == "reports":  # the strips of a comparison have no titles
+        assert axes and all(len(titles) == 2 and all(titles) for titles in axes)
     for unfold in ("", UNFOLD):  # then with all folded tables
         browser.evaluate(unfold)
         assert browser.evaluate("document.documentElement.scrollWidth") == width
