@@ -43,12 +43,9 @@ def _section(name: str, command: Any) -> str:
     """The first paragraph and the example. The rest, with all arguments and options, is in `gift COMMAND -h`."""
     about, _, example = command.help.partition("Example: ")
     text = " ".join(about.strip().split("\n\n")[0].split()).replace("<", "\\<")
+    wrapped = textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
     shown = f"\n`{example.strip()}`" if example and example.strip() != f"gift {name}" else ""
-    return "\n".join([f"### gift {name}", "", *_wrapped(text), *shown.splitlines(), ""])
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+    return "\n".join([f"### gift {name}", "", *wrapped, *shown.splitlines(), ""])
 
 
 def page() -> str:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from tests import preloaded
-from tests.clone import new_project, small
-from tests.docs.snippets import Block, blocks_of
+from tests.clone import Clone, new_project, small
+from tests.docs.snippets import blocks_of
 from tests.imports import ROOT
 
 PAGE = ROOT / "docs" / "adding_a_method.md"
+BLOCKS = blocks_of(ROOT, "docs/adding_a_method.md")
 METHOD, LOSS, TASK = "gift_relations", "distill_relations", "letters"
 BLOCK = re.compile(
     r"^In `(?P<file>[^`]+)`, "
@@ -39,40 +34,8 @@ NOT_RUN = {
 }
 
 
-def shell_blocks() -> list[Block]:
-    return [block for block in blocks_of(ROOT, "docs/adding_a_method.md") if block.language == "sh"]
-
-
-class Copy:
-    """The project in a folder of its own, and the commands run there."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = new_project(folder).folder
-        self.followed: list[str] = []
-        shutil.copy2(ROOT / "presets" / "mini.yaml", folder / "params.yaml")
-
-    def run(self, *arguments: str, expect: int = 0) -> str:
-        """Runs Python with `arguments`; returns what it printed."""
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": str(self.folder)},
-            capture_output=True,
-            text=True,
-        )
-        printed = done.stdout + done.stderr
-        assert done.returncode == expect, f"{arguments} -> {done.returncode}\n{printed[-6000:]}"
-        return printed
-
-    def change(self, file: str, edit: Callable[[str], str]) -> None:
-        path = self.folder / file
-        path.write_text(edit(path.read_text(encoding="utf-8")), encoding="utf-8")
-
-    def follow(self, page: str) -> None:
-        """Does what the page says with each of its blocks, and notes their files."""
-        for block in BLOCK.finditer(page):
-            self.change(block["file"], partial(inserted if block["where"] else changed, block=block))
-            self.followed.append(block["file"])
+def commands() -> list[str]:
+    return [line for block in BLOCKS if block.language == "sh" for line in block.commands]
 
 
 def inserted(text: str, *, block: re.Match[str]) -> str:
@@ -95,66 +58,61 @@ def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return old | new | nested
 
 
-def cut(text: str) -> str:
-    """params.yaml with one task, few images, few iterations, and the methods that run."""
-    params = yaml.safe_load(text)
-    methods = {name: params["methods"][name] for name in params["run"]["methods"]}
-    return yaml.safe_dump(small(params, TASK) | {"methods": methods}, sort_keys=False)
-
-
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
-    """A copy in which the page has been followed."""
-    copy = Copy(tmp_path_factory.mktemp("adding") / "gift")
-    copy.follow(PAGE.read_text(encoding="utf-8"))
-    return copy
+def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, list[str]]:
+    """A copy of the project, which runs its own code, in which the page was followed. Also the files of its blocks."""
+    copy = new_project(tmp_path_factory.mktemp("adding") / "gift")
+    copy.environment["PYTHONPATH"] = str(copy.folder)
+    shutil.copy2(ROOT / "presets" / "mini.yaml", copy.folder / "params.yaml")
+    files = []
+    for block in BLOCK.finditer(PAGE.read_text(encoding="utf-8")):
+        file = copy.folder / block["file"]
+        edit = inserted if block["where"] else changed
+        file.write_text(edit(file.read_text(encoding="utf-8"), block=block), encoding="utf-8")
+        files.append(block["file"])
+    return copy, files
 
 
-def test_no_block_of_the_page_is_left_out_and_the_copy_runs_its_own_code(copy: Copy) -> None:
+def test_no_block_is_left_out_and_the_changed_files_pass_the_linter_and_the_tests_that_the_page_names(
+    followed: tuple[Clone, list[str]],
+) -> None:
+    copy, files = followed
     fences = re.findall(r"^```(\w+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(fences) == len(copy.followed) + len(shell_blocks())
-    assert {"gift_core/losses.py", "gift_core/consolidation.py", "docs/methods.md"} <= set(copy.followed)
-    assert set(NOT_RUN) <= {line for block in shell_blocks() for line in block.commands}
-    printed = copy.run("-c", "import gift_core, stages; print(gift_core.__file__, stages.__file__)")
+    assert len(fences) == len(files) + len([block for block in BLOCKS if block.language == "sh"])
+    assert {"gift_core/losses.py", "gift_core/consolidation.py", "docs/methods.md"} <= set(files)
+    assert set(NOT_RUN) <= set(commands())
+    printed = copy.run("python", "-c", "import gift_core, stages; print(gift_core.__file__, stages.__file__)")
     assert printed.split() == [str(copy.folder / name / "__init__.py") for name in ("gift_core", "stages")]
+    code = sorted({file for file in files if file.endswith(".py")})
+    copy.run("python", "-m", "ruff", "check", *code)
+    copy.run("python", "-m", "ruff", "format", "--check", *code)
+    (tests,) = [line for line in commands() if "pytest" in line]
+    copy.run(*tests.split())
 
 
-def test_the_changed_files_pass_the_linter(copy: Copy) -> None:
-    changed = sorted({file for file in copy.followed if file.endswith(".py")})
-    copy.run("-m", "ruff", "check", *changed)
-    copy.run("-m", "ruff", "format", "--check", *changed)
-
-
-def test_the_tests_that_the_page_names_pass(copy: Copy) -> None:
-    (command,) = [line for block in shell_blocks() for line in block.commands if "pytest" in line]
-    copy.run(*command.split()[1:])
-
-
-def test_a_mistyped_name_of_the_new_loss_is_reported_as_the_page_says(copy: Copy) -> None:
-    mistyped = LOSS.removesuffix("s")
+def test_a_mistyped_name_of_the_new_loss_is_reported_as_the_page_says(followed: tuple[Clone, list[str]]) -> None:
+    copy, mistyped = followed[0], LOSS.removesuffix("s")
     params = (copy.folder / "params.yaml").read_text(encoding="utf-8")
     (copy.folder / "mistyped.yaml").write_text(params.replace(f"{LOSS}:", f"{mistyped}:"), encoding="utf-8")
-    printed = copy.run("-m", "stages", "check", "--params", "mistyped.yaml", expect=1)
+    printed = copy.run("python", "-m", "stages", "check", "--params", "mistyped.yaml", expect=1)
     expected = f"methods.{METHOD}.losses.{mistyped}: unknown loss. Did you mean '{LOSS}'?"
-    assert expected in " ".join(printed.split())
-    assert expected in PAGE.read_text(encoding="utf-8")
+    assert expected in " ".join(printed.split()) and expected in PAGE.read_text(encoding="utf-8")
 
 
-def test_the_commands_of_the_page_run_the_new_method(copy: Copy) -> None:
-    copy.change("params.yaml", cut)
+def test_the_commands_of_the_page_run_the_new_method(followed: tuple[Clone, list[str]]) -> None:
+    copy, params = followed[0], followed[0].params
+    methods = {name: params["methods"][name] for name in params["run"]["methods"]}
+    copy.write_params(small(params, TASK) | {"methods": methods})
     tools, socket = copy.folder / ".venv" / "bin", copy.folder.parent / "socket"
     preloaded.install(tools, socket)
     for name in (".installed", ".installed-dev"):  # so that make installs nothing into the environment of the tests
         (tools.parent / name).touch()
-    environment = os.environ | {"PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    lines = [line for block in shell_blocks() for line in block.commands if line not in NOT_RUN]
-    with preloaded.serving(socket, code=copy.folder, environment=dict(environment)):
-        for line in lines:
-            command = ["bash", "-c", line]
-            done = subprocess.run(command, cwd=copy.folder, env=environment, capture_output=True, text=True)
-            assert done.returncode == 0, f"{line}\n{(done.stdout + done.stderr)[-5000:]}"
+    environment = copy.environment | {"PATH": f"{tools}:{copy.environment['PATH']}"}
+    with preloaded.serving(socket, code=copy.folder, environment=environment):
+        for line in (line for line in commands() if line not in NOT_RUN):
+            printed = copy.run("bash", "-c", line, PATH=environment["PATH"])
             if line.startswith("dvc repro &&"):
-                assert re.search(rf"{METHOD} .*\d", done.stdout) and f"finetune@{METHOD}-step0" in done.stdout
+                assert re.search(rf"{METHOD} .*\d", printed) and f"finetune@{METHOD}-step0" in printed
     log = copy.folder / "data" / "5_models" / METHOD / TASK / "losses.jsonl"
     rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     assert list(rows[0])[2:] == ["task", LOSS, "align", "consolidation", "total"]

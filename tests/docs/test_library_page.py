@@ -16,32 +16,29 @@ PAGE = (PROJECT / "docs" / "library.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^    python (examples/\w+\.py)$", PAGE, re.MULTILINE)
 
 
-def output_of(example: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
-    """What the script prints; the folder of a script is on Python's path."""
-    monkeypatch.syspath_prepend(PROJECT / "examples")
-    runpy.run_path(str(PROJECT / example), run_name="__main__")
-    return capsys.readouterr().out
-
-
 def test_the_page_names_every_example() -> None:
     scripts = {f"examples/{path.name}" for path in (PROJECT / "examples").glob("*.py")}
     assert set(EXAMPLES) == scripts - {"examples/miniature.py"}
 
 
-def test_ten_lines_learn_the_task_and_forget_little(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    printed = output_of("examples/finetune_open_clip.py", monkeypatch, capsys)
+@pytest.fixture
+def printed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """What the script of a test prints; the folder of a script is on Python's path."""
+    monkeypatch.syspath_prepend(PROJECT / "examples")
+    runpy.run_path(str(PROJECT / "examples" / request.param), run_name="__main__")
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("printed", ["finetune_open_clip.py"], indirect=True)
+def test_ten_lines_learn_the_task_and_forget_little(printed: str) -> None:
     before, after = map(float, re.findall(r"task loss ([\d.]+) -> ([\d.]+)", printed)[0])
     assert after < before - 0.5
     (known,) = re.findall(r"known before: ([\d.]+) % -> ([\d.]+) %", printed)
     assert float(known[1]) > float(known[0]) - 10
 
 
-def test_a_loop_of_ones_own_starts_at_the_teacher_and_is_consolidated(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    printed = output_of("examples/own_loop.py", monkeypatch, capsys)
+@pytest.mark.parametrize("printed", ["own_loop.py"], indirect=True)
+def test_a_loop_of_ones_own_starts_at_the_teacher_and_is_consolidated(printed: str) -> None:
     rows = re.findall(r"task ([\d.]+), KL from the teacher (-?[\d.]+), align [\d.]+, penalty ([\d.]+)", printed)
     first, last = ([float(value) for value in row] for row in (rows[0], rows[-1]))
     assert last[0] < first[0] - 0.5
@@ -50,10 +47,8 @@ def test_a_loop_of_ones_own_starts_at_the_teacher_and_is_consolidated(
     assert after > before - 10
 
 
-def test_a_loss_of_ones_own_is_compared_in_a_table(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    printed = output_of("examples/own_loss.py", monkeypatch, capsys)
+@pytest.mark.parametrize("printed", ["own_loss.py"], indirect=True)
+def test_a_loss_of_ones_own_is_compared_in_a_table(printed: str) -> None:
     table = {row[0]: float(row[2]) for row in re.findall(r"^(\w+) +([\d.]+)% +([\d.]+)%$", printed, re.MULTILINE)}
     assert list(table) == ["finetune", "gift", "relations"]
     assert table["gift"] > table["finetune"]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any, get_args
 
-import pytest
-
 from gift_core.config.method_options import (
     ConsolidationConfig,
     LossesConfig,
@@ -33,20 +31,12 @@ def table(heading: str) -> dict[str, dict[str, str]]:
     return {name: dict(zip(head, row, strict=True)) for name, row in zip(names, rows, strict=True)}
 
 
-def listed(cell: str) -> set[str]:
-    return set() if cell == NONE else set(cell.split(", "))
-
-
 def members(union: Any, key: str) -> dict[str, type[Section]]:
     """The sections of a union by their values of `key` in params.yaml."""
     return {get_args(section.model_fields[key].annotation)[0]: section for section in get_args(get_args(union)[0])}
 
 
-def losses() -> dict[str, type[Section]]:
-    """The options of each loss by its name in params.yaml."""
-    return {name: get_args(field.annotation)[0] for name, field in LossesConfig.model_fields.items()}
-
-
+LOSSES = {name: get_args(field.annotation)[0] for name, field in LossesConfig.model_fields.items()}
 REPLAYS = members(ReplayConfig, "images")
 CONSOLIDATIONS = members(ConsolidationConfig, "kind")
 
@@ -67,11 +57,8 @@ def expected_row(method: MethodConfig) -> dict[str, str]:
     }
 
 
-def test_every_slot_of_a_method_is_on_the_page() -> None:
+def test_the_slots_and_the_table_of_methods_are_those_of_the_preset(mini_params: dict[str, Any]) -> None:
     assert list(table("# Methods")) == list(MethodConfig.model_fields)
-
-
-def test_the_table_of_methods_says_what_the_preset_says(mini_params: dict[str, Any]) -> None:
     rows = table("## Methods")
     assert list(rows) == list(mini_params["methods"])
     for name, row in mini_params["methods"].items():
@@ -86,13 +73,11 @@ def test_every_method_has_its_source_on_the_page(mini_params: dict[str, Any]) ->
     assert all(row["source"] != NONE for row in rows.values())
 
 
-@pytest.mark.parametrize(
-    ("heading", "known", "key"),
-    [("## Replay", REPLAYS, "images"), ("## Losses", losses(), ""), ("## Consolidation", CONSOLIDATIONS, "kind")],
-    ids=["replay", "losses", "consolidation"],
-)
-def test_the_page_has_every_row_with_its_options(heading: str, known: dict[str, type[Section]], key: str) -> None:
-    rows = table(heading)
-    assert list(rows) == list(known)
-    for name, options in known.items():
-        assert listed(rows[name]["options"]) == set(options.model_fields) - {key}, name
+def test_the_page_has_every_replay_loss_and_consolidation_with_its_options() -> None:
+    tables = {"## Replay": (REPLAYS, "images"), "## Losses": (LOSSES, ""), "## Consolidation": (CONSOLIDATIONS, "kind")}
+    for heading, (known, key) in tables.items():
+        rows = table(heading)
+        assert list(rows) == list(known)
+        for name, options in known.items():
+            cell = rows[name]["options"]
+            assert (set() if cell == NONE else set(cell.split(", "))) == set(options.model_fields) - {key}, name

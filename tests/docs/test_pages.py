@@ -28,12 +28,16 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", LINKED, ids=lambda page: page.stem)
-def test_every_link_and_anchor_leads_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\((?!\w+:)([^)\s]+)\)", text_of(page)):
+def test_every_link_and_anchor_leads_somewhere_and_lines_of_text_are_not_long(page: Path) -> None:
+    """Tables and blocks of code are not text. A command is not broken."""
+    text = text_of(page)
+    for link in re.findall(r"\]\((?!\w+:)([^)\s]+)\)", text):
         file, _, anchor = link.partition("#")
         target = (page.parent / file).resolve() if file else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+    lines = [line for line in text.splitlines() if not line.startswith(("|", "    ", "![")) and page in OURS]
+    assert [line for line in lines if len(line) > WIDTH and " " in re.sub(r"`[^`]+`", "", line)] == []
 
 
 @pytest.mark.parametrize(
@@ -43,13 +47,6 @@ def test_a_page_begins_with_what_its_reader_can_do_after_it(page: Path) -> None:
     title, blank, first = page.read_text(encoding="utf-8").split("\n")[:3]
     assert title.startswith("# ") and not blank
     assert first.startswith("After this page "), first
-
-
-@pytest.mark.parametrize("page", OURS, ids=lambda page: page.stem)
-def test_lines_of_text_are_not_long(page: Path) -> None:
-    """Tables and blocks of code are not text. A command is not broken."""
-    lines = [line for line in text_of(page).splitlines() if not line.startswith(("|", "    ", "!["))]
-    assert [line for line in lines if len(line) > WIDTH and " " in re.sub(r"`[^`]+`", "", line)] == []
 
 
 def test_the_pages_stay_short() -> None:

@@ -5,19 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
-import pytest
 import yaml
 from typer.main import get_command
 
 from gift_core.work.needs import GPU_STAGES
 from gift_core.work.spread import PASSED, SECRETS
 from stages.app import app
-from tests.docs.slurm_nodes import slurm_nodes
 from tests.imports import ROOT
-from tests.stages.toy_pipeline import ToyPipeline
 
 PAGE = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
 
@@ -26,16 +22,11 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
-def gift_runs() -> set[str]:
-    """Returns every call of `gift run` on the page."""
-    return set(re.findall(r"gift run(?: (?:--?[\w-]+|\w+@[\w-]+|[\d.]+|auto))+", PAGE))
-
-
 RUN = get_command(app).commands["run"]  # type: ignore[attr-defined]
 
 
 def test_every_call_of_the_page_has_options_that_exist_and_every_option_is_there() -> None:
-    calls = gift_runs()
+    calls = set(re.findall(r"gift run(?: (?:--?[\w-]+|\w+@[\w-]+|[\d.]+|auto))+", PAGE))
     assert len(calls) > 3
     for call in calls:
         RUN.make_context("gift run", shlex.split(call)[2:], resilient_parsing=False)
@@ -69,26 +60,6 @@ def test_the_slurm_script_starts_ray_on_all_nodes_and_gift_run_on_the_first(tmp_
     started, command = done.stdout.strip().split(" -- ")
     assert command == "gift run --address auto"
     assert started.split()[:5] == ["symmetric-run", "--address", "one:6379", "--min-nodes", "2"]
-
-
-@pytest.mark.slow
-def test_slurm_runs_the_script_on_two_nodes(tmp_path: Path) -> None:
-    """Real Slurm and Ray, a toy pipeline. The script without GPUs, of which there are none."""
-    (script,) = blocks("bash")
-    for line, changed in {"--gpus-per-node=4": "--gpus-per-node=0", "--cpus-per-task=32": "--cpus-per-task=2"}.items():
-        assert line in script
-        script = script.replace(line, changed)
-    (tmp_path / "slurm").mkdir()
-    toy = ToyPipeline(tmp_path / "toy")
-    (toy.folder / "gift.sbatch").write_text(script)
-    (toy.folder / ".venv").symlink_to(sys.prefix)
-    with slurm_nodes(tmp_path / "slurm") as environment:
-        environment |= {"PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1"}
-        subprocess.run(["sbatch", "--wait", "gift.sbatch"], cwd=toy.folder, env=environment, timeout=300)
-    (log,) = toy.folder.glob("gift-*.log")
-    assert "4 stages, 4 workers, 0 GPUs" in log.read_text()
-    assert "4 done" in log.read_text()
-    assert toy.texts()["last.txt"] == "last(left(first()),right(first()))"
 
 
 def test_the_kubernetes_manifest_mounts_the_project_everywhere_and_asks_for_a_token() -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
+import runpy
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from functools import partial
-from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
@@ -24,22 +22,12 @@ from tests.report.browser import Page, chromium, open_browser
 
 pytest.importorskip("mkdocstrings", reason="needs the extra docs")
 pytestmark = pytest.mark.end_to_end
-LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
+# What a page loads by itself, unlike the targets of its links.
+LOADS = re.compile(
+    r"<(?:script|img|iframe|source)\b[^>]*?\ssrc=\"?([^\s\">]+)"
+    r"|<link\b(?![^>]*\brel=\"?(?:canonical|prev|next)\b)[^>]*?\shref=\"?([^\s\">]+)"
+)
 BLOCKS = ("table", "tr", "li", "pre", "h2", "h3", "img")
-
-
-class Loads(HTMLParser):
-    """Collects what a page loads by itself, unlike the targets of its links."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.found: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        if tag in LOADS and values.get("rel") not in ("canonical", "prev", "next"):
-            self.found.append(values.get(LOADS[tag]) or "")
 
 
 @pytest.fixture(scope="module")
@@ -54,23 +42,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def hooks() -> ModuleType:
-    """docs/site.py."""
-    spec = importlib.util.spec_from_file_location("site_hooks", ROOT / "docs" / "site.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def server(site: Path) -> Iterator[str]:
-    """The address of a web server with the site."""
-    handler = partial(SimpleHTTPRequestHandler, directory=str(site))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{serving.server_port}"
-        serving.shutdown()
+def hooks() -> dict[str, Any]:
+    """The functions of docs/site.py."""
+    return runpy.run_path(str(ROOT / "docs" / "site.py"))
 
 
 def article(site: Path, page: str) -> str:
@@ -80,45 +54,43 @@ def article(site: Path, page: str) -> str:
     return str(found)
 
 
-def test_no_page_loads_anything_from_another_host(site: Path) -> None:
-    pages = sorted(site.rglob("*.html"))
-    loads = {load for page in pages for load in Loads(page.read_text(encoding="utf-8")).found}
+def test_no_page_loads_anything_from_another_host_and_the_reference_has_every_module(site: Path) -> None:
+    pages = {page: page.read_text(encoding="utf-8") for page in site.rglob("*.html")}
+    loads = {src or href for text in pages.values() for src, href in LOADS.findall(text)}
     assert len(pages) > 80
-    assert any("stylesheets" in load for load in loads)
+    assert any("stylesheets" in load for load in loads) and any(load.endswith(".js") for load in loads)
     assert [load for load in loads if re.match(r"\w+:|//", load)] == []
     styles = "".join(file.read_text(encoding="utf-8") for file in site.rglob("*.css"))
     assert re.findall(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//", styles) == []
+    reference = "".join(text for page, text in pages.items() if page.parent.name == "reference")
+    files = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "gift_core").rglob("*.py")]
+    modules = {".".join(path.parts).removesuffix(".__init__") for path in files} - {"gift_core"}
+    assert [name for name in sorted(modules) if f'id="{name}"' not in reference] == []
 
 
-def test_the_site_has_the_tables_lists_and_code_of_a_code_host(site: Path, hooks: ModuleType) -> None:
+def test_the_site_has_the_tables_lists_and_code_of_a_code_host(site: Path, hooks: dict[str, Any]) -> None:
     reader = MarkdownIt("commonmark").enable("table")
-    for page in hooks.pages():
+    for page in hooks["pages"]():
         text = re.sub(r"\A---\n.*?\n---\n", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
         pages = (reader.render(text), article(site, page))
         expected, shown = ([len(re.findall(f"<{tag}[ />]", html)) for tag in BLOCKS] for html in pages)
         assert shown == expected, f"{page}: {BLOCKS}. Is a blank line missing?"
 
 
-def test_a_link_to_a_file_that_is_no_page_shows_the_file(site: Path, hooks: ModuleType) -> None:
-    linked = hooks.linked_files()
+def test_a_link_to_a_file_that_is_no_page_shows_the_file(site: Path, hooks: dict[str, Any]) -> None:
+    linked = hooks["linked_files"]()
     assert "gift_core/untrusted.py" in linked
     for name in linked:
         assert (site / f"{name}.txt").read_bytes() == (ROOT / name).read_bytes()
 
 
-def test_the_reference_has_every_public_module_of_gift_core(site: Path) -> None:
-    modules = {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for path in (ROOT / "gift_core").rglob("*.py")
-    } - {"gift_core"}
-    text = "".join(page.read_text(encoding="utf-8") for page in (site / "reference").glob("*.html"))
-    assert [name for name in sorted(modules) if f'id="{name}"' not in text] == []
-
-
 @pytest.mark.browser
 @pytest.mark.skipif(chromium() is None, reason="needs Chromium")
-def test_search_finds_a_tensor_and_a_narrow_page_does_not_scroll_sideways(server: str) -> None:
-    with open_browser() as page:
+def test_search_finds_a_tensor_and_a_narrow_page_does_not_scroll_sideways(site: Path) -> None:
+    handler = partial(SimpleHTTPRequestHandler, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving, open_browser() as page:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        server = f"http://127.0.0.1:{serving.server_port}"
         page.call("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=True)
         for name in ("index.html", "docs/data_sets.html", "reference/losses.html"):
             page.call("Page.navigate", url=f"{server}/{name}")
@@ -131,6 +103,7 @@ def test_search_finds_a_tensor_and_a_narrow_page_does_not_scroll_sideways(server
         wait_for(page, f"{links}.some((link) => link.href.includes('losses.html'))")
         assert page.errors() == []
         assert [url for url in page.requests() if not url.startswith((server, "data:"))] == []
+        serving.shutdown()
 
 
 def wait_for(page: Page, condition: str) -> None:

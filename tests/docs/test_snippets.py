@@ -20,7 +20,6 @@ import yaml
 
 from tests import preloaded
 from tests.clone import Clone, commit, copy_of, new_project, small
-from tests.datasets.folders import picture
 from tests.docs.snippets import Block, blocks_of
 from tests.docs.test_your_own_task import write_photos
 from tests.imports import ROOT
@@ -143,7 +142,7 @@ def bare(server: Path, first_result: Path, tmp_path: Path) -> Clone:
         yaml.safe_dump({section: params[section] for section in OF_THE_MINIATURE}, preset)
     prepare(project, server)
     write_runs(project.folder, of=first_result / "gift")
-    write_home(tmp_path)
+    write_photos(tmp_path)
     return project
 
 
@@ -172,13 +171,6 @@ def write_runs(folder: Path, *, of: Path) -> None:
     (folder / "rows.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
-def write_home(home: Path) -> None:
-    """Writes the photos of the pages."""
-    write_photos(home)
-    for number in range(3):
-        picture(home / "photos" / "new" / f"{number}.jpg", (80 * number, 0, 0))
-
-
 def run_in(project: Clone) -> dict[str, str]:
     """The environment of a user of the project, whose home is the folder around it."""
     tools = project.folder / ".venv" / "bin"
@@ -191,7 +183,7 @@ def project(finished: Path, tmp_path: Path) -> Clone:
     folder = tmp_path / "gift"
     shutil.copytree(finished, folder, symlinks=True)
     shutil.copytree(finished.parent / "store", tmp_path / "store")
-    write_home(tmp_path)
+    write_photos(tmp_path)
     project = Clone(folder)
     project.environment = run_in(project)
     project.edit(".dvc/config", f"url = {finished.parent / 'store'}", f"url = {tmp_path / 'store'}")
@@ -236,13 +228,10 @@ def read_in_one_terminal(page: str, project: Clone) -> None:
     assert done.returncode == 0, f"{page}:\n{(done.stdout + done.stderr)[-5000:]}"
 
 
-def needs_browser(page: str) -> bool:
-    return any(SCREENSHOT in command for block in to_run(page) for command in block.commands)
-
-
 def guide(page: str) -> object:
+    needs_browser = any(SCREENSHOT in command for block in to_run(page) for command in block.commands)
     missing = pytest.mark.skipif(chromium() is None, reason="needs Chromium")
-    return pytest.param(page, marks=[pytest.mark.browser, missing] if needs_browser(page) else [])
+    return pytest.param(page, marks=[pytest.mark.browser, missing] if needs_browser else [])
 
 
 @pytest.mark.parametrize("page", [guide(page) for page in PAGES if page != "README.md" and to_run(page)])
@@ -259,17 +248,5 @@ def test_what_is_listed_as_not_run_is_on_its_page() -> None:
     blocks = [block for page in PAGES for block in blocks_of(ROOT, page)]
     assert sorted(entry for block in blocks for entry in listed(block)) == sorted(NO_CODE)
     assert {at for block in blocks for at in not_run(block).values()} == set(range(len(NOT_RUN)))
-
-
-def test_a_page_with_a_test_of_its_own_is_read_by_it() -> None:
     for page, test in FOLLOWED.items():
         assert f'"{Path(page).name}"' in (ROOT / test).read_text(encoding="utf-8")
-
-
-def test_the_quick_commands_are_the_real_ones(finished: Path) -> None:
-    clone = Clone(finished)
-    clone.environment = run_in(clone)
-    assert "invalid choice" in clone.run("dvc", "nonsense", expect=254)
-    assert "No such command 'nonsense'" in clone.run("gift", "nonsense", expect=2)
-    assert "finetune" in clone.run("python", "-m", "stages", "--help")
-    assert clone.run("python", "-c", "print(1 + 1)") == "2\n"

@@ -17,7 +17,7 @@ import pytest
 from tests.clone import Clone, commit, content, stages_in
 from tests.datasets.folders import picture
 from tests.imports import ROOT
-from tests.team.toy import DRIVERS, new_toy, toy_clone
+from tests.team.toy import DRIVERS, new_toy, toy_clone, write_gift
 
 PAGE = (ROOT / "docs" / "team.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```sh\n# ([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -78,13 +78,11 @@ class Team:
 
 def install(clone: Clone) -> None:
     """What `make setup` installs, as far as the page uses it: the command `gift`."""
-    program = clone.folder / ".venv" / "bin" / "gift"
-    program.parent.mkdir(parents=True)
-    program.write_text('#!/bin/sh\nexec python -m stages "$@"\n', encoding="utf-8")
-    program.chmod(0o755)
+    tools = clone.folder / ".venv" / "bin"
+    write_gift(tools)
     for name in (".installed", ".installed-dev"):  # so that make installs nothing into the environment of the tests
-        (clone.folder / ".venv" / name).touch()
-    clone.environment["PATH"] = f"{program.parent}:{clone.environment['PATH']}"
+        (tools.parent / name).touch()
+    clone.environment["PATH"] = f"{tools}:{clone.environment['PATH']}"
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +108,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
 FIRST = ["check", "ingest@birds", "start", "finetune@finetune-step0", "report"]
 
 
-def test_each_run_does_what_the_page_says(team: Team) -> None:
+def test_each_run_does_what_the_page_says_and_all_clones_end_with_the_same_data(team: Team) -> None:
     added = {name: ["check", f"finetune@{name}-step0", "report"] for name in ("gift", "joint")}
     assert [sorted(ran) for ran in team.ran["ana"]] == [sorted(FIRST), added["gift"], []]
     ben = [sorted(ran) for ran in team.ran["ben"]]
@@ -121,21 +119,15 @@ def test_each_run_does_what_the_page_says(team: Team) -> None:
     assert ben[4] == ["check", "report"]  # after the merge
     assert ben[5:] == [[]] * 3  # without raw data, and with the results of another machine
     assert team.ran["eve"] == [[]]
-
-
-def test_the_clones_have_the_same_data_in_the_end(team: Team) -> None:
     data = {name: content(clone.folder / "data") for name, clone in team.clones.items()}
-    photos = {name for name in data["eve"] if name.startswith("0_raw/photos/")}
-    assert len(photos) == 4
-    assert {name: text for name, text in data["ben"].items() if name.startswith("5_models/joint")}
+    assert len([name for name in data["eve"] if name.startswith("0_raw/photos/")]) == 4
+    assert [name for name in data["ben"] if name.startswith("5_models/joint")]
     assert data["eve"] == {name: text for name, text in data["ana"].items() if not name.startswith("5_models/gift")}
 
 
-def test_what_the_page_says_of_the_merge_is_what_make_sets(team: Team) -> None:
+def test_what_the_page_says_of_the_merge_is_what_make_sets() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for name in DRIVERS:
-        assert f"git config merge.{name}.driver" in PAGE
-        assert f"git config merge.{name}.driver" in makefile
+    assert all(f"git config merge.{name}.driver" in text for name in DRIVERS for text in (PAGE, makefile))
     attributes = (ROOT / ".gitattributes").read_text(encoding="utf-8")
     assert set(re.findall(r"merge=(\S+)", attributes)) == set(DRIVERS)
 

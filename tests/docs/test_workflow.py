@@ -1,4 +1,4 @@
-"""The GitHub workflow with the checks of this repository: valid by GitHub's schema, and it calls targets that exist."""
+"""The GitHub workflows of this repository and of its users: valid by GitHub's schema, with few rights."""
 
 from __future__ import annotations
 
@@ -11,32 +11,37 @@ import yaml
 
 from tests.imports import ROOT
 
-FILE = ROOT / ".github" / "workflows" / "tests.yml"
-WORKFLOW: dict[Any, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-STEPS: list[dict[str, Any]] = [step for job in WORKFLOW["jobs"].values() for step in job["steps"]]
+OURS = ROOT / ".github" / "workflows" / "tests.yml"
+THEIRS = ROOT / "gift_core" / "new_project" / "template" / ".github" / "workflows" / "gift.yaml"
+JOBS: dict[Any, Any] = yaml.safe_load(OURS.read_text(encoding="utf-8"))["jobs"]
 
 
-def test_the_workflow_is_valid_by_githubs_schema() -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(FILE)]
+def test_the_workflows_are_valid_by_githubs_schema() -> None:
+    schema = ["--builtin-schema", "vendor.github-workflows"]
+    command = [sys.executable, "-m", "check_jsonschema", *schema, str(OURS), str(THEIRS)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_step_calls_a_target_of_make() -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    called = [step["run"] for step in STEPS if "run" in step]
+    called = [step["run"] for job in JOBS.values() for step in job["steps"] if "run" in step]
     assert called == [f"make {target} PYTHON=python" for target in ("lint", "test", "test-all")]
     assert {"lint", "test", "test-all"} <= targets
 
 
-def test_actions_are_pinned_and_may_only_read() -> None:
-    actions = [step["uses"] for step in STEPS if "uses" in step]
-    assert actions and all(re.fullmatch(r"actions/[a-z-]+@v\d+", action) for action in actions)
-    assert WORKFLOW["permissions"] == {"contents": "read"}
-    assert all("permissions" not in job for job in WORKFLOW["jobs"].values())
+def test_actions_are_pinned_and_rights_are_few() -> None:
+    rights = {OURS: {"test": None, "test-all": None}, THEIRS: {"check": {"contents": "read", "pull-requests": "write"}}}
+    for file, expected in rights.items():
+        workflow = yaml.safe_load(file.read_text(encoding="utf-8"))
+        steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+        actions = [step["uses"] for step in steps if "uses" in step]
+        assert actions and all(re.fullmatch(r"actions/[a-z-]+@v\d+", action) for action in actions)
+        assert workflow["permissions"] == {"contents": "read"}
+        assert {name: job.get("permissions") for name, job in workflow["jobs"].items()} == expected
 
 
 def test_the_oldest_and_the_newest_python_are_tested() -> None:
     pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (oldest,) = re.findall(r'requires-python = ">=([\d.]+)"', pyproject)
-    assert WORKFLOW["jobs"]["test"]["strategy"]["matrix"]["python"] == [oldest, "3.13"]
+    assert JOBS["test"]["strategy"]["matrix"]["python"] == [oldest, "3.13"]

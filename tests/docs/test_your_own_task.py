@@ -13,15 +13,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import webdataset
-from typer.testing import CliRunner
 
 from gift_core.config.loading import load_config
 from gift_core.config.overlays import complete_text
-from stages.app import app
 from tests.artifacts.damage import png
 from tests.clone import copy_of
 from tests.datasets.folders import picture
 from tests.imports import ROOT
+from tests.team.toy import gift
 
 PAGE = (ROOT / "docs" / "your_own_task.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -38,11 +37,13 @@ def commands() -> list[str]:
 
 
 def write_photos(home: Path) -> None:
-    """~/photos/garments as the page describes it: 10 classes with 30 training and 10 test images each."""
+    """~/photos/garments as the page describes it: 10 classes with 30 training and 10 test images each; ~/photos/new."""
     for number, name in enumerate(GARMENTS):
         for split, count in (("train", 30), ("test", 10)):
             for index in range(count):
                 picture(home / "photos" / "garments" / split / name / f"{index}.jpg", (25 * number, 8 * index, 0))
+    for number in range(3):
+        picture(home / "photos" / "new" / f"{number}.jpg", (80 * number, 0, 0))
 
 
 def write_raw(folder: Path) -> None:
@@ -59,47 +60,36 @@ def write_raw(folder: Path) -> None:
                 tar.write({"__key__": str(number), "png": png(number), "json": label})
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of the mini preset with the page's data sets, and a home with its photos."""
-    root = tmp_path / "gift"
-    write_raw(root / "data" / "0_raw")
-    write_photos(tmp_path)
-    shutil.copy(ROOT / "presets" / "mini.yaml", root / "params.yaml")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(root)
-    return root
-
-
 def follow(line: str) -> str:
     """Runs a line of the page that begins with gift, and returns what it prints, without the progress."""
     words = [os.path.expanduser(word) for word in shlex.split(line)]  # noqa: PTH111 (not all are paths)
     assert words[0] == "gift"
-    done = CliRunner().invoke(app, words[1:])
-    assert done.exit_code == 0, done.output
-    return done.stdout
+    return gift(*words[1:]).stdout
 
 
-def test_the_commands_print_and_write_what_the_page_shows(project: Path) -> None:
+def test_the_commands_print_and_write_what_the_page_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a project of the mini preset with the page's data sets, and a home with its photos."""
+    params = tmp_path / "gift" / "params.yaml"
+    write_raw(params.parent / "data" / "0_raw")
+    write_photos(tmp_path)
+    shutil.copy(ROOT / "presets" / "mini.yaml", params)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(params.parent)
     printed = [follow(line) for line in commands() if line.startswith("gift") and line != SEARCH]
     (shown,) = blocks("")
-    assert printed[0].startswith(shown)
-    assert printed[1].startswith(shown)
-    written = (project / "params.yaml").read_text(encoding="utf-8")
-    for code in blocks("yaml"):
-        assert re.sub(r" +#.*", "", code) in written
-    config = load_config(project / "params.yaml")
-    assert [step.task for step in config.sequence][-3:] == ["garments", "birds", "flowers"]
-
-
-def test_the_task_can_be_the_first_of_the_full_size_preset(project: Path) -> None:
+    assert printed[0].startswith(shown) and printed[1].startswith(shown)
+    written = params.read_text(encoding="utf-8")
+    assert all(re.sub(r" +#.*", "", code) in written for code in blocks("yaml"))
+    assert [step.task for step in load_config(params).sequence][-3:] == ["garments", "birds", "flowers"]
+    # the task can be the first of the full-size preset
     text = complete_text(ROOT / "presets" / "bring_your_own.yaml")
-    (project / "params.yaml").write_text(text, encoding="utf-8")
+    params.write_text(text, encoding="utf-8")
+    (params.parent / "data" / "0_raw" / "garments").unlink()  # the link of before
     follow(commands()[1])
-    written = iter((project / "params.yaml").read_text(encoding="utf-8").splitlines())
+    lines = iter(params.read_text(encoding="utf-8").splitlines())
     kept = text.replace("tasks: {}", "tasks:").replace("sequence: []", "sequence:").splitlines()
-    assert all(line in written for line in kept)  # as a subsequence
-    config = load_config(project / "params.yaml")
+    assert all(line in lines for line in kept)  # as a subsequence
+    config = load_config(params)
     assert list(config.tasks) == ["garments"]
     assert [(step.task, step.after) for step in config.sequence] == [("garments", "../pretrained")]
 
@@ -111,10 +101,10 @@ def test_dvc_runs_only_the_new_task_and_open_clip_opens_the_result(
     clone = copy_of(first_result / "gift", tmp_path / "gift")
     write_photos(tmp_path)
     monkeypatch.setitem(clone.environment, "HOME", str(tmp_path))
-    gift = f"{sys.executable} -m stages "
+    program = f"{sys.executable} -m stages "
     _, add, repro = commands()[:3]
     assert (repro, commands()[-1]) == ("dvc repro", SEARCH)
-    said = clone.run("bash", "-c", add.replace("gift ", gift, 1))
+    said = clone.run("bash", "-c", add.replace("gift ", program, 1))
     ran = clone.repro()
     stages = {f"{each}@{method}-step2" for each in ("teach", "finetune", "evaluate") for method in ("gift", "finetune")}
     assert set(ran) == {"check", "ingest@garments", "write_prompts@2", "synthesize@2", "report", *stages}
@@ -125,7 +115,7 @@ def test_dvc_runs_only_the_new_task_and_open_clip_opens_the_result(
     found: dict[str, object] = {}
     exec(code, found)
     assert {"model", "preprocess", "tokenizer"} <= set(found)
-    said = clone.run("bash", "-c", SEARCH.replace("gift ", gift, 1))
+    said = clone.run("bash", "-c", SEARCH.replace("gift ", program, 1))
     assert "garments: 60 images of the validation part" in said and "3 runs of 4 iterations" in said
     picture(tmp_path / "photos" / "garments" / "train" / "hat" / "30.jpg")
     assert "ingest@garments" in clone.repro()  # DVC sees the change at the target of the link

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,13 @@ import yaml
 
 from gift_core.config.loading import load_config
 from gift_core.config.overlays import complete_text
-from gift_core.doctor.finding import Finding, Project
+from gift_core.doctor.finding import Project
 from tests.imports import ROOT
 
 
 def make_project(folder: Path, preset: str = "mini", **changes: Any) -> Project:
     """Writes a preset to `folder`/params.yaml with some keys changed; generator__size is generator.size."""
-    params = copy.deepcopy(yaml.safe_load(complete_text(ROOT / "presets" / f"{preset}.yaml")))
+    params = yaml.safe_load(complete_text(ROOT / "presets" / f"{preset}.yaml"))
     for path, value in changes.items():
         *parents, last = path.split("__")
         section = params
@@ -41,13 +40,3 @@ def link_models(folder: Path) -> None:
     """Links the two small models of the project into `folder`, where the preset mini expects them."""
     (folder / "data").mkdir(exist_ok=True)
     (folder / "data" / "mini").symlink_to(ROOT / "data" / "mini")
-
-
-def worst_marks(findings: list[Finding]) -> dict[str, str]:
-    """{subject: mark}, with the worst mark of each subject."""
-    order = ("ok", "info", "warn", "fail")
-    found: dict[str, str] = {}
-    for finding in findings:
-        before = found.get(finding.subject, "ok")
-        found[finding.subject] = max(before, finding.mark, key=order.index)
-    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from PIL import Image
 
 from gift_core.doctor.data_checks import check_data_sets, check_folders, class_count
@@ -12,12 +11,12 @@ from tests.datasets.catalogue.trees import make_tree
 from tests.doctor.projects import make_project, own_project
 
 
-def make_images(folder: Path, *, classes: int = 3, images: int = 5) -> None:
+def make_images(folder: Path, *, classes: int = 3) -> None:
     """The image folder of the preset bring_your_own."""
     for label in range(classes):
         folder_of_class = folder / "data/0_raw/my_task" / f"class_{label}"
         folder_of_class.mkdir(parents=True)
-        for number in range(images):
+        for number in range(5):
             Image.new("RGB", (8, 8), (40 * label, 10 * number, 0)).save(folder_of_class / f"{number}.png")
 
 
@@ -29,37 +28,33 @@ def test_a_missing_data_set_is_a_fail_with_the_command_that_downloads_it(tmp_pat
     assert found[0].remedy.startswith("Run: gift data fetch aircraft (2.8 GB).")
 
 
-def test_an_empty_folder_is_a_fail(tmp_path: Path) -> None:
-    (tmp_path / "data/0_raw/my_task").mkdir(parents=True)
-    (finding,) = check_folders(own_project(tmp_path))
-    assert (finding.mark, finding.found) == ("fail", f"{tmp_path / 'data/0_raw/my_task'} is empty")
-    assert "docs/your_own_task.md" in finding.remedy
-
-
-def test_ingested_data_without_raw_data_suggests_allow_missing(tmp_path: Path) -> None:
-    project = own_project(tmp_path)
+def test_an_empty_folder_is_a_fail_and_with_ingested_data_suggests_allow_missing(tmp_path: Path) -> None:
+    project, folder = own_project(tmp_path), tmp_path / "data/0_raw/my_task"
+    folder.mkdir(parents=True)
     (finding,) = check_folders(project)
-    assert "--allow-missing" not in finding.remedy
+    assert (finding.mark, finding.found) == ("fail", f"{folder} is empty")
+    assert "docs/your_own_task.md" in finding.remedy and "--allow-missing" not in finding.remedy
     (tmp_path / "data/1_tasks/my_task").mkdir(parents=True)
     (tmp_path / "data/1_tasks/my_task/task.json").write_text("{}", encoding="utf-8")
     (finding,) = check_folders(project)
     assert finding.remedy.endswith("dvc repro --allow-missing.")
 
 
-def test_the_images_of_a_complete_folder_are_counted(tmp_path: Path) -> None:
+def test_the_images_of_a_folder_are_counted_and_what_is_left_out_is_a_warning(tmp_path: Path) -> None:
     make_images(tmp_path)
+    (tmp_path / "data/0_raw/my_task/notes.txt").touch()
     project = own_project(tmp_path)
     assert list(check_folders(project)) == []
-    (finding,) = check_data_sets(project)
-    assert finding.mark == "ok"
-    assert finding.found == "data/0_raw/my_task: 12 + 3 images, 3 classes"
+    counted, note = check_data_sets(project)
+    assert (counted.mark, counted.found) == ("ok", "data/0_raw/my_task: 12 + 3 images, 3 classes")
+    assert (note.mark, note.found) == ("warn", "1 file left out: 1 .txt (notes.txt).")
+    assert note.remedy == "Check that this is meant."
 
 
 def test_a_folder_that_ingest_rejects_is_a_fail_with_the_same_message(tmp_path: Path) -> None:
     make_images(tmp_path, classes=1)
     (finding,) = check_data_sets(own_project(tmp_path))
-    assert finding.mark == "fail"
-    assert "params.yaml: tasks.my_task" in finding.found
+    assert (finding.mark, "params.yaml: tasks.my_task" in finding.found) == ("fail", True)
 
 
 def test_an_incomplete_data_set_is_a_fail_or_a_warning_if_allowed(tmp_path: Path) -> None:
@@ -72,35 +67,17 @@ def test_an_incomplete_data_set_is_a_fail_or_a_warning_if_allowed(tmp_path: Path
     assert [finding.mark for finding in check_data_sets(allowed)] == ["ok", "warn"]
 
 
-def test_what_is_left_out_of_a_folder_is_a_warning(tmp_path: Path) -> None:
-    make_images(tmp_path)
-    (tmp_path / "data/0_raw/my_task/notes.txt").touch()
-    _, note = check_data_sets(own_project(tmp_path))
-    assert (note.mark, note.found) == ("warn", "1 file left out: 1 .txt (notes.txt).")
-    assert note.remedy == "Check that this is meant."
-
-
 def test_splits_of_any_spelling_and_hidden_folders_are_no_classes(tmp_path: Path) -> None:
     make_images(tmp_path)
-    project = own_project(tmp_path)
-    folder = tmp_path / "data/0_raw/my_task"
+    task, folder = own_project(tmp_path).config.tasks["my_task"], tmp_path / "data/0_raw/my_task"
     (folder / "__MACOSX").mkdir()
-    assert class_count("my_task", project.config.tasks["my_task"], tmp_path) == 3
-    (folder / "Training").mkdir()
+    assert class_count("my_task", task, tmp_path) == 3
     for name in "abcd":
-        (folder / "Training" / name).mkdir()
-    assert class_count("my_task", project.config.tasks["my_task"], tmp_path) == 4
+        (folder / "Training" / name).mkdir(parents=True)
+    assert class_count("my_task", task, tmp_path) == 4
 
 
-@pytest.mark.parametrize(
-    ("preset", "task", "count"),
-    [
-        ("mtil_order_1", "sun397", 397),
-        ("mtil_order_1", "mnist", 10),
-        ("cil_cifar100_50", "cifar100_49", 2),
-        ("cil_tinyimagenet_5", "tinyimagenet_00", 100),
-        ("mini", "letters", None),
-    ],
-)
-def test_classes_are_counted_without_reading_data(tmp_path: Path, preset: str, task: str, count: int | None) -> None:
-    assert class_count(task, make_project(tmp_path, preset).config.tasks[task], tmp_path) == count
+def test_classes_are_counted_without_reading_data(tmp_path: Path) -> None:
+    counts = {("mtil_order_1", "sun397"): 397, ("cil_cifar100_50", "cifar100_49"): 2, ("mini", "letters"): None}
+    for (preset, task), count in counts.items():
+        assert class_count(task, make_project(tmp_path, preset).config.tasks[task], tmp_path) == count

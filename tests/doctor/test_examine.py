@@ -10,7 +10,7 @@ import pytest
 from gift_core.doctor import examine as module
 from gift_core.doctor.examine import examine, examine_quickly
 from gift_core.doctor.finding import Finding, Project
-from tests.doctor.projects import link_models, make_project, own_project, worst_marks
+from tests.doctor.projects import link_models, make_project, own_project
 
 
 def test_the_miniature_has_no_problems(tmp_path: Path) -> None:
@@ -21,33 +21,31 @@ def test_the_miniature_has_no_problems(tmp_path: Path) -> None:
     found = list(examine(tmp_path))
     assert "fail" not in {finding.mark for finding in found}
     subjects = [finding.subject for finding in found]
-    assert subjects[0] == "python"
-    assert subjects[-2:] == ["dvc", "dvc remote"]
+    assert (subjects[0], subjects[-2:]) == ("python", ["dvc", "dvc remote"])
     wanted = ["params.yaml", "model", "generator", "data", "generation memory", "disk", "time of finetune", "time"]
     assert [subject for subject in dict.fromkeys(subjects) if subject in wanted] == wanted
 
 
 def test_the_quick_check_finds_missing_data_and_models(tmp_path: Path) -> None:
+    def marks() -> dict[str, str]:
+        return {finding.subject: finding.mark for finding in examine_quickly(tmp_path)}
+
     own_project(tmp_path, run__device="cpu")
-    found = {"params.yaml": "ok", "data my_task": "fail", "time": "fail"}
-    assert worst_marks(list(examine_quickly(tmp_path))) == found
+    assert marks() == {"params.yaml": "ok", "data my_task": "fail", "time": "fail"}
     make_project(tmp_path, "bring_your_own")
-    assert worst_marks(list(examine_quickly(tmp_path))) == {"params.yaml": "fail"}  # there is no task
+    assert marks() == {"params.yaml": "fail"}  # there is no task
     make_project(tmp_path)  # its models are missing
-    assert worst_marks(list(examine_quickly(tmp_path))) == {"params.yaml": "ok", "model": "fail", "generator": "fail"}
+    assert marks() == {"params.yaml": "ok", "model": "fail", "generator": "fail"}
 
 
-def test_an_invalid_params_yaml_is_one_fail_and_the_other_checks_run(tmp_path: Path) -> None:
+def test_a_missing_or_invalid_params_yaml_is_one_fail_and_the_other_checks_run(tmp_path: Path) -> None:
+    (finding,) = examine_quickly(tmp_path)
+    assert (finding.mark, "no such file" in finding.found) == ("fail", True)
     (tmp_path / "params.yaml").write_text("experimnt: mini\n", encoding="utf-8")
     found = list(examine(tmp_path))
     (fault,) = (finding for finding in found if finding.subject == "params.yaml")
     assert (fault.mark, "experimnt" in fault.found) == ("fail", True)
     assert {"python", "torch", "dvc"} <= {finding.subject for finding in found}
-
-
-def test_a_missing_params_yaml_is_a_fail(tmp_path: Path) -> None:
-    (finding,) = examine_quickly(tmp_path)
-    assert (finding.mark, "no such file" in finding.found) == ("fail", True)
 
 
 def test_a_check_that_crashes_is_a_fail_and_the_others_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

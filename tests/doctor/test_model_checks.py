@@ -7,7 +7,7 @@ import json
 import shutil
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from gift_core.doctor import model_checks
-from gift_core.doctor.finding import Finding, Project
+from gift_core.doctor.finding import Finding
 from gift_core.doctor.model_checks import (
     check_clip,
     check_generator,
@@ -27,6 +27,7 @@ from gift_core.doctor.model_checks import (
 )
 from gift_core.downloads import hub_answers, require_download
 from gift_core.errors import ContractError, UserError
+from tests.clone import content
 from tests.doctor.projects import link_models, make_project
 from tests.imports import ROOT
 
@@ -46,43 +47,27 @@ def one(findings: object) -> Finding:
     return finding  # type: ignore[no-any-return]
 
 
-def copy_models(folder: Path) -> Project:
-    """The miniature with its own copies of the models."""
-    shutil.copytree(ROOT / "data" / "mini", folder / "data" / "mini")
-    return make_project(folder)
-
-
-def test_the_models_of_the_miniature_are_complete(tmp_path: Path) -> None:
+def test_the_models_of_the_miniature_are_complete_and_a_missing_folder_is_a_fail(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    for finding in (*check_clip(project), *check_generator(project)):
+        assert (finding.mark, finding.found.startswith(f"there is no {tmp_path / 'data/mini'}")) == ("fail", True)
     link_models(tmp_path)
     found = list(check_local_models(make_project(tmp_path)))
     assert [(finding.subject, finding.mark) for finding in found] == [("model", "ok"), ("generator", "ok")]
-    assert "2.1M parameters" in found[0].found
-    assert "4.8M parameters" in found[1].found
+    assert "2.1M parameters" in found[0].found and "4.8M parameters" in found[1].found
 
 
-@pytest.mark.parametrize("check", [check_clip, check_generator])
-def test_a_missing_folder_is_a_fail(check: Callable[[Project], Iterable[Finding]], tmp_path: Path) -> None:
-    finding = one(check(make_project(tmp_path)))
-    assert (finding.mark, finding.found.startswith(f"there is no {tmp_path / 'data/mini'}")) == ("fail", True)
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "words"),
-    [
-        ("open_clip_config.json", None, "has no open_clip_config"),
+def test_a_folder_with_a_missing_or_damaged_file_is_a_fail(tmp_path: Path) -> None:
+    for file, text, words in (
         ("open_clip_config.json", "{", "is not valid JSON"),
-        ("open_clip_model.safetensors", None, "or no weights"),
-    ],
-)
-def test_a_folder_with_a_missing_or_damaged_file_is_a_fail(
-    tmp_path: Path, file: str, content: str | None, words: str
-) -> None:
-    project = copy_models(tmp_path)
-    (tmp_path / "data/mini/clip" / file).unlink()
-    if content is not None:
-        (tmp_path / "data/mini/clip" / file).write_text(content, encoding="utf-8")
-    finding = one(check_clip(project))
-    assert (finding.mark, words in finding.found) == ("fail", True)
+        ("open_clip_config.json", "", "has no open_clip_config"),
+        ("open_clip_model.safetensors", "", "or no weights"),
+    ):
+        shutil.copytree(ROOT / "data" / "mini", tmp_path / "data" / "mini", dirs_exist_ok=True)
+        path = tmp_path / "data/mini/clip" / file
+        path.write_text(text, encoding="utf-8") if text else path.unlink()
+        finding = one(check_clip(make_project(tmp_path)))
+        assert (finding.mark, words in finding.found) == ("fail", True)
 
 
 def test_a_local_weights_file_of_an_architecture_is_checked(tmp_path: Path) -> None:
@@ -93,31 +78,28 @@ def test_a_local_weights_file_of_an_architecture_is_checked(tmp_path: Path) -> N
     assert [finding.mark for finding in (*check_local_models(project), *check_clip(project))] == ["ok", "ok"]
 
 
-def test_an_unknown_architecture_or_tag_is_an_error_with_a_suggestion(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Did you mean 'ViT-B-16'"):
-        list(check_clip(make_project(tmp_path, "mtil_order_1", model__name="ViT-B-166")))
-    with pytest.raises(UserError, match="Did you mean 'openai'"):
-        list(check_clip(make_project(tmp_path, "mtil_order_1", model__pretrained="openal")))
-    with pytest.raises(UserError, match="needs weights"):
-        list(check_clip(make_project(tmp_path, "mtil_order_1", model__pretrained=None)))
+def test_an_unknown_architecture_or_tag_is_an_error(tmp_path: Path) -> None:
+    for key, value, message in (
+        ("model__name", "ViT-B-166", "Did you mean 'ViT-B-16'"),
+        ("model__pretrained", "openal", "Did you mean 'openai'"),
+        ("model__pretrained", None, "needs weights"),
+    ):
+        with pytest.raises(UserError, match=message):
+            list(check_clip(make_project(tmp_path, "mtil_order_1", **{key: value})))
 
 
-@pytest.mark.parametrize(
-    ("model", "repository", "file", "words"),
-    [
+def test_a_model_is_found_in_the_hub_cache(tmp_path: Path, offline: Path) -> None:
+    of_hub = {"model__name": "hf-hub:who/what", "model__pretrained": None}
+    for changes, repository, file, words in (
         ({}, "timm/vit_base_patch16_clip_224.openai", "open_clip_model.safetensors", "a download of about 598 MB"),
-        ({"name": "hf-hub:who/what", "pretrained": None}, "who/what", "open_clip_pytorch_model.bin", "who/what is not"),
-    ],
-)
-def test_a_model_is_found_in_the_hub_cache(
-    tmp_path: Path, offline: Path, model: dict[str, str], repository: str, file: str, words: str
-) -> None:
-    project = make_project(tmp_path, "mtil_order_1", **{f"model__{key}": value for key, value in model.items()})
-    finding = one(check_clip(project))
-    assert (finding.mark, words in finding.found) == ("fail", True)
-    assert "data/0_raw/models" in finding.remedy
-    cached(offline, repository, file)
-    assert one(check_clip(project)).mark == "ok"
+        (of_hub, "who/what", "open_clip_pytorch_model.bin", "who/what is not"),
+    ):
+        project = make_project(tmp_path, "mtil_order_1", **changes)
+        finding = one(check_clip(project))
+        assert (finding.mark, words in finding.found) == ("fail", True)
+        assert "data/0_raw/models" in finding.remedy
+        cached(offline, repository, file)
+        assert one(check_clip(project)).mark == "ok"
 
 
 def test_a_pipeline_is_found_in_the_hub_cache_at_its_commit(tmp_path: Path, offline: Path) -> None:
@@ -125,71 +107,59 @@ def test_a_pipeline_is_found_in_the_hub_cache_at_its_commit(tmp_path: Path, offl
     finding = one(check_generator(project))
     assert (finding.mark, "data/0_raw/generators" in finding.remedy) == ("fail", True)
     assert " (a download of about 5.5 GB) is not on this machine" in finding.found
-    name = project.config.generator.pipeline
-    for file in (ROOT / "data/mini/diffusion").rglob("*"):
-        if file.is_file():
-            target = cached(offline, name, str(file.relative_to(ROOT / "data/mini/diffusion")), commit=COMMIT)
-            shutil.copy(file, target)
+    for name, data in content(ROOT / "data/mini/diffusion").items():
+        cached(offline, project.config.generator.pipeline, name, commit=COMMIT).write_bytes(data)
     assert one(check_generator(project)).mark == "ok"
     another = make_project(tmp_path, "mtil_order_1", generator__revision="0" * 40)
     assert one(check_generator(another)).mark == "fail"
 
 
-def weights(path: Path, numbers: int, dtype: torch.dtype = torch.float32) -> Path:
+def weights(path: Path, dtype: torch.dtype = torch.float32) -> Path:
+    """A file of 100 numbers; what is no safetensors file has their size."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"a": torch.zeros(numbers - 6, dtype=dtype), "b": torch.zeros(2, 3, dtype=dtype)}, path)
+    if path.suffix == ".safetensors":
+        save_file({"a": torch.zeros(94, dtype=dtype), "b": torch.zeros(2, 3, dtype=dtype)}, path)
+    else:
+        path.write_bytes(bytes(400))
     return path
 
 
-@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", bytes(400)])
-def test_weights_that_are_no_whole_safetensors_file_are_an_error(tmp_path: Path, content: bytes) -> None:
-    path = weights(tmp_path / "x.safetensors", 100)
-    path.write_bytes(content or path.read_bytes()[:-1])
-    with pytest.raises(ContractError, match=r"x\.safetensors: (not a complete safetensors|its header is damaged)"):
-        count_numbers(path)
+def test_weights_that_are_no_whole_safetensors_file_are_an_error(tmp_path: Path) -> None:
+    path = weights(tmp_path / "x.safetensors")
+    for damaged in (path.read_bytes()[:-1], b"version https://git-lfs.github.com/spec/v1\n", bytes(400)):
+        path.write_bytes(damaged)
+        with pytest.raises(ContractError, match=r"x\.safetensors: (not a complete safetensors|its header is damaged)"):
+            count_numbers(path)
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        ["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"],  # copies count once
-        ["diffusion_pytorch_model.fp16.safetensors"],
-        ["diffusion_pytorch_model.bin"],  # a pickle, by its size
-    ],
-)
-def test_each_part_counts_once_and_must_be_there(tmp_path: Path, names: list[str]) -> None:
+def test_each_part_counts_once_and_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="not a diffusers pipeline"):
         pipeline_parameters(tmp_path)
     index = {"_class_name": "X", "unet": ["diffusers", "X"], "safety_checker": [None, None]}
     (tmp_path / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
     with pytest.raises(ContractError, match=r"unet: named in model_index\.json, but missing"):
         pipeline_parameters(tmp_path)
-    for name in names:
-        if name.endswith(".bin"):
-            (tmp_path / "unet").mkdir()
-            (tmp_path / "unet" / name).write_bytes(bytes(400))
-        else:
-            weights(tmp_path / "unet" / name, 100, torch.float16 if "fp16" in name else torch.float32)
-    assert pipeline_parameters(tmp_path) == {"unet": 100}
-
-
-class Refusing(http.server.BaseHTTPRequestHandler):
-    """Answers with an error, like a hub that requires a login."""
-
-    def do_HEAD(self) -> None:
-        self.send_error(401)
-
-    def log_message(self, *args: object) -> None:
-        """Logs nothing."""
+    # a pickle counts by its size, and copies count once
+    for name, dtype in ((".bin", torch.float32), (".fp16.safetensors", torch.float16), (".safetensors", torch.float32)):
+        weights(tmp_path / "unet" / f"diffusion_pytorch_model{name}", dtype)
+        assert pipeline_parameters(tmp_path) == {"unet": 100}, name
 
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    hub = http.server.HTTPServer(("127.0.0.1", 0), Refusing)
-    threading.Thread(target=hub.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{hub.server_port}"
-    hub.shutdown()
-    hub.server_close()
+    """The address of a hub that requires a login."""
+
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_error(401)
+
+        def log_message(self, *args: object) -> None:
+            """Logs nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as hub:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{hub.server_port}"
+        hub.shutdown()
 
 
 def cached(folder: Path, repository: str, name: str, *, commit: str = "c0ffee") -> Path:
@@ -201,15 +171,6 @@ def cached(folder: Path, repository: str, name: str, *, commit: str = "c0ffee") 
     (target / "refs").mkdir(exist_ok=True)
     (target / "refs" / "main").write_text(commit, encoding="utf-8")
     return file
-
-
-def test_only_a_hub_that_answers_in_time_answers(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its refusal is an answer. A silent server accepts connections and says nothing."""
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        silent = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        assert not any(hub_answers(address, 0.3) for address in (silent, "http://127.0.0.1:1", "no address"))
-    assert hub_answers(server, 300.0)
 
 
 def require(repository: str, **options: str) -> None:
@@ -231,19 +192,18 @@ def test_without_a_network_one_message_has_the_command_and_the_lines_of_params_y
     require("who/what", revision="c0ffee")
 
 
-@pytest.mark.parametrize(
-    ("is_offline", "mark", "words"),
-    [(True, "fail", "HF_HUB_OFFLINE"), (False, "fail", "does not answer"), (False, "ok", "")],
-)
-def test_a_missing_model_is_ok_where_the_hub_answers(
-    is_offline: bool, mark: str, words: str, server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", is_offline)
-    monkeypatch.setattr(model_checks, "HUB_TIMEOUT", 300.0)
-    monkeypatch.setattr(constants, "ENDPOINT", server if mark == "ok" else "http://127.0.0.1:2")
+def test_a_missing_model_is_ok_where_the_hub_answers_in_time(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its refusal is an answer. A silent server accepts connections and says nothing."""
     finding = download_finding("model", "who/what", by_hand="put it there")
-    assert (finding.mark, words in finding.found) == (mark, True)
-    if mark == "ok":
-        require("who/what")
-    else:
-        assert "put it there" in finding.remedy
+    assert (finding.mark, "HF_HUB_OFFLINE" in finding.found) == ("fail", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        silent = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        assert not any(hub_answers(address, 0.3) for address in (silent, "no address"))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:2")
+    finding = download_finding("model", "who/what", by_hand="put it there")
+    assert (finding.mark, "does not answer" in finding.found, "put it there" in finding.remedy) == ("fail", True, True)
+    monkeypatch.setattr(model_checks, "HUB_TIMEOUT", 300.0)
+    monkeypatch.setattr(constants, "ENDPOINT", server)
+    assert download_finding("model", "who/what", by_hand="put it there").mark == "ok"
+    require("who/what")

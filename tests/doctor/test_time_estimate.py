@@ -33,40 +33,30 @@ def test_a_cpu_decodes_and_computes_and_a_gpu_computes_meanwhile() -> None:
     assert faster.seconds(StageWork("synthesize", "", "letters", False, 2, 0, 5e11, generates=True)) == 2 + 1
 
 
-def total(findings: list[Finding]) -> Finding:
-    (found,) = (finding for finding in findings if finding.subject == "time")
+def total(project: Project) -> Finding:
+    (found,) = (finding for finding in check_time(project) if finding.subject == "time")
     return found
-
-
-def test_each_stage_type_has_its_time_here_and_on_a_gpu(tmp_path: Path) -> None:
-    found = {finding.subject: finding for finding in check_time(make_project(tmp_path, "mtil_order_1"))}
-    types = ("ingest", "synthesize", "teach", "finetune", "evaluate", "other stages")
-    assert list(found) == [*(f"time of {stage}" for stage in types), "time"]
-    hours = 11 * (1000 * (2 * 50 * 0.803 + 2.515) / 100 + 12.6) / 3600  # 2.5 (docs/full_size.md), and loading 11 times
-    assert f"{hours:.1f} hours on a GPU of 100 TFLOP/s (11 stages)" in found["time of synthesize"].found
 
 
 def test_the_full_size_is_too_long_for_a_cpu_and_the_miniature_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = total(list(check_time(make_project(tmp_path, "mtil_order_1"))))
-    assert (found.mark, "days on this CPU from scratch (synthesize " in found.found) == ("fail", True)
-    assert "gift use mini" in found.remedy
-    assert "dvc repro" in found.remedy
-    assert total(list(check_time(make_project(tmp_path, "mini")))).mark == "ok"
-    monkeypatch.setattr(module, "measure_speed", lambda project: GPU)
-    assert total(list(check_time(make_project(tmp_path, "mtil_order_1")))).mark == "ok"
-
-
-def test_the_quick_check_fails_until_the_stages_are_made(tmp_path: Path) -> None:
+    assert total(make_project(tmp_path, "mini")).mark == "ok"
     project = make_project(tmp_path, "mtil_order_1")
+    found = {finding.subject: finding for finding in check_time(project)}
+    types = ("ingest", "synthesize", "teach", "finetune", "evaluate", "other stages")
+    assert list(found) == [*(f"time of {stage}" for stage in types), "time"]
+    hours = 11 * (1000 * (2 * 50 * 0.803 + 2.515) / 100 + 12.6) / 3600  # 2.5 (docs/full_size.md), and loading 11 times
+    assert f"{hours:.1f} hours on a GPU of 100 TFLOP/s (11 stages)" in found["time of synthesize"].found
+    assert (found["time"].mark, "days on this CPU from scratch (synthesize " in found["time"].found) == ("fail", True)
+    assert "gift use mini" in found["time"].remedy and "dvc repro" in found["time"].remedy
     assert [finding.mark for finding in check_time_quickly(project)] == ["fail"]
-    make_outputs(project)
-    assert list(check_time_quickly(project)) == []  # results from a remote: nothing is left to run
-    assert "min are left here" in total(list(check_time(project))).found  # ingest
+    monkeypatch.setattr(module, "measure_speed", lambda project: GPU)
+    assert total(project).mark == "ok"
 
 
-def make_outputs(project: Project) -> None:
+def test_stages_that_are_made_take_no_time(tmp_path: Path) -> None:
+    project = make_project(tmp_path, "mtil_order_1")
     layout = Layout(project.root)
     for step in project.config.sequence:
         layout.shards(step.task).mkdir(parents=True)
@@ -75,6 +65,8 @@ def make_outputs(project: Project) -> None:
             layout.accuracy(method, step.task).touch()
             layout.model(method, step.task).mkdir(parents=True)
             layout.teacher(method, step.task).mkdir(parents=True)
+    assert list(check_time_quickly(project)) == []  # results from a remote: nothing is left to run
+    assert "min are left here" in total(project).found  # ingest
 
 
 def test_earlier_run_times_of_the_same_settings_replace_the_estimate(tmp_path: Path) -> None:
@@ -82,10 +74,8 @@ def test_earlier_run_times_of_the_same_settings_replace_the_estimate(tmp_path: P
     before = seconds_of(project, "finetune")
     note_run(project, "gift", "letters", seconds=1000)
     works = [work for work in count_work(project).stages if work.stage == "finetune"]
-    own, others = (
-        sum(CPU.seconds(work) for work in works if (work.method == "gift") is same) for same in (True, False)
-    )
-    assert before == pytest.approx(own + others)
+    others = sum(CPU.seconds(work) for work in works if work.method != "gift")
+    assert before == pytest.approx(others + sum(CPU.seconds(work) for work in works if work.method == "gift"))
     assert seconds_of(project, "finetune") == pytest.approx(4 * 1000 + others)  # four tasks, all alike
     (line,) = (finding for finding in check_time(project) if finding.subject == "time of finetune")
     assert "here, after earlier runs," in line.found

@@ -23,7 +23,6 @@ from tests.clip.tiny import CONTEXT
 from tests.conftest import PROJECT
 from tests.interop.weights import features, openai_archive, register, tiny_model
 
-VIT_B_16 = "vit_base_patch16_clip_224.openai"  # of the hub
 QUICK, PLAIN = tiny_model(quick=True), tiny_model(quick=False)
 
 
@@ -59,39 +58,38 @@ def test_an_openai_archive_computes_quickgelu_under_either_name_and_in_open_clip
     assert "archives of OpenAI" in read_provenance(tmp_path / "folder")["activation"]
 
 
-def test_checkpoints_of_zscl_and_gift_cl_get_quickgelu(tmp_path: Path) -> None:
-    path = saved(tmp_path, {"iteration": 1000, "state_dict": QUICK.state_dict()})
-    clip = load_clip("Tiny", path, device="cpu")
-    torch.testing.assert_close(features(clip.model), features(QUICK))
-    assert "QuickGELU in place of the GELU of Tiny" in clip.origin["activation"]
+ASSUMED = r"GELU assumed: .*; weights that descend from OpenAI's .*: model.name: Tiny-quickgelu"
+QUICK_ASSUMED = r"QuickGELU assumed: .*; for weights trained with GELU: model.name: Tiny"
+OF_ZSCL = {"iteration": 1000, "state_dict": QUICK.state_dict()}  # and of GIFT_CL
 
 
 @pytest.mark.parametrize(
-    ("name", "model", "note"),
+    ("name", "stored", "model", "note"),
     [
-        ("Tiny", PLAIN, r"GELU assumed: .*; weights that descend from OpenAI's .*: model.name: Tiny-quickgelu"),
-        ("Tiny-quickgelu", QUICK, r"QuickGELU assumed: .*; for weights trained with GELU: model.name: Tiny"),
+        ("Tiny", OF_ZSCL, QUICK, ".*QuickGELU in place of the GELU of Tiny"),
+        ("Tiny", PLAIN.state_dict(), PLAIN, ASSUMED),  # unknown, so that of the named architecture
+        ("Tiny-quickgelu", QUICK.state_dict(), QUICK, QUICK_ASSUMED),
     ],
 )
-def test_an_unknown_activation_is_that_of_the_named_architecture(
-    name: str, model: torch.nn.Module, note: str, tmp_path: Path
+def test_the_activation_is_that_of_the_writer_or_of_the_named_architecture(
+    name: str, stored: object, model: torch.nn.Module, note: str, tmp_path: Path
 ) -> None:
-    clip = load_clip(name, saved(tmp_path, model.state_dict()), device="cpu")
+    clip = load_clip(name, saved(tmp_path, stored), device="cpu")
     torch.testing.assert_close(features(clip.model), features(model))
     assert re.match(note, clip.origin["activation"])
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("TinyDeep", r"12 missing \(visual.transformer.resblocks.1.* and 9 more\). Name their architecture"),
-        ("TinyLarge", r"visual.positional_embedding is 5 x 32, expected 17 x 32"),
-        ("TinyWide", r"17 of another shape \(positional_embedding is 24 x 16, expected 24 x 32, .* and 14 more\)"),
-    ],
-)
-def test_weights_of_another_architecture_are_refused_with_examples(name: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=message):
-        load_clip(name, saved(tmp_path, PLAIN.state_dict()), device="cpu")
+def test_weights_of_another_architecture_are_refused_with_examples(tmp_path: Path) -> None:
+    state = PLAIN.state_dict()
+    image_tower = {name: value for name, value in state.items() if name.startswith("visual.")}
+    for name, weights, message in (
+        ("TinyDeep", state, r"12 missing \(visual.transformer.* and 9 more\). Name their architecture"),
+        ("TinyLarge", state, r"visual.positional_embedding is 5 x 32, expected 17 x 32"),
+        ("TinyWide", state, r"17 of another shape \(pos.* is 24 x 16, expected 24 x 32, .* and 14 more\)"),
+        ("Tiny", image_tower, "should hold a whole CLIP, image and text tower"),
+    ):
+        with pytest.raises(UserError, match=message):
+            load_clip(name, saved(tmp_path, weights), device="cpu")
 
 
 def test_other_weights_for_a_model_that_has_its_own_are_refused() -> None:
@@ -100,16 +98,7 @@ def test_other_weights_for_a_model_that_has_its_own_are_refused() -> None:
             load_clip(name, "openai", device="cpu")
 
 
-def test_an_image_tower_alone_is_refused(tmp_path: Path) -> None:
-    state = {name: value for name, value in PLAIN.state_dict().items() if name.startswith("visual.")}
-    with pytest.raises(UserError, match="should hold a whole CLIP, image and text tower"):
-        load_clip("Tiny", saved(tmp_path, state), device="cpu")
-
-
-def test_a_custom_text_tower_takes_weights_of_the_old_layout_and_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    register(monkeypatch)
+def test_a_custom_text_tower_takes_weights_of_the_old_layout_and_back(tmp_path: Path) -> None:
     open_clip.factory._MODEL_CONFIGS["TinyCustom"] = open_clip.get_model_config("Tiny") | {"custom_text": True}
     custom = load_clip("TinyCustom", saved(tmp_path, PLAIN.state_dict()), device="cpu")
     torch.testing.assert_close(features(custom.model), features(PLAIN))
@@ -117,13 +106,13 @@ def test_a_custom_text_tower_takes_weights_of_the_old_layout_and_back(
     torch.testing.assert_close(features(back.model), features(PLAIN))
 
 
-def transformers_folder(tmp_path: Path, **vision: object) -> tuple[Path, CLIPModel]:
+def transformers_folder(tmp_path: Path) -> tuple[Path, CLIPModel]:
     torch.manual_seed(5)
     config = CLIPConfig(
         text_config={"hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
                      "max_position_embeddings": CONTEXT, "eos_token_id": 49407, "hidden_act": "quick_gelu"},
         vision_config={"hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 2,
-                       "image_size": 16, "patch_size": 8, "hidden_act": "quick_gelu", **vision},
+                       "image_size": 16, "patch_size": 8, "hidden_act": "quick_gelu"},
         projection_dim=8,
     )  # fmt: skip
     model = CLIPModel(config).eval()
@@ -143,44 +132,29 @@ def their_features(model: CLIPModel) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.cat([image_BD, text_ND]), dim=-1)
 
 
-@pytest.mark.parametrize("way", ["by itself", "as weights of an architecture", "as a file of them"])
-def test_a_transformers_clip_gives_its_own_features(way: str, tmp_path: Path) -> None:
+def test_a_transformers_clip_gives_its_own_features_by_itself_and_as_weights(tmp_path: Path) -> None:
     folder, theirs = transformers_folder(tmp_path)
-    names = {"by itself": (f"local-dir:{folder}", None), "as weights of an architecture": ("Tiny", str(folder)),
-             "as a file of them": ("Tiny", str(folder / "model.safetensors"))}  # fmt: skip
-    clip = load_clip(*names[way], device="cpu")
-    torch.testing.assert_close(features(clip.model), their_features(theirs), rtol=0, atol=1e-6)
-    assert "hidden_act quick_gelu" in clip.origin["activation"]
+    for name in ((f"local-dir:{folder}", None), ("Tiny", str(folder)), ("Tiny", str(folder / "model.safetensors"))):
+        clip = load_clip(*name, device="cpu")
+        torch.testing.assert_close(features(clip.model), their_features(theirs), rtol=0, atol=1e-6)
+        assert "hidden_act quick_gelu" in clip.origin["activation"]
 
 
-def test_a_transformers_clip_with_gelu_is_refused_under_a_quickgelu_name(tmp_path: Path) -> None:
+def test_what_open_clip_cannot_compute_is_refused(tmp_path: Path) -> None:
     folder, _ = transformers_folder(tmp_path)
-    config = folder / "config.json"
-    config.write_text(config.read_text().replace("quick_gelu", "gelu"))
+    written = (folder / "config.json").read_text()
+    for old, new, count, message in (
+        ('"quick_gelu"', '"relu"', -1, "hidden_act is 'relu', open_clip has quick_gelu, gelu"),
+        ('"quick_gelu"', '"gelu"', 1, "config.json: .*two towers differ"),
+        ('"model_type": "clip"', '"model_type": "bert"', -1, "model_type is 'bert', expected 'clip'"),
+    ):
+        (folder / "config.json").write_text(written.replace(old, new, count))
+        with pytest.raises(UserError, match=message):
+            load_clip(f"local-dir:{folder}", device="cpu")
+    (folder / "config.json").write_text(written.replace("quick_gelu", "gelu"))
     assert load_clip("Tiny", str(folder), device="cpu").config["model_cfg"].get("quick_gelu") is None
     with pytest.raises(UserError, match=r"trained with GELU \(config.json .*\), Tiny-quickgelu .*: model.name: Tiny\."):
         load_clip("Tiny-quickgelu", str(folder), device="cpu")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ('"quick_gelu"', '"relu"', "hidden_act is 'relu', open_clip has quick_gelu, gelu"),
-        ('"model_type": "clip"', '"model_type": "bert"', "model_type is 'bert', expected 'clip'"),
-    ],
-)
-def test_what_open_clip_cannot_compute_is_refused(old: str, new: str, message: str, tmp_path: Path) -> None:
-    folder, _ = transformers_folder(tmp_path)
-    config = folder / "config.json"
-    config.write_text(config.read_text().replace(old, new))
-    with pytest.raises(UserError, match=message):
-        load_clip(f"local-dir:{folder}", device="cpu")
-
-
-def test_towers_with_two_activations_are_refused(tmp_path: Path) -> None:
-    folder, _ = transformers_folder(tmp_path, hidden_act="gelu")
-    with pytest.raises(UserError, match="config.json: .*two towers differ"):
-        load_clip(f"local-dir:{folder}", device="cpu")
 
 
 def test_preprocessing_and_activation_are_those_of_the_released_weights(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,20 +166,16 @@ def test_preprocessing_and_activation_are_those_of_the_released_weights(monkeypa
         assert tag_options("ViT-B-16", tag) == {"pretrained": tag, "force_quick_gelu": quick}
 
 
-@pytest.mark.parametrize(
-    ("name", "tag", "message"),
-    [
-        ("ViT-B-61", "openai", r"unknown name 'ViT-B-61'\. Did you mean 'ViT-B-16'"),
-        ("ViT-B-16", "openia", r"unknown name 'openia'\. Did you mean 'openai'"),
-        ("ViT-B-16", None, r"model\.pretrained: .*ViT-B-16.*openai"),
-    ],
-)
-def test_an_unknown_name_or_tag_is_refused_with_the_known_ones(
-    name: str, tag: str | None, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_name_or_tag_is_refused_with_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    with pytest.raises(UserError, match=message):
-        load_clip(name, tag, device="cpu")
+    refused = {
+        ("ViT-B-61", "openai"): r"unknown name 'ViT-B-61'\. Did you mean 'ViT-B-16'",
+        ("ViT-B-16", "openia"): r"unknown name 'openia'\. Did you mean 'openai'",
+        ("ViT-B-16", None): r"model\.pretrained: .*ViT-B-16.*openai",
+    }
+    for (name, tag), message in refused.items():
+        with pytest.raises(UserError, match=message):
+            load_clip(name, tag, device="cpu")
 
 
 def test_a_command_line_names_folders_and_files_by_their_paths(tmp_path: Path) -> None:
@@ -221,26 +191,17 @@ def test_a_command_line_names_folders_and_files_by_their_paths(tmp_path: Path) -
     assert model_identity("ViT-B-16", "openai") == {"name": "ViT-B-16", "pretrained": "openai"}
 
 
-@pytest.mark.parametrize(
-    ("name", "pretrained", "missing", "folder"),
-    [
-        (
-            "ViT-B-16",
-            "openai",
-            "model.pretrained: timm/vit_base_patch16_clip_224.openai",
-            "vit_base_patch16_clip_224.openai",
-        ),
-        ("hf-hub:who/what", None, "model.name: who/what", "what"),
-    ],
-)
 def test_weights_that_cannot_be_downloaded_are_refused_with_the_command_that_fetches_them(
-    name: str, pretrained: str | None, missing: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()  # open_clip knows its own architectures again
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match=f"{missing} is not on this machine") as refused:
-        load_clip(name, pretrained, device="cpu")
-    command, *_, line, last = str(refused.value).splitlines()[1:]
-    assert command.startswith("  hf download ") and command.endswith(f" --local-dir data/0_raw/models/{folder}")
-    assert (line, last) == (f"    name: local-dir:data/0_raw/models/{folder}", "    pretrained: null")
+    of_tag = "model.pretrained: timm/vit_base_patch16_clip_224.openai"
+    for model, missing in {("ViT-B-16", "openai"): of_tag, ("hf-hub:who/what", None): "model.name: who/what"}.items():
+        with pytest.raises(UserError, match=f"{missing} is not on this machine") as refused:
+            load_clip(*model, device="cpu")
+        command, *_, line, last = str(refused.value).splitlines()[1:]
+        folder = f"data/0_raw/models/{missing.partition('/')[2]}"
+        assert command.startswith("  hf download ") and command.endswith(f" --local-dir {folder}")
+        assert (line, last) == (f"    name: local-dir:{folder}", "    pretrained: null")

@@ -45,10 +45,10 @@ def images(count: int, *, first: int = 0) -> list[torch.Tensor]:
     return [_prepare()(picture(first + number)) for number in range(count)]
 
 
-def given_loader(*, batch_size: int = 4, shuffle: bool = False) -> DataLoader[Any]:
+def given_loader(*, shuffle: bool = False) -> DataLoader[Any]:
     """Nine images of three classes."""
     data = [(image, number % 3) for number, image in enumerate(images(9))]
-    return DataLoader(data, batch_size=batch_size, shuffle=shuffle)  # type: ignore[arg-type]
+    return DataLoader(data, batch_size=4, shuffle=shuffle)  # type: ignore[arg-type]
 
 
 def given_pairs() -> list[tuple[Any, str]]:

@@ -46,14 +46,11 @@ def test_every_method_that_learns_from_pairs_trains_by_its_name(name: str) -> No
     assert bool(row["losses"]) == (name not in WITHOUT_PAIRS)
 
 
-def test_the_rate_is_that_of_the_row_unless_one_is_given() -> None:
+def test_the_rate_is_that_of_the_row_unless_one_is_given_and_an_empty_row_is_plain_fine_tuning() -> None:
     assert finetuned(iterations=1)[0]["learning_rate"] == 1e-3
     assert finetuned(iterations=1, learning_rate=1e-4)[0]["learning_rate"] == 1e-4
-    assert finetuned(iterations=1, method={})[0]["learning_rate"] == 1e-5
-
-
-def test_an_empty_row_is_plain_fine_tuning() -> None:
-    assert list(finetuned(method={}, pairs=None)[0])[2:] == ["task", "consolidation", "total"]
+    (row,) = finetuned(iterations=1, method={}, pairs=None)
+    assert row["learning_rate"] == 1e-5 and list(row)[2:] == ["task", "consolidation", "total"]
 
 
 def test_averaging_and_merging_are_slots_of_a_row() -> None:
@@ -65,20 +62,15 @@ def test_averaging_and_merging_are_slots_of_a_row() -> None:
         torch.testing.assert_close(value, old[name] + 0.25 * (new[name] - old[name]), msg=name)
 
 
-def test_a_loss_of_ones_own_stands_in_a_row_where_it_is_listed() -> None:
+def test_a_loss_of_ones_own_stands_in_a_row_where_it_is_listed_and_may_have_an_entropy() -> None:
     losses = {"relations": gift_core.WeightedLoss(10.0, relations), **GIFT["losses"]}
     rows = finetuned(method=GIFT | {"losses": losses}, teacher=given_model(seed=7))
     assert list(rows[0])[2:5] == ["task", "relations", "distill"]
     assert rows[0]["total"] == pytest.approx(sum(rows[0][name] for name in ("task", "relations", "distill", "align")))
     assert rows[0]["relations"] > 1e-3
-
-
-def test_a_loss_of_ones_own_may_be_the_only_one_and_have_an_entropy() -> None:
     own = gift_core.WeightedLoss(0.5, gift_core.distill, entropy=gift_core.distill_entropy)
-    distilled = {"distill": {"weight": 0.5, "temperature": 2.0}}
-    (row,), (expected,) = (
-        finetuned(method=GIFT | {"losses": losses}, iterations=1) for losses in ({"mine": own}, distilled)
-    )
+    both = ({"mine": own}, {"distill": {"weight": 0.5, "temperature": 2.0}})
+    (row,), (expected,) = (finetuned(method=GIFT | {"losses": alone}, iterations=1) for alone in both)
     assert (row["mine"], row["mine_entropy"]) == (expected["distill"], expected["distill_entropy"])
     assert row["total"] == expected["total"]
 
@@ -95,25 +87,19 @@ def test_a_consolidation_of_ones_own_is_a_function_of_the_parameters() -> None:
     assert "visual.proj" in seen and "logit_scale" not in seen
 
 
-def no_feature(student_image_MD: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    return student_image_MD.sum()
+def test_a_loss_that_cannot_be_fed_is_refused() -> None:
+    def no_feature(student_image_MD: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        return student_image_MD.sum()
 
-
-NO_FEATURE = r"losses.mine: the parameter images is no feature and has no default. Features: student_im"
-NO_NAME = r"a loss needs a name like my_loss"
-
-
-@pytest.mark.parametrize(
-    ("name", "loss", "message"),
-    [
-        ("mine", no_feature, NO_FEATURE),
-        ("mine_entropy", relations, f"{NO_NAME}, without _entropy at its end"),
-        ("my loss", relations, NO_NAME),
-    ],
-)
-def test_a_loss_that_cannot_be_fed_is_refused(name: str, loss: Any, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        finetuned(method=GIFT | {"losses": {name: gift_core.WeightedLoss(1.0, loss)}})
+    no_name = r"a loss needs a name like my_loss, without _entropy at its end"
+    refused = {
+        "mine": (no_feature, r"losses.mine: the parameter images is no feature and has no default. Features: student"),
+        "mine_entropy": (relations, no_name),
+        "my loss": (relations, no_name),
+    }
+    for name, (loss, message) in refused.items():
+        with pytest.raises(UserError, match=message):
+            finetuned(method=GIFT | {"losses": {name: gift_core.WeightedLoss(1.0, loss)}})
 
 
 def test_the_fisher_information_is_that_of_the_pipeline() -> None:

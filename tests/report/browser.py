@@ -50,16 +50,14 @@ class Page:
         while True:
             answer = self._receive()
             if answer.get("id") == self._id:
-                if "error" in answer:
-                    raise RuntimeError(f"{method}: {answer['error']}")
-                result: dict[str, Any] = answer["result"]
-                return result
+                assert "error" not in answer, f"{method}: {answer['error']}"
+                return dict(answer["result"])
             self.events.append(answer)
 
-    def open(self, file: Path, *, width: int, height: int = 900, dark: bool = False) -> None:
+    def open(self, file: Path, *, width: int, dark: bool = False) -> None:
         """Show the file in a window of this size (in CSS pixels) and wait until it is loaded."""
         scheme = "dark" if dark else "light"
-        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", **screen)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.events.clear()
@@ -102,15 +100,13 @@ class Page:
     def _receive(self) -> dict[str, Any]:
         deadline = time.monotonic() + TIMEOUT_S
         while b"\0" not in self._buffer:
-            if not select.select([self._from], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise TimeoutError(f"no answer from Chromium for {TIMEOUT_S:.0f} s")
+            ready, _, _ = select.select([self._from], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, f"no answer from Chromium for {TIMEOUT_S:.0f} s"
             block = os.read(self._from, 1 << 20)
-            if not block:
-                raise RuntimeError("Chromium ended")
+            assert block, "Chromium ended"
             self._buffer += block
         message, _, self._buffer = self._buffer.partition(b"\0")
-        answer: dict[str, Any] = json.loads(message)
-        return answer
+        return dict(json.loads(message))
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from PIL import Image
 from safetensors.numpy import save_file
 
 from gift_core.artifacts.accuracy import computed_with, read_accuracy, write_accuracy
@@ -32,8 +30,9 @@ from gift_core.published import mtil
 from gift_core.published.mtil import ORDER_1, Benchmark
 from gift_core.report.build import build_report
 from gift_core.report.run_record import RunRecord, read_run
+from tests.artifacts.damage import png
+from tests.imports import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 TASKS = ("letters", "textures", "zodiac")
 # A[i][j] in percent: the pre-trained model, then after each task
 MATRICES = {
@@ -115,7 +114,14 @@ def write_seen_run(
     protocol = {"evaluation": {"batch_size": 256, "protocol": "class_incremental", "max_images": None}}
     config = write_params(root, tasks, tuple(seen), seed=seed, changes=protocol)
     for method, curve in seen.items():
-        write_seen_accuracies(Layout(root), method, tasks, zero_shot, curve)
+        hashes = {"model:pretrained": "0" * 64, **computed_with(ENVIRONMENT)}
+        for step, task in enumerate(tasks):
+            hashes[f"model:{task}"] = f"{step + 1:064x}"
+            common = {"method": method, "protocol": "class_incremental", "eval_task": task, "n": 500 * (step + 1)}
+            start = {"step": -1, "trained_task": "pretrained", "phase": "pretrained", "top1": zero_shot[step] / 100}
+            trained = {"step": step, "trained_task": task, "phase": "current", "top1": curve[step] / 100}
+            rows = pd.DataFrame([start | common, trained | common])
+            write_accuracy(Layout(root).accuracy(method, task), rows, hashes)
     _write_rest(Layout(root), config, tasks, tuple(seen))
     return config
 
@@ -130,106 +136,70 @@ def write_mtil(
 ) -> Config:
     """A run whose tasks t0, t1, ... are the data sets of the benchmark; zero-shot as published plus `apart` points."""
     zero_shot = [float(value) + (apart or {}).get(str(name), 0.0) for name, value in mtil.zero_shot(benchmark).items()]
-    tasks = tuple(f"t{position}" for position in range(11))
-    rows = zip(tasks, benchmark.data_sets, strict=True)
-    of_tasks = {
-        task: {"source": "catalogue", "dataset": data_set, "path": f"data/0_raw/{data_set}", **(row or {})}
-        for task, data_set in rows
+    rows = {
+        f"t{position}": {"source": "catalogue", "dataset": name, "path": f"data/0_raw/{name}", **(row or {})}
+        for position, name in enumerate(benchmark.data_sets)
     }
-    matrix = [zero_shot, *[[80.0] * 11] * 11]
-    return write_run(root, tasks=tasks, matrices={"gift": matrix}, changes={"tasks": of_tasks, "model": dict(model)})
+    matrices = {"gift": [zero_shot, *[[80.0] * 11] * 11]}
+    return write_run(root, tasks=tuple(rows), matrices=matrices, changes={"tasks": rows, "model": dict(model)})
 
 
-def write_pictures(layout: Layout, config: Config, methods: Sequence[str] = tuple(MATRICES)) -> None:
-    """Adds to a run of write_run what the pictures are made of: images of the tasks, prompts with sources, predictions.
+def write_pictures(layout: Layout, config: Config) -> None:
+    """Adds to a run what the pictures are made of: images of the tasks, prompts with sources, predictions.
 
     A model with an accuracy of 30 % classifies the first 30 % of a test set correctly, and takes each other image for
-    one of the next class. Each step replays 12 prompts of every source.
+    one of the next class, in a class-incremental run of the first task. Each step replays 12 prompts of every source.
     """
     tasks = tuple(step.task for step in config.sequence)
     for position, task in enumerate(tasks):
-        _write_images(layout.task(task), seed=position)
+        _write_images(layout.task(task), first=20 * position)
         prompts = _prompts_of(layout, tasks[:position])
         write_prompts(layout.prompts(task), prompts)
         shutil.rmtree(layout.shards(task))
-        _write_pairs(layout.shards(task), seed=position, prompts=prompts)
-    for method in methods:
-        for task in tasks:
-            rows, metadata = read_accuracy(layout.accuracy(method, task))
-            write_predictions(layout.predictions(method, task), _predictions(layout, rows), metadata)
-
-
-def write_seen_pictures(layout: Layout, config: Config) -> None:
-    """Adds to a run of write_seen_run images and predictions. An image that is not correct is taken for the first class
-    of the first task, or the second if it is of the first."""
-    tasks = tuple(step.task for step in config.sequence)
-    for position, task in enumerate(tasks):
-        _write_images(layout.task(task), seed=position)
+        _write_pairs(layout.shards(task), prompts)
     for method in config.run.methods:
         for step, task in enumerate(tasks):
             rows, metadata = read_accuracy(layout.accuracy(method, task))
-            so_far = tasks[: step + 1]
-            frames = [
-                _seen_predictions(layout, row, so_far, seen) for row in rows.to_dict("records") for seen in so_far
-            ]
+            seen = tasks[: step + 1] if config.evaluation.protocol == "class_incremental" else ()
+            frames = [_predictions(layout, row, each, seen) for row in rows.to_dict("records") for each in seen or [""]]
             write_predictions(layout.predictions(method, task), pd.concat(frames), metadata)
 
 
-def _columns(row: Mapping[Any, Any], task: str) -> dict[str, Any]:
-    return {name: row[name] for name in ("method", "protocol", "step", "trained_task")} | {"task": task}
+def _predictions(layout: Layout, row: Mapping[Any, Any], task: str, seen: Sequence[str]) -> pd.DataFrame:
+    """Of a row of accuracies on the task that it names, or on one of the tasks seen so far."""
+    task, count = task or row["eval_task"], row["n"] // max(len(seen), 1)
+    images = np.arange(count) * max(499 // count, 1)  # spread over 500 images
+    labels = images % 10
+    classes = [name for each in (task, *seen[:1]) for name in read_task(layout.task(each)).class_names]
+    wrong = (labels + 1) % 10 + len(classes) - 10
+    predicted = np.where(np.arange(count) < round(row["top1"] * count), labels, wrong)
+    columns = {name: row[name] for name in ("method", "protocol", "step", "trained_task")} | {"task": task}
+    return prediction_rows(columns, images=images, labels=labels, predicted=predicted, classes=classes)
 
 
-def _predictions(layout: Layout, rows: pd.DataFrame) -> pd.DataFrame:
-    frames = []
-    for row in rows.to_dict("records"):
-        task, images = row["eval_task"], np.arange(row["n"]) * max(499 // row["n"], 1)  # spread over 500 images
-        labels = images % 10
-        correct = np.arange(row["n"]) < round(row["top1"] * row["n"])
-        predicted, names = np.where(correct, labels, (labels + 1) % 10), read_task(layout.task(task)).class_names
-        frames.append(
-            prediction_rows(_columns(row, task), images=images, labels=labels, predicted=predicted, classes=names)
-        )
-    return pd.concat(frames)
-
-
-def _seen_predictions(layout: Layout, row: Mapping[Any, Any], so_far: Sequence[str], task: str) -> pd.DataFrame:
-    own, first = (read_task(layout.task(name)).class_names for name in (task, so_far[0]))
-    labels = np.arange(500) % 10
-    correct = np.arange(500) < round(row["top1"] * row["n"] / len(so_far))
-    predicted = np.where(correct, labels, np.where(labels == 0, 11, 10))
-    classes = (*own, *first[:2])
-    return prediction_rows(
-        _columns(row, task), images=np.arange(500), labels=labels, predicted=predicted, classes=classes
-    )
-
-
-def _write_images(folder: Path, *, seed: int) -> None:
+def _write_images(folder: Path, *, first: int) -> None:
     """200 training and 500 test images in place of the task's description; image n is of class n modulo 10."""
     described = json.loads((folder / "task.json").read_text(encoding="utf-8"))
     names, templates = tuple(described["class_names"]), tuple(described["templates"])
     info = TaskInfo(folder.name, names, templates, described["source"], notes=described["notes"])
-    images = [_png(pixels) for pixels in _noise(seed, 20)]
-    train, test = ([(images[n % 20], "png", n % 10) for n in range(count)] for count in (200, 500))
-    write_task(folder, info, train, test, images_per_shard=300, skipped=described["skipped"])
+    images = [(png(first + n % 20), "png", n % 10) for n in range(500)]
+    write_task(folder, info, images[:200], images, images_per_shard=300, skipped=described["skipped"])
 
 
 def _prompts_of(layout: Layout, earlier: Sequence[str]) -> pd.DataFrame:
     """Sources take turns, and so do the classes of a task."""
-    sources = ("base", *earlier)
-    rows = []
+    sources, rows = ("base", *earlier), []
     for number in range(12 * len(sources)):
         source, turn = sources[number % len(sources)], number // len(sources)
         name = f"thing {turn}" if source == "base" else read_task(layout.task(source)).class_names[turn % 10]
-        prompt = f"{PROMPTS[0]} {name}"
-        rows.append([number, source, name, "a {}.", prompt, number])
-    columns = ["prompt_id", "source_task", "class_name", "template", "prompt", "seed"]
-    return pd.DataFrame(rows, columns=columns)
+        rows.append([number, source, name, "a {}.", f"{PROMPTS[0]} {name}", number])
+    return pd.DataFrame(rows, columns=["prompt_id", "source_task", "class_name", "template", "prompt", "seed"])
 
 
 def _write_rest(layout: Layout, config: Config, tasks: tuple[str, ...], methods: tuple[str, ...]) -> None:
     for method in methods:
         if config.methods[method].learns != "nothing":
-            losses = [loss_row(config.methods[method], at) for at in range(STEPS)]
+            losses = [_loss_row(config.methods[method], at) for at in range(STEPS)]
             for task in tasks:
                 write_losses(layout.model(method, task) / "losses.jsonl", losses)
                 write_provenance(layout.model(method, task), {"environment": ENVIRONMENT})
@@ -237,10 +207,13 @@ def _write_rest(layout: Layout, config: Config, tasks: tuple[str, ...], methods:
             for task in tasks:
                 write_source(layout.teacher(method, task), replay="synthetic", read={}, environment=ENVIRONMENT)
         if config.methods[method].consolidation.needs_fisher:
-            _write_fisher(layout, method, tasks)
-    for position, task in enumerate(tasks):
+            diagonals = {name: np.full(shape, value, np.float32) for name, (shape, value) in PARAMETERS.items()}
+            for task in tasks:
+                path = layout.teacher(method, task) / "fisher.safetensors"
+                write_fisher(path, Fisher(diagonals, estimator="per_sample", model="0" * 64))
+    for task in tasks:
         write_task_json(layout, task)
-        _write_pairs(layout.shards(task), seed=position)
+        _write_pairs(layout.shards(task))
     layout.pretrained().mkdir(parents=True)
     save_file({"weight": np.zeros((1000, 1500), np.float32)}, layout.pretrained() / "open_clip_model.safetensors")
     (layout.pretrained() / "open_clip_config.json").write_text('{"model_cfg": {}, "preprocess_cfg": {}}')
@@ -256,21 +229,6 @@ def write_task_json(
     write_json(layout.task(task) / "task.json", described)
 
 
-def write_seen_accuracies(
-    layout: Layout, method: str, tasks: tuple[str, ...], zero_shot: Sequence[float], curve: Sequence[float]
-) -> None:
-    """Class-incremental accuracy files: the pre-trained model and the model of the step, on all classes so far."""
-    hashes = {"model:pretrained": "0" * 64, **computed_with(ENVIRONMENT)}
-    for step, task in enumerate(tasks):
-        hashes[f"model:{task}"] = f"{step + 1:064x}"
-        common = {"method": method, "protocol": "class_incremental", "eval_task": task, "n": 500 * (step + 1)}
-        rows = [
-            {"step": -1, "trained_task": "pretrained", "phase": "pretrained", "top1": zero_shot[step] / 100},
-            {"step": step, "trained_task": task, "phase": "current", "top1": curve[step] / 100},
-        ]  # fmt: skip
-        write_accuracy(layout.accuracy(method, task), pd.DataFrame([{**row, **common} for row in rows]), hashes)
-
-
 def write_accuracies(layout: Layout, method: str, tasks: tuple[str, ...], matrix: Matrix) -> None:
     """Task-incremental accuracy files. Each step adds its own model on all tasks and all earlier models on its task."""
     hashes = {"model:pretrained": "0" * 64, **computed_with(ENVIRONMENT)}
@@ -281,51 +239,29 @@ def write_accuracies(layout: Layout, method: str, tasks: tuple[str, ...], matrix
         write_accuracy(layout.accuracy(method, task), rows, hashes)
 
 
-def _write_fisher(layout: Layout, method: str, tasks: tuple[str, ...]) -> None:
-    diagonals = {name: np.full(shape, value, np.float32) for name, (shape, value) in PARAMETERS.items()}
-    for task in tasks:
-        path = layout.teacher(method, task) / "fisher.safetensors"
-        write_fisher(path, Fisher(diagonals, estimator="per_sample", model="0" * 64))
-
-
 def _accuracy(method: str, tasks: tuple[str, ...], matrix: Matrix, step: int, evaluated: int) -> dict[str, object]:
-    phase = "past" if evaluated < step else "current" if evaluated == step else "future"
-    common = {"method": method, "protocol": "task_incremental", "n": 500, "top1": matrix[step + 1][evaluated] / 100}
-    trained = {"trained_task": "pretrained", "phase": "pretrained"}
+    trained, phase = "pretrained", "pretrained"
     if step >= 0:
-        trained = {"trained_task": tasks[step], "phase": phase}
-    return {"step": step, "eval_task": tasks[evaluated], **trained, **common}
+        trained, phase = tasks[step], "past" if evaluated < step else "current" if evaluated == step else "future"
+    common = {"method": method, "protocol": "task_incremental", "n": 500, "top1": matrix[step + 1][evaluated] / 100}
+    return {"step": step, "trained_task": trained, "eval_task": tasks[evaluated], "phase": phase, **common}
 
 
-def loss_row(method: MethodConfig, step: int) -> dict[str, float]:
+def _loss_row(method: MethodConfig, step: int) -> dict[str, float]:
     """A row as the training loop writes it: the losses of the method, and the entropy of the teacher beside `distill`.
 
     The cross-entropy is 5 + 0.01 * step, the entropy 5. Without consolidation there is a zero.
     """
-    values = {"task": 2.0 / (1 + step)}
-    values |= {name: 5 + 0.01 * step if name == "distill" else 0.02 * step for name, _ in method.losses.items()}
+    losses = {name: 5 + 0.01 * step if name == "distill" else 0.02 * step for name, _ in method.losses.items()}
+    values = {"task": 2.0 / (1 + step), **losses}
     values["consolidation"] = 0.0 if method.consolidation.kind == "none" else 0.001 * step
     entropy = {"distill_entropy": 5.0} if "distill" in values else {}
-    total = sum(values.values())
-    return {"iteration": step, "learning_rate": 1e-4, **values, **entropy, "total": total}
+    return {"iteration": step, "learning_rate": 1e-4, **values, **entropy, "total": sum(values.values())}
 
 
-def _noise(seed: int, count: int) -> Any:
-    return np.random.default_rng(seed).integers(0, 255, (count, 8, 8, 3), dtype=np.uint8)
-
-
-def _png(pixels: Any) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).resize((32, 32), Image.Resampling.NEAREST).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _write_pairs(folder: Path, seed: int, prompts: pd.DataFrame | None = None) -> None:
+def _write_pairs(folder: Path, prompts: pd.DataFrame | None = None) -> None:
     texts = [PROMPTS[number % 2] for number in range(30)] if prompts is None else list(prompts["prompt"])
-    pairs = [
-        Pair(pair_key(0, position), position, text, _png(image))
-        for position, (text, image) in enumerate(zip(texts, _noise(seed, len(texts)), strict=True))
-    ]
+    pairs = [Pair(pair_key(0, number), number, text, png(number)) for number, text in enumerate(texts)]
     folder.mkdir(parents=True)
     write_shard(folder, 0, pairs, {"redrawn": 2})
     unknown = {"count": len(pairs), "sha256": "of the prompts"}

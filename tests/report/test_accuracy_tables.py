@@ -21,12 +21,9 @@ SEPARATE = [[40, 60, 50], [90, 40, 30], [30, 95, 30], [20, 30, 99]]
 JOINT = [[40, 60, 50], [90, 60, 50], [90, 95, 50], [90, 95, 98]]
 
 
-def test_shades_depend_on_sign_and_size_of_the_difference() -> None:
+def test_a_shade_and_a_tooltip_have_the_difference_to_zero_shot() -> None:
     shades = [shade_of(difference) for difference in (0.9, -0.9, 1, -4.9, 5, -12, 34.9, 35, -80)]
     assert shades == ["same", "same", "gain1", "loss1", "gain2", "loss3", "gain4", "gain5", "loss5"]
-
-
-def test_a_tooltip_has_the_accuracy_and_the_signed_difference_to_zero_shot() -> None:
     assert tooltip("letters after zodiac", 62.0, 60.0) == "letters after zodiac\t62.0\nto zero-shot\t+2.0"
 
 
@@ -55,26 +52,20 @@ def test_the_interval_of_a_mean_contains_the_truth_in_95_of_100_samples() -> Non
     assert np.mean([low <= 100 * true.mean() <= high for low, high in intervals]) == pytest.approx(0.95, abs=0.015)
 
 
-def test_the_spread_is_the_sample_deviation() -> None:
+def test_the_spread_is_the_sample_deviation_and_one_value_has_none() -> None:
     spread = spread_of(pd.Series([80.0, 82.0, 84.0]))
     assert (spread.mean, spread.deviation, spread.count) == (82.0, 2.0, 3)
-
-
-def test_one_value_has_no_deviation_and_no_value_has_no_mean() -> None:
     assert spread_of(pd.Series([80.0])).deviation is None
     assert spread_of(pd.Series([], dtype=float)).mean is None
 
 
-def test_the_interval_is_of_paired_differences() -> None:
+def test_the_interval_is_of_paired_differences_and_excludes_zero_beyond_the_noise() -> None:
     difference = difference_of(pd.Series({1: 81.0, 2: 92.0, 3: 73.0}), pd.Series({1: 80.0, 2: 90.0, 3: 70.0}))
     assert difference is not None and difference.low is not None and difference.high is not None
     margin = 4.302653 / math.sqrt(3)  # differences 1, 2, 3: mean 2, deviation 1
     assert (difference.mean, difference.count) == (2.0, 3)
     assert (difference.low, difference.high) == pytest.approx((2 - margin, 2 + margin))
     assert not difference.exceeds_noise
-
-
-def test_a_difference_exceeds_the_noise_if_its_interval_excludes_zero() -> None:
     others, gain = pd.Series({1: 50.0, 2: 60.0, 3: 70.0}), pd.Series({1: 1.0, 2: 1.1, 3: 1.2})
     for values in (others + gain, others - gain):
         difference = difference_of(values, others)
@@ -96,22 +87,14 @@ def trial(rate: float, birds: int, digits: int, letters: int) -> Trial:
     return Trial(rate, {"birds": Score(birds, 100), "digits": Score(digits, 100), "letters": Score(letters, 100)}, 1.0)
 
 
-def test_gains_and_losses_are_points_against_the_start() -> None:
-    search = RateSearch("birds", START, [trial(1e-5, 70, 70, 66)])
-    assert search.gained(search.trials[0]) == pytest.approx(20)
-    assert search.lost(search.trials[0]) == pytest.approx((10 - 6) / 2)
-
-
-def test_the_best_rate_gains_the_most_minus_what_it_loses() -> None:
+def test_the_best_rate_gains_the_most_minus_what_it_loses_and_of_equal_ones_is_the_lowest() -> None:
     slow, good, greedy = trial(1e-6, 60, 80, 60), trial(1e-5, 80, 78, 58), trial(1e-4, 85, 60, 40)
     search = RateSearch("birds", START, [slow, good, greedy])
-    assert search.best is good
-    assert search.similar == [greedy]
-
-
-def test_of_equal_rates_the_lowest_is_the_best() -> None:
-    low, high = trial(1e-6, 60, 80, 60), trial(1e-5, 70, 70, 50)
-    assert RateSearch("birds", START, [high, low]).best is low
+    assert (search.best, search.similar) == (good, [greedy])
+    assert (search.gained(good), search.lost(good)) == (pytest.approx(30), pytest.approx(2))  # in points
+    assert search.lost(trial(1e-5, 70, 70, 66)) == pytest.approx((10 - 6) / 2)
+    high = trial(1e-5, 70, 70, 50)
+    assert RateSearch("birds", START, [high, slow]).best is slow
 
 
 def test_without_other_tasks_only_the_gain_counts() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.report.comparison.compare import compare_runs
 from tests.report import run_folder as runs
@@ -74,8 +76,8 @@ BROKEN_WORDS = """[...document.querySelectorAll("h3, .name, .kept span, .compare
     range.setEnd(text, word.index + word[0].length);
     return new Set([...range.getClientRects()].map((box) => box.top)).size > 1;
   }).map((word) => word[0]))"""
+CLICK = "document.querySelector('.legend button[data-method={}]').click()"
 UNFOLD = "document.querySelectorAll('details').forEach((e) => { e.open = true; })"
-PAPER = {"letter": (8.5, 11.0), "A4": (8.27, 11.69)}  # inches
 SHEETS = {"small": 6, "large": 12, "comparison": 6, "mtil": 6, "seen": 6}
 PAGES = (*SHEETS, "long")
 
@@ -91,8 +93,7 @@ def large_matrices(seed: int) -> dict[str, Matrix]:
     noise = np.random.default_rng(seed)
     matrices: dict[str, Matrix] = {}
     for method, percent in zip(METHODS, np.linspace(55, 85, len(METHODS)), strict=True):
-        after = percent + noise.normal(0, 0.5, (11, 11))
-        matrices[method] = np.vstack([np.full((1, 11), 60.0), after]).tolist()
+        matrices[method] = [[60.0] * 11, *(percent + noise.normal(0, 0.5, (11, 11))).tolist()]
     return {**matrices, "zero_shot": [[60.0] * 11] * 12}
 
 
@@ -103,38 +104,36 @@ def long_matrices() -> dict[str, Matrix]:
     for method in ("finetune", "a_method_with_a_long_name", "gift"):
         learned = noise.uniform(0, 100, (11, 11)).round(1)
         learned[-1, :3] = (0, 100, 50)  # of every method
-        matrices[method] = np.vstack([np.full((1, 11), 60.0), learned]).tolist()
+        matrices[method] = [[60.0] * 11, *learned.tolist()]
     return matrices
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def pages(whole: tuple[Path, Config], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Reports of a small run with pictures, of a large run, of MTIL with a zero-shot difference, of a class-incremental
     run with 50 steps, and of long names. Also the comparison of three seeds of the large run."""
-    roots = {name: tmp_path_factory.mktemp(name) for name in ("small", "large", "mtil", "seen", "long", "43", "44")}
+    root = tmp_path_factory.mktemp("runs")
     steps = np.arange(50)
     single = ("finetune", "lwf", "icarl", "zscl", "gift", "gift_vocabulary")  # methods with one model
     seen = {name: (95 - 50 * (steps / 50) ** (0.4 + 0.1 * at)).tolist() for at, name in enumerate(single)}
-    configs = {
-        "small": runs.write_run(roots["small"]),
-        "large": runs.write_run(roots["large"], tasks=TASKS, matrices=large_matrices(42)),
-        "mtil": runs.write_mtil(roots["mtil"], apart={"eurosat": -12.0, "dtd": 2.0}),
-        "seen": runs.write_seen_run(
-            roots["seen"], tasks=tuple(f"cifar100_{step:02d}" for step in steps),
-            zero_shot=(88 - 0.4 * steps).tolist(), seen=seen,
-        ),
-        "long": runs.write_run(roots["long"], tasks=LONG, matrices=long_matrices()),
-    }  # fmt: skip
-    for step in configs["seen"].sequence:
-        runs.write_task_json(Layout(roots["seen"]), step.task, classes=2)
-    runs.write_pictures(Layout(roots["small"]), configs["small"])  # the others: clones without tars and predictions
-    folders = {name: runs.build(roots[name], config) for name, config in configs.items()}
+    names, zero_shot = tuple(f"cifar100_{step:02d}" for step in steps), (88 - 0.4 * steps).tolist()
+    configs = {  # only the small run has tars and predictions
+        "large": runs.write_run(root / "large", tasks=TASKS, matrices=large_matrices(42)),
+        "mtil": runs.write_mtil(root / "mtil", apart={"eurosat": -12.0, "dtd": 2.0}),
+        "seen": runs.write_seen_run(root / "seen", tasks=names, zero_shot=zero_shot, seen=seen),
+        "long": runs.write_run(root / "long", tasks=LONG, matrices=long_matrices()),
+    }
+    for name in names:
+        runs.write_task_json(Layout(root / "seen"), name, classes=2)
+    folders = {name: runs.build(root / name, config) for name, config in configs.items()}
+    shutil.copytree(whole[0], root / "small")
+    folders["small"] = runs.build(root / "small", whole[1])
     for seed in (43, 44):  # what a comparison reads of a run
-        runs.write_params(roots[str(seed)], TASKS, METHODS, seed=seed)
+        runs.write_params(root / str(seed), TASKS, METHODS, seed=seed)
         for method, matrix in large_matrices(seed).items():
-            runs.write_accuracies(Layout(roots[str(seed)]), method, TASKS, matrix)
-    folders["comparison"] = roots["large"] / "comparison"
-    compare_runs([roots["large"], roots["43"], roots["44"]], folders["comparison"])
+            runs.write_accuracies(Layout(root / str(seed)), method, TASKS, matrix)
+    folders["comparison"] = root / "comparison"
+    compare_runs([root / name for name in ("large", "43", "44")], folders["comparison"])
     return {name: folder / "index.html" for name, folder in folders.items()}
 
 
@@ -143,28 +142,19 @@ def page(request: pytest.FixtureRequest, pages: dict[str, Path]) -> Path:
     return pages[request.param]
 
 
-@pytest.fixture(params=["small", "large"])
-def report(request: pytest.FixtureRequest, pages: dict[str, Path]) -> Path:
-    return pages[request.param]
-
-
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_is_wider_than_the_window_and_no_texts_of_a_chart_overlap(
     browser: Page, page: Path, width: int
 ) -> None:
     browser.open(page, width=width)
+    axes = browser.evaluate(AXES)
+    if page.parent.name == "reports":  # the strips of a comparison have no titles
+        assert axes and all(len(titles) == 2 and all(titles) for titles in axes)
     for unfold in ("", UNFOLD):  # then with all folded tables
         browser.evaluate(unfold)
         assert browser.evaluate("document.documentElement.scrollWidth") == width
         assert browser.evaluate(TOO_WIDE) == []
         assert browser.evaluate(f"{COLLIDING}({TEXTS}, .5)") == []
-
-
-@pytest.mark.parametrize("name", ["small", "seen"])
-def test_both_axes_of_every_chart_have_a_label(browser: Page, pages: dict[str, Path], name: str) -> None:
-    browser.open(pages[name], width=390)
-    axes = browser.evaluate(AXES)
-    assert axes and all(len(titles) == 2 and all(titles) for titles in axes)
 
 
 def test_a_page_loads_nothing_else_and_raises_no_errors(browser: Page, page: Path) -> None:
@@ -186,38 +176,17 @@ def test_text_has_the_contrast_required_by_wcag_in_the_color_scheme_of_the_syste
     assert browser.evaluate(CONTRAST) == []
 
 
-def test_a_legend_button_highlights_a_method_and_back(browser: Page, report: Path) -> None:
-    browser.open(report, width=1280)
+@pytest.mark.parametrize("name", ["small", "large"])
+def test_a_legend_button_highlights_a_method_and_back_and_hovering_shows_the_values(
+    browser: Page, pages: dict[str, Path], name: str
+) -> None:
+    browser.open(pages[name], width=1280)
     dimmed = 'document.querySelectorAll("#forgetting .series.dim").length'
-    click = "document.querySelector('.legend button[data-method=gift]').click()"
     charts = browser.evaluate('document.querySelectorAll("#forgetting figure svg").length')
-    browser.evaluate(click)
     others = len(MATRICES) - 1 if charts == 4 else CONTINUED - MAIN - 1
-    assert browser.evaluate(dimmed) == charts * others
-    browser.evaluate(click)
-    assert browser.evaluate(dimmed) == 0
-
-
-def test_selected_quiet_methods_get_different_colors(browser: Page, pages: dict[str, Path]) -> None:
-    browser.open(pages["large"], width=1280)
-    stroke = "getComputedStyle(document.querySelector('.overview .series[data-method={}] path')).stroke"
-    quiet = browser.evaluate(stroke.format("l2"))
-    for method in ("l2", "lwf"):
-        browser.evaluate(f"document.querySelector('.legend button[data-method={method}]').click()")
-    hues = {browser.evaluate(stroke.format(method)) for method in ("l2", "lwf", "finetune")}
-    assert len(hues) == 3 and quiet not in hues
-
-
-def test_labels_in_the_scatter_charts_do_not_overlap(browser: Page, pages: dict[str, Path]) -> None:
-    browser.open(pages["comparison"], width=1280)
-    labels = '[...document.querySelectorAll(".scatter")].map((chart) => chart.querySelectorAll(".mark text"))'
-    # all but individual, whose Transfer means nothing
-    assert browser.evaluate(f"{labels}.reduce((sum, texts) => sum + texts.length, 0)") == len(METHODS) - 1
-    assert browser.evaluate(f"{COLLIDING}({labels}, 2)") == []
-
-
-def test_hovering_over_a_chart_shows_the_values(browser: Page, report: Path) -> None:
-    browser.open(report, width=1280)
+    for expected in (charts * others, 0):
+        browser.evaluate(CLICK.format("gift"))
+        assert browser.evaluate(dimmed) == expected
     browser.scroll_to(".overview .hover")
     box = "document.querySelector('.overview .hover').getBoundingClientRect()"
     x, y = browser.evaluate(f"[{box}.x + {box}.width / 2, {box}.y + {box}.height / 2]")
@@ -226,35 +195,45 @@ def test_hovering_over_a_chart_shows_the_values(browser: Page, report: Path) -> 
     assert browser.evaluate("!document.querySelector('#tip').hidden")
 
 
-@pytest.mark.parametrize("size", PAPER)
+def test_selected_quiet_methods_get_different_colors_and_labels_of_scatter_charts_do_not_overlap(
+    browser: Page, pages: dict[str, Path]
+) -> None:
+    browser.open(pages["large"], width=1280)
+    stroke = "getComputedStyle(document.querySelector('.overview .series[data-method={}] path')).stroke"
+    quiet = browser.evaluate(stroke.format("l2"))
+    for method in ("l2", "lwf"):
+        browser.evaluate(CLICK.format(method))
+    hues = {browser.evaluate(stroke.format(method)) for method in ("l2", "lwf", "finetune")}
+    assert len(hues) == 3 and quiet not in hues
+    browser.open(pages["comparison"], width=1280)
+    labels = '[...document.querySelectorAll(".scatter")].map((chart) => chart.querySelectorAll(".mark text"))'
+    # all but individual, whose Transfer means nothing
+    assert browser.evaluate(f"{labels}.reduce((sum, texts) => sum + texts.length, 0)") == len(METHODS) - 1
+    assert browser.evaluate(f"{COLLIDING}({labels}, 2)") == []
+
+
 @pytest.mark.parametrize(("name", "most"), SHEETS.items())
-def test_a_page_prints_on_few_sheets(browser: Page, pages: dict[str, Path], name: str, most: int, size: str) -> None:
+def test_a_page_prints_on_few_sheets_and_nothing_is_cut_off_or_broken(
+    browser: Page, pages: dict[str, Path], name: str, most: int
+) -> None:
     browser.open(pages[name], width=1280)
-    width, height = PAPER[size]
-    printed = browser.call("Page.printToPDF", paperWidth=width, paperHeight=height)["data"]
-    assert 1 < len(re.findall(rb"/Type\s*/Page\b", base64.b64decode(printed))) <= most
-
-
-@pytest.mark.parametrize("name", ["small", "large", "comparison", "mtil"])
-def test_on_paper_nothing_is_cut_off_and_no_word_is_broken(browser: Page, pages: dict[str, Path], name: str) -> None:
-    browser.open(pages[name], width=690)  # letter and A4 without margins, in CSS pixels
+    for width, height in ((8.5, 11.0), (8.27, 11.69)):  # letter and A4, in inches
+        printed = browser.call("Page.printToPDF", paperWidth=width, paperHeight=height)["data"]
+        assert 1 < len(re.findall(rb"/Type\s*/Page\b", base64.b64decode(printed))) <= most
+    browser.open(pages[name], width=690)  # both without margins, in CSS pixels
     browser.call("Emulation.setEmulatedMedia", media="print")
     assert browser.evaluate("document.documentElement.scrollWidth") == 690
-    assert browser.evaluate(TOO_WIDE) == []
-    assert browser.evaluate(BROKEN_WORDS) == []
+    assert browser.evaluate(TOO_WIDE) == browser.evaluate(BROKEN_WORDS) == []
 
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_captions_below_pictures_do_not_overlap(browser: Page, pages: dict[str, Path], width: int) -> None:
     browser.open(pages["small"], width=width)
     browser.evaluate(UNFOLD)
-    lists = (
-        """[...document.querySelectorAll(".classes, .kept, .compared, .sheet")].map((e) => e.querySelectorAll("li"))"""
-    )
+    lists = '[...document.querySelectorAll(".classes, .kept, .compared, .sheet")].map((e) => e.querySelectorAll("li"))'
     assert browser.evaluate(f"{lists}.length") == 3 + 2 + 2 + (1 + 2 + 3)
     assert browser.evaluate(f"{COLLIDING}({lists}, 0)") == []
-    assert (
-        browser.evaluate(f"{lists}.flatMap((e) => [...e]).filter((e) => e.scrollWidth > e.clientWidth + 1).length") == 0
-    )
+    too_long = f"{lists}.flatMap((e) => [...e]).filter((e) => e.scrollWidth > e.clientWidth + 1)"
+    assert browser.evaluate(f"{too_long}.length") == 0
     sizes = browser.evaluate("[...document.images].map((e) => e.getBoundingClientRect().width)")
     assert min(sizes) > 36 and max(sizes) < 130

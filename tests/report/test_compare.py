@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -18,6 +18,7 @@ from gift_core.report.comparison.compare import compare_runs, comparison_headlin
 from gift_core.report.comparison.read_runs import read_runs
 from gift_core.report.comparison.scatter_chart import scatter_charts
 from gift_core.report.comparison.seed_statistics import Comparison, compare_methods, groups_of
+from tests.clone import content
 from tests.report.run_folder import MATRICES, METRICS, TASKS, Matrix, change_accuracies, write_run, write_seen_run
 
 SHIFTS = {42: 0.0, 43: -1.0, 44: 1.0}  # percentage points added after training, by seed
@@ -46,18 +47,15 @@ def compared(folders: list[Path], against: str | None = None) -> Comparison:
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return write_seeds(tmp_path_factory.mktemp("seeds"), 44, 42, 43, methods=ALL)
+    """Three runs, and in the first one their comparison."""
+    roots = write_seeds(tmp_path_factory.mktemp("seeds"), 44, 42, 43, methods=ALL)
+    compare_runs(roots, roots[0] / "comparison")
+    return roots
 
 
 @pytest.fixture(scope="module")
 def out(roots: list[Path]) -> Path:
-    compare_runs(roots, roots[0] / "comparison")
     return roots[0] / "comparison"
-
-
-@pytest.fixture(scope="module")
-def page(out: Path) -> str:
-    return (out / "index.html").read_text(encoding="utf-8")
 
 
 def change(root: Path, key: str, value: object) -> None:
@@ -71,15 +69,12 @@ def change(root: Path, key: str, value: object) -> None:
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 
-def test_the_csv_has_unrounded_scores_in_seed_order(out: Path) -> None:
+def test_the_files_have_unrounded_scores_means_deviations_and_paired_differences(out: Path) -> None:
     values = pd.read_csv(out / "comparison.csv")
     assert list(values["seed"].unique()) == [42, 43, 44]
     row = values[(values.seed == 42) & (values.method == "gift")].iloc[0].to_dict()
     metrics = {name: pytest.approx(value, abs=0.005) for name, value in METRICS["gift"].items()}
     assert row == {"seed": 42, "method": "gift", **metrics, "own": pytest.approx(248 / 3)}
-
-
-def test_the_json_has_mean_deviation_and_paired_difference(out: Path) -> None:
     comparison = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
     assert (comparison["seeds"], comparison["against"], comparison["missing"]) == ([42, 43, 44], "gift", [])
     gift, finetune = comparison["methods"]["gift"], comparison["methods"]["finetune"]
@@ -91,40 +86,25 @@ def test_the_json_has_mean_deviation_and_paired_difference(out: Path) -> None:
     assert comparison["methods"]["gift_l2"]["difference"]["last"]["exceeds_noise"] is False
 
 
-def test_methods_are_compared_with_the_given_method(roots: list[Path]) -> None:
+def test_methods_are_grouped_and_compared_with_the_given_one(roots: list[Path]) -> None:
+    groups = {group.title: group.methods for group in groups_of(read_runs(roots, allow_missing=False))}
+    assert groups == {
+        "References": ("zero_shot", "joint"), "Baselines": ("finetune",), "GIFT": ("gift",),
+        "Ablations of GIFT": ("gift_cd", "gift_l2"),
+    }  # fmt: skip
     assert compared(roots, "finetune").against == "finetune"
     with pytest.raises(UserError, match=r"--against: unknown name 'fintune'"):
         compared(roots, "fintune")
 
 
-def test_methods_are_grouped_into_references_baselines_and_one_family(roots: list[Path]) -> None:
-    groups = {group.title: group.methods for group in groups_of(read_runs(roots, allow_missing=False))}
-    references, ablations = ("zero_shot", "joint"), ("gift_cd", "gift_l2")
-    baselines, own = ("finetune",), ("gift",)
-    assert groups == {
-        "References": references, "Baselines": baselines, "GIFT": own, "Ablations of GIFT": ablations,
-    }  # fmt: skip
-
-
-def test_the_page_says_what_exceeds_the_noise(page: str) -> None:
+def test_the_page_says_what_exceeds_the_noise_and_has_each_seed_as_a_dot_on_an_axis_in_points(out: Path) -> None:
+    page = (out / "index.html").read_text(encoding="utf-8")
     assert "Over 3 seeds, GIFT has 80.0 ± 1.0% mean accuracy after 3 tasks of the miniature benchmark." in page
     assert "2 of 3 other methods differ from it in Last by more than the noise." in page
     differences = page[page.index('class="seeds differences"') :]
     cell = '<td class="{}"><span class="figure">{}</span><span class="interval">{}</span>'
     assert cell.format("worse", "−20.0", "−20.0 to −20.0") in differences
     assert cell.format("noise", "≈ −0.5", "−3.0 to +2.0") in differences
-
-
-def test_the_headline_says_who_differs(tmp_path: Path) -> None:
-    others = {"finetune": "Fine-tuning differs from it", "gift_l2": "GIFT, L2 does not differ from it"}
-    for other, words in others.items():
-        methods = {"gift": GIFT, other: ALL[other]}
-        folders = write_seeds(tmp_path / other, 42, 43, 44, methods=methods)
-        sentence = f" {words} in Last by more than the noise."
-        assert comparison_headline(compared(folders))[1] == sentence
-
-
-def test_the_page_has_the_value_of_every_seed_as_a_dot_on_an_axis_in_points(page: str) -> None:
     assert "GIFT\nseed 42\t80.00\nseed 43\t79.00\nseed 44\t81.00" in page
     strips = re.findall(r'<svg class="strip".*?</svg>', page, re.S)
     assert [strip.count("<circle") for strip in strips] == [3] * 6 * 5
@@ -134,18 +114,23 @@ def test_the_page_has_the_value_of_every_seed_as_a_dot_on_an_axis_in_points(page
     assert len(texts) == 5 and ["−1.0", "mean", "+1.0"] in texts
 
 
-def test_the_same_runs_in_any_order_give_the_same_bytes(roots: list[Path], out: Path, tmp_path: Path) -> None:
-    compare_runs(roots[::-1], tmp_path)
-    for name in ("index.html", "comparison.csv", "comparison.json"):
-        assert (tmp_path / name).read_bytes() == (out / name).read_bytes()
+def test_the_headline_says_who_differs(tmp_path: Path) -> None:
+    others = {"finetune": "Fine-tuning differs from it", "gift_l2": "GIFT, L2 does not differ from it"}
+    for other, words in others.items():
+        folders = write_seeds(tmp_path / other, 42, 43, 44, methods={"gift": GIFT, other: ALL[other]})
+        assert comparison_headline(compared(folders))[1] == f" {words} in Last by more than the noise."
 
 
-def test_one_seed_has_no_spread(roots: list[Path], tmp_path: Path) -> None:
-    comparison = compare_runs(roots[:1], tmp_path)
+def test_the_same_runs_in_any_order_give_the_same_bytes_and_one_seed_has_no_spread(
+    roots: list[Path], out: Path, tmp_path: Path
+) -> None:
+    compare_runs(roots[::-1], tmp_path / "again")
+    assert content(tmp_path / "again") == content(out)
+    comparison = compare_runs(roots[:1], tmp_path / "one")
     assert comparison.spreads["gift"]["last"].deviation is None
-    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    page = (tmp_path / "one" / "index.html").read_text(encoding="utf-8")
     assert "There is no spread" in page and "±" not in page[page.index("<main") :]
-    finetune = json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))["methods"]["finetune"]
+    finetune = json.loads((tmp_path / "one" / "comparison.json").read_text(encoding="utf-8"))["methods"]["finetune"]
     assert finetune["difference"]["last"] == {"mean": -20.0, "interval_95": None, "seeds": 1}
 
 
@@ -168,20 +153,21 @@ def test_a_missing_seed_is_an_error_unless_allowed(tmp_path: Path) -> None:
         ("methods.gift.learning_rate", 1e-3, "gift.learning_rate is 0.0005 in the first and 0.001 in the second"),
         ("sequence.1.learning_rate_factor", 2.0, "1.learning_rate_factor is 1.0 in the first and 2.0 in the second"),
         ("seed", 42, "have the same seed, 42"),
+        ("pre-trained model", "f" * 64, "started from different pre-trained models"),
+        ("finished", False, r"43/data/6_accuracy has no finished method"),
     ],
 )
-def test_runs_with_different_settings_are_refused(tmp_path: Path, key: str, value: object, message: str) -> None:
+def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path, key: str, value: object, message: str) -> None:
     folders = write_seeds(tmp_path, 42, 43)
-    change(folders[1], key, value)
+    if key == "pre-trained model":
+        for method, task in product(MATRICES, TASKS):
+            change_accuracies(folders[1], method, task, **{"model:pretrained": str(value)})
+    elif key == "finished":
+        for method in MATRICES:
+            Layout(folders[1]).accuracy(method, TASKS[0]).unlink()
+    else:
+        change(folders[1], key, value)
     with pytest.raises(UserError, match=message):
-        read_runs(folders, allow_missing=False)
-
-
-def test_runs_from_different_pretrained_models_are_refused(tmp_path: Path) -> None:
-    folders = write_seeds(tmp_path, 42, 43, methods={"gift": GIFT})
-    for task in TASKS:
-        change_accuracies(folders[1], "gift", task, **{"model:pretrained": "f" * 64})
-    with pytest.raises(UserError, match="started from different pre-trained models"):
         read_runs(folders, allow_missing=False)
 
 
@@ -192,13 +178,6 @@ def test_experiment_device_and_generator_seed_may_differ(tmp_path: Path) -> None
     assert read_runs(folders, allow_missing=False).seeds == (42, 43)
 
 
-def test_a_root_without_a_finished_method_is_refused(tmp_path: Path) -> None:
-    folders = write_seeds(tmp_path, 42, methods={"gift": GIFT})
-    Layout(folders[0]).accuracy("gift", TASKS[0]).unlink()
-    with pytest.raises(UserError, match=r"42/data/6_accuracy has no finished method"):
-        read_runs(folders, allow_missing=False)
-
-
 def test_many_methods_have_two_charts_and_each_label_once(tmp_path: Path) -> None:
     many = {f"gift_{number}": shifted(GIFT, -number / 10) for number in range(10)}
     whole, enlarged = scatter_charts(compared(write_seeds(tmp_path, 42, 43, methods={**MATRICES, **many})))
@@ -207,41 +186,26 @@ def test_many_methods_have_two_charts_and_each_label_once(tmp_path: Path) -> Non
     assert len(names) == len(set(names)) == 13
 
 
-STEPS, SEEDS = ("first", "second"), (42, 43, 44)
-
-
-@pytest.fixture(scope="module")
-def seen_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The comparison of three class-incremental runs, in which gift ends a point higher with every seed."""
-    folder = tmp_path_factory.mktemp("seen")
-    for seed in SEEDS:
+def test_class_incremental_runs_are_compared_by_avg_and_last_with_curves_of_means(tmp_path: Path) -> None:
+    """In three runs, of which gift ends a point higher with every seed."""
+    steps, folders = ("first", "second"), [tmp_path / str(seed) for seed in (42, 43, 44)]
+    for seed, folder in enumerate(folders, start=42):
         seen = {"finetune": (90.0, 50.0), "gift": (92.0, 80.0 + seed - 43)}
-        write_seen_run(folder / str(seed), tasks=STEPS, zero_shot=(70.0, 60.0), seen=seen, seed=seed)
-    compare_runs([folder / str(seed) for seed in SEEDS], folder / "comparison")
-    return folder / "comparison"
-
-
-def test_class_incremental_runs_are_compared_by_avg_and_last(seen_out: Path) -> None:
-    values = pd.read_csv(seen_out / "comparison.csv")
+        write_seen_run(folder, tasks=steps, zero_shot=(70.0, 60.0), seen=seen, seed=seed)
+    compare_runs(folders, tmp_path / "out")
+    values = pd.read_csv(tmp_path / "out" / "comparison.csv")
     assert list(values.columns) == ["seed", "method", "avg", "last"]
     assert values[values.method == "gift"]["last"].tolist() == [79.0, 80.0, 81.0]
-    methods: dict[str, Any] = json.loads((seen_out / "comparison.json").read_text(encoding="utf-8"))["methods"]
+    methods = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))["methods"]
     assert methods["gift"]["figures"]["avg"] == {"mean": 86.0, "deviation": 0.5, "seeds": 3}
     assert methods["zero_shot"]["figures"]["last"]["mean"] == 60.0
     assert methods["finetune"]["difference"]["last"]["mean"] == -30.0
-
-
-def test_the_page_of_class_incremental_runs_has_curves_of_means_and_no_scatter_chart(seen_out: Path) -> None:
-    page = (seen_out / "index.html").read_text(encoding="utf-8")
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "GIFT has 80.0 ± 1.0% accuracy on all classes after 2 steps of the miniature benchmark." in page
-    assert 'id="seen"' in page and 'id="chart"' not in page
-    assert "Own task" not in page and "Transfer" not in page
-    chart = mean_seen_chart(compared([seen_out.parent / str(seed) for seed in SEEDS]))
+    assert 'id="seen"' in page and not re.search('id="chart"|Own task|Transfer', page)
+    chart = mean_seen_chart(compared(folders))
     assert chart is not None
     assert chart.hovers[1].text == "After step 2 of 2\nFine-tuning\t50.0\nGIFT\t80.0\nZero-shot\t60.0"
-
-
-def test_runs_of_both_protocols_are_refused(seen_out: Path, tmp_path: Path) -> None:
-    write_run(tmp_path, tasks=STEPS, matrices={"gift": [[70, 60], [80, 60], [80, 80]]}, seed=45)
+    write_run(tmp_path / "other", tasks=steps, matrices={"gift": [[70, 60], [80, 60], [80, 80]]}, seed=45)
     with pytest.raises(UserError, match=r"evaluation\.protocol is class_incremental in the first and task_incremental"):
-        read_runs([seen_out.parent / "42", tmp_path], allow_missing=False)
+        read_runs([folders[0], tmp_path / "other"], allow_missing=False)

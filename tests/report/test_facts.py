@@ -5,11 +5,11 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from gift_core.artifacts.accuracy import computed_with
@@ -36,84 +36,55 @@ from tests.report.run_folder import (
 
 PLAIN = {"learning_rate": 1e-4, "replay": {"images": "none"}, "losses": {}, "consolidation": {"kind": "none"}}
 BEFORE = "(teacher: the model before the task)"
-RANDOM = {"kind": "random_tokens", "count": 1000, "length": 10}
-RATE = "learning rate 0.0001"
 INCOMPLETE = "incomplete: 3,000 of 3,334 training images"
-
-
+MINI = {"source": "mini", "path": "data/mini", "train_images": 10, "test_images": 10}
 OWN = {
     "source": "folder", "path": "data/0_raw/garments", "templates": ["a photo of a {}."], "test_fraction": 0.2,
     "on_bad_image": "refuse",
 }  # fmt: skip
-
-CASES: list[tuple[dict[str, Any], str]] = [  # slots, and what follows "learning rate 0.0001"
-    ({"start": "pretrained"}, ", every step starts from the pre-trained model"),
-    (
-        {"start": "pretrained", "learns": "seen"},
+CASES = {  # slots as in params.yaml: what follows "learning rate 0.0001"
+    "start: pretrained, learns: seen":
         ", every step starts from the pre-trained model, trained on all tasks seen so far",
-    ),
-    ({"merge": {"kind": "interpolate", "alpha": 0.8}}, ", merges 0.8 new + 0.2 old weights"),
-    ({"average": {"kind": "running_mean", "every": 100}}, ", averages the weights every 100 iterations"),
-    ({"consolidation": {"kind": "uniform", "weight": 2.0}}, ", consolidation uniform (weight 2)"),
-    (
-        {"replay": {"images": "task", "teacher": "previous", "texts": {"kind": "classes"}}},
+    "merge: {kind: interpolate, alpha: 0.8}": ", merges 0.8 new + 0.2 old weights",
+    "average: {kind: running_mean, every: 100}": ", averages the weights every 100 iterations",
+    "consolidation: {kind: uniform, weight: 2.0}": ", consolidation uniform (weight 2)",
+    "replay: {images: task, teacher: previous, texts: {kind: classes}}":
         f", replays the images of the task with its class prompts {BEFORE}",
-    ),
-    (
-        {"replay": {"images": "task", "teacher": "previous", "texts": RANDOM}},
+    "replay: {images: task, teacher: previous, texts: {kind: random_tokens, count: 1000, length: 10}}":
         f", replays the images of the task with 1,000 random texts of 10 tokens {BEFORE}",
-    ),
-    (
-        {"replay": {"images": "exemplars", "teacher": "previous", "memory": 2000}},
-        f", replays 2,000 exemplars {BEFORE}",
-    ),
-    (
-        {"replay": {"images": "reference", "teacher": "initial", "folder": "data/0_raw/reference/captions"}},
+    "replay: {images: exemplars, teacher: previous, memory: 2000}": f", replays 2,000 exemplars {BEFORE}",
+    "replay: {images: reference, teacher: initial, folder: data/0_raw/reference/captions}":
         ", replays pairs of data/0_raw/reference/captions (teacher: the pre-trained model)",
-    ),
-    (
-        {"replay": {"images": "synthetic", "teacher": "mix", "teacher_alpha": 0.5}},
+    "replay: {images: synthetic, teacher: mix, teacher_alpha: 0.5}":
         ", replays synthetic pairs (teacher: a mix with 0.5 of the model before the task)",
-    ),
-    (
-        {
-            "replay": {
-                "images": "synthetic", "teacher": "previous", "fisher": {"estimator": "per_sample", "accumulate": True}
-            },
-            "losses": {"distill": {"weight": 1.0, "temperature": 2.0}},
-            "consolidation": {"kind": "static_fisher", "weight": 1.0, "scale": "model"},
-        },
+    "replay: {images: synthetic, teacher: previous, fisher: {estimator: per_sample, accumulate: true}}, "
+    "losses: {distill: {weight: 1.0, temperature: 2.0}}, "
+    "consolidation: {kind: static_fisher, weight: 1.0, scale: model}":
         f", replays synthetic pairs {BEFORE}, Fisher information per sample, "
         "accumulated over the steps, distill loss (weight 1), consolidation static_fisher (weight 1, scale: model)",
-    ),
-]  # fmt: skip
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("slots", "phrase"), CASES, ids=[phrase[2:] for _, phrase in CASES])
-def test_a_method_is_summarized_slot_by_slot(slots: dict[str, Any], phrase: str) -> None:
-    assert summarize_method(MethodConfig.model_validate_json(json.dumps(PLAIN | slots))) == f"{RATE}{phrase}"
+@pytest.mark.parametrize("slots", CASES)
+def test_a_method_is_summarized_slot_by_slot(slots: str) -> None:
+    row = PLAIN | yaml.safe_load(f"{{{slots}}}")
+    summary = summarize_method(MethodConfig.model_validate_json(json.dumps(row)))
+    assert summary == f"learning rate 0.0001{CASES[slots]}"
 
 
-def test_notes_skipped_images_and_few_shots_are_collected_over_the_tasks(tmp_path: Path) -> None:
+def test_notes_skipped_images_and_few_shots_are_collected_and_in_a_warning_above_the_table(tmp_path: Path) -> None:
     config = write_run(tmp_path, changes={"tasks": dict.fromkeys(TASKS, OWN | {"on_bad_image": "skip", "shots": 5})})
     write_task_json(Layout(tmp_path), "letters", notes=[INCOMPLETE])
     write_task_json(Layout(tmp_path), "zodiac", skipped=[("a.jpg", "cut short"), ("b.jpg", "no image")])
-    assert read_run(Layout(tmp_path), config).notes == (
+    record = read_run(Layout(tmp_path), config)
+    assert record.notes == (
         DataNote("few-shot: 5 training images per class", TASKS),
         DataNote(INCOMPLETE, ("letters",)),
         DataNote("2 unreadable images skipped", ("zodiac",)),
     )
-
-
-def test_notes_are_in_a_warning_above_the_table_and_in_what_ran(tmp_path: Path) -> None:
-    config = write_run(tmp_path)
-    write_task_json(Layout(tmp_path), "letters", notes=[INCOMPLETE])
-    html = render_page(read_run(Layout(tmp_path), config))
-    assert f"<li>{INCOMPLETE} (letters)</li>" in html[: html.index('<table class="result">')]
-    assert f'<th scope="row">Data</th><td>{INCOMPLETE} (letters)</td>' in html
-
-
-MINI = {"source": "mini", "path": "data/mini", "train_images": 10, "test_images": 10}
+    page = render_page(record)
+    assert f"<li>{INCOMPLETE} (letters)</li>" in page[: page.index('<table class="result">')]
+    assert f"{INCOMPLETE} (letters)" in page[page.index('<th scope="row">Data</th><td>') :]
 
 
 def page_text(root: Path, changes: dict[str, Any]) -> str:
@@ -127,68 +98,39 @@ def test_a_miniature_run_is_named_in_headline_table_and_one_sentence(tmp_path: P
     assert page.count("Miniature benchmark.</b>") == 1 and page.count("It says nothing about photos") == 1
 
 
-def test_own_data_on_a_real_clip_says_nothing_about_the_miniature(tmp_path: Path) -> None:
-    page = page_text(tmp_path, {"model": OPENAI, "tasks": dict.fromkeys(TASKS, OWN)})
+def test_own_data_are_warned_about_on_the_miniature_model_alone(tmp_path: Path) -> None:
+    page = page_text(tmp_path / "real", {"model": OPENAI, "tasks": dict.fromkeys(TASKS, OWN)})
     shown = page[page.index("<body>") : page.index('id="ran"')]
     assert "<h1>After 3 tasks, GIFT has" in shown
     assert "iniature" not in shown and "glyphs" not in shown
-
-
-def test_own_data_on_the_miniature_model_are_warned_about(tmp_path: Path) -> None:
-    page = page_text(tmp_path, {"tasks": {**dict.fromkeys(TASKS, MINI), TASKS[1]: OWN}})
+    page = page_text(tmp_path / "mini", {"tasks": {**dict.fromkeys(TASKS, MINI), TASKS[1]: OWN}})
     assert "<h1>After 3 tasks, GIFT has" in page
     assert "<b>Miniature model.</b> The miniature CLIP was pre-trained on drawn symbols (glyphs) only." in page
     assert f"its accuracies on {TASKS[1]} mean little" in page
     assert "<code>gift use bring_your_own</code>" in page and "`gift" not in page
 
 
-@pytest.mark.parametrize(
-    ("model", "is_miniature"),
-    [("local-dir:/somewhere/else/mini/clip", True), ("local-dir:data/0_raw/models/clip", False), ("ViT-B-16", False)],
-)
-def test_the_model_is_recognized_by_its_folder(tmp_path: Path, model: str, is_miniature: bool) -> None:
-    config = write_params(tmp_path, TASKS, ("gift",), changes={"model": {**OPENAI, "pretrained": None, "name": model}})
-    assert miniature_of(config) == Miniature(is_miniature, TASKS, ())
+def test_the_miniature_model_is_recognized_by_its_folder(tmp_path: Path) -> None:
+    for name in ("local-dir:/somewhere/else/mini/clip", "local-dir:data/0_raw/models/clip", "ViT-B-16"):
+        model = {**OPENAI, "pretrained": None, "name": name}
+        config = write_params(tmp_path, TASKS, ("gift",), changes={"model": model})
+        assert miniature_of(config) == Miniature("mini/clip" in name, TASKS, ())
 
 
-OTHER = ENVIRONMENT | {"threads": 2}
-
-
-def change_shards(layout: Layout) -> None:
-    path = layout.shards("zodiac") / "manifest.json"
-    write_json(path, read_json(path, "synthesize") | {"environment": OTHER})
-
-
-CHANGES: dict[str, Callable[[Layout], object]] = {
-    "finetune@gift-zodiac": lambda layout: write_provenance(layout.model("gift", "zodiac"), {"environment": OTHER}),
-    "teach@gift-zodiac": lambda layout: write_source(
-        layout.teacher("gift", "zodiac"), replay="synthetic", read={}, environment=OTHER
-    ),
-    "evaluate@gift-zodiac": lambda layout: change_accuracies(layout.root, "gift", "zodiac", **computed_with(OTHER)),
-    "synthesize@zodiac": change_shards,
-}
-
-
-RESULTS = 3 + 3 + 2 * 3 + 2 * 3  # synthesize; teach of gift; finetune and evaluate of both methods
-
-
-@pytest.mark.parametrize("result", CHANGES)
-def test_a_result_of_another_environment_is_named(tmp_path: Path, result: str) -> None:
-    config = write_run(tmp_path)
-    CHANGES[result](Layout(tmp_path))
-    record = read_run(Layout(tmp_path), config)
-    expected = f"threads: 1 ({RESULTS - 1} results), 2 ({result})"
-    assert [f"{each.name}: {each.text}" for each in record.differences] == [expected]
-
-
-def test_the_page_and_the_stage_say_what_differs(tmp_path: Path) -> None:
-    config = write_run(tmp_path)
-    write_provenance(Layout(tmp_path).model("gift", "zodiac"), {"environment": OTHER | {"device": "<script>x"}})
-    page = render_page(read_run(Layout(tmp_path), config))
-    assert (
-        "Results of different environments" in page
-        and f"<li>threads: 1 ({RESULTS - 1} results), 2 (finetune@gift-zodiac)</li>" in page
-    )
+def test_results_of_another_environment_are_named_by_the_page_and_the_stage(tmp_path: Path) -> None:
+    config, layout, other = write_run(tmp_path), Layout(tmp_path), ENVIRONMENT | {"threads": 2}
+    write_provenance(layout.model("gift", "zodiac"), {"environment": other | {"device": "<script>x"}})
+    write_source(layout.teacher("gift", "zodiac"), replay="synthetic", read={}, environment=other)
+    change_accuracies(tmp_path, "gift", "zodiac", **computed_with(other))
+    manifest = layout.shards("zodiac") / "manifest.json"
+    write_json(manifest, read_json(manifest, "synthesize") | {"environment": other})
+    record = read_run(layout, config)
+    results = 3 + 3 + 2 * 3 + 2 * 3  # synthesize; teach of gift; finetune and evaluate of both methods
+    named = ", ".join(f"{stage}@gift-zodiac" for stage in ("teach", "finetune", "evaluate"))
+    expected = f"1 ({results - 4} results), 2 (synthesize@zodiac, {named})"
+    assert {each.name: each.text for each in record.differences}["threads"] == expected
+    page = render_page(record)
+    assert "Results of different environments" in page and f"<li>threads: {expected}</li>" in page
     assert "torch 2.9.0<" in page  # what all have in common
     assert "<script>x" not in page and html.escape("<script>x") in page
     printed = CliRunner().invoke(app, ["report", "--params", str(tmp_path / "params.yaml"), "--root", str(tmp_path)])

@@ -6,10 +6,8 @@ The first images of a test set of 500 are classified correctly, as many as the a
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from gift_core.artifacts.predictions import read_predictions, write_predictions
@@ -17,18 +15,17 @@ from gift_core.artifacts.task import describe_own_task, images_at
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
-from gift_core.report.kept_images import ConfusedPair, PredictionPictures, forgetful_method, read_prediction_pictures
+from gift_core.report.kept_images import (
+    ConfusedPair,
+    KeptTask,
+    PredictionPictures,
+    forgetful_method,
+    read_prediction_pictures,
+)
 from gift_core.report.page import read_pictures, render_page
 from gift_core.report.run_record import read_run
 from gift_core.report.thumbnails import thumbnail
-from tests.report.run_folder import (
-    limit_accuracies,
-    record_of,
-    write_pictures,
-    write_run,
-    write_seen_pictures,
-    write_seen_run,
-)
+from tests.report.run_folder import Matrix, limit_accuracies, record_of, write_pictures, write_run, write_seen_run
 
 
 @pytest.fixture
@@ -47,8 +44,8 @@ def page(root: Path, config: Config) -> str:
     return render_page(record, read_pictures(Layout(root), record))
 
 
-def test_the_images_that_one_method_forgot_and_the_other_kept_are_counted(config: Config, tmp_path: Path) -> None:
-    found = read(tmp_path, config)
+def test_what_one_method_forgot_and_the_other_kept_and_confused_classes_are_counted(whole: tuple[Path, Config]) -> None:
+    found = read(*whole)
     assert (found.forgetful, found.keeper) == ("finetune", "gift")
     assert [kept.reverse for kept in found.kept] == [0, 0]
     # letters: finetune falls from 450 to 150 of 500 images, gift has 370; textures: 475 to 325, gift 430
@@ -56,6 +53,12 @@ def test_the_images_that_one_method_forgot_and_the_other_kept_are_counted(config
         (1, "letters", 450, 300, 370 - 150),
         (2, "textures", 475, 150, 430 - 325),
     ]
+    errors = {row.method: row for row in found.confused[0].methods}
+    # finetune misclassifies the images 150 to 499, 35 of each class; gift the images 370 to 499, 13 of each
+    assert (errors["finetune"].errors, errors["finetune"].total, errors["gift"].errors) == (350, 500, 130)
+    assert errors["finetune"].pairs[0] == ConfusedPair("letters 0", "letters 1", "", 35)
+    assert [pair.label for pair in errors["gift"].pairs] == ["letters 0", "letters 1", "letters 2", "letters 3"]
+    assert {pair.count for pair in errors["gift"].pairs} == {13}
 
 
 def test_the_other_way_round_is_counted_too(tmp_path: Path) -> None:
@@ -68,49 +71,39 @@ def test_the_other_way_round_is_counted_too(tmp_path: Path) -> None:
     assert "The other way round, GIFT forgot 30 that Fine-tuning has right." in page(tmp_path, config)
 
 
-def test_the_images_shown_are_those_of_the_test_set_with_both_answers(config: Config, tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
-    letters = read(tmp_path, config).kept[0]
-    positions = [150, 181, 213, 244, 275, 306, 338, 369]  # evenly spaced from the first to the last of 150 to 369
-    stored = images_at(layout.task("letters"), describe_own_task(layout.task("letters")), "test", positions)
-    shown = [thumbnail("", stored[at].read(), file=tmp_path, stage="ingest").data_uri for at in positions]
+def require_images(root: Path, letters: KeptTask, positions: list[int]) -> None:
+    """Asserts that the pictures of the task letters are those of the test set at these positions."""
+    folder = Layout(root).task("letters")
+    stored = images_at(folder, describe_own_task(folder), "test", positions)
+    shown = [thumbnail("", stored[at].read(), file=root, stage="ingest").data_uri for at in positions]
     assert [image.thumbnail.data_uri for image in letters.images] == shown
     assert [image.label for image in letters.images] == [f"letters {at % 10}" for at in positions]
-    assert [image.forgetful for image in letters.images] == [f"letters {(at + 1) % 10}" for at in positions]
-    assert [image.keeper for image in letters.images] == [image.label for image in letters.images]
-    alt = 'alt="letters 0. Fine-tuning: letters 1. GIFT: letters 0."'
-    assert alt in page(tmp_path, config)
+
+
+def test_the_images_shown_are_those_of_the_test_set_with_both_answers(whole: tuple[Path, Config]) -> None:
+    letters = read(*whole).kept[0]
+    # evenly spaced from the first to the last of 150 to 369
+    require_images(whole[0], letters, [150, 181, 213, 244, 275, 306, 338, 369])
+    answers = [(f"letters {(int(image.label[-1]) + 1) % 10}", image.label) for image in letters.images]
+    assert [(image.forgetful, image.keeper) for image in letters.images] == answers
+    assert 'alt="letters 0. Fine-tuning: letters 1. GIFT: letters 0."' in page(*whole)
 
 
 def test_of_a_limited_test_set_the_images_shown_are_still_those_that_were_tested(tmp_path: Path) -> None:
     evaluation = {"batch_size": 256, "protocol": "task_incremental", "max_images": 50}
-    config, layout = write_run(tmp_path, changes={"evaluation": evaluation}), Layout(tmp_path)
+    config = write_run(tmp_path, changes={"evaluation": evaluation})
     limit_accuracies(tmp_path, 50)
-    write_pictures(layout, config)
+    write_pictures(Layout(tmp_path), config)
     letters = read(tmp_path, config).kept[0]
     # of the images 0, 9, ..., 441 finetune falls from 45 to 15 correct ones, gift has 37
     assert (letters.learned, letters.forgotten, letters.kept) == (45, 30, 22)
-    positions = [9 * number for number in (15, 18, 21, 24, 27, 30, 33, 36)]
-    assert [image.label for image in letters.images] == [f"letters {at % 10}" for at in positions]
-    stored = images_at(layout.task("letters"), describe_own_task(layout.task("letters")), "test", positions)
-    shown = [thumbnail("", stored[at].read(), file=tmp_path, stage="ingest").data_uri for at in positions]
-    assert [image.thumbnail.data_uri for image in letters.images] == shown
-
-
-def test_the_most_confused_classes_are_counted_per_method_and_task(config: Config, tmp_path: Path) -> None:
-    letters = read(tmp_path, config).confused[0]
-    errors = {row.method: row for row in letters.methods}
-    # finetune misclassifies the images 150 to 499, 35 of each class; gift the images 370 to 499, 13 of each
-    assert (errors["finetune"].errors, errors["finetune"].total, errors["gift"].errors) == (350, 500, 130)
-    assert errors["finetune"].pairs[0] == ConfusedPair("letters 0", "letters 1", "", 35)
-    assert [pair.label for pair in errors["gift"].pairs] == ["letters 0", "letters 1", "letters 2", "letters 3"]
-    assert {pair.count for pair in errors["gift"].pairs} == {13}
+    require_images(tmp_path, letters, [9 * number for number in (15, 18, 21, 24, 27, 30, 33, 36)])
 
 
 def test_class_incremental_errors_name_the_task_of_the_other_class(tmp_path: Path) -> None:
     tasks, seen = ("letters", "digits"), {"finetune": [90.0, 50.0], "gift": [90.0, 80.0]}
     config = write_seen_run(tmp_path, tasks=tasks, zero_shot=[50.0, 40.0], seen=seen)
-    write_seen_pictures(Layout(tmp_path), config)
+    write_pictures(Layout(tmp_path), config)
     found = read(tmp_path, config)
     # at the end finetune has the first 250 images of each task, gift the first 400; letters: 450 after its own step
     (kept,) = found.kept
@@ -132,43 +125,33 @@ def test_what_is_not_here_is_named(config: Config, tmp_path: Path) -> None:
     assert "The predictions of Fine-tuning are not on this machine" in page(tmp_path, config)
 
 
-def change_predictions(path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
-    rows, metadata = read_predictions(path)
-    write_predictions(path, change(rows.astype({"label": str, "predicted": str})), metadata)
-
-
-def test_predictions_that_do_not_give_the_accuracies_are_refused(config: Config, tmp_path: Path) -> None:
-    change_predictions(Layout(tmp_path).predictions("gift", "zodiac"), lambda rows: rows.assign(predicted=rows.label))
-    with pytest.raises(ContractError, match=r"gift/zodiac\.parquet: step \S+ on \w+ should be .* of 500 correct"):
-        read(tmp_path, config)
-
-
-def test_predictions_of_other_images_are_refused(config: Config, tmp_path: Path) -> None:
-    swapped = {"letters 0": "letters 9", "letters 9": "letters 0"}
-
-    def swap(rows: pd.DataFrame) -> pd.DataFrame:
-        return rows.sort_values(["step", "task"], kind="stable").replace({"label": swapped, "predicted": swapped})
-
-    for path in (tmp_path / "data" / "6_predictions").rglob("*.parquet"):
-        change_predictions(path, swap)
-    with pytest.raises(ContractError, match="test image 150 should be of class 'letters 9' as in the predictions"):
-        read(tmp_path, config)
-
-
-BEST, GOOD, BAD = [[40, 60], [80, 60], [90, 90]], [[40, 60], [80, 60], [80, 90]], [[40, 60], [80, 60], [40, 90]]
-
-
 @pytest.mark.parametrize(
-    ("methods", "expected"),
+    ("column", "classes", "message"),
     [
-        ({"gift": BEST, "l2": GOOD, "finetune": BAD}, "finetune"),
-        ({"gift": BEST, "zscl": BAD, "l2": GOOD}, "l2"),  # the first without replay, though zscl forgets more
-        ({"gift": BEST, "lwf": GOOD, "zscl": BAD}, "zscl"),  # all replay something: the one that forgets most
-        ({"gift": BEST, "individual": BAD, "joint": BAD}, None),
-        ({"gift": BEST}, None),
+        ("predicted", {"letters 1": "letters 0"}, r"parquet: step \S+ on letters should be .* of 500 correct"),
+        ("label", {"letters 0": "letters 9", "letters 9": "letters 0"}, "150 should be of class 'letters 9' as in the"),
     ],
 )
-def test_the_forgetful_method_is_the_first_without_protection(
-    methods: dict[str, list[list[int]]], expected: str | None, tmp_path: Path
+def test_predictions_that_do_not_fit_the_accuracies_or_the_images_are_refused(
+    config: Config, tmp_path: Path, column: str, classes: dict[str, str], message: str
 ) -> None:
-    assert forgetful_method(record_of(tmp_path, tasks=("a", "b"), matrices=methods)) == expected
+    columns = {column, "predicted"}
+    for path in (tmp_path / "data" / "6_predictions").rglob("*.parquet"):
+        rows, metadata = read_predictions(path)
+        rows = rows.astype({"label": str, "predicted": str}).sort_values(["step", "task"], kind="stable")
+        write_predictions(path, rows.replace(dict.fromkeys(columns, classes)), metadata)
+    with pytest.raises(ContractError, match=message):
+        read(tmp_path, config)
+
+
+def test_the_forgetful_method_is_the_first_without_protection(tmp_path: Path) -> None:
+    best, good, bad = ([[40, 60], [80, 60], [kept, 90]] for kept in (90, 80, 40))
+    cases: dict[str | None, dict[str, Matrix]] = {
+        "finetune": {"gift": best, "l2": good, "finetune": bad},
+        "l2": {"gift": best, "zscl": bad, "l2": good},  # the first without replay, though zscl forgets more
+        "zscl": {"gift": best, "lwf": good, "zscl": bad},  # all replay something: the one that forgets most
+        None: {"gift": best, "individual": bad, "joint": bad},
+    }
+    for expected, methods in cases.items():
+        record = record_of(tmp_path / str(expected), tasks=("a", "b"), matrices=methods)
+        assert forgetful_method(record) == expected

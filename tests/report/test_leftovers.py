@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from gift_core.artifacts.accuracy import write_empty_accuracy
 from gift_core.layout import Layout
 from stages.app import app
-from tests.report.run_folder import MATRICES, TASKS, write_run
+from tests.report.run_folder import MATRICES, TASKS, write_params, write_run
 
 
 def run(root: Path, stage: str, params: Path | None = None) -> str:
@@ -30,12 +30,11 @@ def files(root: Path) -> set[str]:
 def root(tmp_path: Path) -> Path:
     """A run of finetune and gift whose accuracy folder has the files of others: a method, a task, and notes."""
     write_run(tmp_path, matrices={"icarl": MATRICES["gift"], **MATRICES})
-    write_run(tmp_path / "again", matrices=MATRICES)
-    shutil.copy(tmp_path / "again" / "params.yaml", tmp_path)
+    write_params(tmp_path, TASKS, tuple(MATRICES))
     layout = Layout(tmp_path)
     shutil.copy(layout.accuracy("gift", "letters"), layout.accuracy("gift", "faces"))
     write_empty_accuracy(layout.pretrained_accuracy(), {})
-    for name in ("notes.txt", "gift/notes.txt", "theirs/deeper/a.parquet", "theirs.parquet"):
+    for name in NOT_OURS:
         file = layout.pretrained_accuracy().parent / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("mine")
@@ -65,6 +64,10 @@ def test_leftovers_are_moved_with_their_predictions_and_named(root: Path, stage:
     for method, task in moved:
         assert layout.taken_back_predictions(method, task).read_bytes() == f"{method} {task}".encode()
     assert "no part of the experiment" not in run(root, stage)
+    layout.accuracy("icarl", "letters").parent.mkdir()
+    shutil.copy(layout.accuracy("gift", "letters"), layout.accuracy("icarl", "letters"))
+    run(root, stage)  # a method that is taken back a second time
+    assert files(root) == OWN | NOT_OURS
 
 
 @pytest.mark.parametrize("methods", [["gift"], ["gitf"]], ids=["another file", "a bad file"])
@@ -75,12 +78,3 @@ def test_another_params_file_and_a_bad_one_move_nothing(root: Path, methods: lis
     file.write_text(yaml.safe_dump(params), encoding="utf-8")
     run(root, "check", file)
     assert files(root) == OWN | NOT_OURS | LEFT
-
-
-def test_a_method_that_is_taken_back_a_second_time_is_moved_again(root: Path) -> None:
-    run(root, "check")
-    layout = Layout(root)
-    layout.accuracy("icarl", "letters").parent.mkdir()
-    shutil.copy(layout.accuracy("gift", "letters"), layout.accuracy("icarl", "letters"))
-    run(root, "check")
-    assert files(root) == OWN | NOT_OURS

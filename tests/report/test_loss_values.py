@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from gift_core.artifacts.model_folder import write_losses
-from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.report.build import loss_rows
 from gift_core.report.curves import loss_charts
@@ -17,34 +14,25 @@ from tests.report.run_folder import MATRICES, TASKS, record_of, write_params, wr
 METHODS = ("finetune", "gift", "gift_reverse_kl", "gift_image_side")
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    return write_params(tmp_path, TASKS, METHODS)
-
-
 def row(at: int, **losses: float) -> dict[str, float]:
     return {"iteration": at, "learning_rate": 0.1, "task": 1.0, **losses, "total": 9.0}
 
 
-def test_the_entropy_of_the_teacher_is_subtracted_from_a_cross_entropy_to_it(config: Config) -> None:
+def test_a_cross_entropy_to_the_teacher_becomes_a_kl_and_no_other_loss_does(tmp_path: Path) -> None:
+    config = write_params(tmp_path, TASKS, METHODS)
     rows = [
         row(0, distill=5.0, distill_entropy=5.0, align=0.5, consolidation=0.0),
         row(1, distill=5.25, distill_entropy=4.75, align=0.25, consolidation=0.125),
     ]
     expected = {"task": [1.0, 1.0], "distill (KL)": [0.0, 0.5], "align": [0.5, 0.25], "consolidation": [0.0, 0.125]}
     assert loss_values(rows, config.methods["gift"]).to_dict("list") == expected
-
-
-def test_every_cross_entropy_becomes_a_kl_and_a_loss_that_is_one_keeps_its_name(config: Config) -> None:
     one_sided = [row(0, distill_image_side=3.0, distill_image_side_entropy=1.0)]
     assert loss_values(one_sided, config.methods["gift_image_side"])["distill_image_side (KL)"].tolist() == [2.0]
     reverse = loss_values([row(0, distill_reverse_kl=3.0)], config.methods["gift_reverse_kl"])
     assert list(reverse) == ["task", "distill_reverse_kl"]
-
-
-def test_a_method_has_no_line_of_a_loss_or_consolidation_that_it_lacks(config: Config) -> None:
-    rows = [row(0, distill=0.0, align=0.0, consolidation=0.0, skipped=0.0)]
-    assert list(loss_values(rows, config.methods["finetune"])) == ["task"]
+    # a method has no line of a loss or consolidation that it lacks
+    lacking = [row(0, distill=0.0, align=0.0, consolidation=0.0, skipped=0.0)]
+    assert list(loss_values(lacking, config.methods["finetune"])) == ["task"]
 
 
 def test_charts_and_plots_have_the_kl_and_neither_entropy_nor_the_total_that_contains_it(tmp_path: Path) -> None:

@@ -12,16 +12,17 @@ import sys
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
 
 from gift_core.artifacts.report_json import read_metrics
+from gift_core.config.experiment import Config
 from gift_core.layout import Layout
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
+from tests.clone import content
 from tests.report.run_folder import (
     MATRICES,
     METRICS,
@@ -62,11 +63,10 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    config = write_run(folder)
-    write_pictures(Layout(folder), config)
-    return build(folder, config).parent
+def root(whole: tuple[Path, Config], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page") / "run"
+    shutil.copytree(whole[0], folder)
+    return build(folder, whole[1]).parent
 
 
 @pytest.fixture(scope="module")
@@ -79,18 +79,12 @@ def page(html: str) -> Reader:
     return Reader(html)
 
 
-def test_metrics_json_has_the_metrics_computed_by_hand(root: Path) -> None:
+def test_headline_and_result_table_have_the_metrics_computed_by_hand(root: Path, page: Reader, html: str) -> None:
     assert read_metrics(root / "reports" / "metrics.json") == METRICS
-
-
-def test_the_headline_compares_the_best_method_with_the_baseline(page: Reader) -> None:
     assert (
         "After 3 tasks of the miniature benchmark, GIFT has 80.0% mean accuracy and plain fine-tuning has 60.0%. "
         "On tasks not trained yet, GIFT has 53.0% and plain fine-tuning has 37.5% (zero-shot model: 55.0%)."
     ) in page.text
-
-
-def test_the_result_table_has_every_metric_and_marks_the_best_method(html: str) -> None:
     table = html[html.index('<table class="result">') : html.index("</table>")]
     rows = [re.sub(r"<svg.*?</svg>", "", row) for row in re.findall(r"<tr.*?</tr>", table, re.S)]
     cells = [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.S) for row in rows]
@@ -106,13 +100,6 @@ def interval(text: str) -> str:
     return f'<span class="interval">{text}</span>'
 
 
-def test_accuracies_have_the_number_of_test_images_and_its_interval_beside_them(html: str, page: Reader) -> None:
-    assert "1,500 test images. The smallest task has 500. Below Last is the 95% interval" in page.text
-    matrix = html[html.index('<table class="matrix">') :]
-    assert "<span>letters <i>500</i></span>" in matrix[: matrix.index("</table>")]
-    assert page.text.count("500 test images, ±4.4") == len(TASKS)
-
-
 def test_a_limited_test_set_is_named_with_its_size(tmp_path: Path) -> None:
     evaluation = {"batch_size": 256, "protocol": "task_incremental", "max_images": 50}
     config = write_run(tmp_path, changes={"evaluation": evaluation})
@@ -125,36 +112,32 @@ def test_a_limited_test_set_is_named_with_its_size(tmp_path: Path) -> None:
     assert interval("72.5–85.0") in html  # 77.9–81.9 for 500 images
 
 
-def test_every_accuracy_of_both_matrices_is_in_its_table(html: str) -> None:
-    tables = re.findall(r'<table class="matrix">.*?</table>', html, re.S)
-    for table, matrix in zip(tables, MATRICES.values(), strict=True):
+def test_every_accuracy_of_both_matrices_is_in_its_table_with_its_test_images(html: str, page: Reader) -> None:
+    matrices = re.findall(r'<table class="matrix">.*?</table>', html, re.S)
+    for table, matrix in zip(matrices, MATRICES.values(), strict=True):
         shown = re.findall(r'<td class="\w+(?: own)?" data-tip=.*?>([\d.]+)</td>', table, re.S)
         assert [float(value) for value in shown] == [float(value) for row in matrix for value in row]
         assert table.count(" own") == len(TASKS)
-
-
-def test_tables_have_headers_with_a_scope_and_a_caption(html: str) -> None:
+    assert "<span>letters <i>500</i></span>" in matrices[0]
+    assert "1,500 test images. The smallest task has 500. Below Last is the 95% interval" in page.text
+    assert page.text.count("500 test images, ±4.4") == len(TASKS)
     tables = re.findall(r"<table.*?</table>", html, re.S)
     assert len(tables) == 5 and all("<caption" in table for table in tables)
     assert all("scope=" in header for header in re.findall(r"<th\b[^>]*>", "".join(tables)))
 
 
-def test_charts_have_a_description(page: Reader) -> None:
+def test_charts_and_small_embedded_pictures_have_a_description(page: Reader) -> None:
     charts = [svg["aria-label"] for svg in page.all("svg") if "role" in svg]
     assert len(charts) == 1 + len(TASKS) + 4  # mean, tasks; task loss, distill, align, consolidation
     expected = "letters, trained at position 1 of 3. Accuracy at the end: Fine-tuning 30.0%, GIFT 74.0%; "
     assert all(charts) and f"{expected}zero-shot 40.0%." in charts
-
-
-def test_all_pictures_are_small_embedded_images_with_a_text(page: Reader) -> None:
     pictures = page.all("img")
     # the tasks: 3 x 6 classes x 2; kept: 2 x 8; real and synthetic: 3 classes each, of which two classes of textures
     # have one synthetic image; pairs: 12, 24 and 24
     assert len(pictures) == 36 + 16 + (3 * 4 + 3 * 4 - 2) + 60
     for picture in pictures:
         kind, _, data = str(picture["src"]).partition(",")
-        assert kind == "data:image/png;base64"
-        assert base64.b64decode(data).startswith(b"\x89PNG")
+        assert kind == "data:image/png;base64" and base64.b64decode(data).startswith(b"\x89PNG")
         assert picture["class"] == "pixelated" and picture["alt"] == picture["title"]
     texts = {str(picture["alt"]) for picture in pictures}
     assert {"letters 0", f"{PROMPTS[0]} thing 3", "letters 0. Fine-tuning: letters 1. GIFT: letters 0."} <= texts
@@ -218,13 +201,8 @@ def test_dvc_plots_every_plot_of_dvc_yaml(root: Path) -> None:
     assert "errors" not in shown
     assert set(shown["data"]) == {name for plot in plots for name in plot}
     for name, [plot] in shown["data"].items():
-        content: dict[str, Any] = json.loads(plot["content"]) if isinstance(plot["content"], str) else plot["content"]
-        assert content["data"]["values"], name
-        assert "<DVC_METRIC" not in json.dumps(content), name
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        text = plot["content"] if isinstance(plot["content"], str) else json.dumps(plot["content"])
+        assert json.loads(text)["data"]["values"] and "<DVC_METRIC" not in text, name
 
 
 @pytest.mark.parametrize("failing", ["write_metrics", "loss_rows", "render_page"])
@@ -232,7 +210,7 @@ def test_an_end_in_any_output_leaves_all_old_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     config = write_run(tmp_path)
-    before = contents(build(tmp_path, config))
+    before = content(build(tmp_path, config))
     assert len(before) == 6
 
     def fail(*arguments: object) -> None:
@@ -244,12 +222,11 @@ def test_an_end_in_any_output_leaves_all_old_ones(
     monkeypatch.setattr(f"gift_core.report.build.{failing}", fail)
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path, changed)
-    assert contents(tmp_path / "reports") == before
+    assert content(tmp_path / "reports") == before
     monkeypatch.undo()
-    after = contents(build(tmp_path, changed))
-    assert {name for name in after if after[name] != before[name]} == {
-        "index.html", "summary.json", "plots/losses.csv",
-    }  # fmt: skip
+    after = content(build(tmp_path, changed))
+    expected = {"index.html", "summary.json", "plots/losses.csv"}
+    assert {name for name in after if after[name] != before[name]} == expected
 
 
 def test_another_folder_locale_time_zone_and_number_of_threads_give_the_same_bytes(tmp_path: Path) -> None:
@@ -268,5 +245,5 @@ def test_another_folder_locale_time_zone_and_number_of_threads_give_the_same_byt
         environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
         command = [sys.executable, "-m", "stages", "report"]
         subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True)
-        reports.append(contents(root / "reports"))
+        reports.append(content(root / "reports"))
     assert reports[0] == reports[1]

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
 from gift_core.report.task_images import TaskPictures, read_task_pictures
 from gift_core.report.thumbnails import a_few, contact_sheets, evenly_spaced, thumbnail
-from tests.clip.tiny import png
+from tests.artifacts.damage import png
 from tests.report.run_folder import PROMPTS, TASKS, build, write_pictures, write_run
 
 
@@ -42,7 +43,8 @@ def uri(image: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(image).decode()}"
 
 
-def test_each_task_shows_two_images_of_six_classes(layout: Layout) -> None:
+def test_a_task_shows_two_images_of_six_classes_later_beside_synthetic_ones(whole: tuple[Path, Config]) -> None:
+    layout = Layout(whole[0])
     found = read(layout)
     counts = [(task.position, task.task, task.class_count, task.image_count) for task in found.samples]
     assert counts == [(position, task, 10, 200) for position, task in enumerate(TASKS, start=1)]
@@ -51,11 +53,8 @@ def test_each_task_shows_two_images_of_six_classes(layout: Layout) -> None:
     for number, shown in zip((0, 2, 4, 5, 7, 9), found.samples[0].classes, strict=True):
         expected = [image.read() for image in stored if image.label == number][:2]
         assert (shown.name, [image.data_uri for image in shown.images]) == (f"letters {number}", [*map(uri, expected)])
-
-
-def test_a_class_of_an_earlier_task_is_shown_beside_its_synthetic_images(layout: Layout) -> None:
-    found = read(layout)
-    assert [task.task for task in found.compared] == ["letters", "textures"]  # no step comes after zodiac
+    # no step comes after zodiac
+    assert [(task.task, len(task.classes)) for task in found.compared] == [("letters", 3), ("textures", 3)]
     # prompts before textures: base and letters in turns, so letters 0 is of the prompts 1 and 21
     pairs = read_pairs(layout.shards("textures"), [1, 21])
     letters_0 = found.compared[0].classes[0]
@@ -63,16 +62,11 @@ def test_a_class_of_an_earlier_task_is_shown_beside_its_synthetic_images(layout:
     assert [image.data_uri for image in letters_0.synthetic] == [uri(pairs[1].image), uri(pairs[21].image)]
     assert letters_0.real == found.samples[0].classes[0].images
     assert letters_0.prompts == (f"{PROMPTS[0]} letters 0",)
-    assert [len(task.classes) for task in found.compared] == [3, 3]
 
 
-def test_without_replay_nothing_is_compared(layout: Layout) -> None:
-    shutil.rmtree(layout.root / "data" / "3_shards")
-    found = read(layout, replays_pairs=False)
-    assert (len(found.samples), found.compared, found.missing_pairs) == (3, (), ())
-
-
-def test_what_is_not_here_is_named_and_the_rest_is_shown(layout: Layout, whole: tuple[Path, Config]) -> None:
+def test_what_is_not_here_is_named_the_rest_is_shown_and_a_damaged_tar_refused(
+    layout: Layout, whole: tuple[Path, Config]
+) -> None:
     (layout.task("letters") / "train-00000.tar").unlink()
     (layout.shards("zodiac") / "00000.tar").unlink()
     found = read(layout)
@@ -81,13 +75,13 @@ def test_what_is_not_here_is_named_and_the_rest_is_shown(layout: Layout, whole: 
     html = (build(layout.root, whole[1]) / "index.html").read_text(encoding="utf-8")
     assert "The training images of letters are not on this machine" in html
     assert "The synthetic pairs before zodiac are not on this machine" in html
-
-
-def test_a_damaged_tar_is_refused(layout: Layout) -> None:
-    tar = layout.task("letters") / "train-00000.tar"
+    shutil.rmtree(layout.root / "data" / "3_shards")
+    found = read(layout, replays_pairs=False)  # nothing is compared
+    assert (len(found.samples), found.compared, found.missing_pairs) == (2, (), ())
+    tar = layout.task("zodiac") / "train-00000.tar"
     tar.write_bytes(tar.read_bytes()[:3000])
-    with pytest.raises(ContractError, match=r"1_tasks/letters/train-00000\.tar: it should be a whole tar"):
-        read(layout)
+    with pytest.raises(ContractError, match=r"1_tasks/zodiac/train-00000\.tar: it should be a whole tar"):
+        read(layout, replays_pairs=False)
 
 
 def write_task_of(layout: Layout, task: str, *, classes: int, images_per_shard: int) -> None:
@@ -96,19 +90,15 @@ def write_task_of(layout: Layout, task: str, *, classes: int, images_per_shard: 
     write_task(layout.task(task), info, images, images[:1], images_per_shard=images_per_shard)
 
 
-def test_the_number_of_images_does_not_grow_with_the_data(tmp_path: Path) -> None:
+def test_neither_the_number_of_images_nor_that_of_tars_grows_with_the_data(tmp_path: Path) -> None:
     layout, tasks = Layout(tmp_path), tuple(f"t{number:02d}" for number in range(14))
     for task in tasks:
-        write_task_of(layout, task, classes=40, images_per_shard=80)
+        write_task_of(layout, task, classes=20, images_per_shard=40)
     found = read(layout, tasks, replays_pairs=False)
     assert (len(found.samples), found.shown) == (12, 12)
     assert [found.samples[at].task for at in (0, -1)] == ["t00", "t13"]
     assert {len(each.images) for task in found.samples for each in task.classes} == {2}
     assert {len(task.classes) for task in found.samples} == {6}
-
-
-def test_few_tars_of_a_large_task_are_looked_at(tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
     write_task_of(layout, "large", classes=20, images_per_shard=2)
     for number in set(range(20)) - {0, 4, 8, 11, 15, 19}:
         (layout.task("large") / f"train-{number:05d}.tar").unlink()
@@ -119,46 +109,35 @@ def test_few_tars_of_a_large_task_are_looked_at(tmp_path: Path) -> None:
 HERE = {"file": Path("here.tar"), "stage": "ingest"}
 
 
-def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, kind)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def test_small_images_are_shown_as_they_are() -> None:
+def test_a_small_image_is_shown_as_it_is_and_others_are_scaled_down_to_few_bytes() -> None:
     small = encoded(Image.new("RGB", (32, 24), "red"))
     shown = thumbnail("a glyph", small, **HERE)
-    assert (shown.side, shown.data_uri) == (32, f"data:image/png;base64,{base64.b64encode(small).decode()}")
-
-
-def test_other_images_are_scaled_down_and_their_bytes_are_bounded() -> None:
+    assert (shown.side, shown.data_uri) == (32, uri(small))
     noise = np.random.default_rng(0).integers(0, 255, (400, 300, 3), dtype=np.uint8)
-    long_comment = PngInfo()
+    long_comment, photo = PngInfo(), Image.fromarray(noise)
     long_comment.add_text("comment", "x" * 10**5)
-    buffer = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(buffer, "PNG", pnginfo=long_comment)
-    photo = Image.fromarray(noise)
-    images = [encoded(photo), encoded(photo, "JPEG"), encoded(photo.convert("P"), "GIF"), buffer.getvalue()]
-    for image in [*images, encoded(Image.fromarray(noise[:96, :96]))]:
+    images = [encoded(photo), encoded(photo, "JPEG"), encoded(photo.convert("P"), "GIF")]
+    images += [encoded(Image.new("RGB", (8, 8)), pnginfo=long_comment), encoded(Image.fromarray(noise[:96, :96]))]
+    for image in images:
         shown = thumbnail("noise", image, **HERE)
         assert len(shown.data_uri) < 12_000 and shown.side <= 96
         assert shown.data_uri.startswith("data:image/jpeg;base64,")
-
-
-def test_a_damaged_image_is_refused_with_its_file_and_stage() -> None:
-    whole = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)))
     message = r"^here\.tar: the image of 'a photo' .*Recreate it with: dvc repro ingest"
-    for damaged in (b"no image", whole[:4000]):
+    for damaged in (b"no image", images[0][:4000]):
         with pytest.raises(ContractError, match=message):
             thumbnail("a photo", damaged, **HERE)
 
 
-def test_evenly_spaced_positions_include_both_ends() -> None:
+def test_a_sheet_shows_pairs_of_each_source_and_a_small_one_leaves_its_space(layout: Layout) -> None:
+    # at evenly spaced positions that include both ends
     assert (evenly_spaced(5, 12), evenly_spaced(23, 12)) == ([0, 1, 2, 3, 4], list(range(0, 23, 2)))
     assert (a_few("abcde", 3), a_few("abc", 1), a_few("", 3)) == (["a", "c", "e"], ["a"], [])
-
-
-def test_a_sheet_shows_pairs_of_each_source(layout: Layout) -> None:
     sheets = contact_sheets(layout, TASKS)
     shown = [[(group.source, group.total, len(group.thumbnails)) for group in sheet.groups] for sheet in sheets]
     assert shown == [
@@ -168,20 +147,17 @@ def test_a_sheet_shows_pairs_of_each_source(layout: Layout) -> None:
     ]
     letters = sheets[2].groups[1].thumbnails
     assert [image.text for image in letters[:2]] == [f"{PROMPTS[0]} letters 0", f"{PROMPTS[0]} letters 1"]
-
-
-def test_a_source_with_few_pairs_leaves_its_space_to_the_others(layout: Layout) -> None:
     prompts = read_prompts(layout.prompts("zodiac"))
     prompts.loc[4:, "source_task"] = "base"  # 0 base, 1 letters, 2 textures, 3 base; 36 in all
     write_prompts(layout.prompts("zodiac"), prompts)
-    shown = [(group.total, len(group.thumbnails)) for group in contact_sheets(layout, TASKS)[-1].groups]
-    assert shown == [(34, 22), (1, 1), (1, 1)]
+    groups = contact_sheets(layout, TASKS)[-1].groups
+    assert [(group.total, len(group.thumbnails)) for group in groups] == [(34, 22), (1, 1), (1, 1)]
 
 
 def test_a_long_sequence_shows_eight_sources(tmp_path: Path) -> None:
     tasks = tuple("abcdefghijkl")
     config = write_run(tmp_path, tasks=tasks, matrices={"gift": [[50] * 12] * 13})
-    write_pictures(Layout(tmp_path), config, ())
+    write_pictures(Layout(tmp_path), config)
     last = contact_sheets(Layout(tmp_path), tasks)[-1]
     assert [group.source for group in last.groups] == ["base vocabulary", "b", "c", "e", "f", "h", "i", "k"]
     assert len(last.thumbnails) == 24

@@ -69,9 +69,9 @@ def test_published_matrices_have_the_task_names_of_the_run_and_the_published_zer
     record = mtil_record(tmp_path)
     matrices = {matrix.method: matrix for matrix in published_matrices(record)}
     assert list(matrices) == ["finetune", "lwf", "icarl", "lwf_vr", "wise_ft", "zscl"]
-    first = matrices["lwf"].rows[0]
+    first, *others = matrices["lwf"].rows
     assert (first.name, [cell.text for cell in first.cells][:2]) == ("zero-shot", ["24", "88"])
-    assert [row.name for row in matrices["lwf"].rows[1:]] == list(record.tasks)
+    assert [row.name for row in others] == list(record.tasks)
     second = mtil_record(tmp_path / "2", ORDER_2)
     assert published_matrices(second) == []
     assert [row.method for row in published_rows(second)][-2:] == ["gift", "FARA (best plain CLIP)"]
@@ -88,73 +88,57 @@ def test_data_sets_that_differ_are_named_in_order_of_size_with_what_to_check(tmp
     assert published_rows(record)  # they are still shown
 
 
-def measured(**apart: float) -> pd.Series[float]:
-    published = mtil.zero_shot(ORDER_1)
-    return published + pd.Series(apart).reindex(published.index).fillna(apart.get("all", 0.0))
-
-
 def test_the_tolerance_is_one_point_per_data_set_and_half_a_point_in_the_mean() -> None:
-    for apart in ({"dtd": 1.0}, {"all": 0.5}):
-        assert check_zero_shot(ORDER_1, measured(**apart)).verdict == "agrees"
-    for apart in ({"dtd": 1.01}, {"dtd": -1.01}, {"all": -0.51}):
-        assert check_zero_shot(ORDER_1, measured(**apart)).verdict == "differs"
+    def checked(**apart: float) -> ZeroShotCheck:
+        published = mtil.zero_shot(ORDER_1)
+        measured = published + pd.Series(apart).reindex(published.index).fillna(apart.get("all", 0.0))
+        return check_zero_shot(ORDER_1, measured)
 
-
-def test_if_most_data_sets_differ_the_model_is_to_be_checked_first() -> None:
-    few, most, mean_only = (check_zero_shot(ORDER_1, measured(**apart)).sentence for apart in (
-        {"dtd": 3.0}, {"all": -4.0}, {"all": -0.8}))  # fmt: skip
+    assert checked(dtd=1.0).verdict == checked(all=0.5).verdict == "agrees"
+    assert checked(dtd=1.01).verdict == checked(dtd=-1.01).verdict == checked(all=-0.51).verdict == "differs"
+    # if most data sets differ, the model is to be checked first
+    few, most, mean_only = (check.sentence for check in (checked(dtd=3.0), checked(all=-4.0), checked(all=-0.8)))
     assert "Check first: their templates, the order of their class names, their test split" in few
     assert "Check first: QuickGELU" in most and "Check first: QuickGELU" in mean_only
     assert "but the mean differs by more than 0.5" in mean_only
 
 
-def test_few_shot_runs_compare_zero_shot_but_show_no_published_rows(tmp_path: Path) -> None:
-    record = mtil_record(tmp_path, row={"shots": 5})
+def test_nothing_is_compared_with_another_model(tmp_path: Path) -> None:
+    models = {"ViT-L-14": "openai", "ViT-B-16": "laion2b_s34b_b88k", "local-dir:data/mini/clip": None}
+    for number, (name, pretrained) in enumerate({**models, "ViT-B-16-quickgelu": "openai"}.items()):
+        model = {"name": name, "pretrained": pretrained, "precision": "fp32"}
+        record = mtil_record(tmp_path / str(number), model=model)
+        check, is_the_same = zero_shot_of(record), name not in models
+        assert (check.verdict == "agrees") == bool(published_rows(record)) == is_the_same
+        if not is_the_same:
+            used = f"this run used {', '.join(filter(None, (name, pretrained)))}"
+            assert f"the published model is CLIP ViT-B/16 with OpenAI's weights, {used}" in check.sentence
+            assert check.verdict == "not compared" and data_set_rows(check) == []
+
+
+def test_few_shots_and_incomplete_data_sets_are_not_compared(tmp_path: Path) -> None:
+    record = mtil_record(tmp_path / "shots", row={"shots": 5})
     assert zero_shot_of(record).verdict == "agrees"
     assert published_rows(record) == [] and published_matrices(record) == []
     assert "are not shown:</b> the run is few-shot (5 training images per class)." in render_page(record)
-
-
-@pytest.mark.parametrize(
-    ("name", "pretrained", "expected"),
-    [
-        ("ViT-L-14", "openai", "this run used ViT-L-14, openai"),
-        ("ViT-B-16", "laion2b_s34b_b88k", "this run used ViT-B-16, laion2b_s34b_b88k"),
-        ("local-dir:data/mini/clip", None, "this run used local-dir:data/mini/clip"),
-        ("ViT-B-16-quickgelu", "openai", None),
-    ],
-)
-def test_nothing_is_compared_with_another_model(
-    tmp_path: Path, name: str, pretrained: str | None, expected: str | None
-) -> None:
-    record = mtil_record(tmp_path, model={"name": name, "pretrained": pretrained, "precision": "fp32"})
-    check = zero_shot_of(record)
-    assert (check.verdict == "agrees") == bool(published_rows(record)) == (expected is None)
-    if expected:
-        assert f"the published model is CLIP ViT-B/16 with OpenAI's weights, {expected}" in check.sentence
-        assert check.verdict == "not compared" and data_set_rows(check) == []
-
-
-def test_incomplete_data_sets_are_not_compared(tmp_path: Path) -> None:
     few = mtil_record(tmp_path / "slice", row={"classes": {"order": "labels", "first": 0, "count": 5}})
     assert "t0 has only 5 of its classes" in zero_shot_of(few).sentence
-    config = write_mtil(tmp_path / "part", row={"allow_partial": True})
-    write_task_json(Layout(tmp_path / "part"), "t0", notes=["incomplete: 3,000 of 3,334 training images"])
-    write_task_json(Layout(tmp_path / "part"), "t1", skipped=[("a.jpg", "cut short")])
-    record = read_run(Layout(tmp_path / "part"), config)
+    layout, config = Layout(tmp_path / "part"), write_mtil(tmp_path / "part", row={"allow_partial": True})
+    write_task_json(layout, "t0", notes=["incomplete: 3,000 of 3,334 training images"])
+    write_task_json(layout, "t1", skipped=[("a.jpg", "cut short")])
     withheld = ("t0: incomplete: 3,000 of 3,334 training images", "t1: 1 unreadable image skipped")
-    assert record.published is not None and record.published.withheld == withheld
-    assert published_rows(record) == []
-
-
-def test_fewer_test_images_are_not_compared(tmp_path: Path) -> None:
-    config = write_mtil(tmp_path)
-    limited = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"max_images": 50})})
-    limit_accuracies(tmp_path, 50)
-    record = read_run(Layout(tmp_path), limited)
+    assert withheld_of(read_run(layout, config)) == withheld
     what = "the run was tested on at most 50 test images of each task"
+    limited = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"max_images": 50})})
+    limit_accuracies(layout.root, 50)
+    record = read_run(layout, limited)
     assert what in zero_shot_of(record).sentence
-    assert record.published is not None and record.published.withheld == (what,)
+    assert withheld_of(record) == (*withheld, what) and published_rows(record) == []
+
+
+def withheld_of(record: RunRecord) -> tuple[str, ...]:
+    assert record.published is not None
+    return record.published.withheld
 
 
 def test_a_run_that_is_no_benchmark_does_not_mention_one(tmp_path: Path) -> None:

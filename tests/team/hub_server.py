@@ -93,12 +93,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif (found := _API.fullmatch(path)) and self._stored(*found.groups()[:2], found[4])[0]:
             kind, name, action, revision = found.groups()
             repository, files = self._stored(kind, name, revision)
-            listed = [{"type": "file", "path": each, "size": len(files[each]), "oid": "0"} for each in files]
-            siblings = [{"rfilename": each} for each in files]
-            information = {"_id": "0", "id": name, "sha": commit_of(repository), "private": False, "tags": []}
-            self._answer(
-                listed if action == "tree" else {**information, "siblings": siblings, "downloads": 0, "likes": 0}
-            )
+            if action == "tree":
+                self._answer([{"type": "file", "path": each, "size": len(files[each]), "oid": "0"} for each in files])
+            else:
+                information = {"_id": "0", "id": name, "sha": commit_of(repository), "private": False, "tags": []}
+                siblings = [{"rfilename": each} for each in files]
+                self._answer({**information, "siblings": siblings, "downloads": 0, "likes": 0})
         elif _FOLDER.fullmatch(path):
             self._answer({"error": "Entry not found"}, 404, {"X-Error-Code": "EntryNotFound"})
         else:

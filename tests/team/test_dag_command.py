@@ -6,21 +6,15 @@ import json
 import re
 from itertools import pairwise
 
-from typer.testing import CliRunner
-
-from stages.app import app
 from tests.imports import ROOT
+from tests.team.toy import gift
+from tests.test_architecture import DVC
 
-BLOCKS = [
-    "check", "import_model", "ingest", "write_vocabulary", "write_prompts", "synthesize", "teach", "finetune",
-    "evaluate", "report",
-]  # fmt: skip
+BLOCKS = list(DVC)
 
 
 def gift_dag(*options: str) -> str:
-    done = CliRunner().invoke(app, ["dag", "--root", str(ROOT), *options])
-    assert done.exit_code == 0, done.output
-    return done.output
+    return gift("dag", "--root", ROOT, *options).output
 
 
 def test_the_drawing_has_a_box_per_stage_type_and_fits_a_terminal() -> None:
@@ -31,11 +25,8 @@ def test_the_drawing_has_a_box_per_stage_type_and_fits_a_terminal() -> None:
     rows = {box: next(i for i, line in enumerate(lines) if f"| {box}" in line) for box in BLOCKS}
     assert all(rows[above] < rows[below] for above, below in pairwise(BLOCKS[3:]))  # check stands at the top
     assert lines[-1].endswith(": write_prompts, teach, finetune, evaluate")
-
-
-def test_the_drawing_for_pages_has_the_same_boxes() -> None:
-    lines = {"flowchart TD", '  finetune["finetune x 8"]', "  finetune --> evaluate"}
-    assert lines <= set(gift_dag("--mermaid").splitlines())
+    for_pages = {"flowchart TD", '  finetune["finetune x 8"]', "  finetune --> evaluate"}
+    assert for_pages <= set(gift_dag("--mermaid").splitlines())
 
 
 def test_an_edge_is_no_shortcut_and_ends_at_a_later_stage() -> None:

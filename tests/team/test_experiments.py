@@ -7,13 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from gift_core.team.experiments import differences
-from stages.app import app
 from tests.clone import Clone
 from tests.imports import ROOT
-from tests.team.toy import toy_clone
+from tests.team.toy import gift, toy_clone
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +25,8 @@ def project(toy_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Clo
     return project
 
 
-def gift_exp(folder: Path, *options: str, expect: int = 0) -> str:
-    done = CliRunner().invoke(app, ["exp", "--root", str(folder), *options], env={"COLUMNS": "80"})
-    assert done.exit_code == expect, done.output
-    return done.output
-
-
 def test_an_experiment_has_lines_for_what_differs_and_for_the_numbers_of_each_method(project: Clone) -> None:
-    assert gift_exp(project.folder).splitlines()[1:] == [
+    assert gift("exp", "--root", project.folder).output.splitlines()[1:] == [
         "               Transfer   Avg   Last   Forgetting",
         "workspace",
         "  training.iterations: 10 -> 20",
@@ -63,19 +55,15 @@ def test_dvc_exp_show_has_the_columns_that_differ(project: Clone) -> None:
 
 
 def test_an_unknown_method_and_a_folder_without_dvc_are_refused(project: Clone, tmp_path: Path) -> None:
-    assert "--method: unknown name 'gitf'" in gift_exp(project.folder, "--method", "gitf", expect=1)
-    assert "dvc exp show: you are not inside of a DVC repository" in gift_exp(tmp_path, expect=1)
+    refused = gift("exp", "--root", project.folder, "--method", "gitf", expect=1)
+    assert "--method: unknown name 'gitf'" in refused.output
+    assert "dvc exp show: you are not inside of a DVC repository" in gift("exp", "--root", tmp_path, expect=1).output
 
 
 def test_differences_name_the_key_and_only_what_changed() -> None:
     before = {"a": {"b": 1, "c": None}, "old": 1, "list": ["x", "y"], "sequence": [{"task": "birds", "rate": 1.0}]}
-    after = {
-        "a": {"b": 2, "c": 5},
-        "list": ["y", "z", "w"],
-        "sequence": [{"task": "birds", "rate": 0.5}],
-        "new": {"d": 1},
-    }
-    assert list(differences(before, after)) == [
+    after = {"a": {"b": 2, "c": 5}, "list": ["y", "z", "w"], "sequence": [{"task": "birds", "rate": 0.5}]}
+    assert list(differences(before, {**after, "new": {"d": 1}})) == [
         "a.b: 1 -> 2", "a.c: empty -> 5", "old: removed", "list.0: x -> y", "list.1: y -> z", "list.2: new (w)",
         "sequence.0.rate: 1.0 -> 0.5", "new: new",
     ]  # fmt: skip

@@ -9,9 +9,8 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -23,19 +22,18 @@ from huggingface_hub import DatasetCard, ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from PIL import Image
 from safetensors.torch import load, save
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gift_core.artifacts.accuracy import read_accuracy, write_empty_accuracy
 from gift_core.artifacts.model_folder import read_provenance
 from gift_core.artifacts.shards import iterate_pairs, write_manifest
 from gift_core.layout import Layout
-from stages.app import app
 from tests.clone import content
 from tests.imports import ROOT
 from tests.team.hub_server import HubServer
+from tests.team.toy import gift
 from tests.tiny_world import CAPTIONS, CLASSES, TinyExperiment, make_world
 
-RUNNER = CliRunner()
 MINI = ROOT / "data" / "mini" / "clip"
 WEIGHTS = "open_clip_model.safetensors"
 TOKEN = "hf_never_printed"
@@ -44,9 +42,7 @@ GENERATOR = {"pipeline": "some/diffusion", "steps": 10, "guidance": 3.0, "size":
 
 
 def hub(*words: str | Path, expect: int = 0) -> Result:
-    result = RUNNER.invoke(app, ["hub", *map(str, words)])
-    assert result.exit_code == expect, f"{words}: {result.output}\n{result.exception!r}"
-    return result
+    return gift("hub", *words, expect=expect)
 
 
 @pytest.fixture(scope="module")
@@ -55,30 +51,18 @@ def world(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any]
     root = tmp_path_factory.mktemp("world")
     layout = make_world(root)
     for task in CLASSES:
-        folder = layout.shards(task)
-        write_manifest(folder, GENERATOR, {"count": len(CAPTIONS), "sha256": "of the prompts"})
+        write_manifest(layout.shards(task), GENERATOR, {"count": len(CAPTIONS), "sha256": "of the prompts"})
     write_empty_accuracy(layout.pretrained_accuracy(), {})
     params = yaml.safe_load(yaml.safe_dump(_mini_params))
     experiment = TinyExperiment(layout, params, "gift", params["methods"]["gift"], iterations=2)
     shutil.rmtree(layout.model("gift", "birds"))
     for task in ("birds", "digits"):
         for stage in ("teach", "finetune", "evaluate"):
-            words = [stage, "gift", task, "--params", str(experiment.params), "--root", str(root)]
-            result = RUNNER.invoke(app, words)
-            assert result.exit_code == 0, f"{words}: {result.output}"
+            gift(stage, "gift", task, "--params", experiment.params, "--root", root)
     (root / "reports").mkdir()
     numbers = {"transfer": 50.0, "avg": 60.0, "last": 70.0, "forgetting": None}
     (root / "reports" / "metrics.json").write_text(json.dumps({"gift": numbers}), encoding="utf-8")
     return layout
-
-
-@pytest.fixture(scope="module")
-def pushed(world: Layout, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What would be uploaded of the model after digits."""
-    out = tmp_path_factory.mktemp("hub") / "model"
-    model = world.model("gift", "digits")
-    hub("push", "model", model, "--to", "me/tiny", "--license", "mit", "--out", out, "--root", world.root)
-    return out
 
 
 def token_features(folder: Path) -> torch.Tensor:
@@ -88,28 +72,23 @@ def token_features(folder: Path) -> torch.Tensor:
         return model.encode_text(open_clip.get_tokenizer(f"local-dir:{folder}")(["a photo of a wren."]))
 
 
-def test_open_clip_loads_the_folder_and_computes_what_the_model_does(pushed: Path, world: Layout) -> None:
-    assert torch.equal(token_features(pushed), token_features(world.model("gift", "digits")))
-
-
-def test_the_card_has_the_accuracies_as_results_that_the_hub_reads(pushed: Path, world: Layout) -> None:
-    card = ModelCard.load(pushed / "README.md")
+def test_open_clip_loads_the_folder_and_its_card_says_how_the_model_was_trained(world: Layout, tmp_path: Path) -> None:
+    model, out = world.model("gift", "digits"), tmp_path / "out"
+    hub("push", "model", model, "--to", "me/tiny", "--license", "mit", "--out", out, "--root", world.root)
+    assert torch.equal(token_features(out), token_features(model))
+    card = ModelCard.load(out / "README.md")
     assert (card.data.library_name, card.data.license) == ("open_clip", "mit")
-    name, results = model_index_to_eval_results(card.data.to_dict()["model-index"])
+    name, results = model_index_to_eval_results(card.data.to_dict()["model-index"])  # as the hub reads it
     rows, _ = read_accuracy(world.accuracy("gift", "digits"))
     own = rows[rows.trained_task == "digits"].set_index("eval_task").top1
     assert name == "tiny"
-    assert {each.dataset_name: each.metric_value for each in results} == {
-        task: round(100 * value, 2) for task, value in own.items()
-    }
-
-
-def test_the_card_says_what_the_model_was_trained_on_and_how(pushed: Path, world: Layout) -> None:
-    text = ModelCard.load(pushed / "README.md").text
+    found = {each.dataset_name: each.metric_value for each in results}
+    assert found == {task: round(100 * value, 2) for task, value in own.items()}
+    text = card.text
     assert "learned 2 tasks, one after another, with the method `gift`" in text
     assert "- **birds**: 12 training images, 3 classes (tit, wren, owl). Prompt: `a photo of a {}.`" in text
     settings, generator = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
-    assert settings["settings"] == read_provenance(world.model("gift", "digits"))["settings"]
+    assert settings["settings"] == read_provenance(model)["settings"]
     assert "torch" in settings["environment"] and generator == GENERATOR
     assert "Over the whole sequence: Transfer 50.0, Avg 60.0, Last 70.0." in text
     before = read_accuracy(world.accuracy("gift", "birds"))[0]
@@ -117,7 +96,7 @@ def test_the_card_says_what_the_model_was_trained_on_and_how(pushed: Path, world
     assert f"| birds | {percent:.1f} |" in text
 
 
-def test_accuracies_of_other_weights_are_left_out(world: Layout, tmp_path: Path) -> None:
+def test_accuracies_of_other_weights_are_left_out_and_an_own_tokenizer_is_named(world: Layout, tmp_path: Path) -> None:
     root = tmp_path / "copy"
     shutil.copytree(world.root, root)
     noted = Layout(root).model("gift", "digits") / "provenance.json"
@@ -128,41 +107,26 @@ def test_accuracies_of_other_weights_are_left_out(world: Layout, tmp_path: Path)
     assert card.data.eval_results is None
     assert "## Accuracy" not in card.text
     assert "The publisher has named no license." in card.text
-
-
-def test_a_tokenizer_of_its_own_is_named_by_its_repository(tmp_path: Path) -> None:
-    hub("push", "model", MINI, "--to", "me/mini", "--out", tmp_path / "out")
-    config = json.loads((tmp_path / "out" / "open_clip_config.json").read_text(encoding="utf-8"))
+    hub("push", "model", MINI, "--to", "me/mini", "--out", tmp_path / "mini")  # its tokenizer is in the repository
+    config = json.loads((tmp_path / "mini" / "open_clip_config.json").read_text(encoding="utf-8"))
     assert config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] == "me/mini"
-    assert torch.equal(token_features(tmp_path / "out"), token_features(MINI))
+    assert torch.equal(token_features(tmp_path / "mini"), token_features(MINI))
 
 
-@pytest.fixture(scope="module")
-def shards(world: Layout, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What would be uploaded of the shards of two tasks."""
-    out = tmp_path_factory.mktemp("hub") / "shards"
-    folders = [world.shards(task) for task in ("birds", "digits")]
-    hub("push", "shards", *folders, "--to", "me/pairs", "--out", out)
-    return out
-
-
-def test_datasets_reads_images_and_captions_of_the_shards(shards: Path, world: Layout, tmp_path: Path) -> None:
-    files = [str(file) for file in sorted((shards / "birds").glob("*.tar"))]
-    rows = datasets.load_dataset(
-        "webdataset", data_files={"train": files}, split="train", cache_dir=str(tmp_path / "cache")
-    )
+def test_datasets_reads_the_shards_and_their_card_makes_a_config_for_each_task(world: Layout, tmp_path: Path) -> None:
+    out, cache = tmp_path / "out", str(tmp_path / "cache")
+    hub("push", "shards", *(world.shards(task) for task in ("birds", "digits")), "--to", "me/pairs", "--out", out)
+    files = [str(file) for file in sorted((out / "birds").glob("*.tar"))]
+    rows = datasets.load_dataset("webdataset", data_files={"train": files}, split="train", cache_dir=cache)
     pairs = list(iterate_pairs(world.shards("birds")))
     assert [row["txt"] for row in rows] == [pair.prompt for pair in pairs] == list(CAPTIONS)
     assert [row["json"]["prompt_id"] for row in rows] == [pair.prompt_id for pair in pairs]
     assert all(isinstance(row["png"], Image.Image) and row["png"].size == (16, 16) for row in rows)
-
-
-def test_the_dataset_card_makes_a_config_for_each_task(shards: Path, tmp_path: Path) -> None:
-    card = DatasetCard.load(shards / "README.md")
+    card = DatasetCard.load(out / "README.md")
     assert "synthetic" in card.data.tags and "14 synthetic image-text pairs" in card.text
     assert [each["config_name"] for each in card.data.configs] == ["default", "birds", "digits"]
     for name, count in {"default": 14, "digits": 7}.items():
-        assert len(datasets.load_dataset(str(shards), name, split="train", cache_dir=str(tmp_path))) == count
+        assert len(datasets.load_dataset(str(out), name, split="train", cache_dir=cache)) == count
 
 
 def test_images_of_a_real_task_are_never_uploaded(world: Layout, tmp_path: Path) -> None:
@@ -182,29 +146,22 @@ def test_images_of_a_real_task_are_never_uploaded(world: Layout, tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
-REFUSED = [
-    (("--to", "tiny"), "--to tiny: should be user/name"),
-    (("--to", "me/a b"), "--to me/a b: Repo id must use"),
-    ((*TO, "--revision", ""), "git has no such names"),
-    ((*TO, "--revision", "/main"), "git has no such names"),
-    ((*TO, "--license", "MIT License"), "is no license of the hub. Write it as the hub does"),
-    ((*TO, "--license", "mit\n- other"), "is no license of the hub"),
-]
+def test_a_name_that_the_hub_cannot_have_is_refused(tmp_path: Path) -> None:
+    for words, message in (
+        (("--to", "tiny"), "--to tiny: should be user/name"),
+        (("--to", "me/a b"), "--to me/a b: Repo id must use"),
+        ((*TO, "--revision", ""), "git has no such names"),
+        ((*TO, "--revision", "/main"), "git has no such names"),
+        ((*TO, "--license", "mit\n- other"), "is no license of the hub. Write it as the hub does"),
+    ):
+        assert message in hub("push", "model", MINI, *words, "--out", tmp_path / "out", expect=1).stderr
 
 
-@pytest.mark.parametrize(("words", "message"), REFUSED)
-def test_a_name_that_the_hub_cannot_have_is_refused(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    assert message in hub("push", "model", MINI, *words, "--out", tmp_path / "out", expect=1).stderr
-
-
-def test_what_is_pulled_has_an_allowed_name_too(tmp_path: Path) -> None:
+def test_what_is_pulled_has_an_allowed_name_and_a_folder_with_files_is_not_overwritten(tmp_path: Path) -> None:
     assert "should be user/name" in hub("pull", "model", "tiny", tmp_path / "out", expect=1).stderr
-
-
-def test_a_folder_with_files_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert "has other files (file)" in hub("push", "model", MINI, "--to", "me/x", "--out", tmp_path, expect=1).stderr
-    assert "has other files (file)" in hub("pull", "model", "me/x", tmp_path, expect=1).stderr
+    for words in (("push", "model", MINI, *TO, "--out", tmp_path), ("pull", "model", "me/x", tmp_path)):
+        assert "has other files (file)" in hub(*words, expect=1).stderr
 
 
 SCRIPT = """\
@@ -222,20 +179,13 @@ print(json.dumps(said))
 """
 
 
-@dataclass
-class Transfers:
-    """What commands did with the stand-in for the hub: the folder they ran in, and {name: (exit code, output)}."""
-
-    server: HubServer
-    folder: Path
-    said: dict[str, Any]
-
-
 @pytest.fixture(scope="module")
-def transfers(world: Layout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Transfers]:
-    """All commands that reach the hub, in one process that is logged in, and then open_clip's own download."""
-    folder = tmp_path_factory.mktemp("transfers")
-    pairs = world.shards("birds")
+def transfers(world: Layout, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """All commands that reach the hub, in one process that is logged in, and then open_clip's own download.
+
+    The stand-in for the hub, the folder the commands ran in, and what they `said`: {name: (exit code, output)}.
+    """
+    folder, pairs = tmp_path_factory.mktemp("transfers"), world.shards("birds")
     commands = {
         "model": ["push", "model", str(MINI), "--to", "me/mini", "--private"],
         "shards": ["push", "shards", str(pairs), "--to", "me/pairs", "--revision", "first"],
@@ -270,18 +220,10 @@ def transfers(world: Layout, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     printed = done.stdout + done.stderr
     assert done.returncode == 0, printed
     assert f"Bearer {TOKEN}" in server.tokens and TOKEN not in printed  # it is sent and never printed
-    yield Transfers(server, folder, json.loads(done.stdout.splitlines()[-1]))
+    return SimpleNamespace(server=server, folder=folder, said=json.loads(done.stdout.splitlines()[-1]))
 
 
-def error_of(transfers: Transfers, name: str) -> str:
-    """The message of a command that failed and kept nothing, without the progress bars beside it."""
-    exit_code, said = transfers.said[name]
-    assert exit_code == 1 and not (transfers.folder / name).exists(), said
-    (message,) = [line for line in said.replace("\r", "\n").splitlines() if line.startswith("error: ")]
-    return str(message)
-
-
-def test_a_pushed_model_is_loaded_by_open_clip_from_the_hub(transfers: Transfers) -> None:
+def test_a_pushed_model_is_loaded_by_open_clip_from_the_hub(transfers: SimpleNamespace) -> None:
     exit_code, said = transfers.said["model"]
     assert exit_code == 0, said
     assert said.endswith('open_clip.create_model_and_transforms("hf-hub:me/mini")\n')
@@ -290,7 +232,7 @@ def test_a_pushed_model_is_loaded_by_open_clip_from_the_hub(transfers: Transfers
     assert wanted == [True, False]
 
 
-def test_what_was_pushed_is_pulled_whole(transfers: Transfers, world: Layout) -> None:
+def test_what_was_pushed_is_pulled_whole(transfers: SimpleNamespace, world: Layout) -> None:
     assert [transfers.said[name][0] for name in ("shards", "pulled model", "pulled shards", "code")] == [0] * 4
     assert (transfers.folder / "model" / WEIGHTS).read_bytes() == (MINI / WEIGHTS).read_bytes()
     pairs = transfers.folder / "pairs"
@@ -301,16 +243,15 @@ def test_what_was_pushed_is_pulled_whole(transfers: Transfers, world: Layout) ->
     assert content(transfers.folder / "code") == named
 
 
-@pytest.mark.parametrize(
-    ("name", "begins", "message"),
-    [
+def test_what_cannot_be_used_or_had_is_not_kept(transfers: SimpleNamespace) -> None:
+    for name, begins, message in (
         ("damaged", "datasets/me/damaged: nothing was kept. ", "datasets/me/damaged/birds/00000.parquet: "),
         ("nan", "me/nan: nothing was kept. ", "are NaN or infinite"),
         ("tokenizer", "me/tokenizer: nothing was kept. ", "its tokenizer cannot be loaded"),
         ("denied", "me/denied: ", "Log in with: hf auth login. The token needs the right to write."),
         ("missing", "me/missing: ", "Check the name and the revision. A private repository needs: hf auth login."),
-    ],
-)
-def test_what_cannot_be_used_or_had_is_not_kept(transfers: Transfers, name: str, begins: str, message: str) -> None:
-    said = error_of(transfers, name)
-    assert said.startswith(f"error: {begins}") and message in said
+    ):
+        exit_code, said = transfers.said[name]
+        assert exit_code == 1 and not (transfers.folder / name).exists(), said
+        (error,) = [line for line in said.replace("\r", "\n").splitlines() if line.startswith("error: ")]
+        assert error.startswith(f"error: {begins}") and message in error

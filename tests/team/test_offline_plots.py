@@ -23,8 +23,6 @@ LOSSES = "method,task,sequence_step,loss,value\n" + "".join(
     f"gift,digits,{step / 10},task,{2 - step / 10}\n" for step in range(10)
 )
 DRAWN = "[...document.querySelectorAll('canvas, svg.marks')].filter((each) => each.clientWidth > 100).length"
-
-
 SCRIPT = """\
 import pathlib, yaml
 params = yaml.safe_load(pathlib.Path("params.yaml").read_text())

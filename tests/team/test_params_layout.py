@@ -15,19 +15,12 @@ from gift_core.config.overlays import complete_text
 from tests.imports import ROOT
 
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
-CHANGES = (
-    "training.iterations=300",
-    "training.gradient_checkpointing=true",
-    "training.micro_batch_size=8",
-    "training.crop_scale=[0.5,1.0]",
-    "methods.gift.learning_rate=1e-6",
-    "methods.gift.losses.align.weight=0.5",
-    "methods.gift.replay.teacher=initial",
-    "generator.scheduler=DDIMScheduler",
-    "prompts.base_template='an image: {}'",
-    "sequence.0.learning_rate_factor=0.5",
-    "run.device=cpu",
-)
+CHANGES = (  # a value of each kind
+    "training.iterations=300", "training.gradient_checkpointing=true", "training.micro_batch_size=8",
+    "training.crop_scale=[0.5,1.0]", "methods.gift.learning_rate=1e-6", "methods.gift.losses.align.weight=0.5",
+    "methods.gift.replay.teacher=initial", "prompts.base_template='an image: {}'",
+    "sequence.0.learning_rate_factor=0.5", "tasks.birds.test_fraction=0.5", "tasks.birds.class_names.1=finch",
+)  # fmt: skip
 ROW = {
     "source": "folder", "path": "data/0_raw/birds", "templates": ["a photo of a {}, a bird.", "a {}: a bird."],
     "test_fraction": 0.2, "on_bad_image": "refuse", "class_names": {"0": "wren", "1": "great tit"},
@@ -46,7 +39,7 @@ def changed_lines(text: str, change: str, folder: Path) -> list[str]:
 
 def test_a_changed_value_is_one_changed_line_also_beside_an_added_task(tmp_path: Path) -> None:
     text = append_task(complete_text(ROOT / "presets" / "mini.yaml"), "birds", ROW, learning_rate_factor=1.0)
-    for change in (*CHANGES, "tasks.birds.test_fraction=0.5", "tasks.birds.class_names.1=finch"):
+    for change in CHANGES:
         assert changed_lines(text, change, tmp_path) == ["-", "+"], change
 
 

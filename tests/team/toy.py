@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from typer.testing import CliRunner, Result
+
+from stages.app import app
 from tests.clone import Clone, commit
 from tests.imports import ROOT
 
@@ -83,6 +86,13 @@ sequence:
 DRIVERS = {"dvc-lock": f'"{sys.executable}" -m stages merge-lock %O %A %B', "ours": "true"}
 
 
+def gift(*words: str | Path, expect: int = 0) -> Result:
+    """Runs `gift` in this process, and asserts its exit code."""
+    result = CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "80"})
+    assert result.exit_code == expect, f"{words}: {result.output}\n{result.exception!r}"
+    return result
+
+
 def toy(folder: Path) -> Clone:
     """Returns a project whose pipeline has run once. The result is committed and pushed."""
     project = new_toy(folder)
@@ -119,10 +129,11 @@ def toy_clone(folder: Path) -> Clone:
     return clone
 
 
-def use_drivers(clone: Clone) -> None:
-    """Sets git's merge drivers, as `make setup` does."""
-    for name, command in DRIVERS.items():
-        clone.run("git", "config", f"merge.{name}.driver", command)
+def write_gift(folder: Path, python: str = "python") -> None:
+    """Writes a program `gift` into the folder, as `make setup` installs it."""
+    folder.mkdir(parents=True)
+    (folder / "gift").write_text(f'#!/bin/sh\nexec "{python}" -m stages "$@"\n', encoding="utf-8")
+    (folder / "gift").chmod(0o755)
 
 
 def change(project: Clone, *edits: tuple[str, str]) -> list[str]:

@@ -8,11 +8,12 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
 from mlflow.tracking import MlflowClient
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 from wandb.proto import wandb_internal_pb2
 
 from gift_core.artifacts.accuracy import write_empty_accuracy
@@ -21,18 +22,16 @@ from gift_core.config.loading import load_config
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.tracking import tracked_run as tracking
-from gift_core.tracking.tracked_run import RunDescription, describe, require_tracker
+from gift_core.tracking.tracked_run import describe, require_tracker
 from gift_core.training import loop
 from gift_core.work import snapshot as snapshots
-from stages.app import app
 from stages.stage import Stage
 from stages.tracked import track_metrics
 from tests.clone import content
+from tests.team.toy import gift
 from tests.tiny_world import TinyExperiment, make_world
 
 ITERATIONS = 5
-RUNNER = CliRunner()
-Make = Callable[[str], "Experiment"]
 
 
 class Experiment:
@@ -47,13 +46,18 @@ class Experiment:
         self.params = TinyExperiment(self.layout, params, "finetune", row, iterations=ITERATIONS).params
 
     def run(self, *words: str, expect: int = 0) -> Result:
-        result = RUNNER.invoke(app, [*words, "--params", str(self.params), "--root", str(self.layout.root)])
-        assert result.exit_code == expect, f"{words}: {result.output}\n{result.exception!r}"
-        return result
+        return gift(*words, "--params", self.params, "--root", self.layout.root, expect=expect)
 
     def train(self) -> Result:
         self.run("teach", "finetune", "digits")
         return self.run("finetune", "finetune", "digits")
+
+    def key(self) -> str:
+        """That of the tracked run of the model."""
+        return describe(read_provenance(self.layout.model("finetune", "digits")), self.layout.root.name).key
+
+
+Make = Callable[[str], Experiment]
 
 
 @pytest.fixture
@@ -93,7 +97,7 @@ def test_mlflow_has_settings_losses_and_accuracies_of_a_model(make: Make, client
     plain.run("evaluate", "finetune", "digits")
     run = next(each for each in runs_of(client, "accuracies") if each.info.run_name == "finetune/digits")
     assert run.info.status == "FINISHED"
-    assert run.data.tags["gift.key"] == describe(provenance_of(plain.layout), "accuracies").key
+    assert run.data.tags["gift.key"] == plain.key()
     assert run.data.tags["gift.experiment"] == "accuracies"
     assert run.data.params["training.iterations"] == str(ITERATIONS)
     assert run.data.params["settings.learning_rate"] == str(plain.learning_rate)
@@ -105,29 +109,12 @@ def test_mlflow_has_settings_losses_and_accuracies_of_a_model(make: Make, client
     assert 0 <= run.data.metrics["accuracy/digits"] <= 100
 
 
-def provenance_of(layout: Layout) -> dict[str, Any]:
-    return read_provenance(layout.model("finetune", "digits"))
-
-
-def test_a_tracked_model_has_the_same_bytes(make: Make, client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    tracked, plain = make("tracked"), make("plain")
-    tracked.train()
-    monkeypatch.delenv("GIFT_TRACKING")
-    plain.train()
-    assert [len(runs_of(client, name)) for name in ("tracked", "plain")] == [1, 0]
-    folders = [each.layout.model("finetune", "digits") for each in (tracked, plain)]
-    assert content(folders[0]) == content(folders[1])
-
-
-def test_a_resumed_run_continues_the_same_tracked_run(
+def test_a_resumed_run_continues_the_same_tracked_run_and_a_tracked_model_has_the_same_bytes(
     make: Make, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
     monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
-    experiment = make("resumed")
-    update = loop.WeightUpdate.__call__
-
-    updates = iter(range(3))
+    experiment, update, updates = make("resumed"), loop.WeightUpdate.__call__, iter(range(3))
 
     def stop_at_3(self: Any, learning_rate: float) -> Any:
         if next(updates, None) is None:
@@ -145,6 +132,12 @@ def test_a_resumed_run_continues_the_same_tracked_run(
     assert (run.info.status, steps_of(client, run, "loss/task")) == ("FINISHED", [0, 1, 2, 3, 4])
     experiment.run("finetune", "finetune", "digits")  # again from the start: another run
     assert [steps_of(client, each, "loss/task") for each in runs_of(client, "resumed")] == [[0, 1, 2, 3, 4]] * 2
+    tracked = content(experiment.layout.model("finetune", "digits"))
+    monkeypatch.delenv("GIFT_TRACKING")
+    plain = make("plain")
+    plain.train()
+    assert runs_of(client, "plain") == []
+    assert content(plain.layout.model("finetune", "digits")) == tracked
 
 
 def test_a_server_that_is_down_is_one_warning(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +160,7 @@ def test_wandb_writes_the_run_to_a_local_folder(make: Make, monkeypatch: pytest.
     (file,) = (experiment.layout.root / "wandb").glob("offline-run-*/run-*.wandb")
     records = list(wandb_records(file))
     (run,) = [record.run for record in records if record.WhichOneof("record_type") == "run"]
-    assert run.run_id == describe(provenance_of(experiment.layout), "offline").key
+    assert run.run_id == experiment.key()
     assert (run.project, run.display_name) == ("offline", "finetune/digits")
     rows = [
         {item.nested_key[0] if item.nested_key else item.key: json.loads(item.value_json) for item in each.history.item}
@@ -195,53 +188,29 @@ def wandb_records(file: Path) -> Iterator[Any]:
             yield record
 
 
-class Recorder:
-    """A tracker in memory, which fails when it gets scores."""
-
-    def __init__(self, root: Path) -> None:
-        self.points: list[int] = []
-
-    def start(self, run: RunDescription, *, training: bool) -> None:
-        pass
-
-    def log(self, points: Any) -> None:
-        self.points += [step for step, _ in points]
-
-    def log_scores(self, scores: Any) -> None:
-        raise RuntimeError("the disk is full")
-
-    def finish(self, *, complete: bool) -> None:
-        pass
-
-
 def test_a_long_run_sends_a_sample_of_its_losses_and_the_last_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("GIFT_TRACKING", "wandb")
-    made: list[Recorder] = []
-    monkeypatch.setattr(tracking, "TRACKERS", {"wandb": lambda root: made.append(Recorder(root)) or made[-1]})
-    description = describe({"method": "gift", "task": "birds"}, "x")
+    """To a tracker in memory, which fails when it gets scores."""
+    sent: list[int] = []
     said: list[str] = []
+    tracker = Mock(spec=["start", "log", "log_scores", "finish"])
+    tracker.log.side_effect = lambda points: sent.extend(step for step, _ in points)
+    tracker.log_scores.side_effect = RuntimeError("the disk is full")
+    monkeypatch.setenv("GIFT_TRACKING", "wandb")
+    monkeypatch.setattr(tracking, "TRACKERS", {"wandb": lambda root: tracker})
+    provenance = {"method": "gift", "task": "birds", "seed": 1}
+    description = describe(provenance, "x")
     with tracking.tracked_run(lambda: description, tmp_path, iterations=10_000, say=said.append) as run:
         for iteration in range(10_000):
             run.log_losses({"iteration": iteration, "learning_rate": 0.1, "task": 1.0, "total": 1.0})
-    assert made[0].points == [*range(0, 10_000, 20), 9_999]
+    assert sent == [*range(0, 10_000, 20), 9_999]
     run.log_scores({"accuracy": 1.0})
     run.log_scores({"accuracy": 1.0})
     assert said == ["warning: tracking with wandb failed, the stage goes on without it: the disk is full"]
-
-
-def test_the_key_depends_on_what_decides_the_result_alone() -> None:
-    provenance = {"method": "gift", "task": "birds", "seed": 1}
+    # the key of a run depends on what decides the result alone
     noted = {**provenance, "environment": {"torch": "2"}, "weights_sha256": "1" * 64}
-    assert describe(provenance, "x").key == describe(noted, "x").key
-    assert describe(provenance, "x").key != describe({**provenance, "seed": 2}, "x").key
-
-
-def test_an_unknown_tracker_is_refused_before_training(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIFT_TRACKING", "mlfow")
-    said = make("typo").run("finetune", "finetune", "digits", expect=1).output
-    assert "GIFT_TRACKING: unknown name 'mlfow'. Did you mean 'mlflow'? Known: mlflow, none, wandb." in said
+    assert description.key == describe(noted, "x").key != describe({**provenance, "seed": 2}, "x").key
 
 
 def test_a_missing_package_is_one_warning_of_the_report_and_names_the_extra(
@@ -255,4 +224,8 @@ def test_a_missing_package_is_one_warning_of_the_report_and_names_the_extra(
     track_metrics(stage, {method: {"last": 1.0} for method in stage.config.run.methods})
     assert capsys.readouterr().out.count("the package mlflow is not installed") == 1
     with pytest.raises(UserError, match=r"Run: pip install 'gift-pipeline\[mlflow\]', or unset GIFT_TRACKING\."):
+        require_tracker()
+    monkeypatch.setenv("GIFT_TRACKING", "mlfow")
+    unknown = r"GIFT_TRACKING: unknown name 'mlfow'\. Did you mean 'mlflow'\? Known: mlflow, none, wandb\."
+    with pytest.raises(UserError, match=unknown):
         require_tracker()
