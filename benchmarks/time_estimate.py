@@ -18,9 +18,10 @@ import platform
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import pandas as pd
 import torch
 import yaml
 
@@ -99,6 +100,11 @@ def of_table(table: Path) -> dict[str, float]:
         return _summed((row["stage"].split()[0], float(row["seconds"])) for row in csv.DictReader(file))
 
 
+def of_stages(table: pd.DataFrame) -> dict[str, float]:
+    """Returns {stage type: seconds} of the table of a smoke run that has just ended."""
+    return _summed((row.stage.split()[0], row.seconds) for row in table.itertuples())
+
+
 def _summed(times: Iterable[tuple[str, float]]) -> dict[str, float]:
     seconds: dict[str, float] = defaultdict(float)
     for stage, each in times:
@@ -107,9 +113,15 @@ def _summed(times: Iterable[tuple[str, float]]) -> dict[str, float]:
     return seconds
 
 
-def compared(project: Project, measured: dict[str, float]) -> list[str]:
-    """Returns the lines of a table: stage type, estimate, run time, and their ratio."""
+def compared(project: Project, measured: dict[str, float], *, threads: int | None = None) -> list[str]:
+    """Returns the lines of a table: stage type, estimate, run time, and their ratio.
+
+    `threads`: how many the stages had; as many as there are cores if it is None.
+    """
     speed, estimated = measure_speed(project), dict[str, float]()
+    if threads is not None:
+        share = threads / len(os.sched_getaffinity(0))
+        speed = replace(speed, clip=share * speed.clip, pipeline=share * speed.pipeline)
     for work in count_work(project).stages:
         estimated[work.stage] = estimated.get(work.stage, 0.0) + speed.seconds(work)
     rows = {stage: (estimated[stage], measured[stage]) for stage in estimated}

@@ -20,6 +20,7 @@ Settings = Callable[..., GeneratorConfig]
 CLASSES = {
     "stable_diffusion": "StableDiffusionPipeline",
     "lcm": "LatentConsistencyModelPipeline",
+    "sdxs": "StableDiffusionPipeline",
     "stable_diffusion_xl": "StableDiffusionXLPipeline",
     "pixart_alpha": "PixArtAlphaPipeline",
     "pixart_sigma": "PixArtSigmaPipeline",
