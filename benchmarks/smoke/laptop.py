@@ -157,11 +157,14 @@ def laptop_experiment(clip: HubClip, generator: HubGenerator, *, images: int, it
     return experiment
 
 
-def write_hub(hub: Path, clip: HubClip, generator: HubGenerator) -> Size:
-    """Adds both models to the hub cache `hub`, if they are not there. Returns their configurations."""
-    size = replace(generator.size, clip=clip.config, parameters={**generator.size.parameters, "clip": clip.parameters})
-    _add(hub, clip.repository, COMMIT, lambda folder: _write_clip(folder, size))
-    _add(hub, generator.repository, generator.revision, lambda folder: write_diffusion(folder, size))
+def write_hub(hub: Path, clip: HubClip | None, generator: HubGenerator | None) -> Size:
+    """Adds the models to the hub cache `hub`, if they are not there. Returns their configurations."""
+    size = FULL if generator is None else generator.size
+    if clip is not None:
+        size = replace(size, clip=clip.config, parameters={**size.parameters, "clip": clip.parameters})
+        _add(hub, clip.repository, COMMIT, lambda folder: _write_clip(folder, size))
+    if generator is not None:
+        _add(hub, generator.repository, generator.revision, lambda folder: write_diffusion(folder, size))
     return size
 
 
