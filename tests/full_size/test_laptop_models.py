@@ -9,7 +9,6 @@ import torch
 
 from benchmarks.experiment import read_experiment
 from benchmarks.smoke.laptop import CLIPS, GENERATORS, PRESET, laptop_experiment, write_hub
-from gift_core.clip.encoding import tokenize
 from gift_core.clip.model import load_folder, save_clip
 from gift_core.config.generator import GeneratorConfig
 from gift_core.generators.pipeline import load_pipeline
@@ -45,7 +44,7 @@ def test_a_clip_is_loaded_by_its_name_and_saved_for_the_stages(name: str, hub: P
     save_clip(clip, tmp_path / "pretrained", {"name": published.name})
     again = load_folder(tmp_path / "pretrained", device=CPU, precision="fp32")
     pixels_BCHW = torch.rand(2, 3, clip.image_size, clip.image_size)
-    tokens_BL = tokenize(clip, PROMPTS)
+    tokens_BL = clip.tokenizer(PROMPTS)
     for tower, inputs in (("encode_image", pixels_BCHW), ("encode_text", tokens_BL)):
         with torch.inference_mode():
             first_BD, second_BD = (getattr(each.model, tower)(inputs) for each in (clip, again))
