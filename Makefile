@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup repro repro-parallel plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-few-steps bench-memory bench-precision bench-startup bench-threads bench-hash bench-snapshots bench-overlap bench-engine bench-growth bench-compile smoke-full bench-gpu gpu-checks command-line golden revisions constraints clean
+.PHONY: help setup repro repro-parallel plan show dag remote get share test test-fast test-slow test-hostile test-resume lint format docs docs-serve pretrain-mini compare search curve bench bench-steps bench-few-steps bench-memory bench-precision bench-startup bench-threads bench-hash bench-snapshots bench-overlap bench-engine bench-growth bench-compile smoke-full smoke-laptop bench-gpu gpu-checks command-line golden revisions constraints clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -159,6 +159,9 @@ bench-compile: $(DEV) ## measure what torch.compile would cost and save, for the
 
 smoke-full: $(DEV) ## run the pipeline at full size with random weights on a CPU; measure time and memory
 	@python -m benchmarks.smoke_full --record benchmarks $(ARGS)
+
+smoke-laptop: $(DEV) ## run the preset laptop with random weights and little work (five minutes); measure time and memory
+	@python -m benchmarks.smoke_laptop --record benchmarks $(ARGS)
 
 bench-gpu: $(DEV) ## measure images and iterations per second at full size on a GPU
 	@python -m benchmarks.throughput --record benchmarks $(ARGS)

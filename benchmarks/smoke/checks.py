@@ -74,7 +74,9 @@ def _check_step(pipeline: Pipeline, method: str, task: str) -> str:
 
 def _check_teacher(pipeline: Pipeline, method: str, task: str, size: Size) -> str:
     features = read_features(pipeline.layout.teacher(method, task) / FEATURES)
-    expected = (pipeline.experiment["prompts"]["images_per_task"], size.clip["embed_dim"])
+    kept = pipeline.experiment["methods"][method]["replay"].get("keep_earlier", 0)
+    steps = 1 + min(kept, list(pipeline.experiment["tasks"]).index(task))  # whose pairs are replayed
+    expected = (steps * pipeline.experiment["prompts"]["images_per_task"], size.clip["embed_dim"])
     found = features.image_MD.shape
     _require(found == expected, f"{method}, {task}: the features of the teacher should be {expected}, they are {found}")
     return (

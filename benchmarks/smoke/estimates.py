@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 
 from benchmarks.smoke.pipeline import Pipeline
 from benchmarks.smoke.random_models import part_sizes
 from benchmarks.smoke.sizes import Size
-from gift_core.artifacts.model_folder import CONFIG
 from gift_core.artifacts.task import read_task
 from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
@@ -23,20 +20,19 @@ def estimated_bytes(pipeline: Pipeline, size: Size) -> Mapping[str, int]:
         {name: count for name, count in part_sizes(size).items() if name != "clip"}, config.generator
     )
     estimates = {f"synthesize {task}": generation for task in config.tasks}
+    if not has_estimate(size.clip):
+        return estimates
     training = {
-        f"finetune {method} {task}": _training(pipeline, config, method, task)
+        f"finetune {method} {task}": _training(pipeline, config, size, method, task)
         for method in config.run.methods
         for task in config.tasks
     }
     return estimates | training
 
 
-def _training(pipeline: Pipeline, config: Config, method: str, task: str) -> int:
-    folder: Path = pipeline.layout.pretrained()
-    model_config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_cfg"]
-    assert has_estimate(model_config), f"{folder}: not a plain vision transformer"
+def _training(pipeline: Pipeline, config: Config, size: Size, method: str, task: str) -> int:
     return training_bytes(
-        model_config,
+        size.clip,
         config.methods[method],
         config.training,
         precision=config.model.precision,

@@ -6,13 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import yaml
 
 from benchmarks.experiment import Experiment
-from benchmarks.smoke.experiment import GENERATOR, MODEL
 from benchmarks.smoke.measure import Measured, read_notes, write_shim
 from gift_core.errors import UserError
 from gift_core.layout import Layout
@@ -25,17 +24,22 @@ NOTES = "measured.jsonl"
 class Pipeline:
     """A copy of the project in `folder`. An existing folder is replaced."""
 
-    def __init__(self, folder: Path, experiment: Experiment, *, threads: int) -> None:
+    def __init__(
+        self, folder: Path, experiment: Experiment, *, threads: int, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.folder, self.layout = folder, Layout(folder)
-        self.experiment, self._threads = experiment, threads
+        self.experiment, self._threads, self._added = experiment, threads, environment or {}
 
-    def prepare(self, clip: Path, diffusion: Path, make_data: Callable[[Path], None]) -> None:
-        """Copies the code, links the models, makes the raw data, writes params.yaml, and initializes DVC."""
+    def prepare(self, models: Mapping[str, Path], make_data: Callable[[Path], None]) -> None:
+        """Copies the code, links the models, makes the raw data, writes params.yaml, and initializes DVC.
+
+        `models`: where a model is to be in the copy, and its folder.
+        """
         shutil.rmtree(self.folder, ignore_errors=True)
         for name in (*COPIED, *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("data/0_raw/*/README.md")))):
             _copy(ROOT / name, self.folder / name)
-        _link(clip, self.folder / MODEL)
-        _link(diffusion, self.folder / GENERATOR)
+        for name, model in models.items():
+            _link(model, self.folder / name)
         make_data(self.folder)
         text = yaml.safe_dump(self.experiment, sort_keys=False)
         (self.folder / "params.yaml").write_text(text, encoding="utf-8")
@@ -61,7 +65,8 @@ class Pipeline:
         shim = (self.folder / "bin").resolve()
         path = f"{shim}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         threads = {name: str(self._threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-        return os.environ | threads | {"PATH": path, "PYTHONPATH": "", "DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1"}
+        fixed = {"PATH": path, "PYTHONPATH": "", "DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1"}
+        return os.environ | threads | fixed | self._added
 
 
 def _copy(source: Path, target: Path) -> None:

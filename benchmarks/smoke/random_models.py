@@ -10,12 +10,11 @@ generated images are noise. There is no safety checker, since with random weight
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.smoke.sizes import SCHEDULER, SIZES, Size
+from benchmarks.smoke.sizes import SIZES, Size
 from benchmarks.smoke.tokenizer import save_tokenizer
 from gift_core.work.publishing import build_folder, require_free_bytes
 
@@ -57,9 +56,9 @@ def write_clip(folder: Path, size: Size) -> None:
 
 
 def write_diffusion(folder: Path, size: Size) -> None:
-    """Writes a StableDiffusionPipeline in float16."""
+    """Writes a pipeline in float16, without a safety checker."""
+    import diffusers
     import torch
-    from diffusers import PNDMScheduler, StableDiffusionPipeline
 
     from gift_core.interop.exporting import clip_tokenizer
 
@@ -67,10 +66,10 @@ def write_diffusion(folder: Path, size: Size) -> None:
     parts = build_diffusion(size)
     for name, part in parts.items():
         _require_count(name, part, size)
-    pipeline = StableDiffusionPipeline(
+    pipeline = getattr(diffusers, size.pipeline_class)(
         **{name: part.half().eval() for name, part in parts.items()},
         tokenizer=clip_tokenizer(),
-        scheduler=PNDMScheduler(**SCHEDULER),
+        scheduler=getattr(diffusers, size.scheduler_class)(**size.scheduler),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -82,21 +81,20 @@ def write_diffusion(folder: Path, size: Size) -> None:
 
 def build_clip(size: Size) -> torch.nn.Module:
     """Returns the CLIP with weights from torch's generator, on torch's default device."""
-    from open_clip.model import CLIP
+    from gift_core.clip.architectures import build_model
 
-    model: torch.nn.Module = CLIP(**copy.deepcopy(dict(size.clip)))
-    return model
+    return build_model(size.clip, {})
 
 
 def build_diffusion(size: Size) -> dict[str, torch.nn.Module]:
     """Returns text_encoder, unet and vae with weights from torch's generator, on torch's default device."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    import diffusers
     from transformers import CLIPTextConfig, CLIPTextModel
 
     return {
         "text_encoder": CLIPTextModel(CLIPTextConfig(**size.text_encoder)),
-        "unet": UNet2DConditionModel(**size.unet),
-        "vae": AutoencoderKL(**size.autoencoder),
+        "unet": diffusers.UNet2DConditionModel(**size.unet),
+        "vae": getattr(diffusers, size.autoencoder_class)(**size.autoencoder),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Settings = Mapping[str, Any]
@@ -78,6 +78,11 @@ class Size:
     text_encoder: Settings
     parameters: Mapping[str, int]
     pixels: int  # the side of a generated image: 8 times the side of the UNet's latents
+    scheduler: Settings = field(default_factory=lambda: SCHEDULER)
+    # Classes of diffusers.
+    pipeline_class: str = "StableDiffusionPipeline"
+    autoencoder_class: str = "AutoencoderKL"
+    scheduler_class: str = "PNDMScheduler"
 
 
 FULL = Size(

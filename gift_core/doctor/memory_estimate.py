@@ -23,6 +23,7 @@ from gift_core.doctor.model_checks import (
     FILE,
     FOLDER,
     HUB,
+    KNOWN_CLIPS,
     KNOWN_PIPELINES,
     cached_pipeline,
     count_numbers,
@@ -125,7 +126,7 @@ def model_config_of(project: Project) -> dict[str, Any] | None:
         local = project.root / name.removeprefix(FOLDER) / CONFIG
         file = local if name.startswith(FOLDER) else in_cache(name.removeprefix(HUB), (CONFIG,))
         if file is None or not file.is_file():
-            return None
+            return KNOWN_CLIPS.get(name)
         return _read_model_config(file)
     from gift_core.clip.architectures import architecture_config
 

@@ -25,7 +25,7 @@ BY_HAND = {
     "model": "download it elsewhere, put it into data/0_raw/models and name it there (docs/models.md)",
     "generator": "download it elsewhere, put it into data/0_raw/generators and name that folder (docs/generators.md)",
 }
-# Parameters of the pipeline in the presets, for estimates before it is downloaded.
+# Parameters of published pipelines, for estimates before they are downloaded.
 KNOWN_PIPELINES: dict[str, dict[str, int]] = {
     "stable-diffusion-v1-5/stable-diffusion-v1-5": {
         "unet": 859_520_964,
@@ -33,6 +33,37 @@ KNOWN_PIPELINES: dict[str, dict[str, int]] = {
         "text_encoder": 123_060_480,
         "safety_checker": 303_981_588,
     },
+    "IDKiro/sdxs-512-dreamshaper": {"unet": 315_746_244, "vae": 2_445_063, "text_encoder": 123_060_480},
+    "stabilityai/sd-turbo": {"unet": 865_910_724, "vae": 83_653_863, "text_encoder": 340_387_840},
+    "SimianLuo/LCM_Dreamshaper_v7": {
+        "unet": 859_602_884,
+        "vae": 83_653_863,
+        "text_encoder": 123_060_480,
+        "safety_checker": 303_981_588,
+    },
+}
+
+
+def _tinyclip(patch_size: int, image: tuple[int, int], text: tuple[int, int]) -> dict[str, Any]:
+    """The model_cfg of a TinyCLIP, from (width, layers) of both towers."""
+    return {
+        "embed_dim": 512,
+        "vision_cfg": {"image_size": 224, "layers": image[1], "width": image[0], "patch_size": patch_size},
+        "text_cfg": {
+            "context_length": 77,
+            "vocab_size": 49408,
+            "width": text[0],
+            "heads": text[0] // 64,
+            "layers": text[1],
+        },
+    }
+
+
+# open_clip's model_cfg of published CLIPs on the hub, for the same.
+KNOWN_CLIPS: dict[str, dict[str, Any]] = {
+    "hf-hub:timm/vit_medium_patch32_clip_224.tinyclip_laion400m": _tinyclip(32, (512, 12), (512, 6)),
+    "hf-hub:timm/vit_betwixt_patch32_clip_224.tinyclip_laion400m": _tinyclip(32, (640, 12), (512, 9)),
+    "hf-hub:timm/vit_xsmall_patch16_clip_224.tinyclip_yfcc15m": _tinyclip(16, (256, 10), (256, 3)),
 }
 
 
@@ -53,7 +84,9 @@ def check_clip(project: Project) -> Iterator[Finding]:
     if name.startswith((FOLDER, FILE)):
         yield check_local_clip(project.root, name)
     elif name.startswith(HUB):
-        yield _check_cache(name.removeprefix(HUB), CACHED_WEIGHTS)
+        known = KNOWN_CLIPS.get(name)  # TinyCLIP is published in half precision
+        size = FLOAT_BYTES // 2 * count_parameters(known) if known else 0
+        yield _check_cache(name.removeprefix(HUB), CACHED_WEIGHTS, size)
     else:
         from gift_core.clip.architectures import architecture_config
 

@@ -64,6 +64,9 @@ COUNTED_CLIPS = {"local-dir:data/mini/clip": ClipOperations(image=41_388_032, to
 _DECODER = ImageOperations(0, 9_461_056.5, 0.5)  # of every Stable Diffusion
 _V1 = PipelineOperations(ImageOperations(3_007_774_720, 2_585_491.25, 1.78253173828125), _DECODER, 943_174_827)
 _V2 = PipelineOperations(ImageOperations(3_991_797_760, 2_585_491.25, 1.78253173828125), _DECODER, 949_564_587)
+_SDXS = PipelineOperations(
+    ImageOperations(1_383_792_640, 1_368_985, 0.1318359375), ImageOperations(0, 539_208, 0), 318_191_307
+)
 _XL = PipelineOperations(ImageOperations(52_531_036_160, 5_681_120, 0.68359375), _DECODER, 2_651_117_547)
 COUNTED_PIPELINES = {
     "data/mini/diffusion": PipelineOperations(
@@ -73,6 +76,7 @@ COUNTED_PIPELINES = {
     "SimianLuo/LCM_Dreamshaper_v7": _V1,
     "stabilityai/stable-diffusion-2-1": _V2,
     "stabilityai/sd-turbo": _V2,
+    "IDKiro/sdxs-512-dreamshaper": _SDXS,
     "stabilityai/stable-diffusion-xl-base-1.0": _XL,
     "stabilityai/sdxl-turbo": _XL,
 }
@@ -159,12 +163,14 @@ def count_pipeline(unet_config: Mapping[str, Any], vae_config: Mapping[str, Any]
     Imports diffusers.
     """
     import torch
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 
+    is_tiny = vae_config.get("_class_name") == "AutoencoderTiny"
     with torch.device("meta"):
         unet: Any = UNet2DConditionModel.from_config(dict(unet_config))
-        vae: Any = AutoencoderKL.from_config(dict(vae_config))
-    scale = 2 ** (len(vae.config.block_out_channels) - 1)  # pixels per latent, along a side
+        vae: Any = (AutoencoderTiny if is_tiny else AutoencoderKL).from_config(dict(vae_config))
+    blocks = vae.config.decoder_block_out_channels if is_tiny else vae.config.block_out_channels
+    scale = 2 ** (len(blocks) - 1)  # pixels per latent, along a side
     halvings = 2 ** (len(unet.config.block_out_channels) - 1)
 
     def latents(size: int) -> torch.Tensor:

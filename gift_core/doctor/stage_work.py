@@ -26,6 +26,7 @@ RESIZED_IMAGES = 20  # an image that `ingest` decodes, resizes and encodes takes
 TOKENS = 12  # of a prompt, with its start and end: "a photo of a red panda."
 OTHERS = "other stages"  # stages of seconds: import_model, write_vocabulary, write_prompts, report
 MINI_CLASSES, MINI_TEMPLATES = 20, 3  # about
+BASE_NAMES = {"imagenet": 1000, "mini": 708, "none": 0}  # of the base vocabularies
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,16 @@ class _Counted:
         if replay.images == "exemplars":
             return (sizes[step - 1].train + replay.memory, sizes[step - 1].classes, 0) if step else (0, 0, 0)
         pairs = count * (1 + min(step, getattr(replay, "keep_earlier", 0)))
-        vocabulary = count if replay.images == "synthetic" else 0  # about as many texts as a step has images
-        return pairs, pairs + vocabulary, count if replay.fisher else 0
+        names = self.base_names() + sum(size.classes for size in sizes[:step]) if replay.images == "synthetic" else 0
+        return pairs, pairs + names, count if replay.fisher else 0
+
+    def base_names(self) -> int:
+        """The names of the base vocabulary: those of the table, or the lines of a file, which may be missing yet."""
+        name = self.project.config.prompts.base_vocabulary
+        if name in BASE_NAMES:
+            return BASE_NAMES[name]
+        file = self.project.root / name
+        return len(file.read_bytes().splitlines()) if file.is_file() else 0
 
     def finetune(self, clip: ClipOperations) -> Iterator[StageWork]:
         training = self.project.config.training

@@ -20,18 +20,27 @@ from gift_core.quantities import duration, plural
 from gift_core.untrusted import read_json_file
 
 HOUR = 3600
-TOO_LONG = 24 * HOUR  # on a CPU
-NEVER_TOO_LONG = 1e15  # operations: the slowest CPU needs no 24 hours for them
+LONG, TOO_LONG = 12 * HOUR, 24 * HOUR  # on a CPU
+NEVER_LONG = 5e14  # operations: the slowest CPU needs no 12 hours for them
 EFFICIENCY = (
     0.65  # the stages' operations per second, relative to those of a matrix product (benchmarks/time_estimate.md)
 )
 IMAGE_SECONDS = 1.5e-3  # reading, decoding and cropping an image, and all that is no matrix product, on a CPU
 SQUARE, GPU_SQUARE = 1024, 4096  # rows of the matrices that are multiplied
 MEASURED_SECONDS, RUNS = 0.2, 3  # how long a device is measured, and how many times at least
+HALVED = (  # the settings that decide how long a run takes, as section and key
+    ("generator", "steps"),
+    ("prompts", "images_per_task"),
+    ("training", "iterations"),
+    ("training", "batch_size"),
+    ("training", "replay_batch_size"),
+    ("evaluation", "max_images"),
+)
+TEST_IMAGES = 500  # a first value of evaluation.max_images
 GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, a GPU of Windows in WSL, AMD
 INSTEAD = (
-    "Run it on a GPU, or on several machines (docs/full_size.md); try the miniature (gift use mini); or lower "
-    "generator.steps, prompts.images_per_task and training.iterations. To run it here all the same: dvc repro."
+    "Run it on a GPU, or on several machines (docs/full_size.md); try the miniature (gift use mini), or photos on a "
+    "CPU (gift use laptop). {shorter} To run it here all the same: dvc repro."
 )
 
 
@@ -81,9 +90,19 @@ class TimeEstimate:
     workload: Workload
 
     @property
+    def left(self) -> float:
+        """The seconds of what is left to run here."""
+        return sum(each.left for each in self.stages)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether what is left takes more than half a day on a CPU."""
+        return self.here.is_cpu and self.left > LONG
+
+    @property
     def is_too_long(self) -> bool:
         """Whether what is left takes more than a day on a CPU."""
-        return self.here.is_cpu and sum(each.left for each in self.stages) > TOO_LONG
+        return self.here.is_cpu and self.left > TOO_LONG
 
     @property
     def sentence(self) -> str:
@@ -106,26 +125,54 @@ def check_time(project: Project) -> Iterator[Finding]:
         yield Finding(f"time of {each.stage}", "info", found)
     for what in estimate.workload.unknown:
         yield Finding("time", "info", f"not estimated: {what}")
-    yield from _total(estimate)
+    yield from _total(project, estimate)
 
 
 def check_time_quickly(project: Project) -> Iterator[Finding]:
-    """Yields a failure if the stages still to run take more than a day on a CPU.
+    """Yields a warning if the stages still to run take more than half a day on a CPU, a failure for more than a day.
 
-    Where the operations are so few that no CPU needs a day, nothing is measured, and nothing slow is imported.
+    Where the operations are so few that no CPU needs half a day, nothing is measured, and nothing slow is imported.
     """
     workload = count_work(project)
     if workload.assumed:  # there is no task yet
         return
-    if sum(work.operations for work in workload.stages if not work.made) > NEVER_TOO_LONG:
-        yield from _total(estimate_time(project, workload))
+    if sum(work.operations for work in workload.stages if not work.made) > NEVER_LONG:
+        yield from _total(project, estimate_time(project, workload))
 
 
-def _total(estimate: TimeEstimate) -> Iterator[Finding]:
-    left, total = (sum(getattr(each, name) for each in estimate.stages) for name in ("left", "here"))
+def _total(project: Project, estimate: TimeEstimate) -> Iterator[Finding]:
+    left, total = estimate.left, sum(each.here for each in estimate.stages)
     still = "" if left == total else f"; {duration(left)} are left here" if left else "; every stage has its output"
     found = f"about {estimate.sentence}{still}"
-    yield Finding("time", "fail", found, INSTEAD) if estimate.is_too_long else Finding("time", "ok", found)
+    if not estimate.is_long:
+        yield Finding("time", "ok", found)
+        return
+    shorter = shortest_settings(project, estimate.here)
+    if estimate.is_too_long:
+        yield Finding("time", "fail", found, INSTEAD.format(shorter=shorter))
+    else:
+        yield Finding("time", "warn", found, shorter)
+
+
+def shortest_settings(project: Project, here: Speed) -> str:
+    """Returns a sentence with the three settings that shorten what is left most when they are halved.
+
+    `evaluation.max_images`, which is empty at first, counts with 500.
+    """
+
+    def seconds(config: Config) -> float:
+        return sum(here.seconds(work) for work in count_work(Project(project.root, config)).stages if not work.made)
+
+    now, saved = seconds(project.config), dict[str, float]()
+    for section, name in HALVED:
+        settings = getattr(project.config, section)
+        value = getattr(settings, name)
+        half = TEST_IMAGES if value is None else value // 2
+        if half:
+            config = project.config.model_copy(update={section: settings.model_copy(update={name: half})})
+            saved[f"{section}.{name}: {half}"] = now - seconds(config)
+    best = sorted((text for text in saved if saved[text] > 0), key=lambda text: -saved[text])[:3]
+    return f"What shortens it most: {', '.join(f'{text} (by {duration(saved[text])})' for text in best)}."
 
 
 def estimate_time(project: Project, workload: Workload | None = None) -> TimeEstimate:

@@ -16,7 +16,8 @@ MEANING = (
 )
 MODEL_ONLY = (
     "The miniature CLIP was pre-trained on drawn symbols (glyphs) only. It knows nothing of photos, so its accuracies "
-    "on {tasks} mean little. For your own images use a CLIP that has seen photos: `gift use bring_your_own`."
+    "on {tasks} mean little. For your own images use a CLIP that has seen photos: `gift use laptop`, or with a GPU "
+    "`gift use bring_your_own`."
 )
 TASKS_ONLY = "Drawn symbols (glyphs) of the miniature benchmark: {tasks}. Accuracies on them say nothing about photos."
 

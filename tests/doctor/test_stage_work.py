@@ -69,10 +69,10 @@ def test_an_iteration_is_three_forward_passes_and_an_update(tmp_path: Path) -> N
 def test_the_teacher_encodes_pairs_and_vocabulary_and_takes_gradients_for_fisher_information(tmp_path: Path) -> None:
     project = quick(tmp_path, "finetune", "gift", "ewc", "gift_vocabulary", "lwf", "icarl")
     assert {work.operations for work in works(project, "teach", "finetune")} == {0}
-    encoded = 160 * (IMAGE + 2 * TEXT)
-    assert {work.operations for work in works(project, "teach", "gift")} == {encoded}
-    assert works(project, "teach", "ewc")[0].operations == encoded + 160 * 3 * (IMAGE + TEXT)
-    earlier = [160 * steps * (IMAGE + TEXT) + 160 * TEXT for steps in (1, 2, 3, 4)]
+    encoded = [160 * (IMAGE + TEXT) + (708 + step * MINI_CLASSES) * TEXT for step in range(4)]  # 708 base names
+    assert [work.operations for work in works(project, "teach", "gift")] == encoded
+    assert works(project, "teach", "ewc")[0].operations == encoded[0] + 160 * 3 * (IMAGE + TEXT)
+    earlier = [160 * step * (IMAGE + TEXT) + encoded[step] for step in range(4)]
     assert [work.operations for work in works(project, "teach", "gift_vocabulary")] == earlier
     assert works(project, "teach", "lwf")[0].operations == TRAIN * IMAGE + MINI_CLASSES * TEXT
     exemplars = (TRAIN + 384) * IMAGE + MINI_CLASSES * TEXT

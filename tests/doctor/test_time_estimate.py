@@ -55,6 +55,20 @@ def test_the_full_size_is_too_long_for_a_cpu_and_the_miniature_is_not(
     assert total(project).mark == "ok"
 
 
+def test_more_than_half_a_day_is_a_warning_with_the_three_settings_that_shorten_it_most(tmp_path: Path) -> None:
+    assert total(make_project(tmp_path, "laptop")).mark == "ok"  # 1.8 hours
+    project = make_project(tmp_path, "laptop", training__iterations=800)
+    (found,) = check_time_quickly(project)
+    assert (found.mark, found) == ("warn", total(project))
+    shortened = {
+        name: seconds_of(make_project(tmp_path, "laptop", **{"training__iterations": 800, name: value}), "finetune")
+        for name, value in (("training__iterations", 400), ("training__batch_size", 16))
+    }
+    hours = [(seconds_of(project, "finetune") - seconds) / 3600 for seconds in shortened.values()]
+    expected = f"training.iterations: 400 (by {hours[0]:.1f} hours), training.batch_size: 16 (by {hours[1]:.1f} hours)"
+    assert f"What shortens it most: {expected}, training.replay_batch_size: 16 (by " in found.remedy
+
+
 def test_stages_that_are_made_take_no_time(tmp_path: Path) -> None:
     project = make_project(tmp_path, "mtil_order_1")
     layout = Layout(project.root)

@@ -18,9 +18,11 @@ from benchmarks.experiment import read_experiment
 from benchmarks.smoke.experiment import PRESET, TASKS, smoke_experiment
 from benchmarks.smoke.measure import Measured, read_notes, write_shim
 from benchmarks.smoke.random_models import parameter_count, part_sizes, require_models
-from benchmarks.smoke.record import GIB, table_of, write_record
+from benchmarks.smoke.record import GIB, heading, table_of, write_record
 from benchmarks.smoke.sizes import CUT, FULL, VIT_B_16
 from benchmarks.smoke.work import TERA, parts
+from benchmarks.smoke_full import PAGE
+from benchmarks.time_estimate import of_stages
 from gift_core.config.loading import load_config
 
 HELD = 300 * 2**20
@@ -87,13 +89,22 @@ def test_a_stage_is_noted_with_its_arguments_and_what_it_took_and_ends_as_before
     assert notes[0].seconds >= notes[0].cpu_seconds + 0.5 - 0.1  # it sleeps
 
 
+STAGES = [
+    Measured(("synthesize", "mnist"), seconds=90.0, cpu_seconds=170.0, peak_bytes=7 * GIB),
+    Measured(("report",), seconds=0.94, cpu_seconds=0.9, peak_bytes=GIB // 2),
+]
+
+
 def test_the_record_holds_what_ran_and_what_was_checked(tmp_path: Path) -> None:
-    stages = [
-        Measured(("synthesize", "mnist"), seconds=90.0, cpu_seconds=170.0, peak_bytes=7 * GIB),
-        Measured(("report",), seconds=0.94, cpu_seconds=0.9, peak_bytes=GIB // 2),
-    ]
-    write_record(tmp_path, table_of(stages, {}), ["mnist: 10 classes"], threads=2, load=0.25)
+    table = table_of(STAGES, {})
+    head = heading(PAGE, table, threads=2, load=0.25)
+    write_record(tmp_path / "smoke_full", table, ["mnist: 10 classes"], head=head)
     page = (tmp_path / "smoke_full.md").read_text(encoding="utf-8")
     assert "2 threads, load 0.2 at the start" in page and "2 stages, 1.5 minutes" in page and "at most 7.0 GiB" in page
     assert page.rstrip().endswith("- mnist: 10 classes")
     assert pd.read_csv(tmp_path / "smoke_full.csv").stage.tolist() == ["synthesize mnist", "report"]
+
+
+def test_what_the_estimate_is_compared_with_leaves_out_the_imports_of_stages_with_a_model() -> None:
+    found = of_stages(table_of(STAGES, {}), imports=10.0)
+    assert {stage: round(seconds, 6) for stage, seconds in found.items()} == {"synthesize": 160.0, "other stages": 0.9}

@@ -97,6 +97,21 @@ def lcm() -> Any:
     )  # fmt: skip
 
 
+def sdxs() -> Any:
+    """SDXS: a UNet without a middle block, a tiny autoencoder, one step from the last noise level."""
+    from diffusers import AutoencoderTiny, DEISMultistepScheduler, StableDiffusionPipeline
+
+    vae = AutoencoderTiny(
+        encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8), num_encoder_blocks=(1, 1),
+        num_decoder_blocks=(1, 1),
+    )  # fmt: skip
+    return StableDiffusionPipeline(
+        vae=vae, text_encoder=_clip_encoder(), tokenizer=_clip_tokenizer(), unet=_unet(mid_block_type=None),
+        scheduler=DEISMultistepScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+
+
 def stable_diffusion_xl() -> Any:
     """SDXL and SDXL-Turbo: two text encoders."""
     from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
@@ -167,7 +182,7 @@ def flux(vae_blocks: int = 2) -> Any:
 
 FAMILIES: Mapping[str, Callable[[], Any]] = {
     make.__name__: make
-    for make in (stable_diffusion, lcm, stable_diffusion_xl, pixart_alpha, pixart_sigma, stable_diffusion_3, flux)
+    for make in (stable_diffusion, lcm, sdxs, stable_diffusion_xl, pixart_alpha, pixart_sigma, stable_diffusion_3, flux)
 }
 
 

@@ -1,0 +1,196 @@
+"""Random weights for the models of presets/laptop.yaml and their alternatives, in a hub cache; a run of little work.
+
+Stages read the cache as after a download: the names of the preset, half-precision files, no network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.experiment import Experiment, read_experiment, set_order
+from benchmarks.smoke.random_models import SEED, build_clip, parameter_count, write_diffusion
+from benchmarks.smoke.sizes import AUTOENCODER, FULL, SCHEDULER, TEXT_ENCODER, UNET, Settings, Size
+from gift_core.doctor.model_checks import KNOWN_CLIPS
+
+PRESET = Path(__file__).resolve().parents[2] / "presets" / "laptop.yaml"
+TASKS = ("eurosat", "oxford_pet")
+PER_CLASS = 4  # images for training
+COMMIT = "0" * 40  # of a repository whose revision the preset does not name
+
+
+@dataclass(frozen=True)
+class HubClip:
+    """A published CLIP: its names in params.yaml, its repository, open_clip's model_cfg, and its number of weights."""
+
+    name: str
+    repository: str
+    config: Settings
+    parameters: int
+    pretrained: str | None = None
+
+
+@dataclass(frozen=True)
+class HubGenerator:
+    """A published pipeline: its repository and commit, its parts, and its settings in params.yaml."""
+
+    repository: str
+    revision: str
+    size: Size
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _timm(model: str, parameters: int) -> HubClip:
+    """A TinyCLIP. Its configuration is that of microsoft/Cream, TinyCLIP/src/open_clip/model_configs."""
+    name = f"hf-hub:timm/{model}"
+    return HubClip(name, f"timm/{model}", KNOWN_CLIPS[name], parameters)
+
+
+def _shipped(architecture: str) -> Settings:
+    import open_clip
+
+    config: Settings = open_clip.get_model_config(architecture)
+    return config
+
+
+CLIPS: Mapping[str, Callable[[], HubClip]] = {
+    "tinyclip_40m": lambda: _timm("vit_medium_patch32_clip_224.tinyclip_laion400m", 84_205_569),
+    "tinyclip_61m": lambda: _timm("vit_betwixt_patch32_clip_224.tinyclip_laion400m", 115_382_145),
+    "tinyclip_8m": lambda: _timm("vit_xsmall_patch16_clip_224.tinyclip_yfcc15m", 23_446_017),
+    "vit_b_32": lambda: HubClip(
+        "ViT-B-32", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", _shipped("ViT-B-32"), 151_277_313, "laion2b_s34b_b79k"
+    ),
+    "mobileclip2_s0": lambda: HubClip(
+        "MobileCLIP2-S0", "timm/MobileCLIP2-S0-OpenCLIP", _shipped("MobileCLIP2-S0"), 74_835_073, "dfndr2b"
+    ),
+}
+
+_EULER: Settings = {
+    "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+    "prediction_type": "epsilon", "timestep_spacing": "trailing", "steps_offset": 1,
+}  # fmt: skip
+_LCM: Settings = {
+    **{key: value for key, value in SCHEDULER.items() if key != "skip_prk_steps"},
+    "original_inference_steps": 50, "timestep_scaling": 10.0, "timestep_spacing": "leading", "clip_sample": False,
+}  # fmt: skip
+
+# The config.json files of IDKiro/sdxs-512-dreamshaper. The tiny autoencoder has the defaults of diffusers.
+SDXS = replace(
+    FULL,
+    unet={
+        "sample_size": 64,
+        "in_channels": 4,
+        "out_channels": 4,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "mid_block_type": None,
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "block_out_channels": (320, 640, 1280),
+        "layers_per_block": 1,
+        "cross_attention_dim": 768,
+        "attention_head_dim": 8,
+        "norm_num_groups": 32,
+    },
+    autoencoder={"_class_name": "AutoencoderTiny"},
+    autoencoder_class="AutoencoderTiny",
+    # Its single step is at the last noise level, timestep 999.
+    scheduler={**_EULER, "timestep_spacing": "linspace"},
+    scheduler_class="DEISMultistepScheduler",
+    parameters={"unet": 315_746_244, "vae": 2_445_063, "text_encoder": 123_060_480},
+)
+# The config.json files of stabilityai/sd-turbo: the parts of Stable Diffusion 2.1.
+SD_TURBO = replace(
+    FULL,
+    unet={
+        **UNET, "cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True,
+    },
+    text_encoder={
+        **TEXT_ENCODER, "hidden_size": 1024, "intermediate_size": 4096, "projection_dim": 512, "num_hidden_layers": 23,
+        "num_attention_heads": 16, "hidden_act": "gelu",
+    },
+    autoencoder={**AUTOENCODER, "sample_size": 768},
+    scheduler=_EULER,
+    scheduler_class="EulerDiscreteScheduler",
+    parameters={"unet": 865_910_724, "vae": 83_653_863, "text_encoder": 340_387_840},
+)  # fmt: skip
+# The config.json files of SimianLuo/LCM_Dreamshaper_v7: guidance is an input of the UNet.
+LCM = replace(
+    FULL,
+    unet={**UNET, "sample_size": 96, "time_cond_proj_dim": 256},
+    autoencoder={**AUTOENCODER, "sample_size": 768},
+    scheduler=_LCM,
+    scheduler_class="LCMScheduler",
+    pipeline_class="LatentConsistencyModelPipeline",
+    parameters={"unet": 859_602_884, "vae": 83_653_863, "text_encoder": 123_060_480},
+)
+GENERATORS: Mapping[str, HubGenerator] = {
+    "sdxs": HubGenerator("IDKiro/sdxs-512-dreamshaper", "76f720262bb051da75666b22c902a78c8e16c763", SDXS),
+    "sd_turbo": HubGenerator("stabilityai/sd-turbo", "b261bac6fd2cf515557d5d0707481eafa0485ec2", SD_TURBO),
+    "lcm": HubGenerator(
+        "SimianLuo/LCM_Dreamshaper_v7", "a85df6a8bd976cdd08b4fd8f3b73f229c9e54df5", LCM, {"steps": 4, "guidance": 8.0}
+    ),
+}
+
+
+def laptop_experiment(clip: HubClip, generator: HubGenerator, *, images: int, iterations: int) -> Experiment:
+    """Returns the preset with two of its tasks, few images, and other models if they are not its own.
+
+    All other settings, such as the methods and the size of the images, are those of the preset.
+    """
+    experiment = read_experiment(PRESET)
+    experiment["experiment"] = "smoke_laptop"
+    experiment["model"] |= {"name": clip.name, "pretrained": clip.pretrained}
+    experiment["generator"] |= {
+        "pipeline": generator.repository, "revision": generator.revision, **generator.settings,
+    }  # fmt: skip
+    experiment["prompts"] |= {"images_per_task": images}
+    experiment["training"] |= {
+        "iterations": iterations, "warmup_iterations": 1,
+        "replay_batch_size": min(images, experiment["training"]["replay_batch_size"]),
+    }  # fmt: skip
+    experiment["evaluation"] |= {"max_images": 40}
+    added = {"allow_partial": True, "shots": PER_CLASS}
+    experiment["tasks"] = {task: experiment["tasks"][task] | added for task in TASKS}
+    set_order(experiment, TASKS)
+    return experiment
+
+
+def write_hub(hub: Path, clip: HubClip | None, generator: HubGenerator | None) -> Size:
+    """Adds the models to the hub cache `hub`, if they are not there. Returns their configurations."""
+    size = FULL if generator is None else generator.size
+    if clip is not None:
+        size = replace(size, clip=clip.config, parameters={**size.parameters, "clip": clip.parameters})
+        _add(hub, clip.repository, COMMIT, lambda folder: _write_clip(folder, size))
+    if generator is not None:
+        _add(hub, generator.repository, generator.revision, lambda folder: write_diffusion(folder, size))
+    return size
+
+
+def _add(hub: Path, repository: str, commit: str, write: Callable[[Path], None]) -> None:
+    """Adds what `write` writes as a repository whose branch main is `commit`."""
+    folder = hub / f"models--{repository.replace('/', '--')}"
+    if not (folder / "snapshots" / commit).is_dir():
+        (folder / "snapshots").mkdir(parents=True, exist_ok=True)
+        write(folder / "snapshots" / commit)
+    (folder / "refs").mkdir(exist_ok=True)
+    (folder / "refs" / "main").write_text(commit, encoding="utf-8")
+
+
+def _write_clip(folder: Path, size: Size) -> None:
+    """Writes a repository as timm publishes it: half-precision weights, and open_clip's configuration."""
+    import torch
+    from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+    from safetensors.torch import save_file
+
+    torch.manual_seed(SEED)
+    model = build_clip(size)
+    found, expected = parameter_count(model), size.parameters["clip"]
+    assert found == expected, f"{folder}: {found:,} parameters, the published one has {expected:,}"
+    preprocess = {"mean": OPENAI_DATASET_MEAN, "std": OPENAI_DATASET_STD}
+    folder.mkdir()
+    text = json.dumps({"model_cfg": dict(size.clip), "preprocess_cfg": preprocess}, indent=4)
+    (folder / "open_clip_config.json").write_text(text, encoding="utf-8")
+    weights = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
+    save_file(weights, folder / "open_clip_model.safetensors")
