@@ -176,11 +176,11 @@ def test_a_stage_whose_dvc_ended_before_it_looked_ends_too(project: Project) -> 
 
 
 def test_what_was_started_on_purpose_survives_its_parent(project: Project) -> None:
-    wait = f"{PAINTED} wait 3 & sleep 1"
+    waiting = f"{PAINTED} wait 3 & sleep 1"
     shells = [
-        project.start("/bin/sh", "-c", wait, start_new_session=True),  # as in a terminal: no stage of DVC
-        project.start("/bin/sh", "-c", f"nohup {wait}", start_new_session=True),
-        project.start("/bin/sh", "-c", f"setsid {wait}", environment={"DVC_STAGE": "a stage that starts a service"}),
+        project.start("/bin/sh", "-c", waiting, start_new_session=True),  # as in a terminal: no stage of DVC
+        project.start("/bin/sh", "-c", f"nohup {waiting}", start_new_session=True),
+        project.start("/bin/sh", "-c", f"setsid {waiting}", environment={"DVC_STAGE": "a stage that starts a service"}),
     ]
     for shell in shells:
         ended(shell, code=0, seconds=10)
