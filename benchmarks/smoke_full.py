@@ -30,7 +30,7 @@ from gift_core.errors import GiftError
 PAGE = """\
 # The pipeline at full size on a CPU, with random weights
 
-`make smoke-full`, {date}, {machine}, {threads} threads, load {load:.1f} at the start; {versions}.
+`make smoke-full`, {date}, {machine}, threads: {threads}, load {load:.1f} at the start; {versions}.
 
 CLIP ViT-B/16 (149.6M parameters) and a pipeline in the shape of Stable Diffusion v1.5 (UNet 859.5M, VAE 83.7M, text
 encoder 123.1M, 512 px, float32), both with random weights. `dvc repro` runs presets/mtil_order_1.yaml, reduced to two

@@ -30,7 +30,7 @@ BYTES_NEEDED = 8_000_000_000  # the models, twice a model for each method and ta
 PAGE = """\
 # presets/laptop.yaml on a CPU, with random weights
 
-`make smoke-laptop`, {date}, {machine}, {threads} threads, load {load:.1f} at the start; {versions}.
+`make smoke-laptop`, {date}, {machine}, threads: {threads}, load {load:.1f} at the start; {versions}.
 
 TinyCLIP 40M/32 (84.2M parameters) and SDXS-512 DreamShaper (UNet 315.7M, tiny autoencoder 2.4M, text encoder 123.1M,
 512 px, float32, one step) in the configurations of their repositories, both with random weights. `dvc repro` runs the

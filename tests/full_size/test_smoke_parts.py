@@ -100,7 +100,7 @@ def test_the_record_holds_what_ran_and_what_was_checked(tmp_path: Path) -> None:
     head = heading(PAGE, table, threads=2, load=0.25)
     write_record(tmp_path / "smoke_full", table, ["mnist: 10 classes"], head=head)
     page = (tmp_path / "smoke_full.md").read_text(encoding="utf-8")
-    assert "2 threads, load 0.2 at the start" in page and "2 stages, 1.5 minutes" in page and "at most 7.0 GiB" in page
+    assert "threads: 2, load 0.2 at the start" in page and "2 stages, 1.5 minutes" in page and "at most 7.0 GiB" in page
     assert page.rstrip().endswith("- mnist: 10 classes")
     assert pd.read_csv(tmp_path / "smoke_full.csv").stage.tolist() == ["synthesize mnist", "report"]
 

@@ -43,6 +43,7 @@ def test_an_added_task_is_taken_back_and_its_images_are_named(
     assert "\n  data/1_tasks/owls\n" in output and "dvc gc --workspace" in output
     assert f"The images stay in data/0_raw/owls, a link to {photos}." in output
     assert Path("data/0_raw/owls").is_symlink()
+    gift("add-task", "owls", "--images", str(photos), "--link")  # the link is still right
 
 
 def test_the_tasks_after_a_removed_one_are_learned_again(gift: Gift) -> None:
