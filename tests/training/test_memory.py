@@ -9,6 +9,7 @@ import torch
 
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
+from gift_core.methods import build_method
 from gift_core.training.loop import require_trainable
 from tests.clip.tiny import tiny_clip
 from tests.training.tiny_training import gift, method_config, other_teacher, run, training
@@ -56,6 +57,6 @@ def test_saving_memory_works_under_autocast(precision: str, device: torch.device
 def test_a_model_that_does_not_support_checkpointing_is_refused_before_any_image_is_read() -> None:
     clip = tiny_clip()
     clip.model.text = torch.nn.Linear(2, 2)
-    require_trainable(clip, training())
+    require_trainable(clip, training(), build_method(gift()))
     with pytest.raises(UserError, match="training.gradient_checkpointing: the model's text tower"):
-        require_trainable(clip, training(gradient_checkpointing=True))
+        require_trainable(clip, training(gradient_checkpointing=True), build_method(gift()))
