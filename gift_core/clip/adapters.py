@@ -1,12 +1,12 @@
 """Low-rank adapters (LoRA, Hu et al. 2022) in the layers of a model, by the package peft.
 
-N rows of images or texts, C channels, S side of the images.
+B images, C channels, H W pixels.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
@@ -50,9 +50,10 @@ def lora_layers(
         _require_used(clip, layers)
         yield {name: value for name, value in clip.model.named_parameters() if value.requires_grad}, weights
     finally:
-        adapted.merge_and_unload()
+        merged = _merged(clip.model, layers)
+        adapted.unload()
         vars(clip.model).pop("peft_config", None)  # older versions of peft leave it there
-        _put_back(clip.model, weights)
+        _put_back(clip.model, weights, merged)
 
 
 def _chosen_layers(clip: Clip, targets: Sequence[str]) -> dict[str, torch.nn.Module]:
@@ -80,7 +81,8 @@ def _possible_layers(clip: Clip) -> dict[str, torch.nn.Module]:
     return {
         name: module
         for name, module in clip.model.named_modules()
-        if not name.startswith(tuple(attention)) and not name.endswith("text_projection")
+        if not name.startswith(tuple(attention))
+        and not name.endswith("text_projection")
         and _weight_name(name, module) in trainable
     }
 
@@ -103,7 +105,8 @@ def _weights_of(clip: Clip, layers: dict[str, torch.nn.Module]) -> Named:
 def _compute_attention_exactly(model: torch.nn.Module) -> None:
     """peft's attention adds B @ A to the weights and subtracts it again in each pass, which changes their last bits.
 
-    An interrupted training would then continue to other bytes. See decisions/0066.
+    An interrupted training would then continue to other bytes. It also adds the one of out_proj twice. See
+    decisions/0066.
     """
     from peft.tuners.lora.layer import MultiheadAttention
 
@@ -114,23 +117,35 @@ def _compute_attention_exactly(model: torch.nn.Module) -> None:
 
 def _attend(layer: Any, *arguments: Any, **options: Any) -> Any:
     """The attention with the sums of weights and adapters. The layer itself does not change."""
-    attention = layer.base_layer
-    projection = attention.out_proj
-    weights = {
-        "in_proj_weight": attention.in_proj_weight + layer.get_delta_weight(ADAPTER),
-        "out_proj.base_layer.weight": projection.base_layer.weight + projection.get_delta_weight(ADAPTER),
-    }
-    return functional_call(attention, weights, arguments, options)
+    sums = _sums(layer)
+    sums["out_proj.base_layer.weight"] = sums.pop("out_proj.weight")
+    return functional_call(layer.base_layer, sums, arguments, options)
+
+
+def _sums(layer: Any) -> dict[str, torch.Tensor]:
+    """W + alpha / rank * B @ A for each weight W of a layer with adapters, by the name in the layer."""
+    added, base = layer.get_delta_weight(ADAPTER), layer.base_layer
+    if not isinstance(base, torch.nn.MultiheadAttention):
+        return {"weight": base.weight + added}
+    projection: Any = base.out_proj
+    projected = projection.base_layer.weight + projection.get_delta_weight(ADAPTER)
+    return {"in_proj_weight": base.in_proj_weight + added, "out_proj.weight": projected}
 
 
 @torch.no_grad()
-def _put_back(model: torch.nn.Module, weights: Named) -> None:
+def _merged(model: torch.nn.Module, layers: Iterable[str]) -> dict[str, torch.Tensor]:
+    sums = {name: _sums(model.get_submodule(name)) for name in layers}
+    return {f"{name}.{own}": value for name, found in sums.items() for own, value in found.items()}
+
+
+@torch.no_grad()
+def _put_back(model: torch.nn.Module, weights: Named, merged: Mapping[str, torch.Tensor]) -> None:
     """peft makes new parameters for attention. The merged values go into those of before, at their position."""
     for name, weight in weights.items():
+        weight.copy_(merged[name])
         layer, _, own = name.rpartition(".")
         parameters = model.get_submodule(layer)._parameters
-        weight.copy_(parameters.pop(own))
-        rest = dict(parameters)
+        rest = {key: value for key, value in parameters.items() if key != own}
         parameters.clear()
         parameters.update({own: weight, **rest})
 
@@ -143,7 +158,8 @@ def _require_used(clip: Clip, layers: dict[str, torch.nn.Module]) -> None:
         clip.model.get_submodule(name).register_forward_hook(lambda *_, name=name: used.add(name)) for name in layers
     ]
     with torch.random.fork_rng():
-        encode_images(clip, torch.zeros(1, 3, clip.image_size, clip.image_size, device=clip.device))
+        image_BCHW = torch.zeros(1, 3, clip.image_size, clip.image_size, dtype=clip.scale.dtype, device=clip.device)
+        encode_images(clip, image_BCHW)
         encode_tokens(clip, tokenize(clip, ["7"]))
     for hook in hooks:
         hook.remove()
