@@ -2,9 +2,10 @@
 
     python benchmarks/memory.py                     # ViT-B/16 with four layers per encoder, on one thread of the CPU
     python benchmarks/memory.py --depth 12 --device cuda --batch 64 --classes 397
+    python benchmarks/memory.py --trained           # only what training keeps for each kind of `trains`, in seconds
 
 Each case runs in its own process, so that no allocator keeps memory of another case. Weights and batches are random,
-which does not change the cost. Writes benchmarks/memory.csv and benchmarks/memory.md.
+which does not change the cost. Writes benchmarks/memory.csv, benchmarks/memory.md and benchmarks/memory_trained.md.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import open_clip
 import pandas as pd
@@ -39,6 +42,9 @@ from gift_core.config.method_options import MethodConfig
 from gift_core.methods import build_method
 from gift_core.pair_features import ReplayBatch
 from gift_core.training.loop import sampled, training_run
+from gift_core.work import snapshot as snapshots
+from gift_core.work.snapshot import Snapshot
+from gift_core.work.training import drive
 
 PRESET = Path("presets/mini.yaml")
 GIB = 2**30
@@ -56,6 +62,14 @@ CASES: dict[str, dict[str, Any]] = {
         "gradient_checkpointing": True,
     },
 }
+ADAPTERS = {"kind": "lora", "rank": 8, "alpha": 16.0, "targets": ["attn", "c_fc", "c_proj"], "dropout": 0.0}
+TRAINED: dict[str, dict[str, Any]] = {
+    "everything": {},
+    "image_tower": {"trains": {"kind": "image_tower"}},
+    "text_tower": {"trains": {"kind": "text_tower"}},
+    "last_blocks, 1 block": {"trains": {"kind": "last_blocks", "blocks": 1}},
+    "lora, rank 8": {"trains": ADAPTERS},
+}
 
 
 def main() -> None:
@@ -63,6 +77,9 @@ def main() -> None:
     choices = parser().parse_args()
     if choices.case:
         print(json.dumps(measured(choices)))
+        return
+    write_trained(choices)
+    if choices.trained:
         return
     load = os.getloadavg()[0]
     table = pd.DataFrame([in_own_process(name) for name in CASES])
@@ -85,7 +102,39 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--device", default="cpu")
     made.add_argument("--out", type=Path, default=Path("benchmarks"))
     made.add_argument("--case", choices=CASES, help="measure only this case, in this process, and print it")
+    made.add_argument("--trained", action="store_true", help="measure only what training keeps")
     return made
+
+
+def write_trained(choices: argparse.Namespace) -> None:
+    """Prints and writes what training keeps for each kind of `trains`."""
+    head = (
+        "# What training keeps, by what is trained\n\n"
+        f"`python benchmarks/memory.py --trained`, {datetime.date.today()}, torch {torch.__version__}. gift with "
+        f"ViT-B/16, {choices.depth} layers per encoder.\n\n"
+        "| trains | values trained, million | AdamW's state, MiB | snapshot, MiB |\n|---|---|---|---|\n"
+    )
+    page = head + "".join(kept(name, choices) for name in TRAINED)
+    (choices.out / "memory_trained.md").write_text(page, encoding="utf-8")
+    print(page)
+
+
+def kept(name: str, choices: argparse.Namespace) -> str:
+    """Returns the row of a kind after two small iterations."""
+    clip = cut_clip(choices.depth, torch.device(choices.device), "fp32")
+    batches, row = Batches(clip, 2, 4), yaml.safe_load(PRESET.read_text())["methods"]["gift"] | TRAINED[name]
+    options: dict[str, Any] = {"method": build_method(MethodConfig.model_validate(row)), "training": training({})}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.multiple(snapshots, SHORTEST_INTERVAL=0.0, SHARE_OF_TIME=float("inf")),
+        training_run(clip, batches.class_prompts, rates=[1e-6] * 2, seed=0, **options) as run,
+    ):
+        snapshot = Snapshot(Path(folder) / "training.safetensors")
+        drive(run, lambda first: sampled(batches, Pairs(clip, 2), range(first, 2)), snapshot=snapshot)
+        size = (Path(folder) / "training.safetensors").stat().st_size
+        state = sum(value.nbytes for values in run.update.optimizer.state.values() for value in values.values())
+        count = sum(value.numel() for value in run.parameters.values())
+    return f"| {name} | {count / 1e6:.1f} | {state / 2**20:,.0f} | {size / 2**20:,.0f} |\n"
 
 
 def in_own_process(case: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ interrupted stage: `in_turn` computes all of them here, gift_core.work.units res
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +16,7 @@ import torch
 from gift_core.progress import progress_bar
 
 U = TypeVar("U")
+RandomStates = Mapping[str, torch.Tensor]  # of torch's generators, by kind of device
 GROUP_BYTES = 2**26  # 64 MiB: enough tensors at once for torch's list operations to pay off
 Advance = Callable[[int], object]  # gets the number of rows that were done since the last call
 # Yields the state of each unit, in their order. It may take units ahead of the states that it yields.
@@ -97,7 +99,7 @@ def groups(tensors: Sequence[torch.Tensor]) -> Iterator[slice]:
 
 
 def random_states(device: torch.device) -> dict[str, torch.Tensor]:
-    """Returns the state of torch's generators by kind of device: that of the CPU, and that of `device`."""
+    """Returns the states of torch's generators: that of the CPU, and that of `device`."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
@@ -106,10 +108,21 @@ def random_states(device: torch.device) -> dict[str, torch.Tensor]:
     return states
 
 
-def set_random_states(device: torch.device, states: Mapping[str, torch.Tensor]) -> None:
+def set_random_states(device: torch.device, states: RandomStates) -> None:
     """Sets the generators of `random_states`."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(states["cuda"], device)
     if device.type == "mps":
         torch.mps.set_rng_state(states["mps"])
+
+
+@contextmanager
+def repeated_random_state(device: torch.device, states: RandomStates) -> Iterator[None]:
+    """Within the block torch's generators continue from `states`. Afterwards they are restored."""
+    before = random_states(device)
+    set_random_states(device, states)
+    try:
+        yield
+    finally:
+        set_random_states(device, before)

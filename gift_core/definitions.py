@@ -26,6 +26,7 @@ TABLES = {
     "gift_core/losses.py: ENTROPIES": "losses",
     "gift_core/consolidation.py: CONSOLIDATIONS": "consolidation",
     "gift_core/replay/teach.py: REPLAYS": "replay",
+    "gift_core/clip/trained.py: TRAINS": "trains",
 }
 NAMED_ATTRIBUTES = ("getattr", "hasattr", "setattr", "attrgetter", "methodcaller")
 DIGITS = 12

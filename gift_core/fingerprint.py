@@ -42,6 +42,7 @@ WORK = ("gift_core/work/", "stages/recorded.py", "stages/dvc_store.py")
 OPTIONAL = {
     "gift_core/averaging.py: RunningMean": "average",
     "gift_core/averaging.py: Interpolation": "merge",
+    "gift_core/clip/layers.py: layer_factors": "layer_decay",
     "gift_core/replay/fisher.py: fisher_of_pairs": "fisher",
     "gift_core/datasets/ingest.py: _mini_images": "source.mini",
     "gift_core/datasets/image_folder.py: folder_dataset": "source.folder",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,9 @@ from gift_core.averaging import Interpolation, Parameters, RunningMean, WeightAv
 from gift_core.clip.batches import JointImages, Share, TaskBatches, TrainingImages, all_rows
 from gift_core.clip.encoding import class_prompts
 from gift_core.clip.images import CacheBudget
+from gift_core.clip.layers import layer_factors
 from gift_core.clip.model import Clip
+from gift_core.clip.trained import TRAINS, Trains, everything
 from gift_core.consolidation import CONSOLIDATIONS, Consolidation
 from gift_core.losses import ENTROPIES, LOSSES, Loss
 from gift_core.replay.source import NoReplay, Replay, StepReplay
@@ -46,13 +48,16 @@ class WeightedLoss:
 class Method:
     """What the training loop needs of a method.
 
-    `losses` are the replay losses by name. `build_consolidation` and `build_averages` take the trainable parameters at
-    the start of a task. By default the weights stay as the last iteration left them.
+    `losses` are the replay losses by name. `build_consolidation` takes the trained parameters at the start of a task,
+    `build_averages` the weights that training changes. By default the weights stay as the last iteration left them.
+    `trains` says what is trained, and `rate_factors` the factor on the learning rate of each parameter, 1 if left out.
     """
 
     losses: Mapping[str, WeightedLoss]
     build_consolidation: Callable[[Parameters], Consolidation]
     build_averages: Callable[[Parameters], tuple[WeightAveraging, ...]] = lambda parameters: ()
+    trains: Trains = everything
+    rate_factors: Callable[[Clip, Iterable[str]], Mapping[str, float]] = lambda clip, names: {}
 
 
 def build_method(config: MethodConfig, *, fisher: Mapping[str, torch.Tensor] | None = None) -> Method:
@@ -60,10 +65,16 @@ def build_method(config: MethodConfig, *, fisher: Mapping[str, torch.Tensor] | N
     options = config.consolidation.keywords()
     if config.consolidation.needs_fisher:
         options["fisher"] = fisher or {}
+    chosen: dict[str, Any] = {}
+    if config.trains is not None:
+        chosen["trains"] = partial(TRAINS[config.trains.kind], **config.trains.keywords())
+    if config.layer_decay is not None:
+        chosen["rate_factors"] = partial(layer_factors, decay=config.layer_decay)
     return Method(
         losses={name: _weighted_loss(name, loss) for name, loss in config.losses.items()},
         build_consolidation=lambda parameters: CONSOLIDATIONS[config.consolidation.kind](parameters, **options),
         build_averages=lambda parameters: _averages(config, parameters),
+        **chosen,
     )
 
 

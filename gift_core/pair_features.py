@@ -27,6 +27,11 @@ def taken_by(loss: Callable[..., torch.Tensor]) -> list[str]:
     return [name for name in inspect.signature(loss).parameters if name in FEATURES]
 
 
+def sides_of(loss: Callable[..., torch.Tensor]) -> set[str]:
+    """Returns the towers whose features a loss takes of the student: "image", "text" or both."""
+    return {name.split("_")[1] for name in taken_by(loss) if name.startswith("student_")}
+
+
 @dataclass(frozen=True)
 class ReplayBatch:
     """M pairs: normalized images, token rows, prompt ids (int64), and the teacher's unit features.

@@ -130,7 +130,9 @@ def _options_of_method(stage: str, method: MethodConfig) -> Iterator[str]:
     if stage == "finetune":
         yield from (f"losses.{name}" for name, _ in method.losses.items())
         yield f"consolidation.{method.consolidation.kind}"
-        yield from (name for name in ("average", "merge") if getattr(method, name) is not None)
+        yield from (name for name in ("average", "merge", "layer_decay") if getattr(method, name) is not None)
+        if method.trains is not None:
+            yield f"trains.{method.trains.kind}"
 
 
 def work_definitions(code: CodeBase) -> dict[str, str]:

@@ -174,16 +174,17 @@ def _assist(processes: Processes, step: _Step, snapshot: Path) -> Callable[[], N
 
 
 def _load_start_model(stage: Stage, method: str, task: str, device: torch.device) -> Clip:
-    """The model from which the step starts. UserError if it cannot be trained or the disk is too full."""
+    """The model from which the step starts. UserError if the method cannot train it or the disk is too full."""
     from gift_core.clip.disk_space import training_bytes
     from gift_core.clip.model import load_folder
+    from gift_core.methods import build_method
     from gift_core.training.loop import require_trainable
     from gift_core.work.publishing import require_free_bytes
 
     training = stage.config.training
     clip = load_folder(stage.start_model(method, task), device=device, precision=stage.config.model.precision)
-    require_trainable(clip, training)
-    needed = training_bytes(clip, iterations=training.iterations)
+    trained = require_trainable(clip, training, build_method(stage.method(method)))
+    needed = training_bytes(clip, iterations=training.iterations, trained=trained)
     require_free_bytes(stage.layout.model(method, task), needed, f"{stage.title}: the model and its checkpoint")
     return clip
 

@@ -7,7 +7,7 @@ import json
 from gift_core.clip.model import Clip
 from gift_core.clip.tokenizers import tokenizer_contents
 
-SNAPSHOT_COPIES = 4  # weights, both moments of AdamW, and a running mean or a consolidation
+SNAPSHOT_COPIES = 4  # of what is trained: its values, both moments of AdamW, and a running mean or a consolidation
 _LOSS_ROW_BYTES = 400  # of losses.jsonl, for each iteration
 _TENSOR_BYTES = 200  # its entry in the header of the safetensors file
 _FOLDER_BYTES = 1 << 16  # provenance.json, and what is lost to whole blocks
@@ -20,9 +20,13 @@ def model_bytes(clip: Clip, *, iterations: int = 0) -> int:
     return _weight_bytes(clip) + header + tokenizer + _LOSS_ROW_BYTES * iterations + _FOLDER_BYTES
 
 
-def training_bytes(clip: Clip, *, iterations: int) -> int:
-    """Returns an upper bound for the model after a task and for the snapshot that exists while it is trained."""
-    return model_bytes(clip, iterations=iterations) + SNAPSHOT_COPIES * _weight_bytes(clip)
+def training_bytes(clip: Clip, *, iterations: int, trained: int) -> int:
+    """Returns an upper bound for the model after a task and for the snapshot that exists while it is trained.
+
+    `trained` is the number of values that are trained, each of them float32.
+    """
+    header = _TENSOR_BYTES * SNAPSHOT_COPIES * len(clip.model.state_dict()) + _LOSS_ROW_BYTES * iterations
+    return model_bytes(clip, iterations=iterations) + SNAPSHOT_COPIES * 4 * trained + header
 
 
 def _weight_bytes(clip: Clip) -> int:

@@ -94,6 +94,7 @@ def _check_methods(config: Config) -> Findings:
 def _check_method(key: str, method: MethodConfig) -> Findings:
     yield from _check_replay(key, method)
     yield from _check_learning(key, method)
+    yield from check_trains(key, method)
     consolidation, kind = method.consolidation, method.consolidation.kind
     if consolidation.needs_losses and not method.losses:
         what = f"{kind} needs the gradients of the losses, and there are none"
@@ -135,10 +136,27 @@ def _check_learning(key: str, method: MethodConfig) -> Findings:
         return
     if method.learning_rate is not None:
         yield f"{key}.learning_rate", "has no effect with learns: nothing. Write learning_rate: null."
-    slots = ("replay", "losses", "consolidation", "average", "merge")
+    slots = ("replay", "losses", "consolidation", "average", "merge", "trains", "layer_decay")
     extra = [slot for slot in slots if not _is_empty(getattr(method, slot))]
     if extra:
         yield f"{key}.{extra[0]}", "has no effect with learns: nothing. Leave it empty."
+
+
+def check_trains(key: str, method: MethodConfig) -> Findings:
+    """Yields what in a method's row does not fit the part of the model that is trained."""
+    trains, consolidation = method.trains, method.consolidation
+    if trains is None:
+        return
+    for name, options in method.losses.items():
+        if trains.kind in ("image_tower", "text_tower") and options.trains_only not in (None, trains.kind):
+            what = f"has no effect, since it has gradients for the {options.trains_only} only"
+            yield f"{key}.losses.{name}", f"{what}. Remove it, or change trains.kind: {trains.kind}."
+    if trains.is_merged and consolidation.needs_fisher:
+        what = f"has the Fisher information of the weights, and {trains.kind} trains other parameters"
+        yield f"{key}.consolidation.kind", f"{consolidation.kind} {what}. Use adaptive_fisher, uniform or none."
+    if trains.is_merged and method.average is not None:
+        what = f"a mean of weights, and {trains.kind} trains other parameters, which have none"
+        yield f"{key}.average", f"{what}. Remove it, or use merge, which acts on the merged weights."
 
 
 def check_lengths(key: str, method: MethodConfig, iterations: int) -> Findings:

@@ -7,15 +7,17 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from gift_core.config.section import MAX_NAMES, Alpha, Count, Rate, Section, Share, Temperature, Text, Weight
+from gift_core.config.section import MAX_NAMES, Alpha, Count, Factor, Rate, Section, Share, Temperature, Text, Weight
+from gift_core.config.trains_options import TrainsConfig
 
 # The losses on replayed data. The computations are in gift_core/losses.py.
 
 
 class LossOptions(Section):
     """The options of a loss. `pairs_only`: it needs images with their own texts; `needs_vocabulary`: it needs the
-    teacher's features of all texts of the step's vocabulary."""
+    teacher's features of all texts of the step's vocabulary; `trains_only`: it has gradients for this tower only."""
 
+    trains_only: ClassVar[Literal["image_tower", "text_tower"] | None] = None
     pairs_only: ClassVar[bool] = False
     needs_vocabulary: ClassVar[bool] = False
     weight: Weight
@@ -52,12 +54,14 @@ class DistillFeaturesOptions(LossOptions):
 class DistillImageSideOptions(LossOptions):
     """Distillation of the image tower only."""
 
+    trains_only: ClassVar[Literal["image_tower", "text_tower"] | None] = "image_tower"
     temperature: Temperature
 
 
 class DistillTextSideOptions(LossOptions):
     """Distillation of the text tower only."""
 
+    trains_only: ClassVar[Literal["image_tower", "text_tower"] | None] = "text_tower"
     temperature: Temperature
 
 
@@ -277,6 +281,8 @@ class MethodConfig(Section):
 
     `start`: training starts from the method's model before the task, or from the pre-trained model. `learns`: the
     step's own task, all tasks seen so far (with `training.iterations` for each), or nothing (then the rate is null).
+    `trains`: a part of the model, everything if left out. `layer_decay`: the factor on the learning rate from
+    a layer to the one below it.
     """
 
     learning_rate: Rate | None
@@ -287,6 +293,8 @@ class MethodConfig(Section):
     consolidation: ConsolidationConfig
     average: RunningMeanConfig | None = None
     merge: InterpolateConfig | None = None
+    trains: TrainsConfig | None = None
+    layer_decay: Factor | None = None
 
     @property
     def keeps_every_model(self) -> bool:

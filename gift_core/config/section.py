@@ -14,6 +14,7 @@ Weight = Annotated[float, Field(gt=0, le=1e9)]
 Rate = Annotated[float, Field(gt=0, le=10)]  # a learning rate
 Temperature = Annotated[float, Field(ge=0.001, le=1000)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Factor = Annotated[float, Field(gt=0, le=1)]  # of a rate
 Alpha = Annotated[float, Field(ge=0, le=1)]  # the share of the new weights
 ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=ONE_LINE)]

@@ -16,7 +16,13 @@ from gift_core.config.overlays import complete_text
 from gift_core.doctor.data_checks import check_data_sets, check_folders
 from gift_core.doctor.finding import Check, Finding, Mark, Project
 from gift_core.doctor.memory_estimate import check_memory
-from gift_core.doctor.model_checks import check_clip, check_generator, check_local_models, check_miniature
+from gift_core.doctor.model_checks import (
+    check_adapters,
+    check_clip,
+    check_generator,
+    check_local_models,
+    check_miniature,
+)
 from gift_core.doctor.storage import check_disk, check_dvc
 from gift_core.doctor.time_estimate import check_time, check_time_quickly
 from gift_core.errors import GiftError
@@ -88,6 +94,7 @@ MACHINE, EXPERIMENT, MODELS, DATA, MEMORY, TIME, SHARING = (
 QUICK: tuple[tuple[str, Check], ...] = (
     (MODELS, check_local_models),
     (MODELS, check_miniature),
+    (MODELS, check_adapters),
     (DATA, check_folders),
     (TIME, check_time_quickly),
 )
@@ -95,6 +102,7 @@ THOROUGH: tuple[tuple[str, Check], ...] = (
     (MODELS, check_clip),
     (MODELS, check_miniature),
     (MODELS, check_generator),
+    (MODELS, check_adapters),
     (DATA, check_data_sets),
     (MEMORY, check_memory),
     (MEMORY, check_disk),

@@ -62,9 +62,10 @@ def training_bytes(
     """Returns the estimated peak of fine-tuning on a task with `classes` classes, without the margin.
 
     `model_config` is the model_cfg of open_clip, for which `has_estimate` is true.
-    Weights, gradients and the two moments of Adam take 16 bytes per parameter; the copies for consolidation, weight
-    averaging and merging 4 bytes each; half-precision weights 2 bytes. The activations of replay and task batch are
-    never held at the same time, so the larger one counts. With `training.processes`, it is the peak of each process.
+    Weights take 4 bytes per parameter, and half-precision weights 2 more. For each parameter that is trained, gradients
+    and the two moments of Adam take 12 bytes; the copies for consolidation, weight averaging and merging 4 bytes each.
+    Adapters count as nothing, and a merge with them as a copy of the model. The activations of replay and task batch
+    are never held at the same time, so the larger one counts. With `training.processes` it is the peak of each process.
     """
     half, checkpointing = precision != "fp32", training.gradient_checkpointing
     vision, text = model_config["vision_cfg"], {"width": 512, "layers": 12, **model_config["text_cfg"]}
@@ -80,8 +81,26 @@ def training_bytes(
         numbers = max(images * per_image + texts * per_text for images, texts in shares)
     else:  # encodes either images or texts
         numbers = max(max(min(images, micro) * per_image, min(texts, micro) * per_text) for images, texts in shares)
-    weights = parameters * (4 * (4 + copies) + (2 if half else 0))
+    trained = _count_trained(model_config, method)
+    weights = parameters * (4 + (2 if half else 0)) + 4 * trained * (3 + copies)
+    if method.trains is not None and method.trains.is_merged and method.merge is not None:
+        weights += 4 * parameters
     return CONTEXT + weights + numbers * (2 if half else 4)
+
+
+def _count_trained(model_config: Mapping[str, Any], method: MethodConfig) -> int:
+    """Returns the number of parameters that the method trains, without those of adapters."""
+    if method.trains is None:
+        return count_parameters(model_config)
+    if method.trains.is_merged:
+        return 0
+    from gift_core.clip.architectures import build_empty
+    from gift_core.clip.model import Clip
+    from gift_core.clip.trained import TRAINS
+
+    clip = Clip(build_empty(model_config), lambda texts: NotImplemented, {}, "fp32")
+    with TRAINS[method.trains.kind](clip, **method.trains.keywords()) as trained:
+        return trained.size
 
 
 def _activations(encoder: Mapping[str, Any], tokens: int, checkpointing: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,14 @@ def check_miniature(project: Project) -> Iterator[Finding]:
     """Yields a warning if the miniature CLIP should learn other tasks than the miniature's."""
     if warning := miniature_of(project.config).warning:
         yield Finding("model", "warn", warning)
+
+
+def check_adapters(project: Project) -> Iterator[Finding]:
+    """Yields a problem if a method that runs trains adapters and peft is missing."""
+    rows = {name: project.config.methods[name].trains for name in project.config.run.methods}
+    names = [name for name, trains in rows.items() if trains is not None and trains.is_merged]
+    if names and find_spec("peft") is None:
+        yield Finding("peft", "fail", f"methods.{names[0]}.trains: lora needs another package", "Run: pip install peft")
 
 
 def check_generator(project: Project) -> Iterator[Finding]:

@@ -111,7 +111,7 @@ def finetune(
     config, given = _checked_config(training, iterations), given_method(method, iterations=iterations, fisher=fisher)
     rates = _checked_rates(given.learning_rate if learning_rate is None else learning_rate, config)
     with given_clip(model, tokenizer, precision=training.precision, device=device) as clip:
-        require_trainable(clip, config)
+        require_trainable(clip, config, given.method)
         task = LoaderBatches(clip, loader, class_prompts)
         replay = given_replay(clip, given, pairs, teacher=teacher, training=config, seed=seed)
         with training_run(clip, class_prompts, method=given.method, training=config, rates=rates, seed=seed) as run:

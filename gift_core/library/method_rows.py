@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from gift_core.artifacts.model_folder import ENTROPY
-from gift_core.config.checks import check_lengths
+from gift_core.config.checks import check_lengths, check_trains
 from gift_core.config.loading import parse_part
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError, lookup
@@ -107,7 +107,7 @@ def _require_possible(
             raise UserError(f"{NAME}: method.{key}: {problem}")
     if fisher is not None and not consolidation.needs_fisher:
         raise UserError(f"{NAME}: fisher: {UNUSED_FISHER}")
-    for key, what in check_lengths("method", config, iterations):
+    for key, what in (*check_lengths("method", config, iterations), *check_trains("method", config)):
         raise UserError(f"{NAME}: {key}: {what}")
 
 

@@ -17,6 +17,7 @@ METHOD_LABELS = {
     "individual": "Individual",
     "joint": "Joint",
     "finetune": "Fine-tuning",
+    "finetune_lora": "Fine-tuning, LoRA",
     "lwf": "LwF",
     "lwf_vr": "LwF-VR",
     "icarl": "iCaRL",
@@ -38,6 +39,8 @@ METHOD_LABELS = {
     "gift_text_side": "GIFT, text side",
     "gift_initial_teacher": "GIFT, initial teacher",
     "gift_mixed_teacher": "GIFT, mixed teacher",
+    "gift_image_tower": "GIFT, image tower",
+    "gift_lora": "GIFT, LoRA",
 }
 REJECTION_REASONS = {
     "clip_score": "low CLIP score",

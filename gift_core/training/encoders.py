@@ -5,8 +5,7 @@ B images, N rows of images or texts, L tokens, C channels, H W pixels, D feature
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -14,10 +13,9 @@ import torch
 
 from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.clip.model import Clip
-from gift_core.computation import random_states, set_random_states
+from gift_core.computation import RandomStates, random_states, repeated_random_state
 
 Encode = Callable[[torch.Tensor], torch.Tensor]
-RandomStates = Mapping[str, torch.Tensor]  # of torch's generators (computation.random_states)
 
 
 class EncoderStrategy(Protocol):
@@ -93,15 +91,6 @@ class GradientCache:
         for chunk_NX, state, gradient_ND in zip(chunks_NX, states, gradients, strict=True):
             with repeated_random_state(self._clip.device, state):
                 chunk_ND = encode(chunk_NX)
+            if not chunk_ND.requires_grad:  # nothing of this tower is trained
+                return
             chunk_ND.backward(gradient_ND)  # type: ignore[no-untyped-call]
-
-
-@contextmanager
-def repeated_random_state(device: torch.device, states: RandomStates) -> Iterator[None]:
-    """Within the block torch's generators continue from `states`. Afterwards they are restored."""
-    before = random_states(device)
-    set_random_states(device, states)
-    try:
-        yield
-    finally:
-        set_random_states(device, before)

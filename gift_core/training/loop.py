@@ -1,7 +1,7 @@
 """The training loop: fine-tuning on one task while replay and weight consolidation protect what was learned before.
 
 zero_grad -> backward(replay losses) -> consolidation.observe(gradients) -> backward(task loss)
--> consolidation.pull adds its gradient -> optimizer step -> weight averaging
+-> consolidation.pull adds its gradient -> optimizer step -> weight averaging; after the last one, the average is kept
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 
@@ -19,12 +20,13 @@ from gift_core.clip.batches import TaskBatch, TaskBatches
 from gift_core.clip.checkpointing import checkpointed
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.model import Clip
+from gift_core.clip.trained import training_mode
 from gift_core.config.experiment import TrainingConfig
 from gift_core.consolidation import Consolidation
 from gift_core.errors import UserError
 from gift_core.losses import task_loss
 from gift_core.methods import Method, WeightedLoss
-from gift_core.pair_features import PairFeatures, ReplayBatch
+from gift_core.pair_features import PairFeatures, ReplayBatch, sides_of
 from gift_core.replay.source import Replay
 from gift_core.seeds import seed_for
 from gift_core.training.encoders import EncoderStrategy, GradientCache
@@ -84,7 +86,7 @@ class TrainingRun:
         """Trains with one batch after another, from the first iteration that has no row. Yields what is done.
 
         Give each iteration to `add`, which checks its losses. On the CPU they are also checked before the weights are
-        updated. At the end the model holds the averaged weights, where the method averages.
+        updated.
         """
         for index, (batch, replayed) in enumerate(batches, start=len(self.rows)):
             losses = self.backward(batch, replayed)
@@ -95,8 +97,6 @@ class TrainingRun:
             for average in self.averages:
                 average.observe(index + 1, self.parameters)
             yield iteration
-        for average in self.averages:
-            average.finish(self.parameters)
 
     def add(self, iteration: Iteration, values: Sequence[float] | None = None) -> LossRow:
         """Appends the row of an iteration to `rows`, and returns it. UserError for a loss that is not finite."""
@@ -154,29 +154,33 @@ def training_run(
 ) -> Iterator[TrainingRun]:
     """Yields the training of `clip.model`, in place, with one iteration for each of `rates`.
 
-    Consolidation pulls to the weights at the start of the block. `seed` only affects layers that are random in training
+    Consolidation pulls to the weights at the start of the block. When it ends, adapters are merged and the model gets
+    the averaged weights, where the method has them. `seed` only affects adapters and layers that are random in training
     (dropout), since batches have seeds of their own. `encoders` run the towers, by default as `training` says.
     UserError if a weight is not finite at the end, and for a model that does not support gradient checkpointing where
     `training` asks for it. gift_core.work.training.drive resumes, uses several processes, and keeps a GPU busy.
 
     # differs: the official loop runs one more iteration. Its learning rate is exactly 0, so it changes nothing.
     """
-    with training_mode(clip), _checkpointing(clip, training), torch.random.fork_rng():
+    with _checkpointing(clip, training), torch.random.fork_rng():
         torch.manual_seed(seed_for("finetune", seed))
-        parameters = clip.trainable()
-        run = TrainingRun(
-            clip,
-            parameters,
-            class_tokens_KL=tokenize(clip, class_prompts),
-            losses=method.losses,
-            consolidation=method.build_consolidation(parameters),
-            averages=method.build_averages(parameters),
-            label_smoothing=training.label_smoothing,
-            encoders=encoders or GradientCache(clip, training.micro_batch_size),
-            update=WeightUpdate(_optimizer(parameters, training), grad_scaler(clip)),
-            rates=rates,
-        )
-        yield run
+        with training_mode(clip, method.trains) as trained:
+            groups = trained.groups(method.rate_factors(clip, trained.parameters))
+            run = TrainingRun(
+                clip,
+                trained.parameters,
+                class_tokens_KL=tokenize(clip, class_prompts),
+                losses=method.losses,
+                consolidation=method.build_consolidation(trained.parameters),
+                averages=method.build_averages(trained.weights),
+                label_smoothing=training.label_smoothing,
+                encoders=encoders or GradientCache(clip, training.micro_batch_size),
+                update=WeightUpdate(_optimizer(groups, training), grad_scaler(clip)),
+                rates=rates,
+            )
+            yield run
+        for average in run.averages:
+            average.finish(trained.weights)
     if run.rows:
         _require_finite_weights(clip, run.rows[-1])
 
@@ -186,10 +190,19 @@ def sampled(task_batches: TaskBatches, replay: Replay, iterations: range) -> Ite
     return ((task_batches.sample(index), replay.sample(index)) for index in iterations)
 
 
-def require_trainable(clip: Clip, training: TrainingConfig) -> None:
-    """Raises UserError if the model does not support the settings of `training`, before any image is read."""
-    with _checkpointing(clip, training):
-        pass
+def require_trainable(clip: Clip, training: TrainingConfig, method: Method) -> int:
+    """Returns how many values are trained. UserError, before any image is read, if the model does not support that.
+
+    That is also if it does not support the settings of `training`, and if a loss reaches nothing that is trained.
+    """
+    with _checkpointing(clip, training), torch.random.fork_rng(), training_mode(clip, method.trains) as trained:
+        method.rate_factors(clip, trained.parameters)
+        for name, loss in method.losses.items():
+            sides = sides_of(loss.function)
+            if sides and not sides & trained.sides:
+                what = f"it is a loss of the {'/'.join(sides)} tower, of which nothing is trained"
+                raise UserError(f"losses.{name}: {what}. Remove it, or train that tower (trains).")
+        return trained.size
 
 
 def learning_rates(iterations: int, *, warmup_iterations: int, peak: float) -> list[float]:
@@ -199,9 +212,9 @@ def learning_rates(iterations: int, *, warmup_iterations: int, peak: float) -> l
     return rising + [peak * 0.5 * (1 + math.cos(math.pi * index / span)) for index in range(span)]
 
 
-def _optimizer(parameters: Mapping[str, torch.nn.Parameter], training: TrainingConfig) -> torch.optim.Optimizer:
+def _optimizer(groups: Mapping[float, dict[str, Any]], training: TrainingConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(  # fused on every device that resolve_device knows
-        parameters.values(), lr=0.0, betas=training.betas, weight_decay=training.weight_decay, fused=True
+        groups.values(), lr=0.0, betas=training.betas, weight_decay=training.weight_decay, fused=True
     )
 
 
@@ -215,7 +228,8 @@ class WeightUpdate:
 
     def __call__(self, learning_rate: float) -> bool | None:
         """Update the weights. Return whether that was skipped, under amp_fp16 only."""
-        self.optimizer.param_groups[0]["lr"] = learning_rate
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate * group["factor"]
         if not self.scaler.is_enabled():
             self.optimizer.step()
             return None
@@ -238,27 +252,6 @@ class WeightUpdate:
 def grad_scaler(clip: Clip) -> torch.amp.GradScaler:
     """Returns torch's dynamic loss scale for a model in amp_fp16, and a disabled one for any other precision."""
     return torch.amp.GradScaler(clip.device.type, enabled=clip.precision == "amp_fp16")
-
-
-@contextmanager
-def training_mode(clip: Clip) -> Iterator[None]:
-    """Within the block the model is in training mode and the temperature is frozen. Afterwards: evaluation mode.
-
-    # differs: BatchNorm keeps its statistics. They would drift with the task's images, and no replay loss and no
-    # consolidation could hold them, since they are not parameters.
-    """
-    clip.model.train()
-    for module in clip.model.modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            module.eval()
-    trainable = clip.trainable()
-    for name, parameter in clip.model.named_parameters():
-        parameter.requires_grad_(name in trainable)
-    try:
-        yield
-    finally:
-        clip.model.eval()
-        clip.model.zero_grad()
 
 
 def _checkpointing(clip: Clip, training: TrainingConfig) -> AbstractContextManager[None]:

@@ -137,8 +137,7 @@ class DataParallel:
     """
 
     def __init__(self, clip: Clip, own: EncoderStrategy, processes: Processes) -> None:
-        self._own, self._processes = own, processes
-        self._parameters = list(clip.trainable().values())
+        self._clip, self._own, self._processes = clip, own, processes
 
     def encode_images(self, images_BCHW: torch.Tensor) -> torch.Tensor:
         """Returns unit features [B, D]. Images of other processes are not read."""
@@ -150,11 +149,12 @@ class DataParallel:
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the sum over the processes to `.grad`, which is equal in all of them before and after."""
+        trained = [parameter for parameter in self._clip.model.parameters() if parameter.requires_grad]
         if not self._processes.is_first:  # what `.grad` holds already should count once in the sum
-            for parameter in self._parameters:
+            for parameter in trained:
                 parameter.grad = None
         self._own.backward(loss)
-        self._processes.sum_gradients(self._parameters)
+        self._processes.sum_gradients(trained)
 
     def _encode(self, encode: Encode, rows_NX: torch.Tensor) -> torch.Tensor:
         share = self._processes.share(len(rows_NX))

@@ -151,7 +151,7 @@ OPTIONAL = {
     "FolderTaskConfig": {"class_names", "shots"},
     "TableTaskConfig": {"split_column", "class_names", "shots"},
     "WebDatasetTaskConfig": {"test", "class_names", "shots"},
-    "MethodConfig": {"average", "start", "learns", "merge"},
+    "MethodConfig": {"average", "start", "learns", "merge", "trains", "layer_decay"},
     "ExemplarReplayConfig": {"teacher_alpha"},
     "ReferenceReplayConfig": {"fisher", "teacher_alpha"},
     "SyntheticReplayConfig": {"fisher", "keep_earlier", "teacher_alpha"},

@@ -45,10 +45,11 @@ def test_the_images_of_a_folder_are_counted_and_what_is_left_out_is_a_warning(tm
     (tmp_path / "data/0_raw/my_task/notes.txt").touch()
     project = own_project(tmp_path)
     assert list(check_folders(project)) == []
-    counted, note = check_data_sets(project)
+    counted, note, few = check_data_sets(project)
     assert (counted.mark, counted.found) == ("ok", "data/0_raw/my_task: 12 + 3 images, 3 classes")
     assert (note.mark, note.found) == ("warn", "1 file left out: 1 .txt (notes.txt).")
     assert note.remedy == "Check that this is meant."
+    assert (few.mark, few.found.partition(":")[0]) == ("warn", "3 test images")
 
 
 def test_a_folder_that_ingest_rejects_is_a_fail_with_the_same_message(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tests.training.tiny_training import pairs as pairs_of_the_pipeline
 
 ROWS = yaml.safe_load((PROJECT / "presets" / "mtil_order_1.yaml").read_text(encoding="utf-8"))["methods"]
 NOT_HERE = {"zero_shot", "joint", "lwf", "lwf_vr", "icarl"}  # tests/library/test_refusals.py says why
-WITHOUT_PAIRS = {"individual", "finetune", "wise_ft", "l2", "ewc"}
+WITHOUT_PAIRS = {"finetune_lora", "individual", "finetune", "wise_ft", "l2", "ewc"}
 
 
 def relations(student_image_MD: torch.Tensor, teacher_image_MD: torch.Tensor, power: int = 2) -> torch.Tensor:

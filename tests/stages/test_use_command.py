@@ -58,7 +58,7 @@ def test_presets_lists_each_with_what_it_is_and_needs_and_marks_the_active_one(p
     assert set(heads) == {path.stem for path in (ROOT / "presets").glob("*.yaml")}
     assert [name for name, line in heads.items() if line.split()[1] == "*"] == ["mini"]
     assert heads["mini"].endswith("6 tasks x 200 iterations; finetune, gift; needs nothing else")
-    assert heads["mini_compare"].endswith("5 tasks x 100 iterations; 24 methods; needs nothing else")
+    assert heads["mini_compare"].endswith("5 tasks x 100 iterations; 27 methods; needs nothing else")
     assert heads["mtil_order_1"].endswith("11 tasks x 1000 iterations; finetune, gift; needs hub, GPU, data")
     assert heads["bring_your_own"].endswith("no task yet, 1000 iterations; finetune, gift; needs hub, GPU, data")
     title = lines[lines.index(heads["mtil_order_1"]) + 1]

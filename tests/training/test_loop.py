@@ -108,6 +108,6 @@ def test_saving_memory_changes_no_iteration(saving: dict[str, Any], device: torc
 def test_a_model_that_does_not_support_checkpointing_is_refused_before_any_image_is_read() -> None:
     clip = tiny_clip()
     clip.model.text = torch.nn.Linear(2, 2)
-    require_trainable(clip, training())
+    require_trainable(clip, training(), build_method(gift()))
     with pytest.raises(UserError, match="training.gradient_checkpointing: the model's text tower"):
-        require_trainable(clip, training(gradient_checkpointing=True))
+        require_trainable(clip, training(gradient_checkpointing=True), build_method(gift()))

@@ -1,0 +1,169 @@
+"""Low-rank adapters (LoRA, Hu et al. 2022) in the layers of a model, by the package peft.
+
+B images, C channels, H W pixels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch.func import functional_call
+
+from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
+from gift_core.clip.model import Clip
+from gift_core.errors import UserError, did_you_mean
+
+ADAPTER = "default"
+KEY = "trains.targets"
+Named = dict[str, torch.nn.Parameter]
+
+
+@contextmanager
+def lora_layers(
+    clip: Clip, *, rank: int, alpha: float, targets: Sequence[str], dropout: float
+) -> Iterator[tuple[Named, Named]]:
+    """Yields the adapters' parameters and the weights with which they are merged when the block ends, both by name.
+
+    `targets` are the ends of layers' names, such as c_fc. A is random, from torch's generator, and B is 0, so at first
+    the model computes what it computed before. `dropout` acts on the input of linear layers, and not on attention.
+
+    UserError if peft is missing, for a target without a layer, and for a layer that an adapter cannot change.
+    """
+    if find_spec("peft") is None:
+        raise UserError("trains: lora needs another package: pip install peft. Or train something else.")
+    from peft import LoraConfig
+    from peft.tuners.lora import LoraModel
+
+    layers = _chosen_layers(clip, targets)
+    weights = _weights_of(clip, layers)
+    pattern = "|".join(map(re.escape, layers))
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=pattern)  # type: ignore[arg-type]
+    adapted = LoraModel(clip.model, config, ADAPTER)
+    _compute_attention_exactly(clip.model)
+    try:
+        _require_used(clip, layers)
+        yield {name: value for name, value in clip.model.named_parameters() if value.requires_grad}, weights
+    finally:
+        merged = _merged(clip.model, layers)
+        adapted.unload()
+        vars(clip.model).pop("peft_config", None)  # older versions of peft leave it there
+        _put_back(clip.model, weights, merged)
+
+
+def _chosen_layers(clip: Clip, targets: Sequence[str]) -> dict[str, torch.nn.Module]:
+    """The layers whose names end with a target, by name."""
+    layers = _possible_layers(clip)
+    found: dict[str, torch.nn.Module] = {}
+    for target in targets:
+        own = {name: layer for name, layer in layers.items() if f".{name}".endswith(f".{target}")}
+        if not own:
+            known = {name.rpartition(".")[2] for name in layers}
+            raise UserError(f"{KEY}: no layer's name ends with {target!r}. {did_you_mean(target, known)}")
+        found |= own
+    return found
+
+
+def _possible_layers(clip: Clip) -> dict[str, torch.nn.Module]:
+    """Linear layers and attention that are trainable. The projections inside attention are part of it.
+
+    open_clip looks at the type of text_projection, so that one cannot be replaced.
+    """
+    attention = [
+        f"{name}." for name, module in clip.model.named_modules() if isinstance(module, torch.nn.MultiheadAttention)
+    ]
+    trainable = clip.trainable()
+    return {
+        name: module
+        for name, module in clip.model.named_modules()
+        if not name.startswith(tuple(attention))
+        and not name.endswith("text_projection")
+        and _weight_name(name, module) in trainable
+    }
+
+
+def _weight_name(name: str, module: torch.nn.Module) -> str:
+    """The name of the weight that an adapter changes, empty for a layer that cannot have one."""
+    if isinstance(module, torch.nn.MultiheadAttention):
+        return f"{name}.in_proj_weight"
+    return f"{name}.weight" if isinstance(module, torch.nn.Linear) else ""
+
+
+def _weights_of(clip: Clip, layers: dict[str, torch.nn.Module]) -> Named:
+    names = [_weight_name(name, layer) for name, layer in layers.items()]
+    names += [
+        f"{name}.out_proj.weight" for name, layer in layers.items() if isinstance(layer, torch.nn.MultiheadAttention)
+    ]
+    return {name: clip.model.get_parameter(name) for name in names}
+
+
+def _compute_attention_exactly(model: torch.nn.Module) -> None:
+    """peft's attention adds B @ A to the weights and subtracts it again in each pass, which changes their last bits.
+
+    An interrupted training would then continue to other bytes. It also adds the one of out_proj twice. See
+    decisions/0067.
+    """
+    from peft.tuners.lora.layer import MultiheadAttention
+
+    for layer in model.modules():
+        if isinstance(layer, MultiheadAttention):
+            layer.forward = partial(_attend, layer)  # type: ignore[method-assign]
+
+
+def _attend(layer: Any, *arguments: Any, **options: Any) -> Any:
+    """The attention with the sums of weights and adapters. The layer itself does not change."""
+    sums = _sums(layer)
+    sums["out_proj.base_layer.weight"] = sums.pop("out_proj.weight")
+    return functional_call(layer.base_layer, sums, arguments, options)
+
+
+def _sums(layer: Any) -> dict[str, torch.Tensor]:
+    """W + alpha / rank * B @ A for each weight W of a layer with adapters, by the name in the layer."""
+    added, base = layer.get_delta_weight(ADAPTER), layer.base_layer
+    if not isinstance(base, torch.nn.MultiheadAttention):
+        return {"weight": base.weight + added}
+    projection: Any = base.out_proj
+    projected = projection.base_layer.weight + projection.get_delta_weight(ADAPTER)
+    return {"in_proj_weight": base.in_proj_weight + added, "out_proj.weight": projected}
+
+
+@torch.no_grad()
+def _merged(model: torch.nn.Module, layers: Iterable[str]) -> dict[str, torch.Tensor]:
+    sums = {name: _sums(model.get_submodule(name)) for name in layers}
+    return {f"{name}.{own}": value for name, found in sums.items() for own, value in found.items()}
+
+
+@torch.no_grad()
+def _put_back(model: torch.nn.Module, weights: Named, merged: Mapping[str, torch.Tensor]) -> None:
+    """peft makes new parameters for attention. The merged values go into those of before, at their position."""
+    for name, weight in weights.items():
+        weight.copy_(merged[name])
+        layer, _, own = name.rpartition(".")
+        parameters = model.get_submodule(layer)._parameters
+        rest = {key: value for key, value in parameters.items() if key != own}
+        parameters.clear()
+        parameters.update({own: weight, **rest})
+
+
+@torch.no_grad()
+def _require_used(clip: Clip, layers: dict[str, torch.nn.Module]) -> None:
+    """Raises UserError for a layer that does not run: some towers use the weights of a layer without it."""
+    used: set[str] = set()
+    hooks = [
+        clip.model.get_submodule(name).register_forward_hook(lambda *_, name=name: used.add(name)) for name in layers
+    ]
+    with torch.random.fork_rng():
+        image_BCHW = torch.zeros(1, 3, clip.image_size, clip.image_size, dtype=clip.scale.dtype, device=clip.device)
+        encode_images(clip, image_BCHW)
+        encode_tokens(clip, tokenize(clip, ["7"]))
+    for hook in hooks:
+        hook.remove()
+    unused = [name for name in layers if name not in used]
+    if unused:
+        what = f"{unused[0]}: the model uses its weights without this layer, so an adapter has no effect"
+        raise UserError(f"{KEY}: {what}. Leave it out.")
