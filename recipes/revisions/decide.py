@@ -76,7 +76,7 @@ def decide(
         using = [(outcome, names) for outcome, names in outcomes if name in names]
         alone = [outcome for outcome, names in using if [each for each in names if each in changes] == [name]]
         different = [outcome for outcome in alone or [outcome for outcome, _ in using] if outcome.difference]
-        ran = {code.function_at(*function) for outcome, _ in using for function in outcome.ran}
+        ran = {key for outcome, _ in using for key in functions_that_ran(code, outcome)}
         if different:
             yield name, f"{different[0].instance}: {different[0].difference}"
         elif missing := sorted(change.functions - ran):
@@ -87,5 +87,10 @@ def decide(
 def missed(code: Code, outcome: Outcome, options: Collection[str]) -> list[str]:
     """Returns the functions that ran in a stage and on which it does not depend. There should be none."""
     known = code.reached(outcome.instance.stage, options)
-    ran = {code.base.function_at(*function) for function in outcome.ran if function[0].endswith(".py")}
+    ran = functions_that_ran(code.base, outcome)
     return sorted(key for key in ran if key not in known and not key.startswith(DISPLAY))
+
+
+def functions_that_ran(code: CodeBase, outcome: Outcome) -> set[str]:
+    """Returns the keys of the functions that ran in a stage. The report's templates, which also run, are no modules."""
+    return {code.function_at(file, line) for file, line in outcome.ran if file.endswith(".py")}

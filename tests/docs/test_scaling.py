@@ -7,7 +7,6 @@ import shlex
 import subprocess
 from pathlib import Path
 
-import yaml
 from typer.main import get_command
 
 from gift_core.work.needs import GPU_STAGES
@@ -60,16 +59,3 @@ def test_the_slurm_script_starts_ray_on_all_nodes_and_gift_run_on_the_first(tmp_
     started, command = done.stdout.strip().split(" -- ")
     assert command == "gift run --address auto"
     assert started.split()[:5] == ["symmetric-run", "--address", "one:6379", "--min-nodes", "2"]
-
-
-def test_the_kubernetes_manifest_mounts_the_project_everywhere_and_asks_for_a_token() -> None:
-    job = yaml.safe_load(blocks("yaml")[0])
-    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
-    cluster = job["spec"]["rayClusterSpec"]
-    assert cluster["authOptions"] == {"mode": "token"}
-    assert f"ray=={cluster['rayVersion']}" in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
-        pod = group["template"]["spec"]
-        assert pod["containers"][0]["volumeMounts"] == [{"name": "gift", "mountPath": "/gift"}]
-        assert pod["volumes"][0]["persistentVolumeClaim"] == {"claimName": "gift"}
-    assert "cd /gift/" in job["spec"]["entrypoint"]
