@@ -50,6 +50,13 @@ from tests.work.test_training import require_equal, with_dropout
 CPU = torch.device("cpu")
 IMAGES, PAIRS, CLASSES, ITERATIONS = 7, 5, 4, 3
 VOCABULARY = {"distill_vocabulary": {"weight": 1.0, "temperature": 2.0}}
+LORA = {"kind": "lora", "rank": 2, "alpha": 4.0, "targets": ["attn", "c_fc"], "dropout": 0.0}
+
+
+def gift_with(**slots: Any) -> MethodConfig:
+    return MethodConfig.model_validate(gift().model_dump(exclude_none=True) | slots)
+
+
 CASES: dict[str, tuple[MethodConfig, dict[str, Any]]] = {
     "gift": (gift(), {}),
     "vocabulary": (method_config(losses={**VOCABULARY, "align": GIFT_LOSSES["align"]}), {}),
@@ -57,6 +64,8 @@ CASES: dict[str, tuple[MethodConfig, dict[str, Any]]] = {
     "two classes": (gift(), {"classes": 2}),  # the third process has none
     "gradient cache": (gift(), {"micro_batch_size": 2}),
     "checkpointing": (gift(), {"gradient_checkpointing": True}),
+    "lora": (gift_with(trains=LORA, layer_decay=0.5), {}),
+    "text tower": (gift_with(trains={"kind": "text_tower"}), {"micro_batch_size": 2}),
 }
 
 
@@ -121,8 +130,8 @@ class DoubleReplay:
         return (replace(batch, **{name: value.double() for name, value in vars(batch).items() if is_float(value)}),)
 
 
-def sgd(parameters: Mapping[str, torch.nn.Parameter], training: TrainingConfig) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters.values(), lr=0.0, weight_decay=training.weight_decay)
+def sgd(groups: Mapping[float, dict[str, Any]], training: TrainingConfig) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups.values(), lr=0.0, weight_decay=training.weight_decay)
 
 
 Learned = tuple[list[LossRow], dict[str, torch.Tensor]]
