@@ -30,10 +30,9 @@ THOROUGH = re.compile(
     | doctor/test_(memory_estimate|operations|storage)
     | end_to_end/test_(changes|revisions|wheel)
     | interop/test_exporting
-    | report/test_(compare|kept_images|leftovers|published_results|seen_classes)
-    | stages/test_(class_incremental|disk|doctor|dvc_pipeline|export|import_model|interruption|predict|processes)
-    | stages/test_(remove|run|show|use|verify)
-    | test_(golden_losses|pipeline_stages|revisions_probe)
+    | report/test_(compare|kept_images|published_results)
+    | stages/test_(disk|interruption|processes|run|use|verify)
+    | test_(golden_losses|revisions_probe)
     | work/test_(data_parallel|spread)
     )""",
     re.VERBOSE,
