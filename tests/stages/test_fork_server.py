@@ -157,7 +157,7 @@ def test_a_stage_ends_when_the_command_that_started_it_is_killed(folder: Path, m
 
 def test_the_server_ends_and_cleans_up_when_it_is_left_alone(folder: Path) -> None:
     process = started(folder, "sleep", "60")
-    wait(lambda: bool(list((folder / "temporary").iterdir())))
+    wait(lambda: "sleep" in [child.name() for child in children(process)])  # it starts after the server
     process.kill()
     process.wait()
     wait(lambda: not list((folder / "temporary").iterdir()))
