@@ -1,23 +1,27 @@
-"""The classes that models give to the test images of tasks, each pair of a model and a task computed once.
+"""The tests of models on tasks: the class of each test image, or retrieval. Each model is tested once on each task.
 
 N images of a test set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, Protocol
 
+import pandas as pd
 import torch
 
 from gift_core.artifacts.model_folder import noted_hash
-from gift_core.artifacts.task import read_own_task
+from gift_core.artifacts.predictions import prediction_rows
+from gift_core.artifacts.task import CLASSES, PAIRS, read_own_task
 from gift_core.clip.device import resolve_device
 from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.model import Clip, load_folder
-from gift_core.clip.test_set import ImageLimit, TestSet, nearest_classes
+from gift_core.clip.retrieval import Retrieval, retrieve
+from gift_core.clip.test_set import ImageLimit, TestSet, nearest_classes, share_correct
 from gift_core.computation import Advance, Computation, Run, State
 
 ModelAndTask = tuple[int, int]  # their numbers; -1 is the pre-trained model
@@ -41,8 +45,26 @@ class EncodingSettings:
         return TestSet(task, batch_size=self.batch_size, cache_budget=cache_budget, limit=self.limit)
 
 
+class Test(Protocol):
+    """What a model makes of the test images of a task."""
+
+    @property
+    def top1(self) -> float:
+        """The share of right answers (0-1): of classified images, or Recall@1."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """The number of test images."""
+        ...
+
+    def rows(self, columns: Mapping[str, Any]) -> pd.DataFrame:
+        """Returns the rows of artifacts.predictions. `columns` are method, protocol, step, trained_task and task."""
+        ...
+
+
 @dataclass(frozen=True)
-class Test:
+class Classification:
     """What a model says of test images, int64 [N] on the CPU: predicted and label are indices into `classes`.
 
     `positions_N`: of the images in their task's test set.
@@ -52,6 +74,34 @@ class Test:
     labels_N: torch.Tensor
     positions_N: torch.Tensor
     classes: Sequence[str]
+
+    @property
+    def top1(self) -> float:
+        """The accuracy."""
+        return share_correct(self.predicted_N, self.labels_N)
+
+    @property
+    def count(self) -> int:
+        """The number of images."""
+        return len(self.labels_N)
+
+    def rows(self, columns: Mapping[str, Any]) -> pd.DataFrame:
+        """Returns the rows of artifacts.predictions."""
+        labels, predicted, images = (each.numpy() for each in (self.labels_N, self.predicted_N, self.positions_N))
+        return prediction_rows(columns, images=images, labels=labels, predicted=predicted, classes=self.classes)
+
+
+def classify(clip: Clip, test_set: TestSet) -> dict[str, torch.Tensor]:
+    """Returns the fields of Classification that are tensors: the images among the classes of their task."""
+    predicted_N = nearest_classes(clip, test_set)
+    return {"predicted_N": predicted_N, "labels_N": test_set.labels_N, "positions_N": test_set.positions_N}
+
+
+# By the kind of task: the tensors of a test, and the test that they make with the class names of the task.
+TESTS: Mapping[str, tuple[Callable[[Clip, TestSet], dict[str, torch.Tensor]], Callable[..., Test]]] = {
+    CLASSES: (classify, Classification),
+    PAIRS: (retrieve, lambda classes, **tensors: Retrieval(**tensors)),
+}
 
 
 def classify_all(
@@ -69,11 +119,12 @@ def classify_all(
     units, load = list(dict.fromkeys(pairs)), partial(_load, models, tasks, settings)
     compute = Classifier(models, tasks, settings)
     found = run(Computation("tests", units, compute, load=load, rows=lambda pair: 1, noun="accuracies")).tensors
-    names = [read_own_task(folder).class_names for folder in tasks]
-    return {
-        (m, t): Test(found[f"{m} on {t}"], found[f"labels of {t}"], found[f"positions of {t}"], names[t])
-        for m, t in units
-    }
+    infos = [read_own_task(folder) for folder in tasks]
+    tests: dict[ModelAndTask, Test] = {}
+    for m, t in units:
+        tensors = {name.split()[0]: value for name, value in found.items() if name.endswith(f" {m} on {t}")}
+        tests[m, t] = TESTS[infos[t].kind][1](classes=infos[t].class_names, **tensors)
+    return tests
 
 
 class Classifier:
@@ -89,13 +140,12 @@ class Classifier:
         self._test_set: tuple[int, TestSet] | None = None
 
     def __call__(self, pairs: Iterable[ModelAndTask], advance: Advance) -> Iterator[State]:
-        """Yields predictions, labels and positions of the images of each model and task, int64 [N]."""
+        """Yields the tensors of the test of each model and task, int64."""
         for model, task in pairs:
             test_set = self._open(task)
-            predicted_N = nearest_classes(self._load(model), test_set)
+            tensors = TESTS[test_set.task.kind][0](self._load(model), test_set)
             advance(1)
-            images = {f"labels of {task}": test_set.labels_N, f"positions of {task}": test_set.positions_N}
-            yield State({f"{model} on {task}": predicted_N, **images})
+            yield State({f"{name} {model} on {task}": value for name, value in tensors.items()})
 
     def _load(self, model: int) -> Clip:
         if self._clip is None or self._clip[0] != model:

@@ -48,6 +48,30 @@ def task_loss(
     return functional.cross_entropy(similarities(image_BD, class_KD, scale), labels_B, label_smoothing=label_smoothing)
 
 
+def pair_loss(
+    image_BD: torch.Tensor,
+    text_BD: torch.Tensor,
+    *,
+    targets_BB: torch.Tensor,
+    scale: float | torch.Tensor = SCALE,
+    label_smoothing: float = LABEL_SMOOTHING,
+) -> torch.Tensor:
+    """Returns CLIP's symmetric loss: the mean of the cross-entropies of images over texts and of texts over images.
+
+    `targets_BB` is the identity where all images and texts differ: then, without smoothing, this is the loss of CLIP's
+    pre-training (Radford et al. 2021, section 2.3). Otherwise a row spreads the mass 1 over the pairs with its image or
+    its text. The other arguments are those of `task_loss`.
+    """
+    scaled_BB = similarities(image_BD, text_BD, scale)
+    by_image = functional.cross_entropy(scaled_BB, targets_BB, label_smoothing=label_smoothing)
+    by_text = functional.cross_entropy(scaled_BB.T, targets_BB, label_smoothing=label_smoothing)
+    return (by_image + by_text) / 2
+
+
+# By the kind of task.
+TASK_LOSSES: Mapping[str, Loss] = {"classes": task_loss, "pairs": pair_loss}
+
+
 def distill(
     student_image_MD: torch.Tensor,
     student_text_MD: torch.Tensor,

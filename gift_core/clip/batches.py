@@ -10,16 +10,18 @@ products, with Pillow's bicubic filter and antialiasing; results equal Pillow's 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 
+from gift_core.artifacts.task import CLASSES, PAIRS
 from gift_core.clip.device import to_device
+from gift_core.clip.encoding import cut_texts, tokenize
 from gift_core.clip.images import CacheBudget, PixelCache, decode, normalize, pixels_of
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
@@ -70,6 +72,50 @@ class TaskBatch:
     images_BCHW: torch.Tensor
     labels_B: torch.Tensor
     classes: slice = field(default_factory=lambda: slice(None))
+    kind: ClassVar[str] = CLASSES  # names the loss
+
+    @property
+    def targets(self) -> dict[str, torch.Tensor]:
+        """What the loss compares with, by its parameter."""
+        return {"labels_B": self.labels_B}
+
+    def texts(self, class_tokens_KL: torch.Tensor) -> torch.Tensor:
+        """The token rows of the classes, of the rows of all class prompts."""
+        return class_tokens_KL[self.classes]
+
+    def among(self, classes: slice) -> TaskBatch:
+        """The batch with these classes of all class prompts."""
+        return replace(self, classes=classes)
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Normalized images [B, 3, S, S] as in TaskBatch, the token rows [B, L] of a caption of each, and the targets.
+
+    Row i of `targets_BB` spreads the mass 1 over the captions that are right for image i: those of the same image, and
+    the same caption. For a caption it spreads it over the images.
+    """
+
+    images_BCHW: torch.Tensor
+    tokens_BL: torch.Tensor
+    targets_BB: torch.Tensor
+    kind: ClassVar[str] = PAIRS
+
+    @property
+    def targets(self) -> dict[str, torch.Tensor]:
+        """As in TaskBatch."""
+        return {"targets_BB": self.targets_BB}
+
+    def texts(self, class_tokens_KL: torch.Tensor) -> torch.Tensor:
+        """The token rows of the captions: pairs have no classes."""
+        return self.tokens_BL
+
+    def among(self, classes: slice) -> PairBatch:
+        """The same batch."""
+        return self
+
+
+TrainingBatch = TaskBatch | PairBatch
 
 
 class TaskBatches(Protocol):
@@ -77,10 +123,10 @@ class TaskBatches(Protocol):
 
     @property
     def class_prompts(self) -> Sequence[str]:
-        """One prompt per class, in the order of the labels."""
+        """One prompt per class, in the order of the labels. Of pairs: captions that stand for the task."""
         ...
 
-    def sample(self, iteration: int) -> TaskBatch:
+    def sample(self, iteration: int) -> TrainingBatch:
         """The batch of `iteration`. It depends on nothing else."""
         ...
 
@@ -121,11 +167,16 @@ class ShuffledIndices:
 
 
 class ReadableImage(Protocol):
-    """A labeled image that can be read from where it is stored."""
+    """An image with a label or captions that can be read from where it is stored."""
 
     @property
     def label(self) -> int:
         """The number of its class."""
+        ...
+
+    @property
+    def captions(self) -> Sequence[str]:
+        """Its captions, empty in a task with classes."""
         ...
 
     def read(self) -> bytes:
@@ -160,11 +211,21 @@ class TrainingImages:
             [image.read for image in images], partial(_reduced_pixels, size=clip.image_size), cache_budget
         )
         self._labels_N = torch.tensor([image.label for image in images])
+        self._captions = [image.captions for image in images]
         self._indices = ShuffledIndices(len(images), batch_size, (*names, "shuffle"))
 
-    def sample(self, iteration: int) -> TaskBatch:
+    @property
+    def summary(self) -> str:
+        """What the batches are of: "20 classes"."""
+        return f"{len(self.class_prompts)} classes"
+
+    def sample(self, iteration: int) -> TrainingBatch:
         """The batch of `iteration`, cropped with a random generator of its own."""
         chosen = self._indices.sample(iteration)
+        labels_B = to_device(self._labels_N[torch.from_numpy(chosen)], self._clip.device)
+        return TaskBatch(self._crops(chosen, iteration), labels_B)
+
+    def _crops(self, chosen: np.ndarray, iteration: int) -> torch.Tensor:
         own = self._share(len(chosen))
         images = self._cache.fetch(chosen[own])
         sizes_B2 = np.ones((len(chosen), 2), dtype=np.int64)  # a box depends on the size of its own image only
@@ -172,8 +233,37 @@ class TrainingImages:
         generator = np.random.default_rng(seed_for(*self._names, "crop", iteration))
         boxes = sample_boxes(*sizes_B2.T, scale=self._crop_scale, generator=generator)[own]
         pixels_BCHW = to_device(crop_and_resize(images, boxes, size=self._clip.image_size), self._clip.device)
-        labels_B = to_device(self._labels_N[torch.from_numpy(chosen)], self._clip.device)
-        return TaskBatch(placed(normalize(self._clip, pixels_BCHW), own, len(chosen)), labels_B)
+        return placed(normalize(self._clip, pixels_BCHW), own, len(chosen))
+
+
+class TrainingPairs(TrainingImages):
+    """Batches of images with captions. Of the captions of an image, each batch has one, sampled by seed."""
+
+    @property
+    def summary(self) -> str:
+        """What the batches are of, and how many captions the context of the model cuts."""
+        captions = [caption for captions in self._captions for caption in captions]
+        cut = cut_texts(self._clip, captions)
+        note = f" ({cut:,} longer than the model's context, and cut)" if cut else ""
+        return f"{len(self._captions):,} images with {len(captions):,} captions{note}"
+
+    def sample(self, iteration: int) -> TrainingBatch:
+        """The batch of `iteration`, with random generators of its own."""
+        chosen = self._indices.sample(iteration)
+        generator = np.random.default_rng(seed_for(*self._names, "caption", iteration))
+        counts_B = [len(self._captions[image]) for image in chosen]
+        numbers_B = generator.integers(counts_B)
+        captions = [self._captions[image][number] for image, number in zip(chosen, numbers_B, strict=True)]
+        first = {caption: row for row, caption in reversed(list(enumerate(captions)))}
+        texts_B = np.array([first[caption] for caption in captions])
+        same_BB = (chosen[:, None] == chosen[None, :]) | (texts_B[:, None] == texts_B[None, :])
+        targets_BB = torch.from_numpy(same_BB / same_BB.sum(axis=1, keepdims=True)).float()
+        tokens_BL = tokenize(self._clip, captions)
+        return PairBatch(self._crops(chosen, iteration), tokens_BL, to_device(targets_BB, self._clip.device))
+
+
+# By the kind of task.
+TRAINING_BATCHES: Mapping[str, type[TrainingImages]] = {CLASSES: TrainingImages, PAIRS: TrainingPairs}
 
 
 class JointImages:
@@ -189,12 +279,17 @@ class JointImages:
         counts = [len(task.class_prompts) for task in tasks]
         self._classes = [slice(sum(counts[:at]), sum(counts[: at + 1])) for at in range(len(counts))]
 
-    def sample(self, iteration: int) -> TaskBatch:
+    @property
+    def summary(self) -> str:
+        """What the batches are of."""
+        return ", ".join(task.summary for task in self._tasks) or "0 classes"
+
+    def sample(self, iteration: int) -> TrainingBatch:
         """The batch of `iteration`: the next one of the task that comes next in the round."""
         rounds, position = divmod(iteration, len(self._tasks))
         order = np.random.default_rng(seed_for(*self._names, "round", rounds)).permutation(len(self._tasks))
         task = int(order[position])
-        return replace(self._tasks[task].sample(rounds), classes=self._classes[task])
+        return self._tasks[task].sample(rounds).among(self._classes[task])
 
 
 def sample_boxes(
