@@ -20,7 +20,7 @@ from gift_core.artifacts.task import CLASSES, PAIRS, read_own_task
 from gift_core.clip.device import resolve_device
 from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.model import Clip, load_folder
-from gift_core.clip.retrieval import Retrieval, retrieve
+from gift_core.clip.retrieval import Retrieval, queries, retrieve
 from gift_core.clip.test_set import ImageLimit, TestSet, nearest_classes, share_correct
 from gift_core.computation import Advance, Computation, Run, State
 
@@ -91,16 +91,25 @@ class Classification:
         return prediction_rows(columns, images=images, labels=labels, predicted=predicted, classes=self.classes)
 
 
-def classify(clip: Clip, test_set: TestSet) -> dict[str, torch.Tensor]:
-    """Returns the fields of Classification that are tensors: the images among the classes of their task."""
-    predicted_N = nearest_classes(clip, test_set)
-    return {"predicted_N": predicted_N, "labels_N": test_set.labels_N, "positions_N": test_set.positions_N}
+@dataclass(frozen=True)
+class Kind:
+    """How tasks of a kind are tested: the tensors of a model, those of the test images alone, and the test they make.
+
+    `test` takes them by name, and the class names of the task.
+    """
+
+    of_model: Callable[[Clip, TestSet], dict[str, torch.Tensor]]
+    of_images: Callable[[TestSet], dict[str, torch.Tensor]]
+    test: Callable[..., Test]
 
 
-# By the kind of task: the tensors of a test, and the test that they make with the class names of the task.
-TESTS: Mapping[str, tuple[Callable[[Clip, TestSet], dict[str, torch.Tensor]], Callable[..., Test]]] = {
-    CLASSES: (classify, Classification),
-    PAIRS: (retrieve, lambda classes, **tensors: Retrieval(**tensors)),
+TESTS: Mapping[str, Kind] = {
+    CLASSES: Kind(
+        lambda clip, images: {"predicted_N": nearest_classes(clip, images)},
+        lambda images: {"labels_N": images.labels_N, "positions_N": images.positions_N},
+        Classification,
+    ),
+    PAIRS: Kind(retrieve, queries, lambda classes, **tensors: Retrieval(**tensors)),
 }
 
 
@@ -122,8 +131,8 @@ def classify_all(
     infos = [read_own_task(folder) for folder in tasks]
     tests: dict[ModelAndTask, Test] = {}
     for m, t in units:
-        tensors = {name.split()[0]: value for name, value in found.items() if name.endswith(f" {m} on {t}")}
-        tests[m, t] = TESTS[infos[t].kind][1](classes=infos[t].class_names, **tensors)
+        own = {key.split()[0]: value for key, value in found.items() if key.endswith((f" {m} on {t}", f" of {t}"))}
+        tests[m, t] = TESTS[infos[t].kind].test(classes=infos[t].class_names, **own)
     return tests
 
 
@@ -143,9 +152,12 @@ class Classifier:
         """Yields the tensors of the test of each model and task, int64."""
         for model, task in pairs:
             test_set = self._open(task)
-            tensors = TESTS[test_set.task.kind][0](self._load(model), test_set)
+            kind = TESTS[test_set.task.kind]
+            tensors = {
+                f"{name} {model} on {task}": value for name, value in kind.of_model(self._load(model), test_set).items()
+            }
             advance(1)
-            yield State({f"{name} {model} on {task}": value for name, value in tensors.items()})
+            yield State(tensors | {f"{name} of {task}": value for name, value in kind.of_images(test_set).items()})
 
     def _load(self, model: int) -> Clip:
         if self._clip is None or self._clip[0] != model:

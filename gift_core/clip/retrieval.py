@@ -66,8 +66,18 @@ class Retrieval:
         return torch.split(rows_QX, [len(self.images_N), len(self.captions_C)])
 
 
+def queries(test_set: TestSet) -> dict[str, torch.Tensor]:
+    """Returns the fields of Retrieval that no model changes."""
+    positions_N = test_set.positions_N
+    return {
+        "images_N": positions_N,
+        "captions_C": test_set.caption_positions_C,
+        "owners_C": positions_N[_owners(test_set)],
+    }
+
+
 def retrieve(clip: Clip, test_set: TestSet) -> dict[str, torch.Tensor]:
-    """Returns the fields of Retrieval: the test images and their captions by the model.
+    """Returns the other fields: how the model ranks the test images and their captions.
 
     An image has several right captions, and the best ranked one counts, as in the benchmarks of CLIP and open_clip.
     Equal similarities are ranked by position.
@@ -75,18 +85,17 @@ def retrieve(clip: Clip, test_set: TestSet) -> dict[str, torch.Tensor]:
     (image_ND,) = encode_test_set([clip], test_set)
     texts = [caption for captions in test_set.captions for caption in captions]
     text_CD = text_features(clip, texts, batch_size=test_set.batch_size).to(image_ND.device)
-    own_C = torch.tensor([image for image, captions in enumerate(test_set.captions) for _ in captions])
-    of_images = first_right(image_ND, text_CD, [(own_C == image).nonzero().flatten() for image in range(len(image_ND))])
-    of_captions = first_right(text_CD, image_ND, own_C[:, None].unbind())
-    positions_C = test_set.caption_positions_C
-    found = [_padded(positions_C[of_images[1]]), _padded(test_set.positions_N[of_captions[1]])]
-    return {
-        "ranks_Q": torch.cat([of_images[0], of_captions[0]]),
-        "found_QK": torch.cat(found),
-        "images_N": test_set.positions_N,
-        "captions_C": positions_C,
-        "owners_C": test_set.positions_N[own_C],
-    }
+    own_C = _owners(test_set)
+    captions_of = torch.split(torch.arange(len(own_C)), [len(captions) for captions in test_set.captions])
+    ranks_N, found_NK = first_right(image_ND, text_CD, captions_of)
+    ranks_C, found_CK = first_right(text_CD, image_ND, own_C[:, None].unbind())
+    answers = [_padded(test_set.caption_positions_C[found_NK]), _padded(test_set.positions_N[found_CK])]
+    return {"ranks_Q": torch.cat([ranks_N, ranks_C]), "found_QK": torch.cat(answers)}
+
+
+def _owners(test_set: TestSet) -> torch.Tensor:
+    """The number of each caption's image, int64 [C]."""
+    return torch.tensor([image for image, captions in enumerate(test_set.captions) for _ in captions])
 
 
 def first_right(

@@ -68,6 +68,11 @@ class Dataset:
         """The number of samples in each split."""
         return {"train": len(self.train), "test": len(self.test)}
 
+    @property
+    def described(self) -> str:
+        """What its images have: "20 classes"."""
+        return f"{len(self.classes)} classes"
+
     def targets(self) -> Callable[[Sample], int | Captions]:
         """Returns what gives the number of a sample's class."""
         numbers = {label: number for number, label in enumerate(self.classes)}

@@ -50,6 +50,11 @@ class PairDataset(Dataset):
             for split, samples in zip(SPLITS, (self.train, self.test), strict=True)
         }
 
+    @property
+    def described(self) -> str:
+        """What its images have: "400 captions"."""
+        return f"{sum(self.captions.values()):,} captions"
+
     def targets(self) -> Callable[[Sample], int | Captions]:
         """Returns what gives a sample's captions."""
         return captions_of

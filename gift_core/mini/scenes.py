@@ -33,8 +33,8 @@ def render_scenes(split: str, count: int, *, seed: int) -> Iterator[tuple[Image.
         mask = place(pick_mask(glyphs_of("base")[symbol], OBLIQUE, random), random, zoom=0.3)
         other = shade(ground, random, spread=40.0)
         picture = paint(mask, shade(ink, random, spread=40.0), gradient(shade(ground, random), other, random))
-        lamp = random.uniform(0.55, 1.1, 3).astype(np.float32)
-        yield to_image(noisy(picture * lamp, random, strength=30)), captions
+        lamp = random.uniform(0.5, 1.1, 3).astype(np.float32)
+        yield to_image(noisy(picture * lamp, random, strength=45)), captions
 
 
 def scene_captions(train_images: int, count: int, *, seed: int) -> Captions:
