@@ -26,11 +26,12 @@ from gift_core.artifacts.accuracy import (
     require_same_inputs,
 )
 from gift_core.artifacts.task import TaskInfo
-from gift_core.classifier import Classification, EncodingSettings, Test, classify_all
+from gift_core.classifier import EncodingSettings, classify_all
 from gift_core.clip.device import resolve_device
 from gift_core.clip.encoding import predict
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
+from gift_core.clip.task_tests import Classification, Test
 from gift_core.clip.test_set import TestSet, encode_test_set
 from gift_core.computation import Advance, Computation, Run, State, in_turn
 from gift_core.errors import UserError

@@ -56,20 +56,14 @@ def pair_loss(
     scale: float | torch.Tensor = SCALE,
     label_smoothing: float = LABEL_SMOOTHING,
 ) -> torch.Tensor:
-    """Returns CLIP's symmetric loss: the mean of the cross-entropies of images over texts and of texts over images.
+    """Returns CLIP's symmetric contrastive loss (Radford et al. 2021, section 2.3), with label smoothing.
 
-    `targets_BB` is the identity where all images and texts differ: then, without smoothing, this is the loss of CLIP's
-    pre-training (Radford et al. 2021, section 2.3). Otherwise a row spreads the mass 1 over the pairs with its image or
-    its text. The other arguments are those of `task_loss`.
+    Row i of `targets_BB` spreads the mass 1 over the pairs with i's image or text: the identity if all differ.
     """
     scaled_BB = similarities(image_BD, text_BD, scale)
     by_image = functional.cross_entropy(scaled_BB, targets_BB, label_smoothing=label_smoothing)
     by_text = functional.cross_entropy(scaled_BB.T, targets_BB, label_smoothing=label_smoothing)
     return (by_image + by_text) / 2
-
-
-# By the kind of task.
-TASK_LOSSES: Mapping[str, Loss] = {"classes": task_loss, "pairs": pair_loss}
 
 
 def distill(

@@ -10,7 +10,7 @@ products, with Pillow's bicubic filter and antialiasing; results equal Pillow's 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar, Protocol
@@ -19,9 +19,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gift_core.artifacts.task import CLASSES, PAIRS
+from gift_core.artifacts.task import CLASSES
 from gift_core.clip.device import to_device
-from gift_core.clip.encoding import cut_texts, tokenize
 from gift_core.clip.images import CacheBudget, PixelCache, decode, normalize, pixels_of
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError
@@ -60,6 +59,30 @@ def normalized_share(clip: Clip, cache: PixelCache, chosen_B: torch.Tensor, shar
     return placed(normalize(clip, pixels_BCHW), own, len(chosen_B))
 
 
+class TrainingBatch(Protocol):
+    """Images of a task and the texts that they are compared with. `kind`, that of the task, names the loss."""
+
+    kind: ClassVar[str]
+
+    @property
+    def images_BCHW(self) -> torch.Tensor:
+        """Normalized images [B, 3, S, S]."""
+        ...
+
+    @property
+    def targets(self) -> dict[str, torch.Tensor]:
+        """What the loss compares with, by its parameter."""
+        ...
+
+    def texts(self, class_tokens_KL: torch.Tensor) -> torch.Tensor:
+        """The token rows of the texts, given those of all class prompts."""
+        ...
+
+    def among(self, classes: slice) -> TrainingBatch:
+        """The batch of a task that has these of the class prompts."""
+        ...
+
+
 @dataclass(frozen=True)
 class TaskBatch:
     """Normalized images [B, 3, S, S] and their labels [B], on the model's device.
@@ -72,50 +95,20 @@ class TaskBatch:
     images_BCHW: torch.Tensor
     labels_B: torch.Tensor
     classes: slice = field(default_factory=lambda: slice(None))
-    kind: ClassVar[str] = CLASSES  # names the loss
+    kind: ClassVar[str] = CLASSES
 
     @property
     def targets(self) -> dict[str, torch.Tensor]:
-        """What the loss compares with, by its parameter."""
+        """The labels."""
         return {"labels_B": self.labels_B}
 
     def texts(self, class_tokens_KL: torch.Tensor) -> torch.Tensor:
-        """The token rows of the classes, of the rows of all class prompts."""
+        """The token rows of the batch's classes."""
         return class_tokens_KL[self.classes]
 
     def among(self, classes: slice) -> TaskBatch:
-        """The batch with these classes of all class prompts."""
+        """The batch with these classes."""
         return replace(self, classes=classes)
-
-
-@dataclass(frozen=True)
-class PairBatch:
-    """Normalized images [B, 3, S, S] as in TaskBatch, the token rows [B, L] of a caption of each, and the targets.
-
-    Row i of `targets_BB` spreads the mass 1 over the captions that are right for image i: those of the same image, and
-    the same caption. For a caption it spreads it over the images.
-    """
-
-    images_BCHW: torch.Tensor
-    tokens_BL: torch.Tensor
-    targets_BB: torch.Tensor
-    kind: ClassVar[str] = PAIRS
-
-    @property
-    def targets(self) -> dict[str, torch.Tensor]:
-        """As in TaskBatch."""
-        return {"targets_BB": self.targets_BB}
-
-    def texts(self, class_tokens_KL: torch.Tensor) -> torch.Tensor:
-        """The token rows of the captions: pairs have no classes."""
-        return self.tokens_BL
-
-    def among(self, classes: slice) -> PairBatch:
-        """The same batch."""
-        return self
-
-
-TrainingBatch = TaskBatch | PairBatch
 
 
 class TaskBatches(Protocol):
@@ -167,16 +160,11 @@ class ShuffledIndices:
 
 
 class ReadableImage(Protocol):
-    """An image with a label or captions that can be read from where it is stored."""
+    """A labeled image that can be read from where it is stored."""
 
     @property
     def label(self) -> int:
         """The number of its class."""
-        ...
-
-    @property
-    def captions(self) -> Sequence[str]:
-        """Its captions, empty in a task with classes."""
         ...
 
     def read(self) -> bytes:
@@ -211,7 +199,6 @@ class TrainingImages:
             [image.read for image in images], partial(_reduced_pixels, size=clip.image_size), cache_budget
         )
         self._labels_N = torch.tensor([image.label for image in images])
-        self._captions = [image.captions for image in images]
         self._indices = ShuffledIndices(len(images), batch_size, (*names, "shuffle"))
 
     @property
@@ -223,9 +210,10 @@ class TrainingImages:
         """The batch of `iteration`, cropped with a random generator of its own."""
         chosen = self._indices.sample(iteration)
         labels_B = to_device(self._labels_N[torch.from_numpy(chosen)], self._clip.device)
-        return TaskBatch(self._crops(chosen, iteration), labels_B)
+        return TaskBatch(self.crops(chosen, iteration), labels_B)
 
-    def _crops(self, chosen: np.ndarray, iteration: int) -> torch.Tensor:
+    def crops(self, chosen: np.ndarray, iteration: int) -> torch.Tensor:
+        """Normalized crops [B, 3, S, S] of the images with these numbers."""
         own = self._share(len(chosen))
         images = self._cache.fetch(chosen[own])
         sizes_B2 = np.ones((len(chosen), 2), dtype=np.int64)  # a box depends on the size of its own image only
@@ -234,36 +222,6 @@ class TrainingImages:
         boxes = sample_boxes(*sizes_B2.T, scale=self._crop_scale, generator=generator)[own]
         pixels_BCHW = to_device(crop_and_resize(images, boxes, size=self._clip.image_size), self._clip.device)
         return placed(normalize(self._clip, pixels_BCHW), own, len(chosen))
-
-
-class TrainingPairs(TrainingImages):
-    """Batches of images with captions. Of the captions of an image, each batch has one, sampled by seed."""
-
-    @property
-    def summary(self) -> str:
-        """What the batches are of, and how many captions the context of the model cuts."""
-        captions = [caption for captions in self._captions for caption in captions]
-        cut = cut_texts(self._clip, captions)
-        note = f" ({cut:,} longer than the model's context, and cut)" if cut else ""
-        return f"{len(self._captions):,} images with {len(captions):,} captions{note}"
-
-    def sample(self, iteration: int) -> TrainingBatch:
-        """The batch of `iteration`, with random generators of its own."""
-        chosen = self._indices.sample(iteration)
-        generator = np.random.default_rng(seed_for(*self._names, "caption", iteration))
-        counts_B = [len(self._captions[image]) for image in chosen]
-        numbers_B = generator.integers(counts_B)
-        captions = [self._captions[image][number] for image, number in zip(chosen, numbers_B, strict=True)]
-        first = {caption: row for row, caption in reversed(list(enumerate(captions)))}
-        texts_B = np.array([first[caption] for caption in captions])
-        same_BB = (chosen[:, None] == chosen[None, :]) | (texts_B[:, None] == texts_B[None, :])
-        targets_BB = torch.from_numpy(same_BB / same_BB.sum(axis=1, keepdims=True)).float()
-        tokens_BL = tokenize(self._clip, captions)
-        return PairBatch(self._crops(chosen, iteration), tokens_BL, to_device(targets_BB, self._clip.device))
-
-
-# By the kind of task.
-TRAINING_BATCHES: Mapping[str, type[TrainingImages]] = {CLASSES: TrainingImages, PAIRS: TrainingPairs}
 
 
 class JointImages:

@@ -185,7 +185,7 @@ def _list_images(name: str, config: ListedTaskConfig, *, seed: int, root: Path) 
 
         return tar_dataset(name, config, root=root, seed=seed)
     if isinstance(config, PairsTaskConfig):
-        from gift_core.datasets.pairs import pairs_dataset
+        from gift_core.datasets.image_captions import pairs_dataset
 
         return pairs_dataset(name, config, root=root, seed=seed)
     from gift_core.datasets.catalogue.inventory import catalogue_dataset

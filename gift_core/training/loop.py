@@ -24,7 +24,7 @@ from gift_core.clip.trained import training_mode
 from gift_core.config.experiment import TrainingConfig
 from gift_core.consolidation import Consolidation
 from gift_core.errors import UserError
-from gift_core.losses import TASK_LOSSES
+from gift_core.losses import Loss, pair_loss, task_loss
 from gift_core.methods import Method, WeightedLoss
 from gift_core.pair_features import PairFeatures, ReplayBatch, sides_of
 from gift_core.replay.source import Replay
@@ -33,6 +33,7 @@ from gift_core.training.encoders import EncoderStrategy, GradientCache
 
 LossRow = dict[str, float]
 Sampled = tuple[TrainingBatch, tuple[ReplayBatch, ...]]
+TASK_LOSSES: Mapping[str, Loss] = {"classes": task_loss, "pairs": pair_loss}  # by the kind of task
 MAX_SKIPPED = 24  # iterations in a row: by then the loss scale is far below 1, so the scale is not the reason
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gift_core import classifier, evaluation
+from gift_core import evaluation
+from gift_core.clip import task_tests
 from gift_core.artifacts.task import iterate_task
 from gift_core.clip.test_set import ImageLimit, choose_images
 from gift_core.computation import in_turn
@@ -24,7 +25,7 @@ from tests.execution.pretended_helper import run_with_helper
 Folders = dict[str, Path]
 # What measures, and the calls of a whole run.
 MEASURED = {
-    "task_incremental": (classifier, "nearest_classes", 6),
+    "task_incremental": (task_tests, "nearest_classes", 6),
     "class_incremental": (evaluation, "encode_test_set", 3),
 }
 
