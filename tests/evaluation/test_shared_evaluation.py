@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from gift_core import evaluation
-from gift_core.clip import task_tests
 from gift_core.artifacts.task import iterate_task
+from gift_core.clip import task_tests
 from gift_core.clip.test_set import ImageLimit, choose_images
 from gift_core.computation import in_turn
 from gift_core.errors import ContractError
