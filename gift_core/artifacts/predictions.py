@@ -101,9 +101,8 @@ def retrieval_rows(
 
 def of_pairs(rows: pd.DataFrame) -> pd.Series:
     """Returns which rows are of tasks of pairs."""
-    query = rows["query"].astype(str) if "query" in rows.columns else pd.Series(OF_CLASS, index=rows.index)
-    found: pd.Series[bool] = query != OF_CLASS
-    return found
+    query = rows["query"] if "query" in rows.columns else pd.Series(OF_CLASS, index=rows.index)
+    return query.isin([OF_IMAGE, OF_CAPTION])
 
 
 def write_predictions(path: Path, rows: pd.DataFrame, metadata: Mapping[str, str]) -> None:

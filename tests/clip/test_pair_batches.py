@@ -53,7 +53,8 @@ def test_every_caption_of_an_image_is_sampled_and_a_batch_depends_on_nothing_but
 
 
 def test_equal_captions_and_equal_images_share_the_target(folder: Path) -> None:
-    """With more pairs than images, an image occurs more than once."""
+    """With more pairs than images, an image occurs more than once, also with different captions."""
+    of_dog, different = tokenize(CLIP, CAPTIONS[1]), 0
     for iteration in range(8):
         batch = sampled(pairs(folder, batch_size=6), iteration)
         same_BB = batch.targets_BB > 0
@@ -61,6 +62,10 @@ def test_equal_captions_and_equal_images_share_the_target(folder: Path) -> None:
         assert torch.allclose(batch.targets_BB.sum(dim=1), torch.ones(6))
         equal_texts_BB = (batch.tokens_BL[:, None] == batch.tokens_BL[None]).all(dim=2)
         assert bool(same_BB[equal_texts_BB].all())
+        dogs = (batch.tokens_BL[:, None] == of_dog[None]).all(dim=2).any(dim=1).nonzero().flatten()
+        assert bool(same_BB[dogs][:, dogs].all())
+        different += not bool(equal_texts_BB[dogs][:, dogs].all())
+    assert different
 
 
 def test_a_process_decodes_its_share_and_has_all_texts(folder: Path) -> None:

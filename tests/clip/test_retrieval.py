@@ -14,7 +14,8 @@ from gift_core.clip.images import CacheBudget, evaluation_pixels
 from gift_core.clip.model import Clip
 from gift_core.clip.retrieval import first_right
 from gift_core.clip.task_tests import test_of as measure_test_set
-from gift_core.clip.test_set import ImageLimit, TestSet
+from gift_core.clip.test_set import ImageLimit, TestSet, choose_images
+from gift_core.seeds import seed_for
 from tests.clip.tiny import png, tiny_clip
 
 COLUMNS = {"method": "gift", "protocol": "task_incremental", "step": 0, "trained_task": "pets", "task": "pets"}
@@ -71,6 +72,7 @@ def test_a_limit_keeps_positions_of_the_whole_test_set(folder: Path) -> None:
     images = opened(folder, ImageLimit(3, seed=1))
     rows = measure_test_set(tiny_clip(), images).rows(COLUMNS)
     chosen = images.positions_N.tolist()
+    assert chosen == choose_images([0] * 5, 3, seed=seed_for("test images", 1, "pets"))  # no strata
     captions = rows[rows["query"] == "caption"]
     starts = np.cumsum([0, *(len(each) for each in CAPTIONS)])
     expected = [at for image in chosen for at in range(starts[image], starts[image + 1])]
