@@ -20,7 +20,8 @@ from benchmarks.experiment import read_experiment
 from benchmarks.growth_parts import ROOT, TEST_IMAGES, Row, in_turns, medians
 from gift_core import evaluation
 from gift_core.artifacts.accuracy import PRETRAINED
-from gift_core.classifier import EncodingSettings, Test
+from gift_core.classifier import EncodingSettings
+from gift_core.clip.task_tests import Classification
 from gift_core.metrics import matrix_scores
 from gift_core.stage_graph import list_stages
 from stages.dvc_pipeline import open_pipeline
@@ -62,9 +63,9 @@ def evaluated_in_step(tasks: Sequence[str]) -> list[tuple[int, int]]:
     """Returns the (model, task) that the stage evaluate tests in the step of the last of these tasks."""
     asked: list[tuple[int, int]] = []
     zero_N = torch.zeros(1, dtype=torch.long)
-    answer = Test(zero_N, zero_N, zero_N, ["a thing"])
+    answer = Classification(zero_N, zero_N, zero_N, ["a thing"])
 
-    def classify_all(pairs: Sequence[tuple[int, int]], **options: object) -> dict[tuple[int, int], Test]:
+    def classify_all(pairs: Sequence[tuple[int, int]], **options: object) -> dict[tuple[int, int], Classification]:
         asked.extend(pairs)
         return dict.fromkeys(pairs, answer)
 

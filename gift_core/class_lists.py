@@ -79,11 +79,15 @@ def learned_classes(model: str, templates: Path | None) -> list[Classes]:
             raise _unknown(folder, what, "Take the model in its project")
         if sha256_of(file) != training.task_json:
             raise _unknown(folder, f"{training.task} was ingested again since, from other data", "Run dvc repro")
+        if read_json(file, STAGE).get("captions"):
+            continue
         group = read_classes(str(file), templates, project)
         new = tuple(name for name in group.names if comparison_key(name) not in known)
         known |= set(map(comparison_key, new))
         if new:
             found.append(dataclasses.replace(group, names=new))
+    if not found:
+        raise _unknown(folder, "its tasks have captions instead of classes")
     return found
 
 
@@ -159,6 +163,9 @@ def _names_of(source: str, layout: Layout) -> tuple[list[str], list[str]]:
         raise UserError(f"--classes {what} {nearest(source, tasks)}{known} Or give a text file with one name per line.")
     record = read_json(record_file, STAGE)
     require_fields(record_file, record, {"class_names": list, "templates": list}, STAGE)
+    if record.get("captions"):
+        what = "the images of this task have captions, and no classes to choose from"
+        raise UserError(f"--classes {source}: {what}. Name a task with classes, or a text file with one name per line.")
     names, templates = (require_texts(record_file, name, record[name]) for name in ("class_names", "templates"))
     return [plain_name(name) for name in names], list(templates)
 

@@ -1,4 +1,4 @@
-"""The classes that models give to the test images of tasks, each pair of a model and a task computed once.
+"""The tests of models on tasks: the class of each test image, or retrieval. Each model is tested once on each task.
 
 N images of a test set.
 """
@@ -17,7 +17,8 @@ from gift_core.artifacts.task import read_own_task
 from gift_core.clip.device import resolve_device
 from gift_core.clip.images import CACHE_BYTES, CacheBudget
 from gift_core.clip.model import Clip, load_folder
-from gift_core.clip.test_set import ImageLimit, TestSet, nearest_classes
+from gift_core.clip.task_tests import TESTS, Test
+from gift_core.clip.test_set import ImageLimit, TestSet
 from gift_core.computation import Advance, Computation, Run, State
 
 ModelAndTask = tuple[int, int]  # their numbers; -1 is the pre-trained model
@@ -41,19 +42,6 @@ class EncodingSettings:
         return TestSet(task, batch_size=self.batch_size, cache_budget=cache_budget, limit=self.limit)
 
 
-@dataclass(frozen=True)
-class Test:
-    """What a model says of test images, int64 [N] on the CPU: predicted and label are indices into `classes`.
-
-    `positions_N`: of the images in their task's test set.
-    """
-
-    predicted_N: torch.Tensor
-    labels_N: torch.Tensor
-    positions_N: torch.Tensor
-    classes: Sequence[str]
-
-
 def classify_all(
     pairs: Sequence[ModelAndTask],
     *,
@@ -69,11 +57,12 @@ def classify_all(
     units, load = list(dict.fromkeys(pairs)), partial(_load, models, tasks, settings)
     compute = Classifier(models, tasks, settings)
     found = run(Computation("tests", units, compute, load=load, rows=lambda pair: 1, noun="accuracies")).tensors
-    names = [read_own_task(folder).class_names for folder in tasks]
-    return {
-        (m, t): Test(found[f"{m} on {t}"], found[f"labels of {t}"], found[f"positions of {t}"], names[t])
-        for m, t in units
-    }
+    infos = [read_own_task(folder) for folder in tasks]
+    tests: dict[ModelAndTask, Test] = {}
+    for m, t in units:
+        own = {key.split()[0]: value for key, value in found.items() if key.endswith((f" {m} on {t}", f" of {t}"))}
+        tests[m, t] = TESTS[infos[t].kind].test(classes=infos[t].class_names, **own)
+    return tests
 
 
 class Classifier:
@@ -89,13 +78,15 @@ class Classifier:
         self._test_set: tuple[int, TestSet] | None = None
 
     def __call__(self, pairs: Iterable[ModelAndTask], advance: Advance) -> Iterator[State]:
-        """Yields predictions, labels and positions of the images of each model and task, int64 [N]."""
+        """Yields the tensors of the test of each model and task, int64."""
         for model, task in pairs:
             test_set = self._open(task)
-            predicted_N = nearest_classes(self._load(model), test_set)
+            kind = TESTS[test_set.task.kind]
+            tensors = {
+                f"{name} {model} on {task}": value for name, value in kind.of_model(self._load(model), test_set).items()
+            }
             advance(1)
-            images = {f"labels of {task}": test_set.labels_N, f"positions of {task}": test_set.positions_N}
-            yield State({f"{model} on {task}": predicted_N, **images})
+            yield State(tensors | {f"{name} of {task}": value for name, value in kind.of_images(test_set).items()})
 
     def _load(self, model: int) -> Clip:
         if self._clip is None or self._clip[0] != model:

@@ -25,14 +25,14 @@ from gift_core.artifacts.accuracy import (
     noted_limit,
     require_same_inputs,
 )
-from gift_core.artifacts.predictions import prediction_rows
 from gift_core.artifacts.task import TaskInfo
-from gift_core.classifier import EncodingSettings, Test, classify_all
+from gift_core.classifier import EncodingSettings, classify_all
 from gift_core.clip.device import resolve_device
 from gift_core.clip.encoding import predict
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip
-from gift_core.clip.test_set import TestSet, encode_test_set, share_correct
+from gift_core.clip.task_tests import Classification, Test
+from gift_core.clip.test_set import TestSet, encode_test_set
 from gift_core.computation import Advance, Computation, Run, State, in_turn
 from gift_core.errors import UserError
 
@@ -118,7 +118,7 @@ def evaluate_task_incremental(inputs: EvaluationInputs, run: Run = in_turn) -> M
         test = tests[inputs.model_for(step, task), task]
         phase = "past" if task < step else "current" if task == step else "future"
         rows.append(_row(inputs, TASK_INCREMENTAL, test, step=step, eval_task=names[task], phase=phase))
-        predictions.append(_predictions(inputs, TASK_INCREMENTAL, test, step=step, task=names[task]))
+        predictions.append(test.rows({**_columns(inputs, TASK_INCREMENTAL, step), "task": names[task]}))
     ordered = pd.DataFrame(rows).sort_values(["step", "eval_task"], kind="stable", ignore_index=True)
     return Measurement(ordered, pd.concat(predictions, ignore_index=True), metadata)
 
@@ -151,7 +151,7 @@ def evaluate_class_incremental(inputs: EvaluationInputs, run: Run = in_turn) -> 
     for step, of_tasks in zip((PRETRAINED_STEP, inputs.step), tests, strict=True):
         rows.append(_row(inputs, CLASS_INCREMENTAL, _joined(of_tasks), step=step, eval_task=newest, phase="current"))
         for task, test in zip(inputs.tasks, of_tasks, strict=True):
-            predictions.append(_predictions(inputs, CLASS_INCREMENTAL, test, step=step, task=task))
+            predictions.append(test.rows({**_columns(inputs, CLASS_INCREMENTAL, step), "task": task}))
     frame = pd.concat(predictions, ignore_index=True)
     return Measurement(pd.DataFrame(rows), frame, {**inputs.previous, **hashes})
 
@@ -180,12 +180,12 @@ def require_distinct_classes(tasks: Sequence[TaskInfo]) -> None:
                 )
 
 
-def _joined(tests: Sequence[Test]) -> Test:
+def _joined(tests: Sequence[Classification]) -> Classification:
     """Tests among the same classes as one."""
     predicted_N, labels_N, positions_N = (
         torch.cat([getattr(test, name) for test in tests]) for name in ("predicted_N", "labels_N", "positions_N")
     )
-    return Test(predicted_N, labels_N, positions_N, tests[0].classes)
+    return Classification(predicted_N, labels_N, positions_N, tests[0].classes)
 
 
 def _encode(
@@ -211,7 +211,9 @@ def _key(test_set: int, clip: int) -> str:
     return f"{test_set} by {clip}"
 
 
-def _classify_among_all(clips: Sequence[Clip], test_sets: Sequence[TestSet], features: State) -> list[list[Test]]:
+def _classify_among_all(
+    clips: Sequence[Clip], test_sets: Sequence[TestSet], features: State
+) -> list[list[Classification]]:
     """A test for each model and test set, [model][test set], among the classes of all; labels count on."""
     labels: list[torch.Tensor] = []
     classes: list[str] = []
@@ -225,7 +227,9 @@ def _classify_among_all(clips: Sequence[Clip], test_sets: Sequence[TestSet], fea
         predicted_N = predict(torch.cat(of_clip), class_KD).cpu()
         parts = torch.split(predicted_N, [len(labels_N) for labels_N in labels])
         of_sets = zip(parts, labels, test_sets, strict=True)
-        tests.append([Test(part_N, labels_N, images.positions_N, classes) for part_N, labels_N, images in of_sets])
+        tests.append(
+            [Classification(part_N, labels_N, images.positions_N, classes) for part_N, labels_N, images in of_sets]
+        )
     return tests
 
 
@@ -233,17 +237,9 @@ def _row(
     inputs: EvaluationInputs, protocol: str, test: Test, *, step: int, eval_task: str, phase: str
 ) -> dict[str, str | int | float]:
     """One row of artifacts.accuracy; at step -1 trained_task and phase are "pretrained"."""
-    top1 = share_correct(test.predicted_N, test.labels_N)
     own_phase = PRETRAINED if step == PRETRAINED_STEP else phase
     columns = _columns(inputs, protocol, step)
-    return {**columns, "eval_task": eval_task, "phase": own_phase, "top1": top1, "n": len(test.labels_N)}
-
-
-def _predictions(inputs: EvaluationInputs, protocol: str, test: Test, *, step: int, task: str) -> pd.DataFrame:
-    """The rows of artifacts.predictions of a model and the test set of `task`."""
-    columns = {**_columns(inputs, protocol, step), "task": task}
-    labels, predicted, images = (each_N.numpy() for each_N in (test.labels_N, test.predicted_N, test.positions_N))
-    return prediction_rows(columns, images=images, labels=labels, predicted=predicted, classes=test.classes)
+    return {**columns, "eval_task": eval_task, "phase": own_phase, "top1": test.top1, "n": test.count}
 
 
 def _columns(inputs: EvaluationInputs, protocol: str, step: int) -> dict[str, str | int]:

@@ -48,6 +48,7 @@ OPTIONAL = {
     "gift_core/datasets/image_folder.py: folder_dataset": "source.folder",
     "gift_core/datasets/image_table.py: table_dataset": "source.table",
     "gift_core/datasets/webdataset.py: tar_dataset": "source.webdataset",
+    "gift_core/datasets/image_captions.py: pairs_dataset": "source.pairs",
     "gift_core/datasets/catalogue/inventory.py: catalogue_dataset": "source.catalogue",
     "gift_core/generators/filters.py: QualityFilters": "filters",
     "gift_core/generators/filters.py: load_scorer": "filters",

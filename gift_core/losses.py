@@ -48,6 +48,24 @@ def task_loss(
     return functional.cross_entropy(similarities(image_BD, class_KD, scale), labels_B, label_smoothing=label_smoothing)
 
 
+def pair_loss(
+    image_BD: torch.Tensor,
+    text_BD: torch.Tensor,
+    *,
+    targets_BB: torch.Tensor,
+    scale: float | torch.Tensor = SCALE,
+    label_smoothing: float = LABEL_SMOOTHING,
+) -> torch.Tensor:
+    """Returns CLIP's symmetric contrastive loss (Radford et al. 2021, section 2.3), with label smoothing.
+
+    Row i of `targets_BB` spreads the mass 1 over the pairs with i's image or text: the identity if all differ.
+    """
+    scaled_BB = similarities(image_BD, text_BD, scale)
+    by_image = functional.cross_entropy(scaled_BB, targets_BB, label_smoothing=label_smoothing)
+    by_text = functional.cross_entropy(scaled_BB.T, targets_BB, label_smoothing=label_smoothing)
+    return (by_image + by_text) / 2
+
+
 def distill(
     student_image_MD: torch.Tensor,
     student_text_MD: torch.Tensor,

@@ -13,11 +13,12 @@ import torch
 from gift_core.artifacts.fisher_file import FISHER, read_fisher
 from gift_core.artifacts.task import index_task, read_own_task
 from gift_core.averaging import Interpolation, Parameters, RunningMean, WeightAveraging
-from gift_core.clip.batches import JointImages, Share, TaskBatches, TrainingImages, all_rows
+from gift_core.clip.batches import JointImages, Share, TaskBatches, all_rows
 from gift_core.clip.encoding import class_prompts
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.layers import layer_factors
 from gift_core.clip.model import Clip
+from gift_core.clip.pair_batches import TRAINING_BATCHES
 from gift_core.clip.trained import TRAINS, Trains, everything
 from gift_core.consolidation import CONSOLIDATIONS, Consolidation
 from gift_core.losses import ENTROPIES, LOSSES, Loss
@@ -111,10 +112,11 @@ def load_fisher(config: MethodConfig, teacher: Path) -> dict[str, torch.Tensor]:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The task images of one step of the sequence, and the number of iterations to train on them."""
+    """The task images of one step of the sequence, the number of iterations to train on them, and what they are."""
 
     batches: TaskBatches
     iterations: int
+    summary: str
 
 
 def load_training_data(
@@ -135,7 +137,7 @@ def load_training_data(
     for folder in LEARNS[config.learns](tasks):
         info = read_own_task(folder)
         images.append(
-            TrainingImages(
+            TRAINING_BATCHES[info.kind](
                 clip,
                 index_task(folder, "train"),
                 class_prompts=class_prompts(info.class_names, info.templates),
@@ -147,7 +149,7 @@ def load_training_data(
             )
         )
     batches = images[0] if len(images) == 1 else JointImages(images, names)
-    return TrainingData(batches, training.iterations * len(images))
+    return TrainingData(batches, training.iterations * len(images), batches.summary)
 
 
 # By the value of `learns` in params.yaml: which of the tasks so far.

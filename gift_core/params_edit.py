@@ -17,7 +17,7 @@ import yaml
 from gift_core.config.editing import activate_method, append_method, inline, require_values
 from gift_core.config.experiment import Config
 from gift_core.config.loading import parse_config
-from gift_core.config.tasks import OwnTaskConfig
+from gift_core.config.tasks import OwnDataConfig
 from gift_core.errors import UserError, did_you_mean, lookup, no_such_path
 from gift_core.layout import Layout
 from gift_core.shipped import pipeline_root
@@ -183,7 +183,7 @@ def _own_images(config: Config, name: str, root: Path) -> Path | None:
     row = config.tasks[name]
     shared = any(other.path == row.path for task, other in config.tasks.items() if task != name)
     images = root / row.path
-    return images if isinstance(row, OwnTaskConfig) and not shared and images.exists() else None
+    return images if isinstance(row, OwnDataConfig) and not shared and images.exists() else None
 
 
 def remove_task(text: str, name: str) -> str:

@@ -206,7 +206,7 @@ def _own_lines(own: OwnDataset) -> tuple[bool, list[str]]:
         return False, [state, own.fault]
     findings = check_images(own.dataset, own.name)
     counts = ", ".join(f"{count:,} {split} images" for split, count in own.counts.items())
-    lines = [state, f"{counts}, {len(own.dataset.classes)} classes", *own.dataset.notes, *findings.lines()]
+    lines = [state, f"{counts}, {own.dataset.described}", *own.dataset.notes, *findings.lines()]
     lines.append(f"{len(findings.broken)} images cannot be decoded{':' if findings.broken else ''}")
     return not findings.broken, [*lines, *(f"  {file} ({reason})" for file, reason in findings.broken)]
 

@@ -14,11 +14,13 @@ from .completion import complete_task
 from .stage import PARAMS, ROOT, Params, Root
 
 if TYPE_CHECKING:
+    from gift_core.datasets.dataset import Dataset
     from gift_core.datasets.image_check import ImageFindings
     from gift_core.datasets.new_task import Addition
     from gift_core.params_edit import Removal
 
 CLASSES_SHOWN = 40
+PAIRS_SHOWN = 5
 
 
 class OnBadImage(str, Enum):
@@ -34,6 +36,7 @@ def _option(name: str, metavar: str, help: str, panel: str | None = None) -> Any
 
 TABLE = "Images listed in a table"
 TARS = "Images in WebDataset tars"
+PAIRS = "Images with captions"
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The task's name: lower-case letters, digits and _.")]
 Images = Annotated[Path, _option("--images", "FOLDER", "The folder: <class>/*, or train/<class>/* and test/<class>/*.")]
 Templates = Annotated[
@@ -71,6 +74,17 @@ TestTars = Annotated[
 Label = Annotated[
     str | None, _option("--label", "EXTENSION", "The extension of a sample's label: cls; or json:<key>.", TARS)
 ]
+Captions = Annotated[
+    bool, typer.Option("--captions", help="Images with captions instead of classes: picture.txt beside picture.jpg, "
+                       "or a table or tars of them. Tested by retrieval.", rich_help_panel=PAIRS)
+]  # fmt: skip
+CaptionColumn = Annotated[
+    str | None, _option("--caption-column", "COLUMN", "The table's column of captions: caption. A row for each.", PAIRS)
+]
+VocabularyCaptions = Annotated[
+    int | None,
+    _option("--vocabulary-captions", "N", "How many training captions join the vocabulary of prompts: 200.", PAIRS),
+]
 Factor = Annotated[
     float,
     typer.Option(
@@ -104,6 +118,9 @@ def add_task(
     webdataset: Tars = None,
     webdataset_test: TestTars = None,
     label: Label = None,
+    captions: Captions = False,
+    caption_column: CaptionColumn = None,
+    vocabulary_captions: VocabularyCaptions = None,
     as_json: AsJson = False,
     params: Params = PARAMS,
     root: Root = ROOT,
@@ -116,17 +133,27 @@ def add_task(
     Example: gift add-task garments --images ~/photos/garments --link
     """
     from gift_core.datasets.image_check import check_headers, check_images, composition_notes
-    from gift_core.datasets.new_task import new_row, plan_task
+    from gift_core.datasets.new_task import new_pairs_row, new_row, plan_task
     from gift_core.errors import UserError
     from gift_core.shipped import pipeline_root
     from gift_core.stage_graph import list_stages, stages_of_step
 
-    columns = {"image_column": image_column, "label_column": label_column, "split_column": split_column}
-    tars = {"train": webdataset, "test": webdataset_test, "label": label}
-    row = new_row(
-        images, templates=template or [], test_fraction=test_fraction, on_bad_image=on_bad_image.value,
-        class_names=class_names, shots=shots, table={"table": table, **columns}, tars=tars,
-    )  # fmt: skip
+    listed = {"table": table, "image_column": image_column, "split_column": split_column}
+    tars = {"train": webdataset, "test": webdataset_test}
+    shared: dict[str, Any] = {"test_fraction": test_fraction, "on_bad_image": on_bad_image.value}
+    if captions:
+        of_classes = {"--template": template, "--class-names": class_names, "--shots": shots, "--label": label,
+                      "--label-column": label_column}  # fmt: skip
+        listed |= {"caption_column": caption_column}
+        row = new_pairs_row(
+            images, vocabulary_captions=vocabulary_captions, table=listed, tars=tars, of_classes=of_classes, **shared
+        )
+    else:
+        _require_captions({"--caption-column": caption_column, "--vocabulary-captions": vocabulary_captions})
+        row = new_row(
+            images, templates=template or [], class_names=class_names, shots=shots,
+            table={**listed, "label_column": label_column}, tars={**tars, "label": label}, **shared,
+        )  # fmt: skip
     bring = _bring(link=link, copy=copy)
     addition = plan_task(name, row, images, params=params, root=root, factor=learning_rate_factor, bring=bring)
     pipeline, after = pipeline_root(root), addition.config.model_dump(mode="json")
@@ -150,6 +177,12 @@ def add_task(
         _show_addition(name, addition, stages, dry_run=dry_run)
 
 
+def _require_captions(options: dict[str, Any]) -> None:
+    for option, value in options.items():
+        if value is not None:
+            raise typer.BadParameter(f"{option} needs --captions")
+
+
 def _bring(*, link: bool, copy: bool) -> str | None:
     if link and copy:
         raise typer.BadParameter("give only one of --link and --copy")
@@ -157,13 +190,26 @@ def _bring(*, link: bool, copy: bool) -> str | None:
 
 
 def _show_data_set(name: str, addition: Addition, notes: list[str]) -> None:
-    """Prints the classes with the number of images in both splits, and the notes."""
+    """Prints the classes with the number of images in both splits, or a few images with captions, and the notes."""
+    from gift_core.datasets.image_captions import PairDataset, captions_of
     from gift_core.mini.miniature import miniature_of
 
     dataset = addition.dataset
-    train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
     counts = f"{len(dataset.train)} training images, {len(dataset.test)} test images"
-    typer.echo(f"{name}: {len(dataset.classes)} classes, {counts}")
+    typer.echo(f"{name}: {dataset.described}, {counts}")
+    if isinstance(dataset, PairDataset):
+        for sample in dataset.train[:PAIRS_SHOWN]:
+            typer.echo(f"  {sample.name}: {' | '.join(captions_of(sample))}")
+    else:
+        _show_classes(dataset)
+    for note in notes:
+        typer.echo(f"  {note}")
+    if warning := miniature_of(addition.config).warning:
+        typer.secho(f"  {warning}", fg=typer.colors.YELLOW)
+
+
+def _show_classes(dataset: Dataset) -> None:
+    train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
     width = max(map(len, dataset.class_names))
     typer.echo(f"  {'class':<{width}}  train  test")
     for label, class_name in list(dataset.classes.items())[:CLASSES_SHOWN]:
@@ -173,10 +219,6 @@ def _show_data_set(name: str, addition: Addition, notes: list[str]) -> None:
     if all(class_name.isdigit() for class_name in dataset.class_names):
         warning = "  The class names are numbers, which mean little to CLIP. See --class-names."
         typer.secho(warning, fg=typer.colors.YELLOW)
-    for note in notes:
-        typer.echo(f"  {note}")
-    if warning := miniature_of(addition.config).warning:
-        typer.secho(f"  {warning}", fg=typer.colors.YELLOW)
 
 
 def _show_addition(name: str, addition: Addition, stages: list[str], *, dry_run: bool) -> None:
@@ -192,17 +234,21 @@ def _show_addition(name: str, addition: Addition, stages: list[str], *, dry_run:
 def _addition_record(
     name: str, addition: Addition, stages: list[str], findings: ImageFindings, is_written: bool
 ) -> dict[str, object]:
+    from gift_core.datasets.image_captions import PairDataset
     from gift_core.datasets.image_check import composition_notes
     from gift_core.mini.miniature import miniature_of
 
     dataset = addition.dataset
     train, test = (Counter(sample.label for sample in samples) for samples in (dataset.train, dataset.test))
     classes = {each: {"train": train[label], "test": test[label]} for label, each in dataset.classes.items()}
+    if isinstance(dataset, PairDataset):
+        classes = {}
     composition = composition_notes(dataset, addition.config.prompts.images_per_task)
     notes = [*dataset.notes, *composition, *filter(None, [miniature_of(addition.config).warning])]
     return {
         "task": name,
         "classes": classes,
+        **({"captions": dataset.captions} if isinstance(dataset, PairDataset) else {}),
         "notes": notes,
         "check": findings.record(),
         "written": is_written,

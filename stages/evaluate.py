@@ -50,6 +50,8 @@ def evaluate(method: Method, task: Task, params: Params = PARAMS, root: Root = R
             write_predictions(layout.predictions(method, task), measured.predictions, metadata)
             write_accuracy(layout.accuracy(method, task), measured.rows, metadata)
         stage.say(SUMMARIES[settings.protocol](measured.rows))
+        for line in summarize_retrieval(measured.predictions, stage.layout.task(task).name):
+            stage.say(line)
         track_accuracies(stage, method, task, measured.rows)
 
 
@@ -91,6 +93,20 @@ def summarize_task_incremental(rows: pd.DataFrame) -> str:
     own = rows[rows.step == rows.step.max()]
     current = own[own.phase == "current"].iloc[0]
     return f"{current.top1:.1%} on {current.eval_task}, {own.top1.mean():.1%} on the {len(own)} tasks so far"
+
+
+def summarize_retrieval(predictions: pd.DataFrame, task: str) -> list[str]:
+    """Returns a line with Recall@1, 5, 10 in both directions and the mean ranks, if the new task is one of pairs."""
+    from gift_core.artifacts.predictions import of_pairs
+    from gift_core.report.retrieved_images import recalls
+
+    own = predictions[(predictions.step == predictions.step.max()) & (predictions.task == task)]
+    if not of_pairs(own).any():
+        return []
+    found = recalls(own)
+    images, captions = (", ".join(f"{value:.1f}%" for value in values) for values in (found.images, found.captions))
+    ranks = f"mean rank {found.images_rank:.1f} and {found.captions_rank:.1f}"
+    return [f"{task}: Recall@1, 5, 10 of images for captions {images}, of captions for images {captions}, {ranks}"]
 
 
 def summarize_class_incremental(rows: pd.DataFrame) -> str:

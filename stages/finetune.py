@@ -80,8 +80,7 @@ def finetune(
             if len(threads_of(work)) > 1:  # an interrupted run had another number
                 recorded["threads"] = ", then ".join(map(str, threads_of(work)))
             save_clip(loaded.clip, stage.layout.model(method, task), provenance | {"environment": recorded}, losses)
-        classes = len(loaded.data.batches.class_prompts)
-        stage.say(f"{classes} classes, {loaded.data.iterations} iterations{_summary(losses)}")
+        stage.say(f"{loaded.data.summary}, {loaded.data.iterations} iterations{_summary(losses)}")
 
 
 @dataclass(frozen=True)

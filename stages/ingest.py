@@ -27,8 +27,10 @@ def ingest(task: Task, params: Params = PARAMS, root: Root = ROOT) -> None:
             root=stage.layout.root,
         )
         counts = f"{info.counts['train']} training images, {info.counts['test']} test images"
-        stage.say(f"{len(info.class_names)} classes, {counts}")
+        captions = ", ".join(f"{count:,} {split} captions" for split, count in info.captions.items())
+        stage.say(f"{captions or f'{len(info.class_names)} classes'}, {counts}")
         if info.skipped:
             stage.say(f"{len(info.skipped)} images cannot be decoded and were skipped (see task.json)")
-        for note in (*info.notes, *renamed_classes(classes_before, info)):
+        renamed = () if info.captions else renamed_classes(classes_before, info)
+        for note in (*info.notes, *renamed):
             stage.say(note)

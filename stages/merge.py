@@ -124,7 +124,7 @@ def merge(
         return
     typer.echo(f"{out}: {kind} of {', '.join(models)}")
     for task, score in scores.items():
-        what = f"{score.accuracy:.1%} of {score.count:,} test images are classified correctly"
+        what = f"{score.accuracy:.1%} of {score.count:,} test images are right"
         typer.echo(f"{task}: {what} (95% interval: {interval(score)})")
 
 
@@ -145,7 +145,8 @@ def _scoring(tasks: Sequence[str], params: Path, layout: Layout) -> Callable[[Pa
     from gift_core.clip.device import resolve_device
     from gift_core.clip.images import CacheBudget
     from gift_core.clip.model import open_folder
-    from gift_core.clip.test_set import ImageLimit, TestSet, nearest_classes
+    from gift_core.clip.task_tests import test_of
+    from gift_core.clip.test_set import ImageLimit, TestSet
     from gift_core.labeled_images import Score
 
     device, settings = resolve_device(config.run.device), config.evaluation
@@ -155,7 +156,7 @@ def _scoring(tasks: Sequence[str], params: Path, layout: Layout) -> Callable[[Pa
 
     def scores(model: Path) -> dict[str, Score]:
         clip = open_folder(model, device=device, precision=config.model.precision)
-        correct = {task: nearest_classes(clip, images) == images.labels_N for task, images in test_sets.items()}
-        return {task: Score(int(correct_N.sum()), len(correct_N)) for task, correct_N in correct.items()}
+        tests = {task: test_of(clip, images) for task, images in test_sets.items()}
+        return {task: Score(round(test.top1 * test.count), test.count) for task, test in tests.items()}
 
     return scores

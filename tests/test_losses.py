@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from open_clip.loss import ClipLoss
 from torch.nn import functional
 
 from gift_core.artifacts.model_folder import ENTROPY
@@ -25,6 +26,8 @@ from gift_core.losses import (
     distill_text_side,
     distill_vocabulary,
     distill_vocabulary_entropy,
+    pair_loss,
+    shared_prompt_targets,
     task_loss,
 )
 from gift_core.pair_features import PairFeatures, ReplayBatch
@@ -67,6 +70,20 @@ def test_the_task_loss_is_the_cross_entropy_with_smoothed_labels(
     labels_B = torch.arange(len(images))
     loss = task_loss(images, AXES, labels_B=labels_B, scale=3.0, label_smoothing=label_smoothing)
     assert loss.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_loss_of_pairs_is_that_of_open_clip_where_all_pairs_differ() -> None:
+    """And the half of align where captions are shared."""
+    generator = torch.Generator().manual_seed(1)
+    images, texts = (functional.normalize(torch.randn(5, 8, generator=generator), dim=1) for _ in range(2))
+    loss = pair_loss(images, texts, targets_BB=torch.eye(5), scale=7.0, label_smoothing=0.0)
+    assert loss.item() == pytest.approx(ClipLoss()(images, texts, torch.tensor(7.0)).item(), abs=1e-6)
+    ids = torch.tensor([0, 1, 0, 2, 1])
+    targets = shared_prompt_targets(ids)
+    shared = pair_loss(images, texts, targets_BB=targets, scale=7.0, label_smoothing=0.2)
+    assert 2 * shared.item() == pytest.approx(
+        align(images, texts, ids, scale=7.0, label_smoothing=0.2).item(), abs=1e-6
+    )
 
 
 def over_rows(student: Table, teacher: Table, t: float, *, reverse: bool) -> float:

@@ -1,4 +1,7 @@
-"""An ingested task: tars of labeled images for the two splits, and task.json, which describes them."""
+"""An ingested task: tars of images for the two splits, and task.json, which describes them.
+
+A sample is an image and its label (.cls), or in a task of image-caption pairs its captions (.txt), one a line.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ STAGE = "ingest"
 SPLITS = ("train", "test")
 _TAR = re.compile(r"(train|test)-[0-9]{5}\.tar")
 _SHOWN = 60  # letters of a wrong value in an error
-LabeledImage = tuple[bytes, str, int]  # encoded image, its extension (png, jpg), label
+CLASSES, PAIRS = "classes", "pairs"  # the kinds of task
+_TARGETS = {CLASSES: "cls", PAIRS: "txt"}  # the extension of what belongs to an image
+Captions = tuple[str, ...]
+LabeledImage = tuple[bytes, str, int | Captions]  # encoded image, its extension (png, jpg), label or captions
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "name": str, "class_names": list, "templates": list, "source": str, "counts": dict, "skipped": list, "notes": list,
     "hashes": dict,
@@ -32,6 +38,9 @@ class TaskInfo:
 
     counts: the number of images of each split. skipped: (file, reason) of images that could not be read. notes: one
     sentence each, what a reader of the results should know about the data. hashes: {name of the tar: SHA-256}.
+
+    captions: the number of captions of each split, in a task of pairs alone. Its class_names are the training captions
+    that stand for it in the vocabulary.
     """
 
     name: str
@@ -42,6 +51,12 @@ class TaskInfo:
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     hashes: Mapping[str, str] = field(default_factory=dict)
+    captions: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """CLASSES or PAIRS."""
+        return PAIRS if self.captions else CLASSES
 
     def shards(self, split: str) -> list[str]:
         """Returns the names of the split's tars in their order."""
@@ -50,10 +65,14 @@ class TaskInfo:
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An encoded image of a task, still in its tar, and its label."""
+    """An encoded image of a task, still in its tar, and its label.
+
+    In a task of pairs it has captions. Its label is that of the first one among the class_names, -1 if there is none.
+    """
 
     file: StoredFile
     label: int
+    captions: Captions = ()
 
     def read(self) -> bytes:
         """Returns the encoded image; safe to call from several threads. ContractError if the tar was cut short."""
@@ -79,16 +98,31 @@ def write_task(
     there are at least two classes with unique names, and templates that contain {}.
     """
     _require_sound(folder / "task.json", info)
+    counts, captions = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0)
+
+    def counted(split: str, images: Iterable[LabeledImage]) -> Iterator[LabeledImage]:
+        for image in images:
+            counts[split] += 1
+            captions[split] += len(image[2]) if isinstance(image[2], tuple) else 0
+            yield image
+
     with build_folder(folder) as unfinished:
-        counts = {
-            split: _write_split(unfinished, split, images, images_per_shard, len(info.class_names))
-            for split, images in zip(SPLITS, (train, test), strict=True)
-        }
-        hashes = {tar.name: sha256_of(tar) for tar in sorted(unfinished.glob("*.tar"))}
-        all_notes = (*info.notes, *notes)
-        written = dataclasses.replace(info, counts=counts, skipped=tuple(skipped), notes=all_notes, hashes=hashes)
-        write_json(unfinished / "task.json", dataclasses.asdict(written))
+        for split, images in zip(SPLITS, (train, test), strict=True):
+            _write_split(unfinished, split, counted(split, images), images_per_shard, len(info.class_names))
+        written = dataclasses.replace(
+            info,
+            counts=counts,
+            skipped=tuple(skipped),
+            notes=(*info.notes, *notes),
+            hashes={tar.name: sha256_of(tar) for tar in sorted(unfinished.glob("*.tar"))},
+            captions=captions if any(captions.values()) else {},
+        )
+        write_json(unfinished / "task.json", _record(written))
     return written
+
+
+def _record(info: TaskInfo) -> dict[str, Any]:
+    return {name: value for name, value in dataclasses.asdict(info).items() if name != "captions" or value}
 
 
 def read_task(folder: Path) -> TaskInfo:
@@ -111,6 +145,7 @@ def _read_description(folder: Path) -> TaskInfo:
         templates=require_texts(path, "templates", record["templates"]),
         skipped=tuple((file, reason) for file, reason in skipped),
         notes=require_texts(path, "notes", record["notes"]),
+        captions=record.get("captions", {}),
     )
     _require_sound(path, info)
     _require_counts(path, info)
@@ -160,14 +195,17 @@ def is_utf8(text: str) -> bool:
 
 
 def _require_counts(path: Path, info: TaskInfo) -> None:
-    if sorted(info.counts) != sorted(SPLITS):
-        raise broken(path, f"counts should name train and test, they name {', '.join(info.counts) or 'none'}", STAGE)
-    for split, count in info.counts.items():
-        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise broken(path, f"counts of {split} should be a whole number, it is {_short(count)}", STAGE)
-    for name, digest in info.hashes.items():
-        if not _TAR.fullmatch(name) or not isinstance(digest, str):
-            raise broken(path, f"hashes should name tars (train-00000.tar), it has {_short(name)}", STAGE)
+    given = {"counts": info.counts, **({"captions": info.captions} if info.captions else {})}
+    for name, counts in given.items():
+        if not isinstance(counts, dict) or sorted(counts) != sorted(SPLITS):
+            named = ", ".join(map(str, counts)) if isinstance(counts, dict) else ascii(counts)[:_SHOWN]
+            raise broken(path, f"{name} should name train and test, they name {named or 'none'}", STAGE)
+        for split, count in counts.items():
+            if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+                raise broken(path, f"{name} of {split} should be a whole number, it is {_short(count)}", STAGE)
+    for tar, digest in info.hashes.items():
+        if not _TAR.fullmatch(tar) or not isinstance(digest, str):
+            raise broken(path, f"hashes should name tars (train-00000.tar), it has {_short(tar)}", STAGE)
 
 
 def index_task(folder: Path, split: str) -> list[StoredImage]:
@@ -180,7 +218,7 @@ def index_task(folder: Path, split: str) -> list[StoredImage]:
     images: list[StoredImage] = []
     for name in info.shards(split):
         require_hash(folder / name, info.hashes[name], STAGE)
-        images.extend(_index_shard(folder / name, len(info.class_names)))
+        images.extend(_index_shard(folder / name, info))
     if len(images) != info.counts[split]:
         what = f"there should be {info.counts[split]} {split} images, there are {len(images)}"
         raise broken(folder / "task.json", what, STAGE)
@@ -189,7 +227,7 @@ def index_task(folder: Path, split: str) -> list[StoredImage]:
 
 def index_tars(folder: Path, info: TaskInfo, names: Iterable[str]) -> list[StoredImage]:
     """Returns the images of some tars of the task, none of them read, no hash checked. ContractError as index_task."""
-    return [image for name in names for image in _index_shard(folder / name, len(info.class_names))]
+    return [image for name in names for image in _index_shard(folder / name, info)]
 
 
 def images_at(folder: Path, info: TaskInfo, split: str, positions: Iterable[int]) -> dict[int, StoredImage]:
@@ -227,25 +265,43 @@ def iterate_task(folder: Path, split: str) -> Iterator[tuple[bytes, int]]:
     return ((image.read(), image.label) for image in index_task(folder, split))
 
 
-def _index_shard(tar: Path, classes: int) -> Iterator[StoredImage]:
+def _index_shard(tar: Path, info: TaskInfo) -> Iterator[StoredImage]:
+    numbers = {caption: number for number, caption in enumerate(info.class_names)} if info.kind == PAIRS else {}
     try:
         for key, files in index_tar(tar):
-            yield _stored_image(tar, key, files, classes)
+            image, target = _image_and_target(tar, key, files, info.kind)
+            if info.kind == PAIRS:
+                captions = captions_in(target)
+                label = next((numbers[caption] for caption in captions if caption in numbers), -1)
+                yield StoredImage(image, label, captions)
+            else:
+                yield StoredImage(image, _label(tar, key, target, len(info.class_names)))
     except (tarfile.TarError, OSError) as error:
         raise broken(tar, f"it should be a whole tar of samples, but reading it failed ({error})", STAGE) from error
 
 
-def _stored_image(tar: Path, key: str, files: Mapping[str, StoredFile], classes: int) -> StoredImage:
-    images = [file for extension, file in files.items() if extension != "cls"]
-    label = files["cls"].read() if "cls" in files else b""
-    if len(images) != 1 or not label.isdigit():
-        raise broken(tar, f"sample {key} should be one image and its label, it is {', '.join(files)}", STAGE)
-    if int(label) >= classes:
-        raise broken(tar, f"sample {key} has label {int(label)}, task.json has {classes} classes", STAGE)
-    return StoredImage(images[0], int(label))
+def captions_in(text: bytes) -> Captions:
+    """Returns the captions in the text of a sample, one a line."""
+    return tuple(filter(None, text.decode("utf-8", "replace").split("\n")))
 
 
-def _write_split(folder: Path, split: str, images: Iterable[LabeledImage], per_shard: int, classes: int) -> int:
+def _image_and_target(tar: Path, key: str, files: Mapping[str, StoredFile], kind: str) -> tuple[StoredFile, bytes]:
+    extension = _TARGETS[kind]
+    images = [file for name, file in files.items() if name != extension]
+    target = files[extension].read() if extension in files else b""
+    if len(images) != 1 or not (target.isdigit() if kind == CLASSES else target):
+        expected = {CLASSES: "its label", PAIRS: "its captions"}[kind]
+        raise broken(tar, f"sample {key} should be one image and {expected}, it is {', '.join(files)}", STAGE)
+    return images[0], target
+
+
+def _label(tar: Path, key: str, text: bytes, classes: int) -> int:
+    if int(text) >= classes:
+        raise broken(tar, f"sample {key} has label {int(text)}, task.json has {classes} classes", STAGE)
+    return int(text)
+
+
+def _write_split(folder: Path, split: str, images: Iterable[LabeledImage], per_shard: int, classes: int) -> None:
     remaining = iter(images)
     count = 0
     for index in range(10**5):
@@ -254,13 +310,13 @@ def _write_split(folder: Path, split: str, images: Iterable[LabeledImage], per_s
             break
         write_tar(folder / f"{split}-{index:05d}.tar", _samples(batch, count, classes))
         count += len(batch)
-    return count
 
 
 def _samples(images: Iterable[LabeledImage], start: int, classes: int) -> Iterator[tuple[str, dict[str, bytes]]]:
-    for offset, (image, extension, label) in enumerate(images):
-        assert 0 <= label < classes, f"label {label} of {classes} classes"
-        yield f"{start + offset:08d}", {extension: image, "cls": str(label).encode("ascii")}
+    for offset, (image, extension, target) in enumerate(images):
+        assert isinstance(target, tuple) or 0 <= target < classes, f"label {target} of {classes} classes"
+        kind, text = (PAIRS, "\n".join(target)) if isinstance(target, tuple) else (CLASSES, str(target))
+        yield f"{start + offset:08d}", {extension: image, _TARGETS[kind]: text.encode()}
 
 
 def _require_sound(path: Path, info: TaskInfo) -> None:

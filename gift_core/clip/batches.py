@@ -13,12 +13,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 
+from gift_core.artifacts.task import CLASSES
 from gift_core.clip.device import to_device
 from gift_core.clip.images import CacheBudget, PixelCache, decode, normalize, pixels_of
 from gift_core.clip.model import Clip
@@ -58,6 +59,30 @@ def normalized_share(clip: Clip, cache: PixelCache, chosen_B: torch.Tensor, shar
     return placed(normalize(clip, pixels_BCHW), own, len(chosen_B))
 
 
+class TrainingBatch(Protocol):
+    """Images of a task and the texts that they are compared with. `kind`, that of the task, names the loss."""
+
+    kind: ClassVar[str]
+
+    @property
+    def images_BCHW(self) -> torch.Tensor:
+        """Normalized images [B, 3, S, S]."""
+        ...
+
+    @property
+    def targets(self) -> dict[str, torch.Tensor]:
+        """What the loss compares with, by its parameter."""
+        ...
+
+    def texts(self, class_tokens_KL: torch.Tensor) -> torch.Tensor:
+        """The token rows of the texts, given those of all class prompts."""
+        ...
+
+    def among(self, classes: slice) -> TrainingBatch:
+        """The batch of a task that has these of the class prompts."""
+        ...
+
+
 @dataclass(frozen=True)
 class TaskBatch:
     """Normalized images [B, 3, S, S] and their labels [B], on the model's device.
@@ -70,6 +95,20 @@ class TaskBatch:
     images_BCHW: torch.Tensor
     labels_B: torch.Tensor
     classes: slice = field(default_factory=lambda: slice(None))
+    kind: ClassVar[str] = CLASSES
+
+    @property
+    def targets(self) -> dict[str, torch.Tensor]:
+        """The labels."""
+        return {"labels_B": self.labels_B}
+
+    def texts(self, class_tokens_KL: torch.Tensor) -> torch.Tensor:
+        """The token rows of the batch's classes."""
+        return class_tokens_KL[self.classes]
+
+    def among(self, classes: slice) -> TaskBatch:
+        """The batch with these classes."""
+        return replace(self, classes=classes)
 
 
 class TaskBatches(Protocol):
@@ -77,10 +116,10 @@ class TaskBatches(Protocol):
 
     @property
     def class_prompts(self) -> Sequence[str]:
-        """One prompt per class, in the order of the labels."""
+        """One prompt per class, in the order of the labels. Of pairs: captions that stand for the task."""
         ...
 
-    def sample(self, iteration: int) -> TaskBatch:
+    def sample(self, iteration: int) -> TrainingBatch:
         """The batch of `iteration`. It depends on nothing else."""
         ...
 
@@ -162,9 +201,19 @@ class TrainingImages:
         self._labels_N = torch.tensor([image.label for image in images])
         self._indices = ShuffledIndices(len(images), batch_size, (*names, "shuffle"))
 
-    def sample(self, iteration: int) -> TaskBatch:
+    @property
+    def summary(self) -> str:
+        """What the batches are of: "20 classes"."""
+        return f"{len(self.class_prompts)} classes"
+
+    def sample(self, iteration: int) -> TrainingBatch:
         """The batch of `iteration`, cropped with a random generator of its own."""
         chosen = self._indices.sample(iteration)
+        labels_B = to_device(self._labels_N[torch.from_numpy(chosen)], self._clip.device)
+        return TaskBatch(self.crops(chosen, iteration), labels_B)
+
+    def crops(self, chosen: np.ndarray, iteration: int) -> torch.Tensor:
+        """Normalized crops [B, 3, S, S] of the images with these numbers."""
         own = self._share(len(chosen))
         images = self._cache.fetch(chosen[own])
         sizes_B2 = np.ones((len(chosen), 2), dtype=np.int64)  # a box depends on the size of its own image only
@@ -172,8 +221,7 @@ class TrainingImages:
         generator = np.random.default_rng(seed_for(*self._names, "crop", iteration))
         boxes = sample_boxes(*sizes_B2.T, scale=self._crop_scale, generator=generator)[own]
         pixels_BCHW = to_device(crop_and_resize(images, boxes, size=self._clip.image_size), self._clip.device)
-        labels_B = to_device(self._labels_N[torch.from_numpy(chosen)], self._clip.device)
-        return TaskBatch(placed(normalize(self._clip, pixels_BCHW), own, len(chosen)), labels_B)
+        return placed(normalize(self._clip, pixels_BCHW), own, len(chosen))
 
 
 class JointImages:
@@ -189,12 +237,17 @@ class JointImages:
         counts = [len(task.class_prompts) for task in tasks]
         self._classes = [slice(sum(counts[:at]), sum(counts[: at + 1])) for at in range(len(counts))]
 
-    def sample(self, iteration: int) -> TaskBatch:
+    @property
+    def summary(self) -> str:
+        """What the batches are of."""
+        return ", ".join(task.summary for task in self._tasks) or "0 classes"
+
+    def sample(self, iteration: int) -> TrainingBatch:
         """The batch of `iteration`: the next one of the task that comes next in the round."""
         rounds, position = divmod(iteration, len(self._tasks))
         order = np.random.default_rng(seed_for(*self._names, "round", rounds)).permutation(len(self._tasks))
         task = int(order[position])
-        return replace(self._tasks[task].sample(rounds), classes=self._classes[task])
+        return self._tasks[task].sample(rounds).among(self._classes[task])
 
 
 def sample_boxes(

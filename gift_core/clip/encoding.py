@@ -59,6 +59,14 @@ def tokenize(clip: Clip, texts: Sequence[str]) -> torch.Tensor:
     return trim_rows(clip.model, tokens_NL).to(clip.device)
 
 
+def cut_texts(clip: Clip, texts: Sequence[str]) -> int:
+    """Returns how many texts fill the whole context of the model, so that what comes after it is cut."""
+    empty_L = clip.tokenizer([""])[0]
+    long = [text for text in texts if len(text.encode()) >= len(empty_L) - 2]  # a token has a byte or more
+    after = {int(empty_L[1]), int(empty_L[-1])}  # the end token, and the padding
+    return sum(int(clip.tokenizer([text])[0, -2]) not in after for text in long)
+
+
 def trim_rows(model: torch.nn.Module, tokens_NL: torch.Tensor) -> torch.Tensor:
     """`tokens_NL` without the last columns that cannot change any row's feature."""
     ends_N = end_positions(model, tokens_NL)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gift_core.artifacts.task import StoredImage, index_task, read_own_task
+from gift_core.artifacts.task import Captions, StoredImage, index_task, read_own_task
 from gift_core.clip.device import to_device
 from gift_core.clip.encoding import class_features, image_features, predict
 from gift_core.clip.images import CacheBudget, PixelCache, evaluation_preparation
@@ -63,12 +63,26 @@ class TestSet:
         return torch.tensor([image.label for image in self._images])
 
     @cached_property
+    def captions(self) -> Sequence[Captions]:
+        """The captions of each image, in a task of pairs."""
+        return [image.captions for image in self._images]
+
+    @cached_property
+    def caption_positions_C(self) -> torch.Tensor:
+        """The position of each of these captions among those of all test images, from 0, int64 [C]."""
+        counts = torch.tensor([len(image.captions) for image in self._stored])
+        ends = counts.cumsum(0)
+        chosen = [torch.arange(int(ends[at] - counts[at]), int(ends[at])) for at in self.positions_N.tolist()]
+        return torch.cat(chosen)
+
+    @cached_property
     def positions_N(self) -> torch.Tensor:
         """The position of each image among all test images of the task, from 0, ascending, int64 [N]."""
         if self._limit is None:
             return torch.arange(len(self._stored))
         seed = seed_for("test images", self._limit.seed, self.task.name)
-        return torch.tensor(choose_images([image.label for image in self._stored], self._limit.max_images, seed=seed))
+        classes = [0 if image.captions else image.label for image in self._stored]
+        return torch.tensor(choose_images(classes, self._limit.max_images, seed=seed))
 
     def batches(self, clip: Clip) -> Iterator[torch.Tensor]:
         """Yields the images in their order under the evaluation transform, uint8 [B, 3, S, S] on the model's device."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from gift_core.config.experiment import Config
 from gift_core.config.generator import check_generator, is_watched, unwatched
 from gift_core.config.method_options import LossesConfig, MethodConfig, ReferenceReplayConfig, TaughtReplay
-from gift_core.config.tasks import check_tasks, check_templates
+from gift_core.config.tasks import check_tasks, check_templates, has_captions
 from gift_core.errors import UserError, did_you_mean
 
 Findings = Iterator[tuple[str, str]]
@@ -201,6 +201,10 @@ def _check_protocol(config: Config) -> Findings:
         if name in config.methods and config.methods[name].keeps_every_model:
             what = f"{name} has one model per task, but class_incremental tests one model on the classes of all tasks"
             yield "run.methods", f"{what}. Remove it, or write evaluation.protocol: task_incremental."
+    for step in config.sequence:
+        if step.task in config.tasks and has_captions(config.tasks[step.task]):
+            what = f"{step.task} has captions, but class_incremental tests one model on the classes of all tasks"
+            yield "sequence", f"{what}. Remove the task, or write evaluation.protocol: task_incremental."
 
 
 def _check_prompts(config: Config) -> Findings:

@@ -17,6 +17,7 @@ from gift_core.layout import Layout
 Findings = Iterator[tuple[str, str]]
 Templates = Annotated[tuple[Template, ...], Field(min_length=1, max_length=1000)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Captions = Annotated[int, Field(ge=2, le=1_000_000)]
 ClassNames = Annotated[
     Annotated[Text, Tag("text")] | Annotated[dict[str, Text], Tag("section")], Discriminator(text_or_section)
 ]
@@ -41,27 +42,38 @@ MADE = tuple(
 
 
 class MiniTaskConfig(Section):
-    """A task of the embedded miniature benchmark. Its images are rendered and split by seed."""
+    """A task of the embedded miniature benchmark. Its images are rendered and split by seed.
+
+    `vocabulary_captions`: as in PairsTaskConfig, for the task that has captions instead of classes.
+    """
 
     source: Literal["mini"]
     path: Literal["data/mini"]
     train_images: Count
     test_images: Count
+    vocabulary_captions: Captions | None = None
 
 
-class OwnTaskConfig(Section):
+class OwnDataConfig(Section):
     """The keys that all of a user's own data sets have.
 
-    `templates`: training uses the first one, testing averages over all. `test_fraction`: the share of each class that
-    is kept for testing if the data set has no splits. `class_names`: null (as they are in the data), a text file in
-    `path` with one name per line in the order of the labels, or a mapping from labels to names. `shots`: the number of
-    training images per class, sampled by seed; null for all.
+    `test_fraction`: the share of each class that is kept for testing if the data set has no splits.
     """
 
     path: Text
-    templates: Templates
     test_fraction: Fraction
     on_bad_image: Literal["refuse", "skip"]
+
+
+class OwnTaskConfig(OwnDataConfig):
+    """The keys that all of a user's own data sets with classes have.
+
+    `templates`: training uses the first one, testing averages over all. `class_names`: null (as they are in the data),
+    a text file in `path` with one name per line in the order of the labels, or a mapping from labels to names. `shots`:
+    the number of training images per class, sampled by seed; null for all.
+    """
+
+    templates: Templates
     class_names: ClassNames | None = None
     shots: Count | None = None
 
@@ -98,6 +110,25 @@ class WebDatasetTaskConfig(OwnTaskConfig):
     label: Text
 
 
+class PairsTaskConfig(OwnDataConfig):
+    """Images with captions, tested by retrieval. Null `table` and `train`: caption files beside the images.
+
+    picture.txt holds the captions of picture.jpg, one a line. `table`, with image_column, caption_column and
+    split_column: as in TableTaskConfig, with a row for each caption. `train` and `test`: patterns of WebDataset tars
+    with .txt files. `vocabulary_captions`: the number of training captions, sampled by seed, that join the vocabulary
+    of the prompts, as the names of the classes of another task do.
+    """
+
+    source: Literal["pairs"]
+    vocabulary_captions: Captions
+    table: Text | None = None
+    image_column: Text | None = None
+    caption_column: Text | None = None
+    split_column: Text | None = None
+    train: Pattern | None = None
+    test: Pattern | None = None
+
+
 class ClassSliceConfig(Section):
     """`count` classes of a data set from position `first`, in the benchmark's order or in that of the labels."""
 
@@ -125,9 +156,14 @@ class CatalogueTaskConfig(Section):
 
 
 TaskConfig = Annotated[
-    MiniTaskConfig | FolderTaskConfig | TableTaskConfig | WebDatasetTaskConfig | CatalogueTaskConfig,
+    MiniTaskConfig | FolderTaskConfig | TableTaskConfig | WebDatasetTaskConfig | PairsTaskConfig | CatalogueTaskConfig,
     Field(discriminator="source"),
 ]
+
+
+def has_captions(task: TaskConfig) -> bool:
+    """Returns whether the task has image-caption pairs, and no classes."""
+    return getattr(task, "vocabulary_captions", None) is not None
 
 
 def check_tasks(tasks: Mapping[str, TaskConfig]) -> Findings:
@@ -137,12 +173,16 @@ def check_tasks(tasks: Mapping[str, TaskConfig]) -> Findings:
         if isinstance(task, MiniTaskConfig):
             continue
         yield from _check_path(f"{key}.path", task.path)
+        if isinstance(task, PairsTaskConfig):
+            yield from _check_pairs(key, task)
+            continue
         yield from check_templates(f"{key}.templates", task.templates or ())
         if isinstance(task, OwnTaskConfig):
             yield from _check_class_names(f"{key}.class_names", task.class_names)
         if isinstance(task, TableTaskConfig):
             yield from _check_table(key, task)
         if isinstance(task, WebDatasetTaskConfig):
+            yield from _check_label(key, task)
             yield from _check_patterns(key, task)
 
 
@@ -190,10 +230,7 @@ def _check_class_names(key: str, names: str | dict[str, str] | None) -> Findings
 
 
 def _check_table(key: str, task: TableTaskConfig) -> Findings:
-    if not task.table.lower().endswith(TABLES):
-        yield f"{key}.table", f"{task.table} is not a supported table. Save it as one of {', '.join(TABLES)}."
-    if not is_inside(task.table):
-        yield f"{key}.table", f"{task.table} is outside the task's path, which is watched for changes. Put it there."
+    yield from _check_table_file(key, task.table)
     if task.label_column == task.image_column:
         yield f"{key}.label_column", f"{task.label_column!r} is also the image_column. Name two different columns."
     if task.split_column in (task.image_column, task.label_column):
@@ -201,11 +238,40 @@ def _check_table(key: str, task: TableTaskConfig) -> Findings:
         yield f"{key}.split_column", f"{what}. Name three different columns."
 
 
-def _check_patterns(key: str, task: WebDatasetTaskConfig) -> Findings:
+def _check_table_file(key: str, table: str) -> Findings:
+    if not table.lower().endswith(TABLES):
+        yield f"{key}.table", f"{table} is not a supported table. Save it as one of {', '.join(TABLES)}."
+    if not is_inside(table):
+        yield f"{key}.table", f"{table} is outside the task's path, which is watched for changes. Put it there."
+
+
+def _check_pairs(key: str, task: PairsTaskConfig) -> Findings:
+    if task.table is not None and task.train is not None:
+        yield f"{key}.train", "table is given, too, and a task has one source. Remove one of them."
+    columns = {name: getattr(task, name) for name in ("image_column", "caption_column", "split_column")}
+    for name, column in columns.items():
+        if column is not None and task.table is None:
+            yield f"{key}.{name}", "has no effect without table. Write table: captions.csv, or remove the column."
+        if column is None and task.table is not None and name != "split_column":
+            yield f"{key}.{name}", f"missing, and the table needs it. Write {name}: {name.split('_')[0]}."
+    named = [column for column in columns.values() if column is not None]
+    if len(set(named)) < len(named):
+        yield f"{key}.caption_column", f"{', '.join(named)}: a column is named twice. Name different columns."
+    if task.table is not None:
+        yield from _check_table_file(key, task.table)
+    if task.test is not None and task.train is None:
+        yield f"{key}.test", "has no effect without train. Write train: the pattern of the training tars."
+    yield from _check_patterns(key, task)
+
+
+def _check_label(key: str, task: WebDatasetTaskConfig) -> Findings:
     if task.label == "json:":
         yield f"{key}.label", "the key is missing. Write json:<key>, or the extension of the label's file: cls."
     if task.label.startswith("."):
         yield f"{key}.label", f"{task.label} starts with a dot. Write {task.label.lstrip('.')}."
+
+
+def _check_patterns(key: str, task: WebDatasetTaskConfig | PairsTaskConfig) -> Findings:
     for name, pattern in (("train", task.train), ("test", task.test)):
         for part in (pattern or "x").split("::"):
             if not is_inside(part):

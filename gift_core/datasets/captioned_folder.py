@@ -35,16 +35,21 @@ def iterate_folder(folder: Path, key: str, *, first: int = 0) -> Iterator[Pair]:
 
 
 def _caption_of(path: Path, key: str) -> str:
+    return " ".join(caption_text(path, key).split())
+
+
+def caption_text(path: Path, key: str) -> str:
+    """Returns the text of the caption file of the image `path`. UserError if it is missing, empty or not UTF-8."""
     file = path.with_suffix(".txt")
     try:
-        caption = " ".join(file.read_text(encoding="utf-8").split())
+        text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{key}: {path} has no caption: {file.name} does not exist. {REMEDY}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{key}: {file} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from None
-    if not caption:
+    if not text.strip():
         raise UserError(f"{key}: {file} is empty. Write the caption or remove the image.")
-    return caption
+    return text
 
 
 def require_readable(folder: Path, key: str) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from gift_core.artifacts.table_files import text_lines
-from gift_core.artifacts.task import SPLITS
+from gift_core.artifacts.task import SPLITS, Captions
 from gift_core.config.tasks import OwnTaskConfig
 from gift_core.datasets.spelling import comparison_key, default_class_name, plain_name, require_sound_labels
 from gift_core.errors import UserError, did_you_mean
@@ -67,6 +67,23 @@ class Dataset:
     def counts(self) -> dict[str, int]:
         """The number of samples in each split."""
         return {"train": len(self.train), "test": len(self.test)}
+
+    @property
+    def described(self) -> str:
+        """What its images have: "20 classes"."""
+        return f"{len(self.classes)} classes"
+
+    def targets(self) -> Callable[[Sample], int | Captions]:
+        """Returns what gives the number of a sample's class."""
+        numbers = {label: number for number, label in enumerate(self.classes)}
+        return lambda sample: numbers[sample.label]
+
+    def lack(self, found: Collection[int | Captions]) -> str | None:
+        """Returns what a training split with only the targets `found` lacks, and what to do about it."""
+        missing = [name for number, name in enumerate(self.class_names) if number not in found]
+        if not missing:
+            return None
+        return f"no training image of class {missing[0]!r} can be decoded. Replace its images, or remove the class."
 
 
 def split_by_seed(samples: Sequence[Sample], *, test_fraction: float, seed: int, location: str) -> Splits:

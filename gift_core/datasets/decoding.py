@@ -18,7 +18,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageOps, features
 
-from gift_core.artifacts.task import LabeledImage
+from gift_core.artifacts.task import Captions, LabeledImage
 from gift_core.config.experiment import IngestConfig
 from gift_core.datasets.bad_images import MAX_FILE_BYTES, BadImageError, bad_image_errors, require_small_file
 from gift_core.datasets.dataset import Dataset, Sample
@@ -112,15 +112,13 @@ class _Decoder:
             yield f"{what}: {first_names(self.first_of_several)}."
 
     def read_train(self) -> Iterator[LabeledImage]:
-        """Yields the training images. UserError if skipping leaves a class without images."""
-        seen = [0] * len(self.dataset.classes)
+        """Yields the training images. UserError if skipping leaves too few, such as none of a class."""
+        found: set[int | Captions] = set()
         for image in self._decode(self.dataset.train):
-            seen[image[2]] += 1
+            found.add(image[2])
             yield image
-        if self.on_bad_image == "skip" and 0 in seen:
-            name = self.dataset.class_names[seen.index(0)]
-            what = f"no training image of class {name!r} can be decoded"
-            raise UserError(f"{self.location}: {what}. Replace its images, or remove the class.")
+        if self.on_bad_image == "skip" and (lack := self.dataset.lack(found)):
+            raise UserError(f"{self.location}: {lack}")
 
     def read_test(self) -> Iterator[LabeledImage]:
         """Yields the test images. UserError if bad images of either split are refused, or if no test image is left."""
@@ -134,14 +132,14 @@ class _Decoder:
             raise UserError(f"{self.location}: no test image can be decoded. Replace the images.")
 
     def _decode(self, samples: Sequence[Sample]) -> Iterator[LabeledImage]:
-        number_of = {label: number for number, label in enumerate(self.dataset.classes)}
+        target_of = self.dataset.targets()
         for sample, found in in_order(self._stored, map(self._read, samples)):
             if isinstance(found, BadImageError):
                 self.bad.append((sample.name, str(found)))
                 continue
             if found.has_others:
                 self.first_of_several.append(sample.name)
-            yield found.data, found.extension, number_of[sample.label]
+            yield found.data, found.extension, target_of(sample)
 
     def _read(self, sample: Sample) -> tuple[Sample, bytes | BadImageError]:
         try:

@@ -83,11 +83,13 @@ class FolderReader:
     """Lists the images of one data set. Links are followed.
 
     `location` begins the error messages. `used`: the names of files that are read in other ways, so not left out.
+    `beside`: the extension of files that belong to the images. `found_beside` has their names.
     """
 
-    def __init__(self, folder: Path, location: str, *, used: Collection[str] = ()) -> None:
+    def __init__(self, folder: Path, location: str, *, used: Collection[str] = (), beside: str | None = None) -> None:
         self.left_out = LeftOut()
-        self._folder, self._location, self._used = folder, location, used
+        self.found_beside: list[str] = []
+        self._folder, self._location, self._used, self._beside = folder, location, used, beside
         self._seen: dict[tuple[int, int], str] = {}
         self._links: list[str] = []
         self._twins: list[str] = []
@@ -119,6 +121,9 @@ class FolderReader:
         for path, name in self.files(folder):
             status = _status(path)
             reason = _reason(path, status)
+            if reason is not None and path.suffix.lower() == self._beside:
+                self.found_beside.append(name)
+                continue
             if reason is not None:
                 self.left_out.add(reason, name)
                 continue

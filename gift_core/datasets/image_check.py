@@ -19,6 +19,7 @@ from PIL import Image
 from gift_core.datasets.bad_images import BadImageError, bad_image_errors, require_small_file
 from gift_core.datasets.dataset import Dataset, Sample
 from gift_core.datasets.decoding import decoded_image, in_order
+from gift_core.datasets.image_captions import PairDataset
 from gift_core.progress import progress
 from gift_core.quantities import first_names, plural
 
@@ -36,8 +37,8 @@ _WHAT = {  # of one image, of several images
         "of the test split are also in the training split, or look like one there",
     ),
     "in_two_classes": (
-        "is also in another class, or looks like one there",
-        "are also in another class, or look like one there",
+        "is also in another class or has other captions, or looks like one there",
+        "are also in another class or have other captions, or look like one there",
     ),
     "same_bytes": ("is a copy of another one", "are copies of others"),
     "same_looks": ("looks like another one", "look like others"),
@@ -56,6 +57,8 @@ def composition_notes(dataset: Dataset, images_per_task: int) -> Iterator[str]:
             f"{plural(len(dataset.test), 'test image')}: an accuracy on them is uncertain by up to {points} points. "
             "Add images, or test on a larger share of them (test_fraction)."
         )
+    if isinstance(dataset, PairDataset):
+        return
     counts = Counter(sample.label for sample in dataset.train)
     (largest, most), (smallest, fewest) = counts.most_common(1)[0], counts.most_common()[-1]
     if most >= UNBALANCED * fewest:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gift_core.artifacts.table_files import READERS, Row, TableSchema, empty_cell, read_table_file
 from gift_core.artifacts.task import SPLITS
-from gift_core.config.tasks import TableTaskConfig, is_inside
+from gift_core.config.tasks import PairsTaskConfig, TableTaskConfig, is_inside
 from gift_core.datasets.dataset import (
     NAMED,
     Dataset,
@@ -35,13 +35,39 @@ VALIDATION = "validation"
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """A row of the table: its position, the file relative to the task's path, its label and split."""
+class Entry:
+    """A row of the table: its position, the file relative to the task's path, its label or caption, and its split."""
 
     position: str
     file: str
     label: str
     split: str
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A table and the columns that are read. `text_key` is the key of params.yaml that names the column of texts.
+
+    `split_is_chosen`: whether the row of the task says how it is split.
+    """
+
+    path: str
+    table: str
+    image: str
+    text: str
+    text_key: str
+    split: str | None
+    split_is_chosen: bool
+    test_fraction: float
+
+
+def columns_of(config: TableTaskConfig | PairsTaskConfig) -> Columns:
+    """Returns the columns that a row of tasks names: labels or captions."""
+    key = "caption_column" if isinstance(config, PairsTaskConfig) else "label_column"
+    return Columns(
+        config.path, str(config.table), str(config.image_column), str(getattr(config, key)), key, config.split_column,
+        "split_column" in config.model_fields_set, config.test_fraction,
+    )  # fmt: skip
 
 
 def table_dataset(name: str, config: TableTaskConfig, *, root: Path, seed: int) -> Dataset:
@@ -56,64 +82,65 @@ def table_dataset(name: str, config: TableTaskConfig, *, root: Path, seed: int) 
     folder = root / config.path
     require_folder(folder, f"{key}.path: {config.path}")
     location = f"{key}.table: {config.table}"
-    everything = list(_read_entries(folder, config, key))
-    unused = _unused_splits(folder, config, location)
+    columns = columns_of(config)
+    everything = list(read_entries(folder, columns, key))
+    unused = unused_splits(folder, columns, location)
     entries = [entry for entry in everything if entry.split != VALIDATION]
     _require_distinct_files(entries, location)
-    _require_files(entries, folder, location)
+    require_files(entries, folder, location)
     splits = _split(entries, folder, config, seed, location)
     classes = name_classes(labels_to_learn(splits, location), config, folder=folder, task=name)
     validation = validation_note(f"val in column {config.split_column!r}", len(everything) - len(entries))
     used = {entry.file for entry in everything} | {config.table}
     used |= {config.class_names} if isinstance(config.class_names, str) else set()
-    notes = (*unused, *validation, *untested_classes(classes, splits), *_unlisted(folder, used))
+    notes = (*unused, *validation, *untested_classes(classes, splits), *unlisted(folder, used))
     return Dataset(classes, config.templates, splits["train"], splits["test"], notes)
 
 
-def _read_entries(folder: Path, config: TableTaskConfig, key: str) -> Iterator[_Entry]:
+def read_entries(folder: Path, columns: Columns, key: str) -> Iterator[Entry]:
     """Yields the rows of all splits."""
-    path = folder / config.table
+    path = folder / columns.table
     if not path.is_file():
-        near = nearest_name(folder, config.table)
-        hint = f"Did you mean {near!r}?" if near else f"Put it into {config.path}."
-        raise UserError(f"{key}.table: {config.table}: there is no such file in {config.path}. {hint}")
-    for row in read_table_file(path, _schema(config, key), location=f"{key}.table").rows:
-        split = _split_of(row, config, key)
-        for column in (config.image_column, config.label_column):
+        near = nearest_name(folder, columns.table)
+        hint = f"Did you mean {near!r}?" if near else f"Put it into {columns.path}."
+        raise UserError(f"{key}.table: {columns.table}: there is no such file in {columns.path}. {hint}")
+    for row in read_table_file(path, _schema(columns, key), location=f"{key}.table").rows:
+        split = _split_of(row, columns, key)
+        for column in (columns.image, columns.text):
             if not row.cells[column] and split != VALIDATION:
                 raise empty_cell(path, row, column, location=f"{key}.table")
-        file = posixpath.normpath(row.cells[config.image_column].replace("\\", "/"))
+        file = posixpath.normpath(row.cells[columns.image].replace("\\", "/"))
         if not is_inside(file) and split != VALIDATION:
-            what = f"{row.position} of {config.table}: {file} is outside {config.path}, which is watched for changes"
+            what = f"{row.position} of {columns.table}: {file} is outside {columns.path}, which is watched for changes"
             raise UserError(f"{key}.image_column: {what}. Name files relative to it.")
-        yield _Entry(row.position, _stored_name(folder, file), plain_name(row.cells[config.label_column]), split)
+        yield Entry(row.position, _stored_name(folder, file), plain_name(row.cells[columns.text]), split)
 
 
-def _split_of(row: Row, config: TableTaskConfig, key: str) -> str:
-    if config.split_column is None:
+def _split_of(row: Row, columns: Columns, key: str) -> str:
+    if columns.split is None:
         return ""
-    value = row.cells[config.split_column]
+    value = row.cells[columns.split]
     split = split_of(value)
     if split is None:
-        what = f"{row.position} of {config.table}: unknown split {printable(value)!r}"
+        what = f"{row.position} of {columns.table}: unknown split {printable(value)!r}"
         hint = f"{did_you_mean(value.casefold(), KNOWN_SPLITS)} Rows of val are left out"
-        raise UserError(f"{key}.split_column: {config.split_column}: {what}. {hint}.")
+        raise UserError(f"{key}.split_column: {columns.split}: {what}. {hint}.")
     return split
 
 
-def _unused_splits(folder: Path, config: TableTaskConfig, location: str) -> tuple[str, ...]:
+def unused_splits(folder: Path, columns: Columns, location: str) -> tuple[str, ...]:
     """Returns a note on a column of splits that is not used on purpose. UserError if the row does not mention it."""
-    if config.split_column is not None:
+    if columns.split is not None:
         return ()
-    columns = _columns_of_splits(folder / config.table, {config.image_column, config.label_column})
-    if not columns:
+    found = _columns_of_splits(folder / columns.table, {columns.image, columns.text})
+    if not found:
         return ()
-    column, values = next(iter(columns.items()))
+    column, values = next(iter(found.items()))
     what = f"column {column!r} has only the values {', '.join(sorted(values))}"
-    if "split_column" in config.model_fields_set:
+    if columns.split_is_chosen:
         return (f"{what}, but the images are split by seed, as split_column: null says.",)
     use = f"To use it, write split_column: {column} (gift add-task --split-column {column})"
-    ignore = f"To split by seed anyway, split_column: null (gift add-task --test-fraction {config.test_fraction:g})"
+    ignore = f"To split by seed anyway, split_column: null (gift add-task --test-fraction {columns.test_fraction:g})"
     raise UserError(f"{location}: {what}. {use}. {ignore}.")
 
 
@@ -158,16 +185,16 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _schema(config: TableTaskConfig, key: str) -> TableSchema:
-    named = {config.image_column: "image_column", config.label_column: "label_column"}
-    if config.split_column is not None:
-        named[config.split_column] = "split_column"
+def _schema(columns: Columns, key: str) -> TableSchema:
+    named = {columns.image: "image_column", columns.text: columns.text_key}
+    if columns.split is not None:
+        named[columns.split] = "split_column"
     keys = {column: f"{key}.{name}" for column, name in named.items()}
-    unlabeled = (config.image_column, config.label_column)  # of a validation split
+    unlabeled = (columns.image, columns.text)  # of a validation split
     return TableSchema(required=tuple(named), keys=keys, may_be_empty=unlabeled)
 
 
-def _require_distinct_files(entries: Iterable[_Entry], location: str) -> None:
+def _require_distinct_files(entries: Iterable[Entry], location: str) -> None:
     seen: dict[str, str] = {}
     for entry in entries:
         if entry.file in seen:
@@ -176,7 +203,8 @@ def _require_distinct_files(entries: Iterable[_Entry], location: str) -> None:
         seen[entry.file] = entry.position
 
 
-def _require_files(entries: Iterable[_Entry], folder: Path, location: str) -> None:
+def require_files(entries: Iterable[Entry], folder: Path, location: str) -> None:
+    """Raises UserError, which names the rows, where a file does not exist."""
     missing = [entry for entry in entries if not _is_file(folder / entry.file)]
     if missing:
         named = ", ".join(_describe(entry, folder) for entry in missing[:NAMED])
@@ -185,7 +213,7 @@ def _require_files(entries: Iterable[_Entry], folder: Path, location: str) -> No
         raise UserError(f"{location}: {files} missing: {named}{more}. Correct the table, or put the files there.")
 
 
-def _unlisted(folder: Path, used: Collection[str]) -> tuple[str, ...]:
+def unlisted(folder: Path, used: Collection[str]) -> tuple[str, ...]:
     """Returns notes on the images of the folder that are in no row, and on its other files."""
     images: list[str] = []
     left_out = LeftOut()
@@ -205,17 +233,17 @@ def _unlisted(folder: Path, used: Collection[str]) -> tuple[str, ...]:
     return (*([what] if images else []), *left_out.notes())
 
 
-def _describe(entry: _Entry, folder: Path) -> str:
+def _describe(entry: Entry, folder: Path) -> str:
     near = nearest_name(folder, entry.file)
     file = printable(entry.file[:MAX_NAME])
     return f"{entry.position}: {file}" + (f" (did you mean {near!r}?)" if near else "")
 
 
-def _split(entries: Sequence[_Entry], folder: Path, config: TableTaskConfig, seed: int, location: str) -> Splits:
+def _split(entries: Sequence[Entry], folder: Path, config: TableTaskConfig, seed: int, location: str) -> Splits:
     if config.split_column is None:
-        samples = [_sample(entry, folder) for entry in entries]
+        samples = [sample_of(entry, folder) for entry in entries]
         return split_by_seed(samples, test_fraction=config.test_fraction, seed=seed, location=location)
-    splits = {split: [_sample(entry, folder) for entry in entries if entry.split == split] for split in SPLITS}
+    splits = {split: [sample_of(entry, folder) for entry in entries if entry.split == split] for split in SPLITS}
     for split, samples in splits.items():
         if not samples:
             what = f"no row has {split} in column {config.split_column!r}"
@@ -223,6 +251,7 @@ def _split(entries: Sequence[_Entry], folder: Path, config: TableTaskConfig, see
     return splits
 
 
-def _sample(entry: _Entry, folder: Path) -> Sample:
+def sample_of(entry: Entry, folder: Path) -> Sample:
+    """Returns the image of a row."""
     path = folder / entry.file
     return Sample(entry.label, printable(entry.file), path.read_bytes, path.stat().st_size, path)

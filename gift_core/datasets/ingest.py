@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from gift_core.artifacts.task import LabeledImage, TaskInfo, read_task, write_task
 from gift_core.config.experiment import IngestConfig
@@ -17,10 +19,12 @@ from gift_core.config.tasks import (
     CatalogueTaskConfig,
     FolderTaskConfig,
     MiniTaskConfig,
-    OwnTaskConfig,
+    OwnDataConfig,
+    PairsTaskConfig,
     TableTaskConfig,
     TaskConfig,
     WebDatasetTaskConfig,
+    has_captions,
 )
 from gift_core.datasets.dataset import Dataset, Sample, sample_shots
 from gift_core.datasets.decoding import ImageSource, decode_dataset, encode_image, unreadable_heic
@@ -30,13 +34,16 @@ from gift_core.quantities import first_names, plural
 from gift_core.work.publishing import require_free_bytes
 
 _DIGEST_BYTES = 16
+Render = Callable[..., Iterator[tuple[Any, Any]]]  # (split, count, seed) -> images, each with its label or captions
+_TWO_CLASSES = "has two classes", "have two classes"
 _BYTES_PER_MINI_IMAGE = 6144  # an upper bound for a 32 px image with its share of the tar
 
 
 class DuplicateWatch:
     """Notes a hash of every image when it is read, so that no image is read twice."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, pairs: bool = False) -> None:
+        self._pairs = pairs  # every copy counts: no caption can distinguish it
         self._first: dict[bytes, tuple[str, str]] = {}  # the split and the label where an image was first read
         self._in_both: list[str] = []
         self._two_classes: list[str] = []
@@ -54,8 +61,9 @@ class DuplicateWatch:
             what = f"{plural(len(self._in_both), 'image')} of the test split {verb} also in the training split"
             yield f"{what}: {first_names(self._in_both)}."
         if self._two_classes:
-            verb = "has" if len(self._two_classes) == 1 else "have"
-            yield f"{plural(len(self._two_classes), 'image')} {verb} two classes: {first_names(self._two_classes)}."
+            one, several = ("is a copy of another", "are copies of others") if self._pairs else _TWO_CLASSES
+            verb = one if len(self._two_classes) == 1 else several
+            yield f"{plural(len(self._two_classes), 'image')} {verb}: {first_names(self._two_classes)}."
 
     def _watch(self, samples: Sequence[Sample], split: str) -> tuple[Sample, ...]:
         return tuple(dataclasses.replace(sample, read=self._noted(sample, split)) for sample in samples)
@@ -64,17 +72,18 @@ class DuplicateWatch:
         def read() -> bytes:
             data = sample.read()
             digest = hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
-            first_split, first_label = self._first.setdefault(digest, (split, sample.label))
+            label = sample.name if self._pairs else sample.label
+            first_split, first_label = self._first.setdefault(digest, (split, label))
             if first_split != split:
                 self._in_both.append(sample.name)
-            if first_label != sample.label:
+            if first_label != label:
                 self._two_classes.append(sample.name)
             return data
 
         return read
 
 
-ListedTaskConfig = FolderTaskConfig | TableTaskConfig | WebDatasetTaskConfig | CatalogueTaskConfig
+ListedTaskConfig = FolderTaskConfig | TableTaskConfig | WebDatasetTaskConfig | PairsTaskConfig | CatalogueTaskConfig
 
 
 def ingest(
@@ -135,7 +144,7 @@ def renamed_classes(before: tuple[str, ...], info: TaskInfo) -> tuple[str, ...]:
 def open_dataset(name: str, config: ListedTaskConfig, *, seed: int, root: Path) -> Dataset:
     """Returns the data set of a row of tasks, few-shot if the row says so. No image is decoded."""
     dataset = _require_readers(_list_images(name, config, seed=seed, root=root), name, config)
-    if config.shots is None:
+    if isinstance(config, PairsTaskConfig) or config.shots is None:
         return dataset
     return sample_shots(dataset, config.shots, task=name, seed=seed)
 
@@ -154,8 +163,8 @@ def _open_images(name: str, config: TaskConfig, *, stored: IngestConfig, seed: i
     if isinstance(config, MiniTaskConfig):
         return _mini_images(name, config, image_format=stored.image_format, seed=seed)
     dataset = open_dataset(name, config, seed=seed, root=root)
-    watch = DuplicateWatch()
-    if isinstance(config, OwnTaskConfig):  # published data sets are what they are
+    watch = DuplicateWatch(pairs=has_captions(config))
+    if isinstance(config, OwnDataConfig):  # published data sets are what they are
         dataset = watch.watch(dataset)
     location = f"params.yaml: tasks.{name}.path: {config.path}"
     source = decode_dataset(dataset, location, on_bad_image=config.on_bad_image, stored=stored)
@@ -175,6 +184,10 @@ def _list_images(name: str, config: ListedTaskConfig, *, seed: int, root: Path) 
         from gift_core.datasets.webdataset import tar_dataset
 
         return tar_dataset(name, config, root=root, seed=seed)
+    if isinstance(config, PairsTaskConfig):
+        from gift_core.datasets.image_captions import pairs_dataset
+
+        return pairs_dataset(name, config, root=root, seed=seed)
     from gift_core.datasets.catalogue.inventory import catalogue_dataset
 
     return catalogue_dataset(name, config, root=root)
@@ -182,19 +195,33 @@ def _list_images(name: str, config: ListedTaskConfig, *, seed: int, root: Path) 
 
 def _mini_images(name: str, config: MiniTaskConfig, *, image_format: str, seed: int) -> ImageSource:
     """Renders a task of the embedded miniature benchmark."""
-    from gift_core.mini.world import mini_task, render_task
+    from gift_core.mini.scenes import SCENES, render_scenes, scene_captions
+    from gift_core.mini.world import MiniTask, mini_task, render_task
 
-    task = mini_task(name)
+    key, count = f"params.yaml: tasks.{name}", config.vocabulary_captions
     counts = {"train": config.train_images, "test": config.test_images}
-    for split, count in counts.items():
-        classes = len(task.class_names)
-        if count < classes:
-            key = f"params.yaml: tasks.{name}.{split}_images"
-            raise UserError(f"{key}: {count} images are fewer than the {classes} classes. Write {classes} or more.")
+    if (name == SCENES) != (count is not None):
+        what = "needs this key, because it has captions" if name == SCENES else "has classes and no captions"
+        raise UserError(f"{key}.vocabulary_captions: the miniature task {name} {what}. Only {SCENES} has captions.")
+    if count is None:
+        task = mini_task(name)
+        render: Render = partial(render_task, name)
+        _require_images(counts, len(task.class_names), f"the {len(task.class_names)} classes", key)
+    else:
+        _require_images(counts, 2, "the 2 that a task of pairs needs", key)
+        task = MiniTask(name, scene_captions(counts["train"], count, seed=seed), ("{}",))
+        render = render_scenes
 
     def images(split: str) -> Iterator[LabeledImage]:
-        for image, label in render_task(name, split, counts[split], seed=seed):
-            yield encode_image(image, image_format), image_format, label
+        for image, target in render(split, counts[split], seed=seed):
+            yield encode_image(image, image_format), image_format, target
 
     expected = sum(counts.values()) * _BYTES_PER_MINI_IMAGE
     return ImageSource(task.class_names, task.templates, counts, expected, images("train"), images("test"))
+
+
+def _require_images(counts: Mapping[str, int], least: int, what: str, key: str) -> None:
+    for split, count in counts.items():
+        if count < least:
+            remedy = f"Write {least} or more"
+            raise UserError(f"{key}.{split}_images: {count} images are fewer than {what}. {remedy}.")

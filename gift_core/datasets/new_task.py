@@ -24,7 +24,9 @@ from gift_core.work.publishing import build_folder, require_free_bytes
 TEMPLATE = "a photo of a {}."
 TEST_FRACTION = 0.2
 COLUMNS = {"image_column": "image", "label_column": "label"}
+PAIR_COLUMNS = {"image_column": "image", "caption_column": "caption"}
 LABEL = "cls"
+VOCABULARY_CAPTIONS = 200  # of a task of pairs: as many as a task of many classes has names
 
 
 def new_row(
@@ -61,16 +63,55 @@ def new_row(
     return row
 
 
-def _source(images: Path, table: dict[str, Any], tars: dict[str, Any]) -> dict[str, Any]:
+def new_pairs_row(
+    images: Path,
+    *,
+    test_fraction: float | None,
+    on_bad_image: str,
+    vocabulary_captions: int | None,
+    table: Mapping[str, Any],
+    tars: Mapping[str, Any],
+    of_classes: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Returns the row of a task of image-caption pairs without its `path`.
+
+    `table` may have table, image_column, caption_column and split_column; `tars` may have train and test. `of_classes`
+    are options by their names that only a task with classes has: UserError if one is given, and as in new_row.
+    """
+    for option in _given({name: value or None for name, value in of_classes.items()}):
+        what = f"{option} is of tasks with classes, and --captions of tasks without"
+        raise UserError(f"gift add-task: {what}. Remove one of them.")
+    listed = _given(table)
+    if "table" in listed and test_fraction is not None:
+        listed.setdefault("split_column", None)
+    source = _pairs_source(images, listed, _given(tars))
+    return {
+        "source": "pairs",
+        **source,
+        "vocabulary_captions": VOCABULARY_CAPTIONS if vocabulary_captions is None else vocabulary_captions,
+        "test_fraction": TEST_FRACTION if test_fraction is None else test_fraction,
+        "on_bad_image": on_bad_image,
+    }
+
+
+def _pairs_source(images: Path, table: dict[str, Any], tars: dict[str, Any]) -> dict[str, Any]:
+    found = _source(images, table, tars, columns=PAIR_COLUMNS)
+    return {key: value for key, value in found.items() if key not in ("source", "label")}
+
+
+def _source(
+    images: Path, table: dict[str, Any], tars: dict[str, Any], columns: Mapping[str, str] = COLUMNS
+) -> dict[str, Any]:
     if "table" in table and "train" in tars:
         raise UserError("gift add-task: --table and --webdataset are two sources. Give only one of them.")
     if table and "table" not in table:
-        raise UserError("gift add-task: --image-column, --label-column and --split-column need --table. Add it.")
+        options = ", ".join(f"--{column.replace('_', '-')}" for column in columns)
+        raise UserError(f"gift add-task: {options} and --split-column need --table. Add it.")
     if tars and "train" not in tars:
         raise UserError("gift add-task: --webdataset-test and --label need --webdataset. Add it.")
     if table:
         file = _relative(images, Path(table.pop("table")), "--table")
-        return {"source": "table", "table": file, **COLUMNS, **table}
+        return {"source": "table", "table": file, **columns, **table}
     if tars:
         return {"source": "webdataset", "label": LABEL, **tars}
     return {"source": "folder"}

@@ -28,6 +28,11 @@ def plain_name(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
+def plain_captions(text: str) -> str:
+    """Returns the captions of an image, one a line, each as plain_name: no empty line, and none twice."""
+    return "\n".join(dict.fromkeys(filter(None, map(plain_name, text.splitlines()))))
+
+
 def default_class_name(label: str) -> str:
     """Returns the class name of a label that class_names does not name, wherever the label is from.
 

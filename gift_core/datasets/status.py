@@ -19,6 +19,7 @@ from gift_core.config.tasks import (
     CatalogueTaskConfig,
     FolderTaskConfig,
     MiniTaskConfig,
+    PairsTaskConfig,
     TableTaskConfig,
     TaskConfig,
     WebDatasetTaskConfig,
@@ -32,7 +33,7 @@ from gift_core.errors import UserError
 from gift_core.layout import Layout
 from gift_core.progress import progress
 
-OwnTask = FolderTaskConfig | TableTaskConfig | WebDatasetTaskConfig
+OwnTask = FolderTaskConfig | TableTaskConfig | WebDatasetTaskConfig | PairsTaskConfig
 _BATCH = 1024  # images that are decoded at the same time
 
 

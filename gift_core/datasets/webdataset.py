@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from gift_core.artifacts.tars import StoredFile, index_tar
-from gift_core.config.tasks import WebDatasetTaskConfig, is_inside
+from gift_core.config.tasks import PairsTaskConfig, WebDatasetTaskConfig, is_inside
 from gift_core.datasets.dataset import (
     Dataset,
     Sample,
@@ -24,7 +24,7 @@ from gift_core.datasets.dataset import (
 )
 from gift_core.datasets.decoding import SUFFIXES
 from gift_core.datasets.folder_reader import HIDDEN, NO_IMAGE, LeftOut, is_in_hidden
-from gift_core.datasets.spelling import comparison_key, plain_name
+from gift_core.datasets.spelling import comparison_key, plain_captions, plain_name
 from gift_core.errors import UserError, did_you_mean
 from gift_core.progress import progress
 from gift_core.untrusted import parse_json
@@ -42,6 +42,7 @@ _NUMBER_RANGE = re.compile(r"\{(-?[0-9]+)\.\.(-?[0-9]+)(?:\.\.-?[0-9]+)?\}")
 
 _COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
 _JSON = "json:"
+CAPTIONS = "captions:txt"  # as a label: the lines of the file .txt
 
 
 def tar_dataset(name: str, config: WebDatasetTaskConfig, *, root: Path, seed: int) -> Dataset:
@@ -56,28 +57,32 @@ def tar_dataset(name: str, config: WebDatasetTaskConfig, *, root: Path, seed: in
     folder = root / config.path
     require_folder(folder, f"{key}.path: {config.path}")
     left_out = LeftOut()
-    splits = _find_splits(folder, config, name, seed, left_out)
+    splits = find_splits(folder, config, config.label, name, left_out)
+    if config.test is None:
+        location = f"{key}.train: {config.train}"
+        splits = split_by_seed(splits["train"], test_fraction=config.test_fraction, seed=seed, location=location)
     labels = labels_to_learn(splits, f"{key}.train: {config.train}")
     classes = name_classes(labels, config, folder=folder, task=name)
     notes = (*untested_classes(classes, splits), *left_out.notes())
     return Dataset(classes, config.templates, splits["train"], splits["test"], notes)
 
 
-def _find_splits(folder: Path, config: WebDatasetTaskConfig, name: str, seed: int, left_out: LeftOut) -> Splits:
+def find_splits(
+    folder: Path, config: WebDatasetTaskConfig | PairsTaskConfig, label: str, name: str, left_out: LeftOut
+) -> Splits:
+    """Returns the samples of the tars of both splits. Without test tars the training split has them all."""
     key = f"params.yaml: tasks.{name}"
-    train = _find_tars(folder, config.train, f"{key}.train")
+    train = _find_tars(folder, str(config.train), f"{key}.train")
     if config.test is None:
-        samples = _read_samples(train, config.label, name, "train", left_out)
-        location = f"{key}.train: {config.train}"
-        return split_by_seed(samples, test_fraction=config.test_fraction, seed=seed, location=location)
+        return {"train": _read_samples(train, label, name, "train", left_out), "test": []}
     test = _find_tars(folder, config.test, f"{key}.test")
     files = {(tar.stat().st_dev, tar.stat().st_ino) for tar in train}
     both = [tar.name for tar in test if (tar.stat().st_dev, tar.stat().st_ino) in files]
     if both:
         raise UserError(f"{key}.test: {both[0]} is also a training tar. Remove it from one of the two patterns.")
     return {
-        "train": _read_samples(train, config.label, name, "train", left_out),
-        "test": _read_samples(test, config.label, name, "test", left_out),
+        "train": _read_samples(train, label, name, "train", left_out),
+        "test": _read_samples(test, label, name, "test", left_out),
     }
 
 
@@ -161,7 +166,8 @@ def _read_samples(tars: Sequence[Path], label: str, name: str, split: str, left_
         samples.extend(_index(tar, label, key, left_out))
     if not samples:
         left = "".join(f" {note}" for note in left_out.notes())
-        raise UserError(f"{key}: the tars have no samples. Write files with the same name: 0001.jpg, 0001.cls.{left}")
+        files = f"0001.jpg, 0001.{_label_extension(label)}"
+        raise UserError(f"{key}: the tars have no samples. Write files with the same name: {files}.{left}")
     return samples
 
 
@@ -194,40 +200,47 @@ def _images(files: Mapping[str, StoredFile]) -> list[str]:
 
 
 def _label_extension(label: str) -> str:
-    return "json" if label.startswith(_JSON) else label
+    return "json" if label.startswith(_JSON) else label.rpartition(":")[2]
 
 
 def _sample(path: Path, name: str, files: Mapping[str, StoredFile], label: str, key: str) -> Sample:
     images = _images(files)
     if len(images) != 1:
         what = f"sample {name} of {path.name} has {', '.join(files)}, but it should have one image"
-        raise UserError(f"{key}: {what} ({', '.join(SUFFIXES)}) and its label, one after the other.")
+        raise UserError(f"{key}: {what} ({', '.join(SUFFIXES)}) and its {_noun(label)}, one after the other.")
     image = files[images[0]]
     text = _read_label(path, name, files, label, key)
     return Sample(text, f"{path.name}/{name}.{images[0]}", image.read, image.size, image.tar, image.offset)
 
 
 def _read_label(path: Path, name: str, files: Mapping[str, StoredFile], label: str, key: str) -> str:
-    sample = f"sample {name} of {path.name}"
+    sample, noun = f"sample {name} of {path.name}", _noun(label)
+    remedy = "Write one caption a line, as UTF-8" if label == CAPTIONS else "Write a number or a name"
     extension = _label_extension(label)
     if extension not in files:
-        raise UserError(f"{key}: {sample} has no label, a file .{extension}. {did_you_mean(extension, files)}")
+        raise UserError(f"{key}: {sample} has no {noun}, a file .{extension}. {did_you_mean(extension, files)}")
     try:
         text = _label_in(files[extension], label)
         _require_agreement(text, label, files)
     except ValueError as error:  # not UTF-8, not JSON, or no such key
-        raise UserError(f"{key}: the label of {sample} cannot be read ({error}). Write a number or a name.") from None
+        raise UserError(f"{key}: the {noun} of {sample} cannot be read ({error}). {remedy}.") from None
     if not text:
-        raise UserError(f"{key}: the label of {sample} is empty. Write a number or a name.")
+        raise UserError(f"{key}: the {noun} of {sample} is empty. {remedy}.")
     return text
 
 
+def _noun(label: str) -> str:
+    return "caption" if label == CAPTIONS else "label"
+
+
 def _label_in(file: StoredFile, label: str) -> str:
-    limit = MAX_JSON_BYTES if label.startswith(_JSON) else MAX_LABEL_BYTES
+    limit = MAX_LABEL_BYTES if ":" not in label else MAX_JSON_BYTES
     if file.size > limit:
         raise ValueError(f"it has {file.size:,} bytes, more than {limit:,}")
     if label.startswith(_JSON):
         return plain_name(_json_label(parse_json(file.read()), label.removeprefix(_JSON)))
+    if label == CAPTIONS:
+        return plain_captions(file.read().decode("utf-8-sig"))
     return plain_name(file.read().decode("utf-8-sig"))
 
 

@@ -51,7 +51,7 @@ def _check_contents(project: Project, names: list[str]) -> Iterator[Finding]:
             yield Finding(subject, "fail", str(error))
             return
         notes.update(listing.notes)
-        counts = f"{len(listing.train):,} + {len(listing.test):,} images, {len(listing.class_names)} classes"
+        counts = f"{len(listing.train):,} + {len(listing.test):,} images, {listing.described}"
     path = project.config.tasks[names[0]].path
     of = f" in the first of {len(names)} tasks" if len(names) > 1 else ""
     yield Finding(subject, "ok", f"{path}: {counts}{of}")

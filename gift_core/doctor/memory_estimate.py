@@ -17,6 +17,7 @@ from gift_core.artifacts.model_folder import CONFIG
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.generator import GeneratorConfig, GeneratorMemoryConfig
 from gift_core.config.method_options import MethodConfig
+from gift_core.config.tasks import has_captions
 from gift_core.doctor.data_checks import class_count
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.model_checks import (
@@ -273,7 +274,12 @@ def memory_of(device: torch.device) -> DeviceMemory:
 def most_classes(project: Project) -> tuple[int, str]:
     """Returns the largest number of classes in the sequence and its task; 100 if none can be counted yet."""
     tasks = project.config.tasks
-    counts = {step.task: class_count(step.task, tasks[step.task], project.root) for step in project.config.sequence}
+    counts = {
+        step.task: project.config.training.batch_size  # a caption for each image
+        if has_captions(tasks[step.task])
+        else class_count(step.task, tasks[step.task], project.root)
+        for step in project.config.sequence
+    }
     known = {name: count for name, count in counts.items() if count is not None}
     if not known:
         return ASSUMED_CLASSES, "assumed"

@@ -8,7 +8,14 @@ from pathlib import Path
 
 from gift_core.artifacts.task import read_task
 from gift_core.config.method_options import MethodConfig
-from gift_core.config.tasks import CatalogueTaskConfig, FolderTaskConfig, MiniTaskConfig, OwnTaskConfig, TaskConfig
+from gift_core.config.tasks import (
+    CatalogueTaskConfig,
+    FolderTaskConfig,
+    MiniTaskConfig,
+    OwnTaskConfig,
+    PairsTaskConfig,
+    TaskConfig,
+)
 from gift_core.datasets.folder_reader import is_hidden
 from gift_core.doctor.data_checks import class_count
 from gift_core.doctor.finding import Project
@@ -26,17 +33,27 @@ RESIZED_IMAGES = 20  # an image that `ingest` decodes, resizes and encodes takes
 TOKENS = 12  # of a prompt, with its start and end: "a photo of a red panda."
 OTHERS = "other stages"  # stages of seconds: import_model, write_vocabulary, write_prompts, report
 MINI_CLASSES, MINI_TEMPLATES = 20, 3  # about
+CAPTIONS_PER_IMAGE = 2  # about
 BASE_NAMES = {"imagenet": 1000, "mini": 708, "none": 0}  # of the base vocabularies
 
 
 @dataclass(frozen=True)
 class TaskSize:
-    """The numbers of training and test images, of classes, and of templates for each class in testing."""
+    """The numbers of training and test images, of classes, and of templates for each class in testing.
+
+    A task of pairs has `test_captions`. Its classes are the captions in the vocabulary.
+    """
 
     train: int
     test: int
     classes: int
     templates: int
+    test_captions: int = 0
+
+    @property
+    def test_texts(self) -> int:
+        """The texts that are encoded to test a model."""
+        return self.test_captions or self.classes * self.templates
 
 
 TYPICAL = TaskSize(train=1600, test=400, classes=100, templates=1)  # of a task that is not known yet
@@ -163,7 +180,7 @@ class _Counted:
         for name, method in self.methods.items():
             for step, (task, size) in enumerate(self.sizes.items()):
                 iterations = training.iterations * {"task": 1, "seen": step + 1, "nothing": 0}[method.learns]
-                images, texts = training.batch_size, size.classes
+                images, texts = training.batch_size, training.batch_size if size.test_captions else size.classes
                 if method.replay.images != "none" and (step or method.replay.images != "exemplars"):
                     images += training.replay_batch_size
                     texts += training.replay_batch_size if method.replay.pairs else 0
@@ -178,7 +195,7 @@ class _Counted:
             for step, task in enumerate(self.sizes):
                 tested = list(self._tested(method, step))
                 images = sum(size.test for size in tested)
-                texts = sum(size.classes * size.templates for size in tested)
+                texts = sum(size.test_texts for size in tested)
                 start = START_SECONDS + READ_SECONDS * clip.weights
                 operations = images * clip.image + texts * TOKENS * clip.token
                 made = self.layout.accuracy(name, task).is_file()
@@ -198,12 +215,20 @@ class _Counted:
 def task_size(name: str, task: TaskConfig, root: Path) -> TaskSize:
     """Returns the size of a task, from its ingested data where they exist. What is not known yet is that of TYPICAL."""
     if isinstance(task, MiniTaskConfig):
+        if task.vocabulary_captions is not None:
+            captions = CAPTIONS_PER_IMAGE * task.test_images
+            return TaskSize(task.train_images, task.test_images, task.vocabulary_captions, 1, captions)
         return TaskSize(task.train_images, task.test_images, MINI_CLASSES, MINI_TEMPLATES)
     ingested = _ingested(Layout(root).task(name))
     if ingested is not None:
         return ingested
     if isinstance(task, CatalogueTaskConfig):
         return _published(name, task)
+    if isinstance(task, PairsTaskConfig):
+        images = _count_files(root / task.path) // 2 if task.table is None and task.train is None else 0
+        test = round(images * task.test_fraction) or TYPICAL.test
+        train, captions = images - test if images else TYPICAL.train, CAPTIONS_PER_IMAGE * test
+        return TaskSize(train, test, task.vocabulary_captions, 1, captions)
     classes, templates = class_count(name, task, root) or TYPICAL.classes, len(task.templates)
     images = _count_files(root / task.path) if isinstance(task, FolderTaskConfig) else 0
     if not images:
@@ -219,7 +244,8 @@ def _ingested(folder: Path) -> TaskSize | None:
         info = read_task(folder)
     except ContractError:  # the stages that read it say so
         return None
-    return TaskSize(info.counts["train"], info.counts["test"], len(info.class_names), len(info.templates))
+    texts = len(info.class_names), len(info.templates)
+    return TaskSize(info.counts["train"], info.counts["test"], *texts, info.captions.get("test", 0))
 
 
 def _published(name: str, task: CatalogueTaskConfig) -> TaskSize:

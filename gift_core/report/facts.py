@@ -14,7 +14,7 @@ from gift_core.artifacts.accuracy import environment_of
 from gift_core.artifacts.contract import broken
 from gift_core.artifacts.model_folder import WEIGHTS, read_provenance, read_shapes, require_model_folder
 from gift_core.artifacts.shards import describe_shards
-from gift_core.artifacts.task import TaskInfo
+from gift_core.artifacts.task import CLASSES, TaskInfo
 from gift_core.artifacts.teacher_source import read_source
 from gift_core.config.experiment import Config
 from gift_core.config.method_options import (
@@ -207,15 +207,19 @@ def _sequence(infos: Mapping[str, TaskInfo], most: int | None) -> str:
     existing = {name: info.counts["test"] for name, info in infos.items()}
     tested = {name: min(count, most or count) for name, count in existing.items()}
     tasks = [
-        f"{info.name} ({len(info.class_names)} classes, {count_test_images(tested[name], existing[name])})"
+        f"{info.name} ({_classes(info)}, {count_test_images(tested[name], existing[name])})"
         for name, info in infos.items()
     ]
     if len(tasks) <= MAX_TASKS_IN_SEQUENCE:
         return ", ".join(tasks)
-    classes = sum(len(info.class_names) for info in infos.values())
+    classes = sum(len(info.class_names) for info in infos.values() if info.kind == CLASSES)
     images = count_test_images(sum(tested.values()), sum(existing.values()))
     total = f"in total {classes:,} classes and {images}"
     return f"{len(tasks)} tasks: {tasks[0]}, {tasks[1]} … {tasks[-1]}; {total}"
+
+
+def _classes(info: TaskInfo) -> str:
+    return f"{sum(info.captions.values()):,} captions" if info.captions else f"{len(info.class_names)} classes"
 
 
 def _size(layout: Layout) -> str:

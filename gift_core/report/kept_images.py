@@ -16,11 +16,11 @@ import pandas as pd
 from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.artifacts.contract import broken
 from gift_core.artifacts.predictions import read_predictions, require_agreement
-from gift_core.artifacts.task import STAGE, TaskInfo, describe_own_task, images_at
+from gift_core.artifacts.task import CLASSES, STAGE, TaskInfo, describe_own_task, images_at
 from gift_core.layout import Layout
 from gift_core.report.highlight import QUIET, best_method, reading_order, styles_of
 from gift_core.report.run_record import RunRecord
-from gift_core.report.thumbnails import Thumbnail, a_few, evenly_spaced, thumbnail
+from gift_core.report.thumbnails import Thumbnail, a_few, thumbnail
 
 MAX_TASKS = 12
 IMAGES_PER_TASK = 8
@@ -121,7 +121,8 @@ def read_prediction_pictures(layout: Layout, record: RunRecord) -> PredictionPic
     keeper, forgetful = best_method(record), forgetful_method(record)
     kept: tuple[KeptTask, ...] = ()
     if forgetful is not None and answers.are_here(keeper) and answers.are_here(forgetful):
-        positions = evenly_spaced(len(record.tasks) - 1, MAX_TASKS)  # nothing is forgotten of the last task
+        positions = [at for at in _with_classes(infos) if at < len(record.tasks) - 1]  # the last one is not forgotten
+        positions = a_few(positions, MAX_TASKS)
         kept = tuple(_kept_task(answers, infos, at, forgetful=forgetful, keeper=keeper) for at in positions)
     return PredictionPictures(
         forgetful=forgetful,
@@ -131,6 +132,11 @@ def read_prediction_pictures(layout: Layout, record: RunRecord) -> PredictionPic
         missing=missing,
         missing_images=tuple(each.task for each in kept if each.kept and not each.images),
     )
+
+
+def _with_classes(infos: Infos) -> list[int]:
+    """The positions of the tasks with classes. What is retrieved in the others has a section of its own."""
+    return [at for at, info in enumerate(infos.values()) if info.kind == CLASSES]
 
 
 def forgetful_method(record: RunRecord) -> str | None:
@@ -239,9 +245,9 @@ def _images(
 def _confused_tasks(answers: _AnswersOf, infos: Infos, methods: Sequence[str]) -> tuple[ConfusedTask, ...]:
     if not methods:
         return ()
-    owners = {name: task for task, info in infos.items() for name in info.class_names}
+    owners = {name: task for task, info in infos.items() if info.kind == CLASSES for name in info.class_names}
     tasks = []
-    for at in evenly_spaced(len(answers.tasks), MAX_TASKS):
+    for at in a_few(_with_classes(infos), MAX_TASKS):
         task = answers.tasks[at]
         own = dict.fromkeys(infos[task].class_names, task)  # two tasks may share a name
         errors = (_errors(method, answers.at_the_end(method, task), {**owners, **own}, task) for method in methods)

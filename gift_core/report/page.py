@@ -28,6 +28,7 @@ from gift_core.report.highlight import QUIET, headline, is_crowded, reading_orde
 from gift_core.report.kept_images import PredictionPictures, read_prediction_pictures
 from gift_core.report.labels import COLUMN_TITLES, count_test_images, label, number, rejections, task_list
 from gift_core.report.published_results import DATA_SET_TOLERANCE, data_set_rows
+from gift_core.report.retrieved_images import RetrievalTask, read_retrieval
 from gift_core.report.run_record import KL, RunRecord
 from gift_core.report.seen_classes import seen_chart, step_table
 from gift_core.report.task_images import TaskPictures, read_task_pictures
@@ -59,6 +60,7 @@ class Pictures:
 
     tasks: TaskPictures
     predictions: PredictionPictures
+    retrieval: tuple[RetrievalTask, ...]
 
 
 def read_pictures(layout: Layout, record: RunRecord) -> Pictures:
@@ -69,6 +71,7 @@ def read_pictures(layout: Layout, record: RunRecord) -> Pictures:
     return Pictures(
         tasks=read_task_pictures(layout, record.tasks, replays_pairs=bool(record.sheets)),
         predictions=read_prediction_pictures(layout, record),
+        retrieval=read_retrieval(layout, record) if record.pair_tasks else (),
     )
 
 

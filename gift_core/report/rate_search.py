@@ -13,9 +13,19 @@ import numpy as np
 import torch
 
 from gift_core.artifacts.tars import image_extension
-from gift_core.artifacts.task import LabeledImage, StoredImage, TaskInfo, index_task, read_own_task, write_task
+from gift_core.artifacts.task import (
+    CLASSES,
+    PAIRS,
+    LabeledImage,
+    StoredImage,
+    TaskInfo,
+    index_task,
+    read_own_task,
+    write_task,
+)
 from gift_core.clip.model import load_folder
-from gift_core.clip.test_set import TestSet, nearest_classes
+from gift_core.clip.task_tests import test_of
+from gift_core.clip.test_set import TestSet
 from gift_core.errors import UserError
 from gift_core.report.accuracies import accuracy_interval
 from gift_core.seeds import seed_for
@@ -50,8 +60,8 @@ def sample_training_images(source: Path, target: Path, *, most: int, seed: int) 
 def _sampled(info: TaskInfo, images: list[StoredImage], share: float, seed: int) -> set[int]:
     """The positions of `share` of each class, at least one. If the share is not all, one image is left over, too."""
     found: set[int] = set()
-    for label, name in enumerate(info.class_names):
-        own = [position for position, image in enumerate(images) if image.label == label]
+    for label, name in enumerate(info.class_names) if info.kind == CLASSES else [(None, PAIRS)]:
+        own = [position for position, image in enumerate(images) if label in (None, image.label)]
         count = len(own) if share == 1 else min(max(1, round(share * len(own))), len(own) - 1)
         order = np.random.default_rng(seed_for("hold out", seed, info.name, name)).permutation(len(own))
         found |= {own[index] for index in order[: max(0, count)]}
@@ -60,12 +70,12 @@ def _sampled(info: TaskInfo, images: list[StoredImage], share: float, seed: int)
 
 def _labeled(image: StoredImage) -> LabeledImage:
     content = image.read()
-    return content, image_extension(content), image.label
+    return content, image_extension(content), image.captions or image.label
 
 
 @dataclass(frozen=True)
 class Score:
-    """How many images of a set are classified correctly."""
+    """How many images of a set a model gets right."""
 
     correct: int
     images: int
@@ -131,10 +141,10 @@ class RateSearch:
 
 
 def measure(model: Path, sets: Sequence[TestSet], *, device: torch.device, precision: str) -> dict[str, Score]:
-    """Returns how the model in the folder classifies the images of each set, by the name of its task."""
+    """Returns how many images of each set the model in the folder gets right, by the name of its task.
+
+    In a task of pairs that is Recall@1 times their number, rounded.
+    """
     clip = load_folder(model, device=device, precision=precision)
-    return {each.task.name: _score(nearest_classes(clip, each), each.labels_N) for each in sets}
-
-
-def _score(predicted_N: torch.Tensor, labels_N: torch.Tensor) -> Score:
-    return Score(int((predicted_N == labels_N).sum()), len(labels_N))
+    tests = {each.task.name: test_of(clip, each) for each in sets}
+    return {task: Score(round(test.top1 * test.count), test.count) for task, test in tests.items()}

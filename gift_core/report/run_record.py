@@ -10,7 +10,7 @@ import pandas as pd
 
 from gift_core.artifacts.model_folder import ENTROPY, LOSSES, LossRow, read_losses
 from gift_core.artifacts.report_json import METRICS
-from gift_core.artifacts.task import TaskInfo, describe_own_task
+from gift_core.artifacts.task import PAIRS, TaskInfo, describe_own_task
 from gift_core.config.experiment import Config
 from gift_core.config.method_options import LossesConfig, MethodConfig
 from gift_core.layout import Layout
@@ -46,6 +46,7 @@ class RunRecord:
     Attributes:
         miniature: what of the run is the miniature benchmark.
         class_counts: number of classes of each task.
+        pair_tasks: those with captions instead of classes. Their accuracy is Recall@1, the mean of both directions.
         test_counts: number of images in the test set of each task, tested or not (evaluation.max_images).
         methods: the trained methods in the order of params.yaml; the zero-shot model is not among them.
         plain_methods: fine-tuning without protection against forgetting.
@@ -68,6 +69,7 @@ class RunRecord:
     miniature: Miniature
     tasks: tuple[str, ...]
     class_counts: tuple[int, ...]
+    pair_tasks: tuple[str, ...]
     test_counts: tuple[int, ...]
     methods: tuple[str, ...]
     plain_methods: tuple[str, ...]
@@ -145,6 +147,7 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
         miniature=miniature_of(config),
         tasks=tasks,
         class_counts=tuple(len(info.class_names) for info in infos.values()),
+        pair_tasks=tuple(task for task, info in infos.items() if info.kind == PAIRS),
         test_counts=tuple(info.counts["test"] for info in infos.values()),
         methods=methods,
         plain_methods=tuple(name for name in methods if is_plain_finetuning(rows[name])),

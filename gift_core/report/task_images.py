@@ -32,13 +32,17 @@ class ClassImages:
 
 @dataclass(frozen=True)
 class TaskImages:
-    """A task: its position from 1, its numbers of classes and training images, and a few classes."""
+    """A task: its position from 1, its numbers of classes and training images, and a few classes.
+
+    A task of pairs has `texts`, the number of its captions, and a few of them in place of classes.
+    """
 
     position: int
     task: str
     class_count: int
     image_count: int
     classes: tuple[ClassImages, ...]
+    texts: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,8 @@ def read_task_pictures(layout: Layout, tasks: tuple[str, ...], *, replays_pairs:
         classes = tuple(
             ClassImages(name, _real(layout, info, name, candidates)) for name in a_few(list(candidates), CLASSES)
         )
-        samples.append(TaskImages(position + 1, task, len(info.class_names), info.counts["train"], classes))
+        texts = sum(info.captions.values())
+        samples.append(TaskImages(position + 1, task, len(info.class_names), info.counts["train"], classes, texts))
         both = [name for name in candidates if name in pairs.get(task, {})]
         if both:
             shown = (_compared(layout, info, name, candidates, pairs[task]) for name in a_few(both, COMPARED_CLASSES))
@@ -117,7 +122,8 @@ def _candidates(layout: Layout, info: TaskInfo) -> Candidates:
         return {}
     found: dict[int, list[StoredImage]] = defaultdict(list)
     for image in index_tars(folder, info, names):
-        found[image.label].append(image)
+        if image.label >= 0:
+            found[image.label].append(image)
     return {info.class_names[label]: found[label] for label in sorted(found)}
 
 

@@ -15,7 +15,7 @@ from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import PROVENANCE, read_provenance
 from gift_core.artifacts.report_json import one_decimal, read_metrics
 from gift_core.artifacts.shards import MANIFEST, read_manifest
-from gift_core.artifacts.task import read_task
+from gift_core.artifacts.task import PAIRS, read_task
 from gift_core.errors import UserError
 from gift_core.layout import Layout
 
@@ -169,8 +169,12 @@ def _training_data(layout: Layout, tasks: Iterable[str]) -> str:
     for task in tasks:
         if (layout.task(task) / "task.json").is_file():
             info = read_task(layout.task(task))
+            images = f"{info.counts['train']} training images"
+            if info.kind == PAIRS:
+                lines.append(f"- **{task}**: {images} with {info.captions['train']} captions")
+                continue
             shown = ", ".join(info.class_names[:10]) + (", ..." if len(info.class_names) > 10 else "")
-            what = f"{info.counts['train']} training images, {len(info.class_names)} classes ({shown})"
+            what = f"{images}, {len(info.class_names)} classes ({shown})"
             lines.append(f"- **{task}**: {what}. Prompt: `{info.templates[0]}`")
     return "\n".join(lines)
 

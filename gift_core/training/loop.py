@@ -16,7 +16,7 @@ import torch
 
 from gift_core.artifacts.model_folder import ENTROPY
 from gift_core.averaging import WeightAveraging
-from gift_core.clip.batches import TaskBatch, TaskBatches
+from gift_core.clip.batches import TaskBatches, TrainingBatch
 from gift_core.clip.checkpointing import checkpointed
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.model import Clip
@@ -24,7 +24,7 @@ from gift_core.clip.trained import training_mode
 from gift_core.config.experiment import TrainingConfig
 from gift_core.consolidation import Consolidation
 from gift_core.errors import UserError
-from gift_core.losses import task_loss
+from gift_core.losses import Loss, pair_loss, task_loss
 from gift_core.methods import Method, WeightedLoss
 from gift_core.pair_features import PairFeatures, ReplayBatch, sides_of
 from gift_core.replay.source import Replay
@@ -32,7 +32,8 @@ from gift_core.seeds import seed_for
 from gift_core.training.encoders import EncoderStrategy, GradientCache
 
 LossRow = dict[str, float]
-Sampled = tuple[TaskBatch, tuple[ReplayBatch, ...]]
+Sampled = tuple[TrainingBatch, tuple[ReplayBatch, ...]]
+TASK_LOSSES: Mapping[str, Loss] = {"classes": task_loss, "pairs": pair_loss}  # by the kind of task
 MAX_SKIPPED = 24  # iterations in a row: by then the loss scale is far below 1, so the scale is not the reason
 
 
@@ -106,7 +107,7 @@ class TrainingRun:
         self.rows.append(row)
         return row
 
-    def backward(self, batch: TaskBatch, replayed: Sequence[ReplayBatch]) -> dict[str, torch.Tensor]:
+    def backward(self, batch: TrainingBatch, replayed: Sequence[ReplayBatch]) -> dict[str, torch.Tensor]:
         """Returns the weighted losses by name, and leaves the gradient of their sum in `.grad` of the parameters.
 
         Beside them are the entropies of the teacher (ENTROPY), which have no gradient and are not in the sum.
@@ -125,10 +126,10 @@ class TrainingRun:
             summed = [value for name, value in losses.items() if not name.endswith(ENTROPY)]
             encoders.backward(self.update.scaler.scale(torch.stack(summed).sum()))
         self.consolidation.observe({name: parameter.grad for name, parameter in self.parameters.items()})
-        task = task_loss(
+        task = TASK_LOSSES[batch.kind](
             encoders.encode_images(batch.images_BCHW),
-            encoders.encode_tokens(self.class_tokens_KL[batch.classes]),
-            labels_B=batch.labels_B,
+            encoders.encode_tokens(batch.texts(self.class_tokens_KL)),
+            **batch.targets,
             scale=self.clip.scale,
             label_smoothing=self.label_smoothing,
         )

@@ -9,7 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gift_core.artifacts.predictions import prediction_rows, read_predictions, require_agreement, write_predictions
+from gift_core.artifacts.predictions import (
+    of_pairs,
+    prediction_rows,
+    read_predictions,
+    require_agreement,
+    retrieval_rows,
+    write_predictions,
+)
 from gift_core.errors import ContractError
 from tests.artifacts.damage import broken_message
 
@@ -57,6 +64,29 @@ def test_a_hundred_thousand_predictions_take_about_a_byte_each(tmp_path: Path) -
     rows = prediction_rows(OWN, images=np.arange(count), labels=labels, predicted=predicted, classes=classes)
     write_predictions(tmp_path / "letters.parquet", rows, METADATA)
     assert (tmp_path / "letters.parquet").stat().st_size < 2 * count
+
+
+def test_a_file_with_pairs_has_their_ranks_beside_the_classes_and_agrees_with_the_recall(tmp_path: Path) -> None:
+    """Two images with three captions: one image and two captions retrieve what is right."""
+    path, pairs = tmp_path / "gift" / "letters.parquet", {**OWN, "task": "pets"}
+    of_images = retrieval_rows(
+        pairs, "image", [0, 1], right=[0, 1], found=[0, 0], ranks=[1, 3], answers=[[0, 1, -1], [1, 0, 2]]
+    )
+    of_captions = retrieval_rows(
+        pairs, "caption", [0, 1, 2], right=[0, 0, 1], found=[0, 1, 1], ranks=[1, 2, 1], answers=[[0, 1], [1, 0], [1, 0]]
+    )
+    write_predictions(path, pd.concat([rows_of([0, 1, 2, 2]), of_images, of_captions]), METADATA)
+    rows, metadata = read_predictions(path)
+    assert of_pairs(rows).tolist() == [False] * 4 + [True] * 5
+    assert rows["rank"].tolist() == [0] * 4 + [1, 3, 1, 2, 1]
+    assert [list(found) for found in rows["retrieved"]][3:6] == [[], [0, 1], [1, 0, 2]]
+    accuracies = pd.DataFrame(
+        {"step": [0, 0], "eval_task": ["letters", "pets"], "top1": [0.75, (1 / 2 + 2 / 3) / 2], "n": [4, 2]}
+    )
+    require_agreement(path, (rows, metadata), (accuracies, METADATA))
+    wrong = accuracies.assign(top1=[0.75, 0.5])
+    with pytest.raises(ContractError, match="step 0 on pets should be Recall@1 0.500000 on 2 images, .* 0.583333"):
+        require_agreement(path, (rows, metadata), (wrong, METADATA))
 
 
 @pytest.mark.parametrize(

@@ -158,3 +158,18 @@ def test_stored_images_are_read_in_any_order_by_several_threads_unless_their_tar
     with index[1].file.tar.open("r+b") as file:
         file.truncate(index[1].file.offset + 3)
     assert "there are 3" in broken_message(index[1].read, index[1].file.tar, "ingest")
+
+
+def test_a_task_of_pairs_keeps_captions_and_one_of_classes_has_no_field_for_them(folder: Path, tmp_path: Path) -> None:
+    pairs = [(png(index), "png", (f"picture {index}", "one of all")) for index in range(4)]
+    info = TaskInfo("pets", ("one of all", "picture 3"), ("{}",), "pairs")
+    written = write_task(tmp_path / "pets", info, pairs, pairs[:2], images_per_shard=3)
+    assert (written.kind, written.captions) == ("pairs", {"train": 8, "test": 4})
+    assert read_task(tmp_path / "pets") == written and "captions" not in json.loads((folder / "task.json").read_text())
+    images = index_task(tmp_path / "pets", "train")
+    assert [image.captions for image in images] == [captions for _, _, captions in pairs]
+    assert [image.label for image in images] == [0, 0, 0, 1]  # of the first caption that stands for the task
+    change_json(tmp_path / "pets", lambda record: record.update(captions={"train": -1, "test": 4}))
+    assert "captions of train should be a whole number" in broken_message(
+        lambda: read_task(tmp_path / "pets"), tmp_path / "pets" / "task.json", "ingest"
+    )

@@ -151,6 +151,8 @@ OPTIONAL = {
     "FolderTaskConfig": {"class_names", "shots"},
     "TableTaskConfig": {"split_column", "class_names", "shots"},
     "WebDatasetTaskConfig": {"test", "class_names", "shots"},
+    "MiniTaskConfig": {"vocabulary_captions"},
+    "PairsTaskConfig": {"table", "image_column", "caption_column", "split_column", "train", "test"},
     "MethodConfig": {"average", "start", "learns", "merge", "trains", "layer_decay"},
     "ExemplarReplayConfig": {"teacher_alpha"},
     "ReferenceReplayConfig": {"fisher", "teacher_alpha"},

@@ -47,7 +47,7 @@ def write_photos(home: Path) -> None:
 
 
 def write_raw(folder: Path) -> None:
-    """The page's table with photos, and its tars."""
+    """The page's table with photos, its tars, and its table of captions."""
     rows = [(f"images/{number}.png", ("wren", "owl")[number % 2], ("train", "test")[number > 5]) for number in range(8)]
     for file, *_ in rows:
         picture(folder / "birds" / file)
@@ -58,6 +58,11 @@ def write_raw(folder: Path) -> None:
             for number in range(4):
                 label = json.dumps({"species": ("rose", "tulip")[number % 2]}).encode()
                 tar.write({"__key__": str(number), "png": png(number), "json": label})
+    files = [f"{number}.png" for number in range(10)]
+    for number, file in enumerate(files):
+        picture(folder / "flickr" / file, (number, 0, 0))
+    captions = pd.DataFrame({"image": files, "text": [f"picture {file}" for file in files]})
+    captions.to_csv(folder / "flickr" / "captions.csv", index=False)
 
 
 def follow(line: str) -> str:
@@ -80,7 +85,7 @@ def test_the_commands_print_and_write_what_the_page_shows(tmp_path: Path, monkey
     assert printed[0].startswith(shown) and printed[1].startswith(shown)
     written = params.read_text(encoding="utf-8")
     assert all(re.sub(r" +#.*", "", code) in written for code in blocks("yaml"))
-    assert [step.task for step in load_config(params).sequence][-3:] == ["garments", "birds", "flowers"]
+    assert [step.task for step in load_config(params).sequence][-4:] == ["garments", "birds", "flowers", "flickr"]
     # the task can be the first of the full-size preset
     text = complete_text(ROOT / "presets" / "bring_your_own.yaml")
     params.write_text(text, encoding="utf-8")

@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gift_core import classifier, evaluation
-from gift_core.artifacts.task import iterate_task
+from gift_core import evaluation
+from gift_core.artifacts.predictions import read_predictions, require_agreement, write_predictions
+from gift_core.artifacts.task import TaskInfo, iterate_task, write_task
+from gift_core.clip import task_tests
 from gift_core.clip.test_set import ImageLimit, choose_images
 from gift_core.computation import in_turn
 from gift_core.errors import ContractError
@@ -18,13 +20,14 @@ from gift_core.evaluation import PROTOCOLS, Measurement
 from gift_core.seeds import seed_for
 from gift_core.work import snapshot as snapshots
 from gift_core.work.units import KeptUnits
+from tests.clip.tiny import png
 from tests.evaluation.sequence import TASKS, inputs_of
 from tests.execution.pretended_helper import run_with_helper
 
 Folders = dict[str, Path]
 # What measures, and the calls of a whole run.
 MEASURED = {
-    "task_incremental": (classifier, "nearest_classes", 6),
+    "task_incremental": (task_tests, "nearest_classes", 6),
     "class_incremental": (evaluation, "encode_test_set", 3),
 }
 
@@ -74,6 +77,32 @@ def test_it_continues_with_the_next_measurement(
         require_same(evaluate(inputs, run), whole)
     assert calls[0] == total - stop_at
     assert f"continues at {stop_at} of " in said[0]
+
+
+def test_a_sequence_with_pairs_continues_and_takes_a_helper_to_the_same_rows(
+    models: Folders, tasks: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """digits has captions instead of classes: its accuracy is Recall@1, the mean of both directions."""
+    images = [(png(row), "png", (f"picture {row}", f"the {row}th")) for row in range(5)]
+    write_task(tasks["digits"], TaskInfo("digits", ("picture 0", "the 1th"), ("{}",), "pairs"), images, images,
+               images_per_shard=3)  # fmt: skip
+    monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
+    monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
+    evaluate, protocol = PROTOCOLS["task_incremental"], "task_incremental"
+    whole, run = evaluate(inputs_of(models, tasks, 2), in_turn), KeptUnits(tmp_path / "kept", lambda line: None)
+    with monkeypatch.context() as patch:
+        counting(patch, protocol, 1)
+        with pytest.raises(InterruptedEvaluationError):
+            evaluate(inputs_of(models, tasks, 2), run)
+    require_same(evaluate(inputs_of(models, tasks, 2), run), whole)
+    require_same(evaluate(inputs_of(models, tasks, 2), run_with_helper(tmp_path / "work", monkeypatch)[0]), whole)
+    path = tmp_path / "gift" / "faces.parquet"
+    write_predictions(path, whole.predictions, whole.metadata)
+    require_agreement(path, read_predictions(path), (whole.rows, whole.metadata))
+    own = whole.predictions[(whole.predictions.step == 2) & (whole.predictions.task == "digits")]
+    shares = [(own[own["query"] == query]["rank"] == 1).mean() for query in ("image", "caption")]
+    row = whole.rows[(whole.rows.step == 2) & (whole.rows.eval_task == "digits")].iloc[0]
+    assert (row.top1, row.n) == (pytest.approx(sum(shares) / 2), 5)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

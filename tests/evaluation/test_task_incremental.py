@@ -11,11 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gift_core import classifier
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
 from gift_core.artifacts.predictions import read_predictions, require_agreement, write_predictions
+from gift_core.clip import task_tests
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import Clip, load_folder, save_clip
+from gift_core.clip.test_set import TestSet, nearest_classes
 from gift_core.errors import ContractError
 from gift_core.evaluation import Measurement, evaluate_task_incremental, newest_model, own_model
 from stages.evaluate import summarize_task_incremental
@@ -56,9 +57,9 @@ def test_accuracies_and_predictions_satisfy_the_contract(models: Folders, tasks:
     require_agreement(path, read_predictions(path), (made.rows, made.metadata))
     of_digits = made.predictions[(made.predictions.step == 0) & (made.predictions.task == "digits")]
     assert list(of_digits.label) == [f"digits {name}" for name in ("one", "two", "one", "two", "one")]
-    images = classifier.TestSet(tasks["digits"], batch_size=2, cache_budget=CacheBudget(0))
+    images = TestSet(tasks["digits"], batch_size=2, cache_budget=CacheBudget(0))
     clip = load_folder(models["letters"], device=torch.device("cpu"), precision="fp32")
-    nearest = classifier.nearest_classes(clip, images).tolist()
+    nearest = nearest_classes(clip, images).tolist()
     assert list(of_digits.predicted) == [images.task.class_names[number] for number in nearest]
     digits, letters = made.rows[made.rows.step == 1].top1
     both = f"{digits:.1%} on digits, {(digits + letters) / 2:.1%} on the 2 tasks so far"
@@ -97,12 +98,12 @@ def test_each_task_is_classified_by_the_model_that_the_method_has_for_it(
         name: load_file(models[name] / "open_clip_model.safetensors")["visual.class_embedding"] for name in MODELS
     }
 
-    def signature(clip: Clip, images: classifier.TestSet) -> torch.Tensor:
+    def signature(clip: Clip, images: TestSet) -> torch.Tensor:
         own, labels_N = clip.model.get_parameter("visual.class_embedding").data, images.labels_N
         number = next(number for number, name in enumerate(MODELS) if torch.equal(weights[name], own))
         return torch.where(torch.arange(len(labels_N)) < number, labels_N, 1 - labels_N)
 
-    monkeypatch.setattr(classifier, "nearest_classes", signature)
+    monkeypatch.setattr(task_tests, "nearest_classes", signature)
     rows = pd.concat([measure(models, tasks, step, model_for=model_for).rows for step in range(3)])
     expected = {
         (step, task): MODELS.index(name) / (4 + TASKS.index(task))  # letters has 4 images, digits 5, faces 6

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gift_core.errors import UserError
-from gift_core.mini import world
+from gift_core.mini import scenes, world
 from gift_core.mini.rendering import (
     COLORS,
     UPRIGHT_FACES,
@@ -86,3 +86,15 @@ def test_no_two_base_symbols_look_the_same():
 
 def mask_bytes(character, face):
     return glyph_mask(character, face).tobytes()
+
+
+def test_scenes_have_two_captions_and_no_scene_is_in_both_splits():
+    train, again = (list(scenes.render_scenes("train", 300, seed=3)) for _ in range(2))
+    test = list(scenes.render_scenes("test", 200, seed=3))
+    assert digest(train) == digest(again) and digest(train)[:40] == digest(scenes.render_scenes("train", 40, seed=3))
+    assert not {captions for _, captions in train} & {captions for _, captions in test}
+    assert len({captions for _, captions in test}) == 200  # so that one image is right for each
+    ink, ground = next(iter(test))[1]
+    assert ink.startswith("a photo of a ") and ground.startswith("against ")
+    sample = scenes.scene_captions(300, 20, seed=3)
+    assert len(set(sample)) == 20 and set(sample) <= {each for _, captions in train for each in captions}

@@ -1,0 +1,93 @@
+"""How a model is tested on the tasks of each kind: its test images are classified, or images and captions retrieved.
+
+N images of a test set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pandas as pd
+import torch
+
+from gift_core.artifacts.predictions import prediction_rows
+from gift_core.artifacts.task import CLASSES, PAIRS
+from gift_core.clip.model import Clip
+from gift_core.clip.retrieval import Retrieval, queries, retrieve
+from gift_core.clip.test_set import TestSet, nearest_classes, share_correct
+
+
+class Test(Protocol):
+    """What a model makes of the test images of a task."""
+
+    @property
+    def top1(self) -> float:
+        """The share of right answers (0-1): of classified images, or Recall@1."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """The number of test images."""
+        ...
+
+    def rows(self, columns: Mapping[str, Any]) -> pd.DataFrame:
+        """Returns the rows of artifacts.predictions. `columns` are method, protocol, step, trained_task and task."""
+        ...
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What a model says of test images, int64 [N] on the CPU: predicted and label are indices into `classes`.
+
+    `positions_N`: of the images in their task's test set.
+    """
+
+    predicted_N: torch.Tensor
+    labels_N: torch.Tensor
+    positions_N: torch.Tensor
+    classes: Sequence[str]
+
+    @property
+    def top1(self) -> float:
+        """The accuracy."""
+        return share_correct(self.predicted_N, self.labels_N)
+
+    @property
+    def count(self) -> int:
+        """The number of images."""
+        return len(self.labels_N)
+
+    def rows(self, columns: Mapping[str, Any]) -> pd.DataFrame:
+        """Returns the rows of artifacts.predictions."""
+        labels, predicted, images = (each.numpy() for each in (self.labels_N, self.predicted_N, self.positions_N))
+        return prediction_rows(columns, images=images, labels=labels, predicted=predicted, classes=self.classes)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How tasks of a kind are tested: the tensors of a model, those of the test images alone, and the test they make.
+
+    `test` takes them by name, and the class names of the task.
+    """
+
+    of_model: Callable[[Clip, TestSet], dict[str, torch.Tensor]]
+    of_images: Callable[[TestSet], dict[str, torch.Tensor]]
+    test: Callable[..., Test]
+
+
+TESTS: Mapping[str, Kind] = {
+    CLASSES: Kind(
+        lambda clip, images: {"predicted_N": nearest_classes(clip, images)},
+        lambda images: {"labels_N": images.labels_N, "positions_N": images.positions_N},
+        Classification,
+    ),
+    PAIRS: Kind(retrieve, queries, lambda classes, **tensors: Retrieval(**tensors)),
+}
+
+
+def test_of(clip: Clip, test_set: TestSet) -> Test:
+    """Returns the test of a model on test images."""
+    kind = TESTS[test_set.task.kind]
+    return kind.test(classes=test_set.task.class_names, **kind.of_model(clip, test_set), **kind.of_images(test_set))

@@ -1,0 +1,103 @@
+"""Batches of images with captions: one caption of each image, sampled by seed, and who is right for whom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gift_core.artifacts.task import TaskInfo, index_task, write_task
+from gift_core.clip.batches import JointImages, Share, TrainingImages, all_rows
+from gift_core.clip.encoding import cut_texts, tokenize
+from gift_core.clip.images import CacheBudget
+from gift_core.clip.pair_batches import PairBatch, TrainingPairs
+from tests.clip.tiny import CONTEXT, png, tiny_clip
+
+CLIP = tiny_clip()
+CAPTIONS = [("a cat.", "the cat", "one cat"), ("a dog.", "the dog"), ("a cat.",), ("a hen.",)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    images = [(png(seed), "png", captions) for seed, captions in enumerate(CAPTIONS)]
+    write_task(tmp_path / "pets", TaskInfo("pets", ("a cat.", "a dog."), ("{}",), "pairs"), images, images,
+               images_per_shard=9)  # fmt: skip
+    return tmp_path / "pets"
+
+
+def pairs(folder: Path, *, batch_size: int = 4, share: Share = all_rows) -> TrainingPairs:
+    return TrainingPairs(
+        CLIP, index_task(folder, "train"), class_prompts=("a cat.",), batch_size=batch_size, crop_scale=(0.9, 1.0),
+        names=("test", 1), cache_budget=CacheBudget(), share=share,
+    )  # fmt: skip
+
+
+def sampled(batches: TrainingPairs, iteration: int) -> PairBatch:
+    batch = batches.sample(iteration)
+    assert isinstance(batch, PairBatch)
+    return batch
+
+
+def test_every_caption_of_an_image_is_sampled_and_a_batch_depends_on_nothing_but_its_number(folder: Path) -> None:
+    batches, again = pairs(folder), pairs(folder)
+    rows = {caption: tokenize(CLIP, [caption])[0].tolist() for captions in CAPTIONS for caption in captions}
+    seen: set[str] = set()
+    for iteration in range(12):
+        batch = sampled(batches, iteration)
+        seen |= {caption for caption, row in rows.items() if row in batch.tokens_BL.tolist()}
+    assert seen == set(rows)
+    for other in (sampled(again, 7), sampled(batches, 7)):
+        assert torch.equal(other.images_BCHW, sampled(pairs(folder), 7).images_BCHW)
+        assert torch.equal(other.tokens_BL, sampled(pairs(folder), 7).tokens_BL)
+
+
+def test_equal_captions_and_equal_images_share_the_target(folder: Path) -> None:
+    """With more pairs than images, an image occurs more than once, also with different captions."""
+    of_dog, different = tokenize(CLIP, CAPTIONS[1]), 0
+    for iteration in range(8):
+        batch = sampled(pairs(folder, batch_size=6), iteration)
+        same_BB = batch.targets_BB > 0
+        assert torch.equal(same_BB, same_BB.T) and bool(same_BB.diagonal().all())
+        assert torch.allclose(batch.targets_BB.sum(dim=1), torch.ones(6))
+        equal_texts_BB = (batch.tokens_BL[:, None] == batch.tokens_BL[None]).all(dim=2)
+        assert bool(same_BB[equal_texts_BB].all())
+        dogs = (batch.tokens_BL[:, None] == of_dog[None]).all(dim=2).any(dim=1).nonzero().flatten()
+        assert bool(same_BB[dogs][:, dogs].all())
+        different += not bool(equal_texts_BB[dogs][:, dogs].all())
+    assert different
+
+
+def test_a_process_decodes_its_share_and_has_all_texts(folder: Path) -> None:
+    whole, part = sampled(pairs(folder), 3), sampled(pairs(folder, share=lambda count: slice(1, 3)), 3)
+    assert torch.equal(whole.tokens_BL, part.tokens_BL) and torch.equal(whole.targets_BB, part.targets_BB)
+    assert torch.equal(whole.images_BCHW[1:3], part.images_BCHW[1:3])
+    assert not part.images_BCHW[[0, 3]].any()
+
+
+def test_a_joint_round_has_pairs_and_classes(folder: Path) -> None:
+    classes = TrainingImages(
+        CLIP, [Labeled(0), Labeled(1)], class_prompts=("one", "two"), batch_size=2, crop_scale=(0.9, 1.0), names=("t",),
+        cache_budget=CacheBudget(),
+    )  # fmt: skip
+    joint = JointImages([pairs(folder), classes], ("test",))
+    assert sorted(joint.sample(iteration).kind for iteration in range(2)) == ["classes", "pairs"]
+    tokens_KL = tokenize(CLIP, joint.class_prompts)
+    of_classes = next(batch for batch in map(joint.sample, range(2)) if batch.kind == "classes")
+    assert torch.equal(of_classes.texts(tokens_KL), tokens_KL[1:])
+
+
+class Labeled:
+    """An image with a label."""
+
+    def __init__(self, label: int) -> None:
+        self.label = label
+
+    def read(self) -> bytes:
+        return png(self.label)
+
+
+def test_texts_that_fill_the_context_are_counted(folder: Path) -> None:
+    fits, fills = "cat " * (CONTEXT - 3), "cat " * (CONTEXT + 5)
+    assert cut_texts(CLIP, ["a cat.", fits, fills]) == 1
+    assert pairs(folder).summary == "4 images with 7 captions"

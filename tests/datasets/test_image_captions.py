@@ -1,0 +1,170 @@
+"""Images with captions as tasks: beside the images, in a table, in WebDataset tars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import webdataset
+
+from gift_core.artifacts.task import SPLITS, TaskInfo, index_task
+from gift_core.config.tasks import PairsTaskConfig
+from gift_core.datasets.image_captions import captions_of, pairs_dataset
+from gift_core.datasets.ingest import ingest
+from gift_core.errors import UserError
+from tests.artifacts.damage import png
+from tests.datasets.folders import INGEST
+
+CAPTIONS = {f"{number:02d}": [f"picture {number}.", f"the {number}th"] for number in range(10)}
+Written = Mapping[str, Sequence[str]]
+
+
+def put(root: Path, *, captions: Written = CAPTIONS, folder: str = "pets") -> Path:
+    """Writes <key>.png, with its captions in <key>.txt."""
+    for key, lines in captions.items():
+        path = root / folder / f"{key}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(int(path.stem)))
+        path.with_suffix(".txt").write_text("\n".join(lines), encoding="utf-8")
+    return root / folder
+
+
+def config(**changes: Any) -> PairsTaskConfig:
+    row: dict[str, Any] = {"source": "pairs", "path": "pets", "vocabulary_captions": 4, "test_fraction": 0.3}
+    return PairsTaskConfig(**{**row, "on_bad_image": "refuse", **changes})
+
+
+TABLE = {"table": "captions.csv", "image_column": "image", "caption_column": "caption"}
+
+
+def ingested(root: Path, **changes: Any) -> TaskInfo:
+    return ingest("pets", config(**changes), root / "task", ingest_config=INGEST, seed=1, root=root)
+
+
+def captions_in(root: Path, split: str) -> list[tuple[str, ...]]:
+    return [image.captions for image in index_task(root / "task", split)]
+
+
+def refusal(root: Path, **changes: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        ingested(root, **changes)
+    assert not (root / "task").exists()
+    return str(caught.value).removeprefix("params.yaml: tasks.pets.")
+
+
+def test_an_image_keeps_all_its_captions_in_one_split_and_a_sample_of_them_stands_for_the_task(tmp_path: Path) -> None:
+    put(tmp_path)
+    info = ingested(tmp_path)
+    train, test = (captions_in(tmp_path, split) for split in SPLITS)
+    assert sorted(train + test) == sorted(map(tuple, CAPTIONS.values()))
+    assert (info.counts, info.captions, info.kind) == ({"train": 7, "test": 3}, {"train": 14, "test": 6}, "pairs")
+    assert len(info.class_names) == 4 and set(info.class_names) <= {each for captions in train for each in captions}
+    assert info.templates == ("{}",)
+    labels = [image.label for image in index_task(tmp_path / "task", "train")]
+    first = [next((info.class_names.index(each) for each in own if each in info.class_names), -1) for own in train]
+    assert labels == first and min(labels) == -1
+
+
+def test_the_three_forms_of_the_same_pairs_are_the_same_task(tmp_path: Path) -> None:
+    put(tmp_path / "folder")
+    rows = [(f"{key}.png", caption) for key, lines in CAPTIONS.items() for caption in lines]
+    for kind in ("csv", "parquet"):
+        folder = put(tmp_path / kind)
+        table = pd.DataFrame(rows, columns=["image", "caption"])
+        table.to_csv(folder / "captions.csv", index=False)
+        table.to_parquet(folder / "captions.parquet")
+    (tmp_path / "tars" / "pets").mkdir(parents=True)
+    with webdataset.TarWriter(str(tmp_path / "tars" / "pets" / "pairs-0.tar")) as tar:
+        for key, lines in CAPTIONS.items():
+            tar.write({"__key__": key, "png": png(int(key)), "txt": "\n".join(lines)})
+    forms: dict[str, dict[str, Any]] = {
+        "folder": {}, "csv": TABLE, "parquet": TABLE | {"table": "captions.parquet"}, "tars": {"train": "pairs-*.tar"}
+    }  # fmt: skip
+    found = {form: ingested(tmp_path / form, **row) for form, row in forms.items()}
+    assert {tuple(info.hashes.items()) for info in found.values()} == {tuple(found["folder"].hashes.items())}
+    assert {info.class_names for info in found.values()} == {found["folder"].class_names}
+
+
+def test_folders_train_and_test_and_a_column_of_splits_are_the_splits(tmp_path: Path) -> None:
+    for split, keys in (("train", ("00", "01", "02")), ("test", ("03", "04")), ("val", ("05",))):
+        put(tmp_path, captions={key: CAPTIONS[key] for key in keys}, folder=f"pets/{split}")
+    dataset = pairs_dataset("pets", config(), root=tmp_path, seed=1)
+    assert [captions_of(sample)[0] for sample in dataset.test] == ["picture 3.", "picture 4."]
+    assert dataset.notes == ("1 image left out: val/ is a validation split.",)
+    lines = [f"{split}/{key}.png,of {key},{split}" for split, key in (("train", "00"), ("train", "01"), ("test", "03"),
+                                                                     ("test", "04"), ("val", "05"))]  # fmt: skip
+    (tmp_path / "pets" / "captions.csv").write_text("\n".join(["image,caption,fold", *lines]))
+    dataset = pairs_dataset("pets", config(**TABLE, split_column="fold"), root=tmp_path, seed=1)
+    assert [sample.label for sample in (*dataset.train, *dataset.test)] == ["of 00", "of 01", "of 03", "of 04"]
+
+
+def test_what_is_unclear_about_the_pairs_is_noted(tmp_path: Path) -> None:
+    folder = put(tmp_path, captions=CAPTIONS | {"08": ["twice", "twice", ""], "09": ["twice"]})
+    (folder / "08.png").write_bytes((folder / "09.png").read_bytes())
+    (folder / "orphan.txt").write_text("nothing")
+    info = ingested(tmp_path, test_fraction=0.5)
+    assert "1 caption file without an image left out: orphan.txt." in info.notes
+    assert sum(info.captions.values()) == 18  # of 08 and 09 one each
+    assert any("cop" in note or "also in the training split" in note for note in info.notes)
+    put(tmp_path / "shared", captions={key: ["the same"] if int(key) > 4 else lines for key, lines in CAPTIONS.items()})
+    notes = ingested(tmp_path / "shared", test_fraction=0.8).notes
+    assert "1 test caption of several test images, so none of these is the right one alone: 'the same'." in notes
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda folder: (folder / "03.txt").unlink(), "path: pets: 1 image without a caption: 03.png. Each"),
+        (lambda folder: (folder / "03.txt").write_text(" \n"), "03.txt is empty. Write the caption or remove"),
+        (lambda folder: (folder / "03.txt").write_bytes(b"\xff\xfe\xfa"), "03.txt is not UTF-8 text"),
+        (lambda folder: [path.unlink() for path in folder.glob("0[1-9].*")], "1 train image, but a task of pairs"),
+        (lambda folder: [path.unlink() for path in folder.glob("*.png")], "path: pets: there are no images"),
+        (lambda folder: put(folder, captions={"11": ["eleven"]}, folder="train"), "train/11.png alone"),
+        (lambda folder: (folder / "04.png").write_bytes(b"no image"), "1 image cannot be decoded: 04.png"),
+    ],
+)  # fmt: skip
+def test_an_unsound_folder_is_refused(change: Any, expected: str, tmp_path: Path) -> None:
+    folder = put(tmp_path)
+    change(folder)
+    message = refusal(tmp_path)
+    if "alone" in expected:
+        expected = "00.png is beside train/. Put all images into train/ and test/, or into neither."
+    assert expected in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("image,text\n00.png,zero\n", "caption_column: "),
+        ("image,caption\n00.png,zero\n01.png,\n", "line 3, column caption: is empty. Fill it in"),
+        ("image,caption\n00.png,zero\nnone.png,one\n", "1 image file is missing: line 3: none.png"),
+        ("image,caption,fold\n00.png,a,train\n00.png,b,test\n", "column 'fold' has only the values test, train"),
+    ],
+)
+def test_an_unsound_table_is_refused(text: str, expected: str, tmp_path: Path) -> None:
+    (put(tmp_path) / "captions.csv").write_text(text)
+    assert expected in refusal(tmp_path, **TABLE)
+
+
+def test_an_image_in_both_splits_of_a_table_is_refused(tmp_path: Path) -> None:
+    (put(tmp_path) / "captions.csv").write_text("image,caption,fold\n00.png,a,train\n00.png,b,test\n")
+    expected = "table: captions.csv: 00.png is of train on line 2 and of test on line 3. An image belongs to one split"
+    assert expected in refusal(tmp_path, **TABLE, split_column="fold")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"png": png(1)}, "sample 7 of a.tar has no caption, a file .txt"),
+        ({"png": png(1), "txt": b"\n \n"}, "the caption of sample 7 of a.tar is empty. Write one caption a line"),
+        ({"png": png(1), "txt": b"\xff"}, "the caption of sample 7 of a.tar cannot be read"),
+    ],
+)
+def test_an_unsound_tar_is_refused(files: dict[str, bytes], expected: str, tmp_path: Path) -> None:
+    (tmp_path / "pets").mkdir()
+    with webdataset.TarWriter(str(tmp_path / "pets" / "a.tar")) as tar:
+        tar.write({"__key__": "7", **files})
+    assert expected in refusal(tmp_path, train="a.tar")

@@ -1,0 +1,139 @@
+"""A task of image-caption pairs between two tasks of classes, through the real commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from gift_core.artifacts.accuracy import read_accuracy
+from gift_core.artifacts.predictions import read_predictions
+from gift_core.artifacts.prompt_files import read_vocabulary
+from gift_core.artifacts.task import index_task, read_task
+from gift_core.config.loading import load_config
+from tests.clip.tiny import png
+from tests.stages.experiment import Experiment, Gift, invoke, tiny
+
+TASKS = ["games", "scenes", "arrows"]
+
+
+@pytest.fixture
+def experiment(tmp_path: Path, mini_params: dict[str, Any]) -> Experiment:
+    params = tiny(mini_params, tasks=TASKS)
+    params["tasks"]["scenes"]["vocabulary_captions"] = 12
+    params["run"] |= {"methods": ["gift", "icarl", "lwf", "joint"]}
+    return Experiment(tmp_path, params)
+
+
+def learn(experiment: Experiment, method: str, task: str) -> str:
+    said = experiment.succeed("teach", method, task)
+    return said + experiment.succeed("finetune", method, task) + experiment.succeed("evaluate", method, task)
+
+
+def test_pairs_are_learned_replayed_tested_and_reported(experiment: Experiment) -> None:
+    layout = experiment.layout
+    experiment.succeed("import_model")
+    experiment.succeed("write_vocabulary")
+    said = {}
+    for task in TASKS:
+        said[task] = experiment.succeed("ingest", task)
+        experiment.succeed("write_prompts", task)
+        experiment.succeed("synthesize", task)
+        for method in experiment.params["run"]["methods"]:
+            said[task] += learn(experiment, method, task)
+    assert "80 train captions, 70 test captions, 40 training images, 35 test images" in said["scenes"]
+    assert "40 images with 80 captions, 3 iterations" in said["scenes"]
+    assert "scenes: Recall@1, 5, 10 of images for captions" in said["scenes"] and "mean rank" in said["scenes"]
+    assert "Recall" not in said["games"] + said["arrows"]
+
+    info = read_task(layout.task("scenes"))
+    assert (info.kind, len(info.class_names)) == ("pairs", 12)
+    own = [entry for entry in read_vocabulary(layout.vocabulary("scenes")) if entry.source_task == "scenes"]
+    assert [(entry.class_name, entry.templates) for entry in own] == [(each, ("{}",)) for each in info.class_names]
+    captions = {each for image in index_task(layout.task("scenes"), "train") for each in image.captions}
+    assert set(info.class_names) <= captions
+
+    require_recalls(experiment)
+    experiment.succeed("report")
+    metrics = json.loads((layout.reports() / "metrics.json").read_text())
+    assert set(metrics) == {"zero_shot", "gift", "icarl", "lwf", "joint"}
+    page = (layout.reports() / "index.html").read_text(encoding="utf-8")
+    assert "Of scenes, which has captions, Recall@1: the mean of both directions." in page
+    assert 'id="retrieval"' in page and "The right image." in page and "80 captions" not in page
+    assert invoke("predict", str(layout.model("gift", "arrows")), str(experiment.folder)).exit_code == 1
+    asked = ("--classes", "scenes", "--root", str(experiment.folder), "--device", "cpu")
+    refused = invoke("predict", str(layout.model("gift", "arrows")), str(experiment.folder), *asked)
+    assert "--classes scenes: the images of this task have captions, and no classes" in refused.output
+
+
+def require_recalls(experiment: Experiment) -> None:
+    """The accuracy is Recall@1, the mean of both directions, of the predictions of the same step."""
+    rows, _ = read_accuracy(experiment.layout.accuracy("gift", "arrows"))
+    predictions, _ = read_predictions(experiment.layout.predictions("gift", "arrows"))
+    test = predictions[(predictions.step == 2) & (predictions.task == "scenes")]
+    recall = test.assign(right=test["rank"] == 1).groupby("query", observed=True)["right"].mean()
+    own: pd.Series = rows[(rows.step == 2) & (rows.eval_task == "scenes")].iloc[0]
+    assert sorted(recall.index) == ["caption", "image"] and own.n == 35
+    assert own.top1 == pytest.approx((recall["caption"] + recall["image"]) / 2)
+    assert set(predictions[predictions.task == "games"]["query"]) == {"class"}
+
+
+def test_class_incremental_and_a_wrong_row_are_refused_before_anything_runs(experiment: Experiment) -> None:
+    experiment.params["evaluation"] |= {"protocol": "class_incremental"}
+    experiment.write(experiment.params)
+    message = experiment.fail("import_model")
+    assert "sequence: scenes has captions, but class_incremental tests one model on the classes of all tasks" in message
+    experiment.params["evaluation"] |= {"protocol": "task_incremental"}
+    del experiment.params["tasks"]["scenes"]["vocabulary_captions"]
+    experiment.write(experiment.params)
+    assert "tasks.scenes.vocabulary_captions: the miniature task scenes needs this key" in experiment.fail(
+        "ingest", "scenes"
+    )
+    row = {"source": "pairs", "path": "data/0_raw/pets", "vocabulary_captions": 5, "test_fraction": 0.2,
+           "on_bad_image": "refuse", "table": "a.csv", "image_column": "image"}  # fmt: skip
+    experiment.params["tasks"]["scenes"] = row
+    experiment.write(experiment.params)
+    assert "scenes.caption_column: missing, and the table needs it. Write caption_column: caption." in experiment.fail(
+        "ingest", "scenes"
+    )
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    folder = tmp_path / "data/0_raw/pets"
+    folder.mkdir(parents=True)
+    for number in range(10):
+        (folder / f"{number}.png").write_bytes(png(number))
+        (folder / f"{number}.txt").write_text(f"picture {number}\nnumber {number}")
+    return tmp_path
+
+
+def test_add_task_captions_shows_pairs_and_writes_the_row(pets: Path, gift: Gift) -> None:
+    output = gift("add-task", "pets", "--images", "data/0_raw/pets", "--captions").output
+    assert "pets: 20 captions, 8 training images, 2 test images" in output
+    assert "number" in output and "teach@gift-step" in output
+    row = load_config(pets / "params.yaml").tasks["pets"]
+    assert (row.source, row.path, getattr(row, "vocabulary_captions", 0)) == ("pairs", "data/0_raw/pets", 200)
+    lines = "\n".join(f"{number}.png,picture {number}" for number in range(10))
+    (pets / "data/0_raw/pets/captions.csv").write_text(f"image,text\n{lines}\n")
+    table = ("--table", "captions.csv", "--caption-column", "text", "--vocabulary-captions", "5")
+    output = gift("add-task", "more", "--images", "data/0_raw/pets", "--captions", *table).output
+    assert "more: 10 captions, 8 training images" in output and "caption_column: text" in output
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--captions --shots 3", "--shots is of tasks with classes, and --captions of tasks without. Remove one"),
+        ("--captions --template {}", "--template is of tasks with classes"),
+        ("--captions --caption-column text", "--image-column, --caption-column and --split-column need --table"),
+        ("--captions --table none.csv", "--table"),
+    ],
+)
+def test_options_that_do_not_fit_captions_are_refused(words: str, expected: str, pets: Path, gift: Gift) -> None:
+    before = (pets / "params.yaml").read_bytes()
+    assert expected in gift("add-task", "pets", "--images", "data/0_raw/pets", *words.split(), expect=1).output
+    assert (pets / "params.yaml").read_bytes() == before
