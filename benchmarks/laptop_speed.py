@@ -25,21 +25,24 @@ import numpy as np
 import pandas as pd
 import torch
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.smoke.laptop import CLIPS, GENERATORS
 from benchmarks.smoke.random_models import build_clip, build_diffusion
 from benchmarks.smoke.sizes import CONTEXT, Size
+from gift_core.doctor.device_speed import core_rate
 
 TRAINED, TESTED = 32, 64  # images of a batch
-COLUMNS = ("part", "way", "seconds", "ratio", "smallest", "largest", "first_call", "difference")
+COLUMNS = ("part", "way", "seconds", "rate", "ratio", "smallest", "largest", "first_call", "difference")
 PAGE = """\
 # What would make the preset laptop faster on a CPU
 
 `python -m benchmarks.laptop_speed --record`, {date}, {machine}, one thread, {rounds} rounds.
 
 TinyCLIP 40M/32 and SDXS-512 DreamShaper with random weights. A ratio is the processor time of this way over that of the
-part as it is, in the same round: the median, and the smallest and largest. `first call` is in seconds. `difference` is
-the norm of the difference of the outputs, relative to their norm.
+part as it is, in the same round: the median, and the smallest and largest. `rate` is that of the part as it is, in
+operations per second relative to a matrix product in float32 ({rate:.0f} x 10^9). `first call` is in seconds.
+`difference` is the norm of the difference of the outputs, relative to their norm.
 
 """
 
@@ -166,22 +169,29 @@ def seconds(part: Part) -> float:
     return time.process_time() - started
 
 
-def rows(chosen: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Yields a row for each part and way."""
+def operations(part: Part) -> float:
+    """Returns the operations of the matrix products and convolutions in a call."""
+    with FlopCounterMode(display=False) as counter:
+        part()
+    return float(counter.get_total_flops())
+
+
+def rows(chosen: argparse.Namespace, rate: float) -> Iterator[dict[str, Any]]:
+    """Yields a row for each part and way. `rate`: the operations per second of a matrix product."""
     for name in chosen.parts:
         part = parts()[name]()
+        count = operations(part)
         for way in chosen.ways:
             if way != "inference_mode" or not part.trains:
-                yield {"part": name, "way": way, **measured(part, WAYS[way], chosen.rounds)}
+                row = measured(part, WAYS[way], chosen.rounds)
+                yield {"part": name, "way": way, "rate": count / row["seconds"] / rate, **row}
 
 
 def line(row: Mapping[str, Any]) -> str:
     """Returns a row of the table."""
     ratio = f"{row['ratio']:.2f} ({row['smallest']:.2f} to {row['largest']:.2f})"
-    return (
-        f"| {row['part']} | {row['seconds']:.2f} | {row['way']} | {ratio} | {row['first_call']:.1f} "
-        f"| {row['difference']:.0e} |"
-    )
+    plain = f"| {row['part']} | {row['seconds']:.2f} | {row['rate']:.2f} "
+    return f"{plain}| {row['way']} | {ratio} | {row['first_call']:.1f} | {row['difference']:.0e} |"
 
 
 def main() -> None:
@@ -194,16 +204,16 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    table = ["| part | as it is, s | way | ratio | first call | difference |", "|---|---|---|---|---|---|"]
+    table = ["| part | as it is, s | rate | way | ratio | first call | difference |", "|---|---|---|---|---|---|---|"]
     print("\n".join(table), flush=True)
-    found = []
-    for row in rows(chosen):
+    rate, found = core_rate(), list[dict[str, Any]]()
+    for row in rows(chosen, rate):
         found.append(row)
         table.append(line(row))
         print(table[-1], flush=True)
     if chosen.record:
         machine = f"{platform.system()} {platform.machine()}, torch {torch.__version__} ({cpu()})"
-        head = PAGE.format(date=datetime.date.today(), machine=machine, rounds=chosen.rounds)
+        head = PAGE.format(date=datetime.date.today(), machine=machine, rounds=chosen.rounds, rate=rate / 1e9)
         path = Path(__file__).with_suffix(".md")
         path.write_text(head + "\n".join(table) + "\n", encoding="utf-8")
         pd.DataFrame(found, columns=COLUMNS).to_csv(path.with_suffix(".csv"), index=False, float_format="%.3g")
