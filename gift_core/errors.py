@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -95,10 +95,3 @@ def _beside(folder: Path, name: str, *, only_folders: bool) -> str:
 def _shown(name: str) -> str:
     """A file's name with control characters and bytes that are not UTF-8 escaped."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in name)
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yields the error, what it was raised from, what that was raised from, and so on."""
-    while error is not None:
-        yield error
-        error = error.__cause__

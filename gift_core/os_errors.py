@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from gift_core.errors import GiftError, UserError, causes
+from gift_core.errors import GiftError, UserError
 
 MAX_TEMPORARY_BYTES = 24  # of the path of the folder for temporary files that holds sockets
 
@@ -123,3 +123,10 @@ def _obstacle(path: Path, number: int) -> tuple[str, str, str]:
         if part != path or number == errno.EEXIST:
             return shown, "there is a file where a folder should be", _ELSEWHERE
     return _PARTIAL.sub("", str(path)), os.strerror(number), _ELSEWHERE if number in PATH else ""
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yields the error, what it was raised from, what that was raised from, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__

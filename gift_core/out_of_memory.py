@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping
 from functools import reduce
 
-from gift_core.errors import UserError, causes
+from gift_core.errors import UserError
+from gift_core.os_errors import causes
 
 # Parts of the messages of CUDA, ROCm and MPS, of torch's CPU allocator, and of libraries that CUDA loads.
 MESSAGES = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from .stage import PARAMS, ROOT, Params, Root, Stage, open_stage
 
+SHOWN_NAMES = 6
+
 
 def report(params: Params = PARAMS, root: Root = ROOT) -> None:
     """Compute Transfer, Avg, Last and Forgetting, and write metrics.json, plots and index.html to reports/.
@@ -39,6 +41,7 @@ def set_aside(stage: Stage, params: Path) -> None:
 
     files = set_aside_leftovers(stage.layout, stage.config)
     if files:
-        names = ", ".join(dict.fromkeys(f"{file.parent.name}/{file.stem}" for file in files))
+        names = list(dict.fromkeys(f"{file.parent.name}/{file.stem}" for file in files))
+        more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
         folder = stage.layout.taken_back("method", "task").parent.parent
-        stage.say(f"no part of the experiment any more, moved to {folder}: {names}")
+        stage.say(f"no part of the experiment any more, moved to {folder}: {', '.join(names[:SHOWN_NAMES])}{more}")

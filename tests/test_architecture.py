@@ -19,7 +19,8 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 # The parts of gift_core from the lowest to the highest. A part imports lower ones only.
 ORDER = [
     {"errors", "seeds", "published", "untrusted", "quantities", "definitions"},
-    {"layout", "shipped", "progress", "out_of_memory", "os_errors", "provenance", "tracking", "downloads"},
+    {"layout", "shipped", "progress", "os_errors", "provenance", "tracking", "downloads"},
+    {"out_of_memory"},
     {"computation"},
     {"work"},
     {"config"},

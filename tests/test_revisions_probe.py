@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -113,7 +114,7 @@ def test_a_harmless_edit_keeps_the_revision_and_another_raises_it_with_the_reaso
     edit_function(project.folder, READER, "folder_dataset")
     printed, row = decided(project)
     assert row == {"revision": 1, "reasons": {"1": "the first one"}}
-    assert "1 of 40 parts changed: ingest source.folder\n" in printed
+    assert re.search(r"1 of \d+ parts changed: ingest source.folder\n", printed)
     assert "settings: ingest shapes: same bytes\n1 changed parts keep their revision, 0 rise" in printed
     commit(project, "a harmless edit")
     project.edit(READER, "sorted(labels_to_learn(splits, location))", "sorted(labels_to_learn(splits, location))[::-1]")

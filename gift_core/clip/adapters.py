@@ -47,7 +47,6 @@ def lora_layers(
     adapted = LoraModel(clip.model, config, ADAPTER)
     _compute_attention_exactly(clip.model)
     try:
-        _require_used(clip, layers)
         yield {name: value for name, value in clip.model.named_parameters() if value.requires_grad}, weights
     finally:
         merged = _merged(clip.model, layers)
@@ -57,15 +56,22 @@ def lora_layers(
 
 
 def _chosen_layers(clip: Clip, targets: Sequence[str]) -> dict[str, torch.nn.Module]:
-    """The layers whose names end with a target, by name."""
+    """The layers that run and whose names end with a target, by name.
+
+    The others have no effect: the attention pool of a ResNet uses the weights of its c_proj, but not the layer.
+    """
     layers = _possible_layers(clip)
+    used = _used(clip, layers)
     found: dict[str, torch.nn.Module] = {}
     for target in targets:
         own = {name: layer for name, layer in layers.items() if f".{name}".endswith(f".{target}")}
         if not own:
             known = {name.rpartition(".")[2] for name in layers}
             raise UserError(f"{KEY}: no layer's name ends with {target!r}. {did_you_mean(target, known)}")
-        found |= own
+        if not own.keys() & used:
+            what = f"{next(iter(own))}: the model uses its weights without this layer, so an adapter has no effect"
+            raise UserError(f"{KEY}: {what}. Leave it out.")
+        found |= {name: layer for name, layer in own.items() if name in used}
     return found
 
 
@@ -151,19 +157,14 @@ def _put_back(model: torch.nn.Module, weights: Named, merged: Mapping[str, torch
 
 
 @torch.no_grad()
-def _require_used(clip: Clip, layers: dict[str, torch.nn.Module]) -> None:
-    """Raises UserError for a layer that does not run: some towers use the weights of a layer without it."""
+def _used(clip: Clip, layers: Mapping[str, torch.nn.Module]) -> set[str]:
+    """The names of the layers that run in a pass of the model."""
     used: set[str] = set()
-    hooks = [
-        clip.model.get_submodule(name).register_forward_hook(lambda *_, name=name: used.add(name)) for name in layers
-    ]
+    hooks = [layer.register_forward_hook(lambda *_, name=name: used.add(name)) for name, layer in layers.items()]
     with torch.random.fork_rng():
         image_BCHW = torch.zeros(1, 3, clip.image_size, clip.image_size, dtype=clip.scale.dtype, device=clip.device)
         encode_images(clip, image_BCHW)
         encode_tokens(clip, tokenize(clip, ["7"]))
     for hook in hooks:
         hook.remove()
-    unused = [name for name in layers if name not in used]
-    if unused:
-        what = f"{unused[0]}: the model uses its weights without this layer, so an adapter has no effect"
-        raise UserError(f"{KEY}: {what}. Leave it out.")
+    return used

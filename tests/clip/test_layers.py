@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,9 @@ from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.layers import layers_of, tower_of
 from gift_core.clip.model import Clip
 from gift_core.clip.trained import lora, training_mode
+from gift_core.errors import UserError
 from tests.clip.families import SMALL, small_clip, without_the_hub
+from tests.clip.tiny import tiny_clip
 
 TARGETS = ("attn", "c_fc", "fc1", "query", "wi_0")
 
@@ -65,3 +68,14 @@ def test_adapters_are_trained_and_merged(name: str, monkeypatch: pytest.MonkeyPa
             clip.model.eval()
             adapted = encoded(clip)
     torch.testing.assert_close(encoded(clip).detach(), adapted, rtol=0, atol=1e-4)
+
+
+def test_a_layer_that_does_not_run_gets_no_adapter() -> None:
+    clip = tiny_clip(tower="resnet")  # its attention pool uses the weights of c_proj, but not the layer
+    options: dict[str, Any] = {"rank": 2, "alpha": 2.0, "dropout": 0.0}
+    with training_mode(clip, partial(lora, targets=("c_proj",), **options)) as trained:
+        assert [name for name in trained.parameters if "attnpool" in name] == []
+        assert trained.parameters
+    refused = training_mode(clip, partial(lora, targets=("attnpool.c_proj",), **options))
+    with pytest.raises(UserError, match=r"trains.targets: visual.attnpool.c_proj: the model uses its"), refused:
+        pass
