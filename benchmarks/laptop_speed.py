@@ -1,6 +1,6 @@
 """What would make presets/laptop.yaml faster on a CPU: its parts at full size, as they are and in other ways.
 
-    python -m benchmarks.laptop_speed                                 # torch.compile takes most of its 15 minutes
+    python -m benchmarks.laptop_speed                                 # about 12 processor minutes
     python -m benchmarks.laptop_speed --parts unet --ways bfloat16
 
 Weights are random. A part runs once as it is and once in another way, --rounds times. A ratio below 1 is a gain: the
