@@ -25,16 +25,15 @@ PROJECT = Path(__file__).resolve().parents[1]
 # crashes, clusters, documents, browsers, bad input, benchmarks, every command in every way. `make test-all` runs it.
 THOROUGH = re.compile(
     r"""tests/(
-    benchmarks/ | docs/ | execution/ | full_size/ | hostile/ | interruption/ | team/ | tracking/
+    benchmarks/ | docs/ | execution/test_(cluster|run_with_helpers) | full_size/ | hostile/ | interruption/ | team/ | tracking/
     | clip/test_(architectures|soundness)
     | doctor/test_(memory_estimate|operations|storage)
     | end_to_end/test_(changes|revisions|wheel)
     | interop/test_exporting
-    | report/test_(compare|kept_images|leftovers|published_results|seen_classes)
-    | stages/test_(add_task|class_incremental|data|disk|doctor|dvc_pipeline|export|fork_server|import_model|merge)
-    | stages/test_(interruption|metrics|missing_paths|predict|processes|recorded|remove|run|search|show|use|verify)
-    | test_(golden_losses|params_edit|pipeline_stages|revisions_probe)
-    | work/test_(crashes|data_parallel|spread)
+    | report/test_(compare|kept_images|published_results)
+    | stages/test_(disk|interruption|processes|run|use|verify)
+    | test_(golden_losses|revisions_probe)
+    | work/test_(data_parallel|spread)
     )""",
     re.VERBOSE,
 )
