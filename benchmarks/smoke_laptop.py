@@ -12,13 +12,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from functools import partial
 from pathlib import Path
 
 from benchmarks.experiment import choose_methods
 from benchmarks.smoke.checks import SmokeError
-from benchmarks.smoke.data import make_data
-from benchmarks.smoke.laptop import CLIPS, GENERATORS, PER_CLASS, TASKS, laptop_experiment, write_hub
+from benchmarks.smoke.laptop import CLIPS, GENERATORS, laptop_experiment, make_laptop_data, write_hub
 from benchmarks.smoke.pipeline import Pipeline
 from benchmarks.smoke.record import heading, markdown, write_record
 from benchmarks.smoke.run import measured_run
@@ -34,8 +32,8 @@ PAGE = """\
 
 TinyCLIP 40M/32 (84.2M parameters) and SDXS-512 DreamShaper (UNet 315.7M, tiny autoencoder 2.4M, text encoder 123.1M,
 512 px, float32, one step) in the configurations of their repositories, both with random weights. `dvc repro` runs the
-preset with two of its tasks, {images} images a task, and {iterations} training iterations of 32 + {images} images. The
-accuracies have no meaning.
+preset with two of its tasks, {images} images a task, {iterations} training iterations of 32 + {images} images, and 50
+names in the base vocabulary. The accuracies have no meaning.
 
 {stages} stages, {minutes:.1f} minutes in them ({cpu_minutes:.1f} of processor time), at most {peak:.1f} GiB.
 
@@ -66,7 +64,7 @@ def main() -> int:
             threads=choices.threads,
             environment={"HF_HUB_CACHE": str(hub.resolve())},
         )
-        pipeline.prepare({}, partial(make_data, tasks=TASKS, per_class=PER_CLASS))
+        pipeline.prepare({}, make_laptop_data)
         table, lines = measured_run(pipeline, size)
     except (GiftError, SmokeError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -68,7 +68,7 @@ def note(message: str) -> None:
 
 def print_next_stages(change: str, stages: Iterable[str]) -> None:
     """Prints a change of params.yaml, and which stages `dvc repro` runs for it."""
-    hint(f"{change} Next: dvc repro, which runs")
+    hint(f"{change} Next: dvc repro, which runs for it")
     print_names(stages)
 
 

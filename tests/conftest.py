@@ -25,9 +25,10 @@ PROJECT = Path(__file__).resolve().parents[1]
 # crashes, clusters, documents, browsers, bad input, benchmarks, every command in every way. `make test-all` runs it.
 THOROUGH = re.compile(
     r"""tests/(
-    benchmarks/ | docs/ | execution/test_(cluster|run_with_helpers) | full_size/ | hostile/ | interruption/ | team/ | tracking/
+    benchmarks/ | docs/ | full_size/ | hostile/ | interruption/ | team/ | tracking/
     | clip/test_(architectures|soundness)
     | doctor/test_(memory_estimate|operations|storage)
+    | execution/test_(cluster|run_with_helpers)
     | end_to_end/test_(changes|revisions|wheel)
     | interop/test_exporting
     | report/test_(compare|kept_images|published_results)

@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.experiment import Experiment, read_experiment, set_order
+from benchmarks.smoke.data import make_data
 from benchmarks.smoke.random_models import SEED, build_clip, parameter_count, write_diffusion
 from benchmarks.smoke.sizes import AUTOENCODER, FULL, SCHEDULER, TEXT_ENCODER, UNET, Settings, Size
+from gift_core.datasets.base_vocabulary import base_vocabulary
 from gift_core.doctor.model_checks import KNOWN_CLIPS
 
 PRESET = Path(__file__).resolve().parents[2] / "presets" / "laptop.yaml"
 TASKS = ("eurosat", "oxford_pet")
 PER_CLASS = 4  # images for training
+TESTED = 16  # images of each task
+NAMES, NAME_COUNT = "data/0_raw/prompts/names.txt", 50  # the base vocabulary: the first of the thousand of ImageNet
 COMMIT = "0" * 40  # of a repository whose revision the preset does not name
 
 
@@ -135,7 +139,7 @@ GENERATORS: Mapping[str, HubGenerator] = {
 
 
 def laptop_experiment(clip: HubClip, generator: HubGenerator, *, images: int, iterations: int) -> Experiment:
-    """Returns the preset with two of its tasks, few images, and other models if they are not its own.
+    """Returns the preset with two of its tasks, few images and names, and other models if they are not its own.
 
     All other settings, such as the methods and the size of the images, are those of the preset.
     """
@@ -145,16 +149,24 @@ def laptop_experiment(clip: HubClip, generator: HubGenerator, *, images: int, it
     experiment["generator"] |= {
         "pipeline": generator.repository, "revision": generator.revision, **generator.settings,
     }  # fmt: skip
-    experiment["prompts"] |= {"images_per_task": images}
+    experiment["prompts"] |= {"images_per_task": images, "base_vocabulary": NAMES}
     experiment["training"] |= {
         "iterations": iterations, "warmup_iterations": 1,
         "replay_batch_size": min(images, experiment["training"]["replay_batch_size"]),
     }  # fmt: skip
-    experiment["evaluation"] |= {"max_images": 40}
+    experiment["evaluation"] |= {"max_images": TESTED}
     added = {"allow_partial": True, "shots": PER_CLASS}
     experiment["tasks"] = {task: experiment["tasks"][task] | added for task in TASKS}
     set_order(experiment, TASKS)
     return experiment
+
+
+def make_laptop_data(root: Path) -> None:
+    """Writes the raw data of the two tasks, and the names of the base vocabulary."""
+    make_data(root, TASKS, PER_CLASS)
+    names = root / NAMES
+    names.parent.mkdir(parents=True, exist_ok=True)
+    names.write_text("\n".join(base_vocabulary("imagenet")[:NAME_COUNT]) + "\n", encoding="utf-8")
 
 
 def write_hub(hub: Path, clip: HubClip | None, generator: HubGenerator | None) -> Size:

@@ -22,7 +22,7 @@ def check_folders(project: Project) -> Iterator[Finding]:
             continue
         found = f"{folder} is empty" if folder.is_dir() else f"there is no {folder}"
         ingested = all(_is_ingested(project.root, name) for name in names)
-        yield Finding(_subject(names), "fail", found, _remedy(project.config.tasks[names[0]], ingested))
+        yield Finding(_subject(names), "fail", found, _remedy(project.config.tasks[names[0]], names, ingested))
 
 
 def check_data_sets(project: Project) -> Iterator[Finding]:
@@ -110,10 +110,11 @@ def _is_ingested(root: Path, task: str) -> bool:
     return (Layout(root).task(task) / "task.json").is_file()
 
 
-def _remedy(task: TaskConfig, ingested: bool) -> str:
+def _remedy(task: TaskConfig, names: list[str], ingested: bool) -> str:
     if isinstance(task, CatalogueTaskConfig):
         size = byte_size(_archive_bytes(task))
         remedy = f"Run: gift data fetch {task.dataset} ({size}). It says what to download by hand, if anything."
+        remedy += f" Or learn without it: gift remove-task {names[0]}." if len(names) == 1 else ""
     else:
         remedy = "Put the data there, or correct the path of the task in params.yaml (docs/your_own_task.md)."
     allow = " The ingested data is there. To run without the raw data: dvc repro --allow-missing." if ingested else ""

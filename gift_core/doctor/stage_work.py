@@ -26,8 +26,8 @@ from gift_core.layout import Layout
 # Measured on two CPU cores (benchmarks/smoke_full.md, benchmarks/startup.md).
 START_SECONDS = 0.8  # of a stage that computes with a model, after the imports
 START_SECONDS_WITHOUT_MODEL = 0.3
-READ_SECONDS = 5e-8  # for a weight: reading it and checking its hash
-WRITE_SECONDS = 5e-8
+READ_SECONDS = 2.5e-8  # for a weight: reading it and checking its hash; on two machines 1e-8 and 5e-8
+WRITE_SECONDS = 2.5e-8
 UPDATE_OPERATIONS = 1000.0  # for a weight and an iteration: the optimizer's step takes as long as these
 RESIZED_IMAGES = 20  # an image that `ingest` decodes, resizes and encodes takes as long as this many that it copies
 TOKENS = 12  # of a prompt, with its start and end: "a photo of a red panda."

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +11,14 @@ from typing import Any
 
 from gift_core.artifacts.model_folder import PROVENANCE
 from gift_core.config.experiment import Config
+from gift_core.doctor.device_speed import (
+    bfloat16_share,
+    core_count,
+    core_rate,
+    fastest,
+    may_have_bfloat16,
+    may_have_gpu,
+)
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.stage_work import StageWork, Workload, count_work
 from gift_core.layout import Layout
@@ -26,8 +32,7 @@ EFFICIENCY = (
     0.65  # the stages' operations per second, relative to those of a matrix product (benchmarks/time_estimate.md)
 )
 IMAGE_SECONDS = 1.5e-3  # reading, decoding and cropping an image, and all that is no matrix product, on a CPU
-SQUARE, GPU_SQUARE = 1024, 4096  # rows of the matrices that are multiplied
-MEASURED_SECONDS, RUNS = 0.2, 3  # how long a device is measured, and how many times at least
+GPU_SQUARE = 4096  # rows of the matrices that a GPU multiplies
 HALVED = (  # the settings that decide how long a run takes, as section and key
     ("generator", "steps"),
     ("prompts", "images_per_task"),
@@ -37,7 +42,7 @@ HALVED = (  # the settings that decide how long a run takes, as section and key
     ("evaluation", "max_images"),
 )
 TEST_IMAGES = 500  # a first value of evaluation.max_images
-GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, a GPU of Windows in WSL, AMD
+WORTH_HALVING, FASTER = 0.5 * HOUR, 0.8  # from which time on bfloat16 is tried, and up to which share it is proposed
 INSTEAD = (
     "Run it on a GPU, or on several machines (docs/full_size.md); try the miniature (gift use mini), or photos on a "
     "CPU (gift use laptop). {shorter} To run it here all the same: dvc repro."
@@ -126,6 +131,7 @@ def check_time(project: Project) -> Iterator[Finding]:
     for what in estimate.workload.unknown:
         yield Finding("time", "info", f"not estimated: {what}")
     yield from _total(project, estimate)
+    yield from _bfloat16(project.config, estimate)
 
 
 def check_time_quickly(project: Project) -> Iterator[Finding]:
@@ -152,6 +158,21 @@ def _total(project: Project, estimate: TimeEstimate) -> Iterator[Finding]:
         yield Finding("time", "fail", found, INSTEAD.format(shorter=shorter))
     else:
         yield Finding("time", "warn", found, shorter)
+
+
+def _bfloat16(config: Config, estimate: TimeEstimate) -> Iterator[Finding]:
+    """Proposes bfloat16 where a long run on a CPU does not use it yet, and this CPU is faster with it."""
+    wanted = {"model.precision": "amp_bf16", "generator.dtype": "bfloat16"}
+    now = {"model.precision": config.model.precision, "generator.dtype": config.generator.dtype}
+    other = [f"{key}: {value}" for key, value in wanted.items() if now[key] != value]
+    is_long = estimate.left > WORTH_HALVING and not estimate.is_too_long
+    if not (estimate.here.is_cpu and is_long and other and may_have_bfloat16()):
+        return
+    share = bfloat16_share()
+    if share < FASTER:
+        found = f"on this CPU a matrix product in bfloat16 takes {share:.0%} of the time in float32"
+        remedy = f"Write {' and '.join(other)}. It changes all results slightly: do it before the first run."
+        yield Finding("bfloat16", "info", found, remedy)
 
 
 def shortest_settings(project: Project, here: Speed) -> str:
@@ -253,19 +274,18 @@ def _json(file: Path) -> dict[str, Any]:
 def measure_speed(project: Project) -> Speed:
     """Returns the speed of the device of params.yaml, from matrix products of the precisions that are used.
 
-    On a CPU numpy multiplies, because torch takes seconds to import; torch uses as many threads. UserError if the
-    device is not available.
+    UserError if the device is not available.
     """
     config = project.config
     if config.run.device == "cpu" or (config.run.device == "auto" and not may_have_gpu()):
-        return _cpu_speed()
+        return _cpu_speed(config)
     import torch
 
     from gift_core.clip.device import resolve_device
 
     device = resolve_device(config.run.device)
     if device.type == "cpu":
-        return _cpu_speed()
+        return _cpu_speed(config)
     halves = {"fp32": torch.float32, "amp_bf16": torch.bfloat16, "amp_fp16": torch.float16}
     wait = getattr(torch, device.type).synchronize
 
@@ -281,32 +301,11 @@ def measure_speed(project: Project) -> Speed:
     return Speed("this GPU", False, rate(halves[config.model.precision]), rate(getattr(torch, config.generator.dtype)))
 
 
-def may_have_gpu() -> bool:
-    """Returns whether there may be a GPU that torch uses, without importing torch."""
-    return sys.platform in ("darwin", "win32") or any(Path(file).exists() for file in GPU_FILES)
-
-
-def _cpu_speed() -> Speed:
-    """The operations per second of one core, times the cores.
-
-    The processor time of one thread is measured, which depends little on what else the machine does.
-    """
-    import numpy as np
-    from threadpoolctl import threadpool_limits
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    matrix = np.ones((SQUARE, SQUARE), dtype=np.float32)
-    with threadpool_limits(1):
-        rate = EFFICIENCY * cores * 2 * SQUARE**3 / fastest(lambda: matrix @ matrix, time.process_time)
-    return Speed(f"this CPU ({plural(cores, 'core')})", True, rate, rate)
-
-
-def fastest(work: Callable[[], object], clock: Callable[[], float]) -> float:
-    """Returns the seconds of the fastest of many runs, which other processes disturb least."""
-    work()
-    end, seconds = time.perf_counter() + MEASURED_SECONDS, list[float]()
-    while time.perf_counter() < end or len(seconds) < RUNS:
-        started = clock()
-        work()
-        seconds.append(clock() - started)
-    return min(seconds)
+def _cpu_speed(config: Config) -> Speed:
+    """The operations per second of one core, times the cores. bfloat16 is measured where the settings have it."""
+    cores = core_count()
+    rate = EFFICIENCY * cores * core_rate()
+    halves = config.model.precision == "amp_bf16", config.generator.dtype == "bfloat16"
+    half = rate / bfloat16_share() if any(halves) else rate
+    clip, pipeline = (half if chosen else rate for chosen in halves)
+    return Speed(f"this CPU ({plural(cores, 'core')})", True, clip, pipeline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -63,7 +64,7 @@ def pretrained_pipeline(config: GeneratorConfig) -> Any:
     _hide_loading_bars()
     missing: dict[str, list[str]] = {}
     try:
-        with _noting_missing_tensors(missing):
+        with _noting_missing_tensors(missing), _without_warnings():
             pipeline = _load_any_variant(config)
     except Exception as error:  # diffusers, transformers and the hub raise many kinds of errors
         raise UserError(_cannot_load(config, error)) from error
@@ -142,6 +143,24 @@ def _hide_loading_bars() -> None:
 
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Hides what diffusers says of sound pipelines: an unexpected kind of VAE, keys that it wrote itself, no network.
+
+    What is wrong with a pipeline is an error here.
+    """
+    from diffusers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The `local_dir_use_symlinks` argument")
+            yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _require_tokenizers(pipeline: Any, config: GeneratorConfig) -> None:

@@ -159,10 +159,11 @@ def run_facts(
         Fact("Sequence", _sequence(infos, config.evaluation.max_images)),
         *(Fact("Data", f"{note.text} ({task_list(note.tasks, len(infos))})") for note in notes),
         Fact("Evaluation", PROTOCOLS[config.evaluation.protocol]),
-        Fact("Model", f"{model.name}{f', {model.pretrained}' if model.pretrained else ''}, {_size(layout)}"),
+        Fact("Model", ", ".join(filter(None, (model.name, model.pretrained, _size(layout), model.precision)))),
         Fact(
             "Generator",
-            f"{generator.pipeline}, {generator.steps} steps, guidance {generator.guidance:g}, {generator.size} px",
+            f"{generator.pipeline}, {plural(generator.steps, 'step')}, guidance {generator.guidance:g}, "
+            f"{generator.size} px, {generator.dtype}",
         ),
         Fact("Replay", f"{prompts.images_per_task:,} pairs per task, base vocabulary {prompts.base_vocabulary}"),
         Fact(

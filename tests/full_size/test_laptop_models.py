@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from benchmarks.experiment import read_experiment
 from benchmarks.smoke.laptop import CLIPS, GENERATORS, PRESET, laptop_experiment, write_hub
@@ -59,13 +62,13 @@ def test_a_pipeline_generates_at_its_size_and_with_slicing_from_the_same_seeds(n
     section = read_experiment(PRESET)["generator"] | {
         "pipeline": published.repository, "revision": published.revision, **published.settings,
     }  # fmt: skip
-    whole = load_pipeline(GeneratorConfig.model_validate(section), CPU)
-    assert [image.size for image in whole.generate(PROMPTS[:1], SEEDS[:1])] == [(512, 512)]
-    small = section | {"size": 256}
-    images = [
-        load_pipeline(GeneratorConfig.model_validate(small | {"memory": memory}), CPU).generate(PROMPTS, SEEDS)
-        for memory in (None, MEMORY)
-    ]
+
+    def generated(count: int, **settings: Any) -> Sequence[Image.Image]:  # one pipeline in memory at a time
+        config = GeneratorConfig.model_validate(section | settings)
+        return load_pipeline(config, CPU).generate(PROMPTS[:count], SEEDS[:count])
+
+    assert [image.size for image in generated(1)] == [(512, 512)]
+    images = [generated(2, size=256, memory=memory) for memory in (None, MEMORY)]
     for plain, sliced in zip(*images, strict=True):
         assert max(abs(a - b) for a, b in zip(plain.tobytes(), sliced.tobytes(), strict=True)) <= 2
     assert images[0][0].tobytes() != images[0][1].tobytes()

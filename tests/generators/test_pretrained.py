@@ -73,6 +73,14 @@ def test_a_folder_of_half_precision_files_is_loaded(tmp_path: Path, folder_of: F
     assert np.abs(first_image(settings(tmp_path)) - expected).mean() < 12  # weights rounded to half precision
 
 
+def test_a_sound_pipeline_is_loaded_without_a_word(
+    folder_of: Folder, settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its autoencoder is none that diffusers expects, and has a key that diffusers writes and does not know."""
+    load_pipeline(settings(folder_of("sdxs")), CPU)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_tokenizer_of_another_length_is_refused(tmp_path: Path, folder_of: Folder, settings: Settings) -> None:
     shutil.copytree(folder_of("stable_diffusion"), tmp_path / "bare")
     (tmp_path / "bare/tokenizer/tokenizer_config.json").write_text('{"model_max_length": 78}')

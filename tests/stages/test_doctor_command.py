@@ -37,7 +37,8 @@ def test_missing_data_sets_are_a_line_each_and_exit_code_1(tmp_path: Path) -> No
     assert (title, len(lines), time_title) == ("Data", 11, "Time")
     assert time.startswith("  fail  time: about ")
     assert lines[3] == f"  fail  data dtd: there is no {tmp_path / 'data/0_raw/dtd'}. " + (
-        "Run: gift data fetch dtd (625 MB). It says what to download by hand, if anything."
+        "Run: gift data fetch dtd (625 MB). It says what to download by hand, if anything. "
+        "Or learn without it: gift remove-task dtd."
     )
     assert count == "12 problems, 0 warnings, 1 ok"
     assert first.startswith("first: data aircraft: Run: gift data fetch aircraft (2.8 GB). ")

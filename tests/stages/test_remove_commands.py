@@ -39,7 +39,7 @@ def test_an_added_task_is_taken_back_and_its_images_are_named(
     output = gift("remove-task", "owls").output
     assert PARAMS.read_bytes() == before
     assert all(stage in output for stage in gone)
-    assert "Next: dvc repro, which runs\n  check, report\n" in output and "Learned again" not in output
+    assert "Next: dvc repro, which runs for it\n  check, report\n" in output and "Learned again" not in output
     assert "\n  data/1_tasks/owls\n" in output and "dvc gc --workspace" in output
     assert f"The images stay in data/0_raw/owls, a link to {photos}." in output
     assert Path("data/0_raw/owls").is_symlink()
