@@ -130,7 +130,8 @@ def _wanted(
 
 
 def _shown(outcome: Outcome) -> Outcome:
-    print(f"  {outcome.experiment}: {outcome.instance}: {outcome.difference or 'same bytes'}", flush=True)  # noqa: T201
+    same = "the verified code refuses it" if outcome.is_new else "same bytes"
+    print(f"  {outcome.experiment}: {outcome.instance}: {outcome.difference or same}", flush=True)  # noqa: T201
     return outcome
 
 

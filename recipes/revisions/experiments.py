@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 CLASSES = ("circle", "square")
-REFERENCE, SCORER = "data/0_raw/reference/photos", "data/0_raw/generators/scorer"
+REFERENCE, SCORER, PAIRS = "data/0_raw/reference/photos", "data/0_raw/generators/scorer", "data/0_raw/pictures"
 SYNTHETIC = {"images": "synthetic", "teacher": "previous"}
 DISTILL, ALIGN = {"weight": 1.0, "temperature": 2.0}, {"weight": 0.25, "label_smoothing": 0.2}
 
@@ -45,6 +45,7 @@ def experiments() -> tuple[Experiment, ...]:
         Experiment("methods", _all_methods, _add_reference),
         Experiment("settings", _other_settings, _add_data_sets),
         Experiment("captions", _captions, _add_captions),
+        Experiment("pairs", _pairs, _add_pairs),
     )
 
 
@@ -121,6 +122,40 @@ def _captions(params: dict[str, Any]) -> None:
     params["prompts"] |= {"strategy": "captions", "captions": "data/0_raw/prompts/captions.csv"}
     params["model"] |= {"precision": "amp_bf16"}
     params["run"]["methods"] = ["gift", "finetune", "zero_shot"]
+
+
+def _pairs(params: dict[str, Any]) -> None:
+    """Tasks of image-caption pairs, from files beside the images, a table and tars, and one of classes."""
+    own = {"source": "pairs", "test_fraction": 0.25, "on_bad_image": "skip", "vocabulary_captions": 4}
+    table = {"table": "captions.csv", "image_column": "file", "caption_column": "caption"}
+    _use_miniature(params, "letters")
+    params["tasks"] |= {
+        "beside": own | {"path": PAIRS},
+        "tabled": own | {"path": PAIRS, **table},
+        "packed": own | {"path": PAIRS, "train": "*.tar"},
+    }
+    params["sequence"] = _sequence("letters", "beside")
+    params["run"]["methods"] = ["gift", "icarl", "lwf", "zero_shot"]
+
+
+def _add_pairs(folder: Path) -> None:
+    raw = folder / PAIRS
+    raw.mkdir(parents=True)
+    with (
+        (raw / "captions.csv").open("w", newline="", encoding="utf-8") as file,
+        tarfile.open(raw / "0.tar", "w") as tar,
+    ):
+        rows = csv.writer(file)
+        rows.writerow(["file", "caption"])
+        for number, data in enumerate(_images(12)):
+            captions = [f"picture {number} of a {name}" for name in CLASSES]
+            (raw / f"{number}.png").write_bytes(data)
+            (raw / f"{number}.txt").write_text("\n".join(captions), encoding="utf-8")
+            rows.writerows([f"{number}.png", caption] for caption in captions)
+            for extension, content in (("png", data), ("txt", captions[0].encode())):
+                member = tarfile.TarInfo(f"{number:04}.{extension}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
 
 
 def _add_reference(folder: Path) -> None:

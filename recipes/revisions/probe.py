@@ -59,12 +59,16 @@ class Instance:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage did with the new code: in what it differs (empty if in nothing), and the functions that ran."""
+    """What a stage did with the new code: in what it differs (empty if in nothing), and the functions that ran.
+
+    `is_new`: the verified code refuses this stage, so nobody has results of it.
+    """
 
     experiment: str
     instance: Instance
     difference: str
     ran: frozenset[Function] = field(repr=False)
+    is_new: bool = False
 
 
 def instances(pipeline: Path, params: Mapping[str, Any]) -> Iterator[Instance]:
@@ -162,8 +166,9 @@ class Probe:
         log = self._folder / "logs" / experiment / f"{'-'.join((instance.stage, *instance.arguments[:2]))}.txt"
         if instance in wanted:
             yield Outcome(experiment, instance, *self._compare(project, instance, log, resume=instance in resumed))
-        else:
-            self._require(self._start(self._old or self._new, project, instance, log), instance, log)
+        elif self._old is None or self._is_refused(self._start(self._old, project, instance, log), instance, log):
+            if failure := self._run_new(project, instance, log, resume=False):
+                sys.exit(f"error: {instance}: {failure}. What it printed is in {log}")
 
     def run_with_helpers(self, experiment: Experiment) -> Iterator[Outcome]:
         """Yields for each stage whether the new code writes the same with `gift run --workers 2 --helpers 2`.
@@ -203,11 +208,15 @@ class Probe:
 
     def _compare(
         self, project: Path, instance: Instance, log: Path, *, resume: bool
-    ) -> tuple[str, frozenset[Function]]:
-        """Runs the stage with both versions at once, the new one in a copy of the project."""
+    ) -> tuple[str, frozenset[Function], bool]:
+        """Runs the stage with both versions at once, the new one in a copy of the project.
+
+        Returns the values of an Outcome. Where the verified code refuses the stage, the next ones read what the new
+        code wrote.
+        """
         if self._old is None:
             failure = self._run_new(project, instance, log, resume=resume)
-            return failure, tracing.read(log.with_suffix(".ran"), self._new)
+            return failure, tracing.read(log.with_suffix(".ran"), self._new), False
         copy = self._folder / f"{project.name}-copy"
         shutil.rmtree(copy, ignore_errors=True)
         _link(project, copy)
@@ -215,9 +224,11 @@ class Probe:
         (copy / "params.yaml").write_text(self._new_params, encoding="utf-8")  # it may have a key more
         verified = self._start(self._old, project, instance, log.with_suffix(".verified"))
         failure = self._run_new(copy, instance, log, resume=resume)
-        self._require(verified, instance, log.with_suffix(".verified"))
+        refused = self._is_refused(verified, instance, log.with_suffix(".verified"))
+        if refused:
+            _take_outputs(copy, project, instance)
         difference = failure or _difference(project, copy, instance)
-        return difference, tracing.read(log.with_suffix(".ran"), self._new)
+        return difference, tracing.read(log.with_suffix(".ran"), self._new), refused
 
     def _run_new(self, project: Path, instance: Instance, log: Path, *, resume: bool) -> str:
         """Runs the stage with the new code, interrupted once if `resume`. Returns why it failed, or an empty text."""
@@ -249,9 +260,20 @@ class Probe:
         process.start()
         return process
 
-    def _require(self, process: BaseProcess, instance: Instance, log: Path) -> None:
-        if code := _code_of(process):
+    def _is_refused(self, process: BaseProcess, instance: Instance, log: Path) -> bool:
+        """Whether the verified code ended with an error: it does not know the setting, or the new code mends it."""
+        code = _code_of(process)
+        if code not in (0, 1):
             sys.exit(f"error: {instance}: the verified code ended with {code}. What it printed is in {log}")
+        return code == 1
+
+
+def _take_outputs(copy: Path, project: Path, instance: Instance) -> None:
+    for output in filter(lambda each: (copy / each).exists(), instance.outputs):
+        target = project / output
+        shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(copy / output, target) if (copy / output).is_dir() else shutil.copy(copy / output, target)
 
 
 def _link(project: Path, copy: Path) -> None:
