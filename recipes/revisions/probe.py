@@ -166,9 +166,11 @@ class Probe:
         log = self._folder / "logs" / experiment / f"{'-'.join((instance.stage, *instance.arguments[:2]))}.txt"
         if instance in wanted:
             yield Outcome(experiment, instance, *self._compare(project, instance, log, resume=instance in resumed))
-        elif self._old is None or self._is_refused(self._start(self._old, project, instance, log), instance, log):
-            if failure := self._run_new(project, instance, log, resume=False):
-                sys.exit(f"error: {instance}: {failure}. What it printed is in {log}")
+            return
+        if self._old and not self._is_refused(self._start(self._old, project, instance, log), instance, log):
+            return
+        if failure := self._run_new(project, instance, log, resume=False):
+            sys.exit(f"error: {instance}: {failure}. What it printed is in {log}")
 
     def run_with_helpers(self, experiment: Experiment) -> Iterator[Outcome]:
         """Yields for each stage whether the new code writes the same with `gift run --workers 2 --helpers 2`.
