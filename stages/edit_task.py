@@ -191,7 +191,7 @@ def _bring(*, link: bool, copy: bool) -> str | None:
 
 def _show_data_set(name: str, addition: Addition, notes: list[str]) -> None:
     """Prints the classes with the number of images in both splits, or a few images with captions, and the notes."""
-    from gift_core.datasets.image_captions import PairDataset, captions_of
+    from gift_core.datasets.dataset import PairDataset, captions_of
     from gift_core.mini.miniature import miniature_of
 
     dataset = addition.dataset
@@ -234,7 +234,7 @@ def _show_addition(name: str, addition: Addition, stages: list[str], *, dry_run:
 def _addition_record(
     name: str, addition: Addition, stages: list[str], findings: ImageFindings, is_written: bool
 ) -> dict[str, object]:
-    from gift_core.datasets.image_captions import PairDataset
+    from gift_core.datasets.dataset import PairDataset
     from gift_core.datasets.image_check import composition_notes
     from gift_core.mini.miniature import miniature_of
 

@@ -19,6 +19,7 @@ from gift_core.errors import UserError, did_you_mean
 from gift_core.quantities import first_names, plural
 from gift_core.seeds import seed_for
 
+MIN_PAIRS = 2  # images of a split with captions: a pair is contrasted with others
 NAMED = 5  # the number of files or classes that an error names
 _NUMBER = re.compile(r"[0-9]+")
 _INNER_HYPHEN = re.compile(r"(?<=\w)-(?=\w)")  # of t-shirt, and not of -1
@@ -84,6 +85,42 @@ class Dataset:
         if not missing:
             return None
         return f"no training image of class {missing[0]!r} can be decoded. Replace its images, or remove the class."
+
+
+@dataclass(frozen=True)
+class PairDataset(Dataset):
+    """A data set whose labels are captions: those of an image, one a line.
+
+    Its classes are the training captions that stand for the task in the vocabulary.
+    """
+
+    @property
+    def captions(self) -> dict[str, int]:
+        """The number of captions in each split."""
+        return {
+            split: sum(len(captions_of(sample)) for sample in samples)
+            for split, samples in zip(SPLITS, (self.train, self.test), strict=True)
+        }
+
+    @property
+    def described(self) -> str:
+        """What its images have: "400 captions"."""
+        return f"{sum(self.captions.values()):,} captions"
+
+    def targets(self) -> Callable[[Sample], int | Captions]:
+        """Returns what gives a sample's captions."""
+        return captions_of
+
+    def lack(self, found: Collection[int | Captions]) -> str | None:
+        """Returns what a training split with the images of these captions lacks."""
+        if len(found) >= MIN_PAIRS:
+            return None
+        return f"fewer than {MIN_PAIRS} training images can be decoded. Replace the images."
+
+
+def captions_of(sample: Sample) -> Captions:
+    """Returns the captions of an image of a PairDataset."""
+    return tuple(sample.label.split("\n"))
 
 
 def split_by_seed(samples: Sequence[Sample], *, test_fraction: float, seed: int, location: str) -> Splits:

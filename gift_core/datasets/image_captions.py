@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,15 @@ import numpy as np
 from gift_core.artifacts.task import SPLITS, Captions
 from gift_core.config.tasks import PairsTaskConfig
 from gift_core.datasets.captioned_folder import REMEDY, caption_text
-from gift_core.datasets.dataset import Dataset, Sample, Splits, require_folder, validation_note
+from gift_core.datasets.dataset import (
+    MIN_PAIRS,
+    PairDataset,
+    Sample,
+    Splits,
+    captions_of,
+    require_folder,
+    validation_note,
+)
 from gift_core.datasets.decoding import SUFFIXES
 from gift_core.datasets.folder_reader import FolderReader, ImageFile, LeftOut
 from gift_core.datasets.image_table import (
@@ -32,38 +40,6 @@ from gift_core.quantities import first_names, plural
 from gift_core.seeds import seed_for
 
 TEMPLATE = "{}"  # a caption is a whole prompt
-MIN_IMAGES = 2  # of a split: a pair is contrasted with others
-
-
-@dataclass(frozen=True)
-class PairDataset(Dataset):
-    """A data set whose labels are captions: those of an image, one a line.
-
-    Its classes are the training captions that stand for the task in the vocabulary.
-    """
-
-    @property
-    def captions(self) -> dict[str, int]:
-        """The number of captions in each split."""
-        return {
-            split: sum(len(captions_of(sample)) for sample in samples)
-            for split, samples in zip(SPLITS, (self.train, self.test), strict=True)
-        }
-
-    @property
-    def described(self) -> str:
-        """What its images have: "400 captions"."""
-        return f"{sum(self.captions.values()):,} captions"
-
-    def targets(self) -> Callable[[Sample], int | Captions]:
-        """Returns what gives a sample's captions."""
-        return captions_of
-
-    def lack(self, found: Collection[int | Captions]) -> str | None:
-        """Returns what a training split with the images of these captions lacks."""
-        if len(found) >= MIN_IMAGES:
-            return None
-        return f"fewer than {MIN_IMAGES} training images can be decoded. Replace the images."
 
 
 def pairs_dataset(name: str, config: PairsTaskConfig, *, root: Path, seed: int) -> PairDataset:
@@ -80,19 +56,14 @@ def pairs_dataset(name: str, config: PairsTaskConfig, *, root: Path, seed: int) 
     location = f"{key}.path: {config.path}"
     splits = found if found["test"] else _split(found["train"], config.test_fraction, seed, location)
     for split in SPLITS:
-        if len(splits[split]) < MIN_IMAGES:
-            what = f"{plural(len(splits[split]), f'{split} image')}, but a task of pairs needs {MIN_IMAGES} or more"
+        if len(splits[split]) < MIN_PAIRS:
+            what = f"{plural(len(splits[split]), f'{split} image')}, but a task of pairs needs {MIN_PAIRS} or more"
             raise UserError(f"{location}: {what}, to tell them apart by their captions. Add images with captions.")
     captions = vocabulary_captions(splits["train"], config.vocabulary_captions, task=name, seed=seed)
     if len(captions) < 2:
         raise UserError(f"{location}: all training images have one caption, {captions[0]!r}. Write what differs.")
     notes = (*notes, *_shared_captions(splits["test"]))
     return PairDataset({each: each for each in captions}, (TEMPLATE,), splits["train"], splits["test"], notes)
-
-
-def captions_of(sample: Sample) -> Captions:
-    """Returns the captions of an image of a PairDataset."""
-    return tuple(sample.label.split("\n"))
 
 
 def vocabulary_captions(train: Iterable[Sample], count: int, *, task: str, seed: int) -> Captions:

@@ -17,9 +17,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from gift_core.datasets.bad_images import BadImageError, bad_image_errors, require_small_file
-from gift_core.datasets.dataset import Dataset, Sample
+from gift_core.datasets.dataset import Dataset, PairDataset, Sample
 from gift_core.datasets.decoding import decoded_image, in_order
-from gift_core.datasets.image_captions import PairDataset
 from gift_core.progress import progress
 from gift_core.quantities import first_names, plural
 
