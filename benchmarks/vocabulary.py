@@ -23,7 +23,8 @@ import pandas as pd
 import torch
 from torch.nn import functional
 
-from gift_core.losses import distill, distill_entropy, distill_vocabulary, distill_vocabulary_entropy
+from gift_core.losses import distill, distill_vocabulary
+from gift_core.methods import distill_entropy, distill_vocabulary_entropy
 
 PAIRS, NUMBERS = 64, 512
 SIZES = (0, 1_000, 10_000, 100_000)  # texts, and as many images; 0: distill

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from gift_core.losses import (
         align,
         distill,
-        distill_entropy,
         distill_features,
         distill_image_side,
         distill_reverse_kl,
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
         distill_vocabulary,
         task_loss,
     )
-    from gift_core.methods import WeightedLoss
+    from gift_core.methods import WeightedLoss, distill_entropy
     from gift_core.training.loop import learning_rates
 
 __all__ = [
@@ -63,8 +62,8 @@ _MODULES = {
     "library.finetuning": ("Training", "finetune"),
     "library.given_pairs": ("estimate_fisher",),
     "library.method_rows": ("method_row",),
+    "methods": ("WeightedLoss", "distill_entropy"),
     "losses": tuple(name for name in __all__ if name in ("align", "task_loss") or name.startswith("distill")),
-    "methods": ("WeightedLoss",),
     "training.loop": ("learning_rates",),
 }
 

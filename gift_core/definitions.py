@@ -23,7 +23,7 @@ CONFIG = "gift_core/config/"
 # Dictionaries whose entries are definitions of their own, with the option of params.yaml that chooses one.
 TABLES = {
     "gift_core/losses.py: LOSSES": "losses",
-    "gift_core/losses.py: ENTROPIES": "losses",
+    "gift_core/methods.py: ENTROPIES": "losses",
     "gift_core/consolidation.py: CONSOLIDATIONS": "consolidation",
     "gift_core/replay/teach.py: REPLAYS": "replay",
     "gift_core/clip/trained.py: TRAINS": "trains",

@@ -21,7 +21,15 @@ from gift_core.clip.model import Clip
 from gift_core.clip.pair_batches import TRAINING_BATCHES
 from gift_core.clip.trained import TRAINS, Trains, everything
 from gift_core.consolidation import CONSOLIDATIONS, Consolidation
-from gift_core.losses import ENTROPIES, LOSSES, Loss
+from gift_core.losses import (
+    LOSSES,
+    SCALE,
+    TEMPERATURE,
+    Loss,
+    distill_both_directions,
+    distill_vocabulary,
+    similarities,
+)
 from gift_core.replay.source import NoReplay, Replay, StepReplay
 from gift_core.replay.teach import require_taught
 
@@ -157,4 +165,45 @@ LEARNS: Mapping[str, Callable[[Sequence[Path]], Sequence[Path]]] = {
     "task": lambda tasks: tasks[-1:],
     "seen": lambda tasks: tasks,
     "nothing": lambda tasks: (),
+}
+
+
+def distill_entropy(
+    teacher_image_MD: torch.Tensor,
+    teacher_text_MD: torch.Tensor,
+    *,
+    temperature: float = TEMPERATURE,
+    scale: float | torch.Tensor = SCALE,
+) -> torch.Tensor:
+    """Returns the smallest value that `distill` and its one-sided forms can have: the entropy of the teacher.
+
+    It is the entropy of softmax(Z / T), times T^2, over the rows plus over the columns. `distill` minus this is the KL
+    divergence of the student from the teacher, KL(teacher || student), times T^2; 0 where both agree. No gradient.
+    """
+    with torch.no_grad():
+        teacher_MM = similarities(teacher_image_MD, teacher_text_MD, scale)
+        return distill_both_directions(teacher_MM, teacher_MM, temperature=temperature)
+
+
+def distill_vocabulary_entropy(
+    vocabulary_text_PD: torch.Tensor,
+    all_image_ND: torch.Tensor,
+    prompt_ids_M: torch.Tensor,
+    image_ids_M: torch.Tensor,
+    *,
+    temperature: float = TEMPERATURE,
+    scale: float | torch.Tensor = SCALE,
+) -> torch.Tensor:
+    """Returns the smallest value that `distill_vocabulary` can have, as `distill_entropy` does for `distill`."""
+    pairs = all_image_ND[image_ids_M], vocabulary_text_PD[prompt_ids_M], vocabulary_text_PD, all_image_ND
+    with torch.no_grad():
+        return distill_vocabulary(*pairs, prompt_ids_M, image_ids_M, temperature=temperature, scale=scale)
+
+
+# Of the losses that are a cross-entropy against the teacher: the teacher's entropy, with the options of the loss.
+ENTROPIES: Mapping[str, Loss] = {
+    "distill": distill_entropy,
+    "distill_image_side": distill_entropy,
+    "distill_text_side": distill_entropy,
+    "distill_vocabulary": distill_vocabulary_entropy,
 }

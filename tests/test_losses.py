@@ -16,7 +16,6 @@ from torch.nn import functional
 from gift_core.artifacts.model_folder import ENTROPY
 from gift_core.errors import UserError
 from gift_core.losses import (
-    ENTROPIES,
     LOSSES,
     align,
     distill,
@@ -25,11 +24,11 @@ from gift_core.losses import (
     distill_reverse_kl,
     distill_text_side,
     distill_vocabulary,
-    distill_vocabulary_entropy,
     pair_loss,
     shared_prompt_targets,
     task_loss,
 )
+from gift_core.methods import ENTROPIES, distill_vocabulary_entropy
 from gift_core.pair_features import PairFeatures, ReplayBatch
 from tests.pair_features import LOSS_OPTIONS, loss_of, pair_features
 

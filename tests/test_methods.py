@@ -16,8 +16,8 @@ from gift_core.consolidation import (
     StaticFisher,
     Uniform,
 )
-from gift_core.losses import ENTROPIES, LOSSES, align, distill
-from gift_core.methods import Method, build_method
+from gift_core.losses import LOSSES, align, distill
+from gift_core.methods import ENTROPIES, Method, build_method
 from gift_core.replay.teach import REPLAYS
 from tests.pair_features import LOSS_OPTIONS
 
