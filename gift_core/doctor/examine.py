@@ -14,14 +14,15 @@ from gift_core.config.checks import ADD_TASK, NO_TASK
 from gift_core.config.loading import load_config, parse_config
 from gift_core.config.overlays import complete_text
 from gift_core.doctor.data_checks import check_data_sets, check_folders
+from gift_core.doctor.filter_checks import check_filters
 from gift_core.doctor.finding import Check, Finding, Mark, Project
 from gift_core.doctor.memory_estimate import check_memory
 from gift_core.doctor.model_checks import (
-    check_adapters,
     check_clip,
     check_generator,
     check_local_models,
     check_miniature,
+    check_trained,
 )
 from gift_core.doctor.storage import check_disk, check_dvc
 from gift_core.doctor.time_estimate import check_time, check_time_quickly
@@ -94,7 +95,8 @@ MACHINE, EXPERIMENT, MODELS, DATA, MEMORY, TIME, SHARING = (
 QUICK: tuple[tuple[str, Check], ...] = (
     (MODELS, check_local_models),
     (MODELS, check_miniature),
-    (MODELS, check_adapters),
+    (MODELS, check_trained),
+    (MODELS, check_filters),
     (DATA, check_folders),
     (TIME, check_time_quickly),
 )
@@ -102,7 +104,8 @@ THOROUGH: tuple[tuple[str, Check], ...] = (
     (MODELS, check_clip),
     (MODELS, check_miniature),
     (MODELS, check_generator),
-    (MODELS, check_adapters),
+    (MODELS, check_trained),
+    (MODELS, check_filters),
     (DATA, check_data_sets),
     (MEMORY, check_memory),
     (MEMORY, check_disk),

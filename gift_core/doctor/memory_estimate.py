@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from gift_core.artifacts.model_config import shape_fault
-from gift_core.artifacts.model_folder import CONFIG
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.generator import GeneratorConfig, GeneratorMemoryConfig
 from gift_core.config.method_options import MethodConfig
@@ -23,18 +21,15 @@ from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.model_checks import (
     FILE,
     FOLDER,
-    HUB,
-    KNOWN_CLIPS,
     KNOWN_PIPELINES,
     cached_pipeline,
     count_numbers,
     count_parameters,
+    model_config_of,
     pipeline_parameters,
 )
-from gift_core.downloads import in_cache
 from gift_core.errors import UserError
 from gift_core.quantities import byte_size
-from gift_core.untrusted import read_json_file
 
 if TYPE_CHECKING:
     import torch
@@ -135,33 +130,6 @@ def embedding_and_parameters(project: Project) -> tuple[int, int]:
     elif name.startswith(FILE) and name.endswith(".safetensors"):
         weights = [project.root / name.removeprefix(FILE)]
     return 0 if config is None else int(config["embed_dim"]), sum(map(count_numbers, weights))
-
-
-def model_config_of(project: Project) -> dict[str, Any] | None:
-    """Returns the model_cfg of open_clip for the model of params.yaml, or None if it is not known yet."""
-    name = project.config.model.name
-    if name.startswith(FILE):
-        return None
-    if name.startswith((FOLDER, HUB)):
-        local = project.root / name.removeprefix(FOLDER) / CONFIG
-        file = local if name.startswith(FOLDER) else in_cache(name.removeprefix(HUB), (CONFIG,))
-        if file is None or not file.is_file():
-            return KNOWN_CLIPS.get(name)
-        return _read_model_config(file)
-    from gift_core.clip.architectures import architecture_config
-
-    return architecture_config(name)[1]
-
-
-def _read_model_config(file: Path) -> dict[str, Any]:
-    try:
-        content = read_json_file(file)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: it should be JSON, but {error}. Restore the file.") from None
-    config: Any = content.get("model_cfg") if isinstance(content, dict) else None
-    if fault := shape_fault(config):
-        raise UserError(f"{file}: no model configuration: {fault}. Restore the file.")
-    return dict(config)
 
 
 @dataclass(frozen=True)

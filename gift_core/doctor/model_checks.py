@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.model_config import shape_fault
 from gift_core.artifacts.model_folder import CONFIG, DamagedFileError, read_shapes
+from gift_core.config.method_options import MethodConfig
 from gift_core.doctor.finding import Finding, Project
 from gift_core.downloads import CACHED_WEIGHTS, download_problem, in_cache
 from gift_core.errors import ContractError, UserError, lookup
 from gift_core.mini.miniature import miniature_of
 from gift_core.quantities import byte_size
 from gift_core.untrusted import read_json_file
+
+if TYPE_CHECKING:
+    from gift_core.clip.model import Clip
 
 FOLDER, FILE, HUB = "local-dir:", "local-file:", "hf-hub:"
 INDEX = "model_index.json"
@@ -104,12 +108,36 @@ def check_miniature(project: Project) -> Iterator[Finding]:
         yield Finding("model", "warn", warning)
 
 
-def check_adapters(project: Project) -> Iterator[Finding]:
-    """Yields a problem if a method that runs trains adapters and peft is missing."""
-    rows = {name: project.config.methods[name].trains for name in project.config.run.methods}
-    names = [name for name, trains in rows.items() if trains is not None and trains.is_merged]
-    if names and find_spec("peft") is None:
-        yield Finding("peft", "fail", f"methods.{names[0]}.trains: lora needs another package", "Run: pip install peft")
+def check_trained(project: Project) -> Iterator[Finding]:
+    """Yields a problem for each method that runs and cannot train this model. Nothing is loaded or computed."""
+    names = [name for name in project.config.run.methods if _chooses_layers(project.config.methods[name])]
+    config = model_config_of(project) if names else None
+    if config is None or "hf_model_name" in config["text_cfg"]:  # that one needs a file from the hub
+        return
+    from gift_core.methods import build_method
+    from gift_core.training.loop import require_trainable
+
+    for name in names:
+        try:
+            require_trainable(_empty_clip(config), project.config.training, build_method(project.config.methods[name]))
+        except UserError as error:
+            yield Finding(f"methods.{name}", "fail", str(error))
+
+
+def _empty_clip(config: dict[str, Any]) -> Clip:
+    """The model without memory, with a tokenizer that gives rows of 0."""
+    import torch
+
+    from gift_core.clip.architectures import build_empty
+    from gift_core.clip.model import Clip
+
+    rows = partial(torch.zeros, config["text_cfg"].get("context_length", 77), dtype=torch.long)
+    described = {"model_cfg": config, "preprocess_cfg": {"size": config["vision_cfg"].get("image_size", 224)}}
+    return Clip(build_empty(config), lambda texts: rows().repeat(len(texts), 1), described, "fp32")
+
+
+def _chooses_layers(method: MethodConfig) -> bool:
+    return method.trains is not None or method.layer_decay is not None
 
 
 def check_generator(project: Project) -> Iterator[Finding]:
@@ -255,6 +283,33 @@ def _check_cache(repository: str, files: tuple[str, ...], size: int = 0) -> Find
     if found is not None:
         return Finding("model", "ok", f"{repository}, in the hub cache: {found.name}")
     return download_finding("model", repository, by_hand=BY_HAND["model"], size=size)
+
+
+def model_config_of(project: Project) -> dict[str, Any] | None:
+    """Returns the model_cfg of open_clip for the model of params.yaml, or None if it is not known yet."""
+    name = project.config.model.name
+    if name.startswith(FILE):
+        return None
+    if name.startswith((FOLDER, HUB)):
+        local = project.root / name.removeprefix(FOLDER) / CONFIG
+        file = local if name.startswith(FOLDER) else in_cache(name.removeprefix(HUB), (CONFIG,))
+        if file is None or not file.is_file():
+            return KNOWN_CLIPS.get(name)
+        return _read_model_config(file)
+    from gift_core.clip.architectures import architecture_config
+
+    return architecture_config(name)[1]
+
+
+def _read_model_config(file: Path) -> dict[str, Any]:
+    try:
+        content = read_json_file(file)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: it should be JSON, but {error}. Restore the file.") from None
+    config: Any = content.get("model_cfg") if isinstance(content, dict) else None
+    if fault := shape_fault(config):
+        raise UserError(f"{file}: no model configuration: {fault}. Restore the file.")
+    return dict(config)
 
 
 def count_parameters(model_config: Mapping[str, Any]) -> int:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from gift_core.doctor.finding import Project
-from gift_core.doctor.memory_estimate import has_estimate, model_config_of
-from gift_core.doctor.model_checks import cached_pipeline
+from gift_core.doctor.memory_estimate import has_estimate
+from gift_core.doctor.model_checks import cached_pipeline, model_config_of
 from gift_core.untrusted import read_json_file
 
 BACKWARD = 3  # forward and backward pass together cost three times the forward pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,29 @@ def test_the_quick_check_finds_missing_data_and_models(tmp_path: Path) -> None:
     assert marks() == {"params.yaml": "fail"}  # there is no task
     make_project(tmp_path)  # its models are missing
     assert marks() == {"params.yaml": "ok", "model": "fail", "generator": "fail"}
+
+
+LORA = {"kind": "lora", "rank": 2, "alpha": 4.0, "dropout": 0.0}
+FILTERS: dict[str, Any] = {"scorer": {"name": "local-dir:data/0_raw/generators/no", "pretrained": None}}
+FILTERS |= {"min_clip_score": 0.2, "max_similarity": None, "max_redraws": 1}
+WRONG = {
+    "methods.finetune: trains.blocks: 99: the image tower has 4 blocks": {"kind": "last_blocks", "blocks": 99},
+    "methods.finetune: trains.targets: no layer's name ends with 'fc1'": LORA | {"targets": ["fc1"]},
+    "generator.filters.scorer.name: there is no data/0_raw/generators/no": FILTERS,
+    "generator.filters.aesthetic.head: there is no": FILTERS
+    | {"aesthetic": {"head": "data/0_raw/generators/h.pt", "min_score": 1.0}},
+    "generator.filters.safety_checker: there is no": FILTERS | {"safety_checker": "data/0_raw/generators/no"},
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_the_quick_check_finds_what_a_stage_would_refuse_after_hours(message: str, tmp_path: Path) -> None:
+    link_models(tmp_path)
+    value = WRONG[message]
+    section = "generator__filters" if value.keys() > {"scorer"} else "methods__finetune__trains"
+    make_project(tmp_path, **{section: value})
+    found = [f"{each.subject}: {each.found}" for each in examine_quickly(tmp_path) if each.mark == "fail"]
+    assert any(each.startswith(message) for each in found), found
 
 
 def test_a_missing_or_invalid_params_yaml_is_one_fail_and_the_other_checks_run(tmp_path: Path) -> None:
