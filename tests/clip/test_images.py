@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,10 @@ from gift_core.clip.images import (
     PixelCache,
     Read,
     decode,
-    decoded,
     evaluation_pixels,
     evaluation_preparation,
     in_memory,
     normalize,
-    pixels_of,
 )
 from tests.clip.tiny import picture, png, tiny_clip
 from tests.datasets.damaged_images import damaged_images
@@ -114,20 +111,6 @@ def test_a_stream_beyond_the_budget_stays_encoded_or_is_read_again_from_its_file
         assert len(cache) == 150 and cache.cached_count == room and not any(file.reads for file in files)
         assert torch.equal(torch.stack(cache.fetch(range(150))), evaluation_pixels(CLIP, pictures))
     assert [file.reads for file in files] == [0] * room + [1] * (150 - room)
-
-
-def test_images_are_yielded_in_their_order_from_several_threads() -> None:
-    threads = set()
-
-    def prepare(image: bytes) -> torch.Tensor:
-        threads.add(threading.current_thread().name)
-        return PREPARE(image)
-
-    pictures = [png(seed) for seed in range(130)]
-    found = list(decoded(map(in_memory, pictures), prepare))
-    assert torch.equal(torch.stack(found), torch.stack([pixels_of(picture(seed)) for seed in range(130)]))
-    assert threads and all(name.startswith("decode") for name in threads)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]  # all are gone
 
 
 def test_an_error_of_reading_is_raised() -> None:

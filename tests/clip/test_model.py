@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.model_folder import read_losses, read_provenance
-from gift_core.clip.disk_space import model_bytes, training_bytes
 from gift_core.clip.images import evaluation_transform
 from gift_core.clip.model import Clip, load_folder, save_clip
 from gift_core.errors import ContractError, UserError
@@ -135,17 +134,3 @@ def test_the_error_of_a_damaged_artifact_names_the_stages_that_make_it(folder: P
     cut(WEIGHTS)(folder)
     with pytest.raises(ContractError, match=r"damaged or incomplete.*import_model and finetune"):
         load_folder(folder, device=CPU, precision="fp32")
-
-
-NAMES = ("learning_rate", "task", "distill", "distill_entropy", "align", "consolidation", "total")
-LOSSES = [{"iteration": number, **dict.fromkeys(NAMES, number / 3 + 1e-09)} for number in range(1000)]
-
-
-@pytest.mark.parametrize("name", ["vit", "resnet", "mini"])
-def test_a_model_folder_takes_no_more_space_than_is_asked_for(name: str, project: Path, tmp_path: Path) -> None:
-    clip = load(project / "data" / "mini" / "clip") if name == "mini" else tiny_clip(tower=name)
-    save_clip(clip, tmp_path / "model", {"settings": {str(n): "some text" for n in range(100)}}, LOSSES)
-    blocks = sum(-(-file.stat().st_size // 4096) * 4096 for file in (tmp_path / "model").iterdir())
-    assert blocks <= model_bytes(clip, iterations=len(LOSSES)) <= 1.15 * blocks
-    weights = (tmp_path / "model" / WEIGHTS).stat().st_size
-    assert training_bytes(clip, iterations=len(LOSSES), trained=clip.parameter_count) >= blocks + 3.9 * weights

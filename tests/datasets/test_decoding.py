@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 import sys
-import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -20,9 +19,9 @@ from PIL import Image
 from gift_core.artifacts.task import read_task
 from gift_core.datasets import decoding
 from gift_core.datasets.bad_images import BadImageError
-from gift_core.datasets.decoding import in_order, plain_image
+from gift_core.datasets.decoding import plain_image
 from gift_core.errors import UserError
-from tests.datasets.damaged_images import SIZE, damaged_images, tiff_with_odd_offset, whole_images
+from tests.datasets.damaged_images import SIZE, damaged_images, whole_images
 from tests.datasets.folders import birds, colors, ingest_birds
 
 pillow_heif.register_heif_opener()  # to write HEIC
@@ -92,14 +91,6 @@ def test_all_modes_become_rgb(kind: str, image: Image.Image, options: dict[str, 
 def png_of(*chunks: bytes) -> bytes:
     parts = (struct.pack(">I", len(each) - 4) + each + struct.pack(">I", zlib.crc32(each)) for each in chunks)
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
-
-
-def test_a_16_bit_rgb_png_is_encoded_again() -> None:
-    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
-    pixel = zlib.compress(b"\x00" + struct.pack(">HHH", 65535, 32896, 0))
-    image = png_of(b"IHDR" + header, b"IDAT" + pixel, b"IEND")
-    assert plain_image(image, "png", shorter_side=None)[0][24] == 8
-    np.testing.assert_array_equal(plain_pixels(image), [[[255, 128, 0]]])
 
 
 @pytest.mark.parametrize(("black", "level"), [(0, 255), (255, 0)])
@@ -221,29 +212,6 @@ def test_shrinking_averages_pixels() -> None:
     assert np.abs(found_HWC[16:] - 128).max() < 40
 
 
-def test_images_are_decoded_by_several_threads_and_stay_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error is raised where its image would come."""
-    monkeypatch.setattr(decoding, "DECODERS", 3)
-    together, read = threading.Barrier(3), []
-
-    def items() -> Iterator[int]:
-        for number in range(31):
-            read.append(number)
-            yield number
-
-    def decode(number: int) -> int:
-        if number < 3:
-            together.wait(10)  # which one thread alone cannot pass
-        return number if number < 30 else 1 // 0
-
-    results = in_order(decode, items())
-    assert next(results) == 0
-    assert len(read) == 7  # a few ahead, not all
-    assert [next(results) for _ in range(29)] == list(range(1, 30))
-    with pytest.raises(ZeroDivisionError):
-        next(results)
-
-
 LONGEST_SECONDS = 60  # for one image of up to 179 million pixels
 
 
@@ -270,12 +238,6 @@ def test_damaged_images_raise_one_documented_error() -> None:
             decoded += 1
         assert time.monotonic() - started < LONGEST_SECONDS, name
     assert 100 < decoded < 1000
-
-
-def test_a_tag_of_the_wrong_type_is_the_documented_error() -> None:
-    """Pillow raises a TypeError."""
-    with pytest.raises(BadImageError, match="cannot be interpreted as an integer"):
-        plain_image(tiff_with_odd_offset(2), "png", shorter_side=None)
 
 
 def claims(width: int, height: int) -> bytes:

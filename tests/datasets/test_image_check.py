@@ -13,7 +13,7 @@ from PIL import Image
 from gift_core.artifacts.tars import StoredFile
 from gift_core.datasets import image_check
 from gift_core.datasets.dataset import Dataset, Sample
-from gift_core.datasets.image_check import ALIKE, check_headers, check_images, composition_notes, first_alike, thumbnail
+from gift_core.datasets.image_check import ALIKE, check_headers, check_images, composition_notes, first_alike
 from tests.datasets.damaged_images import whole_images
 
 PHOTO = (240, 180)
@@ -98,13 +98,6 @@ def test_the_first_alike_is_that_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(image_check, "_BLOCK", 7)
     np.testing.assert_array_equal(first_alike(thumbnails_ND), expected)
     assert 30 <= len(set(expected)) < 100
-
-
-def test_pictures_of_the_same_shape_in_other_colors_do_not_look_alike() -> None:
-    shirts = [Image.new("RGB", (60, 60), "white") for _ in range(2)]
-    for shirt, color in zip(shirts, ((60, 60, 60), (90, 90, 90)), strict=True):
-        shirt.paste(color, (15, 10, 45, 50))
-    np.testing.assert_array_equal(first_alike(np.stack([thumbnail(shirt) for shirt in shirts])), [0, 1])
 
 
 def test_the_first_bytes_show_what_is_no_image_in_folders_and_in_tars(tmp_path: Path) -> None:

@@ -232,9 +232,3 @@ def test_a_pattern_that_explodes_is_refused_before_it_is_expanded(pattern: str, 
     assert "stands for more than 1,000,000 names. Write a smaller range, or * for all tars: train-*.tar." in message
     assert time.monotonic() - started < 2
     assert len(message) < 400
-
-
-def test_a_pattern_looks_through_all_folders_only_once(tmp_path: Path) -> None:
-    birds(tmp_path)
-    assert "has ** more than once" in refusal(tmp_path, train="**/**/**/**/*.tar")
-    assert tars(tmp_path, train="**/*.tar").counts == {"train": 6, "test": 6}

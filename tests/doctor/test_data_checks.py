@@ -76,9 +76,3 @@ def test_splits_of_any_spelling_and_hidden_folders_are_no_classes(tmp_path: Path
     for name in "abcd":
         (folder / "Training" / name).mkdir(parents=True)
     assert class_count("my_task", task, tmp_path) == 4
-
-
-def test_classes_are_counted_without_reading_data(tmp_path: Path) -> None:
-    counts = {("mtil_order_1", "sun397"): 397, ("cil_cifar100_50", "cifar100_49"): 2, ("mini", "letters"): None}
-    for (preset, task), count in counts.items():
-        assert class_count(task, make_project(tmp_path, preset).config.tasks[task], tmp_path) == count

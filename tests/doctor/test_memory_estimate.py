@@ -21,7 +21,6 @@ from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.generator import GeneratorConfig
 from gift_core.config.method_options import MethodConfig
-from gift_core.doctor import memory_estimate
 from gift_core.doctor.memory_estimate import (
     CONTEXT,
     MARGIN,
@@ -173,21 +172,6 @@ def generator(**changes: Any) -> GeneratorConfig:
     return GeneratorConfig.model_validate({**row, **changes})
 
 
-@pytest.mark.parametrize(
-    ("savers", "numbers"),
-    [
-        ({}, 1010 + 512**2 * 768 * 10),
-        ({"vae_slicing": True}, 1010 + 512**2 * 320 * 10),
-        ({"vae_slicing": True, "offload": "model"}, 1000 + 512**2 * 320 * 10),
-    ],
-)
-def test_generation_by_hand(savers: dict[str, Any], numbers: int) -> None:
-    parts = {"unet": 1000, "vae": 10}
-    memory = {"vae_slicing": False, "vae_tiling": False, "offload": "none", "attention": None, **savers}
-    assert generation_bytes(parts, generator(memory=memory if savers else None)) == CONTEXT + 2 * numbers
-    assert generation_bytes(parts, generator(memory=memory, dtype="float32")) == CONTEXT + 4 * numbers
-
-
 def gpu(size: float, *, free: float | None = None) -> DeviceMemory:
     return DeviceMemory("a GPU", int(size * GIGA), int((size if free is None else free) * GIGA))
 
@@ -210,23 +194,6 @@ def test_what_a_micro_batch_does_not_help(tmp_path: Path) -> None:
     assert found.mark == "fail" and found.remedy.startswith("Use a larger device")
     assert check_training(full, gpu(80, free=10)).mark == "warn"  # other programs use the rest
     assert check_training(make_project(tmp_path), gpu(1)).mark == "info"  # a residual network has no estimate
-
-
-def test_processes_share_the_memory_of_a_cpu(tmp_path: Path) -> None:
-    project = make_project(tmp_path, "mtil_order_1", run__device="cpu", training__processes=2)
-    findings = {finding.subject: finding for finding in check_memory(project)}
-    assert "; each of 2 processes has " in findings["training memory"].found
-    assert "training.processes" not in findings
-
-
-def test_too_few_gpus_for_the_processes_are_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_estimate, "memory_of", lambda device: gpu(80))
-    monkeypatch.setattr("gift_core.clip.device._AVAILABLE", {"cuda": lambda: True})
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    project = make_project(tmp_path, "mtil_order_1", training__processes=2)
-    (finding,) = (finding for finding in check_memory(project) if finding.subject == "training.processes")
-    assert finding.mark == "fail"
-    assert "2 needs as many GPUs of CUDA, and 1 (cuda) is visible here" in finding.found
 
 
 def test_generation_is_estimated_before_the_pipeline_is_downloaded(tmp_path: Path) -> None:

@@ -9,12 +9,10 @@ import pytest
 from gift_core.doctor import storage
 from gift_core.doctor.storage import (
     artifact_bytes,
-    check_braces,
     check_disk,
     check_dvc,
     check_remote,
     disk_finding,
-    read_cache,
     read_settings,
 )
 from gift_core.errors import UserError
@@ -69,19 +67,6 @@ def test_existing_artifacts_need_no_more_space_and_a_cache_of_links_keeps_one_co
     assert abs(left[1] - 2 * needed()[1]) <= 1
 
 
-def test_the_cache_folder_is_read_from_dvc(tmp_path: Path) -> None:
-    (tmp_path / ".dvc").mkdir()
-    for settings, folder, links in (
-        ("", ".dvc/cache", False),
-        ("[cache]\n    dir = ../../shared\n", ".dvc/../../shared", False),
-        ("[cache]\n    type = hardlink,copy\n", ".dvc/cache", True),
-        ("[cache]\n    type = copy\n['remote \"store\"']\n    url = /a/store\n", ".dvc/cache", False),
-    ):
-        configure(tmp_path, CORE + settings)
-        found, keeps_one = read_cache(tmp_path)
-        assert (found.resolve(), keeps_one) == ((tmp_path / folder).resolve(), links)
-
-
 def configure(root: Path, text: str) -> None:
     (root / ".dvc" / "config").write_text(text, encoding="utf-8")
 
@@ -127,10 +112,3 @@ def test_a_remote_answers_or_the_reason_of_dvc_is_said(
     configure(repository, f"{CORE}    remote = store\n['remote \"store\"']\n    url = {address}\n")
     finding = check_remote(repository, read_settings(repository))
     assert (finding.mark, words in finding.found, "Traceback" in finding.found) == (mark, True, False)
-
-
-def test_a_path_with_braces_in_which_dvc_fails_is_reported(tmp_path: Path) -> None:
-    for name in ("a{b,c}d", "}x"):
-        (found,) = check_braces({"the project": tmp_path / name, "the cache of DVC": tmp_path / "cache"})
-        assert (found.mark, name in found.found, found.remedy) == ("fail", True, "Rename or move that folder.")
-    assert not list(check_braces({"the project": tmp_path / "a b*'\n[x]"}))

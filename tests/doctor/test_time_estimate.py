@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import time_estimate as benchmark
-from gift_core.doctor import device_speed, stage_work
+from gift_core.doctor import stage_work
 from gift_core.doctor import time_estimate as module
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.operations import COUNTED_PIPELINES
@@ -67,40 +67,6 @@ def test_more_than_half_a_day_is_a_warning_with_the_three_settings_that_shorten_
     hours = [(seconds_of(project, "finetune") - seconds) / 3600 for seconds in shortened.values()]
     expected = f"training.iterations: 400 (by {hours[0]:.1f} hours), training.batch_size: 16 (by {hours[1]:.1f} hours)"
     assert f"What shortens it most: {expected}, training.replay_batch_size: 16 (by " in found.remedy
-
-
-def test_bfloat16_is_proposed_for_a_long_run_on_a_cpu_that_is_faster_with_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def proposed(preset: str, share: float, **settings: str) -> list[str]:
-        monkeypatch.setattr(module, "bfloat16_share", lambda: share)
-        return [each.sentence for each in check_time(make_project(tmp_path, preset, **settings)) if "bf" in each.found]
-
-    processor = tmp_path / "cpuinfo"
-    monkeypatch.setattr(device_speed, "CPU_FILE", processor)
-    processor.write_text("flags\t: sse4_2 avx512_bf16 wbnoinvd\n", encoding="utf-8")
-    (both,) = proposed("laptop", 0.44)
-    assert "takes 44% of the time" in both
-    assert "Write model.precision: amp_bf16 and generator.dtype: bfloat16." in both
-    (one,) = proposed("laptop", 0.44, model__precision="amp_bf16")
-    assert "Write generator.dtype: bfloat16." in one
-    assert proposed("laptop", 1.7) == proposed("mini_quick", 0.44) == []  # slower; seconds
-    processor.write_text("flags\t: sse4_2 avx512f\n", encoding="utf-8")
-    assert proposed("laptop", 0.44) == []
-
-
-def test_a_cpu_is_measured_in_the_types_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    for name, value in (("core_count", 2), ("core_rate", 1e11), ("bfloat16_share", 0.5)):
-        monkeypatch.setattr(module, name, lambda value=value: value)
-    settings = {"model__precision": "amp_bf16", "run__device": "cpu"}
-    speed = module.measure_speed(make_project(tmp_path, "laptop", **settings))
-    assert (speed.clip, speed.pipeline) == (pytest.approx(2.6e11), pytest.approx(1.3e11))  # 0.65 of both cores
-
-
-def test_the_rates_of_this_machine_are_those_of_a_processor() -> None:
-    assert 1e8 < device_speed.core_rate() < 1e13
-    assert 0.1 < device_speed.bfloat16_share() < 100
 
 
 def test_stages_that_are_made_take_no_time(tmp_path: Path) -> None:

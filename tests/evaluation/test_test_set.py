@@ -67,15 +67,6 @@ def test_features_and_classes_have_the_bits_of_the_whole_split_at_once(folder: P
     assert 0 < hits < IMAGES
 
 
-def test_several_models_read_each_image_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = count_reads(monkeypatch)
-    clips = [tiny_clip(seed=0), tiny_clip(seed=1)]
-    features = encode_test_set(clips, open_test_set(folder, batch_size=4))
-    assert len(read) == IMAGES
-    for clip, image_ND in zip(clips, features, strict=True):
-        assert torch.equal(image_ND, encode_test_set([clip], open_test_set(folder, batch_size=4))[0])
-
-
 @pytest.mark.parametrize("room", [0, 3, 23])
 def test_images_are_kept_as_far_as_the_bytes_reach(folder: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     read = count_reads(monkeypatch)
@@ -85,14 +76,6 @@ def test_images_are_kept_as_far_as_the_bytes_reach(folder: Path, monkeypatch: py
     again = list(images.batches(tiny_clip()))
     assert len(read) == 2 * IMAGES - room
     assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
-
-
-def test_a_split_is_not_read_faster_than_it_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = count_reads(monkeypatch)
-    batches = open_test_set(folder, batch_size=2).batches(tiny_clip())
-    next(batches)
-    batches.close()  # type: ignore[attr-defined]
-    assert 2 <= len(read) <= 4
 
 
 def test_beside_a_gpu_the_next_images_are_read_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

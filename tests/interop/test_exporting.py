@@ -177,13 +177,6 @@ def test_onnxruntime_gives_the_features_of_timms_towers(name: str, tmp_path: Pat
     assert_same_features(numbered, tmp_path / "out", tokens_NL)
 
 
-def test_missing_onnx_packages_are_reported_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"onnx, onnxscript is not installed. pip install 'gift-pipeline\[onnx\]'"):
-        export_clip(tiny_clip(), tmp_path / "out", to="onnx", provenance={})
-    assert not (tmp_path / "out").exists()
-
-
 def test_the_single_file_loads_back_and_safetensors_alone_reads_it(mini: Clip, project: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         export_clip(mini, tmp_path / name, to="safetensors", provenance={"format": "safetensors"})
