@@ -11,7 +11,7 @@ import open_clip
 import pytest
 
 from benchmarks.smoke.laptop import CLIPS, GENERATORS, SDXS
-from benchmarks.smoke.sizes import CUT, FULL
+from benchmarks.smoke.sizes import FULL
 from gift_core.doctor.memory_estimate import embedding_and_parameters
 from gift_core.doctor.operations import (
     COUNTED_CLIPS,
@@ -20,9 +20,8 @@ from gift_core.doctor.operations import (
     count_clip,
     count_pipeline,
     count_transformers,
-    pipeline_operations,
 )
-from tests.doctor.projects import link_models, make_project
+from tests.doctor.projects import make_project
 from tests.imports import ROOT
 
 TINY: dict[str, Any] = {
@@ -59,17 +58,3 @@ def test_the_models_of_the_preset_laptop_are_known_before_they_are_downloaded(tm
     found, counted = clip_operations(project), count_clip(CLIPS["tinyclip_40m"]().config)
     assert found is not None and (found.image, found.token) == pytest.approx((counted.image, counted.token))
     assert embedding_and_parameters(project) == (512, 84_205_569)  # the 168 MB of the published file, in float16
-
-
-def test_a_pipeline_that_is_not_in_the_table_is_counted_from_its_files(tmp_path: Path) -> None:
-    link_models(tmp_path)
-    project = make_project(tmp_path, generator__pipeline="data/0_raw/generators/mine")
-    for part, config in (("unet", CUT.unet), ("vae", CUT.autoencoder)):
-        file = tmp_path / "data/0_raw/generators/mine" / part / "config.json"
-        file.parent.mkdir(parents=True)
-        file.write_text(json.dumps(config), encoding="utf-8")
-    assert pipeline_operations(project) == count_pipeline(CUT.unet, CUT.autoencoder)
-    file.write_text('{"block_out_channels": 3}', encoding="utf-8")
-    assert pipeline_operations(project) is None
-    project = make_project(tmp_path, model__name="hf-hub:who/what", generator__pipeline="who/what")
-    assert (clip_operations(project), pipeline_operations(project)) == (None, None)  # neither here nor in the table

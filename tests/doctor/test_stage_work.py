@@ -89,23 +89,6 @@ def test_evaluation_tests_the_new_model_on_all_tasks_and_all_models_on_the_new_t
     assert [work.operations / one for work in works(project, "evaluate", "gift")] == [2, 4, 6, 8]
 
 
-def test_evaluation_reads_no_more_images_of_a_task_than_it_may(tmp_path: Path) -> None:
-    for protocol, last in {"task_incremental": 4 * 90, "class_incremental": 300 + 90}.items():
-        changes = {"evaluation__protocol": protocol, "tasks__greek__test_images": 90}
-        project = quick(tmp_path, "gift", evaluation__max_images=100, **changes)
-        images = [work.images for work in works(project, "evaluate", "gift")]
-        assert images == [200, 400, 600, 300 + 90 + last]
-        assert works(project, "ingest")[0].images == TRAIN + TEST
-
-
-def test_what_cannot_be_counted_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "clip_operations", lambda project: None)
-    monkeypatch.setattr(module, "pipeline_operations", lambda project: None)
-    work = count_work(quick(tmp_path))
-    assert {each.stage for each in work.stages} == {"ingest", "other stages"}
-    assert [text.split(":")[0] for text in work.unknown] == ["synthesize", "teach, finetune, evaluate"]
-
-
 def test_the_size_of_a_task_is_that_of_its_catalog_row_slice_or_folder(tmp_path: Path) -> None:
     tasks = make_project(tmp_path, "cil_cifar100_10").config.tasks
     assert task_size("x", next(iter(tasks.values())), tmp_path) == TaskSize(5000, 1000, 10, 18)

@@ -69,20 +69,6 @@ def test_more_than_half_a_day_is_a_warning_with_the_three_settings_that_shorten_
     assert f"What shortens it most: {expected}, training.replay_batch_size: 16 (by " in found.remedy
 
 
-def test_stages_that_are_made_take_no_time(tmp_path: Path) -> None:
-    project = make_project(tmp_path, "mtil_order_1")
-    layout = Layout(project.root)
-    for step in project.config.sequence:
-        layout.shards(step.task).mkdir(parents=True)
-        for method in project.config.run.methods:
-            layout.accuracy(method, step.task).parent.mkdir(parents=True, exist_ok=True)
-            layout.accuracy(method, step.task).touch()
-            layout.model(method, step.task).mkdir(parents=True)
-            layout.teacher(method, step.task).mkdir(parents=True)
-    assert list(check_time_quickly(project)) == []  # results from a remote: nothing is left to run
-    assert "min are left here" in total(project).found  # ingest
-
-
 def test_earlier_run_times_of_the_same_settings_replace_the_estimate(tmp_path: Path) -> None:
     project = make_project(tmp_path, "mini_quick")
     before = seconds_of(project, "finetune")

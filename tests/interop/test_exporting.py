@@ -166,17 +166,6 @@ def test_onnxruntime_gives_a_vision_transformers_features(tmp_path: Path) -> Non
     assert_same_features(clip, tmp_path / "out", clip.tokenizer(TEXTS))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["ViT-B-16-SigLIP", "convnext_base_w", "MobileCLIP-S1"])
-def test_onnxruntime_gives_the_features_of_timms_towers(name: str, tmp_path: Path) -> None:
-    clip = small_clip(name)
-    clip.config["model_cfg"]["text_cfg"].pop("hf_tokenizer_name", None)  # its tokenizer is made up, and has no files
-    tokens_NL = clip.tokenizer(["3 4", "5", "6 7"])
-    numbered = dataclasses.replace(clip, tokenizer=lambda texts: tokens_NL[: len(texts)])
-    export_clip(numbered, tmp_path / "out", to="onnx", provenance={})
-    assert_same_features(numbered, tmp_path / "out", tokens_NL)
-
-
 def test_the_single_file_loads_back_and_safetensors_alone_reads_it(mini: Clip, project: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         export_clip(mini, tmp_path / name, to="safetensors", provenance={"format": "safetensors"})

@@ -18,7 +18,7 @@ from gift_core.errors import UserError
 from gift_core.interop.exporting import export_clip
 from gift_core.interop.fisher_of_models import find_fishers
 from gift_core.interop.merge_kinds import KINDS, complete_options
-from gift_core.interop.merging import Merge, merge_models, nth_largest
+from gift_core.interop.merging import Merge, merge_models
 from gift_core.interop.stored_model import open_stored
 from gift_core.layout import Layout
 from stages.merge import KINDS as NAMES
@@ -48,16 +48,6 @@ def test_every_kind_by_hand() -> None:
     assert {kind for kind, *_ in BY_HAND} == {*KINDS, *NAMES}
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_the_nth_largest_number_is_that_of_a_sort(seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    parts = [torch.randn(size, generator=generator) * 10.0 ** (seed - 5) for size in ((7, 3), (), (500,))]
-    parts += [torch.zeros(9), parts[2][:5]]
-    ordered = torch.cat([part.flatten() for part in parts]).abs().sort(descending=True).values
-    for n in (1, 2, 250, len(ordered) - 9, len(ordered)):
-        assert nth_largest(lambda: iter(parts), n) == ordered[n - 1].item()
-
-
 def flat(weights: Weights, names: Sequence[str]) -> torch.Tensor:
     return torch.cat([weights[name].flatten() for name in names])
 
@@ -70,20 +60,9 @@ def second_ties(base: torch.Tensor, models: torch.Tensor) -> torch.Tensor:
     return base + 0.7 * chosen.sum(0) / (chosen != 0).sum(0).clamp(min=1)
 
 
-def second_magmax(base: torch.Tensor, models: torch.Tensor) -> torch.Tensor:
-    changes = models - base
-    return base + changes.gather(0, changes.abs().argmax(0, keepdim=True))[0]
-
-
-def second_sum(base: torch.Tensor, models: torch.Tensor) -> torch.Tensor:
-    return base + torch.tensor([0.5, 0.2, -0.3])[: len(models)] @ (models - base)
-
-
 SECOND: dict[str, tuple[dict[str, Any], Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = {
     "mean": ({}, lambda base, models: models.mean(0)),
-    "task_arithmetic": ({"weight": [0.5, 0.2, -0.3]}, second_sum),
     "ties": ({"keep": 0.3, "scale": 0.7}, second_ties),
-    "magmax": ({}, second_magmax),
 }
 
 

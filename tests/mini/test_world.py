@@ -5,6 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
+from gift_core.config.tasks import MiniTaskConfig
+from gift_core.datasets.ingest import ingest
 from gift_core.errors import UserError
 from gift_core.mini import scenes, world
 from gift_core.mini.rendering import (
@@ -17,6 +19,7 @@ from gift_core.mini.rendering import (
     glyphs_of,
     legible_pairs,
 )
+from tests.datasets.folders import INGEST
 
 TASKS = world.task_names()
 
@@ -47,6 +50,13 @@ def test_handwriting_is_split_once_for_every_seed_and_more_of_it_is_refused():
         world.render_task("digits", "test", 501, seed=0)
     with pytest.raises(UserError, match="Did you mean 'digits'"):
         world.mini_task("digit")
+
+
+def test_a_task_with_fewer_images_than_classes_is_refused(tmp_path):
+    config = MiniTaskConfig(source="mini", path="data/mini", train_images=60, test_images=25)
+    message = r"^params.yaml: tasks.letters.test_images: 25 images are fewer than the 26 classes. Write 26 or more.$"
+    with pytest.raises(UserError, match=message):
+        ingest("letters", config, tmp_path / "letters", ingest_config=INGEST, seed=1)
 
 
 def test_there_are_eleven_tasks_and_their_class_names_are_unique_and_new():
