@@ -13,7 +13,6 @@ from PIL import Image
 
 from gift_core.artifacts.task import iterate_task, read_task
 from gift_core.config.experiment import IngestConfig
-from gift_core.errors import UserError
 from tests.artifacts.damage import tree_hash
 from tests.datasets.folders import birds, colors, flat_birds, ingest_birds, picture, refusal
 
@@ -57,14 +56,6 @@ def test_a_small_class_still_has_an_image_in_each_split(tmp_path: Path) -> None:
     assert ingest_birds(tmp_path, test_fraction=0.99).counts == {"train": 2, "test": 2}
 
 
-@pytest.mark.parametrize("folders", [("Eurasian_Wren", "black-necked__grebe", "test_tube"), ("1", "10", "2")])
-def test_classes_are_named_after_their_folders_in_the_order_of_texts(folders: tuple[str, ...], tmp_path: Path) -> None:
-    for name in folders:
-        picture(tmp_path / "birds" / name / "1.png")
-        picture(tmp_path / "birds" / name / "2.png")
-    assert ingest_birds(tmp_path).class_names == tuple(" ".join(name.replace("_", " ").split()) for name in folders)
-
-
 @pytest.mark.parametrize(
     ("bad", "expected"),
     [("train/wren", "no training image of class 'wren' can be decoded"), ("test", "no test image can be decoded")],
@@ -89,22 +80,6 @@ def test_a_class_that_only_train_has_is_learned_and_one_that_is_empty_left_out(t
         "1 class has no test images: heron.",
         "1 file left out: 1 .txt (test/owl/notes.txt).",
     )
-
-
-@pytest.mark.parametrize("class_names", ["names.txt", {"wren": "Zaunkönig", "great_tit": "Kohlmeise"}])
-def test_a_file_in_the_folder_or_a_mapping_names_the_classes(class_names: object, tmp_path: Path) -> None:
-    (birds(tmp_path) / "names.txt").write_text("Kohlmeise\nZaunkönig\n", encoding="utf-8")
-    assert ingest_birds(tmp_path, class_names=class_names).class_names == ("Kohlmeise", "Zaunkönig")
-
-
-def test_a_full_disk_is_noticed_by_the_size_of_shrunk_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Image.effect_noise((900, 900), 100).convert("RGB").save(birds(tmp_path) / "train" / "wren" / "9.png")
-    usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1_000_000))
-    with pytest.raises(UserError, match=r"^ingest birds: \d\.\d MB are needed .* but only 1\.0 MB are free"):
-        ingest_birds(tmp_path)
-    assert not (tmp_path / "task").exists()
-    ingest_birds(tmp_path, ingest_config=IngestConfig(images_per_shard=4, image_format="png", shorter_side=32))
 
 
 @pytest.fixture

@@ -67,17 +67,6 @@ def test_features_and_classes_have_the_bits_of_the_whole_split_at_once(folder: P
     assert 0 < hits < IMAGES
 
 
-@pytest.mark.parametrize("room", [0, 3, 23])
-def test_images_are_kept_as_far_as_the_bytes_reach(folder: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
-    read = count_reads(monkeypatch)
-    images = open_test_set(folder, batch_size=4, kept_bytes=room * BYTES_AN_IMAGE)
-    first = list(images.batches(tiny_clip()))
-    assert len(read) == IMAGES
-    again = list(images.batches(tiny_clip()))
-    assert len(read) == 2 * IMAGES - room
-    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
-
-
 def test_beside_a_gpu_the_next_images_are_read_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = count_reads(monkeypatch)
     monkeypatch.setattr(test_set, "prefetched", prefetch_in_thread)

@@ -79,17 +79,6 @@ def test_settings_that_a_running_pipeline_rejects_are_a_clear_error(folder_of: F
         pipeline.generate(tiny.WORDS[:1], [1])
 
 
-def test_too_little_memory_is_explained(folder_of: Folder, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    pipeline = load(folder_of("stable_diffusion"), settings, batch_size=8)
-
-    def full(*arguments: object, **options: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(pipeline.pipeline.unet, "forward", full)
-    with pytest.raises(UserError, match=r"ran out of memory for 8 images of 16 px at once\. Lower batch_size"):
-        pipeline.generate(tiny.WORDS[:1], [1])
-
-
 MEMORY = {"vae_slicing": False, "vae_tiling": False, "offload": "none", "attention": None}
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import open_clip
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -15,7 +13,6 @@ from gift_core.clip.images import evaluation_preparation, normalize
 from gift_core.library.given_pairs import PairSequence
 from tests.clip.tiny import picture, tiny_clip
 from tests.library.given import (
-    CLASS_PROMPTS,
     TOKENIZER,
     finetuned,
     given_loader,
@@ -160,19 +157,3 @@ def test_one_seed_gives_one_result_with_a_shuffling_loader_and_the_callers_rando
 
     assert losses(1) == losses(1)
     assert losses(1) != losses(2)
-
-
-def test_an_open_clip_folder_learns_as_open_clip_loads_it(project: Path) -> None:
-    name = f"local-dir:{project / 'data/mini/clip'}"
-    model, _, preprocess = open_clip.create_model_and_transforms(name)
-    images_BCHW = torch.stack([preprocess(picture(number, width=40)) for number in range(4)])
-    rows = gift_core.finetune(
-        model,
-        open_clip.get_tokenizer(name),
-        [(images_BCHW, torch.arange(4) % 2)],
-        CLASS_PROMPTS[:2],
-        pairs=[(picture(9), "a photo of a cloud."), (picture(10), "a photo of a comet.")],
-        iterations=2,
-        training=gift_core.Training(replay_batch_size=2),
-    )
-    assert [row["learning_rate"] for row in rows] == [1e-5, 5e-6]  # of the paper's row

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import textwrap
 from pathlib import Path
@@ -55,25 +54,6 @@ def test_a_class_incremental_preset_splits_all_classes(preset: str) -> None:
     sources = {(row["source"], row["dataset"], row["path"]) for row in params["tasks"].values()}
     assert sources == {("catalogue", dataset, f"data/0_raw/{dataset}")}
     assert params["evaluation"]["protocol"] == "class_incremental"
-
-
-@pytest.mark.parametrize(("preset", "shots"), [("mtil_few_shot", 5), ("mtil_few_shot_16", 16)])
-def test_a_few_shot_preset_has_the_shots_of_its_name_for_each_task(preset: str, shots: int) -> None:
-    assert [row["shots"] for row in read(preset)["tasks"].values()] == [shots] * 11
-
-
-def test_laptop_learns_three_small_data_sets_on_a_cpu_with_the_losses_of_the_paper() -> None:
-    params, mtil = read("laptop"), read("mtil_order_1")
-    assert [step["task"] for step in params["sequence"]] == list(params["tasks"]) == ["dtd", "eurosat", "oxford_pet"]
-    assert params["tasks"] == {name: mtil["tasks"][name] | {"shots": 16} for name in params["tasks"]}
-    assert list(params["methods"]) == params["run"]["methods"] == ["finetune", "gift", "gift_vocabulary"]
-    for name, row in params["methods"].items():
-        assert row == mtil["methods"][name] | {
-            "learning_rate": pytest.approx(5 * mtil["methods"][name]["learning_rate"])
-        }
-    assert (params["generator"]["dtype"], params["generator"]["steps"]) == ("float32", 1)
-    assert params["generator"]["guidance"] == 0.0 and re.fullmatch("[0-9a-f]{40}", params["generator"]["revision"])
-    assert params["evaluation"]["max_images"] == 500
 
 
 def test_the_overlay_of_the_guide_can_be_used(tmp_path: Path) -> None:

@@ -99,26 +99,6 @@ def test_chunks_give_the_gradients_of_the_full_batch(
     assert largest_difference(full, chunks) < 2 * tolerance
 
 
-@pytest.mark.parametrize(
-    ("size", "loss", "expected"),
-    [
-        (3, "task", [(3, False), (3, False), (1, False), (3, True), (3, True), (1, True)]),
-        (7, "task", [(7, True)]),
-        (None, "task", [(7, True)]),
-        (3, "distill_text_side", []),
-    ],
-    ids=["at most one chunk at once", "what fits in one chunk", "the full batch", "a tower that is not used"],
-)
-def test_the_image_tower_encodes(size: int | None, loss: str, expected: list[tuple[int, bool]]) -> None:
-    """The number of images of each call, and whether it kept a graph."""
-    clip, calls = tiny_clip(), list[tuple[int, bool]]()
-    clip.model.visual.register_forward_hook(
-        lambda module, inputs, output: calls.append((len(inputs[0]), output.requires_grad))
-    )
-    gradients(clip, GradientCache(clip, size), CASES[loss])
-    assert calls == expected
-
-
 def test_random_layers_use_the_same_random_numbers_in_both_passes() -> None:
     """An independent second implementation: one graph of all chunks, encoded from the same random state."""
     config = tiny_config()["model_cfg"]  # the image tower drops a random half of its patches in training
