@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -135,25 +133,6 @@ def test_features_of_images_and_of_texts_come_back_in_their_order(tmp_path: Path
     np.testing.assert_array_equal(images.image_ND, IMAGE_ND)
     np.testing.assert_array_equal(texts.tokens_PL, TOKENS_PL)
     np.testing.assert_array_equal(texts.text_PD, TEXT_PD)
-
-
-@pytest.mark.parametrize(
-    ("write", "features", "expected"),
-    [
-        (write_image_features, dataclasses.replace(IMAGES, image_ND=IMAGE_ND * 2),
-         r"rows of image_emb should have norm 1; 3 have not, the first is a with 2\.0000"),
-        (write_text_features, dataclasses.replace(TEXTS, text_PD=TEXT_PD * 2),
-         "rows of text_emb should have norm 1; 2 have not, the first is random"),
-        (write_text_features, dataclasses.replace(TEXTS, tokens_PL=TOKENS_PL.astype(np.int32)),
-         r"tokens should be int64 \[2, L\], they are int32 \(2, 4\)"),
-    ],
-)  # fmt: skip
-def test_unsound_unpaired_features_are_refused_on_write(
-    write: Callable[[Path, Any], None], features: Any, expected: str, tmp_path: Path
-) -> None:
-    with pytest.raises(ContractError, match=expected):
-        write(tmp_path / "f.parquet", features)
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from PIL import Image
 from gift_core.artifacts.tars import StoredFile
 from gift_core.datasets import image_check
 from gift_core.datasets.dataset import Dataset, Sample
-from gift_core.datasets.image_check import ALIKE, check_headers, check_images, composition_notes, first_alike
+from gift_core.datasets.image_check import ALIKE, check_headers, check_images, first_alike
 from tests.datasets.damaged_images import whole_images
 
 PHOTO = (240, 180)
@@ -110,21 +110,3 @@ def test_the_first_bytes_show_what_is_no_image_in_folders_and_in_tars(tmp_path: 
     found = check_headers(dataset([*kinds, text], stored), "birds")
     assert found.broken == [("text.jpg", "not an image"), ("0", "not an image"), ("2", "an empty file")]
     assert list(found.lines()) == []
-
-
-@pytest.mark.parametrize(
-    ("train", "test", "expected"),
-    [
-        ({"a": 50, "b": 50}, 100, []),
-        ({"a": 50, "b": 5}, 100, ["a has 50 training images, b 5: the model will prefer the larger class."]),
-        ({"a": 8, "b": 8}, 4, ["4 test images: an accuracy on them is uncertain by up to 49 points."]),
-        ({str(number): 5 for number in range(7)}, 200, ["7 classes, but prompts.images_per_task is 6: later tasks"]),
-    ],
-)
-def test_few_and_unequal_images_are_said(train: dict[str, int], test: int, expected: list[str]) -> None:
-    def samples(counts: dict[str, int]) -> list[Sample]:
-        return [Sample(label, f"{label}{each}", bytes, 0) for label, count in counts.items() for each in range(count)]
-
-    dataset = Dataset({label: label for label in train}, ("{}",), samples(train), samples({"a": test}))
-    notes = list(composition_notes(dataset, images_per_task=6))
-    assert [note[: len(start)] for note, start in zip(notes, expected, strict=True)] == expected

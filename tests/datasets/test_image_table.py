@@ -108,13 +108,6 @@ def test_a_column_of_splits_that_the_row_does_not_mention_is_refused(suffix: str
     )
 
 
-def test_a_column_of_splits_can_be_left_unused_on_purpose_and_is_told(tmp_path: Path) -> None:
-    write_folds(tmp_path, SPLITS)
-    (note,) = table(tmp_path, split_column=None).notes
-    assert note.startswith("column 'fold' has only the values Training, test,")
-    assert note.endswith(", but the images are split by seed, as split_column: null says.")
-
-
 @pytest.mark.parametrize("values", ["01201", ["train"] * 5, ["train", "test", "train", "test", ""], "ababa"])
 def test_columns_of_numbers_or_of_one_split_or_with_other_values_are_no_splits(values: Any, tmp_path: Path) -> None:
     write_folds(tmp_path, values)

@@ -35,7 +35,7 @@ from gift_core.doctor.memory_estimate import (
 from gift_core.doctor.model_checks import count_parameters
 from gift_core.methods import build_method
 from gift_core.pair_features import ReplayBatch
-from tests.doctor.projects import link_models, make_project, own_project
+from tests.doctor.projects import make_project, own_project
 from tests.imports import ROOT
 from tests.training.tiny_training import GIFT_LOSSES, train
 from tests.training.tiny_training import training as tiny_training
@@ -169,15 +169,6 @@ def test_on_a_small_gpu_the_largest_fitting_micro_batch_is_suggested(tmp_path: P
         assert found.mark == "fail" and found.remedy.startswith(f"Write training.micro_batch_size: {micro} (up to ")
         smaller = make_project(tmp_path, "mtil_order_1", training__micro_batch_size=micro)
         assert check_training(smaller, gpu(size)).mark == "ok"
-
-
-def test_what_a_micro_batch_does_not_help(tmp_path: Path) -> None:
-    link_models(tmp_path)
-    full = make_project(tmp_path, "mtil_order_1")
-    found = check_training(full, gpu(2))
-    assert found.mark == "fail" and found.remedy.startswith("Use a larger device")
-    assert check_training(full, gpu(80, free=10)).mark == "warn"  # other programs use the rest
-    assert check_training(make_project(tmp_path), gpu(1)).mark == "info"  # a residual network has no estimate
 
 
 def test_generation_is_estimated_before_the_pipeline_is_downloaded(tmp_path: Path) -> None:

@@ -7,13 +7,7 @@ from pathlib import Path
 import pytest
 
 from gift_core.doctor import storage
-from gift_core.doctor.storage import (
-    artifact_bytes,
-    check_dvc,
-    check_remote,
-    disk_finding,
-    read_settings,
-)
+from gift_core.doctor.storage import artifact_bytes, check_dvc, check_remote, disk_finding, read_settings
 from gift_core.errors import UserError
 from tests.doctor.projects import make_project, own_project
 

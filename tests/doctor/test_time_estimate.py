@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,9 +11,8 @@ from gift_core.doctor import stage_work
 from gift_core.doctor import time_estimate as module
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.operations import COUNTED_PIPELINES
-from gift_core.doctor.stage_work import StageWork, count_work
+from gift_core.doctor.stage_work import StageWork
 from gift_core.doctor.time_estimate import Speed, check_time, check_time_quickly, estimate_time
-from gift_core.layout import Layout
 from tests.doctor.projects import make_project
 
 CPU, GPU = Speed("this CPU", True, 1e11, 1e11), Speed("this GPU", False, 1e11, 1e11)
@@ -69,41 +66,8 @@ def test_more_than_half_a_day_is_a_warning_with_the_three_settings_that_shorten_
     assert f"What shortens it most: {expected}, training.replay_batch_size: 16 (by " in found.remedy
 
 
-def test_earlier_run_times_of_the_same_settings_replace_the_estimate(tmp_path: Path) -> None:
-    project = make_project(tmp_path, "mini_quick")
-    before = seconds_of(project, "finetune")
-    note_run(project, "gift", "letters", seconds=1000)
-    works = [work for work in count_work(project).stages if work.stage == "finetune"]
-    others = sum(CPU.seconds(work) for work in works if work.method != "gift")
-    assert before == pytest.approx(others + sum(CPU.seconds(work) for work in works if work.method == "gift"))
-    assert seconds_of(project, "finetune") == pytest.approx(4 * 1000 + others)  # four tasks, all alike
-    (line,) = (finding for finding in check_time(project) if finding.subject == "time of finetune")
-    assert "here, after earlier runs," in line.found
-    changed = make_project(tmp_path, "mini_quick", training__iterations=61)
-    assert seconds_of(changed, "finetune") < 1000
-
-
 def seconds_of(project: Project, stage: str) -> float:
     return next(each.here for each in estimate_time(project).stages if each.stage == stage)
-
-
-def note_run(project: Project, method: str, task: str, *, seconds: float) -> None:
-    """Writes what a finished training leaves: its model's provenance and its run time."""
-    layout, config = Layout(project.root), project.config
-    model = {"name": config.model.name, "pretrained": config.model.pretrained}
-    provenance: dict[str, Any] = {
-        "precision": config.model.precision,
-        "training": config.training.model_dump(mode="json"),
-        "settings": config.methods[method].model_dump(mode="json", exclude_none=True),
-    }
-    written = {
-        layout.pretrained() / "provenance.json": model,
-        layout.model(method, task) / "provenance.json": provenance,
-        layout.timings() / "finetune" / f"{method}-{task}.json": {"seconds": seconds},
-    }
-    for file, content in written.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(content), encoding="utf-8")
 
 
 def test_the_estimate_of_the_smoke_run_is_within_a_factor_of_two_of_the_recorded_times(

@@ -9,13 +9,7 @@ from gift_core.config.tasks import MiniTaskConfig
 from gift_core.datasets.ingest import ingest
 from gift_core.errors import UserError
 from gift_core.mini import scenes, world
-from gift_core.mini.rendering import (
-    UPRIGHT_FACES,
-    all_glyphs,
-    characters_of,
-    faces_for,
-    glyph_mask,
-)
+from gift_core.mini.rendering import UPRIGHT_FACES, all_glyphs, characters_of, faces_for, glyph_mask
 from tests.datasets.folders import INGEST
 
 TASKS = world.task_names()

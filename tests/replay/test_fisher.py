@@ -13,11 +13,7 @@ from gift_core.clip.model import Clip
 from gift_core.errors import UserError
 from gift_core.interop.importing import load_clip
 from gift_core.replay import fisher
-from gift_core.replay.fisher import (
-    batch_slices,
-    estimate_fisher,
-    pairs_at_once,
-)
+from gift_core.replay.fisher import batch_slices, estimate_fisher, pairs_at_once
 from tests.clip.tiny import tiny_clip
 
 PROMPTS = ["a cat.", "a dog.", "a cat.", "a horse.", "a red bird."]

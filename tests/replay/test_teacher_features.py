@@ -1,4 +1,4 @@
-"""The teacher's features and Fisher sums: the same bits in units, with a helper, and after an interruption."""
+"""The teacher's features and Fisher sums: the same bits in units and with a helper. Kills: tests/interruption."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from gift_core.clip.model import Clip
 from gift_core.computation import Run, in_turn
 from gift_core.replay import fisher, teacher_features
 from gift_core.replay.fisher import batch_slices, estimate_fisher, fisher_of_pairs, per_sample
-from gift_core.replay.teacher_features import encode_pairs, features_of_texts
+from gift_core.replay.teacher_features import encode_pairs
 from gift_core.replay.teachers import Teacher
-from gift_core.work import snapshot as snapshots
 from tests.clip.tiny import png, tiny_clip
 from tests.execution.pretended_helper import run_with_helper
 from tests.tiny_world import moved
@@ -35,9 +34,7 @@ PAIRS = [Pair(f"{n}", n, f"a photo of {n} cats{' and dogs' * (n == 9)}.", png(n)
 
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Units of two batches, each of which is kept at once."""
-    monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
-    monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
+    """Units of two batches."""
     monkeypatch.setattr(teacher_features, "BATCHES", 2)
     monkeypatch.setattr(fisher, "BATCHES", 2)
     monkeypatch.setattr("gift_core.clip.images.CHUNK", 2)  # images are decoded two at a time
@@ -56,12 +53,6 @@ def encoded(precision: str = "fp32", *, load_clip: Callable[[], Clip] | None = N
     found = encode_pairs(teacher, pairs_from, COUNT, batch_size=BATCH, run=run)[0]
     assert found.keys == tuple(pair.key for pair in PAIRS)
     return {"image_MD": found.image_MD, "text_MD": found.text_MD}
-
-
-def text_features(*, run: Run = in_turn) -> Arrays:
-    clip = tiny_clip()
-    tokens = tokenize(clip, [pair.prompt for pair in PAIRS])
-    return {"text_ND": features_of_texts(clip, tokens, batch_size=BATCH, run=run).numpy()}
 
 
 def estimated(estimator: str = "per_sample", **options: Any) -> Arrays:

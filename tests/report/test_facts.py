@@ -22,15 +22,7 @@ from gift_core.report.facts import DataNote, summarize_method
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
 from stages.app import app
-from tests.report.run_folder import (
-    ENVIRONMENT,
-    OPENAI,
-    TASKS,
-    change_accuracies,
-    record_of,
-    write_run,
-    write_task_json,
-)
+from tests.report.run_folder import ENVIRONMENT, OPENAI, TASKS, change_accuracies, record_of, write_run, write_task_json
 
 PLAIN = {"learning_rate": 1e-4, "replay": {"images": "none"}, "losses": {}, "consolidation": {"kind": "none"}}
 BEFORE = "(teacher: the model before the task)"

@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 
 from gift_core.artifacts.fisher_file import Fisher, write_fisher
-from gift_core.report.fisher_heatmap import (
-    fisher_heatmaps,
-    layer_of,
-    read_profile,
-    relative_means,
-)
+from gift_core.report.fisher_heatmap import fisher_heatmaps, layer_of, read_profile, relative_means
 from gift_core.report.page import render_page
 from tests.report.run_folder import MATRICES, record_of
 

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gift_core.report.highlight import (
-    accuracies_by_task,
-    headline,
-    result_sentences,
-    run_summary,
-)
+from gift_core.report.highlight import accuracies_by_task, headline, result_sentences, run_summary
 from gift_core.report.page import render_page
 from gift_core.report.run_record import RunRecord
 from tests.report.run_folder import MATRICES, record_of

@@ -15,12 +15,7 @@ from gift_core.artifacts.task import describe_own_task, images_at
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
-from gift_core.report.kept_images import (
-    ConfusedPair,
-    KeptTask,
-    PredictionPictures,
-    read_prediction_pictures,
-)
+from gift_core.report.kept_images import ConfusedPair, KeptTask, PredictionPictures, read_prediction_pictures
 from gift_core.report.page import read_pictures, render_page
 from gift_core.report.run_record import read_run
 from gift_core.report.thumbnails import thumbnail
