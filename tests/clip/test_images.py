@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from gift_core.clip.images import (
     in_memory,
     normalize,
 )
+from tests.artifacts.damage import encoded
 from tests.clip.tiny import picture, png, tiny_clip
 from tests.datasets.damaged_images import damaged_images
 
@@ -44,13 +44,6 @@ PREPROCESSINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def encoded(seed: int, size: tuple[int, int], mode: str) -> bytes:
-    """A PNG of random levels in the mode, smaller or larger than the model's images."""
-    file = io.BytesIO()
-    picture(seed, width=size[0], height=size[1]).convert(mode).save(file, format="PNG")
-    return file.getvalue()
-
-
 @pytest.mark.parametrize("side", [16, 31])
 @pytest.mark.parametrize("name", sorted(PREPROCESSINGS))
 def test_pixels_are_bit_identical_to_open_clips_own_transform(name: str, side: int) -> None:
@@ -59,7 +52,8 @@ def test_pixels_are_bit_identical_to_open_clips_own_transform(name: str, side: i
     clip = dataclasses.replace(CLIP, config=CLIP.config | {"preprocess_cfg": CLIP.config["preprocess_cfg"] | settings})
     theirs = image_transform(side, is_train=False, **PREPROCESSINGS[name])
     sizes = [(16, 16), (31, 31), (40, 23), (19, 61), (7, 9), (200, 64), (2, 50), (63, 64)]
-    pictures = [encoded(seed, size, mode) for mode in ("RGB", "L", "P", "RGBA") for seed, size in enumerate(sizes)]
+    levels = [picture(seed, width=width, height=height) for seed, (width, height) in enumerate(sizes)]
+    pictures = [encoded(image.convert(mode)) for mode in ("RGB", "L", "P", "RGBA") for image in levels]
     floats = [Compose(theirs.transforms[:-1])(decode(image)) for image in pictures]
     expected = torch.stack([(values * 255).round().to(torch.uint8) for values in floats])
     found = evaluation_pixels(clip, pictures)

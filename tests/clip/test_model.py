@@ -14,8 +14,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gift_core.artifacts.contract import sha256_of
-from gift_core.artifacts.model_folder import read_losses, read_provenance
 from gift_core.clip.images import evaluation_transform
 from gift_core.clip.model import Clip, load_folder, save_clip
 from gift_core.errors import ContractError, UserError
@@ -57,17 +55,6 @@ def test_a_loaded_model_saves_the_same_bytes(folder: Path, tmp_path: Path) -> No
     assert files == ["open_clip_config.json", "open_clip_model.safetensors", "provenance.json"]
     for name in files:
         assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
-
-
-def test_provenance_and_losses_are_saved_beside_the_model(tmp_path: Path) -> None:
-    losses = [{"iteration": 0, "learning_rate": 0.1, "task": 1.5, "anchor": 0.0, "total": 1.5}]
-    save_clip(tiny_clip(), tmp_path / "model", {"method": "gift"}, losses)
-    assert read_provenance(tmp_path / "model") == {
-        "method": "gift",
-        "weights_sha256": sha256_of(tmp_path / "model" / "open_clip_model.safetensors"),
-        "files_sha256": {"open_clip_config.json": sha256_of(tmp_path / "model" / "open_clip_config.json")},
-    }
-    assert read_losses(tmp_path / "model" / "losses.jsonl") == losses
 
 
 def test_half_precision_files_become_float32_models(folder: Path, tmp_path: Path) -> None:

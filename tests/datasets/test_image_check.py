@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from gift_core.artifacts.tars import StoredFile
 from gift_core.datasets import image_check
 from gift_core.datasets.dataset import Dataset, Sample
 from gift_core.datasets.image_check import ALIKE, check_headers, check_images, first_alike
+from tests.artifacts.damage import encoded
 from tests.datasets.damaged_images import whole_images
 
 PHOTO = (240, 180)
@@ -25,12 +24,6 @@ def photo(seed: int) -> Image.Image:
     shapes = Image.fromarray(random.integers(0, 256, (5, 6, 3), np.uint8)).resize(PHOTO, Image.Resampling.BICUBIC)
     grain = random.normal(0, 12, (PHOTO[1], PHOTO[0], 3))
     return Image.fromarray(np.clip(np.asarray(shapes) + grain, 0, 255).astype(np.uint8))
-
-
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def sample(data: bytes, name: str, label: str = "wren") -> Sample:

@@ -124,20 +124,6 @@ def test_a_table_is_split_like_a_folder_with_the_same_labels(tmp_path: Path) -> 
     assert list(iterate_task(tmp_path / "task", "test")) == by_folder
 
 
-def test_files_in_no_row_are_counted_by_kind(tmp_path: Path) -> None:
-    folder = tmp_path / "birds"
-    picture(folder / ".thumbs" / "used.png", (77, 0, 0))
-    write_table(tmp_path, [f"{file},{label}" for file, label in (*ROWS, (".thumbs/used.png", "wren"))])
-    for name in ("__MACOSX/a/._0.png", ".thumbs/0.png", "a/Thumbs.db", "a/5.PNG"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        picture(folder / "x.png").rename(folder / name)
-    (folder / "README.md").touch()
-    assert table(tmp_path).notes == (
-        "1 image of the folder is in no row: a/5.PNG.",
-        "4 files left out: 1 Thumbs.db, 1 in .thumbs, 1 in __MACOSX, 1 .md (README.md).",
-    )
-
-
 @pytest.mark.parametrize(
     ("lines", "changes", "expected"),
     [

@@ -1,4 +1,4 @@
-"""Hours from operations and a speed, from earlier runs, and what is too long for a CPU."""
+"""Hours from operations and a speed, against recorded times, and what is too long for a CPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gift_core.doctor import time_estimate as module
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.operations import COUNTED_PIPELINES
 from gift_core.doctor.stage_work import StageWork
-from gift_core.doctor.time_estimate import Speed, check_time, check_time_quickly, estimate_time
+from gift_core.doctor.time_estimate import Speed, check_time, check_time_quickly
 from tests.doctor.projects import make_project
 
 CPU, GPU = Speed("this CPU", True, 1e11, 1e11), Speed("this GPU", False, 1e11, 1e11)
@@ -50,24 +50,6 @@ def test_the_full_size_is_too_long_for_a_cpu_and_the_miniature_is_not(
     assert [finding.mark for finding in check_time_quickly(project)] == ["fail"]
     monkeypatch.setattr(module, "measure_speed", lambda project: GPU)
     assert total(project).mark == "ok"
-
-
-def test_more_than_half_a_day_is_a_warning_with_the_three_settings_that_shorten_it_most(tmp_path: Path) -> None:
-    assert total(make_project(tmp_path, "laptop")).mark == "ok"  # 1.8 hours
-    project = make_project(tmp_path, "laptop", training__iterations=800)
-    (found,) = check_time_quickly(project)
-    assert (found.mark, found) == ("warn", total(project))
-    shortened = {
-        name: seconds_of(make_project(tmp_path, "laptop", **{"training__iterations": 800, name: value}), "finetune")
-        for name, value in (("training__iterations", 400), ("training__batch_size", 16))
-    }
-    hours = [(seconds_of(project, "finetune") - seconds) / 3600 for seconds in shortened.values()]
-    expected = f"training.iterations: 400 (by {hours[0]:.1f} hours), training.batch_size: 16 (by {hours[1]:.1f} hours)"
-    assert f"What shortens it most: {expected}, training.replay_batch_size: 16 (by " in found.remedy
-
-
-def seconds_of(project: Project, stage: str) -> float:
-    return next(each.here for each in estimate_time(project).stages if each.stage == stage)
 
 
 def test_the_estimate_of_the_smoke_run_is_within_a_factor_of_two_of_the_recorded_times(

@@ -15,9 +15,7 @@ from gift_core.clip.images import CacheBudget, evaluation_pixels
 from gift_core.clip.test_set import ImageLimit, choose_images, encode_test_set, nearest_classes, share_correct
 from gift_core.errors import UserError
 from gift_core.seeds import seed_for
-from gift_core.work.overlap import prefetch_in_thread
 from tests.clip.tiny import png, tiny_clip
-from tests.stages.toy_pipeline import wait
 
 IMAGES = 23
 BYTES_AN_IMAGE = 3 * 16 * 16
@@ -65,15 +63,6 @@ def test_features_and_classes_have_the_bits_of_the_whole_split_at_once(folder: P
     assert torch.equal(nearest_classes(clip, images), predict(at_once_ND, class_KD))
     assert share_correct(nearest_classes(clip, images), labels_N) == pytest.approx(hits / IMAGES, abs=1e-12)
     assert 0 < hits < IMAGES
-
-
-def test_beside_a_gpu_the_next_images_are_read_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = count_reads(monkeypatch)
-    monkeypatch.setattr(test_set, "prefetched", prefetch_in_thread)
-    batches = open_test_set(folder, batch_size=2).batches(tiny_clip())
-    next(batches)
-    wait(lambda: len(read) >= 4, "the images of the second batch")
-    assert torch.equal(torch.cat(list(batches)), whole_split(folder)[0][2:])
 
 
 def test_a_damaged_image_is_an_error_and_no_missing_row_and_no_image_at_all_is_refused(tmp_path: Path) -> None:

@@ -72,13 +72,6 @@ def page_text(root: Path, changes: dict[str, Any]) -> str:
     return re.sub(r"\s+", " ", render_page(record_of(root, changes=changes)))
 
 
-def test_a_miniature_run_is_named_in_headline_table_and_one_sentence(tmp_path: Path) -> None:
-    page = page_text(tmp_path, {})
-    assert "<h1>After 3 tasks of the miniature benchmark, GIFT has" in page
-    assert "<caption>Top-1 accuracy in percent over 3 tasks of the miniature benchmark." in page
-    assert page.count("Miniature benchmark.</b>") == 1 and page.count("It says nothing about photos") == 1
-
-
 def test_own_data_are_warned_about_on_the_miniature_model_alone(tmp_path: Path) -> None:
     page = page_text(tmp_path / "real", {"model": OPENAI, "tasks": dict.fromkeys(TASKS, OWN)})
     shown = page[page.index("<body>") : page.index('id="ran"')]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +22,7 @@ from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
 from gift_core.report.task_images import TaskPictures, read_task_pictures
 from gift_core.report.thumbnails import a_few, contact_sheets, evenly_spaced, thumbnail
+from tests.artifacts.damage import encoded
 from tests.report.run_folder import PROMPTS, TASKS, build, write_run
 
 
@@ -84,12 +83,6 @@ def test_what_is_not_here_is_named_the_rest_is_shown_and_a_damaged_tar_refused(
 
 
 HERE = {"file": Path("here.tar"), "stage": "ingest"}
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def test_a_small_image_is_shown_as_it_is_and_others_are_scaled_down_to_few_bytes() -> None:
