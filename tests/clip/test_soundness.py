@@ -1,4 +1,4 @@
-"""Models that no feature can come from are refused where they are opened, in every format."""
+"""Models that no feature can come from are refused where they are opened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All checks together: their order, and that none ends in a traceback."""
+"""All checks together: their order, and that none ends in a traceback. The packages that are needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models and pipelines: complete, damaged, missing or unknown, in the hub cache or on the hub."""
+"""Models and pipelines: complete, damaged, missing or unknown, and in the hub cache."""
 
 from __future__ import annotations
 

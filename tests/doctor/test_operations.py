@@ -1,4 +1,4 @@
-"""The operations of models: by hand on a tiny configuration, and the formulas and the table against torch's counter."""
+"""The operations of models: the formulas and the table against torch's counter."""
 
 from __future__ import annotations
 

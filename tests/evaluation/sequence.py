@@ -1,4 +1,4 @@
-"""Three tasks of two classes and four models, tiny and random: what the evaluation's tests measure."""
+"""What the evaluation of three tasks needs."""
 
 from __future__ import annotations
 

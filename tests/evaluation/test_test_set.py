@@ -1,4 +1,4 @@
-"""Test splits in batches: the same numbers as with all pixels at once, and no more of them in memory than allowed."""
+"""Test splits in batches give the same numbers as with all pixels at once, and a limit chooses their images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gift_core.artifacts.task import StoredImage, TaskInfo, iterate_task, read_task, write_task
+from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_task
 from gift_core.clip import test_set
 from gift_core.clip.encoding import class_features, image_features, predict
 from gift_core.clip.images import CacheBudget, evaluation_pixels
@@ -121,16 +121,3 @@ def test_a_limited_test_set_has_the_chosen_images_in_their_order(folder: Path) -
     assert not torch.equal(chosen, of_another_seed.positions_N)
     assert torch.equal(torch.cat(list(one.batches(tiny_clip()))), pixels_NCHW[chosen])
     assert torch.equal(one.labels_N, labels_N[chosen])
-
-
-def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A list that grows by one with each image taken from the tars."""
-    read: list[int] = []
-    whole = StoredImage.read
-
-    def counting(image: StoredImage) -> bytes:
-        read.append(1)
-        return whole(image)
-
-    monkeypatch.setattr(StoredImage, "read", counting)
-    return read

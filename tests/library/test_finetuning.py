@@ -1,4 +1,4 @@
-"""Fine-tuning the caller's own model: the pipeline's numbers, every architecture, and nothing left changed."""
+"""Fine-tuning the caller's own model: the pipeline's numbers, and nothing left changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fisher diagonals: both estimators against plain autograd for each pair, and against numbers computed by hand."""
+"""Fisher diagonals: both estimators against plain autograd for each pair."""
 
 from __future__ import annotations
 

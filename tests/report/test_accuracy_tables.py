@@ -1,4 +1,4 @@
-"""The result table: shades, references, intervals, the seeds of a comparison, and the best rate of a search."""
+"""The result table: references, intervals, the seeds of a comparison, and the best rate of a search."""
 
 from __future__ import annotations
 

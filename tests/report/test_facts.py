@@ -1,4 +1,4 @@
-"""What ran: methods as phrases, notes on the data, the miniature benchmark, and results of different environments."""
+"""What ran: methods as phrases, notes on the data, own data, and results of different environments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The best method, its baseline and the colors, and what `gift show` prints: sentences and accuracies by task."""
+"""What `gift show` prints: sentences and accuracies by task."""
 
 from __future__ import annotations
 

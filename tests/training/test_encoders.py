@@ -1,4 +1,4 @@
-"""The gradient cache gives the gradients of the full batch, and keeps the activations of one chunk."""
+"""The gradient cache gives the gradients of the full batch."""
 
 from __future__ import annotations
 
