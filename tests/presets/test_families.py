@@ -1,8 +1,7 @@
-"""What the presets say of themselves, and the numbers in their names."""
+"""What the presets say of themselves, and what the guide says of them."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import textwrap
 from pathlib import Path
@@ -13,8 +12,6 @@ from gift_core.config.overlays import complete_text
 from gift_core.presets import load_preset
 from tests.imports import ROOT
 from tests.presets.test_paper_numbers import FULL_SIZE, read
-
-ORDERS = json.loads((ROOT / "gift_core" / "published" / "cil_class_orders.json").read_text(encoding="utf-8"))
 
 
 def text_of(preset: str) -> str:
@@ -38,22 +35,6 @@ def test_a_preset_is_named_as_its_file_and_says_what_it_is_and_what_to_check_fir
     comment = text_of(preset).split("\n\n")[0]
     assert all(line.startswith("#") for line in comment.splitlines())
     assert "gift doctor" in comment
-
-
-@pytest.mark.parametrize("preset", [name for name in FULL_SIZE if name.startswith("cil_")])
-def test_a_class_incremental_preset_splits_all_classes(preset: str) -> None:
-    """The steps of its name are equal. In Tiny ImageNet, they come after a first one of half of the classes."""
-    _, dataset, steps = preset.split("_")
-    base = {"cifar100": [], "tinyimagenet": [100]}[dataset]
-    params, count = read(preset), len(ORDERS[dataset])
-    slices = [row["classes"] for row in params["tasks"].values()]
-    counts = [*base, *[(count - sum(base)) // int(steps)] * int(steps)]
-    assert [row["count"] for row in slices] == counts and sum(counts) == count
-    assert [row["first"] for row in slices] == [sum(counts[:number]) for number in range(len(counts))]
-    assert {row["order"] for row in slices} == {"benchmark"}
-    sources = {(row["source"], row["dataset"], row["path"]) for row in params["tasks"].values()}
-    assert sources == {("catalogue", dataset, f"data/0_raw/{dataset}")}
-    assert params["evaluation"]["protocol"] == "class_incremental"
 
 
 def test_the_overlay_of_the_guide_can_be_used(tmp_path: Path) -> None:
