@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,11 +18,15 @@ from gift_core.artifacts.tables import SEAL, write_table
 from gift_core.errors import ContractError
 
 
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """The file of an image."""
+    image.save(buffer := io.BytesIO(), kind, **options)
+    return buffer.getvalue()
+
+
 def png(gray: int) -> bytes:
     """A 2x2 PNG in one shade of gray."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (2, 2), (gray, gray, gray)).save(buffer, "PNG")
-    return buffer.getvalue()
+    return encoded(Image.new("RGB", (2, 2), (gray, gray, gray)))
 
 
 def tree_hash(path: Path) -> dict[str, str]:

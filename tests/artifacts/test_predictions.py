@@ -56,16 +56,6 @@ def test_what_is_written_is_read_by_step_with_its_metadata(path: Path, tmp_path:
     assert list(rows.predicted[4:].astype(str)) == ["alpha", "beta", "gamma", "gamma"]
 
 
-def test_a_hundred_thousand_predictions_take_about_a_byte_each(tmp_path: Path) -> None:
-    random, count = np.random.default_rng(0), 100_000
-    labels = random.integers(100, size=count)
-    predicted = np.where(random.random(count) < 0.7, labels, random.integers(100, size=count))
-    classes = [f"class number {number}" for number in range(100)]
-    rows = prediction_rows(OWN, images=np.arange(count), labels=labels, predicted=predicted, classes=classes)
-    write_predictions(tmp_path / "letters.parquet", rows, METADATA)
-    assert (tmp_path / "letters.parquet").stat().st_size < 2 * count
-
-
 def test_a_file_with_pairs_has_their_ranks_beside_the_classes_and_agrees_with_the_recall(tmp_path: Path) -> None:
     """Two images with three captions: one image and two captions retrieve what is right."""
     path, pairs = tmp_path / "gift" / "letters.parquet", {**OWN, "task": "pets"}

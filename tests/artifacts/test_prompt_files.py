@@ -92,13 +92,6 @@ def test_a_vocabulary_keeps_its_order_and_is_that_of_its_step(tmp_path: Path) ->
     assert "its newest task should be 'digits', it is 'birds'" in message
 
 
-@pytest.mark.parametrize("entry", [VocabularyEntry("birds", "wren", ()), VocabularyEntry("birds", "", ("a {}.",))])
-def test_an_entry_without_a_name_or_template_is_refused(entry: VocabularyEntry, tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match=r"should have a source, a class name and templates with \{\}"):
-        write_vocabulary(tmp_path / "vocabulary.json", [entry])
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -71,13 +71,3 @@ def test_a_zero_shot_check_is_read_with_four_decimals(tmp_path: Path) -> None:
     assert check == CHECK | {"data_sets": {"dtd": {"measured": 40.1234, "published": 44.6}}}
     write_zero_shot(tmp_path / "zero_shot.json", NO_BENCHMARK)
     assert read_zero_shot(tmp_path / "zero_shot.json")["sentence"] == ""
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [({"verdict": "perfect"}, "verdict should be one of agrees, differs"), ({"sentence": None}, "should be str")],
-)
-def test_an_unsound_zero_shot_check_is_refused(tmp_path: Path, change: dict[str, Any], expected: str) -> None:
-    with pytest.raises(ContractError, match=f"{expected}.*dvc repro report"):
-        write_zero_shot(tmp_path / "zero_shot.json", CHECK | change)
-    assert not (tmp_path / "zero_shot.json").exists()

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gift_core.artifacts import table_files
 from gift_core.artifacts.table_files import (
     Row,
     TableSchema,
@@ -119,21 +118,6 @@ def test_an_error_names_file_row_and_column(name: str, content: str | bytes, mes
             read_table_file(path, BIRDS, location=location)
         assert str(caught.value).startswith(prefix + message)
         assert len(str(caught.value)) < 400 and str(caught.value).encode()
-
-
-def test_too_many_rows_of_parquet_are_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Equal rows take hardly any bytes."""
-    FRAME.to_parquet(tmp_path / "a.parquet")
-    monkeypatch.setattr(table_files, "MAX_ROWS", 1)
-    with pytest.raises(UserError, match=r"2 rows, .*more than 1 rows or 4 GB"):
-        read_table_file(tmp_path / "a.parquet", BIRDS)
-
-
-def test_a_missing_column_is_located_at_the_key_that_names_it(tmp_path: Path) -> None:
-    schema = TableSchema(required=("file", "brid"), keys={"brid": "params.yaml: label_column"})
-    path = write(tmp_path / "a.csv", "file,bird\n")
-    with pytest.raises(UserError, match=f"^params.yaml: label_column: {path}: column 'brid' is missing. Did you mean"):
-        read_table_file(path, schema, location="params.yaml: table")
 
 
 @pytest.mark.parametrize(

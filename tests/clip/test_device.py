@@ -10,11 +10,6 @@ from gift_core.errors import UserError
 from gift_core.work.overlap import copied_to_cpu
 
 
-def test_auto_is_the_fastest_device_present() -> None:
-    assert resolve_device("auto").type == "cuda" or not torch.cuda.is_available()
-    assert resolve_device("cpu") == torch.device("cpu")
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

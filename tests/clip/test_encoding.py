@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
-from functools import partial
-from typing import Any
 
 import pytest
 import torch
 from open_clip.model import CustomTextCLIP
 
-from gift_core.clip import encoding, images
 from gift_core.clip.encoding import (
     class_features,
     class_prompts,
@@ -25,7 +21,6 @@ from gift_core.clip.encoding import (
     trim_rows,
 )
 from gift_core.clip.images import evaluation_pixels, in_memory
-from gift_core.work.overlap import prefetch_in_thread
 from tests.clip.tiny import CONTEXT, png, tiny_clip, tiny_config
 
 IMAGES = [png(seed, width=20 + seed) for seed in range(9)]
@@ -105,26 +100,3 @@ def test_streamed_features_are_those_of_all_images_together(batch_size: int) -> 
     expected = image_features(clip, evaluation_pixels(clip, IMAGES), batch_size=batch_size)
     found = torch.cat(list(image_feature_batches(clip, map(in_memory, IMAGES), batch_size=batch_size)))
     assert torch.equal(found, expected)
-
-
-def test_beside_a_gpu_the_next_images_are_decoded_while_a_batch_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    clip, read = tiny_clip(), [threading.Event() for _ in IMAGES]
-    whole = image_features(clip, evaluation_pixels(clip, IMAGES), batch_size=2)
-
-    def reading(number: int) -> bytes:
-        read[number].set()
-        return IMAGES[number]
-
-    def encode(*arguments: Any, **options: Any) -> torch.Tensor:
-        assert read[next_batch].wait(20)  # in the middle of encoding a batch
-        return image_features(*arguments, **options)
-
-    monkeypatch.setattr(images, "CHUNK", 2)
-    monkeypatch.setattr(encoding, "prefetched", prefetch_in_thread)
-    monkeypatch.setattr(encoding, "image_features", encode)
-    next_batch = 2
-    batches = []
-    for batch in image_feature_batches(clip, [partial(reading, number) for number in range(9)], batch_size=2):
-        batches.append(batch)
-        next_batch = min(next_batch + 2, 8)
-    assert torch.equal(torch.cat(batches), whole)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +17,12 @@ from gift_core.clip.images import (
     PixelCache,
     Read,
     decode,
-    decoded,
     evaluation_pixels,
     evaluation_preparation,
     in_memory,
     normalize,
-    pixels_of,
 )
+from tests.artifacts.damage import encoded
 from tests.clip.tiny import picture, png, tiny_clip
 from tests.datasets.damaged_images import damaged_images
 
@@ -47,13 +44,6 @@ PREPROCESSINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def encoded(seed: int, size: tuple[int, int], mode: str) -> bytes:
-    """A PNG of random levels in the mode, smaller or larger than the model's images."""
-    file = io.BytesIO()
-    picture(seed, width=size[0], height=size[1]).convert(mode).save(file, format="PNG")
-    return file.getvalue()
-
-
 @pytest.mark.parametrize("side", [16, 31])
 @pytest.mark.parametrize("name", sorted(PREPROCESSINGS))
 def test_pixels_are_bit_identical_to_open_clips_own_transform(name: str, side: int) -> None:
@@ -62,7 +52,8 @@ def test_pixels_are_bit_identical_to_open_clips_own_transform(name: str, side: i
     clip = dataclasses.replace(CLIP, config=CLIP.config | {"preprocess_cfg": CLIP.config["preprocess_cfg"] | settings})
     theirs = image_transform(side, is_train=False, **PREPROCESSINGS[name])
     sizes = [(16, 16), (31, 31), (40, 23), (19, 61), (7, 9), (200, 64), (2, 50), (63, 64)]
-    pictures = [encoded(seed, size, mode) for mode in ("RGB", "L", "P", "RGBA") for seed, size in enumerate(sizes)]
+    levels = [picture(seed, width=width, height=height) for seed, (width, height) in enumerate(sizes)]
+    pictures = [encoded(image.convert(mode)) for mode in ("RGB", "L", "P", "RGBA") for image in levels]
     floats = [Compose(theirs.transforms[:-1])(decode(image)) for image in pictures]
     expected = torch.stack([(values * 255).round().to(torch.uint8) for values in floats])
     found = evaluation_pixels(clip, pictures)
@@ -114,20 +105,6 @@ def test_a_stream_beyond_the_budget_stays_encoded_or_is_read_again_from_its_file
         assert len(cache) == 150 and cache.cached_count == room and not any(file.reads for file in files)
         assert torch.equal(torch.stack(cache.fetch(range(150))), evaluation_pixels(CLIP, pictures))
     assert [file.reads for file in files] == [0] * room + [1] * (150 - room)
-
-
-def test_images_are_yielded_in_their_order_from_several_threads() -> None:
-    threads = set()
-
-    def prepare(image: bytes) -> torch.Tensor:
-        threads.add(threading.current_thread().name)
-        return PREPARE(image)
-
-    pictures = [png(seed) for seed in range(130)]
-    found = list(decoded(map(in_memory, pictures), prepare))
-    assert torch.equal(torch.stack(found), torch.stack([pixels_of(picture(seed)) for seed in range(130)]))
-    assert threads and all(name.startswith("decode") for name in threads)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]  # all are gone
 
 
 def test_an_error_of_reading_is_raised() -> None:

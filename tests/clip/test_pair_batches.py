@@ -12,7 +12,7 @@ from gift_core.clip.batches import JointImages, Share, TrainingImages, all_rows
 from gift_core.clip.encoding import cut_texts, tokenize
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.pair_batches import PairBatch, TrainingPairs
-from tests.clip.tiny import CONTEXT, png, tiny_clip
+from tests.clip.tiny import CONTEXT, Picture, png, tiny_clip
 
 CLIP = tiny_clip()
 CAPTIONS = [("a cat.", "the cat", "one cat"), ("a dog.", "the dog"), ("a cat.",), ("a hen.",)]
@@ -77,24 +77,14 @@ def test_a_process_decodes_its_share_and_has_all_texts(folder: Path) -> None:
 
 def test_a_joint_round_has_pairs_and_classes(folder: Path) -> None:
     classes = TrainingImages(
-        CLIP, [Labeled(0), Labeled(1)], class_prompts=("one", "two"), batch_size=2, crop_scale=(0.9, 1.0), names=("t",),
-        cache_budget=CacheBudget(),
+        CLIP, [Picture(png(0), 0), Picture(png(1), 1)], class_prompts=("one", "two"), batch_size=2,
+        crop_scale=(0.9, 1.0), names=("t",), cache_budget=CacheBudget(),
     )  # fmt: skip
     joint = JointImages([pairs(folder), classes], ("test",))
     assert sorted(joint.sample(iteration).kind for iteration in range(2)) == ["classes", "pairs"]
     tokens_KL = tokenize(CLIP, joint.class_prompts)
     of_classes = next(batch for batch in map(joint.sample, range(2)) if batch.kind == "classes")
     assert torch.equal(of_classes.texts(tokens_KL), tokens_KL[1:])
-
-
-class Labeled:
-    """An image with a label."""
-
-    def __init__(self, label: int) -> None:
-        self.label = label
-
-    def read(self) -> bytes:
-        return png(self.label)
 
 
 def test_texts_that_fill_the_context_are_counted(folder: Path) -> None:

@@ -21,11 +21,6 @@ FOLDER: Params = {
 }  # fmt: skip
 TABLE = {**FOLDER, "source": "table", "table": "labels.csv", "image_column": "image", "label_column": "label"}
 TARS = {**FOLDER, "source": "webdataset", "train": "train-{000..005}.tar", "label": "cls"}
-SOUND: list[Params] = [
-    FOLDER, TABLE, TARS, {**FOLDER, "path": "photos"}, {**FOLDER, "class_names": {"0": "wren", "1": "owl"}},
-    {**FOLDER, "class_names": "lists/names.txt", "shots": 16}, {**TABLE, "table": "lists/a.parquet"},
-    {**TARS, "test": "test/*.tar::more/{a,b}.tar", "label": "json:bird"},
-]  # fmt: skip
 UNSOUND: list[tuple[Params, str]] = [
     ({**FOLDER, "path": "/data/birds"}, "path: /data/birds is outside the project"),
     ({**FOLDER, "path": "data/0_raw/../../../birds"}, "path: data/0_raw/../../../birds is outside the project"),
@@ -45,7 +40,6 @@ FILTERS = {
     "scorer": {"name": "ViT-B-32", "pretrained": "openai"}, "min_clip_score": 0.2, "max_similarity": None,
     "max_redraws": 5,
 }  # fmt: skip
-OWN_SCORER = {"name": "local-dir:data/0_raw/generators/j", "pretrained": None}
 
 
 @pytest.mark.parametrize(
@@ -85,24 +79,6 @@ def test_the_error_for_a_contradiction_has_its_key(
     with pytest.raises(UserError) as caught:
         load_config(write_params(mini_params))
     assert f"params.yaml: {expected}" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("section", "changes"),
-    [
-        ("generator", {"negative_prompt": {"text": "blurry", "true_guidance": 2.0}, "guidance": 0.0}),
-        ("generator", {"filters": FILTERS}),
-        ("generator", {"filters": {**FILTERS, "scorer": OWN_SCORER}}),
-        ("generator", {"memory": {**MEMORY, "offload": "none"}}),
-        ("prompts", {"strategy": "captions", "captions": "data/0_raw/prompts/mine.csv"}),
-        ("prompts", {"strategy": "all_templates", "base_vocabulary": "data/0_raw/prompts/words.txt"}),
-        *(("tasks", {"birds": row}) for row in SOUND),
-    ],
-)  # fmt: skip
-def test_what_agrees_is_taken(section: str, changes: Params, mini_params: Params, write_params: Write) -> None:
-    mini_params["run"]["device"] = "cpu"
-    mini_params[section] |= changes
-    load_config(write_params(mini_params))
 
 
 def test_the_folders_that_the_pipeline_writes_are_those_of_dvc_yaml(project: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gift_core.config.editing import activate_method, append_method, append_task
+from gift_core.config.editing import append_method, append_task
 from gift_core.config.overlays import complete_text
 from gift_core.errors import UserError
 from tests.imports import ROOT
@@ -82,28 +82,6 @@ def test_the_ends_of_the_lines_stay_what_they_were() -> None:
     for text, added in ((SMALL, add), (METHODS, lambda text: append_method(text, "x", "gift", {}))):
         result = added(text.replace("\n", "\r\n"))
         assert result.count("\n") == result.count("\r\n") == added(text).count("\n")
-
-
-@pytest.mark.parametrize(("tasks", "sequence"), [(" {}", " []"), ("", "")])
-def test_the_first_task_of_all_starts_from_the_pretrained_model(tasks: str, sequence: str) -> None:
-    text = f"tasks:{tasks}   # none yet\n\nsequence:{sequence}\n# the end\n"
-    added = append_task(text, "birds", ROW, learning_rate_factor=1.0)
-    assert added.startswith("tasks:   # none yet\n  birds:\n    source: folder\n")
-    assert added.endswith(
-        "\nsequence:\n- task: birds\n  after: ../pretrained\n  learning_rate_factor: 1.0\n# the end\n"
-    )
-    assert list(yaml.safe_load(added)["tasks"]) == ["birds"]
-
-
-def test_the_layout_is_that_of_the_lines_before() -> None:
-    text = "tasks:\n    a:\n        path: x\nsequence:\n-   task: a\n    after: b\n"
-    added = add(text)
-    assert "    birds:\n        source: folder\n" in added
-    assert added.endswith("-   task: birds\n    after: a\n    learning_rate_factor: 1.0\n")
-    text = "sequence:\n  - {task: a, after: ../pretrained, learning_rate_factor: 1.0}\ntasks:\n  a: {path: x}\n"
-    assert "\n  - {task: birds, after: a, learning_rate_factor: 1.0}\n" in add(text)
-    text = "run: {methods: [gift, 'no'], device: auto}\nmethods:\n  base: {}\n"
-    assert activate_method(text, "base") == text.replace("'no']", "'no', base]")
 
 
 @pytest.mark.parametrize("word", ["on", "1_000"])

@@ -217,15 +217,6 @@ def test_a_name_that_could_not_be_part_of_a_path_or_a_command_is_refused(
         assert f"params.yaml: sequence[1].{key}: " in message_of(write_params(params))
 
 
-def test_all_errors_of_a_file_are_listed_at_once(mini_params: Params, write_params: WriteParams) -> None:
-    mini_params["training"]["iterations"] = 0
-    mini_params["generator"]["colour"] = "red"
-    del mini_params["evaluation"]["batch_size"]
-    lines = message_of(write_params(mini_params)).splitlines()
-    keys = ["generator.colour", "training.iterations", "evaluation.batch_size"]
-    assert [line.split(":")[1].strip() for line in lines] == keys
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -244,15 +235,6 @@ def test_text_that_is_no_params_file_is_refused(text: str, expected: str, tmp_pa
     assert "Save it as UTF-8 text." in message_of(path)
     path.write_text(text, encoding="utf-8")
     assert expected in message_of(path)
-
-
-def test_yaml_anchors_and_merges_may_save_repetition(project: Path) -> None:
-    text = (project / "presets" / "mini.yaml").read_text(encoding="utf-8")
-    own = "  softer:\n    <<: *gift\n    learning_rate: 1.0e-4\n  # Ablations"
-    text = text.replace("  gift:  ", "  gift: &gift  ", 1).replace("  # Ablations", own)
-    methods = parse_config(text, "params.yaml").methods
-    assert methods["softer"].learning_rate == 1.0e-4
-    assert methods["softer"].losses == methods["gift"].losses
 
 
 def test_several_processes_need_a_batch_and_devices_to_share(mini_params: Params, write_params: WriteParams) -> None:

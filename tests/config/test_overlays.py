@@ -89,15 +89,6 @@ def test_the_lines_that_an_overlay_changes(complete: Complete, changes: str, bef
     assert complete(f"# Mine.\nbase: base\n\n{changes}\n") == expected
 
 
-def test_additions_at_the_same_line_keep_their_order(complete: Complete) -> None:
-    text = complete(
-        "base: base\nmethods:\n  gift:\n    new: 1\n  last:\n    rate: 2.0\n# Numbers.\norder: [x]\nsize: !delete\nseed: 3\n"
-    )
-    assert text[text.index("align") :] == (
-        "align: {weight: 0.25}\n    new: 1\n  last:\n    rate: 2.0\n\n# Numbers.\norder: [x]\nseed: 3\n"
-    )
-
-
 def test_class_slices_become_tasks_and_a_sequence(complete: Complete) -> None:
     slices = "class_slices:\n  dataset: birds\n  base_classes: {}\n  classes_per_step: 5\n  steps: 2\n"
     params = yaml.safe_load(complete(f"base: base\n\n# Slices.\n{slices.format(20)}"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import random
-import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,15 +50,6 @@ def _encode(image: Image.Image, name: str, options: dict[str, Any]) -> bytes:
     kind = {"jpg": "JPEG", "tif": "TIFF", "heic": "HEIF"}.get(name.split(".")[1], name.split(".")[1].upper())
     image.copy().save(buffer, kind, **options)  # save leaves settings in the image
     return buffer.getvalue()
-
-
-def tiff_with_odd_offset(kind: int) -> bytes:
-    """A gray TIFF of 4x4 pixels whose StripOffsets have another type of tag than a number."""
-    tags = [(256, 4, 4), (257, 4, 4), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, kind, 0), (277, 3, 1), (278, 4, 4),
-            (279, 4, 16)]  # fmt: skip
-    entries = b"".join(struct.pack("<HHII", tag, type_of_tag, 1, value) for tag, type_of_tag, value in tags)
-    header = b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + entries + bytes(4)
-    return header + bytes(400 - len(header))
 
 
 def damaged_images(count: int, *, seed: int) -> Iterator[tuple[str, bytes]]:

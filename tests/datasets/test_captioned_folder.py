@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from gift_core.artifacts.shards import Pair
-from gift_core.datasets.captioned_folder import SUFFIXES, iterate_folder, require_readable
+from gift_core.datasets.captioned_folder import iterate_folder
 from gift_core.errors import UserError
 from tests.clip.tiny import png
-from tests.datasets.damaged_images import damaged_images
 
 KEY = "params.yaml: methods.zscl.replay.folder"
 
@@ -75,17 +74,3 @@ def test_a_folder_without_images_or_captions_is_refused(caption: bytes | None, e
     if caption is not None:
         (tmp_path / "b.txt").write_bytes(caption)
     assert expected in refusal(tmp_path)
-
-
-def test_every_damaged_image_is_named_or_read(tmp_path: Path) -> None:
-    named = 0
-    for name, image in (("a.png", b"<html>not found</html>"), *damaged_images(300, seed=6)):
-        if name.endswith(SUFFIXES):
-            (tmp_path / name).write_bytes(image)
-            try:
-                require_readable(tmp_path, KEY)
-            except UserError as error:
-                assert f"{KEY}: {tmp_path / name} cannot be read as an image (" in str(error)
-                named += 1
-            (tmp_path / name).unlink()
-    assert named > 20

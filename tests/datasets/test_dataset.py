@@ -10,7 +10,7 @@ import pytest
 
 from gift_core.datasets.dataset import Dataset, Sample, name_classes, sample_shots
 from gift_core.errors import UserError
-from tests.datasets.folders import birds, config, ingest_birds, picture
+from tests.datasets.folders import config
 
 LABELS = ["great_tit", "heron", "wren"]
 
@@ -108,18 +108,3 @@ def test_a_class_with_fewer_images_is_named_with_its_count() -> None:
         sampled(10)
     expected = "params.yaml: tasks.birds.shots: 10 shots are more than class 'class 0' has (9 training images). Write 9"
     assert str(caught.value).startswith(expected)
-
-
-def test_images_that_were_not_sampled_are_not_read(tmp_path: Path) -> None:
-    folder = birds(tmp_path, train=1)
-    bad = picture(folder / "train" / "wren" / "9.png")
-    bad.write_bytes(b"no image")
-    outcomes = set()
-    for seed in range(20):
-        try:
-            assert ingest_birds(tmp_path, shots=1, seed=seed).counts == {"train": 2, "test": 4}
-            outcomes.add("not read")
-        except UserError as error:
-            assert "train/wren/9.png" in str(error)
-            outcomes.add("sampled")
-    assert outcomes == {"not read", "sampled"}

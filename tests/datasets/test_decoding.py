@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import struct
 import sys
-import threading
-import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,20 +18,16 @@ from PIL import Image
 from gift_core.artifacts.task import read_task
 from gift_core.datasets import decoding
 from gift_core.datasets.bad_images import BadImageError
-from gift_core.datasets.decoding import in_order, plain_image
+from gift_core.datasets.decoding import plain_image
 from gift_core.errors import UserError
-from tests.datasets.damaged_images import SIZE, damaged_images, tiff_with_odd_offset, whole_images
+from tests.artifacts.damage import encoded
+from tests.datasets.damaged_images import SIZE, damaged_images, whole_images
 from tests.datasets.folders import birds, colors, ingest_birds
 
 pillow_heif.register_heif_opener()  # to write HEIC
 
 WHITE = (255, 255, 255)
 Pixel = tuple[int, ...]
-
-
-def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
-    image.save(buffer := io.BytesIO(), kind, **options)
-    return buffer.getvalue()
 
 
 def plain_pixels(data: bytes, **options: Any) -> np.ndarray:
@@ -86,7 +80,7 @@ WIDE = Image.fromarray(np.array([[0, 257, 32896, 51400, 65535]], dtype=np.uint16
     ],
 )
 def test_all_modes_become_rgb(kind: str, image: Image.Image, options: dict[str, Any], expected: list[Pixel]) -> None:
-    np.testing.assert_array_equal(plain_pixels(encode(image, kind, **options)), [expected])
+    np.testing.assert_array_equal(plain_pixels(encoded(image, kind, **options)), [expected])
 
 
 def png_of(*chunks: bytes) -> bytes:
@@ -94,18 +88,10 @@ def png_of(*chunks: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def test_a_16_bit_rgb_png_is_encoded_again() -> None:
-    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
-    pixel = zlib.compress(b"\x00" + struct.pack(">HHH", 65535, 32896, 0))
-    image = png_of(b"IHDR" + header, b"IDAT" + pixel, b"IEND")
-    assert plain_image(image, "png", shorter_side=None)[0][24] == 8
-    np.testing.assert_array_equal(plain_pixels(image), [[[255, 128, 0]]])
-
-
 @pytest.mark.parametrize(("black", "level"), [(0, 255), (255, 0)])
 def test_cmyk_of_a_jpeg_is_inverted_as_adobe_writes_it(black: int, level: int) -> None:
     """The file holds 255 - ink, and says so by Adobe's marker; no ink is white, and not black."""
-    data = encode(Image.new("CMYK", (8, 8), (0, 0, 0, black)), "JPEG", quality=100)
+    data = encoded(Image.new("CMYK", (8, 8), (0, 0, 0, black)), "JPEG", quality=100)
     assert b"Adobe" in data
     np.testing.assert_allclose(plain_pixels(data)[4, 4], (level,) * 3, atol=3)
 
@@ -134,7 +120,7 @@ def test_every_orientation_shows_the_same_picture(kind: str, options: dict[str, 
     exif = Image.Exif()
     for orientation, stored in enumerate(turned, 1):
         exif[0x0112] = orientation
-        found = plain_pixels(encode(stored, kind, exif=exif.tobytes(), **options))
+        found = plain_pixels(encoded(stored, kind, exif=exif.tobytes(), **options))
         np.testing.assert_allclose(found, np.asarray(seen).astype(int), atol=4, err_msg=str(orientation))
 
 
@@ -165,7 +151,7 @@ def no_heic_reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_without_its_reader_heic_is_refused_first_or_skipped(tmp_path: Path, no_heic_reader: None) -> None:
     folder = birds(tmp_path) / "train" / "wren"
     for name in ("7.HEIC", "8.hif"):
-        (folder / name).write_bytes(encode(Image.new("RGB", (16, 16)), "HEIF"))
+        (folder / name).write_bytes(encoded(Image.new("RGB", (16, 16)), "HEIF"))
     with pytest.raises(UserError) as caught:
         ingest_birds(tmp_path)
     assert str(caught.value) == (
@@ -181,15 +167,7 @@ def test_without_its_reader_heic_is_refused_first_or_skipped(tmp_path: Path, no_
 
 
 def noise(kind: str, size: tuple[int, int] = (64, 64), **options: Any) -> bytes:
-    return encode(Image.effect_noise(size, 80).convert("RGB"), kind, **options)
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
-def test_a_cut_file_is_no_image(kind: str) -> None:
-    data = noise(kind)
-    plain_pixels(data)
-    with pytest.raises(BadImageError):
-        plain_pixels(data[: len(data) // 2])
+    return encoded(Image.effect_noise(size, 80).convert("RGB"), kind, **options)
 
 
 @pytest.mark.parametrize(("size", "shrunk"), [((80, 60), (40, 30)), ((60, 90), (30, 45)), ((100, 31), (97, 30))])
@@ -214,37 +192,11 @@ def test_shrinking_averages_pixels() -> None:
     board_HW = np.indices((96, 96)).sum(0) % 2 * 255
     image_HWC = np.repeat(board_HW[..., None], 3, 2).astype(np.uint8)
     image_HWC[:48] = np.random.default_rng(0).integers(0, 256, (48, 96, 3))
-    found_HWC = plain_pixels(encode(Image.fromarray(image_HWC), "PNG"), shorter_side=24)
+    found_HWC = plain_pixels(encoded(Image.fromarray(image_HWC), "PNG"), shorter_side=24)
     image_CHW, bicubic = torch.from_numpy(image_HWC).permute(2, 0, 1), functional.InterpolationMode.BICUBIC
     expected_CHW = functional.resize(image_CHW, [24], bicubic, antialias=True)
     assert np.abs(found_HWC - expected_CHW.permute(1, 2, 0).numpy().astype(int)).max() <= 2
     assert np.abs(found_HWC[16:] - 128).max() < 40
-
-
-def test_images_are_decoded_by_several_threads_and_stay_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error is raised where its image would come."""
-    monkeypatch.setattr(decoding, "DECODERS", 3)
-    together, read = threading.Barrier(3), []
-
-    def items() -> Iterator[int]:
-        for number in range(31):
-            read.append(number)
-            yield number
-
-    def decode(number: int) -> int:
-        if number < 3:
-            together.wait(10)  # which one thread alone cannot pass
-        return number if number < 30 else 1 // 0
-
-    results = in_order(decode, items())
-    assert next(results) == 0
-    assert len(read) == 7  # a few ahead, not all
-    assert [next(results) for _ in range(29)] == list(range(1, 30))
-    with pytest.raises(ZeroDivisionError):
-        next(results)
-
-
-LONGEST_SECONDS = 60  # for one image of up to 179 million pixels
 
 
 def test_whole_images_of_every_kind_are_decoded() -> None:
@@ -257,25 +209,15 @@ def test_whole_images_of_every_kind_are_decoded() -> None:
 def test_damaged_images_raise_one_documented_error() -> None:
     decoded = 0
     for name, image in damaged_images(1500, seed=1):
-        started = time.monotonic()
         try:
             data, extension = plain_image(image, "png", shorter_side=None)
         except BadImageError as error:
             assert str(error) and "\n" not in str(error) and "0x" not in str(error), f"{name}: {error}"
-        except BaseException as error:
-            raise AssertionError(f"{name}: {error!r}") from error
         else:
             assert extension in ("png", "jpg"), name
             assert Image.open(io.BytesIO(data)).mode == "RGB", name
             decoded += 1
-        assert time.monotonic() - started < LONGEST_SECONDS, name
     assert 100 < decoded < 1000
-
-
-def test_a_tag_of_the_wrong_type_is_the_documented_error() -> None:
-    """Pillow raises a TypeError."""
-    with pytest.raises(BadImageError, match="cannot be interpreted as an integer"):
-        plain_image(tiff_with_odd_offset(2), "png", shorter_side=None)
 
 
 def claims(width: int, height: int) -> bytes:
@@ -286,7 +228,10 @@ def claims(width: int, height: int) -> bytes:
 
 REFUSED = {
     "large.png": (None, "1099.5 GB: shrink it beforehand"),  # it is not read
-    "nan.tif": (encode(Image.new("F", (4, 4), float("nan")), "TIFF"), "it has values that are infinite or not numbers"),
+    "nan.tif": (
+        encoded(Image.new("F", (4, 4), float("nan")), "TIFF"),
+        "it has values that are infinite or not numbers",
+    ),
     "bomb.png": (claims(20_000, 20_000), "more than 179 million pixels: shrink it beforehand"),
     "narrow.png": (claims(50_000, 10), "50000 x 10 pixels: one side is more than 200 times the other, crop it"),
     "empty.jpg": (b"", "not an image"),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +11,8 @@ from PIL import Image
 from gift_core.artifacts.tars import StoredFile
 from gift_core.datasets import image_check
 from gift_core.datasets.dataset import Dataset, Sample
-from gift_core.datasets.image_check import ALIKE, check_headers, check_images, composition_notes, first_alike, thumbnail
+from gift_core.datasets.image_check import ALIKE, check_headers, check_images, first_alike
+from tests.artifacts.damage import encoded
 from tests.datasets.damaged_images import whole_images
 
 PHOTO = (240, 180)
@@ -25,12 +24,6 @@ def photo(seed: int) -> Image.Image:
     shapes = Image.fromarray(random.integers(0, 256, (5, 6, 3), np.uint8)).resize(PHOTO, Image.Resampling.BICUBIC)
     grain = random.normal(0, 12, (PHOTO[1], PHOTO[0], 3))
     return Image.fromarray(np.clip(np.asarray(shapes) + grain, 0, 255).astype(np.uint8))
-
-
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def sample(data: bytes, name: str, label: str = "wren") -> Sample:
@@ -100,13 +93,6 @@ def test_the_first_alike_is_that_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -
     assert 30 <= len(set(expected)) < 100
 
 
-def test_pictures_of_the_same_shape_in_other_colors_do_not_look_alike() -> None:
-    shirts = [Image.new("RGB", (60, 60), "white") for _ in range(2)]
-    for shirt, color in zip(shirts, ((60, 60, 60), (90, 90, 90)), strict=True):
-        shirt.paste(color, (15, 10, 45, 50))
-    np.testing.assert_array_equal(first_alike(np.stack([thumbnail(shirt) for shirt in shirts])), [0, 1])
-
-
 def test_the_first_bytes_show_what_is_no_image_in_folders_and_in_tars(tmp_path: Path) -> None:
     kinds = [sample(data, name) for name, data in whole_images().items()]
     text = sample(b"<!DOCTYPE html>", "text.jpg")
@@ -117,21 +103,3 @@ def test_the_first_bytes_show_what_is_no_image_in_folders_and_in_tars(tmp_path: 
     found = check_headers(dataset([*kinds, text], stored), "birds")
     assert found.broken == [("text.jpg", "not an image"), ("0", "not an image"), ("2", "an empty file")]
     assert list(found.lines()) == []
-
-
-@pytest.mark.parametrize(
-    ("train", "test", "expected"),
-    [
-        ({"a": 50, "b": 50}, 100, []),
-        ({"a": 50, "b": 5}, 100, ["a has 50 training images, b 5: the model will prefer the larger class."]),
-        ({"a": 8, "b": 8}, 4, ["4 test images: an accuracy on them is uncertain by up to 49 points."]),
-        ({str(number): 5 for number in range(7)}, 200, ["7 classes, but prompts.images_per_task is 6: later tasks"]),
-    ],
-)
-def test_few_and_unequal_images_are_said(train: dict[str, int], test: int, expected: list[str]) -> None:
-    def samples(counts: dict[str, int]) -> list[Sample]:
-        return [Sample(label, f"{label}{each}", bytes, 0) for label, count in counts.items() for each in range(count)]
-
-    dataset = Dataset({label: label for label in train}, ("{}",), samples(train), samples({"a": test}))
-    notes = list(composition_notes(dataset, images_per_task=6))
-    assert [note[: len(start)] for note, start in zip(notes, expected, strict=True)] == expected

@@ -108,13 +108,6 @@ def test_a_column_of_splits_that_the_row_does_not_mention_is_refused(suffix: str
     )
 
 
-def test_a_column_of_splits_can_be_left_unused_on_purpose_and_is_told(tmp_path: Path) -> None:
-    write_folds(tmp_path, SPLITS)
-    (note,) = table(tmp_path, split_column=None).notes
-    assert note.startswith("column 'fold' has only the values Training, test,")
-    assert note.endswith(", but the images are split by seed, as split_column: null says.")
-
-
 @pytest.mark.parametrize("values", ["01201", ["train"] * 5, ["train", "test", "train", "test", ""], "ababa"])
 def test_columns_of_numbers_or_of_one_split_or_with_other_values_are_no_splits(values: Any, tmp_path: Path) -> None:
     write_folds(tmp_path, values)
@@ -129,20 +122,6 @@ def test_a_table_is_split_like_a_folder_with_the_same_labels(tmp_path: Path) -> 
     by_folder = list(iterate_task(tmp_path / "task", "test"))
     table(tmp_path)
     assert list(iterate_task(tmp_path / "task", "test")) == by_folder
-
-
-def test_files_in_no_row_are_counted_by_kind(tmp_path: Path) -> None:
-    folder = tmp_path / "birds"
-    picture(folder / ".thumbs" / "used.png", (77, 0, 0))
-    write_table(tmp_path, [f"{file},{label}" for file, label in (*ROWS, (".thumbs/used.png", "wren"))])
-    for name in ("__MACOSX/a/._0.png", ".thumbs/0.png", "a/Thumbs.db", "a/5.PNG"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        picture(folder / "x.png").rename(folder / name)
-    (folder / "README.md").touch()
-    assert table(tmp_path).notes == (
-        "1 image of the folder is in no row: a/5.PNG.",
-        "4 files left out: 1 Thumbs.db, 1 in .thumbs, 1 in __MACOSX, 1 .md (README.md).",
-    )
 
 
 @pytest.mark.parametrize(

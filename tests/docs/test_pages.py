@@ -1,13 +1,16 @@
-"""All pages: links and anchors lead somewhere, a guide begins with what its reader can do, and pages stay short."""
+"""Links and anchors of all pages lead somewhere, pages stay short, and what they name of the code exists."""
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 
+from tests.docs import command_line
 from tests.imports import ROOT
+from tests.test_architecture import DVC, ORDER
 
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
 OURS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *GUIDES, *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
@@ -40,16 +43,35 @@ def test_every_link_and_anchor_leads_somewhere_and_lines_of_text_are_not_long(pa
     assert [line for line in lines if len(line) > WIDTH and " " in re.sub(r"`[^`]+`", "", line)] == []
 
 
-@pytest.mark.parametrize(
-    "page", [ROOT / "CONTRIBUTING.md", ROOT / "REPRODUCIBILITY.md", *GUIDES], ids=lambda page: page.stem
-)
-def test_a_page_begins_with_what_its_reader_can_do_after_it(page: Path) -> None:
-    title, blank, first = page.read_text(encoding="utf-8").split("\n")[:3]
-    assert title.startswith("# ") and not blank
-    assert first.startswith("After this page "), first
-
-
 def test_the_pages_stay_short() -> None:
     words = {page: len(page.read_text(encoding="utf-8").split()) for page in OURS}
     assert words[ROOT / "README.md"] <= MAX_README_WORDS
     assert sum(words.values()) <= MAX_WORDS
+
+
+def test_the_page_about_commands_is_the_help_of_gift() -> None:
+    assert command_line.page() == command_line.PAGE.read_text(encoding="utf-8"), "run: make command-line"
+
+
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+NAME = re.compile(r"`((?:[a-z_]+\.)+[A-Za-z_]\w*(?:\.[a-z]\w*)?)`")  # a module with a function, a class or a method
+
+
+def test_the_page_about_the_architecture_has_the_stages_the_import_order_and_functions_that_exist() -> None:
+    assert re.findall(r"^\| `(\w+)(?:@[\w-]+)?` \|", ARCHITECTURE, re.MULTILINE) == list(DVC)
+    (order,) = re.findall(r"^`definitions.*?verification`$", ARCHITECTURE, re.MULTILINE | re.DOTALL)
+    assert [set(re.findall(r"\w+", group)) for group in order.split("<")] == ORDER
+    named = set(NAME.findall(ARCHITECTURE[ARCHITECTURE.index("## Walk 1") :]))
+    functions = {name for name in named if not name.endswith((".json", ".jsonl", ".html"))}
+    assert len(functions) > 20
+    for name in functions:
+        assert callable(pkgutil.resolve_name(name if name.startswith("stages.") else f"gift_core.{name}")), name
+
+
+def test_every_claim_about_security_names_a_test_that_exists() -> None:
+    lines = (ROOT / "SECURITY.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith("| ") and not line.startswith(("| what", "|---"))]
+    assert len(rows) == 11
+    for row in rows:
+        named = re.findall(r"tests/[\w/.]+", row.split("|")[-2])
+        assert named and all((ROOT / name.rstrip(".,")).exists() for name in named), row

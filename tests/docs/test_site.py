@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import runpy
 import subprocess
 import sys
-import threading
-import time
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +13,6 @@ import pytest
 from markdown_it import MarkdownIt
 
 from tests.imports import ROOT
-from tests.report.browser import Page, chromium, open_browser
 
 pytest.importorskip("mkdocstrings", reason="needs the extra docs")
 pytestmark = pytest.mark.end_to_end
@@ -82,32 +76,3 @@ def test_a_link_to_a_file_that_is_no_page_shows_the_file(site: Path, hooks: dict
     assert "gift_core/untrusted.py" in linked
     for name in linked:
         assert (site / f"{name}.txt").read_bytes() == (ROOT / name).read_bytes()
-
-
-@pytest.mark.browser
-@pytest.mark.skipif(chromium() is None, reason="needs Chromium")
-def test_search_finds_a_tensor_and_a_narrow_page_does_not_scroll_sideways(site: Path) -> None:
-    handler = partial(SimpleHTTPRequestHandler, directory=str(site))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving, open_browser() as page:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
-        server = f"http://127.0.0.1:{serving.server_port}"
-        page.call("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=True)
-        for name in ("index.html", "docs/data_sets.html", "reference/losses.html"):
-            page.call("Page.navigate", url=f"{server}/{name}")
-            wait_for(page, f"location.href == {json.dumps(f'{server}/{name}')} && document.readyState == 'complete'")
-            assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
-        box = "document.querySelector('.md-search__input')"
-        page.evaluate(f"document.querySelector('#__search').click(); {box}.focus()")
-        page.call("Input.insertText", text="image_BD")
-        links = "[...document.querySelectorAll('.md-search-result__link')]"
-        wait_for(page, f"{links}.some((link) => link.href.includes('losses.html'))")
-        assert page.errors() == []
-        assert [url for url in page.requests() if not url.startswith((server, "data:"))] == []
-        serving.shutdown()
-
-
-def wait_for(page: Page, condition: str) -> None:
-    deadline = time.monotonic() + 40
-    while not page.evaluate(condition):
-        assert time.monotonic() < deadline, condition
-        time.sleep(0.1)

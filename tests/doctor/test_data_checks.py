@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from gift_core.doctor.data_checks import check_data_sets, check_folders, class_count
+from gift_core.doctor.data_checks import check_data_sets, check_folders
 from tests.datasets.catalogue.trees import make_tree
 from tests.doctor.projects import make_project, own_project
 
@@ -66,19 +66,3 @@ def test_an_incomplete_data_set_is_a_fail_or_a_warning_if_allowed(tmp_path: Path
     assert (refused.mark, "47 of 1,880 training images" in refused.found) == ("fail", True)
     allowed = make_project(tmp_path, "mtil_order_1", tasks={"dtd": {**row, "allow_partial": True}}, sequence=step)
     assert [finding.mark for finding in check_data_sets(allowed)] == ["ok", "warn"]
-
-
-def test_splits_of_any_spelling_and_hidden_folders_are_no_classes(tmp_path: Path) -> None:
-    make_images(tmp_path)
-    task, folder = own_project(tmp_path).config.tasks["my_task"], tmp_path / "data/0_raw/my_task"
-    (folder / "__MACOSX").mkdir()
-    assert class_count("my_task", task, tmp_path) == 3
-    for name in "abcd":
-        (folder / "Training" / name).mkdir(parents=True)
-    assert class_count("my_task", task, tmp_path) == 4
-
-
-def test_classes_are_counted_without_reading_data(tmp_path: Path) -> None:
-    counts = {("mtil_order_1", "sun397"): 397, ("cil_cifar100_50", "cifar100_49"): 2, ("mini", "letters"): None}
-    for (preset, task), count in counts.items():
-        assert class_count(task, make_project(tmp_path, preset).config.tasks[task], tmp_path) == count

@@ -1,4 +1,4 @@
-"""All checks together: their order, and that none ends in a traceback."""
+"""All checks together: their order, and that none ends in a traceback. The packages that are needed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gift_core.doctor import examine as module
-from gift_core.doctor.examine import examine, examine_quickly
+from gift_core.doctor.examine import check_packages, examine, examine_quickly
 from gift_core.doctor.finding import Finding, Project
 from tests.doctor.projects import link_models, make_project, own_project
 
@@ -85,3 +86,24 @@ def test_a_check_that_crashes_is_a_fail_and_the_others_run(tmp_path: Path, monke
     found = list(examine_quickly(tmp_path))
     assert [finding.subject for finding in found] == ["params.yaml", "first", "first", "second"]
     assert (found[2].mark, "RuntimeError: driver" in found[2].found) == ("fail", True)
+
+
+def test_required_packages_are_in_range_and_those_for_developers_and_other_systems_are_not_required(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [finding.mark for finding in check_packages("gift-pipeline")] == ["ok"]
+    monkeypatch.syspath_prepend(str(tmp_path))
+    metadata = tmp_path / "toy-1.0.dist-info" / "METADATA"  # of a distribution that is installed
+    metadata.parent.mkdir()
+
+    def checked(*requirements: str) -> list[Finding]:
+        lines = ["Metadata-Version: 2.1", "Name: toy", "Version: 1.0", *map("Requires-Dist: {}".format, requirements)]
+        metadata.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return list(check_packages("toy"))
+
+    first, second = checked("numpy>=999", "no-such-package>=1", "typer>=0.1")
+    assert (first.mark, first.found) == ("fail", f"numpy {np.__version__} is out of range (numpy>=999)")
+    assert first.remedy == "Run: make setup"
+    assert second.found == "no-such-package is missing (no-such-package>=1)"
+    (found,) = checked('no-such-package; extra == "dev"', 'no-such-package; sys_platform == "amiga"', "numpy")
+    assert found.mark == "ok"

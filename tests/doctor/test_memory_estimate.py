@@ -21,7 +21,6 @@ from gift_core.clip.model import Clip
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.generator import GeneratorConfig
 from gift_core.config.method_options import MethodConfig
-from gift_core.doctor import memory_estimate
 from gift_core.doctor.memory_estimate import (
     CONTEXT,
     MARGIN,
@@ -30,14 +29,13 @@ from gift_core.doctor.memory_estimate import (
     check_memory,
     check_training,
     generation_bytes,
-    has_estimate,
     most_classes,
     training_bytes,
 )
 from gift_core.doctor.model_checks import count_parameters
 from gift_core.methods import build_method
 from gift_core.pair_features import ReplayBatch
-from tests.doctor.projects import link_models, make_project, own_project
+from tests.doctor.projects import make_project, own_project
 from tests.imports import ROOT
 from tests.training.tiny_training import GIFT_LOSSES, train
 from tests.training.tiny_training import training as tiny_training
@@ -139,21 +137,6 @@ def tokenizer(texts: list[str]) -> torch.Tensor:
     return torch.arange(len(texts) * 32).reshape(-1, 32) % 1900
 
 
-def test_vit_b_16_at_the_batch_of_the_paper_by_hand() -> None:
-    settings = training(batch_size=64, replay_batch_size=64)
-    found = training_bytes(VIT_B_16, GIFT, settings, precision="fp32", classes=397)
-    # weights, gradients, two moments, start weights and importances of 149.6 million parameters; 64 images, 397 texts
-    image, text = 20 * 12 * 197 * 768, 20 * 12 * 32 * 512
-    assert found == CONTEXT + 4 * 6 * 149_620_737 + 4 * (64 * image + 397 * text)
-    divided = training(batch_size=64, replay_batch_size=63, processes=2)  # processes divide the activations
-    half = training(batch_size=32, replay_batch_size=32)
-    found = training_bytes(VIT_B_16, GIFT, divided, precision="fp32", classes=397)
-    assert found == training_bytes(VIT_B_16, GIFT, half, precision="fp32", classes=199)
-    # encoders that are not plain transformers have no estimate
-    names = ("ViT-B-16", "RN50", "ViT-B-16-SigLIP", "EVA02-B-16", "roberta-ViT-B-32")
-    assert [name for name in names if has_estimate(open_clip.get_model_config(name))] == ["ViT-B-16"]
-
-
 def test_the_table_in_the_docs_is_what_the_formula_gives() -> None:
     columns: list[tuple[dict[str, Any], str]] = [({}, "fp32"), ({}, "amp_bf16")]
     savers = ({"micro_batch_size": 64}, {"micro_batch_size": 16}, {"gradient_checkpointing": True})
@@ -173,21 +156,6 @@ def generator(**changes: Any) -> GeneratorConfig:
     return GeneratorConfig.model_validate({**row, **changes})
 
 
-@pytest.mark.parametrize(
-    ("savers", "numbers"),
-    [
-        ({}, 1010 + 512**2 * 768 * 10),
-        ({"vae_slicing": True}, 1010 + 512**2 * 320 * 10),
-        ({"vae_slicing": True, "offload": "model"}, 1000 + 512**2 * 320 * 10),
-    ],
-)
-def test_generation_by_hand(savers: dict[str, Any], numbers: int) -> None:
-    parts = {"unet": 1000, "vae": 10}
-    memory = {"vae_slicing": False, "vae_tiling": False, "offload": "none", "attention": None, **savers}
-    assert generation_bytes(parts, generator(memory=memory if savers else None)) == CONTEXT + 2 * numbers
-    assert generation_bytes(parts, generator(memory=memory, dtype="float32")) == CONTEXT + 4 * numbers
-
-
 def gpu(size: float, *, free: float | None = None) -> DeviceMemory:
     return DeviceMemory("a GPU", int(size * GIGA), int((size if free is None else free) * GIGA))
 
@@ -201,32 +169,6 @@ def test_on_a_small_gpu_the_largest_fitting_micro_batch_is_suggested(tmp_path: P
         assert found.mark == "fail" and found.remedy.startswith(f"Write training.micro_batch_size: {micro} (up to ")
         smaller = make_project(tmp_path, "mtil_order_1", training__micro_batch_size=micro)
         assert check_training(smaller, gpu(size)).mark == "ok"
-
-
-def test_what_a_micro_batch_does_not_help(tmp_path: Path) -> None:
-    link_models(tmp_path)
-    full = make_project(tmp_path, "mtil_order_1")
-    found = check_training(full, gpu(2))
-    assert found.mark == "fail" and found.remedy.startswith("Use a larger device")
-    assert check_training(full, gpu(80, free=10)).mark == "warn"  # other programs use the rest
-    assert check_training(make_project(tmp_path), gpu(1)).mark == "info"  # a residual network has no estimate
-
-
-def test_processes_share_the_memory_of_a_cpu(tmp_path: Path) -> None:
-    project = make_project(tmp_path, "mtil_order_1", run__device="cpu", training__processes=2)
-    findings = {finding.subject: finding for finding in check_memory(project)}
-    assert "; each of 2 processes has " in findings["training memory"].found
-    assert "training.processes" not in findings
-
-
-def test_too_few_gpus_for_the_processes_are_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_estimate, "memory_of", lambda device: gpu(80))
-    monkeypatch.setattr("gift_core.clip.device._AVAILABLE", {"cuda": lambda: True})
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    project = make_project(tmp_path, "mtil_order_1", training__processes=2)
-    (finding,) = (finding for finding in check_memory(project) if finding.subject == "training.processes")
-    assert finding.mark == "fail"
-    assert "2 needs as many GPUs of CUDA, and 1 (cuda) is visible here" in finding.found
 
 
 def test_generation_is_estimated_before_the_pipeline_is_downloaded(tmp_path: Path) -> None:

@@ -7,18 +7,9 @@ from pathlib import Path
 import pytest
 
 from gift_core.doctor import storage
-from gift_core.doctor.storage import (
-    artifact_bytes,
-    check_braces,
-    check_disk,
-    check_dvc,
-    check_remote,
-    disk_finding,
-    read_cache,
-    read_settings,
-)
+from gift_core.doctor.storage import artifact_bytes, check_dvc, check_remote, disk_finding, read_settings
 from gift_core.errors import UserError
-from tests.doctor.projects import link_models, make_project, own_project
+from tests.doctor.projects import make_project, own_project
 
 CORE = "[core]\n    no_scm = True\n"
 
@@ -47,39 +38,6 @@ def test_a_folder_of_images_counts_with_its_size_and_a_tenth_must_be_to_spare(tm
     (tmp_path / "data/0_raw/my_task/a/1.png").write_bytes(bytes(700))
     assert artifact_bytes(project, parameters=1, embedding=1)["tasks"] == 700
     assert [disk_finding(tmp_path, 100, free).mark for free in (99, 109, 110)] == ["fail", "warn", "ok"]
-
-
-def test_existing_artifacts_need_no_more_space_and_a_cache_of_links_keeps_one_copy(tmp_path: Path) -> None:
-    link_models(tmp_path)
-    (tmp_path / ".dvc").mkdir()
-    (tmp_path / ".dvc/config").write_text(CORE, encoding="utf-8")
-
-    def needed() -> tuple[str, int]:
-        """The line with the total, which never changes, and the missing megabytes."""
-        lines = [finding.found for finding in check_disk(make_project(tmp_path))]
-        return lines[0], next(int(line.split(" MB")[0]) for line in lines if "still to be written" in line)
-
-    total, two = needed()
-    model = tmp_path / "data/5_models/gift/letters"
-    model.mkdir(parents=True)
-    (model / "open_clip_model.safetensors").write_bytes(bytes(5_000_000))
-    left = needed()
-    assert left[0] == total and two - left[1] in (10, 9, 11)  # in the project and in the cache, rounded
-    (tmp_path / ".dvc/config.local").write_text("[cache]\n    type = symlink\n", encoding="utf-8")
-    assert abs(left[1] - 2 * needed()[1]) <= 1
-
-
-def test_the_cache_folder_is_read_from_dvc(tmp_path: Path) -> None:
-    (tmp_path / ".dvc").mkdir()
-    for settings, folder, links in (
-        ("", ".dvc/cache", False),
-        ("[cache]\n    dir = ../../shared\n", ".dvc/../../shared", False),
-        ("[cache]\n    type = hardlink,copy\n", ".dvc/cache", True),
-        ("[cache]\n    type = copy\n['remote \"store\"']\n    url = /a/store\n", ".dvc/cache", False),
-    ):
-        configure(tmp_path, CORE + settings)
-        found, keeps_one = read_cache(tmp_path)
-        assert (found.resolve(), keeps_one) == ((tmp_path / folder).resolve(), links)
 
 
 def configure(root: Path, text: str) -> None:
@@ -127,10 +85,3 @@ def test_a_remote_answers_or_the_reason_of_dvc_is_said(
     configure(repository, f"{CORE}    remote = store\n['remote \"store\"']\n    url = {address}\n")
     finding = check_remote(repository, read_settings(repository))
     assert (finding.mark, words in finding.found, "Traceback" in finding.found) == (mark, True, False)
-
-
-def test_a_path_with_braces_in_which_dvc_fails_is_reported(tmp_path: Path) -> None:
-    for name in ("a{b,c}d", "}x"):
-        (found,) = check_braces({"the project": tmp_path / name, "the cache of DVC": tmp_path / "cache"})
-        assert (found.mark, name in found.found, found.remedy) == ("fail", True, "Rename or move that folder.")
-    assert not list(check_braces({"the project": tmp_path / "a b*'\n[x]"}))

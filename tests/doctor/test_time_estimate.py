@@ -1,21 +1,18 @@
-"""Hours from operations and a speed, from earlier runs, and what is too long for a CPU."""
+"""Hours from operations and a speed, against recorded times, and what is too long for a CPU."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from benchmarks import time_estimate as benchmark
-from gift_core.doctor import device_speed, stage_work
+from gift_core.doctor import stage_work
 from gift_core.doctor import time_estimate as module
 from gift_core.doctor.finding import Finding, Project
 from gift_core.doctor.operations import COUNTED_PIPELINES
-from gift_core.doctor.stage_work import StageWork, count_work
-from gift_core.doctor.time_estimate import Speed, check_time, check_time_quickly, estimate_time
-from gift_core.layout import Layout
+from gift_core.doctor.stage_work import StageWork
+from gift_core.doctor.time_estimate import Speed, check_time, check_time_quickly
 from tests.doctor.projects import make_project
 
 CPU, GPU = Speed("this CPU", True, 1e11, 1e11), Speed("this GPU", False, 1e11, 1e11)
@@ -53,105 +50,6 @@ def test_the_full_size_is_too_long_for_a_cpu_and_the_miniature_is_not(
     assert [finding.mark for finding in check_time_quickly(project)] == ["fail"]
     monkeypatch.setattr(module, "measure_speed", lambda project: GPU)
     assert total(project).mark == "ok"
-
-
-def test_more_than_half_a_day_is_a_warning_with_the_three_settings_that_shorten_it_most(tmp_path: Path) -> None:
-    assert total(make_project(tmp_path, "laptop")).mark == "ok"  # 1.8 hours
-    project = make_project(tmp_path, "laptop", training__iterations=800)
-    (found,) = check_time_quickly(project)
-    assert (found.mark, found) == ("warn", total(project))
-    shortened = {
-        name: seconds_of(make_project(tmp_path, "laptop", **{"training__iterations": 800, name: value}), "finetune")
-        for name, value in (("training__iterations", 400), ("training__batch_size", 16))
-    }
-    hours = [(seconds_of(project, "finetune") - seconds) / 3600 for seconds in shortened.values()]
-    expected = f"training.iterations: 400 (by {hours[0]:.1f} hours), training.batch_size: 16 (by {hours[1]:.1f} hours)"
-    assert f"What shortens it most: {expected}, training.replay_batch_size: 16 (by " in found.remedy
-
-
-def test_bfloat16_is_proposed_for_a_long_run_on_a_cpu_that_is_faster_with_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def proposed(preset: str, share: float, **settings: str) -> list[str]:
-        monkeypatch.setattr(module, "bfloat16_share", lambda: share)
-        return [each.sentence for each in check_time(make_project(tmp_path, preset, **settings)) if "bf" in each.found]
-
-    processor = tmp_path / "cpuinfo"
-    monkeypatch.setattr(device_speed, "CPU_FILE", processor)
-    processor.write_text("flags\t: sse4_2 avx512_bf16 wbnoinvd\n", encoding="utf-8")
-    (both,) = proposed("laptop", 0.44)
-    assert "takes 44% of the time" in both
-    assert "Write model.precision: amp_bf16 and generator.dtype: bfloat16." in both
-    (one,) = proposed("laptop", 0.44, model__precision="amp_bf16")
-    assert "Write generator.dtype: bfloat16." in one
-    assert proposed("laptop", 1.7) == proposed("mini_quick", 0.44) == []  # slower; seconds
-    processor.write_text("flags\t: sse4_2 avx512f\n", encoding="utf-8")
-    assert proposed("laptop", 0.44) == []
-
-
-def test_a_cpu_is_measured_in_the_types_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    for name, value in (("core_count", 2), ("core_rate", 1e11), ("bfloat16_share", 0.5)):
-        monkeypatch.setattr(module, name, lambda value=value: value)
-    settings = {"model__precision": "amp_bf16", "run__device": "cpu"}
-    speed = module.measure_speed(make_project(tmp_path, "laptop", **settings))
-    assert (speed.clip, speed.pipeline) == (pytest.approx(2.6e11), pytest.approx(1.3e11))  # 0.65 of both cores
-
-
-def test_the_rates_of_this_machine_are_those_of_a_processor() -> None:
-    assert 1e8 < device_speed.core_rate() < 1e13
-    assert 0.1 < device_speed.bfloat16_share() < 100
-
-
-def test_stages_that_are_made_take_no_time(tmp_path: Path) -> None:
-    project = make_project(tmp_path, "mtil_order_1")
-    layout = Layout(project.root)
-    for step in project.config.sequence:
-        layout.shards(step.task).mkdir(parents=True)
-        for method in project.config.run.methods:
-            layout.accuracy(method, step.task).parent.mkdir(parents=True, exist_ok=True)
-            layout.accuracy(method, step.task).touch()
-            layout.model(method, step.task).mkdir(parents=True)
-            layout.teacher(method, step.task).mkdir(parents=True)
-    assert list(check_time_quickly(project)) == []  # results from a remote: nothing is left to run
-    assert "min are left here" in total(project).found  # ingest
-
-
-def test_earlier_run_times_of_the_same_settings_replace_the_estimate(tmp_path: Path) -> None:
-    project = make_project(tmp_path, "mini_quick")
-    before = seconds_of(project, "finetune")
-    note_run(project, "gift", "letters", seconds=1000)
-    works = [work for work in count_work(project).stages if work.stage == "finetune"]
-    others = sum(CPU.seconds(work) for work in works if work.method != "gift")
-    assert before == pytest.approx(others + sum(CPU.seconds(work) for work in works if work.method == "gift"))
-    assert seconds_of(project, "finetune") == pytest.approx(4 * 1000 + others)  # four tasks, all alike
-    (line,) = (finding for finding in check_time(project) if finding.subject == "time of finetune")
-    assert "here, after earlier runs," in line.found
-    changed = make_project(tmp_path, "mini_quick", training__iterations=61)
-    assert seconds_of(changed, "finetune") < 1000
-
-
-def seconds_of(project: Project, stage: str) -> float:
-    return next(each.here for each in estimate_time(project).stages if each.stage == stage)
-
-
-def note_run(project: Project, method: str, task: str, *, seconds: float) -> None:
-    """Writes what a finished training leaves: its model's provenance and its run time."""
-    layout, config = Layout(project.root), project.config
-    model = {"name": config.model.name, "pretrained": config.model.pretrained}
-    provenance: dict[str, Any] = {
-        "precision": config.model.precision,
-        "training": config.training.model_dump(mode="json"),
-        "settings": config.methods[method].model_dump(mode="json", exclude_none=True),
-    }
-    written = {
-        layout.pretrained() / "provenance.json": model,
-        layout.model(method, task) / "provenance.json": provenance,
-        layout.timings() / "finetune" / f"{method}-{task}.json": {"seconds": seconds},
-    }
-    for file, content in written.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(content), encoding="utf-8")
 
 
 def test_the_estimate_of_the_smoke_run_is_within_a_factor_of_two_of_the_recorded_times(

@@ -1,4 +1,4 @@
-"""Three tasks of two classes and four models, tiny and random: what the evaluation's tests measure."""
+"""What the evaluation of three tasks needs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from pathlib import Path
 
 import torch
 
-from gift_core.artifacts.task import TaskInfo, write_task
 from gift_core.classifier import EncodingSettings
-from gift_core.clip.model import save_clip
 from gift_core.clip.test_set import ImageLimit
 from gift_core.evaluation import EvaluationInputs, newest_model
-from tests.clip.tiny import png, tiny_clip
 
 TASKS = ("letters", "digits", "faces")
 
@@ -38,26 +35,6 @@ def inputs_of(
     )
 
 
-def write_tasks(root: Path) -> dict[str, Path]:
-    """4, 5 and 6 test images; the templates of each task are its own."""
-    folders = {}
-    for number, name in enumerate(TASKS):
-        folders[name] = root / "tasks" / name
-        info = TaskInfo(name, (f"{name} one", f"{name} two"), (f"a {{}}, {name}.", "the {}"), "made for a test")
-        images = [(png(10 * number + row, width=16 + 3 * row), "png", row % 2) for row in range(4 + number)]
-        write_task(folders[name], info, images[:2], images, images_per_shard=3)
-    return folders
-
-
 def owner(name: str) -> dict[str, str]:
     """What the provenance of a model says of itself."""
     return {} if name == "pretrained" else {"method": "gift", "task": name}
-
-
-def write_models(root: Path) -> dict[str, Path]:
-    """The pre-trained model and one after each task, all with different weights."""
-    folders = {}
-    for seed, name in enumerate(("pretrained", *TASKS)):
-        folders[name] = root / "gift" / name
-        save_clip(tiny_clip(seed=seed), folders[name], owner(name))
-    return folders

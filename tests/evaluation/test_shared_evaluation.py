@@ -79,22 +79,15 @@ def test_it_continues_with_the_next_measurement(
     assert f"continues at {stop_at} of " in said[0]
 
 
-def test_a_sequence_with_pairs_continues_and_takes_a_helper_to_the_same_rows(
+def test_a_sequence_with_pairs_takes_a_helper_to_the_same_rows(
     models: Folders, tasks: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """digits has captions instead of classes: its accuracy is Recall@1, the mean of both directions."""
     images = [(png(row), "png", (f"picture {row}", f"the {row}th")) for row in range(5)]
     write_task(tasks["digits"], TaskInfo("digits", ("picture 0", "the 1th"), ("{}",), "pairs"), images, images,
                images_per_shard=3)  # fmt: skip
-    monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
-    monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
-    evaluate, protocol = PROTOCOLS["task_incremental"], "task_incremental"
-    whole, run = evaluate(inputs_of(models, tasks, 2), in_turn), KeptUnits(tmp_path / "kept", lambda line: None)
-    with monkeypatch.context() as patch:
-        counting(patch, protocol, 1)
-        with pytest.raises(InterruptedEvaluationError):
-            evaluate(inputs_of(models, tasks, 2), run)
-    require_same(evaluate(inputs_of(models, tasks, 2), run), whole)
+    evaluate = PROTOCOLS["task_incremental"]
+    whole = evaluate(inputs_of(models, tasks, 2), in_turn)
     require_same(evaluate(inputs_of(models, tasks, 2), run_with_helper(tmp_path / "work", monkeypatch)[0]), whole)
     path = tmp_path / "gift" / "faces.parquet"
     write_predictions(path, whole.predictions, whole.metadata)

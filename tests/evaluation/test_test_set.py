@@ -1,4 +1,4 @@
-"""Test splits in batches: the same numbers as with all pixels at once, and no more of them in memory than allowed."""
+"""Test splits in batches give the same numbers as with all pixels at once, and a limit chooses their images."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from gift_core.artifacts.task import StoredImage, TaskInfo, iterate_task, read_task, write_task
+from gift_core.artifacts.task import TaskInfo, iterate_task, read_task, write_task
 from gift_core.clip import test_set
 from gift_core.clip.encoding import class_features, image_features, predict
 from gift_core.clip.images import CacheBudget, evaluation_pixels
 from gift_core.clip.test_set import ImageLimit, choose_images, encode_test_set, nearest_classes, share_correct
 from gift_core.errors import UserError
 from gift_core.seeds import seed_for
-from gift_core.work.overlap import prefetch_in_thread
 from tests.clip.tiny import png, tiny_clip
-from tests.stages.toy_pipeline import wait
 
 IMAGES = 23
 BYTES_AN_IMAGE = 3 * 16 * 16
@@ -65,43 +63,6 @@ def test_features_and_classes_have_the_bits_of_the_whole_split_at_once(folder: P
     assert torch.equal(nearest_classes(clip, images), predict(at_once_ND, class_KD))
     assert share_correct(nearest_classes(clip, images), labels_N) == pytest.approx(hits / IMAGES, abs=1e-12)
     assert 0 < hits < IMAGES
-
-
-def test_several_models_read_each_image_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = count_reads(monkeypatch)
-    clips = [tiny_clip(seed=0), tiny_clip(seed=1)]
-    features = encode_test_set(clips, open_test_set(folder, batch_size=4))
-    assert len(read) == IMAGES
-    for clip, image_ND in zip(clips, features, strict=True):
-        assert torch.equal(image_ND, encode_test_set([clip], open_test_set(folder, batch_size=4))[0])
-
-
-@pytest.mark.parametrize("room", [0, 3, 23])
-def test_images_are_kept_as_far_as_the_bytes_reach(folder: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
-    read = count_reads(monkeypatch)
-    images = open_test_set(folder, batch_size=4, kept_bytes=room * BYTES_AN_IMAGE)
-    first = list(images.batches(tiny_clip()))
-    assert len(read) == IMAGES
-    again = list(images.batches(tiny_clip()))
-    assert len(read) == 2 * IMAGES - room
-    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
-
-
-def test_a_split_is_not_read_faster_than_it_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = count_reads(monkeypatch)
-    batches = open_test_set(folder, batch_size=2).batches(tiny_clip())
-    next(batches)
-    batches.close()  # type: ignore[attr-defined]
-    assert 2 <= len(read) <= 4
-
-
-def test_beside_a_gpu_the_next_images_are_read_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = count_reads(monkeypatch)
-    monkeypatch.setattr(test_set, "prefetched", prefetch_in_thread)
-    batches = open_test_set(folder, batch_size=2).batches(tiny_clip())
-    next(batches)
-    wait(lambda: len(read) >= 4, "the images of the second batch")
-    assert torch.equal(torch.cat(list(batches)), whole_split(folder)[0][2:])
 
 
 def test_a_damaged_image_is_an_error_and_no_missing_row_and_no_image_at_all_is_refused(tmp_path: Path) -> None:
@@ -160,16 +121,3 @@ def test_a_limited_test_set_has_the_chosen_images_in_their_order(folder: Path) -
     assert not torch.equal(chosen, of_another_seed.positions_N)
     assert torch.equal(torch.cat(list(one.batches(tiny_clip()))), pixels_NCHW[chosen])
     assert torch.equal(one.labels_N, labels_N[chosen])
-
-
-def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A list that grows by one with each image taken from the tars."""
-    read: list[int] = []
-    whole = StoredImage.read
-
-    def counting(image: StoredImage) -> bytes:
-        read.append(1)
-        return whole(image)
-
-    monkeypatch.setattr(StoredImage, "read", counting)
-    return read

@@ -7,7 +7,6 @@ last tests is the real miniature CLIP.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from gift_core.errors import UserError
 from gift_core.generators.filters import QualityFilters, Scorer, load_scorer
 from gift_core.generators.synthesize import synthesize
 from gift_core.seeds import seed_for
-from tests.clip.tiny import picture, tiny_config
+from tests.clip.tiny import picture
 from tests.generators.test_synthesize import CONFIG
 
 CPU = torch.device("cpu")
@@ -119,16 +118,6 @@ def test_a_resumed_run_compares_with_the_images_of_finished_shards(tmp_path: Pat
         assert file.read_bytes() == (tmp_path / "cut/shards" / file.name).read_bytes(), file.name
 
 
-def test_with_more_attempts_a_failed_run_resumes(tmp_path: Path) -> None:
-    script = {**FITTING, (2, 0): RED, (2, 1): RED, (2, 2): GREEN}
-    with pytest.raises(UserError, match="rejected 2 times"):
-        generated(Painter(config(min_clip_score=0.5, max_similarity=None, max_redraws=1), script), tmp_path)
-    scorer = ToyScorer()
-    patient = config(min_clip_score=0.5, max_similarity=None, max_redraws=2)
-    assert generated(Painter(patient, script, batches=3), tmp_path, scorer)[2] == GREEN
-    assert scorer.seen == 4  # those generated for the second shard: the first is finished
-
-
 def scorer_of(name: str, pretrained: str | None = None) -> Scorer:
     scorer = {"name": name, "pretrained": pretrained}
     return load_scorer(FiltersConfig(scorer=scorer, min_clip_score=0.2, max_similarity=None, max_redraws=1).scorer, CPU)
@@ -146,18 +135,6 @@ def test_features_are_those_of_open_clip(project: Path) -> None:
     assert np.allclose(image_D, torch.nn.functional.normalize(image_1D)[0], atol=1e-6)
     assert np.allclose(text_D, torch.nn.functional.normalize(text_1D)[0], atol=1e-6)
     assert np.linalg.norm(image_D) == pytest.approx(1.0, abs=1e-5)
-
-
-def test_an_architecture_takes_its_weights_from_a_file(tmp_path: Path) -> None:
-    (tmp_path / "tiny-scorer.json").write_text(json.dumps(tiny_config()["model_cfg"]))
-    open_clip.add_model_config(tmp_path / "tiny-scorer.json")
-    torch.manual_seed(3)
-    model = open_clip.create_model("tiny-scorer").eval()
-    torch.save(model.state_dict(), tmp_path / "weights.pt")
-    scorer = scorer_of("tiny-scorer", str(tmp_path / "weights.pt"))
-    with torch.no_grad():
-        text_1D = model.encode_text(open_clip.get_tokenizer("tiny-scorer")(["a star"]), normalize=True)
-    assert np.allclose(scorer.text_features("a star"), text_1D[0], atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +16,15 @@ from gift_core.config.generator import FiltersConfig
 from gift_core.errors import UserError
 from gift_core.generators.filters import QualityFilters, counted_reasons
 from gift_core.generators.judges import load_head, load_safety_checker
+from tests.artifacts.damage import encoded
 from tests.generators.test_filters import Color, ToyScorer
 
 CPU = torch.device("cpu")
 NO_CLIP = {"min_clip_score": None, "max_similarity": None, "max_redraws": 1}
 
 
-def encoded(color: Color) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (8, 8), color).save(buffer, "PNG")
-    return buffer.getvalue()
+def plain(color: Color) -> bytes:
+    return encoded(Image.new("RGB", (8, 8), color))
 
 
 def test_a_head_of_several_layers_scores_as_the_layers_do(tmp_path: Path) -> None:
@@ -43,7 +41,7 @@ def test_an_image_below_the_aesthetic_score_is_rejected(tmp_path: Path) -> None:
     options = {"scorer": {"name": "toy", "pretrained": None}, "aesthetic": {"head": "red", "min_score": 5.0}}
     config = FiltersConfig.model_validate(NO_CLIP | options)
     filters = QualityFilters(config, ToyScorer(), load_head(tmp_path / "red.safetensors", 3))  # type: ignore[arg-type]
-    red, green = (filters.verdict(encoded(color), "red") for color in ((200, 0, 0), (0, 200, 0)))
+    red, green = (filters.verdict(plain(color), "red") for color in ((200, 0, 0), (0, 200, 0)))
     assert (red.reason, green.reason, green.aesthetic) == (None, "aesthetic", pytest.approx(-1.0))
     assert counted_reasons(config) == ["clip_score", "duplicate", "aesthetic"]
 
@@ -76,6 +74,6 @@ def test_the_safety_checker_rejects_what_it_finds(tmp_path: Path) -> None:
         torch.nn.init.constant_(model.special_care_embeds_weights, 2.0)
         model.save_pretrained(tmp_path)
         filters = QualityFilters(options, None, None, load_safety_checker(str(tmp_path), CPU))
-        assert filters.verdict(encoded((9, 9, 9)), "red").reason == reason
+        assert filters.verdict(plain((9, 9, 9)), "red").reason == reason
     with pytest.raises(UserError, match="safety_checker: diffusers cannot load .*nothing"):
         load_safety_checker(str(tmp_path / "nothing"), CPU)

@@ -58,19 +58,6 @@ def run(painter: Any, folder: Path, device: torch.device = GPU) -> dict[str, str
     return tree_hash(folder / "shards")
 
 
-def test_a_batch_is_finished_while_the_next_one_is_generated(tmp_path: Path) -> None:
-    begun = threading.Event()
-
-    class Patient(NoFilters):
-        def verdict(self, image: bytes, prompt: str):  # type: ignore[no-untyped-def]
-            assert begun.wait(SECONDS), "the second batch waits for the first"
-            return super().verdict(image, prompt)
-
-    painter = Painter(lambda number: begun.set() if number == 1 else None)
-    synthesize(PROMPTS, painter, tmp_path / "a", work=tmp_path / "w", filters=Patient(), device=GPU)
-    assert not background_threads()
-
-
 def test_overlap_changes_no_byte_even_where_images_are_generated_again(tmp_path: Path) -> None:
     black = [image_seed(prompt, attempt) for prompt, attempt in ((0, 0), (1, 0), (1, 1), (4, 0), (6, 0), (6, 1))]
     for batch_size in (1, 2, 5):

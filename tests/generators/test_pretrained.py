@@ -63,43 +63,11 @@ def test_a_missing_tensor_is_refused(family: str, tmp_path: Path, folder_of: Fol
         assert taken.rpartition(".")[0].split(".")[-1] in str(caught.value)
 
 
-def test_a_folder_of_half_precision_files_is_loaded(tmp_path: Path, folder_of: Folder, settings: Settings) -> None:
-    from diffusers import DiffusionPipeline
-
-    whole = DiffusionPipeline.from_pretrained(folder_of("pixart_sigma"), dtype=torch.float16)
-    whole.save_pretrained(str(tmp_path), variant="fp16")
-    assert all("fp16" in file.name for file in tmp_path.rglob("*.safetensors"))
-    expected = first_image(settings(folder_of("pixart_sigma")))
-    assert np.abs(first_image(settings(tmp_path)) - expected).mean() < 12  # weights rounded to half precision
-
-
-def test_a_sound_pipeline_is_loaded_without_a_word(
-    folder_of: Folder, settings: Settings, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """Its autoencoder is none that diffusers expects, and has a key that diffusers writes and does not know."""
-    load_pipeline(settings(folder_of("sdxs")), CPU)
-    assert capfd.readouterr() == ("", "")
-
-
 def test_a_tokenizer_of_another_length_is_refused(tmp_path: Path, folder_of: Folder, settings: Settings) -> None:
     shutil.copytree(folder_of("stable_diffusion"), tmp_path / "bare")
     (tmp_path / "bare/tokenizer/tokenizer_config.json").write_text('{"model_max_length": 78}')
     with pytest.raises(UserError, match=r'takes 77 tokens\. Write "model_max_length": 77 into tokenizer/tokenizer_con'):
         load_pipeline(settings(tmp_path / "bare"), CPU)
-
-
-def test_a_missing_package_is_named(folder_of: Folder, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    from diffusers import AutoPipelineForText2Image
-
-    def fail(*arguments: object, **options: object) -> None:
-        raise ImportError("T5Converter requires the SentencePiece library but it was not found")
-
-    monkeypatch.setattr("gift_core.generators.pretrained.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"generator\.lora: needs another package: pip install peft\. Or write"):
-        load_pipeline(settings("nowhere", lora={"path": "x/y", "scale": 1.0}), CPU)
-    monkeypatch.setattr(AutoPipelineForText2Image, "from_pretrained", fail)
-    with pytest.raises(UserError, match=r"cannot be loaded .*It needs another package: pip install sentencepiece prot"):
-        load_pipeline(settings(folder_of("pixart_sigma")), CPU)
 
 
 def test_a_lora_is_added_as_much_as_its_scale_says(tmp_path: Path, folder_of: Folder, settings: Settings) -> None:

@@ -79,17 +79,6 @@ def test_transformers_gives_our_features_of_a_photograph_and_so_does_the_model_i
     torch.testing.assert_close(our_features(again), our_features(clip), rtol=0, atol=1e-6)
 
 
-def test_the_tokenizer_of_the_mini_model_is_exported(mini: Clip, tmp_path: Path) -> None:
-    config = tiny_clip().config
-    text = mini.config["model_cfg"]["text_cfg"] | {"width": 16, "heads": 2, "layers": 1}
-    model_cfg = config["model_cfg"] | {"text_cfg": text}
-    towers = {key: value for key, value in text.items() if key != "hf_tokenizer_name"}
-    model = open_clip.CLIP(**(model_cfg | {"text_cfg": towers})).eval()
-    clip = dataclasses.replace(mini, model=model, config=config | {"model_cfg": model_cfg})
-    export_clip(clip, tmp_path / "out", to="transformers", provenance={})
-    torch.testing.assert_close(their_features(tmp_path / "out"), our_features(clip), rtol=0, atol=1e-4)
-
-
 def test_transformers_tokenizer_numbers_texts_as_open_clip_does() -> None:
     texts = [*TEXTS, "  Two\nlines,   UPPER case ", "日本語 and emoji 🙂", "it's 3.14 <tag> #hash @home", "", "x" * 300]
     ours_NL = open_clip.SimpleTokenizer(context_length=CONTEXT)(texts)
@@ -164,24 +153,6 @@ def test_onnxruntime_gives_a_vision_transformers_features(tmp_path: Path) -> Non
     clip = tiny_clip()
     export_clip(clip, tmp_path / "out", to="onnx", provenance={})
     assert_same_features(clip, tmp_path / "out", clip.tokenizer(TEXTS))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["ViT-B-16-SigLIP", "convnext_base_w", "MobileCLIP-S1"])
-def test_onnxruntime_gives_the_features_of_timms_towers(name: str, tmp_path: Path) -> None:
-    clip = small_clip(name)
-    clip.config["model_cfg"]["text_cfg"].pop("hf_tokenizer_name", None)  # its tokenizer is made up, and has no files
-    tokens_NL = clip.tokenizer(["3 4", "5", "6 7"])
-    numbered = dataclasses.replace(clip, tokenizer=lambda texts: tokens_NL[: len(texts)])
-    export_clip(numbered, tmp_path / "out", to="onnx", provenance={})
-    assert_same_features(numbered, tmp_path / "out", tokens_NL)
-
-
-def test_missing_onnx_packages_are_reported_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"onnx, onnxscript is not installed. pip install 'gift-pipeline\[onnx\]'"):
-        export_clip(tiny_clip(), tmp_path / "out", to="onnx", provenance={})
-    assert not (tmp_path / "out").exists()
 
 
 def test_the_single_file_loads_back_and_safetensors_alone_reads_it(mini: Clip, project: Path, tmp_path: Path) -> None:

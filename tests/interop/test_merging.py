@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from gift_core.artifacts.fisher_file import Fisher, write_fisher
 from gift_core.artifacts.model_folder import WEIGHTS, read_provenance
@@ -18,7 +18,7 @@ from gift_core.errors import UserError
 from gift_core.interop.exporting import export_clip
 from gift_core.interop.fisher_of_models import find_fishers
 from gift_core.interop.merge_kinds import KINDS, complete_options
-from gift_core.interop.merging import Merge, merge_models, nth_largest
+from gift_core.interop.merging import Merge, merge_models
 from gift_core.interop.stored_model import open_stored
 from gift_core.layout import Layout
 from stages.merge import KINDS as NAMES
@@ -48,16 +48,6 @@ def test_every_kind_by_hand() -> None:
     assert {kind for kind, *_ in BY_HAND} == {*KINDS, *NAMES}
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_the_nth_largest_number_is_that_of_a_sort(seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    parts = [torch.randn(size, generator=generator) * 10.0 ** (seed - 5) for size in ((7, 3), (), (500,))]
-    parts += [torch.zeros(9), parts[2][:5]]
-    ordered = torch.cat([part.flatten() for part in parts]).abs().sort(descending=True).values
-    for n in (1, 2, 250, len(ordered) - 9, len(ordered)):
-        assert nth_largest(lambda: iter(parts), n) == ordered[n - 1].item()
-
-
 def flat(weights: Weights, names: Sequence[str]) -> torch.Tensor:
     return torch.cat([weights[name].flatten() for name in names])
 
@@ -70,20 +60,9 @@ def second_ties(base: torch.Tensor, models: torch.Tensor) -> torch.Tensor:
     return base + 0.7 * chosen.sum(0) / (chosen != 0).sum(0).clamp(min=1)
 
 
-def second_magmax(base: torch.Tensor, models: torch.Tensor) -> torch.Tensor:
-    changes = models - base
-    return base + changes.gather(0, changes.abs().argmax(0, keepdim=True))[0]
-
-
-def second_sum(base: torch.Tensor, models: torch.Tensor) -> torch.Tensor:
-    return base + torch.tensor([0.5, 0.2, -0.3])[: len(models)] @ (models - base)
-
-
 SECOND: dict[str, tuple[dict[str, Any], Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = {
     "mean": ({}, lambda base, models: models.mean(0)),
-    "task_arithmetic": ({"weight": [0.5, 0.2, -0.3]}, second_sum),
     "ties": ({"keep": 0.3, "scale": 0.7}, second_ties),
-    "magmax": ({}, second_magmax),
 }
 
 
@@ -160,14 +139,6 @@ def test_fisher_files_are_found_by_the_hash_of_their_model(folder: Path, tmp_pat
     (layout.teacher("other", "1") / "fisher.safetensors").write_bytes(files[0].read_bytes())
     with pytest.raises(UserError, match="2 files in .* Name a file for each model: --fisher FILE"):
         find_fishers(stored, [], layout)
-
-
-def test_the_file_has_the_bytes_that_safetensors_writes(folder: Path, tmp_path: Path) -> None:
-    clip = tiny_clip(tower="resnet")
-    save_clip(clip, tmp_path / "resnet", {})
-    weights = merged(tmp_path, tmp_path / "out", "mean", ("resnet", "resnet"))
-    save_file(weights, tmp_path / "expected")
-    assert (tmp_path / "out" / WEIGHTS).read_bytes() == (tmp_path / "expected").read_bytes()
 
 
 def test_statistics_are_averaged_where_changes_are_added(tmp_path: Path) -> None:

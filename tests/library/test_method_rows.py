@@ -53,15 +53,6 @@ def test_the_rate_is_that_of_the_row_unless_one_is_given_and_an_empty_row_is_pla
     assert row["learning_rate"] == 1e-5 and list(row)[2:] == ["task", "consolidation", "total"]
 
 
-def test_averaging_and_merging_are_slots_of_a_row() -> None:
-    start, whole, merged = given_model(), given_model(), given_model()
-    finetuned(whole)
-    finetuned(merged, method=GIFT | {"merge": {"kind": "interpolate", "alpha": 0.25}})
-    new, old = whole.state_dict(), start.state_dict()
-    for name, value in merged.state_dict().items():
-        torch.testing.assert_close(value, old[name] + 0.25 * (new[name] - old[name]), msg=name)
-
-
 def test_a_loss_of_ones_own_stands_in_a_row_where_it_is_listed_and_may_have_an_entropy() -> None:
     losses = {"relations": gift_core.WeightedLoss(10.0, relations), **GIFT["losses"]}
     rows = finetuned(method=GIFT | {"losses": losses}, teacher=given_model(seed=7))

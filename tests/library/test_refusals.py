@@ -31,18 +31,12 @@ def with_a_nan(value: torch.Tensor) -> torch.Tensor:
 
 LOADERS: dict[str, tuple[Any, str]] = {
     "images that were not normalized": ([(ZERO_ONE, LABELS)], r"pixels are from 0.00 to 1.00, so they were not"),
-    "other numbers": ([(IMAGES * 3, LABELS)], r"loader: pixels are from .*the model's normalization gives -1.8. to 2"),
     "gray levels": ([((ZERO_ONE * 255).byte(), LABELS)], r"images are torch.uint8, expected normalized float32"),
     "a NaN pixel": ([(with_a_nan(IMAGES), LABELS)], r"loader: pixels are NaN or infinite"),
     "another size": ([(IMAGES[:, :, :8], LABELS)], r"loader: images are \[4, 3, 8, 16\], expected \[B, 3, 16, 16\]"),
     "a label too large": ([(IMAGES, LABELS + 1)], r"label 3 in batch 0, and there are 3 class_prompts: labels are 0"),
-    "a label below 0": ([(IMAGES, LABELS - 1)], r"loader: label -1 in batch 0"),
     "labels of another batch": ([(IMAGES, LABELS[:3])], r"labels are torch.int64 \[3\], expected integers \[4\]"),
-    "labels that are no integers": ([(IMAGES, LABELS / 1)], r"labels are torch.float32 \[4\], expected integers \[4\]"),
-    "no image": ([(IMAGES[:0], LABELS[:0])], r"loader: a batch has no image. Leave empty batches out"),
     "images only": ([IMAGES], r"loader: it yields a Tensor, expected \(images, labels\).*collate_fn"),
-    "nothing": ([], r"loader: it yields no batch. Add images, or with drop_last=True lower"),
-    "no loader": (3, r"loader: a int is no loader. Pass a torch.utils.data.DataLoader"),
     "a generator": (((IMAGES, LABELS) for _ in range(2)), r"it ended and has no second epoch: it is a generator"),
     "other classes": (DataLoader(FOUR_CLASSES), r"3 prompts for the 4 classes of loader.dataset.classes"),
 }
@@ -55,10 +49,7 @@ def loader_of(prompts: Any) -> DataLoader[Any]:
 
 PAIRS: dict[str, tuple[Any, str]] = {
     "no pairs": (None, r"pairs: missing, and the method replays them \(distill, align\)"),
-    "an empty list of pairs": ([], r"pairs: there are none. Pass a sequence of \(image, prompt\)"),
-    "pairs of three": ([(IMAGES[0], "a", "b")], r"pairs\[0\]: it yields a tuple of 3, expected \(image, "),
     "pairs without a text": ([(IMAGES[0], 3)], r"pairs\[0\]: its prompt is 3, expected a text"),
-    "pairs of another size": ([(IMAGES[0, :, :8], "a")], r"pairs\[0\]: its image is \[3, 8, 16\], expected"),
     "pairs in 0-1": ([(ZERO_ONE[0], "a")], r"pairs: pixels are from .*, so they were not normalized"),
     "a loader of too few prompts": (loader_of(["a cat."]), r"pairs: prompts are .*, expected 4 texts or"),
     "tokens of another vocabulary": (loader_of(torch.full((4, 24), 60000)), r"pairs: prompts: token 60000, and the"),
@@ -67,8 +58,6 @@ LOSSLESS = {"consolidation": {"kind": "adaptive_fisher", "weight": 1.0}}
 RARE = GIFT | {"average": {"kind": "running_mean", "every": 100}}
 METHODS: dict[str, tuple[Any, str]] = {
     "an unknown name": ("gifd", r"method: unknown name 'gifd'. Did you mean 'gift"),
-    "another type": (3, r"method: a int, expected a name or a row"),
-    "losses that are no dictionary": ({"losses": ["distill"]}, r"method.losses: a list, expected a dict"),
     "a mistyped slot": ({"loses": {}}, r"method.loses: unknown key. Did you mean 'losses'"),
     "a loss without its options": ({"losses": {"distill": {"weight": 1}}}, r"method.losses.distill.temperature: miss"),
     "a consolidation without losses": (LOSSLESS, r"kind: adaptive_fisher: it uses the gradients of the replay losses"),
@@ -88,7 +77,6 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "the first teacher": ({"method": "zscl", "iterations": 101}, r"teacher: .*replay.teacher: initial.*Pass it"),
     "Fisher information that is not used": ({"fisher": {"x": LABELS}}, r"fisher: the method does not use it. Leave it"),
     "a rate that is text": ({"learning_rate": "1e-5"}, r"learning_rate is '1e-5', expected more than 0"),
-    "a rate below 0": ({"learning_rate": -1.0}, r"learning_rate is -1.0, expected more than 0 and at most 10"),
     "no iterations": ({"iterations": 0}, r"training.iterations: should be at least 1, it is 0"),
     "a long warm-up": ({"training": gift_core.Training(9)}, r"9 should be less than the number of iterations \(3\)"),
     "an unknown precision": ({"training": gift_core.Training(precision="bf16")}, r"precision: unknown name 'bf16'"),
@@ -101,8 +89,6 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a teacher in half precision": ({"teacher": given_model().half()}, r"teacher: its weights should be float32, "),
     "equal class prompts": ({"class_prompts": ["a.", "b.", "a."]}, r"class_prompts: 'a.' stands for classes 0 and 2"),
-    "class prompts that are one text": ({"class_prompts": "a cat."}, r"class_prompts: .*, expected a list of texts"),
-    "an empty class prompt": ({"class_prompts": [""]}, r"class_prompts: .*, expected a list of texts"),
     **{f"loader: {name}": ({"loader": loader}, message) for name, (loader, message) in LOADERS.items()},
     **{f"pairs: {name}": ({"pairs": pairs}, message) for name, (pairs, message) in PAIRS.items()},
     **{f"a method {name}": ({"method": method}, message) for name, (method, message) in METHODS.items()},

@@ -5,18 +5,12 @@ import hashlib
 import numpy as np
 import pytest
 
+from gift_core.config.tasks import MiniTaskConfig
+from gift_core.datasets.ingest import ingest
 from gift_core.errors import UserError
 from gift_core.mini import scenes, world
-from gift_core.mini.rendering import (
-    COLORS,
-    UPRIGHT_FACES,
-    all_glyphs,
-    characters_of,
-    faces_for,
-    glyph_mask,
-    glyphs_of,
-    legible_pairs,
-)
+from gift_core.mini.rendering import UPRIGHT_FACES, all_glyphs, characters_of, faces_for, glyph_mask
+from tests.datasets.folders import INGEST
 
 TASKS = world.task_names()
 
@@ -49,23 +43,19 @@ def test_handwriting_is_split_once_for_every_seed_and_more_of_it_is_refused():
         world.mini_task("digit")
 
 
+def test_a_task_with_fewer_images_than_classes_is_refused(tmp_path):
+    config = MiniTaskConfig(source="mini", path="data/mini", train_images=60, test_images=25)
+    message = r"^params.yaml: tasks.letters.test_images: 25 images are fewer than the 26 classes. Write 26 or more.$"
+    with pytest.raises(UserError, match=message):
+        ingest("letters", config, tmp_path / "letters", ingest_config=INGEST, seed=1)
+
+
 def test_there_are_eleven_tasks_and_their_class_names_are_unique_and_new():
     assert len(TASKS) == len(set(TASKS)) == 11
     for name in TASKS:
         names = world.mini_task(name).class_names
         assert len(set(names)) == len(names) >= 2
         assert not set(names) & set(world.base_vocabulary())
-
-
-def test_the_base_vocabulary_has_every_symbol_plain_and_colored_and_every_color_and_pair():
-    vocabulary, symbols = world.base_vocabulary(), world.base_symbols()
-    assert len(set(vocabulary)) == len(vocabulary)
-    assert set(symbols) < set(vocabulary)
-    for ink in COLORS:
-        assert sum(entry.startswith(f"{ink} ") for entry in vocabulary) >= 15
-    scenes = [entry for entry in vocabulary if entry.endswith(" background")]
-    found = {(entry.split()[0], entry.split()[-2]) for entry in scenes}
-    assert found == set(legible_pairs())
 
 
 def test_every_glyph_has_a_name_of_its_own_and_a_face_of_pre_training_that_has_it():
@@ -77,11 +67,6 @@ def test_every_glyph_has_a_name_of_its_own_and_a_face_of_pre_training_that_has_i
         assert faces and set(faces) <= set(UPRIGHT_FACES)
         assert all(glyph.character in characters_of(face) for face in faces), glyph
         assert all(mask_bytes(glyph.character, face) != missing[face] for face in faces), glyph
-
-
-def test_no_two_base_symbols_look_the_same():
-    masks = [mask_bytes(glyph.character, "DejaVuSans") for glyph in glyphs_of("base")]
-    assert len(set(masks)) == len(masks)
 
 
 def mask_bytes(character, face):

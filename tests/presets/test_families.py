@@ -1,12 +1,9 @@
-"""What the presets say of themselves, and the numbers in their names."""
+"""What the presets say of themselves, and what the guide says of them."""
 
 from __future__ import annotations
 
-import json
-import re
 import shutil
 import textwrap
-from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -15,8 +12,6 @@ from gift_core.config.overlays import complete_text
 from gift_core.presets import load_preset
 from tests.imports import ROOT
 from tests.presets.test_paper_numbers import FULL_SIZE, read
-
-ORDERS = json.loads((ROOT / "gift_core" / "published" / "cil_class_orders.json").read_text(encoding="utf-8"))
 
 
 def text_of(preset: str) -> str:
@@ -40,51 +35,6 @@ def test_a_preset_is_named_as_its_file_and_says_what_it_is_and_what_to_check_fir
     comment = text_of(preset).split("\n\n")[0]
     assert all(line.startswith("#") for line in comment.splitlines())
     assert "gift doctor" in comment
-
-
-@pytest.mark.parametrize("preset", ["mini", "mini_quick", "mini_full", "mini_compare", *FULL_SIZE])
-def test_every_key_of_a_section_is_explained(preset: str) -> None:
-    lines = text_of(preset).splitlines()
-    for section in ("model", "generator", "prompts", "ingest", "training", "evaluation"):
-        start = lines.index(f"{section}:") + 1
-        keys = [line for line in takewhile(str.strip, lines[start:]) if not line.startswith("  - ")]
-        assert len(keys) == len(read(preset)[section])
-        assert [line for line in keys if "   # " not in line] == []
-
-
-@pytest.mark.parametrize("preset", [name for name in FULL_SIZE if name.startswith("cil_")])
-def test_a_class_incremental_preset_splits_all_classes(preset: str) -> None:
-    """The steps of its name are equal. In Tiny ImageNet, they come after a first one of half of the classes."""
-    _, dataset, steps = preset.split("_")
-    base = {"cifar100": [], "tinyimagenet": [100]}[dataset]
-    params, count = read(preset), len(ORDERS[dataset])
-    slices = [row["classes"] for row in params["tasks"].values()]
-    counts = [*base, *[(count - sum(base)) // int(steps)] * int(steps)]
-    assert [row["count"] for row in slices] == counts and sum(counts) == count
-    assert [row["first"] for row in slices] == [sum(counts[:number]) for number in range(len(counts))]
-    assert {row["order"] for row in slices} == {"benchmark"}
-    sources = {(row["source"], row["dataset"], row["path"]) for row in params["tasks"].values()}
-    assert sources == {("catalogue", dataset, f"data/0_raw/{dataset}")}
-    assert params["evaluation"]["protocol"] == "class_incremental"
-
-
-@pytest.mark.parametrize(("preset", "shots"), [("mtil_few_shot", 5), ("mtil_few_shot_16", 16)])
-def test_a_few_shot_preset_has_the_shots_of_its_name_for_each_task(preset: str, shots: int) -> None:
-    assert [row["shots"] for row in read(preset)["tasks"].values()] == [shots] * 11
-
-
-def test_laptop_learns_three_small_data_sets_on_a_cpu_with_the_losses_of_the_paper() -> None:
-    params, mtil = read("laptop"), read("mtil_order_1")
-    assert [step["task"] for step in params["sequence"]] == list(params["tasks"]) == ["dtd", "eurosat", "oxford_pet"]
-    assert params["tasks"] == {name: mtil["tasks"][name] | {"shots": 16} for name in params["tasks"]}
-    assert list(params["methods"]) == params["run"]["methods"] == ["finetune", "gift", "gift_vocabulary"]
-    for name, row in params["methods"].items():
-        assert row == mtil["methods"][name] | {
-            "learning_rate": pytest.approx(5 * mtil["methods"][name]["learning_rate"])
-        }
-    assert (params["generator"]["dtype"], params["generator"]["steps"]) == ("float32", 1)
-    assert params["generator"]["guidance"] == 0.0 and re.fullmatch("[0-9a-f]{40}", params["generator"]["revision"])
-    assert params["evaluation"]["max_images"] == 500
 
 
 def test_the_overlay_of_the_guide_can_be_used(tmp_path: Path) -> None:

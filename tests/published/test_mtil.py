@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from gift_core.metrics import metrics_by_method
@@ -70,9 +68,3 @@ def test_every_published_row_is_there_with_its_number(heading: str, order: Bench
     }
     found = {method: number for method, number, *_ in rows(heading)}
     assert {method: found.get(method) for method in published} == published
-
-
-def test_every_class_incremental_preset_has_a_row() -> None:
-    commands = [row[-1] for row in rows("Class-incremental")]
-    presets = sorted(path.stem for path in (ROOT / "presets").glob("cil_*.yaml"))
-    assert sorted(re.findall(r"`gift use (\w+)`", " ".join(commands))) == presets

@@ -1,4 +1,4 @@
-"""The teacher's features and Fisher sums: the same bits in units, with a helper, and after an interruption."""
+"""The teacher's features and Fisher sums: the same bits in units and with a helper. Kills: tests/interruption."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ from gift_core.clip.model import Clip
 from gift_core.computation import Run, in_turn
 from gift_core.replay import fisher, teacher_features
 from gift_core.replay.fisher import batch_slices, estimate_fisher, fisher_of_pairs, per_sample
-from gift_core.replay.teacher_features import encode_pairs, features_of_texts
+from gift_core.replay.teacher_features import encode_pairs
 from gift_core.replay.teachers import Teacher
-from gift_core.work import snapshot as snapshots
-from gift_core.work.units import KeptUnits
 from tests.clip.tiny import png, tiny_clip
 from tests.execution.pretended_helper import run_with_helper
 from tests.tiny_world import moved
@@ -34,15 +32,9 @@ COUNT, BATCH = 11, 2
 PAIRS = [Pair(f"{n}", n, f"a photo of {n} cats{' and dogs' * (n == 9)}.", png(n)) for n in range(COUNT)]
 
 
-class InterruptedTeachingError(Exception):
-    """Stands for a kill."""
-
-
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Units of two batches, each of which is kept at once."""
-    monkeypatch.setattr(snapshots, "SHORTEST_INTERVAL", 0.0)
-    monkeypatch.setattr(snapshots, "SHARE_OF_TIME", float("inf"))
+    """Units of two batches."""
     monkeypatch.setattr(teacher_features, "BATCHES", 2)
     monkeypatch.setattr(fisher, "BATCHES", 2)
     monkeypatch.setattr("gift_core.clip.images.CHUNK", 2)  # images are decoded two at a time
@@ -63,12 +55,6 @@ def encoded(precision: str = "fp32", *, load_clip: Callable[[], Clip] | None = N
     return {"image_MD": found.image_MD, "text_MD": found.text_MD}
 
 
-def text_features(*, run: Run = in_turn) -> Arrays:
-    clip = tiny_clip()
-    tokens = tokenize(clip, [pair.prompt for pair in PAIRS])
-    return {"text_ND": features_of_texts(clip, tokens, batch_size=BATCH, run=run).numpy()}
-
-
 def estimated(estimator: str = "per_sample", **options: Any) -> Arrays:
     return fisher_of_pairs(load_clip(), pairs_from, estimator=estimator, batch_size=BATCH, **options)
 
@@ -76,20 +62,6 @@ def estimated(estimator: str = "per_sample", **options: Any) -> Arrays:
 def require_same_bits(found: Arrays, expected: Arrays) -> None:
     assert list(found) == list(expected)
     assert [name for name in found if found[name].tobytes() != expected[name].tobytes()] == []
-
-
-def stopping(calls: int, name: str) -> Callable[..., object]:
-    """The function called `name`, which interrupts the run after some calls."""
-    module, _, attribute = name.rpartition(".")
-    function = getattr(__import__(module, fromlist=["_"]), attribute)
-    left: Iterator[int] = iter(range(calls))
-
-    def call(*arguments: object, **options: object) -> object:
-        if next(left, None) is None:
-            raise InterruptedTeachingError
-        return function(*arguments, **options)
-
-    return call
 
 
 def sum_of(clip: Clip, pairs: range) -> dict[str, torch.Tensor]:
@@ -133,28 +105,3 @@ def test_a_helper_changes_no_bit(
     run, helper = run_with_helper(tmp_path / "work", monkeypatch)
     require_same_bits(compute(run=run, load_clip=loads), compute())
     assert [pairs for _, pairs in helper.helped] == [range(4), range(8, 11)]
-
-
-# What is computed, the function that is interrupted, its calls until then, and those that are left: no batch twice.
-INTERRUPTED: dict[str, tuple[Compute, str, int, int]] = {
-    "images": (partial(encoded, "amp_bf16"), "gift_core.clip.encoding.image_features", 3, 4),  # one unit is done
-    "texts": (text_features, "gift_core.clip.encoding.encode_tokens", 3, 3),
-    "pairs": (estimated, "gift_core.replay.fisher._contrast", 2, 3),
-}
-
-
-@pytest.mark.parametrize("what", INTERRUPTED)
-def test_what_was_interrupted_continues_after_the_last_unit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
-    compute, name, calls, left = INTERRUPTED[what]
-    whole, said = compute(), list[str]()
-    run = KeptUnits(tmp_path, said.append)
-    with monkeypatch.context() as patch:
-        patch.setattr(name, stopping(calls, name))
-        with pytest.raises(InterruptedTeachingError):
-            compute(run=run)
-    with monkeypatch.context() as patch:
-        patch.setattr(name, stopping(left, name))
-        require_same_bits(compute(run=run), whole)
-    assert said == [f"{what}: continues at {6 if what == 'texts' else 4} of {COUNT}"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -16,7 +15,7 @@ from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.clip.images import CacheBudget
 from gift_core.clip.model import save_clip
 from gift_core.config.method_options import SyntheticReplayConfig
-from gift_core.errors import ContractError, UserError
+from gift_core.errors import ContractError
 from gift_core.replay.pairs import PairReplay
 from gift_core.replay.teachers import Teacher, load_teacher
 from tests.clip.tiny import png, tiny_clip
@@ -65,16 +64,6 @@ def test_alpha_is_the_share_of_the_model_before_the_task(folders: dict[str, Path
     assert mixed.model == f"0.25 * {previous_hash} + the rest * {initial_hash}"
     assert torch.equal(mixed.clip.scale, teacher_of(folders, "initial").clip.scale)  # to the last bit
     assert not mixed.clip.model.training
-
-
-def test_features_have_one_unit_row_per_pair_and_state_the_precision() -> None:
-    features = encoded(tiny_clip(), PAIRS, batch_size=3, model="abc")
-    assert features.keys == ("00000", "00001", "00002", "00003")
-    assert features.image_MD.shape == features.text_MD.shape == (4, 8)
-    np.testing.assert_allclose(np.linalg.norm(features.image_MD, axis=1), 1, atol=1e-6)
-    assert features.metadata == {"model": "abc", "precision": "fp32"}
-    with pytest.raises(UserError, match="no pairs"):
-        encoded(tiny_clip(), [], batch_size=3)
 
 
 CLIP = tiny_clip()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,19 +65,9 @@ COLLIDING = """((groups, tolerance) => groups.flatMap((elements) => {
     Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > tolerance).map(([other]) => `${name} / ${other}`));
 }))"""
 TEXTS = '[...document.querySelectorAll("svg[role=img]:not(.scatter)")].map((chart) => chart.querySelectorAll("text"))'
-# words of headings and captions that are broken over two lines
-BROKEN_WORDS = """[...document.querySelectorAll("h3, .name, .kept span, .compared b, .confusions li, table *")]
-  .flatMap((e) => [...e.childNodes].filter((n) => n.nodeType === 3 && n.data.trim()))
-  .flatMap((text) => [...text.data.matchAll(/\\S+/g)].filter((word) => {
-    const range = document.createRange();
-    range.setStart(text, word.index);
-    range.setEnd(text, word.index + word[0].length);
-    return new Set([...range.getClientRects()].map((box) => box.top)).size > 1;
-  }).map((word) => word[0]))"""
 CLICK = "document.querySelector('.legend button[data-method={}]').click()"
 UNFOLD = "document.querySelectorAll('details').forEach((e) => { e.open = true; })"
-SHEETS = {"small": 6, "large": 12, "comparison": 6, "mtil": 6, "seen": 6}
-PAGES = (*SHEETS, "long")
+PAGES = ("small", "large", "comparison", "mtil", "seen", "long")
 
 
 @pytest.fixture(scope="module")
@@ -193,47 +181,3 @@ def test_a_legend_button_highlights_a_method_and_back_and_hovering_shows_the_val
     browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
     assert "Before training" in browser.evaluate("document.querySelector('#tip').textContent")
     assert browser.evaluate("!document.querySelector('#tip').hidden")
-
-
-def test_selected_quiet_methods_get_different_colors_and_labels_of_scatter_charts_do_not_overlap(
-    browser: Page, pages: dict[str, Path]
-) -> None:
-    browser.open(pages["large"], width=1280)
-    stroke = "getComputedStyle(document.querySelector('.overview .series[data-method={}] path')).stroke"
-    quiet = browser.evaluate(stroke.format("l2"))
-    for method in ("l2", "lwf"):
-        browser.evaluate(CLICK.format(method))
-    hues = {browser.evaluate(stroke.format(method)) for method in ("l2", "lwf", "finetune")}
-    assert len(hues) == 3 and quiet not in hues
-    browser.open(pages["comparison"], width=1280)
-    labels = '[...document.querySelectorAll(".scatter")].map((chart) => chart.querySelectorAll(".mark text"))'
-    # all but individual, whose Transfer means nothing
-    assert browser.evaluate(f"{labels}.reduce((sum, texts) => sum + texts.length, 0)") == len(METHODS) - 1
-    assert browser.evaluate(f"{COLLIDING}({labels}, 2)") == []
-
-
-@pytest.mark.parametrize(("name", "most"), SHEETS.items())
-def test_a_page_prints_on_few_sheets_and_nothing_is_cut_off_or_broken(
-    browser: Page, pages: dict[str, Path], name: str, most: int
-) -> None:
-    browser.open(pages[name], width=1280)
-    for width, height in ((8.5, 11.0), (8.27, 11.69)):  # letter and A4, in inches
-        printed = browser.call("Page.printToPDF", paperWidth=width, paperHeight=height)["data"]
-        assert 1 < len(re.findall(rb"/Type\s*/Page\b", base64.b64decode(printed))) <= most
-    browser.open(pages[name], width=690)  # both without margins, in CSS pixels
-    browser.call("Emulation.setEmulatedMedia", media="print")
-    assert browser.evaluate("document.documentElement.scrollWidth") == 690
-    assert browser.evaluate(TOO_WIDE) == browser.evaluate(BROKEN_WORDS) == []
-
-
-@pytest.mark.parametrize("width", [390, 1280])
-def test_captions_below_pictures_do_not_overlap(browser: Page, pages: dict[str, Path], width: int) -> None:
-    browser.open(pages["small"], width=width)
-    browser.evaluate(UNFOLD)
-    lists = '[...document.querySelectorAll(".classes, .kept, .compared, .sheet")].map((e) => e.querySelectorAll("li"))'
-    assert browser.evaluate(f"{lists}.length") == 3 + 2 + 2 + (1 + 2 + 3)
-    assert browser.evaluate(f"{COLLIDING}({lists}, 0)") == []
-    too_long = f"{lists}.flatMap((e) => [...e]).filter((e) => e.scrollWidth > e.clientWidth + 1)"
-    assert browser.evaluate(f"{too_long}.length") == 0
-    sizes = browser.evaluate("[...document.images].map((e) => e.getBoundingClientRect().width)")
-    assert min(sizes) > 36 and max(sizes) < 130

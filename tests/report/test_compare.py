@@ -14,9 +14,8 @@ import yaml
 
 from gift_core.errors import UserError
 from gift_core.layout import Layout
-from gift_core.report.comparison.compare import compare_runs, comparison_headline, mean_seen_chart
+from gift_core.report.comparison.compare import compare_runs, mean_seen_chart
 from gift_core.report.comparison.read_runs import read_runs
-from gift_core.report.comparison.scatter_chart import scatter_charts
 from gift_core.report.comparison.seed_statistics import Comparison, compare_methods, groups_of
 from tests.clone import content
 from tests.report.run_folder import MATRICES, METRICS, TASKS, Matrix, change_accuracies, write_run, write_seen_run
@@ -114,13 +113,6 @@ def test_the_page_says_what_exceeds_the_noise_and_has_each_seed_as_a_dot_on_an_a
     assert len(texts) == 5 and ["−1.0", "mean", "+1.0"] in texts
 
 
-def test_the_headline_says_who_differs(tmp_path: Path) -> None:
-    others = {"finetune": "Fine-tuning differs from it", "gift_l2": "GIFT, L2 does not differ from it"}
-    for other, words in others.items():
-        folders = write_seeds(tmp_path / other, 42, 43, 44, methods={"gift": GIFT, other: ALL[other]})
-        assert comparison_headline(compared(folders))[1] == f" {words} in Last by more than the noise."
-
-
 def test_the_same_runs_in_any_order_give_the_same_bytes_and_one_seed_has_no_spread(
     roots: list[Path], out: Path, tmp_path: Path
 ) -> None:
@@ -176,14 +168,6 @@ def test_experiment_device_and_generator_seed_may_differ(tmp_path: Path) -> None
     for key, value in (("experiment", "another"), ("run.device", "cpu"), ("generator.seed", 7)):
         change(folders[1], key, value)
     assert read_runs(folders, allow_missing=False).seeds == (42, 43)
-
-
-def test_many_methods_have_two_charts_and_each_label_once(tmp_path: Path) -> None:
-    many = {f"gift_{number}": shifted(GIFT, -number / 10) for number in range(10)}
-    whole, enlarged = scatter_charts(compared(write_seeds(tmp_path, 42, 43, methods={**MATRICES, **many})))
-    assert len(whole.marks) == 13 and whole.enlarged is not None
-    names = [mark.name for chart in (whole, enlarged) for mark in chart.marks if mark.name]
-    assert len(names) == len(set(names)) == 13
 
 
 def test_class_incremental_runs_are_compared_by_avg_and_last_with_curves_of_means(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What ran: methods as phrases, notes on the data, the miniature benchmark, and results of different environments."""
+"""What ran: methods as phrases, notes on the data, own data, and results of different environments."""
 
 from __future__ import annotations
 
@@ -18,21 +18,11 @@ from gift_core.artifacts.model_folder import write_provenance
 from gift_core.artifacts.teacher_source import write_source
 from gift_core.config.method_options import MethodConfig
 from gift_core.layout import Layout
-from gift_core.mini.miniature import Miniature, miniature_of
-from gift_core.report.facts import DataNote, describe, differences, summarize_method
+from gift_core.report.facts import DataNote, summarize_method
 from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
 from stages.app import app
-from tests.report.run_folder import (
-    ENVIRONMENT,
-    OPENAI,
-    TASKS,
-    change_accuracies,
-    record_of,
-    write_params,
-    write_run,
-    write_task_json,
-)
+from tests.report.run_folder import ENVIRONMENT, OPENAI, TASKS, change_accuracies, record_of, write_run, write_task_json
 
 PLAIN = {"learning_rate": 1e-4, "replay": {"images": "none"}, "losses": {}, "consolidation": {"kind": "none"}}
 BEFORE = "(teacher: the model before the task)"
@@ -43,18 +33,9 @@ OWN = {
     "on_bad_image": "refuse",
 }  # fmt: skip
 CASES = {  # slots as in params.yaml: what follows "learning rate 0.0001"
-    "start: pretrained, learns: seen":
-        ", every step starts from the pre-trained model, trained on all tasks seen so far",
-    "merge: {kind: interpolate, alpha: 0.8}": ", merges 0.8 new + 0.2 old weights",
-    "average: {kind: running_mean, every: 100}": ", averages the weights every 100 iterations",
-    "consolidation: {kind: uniform, weight: 2.0}": ", consolidation uniform (weight 2)",
-    "replay: {images: task, teacher: previous, texts: {kind: classes}}":
-        f", replays the images of the task with its class prompts {BEFORE}",
     "replay: {images: task, teacher: previous, texts: {kind: random_tokens, count: 1000, length: 10}}":
         f", replays the images of the task with 1,000 random texts of 10 tokens {BEFORE}",
     "replay: {images: exemplars, teacher: previous, memory: 2000}": f", replays 2,000 exemplars {BEFORE}",
-    "replay: {images: reference, teacher: initial, folder: data/0_raw/reference/captions}":
-        ", replays pairs of data/0_raw/reference/captions (teacher: the pre-trained model)",
     "replay: {images: synthetic, teacher: mix, teacher_alpha: 0.5}":
         ", replays synthetic pairs (teacher: a mix with 0.5 of the model before the task)",
     "replay: {images: synthetic, teacher: previous, fisher: {estimator: per_sample, accumulate: true}}, "
@@ -91,13 +72,6 @@ def page_text(root: Path, changes: dict[str, Any]) -> str:
     return re.sub(r"\s+", " ", render_page(record_of(root, changes=changes)))
 
 
-def test_a_miniature_run_is_named_in_headline_table_and_one_sentence(tmp_path: Path) -> None:
-    page = page_text(tmp_path, {})
-    assert "<h1>After 3 tasks of the miniature benchmark, GIFT has" in page
-    assert "<caption>Top-1 accuracy in percent over 3 tasks of the miniature benchmark." in page
-    assert page.count("Miniature benchmark.</b>") == 1 and page.count("It says nothing about photos") == 1
-
-
 def test_own_data_are_warned_about_on_the_miniature_model_alone(tmp_path: Path) -> None:
     page = page_text(tmp_path / "real", {"model": OPENAI, "tasks": dict.fromkeys(TASKS, OWN)})
     shown = page[page.index("<body>") : page.index('id="ran"')]
@@ -108,13 +82,6 @@ def test_own_data_are_warned_about_on_the_miniature_model_alone(tmp_path: Path) 
     assert "<b>Miniature model.</b> The miniature CLIP was pre-trained on drawn symbols (glyphs) only." in page
     assert f"its accuracies on {TASKS[1]} mean little" in page
     assert "<code>gift use bring_your_own</code>" in page and "`gift" not in page
-
-
-def test_the_miniature_model_is_recognized_by_its_folder(tmp_path: Path) -> None:
-    for name in ("local-dir:/somewhere/else/mini/clip", "local-dir:data/0_raw/models/clip", "ViT-B-16"):
-        model = {**OPENAI, "pretrained": None, "name": name}
-        config = write_params(tmp_path, TASKS, ("gift",), changes={"model": model})
-        assert miniature_of(config) == Miniature("mini/clip" in name, TASKS, ())
 
 
 def test_results_of_another_environment_are_named_by_the_page_and_the_stage(tmp_path: Path) -> None:
@@ -135,14 +102,3 @@ def test_results_of_another_environment_are_named_by_the_page_and_the_stage(tmp_
     assert "<script>x" not in page and html.escape("<script>x") in page
     printed = CliRunner().invoke(app, ["report", "--params", str(tmp_path / "params.yaml"), "--root", str(tmp_path)])
     assert "report: note: results of different environments: " in printed.output
-
-
-def test_the_usual_value_is_counted_and_few_others_are_named() -> None:
-    environments = {f"finetune@gift-{task}": {"device": "a", "torch": "1"} for task in "abc"}
-    environments |= {f"evaluate@gift-{task}": {"device": "b", "torch": "1", "threads": 8} for task in "abcdefghi"}
-    (difference,) = differences(environments)
-    assert difference.name == "device"
-    assert difference.text == "b (9 results), a (finetune@gift-a, finetune@gift-b, finetune@gift-c)"
-    assert describe(environments) == "torch 1, threads 8"
-    environments |= {f"teach@ewc-{task}": {"device": "c", "torch": "1"} for task in "abcdefgh"}
-    assert " and 2 more)" in differences(environments)[0].text

@@ -8,15 +8,7 @@ import numpy as np
 import pytest
 
 from gift_core.artifacts.fisher_file import Fisher, write_fisher
-from gift_core.errors import ContractError
-from gift_core.report.fisher_heatmap import (
-    fisher_heatmaps,
-    layer_of,
-    ratio_text,
-    read_profile,
-    relative_means,
-    shade_of_ratio,
-)
+from gift_core.report.fisher_heatmap import fisher_heatmaps, layer_of, read_profile, relative_means
 from gift_core.report.page import render_page
 from tests.report.run_folder import MATRICES, record_of
 
@@ -60,13 +52,6 @@ def test_relative_means_compare_a_layer_with_the_model(tmp_path: Path) -> None:
     assert list(relative_means(read_profile(path)).values()) == [1.0]  # without any information, as everywhere
 
 
-def test_ratios_are_shaded_by_their_factor_and_printed_in_few_characters() -> None:
-    shades = {1: "same", 1.4: "same", 1.6: "gain1", 1 / 4: "loss2", 100: "gain5", 0: "loss5"}
-    assert {ratio: shade_of_ratio(ratio) for ratio in shades} == shades
-    texts = {123.4: "123", 9.96: "10", 1.23: "1.2", 0.996: "1.0", 0.123: "0.12", 0.001: "<.01", 0: "0"}
-    assert {ratio: ratio_text(ratio) for ratio in texts} == texts
-
-
 def test_methods_that_need_fisher_information_have_a_heatmap(tmp_path: Path) -> None:
     record = record_of(tmp_path, matrices={**MATRICES, "ewc": MATRICES["gift"]})
     [heatmap] = fisher_heatmaps(record.fisher, record.tasks)
@@ -78,11 +63,3 @@ def test_methods_that_need_fisher_information_have_a_heatmap(tmp_path: Path) -> 
         ("", "projection", "0", "0.0%"),
     ]
     assert 'id="fisher"' in render_page(record)
-
-
-def test_a_missing_or_damaged_fisher_file_is_refused_with_its_stage(tmp_path: Path) -> None:
-    path = tmp_path / "fisher.safetensors"
-    for write in (lambda: None, lambda: path.write_bytes(b"no tensors")):
-        write()
-        with pytest.raises(ContractError, match=r"fisher\.safetensors.*dvc repro teach"):
-            read_profile(path)

@@ -1,18 +1,10 @@
-"""The best method, its baseline and the colors, and what `gift show` prints: sentences and accuracies by task."""
+"""What `gift show` prints: sentences and accuracies by task."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from gift_core.report.highlight import (
-    QUIET,
-    accuracies_by_task,
-    baseline_method,
-    headline,
-    result_sentences,
-    run_summary,
-    styles_of,
-)
+from gift_core.report.highlight import accuracies_by_task, headline, result_sentences, run_summary
 from gift_core.report.page import render_page
 from gift_core.report.run_record import RunRecord
 from tests.report.run_folder import MATRICES, record_of
@@ -49,27 +41,6 @@ def test_one_method_and_nothing_trained_have_a_headline_and_a_sentence(tmp_path:
     for said in (headline(record)[0], result_sentences(record)[0]):
         assert said.startswith("The zero-shot model has 50.0% mean accuracy on 3 tasks")
     assert 'id="forgetting"' not in render_page(record)
-
-
-def test_the_baseline_is_plain_fine_tuning_and_a_reference_never_the_winner(tmp_path: Path) -> None:
-    """Even if another method is worse, and the reference better."""
-    worse = [[40, 60, 50], [50, 50, 30], [40, 55, 20], [20, 35, 45]]
-    record = record_of(tmp_path, matrices={"joint": [[40, 60, 50], *[[99, 99, 99]] * 3], **MATRICES, "l2": worse})
-    assert "GIFT has 80.0% mean accuracy and plain fine-tuning has 60.0%" in headline(record)[0]
-    assert run_summary(record)["best_method"] == "gift"
-    assert "Joint" not in " ".join(result_sentences(record))
-    # without plain fine-tuning it is the contender with the lowest Last
-    record = record_of(tmp_path / "others", matrices={"gift": GIFT, "zscl": FINETUNE, "l2": worse})
-    assert baseline_method(record) == "l2"
-
-
-def test_of_many_methods_only_the_best_and_its_baseline_have_a_color(tmp_path: Path) -> None:
-    many = {f"method_{number}": FINETUNE for number in range(6)}
-    record = record_of(tmp_path, matrices={**many, **MATRICES})
-    colored = {method: style for method, style in styles_of(record).items() if style != QUIET}
-    assert colored == {"finetune": "m0", "gift": "m1"}
-    page = render_page(record)
-    assert (page.count("<details data-method="), page.count(" open><summary>")) == (8, 2)
 
 
 def test_a_method_that_starts_again_has_the_pretrained_model_before_each_task(tmp_path: Path) -> None:

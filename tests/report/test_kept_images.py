@@ -15,17 +15,11 @@ from gift_core.artifacts.task import describe_own_task, images_at
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
-from gift_core.report.kept_images import (
-    ConfusedPair,
-    KeptTask,
-    PredictionPictures,
-    forgetful_method,
-    read_prediction_pictures,
-)
+from gift_core.report.kept_images import ConfusedPair, KeptTask, PredictionPictures, read_prediction_pictures
 from gift_core.report.page import read_pictures, render_page
 from gift_core.report.run_record import read_run
 from gift_core.report.thumbnails import thumbnail
-from tests.report.run_folder import Matrix, limit_accuracies, record_of, write_pictures, write_run, write_seen_run
+from tests.report.run_folder import limit_accuracies, write_pictures, write_run, write_seen_run
 
 
 @pytest.fixture
@@ -142,16 +136,3 @@ def test_predictions_that_do_not_fit_the_accuracies_or_the_images_are_refused(
         write_predictions(path, rows.replace(dict.fromkeys(columns, classes)), metadata)
     with pytest.raises(ContractError, match=message):
         read(tmp_path, config)
-
-
-def test_the_forgetful_method_is_the_first_without_protection(tmp_path: Path) -> None:
-    best, good, bad = ([[40, 60], [80, 60], [kept, 90]] for kept in (90, 80, 40))
-    cases: dict[str | None, dict[str, Matrix]] = {
-        "finetune": {"gift": best, "l2": good, "finetune": bad},
-        "l2": {"gift": best, "zscl": bad, "l2": good},  # the first without replay, though zscl forgets more
-        "zscl": {"gift": best, "lwf": good, "zscl": bad},  # all replay something: the one that forgets most
-        None: {"gift": best, "individual": bad, "joint": bad},
-    }
-    for expected, methods in cases.items():
-        record = record_of(tmp_path / str(expected), tasks=("a", "b"), matrices=methods)
-        assert forgetful_method(record) == expected

@@ -163,22 +163,6 @@ def test_what_ran_names_model_size_hashes_and_the_environment_and_there_is_no_wa
     assert [text for text in absent if text in html] == []
 
 
-def test_report_and_comparison_are_built_without_torch(root: Path, tmp_path: Path) -> None:
-    code = (
-        "import sys, pathlib\n"
-        "from gift_core.config.loading import load_config\n"
-        "from gift_core.layout import Layout\n"
-        "from gift_core.report.build import build_report\n"
-        "import gift_core.report.comparison.compare\n"
-        "root = pathlib.Path(sys.argv[1])\n"
-        "build_report(Layout(root), load_config(root / 'params.yaml'), pathlib.Path(sys.argv[2]))\n"
-        "print(sys.modules.keys() & {'torch', 'webdataset', 'plotly', 'scipy'})"
-    )
-    command = [sys.executable, "-c", code, str(root), str(tmp_path)]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert printed.stdout.strip() == "set()"
-
-
 def test_the_plot_files_are_tidy_and_in_percent(root: Path) -> None:
     accuracy = pd.read_csv(root / "reports/plots/accuracy.csv")
     assert len(accuracy) == 2 * 4 * 3

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from gift_core.artifacts.prompt_files import read_prompts, write_prompts
 from gift_core.artifacts.shards import read_pairs
-from gift_core.artifacts.task import TaskInfo, describe_own_task, index_tars, write_task
+from gift_core.artifacts.task import describe_own_task, index_tars
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError
 from gift_core.layout import Layout
@@ -24,8 +22,8 @@ from gift_core.report.page import render_page
 from gift_core.report.run_record import read_run
 from gift_core.report.task_images import TaskPictures, read_task_pictures
 from gift_core.report.thumbnails import a_few, contact_sheets, evenly_spaced, thumbnail
-from tests.artifacts.damage import png
-from tests.report.run_folder import PROMPTS, TASKS, build, write_pictures, write_run
+from tests.artifacts.damage import encoded
+from tests.report.run_folder import PROMPTS, TASKS, build, write_run
 
 
 @pytest.fixture
@@ -84,35 +82,7 @@ def test_what_is_not_here_is_named_the_rest_is_shown_and_a_damaged_tar_refused(
         read(layout, replays_pairs=False)
 
 
-def write_task_of(layout: Layout, task: str, *, classes: int, images_per_shard: int) -> None:
-    info = TaskInfo(task, tuple(f"{task} {number}" for number in range(classes)), ("a {}.",), "made for a test")
-    images = [(png(0), "png", number % classes) for number in range(2 * classes)]
-    write_task(layout.task(task), info, images, images[:1], images_per_shard=images_per_shard)
-
-
-def test_neither_the_number_of_images_nor_that_of_tars_grows_with_the_data(tmp_path: Path) -> None:
-    layout, tasks = Layout(tmp_path), tuple(f"t{number:02d}" for number in range(14))
-    for task in tasks:
-        write_task_of(layout, task, classes=20, images_per_shard=40)
-    found = read(layout, tasks, replays_pairs=False)
-    assert (len(found.samples), found.shown) == (12, 12)
-    assert [found.samples[at].task for at in (0, -1)] == ["t00", "t13"]
-    assert {len(each.images) for task in found.samples for each in task.classes} == {2}
-    assert {len(task.classes) for task in found.samples} == {6}
-    write_task_of(layout, "large", classes=20, images_per_shard=2)
-    for number in set(range(20)) - {0, 4, 8, 11, 15, 19}:
-        (layout.task("large") / f"train-{number:05d}.tar").unlink()
-    (task,) = read(layout, ("large",), replays_pairs=False).samples
-    assert [each.name for each in task.classes] == [f"large {number}" for number in (0, 2, 8, 11, 17, 19)]
-
-
 HERE = {"file": Path("here.tar"), "stage": "ingest"}
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def test_a_small_image_is_shown_as_it_is_and_others_are_scaled_down_to_few_bytes() -> None:
@@ -152,15 +122,6 @@ def test_a_sheet_shows_pairs_of_each_source_and_a_small_one_leaves_its_space(lay
     write_prompts(layout.prompts("zodiac"), prompts)
     groups = contact_sheets(layout, TASKS)[-1].groups
     assert [(group.total, len(group.thumbnails)) for group in groups] == [(34, 22), (1, 1), (1, 1)]
-
-
-def test_a_long_sequence_shows_eight_sources(tmp_path: Path) -> None:
-    tasks = tuple("abcdefghijkl")
-    config = write_run(tmp_path, tasks=tasks, matrices={"gift": [[50] * 12] * 13})
-    write_pictures(Layout(tmp_path), config)
-    last = contact_sheets(Layout(tmp_path), tasks)[-1]
-    assert [group.source for group in last.groups] == ["base vocabulary", "b", "c", "e", "f", "h", "i", "k"]
-    assert len(last.thumbnails) == 24
 
 
 def test_rejected_pairs_are_counted(tmp_path: Path) -> None:

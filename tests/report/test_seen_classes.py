@@ -87,21 +87,6 @@ def test_the_rows_of_a_zero_shot_method_replace_the_pretrained_rows(tmp_path: Pa
     assert seen_of(record)["zero_shot"].tolist() == pytest.approx([79, 69, 59])
 
 
-def test_fifty_steps_are_folded_and_have_twelve_contact_sheets(tmp_path: Path) -> None:
-    tasks = tuple(f"step_{number:02d}" for number in range(50))
-    curve = [90 - 0.5 * step for step in range(50)]
-    config = write_seen_run(tmp_path, tasks=tasks, zero_shot=curve, seen={"gift": curve})
-    record = read_run(Layout(tmp_path), config)
-    html = render_page(record)
-    assert step_table(record, seen_of(record)).is_long
-    assert len(record.sheets) == 12 and [record.sheets[at].task for at in (0, -1)] == ["step_00", "step_49"]
-    assert "Shown for 12 of 50 tasks, evenly spaced." in html
-    ticks = [tick.text for tick in seen_chart(record, seen_of(record)).x_ticks]
-    assert len(ticks) <= 12 and ticks[0] == "10" and ticks[-1] == "500"
-    sequence = next(fact.value for fact in record.facts if fact.name == "Sequence")
-    assert sequence.startswith("50 tasks: step_00") and "500 classes and 25,000 test images" in sequence
-
-
 def test_rows_of_the_other_protocol_and_a_step_without_the_pretrained_model_are_refused(
     tmp_path: Path, record: RunRecord
 ) -> None:

@@ -1,4 +1,4 @@
-"""The gradient cache gives the gradients of the full batch, and keeps the activations of one chunk."""
+"""The gradient cache gives the gradients of the full batch."""
 
 from __future__ import annotations
 
@@ -97,26 +97,6 @@ def test_chunks_give_the_gradients_of_the_full_batch(
     value_of_chunks, chunks = gradients(clip, GradientCache(clip, size), CASES[name])
     assert value_of_chunks == pytest.approx(value, rel=tolerance)
     assert largest_difference(full, chunks) < 2 * tolerance
-
-
-@pytest.mark.parametrize(
-    ("size", "loss", "expected"),
-    [
-        (3, "task", [(3, False), (3, False), (1, False), (3, True), (3, True), (1, True)]),
-        (7, "task", [(7, True)]),
-        (None, "task", [(7, True)]),
-        (3, "distill_text_side", []),
-    ],
-    ids=["at most one chunk at once", "what fits in one chunk", "the full batch", "a tower that is not used"],
-)
-def test_the_image_tower_encodes(size: int | None, loss: str, expected: list[tuple[int, bool]]) -> None:
-    """The number of images of each call, and whether it kept a graph."""
-    clip, calls = tiny_clip(), list[tuple[int, bool]]()
-    clip.model.visual.register_forward_hook(
-        lambda module, inputs, output: calls.append((len(inputs[0]), output.requires_grad))
-    )
-    gradients(clip, GradientCache(clip, size), CASES[loss])
-    assert calls == expected
 
 
 def test_random_layers_use_the_same_random_numbers_in_both_passes() -> None:

@@ -37,17 +37,6 @@ def test_a_row_has_one_column_per_loss_and_their_sum() -> None:
     assert list(plain) == ["iteration", "learning_rate", "task", "consolidation", "total"]
 
 
-def test_a_cross_entropy_against_the_teacher_has_the_teachers_entropy_beside_it() -> None:
-    """It has the weight of the loss, and the total does not contain it."""
-    half, whole = (
-        run(tiny_clip(), method_config(losses={"distill": {"weight": weight, "temperature": 2.0}}), iterations=1)[0]
-        for weight in (0.5, 1.0)
-    )
-    assert half["distill_entropy"] == pytest.approx(whole["distill_entropy"] / 2)
-    assert half["distill"] - half["distill_entropy"] == pytest.approx(0, abs=1e-5)  # student and teacher are equal
-    assert half["total"] == pytest.approx(half["task"] + half["distill"])
-
-
 def test_the_same_seed_gives_the_same_bits() -> None:
     first, second = tiny_clip(), tiny_clip()
     assert run(first, gift()) == run(second, gift())

@@ -11,22 +11,18 @@ import pytest
 import torch
 from open_clip.model import CLIP
 
-from gift_core.clip import adapters
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.layers import layer_factors
 from gift_core.clip.model import Clip
 from gift_core.clip.trained import TRAINS, lora, training_mode
 from gift_core.config.checks import check_trains
 from gift_core.config.method_options import MethodConfig
-from gift_core.doctor.memory_estimate import training_bytes
 from gift_core.errors import UserError
-from gift_core.fingerprint import CodeBase
 from gift_core.methods import build_method
 from gift_core.training.loop import LossRow, require_trainable
 from gift_core.work import snapshot as snapshots
 from gift_core.work.snapshot import Snapshot
 from tests.clip.tiny import tiny_clip, tiny_config
-from tests.imports import ROOT
 from tests.library.given import finetuned, given_model, given_pairs
 from tests.training.tiny_training import gift, other_teacher, run, training
 
@@ -193,21 +189,6 @@ def test_what_does_not_fit_is_refused() -> None:
             row(trains=LORA | wrong)
 
 
-def test_adapters_without_peft_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapters, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match="trains: lora needs another package: pip install peft"):
-        require_trainable(deep_clip(), training(), build_method(row("lora")))
-
-
-def test_the_estimate_of_memory_counts_what_is_trained() -> None:
-    config = deep_clip().config["model_cfg"]
-    options: dict[str, Any] = {"training": training(), "precision": "fp32", "classes": 3}
-    peaks = [training_bytes(config, row(kind), **options) for kind in ("", "text_tower", "image_tower", "lora")]
-    assert peaks == sorted(peaks, reverse=True)
-    size = sum(value.numel() for name, value in deep_clip().trainable().items() if not name.startswith("visual."))
-    assert peaks[1] - peaks[3] == 4 * 5 * size  # gradient, two moments, start weights, importance
-
-
 def test_the_library_trains_one_tower_and_refuses_a_loss_of_the_other() -> None:
     model, start = given_model(), copy.deepcopy(given_model().state_dict())
     finetuned(model, pairs=given_pairs(), method={"losses": TEXT_SIDE, "trains": {"kind": "text_tower"}})
@@ -220,9 +201,3 @@ def test_the_library_trains_one_tower_and_refuses_a_loss_of_the_other() -> None:
     model.requires_grad_(True).transformer.requires_grad_(False)
     with pytest.raises(UserError, match=r"losses.distill_text_side: it is a loss of the text tower, of which nothing"):
         finetuned(model, pairs=given_pairs(), method={"losses": TEXT_SIDE, "trains": LORA | {"targets": ["c_fc"]}})
-
-
-def test_adapters_are_code_of_the_methods_with_them_alone() -> None:
-    code, key = CodeBase(ROOT), "gift_core/clip/adapters.py: lora_layers"
-    assert key in code.reached("finetune", ["trains.lora"])
-    assert key not in code.reached("finetune", ["trains.last_blocks"])
