@@ -50,13 +50,6 @@ def test_the_stages_that_run_are_named(add: Gift) -> None:
     assert len(document["stages"]) == 3 * 6 + 2
 
 
-def test_a_dry_run_writes_nothing(add: Gift) -> None:
-    before = Path("params.yaml").read_bytes()
-    assert add("strong", "--from", "ewc", "--dry-run").output.endswith("--dry-run: nothing was written\n")
-    assert json.loads(add("strong", "--from", "ewc", "--dry-run", "--json").stdout)["written"] is False
-    assert Path("params.yaml").read_bytes() == before
-
-
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
