@@ -70,14 +70,3 @@ def test_an_edited_comment_and_docstring_and_another_evaluation_batch_size_run_c
     assert clone.repro() == ["check"]
     clone.undo()
     assert clone.repro() == ["check"]
-
-
-def test_bad_params_stop_before_anything_is_removed(clone: Clone) -> None:
-    """Hostile ones: tests/hostile/test_dvc_refuses.py."""
-    before, params = clone.outputs(), clone.params
-    params["methods"]["gift"]["losses"] = {"distil": {"weight": 1.0}}
-    clone.write_params(params)
-    assert clone.repro(expect=255) == ["check"]
-    assert "methods.gift.losses.distil: unknown loss. Did you mean 'distill'?" in clone.printed
-    assert clone.outputs() == before
-    clone.undo()
