@@ -103,9 +103,3 @@ def test_a_unit_that_a_helper_has_written_is_not_computed_again_unless_it_is_dam
     assert values(KeptUnits(tmp_path, said.append)(computation(-1, done))) == WHOLE
     assert done == [0, 1, 3, 4, 5]
     assert said[0].startswith(f"{damaged}.not_used is not used: ")
-
-
-def test_a_large_unit_is_removed_when_it_is_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, _ = run_with_helper(tmp_path, monkeypatch)
-    run(computation(merge=add, is_large=True))
-    assert [file.name for file in tmp_path.iterdir()] == ["numbers.safetensors"]
