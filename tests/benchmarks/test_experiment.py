@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.experiment import Run, choose_methods, read_experiment, set_order
+from benchmarks.experiment import Run, choose_methods, set_order
 from benchmarks.variants import Variant, read_variants
 from gift_core.errors import UserError
 
@@ -83,9 +82,3 @@ def test_a_wrong_file_is_refused_with_its_location(
 ) -> None:
     with pytest.raises(UserError, match=message):
         variants(tmp_path, text, mini_params["methods"])
-
-
-def test_the_search_tries_as_many_settings_of_every_method(project: Path) -> None:
-    methods = read_experiment(project / "presets" / "mini_compare.yaml")["methods"]
-    found = read_variants(project / "benchmarks" / "search.yaml", methods)
-    assert set(Counter(variant.method for variant in found.values()).values()) == {6}
