@@ -34,15 +34,6 @@ def test_a_second_repro_runs_nothing_and_the_metrics_name_every_method_and_the_z
         assert all(0 <= row[name] <= 100 for name in ("transfer", "avg", "last"))
 
 
-@pytest.mark.slow
-def test_stages_without_the_fork_server_write_the_same_bytes(clone: Clone) -> None:
-    before = (clone.folder / "dvc.lock").read_bytes()
-    stages = ["synthesize@0", "teach@gift-step0", "finetune@gift-step0"]
-    printed = clone.run("dvc", "repro", "--single-item", "--force", *stages)
-    assert sorted(stages_in(printed)) == sorted(stages)
-    assert (clone.folder / "dvc.lock").read_bytes() == before
-
-
 def test_a_second_clone_that_pulls_has_nothing_to_run_and_the_same_report(clone: Clone, tmp_path: Path) -> None:
     clone.run("dvc", "remote", "add", "--local", "--force", "store", str(tmp_path / "store"))
     clone.run("dvc", "push", "--remote", "store")

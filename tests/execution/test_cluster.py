@@ -13,7 +13,6 @@ import pytest
 
 from gift_core.errors import UserError
 from gift_core.execution.node_check import compare_nodes, local_facts
-from gift_core.execution.on_node import Job, node_facts
 from gift_core.work.spread import is_passed
 from tests.stages.toy_pipeline import ToyPipeline, ended, wait
 
@@ -94,11 +93,6 @@ def test_each_stage_sees_its_own_gpu_alone_and_one_without_need_sees_none(cluste
     seen = {name: (logs / f"{name}.log").read_text().splitlines()[0] for name in ("finetune", "evaluate", "report")}
     assert {seen["finetune"], seen["evaluate"]} == {"sees 0", "sees 1"}
     assert seen["report"] == "sees "
-
-
-def test_a_machine_without_the_project_is_named(tmp_path: Path) -> None:
-    facts = node_facts(Job((), str(tmp_path), {}, log=""), str(tmp_path / "token"))
-    assert "file system that all machines share" in facts["error"]
 
 
 def test_no_secret_goes_to_other_machines() -> None:

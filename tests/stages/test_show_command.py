@@ -97,12 +97,6 @@ def test_without_its_summary_the_table_is_shown_and_the_remedy_named(tmp_path: P
     assert "before -> after" not in result.stdout
 
 
-def test_what_needs_the_summary_says_how_to_get_it(tmp_path: Path) -> None:
-    result = RUNNER.invoke(app, ["show", "--root", str(tmp_path), "--per-task"])
-    assert result.exit_code == 1 and result.stdout == ""
-    assert "summary.json" in result.stderr and "dvc repro report" in " ".join(result.stderr.split())
-
-
 def test_after_another_experiment_was_chosen_it_says_whose_result_this_is(tmp_path: Path) -> None:
     write(tmp_path)
     params = tmp_path / "params.yaml"

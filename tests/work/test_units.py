@@ -86,14 +86,6 @@ def test_an_interrupted_run_computes_no_unit_twice(
     assert said == [f"images: continues at {stop_at} of {COUNT}"]
 
 
-def test_a_result_is_complete_when_all_units_were_done_before(tmp_path: Path) -> None:
-    run, done = KeptUnits(tmp_path, lambda line: None), list[int]()
-    run(computation())
-    state = run(computation(-1, done))
-    assert values(state) == WHOLE and done == []
-    assert state.note == {str(number): number + 1 for number in range(COUNT)}
-
-
 def test_a_unit_that_a_helper_has_written_is_not_computed_again_unless_it_is_damaged(tmp_path: Path) -> None:
     said, done = list[str](), list[int]()
     for number in (2, 4):
