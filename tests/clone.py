@@ -55,7 +55,6 @@ class Clone:
         return stages_in(self.printed)
 
     def outputs(self) -> set[str]:
-        """Returns every file of data/ and reports/ that is no input."""
         files = [*(self.folder / "data").rglob("*"), *(self.folder / "reports").rglob("*")]
         names = {file.relative_to(self.folder).as_posix() for file in files if file.is_file()}
         return {name for name in names if not name.startswith(("data/0_raw", "data/mini"))}
@@ -75,7 +74,6 @@ class Clone:
         return {"dvc.lock": lock, **files}
 
     def undo(self) -> None:
-        """Reverts all changes since the last commit."""
         self.run("git", "checkout", "--quiet", "--", "params.yaml", "gift_core", "stages", "dvc.yaml")
 
     @property
@@ -90,7 +88,6 @@ class Clone:
 
 
 def stages_in(printed: str) -> list[str]:
-    """Returns the stages whose commands ran, of what DVC printed."""
     return re.findall(r"Running stage '([^']+)'", printed)
 
 
@@ -166,13 +163,11 @@ def finished_experiment(folder: Path) -> None:
 
 
 def copy_of(folder: Path, to: Path) -> Clone:
-    """Copies a clone with its data and its cache."""
     shutil.copytree(folder, to, symlinks=True)
     return Clone(to)
 
 
 def clone_of(project: Clone, folder: Path) -> Clone:
-    """Returns a second clone: `git clone`."""
     project.run("git", "clone", "--quiet", str(project.folder), str(folder))
     return Clone(folder)
 

@@ -131,7 +131,6 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 
 @pytest.fixture(scope="session")
 def project() -> Path:
-    """The repository's root."""
     return PROJECT
 
 

@@ -25,30 +25,8 @@ def imported_modules(file: Path) -> frozenset[str]:
     return frozenset(names)
 
 
-def closure(file: Path) -> list[Path]:
-    """Returns every file of ours that running `file` may import, itself included."""
-    seen: set[Path] = set()
-    waiting = [file]
-    while waiting:
-        current = waiting.pop()
-        if current not in seen:
-            seen.add(current)
-            waiting += [found for name in imported_modules(current) for found in _files(name)]
-    return sorted(seen)
-
-
 def _running(node: ast.AST) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
         if not (isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING"):
             yield child
             yield from _running(child)
-
-
-@cache
-def _files(name: str) -> list[Path]:
-    """The module of a dotted name, and the packages that contain it."""
-    parts = name.split(".")
-    if parts[0] not in ("gift_core", "stages"):
-        return []
-    paths = [ROOT.joinpath(*parts[:end]) for end in range(1, len(parts) + 1)]
-    return [file for path in paths for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]

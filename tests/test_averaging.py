@@ -13,7 +13,6 @@ TRAJECTORY = [1.0, 4.0, 10.0, 15.0, 31.0]  # the weight after iterations 1 to 5;
 
 
 def average_of(build: Callable[[Parameters], WeightAveraging]) -> float:
-    """The average of a weight with this trajectory."""
     parameters = {"a": torch.nn.Parameter(torch.tensor([100.0]))}
     averaging = build(parameters)
     for iterations_done, value in enumerate(TRAJECTORY, 1):

@@ -196,13 +196,3 @@ def test_an_entry_of_a_table_counts_with_its_option_only() -> None:
     added = {*code.reached("finetune", ["losses.distill"])} - {*code.reached("finetune", ())}
     assert {"gift_core/losses.py: distill", "gift_core/losses.py: LOSSES[distill]"} <= added
     assert not any("align" in key for key in added)
-
-
-def test_each_stage_has_the_code_that_it_uses() -> None:
-    code = CodeBase(ROOT)
-    found = {stage: code.reached(stage, ()) for stage in ("finetune", "ingest", "teach", "report")}
-    files = {stage: {key.partition(": ")[0].rstrip(":") for key in found[stage]} for stage in found}
-    assert all("gift_core/artifacts/contract.py" in files[stage] for stage in files)
-    assert "gift_core/training/loop.py" in files["finetune"] - files["teach"]
-    assert any(name.startswith("gift_core/report/templates/") for name in files["report"])
-    assert not any(name.startswith("gift_core/report/") for stage in ("finetune", "teach") for name in files[stage])

@@ -127,7 +127,6 @@ def adaptive(**weights: float) -> Importance:
 
 
 def frozen(at: Moment) -> Weights:
-    """The mean of the first two importances."""
     if len(at.seen) < 2:
         at.seen.append(adaptive(**GIFT)(at))
     return {name: torch.stack([each[name] for each in at.seen]).mean(0) for name in at.parameters}
@@ -195,7 +194,6 @@ def teachers_features(teacher: Clip, batch: ReplayBatch, *, with_vocabulary: boo
 
 
 def before(experiment: TinyExperiment) -> Path:
-    """The model before the task digits."""
     return experiment.layout.model(experiment.method, "birds")
 
 

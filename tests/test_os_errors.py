@@ -21,7 +21,7 @@ from tokenizers import Tokenizer, models
 
 from gift_core.artifacts.contract import write_json
 from gift_core.errors import ContractError, UserError
-from gift_core.os_errors import MACHINE, PATH, explain
+from gift_core.os_errors import explain
 from gift_core.work.publishing import build_folder, require_free_bytes
 from tests.mounts import read_only, small_disk
 
@@ -115,45 +115,6 @@ def test_a_folder_that_cannot_be_written_is_named_before_the_work_and_while_writ
     assert late.startswith(f"gift export: {folder}: {words} while writing.")
     assert wrapped.startswith(f"gift export: {folder}") and words in wrapped
     assert parquet.startswith(f"gift export: {folder / 'out'}: {words}")
-
-
-@pytest.mark.parametrize("kind", ["file", "link"])
-def test_a_file_where_a_folder_should_be_and_a_link_to_nowhere_are_named_themselves(tmp_path: Path, kind: str) -> None:
-    (tmp_path / "file").touch()
-    (tmp_path / "link").symlink_to(tmp_path / "unmounted")
-    what = {
-        "file": "there is a file where a folder should be while writing. Use another path",
-        "link": f"this link leads to {tmp_path / 'unmounted'}, which cannot be reached",
-    }[kind]
-    for act in (
-        lambda: write_json(tmp_path / kind / "deep" / "out", []),
-        lambda: require_free_bytes(tmp_path / kind / "deep" / "out", 1, "export"),
-        lambda: build_folder(tmp_path / kind).__enter__(),
-    ):
-        assert explained(act).startswith(f"gift export: {tmp_path / kind}: {what}")
-
-
-@pytest.mark.parametrize("number", (*MACHINE, *PATH), ids=errno.errorcode.get)
-def test_each_number_has_a_reason_and_a_remedy(number: int) -> None:
-    assert explain(OSError(errno.EMFILE, "Too many open files"), doing="gift export")  # also without a path
-    message = str(explain(OSError(number, os.strerror(number), "/mnt/out"), doing="gift export"))
-    assert message.startswith("gift export: /mnt/out: ")
-    assert message.endswith(f", then run it again. {KEPT}")
-
-
-@pytest.mark.parametrize(
-    "bug",
-    [
-        ValueError("there is no space left"),
-        FileNotFoundError(errno.ENOENT, "No such file or directory", "/no/such/file"),
-        OSError("cannot identify image file"),
-        BrokenPipeError(errno.EPIPE, "Broken pipe"),
-        PermissionError(errno.EPERM, "Operation not permitted"),  # of os.kill: no path
-    ],
-    ids=repr,
-)
-def test_a_bug_is_not_explained(bug: Exception) -> None:
-    assert explain(bug, doing="gift export") is None
 
 
 def test_an_error_of_the_library_gives_way_only_if_the_machine_lacks_something() -> None:

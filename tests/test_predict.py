@@ -12,7 +12,7 @@ from gift_core.class_lists import Classes
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.images import evaluation_transform
 from gift_core.errors import UserError
-from gift_core.predict import Prediction, Unreadable, classify_images, find_images, readable, unreadable_notes
+from gift_core.predict import Prediction, Unreadable, classify_images, find_images, readable
 from tests.clip.tiny import picture, tiny_clip
 
 
@@ -32,9 +32,6 @@ def names(paths: list[Path]) -> list[str]:
 def test_patterns_and_named_files_give_each_image_once_in_order(pictures: Path) -> None:
     asked = [str(pictures / "b.png"), str(pictures / "*.*"), str(pictures / "**" / "c.*")]
     assert names(find_images(asked)[0]) == ["b.png", "a.JPG", "notes.txt", "c.webp"]
-
-
-def test_a_pattern_without_images_is_refused(pictures: Path) -> None:
     with pytest.raises(UserError, match=r"no image found. Give files, folders with images \(.jpg"):
         find_images([str(pictures), f"{pictures}/*.gif"])
 
@@ -97,14 +94,6 @@ def test_unreadable_files_are_collected_with_the_reason(files: list[Path], tmp_p
     assert unreadable[1].reason == "not an image" and "No such file" in unreadable[3].reason
 
 
-def test_unreadable_files_are_counted_by_reason() -> None:
-    files = [Unreadable(Path(f"{number}.png"), "not an image") for number in range(7)]
-    assert unreadable_notes([*files, Unreadable(Path("gone.png"), "No such file or directory")]) == [
-        "not read: 7 files, not an image (0.png, 1.png, 2.png, 3.png, 4.png and 2 more)",
-        "not read: 1 file, No such file or directory (gone.png)",
-    ]
-
-
 def test_images_are_read_as_ingest_reads_them(tmp_path: Path) -> None:
     upright = picture(7, width=24, height=16)
     upright.save(tmp_path / "upright.png")
@@ -118,10 +107,3 @@ def test_images_are_read_as_ingest_reads_them(tmp_path: Path) -> None:
     paths = [tmp_path / f"{name}.png" for name in ("upright", "turned", "transparent", "white")]
     found = [each.classes for each in readable(classify_images(CLIP, paths, [CLASSES], top=3, batch_size=4), [])]
     assert found[0] == found[1] and found[2] == found[3] and found[0] != found[2]
-
-
-def test_the_first_result_needs_only_the_first_batch(files: list[Path]) -> None:
-    results = classify_images(CLIP, files, [CLASSES], top=1, batch_size=2)
-    next(results)
-    files[4].unlink()
-    assert isinstance(list(results)[-1], Unreadable)

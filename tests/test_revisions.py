@@ -25,7 +25,6 @@ from gift_core.revisions import (
 from gift_core.stage_graph import read_blocks
 from recipes.revisions.decide import Change, decide
 from recipes.revisions.probe import Instance, Outcome
-from stages.why import explain_code
 from tests.code_edits import edit_function
 from tests.imports import ROOT
 
@@ -92,7 +91,6 @@ def test_an_older_dvc_yaml_has_one_file_for_all_methods(config: Config, tmp_path
 
 @pytest.fixture
 def edited(tmp_path: Path) -> Code:
-    """A copy of the code in which somebody has edited a loss."""
     copied = copy_of_the_code(tmp_path)
     edit_function(tmp_path, "gift_core/losses.py", "align")
     return copied
@@ -103,20 +101,6 @@ def test_edited_code_counts_by_its_hash_where_it_is_used(edited: Code) -> None:
     assert list(state["edited"]) == ["gift_core/losses.py: align"]
     assert state["revisions"] == CODE.state("finetune", ["losses.align", "losses.distill"])["revisions"]
     assert "edited" not in edited.state("finetune", ["losses.distill"])
-
-
-def test_the_reasons_are_words(edited: Code) -> None:
-    before, after = CODE.state("finetune", ["losses.align"]), edited.state("finetune", ["losses.align"])
-    assert list(explain_code(before, before)) == []
-    assert list(explain_code(before, after)) == ["gift_core/losses.py: align was edited"]
-    assert list(explain_code(after, before)) == ["gift_core/losses.py: align is as released again, after an edit"]
-    newer = {"revisions": {**before["revisions"], "finetune": 7}}
-    assert list(explain_code(newer, before)) == [
-        "revision of finetune: 7 -> 1. This installation is older than the one that ran the stage"
-    ]
-    assert list(explain_code({"code": {}}, before)) == [
-        "it ran with the code of an older version, which kept no revisions"
-    ]
 
 
 def test_the_options_of_a_method_are_those_of_its_row(config: Config) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gift_core.stage_graph import list_stages, read_blocks, stages_of_step
+from gift_core.stage_graph import list_stages, stages_of_step
 from tests.imports import ROOT
 
 PIPELINE = """
@@ -43,7 +43,6 @@ PARAMS: dict[str, Any] = {
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A project with PIPELINE and PARAMS."""
     (tmp_path / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS, sort_keys=False), encoding="utf-8")
     return tmp_path
@@ -70,13 +69,3 @@ def test_a_new_task_runs_its_own_instances_and_what_reads_the_whole_sections(roo
     assert stages_of_step(root, PARAMS, "owls") == ["check", *own, "report"]
     shorter = PARAMS | {"tasks": {"birds": {"path": "a"}}, "sequence": PARAMS["sequence"][:1]}
     assert set(list_stages(root, PARAMS)) - set(list_stages(root, shorter)) == set(own)
-
-
-def test_the_parameters_of_a_stage_are_as_they_are_written_and_every_stage_but_check_has_some(root: Path) -> None:
-    assert {block.name: block.params for block in read_blocks(root)} == {
-        "check": [], "import_model": ["seed"], "ingest": ["tasks.${key}", "seed"], "synthesize": [], "repeat": [],
-        "finetune": [], "report": ["seed", "tasks"],
-    }  # fmt: skip
-    params = {block.name: block.params for block in read_blocks(ROOT)}
-    assert [stage for stage, names in params.items() if not names] == ["check"]
-    assert params["finetune"][0] == "methods.${item.method}"

@@ -101,7 +101,6 @@ class TinyExperiment:
 
     @property
     def row(self) -> MethodConfig:
-        """The method's section of params.yaml."""
         return self.stage.method(self.method)
 
     def run(self, task: str) -> Clip:
@@ -111,7 +110,6 @@ class TinyExperiment:
         return load(self.layout.model(self.method, task))
 
     def replayed(self, task: str) -> StepReplay[Any]:
-        """The step's replay."""
         return replay_of(self.stage, self.method, task)
 
     def training_data(self, clip: Clip, task: str) -> TrainingData:

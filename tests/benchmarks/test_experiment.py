@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from benchmarks.experiment import Run, choose_methods, read_experiment, set_order
+from benchmarks.experiment import Run, choose_methods, set_order
 from benchmarks.variants import Variant, read_variants
-from gift_core.errors import UserError
 
 
 def test_another_order_has_the_tasks_rows_and_a_new_chain(mini_params: dict[str, Any]) -> None:
@@ -63,29 +59,3 @@ def test_lists_are_expanded_by_their_product(tmp_path: Path, mini_params: dict[s
     row = before["gift"]
     row["learning_rate"], row["consolidation"]["weight"] = 1e-3, 0.1
     assert last.row == row
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("own: {base: gfit}", r"variants.yaml: own: base: unknown name 'gfit'. Did you mean 'gift'"),
-        ("own: {learning_rate: 1e-3}", r"variants.yaml: own: base: missing"),
-        ("own: {base: gift, learning_rat: 1e-3}", r"variants.yaml: own.learning_rat: unknown key. Did you mean 'learn"),
-        ("own: {base: gift, losses: {distil: {weight: [1.0]}}}", r"own_1.losses.distil: unknown loss. Did you mean"),
-        ("own: {base: gift, losses: {alin: null}}", r"own.losses.alin: the base has no such key to remove. Did you"),
-        ("own: {base: gift, learning_rate: []}", r"own.learning_rate: should be a list of numbers, texts or null"),
-        ("own: {base: gift, learning_rate: [1e-3, 0.001]}", r"own: own_0p001 occurs twice"),
-        ("", r"variants.yaml: should contain variants by name"),
-    ],
-)
-def test_a_wrong_file_is_refused_with_its_location(
-    tmp_path: Path, mini_params: dict[str, Any], text: str, message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        variants(tmp_path, text, mini_params["methods"])
-
-
-def test_the_search_tries_as_many_settings_of_every_method(project: Path) -> None:
-    methods = read_experiment(project / "presets" / "mini_compare.yaml")["methods"]
-    found = read_variants(project / "benchmarks" / "search.yaml", methods)
-    assert set(Counter(variant.method for variant in found.values()).values()) == {6}

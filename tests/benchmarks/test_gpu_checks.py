@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from packaging.requirements import Requirement
 
 from benchmarks.gpu import checks
 from benchmarks.gpu.pieces import PIECES, Piece
@@ -52,25 +51,6 @@ def test_each_piece_leaves_its_result_and_only_the_unfinished_ones_run_again(run
     assert "| bad | FAILED (exit code 3)" in page and "| endless | STOPPED at the limit of time" in page
     assert run("--pieces", "good") == 0  # a piece that is named runs again
     assert (tmp_path / "good" / "table.csv").read_text() == "xx"
-
-
-def test_an_unknown_piece_a_missing_device_and_a_missing_package_are_refused(
-    run: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert (run("--pieces", "goood"), run("--device", "cuda:99")) == (1, 1)
-    monkeypatch.setitem(checks.PACKAGES, "absent-package", "absent_package")
-    assert run() == 1
-    said = capsys.readouterr().err
-    assert "--pieces: unknown name 'goood'. Did you mean 'good'?" in said
-    assert "--device: 'cuda:99' is not available here" in said
-    assert "pip download --no-deps --dest wheels absent-package" in said
-
-
-def test_the_packages_are_those_of_the_project_without_dvc(project: Path) -> None:
-    text = (project / "pyproject.toml").read_text(encoding="utf-8")
-    block = text.split("\ndependencies = [\n")[1].split("\n]\n")[0]
-    needed = {Requirement(line).name for line in re.findall(r'^    "([^"]+)"', block, flags=re.MULTILINE)}
-    assert set(checks.PACKAGES) == needed - {"dvc"} | {"pytest"}
 
 
 def paths_of_the_pieces() -> list[str]:

@@ -1,8 +1,7 @@
-"""The three scripts in a row at toy size: the best settings of a search are compared and plotted, in another order."""
+"""Three scripts in a row at toy size: the best settings of a search are compared and plotted, in another order."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -74,27 +73,3 @@ def test_the_best_settings_of_a_search_are_compared_and_plotted(project: Path, f
     assert all(file.stat().st_mtime_ns == time for file, time in before.items()), "results of compare.py are reused"
     same = curve[curve["images"] == 8].set_index("method")["avg"]
     assert same["finetune"] == pytest.approx(avg["finetune"][1], abs=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.end_to_end
-def test_steps_guidance_and_precision_are_compared(project: Path, folder: Path) -> None:
-    write_short(folder)
-    settings = ("--steps", "1", "2", "--guidance", "1", "--images", "8", "--seeds", "1")
-    script(project, folder, "few_steps.py", *settings, "--out", "f.csv", "--figure", "f.png")
-    rows = pd.read_csv(folder / "f.csv")
-    assert [tuple(row) for row in rows[["steps", "guidance"]].values] == [(1, 3), (2, 3), (10, 1)]
-    assert (folder / "f.png").is_file()
-    script(project, folder, "precision.py", "--methods", "l2", "--seeds", "1", "2", "--out", "p.csv")
-    last = pd.read_csv(folder / "p.csv").pivot(index="seed", columns="precision", values="last")
-    assert list(last.columns) == ["amp_bf16", "fp32"] and list(last.index) == [1, 2]
-
-
-@pytest.mark.slow
-@pytest.mark.end_to_end
-def test_the_start_of_each_stage_is_measured(first_result: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.startup", "--rounds", "1", "--out", str(tmp_path)]
-    clone = first_result / "gift"
-    subprocess.run(command, cwd=clone, env=os.environ | {"PYTHONPATH": str(clone)}, check=True)
-    seconds = json.loads((tmp_path / "startup.json").read_text(encoding="utf-8"))["seconds"]
-    assert {"import torch", "gift --help", "check", "synthesize", "teach", "finetune", "evaluate"} <= set(seconds)

@@ -5,7 +5,6 @@ The tests of this file run in order, on one clone: what one has run, another tak
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import pytest
@@ -68,23 +67,3 @@ def test_an_added_method_is_a_name_in_one_list_and_runs_only_its_own_stages(clon
     assert clone.run("git", "status", "--porcelain") == ""
     clone.run("git", "checkout", "--quiet", "-")
     assert clone.repro() == ["check"]
-
-
-@pytest.mark.slow
-def test_a_changed_shard_of_an_earlier_step_runs_the_teachers_of_the_steps_that_replay_it(clone: Clone) -> None:
-    params = clone.params
-    params["run"]["methods"] += ["gift_vocabulary"]
-    clone.write_params(params)
-    assert set(clone.repro()) == of_method("gift_vocabulary", FIRST) | {"check", "report"}
-    source = clone.folder / "data" / "4_teachers" / "gift_vocabulary" / TASKS[1] / "source.json"
-    before = json.loads(source.read_text(encoding="utf-8"))["read"]
-    assert sorted(before) == ["shards", f"shards {TASKS[0]}", "vocabulary"]
-    manifest = clone.folder / "data" / "3_shards" / TASKS[0] / "manifest.json"
-    changed = json.loads(manifest.read_text(encoding="utf-8")) | {"redrawn": 7}
-    manifest.chmod(0o644)
-    manifest.write_text(json.dumps(changed), encoding="utf-8")
-    clone.run("dvc", "commit", "--force", "synthesize@0")
-    ran = clone.repro()
-    assert of_method("gift_vocabulary", FIRST) <= set(ran) and "synthesize@1" not in ran
-    after = json.loads(source.read_text(encoding="utf-8"))["read"]
-    assert [name for name in after if after[name] != before[name]] == [f"shards {TASKS[0]}"]

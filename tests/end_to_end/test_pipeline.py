@@ -34,15 +34,6 @@ def test_a_second_repro_runs_nothing_and_the_metrics_name_every_method_and_the_z
         assert all(0 <= row[name] <= 100 for name in ("transfer", "avg", "last"))
 
 
-@pytest.mark.slow
-def test_stages_without_the_fork_server_write_the_same_bytes(clone: Clone) -> None:
-    before = (clone.folder / "dvc.lock").read_bytes()
-    stages = ["synthesize@0", "teach@gift-step0", "finetune@gift-step0"]
-    printed = clone.run("dvc", "repro", "--single-item", "--force", *stages)
-    assert sorted(stages_in(printed)) == sorted(stages)
-    assert (clone.folder / "dvc.lock").read_bytes() == before
-
-
 def test_a_second_clone_that_pulls_has_nothing_to_run_and_the_same_report(clone: Clone, tmp_path: Path) -> None:
     clone.run("dvc", "remote", "add", "--local", "--force", "store", str(tmp_path / "store"))
     clone.run("dvc", "push", "--remote", "store")
@@ -70,14 +61,3 @@ def test_an_edited_comment_and_docstring_and_another_evaluation_batch_size_run_c
     assert clone.repro() == ["check"]
     clone.undo()
     assert clone.repro() == ["check"]
-
-
-def test_bad_params_stop_before_anything_is_removed(clone: Clone) -> None:
-    """Hostile ones: tests/hostile/test_dvc_refuses.py."""
-    before, params = clone.outputs(), clone.params
-    params["methods"]["gift"]["losses"] = {"distil": {"weight": 1.0}}
-    clone.write_params(params)
-    assert clone.repro(expect=255) == ["check"]
-    assert "methods.gift.losses.distil: unknown loss. Did you mean 'distill'?" in clone.printed
-    assert clone.outputs() == before
-    clone.undo()

@@ -16,7 +16,7 @@ import yaml
 
 from gift_core.fingerprint import CodeBase
 from gift_core.revisions import REVISIONS, VERIFIED, verified_content
-from tests.clone import Clone, clone_of, commit, copy_of, new_project, stages_in
+from tests.clone import Clone, commit, copy_of, new_project
 from tests.code_edits import edit_function
 
 pytestmark = pytest.mark.end_to_end
@@ -139,29 +139,6 @@ def test_an_update_with_a_new_revision_runs_what_uses_the_part(finished: Clone, 
     content = json.loads((clone.folder / "data/code/finetune/gift.json").read_text(encoding="utf-8"))
     assert content["revisions"]["finetune losses.align"] == 2
     assert "edited" not in content
-
-
-def test_two_versions_with_equal_revisions_share_results_and_merge(finished: Clone, tmp_path: Path) -> None:
-    store = str(tmp_path / "store")
-    old = copy_of(finished.folder, tmp_path / "old")
-    old.run("dvc", "remote", "add", "--local", "--default", "store", store)
-    old.run("dvc", "push", "--quiet", "--run-cache")
-    new = clone_of(old, tmp_path / "new")
-    new.run("dvc", "remote", "add", "--local", "--default", "store", store)
-    new.run("git", "config", "merge.dvc-lock.driver", f'"{sys.executable}" -m stages merge-lock %O %A %B')
-    edit_function(new.folder, "gift_core/training/loop.py", "learning_rates")
-    record_as_verified(new.folder)
-    new.run("dvc", "pull", "--quiet")
-    add_raw_data(new.folder)
-    assert new.repro() == ["check"]
-    commit(new, "an update")
-    params = old.params
-    params["run"]["methods"].remove("icarl")
-    old.write_params(params)
-    old.repro()
-    commit(old, "one method less")
-    new.run("git", "pull", "--quiet", "--no-rebase", "--no-edit", "origin", "HEAD")
-    assert set(stages_in(new.run("dvc", "repro", "--pull"))) <= {"check", "report"}
 
 
 def test_gift_why_says_what_an_edit_a_revision_and_an_older_installation_are(finished: Clone, tmp_path: Path) -> None:

@@ -136,24 +136,11 @@ OUTPUTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("command", "output"),
-    [
-        *(("compare", output) for output in OUTPUTS),
-        ("merge", "a folder of the user"),
-        ("export", "a folder of the user"),
-    ],
-)
-def test_an_output_that_would_touch_something_is_refused(world: World, command: str, output: str) -> None:
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_an_output_that_would_touch_something_is_refused(world: World, output: str) -> None:
     name, expected = OUTPUTS[output]
-    model, out = str(world.folder / "model"), ["--out", str(world.folder / name)]
-    words = {
-        "compare": [str(world.folder / "run")],
-        "merge": [model, model, "--alpha", "0.5"],
-        "export": [model, "--to", "safetensors"],
-    }
     before = content(world.folder)
-    result = RUNNER.invoke(app, [command, *words[command], *out])
+    result = RUNNER.invoke(app, ["compare", str(world.folder / "run"), "--out", str(world.folder / name)])
     assert result.exit_code == 1
     assert expected in " ".join(result.output.split())
     assert content(world.folder) == before
@@ -162,27 +149,25 @@ def test_an_output_that_would_touch_something_is_refused(world: World, command: 
 @pytest.mark.parametrize(
     "words", [["merge", "model", "model", "--alpha", "0.5"], ["export", "model", "--to", "safetensors"]]
 )
-def test_an_output_inside_an_input_is_refused(world: World, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_inside_an_input_or_of_the_user_is_refused(
+    world: World, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(world.folder)
-    result = RUNNER.invoke(app, [*words, "--out", "model/../model/new"])
-    assert "is in model, which is read" in " ".join(result.output.split())
-    assert not (world.folder / "model" / "new").exists()
+    for out, expected in (("model/../model/new", "is in model, which is read"), ("project", "has other files")):
+        before = content(world.folder)
+        assert expected in " ".join(RUNNER.invoke(app, [*words, "--out", out]).output.split())
+        assert content(world.folder) == before
 
 
 def test_compare_onto_the_run_itself_is_refused_and_onto_its_own_result_is_not(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(world.folder / "run", tmp_path / "run")
-    monkeypatch.chdir(tmp_path / "run")
+    monkeypatch.chdir(shutil.copytree(world.folder / "run", tmp_path / "run"))
     before = content(tmp_path)
     assert RUNNER.invoke(app, ["compare", ".", "--out", "."]).exit_code == 1
     assert content(tmp_path) == before
     for _ in range(2):
         assert RUNNER.invoke(app, ["compare", ".", "--out", "out"]).exit_code == 0
-    (tmp_path / "run/out/notes.txt").write_text("mine")
-    assert "has other files (notes.txt)" in RUNNER.invoke(app, ["compare", ".", "--out", "out"]).output.replace(
-        "\n", " "
-    )
 
 
 def test_a_terminal_without_utf8_prints_everything(tmp_path: Path) -> None:
@@ -196,10 +181,3 @@ def test_a_terminal_without_utf8_prints_everything(tmp_path: Path) -> None:
     assert b"0.7" in done.stdout or b"70.0" in done.stdout
     refused = subprocess.run([*command[:3], "use", "\u9ce5"], cwd=ROOT, env=environment, capture_output=True)
     assert refused.returncode == 1 and b"unknown name" in refused.stderr and b"Traceback" not in refused.stderr
-
-
-def test_a_name_that_is_not_utf8_is_printed_with_escapes() -> None:
-    command = [os.fsencode(sys.executable), b"-m", b"stages", b"doctor", b"--quick", b"--root", b"/nowhere/\xff"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True)
-    assert done.returncode == 1 and b"Traceback" not in done.stderr, done.stderr
-    assert b"\\udcff" in done.stderr and b"no such folder" in done.stderr

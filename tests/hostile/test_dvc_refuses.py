@@ -84,14 +84,10 @@ OFTEN = {
 }
 RARELY = {
     "a method of dots": rename_method("../../../precious"),
-    "a substitution in a task's name": rename_task("$(touch pwned)"),
     "a line break in a task's name": rename_task("a\ntouch pwned\n"),
-    "an option as a task's name": rename_task("--help"),
     "a task of dots": rename_task("../../.."),
     "a variable as a path": set_at("tasks.letters", {**OWN, "path": "data/0_raw/${seed}"}),
     "a path outside": set_at("tasks.letters", {**OWN, "path": "../precious"}),
-    "a reference folder outside": set_at("methods.zscl.replay", {"images": "reference", "folder": "../precious", "teacher": "initial"}),
-    "an octal seed": set_at("seed", "@010@"),
     "the after of a step": set_at("sequence.1.after", "../../../precious"),
 }  # fmt: skip
 
@@ -106,8 +102,7 @@ RARELY = {
 def test_hostile_params_run_nothing_and_remove_nothing(project: Path, change: Change) -> None:
     params = yaml.safe_load((project / "presets" / "mini.yaml").read_text(encoding="utf-8"))
     change(params)
-    text = re.sub("'@(.*?)@'", r"\1", yaml.safe_dump(params, sort_keys=False))
-    (project / "params.yaml").write_text(text, encoding="utf-8")
+    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     done = run(project, "dvc", "repro")
     printed = done.stdout + done.stderr
     assert done.returncode != 0

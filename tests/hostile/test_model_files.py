@@ -10,7 +10,6 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -123,7 +122,6 @@ def edit_json(path: Path, **changes: Any) -> None:
 
 
 def edit_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Changes the model_cfg of open_clip_config.json."""
     content = json.loads((folder / "open_clip_config.json").read_text())
     change(content["model_cfg"])
     (folder / "open_clip_config.json").write_text(json.dumps(content))
@@ -206,14 +204,3 @@ def test_a_folder_whose_files_do_not_fit_is_refused(tmp_path: Path, damage: str)
     change(folder)
     with pytest.raises(UserError, match=expected):
         open_folder(folder, device=torch.device("cpu"), precision="fp32")
-
-
-def test_more_steps_than_the_scheduler_has_noise_levels_are_refused() -> None:
-    import diffusers
-
-    from gift_core.generators.sampling_settings import set_scheduler
-
-    pipeline = SimpleNamespace(scheduler=diffusers.DDIMScheduler(num_train_timesteps=10))
-    set_scheduler(pipeline, None, 10)
-    with pytest.raises(UserError, match=r"generator.steps: 1001, but DDIMScheduler has 10 noise levels. Write at mos"):
-        set_scheduler(pipeline, None, 1001)

@@ -9,7 +9,6 @@ import os
 import random
 import shutil
 import signal
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -127,8 +126,7 @@ def test_work_is_continued_after_a_detour_and_with_another_number_of_threads(roo
     *(("evaluate", "frozen", protocol) for protocol in ("task_incremental", "class_incremental")),
 ])  # fmt: skip
 def test_random_kills_leave_no_trace(
-    tmp_path: Path, mini_params: dict[str, Any], capsys: pytest.CaptureFixture[str],
-    stage: str, method: str, protocol: str,
+    tmp_path: Path, mini_params: dict[str, Any], stage: str, method: str, protocol: str
 ) -> None:  # fmt: skip
     step = Step(tiny_experiment(tmp_path, mini_params, iterations=20, protocol=protocol), stage, method)
     whole = step.succeed()
@@ -141,9 +139,5 @@ def test_random_kills_leave_no_trace(
             kill = chance.choice((at_once, Kill(seconds=chance.uniform(0, whole.seconds))))
             found["kills"] += step.run(kill=kill).code == -9
             assert step.is_whole_or_missing(expected), f"{kill} after {dict(found)}"
-        found["continued"] += any(word in step.succeed().printed for word in CONTINUES)
-        found["runs"] += 1
+        step.succeed()
         assert step.digest() == expected, f"{kill} after {dict(found)}"
-    with capsys.disabled():
-        line = f"{stage} {method} ({protocol}): {dict(found)}, {whole.changes} changes in {whole.seconds:.1f} s"
-        sys.stdout.write(f"\n{line}\n")

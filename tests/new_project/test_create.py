@@ -12,7 +12,6 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from gift_core.config.overlays import complete_text
 from gift_core.new_project import create
 from gift_core.new_project.create import project_pipeline
 from gift_core.shipped import pipeline_root, shipped_files, shipped_root
@@ -102,14 +101,6 @@ def test_dvc_yaml_differs_from_the_repositorys_in_the_commands_and_in_check_alon
     assert theirs == ours
 
 
-def test_a_preset_is_chosen_by_name_and_its_needs_are_told(tmp_path: Path) -> None:
-    result = init(tmp_path / "mtil", "--preset", "mtil_order_1")
-    assert result.exit_code == 0, result.output
-    assert "gift doctor" in result.output and "hub, GPU, data" in result.output
-    expected = complete_text(ROOT / "presets" / "mtil_order_1.yaml")
-    assert (tmp_path / "mtil" / "params.yaml").read_text(encoding="utf-8") == expected
-
-
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A git repository with one commit, a merge driver of its own, and files that a project would have, too."""
@@ -182,11 +173,3 @@ def test_without_git_the_error_says_what_to_install(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "git: not found" in refused(tmp_path / "project")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_help_outside_of_a_project_says_how_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for words in ([], ["--help"], ["check"]):
-        assert "gift init DIR" in CliRunner().invoke(app, words).output
-    (tmp_path / "params.yaml").touch()
-    assert "gift init DIR" not in CliRunner().invoke(app, ["--help"]).output

@@ -10,7 +10,7 @@ NO_PART = ("tests/", "benchmarks/", "docs/decisions/")  # of a distribution
 
 
 def build(source: Path, kind: str, out: Path) -> Path:
-    """Builds a "wheel", an "sdist" or an "editable" wheel from the folder `source`, without a network."""
+    """Builds a "wheel" or an "sdist" from the folder `source`, without a network."""
     out.mkdir(parents=True, exist_ok=True)
     script = "import sys; from setuptools import build_meta; getattr(build_meta, sys.argv[1])(sys.argv[2])"
     done = subprocess.run(

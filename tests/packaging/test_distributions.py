@@ -1,10 +1,7 @@
-"""What the wheel, the source distribution and an editable installation have."""
+"""What the wheel and the source distribution have."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -73,19 +70,3 @@ def test_a_wheel_from_the_source_distribution_is_the_same(source: Path, wheel: P
     assert not [name for name in members if name.startswith((f"{unpacked}/tests", f"{unpacked}/benchmarks"))]
     again = build(tmp_path / unpacked, "wheel", tmp_path / "wheel")
     assert names(again) == names(wheel)
-
-
-def test_an_editable_installation_runs_the_code_of_the_clone(source: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(build(source, "editable", tmp_path / "editable")) as archive:
-        archive.extractall(tmp_path / "site")
-    script = (
-        "import site, sys; site.addsitedir(sys.argv[1]); sys.path.append(sys.argv[2])\n"
-        "import gift_core.stages.check as of_gift, stages.check as of_python, gift_core.fingerprint as library\n"
-        "from gift_core.shipped import shipped_root\n"
-        "print(of_gift.__file__, of_python.__file__, library.__file__, shipped_root(), sep='\\n')"
-    )
-    # -S leaves out the editable installation of the environment that runs the tests
-    command = [sys.executable, "-S", "-c", script, str(tmp_path / "site"), sysconfig.get_path("purelib")]
-    printed = subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True, check=True).stdout
-    check = str(source / "stages" / "check.py")
-    assert printed.splitlines() == [check, check, str(source / "gift_core" / "fingerprint.py"), str(source)]

@@ -19,11 +19,31 @@ Gift = Callable[..., Result]  # runs a command
 
 
 def invoke(*words: str | Path, **options: Any) -> Result:
-    """Runs a command in this process."""
     return RUNNER.invoke(app, list(map(str, words)), **options)
 
 
-class Experiment:
+class Commands:
+    """The commands of gift on the project in `folder`, in this process."""
+
+    folder: Path
+
+    def gift(self, *command: str) -> Result:
+        return invoke(*command, "--params", self.folder / "params.yaml", "--root", self.folder)
+
+    def succeed(self, *command: str) -> str:
+        result = self.gift(*command)
+        assert result.exit_code == 0, f"{command}: {result.output}\n{result.exception!r}"
+        return result.output
+
+    def fail(self, *command: str) -> str:
+        """Returns the output, each run of white space as one space."""
+        result = self.gift(*command)
+        assert result.exit_code == 1, f"{command} ended with {result.exit_code}: {result.output}\n{result.exception!r}"
+        assert "Traceback" not in result.output
+        return " ".join(result.output.split())
+
+
+class Experiment(Commands):
     """A params file and a root folder of its own, and the commands run on them."""
 
     def __init__(self, folder: Path, params: dict[str, Any]) -> None:
@@ -32,21 +52,6 @@ class Experiment:
 
     def write(self, params: dict[str, Any]) -> None:
         (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-
-    def run(self, *command: str) -> Result:
-        return invoke(*command, "--params", self.folder / "params.yaml", "--root", self.folder)
-
-    def succeed(self, *command: str) -> str:
-        result = self.run(*command)
-        assert result.exit_code == 0, f"{command}: {result.output}\n{result.exception!r}"
-        return result.output
-
-    def fail(self, *command: str) -> str:
-        """Returns the output, each run of white space as one space."""
-        result = self.run(*command)
-        assert result.exit_code == 1, f"{command} ended with {result.exit_code}: {result.output}\n{result.exception!r}"
-        assert "Traceback" not in result.output
-        return " ".join(result.output.split())
 
 
 def tiny(params: dict[str, Any], *, tasks: list[str] = TASKS) -> dict[str, Any]:

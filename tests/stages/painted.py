@@ -1,12 +1,10 @@
 """`python -m tests.stages.painted COMMAND`: the real command line, but the generator paints colors, 50 ms an image.
 
-torch, which takes seconds to import, takes no part before a run resumes. Two commands of its own: `native` computes in
-native code that no signal stops, `wait` sleeps.
+torch, which takes seconds to import, takes no part before a run resumes. A command of its own: `wait` sleeps.
 """
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time
 from collections.abc import Sequence
@@ -33,12 +31,6 @@ class Painter:
         return [Image.new("RGB", (8, 8), (seed % 255 + 1, seed // 255 % 255, 7)) for seed in seeds]
 
 
-def native() -> None:
-    """Computes for minutes in native code."""
-    typer.echo("started")
-    hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000_000)
-
-
 def wait(seconds: float) -> None:
     """Sleeps, then prints a word. It needs half a second to clean up."""
     typer.echo("started")
@@ -61,6 +53,5 @@ if __name__ == "__main__":
     replaced("gift_core.clip.device", resolve_device=lambda name: SimpleNamespace(type="cpu"))
     replaced("gift_core.provenance", environment=lambda device: {"device": "painter"})
     replaced("gift_core.generators.pipeline", load_pipeline=lambda config, device: Painter(config))
-    app.command()(native)
     app.command()(wait)
     app()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from gift_core.config.loading import load_config
-from gift_core.stage_graph import list_stages
-from tests.imports import ROOT
 from tests.stages.experiment import Gift
 
 
@@ -39,22 +36,6 @@ def test_a_row_that_is_there_only_gets_its_name_in_run_methods(add: Gift) -> Non
     assert output.startswith("joint: its row is in methods already\n")
     assert "To take it back: remove joint from run.methods" in output
     assert Path("params.yaml").read_text(encoding="utf-8") == before.replace("  - gift\n", "  - gift\n  - joint\n", 1)
-
-
-def test_the_stages_that_run_are_named(add: Gift) -> None:
-    document = json.loads(add("joint", "--json").stdout)
-    params = load_config(Path("params.yaml")).model_dump(mode="json")
-    with_it = set(list_stages(ROOT, params))
-    params["run"]["methods"].remove("joint")
-    assert set(document["stages"]) == (with_it - set(list_stages(ROOT, params))) | {"check", "report"}
-    assert len(document["stages"]) == 3 * 6 + 2
-
-
-def test_a_dry_run_writes_nothing(add: Gift) -> None:
-    before = Path("params.yaml").read_bytes()
-    assert add("strong", "--from", "ewc", "--dry-run").output.endswith("--dry-run: nothing was written\n")
-    assert json.loads(add("strong", "--from", "ewc", "--dry-run", "--json").stdout)["written"] is False
-    assert Path("params.yaml").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,6 @@ def add(gift: Gift, root: Path) -> Gift:
 
 @pytest.fixture
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same birds outside of the project."""
     return flat_birds(tmp_path_factory.mktemp("elsewhere"))
 
 
@@ -148,7 +147,7 @@ def test_a_folder_that_contains_the_project_is_refused(root: Path, add: Gift, wo
 def test_a_params_yaml_that_cannot_be_written_leaves_no_link_and_no_copy(
     option: str, root: Path, add: Gift, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, images = tree_hash(root), tree_hash(elsewhere)
+    before = tree_hash(root)
 
     def full(path: Path) -> None:
         raise OSError("no space left")
@@ -156,7 +155,6 @@ def test_a_params_yaml_that_cannot_be_written_leaves_no_link_and_no_copy(
     monkeypatch.setattr("gift_core.params_edit.write_atomically", full)
     add("owls", "--images", str(elsewhere), option, expect=1)
     assert tree_hash(root) == before and not os.path.lexists(root / "data/0_raw/owls")
-    assert tree_hash(elsewhere) == images
 
 
 @pytest.mark.parametrize(
@@ -164,15 +162,11 @@ def test_a_params_yaml_that_cannot_be_written_leaves_no_link_and_no_copy(
     [
         ("letters", "params.yaml: tasks.letters: already exists (path: data/mini). Choose another"),
         ("birds --shots 9", "tasks.birds.shots: 9 shots are more than class 'great tit' has (8 training images)"),
-        ("birds --class-names names.txt", "--class-names data/0_raw/birds/names.txt: no such file. Beside it: "),
         ("birds --class-names params.yaml", "--class-names params.yaml: is outside data/0_raw/birds"),
         ("birds --table labels.csv", "--table data/0_raw/birds/labels.csv: no such file. Beside it: "),
         ("birds --label-column x", "--label-column and --split-column need --table. Add it."),
-        ("birds --label txt", "--webdataset-test and --label need --webdataset. Add it."),
         ("birds --webdataset *.tar", "tasks.birds.train: no file matches '*.tar'. There are no tars"),
         ("birds --webdataset *.tar --table x.csv", "--table and --webdataset are two sources"),
-        ("birds --copy", "--copy: data/0_raw/birds is already in data/0_raw. Remove --copy."),
-        ("birds --images data/0_raw/brids", "data/0_raw/brids: no such folder. Beside it: birds. Name the folder"),
         ("birds --images data/0_raw", "this folder has all data sets. Name the folder of one of them."),
         ("birds --images data/0_raw/birds/wren", "its sub-folders have no images"),
         ("birds --images {elsewhere} --copy", "--copy: data/0_raw/birds already exists. Choose another name"),
@@ -203,7 +197,6 @@ def test_files_that_are_no_images_are_refused_when_the_task_is_added(root: Path,
 def test_check_decodes_every_image_before_anything_is_written(root: Path, add: Gift) -> None:
     command = ["birds", "--images", "data/0_raw/birds", "--check"]
     check = json.loads(add(*command, "--dry-run", "--json").stdout)["check"]
-    assert list(check) == ["images", "broken", "in_both_splits", "in_two_classes", "same_bytes", "same_looks", "tiny"]
     assert (check["images"], check["broken"]) == (20, []) and ["great_tit/0.png", "3 x 2"] in check["tiny"]
     cut = picture(root / "data/0_raw/birds/wren/10.png", (90, 90, 90))
     cut.write_bytes(cut.read_bytes()[:45])  # its header is whole
@@ -211,6 +204,5 @@ def test_check_decodes_every_image_before_anything_is_written(root: Path, add: G
     output = add(*command, expect=1).output
     assert "  20 images have a side below 32 pixels: " in output
     assert "error: --images data/0_raw/birds: 1 image cannot be decoded: wren/10.png (" in output
-    assert "1 image cannot be decoded" in add(*command, "--dry-run", expect=1).output
     assert tree_hash(root) == before
     add("birds", "--images", "data/0_raw/birds")  # the header alone is sound

@@ -38,22 +38,6 @@ def test_a_class_incremental_run_from_the_images_to_the_table(experiment: Experi
     assert list(json.loads((root / "reports/metrics.json").read_text())) == ["zero_shot", "finetune"]
 
 
-def test_a_limit_of_test_images_goes_from_params_to_the_accuracies(experiment: Experiment) -> None:
-    experiment.params["run"]["methods"] = ["zero_shot"]
-    experiment.params["sequence"] = experiment.params["sequence"][:1]
-    experiment.params["evaluation"] |= {"max_images": 25}
-    experiment.write(experiment.params)
-    experiment.succeed("import_model")
-    experiment.succeed("ingest", TASKS[0])
-    experiment.succeed("finetune", "zero_shot", TASKS[0])
-    assert "on 25 test images of all classes so far" in experiment.succeed("evaluate", "zero_shot", TASKS[0])
-    rows, metadata = read_accuracy(experiment.layout.accuracy("zero_shot", TASKS[0]))
-    assert (set(rows.n), metadata["max_images"]) == ({25}, "25")
-    experiment.params["evaluation"] |= {"max_images": None}
-    experiment.write(experiment.params)
-    assert "evaluation.max_images was 25, it is empty" in experiment.fail("report")
-
-
 def test_a_model_a_task_is_refused_before_anything_runs(experiment: Experiment) -> None:
     experiment.params["run"]["methods"] = ["individual"]
     experiment.write(experiment.params)

@@ -36,20 +36,6 @@ def test_work_is_shown_and_a_no_keeps_it_and_a_yes_removes_it_and_nothing_else(t
     assert all(other.exists() for other in others)
 
 
-def test_a_linked_folder_and_files_of_others_stay(tmp_path: Path) -> None:
-    precious, parent = tmp_path / "precious", Layout(tmp_path).work("finetune", "any").parent
-    (precious / "photos").mkdir(parents=True)
-    (precious / "photos" / "one.jpg").write_text("precious")
-    parent.mkdir(parents=True)
-    (parent / "gift-games").symlink_to(precious)
-    (parent / "gift-birds").mkdir()
-    (parent / "gift-birds" / "notes").mkdir()
-    result = clean(tmp_path, "--yes")
-    assert result.output == "no unfinished work\n"
-    assert (precious / "photos" / "one.jpg").read_text() == "precious"
-    assert (parent / "gift-birds" / "notes").is_dir()
-
-
 def test_the_work_of_a_running_process_stays_and_its_owner_is_named(tmp_path: Path) -> None:
     gone, kept = interrupted(tmp_path, "finetune", "gift-birds"), Layout(tmp_path).work("teach", "gift-birds")
     with owned(kept) as process:

@@ -1,4 +1,4 @@
-"""What all commands share: their help, the guides, --version, --json, --quiet, completion, and a quick start."""
+"""What all commands share: their help, the guides, --json, --quiet, completion, and a quick start."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +17,11 @@ import typer
 from typer.testing import CliRunner, Result
 
 from gift_core.shipped import guides
-from stages.app import COMMANDS, app
-from stages.command_line import name_guides
-from stages.stage import MOST
+from stages.app import app
 from tests.datasets.folders import flat_birds
 from tests.imports import ROOT
 
 RUNNER = CliRunner()
-PRESETS = ("mini", "mini_full", "mtil_order_1")
-TYPES = re.compile(r"<(bool|str|int|float|path|file|directory|list|Path|Enum)\b|\b(TEXT|INTEGER|FLOAT|PATH|DIRECTORY)")
-HUB = {f"hub {verb} {what}" for verb in ("push", "pull") for what in ("model", "shards")}
-WITHOUT_RESULT = {"run", "merge-lock", "init", "docs"} | HUB  # the result is a file, a folder, a page, or a repository
 HEAVY = (
     "torch", "torchvision", "open_clip", "transformers", "diffusers", "pandas", "scipy", "matplotlib", "dvc", "pyarrow",
     "huggingface_hub",
@@ -53,36 +45,15 @@ def gift(*words: str, **options: Any) -> Result:
     return RUNNER.invoke(app, words, prog_name="gift", **options)
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder: a project with a few presets, and mini as its params.yaml."""
-    (tmp_path / "presets").mkdir()
-    for name in PRESETS:
-        shutil.copy(ROOT / "presets" / f"{name}.yaml", tmp_path / "presets")
-    shutil.copy(ROOT / "presets" / "mini.yaml", tmp_path / "params.yaml")
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def here(mini_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(mini_project)
     monkeypatch.setenv("GIFT_QUIET", "")  # put back after the test
-    return tmp_path
-
-
-def test_the_version_names_gift_python_and_torch() -> None:
-    result = gift("--version")
-    torch, own = metadata.version("torch"), metadata.version("gift-pipeline")
-    python = ".".join(map(str, sys.version_info[:3]))
-    assert (result.exit_code, result.stdout) == (0, f"gift {own}, Python {python}, torch {torch}\n")
-
-
-@pytest.mark.parametrize("name", ["", "data", *NAMED])
-def test_the_short_help_option_works_and_names_no_types(name: str) -> None:
-    result = gift(*name.split(), "-h", env={"COLUMNS": "100", "TERMINAL_WIDTH": "100"})
-    assert result.exit_code == 0, result.output
-    assert f"Usage: gift {name}".strip() in result.stdout
-    assert not TYPES.search(result.stdout), TYPES.search(result.stdout)
-    assert "{" not in result.stdout.split("Usage:")[1].splitlines()[0]
 
 
 @pytest.mark.parametrize("name", sorted(NAMED))
 def test_a_command_has_an_example_that_it_accepts_and_a_help_for_every_option(name: str) -> None:
+    assert f"Usage: gift {name}" in gift(*name.split(), "-h").stdout
     command = EVERY[tuple(name.split())]
     examples = re.findall(r"^Example: gift (.*)$", command.help, re.MULTILINE)
     assert len(examples) == 1
@@ -94,27 +65,6 @@ def test_a_command_has_an_example_that_it_accepts_and_a_help_for_every_option(na
         assert param.metavar is not None, f"{param.name} has no metavar"
 
 
-def test_every_whole_number_has_a_bound() -> None:
-    """torch, Ray and DVC fail with tracebacks for a number of more than 64 bits."""
-    numbers = {
-        f"{name} {option.opts[0]}": option.max
-        for name in NAMED
-        for option in EVERY[tuple(name.split())].params
-        if option.type_descriptor.annotation is int
-    }
-    for own in ("--shots", "--vocabulary-captions"):  # values of params.yaml, which has its own bounds
-        assert numbers.pop(f"add-task {own}") is None
-    assert len(numbers) >= 7
-    assert all(most is not None and most <= MOST for most in numbers.values())
-
-
-def test_every_command_with_a_result_has_json() -> None:
-    stages = {each.__name__ for each in COMMANDS["Stages of dvc.yaml"]}
-    options = {" ".join(name): {opt for p in command.params for opt in p.opts} for name, command in EVERY.items()}
-    without = {name for name, its_options in options.items() if "--json" not in its_options}
-    assert without == stages | WITHOUT_RESULT
-
-
 @pytest.mark.parametrize(
     ("words", "keys"),
     [
@@ -124,19 +74,19 @@ def test_every_command_with_a_result_has_json() -> None:
         ("doctor --quick", {"group", "subject", "mark", "found", "remedy"}),
     ],
 )
-def test_with_json_stdout_is_one_document(words: str, keys: set[str], project: Path) -> None:
+def test_with_json_stdout_is_one_document(words: str, keys: set[str], mini_project: Path) -> None:
     result = gift(*words.split(), "--json")
     document = json.loads(result.stdout)
     assert set(document[0] if isinstance(document, list) else document) >= keys
 
 
-def test_with_json_an_error_is_text_on_stderr(project: Path) -> None:
+def test_with_json_an_error_is_text_on_stderr(mini_project: Path) -> None:
     result = gift("use", "mini_fool", "--json")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("error: ")
 
 
-def test_quiet_leaves_out_progress_and_hints_and_keeps_results(project: Path) -> None:
+def test_quiet_leaves_out_progress_and_hints_and_keeps_results(mini_project: Path) -> None:
     assert gift("use", "mini_full").stdout.endswith("only lists the stages\n")
     assert gift("write_vocabulary").stdout.startswith("write_vocabulary: ")
     assert gift("--quiet", "write_vocabulary").output == ""
@@ -146,12 +96,12 @@ def test_quiet_leaves_out_progress_and_hints_and_keeps_results(project: Path) ->
     assert (wrong.exit_code, wrong.stderr[:7]) == (1, "error: ")
 
 
-def complete(project: Path, line: str) -> list[str]:
+def complete(mini_project: Path, line: str) -> list[str]:
     """What bash is offered for the last word of a line."""
     request = {"_GIFT_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
     command = [sys.executable, "-X", "importtime", "-m", "stages"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **request}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=project, env=environment, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=mini_project, env=environment, timeout=60)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert not imported & {*HEAVY, "filelock", "rich"}
     return done.stdout.split()
@@ -162,25 +112,25 @@ def complete(project: Path, line: str) -> list[str]:
     [
         ("gift finetune gift_s", ["gift_static_fisher"]),
         ("gift finetune gift t", ["textures"]),
-        ("gift use mi", ["mini", "mini_full"]),
+        ("gift use mini_f", ["mini_full"]),
         ("gift add-", ["add-task", "add-method"]),
         ("gift predict m --classes owl", ["owls"]),
     ],
 )
-def test_the_tab_key_completes_names_at_once(line: str, offered: list[str], project: Path) -> None:
-    (project / "data/1_tasks/owls").mkdir(parents=True)
-    (project / "data/1_tasks/owls/task.json").touch()
-    assert complete(project, line) == offered
+def test_the_tab_key_completes_names_at_once(line: str, offered: list[str], mini_project: Path) -> None:
+    (mini_project / "data/1_tasks/owls").mkdir(parents=True)
+    (mini_project / "data/1_tasks/owls/task.json").touch()
+    assert complete(mini_project, line) == offered
 
 
-def test_quick_commands_import_nothing_slow(project: Path) -> None:
-    (project / "reports").mkdir()
+def test_quick_commands_import_nothing_slow(mini_project: Path) -> None:
+    (mini_project / "reports").mkdir()
     row = {"transfer": 1.0, "avg": 1.0, "last": 1.0, "forgetting": 0.0}
-    (project / "reports" / "metrics.json").write_text(json.dumps({"gift": row}))
-    flat_birds(project / "data/0_raw")
-    (project / "data/mini").symlink_to(ROOT / "data/mini")
-    quick = ["--help", "--version", "presets", "use mini_full", "add-method joint", "show", "clean", "data status dtd",
-             "add-task birds --images data/0_raw/birds", "doctor --quick"]  # fmt: skip
+    (mini_project / "reports" / "metrics.json").write_text(json.dumps({"gift": row}))
+    flat_birds(mini_project / "data/0_raw")
+    (mini_project / "data/mini").symlink_to(ROOT / "data/mini")
+    quick = ["--help", "--version", "check", "presets", "use mini_full", "add-method joint", "show", "clean",
+             "data status dtd", "add-task birds --images data/0_raw/birds", "doctor --quick"]  # fmt: skip
     code = (
         "import sys\n"
         "from stages.app import app\n"
@@ -191,7 +141,9 @@ def test_quick_commands_import_nothing_slow(project: Path) -> None:
         "    assert not found, (words, found)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=mini_project, env=environment
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -202,27 +154,8 @@ def test_a_python_without_the_packages_is_named_with_the_command_that_activates_
     assert "source .venv/bin/activate" in done.stderr
 
 
-def test_every_guide_is_listed_with_its_title_and_shown_by_either_name() -> None:
-    lines = gift("docs").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == sorted(path.stem for path in (ROOT / "docs").glob("*.md"))
-    assert "memory           Memory" in lines
-    for name in ("memory", "docs/memory.md"):
-        assert gift("docs", name).stdout.startswith("# Memory\n")
-    assert "Did you mean 'memory'?" in gift("docs", "memry").stderr
-
-
 def test_every_page_that_code_and_presets_name_is_a_guide() -> None:
     files = [file for folder in ("gift_core", "stages", "presets") for file in (ROOT / folder).rglob("*.*")]
     texts = [file.read_text(encoding="utf-8") for file in files if file.suffix in (".py", ".yaml", ".j2")]
     named = set(re.findall(r"docs/(\w+)\.md", "\n".join(texts)))
     assert {"memory", "models", "team"} <= named <= set(guides())
-
-
-def test_a_message_names_the_page_if_it_exists_else_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert name_guides("See docs/memory.md for the costs.") == "See `gift docs memory` for the costs."
-    (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "memory.md").touch()
-    assert name_guides("See docs/memory.md for the costs.") == "See docs/memory.md for the costs."

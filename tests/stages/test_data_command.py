@@ -83,34 +83,6 @@ def test_verify_decodes_own_images_and_lists_every_broken_one(gift: Gift, tmp_pa
     assert result.exit_code == 1 and "tasks.birds.path" in json.loads(result.stdout)[0]["found"][1]
 
 
-def test_status_as_json_has_the_counts_and_the_tasks_of_each(gift: Gift, tmp_path: Path) -> None:
-    make_tree("cifar100", tmp_path / "data" / "0_raw" / "cifar100", per_class=2)
-    classes = [{"order": "benchmark", "first": 50 * step, "count": 50} for step in range(2)]
-    slices = {f"step_{step}": row("cifar100", classes=each) for step, each in enumerate(classes)}
-    result = gift("status", "cifar100", "mnist", "--json", tasks=slices)
-    cifar, mnist = json.loads(result.stdout)
-    assert result.exit_code == 1
-    assert cifar == {
-        "data_set": "cifar100", "tasks": ["step_0", "step_1"], "state": "partial", "suffices": False,
-        "train": {"found": 200, "expected": 50000}, "test": {"found": 200, "expected": 10000}, "bytes": 400 * 3072,
-        "path": f"{tmp_path.as_posix()}/data/0_raw/cifar100",
-        "faults": ["200 of 50,000 training images", "200 of 10,000 test images"],
-    }  # fmt: skip
-    assert (mnist["state"], mnist["suffices"], mnist["tasks"]) == ("missing", True, [])
-
-
-def test_verify_names_the_offenders(gift: Gift, tmp_path: Path) -> None:
-    make_tree("dtd", tmp_path / "data" / "0_raw" / "dtd", per_class=2)
-    images = sorted((tmp_path / "data" / "0_raw" / "dtd" / "dtd" / "dtd" / "images" / "banded").iterdir())
-    images[0].write_bytes(b"no image")
-    result = gift("verify", "dtd")
-    assert result.exit_code == 1
-    assert "dtd: 94 of 1,880 training images" in result.stdout
-    assert "dtd: train: 94 images, 2 to 2 per class, median 2" in result.stdout
-    assert f"dtd: 1 images cannot be decoded: images/banded/{images[0].name} (not an image)" in result.stdout
-    assert "not sound: dtd" in result.stderr
-
-
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -1,4 +1,4 @@
-"""Every stage and commands that write, on a full and on a read-only disk: one message, and the results stay.
+"""Every stage on a full disk: one message, and the results stay.
 
 The disks are real. Too little space is usually found before the work. For a disk that becomes full during the work,
 that check is told that there is plenty.
@@ -19,11 +19,10 @@ import pytest
 from typer.testing import Result
 
 from gift_core.clip.model import save_clip
-from stages.app import app
 from tests.artifacts.damage import tree_hash
-from tests.clip.tiny import png, tiny_clip
-from tests.mounts import read_only, small_disk
-from tests.stages.experiment import RUNNER, Experiment, tiny
+from tests.clip.tiny import tiny_clip
+from tests.mounts import small_disk
+from tests.stages.experiment import Experiment, tiny
 
 TASK = "games"
 PAGE = 4096  # bytes that a file takes at least
@@ -40,13 +39,6 @@ STAGES = {  # and their outputs
     ("report",): [f"reports/{name}" for name in ("index.html", "metrics.json", "summary.json", "plots")],
 }
 CHECKED = [command for command in STAGES if command[0] not in ("check", "write_vocabulary", "report")]
-COMMANDS = {
-    "use": "use mini_full --root {world}",
-    "add-task": "add-task birds --images {outside} --copy --params {world}/params.yaml --root {world}",
-    "merge": "merge {model} {model} --alpha 0.5 --out {world}/out",
-    "compare": "compare {world} --out {world}/out",
-    "export": "export {model} --to safetensors --out {world}/out",
-}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +66,6 @@ def results(world: Experiment) -> dict[str, str]:
 
 
 def pages(path: Path) -> int:
-    """How much of a disk the output takes."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return sum(-(-file.stat().st_size // PAGE) for file in files)
 
@@ -116,7 +107,7 @@ def test_on_a_disk_that_becomes_full_results_stay(command: tuple[str, ...], worl
     half = max(pages(world.folder / output) for output in STAGES[command]) // 2
     with full_disk(world, tmp_path, half) as full:
         before = results(full)
-        message = only_message(full.run(*command))
+        message = only_message(full.gift(*command))
         assert "No space left on device" in message and "Free some space there" in message
         assert message.startswith(f"error: {title(command)}: ")
         assert results(full) == before, "a former result should stay, and nothing else be left"
@@ -135,40 +126,5 @@ def test_too_little_space_is_said_before_the_work(
     for name in ("replay.teach.teach", "work.training.drive", "generators.pipeline.TextToImage.generate"):
         monkeypatch.setattr(f"gift_core.{name}", work)
     with full_disk(world, tmp_path, 0) as full:
-        message = only_message(full.run(*command))
+        message = only_message(full.gift(*command))
     assert "are needed in" in message and "but only 0.0 MB are free" in message
-
-
-def test_a_read_only_disk_is_named(world: Experiment) -> None:
-    before = results(world)
-    with read_only(world.folder):
-        message = only_message(world.run("ingest", TASK))
-        of_command = only_message(RUNNER.invoke(app, ["use", "mini_full", "--root", str(world.folder)]))
-    assert message.startswith(f"error: ingest@games: {world.folder}")
-    assert "Read-only file system" in message and "the old one stays" in message
-    assert of_command.startswith(f"error: gift use: {world.folder}") and "Read-only file system" in of_command
-    assert results(world) == before
-
-
-def test_a_run_time_that_cannot_be_noted_does_not_fail_the_stage(world: Experiment, tmp_path: Path) -> None:
-    copied = Experiment(shutil.copytree(world.folder, tmp_path / "copy"), world.params)
-    with read_only(copied.folder / ".gift"):
-        output = copied.succeed("write_vocabulary")
-    warnings = [line for line in output.splitlines() if "warning" in line]
-    for warning, what in zip(warnings, ("what it wrote", "its run time"), strict=True):
-        assert f"write_vocabulary: warning: {what} is not noted in" in warning and "Read-only file system" in warning
-
-
-@pytest.mark.usefixtures("plenty")
-@pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_on_a_disk_that_becomes_full_keeps_all_there(name: str, world: Experiment, tmp_path: Path) -> None:
-    for label in ("tit", "wren"):
-        (tmp_path / "outside" / label).mkdir(parents=True)
-        for number in range(4):
-            (tmp_path / "outside" / label / f"{number}.png").write_bytes(png(number))
-    with full_disk(world, tmp_path, 0) as full:
-        before = results(full)
-        names = {"world": full.folder, "outside": tmp_path / "outside", "model": full.layout.pretrained()}
-        message = only_message(RUNNER.invoke(app, COMMANDS[name].format(**names).split()))
-        assert message.startswith(f"error: gift {name}: {full.folder}") and "No space left on device" in message
-        assert results(full) == before

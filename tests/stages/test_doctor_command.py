@@ -6,11 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
-import pytest
 from typer.testing import Result
 
-from gift_core.doctor.examine import QUICK, count_marks, first_step
-from gift_core.doctor.finding import Finding
 from tests.doctor.projects import link_models, make_project
 from tests.imports import ROOT
 from tests.stages.experiment import invoke
@@ -57,28 +54,3 @@ def test_a_preset_is_checked_without_switching_to_it(tmp_path: Path) -> None:
     assert rows[0]["subject"] == "preset mtil_few_shot"
     assert rows[0]["found"] == "mtil_few_shot: 11 tasks, 2 methods"
     assert (tmp_path / "params.yaml").read_bytes() == before
-
-
-def test_the_whole_check_is_grouped_counted_and_says_what_is_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_project(tmp_path)
-    link_models(tmp_path)
-    monkeypatch.setattr("gift_core.doctor.examine.check_environment", lambda: iter([Finding("python", "ok", "3.12")]))
-    monkeypatch.setattr("gift_core.doctor.examine.THOROUGH", QUICK)
-    monkeypatch.setattr(
-        "gift_core.doctor.examine.check_dvc", lambda root: iter([Finding("dvc", "warn", "old", "Run: x.")])
-    )
-    lines = doctor(tmp_path).stdout.splitlines()
-    assert [line for line in lines if not line.startswith("  ")] == [
-        "This machine", "The experiment", "Models", "DVC and its remote", "0 problems, 1 warning, 4 ok",
-        "first: dvc: Run: x.",
-    ]  # fmt: skip
-    monkeypatch.setattr("gift_core.doctor.examine.check_dvc", lambda root: iter(()))
-    assert doctor(tmp_path).stdout.splitlines()[-2:] == ["0 problems, 0 warnings, 4 ok", "Next: dvc repro"]
-
-
-def test_problems_come_before_warnings_in_what_to_do_first() -> None:
-    warning, problem = Finding("a", "warn", "slow", "Wait."), Finding("b", "fail", "gone")
-    assert first_step([warning, problem]) == "b: gone."
-    assert count_marks([warning, problem, problem]) == "2 problems, 1 warning, 0 ok"

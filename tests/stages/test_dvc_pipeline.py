@@ -36,7 +36,6 @@ def run(pipeline: DvcPipeline, name: str) -> None:
 
 
 def in_lock() -> list[str]:
-    """The stages in dvc.lock."""
     file = Path("dvc.lock")
     return list(yaml.safe_load(file.read_text())["stages"]) if file.exists() else []
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import psutil
@@ -153,28 +152,6 @@ def test_a_stage_ends_when_the_command_that_started_it_is_killed(folder: Path, m
     wait((folder / "stopped").is_file)
     assert (folder / "stopped").read_text() == "stopped: the `dvc repro` that started it has ended."
     process.wait(timeout=20)
-
-
-def test_the_server_ends_and_cleans_up_when_it_is_left_alone(folder: Path) -> None:
-    process = started(folder, "sleep", "60")
-    wait(lambda: "sleep" in [child.name() for child in children(process)])  # it starts after the server
-    process.kill()
-    process.wait()
-    wait(lambda: not list((folder / "temporary").iterdir()))
-    for child in psutil.process_iter(["cmdline", "cwd"]):
-        if child.info["cmdline"] == ["sleep", "60"] and child.info["cwd"] == str(folder):
-            child.kill()
-
-
-def test_after_the_death_of_the_server_a_stage_starts_in_the_usual_way(folder: Path) -> None:
-    process = started(folder, "sh", "-c", f"cat >/dev/null; exec {shlex.join(program('exit'))}")
-    (server,) = [child for child in children(process) if "fork_server import serve" in " ".join(child.cmdline())]
-    server.kill()
-    wait(lambda: server.status() == psutil.STATUS_ZOMBIE)
-    begun = time.monotonic()
-    output, _ = process.communicate("", timeout=60)
-    assert process.returncode == 3 and output.startswith("not preloaded")
-    assert time.monotonic() - begun < 20  # it waited for ever
 
 
 def test_a_stage_ends_with_the_process_that_would_tell_of_its_result(folder: Path) -> None:

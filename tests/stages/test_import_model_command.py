@@ -21,7 +21,6 @@ Run = Callable[[str, Path], Result]
 
 @pytest.fixture
 def run(tmp_path: Path, mini_params: dict[str, Any], write_params: Callable[[dict[str, Any]], Path]) -> Run:
-    """Runs the stage for an architecture and a file of weights."""
 
     def invoke(name: str, weights: Path) -> Result:
         mini_params["model"] |= {"name": name, "pretrained": str(weights)}

@@ -67,7 +67,6 @@ class Project:
         return sorted((self.folder / WORK).glob("games/*/.[0-9]*_stats.json"))
 
     def writers(self) -> list[psutil.Process]:
-        """The stages that run in this folder."""
         return [
             process for process in psutil.process_iter(["cmdline", "cwd"])
             if (process.info["cmdline"] or [])[1:3] == PAINTED.split()[1:] and process.info["cwd"] == str(self.folder)
@@ -94,7 +93,6 @@ def said(process: subprocess.Popen[str]) -> str:
 
 
 def ended(process: subprocess.Popen[str], *, code: int, seconds: float) -> str:
-    """Waits for the process and returns what it printed."""
     assert process.wait(seconds) == code, said(process)
     assert "Traceback" not in said(process)
     return said(process)
@@ -109,7 +107,6 @@ def project(tmp_path: Path, mini_params: dict[str, Any]) -> Iterator[Project]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any]) -> dict[str, str]:
-    """The hashes of an uninterrupted run."""
     made = Project(tmp_path_factory.mktemp("whole") / "project", copy.deepcopy(_mini_params))
     ended(made.synthesize(), code=0, seconds=60)
     return tree_hash(made.folder / SHARDS)
@@ -128,7 +125,6 @@ def test_a_stage_cleans_up_after_the_first_of_two_signals(project: Project, numb
 
 
 def dvc_project(project: Project, command: str) -> None:
-    """Makes the folder a DVC project of one stage."""
     (project.folder / ".dvc").mkdir()
     (project.folder / ".dvc/config").write_text("[core]\n    no_scm = true\n")
     block = {"cmd": command, "deps": [str(PROMPT_FILE)], "outs": [str(SHARDS)]}
@@ -158,21 +154,6 @@ def test_a_stage_ends_with_its_dvc_and_the_next_repro_has_all_pairs(
     ended(second, code=0, seconds=60)
     assert tree_hash(project.folder / SHARDS) == whole
     assert project.writers() == []
-
-
-def test_native_code_that_no_signal_stops_is_ended_after_a_grace_time(project: Project) -> None:
-    process = project.start(*PAINTED.split(), "native")
-    wait(lambda: "started" in said(process), seconds=30)
-    process.send_signal(signal.SIGINT)
-    assert "It did not end within 4 s: it was ended at once." in ended(process, code=130, seconds=SOON)
-
-
-def test_a_stage_whose_dvc_ended_before_it_looked_ends_too(project: Project) -> None:
-    start = f"{PAINTED} wait 60 & exit 0"
-    shell = project.start("/bin/sh", "-c", start, environment={"DVC_STAGE": "wait"}, start_new_session=True)
-    ended(shell, code=0, seconds=SOON)
-    wait(lambda: "stopped: the `dvc repro` that started it has ended." in said(shell), seconds=30)
-    wait(lambda: project.writers() == [], seconds=SOON)
 
 
 def test_what_was_started_on_purpose_survives_its_parent(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""`gift metrics`: the published numbers from their rows, and the errors of bad rows. `gift compare`: its files."""
+"""`gift metrics`: the published numbers from their rows, and the errors of bad rows."""
 # ruff: noqa: E501 - in a table, a case is a line
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 from typer.testing import Result
 
-from tests.report.run_folder import MATRICES, write_run
 from tests.stages.experiment import invoke
 from tests.test_metrics import PRINTED
 
@@ -59,7 +58,6 @@ def refused(*arguments: str | Path) -> str:
 
 @pytest.fixture
 def csv(tmp_path: Path) -> Callable[[pd.DataFrame | str], Path]:
-    """Writes rows or text as tmp_path/rows.csv and returns the path."""
 
     def write(rows: pd.DataFrame | str) -> Path:
         path = tmp_path / "rows.csv"
@@ -77,9 +75,6 @@ def test_the_published_rows_give_the_printed_numbers(project: Path) -> None:
     rounded = {m: tuple(round(row[name], 1) for name in ("transfer", "avg", "last")) for m, row in numbers.items()}
     assert rounded == PRINTED
     assert list(numbers) == list(PRINTED)
-    lines = run(project / PUBLISHED).stdout.splitlines()
-    row = next(line for line in lines if "zscl " in line)
-    assert [cell.strip() for cell in row.strip("│").split("│")] == ["zscl", "68.1", "75.4", "83.6", "3.8", "11"]
 
 
 def test_any_separator_gives_the_numbers_by_hand(csv: Csv) -> None:
@@ -188,16 +183,3 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     ):  # fmt: skip
         (tmp_path / name).write_bytes(b"\xff\xfe\x00damaged")
         assert f"{name}: {reason}" in refused(tmp_path / name)
-
-
-def test_compare_prints_the_table_and_writes_its_three_files(tmp_path: Path) -> None:
-    roots = [tmp_path / seed for seed in "12"]
-    for seed, points in ((1, 0), (2, 2)):  # in the second every method is two points worse
-        worse = {name: [[value - points for value in row] for row in matrix] for name, matrix in MATRICES.items()}
-        write_run(tmp_path / str(seed), matrices=worse, seed=seed)
-    result = invoke("compare", *roots, "--out", tmp_path / "out")
-    assert result.exit_code == 0, result.output
-    assert "79.0±1.4" in result.output and "Own task" in result.output
-    assert all(len(line) <= 80 for line in result.output.splitlines() if "±" in line)
-    assert "index.html" in result.output.replace("\n", "")
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {"comparison.csv", "comparison.json", "index.html"}

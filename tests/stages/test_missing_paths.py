@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -36,8 +34,6 @@ GARMENT = f"{MODELS}/garment: no such folder. Beside it: garments, birds."
         ("export ./weihgts.safetensors --to onnx", "weihgts.safetensors: no such file. Beside it: weights.safetensors"),
         (f"predict {MODELS}/birds picture/a.png --classes names.txt", "picture/a.png: no such file or folder. "
          "This folder has no picture, it has pictures, "),
-        (f"predict {MODELS}/birds pictures --classes name.txt", "--classes name.txt: no such file. "
-         "Beside it: names.txt, "),
         (f"predict {MODELS}/birds pictures --classes owl", "--classes owl: neither a file nor an ingested task. "
          "Did you mean 'owls'? Ingested tasks: owls."),
         ("show --root rows.csv", "--root rows.csv: it is a file, expected a folder. Name the folder of a project."),
@@ -53,19 +49,3 @@ def test_the_nearest_names_are_shown_and_no_catalogue(words: str, expected: str,
     assert result.stderr.startswith("error: ")
     assert expected in result.stderr
     assert "ViT" not in result.stderr
-
-
-def test_a_model_of_params_yaml_does_so_too(
-    project: Path, mini_params: dict[str, Any], write_params: Callable[[dict[str, Any]], Path]
-) -> None:
-    (project / "data/mini/clip").mkdir(parents=True)
-    mini_params["model"] |= {"name": "local-dir:data/mini/clp"}
-    result = invoke("import_model", "--params", str(write_params(mini_params)))
-    assert result.exit_code == 1 and "data/mini/clp: no such folder. Beside it: clip." in result.stderr
-
-
-def test_a_name_that_is_neither_a_path_nor_an_architecture_gets_the_nearest_of_both(project: Path) -> None:
-    result = invoke("predict", "ViT-B-61", "pictures", "--classes", "names.txt")
-    assert "ViT-B-61: no such file or folder. Beside it: " in result.stderr
-    assert "has no architecture of that name, either. Did you mean 'ViT-B-16'? `gift docs models`" in result.stderr
-    assert "RN50" not in result.stderr

@@ -92,13 +92,6 @@ def test_class_incremental_and_a_wrong_row_are_refused_before_anything_runs(expe
     assert "tasks.scenes.vocabulary_captions: the miniature task scenes needs this key" in experiment.fail(
         "ingest", "scenes"
     )
-    row = {"source": "pairs", "path": "data/0_raw/pets", "vocabulary_captions": 5, "test_fraction": 0.2,
-           "on_bad_image": "refuse", "table": "a.csv", "image_column": "image"}  # fmt: skip
-    experiment.params["tasks"]["scenes"] = row
-    experiment.write(experiment.params)
-    assert "scenes.caption_column: missing, and the table needs it. Write caption_column: caption." in experiment.fail(
-        "ingest", "scenes"
-    )
 
 
 @pytest.fixture
@@ -128,9 +121,7 @@ def test_add_task_captions_shows_pairs_and_writes_the_row(pets: Path, gift: Gift
     ("words", "expected"),
     [
         ("--captions --shots 3", "--shots is of tasks with classes, and --captions of tasks without. Remove one"),
-        ("--captions --template {}", "--template is of tasks with classes"),
         ("--captions --caption-column text", "--image-column, --caption-column and --split-column need --table"),
-        ("--captions --table none.csv", "--table"),
     ],
 )
 def test_options_that_do_not_fit_captions_are_refused(words: str, expected: str, pets: Path, gift: Gift) -> None:

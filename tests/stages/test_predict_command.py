@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from typer.testing import Result
 
 from gift_core.artifacts.contract import sha256_of
 from gift_core.artifacts.task import iterate_task, read_task
-from gift_core.clip.encoding import class_features, image_features, predict
-from gift_core.clip.images import evaluation_pixels
-from gift_core.clip.model import open_folder, save_clip
+from gift_core.clip.model import save_clip
 from gift_core.layout import Layout
 from tests.clip.tiny import picture, tiny_clip
 from tests.stages.experiment import invoke
@@ -67,20 +64,6 @@ def test_the_table_has_a_line_for_each_image_and_csv_and_json_have_all_classes(w
     expected = [(each["path"], each_class["class"]) for each in document(words) for each_class in each["classes"]]
     assert [(row["path"], row["class"]) for row in by_csv] == expected
     assert sum(float(row["probability"]) for row in by_csv) == pytest.approx(2, abs=1e-5)
-
-
-def test_the_test_split_is_classified_as_evaluate_classifies_it(world: Path) -> None:
-    """An independent way to the same predictions: the evaluation's zero-shot classifier on the ingested images."""
-    clip = open_folder(world / "model", device=torch.device("cpu"), precision="fp32")
-    task = read_task(Layout(world).task("birds"))
-    images = [image for image, _ in iterate_task(Layout(world).task("birds"), "test")]
-    (world / "test").mkdir()
-    for number, image in enumerate(images):
-        (world / "test" / f"{number}.png").write_bytes(image)
-    class_KD = class_features(clip, task.class_names, task.templates, batch_size=4)
-    expected = predict(image_features(clip, evaluation_pixels(clip, images), batch_size=4), class_KD)
-    found = document("predict model test --classes birds")
-    assert [each["classes"][0]["class"] for each in found] == [task.class_names[index] for index in expected.tolist()]
 
 
 def learned_model(world: Path) -> Path:

@@ -25,7 +25,6 @@ Mutation = Callable[[Layout], object]
 
 @pytest.fixture(scope="module")
 def finished(first_result: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A copy of the finished small experiment."""
     return copy_of(first_result / "gift", tmp_path_factory.mktemp("recorded") / "gift")
 
 
@@ -60,7 +59,6 @@ def replaced(path: Path, old: str, new: str) -> None:
 
 
 def swap(one: Path, other: Path) -> None:
-    """Exchanges two files or folders."""
     aside = one.with_name("aside")
     one.rename(aside)
     other.rename(one)

@@ -1,4 +1,4 @@
-"""`gift show`: the table, the result in words, where the report is and what to type next; JSON, tasks and run times."""
+"""`gift show`: the table, the result in words, where the report is and what to type next; JSON and tasks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from stages.app import app
-from tests.report.run_folder import TASKS, ZERO_SHOT_AGREES, write_mtil, write_run, write_seen_run
+from tests.report.run_folder import TASKS, write_run, write_seen_run
 
 RUNNER = CliRunner(env={"COLUMNS": "80"})
 
 
 def write(root: Path, **settings: Any) -> Path:
-    """Writes a finished run with its report."""
     write_run(root, **settings)
     return report(root)
 
@@ -39,27 +38,7 @@ def show(root: Path, *options: str) -> list[str]:
     return result.stdout.splitlines()
 
 
-def test_for_mtil_the_first_line_says_that_zero_shot_agrees(tmp_path: Path) -> None:
-    write_mtil(tmp_path)
-    lines = show(report(tmp_path))
-    assert lines[0].startswith(ZERO_SHOT_AGREES)
-    assert "on the MTIL order I" in lines[1] and "iniature" not in "".join(lines)
-
-
-def test_times_are_summed_over_the_instances_of_a_stage_the_longest_first(tmp_path: Path) -> None:
-    nothing = "No stage ran on this machine. The results came from the cache or from a remote."
-    assert show(tmp_path, "--times") == [nothing]
-    for stage, name, seconds in (("finetune", "a", 8), ("synthesize", "a", 65.5), ("synthesize", "b", 61)):
-        note = tmp_path / ".gift" / "timings" / stage / f"{name}.json"
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(f'{{"seconds": {seconds}}}')
-    lines = [line.split() for line in show(tmp_path, "--times")]
-    assert lines == [["synthesize", "2", "instances", "2.1", "min"], ["finetune", "1", "instance", "8", "s"]]
-    assert json.loads("".join(show(tmp_path, "--times", "--json")))["stages"]["finetune"]["seconds"] == 8
-
-
 def cells(lines: list[str]) -> list[list[str]]:
-    """The rows of the tables."""
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
 
 
@@ -73,14 +52,12 @@ def test_the_table_the_result_the_report_and_what_to_type_next(finished: Path, m
         ["gift", "53.0", "71.1", "80.0", "4.0", "46.0 -> 80.0"],
     ]
     assert any("zodiac:" in line for line in lines) and any("before -> after" in line for line in lines)
-    assert max(map(len, lines[: lines.index("Next:")])) <= 80 + len(str(finished))
     text = " ".join(lines)
     assert "plain fine-tuning has lost 45.0 points" in text and "nothing about photos" in text
     page = (finished / "reports/index.html").resolve()
     assert f"The report: {page}  Next:" in text
     commands = text.partition("Next:")[2]
     assert str(page) in commands and "dvc repro && gift show" in commands and "gift use bring_your_own" in commands
-    assert "bin/activate" not in commands
 
 
 def test_per_task_and_json_have_all_tasks_of_each_method(finished: Path) -> None:
@@ -90,8 +67,6 @@ def test_per_task_and_json_have_all_tasks_of_each_method(finished: Path) -> None
         ["textures", "50.0", "95.0", "65.0", "-30.0"],
         ["zodiac", "20.0", "85.0", "85.0", "0.0"],
     ]
-    titles = [line for line in lines if line.endswith("3 tasks")]
-    assert [title.partition(":")[0] for title in titles] == ["zero_shot", "finetune", "gift"]
     document = json.loads("\n".join(show(finished, "--json")))
     gift = document["methods"]["gift"]
     assert (gift["transfer_percent"], gift["forgetting_points"]) == (53.0, 4.0)
@@ -120,12 +95,6 @@ def test_without_its_summary_the_table_is_shown_and_the_remedy_named(tmp_path: P
     assert result.exit_code == 0 and "summary.json" in result.stderr and "dvc pull" in result.stderr
     assert [row[0] for row in cells(result.stdout.splitlines())] == ["zero_shot", "finetune", "gift"]
     assert "before -> after" not in result.stdout
-
-
-def test_what_needs_the_summary_says_how_to_get_it(tmp_path: Path) -> None:
-    result = RUNNER.invoke(app, ["show", "--root", str(tmp_path), "--per-task"])
-    assert result.exit_code == 1 and result.stdout == ""
-    assert "summary.json" in result.stderr and "dvc repro report" in " ".join(result.stderr.split())
 
 
 def test_after_another_experiment_was_chosen_it_says_whose_result_this_is(tmp_path: Path) -> None:

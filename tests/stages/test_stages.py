@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,7 @@ from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import read_task
 from gift_core.artifacts.teacher_source import read_source
 from gift_core.provenance import environment
-from stages.app import app
-from tests.stages.experiment import RUNNER, TASKS, Experiment, tiny
+from tests.stages.experiment import TASKS, Experiment, tiny
 
 UMASK = 0o026  # no default of a system
 
@@ -56,7 +54,6 @@ def run_every_stage(experiment: Experiment) -> None:
 
 @pytest.fixture
 def fresh(tmp_path: Path, mini_params: dict[str, Any]) -> Experiment:
-    """An experiment in which nothing has run."""
     return Experiment(tmp_path, tiny(mini_params))
 
 
@@ -95,17 +92,6 @@ def test_losses_have_a_column_per_loss_and_the_rate_has_the_factor_of_the_step(d
     rate = done.params["methods"]["gift"]["learning_rate"]
     rows = read_losses(done.layout.model("gift", "arrows") / "losses.jsonl")
     assert max(row["learning_rate"] for row in rows) == pytest.approx(2 * rate)
-
-
-def test_gift_metrics_computes_the_reports_numbers_from_the_files_of_accuracies(done: Experiment) -> None:
-    stored = json.loads((done.folder / "reports/metrics.json").read_text())
-    assert list(stored) == ["zero_shot", "finetune", "gift"]
-    folder = done.layout.accuracy("gift", "arrows").parent
-    files = [done.layout.accuracy("gift", task) for task in TASKS]
-    for methods, paths in ((list(stored), [folder.parent]), (["zero_shot", "gift"], files)):
-        computed = json.loads(RUNNER.invoke(app, ["metrics", "--json", *map(str, paths)]).stdout)
-        rounded = {m: {name: round(value, 4) for name, value in row.items()} for m, row in computed.items()}
-        assert rounded == {method: stored[method] for method in methods}
 
 
 def test_an_accuracy_file_stands_for_all_that_the_report_reads(done: Experiment) -> None:

@@ -7,64 +7,37 @@ from typing import Any
 
 import pytest
 
-from gift_core.artifacts.prompt_files import read_prompts, read_vocabulary
+from gift_core.artifacts.prompt_files import read_prompts
 from gift_core.artifacts.shards import read_manifest
 from gift_core.artifacts.task import read_task
-from gift_core.layout import Layout
-from stages.app import app
 from tests.datasets.folders import birds
 from tests.imports import ROOT
-from tests.stages.experiment import RUNNER, TASKS, tiny
-from tests.stages.experiment import Experiment as AnyExperiment
+from tests.stages.experiment import Experiment, tiny
 
 RAW = Path("data/0_raw")
 SCORER = {"name": f"local-dir:{RAW / 'generators/scorer'}", "pretrained": None}
 
 
-class Experiment(AnyExperiment):
-    """A project in the working folder, whose paths are relative."""
-
-    def say(self, *command: str, **changes: dict[str, Any]) -> str:
-        """Changes sections of params.yaml, runs a command that may be refused, and returns what it prints."""
-        for section, keys in changes.items():
-            self.params[section] |= keys
-        self.write(self.params)
-        result = RUNNER.invoke(app, list(command))
-        assert result.exit_code in (0, 1), repr(result.exception)
-        return " ".join(result.output.split())
-
-    def until_prompts(self, **changes: dict[str, Any]) -> str:
-        """Runs the stages before synthesize, and returns what write_prompts prints."""
-        self.say("write_vocabulary", **changes)
-        self.say("ingest", "games")
-        return self.say("write_prompts", "games")
-
-
-@pytest.fixture
-def experiment(tmp_path: Path, mini_params: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Experiment:
+def test_vocabulary_captions_and_filters_are_used(
+    tmp_path: Path, mini_params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     params = tiny(mini_params)
     params["training"]["replay_batch_size"] = 4
-    params["prompts"] |= {"images_per_task": 6, "base_vocabulary": str(RAW / "prompts/words.txt")}
+    words, captions = RAW / "prompts/words.txt", RAW / "prompts/captions.csv"
+    params["prompts"] |= {"images_per_task": 6, "base_vocabulary": str(words)}
+    params["prompts"] |= {"strategy": "captions", "captions": str(captions)}
+    filters = {"scorer": SCORER, "min_clip_score": -1.0, "max_similarity": 1.0, "max_redraws": 3}
+    params["generator"] |= {"filters": filters}
     for folder in ("prompts", "generators"):
         (RAW / folder).mkdir(parents=True)
-    (RAW / "prompts/words.txt").write_text("red star\nblue heart\n")
+    words.write_text("red star\nblue heart\n")
+    captions.write_text("class_name,caption\nred star,a red star at night\nred stra,a typo\n")
     (RAW / "generators/scorer").symlink_to(ROOT / "data/mini/clip")
-    made = Experiment(tmp_path, params)
-    made.layout = Layout(Path())
-    return made
-
-
-def captions(text: str) -> dict[str, str]:
-    """Writes a file of captions, and returns the settings that use it."""
-    (RAW / "prompts/captions.csv").write_text(f"class_name,caption\n{text}")
-    return {"strategy": "captions", "captions": str(RAW / "prompts/captions.csv")}
-
-
-def test_vocabulary_captions_and_filters_are_used(experiment: Experiment) -> None:
-    filters = {"scorer": SCORER, "min_clip_score": -1.0, "max_similarity": 1.0, "max_redraws": 3}
-    prompting = captions("red star,a red star at night\nred stra,a typo\n")
-    said = experiment.until_prompts(prompts=prompting, generator={"filters": filters})
+    experiment = Experiment(tmp_path, params)
+    experiment.succeed("write_vocabulary")
+    experiment.succeed("ingest", "games")
+    said = " ".join(experiment.succeed("write_prompts", "games").split())
     prompts = read_prompts(experiment.layout.prompts("games"))
     captioned = int((prompts.prompt == "a red star at night").sum())
     assert 0 < captioned < 6
@@ -72,27 +45,13 @@ def test_vocabulary_captions_and_filters_are_used(experiment: Experiment) -> Non
     assert f"6 prompts from 2 class names (1 sources), {captioned} from captions" in said
     assert "captions of 1 class are not used, because no task until now has that name: " in said
     assert "'red stra' (did you mean 'red star'?)" in said
-    said = experiment.say("synthesize", "games")
+    said = experiment.succeed("synthesize", "games")
     assert "0 black images generated again, 0 below the CLIP score, 0 near-duplicates" in said
     assert read_manifest(experiment.layout.shards("games"))["rejected"] == {"clip_score": 0, "duplicate": 0}
 
 
-def test_prompts_use_all_templates_of_a_learned_task(experiment: Experiment) -> None:
-    prompting = {"strategy": "all_templates", "base_vocabulary": "none", "images_per_task": 200}
-    assert "none leaves no prompts for the first task, 'games'" in experiment.until_prompts(prompts=prompting)
-    experiment.say("ingest", "arrows")
-    experiment.say("write_vocabulary", prompts={"base_vocabulary": str(RAW / "prompts/words.txt")})
-    for task in TASKS:
-        experiment.say("write_prompts", task)
-    templates = read_task(experiment.layout.task("games")).templates
-    vocabulary = read_vocabulary(experiment.layout.vocabulary("games"))
-    assert {entry.templates for entry in vocabulary if entry.source_task == "games"} == {templates}
-    prompts = read_prompts(experiment.layout.prompts("arrows"))
-    assert set(prompts[prompts.source_task == "games"].template) == set(templates)
-
-
 @pytest.fixture
-def elsewhere(tmp_path: Path, mini_params: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> AnyExperiment:
+def elsewhere(tmp_path: Path, mini_params: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Experiment:
     """A project in another folder than the working directory, which has other data at the same paths."""
     params = tiny(mini_params, tasks=["birds"])
     params["tasks"]["birds"] = {
@@ -109,17 +68,17 @@ def elsewhere(tmp_path: Path, mini_params: dict[str, Any], monkeypatch: pytest.M
         (tmp_path / name / words).write_text(f"{word}\n")
         (tmp_path / name / captions).write_text(f"class_name,caption\n{word},a {word} in the rain\n")
     monkeypatch.chdir(tmp_path / "elsewhere")
-    return AnyExperiment(tmp_path / "project", params)
+    return Experiment(tmp_path / "project", params)
 
 
-def test_data_captions_and_vocabulary_are_those_of_the_root(elsewhere: AnyExperiment) -> None:
+def test_data_captions_and_vocabulary_are_those_of_the_root(elsewhere: Experiment) -> None:
     for command in ("write_vocabulary", "ingest birds", "write_prompts birds"):
         elsewhere.succeed(*command.split())
     assert read_task(elsewhere.layout.task("birds")).class_names == ("great tit", "wren")
     assert set(read_prompts(elsewhere.layout.prompts("birds")).prompt) == {"a wren in the rain"}
 
 
-def test_ingest_says_which_class_names_changed(elsewhere: AnyExperiment) -> None:
+def test_ingest_says_which_class_names_changed(elsewhere: Experiment) -> None:
     for _ in range(2):
         assert "changed" not in elsewhere.succeed("ingest", "birds")
     for split in ("train", "test"):

@@ -64,25 +64,21 @@ class ToyPipeline:
         subprocess.run(["dvc", "init", "--no-scm", "--quiet"], cwd=folder, env=self.environment, check=True)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Starts `gift run ARGUMENTS`."""
         return subprocess.Popen(
             [sys.executable, "-m", "stages", "run", *arguments], cwd=self.folder, env=self.environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 
     def run(self, *arguments: str, expect: int = 0) -> str:
-        """Runs `gift run ARGUMENTS` to its end, and returns what it printed."""
         return ended(self.start("--workers", "2", *arguments), expect=expect)
 
     def repro(self, *arguments: str, expect: int = 0) -> str:
-        """Runs `dvc repro`, and returns what it printed."""
         command = ["dvc", "repro", *arguments]
         done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
         assert done.returncode == expect, done.stdout + done.stderr
         return done.stdout + done.stderr
 
     def command(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs `python -m module ARGUMENTS`."""
         command = [sys.executable, "-m", module, *arguments]
         return subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
 
@@ -92,12 +88,10 @@ class ToyPipeline:
             (self.folder / "hold" / name).touch()
 
     def release(self, *names: str) -> None:
-        """Lets stages end that wait."""
         for name in names:
             (self.folder / "hold" / name).unlink()
 
     def fail(self, name: str) -> None:
-        """Makes a stage fail."""
         (self.folder / "fails" / name).touch()
 
     @property
@@ -120,14 +114,12 @@ class ToyPipeline:
 
 
 def ended(process: subprocess.Popen[str], *, expect: int = 0) -> str:
-    """Waits for the end of a process, and returns what it printed."""
     printed, _ = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == expect, f"{process.returncode}\n{printed}"
     return printed
 
 
 def wait(condition: Callable[[], object], what: object = "it", *, seconds: float = WAIT_SECONDS) -> None:
-    """Waits until the condition holds."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"waited {seconds} s for {what}"

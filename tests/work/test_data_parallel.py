@@ -265,11 +265,6 @@ def test_the_error_of_the_process_that_failed_first_is_raised(how: str, kind: ty
     assert multiprocessing.active_children() == []
 
 
-def test_an_error_of_the_first_process_is_raised_and_ends_the_others() -> None:
-    with pytest.raises(ValueError, match="here"), started(2, CPU, train_too) as processes:
-        raise ValueError(f"here, in {processes.rank}")
-
-
 def test_a_process_that_hangs_is_ended_when_another_one_fails() -> None:
     script = (
         "import time, torch, tests.work.test_data_parallel as here\n"

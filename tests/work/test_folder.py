@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gift_core.errors import UserError
-from gift_core.work.folder import KEY, remove_work, unfinished_works, work_folder
+from gift_core.work.folder import remove_work, unfinished_works, work_folder
 
 OWN = """
 import sys, time
@@ -58,14 +57,6 @@ def test_the_newest_work_of_other_keys_stays_and_the_run_says_why_it_starts_over
     assert [(work.folder / "half").read_text() for work in unfinished_works(base)] == ["3", "5"]
 
 
-def test_other_work_is_bounded_by_the_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    base = tmp_path / "birds"
-    interrupted(base, 1)
-    monkeypatch.setattr("gift_core.work.folder.SHARE_OF_FREE_SPACE", 0.0)
-    interrupted(base, 2)
-    assert [work.key for work in unfinished_works(base)] == [{"inputs": {"seed": 2}}]
-
-
 def test_what_this_program_did_not_write_stays(tmp_path: Path) -> None:
     base = tmp_path / "birds"
     (base / "photos").mkdir(parents=True)
@@ -75,19 +66,6 @@ def test_what_this_program_did_not_write_stays(tmp_path: Path) -> None:
     assert [path.name for path in base.iterdir()] == ["photos"]
     remove_work(base)
     assert (base / "photos" / "one.jpg").read_text() == "precious"
-
-
-def test_a_folder_whose_removal_is_interrupted_is_still_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    base = tmp_path / "finetune"
-
-    def kill(path: Path) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt), work_folder(base, {"seed": 1}) as folder:
-        (folder / "state").touch()
-        patch.setattr(shutil, "rmtree", kill)
-    (work,) = unfinished_works(base)
-    assert [path.name for path in work.folder.iterdir()] == [KEY]
 
 
 def test_a_linked_folder_is_refused_and_nothing_in_it_is_removed(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What stages ask for, and how many run at once."""
+"""What stages ask for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 
 from gift_core.errors import UserError
 from gift_core.execution import pool
-from gift_core.work.needs import GPU_STAGES, Capacity, check_gpus, default_workers, gpus_of
+from gift_core.work.needs import GPU_STAGES, check_gpus, gpus_of
 from tests.imports import ROOT
 
 
@@ -25,18 +25,6 @@ def test_a_stage_gets_a_gpu_only_where_it_uses_one_and_there_is_one() -> None:
     assert gpus_of("finetune@gift-step0", 0.5, available=8) == 0.5
     assert gpus_of("finetune@gift-step0", 1, available=0) == 0
     assert gpus_of("report", 1, available=8) == 0
-
-
-def test_workers_fill_the_gpus_and_one_more_or_the_cpus() -> None:
-    assert default_workers(cpus=64, gpus=4, gpus_per_stage=1) == 5
-    assert default_workers(cpus=64, gpus=4, gpus_per_stage=0.5) == 9
-    assert default_workers(cpus=2, gpus=0, gpus_per_stage=1) == 2
-
-
-def test_the_threads_of_all_workers_together_are_the_cpus() -> None:
-    assert Capacity(workers=2, cpus=2, gpus=0).threads == 1
-    assert Capacity(workers=3, cpus=16, gpus=0).threads == 5
-    assert Capacity(workers=8, cpus=2, gpus=0).threads == 1
 
 
 def test_a_share_of_gpus_that_ray_cannot_give_and_a_device_with_a_number_are_refused() -> None:

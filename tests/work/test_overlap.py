@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 import torch
 
-from gift_core.work.overlap import Copies, background, prefetch_in_thread, prefetched
+from gift_core.work.overlap import prefetch_in_thread
 from tests.clip.test_batches import task
 from tests.clip.tiny import tiny_clip
 
@@ -39,20 +39,6 @@ def test_prefetched_batches_are_those_of_sampling_in_turn(device: torch.device) 
     assert not prefetching_threads()
 
 
-def test_the_next_batch_is_sampled_while_this_one_is_used() -> None:
-    begun = [threading.Event() for _ in range(3)]
-
-    def sample(step: int) -> int:
-        begun[step].set()
-        return step
-
-    batches = prefetch_in_thread(map(sample, range(3)), device=CPU)
-    assert next(batches) == 0
-    assert begun[1].wait(timeout=300)
-    assert not begun[2].is_set()
-    batches.close()
-
-
 def test_an_error_of_sampling_is_raised_at_its_batch() -> None:
     def sample(step: int) -> int:
         if step == 2:
@@ -75,28 +61,3 @@ def test_the_thread_ends_when_the_loop_is_broken_off() -> None:
                 raise KeyboardInterrupt
     assert not prefetching_threads()
     assert len(sampled) <= 5
-
-
-@pytest.mark.parametrize(("device", "in_thread"), [("cpu", False), ("cuda", True), ("mps", True)])
-def test_a_thread_prefetches_except_on_the_cpu(device: str, in_thread: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gift_core.work.overlap.Copies", lambda device: Copies(CPU))
-    items = ((step, threading.current_thread().name) for step in range(3))
-    batches = prefetched(items, device=torch.device(device))
-    steps, threads = zip(*batches, strict=True)
-    assert steps == (0, 1, 2)
-    assert {name.startswith("prefetch") for name in threads} == {in_thread}
-    assert not prefetching_threads()
-
-
-def test_calls_run_at_once_on_the_cpu_and_beside_a_gpu_in_threads_which_end_with_the_block() -> None:
-    def fail() -> None:
-        raise ValueError("broken")
-
-    with background(CPU, 3) as executor:
-        assert executor.submit(threading.current_thread).result() is threading.main_thread()
-        assert list(executor.map(str, [1, 2])) == ["1", "2"]
-        with pytest.raises(ValueError, match="broken"):
-            executor.submit(fail).result()
-    with background(GPU, 2) as executor:
-        assert executor.submit(threading.current_thread).result() is not threading.main_thread()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("background")]

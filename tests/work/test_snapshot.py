@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import torch
 
 from gift_core.computation import State
 from gift_core.work import snapshot as snapshots
-from gift_core.work.folder import KEY
 from gift_core.work.snapshot import Snapshot
 from tests.mounts import small_disk
 
@@ -19,29 +17,6 @@ STATE = State(
     {"a": torch.tensor([[1.0, -2.5], [0.1, 3e-38]]), "count": torch.tensor(7), "none": torch.empty(0, 3)},
     {"iteration": 12, "names": ["a", "ä"]},
 )
-
-
-class Clock:
-    """A clock that is set by hand. Writing takes `writing` seconds."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, writing: float = 0.0) -> None:
-        self.now, self.writes = 1000.0, 0
-        monkeypatch.setattr(snapshots, "monotonic", lambda: self.now)
-        write = snapshots.write_state
-
-        def slow(path: Path, saved: State) -> None:
-            write(path, saved)
-            self.writes += 1
-            self.now += writing
-
-        monkeypatch.setattr(snapshots, "write_state", slow)
-
-    def keeps_after(self, snapshot: Snapshot, seconds: float) -> bool:
-        """Whether the snapshot is written `seconds` after the last moment."""
-        self.now += seconds
-        before = self.writes
-        snapshot.keep(lambda: STATE)
-        return self.writes > before
 
 
 def written(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -85,18 +60,18 @@ def test_a_damaged_snapshot_is_ignored_and_a_line_says_so(tmp_path: Path, monkey
             assert all(torch.equal(found.tensors[name], value) for name, value in STATE.tensors.items())
 
 
-def test_it_is_written_after_half_a_minute_and_after_67_times_the_time_of_a_slow_write(
+def test_it_is_written_after_half_a_minute_and_not_again_until_as_much_has_passed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, snapshot = Clock(monkeypatch), Snapshot(tmp_path / "state.safetensors")
-    for _ in range(2):
-        assert not clock.keeps_after(snapshot, 29.9)
-        assert clock.keeps_after(snapshot, 0.2)
-    clock, snapshot = Clock(monkeypatch, writing=5.0), Snapshot(tmp_path / "state.safetensors")
-    assert clock.keeps_after(snapshot, 31)
-    assert not clock.keeps_after(snapshot, 333)
-    assert clock.keeps_after(snapshot, 2)
-    assert snapshot.seconds_written == 10
+    now, path = [1000.0], tmp_path / "state.safetensors"
+    monkeypatch.setattr(snapshots, "monotonic", lambda: now[0])
+    snapshot, found = Snapshot(path), []
+    for seconds in (29.9, 0.2, 29.9, 0.2):
+        now[0] += seconds
+        snapshot.keep(lambda: STATE)
+        found.append(path.exists())
+        path.unlink(missing_ok=True)
+    assert found == [False, True, False, True]
 
 
 @pytest.mark.parametrize("foreseen", [True, False])
@@ -117,18 +92,3 @@ def test_on_a_full_disk_the_work_goes_on_and_the_former_snapshot_stays(
         assert found is not None and found.note == STATE.note
         snapshot.keep(lambda: State({}, {"smaller": True}))  # it is tried again
         assert (again := Snapshot(path).read()) is not None and again.note == {"smaller": True}
-
-
-def test_a_snapshot_of_another_run_is_set_aside_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for seed in (1, 2):
-        (tmp_path / str(seed)).mkdir()
-        key = {"inputs": {"seed": seed, "task": "games"}}
-        (tmp_path / str(seed) / KEY).write_text(json.dumps(key))
-    path = tmp_path / "2" / "state.safetensors"
-    written(tmp_path / "1" / "state.safetensors", monkeypatch).rename(path)
-    said: list[str] = []
-    assert Snapshot(path, said.append).read() is None
-    assert said == [
-        f"{path}.not_used is not used: another run wrote it (inputs.seed 1, now 2). This part of the work starts again."
-    ]
-    assert Path(f"{path}.not_used").is_file()

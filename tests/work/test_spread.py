@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gift_core.work.spread import OFFER, Offer, spread
+from gift_core.work.spread import OFFER, Offer
 from tests.execution.ray_for_tests import ray_offer
 from tests.stages.toy_pipeline import WAIT_SECONDS, ended, wait
 
@@ -97,24 +97,6 @@ def test_helpers_compute_what_the_stage_would_and_end_with_it(stage: ToyStage, o
     wait(lambda: not stage.helpers(), "the end of the helpers")
 
 
-def test_without_an_offer_or_with_one_unit_ray_is_not_imported(stage: ToyStage, offer: Mapping[str, str]) -> None:
-    for run in (stage.start({}, units=2), stage.start(offer, units=1)):
-        assert "helpers computed 0" in (printed := ended(run))
-        assert "ray is not imported" in printed
-
-
-def test_a_helper_does_not_begin_a_unit_too_far_ahead(stage: ToyStage, offer: Mapping[str, str]) -> None:
-    stage.hold("stage")
-    run = stage.start(limited(offer, 1), ahead=3)
-    wait(lambda: stage.written() == ["1.txt", "2.txt"], "the units before the limit")
-    with pytest.raises(subprocess.TimeoutExpired):
-        run.wait(1)
-    assert stage.written() == ["1.txt", "2.txt"]
-    stage.release("stage")
-    ended(run)
-    stage.require_whole()
-
-
 def test_a_stage_that_waits_for_a_lost_helper_computes_its_unit(stage: ToyStage, offer: Mapping[str, str]) -> None:
     stage.hold("stage", "helpers")
     run = stage.start(limited(offer, 1), ahead=3)
@@ -171,9 +153,3 @@ def test_a_stage_that_is_stopped_ends_with_its_helpers(
     run.communicate(timeout=WAIT_SECONDS)
     assert run.returncode != 0
     wait(lambda: not stage.helpers(), "the end of the helpers")
-
-
-def test_an_offer_of_no_helpers_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(OFFER, Offer("somewhere", 0, 0, "").variables[OFFER])
-    with spread([1, 2], lambda: str, take=lambda unit, result: None) as work:
-        assert [list(units) for units in work.rounds()] == [[1, 2]]

@@ -1,16 +1,12 @@
 """How a training is driven: continued to the same weights and losses, with losses read late where that pays.
 
-The tests of late reading drive on the CPU as on a GPU. On the device "meta" every read of a value is an error, so a run
-there shows that nothing else is read in an iteration.
+The tests of late reading drive on the CPU as on a GPU.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,17 +15,15 @@ import torch
 from gift_core.clip.model import Clip
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
-from gift_core.losses import LOSSES
 from gift_core.methods import build_method
 from gift_core.replay.source import NoReplay
-from gift_core.training import loop
 from gift_core.training.loop import LossRow
 from gift_core.work import snapshot as snapshots
 from gift_core.work import training
 from gift_core.work.snapshot import Snapshot
 from tests.clip.tiny import tiny_clip
 from tests.training.test_loop import BrokenFrom
-from tests.training.tiny_training import GIFT_LOSSES, method_config, other_teacher, run, task_images
+from tests.training.tiny_training import GIFT_LOSSES, method_config, other_teacher, run
 from tests.training.tiny_training import train as train_tiny
 from tests.training.tiny_training import training as settings
 
@@ -157,49 +151,3 @@ def test_a_loss_that_is_not_finite_is_an_error_and_in_no_snapshot(
     assert stored[0].keys() == stored[1].keys()
     assert all(torch.equal(stored[0][name], stored[1][name]) for name in stored[0])
     assert all(bool(value.isfinite().all()) for value in stored[1].values() if value.is_floating_point())
-
-
-def to_meta(batch: Any) -> Any:
-    """The batch without values."""
-    moved = {name: value.to("meta") for name, value in vars(batch).items() if isinstance(value, torch.Tensor)}
-    return dataclasses.replace(batch, **moved)
-
-
-# Two read more, and say why in docs/log.md: distill_vocabulary the number of distinct texts of a batch, and
-# consolidation frozen_fisher whether an importance is finite, while it is not frozen.
-SOFT = {"weight": 1.0, "temperature": 2.0}
-OPTIONS = {"distill_features": {"weight": 1.0}, "align": GIFT_LOSSES["align"]}
-ROWS = [
-    gift(kind="adaptive_fisher", weight=1.0),
-    *(method_config(losses={name: OPTIONS.get(name, SOFT)}) for name in LOSSES if name != "distill_vocabulary"),
-    method_config(losses=GIFT_LOSSES, kind="uniform", weight=1.0),
-    with_rows(gift(kind="adaptive_fisher", weight=1.0), average=AVERAGE),
-]
-
-
-@pytest.mark.parametrize("config", ROWS, ids=lambda config: "+".join(name for name, _ in config.losses.items()))
-def test_an_iteration_reads_nothing_from_the_device(config: MethodConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[int] = []
-
-    def copied(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
-        assert tensor.is_meta
-        return lambda: (read.append(1), torch.zeros(tensor.shape))[1]
-
-    monkeypatch.setattr(training, "copied_to_cpu", copied)
-    monkeypatch.setattr(loop, "_optimizer", lambda parameters, training: torch.optim.SGD(parameters.values()))
-    monkeypatch.setattr(loop, "_require_finite_weights", lambda clip, last: None)  # at the end all weights are read
-    images, pairs, clip = task_images(tiny_clip()), other_teacher(), tiny_clip()
-    clip.model.to("meta")
-    rows = train_tiny(
-        clip,
-        SimpleNamespace(class_prompts=images.class_prompts, sample=lambda number: to_meta(images.sample(number))),
-        method=build_method(config),
-        replay=SimpleNamespace(sample=lambda number: tuple(map(to_meta, pairs.sample(number)))),
-        training=settings(4),
-        learning_rate=1e-3,
-        iterations=4,
-    )
-    assert len(rows) == len(read) == 4
-    with pytest.raises((NotImplementedError, RuntimeError)):  # what a read would have been
-        clip.scale.item()
-    assert math.isfinite(rows[-1]["total"])

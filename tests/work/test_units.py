@@ -86,14 +86,6 @@ def test_an_interrupted_run_computes_no_unit_twice(
     assert said == [f"images: continues at {stop_at} of {COUNT}"]
 
 
-def test_a_result_is_complete_when_all_units_were_done_before(tmp_path: Path) -> None:
-    run, done = KeptUnits(tmp_path, lambda line: None), list[int]()
-    run(computation())
-    state = run(computation(-1, done))
-    assert values(state) == WHOLE and done == []
-    assert state.note == {str(number): number + 1 for number in range(COUNT)}
-
-
 def test_a_unit_that_a_helper_has_written_is_not_computed_again_unless_it_is_damaged(tmp_path: Path) -> None:
     said, done = list[str](), list[int]()
     for number in (2, 4):
@@ -103,9 +95,3 @@ def test_a_unit_that_a_helper_has_written_is_not_computed_again_unless_it_is_dam
     assert values(KeptUnits(tmp_path, said.append)(computation(-1, done))) == WHOLE
     assert done == [0, 1, 3, 4, 5]
     assert said[0].startswith(f"{damaged}.not_used is not used: ")
-
-
-def test_a_large_unit_is_removed_when_it_is_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, _ = run_with_helper(tmp_path, monkeypatch)
-    run(computation(merge=add, is_large=True))
-    assert [file.name for file in tmp_path.iterdir()] == ["numbers.safetensors"]
