@@ -87,7 +87,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clip", choices=CLIPS, default="tinyclip_40m")
     parser.add_argument("--generator", choices=GENERATORS, default="sdxs")
-    parser.add_argument("--images", type=int, default=4, help="generated images of each task")
+    parser.add_argument("--images", type=int, default=2, help="generated images of each task")
     parser.add_argument("--iterations", type=int, default=2, help="training iterations of each task")
     parser.add_argument("--methods", nargs="+", help="methods of the preset to run (default: all of them)")
     parser.add_argument("--threads", type=int, default=cores, help="number of threads of each stage")

@@ -47,3 +47,13 @@ def test_presets_says_how_much_is_changed(mini_project: Path, changes: list[tupl
     for old, new in changes:
         params.write_text(params.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     assert expected in gift(mini_project, "presets").stdout
+
+
+def test_without_a_readable_params_yaml_presets_are_listed_and_use_keeps_the_file(mini_project: Path) -> None:
+    (mini_project / "params.yaml").write_text("tasks: [")
+    listed = gift(mini_project, "presets")
+    assert (listed.exit_code, "params.yaml is missing, or it cannot be read." in listed.stdout) == (0, True)
+    shown = gift(mini_project, "use", "mini").stdout
+    assert "It replaces all of params.yaml." in shown
+    assert f"kept as {mini_project / 'params.backup-1.yaml'}" in shown
+    assert (mini_project / "params.backup-1.yaml").read_text(encoding="utf-8") == "tasks: ["

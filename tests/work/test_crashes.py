@@ -134,6 +134,21 @@ def old_folder(path: Path) -> Path:
     return path
 
 
+def test_an_interruption_between_two_renames_restores_the_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, rename = old_folder(tmp_path / "result"), Path.rename
+    monkeypatch.setattr(publishing, "exchange", lambda one, other: False)
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if self.name == "result" and self != path:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with pytest.raises(KeyboardInterrupt), build_folder(path) as folder:
+        (folder / "part").write_text("new")
+        monkeypatch.setattr(Path, "rename", interrupted)
+    assert content(path) == {"part": "old"} and list(tmp_path.iterdir()) == [path]
+
+
 def test_a_folder_that_cannot_be_renamed_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As one in the image of a container: overlayfs refuses to rename a folder of a lower layer."""
     path, rename = old_folder(tmp_path / "result"), Path.rename

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from gift_core.computation import State
 from gift_core.work import snapshot as snapshots
+from gift_core.work.folder import KEY
 from gift_core.work.snapshot import Snapshot
 from tests.mounts import small_disk
 
@@ -92,3 +94,18 @@ def test_on_a_full_disk_the_work_goes_on_and_the_former_snapshot_stays(
         assert found is not None and found.note == STATE.note
         snapshot.keep(lambda: State({}, {"smaller": True}))  # it is tried again
         assert (again := Snapshot(path).read()) is not None and again.note == {"smaller": True}
+
+
+def test_a_snapshot_of_another_run_is_set_aside_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in (1, 2):
+        (tmp_path / str(seed)).mkdir()
+        key = {"inputs": {"seed": seed, "task": "games"}}
+        (tmp_path / str(seed) / KEY).write_text(json.dumps(key))
+    path = tmp_path / "2" / "state.safetensors"
+    written(tmp_path / "1" / "state.safetensors", monkeypatch).rename(path)
+    said: list[str] = []
+    assert Snapshot(path, said.append).read() is None
+    assert said == [
+        f"{path}.not_used is not used: another run wrote it (inputs.seed 1, now 2). This part of the work starts again."
+    ]
+    assert Path(f"{path}.not_used").is_file()
