@@ -43,6 +43,7 @@ CENTRAL = (  # of these, one of each stays in `make test`
     "tests/end_to_end/test_revisions.py::test_an_update_with_the_same_revisions_runs_check_alone",
     "tests/end_to_end/test_wheel.py::test_every_stage_runs_in_a_project_without_code",
     "tests/stages/test_run_command.py::test_it_writes_the_lock_file_of_dvc_repro",
+    "tests/team/test_remotes.py::test_what_is_damaged_is_named_and_the_rest_is_pulled",
 )
 # Processor seconds of a test outside of that layer, so that a busy machine does not matter. The longest take 24 and 7.
 END_TO_END_BUDGET, BUDGET = 90.0, 30.0
