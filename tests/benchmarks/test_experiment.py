@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiment import Run, choose_methods, set_order
+from benchmarks.experiment import Run, choose_methods, read_experiment, set_order
 from benchmarks.variants import Variant, read_variants
 
 
@@ -59,3 +60,9 @@ def test_lists_are_expanded_by_their_product(tmp_path: Path, mini_params: dict[s
     row = before["gift"]
     row["learning_rate"], row["consolidation"]["weight"] = 1e-3, 0.1
     assert last.row == row
+
+
+def test_the_search_tries_as_many_settings_of_every_method(project: Path) -> None:
+    methods = read_experiment(project / "presets" / "mini_compare.yaml")["methods"]
+    found = read_variants(project / "benchmarks" / "search.yaml", methods)
+    assert set(Counter(variant.method for variant in found.values()).values()) == {6}
