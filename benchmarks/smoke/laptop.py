@@ -21,7 +21,7 @@ from gift_core.doctor.model_checks import KNOWN_CLIPS
 PRESET = Path(__file__).resolve().parents[2] / "presets" / "laptop.yaml"
 TASKS = ("eurosat", "oxford_pet")
 PER_CLASS = 4  # images for training
-TESTED = 16  # images of each task
+TESTED = 8  # images of each task
 NAMES, NAME_COUNT = "data/0_raw/prompts/names.txt", 50  # the base vocabulary: the first of the thousand of ImageNet
 COMMIT = "0" * 40  # of a repository whose revision the preset does not name
 
