@@ -38,8 +38,7 @@ def check_results(pipeline: Pipeline, size: Size) -> Iterator[str]:
         for method in run["methods"]:
             yield _check_step(pipeline, method, task)
     yield _check_report(pipeline)
-    for method in run["methods"]:
-        yield _check_loads_in_open_clip(pipeline.layout.model(method, tasks[-1]), size)
+    yield _check_loads_in_open_clip(pipeline.layout.model(run["methods"][-1], tasks[-1]), size)
 
 
 def _check_task(pipeline: Pipeline, task: str) -> str:
