@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gift_core.artifacts.model_config import shape_fault
 from gift_core.artifacts.model_folder import CONFIG, DamagedFileError, read_shapes
-from gift_core.config.method_options import MethodConfig
 from gift_core.doctor.finding import Finding, Project
 from gift_core.downloads import CACHED_WEIGHTS, download_problem, in_cache
 from gift_core.errors import ContractError, UserError, lookup
@@ -110,7 +109,12 @@ def check_miniature(project: Project) -> Iterator[Finding]:
 
 def check_trained(project: Project) -> Iterator[Finding]:
     """Yields a problem for each method that runs and cannot train this model. Nothing is loaded or computed."""
-    names = [name for name in project.config.run.methods if _chooses_layers(project.config.methods[name])]
+    rows = {name: project.config.methods[name] for name in project.config.run.methods}
+    names = [name for name, row in rows.items() if row.trains is not None or row.layer_decay is not None]
+    adapted = [name for name in names if (trains := rows[name].trains) is not None and trains.is_merged]
+    if adapted and find_spec("peft") is None:
+        yield Finding(f"methods.{adapted[0]}.trains", "fail", "lora needs another package", "Run: pip install peft")
+        return
     config = model_config_of(project) if names else None
     if config is None or "hf_model_name" in config["text_cfg"]:  # that one needs a file from the hub
         return
@@ -119,7 +123,7 @@ def check_trained(project: Project) -> Iterator[Finding]:
 
     for name in names:
         try:
-            require_trainable(_empty_clip(config), project.config.training, build_method(project.config.methods[name]))
+            require_trainable(_empty_clip(config), project.config.training, build_method(rows[name]))
         except UserError as error:
             yield Finding(f"methods.{name}", "fail", str(error))
 
@@ -131,13 +135,9 @@ def _empty_clip(config: dict[str, Any]) -> Clip:
     from gift_core.clip.architectures import build_empty
     from gift_core.clip.model import Clip
 
-    rows = partial(torch.zeros, config["text_cfg"].get("context_length", 77), dtype=torch.long)
+    length = config["text_cfg"].get("context_length", 77)
     described = {"model_cfg": config, "preprocess_cfg": {"size": config["vision_cfg"].get("image_size", 224)}}
-    return Clip(build_empty(config), lambda texts: rows().repeat(len(texts), 1), described, "fp32")
-
-
-def _chooses_layers(method: MethodConfig) -> bool:
-    return method.trains is not None or method.layer_decay is not None
+    return Clip(build_empty(config), lambda texts: torch.zeros(len(texts), length, dtype=torch.long), described, "fp32")
 
 
 def check_generator(project: Project) -> Iterator[Finding]:
