@@ -293,7 +293,9 @@ CASES = {
     "gift_frozen_fisher": Case(
         consolidation("frozen_fisher", iterations=2), consolidated(plain(**GIFT), frozen), iterations=4
     ),
-    "gift_vocabulary": Case({}, plain(distill_vocabulary=1.0, align=0.25), result=INTERPOLATED),
+    "gift_vocabulary": Case(
+        UNIFORM, consolidated(plain(distill_vocabulary=1.0, align=0.25), uniform), result=INTERPOLATED
+    ),
 }
 
 

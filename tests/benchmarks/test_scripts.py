@@ -15,10 +15,22 @@ TOY = """\
 # Two tasks, five iterations.
 base: mini
 experiment: toy
-tasks: {letters: {train_images: 40, test_images: 30}, digits: {train_images: 40, test_images: 30}}
-generator: {steps: 1}
-prompts: {images_per_task: 8}
-training: {iterations: 100, batch_size: 4, replay_batch_size: 4, warmup_iterations: 20}
+tasks:
+  letters:
+    train_images: 40
+    test_images: 30
+  digits:
+    train_images: 40
+    test_images: 30
+generator:
+  steps: 1
+prompts:
+  images_per_task: 8
+training:
+  iterations: 100
+  batch_size: 4
+  replay_batch_size: 4
+  warmup_iterations: 20
 """
 VARIANTS = "finetune: {base: finetune}\ntuned: {base: l2, consolidation: {weight: [0.1, 3.0]}}\n"
 ORDER = ("--order", "digits", "letters")
