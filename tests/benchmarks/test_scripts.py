@@ -1,4 +1,4 @@
-"""Three scripts in a row at toy size: the best settings of a search are compared and plotted, in another order."""
+"""Scripts in a row at toy size: the best settings of a search are compared and plotted, in another order."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def folder(project: Path, tmp_path: Path) -> Path:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mini").symlink_to(project / "data" / "mini")
     (tmp_path / "toy.yaml").write_text(TOY, encoding="utf-8")
+    (tmp_path / "benchmarks").mkdir()
     (tmp_path / "variants.yaml").write_text(VARIANTS, encoding="utf-8")
     return tmp_path
 
@@ -85,3 +86,20 @@ def test_the_best_settings_of_a_search_are_compared_and_plotted(project: Path, f
     assert all(file.stat().st_mtime_ns == time for file, time in before.items()), "results of compare.py are reused"
     same = curve[curve["images"] == 8].set_index("method")["avg"]
     assert same["finetune"] == pytest.approx(avg["finetune"][1], abs=1e-4)
+
+    script(project, folder, "why.py", *methods, "--seeds", "1", "--out", "w.csv", "--figure", "w.png")
+    followed = pd.read_csv(folder / "w.csv")
+    assert list(followed["method"] + followed["step"].astype(str)) == ["tuned1", "tuned2", "finetune1", "finetune2"]
+    assert followed["divergence"].notna().tolist() == [True, False] * 2
+    assert (folder / "w.png").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.end_to_end
+def test_changes_of_the_loop_are_tried_at_toy_size(project: Path, folder: Path) -> None:
+    changes = ["became", "falling", "kronecker_05", "null_space_50", "muon"]
+    cut = ("--iterations", "5", "--tasks", "2", "--learned-share", "0.5", "--methods", *changes)
+    script(project, folder, "further.py", "--variants", str(project / "benchmarks" / "further.yaml"), *cut)
+    assert list(pd.read_csv(folder / "benchmarks" / "further.csv")["method"]) == ["zero_shot", *changes]
+    models = (folder / "work").glob("*/*/data/5_models/*/letters/*.safetensors")
+    assert len({model.read_bytes() for model in models}) == len(changes), "each change has an effect"
