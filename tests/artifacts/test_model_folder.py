@@ -54,6 +54,7 @@ def test_the_models_hash_is_that_of_its_weights_file(folder: Path) -> None:
     provenance = read_provenance(folder)
     assert {name: provenance[name] for name in LETTERS} == LETTERS
     before = (folder / "provenance.json").read_bytes()
+    assert before.startswith(b'{\n  "'), "JSON files are indented by two spaces, so that their bytes stay the same"
     write_provenance(folder, LETTERS)
     assert (folder / "provenance.json").read_bytes() == before
     assert model_hash(folder) == noted_hash(folder) == hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()

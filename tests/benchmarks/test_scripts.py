@@ -6,32 +6,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
 
-TOY = """\
-# Two tasks, five iterations.
-base: mini
-experiment: toy
-tasks:
-  letters:
-    train_images: 40
-    test_images: 30
-  digits:
-    train_images: 40
-    test_images: 30
-generator:
-  steps: 1
-prompts:
-  images_per_task: 8
-training:
-  iterations: 100
-  batch_size: 4
-  replay_batch_size: 4
-  warmup_iterations: 20
-"""
+TASK = {"train_images": 40, "test_images": 30}
+TOY: dict[str, Any] = {
+    "base": "mini", "experiment": "toy", "tasks": {"letters": TASK, "digits": dict(TASK)}, "generator": {"steps": 1},
+    "prompts": {"images_per_task": 8},
+    "training": {"iterations": 100, "batch_size": 4, "replay_batch_size": 4, "warmup_iterations": 20},
+}  # fmt: skip
 VARIANTS = "finetune: {base: finetune}\ntuned: {base: l2, consolidation: {weight: [0.1, 3.0]}}\n"
 ORDER = ("--order", "digits", "letters")
 
@@ -50,7 +36,7 @@ def script(project: Path, folder: Path, name: str, *options: str) -> str:
 def folder(project: Path, tmp_path: Path) -> Path:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mini").symlink_to(project / "data" / "mini")
-    (tmp_path / "toy.yaml").write_text(TOY, encoding="utf-8")
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY), encoding="utf-8")
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "variants.yaml").write_text(VARIANTS, encoding="utf-8")
     return tmp_path
@@ -58,7 +44,8 @@ def folder(project: Path, tmp_path: Path) -> Path:
 
 def write_short(folder: Path) -> None:
     """The preset with as few iterations as the search had."""
-    (folder / "toy.yaml").write_text(TOY.replace("100", "5").replace("20", "1"), encoding="utf-8")
+    training = TOY["training"] | {"iterations": 5, "warmup_iterations": 1}
+    (folder / "toy.yaml").write_text(yaml.safe_dump(TOY | {"training": training}), encoding="utf-8")
 
 
 @pytest.mark.slow
