@@ -28,7 +28,7 @@ import gift_core.training.loop
 import stages.finetune
 from gift_core.averaging import Interpolation, WeightAveraging
 from gift_core.clip.model import Clip
-from gift_core.consolidation import QuadraticPenalty
+from gift_core.consolidation import Consolidation, QuadraticPenalty
 from gift_core.losses import align, task_loss
 from gift_core.replay.source import Replay
 from gift_core.training.loop import TrainingRun
@@ -129,11 +129,13 @@ class Kronecker(QuadraticPenalty):
     """F of a matrix is L x R: L = E[G G'], R = E[G' G], each divided by the mean of its diagonal.
 
     G are the gradients of the replay losses in all iterations so far. Up to its scale L x R is close to the best
-    Kronecker product for E[g g'] (Morwani et al. 2024, arXiv 2406.17748). Vectors have the diagonal.
+    Kronecker product for E[g g'] (Morwani et al. 2024, arXiv 2406.17748). Vectors have the diagonal. The penalty of
+    the row's own consolidation is added.
     """
 
-    def __init__(self, parameters: Parameters, *, weight: float) -> None:
+    def __init__(self, parameters: Parameters, beside: Consolidation, *, weight: float) -> None:
         super().__init__(parameters, weight=weight)
+        self._beside = beside
         self._factors: list[tuple[torch.Tensor, torch.Tensor] | None] = [None for _ in parameters]
         self._count = 0
 
@@ -151,7 +153,7 @@ class Kronecker(QuadraticPenalty):
 
     def pull(self, parameters: Parameters) -> torch.Tensor:
         """Add 2 * weight * L (theta - theta_start) R to the gradients."""
-        penalty = torch.zeros(())
+        penalty = self._beside.pull(parameters)
         for value, start, factors in zip(parameters.values(), self._start, self._factors, strict=True):
             if factors is None or not factors[1].any():
                 continue
@@ -162,13 +164,13 @@ class Kronecker(QuadraticPenalty):
             else:
                 weighted = left / left.diagonal().mean() @ moved @ (right / right.diagonal().mean())
             value.grad.add_(weighted.reshape(value.shape), alpha=2 * self._weight)
-            penalty += self._weight * (weighted * moved).sum()
+            penalty = penalty + self._weight * (weighted * moved).sum()
         return penalty
 
 
 def kronecker(run: TrainingRun, step: Step, weight: float) -> None:
     """The consolidation is Kronecker-factored."""
-    run.consolidation = Kronecker(run.parameters, weight=weight)
+    run.consolidation = Kronecker(run.parameters, run.consolidation, weight=weight)
 
 
 # Projection of updates.
@@ -287,8 +289,10 @@ CHANGES: Mapping[str, Callable[[TrainingRun, Step], None]] = {
     "falling_uniform": falling,
     "kronecker_01": partial(kronecker, weight=0.01),
     "kronecker_05": partial(kronecker, weight=0.05),
+    "kronecker_uniform": partial(kronecker, weight=0.01),
     "null_space_90": partial(null_space, energy=0.9),
     "null_space_50": partial(null_space, energy=0.5),
+    "null_space_uniform": partial(null_space, energy=0.9),
     "muon": muon,
 }
 
