@@ -32,6 +32,7 @@ from gift_core.consolidation import Consolidation, QuadraticPenalty
 from gift_core.losses import align, task_loss
 from gift_core.replay.source import Replay
 from gift_core.training.loop import TrainingRun
+from gift_core.work.snapshot import NOT_KEPT
 
 BATCHES = 16  # from which Fisher information and covariances are estimated
 SHARE = "GIFT_LEARNED_SHARE"
@@ -371,7 +372,7 @@ def changed_step(change: Callable[[TrainingRun, Step], None]) -> Callable[..., A
 
         gift_core.training.loop.training_run = changed
         try:
-            return train_step(self, loaded, processes, **options)
+            return train_step(self, loaded, processes, **options | {"snapshot": NOT_KEPT})  # a change has no state
         finally:
             gift_core.training.loop.training_run = training_run
 
