@@ -22,6 +22,8 @@ def parser_of(doc: str | None, *, seeds: tuple[int, ...], work: str, out: str) -
     parser.add_argument("--variants", type=Path, help="a file of variants of methods (see benchmarks/variants.py)")
     parser.add_argument("--methods", nargs="+", help="methods of the preset and variants (default: all)")
     parser.add_argument("--order", nargs="+", metavar="TASK", help="the tasks of the preset in another order")
+    protocols = ("task_incremental", "class_incremental")
+    parser.add_argument("--protocol", choices=protocols, help="of the tests (default: as in the preset)")
     parser.add_argument("--seeds", type=int, nargs="+", default=seeds)
     parser.add_argument(
         "--workers", type=int, default=default_workers(), help="number of processes, with one thread each"
@@ -32,10 +34,12 @@ def parser_of(doc: str | None, *, seeds: tuple[int, ...], work: str, out: str) -
 
 
 def read_choices(choices: argparse.Namespace) -> tuple[Experiment, dict[str, Variant]]:
-    """Returns the preset with the order that was chosen, and the variants by the names of their rows."""
+    """Returns the preset with the order and protocol that were chosen, and the variants by the names of their rows."""
     experiment = read_experiment(choices.preset)
     if choices.order:
         set_order(experiment, choices.order)
+    if choices.protocol:
+        experiment["evaluation"]["protocol"] = choices.protocol
     return experiment, read_variants(choices.variants, experiment["methods"]) if choices.variants else {}
 
 
