@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import experiment
-import numpy as np
 import search
 import torch
 from options import run_script
@@ -380,5 +379,4 @@ def changed_step(change: Callable[[TrainingRun, Step], None]) -> Callable[..., A
 
 
 if __name__ == "__main__":
-    np.seterr(all="raise")
     run_script(main)
