@@ -72,7 +72,7 @@ def run(
     """Run the stages that are new or changed, several at once, on this machine or on a Ray cluster.
 
     The results, dvc.lock and the cache are those of `dvc repro`. The output of each
-    stage is in .gift/logs. Needs Ray: pip install 'gift-pipeline[ray]'.
+    stage is in .gift/logs. Needs the extra `ray` (docs/install.md).
 
     Example: gift run --workers 4
     """

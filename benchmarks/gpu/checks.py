@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu.checks                            # all pieces that have not succeeded yet
     python -m benchmarks.gpu.checks --pieces training memory   # these pieces, again
-    python -m benchmarks.gpu.checks --device cpu --size cut    # try all of it without a GPU, in ten minutes
+    python -m benchmarks.gpu.checks --device cpu --size cut    # try all of it without a GPU, in a quarter of an hour
 
 Each piece writes into a folder of its own below --out at once: output.txt, its tables, and result.json at its end.
 An interrupted run loses the piece that was running, and the next run continues with it. It needs neither DVC nor a
