@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 SOCKET = "GIFT_FORK_SERVER"  # the server's socket, in the environment of the command
-GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd")
+GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, a GPU of Windows in WSL, AMD
 PRELOADED = (
     "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
     "open_clip",

@@ -55,11 +55,7 @@ def test_a_list_without_two_different_names_is_refused(content: str, message: st
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("a {}\nno\n", "'no' should contain {}"),
-        ("\n", "holds no template"),
-    ],
+    ("content", "message"), [("a {}\nno\n", "'no' should contain {}"), ("\n", "holds no template")]
 )
 def test_templates_that_params_yaml_could_not_have_are_refused(content: str, message: str, tmp_path: Path) -> None:
     classes = text(tmp_path / "classes.txt", "cat\ndog\n")

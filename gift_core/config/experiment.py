@@ -71,7 +71,7 @@ class TrainingConfig(Section):
 
     iterations: Count
     batch_size: Batch
-    replay_batch_size: Batch
+    replay_batch_size: Annotated[Batch, Field(ge=2)]  # a pair is compared with the others
     warmup_iterations: Annotated[int, Field(ge=0)]
     weight_decay: Annotated[float, Field(ge=0, le=100)]
     betas: Annotated[tuple[Share, Share], Field(strict=False)]

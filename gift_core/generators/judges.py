@@ -109,7 +109,7 @@ def load_safety_checker(name: str, device: torch.device) -> SafetyChecker:
     # It warns of each image that it blocks; the manifest counts them.
     logging.getLogger("diffusers.pipelines.stable_diffusion.safety_checker").setLevel(logging.ERROR)
     try:
-        model = StableDiffusionSafetyChecker.from_pretrained(name, use_safetensors=True)
+        model = StableDiffusionSafetyChecker.from_pretrained(name)
         processor = CLIPImageProcessor.from_pretrained(name)
     except Exception as error:  # diffusers, the hub and torch raise many kinds of errors
         reason = " ".join(str(error).split()[:60])

@@ -67,13 +67,11 @@ def given_replay(
         what = f"the method distills from another model than the one it trains (replay.teacher: {given.teacher})"
         raise UserError(f"{NAME}: teacher: {what}. Pass it, such as the model before its first task.")
     taught_by = clip if teacher is None else _teacher(clip, teacher)
-    if is_sequence(pairs):
-        return PairSequence(
-            clip, taught_by, pairs, batch_size=training.replay_batch_size, iterations=training.iterations, seed=seed
-        )
     compared_with_all = [
         name for name, loss in given.method.losses.items() if {*taken_by(loss.function)} & {*OF_ALL_PAIRS}
     ]
+    if is_sequence(pairs):
+        return PairSequence(clip, taught_by, pairs, training=training, seed=seed, uses_all=bool(compared_with_all))
     if compared_with_all:
         what = f"a loader, and {compared_with_all[0]} compares with all pairs, which must be known before"
         raise UserError(f"{NAME}: pairs: {what}. Pass a sequence of {PAIR}, or use distill.")
@@ -120,21 +118,24 @@ def estimate_fisher(
 
 
 class PairSequence:
-    """Replay of numbered pairs in seeded epochs. The teacher encodes each pair that is used once, before the training.
+    """Replay of numbered pairs in seeded epochs. The teacher encodes each pair once, before the training.
 
+    Without `uses_all` (a loss compares with all pairs), those that no batch has are left out.
     An image is a Pillow image, which goes through the model's evaluation transform, or a tensor [3, S, S] that has been
     through it. It must be the same whenever it is read. Images are kept while CacheBudget lasts.
     """
 
     def __init__(
-        self, clip: Clip, teacher: Clip, pairs: Sequence[Any], *, batch_size: int, iterations: int, seed: int
+        self, clip: Clip, teacher: Clip, pairs: Sequence[Any], *, training: TrainingConfig, seed: int, uses_all: bool
     ) -> None:
         if not len(pairs):
             raise UserError(f"{NAME}: pairs: there are none. Pass a sequence of {PAIR}.")
         self._clip, self._pairs = clip, pairs
+        batch_size = training.replay_batch_size
         self._indices = ShuffledIndices(len(pairs), batch_size, ("pairs", seed))
         self._budget, self._kept = CacheBudget(), dict[int, torch.Tensor]()
-        used = np.unique(np.concatenate([self._indices.sample(index) for index in range(iterations)])).tolist()
+        batches = [self._indices.sample(index) for index in range(training.iterations)]
+        used = list(range(len(pairs))) if uses_all else np.unique(np.concatenate(batches)).tolist()
         self._row = {number: row for row, number in enumerate(used)}
         prompts, image_features = self._encode_images(teacher, used, batch_size)
         numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
@@ -199,6 +200,9 @@ class PairLoader:
         """Returns the loader's next batch with the teacher's features."""
         images_MCHW, prompts = two_parts(next(self._batches), "pairs", "(images, prompts)")
         require_images(self._clip, images_MCHW, "pairs", is_first=iteration == 0)
+        if iteration == 0 and len(images_MCHW) == 1:
+            what = "a batch of one pair has nothing to be compared with, so it would protect nothing"
+            raise UserError(f"{NAME}: pairs: {what}. Pass a loader with a larger batch_size.")
         tokens_ML, ids_M = self._tokens_of(prompts, len(images_MCHW))
         images_MCHW = images_MCHW.to(self._clip.device, non_blocking=True)
         teacher_image_MD, teacher_text_MD = (

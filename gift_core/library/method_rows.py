@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from gift_core.artifacts.model_folder import ENTROPY
+from gift_core.artifacts.model_folder import ENTROPY, LOSS_FIELDS
 from gift_core.config.checks import check_lengths, check_trains
 from gift_core.config.loading import parse_part
 from gift_core.config.method_options import MethodConfig
@@ -26,6 +26,7 @@ from gift_core.shipped import shipped_root
 PAPER_PRESET = shipped_root() / "presets" / "mtil_order_1.yaml"
 RATE = 1e-5  # of the paper, for rows without one
 GIVEN = ("none", "synthetic", "reference")  # replays whose pairs a caller can give
+OTHER_COLUMNS = {*LOSS_FIELDS, "consolidation", "skipped"}  # of a row of the log, which no loss may be named
 FROM_LIBRARY = {"images": "synthetic", "teacher": "previous"}
 
 
@@ -120,7 +121,7 @@ OTHER_IMAGES = (
     "texts as `pairs`, or use the pipeline."
 )
 NO_LOSSES = "it uses the gradients of the replay losses, and there are none. Add a loss, or use uniform or none."
-UNUSED_FISHER = "the method does not use it. Leave it out, or use consolidation static_fisher or frozen_fisher."
+UNUSED_FISHER = "the method does not use it. Leave it out, or use consolidation static_fisher."
 NO_FISHER = "it uses Fisher information. Pass fisher=gift_core.estimate_fisher(model, tokenizer, pairs)."
 
 
@@ -130,6 +131,8 @@ def _require_features(name: str, function: Loss) -> None:
         raise UserError(
             f"{NAME}: method.losses.{name}: a loss needs a name like my_loss, without {ENTROPY} at its end."
         )
+    if name in OTHER_COLUMNS:
+        raise UserError(f"{NAME}: method.losses.{name}: the log has a column of this name. Use another one.")
     parameters = inspect.signature(function).parameters.values()
     variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     required = [each.name for each in parameters if each.default is each.empty and each.kind not in variable]

@@ -23,6 +23,8 @@ from tests.library.given import (
 from tests.training.tiny_training import PROMPTS, other_teacher, pairs, run, task_images
 from tests.training.tiny_training import gift as gift_of_the_pipeline
 
+SIX = gift_core.Training(replay_batch_size=6)
+
 
 def weights(model: Any) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
@@ -59,7 +61,7 @@ def test_a_sequence_of_pairs_gives_the_replay_of_the_pipeline() -> None:
     clip, teacher = tiny_clip(), tiny_clip(seed=7)
     prepare = evaluation_preparation(clip)
     sequence = [(normalize(clip, prepare(pair.image)), pair.prompt) for pair in pairs()]
-    replay = PairSequence(clip, teacher, sequence, batch_size=6, iterations=2, seed=1)
+    replay = PairSequence(clip, teacher, sequence, training=SIX.config(2), seed=1, uses_all=False)
     (batch,), (expected,) = replay.sample(0), other_teacher().sample(0)
     by_prompt = {int(n): row for n, row in zip(expected.prompt_ids_M, expected.teacher_text_MD, strict=True)}
     assert sorted(batch.prompt_ids_M.tolist()) == [0, 0, 1, 2, 3, 4]
@@ -76,7 +78,7 @@ def test_a_sequence_of_pairs_gives_the_replay_of_the_pipeline() -> None:
 def test_the_teacher_is_the_model_at_the_start(kind: str) -> None:
     """So distill minus its entropy is 0 at first. The teacher does not change: its entropy stays the same."""
     given = given_pairs() if kind == "sequence" else DataLoader(given_pairs(), batch_size=6)  # type: ignore[arg-type]
-    training = gift_core.Training(replay_batch_size=6)
+    training = SIX
     rows = finetuned(pairs=given, iterations=8, training=training)
     divergence = [row["distill"] - row["distill_entropy"] for row in rows]
     assert divergence[0] == pytest.approx(0, abs=1e-5)
@@ -98,19 +100,18 @@ def test_the_vocabulary_of_a_sequence_is_its_prompts() -> None:
             -4 * ((scale * known @ columns.T).softmax(1) * (scale * own @ columns.T).log_softmax(1)).sum(1).mean()
             for own, known, columns in sides
         )
-    row = finetuned(
-        model,
-        teacher=teacher,
-        method={"losses": {"distill_vocabulary": {"weight": 1.0, "temperature": 2.0}}},
-        training=gift_core.Training(replay_batch_size=6),
-    )[0]
+    losses = {"distill_vocabulary": {"weight": 1.0, "temperature": 2.0}}
+    options: dict[str, Any] = {"teacher": teacher, "method": {"losses": losses}}
+    row = finetuned(model, training=SIX, **options)[0]
     assert row["distill_vocabulary"] == pytest.approx(float(expected), rel=1e-4)
+    in_pairs = options | {"training": gift_core.Training(replay_batch_size=2)}  # also those that no iteration samples
+    assert len({finetuned(iterations=count, **in_pairs)[0]["distill_vocabulary"] for count in (1, 3)}) == 1
 
 
 def test_another_teacher_can_be_given_and_does_not_change() -> None:
     teacher = given_model(seed=7)
     before, (image_MCHW, tokens_ML) = weights(teacher), (torch.stack(images(6, first=100)), TOKENIZER(PROMPTS))
-    row = finetuned(teacher=teacher, training=gift_core.Training(replay_batch_size=6))[0]
+    row = finetuned(teacher=teacher, training=SIX)[0]
     assert row["distill"] - row["distill_entropy"] > 1e-3
     assert moved(teacher, before) == set()
     with torch.no_grad():

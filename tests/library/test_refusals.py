@@ -51,6 +51,7 @@ PAIRS: dict[str, tuple[Any, str]] = {
     "no pairs": (None, r"pairs: missing, and the method replays them \(distill, align\)"),
     "pairs without a text": ([(IMAGES[0], 3)], r"pairs\[0\]: its prompt is 3, expected a text"),
     "pairs in 0-1": ([(ZERO_ONE[0], "a")], r"pairs: pixels are from .*, so they were not normalized"),
+    "a loader of single pairs": (DataLoader([(IMAGES[0], "a cat.")]), r"pairs: a batch of one pair has nothing to be"),
     "a loader of too few prompts": (loader_of(["a cat."]), r"pairs: prompts are .*, expected 4 texts or"),
     "tokens of another vocabulary": (loader_of(torch.full((4, 24), 60000)), r"pairs: prompts: token 60000, and the"),
 }

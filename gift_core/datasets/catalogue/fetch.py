@@ -114,7 +114,8 @@ def _continued(parts: Path, url: str, filename: str | Path, chunk_size: int = 1 
     """
     from tqdm import tqdm
 
-    part = parts / hashlib.sha256(url.encode()).hexdigest()[:16]
+    address = url.partition("://")[2]  # torchvision tries again with http after an error of https
+    part = parts / hashlib.sha256(address.encode()).hexdigest()[:16]
     start = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "gift", **({"Range": f"bytes={start}-"} if start else {})}
     try:

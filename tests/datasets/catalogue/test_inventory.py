@@ -86,7 +86,7 @@ def test_too_many_images_and_a_label_out_of_range_are_wrong(tmp_path: Path, comp
     classes = {"order": "labels", "first": 7, "count": 2}
     dataset = catalogue_dataset("mine", config("mnist", allow_partial=True, classes=classes), root=tmp_path)
     assert dataset.notes[0].startswith("MNIST is")
-    assert dataset.class_names == ("7", "8") and len(dataset.train) == len(dataset.test) == 4
+    assert dataset.class_names == ("7 - seven", "8 - eight") and len(dataset.train) == len(dataset.test) == 4
 
 
 def test_a_missing_data_set_says_which_archive_to_get(tmp_path: Path) -> None:
@@ -147,6 +147,8 @@ def test_a_slice_in_the_benchmarks_order(tmp_path: Path, complete: Callable[...,
     labels = list(catalogue_row("cifar100", "tests").classes)
     for name in ("cifar100", "tinyimagenet"):
         assert sorted(orders[name]) == list(range(len(catalogue_row(name, "tests").classes)))
+    tiny = list(catalogue_row("tinyimagenet", "tests").classes.values())
+    assert [tiny[number] for number in orders["tinyimagenet"][:3]] == ["Persian cat", "stick insect", "goldfish"]
     wanted = [labels[number] for number in orders["cifar100"][10:15]]
     classes = {"order": "benchmark", "first": 10, "count": 5}
     dataset = catalogue_dataset("mine", config("cifar100", classes=classes), root=tmp_path)
@@ -179,5 +181,5 @@ def test_the_balance_counts_each_class_and_names_the_empty_ones(tmp_path: Path) 
     labels = tmp_path / "MNIST" / "raw" / "train-labels-idx1-ubyte"
     labels.write_bytes(labels.read_bytes()[:8] + bytes([0, 0, 0, 3, 4, 5, 6, 7, 8, 9]))  # no 1, no 2
     verification = verify(small_row("mnist"), tmp_path)
-    assert verification.balances["train"] == Balance(least=0, median=1, most=3, empty=("1", "2"))
+    assert verification.balances["train"] == Balance(least=0, median=1, most=3, empty=("1 - one", "2 - two"))
     assert verification.balances["test"] == Balance(least=1, median=1, most=1, empty=())
