@@ -57,7 +57,8 @@ def artifacts_of(layout: Layout, config: Config, replay_of: ReplayOf) -> Iterato
         for step in config.sequence:
             yield from _of_method(layout, config, method, step, replay_of)
     accuracies = [layout.accuracy(method, step.task) for method in config.run.methods for step in config.sequence]
-    yield Artifact(layout.reports() / "metrics.json", lambda: _check_metrics(layout, config), tuple(accuracies))
+    if accuracies:
+        yield Artifact(layout.reports() / "metrics.json", lambda: _check_metrics(layout, config), tuple(accuracies))
 
 
 def _of_task(folder: Path) -> Artifact:

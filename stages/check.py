@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .report import set_aside
-from .stage import PARAMS, ROOT, Params, Root, open_stage
+from .stage import PARAMS, ROOT, Params, Root, open_stage, params_of
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
@@ -21,6 +21,7 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
 
     Example: gift check
     """
+    params = params_of(params, root)
     with open_stage("check", params, root) as stage:
         from gift_core.artifacts.contract import write_json
         from gift_core.config.checks import require_task

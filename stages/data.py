@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .command_line import AsJson, GiftCommand, hint, note, print_json
-from .stage import PARAMS, ROOT, Params, Root
+from .stage import PARAMS, ROOT, Params, Root, params_of
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
@@ -41,7 +41,7 @@ def status(names: Names = None, as_json: AsJson = False, params: Params = PARAMS
     from gift_core.config.loading import load_config
     from gift_core.datasets.status import status_of
 
-    config = load_config(params)
+    config = load_config(params_of(params, root))
     own, raws = _named(names, config, root) if names else _needed(config, root)
     statuses: list[OwnDataset | DatasetStatus] = [*own, *status_of(raws)]
     if as_json:
@@ -140,7 +140,7 @@ def fetch(
 
     failed: list[str] = []
     complete: list[str] = []
-    own, raws = _chosen(names, every, params, root)
+    own, raws = _chosen(names, every, params_of(params, root), root)
     if own and not every:
         what = f"has your own images, which nothing can download. Put them into {own[0].path}"
         raise UserError(f"gift data fetch: {own[0].name} {what}.")
@@ -176,7 +176,7 @@ def verify(
     """
     from gift_core.datasets.status import verify as decode_all
 
-    own, raws = _chosen(names, every, params, root)
+    own, raws = _chosen(names, every, params_of(params, root), root)
     found: dict[str, tuple[bool, list[str]]] = {}
     for each in own:
         found[each.name] = _own_lines(each)

@@ -9,7 +9,7 @@ import typer
 from .command_line import AsJson, DryRun, hint, print_difference, print_json, print_next_stages
 from .completion import complete_method
 from .edit_task import show_removal
-from .stage import PARAMS, ROOT, Params, Root
+from .stage import PARAMS, ROOT, Params, Root, params_of
 
 if TYPE_CHECKING:
     from gift_core.params_edit import MethodAddition
@@ -98,5 +98,5 @@ def remove_method(
     """
     from gift_core.params_edit import plan_method_removal
 
-    removal = plan_method_removal(name, params=params, root=root)
+    removal = plan_method_removal(name, params=params_of(params, root), root=root)
     show_removal("method", name, removal, dry_run=dry_run, as_json=as_json)

@@ -11,7 +11,7 @@ import typer
 
 from .command_line import AsJson, DryRun, hint, print_difference, print_json, print_names, print_next_stages
 from .completion import complete_task
-from .stage import PARAMS, ROOT, Params, Root
+from .stage import PARAMS, ROOT, Params, Root, params_of
 
 if TYPE_CHECKING:
     from gift_core.datasets.dataset import Dataset
@@ -155,6 +155,7 @@ def add_task(
             table={**listed, "label_column": label_column}, tars={**tars, "label": label}, **shared,
         )  # fmt: skip
     bring = _bring(link=link, copy=copy)
+    params = params_of(params, root)
     addition = plan_task(name, row, images, params=params, root=root, factor=learning_rate_factor, bring=bring)
     pipeline, after = pipeline_root(root), addition.config.model_dump(mode="json")
     is_first = len(addition.config.sequence) == 1
@@ -271,7 +272,7 @@ def remove_task(
     """
     from gift_core.params_edit import plan_task_removal
 
-    removal = plan_task_removal(name, params=params, root=root)
+    removal = plan_task_removal(name, params=params_of(params, root), root=root)
     show_removal("task", name, removal, dry_run=dry_run, as_json=as_json)
 
 
@@ -294,7 +295,7 @@ def show_removal(kind: str, name: str, removal: Removal, *, dry_run: bool, as_js
     if removal.config.sequence:
         print_next_stages(f"{change}.", removal.stages)
     else:
-        hint(f"{change}, and no other. Next: {ADD_TASK}")
+        hint(f"{change}. There is no task to learn: {ADD_TASK}")
     _print_what_stays(removal)
     if dry_run:
         typer.echo("--dry-run: nothing was written")

@@ -12,7 +12,7 @@ import typer
 from .command_line import AsJson, print_json, require_new
 from .completion import complete_task
 from .predict import interval, numbers
-from .stage import MOST, PARAMS, ROOT, Params, Root, require_params
+from .stage import MOST, PARAMS, ROOT, Params, Root, params_of, require_params
 
 if TYPE_CHECKING:
     from gift_core.interop.merging import Merge
@@ -109,7 +109,7 @@ def merge(
     options = complete_options(kind, given | {"seed": seed, "fisher": fisher or None}, models=len(models))
     require_new(out, *named)
     layout = Layout(root)
-    scores_of = _scoring(evaluate or [], params, layout)
+    scores_of = _scoring(evaluate or [], params_of(params, root), layout)
     from gift_core.interop.fisher_of_models import find_fishers
     from gift_core.interop.merging import Merge, merge_models
     from gift_core.interop.stored_model import open_stored

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pydoc
+import shlex
 import shutil
 import sys
 from collections import Counter
@@ -40,7 +41,7 @@ def init(folder: Folder, preset: Preset = "mini_quick") -> None:
 
 def _next(folder: Path, needs: tuple[str, ...]) -> list[str]:
     """Returns the commands to type now."""
-    lines = [] if folder.resolve() == Path.cwd() else [f"cd {folder}"]
+    lines = [] if folder.resolve() == Path.cwd() else [f"cd {shlex.quote(str(folder))}"]
     if not all(map(shutil.which, ("gift", "dvc"))):
         lines.append(f'export PATH="{Path(sys.executable).parent}:$PATH"   # where gift and dvc are')
     if needs:

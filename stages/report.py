@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .stage import PARAMS, ROOT, Params, Root, Stage, open_stage
+from .stage import PARAMS, ROOT, Params, Root, Stage, open_stage, params_of
 
 SHOWN_NAMES = 6
 
@@ -16,12 +16,15 @@ def report(params: Params = PARAMS, root: Root = ROOT) -> None:
 
     Example: gift report
     """
+    params = params_of(params, root)
     with open_stage("report", params, root) as stage:
         from gift_core.artifacts.report_json import read_metrics
+        from gift_core.config.checks import require_task
         from gift_core.report.build import build_report
 
         from .tracked import track_metrics
 
+        require_task(stage.config, params.name)
         set_aside(stage, params)
         for sentence in build_report(stage.layout, stage.config, stage.layout.reports()):
             stage.say(sentence)

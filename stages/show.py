@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping
@@ -201,7 +202,7 @@ def _print_next(summary: Summary, page: Path) -> None:
 def _view(page: Path) -> str:
     """The command that opens the page, or on a machine without one what to do instead."""
     opener = next((name for name in ("xdg-open", "open") if shutil.which(name)), None)
-    return f"{opener} {_shown(page)}" if opener else f"# copy {_shown(page)} to a machine with a browser"
+    return f"{opener} {shlex.quote(_shown(page))}" if opener else f"# copy {_shown(page)} to a machine with a browser"
 
 
 def _needs_activation() -> bool:

@@ -102,6 +102,11 @@ class Stage:
         return starts[self.method(method).start]
 
 
+def params_of(params: Path, root: Path) -> Path:
+    """Returns the params file of a command: that of the project in `root`, unless --params names another one."""
+    return root / PARAMS if params == PARAMS else params
+
+
 def require_params(params: Path) -> None:
     """Raises UserError, which names what is beside it, unless the params file exists."""
     if not params.is_file():
@@ -113,6 +118,9 @@ def require_params(params: Path) -> None:
 def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: str = "") -> Iterator[Stage]:
     """Reads the experiment, checks names and inputs, yields the stage, and writes its run time to .gift/timings.
 
+    Under DVC, it also refuses code that is not what `check` saw, and settings that changed meanwhile: DVC would record
+    the result as that of the other ones.
+
     Where memory is insufficient within the block, or the operating system refuses something, raises a UserError that
     says what to change (gift_core.out_of_memory, gift_core.os_errors). Commands import slow modules inside the block,
     so that a wrong name is reported at once.
@@ -120,10 +128,12 @@ def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: 
     from gift_core.artifacts.contract import write_json
     from gift_core.config.loading import load_config
 
-    from .recorded import record, require_recorded
+    from .recorded import record, require_checked_code, require_recorded, require_same_settings
 
     started = time.monotonic()
+    params = params_of(params, root)
     require_params(params)
+    settings = params.read_bytes()
     name = "-".join(part for part in (method, task) if part)
     opened = Stage(stage, name, load_config(params), Layout(root))
     if method:
@@ -133,7 +143,9 @@ def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: 
     names = opened.layout, opened.config, stage, method, task
     with explained(opened):
         require_recorded(*names)
+        require_checked_code(*names)
         yield opened
+    require_same_settings(*names, params=params, before=settings)
     with _noting(opened, "what it wrote"):
         record(*names)
     with _noting(opened, "its run time"):

@@ -68,12 +68,18 @@ def _note_threads(stage: Stage, work: Path, threads: int) -> None:
 
 
 @cache
+def running_code() -> Code:
+    """Returns the code as this process found it first."""
+    return Code(CodeBase.that_runs(COMMANDS))
+
+
+@cache
 def code_of(stage: str) -> dict[str, Any]:
     """Returns what counts of the code that the stage runs, as this process found it first.
 
     Of code that resumes work each change counts: it reads what another version may have written.
     """
-    code = Code(CodeBase.that_runs(COMMANDS))
+    code = running_code()
     return code.state(stage, all_options(code.base)) | {"work": work_definitions(code.base)}
 
 

@@ -13,7 +13,7 @@ import typer
 from gift_core.layout import Layout
 
 from .command_line import AsJson, hint, note, print_json
-from .stage import PARAMS, ROOT, Params, Root, Stage, require_params
+from .stage import PARAMS, ROOT, Params, Root, Stage, params_of, require_params
 
 if TYPE_CHECKING:
     from .dvc_store import DvcStore, Output
@@ -75,6 +75,7 @@ def verify(
 
     Example: gift verify --heal
     """
+    params = params_of(params, root)
     require_params(params)
     store = _store(root)
     items = _items(params, root, store)
@@ -187,12 +188,8 @@ def _summarize(statuses: Iterable[str], broken: list[Item], *, healed: bool) -> 
     if MISSING in found:
         hint("missing: get them with dvc pull, or make them with dvc repro")
     if broken and not healed:
-        hint("broken: restore them with gift verify --heal")
+        hint("broken: restore them with gift verify --heal (of the report, make them again: dvc repro report)")
     elif broken:
         stages = sorted({item.output.stage for item in broken if item.output and item.output.stage})
-        again = (
-            f"Make them again: dvc repro --force --single-item {' '.join(stages)}"
-            if stages
-            else "Restore them yourself"
-        )
-        typer.echo(f"broken: no copy is whole. {again}")
+        again = " ".join(["--force --single-item", *stages] if stages else ["report"])
+        typer.echo(f"broken: no copy is whole. Make them again: dvc repro {again}")

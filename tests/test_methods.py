@@ -8,14 +8,7 @@ import pytest
 import torch
 
 from gift_core.config.method_options import ConsolidationConfig, LossesConfig, MethodConfig, ReplayConfig
-from gift_core.consolidation import (
-    CONSOLIDATIONS,
-    AdaptiveFisher,
-    FrozenFisher,
-    NoConsolidation,
-    StaticFisher,
-    Uniform,
-)
+from gift_core.consolidation import CONSOLIDATIONS, AdaptiveFisher, FrozenFisher, NoConsolidation, StaticFisher, Uniform
 from gift_core.losses import LOSSES, align, distill
 from gift_core.methods import ENTROPIES, Method, build_method
 from gift_core.replay.teach import REPLAYS
@@ -54,10 +47,7 @@ def test_every_name_that_params_yaml_allows_has_an_implementation() -> None:
 def test_gift_of_the_preset_is_the_papers_gift(mini_params: Params) -> None:
     method = method_of(mini_params)
     found = {name: (loss.weight, loss.function.func, loss.function.keywords) for name, loss in method.losses.items()}
-    assert found == {
-        "distill": (1.0, distill, {"temperature": 2.0}),
-        "align": (0.25, align, {"label_smoothing": 0.2}),
-    }
+    assert found == {"distill": (1.0, distill, {"temperature": 2.0}), "align": (0.25, align, {"label_smoothing": 0.2})}
     assert isinstance(method.build_consolidation({}), AdaptiveFisher)
 
 

@@ -16,6 +16,10 @@ def raw_data_files(root: Path) -> list[str]:
 def missing_raw_data(root: Path, tasks: Mapping[str, TaskConfig]) -> Iterator[str]:
     """Yields a sentence for each task whose raw data are not on this machine, although its images may be."""
     for name, task in tasks.items():
-        if not (root / task.path).exists():
+        path = root / task.path
+        if path.is_symlink() and not path.exists():
+            remedy = f"Mount it, or to keep data/1_tasks/{name} as it is: rm {task.path}; dvc repro --allow-missing"
+            yield f"{task.path} is a link to {path.readlink()}, which is not there. {remedy}"
+        elif not path.exists():
             pull = f"dvc pull {task.path}, or " if (root / f"{task.path}.dvc").is_file() else ""
             yield f"{task.path} is missing. To keep data/1_tasks/{name} as it is: {pull}dvc repro --allow-missing"

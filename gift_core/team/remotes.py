@@ -53,6 +53,8 @@ def missing_outputs(root: Path) -> list[str]:
 def _require_shareable(root: Path, url: str) -> None:
     if not url or url != url.strip() or not url.isprintable() or url.startswith("-"):
         raise UserError(f"URL: {url!r} is no address. {EXAMPLES}")
+    if not url.isascii():  # DVC would empty .dvc/config
+        raise UserError(f"URL: {url!r} has other characters than ASCII, which DVC cannot store. {EXAMPLES}")
     if "://" in url:
         _require_address(url)
         return

@@ -7,13 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gift_core.clip.batches import (
-    JointImages,
-    ShuffledIndices,
-    TrainingImages,
-    crop_and_resize,
-    sample_boxes,
-)
+from gift_core.clip.batches import JointImages, ShuffledIndices, TrainingImages, crop_and_resize, sample_boxes
 from gift_core.clip.images import CacheBudget, normalize, pixels_of
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError

@@ -14,7 +14,9 @@ from typer.testing import Result
 
 from gift_core.artifacts.accuracy import read_accuracy, write_accuracy
 from gift_core.artifacts.prompt_files import read_prompts, write_prompts
+from gift_core.errors import UserError
 from gift_core.layout import Layout
+from stages.stage import open_stage
 from tests.clone import TASKS, Clone, copy_of
 from tests.stages.experiment import invoke
 
@@ -144,3 +146,19 @@ def test_what_a_stage_wrote_itself_is_used_before_dvc_records_it(layout: Layout)
     assert run(layout, f"write_prompts {SECOND}").exit_code == 0
     assert run(layout, f"synthesize {SECOND}").exit_code == 0
     params.write_text(text, encoding="utf-8")
+
+
+def test_under_dvc_a_stage_refuses_other_code_than_that_of_check_and_settings_that_change_meanwhile(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params, text = layout.root / "params.yaml", (layout.root / "params.yaml").read_text(encoding="utf-8")
+    monkeypatch.setenv("DVC_STAGE", "finetune@gift-step1")
+    with (
+        pytest.raises(UserError, match="methods.gift changed while finetune ran"),
+        open_stage("finetune", params, layout.root, method="gift", task=SECOND),
+    ):
+        params.write_text(text.replace("temperature: 2.0", "temperature: 2.5"), encoding="utf-8")
+    params.write_text(text, encoding="utf-8")
+    code = layout.root / "data/code/finetune/gift.json"
+    edited(code, lambda state: state.setdefault("edited", {}).update({"a.py: distill": ""}))
+    assert "after `check` ran (a.py: distill)" in run(layout, f"finetune gift {SECOND}").output

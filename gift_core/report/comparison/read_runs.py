@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from gift_core.config.checks import require_task
 from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
 from gift_core.errors import UserError, no_such_path
@@ -45,6 +46,8 @@ def read_runs(roots: Sequence[Path], *, allow_missing: bool) -> Runs:
     different models; also if a method lacks a seed, unless `allow_missing`.
     """
     runs = sorted((_open(root) for root in roots), key=lambda run: run.config.seed)
+    for run in runs:
+        require_task(run.config, str(run.root / "params.yaml"))
     for first, second in pairwise(runs):
         _require_comparable(first, second)
     rows = {name: run.config.methods[name] for run in runs for name in run.config.run.methods}
