@@ -33,6 +33,7 @@ DISPLAY = (
     "stages/command_line.py",
     "stages/interruption.py",
     "stages/completion.py",
+    "stages/guards.py",
     "stages/tracked.py",
 )
 # How work is resumed, shared and published, and what is compared with dvc.lock. It is followed, but an edit of it does

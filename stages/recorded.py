@@ -1,15 +1,13 @@
-"""What a stage reads is what DVC records: files of the pipeline, the code that `check` saw, and settings that stay.
+"""What a stage reads is what the pipeline wrote: its small files have the hashes that dvc.lock or the writer recorded.
 
 `dvc repro` looks at times and sizes of files, and a stage that is run by hand has no DVC before it. So an edited
-task.json would become part of a result that is recorded as that of the old one. Its small files must have the hashes
-that dvc.lock or the writer recorded. Tars, weights and features are left out: whoever reads them compares them with the
-hashes in such a small file. DVC reads the settings once more when the stage has ended, and never the code itself.
+task.json would become part of a result that is recorded as that of the old one. Tars, weights and features are left
+out: whoever reads them compares them with the hashes in such a small file.
 """
 
 from __future__ import annotations
 
 import configparser
-import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -17,13 +15,12 @@ from typing import Any
 
 from gift_core.artifacts.contract import write_json
 from gift_core.config.experiment import Config
-from gift_core.errors import ContractError, UserError
+from gift_core.errors import ContractError
 from gift_core.layout import Layout
-from gift_core.untrusted import parse_yaml, read_json_file
+from gift_core.untrusted import read_json_file
 
 from .dvc_store import LISTING, md5_of
 
-DVC_STAGE = "DVC_STAGE"  # in the environment of a command that DVC or `gift run` starts
 HASHED_ELSEWHERE = (".tar", ".safetensors")
 LISTS = ("manifest.json", "source.json")  # each has the hash of every other file in its folder
 # Parsing all of dvc.lock as YAML takes DVC a second for 200 stages. DVC writes each output in these lines.
@@ -51,55 +48,6 @@ def require_recorded(layout: Layout, config: Config, stage: str, method: str, ta
                 f"{changes[0]}: the pipeline wrote another file: this one was edited, or put here. "
                 "Restore it with: gift verify --heal. To use it as it is, record it first: dvc commit"
             )
-
-
-def require_checked_code(layout: Layout, config: Config, stage: str, method: str, task: str) -> None:
-    """Raises UserError where DVC runs the stage, and its code was edited after `check` wrote it into data/code."""
-    from gift_core.revisions import options_of
-
-    from .unfinished import running_code
-
-    options = options_of(stage, config)
-    folder, name = layout.root / "data" / "code", method or task
-    own = folder / stage / f"{name}.json"
-    file = own if own.is_file() else folder / f"{stage}.json"
-    if DVC_STAGE not in os.environ or not file.is_file():
-        return
-    chosen = options.get(name, []) if own.is_file() else sorted({each for row in options.values() for each in row})
-    checked, found = read_json_file(file), running_code().state(stage, chosen)
-    if checked != found:
-        before, now = checked.get("edited", {}), found.get("edited", {})
-        edited = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
-        what = f"the code was edited after `check` ran{f' ({edited[0]})' if edited else ''}"
-        raise UserError(f"{stage}: {what}, so the result would be recorded as that of other code. Run dvc repro again.")
-
-
-def require_same_settings(
-    layout: Layout, config: Config, stage: str, method: str, task: str, *, params: Path, before: bytes
-) -> None:
-    """Raises UserError where DVC runs the stage, and a value that it records has changed in the params file since then.
-
-    `before` is the content of the file when the stage began.
-    """
-    now = params.read_bytes() if DVC_STAGE in os.environ else before
-    if now == before:
-        return
-    from gift_core.shipped import pipeline_root
-    from gift_core.stage_graph import read_blocks
-
-    (block,) = (block for block in read_blocks(pipeline_root(layout.root)) if block.name == stage)
-    for key in (key.replace("${item.method}", method).replace("${key}", task) for key in block.params):
-        if _value(before, key) != _value(now, key):
-            what = f"{params.name}: {key} changed while {stage} ran. The result has the former value"
-            raise UserError(f"{what}, and is not recorded. Run dvc repro again.")
-
-
-def _value(text: bytes, key: str) -> Any:
-    """The value of a key of a params file, None where it has none."""
-    value = parse_yaml(text.decode("utf-8"))
-    for name in key.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
 
 
 def record(layout: Layout, config: Config, stage: str, method: str, task: str) -> None:

@@ -128,7 +128,8 @@ def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: 
     from gift_core.artifacts.contract import write_json
     from gift_core.config.loading import load_config
 
-    from .recorded import record, require_checked_code, require_recorded, require_same_settings
+    from .guards import require_checked_code, require_same_settings
+    from .recorded import record, require_recorded
 
     started = time.monotonic()
     params = params_of(params, root)

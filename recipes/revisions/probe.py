@@ -24,7 +24,9 @@ from typing import Any
 
 import yaml
 
+from gift_core.config.loading import parse_config
 from gift_core.definitions import PACKAGES
+from gift_core.errors import UserError
 from gift_core.fingerprint import CodeBase
 from gift_core.revisions import VERIFIED, Code, verified_content
 from recipes.revisions import tracing
@@ -205,7 +207,11 @@ class Probe:
         shutil.copy(root / "dvc.yaml", project)
         (project / "params.yaml").write_text(experiment.params(root / PRESET), encoding="utf-8")
         experiment.add_data(project)
-        self._new_params = experiment.params(self._root / PRESET)
+        self._new_params = (project / "params.yaml").read_text(encoding="utf-8")
+        try:
+            parse_config(self._new_params, "params.yaml")
+        except UserError:  # the new code needs a key more
+            self._new_params = experiment.params(self._root / PRESET)
         return project
 
     def _compare(
@@ -223,7 +229,7 @@ class Probe:
         shutil.rmtree(copy, ignore_errors=True)
         _link(project, copy)
         (copy / "params.yaml").unlink()
-        (copy / "params.yaml").write_text(self._new_params, encoding="utf-8")  # it may have a key more
+        (copy / "params.yaml").write_text(self._new_params, encoding="utf-8")
         verified = self._start(self._old, project, instance, log.with_suffix(".verified"))
         failure = self._run_new(copy, instance, log, resume=resume)
         refused = self._is_refused(verified, instance, log.with_suffix(".verified"))
