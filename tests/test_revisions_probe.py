@@ -16,7 +16,7 @@ import pytest
 
 from gift_core.fingerprint import DISPLAY, WORK, CodeBase
 from gift_core.revisions import REVISIONS, Code
-from recipes.revisions.decide import PartsOf, missed
+from recipes.revisions.decide import Change, PartsOf, decide, missed
 from recipes.revisions.experiments import experiments
 from recipes.revisions.probe import OF_METHODS, Outcome, Probe
 from tests.clone import Clone, commit, new_project
@@ -124,6 +124,8 @@ def test_a_harmless_edit_keeps_the_revision_and_another_raises_it_with_the_reaso
     changelog = (project.folder / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"### Runs again\n\n- ingest source.folder: {row['reasons']['2']}\n" in changelog
     assert f"ingest source.folder: revision 2: {row['reasons']['2']}\n" in printed
+    data = {"ingest": Change("ingest", frozenset({"gift_core/rows/food.yaml"}), frozenset())}
+    assert dict(decide(CodeBase(ROOT), data, [], ())) == {"ingest": "gift_core/rows/food.yaml changed"}
 
 
 def test_a_part_that_no_machine_can_run_is_kept_with_a_reason(project: Clone) -> None:

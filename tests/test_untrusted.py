@@ -20,14 +20,12 @@ def test_json_within_the_limits_is_decoded() -> None:
     [
         (b'"\xff\xfe"', "utf-8"),
         ('{"a": NaN}', "it has NaN"),
-        ('{"a": -Infinity}', "it has -Infinity"),
         ('{"a": 1, "b": 2, "a": 3}', "the key 'a' twice"),
         (r'"\ud800"', "half of a surrogate pair"),
         ("[" * 100_000 + "1" + "]" * 100_000, "nested too deep"),
-        ('{"a":' * 100_000 + "1" + "}" * 100_000, "nested too deep"),
         ("9" * 5000, "5000 digits, more than 40"),
     ],
-    ids=range(8),
+    ids=range(6),
 )
 def test_json_that_only_python_accepts_or_that_is_huge_is_refused(text: str | bytes, expected: str) -> None:
     with pytest.raises(ValueError, match=expected):

@@ -82,6 +82,8 @@ def decide(
         elif missing := sorted(change.functions - ran):
             more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
             yield name, f"{missing[0]} changed and never ran in the probe{more}"
+        elif data := sorted(key for key in change.definitions if ":" not in key):  # the probe may not have read it
+            yield name, f"{data[0]} changed{f', and {len(data) - 1} more' if len(data) > 1 else ''}"
 
 
 def missed(code: Code, outcome: Outcome, options: Collection[str]) -> list[str]:
