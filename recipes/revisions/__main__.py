@@ -2,7 +2,8 @@
 
 It runs small experiments with the verified code, a git worktree of the commit that wrote verified_code.json, and with
 the code of the working tree. A part keeps its revision where every stage that uses it wrote the same bytes, every
-changed function of the part ran, and no data file of it changed. Otherwise its revision rises. The reason is in revisions.json and CHANGELOG.md.
+changed function of the part ran, and no data file of it changed. Otherwise its revision rises. The reason is in
+revisions.json and CHANGELOG.md.
 """
 
 from __future__ import annotations
