@@ -2,9 +2,10 @@
 
     python benchmarks/few_steps.py --variants benchmarks/vocabulary.yaml --order letters textures zodiac
 
-The steps vary at guidance 3, the guidance at 10 steps, which are the settings of the miniature. Accuracy of the images
-is how often the pre-trained CLIP ranks an image's own prompt first among all prompts of its task. Speed is relative to
-the settings of the miniature, measured in turns in one process. Results are kept in .gift/curve and reused.
+The steps vary at guidance 3, the guidance at 10 steps, which are the settings of the miniature. The plot has the first
+method of --methods. Accuracy of the images is how often the pre-trained CLIP ranks an image's own prompt first among
+all prompts of its task. Speed is relative to the settings of the miniature, measured in turns in one process. Results
+are kept in .gift/curve and reused.
 """
 
 from __future__ import annotations
@@ -56,15 +57,15 @@ def main() -> None:
     clip, speeds = MiniClip(), relative_speeds(settings)
     rows = pd.DataFrame(
         {"steps": setting[0], "guidance": setting[1], "speed": speeds[setting], "seed": run.config.seed}
-        | {"accuracy": accuracy_of_images(clip, run), **run.metrics()[method]}
+        | {"method": method, "accuracy": accuracy_of_images(clip, run), **run.metrics()[method]}
         for setting, of_setting in runs.items()
         for run in of_setting
         for method in experiment["methods"]
     )
     rows.round(5).to_csv(choices.out, index=False)
     columns = ["speed", "accuracy", *METRICS]
-    print(rows.groupby(["steps", "guidance"], sort=False)[columns].agg(["mean", "std"]).round(1).to_string())
-    plot(rows, choices.figure)
+    print(rows.groupby(["method", "steps", "guidance"], sort=False)[columns].agg(["mean", "std"]).round(1).to_string())
+    plot(rows[rows["method"] == rows["method"][0]], choices.figure)
 
 
 def runs_of(experiment: Experiment, setting: tuple[int, float], seeds: Sequence[int], work: Path) -> list[Run]:

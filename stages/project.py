@@ -34,18 +34,22 @@ def init(folder: Folder, preset: Preset = "mini_quick") -> None:
     for name in project.kept:
         typer.echo(f"{folder / name} is yours and stays as it is")
     typer.echo(f"{folder} is now a project with the preset {preset}. Next:")
-    for line in _next(folder, project.needs):
+    for line in _next(folder, project.needs, has_task=project.has_task):
         typer.echo(f"  {line}")
     typer.echo("Its README.md says what is where. `gift presets` lists other experiments.")
 
 
-def _next(folder: Path, needs: tuple[str, ...]) -> list[str]:
+def _next(folder: Path, needs: tuple[str, ...], *, has_task: bool) -> list[str]:
     """Returns the commands to type now."""
+    from gift_core.config.checks import ADD_TASK
+
     lines = [] if folder.resolve() == Path.cwd() else [f"cd {shlex.quote(str(folder))}"]
     if not all(map(shutil.which, ("gift", "dvc"))):
         lines.append(f'export PATH="{Path(sys.executable).parent}:$PATH"   # where gift and dvc are')
     if needs:
         lines.append(f"gift doctor    # the preset needs more ({', '.join(needs)}); this says what to do")
+    if not has_task:
+        lines.append(f"{ADD_TASK}    # your own images")
     return [
         *lines,
         "dvc repro      # runs the pipeline",

@@ -119,7 +119,7 @@ class NewProject:
     """A project about to be made. `files`: {path relative to the folder: its bytes}, without those that are `kept`.
 
     `repository` is the root of the git repository that contains the folder, None if there is none yet. `needs` is what
-    the preset needs in addition to this machine (gift_core.presets.needs_of).
+    the preset needs in addition to this machine (gift_core.presets.needs_of). `has_task`: whether it has one to learn.
     """
 
     folder: Path
@@ -127,6 +127,7 @@ class NewProject:
     kept: tuple[str, ...]
     repository: Path | None
     needs: tuple[str, ...]
+    has_task: bool
 
     def create(self) -> None:
         """Makes the project. After an error or an interruption, what was made is removed again."""
@@ -162,7 +163,8 @@ def plan_project(folder: Path, preset: str) -> NewProject:
         raise UserError(f"{folder}: {what}. Nothing was changed. Name a new folder, or move them away.")
     kept = tuple(name for name in found if name in KEPT)
     new = {name: _after(folder / name) + content for name, content in files.items() if name not in kept}
-    return NewProject(folder, new, kept, find_repository(folder), needs_of(load_preset(file)))
+    config = load_preset(file)
+    return NewProject(folder, new, kept, find_repository(folder), needs_of(config), bool(config.sequence))
 
 
 def _files(params: str) -> dict[str, bytes]:
