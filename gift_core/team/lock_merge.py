@@ -56,7 +56,8 @@ def resolve_in_git(root: Path) -> tuple[MergedLock, list[str]]:
 
     Returns the merge, and the other files that are still in conflict. UserError if dvc.lock is not in conflict.
     """
-    unmerged = set(_git(root, "diff", "--name-only", "--diff-filter=U", "--relative").decode().splitlines())
+    listed = _git(root, "ls-files", "--unmerged").decode().splitlines()  # not diff: it has a mode without a repository
+    unmerged = {line.partition("\t")[2] for line in listed}
     if LOCK not in unmerged:
         raise UserError(f"{root / LOCK}: is not in conflict. Run this during a git merge that stopped at dvc.lock.")
     merge = _merge(*(_version(root, LOCK, number) for number in (1, 2, 3)))
