@@ -85,7 +85,14 @@ def print_difference(lines: list[str]) -> None:
 
 
 class GiftCommand(TyperCommand):
-    """A command whose help names what a value means, not its type in Python."""
+    """A command whose help names what a value means, not its type in Python.
+
+    Its paragraphs fill the width of the terminal: rich would keep the line breaks of the docstring.
+    """
+
+    def __init__(self, *args: Any, help: str | None = None, **options: Any) -> None:
+        paragraphs = (help or "").split("\n\n")
+        super().__init__(*args, help="\n\n".join(part.replace("\n", " ") for part in paragraphs), **options)
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _named_by_meaning(super().get_params(ctx))
