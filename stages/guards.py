@@ -51,16 +51,20 @@ def require_same_settings(
     now = params.read_bytes() if DVC_STAGE in os.environ else before
     if now == before:
         return
+    try:
+        old, new = (parse_yaml(text.decode("utf-8")) for text in (before, now))
+    except ValueError as error:
+        what = f"{params.name} was edited while {stage} ran, and cannot be read ({error})"
+        raise UserError(f"{what}. The result is not recorded. Correct the file and run dvc repro again.") from None
     (block,) = (block for block in read_blocks(pipeline_root(layout.root)) if block.name == stage)
     for key in (key.replace("${item.method}", method).replace("${key}", task) for key in block.params):
-        if _value(before, key) != _value(now, key):
+        if _value(old, key) != _value(new, key):
             what = f"{params.name}: {key} changed while {stage} ran. The result has the former value"
             raise UserError(f"{what}, and is not recorded. Run dvc repro again.")
 
 
-def _value(text: bytes, key: str) -> Any:
-    """The value of a key of a params file, None where it has none."""
-    value = parse_yaml(text.decode("utf-8"))
+def _value(value: Any, key: str) -> Any:
+    """The value of a dotted key in the content of a params file, None where it has none."""
     for name in key.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None
     return value
