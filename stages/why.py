@@ -129,8 +129,8 @@ def explain_code(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Itera
     """Yields what differs between two contents of a file in data/code, in words. `old`: None where it is lost."""
     if old == new:
         return
-    if old is None or "revisions" not in old:
-        yield "it ran with the code of an older version, which kept no revisions"
+    if old is None:
+        yield "it ran with other code, which the cache does not have"
         return
     for part, number in new["revisions"].items():
         former = old["revisions"].get(part)

@@ -15,7 +15,7 @@ from gift_core.errors import UserError, did_you_mean
 Findings = Iterator[tuple[str, str]]
 NO_TASK, ADD_TASK = "there is no task to learn yet", "gift add-task NAME --images FOLDER"
 START = "../pretrained"  # the pre-trained model is stored beside the folders of the methods' models
-RESERVED = ("pretrained", "base", "pools", "vocabularies", "seen")
+RESERVED = ("pretrained", "base", "vocabularies", "seen")
 # Windows has no files of these names, whatever the suffix.
 DEVICES = ("con", "prn", "aux", "nul", *(f"{kind}{number}" for kind in ("com", "lpt") for number in range(10)))
 PROMPT_FILES = "data/0_raw/prompts/"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -23,20 +22,6 @@ Part = TypeVar("Part", bound=Section)
 EXAMPLE = "presets/mini.yaml"
 # Characters and lines of an error message, so that a hostile value does not fill the screen.
 MAX_KEY, MAX_VALUE, MAX_WHAT, MAX_LINES = 300, 160, 2000, 50
-# Keys of earlier versions: the new name, or None for a key that is gone. * stands for any name.
-OLD_KEYS = {
-    "run.replay_synthetic": None,
-    "run.replay_real": None,
-    "run.replay_none": None,
-    "generator.gates": "filters",
-    "generator.filters.judge": "scorer",
-    "training.steps": "iterations",
-    "training.warmup_steps": "warmup_iterations",
-    "methods.*.terms": "losses",
-    "methods.*.anchor": "consolidation",
-    "methods.*.anchor.steps": "iterations",
-    "methods.*.consolidation.steps": "iterations",
-}
 _TYPES = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
@@ -79,7 +64,6 @@ def parse_config(text: str, name: str) -> Config:
         what = f"base: the file is not complete, it changes the preset {overlay[1]}"
         raise UserError(f"{name}: {what}. Write the complete params.yaml: gift use {name.removesuffix('.yaml')}")
     raw = _parse_yaml(text, name)
-    _require_nothing(list(_old_keys(raw)), name)
     try:
         # through JSON: its strict mode accepts a list for a tuple and a whole number for a float
         config = Config.model_validate_json(json.dumps(raw))
@@ -143,24 +127,6 @@ def _parse_yaml(text: str, name: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise UserError(f"{name}: should contain sections, it contains {_shown(raw)}. Compare it with {EXAMPLE}.")
     return raw
-
-
-def _old_keys(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for pattern, new in OLD_KEYS.items():
-        for *parents, key in _find(raw, pattern.split(".")):
-            location = _dotted((*parents, key))
-            yield location, f"renamed. Write {new} instead of {key}." if new else "no longer needed. Remove it."
-
-
-def _find(raw: Any, pattern: list[str]) -> Iterator[tuple[str, ...]]:
-    """Yields the locations in `raw` that match the pattern."""
-    first, *rest = pattern
-    keys = [key for key in raw if first in ("*", key)] if isinstance(raw, Mapping) else []
-    for key in keys:
-        if rest:
-            yield from ((key, *found) for found in _find(raw[key], rest))
-        else:
-            yield (key,)
 
 
 def _explain(error: ErrorDetails) -> tuple[str, str]:

@@ -12,15 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gift_core.artifacts.contract import sha256_of, write_json
 from gift_core.artifacts.prompt_files import prompts_digest
 from gift_core.artifacts.shards import Pair, copy_shard, finished_pairs, pair_key, write_manifest, write_shard
 from gift_core.errors import UserError
 from gift_core.generators.filters import BLACK, Filters, Verdict, check_attempts, counted_reasons, is_black
 from gift_core.progress import progress_bar
 from gift_core.seeds import seed_for
-from gift_core.untrusted import read_json_file
-from gift_core.work.folder import key_beside, work_folder
+from gift_core.work.folder import work_folder
 from gift_core.work.overlap import Copies, background, overlapped
 from gift_core.work.publishing import build_folder, require_free_bytes
 from gift_core.work.spread import offered, say_nothing, spread
@@ -90,7 +88,6 @@ def synthesize(
             say("no worker helps, because generator.filters.max_similarity compares each image with all before it")
         load_tools = None
     with work_folder(work, _work_key(digest, config), say=say) as unfinished:
-        _set_foreign_shards_aside(unfinished, say)
         load = None if load_tools is None else partial(_load_generation, load_tools, unfinished.absolute())
         with (
             progress_bar(total=len(prompts), description="generating images") as bar,
@@ -162,30 +159,6 @@ def _generate(shards: Iterable[Shard], tools: Tools, folder: Path, advance: Call
 
 def _work_key(digest: dict[str, Any], config: GeneratorConfig) -> dict[str, Any]:
     return {"prompts": digest, "generator": identity(config), "images_per_shard": config.images_per_shard}
-
-
-def _set_foreign_shards_aside(folder: Path, say: Callable[[str], None]) -> None:
-    """Renames the stats files of shards that no run with this folder's key finished, so that they count as missing."""
-    for stats in sorted(folder.glob("[0-9]*_stats.json")):
-        if _receipt(stats) != _noted_receipt(stats):
-            stats.rename(stats.with_name(f"{stats.name}.not_used"))
-            say(f"{stats}: another run made this shard. It is generated again.")
-
-
-def _receipt(stats: Path) -> dict[str, Any]:
-    """The key of the work folder, and the hash of a shard's stats file, which has the hashes of its other files."""
-    return {"key": key_beside(stats), "stats": sha256_of(stats)}
-
-
-def _receipt_file(stats: Path) -> Path:
-    return stats.with_name(f".{stats.name}")
-
-
-def _noted_receipt(stats: Path) -> object:
-    try:
-        return read_json_file(_receipt_file(stats))
-    except (OSError, ValueError):
-        return None
 
 
 def _stats(counts: Counter[str], config: GeneratorConfig) -> dict[str, Any]:
@@ -287,8 +260,7 @@ class _Keeping:
             self.pairs.append(Pair(key, request.prompt_id, request.prompt, batch.kept[index]))
         self.counts.update(str(verdict.reason) for verdicts in batch.rejected.values() for verdict in verdicts)
         if batch.is_last:
-            stats = write_shard(self.folder, batch.shard, self.pairs, _stats(self.counts, self.config))
-            write_json(_receipt_file(stats), _receipt(stats))
+            write_shard(self.folder, batch.shard, self.pairs, _stats(self.counts, self.config))
             self.pairs, self.counts = [], Counter()
 
 

@@ -93,8 +93,6 @@ def _remove(folder: Path, path: Path) -> None:
         except OSError:
             return
     shutil.rmtree(folder, ignore_errors=True)
-    with suppress(OSError):  # older versions left files
-        folder.unlink()
 
 
 @contextmanager

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import copy
-import functools
-import operator
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,23 +175,6 @@ def test_missing_keys_are_named(mini_params: Params, write_params: WriteParams) 
     message = message_of(write_params(mini_params))
     for key in ("seed", "evaluation.max_images", "sequence[0].after", "methods.gift.losses.align.weight"):
         assert f"params.yaml: {key}: missing. " in message
-
-
-RENAMED = [
-    ("run", "replay_synthetic", None), ("generator", "gates", "filters"), ("training", "steps", "iterations"),
-    ("training", "warmup_steps", "warmup_iterations"), ("methods.gift", "terms", "losses"),
-    ("methods.gift", "anchor", "consolidation"), ("methods.gift_frozen_fisher.consolidation", "steps", "iterations"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("section", "old", "new"), RENAMED)
-def test_a_key_of_an_earlier_version_has_a_new_name(
-    section: str, old: str, new: str | None, mini_params: Params, write_params: WriteParams
-) -> None:
-    node = functools.reduce(operator.getitem, section.split("."), mini_params)
-    node[old] = node.pop(new) if new else []
-    expected = f"renamed. Write {new} instead of {old}." if new else "no longer needed. Remove it."
-    assert message_of(write_params(mini_params)) == f"params.yaml: {section}.{old}: {expected}"
 
 
 INVALID = "invalid name. Use 1 to 64 of the characters a-z, 0-9 and _."
