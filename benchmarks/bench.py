@@ -34,7 +34,7 @@ import torch
 
 from benchmarks.beside.inputs import SIZES, inputs_of
 from benchmarks.beside.works import STAGES, Ways
-from gift_core.clip.device import resolve_device
+from gift_core.clip.device import resolve_device, wait_for
 from gift_core.clip.encoding import AUTOCAST
 from gift_core.clip.model import PRECISIONS
 from gift_core.errors import GiftError, lookup
@@ -102,11 +102,10 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
         started = time.process_time()
         work()
         return time.process_time() - started
-    wait = getattr(torch, device.type).synchronize
-    wait()
+    wait_for(device)
     started = time.perf_counter()
     work()
-    wait()
+    wait_for(device)
     return time.perf_counter() - started
 
 

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from memory import cut_clip
 
-from gift_core.clip.device import resolve_device
+from gift_core.clip.device import resolve_device, wait_for
 from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.clip.model import Clip, open_folder
 
@@ -159,7 +159,7 @@ def measured(work: Work, device: torch.device) -> Row:
     plain = work.call(work.function)
     started = time.perf_counter()
     found = work.call(compiled)
-    wait(device)
+    wait_for(device)
     first = time.perf_counter() - started
     ways = [work.function, compiled]
     rounds = [[seconds(work, way, device) for way in ways] for _ in range(ROUNDS)]
@@ -188,14 +188,8 @@ def seconds(work: Work, function: Callable[[torch.Tensor], torch.Tensor], device
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     started = clock()
     work.call(function)
-    wait(device)
+    wait_for(device)
     return clock() - started
-
-
-def wait(device: torch.device) -> None:
-    """Waits until the device has finished."""
-    if device.type != "cpu":
-        getattr(torch, device.type).synchronize()
 
 
 def medians(rounds: Sequence[Sequence[float]]) -> list[float]:

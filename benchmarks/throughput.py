@@ -40,7 +40,7 @@ def main() -> int:
     choices = parse()
     import torch
 
-    if choices.device == "cuda" and not torch.cuda.is_available():
+    if choices.device.startswith("cuda") and not torch.cuda.is_available():
         print(NO_GPU)
         return 0
     try:
@@ -86,7 +86,7 @@ def tables(choices: argparse.Namespace) -> Iterator[pd.DataFrame]:
 def parse() -> argparse.Namespace:
     """Returns the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=("cuda", "mps", "cpu"), default="cuda")
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:1, mps, or cpu to try the code")
     parser.add_argument("--size", choices=SIZES, default="full")
     parser.add_argument("--parts", nargs="+", metavar="PART", help="images, fp32, amp_bf16 (default: all)")
     parser.add_argument("--models", type=Path, help="the folder of the models, which are made if missing")

@@ -28,20 +28,20 @@ MAX_FACTOR = 1000.0  # as in params.yaml
 SNAPSHOT = "training.safetensors"
 
 
-def _checked_factor(factor: float) -> float:
-    if not 0 < factor <= MAX_FACTOR:  # typer's own bounds accept nan
+def _checked_factor(factor: float | None) -> float | None:
+    if factor is not None and not 0 < factor <= MAX_FACTOR:  # typer's own bounds accept nan
         raise UserError(
             f"--learning-rate-factor {factor}: should be more than 0 and at most {MAX_FACTOR:g}. Change it."
         )
     return factor
 
 
-HELP = "The factor on the method's learning rate in this step."
-Factor = Annotated[float, typer.Option(metavar="NUMBER", help=HELP, callback=_checked_factor)]
+HELP = "The factor on the method's learning rate. [default: that of the step in params.yaml]"
+Factor = Annotated[float | None, typer.Option(metavar="NUMBER", help=HELP, callback=_checked_factor)]
 
 
 def finetune(
-    method: Method, task: Task, learning_rate_factor: Factor = 1.0, params: Params = PARAMS, root: Root = ROOT
+    method: Method, task: Task, learning_rate_factor: Factor = None, params: Params = PARAMS, root: Root = ROOT
 ) -> None:
     """Fine-tune the model of the step before on the task, with the method's replay, losses and consolidation.
 
@@ -64,6 +64,8 @@ def finetune(
         require_tracker()
         device, count = resolve_device(stage.config.run.device), stage.config.training.processes
         require_devices(device, count)
+        if learning_rate_factor is None:
+            learning_rate_factor = stage.step(task).learning_rate_factor
         step = _Step(stage, method, task, learning_rate_factor)
         loaded = step.load(Processes(0, count))
         provenance = _provenance(step, loaded.clip.weights_sha256)

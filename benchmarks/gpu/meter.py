@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from gift_core.clip.device import wait_for
+
 GIB = 2**30
 
 
@@ -21,14 +23,14 @@ class Taken:
 
 def taken_by(work: Callable[[], object], device: str) -> Taken:
     """Calls `work`, waits until the device has finished, and returns what it took."""
-    on_cuda = device.startswith("cuda")
+    chosen = torch.device(device)
+    on_cuda = chosen.type == "cuda"
     if on_cuda:
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats(chosen)
+    wait_for(chosen)
     started = time.perf_counter()
     work()
-    if on_cuda:
-        torch.cuda.synchronize()
+    wait_for(chosen)
     seconds = time.perf_counter() - started
-    return Taken(seconds, torch.cuda.max_memory_allocated() / GIB if on_cuda else None)
+    return Taken(seconds, torch.cuda.max_memory_allocated(chosen) / GIB if on_cuda else None)

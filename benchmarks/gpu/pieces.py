@@ -52,6 +52,7 @@ PIECES = (
         "training",
         "precisions, gradient cache, checkpointing, reading losses late",
         "tests/training",
+        "tests/clip/test_checkpointing.py",
         "tests/work/test_training.py",
     ),
     tests(

@@ -26,7 +26,7 @@ def write_record(folder: Path, table: pd.DataFrame, *, device: str, size: str) -
     """Writes throughput.csv and throughput.md into `folder`, with the name of the GPU."""
     table.to_csv(folder / "throughput.csv", index=False, float_format="%.3f")
     page = PAGE.format(
-        card=torch.cuda.get_device_name() if device == "cuda" else platform.processor() or device,
+        card=torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.processor() or device,
         options="" if (device, size) == ("cuda", "full") else f" --device {device} --size {size}",
         date=datetime.date.today(),
         system=f"{platform.system()} {platform.machine()}",

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.func import functional_call
 
+from gift_core.clip.device import own_random_numbers
 from gift_core.clip.encoding import encode_images, encode_tokens, tokenize
 from gift_core.clip.model import Clip
 from gift_core.errors import UserError, did_you_mean
@@ -161,7 +162,7 @@ def _used(clip: Clip, layers: Mapping[str, torch.nn.Module]) -> set[str]:
     """The names of the layers that run in a pass of the model."""
     used: set[str] = set()
     hooks = [layer.register_forward_hook(lambda *_, name=name: used.add(name)) for name, layer in layers.items()]
-    with torch.random.fork_rng():
+    with own_random_numbers(clip.device):
         image_BCHW = torch.zeros(1, 3, clip.image_size, clip.image_size, dtype=clip.scale.dtype, device=clip.device)
         encode_images(clip, image_BCHW)
         encode_tokens(clip, tokenize(clip, ["7"]))

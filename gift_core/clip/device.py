@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import torch
 
@@ -43,6 +44,19 @@ def require_devices(device: torch.device, processes: int) -> None:
             f"params.yaml: training.processes: {processes} needs as many GPUs of CUDA, and {visible} "
             f"({device}) is visible here. Lower it, or write run.device: cpu. CUDA_VISIBLE_DEVICES may hide GPUs."
         )
+
+
+def own_random_numbers(device: torch.device) -> AbstractContextManager[None]:
+    """Within the block, torch's random numbers on the CPU and on `device` are its own. Afterwards they go on."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
+def wait_for(device: torch.device) -> None:
+    """Waits until the device has finished what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -221,13 +221,18 @@ def pipeline_folder(project: Project) -> Path | None:
 
 
 def cached_pipeline(project: Project) -> Path | None:
-    """Returns the folder of the pipeline on this machine: a local one, or one in the hub cache, or None."""
+    """Returns the folder of the pipeline on this machine: a local one, or one in the hub cache, or None.
+
+    A download that was interrupted may have left the index and some parts: a run gets the others, so it counts as None.
+    """
     folder = pipeline_folder(project)
     if folder is not None:
         return folder
     generator = project.config.generator
     index = in_cache(generator.pipeline, (INDEX,), revision=generator.revision)
-    return None if index is None else index.parent
+    if index is None or _missing_parts(index.parent, _parts_of(index.parent)):
+        return None
+    return index.parent
 
 
 def looks_like_file(pretrained: str) -> bool:
@@ -253,6 +258,15 @@ def pipeline_parameters(folder: Path) -> dict[str, int]:
     Raises ContractError if model_index.json or the folder of a part is missing, or if a weights file is damaged. Parts
     with pickled weights are counted by their size in bytes, as float32.
     """
+    parts = _parts_of(folder)
+    if missing := _missing_parts(folder, parts):
+        raise ContractError(f"{folder}: {', '.join(missing)}: named in {INDEX}, but missing. Download it again.")
+    counts = {name: _count_part(folder / name) for name in parts}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _parts_of(folder: Path) -> list[str]:
+    """The parts that the index of a diffusers folder names. ContractError if it is missing or no index."""
     try:
         index = read_json_file(folder / INDEX)
     except (OSError, ValueError) as error:
@@ -261,12 +275,11 @@ def pipeline_parameters(folder: Path) -> dict[str, int]:
     if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
         what = f"{folder}: not a diffusers pipeline, its {INDEX} should be an object with the text _class_name"
         raise ContractError(f"{what}. Restore the folder, or download it again.")
-    parts = {name: part for name, part in index.items() if isinstance(part, list) and part[:1] != [None]}
-    missing = [name for name in parts if not (folder / name).is_dir()]
-    if missing:
-        raise ContractError(f"{folder}: {', '.join(missing)}: named in {INDEX}, but missing. Download it again.")
-    counts = {name: _count_part(folder / name) for name in parts}
-    return {name: count for name, count in counts.items() if count}
+    return [name for name, part in index.items() if isinstance(part, list) and part[:1] != [None]]
+
+
+def _missing_parts(folder: Path, parts: Sequence[str]) -> list[str]:
+    return [name for name in parts if not (folder / name).is_dir()]
 
 
 def _count_part(folder: Path) -> int:

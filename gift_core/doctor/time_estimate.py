@@ -281,20 +281,19 @@ def measure_speed(project: Project) -> Speed:
         return _cpu_speed(config)
     import torch
 
-    from gift_core.clip.device import resolve_device
+    from gift_core.clip.device import resolve_device, wait_for
 
     device = resolve_device(config.run.device)
     if device.type == "cpu":
         return _cpu_speed(config)
     halves = {"fp32": torch.float32, "amp_bf16": torch.bfloat16, "amp_fp16": torch.float16}
-    wait = getattr(torch, device.type).synchronize
 
     def rate(dtype: torch.dtype) -> float:
         matrix = torch.ones(GPU_SQUARE, GPU_SQUARE, device=device, dtype=dtype)
 
         def multiply() -> None:
             matrix @ matrix
-            wait()
+            wait_for(device)
 
         return EFFICIENCY * 2 * GPU_SQUARE**3 / fastest(multiply, time.perf_counter)
 

@@ -242,13 +242,23 @@ def preprocess_beside(path: Path) -> dict[str, Any]:
         raise UserError(f"{found[0]}: image_processor should be an object. Fetch the folder again.")
     size, resample = settings.get("size", {}), settings.get("resample", 3)
     squashed = isinstance(size, dict) and "height" in size
+    resized, cropped = _side_of(size), _side_of(settings.get("crop_size"))
+    if settings.get("do_center_crop", True) and resized and cropped and resized != cropped:
+        what = f"images are resized to {resized} and cropped to {cropped}, open_clip has one size for both"
+        raise UserError(f"{found[0]}: {what}. Write {cropped} for both, if the model may see more of an image.")
+    normalized = settings.get("do_normalize", True)
     preprocess = {
-        "mean": settings.get("image_mean"),
-        "std": settings.get("image_std"),
+        "mean": settings.get("image_mean") if normalized else [0.0, 0.0, 0.0],
+        "std": settings.get("image_std") if normalized else [1.0, 1.0, 1.0],
         "interpolation": next((name for name, number in _RESAMPLE.items() if number == resample), None),
         "resize_mode": "squash" if squashed else "shortest",
     }
     return {key: value for key, value in preprocess.items() if value is not None}
+
+
+def _side_of(size: Any) -> Any:
+    """The shorter side of a `size` or `crop_size`, which older files have as a number. None where it is missing."""
+    return size.get("shortest_edge", size.get("height")) if isinstance(size, dict) else size
 
 
 def image_processor_settings(preprocess: Mapping[str, Any], side: int) -> dict[str, Any]:
@@ -285,6 +295,8 @@ def _unsupported(model_config: Mapping[str, Any]) -> str | None:
         return "its image tower is a ResNet, CLIPModel's is a vision transformer"
     if text.get("pool_type", "argmax") not in ("argmax", "eos"):
         return f"its text feature is read by pool_type {text['pool_type']!r}"
+    if vision.get("pool_type", "tok") != "tok":
+        return f"its image feature is read by pool_type {vision['pool_type']!r}"
     unknown = [f"vision_cfg.{name}" for name in _unknown_settings(CLIPVisionCfg, vision, _SHARED_VISION)]
     unknown += [f"text_cfg.{name}" for name in _unknown_settings(CLIPTextCfg, text, _SHARED_TEXT)]
     return f"CLIPConfig has no setting for {', '.join(unknown)}" if unknown else None

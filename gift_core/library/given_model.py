@@ -35,6 +35,8 @@ def given_clip(
 ) -> Iterator[Clip]:
     """Yields `model` as a Clip, on `device` if one is given. Afterwards its parameters require gradients as before.
 
+    Within the block, convolutions on CUDA devices do not use TF32, as in the pipeline.
+
     UserError for what is not a float32 model of open_clip on one device, and for a tokenizer that is not the model's.
     """
     lookup({name: name for name in PRECISIONS}, precision, f"{NAME}: training.precision")
@@ -49,9 +51,11 @@ def given_clip(
     clip = replace(checked_clip(model, tokenizer, name="model", precision=precision), locked=locked)
     if not clip.trainable():
         raise UserError(f"{NAME}: model: no parameter requires gradients. Unlock a tower: model.requires_grad_().")
+    allow_tf32, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
     try:
         yield clip
     finally:
+        torch.backends.cudnn.allow_tf32 = allow_tf32
         for name, value in model.named_parameters():
             value.requires_grad_(required[name])
 
@@ -246,6 +250,8 @@ def _require_prompts(class_prompts: Any, loader: Any) -> None:
         raise UserError(
             f'{NAME}: class_prompts: {shown}, expected a list of texts, one a class: ["a photo of a cat."].'
         )
+    if len(class_prompts) == 1:
+        raise UserError(f"{NAME}: class_prompts: one class, so there is nothing to learn. Pass two or more.")
     repeated = next((prompt for prompt in class_prompts if class_prompts.count(prompt) > 1), None)
     if repeated is not None:
         numbers = " and ".join(str(number) for number, prompt in enumerate(class_prompts) if prompt == repeated)

@@ -40,6 +40,7 @@ from gift_core.replay.fisher import estimate_fisher as estimate
 from gift_core.replay.source import NoReplay, Replay
 
 PAIR = "(image, prompt)"
+ALONE = "one pair has nothing to be compared with, so it would protect nothing"
 
 
 def given_replay(
@@ -99,7 +100,7 @@ def estimate_fisher(
     All pairs are in memory at once. Source: Kirkpatrick et al. 2017, section 2.1 (see gift_core.replay.fisher).
 
     Args:
-        model: of open_clip, float32. It does not change.
+        model: of open_clip, float32. Its weights do not change. It is left in evaluation mode.
         tokenizer: the model's own.
         pairs: a sequence or map-style data set of (image, prompt), as for `finetune`.
         estimator: per_sample, or batch, which is faster and noisier.
@@ -128,8 +129,8 @@ class PairSequence:
     def __init__(
         self, clip: Clip, teacher: Clip, pairs: Sequence[Any], *, training: TrainingConfig, seed: int, uses_all: bool
     ) -> None:
-        if not len(pairs):
-            raise UserError(f"{NAME}: pairs: there are none. Pass a sequence of {PAIR}.")
+        if len(pairs) < 2:
+            raise UserError(f"{NAME}: pairs: {ALONE if len(pairs) else 'there are none'}. Pass a sequence of {PAIR}.")
         self._clip, self._pairs = clip, pairs
         batch_size = training.replay_batch_size
         self._indices = ShuffledIndices(len(pairs), batch_size, ("pairs", seed))
@@ -188,7 +189,8 @@ class PairSequence:
 class PairLoader:
     """Replay of a loader's batches (images, prompts). The teacher encodes each batch, so images may be augmented.
 
-    Prompts are texts, or token rows int64 [M, L]. When the loader ends, it starts again.
+    Prompts are texts, or token rows int64 [M, L]. When the loader ends, it starts again. A batch of one
+    pair is left out, because it has nothing to be compared with.
     """
 
     def __init__(self, clip: Clip, teacher: Clip, loader: Any) -> None:
@@ -198,11 +200,11 @@ class PairLoader:
     @torch.no_grad()
     def sample(self, iteration: int) -> tuple[ReplayBatch, ...]:
         """Returns the loader's next batch with the teacher's features."""
-        images_MCHW, prompts = two_parts(next(self._batches), "pairs", "(images, prompts)")
-        require_images(self._clip, images_MCHW, "pairs", is_first=iteration == 0)
+        images_MCHW, prompts = self._next(is_first=iteration == 0)
         if iteration == 0 and len(images_MCHW) == 1:
-            what = "a batch of one pair has nothing to be compared with, so it would protect nothing"
-            raise UserError(f"{NAME}: pairs: {what}. Pass a loader with a larger batch_size.")
+            raise UserError(f"{NAME}: pairs: a batch of {ALONE}. Pass a loader with a larger batch_size.")
+        while len(images_MCHW) == 1:  # what is left at the end of an epoch
+            images_MCHW, prompts = self._next(is_first=False)
         tokens_ML, ids_M = self._tokens_of(prompts, len(images_MCHW))
         images_MCHW = images_MCHW.to(self._clip.device, non_blocking=True)
         teacher_image_MD, teacher_text_MD = (
@@ -210,6 +212,11 @@ class PairLoader:
             encode_tokens(self._teacher, tokens_ML),
         )
         return (ReplayBatch(images_MCHW, tokens_ML, ids_M, teacher_image_MD, teacher_text_MD),)
+
+    def _next(self, *, is_first: bool) -> tuple[torch.Tensor, Any]:
+        images_MCHW, prompts = two_parts(next(self._batches), "pairs", "(images, prompts)")
+        require_images(self._clip, images_MCHW, "pairs", is_first=is_first)
+        return images_MCHW, prompts
 
     def _tokens_of(self, prompts: Any, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Token rows and prompt ids. Equal token rows are one prompt."""

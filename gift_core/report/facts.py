@@ -29,6 +29,7 @@ from gift_core.config.method_options import (
     TaskReplayConfig,
     TaughtReplay,
 )
+from gift_core.config.trains_options import TrainsOptions
 from gift_core.layout import Layout
 from gift_core.quantities import plural
 from gift_core.report.accuracies import Metadata
@@ -236,6 +237,10 @@ def _method_parts(method: MethodConfig) -> Iterator[str]:
         yield "the pre-trained model, never trained"
         return
     yield f"learning rate {method.learning_rate:g}"
+    if method.trains is not None:
+        yield _trained(method.trains)
+    if method.layer_decay is not None:
+        yield f"layer decay {method.layer_decay:g}"
     if method.start == "pretrained":
         yield "every step starts from the pre-trained model"
     if method.learns == "seen":
@@ -254,6 +259,14 @@ def _method_parts(method: MethodConfig) -> Iterator[str]:
         yield f"merges {method.merge.alpha:g} new + {1 - method.merge.alpha:g} old weights"
 
 
+def _trained(options: TrainsOptions) -> str:
+    """Kind and options by their names in params.yaml."""
+    values = options.model_dump(mode="json")
+    kind = values.pop("kind")
+    others = (f"{name}: {' and '.join(value) if isinstance(value, list) else value}" for name, value in values.items())
+    return f"trains {kind}" + (f" ({', '.join(others)})" if values else "")
+
+
 def _replayed(replay: ReplayConfig) -> str:
     if isinstance(replay, ReferenceReplayConfig):
         return f"pairs of {replay.folder}"
@@ -261,7 +274,8 @@ def _replayed(replay: ReplayConfig) -> str:
         return f"{replay.memory:,} exemplars"
     if isinstance(replay, TaskReplayConfig):
         return f"the images of the task with {_texts(replay)}"
-    return "synthetic pairs"
+    earlier = getattr(replay, "keep_earlier", None)
+    return "synthetic pairs" + (f" (keep_earlier: {earlier})" if earlier else "")
 
 
 def _texts(replay: TaskReplayConfig) -> str:

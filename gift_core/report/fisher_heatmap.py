@@ -18,6 +18,8 @@ from gift_core.report.labels import ShadedCell, label
 
 SHADE_FACTORS = (1.5, 3.0, 10.0, 30.0, 100.0)  # factors of the model's mean at which the next darker shade begins
 RESNET_LAYER = re.compile(r"\blayer(\d+)\.(\d+)\.")
+TIMM_STAGE = re.compile(r"\bstages\.(\d+)\.(?:blocks\.(\d+)\.)?")
+EMBEDDING = re.compile(r"\b(?:patch_embed|stem)\b")
 BLOCK = re.compile(r"\b(?:resblocks|blocks|layers?)\.(\d+)\.")
 OUTPUT = re.compile(r"\b(?:proj|text_projection|attnpool|ln_post|ln_final|head|norm|pooler)\b")
 
@@ -68,11 +70,14 @@ def layer_of(parameter: str) -> Layer:
     if stage := RESNET_LAYER.search(parameter):
         number, block = int(stage[1]), int(stage[2])
         return Layer(tower, (1, number, block), f"stage {number} block {block + 1}")
+    if stage := TIMM_STAGE.search(parameter):
+        number, block = int(stage[1]) + 1, int(stage[2] or -1) + 1
+        return Layer(tower, (1, number, block), f"stage {number} {f'block {block}' if block else 'downsampling'}")
     if block_of := BLOCK.search(parameter):
         return Layer(tower, (1, int(block_of[1]), 0), f"block {int(block_of[1]) + 1}")
     if parameter == "logit_scale":
         return Layer("both", (0, 0, 0), "temperature")
-    if OUTPUT.search(parameter):
+    if OUTPUT.search(parameter) and not EMBEDDING.search(parameter):
         return Layer(tower, (2, 0, 0), "projection")
     return Layer(tower, (0, 0, 0), "embedding")
 

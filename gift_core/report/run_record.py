@@ -178,7 +178,7 @@ def is_zero_shot(method: MethodConfig) -> bool:
 
 def is_plain_finetuning(method: MethodConfig) -> bool:
     """Whether the method fine-tunes on task after task without any protection against forgetting."""
-    protected = method.losses or method.average or method.merge
+    protected = method.losses or method.average or method.merge or method.trains or method.layer_decay
     continues = method.start == "previous" and method.learns == "task"
     return continues and method.replay.reads == "none" and method.consolidation.kind == "none" and not protected
 

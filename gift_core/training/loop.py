@@ -18,6 +18,7 @@ from gift_core.artifacts.model_folder import ENTROPY
 from gift_core.averaging import WeightAveraging
 from gift_core.clip.batches import TaskBatches, TrainingBatch
 from gift_core.clip.checkpointing import checkpointed
+from gift_core.clip.device import own_random_numbers
 from gift_core.clip.encoding import tokenize
 from gift_core.clip.model import Clip
 from gift_core.clip.trained import training_mode
@@ -156,15 +157,16 @@ def training_run(
     """Yields the training of `clip.model`, in place, with one iteration for each of `rates`.
 
     Consolidation pulls to the weights at the start of the block. When it ends, adapters are merged and the model gets
-    the averaged weights, where the method has them. `seed` only affects adapters and layers that are random in training
-    (dropout), since batches have seeds of their own. `encoders` run the towers, by default as `training` says.
-    UserError if a weight is not finite at the end, and for a model that does not support gradient checkpointing where
-    `training` asks for it. gift_core.work.training.drive resumes, uses several processes, and keeps a GPU busy.
+    the averaged weights, where the method has them. `seed`, with the prompts, only affects adapters and layers that are
+    random in training (dropout), since batches have seeds of their own. So each task has other adapters at the start.
+    `encoders` run the towers, by default as `training` says. UserError if a weight is not finite at the end, and for a
+    model that does not support gradient checkpointing where `training` asks for it. gift_core.work.training.drive
+    resumes, uses several processes, and keeps a GPU busy.
 
     # differs: the official loop runs one more iteration. Its learning rate is exactly 0, so it changes nothing.
     """
-    with _checkpointing(clip, training), torch.random.fork_rng():
-        torch.manual_seed(seed_for("finetune", seed))
+    with _checkpointing(clip, training), own_random_numbers(clip.device):
+        torch.manual_seed(seed_for("finetune", seed, *class_prompts))
         with training_mode(clip, method.trains) as trained:
             groups = trained.groups(method.rate_factors(clip, trained.parameters))
             run = TrainingRun(
@@ -196,7 +198,8 @@ def require_trainable(clip: Clip, training: TrainingConfig, method: Method) -> i
 
     That is also if it does not support the settings of `training`, and if a loss reaches nothing that is trained.
     """
-    with _checkpointing(clip, training), torch.random.fork_rng(), training_mode(clip, method.trains) as trained:
+    own = own_random_numbers(clip.device)
+    with _checkpointing(clip, training), own, training_mode(clip, method.trains) as trained:
         method.rate_factors(clip, trained.parameters)
         for name, loss in method.losses.items():
             sides = sides_of(loss.function)

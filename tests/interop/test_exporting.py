@@ -105,7 +105,14 @@ def test_settings_that_clipconfig_lacks_and_an_unknown_format_are_refused_by_nam
     clip = tiny_clip()
     with pytest.raises(UserError, match="unknown name 'onxx'. Did you mean 'onnx'"):
         export_clip(clip, tmp_path / "out", to="onxx", provenance={})
-    clip.config["model_cfg"]["vision_cfg"]["no_ln_pre"] = True
+    vision = clip.config["model_cfg"]["vision_cfg"]
+    vision["pool_type"] = "avg"
+    with pytest.raises(UserError, match=r"its image feature is read by pool_type 'avg'"):
+        export_clip(clip, tmp_path / "out", to="transformers", provenance={})
+    clip.config["model_cfg"]["vision_cfg"] = clip.config["model_cfg"]["vision_cfg"] | {
+        "pool_type": "tok",
+        "no_ln_pre": True,
+    }
     clip.config["model_cfg"]["text_cfg"]["no_causal_mask"] = True
     with pytest.raises(UserError, match=r"has no setting for vision_cfg.no_ln_pre, text_cfg.no_causal_mask"):
         export_clip(clip, tmp_path / "out", to="transformers", provenance={})

@@ -74,6 +74,11 @@ def test_a_sequence_of_pairs_gives_the_replay_of_the_pipeline() -> None:
     assert finetuned(pairs=pictures) == finetuned(pairs=given_pairs())
 
 
+def test_a_batch_of_one_pair_at_the_end_of_a_loader_is_left_out() -> None:
+    batches = DataLoader(given_pairs()[:5], batch_size=4)  # type: ignore[arg-type]
+    assert [row["distill"] > 0.1 for row in finetuned(pairs=batches, iterations=4)] == [True] * 4
+
+
 @pytest.mark.parametrize("kind", ["sequence", "loader"])
 def test_the_teacher_is_the_model_at_the_start(kind: str) -> None:
     """So distill minus its entropy is 0 at first. The teacher does not change: its entropy stays the same."""

@@ -49,8 +49,9 @@ def loader_of(prompts: Any) -> DataLoader[Any]:
 
 PAIRS: dict[str, tuple[Any, str]] = {
     "no pairs": (None, r"pairs: missing, and the method replays them \(distill, align\)"),
-    "pairs without a text": ([(IMAGES[0], 3)], r"pairs\[0\]: its prompt is 3, expected a text"),
-    "pairs in 0-1": ([(ZERO_ONE[0], "a")], r"pairs: pixels are from .*, so they were not normalized"),
+    "pairs without a text": ([(IMAGES[0], 3)] * 2, r"pairs\[0\]: its prompt is 3, expected a text"),
+    "pairs in 0-1": ([(ZERO_ONE[0], "a")] * 2, r"pairs: pixels are from .*, so they were not normalized"),
+    "a single pair": ([(IMAGES[0], "a")], r"pairs: one pair has nothing to be compared with"),
     "a loader of single pairs": (DataLoader([(IMAGES[0], "a cat.")]), r"pairs: a batch of one pair has nothing to be"),
     "a loader of too few prompts": (loader_of(["a cat."]), r"pairs: prompts are .*, expected 4 texts or"),
     "tokens of another vocabulary": (loader_of(torch.full((4, 24), 60000)), r"pairs: prompts: token 60000, and the"),
@@ -89,6 +90,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         r"teacher: its images are prepared in another way than the model's \(size .*32.* and .*16",
     ),
     "a teacher in half precision": ({"teacher": given_model().half()}, r"teacher: its weights should be float32, "),
+    "a single class": ({"class_prompts": ["a."]}, r"class_prompts: one class, so there is nothing to learn"),
     "equal class prompts": ({"class_prompts": ["a.", "b.", "a."]}, r"class_prompts: 'a.' stands for classes 0 and 2"),
     **{f"loader: {name}": ({"loader": loader}, message) for name, (loader, message) in LOADERS.items()},
     **{f"pairs: {name}": ({"pairs": pairs}, message) for name, (pairs, message) in PAIRS.items()},

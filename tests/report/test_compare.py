@@ -14,7 +14,7 @@ import yaml
 
 from gift_core.errors import UserError
 from gift_core.layout import Layout
-from gift_core.report.comparison.compare import compare_runs, mean_seen_chart
+from gift_core.report.comparison.compare import compare_runs, comparison_headline, mean_seen_chart
 from gift_core.report.comparison.read_runs import read_runs
 from gift_core.report.comparison.seed_statistics import Comparison, compare_methods, groups_of
 from tests.clone import content
@@ -94,6 +94,11 @@ def test_methods_are_grouped_and_compared_with_the_given_one(roots: list[Path]) 
     assert compared(roots, "finetune").against == "finetune"
     with pytest.raises(UserError, match=r"--against: unknown name 'fintune'"):
         compared(roots, "fintune")
+
+
+def test_a_method_without_last_has_no_sentence_about_differences_in_it(tmp_path: Path) -> None:
+    folders = write_seeds(tmp_path, 42, 43, methods={"individual": GIFT, **MATRICES})
+    assert comparison_headline(compared(folders, "individual"))[1] == ""
 
 
 def test_the_page_says_what_exceeds_the_noise_and_has_each_seed_as_a_dot_on_an_axis_in_points(out: Path) -> None:

@@ -14,7 +14,13 @@ from tests.report.run_folder import MATRICES, record_of
 
 LAYERS = {  # tower and layer: parameters
     "image block 4": ["visual.transformer.resblocks.3.mlp.c_fc.weight"],
-    "image embedding": ["visual.conv1.weight", "visual.class_embedding", "visual.ln_pre.weight"],
+    "image embedding": [
+        "visual.conv1.weight",
+        "visual.trunk.patch_embed.proj.weight",
+        "visual.trunk.stem.0.conv_kxk.0.conv.weight",
+    ],
+    "image stage 2 downsampling": ["visual.trunk.stages.1.downsample.proj.0.conv.weight"],
+    "image stage 2 block 3": ["visual.trunk.stages.1.blocks.2.mlp.fc1.conv.weight"],
     "image projection": ["visual.ln_post.weight", "visual.proj", "visual.attnpool.c_proj.weight"],
     "image stage 2 block 1": ["visual.layer2.0.conv1.weight"],
     "image stage 4 block 3": ["visual.layer4.2.downsample.0.weight"],
@@ -24,7 +30,7 @@ LAYERS = {  # tower and layer: parameters
     "text embedding": ["token_embedding.weight", "positional_embedding"],
     "text projection": ["ln_final.bias", "text_projection"],
     "both temperature": ["logit_scale"],
-}
+}  # fmt: skip
 
 
 def test_a_parameter_belongs_to_a_tower_and_a_layer_and_layers_sort_as_in_the_forward_pass() -> None:

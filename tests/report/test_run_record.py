@@ -79,6 +79,6 @@ def test_a_zero_shot_method_is_the_zero_shot_row_and_without_replay_no_pairs_are
 
 
 def test_only_fine_tuning_on_task_after_task_without_protection_is_plain(tmp_path: Path) -> None:
-    others = ("joint", "wise_ft", "l2", "gift", "individual", "zero_shot", "lwf")
+    others = ("joint", "wise_ft", "l2", "gift", "individual", "zero_shot", "lwf", "finetune_lora")
     methods = write_params(tmp_path, TASKS, ("finetune", *others)).methods
     assert [name for name in methods if is_plain_finetuning(methods[name])] == ["finetune"]

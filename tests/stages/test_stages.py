@@ -41,13 +41,13 @@ def done(tmp_path_factory: pytest.TempPathFactory, _mini_params: dict[str, Any])
 def run_every_stage(experiment: Experiment) -> None:
     experiment.succeed("import_model")
     experiment.succeed("write_vocabulary")
-    for task, factor in zip(TASKS, ("1.0", "2.0"), strict=True):
+    for task in TASKS:
         experiment.succeed("ingest", task)
         experiment.succeed("write_prompts", task)
         experiment.succeed("synthesize", task)
         experiment.succeed("teach", "gift", task)
         for method in ("finetune", "gift"):
-            experiment.succeed("finetune", method, task, "--learning-rate-factor", factor)
+            experiment.succeed("finetune", method, task)
             experiment.succeed("evaluate", method, task)
     experiment.succeed("report")
 

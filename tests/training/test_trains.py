@@ -19,7 +19,7 @@ from gift_core.config.checks import check_trains
 from gift_core.config.method_options import MethodConfig
 from gift_core.errors import UserError
 from gift_core.methods import build_method
-from gift_core.training.loop import LossRow, require_trainable
+from gift_core.training.loop import LossRow, require_trainable, training_run
 from gift_core.work import snapshot as snapshots
 from gift_core.work.snapshot import Snapshot
 from tests.clip.tiny import tiny_clip, tiny_config
@@ -108,6 +108,16 @@ def test_merged_adapters_give_the_features_of_the_model_with_adapters() -> None:
     torch.testing.assert_close(clip.model.get_parameter(f"{name}.weight").detach(), expected)
     assert list(objects) == [name for name, _ in clip.model.named_parameters()]
     assert all(value is objects[name] for name, value in clip.model.named_parameters())
+
+
+def test_each_task_has_other_adapters_at_the_start() -> None:
+    settings, starts = training(), []
+    for prompts in (["a cat.", "a dog."], ["a car.", "a bus."]):
+        method = build_method(row("lora"))
+        with training_run(deep_clip(), prompts, method=method, training=settings, rates=[], seed=42) as opened:
+            starts += [value.detach().clone() for name, value in opened.parameters.items() if "lora_A" in name]
+    half = len(starts) // 2
+    assert not any(torch.equal(one, other) for one, other in zip(starts[:half], starts[half:], strict=True))
 
 
 def test_the_merge_after_a_task_acts_on_the_merged_weights() -> None:

@@ -118,21 +118,24 @@ def comparison_headline(comparison: Comparison) -> tuple[str, str]:
         kept += f"accuracy on all classes after {plural(len(runs.tasks), 'step')}{benchmark}"
     if len(runs.seeds) == 1:
         return f"{kept}.", " One seed has no spread, so no difference can be distinguished from noise."
-    return f"{kept}.", f" {_differing(comparison)} from it in Last by more than the noise."
+    return f"{kept}.", _differing(comparison)
 
 
 def _differing(comparison: Comparison) -> str:
-    """How many contenders differ by more than the noise, as the beginning of a sentence."""
+    """How many contenders differ by more than the noise, as a sentence. Empty where none has Last."""
     others = {
         method: differences["last"].exceeds_noise
         for method, differences in comparison.differences.items()
         if method not in (ZERO_SHOT, *comparison.runs.references) and "last" in differences
     }
+    if not others:
+        return ""
     beyond = sum(others.values())
-    if len(others) == 1:
-        return f"{label(*others)} {'differs' if beyond else 'does not differ'}"
     count = f"{beyond} of {plural(len(others), 'other method')}" if beyond else "No other method"
-    return f"{count} {'differ' if beyond > 1 else 'differs'}"
+    verb = "differ" if beyond > 1 else "differs"
+    if len(others) == 1:
+        count, verb = label(*others), "differs" if beyond else "does not differ"
+    return f" {count} {verb} from it in Last by more than the noise."
 
 
 def mean_seen_chart(comparison: Comparison) -> Chart | None:
