@@ -107,7 +107,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 def gpu(request: pytest.FixtureRequest) -> Iterator[torch.device]:
     """The device of the option --device.
 
-    TF32 is off, as in every stage. On CUDA, sums have a fixed order, so that a test can compare bits.
+    TF32 is off, as in every stage. On CUDA, most sums have a fixed order, so that a test can compare bits.
     """
     import torch
 

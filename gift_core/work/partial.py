@@ -93,6 +93,8 @@ def _remove(folder: Path, path: Path) -> None:
         except OSError:
             return
     shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # a file, not a folder
+        folder.unlink()
 
 
 @contextmanager

@@ -107,7 +107,7 @@ def test_a_killed_writer_leaves_the_old_or_the_new(mode: tuple[str, str, str], t
     old, new = CONTENTS[kind]
     before = old if before == "old" else None
     paths = crash_everywhere(tmp_path, project, mode)
-    assert len(paths) > 10, "the events of the writer were not seen"
+    assert len(paths) > 15, "the events of the writer were not seen"
     assert content(paths[-1]) == new and sorted(file.name for file in paths[-1].parent.iterdir()) == ["result"]
     found = [content(path) for path in paths]
     assert found[0] == before and all(each in (before, new) for each in found if each is not None)
