@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from gift_core.artifacts.model_folder import PROVENANCE, read_provenance
 from gift_core.artifacts.task import STAGE, require_texts
 from gift_core.config.tasks import check_templates
 from gift_core.datasets.spelling import comparison_key, plain_name, require_sound_labels
-from gift_core.errors import UserError, nearest, no_such_path
+from gift_core.errors import GiftError, UserError, nearest, no_such_path
 from gift_core.layout import Layout
 
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
@@ -89,6 +90,19 @@ def learned_classes(model: str, templates: Path | None) -> list[Classes]:
     if not found:
         raise _unknown(folder, "its tasks have captions instead of classes")
     return found
+
+
+def templates_of_model(classes: Classes, model: str) -> Classes:
+    """Returns the classes with the templates of the task that has all of them and that the model has learned.
+
+    They are returned as they are where there is none, or where it is not known what the model has learned.
+    """
+    names = set(map(comparison_key, classes.names))
+    with suppress(GiftError):
+        for group in learned_classes(model, None):
+            if names <= set(map(comparison_key, group.names)):
+                return dataclasses.replace(classes, templates=group.templates)
+    return classes
 
 
 class _Settings(BaseModel):

@@ -13,7 +13,7 @@ from gift_core.errors import UserError
 from gift_core.layout import Layout
 
 from .command_line import AsJson, hint, print_json
-from .stage import ROOT, Root
+from .stage import PARAMS, ROOT, Root, require_params
 
 RESUMED = ("synthesize", "teach", "finetune", "evaluate", "search", "fetch")
 Yes = Annotated[bool, typer.Option("--yes", help="Remove it without asking.")]
@@ -48,6 +48,8 @@ def clean(yes: Yes = False, as_json: AsJson = False, root: Root = ROOT) -> None:
 
     Example: gift clean --yes
     """
+    if not Layout(root).timings().parent.is_dir():
+        require_params(root / PARAMS)
     works = [work for stage in RESUMED for folder in _folders(Layout(root), stage) for work in _works(stage, folder)]
     if as_json:
         _remove(works if yes else [])

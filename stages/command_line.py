@@ -177,6 +177,13 @@ def _usage(text: str, ctx: Any) -> list[str]:
     return [text]
 
 
+def plain_path(name: Any) -> Any:
+    """Returns the name of a model, or each of a list, without the local-dir: or local-file: of params.yaml."""
+    if isinstance(name, list):
+        return [plain_path(each) for each in name]
+    return re.sub("^local-(dir|file):", "", name) if name else name
+
+
 def require_new(folder: Path, *inputs: str, made: Collection[str] = ()) -> None:
     """Raises UserError unless `folder` can be written without touching a file of the user.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .command_line import AsJson, print_json, require_new
+from .command_line import AsJson, plain_path, print_json, require_new
 
 FORMATS = ("transformers", "onnx", "safetensors")  # of EXPORTS, which needs torch
 Model = Annotated[
@@ -17,6 +17,7 @@ Model = Annotated[
         help="A model folder (data/5_models/gift/<task>), a file of `gift export --to safetensors`, "
         "hf-hub:<repository>, or an architecture of open_clip with --pretrained.",
         metavar="MODEL",
+        callback=plain_path,
     ),
 ]
 Pretrained = Annotated[

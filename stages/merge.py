@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .command_line import AsJson, print_json, require_new
+from .command_line import AsJson, plain_path, print_json, require_new
 from .completion import complete_task
 from .predict import interval, numbers
 from .stage import MOST, PARAMS, ROOT, Params, Root, params_of, require_params
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 KINDS = ("interpolate", "mean", "task_arithmetic", "ties", "magmax", "dare", "fisher")  # for the Tab key
 Models = Annotated[
-    list[str], typer.Argument(metavar="MODEL", help="Two models or more of one architecture: folders or files.")
+    list[str],
+    typer.Argument(
+        metavar="MODEL", help="Two models or more of one architecture: folders or files.", callback=plain_path
+    ),
 ]
 Kind = Annotated[
     str,
@@ -40,6 +43,7 @@ Base = Annotated[
     str | None,
     typer.Option(
         metavar="MODEL",
+        callback=plain_path,
         help="task_arithmetic, ties, magmax, dare: the model from which the others were trained.",
     ),
 ]

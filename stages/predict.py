@@ -14,6 +14,7 @@ from .export import Model, Pretrained
 from .stage import MOST, ROOT, Root
 
 if TYPE_CHECKING:
+    from gift_core import class_lists
     from gift_core.labeled_images import Score, TestResult
     from gift_core.predict import Unreadable
 
@@ -69,6 +70,8 @@ def predict(
     require_model_path(model)
     chosen = [read_classes(classes, templates, layout)] if classes is not None else learned_classes(model, templates)
     paths, notes = find_images(images)
+    if classes is not None and templates is None and Path(classes).is_file() and not classes.endswith(".json"):
+        chosen = [_with_templates(chosen[0], model)]
     from gift_core.interop.importing import open_model
     from gift_core.progress import progress
 
@@ -85,6 +88,16 @@ def predict(
     for line in lines(readable(shown, unreadable), paths):
         typer.echo(line)
     exit_with(unreadable)
+
+
+def _with_templates(classes: class_lists.Classes, model: str) -> class_lists.Classes:
+    """The classes, which have no templates of their own, with those of the model's task; a note says which."""
+    from gift_core.class_lists import templates_of_model
+
+    found = templates_of_model(classes, model)
+    source = "--templates FILE has others" if found is classes else "as in the task that the model has learned"
+    note(f'Each class is written as "{found.templates[0]}": {source}.')
+    return found
 
 
 def exit_with(unreadable: list[Unreadable]) -> None:
@@ -141,7 +154,7 @@ def test(
     """
     from gift_core.artifacts.model_folder import require_model_path
     from gift_core.class_lists import learned_classes, names_of, read_classes
-    from gift_core.labeled_images import open_labeled_images, require_labels, score
+    from gift_core.labeled_images import LabeledFolder, open_labeled_images, require_labels, score
     from gift_core.layout import Layout
 
     if learned and classes is not None:
@@ -150,6 +163,8 @@ def test(
     layout = Layout(root)
     labeled = open_labeled_images(images, templates, layout)
     among = [labeled.classes]
+    if isinstance(labeled, LabeledFolder) and templates is None and classes is None and not learned:
+        among = [_with_templates(labeled.classes, model)]
     if learned:
         among = learned_classes(model, templates)
     elif classes is not None:

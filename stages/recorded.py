@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,17 @@ Hashes = Mapping[str, str]  # {path below the project's root: MD5}
 def require_recorded(layout: Layout, config: Config, stage: str, method: str, task: str) -> None:
     """Raises ContractError where a small file that the stage reads is none of the pipeline's.
 
-    Its hash is in dvc.lock, or was noted by the stage that wrote it last on this machine. Nothing is compared where
-    dvc.lock has the folder, but DVC's cache has no listing of it, nor where neither knows the output.
+    Its hash is in dvc.lock, or was noted by the stage that wrote it last on this machine. dvc.lock may have an output
+    twice: DVC keeps the entries of steps that are gone. Nothing is compared where dvc.lock has the folder, but DVC's
+    cache has no listing of it, nor where neither knows the output.
     """
     locked = _locked(layout.root)
     for path in _inputs(layout, config, stage, method, task):
         name = path.relative_to(layout.root).as_posix()
         recorded = _of_lock(layout.root, name, locked)
-        if name in locked and not recorded:
+        if not all(recorded):
             continue
-        known = [hashes for hashes in (recorded, _written(layout, name)) if hashes]
+        known = [hashes for hashes in (*recorded, _written(layout, name)) if hashes]
         changes = [_changed(layout.root, name, hashes) for hashes in known]
         if changes and all(changes):
             raise ContractError(
@@ -122,23 +124,31 @@ def _written(layout: Layout, name: str) -> Hashes:
     return _json(layout.written(name)) or {}
 
 
-def _locked(root: Path) -> Hashes:
-    """{path of an output: its MD5, or that of its listing} in dvc.lock."""
+def _locked(root: Path) -> Mapping[str, Sequence[str]]:
+    """{path of an output: its MD5, or that of its listing, in each entry of dvc.lock}."""
     try:
         text = (root / "dvc.lock").read_text(encoding="utf-8")
     except (OSError, ValueError):
         return {}
-    return {path: md5 for outputs in OUTPUTS.findall(text) for path, md5 in OUTPUT.findall(outputs)}
+    found = defaultdict[str, list[str]](list)
+    for outputs in OUTPUTS.findall(text):
+        for path, md5 in OUTPUT.findall(outputs):
+            found[path].append(md5)
+    return found
 
 
-def _of_lock(root: Path, name: str, locked: Hashes) -> Hashes:
-    """The files of an output that dvc.lock records; empty if it does not, or DVC's cache has no listing of a folder."""
-    md5 = locked.get(name, "")
-    if not md5.endswith(LISTING):
-        return {name: md5} if md5 else {}
-    listing = _cache(root) / "files" / "md5" / md5[:2] / md5[2:]
-    entries = _json(listing) if md5_of(listing) == md5.removesuffix(LISTING) else []
-    return {f"{name}/{entry['relpath']}": entry["md5"] for entry in entries}
+def _of_lock(root: Path, name: str, locked: Mapping[str, Sequence[str]]) -> list[Hashes]:
+    """The files of an output in each entry of dvc.lock, empty where DVC's cache has no listing of a folder."""
+    found: list[Hashes] = []
+    for md5 in locked.get(name, ()):
+        listing = _cache(root) / "files" / "md5" / md5[:2] / md5[2:]
+        if not md5.endswith(LISTING):
+            found.append({name: md5})
+        elif md5_of(listing) == md5.removesuffix(LISTING):
+            found.append({f"{name}/{entry['relpath']}": entry["md5"] for entry in _json(listing)})
+        else:
+            found.append({})
+    return found
 
 
 def _json(file: Path) -> Any:

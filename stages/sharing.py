@@ -41,6 +41,7 @@ def get(as_json: AsJson = False, root: Root = ROOT) -> None:
     from gift_core.team.raw_data import raw_data_files
     from gift_core.team.remotes import missing_outputs, pull
 
+    require_params(root / PARAMS)
     remote = check_remote(root, read_settings(root))
     if remote.mark != "ok" or remote.remedy:
         note(f"The remote: {remote.found}. {remote.remedy}")

@@ -25,7 +25,9 @@ Targets = Annotated[
     typer.Argument(metavar="STAGE", help="Stages, with those that they need. [default: all]", show_default=False),
 ]
 CHECK = "check"
+NEW = "it is new: dvc.lock does not have its outputs"
 SHOWN_VALUE = 60  # characters
+SHOWN_BEFORE = 20  # of them before the first difference
 SHOWN_NAMES = 6
 SHOWN_REASONS = 8  # of one kind
 
@@ -101,12 +103,12 @@ def _reasons(
 ) -> Iterator[str]:
     """Yields why a stage would run: what changed itself, not what may change because a stage before it runs."""
     if changes.is_new:
-        yield "it is new: dvc.lock does not have it"
+        yield NEW
         return
     if changes.command:
         yield "its command in dvc.yaml changed"
     for key, (old, new) in changes.params.items():
-        yield f"{key}: {_shown(old)} -> {_shown(new)}"
+        yield f"{key}: {_shown(old, new)}"
     for path, status in changes.deps.items():
         writer = _writer(path, writers)
         if writer and status != "deleted":
@@ -157,9 +159,19 @@ def _reason(part: str, number: int) -> str:
     return f" ({row.reasons[str(number)]})" if row and str(number) in row.reasons else ""
 
 
-def _shown(value: Any) -> str:
-    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= SHOWN_VALUE else f"{text[: SHOWN_VALUE - 3]}..."
+def _shown(old: Any, new: Any) -> str:
+    """Both values. Of long ones, what is around the first difference."""
+    texts = ["nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in (old, new)]
+    differing = (at for at, (one, other) in enumerate(zip(*texts, strict=False)) if one != other)
+    same = next(differing, 0)
+    start = max(0, same - SHOWN_BEFORE) if max(map(len, texts)) > SHOWN_VALUE else 0
+    return " -> ".join(_cut(text, start) for text in texts)
+
+
+def _cut(text: str, start: int) -> str:
+    part = text[start:]
+    shown = part if len(part) <= SHOWN_VALUE else f"{part[: SHOWN_VALUE - 3]}..."
+    return f"...{shown}" if start else shown
 
 
 def _print(found: Sequence[Stale], chosen: AbstractSet[str]) -> None:
@@ -172,7 +184,8 @@ def _print(found: Sequence[Stale], chosen: AbstractSet[str]) -> None:
         typer.secho(f"{names} would run:", bold=not chosen.isdisjoint(each.stages))
         for reason in each.reasons:
             typer.echo(f"  {reason}")
-        times = "" if each.seconds is None else f"It took {duration(each.seconds)} the last time. "
+        took = "Such stages took" if NEW in each.reasons else "It took"
+        times = "" if each.seconds is None else f"{took} {duration(each.seconds)} the last time. "
         follow = f"{plural(each.follow, 'more stage')} may follow from it." if each.follow else ""
         if times or follow:
             typer.echo(f"  {times}{follow}".rstrip())

@@ -123,8 +123,11 @@ class _Layout:
         """Yields the images in the class folders of `parent`. Their names are paths relative to the data set."""
         files = {path: self.reader.images(path) for path in classes}
         if not any(files.values()):
-            kinds = ", ".join(SUFFIXES)
-            raise UserError(f"{location}: its sub-folders have no images. Put them into one folder per class: {kinds}.")
+            kinds, what = ", ".join(SUFFIXES), "its sub-folders have no images" if classes else "it has no sub-folders"
+            others = [path.name for path in sorted(parent.iterdir()) if path.suffix in (".csv", ".parquet", ".tar")]
+            option = "--webdataset" if others and others[0].endswith(".tar") else "--table"
+            hint = f" If {others[0]} has the labels: {option}." if others else ""
+            raise UserError(f"{location}: {what}. Put the images into one folder per class: {kinds}.{hint}")
         path_of: dict[str, Path] = {}
         for path, images in files.items():
             label = plain_name(path.name)

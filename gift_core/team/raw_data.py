@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gift_core.config.tasks import TaskConfig
+from gift_core.layout import Layout
 
 
 def raw_data_files(root: Path) -> list[str]:
@@ -22,4 +23,8 @@ def missing_raw_data(root: Path, tasks: Mapping[str, TaskConfig]) -> Iterator[st
             yield f"{task.path} is a link to {path.readlink()}, which is not there. {remedy}"
         elif not path.exists():
             pull = f"dvc pull {task.path}, or " if (root / f"{task.path}.dvc").is_file() else ""
-            yield f"{task.path} is missing. To keep data/1_tasks/{name} as it is: {pull}dvc repro --allow-missing"
+            if Layout(root).task(name).exists():
+                remedy = f"To keep data/1_tasks/{name} as it is: {pull}dvc repro --allow-missing"
+            else:
+                remedy = f"To bring it: {pull}see gift data status"
+            yield f"{task.path} is missing. {remedy}"

@@ -131,7 +131,7 @@ def only_loose_images(folder: Path) -> None:
     ("change", "expected"),
     [
         (shutil.rmtree, "there is no such folder. Put the images there"),
-        (only_loose_images, "its sub-folders have no images. Put them into one folder per class"),
+        (only_loose_images, "its sub-folders have no images. Put the images into one folder per class"),
         (lambda folder: shutil.rmtree(folder / "wren"), "there is only one class (great_tit), but a task needs at lea"),
         (lambda folder: picture(folder / "heron/0.png"), "class 'heron' has only one image, which cannot be split"),
         (lambda folder: shutil.copytree(folder / "great_tit", folder / "great tit"),

@@ -168,7 +168,7 @@ def test_a_params_yaml_that_cannot_be_written_leaves_no_link_and_no_copy(
         ("birds --webdataset *.tar", "tasks.birds.train: no file matches '*.tar'. There are no tars"),
         ("birds --webdataset *.tar --table x.csv", "--table and --webdataset are two sources"),
         ("birds --images data/0_raw", "this folder has all data sets. Name the folder of one of them."),
-        ("birds --images data/0_raw/birds/wren", "its sub-folders have no images"),
+        ("birds --images data/0_raw/birds/wren", "it has no sub-folders. Put the images into"),
         ("birds --images {elsewhere} --copy", "--copy: data/0_raw/birds already exists. Choose another name"),
     ],
 )

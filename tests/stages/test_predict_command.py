@@ -96,12 +96,14 @@ def test_the_accuracy_is_the_share_of_images_that_predict_gives_their_own_class(
 
 def test_the_question_is_among_the_classes_of_the_folder_those_of_a_task_or_all_learned_ones(world: Path) -> None:
     of_folder = document("test model photos --templates templates.txt --classes birds")
-    of_task = document("test model birds")
+    of_task = document("test local-dir:model birds")
     assert [of_folder[key] for key in ("accuracy", "classes")] == [of_task[key] for key in ("accuracy", "classes")]
     model = learned_model(world)
     own, learned = document(f"test {model} photos"), document(f"test {model} photos --learned")
     assert (own["among"], learned["among"], of_task["among"]) == (2, 3, 3)
     assert own["images"] == learned["images"]
+    assert f'"{TEMPLATES[0]}": as in the task that the model has learned.' in gift(f"test {model} photos").stderr
+    assert '"a photo of a {}.": --templates FILE has others.' in gift("test model photos").stderr
 
 
 def test_the_table_has_a_line_for_each_class_and_an_image_that_cannot_be_read_does_not_count(world: Path) -> None:

@@ -130,7 +130,14 @@ def test_a_stage_refuses_what_the_pipeline_did_not_write(layout: Layout, what: s
 
 def test_without_the_notes_of_this_machine_dvc_lock_and_the_cache_decide(layout: Layout) -> None:
     shutil.move(layout.root / ".gift" / "written", layout.root / "notes")
+    lock, text = layout.root / "dvc.lock", (layout.root / "dvc.lock").read_text(encoding="utf-8")
+    gone = layout.vocabulary(FIRST).relative_to(layout.root).as_posix()  # of a step before a task was removed
+    lock.write_text(
+        f"{text}  write_prompts@9:\n    cmd: gone\n    outs:\n    - path: {gone}\n      md5: {'0' * 32}\n",
+        encoding="utf-8",
+    )
     assert run(layout, f"write_prompts {SECOND}").exit_code == 0
+    lock.write_text(text, encoding="utf-8")
     edited(layout.task(SECOND) / "task.json", first_class("Zz"))
     assert "task.json: the pipeline wrote another file" in run(layout, f"write_prompts {SECOND}").output
     shutil.move(layout.root / ".dvc" / "cache" / "files", layout.root / "files")
