@@ -89,7 +89,7 @@ def test_methods_are_grouped_and_compared_with_the_given_one(roots: list[Path]) 
     groups = {group.title: group.methods for group in groups_of(read_runs(roots, allow_missing=False))}
     assert groups == {
         "References": ("zero_shot", "joint"), "Baselines": ("finetune",), "GIFT": ("gift",),
-        "Ablations of GIFT": ("gift_cd", "gift_l2"),
+        "Variants of GIFT": ("gift_cd", "gift_l2"),
     }  # fmt: skip
     assert compared(roots, "finetune").against == "finetune"
     with pytest.raises(UserError, match=r"--against: unknown name 'fintune'"):

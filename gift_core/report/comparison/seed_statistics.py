@@ -126,17 +126,17 @@ def shown_columns(runs: Runs, method: str) -> tuple[str, ...]:
 
 
 def groups_of(runs: Runs) -> tuple[Group, ...]:
-    """References, baselines, the method with the most variants (gift: gift_cd, gift_l2, ...), and its ablations."""
+    """References, baselines, the method with the most variants (gift: gift_cd, gift_l2, ...), and these."""
     contenders = [name for name in runs.methods if name not in runs.references]
     variants = {name: tuple(n for n in contenders if n.startswith(f"{name}_")) for name in contenders}
     family = max(contenders, key=lambda name: len(variants[name]), default="")
-    ablations = variants.get(family, ())
-    others = tuple(name for name in contenders if not ablations or name not in (family, *ablations))
+    own = variants.get(family, ())
+    others = tuple(name for name in contenders if not own or name not in (family, *own))
     groups = (
         Group("References", (ZERO_SHOT, *runs.references)),
-        Group("Baselines" if ablations else "Methods", others),
-        Group(label(family), (family,) if ablations else ()),
-        Group(f"Ablations of {label(family)}", ablations),
+        Group("Baselines" if own else "Methods", others),
+        Group(label(family), (family,) if own else ()),
+        Group(f"Variants of {label(family)}", own),
     )
     return tuple(group for group in groups if group.methods)
 
