@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +76,7 @@ def check_local_models(project: Project) -> Iterator[Finding]:
     model = project.config.model
     if model.name.startswith((FOLDER, FILE)):
         yield check_local_clip(project.root, model.name)
-    elif model.pretrained and looks_like_file(model.pretrained):
+    elif {"/", "."} & set(model.pretrained or ""):  # a path: tags have none of these
         yield check_weights_file(project.root, model.pretrained)
     if pipeline_folder(project) is not None:
         yield _check_pipeline(project)
@@ -221,23 +221,13 @@ def pipeline_folder(project: Project) -> Path | None:
 
 
 def cached_pipeline(project: Project) -> Path | None:
-    """Returns the folder of the pipeline on this machine: a local one, or one in the hub cache, or None.
-
-    A download that was interrupted may have left the index and some parts: a run gets the others, so it counts as None.
-    """
+    """Returns the folder of the pipeline on this machine: a local one, or a complete one in the hub cache, or None."""
     folder = pipeline_folder(project)
     if folder is not None:
         return folder
     generator = project.config.generator
     index = in_cache(generator.pipeline, (INDEX,), revision=generator.revision)
-    if index is None or _missing_parts(index.parent, _parts_of(index.parent)):
-        return None
-    return index.parent
-
-
-def looks_like_file(pretrained: str) -> bool:
-    """Returns True when `pretrained` can only be a path: tags have no slash and no dot."""
-    return "/" in pretrained or "." in pretrained
+    return index.parent if index and not _missing_parts(index.parent) else None
 
 
 def count_numbers(path: Path) -> int:
@@ -258,10 +248,9 @@ def pipeline_parameters(folder: Path) -> dict[str, int]:
     Raises ContractError if model_index.json or the folder of a part is missing, or if a weights file is damaged. Parts
     with pickled weights are counted by their size in bytes, as float32.
     """
-    parts = _parts_of(folder)
-    if missing := _missing_parts(folder, parts):
+    if missing := _missing_parts(folder):
         raise ContractError(f"{folder}: {', '.join(missing)}: named in {INDEX}, but missing. Download it again.")
-    counts = {name: _count_part(folder / name) for name in parts}
+    counts = {name: _count_part(folder / name) for name in _parts_of(folder)}
     return {name: count for name, count in counts.items() if count}
 
 
@@ -278,8 +267,8 @@ def _parts_of(folder: Path) -> list[str]:
     return [name for name, part in index.items() if isinstance(part, list) and part[:1] != [None]]
 
 
-def _missing_parts(folder: Path, parts: Sequence[str]) -> list[str]:
-    return [name for name in parts if not (folder / name).is_dir()]
+def _missing_parts(folder: Path) -> list[str]:
+    return [name for name in _parts_of(folder) if not (folder / name).is_dir()]
 
 
 def _count_part(folder: Path) -> int:

@@ -64,7 +64,7 @@ class Project:
 
     def finished_shards(self) -> list[Path]:
         """The last file of each finished shard. A shard without it is generated again."""
-        return sorted((self.folder / WORK).glob("games/*/.[0-9]*_stats.json"))
+        return sorted((self.folder / WORK).glob("games/*/[0-9]*_stats.json"))
 
     def writers(self) -> list[psutil.Process]:
         return [
