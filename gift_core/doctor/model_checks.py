@@ -76,7 +76,7 @@ def check_local_models(project: Project) -> Iterator[Finding]:
     model = project.config.model
     if model.name.startswith((FOLDER, FILE)):
         yield check_local_clip(project.root, model.name)
-    elif {"/", "."} & set(model.pretrained or ""):  # a path: tags have none of these
+    elif model.pretrained and {"/", "."} & set(model.pretrained):  # a path: tags have none of these
         yield check_weights_file(project.root, model.pretrained)
     if pipeline_folder(project) is not None:
         yield _check_pipeline(project)
