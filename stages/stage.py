@@ -115,7 +115,9 @@ def require_params(params: Path) -> None:
 
 
 @contextmanager
-def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: str = "") -> Iterator[Stage]:
+def open_stage(
+    stage: str, params: Path, root: Path, *, method: str | None = None, task: str | None = None
+) -> Iterator[Stage]:
     """Reads the experiment, checks names and inputs, yields the stage, and writes its run time to .gift/timings.
 
     Under DVC, it also refuses code that is not what `check` saw, and settings that changed meanwhile: DVC would record
@@ -137,11 +139,11 @@ def open_stage(stage: str, params: Path, root: Path, *, method: str = "", task: 
     settings = params.read_bytes()
     name = "-".join(part for part in (method, task) if part)
     opened = Stage(stage, name, load_config(params), Layout(root))
-    if method:
+    if method is not None:
         opened.method(method)
-    if task:
+    if task is not None:
         lookup(opened.config.tasks, task, "params.yaml: tasks")
-    names = opened.layout, opened.config, stage, method, task
+    names = opened.layout, opened.config, stage, method or "", task or ""
     with explained(opened):
         require_recorded(*names)
         require_checked_code(*names)
