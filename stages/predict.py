@@ -95,8 +95,8 @@ def _with_templates(classes: class_lists.Classes, model: str) -> class_lists.Cla
     from gift_core.class_lists import templates_of_model
 
     found = templates_of_model(classes, model)
-    source = "--templates FILE has others" if found is classes else "as in the task that the model has learned"
-    note(f'Each class is written as "{found.templates[0]}": {source}.')
+    source = "For other texts: --templates FILE." if found is classes else "The model has learned a task with it."
+    note(f'The text of a class is "{found.templates[0]}". {source}')
     return found
 
 

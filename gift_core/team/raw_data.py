@@ -26,5 +26,5 @@ def missing_raw_data(root: Path, tasks: Mapping[str, TaskConfig]) -> Iterator[st
             if Layout(root).task(name).exists():
                 remedy = f"To keep data/1_tasks/{name} as it is: {pull}dvc repro --allow-missing"
             else:
-                remedy = f"To bring it: {pull}see gift data status"
+                remedy = f"To get it: {pull}see gift data status"
             yield f"{task.path} is missing. {remedy}"

@@ -102,8 +102,8 @@ def test_the_question_is_among_the_classes_of_the_folder_those_of_a_task_or_all_
     own, learned = document(f"test {model} photos"), document(f"test {model} photos --learned")
     assert (own["among"], learned["among"], of_task["among"]) == (2, 3, 3)
     assert own["images"] == learned["images"]
-    assert f'"{TEMPLATES[0]}": as in the task that the model has learned.' in gift(f"test {model} photos").stderr
-    assert '"a photo of a {}.": --templates FILE has others.' in gift("test model photos").stderr
+    assert f'"{TEMPLATES[0]}". The model has learned a task with it.' in gift(f"test {model} photos").stderr
+    assert '"a photo of a {}.". For other texts: --templates FILE.' in gift("test model photos").stderr
 
 
 def test_the_table_has_a_line_for_each_class_and_an_image_that_cannot_be_read_does_not_count(world: Path) -> None:
