@@ -12,13 +12,17 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import resolve_name
+from pathlib import Path
 from typing import Any
 
 PACKAGES = ("gift_core", "stages")
+REVISIONS, VERIFIED = "gift_core/revisions.json", "gift_core/verified_code.json"
+NOT_RUN = ("gift_core/new_project/files/", "gift_core/new_project/template/", "gift_core/stages/")
 CONFIG = "gift_core/config/"
 # Dictionaries whose entries are definitions of their own, with the option of params.yaml that chooses one.
 TABLES = {
@@ -272,6 +276,27 @@ def _is_docstring(node: ast.AST) -> bool:
 
 def _is_type_checking(node: object) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def hashes_of_files(root: Path, stages: Path) -> dict[str, str]:
+    """Returns {file: hash} of the modules in root/gift_core and `stages`, and of the data files beside them, sorted.
+
+    What `gift init` copies is left out, and so are the two records of what was verified.
+    """
+    found: dict[str, Path] = {}
+    for package, base in zip(PACKAGES, (root / PACKAGES[0], stages), strict=True):
+        files = (path for path in base.rglob("[!.]*") if path.is_file() and path.suffix != ".pyc")
+        found |= {f"{package}/{path.relative_to(base).as_posix()}": path for path in files}
+    ours = (name for name in sorted(found) if not name.startswith(NOT_RUN) and name not in (REVISIONS, VERIFIED))
+    return {name: digest_of(found[name].read_bytes()) for name in ours}
+
+
+def edited_files(root: Path, stages: Path) -> tuple[str, ...]:
+    """Returns the files of the code whose bytes are not those of verified_code.json, new and deleted ones included."""
+    record = root / VERIFIED
+    verified = json.loads(record.read_text(encoding="utf-8")).get("files", {}) if record.is_file() else {}
+    found = hashes_of_files(root, stages)
+    return tuple(sorted(name for name in {*verified, *found} if verified.get(name) != found.get(name)))
 
 
 def digest_of(data: bytes) -> str:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gift_core.definitions import PACKAGES, TABLES, Definition, Module, digest_of, read_module
+from gift_core.definitions import PACKAGES, REVISIONS, TABLES, VERIFIED, Definition, Module, digest_of, read_module
 
 # What a person sees while a stage runs, how it begins and ends, and this module. It cannot change what the stage
 # writes, so it is not followed.
@@ -58,9 +58,6 @@ OPTIONAL = {
 }
 # Data files beside modules that are none of these count.
 NOT_DATA = (".py", ".pyc", ".md")
-CODE_SUFFIXES = (".py", ".html", ".css", ".js", ".csv", ".json", ".yaml", ".j2")  # as in setup.py
-NOT_RUN = ("gift_core/new_project/files/", "gift_core/new_project/template/", "gift_core/stages/")
-RECORDS = ("gift_core/revisions.json", "gift_core/verified_code.json")  # of this module's own results
 CLOSED_BASES = ("ABC", "Generic", "Protocol", "object")  # no library calls the methods of their subclasses
 ATTRIBUTE = re.compile(r"\.(\w+)")
 
@@ -94,19 +91,6 @@ class CodeBase:
         """
         with _no_garbage_collection():
             return _Reach(self, frozenset(options)).from_function(f"stages/{stage}.py", stage)
-
-    def digest(self) -> str:
-        """Returns a hash of the bytes of all modules and the data files beside them: where it is equal, all is.
-
-        What `gift init` copies is left out, and so are the records of this module's own results.
-        """
-        found: dict[str, Path] = {}
-        for package in PACKAGES:
-            base = self.path(package)
-            files = {f"{package}/{path.relative_to(base).as_posix()}": path for path in base.rglob("*.*")}
-            found |= {name: path for name, path in files.items() if path.suffix in CODE_SUFFIXES}
-        ours = [name for name in sorted(found) if not name.startswith(NOT_RUN) and name not in RECORDS]
-        return digest_of("".join(f"{name} {digest_of(found[name].read_bytes())}\n" for name in ours).encode())
 
     def path(self, file: str) -> Path:
         """Returns the path of a file that is named as in the repository: "stages/finetune.py"."""
@@ -200,7 +184,7 @@ class CodeBase:
             base = self.path(folder)
             names = {f"{folder}/{each.relative_to(base).as_posix()}": each for each in data_files_in(base)}
             self._data[folder] = {
-                name: digest_of(each.read_bytes()) for name, each in names.items() if name not in RECORDS
+                name: digest_of(each.read_bytes()) for name, each in names.items() if name not in (REVISIONS, VERIFIED)
             }
         return self._data[folder]
 

@@ -6,13 +6,18 @@ It holds no time and no name of a machine: machines of one kind with the same ve
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from gift_core import definitions
 
 if TYPE_CHECKING:
     import torch
 
 Environment = dict[str, str | int]
+EDITED = "edited files"  # only where there are some
 PACKAGES = ("gift-pipeline", "torchvision", "open_clip_torch", "timm", "diffusers", "transformers", "numpy", "pillow")
 
 
@@ -20,17 +25,27 @@ def environment(device: torch.device) -> Environment:
     """Returns {"torch": "2.13.0", ..., "device": "cpu x86_64 AVX512", "threads": 2}: versions, device, CPU threads.
 
     The instruction set of a CPU and its number of threads change the order of sums. On other devices the number of
-    threads changes nothing, so it is left out.
+    threads changes nothing, so it is left out. Files of the code that are not as they were released are named.
     """
     import torch
 
     versions: Environment = {"torch": str(torch.__version__), **{name: version_of(name) for name in PACKAGES}}
+    if edited_files():
+        versions[EDITED] = ", ".join(edited_files())
     if device.type == "cpu":
         capability = torch.backends.cpu.get_cpu_capability()
         return {**versions, "device": f"cpu {platform.machine()} {capability}", "threads": torch.get_num_threads()}
     if device.type == "cuda":
         return {**versions, "device": f"cuda {torch.cuda.get_device_name(device)}"}
     return {**versions, "device": f"{device.type} {platform.machine()}"}
+
+
+@cache
+def edited_files() -> tuple[str, ...]:
+    """Returns the files of the code that are not as they were released, as this process found them first."""
+    package = Path(__file__).resolve().parent
+    in_wheel = package / "stages"
+    return definitions.edited_files(package.parent, in_wheel if in_wheel.is_dir() else package.parent / "stages")
 
 
 def version_of(package: str) -> str:

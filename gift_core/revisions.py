@@ -4,8 +4,7 @@ A part is a stage, or what an option adds to it: "finetune", "finetune losses.di
 that uses a part runs again when the revision of the part rises, and not when only its code changes. revisions.json has
 the revision of each part, and the reason for each one. verified_code.json has the hashes of the code that was verified
 with these revisions. Code with another hash was edited, and counts by its hash (docs/decisions/0064-revisions.md).
-It also has a hash of all bytes: where they are the same, nothing was edited, and the code need not be parsed. Where
-only a comment differs, it is parsed, which takes a second.
+It also has a hash of the bytes of each file: where all are the same, the code need not be parsed, which takes a second.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from gift_core.definitions import TABLES
+from gift_core.definitions import PACKAGES, REVISIONS, TABLES, VERIFIED, edited_files, hashes_of_files
 from gift_core.fingerprint import DISPLAY, OPTIONAL, WORK, CodeBase, entry_name
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from gift_core.config.method_options import MethodConfig
     from gift_core.stage_graph import Block
 
-REVISIONS, VERIFIED = "gift_core/revisions.json", "gift_core/verified_code.json"
 FOLDER = "data/code/"
 Definitions = Mapping[str, Mapping[str, str]]  # {part: {definition: hash}}
 
@@ -56,9 +54,9 @@ class Code:
         return found
 
     @cached_property
-    def is_verified(self) -> bool:
-        """Whether the code has the bytes of the verified code."""
-        return self._read(VERIFIED).get("bytes") == self.base.digest()
+    def edited_files(self) -> tuple[str, ...]:
+        """The files that do not have the bytes of the verified code."""
+        return edited_files(self.base.root, self.base.path(PACKAGES[1]))
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self.base.root / name
@@ -74,7 +72,7 @@ class Code:
     def state(self, stage: str, options: Collection[str]) -> dict[str, Any]:
         """Returns the content of the file in data/code of a stage with these options."""
         names = [part_name(stage), *(part_name(stage, option) for option in sorted(options))]
-        reached = {} if self.is_verified else self.reached(stage, options)
+        reached = self.reached(stage, options) if self.edited_files else {}
         edited = {
             key: digest
             for key, digest in reached.items()
@@ -85,8 +83,8 @@ class Code:
 
 
 def verified_content(code: CodeBase, hashes: Mapping[str, str]) -> dict[str, Any]:
-    """Returns the content of verified_code.json: the definitions with their hashes, and the hash of all bytes."""
-    return {"bytes": code.digest(), "definitions": dict(hashes)}
+    """Returns the content of verified_code.json: the hashes of the definitions, and those of the bytes of all files."""
+    return {"files": hashes_of_files(code.root, code.path(PACKAGES[1])), "definitions": dict(hashes)}
 
 
 def part_name(stage: str, option: str = "") -> str:

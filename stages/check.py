@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from .stage import PARAMS, ROOT, Params, Root, open_stage, params_of
 
 if TYPE_CHECKING:
     from gift_core.config.experiment import Config
+
+SHOWN_FILES = 5
 
 
 def check(params: Params = PARAMS, root: Root = ROOT) -> None:
@@ -34,8 +37,7 @@ def check(params: Params = PARAMS, root: Root = ROOT) -> None:
             write_json(root / name, content)
         for former in {*(root / "data" / "code").rglob("*.json")} - {root / name for name in files}:
             former.unlink()  # of a method or task that was taken back
-        edited = {definition for content in files.values() for definition in content.get("edited", ())}
-        stage.say(f"{params} is valid; {_summary(len(edited))}")
+        stage.say(f"{params} is valid; {describe_edits(files.values())}")
         for note in missing_raw_data(root, stage.config.tasks):
             stage.say(note)
 
@@ -51,7 +53,15 @@ def code_files(root: Path, config: Config) -> dict[str, dict[str, Any]]:
     return revisions.code_files(code, read_blocks(pipeline_root(root)), config)
 
 
-def _summary(edited: int) -> str:
+def describe_edits(states: Iterable[Mapping[str, Any]]) -> str:
+    """Returns what was edited of the code, in words. `states`: the contents of the files in data/code."""
+    from gift_core.provenance import edited_files
     from gift_core.quantities import plural
 
-    return f"{plural(edited, 'definition')} of the code edited" if edited else "the code is as it was released"
+    definitions = {definition for content in states for definition in content.get("edited", ())}
+    others = [name for name in edited_files() if name not in {key.partition(": ")[0] for key in definitions}]
+    edits = [f"{plural(len(definitions), 'definition')} of the code edited"] if definitions else []
+    if others:
+        shown = ", ".join(others[:SHOWN_FILES]) + (" ..." if len(others) > SHOWN_FILES else "")
+        edits.append(f"{plural(len(others), 'file')} edited that no result depends on ({shown})")
+    return "; ".join(edits) or "the code is as it was released"

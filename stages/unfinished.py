@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gift_core.artifacts.contract import sha256_of, write_json
 from gift_core.artifacts.model_folder import LOSSES, PROVENANCE, WEIGHTS
 from gift_core.fingerprint import CodeBase
-from gift_core.provenance import environment
+from gift_core.provenance import EDITED, environment
 from gift_core.revisions import Code, all_options, work_definitions
 from gift_core.untrusted import read_json_file
 from gift_core.work.folder import work_folder
@@ -36,6 +36,7 @@ def unfinished(stage: Stage, device: torch.device, inputs: Mapping[str, Any]) ->
     """
     computed_with = environment(device)
     threads = computed_with.pop("threads", None)
+    computed_with.pop(EDITED, None)  # what counts of the code is in the key
     key = {
         "inputs": inputs,
         "code": code_of(stage.stage),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .check import code_files
+from .check import code_files, describe_edits
 from .command_line import AsJson, print_json
 from .stage import PARAMS, require_params
 
@@ -53,6 +53,7 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
     """
     require_params(PARAMS)
     from gift_core.config.loading import load_config
+    from gift_core.provenance import edited_files
 
     from .dvc_pipeline import open_pipeline
 
@@ -68,6 +69,8 @@ def why(targets: Targets = None, as_json: AsJson = False) -> None:
     else:
         _print(found, chosen)
         typer.echo(describe(summary))
+    if not as_json and edited_files():
+        typer.echo(f"Note: {describe_edits(code_files(Path(), config).values())}.")
 
 
 def stale_stages(pipeline: DvcPipeline, config: Config) -> list[Stale]:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from gift_core.definitions import PACKAGES, VERIFIED, hashes_of_files
 from gift_core.provenance import environment
 from tests.imports import ROOT
 
 PRINT = "import torch; from gift_core.provenance import environment; print(environment(torch.device('cpu')))"
 
 
-def in_process(**variables: str) -> dict[str, Any]:
-    """The environment that a process with these environment variables records."""
+def in_process(folder: Path = ROOT, **variables: str) -> dict[str, Any]:
+    """The environment that a process with the code in `folder` and these environment variables records."""
     command, variables = [sys.executable, "-c", PRINT], os.environ | variables
-    done = subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=variables, cwd=folder, capture_output=True, text=True, check=True)
     return ast.literal_eval(done.stdout)  # type: ignore[no-any-return]
 
 
@@ -45,3 +49,17 @@ def test_a_gpu_is_named_and_has_no_number_of_threads(monkeypatch: pytest.MonkeyP
     found = environment(torch.device("cuda"))
     assert found["device"] == "cuda NVIDIA H100 80GB HBM3"
     assert "threads" not in found
+
+
+def test_edited_files_are_named_also_those_that_no_result_depends_on(tmp_path: Path) -> None:
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    files = hashes_of_files(tmp_path, tmp_path / "stages")
+    (tmp_path / VERIFIED).write_text(json.dumps({"files": files}), encoding="utf-8")
+    assert "edited files" not in in_process(tmp_path)
+    for name in ("gift_core/work/training.py", "stages/__main__.py", "gift_core/mini/more.bin"):
+        with (tmp_path / name).open("a", encoding="utf-8") as file:
+            file.write("# edited\n")
+    (tmp_path / "gift_core" / ".hidden").touch()
+    found = in_process(tmp_path)["edited files"]
+    assert found == "gift_core/mini/more.bin, gift_core/work/training.py, stages/__main__.py"

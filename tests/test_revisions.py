@@ -55,14 +55,14 @@ def test_the_code_is_the_verified_one() -> None:
 def test_code_with_the_verified_bytes_is_not_parsed_and_has_the_same_state(config: Config, tmp_path: Path) -> None:
     copied, file = copy_of_the_code(tmp_path), tmp_path / VERIFIED
     file.write_text(json.dumps(verified_content(copied.base, CODE.verified)), encoding="utf-8")
-    assert copied.is_verified
+    assert copied.edited_files == ()
     states = code_files(copied, read_blocks(ROOT), config)
     assert not any(name.startswith("gift_core/training") for name in copied.base._modules)
 
     with (tmp_path / "gift_core" / "losses.py").open("a", encoding="utf-8") as losses:
         losses.write("# a comment\n")
     parsed = Code(CodeBase(tmp_path))
-    assert not parsed.is_verified
+    assert parsed.edited_files == ("gift_core/losses.py",)
     assert code_files(parsed, read_blocks(ROOT), config) == states
 
 

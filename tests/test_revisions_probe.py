@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from gift_core.definitions import REVISIONS
 from gift_core.fingerprint import DISPLAY, WORK, CodeBase
-from gift_core.revisions import REVISIONS, Code
+from gift_core.revisions import Code
 from recipes.revisions.decide import Change, PartsOf, decide, missed
 from recipes.revisions.experiments import experiments
 from recipes.revisions.probe import OF_METHODS, Outcome, Probe

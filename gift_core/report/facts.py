@@ -31,6 +31,7 @@ from gift_core.config.method_options import (
 )
 from gift_core.config.trains_options import TrainsOptions
 from gift_core.layout import Layout
+from gift_core.provenance import EDITED
 from gift_core.quantities import plural
 from gift_core.report.accuracies import Metadata
 from gift_core.report.labels import count_test_images, label, task_list
@@ -98,13 +99,14 @@ def _recorded(folder: Path, record: Mapping[str, Any], stage: str) -> Mapping[st
 
 def differences(environments: Environments) -> tuple[Difference, ...]:
     """Returns what is not the same everywhere; empty if all results were computed in one environment."""
-    return tuple(Difference(name, results) for name, results in _by_name(environments).items() if len(results) > 1)
+    values = _by_name(environments)
+    return tuple(Difference(name, of) for name, of in values.items() if len(of) > 1 and name != EDITED)
 
 
 def describe(environments: Environments) -> str:
     """Returns what all results have in common, in one line: "torch 2.13.0, ..., threads 1"."""
     values = _by_name(environments)
-    return ", ".join(f"{name} {next(iter(results))}" for name, results in values.items() if len(results) == 1)
+    return ", ".join(f"{name} {next(iter(of))}" for name, of in values.items() if len(of) == 1 and name != EDITED)
 
 
 def _by_name(environments: Environments) -> dict[str, dict[str, list[str]]]:
@@ -175,6 +177,10 @@ def run_facts(
         *(Fact(label(name), summarize_method(config.methods[name])) for name in config.run.methods),
         *(Fact("Environment", text) for text in (describe(environments),) if text),
         *(Fact(f"Environment, {different.name}", different.text) for different in differences(environments)),
+        *(
+            Fact("Edited code", f"{files} ({_named(results)})")
+            for files, results in _by_name(environments).get(EDITED, {}).items()
+        ),
     )
 
 

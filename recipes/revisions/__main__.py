@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gift_core import revisions
+from gift_core import definitions, revisions
 from gift_core.fingerprint import WORK, CodeBase
 from gift_core.revisions import Code, Definitions
 from recipes.revisions.decide import Change, PartsOf, Used, decide, describe_code, find_changes, missed
@@ -27,7 +27,7 @@ from recipes.revisions.experiments import experiments
 from recipes.revisions.probe import Instance, Outcome, Probe
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLE, VERIFIED, CHANGELOG = ROOT / revisions.REVISIONS, ROOT / revisions.VERIFIED, ROOT / "CHANGELOG.md"
+TABLE, VERIFIED, CHANGELOG = ROOT / definitions.REVISIONS, ROOT / definitions.VERIFIED, ROOT / "CHANGELOG.md"
 SHOWN = ("settings", "captions")  # the experiments with a report, which also run where only messages changed
 HEADING = "### Runs again\n"
 MISSED = "gift_core/fingerprint.py follows names, and did not find this one. Name it where it is used."
@@ -43,7 +43,7 @@ def main() -> None:
         print(f"{len(parts)} parts have revision 1.")  # noqa: T201
         return
     if new.verified == hashes:
-        if not new.is_verified:  # comments, texts
+        if new.edited_files:  # comments, texts
             _write(json.loads(TABLE.read_text(encoding="utf-8")), hashes)
         print("The code is the verified one: there is nothing to do.")  # noqa: T201
         return
@@ -78,9 +78,9 @@ def _arguments() -> tuple[list[str], str]:
 @contextmanager
 def _verified_code() -> Iterator[Path]:
     """Yields a folder with the code of the commit that wrote verified_code.json last."""
-    commit = _git("log", "-1", "--format=%H", "--", revisions.VERIFIED)
+    commit = _git("log", "-1", "--format=%H", "--", definitions.VERIFIED)
     if not commit:
-        sys.exit(f"error: {revisions.VERIFIED} is in no commit. Commit it with the code that it describes.")
+        sys.exit(f"error: {definitions.VERIFIED} is in no commit. Commit it with the code that it describes.")
     with tempfile.TemporaryDirectory(prefix="gift-verified-") as folder:
         _git("worktree", "add", "--quiet", "--detach", f"{folder}/code", commit)
         try:

@@ -25,10 +25,10 @@ from typing import Any
 import yaml
 
 from gift_core.config.loading import parse_config
-from gift_core.definitions import PACKAGES
+from gift_core.definitions import PACKAGES, VERIFIED
 from gift_core.errors import UserError
 from gift_core.fingerprint import CodeBase
-from gift_core.revisions import VERIFIED, Code, verified_content
+from gift_core.revisions import Code, verified_content
 from recipes.revisions import tracing
 from recipes.revisions.experiments import Experiment
 from stages.fork_server import PRELOADED, SOCKET

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
+from gift_core.definitions import REVISIONS, VERIFIED
 from gift_core.fingerprint import CodeBase
-from gift_core.revisions import REVISIONS, VERIFIED, verified_content
+from gift_core.revisions import verified_content
 from tests.clone import Clone, commit, copy_of, new_project
 from tests.code_edits import edit_function
 
@@ -144,6 +145,7 @@ def test_an_update_with_a_new_revision_runs_what_uses_the_part(finished: Clone, 
 def test_gift_why_says_what_an_edit_a_revision_and_an_older_installation_are(finished: Clone, tmp_path: Path) -> None:
     clone = copy_of(finished.folder, tmp_path / "clone")
     edit_function(clone.folder, "gift_core/losses.py", "align")
+    clone.edit("gift_core/work/training.py", "Drives a training run", "Drives one training run")
     params = clone.params
     params["methods"]["ewc"]["consolidation"]["weight"] = 0.5
     clone.write_params(params)
@@ -151,6 +153,8 @@ def test_gift_why_says_what_an_edit_a_revision_and_an_older_installation_are(fin
     (line,) = [line for line in printed.splitlines() if "finetune@gift-step0" in line]
     assert set(line.removesuffix(" would run:").split(", ")) == of("finetune", "gift", "gift_vocabulary")
     assert "  gift_core/losses.py: align was edited\n" in printed
+    others = "1 file edited that no result depends on (gift_core/work/training.py)"
+    assert f"Note: 1 definition of the code edited; {others}.\n" in printed
     assert "  methods.ewc.consolidation.weight: 0.1 -> 0.5\n" in printed
     record_as_verified(clone.folder, "finetune losses.align")
     printed = clone.run(sys.executable, "-m", "stages", "why")
