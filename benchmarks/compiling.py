@@ -1,7 +1,7 @@
 """What torch.compile would cost and save: the encoders and the UNet, each with its first call cold and warm.
 
-    python benchmarks/compiling.py                                        # the miniature, and ViT-B/16 with one layer
-    python benchmarks/compiling.py --device cuda --depth 12 --batch 64    # ViT-B/16 as it is
+    python -m benchmarks.compiling                                        # the miniature, and ViT-B/16 with one layer
+    python -m benchmarks.compiling --device cuda --depth 12 --batch 64    # ViT-B/16 as it is
 
 Each case runs in two processes. The first one compiles with an empty cache (cold), the second one with the cache of the
 first (warm). Then rounds of one call as it is, one compiled, and for convolutions one in the layout channels last.
@@ -28,8 +28,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from memory import cut_clip
 
+from benchmarks.memory import cut_clip
 from gift_core.clip.device import resolve_device, wait_for
 from gift_core.clip.encoding import encode_images, encode_tokens
 from gift_core.clip.model import Clip, open_folder
@@ -218,7 +218,7 @@ def render(rows: Sequence[Row], choices: argparse.Namespace) -> str:
     head = [
         "# The cost of torch.compile",
         "",
-        f"`{' '.join(['python benchmarks/compiling.py', *sys.argv[1:]])}`, {datetime.date.today()}, {machine}.",
+        f"`{' '.join(['python -m benchmarks.compiling', *sys.argv[1:]])}`, {datetime.date.today()}, {machine}.",
         f"{choices.batch} rows in {choices.precision}; layers of ViT-B/16 per encoder: {choices.depth}. Ratios are",
         "medians over rounds of both, one after the other.",
         "",

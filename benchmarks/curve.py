@@ -1,12 +1,11 @@
 """The metrics against the number of synthetic images per task: `make curve`.
 
-    python benchmarks/curve.py                                   # gift, 50 to 384 images, seeds 1 2 3
-    python benchmarks/curve.py --methods gift_cd_ita gift_l2 gift --variants benchmarks/search_best.yaml \\
+    python -m benchmarks.curve                                   # gift, 50 to 384 images, seeds 1 2 3
+    python -m benchmarks.curve --methods gift_cd_ita gift_l2 gift --variants benchmarks/search_best.yaml \\
         --out benchmarks/consolidation.csv --figure docs/consolidation.png
 
 Only the number of images differs. With the same seed, a smaller set is the beginning of a larger one. The table is
 written to benchmarks/curve.csv, the chart to docs/images_curve.png. Results are kept in .gift/curve and reused.
-With --work .gift/compare, those of compare.py are reused, too.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from experiment import Run, run_all
-from options import SEEDS, chosen_experiment, parser_of, run_script
 
+from benchmarks.experiment import Run, run_all
+from benchmarks.options import SEEDS, chosen_experiment, parser_of, run_script
 from gift_core.report.labels import COLUMN_TITLES, label
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Few denoising steps: the speed and quality of the images, and the result of gift: `make bench-few-steps`.
 
-    python benchmarks/few_steps.py --variants benchmarks/vocabulary.yaml --order letters textures zodiac
+    python -m benchmarks.few_steps --variants benchmarks/vocabulary.yaml --order letters textures zodiac
 
 The steps vary at guidance 3, the guidance at 10 steps, which are the settings of the miniature. The plot has the first
 method of --methods. Accuracy of the images is how often the pre-trained CLIP ranks an image's own prompt first among
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
-from experiment import Experiment, Run, run_all
-from options import SEEDS, chosen_experiment, parser_of, run_script
 from PIL import Image
 
+from benchmarks.experiment import Experiment, Run, run_all
+from benchmarks.options import SEEDS, chosen_experiment, parser_of, run_script
 from gift_core.artifacts.shards import iterate_pairs
 from recipes.mini.measure import MiniClip, generate, load_pipeline, sample_prompts
 

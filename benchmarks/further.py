@@ -1,6 +1,6 @@
 """Tries what may keep long sequences further: changes of the training loop that are no slot of a method (docs/log.md).
 
-    python benchmarks/further.py --preset benchmarks/eleven_tasks.yaml --tasks 11 --seeds 110 111 --methods became muon
+    python -m benchmarks.further --preset benchmarks/eleven_tasks.yaml --tasks 11 --seeds 110 111 --methods became muon
 
 A row of benchmarks/further.yaml is trained with the change that CHANGES has under its name. The options are those of
 search.py, and so is the table that is printed, of a validation part. `--learned-share 0.5` samples this share of the
@@ -17,14 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import experiment
-import search
 import torch
-from options import run_script
 
 import gift_core.replay.prompts
 import gift_core.training.loop
 import stages.finetune
+from benchmarks import experiment, search
+from benchmarks.options import run_script
 from gift_core.averaging import Interpolation, WeightAveraging
 from gift_core.clip.model import Clip
 from gift_core.consolidation import Consolidation, QuadraticPenalty

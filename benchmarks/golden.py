@@ -1,8 +1,8 @@
 """The golden losses: twenty iterations of every method of presets/mini.yaml, to detect changes in the numbers.
 
-    python benchmarks/golden.py             # writes tests/golden/losses/<method>.jsonl, one row per iteration
-    python benchmarks/golden.py --disturb   # prints the effect of rounding noise on the losses instead
-    python benchmarks/golden.py --device cuda --out folder   # of a GPU, for tests/test_golden_losses.py
+    python -m benchmarks.golden             # writes tests/golden/losses/<method>.jsonl, one row per iteration
+    python -m benchmarks.golden --disturb   # prints the effect of rounding noise on the losses instead
+    python -m benchmarks.golden --device cuda --out folder   # of a GPU, for tests/test_golden_losses.py
 
 It runs the stages on the preset's first two tasks with its own rows, reduced by REDUCED. The first task is short. The
 losses are those of the second task, where teachers differ, exemplars are kept and Fisher diagonals are accumulated. The
@@ -22,10 +22,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 import yaml
-from experiment import Experiment, Run, choose_methods, read_experiment
 from safetensors.torch import load_file, save_file
-from variants import merged
 
+from benchmarks.experiment import Experiment, Run, choose_methods, read_experiment
+from benchmarks.variants import merged
 from gift_core.artifacts.model_folder import ENTROPY, LOSSES, WEIGHTS, read_losses, write_losses
 from stages.finetune import finetune
 from stages.teach import teach

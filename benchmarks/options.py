@@ -7,9 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from experiment import Experiment, choose_methods, default_workers, read_experiment, set_order
-from variants import Variant, read_variants
-
+from benchmarks.experiment import Experiment, choose_methods, default_workers, read_experiment, set_order
+from benchmarks.variants import Variant, read_variants
 from gift_core.errors import GiftError, lookup
 
 SEEDS = (1, 2, 3)  # of a comparison

@@ -1,17 +1,17 @@
 """What half precision changes in the result, seed by seed: `make bench-precision`.
 
-    python benchmarks/precision.py --order letters textures zodiac    # three tasks, amp_bf16 beside fp32, seeds 1 2 3
+    python -m benchmarks.precision --order letters textures zodiac    # three tasks, amp_bf16 beside fp32, seeds 1 2 3
 
-Splits, prompts, images and batches of a seed are the same. Results are kept in .gift/precision and reused. With
---work .gift/compare, the fp32 results of compare.py are reused, too. What half precision saves: benchmarks/memory.md.
+Splits, prompts, images and batches of a seed are the same. Results are kept in .gift/precision and reused.
+What half precision saves: benchmarks/memory.md.
 """
 
 from __future__ import annotations
 
 import pandas as pd
-from experiment import Run, run_all
-from options import SEEDS, chosen_experiment, parser_of, run_script
 
+from benchmarks.experiment import Run, run_all
+from benchmarks.options import SEEDS, chosen_experiment, parser_of, run_script
 from gift_core.report.comparison.seed_statistics import difference_of
 from gift_core.report.labels import signed
 

@@ -1,8 +1,8 @@
 """Searches the settings of methods on a validation part of the training splits: `make search`.
 
-    python benchmarks/search.py                          # all of benchmarks/search.yaml
-    python benchmarks/search.py --methods gift ewc       # two of its methods
-    python benchmarks/search.py --variants mine.yaml --seeds 100 101 --tasks 5 --images 100 --out mine.csv
+    python -m benchmarks.search                          # all of benchmarks/search.yaml
+    python -m benchmarks.search --methods gift ewc       # two of its methods
+    python -m benchmarks.search --variants mine.yaml --seeds 100 101 --tasks 5 --images 100 --out mine.csv
 
 A fifth of each class's training images, sampled by seed, is the validation part. It replaces the test split, which is
 never used. The best setting of a method is the one with the highest Avg over the seeds. The table is written to
@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from experiment import Experiment, Run, choose_methods, run_all
-from options import parser_of, read_choices, run_script
-from variants import Variant
 
+from benchmarks.experiment import Experiment, Run, choose_methods, run_all
+from benchmarks.options import parser_of, read_choices, run_script
+from benchmarks.variants import Variant
 from gift_core.errors import UserError, lookup
 from gift_core.layout import Layout
 from gift_core.metrics import ZERO_SHOT

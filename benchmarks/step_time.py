@@ -1,8 +1,8 @@
 """The time of a training iteration of every method, relative to plain fine-tuning.
 
-    python benchmarks/step_time.py          # all methods of presets/mini.yaml that train, B = M = 64
-    python benchmarks/step_time.py --full   # and some of them on ViT-B/16 with random weights, B = M = 8
-    python benchmarks/step_time.py --full --device cuda
+    python -m benchmarks.step_time          # all methods of presets/mini.yaml that train, B = M = 64
+    python -m benchmarks.step_time --full   # and some of them on ViT-B/16 with random weights, B = M = 8
+    python -m benchmarks.step_time --full --device cuda
 
 Each round runs a few iterations of every method, so that other load on the machine affects all of them. Ratios are
 relative to finetune in the same round. On a CPU, seconds are processor time on one thread. The training loop runs on
@@ -28,9 +28,9 @@ import open_clip
 import pandas as pd
 import torch
 import yaml
-from experiment import Run, choose_methods, read_experiment
 from safetensors.torch import save_file
 
+from benchmarks.experiment import Run, choose_methods, read_experiment
 from gift_core.artifacts.model_folder import PROVENANCE, write_provenance
 from gift_core.clip.device import resolve_device
 from gift_core.clip.model import Clip, load_folder
@@ -190,7 +190,7 @@ def timed(work: Work, clip: Clip, iterations: int) -> float:
 
 def heading(load: float, device: torch.device) -> str:
     """Returns the title of the page, the command, date and machine, and what takes the time."""
-    command = " ".join(["python benchmarks/step_time.py", *sys.argv[1:]])
+    command = " ".join(["python -m benchmarks.step_time", *sys.argv[1:]])
     on_cuda = device.type == "cuda"
     clock = torch.cuda.get_device_name(device) if on_cuda else "One thread, processor time"
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"

@@ -1,12 +1,11 @@
 """Follows methods over the steps of a sequence: what they keep, how far the weights move, how far the outputs drift.
 
-    python benchmarks/why.py --preset benchmarks/eleven_tasks.yaml --variants benchmarks/long_sequences_best.yaml \\
+    python -m benchmarks.why --preset benchmarks/eleven_tasks.yaml --variants benchmarks/long_sequences_best.yaml \\
         --methods gift vocabulary_alone gift_vocabulary --seeds 4 5 6
 
 After each step: the mean accuracy on the tasks before it and on its own, the distance of the weights from the
 pre-trained ones, and the KL divergence from the pre-trained model on the last task, whose images and names no method
-has seen until it is learned. The table is written to benchmarks/why.csv, the chart to docs/why.png. Results of
-compare.py are reused.
+has seen until it is learned. The table is written to benchmarks/why.csv, the chart to docs/why.png.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
-from curve import COLORS, MARKERS
-from experiment import Run, run_all
-from options import SEEDS, chosen_experiment, parser_of, run_script
 from torch.nn import functional
 
+from benchmarks.curve import COLORS, MARKERS
+from benchmarks.experiment import Run, run_all
+from benchmarks.options import SEEDS, chosen_experiment, parser_of, run_script
 from gift_core.artifacts.task import iterate_task, read_own_task
 from gift_core.clip.encoding import class_prompts, image_features, text_features
 from gift_core.clip.images import evaluation_pixels
@@ -42,7 +41,7 @@ TITLES = {
 
 def main() -> None:
     """Runs what is missing, and follows all methods."""
-    parser = parser_of(__doc__, seeds=SEEDS, work=".gift/compare", out="benchmarks/why.csv")
+    parser = parser_of(__doc__, seeds=SEEDS, work=".gift/why", out="benchmarks/why.csv")
     parser.add_argument("--figure", type=Path, default=Path("docs/why.png"))
     choices = parser.parse_args()
     experiment = chosen_experiment(choices)

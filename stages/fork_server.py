@@ -41,7 +41,7 @@ PRELOADED = (
     "webdataset",
 )
 # All other variables must be equal in the server and in a stage, because libraries read some when they are imported.
-MAY_DIFFER = ("DVC_", "GIFT_", "OLDPWD", "PWD", "SHLVL", "_")
+MAY_DIFFER = ("DVC_", "GIFT_", "OLDPWD", "PS1", "PWD", "SHLVL", "_")
 ANSWER_SECONDS = 60.0  # until the server answers: it may be loading its libraries
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 PARENT_SECONDS = 1.0  # between two checks of whether the command still runs

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .command_line import AsJson, hint, note, print_json, require_new
+from .stage import MOST, PARAMS, Params
 
 if TYPE_CHECKING:
     from gift_core.report.comparison.seed_statistics import Comparison
@@ -157,8 +158,30 @@ def _with_unit(column: str, value: float | None) -> str:
 
 
 Roots = Annotated[
-    list[Path],
+    list[Path] | None,
     typer.Argument(help="Root folders of finished runs, which contain params.yaml and data/.", metavar="ROOT"),
+]
+Seeds = Annotated[
+    str | None,
+    typer.Option(
+        "--seeds",
+        metavar="N",
+        help="First run the experiment with N seeds, from that of params.yaml on. 4,5,6: with these.",
+    ),
+]
+Methods = Annotated[
+    str | None,
+    typer.Option("--methods", metavar="NAMES", help="Only these: finetune,gift (default: all of run.methods)."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=1,
+        max=MOST,
+        help="Of gift run, which then runs them (default: dvc repro, one stage at a time).",
+    ),
 ]
 Out = Annotated[
     Path,
@@ -176,21 +199,36 @@ AllowMissing = Annotated[
 
 
 def compare(
-    roots: Roots,
+    roots: Roots = None,
+    seeds: Seeds = None,
+    methods: Methods = None,
     out: Out = Path("reports/comparison"),
     against: Against = None,
     allow_missing: AllowMissing = False,
+    workers: Workers = None,
     as_json: AsJson = False,
+    params: Params = PARAMS,
 ) -> None:
     """Compare runs of an experiment with different seeds: means, deviations, and differences that exceed the noise.
 
-    Example: gift compare runs/seed_1 runs/seed_2 runs/seed_3 --against gift
+    Name the folders of finished runs, or have them made with --seeds: each has
+    another seed and generator.seed, and its own folder in .gift/seeds. Stages that
+    do not depend on the seed run once. An interrupted comparison continues.
+
+    Example: gift compare --seeds 3 --methods finetune,gift --against gift
     """
     from gift_core.report.comparison.compare import RECORD, compare_runs
     from gift_core.untrusted import read_json_file
 
+    from .seeds import run_seeds
+
+    if (seeds is None) == (not roots):
+        raise typer.BadParameter("Name the folders of finished runs, or have them made with --seeds 3.")
     require_new(out, made=MADE)
-    comparison = compare_runs(roots, out, against=against, allow_missing=allow_missing)
+    names = methods.split(",") if methods else None
+    if seeds is not None:
+        roots = run_seeds(seeds, params, methods=names, against=against, workers=workers)
+    comparison = compare_runs(roots or [], out, against=against, methods=names, allow_missing=allow_missing)
     if as_json:
         print_json(read_json_file(out / RECORD))
         return

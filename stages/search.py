@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,15 +15,14 @@ from gift_core.layout import Layout
 
 from .command_line import AsJson, hint, note, print_json
 from .completion import complete_method
+from .interruption import run_to_end
 from .stage import MOST, PARAMS, ROOT, Root, Stage, Task, require_params
 
 if TYPE_CHECKING:
     from gift_core.report.rate_search import RateSearch
 
-STDERR = 2
 FACTORS = (1 / 3, 1.0, 3.0)
 MAX_RATE = 10.0  # as in params.yaml
-WAIT_SECONDS = 3.0  # for a DVC that was interrupted, too
 
 
 def _checked_rates(rates: list[float] | None) -> list[float] | None:
@@ -128,16 +125,7 @@ def _make_inputs(root: Path, target: str) -> None:
     from .dvc_pipeline import require_free
 
     require_free(root)
-    command = [sys.executable, "-m", "dvc", "repro", "--quiet", target]
-    with subprocess.Popen(command, cwd=root, stdout=STDERR) as dvc:
-        try:
-            code = dvc.wait()
-        except KeyboardInterrupt:
-            with suppress(subprocess.TimeoutExpired):
-                dvc.wait(WAIT_SECONDS)
-            dvc.kill()
-            raise
-    if code != 0:
+    if run_to_end([sys.executable, "-m", "dvc", "repro", "--quiet", target], folder=root) != 0:
         raise UserError(f"gift search: dvc repro {target} failed. Its message is above. Correct the cause.")
 
 

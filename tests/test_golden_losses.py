@@ -31,7 +31,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, device: torch.device) -> Pat
     folder = tmp_path_factory.mktemp("golden")
     (folder / "preset.yaml").write_text(yaml.safe_dump(PRESET, sort_keys=False), encoding="utf-8")
     options = ["--preset", folder / "preset.yaml", "--out", folder, "--device", str(device)]
-    command = [sys.executable, "benchmarks/golden.py", *options]
+    command = [sys.executable, "-m", "benchmarks.golden", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr[-3000:]
     return folder

@@ -39,11 +39,11 @@ def bench(name: str, what: str, *stages: str, size: str, cut: str) -> Piece:
     return Piece(name, what, full, (*shared, "--size", "mini", "--stages", cut))
 
 
-STEP_TIME = ("benchmarks/step_time.py", "--device", "{device}", "--out", "{out}")
-MEMORY = ("benchmarks/memory.py", "--device", "{device}", "--out", "{out}")
-GOLDEN = ("benchmarks/golden.py", "--device", "{device}", "--out", "{out}")
-COMPILING = ("benchmarks/compiling.py", "--device", "{device}", "--out", "{out}")
-OVERLAP = ("benchmarks/overlap.py", "--out", "{out}")
+STEP_TIME = ("-m", "benchmarks.step_time", "--device", "{device}", "--out", "{out}")
+MEMORY = ("-m", "benchmarks.memory", "--device", "{device}", "--out", "{out}")
+GOLDEN = ("-m", "benchmarks.golden", "--device", "{device}", "--out", "{out}")
+COMPILING = ("-m", "benchmarks.compiling", "--device", "{device}", "--out", "{out}")
+OVERLAP = ("-m", "benchmarks.overlap", "--out", "{out}")
 
 PIECES = (
     tests("official-steps", "the recorded iterations of the official loop", "tests/test_parity.py"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -12,7 +13,7 @@ import torch
 
 from gift_core.config.experiment import TrainingConfig
 from gift_core.config.loading import parse_part
-from gift_core.errors import UserError
+from gift_core.errors import UserError, lookup
 from gift_core.library.given_model import NAME, LoaderBatches, Tokenizer, given_clip
 from gift_core.library.given_pairs import given_replay
 from gift_core.library.method_rows import given_method
@@ -84,6 +85,7 @@ def finetune(
     device: str | torch.device | None = None,
     seed: int = 42,
     on_step: Callable[[LossRow], None] = lambda row: None,
+    **settings: Any,
 ) -> list[LossRow]:
     """Fine-tune an open_clip model in place without forgetting; return one row of losses for each iteration.
 
@@ -104,12 +106,16 @@ def finetune(
         device: the model is moved there; None: it stays where it is.
         seed: of torch's random numbers during training, such as the loader's shuffling, and of the order of `pairs`.
         on_step: called after each iteration with its row: iteration, learning_rate, task, the losses, total.
+        settings: fields of Training that differ from `training`: replay_batch_size=16.
 
     Raises:
         UserError: what does not fit and what to do, mostly before training; a loss that is not finite.
     """
-    config, given = _checked_config(training, iterations), given_method(method, iterations=iterations, fisher=fisher)
+    training = _with_settings(training, settings)
+    config, given = training.config(iterations), given_method(method, iterations=iterations, fisher=fisher)
     rates = _checked_rates(given.learning_rate if learning_rate is None else learning_rate, config)
+    if type(seed) is not int or not 0 <= seed < 2**63:
+        raise UserError(f"{NAME}: seed is {seed!r}, expected a whole number of at least 0, below 2**63. Try 42.")
     with given_clip(model, tokenizer, precision=training.precision, device=device) as clip:
         require_trainable(clip, config, given.method)
         task = LoaderBatches(clip, loader, class_prompts)
@@ -120,11 +126,14 @@ def finetune(
     return run.rows
 
 
-def _checked_config(training: Training, iterations: int) -> TrainingConfig:
+def _with_settings(training: Training, settings: Mapping[str, Any]) -> Training:
     if not isinstance(training, Training):
         what = f"a {type(training).__name__}, expected gift_core.Training(...)"
         raise UserError(f"{NAME}: training: {what}. Leave it out for the paper's settings.")
-    return training.config(iterations)
+    known = {name: name for name in (*inspect.signature(finetune).parameters, *vars(training))}
+    return dataclasses.replace(
+        training, **{lookup(known, name, f"{NAME}: finetune"): value for name, value in settings.items()}
+    )
 
 
 def _rows(run: TrainingRun, task: LoaderBatches, replay: Replay) -> Iterator[LossRow]:
@@ -134,6 +143,6 @@ def _rows(run: TrainingRun, task: LoaderBatches, replay: Replay) -> Iterator[Los
 
 
 def _checked_rates(rate: float, config: TrainingConfig) -> list[float]:
-    if not isinstance(rate, Real) or not 0 < rate <= MAX_RATE:
+    if not isinstance(rate, Real) or isinstance(rate, bool) or not 0 < rate <= MAX_RATE:
         raise UserError(f"{NAME}: learning_rate is {rate!r}, expected more than 0 and at most {MAX_RATE:g}. Try 1e-5.")
     return learning_rates(config.iterations, warmup_iterations=config.warmup_iterations, peak=rate)

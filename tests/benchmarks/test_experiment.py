@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from benchmarks import compare
 from benchmarks.experiment import Run, choose_methods, read_experiment, set_order
 from benchmarks.variants import Variant, read_variants
+from gift_core.config.loading import load_config
+from stages.seeds import seeds_of
 
 
 def test_another_order_has_the_tasks_rows_and_a_new_chain(mini_params: dict[str, Any]) -> None:
@@ -40,6 +46,22 @@ def test_results_stay_until_their_row_or_a_shared_value_changes(mini_params: dic
     mini_params["prompts"]["images_per_task"] = 100
     third = Run.of(mini_params, tmp_path, seed=1)
     assert len({run.root, second.root, third.root}) == 3 and kept.exists()
+
+
+def test_a_comparison_of_variants_is_one_of_a_params_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(compare, "compare", asked.update)
+    (tmp_path / "own.yaml").write_text("own: {base: gift, learning_rate: 5e-4}", encoding="utf-8")
+    words = f"--variants {tmp_path}/own.yaml --methods own finetune --order digits letters --seeds 7 --work {tmp_path}"
+    monkeypatch.setattr(sys, "argv", ["compare", *words.split(), "--against", "own"])
+    compare.main()
+    config = load_config(asked["params"])
+    assert list(config.methods) == list(config.run.methods) == ["own", "finetune"]
+    assert config.methods["own"].learning_rate == 5e-4 and [step.task for step in config.sequence] == [
+        "digits",
+        "letters",
+    ]
+    assert (seeds_of(asked["seeds"], config.seed), asked["against"]) == ((7,), "own")
 
 
 def variants(folder: Path, text: str, methods: dict[str, Any]) -> dict[str, Variant]:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests import preloaded
-from tests.clone import Clone, new_project, small
+from tests.clone import Clone, new_project, small, stages_in
 from tests.docs.snippets import blocks_of
 from tests.imports import ROOT
 
@@ -113,6 +113,15 @@ def test_the_commands_of_the_page_run_the_new_method(followed: tuple[Clone, list
             printed = copy.run("bash", "-c", line, PATH=environment["PATH"])
             if line.startswith("dvc repro &&"):
                 assert re.search(rf"{METHOD} .*\d", printed) and f"finetune@{METHOD}-step0" in printed
+        again = copy.run("bash", "-c", line, PATH=environment["PATH"])
+    seeds = [f"finetune@{method}-step0" for method in ("gift", METHOD)] * 2  # of two seeds: the first has run before
+    assert sorted(name for name in stages_in(printed) if name.startswith("finetune@")) == sorted(seeds)
+    assert "over seeds 42, 43, 44" in printed and not {"import_model", "write_vocabulary"} & {*stages_in(printed)}
+    assert stages_in(again) == [] and again.partition("\nThe")[0] == printed.partition("\nThe")[0]
+    other = yaml.safe_load((copy.folder / ".gift" / "seeds" / "44" / "params.yaml").read_text(encoding="utf-8"))
+    assert (other.pop("seed"), other["generator"].pop("seed")) == (44, 44)
+    own = copy.params
+    assert (own.pop("seed"), own["generator"].pop("seed")) == (42, 0) and other == own
     log = copy.folder / "data" / "5_models" / METHOD / TASK / "losses.jsonl"
     rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     assert list(rows[0])[2:] == ["task", LOSS, "align", "consolidation", "total"]

@@ -17,8 +17,10 @@ from gift_core.layout import Layout
 from gift_core.report.comparison.compare import compare_runs, comparison_headline, mean_seen_chart
 from gift_core.report.comparison.read_runs import read_runs
 from gift_core.report.comparison.seed_statistics import Comparison, compare_methods, groups_of
+from stages.seeds import seeds_of
 from tests.clone import content
 from tests.report.run_folder import MATRICES, METRICS, TASKS, Matrix, change_accuracies, write_run, write_seen_run
+from tests.stages.experiment import invoke
 
 SHIFTS = {42: 0.0, 43: -1.0, 44: 1.0}  # percentage points added after training, by seed
 
@@ -83,6 +85,29 @@ def test_the_files_have_unrounded_scores_means_deviations_and_paired_differences
     expected = {"mean": -20.0, "interval_95": [-20.0, -20.0], "exceeds_noise": True, "seeds": 3}
     assert finetune["difference"]["last"] == expected
     assert comparison["methods"]["gift_l2"]["difference"]["last"]["exceeds_noise"] is False
+
+
+def test_a_part_of_the_methods_is_compared_and_seeds_are_a_number_or_a_list(roots: list[Path]) -> None:
+    assert read_runs(roots, methods=["gift", "finetune"], allow_missing=False).methods == ("gift", "finetune")
+    assert seeds_of("3", 42) == (42, 43, 44) and seeds_of("4,5,6", 42) == (4, 5, 6) and seeds_of("4,", 42) == (4,)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "or have them made with --seeds 3"),
+        ("run --seeds 3", "or have them made with --seeds 3"),
+        ("--seeds three", "expected how many, such as 3, or a list, such as 4,5,6"),
+        ("--seeds 3 --methods gifd", "--methods: unknown name 'gifd'. Did you mean 'gift'"),
+        ("--seeds 3 --against gifd", "--against: unknown name 'gifd'. Did you mean 'gift'"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_runs(
+    project: Path, monkeypatch: pytest.MonkeyPatch, words: str, message: str
+) -> None:
+    monkeypatch.chdir(project)
+    refused = invoke("compare", "--params", "presets/mini.yaml", "--out", ".gift/compared", *words.split())
+    assert refused.exit_code != 0 and message in re.sub(r"[\s│]+", " ", refused.output)
 
 
 def test_methods_are_grouped_and_compared_with_the_given_one(roots: list[Path]) -> None:

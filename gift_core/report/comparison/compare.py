@@ -64,14 +64,21 @@ class RowGroup:
 
 
 def compare_runs(
-    roots: Sequence[Path], folder: Path, *, against: str | None = None, allow_missing: bool = False
+    roots: Sequence[Path],
+    folder: Path,
+    *,
+    against: str | None = None,
+    methods: Sequence[str] | None = None,
+    allow_missing: bool = False,
 ) -> Comparison:
     """Writes the comparison of the runs as the folder `folder` and returns it. The same runs give the same bytes.
+
+    `methods`: None for all of run.methods.
 
     UserError if the runs differ in more than their seeds, if a method lacks a seed (unless `allow_missing`), or if
     `against` is no method of the runs. ContractError if an accuracy file is damaged.
     """
-    comparison = compare_methods(read_runs(roots, allow_missing=allow_missing), against)
+    comparison = compare_methods(read_runs(roots, methods=methods, allow_missing=allow_missing), against)
     with build_folder(folder) as unfinished:
         comparison.runs.values.to_csv(unfinished / TABLE, index=False, lineterminator="\n")
         write_json(unfinished / RECORD, _as_json(comparison))

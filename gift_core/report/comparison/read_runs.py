@@ -13,7 +13,7 @@ import pandas as pd
 from gift_core.config.checks import require_task
 from gift_core.config.experiment import Config
 from gift_core.config.loading import load_config
-from gift_core.errors import UserError, no_such_path
+from gift_core.errors import UserError, lookup, no_such_path
 from gift_core.layout import Layout
 from gift_core.mini.miniature import miniature_of
 from gift_core.report.accuracies import COLUMNS, RunScores, read_accuracies, score_run
@@ -39,13 +39,13 @@ class Run:
         return tuple(step.task for step in self.config.sequence)
 
 
-def read_runs(roots: Sequence[Path], *, allow_missing: bool) -> Runs:
-    """The scores of every run in seed order. Each root holds params.yaml and data/6_accuracy.
+def read_runs(roots: Sequence[Path], *, methods: Sequence[str] | None = None, allow_missing: bool) -> Runs:
+    """The scores of every run in seed order, of all methods or these. Each root holds params.yaml and data/6_accuracy.
 
     UserError if two runs have the same seed, differ in other settings than seeds and the list of methods, or start from
     different models; also if a method lacks a seed, unless `allow_missing`.
     """
-    runs = sorted((_open(root) for root in roots), key=lambda run: run.config.seed)
+    runs = sorted((_open(root, methods) for root in roots), key=lambda run: run.config.seed)
     for run in runs:
         require_task(run.config, str(run.root / "params.yaml"))
     for first, second in pairwise(runs):
@@ -55,7 +55,7 @@ def read_runs(roots: Sequence[Path], *, allow_missing: bool) -> Runs:
     missing = tuple((run.config.seed, name) for run in runs for name in wanted if name not in run.finished)
     if missing and not allow_missing:
         raise UserError(_missing_message(runs, wanted))
-    methods = tuple(name for name in wanted if any(name in run.finished for run in runs))
+    found = tuple(name for name in wanted if any(name in run.finished for run in runs))
     scores = _scores(runs)
     columns = COLUMNS[runs[0].config.evaluation.protocol]
     return Runs(
@@ -63,9 +63,9 @@ def read_runs(roots: Sequence[Path], *, allow_missing: bool) -> Runs:
         miniature=miniature_of(runs[0].config),
         tasks=runs[0].tasks,
         seeds=tuple(run.config.seed for run in runs),
-        methods=methods,
-        references=tuple(name for name in methods if rows[name].is_reference),
-        separate_models=tuple(name for name in methods if rows[name].keeps_every_model),
+        methods=found,
+        references=tuple(name for name in found if rows[name].is_reference),
+        separate_models=tuple(name for name in found if rows[name].keeps_every_model),
         missing=missing,
         columns=columns,
         values=_values(scores, columns),
@@ -73,10 +73,13 @@ def read_runs(roots: Sequence[Path], *, allow_missing: bool) -> Runs:
     )
 
 
-def _open(root: Path) -> Run:
+def _open(root: Path, methods: Sequence[str] | None) -> Run:
     if not root.is_dir():
         raise UserError(f"{COMMAND}: {no_such_path(root, 'folder')} Name the root folders of finished runs.")
     config = load_config(root / "params.yaml")
+    if methods:
+        names = tuple(lookup({name: name for name in config.run.methods}, name, "--methods") for name in methods)
+        config = config.model_copy(update={"run": config.run.model_copy(update={"methods": names})})
     layout = Layout(root)
     files = {name: [layout.accuracy(name, step.task) for step in config.sequence] for name in config.run.methods}
     finished = tuple(name for name, paths in files.items() if all(path.is_file() for path in paths))
