@@ -220,7 +220,7 @@ def compare(
     from gift_core.report.comparison.compare import RECORD, compare_runs
     from gift_core.untrusted import read_json_file
 
-    from .seeds import run_seeds
+    from .seed_runs import run_seeds
 
     if (seeds is None) == (not roots):
         raise typer.BadParameter("Name the folders of finished runs, or have them made with --seeds 3.")

@@ -67,7 +67,7 @@ class Training:
 PAPER = Training()
 
 
-@torch.inference_mode(False)
+@torch.inference_mode(False)  # also where the caller has turned gradients off
 @torch.enable_grad()
 def finetune(
     model: torch.nn.Module,
@@ -89,8 +89,6 @@ def finetune(
 ) -> list[LossRow]:
     """Fine-tune an open_clip model in place without forgetting; return one row of losses for each iteration.
 
-    Gradients are computed also where the caller has turned them off (torch.no_grad).
-
     Args:
         model: of open_clip, float32. It is left in evaluation mode. Parameters without requires_grad are not trained.
         tokenizer: the model's own (open_clip.get_tokenizer).
@@ -101,21 +99,18 @@ def finetune(
         method: a name of the paper's preset, or a row (see method_row).
         iterations: batches to train on; 1,000 in the paper.
         learning_rate: the peak; None: that of the method's row, 1e-5 in the paper.
-        training: all other settings.
+        training: all other settings. Its fields are keyword arguments, too (`settings`): replay_batch_size=16.
         fisher: for consolidation static_fisher: diagonals by parameter name (see estimate_fisher).
         device: the model is moved there; None: it stays where it is.
         seed: of torch's random numbers during training, such as the loader's shuffling, and of the order of `pairs`.
         on_step: called after each iteration with its row: iteration, learning_rate, task, the losses, total.
-        settings: fields of Training that differ from `training`: replay_batch_size=16.
 
     Raises:
         UserError: what does not fit and what to do, mostly before training; a loss that is not finite.
     """
-    training = _with_settings(training, settings)
+    training = _checked_training(training, settings, seed)
     config, given = training.config(iterations), given_method(method, iterations=iterations, fisher=fisher)
     rates = _checked_rates(given.learning_rate if learning_rate is None else learning_rate, config)
-    if type(seed) is not int or not 0 <= seed < 2**63:
-        raise UserError(f"{NAME}: seed is {seed!r}, expected a whole number of at least 0, below 2**63. Try 42.")
     with given_clip(model, tokenizer, precision=training.precision, device=device) as clip:
         require_trainable(clip, config, given.method)
         task = LoaderBatches(clip, loader, class_prompts)
@@ -126,7 +121,9 @@ def finetune(
     return run.rows
 
 
-def _with_settings(training: Training, settings: Mapping[str, Any]) -> Training:
+def _checked_training(training: Training, settings: Mapping[str, Any], seed: int) -> Training:
+    if type(seed) is not int or not 0 <= seed < 2**63:
+        raise UserError(f"{NAME}: seed is {seed!r}, expected a whole number of at least 0, below 2**63. Try 42.")
     if not isinstance(training, Training):
         what = f"a {type(training).__name__}, expected gift_core.Training(...)"
         raise UserError(f"{NAME}: training: {what}. Leave it out for the paper's settings.")

@@ -17,7 +17,7 @@ from gift_core.layout import Layout
 from gift_core.report.comparison.compare import compare_runs, comparison_headline, mean_seen_chart
 from gift_core.report.comparison.read_runs import read_runs
 from gift_core.report.comparison.seed_statistics import Comparison, compare_methods, groups_of
-from stages.seeds import seeds_of
+from stages.seed_runs import seeds_of
 from tests.clone import content
 from tests.report.run_folder import MATRICES, METRICS, TASKS, Matrix, change_accuracies, write_run, write_seen_run
 from tests.stages.experiment import invoke

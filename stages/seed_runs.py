@@ -96,7 +96,7 @@ def _write_project(root: Path, params: str, config: Config) -> None:
 
     for name in (file for file in COPIED if Path(file).is_file()):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(name, root / name)
+        shutil.copy(name, root / name)
     for name in (*LINKED, *(task.path for task in config.tasks.values())):
         if Path(name).exists() and not (root / name).exists():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
