@@ -100,7 +100,7 @@ def _write_project(root: Path, params: str, config: Config) -> None:
     for name in (*LINKED, *(task.path for task in config.tasks.values())):
         if Path(name).exists() and not (root / name).exists():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).symlink_to(Path(name).resolve())
+            (root / name).symlink_to(os.path.relpath(name, (root / name).parent))
     (root / PARAMS).write_text(params, encoding="utf-8")
     with dvc_errors(), closing(Repo()) as project:
         cache = project.cache.local_cache_dir
