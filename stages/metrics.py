@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .command_line import AsJson, hint, note, print_json, require_new
-from .stage import MOST, PARAMS, Params
+from .stage import PARAMS, Params
 
 if TYPE_CHECKING:
     from gift_core.report.comparison.seed_statistics import Comparison
@@ -173,16 +173,6 @@ Methods = Annotated[
     str | None,
     typer.Option("--methods", metavar="NAMES", help="Only these: finetune,gift (default: all of run.methods)."),
 ]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        metavar="N",
-        min=1,
-        max=MOST,
-        help="Of gift run, which then runs them (default: dvc repro, one stage at a time).",
-    ),
-]
 Out = Annotated[
     Path,
     typer.Option("--out", metavar="FOLDER", help="The folder to write: index.html, comparison.csv, comparison.json."),
@@ -205,7 +195,6 @@ def compare(
     out: Out = Path("reports/comparison"),
     against: Against = None,
     allow_missing: AllowMissing = False,
-    workers: Workers = None,
     as_json: AsJson = False,
     params: Params = PARAMS,
 ) -> None:
@@ -227,7 +216,7 @@ def compare(
     require_new(out, made=MADE)
     names = methods.split(",") if methods else None
     if seeds is not None:
-        roots = run_seeds(seeds, params, methods=names, against=against, workers=workers)
+        roots = run_seeds(seeds, params, methods=names, against=against)
     comparison = compare_runs(roots or [], out, against=against, methods=names, allow_missing=allow_missing)
     if as_json:
         print_json(read_json_file(out / RECORD))

@@ -34,9 +34,7 @@ COPIED = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/config.local")
 LINKED = ("gift_core", "stages", "data/mini", "data/0_raw")
 
 
-def run_seeds(
-    text: str, params: Path, *, methods: Sequence[str] | None, against: str | None, workers: int | None
-) -> list[Path]:
+def run_seeds(text: str, params: Path, *, methods: Sequence[str] | None, against: str | None) -> list[Path]:
     """Runs the methods of a params file with each seed, one after another. Returns the folders with the results.
 
     `text` is the number of seeds, from that of the params file on, or their list: 3, or 4,5,6. The seed of params.yaml
@@ -74,7 +72,7 @@ def run_seeds(
         for number, (seed, root) in enumerate(roots.items(), 1):
             started = time.monotonic()
             note(f"seed {seed} ({number} of {len(roots)}), in {root.resolve()}")
-            _repro(root, targets, workers, environment)
+            _repro(root, targets, environment)
             note(f"seed {seed}: {duration(time.monotonic() - started)}")
     return list(roots.values())
 
@@ -109,11 +107,10 @@ def _write_project(root: Path, params: str, config: Config) -> None:
             settings["cache"]["dir"] = str(cache)
 
 
-def _repro(root: Path, targets: Sequence[str], workers: int | None, environment: Mapping[str, str]) -> None:
+def _repro(root: Path, targets: Sequence[str], environment: Mapping[str, str]) -> None:
     from .dvc_pipeline import require_free
 
     require_free(root)
-    dvc = ["dvc", "repro"] if workers is None else [__package__, "run", "--workers", str(workers)]
-    if run_to_end([sys.executable, "-m", *dvc, *targets], folder=root, environment=environment) != 0:
+    if run_to_end([sys.executable, "-m", "dvc", "repro", *targets], folder=root, environment=environment) != 0:
         what = f"the run in {root.resolve()} failed, its message is above"
         raise UserError(f"gift compare: {what}. Correct the cause, and run this again: it continues from here.")
