@@ -5,14 +5,17 @@ The colors of methods follow from these two, so they are here, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import pandas as pd
 
 from gift_core.artifacts.accuracy import CLASS_INCREMENTAL, TASK_INCREMENTAL
 from gift_core.artifacts.report_json import SUMMARY_METRICS, rounded
-from gift_core.metrics import ZERO_SHOT
+from gift_core.metrics import ZERO_SHOT, last_by_task, transfer_by_task
 from gift_core.mini.miniature import BENCHMARK
 from gift_core.quantities import plural
+from gift_core.report.accuracies import accuracy_interval
 from gift_core.report.labels import label, number
 from gift_core.report.run_record import RunRecord
 
@@ -33,27 +36,33 @@ def baseline_method(record: RunRecord) -> str | None:
 
 
 def headline(record: RunRecord) -> tuple[str, str]:
-    """The result in two parts; the page prints the second part in a lighter color."""
-    if record.seen is not None:
-        return _class_incremental_headline(record)
-    count, zero_shot = plural(len(record.tasks), "task"), record.metrics[ZERO_SHOT]
-    benchmark = record.miniature.of_benchmark
+    """The result in two parts, with what is within the noise; the page prints the second part in a lighter color."""
+    count, zero_shot = len(record.tasks), record.metrics[ZERO_SHOT]
+    benchmark, classes = record.miniature.of_benchmark, plural(record.classes_seen[-1], "class")
+    what = f" mean accuracy on {plural(count, 'task')}" if record.seen is None else f" accuracy on {classes}"
     if not record.methods:
-        return f"The zero-shot model has {number(zero_shot['last'])}% mean accuracy on {count}{benchmark}.", ""
-    best, baseline = best_method(record), baseline_method(record)
-    kept = f"After {count}{benchmark}, {label(best)} has {_percent(record, best, 'last')} mean accuracy"
-    if baseline is not None:
-        kept += f" and {name_in_text(record, baseline)} has {_percent(record, baseline, 'last')}"
-    if len(record.tasks) == 1:
-        return kept, f" (zero-shot model: {number(zero_shot['last'])}%)."
-    unseen = f"On tasks not trained yet, {label(best)} has {_percent(record, best, 'transfer')}"
-    if baseline is not None:
-        unseen += f" and {name_in_text(record, baseline)} has {_percent(record, baseline, 'transfer')}"
-    return f"{kept}.", f" {unseen} (zero-shot model: {number(zero_shot['transfer'])}%)."
+        return f"The zero-shot model has {number(zero_shot['last'])}%{what}{benchmark}.", ""
+    others = [method for method in (baseline_method(record),) if method is not None]
+    beside_last = f" (zero-shot model: {number(zero_shot['last'])}%)"
+    if record.seen is not None:
+        kept = f"After {plural(count, 'step')}{benchmark}, {_compared(record, 'last', what)}{beside_last}"
+        mean = f" Averaged over all steps, {_compared(record, 'avg')}{_noise_to(record, 'avg', others)}."
+        return f"{kept}{_noise_to(record, 'last', [*others, ZERO_SHOT])}.", mean
+    kept = f"After {plural(count, 'task')}{benchmark}, {_compared(record, 'last', ' mean accuracy')}"
+    if count == 1:
+        return kept, f"{beside_last}{_noise_to(record, 'last', [*others, ZERO_SHOT])}."
+    unseen = f" On tasks not trained yet, {_compared(record, 'transfer')}"
+    unseen += f" (zero-shot model: {number(zero_shot['transfer'])}%)"
+    return (
+        f"{kept}{_noise_to(record, 'last', others)}.",
+        f"{unseen}{_noise_to(record, 'transfer', [*others, ZERO_SHOT])}.",
+    )
 
 
 def name_in_text(record: RunRecord, method: str) -> str:
     """The name of the method within a sentence."""
+    if method == ZERO_SHOT:
+        return "the zero-shot model"
     return "plain fine-tuning" if method in record.plain_methods else label(method)
 
 
@@ -82,23 +91,46 @@ def reading_order(record: RunRecord, methods: Iterable[str]) -> list[str]:
     return sorted(methods, key=lambda method: styles[method] == QUIET)
 
 
-def _class_incremental_headline(record: RunRecord) -> tuple[str, str]:
-    classes, zero_shot = plural(record.classes_seen[-1], "class"), number(record.metrics[ZERO_SHOT]["last"])
-    if not record.methods:
-        return f"The zero-shot model has {zero_shot}% accuracy on {classes}{record.miniature.of_benchmark}.", ""
+def _compared(record: RunRecord, metric: str, what: str = "") -> str:
+    """`GIFT has 80.0% mean accuracy and plain fine-tuning has 60.0%`: the best method and its baseline."""
     best, baseline = best_method(record), baseline_method(record)
-    steps = f"{plural(len(record.tasks), 'step')}{record.miniature.of_benchmark}"
-    kept = f"After {steps}, {label(best)} has {_percent(record, best, 'last')} accuracy on {classes}"
-    mean = f" Averaged over all steps, {label(best)} has {_percent(record, best, 'avg')}"
-    if baseline is not None:
-        name = name_in_text(record, baseline)
-        kept += f" and {name} has {_percent(record, baseline, 'last')}"
-        mean += f" and {name} has {_percent(record, baseline, 'avg')}"
-    return f"{kept} (zero-shot model: {zero_shot}%).", f"{mean}."
+    text = f"{label(best)} has {number(record.metrics[best][metric])}%{what}"
+    if baseline is None:
+        return text
+    return f"{text} and {name_in_text(record, baseline)} has {number(record.metrics[baseline][metric])}%"
 
 
-def _percent(record: RunRecord, method: str, metric: str) -> str:
-    return f"{number(record.metrics[method][metric])}%"
+def _noise_to(record: RunRecord, metric: str, others: Iterable[str]) -> str:
+    """Which of the others differ from the best method within the noise."""
+    best = _by_task(record, best_method(record), metric)
+    return _noise(
+        record, {f"to {name_in_text(record, other)}": (best, _by_task(record, other, metric)) for other in others}
+    )
+
+
+def _by_task(record: RunRecord, method: str, metric: str) -> pd.Series[float]:
+    """Accuracies by task whose mean is the metric. A class-incremental metric counts as one accuracy, at the end."""
+    if record.seen is not None:
+        return pd.Series({record.tasks[-1]: record.metrics[method][metric]}, dtype=float)
+    by_task = {"transfer": transfer_by_task, "last": last_by_task}[metric]
+    return by_task(record.percent(method).iloc[1:])
+
+
+def _noise(record: RunRecord, differences: Mapping[str, tuple[pd.Series[float], pd.Series[float]]]) -> str:
+    """Names the differences of two means over tasks that are within the noise: their 95% intervals overlap.
+
+    Empty if there are none. A difference that is printed as 0.0 needs no such remark.
+    """
+    names: list[str] = []
+    images = 0
+    for name, (one, other) in differences.items():
+        counts = [record.test_images[str(task)] for task in one.index]
+        (low, high), (other_low, other_high) = (accuracy_interval(list(each), counts) for each in (one, other))
+        if number(abs(one.mean() - other.mean())) != "0.0" and low <= other_high and other_low <= high:
+            names, images = [*names, name], sum(counts)
+    return (
+        f"; the difference {' and '.join(names)} is within the noise of {plural(images, 'test image')}" if names else ""
+    )
 
 
 def _last(record: RunRecord, method: str) -> float:
@@ -140,11 +172,12 @@ def result_sentences(record: RunRecord) -> list[str]:
     best, baseline = best_method(record), baseline_method(record)
     methods = [best] if baseline is None else [baseline, best]
     tasks = plural(len(record.tasks), "task") + record.miniature.of_benchmark
-    last = [f"{name_in_text(record, method)} {number(record.metrics[method]['last'])}%" for method in reversed(methods)]
+    shown = [*reversed(methods), ZERO_SHOT]
+    last = ", ".join(f"{name_in_text(record, method)} {number(record.metrics[method]['last'])}%" for method in shown)
     return [
         f"After {tasks}, {_forgotten(record, methods)}.",
         f"On tasks not learned yet, {_unseen(record, methods)}.",
-        f"At the end, over all tasks: {', '.join(last)}, zero-shot model {number(record.metrics[ZERO_SHOT]['last'])}%.",
+        f"At the end, over all tasks: {last}{_noise_to(record, 'last', shown[1:])}.",
     ]
 
 
@@ -213,11 +246,14 @@ def _forgotten(record: RunRecord, methods: Sequence[str]) -> str:
 
 def _unseen(record: RunRecord, methods: Sequence[str]) -> str:
     clauses: list[str] = []
-    zero_shot = record.metrics[ZERO_SHOT]["transfer"] or 0.0
+    unlearned, zero_shot = _by_task(record, ZERO_SHOT, "transfer"), record.metrics[ZERO_SHOT]["transfer"] or 0.0
     for method in methods:
         name, points = name_in_text(record, method), (record.metrics[method]["transfer"] or 0.0) - zero_shot
         amount, side = number(abs(points)), "above" if points > 0 else "below"
         reference = "it" if clauses else "the zero-shot model"
         distance = f"{amount} points {side}" if amount != "0.0" else "level with"
         clauses.append(f"{name} is {distance} {reference}")
-    return " and ".join(clauses)
+    pairs = {
+        f"of {name_in_text(record, method)}": (_by_task(record, method, "transfer"), unlearned) for method in methods
+    }
+    return " and ".join(clauses) + _noise(record, pairs)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gift_core.layout import Layout
 from gift_core.report.highlight import accuracies_by_task, headline, result_sentences, run_summary
 from gift_core.report.page import render_page
-from gift_core.report.run_record import RunRecord
-from tests.report.run_folder import MATRICES, record_of
+from gift_core.report.run_record import RunRecord, read_run
+from tests.report.run_folder import MATRICES, record_of, write_seen_run
 
 COLUMNS = ("before_percent", "after_percent", "end_percent", "difference_points")
 NUMBERS = ("transfer_percent", "avg_percent", "last_percent", "forgetting_points")
@@ -25,7 +26,7 @@ def test_a_single_task_has_dashes_for_transfer_and_forgetting(tmp_path: Path) ->
         == result_sentences(record)[0]
         == (
             "After 1 task of the miniature benchmark, Fine-tuning has 90.0% mean accuracy and GIFT has 85.0% "
-            "(zero-shot model: 40.0%)."
+            "(zero-shot model: 40.0%); the difference to GIFT is within the noise of 500 test images."
         )
     )
     assert render_page(record).count("<td>–</td>") == 6
@@ -57,8 +58,8 @@ def test_the_sentences_say_what_the_baseline_and_the_best_method_lost(tmp_path: 
         "After 3 tasks of the miniature benchmark, plain fine-tuning has lost 45.0 points of what it had learned and "
         "GIFT 4.0.",
         "On tasks not learned yet, plain fine-tuning is 17.5 points below the zero-shot model and GIFT is 2.0 points "
-        "below it.",
-        "At the end, over all tasks: GIFT 80.0%, plain fine-tuning 60.0%, zero-shot model 50.0%.",
+        "below it; the difference of GIFT is within the noise of 1,000 test images.",
+        "At the end, over all tasks: GIFT 80.0%, plain fine-tuning 60.0%, the zero-shot model 50.0%.",
     ]
     assert values(record, "finetune") == [(40, 90, 30, -60), (50, 95, 65, -30), (20, 85, 85, 0)]
     assert values(record, "gift") == [(40, 80, 74, -6), (58, 88, 86, -2), (46, 80, 80, 0)]
@@ -69,9 +70,26 @@ def test_the_sentences_name_the_winner_whatever_it_is_called_and_say_gains_as_su
     first, second, last = result_sentences(record_of(tmp_path / "a", matrices={"finetune": GIFT, "mine": FINETUNE}))
     assert "mine has lost 45.0 points of what it had learned and plain fine-tuning 4.0" in first
     assert "mine is 17.5 points below the zero-shot model and plain fine-tuning is 2.0 points below it" in second
-    assert last == "At the end, over all tasks: plain fine-tuning 80.0%, mine 60.0%, zero-shot model 50.0%."
+    assert last == "At the end, over all tasks: plain fine-tuning 80.0%, mine 60.0%, the zero-shot model 50.0%."
     gained = [[40, 60, 50], [80, 60, 53], [82, 88, 57], [84, 90, 80]]  # transfer: mean(60, 55); zero-shot 55
     level = [[40, 60, 50], [70, 60, 50], [70, 75, 50], [70, 75, 78]]
     first, second, _ = result_sentences(record_of(tmp_path / "b", matrices={"finetune": level, "gift": gained}))
     assert "plain fine-tuning has lost nothing and GIFT has gained 3.0 points on what it had learned" in first
     assert "plain fine-tuning is level with the zero-shot model and GIFT is 2.5 points above it" in second
+
+
+def test_a_difference_within_the_noise_is_said_to_be_so_in_its_own_sentence(tmp_path: Path) -> None:
+    close = [[40, 60, 50], [81, 58, 51], [79, 87, 47], [76, 85, 82]]  # Last 81.0 of 1,500 images, GIFT 80.0
+    record = record_of(tmp_path / "close", matrices={"finetune": close, "gift": GIFT})
+    kept, unseen = headline(record)
+    assert kept.endswith("GIFT has 80.0%; the difference to GIFT is within the noise of 1,500 test images.")
+    noise = "the difference to GIFT and to the zero-shot model is within the noise of 1,000 test images."
+    assert unseen.endswith(f"GIFT has 53.0% (zero-shot model: 55.0%); {noise}")
+    last = result_sentences(record)[-1]
+    assert last.endswith("the zero-shot model 50.0%; the difference to GIFT is within the noise of 1,500 test images.")
+    config = write_seen_run(
+        tmp_path / "seen", tasks=("a", "b"), zero_shot=(80, 70), seen={"gift": (70, 66), "lwf": (70, 65)}
+    )
+    kept, mean = headline(read_run(Layout(tmp_path / "seen"), config))
+    assert kept.endswith("the difference to LwF and to the zero-shot model is within the noise of 1,000 test images.")
+    assert mean.endswith("LwF has 67.5%; the difference to LwF is within the noise of 1,000 test images.")
