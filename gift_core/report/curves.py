@@ -65,7 +65,7 @@ def mean_chart(record: RunRecord) -> Chart:
 def task_charts(record: RunRecord) -> list[Chart]:
     """A chart for each task: its accuracy before, at and after the step that trains it."""
     styles, few = styles_of(record), len(record.continued) <= FEW_METHODS
-    frame = _frame(record, width=300, height=250, left=38, right=50 if few else 12, top=TOP_WITH_TRAINED, bottom=BOTTOM)
+    frame = _frame(record, width=300, height=250, left=38, right=58 if few else 12, top=TOP_WITH_TRAINED, bottom=BOTTOM)
     charts = []
     for position, task in enumerate(record.tasks):
         by_method = {method: record.percent(method)[task] for method in record.continued}
