@@ -40,11 +40,11 @@ def set_aside(stage: Stage, params: Path) -> None:
     """
     if params.absolute() != (stage.layout.root / PARAMS).absolute():
         return
+    from gift_core.quantities import first_names
     from gift_core.report.leftovers import set_aside_leftovers
 
     files = set_aside_leftovers(stage.layout, stage.config)
     if files:
         names = list(dict.fromkeys(f"{file.parent.name}/{file.stem}" for file in files))
-        more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
         folder = stage.layout.taken_back("method", "task").parent.parent
-        stage.say(f"no part of the experiment any more, moved to {folder}: {', '.join(names[:SHOWN_NAMES])}{more}")
+        stage.say(f"no part of the experiment any more, moved to {folder}: {first_names(names, SHOWN_NAMES)}")

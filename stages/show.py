@@ -29,7 +29,8 @@ def show(
 
     The table has Transfer, Avg, Last and Forgetting, and the accuracy on the newest
     task before and after it was learned. For a published benchmark, the first line
-    says whether the zero-shot accuracies agree.
+    says whether the zero-shot accuracies agree. In git, the last lines have the
+    commit, and the difference to the result in it.
 
     Example: gift show --per-task
     """
@@ -37,6 +38,7 @@ def show(
     from gift_core.config.checks import require_task
     from gift_core.config.loading import load_config
     from gift_core.layout import Layout
+    from gift_core.team.gate import since_commit
 
     if times:
         _print_times(Layout(root).timings(), as_json=as_json)
@@ -60,6 +62,8 @@ def show(
     else:
         _note_other_experiment(summary, root / PARAMS)
         _print_result(summary)
+        for line in since_commit(root, metrics, summary["tasks"]):
+            typer.echo(line)
     _print_location(reports / "index.html")
     if summary is not None:
         _print_next(summary, reports / "index.html")
@@ -188,7 +192,7 @@ def _print_next(summary: Summary, page: Path) -> None:
     lines = [
         (_view(page), "view the report"),
         ("dvc repro && gift show", "after you change a number in params.yaml"),
-        ("gift use bring_your_own", "for your own photos: the miniature CLIP knows only glyphs")
+        ("gift use laptop", "for your own photos, without a GPU (with one: bring_your_own)")
         if summary["miniature_model"]
         else ("gift add-task NAME --images FOLDER", "add your own images, then: dvc repro"),
     ]

@@ -32,7 +32,7 @@ from gift_core.config.method_options import (
 from gift_core.config.trains_options import TrainsOptions
 from gift_core.layout import Layout
 from gift_core.provenance import EDITED
-from gift_core.quantities import plural
+from gift_core.quantities import first_names, plural
 from gift_core.report.accuracies import Metadata
 from gift_core.report.labels import count_test_images, label, task_list
 
@@ -60,7 +60,7 @@ class Difference:
     def text(self) -> str:
         """The values in one line: the results of the most frequent one are counted, the others named."""
         (usual, most), *others = self.results.items()
-        rest = [f"{value} ({_named(results)})" for value, results in others]
+        rest = [f"{value} ({first_names(results, MAX_RESULTS_NAMED)})" for value, results in others]
         return f"{usual} ({plural(len(most), 'result')}), {', '.join(rest)}"
 
 
@@ -116,11 +116,6 @@ def _by_name(environments: Environments) -> dict[str, dict[str, list[str]]]:
         for name, value in environment.items():
             found.setdefault(name, {}).setdefault(str(value), []).append(result)
     return {name: dict(sorted(of.items(), key=lambda item: (-len(item[1]), item[0]))) for name, of in found.items()}
-
-
-def _named(results: Sequence[str]) -> str:
-    rest = len(results) - MAX_RESULTS_NAMED
-    return ", ".join(results) if rest <= 1 else f"{', '.join(results[:MAX_RESULTS_NAMED])} and {rest} more"
 
 
 @dataclass(frozen=True)

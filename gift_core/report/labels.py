@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gift_core.artifacts.report_json import one_decimal
 from gift_core.metrics import ZERO_SHOT
-from gift_core.quantities import plural
+from gift_core.quantities import first_names, plural
 
 COLUMN_TITLES = {"transfer": "Transfer", "avg": "Avg", "last": "Last", "forgetting": "Forgetting", "own": "Own task"}
 LOWER_IS_BETTER = ("forgetting",)
@@ -94,8 +94,7 @@ def task_list(tasks: Sequence[str], total: int) -> str:
     """The names of the tasks, or "all 11 tasks". A long list is cut after the first few names."""
     if len(tasks) == total and total > 1:
         return f"all {plural(total, 'task')}"
-    rest = len(tasks) - MAX_TASKS_LISTED
-    return ", ".join(tasks) if rest <= 1 else f"{', '.join(tasks[:MAX_TASKS_LISTED])} and {rest} more"
+    return first_names(tasks, MAX_TASKS_LISTED)
 
 
 def rejections(rejected: Mapping[str, int]) -> str:

@@ -10,7 +10,9 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
+from gift_core.artifacts.report_json import rounded
 from gift_core.layout import Layout
+from gift_core.metrics import ZERO_SHOT
 from gift_core.published.mtil import MODEL
 from gift_core.quantities import plural
 from gift_core.report.accuracies import widest_margin
@@ -24,7 +26,7 @@ from gift_core.report.accuracy_tables import (
 )
 from gift_core.report.curves import loss_charts, mean_chart, panel_columns, task_charts
 from gift_core.report.fisher_heatmap import fisher_heatmaps
-from gift_core.report.highlight import QUIET, headline, is_crowded, reading_order, styles_of
+from gift_core.report.highlight import QUIET, best_method, headline, is_crowded, reading_order, styles_of
 from gift_core.report.kept_images import PredictionPictures, read_prediction_pictures
 from gift_core.report.labels import COLUMN_TITLES, count_test_images, label, number, rejections, task_list
 from gift_core.report.published_results import DATA_SET_TOLERANCE, data_set_rows
@@ -85,7 +87,7 @@ def render_page(record: RunRecord, pictures: Pictures | None = None) -> str:
 
     Without pictures, the sections that need more than the record are left out.
     """
-    styles = styles_of(record) if record.methods else {}
+    styles, best = (styles_of(record), best_method(record)) if record.methods else ({}, ZERO_SHOT)
     return (
         environment()
         .get_template("page.html.j2")
@@ -105,6 +107,7 @@ def render_page(record: RunRecord, pictures: Pictures | None = None) -> str:
             model_of_published=MODEL,
             **(_task_incremental(record) if record.seen is None else _class_incremental(record, record.seen)),
             test_images=record.test_images,
+            in_metrics=f'"last": {rounded(record.metrics[best]["last"])}',
             existing_test_images=record.existing_test_images,
             few_tasks=len(record.tasks) <= FEW_TASKS,
             fisher_heatmaps=fisher_heatmaps(record.fisher, record.tasks),

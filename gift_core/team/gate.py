@@ -1,4 +1,4 @@
-"""May a result be shipped? The metrics of one method against limits, and against those of a git revision.
+"""May a result be shipped? Metrics against limits, and against those of a git revision.
 
 Metrics are compared as they are printed, with one decimal: otherwise 79.96 would be refused as "Last 80.0, below 80".
 """
@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gift_core.artifacts.report_json import METRICS as COLUMNS
 from gift_core.artifacts.report_json import one_decimal, parse_metrics, read_metrics
 from gift_core.config.experiment import Config
 from gift_core.errors import UserError
 from gift_core.layout import Layout
+from gift_core.quantities import first_names
 from gift_core.untrusted import parse_yaml
 
 METRICS, PARAMS = "reports/metrics.json", "params.yaml"
@@ -77,6 +79,31 @@ def judge(root: Path, config: Config, method: str, limits: Limits, *, against: s
     return Verdict(method, ok, f"{sentence} {remark}".strip(), tuple(checks))
 
 
+def since_commit(root: Path, metrics: Mapping[str, Row], tasks: Sequence[str]) -> list[str]:
+    """Returns which commit is checked out, and what differs from the metrics in it; nothing without a commit."""
+    commit = _git(root, "rev-parse", "--short", "HEAD")
+    if commit is None:
+        return []
+    changed = (_git(root, "diff", "--name-only", "--relative", "HEAD") or "").splitlines()
+    edited = [file for file in changed if file not in (METRICS, "dvc.lock")]
+    head = f"Commit {commit.strip()}{f' (changed since: {first_names(edited, 3)})' if edited else ''}"
+    before = _committed(root, tasks, "HEAD")
+    if isinstance(before, str):
+        return [f"{head}, {before}."]
+    lines = [f"  {method}: {_difference(before.get(method), metrics.get(method))}" for method in {**before, **metrics}]
+    lines = [line for line in lines if not line.endswith(": ")]
+    return [f"{head}. Compared with its result:", *lines] if lines else [f"{head}, with the same result."]
+
+
+def _difference(before: Row | None, now: Row | None) -> str:
+    """`Last +1.3, Forgetting -0.4`; empty if nothing differs as printed."""
+    if before is None or now is None:
+        return "new" if before is None else "not in this result"
+    both = [(name, now[name], before[name]) for name in COLUMNS if now[name] is not None and before[name] is not None]
+    points = {name: round(_shown(value) - _shown(was), 1) for name, value, was in both}
+    return ", ".join(f"{name.capitalize()} {value:+.1f}" for name, value in points.items() if value)
+
+
 def _approval(method: str, checks: Sequence[Check], limits: Limits) -> str:
     reasons = [check.text for check in checks if not check.revision]
     revision = checks[-1].revision
@@ -116,14 +143,17 @@ def _metrics_before(root: Path, config: Config, method: str, revision: str) -> R
     """The metrics of the method in the revision, or why there are none to compare with."""
     if _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}") is None:
         raise UserError(f"--against {revision}: git knows no such revision here. Name a branch, a tag or a commit.")
+    metrics = _committed(root, [step.task for step in config.sequence], revision)
+    return metrics if isinstance(metrics, str) else metrics.get(method, f"which has no result of {method}")
+
+
+def _committed(root: Path, tasks: Sequence[str], revision: str) -> Mapping[str, Row] | str:
+    """The metrics of all methods in the revision, or why there are none to compare with."""
     text, params = (_git(root, "show", f"{revision}:./{file}") for file in (METRICS, PARAMS))
     if text is None:
         return f"which has no {METRICS}"
-    metrics = parse_metrics(text, Path(f"{revision}:{METRICS}"))
-    tasks = _tasks(params or "")
-    if tasks != [step.task for step in config.sequence]:
-        return f"which learned other tasks ({', '.join(tasks)})"
-    return metrics.get(method, f"which has no result of {method}")
+    metrics, learned = parse_metrics(text, Path(f"{revision}:{METRICS}")), _tasks(params or "")
+    return metrics if learned == [*tasks] else f"which learned other tasks ({', '.join(learned)})"
 
 
 def _tasks(params: str) -> list[str]:
@@ -136,8 +166,11 @@ def _tasks(params: str) -> list[str]:
 
 
 def _git(root: Path, *words: str) -> str | None:
-    """What git prints, None if it fails."""
-    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, encoding="utf-8")
+    """What git prints, None if it fails or is not installed."""
+    try:
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, encoding="utf-8")
+    except FileNotFoundError:
+        return None
     return done.stdout if done.returncode == 0 else None
 
 

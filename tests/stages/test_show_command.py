@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +60,41 @@ def test_the_table_the_result_the_report_and_what_to_type_next(finished: Path, m
     page = (finished / "reports/index.html").resolve()
     assert f"The report: {page}  Next:" in text
     commands = text.partition("Next:")[2]
-    assert str(page) in commands and "dvc repro && gift show" in commands and "gift use bring_your_own" in commands
+    assert str(page) in commands and "dvc repro && gift show" in commands and "gift use laptop" in commands
+
+
+def test_in_git_it_shows_the_commit_and_the_difference_to_its_result_and_the_page_finds_the_commit_of_its_own(
+    tmp_path: Path,
+) -> None:
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+
+    def commit(*files: str) -> str:
+        git("add", *files)
+        git("-c", "user.name=ana", "-c", "user.email=ana@lab.example", "commit", "--quiet", "--message", "A result")
+        return git("rev-parse", "--short", "HEAD")
+
+    write(tmp_path)
+    assert not any("Commit" in line for line in show(tmp_path))
+    git("init", "--quiet")
+    first = commit("params.yaml")
+    assert f"Commit {first}, which has no reports/metrics.json." in show(tmp_path)
+    own = commit("reports/metrics.json")
+    assert f"Commit {own}, with the same result." in show(tmp_path)
+    metrics, params = tmp_path / "reports/metrics.json", tmp_path / "params.yaml"
+    mine = json.loads(metrics.read_text())
+    others = {"gift": {**mine["gift"], "last": 78.7, "forgetting": 4.04}, "joint": mine["gift"]}
+    metrics.write_text(json.dumps({"zero_shot": mine["zero_shot"], **others}))
+    other = commit("reports/metrics.json")
+    metrics.write_text(json.dumps(mine))
+    params.write_text(params.read_text() + "# a remark\n")
+    lines = show(tmp_path)
+    at = lines.index(f"Commit {other} (changed since: params.yaml). Compared with its result:")
+    assert lines[at + 1 : at + 4] == ["  gift: Last +1.3", "  joint: not in this result", "  finetune: new"]
+    page = unescape((tmp_path / "reports/index.html").read_text(encoding="utf-8"))
+    [command] = re.findall(r"<code>(git log .*?)</code>", page)
+    found = subprocess.run(command, cwd=tmp_path, shell=True, capture_output=True, text=True, check=True).stdout
+    assert own in [line.split()[1][: len(own)] for line in found.splitlines() if line.startswith("commit")]
 
 
 def test_per_task_and_json_have_all_tasks_of_each_method(finished: Path) -> None:
