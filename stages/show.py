@@ -34,7 +34,7 @@ def show(
 
     Example: gift show --per-task
     """
-    from gift_core.artifacts.report_json import read_metrics, read_summary
+    from gift_core.artifacts.report_json import read_metrics, read_summary, read_zero_shot
     from gift_core.config.checks import require_task
     from gift_core.config.loading import load_config
     from gift_core.layout import Layout
@@ -54,7 +54,8 @@ def show(
         _print_tasks(read_summary(reports / "summary.json"))
         return
     metrics = read_metrics(reports / "metrics.json")
-    if sentence := _zero_shot_sentence(reports / "zero_shot.json"):
+    zero_shot = reports / "zero_shot.json"
+    if zero_shot.is_file() and (sentence := read_zero_shot(zero_shot)["sentence"]):  # empty: no published benchmark
         typer.echo(sentence)
     summary = _summary_of(reports / "summary.json", metrics)
     if summary is None:
@@ -64,9 +65,13 @@ def show(
         _print_result(summary)
         for line in since_commit(root, metrics, summary["tasks"]):
             typer.echo(line)
-    _print_location(reports / "index.html")
+    page = reports / "index.html"
+    if page.is_file():
+        print_link(f"The report: {page.resolve()}", page.resolve().as_uri())
+    else:
+        typer.echo(f"{page} does not exist. Get it with `dvc pull` or make it with `dvc repro report`.")
     if summary is not None:
-        _print_next(summary, reports / "index.html")
+        _print_next(summary, page)
 
 
 def _note_other_experiment(summary: Summary, params: Path) -> None:
@@ -95,12 +100,10 @@ def _summary_of(path: Path, metrics: Mapping[str, Mapping[str, float | None]]) -
         for method, row in summary["methods"].items()
         for name, key in SUMMARY_METRICS.items()
     )
-    if same:
-        return summary
-    typer.echo(
-        f"note: {path} and metrics.json are of different runs, so this is metrics.json alone. {remedy}", err=True
-    )
-    return None
+    if not same:
+        said = f"note: {path} and metrics.json are of different runs, so this is metrics.json alone. {remedy}"
+        typer.echo(said, err=True)
+    return summary if same else None
 
 
 def _print_result(summary: Summary) -> None:
@@ -111,17 +114,14 @@ def _print_result(summary: Summary) -> None:
     }
     newest = summary["tasks"][-1]
     learned = {method: _before_and_after(row["by_task"][newest]) for method, row in summary["methods"].items()}
-    print_metrics(rows, title=_title(summary, rows), extra=(f"{_shortened(newest)}:\nbefore -> after", learned))
+    on = f" on the {summary['benchmark']}" if summary["benchmark"] else ""
+    lower = " (Forgetting: lower is better)" if any(row["forgetting"] is not None for row in rows.values()) else ""
+    name = newest if len(newest) < 15 else f"{newest[:11]}..."  # as wide as the line below it
+    print_metrics(rows, title=f"Accuracy in percent{on}{lower}", extra=(f"{name}:\nbefore -> after", learned))
     for sentence in summary["result"]:
         print_text(sentence)
     if summary["note"]:
         print_text(summary["note"])
-
-
-def _title(summary: Summary, rows: Mapping[str, Mapping[str, float | None]]) -> str:
-    on = f" on the {summary['benchmark']}" if summary["benchmark"] else ""
-    lower = " (Forgetting: lower is better)" if any(row["forgetting"] is not None for row in rows.values()) else ""
-    return f"Accuracy in percent{on}{lower}"
 
 
 def _before_and_after(row: Mapping[str, float | None]) -> str:
@@ -130,11 +130,6 @@ def _before_and_after(row: Mapping[str, float | None]) -> str:
     if before is None or after is None:
         return "-"
     return percent(after) if before == after else f"{percent(before)} -> {percent(after)}"
-
-
-def _shortened(name: str) -> str:
-    longest = len("before -> after") - 1
-    return name if len(name) <= longest else f"{name[: longest - 3]}..."
 
 
 def _print_tasks(summary: Summary) -> None:
@@ -151,13 +146,6 @@ def _print_tasks(summary: Summary) -> None:
         )
     else:
         print_text("On all classes seen so far. Difference: after - zero-shot.")
-
-
-def _zero_shot_sentence(path: Path) -> str:
-    """The sentence of the report, empty if the run is not a published benchmark or the file is missing."""
-    from gift_core.artifacts.report_json import read_zero_shot
-
-    return str(read_zero_shot(path)["sentence"]) if path.is_file() else ""
 
 
 def _print_times(folder: Path, *, as_json: bool) -> None:
@@ -178,13 +166,6 @@ def _print_times(folder: Path, *, as_json: bool) -> None:
         typer.echo(f"{stage:16} {plural(len(of_stage), 'instance'):>14}  {duration(sum(of_stage)):>14}")
     if not seconds:
         typer.echo("No stage ran on this machine. The results came from the cache or from a remote.")
-
-
-def _print_location(page: Path) -> None:
-    if page.is_file():
-        print_link(f"The report: {page.resolve()}", page.resolve().as_uri())
-    else:
-        typer.echo(f"{page} does not exist. Get it with `dvc pull` or make it with `dvc repro report`.")
 
 
 def _print_next(summary: Summary, page: Path) -> None:

@@ -5,7 +5,7 @@ The colors of methods follow from these two, so they are here, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -100,14 +100,6 @@ def _compared(record: RunRecord, metric: str, what: str = "") -> str:
     return f"{text} and {name_in_text(record, baseline)} has {number(record.metrics[baseline][metric])}%"
 
 
-def _noise_to(record: RunRecord, metric: str, others: Iterable[str]) -> str:
-    """Which of the others differ from the best method within the noise."""
-    best = _by_task(record, best_method(record), metric)
-    return _noise(
-        record, {f"to {name_in_text(record, other)}": (best, _by_task(record, other, metric)) for other in others}
-    )
-
-
 def _by_task(record: RunRecord, method: str, metric: str) -> pd.Series[float]:
     """Accuracies by task whose mean is the metric. A class-incremental metric counts as one accuracy, at the end."""
     if record.seen is not None:
@@ -116,21 +108,21 @@ def _by_task(record: RunRecord, method: str, metric: str) -> pd.Series[float]:
     return by_task(record.percent(method).iloc[1:])
 
 
-def _noise(record: RunRecord, differences: Mapping[str, tuple[pd.Series[float], pd.Series[float]]]) -> str:
-    """Names the differences of two means over tasks that are within the noise: their 95% intervals overlap.
+def _noise_to(record: RunRecord, metric: str, others: Iterable[str]) -> str:
+    """Names the others whose mean over tasks is within the noise of the best method's: the 95% intervals overlap.
 
     Empty if there are none. A difference that is printed as 0.0 needs no such remark.
     """
-    names: list[str] = []
-    images = 0
-    for name, (one, other) in differences.items():
-        counts = [record.test_images[str(task)] for task in one.index]
-        (low, high), (other_low, other_high) = (accuracy_interval(list(each), counts) for each in (one, other))
-        if number(abs(one.mean() - other.mean())) != "0.0" and low <= other_high and other_low <= high:
-            names, images = [*names, name], sum(counts)
-    return (
-        f"; the difference {' and '.join(names)} is within the noise of {plural(images, 'test image')}" if names else ""
-    )
+    best, names = _by_task(record, best_method(record), metric), []
+    counts = [record.test_images[str(task)] for task in best.index]
+    low, high = accuracy_interval(best.tolist(), counts)
+    for method in others:
+        other = _by_task(record, method, metric)
+        other_low, other_high = accuracy_interval(other.tolist(), counts)
+        if number(abs(best.mean() - other.mean())) != "0.0" and low <= other_high and other_low <= high:
+            names.append(f"to {name_in_text(record, method)}")
+    images = plural(sum(counts), "test image")
+    return f"; the difference {' and '.join(names)} is within the noise of {images}" if names else ""
 
 
 def _last(record: RunRecord, method: str) -> float:
@@ -162,23 +154,17 @@ def run_summary(record: RunRecord) -> dict[str, Any]:
 
 
 def result_sentences(record: RunRecord) -> list[str]:
-    """What the run showed: what the baseline and the best method forgot, kept of unseen tasks, and have at the end.
+    """What the run showed: what the baseline and the best method forgot, and the headline.
 
-    The headline says it for a single task, where nothing can be forgotten, and for a class-incremental run, which has
-    neither Transfer nor Forgetting.
+    The headline alone for a single task, where nothing can be forgotten, and for a class-incremental run, which has no
+    Forgetting.
     """
     if not record.methods or record.seen is not None or len(record.tasks) == 1:
         return ["".join(headline(record))]
     best, baseline = best_method(record), baseline_method(record)
     methods = [best] if baseline is None else [baseline, best]
-    tasks = plural(len(record.tasks), "task") + record.miniature.of_benchmark
-    shown = [*reversed(methods), ZERO_SHOT]
-    last = ", ".join(f"{name_in_text(record, method)} {number(record.metrics[method]['last'])}%" for method in shown)
-    return [
-        f"After {tasks}, {_forgotten(record, methods)}.",
-        f"On tasks not learned yet, {_unseen(record, methods)}.",
-        f"At the end, over all tasks: {last}{_noise_to(record, 'last', shown[1:])}.",
-    ]
+    tasks, (kept, unseen) = plural(len(record.tasks), "task") + record.miniature.of_benchmark, headline(record)
+    return [f"After {tasks}, {_forgotten(record, methods)}.", kept, unseen.strip()]
 
 
 def accuracies_by_task(record: RunRecord, method: str) -> dict[str, TaskRow]:
@@ -242,18 +228,3 @@ def _forgotten(record: RunRecord, methods: Sequence[str]) -> str:
             before = verb
             clauses.append(f"{name} has {verb} {amount} points {'of' if points > 0 else 'on'} what it had learned")
     return " and ".join(clauses)
-
-
-def _unseen(record: RunRecord, methods: Sequence[str]) -> str:
-    clauses: list[str] = []
-    unlearned, zero_shot = _by_task(record, ZERO_SHOT, "transfer"), record.metrics[ZERO_SHOT]["transfer"] or 0.0
-    for method in methods:
-        name, points = name_in_text(record, method), (record.metrics[method]["transfer"] or 0.0) - zero_shot
-        amount, side = number(abs(points)), "above" if points > 0 else "below"
-        reference = "it" if clauses else "the zero-shot model"
-        distance = f"{amount} points {side}" if amount != "0.0" else "level with"
-        clauses.append(f"{name} is {distance} {reference}")
-    pairs = {
-        f"of {name_in_text(record, method)}": (_by_task(record, method, "transfer"), unlearned) for method in methods
-    }
-    return " and ".join(clauses) + _noise(record, pairs)

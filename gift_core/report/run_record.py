@@ -10,13 +10,13 @@ import pandas as pd
 
 from gift_core.artifacts.model_folder import ENTROPY, LOSSES, LossRow, read_losses
 from gift_core.artifacts.report_json import METRICS
-from gift_core.artifacts.task import PAIRS, TaskInfo, describe_own_task
+from gift_core.artifacts.task import PAIRS, describe_own_task
 from gift_core.config.experiment import Config
 from gift_core.config.method_options import LossesConfig, MethodConfig
 from gift_core.layout import Layout
 from gift_core.metrics import ZERO_SHOT
 from gift_core.mini.miniature import Miniature, miniature_of
-from gift_core.report.accuracies import COLUMNS, RunScores, read_accuracies, score_run
+from gift_core.report.accuracies import COLUMNS, read_accuracies, score_run
 from gift_core.report.facts import (
     DataNote,
     Difference,
@@ -160,11 +160,17 @@ def read_run(layout: Layout, config: Config) -> RunRecord:
         scores=run_scores.scores,
         matrices=run_scores.matrices,
         seen=run_scores.seen,
-        published=_published(config, infos, run_scores),
+        published=published_results(
+            config, infos, run_scores.matrices[ZERO_SHOT].iloc[0] if run_scores.matrices else None
+        ),
         notes=notes,
         losses=_read_losses(layout, {name: rows[name] for name in methods}, tasks),
         sheets=contact_sheets(layout, tasks) if replays_pairs else (),
-        fisher={name: _read_profiles(layout, name, tasks) for name in methods if rows[name].consolidation.needs_fisher},
+        fisher={
+            name: tuple(read_profile(layout.teacher(name, task) / "fisher.safetensors") for task in tasks)
+            for name in methods
+            if rows[name].consolidation.needs_fisher
+        },
         facts=run_facts(layout, config, infos, notes, environments),
         models=model_hashes(metadata, tasks),
         differences=differences(environments),
@@ -181,11 +187,6 @@ def is_plain_finetuning(method: MethodConfig) -> bool:
     protected = method.losses or method.average or method.merge or method.trains or method.layer_decay
     continues = method.start == "previous" and method.learns == "task"
     return continues and method.replay.reads == "none" and method.consolidation.kind == "none" and not protected
-
-
-def _published(config: Config, infos: dict[str, TaskInfo], run_scores: RunScores) -> PublishedResults | None:
-    zero_shot = run_scores.matrices[ZERO_SHOT].iloc[0] if run_scores.matrices else None
-    return published_results(config, infos, zero_shot)
 
 
 def loss_values(rows: Sequence[LossRow], method: MethodConfig) -> pd.DataFrame:
@@ -227,7 +228,3 @@ def _read_losses(layout: Layout, methods: Mapping[str, MethodConfig], tasks: tup
             frames.append(tidy.assign(method=method, position=position, task=task))
     losses: pd.DataFrame = pd.concat(frames[1:] or frames, ignore_index=True)[LOSS_COLUMNS]
     return losses
-
-
-def _read_profiles(layout: Layout, method: str, tasks: tuple[str, ...]) -> tuple[FisherProfile, ...]:
-    return tuple(read_profile(layout.teacher(method, task) / "fisher.safetensors") for task in tasks)
