@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from gift_core.artifacts.accuracy import MAX_IMAGES, noted_limit, read_accuracy
+from gift_core.artifacts.accuracy import read_accuracy
 from gift_core.artifacts.accuracy_rows import protocol_of
 from gift_core.config.experiment import Config
 from gift_core.errors import ContractError, UserError
@@ -46,8 +46,7 @@ class RunScores:
 def read_accuracies(layout: Layout, config: Config, methods: tuple[str, ...]) -> tuple[pd.DataFrame, Metadata]:
     """All rows, and the metadata of each file. The metadata of a method's last file have the hashes of all its steps.
 
-    ContractError if a file is missing, if two methods were evaluated with different models or images, or with another
-    limit of test images than evaluation.max_images.
+    ContractError if a file is missing, or if two methods were evaluated with different models or images.
     """
     tasks = tuple(step.task for step in config.sequence)
     files = {method: {task: read_accuracy(layout.accuracy(method, task)) for task in tasks} for method in methods}
@@ -55,7 +54,6 @@ def read_accuracies(layout: Layout, config: Config, methods: tuple[str, ...]) ->
     metadata = {method: {task: found for task, (_, found) in of_method.items()} for method, of_method in files.items()}
     last = {method: of_method[tasks[-1]] for method, of_method in metadata.items()}
     _require_comparable(layout, last)
-    _require_limit(layout, last, config.evaluation.max_images)
     return pd.concat(rows, ignore_index=True), metadata
 
 
@@ -127,15 +125,6 @@ def _require_comparable(layout: Layout, hashes: Mapping[str, Mapping[str, str]])
                 first, expected = first_seen.setdefault(name, (method, digest))
                 if digest != expected:
                     raise _broken(layout, f"{first} and {method} were evaluated with different versions of {name}.")
-
-
-def _require_limit(layout: Layout, hashes: Mapping[str, Mapping[str, str]], most: int | None) -> None:
-    expected = noted_limit(most).get(MAX_IMAGES, "empty")
-    for method, metadata in hashes.items():
-        found = metadata.get(MAX_IMAGES, "empty")
-        if found != expected:
-            what = f"{method} was evaluated where evaluation.max_images was {found}, it is {expected}."
-            raise _broken(layout, what)
 
 
 def _broken(layout: Layout, problem: str) -> ContractError:

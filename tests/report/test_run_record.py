@@ -17,7 +17,6 @@ from tests.report.run_folder import (
     TASKS,
     build,
     change_accuracies,
-    limit_accuracies,
     write_accuracies,
     write_params,
     write_run,
@@ -43,10 +42,6 @@ REFUSED: dict[str, tuple[Damage, str]] = {
     "different pre-trained models": (
         lambda root: change_accuracies(root, "gift", "zodiac", **{"model:pretrained": "f" * 64}),
         "finetune and gift .* different versions of model:pretrained",
-    ),
-    "another limit of test images": (
-        lambda root: limit_accuracies(root, 50),
-        r"finetune was evaluated where evaluation\.max_images was 50, it is empty\. Re-make it with: dvc repro",
     ),
 }
 
