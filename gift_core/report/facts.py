@@ -162,7 +162,7 @@ def run_facts(
         *(Fact("Environment", text) for text in (describe(environments),) if text),
         *(Fact(f"Environment, {different.name}", different.text) for different in differences(environments)),
         *(
-            Fact("Edited code", f"{files} ({_named(results)})")
+            Fact("Edited code", f"{files} ({first_names(results, MAX_RESULTS_NAMED)})")
             for files, results in _by_name(environments).get(EDITED, {}).items()
         ),
     )
